@@ -1,0 +1,32 @@
+//! What a pick reads of the world: the live half of the members, by slot. The shared table implements it; tests have a
+//! plain one.
+
+use crate::status::Status;
+
+/// A member's row number in the shared table.
+pub type Slot = u32;
+
+/// A round robin sequence shared by all threads and children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CursorId(pub u32);
+
+/// Peak EWMA of a member's response time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Latency {
+    /// Milliseconds; 0 when nothing was measured yet.
+    pub ewma_ms: f32,
+    /// Milliseconds of the table's clock at the last sample.
+    pub stamp_ms: u32,
+}
+
+/// Live state by slot. All calls are lock-free and may be made from many threads.
+pub trait Live {
+    /// The status word.
+    fn status(&self, slot: Slot) -> Status;
+    /// Requests now at the member, over all children.
+    fn inflight(&self, slot: Slot) -> u32;
+    /// Response time statistics.
+    fn latency(&self, slot: Slot) -> Latency;
+    /// Takes the next number of a round robin sequence (0, 1, 2, … over all threads and children).
+    fn advance(&self, cursor: CursorId) -> u64;
+}

@@ -1,0 +1,80 @@
+//! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's row in the table.
+
+use crate::live::Slot;
+use crate::url::MemberUrl;
+
+/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end mark).
+pub const MAX_URL: usize = 383;
+/// Longest member name or route, in bytes.
+pub const MAX_NAME: usize = 95;
+
+/// A member as configured. Parsed from and written back to the directive's own syntax, which is also how it is kept in
+/// shared memory: `url key=value key="value with blanks" …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberSpec {
+    /// Where it is.
+    pub url: MemberUrl,
+    /// Unique in its pool. Default: `host:port`, for a unix socket the socket's path.
+    pub name: String,
+    /// `weight=` in hundredths, 0 ..= 6 553 500.
+    pub weight: u32,
+    /// `route=`, default the name.
+    pub route: String,
+    /// `redirect=`, the route to use when this member is out.
+    pub redirect: Option<String>,
+    /// `zone=`.
+    pub zone: Option<String>,
+    /// `lbset=`, 0 ..= 99.
+    pub lbset: u8,
+    /// `status=`: flags of [`crate::status::Status::ADMIN`].
+    pub flags: u64,
+    /// `max_inflight=`, 0 for no limit.
+    pub max_inflight: u32,
+    /// `slow_start=` in milliseconds; None: the pool's.
+    pub slow_start_ms: Option<u64>,
+    /// `retry=` in milliseconds: the first ejection time; None: the pool's.
+    pub first_ejection_ms: Option<u64>,
+    /// `meta.KEY=VALUE`, in the order given.
+    pub meta: Vec<(String, String)>,
+    /// Connection keys for mod_proxy's worker.
+    pub connection: Connection,
+}
+
+/// Keys that go to mod_proxy's worker, with BalancerMember's names, units and ranges (modules/proxy/mod_proxy.c,
+/// `set_worker_param`). None: mod_proxy's own default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Connection {
+    pub max: Option<u32>,
+    pub smax: Option<u32>,
+    pub min: Option<u32>,
+    pub ttl_ms: Option<u64>,
+    pub acquire_ms: Option<u64>,
+    pub timeout_ms: Option<u64>,
+    pub connectiontimeout_ms: Option<u64>,
+    pub ping_ms: Option<u64>,
+    pub keepalive: Option<bool>,
+    pub disablereuse: Option<bool>,
+    /// 0 off, 1 on, 2 auto.
+    pub flushpackets: Option<u8>,
+    pub flushwait_ms: Option<u64>,
+    pub iobuffersize: Option<u32>,
+    pub receivebuffersize: Option<u32>,
+    pub responsefieldsize: Option<u32>,
+    pub secret: Option<String>,
+    pub upgrade: Option<String>,
+    pub addressttl_s: Option<u32>,
+}
+
+/// A member of the running table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Its row.
+    pub slot: Slot,
+    /// The row's incarnation: another member in the same row has another number.
+    pub incarnation: u32,
+    /// Place in configured order; smaller ones come first.
+    pub order: u32,
+    /// What it is.
+    pub spec: MemberSpec,
+}

@@ -1,0 +1,3 @@
+//! script
+#![forbid(unsafe_code)]
+pub mod host;

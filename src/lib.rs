@@ -1,0 +1,1 @@
+//! mod_lua_balancer

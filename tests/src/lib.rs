@@ -1,0 +1,1 @@
+//! Support for tests against a real httpd.
