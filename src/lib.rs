@@ -1,1 +1,35 @@
-//! mod_lua_balancer
+//! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md is the drawing.
+
+mod app;
+mod directives;
+mod ffi;
+mod guard;
+mod hooks;
+mod httpd;
+
+/// The module record, the one exported symbol.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+pub static mut lua_balancer_module: ffi::module = ffi::module {
+    version: ffi::MODULE_MAGIC_NUMBER_MAJOR as i32,
+    minor_version: ffi::MODULE_MAGIC_NUMBER_MINOR as i32,
+    module_index: -1,
+    name: c"mod_lua_balancer.c".as_ptr(),
+    dynamic_load_handle: std::ptr::null_mut(),
+    next: std::ptr::null_mut(),
+    magic: ffi::MODULE_MAGIC_COOKIE as std::os::raw::c_ulong,
+    rewrite_args: None,
+    create_dir_config: Some(directives::create_dir_config),
+    merge_dir_config: Some(directives::merge_dir_config),
+    create_server_config: Some(directives::create_server_config),
+    merge_server_config: None,
+    cmds: directives::COMMANDS.as_ptr(),
+    register_hooks: Some(hooks::register),
+    flags: 0,
+};
+
+/// The module record's address, which httpd uses as the key of the module's configuration.
+#[allow(unsafe_code)]
+fn own_module() -> *const ffi::module {
+    &raw const lua_balancer_module
+}

@@ -1,1 +1,45 @@
-//! Support for tests against a real httpd.
+//! Support for tests against a real httpd: a server, backends and clients that are plain values.
+//!
+//! Nothing here knows the module's insides. A test builds an [`Httpd`] with a configuration, gives it
+//! [`Backend`]s whose bad behaviour is a method call, and talks to it through a raw [`Client`]. Every value
+//! owns its folder and ports and ends what it started when it is dropped, so tests run in parallel.
+
+pub mod backend;
+pub mod client;
+pub mod httpd;
+pub mod load;
+pub mod message;
+pub mod module;
+pub mod pools;
+pub mod ports;
+pub mod wait;
+
+pub use backend::Backend;
+pub use client::{Client, ClientError, Request, Response};
+pub use httpd::{Builder, Httpd, Mpm};
+pub use load::Load;
+pub use pools::pool;
+pub use wait::{eventually, wait_until};
+
+/// Runs a scenario once for every MPM: `on_every_mpm!(refused_members_are_skipped);` turns the function
+/// `fn refused_members_are_skipped(mpm: Mpm)` into the tests `refused_members_are_skipped::event`,
+/// `…::worker` and `…::prefork`.
+#[macro_export]
+macro_rules! on_every_mpm {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            #[test]
+            fn event() {
+                super::$scenario($crate::Mpm::Event);
+            }
+            #[test]
+            fn worker() {
+                super::$scenario($crate::Mpm::Worker);
+            }
+            #[test]
+            fn prefork() {
+                super::$scenario($crate::Mpm::Prefork);
+            }
+        }
+    )+};
+}

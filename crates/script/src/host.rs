@@ -1,5 +1,13 @@
 //! What the runtime asks of the server it lives in. The module implements both traits over httpd; tests have plain ones.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
+use balance::member::{Member, MemberSpec};
+use balance::settings::PoolSettings;
+use balance::status::Status;
+
 /// Log levels, httpd's numbers (`APLOG_*`): 0 emerg … 7 debug, 8 trace1 … 15 trace8.
 pub type Level = u8;
 
@@ -13,6 +21,107 @@ pub trait Server {
     fn now(&self) -> f64;
     /// Seconds since the epoch.
     fn time(&self) -> f64;
+    /// Values of `r:ivm_set`, shared by all children. None: the runtime keeps them in the process.
+    fn shared(&self) -> Option<Rc<dyn SharedValues>> {
+        None
+    }
+    /// A `LuaBalancerDict` by name.
+    fn dict(&self, _name: &str) -> Option<Rc<dyn Dict>> {
+        None
+    }
+    /// Where an address is. Ok(None): not in the databases; Err: there are none, or they cannot be read.
+    fn geo(&self, _address: &str) -> Result<Option<Place>, String> {
+        Err("lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb".into())
+    }
+    /// Number of this child among its siblings, from 0.
+    fn worker(&self) -> u32 {
+        0
+    }
+}
+
+/// Bytes by key, shared by all children.
+pub trait SharedValues {
+    /// Calls `f` once with the value.
+    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
+    /// Sets or (None) removes a value. Err: no room.
+    fn set(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+}
+
+/// A value in a dictionary.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+    Text(Vec<u8>),
+}
+
+/// Which of the storing calls of a [`Dict`] is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// In any case.
+    Set,
+    /// Only when the key is absent.
+    Add,
+    /// Only when the key is there.
+    Replace,
+}
+
+/// Why a dictionary did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DictError {
+    /// For [`Store::Add`].
+    #[error("exists")]
+    Exists,
+    /// For [`Store::Replace`], `incr`, `ttl`.
+    #[error("not found")]
+    NotFound,
+    /// For `incr`.
+    #[error("not a number")]
+    NotANumber,
+    /// Not even after all that may go is gone.
+    #[error("no memory")]
+    NoMemory,
+}
+
+/// A `LuaBalancerDict`: a bounded key/value store shared by all children. Every call is atomic.
+pub trait Dict {
+    /// The value, unless absent or past its time.
+    fn get(&self, key: &[u8]) -> Option<Scalar>;
+    /// Stores; `ttl` in seconds, 0 for ever. Ok(true): others were thrown out for it.
+    fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError>;
+    /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if there is one.
+    fn incr(&self, key: &[u8], by: f64, init: Option<f64>, init_ttl: f64)
+    -> Result<(Scalar, bool), DictError>;
+    /// Removes.
+    fn delete(&self, key: &[u8]);
+    /// Seconds left, 0 for ever.
+    fn ttl(&self, key: &[u8]) -> Result<f64, DictError>;
+    /// Sets the seconds left, 0 for ever.
+    fn expire(&self, key: &[u8], ttl: f64) -> Result<(), DictError>;
+    /// Keys, at most `max` (0: all).
+    fn keys(&self, max: usize) -> Vec<Vec<u8>>;
+    /// Removes everything.
+    fn clear(&self);
+    /// Bytes in all, and bytes free.
+    fn room(&self) -> (usize, usize);
+}
+
+/// What the databases know of an address.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Place {
+    pub country: Option<String>,
+    pub country_name: Option<String>,
+    pub continent: Option<String>,
+    pub city: Option<String>,
+    pub latitude: Option<f64>,
+    pub longitude: Option<f64>,
+    pub time_zone: Option<String>,
+    pub asn: Option<u32>,
+    pub org: Option<String>,
 }
 
 /// Text fields of the request, mod_lua's names.
@@ -94,6 +203,10 @@ pub trait Request {
     fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
     /// Sets or (None) unsets a key. Err when key or value hold CR, LF or NUL in a header table.
     fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+    /// Adds a further value of a key; the default replaces what there is.
+    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        self.set(table, key, Some(value))
+    }
     /// Calls `f` with every pair, repeated keys as often as they stand; false from `f` ends it.
     fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool);
     /// Calls `f` once with the text of a POSTed form of at most `max` bytes; None when there is none. (mod_lua's parsebody)
@@ -108,8 +221,17 @@ pub trait Request {
     /// Flags: any of `i m s x`.
     #[allow(clippy::type_complexity)]
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
-    /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's.
+    /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as
+    /// raw bytes (16 or 20).
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8>;
+    /// An httpd expression as text, for `LuaBalancerMethod … key="%{…}"`.
+    fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
+        Err(format!("no httpd expressions here: {expression}"))
+    }
+    /// The server's address of this connection.
+    fn server_addr(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Digests that httpd brings along.
@@ -118,4 +240,108 @@ pub trait Request {
 pub enum Digest {
     Md5,
     Sha1,
+}
+
+/// The request of a state that has none: the background thread's, or one that judges.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRequest;
+
+impl Request for NoRequest {
+    fn active(&self) -> bool {
+        false
+    }
+    fn field(&self, _field: Field, f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(None);
+    }
+    fn set_field(&self, _field: Field, _value: Option<&[u8]>) -> Result<(), String> {
+        Err("no request here".into())
+    }
+    fn number(&self, _field: Number) -> i64 {
+        0
+    }
+    fn set_number(&self, _field: Number, _value: i64) -> Result<(), String> {
+        Err("no request here".into())
+    }
+    fn get(&self, _table: Table, _key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(None);
+    }
+    fn set(&self, _table: Table, _key: &[u8], _value: Option<&[u8]>) -> Result<(), String> {
+        Err("no request here".into())
+    }
+    fn each(&self, _table: Table, _f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
+    fn body(&self, _max: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(None);
+    }
+    fn ssl_var(&self, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
+    fn construct_url(&self, path: &[u8]) -> Vec<u8> {
+        path.to_vec()
+    }
+    fn expr(&self, _expression: &str) -> Result<bool, String> {
+        Err("no request here".into())
+    }
+    fn regex(
+        &self,
+        _text: &[u8],
+        _pattern: &str,
+        _flags: &str,
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+        Err("no request here".into())
+    }
+    fn digest(&self, _kind: Digest, _data: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// A balancer without pools: for compiling scripts where there is no table yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoBalancer;
+
+impl Balancer for NoBalancer {
+    fn find(&self, _name: &str) -> Option<PoolId> {
+        None
+    }
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn membership(&self, _pool: PoolId) -> Option<Arc<Membership>> {
+        None
+    }
+    fn settings(&self, _pool: PoolId) -> Option<Arc<PoolSettings>> {
+        None
+    }
+    fn pick(&self, _query: Query<'_>) -> Result<Arc<Member>, NoMember> {
+        Err(NoMember::UnknownPool)
+    }
+    fn usable(&self, _pool: PoolId, _view: Option<&View>) -> usize {
+        0
+    }
+    fn is_usable(&self, _member: &Member) -> bool {
+        false
+    }
+    fn status(&self, _member: &Member) -> Option<Status> {
+        None
+    }
+    fn stats(&self, _member: &Member) -> Stats {
+        Stats::default()
+    }
+    fn change(&self, _member: &Member, _change: Change) -> Result<(), ChangeError> {
+        Err(ChangeError::UnknownPool)
+    }
+    fn add(&self, _pool: PoolId, _spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
+        Err(ChangeError::UnknownPool)
+    }
+    fn remove(&self, _pool: PoolId, _name: &str) -> Result<(), ChangeError> {
+        Err(ChangeError::UnknownPool)
+    }
+    fn define(
+        &self,
+        _name: &str,
+        _settings: PoolSettings,
+        _members: Vec<MemberSpec>,
+        _version: u64,
+    ) -> Result<PoolId, ChangeError> {
+        Err(ChangeError::UnknownPool)
+    }
 }

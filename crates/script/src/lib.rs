@@ -1,3 +1,28 @@
-//! script
+//! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and the API that scripts see.
+//! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
 #![forbid(unsafe_code)]
+
+mod answer;
+mod api;
+mod bundle;
+mod context;
+mod error;
 pub mod host;
+mod judge;
+mod library;
+mod loader;
+mod ngx;
+mod pattern;
+mod sandbox;
+mod source;
+mod state;
+mod text;
+
+pub use answer::{Answer, Peer};
+pub use bundle::{Bundle, BundleError};
+pub use context::{Attempt, Definition, Phase};
+pub use error::{ErrorKind, ScriptError};
+pub use judge::{Candidate, judge};
+pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
+pub use source::Stamp;
+pub use state::{CheckResult, FinishResult, State};

@@ -1,1 +1,52 @@
-//! table
+//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, in memory that several
+//! processes use at once.
+//!
+//! Every word is an atomic and there is no lock. A process may be killed or stopped at any instruction; what it leaves half
+//! done is invisible, or is put right by the next one that looks. How is described at the [`protocol`]s, which loom checks.
+#![deny(unsafe_code)]
+
+mod primitive;
+#[doc(hidden)]
+pub mod protocol;
+
+#[cfg(not(loom))]
+mod carry;
+#[cfg(not(loom))]
+mod check;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod define;
+#[cfg(not(loom))]
+mod handle;
+#[cfg(not(loom))]
+mod inflight;
+#[cfg(not(loom))]
+mod layout;
+#[cfg(not(loom))]
+mod mapping;
+#[cfg(not(loom))]
+mod members;
+#[cfg(not(loom))]
+mod pools;
+#[cfg(not(loom))]
+mod scripts;
+#[cfg(not(loom))]
+mod store;
+#[cfg(not(loom))]
+mod sweep;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(not(loom))]
+pub use self::{
+    define::Origin,
+    handle::Table,
+    inflight::{Child, ChildrenFull},
+    layout::{Geometry, Needs},
+    mapping::AttachError,
+    protocol::lead::Lead,
+    protocol::scripts::{JUDGEMENT_MS, PublishError},
+    sweep::Swept,
+};

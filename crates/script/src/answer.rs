@@ -1,0 +1,157 @@
+//! What a selection function returned, made into a decision.
+
+use std::sync::Arc;
+
+use balance::api::{PoolId, View};
+use balance::member::Member;
+use balance::settings::Method;
+use mlua::Value;
+
+use crate::api::{MemberHandle, PoolHandle};
+use crate::context::Context;
+
+/// What a script decided.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Not ours: httpd goes on as if there were no hook.
+    Decline,
+    /// `apache2.OK`: the script has set `r.filename` and `r.handler` itself.
+    Ok,
+    /// End with this status, 100 ..= 599.
+    Status(u16),
+    /// This member first, then the pool's method among the others.
+    Member(Arc<Member>),
+    /// The pool's or view's method picks, for every attempt.
+    Pool {
+        /// The pool.
+        pool: PoolId,
+        /// Narrowed to this.
+        view: Option<Arc<View>>,
+        /// How to pick; None: as the pool says.
+        method: Option<Method>,
+    },
+    /// These members, in this order. Never empty.
+    List(Vec<Arc<Member>>),
+    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme and without control characters.
+    Target(String),
+    /// No member: the pool's `on_empty`, and the message is logged.
+    NoMember {
+        /// The pool whose method found none, as far as is known.
+        pool: Option<PoolId>,
+        /// Why.
+        message: String,
+    },
+    /// `ngx.balancer.set_current_peer`.
+    Peer(Peer),
+}
+
+/// A peer set through `ngx.balancer`. The script runs again for every attempt.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Peer {
+    /// Address, or `unix:/path`.
+    pub host: String,
+    /// 0: the scheme's.
+    pub port: u16,
+    /// Server name for TLS.
+    pub tls_name: Option<String>,
+    /// `set_upstream_tls`.
+    pub tls: bool,
+    /// Further attempts asked for.
+    pub more_tries: Option<u32>,
+    /// Seconds to connect, send, read.
+    pub timeouts: [Option<f64>; 3],
+}
+
+/// Schemes that mod_proxy's handlers know.
+const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
+
+const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
+                        (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
+
+/// Makes a decision of the two values returned; Err is the text for the error line.
+pub(crate) fn convert(ctx: &Context, first: &Value, second: &Value) -> Result<Answer, String> {
+    match first {
+        Value::Nil => Ok(match second {
+            Value::Nil => Answer::Decline,
+            other => Answer::NoMember { pool: ctx.empty.get(), message: shown(other) },
+        }),
+        Value::Integer(number) => status(*number),
+        Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
+        Value::String(text) => target(&text.to_string_lossy()),
+        Value::UserData(object) => {
+            if let Ok(member) = object.borrow::<MemberHandle>() {
+                return Ok(Answer::Member(member.member.clone()));
+            }
+            if let Ok(pool) = object.borrow::<PoolHandle>() {
+                let Some(id) = pool.id() else { return Err(format!("returned pool {}, which is gone", pool.name)) };
+                return Ok(Answer::Pool { pool: id, view: pool.view.clone(), method: None });
+            }
+            Err(nonsense(first))
+        }
+        Value::Table(list) => members(list).unwrap_or_else(|| Err(nonsense(first))),
+        _ => Err(nonsense(first)),
+    }
+}
+
+fn nonsense(value: &Value) -> String {
+    format!("returned {}, {EXPECTED}", shown(value))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string_lossy(),
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Boolean(flag) => flag.to_string(),
+        other => format!("a {}", other.type_name()),
+    }
+}
+
+fn status(number: i64) -> Result<Answer, String> {
+    match number {
+        -1 => Ok(Answer::Decline),
+        0 => Ok(Answer::Ok),
+        100..=599 => Ok(Answer::Status(number as u16)),
+        _ => Err(format!(
+            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 100 to 599"
+        )),
+    }
+}
+
+fn target(text: &str) -> Result<Answer, String> {
+    let url = text.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(text);
+    let known = url
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !rest.is_empty());
+    if !known || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(format!(
+            "returned the string {text:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
+            SCHEMES.join(", ")
+        ));
+    }
+    Ok(Answer::Target(text.to_owned()))
+}
+
+/// None when the table is no list.
+fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
+    let length = list.raw_len();
+    if length == 0 {
+        let empty = list.pairs::<Value, Value>().next().is_none();
+        return empty.then(|| {
+            Ok(Answer::NoMember { pool: None, message: "the script returned an empty list of members".into() })
+        });
+    }
+    let mut members: Vec<Arc<Member>> = Vec::with_capacity(length.min(64));
+    for (at, value) in list.sequence_values::<Value>().enumerate() {
+        let value = value.ok()?;
+        let member = value.as_userdata().and_then(|object| object.borrow::<MemberHandle>().ok());
+        let Some(member) = member else {
+            return Some(Err(format!("returned a list with {} at {}, expected a member", shown(&value), at + 1)));
+        };
+        if !members.iter().any(|known| Arc::ptr_eq(known, &member.member)) {
+            members.push(member.member.clone());
+        }
+    }
+    Some(Ok(Answer::List(members)))
+}

@@ -1,0 +1,171 @@
+//! What scripts see: `lb`, pools, members, the request, `apache2`.
+
+mod apache2;
+mod define;
+mod member;
+mod pool;
+mod request;
+mod tables;
+mod values;
+
+use std::rc::Rc;
+
+use balance::api::PoolId;
+use mlua::{Lua, LuaString, Table, Value, Variadic};
+
+use crate::context::{Context, Timer};
+use crate::sandbox::Sandbox;
+
+pub(crate) use apache2::constants;
+pub(crate) use member::{MemberHandle, member_object};
+pub(crate) use pool::{PoolHandle, pool_object};
+pub(crate) use values::{scalar_from_lua, scalar_to_lua};
+
+/// Log levels by name, httpd's and what people type.
+const LEVELS: [(&str, u8); 20] = [
+    ("emerg", 0),
+    ("alert", 1),
+    ("crit", 2),
+    ("error", 3),
+    ("err", 3),
+    ("warn", 4),
+    ("warning", 4),
+    ("notice", 5),
+    ("info", 6),
+    ("debug", 7),
+    ("trace", 8),
+    ("trace1", 8),
+    ("trace2", 9),
+    ("trace3", 10),
+    ("trace4", 11),
+    ("trace5", 12),
+    ("trace6", 13),
+    ("trace7", 14),
+    ("trace8", 15),
+    ("critical", 2),
+];
+
+/// Puts `lb`, `apache2` and the request object in place; gives the latter.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::Result<Table> {
+    let lb = library(lua, ctx)?;
+    let lb: Table = sandbox.protect.call((lb, "lb"))?;
+    sandbox.base.raw_set("lb", lb)?;
+    let apache2: Table = sandbox.protect.call((constants(lua)?, "apache2"))?;
+    sandbox.base.raw_set("apache2", apache2)?;
+    let request = request::object(lua, ctx)?;
+    sandbox.protected.raw_set(&request, true)?;
+    ctx.request_object.set(request.clone()).ok();
+    Ok(request)
+}
+
+fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
+    let lb = lua.create_table()?;
+    let own = ctx.clone();
+    lb.raw_set("pool", lua.create_function(move |lua, name: LuaString| known_pool(lua, &own, &name))?)?;
+    let own = ctx.clone();
+    lb.raw_set(
+        "pools",
+        lua.create_function(move |lua, ()| {
+            let names = own.balancer.names();
+            let pools: Vec<Value> =
+                names.iter().map(|name| pool_object(lua, &own, name)).collect::<mlua::Result<_>>()?;
+            lua.create_sequence_from(pools)
+        })?,
+    )?;
+    let own = ctx.clone();
+    let define = move |lua: &Lua, (name, spec): (String, Table)| define::define_pool(lua, &own, &name, &spec);
+    lb.raw_set("define_pool", lua.create_function(define)?)?;
+    let own = ctx.clone();
+    lb.raw_set("now", lua.create_function(move |_, ()| Ok(own.server.now()))?)?;
+    let own = ctx.clone();
+    lb.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
+    lb.raw_set(
+        "hash",
+        lua.create_function(|_, key: LuaString| {
+            Ok(xxhash_rust::xxh64::xxh64(&key.as_bytes(), 0).cast_signed())
+        })?,
+    )?;
+    let own = ctx.clone();
+    lb.raw_set("log", lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?)?;
+    for (name, repeats) in [("every", true), ("after", false)] {
+        let own = ctx.clone();
+        let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
+            start_timer(&own, seconds, repeats, function, args)
+        };
+        lb.raw_set(name, lua.create_function(timer)?)?;
+    }
+    values::install(lua, ctx, &lb)?;
+    Ok(lb)
+}
+
+fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
+    let name = name.to_str()?;
+    let defined = ctx.judging.as_ref().is_some_and(|all| all.borrow().iter().any(|d| d.name == *name));
+    if !defined && ctx.balancer.find(&name).is_none() {
+        let mut names = ctx.balancer.names();
+        names.sort();
+        let there = if names.is_empty() { "no pools".to_owned() } else { names.join(", ") };
+        return Err(mlua::Error::runtime(format!(
+            "lb.pool: there is no pool named \"{name}\" (there are: {there})"
+        )));
+    }
+    pool_object(lua, ctx, &name)
+}
+
+fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
+    let level = match args.first() {
+        Some(Value::Integer(level)) => u8::try_from(*level).ok().filter(|level| *level <= 15),
+        Some(Value::String(name)) => {
+            let name = name.to_str()?;
+            LEVELS.iter().find(|(known, _)| *known == &*name).map(|(_, level)| *level)
+        }
+        _ => None,
+    };
+    let Some(level) = level else {
+        return Err(mlua::Error::runtime(
+            "lb.log: the first argument is the level: \"error\", \"warn\", \"notice\", \"info\", \"debug\", \"trace1\" …",
+        ));
+    };
+    if ctx.server.logs(level) {
+        let mut text = String::new();
+        for value in &args[1..] {
+            text.push_str(&value.to_string()?);
+        }
+        ctx.server.log(level, &text);
+    }
+    Ok(())
+}
+
+/// Registers a timer; only the background state keeps it. Elsewhere the top level of a script runs the same line, and it
+/// means the same timer.
+pub(crate) fn start_timer(
+    ctx: &Context,
+    seconds: f64,
+    repeats: bool,
+    function: mlua::Function,
+    args: mlua::MultiValue,
+) -> mlua::Result<bool> {
+    const MOST: usize = 1024;
+    if !(seconds >= 0.0 && seconds < 1e9) || repeats && seconds < 0.001 {
+        return Err(mlua::Error::runtime(format!("timer: expected a number of seconds, found {seconds}")));
+    }
+    let frame = ctx.frame.get();
+    if !matches!(frame.phase, crate::context::Phase::Load | crate::context::Phase::Timer) {
+        return Err(mlua::Error::runtime("timers are started at the top level of a script, not in a request"));
+    }
+    if let (Some(timers), Some(script)) = (&ctx.timers, frame.script) {
+        let mut timers = timers.borrow_mut();
+        if timers.len() >= MOST {
+            return Err(mlua::Error::runtime(format!("too many timers, at most {MOST} may wait")));
+        }
+        let due = ctx.server.now() + seconds;
+        let every = repeats.then_some(seconds);
+        timers.push(Timer { script, version: frame.version, due, every, function, args });
+    }
+    Ok(true)
+}
+
+/// Remembers that a method of this pool found no member.
+pub(crate) fn found_none(ctx: &Context, pool: Option<PoolId>) {
+    ctx.empty.set(pool);
+}

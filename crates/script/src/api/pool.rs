@@ -1,0 +1,288 @@
+//! Pools and views as scripts see them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::{Membership, PoolId, Query, View, ViewStep};
+use balance::member::Member;
+use balance::settings::Method;
+use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value, Variadic};
+
+use super::{define, found_none, member_object};
+use crate::api::MemberHandle;
+use crate::context::Context;
+use crate::text::{session_route, view_takes};
+
+/// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
+pub(crate) struct PoolHandle {
+    pub(crate) name: Rc<str>,
+    pub(crate) view: Option<Arc<View>>,
+    id: Cell<Option<PoolId>>,
+    ctx: Rc<Context>,
+}
+
+/// A member, or nil and the reason.
+type Found = (Value, Option<String>);
+
+/// The object of a pool; one for each name.
+pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
+    if let Some(object) = ctx.pools.borrow().get(name) {
+        return Ok(Value::UserData(object.clone()));
+    }
+    let object = PoolHandle::new(ctx, name, None).into_object(lua)?;
+    ctx.pools.borrow_mut().insert(name.to_owned(), object.clone());
+    Ok(Value::UserData(object))
+}
+
+impl PoolHandle {
+    pub(crate) fn new(ctx: &Rc<Context>, name: &str, view: Option<Arc<View>>) -> Self {
+        PoolHandle { name: name.into(), view, id: Cell::new(ctx.balancer.find(name)), ctx: ctx.clone() }
+    }
+
+    pub(crate) fn into_object(self, lua: &Lua) -> mlua::Result<AnyUserData> {
+        lua.create_userdata(self)
+    }
+
+    /// The pool's row, looked up again while there is none.
+    pub(crate) fn id(&self) -> Option<PoolId> {
+        if self.id.get().is_none() {
+            self.id.set(self.ctx.balancer.find(&self.name));
+        }
+        self.id.get()
+    }
+
+    fn row(&self) -> mlua::Result<PoolId> {
+        self.id().ok_or_else(|| mlua::Error::runtime(format!("pool {} is not there yet", self.name)))
+    }
+
+    fn pick(&self, lua: &Lua, method: &Method, key: &[u8]) -> mlua::Result<Found> {
+        let Some(pool) = self.id() else { return Ok(self.none(format!("pool {} is not there yet", self.name))) };
+        let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
+        match self.ctx.balancer.pick(query) {
+            Ok(member) => Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None)),
+            Err(error) => Ok(self.none(error.to_string())),
+        }
+    }
+
+    /// A key that is missing or empty picks in turn, as nginx does it: all such requests on one member would be worse.
+    fn pick_by(&self, lua: &Lua, method: &Method, key: Option<LuaString>) -> mlua::Result<Found> {
+        match key {
+            Some(key) if !key.as_bytes().is_empty() => self.pick(lua, method, &key.as_bytes()),
+            _ => self.pick(lua, &Method::RoundRobin, b""),
+        }
+    }
+
+    fn none(&self, message: String) -> Found {
+        found_none(&self.ctx, self.id());
+        (Value::Nil, Some(message))
+    }
+
+    fn membership(&self) -> Option<Arc<Membership>> {
+        self.ctx.balancer.membership(self.id()?)
+    }
+
+    fn members(&self) -> Vec<Arc<Member>> {
+        let Some(membership) = self.membership() else { return Vec::new() };
+        let inside = |member: &&Arc<Member>| self.view.as_deref().is_none_or(|view| view_takes(view, member));
+        membership.members.iter().filter(inside).cloned().collect()
+    }
+
+    fn narrowed(&self, lua: &Lua, step: ViewStep) -> mlua::Result<AnyUserData> {
+        let mut view = self.view.as_deref().cloned().unwrap_or_default();
+        view.steps.push(step);
+        let handle = PoolHandle {
+            name: self.name.clone(),
+            view: Some(Arc::new(view)),
+            id: self.id.clone(),
+            ctx: self.ctx.clone(),
+        };
+        handle.into_object(lua)
+    }
+
+    /// `pool:pick([r])`: sticky session first, then the pool's method.
+    fn pick_configured(&self, lua: &Lua) -> mlua::Result<Found> {
+        if let Some(member) = self.session_member() {
+            return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
+        }
+        let Some(settings) = self.ctx.balancer.settings(self.row()?) else {
+            return Ok(self.none(format!("pool {} is not there yet", self.name)));
+        };
+        match (&settings.method, &settings.key) {
+            (Method::Lua { script, .. }, _) => Err(mlua::Error::runtime(format!(
+                "pool {} picks by {script}: return the pool itself, or name another method",
+                self.name
+            ))),
+            (method, Some(expression)) => {
+                let key = self.ctx.request()?.expr_text(expression).map_err(mlua::Error::runtime)?;
+                if key.is_empty() {
+                    return self.pick(lua, &Method::RoundRobin, b"");
+                }
+                self.pick(lua, method, &key)
+            }
+            (method, None) if hashes(method) => {
+                let mut key = Vec::new();
+                self.ctx.request()?.field(crate::host::Field::UseragentIp, &mut |value| {
+                    key.extend_from_slice(value.unwrap_or_default());
+                });
+                self.pick(lua, method, &key)
+            }
+            (method, None) => self.pick(lua, method, b""),
+        }
+    }
+
+    /// The member of the request's session, if it may still serve it.
+    fn session_member(&self) -> Option<Arc<Member>> {
+        if !self.ctx.request.active() {
+            return None;
+        }
+        let settings = self.ctx.balancer.settings(self.id()?)?;
+        let sticky = settings.sticky.as_ref()?;
+        let members = self.members();
+        let member = session_route(&*self.ctx.request, sticky, &members)?;
+        let status = self.ctx.balancer.status(&member)?;
+        if status.serves_sessions() {
+            return Some(member);
+        }
+        let redirect = member.spec.redirect.as_deref()?;
+        let other = members.into_iter().find(|other| other.spec.route == redirect)?;
+        self.ctx.balancer.status(&other)?.serves_sessions().then_some(other)
+    }
+
+    fn field(&self, lua: &Lua, key: &[u8]) -> mlua::Result<Value> {
+        match key {
+            b"name" => Ok(Value::String(lua.create_string(&*self.name)?)),
+            b"usable" => {
+                let count = self.id().map_or(0, |id| self.ctx.balancer.usable(id, self.view.as_deref()));
+                Ok(Value::Integer(count as i64))
+            }
+            b"inflight" => {
+                let sum: i64 =
+                    self.members().iter().map(|m| i64::from(self.ctx.balancer.stats(m).inflight)).sum();
+                Ok(Value::Integer(sum))
+            }
+            _ => Ok(Value::Nil),
+        }
+    }
+}
+
+fn hashes(method: &Method) -> bool {
+    matches!(method, Method::ConsistentHash { .. } | Method::Maglev | Method::Rendezvous | Method::Hash)
+}
+
+/// Names out of members, names, and lists of them.
+fn names(values: &[Value], out: &mut Vec<String>) -> mlua::Result<()> {
+    for value in values {
+        match value {
+            Value::String(name) => out.push(name.to_string_lossy()),
+            Value::UserData(object) => out.push(object.borrow::<MemberHandle>()?.member.spec.name.clone()),
+            Value::Table(list) => {
+                let inner: Vec<Value> = list.sequence_values().collect::<mlua::Result<_>>()?;
+                names(&inner, out)?;
+            }
+            Value::Nil => {}
+            other => {
+                return Err(mlua::Error::runtime(format!(
+                    "expected members or names of members, found a {}",
+                    other.type_name()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_))) else {
+            return Err(mlua::Error::runtime("where: expected text by name, for example where{zone = \"eu\"}"));
+        };
+        pairs.push((key.to_string_lossy(), value.to_string()?));
+    }
+    pairs.sort();
+    Ok(pairs)
+}
+
+impl UserData for PoolHandle {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("round_robin", |lua, this, ()| this.pick(lua, &Method::RoundRobin, b""));
+        methods.add_method("random", |lua, this, ()| this.pick(lua, &Method::Random, b""));
+        methods.add_method("least_connections", |lua, this, ()| this.pick(lua, &Method::LeastConnections, b""));
+        methods.add_method("power_of_two", |lua, this, ()| this.pick(lua, &Method::PowerOfTwo, b""));
+        methods.add_method("least_latency", |lua, this, ()| this.pick(lua, &Method::LeastLatency, b""));
+        methods.add_method("first", |lua, this, ()| this.pick(lua, &Method::First, b""));
+        methods.add_method("consistent_hash", |lua, this, (key, options): (Option<LuaString>, Option<Table>)| {
+            let balance_factor = match &options {
+                Some(options) => options.get::<Option<f64>>("balance_factor")?,
+                None => None,
+            };
+            if balance_factor.is_some_and(|factor| factor.is_nan() || factor <= 1.0) {
+                return Err(mlua::Error::runtime("consistent_hash: balance_factor is a number above 1, for example 1.25"));
+            }
+            this.pick_by(lua, &Method::ConsistentHash { balance_factor }, key)
+        });
+        methods.add_method("maglev", |lua, this, key| this.pick_by(lua, &Method::Maglev, key));
+        methods.add_method("rendezvous", |lua, this, key| this.pick_by(lua, &Method::Rendezvous, key));
+        methods.add_method("hash", |lua, this, key| this.pick_by(lua, &Method::Hash, key));
+        methods.add_method("pick", |lua, this, _: Value| this.pick_configured(lua));
+        methods.add_method("sticky", |lua, this, _: Value| {
+            this.session_member().map(|member| member_object(lua, &this.ctx, &member)).transpose()
+        });
+        methods.add_method("where", |lua, this, table: Table| {
+            this.narrowed(lua, ViewStep::Where(conditions(&table)?))
+        });
+        methods.add_method("except", |lua, this, values: Variadic<Value>| {
+            let mut list = Vec::new();
+            names(&values, &mut list)?;
+            this.narrowed(lua, ViewStep::Except(list))
+        });
+        methods.add_method("only", |lua, this, values: Variadic<Value>| {
+            let mut list = Vec::new();
+            names(&values, &mut list)?;
+            this.narrowed(lua, ViewStep::Only(list))
+        });
+        methods.add_method("member", |lua, this, name: LuaString| {
+            let name = name.to_string_lossy();
+            let found = this.members().into_iter().find(|member| member.spec.name == name);
+            found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
+        });
+        methods.add_method("members", |lua, this, ()| {
+            let (ctx, mut rest) = (this.ctx.clone(), this.members().into_iter());
+            lua.create_function_mut(move |lua, ()| {
+                rest.next().map(|member| member_object(lua, &ctx, &member)).transpose()
+            })
+        });
+        methods.add_method("add", |lua, this, spec: Table| {
+            let spec = define::member_spec(&spec)?;
+            if this.ctx.judges() {
+                return Ok(Value::Nil);
+            }
+            let added = this.ctx.balancer.add(this.row()?, spec);
+            let member = added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
+            Ok(Value::UserData(member_object(lua, &this.ctx, &member)?))
+        });
+        methods.add_method("remove", |_, this, member: Value| {
+            let mut list = Vec::new();
+            names(&[member], &mut list)?;
+            if this.ctx.judges() {
+                return Ok(true);
+            }
+            for name in list {
+                let removed = this.ctx.balancer.remove(this.row()?, &name);
+                removed.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
+            }
+            Ok(true)
+        });
+        methods.add_meta_method(MetaMethod::Len, |_, this, ()| Ok(this.members().len()));
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.name.to_string()));
+        methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| {
+            this.field(lua, &key.as_bytes())
+        });
+        methods.add_meta_method(MetaMethod::NewIndex, |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {
+            let key = key.to_string_lossy();
+            Err(mlua::Error::runtime(format!("pool {}: '{key}' cannot be set", this.name)))
+        });
+    }
+}

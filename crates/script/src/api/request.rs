@@ -1,0 +1,347 @@
+//! The request object `r`, with mod_lua's names: one for each state, looking at whatever request is handled.
+
+use std::rc::Rc;
+
+use mlua::{BString, Lua, LuaString, Table, Value};
+
+use super::{tables, values};
+use crate::context::Context;
+use crate::host::{Digest, Field, Number};
+use crate::text;
+
+const TEXTS: [(&str, Field); 22] = [
+    ("uri", Field::Uri),
+    ("method", Field::Method),
+    ("args", Field::Args),
+    ("hostname", Field::Hostname),
+    ("unparsed_uri", Field::UnparsedUri),
+    ("useragent_ip", Field::UseragentIp),
+    ("filename", Field::Filename),
+    ("handler", Field::Handler),
+    ("protocol", Field::Protocol),
+    ("the_request", Field::TheRequest),
+    ("user", Field::User),
+    ("server_name", Field::ServerName),
+    ("document_root", Field::DocumentRoot),
+    ("log_id", Field::LogId),
+    ("path_info", Field::PathInfo),
+    ("content_type", Field::ContentType),
+    ("context_prefix", Field::ContextPrefix),
+    ("context_document_root", Field::ContextDocumentRoot),
+    ("ap_auth_type", Field::AuthType),
+    ("range", Field::Range),
+    ("canonical_filename", Field::CanonicalFilename),
+    ("banner", Field::Banner),
+];
+
+const LOGS: [(&str, u8); 16] = [
+    ("emerg", 0),
+    ("alert", 1),
+    ("crit", 2),
+    ("err", 3),
+    ("warn", 4),
+    ("notice", 5),
+    ("info", 6),
+    ("debug", 7),
+    ("trace1", 8),
+    ("trace2", 9),
+    ("trace3", 10),
+    ("trace4", 11),
+    ("trace5", 12),
+    ("trace6", 13),
+    ("trace7", 14),
+    ("trace8", 15),
+];
+
+/// Makes the object. It is an empty table whose reads go to the methods first and then to the fields: a method costs no
+/// call into the runtime to find, and a field one.
+pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
+    let methods = lua.create_table()?;
+    for (name, object) in tables::objects(lua, ctx)? {
+        methods.raw_set(name, object)?;
+    }
+    tables::copies(lua, ctx, &methods)?;
+    logs(lua, ctx, &methods)?;
+    cookies(lua, ctx, &methods)?;
+    strings(lua, ctx, &methods)?;
+    httpd(lua, ctx, &methods)?;
+    values::ivm(lua, ctx, &methods)?;
+    let fields = lua.create_table()?;
+    let own = ctx.clone();
+    fields.raw_set("__index", lua.create_function(move |lua, (_, key): (bool, BString)| field(lua, &own, &key))?)?;
+    methods.set_metatable(Some(fields))?;
+    let meta = lua.create_table()?;
+    meta.raw_set("__index", methods)?;
+    let own = ctx.clone();
+    meta.raw_set(
+        "__newindex",
+        lua.create_function(move |_, (_, key, value): (bool, LuaString, Value)| {
+            set_field(&own, &key.as_bytes(), &value)
+        })?,
+    )?;
+    meta.raw_set("__metatable", false)?;
+    meta.raw_set("__name", "request")?;
+    let request = lua.create_table()?;
+    request.set_metatable(Some(meta))?;
+    Ok(request)
+}
+
+/// A text field as a Lua value, nil when it is not set.
+pub(crate) fn text_value(lua: &Lua, ctx: &Context, field: Field) -> mlua::Result<Value> {
+    let mut value = Ok(Value::Nil);
+    ctx.request()?.field(field, &mut |bytes| {
+        if let Some(bytes) = bytes {
+            value = ctx.text(lua, field, bytes).map(Value::String);
+        }
+    });
+    value
+}
+
+fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
+    if let Some((_, field)) = TEXTS.iter().find(|(name, _)| name.as_bytes() == key) {
+        return text_value(lua, ctx, *field);
+    }
+    let request = ctx.request()?;
+    let number = |field| Ok(Value::Integer(request.number(field)));
+    let flag = |field| Ok(Value::Boolean(request.number(field) != 0));
+    match key {
+        b"port" => number(Number::Port),
+        b"status" => number(Number::Status),
+        b"proxyreq" => number(Number::Proxyreq),
+        b"started" => number(Number::Started),
+        b"bytes_sent" => number(Number::BytesSent),
+        b"client_port" => number(Number::ClientPort),
+        b"is_https" => flag(Number::IsHttps),
+        b"is_initial_req" => flag(Number::IsInitial),
+        b"auth_name" | b"basic_auth_pw" => Ok(Value::String(lua.create_string("")?)),
+        _ => {
+            const DEBUG: u8 = 7;
+            if ctx.server.logs(DEBUG) {
+                let name = String::from_utf8_lossy(key);
+                ctx.server.log(DEBUG, &format!("r.{name} is not known, a script gets nil"));
+            }
+            Ok(Value::Nil)
+        }
+    }
+}
+
+fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
+    let request = ctx.request()?;
+    let name = || String::from_utf8_lossy(key).into_owned();
+    let number = match key {
+        b"status" => Some(Number::Status),
+        b"proxyreq" => Some(Number::Proxyreq),
+        _ => None,
+    };
+    if let Some(field) = number {
+        let number = match value {
+            Value::Integer(number) => *number,
+            Value::Number(number) if number.fract() == 0.0 => *number as i64,
+            other => {
+                let found = other.type_name();
+                return Err(mlua::Error::runtime(format!("r.{}: expected a number, found a {found}", name())));
+            }
+        };
+        return request.set_number(field, number).map_err(mlua::Error::runtime);
+    }
+    let field = match key {
+        b"uri" => Field::Uri,
+        b"args" => Field::Args,
+        b"filename" => Field::Filename,
+        b"handler" => Field::Handler,
+        b"user" => Field::User,
+        b"content_type" => Field::ContentType,
+        _ => {
+            return Err(mlua::Error::runtime(format!(
+                "Property [{}] may not be set on a request_rec (uri, args, filename, handler, user, content_type, \
+                 status and proxyreq may)",
+                name()
+            )));
+        }
+    };
+    let result = match value {
+        Value::Nil => request.set_field(field, None),
+        Value::String(text) => request.set_field(field, Some(&text.as_bytes())),
+        Value::Integer(number) => request.set_field(field, Some(number.to_string().as_bytes())),
+        other => Err(format!("r.{}: expected a string, found a {}", name(), other.type_name())),
+    };
+    result.map_err(mlua::Error::runtime)
+}
+
+fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
+    for (name, level) in LOGS {
+        let own = ctx.clone();
+        let log = lua.create_function(move |_, (_, text): (bool, LuaString)| {
+            if own.server.logs(level) {
+                own.server.log(level, &text.to_string_lossy());
+            }
+            Ok(())
+        })?;
+        methods.raw_set(name, log)?;
+    }
+    Ok(())
+}
+
+/// The value of a cookie of the request, as it stands.
+pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
+    let mut value = Ok(Value::Nil);
+    ctx.request()?.get(crate::host::Table::HeadersIn, b"Cookie", &mut |header| {
+        if let Some(found) = header.and_then(|header| text::cookie(header, name)) {
+            value = lua.create_string(found).map(Value::String);
+        }
+    });
+    value
+}
+
+fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    methods.raw_set(
+        "getcookie",
+        lua.create_function(move |lua, (_, name): (bool, BString)| cookie_value(lua, &own, &name))?,
+    )?;
+    let own = ctx.clone();
+    type Old = (bool, Value, Option<LuaString>, Option<bool>, Option<f64>);
+    methods.raw_set(
+        "setcookie",
+        lua.create_function(move |_, (_, first, value, secure, expires): Old| {
+            let line = match &first {
+                Value::Table(table) => cookie_line(table)?,
+                Value::String(key) => {
+                    let value = value.map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+                    text::set_cookie(&text::NewCookie {
+                        key: &key.as_bytes(),
+                        value: &value,
+                        secure: secure.unwrap_or(false),
+                        expires: expires.unwrap_or(0.0),
+                        ..text::NewCookie::default()
+                    })
+                }
+                other => {
+                    return Err(mlua::Error::runtime(format!(
+                        "setcookie: expected a table like {{key = \"a\", value = \"b\"}}, found a {}",
+                        other.type_name()
+                    )));
+                }
+            };
+            own.request()?
+                .add(crate::host::Table::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
+                .map_err(mlua::Error::runtime)
+        })?,
+    )
+}
+
+fn cookie_line(table: &Table) -> mlua::Result<String> {
+    let required = |name: &str| {
+        table
+            .get::<Option<LuaString>>(name)?
+            .ok_or_else(|| mlua::Error::runtime(format!("setcookie: '{name}' is missing")))
+    };
+    let plain = |name: &str| -> mlua::Result<Option<String>> {
+        let value = table.get::<Option<LuaString>>(name)?.map(|value| value.to_string_lossy());
+        match value {
+            Some(value) if value.bytes().any(|byte| byte < b' ' || byte == b';' || byte == 0x7f) => {
+                Err(mlua::Error::runtime(format!("setcookie: '{name}' holds a ';' or a control character")))
+            }
+            value => Ok(value),
+        }
+    };
+    let (key, value) = (required("key")?, required("value")?);
+    Ok(text::set_cookie(&text::NewCookie {
+        key: &key.as_bytes(),
+        value: &value.as_bytes(),
+        secure: table.get::<Option<bool>>("secure")?.unwrap_or(false),
+        httponly: table.get::<Option<bool>>("httponly")?.unwrap_or(false),
+        expires: table.get::<Option<f64>>("expires")?.unwrap_or(0.0),
+        path: plain("path")?,
+        domain: plain("domain")?,
+        samesite: plain("samesite")?,
+    }))
+}
+
+fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
+    type Change = fn(&[u8]) -> Vec<u8>;
+    let pure: [(&str, Change); 5] = [
+        ("escape", text::escape),
+        ("unescape", text::unescape),
+        ("escape_html", text::escape_html),
+        ("base64_encode", text::base64_encode),
+        ("base64_decode", text::base64_decode),
+    ];
+    for (name, change) in pure {
+        let function = move |lua: &Lua, (_, text): (bool, LuaString)| lua.create_string(change(&text.as_bytes()));
+        methods.raw_set(name, lua.create_function(function)?)?;
+    }
+    for (name, kind) in [("md5", Digest::Md5), ("sha1", Digest::Sha1)] {
+        let own = ctx.clone();
+        let digest = move |_: &Lua, (_, text): (bool, LuaString)| {
+            Ok(text::hex(&own.request()?.digest(kind, &text.as_bytes())))
+        };
+        methods.raw_set(name, lua.create_function(digest)?)?;
+    }
+    let own = ctx.clone();
+    let parse = move |lua: &Lua, _: bool| {
+        let mut pairs = Vec::new();
+        own.request()?.field(Field::Args, &mut |args| pairs = text::form(args.unwrap_or_default()));
+        tables::two_tables(lua, &pairs)
+    };
+    methods.raw_set("parseargs", lua.create_function(parse)?)?;
+    let own = ctx.clone();
+    let parse = move |lua: &Lua, (_, max): (bool, Option<usize>)| {
+        let mut pairs = Vec::new();
+        own.request()?.body(max.unwrap_or(8192), &mut |body| pairs = text::form(body.unwrap_or_default()));
+        tables::two_tables(lua, &pairs)
+    };
+    methods.raw_set("parsebody", lua.create_function(parse)?)
+}
+
+fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    let ssl = move |lua: &Lua, (_, name): (bool, String)| {
+        own.request()?.ssl_var(&name).map(|value| lua.create_string(value)).transpose()
+    };
+    methods.raw_set("ssl_var_lookup", lua.create_function(ssl)?)?;
+    let own = ctx.clone();
+    let url = move |lua: &Lua, (_, path): (bool, LuaString)| {
+        lua.create_string(own.request()?.construct_url(&path.as_bytes()))
+    };
+    methods.raw_set("construct_url", lua.create_function(url)?)?;
+    let own = ctx.clone();
+    let expr = move |_: &Lua, (_, expression): (bool, String)| {
+        Ok(match own.request()?.expr(&expression) {
+            Ok(verdict) => (verdict, None),
+            Err(error) => (false, Some(error)),
+        })
+    };
+    methods.raw_set("expr", lua.create_function(expr)?)?;
+    let own = ctx.clone();
+    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, String, Value)| {
+        match own.request()?.regex(&text.as_bytes(), &pattern, &regex_flags(&flags)) {
+            Ok(Some(groups)) => {
+                let table = lua.create_table_with_capacity(groups.len(), 1)?;
+                for (at, group) in groups.iter().enumerate() {
+                    let group = lua.create_string(group.as_deref().unwrap_or_default())?;
+                    table.raw_set(at, group)?;
+                }
+                Ok((Value::Table(table), None))
+            }
+            Ok(None) => Ok((Value::Boolean(false), None)),
+            Err(error) => Ok((Value::Boolean(false), Some(error))),
+        }
+    };
+    methods.raw_set("regex", lua.create_function(regex)?)?;
+    let own = ctx.clone();
+    let clock = move |_: &Lua, _: bool| Ok((own.server.time() * 1e6) as i64);
+    methods.raw_set("clock", lua.create_function(clock)?)
+}
+
+/// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.
+fn regex_flags(flags: &Value) -> String {
+    match flags {
+        Value::String(letters) => letters.to_string_lossy(),
+        Value::Integer(bits) => {
+            let letters = [(1, 'i'), (2, 'm')].into_iter();
+            letters.filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| letter).collect()
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,250 @@
+//! Values that outlive a request: `r:ivm_get`, `lb.dict`; and `lb.geo`.
+
+use std::rc::Rc;
+
+use mlua::{Lua, LuaString, Table, UserData, UserDataMethods, Value};
+
+use crate::context::Context;
+use crate::host::{Dict, DictError, Scalar, Store};
+
+/// Deepest table that `ivm_set` keeps.
+const MAX_DEPTH: u32 = 32;
+
+/// `r:ivm_get(key)` and `r:ivm_set(key, value)`: numbers, strings, booleans and tables of them come back as they were.
+pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    let get = move |lua: &Lua, (_, key): (bool, LuaString)| {
+        let key = key.as_bytes();
+        let mut value = Ok(Value::Nil);
+        let mut take = |bytes: Option<&[u8]>| {
+            if let Some(mut bytes) = bytes {
+                value = decode(lua, &mut bytes, 0);
+            }
+        };
+        match own.server.shared() {
+            Some(shared) => shared.get(&key, &mut take),
+            None => take(own.library.values.lock().get(&*key).map(Vec::as_slice)),
+        }
+        value
+    };
+    methods.raw_set("ivm_get", lua.create_function(get)?)?;
+    let own = ctx.clone();
+    let set = move |_: &Lua, (_, key, value): (bool, LuaString, Value)| {
+        let key = key.as_bytes();
+        let bytes = match &value {
+            Value::Nil => None,
+            value => {
+                let mut bytes = Vec::new();
+                encode(value, &mut bytes, 0)?;
+                Some(bytes)
+            }
+        };
+        match (own.server.shared(), bytes) {
+            (Some(shared), bytes) => shared.set(&key, bytes.as_deref()).map_err(mlua::Error::runtime)?,
+            (None, Some(bytes)) => drop(own.library.values.lock().insert(key.to_vec(), bytes)),
+            (None, None) => drop(own.library.values.lock().remove(&*key)),
+        }
+        Ok(())
+    };
+    methods.raw_set("ivm_set", lua.create_function(set)?)
+}
+
+fn encode(value: &Value, out: &mut Vec<u8>, depth: u32) -> mlua::Result<()> {
+    match value {
+        Value::Nil => out.push(b'n'),
+        Value::Boolean(flag) => out.extend([b'b', u8::from(*flag)]),
+        Value::Integer(number) => {
+            out.push(b'i');
+            out.extend(number.to_le_bytes());
+        }
+        Value::Number(number) => {
+            out.push(b'f');
+            out.extend(number.to_le_bytes());
+        }
+        Value::String(text) => {
+            out.push(b's');
+            let bytes = text.as_bytes();
+            out.extend((bytes.len() as u64).to_le_bytes());
+            out.extend(&*bytes);
+        }
+        Value::Table(table) if depth < MAX_DEPTH => {
+            out.push(b't');
+            for pair in table.pairs::<Value, Value>() {
+                let (key, value) = pair?;
+                encode(&key, out, depth + 1)?;
+                encode(&value, out, depth + 1)?;
+            }
+            out.push(b'n');
+        }
+        Value::Table(_) => {
+            return Err(mlua::Error::runtime(format!(
+                "ivm_set: a table nested deeper than {MAX_DEPTH}, or one that holds itself"
+            )));
+        }
+        other => {
+            return Err(mlua::Error::runtime(format!(
+                "ivm_set: expected strings, numbers, booleans and tables of them, found a {}",
+                other.type_name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn decode(lua: &Lua, rest: &mut &[u8], depth: u32) -> mlua::Result<Value> {
+    let damaged = || mlua::Error::runtime("ivm_get: the stored value is damaged");
+    let (kind, tail) = rest.split_first().ok_or_else(damaged)?;
+    *rest = tail;
+    let mut word = || -> mlua::Result<[u8; 8]> {
+        let (word, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        *rest = tail;
+        Ok(*word)
+    };
+    match kind {
+        b'n' => Ok(Value::Nil),
+        b'b' => {
+            let (flag, tail) = rest.split_first().ok_or_else(damaged)?;
+            *rest = tail;
+            Ok(Value::Boolean(*flag != 0))
+        }
+        b'i' => Ok(Value::Integer(i64::from_le_bytes(word()?))),
+        b'f' => Ok(Value::Number(f64::from_le_bytes(word()?))),
+        b's' => {
+            let length = usize::try_from(u64::from_le_bytes(word()?)).map_err(|_| damaged())?;
+            let (text, tail) = rest.split_at_checked(length).ok_or_else(damaged)?;
+            *rest = tail;
+            lua.create_string(text).map(Value::String)
+        }
+        b't' if depth <= MAX_DEPTH => {
+            let table = lua.create_table()?;
+            loop {
+                let key = decode(lua, rest, depth + 1)?;
+                if key.is_nil() {
+                    return Ok(Value::Table(table));
+                }
+                table.raw_set(key, decode(lua, rest, depth + 1)?)?;
+            }
+        }
+        _ => Err(damaged()),
+    }
+}
+
+/// `lb.dict`, `lb.geo`, and the calls that only checks and timers have.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    let dict = move |lua: &Lua, name: String| match own.server.dict(&name) {
+        Some(dict) => lua.create_userdata(DictHandle { dict }),
+        None => Err(mlua::Error::runtime(format!(
+            "lb.dict: there is no dictionary \"{name}\"; it wants a line like: LuaBalancerDict {name} 1M"
+        ))),
+    };
+    lb.raw_set("dict", lua.create_function(dict)?)?;
+    let own = ctx.clone();
+    let geo = move |lua: &Lua, address: String| {
+        let Some(place) = own.server.geo(&address).map_err(mlua::Error::runtime)? else { return Ok(None) };
+        let table = lua.create_table()?;
+        table.raw_set("country", place.country)?;
+        table.raw_set("country_name", place.country_name)?;
+        table.raw_set("continent", place.continent)?;
+        table.raw_set("city", place.city)?;
+        table.raw_set("latitude", place.latitude)?;
+        table.raw_set("longitude", place.longitude)?;
+        table.raw_set("time_zone", place.time_zone)?;
+        table.raw_set("asn", place.asn)?;
+        table.raw_set("org", place.org)?;
+        Ok(Some(table))
+    };
+    lb.raw_set("geo", lua.create_function(geo)?)?;
+    for name in ["http", "tcp"] {
+        let text = format!("lb.{name} works in health checks and timers only");
+        let refuse = move |_: &Lua, ()| -> mlua::Result<()> { Err(mlua::Error::runtime(&text)) };
+        lb.raw_set(name, lua.create_function(refuse)?)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn scalar_to_lua(lua: &Lua, value: Scalar) -> mlua::Result<Value> {
+    Ok(match value {
+        Scalar::Bool(flag) => Value::Boolean(flag),
+        Scalar::Integer(number) => Value::Integer(number),
+        Scalar::Number(number) => Value::Number(number),
+        Scalar::Text(text) => Value::String(lua.create_string(text)?),
+    })
+}
+
+pub(crate) fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
+    match value {
+        Value::Boolean(flag) => Ok(Scalar::Bool(*flag)),
+        Value::Integer(number) => Ok(Scalar::Integer(*number)),
+        Value::Number(number) => Ok(Scalar::Number(*number)),
+        Value::String(text) => Ok(Scalar::Text(text.as_bytes().to_vec())),
+        other => Err(mlua::Error::runtime(format!(
+            "a dictionary holds strings, numbers and booleans, found a {}",
+            other.type_name()
+        ))),
+    }
+}
+
+struct DictHandle {
+    dict: Rc<dyn Dict>,
+}
+
+impl DictHandle {
+    /// As OpenResty and this module's contract say it: nil removes.
+    fn store(&self, how: Store, key: &[u8], value: &Value, ttl: Option<f64>) -> mlua::Result<Result<bool, DictError>> {
+        if value.is_nil() {
+            self.dict.delete(key);
+            return Ok(Ok(false));
+        }
+        Ok(self.dict.store(how, key, scalar_from_lua(value)?, ttl.unwrap_or(0.0).max(0.0)))
+    }
+}
+
+impl UserData for DictHandle {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("get", |lua, this, key: LuaString| {
+            this.dict.get(&key.as_bytes()).map(|value| scalar_to_lua(lua, value)).transpose()
+        });
+        for (name, how) in [("set", Store::Set), ("add", Store::Add), ("replace", Store::Replace)] {
+            methods.add_method(name, move |lua, this, (key, value, ttl): (LuaString, Value, Option<f64>)| {
+                match this.store(how, &key.as_bytes(), &value, ttl)? {
+                    Ok(evicted) => Ok((Value::Boolean(true), Value::Boolean(evicted))),
+                    Err(error) => Ok((Value::Nil, Value::String(lua.create_string(error.to_string())?))),
+                }
+            });
+        }
+        type Incr = (LuaString, f64, Option<f64>, Option<f64>);
+        methods.add_method("incr", |lua, this, (key, by, init, ttl): Incr| {
+            match this.dict.incr(&key.as_bytes(), by, init, ttl.unwrap_or(0.0)) {
+                Ok((value, evicted)) => Ok((scalar_to_lua(lua, value)?, Value::Boolean(evicted))),
+                Err(error) => Ok((Value::Nil, Value::String(lua.create_string(error.to_string())?))),
+            }
+        });
+        methods.add_method("delete", |_, this, key: LuaString| {
+            this.dict.delete(&key.as_bytes());
+            Ok(())
+        });
+        methods.add_method("ttl", |_, this, key: LuaString| either(this.dict.ttl(&key.as_bytes())));
+        methods.add_method("expire", |_, this, (key, ttl): (LuaString, f64)| {
+            either(this.dict.expire(&key.as_bytes(), ttl.max(0.0)).map(|()| true))
+        });
+        methods.add_method("keys", |lua, this, max: Option<usize>| {
+            let keys = this.dict.keys(max.unwrap_or(1024));
+            let keys: Vec<LuaString> =
+                keys.iter().map(|key| lua.create_string(key)).collect::<mlua::Result<_>>()?;
+            lua.create_sequence_from(keys)
+        });
+        methods.add_method("clear", |_, this, ()| {
+            this.dict.clear();
+            Ok(())
+        });
+        methods.add_method("room", |_, this, ()| Ok(this.dict.room()));
+    }
+}
+
+fn either<T>(result: Result<T, DictError>) -> mlua::Result<(Option<T>, Option<String>)> {
+    Ok(match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error.to_string())),
+    })
+}

@@ -1,0 +1,212 @@
+//! What all API functions of a state share: the host, the call that is running, its limits.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use balance::api::{Balancer, PoolId};
+use balance::member::MemberSpec;
+use balance::settings::PoolSettings;
+use mlua::{AnyUserData, Lua, LuaString, Table};
+
+use crate::answer::Answer;
+use crate::error::Halt;
+use crate::host::{Field, Request, Server};
+use crate::library::{Library, Limits, ScriptId};
+
+/// What a script is called for. It decides what some names do, `ngx.exit` for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// The script's top level, and everything without a request.
+    #[default]
+    Load,
+    /// `LuaHookTranslate`.
+    Translate,
+    /// `LuaHookSelect`.
+    Select,
+    /// `LuaBalancerMethod lua`, and every further attempt of a script that uses `ngx.balancer`.
+    Pick,
+    /// `LuaHookFinish`.
+    Finish,
+    /// Timers and checks.
+    Timer,
+}
+
+/// The attempt that a call is for; scripts see it through `ngx.balancer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attempt {
+    /// Attempts made before this one.
+    pub before: u32,
+    /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the status.
+    pub last_failure: Option<(bool, u16)>,
+}
+
+/// A pool that a script defines with `lb.define_pool`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// The pool's name.
+    pub name: String,
+    /// Its settings.
+    pub settings: PoolSettings,
+    /// Its members.
+    pub members: Vec<MemberSpec>,
+}
+
+/// The running call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Frame {
+    pub(crate) script: Option<ScriptId>,
+    pub(crate) version: u64,
+    pub(crate) phase: Phase,
+}
+
+#[derive(Default)]
+pub(crate) struct Budget {
+    pub(crate) depth: Cell<u32>,
+    pub(crate) limits: Cell<Limits>,
+    pub(crate) time_ms: Cell<u64>,
+    /// First time the clock was read in this call.
+    started: Cell<Option<Instant>>,
+    /// Why the call is over; set once, raised again and again.
+    pub(crate) halt: Cell<Option<Halt>>,
+}
+
+impl Budget {
+    /// Err when the call is over. Cheap enough for every few thousand steps: it reads the clock.
+    pub(crate) fn check(&self) -> Result<(), Halt> {
+        if self.depth.get() == 0 {
+            return Ok(());
+        }
+        if let Some(halt) = self.halt.get() {
+            return Err(halt);
+        }
+        let now = Instant::now();
+        match self.started.get() {
+            None => self.started.set(Some(now)),
+            Some(started) => {
+                let limit = self.time_ms.get();
+                if now.duration_since(started).as_millis() >= u128::from(limit) {
+                    return Err(self.end(Halt::Time(limit)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the call for this reason, unless another came first.
+    pub(crate) fn end(&self, halt: Halt) -> Halt {
+        let first = self.halt.get().unwrap_or(halt);
+        self.halt.set(Some(first));
+        first
+    }
+}
+
+/// Saved state of the outer call, if any.
+pub(crate) struct Outer {
+    frame: Frame,
+    limits: Limits,
+    time_ms: u64,
+    started: Option<Instant>,
+    halt: Option<Halt>,
+}
+
+/// A timer that a script asked for.
+pub(crate) struct Timer {
+    pub(crate) script: ScriptId,
+    pub(crate) version: u64,
+    pub(crate) due: f64,
+    pub(crate) every: Option<f64>,
+    pub(crate) function: mlua::Function,
+    pub(crate) args: mlua::MultiValue,
+}
+
+/// One for each state.
+pub(crate) struct Context {
+    pub(crate) server: Rc<dyn Server>,
+    pub(crate) request: Rc<dyn Request>,
+    pub(crate) balancer: Rc<dyn Balancer>,
+    pub(crate) library: Arc<Library>,
+    pub(crate) budget: Budget,
+    pub(crate) frame: Cell<Frame>,
+    pub(crate) attempt: Cell<Attempt>,
+    /// Set by `ngx.exit` and `ngx.balancer`.
+    pub(crate) answer: RefCell<Option<Answer>>,
+    /// The pool whose method found no member last.
+    pub(crate) empty: Cell<Option<PoolId>>,
+    /// Member objects by slot, with the incarnation they stand for.
+    pub(crate) members: RefCell<Vec<Option<(u32, AnyUserData)>>>,
+    pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,
+    /// In a state that judges: what the candidate defines, not applied yet.
+    pub(crate) judging: Option<RefCell<Vec<Definition>>>,
+    /// In a state that keeps timers.
+    pub(crate) timers: Option<RefCell<Vec<Timer>>>,
+    pub(crate) request_object: OnceCell<Table>,
+    /// The last string made for each text field of the request: the same text is not made again.
+    pub(crate) texts: RefCell<Vec<Option<(Vec<u8>, LuaString)>>>,
+}
+
+impl Context {
+    /// Starts a call; [`Context::leave`] must follow.
+    pub(crate) fn enter(&self, frame: Frame, limits: Limits, time_ms: u64) -> Outer {
+        let budget = &self.budget;
+        let outer = Outer {
+            frame: self.frame.replace(frame),
+            limits: budget.limits.replace(limits),
+            time_ms: budget.time_ms.replace(time_ms),
+            started: budget.started.replace(None),
+            halt: budget.halt.replace(None),
+        };
+        budget.depth.set(budget.depth.get() + 1);
+        outer
+    }
+
+    pub(crate) fn leave(&self, outer: Outer) {
+        let budget = &self.budget;
+        budget.depth.set(budget.depth.get().saturating_sub(1));
+        self.frame.set(outer.frame);
+        budget.limits.set(outer.limits);
+        budget.time_ms.set(outer.time_ms);
+        budget.started.set(outer.started);
+        budget.halt.set(outer.halt);
+    }
+
+    /// The request, or the error that scripts get without one.
+    pub(crate) fn request(&self) -> mlua::Result<&dyn Request> {
+        if self.request.active() {
+            return Ok(&*self.request);
+        }
+        Err(mlua::Error::runtime("no request here: r, ngx.var and their like work only while a request is handled"))
+    }
+
+    /// A text field's string, the one made last when the bytes are the same.
+    pub(crate) fn text(&self, lua: &Lua, field: Field, bytes: &[u8]) -> mlua::Result<LuaString> {
+        /// Longer ones are not worth comparing.
+        const MOST: usize = 256;
+        if bytes.len() > MOST {
+            return lua.create_string(bytes);
+        }
+        let index = field as usize;
+        let mut texts = self.texts.borrow_mut();
+        match texts.get(index) {
+            Some(Some((known, text))) if known == bytes => return Ok(text.clone()),
+            Some(_) => {}
+            None => texts.resize(index + 1, None),
+        }
+        let text = lua.create_string(bytes)?;
+        match &mut texts[index] {
+            Some((known, old)) => {
+                known.clear();
+                known.extend_from_slice(bytes);
+                *old = text.clone();
+            }
+            empty => *empty = Some((bytes.to_vec(), text.clone())),
+        }
+        Ok(text)
+    }
+
+    pub(crate) fn judges(&self) -> bool {
+        self.judging.is_some()
+    }
+}

@@ -1,0 +1,239 @@
+//! What went wrong in a script, told so that an administrator finds the place.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The call took longer than `LuaBalancerScriptLimit time=`.
+    Time,
+    /// The call took more memory than `LuaBalancerScriptLimit memory=`.
+    Memory,
+    /// Endless recursion.
+    Stack,
+    /// The script raised an error.
+    Runtime,
+    /// The script could not be read, compiled or started.
+    Load,
+    /// The function returned something that has no meaning.
+    Answer,
+}
+
+/// An error of a script.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ScriptError {
+    /// Its kind.
+    pub kind: ErrorKind,
+    /// `file:line: text`, one line.
+    pub message: String,
+    /// Lua traceback, empty when there is none.
+    pub traceback: String,
+}
+
+/// Raised to end a call for good: no `pcall` of the script keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// Over the time limit, in milliseconds.
+    Time(u64),
+    /// Over the memory limit, in bytes.
+    Memory(usize),
+    /// The answer is known (`ngx.exit` and its kin).
+    Answered,
+}
+
+impl std::error::Error for Halt {}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Halt::Time(ms) => {
+                write!(f, "stopped after {ms} ms, the limit of LuaBalancerScriptLimit time=")
+            }
+            Halt::Memory(bytes) => {
+                write!(f, "stopped at {} KiB, the limit of LuaBalancerScriptLimit memory=", bytes / 1024)
+            }
+            Halt::Answered => f.write_str("the answer is given"),
+        }
+    }
+}
+
+impl Halt {
+    pub(crate) fn raise(self) -> mlua::Error {
+        mlua::Error::ExternalError(Arc::new(self))
+    }
+}
+
+/// Name of the chunks that belong to the runtime itself; they never stand in a message.
+pub(crate) const INTERNAL: &str = "[lb]";
+
+impl ScriptError {
+    /// An error without a Lua traceback.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        ScriptError { kind, message: one_line(&message.into()), traceback: String::new() }
+    }
+
+    /// From what Lua gives; `path` is the script's, to undo Lua's shortening of long names.
+    pub(crate) fn from_lua(error: &mlua::Error, path: &str) -> Self {
+        let parts = Parts::of(error);
+        let kind = parts.kind();
+        let (text, traceback) = (expand(&parts.text, path), expand(&parts.traceback, path));
+        let text = strip_internal(&text);
+        let message = match place(&traceback) {
+            _ if has_place(text) => text.to_owned(),
+            Some(place) => format!("{place} {text}"),
+            None => format!("{path}: {text}"),
+        };
+        ScriptError { kind, message: one_line(&message), traceback }
+    }
+}
+
+/// The root of an error: its text without traceback, and the traceback.
+pub(crate) struct Parts {
+    pub(crate) text: String,
+    pub(crate) traceback: String,
+    pub(crate) halt: Option<Halt>,
+    memory: bool,
+    syntax: bool,
+}
+
+impl Parts {
+    pub(crate) fn of(error: &mlua::Error) -> Self {
+        let mut traceback = String::new();
+        let mut cause = error;
+        while let mlua::Error::CallbackError { traceback: inner, cause: next } = cause {
+            if !inner.is_empty() {
+                traceback.clone_from(inner);
+            }
+            cause = next;
+        }
+        let mut parts = Parts { text: String::new(), traceback, halt: None, memory: false, syntax: false };
+        match cause {
+            mlua::Error::RuntimeError(text) => parts.text.clone_from(text),
+            mlua::Error::MemoryError(text) => {
+                parts.text.clone_from(text);
+                parts.memory = true;
+            }
+            mlua::Error::SyntaxError { message, .. } => {
+                parts.text.clone_from(message);
+                parts.syntax = true;
+            }
+            mlua::Error::ExternalError(error) => {
+                parts.halt = error.downcast_ref::<Halt>().copied();
+                parts.text = error.to_string();
+            }
+            other => parts.text = other.to_string(),
+        }
+        if let Some(at) = parts.text.find("\nstack traceback:") {
+            let rest = parts.text.split_off(at);
+            if parts.traceback.is_empty() {
+                parts.traceback = rest.trim_start().to_owned();
+            }
+        }
+        parts
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self.halt {
+            Some(Halt::Time(_)) => ErrorKind::Time,
+            Some(Halt::Memory(_)) => ErrorKind::Memory,
+            _ if self.memory || self.text.contains("not enough memory") => ErrorKind::Memory,
+            _ if self.syntax => ErrorKind::Load,
+            _ if self.text.contains("stack overflow") || self.text.contains("error in error handling") => {
+                ErrorKind::Stack
+            }
+            _ => ErrorKind::Runtime,
+        }
+    }
+
+    /// What `pcall` gives a script for an error raised by the runtime: plain text with the place.
+    pub(crate) fn for_script(&self) -> String {
+        let text = strip_internal(&self.text);
+        match place(&self.traceback) {
+            Some(place) if !has_place(text) => format!("{place} {text}"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.trim_end().replace(['\r', '\n'], " ").replace('\t', "  ")
+}
+
+/// Puts the full path where Lua has shortened it to `...tail`.
+fn expand(text: &str, path: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("...") {
+        let tail = &rest[at + 3..];
+        let end = tail.find(':').unwrap_or(tail.len());
+        out.push_str(&rest[..at]);
+        if end > 8 && path.ends_with(&tail[..end]) {
+            out.push_str(path);
+        } else {
+            out.push_str("...");
+            out.push_str(&tail[..end]);
+        }
+        rest = &tail[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `file:12:` at the start.
+fn has_place(text: &str) -> bool {
+    let line_end = text.find('\n').unwrap_or(text.len());
+    let mut parts = text[..line_end].split(':').skip(1);
+    parts.any(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Takes away `[lb]:12: ` at the start: the place in the runtime's own Lua tells nobody anything.
+fn strip_internal(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix(INTERNAL).and_then(|rest| rest.strip_prefix(':')) else { return text };
+    match rest.split_once(": ") {
+        Some((line, rest)) if line.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => text,
+    }
+}
+
+/// `file:12:` of the innermost frame that is a script's.
+fn place(traceback: &str) -> Option<String> {
+    traceback.lines().map(str::trim_start).find_map(|line| {
+        if line.starts_with("[C]") || line.starts_with(INTERNAL) || line.starts_with("stack traceback") {
+            return None;
+        }
+        let at = line.find(": in ")?;
+        let (file, number) = line[..at].rsplit_once(':')?;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{file}:{number}:"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortened_path_comes_back_whole() {
+        let path = "/etc/apache2/lua/very/long/folder/name/that/goes/on/and/on/balancer.lua";
+        let error = mlua::Error::RuntimeError(
+            "...long/folder/name/that/goes/on/and/on/balancer.lua:7: boom\nstack traceback:\n\t[C]: in ?".into(),
+        );
+        assert_eq!(ScriptError::from_lua(&error, path).message, format!("{path}:7: boom"));
+    }
+
+    #[test]
+    fn a_message_without_place_takes_it_from_the_traceback() {
+        let error = mlua::Error::CallbackError {
+            traceback: "stack traceback:\n\t[C]: in ?\n\t[lb]:3: in function 'x'\n\t/a.lua:9: in function 'f'".into(),
+            cause: Arc::new(mlua::Error::RuntimeError("no such pool".into())),
+        };
+        assert_eq!(ScriptError::from_lua(&error, "/a.lua").message, "/a.lua:9: no such pool");
+    }
+
+    #[test]
+    fn places_of_the_runtime_are_not_shown() {
+        assert_eq!(strip_internal("[lb]:12: bad argument"), "bad argument");
+        assert_eq!(strip_internal("[lb] is not a place"), "[lb] is not a place");
+    }
+}

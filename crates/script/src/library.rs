@@ -1,0 +1,322 @@
+//! All scripts of a child: which there are, how they are limited, and the version that is served.
+//!
+//! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are read by the
+//! background thread alone, see [`crate::judge`].
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::bundle::Bundle;
+use crate::error::{ErrorKind, ScriptError};
+use crate::source::{Stamp, stamp_of, templates};
+
+/// A script of the [`Library`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScriptId(pub u32);
+
+/// `LuaBalancerCodeCache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CodeCache {
+    /// A changed file is judged and taken within a second.
+    #[default]
+    Stat,
+    /// Files are read at the start only.
+    Forever,
+    /// Files are read for each call; for development.
+    Never,
+}
+
+/// `LuaBalancerScriptLimit`: what one call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Milliseconds, > 0.
+    pub time_ms: u64,
+    /// Bytes by which a call may make its state grow, > 0.
+    pub memory_bytes: usize,
+    /// Milliseconds for timers, checks and a script's top level, > 0.
+    pub timer_time_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { time_ms: 50, memory_bytes: 16 << 20, timer_time_ms: 5000 }
+    }
+}
+
+/// What a script is.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    File { path: PathBuf, search: String },
+    Inline { name: String, code: String, search: String },
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) origin: Origin,
+    pub(crate) limits: Limits,
+    pub(crate) cache: CodeCache,
+    /// Functions that the configuration names.
+    pub(crate) needs: Vec<String>,
+    version: AtomicU64,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    bundle: Option<Arc<Bundle>>,
+    failure: Option<ScriptError>,
+    /// Files of the version judged last, good or not.
+    watch: Vec<PathBuf>,
+    judged: Option<Stamp>,
+    pending: Option<Stamp>,
+}
+
+impl Entry {
+    /// Whether the file is only ever a body (`-`): then its top level is not run at load.
+    pub(crate) fn only_body(&self) -> bool {
+        matches!(self.origin, Origin::File { .. })
+            && !self.needs.is_empty()
+            && self.needs.iter().all(|name| name == "-")
+    }
+
+    /// What messages call it.
+    pub(crate) fn label(&self) -> String {
+        match &self.origin {
+            Origin::File { path, .. } => path.to_string_lossy().into_owned(),
+            Origin::Inline { name, .. } => name.clone(),
+        }
+    }
+
+    /// `package.path`.
+    pub(crate) fn search(&self) -> &str {
+        match &self.origin {
+            Origin::File { search, .. } | Origin::Inline { search, .. } => search,
+        }
+    }
+
+    /// Folder of relative templates.
+    pub(crate) fn folder(&self) -> &Path {
+        match &self.origin {
+            Origin::File { path, .. } => path.parent().unwrap_or(Path::new("/")),
+            Origin::Inline { .. } => Path::new("/"),
+        }
+    }
+}
+
+/// The scripts of a child, frozen but for their versions.
+#[derive(Debug)]
+pub struct Library {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) sandbox: bool,
+    /// Values of `r:ivm_set` when the host has no store of its own.
+    pub(crate) values: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+}
+
+/// Makes a [`Library`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    entries: Vec<Entry>,
+    limits: Limits,
+    cache: CodeCache,
+    open: bool,
+    shipped: Option<String>,
+}
+
+impl Builder {
+    /// The folder of the scripts that come with the module; before [`Builder::file`].
+    #[must_use]
+    pub fn shipped(mut self, folder: &str) -> Self {
+        self.shipped = Some(folder.to_owned());
+        self
+    }
+
+    /// `LuaBalancerSandbox`, default on.
+    #[must_use]
+    pub fn sandbox(mut self, on: bool) -> Self {
+        self.open = !on;
+        self
+    }
+
+    /// Limits of the scripts added from here on.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Code cache of the scripts added from here on.
+    #[must_use]
+    pub fn cache(mut self, cache: CodeCache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Adds a script file. `path` is absolute; `package_path` are folders or templates (`/x/?.lua`). The same file with the
+    /// same settings has one id.
+    pub fn file(&mut self, path: impl Into<PathBuf>, package_path: &[String]) -> ScriptId {
+        let path = path.into();
+        let own = templates(&path.parent().unwrap_or(Path::new("/")).to_string_lossy());
+        let search = self.search(Some(own), package_path);
+        let known = self.entries.iter().position(|entry| {
+            entry.limits == self.limits
+                && entry.cache == self.cache
+                && matches!(&entry.origin, Origin::File { path: p, search: s } if *p == path && *s == search)
+        });
+        match known {
+            Some(index) => ScriptId(index as u32),
+            None => self.push(Origin::File { path, search }),
+        }
+    }
+
+    /// Adds `LuaRegisterFunc name function(r) … end`; quotes around it are taken away.
+    pub fn inline(&mut self, name: &str, code: &str, package_path: &[String]) -> ScriptId {
+        let code = code.trim();
+        let bare = [('"', '"'), ('\'', '\'')]
+            .iter()
+            .find_map(|&(open, close)| code.strip_prefix(open)?.strip_suffix(close))
+            .unwrap_or(code);
+        let search = self.search(None, package_path);
+        self.push(Origin::Inline { name: name.to_owned(), code: bare.to_owned(), search })
+    }
+
+    /// Says that the configuration names this function (`-`: the file itself is the body): judging then expects it.
+    pub fn need(&mut self, id: ScriptId, function: &str) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize)
+            && !entry.needs.iter().any(|known| known == function)
+        {
+            entry.needs.push(function.to_owned());
+        }
+    }
+
+    /// The library.
+    pub fn build(self) -> Library {
+        Library { entries: self.entries, sandbox: !self.open, values: Mutex::default() }
+    }
+
+    fn search(&self, own: Option<String>, package_path: &[String]) -> String {
+        let shipped = self.shipped.as_deref().map(templates);
+        let given = package_path.iter().map(|entry| templates(entry));
+        own.into_iter().chain(given).chain(shipped).collect::<Vec<_>>().join(";")
+    }
+
+    fn push(&mut self, origin: Origin) -> ScriptId {
+        let id = ScriptId(self.entries.len() as u32);
+        self.entries.push(Entry {
+            origin,
+            limits: self.limits,
+            cache: self.cache,
+            needs: Vec::new(),
+            version: AtomicU64::new(0),
+            live: Mutex::default(),
+        });
+        id
+    }
+}
+
+impl Library {
+    /// Starts one.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// All scripts.
+    pub fn ids(&self) -> impl Iterator<Item = ScriptId> + use<> {
+        (0..self.entries.len() as u32).map(ScriptId)
+    }
+
+    /// What messages call this script: its path, or the registered name.
+    pub fn label(&self, id: ScriptId) -> String {
+        self.entry(id).map_or_else(|_| format!("script {}", id.0), Entry::label)
+    }
+
+    /// The version served, 0 for none yet. One load.
+    pub fn version(&self, id: ScriptId) -> u64 {
+        self.entry(id).map_or(0, |entry| entry.version.load(Ordering::Acquire))
+    }
+
+    /// What is served now.
+    pub fn bundle(&self, id: ScriptId) -> Option<Arc<Bundle>> {
+        self.entry(id).ok()?.live.lock().bundle.clone()
+    }
+
+    /// Whether the files differ from those judged last, and have been as they are now over two calls of this: then their
+    /// stamp, once for each state of the files. To be called every 200 ms or so; never under `CodeCache::Forever`.
+    pub fn changed(&self, id: ScriptId) -> Option<Stamp> {
+        let entry = self.entry(id).ok()?;
+        if !matches!(entry.origin, Origin::File { .. }) && entry.live.lock().watch.is_empty() {
+            return None;
+        }
+        let watch = self.watched(entry);
+        let now = stamp_of(&watch);
+        let mut live = entry.live.lock();
+        if live.judged == Some(now) {
+            live.pending = None;
+            return None;
+        }
+        let stable = live.pending == Some(now);
+        live.pending = Some(now);
+        stable.then_some(now)
+    }
+
+    /// Serves this bundle from now on, in every thread at its next call. Versions grow; an older or equal one is ignored.
+    pub fn install(&self, id: ScriptId, bundle: Bundle, version: u64) {
+        let Ok(entry) = self.entry(id) else { return };
+        let mut live = entry.live.lock();
+        if version <= entry.version.load(Ordering::Relaxed) {
+            return;
+        }
+        if live.watch.is_empty() {
+            live.watch.clone_from(&bundle.watch);
+            live.judged = Some(bundle.stamp);
+        }
+        live.failure = None;
+        live.bundle = Some(Arc::new(bundle));
+        entry.version.store(version, Ordering::Release);
+    }
+
+    /// The last verdict that was not good, while no later one was.
+    pub fn failure(&self, id: ScriptId) -> Option<ScriptError> {
+        self.entry(id).ok()?.live.lock().failure.clone()
+    }
+
+    pub(crate) fn entry(&self, id: ScriptId) -> Result<&Entry, ScriptError> {
+        self.entries.get(id.0 as usize).ok_or_else(|| {
+            ScriptError::new(
+                ErrorKind::Load,
+                format!("script {} is unknown, there are {}", id.0, self.entries.len()),
+            )
+        })
+    }
+
+    /// Bundle and version of the same moment.
+    pub(crate) fn current(&self, id: ScriptId) -> Result<(Arc<Bundle>, u64), ScriptError> {
+        let entry = self.entry(id)?;
+        let live = entry.live.lock();
+        match (&live.bundle, &live.failure) {
+            (Some(bundle), _) => Ok((bundle.clone(), entry.version.load(Ordering::Relaxed))),
+            (None, Some(failure)) => Err(failure.clone()),
+            (None, None) => {
+                Err(ScriptError::new(ErrorKind::Load, format!("{}: not loaded yet", entry.label())))
+            }
+        }
+    }
+
+    /// Remembers what was judged, so that the same state of the files is judged once.
+    pub(crate) fn judged(&self, id: ScriptId, watch: Vec<PathBuf>, stamp: Stamp, failure: Option<ScriptError>) {
+        let Ok(entry) = self.entry(id) else { return };
+        let mut live = entry.live.lock();
+        (live.watch, live.judged, live.pending, live.failure) = (watch, Some(stamp), None, failure);
+    }
+
+    fn watched(&self, entry: &Entry) -> Vec<PathBuf> {
+        let watch = entry.live.lock().watch.clone();
+        match &entry.origin {
+            Origin::File { path, .. } if watch.is_empty() => vec![path.clone()],
+            _ => watch,
+        }
+    }
+}

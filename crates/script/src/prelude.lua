@@ -1,0 +1,422 @@
+-- What scripts see of Lua's own library: the same names, read-only, bounded in time and memory.
+-- `raw` is Lua's library, `native` are functions of the runtime. Returns a maker of environments.
+local raw, native, open = ...
+
+local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
+local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
+local math_type = math.type
+
+local protected = setmetatable({}, { __mode = "k" })
+
+-- A table that scripts can read but not change.
+local function protect(t, name)
+  local proxy = {}
+  protected[proxy] = true
+  return setmetatable(proxy, {
+    __index = t,
+    __newindex = function(_, k)
+      error("'" .. name .. "' is shared by all scripts and cannot be changed (field '" .. tostring(k) .. "')", 2)
+    end,
+    __pairs = function()
+      local key
+      return function()
+        local value
+        key, value = next(t, key)
+        return key, value
+      end
+    end,
+    __metatable = false,
+  })
+end
+
+-- Errors: a call that is over stays over, whatever the script catches.
+local caught = native.caught
+local function result(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, caught(...)
+end
+
+local base = {
+  _VERSION = raw._VERSION,
+  assert = raw.assert, error = raw.error, getmetatable = raw.getmetatable, ipairs = raw.ipairs, next = next,
+  pairs = raw.pairs, rawequal = raw.rawequal, rawget = rawget, rawlen = raw.rawlen, select = select,
+  tonumber = raw.tonumber, tostring = tostring, type = type,
+  print = native.print,
+}
+
+function base.rawset(t, k, v)
+  if protected[t] then
+    error("this table is shared by all scripts and cannot be changed", 2)
+  end
+  return rawset(t, k, v)
+end
+
+function base.setmetatable(t, meta)
+  -- Finalizers run where no limit reaches them.
+  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
+    error("__gc is not available in scripts; use a variable with <close>", 2)
+  end
+  return setmetatable(t, meta)
+end
+
+function base.pcall(f, ...)
+  return result(pcall(f, ...))
+end
+
+function base.xpcall(f, handler, ...)
+  return result(xpcall(f, function(e)
+    return handler(caught(e))
+  end, ...))
+end
+
+function base.collectgarbage(what)
+  if what == "count" then
+    return raw.collectgarbage("count")
+  end
+  if what == nil or what == "collect" or what == "step" then
+    return 0
+  end
+  error("collectgarbage(\"" .. tostring(what) .. "\") is not available in scripts, only \"count\"", 2)
+end
+
+-- coroutine
+local coroutine = {}
+for k, v in next, raw.coroutine do
+  coroutine[k] = v
+end
+local resume = raw.coroutine.resume
+function coroutine.resume(co, ...)
+  return result(resume(co, ...))
+end
+
+-- string
+local string = {}
+for k, v in next, raw.string do
+  string[k] = v
+end
+string.dump = nil
+local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
+local longest_direct, checked_find, check_room = native.longest_direct, native.find, native.check_room
+
+-- The longest subject for the plain matcher, by pattern.
+local longest, known = {}, 0
+local function direct(s, p)
+  if type(s) ~= "string" or type(p) ~= "string" then
+    return true
+  end
+  local max = longest[p]
+  if not max then
+    if known >= 500 then
+      longest, known = {}, 0
+    end
+    max = longest_direct(p)
+    longest[p], known = max, known + 1
+  end
+  return #s <= max
+end
+
+local function first(init, s)
+  init = init or 1
+  if init < 0 then
+    init = #s + init + 1
+  end
+  return init < 1 and 1 or init
+end
+
+function string.find(s, p, init, plain)
+  local max = longest[p]
+  if (max and type(s) == "string" and #s <= max) or plain or direct(s, p) then
+    return find(s, p, init, plain)
+  end
+  return checked_find(s, p, first(init, s), true)
+end
+
+local function captures(from, to, s, ...)
+  if not from then
+    return nil
+  end
+  if select("#", ...) == 0 then
+    return s:sub(from, to)
+  end
+  return ...
+end
+
+local function with_subject(s, from, to, ...)
+  return captures(from, to, s, ...)
+end
+
+function string.match(s, p, init)
+  local max = longest[p]
+  if (max and type(s) == "string" and #s <= max) or direct(s, p) then
+    return match(s, p, init)
+  end
+  return with_subject(s, checked_find(s, p, first(init, s), true))
+end
+
+function string.gmatch(s, p, init)
+  if direct(s, p) then
+    return gmatch(s, p, init)
+  end
+  local at, last = first(init, s), 0
+  local function step(from, to, ...)
+    if not from then
+      at = #s + 2
+      return nil
+    end
+    -- An empty match right after the last one does not count.
+    if to < from and to == last then
+      at = from + 1
+      return true
+    end
+    at, last = to < from and from or to + 1, to
+    return false, captures(from, to, s, ...)
+  end
+  local function pass(again, ...)
+    if again then
+      return pass(step(checked_find(s, p, at, false)))
+    end
+    return ...
+  end
+  return function()
+    if at > #s + 1 then
+      return nil
+    end
+    return pass(step(checked_find(s, p, at, false)))
+  end
+end
+
+local function replacement(repl, whole, ...)
+  local key = ...
+  if select("#", ...) == 0 then
+    key = whole
+  end
+  local value
+  if type(repl) == "function" then
+    if select("#", ...) == 0 then
+      value = repl(whole)
+    else
+      value = repl(...)
+    end
+  elseif type(repl) == "table" then
+    value = repl[key]
+  else
+    local list = { ... }
+    value = gsub(repl, "%%(.?)", function(c)
+      if c == "0" then
+        return whole
+      elseif c == "%" then
+        return "%"
+      elseif c == "1" then
+        return tostring(key)
+      elseif find(c, "^%d$") and list[tonumber(c)] ~= nil then
+        return tostring(list[tonumber(c)])
+      end
+      error("invalid use of '%' in replacement string", 0)
+    end)
+  end
+  if not value then
+    return whole
+  elseif type(value) ~= "string" and type(value) ~= "number" then
+    error("invalid replacement value (a " .. type(value) .. ")", 0)
+  end
+  return value
+end
+
+function string.gsub(s, p, repl, n)
+  if direct(s, p) then
+    return gsub(s, p, repl, n)
+  end
+  local kind = type(repl)
+  if kind == "number" then
+    repl = tostring(repl)
+  elseif kind ~= "string" and kind ~= "function" and kind ~= "table" then
+    error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
+  end
+  local out, count, at, last = {}, 0, 1, 0
+  local anchored = p:sub(1, 1) == "^"
+  local function step(from, to, ...)
+    if not from then
+      return false
+    end
+    if to < from and to == last and from > 1 and last > 0 then
+      -- An empty match right after the last one does not count.
+      if from <= #s then
+        out[#out + 1] = s:sub(from, from)
+      end
+      at, last = from + 1, 0
+      return true
+    end
+    out[#out + 1] = s:sub(at, from - 1)
+    out[#out + 1] = replacement(repl, s:sub(from, to), ...)
+    count = count + 1
+    if to < from then
+      if from <= #s then
+        out[#out + 1] = s:sub(from, from)
+      end
+      at, last = from + 1, 0
+    else
+      at, last = to + 1, to
+    end
+    return not anchored
+  end
+  while at <= #s + 1 and (not n or count < n) and step(checked_find(s, p, at, anchored)) do
+  end
+  out[#out + 1] = s:sub(at)
+  return raw.table.concat(out), count
+end
+
+function string.rep(s, n, sep)
+  if math_type(n) == "integer" and n > 64 and (type(s) == "string" or type(s) == "number") then
+    local one = #tostring(s) + (sep and #tostring(sep) or 0)
+    if one == 0 then
+      return ""
+    end
+    check_room(one, n)
+  end
+  return rep(s, n, sep)
+end
+
+-- table: a length that no memory could hold comes from a trick, and would keep C code busy for ever.
+local table = {}
+for k, v in next, raw.table do
+  table[k] = v
+end
+local insert, remove, move = table.insert, table.remove, table.move
+local function bounded(t)
+  if type(t) == "table" and #t > native.most() then
+    error("table is too long (" .. #t .. " elements)", 3)
+  end
+end
+
+function table.insert(t, ...)
+  if select("#", ...) > 1 then
+    bounded(t)
+  end
+  return insert(t, ...)
+end
+
+function table.remove(t, ...)
+  if select("#", ...) > 0 then
+    bounded(t)
+  end
+  return remove(t, ...)
+end
+
+function table.move(a, from, to, ...)
+  if math_type(from) == "integer" and math_type(to) == "integer" and to >= from
+    and (to - from < 0 or to - from > native.most()) then
+    error("table.move: too many elements (" .. from .. " to " .. to .. ")", 2)
+  end
+  return move(a, from, to, ...)
+end
+
+-- os, io
+local os = {}
+for k, v in next, raw.os do
+  os[k] = v
+end
+os.exit, os.setlocale = nil, nil
+if not open then
+  os.execute, os.remove, os.rename, os.tmpname = nil, nil, nil, nil
+elseif raw.io then
+  base.io = protect(raw.io, "io")
+end
+
+-- Lua 5.1 names
+local math = {}
+for k, v in next, raw.math do
+  math[k] = v
+end
+math.pow = function(x, y)
+  return x ^ y
+end
+math.mod = math.fmod
+math.log10 = function(x)
+  return raw.math.log(x, 10)
+end
+base.unpack = table.unpack
+table.getn = function(t)
+  return #t
+end
+table.maxn = function(t)
+  local max = 0
+  for k in next, t do
+    if math_type(k) and k > max then
+      max = k
+    end
+  end
+  return max
+end
+string.gfind = string.gmatch
+
+base.string, base.table, base.math = protect(string, "string"), protect(table, "table"), protect(math, "math")
+base.os, base.coroutine, base.utf8 = protect(os, "os"), protect(coroutine, "coroutine"), protect(raw.utf8, "utf8")
+local string_meta = getmetatable("")
+string_meta.__index = string
+string_meta.__metatable = false
+
+-- Names that are made when first used.
+local lazy = native.lazy
+setmetatable(base, {
+  __index = function(_, k)
+    local value = lazy(k)
+    if value ~= nil then
+      base[k] = value
+    end
+    return value
+  end,
+})
+
+local function text_load(env)
+  return function(chunk, name, mode, ...)
+    if mode ~= nil and not find(tostring(mode), "t", 1, true) then
+      return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"
+    end
+    if select("#", ...) > 0 then
+      return load(chunk, name, "t", (...))
+    end
+    return load(chunk, name, "t", env)
+  end
+end
+
+-- A new environment: the script's own globals over the shared, read-only ones.
+local function environment(require, search)
+  local env = {}
+  env._G = env
+  env.load = text_load(env)
+  env.loadstring = env.load
+  env.package = { path = search, cpath = "", loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
+  env.package.loaded._G = env
+  env.require = function(name)
+    if type(name) ~= "string" then
+      error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
+    end
+    local package = env.package
+    local loaded = package.loaded[name]
+    if loaded ~= nil then
+      return loaded
+    end
+    local chunk, extra = package.preload[name], ":preload:"
+    if not chunk then
+      chunk, extra = require(env, name, package.path)
+      if extra == nil then
+        -- One of the module's own.
+        package.loaded[name] = chunk
+        return chunk
+      end
+    end
+    local value = chunk(name, extra)
+    if value ~= nil then
+      package.loaded[name] = value
+    elseif package.loaded[name] == nil then
+      package.loaded[name] = true
+    end
+    return package.loaded[name], extra
+  end
+  protected[env.package] = nil
+  return setmetatable(env, { __index = base, __metatable = false })
+end
+
+return environment, protect, base, protected

@@ -1,0 +1,157 @@
+//! The Lua state: which libraries, the limits' hook, and the environments that scripts run in.
+
+use std::rc::Rc;
+
+use mlua::{
+    Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, Variadic, VmState,
+};
+
+use crate::context::Context;
+use crate::error::{Halt, INTERNAL, Parts, ScriptError};
+use crate::pattern::{Capture, Failure, find, longest_direct};
+
+/// Instructions between two looks at the clock.
+const HOOK_INSTRUCTIONS: u32 = 10_000;
+
+/// What the prelude gives back.
+pub(crate) struct Sandbox {
+    /// `(require, search) -> env`.
+    pub(crate) environment: Function,
+    /// `(table, name) -> read-only table`.
+    pub(crate) protect: Function,
+    /// The shared globals, by themselves.
+    pub(crate) base: Table,
+    /// Keys are the tables that `rawset` refuses.
+    pub(crate) protected: Table,
+}
+
+/// A new Lua state without anything that reaches out of it.
+pub(crate) fn new_lua(open: bool) -> mlua::Result<Lua> {
+    let mut libs =
+        StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
+    if open {
+        libs |= StdLib::IO;
+    }
+    Lua::new_with(libs, LuaOptions::default())
+}
+
+/// Sets the time limit's hook. It goes on raising until the call is over, in coroutines as well.
+pub(crate) fn set_hook(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<()> {
+    let ctx = ctx.clone();
+    let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
+    lua.set_global_hook(triggers, move |_, _| match ctx.budget.check() {
+        Ok(()) => Ok(VmState::Continue),
+        Err(halt) => Err(halt.raise()),
+    })
+}
+
+/// Runs the prelude.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) -> mlua::Result<Sandbox> {
+    let native = lua.create_table()?;
+    native.raw_set("lazy", lazy)?;
+    native.raw_set("print", print(lua, ctx)?)?;
+    native.raw_set("caught", caught(lua, ctx)?)?;
+    native.raw_set("find", checked_find(lua, ctx)?)?;
+    native.raw_set(
+        "longest_direct",
+        lua.create_function(|_, p: LuaString| Ok(longest_direct(&p.as_bytes())))?,
+    )?;
+    let own = ctx.clone();
+    native.raw_set(
+        "check_room",
+        lua.create_function(move |_, (one, times): (usize, usize)| {
+            let limit = own.budget.limits.get().memory_bytes;
+            match one.checked_mul(times) {
+                Some(bytes) if bytes <= limit => Ok(()),
+                _ => Err(own.budget.end(Halt::Memory(limit)).raise()),
+            }
+        })?,
+    )?;
+    let own = ctx.clone();
+    let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
+    native.raw_set("most", lua.create_function(most)?)?;
+    let chunk = lua.load(include_str!("prelude.lua")).set_name(format!("={INTERNAL}"));
+    let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;
+    Ok(Sandbox { environment, protect, base, protected })
+}
+
+fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
+    const NOTICE: u8 = 5;
+    let ctx = ctx.clone();
+    lua.create_function(move |_, values: Variadic<Value>| {
+        let words: Vec<String> = values.iter().map(Value::to_string).collect::<mlua::Result<_>>()?;
+        ctx.server.log(NOTICE, &words.join("\t"));
+        Ok(())
+    })
+}
+
+/// What `pcall` gives for an error: raises again when the call is over, and makes text of the runtime's own errors.
+fn caught(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
+    let ctx = ctx.clone();
+    lua.create_function(move |lua, mut values: MultiValue| {
+        if let Some(halt) = ctx.budget.halt.get() {
+            return Err(halt.raise());
+        }
+        match values.front() {
+            Some(Value::Error(error)) => {
+                let parts = Parts::of(error);
+                if let Some(halt) = parts.halt {
+                    return Err(halt.raise());
+                }
+                let text = lua.create_string(parts.for_script())?;
+                values[0] = Value::String(text);
+            }
+            Some(Value::String(text)) if &*text.as_bytes() == b"not enough memory" => {
+                let limit = ctx.budget.limits.get().memory_bytes;
+                return Err(ctx.budget.end(Halt::Memory(limit)).raise());
+            }
+            _ => {}
+        }
+        Ok(values)
+    })
+}
+
+/// `(subject, pattern, init, anchored) -> start, end, captures…`, counted.
+fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
+    let ctx = ctx.clone();
+    lua.create_function(move |lua, (subject, pattern, init, anchored): (LuaString, LuaString, i64, bool)| {
+        let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
+        let Ok(init) = usize::try_from(init.max(1) - 1) else { return Ok(MultiValue::new()) };
+        let found = match find(&subject, &pattern, init, anchored, &|| ctx.budget.check().is_err()) {
+            Ok(found) => found,
+            Err(Failure::Malformed(text)) => return Err(mlua::Error::runtime(text)),
+            Err(Failure::Over) => {
+                let halt = ctx.budget.halt.get().unwrap_or(Halt::Time(ctx.budget.time_ms.get()));
+                return Err(halt.raise());
+            }
+        };
+        let Some(found) = found else { return Ok(MultiValue::from_vec(vec![Value::Nil])) };
+        let mut values = vec![Value::Integer(found.start as i64 + 1), Value::Integer(found.end as i64)];
+        for capture in found.captures {
+            values.push(match capture {
+                Capture::Position(at) => Value::Integer(at as i64),
+                Capture::Range(from, to) => Value::String(lua.create_string(&subject[from..to])?),
+            });
+        }
+        Ok(MultiValue::from_vec(values))
+    })
+}
+
+/// Compiles source, never byte code.
+pub(crate) fn compile(lua: &Lua, path: &str, text: &[u8], env: Option<Table>) -> Result<Function, ScriptError> {
+    let text = match text.strip_prefix(b"#") {
+        // A first line that starts with # is skipped, as lua itself does; the line count stays.
+        Some(rest) => &rest[rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())..],
+        None => text,
+    };
+    let chunk = lua.load(text).set_name(format!("@{path}")).set_mode(mlua::chunk::ChunkMode::Text);
+    let chunk = match env {
+        Some(env) => chunk.set_environment(env),
+        None => chunk,
+    };
+    chunk.into_function().map_err(|error| {
+        let mut error = ScriptError::from_lua(&error, path);
+        error.kind = crate::error::ErrorKind::Load;
+        error
+    })
+}

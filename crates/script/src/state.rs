@@ -1,0 +1,569 @@
+//! A thread's Lua state: keeps scripts current, calls their functions, tells what they answered.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::{Balancer, View};
+use balance::member::Member;
+use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
+
+use crate::answer::{Answer, convert};
+use crate::api::{self, PoolHandle};
+use crate::bundle::Source;
+use crate::context::{Attempt, Budget, Context, Definition, Frame, Phase, Timer};
+use crate::error::{ErrorKind, Halt, Parts, ScriptError};
+use crate::host::{Request, Server};
+use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
+use crate::loader::{Modules, Recorder};
+use crate::sandbox::{self, Sandbox};
+
+/// One thread's Lua state. Not `Send`: it lives and dies in its thread.
+pub struct State {
+    // The order matters: Lua goes first and lets go of the context.
+    lua: Lua,
+    sandbox: Sandbox,
+    ctx: Rc<Context>,
+    request: Table,
+    scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
+}
+
+/// A script in this state.
+struct Loaded {
+    version: u64,
+    label: String,
+    env: Table,
+    /// What the top level returned: a table of functions, or the function itself.
+    returned: Value,
+    body: OnceCell<Function>,
+    main: Source,
+    functions: RefCell<Vec<(Box<str>, Function)>>,
+    /// A newer version that failed to start here, so that it is not tried for each request.
+    refused: Cell<u64>,
+}
+
+/// `result` of `LuaHookFinish`.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct FinishResult {
+    pub member: Option<Arc<Member>>,
+    pub status: u16,
+    pub attempts: u32,
+    pub seconds: f64,
+    pub bytes: u64,
+    pub error: Option<String>,
+}
+
+/// What a Lua health check said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// Whether the member is well.
+    pub healthy: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+enum Keep {
+    Nothing,
+    Definitions,
+    Timers,
+}
+
+impl State {
+    /// A state for a thread that serves requests.
+    pub fn new(
+        server: Rc<dyn Server>,
+        request: Rc<dyn Request>,
+        balancer: Rc<dyn Balancer>,
+        library: Arc<Library>,
+    ) -> Result<State, ScriptError> {
+        State::make(server, request, balancer, library, Keep::Nothing)
+    }
+
+    /// A state for the background thread: it keeps the timers that scripts ask for.
+    pub fn background(
+        server: Rc<dyn Server>,
+        balancer: Rc<dyn Balancer>,
+        library: Arc<Library>,
+    ) -> Result<State, ScriptError> {
+        State::make(server, Rc::new(crate::host::NoRequest), balancer, library, Keep::Timers)
+    }
+
+    pub(crate) fn for_judging(
+        server: Rc<dyn Server>,
+        request: Rc<dyn Request>,
+        balancer: Rc<dyn Balancer>,
+        library: Arc<Library>,
+    ) -> Result<State, ScriptError> {
+        State::make(server, request, balancer, library, Keep::Definitions)
+    }
+
+    fn make(
+        server: Rc<dyn Server>,
+        request: Rc<dyn Request>,
+        balancer: Rc<dyn Balancer>,
+        library: Arc<Library>,
+        keep: Keep,
+    ) -> Result<State, ScriptError> {
+        let open = !library.sandbox;
+        let ctx = Rc::new(Context {
+            server,
+            request,
+            balancer,
+            library,
+            budget: Budget::default(),
+            frame: Cell::default(),
+            attempt: Cell::default(),
+            answer: RefCell::default(),
+            empty: Cell::default(),
+            members: RefCell::default(),
+            pools: RefCell::default(),
+            judging: matches!(keep, Keep::Definitions).then(RefCell::default),
+            timers: matches!(keep, Keep::Timers).then(RefCell::default),
+            request_object: OnceCell::new(),
+            texts: RefCell::default(),
+        });
+        State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
+    }
+
+    fn assemble(ctx: Rc<Context>, open: bool) -> mlua::Result<State> {
+        let lua = sandbox::new_lua(open)?;
+        let lazy = crate::ngx::lazy(&lua, &ctx)?;
+        let sandbox = sandbox::install(&lua, &ctx, lazy, open)?;
+        let request = api::install(&lua, &ctx, &sandbox)?;
+        sandbox::set_hook(&lua, &ctx)?;
+        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default() })
+    }
+
+    /// Runs a selection function with the current request. `function` is `-` when the file itself is the body.
+    pub fn select(&self, id: ScriptId, function: &str, phase: Phase) -> Result<Answer, ScriptError> {
+        let loaded = self.current(id)?;
+        let function = self.function(&loaded, function)?;
+        self.answer(id, &loaded, &function, phase, &self.request)
+    }
+
+    /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
+    pub fn pick(
+        &self,
+        id: ScriptId,
+        function: &str,
+        pool: &str,
+        view: Option<Arc<View>>,
+    ) -> Result<Answer, ScriptError> {
+        let loaded = self.current(id)?;
+        let function = self.function(&loaded, function)?;
+        let pool = PoolHandle::new(&self.ctx, pool, view)
+            .into_object(&self.lua)
+            .map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
+        self.answer(id, &loaded, &function, Phase::Pick, (pool, &self.request))
+    }
+
+    /// `LuaHookFinish`: calls the function with `(r, result)`.
+    pub fn finish(&self, id: ScriptId, function: &str, result: &FinishResult) -> Result<(), ScriptError> {
+        let loaded = self.current(id)?;
+        let function = self.function(&loaded, function)?;
+        let result = self.result_table(result).map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
+        self.call(id, &loaded, &function, Phase::Finish, (&self.request, result)).map(drop)
+    }
+
+    /// `LuaBalancerTimer`: calls the function without arguments, under the limits of timers.
+    pub fn run(&self, id: ScriptId, function: &str) -> Result<(), ScriptError> {
+        let loaded = self.current(id)?;
+        let function = self.function(&loaded, function)?;
+        self.call(id, &loaded, &function, Phase::Timer, ()).map(drop)
+    }
+
+    /// A Lua health check: calls the function with the member.
+    pub fn check(
+        &self,
+        id: ScriptId,
+        function: &str,
+        member: &Arc<Member>,
+    ) -> Result<CheckResult, ScriptError> {
+        let loaded = self.current(id)?;
+        let callee = self.function(&loaded, function)?;
+        let object = api::member_object(&self.lua, &self.ctx, member)
+            .map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
+        let (healthy, reason) = self.call(id, &loaded, &callee, Phase::Timer, object)?;
+        match healthy {
+            Value::Boolean(healthy) => Ok(CheckResult { healthy, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) }),
+            Value::Nil => Ok(CheckResult { healthy: false, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) }),
+            other => Err(ScriptError::new(
+                ErrorKind::Answer,
+                format!(
+                    "{}: {function} returned a {}, expected true, or false and the reason",
+                    loaded.label,
+                    other.type_name()
+                ),
+            )),
+        }
+    }
+
+    /// Loads a script now, as the first call would. For the background thread, whose timers start that way.
+    pub fn load(&self, id: ScriptId) -> Result<(), ScriptError> {
+        self.current(id).map(drop)
+    }
+
+    /// What the next call's attempt is, for `ngx.balancer`.
+    pub fn set_attempt(&self, attempt: Attempt) {
+        self.ctx.attempt.set(attempt);
+    }
+
+    /// Runs the timers that are due at `now` (seconds of [`Server::now`]). Gives the time of the next one and what failed.
+    pub fn run_timers(&self, now: f64) -> (Option<f64>, Vec<ScriptError>) {
+        let mut errors = Vec::new();
+        for timer in self.due(now) {
+            if self.ctx.library.version(timer.script) != timer.version {
+                continue;
+            }
+            let label = self.ctx.library.label(timer.script);
+            let result = self.guarded(
+                timer.script,
+                timer.version,
+                Phase::Timer,
+                &label,
+                &timer.function,
+                timer.args.clone(),
+            );
+            if let Err(error) = result {
+                errors.push(error);
+            }
+            if let (Some(every), Some(timers)) = (timer.every, &self.ctx.timers) {
+                timers.borrow_mut().push(Timer { due: now + every, ..timer });
+            }
+        }
+        let next = self.ctx.timers.as_ref().and_then(|timers| {
+            timers.borrow().iter().map(|timer| timer.due).min_by(f64::total_cmp)
+        });
+        (next, errors)
+    }
+
+    /// Bytes that Lua holds now.
+    pub fn used_memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    pub(crate) fn compile(&self, path: &str, text: &[u8]) -> Result<(), ScriptError> {
+        sandbox::compile(&self.lua, path, text, None).map(drop)
+    }
+
+    pub(crate) fn take_definitions(&self) -> Vec<Definition> {
+        self.ctx.judging.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// Compiles and starts a version that is not served yet, and looks for the functions wanted of it.
+    pub(crate) fn load_candidate(
+        &self,
+        id: ScriptId,
+        main: &Source,
+        recorder: Rc<RefCell<Recorder>>,
+    ) -> Result<(), ScriptError> {
+        let entry = self.ctx.library.entry(id)?;
+        let loaded = self.start(id, entry, 0, main, Modules::Disk(recorder))?;
+        entry.needs.iter().try_for_each(|need| self.function(&loaded, need).map(drop))
+    }
+
+    fn due(&self, now: f64) -> Vec<Timer> {
+        let Some(timers) = &self.ctx.timers else { return Vec::new() };
+        let (due, later) = timers.take().into_iter().partition(|timer| timer.due <= now);
+        timers.replace(later);
+        due
+    }
+
+    fn result_table(&self, result: &FinishResult) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(0, 6)?;
+        if let Some(member) = &result.member {
+            table.raw_set("member", api::member_object(&self.lua, &self.ctx, member)?)?;
+        }
+        table.raw_set("status", result.status)?;
+        table.raw_set("attempts", result.attempts)?;
+        table.raw_set("seconds", result.seconds)?;
+        table.raw_set("bytes", result.bytes)?;
+        table.raw_set("error", result.error.as_deref())?;
+        Ok(table)
+    }
+
+    /// The script as it is to be served now: a comparison of versions, and a rebuild when they differ.
+    fn current(&self, id: ScriptId) -> Result<Rc<Loaded>, ScriptError> {
+        let index = id.0 as usize;
+        let entry = self.ctx.library.entry(id)?;
+        let known = self.scripts.borrow().get(index).cloned().flatten();
+        let version = self.ctx.library.version(id);
+        if let Some(loaded) = &known
+            && entry.cache != CodeCache::Never
+            && version != 0
+            && (loaded.version == version || loaded.refused.get() == version)
+        {
+            return Ok(loaded.clone());
+        }
+        match self.rebuild(id, entry) {
+            Ok(loaded) => {
+                let loaded = Rc::new(loaded);
+                let mut scripts = self.scripts.borrow_mut();
+                if scripts.len() <= index {
+                    scripts.resize(index + 1, None);
+                }
+                scripts[index] = Some(loaded.clone());
+                Ok(loaded)
+            }
+            Err(error) => match known {
+                Some(loaded) if entry.cache != CodeCache::Never => {
+                    const ERROR: u8 = 3;
+                    self.ctx.server.log(ERROR, &format!("{error}; the version before goes on serving"));
+                    loaded.refused.set(version);
+                    Ok(loaded)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn rebuild(&self, id: ScriptId, entry: &Entry) -> Result<Loaded, ScriptError> {
+        if entry.cache == CodeCache::Never {
+            let recorder = Rc::new(RefCell::new(Recorder::default()));
+            let main = recorder.borrow_mut().main(entry)?;
+            return self.start(id, entry, self.ctx.library.version(id), &main, Modules::Disk(recorder));
+        }
+        let (bundle, version) = self.ctx.library.current(id)?;
+        let main = bundle.main.clone();
+        self.start(id, entry, version, &main, Modules::Bundle(bundle, Rc::default()))
+    }
+
+    /// Compiles and, unless the file is only a body, runs the top level.
+    fn start(
+        &self,
+        id: ScriptId,
+        entry: &Entry,
+        version: u64,
+        main: &Source,
+        modules: Modules,
+    ) -> Result<Loaded, ScriptError> {
+        let label = entry.label();
+        let env = self.environment(id, entry, modules).map_err(|error| ScriptError::from_lua(&error, &label))?;
+        let chunk = sandbox::compile(&self.lua, &label, &main.text, Some(env.clone()))?;
+        let body = OnceCell::new();
+        let returned = if entry.only_body() {
+            body.set(chunk).ok();
+            Value::Nil
+        } else {
+            self.guarded(id, version, Phase::Load, &label, &chunk, ())?.0
+        };
+        let (main, functions) = (main.clone(), RefCell::default());
+        Ok(Loaded { version, label, env, returned, body, main, functions, refused: Cell::new(0) })
+    }
+
+    fn environment(&self, id: ScriptId, entry: &Entry, modules: Modules) -> mlua::Result<Table> {
+        let folder = entry.folder().to_owned();
+        let ctx = Rc::downgrade(&self.ctx);
+        let require = self.lua.create_function(
+            move |lua, (env, name, search): (Table, String, String)| -> mlua::Result<(Value, Option<String>)> {
+                let Some(ctx) = ctx.upgrade() else { return Err(mlua::Error::CallbackDestructed) };
+                if let Some(module) = crate::ngx::builtin(lua, &ctx, &name)? {
+                    return Ok((module, None));
+                }
+                match modules.find(&search, &folder, &name) {
+                    Ok(Some(source)) => {
+                        let path = source.path.to_string_lossy().into_owned();
+                        let chunk = sandbox::compile(lua, &path, &source.text, Some(env)).map_err(|error| {
+                            mlua::Error::runtime(format!("error loading module '{name}': {}", error.message))
+                        })?;
+                        Ok((Value::Function(chunk), Some(path)))
+                    }
+                    Ok(None) => Err(mlua::Error::runtime(missing(&name, &search, &folder))),
+                    Err(error) => Err(mlua::Error::runtime(error.message)),
+                }
+            },
+        )?;
+        let env: Table = self.sandbox.environment.call((require, entry.search()))?;
+        self.sandbox.protected.raw_set(&env, Value::Nil)?;
+        let _ = id;
+        Ok(env)
+    }
+
+    fn function(&self, loaded: &Loaded, name: &str) -> Result<Function, ScriptError> {
+        if name == "-" {
+            if let Some(body) = loaded.body.get() {
+                return Ok(body.clone());
+            }
+            let body =
+                sandbox::compile(&self.lua, &loaded.label, &loaded.main.text, Some(loaded.env.clone()))?;
+            return Ok(loaded.body.get_or_init(|| body).clone());
+        }
+        let found = loaded.functions.borrow().iter().find(|(known, _)| **known == *name).map(|(_, f)| f.clone());
+        if let Some(function) = found {
+            return Ok(function);
+        }
+        let function = loaded.look_up(name)?;
+        loaded.functions.borrow_mut().push((name.into(), function.clone()));
+        Ok(function)
+    }
+
+    fn answer(
+        &self,
+        id: ScriptId,
+        loaded: &Loaded,
+        function: &Function,
+        phase: Phase,
+        args: impl IntoLuaMulti,
+    ) -> Result<Answer, ScriptError> {
+        self.ctx.answer.take();
+        self.ctx.empty.set(None);
+        let returned = self.call(id, loaded, function, phase, args);
+        let given = self.ctx.answer.take();
+        let (first, second) = match (returned, given) {
+            (Ok((Value::Nil, Value::Nil)), Some(answer)) => return Ok(answer),
+            (Ok(values), _) => values,
+            (Err(error), _) => return Err(error),
+        };
+        convert(&self.ctx, &first, &second)
+            .map_err(|text| ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function))))
+    }
+
+    fn call(
+        &self,
+        id: ScriptId,
+        loaded: &Loaded,
+        function: &Function,
+        phase: Phase,
+        args: impl IntoLuaMulti,
+    ) -> Result<(Value, Value), ScriptError> {
+        self.guarded(id, loaded.version, phase, &loaded.label, function, args)
+    }
+
+    /// The one place that calls into a script: under the limits, and leaving the state usable whatever happens.
+    fn guarded(
+        &self,
+        id: ScriptId,
+        version: u64,
+        phase: Phase,
+        label: &str,
+        function: &Function,
+        args: impl IntoLuaMulti,
+    ) -> Result<(Value, Value), ScriptError> {
+        let limits = self.ctx.library.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits);
+        let result = {
+            let _call = Call::start(self, Frame { script: Some(id), version, phase }, limits);
+            function.call::<(Value, Value)>(args)
+        };
+        result.or_else(|error| self.failed(&error, label))
+    }
+
+    #[cold]
+    fn failed(&self, error: &mlua::Error, label: &str) -> Result<(Value, Value), ScriptError> {
+        if Parts::of(error).halt == Some(Halt::Answered) {
+            return Ok((Value::Nil, Value::Nil));
+        }
+        let error = ScriptError::from_lua(error, label);
+        if matches!(error.kind, ErrorKind::Memory | ErrorKind::Stack) {
+            // What the call left behind goes at once, so that the next one starts with room.
+            self.lua.gc_collect().ok();
+        }
+        Err(error)
+    }
+}
+
+impl Loaded {
+    fn look_up(&self, name: &str) -> Result<Function, ScriptError> {
+        if let Value::Function(function) = &self.returned
+            && (name.is_empty() || self.main.path.as_os_str() == self.label.as_str() && self.is_inline())
+        {
+            return Ok(function.clone());
+        }
+        if let Ok(function) = self.env.raw_get::<Function>(name) {
+            return Ok(function);
+        }
+        if let Value::Table(module) = &self.returned
+            && let Ok(function) = module.raw_get::<Function>(name)
+        {
+            return Ok(function);
+        }
+        if self.is_inline() {
+            let text = format!(
+                "{}: expected a function, for example: function(r) return lb.pool(\"app\") end",
+                self.label
+            );
+            return Err(ScriptError::new(ErrorKind::Load, text));
+        }
+        let mut there = self.function_names();
+        there.sort();
+        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+        Err(ScriptError::new(
+            ErrorKind::Load,
+            format!("{}: there is no function '{name}'; global functions found: {there}", self.label),
+        ))
+    }
+
+    fn is_inline(&self) -> bool {
+        self.main.text.starts_with(b"return function")
+    }
+
+    fn function_names(&self) -> Vec<String> {
+        const OWN: [&str; 3] = ["load", "loadstring", "require"];
+        let globals = self.env.pairs::<String, Value>().flatten();
+        globals
+            .filter(|(name, value)| value.is_function() && !OWN.contains(&name.as_str()))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// A running call; ends it when dropped, in a panic as well.
+struct Call<'a> {
+    state: &'a State,
+    outer: Option<crate::context::Outer>,
+}
+
+impl<'a> Call<'a> {
+    fn start(state: &'a State, frame: Frame, limits: Limits) -> Self {
+        let time_ms = match frame.phase {
+            Phase::Load | Phase::Timer => limits.timer_time_ms,
+            _ => limits.time_ms,
+        };
+        let outer = state.ctx.enter(frame, limits, time_ms);
+        let limit = state.lua.used_memory().saturating_add(limits.memory_bytes);
+        state.lua.set_memory_limit(limit).ok();
+        Call { state, outer: Some(outer) }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(outer) = self.outer.take() {
+            self.state.ctx.leave(outer);
+        }
+        if self.state.ctx.budget.depth.get() == 0 {
+            self.state.lua.set_memory_limit(0).ok();
+        }
+    }
+}
+
+/// `file:line: function` of a function, for errors about what it returned.
+fn place(loaded: &Loaded, function: &Function) -> String {
+    match function.info().line_defined {
+        Some(line) if line > 0 => format!("{}:{line}: the function", loaded.label),
+        _ => format!("{}: the script", loaded.label),
+    }
+}
+
+/// Why `require` found nothing.
+fn missing(name: &str, search: &str, folder: &std::path::Path) -> String {
+    let tried = crate::source::candidates(search, name, folder);
+    let inner = name.replace('.', "/");
+    let c_folders = ["/usr/lib/x86_64-linux-gnu/lua", "/usr/lib/aarch64-linux-gnu/lua", "/usr/lib/lua", "/usr/local/lib/lua"];
+    let c_module = c_folders
+        .iter()
+        .flat_map(|folder| ["5.1", "5.2", "5.3", "5.4"].map(|version| format!("{folder}/{version}/{inner}.so")))
+        .chain(tried.iter().map(|path| path.with_extension("so").to_string_lossy().into_owned()))
+        .find(|path| std::path::Path::new(path).is_file());
+    if let Some(path) = c_module {
+        return format!("module '{name}' is a C module ({path}); C modules do not load, only Lua source does");
+    }
+    let mut text = format!("module '{name}' not found (C modules do not load); tried:");
+    for path in tried {
+        text.push_str("\n\tno file '");
+        text.push_str(&path.to_string_lossy());
+        text.push('\'');
+    }
+    text
+}
+

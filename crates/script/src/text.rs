@@ -1,0 +1,301 @@
+//! Pure text work: escaping, cookies, forms, base64, URLs of members, views.
+
+use std::sync::Arc;
+
+use balance::api::{View, ViewStep};
+use balance::member::Member;
+use balance::settings::Sticky;
+use balance::url::MemberUrl;
+
+use crate::host::{Field, Request, Table};
+
+/// A member's URL as it is written in the configuration.
+pub(crate) fn url_text(url: &MemberUrl) -> String {
+    let MemberUrl { scheme, host, port, path, socket } = url;
+    if let Some(socket) = socket {
+        return format!("unix:{socket}|{scheme}://{host}{path}");
+    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    format!("{scheme}://{host}:{port}{path}")
+}
+
+/// Whether a view lets this member through.
+pub(crate) fn view_takes(view: &View, member: &Member) -> bool {
+    let spec = &member.spec;
+    view.steps.iter().all(|step| match step {
+        ViewStep::Where(pairs) => pairs.iter().all(|(key, value)| match key.as_str() {
+            "zone" => spec.zone.as_deref() == Some(value),
+            "route" => spec.route == *value,
+            "name" => spec.name == *value,
+            _ => spec.meta.iter().any(|(k, v)| k == key && v == value),
+        }),
+        ViewStep::Except(names) => !names.contains(&spec.name),
+        ViewStep::Only(names) => names.contains(&spec.name),
+    })
+}
+
+/// The member whose route the request's session names: a cookie, then a path or query parameter, whose value is the route
+/// or ends in `.route`. The longest route wins.
+pub(crate) fn session_route(request: &dyn Request, sticky: &Sticky, members: &[Arc<Member>]) -> Option<Arc<Member>> {
+    let mut found = None;
+    request.get(Table::HeadersIn, b"Cookie", &mut |header| {
+        let value = header.and_then(|header| cookie(header, sticky.cookie.as_bytes()));
+        found = value.and_then(|value| routed(value, members));
+    });
+    if found.is_some() {
+        return found;
+    }
+    let name = sticky.param.as_deref()?;
+    request.field(Field::UnparsedUri, &mut |uri| {
+        let Some(uri) = uri else { return };
+        let (path, query) = split_once(uri, b'?').unwrap_or((uri, b""));
+        let in_path = path.split(|byte| *byte == b';').skip(1).find_map(|part| {
+            let part = split_once(part, b'/').map_or(part, |(part, _)| part);
+            split_once(part, b'=').filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+        });
+        let in_query = || {
+            query.split(|byte| *byte == b'&').find_map(|part| {
+                split_once(part, b'=').filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+            })
+        };
+        found = in_path.or_else(in_query).and_then(|value| routed(value, members));
+    });
+    found
+}
+
+fn routed(value: &[u8], members: &[Arc<Member>]) -> Option<Arc<Member>> {
+    let ends = |member: &&Arc<Member>| {
+        let route = member.spec.route.as_bytes();
+        !route.is_empty()
+            && value.strip_suffix(route).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
+    };
+    members.iter().filter(ends).max_by_key(|member| member.spec.route.len()).cloned()
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let index = bytes.iter().position(|byte| *byte == at)?;
+    Some((&bytes[..index], &bytes[index + 1..]))
+}
+
+/// The value of a cookie in a Cookie header; surrounding double quotes are not part of it.
+pub(crate) fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    header.split(|byte| *byte == b';').find_map(|pair| {
+        let (key, value) = split_once(pair.trim_ascii(), b'=')?;
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (key == name).then_some(value)
+    })
+}
+
+/// A cookie to set.
+#[derive(Debug, Default)]
+pub(crate) struct NewCookie<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) secure: bool,
+    pub(crate) httponly: bool,
+    /// Epoch seconds; 0 or less for a session cookie.
+    pub(crate) expires: f64,
+    pub(crate) path: Option<String>,
+    pub(crate) domain: Option<String>,
+    pub(crate) samesite: Option<String>,
+}
+
+/// The value of a Set-Cookie header. Key and value are escaped.
+pub(crate) fn set_cookie(cookie: &NewCookie<'_>) -> String {
+    let escaped = |bytes| String::from_utf8_lossy(&escape(bytes)).into_owned();
+    let mut line = format!("{}={}", escaped(cookie.key), escaped(cookie.value));
+    if cookie.expires > 0.0 {
+        line.push_str(&format!("; Expires={}", http_date(cookie.expires as u64)));
+    }
+    line.push_str("; Path=");
+    line.push_str(cookie.path.as_deref().unwrap_or("/"));
+    for (name, value) in [("Domain", &cookie.domain), ("SameSite", &cookie.samesite)] {
+        if let Some(value) = value {
+            line.push_str(&format!("; {name}={value}"));
+        }
+    }
+    if cookie.secure {
+        line.push_str("; Secure");
+    }
+    if cookie.httponly {
+        line.push_str("; HttpOnly");
+    }
+    line
+}
+
+/// RFC 9110 date of epoch seconds, up to the year 9999. Civil date from days: Howard Hinnant, "chrono-compatible low-level
+/// date algorithms".
+pub(crate) fn http_date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = seconds.min(253_402_300_799);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    format!(
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        DAYS[(days % 7) as usize],
+        MONTHS[(month - 1) as usize],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// As httpd's ap_escape_urlencoded: letters, digits and `*-._` stay, a space becomes `+`.
+pub(crate) fn escape(text: &[u8]) -> Vec<u8> {
+    escape_but(text, b"*-._", true)
+}
+
+/// Escapes all but letters, digits and `keep`.
+pub(crate) fn escape_but(text: &[u8], keep: &[u8], plus: bool) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b' ' if plus => out.push(b'+'),
+            _ if byte.is_ascii_alphanumeric() || keep.contains(&byte) => out.push(byte),
+            _ => out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        }
+    }
+    out
+}
+
+/// The way back; a `%` that starts no escape stays.
+pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
+    unescape_with(text, true)
+}
+
+/// Unescapes; with `plus`, `+` is a space.
+pub(crate) fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, tail) {
+            (b'+', _) if plus => out.push(b' '),
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => out.push(b'%'),
+            },
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+/// Pairs of a form or a query string, unescaped. A key without `=` has an empty value.
+pub(crate) fn form(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    text.split(|byte| *byte == b'&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (key, value) = split_once(part, b'=').unwrap_or((part, b""));
+            (unescape(key), unescape(value))
+        })
+        .collect()
+}
+
+/// `& < > "` as entities.
+pub(crate) fn escape_html(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b'&' => out.extend(b"&amp;"),
+            b'<' => out.extend(b"&lt;"),
+            b'>' => out.extend(b"&gt;"),
+            b'"' => out.extend(b"&quot;"),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 4648, with padding.
+pub(crate) fn base64_encode(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().enumerate().fold(0_u32, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
+        for at in 0..4 {
+            let symbol = BASE64[(word >> (18 - 6 * at)) as usize & 63];
+            out.push(if at <= chunk.len() { symbol } else { b'=' });
+        }
+    }
+    out
+}
+
+/// Decodes up to the first byte that is no symbol, as httpd does.
+pub(crate) fn base64_decode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits) = (0_u32, 0);
+    for byte in text {
+        let Some(value) = BASE64.iter().position(|symbol| symbol == byte) else { break };
+        word = (word << 6 | value as u32) & 0xff_ffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_by_whole_name() {
+        let header = b"xbeta=1; beta=\"2\"; empty=; beta=3";
+        assert_eq!(cookie(header, b"beta"), Some(&b"2"[..]));
+        assert_eq!(cookie(header, b"empty"), Some(&b""[..]));
+        assert_eq!(cookie(header, b"bet"), None);
+        assert_eq!(cookie(b"", b"beta"), None);
+    }
+
+    #[test]
+    fn set_cookie_lets_no_line_end_through() {
+        let line = set_cookie(&NewCookie { key: b"a\r\n", value: b"b;c\r\nX: 1", ..NewCookie::default() });
+        assert_eq!(line, "a%0d%0a=b%3bc%0d%0aX%3a+1; Path=/");
+    }
+
+    #[test]
+    fn dates_are_right_in_leap_years() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn escaping_comes_back(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            assert_eq!(unescape(&escape(&bytes)), bytes);
+            assert_eq!(base64_decode(&base64_encode(&bytes)), bytes);
+        }
+    }
+
+    #[test]
+    fn base64_pads() {
+        assert_eq!(base64_encode(b"a"), b"YQ==");
+        assert_eq!(base64_encode(b"ab"), b"YWI=");
+        assert_eq!(base64_encode(b"abc"), b"YWJj");
+    }
+}

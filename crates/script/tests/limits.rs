@@ -1,0 +1,155 @@
+//! A script over its limits is stopped, and the state serves the next call.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::World;
+use script::{Answer, ErrorKind, Phase, State};
+
+/// Runs `f` of a script, then checks that the state still answers.
+fn stopped(body: &str) -> ErrorKind {
+    let world = World::with(
+        &format!("function f(r)\n{body}\nend\nfunction after(r) return 204 end"),
+        &["f", "after"],
+        |builder| builder,
+    );
+    let state = world.started();
+    let start = Instant::now();
+    let error = state.select(world.id, "f", Phase::Translate).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(3), "{body}: took {:?}", start.elapsed());
+    assert!(error.message.contains("main.lua:"), "{body}: {}", error.message);
+    still_serves(&world, &state, body);
+    error.kind
+}
+
+fn still_serves(world: &World, state: &State, body: &str) {
+    for _ in 0..3 {
+        let answer = state.select(world.id, "after", Phase::Translate);
+        assert_eq!(answer.unwrap(), Answer::Status(204), "after {body}");
+    }
+}
+
+#[test]
+fn loops_are_stopped_wherever_they_hide() {
+    for body in [
+        "while true do end",
+        "for i = 1, math.huge do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        "pcall(pcall, pcall, function() while true do end end) while true do end",
+        "local co = coroutine.create(function() while true do end end) while true do coroutine.resume(co) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
+        "local t = setmetatable({}, { __index = function() while true do end end }) return t.x",
+        "local t = setmetatable({}, { __eq = function() while true do end end }) return t == setmetatable({}, getmetatable(t))",
+        "table.sort({ 3, 2, 1 }, function() while true do end end)",
+        "string.gsub('abc', '.', function() while true do end end)",
+        "load('while true do end')()",
+        "load(function() while true do end end)",
+        "for x in function() while true do end end do end",
+        "local x <close> = setmetatable({}, { __close = function() while true do end end })",
+        "goto a ::a:: goto a",
+        "local t = {} for i = 1, 10 do t[i] = i end while true do table.concat(t) end",
+        "while true do lb.pool('app'):least_connections() end",
+        "while true do local ok = pcall(error, 'x') end",
+        "return (tostring(setmetatable({}, { __tostring = function() while true do end end })))",
+    ] {
+        assert_eq!(stopped(body), ErrorKind::Time, "{body}");
+    }
+}
+
+#[test]
+fn long_calls_into_c_are_stopped_or_bounded() {
+    let nested = "('a'):rep(20000):find(('.-'):rep(8) .. 'b')";
+    let optional = "('a'):rep(30):find(('a?'):rep(28) .. ('a'):rep(30) .. 'b')";
+    for body in [
+        nested,
+        optional,
+        "('a'):rep(20000):match(('.-'):rep(8) .. 'b')",
+        "for x in ('a'):rep(20000):gmatch(('.-'):rep(8) .. 'b') do end",
+        "('a'):rep(20000):gsub(('.-'):rep(8) .. 'b', '')",
+        "pcall(string.find, ('a'):rep(20000), ('.-'):rep(8) .. 'b') return 1",
+    ] {
+        let body = if body.starts_with("for") || body.starts_with("pcall") { body.to_owned() } else { format!("local x = {body}") };
+        assert_eq!(stopped(&body), ErrorKind::Time, "{body}");
+    }
+    for body in [
+        "table.move({}, 1, math.maxinteger - 1, 1, {})",
+        "table.insert(setmetatable({}, { __len = function() return 1 << 50 end }), 1, 1)",
+        "table.remove(setmetatable({}, { __len = function() return 1 << 50 end }), 1)",
+        "table.unpack({}, 1, 1e8)",
+        "return nil, ('').rep('', 1 << 60) .. missing()",
+    ] {
+        assert_eq!(stopped(body), ErrorKind::Runtime, "{body}");
+    }
+}
+
+#[test]
+fn memory_is_bounded() {
+    for body in [
+        "local s = ('x'):rep(1 << 30)",
+        "local s = ('x'):rep(1 << 60)",
+        "local s = ('x'):rep(1000, ('y'):rep(100000))",
+        "local t = {} for i = 1, math.huge do t[i] = i end",
+        "local t = {} while true do t[#t + 1] = {} end",
+        "local s = 'x' while true do s = s .. s end",
+        "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+        "while true do pcall(function() local s = 'x' while true do s = s .. s end end) end",
+        "pcall(string.rep, 'x', 1 << 40) return 1",
+        "local t = {} for i = 1, 200 do t[i] = ('x'):rep(100000) .. i end return nil, table.concat(t)",
+    ] {
+        assert_eq!(stopped(body), ErrorKind::Memory, "{body}");
+    }
+}
+
+#[test]
+fn endless_recursion_is_stopped() {
+    for body in [
+        "local function g() return 1 + g() end return g()",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] .. '' end return t.x",
+        "local function g() pcall(g) end g() local function h() return 1 + h() end h()",
+    ] {
+        let kind = stopped(body);
+        assert!(matches!(kind, ErrorKind::Stack | ErrorKind::Memory), "{body}: {kind:?}");
+    }
+}
+
+#[test]
+fn finalizers_are_refused() {
+    let world = World::new("function f(r) setmetatable({}, { __gc = function() while true do end end }) end", "f");
+    let state = world.started();
+    let error = state.select(world.id, "f", Phase::Translate).unwrap_err();
+    assert!(error.message.contains("__gc is not available"), "{}", error.message);
+}
+
+#[test]
+fn a_pcall_keeps_ordinary_errors() {
+    for (expression, expected) in [
+        ("select(2, pcall(error, 'x'))", "x"),
+        ("select(2, pcall(error, { 1 }))[1]", "1"),
+        ("select(2, pcall(lb.pool, 'nope'))", "lb.pool: there is no pool named \"nope\" (there are: api, app)"),
+        ("select(2, xpcall(error, function(e) return e .. '!' end, 'x'))", "x!"),
+        ("select('#', pcall(function() return 1, nil, nil end))", "4"),
+        ("type(select(2, pcall(lb.pool, 'nope')))", "string"),
+    ] {
+        let found = common::eval(expression);
+        assert!(found.ends_with(expected), "{expression}: {found}");
+    }
+}
+
+#[test]
+fn a_top_level_over_the_limit_is_not_taken() {
+    let world = World::new("while true do end", "f");
+    assert_eq!(world.judge().unwrap_err().kind, ErrorKind::Time);
+}
+
+#[test]
+fn garbage_of_earlier_calls_counts_for_nobody() {
+    let world = World::new("function f(r) local t = {} for i = 1, 5000 do t[i] = { i } end return 204 end", "f");
+    let state = world.started();
+    for _ in 0..200 {
+        assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap(), Answer::Status(204));
+    }
+}

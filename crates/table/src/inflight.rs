@@ -1,0 +1,170 @@
+//! Children and their in-flight counts.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use balance::live::Slot;
+
+use crate::Table;
+use crate::protocol::AtomicU64;
+use crate::protocol::children::{self, ChildRow, Owner, Phase};
+use crate::protocol::lanes::{self, Lane};
+use crate::protocol::lead;
+
+/// A child's place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Child {
+    row: u32,
+    lane: Lane,
+    owner: Owner,
+}
+
+impl Child {
+    /// Number of the lane.
+    pub fn index(&self) -> u32 {
+        self.row
+    }
+}
+
+/// More children than the table has lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("all {0} rows of children are taken: raise ServerLimit and restart")]
+pub struct ChildrenFull(pub u32);
+
+impl Table {
+    /// Gives a child a lane, empty. One child has one lane; an older row of the same pid is taken for that of a dead
+    /// process whose pid was used again.
+    pub fn join(&self, pid: i32, generation: u32) -> Result<Child, ChildrenFull> {
+        self.reap(pid);
+        if let Some(child) = self.take_lane(pid, generation) {
+            return Ok(child);
+        }
+        self.reap_dead(&self.alive);
+        self.take_lane(pid, generation).ok_or(ChildrenFull(self.geometry().children))
+    }
+
+    fn take_lane(&self, pid: i32, generation: u32) -> Option<Child> {
+        let rows = self.map.children();
+        let (row, owner) = rows
+            .iter()
+            .enumerate()
+            .find_map(|(row, cells)| children::take(cells, pid, &self.alive).map(|owner| (row, owner)))?;
+        rows[row].generation.store(u64::from(generation), Relaxed);
+        self.map.header().lanes_used.fetch_max(row as u64 + 1, SeqCst);
+        let lane = self.lane(row);
+        self.clear_lane(lane);
+        Some(Child { row: row as u32, lane, owner })
+    }
+
+    fn lane(&self, row: usize) -> Lane {
+        Lane::of(row as u32, self.geometry().lane_bits)
+    }
+
+    fn clear_lane(&self, lane: Lane) -> u32 {
+        let members = self.geometry().members as usize;
+        let cells = self.map.lanes().iter().skip(lane.word as usize * members).take(members);
+        cells.map(|cell| lanes::clear(cell, lane)).fold(0, u32::saturating_add)
+    }
+
+    /// Gives the lane back at a child's end. Returns what was still counted. Safe in a signal handler; does nothing the
+    /// second time.
+    pub fn leave(&self, child: Child) -> u32 {
+        let Some(row) = self.map.children().get(child.row as usize) else { return 0 };
+        self.resign(child.owner.pid());
+        children::reap(row, child.owner, self.pid, &self.alive, &mut || self.clear_lane(child.lane))
+    }
+
+    /// Gives back what a process that has certainly ended (the parent has waited for it) still counted, and puts right
+    /// what it left half done. Returns the requests given back.
+    pub fn reap(&self, pid: i32) -> u32 {
+        self.reap_where(&|owner| owner == pid, &|other| other != pid && (self.alive)(other))
+    }
+
+    /// Does so for all children that are not alive, and for rows that another began to empty.
+    pub fn reap_dead(&self, alive: &dyn Fn(i32) -> bool) -> u32 {
+        self.reap_where(&|owner| !alive(owner), alive)
+    }
+
+    fn reap_where(&self, is_dead: &dyn Fn(i32) -> bool, alive: &dyn Fn(i32) -> bool) -> u32 {
+        let mut given_back: u32 = 0;
+        let mut found = false;
+        for (index, row) in self.map.children().iter().enumerate() {
+            let owner = Owner::load(&row.owner);
+            let dead = owner.phase() == Phase::Joined && is_dead(owner.pid());
+            if !dead && owner.phase() != Phase::Leaving {
+                continue;
+            }
+            if dead {
+                found = true;
+                lead::resign(&self.map.header().leader, owner.pid());
+                // It may have died between a change and its announcement. The row is still there, so whoever reaps it
+                // when this process dies here announces it as well.
+                self.bump_all();
+            }
+            given_back = given_back.saturating_add(self.reap_row(index, row, owner, alive));
+        }
+        if found {
+            self.sweep_with(alive);
+        }
+        given_back
+    }
+
+    fn reap_row(&self, index: usize, row: &ChildRow, owner: Owner, alive: &dyn Fn(i32) -> bool) -> u32 {
+        let lane = self.lane(index);
+        children::reap(row, owner, self.pid, alive, &mut || self.clear_lane(lane))
+    }
+
+    /// The pids of all children that have a lane, with their generations.
+    pub fn children(&self) -> Vec<(i32, u32)> {
+        let rows = self.map.children().iter();
+        rows.filter_map(|row| {
+            let owner = Owner::load(&row.owner);
+            let generation = row.generation.load(Relaxed) as u32;
+            (owner.phase() == Phase::Joined).then_some((owner.pid(), generation))
+        })
+        .collect()
+    }
+
+    /// Counts a request in at a member. False when the row is not that incarnation any more (nothing is counted then), or
+    /// when the lane is full.
+    #[inline]
+    pub fn begin(&self, child: &Child, slot: Slot, incarnation: u32) -> bool {
+        match (self.lane_cell(child.lane.word, slot), self.map.keys().get(slot as usize)) {
+            (Some(cell), Some(key)) => lanes::begin(cell, child.lane, &key.life, incarnation),
+            _ => false,
+        }
+    }
+
+    /// Counts it out.
+    #[inline]
+    pub fn end(&self, child: &Child, slot: Slot) {
+        if let Some(cell) = self.lane_cell(child.lane.word, slot) {
+            lanes::subtract(cell, child.lane);
+        }
+    }
+
+    #[inline]
+    fn lane_cell(&self, word: u32, slot: Slot) -> Option<&AtomicU64> {
+        let members = self.geometry().members;
+        if slot >= members {
+            return None;
+        }
+        self.map.lanes().get(word as usize * members as usize + slot as usize)
+    }
+
+    /// The words that hold counts of a member: those of lanes that were ever used.
+    #[inline]
+    pub(crate) fn lane_cells(&self, slot: Slot) -> impl Iterator<Item = &AtomicU64> {
+        let geometry = self.geometry();
+        let used = self.map.header().lanes_used.load(SeqCst).min(u64::from(geometry.children)) as usize;
+        let words = (used * usize::from(geometry.lane_bits)).div_ceil(64);
+        let members = geometry.members as usize;
+        let rows = if (slot as usize) < members { words } else { 0 };
+        self.map.lanes().iter().skip(slot as usize).step_by(members.max(1)).take(rows)
+    }
+
+    #[inline]
+    pub(crate) fn sum_inflight(&self, slot: Slot) -> u32 {
+        let bits = self.geometry().lane_bits;
+        self.lane_cells(slot).map(|cell| lanes::sum(cell.load(Relaxed), bits)).sum()
+    }
+}

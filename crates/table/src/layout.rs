@@ -1,0 +1,283 @@
+//! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only numbers of rows.
+//!
+//! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children · cursors · script rows ·
+//! script copies. Every section starts at a multiple of 64 bytes.
+
+use std::sync::atomic::AtomicU64;
+
+use crate::protocol::children::ChildRow;
+use crate::protocol::scripts::{COPIES, ScriptRow};
+use crate::protocol::text::{Chunk, chunks_for};
+
+/// First word of a table: `LBTABLE` and a zero.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
+/// Grows with every change of the layout or the meaning of a word.
+pub(crate) const LAYOUT_VERSION: u64 = 1;
+
+/// How much a table has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Rows of members, 1 ..= 2²⁰.
+    pub members: u32,
+    /// Rows of pools, 1 ..= 65 535.
+    pub pools: u32,
+    /// Children that may run at once, those of older generations included, 1 ..= 65 535.
+    pub children: u32,
+    /// Bits of a lane: 8 (one request a child, prefork) or 16.
+    pub lane_bits: u8,
+    /// Chunks of 64 bytes for texts, 1 ..= 2²⁴.
+    pub chunks: u32,
+    /// Round robin sequences of views, 1 ..= 2²⁰.
+    pub cursors: u32,
+    /// Scripts, 0 ..= 4096.
+    pub scripts: u32,
+    /// Bytes in each of a script's copies, up to 2²⁸.
+    pub script_bytes: u32,
+}
+
+/// What a configuration needs, for [`Geometry::for_config`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    /// Configured members.
+    pub members: u32,
+    /// `LuaBalancerMaxMembers`: room for members added while running.
+    pub extra_members: u32,
+    /// Configured pools.
+    pub pools: u32,
+    /// Texts of configured members and pools, in bytes.
+    pub text_bytes: u64,
+    /// Children of one generation at most (ServerLimit).
+    pub children: u32,
+    /// Whether a child has one request at a time only (prefork).
+    pub one_request: bool,
+    /// Script files named in the configuration.
+    pub scripts: u32,
+}
+
+impl Geometry {
+    /// A geometry with slack: rows for redefinitions, children of two generations, three chunks for a member.
+    pub fn for_config(needs: Needs) -> Self {
+        let members = needs.members.saturating_add(needs.members / 8).saturating_add(needs.extra_members);
+        let members = members.saturating_add(16).min(1 << 20);
+        let pools = needs.pools.saturating_mul(2).saturating_add(64).min(65_535);
+        let text_chunks = needs.text_bytes.div_ceil(48).saturating_mul(2).min(1 << 23) as u32;
+        Geometry {
+            members,
+            pools,
+            children: needs.children.saturating_mul(2).clamp(16, 65_535),
+            lane_bits: if needs.one_request { 8 } else { 16 },
+            chunks: (members * 3).max(text_chunks).saturating_add(pools * 4).min(1 << 24),
+            cursors: (pools * 4).clamp(256, 1 << 20),
+            scripts: needs.scripts.saturating_add(8).min(4096),
+            script_bytes: 1 << 20,
+        }
+    }
+
+    /// Bytes of the mapping.
+    pub fn bytes(&self) -> usize {
+        Sections::of(self).end
+    }
+
+    /// Whether a table of this geometry has room for what another wants.
+    pub fn fits(&self, wanted: &Geometry) -> bool {
+        self.members >= wanted.members
+            && self.pools >= wanted.pools
+            && self.children >= wanted.children
+            && self.lane_bits == wanted.lane_bits
+            && self.chunks >= wanted.chunks
+            && self.cursors >= wanted.cursors
+            && self.scripts >= wanted.scripts
+            && self.script_bytes >= wanted.script_bytes
+    }
+
+    /// Bytes that each further member takes, its text in three chunks included.
+    pub fn bytes_per_member(&self) -> usize {
+        size_of::<MemberKey>() + size_of::<MemberRow>() + self.lane_words() as usize * 8 + 3 * size_of::<Chunk>()
+    }
+
+    /// Words of lanes for each member.
+    pub(crate) fn lane_words(&self) -> u32 {
+        self.children.div_ceil(64 / u32::from(self.lane_bits))
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        (1..=1 << 20).contains(&self.members)
+            && (1..=65_535).contains(&self.pools)
+            && (1..=65_535).contains(&self.children)
+            && matches!(self.lane_bits, 8 | 16)
+            && (1..=1 << 24).contains(&self.chunks)
+            && (1..=1 << 20).contains(&self.cursors)
+            && self.scripts <= 4096
+            && self.script_bytes <= 1 << 28
+    }
+
+    pub(crate) fn to_words(self) -> [u64; 8] {
+        [
+            u64::from(self.members),
+            u64::from(self.pools),
+            u64::from(self.children),
+            u64::from(self.lane_bits),
+            u64::from(self.chunks),
+            u64::from(self.cursors),
+            u64::from(self.scripts),
+            u64::from(self.script_bytes),
+        ]
+    }
+
+    pub(crate) fn from_words(words: [u64; 8]) -> Option<Self> {
+        let number = |at: usize| u32::try_from(words[at]).ok();
+        let geometry = Geometry {
+            members: number(0)?,
+            pools: number(1)?,
+            children: number(2)?,
+            lane_bits: u8::try_from(words[3]).ok()?,
+            chunks: number(4)?,
+            cursors: number(5)?,
+            scripts: number(6)?,
+            script_bytes: number(7)?,
+        };
+        geometry.is_valid().then_some(geometry)
+    }
+}
+
+/// The first 256 bytes.
+#[repr(C, align(64))]
+pub(crate) struct Header {
+    pub magic: AtomicU64,
+    pub layout: AtomicU64,
+    pub geometry: [AtomicU64; 8],
+    pub generation: AtomicU64,
+    pub leader: AtomicU64,
+    /// Lanes below this number were used once.
+    pub lanes_used: AtomicU64,
+    /// Member rows below this number were used once.
+    pub members_used: AtomicU64,
+    pub pools_used: AtomicU64,
+    pub chunk_hint: AtomicU64,
+    pub spare: [AtomicU64; 16],
+}
+
+/// 256 bytes.
+#[repr(C, align(64))]
+pub(crate) struct PoolRow {
+    pub life: AtomicU64,
+    /// Hash of the name.
+    pub key: AtomicU64,
+    /// The name, zero padded.
+    pub name: [AtomicU64; 8],
+    /// The settings, see [`crate::protocol::text`].
+    pub text: AtomicU64,
+    pub epoch: AtomicU64,
+    pub version: AtomicU64,
+    /// Version of the newest definition.
+    pub wanted: AtomicU64,
+    /// Fingerprint of the definition applied last, 0 for none.
+    pub done: AtomicU64,
+    pub origin: AtomicU64,
+    pub cursor: AtomicU64,
+    pub spare: [AtomicU64; 15],
+}
+
+/// What a search for members reads: kept together, so that a scan of all rows stays in the cache.
+#[repr(C)]
+pub(crate) struct MemberKey {
+    pub life: AtomicU64,
+    /// Pool row | pool incarnation << 16 | 1 << 63.
+    pub place: AtomicU64,
+    /// Hash of the name.
+    pub name: AtomicU64,
+    /// Hash of the URL.
+    pub url: AtomicU64,
+}
+
+/// What changes with every request.
+#[repr(C, align(64))]
+pub(crate) struct MemberRow {
+    /// The line, see [`crate::protocol::text`].
+    pub text: AtomicU64,
+    /// [`balance::status::Status`] and, in the topmost bits, which definition was applied to it.
+    pub status: AtomicU64,
+    /// EWMA as bits of a float << 32 | stamp.
+    pub latency: AtomicU64,
+    pub outlier: AtomicU64,
+    pub health: AtomicU64,
+    pub requests: AtomicU64,
+    pub failures: AtomicU64,
+    pub since: AtomicU64,
+}
+
+/// A round robin sequence of a view.
+#[repr(C)]
+pub(crate) struct CursorRow {
+    pub key: AtomicU64,
+    pub next: AtomicU64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 256 && align_of::<Header>() == 64);
+    assert!(size_of::<PoolRow>() == 256);
+    assert!(size_of::<MemberKey>() == 32);
+    assert!(size_of::<MemberRow>() == 64);
+    assert!(size_of::<CursorRow>() == 16);
+    assert!(size_of::<Chunk>() == 64);
+    assert!(size_of::<ChildRow>() == 64);
+    assert!(size_of::<ScriptRow>() == 128);
+};
+
+/// Where a section starts, and how many rows it has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Section {
+    pub offset: usize,
+    pub rows: usize,
+}
+
+/// All sections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sections {
+    pub pools: Section,
+    pub keys: Section,
+    pub members: Section,
+    pub lanes: Section,
+    pub chunks: Section,
+    pub children: Section,
+    pub cursors: Section,
+    pub scripts: Section,
+    pub copies: Section,
+    pub end: usize,
+}
+
+impl Sections {
+    pub fn of(geometry: &Geometry) -> Self {
+        let mut end = size_of::<Header>();
+        let mut place = |rows: usize, size: usize| {
+            let section = Section { offset: end, rows };
+            end = (end + rows * size).next_multiple_of(64);
+            section
+        };
+        let members = geometry.members as usize;
+        Sections {
+            pools: place(geometry.pools as usize, size_of::<PoolRow>()),
+            keys: place(members, size_of::<MemberKey>()),
+            members: place(members, size_of::<MemberRow>()),
+            lanes: place(members * geometry.lane_words() as usize, 8),
+            chunks: place(geometry.chunks as usize, size_of::<Chunk>()),
+            children: place(geometry.children as usize, size_of::<ChildRow>()),
+            cursors: place(geometry.cursors as usize, size_of::<CursorRow>()),
+            scripts: place(geometry.scripts as usize, size_of::<ScriptRow>()),
+            copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
+            end,
+        }
+    }
+}
+
+impl Geometry {
+    /// Words in each copy of a script.
+    pub(crate) fn script_words(&self) -> usize {
+        (self.script_bytes as usize).div_ceil(8)
+    }
+
+    /// Chunks that a text of so many bytes takes.
+    pub fn chunks_for_text(bytes: usize) -> usize {
+        chunks_for(bytes)
+    }
+}

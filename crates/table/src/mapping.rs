@@ -1,0 +1,226 @@
+//! The memory of a table, seen as rows of atomics. The only unsafe code of the crate: everything else works on the slices
+//! that come from here.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::layout::{
+    CursorRow, Geometry, Header, LAYOUT_VERSION, MAGIC, MemberKey, MemberRow, PoolRow, Section, Sections,
+};
+use crate::protocol::children::ChildRow;
+use crate::protocol::scripts::{COPIES, ScriptRow};
+use crate::protocol::text::Chunk;
+
+/// Why memory cannot be used as a table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The address is wrong.
+    #[error("the mapping must be at a multiple of 64 bytes, such as the start of a page")]
+    Unaligned,
+    /// Too few bytes.
+    #[error("the mapping has {found} bytes, the table needs {needed}")]
+    TooSmall {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes it takes.
+        needed: usize,
+    },
+    /// It is no table.
+    #[error("the mapping holds no table (it starts with {0:#x})")]
+    NoTable(u64),
+    /// Another layout.
+    #[error("the table has layout {0}, this module knows layout {LAYOUT_VERSION} only")]
+    OtherLayout(u64),
+    /// A geometry that is impossible.
+    #[error("the table's geometry is impossible: {0}")]
+    BadGeometry(String),
+}
+
+/// Types that are nothing but atomics.
+///
+/// # Safety
+/// `repr(C)`, no padding, only `AtomicU64` fields, alignment at most 64: any bytes are a valid value.
+unsafe trait Row {}
+// SAFETY: it is one.
+unsafe impl Row for AtomicU64 {}
+// SAFETY: repr(C), AtomicU64 fields only, size asserted in layout.rs.
+unsafe impl Row for Header {}
+// SAFETY: as above.
+unsafe impl Row for PoolRow {}
+// SAFETY: as above.
+unsafe impl Row for MemberKey {}
+// SAFETY: as above.
+unsafe impl Row for MemberRow {}
+// SAFETY: as above.
+unsafe impl Row for CursorRow {}
+// SAFETY: as above.
+unsafe impl Row for Chunk {}
+// SAFETY: as above.
+unsafe impl Row for ChildRow {}
+// SAFETY: as above.
+unsafe impl Row for ScriptRow {}
+
+/// A table's memory.
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    sections: Sections,
+    geometry: Geometry,
+    heap: Option<Layout>,
+}
+
+// SAFETY: the memory is only reached through atomics, and it is freed by the last owner only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Makes a table in zeroed memory.
+    ///
+    /// # Safety
+    /// See [`crate::Table::create`].
+    pub unsafe fn create(base: *mut u8, len: usize, geometry: Geometry) -> Result<Self, AttachError> {
+        if !geometry.is_valid() {
+            return Err(AttachError::BadGeometry(format!("{geometry:?}")));
+        }
+        // SAFETY: the caller's promise is handed on.
+        let mapping = unsafe { Mapping::over(base, len, geometry)? };
+        let header = mapping.header();
+        for (cell, word) in header.geometry.iter().zip(geometry.to_words()) {
+            cell.store(word, Ordering::Relaxed);
+        }
+        header.layout.store(LAYOUT_VERSION, Ordering::Relaxed);
+        header.magic.store(MAGIC, Ordering::SeqCst);
+        Ok(mapping)
+    }
+
+    /// Finds the table that another process or an older configuration made.
+    ///
+    /// # Safety
+    /// See [`crate::Table::attach`].
+    pub unsafe fn attach(base: *mut u8, len: usize) -> Result<Self, AttachError> {
+        let smallest = Geometry {
+            members: 1,
+            pools: 1,
+            children: 1,
+            lane_bits: 16,
+            chunks: 1,
+            cursors: 1,
+            scripts: 0,
+            script_bytes: 0,
+        };
+        // SAFETY: the caller's promise is handed on.
+        let probe = unsafe { Mapping::over(base, len, smallest)? };
+        let header = probe.header();
+        let magic = header.magic.load(Ordering::SeqCst);
+        if magic != MAGIC {
+            return Err(AttachError::NoTable(magic));
+        }
+        let layout = header.layout.load(Ordering::Relaxed);
+        if layout != LAYOUT_VERSION {
+            return Err(AttachError::OtherLayout(layout));
+        }
+        let words = std::array::from_fn(|at| header.geometry[at].load(Ordering::Relaxed));
+        let geometry =
+            Geometry::from_words(words).ok_or_else(|| AttachError::BadGeometry(format!("{words:?}")))?;
+        // SAFETY: the caller's promise is handed on.
+        unsafe { Mapping::over(base, len, geometry) }
+    }
+
+    /// A table in this process's own memory.
+    pub fn on_heap(geometry: Geometry) -> Result<Self, AttachError> {
+        if !geometry.is_valid() {
+            return Err(AttachError::BadGeometry(format!("{geometry:?}")));
+        }
+        let bytes = geometry.bytes();
+        let layout = Layout::from_size_align(bytes, 64)
+            .map_err(|_| AttachError::TooSmall { found: 0, needed: bytes })?;
+        // SAFETY: the size is not 0, as there always is a header.
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
+            handle_alloc_error(layout);
+        }
+        // SAFETY: fresh zeroed memory of that size and alignment, freed by the drop of the mapping only.
+        let mut mapping = unsafe { Mapping::create(base, bytes, geometry)? };
+        mapping.heap = Some(layout);
+        Ok(mapping)
+    }
+
+    /// # Safety
+    /// `base` is null or points to `len` bytes that stay mapped, readable and writable as long as the mapping lives, and
+    /// are reached through atomics only.
+    unsafe fn over(base: *mut u8, len: usize, geometry: Geometry) -> Result<Self, AttachError> {
+        let base = NonNull::new(base).filter(|base| base.addr().get() % 64 == 0);
+        let base = base.ok_or(AttachError::Unaligned)?;
+        let needed = geometry.bytes();
+        if len < needed {
+            return Err(AttachError::TooSmall { found: len, needed });
+        }
+        Ok(Mapping { base, sections: Sections::of(&geometry), geometry, heap: None })
+    }
+
+    fn rows<T: Row>(&self, section: Section) -> &[T] {
+        // SAFETY: `Sections::of` placed this section inside `geometry.bytes()`, which `over` compared with the length; it
+        // starts at a multiple of 64 bytes; every T is valid for any bytes; shared access goes through atomics.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(section.offset).cast(), section.rows) }
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.rows(Section { offset: 0, rows: 1 })[0]
+    }
+
+    pub fn pools(&self) -> &[PoolRow] {
+        self.rows(self.sections.pools)
+    }
+
+    pub fn keys(&self) -> &[MemberKey] {
+        self.rows(self.sections.keys)
+    }
+
+    pub fn members(&self) -> &[MemberRow] {
+        self.rows(self.sections.members)
+    }
+
+    /// `[word][member]`.
+    pub fn lanes(&self) -> &[AtomicU64] {
+        self.rows(self.sections.lanes)
+    }
+
+    pub fn chunks(&self) -> &[Chunk] {
+        self.rows(self.sections.chunks)
+    }
+
+    pub fn children(&self) -> &[ChildRow] {
+        self.rows(self.sections.children)
+    }
+
+    pub fn cursors(&self) -> &[CursorRow] {
+        self.rows(self.sections.cursors)
+    }
+
+    pub fn scripts(&self) -> &[ScriptRow] {
+        self.rows(self.sections.scripts)
+    }
+
+    /// The words of a script's copies; the row must be one of [`Mapping::scripts`].
+    pub fn copies(&self, row: usize) -> [&[AtomicU64]; COPIES] {
+        let words = self.geometry.script_words();
+        let all = self.rows(self.sections.copies);
+        std::array::from_fn(|copy| &all[(row * COPIES + copy) * words..][..words])
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Some(layout) = self.heap {
+            // SAFETY: `on_heap` allocated it with this layout, and nobody else refers to it any more.
+            unsafe { dealloc(self.base.as_ptr(), layout) };
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Rows of members: building, finding, changing and recycling them.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use balance::api::ChangeError;
+use balance::live::{Latency, Slot};
+use balance::status::Status;
+
+use crate::layout::{MemberKey, MemberRow};
+use crate::pools::PoolRef;
+use crate::primitive::step;
+use crate::protocol::contest::{self, Field, Verdict};
+use crate::protocol::life::{self, Life, Phase};
+use crate::protocol::text::{self, Record};
+use crate::protocol::{AtomicU64, lanes};
+use crate::{Table, config};
+
+pub(crate) const PATIENCE: u32 = 100;
+pub(crate) const TRIES: u32 = 64;
+
+/// A member to be put into a row.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub name: u64,
+    pub url: u64,
+    pub record: Record,
+}
+
+/// How [`Table::insert`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    Live { slot: Slot, incarnation: u32 },
+    /// The pool has a live member of that name.
+    Taken,
+    /// The pool is gone, or a newer definition is being applied.
+    NotAllowed,
+}
+
+/// Tags of text chunks: members have even ones, pools odd ones.
+pub(crate) fn member_tag(row: usize) -> u32 {
+    (row as u32) << 1
+}
+
+impl Table {
+    pub(crate) fn row(&self, slot: Slot) -> Option<(&MemberKey, &MemberRow)> {
+        self.map.keys().get(slot as usize).zip(self.map.members().get(slot as usize))
+    }
+
+    pub(crate) fn members_used(&self) -> usize {
+        (self.map.header().members_used.load(SeqCst) as usize).min(self.map.keys().len())
+    }
+
+    /// Rows of a pool in these phases, with their life words.
+    pub(crate) fn rows_of(&self, pool: PoolRef, phases: &[Phase]) -> Vec<(usize, Life)> {
+        let keys = &self.map.keys()[..self.members_used()];
+        let rows = keys.iter().enumerate().filter_map(|(row, key)| {
+            let life = Life::load(&key.life);
+            (phases.contains(&life.phase())
+                && key.place.load(SeqCst) == pool.place()
+                && Life::load(&key.life).same_as(life))
+            .then_some((row, life))
+        });
+        rows.collect()
+    }
+
+    pub(crate) fn find_member(&self, pool: PoolRef, name: u64) -> Option<(usize, Life)> {
+        self.map.keys()[..self.members_used()].iter().enumerate().find_map(|(row, key)| {
+            let life = Life::load(&key.life);
+            (life.is_live()
+                && key.name.load(SeqCst) == name
+                && key.place.load(SeqCst) == pool.place()
+                && Life::load(&key.life).same_as(life))
+            .then_some((row, life))
+        })
+    }
+
+    /// Brings a member to life in a free row. `from` is where to look first.
+    pub(crate) fn insert(
+        &self,
+        pool: PoolRef,
+        item: &Item,
+        from: &mut usize,
+        allowed: &dyn Fn() -> bool,
+    ) -> Result<Inserted, ChangeError> {
+        for _ in 0..TRIES {
+            let (row, building) = self.claim_member(from)?;
+            step();
+            let announced = self.build(row, building, pool, item)?;
+            step();
+            match self.contest_member(row, announced, pool, item.name, allowed) {
+                Verdict::Live(live) => {
+                    return Ok(Inserted::Live { slot: row as Slot, incarnation: live.incarnation() });
+                }
+                Verdict::Taken(_) => {
+                    self.recycle_member(row);
+                    return Ok(Inserted::Taken);
+                }
+                Verdict::Retired => self.recycle_member(row),
+            }
+            if !allowed() {
+                return Ok(Inserted::NotAllowed);
+            }
+        }
+        Err(ChangeError::Invalid("other processes add a member of this name over and over".to_owned()))
+    }
+
+    fn contest_member(
+        &self,
+        row: usize,
+        announced: Life,
+        pool: PoolRef,
+        name: u64,
+        allowed: &dyn Fn() -> bool,
+    ) -> Verdict {
+        let keys = self.map.keys();
+        let field = Field {
+            rows: self.members_used(),
+            life: &|row| &keys[row].life,
+            same_name: &|row| {
+                keys[row].name.load(SeqCst) == name && keys[row].place.load(SeqCst) == pool.place()
+            },
+            patience: PATIENCE,
+        };
+        contest::run(&field, row, announced, allowed)
+    }
+
+    fn claim_member(&self, from: &mut usize) -> Result<(usize, Life), ChangeError> {
+        if let Some(claimed) = self.try_claim_member(from) {
+            return Ok(claimed);
+        }
+        self.sweep();
+        *from = 0;
+        self.try_claim_member(from).ok_or(ChangeError::Full { what: "member" })
+    }
+
+    fn try_claim_member(&self, from: &mut usize) -> Option<(usize, Life)> {
+        let keys = self.map.keys();
+        let start = (*from).min(keys.len());
+        for phase in [Phase::Free, Phase::Removed] {
+            for row in (start..keys.len()).chain(0..start) {
+                let seen = Life::load(&keys[row].life);
+                if seen.phase() != phase || phase == Phase::Removed && !self.is_idle(row) {
+                    continue;
+                }
+                if let Some(building) = life::claim(&keys[row].life, seen, self.pid) {
+                    self.map.header().members_used.fetch_max(row as u64 + 1, SeqCst);
+                    *from = row + 1;
+                    return Some((row, building));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether nobody has a request there; exact for a row that was seen removed before.
+    fn is_idle(&self, row: usize) -> bool {
+        lanes::idle(self.lane_cells(row as Slot))
+    }
+
+    fn build(
+        &self,
+        row: usize,
+        building: Life,
+        pool: PoolRef,
+        item: &Item,
+    ) -> Result<Life, ChangeError> {
+        let (key, cells) = (&self.map.keys()[row], &self.map.members()[row]);
+        key.place.store(pool.place(), SeqCst);
+        key.name.store(item.name, SeqCst);
+        key.url.store(item.url, SeqCst);
+        let mut record = item.record.clone();
+        record.config = config::begin(record.config, building.incarnation());
+        cells.status.store(config::initial(record.config), SeqCst);
+        let MemberRow { text: _, status: _, latency, outlier, health, requests, failures, since } = cells;
+        for cell in [latency, outlier, health, requests, failures, since] {
+            cell.store(0, Relaxed);
+        }
+        step();
+        if !self.write_text(&cells.text, &record, member_tag(row), &|_| true)? {
+            life::retire(&key.life, building);
+            self.recycle_member(row);
+            return Err(ChangeError::Full { what: "member's line" });
+        }
+        step();
+        life::announce(&key.life, building)
+            .ok_or_else(|| ChangeError::Invalid("this process is taken for dead by another".to_owned()))
+    }
+
+    /// Puts a record in place of the one that the text word links. `allowed` is asked with each reading of the text word
+    /// before it is replaced; false leaves it as it is. False when there are too few chunks.
+    pub(crate) fn write_text(
+        &self,
+        cell: &AtomicU64,
+        record: &Record,
+        tag: u32,
+        allowed: &dyn Fn(u64) -> bool,
+    ) -> Result<bool, ChangeError> {
+        if record.text.len() > text::MAX_TEXT {
+            return Err(ChangeError::Invalid(format!(
+                "the definition has {} bytes, at most {} fit",
+                record.text.len(),
+                text::MAX_TEXT
+            )));
+        }
+        let chunks = self.map.chunks();
+        let hint = &self.map.header().chunk_hint;
+        let mut held = text::fill(chunks, record, tag, self.pid, hint);
+        if held.is_empty() {
+            self.sweep();
+            held = text::fill(chunks, record, tag, self.pid, hint);
+        }
+        if held.is_empty() {
+            return Ok(false);
+        }
+        loop {
+            let seen = cell.load(SeqCst);
+            if !allowed(seen) {
+                text::free(chunks, &held);
+                return Ok(true);
+            }
+            let old = text::chain(chunks, seen);
+            if text::link(cell, seen, &held) {
+                step();
+                text::settle(chunks, &held, self.pid);
+                step();
+                text::free(chunks, &old);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Empties and frees a removed row, if nobody has a request there.
+    pub(crate) fn recycle_member(&self, row: usize) {
+        let (key, cells) = (&self.map.keys()[row], &self.map.members()[row]);
+        let text_word = cells.text.load(SeqCst);
+        let seen = Life::load(&key.life);
+        if seen.phase() != Phase::Removed {
+            return;
+        }
+        if text_word as u32 != 0 {
+            text::unlink(self.map.chunks(), &cells.text, text_word);
+        }
+        step();
+        if self.is_idle(row) {
+            life::free(&key.life, seen);
+        }
+    }
+
+    /// Applies what the definition says of weight and flags, if that was not done yet.
+    pub(crate) fn apply_config(&self, row: usize) {
+        let cells = &self.map.members()[row];
+        for _ in 0..TRIES {
+            let seen = cells.status.load(SeqCst);
+            let Some((_, record)) = text::read(self.map.chunks(), &cells.text) else { return };
+            let now = config::apply(seen, record.config);
+            if now == seen || cells.status.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Changes a word by compare-and-swap while the row is that incarnation. Returns the values before and after; None
+    /// when the row is another one's.
+    pub(crate) fn change_word(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        word: impl Fn(&MemberRow) -> &AtomicU64,
+        change: &mut dyn FnMut(u64) -> u64,
+    ) -> Option<(u64, u64)> {
+        let (key, cells) = self.row(slot)?;
+        let cell = word(cells);
+        loop {
+            let seen = cell.load(SeqCst);
+            if !Life::load(&key.life).is_live_as(incarnation) {
+                return None;
+            }
+            let now = change(seen);
+            if now == seen || cell.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
+                return Some((seen, now));
+            }
+        }
+    }
+
+    /// Changes the outlier word of a member. Returns the values before and after; None when the row is another one's.
+    ///
+    /// A row that is replaced in that very instant may get one change that was meant for its predecessor.
+    pub fn update_outlier(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        mut change: impl FnMut(u64) -> u64,
+    ) -> Option<(u64, u64)> {
+        self.change_word(slot, incarnation, |row| &row.outlier, &mut change)
+    }
+
+    /// Changes the health word of a member, as [`Table::update_outlier`] does.
+    pub fn update_health(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        mut change: impl FnMut(u64) -> u64,
+    ) -> Option<(u64, u64)> {
+        self.change_word(slot, incarnation, |row| &row.health, &mut change)
+    }
+
+    /// The outlier word; 0 for a row that does not exist.
+    pub fn outlier(&self, slot: Slot) -> u64 {
+        self.row(slot).map_or(0, |(_, row)| row.outlier.load(SeqCst))
+    }
+
+    /// The health word; 0 for a row that does not exist.
+    pub fn health(&self, slot: Slot) -> u64 {
+        self.row(slot).map_or(0, |(_, row)| row.health.load(SeqCst))
+    }
+
+    /// Counts an attempt.
+    pub fn record(&self, slot: Slot, incarnation: u32, failed: bool) {
+        if let Some((key, row)) = self.row(slot)
+            && Life::load(&key.life).is_live_as(incarnation)
+        {
+            row.requests.fetch_add(1, Relaxed);
+            if failed {
+                row.failures.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Folds a response time into a member's statistics; `fold` is the formula.
+    pub fn sample_latency(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        mut fold: impl FnMut(Latency) -> Latency,
+    ) -> Option<Latency> {
+        let mut change = |word| pack_latency(fold(unpack_latency(word)));
+        let (_, now) = self.change_word(slot, incarnation, |row| &row.latency, &mut change)?;
+        Some(unpack_latency(now))
+    }
+
+    /// Notes when a member's state changed, in epoch seconds.
+    pub fn touch_since(&self, slot: Slot, epoch_s: u64) {
+        if let Some((_, row)) = self.row(slot) {
+            row.since.store(epoch_s, Relaxed);
+        }
+    }
+
+    pub(crate) fn live_status(&self, slot: Slot) -> Status {
+        let Some((key, row)) = self.row(slot) else { return Status(0) };
+        let status = config::visible(row.status.load(Relaxed));
+        if Life::load(&key.life).is_live() { status } else { status.without(Status::LIVE) }
+    }
+}
+
+fn pack_latency(latency: Latency) -> u64 {
+    u64::from(latency.ewma_ms.to_bits()) << 32 | u64::from(latency.stamp_ms)
+}
+
+pub(crate) fn unpack_latency(word: u64) -> Latency {
+    Latency { ewma_ms: f32::from_bits((word >> 32) as u32), stamp_ms: word as u32 }
+}

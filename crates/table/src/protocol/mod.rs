@@ -1,0 +1,15 @@
+//! The protocols over single words: each is a small function over atomics, so that loom can check it without a mapping.
+//! Public for those checks only.
+
+pub mod children;
+pub mod contest;
+pub mod lanes;
+pub mod lead;
+pub mod life;
+pub mod scripts;
+pub mod text;
+
+#[cfg(loom)]
+pub use loom::sync::atomic::AtomicU64;
+#[cfg(not(loom))]
+pub use std::sync::atomic::AtomicU64;

@@ -1,0 +1,318 @@
+//! The loop over attempts: pick, count, run the real scheme handler, judge, uncount, next. The one place that picks, the
+//! one that counts, the one that knows outcomes.
+
+use std::os::raw::c_char;
+use std::sync::Arc;
+
+use balance::api::{Balancer, NoMember, PoolId, Query};
+use balance::member::Member;
+use balance::settings::{Method, PoolSettings};
+
+use super::child::{self, Child, Thread};
+use super::outcome::{self, Outcome};
+use super::record::{Decision, Record};
+use super::{finishing, selecting};
+use crate::ffi;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::request::Request;
+use crate::httpd::worker::Worker;
+
+const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
+const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+
+/// What mod_proxy gives a scheme handler beyond the request.
+pub struct Proxy {
+    /// mod_proxy's configuration.
+    pub conf: *mut ffi::proxy_server_conf,
+    /// ProxyRemote's host, or NULL.
+    pub name: *const c_char,
+    /// ProxyRemote's port.
+    pub port: ffi::apr_port_t,
+}
+
+/// Where one attempt goes.
+enum Goal {
+    Member(PoolId, Arc<Member>),
+    Target(Arc<str>),
+}
+
+/// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
+pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
+    let child = child::get().ok_or(UNAVAILABLE)?;
+    if Record::of(request).is_none() {
+        return Err(FAILED);
+    }
+    child.stand_in.ok_or(FAILED)
+}
+
+/// Runs a request to its end. Returns what mod_proxy expects of a scheme handler.
+pub fn run(request: Request<'_>, proxy: &Proxy) -> i32 {
+    let (Some(child), Some(record)) = (child::get(), Record::of(request)) else { return UNAVAILABLE };
+    child::with_thread(child, |thread| run_in(request, proxy, child, thread, record)).unwrap_or(FAILED)
+}
+
+fn run_in(request: Request<'_>, proxy: &Proxy, child: &Child, thread: &Thread, record: &mut Record) -> i32 {
+    let mut last: Option<i32> = None;
+    loop {
+        let goal = match next_goal(request, thread, record) {
+            Ok(goal) => goal,
+            Err(nobody) => return last.unwrap_or_else(|| no_member(request, thread, record, &nobody)),
+        };
+        let (outcome, rc) = match &goal {
+            Goal::Member(pool, member) => match attempt_member(request, proxy, child, record, *pool, member) {
+                Some(end) => end,
+                None => continue,
+            },
+            Goal::Target(url) => attempt_target(request, proxy, child, record, url),
+        };
+        let settings = settings_of(thread, record);
+        if let Goal::Member(pool, member) = &goal {
+            child.observe(thread, *pool, member, &settings, outcome, record.seconds);
+        }
+        let more = record.attempts <= settings.set.retries && outcome.may_repeat(request, &settings.set.retry_on);
+        if log::logs_request(request, log::DEBUG) && !matches!(outcome, Outcome::Answered(_)) {
+            log_failure(request, record, outcome, more);
+        }
+        if !more || matches!(goal, Goal::Target(_)) {
+            finishing::note(request, thread, record);
+            return rc;
+        }
+        forget_attempt(request);
+        last = Some(rc);
+    }
+}
+
+fn log_failure(request: Request<'_>, record: &Record, outcome: Outcome, more: bool) {
+    let name = record.member.as_ref().map_or("the target", |m| &m.spec.name);
+    let then = if more { "trying another member" } else { "giving up" };
+    log::request(
+        request,
+        log::DEBUG,
+        &format!("attempt {} at {name} failed: {}, {then}", record.attempts, outcome.word()),
+    );
+}
+
+/// Settings of the pool that the request is at; defaults for ad-hoc targets.
+fn settings_of(thread: &Thread, record: &Record) -> Arc<PoolSettings> {
+    record.pool.and_then(|pool| thread.balancer.settings(pool)).unwrap_or_default()
+}
+
+fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
+    let tried = record.attempts as usize;
+    match &record.decision {
+        Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
+        Decision::Script { first, .. } if tried == 0 => Ok(Goal::Target(first.clone())),
+        Decision::Target(_) | Decision::Script { .. } => Err(NoMember::UnknownPool),
+        Decision::List(list) => {
+            let untried = list.iter().find(|(_, member)| {
+                !record.tried.contains(&member.slot) && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
+            });
+            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
+        }
+        Decision::Nobody { pool, .. } => {
+            record.pool = *pool;
+            Err(NoMember::UnknownPool)
+        }
+        Decision::Pool { pool, first: Some(member), .. }
+            if tried == 0 && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
+        {
+            Ok(Goal::Member(*pool, member.clone()))
+        }
+        Decision::Pool { pool, view, method, .. } => {
+            let (pool, view, method) = (*pool, view.clone(), method.clone());
+            record.pool = Some(pool);
+            let settings = thread.balancer.settings(pool).ok_or(NoMember::UnknownPool)?;
+            let method = method.as_ref().unwrap_or(&settings.method);
+            if let Method::Lua { script, function } = method {
+                return selecting::pick_by_script(request, thread, pool, script, function, &record.tried)
+                    .map(|member| Goal::Member(pool, member));
+            }
+            let key = selecting::key_of(request, &settings);
+            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
+            thread.balancer.pick(query).map(|member| Goal::Member(pool, member))
+        }
+    }
+}
+
+/// One attempt at a member. None: the member went away between pick and count; pick again.
+fn attempt_member(
+    request: Request<'_>,
+    proxy: &Proxy,
+    child: &Child,
+    record: &mut Record,
+    pool: PoolId,
+    member: &Arc<Member>,
+) -> Option<(Outcome, i32)> {
+    record.tried.push(member.slot);
+    if !child.table.begin(child.lane, member.slot, member.incarnation) {
+        return None;
+    }
+    record.counted = Some(member.slot);
+    record.pool = Some(pool);
+    record.member = Some(member.clone());
+    let limit = member.spec.max_inflight;
+    if limit > 0 && balance::live::Live::inflight(&child.table, member.slot) > limit {
+        give_back(child, record);
+        return None;
+    }
+    let secure = matches!(member.spec.url.scheme.as_str(), "https" | "wss" | "h2");
+    let end = match child.workers.of_member(member) {
+        Ok(worker) => handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure),
+        Err(message) => {
+            log::request(request, log::ERR, &format!("member {}: {message}", member.spec.name));
+            (Outcome::NotTheMember(FAILED), FAILED)
+        }
+    };
+    give_back(child, record);
+    Some(end)
+}
+
+fn give_back(child: &Child, record: &mut Record) {
+    if let Some(slot) = record.counted.take() {
+        child.table.end(child.lane, slot);
+    }
+}
+
+fn attempt_target(request: Request<'_>, proxy: &Proxy, child: &Child, record: &mut Record, url: &str) -> (Outcome, i32) {
+    match child.workers.of_target(url) {
+        Ok(worker) => {
+            let scheme = url.split(':').next().unwrap_or("http");
+            let secure = matches!(scheme, "https" | "wss" | "h2");
+            handle(request, proxy, child, record, worker, scheme, secure)
+        }
+        Err(message) => {
+            log::request(request, log::ERR, &format!("target {url}: {message}"));
+            record.attempts += 1;
+            (Outcome::NotTheMember(FAILED), FAILED)
+        }
+    }
+}
+
+/// Runs the real scheme handlers on one worker.
+fn handle(
+    request: Request<'_>,
+    proxy: &Proxy,
+    child: &Child,
+    record: &mut Record,
+    worker: Worker,
+    scheme: &str,
+    secure: bool,
+) -> (Outcome, i32) {
+    record.attempts += 1;
+    let url = match backend_url(request, child, record, worker, scheme) {
+        Ok(url) => url,
+        Err(status) => return (Outcome::NotTheMember(status), status),
+    };
+    let kept = KeepAlives::hide(request);
+    let began = memory::monotonic_us();
+    let mut rc = ffi::DECLINED;
+    for handler in &child.scheme_handlers {
+        // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.
+        #[allow(unsafe_code)]
+        unsafe {
+            rc = handler(request.as_ptr(), worker.as_ptr(), proxy.conf, url, proxy.name, proxy.port);
+        }
+        if rc != ffi::DECLINED {
+            break;
+        }
+    }
+    record.seconds = (memory::monotonic_us() - began) as f64 / 1e6;
+    drop(kept);
+    let outcome = outcome::judge(request, rc, secure);
+    record.reason = outcome.word();
+    if rc == ffi::DECLINED {
+        log::request(
+            request,
+            log::ERR,
+            &format!("no module handles {scheme}:// backends: load mod_proxy_{scheme} or its like (for http: a2enmod proxy_http)"),
+        );
+        rc = FAILED;
+    }
+    (outcome, rc)
+}
+
+/// The URL for the real handler. http-like schemes share one encoding of the path; the others' modules make their own.
+fn backend_url(
+    request: Request<'_>,
+    child: &Child,
+    record: &Record,
+    worker: Worker,
+    scheme: &str,
+) -> Result<*mut c_char, i32> {
+    let pool = request.pool();
+    // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL.
+    #[allow(unsafe_code)]
+    let (tail, raw) = unsafe {
+        (crate::httpd::bytes(record.tail).unwrap_or(b"/"), crate::httpd::bytes(record.raw_path).unwrap_or_default())
+    };
+    if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
+        return Ok(pool.concat(&[worker.url(), tail]));
+    }
+    request.point_filename(pool.concat(&[b"proxy:", worker.url(), b"/", raw]));
+    child.api.canonicalise(request)?;
+    let filename = request.filename().unwrap_or_default();
+    Ok(pool.copy(filename.strip_prefix(b"proxy:").unwrap_or(filename)))
+}
+
+/// mod_proxy drops a kept-alive client without an answer when a backend fails before answering; it looks at the
+/// connection's number of requests. That number is put aside around the handler, and added back.
+struct KeepAlives<'r> {
+    request: Request<'r>,
+    saved: i32,
+}
+
+impl<'r> KeepAlives<'r> {
+    fn hide(request: Request<'r>) -> Option<Self> {
+        let saved = request.keepalives();
+        let max = request.keepalive_max();
+        let counts = max == 0 || saved + 1 < max;
+        if saved == 0 || !counts || request.env().get(c"proxy-initial-not-pooled").is_some() {
+            return None;
+        }
+        request.set_keepalives(0);
+        Some(KeepAlives { request, saved })
+    }
+}
+
+impl Drop for KeepAlives<'_> {
+    fn drop(&mut self) {
+        self.request.set_keepalives(self.request.keepalives() + self.saved);
+    }
+}
+
+/// Takes back what a failed attempt left on the request.
+fn forget_attempt(request: Request<'_>) {
+    for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"] {
+        request.notes().unset(note);
+    }
+    request.set_status(200);
+}
+
+/// No member could be asked at all.
+fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody: &NoMember) -> i32 {
+    let message = match &record.decision {
+        Decision::Nobody { message, .. } => message.clone(),
+        Decision::List(_) => "none of the members that the script listed is usable".to_owned(),
+        _ => nobody.to_string(),
+    };
+    let settings = settings_of(thread, record);
+    let status = settings.set.on_empty;
+    log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
+    let seconds = retry_after_s(&settings).to_string();
+    request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
+    record.reason = "no member";
+    finishing::note(request, thread, record);
+    i32::from(status)
+}
+
+fn request_line(request: Request<'_>) -> String {
+    String::from_utf8_lossy(request.unparsed_uri().unwrap_or_default()).chars().take(200).collect()
+}
+
+/// When it is worth trying again: after the time in which a member can come back.
+fn retry_after_s(settings: &PoolSettings) -> u64 {
+    let by_checks = settings.health.as_ref().map(|check| check.interval_ms.saturating_mul(u64::from(check.rise)));
+    let by_traffic = settings.outlier.on.then_some(settings.outlier.ejection_ms);
+    by_checks.into_iter().chain(by_traffic).min().unwrap_or(1000).div_ceil(1000).max(1)
+}

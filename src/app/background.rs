@@ -1,0 +1,323 @@
+//! The background thread of a child: watches scripts and the lead; in the leading child it also runs checks, gives ejected
+//! members their chance back, ramps slow starters and clears up after dead children.
+
+use std::collections::HashMap;
+use std::os::raw::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use balance::api::PoolId;
+use balance::health::{HealthState, Transition};
+use balance::outlier::OutlierState;
+use balance::settings::{CheckKind, HealthCheck};
+use balance::status::Status;
+use balance::store::Store;
+use parking_lot::{Condvar, Mutex};
+use probe::{Observation, Prober, Target};
+use table::Lead;
+
+use super::child::{Child, Thread};
+use super::host::HttpdServer;
+use super::shared;
+use crate::ffi;
+use crate::guard::guard;
+use crate::httpd::log;
+use crate::httpd::memory;
+
+/// How often scripts, the lead and ejections are looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// How long a lead lasts without being renewed.
+const LEASE_MS: u64 = 1200;
+/// How long the end of a child may wait for this thread.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The thread's handle.
+pub struct Background {
+    signal: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Signal {
+    stop: AtomicBool,
+    done: AtomicBool,
+    prober: Mutex<Option<probe::Waker>>,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Background {
+    /// Not yet started.
+    pub fn new() -> Self {
+        Background { signal: Arc::new(Signal { done: AtomicBool::new(true), ..Signal::default() }) }
+    }
+
+    /// Starts the thread, to be stopped before `pchild` is cleared.
+    ///
+    /// # Safety
+    /// `pchild` is the pool that child_init got.
+    #[allow(unsafe_code)]
+    pub unsafe fn start(child: &'static Child, pchild: *mut ffi::apr_pool_t) {
+        let signal = child.background.signal.clone();
+        signal.done.store(false, Ordering::Release);
+        let body = move || {
+            guard((), || Worker::new(child).run());
+            leave(child);
+            child.background.signal.done.store(true, Ordering::Release);
+        };
+        let spawned =
+            memory::with_signals_blocked(|| std::thread::Builder::new().name("lua-balancer".into()).spawn(body));
+        match spawned {
+            // SAFETY: httpd's child pool; the child is never freed.
+            Ok(_) => unsafe {
+                ffi::apr_pool_pre_cleanup_register(pchild, std::ptr::from_ref(child).cast_mut().cast(), Some(stop));
+            },
+            Err(error) => {
+                signal.done.store(true, Ordering::Release);
+                log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
+            }
+        }
+    }
+}
+
+/// Ends the thread. Under prefork this runs inside a signal handler, which may have interrupted anything: flags, and a
+/// bounded wait, but no lock.
+unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
+    guard((), || {
+        // SAFETY: registered by `start` with the leaked child.
+        #[allow(unsafe_code)]
+        let Some(child) = (unsafe { data.cast::<Child>().as_ref() }) else { return };
+        let signal = &child.background.signal;
+        signal.stop.store(true, Ordering::Release);
+        if let Some(guard) = signal.prober.try_lock()
+            && let Some(waker) = guard.as_ref()
+        {
+            waker.wake();
+        }
+        signal.changed.notify_all();
+        let until = Instant::now() + PATIENCE;
+        while !signal.done.load(Ordering::Acquire) && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if !signal.done.load(Ordering::Acquire) {
+            leave(child);
+        }
+    });
+    ffi::APR_SUCCESS as ffi::apr_status_t
+}
+
+/// Hands the lead over at once. The lane of in-flight counts is given back by the parent, when the last request is gone.
+fn leave(child: &Child) {
+    child.table.resign(memory::pid());
+}
+
+struct Worker {
+    child: &'static Child,
+    thread: Thread,
+    checks: Option<Checks>,
+    reaped: Instant,
+}
+
+impl Worker {
+    fn new(child: &'static Child) -> Self {
+        Worker { child, thread: Thread::new(child), checks: None, reaped: Instant::now() }
+    }
+
+    fn stopping(&self) -> bool {
+        self.child.background.signal.stop.load(Ordering::Acquire)
+    }
+
+    fn run(&mut self) {
+        while !self.stopping() {
+            // A panic in one turn is logged by the panic hook and does not end the thread.
+            if !guard(false, || {
+                self.turn();
+                true
+            }) {
+                self.checks = None;
+                self.pause(TICK);
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        self.watch_scripts();
+        let (table, pid) = (&self.child.table, memory::pid());
+        match table.lead(pid, table.my_generation(), memory::monotonic_ms(), LEASE_MS, &memory::alive) {
+            Lead::Taken => {
+                log::server(log::NOTICE, &format!("child {pid} leads: it runs checks and timers for all children"));
+                self.lead();
+            }
+            Lead::Kept => self.lead(),
+            Lead::Other(_) => {
+                if self.checks.take().is_some() {
+                    *self.child.background.signal.prober.lock() = None;
+                }
+                self.pause(TICK);
+            }
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        let signal = &self.child.background.signal;
+        let mut held = signal.lock.lock();
+        if !signal.stop.load(Ordering::Acquire) {
+            signal.changed.wait_for(&mut held, time);
+        }
+    }
+
+    fn lead(&mut self) {
+        if self.checks.is_none() {
+            match Checks::new() {
+                Ok(checks) => {
+                    *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
+                    self.checks = Some(checks);
+                }
+                Err(error) => {
+                    log::server(log::ERR, &format!("checks cannot run: {error}"));
+                    self.pause(TICK);
+                    return;
+                }
+            }
+        }
+        if self.reaped.elapsed() > Duration::from_secs(1) {
+            self.reaped = Instant::now();
+            self.child.table.reap_dead(&memory::alive);
+        }
+        if let Some(checks) = &mut self.checks {
+            checks.turn(self.child);
+        }
+    }
+
+    /// Judges changed files (one child does), takes versions that others judged good.
+    fn watch_scripts(&mut self) {
+        let (child, pid) = (self.child, memory::pid());
+        for id in child.library.ids() {
+            let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() else { continue };
+            shared::install_newer(&child.table, &child.library, id, row);
+            let Some(stamp) = child.library.changed(id) else { continue };
+            if !child.table.claim_judgement(row, stamp.0, pid, &memory::alive) {
+                continue;
+            }
+            let server = Rc::new(HttpdServer::new(self.thread.request.clone(), child.lane.index()));
+            match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
+                Ok(candidate) => {
+                    let version = shared::publish_judged(&child.table, &child.library, id, row, stamp.0, &candidate.bundle);
+                    if let Err(error) = candidate.apply(self.thread.balancer.as_ref(), version) {
+                        log::server(log::ERR, &format!("{}: {error}", child.library.label(id)));
+                    }
+                    shared::mark_unchecked(&child.table);
+                    child.library.install(id, candidate.bundle, version);
+                    log::server(log::NOTICE, &format!("{}: version {version} is in service", child.library.label(id)));
+                }
+                Err(error) => {
+                    child.table.reject_script(row, stamp.0, pid);
+                    log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
+                }
+            }
+        }
+    }
+}
+
+/// What the leader does for members.
+struct Checks {
+    prober: Prober,
+    /// Version of each pool when its targets were listed.
+    seen: HashMap<PoolId, u64>,
+    names: HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>,
+}
+
+impl Checks {
+    fn new() -> std::io::Result<Self> {
+        Ok(Checks { prober: Prober::new()?, seen: HashMap::new(), names: HashMap::new() })
+    }
+
+    fn turn(&mut self, child: &'static Child) {
+        self.refresh_targets(child);
+        recover_members(child);
+        let names = &self.names;
+        self.prober.turn(TICK, &mut |observation| judge(child, names, &observation));
+    }
+
+    /// Lists the targets anew when a pool has changed.
+    fn refresh_targets(&mut self, child: &Child) {
+        let table = &child.table;
+        let pools: Vec<PoolId> = table.pool_names().iter().filter_map(|name| table.find_pool(name)).collect();
+        let now: HashMap<PoolId, u64> = pools.iter().map(|pool| (*pool, table.version(*pool))).collect();
+        if now == self.seen {
+            return;
+        }
+        self.names.clear();
+        let mut targets = Vec::new();
+        for pool in pools {
+            let Some(image) = table.read_pool(pool) else { continue };
+            let Some(check) = image.settings.health.map(Arc::new) else { continue };
+            if check.kind == CheckKind::Lua {
+                continue;
+            }
+            for member in &image.membership.members {
+                let key = u64::from(member.slot) << 32 | u64::from(member.incarnation);
+                let name: Arc<str> = member.spec.name.as_str().into();
+                self.names.insert(key, (pool, image.membership.name.clone(), name, check.clone()));
+                let pool = image.membership.name.clone();
+                targets.push(Target { key, pool, member: member.clone(), check: check.clone() });
+            }
+        }
+        self.prober.set_targets(targets);
+        self.seen = now;
+    }
+}
+
+type Names = HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>;
+
+/// One check's result.
+fn judge(child: &Child, names: &Names, observation: &Observation) {
+    let Some((_, pool, member, check)) = names.get(&observation.key) else { return };
+    let (slot, incarnation) = ((observation.key >> 32) as u32, observation.key as u32);
+    let mut transition = None;
+    child.table.update_health(slot, incarnation, |word| {
+        let (state, change) = HealthState::from_bits(word).observe(observation.ok, check);
+        transition = change;
+        state.to_bits()
+    });
+    let Some(transition) = transition else { return };
+    let changed = child.table.update(slot, incarnation, &mut |status| match transition {
+        Transition::Up => status.without(Status::CHECK_DOWN),
+        Transition::Down => status.with(Status::CHECK_DOWN),
+    });
+    if changed.is_ok_and(|(before, after)| before != after) {
+        child.table.touch_since(slot, incarnation, memory::epoch_s());
+        let text = match transition {
+            Transition::Up => format!("pool {pool}: member {member} is up: {} checks passed", check.rise),
+            Transition::Down => {
+                format!("pool {pool}: member {member} is down: {} checks failed, the last one: {}", check.fall, observation.why)
+            }
+        };
+        log::server(if transition == Transition::Up { log::NOTICE } else { log::WARNING }, &text);
+    }
+}
+
+/// Ejected members whose time is over get their chance.
+fn recover_members(child: &Child) {
+    use balance::live::Live;
+    let table = &child.table;
+    let now_ms = memory::monotonic_ms();
+    for slot in 0..table.used_slots() {
+        let status = table.status(slot);
+        if !status.has(Status::LIVE) || !status.has(Status::EJECTED) {
+            continue;
+        }
+        let Some(incarnation) = table.incarnation(slot) else { continue };
+        let mut over = false;
+        table.update_outlier(slot, incarnation, |word| {
+            let (state, expired) = OutlierState::from_bits(word).expire(now_ms);
+            over = expired;
+            state.to_bits()
+        });
+        if over && table.update(slot, incarnation, &mut |status| status.without(Status::EJECTED)).is_ok() {
+            table.touch_since(slot, incarnation, memory::epoch_s());
+            log::server(log::NOTICE, &format!("member {} takes requests again after its ejection", table.member_name(slot)));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background thread; and what each of
+//! its threads keeps.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use balance::api::PoolId;
+use balance::engine::{Engine, Handle};
+use balance::member::Member;
+use balance::settings::PoolSettings;
+use script::{ErrorKind, Library, ScriptError, ScriptId, State};
+use table::Table;
+
+use super::background::Background;
+use super::config::ServerConfig;
+use super::host::{CurrentRequest, HttpdServer};
+use super::outcome::Outcome;
+use super::startup::Generation;
+use super::workers::Workers;
+use crate::ffi;
+use crate::guard;
+use crate::httpd::config::Expression;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::mpm;
+use crate::httpd::proxy::{Api, SchemeHandler};
+use crate::httpd::worker::{Worker, WorkerPool};
+
+/// One child process.
+pub struct Child {
+    /// The shared table.
+    pub table: Table,
+    /// This child's lane of in-flight counts.
+    pub lane: table::Child,
+    /// Picks.
+    pub engine: Arc<Engine<Table>>,
+    /// Scripts.
+    pub library: Arc<Library>,
+    /// Connection pools.
+    pub workers: Workers,
+    /// The worker that `lb://` requests have until an attempt picks one.
+    pub stand_in: Option<Worker>,
+    /// mod_proxy.
+    pub api: &'static Api,
+    /// The schemes' handlers, in mod_proxy's order.
+    pub scheme_handlers: Vec<SchemeHandler>,
+    /// The main server's directives.
+    pub main_config: &'static ServerConfig,
+    /// Parsed `key=` expressions.
+    expressions: Vec<(String, Expression)>,
+    /// Rows of the scripts in the table, by script.
+    pub script_rows: Vec<Option<u32>>,
+    /// Scripts of `LuaBalancerMethod lua`, by path as written.
+    method_scripts: Vec<(String, ScriptId)>,
+    /// The background thread.
+    pub background: Background,
+}
+
+/// One thread of a child.
+pub struct Thread {
+    /// Picks.
+    pub balancer: Rc<Handle<Table>>,
+    /// The request being handled.
+    pub request: Rc<CurrentRequest>,
+    lua: OnceCell<State>,
+}
+
+static CHILD: AtomicPtr<Child> = AtomicPtr::new(std::ptr::null_mut());
+
+thread_local! {
+    static THREAD: RefCell<Option<Rc<Thread>>> = const { RefCell::new(None) };
+}
+
+/// This child, once child_init has run.
+pub fn get() -> Option<&'static Child> {
+    // SAFETY: set once by `init` to a value that is never freed; NULL in the parent.
+    #[allow(unsafe_code)]
+    unsafe {
+        CHILD.load(Ordering::Acquire).as_ref()
+    }
+}
+
+/// Forgets a child that the module's statics may have kept over a reload in the parent.
+pub fn forget() {
+    CHILD.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// child_init.
+///
+/// # Safety
+/// `pchild` and `server` are what httpd passes to child_init.
+#[allow(unsafe_code)]
+pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
+    log::set_server(server);
+    guard::log_panics();
+    // SAFETY: the caller's promise.
+    match unsafe { build(pchild) } {
+        Ok(child) => {
+            let child: &'static Child = Box::leak(Box::new(child));
+            CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
+            // SAFETY: httpd's child pool; the child was just leaked.
+            unsafe { Background::start(child, pchild) };
+        }
+        Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
+    }
+}
+
+/// # Safety
+/// As [`init`].
+#[allow(unsafe_code)]
+unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
+    let generation: &'static Generation = super::startup::generation().ok_or("the parent prepared nothing")?;
+    let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
+    let pid = memory::pid();
+    let table = generation.table.as_process(pid);
+    let lane = join(&table, pid, generation.number)?;
+    // SAFETY: httpd's child pool.
+    let pool = unsafe { WorkerPool::new(pchild) }.ok_or("no pool for workers")?;
+    let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
+    let workers = Workers::new(api, pool, table.geometry().members as usize);
+    let library = Arc::new(generation.library());
+    let script_rows = super::shared::install_stored(&table, &library);
+    Ok(Child {
+        engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
+        table,
+        lane,
+        library,
+        workers,
+        stand_in: Some(stand_in),
+        api,
+        scheme_handlers: api.scheme_handlers(crate::hooks::OWN_SCHEME_HANDLER),
+        main_config: generation.main_config,
+        expressions: generation.expressions.clone(),
+        script_rows,
+        method_scripts: generation.method_scripts.clone(),
+        background: Background::new(),
+    })
+}
+
+fn join(table: &Table, pid: i32, generation: u32) -> Result<table::Child, String> {
+    table.join(pid, generation).or_else(|_| {
+        table.reap_dead(&memory::alive);
+        table.join(pid, generation).map_err(|error| error.to_string())
+    })
+}
+
+/// Runs `body` with this thread's things, which are made at its first call. None while the thread is ending.
+pub fn with_thread<T>(child: &'static Child, body: impl FnOnce(&Thread) -> T) -> Option<T> {
+    let thread = THREAD
+        .try_with(|place| {
+            let mut place = place.try_borrow_mut().ok()?;
+            Some(place.get_or_insert_with(|| Rc::new(Thread::new(child))).clone())
+        })
+        .ok()
+        .flatten()?;
+    Some(body(&thread))
+}
+
+impl Thread {
+    /// Things of one thread.
+    pub fn new(child: &Child) -> Self {
+        let here = std::ptr::from_ref(&child).addr() as u64;
+        let seed = memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ here.rotate_left(17);
+        Thread {
+            balancer: Rc::new(Handle::new(child.engine.clone(), seed)),
+            request: Rc::new(CurrentRequest::default()),
+            lua: OnceCell::new(),
+        }
+    }
+
+    /// This thread's Lua state, made at its first use.
+    pub fn lua(&self, child: &Child) -> Result<&State, ScriptError> {
+        if let Some(state) = self.lua.get() {
+            return Ok(state);
+        }
+        let server = Rc::new(HttpdServer::new(self.request.clone(), child.lane.index()));
+        let state = State::new(server, self.request.clone(), self.balancer.clone(), child.library.clone())?;
+        Ok(self.lua.get_or_init(|| state))
+    }
+}
+
+impl Child {
+    /// A hook's script.
+    pub fn script(&self, index: usize) -> ScriptId {
+        ScriptId(index as u32)
+    }
+
+    /// The script of a `LuaBalancerMethod lua`.
+    pub fn method_script(&self, path: &str) -> Option<ScriptId> {
+        self.method_scripts.iter().find(|(known, _)| known == path).map(|(_, id)| *id)
+    }
+
+    /// A parsed `key=` expression.
+    pub fn expression(&self, text: &str) -> Option<Expression> {
+        self.expressions.iter().find(|(known, _)| known == text).map(|(_, expression)| *expression)
+    }
+
+    /// Counts the end of an attempt at a member.
+    pub fn observe(
+        &self,
+        thread: &Thread,
+        pool: PoolId,
+        member: &Member,
+        settings: &PoolSettings,
+        outcome: Outcome,
+        seconds: f64,
+    ) {
+        super::shared::observe(self, thread, pool, member, settings, outcome, seconds);
+    }
+}
+
+/// A script error that has no script: for states that cannot be made.
+pub fn no_state(message: &str) -> ScriptError {
+    ScriptError::new(ErrorKind::Load, message.to_owned())
+}
+
+/// Threads per child, for sizes.
+pub fn threads() -> u32 {
+    mpm::threads_per_child()
+}

@@ -1,0 +1,204 @@
+//! What the directives say, as plain values. `directives` fills it in, `startup` freezes it.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use balance::member::MemberSpec;
+use balance::settings::PoolSettings;
+
+use crate::httpd::config::Expression;
+
+/// Place of a directive, for messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Configuration file.
+    pub file: String,
+    /// Line in it.
+    pub line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {} of {}", self.line, self.file)
+    }
+}
+
+/// One `<LuaBalancerPool>`.
+pub struct PoolConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub place: Place,
+    /// Everything but the members.
+    pub settings: PoolSettings,
+    /// The members in order.
+    pub members: Vec<MemberSpec>,
+}
+
+/// Where a hook's function comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file (full path) and a function in it; `-` for the file as a whole.
+    File {
+        /// Full path.
+        path: String,
+        /// Function name or `-`.
+        function: String,
+    },
+    /// Lua in the configuration: the text of a function expression.
+    Inline {
+        /// `function(r) … end`.
+        code: String,
+        /// Name given by LuaRegisterFunc.
+        name: String,
+    },
+    /// A name that LuaRegisterFunc gave.
+    Registered(String),
+}
+
+/// One use of a function: resolved to a script of the library once all directives are read.
+pub struct Hook {
+    /// As written.
+    pub source: Source,
+    /// Where it is written.
+    pub place: Place,
+    /// The virtual host it stands in, as an index into [`Global::servers`].
+    pub server: usize,
+    /// What it turned out to be.
+    pub resolved: OnceLock<Resolved>,
+}
+
+/// A script of the library and a function in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Index into the library.
+    pub script: usize,
+    /// Function name or `-`.
+    pub function: String,
+}
+
+/// What a failing script means for its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnError {
+    /// 500.
+    Error,
+    /// As if there were no hook.
+    Decline,
+    /// That pool.
+    Pool(String),
+}
+
+/// `LuaBalancerCodeCache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeCache {
+    /// Files are watched.
+    Stat,
+    /// Files are read once.
+    Forever,
+    /// Files are read for every request.
+    Never,
+}
+
+/// `LuaBalancerScriptLimit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Milliseconds of one call.
+    pub time_ms: u64,
+    /// Bytes of one Lua state.
+    pub memory: u64,
+}
+
+/// Default limit of selection functions.
+pub const DEFAULT_LIMIT: Limit = Limit { time_ms: 50, memory: 16 << 20 };
+
+/// Directives of one server (virtual host). None: not given, the main server's holds.
+#[derive(Default)]
+pub struct ServerConfig {
+    /// Index into [`Global::servers`], once known.
+    pub index: Cell<Option<usize>>,
+    /// `LuaHookTranslate` outside of sections.
+    pub translate: Vec<&'static Hook>,
+    /// `LuaHookSelect` outside of sections.
+    pub select: Vec<&'static Hook>,
+    /// `LuaHookFinish` outside of sections.
+    pub finish: Vec<&'static Hook>,
+    /// `LuaRegisterFunc`.
+    pub registered: Vec<(String, &'static Hook)>,
+    /// `LuaBalancerPackagePath`, in order.
+    pub package_path: Vec<String>,
+    /// `LuaBalancerCodeCache`.
+    pub code_cache: Option<CodeCache>,
+    /// `LuaBalancerScriptLimit`.
+    pub limit: Option<Limit>,
+    /// `LuaBalancerOnError` outside of sections.
+    pub on_error: Option<&'static OnError>,
+}
+
+/// Directives of one Location: a plain value of pointers, since httpd merges these for every request.
+#[derive(Clone, Copy, Default)]
+pub struct DirConfig {
+    /// `LuaHookTranslate`.
+    pub translate: Option<&'static [&'static Hook]>,
+    /// `LuaHookSelect`.
+    pub select: Option<&'static [&'static Hook]>,
+    /// `LuaHookFinish`.
+    pub finish: Option<&'static [&'static Hook]>,
+    /// `LuaBalancerOnError`.
+    pub on_error: Option<&'static OnError>,
+}
+
+impl DirConfig {
+    /// The inner section's word counts; what it does not say comes from the outer one.
+    pub fn merged(outer: &DirConfig, inner: &DirConfig) -> DirConfig {
+        DirConfig {
+            translate: inner.translate.or(outer.translate),
+            select: inner.select.or(outer.select),
+            finish: inner.finish.or(outer.finish),
+            on_error: inner.on_error.or(outer.on_error),
+        }
+    }
+}
+
+/// Everything that belongs to the server as a whole. One value a configuration cycle.
+pub struct Global {
+    /// The pools.
+    pub pools: Vec<PoolConfig>,
+    /// The section being read.
+    pub open_pool: Option<usize>,
+    /// Every hook, for resolving.
+    pub hooks: Vec<&'static Hook>,
+    /// Server configurations that directives were seen in; the first is the main server's.
+    pub servers: Vec<*const ServerConfig>,
+    /// Parsed `key=` expressions by text.
+    pub expressions: Vec<(String, Expression)>,
+    /// `LuaBalancerMaxMembers`.
+    pub max_members: u32,
+    /// `LuaBalancerSandbox`.
+    pub sandbox: bool,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Global {
+            pools: Vec::new(),
+            open_pool: None,
+            hooks: Vec::new(),
+            servers: Vec::new(),
+            expressions: Vec::new(),
+            max_members: 1024,
+            sandbox: true,
+        }
+    }
+}
+
+/// Whether a pool name is one: letters, digits, `_ - .`, 1 to 63.
+pub fn check_pool_name(name: &str) -> Result<(), String> {
+    let ok = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    if ok {
+        Ok(())
+    } else {
+        Err(format!(
+            "'{name}' cannot name a pool: expected 1 to 63 letters, digits, '_', '-' or '.', for example <LuaBalancerPool app>"
+        ))
+    }
+}

@@ -1,0 +1,244 @@
+//! httpd as scripts see it: the request of this thread, and the server.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
+
+use script::host::{Digest, Field, Level, Number, Request as RequestHost, Server, Table as TableName};
+
+use crate::httpd::digest;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::regex;
+use crate::httpd::request::Request;
+use crate::httpd::table::{Table, with_c_str};
+
+/// The request that this thread's script is called for, while it is.
+#[derive(Default)]
+pub struct CurrentRequest {
+    now: Cell<Option<Request<'static>>>,
+}
+
+/// Puts the request before this one back when the call is over, however it ends.
+pub struct Entered<'c> {
+    place: &'c CurrentRequest,
+    before: Option<Request<'static>>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.place.now.set(self.before);
+    }
+}
+
+impl CurrentRequest {
+    /// Makes `request` the current one until the answer is dropped.
+    pub fn enter<'c>(&'c self, request: Request<'_>) -> Entered<'c> {
+        // SAFETY: the value is reached through this cell only, and `Entered` takes it out before the hook that owns the
+        // request returns.
+        #[allow(unsafe_code)]
+        let request: Option<Request<'static>> = unsafe { Request::from_ptr(request.as_ptr()) };
+        Entered { place: self, before: self.now.replace(request) }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(Request<'static>) -> T, otherwise: T) -> T {
+        self.now.get().map_or(otherwise, f)
+    }
+
+    /// The current request, if any.
+    pub fn get(&self) -> Option<Request<'static>> {
+        self.now.get()
+    }
+}
+
+fn table(request: Request<'static>, name: TableName) -> Table<'static> {
+    match name {
+        TableName::HeadersIn => request.headers_in(),
+        TableName::HeadersOut => request.headers_out(),
+        TableName::ErrHeadersOut => request.err_headers_out(),
+        TableName::Notes => request.notes(),
+        TableName::SubprocessEnv => request.env(),
+    }
+}
+
+/// Text may not hold what ends or forges a line of the protocol.
+fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> {
+    match value.iter().find(|byte| forbidden.contains(byte)) {
+        None => Ok(()),
+        Some(byte) => Err(format!("{what} may not hold the byte {byte:#04x} (line ends and NUL are refused)")),
+    }
+}
+
+impl RequestHost for CurrentRequest {
+    fn active(&self) -> bool {
+        self.now.get().is_some()
+    }
+
+    fn field(&self, field: Field, f: &mut dyn FnMut(Option<&[u8]>)) {
+        let Some(r) = self.now.get() else { return f(None) };
+        f(match field {
+            Field::Method => r.method(),
+            Field::Uri => r.uri(),
+            Field::UnparsedUri => r.unparsed_uri(),
+            Field::Args => r.args(),
+            Field::Hostname => r.hostname(),
+            Field::Protocol => r.protocol(),
+            Field::TheRequest => r.the_request(),
+            Field::UseragentIp => r.useragent_ip(),
+            Field::User => r.user(),
+            Field::Filename => r.filename(),
+            Field::Handler => r.handler(),
+            Field::ServerName => r.server_name(),
+            Field::DocumentRoot => r.document_root(),
+            Field::LogId => r.log_id(),
+            Field::PathInfo => r.path_info(),
+            Field::ContentType => r.content_type(),
+            Field::ContextPrefix => r.context_prefix(),
+            Field::ContextDocumentRoot => r.context_document_root(),
+            Field::AuthType => r.auth_type(),
+            Field::Range => r.range(),
+            Field::CanonicalFilename => r.canonical_filename(),
+            Field::Banner => Some(digest::server_banner()),
+            Field::Scheme => Some(r.scheme()),
+        });
+    }
+
+    fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(r) = self.now.get() else { return Err("no request here".into()) };
+        if let Some(value) = value {
+            check_text("this field", value, b"\r\n\0")?;
+        }
+        match (field, value) {
+            (Field::Uri, Some(value)) if value.starts_with(b"/") || value == b"*" => r.set_uri(value),
+            (Field::Uri, _) => return Err("r.uri has to begin with '/'".into()),
+            (Field::Args, value) => r.set_args(value),
+            (Field::Filename, value) => r.set_filename(value),
+            (Field::Handler, value) => r.set_handler(value),
+            (Field::User, value) => r.set_user(value),
+            (Field::ContentType, value) => r.set_content_type(value),
+            (other, _) => return Err(format!("{other:?} may not be set")),
+        }
+        Ok(())
+    }
+
+    fn number(&self, field: Number) -> i64 {
+        let Some(r) = self.now.get() else { return 0 };
+        match field {
+            Number::Port => i64::from(r.server_port()),
+            Number::ClientPort => i64::from(r.client_port()),
+            Number::Status => i64::from(r.status()),
+            Number::Started => r.started_us(),
+            Number::Proxyreq => i64::from(r.proxyreq()),
+            Number::BytesSent => r.bytes_sent(),
+            Number::IsHttps => i64::from(r.scheme() == b"https"),
+            Number::IsInitial => i64::from(r.is_initial()),
+        }
+    }
+
+    fn set_number(&self, field: Number, value: i64) -> Result<(), String> {
+        let Some(r) = self.now.get() else { return Err("no request here".into()) };
+        match (field, i32::try_from(value)) {
+            (Number::Status, Ok(value)) if (100..=999).contains(&value) => r.set_status(value),
+            (Number::Status, _) => return Err(format!("r.status = {value}: expected a status from 100 to 999")),
+            (Number::Proxyreq, Ok(value)) if (0..=3).contains(&value) => r.set_proxyreq(value),
+            (Number::Proxyreq, _) => return Err(format!("r.proxyreq = {value}: expected apache2.PROXYREQ_NONE … PROXYREQ_RESPONSE")),
+            (other, _) => return Err(format!("{other:?} may not be set")),
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: TableName, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(self.now.get().and_then(|r| table(r, name).get_bytes(key)));
+    }
+
+    fn set(&self, name: TableName, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let Some(r) = self.now.get() else { return Err("no request here".into()) };
+        let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
+        check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
+        if key.is_empty() {
+            return Err("an empty key".into());
+        }
+        let target = table(r, name);
+        match value {
+            None => drop(with_c_str(key, |key| target.unset(key))),
+            Some(value) => {
+                check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })?;
+                with_c_str(key, |key| with_c_str(value, |value| target.set(key, value)));
+            }
+        }
+        Ok(())
+    }
+
+    fn each(&self, name: TableName, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        self.with(|r| table(r, name).each(f), ());
+    }
+
+    fn body(&self, max: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(self.now.get().and_then(|r| r.read_body(max)));
+    }
+
+    fn ssl_var(&self, name: &str) -> Option<Vec<u8>> {
+        let name = CString::new(name).ok()?;
+        self.now.get()?.ssl_var(&name).map(<[u8]>::to_vec)
+    }
+
+    fn construct_url(&self, path: &[u8]) -> Vec<u8> {
+        let made = self.now.get().and_then(|r| with_c_str(path, |path: &CStr| r.construct_url(path).map(<[u8]>::to_vec)));
+        made.flatten().unwrap_or_default()
+    }
+
+    fn expr(&self, expression: &str) -> Result<bool, String> {
+        let text = CString::new(expression).map_err(|_| "a NUL byte in the expression".to_owned())?;
+        self.with(|r| r.condition(&text), Err("no request here".into()))
+    }
+
+    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+        let r = self.now.get().ok_or("no request here")?;
+        regex::groups(r.pool(), text, pattern, flags)
+    }
+
+    fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {
+        match kind {
+            Digest::Md5 => digest::md5(data).to_vec(),
+            Digest::Sha1 => digest::sha1(data).to_vec(),
+        }
+    }
+}
+
+/// The server: logs go to the request's log while there is one.
+pub struct HttpdServer {
+    current: Rc<CurrentRequest>,
+    worker: u32,
+}
+
+impl HttpdServer {
+    /// For a thread whose requests are in `current`, in the child with this number.
+    pub fn new(current: Rc<CurrentRequest>, worker: u32) -> Self {
+        HttpdServer { current, worker }
+    }
+}
+
+impl Server for HttpdServer {
+    fn log(&self, level: Level, text: &str) {
+        match self.current.get() {
+            Some(request) => log::request(request, level, text),
+            None => log::server(level, text),
+        }
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        self.current.get().map_or_else(|| log::logs_server(level), |request| log::logs_request(request, level))
+    }
+
+    fn now(&self) -> f64 {
+        memory::monotonic_us() as f64 / 1e6
+    }
+
+    fn time(&self) -> f64 {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    }
+
+    fn worker(&self) -> u32 {
+        self.worker
+    }
+}

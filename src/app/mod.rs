@@ -1,0 +1,15 @@
+//! Safe glue between httpd and the crates: startup, selecting, attempts, finishing, the background thread.
+
+pub mod attempts;
+pub mod background;
+pub mod child;
+pub mod config;
+pub mod finishing;
+pub mod host;
+pub mod outcome;
+pub mod record;
+pub mod reverse;
+pub mod selecting;
+pub mod shared;
+pub mod startup;
+pub mod workers;

@@ -1,0 +1,124 @@
+//! What the module keeps about one request.
+
+use std::os::raw::c_char;
+use std::sync::Arc;
+
+use balance::api::{PoolId, View};
+use balance::live::Slot;
+use balance::member::Member;
+use balance::settings::Method;
+
+use crate::app::child;
+use crate::app::config::Resolved;
+use crate::httpd::request::Request;
+
+/// Where a request is to go. Made once in translate_name, fixups or pre_request; only `app::attempts` picks by it.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// The pool's (or view's) method picks for every attempt; a first member may be given.
+    Pool {
+        /// The pool.
+        pool: PoolId,
+        /// Narrowed to this.
+        view: Option<Arc<View>>,
+        /// Not the pool's own method.
+        method: Option<Method>,
+        /// This one first.
+        first: Option<Arc<Member>>,
+    },
+    /// Tried in this order; settings are those of the first one's pool.
+    List(Vec<(PoolId, Arc<Member>)>),
+    /// An ad-hoc target: scheme, host, port, no path.
+    Target(Arc<str>),
+    /// No member: the pool's `on_empty`, and the message.
+    Nobody {
+        /// The pool asked.
+        pool: Option<PoolId>,
+        /// For the log.
+        message: String,
+    },
+    /// The script itself runs again for every attempt (`ngx.balancer`).
+    Script {
+        /// Which.
+        script: Resolved,
+        /// What it said first.
+        first: Arc<str>,
+    },
+}
+
+/// One request's record, in the request's pool.
+pub struct Record {
+    /// Where to.
+    pub decision: Decision,
+    /// The path (encoded) and query for http-like backends, with the leading slash: what is sent.
+    pub tail: *mut c_char,
+    /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the leading slash.
+    pub raw_path: *mut c_char,
+    /// Rows tried so far.
+    pub tried: Vec<Slot>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The member of the last attempt.
+    pub member: Option<Arc<Member>>,
+    /// The pool of the last attempt.
+    pub pool: Option<PoolId>,
+    /// Seconds of the last attempt.
+    pub seconds: f64,
+    /// How the last attempt ended, in one word.
+    pub reason: &'static str,
+    /// The in-flight count to give back if the loop is left in an unforeseen way.
+    pub counted: Option<Slot>,
+    /// Whether a script chose, and so a `-` name in LB_METHOD.
+    pub by_script: bool,
+    /// Hooks to call when the answer is done are looked up then.
+    pub path_from_uri: bool,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let (Some(slot), Some(child)) = (self.counted.take(), child::get()) {
+            child.table.end(child.lane, slot);
+        }
+    }
+}
+
+impl Record {
+    /// A record for a decision.
+    pub fn new(decision: Decision) -> Self {
+        Record {
+            decision,
+            tail: std::ptr::null_mut(),
+            raw_path: std::ptr::null_mut(),
+            tried: Vec::new(),
+            attempts: 0,
+            member: None,
+            pool: None,
+            seconds: 0.0,
+            reason: "",
+            counted: None,
+            by_script: false,
+            path_from_uri: false,
+        }
+    }
+
+    /// This request's record, if it has one.
+    pub fn of<'r>(request: Request<'r>) -> Option<&'r mut Record> {
+        // SAFETY: only `attach` sets the pointer, to a record of the request's pool; a request is handled by one thread,
+        // and no two of these references are held at once by this module's code.
+        #[allow(unsafe_code)]
+        unsafe {
+            request.own_record().cast::<Record>().as_mut()
+        }
+    }
+
+    /// Gives the request a record, or replaces what it decided.
+    pub fn attach<'r>(request: Request<'r>, decision: Decision) -> &'r mut Record {
+        if let Some(record) = Record::of(request) {
+            record.decision = decision;
+            return record;
+        }
+        let record = request.pool().keep(Record::new(decision));
+        request.set_own_record(std::ptr::from_mut(record).cast());
+        record
+    }
+}

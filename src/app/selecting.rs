@@ -1,0 +1,403 @@
+//! Choosing by script, in translate_name or fixups: the script's answer becomes a decision.
+
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
+use balance::live::Slot;
+use balance::member::Member;
+use balance::settings::PoolSettings;
+use script::{Answer, Phase, ScriptError};
+
+use super::child::{self, Child, Thread};
+use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
+use super::record::{Decision, Record};
+use crate::ffi;
+use crate::httpd::log;
+use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
+
+const OK: i32 = ffi::OK as i32;
+const DECLINED: i32 = ffi::DECLINED;
+const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
+
+/// This module's configuration for a request.
+#[derive(Clone, Copy)]
+pub struct Scope<'r> {
+    section: &'r DirConfig,
+    server: &'r ServerConfig,
+    main: &'r ServerConfig,
+}
+
+type HooksOf = fn(&ServerConfig) -> &Vec<&'static Hook>;
+
+impl<'r> Scope<'r> {
+    /// Looks it up.
+    pub fn of(request: Request<'r>, child: &'r Child) -> Option<Self> {
+        // SAFETY: httpd hands back what `directives` made; both live as long as the configuration, longer than requests.
+        #[allow(unsafe_code)]
+        unsafe {
+            let section = request.own_dir_config().cast::<DirConfig>().as_ref()?;
+            let server = request.own_server_config().cast::<ServerConfig>().as_ref()?;
+            Some(Scope { section, server, main: child.main_config })
+        }
+    }
+
+    /// Hooks of one kind, the most specific place that has any.
+    pub fn hooks(&self, section: Option<&'static [&'static Hook]>, of: HooksOf) -> &'r [&'static Hook] {
+        if let Some(hooks) = section {
+            return hooks;
+        }
+        let own = of(self.server);
+        if own.is_empty() { of(self.main) } else { own }
+    }
+
+    /// The section's own hooks for after the response.
+    pub fn finish_hooks(&self) -> &'r [&'static Hook] {
+        self.hooks(self.section.finish, |s| &s.finish)
+    }
+
+    fn on_error(&self) -> &'r OnError {
+        self.section.on_error.or(self.server.on_error).or(self.main.on_error).unwrap_or(&OnError::Error)
+    }
+}
+
+/// translate_name: the selection hook.
+pub fn translate(request: Request<'_>) -> i32 {
+    if request.proxyreq() != PROXYREQ_NONE {
+        return DECLINED;
+    }
+    let Some(child) = child::get() else { return DECLINED };
+    let Some(scope) = Scope::of(request, child) else { return DECLINED };
+    let hooks = scope.hooks(scope.section.translate, |s| &s.translate);
+    run_hooks(request, child, scope, hooks, Phase::Translate)
+}
+
+/// fixups: the selection hook after authentication.
+pub fn fixups(request: Request<'_>) -> i32 {
+    let Some(child) = child::get() else { return DECLINED };
+    let Some(scope) = Scope::of(request, child) else { return DECLINED };
+    let hooks = scope.hooks(scope.section.select, |s| &s.select);
+    if hooks.is_empty() || request.is_subrequest() {
+        return DECLINED;
+    }
+    let answer = run_hooks(request, child, scope, hooks, Phase::Select);
+    // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
+    if answer == OK { DECLINED } else { answer }
+}
+
+fn run_hooks(request: Request<'_>, child: &Child, scope: Scope<'_>, hooks: &[&'static Hook], phase: Phase) -> i32 {
+    for hook in hooks {
+        let Some(resolved) = hook.resolved.get() else { continue };
+        let status = child::with_thread(child, |thread| run_hook(request, child, scope, thread, resolved, phase));
+        match status.unwrap_or(FAILED) {
+            DECLINED => {}
+            status => return status,
+        }
+    }
+    DECLINED
+}
+
+fn run_hook(
+    request: Request<'_>,
+    child: &Child,
+    scope: Scope<'_>,
+    thread: &Thread,
+    hook: &Resolved,
+    phase: Phase,
+) -> i32 {
+    let filename = request.filename().map(<[u8]>::as_ptr);
+    let answer = {
+        let _current = thread.request.enter(request);
+        thread.lua(child).and_then(|lua| lua.select(child.script(hook.script), &hook.function, phase))
+    };
+    match answer {
+        Ok(answer) => {
+            if log::logs_request(request, log::TRACE2) {
+                explain(request, thread, &answer);
+            }
+            let renamed = request.filename().map(<[u8]>::as_ptr) != filename;
+            take(request, child, scope, thread, hook, answer, renamed)
+        }
+        Err(error) => failed(request, scope, thread, &error),
+    }
+}
+
+/// A script that failed: one line, and what `LuaBalancerOnError` says.
+fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &ScriptError) -> i32 {
+    let choice = scope.on_error();
+    let then = match choice {
+        OnError::Error => "answering 500".to_owned(),
+        OnError::Decline => "declining".to_owned(),
+        OnError::Pool(name) => format!("using pool {name}"),
+    };
+    log::request(request, log::ERR, &format!("script failed, {then}: {error}"));
+    if let Some(traceback) = error.traceback()
+        && log::logs_request(request, log::DEBUG)
+    {
+        log::request(request, log::DEBUG, &traceback.replace('\n', " | "));
+    }
+    match choice {
+        OnError::Error => FAILED,
+        OnError::Decline => DECLINED,
+        OnError::Pool(name) => match thread.balancer.find(name) {
+            Some(pool) => send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread),
+            None => {
+                log::request(request, log::ERR, &format!("LuaBalancerOnError names pool {name}, which does not exist"));
+                FAILED
+            }
+        },
+    }
+}
+
+fn take(
+    request: Request<'_>,
+    child: &Child,
+    scope: Scope<'_>,
+    thread: &Thread,
+    hook: &Resolved,
+    answer: Answer,
+    renamed: bool,
+) -> i32 {
+    match answer {
+        Answer::Decline => declined(request, thread, scope, renamed),
+        Answer::Ok => accepted(request, child, thread, scope),
+        Answer::Status(status) => i32::from(status),
+        Answer::Member(member) => match child.table.pool_of(member.slot, member.incarnation) {
+            Some(pool) => send(request, Decision::Pool { pool, view: None, method: None, first: Some(member) }, thread),
+            None => send(request, Decision::Nobody { pool: None, message: format!("member {} was removed", member.spec.name) }, thread),
+        },
+        Answer::Pool { pool, view, method } => send(request, Decision::Pool { pool, view, method, first: None }, thread),
+        Answer::List(members) => {
+            let list = members
+                .into_iter()
+                .filter_map(|member| Some((child.table.pool_of(member.slot, member.incarnation)?, member)))
+                .collect();
+            send(request, Decision::List(list), thread)
+        }
+        Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
+        Answer::Target(url) => to_target(request, scope, thread, &url),
+        Answer::Peer(peer) => {
+            let host = if peer.host.contains(':') && !peer.host.starts_with('[') { format!("[{}]", peer.host) } else { peer.host };
+            let scheme = if peer.tls { "https" } else { "http" };
+            let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
+            let first: Arc<str> = format!("{scheme}://{host}{port}").into();
+            send(request, Decision::Script { script: hook.clone(), first }, thread)
+        }
+        other => failed_answer(request, &format!("{other:?}")),
+    }
+}
+
+fn failed_answer(request: Request<'_>, what: &str) -> i32 {
+    log::request(request, log::ERR, &format!("internal error: unknown answer {what}"));
+    FAILED
+}
+
+/// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which httpd itself would
+/// answer with 403; mod_lua's documentation shows it, so that it means what it was meant to.
+fn declined(request: Request<'_>, thread: &Thread, scope: Scope<'_>, renamed: bool) -> i32 {
+    if renamed && request.proxyreq() == PROXYREQ_REVERSE && proxied_url(request).is_some() {
+        return accepted_proxy(request, thread, scope);
+    }
+    DECLINED
+}
+
+/// `apache2.OK`: with `r.filename = "proxy:…"` the request goes there over pooled connections.
+fn accepted(request: Request<'_>, _: &Child, thread: &Thread, scope: Scope<'_>) -> i32 {
+    if proxied_url(request).is_some() {
+        return accepted_proxy(request, thread, scope);
+    }
+    OK
+}
+
+fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
+    request.filename()?.strip_prefix(b"proxy:")
+}
+
+fn accepted_proxy(request: Request<'_>, thread: &Thread, scope: Scope<'_>) -> i32 {
+    let Some(url) = proxied_url(request) else { return OK };
+    let url = String::from_utf8_lossy(url).into_owned();
+    if url.to_ascii_lowercase().starts_with("lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", url.as_bytes()]));
+        return OK;
+    }
+    if url.to_ascii_lowercase().starts_with("balancer://") {
+        return OK;
+    }
+    to_target(request, scope, thread, &url)
+}
+
+/// An ad-hoc target: scheme, host and port make the worker; a path replaces the request's.
+fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, url: &str) -> i32 {
+    match split_target(url) {
+        Ok((base, path)) => {
+            if let Some((path, args)) = path {
+                request.set_uri(path.as_bytes());
+                if let Some(args) = args {
+                    request.set_args(Some(args.as_bytes()));
+                }
+            }
+            send(request, Decision::Target(base.into()), thread)
+        }
+        Err(message) => {
+            log::request(request, log::ERR, &format!("script failed: returned \"{url}\": {message}"));
+            match scope.on_error() {
+                OnError::Decline => DECLINED,
+                _ => FAILED,
+            }
+        }
+    }
+}
+
+type PathAndArgs = Option<(String, Option<String>)>;
+
+/// Parts of a target: the worker's URL (checked as a member's is), and path and query if there are any.
+fn split_target(url: &str) -> Result<(String, PathAndArgs), String> {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let socket_end = if url.starts_with("unix:") { url.find('|').unwrap_or(0) } else { 0 };
+    let start = start.max(socket_end);
+    let path_at = url[start..].find(['/', '?']).map(|at| start + at);
+    let (base, rest) = path_at.map_or((url, ""), |at| url.split_at(at));
+    let parsed = balance::url::MemberUrl::parse(base).map_err(|error| error.to_string())?;
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args.to_owned())));
+    let path = match path {
+        "" if args.is_none() => None,
+        "" => Some(("/".to_owned(), args)),
+        path => Some((path.to_owned(), args)),
+    };
+    Ok((parsed.to_string(), path))
+}
+
+/// Hands the request to mod_proxy, to come back in `attempts`.
+fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
+    let name = match &decision {
+        Decision::Pool { pool, .. } => thread.balancer.membership(*pool).map(|m| m.name.clone()),
+        _ => None,
+    };
+    let record = Record::attach(request, decision);
+    record.by_script = true;
+    let uri = request.uri().unwrap_or(b"/");
+    let name = name.as_deref().unwrap_or("script");
+    request.send_to_proxy(request.pool().concat(&[b"proxy:lb://", name.as_bytes(), if uri.starts_with(b"/") { b"" } else { b"/" }, uri]));
+    OK
+}
+
+/// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
+pub fn canonicalise(request: Request<'_>, url: &[u8]) -> i32 {
+    let rest = url.get("lb://".len()..).unwrap_or_default();
+    let slash = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+    let (name, path) = rest.split_at(slash);
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let Some(child) = child::get() else { return FAILED };
+    if Record::of(request).is_none_or(|record| !record.by_script) {
+        let name = String::from_utf8_lossy(name);
+        let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
+        let Some(pool) = found else {
+            log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
+            return FAILED;
+        };
+        Record::attach(request, Decision::Pool { pool, view: None, method: None, first: None });
+    }
+    let Some(record) = Record::of(request) else { return FAILED };
+    prepare_path(request, child, record, path)
+}
+
+fn prepare_path(request: Request<'_>, child: &Child, record: &mut Record, path: &[u8]) -> i32 {
+    let pool = request.pool();
+    record.raw_path = pool.copy(path);
+    let notes = request.notes();
+    let Ok(path_text) = CString::new(path) else { return 400 };
+    let raw = notes.get(c"proxy-nocanon").is_some();
+    let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
+        (Cow::Borrowed(path), None)
+    } else if notes.get(c"proxy-noencode").is_some() {
+        (Cow::Borrowed(path), request.args())
+    } else {
+        match child.api.encode_path(request, &path_text) {
+            Some(encoded) => (Cow::Borrowed(encoded), request.args()),
+            None => return 400,
+        }
+    };
+    let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
+    let tail = pool.concat(&[b"/", &encoded, mark, args.unwrap_or_default()]);
+    // SAFETY: just made in the request's pool.
+    #[allow(unsafe_code)]
+    let text = unsafe { std::ffi::CStr::from_ptr(tail) };
+    if Request::has_bad_character(text) {
+        log::request(request, log::ERR, "the path or query to be forwarded holds control characters or blanks");
+        return 403;
+    }
+    record.tail = tail;
+    // mod_proxy reads only scheme and pool from here on.
+    OK
+}
+
+/// The key of the hash methods for this request; empty when there is none.
+pub fn key_of<'r>(request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
+    let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
+    let Some(child) = child::get() else { return Cow::Borrowed(b"") };
+    match child.expression(key).map(|expression| request.string_expression(expression)) {
+        Some(Ok(value)) => Cow::Borrowed(value),
+        Some(Err(error)) => {
+            log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
+            Cow::Borrowed(b"")
+        }
+        None => Cow::Owned(key.clone().into_bytes()),
+    }
+}
+
+/// `LuaBalancerMethod lua`: the function gets `(pool, r)` and returns a member.
+pub fn pick_by_script(
+    request: Request<'_>,
+    thread: &Thread,
+    pool: PoolId,
+    script: &str,
+    function: &str,
+    tried: &[Slot],
+) -> Result<Arc<Member>, NoMember> {
+    let child = child::get().ok_or(NoMember::UnknownPool)?;
+    let Some(id) = child.method_script(script) else {
+        log::request(request, log::ERR, &format!("LuaBalancerMethod lua {script}: the script is unknown"));
+        return Err(NoMember::UnknownPool);
+    };
+    let Some(membership) = thread.balancer.membership(pool) else { return Err(NoMember::UnknownPool) };
+    let tried: Vec<String> = membership
+        .members
+        .iter()
+        .filter(|member| tried.contains(&member.slot))
+        .map(|member| member.spec.name.clone())
+        .collect();
+    let view = (!tried.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(tried.clone())] }));
+    let answer = {
+        let _current = thread.request.enter(request);
+        thread.lua(child).and_then(|lua| lua.pick(id, function, &membership.name, view))
+    };
+    match answer {
+        Ok(Answer::Member(member)) if !tried.contains(&member.spec.name) => Ok(member),
+        Ok(Answer::Member(_)) => Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len())),
+        Ok(Answer::Decline | Answer::NoMember { .. }) => {
+            Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
+        }
+        Ok(_) => {
+            log::request(request, log::ERR, &format!("LuaBalancerMethod lua: {function} did not return a member or nil"));
+            Err(NoMember::UnknownPool)
+        }
+        Err(error) => {
+            log::request(request, log::ERR, &format!("LuaBalancerMethod lua failed: {error}"));
+            Err(NoMember::UnknownPool)
+        }
+    }
+}
+
+fn explain(request: Request<'_>, thread: &Thread, answer: &Answer) {
+    let text = match answer {
+        Answer::Member(member) => format!("the script chose member {} ({})", member.spec.name, member.spec.url),
+        Answer::Pool { pool, view, .. } => {
+            let name = thread.balancer.membership(*pool).map(|m| m.name.to_string()).unwrap_or_default();
+            format!("the script chose pool {name}{}", if view.is_some() { ", narrowed" } else { "" })
+        }
+        other => format!("the script answered {other:?}"),
+    };
+    log::request(request, log::TRACE2, &text);
+}

@@ -1,0 +1,169 @@
+//! What children tell each other through the table: outcomes, health, script versions.
+
+use balance::api::PoolId;
+use balance::live::Latency;
+use balance::member::Member;
+use balance::outlier::{self, OutlierState};
+use balance::settings::PoolSettings;
+use balance::status::Status;
+use balance::store::Store;
+use script::{Bundle, Library, ScriptId};
+use table::Table;
+
+use super::child::{Child, Thread};
+use super::outcome::Outcome;
+use crate::httpd::log;
+use crate::httpd::memory;
+
+/// Counts the end of an attempt: requests and failures, response time, outlier detection.
+pub fn observe(
+    child: &Child,
+    thread: &Thread,
+    pool: PoolId,
+    member: &Member,
+    settings: &PoolSettings,
+    outcome: Outcome,
+    seconds: f64,
+) {
+    let table = &child.table;
+    let (slot, incarnation) = (member.slot, member.incarnation);
+    let answered = matches!(outcome, Outcome::Answered(_));
+    let blame = !matches!(outcome, Outcome::NotTheMember(_));
+    table.record(slot, incarnation, blame && !answered);
+    if answered {
+        let (millis, now_ms) = ((seconds * 1e3) as f32, memory::monotonic_ms() as u32);
+        table.sample_latency(slot, incarnation, |before: Latency| balance::latency::fold(before, millis, now_ms));
+    }
+    if !settings.outlier.on || !blame {
+        return;
+    }
+    if outcome.is_among(&settings.outlier.count) {
+        failed(child, thread, pool, member, settings, outcome);
+    } else if table.outlier(slot) != 0 {
+        table.update_outlier(slot, incarnation, |word| OutlierState::from_bits(word).succeeded().to_bits());
+    }
+}
+
+/// A failure that counts: maybe an ejection.
+#[cold]
+fn failed(child: &Child, thread: &Thread, pool: PoolId, member: &Member, settings: &PoolSettings, outcome: Outcome) {
+    let table = &child.table;
+    let now_ms = memory::monotonic_ms();
+    let may_eject = may_eject(thread, pool, settings, table);
+    let mut ejected_for_ms = None;
+    table.update_outlier(member.slot, member.incarnation, |word| {
+        let (state, verdict) =
+            OutlierState::from_bits(word).failed(&settings.outlier, member.spec.first_ejection_ms, now_ms, may_eject);
+        ejected_for_ms = verdict.ejected_for_ms();
+        state.to_bits()
+    });
+    let Some(millis) = ejected_for_ms else { return };
+    let changed = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::EJECTED));
+    if changed.is_ok_and(|(before, after)| before != after) {
+        table.touch_since(member.slot, member.incarnation, memory::epoch_s());
+        let name = pool_name(thread, pool);
+        log::server(
+            log::WARNING,
+            &format!(
+                "pool {name}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
+                member.spec.name,
+                millis as f64 / 1000.0,
+                settings.outlier.failures,
+                outcome.word()
+            ),
+        );
+    }
+}
+
+fn may_eject(thread: &Thread, pool: PoolId, settings: &PoolSettings, table: &Table) -> bool {
+    use balance::api::Balancer;
+    use balance::live::Live;
+    let Some(membership) = thread.balancer.membership(pool) else { return false };
+    let ejected = membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
+    outlier::may_eject(membership.members.len(), ejected, settings.outlier.max_percent)
+}
+
+fn pool_name(thread: &Thread, pool: PoolId) -> String {
+    use balance::api::Balancer;
+    thread.balancer.membership(pool).map(|membership| membership.name.to_string()).unwrap_or_default()
+}
+
+/// Members of pools whose checks start from `initial=down` are down until a check says otherwise.
+pub fn mark_unchecked(table: &Table) {
+    for name in table.pool_names() {
+        let Some(image) = table.find_pool(&name).and_then(|pool| table.read_pool(pool)) else { continue };
+        if image.settings.health.as_ref().is_none_or(|check| check.initial_up) {
+            continue;
+        }
+        for member in image.membership.members.iter().filter(|member| table.health(member.slot) == 0) {
+            let _ = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::CHECK_DOWN));
+        }
+    }
+}
+
+/// The table's key of a script: its label, and how many scripts before it have the same one.
+fn key(library: &Library, id: ScriptId) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let label = library.label(id);
+    let same = library.ids().take_while(|other| *other != id).filter(|other| library.label(*other) == label).count();
+    let mut hasher = DefaultHasher::new();
+    (label, same).hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+/// Row of a script in the table, if there is room.
+pub fn script_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32> {
+    table.script_row(key(library, id))
+}
+
+/// Stores a good version for all children. Returns its number, 1 when the table has no room for it.
+pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) -> u64 {
+    let Some(row) = script_row(table, library, id) else {
+        log::server(log::WARNING, &format!("{}: no room to keep its last good version for later children", library.label(id)));
+        return 1;
+    };
+    let bytes = bundle.to_bytes();
+    if let Some((version, stored)) = table.read_script(row)
+        && stored == bytes
+    {
+        return version;
+    }
+    publish_judged(table, library, id, row, bundle.stamp.0, bundle)
+}
+
+/// Stores a version that was just judged good.
+pub fn publish_judged(table: &Table, library: &Library, id: ScriptId, row: u32, stamp: u64, bundle: &Bundle) -> u64 {
+    match table.publish_script(row, memory::pid(), stamp, &bundle.to_bytes()) {
+        Ok(version) => version,
+        Err(error) => {
+            log::server(log::WARNING, &format!("{}: {error}", library.label(id)));
+            table.script_version(row).max(library.version(id)) + 1
+        }
+    }
+}
+
+/// Gives a new child's library what the table holds. Returns each script's row.
+pub fn install_stored(table: &Table, library: &Library) -> Vec<Option<u32>> {
+    library
+        .ids()
+        .map(|id| {
+            let row = script_row(table, library, id);
+            if let Some(row) = row {
+                install_newer(table, library, id, row);
+            }
+            row
+        })
+        .collect()
+}
+
+/// Takes a newer version out of the table, if there is one.
+pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
+    if table.script_version(row) <= library.version(id) {
+        return;
+    }
+    let Some((version, bytes)) = table.read_script(row) else { return };
+    match Bundle::from_bytes(&bytes) {
+        Ok(bundle) => library.install(id, bundle, version),
+        Err(error) => log::server(log::ERR, &format!("{}: stored version {version}: {error}", library.label(id))),
+    }
+}

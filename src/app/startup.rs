@@ -1,0 +1,480 @@
+//! The parent: from directives to a running table. Keeps nothing in statics that a restart could find stale: every static
+//! here is set anew in pre_config.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use balance::api::Balancer;
+use balance::engine::{Engine, Handle};
+use balance::settings::Method;
+use balance::store::Store;
+use script::{Library, ScriptId};
+use table::{Geometry, Table};
+
+use super::config::{CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source};
+use super::host::{CurrentRequest, HttpdServer};
+use super::{child, shared};
+use crate::directives::server_config;
+use crate::ffi;
+use crate::httpd::config::Expression;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::mpm::{self, Phase};
+use crate::httpd::pool::Pool;
+use crate::httpd::proxy;
+
+/// The configuration is refused; why was logged.
+#[derive(Debug)]
+pub struct Refused;
+
+static GLOBAL: AtomicPtr<Global> = AtomicPtr::new(std::ptr::null_mut());
+static GENERATION: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
+
+/// A script that the configuration uses, as the library is to know it.
+#[derive(Clone)]
+struct Plan {
+    source: PlanSource,
+    package_path: Vec<String>,
+    cache: CodeCache,
+    limit: Limit,
+    place: Place,
+    needs: Vec<String>,
+}
+
+#[derive(Clone, PartialEq)]
+enum PlanSource {
+    File(String),
+    Inline { name: String, code: String },
+}
+
+/// One configuration, ready for its children.
+pub struct Generation {
+    /// The shared table.
+    pub table: Table,
+    /// Grows with every (re)start.
+    pub number: u32,
+    /// The main server's directives.
+    pub main_config: &'static ServerConfig,
+    /// Parsed `key=` expressions.
+    pub expressions: Vec<(String, Expression)>,
+    /// Scripts of `LuaBalancerMethod lua` and checks, by path as written.
+    pub method_scripts: Vec<(String, ScriptId)>,
+    plans: Vec<Plan>,
+    sandbox: bool,
+}
+
+impl Generation {
+    /// A library for a child (or the parent): the same scripts under the same numbers every time.
+    pub fn library(&self) -> Library {
+        build_library(&self.plans, self.sandbox)
+    }
+}
+
+/// The directives read so far, while httpd reads them.
+pub fn global<'g>() -> Option<&'g mut Global> {
+    // SAFETY: points into pconf between pre_config and the next one; the configuration phase has one thread.
+    #[allow(unsafe_code)]
+    unsafe {
+        GLOBAL.load(Ordering::Acquire).as_mut()
+    }
+}
+
+/// What post_config prepared.
+pub fn generation() -> Option<&'static Generation> {
+    // SAFETY: set by post_config to a value in pconf, which outlives the children's use of it.
+    #[allow(unsafe_code)]
+    unsafe {
+        GENERATION.load(Ordering::Acquire).as_ref()
+    }
+}
+
+/// pre_config: forgets the last configuration and binds mod_proxy.
+///
+/// # Safety
+/// `pconf` is httpd's configuration pool.
+#[allow(unsafe_code)]
+pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
+    child::forget();
+    log::set_server(std::ptr::null_mut());
+    GENERATION.store(std::ptr::null_mut(), Ordering::Release);
+    // SAFETY: the caller's promise.
+    let pool: Pool<'static> = unsafe { Pool::from_ptr(pconf) }.ok_or(Refused)?;
+    GLOBAL.store(pool.keep(Global::default()), Ordering::Release);
+    let refuse = |text: &str| {
+        // SAFETY: the caller's promise.
+        unsafe { log::startup(pconf, log::CRIT, text) };
+        Refused
+    };
+    if !proxy::is_loaded() {
+        return Err(refuse("mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)"));
+    }
+    match proxy::bind() {
+        Ok(api) => {
+            crate::hooks::register_with_proxy(&api);
+            Ok(())
+        }
+        Err(missing) => Err(refuse(&format!("mod_lua_balancer cannot work with this mod_proxy: {missing}"))),
+    }
+}
+
+/// check_config: finds every function that the configuration names; at `configtest` and at start a script that is not
+/// there, does not compile or lacks its function refuses the configuration. At a restart the last good version goes on.
+///
+/// # Safety
+/// `pconf` and `server` are httpd's configuration pool and main server.
+#[allow(unsafe_code)]
+pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) -> Result<(), Refused> {
+    let global = global().ok_or(Refused)?;
+    // SAFETY: the caller's promise.
+    let main = unsafe { server_config(server) }.ok_or(Refused)?;
+    let refuse = |text: String| {
+        // SAFETY: the caller's promise.
+        unsafe { log::startup(pconf, log::CRIT, &text) };
+        Refused
+    };
+    let (plans, _) = plan(global, main).map_err(refuse)?;
+    if mpm::phase() == Phase::Running && retained_exists() {
+        return Ok(());
+    }
+    let table = Table::on_heap(geometry(global));
+    let engine = Engine::new(table.clone(), Box::new(|_: &str| ()));
+    define_pools(&table, global, 1).map_err(refuse)?;
+    let library = Arc::new(build_library(&plans, global.sandbox));
+    let balancer = Rc::new(Handle::new(engine, 1));
+    let mut known: HashSet<String> = global.pools.iter().map(|pool| pool.name.clone()).collect();
+    let mut wrong = Vec::new();
+    for (index, plan) in plans.iter().enumerate() {
+        match script::judge(&library, ScriptId(index as u32), server_host(), balancer.clone()) {
+            Ok(candidate) => known.extend(candidate.definitions.iter().map(|definition| definition.name.clone())),
+            Err(error) => wrong.push(format!("{}: {error}", plan.place)),
+        }
+    }
+    wrong.extend(unknown_fallbacks(global, main, &known));
+    for text in &wrong {
+        refuse(text.clone());
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Refused) }
+}
+
+/// `LuaBalancerOnError pool:NAME` with a name that no pool has.
+fn unknown_fallbacks(global: &Global, main: &ServerConfig, known: &HashSet<String>) -> Vec<String> {
+    let servers = global.servers.iter().filter_map(|server| {
+        // SAFETY: server configurations of this cycle, noted while their directives were read.
+        #[allow(unsafe_code)]
+        unsafe {
+            server.as_ref()
+        }
+    });
+    servers
+        .chain([main])
+        .filter_map(|server| match server.on_error {
+            Some(OnError::Pool(name)) if !known.contains(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .map(|name| format!("LuaBalancerOnError pool:{name}: there is no pool of that name"))
+        .collect()
+}
+
+fn server_host() -> Rc<HttpdServer> {
+    Rc::new(HttpdServer::new(Rc::new(CurrentRequest::default()), 0))
+}
+
+/// post_config: the table, the pools, the scripts.
+///
+/// # Safety
+/// As [`check_config`].
+#[allow(unsafe_code)]
+pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) -> Result<(), Refused> {
+    log::set_server(server);
+    if mpm::phase() != Phase::Running {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    let pool: Pool<'static> = unsafe { Pool::from_ptr(pconf) }.ok_or(Refused)?;
+    // SAFETY: as above; the configuration lives in pconf, as long as the generation.
+    let main: &'static ServerConfig = unsafe { server_config(server) }.ok_or(Refused)?;
+    let global = global().ok_or(Refused)?;
+    let refuse = |text: String| {
+        log::server(log::CRIT, &text);
+        Refused
+    };
+    let (plans, method_scripts) = plan(global, main).map_err(refuse)?;
+    let (table, number) = shared_table(geometry(global)).map_err(refuse)?;
+    let table = table.as_process(memory::pid());
+    table.set_generation(number);
+    table.reap_dead(&memory::alive);
+    define_pools(&table, global, u64::from(number)).map_err(refuse)?;
+    let generation = Generation {
+        table,
+        number,
+        main_config: main,
+        expressions: global.expressions.clone(),
+        method_scripts,
+        plans,
+        sandbox: global.sandbox,
+    };
+    let defined = load_scripts(&generation);
+    let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).chain(defined.iter().map(String::as_str)).collect();
+    generation.table.retain_pools(&names);
+    shared::mark_unchecked(&generation.table);
+    GENERATION.store(pool.keep(generation), Ordering::Release);
+    log::server(
+        log::NOTICE,
+        &format!("mod_lua_balancer/{} configured, {} pools, {} members", env!("CARGO_PKG_VERSION"), names.len(), members(global)),
+    );
+    Ok(())
+}
+
+fn members(global: &Global) -> usize {
+    global.pools.iter().map(|pool| pool.members.len()).sum()
+}
+
+/// A child has ended, however: its in-flight counts are given back.
+pub fn child_ended(pid: i32) {
+    if let Some(generation) = generation() {
+        let given_back = generation.table.reap(pid);
+        if given_back > 0 {
+            log::server(log::NOTICE, &format!("child {pid} ended with {given_back} requests in flight, given back"));
+        }
+    }
+}
+
+/// Puts every script's current (or last good) version into the table. Returns the pools that scripts define.
+fn load_scripts(generation: &Generation) -> Vec<String> {
+    let library = Arc::new(generation.library());
+    let engine = Engine::new(generation.table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let balancer = Rc::new(Handle::new(engine, 1));
+    let mut defined = Vec::new();
+    for id in library.ids() {
+        match script::judge(&library, id, server_host(), balancer.clone()) {
+            Ok(candidate) => {
+                defined.extend(candidate.definitions.iter().map(|definition| definition.name.clone()));
+                let version = shared::publish(&generation.table, &library, id, &candidate.bundle);
+                if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
+                    log::server(log::ERR, &format!("{}: {error}", library.label(id)));
+                }
+            }
+            Err(error) => {
+                log::server(log::ERR, &format!("{error} (the last good version, if there is one, goes on serving)"));
+                defined.extend(generation.table.pool_names());
+            }
+        }
+    }
+    defined
+}
+
+fn define_pools(table: &Table, global: &Global, version: u64) -> Result<(), String> {
+    for pool in &global.pools {
+        table
+            .define(&pool.name, &pool.settings, &pool.members, version)
+            .map_err(|error| format!("{}: pool {}: {error}", pool.place, pool.name))?;
+    }
+    Ok(())
+}
+
+fn geometry(global: &Global) -> Geometry {
+    let text: usize = global
+        .pools
+        .iter()
+        .map(|pool| {
+            pool.settings.to_text().len() + pool.members.iter().map(|member| member.to_line().len() + 64).sum::<usize>()
+        })
+        .sum();
+    Geometry::for_config(table::Wanted {
+        members: members(global) as u32,
+        spare_members: global.max_members,
+        pools: global.pools.len() as u32,
+        children: mpm::max_children(),
+        threaded: mpm::is_threaded(),
+        text_bytes: text as u64,
+        scripts: global.hooks.len() as u32 + global.pools.len() as u32,
+    })
+}
+
+/// What the parent remembers over restarts and over reloads of the module.
+#[repr(C)]
+struct Retained {
+    base: *mut u8,
+    length: usize,
+    generation: u32,
+}
+
+const RETAINED: &str = "mod_lua_balancer table";
+
+fn retained() -> Option<&'static mut Retained> {
+    // SAFETY: httpd's retained block of this size, zeroed when new, used by the parent's one thread.
+    #[allow(unsafe_code)]
+    unsafe {
+        mpm::retained(RETAINED, size_of::<Retained>()).cast::<Retained>().as_mut()
+    }
+}
+
+fn retained_exists() -> bool {
+    retained().is_some_and(|kept| !kept.base.is_null())
+}
+
+/// The table of the last generation when it has room, else a new one with its state.
+fn shared_table(wanted: Geometry) -> Result<(Table, u32), String> {
+    let kept = retained().ok_or("httpd keeps no retained data")?;
+    kept.generation = kept.generation.wrapping_add(1).max(1);
+    // SAFETY: a retained base is a mapping of that length that this process made and never gave back.
+    #[allow(unsafe_code)]
+    let old = (!kept.base.is_null()).then(|| unsafe { Table::attach(kept.base, kept.length) });
+    let old = match old {
+        Some(Ok(table)) if table.geometry().fits(&wanted) => return Ok((table, kept.generation)),
+        Some(Ok(table)) => Some(table),
+        Some(Err(error)) => {
+            log::server(log::WARNING, &format!("the table of the last configuration cannot be used, starting anew: {error}"));
+            None
+        }
+        None => None,
+    };
+    let length = wanted.bytes();
+    let base = memory::map_shared(length).map_err(|error| format!("no shared memory of {length} bytes: {error}"))?;
+    // SAFETY: a fresh mapping of this length.
+    #[allow(unsafe_code)]
+    let table = unsafe { Table::create(base, length, wanted) };
+    if let Some(old) = old {
+        table.carry_over(&old);
+    }
+    if !kept.base.is_null() {
+        // SAFETY: mapped by an earlier generation in this process, whose users in the parent are gone; children keep
+        // their own mappings.
+        #[allow(unsafe_code)]
+        unsafe {
+            memory::unmap(kept.base, kept.length);
+        }
+    }
+    kept.base = base;
+    kept.length = length;
+    Ok((table, kept.generation))
+}
+
+type Planned = (Vec<Plan>, Vec<(String, ScriptId)>);
+
+/// Resolves every hook; makes the list of scripts.
+fn plan(global: &Global, main: &ServerConfig) -> Result<Planned, String> {
+    let mut plans = Vec::new();
+    for hook in &global.hooks {
+        let found = resolve(global, main, hook, &mut plans)?;
+        // Resolved twice in one cycle (check_config, post_config) gives the same.
+        let _ = hook.resolved.set(found);
+    }
+    let mut method_scripts = Vec::new();
+    for pool in &global.pools {
+        if let Method::Lua { script, function } = &pool.settings.method {
+            let index = add_file(&mut plans, script, function, main, main, &pool.place);
+            method_scripts.push((script.clone(), ScriptId(index as u32)));
+        }
+    }
+    Ok((plans, method_scripts))
+}
+
+fn resolve(global: &Global, main: &ServerConfig, hook: &Hook, plans: &mut Vec<Plan>) -> Result<Resolved, String> {
+    // SAFETY: server configurations of this cycle, noted while their directives were read.
+    #[allow(unsafe_code)]
+    let server = global.servers.get(hook.server).and_then(|server| unsafe { server.as_ref() }).unwrap_or(main);
+    match &hook.source {
+        Source::File { path, function } => {
+            let index = add_file(plans, path, function, server, main, &hook.place);
+            Ok(Resolved { script: index, function: function.clone() })
+        }
+        Source::Inline { code, name } => {
+            let source = PlanSource::Inline { name: name.clone(), code: code.clone() };
+            let plan = new_plan(source, server, main, &hook.place);
+            let index = plans.iter().position(|known| known.source == plan.source && known.place == plan.place);
+            let index = index.unwrap_or_else(|| {
+                plans.push(plan);
+                plans.len() - 1
+            });
+            Ok(Resolved { script: index, function: name.clone() })
+        }
+        Source::Registered(name) => {
+            let registered = server.registered.iter().chain(&main.registered).find(|(known, _)| known == name);
+            match registered {
+                Some((_, target)) => resolve(global, main, target, plans),
+                None => Err(format!(
+                    "{}: no function named {name} is registered: expected a script such as lua/balancer.lua, or a name that \
+                     LuaRegisterFunc gives",
+                    hook.place
+                )),
+            }
+        }
+    }
+}
+
+fn new_plan(source: PlanSource, server: &ServerConfig, main: &ServerConfig, place: &Place) -> Plan {
+    let own = std::ptr::eq(server, main);
+    let mut package_path = server.package_path.clone();
+    if !own {
+        package_path.extend(main.package_path.iter().cloned());
+    }
+    Plan {
+        source,
+        package_path,
+        cache: server.code_cache.or(main.code_cache).unwrap_or(CodeCache::Stat),
+        limit: server.limit.or(main.limit).unwrap_or(DEFAULT_LIMIT),
+        place: place.clone(),
+        needs: Vec::new(),
+    }
+}
+
+fn add_file(
+    plans: &mut Vec<Plan>,
+    path: &str,
+    function: &str,
+    server: &ServerConfig,
+    main: &ServerConfig,
+    place: &Place,
+) -> usize {
+    let plan = new_plan(PlanSource::File(path.to_owned()), server, main, place);
+    let same = |known: &Plan| {
+        known.source == plan.source
+            && known.package_path == plan.package_path
+            && known.cache == plan.cache
+            && known.limit == plan.limit
+    };
+    let index = plans.iter().position(same).unwrap_or_else(|| {
+        plans.push(plan);
+        plans.len() - 1
+    });
+    if !plans[index].needs.iter().any(|known| known == function) {
+        plans[index].needs.push(function.to_owned());
+    }
+    index
+}
+
+/// Folder of the shipped scripts, fixed when the module is built.
+const SHIPPED: &str = match option_env!("LUA_BALANCER_LUADIR") {
+    Some(folder) => folder,
+    None => "/usr/share/mod_lua_balancer/lua",
+};
+
+fn build_library(plans: &[Plan], sandbox: bool) -> Library {
+    let mut builder = Library::builder().shipped(SHIPPED).sandbox(sandbox);
+    for plan in plans {
+        let cache = match plan.cache {
+            CodeCache::Stat => script::CodeCache::Stat,
+            CodeCache::Forever => script::CodeCache::Forever,
+            CodeCache::Never => script::CodeCache::Never,
+        };
+        let limits = script::Limits {
+            time_ms: plan.limit.time_ms,
+            memory_bytes: usize::try_from(plan.limit.memory).unwrap_or(usize::MAX),
+            ..script::Limits::default()
+        };
+        builder = builder.limits(limits).cache(cache);
+        let id = match &plan.source {
+            PlanSource::File(path) => builder.file(path, &plan.package_path),
+            PlanSource::Inline { name, code } => builder.inline(name, code, &plan.package_path),
+        };
+        for function in &plan.needs {
+            builder.need(id, function);
+        }
+    }
+    builder.build()
+}

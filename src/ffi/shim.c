@@ -1,0 +1,148 @@
+/* Macros and varargs of httpd's API, as plain functions. No policy here. */
+#include "wrapper.h"
+#include "mod_ssl.h"
+#include "apr_optional.h"
+
+extern module AP_MODULE_DECLARE_DATA lua_balancer_module;
+APLOG_USE_MODULE(lua_balancer);
+
+void lb_log_server(int level, const server_rec *s, const char *text)
+{
+    ap_log_error(NULL, 0, APLOG_MODULE_INDEX, level | APLOG_NOERRNO, 0, s, "%s", text);
+}
+
+void lb_log_request(int level, const request_rec *r, const char *text)
+{
+    ap_log_rerror(NULL, 0, APLOG_MODULE_INDEX, level | APLOG_NOERRNO, 0, r, "%s", text);
+}
+
+void lb_log_startup(int level, apr_pool_t *p, const char *text)
+{
+    ap_log_perror(NULL, 0, APLOG_MODULE_INDEX, level | APLOG_STARTUP, 0, p, "%s", text);
+}
+
+int lb_logs_server(const server_rec *s, int level)
+{
+    return APLOG_MODULE_IS_LEVEL(s, APLOG_MODULE_INDEX, level);
+}
+
+int lb_logs_request(const request_rec *r, int level)
+{
+    return APLOG_R_MODULE_IS_LEVEL(r, APLOG_MODULE_INDEX, level);
+}
+
+void *lb_module_config(const ap_conf_vector_t *v, const module *m)
+{
+    return ap_get_module_config(v, m);
+}
+
+void lb_set_module_config(ap_conf_vector_t *v, const module *m, void *value)
+{
+    ap_set_module_config(v, m, value);
+}
+
+int lb_encoded_slashes_kept(const request_rec *r)
+{
+    core_dir_config *d = ap_get_core_module_config(r->per_dir_config);
+    return d->allow_encoded_slashes && !d->decode_encoded_slashes;
+}
+
+const char *lb_http_scheme(const request_rec *r)
+{
+    return ap_http_scheme(r);
+}
+
+unsigned lb_default_port(const request_rec *r)
+{
+    return ap_default_port(r);
+}
+
+int lb_client_port(const request_rec *r)
+{
+    return r->useragent_addr ? r->useragent_addr->port : 0;
+}
+
+const ap_expr_info_t *lb_parse_string_expr(const cmd_parms *cmd, const char *text, const char **error)
+{
+    return ap_expr_parse_cmd(cmd, text, AP_EXPR_FLAG_STRING_RESULT, error, NULL);
+}
+
+const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, const char **error)
+{
+    return ap_expr_str_exec(r, expr, error);
+}
+
+int lb_eval_condition(request_rec *r, const char *text, const char **error)
+{
+    ap_expr_info_t *info = apr_pcalloc(r->pool, sizeof(*info));
+    int rc;
+    info->filename = "script";
+    info->line_number = 0;
+    info->module_index = APLOG_MODULE_INDEX;
+    *error = ap_expr_parse(r->pool, r->pool, info, text, NULL);
+    if (*error) {
+        return -1;
+    }
+    rc = ap_expr_exec(r, info, error);
+    return *error ? -1 : rc > 0;
+}
+
+char *lb_ssl_var(request_rec *r, const char *name)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    if (!lookup) {
+        return NULL;
+    }
+    return lookup(r->pool, r->server, r->connection, r, (char *)apr_pstrdup(r->pool, name));
+}
+
+void lb_worker_apply(proxy_worker *w, const lb_worker_options *o)
+{
+    proxy_worker_shared *s = w->s;
+    if (o->hmax >= 0) s->hmax = (int)o->hmax;
+    if (o->smax >= 0) s->smax = (int)o->smax;
+    if (o->min >= 0) s->min = (int)o->min;
+    if (o->ttl_us >= 0) s->ttl = o->ttl_us;
+    if (o->acquire_us >= 0) { s->acquire = o->acquire_us; s->acquire_set = 1; }
+    if (o->timeout_us >= 0) { s->timeout = o->timeout_us; s->timeout_set = 1; }
+    if (o->conn_timeout_us >= 0) { s->conn_timeout = o->conn_timeout_us; s->conn_timeout_set = 1; }
+    if (o->ping_us >= 0) { s->ping_timeout = o->ping_us; s->ping_timeout_set = 1; }
+    if (o->keepalive >= 0) { s->keepalive = o->keepalive != 0; s->keepalive_set = 1; }
+    if (o->disablereuse >= 0) { s->disablereuse = o->disablereuse != 0; s->disablereuse_set = 1; }
+    if (o->flush_packets >= 0) s->flush_packets = (int)o->flush_packets;
+    if (o->flush_wait_us >= 0) s->flush_wait = (int)o->flush_wait_us;
+    if (o->iobuffersize >= 0) { s->io_buffer_size = (apr_size_t)o->iobuffersize; s->io_buffer_size_set = 1; }
+    if (o->receivebuffersize >= 0) { s->recv_buffer_size = (apr_size_t)o->receivebuffersize; s->recv_buffer_size_set = 1; }
+    if (o->responsefieldsize >= 0) { s->response_field_size = (apr_size_t)o->responsefieldsize; s->response_field_size_set = 1; }
+    if (o->addressttl_s >= 0) { s->address_ttl = (apr_int32_t)o->addressttl_s; s->address_ttl_set = 1; }
+    if (o->secret) apr_cpystrn(s->secret, o->secret, sizeof(s->secret));
+    if (o->upgrade) apr_cpystrn(s->upgrade, o->upgrade, sizeof(s->upgrade));
+}
+
+const char *lb_worker_url(const proxy_worker *w)
+{
+    return w->s->name_ex;
+}
+
+void lb_worker_make_usable(proxy_worker *w)
+{
+    w->s->status |= PROXY_WORKER_INITIALIZED | PROXY_WORKER_IGNORE_ERRORS;
+}
+
+const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length)
+{
+    char *text, *end;
+    apr_size_t room = 0;
+    long n;
+    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r)) {
+        return NULL;
+    }
+    text = end = apr_palloc(r->pool, max + 1);
+    while (room < max && (n = ap_get_client_block(r, end, max - room)) > 0) {
+        end += n;
+        room += (apr_size_t)n;
+    }
+    *end = '\0';
+    *length = room;
+    return text;
+}

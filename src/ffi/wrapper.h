@@ -1,0 +1,57 @@
+/* What of httpd's headers the module sees, and the shim's own functions. */
+#include "httpd.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "http_vhost.h"
+#include "ap_expr.h"
+#include "ap_mpm.h"
+#include "ap_regex.h"
+#include "mpm_common.h"
+#include "mod_proxy.h"
+#include "util_md5.h"
+#include "util_script.h"
+#include "apr_md5.h"
+#include "apr_sha1.h"
+#include "apr_strings.h"
+
+/* One line to the error log; text is never a format. */
+void lb_log_server(int level, const server_rec *s, const char *text);
+void lb_log_request(int level, const request_rec *r, const char *text);
+void lb_log_startup(int level, apr_pool_t *p, const char *text);
+int lb_logs_server(const server_rec *s, int level);
+int lb_logs_request(const request_rec *r, int level);
+
+/* Macros. */
+void *lb_module_config(const ap_conf_vector_t *v, const module *m);
+void lb_set_module_config(ap_conf_vector_t *v, const module *m, void *value);
+int lb_encoded_slashes_kept(const request_rec *r);
+const char *lb_http_scheme(const request_rec *r);
+unsigned lb_default_port(const request_rec *r);
+int lb_client_port(const request_rec *r);
+
+/* A string expression (%{…}) of the configuration; *error on failure. */
+const ap_expr_info_t *lb_parse_string_expr(const cmd_parms *cmd, const char *text, const char **error);
+const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, const char **error);
+/* A condition at run time: 1, 0, or -1 with *error. */
+int lb_eval_condition(request_rec *r, const char *text, const char **error);
+
+/* mod_ssl's variable, or NULL without mod_ssl. */
+char *lb_ssl_var(request_rec *r, const char *name);
+
+/* The fields of a worker that lie in bit-fields or need a copy of bounded length. */
+typedef struct lb_worker_options {
+    apr_int64_t hmax, smax, min, ttl_us, acquire_us, timeout_us, conn_timeout_us, ping_us;
+    apr_int64_t keepalive, disablereuse, flush_packets, flush_wait_us, iobuffersize, receivebuffersize, responsefieldsize, addressttl_s;
+    const char *secret, *upgrade;
+} lb_worker_options;
+/* -1 stands for "not given". */
+void lb_worker_apply(proxy_worker *w, const lb_worker_options *o);
+const char *lb_worker_url(const proxy_worker *w);
+void lb_worker_make_usable(proxy_worker *w);
+
+/* A POSTed form's text of at most max bytes in r->pool, or NULL. */
+const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length);

@@ -1,0 +1,24 @@
+//! Hooks about children.
+
+use crate::app::{child, startup};
+use crate::ffi;
+use crate::guard::guard;
+
+pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
+    // SAFETY: httpd's child pool and main server.
+    guard((), || unsafe { child::init(pchild, server) });
+}
+
+pub(super) unsafe extern "C" fn status(
+    _: *mut ffi::server_rec,
+    pid: ffi::pid_t,
+    _: ffi::ap_generation_t,
+    _: i32,
+    state: ffi::mpm_child_status,
+) {
+    guard((), || {
+        if state != ffi::MPM_CHILD_STARTED {
+            startup::child_ended(pid);
+        }
+    });
+}

@@ -1,0 +1,71 @@
+//! Where httpd calls in: one file a phase, each function one call of the guard.
+#![allow(unsafe_code)]
+
+mod child;
+mod configuration;
+mod proxy;
+mod request;
+
+use crate::ffi;
+use crate::guard::guard;
+use crate::httpd::proxy::{Api, Hooks};
+
+const OK: i32 = ffi::OK as i32;
+const DECLINED: i32 = ffi::DECLINED;
+const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
+
+/// `register_hooks` of the module record.
+pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
+    guard((), || {
+        // SAFETY: httpd's own registration calls; the name lists are static and end with NULL.
+        unsafe {
+            let none = std::ptr::null();
+            ffi::ap_hook_pre_config(Some(configuration::pre_config), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::ap_hook_check_config(Some(configuration::check_config), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::ap_hook_post_config(Some(configuration::post_config), none, none, ffi::APR_HOOK_LAST as i32);
+            ffi::ap_hook_child_init(Some(child::init), AFTER_PROXY.as_ptr(), none, ffi::APR_HOOK_LAST as i32);
+            ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::ap_hook_translate_name(
+                Some(request::translate_name),
+                AFTER_REWRITE.as_ptr(),
+                BEFORE_PROXY.as_ptr(),
+                ffi::APR_HOOK_FIRST as i32,
+            );
+            ffi::ap_hook_fixups(Some(request::fixups), AFTER_REWRITE.as_ptr(), BEFORE_PROXY.as_ptr(), ffi::APR_HOOK_FIRST as i32);
+            ffi::ap_hook_log_transaction(Some(request::log_transaction), none, none, ffi::APR_HOOK_FIRST as i32);
+            ffi::ap_register_output_filter(
+                REVERSE_FILTER.as_ptr(),
+                Some(request::reverse_filter),
+                None,
+                ffi::AP_FTYPE_CONTENT_SET,
+            );
+        }
+    });
+}
+
+/// Name of the filter that maps Location and cookies back.
+pub const REVERSE_FILTER: &std::ffi::CStr = c"LUA_BALANCER_REVERSE";
+
+struct Names<const N: usize>([*const std::os::raw::c_char; N]);
+// SAFETY: static strings.
+unsafe impl<const N: usize> Sync for Names<N> {}
+impl<const N: usize> Names<N> {
+    const fn as_ptr(&self) -> *const *const std::os::raw::c_char {
+        self.0.as_ptr()
+    }
+}
+static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
+static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
+static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
+
+/// Our hooks in mod_proxy, registered in every pre_config.
+pub fn register_with_proxy(api: &Api) {
+    api.register(&Hooks {
+        pre_request: proxy::pre_request,
+        scheme_handler: proxy::scheme_handler,
+        canon_handler: proxy::canon_handler,
+    });
+}
+
+/// Our scheme handler, which the loop over attempts has to leave out.
+pub const OWN_SCHEME_HANDLER: crate::httpd::proxy::SchemeHandler = proxy::scheme_handler;

@@ -1,0 +1,81 @@
+//! Our hooks in mod_proxy.
+
+use std::os::raw::{c_char, c_int};
+
+use super::{DECLINED, FAILED, OK};
+use crate::app::{attempts, selecting};
+use crate::ffi;
+use crate::guard::guard;
+use crate::httpd;
+use crate::httpd::request::Request;
+
+/// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over attempts picks the real one.
+pub(super) unsafe extern "C" fn pre_request(
+    worker: *mut *mut ffi::proxy_worker,
+    balancer: *mut *mut ffi::proxy_balancer,
+    r: *mut ffi::request_rec,
+    _: *mut ffi::proxy_server_conf,
+    url: *mut *mut c_char,
+) -> c_int {
+    guard(FAILED, || {
+        // SAFETY: mod_proxy's arguments: a live request, a URL as C string, places for worker and balancer.
+        unsafe {
+            if !is_ours(*url) {
+                return DECLINED;
+            }
+            let Some(request) = Request::from_ptr(r) else { return DECLINED };
+            match attempts::stand_in(request) {
+                Ok(stand_in) => {
+                    *worker = stand_in.as_ptr();
+                    *balancer = std::ptr::null_mut();
+                    OK
+                }
+                Err(status) => status,
+            }
+        }
+    })
+}
+
+/// Canonical form of `lb://pool/path`.
+pub(super) unsafe extern "C" fn canon_handler(r: *mut ffi::request_rec, url: *mut c_char) -> c_int {
+    guard(FAILED, || {
+        // SAFETY: mod_proxy's arguments: a live request, a URL as C string in its pool.
+        unsafe {
+            if !is_ours(url) {
+                return DECLINED;
+            }
+            match (Request::from_ptr(r), httpd::bytes(url)) {
+                (Some(request), Some(url)) => selecting::canonicalise(request, url),
+                _ => DECLINED,
+            }
+        }
+    })
+}
+
+/// The loop over attempts.
+pub(super) unsafe extern "C" fn scheme_handler(
+    r: *mut ffi::request_rec,
+    _: *mut ffi::proxy_worker,
+    conf: *mut ffi::proxy_server_conf,
+    url: *mut c_char,
+    proxy_name: *const c_char,
+    proxy_port: ffi::apr_port_t,
+) -> c_int {
+    guard(FAILED, || {
+        // SAFETY: mod_proxy's arguments: a live request, a URL as C string, its own configuration.
+        unsafe {
+            if !is_ours(url) {
+                return DECLINED;
+            }
+            let Some(request) = Request::from_ptr(r) else { return DECLINED };
+            attempts::run(request, &attempts::Proxy { conf, name: proxy_name, port: proxy_port })
+        }
+    })
+}
+
+/// # Safety
+/// `url` is NULL or a C string.
+unsafe fn is_ours(url: *const c_char) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { httpd::bytes(url) }.is_some_and(|url| url.len() >= 5 && url[..5].eq_ignore_ascii_case(b"lb://"))
+}

@@ -1,0 +1,45 @@
+//! Hooks of the request's phases.
+
+use super::{DECLINED, FAILED};
+use crate::app::{finishing, reverse, selecting};
+use crate::ffi;
+use crate::guard::guard;
+use crate::httpd::request::Request;
+
+pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
+    // SAFETY: httpd's request, alive for the hook.
+    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate))
+}
+
+pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
+    // SAFETY: as above.
+    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::fixups))
+}
+
+pub(super) unsafe extern "C" fn log_transaction(r: *mut ffi::request_rec) -> i32 {
+    // SAFETY: as above.
+    guard(DECLINED, || {
+        if let Some(request) = unsafe { Request::from_ptr(r) } {
+            finishing::log(request);
+        }
+        DECLINED
+    })
+}
+
+pub(super) unsafe extern "C" fn reverse_filter(
+    filter: *mut ffi::ap_filter_t,
+    brigade: *mut ffi::apr_bucket_brigade,
+) -> ffi::apr_status_t {
+    // SAFETY: httpd's filter record, with the request it was added to; removed before the brigade goes on, so that it
+    // runs once.
+    unsafe {
+        let next = (*filter).next;
+        guard((), || {
+            if let Some(request) = Request::from_ptr((*filter).r) {
+                reverse::map_back(request);
+            }
+        });
+        ffi::ap_remove_output_filter(filter);
+        ffi::ap_pass_brigade(next, brigade)
+    }
+}

@@ -1,0 +1,78 @@
+//! One line to the error log, at the module's own LogLevel. Text is never a format.
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::request::Request;
+use crate::ffi;
+
+/// A level of httpd's LogLevel (`APLOG_*`).
+pub type Level = u8;
+/// Critical conditions.
+pub const CRIT: Level = 2;
+/// Errors.
+pub const ERR: Level = 3;
+/// Warnings.
+pub const WARNING: Level = 4;
+/// Normal but significant.
+pub const NOTICE: Level = 5;
+/// Informational.
+pub const INFO: Level = 6;
+/// Debugging.
+pub const DEBUG: Level = 7;
+/// Every decision.
+pub const TRACE2: Level = 9;
+
+static SERVER: AtomicPtr<ffi::server_rec> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Names the main server, whose log lines without a request go to. Set again in every configuration cycle; NULL: none.
+pub fn set_server(server: *mut ffi::server_rec) {
+    SERVER.store(server, Ordering::Release);
+}
+
+/// The main server, or NULL before post_config.
+pub fn main_server() -> *mut ffi::server_rec {
+    SERVER.load(Ordering::Acquire)
+}
+
+fn line(text: &str) -> CString {
+    let clean: Vec<u8> = text.bytes().map(|b| if b == 0 { b' ' } else { b }).collect();
+    CString::new(clean).unwrap_or_default()
+}
+
+/// A line that belongs to no request.
+pub fn server(level: Level, text: &str) {
+    let line = line(text);
+    // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard error.
+    unsafe { ffi::lb_log_server(i32::from(level), main_server(), line.as_ptr()) }
+}
+
+/// Whether a line of that level would be written.
+pub fn logs_server(level: Level) -> bool {
+    let server = main_server();
+    // SAFETY: the pointer, when not NULL, is httpd's main server of this configuration cycle.
+    !server.is_null() && unsafe { ffi::lb_logs_server(server, i32::from(level)) } != 0
+}
+
+/// A line of a request.
+pub fn request(request: Request<'_>, level: Level, text: &str) {
+    let line = line(text);
+    // SAFETY: the request is alive for the call, the shim copies the text.
+    unsafe { ffi::lb_log_request(i32::from(level), request.as_ptr(), line.as_ptr()) }
+}
+
+/// Whether a request's line of that level would be written.
+pub fn logs_request(request: Request<'_>, level: Level) -> bool {
+    // SAFETY: the request is alive for the call.
+    unsafe { ffi::lb_logs_request(request.as_ptr(), i32::from(level)) != 0 }
+}
+
+/// A line while httpd reads its configuration; it also goes to the terminal.
+///
+/// # Safety
+/// `pool` is a live pool.
+pub unsafe fn startup(pool: *mut ffi::apr_pool_t, level: Level, text: &str) {
+    let line = line(text);
+    // SAFETY: the caller's promise; the shim copies the text.
+    unsafe { ffi::lb_log_startup(i32::from(level), pool, line.as_ptr()) }
+}

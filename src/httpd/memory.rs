@@ -1,0 +1,71 @@
+//! Shared memory that children inherit by fork.
+
+use std::io;
+
+/// Maps `length` bytes of zeros, shared with all later children. Pages cost nothing until they are touched.
+pub fn map_shared(length: usize) -> io::Result<*mut u8> {
+    // SAFETY: a new anonymous mapping; nothing existing is touched.
+    let base = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base.cast()) }
+}
+
+/// Gives a mapping back.
+///
+/// # Safety
+/// `base` came from [`map_shared`] with this length and nothing in this process uses it any more.
+pub unsafe fn unmap(base: *mut u8, length: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(base.cast(), length) };
+}
+
+/// Whether a process exists.
+pub fn alive(pid: i32) -> bool {
+    // SAFETY: signal 0 asks and does nothing.
+    pid > 0 && (unsafe { libc::kill(pid, 0) } == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
+}
+
+/// This process.
+pub fn pid() -> i32 {
+    std::process::id() as i32
+}
+
+/// Runs `body` with all signals blocked, so that a thread started in it never handles one of httpd's.
+pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: plain calls on two sets of this frame; the old set is restored afterwards.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        let mut before = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let value = body();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        value
+    }
+}
+
+/// Milliseconds of CLOCK_MONOTONIC: the same clock in all children.
+pub fn monotonic_ms() -> u64 {
+    monotonic_us() / 1000
+}
+
+/// Microseconds of CLOCK_MONOTONIC.
+pub fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+}
+
+/// Seconds since the epoch.
+pub fn epoch_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

@@ -1,0 +1,62 @@
+//! What the MPM and the process tell.
+
+use std::ffi::CString;
+use std::os::raw::{c_int, c_void};
+
+use crate::ffi;
+
+fn query(code: u32) -> Option<i32> {
+    let mut answer: c_int = 0;
+    // SAFETY: writes one int.
+    (unsafe { ffi::ap_mpm_query(code as c_int, &mut answer) } == ffi::APR_SUCCESS as i32).then_some(answer)
+}
+
+/// The largest number of children that may exist at once (ServerLimit), at least 1.
+pub fn max_children() -> u32 {
+    query(ffi::AP_MPMQ_HARD_LIMIT_DAEMONS).filter(|n| *n > 0).unwrap_or(256) as u32
+}
+
+/// Whether children have several threads.
+pub fn is_threaded() -> bool {
+    query(ffi::AP_MPMQ_IS_THREADED).is_some_and(|answer| answer != 0)
+}
+
+/// ThreadsPerChild, at least 1.
+pub fn threads_per_child() -> u32 {
+    query(ffi::AP_MPMQ_MAX_THREADS).filter(|n| *n > 0).unwrap_or(1) as u32
+}
+
+/// What httpd is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// `apachectl configtest`, and whatever reads the configuration only to show it.
+    ConfigTest,
+    /// The first reading at start, before the modules are loaded again.
+    FirstPass,
+    /// The second reading at start, or a restart.
+    Running,
+}
+
+/// See [`Phase`].
+pub fn phase() -> Phase {
+    // SAFETY: plain queries.
+    let (main, run) =
+        unsafe { (ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int), ffi::ap_state_query(ffi::AP_SQ_RUN_MODE as c_int)) };
+    if run == ffi::AP_SQ_RM_CONFIG_TEST as c_int || run == ffi::AP_SQ_RM_CONFIG_DUMP as c_int {
+        Phase::ConfigTest
+    } else if main == ffi::AP_SQ_MS_CREATE_PRE_CONFIG as c_int {
+        Phase::FirstPass
+    } else {
+        Phase::Running
+    }
+}
+
+/// A block of memory that outlives restarts and reloading of the module, zeroed when new.
+pub fn retained(key: &str, size: usize) -> *mut c_void {
+    let Ok(key) = CString::new(key) else { return std::ptr::null_mut() };
+    // SAFETY: httpd copies the key's bytes into its own hash; the block lives as long as the process.
+    unsafe {
+        let there = ffi::ap_retained_data_get(key.as_ptr());
+        if there.is_null() { ffi::ap_retained_data_create(key.into_raw(), size as ffi::apr_size_t) } else { there }
+    }
+}

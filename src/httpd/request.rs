@@ -1,0 +1,372 @@
+//! A request, borrowed for the time of a hook.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::os::raw::{c_char, c_int, c_void};
+use std::ptr::NonNull;
+
+use super::pool::Pool;
+use super::table::Table;
+use crate::ffi;
+
+/// httpd's request_rec, alive for `'r`.
+#[derive(Clone, Copy)]
+pub struct Request<'r> {
+    raw: NonNull<ffi::request_rec>,
+    lives: PhantomData<&'r ()>,
+}
+
+/// What the proxy is asked to be for a request.
+pub const PROXYREQ_NONE: i32 = ffi::PROXYREQ_NONE as i32;
+/// A reverse proxy.
+pub const PROXYREQ_REVERSE: i32 = ffi::PROXYREQ_REVERSE as i32;
+
+macro_rules! text_fields {
+    ($($name:ident),*) => {
+        $(
+            /// The field's bytes; None when httpd has none.
+            pub fn $name(self) -> Option<&'r [u8]> {
+                // SAFETY: a string field of a live request: NULL or NUL-terminated, in the request's pool or longer.
+                unsafe { super::bytes(self.get().$name) }
+            }
+        )*
+    };
+}
+
+impl<'r> Request<'r> {
+    /// # Safety
+    /// `raw` is NULL or a request that lives for `'r`, handled by this thread.
+    pub unsafe fn from_ptr(raw: *mut ffi::request_rec) -> Option<Self> {
+        NonNull::new(raw).map(|raw| Request { raw, lives: PhantomData })
+    }
+
+    /// The raw request.
+    pub fn as_ptr(self) -> *mut ffi::request_rec {
+        self.raw.as_ptr()
+    }
+
+    fn get(self) -> &'r ffi::request_rec {
+        // SAFETY: alive for 'r by `from_ptr`'s promise. The reference is used for reading one field at a time.
+        unsafe { &*self.raw.as_ptr() }
+    }
+
+    text_fields!(
+        uri, args, filename, handler, method, unparsed_uri, hostname, protocol, the_request, useragent_ip, user, path_info,
+        content_type, canonical_filename, log_id, range
+    );
+
+    /// The request's pool.
+    pub fn pool(self) -> Pool<'r> {
+        // SAFETY: a request's pool lives as long as the request.
+        unsafe { Pool::from_ptr(self.get().pool) }.unwrap_or_else(|| unreachable!("a request has a pool"))
+    }
+
+    /// Points a string field at pool memory.
+    fn put(self, place: impl FnOnce(&mut ffi::request_rec) -> &mut *mut c_char, value: Option<&[u8]>) {
+        let text = value.map_or(std::ptr::null_mut(), |value| self.pool().copy(value));
+        // SAFETY: alive and handled by this thread alone; no other reference is held across this store.
+        unsafe { *place(&mut *self.as_ptr()) = text }
+    }
+
+    /// Sets the (decoded) path.
+    pub fn set_uri(self, value: &[u8]) {
+        self.put(|r| &mut r.uri, Some(value));
+    }
+
+    /// Sets the query string.
+    pub fn set_args(self, value: Option<&[u8]>) {
+        self.put(|r| &mut r.args, value);
+    }
+
+    /// Sets the file name.
+    pub fn set_filename(self, value: Option<&[u8]>) {
+        self.put(|r| &mut r.filename, value);
+    }
+
+    /// Sets the user.
+    pub fn set_user(self, value: Option<&[u8]>) {
+        self.put(|r| &mut r.user, value);
+    }
+
+    /// Sets the handler.
+    pub fn set_handler(self, value: Option<&[u8]>) {
+        let text = value.map_or(std::ptr::null_mut(), |value| self.pool().copy(value));
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).handler = text }
+    }
+
+    /// Sets the content type.
+    pub fn set_content_type(self, value: Option<&[u8]>) {
+        let text = value.map_or(std::ptr::null_mut(), |value| self.pool().copy(value));
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).content_type = text }
+    }
+
+    /// Hands the request to mod_proxy as a reverse proxy request for `proxy:URL`.
+    pub fn send_to_proxy(self, filename: *mut c_char) {
+        // SAFETY: as in `put`; `filename` is in the request's pool, the handler's name is static.
+        unsafe {
+            let r = &mut *self.as_ptr();
+            r.filename = filename;
+            r.handler = c"proxy-server".as_ptr();
+            r.proxyreq = PROXYREQ_REVERSE;
+        }
+    }
+
+    /// Points the file name at pool memory that is there already.
+    pub fn point_filename(self, filename: *mut c_char) {
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).filename = filename }
+    }
+
+    /// PROXYREQ_NONE, _PROXY, _REVERSE or _RESPONSE.
+    pub fn proxyreq(self) -> i32 {
+        self.get().proxyreq
+    }
+
+    /// Sets proxyreq.
+    pub fn set_proxyreq(self, value: i32) {
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).proxyreq = value as c_int }
+    }
+
+    /// The status.
+    pub fn status(self) -> i32 {
+        self.get().status
+    }
+
+    /// Sets the status.
+    pub fn set_status(self, value: i32) {
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).status = value as c_int }
+    }
+
+    /// Method number (M_GET, …).
+    pub fn method_number(self) -> u32 {
+        self.get().method_number as u32
+    }
+
+    /// Bytes of body sent to the client so far.
+    pub fn bytes_sent(self) -> i64 {
+        self.get().bytes_sent
+    }
+
+    /// Microseconds since the epoch when the request came in.
+    pub fn started_us(self) -> i64 {
+        self.get().request_time
+    }
+
+    /// Whether the request came from a client, rather than from a redirect or subrequest inside httpd.
+    pub fn is_initial(self) -> bool {
+        self.get().main.is_null() && self.get().prev.is_null()
+    }
+
+    /// Whether this is a subrequest.
+    pub fn is_subrequest(self) -> bool {
+        !self.get().main.is_null()
+    }
+
+    /// Whether a body comes with the request.
+    pub fn has_body(self) -> bool {
+        // SAFETY: a live request.
+        unsafe { ffi::ap_request_has_body(self.as_ptr()) != 0 }
+    }
+
+    /// Whether the client has gone.
+    pub fn aborted(self) -> bool {
+        // SAFETY: a request's connection lives longer than it.
+        unsafe { (*self.get().connection).aborted() != 0 }
+    }
+
+    /// How many requests the client's connection has carried before.
+    pub fn keepalives(self) -> i32 {
+        // SAFETY: as in `aborted`.
+        unsafe { (*self.get().connection).keepalives }
+    }
+
+    /// Sets that number.
+    pub fn set_keepalives(self, value: i32) {
+        // SAFETY: as in `aborted`; this thread handles the connection.
+        unsafe { (*self.get().connection).keepalives = value }
+    }
+
+    /// The server's MaxKeepAliveRequests and KeepAlive.
+    pub fn keepalive_max(self) -> i32 {
+        // SAFETY: a request's server lives as long as the configuration.
+        unsafe { (*self.get().server).keep_alive_max }
+    }
+
+    /// Headers from the client.
+    pub fn headers_in(self) -> Table<'r> {
+        // SAFETY: a table of the request.
+        unsafe { Table::from_ptr(self.get().headers_in) }
+    }
+
+    /// Headers of the answer.
+    pub fn headers_out(self) -> Table<'r> {
+        // SAFETY: a table of the request.
+        unsafe { Table::from_ptr(self.get().headers_out) }
+    }
+
+    /// Headers that also error answers carry.
+    pub fn err_headers_out(self) -> Table<'r> {
+        // SAFETY: a table of the request.
+        unsafe { Table::from_ptr(self.get().err_headers_out) }
+    }
+
+    /// Notes between modules.
+    pub fn notes(self) -> Table<'r> {
+        // SAFETY: a table of the request.
+        unsafe { Table::from_ptr(self.get().notes) }
+    }
+
+    /// Environment, as in `%{…}e`.
+    pub fn env(self) -> Table<'r> {
+        // SAFETY: a table of the request.
+        unsafe { Table::from_ptr(self.get().subprocess_env) }
+    }
+
+    /// Raw server record.
+    pub fn server(self) -> *mut ffi::server_rec {
+        self.get().server
+    }
+
+    /// The module's own per-request pointer, or NULL.
+    pub fn own_record(self) -> *mut c_void {
+        // SAFETY: a live request has a request_config with a place for every module.
+        unsafe { ffi::lb_module_config(self.get().request_config, crate::own_module()) }
+    }
+
+    /// Sets the module's own per-request pointer.
+    pub fn set_own_record(self, value: *mut c_void) {
+        // SAFETY: as in `own_record`.
+        unsafe { ffi::lb_set_module_config(self.get().request_config, crate::own_module(), value) }
+    }
+
+    /// The module's merged per-directory configuration.
+    pub fn own_dir_config(self) -> *mut c_void {
+        // SAFETY: a live request has a per_dir_config.
+        unsafe { ffi::lb_module_config(self.get().per_dir_config, crate::own_module()) }
+    }
+
+    /// The module's configuration of the request's virtual host.
+    pub fn own_server_config(self) -> *mut c_void {
+        // SAFETY: a request's server has a module_config.
+        unsafe { ffi::lb_module_config((*self.get().server).module_config, crate::own_module()) }
+    }
+
+    /// The request that this one was redirected from inside httpd.
+    pub fn previous(self) -> Option<Request<'r>> {
+        // SAFETY: earlier requests of a chain live in the same pool tree for at least as long.
+        unsafe { Request::from_ptr(self.get().prev) }
+    }
+
+    /// The request after internal redirects.
+    pub fn next(self) -> Option<Request<'r>> {
+        // SAFETY: as `previous`.
+        unsafe { Request::from_ptr(self.get().next) }
+    }
+
+    /// Document root of the request.
+    pub fn document_root(self) -> Option<&'r [u8]> {
+        // SAFETY: returns a string of the configuration or the request.
+        unsafe { super::bytes(ffi::ap_document_root(self.as_ptr())) }
+    }
+
+    /// Context document root.
+    pub fn context_document_root(self) -> Option<&'r [u8]> {
+        // SAFETY: as `document_root`.
+        unsafe { super::bytes(ffi::ap_context_document_root(self.as_ptr())) }
+    }
+
+    /// Context prefix.
+    pub fn context_prefix(self) -> Option<&'r [u8]> {
+        // SAFETY: as `document_root`.
+        unsafe { super::bytes(ffi::ap_context_prefix(self.as_ptr())) }
+    }
+
+    /// Name of the server, by UseCanonicalName.
+    pub fn server_name(self) -> Option<&'r [u8]> {
+        // SAFETY: as `document_root`.
+        unsafe { super::bytes(ffi::ap_get_server_name(self.as_ptr())) }
+    }
+
+    /// Port of the server, by UseCanonicalName.
+    pub fn server_port(self) -> u16 {
+        // SAFETY: a live request.
+        unsafe { ffi::ap_get_server_port(self.as_ptr()) as u16 }
+    }
+
+    /// Port of the client.
+    pub fn client_port(self) -> u16 {
+        // SAFETY: a live request.
+        unsafe { ffi::lb_client_port(self.as_ptr()) as u16 }
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(self) -> &'r [u8] {
+        // SAFETY: returns a static or pool string.
+        unsafe { super::bytes(ffi::lb_http_scheme(self.as_ptr())) }.unwrap_or(b"http")
+    }
+
+    /// Type of authentication of this place.
+    pub fn auth_type(self) -> Option<&'r [u8]> {
+        // SAFETY: as `document_root`.
+        unsafe { super::bytes(ffi::ap_auth_type(self.as_ptr())) }
+    }
+
+    /// A full URL for a path of this server.
+    pub fn construct_url(self, path: &CStr) -> Option<&'r [u8]> {
+        // SAFETY: httpd copies the path into the request's pool.
+        unsafe { super::bytes(ffi::ap_construct_url(self.pool().as_ptr(), path.as_ptr(), self.as_ptr())) }
+    }
+
+    /// A variable of mod_ssl; None when unset or without mod_ssl.
+    pub fn ssl_var(self, name: &CStr) -> Option<&'r [u8]> {
+        // SAFETY: the shim copies the name into the request's pool.
+        unsafe { super::bytes(ffi::lb_ssl_var(self.as_ptr(), name.as_ptr())) }
+    }
+
+    /// Whether AllowEncodedSlashes NoDecode leaves encoded slashes in the path.
+    pub fn keeps_encoded_slashes(self) -> bool {
+        // SAFETY: a live request.
+        unsafe { ffi::lb_encoded_slashes_kept(self.as_ptr()) != 0 }
+    }
+
+    /// Evaluates a condition in httpd's expression language.
+    pub fn condition(self, text: &CStr) -> Result<bool, String> {
+        let mut error = std::ptr::null();
+        // SAFETY: a live request; the shim writes a pool string or NULL to `error`.
+        let answer = unsafe { ffi::lb_eval_condition(self.as_ptr(), text.as_ptr(), &mut error) };
+        // SAFETY: as above.
+        if answer < 0 { Err(unsafe { super::text(error) }) } else { Ok(answer != 0) }
+    }
+
+    /// Evaluates a parsed string expression.
+    pub fn string_expression(self, expr: super::config::Expression) -> Result<&'r [u8], String> {
+        let mut error = std::ptr::null();
+        // SAFETY: the expression lives in the configuration's pool, as long as any request of this configuration.
+        let value = unsafe { ffi::lb_eval_string_expr(self.as_ptr(), expr.0, &mut error) };
+        if !error.is_null() {
+            // SAFETY: a pool string.
+            return Err(unsafe { super::text(error) });
+        }
+        // SAFETY: a pool string or NULL.
+        Ok(unsafe { super::bytes(value) }.unwrap_or_default())
+    }
+
+    /// The body of at most `max` bytes, read now.
+    pub fn read_body(self, max: usize) -> Option<&'r [u8]> {
+        let mut length = 0;
+        // SAFETY: the shim allocates in the request's pool and writes the length.
+        let text = unsafe { ffi::lb_read_body(self.as_ptr(), max, &mut length) };
+        // SAFETY: `length` bytes at `text`, in the request's pool.
+        (!text.is_null()).then(|| unsafe { std::slice::from_raw_parts(text.cast(), length as usize) })
+    }
+
+    /// The first byte of `text` that may not stand in a request line, as httpd judges it: control characters and blanks.
+    pub fn has_bad_character(text: &CStr) -> bool {
+        // SAFETY: a NUL-terminated string.
+        unsafe { *ffi::ap_scan_vchar_obstext(text.as_ptr()) != 0 }
+    }
+}

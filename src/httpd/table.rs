@@ -1,0 +1,109 @@
+//! APR tables: headers, notes, environment.
+
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+
+use super::pool::Pool;
+use crate::ffi;
+
+/// A table of a request.
+#[derive(Clone, Copy)]
+pub struct Table<'r> {
+    raw: *mut ffi::apr_table_t,
+    lives: PhantomData<&'r ()>,
+}
+
+impl<'r> Table<'r> {
+    /// # Safety
+    /// `raw` is NULL or a table that lives for `'r` and is used by this thread alone.
+    pub unsafe fn from_ptr(raw: *mut ffi::apr_table_t) -> Self {
+        Table { raw, lives: PhantomData }
+    }
+
+    /// The first value of a key, case-insensitive.
+    pub fn get(self, key: &CStr) -> Option<&'r [u8]> {
+        if self.raw.is_null() {
+            return None;
+        }
+        // SAFETY: a live table; the value is a NUL-terminated string of the table's pool.
+        unsafe { super::bytes(ffi::apr_table_get(self.raw, key.as_ptr())) }
+    }
+
+    /// As [`Table::get`] for a key that is not yet a C string; short keys cost no allocation.
+    pub fn get_bytes(self, key: &[u8]) -> Option<&'r [u8]> {
+        with_c_str(key, |key| self.get(key)).flatten()
+    }
+
+    /// Sets a key; both are copied into the table's pool.
+    pub fn set(self, key: &CStr, value: &CStr) {
+        if !self.raw.is_null() {
+            // SAFETY: a live table; apr_table_set copies both.
+            unsafe { ffi::apr_table_set(self.raw, key.as_ptr(), value.as_ptr()) }
+        }
+    }
+
+    /// Sets a key to bytes that hold no NUL, by one copy into `pool`, which has to live as long as the table.
+    pub fn set_in(self, pool: Pool<'r>, key: &'static CStr, value: &[u8]) {
+        if !self.raw.is_null() {
+            // SAFETY: a live table; key is static and the value lives in the table's own pool.
+            unsafe { ffi::apr_table_setn(self.raw, key.as_ptr(), pool.copy(value)) }
+        }
+    }
+
+    /// Sets a key that is not yet a C string. Keys and values with a NUL are left out.
+    pub fn set_bytes(self, key: &[u8], value: &[u8]) {
+        if let (Ok(key), Ok(value)) = (CString::new(key), CString::new(value)) {
+            self.set(&key, &value);
+        }
+    }
+
+    /// Adds a further value for a key.
+    pub fn add(self, key: &CStr, value: &CStr) {
+        if !self.raw.is_null() {
+            // SAFETY: a live table; apr_table_add copies both.
+            unsafe { ffi::apr_table_add(self.raw, key.as_ptr(), value.as_ptr()) }
+        }
+    }
+
+    /// Removes all values of a key.
+    pub fn unset(self, key: &CStr) {
+        if !self.raw.is_null() {
+            // SAFETY: a live table.
+            unsafe { ffi::apr_table_unset(self.raw, key.as_ptr()) }
+        }
+    }
+
+    /// Calls `f` with every pair until it says false.
+    pub fn each(self, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        if self.raw.is_null() {
+            return;
+        }
+        // SAFETY: a live table; its array holds `nelts` entries whose strings live in the table's pool. The copy of the
+        // strings' addresses is taken before `f` runs, so that `f` may change the table.
+        let pairs: Vec<(&[u8], &[u8])> = unsafe {
+            let array = &*ffi::apr_table_elts(self.raw);
+            if array.nelts <= 0 || array.elts.is_null() {
+                return;
+            }
+            std::slice::from_raw_parts(array.elts.cast::<ffi::apr_table_entry_t>(), array.nelts as usize)
+                .iter()
+                .filter_map(|entry| Some((super::bytes(entry.key)?, super::bytes(entry.val)?)))
+                .collect()
+        };
+        for (key, value) in pairs {
+            if !f(key, value) {
+                return;
+            }
+        }
+    }
+}
+
+/// Calls `f` with a C string of these bytes, on the stack when they are short. None when they hold a NUL.
+pub fn with_c_str<T>(bytes: &[u8], f: impl FnOnce(&CStr) -> T) -> Option<T> {
+    let mut room = [0u8; 128];
+    if bytes.len() < room.len() {
+        room[..bytes.len()].copy_from_slice(bytes);
+        return CStr::from_bytes_with_nul(&room[..=bytes.len()]).ok().map(f);
+    }
+    CString::new(bytes).ok().map(|text| f(&text))
+}

@@ -1,0 +1,126 @@
+//! mod_proxy's workers: connection pools to one backend, private to the module and to a child.
+
+use std::ffi::{CStr, CString};
+
+use balance::member::Connection;
+
+use super::proxy::Api;
+use crate::ffi;
+
+/// A worker of this child. Never freed before the child ends: mod_proxy has no way to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Worker(*mut ffi::proxy_worker);
+
+// SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them has its own locks.
+unsafe impl Send for Worker {}
+// SAFETY: as above.
+unsafe impl Sync for Worker {}
+
+impl Worker {
+    /// The raw worker.
+    pub fn as_ptr(self) -> *mut ffi::proxy_worker {
+        self.0
+    }
+
+    /// mod_proxy's normal form of the URL, which its handlers expect; without trailing slash. For a unix socket this is
+    /// the URL behind the `|`.
+    pub fn url(self) -> &'static [u8] {
+        // SAFETY: a worker's name lives and stays as it is until the child ends.
+        let url = unsafe { super::bytes(ffi::lb_worker_url(self.0)) }.unwrap_or_default();
+        let url = match url.iter().position(|b| *b == b'|') {
+            Some(bar) if url.starts_with(b"unix:") => &url[bar + 1..],
+            _ => url,
+        };
+        url.strip_suffix(b"/").unwrap_or(url)
+    }
+}
+
+/// The pool that a child's workers live in. Used under one lock, see `app::workers`.
+pub struct WorkerPool(*mut ffi::apr_pool_t);
+
+// SAFETY: the pool has an allocator with a mutex of its own, and `app::workers` uses it under a lock.
+unsafe impl Send for WorkerPool {}
+
+impl WorkerPool {
+    /// Makes the pool in a child's pool.
+    ///
+    /// # Safety
+    /// `child` is the pool that child_init got.
+    pub unsafe fn new(child: *mut ffi::apr_pool_t) -> Option<Self> {
+        let mut allocator = std::ptr::null_mut();
+        let mut mutex = std::ptr::null_mut();
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: as httpd does for its own long-lived pools: an allocator owned by the pool, with a mutex from it.
+        unsafe {
+            if ffi::apr_allocator_create(&mut allocator) != 0 {
+                return None;
+            }
+            if ffi::apr_pool_create_ex(&mut pool, child, None, allocator) != 0 {
+                return None;
+            }
+            ffi::apr_allocator_owner_set(allocator, pool);
+            if ffi::apr_thread_mutex_create(&mut mutex, 0, pool) == 0 {
+                ffi::apr_allocator_mutex_set(allocator, mutex);
+            }
+        }
+        Some(WorkerPool(pool))
+    }
+
+    /// Makes and initialises a worker for a URL. Err: mod_proxy's own words.
+    pub fn define(&self, api: &Api, url: &str, options: &Connection) -> Result<Worker, String> {
+        let server = super::log::main_server();
+        if server.is_null() {
+            return Err("the server is not up yet".into());
+        }
+        let url = CString::new(url).map_err(|_| "a NUL byte in the URL".to_owned())?;
+        let secret = c_string(options.secret.as_deref());
+        let upgrade = c_string(options.upgrade.as_deref());
+        let options = raw_options(options, secret.as_deref(), upgrade.as_deref());
+        let mut worker = std::ptr::null_mut();
+        // SAFETY: a live pool used under the caller's lock; mod_proxy copies the URL; options are read during the call.
+        unsafe {
+            let error =
+                (api.define_worker)(self.0, &mut worker, std::ptr::null_mut(), std::ptr::null_mut(), url.as_ptr(), 0);
+            if !error.is_null() {
+                return Err(super::text(error));
+            }
+            ffi::lb_worker_apply(worker, &options);
+            if (api.initialize_worker)(worker, server, self.0) != 0 {
+                return Err("mod_proxy could not initialise the worker".into());
+            }
+            ffi::lb_worker_make_usable(worker);
+        }
+        Ok(Worker(worker))
+    }
+}
+
+fn c_string(text: Option<&str>) -> Option<CString> {
+    text.and_then(|text| CString::new(text).ok())
+}
+
+fn number<T: Into<u64>>(value: Option<T>, scale: i64) -> i64 {
+    value.map_or(-1, |v| i64::try_from(v.into()).unwrap_or(i64::MAX / scale).saturating_mul(scale))
+}
+
+fn raw_options(options: &Connection, secret: Option<&CStr>, upgrade: Option<&CStr>) -> ffi::lb_worker_options {
+    ffi::lb_worker_options {
+        hmax: number(options.max, 1),
+        smax: number(options.smax, 1),
+        min: number(options.min, 1),
+        ttl_us: number(options.ttl_ms, 1000),
+        acquire_us: number(options.acquire_ms, 1000),
+        timeout_us: number(options.timeout_ms, 1000),
+        conn_timeout_us: number(options.connectiontimeout_ms, 1000),
+        ping_us: number(options.ping_ms, 1000),
+        keepalive: number(options.keepalive.map(u64::from), 1),
+        disablereuse: number(options.disablereuse.map(u64::from), 1),
+        flush_packets: number(options.flushpackets, 1),
+        flush_wait_us: number(options.flushwait_ms, 1000),
+        iobuffersize: number(options.iobuffersize, 1),
+        receivebuffersize: number(options.receivebuffersize, 1),
+        responsefieldsize: number(options.responsefieldsize, 1),
+        addressttl_s: number(options.addressttl_s, 1),
+        secret: secret.map_or(std::ptr::null(), CStr::as_ptr),
+        upgrade: upgrade.map_or(std::ptr::null(), CStr::as_ptr),
+    }
+}

@@ -1,0 +1,346 @@
+//! The configuration of one test server.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::unistd::Uid;
+
+use super::Httpd;
+use super::installed::installed;
+use crate::module;
+use crate::ports::ReservedPort;
+
+/// The multi-processing module of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mpm {
+    /// Threads, an event loop for idle connections.
+    Event,
+    /// Threads, one per connection.
+    Worker,
+    /// Processes, one per connection.
+    Prefork,
+}
+
+impl Mpm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Event => "mpm_event",
+            Self::Worker => "mpm_worker",
+            Self::Prefork => "mpm_prefork",
+        }
+    }
+}
+
+/// Where the module's `LoadModule` line stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Absent,
+    First,
+    After(String),
+    Last,
+}
+
+/// Modules of every server, in this order.
+const MODULES: [&str; 17] = [
+    "log_config",
+    "unixd",
+    "authn_core",
+    "authn_file",
+    "authz_core",
+    "authz_host",
+    "authz_user",
+    "auth_basic",
+    "alias",
+    "env",
+    "headers",
+    "proxy",
+    "proxy_http",
+    "request",
+    "rewrite",
+    "setenvif",
+    "status",
+];
+
+/// A server to be. By default: event, two children of eight threads, the module loaded last.
+#[derive(Debug)]
+pub struct Builder {
+    mpm: Mpm,
+    children: usize,
+    threads: usize,
+    modules: Vec<String>,
+    place: Place,
+    log_level: String,
+    config: String,
+    dir: PathBuf,
+    port: ReservedPort,
+}
+
+/// The answer of `httpd -t`.
+#[derive(Debug)]
+pub struct ConfigTest {
+    /// Whether the configuration is valid.
+    pub ok: bool,
+    /// What httpd said.
+    pub output: String,
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
+impl ConfigTest {
+    /// The number of the first configuration line that contains `text`, from 1.
+    pub fn line_of(&self, text: &str) -> usize {
+        let line = self.text.lines().position(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("no line with {text:?} in the configuration")) + 1
+    }
+
+    /// Panics unless the test failed at the line with `culprit` and its message matches every pattern.
+    pub fn assert_error_at(&self, culprit: &str, patterns: &[&str]) {
+        assert!(!self.ok, "configtest accepts {culprit:?}");
+        let place = format!("line {} of {}", self.line_of(culprit), self.file.display());
+        assert!(self.output.contains(&place), "{culprit:?}: no {place:?} in:\n{}", self.output);
+        for pattern in patterns {
+            assert!(self.says(pattern), "{culprit:?}: nothing like /{pattern}/ in:\n{}", self.output);
+        }
+    }
+
+    /// Whether the output matches a pattern, without case.
+    pub fn says(&self, pattern: &str) -> bool {
+        regex::Regex::new(&format!("(?is){pattern}")).expect("a pattern").is_match(&self.output)
+    }
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            mpm: Mpm::Event,
+            children: 2,
+            threads: 8,
+            modules: MODULES.iter().map(|name| (*name).to_owned()).collect(),
+            place: Place::Last,
+            log_level: "notice lua_balancer:info".to_owned(),
+            config: String::new(),
+            dir: new_folder(),
+            port: ReservedPort::new(),
+        }
+    }
+
+    /// The MPM.
+    pub fn mpm(mut self, mpm: Mpm) -> Self {
+        self.mpm = mpm;
+        self
+    }
+
+    /// How many children run, always (under prefork: at least).
+    pub fn children(mut self, children: usize) -> Self {
+        self.children = children;
+        self
+    }
+
+    /// Threads of each child; under prefork, `children × threads` is the limit of processes.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Loads one more module, after the others.
+    pub fn module(mut self, name: &str) -> Self {
+        self.modules.push(name.to_owned());
+        self
+    }
+
+    /// Loads one more module, before the others.
+    pub fn module_first(mut self, name: &str) -> Self {
+        self.modules.insert(0, name.to_owned());
+        self
+    }
+
+    /// Does not load this module.
+    pub fn without(mut self, name: &str) -> Self {
+        self.modules.retain(|other| other != name);
+        self
+    }
+
+    /// Stock httpd: the module under test is not loaded.
+    pub fn stock(mut self) -> Self {
+        self.place = Place::Absent;
+        self.log_level = "notice".to_owned();
+        self
+    }
+
+    /// Loads the module under test before every other one.
+    pub fn balancer_first(mut self) -> Self {
+        self.place = Place::First;
+        self
+    }
+
+    /// Loads the module under test right after this one.
+    pub fn balancer_after(mut self, name: &str) -> Self {
+        self.place = Place::After(name.to_owned());
+        self
+    }
+
+    /// `LogLevel`; default `notice lua_balancer:info`.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = level.to_owned();
+        self
+    }
+
+    /// Adds configuration text.
+    pub fn config(mut self, text: &str) -> Self {
+        self.config.push_str(text);
+        self.config.push('\n');
+        self
+    }
+
+    /// Writes a file into the server's folder, which is also ServerRoot.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        write_file(&self.dir, name, content.as_bytes());
+        self
+    }
+
+    /// The server's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port.port()
+    }
+
+    /// Starts the server and waits until it serves.
+    pub fn start(self) -> Httpd {
+        self.try_start().unwrap_or_else(|log| panic!("httpd does not start:\n{log}"))
+    }
+
+    /// Starts the server; an `Err` is what it said when it ended at once.
+    pub fn try_start(self) -> Result<Httpd, String> {
+        let file = self.write_config();
+        Httpd::launch(self.dir, file, self.port)
+    }
+
+    /// `httpd -t` on this configuration.
+    pub fn configtest(self) -> ConfigTest {
+        let file = self.write_config();
+        let test = run_configtest(&self.dir, &file);
+        let _ = fs::remove_dir_all(&self.dir);
+        test
+    }
+
+    fn write_config(&self) -> PathBuf {
+        let text = self.config_text();
+        write_file(&self.dir, "httpd.conf", text.as_bytes());
+        self.dir.join("httpd.conf")
+    }
+
+    fn config_text(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            "ServerRoot \"{dir}\"\nServerName localhost\nListen 127.0.0.1:{port}\n{load}{user}\
+             DefaultRuntimeDir \"{dir}/run\"\nPidFile \"{dir}/httpd.pid\"\nErrorLog \"{dir}/error.log\"\n\
+             LogLevel {level}\nDocumentRoot \"{dir}/htdocs\"\nMaxKeepAliveRequests 0\nKeepAliveTimeout 15\n\
+             LogFormat \"{ACCESS_FORMAT}\" test\nCustomLog \"{dir}/access.log\" test\n{mpm}{config}",
+            port = self.port(),
+            load = self.load_lines(),
+            user = user_lines(),
+            level = self.log_level,
+            mpm = self.mpm_lines(),
+            config = self.config,
+        )
+    }
+
+    fn load_lines(&self) -> String {
+        let own = || format!("LoadModule lua_balancer_module {}\n", module::shared_object().display());
+        let mut lines = String::new();
+        if self.place == Place::First {
+            lines.push_str(&own());
+        }
+        lines.push_str(&installed().load_line(self.mpm.name()));
+        for name in &self.modules {
+            lines.push_str(&installed().load_line(name));
+            if self.place == Place::After(name.clone()) {
+                lines.push_str(&own());
+            }
+        }
+        if self.place == Place::Last {
+            lines.push_str(&own());
+        }
+        lines
+    }
+
+    /// A fixed number of children: enough spare threads that a dead child is replaced, never so many that one
+    /// is ended; room for those that finish after a graceful restart.
+    fn mpm_lines(&self) -> String {
+        let (children, threads, all) = (self.children, self.threads, self.children * self.threads);
+        match self.mpm {
+            Mpm::Prefork => format!(
+                "StartServers {children}\nMinSpareServers {children}\nMaxSpareServers {all}\n\
+                 ServerLimit {all}\nMaxRequestWorkers {all}\n"
+            ),
+            Mpm::Event | Mpm::Worker => format!(
+                "StartServers {children}\nServerLimit {limit}\nThreadLimit {threads}\nThreadsPerChild {threads}\n\
+                 MinSpareThreads {all}\nMaxSpareThreads {most}\nMaxRequestWorkers {all}\n",
+                limit = children * 4,
+                most = all + threads,
+            ),
+        }
+    }
+}
+
+/// The fields of [`AccessLine`](super::AccessLine).
+const ACCESS_FORMAT: &str = "%P|%>s|%m|%U|%{LB_POOL}e|%{LB_MEMBER}e|%{LB_METHOD}e|%{LB_ATTEMPTS}e|\
+                             %{LB_REASON}e|%{LB_SECONDS}e";
+
+pub(super) fn run_configtest(dir: &Path, file: &Path) -> ConfigTest {
+    let mut command = Command::new(&installed().program);
+    command.arg("-t").arg("-d").arg(dir).arg("-f").arg(file);
+    let output = command.output().expect("run httpd -t");
+    let text = [output.stdout, output.stderr].concat();
+    ConfigTest {
+        ok: output.status.success(),
+        output: String::from_utf8_lossy(&text).into_owned(),
+        file: file.to_owned(),
+        text: fs::read_to_string(file).unwrap_or_default(),
+    }
+}
+
+/// Writes beside the file and renames, so that no reader ever sees half of it.
+pub(super) fn write_file(dir: &Path, name: &str, content: &[u8]) {
+    static COUNTER: AtomicUsize = AtomicUsize::new(0);
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("create the file's folder");
+    let beside = dir.join(format!(".new-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
+    fs::write(&beside, content).expect("write a file");
+    fs::rename(&beside, &path).expect("rename a file");
+}
+
+fn new_folder() -> PathBuf {
+    static COUNTER: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("lua-balancer-test-{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    for folder in [dir.clone(), dir.join("htdocs"), dir.join("run")] {
+        fs::create_dir_all(&folder).expect("create the server's folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("open the server's folder");
+    }
+    dir
+}
+
+/// Root must give up its rights: to the first of the usual accounts that exists.
+fn user_lines() -> String {
+    if !Uid::effective().is_root() {
+        return String::new();
+    }
+    let exists = |file: &str, name: &str| {
+        fs::read_to_string(file).unwrap_or_default().lines().any(|line| line.split(':').next() == Some(name))
+    };
+    let pick = |file: &str, names: [&'static str; 4]| names.into_iter().find(|name| exists(file, name));
+    let user = pick("/etc/passwd", ["www-data", "apache", "daemon", "nobody"]).expect("an account for httpd");
+    let group = pick("/etc/group", ["www-data", "apache", "daemon", "nogroup"]).expect("a group for httpd");
+    format!("User {user}\nGroup {group}\n")
+}

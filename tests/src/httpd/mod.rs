@@ -1,0 +1,310 @@
+//! A real httpd as a value: own folder, own port, ended when dropped; prints its configuration and error log
+//! when the test panics.
+
+mod builder;
+mod installed;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use regex::Regex;
+
+pub use builder::{Builder, ConfigTest, Mpm};
+pub use installed::{Installed, installed};
+
+use crate::client::Client;
+use crate::ports::ReservedPort;
+use crate::wait::{eventually, wait_until};
+
+/// How long a server may take to start, restart or end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running httpd.
+#[derive(Debug)]
+pub struct Httpd {
+    dir: PathBuf,
+    config: PathBuf,
+    port: ReservedPort,
+    process: Child,
+}
+
+/// A line of the access log.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLine {
+    /// The child.
+    pub pid: u32,
+    /// The final status.
+    pub status: u16,
+    /// The request's method.
+    pub method: String,
+    /// The path, decoded.
+    pub path: String,
+    /// `LB_POOL`, `LB_MEMBER`, `LB_METHOD`, `LB_ATTEMPTS`, `LB_REASON`, `LB_SECONDS`; `-` when unset.
+    pub env: BTreeMap<&'static str, String>,
+}
+
+const ENV_FIELDS: [&str; 6] = ["LB_POOL", "LB_MEMBER", "LB_METHOD", "LB_ATTEMPTS", "LB_REASON", "LB_SECONDS"];
+
+impl Httpd {
+    /// A server to configure.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort) -> Result<Self, String> {
+        let output = fs::File::create(dir.join("output")).expect("create the output file");
+        let mut command = Command::new(&installed().program);
+        command.arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("share the output file"))
+            .stderr(output);
+        let process = command.process_group(0).spawn().expect("start httpd");
+        let mut httpd = Self { dir, config, port, process };
+        httpd.wait_for_generation(1)?;
+        Ok(httpd)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.port()
+    }
+
+    /// Its folder, which is also ServerRoot.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The pid of the parent process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A new client of this server.
+    pub fn client(&self) -> Client {
+        Client::new(self.port())
+    }
+
+    /// Replaces a file of the server's folder at once, by rename.
+    pub fn write(&self, name: &str, content: &str) {
+        builder::write_file(&self.dir, name, content.as_bytes());
+    }
+
+    /// Overwrites a file of the server's folder in place, as some editors do.
+    pub fn write_in_place(&self, name: &str, content: &str) {
+        fs::write(self.dir.join(name), content).expect("overwrite a file");
+    }
+
+    /// Replaces text in the configuration file; takes effect with the next restart.
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.config).expect("read the configuration");
+        assert!(text.contains(from), "no {from:?} in the configuration");
+        self.write("httpd.conf", &text.replace(from, to));
+    }
+
+    /// `httpd -t` on the configuration as it is now.
+    pub fn configtest(&self) -> ConfigTest {
+        builder::run_configtest(&self.dir, &self.config)
+    }
+
+    /// SIGUSR1; returns when the new generation serves.
+    pub fn graceful(&mut self) {
+        self.next_generation(Signal::SIGUSR1);
+    }
+
+    /// SIGHUP; returns when the new generation serves.
+    pub fn restart(&mut self) {
+        self.next_generation(Signal::SIGHUP);
+    }
+
+    /// SIGTERM; returns how long the end took, and how the process ended.
+    pub fn stop(&mut self) -> (Duration, ExitStatus) {
+        let start = Instant::now();
+        self.signal(self.pid(), Signal::SIGTERM);
+        let status = eventually("httpd to end after SIGTERM", PATIENCE, || self.exit_status());
+        (start.elapsed(), status)
+    }
+
+    /// Sends a signal to the parent or one of its children.
+    pub fn signal(&self, pid: u32, signal: Signal) {
+        assert!(pid == self.pid() || self.children().contains(&pid), "process {pid} is not of this server");
+        signal::kill(raw_pid(pid), signal).expect("signal a process of the server");
+    }
+
+    /// SIGKILL for a child; returns when it is gone.
+    pub fn kill_child(&self, pid: u32) {
+        self.signal(pid, Signal::SIGKILL);
+        wait_until("a killed child to go", PATIENCE, || !self.children().contains(&pid));
+    }
+
+    /// The pids of the children, zombies left out, in ascending order.
+    pub fn children(&self) -> Vec<u32> {
+        let entries = fs::read_dir("/proc").expect("read /proc").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut children: Vec<u32> = pids.filter(|pid| living_child_of(*pid, self.pid())).collect();
+        children.sort_unstable();
+        children
+    }
+
+    /// Waits until at least `n` children run and returns their pids.
+    pub fn wait_for_children(&self, n: usize) -> Vec<u32> {
+        eventually(&format!("{n} children"), PATIENCE, || {
+            Some(self.children()).filter(|pids| pids.len() >= n)
+        })
+    }
+
+    /// Clients whose kept-alive connections are held by `n` different children, with those children's pids.
+    /// `probe` is asked once for every connection; it should reach no backend.
+    pub fn clients_in_children(&self, n: usize, probe: &str) -> BTreeMap<u32, Client> {
+        let mut found = BTreeMap::new();
+        let mut surplus = Vec::new();
+        for attempt in 0..500 {
+            let path = format!("{probe}/{attempt}");
+            let mut client = self.client();
+            client.get(&path);
+            let line = eventually("the probe's access log line", PATIENCE, || {
+                self.access_log().into_iter().rev().find(|line| line.path == path)
+            });
+            match found.contains_key(&line.pid) {
+                true if surplus.len() < 4 => surplus.push(client),
+                true => surplus.clear(),
+                false => drop(found.insert(line.pid, client)),
+            }
+            if found.len() == n {
+                return found;
+            }
+        }
+        panic!("500 connections met only the children {:?}", found.keys());
+    }
+
+    /// The error log so far.
+    pub fn error_log(&self) -> String {
+        let log = fs::read(self.dir.join("error.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// How many error log lines match.
+    pub fn count_log(&self, pattern: &str) -> usize {
+        let pattern = Regex::new(pattern).expect("a pattern");
+        self.error_log().lines().filter(|line| pattern.is_match(line)).count()
+    }
+
+    /// Waits for an error log line that matches and returns the first.
+    pub fn wait_for_log(&self, pattern: &str) -> String {
+        self.wait_for_log_lines(pattern, 1).remove(0)
+    }
+
+    /// Waits until at least `n` error log lines match and returns them.
+    pub fn wait_for_log_lines(&self, pattern: &str, n: usize) -> Vec<String> {
+        let regex = Regex::new(pattern).expect("a pattern");
+        eventually(&format!("{n} error log lines like /{pattern}/"), PATIENCE, || {
+            let log = self.error_log();
+            let lines: Vec<String> =
+                log.lines().filter(|line| regex.is_match(line)).map(str::to_owned).collect();
+            Some(lines).filter(|lines| lines.len() >= n)
+        })
+    }
+
+    /// The access log so far.
+    pub fn access_log(&self) -> Vec<AccessLine> {
+        let log = fs::read(self.dir.join("access.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter_map(parse_access_line).collect()
+    }
+
+    /// Waits for the access log line of a path and returns the last one.
+    pub fn wait_for_access(&self, path: &str) -> AccessLine {
+        eventually(&format!("an access log line for {path}"), PATIENCE, || {
+            self.access_log().into_iter().rev().find(|line| line.path == path)
+        })
+    }
+
+    /// Panics when a child crashed.
+    pub fn assert_no_crash(&self) {
+        let crashes = self.count_log("exit signal (Segmentation|Abort|Bus|Illegal)|panicked at");
+        assert_eq!(crashes, 0, "a child crashed or panicked");
+    }
+
+    fn next_generation(&mut self, signal: Signal) {
+        let generation = self.generations() + 1;
+        self.signal(self.pid(), signal);
+        if let Err(log) = self.wait_for_generation(generation) {
+            panic!("httpd does not restart:\n{log}");
+        }
+    }
+
+    /// How often the parent said that it serves: once a start and once a restart.
+    fn generations(&self) -> usize {
+        self.count_log("resuming normal operations")
+    }
+
+    fn wait_for_generation(&mut self, generation: usize) -> Result<(), String> {
+        eventually("httpd to serve", PATIENCE, || {
+            if self.generations() >= generation {
+                return Some(Ok(()));
+            }
+            self.exit_status().map(|status| Err(format!("{status}\n{}{}", self.output(), self.error_log())))
+        })
+    }
+
+    fn output(&self) -> String {
+        fs::read_to_string(self.dir.join("output")).unwrap_or_default()
+    }
+
+    fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("wait for httpd")
+    }
+
+    fn end(&mut self) {
+        if self.exit_status().is_none() {
+            let _ = signal::kill(raw_pid(self.pid()), Signal::SIGTERM);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while self.exit_status().is_none() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let _ = signal::killpg(raw_pid(self.pid()), Signal::SIGKILL);
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Httpd {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let config = fs::read_to_string(&self.config).unwrap_or_default();
+            eprintln!("--- httpd.conf\n{config}--- output\n{}--- error.log", self.output());
+            eprintln!("{}", tail(&self.error_log(), 200));
+        }
+        self.end();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn raw_pid(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).expect("a pid"))
+}
+
+/// Fields of /proc/PID/stat after the name, which may hold spaces: state, parent, …
+fn living_child_of(pid: u32, parent: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let mut fields = stat.rsplit(") ").next().unwrap_or("").split(' ');
+    fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.to_string().as_str())
+}
+
+fn parse_access_line(line: &str) -> Option<AccessLine> {
+    let mut fields = line.split('|').map(str::to_owned);
+    let (pid, status) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let (method, path) = (fields.next()?, fields.next()?);
+    Some(AccessLine { pid, status, method, path, env: ENV_FIELDS.into_iter().zip(fields).collect() })
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,65 @@
+//! Loopback ports that stay ours: a bound socket that never listens keeps the number out of other tests'
+//! reach, refuses connections while nobody listens, and leaves room for one listener beside it.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+
+use socket2::{Domain, Socket, Type};
+
+/// A reserved port of 127.0.0.1. Connections to it are refused until somebody listens.
+#[derive(Debug)]
+pub struct ReservedPort {
+    _socket: Socket,
+    port: u16,
+}
+
+impl ReservedPort {
+    /// Takes a free port from the kernel.
+    pub fn new() -> Self {
+        let socket = bound_socket(0);
+        let port = socket.local_addr().expect("local address").as_socket().expect("IPv4 address").port();
+        Self { _socket: socket, port }
+    }
+
+    /// The number.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A listener on the port; the reservation stays.
+    pub fn listen(&self) -> TcpListener {
+        let socket = bound_socket(self.port);
+        socket.listen(1024).expect("listen on a reserved port");
+        socket.into()
+    }
+}
+
+impl Default for ReservedPort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn bound_socket(port: u16) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    socket.bind(&address.into()).expect("bind a loopback port");
+    socket
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_reserved_port_refuses_until_somebody_listens_and_again_after() {
+        let reserved = ReservedPort::new();
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, reserved.port()));
+        assert!(connect().is_err());
+        let listener = reserved.listen();
+        assert!(connect().is_ok());
+        drop(listener);
+        assert!(connect().is_err());
+    }
+}

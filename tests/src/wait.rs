@@ -1,0 +1,26 @@
+//! Waiting for a condition instead of sleeping for a guess.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Polls `condition` until it holds; panics with `what` when it does not within `timeout`. Returns the time it
+/// took.
+pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    eventually(what, timeout, || condition().then_some(()));
+    start.elapsed()
+}
+
+/// Polls `probe` until it gives a value; panics with `what` when it gives none within `timeout`.
+pub fn eventually<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < timeout, "waited {timeout:?} in vain: {what}");
+        sleep(POLL);
+    }
+}

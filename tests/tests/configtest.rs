@@ -1,0 +1,182 @@
+//! Every wrong name, key or value stops `apachectl configtest` with the file, the line and what was expected.
+
+use server_tests::Httpd;
+use server_tests::httpd::ConfigTest;
+
+fn inside_pool(line: &str) -> ConfigTest {
+    let member = "LuaBalancerMember http://127.0.0.1:9 name=good";
+    Httpd::builder()
+        .config(&format!("<LuaBalancerPool app>\n{member}\n{line}\n</LuaBalancerPool>"))
+        .configtest()
+}
+
+fn assert_all_refused(lines: &[(&str, &[&str])], test: impl Fn(&str) -> ConfigTest) {
+    for (line, patterns) in lines {
+        test(line).assert_error_at(line, patterns);
+    }
+}
+
+#[test]
+fn a_wrong_member_line_is_refused() {
+    assert_all_refused(
+        &[
+            ("LuaBalancerMember http://127.0.0.1:1 colour=red", &["colour", "weight"]),
+            ("LuaBalancerMember http://127.0.0.1:1 weight=70000", &["70000", "65535"]),
+            ("LuaBalancerMember http://127.0.0.1:1 weight=-1", &["-1", "65535"]),
+            ("LuaBalancerMember http://127.0.0.1:1 weight=heavy", &["heavy", "65535"]),
+            ("LuaBalancerMember http://127.0.0.1:1 max_inflight=many", &["many"]),
+            ("LuaBalancerMember http://127.0.0.1:1 slow_start=soon", &["soon"]),
+            ("LuaBalancerMember http://127.0.0.1:1 status=+X", &["X"]),
+            ("LuaBalancerMember http://127.0.0.1:1 timeout=never", &["never"]),
+            ("LuaBalancerMember http://127.0.0.1:1 weight", &["key=value"]),
+            ("LuaBalancerMember not-a-url", &["not-a-url", "http://"]),
+            ("LuaBalancerMember ftp://127.0.0.1:1", &["ftp", "http"]),
+            ("LuaBalancerMember http://", &["http://"]),
+            ("LuaBalancerMember http://127.0.0.1:99999", &["99999"]),
+            ("LuaBalancerMember http://127.0.0.1:1 name=good", &["good"]),
+        ],
+        inside_pool,
+    );
+    let long = format!("LuaBalancerMember http://127.0.0.1:1/{}", "x".repeat(384));
+    inside_pool(&long).assert_error_at(&long, &["384|383"]);
+}
+
+#[test]
+fn a_wrong_pool_line_is_refused() {
+    assert_all_refused(
+        &[
+            ("LuaBalancerMethod fastest", &["fastest", "round_robin"]),
+            ("LuaBalancerMethod lua missing.lua", &["missing.lua"]),
+            ("LuaBalancerHealthCheck telepathy", &["telepathy", "tcp"]),
+            ("LuaBalancerHealthCheck http intervall=5s", &["intervall", "interval"]),
+            ("LuaBalancerHealthCheck http interval=often", &["often"]),
+            ("LuaBalancerHealthCheck http expect=good", &["good", "200"]),
+            ("LuaBalancerHealthCheck http body=\"(\"", &["body"]),
+            ("LuaBalancerHealthCheck http initial=sideways", &["sideways", "up"]),
+            ("LuaBalancerHealthCheck http rise=0", &["rise"]),
+            ("LuaBalancerOutlier maybe", &["maybe", "on"]),
+            ("LuaBalancerOutlier on failure=3", &["failure", "failures"]),
+            ("LuaBalancerOutlier on max_percent=101", &["101", "100"]),
+            ("LuaBalancerOutlier on count=bananas", &["bananas", "connect"]),
+            ("LuaBalancerSet retry=2", &["retry", "retries"]),
+            ("LuaBalancerSet retries=x", &["retries", "x"]),
+            ("LuaBalancerSet retry_on=bananas", &["bananas", "connect"]),
+            ("LuaBalancerSet on_empty=99", &["99"]),
+            ("LuaBalancerSet reverse=maybe", &["maybe", "on"]),
+        ],
+        inside_pool,
+    );
+}
+
+#[test]
+fn a_wrong_server_line_is_refused() {
+    let server = |line: &str| Httpd::builder().config(line).configtest();
+    assert_all_refused(
+        &[
+            ("LuaBalancerMember http://127.0.0.1:1", &["LuaBalancerPool"]),
+            ("LuaBalancerMethod round_robin", &["LuaBalancerPool"]),
+            ("LuaBalancerScriptLimit time=soon", &["soon"]),
+            ("LuaBalancerScriptLimit speed=1", &["speed", "time"]),
+            ("LuaBalancerScriptLimit memory=lots", &["lots"]),
+            ("LuaBalancerCodeCache sometimes", &["sometimes", "stat"]),
+            ("LuaBalancerOnError explode", &["explode", "decline"]),
+            ("LuaBalancerMaxMembers lots", &["lots"]),
+            ("LuaBalancerSandbox maybe", &["maybe", "on"]),
+            ("LuaRegisterFunc broken function(r) return +* end", &["broken|LuaRegisterFunc|inline"]),
+        ],
+        server,
+    );
+}
+
+#[test]
+fn a_wrong_pool_section_is_refused() {
+    let member = "LuaBalancerMember http://127.0.0.1:1";
+    let section = |name: &str| {
+        Httpd::builder()
+            .config(&format!("<LuaBalancerPool {name}>\n{member}\n</LuaBalancerPool>"))
+            .configtest()
+    };
+    for name in ["a/b", "a b", "\u{fc}", &"x".repeat(64)] {
+        section(name).assert_error_at("<LuaBalancerPool", &["name|argument"]);
+    }
+    assert!(section("A-1_b.c").ok);
+    assert!(section(&"x".repeat(63)).ok);
+    let twice = format!(
+        "<LuaBalancerPool app>\n{member}\n</LuaBalancerPool>\n<LuaBalancerPool \"app\">\n{member}\n</LuaBalancerPool>"
+    );
+    Httpd::builder().config(&twice).configtest().assert_error_at("<LuaBalancerPool \"app\">", &["app"]);
+    let host =
+        format!("<VirtualHost *>\n<LuaBalancerPool app>\n{member}\n</LuaBalancerPool>\n</VirtualHost>");
+    Httpd::builder().config(&host).configtest().assert_error_at("<LuaBalancerPool", &["LuaBalancerPool"]);
+}
+
+#[test]
+fn a_wrong_script_is_refused_with_file_and_line() {
+    let missing = Httpd::builder().config("LuaHookTranslate missing.lua").configtest();
+    assert!(!missing.ok && missing.says("missing\\.lua"), "{}", missing.output);
+
+    let broken = Httpd::builder()
+        .file("broken.lua", "local a = 1\nfunction translate(r)\n  return +*\nend\n")
+        .config("LuaHookTranslate broken.lua")
+        .configtest();
+    assert!(!broken.ok && broken.says("broken\\.lua:3"), "{}", broken.output);
+
+    let nameless = Httpd::builder()
+        .file("nameless.lua", "function other(r) return nil end")
+        .config("LuaHookTranslate nameless.lua pick")
+        .configtest();
+    assert!(
+        !nameless.ok && nameless.says("nameless\\.lua.*pick|pick.*nameless\\.lua"),
+        "{}",
+        nameless.output
+    );
+
+    let unknown = Httpd::builder().config("LuaHookTranslate nobody-registered-this").configtest();
+    assert!(!unknown.ok && unknown.says("nobody-registered-this"), "{}", unknown.output);
+
+    let pool = Httpd::builder()
+        .file("good.lua", "function translate(r) return nil end")
+        .config("LuaHookTranslate good.lua\nLuaBalancerOnError pool:nowhere")
+        .configtest();
+    assert!(!pool.ok && pool.says("nowhere"), "{}", pool.output);
+}
+
+#[test]
+fn every_documented_key_is_accepted() {
+    let config = r#"
+<LuaBalancerPool app>
+  LuaBalancerMember http://127.0.0.1:9/path name=a weight=5 zone=eu max_inflight=10 slow_start=1s meta.version=2
+  LuaBalancerMember http://127.0.0.1:10 loadfactor=1.5 route=r2 redirect=a lbset=1 status=+D retry=5
+  LuaBalancerMember http://127.0.0.1:11 max=10 smax=5 min=0 ttl=60 acquire=100ms timeout=5 connectiontimeout=2 ping=1
+  LuaBalancerMember http://127.0.0.1:12 keepalive=on disablereuse=off flushpackets=auto flushwait=10 addressttl=30
+  LuaBalancerMember http://127.0.0.1:13 enablereuse=on iobuffersize=8192 receivebuffersize=0 responsefieldsize=8192
+  LuaBalancerMember http://127.0.0.1:14 upgrade=websocket status=-D
+  LuaBalancerMember https://127.0.0.1:15
+  LuaBalancerMember ajp://127.0.0.1:16 secret=geheim
+  LuaBalancerMember unix:/run/app.sock|http://localhost name=sock
+  LuaBalancerMethod power_of_two
+  LuaBalancerHealthCheck http interval=5s timeout=2s rise=2 fall=3 initial=up jitter=10% port=99 uri=/h method=HEAD host=x header="A: b" header="C: d" expect=200-299,401 body="ok|fine" follow=no
+  LuaBalancerOutlier on failures=3 ejection=10s max_ejection=5m max_percent=50 count=connect,reset,timeout,5xx,429
+  LuaBalancerSet retries=2 retry_on=connect,reset,timeout on_empty=503 reverse=on
+</LuaBalancerPool>
+<LuaBalancerPool tls>
+  LuaBalancerMember https://127.0.0.1:9
+  LuaBalancerHealthCheck https verify=off sni=example.org
+</LuaBalancerPool>
+LuaBalancerPackagePath lua/?.lua
+LuaBalancerCodeCache stat
+LuaBalancerScriptLimit time=50ms memory=16M
+LuaBalancerOnError pool:app
+LuaBalancerSandbox on
+LuaBalancerMaxMembers 1024
+LuaRegisterFunc named function(r) return nil end
+LuaRegisterFunc quoted "function(r) return nil end"
+LuaHookTranslate named
+"#;
+    let test = Httpd::builder().config(config).configtest();
+    assert!(test.ok, "{}", test.output);
+    for method in ["round_robin", "random", "least_connections", "power_of_two", "first"] {
+        let test = inside_pool(&format!("LuaBalancerMethod {method}"));
+        assert!(test.ok, "{}", test.output);
+    }
+}
