@@ -70,11 +70,16 @@ fn run_in(request: Request<'_>, proxy: &Proxy, child: &Child, thread: &Thread, r
         if let Goal::Member(pool, member) = &goal {
             child.observe(thread, *pool, member, &settings, outcome, record.seconds);
         }
-        let more = record.attempts <= settings.set.retries && outcome.may_repeat(request, &settings.set.retry_on);
+        let allowed = match &record.decision {
+            Decision::Target(_) => 0,
+            Decision::Script { more, .. } => *more,
+            _ => settings.set.retries,
+        };
+        let more = record.attempts <= allowed && outcome.may_repeat(request, &settings.set.retry_on);
         if log::logs_request(request, log::DEBUG) && !matches!(outcome, Outcome::Answered(_)) {
             log_failure(request, record, outcome, more);
         }
-        if !more || matches!(goal, Goal::Target(_)) {
+        if !more {
             finishing::note(request, thread, record);
             return rc;
         }
@@ -102,8 +107,12 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
     let tried = record.attempts as usize;
     match &record.decision {
         Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
-        Decision::Script { first, .. } if tried == 0 => Ok(Goal::Target(first.clone())),
-        Decision::Target(_) | Decision::Script { .. } => Err(NoMember::UnknownPool),
+        Decision::Target(_) => Err(NoMember::UnknownPool),
+        Decision::Script { peer, .. } if tried == 0 => Ok(Goal::Target(peer.clone())),
+        Decision::Script { script, .. } => {
+            let script = script.clone();
+            selecting::next_peer(request, thread, record, &script).map(Goal::Target)
+        }
         Decision::List(list) => {
             let untried = list.iter().find(|(_, member)| {
                 !record.tried.contains(&member.slot) && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
@@ -145,7 +154,7 @@ fn attempt_member(
     member: &Arc<Member>,
 ) -> Option<(Outcome, i32)> {
     record.tried.push(member.slot);
-    if !child.table.begin(child.lane, member.slot, member.incarnation) {
+    if !child.table.begin(&child.lane, member.slot, member.incarnation) {
         return None;
     }
     record.counted = Some(member.slot);
@@ -170,7 +179,7 @@ fn attempt_member(
 
 fn give_back(child: &Child, record: &mut Record) {
     if let Some(slot) = record.counted.take() {
-        child.table.end(child.lane, slot);
+        child.table.end(&child.lane, slot);
     }
 }
 
@@ -221,6 +230,7 @@ fn handle(
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
+    record.last_status = if let Outcome::Answered(status) = outcome { status } else { rc.clamp(0, 999) as u16 };
     if rc == ffi::DECLINED {
         log::request(
             request,

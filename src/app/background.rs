@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use balance::api::PoolId;
+use balance::api::{Membership, PoolId};
+use balance::live::Live;
 use balance::health::{HealthState, Transition};
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
@@ -83,10 +84,10 @@ impl Background {
 
 /// Ends the thread. Under prefork this runs inside a signal handler, which may have interrupted anything: flags, and a
 /// bounded wait, but no lock.
+#[allow(unsafe_code)]
 unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
     guard((), || {
         // SAFETY: registered by `start` with the leaked child.
-        #[allow(unsafe_code)]
         let Some(child) = (unsafe { data.cast::<Child>().as_ref() }) else { return };
         let signal = &child.background.signal;
         signal.stop.store(true, Ordering::Release);
@@ -144,7 +145,7 @@ impl Worker {
     fn turn(&mut self) {
         self.watch_scripts();
         let (table, pid) = (&self.child.table, memory::pid());
-        match table.lead(pid, table.my_generation(), memory::monotonic_ms(), LEASE_MS, &memory::alive) {
+        match table.lead(pid, self.child.generation, memory::monotonic_ms(), LEASE_MS, &memory::alive) {
             Lead::Taken => {
                 log::server(log::NOTICE, &format!("child {pid} leads: it runs checks and timers for all children"));
                 self.lead();
@@ -197,7 +198,7 @@ impl Worker {
             let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() else { continue };
             shared::install_newer(&child.table, &child.library, id, row);
             let Some(stamp) = child.library.changed(id) else { continue };
-            if !child.table.claim_judgement(row, stamp.0, pid, &memory::alive) {
+            if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
                 continue;
             }
             let server = Rc::new(HttpdServer::new(self.thread.request.clone(), child.lane.index()));
@@ -212,7 +213,7 @@ impl Worker {
                     log::server(log::NOTICE, &format!("{}: version {version} is in service", child.library.label(id)));
                 }
                 Err(error) => {
-                    child.table.reject_script(row, stamp.0, pid);
+                    child.table.reject_script(row, pid, stamp.0);
                     log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
                 }
             }
@@ -225,17 +226,18 @@ struct Checks {
     prober: Prober,
     /// Version of each pool when its targets were listed.
     seen: HashMap<PoolId, u64>,
-    names: HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>,
+    pools: Vec<(PoolId, Arc<Membership>)>,
+    names: Names,
 }
 
 impl Checks {
     fn new() -> std::io::Result<Self> {
-        Ok(Checks { prober: Prober::new()?, seen: HashMap::new(), names: HashMap::new() })
+        Ok(Checks { prober: Prober::new()?, seen: HashMap::new(), pools: Vec::new(), names: HashMap::new() })
     }
 
     fn turn(&mut self, child: &'static Child) {
         self.refresh_targets(child);
-        recover_members(child);
+        recover_members(child, &self.pools);
         let names = &self.names;
         self.prober.turn(TICK, &mut |observation| judge(child, names, &observation));
     }
@@ -249,9 +251,11 @@ impl Checks {
             return;
         }
         self.names.clear();
+        self.pools.clear();
         let mut targets = Vec::new();
         for pool in pools {
             let Some(image) = table.read_pool(pool) else { continue };
+            self.pools.push((pool, Arc::new(image.membership.clone())));
             let Some(check) = image.settings.health.map(Arc::new) else { continue };
             if check.kind == CheckKind::Lua {
                 continue;
@@ -287,7 +291,7 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
         Transition::Down => status.with(Status::CHECK_DOWN),
     });
     if changed.is_ok_and(|(before, after)| before != after) {
-        child.table.touch_since(slot, incarnation, memory::epoch_s());
+        child.table.touch_since(slot, memory::epoch_s());
         let text = match transition {
             Transition::Up => format!("pool {pool}: member {member} is up: {} checks passed", check.rise),
             Transition::Down => {
@@ -299,25 +303,24 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
 }
 
 /// Ejected members whose time is over get their chance.
-fn recover_members(child: &Child) {
-    use balance::live::Live;
+fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
     let table = &child.table;
     let now_ms = memory::monotonic_ms();
-    for slot in 0..table.used_slots() {
-        let status = table.status(slot);
-        if !status.has(Status::LIVE) || !status.has(Status::EJECTED) {
-            continue;
-        }
-        let Some(incarnation) = table.incarnation(slot) else { continue };
+    let ejected = pools.iter().flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
+    for (membership, member) in ejected.filter(|(_, member)| table.status(member.slot).has(Status::EJECTED)) {
         let mut over = false;
-        table.update_outlier(slot, incarnation, |word| {
+        table.update_outlier(member.slot, member.incarnation, |word| {
             let (state, expired) = OutlierState::from_bits(word).expire(now_ms);
             over = expired;
             state.to_bits()
         });
-        if over && table.update(slot, incarnation, &mut |status| status.without(Status::EJECTED)).is_ok() {
-            table.touch_since(slot, incarnation, memory::epoch_s());
-            log::server(log::NOTICE, &format!("member {} takes requests again after its ejection", table.member_name(slot)));
+        // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
+        let idle = over || !OutlierState::from_bits(table.outlier(member.slot)).is_ejected();
+        let cleared = idle.then(|| table.update(member.slot, member.incarnation, &mut |s| s.without(Status::EJECTED)));
+        if cleared.is_some_and(|result| result.is_ok_and(|(before, after)| before != after)) {
+            table.touch_since(member.slot, memory::epoch_s());
+            let (pool, name) = (&membership.name, &member.spec.name);
+            log::server(log::NOTICE, &format!("pool {pool}: member {name} takes requests again after its ejection"));
         }
     }
 }

@@ -10,7 +10,7 @@ use balance::api::PoolId;
 use balance::engine::{Engine, Handle};
 use balance::member::Member;
 use balance::settings::PoolSettings;
-use script::{ErrorKind, Library, ScriptError, ScriptId, State};
+use script::{Library, ScriptError, ScriptId, State};
 use table::Table;
 
 use super::background::Background;
@@ -24,7 +24,6 @@ use crate::guard;
 use crate::httpd::config::Expression;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::mpm;
 use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::worker::{Worker, WorkerPool};
 
@@ -34,6 +33,8 @@ pub struct Child {
     pub table: Table,
     /// This child's lane of in-flight counts.
     pub lane: table::Child,
+    /// The configuration's number.
+    pub generation: u32,
     /// Picks.
     pub engine: Arc<Engine<Table>>,
     /// Scripts.
@@ -114,8 +115,8 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
     let generation: &'static Generation = super::startup::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
-    let table = generation.table.as_process(pid);
-    let lane = join(&table, pid, generation.number)?;
+    let table = generation.table.clone().with_identity(pid, memory::alive);
+    let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
     // SAFETY: httpd's child pool.
     let pool = unsafe { WorkerPool::new(pchild) }.ok_or("no pool for workers")?;
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
@@ -126,6 +127,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
         table,
         lane,
+        generation: generation.number,
         library,
         workers,
         stand_in: Some(stand_in),
@@ -136,13 +138,6 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         script_rows,
         method_scripts: generation.method_scripts.clone(),
         background: Background::new(),
-    })
-}
-
-fn join(table: &Table, pid: i32, generation: u32) -> Result<table::Child, String> {
-    table.join(pid, generation).or_else(|_| {
-        table.reap_dead(&memory::alive);
-        table.join(pid, generation).map_err(|error| error.to_string())
     })
 }
 
@@ -209,14 +204,4 @@ impl Child {
     ) {
         super::shared::observe(self, thread, pool, member, settings, outcome, seconds);
     }
-}
-
-/// A script error that has no script: for states that cannot be made.
-pub fn no_state(message: &str) -> ScriptError {
-    ScriptError::new(ErrorKind::Load, message.to_owned())
-}
-
-/// Threads per child, for sizes.
-pub fn threads() -> u32 {
-    mpm::threads_per_child()
 }

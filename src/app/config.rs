@@ -1,6 +1,5 @@
 //! What the directives say, as plain values. `directives` fills it in, `startup` freezes it.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 
 use balance::member::MemberSpec;
@@ -115,7 +114,7 @@ pub const DEFAULT_LIMIT: Limit = Limit { time_ms: 50, memory: 16 << 20 };
 #[derive(Default)]
 pub struct ServerConfig {
     /// Index into [`Global::servers`], once known.
-    pub index: Cell<Option<usize>>,
+    pub index: OnceLock<usize>,
     /// `LuaHookTranslate` outside of sections.
     pub translate: Vec<&'static Hook>,
     /// `LuaHookSelect` outside of sections.

@@ -41,8 +41,10 @@ pub enum Decision {
     Script {
         /// Which.
         script: Resolved,
-        /// What it said first.
-        first: Arc<str>,
+        /// What it said last.
+        peer: Arc<str>,
+        /// Further attempts that it asked for.
+        more: u32,
     },
 }
 
@@ -66,18 +68,18 @@ pub struct Record {
     pub seconds: f64,
     /// How the last attempt ended, in one word.
     pub reason: &'static str,
+    /// The status that the last attempt ended with.
+    pub last_status: u16,
     /// The in-flight count to give back if the loop is left in an unforeseen way.
     pub counted: Option<Slot>,
-    /// Whether a script chose, and so a `-` name in LB_METHOD.
+    /// Whether a script chose.
     pub by_script: bool,
-    /// Hooks to call when the answer is done are looked up then.
-    pub path_from_uri: bool,
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         if let (Some(slot), Some(child)) = (self.counted.take(), child::get()) {
-            child.table.end(child.lane, slot);
+            child.table.end(&child.lane, slot);
         }
     }
 }
@@ -95,9 +97,9 @@ impl Record {
             pool: None,
             seconds: 0.0,
             reason: "",
+            last_status: 0,
             counted: None,
             by_script: false,
-            path_from_uri: false,
         }
     }
 

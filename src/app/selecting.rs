@@ -8,7 +8,7 @@ use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::settings::PoolSettings;
-use script::{Answer, Phase, ScriptError};
+use script::{Answer, Attempt, Peer, Phase, ScriptError};
 
 use super::child::{self, Child, Thread};
 use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
@@ -86,7 +86,7 @@ pub fn fixups(request: Request<'_>) -> i32 {
     if answer == OK { DECLINED } else { answer }
 }
 
-fn run_hooks(request: Request<'_>, child: &Child, scope: Scope<'_>, hooks: &[&'static Hook], phase: Phase) -> i32 {
+fn run_hooks(request: Request<'_>, child: &'static Child, scope: Scope<'_>, hooks: &[&'static Hook], phase: Phase) -> i32 {
     for hook in hooks {
         let Some(resolved) = hook.resolved.get() else { continue };
         let status = child::with_thread(child, |thread| run_hook(request, child, scope, thread, resolved, phase));
@@ -132,10 +132,8 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
         OnError::Pool(name) => format!("using pool {name}"),
     };
     log::request(request, log::ERR, &format!("script failed, {then}: {error}"));
-    if let Some(traceback) = error.traceback()
-        && log::logs_request(request, log::DEBUG)
-    {
-        log::request(request, log::DEBUG, &traceback.replace('\n', " | "));
+    if !error.traceback.is_empty() && log::logs_request(request, log::DEBUG) {
+        log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
     }
     match choice {
         OnError::Error => FAILED,
@@ -178,13 +176,51 @@ fn take(
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
         Answer::Target(url) => to_target(request, scope, thread, &url),
         Answer::Peer(peer) => {
-            let host = if peer.host.contains(':') && !peer.host.starts_with('[') { format!("[{}]", peer.host) } else { peer.host };
-            let scheme = if peer.tls { "https" } else { "http" };
-            let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-            let first: Arc<str> = format!("{scheme}://{host}{port}").into();
-            send(request, Decision::Script { script: hook.clone(), first }, thread)
+            let decision =
+                Decision::Script { script: hook.clone(), peer: peer_url(&peer), more: peer.more_tries.unwrap_or(0) };
+            send(request, decision, thread)
         }
         other => failed_answer(request, &format!("{other:?}")),
+    }
+}
+
+fn peer_url(peer: &Peer) -> Arc<str> {
+    let scheme = if peer.tls { "https" } else { "http" };
+    if peer.host.starts_with("unix:") {
+        return format!("{}|{scheme}://localhost", peer.host).into();
+    }
+    let bare = peer.host.contains(':') && !peer.host.starts_with('[');
+    let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
+    let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
+    format!("{scheme}://{host}{port}").into()
+}
+
+/// A script that uses `ngx.balancer` runs again for the next attempt.
+pub fn next_peer(
+    request: Request<'_>,
+    thread: &Thread,
+    record: &mut Record,
+    script: &Resolved,
+) -> Result<Arc<str>, NoMember> {
+    let child = child::get().ok_or(NoMember::UnknownPool)?;
+    let good = record.reason == "ok";
+    let attempt = Attempt { before: record.attempts, last_failure: Some((good, record.last_status)) };
+    let answer = {
+        let _current = thread.request.enter(request);
+        thread.lua(child).and_then(|lua| {
+            lua.set_attempt(attempt);
+            let answer = lua.select(child.script(script.script), &script.function, Phase::Pick);
+            lua.set_attempt(Attempt::default());
+            answer
+        })
+    };
+    match answer {
+        Ok(Answer::Peer(peer)) => Ok(peer_url(&peer)),
+        Ok(_) => Err(NoMember::UnknownPool),
+        Err(error) => {
+            log::request(request, log::ERR, &format!("script failed at attempt {}: {error}", record.attempts + 1));
+            Err(NoMember::UnknownPool)
+        }
     }
 }
 
@@ -300,12 +336,16 @@ pub fn canonicalise(request: Request<'_>, url: &[u8]) -> i32 {
         Record::attach(request, Decision::Pool { pool, view: None, method: None, first: None });
     }
     let Some(record) = Record::of(request) else { return FAILED };
-    prepare_path(request, child, record, path)
+    record.raw_path = request.pool().copy(path);
+    // With SetHandler mod_proxy puts the file's path behind the pool, which is what FastCGI wants; an HTTP backend is asked
+    // for what the client asked for.
+    let by_handler = request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
+    let path = if by_handler { request.uri().unwrap_or_default() } else { path };
+    prepare_path(request, child, record, path.strip_prefix(b"/").unwrap_or(path))
 }
 
 fn prepare_path(request: Request<'_>, child: &Child, record: &mut Record, path: &[u8]) -> i32 {
     let pool = request.pool();
-    record.raw_path = pool.copy(path);
     let notes = request.notes();
     let Ok(path_text) = CString::new(path) else { return 400 };
     let raw = notes.get(c"proxy-nocanon").is_some();

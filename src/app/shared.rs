@@ -60,7 +60,7 @@ fn failed(child: &Child, thread: &Thread, pool: PoolId, member: &Member, setting
     let Some(millis) = ejected_for_ms else { return };
     let changed = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::EJECTED));
     if changed.is_ok_and(|(before, after)| before != after) {
-        table.touch_since(member.slot, member.incarnation, memory::epoch_s());
+        table.touch_since(member.slot, memory::epoch_s());
         let name = pool_name(thread, pool);
         log::server(
             log::WARNING,
@@ -128,7 +128,12 @@ pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) 
     {
         return version;
     }
-    publish_judged(table, library, id, row, bundle.stamp.0, bundle)
+    let (stamp, pid) = (bundle.stamp().0, memory::pid());
+    if !table.claim_judgement(row, stamp, pid, memory::monotonic_ms(), &memory::alive) {
+        // A child judges these very files at this moment, or did: its verdict holds.
+        return table.script_version(row).max(1);
+    }
+    publish_judged(table, library, id, row, stamp, bundle)
 }
 
 /// Stores a version that was just judged good.

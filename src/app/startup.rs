@@ -11,7 +11,7 @@ use balance::engine::{Engine, Handle};
 use balance::settings::Method;
 use balance::store::Store;
 use script::{Library, ScriptId};
-use table::{Geometry, Table};
+use table::{Geometry, Needs, Origin, Table};
 
 use super::config::{CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source};
 use super::host::{CurrentRequest, HttpdServer};
@@ -138,7 +138,7 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     if mpm::phase() == Phase::Running && retained_exists() {
         return Ok(());
     }
-    let table = Table::on_heap(geometry(global));
+    let table = Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| refuse(error.to_string()))?;
     let engine = Engine::new(table.clone(), Box::new(|_: &str| ()));
     define_pools(&table, global, 1).map_err(refuse)?;
     let library = Arc::new(build_library(&plans, global.sandbox));
@@ -203,8 +203,8 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         Refused
     };
     let (plans, method_scripts) = plan(global, main).map_err(refuse)?;
-    let (table, number) = shared_table(geometry(global)).map_err(refuse)?;
-    let table = table.as_process(memory::pid());
+    let (table, number) = shared_table(needs(global)).map_err(refuse)?;
+    let table = table.with_identity(memory::pid(), memory::alive);
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     define_pools(&table, global, u64::from(number)).map_err(refuse)?;
@@ -218,8 +218,10 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         sandbox: global.sandbox,
     };
     let defined = load_scripts(&generation);
-    let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).chain(defined.iter().map(String::as_str)).collect();
-    generation.table.retain_pools(&names);
+    let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
+    generation.table.retain_pools(&names, Origin::Configuration);
+    let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
+    generation.table.retain_pools(&defined, Origin::Script);
     shared::mark_unchecked(&generation.table);
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
@@ -270,29 +272,37 @@ fn load_scripts(generation: &Generation) -> Vec<String> {
 fn define_pools(table: &Table, global: &Global, version: u64) -> Result<(), String> {
     for pool in &global.pools {
         table
-            .define(&pool.name, &pool.settings, &pool.members, version)
+            .define_from(Origin::Configuration, &pool.name, &pool.settings, &pool.members, version)
             .map_err(|error| format!("{}: pool {}: {error}", pool.place, pool.name))?;
     }
     Ok(())
 }
 
-fn geometry(global: &Global) -> Geometry {
-    let text: usize = global
-        .pools
-        .iter()
-        .map(|pool| {
-            pool.settings.to_text().len() + pool.members.iter().map(|member| member.to_line().len() + 64).sum::<usize>()
-        })
-        .sum();
-    Geometry::for_config(table::Wanted {
+fn needs(global: &Global) -> Needs {
+    let text = |pool: &super::config::PoolConfig| {
+        pool.settings.to_text().len() + pool.members.iter().map(|member| member.to_line().len() + 64).sum::<usize>()
+    };
+    Needs {
         members: members(global) as u32,
-        spare_members: global.max_members,
+        extra_members: global.max_members,
         pools: global.pools.len() as u32,
+        text_bytes: global.pools.iter().map(text).sum::<usize>() as u64,
         children: mpm::max_children(),
-        threaded: mpm::is_threaded(),
-        text_bytes: text as u64,
+        one_request: !mpm::is_threaded(),
         scripts: global.hooks.len() as u32 + global.pools.len() as u32,
-    })
+    }
+}
+
+/// A new table is made larger than wanted, so that the next restarts with some members, pools or scripts more find it
+/// large enough and all counts go on in one place.
+fn with_slack(needs: Needs) -> Needs {
+    Needs {
+        members: needs.members + (needs.members / 2).max(256),
+        pools: needs.pools + 64,
+        text_bytes: needs.text_bytes * 3 / 2 + 65_536,
+        scripts: needs.scripts + 32,
+        ..needs
+    }
 }
 
 /// What the parent remembers over restarts and over reloads of the module.
@@ -318,7 +328,8 @@ fn retained_exists() -> bool {
 }
 
 /// The table of the last generation when it has room, else a new one with its state.
-fn shared_table(wanted: Geometry) -> Result<(Table, u32), String> {
+fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
+    let wanted = Geometry::for_config(needs);
     let kept = retained().ok_or("httpd keeps no retained data")?;
     kept.generation = kept.generation.wrapping_add(1).max(1);
     // SAFETY: a retained base is a mapping of that length that this process made and never gave back.
@@ -333,13 +344,16 @@ fn shared_table(wanted: Geometry) -> Result<(Table, u32), String> {
         }
         None => None,
     };
-    let length = wanted.bytes();
+    let roomy = Geometry::for_config(with_slack(needs));
+    let length = roomy.bytes();
     let base = memory::map_shared(length).map_err(|error| format!("no shared memory of {length} bytes: {error}"))?;
     // SAFETY: a fresh mapping of this length.
     #[allow(unsafe_code)]
-    let table = unsafe { Table::create(base, length, wanted) };
-    if let Some(old) = old {
-        table.carry_over(&old);
+    let table = unsafe { Table::create(base, length, roomy) }.map_err(|error| error.to_string())?;
+    if let Some(old) = old
+        && let Err(error) = table.carry_over(&old)
+    {
+        log::server(log::WARNING, &format!("not all state of the last configuration could be kept: {error}"));
     }
     if !kept.base.is_null() {
         // SAFETY: mapped by an earlier generation in this process, whose users in the parent are gone; children keep

@@ -150,9 +150,8 @@ unsafe fn run(directive: &Directive, cmd: *mut ffi::cmd_parms, dir: *mut c_void,
         let command = Command::from_ptr(cmd);
         let server = server_config(command.server()).ok_or("internal error: no server configuration")?;
         let global = crate::app::startup::global().ok_or("internal error: the configuration was not begun")?;
-        let server_index = server.index.get().unwrap_or_else(|| {
+        let server_index = *server.index.get_or_init(|| {
             global.servers.push(std::ptr::from_ref(server));
-            server.index.set(Some(global.servers.len() - 1));
             global.servers.len() - 1
         });
         let section = if command.in_section() { dir.cast::<DirConfig>().as_mut() } else { None };

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Context, words};
-use crate::app::config::{CodeCache, DEFAULT_LIMIT, DirConfig, Hook, Limit, OnError, ServerConfig, Source};
+use crate::app::config::{CodeCache, DEFAULT_LIMIT, DirConfig, Hook, OnError, ServerConfig, Source};
 use crate::httpd::pool::Pool;
 
 type ServerHooks = fn(&mut ServerConfig) -> &mut Vec<&'static Hook>;

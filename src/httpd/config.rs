@@ -24,11 +24,6 @@ impl Command {
         Command(raw)
     }
 
-    /// The raw record.
-    pub fn as_ptr(self) -> *mut ffi::cmd_parms {
-        self.0
-    }
-
     fn get(&self) -> &ffi::cmd_parms {
         // SAFETY: valid during the directive's call, see `from_ptr`.
         unsafe { &*self.0 }

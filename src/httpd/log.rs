@@ -16,8 +16,6 @@ pub const ERR: Level = 3;
 pub const WARNING: Level = 4;
 /// Normal but significant.
 pub const NOTICE: Level = 5;
-/// Informational.
-pub const INFO: Level = 6;
 /// Debugging.
 pub const DEBUG: Level = 7;
 /// Every decision.

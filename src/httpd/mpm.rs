@@ -21,11 +21,6 @@ pub fn is_threaded() -> bool {
     query(ffi::AP_MPMQ_IS_THREADED).is_some_and(|answer| answer != 0)
 }
 
-/// ThreadsPerChild, at least 1.
-pub fn threads_per_child() -> u32 {
-    query(ffi::AP_MPMQ_MAX_THREADS).filter(|n| *n > 0).unwrap_or(1) as u32
-}
-
 /// What httpd is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

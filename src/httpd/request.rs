@@ -175,7 +175,7 @@ impl<'r> Request<'r> {
     /// Whether the client has gone.
     pub fn aborted(self) -> bool {
         // SAFETY: a request's connection lives longer than it.
-        unsafe { (*self.get().connection).aborted() != 0 }
+        unsafe { (*self.get().connection).aborted != 0 }
     }
 
     /// How many requests the client's connection has carried before.
@@ -226,11 +226,6 @@ impl<'r> Request<'r> {
         unsafe { Table::from_ptr(self.get().subprocess_env) }
     }
 
-    /// Raw server record.
-    pub fn server(self) -> *mut ffi::server_rec {
-        self.get().server
-    }
-
     /// The module's own per-request pointer, or NULL.
     pub fn own_record(self) -> *mut c_void {
         // SAFETY: a live request has a request_config with a place for every module.
@@ -255,15 +250,9 @@ impl<'r> Request<'r> {
         unsafe { ffi::lb_module_config((*self.get().server).module_config, crate::own_module()) }
     }
 
-    /// The request that this one was redirected from inside httpd.
-    pub fn previous(self) -> Option<Request<'r>> {
-        // SAFETY: earlier requests of a chain live in the same pool tree for at least as long.
-        unsafe { Request::from_ptr(self.get().prev) }
-    }
-
     /// The request after internal redirects.
     pub fn next(self) -> Option<Request<'r>> {
-        // SAFETY: as `previous`.
+        // SAFETY: requests of a chain live in the same pool tree.
         unsafe { Request::from_ptr(self.get().next) }
     }
 

@@ -142,17 +142,24 @@ fn https_checks_verify_unless_told_not_to() {
     let pool = |name: &str, keys: &str| {
         format!(
             "<LuaBalancerPool {name}>\n  LuaBalancerMember https://127.0.0.1:{} name=tls\n  \
-             LuaBalancerHealthCheck https initial=down interval=100ms rise=1 fall=1 expect=200-499 {keys}\n\
+             LuaBalancerHealthCheck https interval=100ms rise=1 fall=1 expect=200-499 {keys}\n\
              </LuaBalancerPool>\n",
             tls.port()
         )
     };
     let httpd = Httpd::builder()
         .with_member_states()
-        .config(&[pool("trusting", "verify=off"), pool("careful", "verify=on sni=localhost")].concat())
+        .config(
+            &[
+                pool("trusting", "initial=down verify=off"),
+                pool("careful", "initial=up verify=on sni=localhost"),
+            ]
+            .concat(),
+        )
         .start();
     wait_until("a check without verification", SOON, || httpd.member("trusting", "tls").state == "up");
-    assert_eq!(httpd.member("careful", "tls").state, "down");
+    wait_until("a check with verification", SOON, || httpd.member("careful", "tls").state == "down");
+    assert_eq!(httpd.member("trusting", "tls").state, "up");
 }
 
 /// A stock httpd that speaks TLS with a certificate nobody signed.

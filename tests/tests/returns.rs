@@ -58,10 +58,9 @@ impl Stage {
         let [b, c, dead] = Backend::named(["b", "c", "dead"]);
         let adhoc = Backend::new("adhoc");
         dead.refuse();
-        let members = [(&a, "zone=eu"), (&b, "meta.version=2"), (&c, "zone=us"), (&dead, "status=+D")];
+        let members = [(&a, "zone=eu"), (&b, "meta.version=2"), (&c, "zone=us"), (&dead, "")];
         let script = SCRIPT.replace("ADHOC", &format!("\"{}\"", adhoc.url()));
-        // A disabled member is still reachable by name; `dead` must be usable to be tried.
-        let config = pool("app", &members, "LuaBalancerOutlier off").replace("status=+D", "");
+        let config = pool("app", &members, "LuaBalancerOutlier off");
         let httpd = Httpd::builder()
             .file("pick.lua", &script)
             .file("htdocs/r/declined", "from the document root")

@@ -139,7 +139,7 @@ fn the_sandbox_keeps_the_system_out() {
         checks.iter().map(|name| format!("check({name:?}, function() return {name} end)\n")).collect();
     let script = format!(
         "local left = {{}}\nlocal function check(name, f) local ok, v = pcall(f) if ok and v ~= nil then left[#left+1] = name end end\n\
-         {rows}\nif load(string.dump(function() return 1 end)) then left[#left+1] = 'byte code' end\n\
+         {rows}\nif pcall(function() return assert(load(string.dump(function() return 1 end))) end) then left[#left+1] = 'byte code' end\n\
          function translate(r) r.subprocess_env['LEFT'] = 'left:' .. table.concat(left, ' ') return 204 end"
     );
     let left = |sandbox: &str| {

@@ -2,9 +2,30 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod compiled;
+mod directives;
+pub mod engine;
+pub mod error;
+pub mod health;
+pub mod latency;
+pub mod line;
 pub mod live;
 pub mod member;
+pub mod memory;
+pub mod methods;
+pub mod outlier;
+pub mod reverse;
+pub mod rng;
+pub mod schedule;
 pub mod settings;
+pub mod slow_start;
 pub mod status;
+pub mod sticky;
 pub mod store;
+pub mod tier;
+pub mod units;
 pub mod url;
+pub mod view;
+pub mod words;
+
+pub use error::ParseError;

@@ -63,6 +63,7 @@ pub struct Connection {
     pub responsefieldsize: Option<u32>,
     pub secret: Option<String>,
     pub upgrade: Option<String>,
+    /// At most 2 147 483 647. None as well for `-1`, mod_proxy's default: addresses do not expire.
     pub addressttl_s: Option<u32>,
 }
 

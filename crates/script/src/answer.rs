@@ -8,7 +8,6 @@ use balance::settings::Method;
 use mlua::Value;
 
 use crate::api::{MemberHandle, PoolHandle};
-use crate::context::Context;
 
 /// What a script decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,12 +68,12 @@ const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi"
 const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
                         (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
 
-/// Makes a decision of the two values returned; Err is the text for the error line.
-pub(crate) fn convert(ctx: &Context, first: &Value, second: &Value) -> Result<Answer, String> {
+/// Makes a decision of the two values returned; `empty` is the pool whose method found none last. Err is the text for the error line.
+pub(crate) fn convert(empty: Option<PoolId>, first: &Value, second: &Value) -> Result<Answer, String> {
     match first {
         Value::Nil => Ok(match second {
             Value::Nil => Answer::Decline,
-            other => Answer::NoMember { pool: ctx.empty.get(), message: shown(other) },
+            other => Answer::NoMember { pool: empty, message: shown(other) },
         }),
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
@@ -84,7 +83,9 @@ pub(crate) fn convert(ctx: &Context, first: &Value, second: &Value) -> Result<An
                 return Ok(Answer::Member(member.member.clone()));
             }
             if let Ok(pool) = object.borrow::<PoolHandle>() {
-                let Some(id) = pool.id() else { return Err(format!("returned pool {}, which is gone", pool.name)) };
+                let Some(id) = pool.id() else {
+                    return Err(format!("returned pool {}, which is gone", pool.name));
+                };
                 return Ok(Answer::Pool { pool: id, view: pool.view.clone(), method: None });
             }
             Err(nonsense(first))
@@ -121,9 +122,9 @@ fn status(number: i64) -> Result<Answer, String> {
 
 fn target(text: &str) -> Result<Answer, String> {
     let url = text.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(text);
-    let known = url
-        .split_once("://")
-        .is_some_and(|(scheme, rest)| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !rest.is_empty());
+    let known = url.split_once("://").is_some_and(|(scheme, rest)| {
+        SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !rest.is_empty()
+    });
     if !known || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(format!(
             "returned the string {text:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
@@ -137,9 +138,12 @@ fn target(text: &str) -> Result<Answer, String> {
 fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
     let length = list.raw_len();
     if length == 0 {
-        let empty = list.pairs::<Value, Value>().next().is_none();
+        let empty = !list.has_metatable() && list.pairs::<Value, Value>().next().is_none();
         return empty.then(|| {
-            Ok(Answer::NoMember { pool: None, message: "the script returned an empty list of members".into() })
+            Ok(Answer::NoMember {
+                pool: None,
+                message: "the script returned an empty list of members".into(),
+            })
         });
     }
     let mut members: Vec<Arc<Member>> = Vec::with_capacity(length.min(64));
@@ -147,7 +151,11 @@ fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
         let value = value.ok()?;
         let member = value.as_userdata().and_then(|object| object.borrow::<MemberHandle>().ok());
         let Some(member) = member else {
-            return Some(Err(format!("returned a list with {} at {}, expected a member", shown(&value), at + 1)));
+            return Some(Err(format!(
+                "returned a list with {} at {}, expected a member",
+                shown(&value),
+                at + 1
+            )));
         };
         if !members.iter().any(|known| Arc::ptr_eq(known, &member.member)) {
             members.push(member.member.clone());

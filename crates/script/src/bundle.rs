@@ -33,7 +33,9 @@ pub struct Bundle {
 #[non_exhaustive]
 pub enum BundleError {
     /// Not ours, of another version, cut short or changed.
-    #[error("not a kept script (expected one of this version of the module, found {0} other or damaged bytes)")]
+    #[error(
+        "not a kept script (expected one of this version of the module, found {0} other or damaged bytes)"
+    )]
     Damaged(usize),
 }
 

@@ -9,9 +9,9 @@ use std::time::Instant;
 use balance::api::{Balancer, PoolId};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
-use mlua::{AnyUserData, Lua, LuaString, Table};
+use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Peer};
 use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::library::{Library, Limits, ScriptId};
@@ -122,6 +122,9 @@ pub(crate) struct Timer {
     pub(crate) args: mlua::MultiValue,
 }
 
+/// Bytes and the Lua string made of them.
+type MadeText = (Vec<u8>, LuaString);
+
 /// One for each state.
 pub(crate) struct Context {
     pub(crate) server: Rc<dyn Server>,
@@ -133,6 +136,14 @@ pub(crate) struct Context {
     pub(crate) attempt: Cell<Attempt>,
     /// Set by `ngx.exit` and `ngx.balancer`.
     pub(crate) answer: RefCell<Option<Answer>>,
+    /// What `ngx.balancer` was told in this call.
+    pub(crate) peer: RefCell<Peer>,
+    /// Modules made so far: `ngx`, `cjson` …
+    pub(crate) modules: RefCell<HashMap<String, Value>>,
+    /// `(table, name) -> read-only table`.
+    pub(crate) protect: OnceCell<Function>,
+    /// Keys are the tables that `rawset` refuses.
+    pub(crate) protected: OnceCell<Table>,
     /// The pool whose method found no member last.
     pub(crate) empty: Cell<Option<PoolId>>,
     /// Member objects by slot, with the incarnation they stand for.
@@ -142,9 +153,8 @@ pub(crate) struct Context {
     pub(crate) judging: Option<RefCell<Vec<Definition>>>,
     /// In a state that keeps timers.
     pub(crate) timers: Option<RefCell<Vec<Timer>>>,
-    pub(crate) request_object: OnceCell<Table>,
     /// The last string made for each text field of the request: the same text is not made again.
-    pub(crate) texts: RefCell<Vec<Option<(Vec<u8>, LuaString)>>>,
+    pub(crate) texts: RefCell<Vec<Option<MadeText>>>,
 }
 
 impl Context {
@@ -177,7 +187,9 @@ impl Context {
         if self.request.active() {
             return Ok(&*self.request);
         }
-        Err(mlua::Error::runtime("no request here: r, ngx.var and their like work only while a request is handled"))
+        Err(mlua::Error::runtime(
+            "no request here: r, ngx.var and their like work only while a request is handled",
+        ))
     }
 
     /// A text field's string, the one made last when the bytes are the same.

@@ -181,11 +181,16 @@ fn expand(text: &str, path: &str) -> String {
     out
 }
 
-/// `file:12:` at the start.
+/// `file:12:` at the start. A port in a URL further on is no line.
 fn has_place(text: &str) -> bool {
-    let line_end = text.find('\n').unwrap_or(text.len());
-    let mut parts = text[..line_end].split(':').skip(1);
-    parts.any(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    let line = text.lines().next().unwrap_or_default();
+    line.match_indices(':').any(|(at, _)| {
+        let (file, rest) = (&line[..at], &line[at + 1..]);
+        let number = rest.split(':').next().unwrap_or_default();
+        let ended = rest.len() > number.len();
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits && ended && !file.contains(": ") && !file.contains("://")
+    })
 }
 
 /// Takes away `[lb]:12: ` at the start: the place in the runtime's own Lua tells nobody anything.
@@ -217,18 +222,31 @@ mod tests {
     fn a_shortened_path_comes_back_whole() {
         let path = "/etc/apache2/lua/very/long/folder/name/that/goes/on/and/on/balancer.lua";
         let error = mlua::Error::RuntimeError(
-            "...long/folder/name/that/goes/on/and/on/balancer.lua:7: boom\nstack traceback:\n\t[C]: in ?".into(),
+            "...long/folder/name/that/goes/on/and/on/balancer.lua:7: boom\nstack traceback:\n\t[C]: in ?"
+                .into(),
         );
         assert_eq!(ScriptError::from_lua(&error, path).message, format!("{path}:7: boom"));
     }
 
     #[test]
+    #[allow(clippy::arc_with_non_send_sync)]
     fn a_message_without_place_takes_it_from_the_traceback() {
         let error = mlua::Error::CallbackError {
-            traceback: "stack traceback:\n\t[C]: in ?\n\t[lb]:3: in function 'x'\n\t/a.lua:9: in function 'f'".into(),
+            traceback:
+                "stack traceback:\n\t[C]: in ?\n\t[lb]:3: in function 'x'\n\t/a.lua:9: in function 'f'".into(),
             cause: Arc::new(mlua::Error::RuntimeError("no such pool".into())),
         };
         assert_eq!(ScriptError::from_lua(&error, "/a.lua").message, "/a.lua:9: no such pool");
+    }
+
+    #[test]
+    fn a_port_is_no_line() {
+        assert!(has_place("/etc/a b.lua:7: boom"));
+        for text in
+            ["member 1: URL http://h:p, for example http://10.0.0.1:8080", "http://h:80: refused", "boom", ""]
+        {
+            assert!(!has_place(text), "{text}");
+        }
     }
 
     #[test]

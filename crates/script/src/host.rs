@@ -31,7 +31,8 @@ pub trait Server {
     }
     /// Where an address is. Ok(None): not in the databases; Err: there are none, or they cannot be read.
     fn geo(&self, _address: &str) -> Result<Option<Place>, String> {
-        Err("lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb".into())
+        Err("lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb"
+            .into())
     }
     /// Number of this child among its siblings, from 0.
     fn worker(&self) -> u32 {
@@ -93,8 +94,13 @@ pub trait Dict {
     /// Stores; `ttl` in seconds, 0 for ever. Ok(true): others were thrown out for it.
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError>;
     /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if there is one.
-    fn incr(&self, key: &[u8], by: f64, init: Option<f64>, init_ttl: f64)
-    -> Result<(Scalar, bool), DictError>;
+    fn incr(
+        &self,
+        key: &[u8],
+        by: f64,
+        init: Option<f64>,
+        init_ttl: f64,
+    ) -> Result<(Scalar, bool), DictError>;
     /// Removes.
     fn delete(&self, key: &[u8]);
     /// Seconds left, 0 for ever.
@@ -227,6 +233,10 @@ pub trait Request {
     /// An httpd expression as text, for `LuaBalancerMethod … key="%{…}"`.
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         Err(format!("no httpd expressions here: {expression}"))
+    }
+    /// Tells requests of this thread apart: `ngx.ctx` begins anew when it changes.
+    fn serial(&self) -> u64 {
+        self.number(Number::Started).cast_unsigned()
     }
     /// The server's address of this connection.
     fn server_addr(&self) -> Option<String> {

@@ -92,7 +92,10 @@ impl Library {
         recorder.foresee(&main, entry)?;
         let state = State::for_judging(server, Rc::new(NoRequest), Rc::new(NoBalancer), self.clone())?;
         state.compile(&entry.label(), &main.text)?;
-        recorder.modules.iter().try_for_each(|module| state.compile(&module.path.to_string_lossy(), &module.text))
+        recorder
+            .modules
+            .iter()
+            .try_for_each(|module| state.compile(&module.path.to_string_lossy(), &module.text))
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 pub mod host;
 mod judge;
 mod library;
+mod loaded;
 mod loader;
 mod ngx;
 mod pattern;

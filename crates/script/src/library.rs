@@ -306,7 +306,13 @@ impl Library {
     }
 
     /// Remembers what was judged, so that the same state of the files is judged once.
-    pub(crate) fn judged(&self, id: ScriptId, watch: Vec<PathBuf>, stamp: Stamp, failure: Option<ScriptError>) {
+    pub(crate) fn judged(
+        &self,
+        id: ScriptId,
+        watch: Vec<PathBuf>,
+        stamp: Stamp,
+        failure: Option<ScriptError>,
+    ) {
         let Ok(entry) = self.entry(id) else { return };
         let mut live = entry.live.lock();
         (live.watch, live.judged, live.pending, live.failure) = (watch, Some(stamp), None, failure);

@@ -20,14 +20,10 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     fn probe(&mut self, path: &Path) -> Option<std::io::Result<Arc<[u8]>>> {
-        let result = match FileStamp::read(path) {
-            None => None,
-            Some(_) => Some(read(path)),
-        };
-        let (stamp, found) = match result {
+        let (stamp, found) = match FileStamp::read(path).map(|stamp| (stamp, read(path))) {
             None => (None, None),
-            Some(Ok((text, stamp))) => (Some(stamp), Some(Ok(text.into()))),
-            Some(Err(error)) => (FileStamp::read(path), Some(Err(error))),
+            Some((_, Ok((text, stamp)))) => (Some(stamp), Some(Ok(text.into()))),
+            Some((stamp, Err(error))) => (Some(stamp), Some(Err(error))),
         };
         if !self.probes.iter().any(|(known, _)| known == path) {
             self.probes.push((path.to_owned(), stamp));

@@ -97,7 +97,8 @@ pub(crate) fn find(
         Some(rest) if anchored => (true, rest),
         _ => (false, pattern),
     };
-    let mut matcher = Matcher { s: subject, p: pattern, captures: Vec::new(), depth: 0, left: CLOCK_STEPS, over };
+    let mut matcher =
+        Matcher { s: subject, p: pattern, captures: Vec::new(), depth: 0, left: CLOCK_STEPS, over };
     for start in init..=subject.len() {
         matcher.captures.clear();
         if let Some(end) = matcher.run(start, 0)? {
@@ -449,7 +450,11 @@ mod tests {
                 match capture {
                     Capture::Position(at) => assert_eq!(value.as_integer(), Some(*at as i64)),
                     Capture::Range(from, to) => {
-                        assert_eq!(&*value.as_string().unwrap().as_bytes(), &subject[*from..*to], "{pattern:?}");
+                        assert_eq!(
+                            &*value.as_string().unwrap().as_bytes(),
+                            &subject[*from..*to],
+                            "{pattern:?}"
+                        );
                     }
                 }
             }

@@ -86,9 +86,12 @@ local coroutine = {}
 for k, v in next, raw.coroutine do
   coroutine[k] = v
 end
-local resume = raw.coroutine.resume
+local resume, close = raw.coroutine.resume, raw.coroutine.close
 function coroutine.resume(co, ...)
   return result(resume(co, ...))
+end
+function coroutine.close(co)
+  return result(close(co))
 end
 
 -- string
@@ -159,7 +162,7 @@ function string.gmatch(s, p, init)
   if direct(s, p) then
     return gmatch(s, p, init)
   end
-  local at, last = first(init, s), 0
+  local at, last = first(init, s), -1
   local function step(from, to, ...)
     if not from then
       at = #s + 2
@@ -369,15 +372,22 @@ setmetatable(base, {
   end,
 })
 
+local function compiled(f, e)
+  if f then
+    return f
+  end
+  return nil, caught(e)
+end
+
 local function text_load(env)
   return function(chunk, name, mode, ...)
     if mode ~= nil and not find(tostring(mode), "t", 1, true) then
       return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"
     end
     if select("#", ...) > 0 then
-      return load(chunk, name, "t", (...))
+      return compiled(load(chunk, name, "t", (...)))
     end
-    return load(chunk, name, "t", env)
+    return compiled(load(chunk, name, "t", env))
   end
 end
 
@@ -415,7 +425,6 @@ local function environment(require, search)
     end
     return package.loaded[name], extra
   end
-  protected[env.package] = nil
   return setmetatable(env, { __index = base, __metatable = false })
 end
 

@@ -138,7 +138,12 @@ fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 }
 
 /// Compiles source, never byte code.
-pub(crate) fn compile(lua: &Lua, path: &str, text: &[u8], env: Option<Table>) -> Result<Function, ScriptError> {
+pub(crate) fn compile(
+    lua: &Lua,
+    path: &str,
+    text: &[u8],
+    env: Option<Table>,
+) -> Result<Function, ScriptError> {
     let text = match text.strip_prefix(b"#") {
         // A first line that starts with # is skipped, as lua itself does; the line count stays.
         Some(rest) => &rest[rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())..],

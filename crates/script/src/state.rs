@@ -15,6 +15,7 @@ use crate::context::{Attempt, Budget, Context, Definition, Frame, Phase, Timer};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
 use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
+use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
 use crate::sandbox::{self, Sandbox};
 
@@ -26,20 +27,6 @@ pub struct State {
     ctx: Rc<Context>,
     request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
-}
-
-/// A script in this state.
-struct Loaded {
-    version: u64,
-    label: String,
-    env: Table,
-    /// What the top level returned: a table of functions, or the function itself.
-    returned: Value,
-    body: OnceCell<Function>,
-    main: Source,
-    functions: RefCell<Vec<(Box<str>, Function)>>,
-    /// A newer version that failed to start here, so that it is not tried for each request.
-    refused: Cell<u64>,
 }
 
 /// `result` of `LuaHookFinish`.
@@ -120,7 +107,10 @@ impl State {
             pools: RefCell::default(),
             judging: matches!(keep, Keep::Definitions).then(RefCell::default),
             timers: matches!(keep, Keep::Timers).then(RefCell::default),
-            request_object: OnceCell::new(),
+            peer: RefCell::default(),
+            modules: RefCell::default(),
+            protect: OnceCell::new(),
+            protected: OnceCell::new(),
             texts: RefCell::default(),
         });
         State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
@@ -130,6 +120,8 @@ impl State {
         let lua = sandbox::new_lua(open)?;
         let lazy = crate::ngx::lazy(&lua, &ctx)?;
         let sandbox = sandbox::install(&lua, &ctx, lazy, open)?;
+        ctx.protect.set(sandbox.protect.clone()).ok();
+        ctx.protected.set(sandbox.protected.clone()).ok();
         let request = api::install(&lua, &ctx, &sandbox)?;
         sandbox::set_hook(&lua, &ctx)?;
         Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default() })
@@ -162,7 +154,8 @@ impl State {
     pub fn finish(&self, id: ScriptId, function: &str, result: &FinishResult) -> Result<(), ScriptError> {
         let loaded = self.current(id)?;
         let function = self.function(&loaded, function)?;
-        let result = self.result_table(result).map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
+        let result =
+            self.result_table(result).map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
         self.call(id, &loaded, &function, Phase::Finish, (&self.request, result)).map(drop)
     }
 
@@ -186,8 +179,13 @@ impl State {
             .map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
         let (healthy, reason) = self.call(id, &loaded, &callee, Phase::Timer, object)?;
         match healthy {
-            Value::Boolean(healthy) => Ok(CheckResult { healthy, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) }),
-            Value::Nil => Ok(CheckResult { healthy: false, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) }),
+            Value::Boolean(healthy) => {
+                Ok(CheckResult { healthy, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) })
+            }
+            Value::Nil => Ok(CheckResult {
+                healthy: false,
+                reason: reason.to_string().ok().filter(|_| !reason.is_nil()),
+            }),
             other => Err(ScriptError::new(
                 ErrorKind::Answer,
                 format!(
@@ -232,10 +230,17 @@ impl State {
                 timers.borrow_mut().push(Timer { due: now + every, ..timer });
             }
         }
-        let next = self.ctx.timers.as_ref().and_then(|timers| {
-            timers.borrow().iter().map(|timer| timer.due).min_by(f64::total_cmp)
-        });
+        let next = self
+            .ctx
+            .timers
+            .as_ref()
+            .and_then(|timers| timers.borrow().iter().map(|timer| timer.due).min_by(f64::total_cmp));
         (next, errors)
+    }
+
+    /// Collects all garbage now; for quiet moments.
+    pub fn collect(&self) {
+        self.lua.gc_collect().ok();
     }
 
     /// Bytes that Lua holds now.
@@ -339,7 +344,8 @@ impl State {
         modules: Modules,
     ) -> Result<Loaded, ScriptError> {
         let label = entry.label();
-        let env = self.environment(id, entry, modules).map_err(|error| ScriptError::from_lua(&error, &label))?;
+        let env =
+            self.environment(id, entry, modules).map_err(|error| ScriptError::from_lua(&error, &label))?;
         let chunk = sandbox::compile(&self.lua, &label, &main.text, Some(env.clone()))?;
         let body = OnceCell::new();
         let returned = if entry.only_body() {
@@ -356,7 +362,9 @@ impl State {
         let folder = entry.folder().to_owned();
         let ctx = Rc::downgrade(&self.ctx);
         let require = self.lua.create_function(
-            move |lua, (env, name, search): (Table, String, String)| -> mlua::Result<(Value, Option<String>)> {
+            move |lua,
+                  (env, name, search): (Table, String, String)|
+                  -> mlua::Result<(Value, Option<String>)> {
                 let Some(ctx) = ctx.upgrade() else { return Err(mlua::Error::CallbackDestructed) };
                 if let Some(module) = crate::ngx::builtin(lua, &ctx, &name)? {
                     return Ok((module, None));
@@ -364,9 +372,13 @@ impl State {
                 match modules.find(&search, &folder, &name) {
                     Ok(Some(source)) => {
                         let path = source.path.to_string_lossy().into_owned();
-                        let chunk = sandbox::compile(lua, &path, &source.text, Some(env)).map_err(|error| {
-                            mlua::Error::runtime(format!("error loading module '{name}': {}", error.message))
-                        })?;
+                        let chunk =
+                            sandbox::compile(lua, &path, &source.text, Some(env)).map_err(|error| {
+                                mlua::Error::runtime(format!(
+                                    "error loading module '{name}': {}",
+                                    error.message
+                                ))
+                            })?;
                         Ok((Value::Function(chunk), Some(path)))
                     }
                     Ok(None) => Err(mlua::Error::runtime(missing(&name, &search, &folder))),
@@ -389,7 +401,8 @@ impl State {
                 sandbox::compile(&self.lua, &loaded.label, &loaded.main.text, Some(loaded.env.clone()))?;
             return Ok(loaded.body.get_or_init(|| body).clone());
         }
-        let found = loaded.functions.borrow().iter().find(|(known, _)| **known == *name).map(|(_, f)| f.clone());
+        let found =
+            loaded.functions.borrow().iter().find(|(known, _)| **known == *name).map(|(_, f)| f.clone());
         if let Some(function) = found {
             return Ok(function);
         }
@@ -406,17 +419,21 @@ impl State {
         phase: Phase,
         args: impl IntoLuaMulti,
     ) -> Result<Answer, ScriptError> {
-        self.ctx.answer.take();
-        self.ctx.empty.set(None);
+        // A call inside a call (a sub-request of the host) must not take the outer one's answer.
+        let outer = (self.ctx.answer.take(), self.ctx.peer.take(), self.ctx.empty.replace(None));
         let returned = self.call(id, loaded, function, phase, args);
-        let given = self.ctx.answer.take();
+        let peer = self.ctx.peer.replace(outer.1);
+        let given = self.ctx.answer.replace(outer.0);
+        let given = given.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
+        let empty = self.ctx.empty.replace(outer.2);
         let (first, second) = match (returned, given) {
             (Ok((Value::Nil, Value::Nil)), Some(answer)) => return Ok(answer),
             (Ok(values), _) => values,
             (Err(error), _) => return Err(error),
         };
-        convert(&self.ctx, &first, &second)
-            .map_err(|text| ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function))))
+        convert(empty, &first, &second).map_err(|text| {
+            ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function)))
+        })
     }
 
     fn call(
@@ -443,7 +460,12 @@ impl State {
         let limits = self.ctx.library.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits);
         let result = {
             let _call = Call::start(self, Frame { script: Some(id), version, phase }, limits);
-            function.call::<(Value, Value)>(args)
+            let result = function.call::<(Value, Value)>(args);
+            match (self.ctx.budget.halt.get(), result) {
+                // Whatever kept the error, the call is over.
+                (Some(halt), Ok(_)) => Err(halt.raise()),
+                (_, result) => result,
+            }
         };
         result.or_else(|error| self.failed(&error, label))
     }
@@ -459,51 +481,6 @@ impl State {
             self.lua.gc_collect().ok();
         }
         Err(error)
-    }
-}
-
-impl Loaded {
-    fn look_up(&self, name: &str) -> Result<Function, ScriptError> {
-        if let Value::Function(function) = &self.returned
-            && (name.is_empty() || self.main.path.as_os_str() == self.label.as_str() && self.is_inline())
-        {
-            return Ok(function.clone());
-        }
-        if let Ok(function) = self.env.raw_get::<Function>(name) {
-            return Ok(function);
-        }
-        if let Value::Table(module) = &self.returned
-            && let Ok(function) = module.raw_get::<Function>(name)
-        {
-            return Ok(function);
-        }
-        if self.is_inline() {
-            let text = format!(
-                "{}: expected a function, for example: function(r) return lb.pool(\"app\") end",
-                self.label
-            );
-            return Err(ScriptError::new(ErrorKind::Load, text));
-        }
-        let mut there = self.function_names();
-        there.sort();
-        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        Err(ScriptError::new(
-            ErrorKind::Load,
-            format!("{}: there is no function '{name}'; global functions found: {there}", self.label),
-        ))
-    }
-
-    fn is_inline(&self) -> bool {
-        self.main.text.starts_with(b"return function")
-    }
-
-    fn function_names(&self) -> Vec<String> {
-        const OWN: [&str; 3] = ["load", "loadstring", "require"];
-        let globals = self.env.pairs::<String, Value>().flatten();
-        globals
-            .filter(|(name, value)| value.is_function() && !OWN.contains(&name.as_str()))
-            .map(|(name, _)| name)
-            .collect()
     }
 }
 
@@ -536,34 +513,3 @@ impl Drop for Call<'_> {
         }
     }
 }
-
-/// `file:line: function` of a function, for errors about what it returned.
-fn place(loaded: &Loaded, function: &Function) -> String {
-    match function.info().line_defined {
-        Some(line) if line > 0 => format!("{}:{line}: the function", loaded.label),
-        _ => format!("{}: the script", loaded.label),
-    }
-}
-
-/// Why `require` found nothing.
-fn missing(name: &str, search: &str, folder: &std::path::Path) -> String {
-    let tried = crate::source::candidates(search, name, folder);
-    let inner = name.replace('.', "/");
-    let c_folders = ["/usr/lib/x86_64-linux-gnu/lua", "/usr/lib/aarch64-linux-gnu/lua", "/usr/lib/lua", "/usr/local/lib/lua"];
-    let c_module = c_folders
-        .iter()
-        .flat_map(|folder| ["5.1", "5.2", "5.3", "5.4"].map(|version| format!("{folder}/{version}/{inner}.so")))
-        .chain(tried.iter().map(|path| path.with_extension("so").to_string_lossy().into_owned()))
-        .find(|path| std::path::Path::new(path).is_file());
-    if let Some(path) = c_module {
-        return format!("module '{name}' is a C module ({path}); C modules do not load, only Lua source does");
-    }
-    let mut text = format!("module '{name}' not found (C modules do not load); tried:");
-    for path in tried {
-        text.push_str("\n\tno file '");
-        text.push_str(&path.to_string_lossy());
-        text.push('\'');
-    }
-    text
-}
-

@@ -1,75 +1,34 @@
-//! Pure text work: escaping, cookies, forms, base64, URLs of members, views.
+//! Pure text work: escaping, cookies, sessions, forms, base64.
 
 use std::sync::Arc;
 
-use balance::api::{View, ViewStep};
 use balance::member::Member;
 use balance::settings::Sticky;
-use balance::url::MemberUrl;
+use balance::sticky::{path_param, query_param, routes_of, session_value};
 
 use crate::host::{Field, Request, Table};
 
-/// A member's URL as it is written in the configuration.
-pub(crate) fn url_text(url: &MemberUrl) -> String {
-    let MemberUrl { scheme, host, port, path, socket } = url;
-    if let Some(socket) = socket {
-        return format!("unix:{socket}|{scheme}://{host}{path}");
-    }
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    format!("{scheme}://{host}:{port}{path}")
-}
-
-/// Whether a view lets this member through.
-pub(crate) fn view_takes(view: &View, member: &Member) -> bool {
-    let spec = &member.spec;
-    view.steps.iter().all(|step| match step {
-        ViewStep::Where(pairs) => pairs.iter().all(|(key, value)| match key.as_str() {
-            "zone" => spec.zone.as_deref() == Some(value),
-            "route" => spec.route == *value,
-            "name" => spec.name == *value,
-            _ => spec.meta.iter().any(|(k, v)| k == key && v == value),
-        }),
-        ViewStep::Except(names) => !names.contains(&spec.name),
-        ViewStep::Only(names) => names.contains(&spec.name),
-    })
-}
-
-/// The member whose route the request's session names: a cookie, then a path or query parameter, whose value is the route
-/// or ends in `.route`. The longest route wins.
-pub(crate) fn session_route(request: &dyn Request, sticky: &Sticky, members: &[Arc<Member>]) -> Option<Arc<Member>> {
+/// The member whose route the request's session names: a cookie, then a path or query parameter.
+pub(crate) fn session_route(
+    request: &dyn Request,
+    sticky: &Sticky,
+    members: &[Arc<Member>],
+) -> Option<Arc<Member>> {
+    let named = |value: &[u8]| {
+        routes_of(value)
+            .find_map(|route| members.iter().find(|member| member.spec.route.as_bytes() == route).cloned())
+    };
     let mut found = None;
     request.get(Table::HeadersIn, b"Cookie", &mut |header| {
-        let value = header.and_then(|header| cookie(header, sticky.cookie.as_bytes()));
-        found = value.and_then(|value| routed(value, members));
+        found = header.and_then(|header| session_value(header, &sticky.cookie)).and_then(named);
     });
-    if found.is_some() {
-        return found;
-    }
-    let name = sticky.param.as_deref()?;
+    let Some(name) = sticky.param.as_deref().filter(|_| found.is_none()) else { return found };
     request.field(Field::UnparsedUri, &mut |uri| {
         let Some(uri) = uri else { return };
         let (path, query) = split_once(uri, b'?').unwrap_or((uri, b""));
-        let in_path = path.split(|byte| *byte == b';').skip(1).find_map(|part| {
-            let part = split_once(part, b'/').map_or(part, |(part, _)| part);
-            split_once(part, b'=').filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
-        });
-        let in_query = || {
-            query.split(|byte| *byte == b'&').find_map(|part| {
-                split_once(part, b'=').filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
-            })
-        };
-        found = in_path.or_else(in_query).and_then(|value| routed(value, members));
+        found = path_param(path, name).or_else(|| query_param(query, name)).and_then(named);
     });
     found
-}
-
-fn routed(value: &[u8], members: &[Arc<Member>]) -> Option<Arc<Member>> {
-    let ends = |member: &&Arc<Member>| {
-        let route = member.spec.route.as_bytes();
-        !route.is_empty()
-            && value.strip_suffix(route).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
-    };
-    members.iter().filter(ends).max_by_key(|member| member.spec.route.len()).cloned()
 }
 
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

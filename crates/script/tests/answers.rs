@@ -19,7 +19,8 @@ fn every_kind_of_value_has_its_meaning() {
     assert_eq!(name_of(&answer("return lb.pool('app'):first()").unwrap()), "a:1");
     let Answer::Pool { pool, view, method } = answer("return lb.pool('api')").unwrap() else { panic!() };
     assert_eq!((pool.0, view, method), (1, None, None));
-    let Answer::Pool { view, .. } = answer("return lb.pool('app'):where{zone='eu'}:except('b:2')").unwrap() else {
+    let Answer::Pool { view, .. } = answer("return lb.pool('app'):where{zone='eu'}:except('b:2')").unwrap()
+    else {
         panic!()
     };
     assert_eq!(view.unwrap().steps.len(), 2);
@@ -28,7 +29,8 @@ fn every_kind_of_value_has_its_meaning() {
 #[test]
 fn a_list_keeps_its_order() {
     let Answer::List(list) =
-        answer("local p = lb.pool('app') return { p:member('c:3'), p:member('a:1'), p:member('c:3') }").unwrap()
+        answer("local p = lb.pool('app') return { p:member('c:3'), p:member('a:1'), p:member('c:3') }")
+            .unwrap()
     else {
         panic!()
     };
@@ -75,7 +77,10 @@ fn nonsense_is_an_error_that_says_what_was_expected() {
 
 #[test]
 fn a_file_may_be_the_body_itself() {
-    let world = World::new("if r then return 1 end\nlocal request = ...\nreturn request.uri == '/app/list' and 204 or 500", "-");
+    let world = World::new(
+        "if r then return 1 end\nlocal request = ...\nreturn request.uri == '/app/list' and 204 or 500",
+        "-",
+    );
     let state = world.started();
     assert_eq!(state.select(world.id, "-", Phase::Translate).unwrap(), Answer::Status(204));
 }
@@ -89,7 +94,9 @@ fn a_module_table_may_hold_the_function() {
 
 #[test]
 fn inline_functions_run_quoted_or_not() {
-    for code in ["function(r) return 204 end", "\"function(r) return 204 end\"", " 'function(r) return 204 end' "] {
+    for code in
+        ["function(r) return 204 end", "\"function(r) return 204 end\"", " 'function(r) return 204 end' "]
+    {
         let mut builder = script::Library::builder().limits(common::limits());
         let id = builder.inline("pick_it", code, &[]);
         builder.need(id, "pick_it");
@@ -101,7 +108,8 @@ fn inline_functions_run_quoted_or_not() {
 
 #[test]
 fn a_method_function_gets_pool_and_request() {
-    let text = "function pick(pool, r) return r.uri == '/app/list' and pool:member('b:2') or pool:first() end";
+    let text =
+        "function pick(pool, r) return r.uri == '/app/list' and pool:member('b:2') or pool:first() end";
     let world = World::new(text, "pick");
     let state = world.started();
     let found = state.pick(world.id, "pick", "app", None).unwrap();
@@ -128,7 +136,10 @@ fn the_finish_hook_sees_the_result() {
 
 #[test]
 fn checks_say_well_or_why_not() {
-    let world = World::new("function check(m) if m.name == 'a:1' then return true end return false, 'not a' end", "check");
+    let world = World::new(
+        "function check(m) if m.name == 'a:1' then return true end return false, 'not a' end",
+        "check",
+    );
     let state = world.started();
     let members = world.balancer.pools.borrow()[0].members.clone();
     assert!(state.check(world.id, "check", &members[0]).unwrap().healthy);

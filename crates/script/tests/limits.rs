@@ -48,6 +48,8 @@ fn loops_are_stopped_wherever_they_hide() {
         "string.gsub('abc', '.', function() while true do end end)",
         "load('while true do end')()",
         "load(function() while true do end end)",
+        "while true do load(function() while true do end end) end",
+        "local m = { __close = function() while true do end end } while true do local co = coroutine.create(function() local x <close> = setmetatable({}, m) coroutine.yield() end) coroutine.resume(co) coroutine.close(co) end",
         "for x in function() while true do end end do end",
         "local x <close> = setmetatable({}, { __close = function() while true do end end })",
         "goto a ::a:: goto a",
@@ -72,7 +74,11 @@ fn long_calls_into_c_are_stopped_or_bounded() {
         "('a'):rep(20000):gsub(('.-'):rep(8) .. 'b', '')",
         "pcall(string.find, ('a'):rep(20000), ('.-'):rep(8) .. 'b') return 1",
     ] {
-        let body = if body.starts_with("for") || body.starts_with("pcall") { body.to_owned() } else { format!("local x = {body}") };
+        let body = if body.starts_with("for") || body.starts_with("pcall") {
+            body.to_owned()
+        } else {
+            format!("local x = {body}")
+        };
         assert_eq!(stopped(&body), ErrorKind::Time, "{body}");
     }
     for body in [
@@ -118,7 +124,8 @@ fn endless_recursion_is_stopped() {
 
 #[test]
 fn finalizers_are_refused() {
-    let world = World::new("function f(r) setmetatable({}, { __gc = function() while true do end end }) end", "f");
+    let world =
+        World::new("function f(r) setmetatable({}, { __gc = function() while true do end end }) end", "f");
     let state = world.started();
     let error = state.select(world.id, "f", Phase::Translate).unwrap_err();
     assert!(error.message.contains("__gc is not available"), "{}", error.message);
@@ -129,7 +136,10 @@ fn a_pcall_keeps_ordinary_errors() {
     for (expression, expected) in [
         ("select(2, pcall(error, 'x'))", "x"),
         ("select(2, pcall(error, { 1 }))[1]", "1"),
-        ("select(2, pcall(lb.pool, 'nope'))", "lb.pool: there is no pool named \"nope\" (there are: api, app)"),
+        (
+            "select(2, pcall(lb.pool, 'nope'))",
+            "lb.pool: there is no pool named \"nope\" (there are: api, app)",
+        ),
         ("select(2, xpcall(error, function(e) return e .. '!' end, 'x'))", "x!"),
         ("select('#', pcall(function() return 1, nil, nil end))", "4"),
         ("type(select(2, pcall(lb.pool, 'nope')))", "string"),
@@ -147,7 +157,8 @@ fn a_top_level_over_the_limit_is_not_taken() {
 
 #[test]
 fn garbage_of_earlier_calls_counts_for_nobody() {
-    let world = World::new("function f(r) local t = {} for i = 1, 5000 do t[i] = { i } end return 204 end", "f");
+    let world =
+        World::new("function f(r) local t = {} for i = 1, 5000 do t[i] = { i } end return 204 end", "f");
     let state = world.started();
     for _ in 0..200 {
         assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap(), Answer::Status(204));

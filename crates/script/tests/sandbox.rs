@@ -11,12 +11,26 @@ use script::{Answer, Library, Phase, State, judge};
 #[test]
 fn dangerous_names_are_gone() {
     for name in [
-        "io", "debug", "dofile", "loadfile", "os.execute", "os.exit", "os.remove", "os.rename", "os.tmpname",
-        "os.setlocale", "package.loadlib", "package.searchers", "string.dump", "coroutine.running and nil",
+        "io",
+        "debug",
+        "dofile",
+        "loadfile",
+        "os.execute",
+        "os.exit",
+        "os.remove",
+        "os.rename",
+        "os.tmpname",
+        "os.setlocale",
+        "package.loadlib",
+        "package.searchers",
+        "string.dump",
+        "coroutine.running and nil",
     ] {
         assert_eq!(eval(name), "nil", "{name}");
     }
-    for name in ["os.time()", "os.getenv", "os.date()", "math.random()", "utf8.char(65)", "coroutine.isyieldable"] {
+    for name in
+        ["os.time()", "os.getenv", "os.date()", "math.random()", "utf8.char(65)", "coroutine.isyieldable"]
+    {
         assert_ne!(eval(name), "nil", "{name}");
     }
 }
@@ -33,11 +47,25 @@ fn byte_code_does_not_load() {
 #[test]
 fn shared_tables_cannot_be_changed() {
     for action in [
-        "string.find = nil", "lb.pool = nil", "apache2.OK = 5", "math.pi = 3", "rawset(string, 'find', nil)",
-        "rawset(lb, 'x', 1)", "rawset(r, 'uri', 1)", "setmetatable(string, {})", "setmetatable(_G, {})",
-        "setmetatable(r, {})", "table.insert(string, 1)", "getmetatable('').__index = nil", "r.headers_in = {}",
-        "rawset(r.headers_in, 'Host', 'x')", "getmetatable(lb.pool('app')).__index = nil", "os.time = nil",
-        "rawset(coroutine, 'wrap', 1)", "lb.pool('app').name = 'x'", "lb.pool('app'):first().weight = 3",
+        "string.find = nil",
+        "lb.pool = nil",
+        "apache2.OK = 5",
+        "math.pi = 3",
+        "rawset(string, 'find', nil)",
+        "rawset(lb, 'x', 1)",
+        "rawset(r, 'uri', 1)",
+        "setmetatable(string, {})",
+        "setmetatable(_G, {})",
+        "setmetatable(r, {})",
+        "table.insert(string, 1)",
+        "getmetatable('').__index = nil",
+        "r.headers_in = {}",
+        "rawset(r.headers_in, 'Host', 'x')",
+        "getmetatable(lb.pool('app')).__index = nil",
+        "os.time = nil",
+        "rawset(coroutine, 'wrap', 1)",
+        "lb.pool('app').name = 'x'",
+        "lb.pool('app'):first().weight = 3",
     ] {
         let world = World::new(&format!("function f(r) {action} end"), "f");
         let state = world.started();
@@ -48,14 +76,19 @@ fn shared_tables_cannot_be_changed() {
 #[test]
 fn iterating_a_shared_table_gives_no_way_in() {
     assert_eq!(eval("select(2, pairs(string)) == nil and rawget(string, 'find') == nil"), "true");
-    assert_eq!(eval("(function() local n = 0 for k in pairs(string) do n = n + 1 end return n > 10 end)()"), "true");
+    assert_eq!(
+        eval("(function() local n = 0 for k in pairs(string) do n = n + 1 end return n > 10 end)()"),
+        "true"
+    );
 }
 
 #[test]
 fn two_scripts_share_no_globals() {
     let folder = Folder::new();
-    let one = folder.write("one.lua", "x = 1 string = { find = 5 } function f(r) return tonumber('20' .. x) end");
-    let two = folder.write("two.lua", "function f(r) return x == nil and string.find('a', 'a') == 1 and 204 or 500 end");
+    let one =
+        folder.write("one.lua", "x = 1 string = { find = 5 } function f(r) return tonumber('20' .. x) end");
+    let two = folder
+        .write("two.lua", "function f(r) return x == nil and string.find('a', 'a') == 1 and 204 or 500 end");
     let mut builder = Library::builder();
     let ids = [builder.file(one, &[]), builder.file(two, &[])];
     let world = World { library: Arc::new(builder.build()), ..World::new("", "f") };
@@ -78,7 +111,8 @@ fn globals_stay_between_calls_of_one_script() {
 
 #[test]
 fn an_open_sandbox_has_io_but_no_debug() {
-    let text = "function f(r) return nil, type(io.open) .. type(os.remove) .. type(debug) .. type(string.dump) end";
+    let text =
+        "function f(r) return nil, type(io.open) .. type(os.remove) .. type(debug) .. type(string.dump) end";
     let world = World::with(text, &["f"], |builder| builder.sandbox(false));
     let state = world.started();
     assert_eq!(common::value(&world, &state), "functionfunctionnilnil");
@@ -133,4 +167,18 @@ end"#;
     let world = World::new(text, "f");
     let state = world.started();
     assert_eq!(common::value(&world, &state), "same");
+}
+
+#[test]
+fn a_state_with_everything_loaded_is_small() {
+    let text = "
+for _, name in ipairs { 'apache2', 'ngx', 'ngx.balancer', 'resty.chash', 'resty.roundrobin', 'resty.swrr', 'cjson', 'cjson.safe', 'bit', 'socket' } do
+  require(name)
+end
+function f(r) return ngx.HTTP_NO_CONTENT end";
+    let world = World::new(text, "f");
+    let state = world.started();
+    assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap(), Answer::Status(204));
+    state.collect();
+    assert!(state.used_memory() <= 160 << 10, "{} bytes", state.used_memory());
 }

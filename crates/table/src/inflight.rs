@@ -152,19 +152,33 @@ impl Table {
     }
 
     /// The words that hold counts of a member: those of lanes that were ever used.
-    #[inline]
     pub(crate) fn lane_cells(&self, slot: Slot) -> impl Iterator<Item = &AtomicU64> {
-        let geometry = self.geometry();
-        let used = self.map.header().lanes_used.load(SeqCst).min(u64::from(geometry.children)) as usize;
-        let words = (used * usize::from(geometry.lane_bits)).div_ceil(64);
-        let members = geometry.members as usize;
-        let rows = if (slot as usize) < members { words } else { 0 };
-        self.map.lanes().iter().skip(slot as usize).step_by(members.max(1)).take(rows)
+        let members = self.geometry().members as usize;
+        let used = self.map.header().lanes_used.load(SeqCst);
+        let words = if (slot as usize) < members { self.lane_words_of(used) } else { 0 };
+        self.map.lanes().iter().skip(slot as usize).step_by(members).take(words)
+    }
+
+    #[inline]
+    fn lane_words_of(&self, lanes_used: u64) -> usize {
+        let per_word_shift = if self.geometry().lane_bits == 8 { 3 } else { 2 };
+        let used = lanes_used.min(u64::from(self.geometry().children)) as usize;
+        (used + (1 << per_word_shift) - 1) >> per_word_shift
     }
 
     #[inline]
     pub(crate) fn sum_inflight(&self, slot: Slot) -> u32 {
-        let bits = self.geometry().lane_bits;
-        self.lane_cells(slot).map(|cell| lanes::sum(cell.load(Relaxed), bits)).sum()
+        let geometry = self.map.geometry_ref();
+        let (members, bits) = (geometry.members as usize, geometry.lane_bits);
+        let (cells, at) = (self.map.lanes(), slot as usize);
+        let words = self.lane_words_of(self.map.header().lanes_used.load(Relaxed));
+        if at >= members || words == 0 {
+            return 0;
+        }
+        let mut sum = cells.get(at).map_or(0, |cell| lanes::sum(cell.load(Relaxed), bits));
+        for word in 1..words {
+            sum += cells.get(word * members + at).map_or(0, |cell| lanes::sum(cell.load(Relaxed), bits));
+        }
+        sum
     }
 }

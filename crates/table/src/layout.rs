@@ -92,7 +92,10 @@ impl Geometry {
 
     /// Bytes that each further member takes, its text in three chunks included.
     pub fn bytes_per_member(&self) -> usize {
-        size_of::<MemberKey>() + size_of::<MemberRow>() + self.lane_words() as usize * 8 + 3 * size_of::<Chunk>()
+        size_of::<MemberKey>()
+            + size_of::<MemberRow>()
+            + self.lane_words() as usize * 8
+            + 3 * size_of::<Chunk>()
     }
 
     /// Words of lanes for each member.

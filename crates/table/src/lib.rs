@@ -14,6 +14,8 @@ mod carry;
 #[cfg(not(loom))]
 mod check;
 #[cfg(not(loom))]
+mod codec;
+#[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
 mod define;
@@ -23,6 +25,8 @@ mod handle;
 mod inflight;
 #[cfg(not(loom))]
 mod layout;
+#[cfg(not(loom))]
+mod lookup;
 #[cfg(not(loom))]
 mod mapping;
 #[cfg(not(loom))]

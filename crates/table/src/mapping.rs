@@ -161,49 +161,65 @@ impl Mapping {
         Ok(Mapping { base, sections: Sections::of(&geometry), geometry, heap: None })
     }
 
+    #[inline]
     fn rows<T: Row>(&self, section: Section) -> &[T] {
         // SAFETY: `Sections::of` placed this section inside `geometry.bytes()`, which `over` compared with the length; it
         // starts at a multiple of 64 bytes; every T is valid for any bytes; shared access goes through atomics.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(section.offset).cast(), section.rows) }
     }
 
+    #[inline]
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
+    #[inline]
+    pub fn geometry_ref(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    #[inline]
     pub fn header(&self) -> &Header {
         &self.rows(Section { offset: 0, rows: 1 })[0]
     }
 
+    #[inline]
     pub fn pools(&self) -> &[PoolRow] {
         self.rows(self.sections.pools)
     }
 
+    #[inline]
     pub fn keys(&self) -> &[MemberKey] {
         self.rows(self.sections.keys)
     }
 
+    #[inline]
     pub fn members(&self) -> &[MemberRow] {
         self.rows(self.sections.members)
     }
 
     /// `[word][member]`.
+    #[inline]
     pub fn lanes(&self) -> &[AtomicU64] {
         self.rows(self.sections.lanes)
     }
 
+    #[inline]
     pub fn chunks(&self) -> &[Chunk] {
         self.rows(self.sections.chunks)
     }
 
+    #[inline]
     pub fn children(&self) -> &[ChildRow] {
         self.rows(self.sections.children)
     }
 
+    #[inline]
     pub fn cursors(&self) -> &[CursorRow] {
         self.rows(self.sections.cursors)
     }
 
+    #[inline]
     pub fn scripts(&self) -> &[ScriptRow] {
         self.rows(self.sections.scripts)
     }

@@ -29,7 +29,10 @@ pub(crate) struct Item {
 /// How [`Table::insert`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inserted {
-    Live { slot: Slot, incarnation: u32 },
+    Live {
+        slot: Slot,
+        incarnation: u32,
+    },
     /// The pool has a live member of that name.
     Taken,
     /// The pool is gone, or a newer definition is being applied.
@@ -152,18 +155,26 @@ impl Table {
         None
     }
 
+    /// Whether so many rows can be taken now.
+    pub(crate) fn has_room_for(&self, members: usize) -> bool {
+        let takable = |(row, key): (usize, &MemberKey)| match Life::load(&key.life).phase() {
+            Phase::Free => true,
+            Phase::Removed => self.is_idle(row),
+            _ => false,
+        };
+        let count = || self.map.keys().iter().enumerate().filter(|&row| takable(row)).take(members).count();
+        count() >= members || {
+            self.sweep();
+            count() >= members
+        }
+    }
+
     /// Whether nobody has a request there; exact for a row that was seen removed before.
-    fn is_idle(&self, row: usize) -> bool {
+    pub(crate) fn is_idle(&self, row: usize) -> bool {
         lanes::idle(self.lane_cells(row as Slot))
     }
 
-    fn build(
-        &self,
-        row: usize,
-        building: Life,
-        pool: PoolRef,
-        item: &Item,
-    ) -> Result<Life, ChangeError> {
+    fn build(&self, row: usize, building: Life, pool: PoolRef, item: &Item) -> Result<Life, ChangeError> {
         let (key, cells) = (&self.map.keys()[row], &self.map.members()[row]);
         key.place.store(pool.place(), SeqCst);
         key.name.store(item.name, SeqCst);
@@ -176,10 +187,11 @@ impl Table {
             cell.store(0, Relaxed);
         }
         step();
-        if !self.write_text(&cells.text, &record, member_tag(row), &|_| true)? {
+        let written = self.write_text(&cells.text, &record, member_tag(row), &|_| true);
+        if !matches!(written, Ok(true)) {
             life::retire(&key.life, building);
             self.recycle_member(row);
-            return Err(ChangeError::Full { what: "member's line" });
+            return Err(written.err().unwrap_or(ChangeError::Full { what: "member's line" }));
         }
         step();
         life::announce(&key.life, building)
@@ -219,6 +231,7 @@ impl Table {
                 return Ok(true);
             }
             let old = text::chain(chunks, seen);
+            step();
             if text::link(cell, seen, &held) {
                 step();
                 text::settle(chunks, &held, self.pid);
@@ -246,17 +259,21 @@ impl Table {
         }
     }
 
-    /// Applies what the definition says of weight and flags, if that was not done yet.
-    pub(crate) fn apply_config(&self, row: usize) {
+    /// Applies what the definition says of weight and flags, if that was not done yet. True when it changed something.
+    pub(crate) fn apply_config(&self, row: usize) -> bool {
         let cells = &self.map.members()[row];
         for _ in 0..TRIES {
             let seen = cells.status.load(SeqCst);
-            let Some((_, record)) = text::read(self.map.chunks(), &cells.text) else { return };
+            let Some((_, record)) = text::read(self.map.chunks(), &cells.text) else {
+                return false;
+            };
             let now = config::apply(seen, record.config);
+            step();
             if now == seen || cells.status.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
-                return;
+                return now != seen;
             }
         }
+        false
     }
 
     /// Changes a word by compare-and-swap while the row is that incarnation. Returns the values before and after; None
@@ -276,6 +293,7 @@ impl Table {
                 return None;
             }
             let now = change(seen);
+            step();
             if now == seen || cell.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
                 return Some((seen, now));
             }

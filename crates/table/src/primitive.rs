@@ -30,32 +30,46 @@ pub(crate) fn step() {
     crash::step();
 }
 
-/// Stops operations half way, as SIGKILL would: nothing is undone.
+/// Makes operations die half way, as by SIGKILL (nothing is undone), or stop there, as by SIGSTOP.
 #[cfg(all(test, not(loom)))]
 pub(crate) mod crash {
-    use std::cell::Cell;
+    use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    enum End {
+        Die,
+        Stop(SyncSender<()>, Receiver<()>),
+    }
 
     thread_local! {
-        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+        static LEFT: RefCell<Option<(u32, End)>> = const { RefCell::new(None) };
     }
 
     struct Crashed;
 
     pub(crate) fn step() {
-        match LEFT.get() {
-            Some(0) => {
-                LEFT.set(None);
-                resume_unwind(Box::new(Crashed));
+        let reached = LEFT.with_borrow_mut(|left| match left {
+            Some((0, _)) => left.take(),
+            Some((steps, _)) => {
+                *steps -= 1;
+                None
             }
-            Some(left) => LEFT.set(Some(left - 1)),
+            None => None,
+        });
+        match reached {
+            Some((_, End::Die)) => resume_unwind(Box::new(Crashed)),
+            Some((_, End::Stop(stopped, go_on))) => {
+                stopped.send(()).expect("somebody waits");
+                go_on.recv().expect("somebody goes on");
+            }
             None => {}
         }
     }
 
-    /// Runs the operation up to its step number `after`; None when it was stopped there.
+    /// Runs the operation up to its step number `steps`; None when it died there.
     pub(crate) fn after<T>(steps: u32, operation: impl FnOnce() -> T) -> Option<T> {
-        LEFT.set(Some(steps));
+        LEFT.set(Some((steps, End::Die)));
         let outcome = catch_unwind(AssertUnwindSafe(operation));
         LEFT.set(None);
         match outcome {
@@ -63,5 +77,29 @@ pub(crate) mod crash {
             Err(payload) if payload.is::<Crashed>() => None,
             Err(payload) => resume_unwind(payload),
         }
+    }
+
+    /// Runs `slow` in a thread up to its step number `steps`, then `meanwhile`, then the rest of `slow`. False when `slow`
+    /// has not as many steps; `meanwhile` is run after it then.
+    pub(crate) fn around<T: Send, U>(
+        steps: u32,
+        slow: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce() -> U,
+    ) -> (T, U, bool) {
+        let (stopped, is_stopped) = sync_channel(0);
+        let (go_on, may_go_on) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                LEFT.set(Some((steps, End::Stop(stopped, may_go_on))));
+                let value = slow();
+                LEFT.set(None);
+                value
+            });
+            let was_stopped = is_stopped.recv().is_ok();
+            let other = meanwhile();
+            // Failing means that the thread has ended.
+            let _ = go_on.send(());
+            (thread.join().expect("no panic"), other, was_stopped)
+        })
     }
 }

@@ -44,7 +44,13 @@ fn main() {
             if way.name == "plain ProxyPass" {
                 plain = sample.cpu_us;
             }
-            eprintln!("round {} {}: {:.1} us/request, {:.0}/s", round + 1, way.name, sample.cpu_us, sample.per_second);
+            eprintln!(
+                "round {} {}: {:.1} us/request, {:.0}/s",
+                round + 1,
+                way.name,
+                sample.cpu_us,
+                sample.per_second
+            );
             ratios.entry(way.name).or_default().push(sample.cpu_us / plain);
             samples.entry(way.name).or_default().push(sample);
         }
@@ -83,13 +89,21 @@ fn ways(members: usize, port: u16) -> Vec<Way> {
         (0..members).map(|i| format!("    {word} http://{}:{port}\n", address(i))).collect::<String>()
     };
     let pool = |method: &str| {
-        format!("<LuaBalancerPool app>\n{}    LuaBalancerMethod {method}\n</LuaBalancerPool>\n", lines("LuaBalancerMember"))
+        format!(
+            "<LuaBalancerPool app>\n{}    LuaBalancerMethod {method}\n</LuaBalancerPool>\n",
+            lines("LuaBalancerMember")
+        )
     };
-    let balancer = format!("<Proxy \"balancer://app\">\n{}</Proxy>\nProxyPass \"/\" \"balancer://app/\"\n", lines("BalancerMember"));
+    let balancer = format!(
+        "<Proxy \"balancer://app\">\n{}</Proxy>\nProxyPass \"/\" \"balancer://app/\"\n",
+        lines("BalancerMember")
+    );
     let script = "local app = lb.pool(\"app\")\nfunction select(r)\n  if r.uri:find(\"^/static/\") then return nil end\n  \
                   if r.uri:find(\"^/api/\") then return lb.pool(\"api\") end\n  if r:getcookie(\"beta\") then return \
                   app:where{version = \"2\"}:least_connections() end\n  return app:least_connections()\nend\n";
-    let own = |method: &str| run(Httpd::builder().config(&format!("{}ProxyPass \"/\" \"lb://app/\"\n", pool(method))));
+    let own = |method: &str| {
+        run(Httpd::builder().config(&format!("{}ProxyPass \"/\" \"lb://app/\"\n", pool(method))))
+    };
     vec![
         Way {
             name: "plain ProxyPass",

@@ -1,56 +1,225 @@
-//! `lb.define_pool` and `pool:add`: tables made into what the directives would say.
+//! `lb.define_pool` and `pool:add`: tables made into what the directives would say, so that both take the same way and
+//! get the same checks.
 
 use std::rc::Rc;
 
-use balance::member::{Connection, MemberSpec};
+use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
-use balance::url::MemberUrl;
 use mlua::{Lua, Table, Value};
 
 use super::pool_object;
 use crate::context::{Context, Definition};
 
-/// `lb.define_pool(name, {…})`. While judging, the definition is kept for later; in a thread, the pool is there already.
+/// Keys of a pool that are keys of `LuaBalancerSet`.
+const SET_KEYS: [&str; 8] =
+    ["retries", "retry_on", "zone", "panic", "slow_start", "on_empty", "reverse", "queue"];
+/// Keys of `LuaBalancerMethod`, which may stand beside `method`.
+const METHOD_KEYS: [&str; 2] = ["key", "balance_factor"];
+
+/// `lb.define_pool(name, {…})`. While judging, the definition is kept until the script is accepted; in a thread, the pool is
+/// there already.
 pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Table) -> mlua::Result<Value> {
-    let mut members = Vec::new();
-    for member in table.sequence_values::<Table>() {
-        members.push(member_spec(&member?)?);
+    let wrong = |text: String| mlua::Error::runtime(format!("lb.define_pool(\"{name}\"): {text}"));
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
+        return Err(wrong("a name is 1 to 63 letters, digits, '_', '-' and '.'".into()));
     }
-    let settings = PoolSettings::default();
+    let settings = settings(table).map_err(&wrong)?;
+    let mut members = Vec::with_capacity(table.raw_len());
+    for (at, value) in table.sequence_values::<Value>().enumerate() {
+        let spec = member(&value?).map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
+        if members.iter().any(|known: &MemberSpec| known.name == spec.name) {
+            return Err(wrong(format!(
+                "there are two members named {}: give one of them another name",
+                spec.name
+            )));
+        }
+        members.push(spec);
+    }
     let definition = Definition { name: name.to_owned(), settings, members };
     match &ctx.judging {
-        Some(all) => all.borrow_mut().push(definition),
+        Some(all) => {
+            let mut all = all.borrow_mut();
+            if all.iter().any(|known| known.name == name) {
+                return Err(wrong("this script defines it already".into()));
+            }
+            all.push(definition);
+        }
         None if ctx.balancer.find(name).is_some() => {}
         None => {
             let version = ctx.frame.get().version;
             let Definition { name, settings, members } = definition;
-            ctx.balancer
-                .define(&name, settings, members, version)
-                .map_err(|error| mlua::Error::runtime(format!("lb.define_pool(\"{name}\"): {error}")))?;
+            let defined = ctx.balancer.define(&name, settings, members, version);
+            defined.map_err(|error| wrong(error.to_string()))?;
         }
     }
     pool_object(lua, ctx, name)
 }
 
-/// A member as a table says it: `{url = …}` or `{host = …, port = …}`, and the keys of `LuaBalancerMember`.
+/// A member as `pool:add` says it.
 pub(crate) fn member_spec(table: &Table) -> mlua::Result<MemberSpec> {
-    let host: String = table.get("host")?;
-    let port: u16 = table.get("port")?;
-    let url = MemberUrl { scheme: "http".into(), host: host.clone(), port, path: String::new(), socket: None };
-    let name = format!("{host}:{port}");
-    Ok(MemberSpec {
-        url,
-        route: name.clone(),
-        name,
-        weight: 100,
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: Connection::default(),
-    })
+    member(&Value::Table(table.clone())).map_err(|text| mlua::Error::runtime(format!("pool:add: {text}")))
+}
+
+/// `"http://h:p"`, `{url = …}` or `{host = …, port = …}`, with the keys of `LuaBalancerMember`.
+fn member(value: &Value) -> Result<MemberSpec, String> {
+    let table = match value {
+        Value::String(url) => {
+            return MemberSpec::parse(&url.to_string_lossy(), &[] as &[&str])
+                .map_err(|error| error.to_string());
+        }
+        Value::Table(table) => table,
+        other => {
+            let found = other.type_name();
+            return Err(format!(
+                "expected a table like {{host = \"192.168.1.10\", port = 8080}}, found a {found}"
+            ));
+        }
+    };
+    let mut words = Vec::new();
+    for (key, value) in sorted(table)? {
+        match (key.as_str(), &value) {
+            ("url" | "host" | "port" | "scheme" | "path", _) => {}
+            ("meta", Value::Table(meta)) => {
+                for (key, value) in sorted(meta)? {
+                    words.push(format!("meta.{key}={}", word(&key, &value)?));
+                }
+            }
+            _ => words.push(format!("{key}={}", word(&key, &value)?)),
+        }
+    }
+    MemberSpec::parse(&url(table)?, &words).map_err(|error| error.to_string())
+}
+
+fn url(table: &Table) -> Result<String, String> {
+    let field = |key: &str| -> Result<Option<String>, String> {
+        match table.raw_get::<Value>(key) {
+            Ok(Value::Nil) | Err(_) => Ok(None),
+            Ok(value) => word(key, &value).map(Some),
+        }
+    };
+    if let Some(url) = field("url")? {
+        return Ok(url);
+    }
+    let host = field("host")?.ok_or("expected url = \"http://192.168.1.10:8080\", or host and port")?;
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let port = field("port")?.map(|port| format!(":{port}")).unwrap_or_default();
+    let scheme = field("scheme")?.unwrap_or_else(|| "http".into());
+    Ok(format!("{scheme}://{host}{port}{}", field("path")?.unwrap_or_default()))
+}
+
+fn settings(table: &Table) -> Result<PoolSettings, String> {
+    let mut settings = PoolSettings::default();
+    let mut apply = |directive: &str, words: &[String]| {
+        settings.set_directive(directive, words).map_err(|error| format!("{directive}: {error}"))
+    };
+    let (mut method, mut method_keys, mut set) = (None, Vec::new(), Vec::new());
+    for (key, value) in sorted(table)? {
+        match key.as_str() {
+            "method" => method = Some(value),
+            "health" | "health_check" => {
+                apply("LuaBalancerHealthCheck", &directive(&value, &["type"], "none")?)?
+            }
+            "outlier" => apply("LuaBalancerOutlier", &directive(&value, &[], "off")?)?,
+            "sticky" => apply("LuaBalancerSticky", &sticky(&value)?)?,
+            key if SET_KEYS.contains(&key) => set.push(format!("{key}={}", word(key, &value)?)),
+            key if METHOD_KEYS.contains(&key) => method_keys.push(format!("{key}={}", word(key, &value)?)),
+            other => {
+                return Err(format!(
+                    "unknown key '{other}', expected method, key, balance_factor, health, outlier, sticky, {} or members",
+                    SET_KEYS.join(", ")
+                ));
+            }
+        }
+    }
+    if method.is_some() || !method_keys.is_empty() {
+        let mut words = match method {
+            Some(method) => directive(&method, &["name"], "round_robin")?,
+            None => vec!["consistent_hash".to_owned()],
+        };
+        words.extend(method_keys);
+        apply("LuaBalancerMethod", &words)?;
+    }
+    if !set.is_empty() {
+        apply("LuaBalancerSet", &set)?;
+    }
+    Ok(settings)
+}
+
+/// A directive's words: the first from `"text"`, from `{"text", …}` or from one of `names`; then `key=value`. A boolean
+/// stands for `on`, or for `off`, the word that switches it off.
+fn directive(value: &Value, names: &[&str], off: &str) -> Result<Vec<String>, String> {
+    let table = match value {
+        Value::Boolean(true) => return Ok(vec!["on".into()]),
+        Value::Boolean(false) => return Ok(vec![off.into()]),
+        Value::Table(table) => table,
+        other => return Ok(vec![word("value", other)?]),
+    };
+    let mut words = Vec::new();
+    if let Ok(first @ Value::String(_)) = table.raw_get::<Value>(1) {
+        words.push(word("1", &first)?);
+    }
+    for (key, value) in sorted(table)? {
+        if words.is_empty() && names.contains(&key.as_str()) {
+            words.insert(0, word(&key, &value)?);
+        } else if let ("header" | "headers", Value::Table(list)) = (key.as_str(), &value) {
+            for line in list.sequence_values::<Value>().flatten() {
+                words.push(format!("header={}", word(&key, &line)?));
+            }
+        } else {
+            words.push(format!("{key}={}", word(&key, &value)?));
+        }
+    }
+    // The name may come after other keys in order of the alphabet.
+    if let Some(at) =
+        names.iter().find_map(|name| words.iter().position(|word| word.starts_with(&format!("{name}="))))
+    {
+        let named = words.remove(at);
+        words.insert(0, named.split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default());
+    }
+    if words.first().is_none_or(|first| first.contains('=')) {
+        words.insert(0, "on".into());
+    }
+    Ok(words)
+}
+
+/// `"COOKIE"` or `{cookie = …}`.
+fn sticky(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Table(table) => {
+            sorted(table)?.iter().map(|(key, value)| Ok(format!("{key}={}", word(key, value)?))).collect()
+        }
+        other => Ok(vec![format!("cookie={}", word("sticky", other)?)]),
+    }
+}
+
+/// Named entries in order of the alphabet.
+fn sorted(table: &Table) -> Result<Vec<(String, Value)>, String> {
+    let mut all = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        match pair.map_err(|error| error.to_string())? {
+            (Value::String(key), value) => all.push((key.to_string_lossy(), value)),
+            (Value::Integer(_), _) => {}
+            (other, _) => return Err(format!("a key is a {}, expected a name", other.type_name())),
+        }
+    }
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(all)
+}
+
+/// A value as a directive would have it; a list is joined by commas.
+fn word(key: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.to_string_lossy()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Boolean(true) => Ok("on".into()),
+        Value::Boolean(false) => Ok("off".into()),
+        Value::Table(list) if list.raw_len() > 0 => {
+            let words: Result<Vec<String>, String> =
+                list.sequence_values::<Value>().flatten().map(|value| word(key, &value)).collect();
+            Ok(words?.join(","))
+        }
+        other => Err(format!("{key}: expected text, a number, true or false, found a {}", other.type_name())),
+    }
 }

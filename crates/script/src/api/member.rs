@@ -62,7 +62,7 @@ impl MemberHandle {
             b"name" => text(&spec.name),
             b"host" => text(&spec.url.host),
             b"port" => Ok(Value::Integer(i64::from(spec.url.port))),
-            b"url" => text(&crate::text::url_text(&spec.url)),
+            b"url" => text(&spec.url.to_string()),
             b"scheme" => text(&spec.url.scheme),
             b"route" => text(&spec.route),
             b"zone" => optional(&spec.zone),
@@ -108,9 +108,8 @@ impl MemberHandle {
 
 impl UserData for MemberHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| {
-            this.field(lua, &key.as_bytes())
-        });
+        methods
+            .add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| this.field(lua, &key.as_bytes()));
         methods.add_meta_method(MetaMethod::NewIndex, |_, _, (key, _): (LuaString, Value)| -> mlua::Result<()> {
             Err(mlua::Error::runtime(format!(
                 "a member's '{}' cannot be set; there are m:set_weight(n), m:drain(), m:disable(), m:enable()",
@@ -120,9 +119,9 @@ impl UserData for MemberHandle {
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.member.spec.name.clone()));
         methods.add_method("set_weight", |_, this, weight: f64| match weight_hundredths(weight) {
             Some(hundredths) => this.change(Change::SetWeight(hundredths)),
-            None => {
-                Err(mlua::Error::runtime(format!("set_weight: expected a number from 0 to 65535, found {weight}")))
-            }
+            None => Err(mlua::Error::runtime(format!(
+                "set_weight: expected a number from 0 to 65535, found {weight}"
+            ))),
         });
         methods.add_method("drain", |_, this, ()| this.change(Change::Drain));
         methods.add_method("disable", |_, this, ()| this.change(Change::Disable));

@@ -5,7 +5,7 @@ mod define;
 mod member;
 mod pool;
 mod request;
-mod tables;
+pub(crate) mod tables;
 mod values;
 
 use std::rc::Rc;
@@ -19,7 +19,8 @@ use crate::sandbox::Sandbox;
 pub(crate) use apache2::constants;
 pub(crate) use member::{MemberHandle, member_object};
 pub(crate) use pool::{PoolHandle, pool_object};
-pub(crate) use values::{scalar_from_lua, scalar_to_lua};
+pub(crate) use request::{cookie_value, text_value};
+pub(crate) use values::dict_object;
 
 /// Log levels by name, httpd's and what people type.
 const LEVELS: [(&str, u8); 20] = [
@@ -52,9 +53,10 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::
     sandbox.base.raw_set("lb", lb)?;
     let apache2: Table = sandbox.protect.call((constants(lua)?, "apache2"))?;
     sandbox.base.raw_set("apache2", apache2)?;
-    let request = request::object(lua, ctx)?;
-    sandbox.protected.raw_set(&request, true)?;
-    ctx.request_object.set(request.clone()).ok();
+    let (request, parts) = request::object(lua, ctx)?;
+    for part in parts.iter().chain([&request]) {
+        sandbox.protected.raw_set(part, true)?;
+    }
     Ok(request)
 }
 
@@ -146,12 +148,14 @@ pub(crate) fn start_timer(
     args: mlua::MultiValue,
 ) -> mlua::Result<bool> {
     const MOST: usize = 1024;
-    if !(seconds >= 0.0 && seconds < 1e9) || repeats && seconds < 0.001 {
+    if !(0.0..1e9).contains(&seconds) || repeats && seconds < 0.001 {
         return Err(mlua::Error::runtime(format!("timer: expected a number of seconds, found {seconds}")));
     }
     let frame = ctx.frame.get();
     if !matches!(frame.phase, crate::context::Phase::Load | crate::context::Phase::Timer) {
-        return Err(mlua::Error::runtime("timers are started at the top level of a script, not in a request"));
+        return Err(mlua::Error::runtime(
+            "timers are started at the top level of a script, not in a request",
+        ));
     }
     if let (Some(timers), Some(script)) = (&ctx.timers, frame.script) {
         let mut timers = timers.borrow_mut();

@@ -12,7 +12,7 @@ use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMet
 use super::{define, found_none, member_object};
 use crate::api::MemberHandle;
 use crate::context::Context;
-use crate::text::{session_route, view_takes};
+use crate::text::session_route;
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
@@ -57,7 +57,9 @@ impl PoolHandle {
     }
 
     fn pick(&self, lua: &Lua, method: &Method, key: &[u8]) -> mlua::Result<Found> {
-        let Some(pool) = self.id() else { return Ok(self.none(format!("pool {} is not there yet", self.name))) };
+        let Some(pool) = self.id() else {
+            return Ok(self.none(format!("pool {} is not there yet", self.name)));
+        };
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
         match self.ctx.balancer.pick(query) {
             Ok(member) => Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None)),
@@ -84,7 +86,7 @@ impl PoolHandle {
 
     fn members(&self) -> Vec<Arc<Member>> {
         let Some(membership) = self.membership() else { return Vec::new() };
-        let inside = |member: &&Arc<Member>| self.view.as_deref().is_none_or(|view| view_takes(view, member));
+        let inside = |member: &&Arc<Member>| self.view.as_deref().is_none_or(|view| view.holds(member));
         membership.members.iter().filter(inside).cloned().collect()
     }
 
@@ -196,8 +198,11 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
-        let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_))) else {
-            return Err(mlua::Error::runtime("where: expected text by name, for example where{zone = \"eu\"}"));
+        let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_)))
+        else {
+            return Err(mlua::Error::runtime(
+                "where: expected text by name, for example where{zone = \"eu\"}",
+            ));
         };
         pairs.push((key.to_string_lossy(), value.to_string()?));
     }
@@ -209,20 +214,26 @@ impl UserData for PoolHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("round_robin", |lua, this, ()| this.pick(lua, &Method::RoundRobin, b""));
         methods.add_method("random", |lua, this, ()| this.pick(lua, &Method::Random, b""));
-        methods.add_method("least_connections", |lua, this, ()| this.pick(lua, &Method::LeastConnections, b""));
+        methods
+            .add_method("least_connections", |lua, this, ()| this.pick(lua, &Method::LeastConnections, b""));
         methods.add_method("power_of_two", |lua, this, ()| this.pick(lua, &Method::PowerOfTwo, b""));
         methods.add_method("least_latency", |lua, this, ()| this.pick(lua, &Method::LeastLatency, b""));
         methods.add_method("first", |lua, this, ()| this.pick(lua, &Method::First, b""));
-        methods.add_method("consistent_hash", |lua, this, (key, options): (Option<LuaString>, Option<Table>)| {
-            let balance_factor = match &options {
-                Some(options) => options.get::<Option<f64>>("balance_factor")?,
-                None => None,
-            };
-            if balance_factor.is_some_and(|factor| factor.is_nan() || factor <= 1.0) {
-                return Err(mlua::Error::runtime("consistent_hash: balance_factor is a number above 1, for example 1.25"));
-            }
-            this.pick_by(lua, &Method::ConsistentHash { balance_factor }, key)
-        });
+        methods.add_method(
+            "consistent_hash",
+            |lua, this, (key, options): (Option<LuaString>, Option<Table>)| {
+                let balance_factor = match &options {
+                    Some(options) => options.get::<Option<f64>>("balance_factor")?,
+                    None => None,
+                };
+                if balance_factor.is_some_and(|factor| factor.is_nan() || factor <= 1.0) {
+                    return Err(mlua::Error::runtime(
+                        "consistent_hash: balance_factor is a number above 1, for example 1.25",
+                    ));
+                }
+                this.pick_by(lua, &Method::ConsistentHash { balance_factor }, key)
+            },
+        );
         methods.add_method("maglev", |lua, this, key| this.pick_by(lua, &Method::Maglev, key));
         methods.add_method("rendezvous", |lua, this, key| this.pick_by(lua, &Method::Rendezvous, key));
         methods.add_method("hash", |lua, this, key| this.pick_by(lua, &Method::Hash, key));
@@ -260,7 +271,8 @@ impl UserData for PoolHandle {
                 return Ok(Value::Nil);
             }
             let added = this.ctx.balancer.add(this.row()?, spec);
-            let member = added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
+            let member =
+                added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             Ok(Value::UserData(member_object(lua, &this.ctx, &member)?))
         });
         methods.add_method("remove", |_, this, member: Value| {
@@ -277,12 +289,14 @@ impl UserData for PoolHandle {
         });
         methods.add_meta_method(MetaMethod::Len, |_, this, ()| Ok(this.members().len()));
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.name.to_string()));
-        methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| {
-            this.field(lua, &key.as_bytes())
-        });
-        methods.add_meta_method(MetaMethod::NewIndex, |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {
-            let key = key.to_string_lossy();
-            Err(mlua::Error::runtime(format!("pool {}: '{key}' cannot be set", this.name)))
-        });
+        methods
+            .add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| this.field(lua, &key.as_bytes()));
+        methods.add_meta_method(
+            MetaMethod::NewIndex,
+            |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {
+                let key = key.to_string_lossy();
+                Err(mlua::Error::runtime(format!("pool {}: '{key}' cannot be set", this.name)))
+            },
+        );
     }
 }

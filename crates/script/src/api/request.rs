@@ -53,12 +53,14 @@ const LOGS: [(&str, u8); 16] = [
     ("trace8", 15),
 ];
 
-/// Makes the object. It is an empty table whose reads go to the methods first and then to the fields: a method costs no
+/// Makes the object, and gives the tables that belong to it as well. It is an empty table whose reads go to the methods first and then to the fields: a method costs no
 /// call into the runtime to find, and a field one.
-pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
+pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<Table>)> {
     let methods = lua.create_table()?;
+    let mut parts = Vec::new();
     for (name, object) in tables::objects(lua, ctx)? {
-        methods.raw_set(name, object)?;
+        methods.raw_set(name, &object)?;
+        parts.push(object);
     }
     tables::copies(lua, ctx, &methods)?;
     logs(lua, ctx, &methods)?;
@@ -68,7 +70,10 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     values::ivm(lua, ctx, &methods)?;
     let fields = lua.create_table()?;
     let own = ctx.clone();
-    fields.raw_set("__index", lua.create_function(move |lua, (_, key): (bool, BString)| field(lua, &own, &key))?)?;
+    fields.raw_set(
+        "__index",
+        lua.create_function(move |lua, (_, key): (bool, BString)| field(lua, &own, &key))?,
+    )?;
     methods.set_metatable(Some(fields))?;
     let meta = lua.create_table()?;
     meta.raw_set("__index", methods)?;
@@ -83,7 +88,7 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     meta.raw_set("__name", "request")?;
     let request = lua.create_table()?;
     request.set_metatable(Some(meta))?;
-    Ok(request)
+    Ok((request, parts))
 }
 
 /// A text field as a Lua value, nil when it is not set.
@@ -139,7 +144,10 @@ fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
             Value::Number(number) if number.fract() == 0.0 => *number as i64,
             other => {
                 let found = other.type_name();
-                return Err(mlua::Error::runtime(format!("r.{}: expected a number, found a {found}", name())));
+                return Err(mlua::Error::runtime(format!(
+                    "r.{}: expected a number, found a {found}",
+                    name()
+                )));
             }
         };
         return request.set_number(field, number).map_err(mlua::Error::runtime);
@@ -268,7 +276,8 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         ("base64_decode", text::base64_decode),
     ];
     for (name, change) in pure {
-        let function = move |lua: &Lua, (_, text): (bool, LuaString)| lua.create_string(change(&text.as_bytes()));
+        let function =
+            move |lua: &Lua, (_, text): (bool, LuaString)| lua.create_string(change(&text.as_bytes()));
         methods.raw_set(name, lua.create_function(function)?)?;
     }
     for (name, kind) in [("md5", Digest::Md5), ("sha1", Digest::Sha1)] {
@@ -314,19 +323,20 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     };
     methods.raw_set("expr", lua.create_function(expr)?)?;
     let own = ctx.clone();
-    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, String, Value)| {
-        match own.request()?.regex(&text.as_bytes(), &pattern, &regex_flags(&flags)) {
-            Ok(Some(groups)) => {
-                let table = lua.create_table_with_capacity(groups.len(), 1)?;
-                for (at, group) in groups.iter().enumerate() {
-                    let group = lua.create_string(group.as_deref().unwrap_or_default())?;
-                    table.raw_set(at, group)?;
-                }
-                Ok((Value::Table(table), None))
+    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, String, Value)| match own
+        .request()?
+        .regex(&text.as_bytes(), &pattern, &regex_flags(&flags))
+    {
+        Ok(Some(groups)) => {
+            let table = lua.create_table_with_capacity(groups.len(), 1)?;
+            for (at, group) in groups.iter().enumerate() {
+                let group = lua.create_string(group.as_deref().unwrap_or_default())?;
+                table.raw_set(at, group)?;
             }
-            Ok(None) => Ok((Value::Boolean(false), None)),
-            Err(error) => Ok((Value::Boolean(false), Some(error))),
+            Ok((Value::Table(table), None))
         }
+        Ok(None) => Ok((Value::Boolean(false), None)),
+        Err(error) => Ok((Value::Boolean(false), Some(error))),
     };
     methods.raw_set("regex", lua.create_function(regex)?)?;
     let own = ctx.clone();

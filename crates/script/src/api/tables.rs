@@ -82,7 +82,8 @@ pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) 
             )));
         }
     };
-    let header = matches!(table, host::Table::HeadersIn | host::Table::HeadersOut | host::Table::ErrHeadersOut);
+    let header =
+        matches!(table, host::Table::HeadersIn | host::Table::HeadersOut | host::Table::ErrHeadersOut);
     if header && (key.is_empty() || key.iter().any(|byte| *byte <= b' ' || *byte == b':' || *byte == 0x7f)) {
         let name = String::from_utf8_lossy(key);
         return Err(mlua::Error::runtime(format!("{name:?} is not the name of a header")));
@@ -99,7 +100,8 @@ fn without_controls(ctx: &Context, key: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
             *byte = b' ';
         }
         let name = String::from_utf8_lossy(key);
-        ctx.server.log(WARN, &format!("a script set header {name} to a value with a line end; it became a space"));
+        ctx.server
+            .log(WARN, &format!("a script set header {name} to a value with a line end; it became a space"));
     }
     bytes
 }
@@ -127,10 +129,9 @@ fn object(lua: &Lua, ctx: &Rc<Context>, table: host::Table, name: &str) -> mlua:
         lua.create_function(move |lua, _: bool| {
             let mut rest = pairs(&own, table)?.into_iter();
             lua.create_function_mut(move |lua, ()| match rest.next() {
-                Some((key, value)) => Ok((
-                    Value::String(lua.create_string(key)?),
-                    Value::String(lua.create_string(value)?),
-                )),
+                Some((key, value)) => {
+                    Ok((Value::String(lua.create_string(key)?), Value::String(lua.create_string(value)?)))
+                }
                 None => Ok((Value::Nil, Value::Nil)),
             })
         })?,

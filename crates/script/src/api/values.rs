@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mlua::{Lua, LuaString, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
 use crate::context::Context;
 use crate::host::{Dict, DictError, Scalar, Store};
@@ -133,7 +133,7 @@ fn decode(lua: &Lua, rest: &mut &[u8], depth: u32) -> mlua::Result<Value> {
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let dict = move |lua: &Lua, name: String| match own.server.dict(&name) {
-        Some(dict) => lua.create_userdata(DictHandle { dict }),
+        Some(dict) => dict_object(lua, dict),
         None => Err(mlua::Error::runtime(format!(
             "lb.dict: there is no dictionary \"{name}\"; it wants a line like: LuaBalancerDict {name} 1M"
         ))),
@@ -163,7 +163,12 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<
     Ok(())
 }
 
-pub(crate) fn scalar_to_lua(lua: &Lua, value: Scalar) -> mlua::Result<Value> {
+/// A dictionary as scripts see it.
+pub(crate) fn dict_object(lua: &Lua, dict: Rc<dyn Dict>) -> mlua::Result<AnyUserData> {
+    lua.create_userdata(DictHandle { dict })
+}
+
+fn scalar_to_lua(lua: &Lua, value: Scalar) -> mlua::Result<Value> {
     Ok(match value {
         Scalar::Bool(flag) => Value::Boolean(flag),
         Scalar::Integer(number) => Value::Integer(number),
@@ -172,7 +177,7 @@ pub(crate) fn scalar_to_lua(lua: &Lua, value: Scalar) -> mlua::Result<Value> {
     })
 }
 
-pub(crate) fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
+fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
     match value {
         Value::Boolean(flag) => Ok(Scalar::Bool(*flag)),
         Value::Integer(number) => Ok(Scalar::Integer(*number)),
@@ -191,7 +196,13 @@ struct DictHandle {
 
 impl DictHandle {
     /// As OpenResty and this module's contract say it: nil removes.
-    fn store(&self, how: Store, key: &[u8], value: &Value, ttl: Option<f64>) -> mlua::Result<Result<bool, DictError>> {
+    fn store(
+        &self,
+        how: Store,
+        key: &[u8],
+        value: &Value,
+        ttl: Option<f64>,
+    ) -> mlua::Result<Result<bool, DictError>> {
         if value.is_nil() {
             self.dict.delete(key);
             return Ok(Ok(false));

@@ -1,5 +1,5 @@
 //! A plain server, request and balancer for tests.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::type_complexity)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -169,12 +169,7 @@ impl Request for TestRequest {
             other => Err(format!("syntax error in {other}")),
         }
     }
-    fn regex(
-        &self,
-        text: &[u8],
-        pattern: &str,
-        flags: &str,
-    ) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         // Good enough for tests: a literal with one group around it.
         if pattern.contains("((") {
             return Err("unmatched parentheses".into());
@@ -187,7 +182,7 @@ impl Request for TestRequest {
             text.find(&literal)
         };
         Ok(found.map(|at| {
-            let hit = text[at..at + literal.len()].as_bytes().to_vec();
+            let hit = text.as_bytes()[at..at + literal.len()].to_vec();
             vec![Some(hit.clone()), Some(hit)]
         }))
     }
@@ -350,8 +345,8 @@ impl Balancer for TestBalancer {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         let at = pool.members.iter().position(|member| member.spec.name == name);
-        let at = at
-            .ok_or_else(|| ChangeError::UnknownMember { pool: pool.name.clone(), name: name.to_owned() })?;
+        let at =
+            at.ok_or_else(|| ChangeError::UnknownMember { pool: pool.name.clone(), name: name.to_owned() })?;
         let gone = pool.members.remove(at);
         self.status.borrow_mut().remove(&gone.slot);
         Ok(())

@@ -18,11 +18,7 @@ impl Lane {
     /// The lane of child number `child` with lanes of `bits` (8 or 16).
     pub fn of(child: u32, bits: u8) -> Self {
         let per_word = 64 / u32::from(bits);
-        Lane {
-            word: child / per_word,
-            shift: child % per_word * u32::from(bits),
-            max: (1 << bits) - 1,
-        }
+        Lane { word: child / per_word, shift: child % per_word * u32::from(bits), max: (1 << bits) - 1 }
     }
 
     fn read(self, word: u64) -> u64 {
@@ -69,6 +65,11 @@ pub fn clear(cell: &AtomicU64, lane: Lane) -> u32 {
             Err(now) => seen = now,
         }
     }
+}
+
+/// What is counted in a lane.
+pub fn held(cell: &AtomicU64, lane: Lane) -> u32 {
+    lane.read(cell.load(SeqCst)) as u32
 }
 
 /// Counts a request in, if the row is still that incarnation: first the count, then the look at the row. Whoever

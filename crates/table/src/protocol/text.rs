@@ -133,12 +133,8 @@ pub fn settle(chunks: &[Chunk], held: &[Held], pid: i32) {
     for &(index, count) in held {
         let from = owner(FILLING, count, pid);
         // Failing means that the chain was unlinked and freed already.
-        let _ = chunks[index as usize].owner.compare_exchange(
-            from,
-            owner(SETTLED, count, 0),
-            SeqCst,
-            Relaxed,
-        );
+        let _ =
+            chunks[index as usize].owner.compare_exchange(from, owner(SETTLED, count, 0), SeqCst, Relaxed);
     }
 }
 
@@ -291,4 +287,51 @@ pub fn reclaim<'a>(
 /// Whether a chunk is in use.
 pub fn is_used(chunk: &Chunk) -> bool {
     chunk.owner.load(SeqCst) & 3 != FREE
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn record(letter: u8) -> Record {
+        Record { order: 3, config: 4, text: vec![letter; 100] }
+    }
+
+    #[test]
+    fn a_late_free_does_not_touch_the_chunks_next_user() {
+        let chunks: Vec<Chunk> = (0..3).map(|_| Chunk::new()).collect();
+        let (cell, hint) = (AtomicU64::new(0), AtomicU64::new(0));
+        let first = fill(&chunks, &record(b'a'), 0, 1, &hint);
+        assert_eq!(first.len(), 3);
+        assert!(fill(&chunks, &record(b'x'), 0, 1, &hint).is_empty(), "all are taken");
+        settle(&chunks, &first, 1);
+        for index in 0..3 {
+            assert!(!reclaim(&chunks, index, &|_| Some(&cell), &|_| true), "nothing links it");
+        }
+        let second = fill(&chunks, &record(b'b'), 0, 2, &hint);
+        assert!(link(&cell, 0, &second));
+        free(&chunks, &first);
+        settle(&chunks, &second, 2);
+        assert_eq!(read(&chunks, &cell).map(|read| read.1), Some(record(b'b')));
+        assert!(chunks.iter().all(is_used));
+        assert!(!link(&cell, 0, &[]), "a late writer fails");
+    }
+
+    #[test]
+    fn texts_of_all_lengths_come_back() {
+        let chunks: Vec<Chunk> = (0..chunks_for(MAX_TEXT)).map(|_| Chunk::new()).collect();
+        let hint = AtomicU64::new(0);
+        for length in [0, 1, 7, 8, 31, 32, 33, 48, 79, 80, 81, 4095, MAX_TEXT - 1, MAX_TEXT] {
+            let cell = AtomicU64::new(0);
+            let record = Record { order: MAX_ORDER, config: u64::MAX, text: vec![b'z'; length] };
+            let held = fill(&chunks, &record, 0, 1, &hint);
+            assert_eq!(held.len(), chunks_for(length));
+            assert!(link(&cell, 0, &held));
+            assert_eq!(read(&chunks, &cell).map(|read| read.1), Some(record));
+            assert!(unlink(&chunks, &cell, cell.load(SeqCst)));
+            assert!(!chunks.iter().any(is_used));
+        }
+        let long = Record { text: vec![0; MAX_TEXT + 1], ..Record::default() };
+        assert!(fill(&chunks, &long, 0, 1, &hint).is_empty());
+    }
 }

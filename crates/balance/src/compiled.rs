@@ -1,0 +1,96 @@
+//! A pool made ready for picking: who may be picked now, with everything that makes a pick cheap. Built when the pool's
+//! epoch changes, shared by all threads of a child.
+
+use std::sync::Arc;
+
+use crate::live::Slot;
+use crate::member::Member;
+use crate::methods::alias::Alias;
+use crate::methods::rings::Rings;
+use crate::schedule::Schedule;
+use crate::settings::Set;
+use crate::status::Status;
+use crate::tier;
+
+/// A member that picks choose among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its row.
+    pub slot: Slot,
+    /// Effective weight in hundredths, > 0.
+    pub weight: u32,
+    /// Most requests at once, 0 for no limit.
+    pub max_inflight: u32,
+    /// Its index in [`Compiled::members`].
+    pub member: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Compiled {
+    /// All members of the pool or view, in configured order.
+    pub members: Vec<Arc<Member>>,
+    /// Those that may be picked, in configured order.
+    pub candidates: Vec<Candidate>,
+    /// Index of each member among the candidates, `u32::MAX` for none.
+    pub(crate) place: Vec<u32>,
+    /// Round robin.
+    pub(crate) schedule: Schedule,
+    /// Weighted random.
+    pub(crate) alias: Alias,
+    /// What hash methods use: depends on members and configured weights alone.
+    pub(crate) rings: Arc<Rings>,
+    /// Whether any candidate has a `max_inflight`.
+    pub(crate) limited: bool,
+}
+
+impl Compiled {
+    /// Builds it. `rings` of an earlier build are used again when members and configured weights are still the same.
+    pub fn build(
+        members: Vec<Arc<Member>>,
+        status: impl Fn(Slot) -> Status,
+        set: &Set,
+        rings: Option<&Arc<Rings>>,
+    ) -> Self {
+        let states: Vec<Status> = members.iter().map(|member| status(member.slot)).collect();
+        let candidates: Vec<Candidate> = tier::active(&members, &states, set)
+            .into_iter()
+            .map(|index| Candidate {
+                slot: members[index].slot,
+                weight: states[index].effective_weight().max(1),
+                max_inflight: members[index].spec.max_inflight,
+                member: index as u32,
+            })
+            .collect();
+        let mut place = vec![u32::MAX; members.len()];
+        for (index, candidate) in candidates.iter().enumerate() {
+            place[candidate.member as usize] = index as u32;
+        }
+        let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
+        let configured: Vec<u32> = states.iter().map(|state| state.weight()).collect();
+        let key = Rings::key_of(&members, &configured);
+        let rings = rings
+            .filter(|rings| rings.key() == key)
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Rings::new(&members, configured, key)));
+        Compiled {
+            schedule: Schedule::new(&weights),
+            alias: Alias::new(&weights),
+            limited: candidates.iter().any(|candidate| candidate.max_inflight > 0),
+            members,
+            candidates,
+            place,
+            rings,
+        }
+    }
+
+    /// The rings, for the next build.
+    pub fn rings(&self) -> &Arc<Rings> {
+        &self.rings
+    }
+
+    /// The member of a candidate.
+    pub(crate) fn member_of(&self, candidate: usize) -> Option<&Arc<Member>> {
+        self.members.get(self.candidates.get(candidate)?.member as usize)
+    }
+}

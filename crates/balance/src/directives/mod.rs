@@ -1,0 +1,142 @@
+//! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the same settings as a
+//! script's pool definition names them.
+
+mod failures;
+mod health;
+mod method;
+mod outlier;
+mod set;
+mod sticky;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use crate::error::ParseError;
+use crate::settings::{PoolSettings, Sticky};
+use crate::words;
+
+const METHOD: &str = "LuaBalancerMethod";
+const HEALTH: &str = "LuaBalancerHealthCheck";
+const OUTLIER: &str = "LuaBalancerOutlier";
+const STICKY: &str = "LuaBalancerSticky";
+const SET: &str = "LuaBalancerSet";
+/// Keys of a script's pool definition that stand outside of its groups.
+const OPTIONS: [&str; 11] = [
+    "method",
+    "key",
+    "balance_factor",
+    "retries",
+    "retry_on",
+    "zone",
+    "panic",
+    "slow_start",
+    "on_empty",
+    "reverse",
+    "queue",
+];
+
+impl PoolSettings {
+    /// Takes one directive with its arguments, as [`words::split`] makes them. On an error nothing is changed.
+    pub fn set_directive(&mut self, directive: &str, words: &[String]) -> Result<(), ParseError> {
+        self.take(directive, words, false)
+    }
+
+    /// All settings as directives, one a line; defaults are left out. [`PoolSettings::from_text`] reads it back exactly.
+    pub fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        lines.extend(method::write(&self.method, self.key.as_deref()));
+        lines.extend(self.health.as_ref().map(health::write));
+        lines.extend(outlier::write(&self.outlier));
+        lines.extend(self.sticky.as_ref().map(sticky::write));
+        lines.extend(set::write(&self.set));
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Reads what [`PoolSettings::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Self, ParseError> {
+        let mut settings = PoolSettings::default();
+        for line in text.lines() {
+            let line = words::split(line)?;
+            if let Some((directive, words)) = line.split_first() {
+                settings.take(directive, words, true)?;
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Takes one setting of a script's pool definition: `group` is `""`, `health`, `outlier` or `sticky`. `method` comes
+    /// before `balance_factor`, `type` before the other keys of `health`; [`PoolSettings::check`] comes after the last.
+    pub fn set_option(&mut self, group: &str, key: &str, value: &str) -> Result<(), ParseError> {
+        match (group, key) {
+            ("", "method") => {
+                let words = words::split(value)?;
+                let (method, hash_key) = method::read(&words, false)?;
+                self.method = method;
+                if hash_key.is_some() {
+                    self.key = hash_key;
+                }
+                Ok(())
+            }
+            ("", "key") => {
+                self.key = Some(values::line(key, value)?);
+                Ok(())
+            }
+            ("", "balance_factor") => method::set_balance_factor(&mut self.method, value),
+            ("", key) if OPTIONS.contains(&key) => set::set(&mut self.set, key, value),
+            ("", key) => Err(ParseError::unknown_key(key, &OPTIONS)),
+            ("health", "type") => {
+                self.health = health::of_type(value)?;
+                Ok(())
+            }
+            ("health", key) => match &mut self.health {
+                Some(check) => health::set(check, key, value),
+                None => {
+                    Err(ParseError::word(key, "the check's type before its other keys, for example type=http"))
+                }
+            },
+            ("outlier", "on") => {
+                self.outlier.on = values::switch(key, value)?;
+                Ok(())
+            }
+            ("outlier", key) => outlier::set(&mut self.outlier, key, value),
+            ("sticky", key) => {
+                let mut sticky = self.sticky.take().unwrap_or_default();
+                let done = sticky::set(&mut sticky, key, value);
+                self.sticky = Some(sticky);
+                done
+            }
+            (group, _) => Err(ParseError::word(group, "a group of settings: health, outlier or sticky")),
+        }
+    }
+
+    /// Whether the settings fit together: what [`PoolSettings::set_option`] cannot see while they come one by one.
+    pub fn check(&self) -> Result<(), ParseError> {
+        if let Some(check) = &self.health {
+            health::check(check)?;
+        }
+        if let Some(sticky) = &self.sticky {
+            sticky::check(sticky)?;
+        }
+        outlier::check(&self.outlier)
+    }
+
+    fn take(&mut self, directive: &str, words: &[String], own: bool) -> Result<(), ParseError> {
+        let is = |name: &str| directive.eq_ignore_ascii_case(name);
+        if is(METHOD) {
+            (self.method, self.key) = method::read(words, own)?;
+        } else if is(HEALTH) {
+            self.health = health::read(words)?;
+        } else if is(OUTLIER) {
+            self.outlier = outlier::read(words)?;
+        } else if is(STICKY) {
+            self.sticky = Some(sticky::read(words)?);
+        } else if is(SET) {
+            // More than one of them add up, but each is taken whole or not at all.
+            self.set = set::read(self.set.clone(), words)?;
+        } else {
+            let known = [METHOD, HEALTH, OUTLIER, STICKY, SET].join(", ");
+            return Err(ParseError::word(directive, format!("one of {known}")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,371 @@
+//! The balancer of a child: compiled pools by epoch, shared by its threads, and a handle for each thread.
+//!
+//! A pick compares the cached epoch with the table's (one load) and goes on with the compiled pool that the thread has. Only
+//! when they differ is the child's cache asked, under a lock, and only one thread compiles.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
+use crate::compiled::Compiled;
+use crate::live::CursorId;
+use crate::member::{Member, MemberSpec};
+use crate::methods::Picking;
+use crate::methods::rings::Rings;
+use crate::rng::Rng;
+use crate::settings::PoolSettings;
+use crate::status::Status;
+use crate::store::Store;
+
+/// Most views that are kept compiled for one pool.
+const MAX_VIEWS: usize = 64;
+
+/// Gets one line, worded for administrators, for each change of a member.
+pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
+
+/// One a child.
+pub struct Engine<S: Store> {
+    store: S,
+    notice: Notice,
+    pools: Mutex<HashMap<PoolId, Shared>>,
+}
+
+/// A pool as the child knows it.
+struct Shared {
+    whole: Arc<Whole>,
+    views: Vec<(View, Arc<Part>)>,
+}
+
+/// A pool at one epoch.
+struct Whole {
+    epoch: u64,
+    version: u64,
+    membership: Arc<Membership>,
+    settings: Arc<PoolSettings>,
+    cursor: CursorId,
+    compiled: Compiled,
+}
+
+/// A view of a pool at one epoch.
+struct Part {
+    epoch: u64,
+    cursor: CursorId,
+    compiled: Compiled,
+}
+
+impl<S: Store> Engine<S> {
+    /// Over a store.
+    pub fn new(store: S, notice: Notice) -> Arc<Self> {
+        Arc::new(Engine { store, notice, pools: Mutex::default() })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<PoolId, Shared>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pool at this epoch or a later one. None when there is no such pool.
+    fn whole(&self, pool: PoolId) -> Option<Arc<Whole>> {
+        let mut pools = self.pools();
+        // Read before the pool itself: what changes in between is seen by the next pick.
+        let (epoch, version) = (self.store.epoch(pool), self.store.version(pool));
+        let known = pools.get(&pool).map(|shared| shared.whole.clone());
+        if let Some(whole) = known.as_ref().filter(|whole| whole.epoch == epoch) {
+            return Some(whole.clone());
+        }
+        let same = known.as_ref().filter(|whole| whole.version == version);
+        let (membership, settings) = match same {
+            Some(whole) => (whole.membership.clone(), whole.settings.clone()),
+            None => match self.store.read_pool(pool) {
+                Some(image) => (Arc::new(image.membership), Arc::new(image.settings)),
+                None => {
+                    pools.remove(&pool);
+                    return None;
+                }
+            },
+        };
+        let rings = known.as_ref().map(|whole| whole.compiled.rings().clone());
+        let compiled = self.compile(membership.members.clone(), &settings, rings.as_ref());
+        let cursor = self.store.cursor(pool);
+        let whole = Arc::new(Whole { epoch, version, membership, settings, cursor, compiled });
+        match pools.get_mut(&pool) {
+            Some(shared) => shared.whole = whole.clone(),
+            None => {
+                pools.insert(pool, Shared { whole: whole.clone(), views: Vec::new() });
+            }
+        }
+        Some(whole)
+    }
+
+    fn part(&self, pool: PoolId, view: &View, whole: &Whole) -> Arc<Part> {
+        let mut pools = self.pools();
+        let shared = pools.get_mut(&pool);
+        let known = shared.as_ref().and_then(|shared| shared.views.iter().find(|(known, _)| known == view));
+        if let Some((_, part)) = known.filter(|(_, part)| part.epoch == whole.epoch) {
+            return part.clone();
+        }
+        let rings: Option<Arc<Rings>> = known.map(|(_, part)| part.compiled.rings().clone());
+        let members: Vec<Arc<Member>> =
+            whole.membership.members.iter().filter(|member| view.holds(member)).cloned().collect();
+        let part = Arc::new(Part {
+            epoch: whole.epoch,
+            cursor: self.store.view_cursor(pool, view.fingerprint()),
+            compiled: self.compile(members, &whole.settings, rings.as_ref()),
+        });
+        if let Some(shared) = shared {
+            shared.views.retain(|(known, _)| known != view);
+            if shared.views.len() >= MAX_VIEWS {
+                shared.views.remove(0);
+            }
+            shared.views.push((view.clone(), part.clone()));
+        }
+        part
+    }
+
+    fn compile(&self, members: Vec<Arc<Member>>, settings: &PoolSettings, rings: Option<&Arc<Rings>>) -> Compiled {
+        Compiled::build(members, |slot| self.store.status(slot), &settings.set, rings)
+    }
+}
+
+/// One a thread.
+pub struct Handle<S: Store> {
+    engine: Arc<Engine<S>>,
+    rng: RefCell<Rng>,
+    pools: RefCell<Vec<Option<Cached>>>,
+}
+
+struct Cached {
+    whole: Arc<Whole>,
+    views: Vec<(View, Arc<Part>)>,
+}
+
+impl<S: Store> Handle<S> {
+    /// A thread's handle; threads have different seeds.
+    pub fn new(engine: Arc<Engine<S>>, seed: u64) -> Self {
+        Handle { engine, rng: RefCell::new(Rng::new(seed)), pools: RefCell::default() }
+    }
+
+    /// Runs `body` with the pool as it is now. The cache is not borrowed while `body` runs.
+    fn with<T>(&self, pool: PoolId, body: impl FnOnce(&Arc<Whole>) -> T) -> Option<T> {
+        let epoch = self.engine.store.epoch(pool);
+        let cached = self.pools.try_borrow().ok().and_then(|pools| {
+            let cached = pools.get(pool.0 as usize)?.as_ref()?;
+            (cached.whole.epoch == epoch).then(|| cached.whole.clone())
+        });
+        match cached {
+            Some(whole) => Some(body(&whole)),
+            None => self.refresh(pool).map(|whole| body(&whole)),
+        }
+    }
+
+    #[cold]
+    fn refresh(&self, pool: PoolId) -> Option<Arc<Whole>> {
+        let whole = self.engine.whole(pool);
+        let index = pool.0 as usize;
+        if let Ok(mut pools) = self.pools.try_borrow_mut() {
+            if pools.len() <= index && whole.is_some() {
+                pools.resize_with(index + 1, || None);
+            }
+            if let Some(place) = pools.get_mut(index) {
+                let views = place.take().map(|cached| cached.views).unwrap_or_default();
+                *place = whole.clone().map(|whole| Cached { whole, views });
+            }
+        }
+        whole
+    }
+
+    /// The view at the epoch of `whole`.
+    fn part(&self, pool: PoolId, view: &View, whole: &Whole) -> Arc<Part> {
+        let index = pool.0 as usize;
+        let cached = self.pools.try_borrow().ok().and_then(|pools| {
+            let cached = pools.get(index)?.as_ref()?;
+            let (_, part) = cached.views.iter().find(|(known, _)| known == view)?;
+            (part.epoch == whole.epoch).then(|| part.clone())
+        });
+        if let Some(part) = cached {
+            return part;
+        }
+        let part = self.engine.part(pool, view, whole);
+        if let Ok(mut pools) = self.pools.try_borrow_mut()
+            && let Some(Some(cached)) = pools.get_mut(index)
+        {
+            cached.views.retain(|(known, _)| known != view);
+            if cached.views.len() >= MAX_VIEWS {
+                cached.views.remove(0);
+            }
+            cached.views.push((view.clone(), part.clone()));
+        }
+        part
+    }
+
+    fn choose(
+        &self,
+        query: &Query<'_>,
+        whole: &Whole,
+        compiled: &Compiled,
+        cursor: CursorId,
+    ) -> Result<Arc<Member>, NoMember> {
+        let picking = Picking { pool: compiled, live: &self.engine.store, cursor, avoid: query.avoid };
+        let mut rng = self.rng.borrow_mut();
+        match picking.pick(query.method, query.key, &mut rng) {
+            Some(member) => Ok(member.clone()),
+            None => Err(Self::nobody(query, whole, compiled)),
+        }
+    }
+
+    #[cold]
+    fn nobody(query: &Query<'_>, whole: &Whole, compiled: &Compiled) -> NoMember {
+        let name = whole.membership.name.clone();
+        let untried = compiled.candidates.iter().filter(|candidate| !query.avoid.contains(&candidate.slot)).count();
+        if whole.membership.members.is_empty() {
+            NoMember::Empty(name)
+        } else if compiled.members.is_empty() {
+            NoMember::NoMatch(name)
+        } else if untried > 0 {
+            NoMember::Full(name, untried)
+        } else {
+            NoMember::NoneUsable(name, compiled.candidates.len(), compiled.members.len())
+        }
+    }
+
+    /// One line that explains who may be picked: for `LogLevel trace2`.
+    pub fn explain(&self, pool: PoolId, view: Option<&View>) -> String {
+        let explained = self.with(pool, |whole| {
+            let part = view.map(|view| self.part(pool, view, whole));
+            let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
+            let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
+                let status = self.engine.store.status(member.slot);
+                let weight = f64::from(status.effective_weight()) / 100.0;
+                let inflight = self.engine.store.inflight(member.slot);
+                let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
+                format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())
+            });
+            format!("pool {}: {}", whole.membership.name, members.collect::<Vec<_>>().join(", "))
+        });
+        explained.unwrap_or_else(|| "unknown pool".to_owned())
+    }
+
+    fn name(&self, pool: PoolId) -> String {
+        self.with(pool, |whole| whole.membership.name.to_string()).unwrap_or_default()
+    }
+
+    fn notice(&self, line: &str) {
+        (self.engine.notice)(line);
+    }
+}
+
+/// A weight for people: hundredths without needless zeros.
+pub fn weight_text(hundredths: u32) -> String {
+    if hundredths % 100 == 0 { (hundredths / 100).to_string() } else { format!("{}", f64::from(hundredths) / 100.0) }
+}
+
+impl<S: Store> Balancer for Handle<S> {
+    fn find(&self, name: &str) -> Option<PoolId> {
+        self.engine.store.find_pool(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.engine.store.pool_names()
+    }
+
+    fn membership(&self, pool: PoolId) -> Option<Arc<Membership>> {
+        self.with(pool, |whole| whole.membership.clone())
+    }
+
+    fn settings(&self, pool: PoolId) -> Option<Arc<PoolSettings>> {
+        self.with(pool, |whole| whole.settings.clone())
+    }
+
+    fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember> {
+        let picked = self.with(query.pool, |whole| match query.view {
+            None => self.choose(&query, whole, &whole.compiled, whole.cursor),
+            Some(view) => {
+                let part = self.part(query.pool, view, whole);
+                self.choose(&query, whole, &part.compiled, part.cursor)
+            }
+        });
+        picked.unwrap_or(Err(NoMember::UnknownPool))
+    }
+
+    fn usable(&self, pool: PoolId, view: Option<&View>) -> usize {
+        let count = self.with(pool, |whole| match view {
+            None => whole.compiled.candidates.len(),
+            Some(view) => self.part(pool, view, whole).compiled.candidates.len(),
+        });
+        count.unwrap_or(0)
+    }
+
+    fn is_usable(&self, member: &Member) -> bool {
+        self.status(member).is_some_and(Status::usable)
+    }
+
+    fn status(&self, member: &Member) -> Option<Status> {
+        let store = &self.engine.store;
+        store.is_current(member.slot, member.incarnation).then(|| store.status(member.slot))
+    }
+
+    fn stats(&self, member: &Member) -> Stats {
+        let store = &self.engine.store;
+        if store.is_current(member.slot, member.incarnation) { store.stats(member.slot) } else { Stats::default() }
+    }
+
+    fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
+        let mut apply = |status: Status| match change {
+            Change::SetWeight(hundredths) => status.with_weight(hundredths),
+            Change::Drain => status.with(Status::DRAINING),
+            Change::Disable => status.with(Status::DISABLED),
+            Change::Enable => status.without(
+                Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR,
+            ),
+        };
+        let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
+        if before != after {
+            let name = &member.spec.name;
+            self.notice(&match change {
+                Change::SetWeight(_) => {
+                    format!("member {name}: weight {} -> {}", weight_text(before.weight()), weight_text(after.weight()))
+                }
+                _ => format!("member {name}: {} -> {}", before.state(), after.state()),
+            });
+        }
+        Ok(())
+    }
+
+    fn add(&self, pool: PoolId, spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
+        let member = Arc::new(self.engine.store.add(pool, &spec)?);
+        self.notice(&format!(
+            "pool {}: member {} ({}) added, weight {}",
+            self.name(pool),
+            spec.name,
+            spec.url,
+            weight_text(spec.weight)
+        ));
+        Ok(member)
+    }
+
+    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+        self.engine.store.remove(pool, name)?;
+        self.notice(&format!("pool {}: member {name} removed", self.name(pool)));
+        Ok(())
+    }
+
+    fn define(
+        &self,
+        name: &str,
+        settings: PoolSettings,
+        members: Vec<MemberSpec>,
+        version: u64,
+    ) -> Result<PoolId, ChangeError> {
+        let before = self.find(name).map(|pool| self.engine.store.version(pool));
+        let pool = self.engine.store.define(name, &settings, &members, version)?;
+        if before != Some(self.engine.store.version(pool)) {
+            self.notice(&format!("pool {name}: defined with {} members", members.len()));
+        }
+        Ok(pool)
+    }
+}

@@ -1,0 +1,259 @@
+//! A store on the heap: for tests, and wherever no other process takes part.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::api::{ChangeError, Membership, PoolId, Stats};
+use crate::live::{CursorId, Latency, Live, Slot};
+use crate::member::{Member, MemberSpec};
+use crate::settings::PoolSettings;
+use crate::status::Status;
+use crate::store::{PoolImage, Store};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    cursors: Mutex<BTreeMap<u32, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pools: Vec<Pool>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    name: Arc<str>,
+    settings: PoolSettings,
+    members: Vec<Arc<Member>>,
+    epoch: u64,
+    version: u64,
+    defined: u64,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    pool: usize,
+    live: bool,
+    status: AtomicU64,
+    inflight: AtomicU32,
+    latency: Latency,
+    configured: u64,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the in-flight count of a row.
+    pub fn set_inflight(&self, slot: Slot, count: u32) {
+        if let Some(row) = self.state().rows.get(slot as usize) {
+            row.inflight.store(count, SeqCst);
+        }
+    }
+
+    /// Sets the latency of a row.
+    pub fn set_latency(&self, slot: Slot, latency: Latency) {
+        if let Some(row) = self.state().rows.get_mut(slot as usize) {
+            row.latency = latency;
+        }
+    }
+}
+
+fn configured(spec: &MemberSpec) -> Status {
+    Status::new(spec.weight, spec.lbset, spec.flags)
+}
+
+impl State {
+    fn insert(&mut self, pool: usize, spec: &MemberSpec) -> Arc<Member> {
+        let order = self.pools[pool].members.last().map_or(0, |member| member.order + 1);
+        let slot = self.rows.len() as Slot;
+        let status = configured(spec).0;
+        self.rows.push(Row { pool, live: true, status: status.into(), configured: status, ..Row::default() });
+        Arc::new(Member { slot, incarnation: 1, order, spec: spec.clone() })
+    }
+
+    fn retire(&mut self, member: &Member) {
+        if let Some(row) = self.rows.get_mut(member.slot as usize) {
+            row.live = false;
+            row.status.store(0, SeqCst);
+        }
+    }
+}
+
+impl Live for MemoryStore {
+    fn status(&self, slot: Slot) -> Status {
+        self.state().rows.get(slot as usize).map_or(Status(0), |row| Status(row.status.load(SeqCst)))
+    }
+
+    fn inflight(&self, slot: Slot) -> u32 {
+        self.state().rows.get(slot as usize).map_or(0, |row| row.inflight.load(SeqCst))
+    }
+
+    fn latency(&self, slot: Slot) -> Latency {
+        self.state().rows.get(slot as usize).map_or(Latency::default(), |row| row.latency)
+    }
+
+    fn advance(&self, cursor: CursorId) -> u64 {
+        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = cursors.entry(cursor.0).or_default();
+        *next += 1;
+        *next - 1
+    }
+}
+
+impl Store for MemoryStore {
+    fn find_pool(&self, name: &str) -> Option<PoolId> {
+        self.state().pools.iter().position(|pool| *pool.name == *name).map(|index| PoolId(index as u32))
+    }
+
+    fn pool_names(&self) -> Vec<String> {
+        self.state().pools.iter().map(|pool| pool.name.to_string()).collect()
+    }
+
+    fn epoch(&self, pool: PoolId) -> u64 {
+        self.state().pools.get(pool.0 as usize).map_or(0, |pool| pool.epoch)
+    }
+
+    fn version(&self, pool: PoolId) -> u64 {
+        self.state().pools.get(pool.0 as usize).map_or(0, |pool| pool.version)
+    }
+
+    fn read_pool(&self, pool: PoolId) -> Option<PoolImage> {
+        let state = self.state();
+        let found = state.pools.get(pool.0 as usize)?;
+        Some(PoolImage {
+            membership: Membership {
+                pool,
+                name: found.name.clone(),
+                version: found.version,
+                members: found.members.clone(),
+            },
+            settings: found.settings.clone(),
+        })
+    }
+
+    fn cursor(&self, pool: PoolId) -> CursorId {
+        CursorId(pool.0)
+    }
+
+    fn view_cursor(&self, _pool: PoolId, view_hash: u64) -> CursorId {
+        CursorId(view_hash as u32 | 1 << 31)
+    }
+
+    fn is_current(&self, slot: Slot, incarnation: u32) -> bool {
+        incarnation == 1 && self.state().rows.get(slot as usize).is_some_and(|row| row.live)
+    }
+
+    fn stats(&self, slot: Slot) -> Stats {
+        Stats { inflight: self.inflight(slot), latency_ms: self.latency(slot).ewma_ms, ..Stats::default() }
+    }
+
+    fn update(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        change: &mut dyn FnMut(Status) -> Status,
+    ) -> Result<(Status, Status), ChangeError> {
+        let mut state = self.state();
+        let row = state.rows.get(slot as usize).filter(|row| row.live && incarnation == 1);
+        let row = row.ok_or(ChangeError::Removed)?;
+        let before = Status(row.status.load(SeqCst));
+        let after = change(before);
+        row.status.store(after.0, SeqCst);
+        let pool = row.pool;
+        if before != after {
+            state.pools[pool].epoch += 1;
+            if before.weight() != after.weight() {
+                self.cursors.lock().unwrap_or_else(PoisonError::into_inner).insert(pool as u32, 0);
+            }
+        }
+        Ok((before, after))
+    }
+
+    fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
+        let mut state = self.state();
+        let index = pool.0 as usize;
+        let found = state.pools.get(index).ok_or(ChangeError::UnknownPool)?;
+        if found.members.iter().any(|member| member.spec.name == spec.name) {
+            return Err(ChangeError::Duplicate { pool: found.name.to_string(), name: spec.name.clone() });
+        }
+        let member = state.insert(index, spec);
+        let found = &mut state.pools[index];
+        found.members.push(member.clone());
+        found.epoch += 1;
+        found.version += 1;
+        Ok((*member).clone())
+    }
+
+    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+        let mut state = self.state();
+        let found = state.pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
+        let place = found.members.iter().position(|member| member.spec.name == name);
+        let place = place.ok_or_else(|| ChangeError::UnknownMember { pool: found.name.to_string(), name: name.into() })?;
+        let member = found.members.remove(place);
+        found.epoch += 1;
+        found.version += 1;
+        state.retire(&member);
+        Ok(())
+    }
+
+    fn define(
+        &self,
+        name: &str,
+        settings: &PoolSettings,
+        members: &[MemberSpec],
+        version: u64,
+    ) -> Result<PoolId, ChangeError> {
+        let known = self.find_pool(name);
+        let mut state = self.state();
+        let index = known.map_or(state.pools.len(), |pool| pool.0 as usize);
+        if known.is_none() {
+            state.pools.push(Pool {
+                name: name.into(),
+                settings: settings.clone(),
+                members: Vec::new(),
+                epoch: 1,
+                version: 1,
+                defined: 0,
+            });
+        }
+        if state.pools[index].defined > version {
+            return Ok(PoolId(index as u32));
+        }
+        let mut old = std::mem::take(&mut state.pools[index].members);
+        let mut new = Vec::with_capacity(members.len());
+        for (order, spec) in members.iter().enumerate() {
+            let stays = old.iter().position(|member| member.spec.name == spec.name && member.spec.url == spec.url);
+            let mut member = match stays {
+                Some(place) => (*old.remove(place)).clone(),
+                None => (*state.insert(index, spec)).clone(),
+            };
+            let row = &mut state.rows[member.slot as usize];
+            if row.configured != configured(spec).0 {
+                row.configured = configured(spec).0;
+                let observed = Status(row.status.load(SeqCst)).0 & !(Status::ADMIN | 0xffff_ffff);
+                row.status.store(observed | configured(spec).0, SeqCst);
+            }
+            (member.order, member.spec) = (order as u32, spec.clone());
+            new.push(Arc::new(member));
+        }
+        for member in old {
+            state.retire(&member);
+        }
+        let pool = &mut state.pools[index];
+        (pool.members, pool.settings, pool.defined) = (new, settings.clone(), version);
+        pool.epoch += 1;
+        pool.version += 1;
+        Ok(PoolId(index as u32))
+    }
+}

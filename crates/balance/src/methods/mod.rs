@@ -1,0 +1,134 @@
+//! The ways to pick. All of them choose among the candidates of a [`Compiled`] pool, leave out the members to avoid and those
+//! at `max_inflight`, do a bounded amount of work, and end in a plain scan when their own way meets too many of those.
+
+pub mod alias;
+mod hashes;
+mod load;
+pub mod maglev;
+pub mod rings;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::compiled::{Candidate, Compiled};
+use crate::live::{CursorId, Live, Slot};
+use crate::member::Member;
+use crate::rng::Rng;
+use crate::settings::Method;
+
+/// Draws that may miss before a scan ends the search.
+const MISSES: usize = 20;
+
+/// What a pick needs besides the compiled pool.
+pub struct Picking<'a, L: Live> {
+    /// The pool.
+    pub pool: &'a Compiled,
+    /// Live state.
+    pub live: &'a L,
+    /// The round robin sequence.
+    pub cursor: CursorId,
+    /// Rows not to pick.
+    pub avoid: &'a [Slot],
+}
+
+impl<L: Live> Picking<'_, L> {
+    /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does.
+    pub fn pick(&self, method: &Method, key: &[u8], rng: &mut Rng) -> Option<&Arc<Member>> {
+        if self.pool.candidates.is_empty() {
+            return None;
+        }
+        let found = match method {
+            Method::RoundRobin | Method::Lua { .. } => self.round_robin(),
+            Method::Random => self.random(rng),
+            Method::LeastConnections => self.least_connections(),
+            Method::PowerOfTwo => self.power_of_two(rng),
+            Method::LeastLatency => self.least_latency(rng),
+            Method::First => self.scan(0),
+            Method::ConsistentHash { balance_factor } => self.consistent_hash(key, *balance_factor),
+            Method::Maglev => self.maglev(key),
+            Method::Rendezvous => self.rendezvous(key),
+            Method::Hash => self.hash(key),
+        };
+        self.pool.member_of(found?)
+    }
+
+    #[inline]
+    fn candidate(&self, index: usize) -> Option<&Candidate> {
+        self.pool.candidates.get(index)
+    }
+
+    /// Whether a candidate may be picked by this request.
+    #[inline]
+    fn is_free(&self, candidate: &Candidate) -> bool {
+        (self.avoid.is_empty() || !self.avoid.contains(&candidate.slot))
+            && (candidate.max_inflight == 0 || self.live.inflight(candidate.slot) < candidate.max_inflight)
+    }
+
+    #[inline]
+    fn free_at(&self, index: usize) -> bool {
+        self.candidate(index).is_some_and(|candidate| self.is_free(candidate))
+    }
+
+    /// Whether every candidate is free, so that there is no need to ask.
+    #[inline]
+    fn all_free(&self) -> bool {
+        self.avoid.is_empty() && !self.pool.limited
+    }
+
+    /// The first free candidate from an index on, around the end.
+    fn scan(&self, from: usize) -> Option<usize> {
+        let count = self.pool.candidates.len();
+        let from = if from < count { from } else { 0 };
+        (from..count).chain(0..from).find(|index| self.free_at(*index))
+    }
+
+    /// The free candidate that stands for a member (by index), if it is one.
+    #[inline]
+    fn free_member(&self, member: u32) -> Option<usize> {
+        let index = *self.pool.place.get(member as usize)? as usize;
+        self.free_at(index).then_some(index)
+    }
+
+    fn round_robin(&self) -> Option<usize> {
+        let mut last = 0;
+        for _ in 0..MISSES {
+            last = self.pool.schedule.at(self.live.advance(self.cursor))?;
+            if self.free_at(last) {
+                return Some(last);
+            }
+        }
+        self.scan(last)
+    }
+
+    fn random(&self, rng: &mut Rng) -> Option<usize> {
+        self.draw(rng, usize::MAX)
+    }
+
+    /// A weighted draw of a free candidate that is not `other`.
+    fn draw(&self, rng: &mut Rng, other: usize) -> Option<usize> {
+        for _ in 0..MISSES {
+            let index = self.pool.alias.draw(rng);
+            if index != other && self.free_at(index) {
+                return Some(index);
+            }
+        }
+        self.weighted_scan(rng, other)
+    }
+
+    /// A weighted draw by going through all candidates: for when few of many are free.
+    fn weighted_scan(&self, rng: &mut Rng, other: usize) -> Option<usize> {
+        let free = |index: &usize| *index != other && self.free_at(*index);
+        let weight = |index: usize| self.candidate(index).map_or(0, |candidate| u64::from(candidate.weight));
+        let all = 0..self.pool.candidates.len();
+        let total: u64 = all.clone().filter(free).map(weight).sum();
+        let mut left = rng.below(total);
+        all.filter(free).find(|index| {
+            let weight = weight(*index);
+            let here = left < weight;
+            left = left.saturating_sub(weight);
+            here
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Connecting to a member: TCP over IPv4 and IPv6, unix sockets, TLS on top.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use balance::settings::HealthCheck;
+use balance::url::MemberUrl;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use crate::engine::Engine;
+use crate::failure::{Failure, Phase};
+use crate::tls::handshake_words;
+
+/// How long a slow lookup may hold up a check of a member whose old addresses are known.
+const LOOKUP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Any connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+/// Any connection, boxed.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Where a member is to be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Unix(PathBuf),
+    Address(SocketAddr),
+    Name { host: String, port: u16 },
+}
+
+impl Place {
+    /// `port=` beats the member's port, and its unix socket too.
+    pub(crate) fn new(url: &MemberUrl, check: &HealthCheck) -> Self {
+        if let (Some(socket), None) = (&url.socket, check.port) {
+            return Place::Unix(socket.into());
+        }
+        let port = check.port.unwrap_or(url.port);
+        match url.host.parse::<IpAddr>() {
+            Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
+            Err(_) => Place::Name { host: url.host.clone(), port },
+        }
+    }
+
+    /// The name that has to be looked up.
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        match self {
+            Place::Name { host, .. } => Some(host),
+            _ => None,
+        }
+    }
+
+    /// The addresses, in the resolver's order; none for a unix socket.
+    pub(crate) async fn addresses(
+        &self,
+        engine: &Engine,
+        timeout: Duration,
+        phase: &Cell<Phase>,
+    ) -> Result<Rc<[SocketAddr]>, Failure> {
+        match self {
+            Place::Unix(_) => Ok(Rc::from([])),
+            Place::Address(address) => Ok(Rc::from([*address])),
+            Place::Name { host, port } => {
+                phase.set(Phase::Lookup);
+                let found = engine.resolver.resolve(host, LOOKUP_PATIENCE.min(timeout / 4)).await?;
+                Ok(found.iter().map(|address| with_port(*address, *port)).collect())
+            }
+        }
+    }
+
+    /// Connects to the first address that answers, and says which one.
+    pub(crate) async fn connect(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+        phase: &Cell<Phase>,
+    ) -> Result<(Stream, Option<SocketAddr>), Failure> {
+        phase.set(Phase::Connect);
+        if let Place::Unix(path) = self {
+            let stream = UnixStream::connect(path).await.map_err(|error| Failure::connect(path.display(), &error))?;
+            return Ok((Box::new(stream), None));
+        }
+        let mut failed = Failure::Settings("the member has no address".into());
+        for (at, address) in addresses.iter().enumerate() {
+            match connect_one(*address, deadline, addresses.len() - at).await {
+                Ok(stream) => return Ok((Box::new(stream), Some(*address))),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// All addresses but the last get their share of the time that is left; the last one runs into the check's own timeout.
+async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Result<TcpStream, Failure> {
+    let connecting = TcpStream::connect(address);
+    let result = if left > 1 {
+        let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        tokio::time::timeout(share, connecting).await.unwrap_or_else(|_| Err(timed_out()))
+    } else {
+        connecting.await
+    };
+    let stream = result.map_err(|error| Failure::connect(address, &error))?;
+    // The request follows the end of a TLS handshake at once. Without this it would wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// TLS over a connection.
+pub(crate) async fn handshake(
+    engine: &Engine,
+    check: &HealthCheck,
+    name: &ServerName<'static>,
+    stream: Stream,
+    phase: &Cell<Phase>,
+) -> Result<Stream, Failure> {
+    let config = engine.tls.config(check.verify, check.ca.as_deref())?;
+    phase.set(Phase::Handshake);
+    match TlsConnector::from(config).connect(name.clone(), stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(Failure::Tls(handshake_words(&error, &name.to_str()))),
+    }
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}

@@ -1,0 +1,136 @@
+//! Host names. The system's resolver blocks, so it runs on a few threads; one that hangs may keep those, but never a
+//! check of another name that was found before, and never the thread that runs the checks.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+
+/// How long found addresses are used without asking again.
+const FRESH: Duration = Duration::from_secs(5);
+/// Threads for names whose last lookup found something, and as many for all other names.
+const THREADS_A_LANE: usize = 8;
+/// All threads that lookups may use.
+pub(crate) const THREADS: usize = 2 * THREADS_A_LANE;
+
+/// Finds the addresses of a host; blocks. The ports in the answer have no meaning.
+pub(crate) type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+/// The system's resolver.
+pub(crate) fn system() -> Lookup {
+    Arc::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect))
+}
+
+type Answer = Result<Rc<[SocketAddr]>, Rc<io::Error>>;
+
+/// Looks names up, one lookup at a time per name, shared by all checks of that name.
+pub(crate) struct Resolver {
+    lookup: Lookup,
+    names: RefCell<HashMap<String, Rc<Name>>>,
+    proven: Arc<Semaphore>,
+    unproven: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Name {
+    state: RefCell<State>,
+    done: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    running: bool,
+    last: Option<(Instant, Answer)>,
+    found: Option<Rc<[SocketAddr]>>,
+}
+
+impl Resolver {
+    pub(crate) fn new(lookup: Lookup) -> Self {
+        let lane = || Arc::new(Semaphore::new(THREADS_A_LANE));
+        Resolver { lookup, names: RefCell::default(), proven: lane(), unproven: lane() }
+    }
+
+    /// Addresses of `host`. When a name that was found before takes longer than `patience`, its old addresses are used,
+    /// as traffic does.
+    pub(crate) async fn resolve(&self, host: &str, patience: Duration) -> Result<Rc<[SocketAddr]>, Failure> {
+        let name = self.names.borrow_mut().entry(host.to_owned()).or_default().clone();
+        if let Some(fresh) = name.fresh() {
+            return Ok(fresh);
+        }
+        let old = name.state.borrow().found.clone();
+        let done = name.done.notified();
+        self.start(host, &name);
+        match old {
+            Some(old) => {
+                if tokio::time::timeout(patience, done).await.is_err() {
+                    return Ok(old);
+                }
+            }
+            None => done.await,
+        }
+        match name.state.borrow().last.as_ref() {
+            Some((_, Ok(addresses))) => Ok(addresses.clone()),
+            Some((_, Err(error))) => Err(Failure::lookup(host, error)),
+            None => Err(Failure::lookup(host, &io::Error::other("the lookup ended without an answer"))),
+        }
+    }
+
+    /// Forgets names that nobody checks any more.
+    pub(crate) fn keep_only(&self, hosts: &HashSet<&str>) {
+        self.names.borrow_mut().retain(|host, _| hosts.contains(host.as_str()));
+    }
+
+    fn start(&self, host: &str, name: &Rc<Name>) {
+        if std::mem::replace(&mut name.state.borrow_mut().running, true) {
+            return;
+        }
+        let lane = if name.state.borrow().found.is_some() { &self.proven } else { &self.unproven };
+        let (lane, lookup, host, name) = (lane.clone(), self.lookup.clone(), host.to_owned(), name.clone());
+        tokio::task::spawn_local(async move {
+            let answer = match lane.acquire_owned().await {
+                Ok(permit) => {
+                    // The permit goes along: a lookup cannot be cancelled, so its thread counts until it ends.
+                    let thread = tokio::task::spawn_blocking(move || {
+                        let answer = lookup(&host);
+                        drop(permit);
+                        answer
+                    });
+                    thread.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+                }
+                Err(error) => Err(io::Error::other(error)),
+            };
+            name.finish(answer);
+        });
+    }
+}
+
+impl Name {
+    fn fresh(&self) -> Option<Rc<[SocketAddr]>> {
+        match &self.state.borrow().last {
+            Some((at, Ok(addresses))) if at.elapsed() < FRESH => Some(addresses.clone()),
+            _ => None,
+        }
+    }
+
+    fn finish(&self, answer: io::Result<Vec<SocketAddr>>) {
+        let answer: Answer = match answer {
+            Ok(found) if found.is_empty() => Err(Rc::new(io::Error::other("no address found"))),
+            Ok(found) => Ok(found.into()),
+            Err(error) => Err(Rc::new(error)),
+        };
+        let mut state = self.state.borrow_mut();
+        state.running = false;
+        state.found = answer.as_ref().ok().cloned();
+        state.last = Some((Instant::now(), answer));
+        drop(state);
+        self.done.notify_waiters();
+    }
+}

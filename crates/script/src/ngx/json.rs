@@ -1,0 +1,131 @@
+//! `cjson` and `cjson.safe`, over serde_json.
+
+use mlua::{Lua, LuaString, Table, Value};
+use serde_json::{Map, Number, Value as Json};
+
+/// Deepest nesting, as in lua-cjson.
+const MAX_DEPTH: u32 = 1000;
+/// Own stack guard: serde_json stops at 128 when decoding.
+const MAX_ENCODE: u32 = 128;
+
+/// The module; the safe one gives nil and the message instead of raising.
+pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
+    let module = lua.create_table()?;
+    let array_mt = lua.create_table()?;
+    let mark = array_mt.clone();
+    let encode = move |lua: &Lua, value: Value| {
+        let text = to_json(&value, &mark, 0).map(|json| json.to_string());
+        either(lua, text.and_then(|text| lua.create_string(text).map(Value::String)), safe)
+    };
+    module.raw_set("encode", lua.create_function(encode)?)?;
+    let decode = move |lua: &Lua, text: LuaString| {
+        let json = serde_json::from_slice::<Json>(&text.as_bytes()).map_err(mlua::Error::runtime);
+        either(lua, json.and_then(|json| to_lua(lua, &json)), safe)
+    };
+    module.raw_set("decode", lua.create_function(decode)?)?;
+    module.raw_set("null", Value::NULL)?;
+    let empty = lua.create_table()?;
+    empty.set_metatable(Some(array_mt.clone()))?;
+    module.raw_set("empty_array", empty)?;
+    module.raw_set("array_mt", array_mt)?;
+    module.raw_set("empty_array_mt", module.raw_get::<Table>("array_mt")?)?;
+    module.raw_set("_NAME", if safe { "cjson.safe" } else { "cjson" })?;
+    module.raw_set("_MAX_DEPTH", MAX_DEPTH)?;
+    Ok(module)
+}
+
+fn either(lua: &Lua, result: mlua::Result<Value>, safe: bool) -> mlua::Result<(Value, Value)> {
+    match result {
+        Ok(value) => Ok((value, Value::Nil)),
+        Err(error) if safe => {
+            let text = crate::error::Parts::of(&error).for_script();
+            Ok((Value::Nil, Value::String(lua.create_string(text)?)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn to_lua(lua: &Lua, json: &Json) -> mlua::Result<Value> {
+    Ok(match json {
+        Json::Null => Value::NULL,
+        Json::Bool(flag) => Value::Boolean(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Integer(number),
+            None => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::String(lua.create_string(text)?),
+        Json::Array(list) => {
+            let table = lua.create_table_with_capacity(list.len(), 0)?;
+            for value in list {
+                table.raw_push(to_lua(lua, value)?)?;
+            }
+            Value::Table(table)
+        }
+        Json::Object(map) => {
+            let table = lua.create_table_with_capacity(0, map.len())?;
+            for (key, value) in map {
+                table.raw_set(key.as_str(), to_lua(lua, value)?)?;
+            }
+            Value::Table(table)
+        }
+    })
+}
+
+fn to_json(value: &Value, array_mt: &Table, depth: u32) -> mlua::Result<Json> {
+    let error = |text: String| Err(mlua::Error::runtime(format!("Cannot serialise {text}")));
+    match value {
+        Value::Nil => Ok(Json::Null),
+        Value::LightUserData(pointer) if pointer.0.is_null() => Ok(Json::Null),
+        Value::Boolean(flag) => Ok(Json::Bool(*flag)),
+        Value::Integer(number) => Ok(Json::Number((*number).into())),
+        Value::Number(number) => match Number::from_f64(*number) {
+            Some(number) => Ok(Json::Number(number)),
+            None => error("number: must not be NaN or Infinity".into()),
+        },
+        Value::String(text) => Ok(Json::String(text.to_string_lossy())),
+        Value::Table(_) if depth >= MAX_ENCODE => error(format!("table: nested deeper than {MAX_ENCODE}")),
+        Value::Table(table) => table_to_json(table, array_mt, depth),
+        other => error(format!("{}: type not supported", other.type_name())),
+    }
+}
+
+fn table_to_json(table: &Table, array_mt: &Table, depth: u32) -> mlua::Result<Json> {
+    let length = table.raw_len();
+    let marked = table.metatable().is_some_and(|meta| meta == *array_mt);
+    let mut count = 0_usize;
+    let mut list = marked;
+    for pair in table.pairs::<Value, Value>() {
+        count += 1;
+        let (key, _) = pair?;
+        list = match key {
+            Value::Integer(at) => at >= 1 && at as usize <= length && (count == 1 || list),
+            _ => false,
+        };
+        if !list {
+            break;
+        }
+    }
+    if list {
+        let values = table.sequence_values::<Value>();
+        return values
+            .map(|value| to_json(&value?, array_mt, depth + 1))
+            .collect::<mlua::Result<_>>()
+            .map(Json::Array);
+    }
+    let mut map = Map::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let key = match &key {
+            Value::String(text) => text.to_string_lossy(),
+            Value::Integer(_) | Value::Number(_) => key.to_string()?,
+            other => {
+                let found = other.type_name();
+                return Err(mlua::Error::runtime(format!(
+                    "Cannot serialise table: a key is a {found}, expected a string or number"
+                )));
+            }
+        };
+        map.insert(key, to_json(&value, array_mt, depth + 1)?);
+    }
+    Ok(Json::Object(map))
+}

@@ -1,0 +1,373 @@
+//! What the Lua files of this folder are built on.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use mlua::{Lua, LuaString, MultiValue, Table, Value};
+
+use super::ring;
+use crate::answer::Answer;
+use crate::api::{start_timer, tables, text_value};
+use crate::context::{Context, Phase};
+use crate::error::Halt;
+use crate::host::{self, Digest, Field, Number};
+use crate::text;
+
+/// Makes the table of native functions.
+pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    variables(lua, ctx, &table)?;
+    requests(lua, ctx, &table)?;
+    endings(lua, ctx, &table)?;
+    peers(lua, ctx, &table)?;
+    strings(lua, ctx, &table)?;
+    host(lua, ctx, &table)?;
+    ring::install(lua, &table)?;
+    table.raw_set("null", Value::NULL)?;
+    let own = ctx.clone();
+    let mark = move |_: &Lua, object: Table| {
+        own.protected.get().map_or(Ok(()), |protected| protected.raw_set(&object, true))?;
+        Ok(object)
+    };
+    table.raw_set("mark", lua.create_function(mark)?)?;
+    Ok(table)
+}
+
+fn variables(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    table.raw_set(
+        "var",
+        lua.create_function(move |lua, name: LuaString| variable(lua, &own, &name.as_bytes()))?,
+    )
+}
+
+/// `ngx.var.NAME`; nil for what is not set and for what httpd has nothing for.
+fn variable(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
+    let string = |text: &[u8]| lua.create_string(text).map(Value::String);
+    let number = |field| string(ctx.request()?.number(field).to_string().as_bytes());
+    let field = |field| text_value(lua, ctx, field);
+    match name {
+        b"uri" | b"document_uri" => field(Field::Uri),
+        b"request_uri" => field(Field::UnparsedUri),
+        b"args" | b"query_string" => field(Field::Args),
+        b"is_args" => string(if field(Field::Args)?.is_nil() { b"" } else { b"?" }),
+        b"scheme" => field(Field::Scheme),
+        b"host" => field(Field::Hostname),
+        b"server_name" => field(Field::ServerName),
+        b"server_port" => number(Number::Port),
+        b"server_addr" => ctx.request()?.server_addr().map_or(Ok(Value::Nil), |text| string(text.as_bytes())),
+        b"server_protocol" => field(Field::Protocol),
+        b"remote_addr" => field(Field::UseragentIp),
+        b"remote_port" => number(Number::ClientPort),
+        b"remote_user" => field(Field::User),
+        b"request" => field(Field::TheRequest),
+        b"request_method" => field(Field::Method),
+        b"request_id" => field(Field::LogId),
+        b"request_filename" => field(Field::Filename),
+        b"document_root" => field(Field::DocumentRoot),
+        b"status" => number(Number::Status),
+        b"https" => string(if ctx.request()?.number(Number::IsHttps) != 0 { b"on" } else { b"" }),
+        _ => family(lua, ctx, name),
+    }
+}
+
+fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
+    if let Some(name) = name.strip_prefix(b"http_") {
+        let header: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+        return tables::get(lua, ctx, host::Table::HeadersIn, &header);
+    }
+    if let Some(name) = name.strip_prefix(b"cookie_") {
+        return crate::api::cookie_value(lua, ctx, name);
+    }
+    let Some(name) = name.strip_prefix(b"arg_") else { return Ok(Value::Nil) };
+    let mut value = Ok(Value::Nil);
+    ctx.request()?.field(Field::Args, &mut |args| {
+        // nginx gives the value as it stands, not unescaped.
+        let found = args.unwrap_or_default().split(|byte| *byte == b'&').find_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            pair[..at].eq_ignore_ascii_case(name).then(|| &pair[at + 1..])
+        });
+        if let Some(found) = found {
+            value = lua.create_string(found).map(Value::String);
+        }
+    });
+    value
+}
+
+fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    for (name, which) in [("headers", host::Table::HeadersIn), ("response_headers", host::Table::HeadersOut)]
+    {
+        let own = ctx.clone();
+        table.raw_set(name, lua.create_function(move |lua, ()| flat(lua, &tables::pairs(&own, which)?))?)?;
+        let own = ctx.clone();
+        let get = move |lua: &Lua, key: LuaString| tables::get(lua, &own, which, &key.as_bytes());
+        table.raw_set(format!("get_{name}"), lua.create_function(get)?)?;
+        let own = ctx.clone();
+        let set = move |_: &Lua, (key, value): (LuaString, Value)| {
+            tables::set(&own, which, &key.as_bytes(), &value)
+        };
+        table.raw_set(format!("set_{name}"), lua.create_function(set)?)?;
+        let own = ctx.clone();
+        let add = move |_: &Lua, (key, value): (LuaString, LuaString)| {
+            let clean: Vec<u8> = value.as_bytes().iter().map(|b| if *b < b' ' { b' ' } else { *b }).collect();
+            own.request()?.add(which, &key.as_bytes(), &clean).map_err(mlua::Error::runtime)
+        };
+        table.raw_set(format!("add_{name}"), lua.create_function(add)?)?;
+    }
+    for (name, field) in [("set_uri", Field::Uri), ("set_args", Field::Args)] {
+        let own = ctx.clone();
+        let set = move |_: &Lua, value: Option<LuaString>| {
+            let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
+            own.request()?.set_field(field, bytes.as_deref()).map_err(mlua::Error::runtime)
+        };
+        table.raw_set(name, lua.create_function(set)?)?;
+    }
+    let own = ctx.clone();
+    let parsed = move |lua: &Lua, max: usize| {
+        let mut args = Vec::new();
+        own.request()?.field(Field::Args, &mut |text| args = text.unwrap_or_default().to_vec());
+        decoded(lua, &args, max)
+    };
+    table.raw_set("uri_args", lua.create_function(parsed)?)?;
+    table.raw_set(
+        "decode_args",
+        lua.create_function(|lua, (args, max): (LuaString, usize)| decoded(lua, &args.as_bytes(), max))?,
+    )?;
+    let own = ctx.clone();
+    let status = move |_: &Lua, new: Option<i64>| {
+        let request = own.request()?;
+        if let Some(new) = new {
+            request.set_number(Number::Status, new).map_err(mlua::Error::runtime)?;
+        }
+        Ok(request.number(Number::Status))
+    };
+    table.raw_set("status", lua.create_function(status)?)?;
+    let own = ctx.clone();
+    let serial = move |_: &Lua, ()| Ok(own.request()?.serial().cast_signed());
+    table.raw_set("serial", lua.create_function(serial)?)?;
+    let own = ctx.clone();
+    let started = move |_: &Lua, ()| Ok(own.request()?.number(Number::Started) as f64 / 1e6);
+    table.raw_set("started", lua.create_function(started)?)
+}
+
+/// `{ key, value, key, value, … }` in order.
+fn flat(lua: &Lua, pairs: &[(Vec<u8>, Vec<u8>)]) -> mlua::Result<Table> {
+    let list = lua.create_table_with_capacity(pairs.len() * 2, 0)?;
+    for (key, value) in pairs {
+        list.raw_push(lua.create_string(key)?)?;
+        list.raw_push(lua.create_string(value)?)?;
+    }
+    Ok(list)
+}
+
+/// Arguments as OpenResty gives them: true for a bare key, a list for a repeated one. `max` 0: all.
+fn decoded(lua: &Lua, args: &[u8], max: usize) -> mlua::Result<(Table, Option<&'static str>)> {
+    let table = lua.create_table()?;
+    let parts = args.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
+    for (count, part) in parts.enumerate() {
+        if max > 0 && count >= max {
+            return Ok((table, Some("truncated")));
+        }
+        let at = part.iter().position(|byte| *byte == b'=');
+        let key = text::unescape(&part[..at.unwrap_or(part.len())]);
+        if key.is_empty() {
+            continue;
+        }
+        let value = match at {
+            Some(at) => Value::String(lua.create_string(text::unescape(&part[at + 1..]))?),
+            None => Value::Boolean(true),
+        };
+        let key = lua.create_string(key)?;
+        match table.raw_get::<Value>(&key)? {
+            Value::Nil => table.raw_set(key, value)?,
+            Value::Table(list) => list.raw_push(value)?,
+            first => table.raw_set(key, lua.create_sequence_from([first, value])?)?,
+        }
+    }
+    Ok((table, None))
+}
+
+fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    let exit = move |_: &Lua, status: i64| -> mlua::Result<()> {
+        let answer = match status {
+            0 | -5 => Answer::Decline,
+            -1 => Answer::Status(500),
+            100..=599 => Answer::Status(status as u16),
+            other => {
+                return Err(mlua::Error::runtime(format!(
+                    "ngx.exit: expected ngx.OK, ngx.ERROR, ngx.DECLINED or a status from 100 to 599, found {other}"
+                )));
+            }
+        };
+        end(&own, answer)
+    };
+    table.raw_set("exit", lua.create_function(exit)?)?;
+    let own = ctx.clone();
+    let redirect = move |_: &Lua, (uri, status): (LuaString, Option<u16>)| -> mlua::Result<()> {
+        let status = status.unwrap_or(302);
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Err(mlua::Error::runtime(format!(
+                "ngx.redirect: only ngx.HTTP_MOVED_TEMPORARILY (302), 301, 303, 307 and 308 are allowed, found {status}"
+            )));
+        }
+        let uri = uri.as_bytes();
+        if let Some(byte) = uri.iter().find(|byte| **byte < b' ' || **byte == 0x7f) {
+            return Err(mlua::Error::runtime(format!("ngx.redirect: unsafe byte {byte:#04x} in the URI")));
+        }
+        let request = own.request()?;
+        request.set(host::Table::HeadersOut, b"Location", Some(&uri)).map_err(mlua::Error::runtime)?;
+        end(&own, Answer::Status(status))
+    };
+    table.raw_set("redirect", lua.create_function(redirect)?)
+}
+
+/// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
+fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
+    ctx.request()?;
+    ctx.answer.replace(Some(answer));
+    match ctx.frame.get().phase {
+        Phase::Pick => Ok(()),
+        _ => Err(ctx.budget.end(Halt::Answered).raise()),
+    }
+}
+
+fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    table.raw_set(
+        "is_address",
+        lua.create_function(|_, text: LuaString| Ok(text.to_string_lossy().parse::<IpAddr>().is_ok()))?,
+    )?;
+    let own = ctx.clone();
+    let can = move |_: &Lua, ()| {
+        let phase = own.frame.get().phase;
+        Ok(own.request.active() && matches!(phase, Phase::Translate | Phase::Select | Phase::Pick))
+    };
+    table.raw_set("can_balance", lua.create_function(can)?)?;
+    let own = ctx.clone();
+    let set = move |_: &Lua, (host, port, tls_name): (String, u16, Option<String>)| {
+        let mut peer = own.peer.borrow_mut();
+        (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
+        Ok(())
+    };
+    table.raw_set("set_peer", lua.create_function(set)?)?;
+    let own = ctx.clone();
+    let tries = move |_: &Lua, tries: u32| {
+        own.peer.borrow_mut().more_tries = Some(tries);
+        Ok(())
+    };
+    table.raw_set("set_tries", lua.create_function(tries)?)?;
+    let own = ctx.clone();
+    let timeouts = move |_: &Lua, (connect, send, read): (Option<f64>, Option<f64>, Option<f64>)| {
+        own.peer.borrow_mut().timeouts = [connect, send, read];
+        Ok(())
+    };
+    table.raw_set("set_timeouts", lua.create_function(timeouts)?)?;
+    let own = ctx.clone();
+    let tls = move |_: &Lua, on: bool| {
+        own.peer.borrow_mut().tls = on;
+        Ok(())
+    };
+    table.raw_set("set_tls", lua.create_function(tls)?)?;
+    let own = ctx.clone();
+    let failure = move |_: &Lua, ()| {
+        Ok(match own.attempt.get().last_failure {
+            Some((good, status)) => (Some(if good { "next" } else { "failed" }), Some(status)),
+            None => (None, None),
+        })
+    };
+    table.raw_set("last_failure", lua.create_function(failure)?)
+}
+
+fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    type Change = fn(&[u8]) -> Vec<u8>;
+    let pure: [(&str, Change); 4] = [
+        ("escape_uri", |text| text::escape_but(text, b"-._~", false)),
+        ("unescape_uri", |text| text::unescape_with(text, true)),
+        ("encode_base64", text::base64_encode),
+        ("decode_base64", text::base64_decode),
+    ];
+    for (name, change) in pure {
+        let function = move |lua: &Lua, text: LuaString| lua.create_string(change(&text.as_bytes()));
+        table.raw_set(name, lua.create_function(function)?)?;
+    }
+    table
+        .raw_set("crc32", lua.create_function(|_, text: LuaString| Ok(crc32fast::hash(&text.as_bytes())))?)?;
+    let own = ctx.clone();
+    let digest = move |lua: &Lua, (sha1, hex, text): (bool, bool, LuaString)| {
+        let kind = if sha1 { Digest::Sha1 } else { Digest::Md5 };
+        let bytes = own.request()?.digest(kind, &text.as_bytes());
+        if hex { lua.create_string(text::hex(&bytes)) } else { lua.create_string(bytes) }
+    };
+    table.raw_set("digest", lua.create_function(digest)?)?;
+    let own = ctx.clone();
+    let regex = move |lua: &Lua, (text, pattern, flags): (LuaString, String, String)| match own
+        .request()?
+        .regex(&text.as_bytes(), &pattern, &flags)
+    {
+        Ok(None) => Ok((Value::Nil, None)),
+        Err(error) => Ok((Value::Nil, Some(error))),
+        Ok(Some(groups)) => {
+            let table = lua.create_table_with_capacity(groups.len(), 1)?;
+            for (at, group) in groups.iter().enumerate() {
+                match group {
+                    Some(group) => table.raw_set(at, lua.create_string(group)?)?,
+                    None => table.raw_set(at, false)?,
+                }
+            }
+            Ok((Value::Table(table), None))
+        }
+    };
+    table.raw_set("regex", lua.create_function(regex)?)
+}
+
+fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    let own = ctx.clone();
+    let log = move |_: &Lua, (level, values): (u8, MultiValue)| {
+        if own.server.logs(level) {
+            let mut text = String::new();
+            for value in &values {
+                match value {
+                    Value::LightUserData(_) => text.push_str("null"),
+                    value => text.push_str(&value.to_string()?),
+                }
+            }
+            own.server.log(level, &text);
+        }
+        Ok(())
+    };
+    table.raw_set("log", lua.create_function(log)?)?;
+    let own = ctx.clone();
+    table.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
+    let own = ctx.clone();
+    table.raw_set(
+        "worker",
+        lua.create_function(move |_, ()| Ok((own.server.worker(), std::process::id())))?,
+    )?;
+    let own = ctx.clone();
+    let phase = move |_: &Lua, ()| {
+        Ok(match own.frame.get().phase {
+            Phase::Load => "init_worker",
+            Phase::Translate => "rewrite",
+            Phase::Select => "access",
+            Phase::Pick => "balancer",
+            Phase::Finish => "log",
+            Phase::Timer => "timer",
+        })
+    };
+    table.raw_set("phase", lua.create_function(phase)?)?;
+    let own = ctx.clone();
+    type Timer = (f64, bool, mlua::Function, MultiValue);
+    let timer = move |_: &Lua, (seconds, repeats, function, args): Timer| match own.frame.get().phase {
+        Phase::Load | Phase::Timer => {
+            start_timer(&own, seconds, repeats, function, args).map(|ok| (Some(ok), None))
+        }
+        _ => Ok((None, Some("timers are started at the top level of a script, not in a request"))),
+    };
+    table.raw_set("timer", lua.create_function(timer)?)?;
+    let own = ctx.clone();
+    let dict = move |lua: &Lua, name: String| match own.server.dict(&name) {
+        Some(dict) => crate::api::dict_object(lua, dict).map(Value::UserData),
+        None => Ok(Value::Nil),
+    };
+    table.raw_set("dict", lua.create_function(dict)?)
+}

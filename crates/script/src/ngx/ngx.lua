@@ -1,0 +1,428 @@
+-- The global `ngx`: OpenResty's names over the request of httpd.
+local native, raw = ...
+local type, pairs, ipairs, tostring, error, setmetatable = raw.type, raw.pairs, raw.ipairs, raw.tostring, raw.error,
+  raw.setmetatable
+local table, math, select = raw.table, raw.math, raw.select
+
+local ngx = {
+  OK = 0, ERROR = -1, AGAIN = -2, DONE = -4, DECLINED = -5, null = native.null,
+  STDERR = 0, EMERG = 1, ALERT = 2, CRIT = 3, ERR = 4, WARN = 5, NOTICE = 6, INFO = 7, DEBUG = 8,
+  HTTP_OK = 200, HTTP_CREATED = 201, HTTP_ACCEPTED = 202, HTTP_NO_CONTENT = 204, HTTP_PARTIAL_CONTENT = 206,
+  HTTP_SPECIAL_RESPONSE = 300, HTTP_MOVED_PERMANENTLY = 301, HTTP_MOVED_TEMPORARILY = 302, HTTP_SEE_OTHER = 303,
+  HTTP_NOT_MODIFIED = 304, HTTP_TEMPORARY_REDIRECT = 307, HTTP_PERMANENT_REDIRECT = 308, HTTP_BAD_REQUEST = 400,
+  HTTP_UNAUTHORIZED = 401, HTTP_PAYMENT_REQUIRED = 402, HTTP_FORBIDDEN = 403, HTTP_NOT_FOUND = 404,
+  HTTP_NOT_ALLOWED = 405, HTTP_NOT_ACCEPTABLE = 406, HTTP_REQUEST_TIMEOUT = 408, HTTP_CONFLICT = 409, HTTP_GONE = 410,
+  HTTP_UPGRADE_REQUIRED = 426, HTTP_TOO_MANY_REQUESTS = 429, HTTP_CLOSE = 444, HTTP_ILLEGAL = 451,
+  HTTP_INTERNAL_SERVER_ERROR = 500, HTTP_NOT_IMPLEMENTED = 501, HTTP_METHOD_NOT_IMPLEMENTED = 501,
+  HTTP_BAD_GATEWAY = 502, HTTP_SERVICE_UNAVAILABLE = 503, HTTP_GATEWAY_TIMEOUT = 504,
+  HTTP_VERSION_NOT_SUPPORTED = 505, HTTP_INSUFFICIENT_STORAGE = 507,
+  HTTP_GET = 2, HTTP_HEAD = 4, HTTP_POST = 8, HTTP_PUT = 16, HTTP_DELETE = 32, HTTP_MKCOL = 64, HTTP_COPY = 128,
+  HTTP_MOVE = 256, HTTP_OPTIONS = 512, HTTP_PROPFIND = 1024, HTTP_PROPPATCH = 2048, HTTP_LOCK = 4096,
+  HTTP_UNLOCK = 8192, HTTP_PATCH = 16384, HTTP_TRACE = 32768,
+  exit = native.exit, redirect = native.redirect, get_phase = native.phase,
+  escape_uri = native.escape_uri, unescape_uri = native.unescape_uri,
+  encode_base64 = native.encode_base64, crc32_short = native.crc32, crc32_long = native.crc32,
+  config = { subsystem = "http", debug = false, ngx_lua_version = 10026, nginx_version = 1025003 },
+}
+
+local function read_only(name)
+  return function(_, k)
+    error("ngx" .. name .. "." .. tostring(k) .. " cannot be set", 2)
+  end
+end
+
+function ngx.decode_base64(text)
+  local found = native.decode_base64(text)
+  if found == "" and text ~= "" then
+    return nil
+  end
+  return found
+end
+
+function ngx.log(level, ...)
+  if type(level) ~= "number" or level < 0 or level > 8 then
+    error("bad log level: " .. tostring(level), 2)
+  end
+  native.log(level > 0 and level - 1 or 0, ...)
+end
+
+function ngx.now()
+  return math.floor(native.time() * 1000) / 1000
+end
+
+function ngx.time()
+  return math.floor(native.time())
+end
+
+function ngx.today()
+  return raw.os.date("%Y-%m-%d", ngx.time())
+end
+
+function ngx.localtime()
+  return raw.os.date("%Y-%m-%d %H:%M:%S", ngx.time())
+end
+
+function ngx.utctime()
+  return raw.os.date("!%Y-%m-%d %H:%M:%S", ngx.time())
+end
+
+function ngx.update_time() end
+
+function ngx.md5(text)
+  return native.digest(false, true, text)
+end
+
+function ngx.md5_bin(text)
+  return native.digest(false, false, text)
+end
+
+function ngx.sha1_bin(text)
+  return native.digest(true, false, text)
+end
+
+function ngx.decode_args(text, max)
+  return native.decode_args(text, max or 100)
+end
+
+local function encode_pair(out, key, value)
+  local name = native.escape_uri(tostring(key))
+  if value == true then
+    out[#out + 1] = name
+  elseif value ~= false and value ~= nil then
+    out[#out + 1] = name .. "=" .. native.escape_uri(tostring(value))
+  end
+end
+
+function ngx.encode_args(args)
+  local keys, out = {}, {}
+  for key in pairs(args) do
+    keys[#keys + 1] = key
+  end
+  -- One order for the same arguments, in every thread.
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  for _, key in ipairs(keys) do
+    local value = args[key]
+    if type(value) == "table" then
+      for _, one in ipairs(value) do
+        encode_pair(out, key, one)
+      end
+    else
+      encode_pair(out, key, value)
+    end
+  end
+  return table.concat(out, "&")
+end
+
+-- ngx.var
+ngx.var = setmetatable(native.mark {}, {
+  __index = function(_, name)
+    if type(name) ~= "string" then
+      return nil
+    end
+    return native.var(name)
+  end,
+  __newindex = function(_, name, value)
+    if name == "args" then
+      return native.set_args(value)
+    end
+    error("variable \"" .. tostring(name) .. "\" cannot be set; r.notes and r.subprocess_env can", 2)
+  end,
+  __metatable = false,
+})
+
+-- ngx.req
+local req = {}
+
+local header_meta = {
+  __index = function(t, name)
+    if type(name) ~= "string" then
+      return nil
+    end
+    return raw.rawget(t, (name:lower():gsub("_", "-")))
+  end,
+}
+
+local function as_table(flat, max, lower)
+  local headers, count = {}, 0
+  for i = 1, #flat, 2 do
+    count = count + 1
+    if max > 0 and count > max then
+      return headers, "truncated"
+    end
+    local name, value = flat[i], flat[i + 1]
+    if lower then
+      name = name:lower()
+    end
+    local known = headers[name]
+    if known == nil then
+      headers[name] = value
+    elseif type(known) == "table" then
+      known[#known + 1] = value
+    else
+      headers[name] = { known, value }
+    end
+  end
+  return headers
+end
+
+function req.get_headers(max, keep_case)
+  local headers, truncated = as_table(native.headers(), max or 100, not keep_case)
+  if not keep_case then
+    setmetatable(headers, header_meta)
+  end
+  return headers, truncated
+end
+
+local function set(which, name, value)
+  if type(value) ~= "table" then
+    return native["set_" .. which](name, value)
+  end
+  native["set_" .. which](name, value[1])
+  for i = 2, #value do
+    native["add_" .. which](name, tostring(value[i]))
+  end
+end
+
+function req.set_header(name, value)
+  set("headers", name, value)
+end
+
+function req.clear_header(name)
+  native.set_headers(name, nil)
+end
+
+function req.get_method()
+  return native.var("request_method")
+end
+
+function req.get_uri_args(max)
+  return native.uri_args(max or 100)
+end
+
+function req.set_uri(uri, jump)
+  if type(uri) ~= "string" or uri == "" then
+    error("ngx.req.set_uri: expected a URI that is not empty", 2)
+  end
+  if jump then
+    error("ngx.req.set_uri: there are no locations to jump to here", 2)
+  end
+  -- The URI of httpd has no query in it; nginx scripts pass $request_uri all the same.
+  local path, args = uri:match("^([^?]*)%??(.*)$")
+  native.set_uri(path)
+  if args ~= "" then
+    native.set_args(args)
+  end
+end
+
+function req.set_uri_args(args)
+  if type(args) == "table" then
+    args = ngx.encode_args(args)
+  end
+  native.set_args(tostring(args))
+end
+
+function req.start_time()
+  return native.started()
+end
+
+function req.http_version()
+  return raw.tonumber((native.var("server_protocol") or ""):match("^HTTP/(%d+%.?%d*)"))
+end
+
+function req.is_internal()
+  return false
+end
+ngx.req = setmetatable(native.mark {}, { __index = req, __newindex = read_only(".req"), __metatable = false })
+
+-- ngx.header
+ngx.header = setmetatable(native.mark {}, {
+  __index = function(_, name)
+    return native.get_response_headers((tostring(name):gsub("_", "-")))
+  end,
+  __newindex = function(_, name, value)
+    set("response_headers", (tostring(name):gsub("_", "-")), value)
+  end,
+  __metatable = false,
+})
+ngx.resp = {
+  get_headers = function(max)
+    return as_table(native.response_headers(), max or 100, true)
+  end,
+}
+
+-- ngx.re: httpd's regular expressions are PCRE as well.
+local re = {}
+local function flags(options)
+  return ((options or ""):gsub("[^imsx]", ""))
+end
+
+function re.match(subject, pattern, options)
+  return native.regex(subject, pattern, flags(options))
+end
+
+function re.find(subject, pattern, options, ctx, group)
+  local from = ctx and ctx.pos or 1
+  local rest = subject:sub(from)
+  -- Two groups before the pattern tell where it starts; \1 in it counts from there on.
+  local shifted = pattern:gsub("\\(%d)", function(digit)
+    return digit == "0" and "\\0" or "\\" .. (raw.tonumber(digit) + 2)
+  end)
+  local letters = flags(options)
+  -- With x, a comment may run to the end of the pattern.
+  local close = letters:find("x", 1, true) and "\n)" or ")"
+  local found, err = native.regex(rest, "\\A([\\s\\S]*?)(" .. shifted .. close, letters)
+  if not found then
+    return nil, nil, err
+  end
+  local start = from + #found[1]
+  if group and group > 0 then
+    return nil, nil, "ngx.re.find: only the whole match is supported here, not a group"
+  end
+  local stop = start + #found[2] - 1
+  if ctx then
+    ctx.pos = stop + 1
+  end
+  return start, stop
+end
+ngx.re = re
+
+-- ngx.timer
+local function timer(repeats)
+  return function(seconds, callback, ...)
+    if type(callback) ~= "function" then
+      error("bad argument #2 (function expected, got " .. type(callback) .. ")", 2)
+    end
+    return native.timer(seconds, repeats, callback, false, ...)
+  end
+end
+ngx.timer = {
+  at = timer(false),
+  every = timer(true),
+}
+
+-- ngx.worker
+ngx.worker = {
+  id = function()
+    return (native.worker())
+  end,
+  pid = function()
+    return (select(2, native.worker()))
+  end,
+  exiting = function()
+    return false
+  end,
+}
+
+-- ngx.shared
+local dict = {}
+dict.__index = dict
+local function stored(name)
+  return function(self, key, value, seconds)
+    local ok, rest = self.store[name](self.store, key, value, seconds)
+    if ok then
+      return true, nil, rest
+    end
+    return false, rest, false
+  end
+end
+dict.set, dict.add, dict.replace, dict.safe_set = stored("set"), stored("add"), stored("replace"), stored("set")
+dict.safe_add = dict.add
+function dict:get(key)
+  return self.store:get(key)
+end
+function dict:get_stale(key)
+  return self.store:get(key), nil, false
+end
+function dict:incr(key, n, init, init_ttl)
+  local value, rest = self.store:incr(key, n, init, init_ttl)
+  if value == nil then
+    return nil, rest
+  end
+  if init == nil then
+    return value
+  end
+  return value, nil, rest
+end
+function dict:delete(key)
+  self.store:delete(key)
+end
+function dict:get_keys(max)
+  return self.store:keys(max or 1024)
+end
+function dict:ttl(key)
+  return self.store:ttl(key)
+end
+function dict:expire(key, seconds)
+  return self.store:expire(key, seconds)
+end
+function dict:flush_all()
+  self.store:clear()
+end
+function dict.flush_expired()
+  return 0
+end
+function dict:capacity()
+  return (self.store:room())
+end
+function dict:free_space()
+  return (select(2, self.store:room()))
+end
+local dicts = {}
+ngx.shared = setmetatable(native.mark {}, {
+  __index = function(_, name)
+    if dicts[name] == nil then
+      local store = native.dict(name)
+      if store == nil then
+        return nil
+      end
+      local meta = { __index = dict, __newindex = read_only(".shared"), __metatable = false }
+      dicts[name] = setmetatable(native.mark { store = store }, meta)
+    end
+    return dicts[name]
+  end,
+  __newindex = read_only(".shared"),
+  __metatable = false,
+})
+
+-- ngx.ctx and ngx.status belong to the request.
+local ctx, ctx_of
+local live = {}
+function live.ctx(new)
+  local serial = native.serial()
+  if new ~= nil then
+    ctx, ctx_of = new, serial
+  elseif ctx_of ~= serial then
+    ctx, ctx_of = {}, serial
+  end
+  return ctx
+end
+live.status = native.status
+
+for _, name in ipairs { "say", "print", "flush", "eof", "send_headers" } do
+  ngx[name] = function()
+    error("ngx." .. name .. " is not available: this script chooses a backend, the answer is the backend's", 2)
+  end
+end
+for _, name in ipairs { "timer", "worker", "re", "resp", "config" } do
+  ngx[name] = setmetatable(native.mark {}, { __index = ngx[name], __newindex = read_only("." .. name), __metatable = false })
+end
+
+return setmetatable(native.mark {}, {
+  __index = function(_, name)
+    local value = ngx[name]
+    if value == nil and live[name] then
+      return live[name]()
+    end
+    return value
+  end,
+  __newindex = function(_, name, value)
+    if live[name] then
+      live[name](value)
+    else
+      error("ngx." .. tostring(name) .. " cannot be set", 2)
+    end
+  end,
+  __metatable = false,
+})

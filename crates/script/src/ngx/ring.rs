@@ -1,0 +1,87 @@
+//! The ring of `resty.chash`: ketama over CRC-32, the points that nginx makes for the same ids.
+
+use mlua::{Lua, LuaString, Table, UserData, UserDataMethods};
+
+/// Points a unit of weight.
+const POINTS: u32 = 160;
+/// Most points of one ring.
+const MOST: u64 = 4_000_000;
+
+struct Ring {
+    ids: Vec<Vec<u8>>,
+    /// Hash and index of the id, sorted by hash, each hash once.
+    points: Vec<(u32, u32)>,
+}
+
+/// `ring({ id, weight, id, weight, … })`.
+pub(crate) fn install(lua: &Lua, table: &Table) -> mlua::Result<()> {
+    let make = |lua: &Lua, list: Table| {
+        let mut nodes = Vec::new();
+        for at in (1..=list.raw_len()).step_by(2) {
+            nodes.push((list.raw_get::<LuaString>(at)?.as_bytes().to_vec(), list.raw_get::<u32>(at + 1)?));
+        }
+        let total: u64 = nodes.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        if total * u64::from(POINTS) > MOST {
+            return Err(mlua::Error::runtime(format!(
+                "resty.chash: the weights add up to {total}, at most {}",
+                MOST / u64::from(POINTS)
+            )));
+        }
+        lua.create_userdata(Ring::new(nodes))
+    };
+    table.raw_set("ring", lua.create_function(make)?)
+}
+
+impl Ring {
+    fn new(nodes: Vec<(Vec<u8>, u32)>) -> Self {
+        let mut points = Vec::new();
+        for (index, (id, weight)) in (0..).zip(&nodes) {
+            let mut base = crc32fast::Hasher::new();
+            base.update(id);
+            let mut previous = 0_u32;
+            for _ in 0..weight * POINTS {
+                let mut point = base.clone();
+                point.update(&previous.to_le_bytes());
+                previous = point.finalize();
+                points.push((previous, index));
+            }
+        }
+        points.sort_by_key(|(hash, _)| *hash);
+        points.dedup_by_key(|(hash, _)| *hash);
+        Ring { ids: nodes.into_iter().map(|(id, _)| id).collect(), points }
+    }
+
+    /// The id of the point at this place, counted from 0, around the ring.
+    fn at(&self, index: usize) -> Option<(&[u8], usize)> {
+        let index = index.checked_rem(self.points.len())?;
+        Some((&self.ids[self.points[index].1 as usize], index))
+    }
+}
+
+impl UserData for Ring {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("find", |lua, this, key: LuaString| {
+            let hash = crc32fast::hash(&key.as_bytes());
+            let found = this.at(this.points.partition_point(|(point, _)| *point < hash));
+            found.map(|(id, index)| Ok((lua.create_string(id)?, index + 1))).transpose().map(Option::unzip)
+        });
+        methods.add_method("next", |lua, this, index: usize| {
+            let found = this.at(index);
+            found.map(|(id, index)| Ok((lua.create_string(id)?, index + 1))).transpose().map(Option::unzip)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_point_wraps_around() {
+        let ring = Ring::new(vec![(b"a\x0080".to_vec(), 1), (b"b\x0080".to_vec(), 1)]);
+        assert!(ring.points.len() <= 320 && ring.points.len() > 310);
+        assert!(ring.points.is_sorted());
+        assert_eq!(ring.at(ring.points.len()), ring.at(0));
+        assert_eq!(Ring::new(Vec::new()).at(0), None);
+    }
+}

@@ -1,0 +1,378 @@
+//! OpenResty's names, and the scripts of a published article that use them.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{World, eval, value};
+use script::host::{Field, Table};
+use script::{Answer, Attempt, ErrorKind, Library, Peer, Phase, State};
+
+#[test]
+fn variables_of_the_request() {
+    for (expression, expected) in [
+        ("ngx.var.uri", "/app/list"),
+        ("ngx.var.request_uri", "/app/list?a=1&b=x%20y&a=2"),
+        ("ngx.var.args", "a=1&b=x%20y&a=2"),
+        ("ngx.var.is_args", "?"),
+        ("ngx.var.arg_b", "x%20y"),
+        ("ngx.var.arg_none", "nil"),
+        ("ngx.var.http_host", "www.example.org"),
+        ("ngx.var.http_x_multi", "one"),
+        ("ngx.var.cookie_beta", "1"),
+        ("ngx.var.remote_addr", "192.0.2.7"),
+        ("ngx.var.remote_port", "50000"),
+        ("ngx.var.host", "www.example.org"),
+        ("ngx.var.scheme", "https"),
+        ("ngx.var.request_method", "GET"),
+        ("ngx.var.server_name", "example.org"),
+        ("ngx.var.server_port", "443"),
+        ("ngx.var.request_id", "abc123"),
+        ("ngx.var.undefined", "nil"),
+        ("ngx.var[1]", "nil"),
+        ("ngx.req.get_method()", "GET"),
+        ("ngx.req.get_headers().host", "www.example.org"),
+        ("ngx.req.get_headers()['X-Multi'][2]", "two"),
+        ("ngx.req.get_headers().x_multi[1]", "one"),
+        ("ngx.req.get_headers(0, true)['X-Multi'][1]", "one"),
+        ("select(2, ngx.req.get_headers(1))", "truncated"),
+        ("ngx.req.get_uri_args().b", "x y"),
+        ("ngx.req.get_uri_args().a[2]", "2"),
+        ("ngx.req.http_version()", "1.1"),
+        ("ngx.req.start_time()", "1700000000.0"),
+        ("ngx.decode_args('a&b=1&=x&b=2').a", "true"),
+        ("ngx.encode_args({ b = { 1, 'x y' }, a = true })", "a&b=1&b=x%20y"),
+        ("ngx.HTTP_MOVED_TEMPORARILY", "302"),
+        ("ngx.time()", "1700000000"),
+        ("ngx.now()", "1700000000.5"),
+        ("ngx.crc32_short('123456789')", "3421780262"),
+        ("#ngx.md5('x')", "32"),
+        ("ngx.encode_base64('Lua')", "THVh"),
+        ("ngx.decode_base64('THVh')", "Lua"),
+        ("ngx.escape_uri('a b/~')", "a%20b%2f~"),
+        ("ngx.unescape_uri('a%20b')", "a b"),
+        ("ngx.re.match(ngx.var.uri, '(list)', 'jo')[1]", "list"),
+        ("ngx.re.match(ngx.var.uri, 'none')", "nil"),
+        ("ngx.shared.missing", "nil"),
+        ("ngx.get_phase()", "rewrite"),
+        ("ngx.worker.id()", "0"),
+        ("ngx.worker.pid() > 0", "true"),
+        ("ngx.null == require('cjson').null", "true"),
+        ("ngx == require('ngx')", "true"),
+        ("bit.bxor(0xff, 0x0f)", "240"),
+        ("bit.bnot(0)", "-1"),
+        ("bit.lshift(1, 31)", "-2147483648"),
+        ("bit.arshift(-8, 1)", "-4"),
+        ("bit.rshift(-1, 28)", "15"),
+        ("bit.rol(0x12345678, 8) == 0x34567812", "true"),
+        ("bit.bswap(0x12345678) == 0x78563412", "true"),
+        ("bit.tohex(255, 4)", "00ff"),
+        ("require('bit').band(7, 12, 4)", "4"),
+    ] {
+        assert_eq!(eval(expression), expected, "{expression}");
+    }
+    for (action, text) in [
+        ("ngx.var.uri = 'x'", "cannot be set"),
+        ("ngx.exit = nil", "cannot be set"),
+        ("ngx.HTTP_OK = 1", "cannot be set"),
+        ("ngx.say('x')", "not available"),
+        ("ngx.req.x = 1", "cannot be set"),
+        ("ngx.exit(7)", "found 7"),
+        ("ngx.redirect('/x', 200)", "found 200"),
+        ("ngx.redirect('/x\\r\\nEvil: 1')", "unsafe byte 0x0d"),
+        ("ngx.log(99, 'x')", "bad log level"),
+    ] {
+        let found = eval(&format!("(function() {action} end)()"));
+        assert!(found.contains(text), "{action}: {found}");
+    }
+}
+
+#[test]
+fn json_goes_both_ways() {
+    for (expression, expected) in [
+        ("require('cjson').encode({ 1, 2, { a = true } })", r#"[1,2,{"a":true}]"#),
+        ("require('cjson').encode({})", "{}"),
+        ("require('cjson').encode(require('cjson').empty_array)", "[]"),
+        ("require('cjson').encode({ a = require('cjson').null })", r#"{"a":null}"#),
+        ("require('cjson').decode('{\"a\":[1,2.5,\"x\",null]}').a[2]", "2.5"),
+        ("require('cjson').decode('[null]')[1] == ngx.null", "true"),
+        ("require('cjson.safe').decode('{')", "nil"),
+        ("require('cjson.safe').encode({ f = print })", "nil"),
+        ("math.type(require('cjson').decode('7'))", "integer"),
+    ] {
+        assert_eq!(eval(expression), expected, "{expression}");
+    }
+    assert!(eval("select(2, require('cjson.safe').decode('{'))").contains("EOF"));
+    assert!(eval("require('cjson').decode('{')").starts_with("error:"));
+    assert!(
+        eval("(function() local t = {} t.t = t return require('cjson').encode(t) end)()")
+            .contains("nested deeper")
+    );
+}
+
+#[test]
+fn exits_end_the_script_for_good() {
+    for (body, expected) in [
+        ("ngx.exit(503)", Answer::Status(503)),
+        ("pcall(ngx.exit, 403) return 500", Answer::Status(403)),
+        ("return ngx.exit(ngx.HTTP_FORBIDDEN)", Answer::Status(403)),
+        ("ngx.exit(ngx.OK) return 500", Answer::Decline),
+        ("ngx.exit(ngx.DECLINED) return 500", Answer::Decline),
+        ("ngx.exit(ngx.ERROR)", Answer::Status(500)),
+        ("coroutine.wrap(function() ngx.exit(404) end)() return 500", Answer::Status(404)),
+    ] {
+        assert_eq!(common::answer(body).unwrap(), expected, "{body}");
+    }
+    let world = World::new("function f(pool, r) ngx.exit(503) r.notes.after = 'yes' end", "f");
+    let state = world.started();
+    assert_eq!(state.pick(world.id, "f", "app", None).unwrap(), Answer::Status(503));
+    assert_eq!(world.request.value(Table::Notes, "after").unwrap(), "yes", "the balancer phase goes on");
+}
+
+#[test]
+fn peers_are_set_as_openresty_does() {
+    let text = "
+local balancer = require 'ngx.balancer'
+function f(r)
+  local state, status = balancer.get_last_failure()
+  if state == nil then
+    assert(balancer.set_more_tries(2))
+    assert(balancer.set_timeouts(0.5, nil, 2))
+    assert(balancer.set_current_peer('127.0.0.1', '8080', 'name.example'))
+  else
+    r.notes.why = state .. status
+    assert(balancer.set_current_peer('127.0.0.2:8081'))
+  end
+end";
+    let world = World::new(text, "f");
+    let state = world.started();
+    let first = state.select(world.id, "f", Phase::Translate).unwrap();
+    let expected = Peer {
+        host: "127.0.0.1".into(),
+        port: 8080,
+        tls_name: Some("name.example".into()),
+        tls: false,
+        more_tries: Some(2),
+        timeouts: [Some(0.5), None, Some(2.0)],
+    };
+    assert_eq!(first, Answer::Peer(expected));
+    state.set_attempt(Attempt { before: 1, last_failure: Some((false, 502)) });
+    let second = state.select(world.id, "f", Phase::Pick).unwrap();
+    let Answer::Peer(peer) = second else { panic!("{second:?}") };
+    assert_eq!((peer.host.as_str(), peer.port, peer.more_tries), ("127.0.0.2", 8081, None));
+    assert_eq!(world.request.value(Table::Notes, "why").unwrap(), "failed502");
+    for (call, expected) in [
+        ("set_current_peer('example.org', 80)", "no host allowed"),
+        ("set_current_peer('127.0.0.1', 70000)", "bad port: 70000"),
+        ("set_current_peer('127.0.0.1:99999')", "bad port: 99999"),
+    ] {
+        assert_eq!(eval(&format!("select(2, require('ngx.balancer').{call})")), expected);
+    }
+    assert!(eval("require('ngx.balancer').set_timeouts(0)").contains("bad connect timeout"));
+    assert!(eval("require('ngx.balancer').set_current_peer('127.0.0.1', 1, 5)").contains("string expected"));
+    let world = World::new(
+        "why = select(2, require('ngx.balancer').set_current_peer('::1', 1)) function f() return nil, why end",
+        "f",
+    );
+    let state = world.started();
+    world.request.active.set(false);
+    assert_eq!(value(&world, &state), "API disabled in the current context");
+}
+
+#[test]
+fn resty_balancers_share_in_declared_weights() {
+    let run = |module: &str, count: u32| {
+        format!(
+            "(function() local b = require('{module}'):new({{ a = 5, b = 1, c = 1 }}) local s = '' for i = 1, {count} do s = s .. b:find() end return s end)()"
+        )
+    };
+    assert_eq!(eval(&run("resty.swrr", 7)), "aabacaa");
+    assert_eq!(eval(&run("resty.roundrobin", 7)), "aaaaabc");
+    assert_eq!(eval("(require('resty.roundrobin'):new({}):find())"), "nil");
+    let chash = "(function() local c = require('resty.chash'):new({ ['a\\0' .. '80'] = 1, ['b\\0' .. '80'] = 1 }) local id, i = c:find('key') local n = 0 for k = 1, 1000 do if c:find('k' .. k) == id then n = n + 1 end end return #id .. type(i) .. type(c:next(i)) .. tostring(n > 300 and n < 700) end)()";
+    assert_eq!(eval(chash), "4numberstringtrue");
+    let change = "(function() local b = require('resty.swrr'):new({ a = 1 }) b:set('b', 1) b:delete('a') b:incr('c', 2) b:decr('c', 2) return b:find() .. b:find() end)()";
+    assert_eq!(eval(change), "bb");
+}
+
+#[test]
+fn ctx_lives_as_long_as_its_request() {
+    let world =
+        World::new("function f(r) ngx.ctx.n = (ngx.ctx.n or 0) + 1 return nil, tostring(ngx.ctx.n) end", "f");
+    let state = world.started();
+    assert_eq!(value(&world, &state), "1");
+    assert_eq!(value(&world, &state), "2");
+    world.request.count(script::host::Number::Started, 7);
+    assert_eq!(value(&world, &state), "1");
+}
+
+/// The article's first script, word for word but for its comments.
+const ARTICLE: &str = r#"-- balancer.lua
+local backend_servers = {
+  { host = "192.168.1.10", port = 8080, weight = 1 },
+  { host = "192.168.1.11", port = 8080, weight = 2 },
+  { host = "192.168.1.12", port = 8080, weight = 1 }
+}
+local server_count = #backend_servers
+local current_index = 0
+local function round_robin()
+  current_index = (current_index % server_count) + 1
+  return backend_servers[current_index]
+end
+local total_weight = 0
+for i = 1, server_count do total_weight = total_weight + backend_servers[i].weight end
+local function weighted_round_robin()
+  local random_weight = math.random(total_weight)
+  local current_weight = 0
+  for i = 1, server_count do
+    current_weight = current_weight + backend_servers[i].weight
+    if random_weight <= current_weight then return backend_servers[i] end
+  end
+  return backend_servers[1]
+end
+local function get_backend_server()
+  --return round_robin()
+  return weighted_round_robin()
+end
+local backend = get_backend_server()
+local backend_url = "http://" .. backend.host .. ":" .. backend.port .. "/"
+ngx.req.set_header("X-Backend-Server", backend.host .. ":" .. backend.port)
+ngx.req.set_header("X-Load-Balancer", "Apache+Lua")
+ngx.req.set_uri(ngx.var.request_uri)
+ngx.req.set_header("Host", backend.host .. ":" .. backend.port)
+ngx.redirect(backend_url, ngx.HTTP_MOVED_TEMPORARILY)
+"#;
+
+#[test]
+fn the_articles_script_runs_as_a_body() {
+    let world = World::new(ARTICLE, "-");
+    let state = world.started();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        assert_eq!(state.select(world.id, "-", Phase::Translate).unwrap(), Answer::Status(302));
+        let backend = world.request.value(Table::HeadersIn, "X-Backend-Server").unwrap();
+        assert_eq!(world.request.value(Table::HeadersOut, "Location").unwrap(), format!("http://{backend}/"));
+        assert_eq!(world.request.value(Table::HeadersIn, "Host").unwrap(), backend);
+        assert_eq!(world.request.text(Field::Uri).unwrap(), "/app/list");
+        seen.insert(backend);
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[test]
+fn the_articles_configuration_runs_it_for_each_request() {
+    let world = World::new("", "x");
+    world.folder.write("balancer.lua", ARTICLE);
+    let mut builder = Library::builder().limits(common::limits());
+    let folder = world.folder.0.to_string_lossy().into_owned();
+    let id = builder.inline("balancer_redirect", "function() require(\"balancer\") end", &[folder]);
+    builder.need(id, "balancer_redirect");
+    let world = World { library: std::sync::Arc::new(builder.build()), id, ..world };
+    let state = world.started();
+    for _ in 0..3 {
+        assert_eq!(state.select(id, "balancer_redirect", Phase::Translate).unwrap(), Answer::Status(302));
+    }
+    world.folder.write("balancer.lua", "ngx.exit(204)");
+    assert!((0..3).any(|_| world.library.changed(id).is_some()));
+    world.take().unwrap();
+    assert_eq!(state.select(id, "balancer_redirect", Phase::Translate).unwrap(), Answer::Status(204));
+}
+
+#[test]
+fn the_articles_health_check_and_timer_run_in_the_background() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = format!(
+        r#"
+local backend_servers = {{ {{ host = "127.0.0.1", port = {port} }}, {{ host = "127.0.0.1", port = {closed} }} }}
+local server_count = #backend_servers
+local function is_server_healthy(host, port)
+  local sock = socket.tcp()
+  sock:settimeout(2)
+  local ok, err = sock:connect(host, port)
+  if ok then
+    sock:close()
+    return true
+  else
+    print("Server " .. host .. ":" .. port .. " is unhealthy: " .. err)
+    return false
+  end
+end
+local function periodic_health_check()
+  ngx.timer.at(10, function()
+    for i = 1, server_count do
+      local server = backend_servers[i]
+      local healthy = is_server_healthy(server.host, server.port)
+      print(i .. " " .. tostring(healthy))
+    end
+    periodic_health_check()
+  end)
+end
+periodic_health_check()
+function f() end
+"#
+    );
+    let world = World::new(&text, "f");
+    world.take().unwrap();
+    let state =
+        State::background(world.server.clone(), world.balancer.clone(), world.library.clone()).unwrap();
+    state.load(world.id).unwrap();
+    for now in [10.0, 20.0] {
+        world.server.clock.set(now);
+        assert_eq!(state.run_timers(now), (Some(now + 10.0), Vec::new()));
+    }
+    let lines: Vec<_> = world.server.lines.borrow().iter().map(|(_, line)| line.clone()).collect();
+    let bad = format!("Server 127.0.0.1:{closed} is unhealthy: connection refused");
+    assert_eq!(lines, ["1 true", &bad, "2 false", "1 true", &bad, "2 false"]);
+}
+
+#[test]
+fn the_articles_routes_answer_with_members() {
+    let text = r#"
+local backend_servers = {} for m in lb.pool("app"):members() do backend_servers[#backend_servers + 1] = m end
+function route_by_url()
+  local uri = ngx.var.request_uri
+  if string.find(uri, "/api") then
+    return backend_servers[1]
+  elseif string.find(uri, "/static") then
+    return backend_servers[2]
+  else
+    return backend_servers[3]
+  end
+end"#;
+    let world = World::new(text, "route_by_url");
+    let state = world.started();
+    for (uri, member) in [("/api/x", "a:1"), ("/static/y", "b:2"), ("/", "c:3")] {
+        world.request.put(Field::UnparsedUri, uri);
+        assert_eq!(
+            common::name_of(&state.select(world.id, "route_by_url", Phase::Translate).unwrap()),
+            member
+        );
+    }
+}
+
+#[test]
+fn timers_in_a_request_say_where_they_belong() {
+    let found = eval("select(2, ngx.timer.at(0, print))");
+    assert!(found.contains("top level"), "{found}");
+    let error = common::answer("lb.every(1, print)").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Runtime);
+}
+
+#[test]
+fn sockets_speak_lines() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut got = [0; 5];
+        stream.read_exact(&mut got).unwrap();
+        stream.write_all(b"one\r\ntwo\nrest").unwrap();
+    });
+    let text = format!(
+        "(function() local s = require('socket').tcp() s:settimeout(2) assert(s:connect('127.0.0.1', {port})) assert(s:send('hello')) return s:receive() .. s:receive('*l') .. s:receive(2) .. s:receive('*a') .. select(2, s:receive()) end)()"
+    );
+    assert_eq!(eval(&text), "onetworestclosed");
+    server.join().unwrap();
+}

@@ -1,0 +1,109 @@
+//! Taking the state over into a bigger table.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use balance::api::ChangeError;
+
+use crate::Table;
+use crate::members::{Inserted, Item};
+use crate::pools::{PoolRef, pool_tag};
+use crate::protocol::life::{Life, Phase};
+use crate::protocol::scripts::COPIES;
+use crate::protocol::text;
+
+impl Table {
+    /// Copies pools, members with their live state, round robin sequences, scripts and the generation from another table
+    /// into this one, which nobody else uses yet. In-flight counts, children and the lead stay where they are: the
+    /// children that have them go on with the old table.
+    pub fn carry_over(&self, old: &Table) -> Result<(), ChangeError> {
+        for pool in old.all_pools() {
+            self.carry_pool(old, pool)?;
+        }
+        for (from, to) in old.map.cursors().iter().zip(self.map.cursors()) {
+            to.key.store(from.key.load(SeqCst), SeqCst);
+            to.next.store(from.next.load(Relaxed), Relaxed);
+        }
+        for row in 0..old.map.scripts().len() {
+            self.carry_script(old, row);
+        }
+        self.set_generation(old.generation());
+        Ok(())
+    }
+
+    fn carry_pool(&self, old: &Table, pool: PoolRef) -> Result<(), ChangeError> {
+        let Some(name) = old.pool_name(pool) else { return Ok(()) };
+        let from = &old.map.pools()[pool.row];
+        let here = self.find_or_make_pool(&name, from.origin.load(SeqCst))?;
+        let to = &self.map.pools()[here.row];
+        if let Some((_, record)) = text::read(old.map.chunks(), &from.text)
+            && !self.write_text(&to.text, &record, pool_tag(here.row), &|_| true)?
+        {
+            return Err(ChangeError::Full { what: "pool's settings" });
+        }
+        let mut free = 0;
+        for (row, life) in old.rows_of(pool, &[Phase::Live]) {
+            self.carry_member(old, (row, life), here, &mut free)?;
+        }
+        let pairs = [(&from.wanted, &to.wanted), (&from.done, &to.done), (&from.cursor, &to.cursor)];
+        for (from, to) in pairs {
+            to.store(from.load(SeqCst), SeqCst);
+        }
+        to.version.fetch_max(from.version.load(SeqCst).wrapping_add(1), SeqCst);
+        to.epoch.fetch_max(from.epoch.load(SeqCst).wrapping_add(1), SeqCst);
+        Ok(())
+    }
+
+    fn carry_member(
+        &self,
+        old: &Table,
+        (row, life): (usize, Life),
+        pool: PoolRef,
+        free: &mut usize,
+    ) -> Result<(), ChangeError> {
+        let (key, from) = (&old.map.keys()[row], &old.map.members()[row]);
+        let (name, url) = (key.name.load(SeqCst), key.url.load(SeqCst));
+        old.apply_config(row);
+        let status = from.status.load(SeqCst);
+        let Some((_, record)) = text::read(old.map.chunks(), &from.text) else { return Ok(()) };
+        if !Life::load(&key.life).same_as(life) {
+            return Ok(());
+        }
+        let inserted = self.insert(pool, &Item { name, url, record }, free, &|| true)?;
+        let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
+        let to = &self.map.members()[slot as usize];
+        let own = to.status.load(SeqCst) & crate::config::COUNTERS;
+        to.status.store(crate::config::visible(status).0 | own, SeqCst);
+        let pairs = [
+            (&from.latency, &to.latency),
+            (&from.outlier, &to.outlier),
+            (&from.health, &to.health),
+            (&from.requests, &to.requests),
+            (&from.failures, &to.failures),
+            (&from.since, &to.since),
+        ];
+        for (from, to) in pairs {
+            to.store(from.load(SeqCst), SeqCst);
+        }
+        Ok(())
+    }
+
+    fn carry_script(&self, old: &Table, row: usize) {
+        let from = &old.map.scripts()[row];
+        let key = from.key.load(SeqCst);
+        if key == 0 {
+            return;
+        }
+        let Some(here) = self.script_row(key) else { return };
+        let to = &self.map.scripts()[here as usize];
+        if let Some((version, sources)) = old.read_script(row as u32) {
+            // The new table's first publication gets version + 1, so that nobody takes it for the old one.
+            to.current.store(version << 2 | (COPIES as u64 - 1), SeqCst);
+            to.claim.store(u64::from(self.pid as u32) << 32, SeqCst);
+            let stamp = from.judged.load(SeqCst);
+            if self.publish_script(here, self.pid, stamp, &sources).is_err() {
+                to.current.store(0, SeqCst);
+                to.claim.store(0, SeqCst);
+            }
+        }
+    }
+}

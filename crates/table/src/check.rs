@@ -1,0 +1,119 @@
+//! A look over the whole table, for tests and soak runs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::SeqCst;
+
+use crate::Table;
+use crate::pools::PoolRef;
+use crate::protocol::children::{Owner, Phase as LanePhase};
+use crate::protocol::lanes::{self, Lane};
+use crate::protocol::life::{Life, Phase};
+use crate::protocol::text;
+
+impl Table {
+    /// Checks a table that nobody changes at the moment: no two live rows of one name, no live member without a pool or
+    /// line, no row left half done, no chunk without a row and none with two, nothing counted in lanes that are nobody's.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_names()?;
+        self.check_rows()?;
+        self.check_chunks()?;
+        self.check_lanes()
+    }
+
+    fn check_names(&self) -> Result<(), String> {
+        let mut pools = HashMap::new();
+        for pool in self.all_pools() {
+            let name = self.pool_name(pool).ok_or_else(|| format!("pool {} has no name", pool.row))?;
+            if let Some(other) = pools.insert(name.clone(), pool.row) {
+                return Err(format!("pool {name} is in rows {other} and {}", pool.row));
+            }
+        }
+        let mut members = HashMap::new();
+        for (row, key) in self.map.keys().iter().enumerate() {
+            let name = (key.place.load(SeqCst), key.name.load(SeqCst));
+            if Life::load(&key.life).is_live()
+                && let Some(other) = members.insert(name, row)
+            {
+                return Err(format!("one member is in rows {other} and {row}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self) -> Result<(), String> {
+        for (row, cells) in self.map.pools().iter().enumerate() {
+            check_phase("pool", row, Life::load(&cells.life))?;
+        }
+        for (row, key) in self.map.keys().iter().enumerate() {
+            let life = Life::load(&key.life);
+            check_phase("member", row, life)?;
+            if !life.is_live() {
+                continue;
+            }
+            if row >= self.members_used() {
+                return Err(format!("member {row} is live above the high-water mark"));
+            }
+            if !self.is_pool(PoolRef::of_place(key.place.load(SeqCst))) {
+                return Err(format!("member {row} is live and its pool is not"));
+            }
+            let cells = &self.map.members()[row];
+            let Some((_, record)) = text::read(self.map.chunks(), &cells.text) else {
+                return Err(format!("member {row} is live and has no line"));
+            };
+            let status = cells.status.load(SeqCst);
+            if crate::config::apply(status, record.config) != status {
+                return Err(format!("member {row} has a definition that was not applied"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_chunks(&self) -> Result<(), String> {
+        let chunks = self.map.chunks();
+        let pools = self.map.pools().iter().map(|row| &row.text);
+        let cells = pools.chain(self.map.members().iter().map(|row| &row.text));
+        let mut reached = HashSet::new();
+        for cell in cells {
+            for (index, _) in text::chain(chunks, cell.load(SeqCst)) {
+                if !reached.insert(index) {
+                    return Err(format!("chunk {index} is in two texts"));
+                }
+                if !text::is_used(&chunks[index as usize]) {
+                    return Err(format!("chunk {index} is in a text and free"));
+                }
+            }
+        }
+        let leaked = (0..chunks.len() as u32)
+            .find(|index| text::is_used(&chunks[*index as usize]) && !reached.contains(index));
+        leaked.map_or(Ok(()), |index| Err(format!("chunk {index} is in use and in no text")))
+    }
+
+    fn check_lanes(&self) -> Result<(), String> {
+        let geometry = self.geometry();
+        let members = geometry.members as usize;
+        for (row, child) in self.map.children().iter().enumerate() {
+            let owner = Owner::load(&child.owner);
+            if owner.phase() == LanePhase::Leaving {
+                return Err(format!("lane {row} of pid {} was not emptied to the end", owner.pid()));
+            }
+            if owner.phase() == LanePhase::Joined {
+                continue;
+            }
+            let lane = Lane::of(row as u32, geometry.lane_bits);
+            let cells = &self.map.lanes()[lane.word as usize * members..][..members];
+            if let Some(member) = cells.iter().position(|cell| lanes::held(cell, lane) != 0) {
+                return Err(format!("lane {row} is nobody's and counts requests at member {member}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_phase(what: &str, row: usize, life: Life) -> Result<(), String> {
+    match life.phase() {
+        Phase::Free | Phase::Live | Phase::Removed => Ok(()),
+        Phase::Building | Phase::Announced => {
+            Err(format!("{what} {row} was left half done by pid {:?}", life.writer()))
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Definitions: making a pool be like a list of members, while others do the same, or an older or a newer one.
+//!
+//! A definer raises the pool's `wanted` version first. Each of its changes is a compare-and-swap on a word that it read
+//! before it made sure that `wanted` is still its own. A newer definer touches the same words even where nothing changes
+//! (it *confirms* them), so the compare-and-swaps of an older one, however late, fail. `done` remembers the fingerprint
+//! of what was applied to the end: the same definition is applied once, by as many as there are, and what was changed
+//! while running stays.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
+
+use balance::api::{ChangeError, PoolId};
+use balance::member::MemberSpec;
+use balance::settings::PoolSettings;
+use xxhash_rust::xxh64::Xxh64;
+
+use crate::members::{Inserted, Item, TRIES, member_tag};
+use crate::pools::{PoolRef, hash, pool_tag};
+use crate::primitive::step;
+use crate::protocol::AtomicU64;
+use crate::protocol::life::{self, Life, Phase};
+use crate::protocol::text::{self, MAX_ORDER, Record};
+use crate::{Table, codec, config};
+
+/// Where a pool's definition comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `<LuaBalancerPool>`.
+    Configuration,
+    /// `lb.define_pool`.
+    Script,
+}
+
+impl Origin {
+    fn to_word(self) -> u64 {
+        match self {
+            Origin::Configuration => 1,
+            Origin::Script => 2,
+        }
+    }
+}
+
+pub(crate) fn item(spec: &MemberSpec, order: u32) -> Result<Item, ChangeError> {
+    Ok(Item {
+        name: hash(&spec.name),
+        url: hash(&spec.url.to_string()),
+        record: Record {
+            order: order.min(MAX_ORDER),
+            config: config::of(spec),
+            text: codec::line(spec)?.into_bytes(),
+        },
+    })
+}
+
+/// Another definition has taken over, or this one was finished by another process.
+struct Superseded;
+
+enum Stop {
+    Superseded,
+    Failed(ChangeError),
+}
+
+impl From<ChangeError> for Stop {
+    fn from(error: ChangeError) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+struct Definition<'a> {
+    table: &'a Table,
+    pool: PoolRef,
+    version: u64,
+    fingerprint: u64,
+}
+
+impl Table {
+    /// [`balance::store::Store::define`] with the origin, which [`Table::retain_pools`] goes by.
+    pub fn define_from(
+        &self,
+        origin: Origin,
+        name: &str,
+        settings: &PoolSettings,
+        members: &[MemberSpec],
+        version: u64,
+    ) -> Result<PoolId, ChangeError> {
+        let items = items(name, members)?;
+        let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
+        for _ in 0..TRIES {
+            let pool = self.find_or_make_pool(name, origin.to_word())?;
+            let fingerprint = fingerprint(&settings, &items, version);
+            match self.start(origin, pool, version, fingerprint) {
+                None => return Ok(PoolId(pool.row as u32)),
+                Some(definition) => match definition.run(&settings, &items) {
+                    Ok(()) => return Ok(PoolId(pool.row as u32)),
+                    Err(Stop::Failed(error)) => return Err(error),
+                    Err(Stop::Superseded) if self.is_pool(pool) => return Ok(PoolId(pool.row as u32)),
+                    Err(Stop::Superseded) => {}
+                },
+            }
+        }
+        Err(ChangeError::Invalid(format!("other processes make and remove the pool {name} over and over")))
+    }
+
+    fn start(&self, origin: Origin, pool: PoolRef, version: u64, fingerprint: u64) -> Option<Definition<'_>> {
+        let cells = &self.map.pools()[pool.row];
+        if cells.wanted.fetch_max(version, SeqCst) > version || cells.done.load(SeqCst) == fingerprint {
+            return None;
+        }
+        cells.origin.store(origin.to_word(), SeqCst);
+        step();
+        Some(Definition { table: self, pool, version, fingerprint })
+    }
+
+    /// Removes the pools of an origin that are not named.
+    pub fn retain_pools(&self, names: &[&str], origin: Origin) {
+        let pools: Vec<PoolRef> = self.all_pools().collect();
+        for pool in pools {
+            let is_of_origin = self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word();
+            let name = self.pool_name(pool);
+            if is_of_origin && name.is_some_and(|name| !names.contains(&name.as_str())) {
+                self.remove_pool(pool);
+            }
+        }
+    }
+}
+
+fn items(pool: &str, members: &[MemberSpec]) -> Result<Vec<Item>, ChangeError> {
+    let mut names = HashMap::new();
+    let mut items = Vec::with_capacity(members.len());
+    for (order, spec) in members.iter().enumerate() {
+        let item = item(spec, order as u32)?;
+        if names.insert(item.name, ()).is_some() {
+            return Err(ChangeError::Duplicate { pool: pool.to_owned(), name: spec.name.clone() });
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Never 0.
+fn fingerprint(settings: &Record, items: &[Item], version: u64) -> u64 {
+    let mut hash = Xxh64::new(version);
+    hash.update(&settings.text);
+    for item in items {
+        hash.update(&[0]);
+        hash.update(&item.record.text);
+    }
+    hash.digest().max(1)
+}
+
+impl Definition<'_> {
+    fn is_current(&self) -> bool {
+        let cells = &self.table.map.pools()[self.pool.row];
+        cells.wanted.load(SeqCst) == self.version
+            && cells.done.load(SeqCst) != self.fingerprint
+            && self.table.is_pool(self.pool)
+    }
+
+    fn check(&self) -> Result<(), Superseded> {
+        if self.is_current() { Ok(()) } else { Err(Superseded) }
+    }
+
+    fn run(&self, settings: &Record, items: &[Item]) -> Result<(), Stop> {
+        let mut changed = false;
+        let outcome = self.apply(settings, items, &mut changed);
+        let cells = &self.table.map.pools()[self.pool.row];
+        if changed {
+            cells.cursor.store(0, SeqCst);
+            self.table.bump_pool(self.pool);
+        }
+        outcome?;
+        loop {
+            let done = cells.done.load(SeqCst);
+            let finished = !self.is_current()
+                || cells.done.compare_exchange(done, self.fingerprint, SeqCst, SeqCst).is_ok();
+            if finished {
+                return Ok(());
+            }
+        }
+    }
+
+    fn apply(&self, settings: &Record, items: &[Item], changed: &mut bool) -> Result<(), Stop> {
+        let cells = &self.table.map.pools()[self.pool.row];
+        let missing = self.keep_or_remove(items, changed)?;
+        *changed |= self.settle_text(&cells.text, settings, pool_tag(self.pool.row), &|| true)?;
+        let mut from = 0;
+        for item in missing {
+            let inserted = self.table.insert(self.pool, item, &mut from, &|| self.is_current())?;
+            match inserted {
+                Inserted::Live { .. } => *changed = true,
+                // Another one applies the same, or a script added it.
+                Inserted::Taken => {}
+                Inserted::NotAllowed => return Err(Stop::Superseded),
+            }
+            step();
+        }
+        Ok(())
+    }
+
+    /// Goes over the pool's rows; returns the members that have none. Fails before the first change when there is no room.
+    fn keep_or_remove<'i>(&self, items: &'i [Item], changed: &mut bool) -> Result<Vec<&'i Item>, Stop> {
+        let mut missing: HashMap<u64, &Item> = items.iter().map(|item| (item.name, item)).collect();
+        let mut rows = Vec::new();
+        for (row, seen) in self.table.rows_of(self.pool, &[Phase::Live, Phase::Announced]) {
+            let key = &self.table.map.keys()[row];
+            let kept = missing.get(&key.name.load(SeqCst)).copied();
+            let kept = kept.filter(|item| seen.is_live() && item.url == key.url.load(SeqCst));
+            if let Some(item) = kept {
+                missing.remove(&item.name);
+            }
+            rows.push((row, seen, kept));
+        }
+        let removed = rows.iter().filter(|(row, _, kept)| kept.is_none() && self.table.is_idle(*row));
+        if !self.table.has_room_for(missing.len().saturating_sub(removed.count())) {
+            return Err(ChangeError::Full { what: "member" }.into());
+        }
+        for (row, seen, kept) in rows {
+            match kept {
+                Some(item) if self.keep(row, seen.incarnation(), item, changed)? => {}
+                // Removed by somebody meanwhile.
+                Some(item) => {
+                    missing.insert(item.name, item);
+                }
+                None => *changed |= self.remove(row, seen)?,
+            }
+            step();
+        }
+        Ok(items.iter().filter(|item| missing.contains_key(&item.name)).collect())
+    }
+
+    fn remove(&self, row: usize, seen: Life) -> Result<bool, Stop> {
+        let cell = &self.table.map.keys()[row].life;
+        let mut now = Life::load(cell);
+        while now.same_as(seen) {
+            self.check()?;
+            step();
+            if life::retire(cell, now) {
+                step();
+                self.table.recycle_member(row);
+                return Ok(seen.is_live());
+            }
+            now = Life::load(cell);
+        }
+        // An announced row that has gone live meanwhile is one of this pool's members now.
+        if seen.phase() == Phase::Announced && now.is_live_as(seen.incarnation()) {
+            return self.remove(row, now);
+        }
+        Ok(false)
+    }
+
+    /// Gives a row the definition's line, weight and flags, and confirms it. False when it was removed meanwhile.
+    fn keep(&self, row: usize, incarnation: u32, item: &Item, changed: &mut bool) -> Result<bool, Stop> {
+        let key = &self.table.map.keys()[row];
+        let cells = &self.table.map.members()[row];
+        let is_live = || Life::load(&key.life).is_live_as(incarnation);
+        *changed |= self.settle_text(&cells.text, &item.record, member_tag(row), &is_live)?;
+        step();
+        *changed |= self.table.apply_config(row);
+        loop {
+            let now = Life::load(&key.life);
+            if !now.is_live_as(incarnation) {
+                return Ok(false);
+            }
+            self.check()?;
+            step();
+            if life::confirm(&key.life, now) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Makes a text word link this record, or confirms it when it does. True when it was changed.
+    fn settle_text(
+        &self,
+        cell: &AtomicU64,
+        wanted: &Record,
+        tag: u32,
+        is_live: &dyn Fn() -> bool,
+    ) -> Result<bool, Stop> {
+        let mut changed = false;
+        loop {
+            let (seen, found) = text::read(self.table.map.chunks(), cell)
+                .unwrap_or_else(|| (cell.load(SeqCst), Record::default()));
+            let mut record = wanted.clone();
+            record.config = config::succeed(found.config, wanted.config);
+            self.check()?;
+            if !is_live() {
+                return Ok(changed);
+            }
+            step();
+            if found == record && seen as u32 != 0 {
+                if text::confirm(cell, seen) {
+                    return Ok(changed);
+                }
+                continue;
+            }
+            let allowed = |now| now == seen && self.is_current() && is_live();
+            if !self.table.write_text(cell, &record, tag, &allowed)? {
+                return Err(ChangeError::Full { what: "definition's text" }.into());
+            }
+            changed = true;
+        }
+    }
+}
+
+impl From<Superseded> for Stop {
+    fn from(_: Superseded) -> Self {
+        Stop::Superseded
+    }
+}

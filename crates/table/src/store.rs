@@ -1,0 +1,235 @@
+//! The table as the engine sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use balance::api::{ChangeError, Membership, PoolId, Stats};
+use balance::live::{CursorId, Latency, Live, Slot};
+use balance::member::{Member, MemberSpec};
+use balance::settings::PoolSettings;
+use balance::status::Status;
+use balance::store::{PoolImage, Store};
+
+use crate::define::item;
+use crate::members::{Inserted, unpack_latency};
+use crate::pools::{PoolRef, hash};
+use crate::primitive::step;
+use crate::protocol::AtomicU64;
+use crate::protocol::life::{self, Life, Phase};
+use crate::protocol::text::{self, MAX_ORDER};
+use crate::{Origin, Table, codec, config};
+
+const READ_TRIES: u32 = 16;
+const CURSOR_PROBES: usize = 16;
+
+impl Table {
+    fn cursor_cell(&self, cursor: CursorId) -> Option<&AtomicU64> {
+        let row = cursor.0 as usize;
+        let pools = self.map.pools();
+        match pools.get(row) {
+            Some(pool) => Some(&pool.cursor),
+            None => self.map.cursors().get(row - pools.len()).map(|cursor| &cursor.next),
+        }
+    }
+
+    fn read_member(&self, row: usize, life: Life) -> Option<Member> {
+        let (_, record) = text::read(self.map.chunks(), &self.map.members()[row].text)?;
+        if !Life::load(&self.map.keys()[row].life).same_as(life) {
+            return None;
+        }
+        let spec = codec::member(&record.text)?;
+        Some(Member { slot: row as Slot, incarnation: life.incarnation(), order: record.order, spec })
+    }
+
+    fn read_members(&self, pool: PoolRef) -> Vec<Arc<Member>> {
+        let rows = self.rows_of(pool, &[Phase::Live]).into_iter();
+        let mut members: Vec<_> =
+            rows.filter_map(|(row, life)| self.read_member(row, life)).map(Arc::new).collect();
+        members.sort_by_key(|member| (member.order, member.slot));
+        members
+    }
+
+    fn read_settings(&self, pool: PoolRef) -> PoolSettings {
+        let record = text::read(self.map.chunks(), &self.map.pools()[pool.row].text);
+        record.and_then(|(_, record)| codec::settings(&record.text)).unwrap_or_default()
+    }
+
+    fn live_pool(&self, pool: PoolId) -> Result<PoolRef, ChangeError> {
+        self.pool_ref(pool.0 as usize).ok_or(ChangeError::UnknownPool)
+    }
+
+    fn last_order(&self, pool: PoolRef) -> Option<u32> {
+        let rows = self.rows_of(pool, &[Phase::Live]).into_iter();
+        let cells = rows.map(|(row, _)| &self.map.members()[row].text);
+        cells.filter_map(|cell| text::read(self.map.chunks(), cell)).map(|(_, record)| record.order).max()
+    }
+}
+
+impl Live for Table {
+    #[inline]
+    fn status(&self, slot: Slot) -> Status {
+        self.live_status(slot)
+    }
+
+    #[inline]
+    fn inflight(&self, slot: Slot) -> u32 {
+        self.sum_inflight(slot)
+    }
+
+    #[inline]
+    fn latency(&self, slot: Slot) -> Latency {
+        self.row(slot).map_or_else(Latency::default, |(_, row)| unpack_latency(row.latency.load(Relaxed)))
+    }
+
+    #[inline]
+    fn advance(&self, cursor: CursorId) -> u64 {
+        self.cursor_cell(cursor).map_or(0, |cell| cell.fetch_add(1, Relaxed))
+    }
+}
+
+impl Store for Table {
+    fn find_pool(&self, name: &str) -> Option<PoolId> {
+        self.pool_by_name(name).map(|pool| PoolId(pool.row as u32))
+    }
+
+    fn pool_names(&self) -> Vec<String> {
+        self.all_pools().filter_map(|pool| self.pool_name(pool)).collect()
+    }
+
+    #[inline]
+    fn epoch(&self, pool: PoolId) -> u64 {
+        self.map.pools().get(pool.0 as usize).map_or(0, |row| row.epoch.load(SeqCst))
+    }
+
+    #[inline]
+    fn version(&self, pool: PoolId) -> u64 {
+        self.map.pools().get(pool.0 as usize).map_or(0, |row| row.version.load(SeqCst))
+    }
+
+    fn read_pool(&self, pool: PoolId) -> Option<PoolImage> {
+        let found = self.pool_ref(pool.0 as usize)?;
+        let name: Arc<str> = self.pool_name(found)?.into();
+        let mut tries = 0;
+        loop {
+            let version = self.version(pool);
+            let settings = self.read_settings(found);
+            let members = self.read_members(found);
+            tries += 1;
+            if self.version(pool) == version || tries == READ_TRIES {
+                let membership = Membership { pool, name, version, members };
+                return self.is_pool(found).then_some(PoolImage { membership, settings });
+            }
+        }
+    }
+
+    fn cursor(&self, pool: PoolId) -> CursorId {
+        CursorId(pool.0)
+    }
+
+    fn view_cursor(&self, pool: PoolId, view_hash: u64) -> CursorId {
+        let rows = self.map.cursors();
+        let pools = self.map.pools();
+        let pool_key = pools.get(pool.0 as usize).map_or(0, |row| row.key.load(Relaxed));
+        let key = (view_hash ^ pool_key.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let home = (key >> 32) as usize % rows.len();
+        for probe in 0..CURSOR_PROBES.min(rows.len()) {
+            let at = (home + probe) % rows.len();
+            let found = match rows[at].key.compare_exchange(0, key, SeqCst, SeqCst) {
+                Ok(_) => key,
+                Err(found) => found,
+            };
+            if found == key {
+                return CursorId((pools.len() + at) as u32);
+            }
+        }
+        CursorId((pools.len() + home) as u32)
+    }
+
+    fn is_current(&self, slot: Slot, incarnation: u32) -> bool {
+        self.row(slot).is_some_and(|(key, _)| Life::load(&key.life).is_live_as(incarnation))
+    }
+
+    fn stats(&self, slot: Slot) -> Stats {
+        let Some((_, row)) = self.row(slot) else { return Stats::default() };
+        Stats {
+            inflight: self.sum_inflight(slot),
+            latency_ms: unpack_latency(row.latency.load(Relaxed)).ewma_ms,
+            requests: row.requests.load(Relaxed),
+            failures: row.failures.load(Relaxed),
+            since: row.since.load(Relaxed),
+        }
+    }
+
+    fn update(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        change: &mut dyn FnMut(Status) -> Status,
+    ) -> Result<(Status, Status), ChangeError> {
+        let mut change = |word| change(config::visible(word)).0 & !config::COUNTERS | word & config::COUNTERS;
+        let changed = self.change_word(slot, incarnation, |row| &row.status, &mut change);
+        let (before, after) = changed.ok_or(ChangeError::Removed)?;
+        let (before, after) = (config::visible(before), config::visible(after));
+        if before != after
+            && let Some((key, _)) = self.row(slot)
+            && let Some(pool) = self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
+        {
+            step();
+            if before.weight() != after.weight() {
+                pool.cursor.store(0, SeqCst);
+            }
+            pool.epoch.fetch_add(1, SeqCst);
+        }
+        Ok((before, after))
+    }
+
+    fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
+        let found = self.live_pool(pool)?;
+        let duplicate = || ChangeError::Duplicate {
+            pool: self.pool_name(found).unwrap_or_default(),
+            name: spec.name.clone(),
+        };
+        if self.find_member(found, hash(&spec.name)).is_some() {
+            return Err(duplicate());
+        }
+        let order = self.last_order(found).map_or(0, |last| (last + 1).min(MAX_ORDER));
+        let item = item(spec, order)?;
+        match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
+            Inserted::Live { slot, incarnation } => {
+                step();
+                self.bump_pool(found);
+                Ok(Member { slot, incarnation, order, spec: spec.clone() })
+            }
+            Inserted::Taken => Err(duplicate()),
+            Inserted::NotAllowed => Err(ChangeError::UnknownPool),
+        }
+    }
+
+    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+        let found = self.live_pool(pool)?;
+        let retired = self.find_member(found, hash(name)).is_some_and(|(row, seen)| {
+            let retired = life::retire_live(&self.map.keys()[row].life, seen.incarnation());
+            step();
+            if retired {
+                self.recycle_member(row);
+            }
+            retired
+        });
+        if !retired {
+            let pool = self.pool_name(found).ok_or(ChangeError::UnknownPool)?;
+            return Err(ChangeError::UnknownMember { pool, name: name.to_owned() });
+        }
+        self.bump_pool(found);
+        Ok(())
+    }
+
+    fn define(
+        &self,
+        name: &str,
+        settings: &PoolSettings,
+        members: &[MemberSpec],
+        version: u64,
+    ) -> Result<PoolId, ChangeError> {
+        self.define_from(Origin::Script, name, settings, members, version)
+    }
+}

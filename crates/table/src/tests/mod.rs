@@ -1,0 +1,90 @@
+//! Tests of the whole table.
+
+mod children;
+mod definitions;
+mod garbage;
+mod model;
+mod scripts;
+mod stopped;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use balance::api::PoolId;
+use balance::member::{Connection, Member, MemberSpec};
+use balance::settings::PoolSettings;
+use balance::store::Store;
+use balance::url::MemberUrl;
+
+use crate::{Geometry, Table};
+
+thread_local! {
+    static DEAD: RefCell<HashSet<i32>> = RefCell::new(HashSet::new());
+}
+
+/// Whether a process of this test (this thread) is alive.
+pub(super) fn alive(pid: i32) -> bool {
+    DEAD.with_borrow(|dead| !dead.contains(&pid))
+}
+
+pub(super) fn kill(pid: i32) {
+    DEAD.with_borrow_mut(|dead| dead.insert(pid));
+}
+
+pub(super) fn geometry() -> Geometry {
+    Geometry {
+        members: 24,
+        pools: 4,
+        children: 9,
+        lane_bits: 16,
+        chunks: 96,
+        cursors: 8,
+        scripts: 2,
+        script_bytes: 256,
+    }
+}
+
+pub(super) fn table() -> Table {
+    Table::on_heap(geometry()).expect("a valid geometry").with_identity(1, alive)
+}
+
+pub(super) fn spec(name: &str, port: u16, weight: u32) -> MemberSpec {
+    MemberSpec {
+        url: MemberUrl {
+            scheme: "http".into(),
+            host: "10.0.0.1".into(),
+            port,
+            path: String::new(),
+            socket: None,
+        },
+        name: name.into(),
+        weight,
+        route: name.into(),
+        redirect: None,
+        zone: None,
+        lbset: 0,
+        flags: 0,
+        max_inflight: 0,
+        slow_start_ms: None,
+        first_ejection_ms: None,
+        meta: Vec::new(),
+        connection: Connection::default(),
+    }
+}
+
+pub(super) fn settings() -> PoolSettings {
+    PoolSettings::default()
+}
+
+pub(super) fn members(table: &Table, pool: PoolId) -> Vec<Arc<Member>> {
+    table.read_pool(pool).map(|image| image.membership.members).unwrap_or_default()
+}
+
+pub(super) fn names(table: &Table, pool: PoolId) -> Vec<String> {
+    members(table, pool).iter().map(|member| member.spec.name.clone()).collect()
+}
+
+pub(super) fn member(table: &Table, pool: PoolId, name: &str) -> Arc<Member> {
+    members(table, pool).into_iter().find(|member| member.spec.name == name).expect("a member of that name")
+}

@@ -1,0 +1,73 @@
+//! What the store of script sources promises.
+
+use super::*;
+use crate::PublishError;
+use crate::primitive::crash;
+
+#[test]
+fn one_process_judges_and_all_read_what_it_published() {
+    let table = table();
+    let row = table.script_row(0).expect("a row");
+    assert_eq!(table.script_row(0), Some(row));
+    assert_ne!(table.script_row(9), Some(row));
+    assert_eq!(table.script_row(10), None, "two rows only");
+    assert_eq!(table.read_script(row), None);
+    assert!(table.claim_judgement(row, 11, 100, 0, &alive));
+    assert!(!table.claim_judgement(row, 11, 101, 10, &alive));
+    assert_eq!(table.publish_script(row, 101, 11, b"x"), Err(PublishError::Overtaken));
+    assert_eq!(table.publish_script(row, 100, 11, b"return 1"), Ok(1));
+    assert_eq!(table.read_script(row), Some((1, b"return 1".to_vec())));
+    assert!(!table.claim_judgement(row, 11, 101, 10, &alive), "judged already");
+    assert!(table.claim_judgement(row, 12, 101, 10, &alive));
+    table.reject_script(row, 101, 12);
+    assert_eq!((table.judged_stamp(row), table.script_version(row)), (12, 1));
+    assert!(!table.claim_judgement(row, 12, 100, 10, &alive));
+    assert!(table.claim_judgement(row, 13, 100, 10, &alive));
+    let large = PublishError::TooLarge { found: 257, limit: 256 };
+    assert_eq!(table.publish_script(row, 100, 13, &[0; 257]), Err(large));
+    assert_eq!(table.publish_script(row, 100, 13, &[7; 256]), Ok(2));
+    assert_eq!(table.read_script(row), Some((2, vec![7; 256])));
+    assert_eq!(table.script_version(99), 0);
+    assert_eq!(table.publish_script(99, 1, 1, b""), Err(PublishError::UnknownRow));
+}
+
+#[test]
+fn a_judge_that_dies_or_dawdles_is_replaced() {
+    let table = table();
+    let row = table.script_row(5).unwrap();
+    assert!(table.claim_judgement(row, 1, 100, 0, &alive));
+    kill(100);
+    assert!(table.claim_judgement(row, 1, 101, 10, &alive));
+    assert!(!table.claim_judgement(row, 1, 102, 5000, &alive));
+    assert!(table.claim_judgement(row, 1, 102, 5011, &alive));
+    assert_eq!(table.publish_script(row, 101, 1, b"late"), Err(PublishError::Overtaken));
+    assert_eq!(table.publish_script(row, 102, 1, b"good"), Ok(1));
+}
+
+#[test]
+fn a_writer_that_dies_or_stops_anywhere_leaves_a_good_version() {
+    for dies in [true, false] {
+        for steps in 0.. {
+            DEAD.with_borrow_mut(|dead| dead.clear());
+            let table = table();
+            let row = table.script_row(5).unwrap();
+            assert!(table.claim_judgement(row, 1, 100, 0, &alive));
+            table.publish_script(row, 100, 1, b"first").unwrap();
+            assert!(table.claim_judgement(row, 2, 101, 0, &alive));
+            let outcome = crash::after(steps, || table.publish_script(row, 101, 2, b"second"));
+            if dies {
+                kill(101);
+            }
+            let (_, sources) = table.read_script(row).expect("a good version");
+            assert!([&b"first"[..], b"second"].contains(&&sources[..]));
+            for stamp in 3..6 {
+                assert!(table.claim_judgement(row, stamp, 102, 9000, &alive), "step {steps}");
+                table.publish_script(row, 102, stamp, b"third").expect("a free copy");
+                assert_eq!(table.read_script(row).map(|read| read.1), Some(b"third".to_vec()));
+            }
+            if outcome.is_some() {
+                break;
+            }
+        }
+    }
+}
