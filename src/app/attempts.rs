@@ -52,7 +52,7 @@ pub fn run(request: Request<'_>, proxy: &Proxy) -> i32 {
     child::with_thread(child, |thread| run_in(request, proxy, child, thread, record)).unwrap_or(FAILED)
 }
 
-fn run_in(request: Request<'_>, proxy: &Proxy, child: &Child, thread: &Thread, record: &mut Record) -> i32 {
+fn run_in(request: Request<'_>, proxy: &Proxy, child: &'static Child, thread: &Thread, record: &mut Record) -> i32 {
     let mut last: Option<i32> = None;
     loop {
         let goal = match next_goal(request, thread, record) {
@@ -139,7 +139,13 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             }
             let key = selecting::key_of(request, &settings);
             let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
-            thread.balancer.pick(query).map(|member| Goal::Member(pool, member))
+            let picked = thread.balancer.pick(query);
+            if log::logs_request(request, log::TRACE2) {
+                let choice = picked.as_ref().map_or_else(|nobody| nobody.to_string(), |member| member.spec.name.clone());
+                let state = thread.balancer.explain(pool, view.as_deref());
+                log::request(request, log::TRACE2, &format!("{state}: {} picked {choice}", method.name()));
+            }
+            picked.map(|member| Goal::Member(pool, member))
         }
     }
 }
@@ -148,7 +154,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
 fn attempt_member(
     request: Request<'_>,
     proxy: &Proxy,
-    child: &Child,
+    child: &'static Child,
     record: &mut Record,
     pool: PoolId,
     member: &Arc<Member>,
@@ -183,7 +189,7 @@ fn give_back(child: &Child, record: &mut Record) {
     }
 }
 
-fn attempt_target(request: Request<'_>, proxy: &Proxy, child: &Child, record: &mut Record, url: &str) -> (Outcome, i32) {
+fn attempt_target(request: Request<'_>, proxy: &Proxy, child: &'static Child, record: &mut Record, url: &str) -> (Outcome, i32) {
     match child.workers.of_target(url) {
         Ok(worker) => {
             let scheme = url.split(':').next().unwrap_or("http");
@@ -202,13 +208,17 @@ fn attempt_target(request: Request<'_>, proxy: &Proxy, child: &Child, record: &m
 fn handle(
     request: Request<'_>,
     proxy: &Proxy,
-    child: &Child,
+    child: &'static Child,
     record: &mut Record,
     worker: Worker,
     scheme: &str,
     secure: bool,
 ) -> (Outcome, i32) {
     record.attempts += 1;
+    if !record.filtered && child::maps_back(child, record) {
+        record.filtered = true;
+        request.add_filter(&crate::hooks::REVERSE);
+    }
     let url = match backend_url(request, child, record, worker, scheme) {
         Ok(url) => url,
         Err(status) => return (Outcome::NotTheMember(status), status),

@@ -195,6 +195,9 @@ impl Worker {
     fn watch_scripts(&mut self) {
         let (child, pid) = (self.child, memory::pid());
         for id in child.library.ids() {
+            if !child.library.is_watched(id) {
+                continue;
+            }
             let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() else { continue };
             shared::install_newer(&child.table, &child.library, id, row);
             let Some(stamp) = child.library.changed(id) else { continue };

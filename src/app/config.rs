@@ -32,6 +32,20 @@ pub struct PoolConfig {
     pub settings: PoolSettings,
     /// The members in order.
     pub members: Vec<MemberSpec>,
+    /// Scripts of `LuaBalancerMethod lua` and Lua checks.
+    pub scripts: Vec<PoolScript>,
+}
+
+/// A script that a pool names.
+pub struct PoolScript {
+    /// As written, which is how the pool's settings name it.
+    pub written: String,
+    /// Full path.
+    pub path: String,
+    /// Function in it.
+    pub function: String,
+    /// Where it is written.
+    pub place: Place,
 }
 
 /// Where a hook's function comes from.

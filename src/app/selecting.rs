@@ -75,6 +75,7 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
+    adopt_rewritten(request);
     let Some(child) = child::get() else { return DECLINED };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = scope.hooks(scope.section.select, |s| &s.select);
@@ -84,6 +85,20 @@ pub fn fixups(request: Request<'_>) -> i32 {
     let answer = run_hooks(request, child, scope, hooks, Phase::Select);
     // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
     if answer == OK { DECLINED } else { answer }
+}
+
+/// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
+/// server's own name before it. That is taken away again.
+fn adopt_rewritten(request: Request<'_>) {
+    if request.proxyreq() != PROXYREQ_REVERSE {
+        return;
+    }
+    let Some(url) = proxied_url(request) else { return };
+    let Some(at) = url.windows(6).position(|part| part.eq_ignore_ascii_case(b"/lb://")) else { return };
+    let own = [request.scheme(), b"://", &request.own_authority()].concat();
+    if url[..at] == own[..] {
+        request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
+    }
 }
 
 fn run_hooks(request: Request<'_>, child: &'static Child, scope: Scope<'_>, hooks: &[&'static Hook], phase: Phase) -> i32 {
@@ -160,7 +175,10 @@ fn take(
     match answer {
         Answer::Decline => declined(request, thread, scope, renamed),
         Answer::Ok => accepted(request, child, thread, scope),
-        Answer::Status(status) => i32::from(status),
+        Answer::Status(status) => {
+            request.name_status(i32::from(status));
+            i32::from(status)
+        }
         Answer::Member(member) => match child.table.pool_of(member.slot, member.incarnation) {
             Some(pool) => send(request, Decision::Pool { pool, view: None, method: None, first: Some(member) }, thread),
             None => send(request, Decision::Nobody { pool: None, message: format!("member {} was removed", member.spec.name) }, thread),

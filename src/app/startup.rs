@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
-use balance::settings::Method;
 use balance::store::Store;
 use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, Table};
@@ -380,9 +379,9 @@ fn plan(global: &Global, main: &ServerConfig) -> Result<Planned, String> {
     }
     let mut method_scripts = Vec::new();
     for pool in &global.pools {
-        if let Method::Lua { script, function } = &pool.settings.method {
-            let index = add_file(&mut plans, script, function, main, main, &pool.place);
-            method_scripts.push((script.clone(), ScriptId(index as u32)));
+        for script in &pool.scripts {
+            let index = add_file(&mut plans, &script.path, &script.function, main, main, &script.place);
+            method_scripts.push((script.written.clone(), ScriptId(index as u32)));
         }
     }
     Ok((plans, method_scripts))

@@ -1,10 +1,10 @@
 //! `<LuaBalancerPool>` and what stands in it.
 
 use balance::member::MemberSpec;
-use balance::settings::PoolSettings;
+use balance::settings::{Method, PoolSettings};
 
 use super::{Context, belongs_in_pool, words};
-use crate::app::config::{PoolConfig, check_pool_name};
+use crate::app::config::{PoolConfig, PoolScript, check_pool_name};
 
 pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     let inside = args.trim_end();
@@ -37,6 +37,7 @@ pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         place,
         settings: PoolSettings::default(),
         members: Vec::new(),
+        scripts: Vec::new(),
     });
     context.global.open_pool = Some(context.global.pools.len() - 1);
     let command = context.command;
@@ -71,7 +72,18 @@ pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), Strin
     let name = context.name;
     let pool = open(context)?;
     pool.settings.set_directive(name, &all).map_err(|error| error.to_string())?;
-    if let Some(key) = pool.settings.key.clone() {
+    let named = match (name, &pool.settings.method, &pool.settings.health) {
+        ("LuaBalancerMethod", Method::Lua { script, function }, _) => Some((script.clone(), function.clone())),
+        ("LuaBalancerHealthCheck", _, Some(check)) => check.script.clone(),
+        _ => None,
+    };
+    let key = pool.settings.key.clone();
+    if let Some((written, function)) = named {
+        let path = context.command.server_relative(&written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
+        let place = context.place();
+        open(context)?.scripts.push(PoolScript { written, path, function, place });
+    }
+    if let Some(key) = key {
         let known = context.global.expressions.iter().any(|(text, _)| *text == key);
         if !known {
             let parsed =

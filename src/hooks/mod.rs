@@ -33,18 +33,13 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             );
             ffi::ap_hook_fixups(Some(request::fixups), AFTER_REWRITE.as_ptr(), BEFORE_PROXY.as_ptr(), ffi::APR_HOOK_FIRST as i32);
             ffi::ap_hook_log_transaction(Some(request::log_transaction), none, none, ffi::APR_HOOK_FIRST as i32);
-            ffi::ap_register_output_filter(
-                REVERSE_FILTER.as_ptr(),
-                Some(request::reverse_filter),
-                None,
-                ffi::AP_FTYPE_CONTENT_SET,
-            );
+            REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
         }
     });
 }
 
-/// Name of the filter that maps Location and cookies back.
-pub const REVERSE_FILTER: &std::ffi::CStr = c"LUA_BALANCER_REVERSE";
+/// The filter that maps Location and cookies back.
+pub static REVERSE: crate::httpd::filter::Filter = crate::httpd::filter::Filter::new();
 
 struct Names<const N: usize>([*const std::os::raw::c_char; N]);
 // SAFETY: static strings.

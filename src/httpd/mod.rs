@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod digest;
+pub mod filter;
 pub mod log;
 pub mod memory;
 pub mod mpm;

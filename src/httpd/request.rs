@@ -141,6 +141,19 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).status = value as c_int }
     }
 
+    /// Gives a status that httpd has no words for a status line of its own; httpd would send 500 instead.
+    pub fn name_status(self, status: i32) {
+        // SAFETY: httpd returns a static string or one of the request's pool.
+        let known = unsafe { super::bytes(ffi::ap_get_status_line_ex(self.pool().as_ptr(), status)) }.unwrap_or_default();
+        if known.starts_with(status.to_string().as_bytes()) && !known.ends_with(format!("Status {status}").as_bytes()) {
+            return;
+        }
+        let words: &[u8] = if status == 418 { b"I'm a Teapot" } else { b"Unnamed" };
+        let line = self.pool().concat(&[status.to_string().as_bytes(), b" ", words]);
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).status_line = line }
+    }
+
     /// Method number (M_GET, …).
     pub fn method_number(self) -> u32 {
         self.get().method_number as u32
@@ -278,6 +291,19 @@ impl<'r> Request<'r> {
     pub fn server_name(self) -> Option<&'r [u8]> {
         // SAFETY: as `document_root`.
         unsafe { super::bytes(ffi::ap_get_server_name(self.as_ptr())) }
+    }
+
+    /// The server's name and, when it is not the scheme's, port: as httpd writes them into URLs that name itself.
+    pub fn own_authority(self) -> Vec<u8> {
+        // SAFETY: as `document_root`.
+        let name = unsafe { super::bytes(ffi::ap_get_server_name_for_url(self.as_ptr())) }.unwrap_or_default();
+        let port = self.server_port();
+        // SAFETY: a live request.
+        if u32::from(port) == unsafe { ffi::lb_default_port(self.as_ptr()) } {
+            name.to_vec()
+        } else {
+            [name, b":", port.to_string().as_bytes()].concat()
+        }
     }
 
     /// Port of the server, by UseCanonicalName.

@@ -214,8 +214,29 @@ impl<S: Store> Handle<S> {
         let mut rng = self.rng.borrow_mut();
         match picking.pick(query.method, query.key, &mut rng) {
             Some(member) => Ok(member.clone()),
-            None => Err(Self::nobody(query, whole, compiled)),
+            None if query.avoid.is_empty() => Err(Self::nobody(query, whole, compiled)),
+            None => self.next_tier(query, whole, compiled, cursor, &mut rng),
         }
+    }
+
+    /// All candidates were tried: without them, spares, the next lbset or standbys come in.
+    #[cold]
+    fn next_tier(
+        &self,
+        query: &Query<'_>,
+        whole: &Whole,
+        compiled: &Compiled,
+        cursor: CursorId,
+        rng: &mut Rng,
+    ) -> Result<Arc<Member>, NoMember> {
+        let status = |slot| {
+            let status = self.engine.store.status(slot);
+            if query.avoid.contains(&slot) { status.with(Status::STOPPED) } else { status }
+        };
+        let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
+        let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
+        let picked = picking.pick(query.method, query.key, rng).cloned();
+        picked.ok_or_else(|| Self::nobody(query, whole, compiled))
     }
 
     #[cold]

@@ -84,7 +84,9 @@ pub(crate) fn hint(found: &str, known: &[&str]) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
         .map(|name| (distance(&found, name), *name))
-        .filter(|(distance, name)| *distance <= reach || (found.len() > 2 && name.starts_with(found.as_str())))
+        .filter(|(distance, name)| {
+            *distance <= reach || (found.len() > 2 && name.starts_with(found.as_str()))
+        })
         .collect();
     near.sort();
     if near.is_empty() {

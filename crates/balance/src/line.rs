@@ -14,9 +14,36 @@ pub const MAX_VALUE: usize = 1024;
 
 /// All keys of `LuaBalancerMember` but `meta.KEY`.
 pub const MEMBER_KEYS: [&str; 31] = [
-    "name", "weight", "zone", "max_inflight", "slow_start", "meta.KEY", "loadfactor", "route", "redirect", "lbset", "status",
-    "retry", "max", "smax", "min", "ttl", "acquire", "timeout", "connectiontimeout", "ping", "keepalive", "disablereuse",
-    "enablereuse", "flushpackets", "flushwait", "iobuffersize", "receivebuffersize", "responsefieldsize", "secret", "upgrade",
+    "name",
+    "weight",
+    "zone",
+    "max_inflight",
+    "slow_start",
+    "meta.KEY",
+    "loadfactor",
+    "route",
+    "redirect",
+    "lbset",
+    "status",
+    "retry",
+    "max",
+    "smax",
+    "min",
+    "ttl",
+    "acquire",
+    "timeout",
+    "connectiontimeout",
+    "ping",
+    "keepalive",
+    "disablereuse",
+    "enablereuse",
+    "flushpackets",
+    "flushwait",
+    "iobuffersize",
+    "receivebuffersize",
+    "responsefieldsize",
+    "secret",
+    "upgrade",
     "addressttl",
 ];
 
@@ -76,7 +103,11 @@ impl MemberSpec {
             }
         }
         if spec.name.len() > MAX_NAME {
-            return Err(ParseError::value("name", &spec.name, format!("a name of at most {MAX_NAME} bytes: give one with name=")));
+            return Err(ParseError::value(
+                "name",
+                &spec.name,
+                format!("a name of at most {MAX_NAME} bytes: give one with name="),
+            ));
         }
         spec.route = route.unwrap_or_else(|| spec.name.clone());
         Ok(spec)
@@ -136,12 +167,15 @@ impl MemberSpec {
         if key.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("meta.")) {
             return self.set_meta(key, value);
         }
-        let duration = |unit| units::duration_ms_in(value, unit).map_err(|_| ParseError::value(key, value, EXPECT_DURATION));
+        let duration = |unit| {
+            units::duration_ms_in(value, unit).map_err(|_| ParseError::value(key, value, EXPECT_DURATION))
+        };
         match key.to_ascii_lowercase().as_str() {
             "name" => self.name = check_name(key, value)?,
             "weight" | "loadfactor" => {
                 let weight = units::weight(value);
-                self.weight = weight.map_err(|_| ParseError::value(key, value, "0 to 65535, for example 3 or 1.5"))?;
+                self.weight =
+                    weight.map_err(|_| ParseError::value(key, value, "0 to 65535, for example 3 or 1.5"))?;
             }
             "zone" => self.zone = Some(check_text(key, value)?),
             "redirect" => self.redirect = Some(check_route(key, value)?),
@@ -161,8 +195,13 @@ impl MemberSpec {
 
     fn set_meta(&mut self, key: &str, value: &str) -> Result<(), ParseError> {
         let name = &key[5..];
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
-            return Err(ParseError::word(key, "meta.KEY of letters, digits, _ - and ., for example meta.version=2"));
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        {
+            return Err(ParseError::word(
+                key,
+                "meta.KEY of letters, digits, _ - and ., for example meta.version=2",
+            ));
         }
         if value.len() > MAX_VALUE {
             return Err(ParseError::value(key, value, format!("at most {MAX_VALUE} bytes")));
@@ -192,15 +231,24 @@ fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ParseErr
 
 fn check_name(key: &str, value: &str) -> Result<String, ParseError> {
     if value.is_empty() || value.len() > MAX_NAME || value.contains(char::is_whitespace) {
-        return Err(ParseError::value(key, value, format!("1 to {MAX_NAME} bytes without blanks, for example name=app1")));
+        return Err(ParseError::value(
+            key,
+            value,
+            format!("1 to {MAX_NAME} bytes without blanks, for example name=app1"),
+        ));
     }
     Ok(value.to_owned())
 }
 
 /// Routes stand in cookies and URLs, so nothing that ends those.
 fn check_route(key: &str, value: &str) -> Result<String, ParseError> {
-    if value.is_empty() || value.len() > MAX_NAME || value.contains(|c: char| c.is_whitespace() || ";,\"".contains(c)) {
-        let expected = format!("1 to {MAX_NAME} bytes without blanks, commas, semicolons and quotes, for example {key}=app1");
+    if value.is_empty()
+        || value.len() > MAX_NAME
+        || value.contains(|c: char| c.is_whitespace() || ";,\"".contains(c))
+    {
+        let expected = format!(
+            "1 to {MAX_NAME} bytes without blanks, commas, semicolons and quotes, for example {key}=app1"
+        );
         return Err(ParseError::value(key, value, expected));
     }
     Ok(value.to_owned())
@@ -215,7 +263,8 @@ fn check_text(key: &str, value: &str) -> Result<String, ParseError> {
 
 /// Letters as mod_proxy takes them: a sign holds for all letters up to the next one.
 fn parse_status(key: &str, value: &str) -> Result<u64, ParseError> {
-    let wrong = || ParseError::value(key, value, "letters of D S I H R N E with + or -, for example status=+D");
+    let wrong =
+        || ParseError::value(key, value, "letters of D S I H R N E with + or -, for example status=+D");
     let (mut flags, mut on, mut letters) = (0, true, 0);
     for c in value.chars() {
         match c {

@@ -80,7 +80,7 @@ impl OutlierState {
         let long_ago = now_ms.saturating_sub(self.at_ms()) > settings.max_ejection_ms;
         let before = if long_ago { 0 } else { self.times() };
         let millis = first_ms.unwrap_or(settings.ejection_ms).saturating_mul(1 << before.min(30));
-        let millis = millis.min(settings.max_ejection_ms.max(1));
+        let millis = millis.clamp(1, settings.max_ejection_ms.max(1));
         (OutlierState::new(0, before + 1, true, now_ms + millis), Verdict::Ejected(millis))
     }
 
@@ -102,8 +102,6 @@ impl OutlierState {
 pub fn may_eject(total: usize, ejected: usize, max_percent: u8) -> bool {
     let after = ejected + 1;
     after < total && after * 100 <= total * usize::from(max_percent)
-        // With few members the percentage would forbid every ejection; one may go as long as others stay.
-        || (ejected == 0 && total > 1 && max_percent > 0)
 }
 
 #[cfg(test)]
@@ -156,7 +154,7 @@ mod tests {
     fn the_last_member_stays_and_the_percentage_holds() {
         assert!(!may_eject(1, 0, 100));
         assert!(may_eject(2, 0, 50) && !may_eject(2, 1, 100));
-        assert!(may_eject(3, 0, 30) && !may_eject(3, 1, 50));
+        assert!(may_eject(3, 0, 50) && !may_eject(3, 1, 50) && !may_eject(3, 0, 30));
         assert!(may_eject(10, 4, 50) && !may_eject(10, 5, 50));
         assert!(!may_eject(10, 0, 0));
     }

@@ -45,16 +45,17 @@ pub fn duration_ms_in(text: &str, default: Unit) -> Result<u64, ParseError> {
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     let base = 10u64.pow(fraction.len() as u32);
     let part = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().map_err(|_| wrong())? * scale };
-    if part % base != 0 {
+    if !part.is_multiple_of(base) {
         return Err(ParseError::word(text, format!("{DURATION}, no finer than 1ms")));
     }
-    let total = whole.checked_mul(scale).and_then(|ms| ms.checked_add(part / base)).filter(|ms| *ms <= MAX_MS);
+    let total =
+        whole.checked_mul(scale).and_then(|ms| ms.checked_add(part / base)).filter(|ms| *ms <= MAX_MS);
     total.ok_or_else(|| ParseError::word(text, "a duration of at most 100 years"))
 }
 
 /// A duration as [`duration_ms`] reads it, in seconds where that is exact.
 pub fn write_ms(ms: u64) -> String {
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
 
 /// A size in bytes: digits, then `K` or `M` (of 1024) or nothing.
@@ -123,13 +124,35 @@ mod tests {
 
     #[test]
     fn durations_have_units_and_limits() {
-        for (text, ms) in
-            [("5", 5000), ("5s", 5000), ("250ms", 250), ("2m", 120_000), ("2min", 120_000), ("1h", 3_600_000), ("0", 0), ("1.5", 1500), ("0.25H", 900_000)]
-        {
+        for (text, ms) in [
+            ("5", 5000),
+            ("5s", 5000),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("2min", 120_000),
+            ("1h", 3_600_000),
+            ("0", 0),
+            ("1.5", 1500),
+            ("0.25H", 900_000),
+        ] {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }
         assert_eq!(duration_ms_in("7", Unit::Milliseconds), Ok(7));
-        for text in ["", "s", "-1", "1x", "1 s", "1.", ".5", "0.0001s", "1.2.3", "99999999999999999999h", "999999999h", "+3", "5ſ"] {
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1x",
+            "1 s",
+            "1.",
+            ".5",
+            "0.0001s",
+            "1.2.3",
+            "99999999999999999999h",
+            "999999999h",
+            "+3",
+            "5ſ",
+        ] {
             assert!(duration_ms(text).is_err(), "{text}");
         }
     }
@@ -146,7 +169,9 @@ mod tests {
 
     #[test]
     fn weights_are_hundredths() {
-        for (text, hundredths) in [("0", 0), ("1", 100), ("1.5", 150), ("0.019", 1), ("65535", 6_553_500), ("007", 700)] {
+        for (text, hundredths) in
+            [("0", 0), ("1", 100), ("1.5", 150), ("0.019", 1), ("65535", 6_553_500), ("007", 700)]
+        {
             assert_eq!(weight(text), Ok(hundredths), "{text}");
         }
         for text in ["", "-1", "65535.01", "65536", "0.001", "1.", "1e3", "1.x", "0x1", "NaN"] {

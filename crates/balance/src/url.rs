@@ -115,7 +115,8 @@ fn parse(text: &str) -> Result<MemberUrl, String> {
     }
     let (socket, rest) = match strip_prefix_ignore_case(text, "unix:") {
         Some(rest) => {
-            let (socket, rest) = rest.split_once('|').ok_or("expected unix:/path/of.sock|http://localhost")?;
+            let (socket, rest) =
+                rest.split_once('|').ok_or("expected unix:/path/of.sock|http://localhost")?;
             (Some(check_socket(socket)?), rest)
         }
         None => (None, text),
@@ -152,7 +153,9 @@ fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
 
 fn check_socket(path: &str) -> Result<String, String> {
     if !path.starts_with('/') || path.len() < 2 {
-        return Err("expected the absolute path of a unix socket, as in unix:/run/app.sock|http://localhost".into());
+        return Err(
+            "expected the absolute path of a unix socket, as in unix:/run/app.sock|http://localhost".into()
+        );
     }
     if path.len() > MAX_SOCKET {
         return Err(format!("expected a socket path of at most {MAX_SOCKET} bytes, found {}", path.len()));
@@ -166,7 +169,8 @@ fn parse_authority(authority: &str) -> Result<(String, Option<u16>), String> {
     }
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or("expected ] after an IPv6 address")?;
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| "expected an IPv6 address in the brackets".to_owned())?;
+        host.parse::<std::net::Ipv6Addr>()
+            .map_err(|_| "expected an IPv6 address in the brackets".to_owned())?;
         match after.strip_prefix(':') {
             Some(port) => (host, Some(port)),
             None if after.is_empty() => (host, None),
@@ -198,7 +202,8 @@ fn check_host(host: &str) -> Result<(), String> {
 
 fn parse_port(text: &str) -> Result<u16, String> {
     let port = crate::units::digits_only(text).filter(|port| (1..=65535).contains(port));
-    port.map(|port| port as u16).ok_or_else(|| format!("expected a port of 1 to 65535, found {}", shown(text)))
+    port.map(|port| port as u16)
+        .ok_or_else(|| format!("expected a port of 1 to 65535, found {}", shown(text)))
 }
 
 #[cfg(test)]
@@ -247,11 +252,46 @@ mod tests {
         let long = format!("http://h/{}", "p".repeat(375));
         let long_socket = format!("unix:/{}|http://localhost", "s".repeat(95));
         let cases = [
-            "", "h", "http:", "http:/h", "http://", "http://:80", "http:///p", "ftp://h", "://h", "http://h:0", "http://h:65536",
-            "http://h:", "http://h:8o", "http://h:+1", "http://h:1:2", "http://u@h", "http://u:p@h", "http://h?q", "http://h/p?q",
-            "http://h#f", "http://h/a b", "http://h/\n", "http://h\0", "http://[::1", "http://[::1]x", "http://[h]", "http://::1",
-            "http://h\u{a0}", "http://bücher", "http://$1/", "http://*/", "unix:/s", "unix:s|http://h", "unix:/|http://h",
-            "unix:/s|http://", "unix:/s|/p", "lb://pool", &long_host, &long, &long_socket,
+            "",
+            "h",
+            "http:",
+            "http:/h",
+            "http://",
+            "http://:80",
+            "http:///p",
+            "ftp://h",
+            "://h",
+            "http://h:0",
+            "http://h:65536",
+            "http://h:",
+            "http://h:8o",
+            "http://h:+1",
+            "http://h:1:2",
+            "http://u@h",
+            "http://u:p@h",
+            "http://h?q",
+            "http://h/p?q",
+            "http://h#f",
+            "http://h/a b",
+            "http://h/\n",
+            "http://h\0",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[h]",
+            "http://::1",
+            "http://h\u{a0}",
+            "http://bücher",
+            "http://$1/",
+            "http://*/",
+            "unix:/s",
+            "unix:s|http://h",
+            "unix:/|http://h",
+            "unix:/s|http://",
+            "unix:/s|/p",
+            "lb://pool",
+            &long_host,
+            &long,
+            &long_socket,
         ];
         for text in cases {
             let error = MemberUrl::parse(text).expect_err(text).to_string();

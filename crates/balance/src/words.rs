@@ -137,7 +137,10 @@ mod tests {
             ("é=ü ß", &["é=ü", "ß"]),
         ];
         for (args, words) in cases {
-            assert_eq!(split(args).as_deref(), Ok(words.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice()));
+            assert_eq!(
+                split(args).as_deref(),
+                Ok(words.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice())
+            );
         }
     }
 

@@ -278,6 +278,11 @@ impl Library {
         entry.version.store(version, Ordering::Release);
     }
 
+    /// Whether the files are to be watched: `CodeCache::Stat`.
+    pub fn is_watched(&self, id: ScriptId) -> bool {
+        self.entry(id).is_ok_and(|entry| entry.cache == CodeCache::Stat)
+    }
+
     /// The last verdict that was not good, while no later one was.
     pub fn failure(&self, id: ScriptId) -> Option<ScriptError> {
         self.entry(id).ok()?.live.lock().failure.clone()

@@ -346,7 +346,11 @@ impl State {
         let label = entry.label();
         let env =
             self.environment(id, entry, modules).map_err(|error| ScriptError::from_lua(&error, &label))?;
-        let chunk = sandbox::compile(&self.lua, &label, &main.text, Some(env.clone()))?;
+        let chunk = if entry.only_body() {
+            sandbox::compile(&self.lua, &label, &as_body(&main.text), Some(env.clone()))?
+        } else {
+            sandbox::compile(&self.lua, &label, &main.text, Some(env.clone()))?
+        };
         let body = OnceCell::new();
         let returned = if entry.only_body() {
             body.set(chunk).ok();
@@ -398,7 +402,7 @@ impl State {
                 return Ok(body.clone());
             }
             let body =
-                sandbox::compile(&self.lua, &loaded.label, &loaded.main.text, Some(loaded.env.clone()))?;
+                sandbox::compile(&self.lua, &loaded.label, &as_body(&loaded.main.text), Some(loaded.env.clone()))?;
             return Ok(loaded.body.get_or_init(|| body).clone());
         }
         let found =
@@ -512,4 +516,10 @@ impl Drop for Call<'_> {
             self.state.lua.set_memory_limit(0).ok();
         }
     }
+}
+
+/// A file that is a function's body sees the request as `r`; the line numbers stay.
+fn as_body(text: &[u8]) -> Vec<u8> {
+    let comment = if text.starts_with(b"#") { b"--".as_slice() } else { b"" };
+    [b"local r = ...; ".as_slice(), comment, text].concat()
 }

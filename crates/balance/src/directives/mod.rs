@@ -12,7 +12,9 @@ mod tests;
 mod values;
 
 use crate::error::ParseError;
-use crate::settings::{PoolSettings, Sticky};
+use crate::settings::PoolSettings;
+#[cfg(test)]
+use crate::settings::Sticky;
 use crate::words;
 
 const METHOD: &str = "LuaBalancerMethod";

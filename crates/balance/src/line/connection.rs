@@ -88,7 +88,11 @@ fn duration(key: &str, value: &str, unit: Unit, least_ms: u64) -> Result<u64, Pa
     let bare = if unit == Unit::Seconds { "seconds" } else { "milliseconds" };
     ms.ok_or_else(|| {
         let least = units::write_ms(least_ms);
-        ParseError::value(key, value, format!("at least {least}, for example 500ms or 5s (a bare number is {bare})"))
+        ParseError::value(
+            key,
+            value,
+            format!("at least {least}, for example 500ms or 5s (a bare number is {bare})"),
+        )
     })
 }
 
@@ -111,8 +115,13 @@ fn flushpackets(key: &str, value: &str) -> Result<u8, ParseError> {
 
 fn buffer(key: &str, value: &str, least: u64) -> Result<u32, ParseError> {
     let size = units::size(value).ok().filter(|size| *size == 0 || (least..=MAX_INT).contains(size));
-    size.map(|size| size as u32)
-        .ok_or_else(|| ParseError::value(key, value, format!("0 for the default, or at least {least} bytes, for example 64K")))
+    size.map(|size| size as u32).ok_or_else(|| {
+        ParseError::value(
+            key,
+            value,
+            format!("0 for the default, or at least {least} bytes, for example 64K"),
+        )
+    })
 }
 
 fn text(key: &str, value: &str, most: usize) -> Result<String, ParseError> {
@@ -131,6 +140,7 @@ fn address_ttl(key: &str, value: &str) -> Result<Option<u32>, ParseError> {
     if value == "-1" {
         return Ok(None);
     }
-    let ms = units::duration_ms(value).ok().filter(|ms| ms % 1000 == 0 && ms / 1000 <= MAX_INT);
-    ms.map(|ms| Some((ms / 1000) as u32)).ok_or_else(|| ParseError::value(key, value, "-1 or whole seconds, for example 60s"))
+    let ms = units::duration_ms(value).ok().filter(|ms| ms.is_multiple_of(1000) && ms / 1000 <= MAX_INT);
+    ms.map(|ms| Some((ms / 1000) as u32))
+        .ok_or_else(|| ParseError::value(key, value, "-1 or whole seconds, for example 60s"))
 }

@@ -12,7 +12,10 @@ fn error(line: &str) -> String {
 #[test]
 fn defaults_come_from_the_url() {
     let plain = spec("http://10.0.0.1:8080");
-    assert_eq!((plain.name.as_str(), plain.route.as_str(), plain.weight), ("10.0.0.1:8080", "10.0.0.1:8080", 100));
+    assert_eq!(
+        (plain.name.as_str(), plain.route.as_str(), plain.weight),
+        ("10.0.0.1:8080", "10.0.0.1:8080", 100)
+    );
     assert_eq!(spec("http://h").name, "h:80");
     assert_eq!(spec("unix:/run/a.sock|http://localhost").name, "/run/a.sock");
     assert_eq!(spec("http://h name=a").route, "a");
@@ -25,7 +28,10 @@ fn a_balancer_member_line_carries_over() {
                 timeout=30 connectiontimeout=500ms ping=1 keepalive=On disablereuse=Off flushpackets=auto flushwait=20 \
                 iobuffersize=8192 receivebuffersize=0 responsefieldsize=16K secret=s3 upgrade=ANY addressttl=60 retry=5";
     let spec = spec(line);
-    assert_eq!((spec.weight, spec.lbset, spec.flags, spec.first_ejection_ms), (250, 3, Status::STANDBY, Some(5000)));
+    assert_eq!(
+        (spec.weight, spec.lbset, spec.flags, spec.first_ejection_ms),
+        (250, 3, Status::STANDBY, Some(5000))
+    );
     let expected = Connection {
         max: Some(20),
         smax: Some(10),
@@ -101,7 +107,10 @@ fn wrong_keys_and_values_are_refused_with_what_was_expected() {
         ("http://h zone=\"a", "closing"),
     ] {
         let text = error(line);
-        assert!(text.contains(part) && text.contains("expected") | text.contains("did you mean"), "{line}: {text}");
+        assert!(
+            text.contains(part) && text.contains("expected") | text.contains("did you mean"),
+            "{line}: {text}"
+        );
     }
     let long = format!("http://{}:80", "h".repeat(100));
     assert!(error(&long).contains("name="));

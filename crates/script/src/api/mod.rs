@@ -52,6 +52,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::
     let lb: Table = sandbox.protect.call((lb, "lb"))?;
     sandbox.base.raw_set("lb", lb)?;
     let apache2: Table = sandbox.protect.call((constants(lua)?, "apache2"))?;
+    ctx.modules.borrow_mut().insert("apache2".to_owned(), Value::Table(apache2.clone()));
     sandbox.base.raw_set("apache2", apache2)?;
     let (request, parts) = request::object(lua, ctx)?;
     for part in parts.iter().chain([&request]) {

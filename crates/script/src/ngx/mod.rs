@@ -62,7 +62,6 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         lua.load(text).set_name(format!("={INTERNAL}")).call((native, lua.globals()))
     };
     let table = match name {
-        "apache2" => crate::api::constants(lua)?,
         // Read-only by itself: ngx.ctx and ngx.status may be set.
         "ngx" => return run(include_str!("ngx.lua")).map(Value::Table),
         "ngx.balancer" => run(include_str!("balancer.lua"))?,

@@ -1,0 +1,42 @@
+//! Output filters.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::request::Request;
+use crate::ffi;
+
+type Function =
+    unsafe extern "C" fn(*mut ffi::ap_filter_t, *mut ffi::apr_bucket_brigade) -> ffi::apr_status_t;
+
+/// A registered filter; registered anew whenever httpd loads the module.
+pub struct Filter(AtomicPtr<ffi::ap_filter_rec_t>);
+
+impl Filter {
+    /// Not registered yet.
+    pub const fn new() -> Self {
+        Filter(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// Registers it, to run when the answer's headers are known and not yet sent.
+    pub fn register(&self, name: &CStr, function: Function) {
+        // SAFETY: httpd's registration call; it copies the name.
+        let record = unsafe {
+            ffi::ap_register_output_filter(name.as_ptr(), Some(function), None, ffi::AP_FTYPE_CONTENT_SET)
+        };
+        self.0.store(record, Ordering::Release);
+    }
+}
+
+impl Request<'_> {
+    /// Puts a filter into this request's output chain.
+    pub fn add_filter(self, filter: &Filter) {
+        let record = filter.0.load(Ordering::Acquire);
+        if !record.is_null() {
+            // SAFETY: a registered filter, a live request and its connection.
+            unsafe {
+                ffi::ap_add_output_filter_handle(record, std::ptr::null_mut(), self.as_ptr(), (*self.as_ptr()).connection);
+            }
+        }
+    }
+}
