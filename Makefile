@@ -40,7 +40,7 @@ test: deps-test
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	luacheck -q lua
+	luacheck -q --config lua/.luacheckrc lua
 
 loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test -p table --release --test loom

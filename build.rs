@@ -16,7 +16,8 @@ fn main() {
 }
 
 fn find_apxs() -> String {
-    let candidates = env::var("APXS").map(|own| vec![own]).unwrap_or_else(|_| vec!["apxs2".into(), "apxs".into()]);
+    let candidates =
+        env::var("APXS").map(|own| vec![own]).unwrap_or_else(|_| vec!["apxs2".into(), "apxs".into()]);
     for apxs in &candidates {
         if let Ok(answer) = Command::new(apxs).args(["-q", "INCLUDEDIR"]).output()
             && answer.status.success()
@@ -37,7 +38,8 @@ fn query(apxs: &str, name: &str) -> Vec<String> {
 }
 
 fn compiler_flags(apxs: &str) -> Vec<String> {
-    let mut flags: Vec<String> = query(apxs, "INCLUDEDIR").into_iter().map(|dir| format!("-I{dir}")).collect();
+    let mut flags: Vec<String> =
+        query(apxs, "INCLUDEDIR").into_iter().map(|dir| format!("-I{dir}")).collect();
     for name in ["EXTRA_INCLUDES", "APR_INCLUDEDIR", "APU_INCLUDEDIR"] {
         for word in query(apxs, name) {
             let word = if word.starts_with('/') { format!("-I{word}") } else { word };
@@ -95,7 +97,12 @@ fn shim(flags: &[String]) {
     for flag in flags {
         build.flag(flag);
     }
-    build.file("src/ffi/shim.c").warnings(true).extra_warnings(false).flag("-fvisibility=hidden").compile("lb_shim");
+    build
+        .file("src/ffi/shim.c")
+        .warnings(true)
+        .extra_warnings(false)
+        .flag("-fvisibility=hidden")
+        .compile("lb_shim");
 }
 
 fn fail(message: &str) -> ! {

@@ -52,7 +52,13 @@ pub fn run(request: Request<'_>, proxy: &Proxy) -> i32 {
     child::with_thread(child, |thread| run_in(request, proxy, child, thread, record)).unwrap_or(FAILED)
 }
 
-fn run_in(request: Request<'_>, proxy: &Proxy, child: &'static Child, thread: &Thread, record: &mut Record) -> i32 {
+fn run_in(
+    request: Request<'_>,
+    proxy: &Proxy,
+    child: &'static Child,
+    thread: &Thread,
+    record: &mut Record,
+) -> i32 {
     let mut last: Option<i32> = None;
     loop {
         let goal = match next_goal(request, thread, record) {
@@ -60,10 +66,12 @@ fn run_in(request: Request<'_>, proxy: &Proxy, child: &'static Child, thread: &T
             Err(nobody) => return last.unwrap_or_else(|| no_member(request, thread, record, &nobody)),
         };
         let (outcome, rc) = match &goal {
-            Goal::Member(pool, member) => match attempt_member(request, proxy, child, record, *pool, member) {
-                Some(end) => end,
-                None => continue,
-            },
+            Goal::Member(pool, member) => {
+                match attempt_member(request, proxy, child, record, *pool, member) {
+                    Some(end) => end,
+                    None => continue,
+                }
+            }
             Goal::Target(url) => attempt_target(request, proxy, child, record, url),
         };
         let settings = settings_of(thread, record);
@@ -115,7 +123,8 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         }
         Decision::List(list) => {
             let untried = list.iter().find(|(_, member)| {
-                !record.tried.contains(&member.slot) && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
+                !record.tried.contains(&member.slot)
+                    && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
             });
             untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
         }
@@ -141,7 +150,9 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
             let picked = thread.balancer.pick(query);
             if log::logs_request(request, log::TRACE2) {
-                let choice = picked.as_ref().map_or_else(|nobody| nobody.to_string(), |member| member.spec.name.clone());
+                let choice = picked
+                    .as_ref()
+                    .map_or_else(|nobody| nobody.to_string(), |member| member.spec.name.clone());
                 let state = thread.balancer.explain(pool, view.as_deref());
                 log::request(request, log::TRACE2, &format!("{state}: {} picked {choice}", method.name()));
             }
@@ -189,7 +200,13 @@ fn give_back(child: &Child, record: &mut Record) {
     }
 }
 
-fn attempt_target(request: Request<'_>, proxy: &Proxy, child: &'static Child, record: &mut Record, url: &str) -> (Outcome, i32) {
+fn attempt_target(
+    request: Request<'_>,
+    proxy: &Proxy,
+    child: &'static Child,
+    record: &mut Record,
+    url: &str,
+) -> (Outcome, i32) {
     match child.workers.of_target(url) {
         Ok(worker) => {
             let scheme = url.split(':').next().unwrap_or("http");
@@ -240,12 +257,15 @@ fn handle(
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
-    record.last_status = if let Outcome::Answered(status) = outcome { status } else { rc.clamp(0, 999) as u16 };
+    record.last_status =
+        if let Outcome::Answered(status) = outcome { status } else { rc.clamp(0, 999) as u16 };
     if rc == ffi::DECLINED {
         log::request(
             request,
             log::ERR,
-            &format!("no module handles {scheme}:// backends: load mod_proxy_{scheme} or its like (for http: a2enmod proxy_http)"),
+            &format!(
+                "no module handles {scheme}:// backends: load mod_proxy_{scheme} or its like (for http: a2enmod proxy_http)"
+            ),
         );
         rc = FAILED;
     }
@@ -264,7 +284,10 @@ fn backend_url(
     // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL.
     #[allow(unsafe_code)]
     let (tail, raw) = unsafe {
-        (crate::httpd::bytes(record.tail).unwrap_or(b"/"), crate::httpd::bytes(record.raw_path).unwrap_or_default())
+        (
+            crate::httpd::bytes(record.tail).unwrap_or(b"/"),
+            crate::httpd::bytes(record.raw_path).unwrap_or_default(),
+        )
     };
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
         return Ok(pool.concat(&[worker.url(), tail]));
@@ -303,7 +326,8 @@ impl Drop for KeepAlives<'_> {
 
 /// Takes back what a failed attempt left on the request.
 fn forget_attempt(request: Request<'_>) {
-    for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"] {
+    for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"]
+    {
         request.notes().unset(note);
     }
     request.set_status(200);
@@ -332,7 +356,8 @@ fn request_line(request: Request<'_>) -> String {
 
 /// When it is worth trying again: after the time in which a member can come back.
 fn retry_after_s(settings: &PoolSettings) -> u64 {
-    let by_checks = settings.health.as_ref().map(|check| check.interval_ms.saturating_mul(u64::from(check.rise)));
+    let by_checks =
+        settings.health.as_ref().map(|check| check.interval_ms.saturating_mul(u64::from(check.rise)));
     let by_traffic = settings.outlier.on.then_some(settings.outlier.ejection_ms);
     by_checks.into_iter().chain(by_traffic).min().unwrap_or(1000).div_ceil(1000).max(1)
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
-use balance::live::Live;
 use balance::health::{HealthState, Transition};
+use balance::live::Live;
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
 use balance::status::Status;
@@ -67,12 +67,17 @@ impl Background {
             leave(child);
             child.background.signal.done.store(true, Ordering::Release);
         };
-        let spawned =
-            memory::with_signals_blocked(|| std::thread::Builder::new().name("lua-balancer".into()).spawn(body));
+        let spawned = memory::with_signals_blocked(|| {
+            std::thread::Builder::new().name("lua-balancer".into()).spawn(body)
+        });
         match spawned {
             // SAFETY: httpd's child pool; the child is never freed.
             Ok(_) => unsafe {
-                ffi::apr_pool_pre_cleanup_register(pchild, std::ptr::from_ref(child).cast_mut().cast(), Some(stop));
+                ffi::apr_pool_pre_cleanup_register(
+                    pchild,
+                    std::ptr::from_ref(child).cast_mut().cast(),
+                    Some(stop),
+                );
             },
             Err(error) => {
                 signal.done.store(true, Ordering::Release);
@@ -147,7 +152,10 @@ impl Worker {
         let (table, pid) = (&self.child.table, memory::pid());
         match table.lead(pid, self.child.generation, memory::monotonic_ms(), LEASE_MS, &memory::alive) {
             Lead::Taken => {
-                log::server(log::NOTICE, &format!("child {pid} leads: it runs checks and timers for all children"));
+                log::server(
+                    log::NOTICE,
+                    &format!("child {pid} leads: it runs checks and timers for all children"),
+                );
                 self.lead();
             }
             Lead::Kept => self.lead(),
@@ -207,17 +215,30 @@ impl Worker {
             let server = Rc::new(HttpdServer::new(self.thread.request.clone(), child.lane.index()));
             match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
                 Ok(candidate) => {
-                    let version = shared::publish_judged(&child.table, &child.library, id, row, stamp.0, &candidate.bundle);
+                    let version = shared::publish_judged(
+                        &child.table,
+                        &child.library,
+                        id,
+                        row,
+                        stamp.0,
+                        &candidate.bundle,
+                    );
                     if let Err(error) = candidate.apply(self.thread.balancer.as_ref(), version) {
                         log::server(log::ERR, &format!("{}: {error}", child.library.label(id)));
                     }
                     shared::mark_unchecked(&child.table);
                     child.library.install(id, candidate.bundle, version);
-                    log::server(log::NOTICE, &format!("{}: version {version} is in service", child.library.label(id)));
+                    log::server(
+                        log::NOTICE,
+                        &format!("{}: version {version} is in service", child.library.label(id)),
+                    );
                 }
                 Err(error) => {
                     child.table.reject_script(row, pid, stamp.0);
-                    log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
+                    log::server(
+                        log::ERR,
+                        &format!("{error} (not taken, the last good version goes on serving)"),
+                    );
                 }
             }
         }
@@ -298,7 +319,10 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
         let text = match transition {
             Transition::Up => format!("pool {pool}: member {member} is up: {} checks passed", check.rise),
             Transition::Down => {
-                format!("pool {pool}: member {member} is down: {} checks failed, the last one: {}", check.fall, observation.why)
+                format!(
+                    "pool {pool}: member {member} is down: {} checks failed, the last one: {}",
+                    check.fall, observation.why
+                )
             }
         };
         log::server(if transition == Transition::Up { log::NOTICE } else { log::WARNING }, &text);
@@ -309,7 +333,9 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
 fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
     let table = &child.table;
     let now_ms = memory::monotonic_ms();
-    let ejected = pools.iter().flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
+    let ejected = pools
+        .iter()
+        .flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
     for (membership, member) in ejected.filter(|(_, member)| table.status(member.slot).has(Status::EJECTED)) {
         let mut over = false;
         table.update_outlier(member.slot, member.incarnation, |word| {
@@ -319,11 +345,15 @@ fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
         });
         // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
         let idle = over || !OutlierState::from_bits(table.outlier(member.slot)).is_ejected();
-        let cleared = idle.then(|| table.update(member.slot, member.incarnation, &mut |s| s.without(Status::EJECTED)));
+        let cleared =
+            idle.then(|| table.update(member.slot, member.incarnation, &mut |s| s.without(Status::EJECTED)));
         if cleared.is_some_and(|result| result.is_ok_and(|(before, after)| before != after)) {
             table.touch_since(member.slot, memory::epoch_s());
             let (pool, name) = (&membership.name, &member.spec.name);
-            log::server(log::NOTICE, &format!("pool {pool}: member {name} takes requests again after its ejection"));
+            log::server(
+                log::NOTICE,
+                &format!("pool {pool}: member {name} takes requests again after its ejection"),
+            );
         }
     }
 }

@@ -112,7 +112,8 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
 /// As [`init`].
 #[allow(unsafe_code)]
 unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
-    let generation: &'static Generation = super::startup::generation().ok_or("the parent prepared nothing")?;
+    let generation: &'static Generation =
+        super::startup::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
     let table = generation.table.clone().with_identity(pid, memory::alive);
@@ -180,7 +181,9 @@ impl Thread {
 pub fn maps_back(child: &'static Child, record: &super::record::Record) -> bool {
     use balance::api::Balancer;
     let Some(pool) = record.pool else { return false };
-    with_thread(child, |thread| thread.balancer.settings(pool)).flatten().is_some_and(|settings| settings.set.reverse)
+    with_thread(child, |thread| thread.balancer.settings(pool))
+        .flatten()
+        .is_some_and(|settings| settings.set.reverse)
 }
 
 impl Child {

@@ -206,7 +206,8 @@ impl Default for Global {
 
 /// Whether a pool name is one: letters, digits, `_ - .`, 1 to 63.
 pub fn check_pool_name(name: &str) -> Result<(), String> {
-    let ok = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let ok = (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
     if ok {
         Ok(())
     } else {

@@ -75,7 +75,9 @@ pub fn log(request: Request<'_>) {
         let Some(resolved) = hook.resolved.get() else { continue };
         let outcome = child::with_thread(child, |thread| {
             let _current = thread.request.enter(last);
-            thread.lua(child).and_then(|lua| lua.finish(child.script(resolved.script), &resolved.function, &result))
+            thread
+                .lua(child)
+                .and_then(|lua| lua.finish(child.script(resolved.script), &resolved.function, &result))
         });
         if let Some(Err(error)) = outcome {
             httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));

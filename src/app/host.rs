@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
-use script::host::{Digest, Field, Level, Number, Request as RequestHost, Server, Table as TableName};
+use script::host::{
+    Digest, Field, Level, Number, Request as RequestHost, Server, SharedValues, Table as TableName,
+};
 
 use crate::httpd::digest;
 use crate::httpd::log;
@@ -65,7 +67,9 @@ fn table(request: Request<'static>, name: TableName) -> Table<'static> {
 fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> {
     match value.iter().find(|byte| forbidden.contains(byte)) {
         None => Ok(()),
-        Some(byte) => Err(format!("{what} may not hold the byte {byte:#04x} (line ends and NUL are refused)")),
+        Some(byte) => {
+            Err(format!("{what} may not hold the byte {byte:#04x} (line ends and NUL are refused)"))
+        }
     }
 }
 
@@ -139,9 +143,15 @@ impl RequestHost for CurrentRequest {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
         match (field, i32::try_from(value)) {
             (Number::Status, Ok(value)) if (100..=999).contains(&value) => r.set_status(value),
-            (Number::Status, _) => return Err(format!("r.status = {value}: expected a status from 100 to 999")),
+            (Number::Status, _) => {
+                return Err(format!("r.status = {value}: expected a status from 100 to 999"));
+            }
             (Number::Proxyreq, Ok(value)) if (0..=3).contains(&value) => r.set_proxyreq(value),
-            (Number::Proxyreq, _) => return Err(format!("r.proxyreq = {value}: expected apache2.PROXYREQ_NONE … PROXYREQ_RESPONSE")),
+            (Number::Proxyreq, _) => {
+                return Err(format!(
+                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE … PROXYREQ_RESPONSE"
+                ));
+            }
             (other, _) => return Err(format!("{other:?} may not be set")),
         }
         Ok(())
@@ -183,7 +193,10 @@ impl RequestHost for CurrentRequest {
     }
 
     fn construct_url(&self, path: &[u8]) -> Vec<u8> {
-        let made = self.now.get().and_then(|r| with_c_str(path, |path: &CStr| r.construct_url(path).map(<[u8]>::to_vec)));
+        let made = self
+            .now
+            .get()
+            .and_then(|r| with_c_str(path, |path: &CStr| r.construct_url(path).map(<[u8]>::to_vec)));
         made.flatten().unwrap_or_default()
     }
 
@@ -218,6 +231,19 @@ impl HttpdServer {
     }
 }
 
+/// `r:ivm_set` in the shared table.
+struct TableValues(&'static super::child::Child);
+
+impl SharedValues for TableValues {
+    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(self.0.table.value(key).as_deref());
+    }
+
+    fn set(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        self.0.table.set_value(key, value).map_err(|error| error.to_string())
+    }
+}
+
 impl Server for HttpdServer {
     fn log(&self, level: Level, text: &str) {
         match self.current.get() {
@@ -227,7 +253,9 @@ impl Server for HttpdServer {
     }
 
     fn logs(&self, level: Level) -> bool {
-        self.current.get().map_or_else(|| log::logs_server(level), |request| log::logs_request(request, level))
+        self.current
+            .get()
+            .map_or_else(|| log::logs_server(level), |request| log::logs_request(request, level))
     }
 
     fn now(&self) -> f64 {
@@ -240,5 +268,9 @@ impl Server for HttpdServer {
 
     fn worker(&self) -> u32 {
         self.worker
+    }
+
+    fn shared(&self) -> Option<Rc<dyn SharedValues>> {
+        super::child::get().map(|child| Rc::new(TableValues(child)) as Rc<dyn SharedValues>)
     }
 }

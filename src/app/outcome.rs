@@ -72,7 +72,8 @@ impl Outcome {
     /// Whether another member may be asked: nothing reached the client, and repeating does no harm.
     pub fn may_repeat(self, request: Request<'_>, kinds: &FailureKinds) -> bool {
         let unanswered = matches!(self, Outcome::Connect | Outcome::Reset | Outcome::Timeout);
-        let harmless = self == Outcome::Connect || (is_idempotent(request.method_number()) && !request.has_body());
+        let harmless =
+            self == Outcome::Connect || (is_idempotent(request.method_number()) && !request.has_body());
         unanswered && self.is_among(kinds) && harmless && request.bytes_sent() == 0 && !request.aborted()
     }
 }

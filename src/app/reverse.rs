@@ -19,7 +19,8 @@ pub fn map_back(request: Request<'_>) {
         return;
     }
     let (Some(child), Some(record)) = (child::get(), Record::of(request)) else { return };
-    let membership = child::with_thread(child, |thread| record.pool.and_then(|pool| thread.balancer.membership(pool)));
+    let membership =
+        child::with_thread(child, |thread| record.pool.and_then(|pool| thread.balancer.membership(pool)));
     let Some(membership) = membership.flatten() else { return };
     // SAFETY: made in the request's pool by `selecting::canonicalise`, or NULL.
     #[allow(unsafe_code)]
@@ -31,7 +32,9 @@ pub fn map_back(request: Request<'_>) {
     );
     for (key, value) in locations {
         if let Some(path) = value.and_then(|value| map_location(&names, value)) {
-            let full = CString::new(path).ok().and_then(|path| request.construct_url(&path).and_then(|url| CString::new(url).ok()));
+            let full = CString::new(path)
+                .ok()
+                .and_then(|path| request.construct_url(&path).and_then(|url| CString::new(url).ok()));
             if let Some(full) = full {
                 headers.set(key, &full);
             }

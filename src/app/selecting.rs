@@ -101,10 +101,17 @@ fn adopt_rewritten(request: Request<'_>) {
     }
 }
 
-fn run_hooks(request: Request<'_>, child: &'static Child, scope: Scope<'_>, hooks: &[&'static Hook], phase: Phase) -> i32 {
+fn run_hooks(
+    request: Request<'_>,
+    child: &'static Child,
+    scope: Scope<'_>,
+    hooks: &[&'static Hook],
+    phase: Phase,
+) -> i32 {
     for hook in hooks {
         let Some(resolved) = hook.resolved.get() else { continue };
-        let status = child::with_thread(child, |thread| run_hook(request, child, scope, thread, resolved, phase));
+        let status =
+            child::with_thread(child, |thread| run_hook(request, child, scope, thread, resolved, phase));
         match status.unwrap_or(FAILED) {
             DECLINED => {}
             status => return status,
@@ -154,9 +161,15 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
         OnError::Error => FAILED,
         OnError::Decline => DECLINED,
         OnError::Pool(name) => match thread.balancer.find(name) {
-            Some(pool) => send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread),
+            Some(pool) => {
+                send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread)
+            }
             None => {
-                log::request(request, log::ERR, &format!("LuaBalancerOnError names pool {name}, which does not exist"));
+                log::request(
+                    request,
+                    log::ERR,
+                    &format!("LuaBalancerOnError names pool {name}, which does not exist"),
+                );
                 FAILED
             }
         },
@@ -180,10 +193,18 @@ fn take(
             i32::from(status)
         }
         Answer::Member(member) => match child.table.pool_of(member.slot, member.incarnation) {
-            Some(pool) => send(request, Decision::Pool { pool, view: None, method: None, first: Some(member) }, thread),
-            None => send(request, Decision::Nobody { pool: None, message: format!("member {} was removed", member.spec.name) }, thread),
+            Some(pool) => {
+                send(request, Decision::Pool { pool, view: None, method: None, first: Some(member) }, thread)
+            }
+            None => send(
+                request,
+                Decision::Nobody { pool: None, message: format!("member {} was removed", member.spec.name) },
+                thread,
+            ),
         },
-        Answer::Pool { pool, view, method } => send(request, Decision::Pool { pool, view, method, first: None }, thread),
+        Answer::Pool { pool, view, method } => {
+            send(request, Decision::Pool { pool, view, method, first: None }, thread)
+        }
         Answer::List(members) => {
             let list = members
                 .into_iter()
@@ -194,8 +215,11 @@ fn take(
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
         Answer::Target(url) => to_target(request, scope, thread, &url),
         Answer::Peer(peer) => {
-            let decision =
-                Decision::Script { script: hook.clone(), peer: peer_url(&peer), more: peer.more_tries.unwrap_or(0) };
+            let decision = Decision::Script {
+                script: hook.clone(),
+                peer: peer_url(&peer),
+                more: peer.more_tries.unwrap_or(0),
+            };
             send(request, decision, thread)
         }
         other => failed_answer(request, &format!("{other:?}")),
@@ -236,7 +260,11 @@ pub fn next_peer(
         Ok(Answer::Peer(peer)) => Ok(peer_url(&peer)),
         Ok(_) => Err(NoMember::UnknownPool),
         Err(error) => {
-            log::request(request, log::ERR, &format!("script failed at attempt {}: {error}", record.attempts + 1));
+            log::request(
+                request,
+                log::ERR,
+                &format!("script failed at attempt {}: {error}", record.attempts + 1),
+            );
             Err(NoMember::UnknownPool)
         }
     }
@@ -314,7 +342,8 @@ fn split_target(url: &str) -> Result<(String, PathAndArgs), String> {
     let (base, rest) = path_at.map_or((url, ""), |at| url.split_at(at));
     let parsed = balance::url::MemberUrl::parse(base).map_err(|error| error.to_string())?;
     let rest = rest.split('#').next().unwrap_or_default();
-    let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args.to_owned())));
+    let (path, args) =
+        rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args.to_owned())));
     let path = match path {
         "" if args.is_none() => None,
         "" => Some(("/".to_owned(), args)),
@@ -333,7 +362,12 @@ fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
     record.by_script = true;
     let uri = request.uri().unwrap_or(b"/");
     let name = name.as_deref().unwrap_or("script");
-    request.send_to_proxy(request.pool().concat(&[b"proxy:lb://", name.as_bytes(), if uri.starts_with(b"/") { b"" } else { b"/" }, uri]));
+    request.send_to_proxy(request.pool().concat(&[
+        b"proxy:lb://",
+        name.as_bytes(),
+        if uri.starts_with(b"/") { b"" } else { b"/" },
+        uri,
+    ]));
     OK
 }
 
@@ -357,7 +391,8 @@ pub fn canonicalise(request: Request<'_>, url: &[u8]) -> i32 {
     record.raw_path = request.pool().copy(path);
     // With SetHandler mod_proxy puts the file's path behind the pool, which is what FastCGI wants; an HTTP backend is asked
     // for what the client asked for.
-    let by_handler = request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
+    let by_handler =
+        request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
     let path = if by_handler { request.uri().unwrap_or_default() } else { path };
     prepare_path(request, child, record, path.strip_prefix(b"/").unwrap_or(path))
 }
@@ -383,7 +418,11 @@ fn prepare_path(request: Request<'_>, child: &Child, record: &mut Record, path: 
     #[allow(unsafe_code)]
     let text = unsafe { std::ffi::CStr::from_ptr(tail) };
     if Request::has_bad_character(text) {
-        log::request(request, log::ERR, "the path or query to be forwarded holds control characters or blanks");
+        log::request(
+            request,
+            log::ERR,
+            "the path or query to be forwarded holds control characters or blanks",
+        );
         return 403;
     }
     record.tail = tail;
@@ -433,12 +472,18 @@ pub fn pick_by_script(
     };
     match answer {
         Ok(Answer::Member(member)) if !tried.contains(&member.spec.name) => Ok(member),
-        Ok(Answer::Member(_)) => Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len())),
+        Ok(Answer::Member(_)) => {
+            Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
+        }
         Ok(Answer::Decline | Answer::NoMember { .. }) => {
             Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
         }
         Ok(_) => {
-            log::request(request, log::ERR, &format!("LuaBalancerMethod lua: {function} did not return a member or nil"));
+            log::request(
+                request,
+                log::ERR,
+                &format!("LuaBalancerMethod lua: {function} did not return a member or nil"),
+            );
             Err(NoMember::UnknownPool)
         }
         Err(error) => {
@@ -450,7 +495,9 @@ pub fn pick_by_script(
 
 fn explain(request: Request<'_>, thread: &Thread, answer: &Answer) {
     let text = match answer {
-        Answer::Member(member) => format!("the script chose member {} ({})", member.spec.name, member.spec.url),
+        Answer::Member(member) => {
+            format!("the script chose member {} ({})", member.spec.name, member.spec.url)
+        }
         Answer::Pool { pool, view, .. } => {
             let name = thread.balancer.membership(*pool).map(|m| m.name.to_string()).unwrap_or_default();
             format!("the script chose pool {name}{}", if view.is_some() { ", narrowed" } else { "" })

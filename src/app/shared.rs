@@ -32,7 +32,9 @@ pub fn observe(
     table.record(slot, incarnation, blame && !answered);
     if answered {
         let (millis, now_ms) = ((seconds * 1e3) as f32, memory::monotonic_ms() as u32);
-        table.sample_latency(slot, incarnation, |before: Latency| balance::latency::fold(before, millis, now_ms));
+        table.sample_latency(slot, incarnation, |before: Latency| {
+            balance::latency::fold(before, millis, now_ms)
+        });
     }
     if !settings.outlier.on || !blame {
         return;
@@ -46,14 +48,25 @@ pub fn observe(
 
 /// A failure that counts: maybe an ejection.
 #[cold]
-fn failed(child: &Child, thread: &Thread, pool: PoolId, member: &Member, settings: &PoolSettings, outcome: Outcome) {
+fn failed(
+    child: &Child,
+    thread: &Thread,
+    pool: PoolId,
+    member: &Member,
+    settings: &PoolSettings,
+    outcome: Outcome,
+) {
     let table = &child.table;
     let now_ms = memory::monotonic_ms();
     let may_eject = may_eject(thread, pool, settings, table);
     let mut ejected_for_ms = None;
     table.update_outlier(member.slot, member.incarnation, |word| {
-        let (state, verdict) =
-            OutlierState::from_bits(word).failed(&settings.outlier, member.spec.first_ejection_ms, now_ms, may_eject);
+        let (state, verdict) = OutlierState::from_bits(word).failed(
+            &settings.outlier,
+            member.spec.first_ejection_ms,
+            now_ms,
+            may_eject,
+        );
         ejected_for_ms = verdict.ejected_for_ms();
         state.to_bits()
     });
@@ -79,7 +92,8 @@ fn may_eject(thread: &Thread, pool: PoolId, settings: &PoolSettings, table: &Tab
     use balance::api::Balancer;
     use balance::live::Live;
     let Some(membership) = thread.balancer.membership(pool) else { return false };
-    let ejected = membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
+    let ejected =
+        membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
     outlier::may_eject(membership.members.len(), ejected, settings.outlier.max_percent)
 }
 
@@ -96,7 +110,8 @@ pub fn mark_unchecked(table: &Table) {
             continue;
         }
         for member in image.membership.members.iter().filter(|member| table.health(member.slot) == 0) {
-            let _ = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::CHECK_DOWN));
+            let _ =
+                table.update(member.slot, member.incarnation, &mut |status| status.with(Status::CHECK_DOWN));
         }
     }
 }
@@ -105,7 +120,8 @@ pub fn mark_unchecked(table: &Table) {
 fn key(library: &Library, id: ScriptId) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let label = library.label(id);
-    let same = library.ids().take_while(|other| *other != id).filter(|other| library.label(*other) == label).count();
+    let same =
+        library.ids().take_while(|other| *other != id).filter(|other| library.label(*other) == label).count();
     let mut hasher = DefaultHasher::new();
     (label, same).hash(&mut hasher);
     hasher.finish().max(1)
@@ -119,7 +135,10 @@ pub fn script_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32>
 /// Stores a good version for all children. Returns its number, 1 when the table has no room for it.
 pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) -> u64 {
     let Some(row) = script_row(table, library, id) else {
-        log::server(log::WARNING, &format!("{}: no room to keep its last good version for later children", library.label(id)));
+        log::server(
+            log::WARNING,
+            &format!("{}: no room to keep its last good version for later children", library.label(id)),
+        );
         return 1;
     };
     let bytes = bundle.to_bytes();
@@ -137,7 +156,14 @@ pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) 
 }
 
 /// Stores a version that was just judged good.
-pub fn publish_judged(table: &Table, library: &Library, id: ScriptId, row: u32, stamp: u64, bundle: &Bundle) -> u64 {
+pub fn publish_judged(
+    table: &Table,
+    library: &Library,
+    id: ScriptId,
+    row: u32,
+    stamp: u64,
+    bundle: &Bundle,
+) -> u64 {
     match table.publish_script(row, memory::pid(), stamp, &bundle.to_bytes()) {
         Ok(version) => version,
         Err(error) => {
@@ -169,6 +195,8 @@ pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     let Some((version, bytes)) = table.read_script(row) else { return };
     match Bundle::from_bytes(&bytes) {
         Ok(bundle) => library.install(id, bundle, version),
-        Err(error) => log::server(log::ERR, &format!("{}: stored version {version}: {error}", library.label(id))),
+        Err(error) => {
+            log::server(log::ERR, &format!("{}: stored version {version}: {error}", library.label(id)))
+        }
     }
 }

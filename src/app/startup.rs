@@ -12,7 +12,9 @@ use balance::store::Store;
 use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, Table};
 
-use super::config::{CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source};
+use super::config::{
+    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
+};
 use super::host::{CurrentRequest, HttpdServer};
 use super::{child, shared};
 use crate::directives::server_config;
@@ -107,7 +109,9 @@ pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
         Refused
     };
     if !proxy::is_loaded() {
-        return Err(refuse("mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)"));
+        return Err(refuse(
+            "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
+        ));
     }
     match proxy::bind() {
         Ok(api) => {
@@ -137,7 +141,8 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     if mpm::phase() == Phase::Running && retained_exists() {
         return Ok(());
     }
-    let table = Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| refuse(error.to_string()))?;
+    let table =
+        Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| refuse(error.to_string()))?;
     let engine = Engine::new(table.clone(), Box::new(|_: &str| ()));
     define_pools(&table, global, 1).map_err(refuse)?;
     let library = Arc::new(build_library(&plans, global.sandbox));
@@ -146,7 +151,9 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     let mut wrong = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         match script::judge(&library, ScriptId(index as u32), server_host(), balancer.clone()) {
-            Ok(candidate) => known.extend(candidate.definitions.iter().map(|definition| definition.name.clone())),
+            Ok(candidate) => {
+                known.extend(candidate.definitions.iter().map(|definition| definition.name.clone()))
+            }
             Err(error) => wrong.push(format!("{}: {error}", plan.place)),
         }
     }
@@ -225,7 +232,12 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
         log::NOTICE,
-        &format!("mod_lua_balancer/{} configured, {} pools, {} members", env!("CARGO_PKG_VERSION"), names.len(), members(global)),
+        &format!(
+            "mod_lua_balancer/{} configured, {} pools, {} members",
+            env!("CARGO_PKG_VERSION"),
+            names.len(),
+            members(global)
+        ),
     );
     Ok(())
 }
@@ -239,7 +251,10 @@ pub fn child_ended(pid: i32) {
     if let Some(generation) = generation() {
         let given_back = generation.table.reap(pid);
         if given_back > 0 {
-            log::server(log::NOTICE, &format!("child {pid} ended with {given_back} requests in flight, given back"));
+            log::server(
+                log::NOTICE,
+                &format!("child {pid} ended with {given_back} requests in flight, given back"),
+            );
         }
     }
 }
@@ -260,7 +275,10 @@ fn load_scripts(generation: &Generation) -> Vec<String> {
                 }
             }
             Err(error) => {
-                log::server(log::ERR, &format!("{error} (the last good version, if there is one, goes on serving)"));
+                log::server(
+                    log::ERR,
+                    &format!("{error} (the last good version, if there is one, goes on serving)"),
+                );
                 defined.extend(generation.table.pool_names());
             }
         }
@@ -279,7 +297,8 @@ fn define_pools(table: &Table, global: &Global, version: u64) -> Result<(), Stri
 
 fn needs(global: &Global) -> Needs {
     let text = |pool: &super::config::PoolConfig| {
-        pool.settings.to_text().len() + pool.members.iter().map(|member| member.to_line().len() + 64).sum::<usize>()
+        pool.settings.to_text().len()
+            + pool.members.iter().map(|member| member.to_line().len() + 64).sum::<usize>()
     };
     Needs {
         members: members(global) as u32,
@@ -338,14 +357,18 @@ fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
         Some(Ok(table)) if table.geometry().fits(&wanted) => return Ok((table, kept.generation)),
         Some(Ok(table)) => Some(table),
         Some(Err(error)) => {
-            log::server(log::WARNING, &format!("the table of the last configuration cannot be used, starting anew: {error}"));
+            log::server(
+                log::WARNING,
+                &format!("the table of the last configuration cannot be used, starting anew: {error}"),
+            );
             None
         }
         None => None,
     };
     let roomy = Geometry::for_config(with_slack(needs));
     let length = roomy.bytes();
-    let base = memory::map_shared(length).map_err(|error| format!("no shared memory of {length} bytes: {error}"))?;
+    let base =
+        memory::map_shared(length).map_err(|error| format!("no shared memory of {length} bytes: {error}"))?;
     // SAFETY: a fresh mapping of this length.
     #[allow(unsafe_code)]
     let table = unsafe { Table::create(base, length, roomy) }.map_err(|error| error.to_string())?;
@@ -387,10 +410,16 @@ fn plan(global: &Global, main: &ServerConfig) -> Result<Planned, String> {
     Ok((plans, method_scripts))
 }
 
-fn resolve(global: &Global, main: &ServerConfig, hook: &Hook, plans: &mut Vec<Plan>) -> Result<Resolved, String> {
+fn resolve(
+    global: &Global,
+    main: &ServerConfig,
+    hook: &Hook,
+    plans: &mut Vec<Plan>,
+) -> Result<Resolved, String> {
     // SAFETY: server configurations of this cycle, noted while their directives were read.
     #[allow(unsafe_code)]
-    let server = global.servers.get(hook.server).and_then(|server| unsafe { server.as_ref() }).unwrap_or(main);
+    let server =
+        global.servers.get(hook.server).and_then(|server| unsafe { server.as_ref() }).unwrap_or(main);
     match &hook.source {
         Source::File { path, function } => {
             let index = add_file(plans, path, function, server, main, &hook.place);
@@ -399,7 +428,8 @@ fn resolve(global: &Global, main: &ServerConfig, hook: &Hook, plans: &mut Vec<Pl
         Source::Inline { code, name } => {
             let source = PlanSource::Inline { name: name.clone(), code: code.clone() };
             let plan = new_plan(source, server, main, &hook.place);
-            let index = plans.iter().position(|known| known.source == plan.source && known.place == plan.place);
+            let index =
+                plans.iter().position(|known| known.source == plan.source && known.place == plan.place);
             let index = index.unwrap_or_else(|| {
                 plans.push(plan);
                 plans.len() - 1
@@ -407,7 +437,8 @@ fn resolve(global: &Global, main: &ServerConfig, hook: &Hook, plans: &mut Vec<Pl
             Ok(Resolved { script: index, function: name.clone() })
         }
         Source::Registered(name) => {
-            let registered = server.registered.iter().chain(&main.registered).find(|(known, _)| known == name);
+            let registered =
+                server.registered.iter().chain(&main.registered).find(|(known, _)| known == name);
             match registered {
                 Some((_, target)) => resolve(global, main, target, plans),
                 None => Err(format!(

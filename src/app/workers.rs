@@ -89,7 +89,9 @@ impl Workers {
             return Ok(*worker);
         }
         if made.targets >= MAX_TARGETS {
-            return Err(format!("more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"));
+            return Err(format!(
+                "more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"
+            ));
         }
         let worker = made.get_or_define(self.api, &key, url, &Connection::default(), usize::MAX)?;
         made.targets += 1;
@@ -110,7 +112,9 @@ impl Made {
             return Ok(*worker);
         }
         if self.by_key.len() >= limit {
-            return Err(format!("this child has made {limit} workers already, which httpd cannot free: restart gracefully"));
+            return Err(format!(
+                "this child has made {limit} workers already, which httpd cannot free: restart gracefully"
+            ));
         }
         let worker = self.pool.define(api, url, options)?;
         self.by_key.insert(key.to_owned(), worker);

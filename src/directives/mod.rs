@@ -86,15 +86,35 @@ directives![
     ("<LuaBalancerPool", S, pool::section, "a pool of members: <LuaBalancerPool name>"),
     ("LuaBalancerMember", S, pool::member, "a member: URL [key=value ...]"),
     ("LuaBalancerMethod", S, pool::setting, "how the pool picks: round_robin, least_connections, ..."),
-    ("LuaBalancerHealthCheck", S, pool::setting, "active checks: none, tcp, http, https, agent, lua, then key=value ..."),
+    (
+        "LuaBalancerHealthCheck",
+        S,
+        pool::setting,
+        "active checks: none, tcp, http, https, agent, lua, then key=value ..."
+    ),
     ("LuaBalancerOutlier", S, pool::setting, "passive checks: on or off, then key=value ..."),
     ("LuaBalancerSticky", S, pool::setting, "sticky sessions: cookie=NAME [key=value ...]"),
     ("LuaBalancerSet", S, pool::setting, "further settings of the pool: key=value ..."),
-    ("LuaHookTranslate", SVL, server::hook_translate, "selection function: script.lua [function], or a registered name"),
-    ("LuaHookSelect", SVL, server::hook_select, "selection function after authentication: script.lua [function], or a registered name"),
+    (
+        "LuaHookTranslate",
+        SVL,
+        server::hook_translate,
+        "selection function: script.lua [function], or a registered name"
+    ),
+    (
+        "LuaHookSelect",
+        SVL,
+        server::hook_select,
+        "selection function after authentication: script.lua [function], or a registered name"
+    ),
     ("LuaHookFinish", SVL, server::hook_finish, "function called after the response: script.lua [function]"),
     ("LuaRegisterFunc", S, server::register_func, "name script.lua [function], or: name function(r) ... end"),
-    ("LuaBalancerPackagePath", S, server::package_path, "adds to package.path, for example /etc/apache2/lua/?.lua"),
+    (
+        "LuaBalancerPackagePath",
+        S,
+        server::package_path,
+        "adds to package.path, for example /etc/apache2/lua/?.lua"
+    ),
     ("LuaBalancerCodeCache", S, server::code_cache, "stat, forever or never"),
     ("LuaBalancerScriptLimit", S, server::script_limit, "time=50ms memory=16M"),
     ("LuaBalancerOnError", SVL, server::on_error, "error, decline or pool:NAME"),
@@ -120,12 +140,23 @@ impl Commands {
 
 /// Whether a name is a directive that stands inside a pool.
 fn belongs_in_pool(name: &str) -> bool {
-    ["LuaBalancerMember", "LuaBalancerMethod", "LuaBalancerHealthCheck", "LuaBalancerOutlier", "LuaBalancerSticky", "LuaBalancerSet"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
+    [
+        "LuaBalancerMember",
+        "LuaBalancerMethod",
+        "LuaBalancerHealthCheck",
+        "LuaBalancerOutlier",
+        "LuaBalancerSticky",
+        "LuaBalancerSet",
+    ]
+    .iter()
+    .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-unsafe extern "C" fn command(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *const c_char) -> *const c_char {
+unsafe extern "C" fn command(
+    cmd: *mut ffi::cmd_parms,
+    dir: *mut c_void,
+    args: *const c_char,
+) -> *const c_char {
     guard(c"internal error in a mod_lua_balancer directive".as_ptr(), || {
         // SAFETY: httpd's promise to a directive's function: a valid record, this module's directory configuration, a
         // NUL-terminated argument string.
@@ -143,13 +174,19 @@ unsafe extern "C" fn command(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *
 
 /// # Safety
 /// As for a directive's function.
-unsafe fn run(directive: &Directive, cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: &str) -> Result<(), String> {
+unsafe fn run(
+    directive: &Directive,
+    cmd: *mut ffi::cmd_parms,
+    dir: *mut c_void,
+    args: &str,
+) -> Result<(), String> {
     // SAFETY: the caller's promise; the server configuration was made by `create_server_config`, the directory's by
     // `create_dir_config`; the configuration phase has one thread.
     unsafe {
         let command = Command::from_ptr(cmd);
         let server = server_config(command.server()).ok_or("internal error: no server configuration")?;
-        let global = crate::app::startup::global().ok_or("internal error: the configuration was not begun")?;
+        let global =
+            crate::app::startup::global().ok_or("internal error: the configuration was not begun")?;
         let server_index = *server.index.get_or_init(|| {
             global.servers.push(std::ptr::from_ref(server));
             global.servers.len() - 1
@@ -157,7 +194,12 @@ unsafe fn run(directive: &Directive, cmd: *mut ffi::cmd_parms, dir: *mut c_void,
         let section = if command.in_section() { dir.cast::<DirConfig>().as_mut() } else { None };
         let name = directive.name.trim_start_matches('<');
         (directive.set)(&mut Context { name, command, global, server, server_index, section }, args)
-            .map_err(|message| format!("{name}: {message}"))
+            // What stands inside a section names itself.
+            .map_err(
+                |message| {
+                    if message.starts_with("LuaBalancer") { message } else { format!("{name}: {message}") }
+                },
+            )
     }
 }
 
@@ -167,7 +209,9 @@ unsafe fn run(directive: &Directive, cmd: *mut ffi::cmd_parms, dir: *mut c_void,
 /// `server` is a live server, in the configuration phase or only read.
 pub unsafe fn server_config<'s>(server: *mut ffi::server_rec) -> Option<&'s mut ServerConfig> {
     // SAFETY: the caller's promise; the pointer was made by `create_server_config`.
-    unsafe { ffi::lb_module_config((*server).module_config, crate::own_module()).cast::<ServerConfig>().as_mut() }
+    unsafe {
+        ffi::lb_module_config((*server).module_config, crate::own_module()).cast::<ServerConfig>().as_mut()
+    }
 }
 
 /// Words of a directive's arguments, as httpd would split them.
@@ -176,11 +220,16 @@ fn words(args: &str) -> Result<Vec<String>, String> {
 }
 
 /// Makes a server's configuration; dropped with its pool.
-pub unsafe extern "C" fn create_server_config(pool: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> *mut c_void {
+pub unsafe extern "C" fn create_server_config(
+    pool: *mut ffi::apr_pool_t,
+    _: *mut ffi::server_rec,
+) -> *mut c_void {
     guard(std::ptr::null_mut(), || {
         // SAFETY: httpd's configuration pool.
         let pool = unsafe { httpd::pool::Pool::from_ptr(pool) };
-        pool.map_or(std::ptr::null_mut(), |pool| std::ptr::from_mut(pool.keep(ServerConfig::default())).cast())
+        pool.map_or(std::ptr::null_mut(), |pool| {
+            std::ptr::from_mut(pool.keep(ServerConfig::default())).cast()
+        })
     })
 }
 

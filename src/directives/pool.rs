@@ -8,13 +8,20 @@ use crate::app::config::{PoolConfig, PoolScript, check_pool_name};
 
 pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     let inside = args.trim_end();
-    let inside = inside.strip_suffix('>').ok_or("expected '>' at the end, for example <LuaBalancerPool app>")?;
+    let inside =
+        inside.strip_suffix('>').ok_or("expected '>' at the end, for example <LuaBalancerPool app>")?;
     let names = words(inside)?;
     let [name] = names.as_slice() else {
-        return Err(format!("expected one name, for example <LuaBalancerPool app>, found {} words", names.len()));
+        return Err(format!(
+            "expected one name, for example <LuaBalancerPool app>, found {} words",
+            names.len()
+        ));
     };
     if context.command.in_virtual_host() || context.command.in_section() {
-        return Err("a pool belongs to the server as a whole: write it outside of <VirtualHost> and <Location>".into());
+        return Err(
+            "a pool belongs to the server as a whole: write it outside of <VirtualHost> and <Location>"
+                .into(),
+        );
     }
     if context.global.open_pool.is_some() {
         return Err("pools cannot stand inside one another".into());
@@ -48,13 +55,16 @@ pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), Strin
 
 fn open<'c>(context: &'c mut Context<'_>) -> Result<&'c mut PoolConfig, String> {
     let name = context.name;
-    let index = context.global.open_pool.ok_or_else(|| format!("{name} belongs inside <LuaBalancerPool name>"))?;
+    let index =
+        context.global.open_pool.ok_or_else(|| format!("{name} belongs inside <LuaBalancerPool name>"))?;
     context.global.pools.get_mut(index).ok_or_else(|| "internal error: the pool is gone".to_owned())
 }
 
 pub(super) fn member(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     let all = words(args)?;
-    let (url, keys) = all.split_first().ok_or("expected a URL, for example LuaBalancerMember http://10.0.0.1:8080 weight=2")?;
+    let (url, keys) = all
+        .split_first()
+        .ok_or("expected a URL, for example LuaBalancerMember http://10.0.0.1:8080 weight=2")?;
     let spec = MemberSpec::parse(url, keys).map_err(|error| error.to_string())?;
     let pool = open(context)?;
     if pool.members.iter().any(|other| other.name == spec.name) {
@@ -73,21 +83,28 @@ pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), Strin
     let pool = open(context)?;
     pool.settings.set_directive(name, &all).map_err(|error| error.to_string())?;
     let named = match (name, &pool.settings.method, &pool.settings.health) {
-        ("LuaBalancerMethod", Method::Lua { script, function }, _) => Some((script.clone(), function.clone())),
+        ("LuaBalancerMethod", Method::Lua { script, function }, _) => {
+            Some((script.clone(), function.clone()))
+        }
         ("LuaBalancerHealthCheck", _, Some(check)) => check.script.clone(),
         _ => None,
     };
     let key = pool.settings.key.clone();
     if let Some((written, function)) = named {
-        let path = context.command.server_relative(&written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
+        let path = context
+            .command
+            .server_relative(&written)
+            .ok_or_else(|| format!("'{written}' is no path of a file"))?;
         let place = context.place();
         open(context)?.scripts.push(PoolScript { written, path, function, place });
     }
     if let Some(key) = key {
         let known = context.global.expressions.iter().any(|(text, _)| *text == key);
         if !known {
-            let parsed =
-                context.command.expression(&key).map_err(|error| format!("key=\"{key}\" is not an expression: {error}"))?;
+            let parsed = context
+                .command
+                .expression(&key)
+                .map_err(|error| format!("key=\"{key}\" is not an expression: {error}"))?;
             context.global.expressions.push((key, parsed));
         }
     }

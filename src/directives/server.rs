@@ -14,27 +14,31 @@ fn keep<T>(context: &Context<'_>, value: T) -> Result<&'static T, String> {
     // SAFETY: the configuration's pool outlives every request that can see this configuration, and the value is reached
     // through the configuration alone; 'static stands for that life.
     #[allow(unsafe_code)]
-    let pool: Pool<'static> = unsafe { Pool::from_ptr(context.command.pool()) }.ok_or("internal error: no pool")?;
+    let pool: Pool<'static> =
+        unsafe { Pool::from_ptr(context.command.pool()) }.ok_or("internal error: no pool")?;
     Ok(pool.keep(value))
 }
 
 fn file_source(context: &Context<'_>, path: &str, function: String) -> Result<Source, String> {
-    let path = context
-        .command
-        .server_relative(path)
-        .ok_or_else(|| format!("'{path}' is no path of a file"))?;
+    let path =
+        context.command.server_relative(path).ok_or_else(|| format!("'{path}' is no path of a file"))?;
     Ok(Source::File { path, function })
 }
 
 fn new_hook(context: &mut Context<'_>, source: Source) -> Result<&'static Hook, String> {
-    let hook = Hook { source, place: context.place(), server: context.server_index, resolved: OnceLock::new() };
+    let hook =
+        Hook { source, place: context.place(), server: context.server_index, resolved: OnceLock::new() };
     let hook = keep(context, hook)?;
     context.global.hooks.push(hook);
     Ok(hook)
 }
 
 /// `script.lua [function]`, or a registered name when it is one word that does not look like a file.
-fn parse_hook(context: &mut Context<'_>, args: &str, default_function: &str) -> Result<&'static Hook, String> {
+fn parse_hook(
+    context: &mut Context<'_>,
+    args: &str,
+    default_function: &str,
+) -> Result<&'static Hook, String> {
     let all = words(args)?;
     let source = match all.as_slice() {
         [one] if !one.contains('/') && !one.ends_with(".lua") => Source::Registered(one.clone()),
@@ -63,11 +67,19 @@ fn check_function(name: &str) -> Result<(), String> {
     if ok {
         Ok(())
     } else {
-        Err(format!("'{name}' cannot name a Lua function: expected a name such as select, or - for the file as a whole"))
+        Err(format!(
+            "'{name}' cannot name a Lua function: expected a name such as select, or - for the file as a whole"
+        ))
     }
 }
 
-fn add_hook(context: &mut Context<'_>, args: &str, default: &str, server: ServerHooks, section: SectionHooks) -> Result<(), String> {
+fn add_hook(
+    context: &mut Context<'_>,
+    args: &str,
+    default: &str,
+    server: ServerHooks,
+    section: SectionHooks,
+) -> Result<(), String> {
     let hook = parse_hook(context, args, default)?;
     let before = match &context.section {
         Some(dir) => {
@@ -118,7 +130,12 @@ pub(super) fn register_func(context: &mut Context<'_>, args: &str) -> Result<(),
                 check_function(function)?;
                 file_source(context, path, function.clone())?
             }
-            more => return Err(format!("expected a script and a function, found {} words after the name", more.len())),
+            more => {
+                return Err(format!(
+                    "expected a script and a function, found {} words after the name",
+                    more.len()
+                ));
+            }
         }
     };
     if context.server.registered.iter().any(|(known, _)| *known == name) {
@@ -151,7 +168,9 @@ pub(super) fn package_path(context: &mut Context<'_>, args: &str) -> Result<(), 
     };
     for part in path.split(';').filter(|part| !part.is_empty()) {
         if !part.contains('?') {
-            return Err(format!("'{part}' has no '?' for the module's name: expected a pattern such as /etc/apache2/lua/?.lua"));
+            return Err(format!(
+                "'{part}' has no '?' for the module's name: expected a pattern such as /etc/apache2/lua/?.lua"
+            ));
         }
         let full = context.command.server_relative(part).ok_or_else(|| format!("'{part}' is no path"))?;
         context.server.package_path.push(full);
@@ -172,7 +191,10 @@ fn one_of<T: Copy>(args: &str, choices: &[(&str, T)]) -> Result<T, String> {
 }
 
 pub(super) fn code_cache(context: &mut Context<'_>, args: &str) -> Result<(), String> {
-    let value = one_of(args, &[("stat", CodeCache::Stat), ("forever", CodeCache::Forever), ("never", CodeCache::Never)])?;
+    let value = one_of(
+        args,
+        &[("stat", CodeCache::Stat), ("forever", CodeCache::Forever), ("never", CodeCache::Never)],
+    )?;
     context.server.code_cache = Some(value);
     Ok(())
 }
@@ -181,7 +203,9 @@ pub(super) fn script_limit(context: &mut Context<'_>, args: &str) -> Result<(), 
     let mut limit = context.server.limit.unwrap_or(DEFAULT_LIMIT);
     let all = words(args)?;
     if all.is_empty() {
-        return Err("expected time= or memory=, for example LuaBalancerScriptLimit time=50ms memory=16M".into());
+        return Err(
+            "expected time= or memory=, for example LuaBalancerScriptLimit time=50ms memory=16M".into()
+        );
     }
     for word in &all {
         match word.split_once('=') {
@@ -194,10 +218,16 @@ pub(super) fn script_limit(context: &mut Context<'_>, args: &str) -> Result<(), 
             Some(("memory", value)) => {
                 limit.memory = balance::units::size(value).map_err(|e| e.to_string())?;
                 if limit.memory < 1 << 20 {
-                    return Err(format!("memory={value} is too little for a Lua state: expected at least 1M"));
+                    return Err(format!(
+                        "memory={value} is too little for a Lua state: expected at least 1M"
+                    ));
                 }
             }
-            _ => return Err(format!("unknown key in '{word}': expected time= or memory=, for example time=50ms memory=16M")),
+            _ => {
+                return Err(format!(
+                    "unknown key in '{word}': expected time= or memory=, for example time=50ms memory=16M"
+                ));
+            }
         }
     }
     context.server.limit = Some(limit);

@@ -5,7 +5,11 @@ use crate::app::startup;
 use crate::ffi::{apr_pool_t, server_rec};
 use crate::guard::guard;
 
-pub(super) unsafe extern "C" fn pre_config(pconf: *mut apr_pool_t, _: *mut apr_pool_t, _: *mut apr_pool_t) -> i32 {
+pub(super) unsafe extern "C" fn pre_config(
+    pconf: *mut apr_pool_t,
+    _: *mut apr_pool_t,
+    _: *mut apr_pool_t,
+) -> i32 {
     // SAFETY: httpd's configuration pool.
     guard(FAILED, || status(unsafe { startup::pre_config(pconf) }))
 }

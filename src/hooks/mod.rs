@@ -21,7 +21,12 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
         unsafe {
             let none = std::ptr::null();
             ffi::ap_hook_pre_config(Some(configuration::pre_config), none, none, ffi::APR_HOOK_MIDDLE as i32);
-            ffi::ap_hook_check_config(Some(configuration::check_config), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::ap_hook_check_config(
+                Some(configuration::check_config),
+                none,
+                none,
+                ffi::APR_HOOK_MIDDLE as i32,
+            );
             ffi::ap_hook_post_config(Some(configuration::post_config), none, none, ffi::APR_HOOK_LAST as i32);
             ffi::ap_hook_child_init(Some(child::init), AFTER_PROXY.as_ptr(), none, ffi::APR_HOOK_LAST as i32);
             ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
@@ -31,8 +36,18 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
-            ffi::ap_hook_fixups(Some(request::fixups), AFTER_REWRITE.as_ptr(), BEFORE_PROXY.as_ptr(), ffi::APR_HOOK_FIRST as i32);
-            ffi::ap_hook_log_transaction(Some(request::log_transaction), none, none, ffi::APR_HOOK_FIRST as i32);
+            ffi::ap_hook_fixups(
+                Some(request::fixups),
+                AFTER_REWRITE.as_ptr(),
+                BEFORE_PROXY.as_ptr(),
+                ffi::APR_HOOK_FIRST as i32,
+            );
+            ffi::ap_hook_log_transaction(
+                Some(request::log_transaction),
+                none,
+                none,
+                ffi::APR_HOOK_FIRST as i32,
+            );
             REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
         }
     });

@@ -17,8 +17,8 @@ pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
 }
 
 pub(super) unsafe extern "C" fn log_transaction(r: *mut ffi::request_rec) -> i32 {
-    // SAFETY: as above.
     guard(DECLINED, || {
+        // SAFETY: as above.
         if let Some(request) = unsafe { Request::from_ptr(r) } {
             finishing::log(request);
         }

@@ -35,7 +35,12 @@ impl Request<'_> {
         if !record.is_null() {
             // SAFETY: a registered filter, a live request and its connection.
             unsafe {
-                ffi::ap_add_output_filter_handle(record, std::ptr::null_mut(), self.as_ptr(), (*self.as_ptr()).connection);
+                ffi::ap_add_output_filter_handle(
+                    record,
+                    std::ptr::null_mut(),
+                    self.as_ptr(),
+                    (*self.as_ptr()).connection,
+                );
             }
         }
     }

@@ -30,7 +30,9 @@ pub unsafe fn unmap(base: *mut u8, length: usize) {
 /// Whether a process exists.
 pub fn alive(pid: i32) -> bool {
     // SAFETY: signal 0 asks and does nothing.
-    pid > 0 && (unsafe { libc::kill(pid, 0) } == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
+    pid > 0
+        && (unsafe { libc::kill(pid, 0) } == 0
+            || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
 }
 
 /// This process.

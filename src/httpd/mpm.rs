@@ -35,8 +35,12 @@ pub enum Phase {
 /// See [`Phase`].
 pub fn phase() -> Phase {
     // SAFETY: plain queries.
-    let (main, run) =
-        unsafe { (ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int), ffi::ap_state_query(ffi::AP_SQ_RUN_MODE as c_int)) };
+    let (main, run) = unsafe {
+        (
+            ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int),
+            ffi::ap_state_query(ffi::AP_SQ_RUN_MODE as c_int),
+        )
+    };
     if run == ffi::AP_SQ_RM_CONFIG_TEST as c_int || run == ffi::AP_SQ_RM_CONFIG_DUMP as c_int {
         Phase::ConfigTest
     } else if main == ffi::AP_SQ_MS_CREATE_PRE_CONFIG as c_int {
@@ -52,6 +56,10 @@ pub fn retained(key: &str, size: usize) -> *mut c_void {
     // SAFETY: httpd copies the key's bytes into its own hash; the block lives as long as the process.
     unsafe {
         let there = ffi::ap_retained_data_get(key.as_ptr());
-        if there.is_null() { ffi::ap_retained_data_create(key.into_raw(), size as ffi::apr_size_t) } else { there }
+        if there.is_null() {
+            ffi::ap_retained_data_create(key.into_raw(), size as ffi::apr_size_t)
+        } else {
+            there
+        }
     }
 }

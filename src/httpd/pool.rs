@@ -55,7 +55,12 @@ impl<'p> Pool<'p> {
         let raw = Box::into_raw(Box::new(value));
         // SAFETY: the cleanup gets the box it was registered with, once; `raw` stays valid for the pool's life.
         unsafe {
-            ffi::apr_pool_cleanup_register(self.as_ptr(), raw.cast(), Some(drop_box::<T>), Some(ffi::apr_pool_cleanup_null));
+            ffi::apr_pool_cleanup_register(
+                self.as_ptr(),
+                raw.cast(),
+                Some(drop_box::<T>),
+                Some(ffi::apr_pool_cleanup_null),
+            );
             &mut *raw
         }
     }

@@ -35,8 +35,11 @@ type DefineWorker = unsafe extern "C" fn(
     *const c_char,
     c_int,
 ) -> *mut c_char;
-type InitializeWorker =
-    unsafe extern "C" fn(*mut ffi::proxy_worker, *mut ffi::server_rec, *mut ffi::apr_pool_t) -> ffi::apr_status_t;
+type InitializeWorker = unsafe extern "C" fn(
+    *mut ffi::proxy_worker,
+    *mut ffi::server_rec,
+    *mut ffi::apr_pool_t,
+) -> ffi::apr_status_t;
 type CanonEncode =
     unsafe extern "C" fn(*mut ffi::apr_pool_t, *const c_char, c_int, c_int, c_int, c_int) -> *mut c_char;
 type CanonUrl = unsafe extern "C" fn(*mut ffi::request_rec) -> c_int;
@@ -69,6 +72,8 @@ macro_rules! bind {
     };
 }
 
+// The types stand in `Api`'s fields.
+#[allow(clippy::missing_transmute_annotations)]
 fn look_up() -> Result<Api, &'static str> {
     Ok(Api {
         hook_pre_request: bind!(c"proxy_hook_pre_request"),
@@ -123,8 +128,18 @@ impl Api {
         unsafe {
             let before = Box::leak(Box::new(before)).as_ptr();
             (self.hook_pre_request)(hooks.pre_request, std::ptr::null(), before, ffi::APR_HOOK_REALLY_FIRST);
-            (self.hook_scheme_handler)(hooks.scheme_handler, std::ptr::null(), std::ptr::null(), ffi::APR_HOOK_REALLY_FIRST);
-            (self.hook_canon_handler)(hooks.canon_handler, std::ptr::null(), before, ffi::APR_HOOK_REALLY_FIRST);
+            (self.hook_scheme_handler)(
+                hooks.scheme_handler,
+                std::ptr::null(),
+                std::ptr::null(),
+                ffi::APR_HOOK_REALLY_FIRST,
+            );
+            (self.hook_canon_handler)(
+                hooks.canon_handler,
+                std::ptr::null(),
+                before,
+                ffi::APR_HOOK_REALLY_FIRST,
+            );
         }
     }
 
@@ -155,7 +170,11 @@ impl Api {
 
     /// The path (without its leading slash) as mod_proxy_http encodes it for a backend. None: it may not be encoded (400).
     pub fn encode_path<'r>(&self, request: Request<'r>, path: &CStr) -> Option<&'r [u8]> {
-        let flags = if request.keeps_encoded_slashes() { ffi::PROXY_CANONENC_NOENCODEDSLASHENCODING as c_int } else { 0 };
+        let flags = if request.keeps_encoded_slashes() {
+            ffi::PROXY_CANONENC_NOENCODEDSLASHENCODING as c_int
+        } else {
+            0
+        };
         // SAFETY: mod_proxy allocates the answer in the request's pool; NULL for an invalid path.
         unsafe {
             let encoded = (self.canon_encode)(

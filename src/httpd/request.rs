@@ -51,8 +51,22 @@ impl<'r> Request<'r> {
     }
 
     text_fields!(
-        uri, args, filename, handler, method, unparsed_uri, hostname, protocol, the_request, useragent_ip, user, path_info,
-        content_type, canonical_filename, log_id, range
+        uri,
+        args,
+        filename,
+        handler,
+        method,
+        unparsed_uri,
+        hostname,
+        protocol,
+        the_request,
+        useragent_ip,
+        user,
+        path_info,
+        content_type,
+        canonical_filename,
+        log_id,
+        range
     );
 
     /// The request's pool.
@@ -144,8 +158,11 @@ impl<'r> Request<'r> {
     /// Gives a status that httpd has no words for a status line of its own; httpd would send 500 instead.
     pub fn name_status(self, status: i32) {
         // SAFETY: httpd returns a static string or one of the request's pool.
-        let known = unsafe { super::bytes(ffi::ap_get_status_line_ex(self.pool().as_ptr(), status)) }.unwrap_or_default();
-        if known.starts_with(status.to_string().as_bytes()) && !known.ends_with(format!("Status {status}").as_bytes()) {
+        let known = unsafe { super::bytes(ffi::ap_get_status_line_ex(self.pool().as_ptr(), status)) }
+            .unwrap_or_default();
+        if known.starts_with(status.to_string().as_bytes())
+            && !known.ends_with(format!("Status {status}").as_bytes())
+        {
             return;
         }
         let words: &[u8] = if status == 418 { b"I'm a Teapot" } else { b"Unnamed" };
@@ -296,7 +313,8 @@ impl<'r> Request<'r> {
     /// The server's name and, when it is not the scheme's, port: as httpd writes them into URLs that name itself.
     pub fn own_authority(self) -> Vec<u8> {
         // SAFETY: as `document_root`.
-        let name = unsafe { super::bytes(ffi::ap_get_server_name_for_url(self.as_ptr())) }.unwrap_or_default();
+        let name =
+            unsafe { super::bytes(ffi::ap_get_server_name_for_url(self.as_ptr())) }.unwrap_or_default();
         let port = self.server_port();
         // SAFETY: a live request.
         if u32::from(port) == unsafe { ffi::lb_default_port(self.as_ptr()) } {
@@ -376,7 +394,7 @@ impl<'r> Request<'r> {
         // SAFETY: the shim allocates in the request's pool and writes the length.
         let text = unsafe { ffi::lb_read_body(self.as_ptr(), max, &mut length) };
         // SAFETY: `length` bytes at `text`, in the request's pool.
-        (!text.is_null()).then(|| unsafe { std::slice::from_raw_parts(text.cast(), length as usize) })
+        (!text.is_null()).then(|| unsafe { std::slice::from_raw_parts(text.cast(), length) })
     }
 
     /// The first byte of `text` that may not stand in a request line, as httpd judges it: control characters and blanks.

@@ -79,8 +79,14 @@ impl WorkerPool {
         let mut worker = std::ptr::null_mut();
         // SAFETY: a live pool used under the caller's lock; mod_proxy copies the URL; options are read during the call.
         unsafe {
-            let error =
-                (api.define_worker)(self.0, &mut worker, std::ptr::null_mut(), std::ptr::null_mut(), url.as_ptr(), 0);
+            let error = (api.define_worker)(
+                self.0,
+                &mut worker,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                url.as_ptr(),
+                0,
+            );
             if !error.is_null() {
                 return Err(super::text(error));
             }
@@ -102,7 +108,11 @@ fn number<T: Into<u64>>(value: Option<T>, scale: i64) -> i64 {
     value.map_or(-1, |v| i64::try_from(v.into()).unwrap_or(i64::MAX / scale).saturating_mul(scale))
 }
 
-fn raw_options(options: &Connection, secret: Option<&CStr>, upgrade: Option<&CStr>) -> ffi::lb_worker_options {
+fn raw_options(
+    options: &Connection,
+    secret: Option<&CStr>,
+    upgrade: Option<&CStr>,
+) -> ffi::lb_worker_options {
     ffi::lb_worker_options {
         hmax: number(options.max, 1),
         smax: number(options.smax, 1),

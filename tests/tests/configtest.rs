@@ -31,7 +31,7 @@ fn a_wrong_member_line_is_refused() {
             ("LuaBalancerMember http://127.0.0.1:1 weight", &["key=value"]),
             ("LuaBalancerMember not-a-url", &["not-a-url", "http://"]),
             ("LuaBalancerMember ftp://127.0.0.1:1", &["ftp", "http"]),
-            ("LuaBalancerMember http://", &["http://"]),
+            ("LuaBalancerMember http:///x", &["http://"]),
             ("LuaBalancerMember http://127.0.0.1:99999", &["99999"]),
             ("LuaBalancerMember http://127.0.0.1:1 name=good", &["good"]),
         ],

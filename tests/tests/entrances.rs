@@ -41,6 +41,32 @@ fn proxypassmatch_rewriterule_and_sethandler_reach_a_pool() {
 }
 
 #[test]
+fn a_rewriterule_of_a_location_reaches_a_pool() {
+    let backend = Backend::new("a");
+    let httpd = with_pool(&backend)
+        .config(
+            "<Location /rewrite/>\n  RewriteEngine on\n  RewriteRule .* lb://app/r/fixed [P]\n</Location>",
+        )
+        .start();
+    assert_eq!(uri_seen(&httpd, "/rewrite/x?q=1"), "/r/fixed?q=1");
+}
+
+#[test]
+fn a_rewritten_request_never_goes_to_the_host_it_names() {
+    let [a, decoy] = Backend::named(["a", "decoy"]);
+    let httpd = with_pool(&a)
+        .config("UseCanonicalName Off\nRewriteEngine on\nRewriteRule ^/rewrite/(.*)$ lb://app/r/$1 [P]")
+        .config("RewriteRule ^/nowhere/(.*)$ lb://nowhere/$1 [P]")
+        .start();
+    for path in ["/rewrite/x", "/nowhere/x", "/rewrite/http://y/lb://app/x"] {
+        let request = Request::get(path).header("Host", &format!("127.0.0.1:{}", decoy.port()));
+        let answer = httpd.client().send(&request);
+        assert_ne!(answer.backend(), "decoy", "{path}");
+    }
+    assert_eq!((a.requests(), decoy.connections()), (2, 0));
+}
+
+#[test]
 fn a_members_path_comes_before_the_requests() {
     let backend = Backend::new("a");
     let config = format!(

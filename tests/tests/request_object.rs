@@ -49,7 +49,7 @@ local checks = {
     end
     return true
   end,
-  ["apache2"] = function() return require "apache2" == apache2 and apache2.OK == 0 and apache2.DECLINED == -1 end,
+  ["apache2"] = function() return (require "apache2").OK == apache2.OK and apache2.OK == 0 and apache2.DECLINED == -1 end,
   ["lb.now"] = function() local a = lb.now() return type(a) == "number" and lb.now() >= a end,
   ["lb.time"] = function() return lb.time() > 1.6e9 end,
   ["lb.hash"] = function() return lb.hash("key") == lb.hash("key") and lb.hash("key") ~= lb.hash("kex") end,
@@ -94,7 +94,7 @@ fn every_name_of_the_contract_is_there_with_its_meaning() {
         .config("LuaHookTranslate check.lua\nHeader always set X-Failed \"%{FAILED}e\"")
         .start();
     let request = Request::get("/check/a%20b?x=1&y=two%20words&x=3")
-        .header("Host", "www.example.org")
+        .header("Host", &format!("www.example.org:{}", httpd.port()))
         .header("Cookie", "alpha=no; beta=yes")
         .header("X-Token", "t");
     let response = httpd.client().send(&request);

@@ -18,7 +18,7 @@ function kinds.list(r) return { app:member("dead"), app:member("c"), app:member(
 function kinds.dead_member(r) return app:member("dead") end
 function kinds.text(r) return ADHOC end
 function kinds.text_path(r) return ADHOC .. "/fixed/path" end
-function kinds.number(r) return 418 end
+function kinds.number(r) return 410 end
 function kinds.redirect(r) r.headers_out["Location"] = "/elsewhere" return 302 end
 function kinds.declined(r) return apache2.DECLINED end
 function kinds.ok(r)
@@ -120,7 +120,7 @@ fn a_string_is_an_ad_hoc_target() {
 #[test]
 fn a_number_is_a_status() {
     let stage = Stage::new();
-    assert_eq!(stage.httpd.client().get("/r/number").status, 418);
+    assert_eq!(stage.httpd.client().get("/r/number").status, 410);
     let redirect = stage.httpd.client().get("/r/redirect");
     assert_eq!(redirect.status, 302);
     assert!(redirect.header("Location").is_some_and(|to| to.ends_with("/elsewhere")));

@@ -127,7 +127,12 @@ impl<S: Store> Engine<S> {
         part
     }
 
-    fn compile(&self, members: Vec<Arc<Member>>, settings: &PoolSettings, rings: Option<&Arc<Rings>>) -> Compiled {
+    fn compile(
+        &self,
+        members: Vec<Arc<Member>>,
+        settings: &PoolSettings,
+        rings: Option<&Arc<Rings>>,
+    ) -> Compiled {
         Compiled::build(members, |slot| self.store.status(slot), &settings.set, rings)
     }
 }
@@ -242,7 +247,8 @@ impl<S: Store> Handle<S> {
     #[cold]
     fn nobody(query: &Query<'_>, whole: &Whole, compiled: &Compiled) -> NoMember {
         let name = whole.membership.name.clone();
-        let untried = compiled.candidates.iter().filter(|candidate| !query.avoid.contains(&candidate.slot)).count();
+        let untried =
+            compiled.candidates.iter().filter(|candidate| !query.avoid.contains(&candidate.slot)).count();
         if whole.membership.members.is_empty() {
             NoMember::Empty(name)
         } else if compiled.members.is_empty() {
@@ -282,7 +288,11 @@ impl<S: Store> Handle<S> {
 
 /// A weight for people: hundredths without needless zeros.
 pub fn weight_text(hundredths: u32) -> String {
-    if hundredths % 100 == 0 { (hundredths / 100).to_string() } else { format!("{}", f64::from(hundredths) / 100.0) }
+    if hundredths.is_multiple_of(100) {
+        (hundredths / 100).to_string()
+    } else {
+        format!("{}", f64::from(hundredths) / 100.0)
+    }
 }
 
 impl<S: Store> Balancer for Handle<S> {
@@ -332,7 +342,11 @@ impl<S: Store> Balancer for Handle<S> {
 
     fn stats(&self, member: &Member) -> Stats {
         let store = &self.engine.store;
-        if store.is_current(member.slot, member.incarnation) { store.stats(member.slot) } else { Stats::default() }
+        if store.is_current(member.slot, member.incarnation) {
+            store.stats(member.slot)
+        } else {
+            Stats::default()
+        }
     }
 
     fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
@@ -340,16 +354,20 @@ impl<S: Store> Balancer for Handle<S> {
             Change::SetWeight(hundredths) => status.with_weight(hundredths),
             Change::Drain => status.with(Status::DRAINING),
             Change::Disable => status.with(Status::DISABLED),
-            Change::Enable => status.without(
-                Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR,
-            ),
+            Change::Enable => {
+                status.without(Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR)
+            }
         };
         let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
         if before != after {
             let name = &member.spec.name;
             self.notice(&match change {
                 Change::SetWeight(_) => {
-                    format!("member {name}: weight {} -> {}", weight_text(before.weight()), weight_text(after.weight()))
+                    format!(
+                        "member {name}: weight {} -> {}",
+                        weight_text(before.weight()),
+                        weight_text(after.weight())
+                    )
                 }
                 _ => format!("member {name}: {} -> {}", before.state(), after.state()),
             });

@@ -93,7 +93,7 @@ pub(crate) fn hint(found: &str, known: &[&str]) -> String {
         return format!("expected one of {}", known.join(", "));
     }
     let names: Vec<&str> = near.into_iter().take(3).map(|(_, name)| name).collect();
-    format!("did you mean {}?", names.join(" or "))
+    format!("did you mean {}? Expected one of {}", names.join(" or "), known.join(", "))
 }
 
 /// Levenshtein's distance; long texts are cut, since nothing long comes near a key.
@@ -118,8 +118,11 @@ mod tests {
 
     #[test]
     fn near_misses_are_hinted_at_and_others_listed() {
-        assert_eq!(hint("wieght", &["weight", "name"]), "did you mean weight?");
-        assert_eq!(hint("slow", &["slow_start", "name"]), "did you mean slow_start?");
+        assert_eq!(hint("wieght", &["weight", "name"]), "did you mean weight? Expected one of weight, name");
+        assert_eq!(
+            hint("slow", &["slow_start", "name"]),
+            "did you mean slow_start? Expected one of slow_start, name"
+        );
         assert_eq!(hint("colour", &["weight", "name"]), "expected one of weight, name");
     }
 

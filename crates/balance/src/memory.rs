@@ -199,7 +199,8 @@ impl Store for MemoryStore {
         let mut state = self.state();
         let found = state.pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         let place = found.members.iter().position(|member| member.spec.name == name);
-        let place = place.ok_or_else(|| ChangeError::UnknownMember { pool: found.name.to_string(), name: name.into() })?;
+        let place = place
+            .ok_or_else(|| ChangeError::UnknownMember { pool: found.name.to_string(), name: name.into() })?;
         let member = found.members.remove(place);
         found.epoch += 1;
         found.version += 1;
@@ -233,7 +234,8 @@ impl Store for MemoryStore {
         let mut old = std::mem::take(&mut state.pools[index].members);
         let mut new = Vec::with_capacity(members.len());
         for (order, spec) in members.iter().enumerate() {
-            let stays = old.iter().position(|member| member.spec.name == spec.name && member.spec.url == spec.url);
+            let stays =
+                old.iter().position(|member| member.spec.name == spec.name && member.spec.url == spec.url);
             let mut member = match stays {
                 Some(place) => (*old.remove(place)).clone(),
                 None => (*state.insert(index, spec)).clone(),

@@ -34,7 +34,9 @@ const MAX_TIMES: u64 = 63;
 impl OutlierState {
     fn new(failures: u64, times: u64, ejected: bool, at_ms: u64) -> Self {
         let flag = if ejected { EJECTED } else { 0 };
-        OutlierState(failures.min(0xffff) | times.min(MAX_TIMES) << 16 | flag | (at_ms & ((1 << 41) - 1)) << 23)
+        OutlierState(
+            failures.min(0xffff) | times.min(MAX_TIMES) << 16 | flag | (at_ms & ((1 << 41) - 1)) << 23,
+        )
     }
 
     /// From the table's word; 0 is a member without failures.
@@ -69,10 +71,19 @@ impl OutlierState {
     /// A failure that counts. `may_eject`: see [`may_eject`]. The n-th ejection lasts first × 2ⁿ⁻¹, at most
     /// `max_ejection`; after `max_ejection` without one the doubling starts anew.
     #[must_use]
-    pub fn failed(self, settings: &Outlier, first_ms: Option<u64>, now_ms: u64, may_eject: bool) -> (Self, Verdict) {
+    pub fn failed(
+        self,
+        settings: &Outlier,
+        first_ms: Option<u64>,
+        now_ms: u64,
+        may_eject: bool,
+    ) -> (Self, Verdict) {
         let failures = self.failures() + 1;
         if self.is_ejected() || failures < u64::from(settings.failures) {
-            return (OutlierState::new(failures, self.times(), self.is_ejected(), self.at_ms()), Verdict::Counted);
+            return (
+                OutlierState::new(failures, self.times(), self.is_ejected(), self.at_ms()),
+                Verdict::Counted,
+            );
         }
         if !may_eject {
             return (OutlierState::new(failures, self.times(), false, self.at_ms()), Verdict::Spared);

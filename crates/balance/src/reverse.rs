@@ -95,11 +95,15 @@ pub fn map_cookie(names: &Names, cookie: &[u8], front_host: &[u8]) -> Option<Vec
         .enumerate()
         .map(|(index, part)| {
             let trimmed = part.trim_start();
-            let domain = trimmed.split_once('=').filter(|(key, _)| index > 0 && key.trim().eq_ignore_ascii_case("domain"));
+            let domain = trimmed
+                .split_once('=')
+                .filter(|(key, _)| index > 0 && key.trim().eq_ignore_ascii_case("domain"));
             match domain {
-                Some((_, value)) if names.members.iter().any(|(_, host, _)| {
-                    host.eq_ignore_ascii_case(value.trim().trim_start_matches('.'))
-                }) => {
+                Some((_, value))
+                    if names.members.iter().any(|(_, host, _)| {
+                        host.eq_ignore_ascii_case(value.trim().trim_start_matches('.'))
+                    }) =>
+                {
                     changed = true;
                     format!(" Domain={front}")
                 }
@@ -129,15 +133,23 @@ mod tests {
         assert_eq!(mapped("/x", "/x", "http://127.0.0.1:8081/login?a=1").as_deref(), Some("/login?a=1"));
         assert_eq!(mapped("/x", "/x", "http://BACK.example/").as_deref(), Some("/"));
         assert_eq!(mapped("/x", "/x", "http://back.example").as_deref(), Some("/"));
-        assert_eq!(mapped("/app/a/b", "/path/a/b", "http://127.0.0.1:8081/path/new").as_deref(), Some("/app/new"));
+        assert_eq!(
+            mapped("/app/a/b", "/path/a/b", "http://127.0.0.1:8081/path/new").as_deref(),
+            Some("/app/new")
+        );
         assert_eq!(mapped("/app/a", "/path/a", "/path/new").as_deref(), Some("/app/new"));
     }
 
     #[test]
     fn other_locations_stay() {
-        for location in
-            ["http://127.0.0.1:8082/", "https://127.0.0.1:8081/", "http://u@127.0.0.1:8081/", "mailto:x", "//back.example/", "x"]
-        {
+        for location in [
+            "http://127.0.0.1:8082/",
+            "https://127.0.0.1:8081/",
+            "http://u@127.0.0.1:8081/",
+            "mailto:x",
+            "//back.example/",
+            "x",
+        ] {
             assert_eq!(mapped("/x", "/x", location), None, "{location}");
         }
         assert_eq!(mapped("/app/a", "/path/a", "/pathological"), None);
@@ -146,8 +158,15 @@ mod tests {
     #[test]
     fn a_cookies_domain_is_mapped_and_nothing_else() {
         let names = Names::new([member("back.example", 80)].iter(), b"/", b"/");
-        let line = map_cookie(&names, b"a=domain=back.example; Path=/; domain=.back.example; Secure", b"front.example");
-        assert_eq!(line.as_deref(), Some(b"a=domain=back.example; Path=/; Domain=front.example; Secure".as_slice()));
+        let line = map_cookie(
+            &names,
+            b"a=domain=back.example; Path=/; domain=.back.example; Secure",
+            b"front.example",
+        );
+        assert_eq!(
+            line.as_deref(),
+            Some(b"a=domain=back.example; Path=/; Domain=front.example; Secure".as_slice())
+        );
         assert_eq!(map_cookie(&names, b"a=1; domain=other.example", b"front.example"), None);
     }
 }

@@ -59,7 +59,9 @@ impl Schedule {
         match self {
             Schedule::Empty => None,
             Schedule::Equal(count) => Some((place % u64::from(*count)) as usize),
-            Schedule::Written(order) => order.get((place % order.len() as u64) as usize).map(|index| *index as usize),
+            Schedule::Written(order) => {
+                order.get((place % order.len() as u64) as usize).map(|index| *index as usize)
+            }
             Schedule::Strides { cumulative, stride } => {
                 let total = *cumulative.last()?;
                 let at = (u128::from(place % total) * u128::from(*stride) % u128::from(total)) as u64;

@@ -182,7 +182,13 @@ impl Default for Outlier {
             ejection_ms: 10_000,
             max_ejection_ms: 300_000,
             max_percent: 50,
-            count: FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() },
+            count: FailureKinds {
+                connect: true,
+                reset: true,
+                timeout: true,
+                any_5xx: false,
+                codes: Vec::new(),
+            },
         }
     }
 }

@@ -29,9 +29,8 @@ pub fn session_value<'a>(cookies: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// The value of a path parameter: `/app;name=value/more`.
 pub fn path_param<'a>(path: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or(path);
-    path.split(|byte| *byte == b'/').find_map(|segment| {
-        segment.split(|byte| *byte == b';').skip(1).find_map(|part| value_of(part, name))
-    })
+    path.split(|byte| *byte == b'/')
+        .find_map(|segment| segment.split(|byte| *byte == b';').skip(1).find_map(|part| value_of(part, name)))
 }
 
 /// The value of a parameter of the query string (without its `?`).
@@ -78,7 +77,9 @@ mod tests {
 
     #[test]
     fn routes() {
-        for (value, want) in [("abc.r1", "r1"), ("r1", "r1"), (".r1", "r1"), ("a.b.c", "c"), ("a.", ""), ("", "")] {
+        for (value, want) in
+            [("abc.r1", "r1"), ("r1", "r1"), (".r1", "r1"), ("a.b.c", "c"), ("a.", ""), ("", "")]
+        {
             assert_eq!(route_of(value.as_bytes()), want.as_bytes(), "{value}");
         }
         let all: Vec<_> = routes_of(b"s.10.1:80").collect();

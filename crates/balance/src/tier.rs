@@ -34,7 +34,8 @@ pub fn active<M: AsRef<Member>>(members: &[M], status: &[Status], set: &Set) -> 
 fn in_set(status: &[Status], usable: &[bool], lbset: u8, standby: bool) -> Vec<usize> {
     let of_set = |i: &usize| status[*i].lbset() == lbset && status[*i].has(Status::STANDBY) == standby;
     let all: Vec<usize> = (0..status.len()).filter(of_set).collect();
-    let (spares, regular): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|i| status[*i].has(Status::SPARE));
+    let (spares, regular): (Vec<usize>, Vec<usize>) =
+        all.into_iter().partition(|i| status[*i].has(Status::SPARE));
     let missing = regular.iter().filter(|i| !usable[**i]).count();
     let stand_ins = spares.iter().copied().filter(|i| usable[*i]);
     // Spares without any regular member to replace serve when there is nobody else.

@@ -107,7 +107,11 @@ mod tests {
     use super::AgentState::{Down, Drain, Maint, Up};
     use super::*;
 
-    fn reply(state: Option<AgentState>, weight: Option<u32>, reason: Option<&str>) -> Result<AgentReply, AgentError> {
+    fn reply(
+        state: Option<AgentState>,
+        weight: Option<u32>,
+        reason: Option<&str>,
+    ) -> Result<AgentReply, AgentError> {
         Ok(AgentReply { state, weight_percent: weight, reason: reason.map(str::to_owned) })
     }
 

@@ -95,8 +95,7 @@ impl Prober {
                     self.serial += 1;
                     let serial = self.serial;
                     let checker = Checker::new(&target, self.roots.clone());
-                    let task =
-                        runtime.spawn(schedule::run(checker, target.key, serial, self.sender.clone()));
+                    let task = runtime.spawn(schedule::run(checker, target.key, serial, self.sender.clone()));
                     place.insert(Running { target, serial, task });
                 }
             }

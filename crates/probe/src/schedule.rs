@@ -21,8 +21,7 @@ pub(crate) async fn run(mut checker: Checker, key: u64, serial: u64, reports: Un
         let began = Instant::now();
         let outcome = checker.check().await;
         let millis = began.elapsed().as_secs_f64() * 1000.0;
-        let observation =
-            Observation { key, ok: outcome.ok, why: outcome.why, millis, agent: outcome.agent };
+        let observation = Observation { key, ok: outcome.ok, why: outcome.why, millis, agent: outcome.agent };
         if reports.send((serial, observation)).is_err() {
             return;
         }

@@ -52,8 +52,10 @@ pub fn duration(time: Duration) -> String {
 
 /// `200-399,418`.
 pub fn ranges(ranges: &[(u16, u16)]) -> String {
-    let words: Vec<String> =
-        ranges.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") }).collect();
+    let words: Vec<String> = ranges
+        .iter()
+        .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
+        .collect();
     words.join(",")
 }
 

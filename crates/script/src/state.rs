@@ -401,8 +401,12 @@ impl State {
             if let Some(body) = loaded.body.get() {
                 return Ok(body.clone());
             }
-            let body =
-                sandbox::compile(&self.lua, &loaded.label, &as_body(&loaded.main.text), Some(loaded.env.clone()))?;
+            let body = sandbox::compile(
+                &self.lua,
+                &loaded.label,
+                &as_body(&loaded.main.text),
+                Some(loaded.env.clone()),
+            )?;
             return Ok(loaded.body.get_or_init(|| body).clone());
         }
         let found =

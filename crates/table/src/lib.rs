@@ -40,6 +40,9 @@ mod store;
 #[cfg(not(loom))]
 mod sweep;
 
+#[cfg(not(loom))]
+mod values;
+
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -53,4 +56,5 @@ pub use self::{
     protocol::lead::Lead,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
     sweep::Swept,
+    values::{MAX_VALUE, ValueError},
 };

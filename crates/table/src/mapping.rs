@@ -12,6 +12,7 @@ use crate::layout::{
 use crate::protocol::children::ChildRow;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::Chunk;
+use crate::values::ValueRow;
 
 /// Why memory cannot be used as a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,8 @@ unsafe impl Row for Chunk {}
 unsafe impl Row for ChildRow {}
 // SAFETY: as above.
 unsafe impl Row for ScriptRow {}
+// SAFETY: repr(C), AtomicU64 fields only, size asserted in values.rs.
+unsafe impl Row for ValueRow {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -220,6 +223,10 @@ impl Mapping {
     }
 
     #[inline]
+    pub fn values(&self) -> &[ValueRow] {
+        self.rows(self.sections.values)
+    }
+
     pub fn scripts(&self) -> &[ScriptRow] {
         self.rows(self.sections.scripts)
     }

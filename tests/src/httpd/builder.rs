@@ -92,9 +92,11 @@ pub struct ConfigTest {
 }
 
 impl ConfigTest {
-    /// The number of the first configuration line that contains `text`, from 1.
+    /// The number of the first configuration line that is `text`, or else contains it, from 1.
     pub fn line_of(&self, text: &str) -> usize {
-        let line = self.text.lines().position(|line| line.contains(text));
+        let mut lines = self.text.lines();
+        let line = lines.position(|line| line.trim() == text);
+        let line = line.or_else(|| self.text.lines().position(|line| line.contains(text)));
         line.unwrap_or_else(|| panic!("no line with {text:?} in the configuration")) + 1
     }
 

@@ -92,9 +92,10 @@ impl PoolSettings {
             }
             ("health", key) => match &mut self.health {
                 Some(check) => health::set(check, key, value),
-                None => {
-                    Err(ParseError::word(key, "the check's type before its other keys, for example type=http"))
-                }
+                None => Err(ParseError::word(
+                    key,
+                    "the check's type before its other keys, for example type=http",
+                )),
             },
             ("outlier", "on") => {
                 self.outlier.on = values::switch(key, value)?;

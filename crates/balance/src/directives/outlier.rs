@@ -10,15 +10,17 @@ const KEYS: [&str; 5] = ["failures", "ejection", "max_ejection", "max_percent", 
 pub(super) fn read(words: &[String]) -> Result<Outlier, ParseError> {
     let missing = || ParseError::Missing("on or off, for example LuaBalancerOutlier on failures=5".into());
     let (on, keys) = words.split_first().ok_or_else(missing)?;
-    let mut to = Outlier::default();
-    to.on = match on.to_ascii_lowercase().as_str() {
+    let on = match on.to_ascii_lowercase().as_str() {
         "on" => true,
         "off" => false,
         _ => {
-            return Err(ParseError::word(on, "on or off first, for example LuaBalancerOutlier on failures=5"));
+            return Err(ParseError::word(
+                on,
+                "on or off first, for example LuaBalancerOutlier on failures=5",
+            ));
         }
     };
-    let mut seen = Vec::new();
+    let (mut to, mut seen) = (Outlier { on, ..Outlier::default() }, Vec::new());
     for word in keys {
         let (key, value) = values::pair(word)?;
         values::once(&mut seen, key)?;

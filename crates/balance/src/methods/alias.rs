@@ -18,10 +18,12 @@ impl Alias {
         if total == 0 {
             return Alias::default();
         }
-        let mut left: Vec<u128> = weights.iter().map(|weight| u128::from(*weight) * u128::from(count)).collect();
+        let mut left: Vec<u128> =
+            weights.iter().map(|weight| u128::from(*weight) * u128::from(count)).collect();
         let average = u128::from(total);
         let mut slots: Vec<(u32, u32)> = (0..weights.len() as u32).map(|index| (u32::MAX, index)).collect();
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..weights.len()).partition(|index| left[*index] < average);
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+            (0..weights.len()).partition(|index| left[*index] < average);
         while let (Some(less), Some(more)) = (small.pop(), large.last().copied()) {
             slots[less] = (((left[less] << 32) / average).min(u128::from(u32::MAX)) as u32, more as u32);
             left[more] -= average - left[less];

@@ -27,9 +27,13 @@ impl<L: Live> Picking<'_, L> {
 
     /// Factor × (requests at all candidates + 1) / total weight.
     fn bound(&self, factor: f64) -> f64 {
-        let (requests, weight) = self.pool.candidates.iter().fold((1.0, 0.0), |(requests, weight), candidate| {
-            (requests + f64::from(self.live.inflight(candidate.slot)), weight + f64::from(candidate.weight))
-        });
+        let (requests, weight) =
+            self.pool.candidates.iter().fold((1.0, 0.0), |(requests, weight), candidate| {
+                (
+                    requests + f64::from(self.live.inflight(candidate.slot)),
+                    weight + f64::from(candidate.weight),
+                )
+            });
         factor.max(1.0) * requests / weight
     }
 

@@ -15,7 +15,8 @@ impl<L: Live> Picking<'_, L> {
             if !all_free && !self.is_free(candidate) {
                 continue;
             }
-            let (inflight, weight) = (u64::from(self.live.inflight(candidate.slot)), u64::from(candidate.weight));
+            let (inflight, weight) =
+                (u64::from(self.live.inflight(candidate.slot)), u64::from(candidate.weight));
             let Some((_, best_inflight, best_weight)) = best else {
                 best = Some((index, inflight, weight));
                 continue;
@@ -59,7 +60,8 @@ impl<L: Live> Picking<'_, L> {
         let cost = |candidate: &Candidate| {
             let measured = self.live.latency(candidate.slot).ewma_ms;
             let latency = if measured > 0.0 { measured } else { self.mean_latency() };
-            f64::from(latency) * (f64::from(self.live.inflight(candidate.slot)) + 1.0) / f64::from(candidate.weight)
+            f64::from(latency) * (f64::from(self.live.inflight(candidate.slot)) + 1.0)
+                / f64::from(candidate.weight)
         };
         self.better_of_two(rng, |one, other| cost(one) <= cost(other))
     }
@@ -67,11 +69,17 @@ impl<L: Live> Picking<'_, L> {
     #[cold]
     fn mean_latency(&self) -> f32 {
         let measured = self.pool.candidates.iter().map(|candidate| self.live.latency(candidate.slot).ewma_ms);
-        let (sum, count) = measured.filter(|ewma| *ewma > 0.0).fold((0.0, 0.0), |(sum, count), ewma| (sum + ewma, count + 1.0));
+        let (sum, count) = measured
+            .filter(|ewma| *ewma > 0.0)
+            .fold((0.0, 0.0), |(sum, count), ewma| (sum + ewma, count + 1.0));
         if count > 0.0 { sum / count } else { 1.0 }
     }
 
-    fn better_of_two(&self, rng: &mut Rng, first_wins: impl Fn(&Candidate, &Candidate) -> bool) -> Option<usize> {
+    fn better_of_two(
+        &self,
+        rng: &mut Rng,
+        first_wins: impl Fn(&Candidate, &Candidate) -> bool,
+    ) -> Option<usize> {
         let one = self.draw(rng, usize::MAX)?;
         if self.pool.candidates.len() == 1 {
             return Some(one);

@@ -66,9 +66,11 @@ impl Checker {
 
     async fn attempt(&mut self) -> Result<Outcome, Failure> {
         match (&mut self.http, self.check.kind) {
-            (Some(Ok(http)), _) => {
-                http.check().await.map(|status| Outcome { ok: true, why: format!("HTTP {status}"), agent: None })
-            }
+            (Some(Ok(http)), _) => http.check().await.map(|status| Outcome {
+                ok: true,
+                why: format!("HTTP {status}"),
+                agent: None,
+            }),
             (Some(Err(failure)), _) => Err(failure.clone()),
             (None, CheckKind::Agent) => agent::ask(&self.address).await,
             (None, _) => {

@@ -93,11 +93,8 @@ mod tests {
 
     #[test]
     fn only_the_same_member_is_followed() {
-        let origin = Origin {
-            https: false,
-            hosts: vec!["app.example".into(), "10.0.0.1".into()],
-            ports: vec![8080],
-        };
+        let origin =
+            Origin { https: false, hosts: vec!["app.example".into(), "10.0.0.1".into()], ports: vec![8080] };
         let from: Uri = "/a/b?x=1".parse().unwrap();
         for (location, path) in [
             ("/c", Some("/c")),

@@ -20,8 +20,7 @@ pub(super) struct Template {
 impl Template {
     pub fn new(check: &HealthCheck, url: &MemberUrl) -> Result<Self, Failure> {
         let bad = |what: &str, value: &str| Failure::Settings(format!("{what}={value} cannot be sent"));
-        let method =
-            Method::from_bytes(check.method.as_bytes()).map_err(|_| bad("method", &check.method))?;
+        let method = Method::from_bytes(check.method.as_bytes()).map_err(|_| bad("method", &check.method))?;
         let uri = check.uri.parse::<Uri>().ok().filter(|uri| uri.path_and_query().is_some());
         let uri = uri.ok_or_else(|| bad("uri", &check.uri))?;
         let host = host_header(check, url);
@@ -88,9 +87,14 @@ mod tests {
 
     #[test]
     fn hosts_without_port() {
-        for (host, bare) in
-            [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]:443", "::1"), ("[::1]", "::1"), ("::1", "::1"), ("[", "")]
-        {
+        for (host, bare) in [
+            ("a.b", "a.b"),
+            ("a.b:80", "a.b"),
+            ("[::1]:443", "::1"),
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+            ("[", ""),
+        ] {
             assert_eq!(bare_host(host), bare);
         }
     }
