@@ -87,18 +87,34 @@ pub fn fixups(request: Request<'_>) -> i32 {
     if answer == OK { DECLINED } else { answer }
 }
 
-/// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
-/// server's own name before it. That is taken away again.
-fn adopt_rewritten(request: Request<'_>) {
-    if request.proxyreq() != PROXYREQ_REVERSE {
-        return;
+/// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
+pub fn late_fixups(request: Request<'_>) -> i32 {
+    if !adopt_rewritten(request) {
+        return DECLINED;
     }
-    let Some(url) = proxied_url(request) else { return };
-    let Some(at) = url.windows(6).position(|part| part.eq_ignore_ascii_case(b"/lb://")) else { return };
+    let url = proxied_url(request).unwrap_or_default();
+    // Here mod_rewrite has put the query behind the path already.
+    let query = request.args().map(|args| [b"?", args].concat()).unwrap_or_default();
+    match canonicalise(request, url.strip_suffix(query.as_slice()).unwrap_or(url)) {
+        OK => DECLINED,
+        status => status,
+    }
+}
+
+/// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
+/// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again. True when it was.
+fn adopt_rewritten(request: Request<'_>) -> bool {
+    if request.proxyreq() != PROXYREQ_REVERSE {
+        return false;
+    }
+    let Some(url) = proxied_url(request) else { return false };
+    let Some(at) = url.windows(6).position(|part| part.eq_ignore_ascii_case(b"/lb://")) else { return false };
     let own = [request.scheme(), b"://", &request.own_authority()].concat();
-    if url[..at] == own[..] {
+    let ours = url[..at] == own[..];
+    if ours {
         request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
     }
+    ours
 }
 
 fn run_hooks(

@@ -36,11 +36,18 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
+            // mod_proxy's fixup comes before mod_rewrite's: one hook for each.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
-                AFTER_REWRITE.as_ptr(),
+                none,
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
+            );
+            ffi::ap_hook_fixups(
+                Some(request::late_fixups),
+                AFTER_REWRITE.as_ptr(),
+                none,
+                ffi::APR_HOOK_LAST as i32,
             );
             ffi::ap_hook_log_transaction(
                 Some(request::log_transaction),

@@ -16,6 +16,11 @@ pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::fixups))
 }
 
+pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
+    // SAFETY: as above.
+    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::late_fixups))
+}
+
 pub(super) unsafe extern "C" fn log_transaction(r: *mut ffi::request_rec) -> i32 {
     guard(DECLINED, || {
         // SAFETY: as above.

@@ -94,7 +94,7 @@ fn every_name_of_the_contract_is_there_with_its_meaning() {
         .config("LuaHookTranslate check.lua\nHeader always set X-Failed \"%{FAILED}e\"")
         .start();
     let request = Request::get("/check/a%20b?x=1&y=two%20words&x=3")
-        .header("Host", &format!("www.example.org:{}", httpd.port()))
+        .header("Host", "www.example.org")
         .header("Cookie", "alpha=no; beta=yes")
         .header("X-Token", "t");
     let response = httpd.client().send(&request);

@@ -48,14 +48,6 @@ impl Place {
         }
     }
 
-    /// The name that has to be looked up.
-    pub(crate) fn host_name(&self) -> Option<&str> {
-        match self {
-            Place::Name { host, .. } => Some(host),
-            _ => None,
-        }
-    }
-
     /// The addresses, in the resolver's order; none for a unix socket.
     pub(crate) async fn addresses(
         &self,
@@ -83,7 +75,8 @@ impl Place {
     ) -> Result<(Stream, Option<SocketAddr>), Failure> {
         phase.set(Phase::Connect);
         if let Place::Unix(path) = self {
-            let stream = UnixStream::connect(path).await.map_err(|error| Failure::connect(path.display(), &error))?;
+            let stream =
+                UnixStream::connect(path).await.map_err(|error| Failure::connect(path.display(), &error))?;
             return Ok((Box::new(stream), None));
         }
         let mut failed = Failure::Settings("the member has no address".into());
@@ -101,7 +94,8 @@ impl Place {
 async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Result<TcpStream, Failure> {
     let connecting = TcpStream::connect(address);
     let result = if left > 1 {
-        let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        let share =
+            deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut);
         tokio::time::timeout(share, connecting).await.unwrap_or_else(|_| Err(timed_out()))
     } else {

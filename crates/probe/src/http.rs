@@ -43,8 +43,11 @@ impl Exchange<'_> {
             let request = || make_request(http, &method, &uri);
             let (mut link, answer) = self.ask(&addresses, request).await?;
             let status = answer.status();
-            let location = answer.headers().get(header::LOCATION).filter(|_| check.follow && is_redirect(status));
-            let next = location.map(|location| redirected(http, check, status, location.as_bytes(), &uri)).transpose()?;
+            let location =
+                answer.headers().get(header::LOCATION).filter(|_| check.follow && is_redirect(status));
+            let next = location
+                .map(|location| redirected(http, check, status, location.as_bytes(), &uri))
+                .transpose()?;
             let expected = next.is_some() || is_expected(check, status.as_u16());
             if !expected {
                 return Err(Failure::Status { found: status.as_u16(), expected: ranges(check) });
@@ -101,7 +104,12 @@ impl Exchange<'_> {
         Link::new(stream, peer).await
     }
 
-    async fn body(&self, link: &mut Link, answer: Response<Incoming>, wanted: bool) -> Result<(Vec<u8>, bool), Failure> {
+    async fn body(
+        &self,
+        link: &mut Link,
+        answer: Response<Incoming>,
+        wanted: bool,
+    ) -> Result<(Vec<u8>, bool), Failure> {
         self.phase.set(Phase::Body);
         let mut kept = Vec::new();
         let mut body = answer.into_body();

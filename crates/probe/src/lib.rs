@@ -1,16 +1,26 @@
-//! Active health checks of many members on one thread: each target is one task on a single-threaded runtime that only
-//! runs inside [`Prober::turn`].
+//! Active health checks of many members on one thread.
+//!
+//! A [`Prober`] keeps a schedule per member and runs TCP, HTTP, HTTPS and agent checks side by side; its owner lends it
+//! the thread by calling [`Prober::turn`] and gets [`Observation`]s back. What an observation means (rise, fall, up,
+//! down) is not decided here.
 #![forbid(unsafe_code)]
 
 pub mod agent;
-mod check;
+mod dial;
+mod engine;
+mod failure;
+mod http;
+mod limits;
+mod link;
+mod plan;
 mod prober;
+mod redirect;
+mod resolve;
 mod schedule;
 mod target;
-mod text;
-mod waker;
+mod tls;
+mod watch;
 
-pub use agent::{AgentError, AgentReply, AgentState};
-pub use prober::Prober;
-pub use target::{Observation, Target};
-pub use waker::Waker;
+pub use agent::AgentReply;
+pub use prober::{Prober, Waker};
+pub use target::{Observation, ScriptCheck, Target};

@@ -32,21 +32,26 @@ pub(crate) struct Link {
     driver: Option<Driver>,
     /// None for a unix socket.
     pub(crate) peer: Option<SocketAddr>,
-    /// Whether it has carried a request.
-    pub(crate) used: bool,
     /// A kept connection's place among the kept ones.
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Link {
     pub(crate) async fn new(stream: Stream, peer: Option<SocketAddr>) -> Result<Self, Failure> {
-        let made = Builder::new().title_case_headers(true).max_buf_size(MAX_HEADER).handshake(TokioIo::new(stream)).await;
+        let made = Builder::new()
+            .title_case_headers(true)
+            .max_buf_size(MAX_HEADER)
+            .handshake(TokioIo::new(stream))
+            .await;
         let (sender, driver) = made.map_err(|error| Failure::Exchange(words(&error)))?;
-        Ok(Link { sender, driver: Some(driver), peer, used: false, place: None })
+        Ok(Link { sender, driver: Some(driver), peer, place: None })
     }
 
     /// Sends a request; ends when the answer's header is there.
-    pub(crate) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
         let Link { sender, driver, .. } = self;
         drive(driver, async {
             sender.ready().await?;
@@ -57,7 +62,11 @@ impl Link {
 
     /// Reads a body to its end, or until [`MAX_BODY`] bytes were seen; appends them to `keep`. Says whether the end was
     /// reached.
-    pub(crate) async fn read(&mut self, body: &mut Incoming, mut keep: Option<&mut Vec<u8>>) -> Result<bool, hyper::Error> {
+    pub(crate) async fn read(
+        &mut self,
+        body: &mut Incoming,
+        mut keep: Option<&mut Vec<u8>>,
+    ) -> Result<bool, hyper::Error> {
         let mut left = MAX_BODY;
         while let Some(frame) = drive(&mut self.driver, body.frame()).await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -107,7 +116,8 @@ pub(crate) fn was_dead(error: &hyper::Error) -> bool {
 
 /// What went wrong with an answer.
 pub(crate) fn words(error: &hyper::Error) -> String {
-    if error.is_parse_too_large() {
+    // The kind has no accessor of its own.
+    if error.is_parse() && error.to_string().contains("too large") {
         return "the answer's header has more than 32 KiB or 100 lines".into();
     }
     if error.is_parse() {

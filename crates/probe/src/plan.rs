@@ -29,8 +29,9 @@ pub(crate) struct CheckPlan {
 impl CheckPlan {
     /// Err: a setting cannot be used, for administrators.
     pub(crate) fn new(check: &HealthCheck) -> Result<Self, String> {
-        let method = Method::from_bytes(check.method.as_bytes())
-            .map_err(|_| format!("method={}: not a method, expected one such as GET", printable(&check.method, 40)))?;
+        let method = Method::from_bytes(check.method.as_bytes()).map_err(|_| {
+            format!("method={}: not a method, expected one such as GET", printable(&check.method, 40))
+        })?;
         let mut headers = HeaderMap::new();
         let mut host = check.host.as_deref().map(|host| value("host=", host)).transpose()?;
         for (name, text) in &check.headers {
@@ -48,14 +49,16 @@ impl CheckPlan {
             }
         }
         headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
-        let body = check.body.as_deref().map(Regex::new).transpose().map_err(|error| format!("body=: {error}"))?;
+        let body =
+            check.body.as_deref().map(Regex::new).transpose().map_err(|error| format!("body=: {error}"))?;
         Ok(CheckPlan { method, headers, host, body })
     }
 }
 
 fn value(key: &str, text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| format!("{key}\"{}\": not a header value, it has control characters", printable(text, 40)))
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+        format!("{key}\"{}\": not a header value, it has control characters", printable(text, 40))
+    })
 }
 
 /// The check of one member.
@@ -79,7 +82,11 @@ pub(crate) struct HttpPlan {
 }
 
 impl Plan {
-    pub(crate) fn new(url: &MemberUrl, check: &Arc<HealthCheck>, shared: &Result<Rc<CheckPlan>, String>) -> Self {
+    pub(crate) fn new(
+        url: &MemberUrl,
+        check: &Arc<HealthCheck>,
+        shared: &Result<Rc<CheckPlan>, String>,
+    ) -> Self {
         let place = Place::new(url, check);
         let http = match check.kind {
             CheckKind::Http | CheckKind::Https => {
@@ -127,7 +134,8 @@ impl HttpPlan {
 
 /// `uri=` below the member's own path, as mod_proxy_hcheck's `hcuri`.
 fn request_uri(path: &str, uri: &str) -> Result<Uri, String> {
-    let bad = |text: &str| format!("uri={}: not a path, expected one such as /health?full=1", printable(text, 100));
+    let bad =
+        |text: &str| format!("uri={}: not a path, expected one such as /health?full=1", printable(text, 100));
     if uri == "*" {
         return Ok(Uri::from_static("*"));
     }
@@ -152,7 +160,9 @@ fn server_name(url: &MemberUrl, check: &HealthCheck) -> Result<ServerName<'stati
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => {
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
             name
         }
         _ => host,

@@ -134,3 +134,117 @@ impl Name {
         self.done.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// Names with `hung` in them hang until the sender is dropped; the number of lookups at work at most is counted.
+    fn lookup(most: Arc<AtomicUsize>) -> (Lookup, Sender<()>) {
+        let (release, released): (Sender<()>, Receiver<()>) = channel();
+        let (released, now) = (Mutex::new(released), AtomicUsize::new(0));
+        let lookup = move |host: &str| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if host.contains("hung") {
+                let _ = released.lock().map(|released| released.recv());
+            }
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+        };
+        (Arc::new(lookup), release)
+    }
+
+    fn run(resolver: Rc<Resolver>, test: impl AsyncFnOnce(Rc<Resolver>)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(THREADS)
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, test(resolver));
+        runtime.shutdown_background();
+    }
+
+    #[test]
+    fn hung_lookups_leave_room_for_names_that_were_found_before() {
+        let most = Arc::new(AtomicUsize::new(0));
+        let (lookup, release) = lookup(most.clone());
+        run(Rc::new(Resolver::new(lookup)), async |resolver| {
+            resolver.resolve("good", LONG).await.unwrap();
+            for number in 0..50 {
+                let (resolver, host) = (resolver.clone(), format!("hung{number}"));
+                let asked = tokio::time::timeout(SHORT / 50, resolver.resolve(&host, LONG)).await;
+                assert!(asked.is_err());
+            }
+            // Old enough to be asked for again.
+            let name = resolver.names.borrow()["good"].clone();
+            let lookups = {
+                let mut state = name.state.borrow_mut();
+                state.last = None;
+                state.found.is_some()
+            };
+            assert!(lookups);
+            tokio::time::timeout(LONG, resolver.resolve("good", LONG)).await.unwrap().unwrap();
+            assert!(name.state.borrow().last.is_some(), "it was looked up anew");
+        });
+        assert!(most.load(Ordering::SeqCst) <= THREADS);
+        drop(release);
+    }
+
+    #[test]
+    fn a_name_is_looked_up_once_for_all_that_wait_and_kept_for_a_while() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = calls.clone();
+        let lookup = move |_: &str| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+        };
+        run(Rc::new(Resolver::new(Arc::new(lookup))), async |resolver| {
+            let tasks: Vec<_> = (0..20)
+                .map(|_| {
+                    let resolver = resolver.clone();
+                    tokio::task::spawn_local(async move { resolver.resolve("one", LONG).await.is_ok() })
+                })
+                .collect();
+            for task in tasks {
+                assert!(task.await.unwrap());
+            }
+            assert!(resolver.resolve("one", LONG).await.is_ok());
+        });
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn old_addresses_serve_while_a_lookup_hangs() {
+        let (lookup, release) = lookup(Arc::default());
+        run(Rc::new(Resolver::new(lookup)), async |resolver| {
+            let old: Rc<[SocketAddr]> = Rc::from([SocketAddr::from(([127, 0, 0, 9], 0))]);
+            let name = resolver.names.borrow_mut().entry("hung".into()).or_default().clone();
+            name.state.borrow_mut().found = Some(old.clone());
+            assert_eq!(resolver.resolve("hung", SHORT).await.unwrap(), old);
+        });
+        drop(release);
+    }
+
+    #[test]
+    fn failures_and_empty_answers_are_told_and_not_kept() {
+        let lookup =
+            |host: &str| if host == "empty" { Ok(Vec::new()) } else { Err(io::Error::other("unknown")) };
+        run(Rc::new(Resolver::new(Arc::new(lookup))), async |resolver| {
+            for (host, why) in [("empty", "no address found"), ("bad", "unknown")] {
+                let error = resolver.resolve(host, LONG).await.unwrap_err();
+                assert_eq!(error.to_string(), format!("host name {host}: {why}"));
+            }
+            resolver.keep_only(&HashSet::from(["bad"]));
+            assert_eq!(resolver.names.borrow().len(), 1);
+        });
+    }
+}

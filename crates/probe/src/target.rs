@@ -1,5 +1,8 @@
-//! What is checked and what came of it.
+//! What is checked, and what came of it.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use balance::member::Member;
@@ -7,39 +10,34 @@ use balance::settings::HealthCheck;
 
 use crate::agent::AgentReply;
 
-/// One member to check.
+/// A member to be checked.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The caller's name for it, unique among the targets.
+    /// Identity: the member's slot in the upper, its incarnation in the lower 32 bits. Comes back in [`Observation`].
     pub key: u64,
     /// Name of the pool.
     pub pool: Arc<str>,
-    /// The member.
+    /// Where to connect to.
     pub member: Arc<Member>,
-    /// How it is checked.
+    /// How to check, and how often.
     pub check: Arc<HealthCheck>,
 }
 
-impl Target {
-    /// Whether a running task may go on for `other`.
-    pub(crate) fn same_check(&self, other: &Target) -> bool {
-        self.key == other.key
-            && (Arc::ptr_eq(&self.check, &other.check) || self.check == other.check)
-            && self.member.spec.url == other.member.spec.url
-    }
-}
-
-/// The result of one check.
+/// The result of one check of one member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The target's key.
+    /// [`Target::key`].
     pub key: u64,
-    /// Whether the check passed.
+    /// Whether the check passed. An agent's answer passes unless it says `down`, `fail` or `stopped`.
     pub ok: bool,
-    /// For administrators: why it failed, or what the member said. One line without control characters.
+    /// The reason, for administrators: `HTTP 503, expected 200-399`, `connect: refused (10.0.0.1:80)`, `HTTP 200`.
     pub why: String,
-    /// How long the check took.
+    /// How long the whole check took.
     pub millis: f64,
-    /// What an agent said, when it was understood.
+    /// What an agent said, when it said something that could be read.
     pub agent: Option<AgentReply>,
 }
+
+/// Runs a Lua check. Called on the prober's thread when a member's check is due; the future is polled there too, beside
+/// all other checks, and dropped when the check's timeout is over. `Err` holds why the member failed.
+pub type ScriptCheck = Rc<dyn Fn(&Target) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;

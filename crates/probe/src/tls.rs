@@ -13,10 +13,13 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::failure::{Failure, io_words};
 
+/// `verify=` and `ca=`.
+type Trust = (bool, Option<String>);
+
 /// The settings made so far.
 pub(crate) struct TlsConfigs {
     provider: Arc<CryptoProvider>,
-    made: RefCell<HashMap<(bool, Option<String>), Arc<ClientConfig>>>,
+    made: RefCell<HashMap<Trust, Arc<ClientConfig>>>,
 }
 
 impl TlsConfigs {
@@ -74,7 +77,8 @@ fn roots(ca: Option<&str>) -> Result<RootCertStore, Failure> {
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
-                let text = "the system has no CA certificates: install ca-certificates, or name a file with ca=";
+                let text =
+                    "the system has no CA certificates: install ca-certificates, or name a file with ca=";
                 return Err(Failure::Settings(text.into()));
             }
         }
@@ -89,7 +93,9 @@ pub(crate) fn handshake_words(error: &std::io::Error, name: &str) -> String {
         return inner.map_or_else(|| io_words(error), ToString::to_string);
     };
     match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the certificate has expired".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired".into()
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the certificate is not valid yet".into()
         }

@@ -65,13 +65,20 @@ impl Watch {
             Some(Some(result)) => result,
             Some(None) => {
                 let (member, pool) = (&self.target.member.spec.name, &self.target.pool);
-                Err(Failure::Here(format!("the check of member {member} of pool {pool} panicked: a defect of this module")))
+                Err(Failure::Here(format!(
+                    "the check of member {member} of pool {pool} panicked: a defect of this module"
+                )))
             }
             None => Err(Failure::TimedOut { after: timeout, phase: phase.get() }),
         }
     }
 
-    async fn once(&self, deadline: Instant, phase: &Cell<Phase>, kept: &mut Option<Link>) -> Result<Passed, Failure> {
+    async fn once(
+        &self,
+        deadline: Instant,
+        phase: &Cell<Phase>,
+        kept: &mut Option<Link>,
+    ) -> Result<Passed, Failure> {
         match self.plan.check.kind {
             CheckKind::Tcp => self.connect(deadline, phase).await.map(|_| Passed::ok("connected".into())),
             CheckKind::Http | CheckKind::Https => {
@@ -108,7 +115,9 @@ impl Watch {
         phase.set(Phase::Script);
         let script = self.engine.script.borrow().clone();
         match script {
-            Some(script) => script(&self.target).await.map_err(Failure::Script).map(|()| Passed::ok("script".into())),
+            Some(script) => {
+                script(&self.target).await.map_err(Failure::Script).map(|()| Passed::ok("script".into()))
+            }
             None => Err(Failure::Here("Lua checks have nobody to run them".into())),
         }
     }
@@ -125,7 +134,8 @@ impl Watch {
         };
         let millis = started.elapsed().as_secs_f64() * 1000.0;
         let Passed { ok, why, agent } = passed;
-        let _ = self.engine.reports.send((self.id, Observation { key: self.target.key, ok, why, millis, agent }));
+        let _ =
+            self.engine.reports.send((self.id, Observation { key: self.target.key, ok, why, millis, agent }));
     }
 }
 

@@ -77,10 +77,8 @@ fn nonsense_is_an_error_that_says_what_was_expected() {
 
 #[test]
 fn a_file_may_be_the_body_itself() {
-    let world = World::new(
-        "if r then return 1 end\nlocal request = ...\nreturn request.uri == '/app/list' and 204 or 500",
-        "-",
-    );
+    let world =
+        World::new("local request = ...\nreturn request == r and r.uri == '/app/list' and 204 or 500", "-");
     let state = world.started();
     assert_eq!(state.select(world.id, "-", Phase::Translate).unwrap(), Answer::Status(204));
 }
