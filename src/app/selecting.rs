@@ -110,7 +110,9 @@ fn adopt_rewritten(request: Request<'_>) -> bool {
     let Some(url) = proxied_url(request) else { return false };
     let Some(at) = url.windows(6).position(|part| part.eq_ignore_ascii_case(b"/lb://")) else { return false };
     let own = [request.scheme(), b"://", &request.own_authority()].concat();
-    let ours = url[..at] == own[..];
+    // A rule of a section has the section's path between them.
+    let between = url[..at].strip_prefix(own.as_slice());
+    let ours = between.is_some_and(|path| path.is_empty() || path.starts_with(b"/"));
     if ours {
         request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
     }
