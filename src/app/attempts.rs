@@ -65,6 +65,11 @@ fn run_in(
             Ok(goal) => goal,
             Err(nobody) => return last.unwrap_or_else(|| no_member(request, thread, record, &nobody)),
         };
+        if let Goal::Member(pool, _) = &goal {
+            record.pool = Some(*pool);
+        }
+        let settings = settings_of(thread, record);
+        record.reverse = record.pool.is_some() && settings.set.reverse;
         let (outcome, rc) = match &goal {
             Goal::Member(pool, member) => {
                 match attempt_member(request, proxy, child, record, *pool, member) {
@@ -74,7 +79,6 @@ fn run_in(
             }
             Goal::Target(url) => attempt_target(request, proxy, child, record, url),
         };
-        let settings = settings_of(thread, record);
         if let Goal::Member(pool, member) = &goal {
             child.observe(thread, *pool, member, &settings, outcome, record.seconds);
         }
@@ -232,7 +236,7 @@ fn handle(
     secure: bool,
 ) -> (Outcome, i32) {
     record.attempts += 1;
-    if !record.filtered && child::maps_back(child, record) {
+    if !record.filtered && record.reverse {
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }

@@ -177,15 +177,6 @@ impl Thread {
     }
 }
 
-/// Whether the answer of this request's pool is to be mapped back (`reverse=on`).
-pub fn maps_back(child: &'static Child, record: &super::record::Record) -> bool {
-    use balance::api::Balancer;
-    let Some(pool) = record.pool else { return false };
-    with_thread(child, |thread| thread.balancer.settings(pool))
-        .flatten()
-        .is_some_and(|settings| settings.set.reverse)
-}
-
 impl Child {
     /// A hook's script.
     pub fn script(&self, index: usize) -> ScriptId {

@@ -9,41 +9,58 @@ use super::selecting::Scope;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
 
-/// Sets the environment variables of the last attempt.
+/// Sets the environment variables of the last attempt. Called once a request, so that the keys are new.
 pub fn note(request: Request<'_>, thread: &Thread, record: &Record) {
     let (env, pool) = (request.env(), request.pool());
     if let Some(id) = record.pool
         && let Some(membership) = thread.balancer.membership(id)
     {
-        env.set_in(pool, c"LB_POOL", membership.name.as_bytes());
+        env.add_in(pool, c"LB_POOL", membership.name.as_bytes());
         if let Some(settings) = thread.balancer.settings(id) {
             let method = match &record.decision {
                 Decision::Pool { method: Some(method), .. } => method.name(),
                 _ => settings.method.name(),
             };
-            env.set_in(pool, c"LB_METHOD", method.as_bytes());
+            env.add_in(pool, c"LB_METHOD", method.as_bytes());
         }
     }
     if let Some(member) = &record.member {
-        env.set_in(pool, c"LB_MEMBER", member.spec.name.as_bytes());
+        env.add_in(pool, c"LB_MEMBER", member.spec.name.as_bytes());
     } else if let Decision::Target(url) = &record.decision {
-        env.set_in(pool, c"LB_MEMBER", url.as_bytes());
+        env.add_in(pool, c"LB_MEMBER", url.as_bytes());
     }
-    let mut digits = [0u8; 10];
-    env.set_in(pool, c"LB_ATTEMPTS", decimal(record.attempts, &mut digits));
-    env.set_in(pool, c"LB_REASON", record.reason.as_bytes());
-    env.set_in(pool, c"LB_SECONDS", format!("{:.6}", record.seconds).as_bytes());
+    env.add_in(pool, c"LB_ATTEMPTS", Decimal::new(u64::from(record.attempts), 0).as_bytes());
+    env.add_in(pool, c"LB_REASON", record.reason.as_bytes());
+    env.add_in(pool, c"LB_SECONDS", Decimal::new((record.seconds * 1e6) as u64, 6).as_bytes());
 }
 
-fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
+/// A number's digits, without an allocation.
+struct Decimal {
+    digits: [u8; 24],
+    start: usize,
+}
+
+impl Decimal {
+    /// `number` with its last `places` digits behind a point.
+    fn new(mut number: u64, places: usize) -> Self {
+        let mut digits = [0; 24];
+        let mut start = digits.len();
+        let mut written = 0;
+        while number > 0 || written <= places {
+            if written == places && places > 0 {
+                start -= 1;
+                digits[start] = b'.';
+            }
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            written += 1;
         }
+        Decimal { digits, start }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Record {
     pub last_status: u16,
     /// The in-flight count to give back if the loop is left in an unforeseen way.
     pub counted: Option<Slot>,
+    /// `reverse=on` of the pool.
+    pub reverse: bool,
     /// Whether the filter that maps Location back was added.
     pub filtered: bool,
     /// Whether a script chose.
@@ -101,6 +103,7 @@ impl Record {
             reason: "",
             last_status: 0,
             counted: None,
+            reverse: false,
             filtered: false,
             by_script: false,
         }

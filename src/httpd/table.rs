@@ -42,11 +42,12 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// Sets a key to bytes that hold no NUL, by one copy into `pool`, which has to live as long as the table.
-    pub fn set_in(self, pool: Pool<'r>, key: &'static CStr, value: &[u8]) {
+    /// Adds a key that is not there yet, with bytes that hold no NUL, by one copy into `pool`, which has to live as long as
+    /// the table.
+    pub fn add_in(self, pool: Pool<'r>, key: &'static CStr, value: &[u8]) {
         if !self.raw.is_null() {
             // SAFETY: a live table; key is static and the value lives in the table's own pool.
-            unsafe { ffi::apr_table_setn(self.raw, key.as_ptr(), pool.copy(value)) }
+            unsafe { ffi::apr_table_addn(self.raw, key.as_ptr(), pool.copy(value)) }
         }
     }
 
