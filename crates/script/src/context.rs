@@ -197,7 +197,7 @@ impl Context {
         /// Longer ones are not worth comparing.
         const MOST: usize = 256;
         if bytes.len() > MOST {
-            return lua.create_string(bytes);
+            return unlimited(lua, || lua.create_string(bytes));
         }
         let index = field as usize;
         let mut texts = self.texts.borrow_mut();
@@ -206,7 +206,7 @@ impl Context {
             Some(_) => {}
             None => texts.resize(index + 1, None),
         }
-        let text = lua.create_string(bytes)?;
+        let text = unlimited(lua, || lua.create_string(bytes))?;
         match &mut texts[index] {
             Some((known, old)) => {
                 known.clear();
@@ -221,4 +221,15 @@ impl Context {
     pub(crate) fn judges(&self) -> bool {
         self.judging.is_some()
     }
+}
+
+/// Makes one value outside of the memory limit, which the rest of the call meets all the same: under a limit Lua allocates in
+/// protected calls, which cost more than a short string does. For values that httpd bounds already.
+pub(crate) fn unlimited<T>(lua: &Lua, make: impl FnOnce() -> T) -> T {
+    let limit = lua.set_memory_limit(0);
+    let made = make();
+    if let Ok(limit) = limit {
+        lua.set_memory_limit(limit).ok();
+    }
+    made
 }

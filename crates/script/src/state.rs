@@ -27,6 +27,8 @@ pub struct State {
     ctx: Rc<Context>,
     request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
+    /// Bytes that Lua held before any script was loaded.
+    own_bytes: usize,
 }
 
 /// `result` of `LuaHookFinish`.
@@ -124,7 +126,8 @@ impl State {
         ctx.protected.set(sandbox.protected.clone()).ok();
         let request = api::install(&lua, &ctx, &sandbox)?;
         sandbox::set_hook(&lua, &ctx)?;
-        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default() })
+        let own_bytes = lua.used_memory();
+        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes })
     }
 
     /// Runs a selection function with the current request. `function` is `-` when the file itself is the body.
@@ -475,11 +478,16 @@ impl State {
                 (_, result) => result,
             }
         };
-        result.or_else(|error| self.failed(&error, label))
+        result.or_else(|error| self.failed(&error, label, limits))
     }
 
     #[cold]
-    fn failed(&self, error: &mlua::Error, label: &str) -> Result<(Value, Value), ScriptError> {
+    fn failed(
+        &self,
+        error: &mlua::Error,
+        label: &str,
+        limits: Limits,
+    ) -> Result<(Value, Value), ScriptError> {
         if Parts::of(error).halt == Some(Halt::Answered) {
             return Ok((Value::Nil, Value::Nil));
         }
@@ -487,8 +495,28 @@ impl State {
         if matches!(error.kind, ErrorKind::Memory | ErrorKind::Stack) {
             // What the call left behind goes at once, so that the next one starts with room.
             self.lua.gc_collect().ok();
+            self.shed(limits.memory_bytes);
         }
         Err(error)
+    }
+
+    /// Scripts whose globals fill the state start anew, so that a leak costs a request now and then, not the thread.
+    fn shed(&self, limit: usize) {
+        const WARNING: u8 = 4;
+        let kept = self.used_memory().saturating_sub(self.own_bytes);
+        if self.ctx.budget.depth.get() > 0 || kept <= limit / 2 {
+            return;
+        }
+        self.scripts.borrow_mut().clear();
+        self.lua.gc_collect().ok();
+        self.ctx.server.log(
+            WARNING,
+            &format!(
+                "the scripts of this thread kept {} KiB in their globals, more than half of memory={} KiB: they start anew",
+                kept >> 10,
+                limit >> 10
+            ),
+        );
     }
 }
 
@@ -505,8 +533,7 @@ impl<'a> Call<'a> {
             _ => limits.time_ms,
         };
         let outer = state.ctx.enter(frame, limits, time_ms);
-        let limit = state.lua.used_memory().saturating_add(limits.memory_bytes);
-        state.lua.set_memory_limit(limit).ok();
+        state.lua.set_memory_limit(state.own_bytes.saturating_add(limits.memory_bytes)).ok();
         Call { state, outer: Some(outer) }
     }
 }

@@ -111,6 +111,26 @@ fn memory_is_bounded() {
 }
 
 #[test]
+fn what_a_script_keeps_over_calls_is_bounded_and_a_leak_costs_no_thread() {
+    let leak = "kept = {}\nfunction f(r) kept[#kept + 1] = ('x'):rep(1 << 18) .. #kept return 204 end";
+    let world = World::with(leak, &["f"], |builder| builder);
+    let state = world.started();
+    let mut failures = 0;
+    for call in 0..200 {
+        match state.select(world.id, "f", Phase::Translate) {
+            Ok(answer) => assert_eq!(answer, Answer::Status(204)),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Memory, "call {call}: {error}");
+                failures += 1;
+            }
+        }
+        assert!(state.used_memory() < 5 << 20, "call {call}: {} bytes", state.used_memory());
+    }
+    // At 4 MiB, with what a call itself takes, every eighth call or so finds the state full; no other does.
+    assert!((10..40).contains(&failures), "{failures} of 200 calls failed");
+}
+
+#[test]
 fn endless_recursion_is_stopped() {
     for body in [
         "local function g() return 1 + g() end return g()",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{BString, Lua, LuaString, Table, Value};
 
 use super::{tables, values};
-use crate::context::Context;
+use crate::context::{Context, unlimited};
 use crate::host::{Digest, Field, Number};
 use crate::text;
 
@@ -195,7 +195,7 @@ pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Resul
     let mut value = Ok(Value::Nil);
     ctx.request()?.get(crate::host::Table::HeadersIn, b"Cookie", &mut |header| {
         if let Some(found) = header.and_then(|header| text::cookie(header, name)) {
-            value = lua.create_string(found).map(Value::String);
+            value = unlimited(lua, || lua.create_string(found)).map(Value::String);
         }
     });
     value

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use crate::context::Context;
+use crate::context::{Context, unlimited};
 use crate::host;
 
 const TABLES: [(&str, host::Table); 5] = [
@@ -61,7 +61,7 @@ pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> m
     let mut value = Ok(Value::Nil);
     ctx.request()?.get(table, key, &mut |bytes| {
         if let Some(bytes) = bytes {
-            value = lua.create_string(bytes).map(Value::String);
+            value = unlimited(lua, || lua.create_string(bytes)).map(Value::String);
         }
     });
     value
