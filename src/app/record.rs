@@ -80,6 +80,11 @@ pub struct Record {
     pub by_script: bool,
 }
 
+/// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
+static UNTOUCHED: u8 = 1;
+/// In place of a record: the request names a pool where only the client can have written it.
+static FOREIGN: u8 = 2;
+
 impl Drop for Record {
     fn drop(&mut self) {
         if let (Some(slot), Some(child)) = (self.counted.take(), child::get()) {
@@ -111,12 +116,40 @@ impl Record {
 
     /// This request's record, if it has one.
     pub fn of<'r>(request: Request<'r>) -> Option<&'r mut Record> {
-        // SAFETY: only `attach` sets the pointer, to a record of the request's pool; a request is handled by one thread,
-        // and no two of these references are held at once by this module's code.
+        let place = request.own_record();
+        if place.cast_const().cast() == &raw const UNTOUCHED
+            || place.cast_const().cast() == &raw const FOREIGN
+        {
+            return None;
+        }
+        // SAFETY: what is neither of the marks was set by `attach`, to a record of the request's pool; a request is handled
+        // by one thread, and no two of these references are held at once by this module's code.
         #[allow(unsafe_code)]
         unsafe {
-            request.own_record().cast::<Record>().as_mut()
+            place.cast::<Record>().as_mut()
         }
+    }
+
+    /// Notes that translate_name came to this module, after mod_rewrite and before ProxyPass.
+    pub fn mark_untouched(request: Request<'_>) {
+        if request.own_record().is_null() {
+            request.set_own_record((&raw const UNTOUCHED).cast_mut().cast());
+        }
+    }
+
+    /// Whether [`Record::mark_untouched`] was called, and nothing decided since.
+    pub fn is_untouched(request: Request<'_>) -> bool {
+        request.own_record().cast_const().cast() == &raw const UNTOUCHED
+    }
+
+    /// Notes that what looks like a rewritten target is not one.
+    pub fn mark_foreign(request: Request<'_>) {
+        request.set_own_record((&raw const FOREIGN).cast_mut().cast());
+    }
+
+    /// Whether [`Record::mark_foreign`] was called.
+    pub fn is_foreign(request: Request<'_>) -> bool {
+        request.own_record().cast_const().cast() == &raw const FOREIGN
     }
 
     /// Gives the request a record, or replaces what it decided.

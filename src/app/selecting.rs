@@ -64,6 +64,7 @@ impl<'r> Scope<'r> {
 
 /// translate_name: the selection hook.
 pub fn translate(request: Request<'_>) -> i32 {
+    Record::mark_untouched(request);
     if request.proxyreq() != PROXYREQ_NONE {
         return DECLINED;
     }
@@ -75,7 +76,7 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
-    adopt_rewritten(request);
+    adopt_rewritten(request, Record::is_untouched(request));
     let Some(child) = child::get() else { return DECLINED };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = scope.hooks(scope.section.select, |s| &s.select);
@@ -89,7 +90,7 @@ pub fn fixups(request: Request<'_>) -> i32 {
 
 /// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
 pub fn late_fixups(request: Request<'_>) -> i32 {
-    if !adopt_rewritten(request) {
+    if Record::is_foreign(request) || !adopt_rewritten(request, false) {
         return DECLINED;
     }
     let url = proxied_url(request).unwrap_or_default();
@@ -102,13 +103,18 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
 }
 
 /// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
-/// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again. True when it was.
-fn adopt_rewritten(request: Request<'_>) -> bool {
+/// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again, unless the target is
+/// `foreign`: not mod_rewrite's work, but a client's path behind a host that the client's Host names too. True when it was.
+fn adopt_rewritten(request: Request<'_>, foreign: bool) -> bool {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return false;
     }
     let Some(url) = proxied_url(request) else { return false };
-    let Some(at) = url.windows(6).position(|part| part.eq_ignore_ascii_case(b"/lb://")) else { return false };
+    let Some(at) = find_own_scheme(url) else { return false };
+    if foreign {
+        Record::mark_foreign(request);
+        return false;
+    }
     let own = [request.scheme(), b"://", &request.own_authority()].concat();
     // A rule of a section has the section's path between them.
     let between = url[..at].strip_prefix(own.as_slice());
@@ -117,6 +123,22 @@ fn adopt_rewritten(request: Request<'_>) -> bool {
         request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
     }
     ours
+}
+
+/// Where `/lb://` begins. Runs for every proxied request, so that it looks at the colons alone.
+fn find_own_scheme(url: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(colon) = crate::httpd::memory::find_byte(&url[from..], b':').map(|at| from + at) {
+        let start = colon.checked_sub(3);
+        if let Some(start) = start
+            && url[start..colon].eq_ignore_ascii_case(b"/lb")
+            && url[colon + 1..].starts_with(b"//")
+        {
+            return Some(start);
+        }
+        from = colon + 1;
+    }
+    None
 }
 
 fn run_hooks(

@@ -36,11 +36,11 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
-            // mod_proxy's fixup comes before mod_rewrite's: one hook for each.
+            // One before mod_rewrite's rules of sections and mod_proxy's canonical form, one after them.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
                 none,
-                BEFORE_PROXY.as_ptr(),
+                BEFORE_BOTH.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
             ffi::ap_hook_fixups(
@@ -73,6 +73,7 @@ impl<const N: usize> Names<N> {
 }
 static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
+static BEFORE_BOTH: Names<3> = Names([c"mod_proxy.c".as_ptr(), c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 
 /// Our hooks in mod_proxy, registered in every pre_config.

@@ -67,6 +67,21 @@ fn a_rewritten_request_never_goes_to_the_host_it_names() {
 }
 
 #[test]
+fn a_clients_path_and_host_choose_no_pool() {
+    let [public, private] = Backend::named(["public", "private"]);
+    let httpd = Httpd::builder()
+        .config(&pool("private", &[(&private, "")], ""))
+        .config("UseCanonicalName Off\nMergeSlashes Off\nRewriteEngine on\nRewriteRule ^/none$ /elsewhere")
+        .config(&format!("ProxyPass /raw {0} nocanon\nProxyPass / {0}/", public.url()))
+        .start();
+    for path in ["/lb://private/x", "/raw/lb://private/x", "/a/lb://private/x"] {
+        let request = Request::get(path).header("Host", &format!("127.0.0.1:{}", public.port()));
+        assert_eq!(httpd.client().send(&request).backend(), "public", "{path}");
+    }
+    assert_eq!(private.connections(), 0);
+}
+
+#[test]
 fn a_members_path_comes_before_the_requests() {
     let backend = Backend::new("a");
     let config = format!(
