@@ -1,7 +1,8 @@
 //! CPU time of httpd per request for the ways to a backend, as ratios to plain `ProxyPass` in the same round.
 //!
 //! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16]`: needs wrk and nginx. Every way has an httpd of its own; all of
-//! them run at once and take turns under load, so that the machine's moods meet all alike. Medians over the rounds.
+//! them run at once and take turns under load, each between two turns of plain ProxyPass, so that the machine's moods meet
+//! all alike. Medians over the rounds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,13 +38,17 @@ fn main() {
     }
     let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
     let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let Some(plain_way) = ways.first() else { return };
     for round in 0..rounds {
-        let mut plain = 0.0;
-        for way in &ways {
+        for (index, way) in ways.iter().enumerate() {
+            // Plain ProxyPass right before and right after: the machine's mood drifts.
+            let before = measure(plain_way, seconds, connections).cpu_us;
             let sample = measure(way, seconds, connections);
-            if way.name == "plain ProxyPass" {
-                plain = sample.cpu_us;
-            }
+            let plain = if index == 0 {
+                before
+            } else {
+                (before + measure(plain_way, seconds, connections).cpu_us) / 2.0
+            };
             eprintln!(
                 "round {} {}: {:.1} us/request, {:.0}/s",
                 round + 1,
@@ -56,20 +61,25 @@ fn main() {
         }
     }
     println!("\n{members} members, {rounds} rounds of {seconds} s, {connections} connections, event MPM\n");
-    println!("| way | CPU us/request | ratio to plain ProxyPass (median, min–max) | requests/s |");
+    println!("| way | CPU us/request | ratio to plain ProxyPass (median, quartiles) | requests/s |");
     println!("|---|---|---|---|");
     for way in &ways {
         let cpu = median(samples[way.name].iter().map(|s| s.cpu_us).collect());
         let rate = median(samples[way.name].iter().map(|s| s.per_second).collect());
         let all = &ratios[way.name];
-        let (low, high) = all.iter().fold((f64::MAX, f64::MIN), |(low, high), r| (low.min(*r), high.max(*r)));
+        let (low, high) = (quantile(all, 1, 4), quantile(all, 3, 4));
         println!("| {} | {cpu:.1} | {:.3} ({low:.3}–{high:.3}) | {rate:.0} |", way.name, median(all.clone()));
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+fn median(values: Vec<f64>) -> f64 {
+    quantile(&values, 1, 2)
+}
+
+fn quantile(values: &[f64], part: usize, of: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() * part / of).copied().unwrap_or(f64::NAN)
 }
 
 /// Loopback addresses, so that a thousand members are a thousand workers.
@@ -170,7 +180,7 @@ impl Nginx {
         let folder = std::env::temp_dir().join(format!("lua-balancer-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let config = format!(
-            "worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; daemon off;\nevents {{ worker_connections 8192; }}\n\
+            "worker_processes 1; master_process off; pid {dir}/pid; error_log {dir}/error.log; daemon off;\nevents {{ worker_connections 8192; }}\n\
              http {{ access_log off; keepalive_requests 1000000; keepalive_timeout 600s;\n client_body_temp_path {dir}/b; \
              proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
              server {{ listen {port} backlog=4096; location / {{ return 200 \"ok\\n\"; }} }} }}\n",
