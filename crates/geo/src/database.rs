@@ -26,19 +26,13 @@ pub struct Database {
 }
 
 impl Database {
-    /// Reads a file. A database that is not whole, or that cannot answer a sample of look-ups, is refused.
-    pub fn read(path: &Path) -> Result<Self, Problem> {
-        Self::read_settled(path)?
-            .ok_or_else(|| Problem::new(path, "was changed while it was read; expected a file at rest"))
-    }
-
-    /// None: the file is being written.
-    pub(crate) fn read_settled(path: &Path) -> Result<Option<Self>, Problem> {
+    /// Reads a file; None while somebody writes it.
+    pub fn read(path: &Path) -> Result<Option<Self>, Problem> {
         let Some((stamp, bytes)) = file::read(path)? else { return Ok(None) };
         Self::from_bytes(path, stamp, bytes.into()).map(Some)
     }
 
-    /// From what was read before.
+    /// From a file's content. A database that is not whole, or that fails a sample of look-ups, is refused.
     pub fn from_bytes(path: &Path, stamp: Stamp, bytes: Cow<'static, [u8]>) -> Result<Self, Problem> {
         let length = bytes.len();
         let opened = guarded(|| Reader::from_source(bytes).map_err(|error| error.to_string()));

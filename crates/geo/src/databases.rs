@@ -1,7 +1,7 @@
 //! All databases of a server.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -30,6 +30,17 @@ struct Watch {
     gone: bool,
 }
 
+/// A file and what could be read of it.
+#[derive(Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content, or that of an earlier state of it.
+    pub database: Option<Database>,
+    /// The file's state that was looked at, be it that it was refused; None: there was no file.
+    pub seen: Option<Stamp>,
+}
+
 /// What [`Databases::refresh`] found.
 #[derive(Debug)]
 pub enum Change {
@@ -42,25 +53,17 @@ pub enum Change {
 }
 
 impl Databases {
-    /// Files with what could be read of them.
-    pub fn new(files: Vec<(PathBuf, Option<Database>)>) -> Self {
-        let watched = |(path, database): (PathBuf, Option<Database>)| {
-            // A file that could not be read was reported by whoever tried.
-            let judged = database.as_ref().map_or_else(|| Stamp::of(&path), |known| Some(known.stamp()));
-            let watch = Watch { judged, gone: judged.is_none(), ..Watch::default() };
-            Watched { path, current: RwLock::new(database.map(Arc::new)), watch: Mutex::new(watch) }
+    /// What a file holds is looked at again when its state is another than the one seen.
+    pub fn new(files: Vec<Source>) -> Self {
+        let watched = |file: Source| {
+            let watch = Watch { judged: file.seen, gone: file.seen.is_none(), ..Watch::default() };
+            Watched {
+                path: file.path,
+                current: RwLock::new(file.database.map(Arc::new)),
+                watch: Mutex::new(watch),
+            }
         };
         Databases { files: files.into_iter().map(watched).collect() }
-    }
-
-    /// Whether there are no files.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
-    /// The paths.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(|file| file.path.as_path())
     }
 
     /// What the databases together know of an address; the first that knows a field counts. A damaged one knows nothing
@@ -118,7 +121,7 @@ impl Watched {
         if watch.fresh.replace(stamp) != Some(stamp) {
             return None;
         }
-        match Database::read_settled(&self.path) {
+        match Database::read(&self.path) {
             // Somebody is writing: a new state again, soon.
             Ok(None) => None,
             Ok(Some(database)) => {

@@ -34,13 +34,13 @@ impl Stamp {
     }
 
     /// The file's state now; None when there is none.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|meta| Stamp::new(&meta))
     }
 }
 
-/// The whole file; None when it changes under the reading.
-pub(crate) fn read(path: &Path) -> Result<Option<(Stamp, Vec<u8>)>, Problem> {
+/// The whole file, whatever it holds; None when it changes under the reading.
+pub fn read(path: &Path) -> Result<Option<(Stamp, Vec<u8>)>, Problem> {
     let refuse = |error: std::io::Error| {
         Problem::new(path, format_args!("cannot be read ({error}); expected a MaxMind database (.mmdb)"))
     };

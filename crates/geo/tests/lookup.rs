@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use geo::{Database, Databases, Place, Stamp};
+use geo::{Database, Databases, Place, Source, Stamp};
 use proptest::prelude::*;
 
 const CITY: &str = "GeoIP2-City-Test.mmdb";
@@ -19,8 +19,15 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn open(names: &[&str]) -> Databases {
-    let read = |name: &&str| (data(name), Some(Database::read(&data(name)).unwrap()));
+    let read = |name: &&str| {
+        let database = read(name);
+        Source { path: data(name), seen: Some(database.stamp()), database: Some(database) }
+    };
     Databases::new(names.iter().map(read).collect())
+}
+
+fn read(name: &str) -> Database {
+    Database::read(&data(name)).unwrap().expect("a file at rest")
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -130,7 +137,7 @@ fn damage_at_large_is_found_before_a_database_is_taken() {
 }
 
 fn stamp() -> Stamp {
-    Database::read(&data(CITY)).unwrap().stamp()
+    read(CITY).stamp()
 }
 
 fn known() -> &'static (Vec<u8>, Stamp) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use geo::{Change, Database, Databases};
+use geo::{Change, Database, Databases, Source, Stamp};
 
 /// A folder of its own that goes with the value, with one database in it.
 struct Folder(PathBuf);
@@ -26,7 +26,9 @@ impl Folder {
         fs::rename(self.0.join("new"), self.file()).unwrap();
     }
     fn open(&self) -> Databases {
-        Databases::new(vec![(self.file(), Some(Database::read(&self.file()).unwrap()))])
+        let database = Database::read(&self.file()).unwrap().expect("a file at rest");
+        let seen = Some(database.stamp());
+        Databases::new(vec![Source { path: self.file(), database: Some(database), seen }])
     }
 }
 
@@ -138,12 +140,24 @@ fn a_removed_file_goes_on_serving() {
 #[test]
 fn a_file_that_could_not_be_read_at_first_is_taken_later() {
     let folder = Folder::new();
-    let databases = Databases::new(vec![(folder.file(), None)]);
+    let databases = Databases::new(vec![Source { path: folder.file(), database: None, seen: None }]);
     let address = "175.16.199.1".parse().unwrap();
     let error = databases.lookup(address, &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("city.mmdb"), "{error}");
     assert!(turns(&databases).is_empty(), "whoever opened it has told");
     folder.replace(&city());
     assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert_eq!(country(&databases), "CN");
+}
+
+#[test]
+fn what_was_refused_before_is_not_told_again() {
+    let folder = Folder::new();
+    folder.replace(&city());
+    let database = Database::read(&folder.file()).unwrap();
+    folder.replace(b"broken");
+    let seen = Stamp::of(&folder.file());
+    let databases = Databases::new(vec![Source { path: folder.file(), database, seen }]);
+    assert!(turns(&databases).is_empty());
     assert_eq!(country(&databases), "CN");
 }
