@@ -149,6 +149,7 @@ impl Worker {
 
     fn turn(&mut self) {
         self.watch_scripts();
+        super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         match table.lead(pid, self.child.generation, memory::monotonic_ms(), LEASE_MS, &memory::alive) {
             Lead::Taken => {

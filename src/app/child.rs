@@ -55,6 +55,8 @@ pub struct Child {
     pub script_rows: Vec<Option<u32>>,
     /// Scripts of `LuaBalancerMethod lua`, by path as written.
     method_scripts: Vec<(String, ScriptId)>,
+    /// The databases of `LuaBalancerGeoIP`; the parent read them, so that all children share their pages.
+    pub geo: Option<Arc<geo::Databases>>,
     /// The background thread.
     pub background: Background,
 }
@@ -138,6 +140,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         expressions: generation.expressions.clone(),
         script_rows,
         method_scripts: generation.method_scripts.clone(),
+        geo: generation.geo.clone(),
         background: Background::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! What the directives say, as plain values. `directives` fills it in, `startup` freezes it.
 
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
@@ -44,6 +45,14 @@ pub struct PoolScript {
     pub path: String,
     /// Function in it.
     pub function: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// A file of `LuaBalancerGeoIP`.
+pub struct GeoFile {
+    /// Full path.
+    pub path: PathBuf,
     /// Where it is written.
     pub place: Place,
 }
@@ -188,6 +197,10 @@ pub struct Global {
     pub max_members: u32,
     /// `LuaBalancerSandbox`.
     pub sandbox: bool,
+    /// `LuaBalancerGeoIP`, in order.
+    pub geo_files: Vec<GeoFile>,
+    /// What was read of them.
+    pub geo: Option<Arc<geo::Databases>>,
 }
 
 impl Default for Global {
@@ -200,6 +213,8 @@ impl Default for Global {
             expressions: Vec::new(),
             max_members: 1024,
             sandbox: true,
+            geo_files: Vec::new(),
+            geo: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use script::host::{
-    Digest, Field, Level, Number, Request as RequestHost, Server, SharedValues, Table as TableName,
+    Digest, Field, Level, Number, Place, Request as RequestHost, Server, SharedValues, Table as TableName,
 };
 
 use crate::httpd::digest;
@@ -268,6 +268,10 @@ impl Server for HttpdServer {
 
     fn worker(&self) -> u32 {
         self.worker
+    }
+
+    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+        super::places::find(address)
     }
 
     fn shared(&self) -> Option<Rc<dyn SharedValues>> {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod finishing;
 pub mod host;
 pub mod outcome;
+pub mod places;
 pub mod record;
 pub mod reverse;
 pub mod selecting;

@@ -16,7 +16,7 @@ use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
 };
 use super::host::{CurrentRequest, HttpdServer};
-use super::{child, shared};
+use super::{child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -62,6 +62,8 @@ pub struct Generation {
     pub expressions: Vec<(String, Expression)>,
     /// Scripts of `LuaBalancerMethod lua` and checks, by path as written.
     pub method_scripts: Vec<(String, ScriptId)>,
+    /// The databases of `LuaBalancerGeoIP`.
+    pub geo: Option<Arc<geo::Databases>>,
     plans: Vec<Plan>,
     sandbox: bool,
 }
@@ -98,6 +100,7 @@ pub fn generation() -> Option<&'static Generation> {
 #[allow(unsafe_code)]
 pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
     child::forget();
+    places::forget();
     log::set_server(std::ptr::null_mut());
     GENERATION.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: the caller's promise.
@@ -138,7 +141,9 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
         Refused
     };
     let (plans, _) = plan(global, main).map_err(refuse)?;
-    if mpm::phase() == Phase::Running && retained_exists() {
+    let restarting = mpm::phase() == Phase::Running && retained_exists();
+    let mut wrong = places::load(global, restarting);
+    if restarting {
         return Ok(());
     }
     let table =
@@ -148,7 +153,6 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     let library = Arc::new(build_library(&plans, global.sandbox));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut known: HashSet<String> = global.pools.iter().map(|pool| pool.name.clone()).collect();
-    let mut wrong = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         match script::judge(&library, ScriptId(index as u32), server_host(), balancer.clone()) {
             Ok(candidate) => {
@@ -220,6 +224,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         main_config: main,
         expressions: global.expressions.clone(),
         method_scripts,
+        geo: global.geo.clone(),
         plans,
         sandbox: global.sandbox,
     };

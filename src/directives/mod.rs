@@ -119,6 +119,7 @@ directives![
     ("LuaBalancerScriptLimit", S, server::script_limit, "time=50ms memory=16M"),
     ("LuaBalancerOnError", SVL, server::on_error, "error, decline or pool:NAME"),
     ("LuaBalancerSandbox", S, server::sandbox, "on or off"),
+    ("LuaBalancerGeoIP", S, server::geoip, "MaxMind databases for lb.geo: file.mmdb [file.mmdb ...]"),
     ("LuaBalancerMaxMembers", S, server::max_members, "room for members added while running"),
 ];
 

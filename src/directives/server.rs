@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Context, words};
-use crate::app::config::{CodeCache, DEFAULT_LIMIT, DirConfig, Hook, OnError, ServerConfig, Source};
+use crate::app::config::{CodeCache, DEFAULT_LIMIT, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source};
 use crate::httpd::pool::Pool;
 
 type ServerHooks = fn(&mut ServerConfig) -> &mut Vec<&'static Hook>;
@@ -264,6 +264,28 @@ fn main_server_only(context: &Context<'_>) -> Result<(), String> {
 pub(super) fn sandbox(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     main_server_only(context)?;
     context.global.sandbox = one_of(args, &[("on", true), ("off", false)])?;
+    Ok(())
+}
+
+pub(super) fn geoip(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    main_server_only(context)?;
+    let all = words(args)?;
+    if all.is_empty() {
+        return Err("expected one or more MaxMind databases, for example \
+                    LuaBalancerGeoIP /var/lib/GeoIP/GeoLite2-City.mmdb /var/lib/GeoIP/GeoLite2-ASN.mmdb"
+            .into());
+    }
+    for written in &all {
+        let path = context
+            .command
+            .server_relative(written)
+            .ok_or_else(|| format!("'{written}' is no path of a file"))?;
+        let file = GeoFile { path: path.into(), place: context.place() };
+        // Named twice it knows no more than once.
+        if !context.global.geo_files.iter().any(|known| known.path == file.path) {
+            context.global.geo_files.push(file);
+        }
+    }
     Ok(())
 }
 

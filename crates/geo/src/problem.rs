@@ -1,0 +1,19 @@
+//! Why a database is not used.
+
+use std::path::{Path, PathBuf};
+
+/// What is wrong with a database's file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {what}", path.display())]
+pub struct Problem {
+    /// The file.
+    pub path: PathBuf,
+    /// What was found, and what was expected.
+    pub what: String,
+}
+
+impl Problem {
+    pub(crate) fn new(path: &Path, what: impl std::fmt::Display) -> Self {
+        Problem { path: path.to_owned(), what: what.to_string() }
+    }
+}

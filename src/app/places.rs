@@ -1,0 +1,238 @@
+//! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take replaced files by themselves.
+//!
+//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module: a restart reads
+//! nothing that has not changed, and one that finds a broken file goes on with what it has.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use geo::{Change, Database, Databases, Problem, Source, Stamp};
+use script::host::Place;
+
+use super::child::{self, Child};
+use super::config::Global;
+use crate::httpd::{log, mpm};
+
+/// Reads what the directives name. The answer is what is wrong; a restart has to go on, so there it is logged instead.
+pub fn load(global: &mut Global, restarting: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut before = Kept::take_all();
+    let (mut now, mut sources) = (Vec::new(), Vec::new());
+    for file in &global.geo_files {
+        let known = before.iter().position(|kept| kept.path() == file.path).map(|at| before.swap_remove(at));
+        let Loaded { source, kept, problem } = read(&file.path, known);
+        let place = &file.place;
+        match problem {
+            Some(problem) if restarting => {
+                let instead =
+                    if kept.is_some() { "the last good one goes on serving" } else { "none serves" };
+                log::server(log::ERR, &format!("{place}: {problem} (not taken, {instead})"));
+            }
+            Some(problem) => wrong.push(format!("{place}: LuaBalancerGeoIP: {problem}")),
+            None => {}
+        }
+        sources.push(source);
+        now.extend(kept);
+    }
+    Kept::put_all(now);
+    global.geo = (!sources.is_empty()).then(|| Arc::new(Databases::new(sources)));
+    let loaded = global.geo.as_deref().map_or(std::ptr::null_mut(), |all| std::ptr::from_ref(all).cast_mut());
+    IN_PARENT.store(loaded, Ordering::Release);
+    wrong
+}
+
+/// For the scripts that the parent judges; in a child nobody asks for it.
+static IN_PARENT: AtomicPtr<Databases> = AtomicPtr::new(std::ptr::null_mut());
+
+/// pre_config: forgets the last configuration's databases.
+pub fn forget() {
+    IN_PARENT.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+fn databases() -> Option<&'static Databases> {
+    match child::get() {
+        Some(child) => child.geo.as_deref(),
+        // SAFETY: owned by the configuration being read or in force; `forget` runs before the next one.
+        #[allow(unsafe_code)]
+        None => unsafe { IN_PARENT.load(Ordering::Acquire).as_ref() },
+    }
+}
+
+struct Loaded {
+    source: Source,
+    kept: Option<Kept>,
+    problem: Option<Problem>,
+}
+
+/// The file, or what is known of it when it has not changed or cannot be used.
+fn read(path: &Path, known: Option<Kept>) -> Loaded {
+    let seen = Stamp::of(path);
+    let loaded = |database, kept, seen, problem| Loaded {
+        source: Source { path: path.to_owned(), database, seen },
+        kept,
+        problem,
+    };
+    let reopened = known.as_ref().and_then(|kept| kept.open().ok());
+    if reopened.is_some() && known.as_ref().map(|kept| kept.stamp) == seen {
+        return loaded(reopened, known, seen, None);
+    }
+    let fresh = geo::read(path).and_then(|found| match found {
+        Some((stamp, bytes)) => {
+            let kept = Kept::new(path, stamp, bytes);
+            kept.open().map(|database| (database, kept))
+        }
+        None => {
+            let what = "is being written; expected a file at rest".to_owned();
+            Err(Problem { path: path.to_owned(), what })
+        }
+    });
+    match fresh {
+        Ok((database, kept)) => {
+            // Before the bytes that it uses.
+            drop(reopened);
+            let seen = Some(database.stamp());
+            loaded(Some(database), Some(kept), seen, None)
+        }
+        Err(problem) => {
+            let known = known.filter(|_| reopened.is_some());
+            loaded(reopened, known, seen, Some(problem))
+        }
+    }
+}
+
+/// Where an address is, as the databases of this configuration say.
+pub fn find(address: &str) -> Result<Option<Place>, String> {
+    let databases = databases().ok_or(
+        "lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb",
+    )?;
+    let place = databases.lookup(parse(address)?, &mut |problem| {
+        log::server(log::ERR, &format!("{problem}; what it does not tell counts as unknown"));
+    });
+    let place = place.map_err(|problem| format!("lb.geo: {problem}"))?;
+    Ok(place.map(|found| Place {
+        country: found.country,
+        country_name: found.country_name,
+        continent: found.continent,
+        city: found.city,
+        latitude: found.latitude,
+        longitude: found.longitude,
+        time_zone: found.time_zone,
+        asn: found.asn,
+        org: found.org,
+    }))
+}
+
+/// A link-local address may have its interface behind it.
+fn parse(address: &str) -> Result<IpAddr, String> {
+    let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
+    bare.parse().map_err(|_| {
+        format!("lb.geo: '{}' is no IP address: expected one such as r.useragent_ip", address.escape_debug())
+    })
+}
+
+/// Takes replaced files; a few times a second, in a child's background thread. One child tells.
+pub fn refresh(child: &Child, tells: bool) {
+    let Some(databases) = child.geo.as_deref() else { return };
+    for change in databases.refresh() {
+        let (level, text) = match change {
+            Change::Taken(path, kind) => {
+                (log::NOTICE, format!("{}: a new {kind} is in service", path.display()))
+            }
+            Change::Refused(problem) => {
+                (log::ERR, format!("{problem} (not taken, the last good one goes on serving)"))
+            }
+            Change::Gone(path) => {
+                (log::WARNING, format!("{}: is gone, what was read of it goes on serving", path.display()))
+            }
+        };
+        log::server(if tells { level } else { log::DEBUG }, &text);
+    }
+}
+
+/// What the parent read of a file, in an allocation of its own.
+#[repr(C)]
+struct Kept {
+    path: *mut u8,
+    path_length: usize,
+    bytes: *mut u8,
+    length: usize,
+    stamp: Stamp,
+}
+
+/// The list that httpd keeps. The name of its place tells the layout: a module that was replaced by another version before
+/// a restart finds what it understands, or nothing.
+#[repr(C)]
+struct Retained {
+    first: *mut Kept,
+    count: usize,
+}
+
+const RETAINED: &str = "mod_lua_balancer databases 1";
+
+fn leak(bytes: Vec<u8>) -> (*mut u8, usize) {
+    let bytes = Box::leak(bytes.into_boxed_slice());
+    (bytes.as_mut_ptr(), bytes.len())
+}
+
+#[allow(unsafe_code)]
+impl Kept {
+    fn new(path: &Path, stamp: Stamp, bytes: Vec<u8>) -> Self {
+        let (path, path_length) = leak(path.as_os_str().as_bytes().to_vec());
+        let (bytes, length) = leak(bytes);
+        Kept { path, path_length, bytes, length, stamp }
+    }
+
+    fn path(&self) -> PathBuf {
+        // SAFETY: leaked by `new` with this length, given back by `drop` alone.
+        let bytes = unsafe { std::slice::from_raw_parts(self.path, self.path_length) };
+        PathBuf::from(OsStr::from_bytes(bytes))
+    }
+
+    /// A database over these bytes: refused ones are gone when this returns, the others go with their configuration,
+    /// which is before the next one is loaded and anything of the list is dropped.
+    fn open(&self) -> Result<Database, Problem> {
+        // SAFETY: leaked by `new` with this length, never written; 'static stands for the life described above.
+        let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(self.bytes, self.length) };
+        Database::from_bytes(&self.path(), self.stamp, Cow::Borrowed(bytes))
+    }
+
+    fn retained() -> Option<&'static mut Retained> {
+        // SAFETY: httpd's retained block of this size, zeroed when new, used by the parent's one thread.
+        unsafe { mpm::retained(RETAINED, size_of::<Retained>()).cast::<Retained>().as_mut() }
+    }
+
+    /// The list of the last configuration, whose databases are gone: its pool was cleared before this one was read.
+    fn take_all() -> Vec<Kept> {
+        let Some(retained) = Self::retained() else { return Vec::new() };
+        let first = std::mem::replace(&mut retained.first, std::ptr::null_mut());
+        if first.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: leaked by `put_all` as a box of this length, and taken out of the block just now.
+        unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, retained.count)) }.into_vec()
+    }
+
+    fn put_all(list: Vec<Kept>) {
+        let list = Box::leak(list.into_boxed_slice());
+        // Without a place the bytes stay allocated, for the databases that use them.
+        if let Some(retained) = Self::retained() {
+            *retained = Retained { first: list.as_mut_ptr(), count: list.len() };
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: both were leaked by `new` as boxes of these lengths.
+        unsafe {
+            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.path, self.path_length)));
+            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.bytes, self.length)));
+        }
+    }
+}
