@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod record;
 pub mod reverse;
 pub mod selecting;
+pub mod sessions;
 pub mod shared;
 pub mod startup;
 pub mod workers;
