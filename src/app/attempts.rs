@@ -76,7 +76,7 @@ fn run_in(
         record.reverse = record.pool.is_some() && settings.set.reverse;
         let (outcome, rc) = match &goal {
             Goal::Member(pool, member) => {
-                match attempt_member(request, proxy, child, thread, record, &settings, *pool, member) {
+                match attempt_member(request, proxy, child, thread, record, &settings, (*pool, member)) {
                     Some(end) => end,
                     None => continue,
                 }
@@ -182,8 +182,7 @@ fn attempt_member(
     thread: &Thread,
     record: &mut Record,
     settings: &PoolSettings,
-    pool: PoolId,
-    member: &Arc<Member>,
+    (pool, member): (PoolId, &Arc<Member>),
 ) -> Option<(Outcome, i32)> {
     record.tried.push(member.slot);
     if !child.table.begin(&child.lane, member.slot, member.incarnation) {
