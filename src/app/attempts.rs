@@ -11,7 +11,7 @@ use balance::settings::{Method, PoolSettings};
 use super::child::{self, Child, Thread};
 use super::outcome::{self, Outcome};
 use super::record::{Decision, Record};
-use super::{finishing, selecting};
+use super::{finishing, reverse, selecting, sessions};
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -63,7 +63,11 @@ fn run_in(
     loop {
         let goal = match next_goal(request, thread, record) {
             Ok(goal) => goal,
-            Err(nobody) => return last.unwrap_or_else(|| no_member(request, thread, record, &nobody)),
+            Err(nobody) => {
+                let Some(rc) = last else { return no_member(request, thread, record, &nobody) };
+                finishing::note(request, thread, record);
+                return rc;
+            }
         };
         if let Goal::Member(pool, _) = &goal {
             record.pool = Some(*pool);
@@ -72,7 +76,7 @@ fn run_in(
         record.reverse = record.pool.is_some() && settings.set.reverse;
         let (outcome, rc) = match &goal {
             Goal::Member(pool, member) => {
-                match attempt_member(request, proxy, child, record, *pool, member) {
+                match attempt_member(request, proxy, child, thread, record, &settings, (*pool, member)) {
                     Some(end) => end,
                     None => continue,
                 }
@@ -145,6 +149,11 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             let (pool, view, method) = (*pool, view.clone(), method.clone());
             record.pool = Some(pool);
             let settings = thread.balancer.settings(pool).ok_or(NoMember::UnknownPool)?;
+            if let Some(sticky) = &settings.sticky
+                && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
+            {
+                return Ok(Goal::Member(pool, member));
+            }
             let method = method.as_ref().unwrap_or(&settings.method);
             if let Method::Lua { script, function } = method {
                 return selecting::pick_by_script(request, thread, pool, script, function, &record.tried)
@@ -170,9 +179,10 @@ fn attempt_member(
     request: Request<'_>,
     proxy: &Proxy,
     child: &'static Child,
+    thread: &Thread,
     record: &mut Record,
-    pool: PoolId,
-    member: &Arc<Member>,
+    settings: &PoolSettings,
+    (pool, member): (PoolId, &Arc<Member>),
 ) -> Option<(Outcome, i32)> {
     record.tried.push(member.slot);
     if !child.table.begin(&child.lane, member.slot, member.incarnation) {
@@ -184,11 +194,20 @@ fn attempt_member(
     let limit = member.spec.max_inflight;
     if limit > 0 && balance::live::Live::inflight(&child.table, member.slot) > limit {
         give_back(child, record);
+        sessions::member_is_full(record);
         return None;
     }
     let secure = matches!(member.spec.url.scheme.as_str(), "https" | "wss" | "h2");
     let end = match child.workers.of_member(member) {
-        Ok(worker) => handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure),
+        Ok(worker) => {
+            finishing::announce(request, thread, record, settings, worker);
+            if let Some(sticky) = &settings.sticky {
+                sessions::meet(request, thread, record, pool, member, sticky);
+            }
+            let end = handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure);
+            sessions::settle(request, record, end.0);
+            end
+        }
         Err(message) => {
             log::request(request, log::ERR, &format!("member {}: {message}", member.spec.name));
             (Outcome::NotTheMember(FAILED), FAILED)
@@ -236,7 +255,7 @@ fn handle(
     secure: bool,
 ) -> (Outcome, i32) {
     record.attempts += 1;
-    if !record.filtered && record.reverse {
+    if !record.filtered && (record.reverse || sessions::has_offer(record)) {
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }
@@ -328,6 +347,15 @@ impl Drop for KeepAlives<'_> {
     }
 }
 
+/// The headers of an answer are known and not yet sent; the loop is inside of the real handler.
+pub fn headers_known(request: Request<'_>) {
+    let Some(record) = Record::of(request) else { return };
+    if record.reverse {
+        reverse::map_back(request, record);
+    }
+    sessions::offer_cookie(request, record);
+}
+
 /// Takes back what a failed attempt left on the request.
 fn forget_attempt(request: Request<'_>) {
     for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"]
@@ -345,7 +373,10 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
         _ => nobody.to_string(),
     };
     let settings = settings_of(thread, record);
-    let status = settings.set.on_empty;
+    let status = match nobody {
+        NoMember::SessionLost(_) => ffi::HTTP_SERVICE_UNAVAILABLE as u16,
+        _ => settings.set.on_empty,
+    };
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
     let seconds = retry_after_s(&settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());

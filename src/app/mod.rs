@@ -11,6 +11,7 @@ pub mod places;
 pub mod record;
 pub mod reverse;
 pub mod selecting;
+pub mod sessions;
 pub mod shared;
 pub mod startup;
 pub mod workers;

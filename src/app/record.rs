@@ -1,5 +1,6 @@
 //! What the module keeps about one request.
 
+use std::marker::PhantomPinned;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use balance::settings::Method;
 
 use crate::app::child;
 use crate::app::config::Resolved;
+use crate::app::sessions::Stick;
 use crate::httpd::request::Request;
 
 /// Where a request is to go. Made once in translate_name, fixups or pre_request; only `app::attempts` picks by it.
@@ -76,8 +78,15 @@ pub struct Record {
     pub reverse: bool,
     /// Whether the filter that maps Location back was added.
     pub filtered: bool,
+    /// Whether the environment names a member already.
+    pub announced: bool,
+    /// The session, for requests to sticky pools.
+    pub stick: Option<Box<Stick>>,
     /// Whether a script chose.
     pub by_script: bool,
+    /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
+    /// loop's reference for the only one.
+    pub _pinned: PhantomPinned,
 }
 
 /// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
@@ -110,7 +119,10 @@ impl Record {
             counted: None,
             reverse: false,
             filtered: false,
+            announced: false,
+            stick: None,
             by_script: false,
+            _pinned: PhantomPinned,
         }
     }
 

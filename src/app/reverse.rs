@@ -11,14 +11,14 @@ use crate::httpd::request::Request;
 use crate::httpd::table::Table;
 
 /// Rewrites the answer's headers; called once, when they are known and not yet sent.
-pub fn map_back(request: Request<'_>) {
+pub fn map_back(request: Request<'_>, record: &Record) {
     let headers = request.headers_out();
     let locations = [c"Location", c"Content-Location"].map(|key| (key, headers.get(key)));
     let cookies = headers.get(c"Set-Cookie");
     if locations.iter().all(|(_, value)| value.is_none()) && cookies.is_none() {
         return;
     }
-    let (Some(child), Some(record)) = (child::get(), Record::of(request)) else { return };
+    let Some(child) = child::get() else { return };
     let membership =
         child::with_thread(child, |thread| record.pool.and_then(|pool| thread.balancer.membership(pool)));
     let Some(membership) = membership.flatten() else { return };

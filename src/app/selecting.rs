@@ -198,7 +198,7 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
         log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
     }
     match choice {
-        OnError::Error => FAILED,
+        OnError::Error => give_up(request),
         OnError::Decline => DECLINED,
         OnError::Pool(name) => match thread.balancer.find(name) {
             Some(pool) => {
@@ -210,10 +210,18 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
                     log::ERR,
                     &format!("LuaBalancerOnError names pool {name}, which does not exist"),
                 );
-                FAILED
+                give_up(request)
             }
         },
     }
+}
+
+/// A 500 that logs and `LuaHookFinish` can tell from others.
+fn give_up(request: Request<'_>) -> i32 {
+    let message = "the script failed".to_owned();
+    Record::attach(request, Decision::Nobody { pool: None, message }).reason = "script";
+    request.env().put_in(request.pool(), false, c"LB_REASON", &[b"script"]);
+    FAILED
 }
 
 fn take(
@@ -365,7 +373,7 @@ fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, url: &str)
             log::request(request, log::ERR, &format!("script failed: returned \"{url}\": {message}"));
             match scope.on_error() {
                 OnError::Decline => DECLINED,
-                _ => FAILED,
+                _ => give_up(request),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
-use crate::app::{finishing, reverse, selecting};
+use crate::app::{attempts, finishing, selecting};
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::request::Request;
@@ -41,7 +41,7 @@ pub(super) unsafe extern "C" fn reverse_filter(
         let next = (*filter).next;
         guard((), || {
             if let Some(request) = Request::from_ptr((*filter).r) {
-                reverse::map_back(request);
+                attempts::headers_known(request);
             }
         });
         ffi::ap_remove_output_filter(filter);

@@ -286,6 +286,11 @@ impl<'r> Request<'r> {
         unsafe { Request::from_ptr(self.get().next) }
     }
 
+    /// The request and those that came of it by internal redirects, in order.
+    pub fn chain(self) -> impl Iterator<Item = Request<'r>> {
+        std::iter::successors(Some(self), |request| request.next())
+    }
+
     /// Document root of the request.
     pub fn document_root(self) -> Option<&'r [u8]> {
         // SAFETY: returns a string of the configuration or the request.

@@ -51,6 +51,16 @@ impl<'r> Table<'r> {
         }
     }
 
+    /// As [`Table::add_in`] for a value in pieces; a key that is not `new` may be there already, and is replaced.
+    pub fn put_in(self, pool: Pool<'r>, new: bool, key: &'static CStr, pieces: &[&[u8]]) {
+        if self.raw.is_null() {
+            return;
+        }
+        let put = if new { ffi::apr_table_addn } else { ffi::apr_table_setn };
+        // SAFETY: as in `add_in`.
+        unsafe { put(self.raw, key.as_ptr(), pool.concat(pieces)) }
+    }
+
     /// Sets a key that is not yet a C string. Keys and values with a NUL are left out.
     pub fn set_bytes(self, key: &[u8], value: &[u8]) {
         if let (Ok(key), Ok(value)) = (CString::new(key), CString::new(value)) {

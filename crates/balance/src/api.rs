@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::live::Slot;
 use crate::member::{Member, MemberSpec};
+use crate::session::{Routed, Routes, Search};
 use crate::settings::{Method, PoolSettings};
 use crate::status::Status;
 
@@ -74,6 +75,9 @@ pub enum NoMember {
     /// All usable members are at `max_inflight`.
     #[error("all {1} usable members of pool {0} are at max_inflight")]
     Full(Arc<str>, usize),
+    /// The request's session belongs to a member that is out, and `force=on` keeps it there.
+    #[error("the member of the session is out, and pool {0} has LuaBalancerSticky force=on")]
+    SessionLost(Arc<str>),
     /// The pool is gone.
     #[error("pool is unknown")]
     UnknownPool,
@@ -156,6 +160,20 @@ pub trait Balancer {
     fn settings(&self, pool: PoolId) -> Option<Arc<PoolSettings>>;
     /// Picks a member.
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember>;
+    /// Who serves the sessions of a route, `avoid` left out. With a view: among its members.
+    fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
+        let Some(membership) = self.membership(pool) else { return Routed::Unknown };
+        let members = &membership.members;
+        let status = |place: usize| self.status(&members[place]).unwrap_or_default();
+        let search = Search {
+            members,
+            routes: &Routes::of(members),
+            inside: &|place| view.is_none_or(|view| view.holds(&members[place])),
+            standby: &|place| status(place).has(Status::STANDBY),
+            serves: &|place| !avoid.contains(&members[place].slot) && status(place).serves_sessions(),
+        };
+        search.route(route)
+    }
     /// Number of members that [`Balancer::pick`] may choose from now.
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize;
     /// Whether this member would be in that number.

@@ -5,15 +5,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
 use crate::compiled::Compiled;
-use crate::live::CursorId;
+use crate::live::{CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
 use crate::methods::rings::Rings;
 use crate::rng::Rng;
+use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
 use crate::status::Status;
 use crate::store::Store;
@@ -45,6 +46,8 @@ struct Whole {
     settings: Arc<PoolSettings>,
     cursor: CursorId,
     compiled: Compiled,
+    /// Made by the first request that comes with a session.
+    routes: Arc<OnceLock<Routes>>,
 }
 
 /// A view of a pool at one epoch.
@@ -92,7 +95,8 @@ impl<S: Store> Engine<S> {
         let rings = known.as_ref().map(|whole| whole.compiled.rings().clone());
         let compiled = self.compile(membership.members.clone(), &settings, rings.as_ref());
         let cursor = self.store.cursor(pool);
-        let whole = Arc::new(Whole { epoch, version, membership, settings, cursor, compiled });
+        let routes = same.map(|whole| whole.routes.clone()).unwrap_or_default();
+        let whole = Arc::new(Whole { epoch, version, membership, settings, cursor, compiled, routes });
         match pools.get_mut(&pool) {
             Some(shared) => shared.whole = whole.clone(),
             None => {
@@ -208,6 +212,27 @@ impl<S: Store> Handle<S> {
         part
     }
 
+    fn routed(&self, whole: &Whole, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
+        let members = &whole.membership.members;
+        let store = &self.engine.store;
+        let status = |place: usize| store.status(members[place].slot);
+        // A candidate serves in panic as well, when health is ignored.
+        let candidate = |place: usize| whole.compiled.place.get(place).is_some_and(|at| *at != u32::MAX);
+        let search = Search {
+            members,
+            routes: whole.routes.get_or_init(|| Routes::of(members)),
+            inside: &|place| view.is_none_or(|view| view.holds(&members[place])),
+            standby: &|place| status(place).has(Status::STANDBY),
+            serves: &|place| {
+                let member = &members[place];
+                !avoid.contains(&member.slot)
+                    && store.is_current(member.slot, member.incarnation)
+                    && (status(place).serves_sessions() || candidate(place))
+            },
+        };
+        search.route(route)
+    }
+
     fn choose(
         &self,
         query: &Query<'_>,
@@ -321,6 +346,10 @@ impl<S: Store> Balancer for Handle<S> {
             }
         });
         picked.unwrap_or(Err(NoMember::UnknownPool))
+    }
+
+    fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
+        self.with(pool, |whole| self.routed(whole, view, route, avoid)).unwrap_or(Routed::Unknown)
     }
 
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize {

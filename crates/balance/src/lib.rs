@@ -17,6 +17,7 @@ pub mod outlier;
 pub mod reverse;
 pub mod rng;
 pub mod schedule;
+pub mod session;
 pub mod settings;
 pub mod slow_start;
 pub mod status;

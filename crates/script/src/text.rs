@@ -1,32 +1,23 @@
 //! Pure text work: escaping, cookies, sessions, forms, base64.
 
-use std::sync::Arc;
-
-use balance::member::Member;
+use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
-use balance::sticky::{path_param, query_param, routes_of, session_value};
+use balance::sticky::Client;
 
 use crate::host::{Field, Request, Table};
 
-/// The member whose route the request's session names: a cookie, then a path or query parameter.
-pub(crate) fn session_route(
+/// The request's session, see [`session::find`].
+pub(crate) fn session(
     request: &dyn Request,
     sticky: &Sticky,
-    members: &[Arc<Member>],
-) -> Option<Arc<Member>> {
-    let named = |value: &[u8]| {
-        routes_of(value)
-            .find_map(|route| members.iter().find(|member| member.spec.route.as_bytes() == route).cloned())
-    };
+    lookup: &mut dyn FnMut(&[u8]) -> Routed,
+) -> Option<Session> {
     let mut found = None;
-    request.get(Table::HeadersIn, b"Cookie", &mut |header| {
-        found = header.and_then(|header| session_value(header, &sticky.cookie)).and_then(named);
-    });
-    let Some(name) = sticky.param.as_deref().filter(|_| found.is_none()) else { return found };
-    request.field(Field::UnparsedUri, &mut |uri| {
-        let Some(uri) = uri else { return };
-        let (path, query) = split_once(uri, b'?').unwrap_or((uri, b""));
-        found = path_param(path, name).or_else(|| query_param(query, name)).and_then(named);
+    request.get(Table::HeadersIn, b"Cookie", &mut |cookies| {
+        request.field(Field::UnparsedUri, &mut |url| {
+            let client = Client { url: url.unwrap_or_default(), cookies: cookies.unwrap_or_default() };
+            found = session::find(sticky, client, lookup);
+        });
     });
     found
 }

@@ -152,8 +152,33 @@ fn sticky_sessions_find_their_member() {
     assert_eq!(found("other=xyz.r1", "/"), "nil");
     assert_eq!(found("other=1", "/x;sid=1.r1/y?a=1"), "a:1");
     assert_eq!(found("other=1", "/x?a=1&sid=1.node.r1"), "b:2");
+    assert_eq!(found("session=xyz.r1", "/x;sid=1.node.r1"), "b:2", "the URL comes first");
     world.balancer.down("a:1");
     assert_eq!(found("session=xyz.r1", "/"), "nil");
+}
+
+#[test]
+fn a_view_and_force_narrow_sessions() {
+    let text = "local p = lb.pool('web')
+function f(r)
+  local picked, why = p:pick(r)
+  local other = p:except('a:1')
+  return nil, tostring(picked) .. ' ' .. tostring(why) .. ' ' .. tostring(other:sticky(r)) .. ' ' .. tostring(other:pick(r))
+end";
+    let world = World::new(text, "f");
+    let sticky = Sticky { cookie: "S".into(), force: true, ..Sticky::default() };
+    let settings = PoolSettings { sticky: Some(sticky), ..PoolSettings::default() };
+    use balance::api::Balancer as _;
+    world.balancer.define("web", settings, vec![spec("a", 1), spec("b", 2)], 0).unwrap();
+    world.request.tables.borrow_mut().retain(|(_, key, _)| key != b"Cookie");
+    world.request.header("Cookie", "S=.a:1");
+    let state = world.started();
+    assert_eq!(value(&world, &state), "a:1 nil nil b:2");
+    world.balancer.down("a:1");
+    assert_eq!(
+        value(&world, &state),
+        "nil the member of the session is out, and pool web has LuaBalancerSticky force=on nil b:2"
+    );
 }
 
 #[test]

@@ -4,15 +4,16 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use balance::api::{Membership, PoolId, Query, View, ViewStep};
+use balance::api::{Membership, NoMember, PoolId, Query, View, ViewStep};
 use balance::member::Member;
+use balance::session::Routed;
 use balance::settings::Method;
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value, Variadic};
 
 use super::{define, found_none, member_object};
 use crate::api::MemberHandle;
 use crate::context::Context;
-use crate::text::session_route;
+use crate::text::session;
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
@@ -104,8 +105,14 @@ impl PoolHandle {
 
     /// `pool:pick([r])`: sticky session first, then the pool's method.
     fn pick_configured(&self, lua: &Lua) -> mlua::Result<Found> {
-        if let Some(member) = self.session_member() {
-            return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
+        match self.session() {
+            Some((Routed::Member(member), _)) => {
+                return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
+            }
+            Some((Routed::Lost, true)) => {
+                return Ok(self.none(NoMember::SessionLost((&*self.name).into()).to_string()));
+            }
+            _ => {}
         }
         let Some(settings) = self.ctx.balancer.settings(self.row()?) else {
             return Ok(self.none(format!("pool {} is not there yet", self.name)));
@@ -133,22 +140,26 @@ impl PoolHandle {
         }
     }
 
-    /// The member of the request's session, if it may still serve it.
-    fn session_member(&self) -> Option<Arc<Member>> {
+    /// What became of the request's session, and whether the pool insists on its member.
+    fn session(&self) -> Option<(Routed, bool)> {
         if !self.ctx.request.active() {
             return None;
         }
-        let settings = self.ctx.balancer.settings(self.id()?)?;
+        let pool = self.id()?;
+        let settings = self.ctx.balancer.settings(pool)?;
         let sticky = settings.sticky.as_ref()?;
-        let members = self.members();
-        let member = session_route(&*self.ctx.request, sticky, &members)?;
-        let status = self.ctx.balancer.status(&member)?;
-        if status.serves_sessions() {
-            return Some(member);
+        let view = self.view.as_deref();
+        let found = session(&*self.ctx.request, sticky, &mut |route| {
+            self.ctx.balancer.route(pool, view, route, &[])
+        })?;
+        Some((found.routed, sticky.force))
+    }
+
+    fn session_member(&self) -> Option<Arc<Member>> {
+        match self.session()? {
+            (Routed::Member(member), _) => Some(member),
+            _ => None,
         }
-        let redirect = member.spec.redirect.as_deref()?;
-        let other = members.into_iter().find(|other| other.spec.route == redirect)?;
-        self.ctx.balancer.status(&other)?.serves_sessions().then_some(other)
     }
 
     fn field(&self, lua: &Lua, key: &[u8]) -> mlua::Result<Value> {

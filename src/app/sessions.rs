@@ -1,0 +1,173 @@
+//! Sticky sessions of a request: whose session it is, and the cookie that binds a client without one.
+
+use balance::api::{Balancer, NoMember, PoolId, View};
+use balance::live::Slot;
+use balance::member::Member;
+use balance::session::{self, Routed, Session};
+use balance::settings::Sticky;
+use balance::sticky::{Client, Source, is_about, set_cookie};
+use std::ffi::CString;
+use std::sync::Arc;
+
+use super::child::{self, Thread};
+use super::outcome::Outcome;
+use super::record::{Decision, Record};
+use crate::httpd::log;
+use crate::httpd::request::Request;
+use crate::httpd::table::Table;
+
+/// What a request to a sticky pool has beyond others.
+#[derive(Default)]
+pub struct Stick {
+    /// The client's session, as far as it has one.
+    session: Option<Session>,
+    /// The session has picked the member of this attempt.
+    pub picked: bool,
+    /// The session's member is full: it lends the request to another, and keeps the session.
+    lent: bool,
+    /// The cookie is to be set when the answer's headers are known.
+    offer: bool,
+}
+
+fn look(
+    request: Request<'_>,
+    thread: &Thread,
+    (pool, view): (PoolId, Option<&View>),
+    avoid: &[Slot],
+    sticky: &Sticky,
+) -> Option<Session> {
+    let client = Client {
+        url: request.unparsed_uri().unwrap_or_default(),
+        cookies: request.headers_in().get(c"Cookie").unwrap_or_default(),
+    };
+    session::find(sticky, client, &mut |route| thread.balancer.route(pool, view, route, avoid))
+}
+
+/// The member of the request's session. Ok(None): it has none, or one that any member may take over.
+pub fn pick(
+    request: Request<'_>,
+    thread: &Thread,
+    record: &mut Record,
+    pool: PoolId,
+    view: Option<&View>,
+    sticky: &Sticky,
+) -> Result<Option<Arc<Member>>, NoMember> {
+    let session = look(request, thread, (pool, view), &record.tried, sticky);
+    if log::logs_request(request, log::TRACE2) {
+        explain(request, sticky, session.as_ref());
+    }
+    let stick = record.stick.get_or_insert_default();
+    let routed = session.as_ref().map_or(Routed::Unknown, |session| session.routed.clone());
+    stick.session = session;
+    stick.picked = matches!(routed, Routed::Member(_));
+    match routed {
+        Routed::Member(member) => Ok(Some(member)),
+        Routed::Lost if sticky.force => {
+            let name = thread.balancer.membership(pool).map(|membership| membership.name.clone());
+            Err(NoMember::SessionLost(name.unwrap_or_default()))
+        }
+        Routed::Lost | Routed::Unknown => Ok(None),
+    }
+}
+
+fn explain(request: Request<'_>, sticky: &Sticky, session: Option<&Session>) {
+    let Some(session) = session else {
+        return log::request(request, log::TRACE2, "no session");
+    };
+    let then = match &session.routed {
+        Routed::Member(member) => format!("member {}", member.spec.name),
+        Routed::Lost => "its members are out".to_owned(),
+        Routed::Unknown => "no member has it".to_owned(),
+    };
+    let (name, route) = (name_of(sticky, session), session.route.escape_ascii());
+    log::request(request, log::TRACE2, &format!("session {name}, route {route}: {then}"));
+}
+
+fn name_of<'s>(sticky: &'s Sticky, session: &Session) -> &'s str {
+    match session.source {
+        Source::Param => sticky.param.as_deref().unwrap_or(&sticky.cookie),
+        Source::Cookie => &sticky.cookie,
+    }
+}
+
+/// The member that was picked for the session has no place left.
+pub fn member_is_full(record: &mut Record) {
+    if let Some(stick) = record.stick.as_mut().filter(|stick| stick.picked) {
+        stick.lent = true;
+    }
+}
+
+/// An attempt at this member begins: tells the environment what mod_proxy_balancer tells, and decides about the cookie.
+pub fn meet(
+    request: Request<'_>,
+    thread: &Thread,
+    record: &mut Record,
+    pool: PoolId,
+    member: &Member,
+    sticky: &Sticky,
+) {
+    if record.stick.is_none() || matches!(record.decision, Decision::List(_)) {
+        // A script chose the member, so that nobody has looked yet, or only for another pool.
+        let session = look(request, thread, (pool, None), &[], sticky);
+        record.stick = Some(Box::new(Stick { session, ..Stick::default() }));
+    }
+    let Some(stick) = record.stick.as_mut() else { return };
+    let put = |key, value: &[u8]| request.env().put_in(request.pool(), false, key, &[value]);
+    let stays = stick.session.as_ref().is_some_and(|session| session.is_of(&member.spec.route));
+    if let Some(session) = &stick.session {
+        put(c"BALANCER_SESSION_STICKY", name_of(sticky, session).as_bytes());
+        put(c"BALANCER_SESSION_ROUTE", &session.route);
+    }
+    if !stays {
+        put(c"BALANCER_ROUTE_CHANGED", b"1");
+    }
+    // An application's own cookie holds the identifier of its session, which would be lost.
+    let foreign = stick.session.as_ref().is_some_and(Session::is_foreign);
+    stick.offer = !stays && !stick.lent && !foreign;
+}
+
+/// Whether a cookie may have to be set with the answer of the attempt that begins.
+pub fn has_offer(record: &Record) -> bool {
+    record.stick.as_ref().is_some_and(|stick| stick.offer)
+}
+
+/// An attempt is over. The cookie of an answer that httpd's own error page stands in for goes with that page.
+pub fn settle(request: Request<'_>, record: &mut Record, outcome: Outcome) {
+    if let Outcome::Answered(_) = outcome {
+        offer_cookie(request, record);
+    } else if let Some(stick) = record.stick.as_mut() {
+        stick.offer = false;
+    }
+}
+
+/// Sets the cookie, unless the member or anyone else has set one of that name. Called when the headers of an answer are
+/// known and not yet sent. The cookie stands where error pages find it, too.
+pub fn offer_cookie(request: Request<'_>, record: &mut Record) {
+    let offered = record.stick.as_mut().is_some_and(|stick| std::mem::take(&mut stick.offer));
+    let (true, Some(child), Some(pool), Some(member)) = (offered, child::get(), record.pool, &record.member)
+    else {
+        return;
+    };
+    let settings = child::with_thread(child, |thread| thread.balancer.settings(pool)).flatten();
+    let Some(sticky) = settings.as_ref().and_then(|settings| settings.sticky.as_ref()) else { return };
+    let tables = [request.headers_out(), request.err_headers_out()];
+    if tables.into_iter().any(|table| sets_cookie(table, &sticky.cookie)) {
+        return;
+    }
+    let cookie = set_cookie(sticky, &member.spec.route, request.scheme() == b"https");
+    if let Ok(cookie) = CString::new(cookie) {
+        request.err_headers_out().add(c"Set-Cookie", &cookie);
+    }
+}
+
+fn sets_cookie(table: Table<'_>, name: &str) -> bool {
+    if table.get(c"Set-Cookie").is_none() {
+        return false;
+    }
+    let mut found = false;
+    table.each(&mut |key, value| {
+        found = key.eq_ignore_ascii_case(b"Set-Cookie") && is_about(value, name);
+        !found
+    });
+    found
+}
