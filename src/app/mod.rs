@@ -12,4 +12,5 @@ pub mod reverse;
 pub mod selecting;
 pub mod shared;
 pub mod startup;
+pub mod timers;
 pub mod workers;
