@@ -81,7 +81,10 @@ impl Client {
         let work = self.exchange(&target, request, deadline, &phase);
         let result = self.0.within(timeout, work).await;
         let timed_out = || Err(Failure::TimedOut { after: timeout, phase: phase.get() });
-        result.unwrap_or_else(timed_out).map_err(|failure| failure.to_string())
+        result.unwrap_or_else(timed_out).map_err(|failure| {
+            // Those are keys of checks.
+            failure.to_string().replace(" (see sni=)", "").replace(" (see ca=)", "")
+        })
     }
 
     async fn exchange(
@@ -222,12 +225,13 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(bad("names a user, which does not belong into a URL"));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse::<u16>().ok().filter(|port| *port > 0),
-            None if authority.as_str().ends_with(':') => None,
-            None => Some(if https { 443 } else { 80 }),
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => Some(if https { 443 } else { 80 }),
+            rest => {
+                rest.and_then(|rest| rest.strip_prefix(':')?.parse::<u16>().ok()).filter(|port| *port > 0)
+            }
         };
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = port.ok_or_else(|| bad("has no port from 1 to 65535"))?;
         if host.is_empty() {
             return Err(bad("names no host"));

@@ -233,6 +233,22 @@ fn a_checks_timeout_is_its_limit() {
 }
 
 #[test]
+fn a_check_that_waits_too_long_has_failed_whatever_it_would_say() {
+    let world = World::new("function check(m) lb.tcp('h', 1, 60) return true end", "check");
+    let state = world.background();
+    let member = world.balancer.pools.borrow()[0].members[0].clone();
+    let timeout = Duration::from_millis(30);
+    let mut job = state.start_check(world.id, "check", &member, timeout).unwrap();
+    let Io::Connect { timeout: wait, .. } = wait_for(&state, &mut job, Reply::Nothing) else { panic!() };
+    assert!(wait > timeout && wait < Duration::from_secs(1), "{wait:?}");
+    std::thread::sleep(timeout);
+    let Step::Done(result) = state.resume(&mut job, Reply::Connected(Err("timeout".into()))) else {
+        panic!()
+    };
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Time);
+}
+
+#[test]
 fn a_job_over_its_memory_is_stopped_and_others_go_on() {
     let error = error("local t = {} for i = 1, math.huge do t[i] = ('x'):rep(1000) .. i end");
     assert_eq!(error.kind, ErrorKind::Memory, "{error}");

@@ -27,6 +27,8 @@ const TURN: Duration = Duration::from_millis(2);
 const MOST_PENDING: usize = 1024;
 /// Most jobs of timers at the same time (OpenResty's limit); further timers are late.
 const MOST_RUNNING: usize = 256;
+/// How much longer than a check itself its last wait may take: its end is the check's.
+const LATE: Duration = Duration::from_millis(500);
 /// Shortest time that a timer waits, so that one that starts itself again leaves others room.
 const SHORTEST_S: f64 = 0.001;
 /// Longest time, some thirty years.
@@ -294,6 +296,9 @@ impl State {
         jobs.interrupted.set(false);
         let now = Instant::now();
         let started = *job.started.get_or_insert(now);
+        if job.check.is_some() && now.duration_since(started) >= job.most.0 {
+            return Err(job.most.1.raise());
+        }
         let left_to_compute = Duration::from_millis(job.limits.timer_time_ms).saturating_sub(job.computed);
         let ends = [
             (started.checked_add(job.most.0), job.most.1),
@@ -333,7 +338,12 @@ impl State {
                     Some(end) => end.saturating_duration_since(now_then),
                     None => job.most.0,
                 };
-                if left.is_zero() { Err(job.most.1.raise()) } else { Ok(Some(Ok(io.within(left)))) }
+                match job.check {
+                    _ if left.is_zero() => Err(job.most.1.raise()),
+                    // A check that waits too long has failed, whatever it would make of the missing answer.
+                    Some(_) => Ok(Some(Ok(io.within(left + LATE)))),
+                    None => Ok(Some(Ok(io.within(left)))),
+                }
             }
         }
     }
