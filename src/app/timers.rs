@@ -23,7 +23,7 @@ use crate::httpd::log;
 use crate::httpd::memory;
 
 /// How long to wait after something that should not have happened.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A `LuaBalancerTimer`.
 #[derive(Debug, Clone)]
@@ -106,7 +106,8 @@ fn run(child: &'static Child, signal: &Signal) {
             Ok(mut scripts) => while scripts.goes_on(signal) {},
             Err(error) => log::server(log::ERR, &format!("timers and Lua checks cannot run: {error}")),
         }
-        // Here only after a panic, which the panic hook has logged, or when something is short: all begins anew.
+        // Here only after a panic, which the panic hook has logged, or when something is short: all begins anew, with a
+        // new state.
         let until = Instant::now() + AGAIN;
         while !signal.stop.load(Ordering::Acquire) && Instant::now() < until {
             std::thread::sleep(TICK / 4);
@@ -184,6 +185,13 @@ impl Scripts {
                 self.start_due();
             }
             self.runner.state.collect_abandoned();
+            if self.runner.state.is_outgrown() {
+                log::server(
+                    log::WARNING,
+                    "the scripts of timers and checks keep too much in their globals: they start anew",
+                );
+                return false;
+            }
             let time = self.time_to_next();
             self.checks.turn(self.child, time);
             true

@@ -31,7 +31,7 @@ pub struct State {
     request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
-    own_bytes: usize,
+    pub(crate) own_bytes: usize,
 }
 
 /// `result` of `LuaHookFinish`.
@@ -434,6 +434,9 @@ impl State {
     /// Scripts whose globals fill the state start anew, so that a leak costs a request now and then, not the thread.
     fn shed(&self, limit: usize) {
         const WARNING: u8 = 4;
+        if let Some(jobs) = &self.ctx.jobs {
+            return jobs.note_size(self.used_memory().saturating_sub(self.own_bytes), limit);
+        }
         let kept = self.used_memory().saturating_sub(self.own_bytes);
         if self.ctx.budget.depth.get() > 0 || kept <= limit / 2 {
             return;

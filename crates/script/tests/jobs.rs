@@ -266,6 +266,26 @@ fn a_job_over_its_memory_is_stopped_and_others_go_on() {
 }
 
 #[test]
+fn a_state_that_scripts_fill_says_so() {
+    let world =
+        World::new("kept = {}\nfunction tick() kept[#kept + 1] = ('x'):rep(1 << 20) .. #kept end", "tick");
+    let state = world.background();
+    let share = common::limits().memory_bytes >> 20;
+    for run in 0.. {
+        assert!(run <= 5 * share, "never full");
+        match common::finish(&state, state.start_timer(world.id, "tick").unwrap()) {
+            Ok(_) => assert!(!state.is_outgrown()),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Memory, "{error}");
+                assert!(run > 2 * share, "after {run} runs");
+                break;
+            }
+        }
+    }
+    assert!(state.is_outgrown());
+}
+
+#[test]
 fn stopping_ends_what_runs() {
     let world = world("while true do pcall(function() while true do end end) end");
     world.take().unwrap();

@@ -27,6 +27,8 @@ const TURN: Duration = Duration::from_millis(2);
 const MOST_PENDING: usize = 1024;
 /// Most jobs of timers at the same time (OpenResty's limit); further timers are late.
 const MOST_RUNNING: usize = 256;
+/// How many times the memory limit of one run the state may hold, with all runs and what scripts keep.
+const STATE_SHARE: usize = 4;
 /// How much longer than a check itself its last wait may take: its end is the check's.
 const LATE: Duration = Duration::from_millis(500);
 /// Shortest time that a timer waits, so that one that starts itself again leaves others room.
@@ -76,6 +78,7 @@ pub(crate) struct Jobs {
     /// Whether the hook has interrupted the job.
     interrupted: Cell<bool>,
     stop: Arc<AtomicBool>,
+    outgrown: Cell<bool>,
     shared: Rc<Shared>,
 }
 
@@ -95,7 +98,15 @@ impl Jobs {
             wanted: RefCell::default(),
             interrupted: Cell::default(),
             stop,
+            outgrown: Cell::default(),
             shared: Rc::default(),
+        }
+    }
+
+    /// Called with the bytes that are left when a run was stopped for memory and everything it held is gone.
+    pub(crate) fn note_size(&self, kept: usize, limit: usize) {
+        if kept > limit.saturating_mul(STATE_SHARE) / 2 {
+            self.outgrown.set(true);
         }
     }
 
@@ -233,10 +244,15 @@ impl State {
             Err(error) => {
                 job.done = true;
                 // `ngx.exit` ends a timer in peace.
-                let ended = self.failed(&error, &job.label).map(|_| MultiValue::new());
+                let ended = self.failed(&error, &job.label, job.limits).map(|_| MultiValue::new());
                 Step::Done(ended.and_then(|values| result_of(job, &values)))
             }
         }
+    }
+
+    /// Whether scripts keep so much in their globals that runs are stopped for it: a state to be replaced.
+    pub fn is_outgrown(&self) -> bool {
+        self.ctx.jobs.as_ref().is_some_and(|jobs| jobs.outgrown.get())
     }
 
     /// Frees what jobs held that were dropped before their end: their connections among it. For quiet moments.
@@ -312,7 +328,8 @@ impl State {
             budget.deadline.set(end);
             budget.turn.set(Some(now + TURN));
             let room = job.limits.memory_bytes.saturating_sub(job.grown);
-            self.lua.set_memory_limit(before.saturating_add(room.max(1))).ok();
+            let most = self.own_bytes.saturating_add(job.limits.memory_bytes.saturating_mul(STATE_SHARE));
+            self.lua.set_memory_limit(before.saturating_add(room.max(1)).min(most)).ok();
             let args = match job.first.take() {
                 Some(args) => args,
                 None => reply.into_values(&self.lua)?,
