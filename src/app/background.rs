@@ -1,5 +1,6 @@
 //! The background thread of a child: watches scripts and the lead; in the leading child it also runs checks, gives ejected
-//! members their chance back, ramps slow starters and clears up after dead children.
+//! members their chance back, ramps slow starters, clears up after dead children, and keeps the thread of timers and Lua
+//! checks ([`super::timers`]).
 
 use std::collections::HashMap;
 use std::os::raw::c_void;
@@ -22,17 +23,24 @@ use table::Lead;
 use super::child::{Child, Thread};
 use super::host::HttpdServer;
 use super::shared;
+use super::timers::Timers;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
 
 /// How often scripts, the lead and ejections are looked at.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// How long a lead lasts without being renewed.
 const LEASE_MS: u64 = 1200;
+/// Taken off it where it has to be certain: the table counts in steps of 16 ms.
+const LEASE_STEP_MS: u64 = 32;
 /// How long the end of a child may wait for this thread.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How long this thread waits for the one of the timers, before it hands the lead over.
+const TIMERS_PATIENCE: Duration = Duration::from_millis(150);
+/// How long to wait before asking the system for a thread again.
+const NO_THREAD: Duration = Duration::from_secs(10);
 
 /// The thread's handle.
 pub struct Background {
@@ -122,12 +130,21 @@ struct Worker {
     child: &'static Child,
     thread: Thread,
     checks: Option<Checks>,
+    timers: Option<Timers>,
+    timers_failed: Option<Instant>,
     reaped: Instant,
 }
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        Worker { child, thread: Thread::new(child), checks: None, reaped: Instant::now() }
+        Worker {
+            child,
+            thread: Thread::new(child),
+            checks: None,
+            timers: None,
+            timers_failed: None,
+            reaped: Instant::now(),
+        }
     }
 
     fn stopping(&self) -> bool {
@@ -145,22 +162,31 @@ impl Worker {
                 self.pause(TICK);
             }
         }
+        if let Some(timers) = &self.timers {
+            timers.stop();
+            timers.wait(TIMERS_PATIENCE);
+        }
     }
 
     fn turn(&mut self) {
         self.watch_scripts();
         super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
-        match table.lead(pid, self.child.generation, memory::monotonic_ms(), LEASE_MS, &memory::alive) {
+        let now_ms = memory::monotonic_ms();
+        let until_ms = now_ms + LEASE_MS - LEASE_STEP_MS;
+        match table.lead(pid, self.child.generation, now_ms, LEASE_MS, &memory::alive) {
             Lead::Taken => {
                 log::server(
                     log::NOTICE,
                     &format!("child {pid} leads: it runs checks and timers for all children"),
                 );
-                self.lead();
+                self.lead(until_ms);
             }
-            Lead::Kept => self.lead(),
+            Lead::Kept => self.lead(until_ms),
             Lead::Other(_) => {
+                if let Some(timers) = &self.timers {
+                    timers.stop();
+                }
                 if self.checks.take().is_some() {
                     *self.child.background.signal.prober.lock() = None;
                 }
@@ -177,9 +203,29 @@ impl Worker {
         }
     }
 
-    fn lead(&mut self) {
+    /// Keeps the thread of timers and Lua checks running, where there is Lua at all.
+    fn keep_timers(&mut self, until_ms: u64) {
+        if self.timers.as_ref().is_some_and(Timers::is_done) {
+            self.timers = None;
+        }
+        match &self.timers {
+            Some(timers) => timers.extend(until_ms),
+            None if self.child.library.ids().next().is_none()
+                || self.timers_failed.is_some_and(|at| at.elapsed() < NO_THREAD) => {}
+            None => match Timers::start(self.child, until_ms) {
+                Ok(timers) => self.timers = Some(timers),
+                Err(error) => {
+                    log::server(log::ERR, &format!("no thread for timers and Lua checks: {error}"));
+                    self.timers_failed = Some(Instant::now());
+                }
+            },
+        }
+    }
+
+    fn lead(&mut self, until_ms: u64) {
+        self.keep_timers(until_ms);
         if self.checks.is_none() {
-            match Checks::new() {
+            match Checks::new(Scope::Native) {
                 Ok(checks) => {
                     *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
                     self.checks = Some(checks);
@@ -196,7 +242,8 @@ impl Worker {
             self.child.table.reap_dead(&memory::alive);
         }
         if let Some(checks) = &mut self.checks {
-            checks.turn(self.child);
+            recover_members(self.child, &checks.pools);
+            checks.turn(self.child, TICK);
         }
     }
 
@@ -246,8 +293,18 @@ impl Worker {
     }
 }
 
+/// Which checks run in a thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All but those in Lua.
+    Native,
+    /// Those in Lua.
+    Lua,
+}
+
 /// What the leader does for members.
-struct Checks {
+pub(super) struct Checks {
+    scope: Scope,
     prober: Prober,
     /// Version of each pool when its targets were listed.
     seen: HashMap<PoolId, u64>,
@@ -256,15 +313,23 @@ struct Checks {
 }
 
 impl Checks {
-    fn new() -> std::io::Result<Self> {
-        Ok(Checks { prober: Prober::new()?, seen: HashMap::new(), pools: Vec::new(), names: HashMap::new() })
+    pub(super) fn new(scope: Scope) -> std::io::Result<Self> {
+        let prober = match scope {
+            Scope::Native => Prober::new()?,
+            Scope::Lua => Prober::for_scripts()?,
+        };
+        Ok(Checks { scope, prober, seen: HashMap::new(), pools: Vec::new(), names: HashMap::new() })
     }
 
-    fn turn(&mut self, child: &'static Child) {
+    pub(super) fn prober(&mut self) -> &mut Prober {
+        &mut self.prober
+    }
+
+    /// Lends the checks the thread for this long.
+    pub(super) fn turn(&mut self, child: &'static Child, time: Duration) {
         self.refresh_targets(child);
-        recover_members(child, &self.pools);
         let names = &self.names;
-        self.prober.turn(TICK, &mut |observation| judge(child, names, &observation));
+        self.prober.turn(time, &mut |observation| judge(child, names, &observation));
     }
 
     /// Lists the targets anew when a pool has changed.
@@ -282,7 +347,7 @@ impl Checks {
             let Some(image) = table.read_pool(pool) else { continue };
             self.pools.push((pool, Arc::new(image.membership.clone())));
             let Some(check) = image.settings.health.map(Arc::new) else { continue };
-            if check.kind == CheckKind::Lua {
+            if (check.kind == CheckKind::Lua) != (self.scope == Scope::Lua) {
                 continue;
             }
             for member in &image.membership.members {

@@ -18,6 +18,7 @@ use super::config::ServerConfig;
 use super::host::{CurrentRequest, HttpdServer};
 use super::outcome::Outcome;
 use super::startup::Generation;
+use super::timers::Timer;
 use super::workers::Workers;
 use crate::ffi;
 use crate::guard;
@@ -53,7 +54,9 @@ pub struct Child {
     expressions: Vec<(String, Expression)>,
     /// Rows of the scripts in the table, by script.
     pub script_rows: Vec<Option<u32>>,
-    /// Scripts of `LuaBalancerMethod lua`, by path as written.
+    /// `LuaBalancerTimer`.
+    pub timers: Vec<Timer>,
+    /// Scripts of `LuaBalancerMethod lua` and Lua checks, by path as written.
     method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`; the parent read them, so that all children share their pages.
     pub geo: Option<Arc<geo::Databases>>,
@@ -139,6 +142,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         main_config: generation.main_config,
         expressions: generation.expressions.clone(),
         script_rows,
+        timers: generation.timers.clone(),
         method_scripts: generation.method_scripts.clone(),
         geo: generation.geo.clone(),
         background: Background::new(),
@@ -186,7 +190,7 @@ impl Child {
         ScriptId(index as u32)
     }
 
-    /// The script of a `LuaBalancerMethod lua`.
+    /// The script of a `LuaBalancerMethod lua` or a Lua check.
     pub fn method_script(&self, path: &str) -> Option<ScriptId> {
         self.method_scripts.iter().find(|(known, _)| known == path).map(|(_, id)| *id)
     }

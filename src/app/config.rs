@@ -90,6 +90,14 @@ pub struct Hook {
     pub resolved: OnceLock<Resolved>,
 }
 
+/// A `LuaBalancerTimer`.
+pub struct TimerConfig {
+    /// What it runs.
+    pub hook: &'static Hook,
+    /// Milliseconds from start to start.
+    pub every_ms: u64,
+}
+
 /// A script of the library and a function in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -189,6 +197,8 @@ pub struct Global {
     pub open_pool: Option<usize>,
     /// Every hook, for resolving.
     pub hooks: Vec<&'static Hook>,
+    /// The timers.
+    pub timers: Vec<TimerConfig>,
     /// Server configurations that directives were seen in; the first is the main server's.
     pub servers: Vec<*const ServerConfig>,
     /// Parsed `key=` expressions by text.
@@ -209,6 +219,7 @@ impl Default for Global {
             pools: Vec::new(),
             open_pool: None,
             hooks: Vec::new(),
+            timers: Vec::new(),
             servers: Vec::new(),
             expressions: Vec::new(),
             max_members: 1024,

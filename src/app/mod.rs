@@ -14,4 +14,5 @@ pub mod selecting;
 pub mod sessions;
 pub mod shared;
 pub mod startup;
+pub mod timers;
 pub mod workers;

@@ -14,8 +14,10 @@ use table::{Geometry, Needs, Origin, Table};
 
 use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
+    TimerConfig,
 };
 use super::host::{CurrentRequest, HttpdServer};
+use super::timers::Timer;
 use super::{child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
@@ -60,6 +62,8 @@ pub struct Generation {
     pub main_config: &'static ServerConfig,
     /// Parsed `key=` expressions.
     pub expressions: Vec<(String, Expression)>,
+    /// `LuaBalancerTimer`.
+    pub timers: Vec<Timer>,
     /// Scripts of `LuaBalancerMethod lua` and checks, by path as written.
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
@@ -223,6 +227,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         number,
         main_config: main,
         expressions: global.expressions.clone(),
+        timers: timers(global),
         method_scripts,
         geo: global.geo.clone(),
         plans,
@@ -245,6 +250,18 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         ),
     );
     Ok(())
+}
+
+fn timers(global: &Global) -> Vec<Timer> {
+    let timer = |config: &TimerConfig| {
+        let Resolved { script, function } = config.hook.resolved.get()?;
+        Some(Timer {
+            script: ScriptId(*script as u32),
+            function: function.clone(),
+            every_ms: config.every_ms,
+        })
+    };
+    global.timers.iter().filter_map(timer).collect()
 }
 
 fn members(global: &Global) -> usize {
@@ -312,7 +329,8 @@ fn needs(global: &Global) -> Needs {
         text_bytes: global.pools.iter().map(text).sum::<usize>() as u64,
         children: mpm::max_children(),
         one_request: !mpm::is_threaded(),
-        scripts: global.hooks.len() as u32 + global.pools.len() as u32,
+        scripts: global.hooks.len() as u32
+            + global.pools.iter().map(|pool| pool.scripts.len() as u32).sum::<u32>(),
     }
 }
 

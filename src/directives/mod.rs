@@ -108,6 +108,7 @@ directives![
         "selection function after authentication: script.lua [function], or a registered name"
     ),
     ("LuaHookFinish", SVL, server::hook_finish, "function called after the response: script.lua [function]"),
+    ("LuaBalancerTimer", S, server::timer, "function run by one child: script.lua [function] every=10s"),
     ("LuaRegisterFunc", S, server::register_func, "name script.lua [function], or: name function(r) ... end"),
     (
         "LuaBalancerPackagePath",

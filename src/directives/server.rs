@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use super::{Context, words};
-use crate::app::config::{CodeCache, DEFAULT_LIMIT, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source};
+use crate::app::config::{
+    CodeCache, DEFAULT_LIMIT, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source, TimerConfig,
+};
 use crate::httpd::pool::Pool;
 
 type ServerHooks = fn(&mut ServerConfig) -> &mut Vec<&'static Hook>;
@@ -40,7 +42,15 @@ fn parse_hook(
     default_function: &str,
 ) -> Result<&'static Hook, String> {
     let all = words(args)?;
-    let source = match all.as_slice() {
+    hook_of_words(context, &all, default_function)
+}
+
+fn hook_of_words(
+    context: &mut Context<'_>,
+    all: &[String],
+    default_function: &str,
+) -> Result<&'static Hook, String> {
+    let source = match all {
         [one] if !one.contains('/') && !one.ends_with(".lua") => Source::Registered(one.clone()),
         [path] => file_source(context, path, default_function.to_owned())?,
         [path, function] => {
@@ -111,6 +121,33 @@ pub(super) fn hook_select(context: &mut Context<'_>, args: &str) -> Result<(), S
 
 pub(super) fn hook_finish(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     add_hook(context, args, "finish", |s| &mut s.finish, |d| &mut d.finish)
+}
+
+pub(super) fn timer(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    main_server_only(context)?;
+    let example = "for example LuaBalancerTimer lua/weights.lua adjust every=10s";
+    let (keys, words): (Vec<String>, Vec<String>) =
+        words(args)?.into_iter().partition(|word| word.contains('='));
+    let mut every_ms = None;
+    for word in &keys {
+        match word.split_once('=') {
+            Some(("every", _)) if every_ms.is_some() => {
+                return Err(format!("every= is given twice, {example}"));
+            }
+            Some(("every", value)) => {
+                every_ms =
+                    Some(balance::units::duration_ms(value).map_err(|error| format!("every=: {error}"))?);
+            }
+            _ => return Err(format!("unknown key in '{word}': expected every=, {example}")),
+        }
+    }
+    let every_ms = every_ms.ok_or_else(|| format!("every= is missing, {example}"))?;
+    if every_ms == 0 {
+        return Err(format!("every=0 would run it without end: expected at least 1ms, {example}"));
+    }
+    let hook = hook_of_words(context, &words, "timer")?;
+    context.global.timers.push(TimerConfig { hook, every_ms });
+    Ok(())
 }
 
 pub(super) fn register_func(context: &mut Context<'_>, args: &str) -> Result<(), String> {

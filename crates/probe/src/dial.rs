@@ -41,10 +41,14 @@ impl Place {
         if let (Some(socket), None) = (&url.socket, check.port) {
             return Place::Unix(socket.into());
         }
-        let port = check.port.unwrap_or(url.port);
-        match url.host.parse::<IpAddr>() {
+        Place::at(&url.host, check.port.unwrap_or(url.port))
+    }
+
+    /// A host (a name, or an address without brackets) and a port.
+    pub(crate) fn at(host: &str, port: u16) -> Self {
+        match host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
-            Err(_) => Place::Name { host: url.host.clone(), port },
+            Err(_) => Place::Name { host: host.to_owned(), port },
         }
     }
 
@@ -107,15 +111,15 @@ async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Res
     Ok(stream)
 }
 
-/// TLS over a connection.
+/// TLS over a connection; with `verify=` and `ca=`.
 pub(crate) async fn handshake(
     engine: &Engine,
-    check: &HealthCheck,
+    (verify, ca): (bool, Option<&str>),
     name: &ServerName<'static>,
     stream: Stream,
     phase: &Cell<Phase>,
 ) -> Result<Stream, Failure> {
-    let config = engine.tls.config(check.verify, check.ca.as_deref())?;
+    let config = engine.tls.config(verify, ca)?;
     phase.set(Phase::Handshake);
     match TlsConnector::from(config).connect(name.clone(), stream).await {
         Ok(stream) => Ok(Box::new(stream)),

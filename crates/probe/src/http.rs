@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use balance::settings::HealthCheck;
-use bytes::Bytes;
-use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use tokio::time::Instant;
@@ -14,7 +12,7 @@ use tokio::time::Instant;
 use crate::dial;
 use crate::engine::Engine;
 use crate::failure::{Failure, Phase, printable};
-use crate::link::{Link, was_dead, words};
+use crate::link::{Link, MAX_BODY, Payload, was_dead, words};
 use crate::plan::{HttpPlan, Plan};
 use crate::redirect::{MAX_REDIRECTS, Origin, follow};
 
@@ -76,7 +74,7 @@ impl Exchange<'_> {
     async fn ask(
         &mut self,
         addresses: &[SocketAddr],
-        request: impl Fn() -> Request<Empty<Bytes>>,
+        request: impl Fn() -> Request<Payload>,
     ) -> Result<(Link, Response<Incoming>), Failure> {
         let usable = |link: &Link| link.peer.is_none_or(|peer| addresses.contains(&peer));
         if let Some(mut link) = self.kept.take().filter(usable) {
@@ -98,7 +96,10 @@ impl Exchange<'_> {
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<Link, Failure> {
         let (stream, peer) = self.plan.place.connect(addresses, self.deadline, self.phase).await?;
         let stream = match &self.plan.http()?.server_name {
-            Some(name) => dial::handshake(self.engine, &self.plan.check, name, stream, self.phase).await?,
+            Some(name) => {
+                let trust = (self.plan.check.verify, self.plan.check.ca.as_deref());
+                dial::handshake(self.engine, trust, name, stream, self.phase).await?
+            }
             None => stream,
         };
         Link::new(stream, peer).await
@@ -113,7 +114,7 @@ impl Exchange<'_> {
         self.phase.set(Phase::Body);
         let mut kept = Vec::new();
         let mut body = answer.into_body();
-        match link.read(&mut body, wanted.then_some(&mut kept)).await {
+        match link.read(&mut body, MAX_BODY, wanted.then_some(&mut kept)).await {
             Ok(whole) => Ok((kept, whole)),
             Err(error) => Err(Failure::Exchange(words(&error))),
         }
@@ -134,8 +135,8 @@ impl Exchange<'_> {
     }
 }
 
-fn make_request(http: &HttpPlan, method: &Method, uri: &Uri) -> Request<Empty<Bytes>> {
-    let mut request = Request::new(Empty::new());
+fn make_request(http: &HttpPlan, method: &Method, uri: &Uri) -> Request<Payload> {
+    let mut request = Request::new(Payload::default());
     *request.method_mut() = method.clone();
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = http.headers.clone();

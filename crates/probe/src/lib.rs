@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod client;
 mod dial;
 mod engine;
 mod failure;
@@ -22,5 +23,6 @@ mod tls;
 mod watch;
 
 pub use agent::AgentReply;
+pub use client::{Answer, Client, Request, Tcp};
 pub use prober::{Prober, Waker};
 pub use target::{Observation, ScriptCheck, Target};

@@ -19,6 +19,12 @@ impl Sockets {
         Self::within(soft_file_limit(&text).unwrap_or(USUAL_LIMIT))
     }
 
+    /// A quarter of that: for a second prober, whose scripts open connections of their own.
+    pub(crate) fn of_scripts() -> Self {
+        let Sockets { busy, idle } = Self::of_this_process();
+        Sockets { busy: (busy / 4).max(16), idle: (idle / 4).max(4) }
+    }
+
     fn within(files: usize) -> Self {
         let quarter = (files / 4).clamp(16, 2048);
         Sockets { busy: quarter, idle: quarter }

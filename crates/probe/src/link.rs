@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
@@ -21,14 +21,17 @@ use crate::failure::{Failure, io_words};
 
 /// Most bytes of an answer's header, and of one read.
 const MAX_HEADER: usize = 32 * 1024;
-/// Most bytes of a body that are looked at.
+/// Most bytes of a body that a check looks at.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-type Driver = Connection<TokioIo<Stream>, Empty<Bytes>>;
+/// What requests carry.
+pub(crate) type Payload = Full<Bytes>;
+
+type Driver = Connection<TokioIo<Stream>, Payload>;
 
 /// A connection, in use or kept.
 pub(crate) struct Link {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Payload>,
     driver: Option<Driver>,
     /// None for a unix socket.
     pub(crate) peer: Option<SocketAddr>,
@@ -50,7 +53,7 @@ impl Link {
     /// Sends a request; ends when the answer's header is there.
     pub(crate) async fn send(
         &mut self,
-        request: Request<Empty<Bytes>>,
+        request: Request<Payload>,
     ) -> Result<Response<Incoming>, hyper::Error> {
         let Link { sender, driver, .. } = self;
         drive(driver, async {
@@ -60,14 +63,14 @@ impl Link {
         .await
     }
 
-    /// Reads a body to its end, or until [`MAX_BODY`] bytes were seen; appends them to `keep`. Says whether the end was
-    /// reached.
+    /// Reads a body to its end, or until `most` bytes were seen; appends them to `keep`. Says whether the end was reached.
     pub(crate) async fn read(
         &mut self,
         body: &mut Incoming,
+        most: usize,
         mut keep: Option<&mut Vec<u8>>,
     ) -> Result<bool, hyper::Error> {
-        let mut left = MAX_BODY;
+        let mut left = most;
         while let Some(frame) = drive(&mut self.driver, body.frame()).await {
             let Ok(data) = frame?.into_data() else { continue };
             if let Some(keep) = keep.as_deref_mut() {

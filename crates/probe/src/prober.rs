@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::engine::{Engine, Report};
 use crate::limits::Sockets;
 use crate::plan::{CheckPlan, Plan};
@@ -81,6 +82,14 @@ impl Prober {
         Self::with_seed(RandomState::new().build_hasher().finish())
     }
 
+    /// For Lua checks, beside another prober in the same process.
+    ///
+    /// # Errors
+    /// As [`Prober::new`].
+    pub fn for_scripts() -> io::Result<Prober> {
+        Self::build(RandomState::new().build_hasher().finish(), Sockets::of_scripts(), resolve::system())
+    }
+
     /// With a seed for the jitter.
     ///
     /// # Errors
@@ -110,6 +119,16 @@ impl Prober {
             next_id: 0,
             left_at: None,
         })
+    }
+
+    /// Requests and connections of scripts, for futures that run during this prober's turns.
+    pub fn client(&self) -> Client {
+        Client::new(self.engine.clone())
+    }
+
+    /// Runs a future beside the checks, during turns, until it ends or the prober goes. A panic ends it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.local.spawn_local(work);
     }
 
     /// What ends a turn early.

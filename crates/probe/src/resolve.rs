@@ -83,6 +83,14 @@ impl Resolver {
         }
     }
 
+    /// Forgets names that no lookup runs for, when there are more than this.
+    pub(crate) fn keep_at_most(&self, names: usize) {
+        let mut all = self.names.borrow_mut();
+        if all.len() > names {
+            all.retain(|_, name| name.state.borrow().running);
+        }
+    }
+
     /// Forgets names that nobody checks any more.
     pub(crate) fn keep_only(&self, hosts: &HashSet<&str>) {
         self.names.borrow_mut().retain(|host, _| hosts.contains(host.as_str()));

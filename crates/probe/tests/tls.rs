@@ -133,3 +133,31 @@ fn a_member_without_tls_fails_the_handshake() {
     let seen = once_at(&plain, HealthCheck { verify: false, ..check(CheckKind::Https) });
     assert!(!seen.ok && seen.why.starts_with("TLS: "), "{seen:?}");
 }
+
+#[test]
+fn requests_of_scripts_verify_unless_told_not_to() {
+    let site = site("client", true);
+    let get = |verify: bool| {
+        let mut prober = probe::Prober::for_scripts().unwrap();
+        let result = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let (own, client, url) =
+            (result.clone(), prober.client(), format!("https://127.0.0.1:{}/", site.port));
+        prober.spawn(async move {
+            let (headers, timeout) = (&[], std::time::Duration::from_secs(10));
+            let request =
+                probe::Request { url: &url, method: "GET", headers, body: Vec::new(), verify, timeout };
+            let answer = client.http(request).await;
+            own.replace(Some(answer.map(|answer| answer.body)));
+        });
+        for _ in 0..200 {
+            prober.turn(std::time::Duration::from_millis(100), &mut |_| ());
+            if let Some(result) = result.take() {
+                return result;
+            }
+        }
+        panic!("no answer")
+    };
+    assert_eq!(get(false).unwrap(), b"secret");
+    let error = get(true).unwrap_err();
+    assert!(error.starts_with("TLS: ") && !error.contains("(see"), "{error}");
+}

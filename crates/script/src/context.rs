@@ -14,6 +14,7 @@ use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
 use crate::answer::{Answer, Peer};
 use crate::error::Halt;
 use crate::host::{Field, Request, Server};
+use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
 
 /// What a script is called for. It decides what some names do, `ngx.exit` for one.
@@ -71,6 +72,10 @@ pub(crate) struct Budget {
     started: Cell<Option<Instant>>,
     /// Why the call is over; set once, raised again and again.
     pub(crate) halt: Cell<Option<Halt>>,
+    /// Of a job: when its call is over, and why. Then `time_ms` does not count.
+    pub(crate) deadline: Cell<Option<(Instant, Halt)>>,
+    /// Of a job: when others have their turn.
+    pub(crate) turn: Cell<Option<Instant>>,
 }
 
 impl Budget {
@@ -83,6 +88,9 @@ impl Budget {
             return Err(halt);
         }
         let now = Instant::now();
+        if let Some((end, halt)) = self.deadline.get() {
+            return if now < end { Ok(()) } else { Err(self.end(halt)) };
+        }
         match self.started.get() {
             None => self.started.set(Some(now)),
             Some(started) => {
@@ -110,16 +118,8 @@ pub(crate) struct Outer {
     time_ms: u64,
     started: Option<Instant>,
     halt: Option<Halt>,
-}
-
-/// A timer that a script asked for.
-pub(crate) struct Timer {
-    pub(crate) script: ScriptId,
-    pub(crate) version: u64,
-    pub(crate) due: f64,
-    pub(crate) every: Option<f64>,
-    pub(crate) function: mlua::Function,
-    pub(crate) args: mlua::MultiValue,
+    deadline: Option<(Instant, Halt)>,
+    turn: Option<Instant>,
 }
 
 /// Bytes and the Lua string made of them.
@@ -151,8 +151,8 @@ pub(crate) struct Context {
     pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,
     /// In a state that judges: what the candidate defines, not applied yet.
     pub(crate) judging: Option<RefCell<Vec<Definition>>>,
-    /// In a state that keeps timers.
-    pub(crate) timers: Option<RefCell<Vec<Timer>>>,
+    /// In a state that runs timers and checks.
+    pub(crate) jobs: Option<Jobs>,
     /// The last string made for each text field of the request: the same text is not made again.
     pub(crate) texts: RefCell<Vec<Option<MadeText>>>,
 }
@@ -167,6 +167,8 @@ impl Context {
             time_ms: budget.time_ms.replace(time_ms),
             started: budget.started.replace(None),
             halt: budget.halt.replace(None),
+            deadline: budget.deadline.replace(None),
+            turn: budget.turn.replace(None),
         };
         budget.depth.set(budget.depth.get() + 1);
         outer
@@ -180,6 +182,8 @@ impl Context {
         budget.time_ms.set(outer.time_ms);
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
+        budget.deadline.set(outer.deadline);
+        budget.turn.set(outer.turn);
     }
 
     /// The request, or the error that scripts get without one.

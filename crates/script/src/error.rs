@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Load,
     /// The function returned something that has no meaning.
     Answer,
+    /// Nothing: this child does not lead any more, or ends.
+    Stopped,
 }
 
 /// An error of a script.
@@ -39,6 +41,10 @@ pub(crate) enum Halt {
     Time(u64),
     /// Over the memory limit, in bytes.
     Memory(usize),
+    /// A check over its `timeout=`, in milliseconds.
+    Check(u64),
+    /// This child does not lead any more, or ends.
+    Stopped,
     /// The answer is known (`ngx.exit` and its kin).
     Answered,
 }
@@ -54,6 +60,8 @@ impl fmt::Display for Halt {
             Halt::Memory(bytes) => {
                 write!(f, "stopped at {} KiB, the limit of LuaBalancerScriptLimit memory=", bytes / 1024)
             }
+            Halt::Check(ms) => write!(f, "stopped after {ms} ms, the check's timeout="),
+            Halt::Stopped => f.write_str("stopped, another child leads now"),
             Halt::Answered => f.write_str("the answer is given"),
         }
     }
@@ -136,7 +144,8 @@ impl Parts {
 
     fn kind(&self) -> ErrorKind {
         match self.halt {
-            Some(Halt::Time(_)) => ErrorKind::Time,
+            Some(Halt::Time(_) | Halt::Check(_)) => ErrorKind::Time,
+            Some(Halt::Stopped) => ErrorKind::Stopped,
             Some(Halt::Memory(_)) => ErrorKind::Memory,
             _ if self.memory || self.text.contains("not enough memory") => ErrorKind::Memory,
             _ if self.syntax => ErrorKind::Load,

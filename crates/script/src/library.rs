@@ -278,9 +278,10 @@ impl Library {
         entry.version.store(version, Ordering::Release);
     }
 
-    /// Whether the files are to be watched: `CodeCache::Stat`.
+    /// Whether the files are to be watched: not under `CodeCache::Forever`. Under `CodeCache::Never` requests read them
+    /// anyway, but timers and checks go on with what was loaded.
     pub fn is_watched(&self, id: ScriptId) -> bool {
-        self.entry(id).is_ok_and(|entry| entry.cache == CodeCache::Stat)
+        self.entry(id).is_ok_and(|entry| entry.cache != CodeCache::Forever)
     }
 
     /// The last verdict that was not good, while no later one was.

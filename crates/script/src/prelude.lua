@@ -94,6 +94,51 @@ function coroutine.close(co)
   return result(close(co))
 end
 
+-- Where timers and checks run: a call that waits suspends the job as a whole, whatever coroutines it has made, and so does the
+-- end of a turn. Both go up through every resume; what the script itself yields does not.
+if native.token then
+  local token, suspended, unsuspend = native.token, native.suspended, native.unsuspend
+  local create, status, isyieldable = coroutine.create, coroutine.status, coroutine.isyieldable
+  local yield, rawequal = coroutine.yield, raw.rawequal
+  local function pass(co, ok, ...)
+    local first = ...
+    local waits = rawequal(first, token)
+    if not ok or not waits and not (first == nil and suspended() and status(co) == "suspended") then
+      return ok, ...
+    end
+    if isyieldable() then
+      return pass(co, resume(co, yield(first)))
+    end
+    if waits then
+      return pass(co, resume(co, nil, native.cannot_wait))
+    end
+    unsuspend()
+    return pass(co, resume(co))
+  end
+  function coroutine.yield(...)
+    unsuspend()
+    return yield(...)
+  end
+  function coroutine.resume(co, ...)
+    return result(pass(co, resume(co, ...)))
+  end
+  local function unwrap(co, ok, ...)
+    if ok then
+      return ...
+    end
+    if status(co) == "dead" then
+      close(co)
+    end
+    error((...), 0)
+  end
+  function coroutine.wrap(f)
+    local co = create(f)
+    return function(...)
+      return unwrap(co, pass(co, resume(co, ...)))
+    end
+  end
+end
+
 -- string
 local string = {}
 for k, v in next, raw.string do

@@ -40,6 +40,7 @@ pub(crate) fn set_hook(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<()> {
     let ctx = ctx.clone();
     let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
     lua.set_global_hook(triggers, move |_, _| match ctx.budget.check() {
+        Ok(()) if ctx.jobs.as_ref().is_some_and(|jobs| jobs.turn_is_over(&ctx.budget)) => Ok(VmState::Yield),
         Ok(()) => Ok(VmState::Continue),
         Err(halt) => Err(halt.raise()),
     })
@@ -70,6 +71,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
+    crate::jobs::for_prelude(lua, ctx, &native)?;
     let chunk = lua.load(include_str!("prelude.lua")).set_name(format!("={INTERNAL}"));
     let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;
     Ok(Sandbox { environment, protect, base, protected })

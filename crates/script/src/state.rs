@@ -1,8 +1,10 @@
-//! A thread's Lua state: keeps scripts current, calls their functions, tells what they answered.
+//! A thread's Lua state: keeps scripts current, calls their functions, tells what they answered. Timers and checks are in
+//! [`crate::jobs`].
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use balance::api::{Balancer, View};
 use balance::member::Member;
@@ -11,9 +13,10 @@ use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
 use crate::bundle::Source;
-use crate::context::{Attempt, Budget, Context, Definition, Frame, Phase, Timer};
+use crate::context::{Attempt, Budget, Context, Definition, Frame, Phase};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
+use crate::jobs::Jobs;
 use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
 use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
@@ -22,13 +25,13 @@ use crate::sandbox::{self, Sandbox};
 /// One thread's Lua state. Not `Send`: it lives and dies in its thread.
 pub struct State {
     // The order matters: Lua goes first and lets go of the context.
-    lua: Lua,
+    pub(crate) lua: Lua,
     sandbox: Sandbox,
-    ctx: Rc<Context>,
+    pub(crate) ctx: Rc<Context>,
     request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
-    own_bytes: usize,
+    pub(crate) own_bytes: usize,
 }
 
 /// `result` of `LuaHookFinish`.
@@ -43,19 +46,10 @@ pub struct FinishResult {
     pub error: Option<String>,
 }
 
-/// What a Lua health check said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckResult {
-    /// Whether the member is well.
-    pub healthy: bool,
-    /// Why not.
-    pub reason: Option<String>,
-}
-
 enum Keep {
     Nothing,
     Definitions,
-    Timers,
+    Timers(Arc<AtomicBool>),
 }
 
 impl State {
@@ -69,13 +63,15 @@ impl State {
         State::make(server, request, balancer, library, Keep::Nothing)
     }
 
-    /// A state for the background thread: it keeps the timers that scripts ask for.
+    /// A state for the thread of timers and checks: it keeps the timers that scripts ask for, and runs [`Job`](crate::Job)s.
+    /// While `stop` is set, whatever runs is stopped.
     pub fn background(
         server: Rc<dyn Server>,
         balancer: Rc<dyn Balancer>,
         library: Arc<Library>,
+        stop: Arc<AtomicBool>,
     ) -> Result<State, ScriptError> {
-        State::make(server, Rc::new(crate::host::NoRequest), balancer, library, Keep::Timers)
+        State::make(server, Rc::new(crate::host::NoRequest), balancer, library, Keep::Timers(stop))
     }
 
     pub(crate) fn for_judging(
@@ -108,7 +104,10 @@ impl State {
             members: RefCell::default(),
             pools: RefCell::default(),
             judging: matches!(keep, Keep::Definitions).then(RefCell::default),
-            timers: matches!(keep, Keep::Timers).then(RefCell::default),
+            jobs: match keep {
+                Keep::Timers(stop) => Some(Jobs::new(stop)),
+                _ => None,
+            },
             peer: RefCell::default(),
             modules: RefCell::default(),
             protect: OnceCell::new(),
@@ -162,44 +161,6 @@ impl State {
         self.call(id, &loaded, &function, Phase::Finish, (&self.request, result)).map(drop)
     }
 
-    /// `LuaBalancerTimer`: calls the function without arguments, under the limits of timers.
-    pub fn run(&self, id: ScriptId, function: &str) -> Result<(), ScriptError> {
-        let loaded = self.current(id)?;
-        let function = self.function(&loaded, function)?;
-        self.call(id, &loaded, &function, Phase::Timer, ()).map(drop)
-    }
-
-    /// A Lua health check: calls the function with the member.
-    pub fn check(
-        &self,
-        id: ScriptId,
-        function: &str,
-        member: &Arc<Member>,
-    ) -> Result<CheckResult, ScriptError> {
-        let loaded = self.current(id)?;
-        let callee = self.function(&loaded, function)?;
-        let object = api::member_object(&self.lua, &self.ctx, member)
-            .map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
-        let (healthy, reason) = self.call(id, &loaded, &callee, Phase::Timer, object)?;
-        match healthy {
-            Value::Boolean(healthy) => {
-                Ok(CheckResult { healthy, reason: reason.to_string().ok().filter(|_| !reason.is_nil()) })
-            }
-            Value::Nil => Ok(CheckResult {
-                healthy: false,
-                reason: reason.to_string().ok().filter(|_| !reason.is_nil()),
-            }),
-            other => Err(ScriptError::new(
-                ErrorKind::Answer,
-                format!(
-                    "{}: {function} returned a {}, expected true, or false and the reason",
-                    loaded.label,
-                    other.type_name()
-                ),
-            )),
-        }
-    }
-
     /// Loads a script now, as the first call would. For the background thread, whose timers start that way.
     pub fn load(&self, id: ScriptId) -> Result<(), ScriptError> {
         self.current(id).map(drop)
@@ -208,37 +169,6 @@ impl State {
     /// What the next call's attempt is, for `ngx.balancer`.
     pub fn set_attempt(&self, attempt: Attempt) {
         self.ctx.attempt.set(attempt);
-    }
-
-    /// Runs the timers that are due at `now` (seconds of [`Server::now`]). Gives the time of the next one and what failed.
-    pub fn run_timers(&self, now: f64) -> (Option<f64>, Vec<ScriptError>) {
-        let mut errors = Vec::new();
-        for timer in self.due(now) {
-            if self.ctx.library.version(timer.script) != timer.version {
-                continue;
-            }
-            let label = self.ctx.library.label(timer.script);
-            let result = self.guarded(
-                timer.script,
-                timer.version,
-                Phase::Timer,
-                &label,
-                &timer.function,
-                timer.args.clone(),
-            );
-            if let Err(error) = result {
-                errors.push(error);
-            }
-            if let (Some(every), Some(timers)) = (timer.every, &self.ctx.timers) {
-                timers.borrow_mut().push(Timer { due: now + every, ..timer });
-            }
-        }
-        let next = self
-            .ctx
-            .timers
-            .as_ref()
-            .and_then(|timers| timers.borrow().iter().map(|timer| timer.due).min_by(f64::total_cmp));
-        (next, errors)
     }
 
     /// Collects all garbage now; for quiet moments.
@@ -271,13 +201,6 @@ impl State {
         entry.needs.iter().try_for_each(|need| self.function(&loaded, need).map(drop))
     }
 
-    fn due(&self, now: f64) -> Vec<Timer> {
-        let Some(timers) = &self.ctx.timers else { return Vec::new() };
-        let (due, later) = timers.take().into_iter().partition(|timer| timer.due <= now);
-        timers.replace(later);
-        due
-    }
-
     fn result_table(&self, result: &FinishResult) -> mlua::Result<Table> {
         let table = self.lua.create_table_with_capacity(0, 6)?;
         if let Some(member) = &result.member {
@@ -292,19 +215,21 @@ impl State {
     }
 
     /// The script as it is to be served now: a comparison of versions, and a rebuild when they differ.
-    fn current(&self, id: ScriptId) -> Result<Rc<Loaded>, ScriptError> {
+    pub(crate) fn current(&self, id: ScriptId) -> Result<Rc<Loaded>, ScriptError> {
         let index = id.0 as usize;
         let entry = self.ctx.library.entry(id)?;
         let known = self.scripts.borrow().get(index).cloned().flatten();
         let version = self.ctx.library.version(id);
         if let Some(loaded) = &known
-            && entry.cache != CodeCache::Never
+            && self.keeps(entry)
             && version != 0
             && (loaded.version == version || loaded.refused.get() == version)
         {
             return Ok(loaded.clone());
         }
-        match self.rebuild(id, entry) {
+        let rebuilt = self.rebuild(id, entry);
+        self.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
+        match rebuilt {
             Ok(loaded) => {
                 let loaded = Rc::new(loaded);
                 let mut scripts = self.scripts.borrow_mut();
@@ -315,7 +240,7 @@ impl State {
                 Ok(loaded)
             }
             Err(error) => match known {
-                Some(loaded) if entry.cache != CodeCache::Never => {
+                Some(loaded) if self.keeps(entry) => {
                     const ERROR: u8 = 3;
                     self.ctx.server.log(ERROR, &format!("{error}; the version before goes on serving"));
                     loaded.refused.set(version);
@@ -326,8 +251,14 @@ impl State {
         }
     }
 
+    /// Whether a script is loaded once a version. With `CodeCache::Never` requests read files each time; timers have to
+    /// outlive a call.
+    fn keeps(&self, entry: &Entry) -> bool {
+        entry.cache != CodeCache::Never || self.ctx.jobs.is_some()
+    }
+
     fn rebuild(&self, id: ScriptId, entry: &Entry) -> Result<Loaded, ScriptError> {
-        if entry.cache == CodeCache::Never {
+        if !self.keeps(entry) {
             let recorder = Rc::new(RefCell::new(Recorder::default()));
             let main = recorder.borrow_mut().main(entry)?;
             return self.start(id, entry, self.ctx.library.version(id), &main, Modules::Disk(recorder));
@@ -399,7 +330,7 @@ impl State {
         Ok(env)
     }
 
-    fn function(&self, loaded: &Loaded, name: &str) -> Result<Function, ScriptError> {
+    pub(crate) fn function(&self, loaded: &Loaded, name: &str) -> Result<Function, ScriptError> {
         if name == "-" {
             if let Some(body) = loaded.body.get() {
                 return Ok(body.clone());
@@ -482,7 +413,7 @@ impl State {
     }
 
     #[cold]
-    fn failed(
+    pub(crate) fn failed(
         &self,
         error: &mlua::Error,
         label: &str,
@@ -503,6 +434,9 @@ impl State {
     /// Scripts whose globals fill the state start anew, so that a leak costs a request now and then, not the thread.
     fn shed(&self, limit: usize) {
         const WARNING: u8 = 4;
+        if let Some(jobs) = &self.ctx.jobs {
+            return jobs.note_size(self.used_memory().saturating_sub(self.own_bytes), limit);
+        }
         let kept = self.used_memory().saturating_sub(self.own_bytes);
         if self.ctx.budget.depth.get() > 0 || kept <= limit / 2 {
             return;
@@ -521,13 +455,13 @@ impl State {
 }
 
 /// A running call; ends it when dropped, in a panic as well.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     state: &'a State,
     outer: Option<crate::context::Outer>,
 }
 
 impl<'a> Call<'a> {
-    fn start(state: &'a State, frame: Frame, limits: Limits) -> Self {
+    pub(crate) fn start(state: &'a State, frame: Frame, limits: Limits) -> Self {
         let time_ms = match frame.phase {
             Phase::Load | Phase::Timer => limits.timer_time_ms,
             _ => limits.time_ms,

@@ -138,9 +138,9 @@ fn checks_say_well_or_why_not() {
         "function check(m) if m.name == 'a:1' then return true end return false, 'not a' end",
         "check",
     );
-    let state = world.started();
+    let state = world.background();
     let members = world.balancer.pools.borrow()[0].members.clone();
-    assert!(state.check(world.id, "check", &members[0]).unwrap().healthy);
-    let bad = state.check(world.id, "check", &members[1]).unwrap();
+    assert!(common::check(&state, &world, "check", &members[0]).unwrap().healthy);
+    let bad = common::check(&state, &world, "check", &members[1]).unwrap();
     assert_eq!((bad.healthy, bad.reason.as_deref()), (false, Some("not a")));
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{World, eval, value};
 use script::host::{Field, Table};
-use script::{Answer, Attempt, ErrorKind, Library, Peer, Phase, State};
+use script::{Answer, Attempt, ErrorKind, Library, Peer, Phase};
 
 #[test]
 fn variables_of_the_request() {
@@ -313,13 +313,10 @@ function f() end
 "#
     );
     let world = World::new(&text, "f");
-    world.take().unwrap();
-    let state =
-        State::background(world.server.clone(), world.balancer.clone(), world.library.clone()).unwrap();
-    state.load(world.id).unwrap();
+    let state = world.background();
     for now in [10.0, 20.0] {
         world.server.clock.set(now);
-        assert_eq!(state.run_timers(now), (Some(now + 10.0), Vec::new()));
+        assert_eq!(common::run_timers(&state, now), (Some(now + 10.0), Vec::new()));
     }
     let lines: Vec<_> = world.server.lines.borrow().iter().map(|(_, line)| line.clone()).collect();
     let bad = format!("Server 127.0.0.1:{closed} is unhealthy: connection refused");

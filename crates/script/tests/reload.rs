@@ -211,12 +211,10 @@ lb.after(5, function(x) print('once ' .. x) end, 'a')
 function f(r) return 204 end";
     let world = World::new(text, "f");
     assert_eq!(status(&world, &world.started()), 204);
-    let state =
-        State::background(world.server.clone(), world.balancer.clone(), world.library.clone()).unwrap();
-    state.load(world.id).unwrap();
+    let state = world.background();
     for (now, next) in [(0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0)] {
         world.server.clock.set(now);
-        assert_eq!(state.run_timers(now), (Some(next), Vec::new()));
+        assert_eq!(common::run_timers(&state, now), (Some(next), Vec::new()));
     }
     let lines: Vec<_> = world.server.lines.borrow().iter().map(|(_, line)| line.clone()).collect();
     assert_eq!(lines, ["once a", "tick 1", "tick 2"]);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use balance::api::PoolId;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
-use crate::context::{Context, Timer};
+use crate::context::Context;
 use crate::sandbox::Sandbox;
 
 pub(crate) use apache2::constants;
@@ -49,6 +49,7 @@ const LEVELS: [(&str, u8); 20] = [
 /// Puts `lb`, `apache2` and the request object in place; gives the latter.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::Result<Table> {
     let lb = library(lua, ctx)?;
+    crate::jobs::io::install(lua, ctx, sandbox, &lb)?;
     let lb: Table = sandbox.protect.call((lb, "lb"))?;
     sandbox.base.raw_set("lb", lb)?;
     let apache2: Table = sandbox.protect.call((constants(lua)?, "apache2"))?;
@@ -90,12 +91,16 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     )?;
     let own = ctx.clone();
     lb.raw_set("log", lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?)?;
-    for (name, repeats) in [("every", true), ("after", false)] {
+    for (name, repeats) in [("lb.every", true), ("lb.after", false)] {
         let own = ctx.clone();
         let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
-            start_timer(&own, seconds, repeats, function, args)
+            let phase = own.frame.get().phase;
+            if !matches!(phase, crate::context::Phase::Load | crate::context::Phase::Timer) {
+                return Err(mlua::Error::runtime(format!("{name}: {NOT_IN_A_REQUEST}")));
+            }
+            crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
         };
-        lb.raw_set(name, lua.create_function(timer)?)?;
+        lb.raw_set(&name[3..], lua.create_function(timer)?)?;
     }
     values::install(lua, ctx, &lb)?;
     Ok(lb)
@@ -139,36 +144,8 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
     Ok(())
 }
 
-/// Registers a timer; only the background state keeps it. Elsewhere the top level of a script runs the same line, and it
-/// means the same timer.
-pub(crate) fn start_timer(
-    ctx: &Context,
-    seconds: f64,
-    repeats: bool,
-    function: mlua::Function,
-    args: mlua::MultiValue,
-) -> mlua::Result<bool> {
-    const MOST: usize = 1024;
-    if !(0.0..1e9).contains(&seconds) || repeats && seconds < 0.001 {
-        return Err(mlua::Error::runtime(format!("timer: expected a number of seconds, found {seconds}")));
-    }
-    let frame = ctx.frame.get();
-    if !matches!(frame.phase, crate::context::Phase::Load | crate::context::Phase::Timer) {
-        return Err(mlua::Error::runtime(
-            "timers are started at the top level of a script, not in a request",
-        ));
-    }
-    if let (Some(timers), Some(script)) = (&ctx.timers, frame.script) {
-        let mut timers = timers.borrow_mut();
-        if timers.len() >= MOST {
-            return Err(mlua::Error::runtime(format!("too many timers, at most {MOST} may wait")));
-        }
-        let due = ctx.server.now() + seconds;
-        let every = repeats.then_some(seconds);
-        timers.push(Timer { script, version: frame.version, due, every, function, args });
-    }
-    Ok(true)
-}
+/// Why a request starts no timer.
+pub(crate) const NOT_IN_A_REQUEST: &str = "timers are started at the top level of a script, not in a request";
 
 /// Remembers that a method of this pool found no member.
 pub(crate) fn found_none(ctx: &Context, pool: Option<PoolId>) {

@@ -3,7 +3,7 @@
 mod json;
 mod native;
 mod ring;
-mod socket;
+pub(crate) mod socket;
 
 use std::rc::Rc;
 

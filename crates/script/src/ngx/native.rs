@@ -7,7 +7,7 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::ring;
 use crate::answer::Answer;
-use crate::api::{start_timer, tables, text_value};
+use crate::api::{NOT_IN_A_REQUEST, tables, text_value};
 use crate::context::{Context, Phase};
 use crate::error::Halt;
 use crate::host::{self, Digest, Field, Number};
@@ -359,9 +359,10 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     type Timer = (f64, bool, mlua::Function, MultiValue);
     let timer = move |_: &Lua, (seconds, repeats, function, args): Timer| match own.frame.get().phase {
         Phase::Load | Phase::Timer => {
-            start_timer(&own, seconds, repeats, function, args).map(|ok| (Some(ok), None))
+            let name = if repeats { "ngx.timer.every" } else { "ngx.timer.at" };
+            crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
         }
-        _ => Ok((None, Some("timers are started at the top level of a script, not in a request"))),
+        _ => Ok((None, Some(NOT_IN_A_REQUEST.to_owned()))),
     };
     table.raw_set("timer", lua.create_function(timer)?)?;
     let own = ctx.clone();

@@ -1,4 +1,5 @@
-//! `socket.tcp()`: the few calls of LuaSocket that checks use. Blocking, never longer than the call's own time limit.
+//! `socket.tcp()` in a request: the few calls of LuaSocket that checks use. Blocking, never longer than the call's own time
+//! limit. Timers and checks have the one of [`crate::jobs::io`], which does not block.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
@@ -24,7 +25,7 @@ struct Inner {
 }
 
 /// Most bytes that one receive gathers.
-const MOST: usize = 1 << 20;
+pub(crate) const MOST: usize = 1 << 20;
 
 /// The module.
 pub(crate) fn module(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
@@ -94,20 +95,7 @@ impl Socket {
 
     /// `*l` (default), `*a`, or a number of bytes.
     fn receive(&self, lua: &Lua, pattern: &Value) -> mlua::Result<Told> {
-        let wanted = match pattern {
-            Value::Nil => Wanted::Line,
-            Value::Integer(count) => Wanted::Bytes(usize::try_from(*count).unwrap_or(0).min(MOST)),
-            Value::String(text) if text.to_string_lossy().trim_start_matches('*').starts_with('a') => {
-                Wanted::All
-            }
-            Value::String(_) => Wanted::Line,
-            other => {
-                let found = other.type_name();
-                return Err(mlua::Error::runtime(format!(
-                    "receive: expected \"*l\", \"*a\" or a number, found a {found}"
-                )));
-            }
-        };
+        let wanted = Wanted::parse(pattern)?;
         let mut inner = self.inner.borrow_mut();
         let Inner { stream, buffer, .. } = &mut *inner;
         let Some(stream) = stream else { return Ok(failed("closed")) };
@@ -131,15 +119,33 @@ impl Socket {
     }
 }
 
-enum Wanted {
+/// What `receive` is asked for.
+pub(crate) enum Wanted {
     Line,
     Bytes(usize),
     All,
 }
 
 impl Wanted {
+    pub(crate) fn parse(pattern: &Value) -> mlua::Result<Self> {
+        Ok(match pattern {
+            Value::Nil => Wanted::Line,
+            Value::Integer(count) => Wanted::Bytes(usize::try_from(*count).unwrap_or(0).min(MOST)),
+            Value::String(text) if text.to_string_lossy().trim_start_matches('*').starts_with('a') => {
+                Wanted::All
+            }
+            Value::String(_) => Wanted::Line,
+            other => {
+                let found = other.type_name();
+                return Err(mlua::Error::runtime(format!(
+                    "receive: expected \"*l\", \"*a\" or a number, found a {found}"
+                )));
+            }
+        })
+    }
+
     /// Takes what is wanted out of the buffer, if it is all there.
-    fn take(&self, buffer: &mut Vec<u8>, closed: bool) -> Option<Vec<u8>> {
+    pub(crate) fn take(&self, buffer: &mut Vec<u8>, closed: bool) -> Option<Vec<u8>> {
         match self {
             Wanted::Bytes(count) => (buffer.len() >= *count).then(|| buffer.drain(..count).collect()),
             Wanted::All => closed.then(|| std::mem::take(buffer)),

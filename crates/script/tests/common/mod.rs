@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use balance::api::*;
 use balance::member::{Connection, Member, MemberSpec};
@@ -14,7 +14,10 @@ use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
 use script::host::{self, Digest, Field, Number, Request, Server, Table};
-use script::{Answer, Candidate, Library, Limits, Phase, ScriptError, ScriptId, State, judge};
+use script::{
+    Answer, Candidate, CheckResult, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
+    Step, judge,
+};
 
 #[derive(Default)]
 pub struct TestServer {
@@ -475,6 +478,24 @@ impl World {
         self.state()
     }
 
+    /// A state that runs timers and checks, with the script taken and loaded.
+    pub fn background(&self) -> State {
+        self.take().unwrap();
+        let state = self.unloaded(Arc::default());
+        state.load(self.id).unwrap();
+        state
+    }
+
+    /// A state that runs timers and checks until `stop` is set.
+    pub fn unloaded(&self, stop: Arc<AtomicBool>) -> State {
+        State::background(self.server.clone(), self.balancer.clone(), self.library.clone(), stop).unwrap()
+    }
+
+    /// Everything logged so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.server.lines.borrow().iter().map(|(_, line)| line.clone()).collect()
+    }
+
     pub fn path(&self) -> String {
         self.folder.0.join("main.lua").to_string_lossy().into_owned()
     }
@@ -519,3 +540,62 @@ pub fn exists(path: &Path) -> bool {
 }
 
 pub const ROUND_ROBIN: Method = Method::RoundRobin;
+
+/// Runs a job alone to its end, over blocking sockets.
+pub fn finish(state: &State, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+    let mut reply = Reply::Nothing;
+    loop {
+        reply = match state.resume(&mut job, reply) {
+            Step::Done(result) => return result,
+            Step::Again => Reply::Nothing,
+            Step::Wait(io) => perform(io),
+        };
+    }
+}
+
+/// Does what a job waits for.
+pub fn perform(io: Io) -> Reply {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    let words = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => "timeout".to_owned(),
+    };
+    let stream = |on: &script::Connection| on.0.clone().downcast::<TcpStream>().unwrap();
+    match io {
+        Io::Http(request) => panic!("not here: {request:?}"),
+        Io::Connect { host, port, .. } => {
+            let made = TcpStream::connect((host, port)).map_err(words);
+            Reply::Connected(made.map(|stream| script::Connection(Rc::new(stream))))
+        }
+        Io::Send { on, data, .. } => Reply::Sent((&*stream(&on)).write_all(&data).map_err(words)),
+        Io::Receive { on, timeout } => {
+            let stream = stream(&on);
+            stream.set_read_timeout(Some(timeout)).unwrap();
+            let mut chunk = vec![0; 4096];
+            Reply::Received(match (&*stream).read(&mut chunk) {
+                Ok(0) => Err("closed".into()),
+                Ok(count) => Ok(chunk[..count].to_vec()),
+                Err(error) => Err(words(error)),
+            })
+        }
+    }
+}
+
+/// Runs the timers due at `now`; the time of the next one, and what failed.
+pub fn run_timers(state: &State, now: f64) -> (Option<f64>, Vec<ScriptError>) {
+    let runs = state.due(now).into_iter().map(|job| finish(state, job?));
+    let failed = runs.filter_map(Result::err).collect();
+    (state.next_due(), failed)
+}
+
+/// One run of a check, within a second.
+pub fn check(
+    state: &State,
+    world: &World,
+    function: &str,
+    member: &Arc<Member>,
+) -> Result<CheckResult, ScriptError> {
+    let timeout = std::time::Duration::from_secs(1);
+    finish(state, state.start_check(world.id, function, member, timeout)?).map(|result| result.unwrap())
+}

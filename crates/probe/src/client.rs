@@ -1,0 +1,267 @@
+//! Requests and connections that scripts make while they check or run on a timer: side by side with the checks, bounded in
+//! time and size, with nothing kept between them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Uri};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use crate::dial::{self, Place, Stream};
+use crate::engine::Engine;
+use crate::failure::{Failure, Phase, io_words, printable};
+use crate::link::{Link, Payload, words};
+
+/// Most bytes of an answer's body.
+const MOST_BODY: usize = 1 << 20;
+/// Most bytes of one receive.
+const MOST_RECEIVED: usize = 64 * 1024;
+/// Names of hosts that are remembered.
+const MOST_NAMES: usize = 512;
+
+/// A request.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Request<'a> {
+    /// `http://` or `https://`.
+    pub url: &'a str,
+    pub method: &'a str,
+    pub headers: &'a [(String, Vec<u8>)],
+    pub body: Vec<u8>,
+    /// Whether an https server's certificate is verified.
+    pub verify: bool,
+    /// For all of it.
+    pub timeout: Duration,
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
+}
+
+/// Makes requests and connections. Its futures run on the thread, and during the turns, of the
+/// [`Prober`](crate::Prober) that it comes from.
+#[derive(Clone)]
+pub struct Client(Rc<Engine>);
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Client {
+    pub(crate) fn new(engine: Rc<Engine>) -> Self {
+        Client(engine)
+    }
+
+    /// Lets all others run once.
+    pub async fn pause(&self) {
+        tokio::task::yield_now().await;
+    }
+
+    /// Sends a request and reads the answer, whatever its status. Redirects are not followed.
+    ///
+    /// # Errors
+    /// Why there is none, for administrators.
+    pub async fn http(&self, request: Request<'_>) -> Result<Answer, String> {
+        let target = Target::parse(request.url)?;
+        let phase = Cell::new(Phase::Connect);
+        let timeout = request.timeout;
+        let deadline = Instant::now() + timeout;
+        let work = self.exchange(&target, request, deadline, &phase);
+        let result = self.0.within(timeout, work).await;
+        let timed_out = || Err(Failure::TimedOut { after: timeout, phase: phase.get() });
+        result.unwrap_or_else(timed_out).map_err(|failure| {
+            // Those are keys of checks.
+            failure.to_string().replace(" (see sni=)", "").replace(" (see ca=)", "")
+        })
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        request: Request<'_>,
+        deadline: Instant,
+        phase: &Cell<Phase>,
+    ) -> Result<Answer, Failure> {
+        let made = target.request(&request)?;
+        let mut stream = self.dial(&target.place, request.timeout, deadline, phase).await?;
+        if let Some(name) = &target.server_name {
+            stream = dial::handshake(&self.0, (request.verify, None), name, stream, phase).await?;
+        }
+        let exchange = |error| Failure::Exchange(words(&error));
+        let mut link = Link::new(stream, None).await?;
+        phase.set(Phase::Header);
+        let answer = link.send(made).await.map_err(exchange)?;
+        let status = answer.status().as_u16();
+        let pairs = answer.headers().iter();
+        let headers = pairs.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+        phase.set(Phase::Body);
+        let (mut incoming, mut body) = (answer.into_body(), Vec::new());
+        if link.read(&mut incoming, MOST_BODY + 1, Some(&mut body)).await.map_err(exchange)?
+            && body.len() <= MOST_BODY
+        {
+            return Ok(Answer { status, headers, body });
+        }
+        Err(Failure::Exchange(format!("HTTP {status}: the body has more than {} KiB", MOST_BODY / 1024)))
+    }
+
+    async fn dial(
+        &self,
+        place: &Place,
+        timeout: Duration,
+        deadline: Instant,
+        phase: &Cell<Phase>,
+    ) -> Result<Stream, Failure> {
+        self.0.resolver.keep_at_most(MOST_NAMES);
+        let addresses = place.addresses(&self.0, timeout, phase).await?;
+        Ok(place.connect(&addresses, deadline, phase).await?.0)
+    }
+
+    /// Opens a TCP connection; `host` is a name, or an address without brackets.
+    ///
+    /// # Errors
+    /// In LuaSocket's words: `timeout`, `connection refused`, `host not found`.
+    pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<Tcp, String> {
+        let phase = Cell::new(Phase::Connect);
+        let place = Place::at(host, port);
+        let work = self.dial(&place, timeout, Instant::now() + timeout, &phase);
+        match self.0.within(timeout, work).await {
+            Some(Ok(stream)) => Ok(Tcp(stream)),
+            Some(Err(Failure::Lookup { .. })) => Err("host not found".into()),
+            Some(Err(Failure::Connect { why, .. })) => Err(match why.as_str() {
+                "refused" => "connection refused".into(),
+                "timed out" => "timeout".into(),
+                _ => why,
+            }),
+            Some(Err(failure)) => Err(failure.to_string()),
+            None => Err("timeout".into()),
+        }
+    }
+
+    /// Sends all of `data`.
+    ///
+    /// # Errors
+    /// `timeout`, `closed` or the system's words.
+    pub async fn send(&self, on: &mut Tcp, data: &[u8], timeout: Duration) -> Result<(), String> {
+        let work = async {
+            on.0.write_all(data).await?;
+            on.0.flush().await
+        };
+        let result = self.0.within(timeout, work).await;
+        result.map_or_else(|| Err("timeout".into()), |result| result.map_err(|error| socket_words(&error)))
+    }
+
+    /// Waits for bytes and gives those that are there.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn receive(&self, on: &mut Tcp, timeout: Duration) -> Result<Vec<u8>, String> {
+        let mut chunk = vec![0; MOST_RECEIVED];
+        match self.0.within(timeout, on.0.read(&mut chunk)).await {
+            None => Err("timeout".into()),
+            Some(Err(error)) => Err(socket_words(&error)),
+            Some(Ok(0)) => Err("closed".into()),
+            Some(Ok(count)) => {
+                chunk.truncate(count);
+                Ok(chunk)
+            }
+        }
+    }
+}
+
+/// An open connection.
+pub struct Tcp(Stream);
+
+impl std::fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tcp")
+    }
+}
+
+fn socket_words(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, UnexpectedEof};
+    match error.kind() {
+        ConnectionReset | BrokenPipe | UnexpectedEof | NotConnected => "closed".into(),
+        _ => io_words(error),
+    }
+}
+
+/// A URL taken apart.
+struct Target {
+    place: Place,
+    /// For https.
+    server_name: Option<ServerName<'static>>,
+    host_header: HeaderValue,
+    uri: Uri,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, String> {
+        let bad = |why: &str| {
+            let url = printable(url, 200);
+            format!("\"{url}\" {why}, expected a URL such as http://10.0.0.1:8080/health")
+        };
+        if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(bad("holds blanks or control characters"));
+        }
+        let parsed: Uri = url.parse().map_err(|_| bad("is no URL"))?;
+        let https = match parsed.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(bad("is neither http:// nor https://")),
+        };
+        let authority = parsed.authority().ok_or_else(|| bad("names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("names a user, which does not belong into a URL"));
+        }
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => Some(if https { 443 } else { 80 }),
+            rest => {
+                rest.and_then(|rest| rest.strip_prefix(':')?.parse::<u16>().ok()).filter(|port| *port > 0)
+            }
+        };
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let port = port.ok_or_else(|| bad("has no port from 1 to 65535"))?;
+        if host.is_empty() {
+            return Err(bad("names no host"));
+        }
+        let name = || ServerName::try_from(host.to_owned()).map_err(|_| bad("names no host"));
+        let server_name = if https { Some(name()?) } else { None };
+        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("names no host"))?;
+        let path = parsed.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let uri = path.parse().map_err(|_| bad("is no URL"))?;
+        Ok(Target { place: Place::at(host, port), server_name, host_header, uri })
+    }
+
+    fn request(&self, request: &Request<'_>) -> Result<hyper::Request<Payload>, Failure> {
+        let bad = |what: &str| Failure::Settings(format!("'{}' cannot be sent", printable(what, 60)));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, self.host_header.clone());
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("mod_lua_balancer"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let mut own = HeaderMap::new();
+        for (name, value) in request.headers {
+            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(name))?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| bad(name))?;
+            own.append(key, value);
+        }
+        // Replaces what stands there, and keeps repeated ones.
+        headers.extend(own);
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad(request.method))?;
+        let mut made = hyper::Request::new(Payload::new(Bytes::from(request.body.clone())));
+        (*made.method_mut(), *made.uri_mut(), *made.headers_mut()) = (method, self.uri.clone(), headers);
+        Ok(made)
+    }
+}

@@ -1,0 +1,458 @@
+//! Timers and checks: they take turns, wait without holding anybody up, and are stopped when they take too long.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::World;
+use script::{Connection, ErrorKind, HttpAnswer, Io, Job, Reply, State, Step};
+
+fn world(body: &str) -> World {
+    World::new(&format!("function tick()\n{body}\nend"), "tick")
+}
+
+fn run(body: &str) -> (World, Result<(), script::ScriptError>) {
+    let world = world(body);
+    let state = world.background();
+    let result = common::finish(&state, state.start_timer(world.id, "tick").unwrap());
+    (world, result.map(drop))
+}
+
+/// What a timer's body prints.
+fn printed(body: &str) -> Vec<String> {
+    let (world, result) = run(body);
+    result.unwrap();
+    world.lines()
+}
+
+fn error(body: &str) -> script::ScriptError {
+    run(body).1.unwrap_err()
+}
+
+/// The message of a timer's body that fails by itself, not by a limit.
+fn message(body: &str) -> String {
+    let error = error(body);
+    assert_eq!(error.kind, ErrorKind::Runtime, "{error}");
+    error.message
+}
+
+fn wait_for(state: &State, job: &mut Job, mut reply: Reply) -> Io {
+    loop {
+        reply = match state.resume(job, reply) {
+            Step::Wait(io) => return io,
+            Step::Again => Reply::Nothing,
+            Step::Done(result) => panic!("over: {result:?}"),
+        };
+    }
+}
+
+#[test]
+fn a_request_is_handed_out_and_its_answer_comes_back() {
+    let world = world(
+        "local answer, why = lb.http{url = 'http://h/x', method = 'PUT', headers = {A = 'b', C = {'1', 2}}, \
+         body = 'text', timeout = 0.25}\n\
+         print(answer.status, answer.headers['x-y'], answer.body, why)\n\
+         print(lb.http{url = 'http://h/y'})",
+    );
+    let state = world.background();
+    let mut job = state.start_timer(world.id, "tick").unwrap();
+    let Io::Http(mut request) = wait_for(&state, &mut job, Reply::Nothing) else { panic!() };
+    request.headers.sort();
+    assert_eq!((request.url.as_str(), request.method.as_str(), request.verify), ("http://h/x", "PUT", true));
+    assert_eq!((request.body.as_slice(), request.timeout), (b"text".as_slice(), Duration::from_millis(250)));
+    let headers = [("A", "b"), ("C", "1"), ("C", "2")].map(|(n, v)| (n.to_owned(), v.as_bytes().to_vec()));
+    assert_eq!(request.headers, headers);
+    let headers = [("X-Y", "1"), ("x-y", "2")].map(|(n, v)| (n.to_owned(), v.as_bytes().to_vec())).into();
+    let answer = HttpAnswer { status: 207, headers, body: b"body\0".to_vec() };
+    let Io::Http(next) = wait_for(&state, &mut job, Reply::Http(Ok(answer))) else { panic!() };
+    assert_eq!(next.method, "GET");
+    assert!(next.timeout <= Duration::from_millis(common::limits().timer_time_ms), "within the job's limit");
+    let Step::Done(Ok(None)) = state.resume(&mut job, Reply::Http(Err("timed out".into()))) else { panic!() };
+    assert_eq!(world.lines(), ["207\t1, 2\tbody\0\tnil", "nil\ttimed out"]);
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused() {
+    for (spec, expected) in [
+        ("nil", "expected a table"),
+        ("{}", "url is missing"),
+        ("{url = {}}", "url has to be a string"),
+        ("{url = 'http://h/', timeout = 0}", "timeout in seconds"),
+        ("{url = 'http://h/', timeout = 0/0}", "timeout in seconds"),
+        ("{url = 'http://h/', timeout = '5'}", "timeout in seconds"),
+        ("{url = 'http://h/', headers = 'A: b'}", "headers has to be a table"),
+        ("{url = 'http://h/', headers = {A = print}}", "a header has to be a string"),
+        ("{url = 'http://h/', follow = true}", "unknown key 'follow'"),
+        ("{uri = 'http://h/'}", "unknown key 'uri'"),
+    ] {
+        let message = message(&format!("lb.http({spec})"));
+        assert!(message.contains(expected) && message.contains("main.lua:2:"), "{spec}: {message}");
+    }
+    for (spec, expected) in [
+        ("headers = {A = 'b\\r\\nC: d'}", "line ends"),
+        ("headers = {['A\\nB'] = 'c'}", "not a header's name"),
+        ("headers = {A = 'b\\0'}", "NUL"),
+        ("headers = {['Content-Length'] = 5}", "Content-Length"),
+        ("method = 'GET / HTTP/1.1\\r\\n'", "method"),
+    ] {
+        let lines = printed(&format!("print(lb.http{{url = 'http://h/', {spec}}})"));
+        assert!(lines[0].starts_with("nil\t") && lines[0].contains(expected), "{spec}: {lines:?}");
+    }
+}
+
+#[test]
+fn outside_of_checks_and_timers_nothing_waits() {
+    for call in ["lb.http{url = 'http://127.0.0.1/'}", "lb.tcp('127.0.0.1', 1)"] {
+        let error = common::answer(call).unwrap_err();
+        assert!(error.message.contains("works in checks and timers only"), "{error}");
+        assert!(error.message.contains("main.lua:2:"), "{error}");
+        let world = World::new(&format!("{call}\nfunction tick() end"), "tick");
+        assert!(world.take().unwrap_err().message.contains("works in checks and timers only"));
+    }
+}
+
+#[test]
+fn waiting_goes_through_coroutines_and_pcall_but_not_through_the_library() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let call = format!("lb.tcp('127.0.0.1', {closed})");
+    let refused = format!("127.0.0.1:{closed}: connection refused");
+    for body in [
+        format!("print(select(2, {call}))"),
+        format!("print(select(3, pcall(function() return {call} end)))"),
+        format!("print(select(3, coroutine.resume(coroutine.create(function() return {call} end))))"),
+        format!("print(coroutine.wrap(function() return select(2, {call}) end)())"),
+        format!(
+            "local co = coroutine.wrap(function() coroutine.yield('first') coroutine.yield(select(2, {call})) end)\n\
+             assert(co() == 'first') print(co())"
+        ),
+        format!(
+            "print(select(2, setmetatable({{}}, {{__index = function() return {{{call}}} end}}).x[2], nil) or '{refused}')"
+        ),
+    ] {
+        assert_eq!(printed(&body), [refused.as_str()], "{body}");
+    }
+    let text = message(&format!("string.gsub('a', 'a', function() {call} end)"));
+    assert!(text.contains("cannot wait inside a function"), "{text}");
+    let lines = printed(&format!(
+        "string.gsub('a', 'a', function() print(coroutine.wrap(function() return select(2, {call}) end)()) end)"
+    ));
+    assert!(lines[0].contains("cannot wait inside a function"), "{lines:?}");
+}
+
+#[test]
+fn what_scripts_yield_themselves_stays_theirs() {
+    let lines = printed(
+        "local co = coroutine.create(function(a) local b = coroutine.yield() coroutine.yield(a + b) end)\n\
+         print(select('#', coroutine.resume(co, 1)))\n\
+         print(coroutine.resume(co, 2))\n\
+         print(select('#', coroutine.resume(co)), coroutine.status(co))\n\
+         print(coroutine.resume(co))\n\
+         print(pcall(coroutine.wrap(function() error('boom', 0) end)))\n\
+         coroutine.yield('to nobody')\n\
+         print('goes on')",
+    );
+    let expected =
+        ["1", "true\t3", "1\tdead", "false\tcannot resume dead coroutine", "false\tboom", "goes on"];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn jobs_that_compute_take_turns() {
+    let world = World::new(
+        "function long() for i = 1, 3e6 do end print('long') end\nfunction short() print('short') end",
+        "long",
+    );
+    let state = world.background();
+    let mut long = state.start_timer(world.id, "long").unwrap();
+    let start = Instant::now();
+    assert!(matches!(state.resume(&mut long, Reply::Nothing), Step::Again));
+    assert!(start.elapsed() < Duration::from_millis(200), "a turn took {:?}", start.elapsed());
+    common::finish(&state, state.start_timer(world.id, "short").unwrap()).unwrap();
+    common::finish(&state, long).unwrap();
+    assert_eq!(world.lines(), ["short", "long"]);
+}
+
+#[test]
+fn interruptions_change_no_result() {
+    let lines = printed(
+        "local function busy() for i = 1, 2e5 do end end\n\
+         local co = coroutine.wrap(function() for i = 1, 5 do busy() coroutine.yield(i) end busy() end)\n\
+         local seen = {} for i in co do seen[#seen + 1] = i busy() end\n\
+         local t = {5, 3, 1, 4, 2}\n\
+         table.sort(t, function(a, b) busy() coroutine.wrap(function() busy() coroutine.yield() busy() end)() return a < b end)\n\
+         local s = string.gsub('abc', '.', function(c) busy() return select(2, pcall(coroutine.wrap(function() busy() return c:upper() end))) end)\n\
+         local m = setmetatable({}, {__add = function() busy() return 7 end})\n\
+         print(table.concat(seen), table.concat(t), s, m + 1)",
+    );
+    assert_eq!(lines, ["12345\t12345\tABC\t7"]);
+}
+
+#[test]
+fn a_job_over_its_time_is_stopped_wherever_it_loops() {
+    for body in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "string.gsub('a', 'a', function() while true do end end)",
+        "string.gsub('a', 'a', function() coroutine.wrap(function() while true do end end)() end)",
+        "while true do coroutine.yield() end",
+        "while true do coroutine.wrap(function() coroutine.yield() end)() end",
+    ] {
+        let start = Instant::now();
+        let error = error(body);
+        assert_eq!(error.kind, ErrorKind::Time, "{body}: {error}");
+        assert!(error.message.contains("main.lua:"), "{body}: {error}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{body}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn waiting_counts_and_the_last_wait_ends_with_the_limit() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hang = format!("local s = socket.tcp() assert(s:connect('127.0.0.1', {port})) print(s:receive())");
+    let start = Instant::now();
+    assert_eq!(printed(&format!("{hang} print('after')")), ["nil\ttimeout\t", "after"]);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let error = error(&format!("while true do {hang} end"));
+    assert_eq!(error.kind, ErrorKind::Time, "{error}");
+}
+
+#[test]
+fn a_checks_timeout_is_its_limit() {
+    let world = World::new("function check(m) while true do end end", "check");
+    let state = world.background();
+    let member = world.balancer.pools.borrow()[0].members[0].clone();
+    let job = state.start_check(world.id, "check", &member, Duration::from_millis(50)).unwrap();
+    let error = common::finish(&state, job).unwrap_err();
+    assert!(error.message.contains("stopped after 50 ms, the check's timeout="), "{error}");
+}
+
+#[test]
+fn a_check_that_waits_too_long_has_failed_whatever_it_would_say() {
+    let world = World::new("function check(m) lb.tcp('h', 1, 60) return true end", "check");
+    let state = world.background();
+    let member = world.balancer.pools.borrow()[0].members[0].clone();
+    let timeout = Duration::from_millis(30);
+    let mut job = state.start_check(world.id, "check", &member, timeout).unwrap();
+    let Io::Connect { timeout: wait, .. } = wait_for(&state, &mut job, Reply::Nothing) else { panic!() };
+    assert!(wait > timeout && wait < Duration::from_secs(1), "{wait:?}");
+    std::thread::sleep(timeout);
+    let Step::Done(result) = state.resume(&mut job, Reply::Connected(Err("timeout".into()))) else {
+        panic!()
+    };
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Time);
+}
+
+#[test]
+fn a_job_over_its_memory_is_stopped_and_others_go_on() {
+    let error = error("local t = {} for i = 1, math.huge do t[i] = ('x'):rep(1000) .. i end");
+    assert_eq!(error.kind, ErrorKind::Memory, "{error}");
+    // Growing a little in each turn is growing all the same.
+    let world = World::new(
+        "function grow() local t = {} while true do for i = 1, 100 do t[#t + 1] = ('x'):rep(1000) .. #t end coroutine.yield() end end\n\
+         function tick() print('fine') end",
+        "tick",
+    );
+    let state = world.background();
+    let error = common::finish(&state, state.start_timer(world.id, "grow").unwrap()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Memory, "{error}");
+    common::finish(&state, state.start_timer(world.id, "tick").unwrap()).unwrap();
+    assert_eq!(world.lines(), ["fine"]);
+}
+
+#[test]
+fn a_state_that_scripts_fill_says_so() {
+    let world =
+        World::new("kept = {}\nfunction tick() kept[#kept + 1] = ('x'):rep(1 << 20) .. #kept end", "tick");
+    let state = world.background();
+    let share = common::limits().memory_bytes >> 20;
+    for run in 0.. {
+        assert!(run <= 5 * share, "never full");
+        match common::finish(&state, state.start_timer(world.id, "tick").unwrap()) {
+            Ok(_) => assert!(!state.is_outgrown()),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Memory, "{error}");
+                assert!(run > 2 * share, "after {run} runs");
+                break;
+            }
+        }
+    }
+    assert!(state.is_outgrown());
+}
+
+#[test]
+fn stopping_ends_what_runs() {
+    let world = world("while true do pcall(function() while true do end end) end");
+    world.take().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let state = world.unloaded(stop.clone());
+    let job = state.start_timer(world.id, "tick").unwrap();
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(common::finish(&state, job).unwrap_err().kind, ErrorKind::Stopped);
+}
+
+#[test]
+fn timers_with_senseless_times_are_refused() {
+    for (call, expected) in [
+        ("lb.every(0, print)", "lb.every: expected seconds from 0.001"),
+        ("lb.every(-1, print)", "lb.every: expected seconds from 0.001"),
+        ("lb.every(0/0, print)", "lb.every: expected seconds"),
+        ("lb.every(1e300, print)", "lb.every: expected seconds"),
+        ("lb.after(-1, print)", "lb.after: expected seconds from 0"),
+        ("lb.after(1/0, print)", "lb.after: expected seconds"),
+        ("ngx.timer.every(0, print)", "ngx.timer.every: expected seconds"),
+        ("ngx.timer.at(-1, print)", "ngx.timer.at: expected seconds"),
+        ("lb.every('x', print)", "bad argument #1"),
+        ("lb.every(1)", "bad argument #2"),
+        ("lb.every(1, 'f')", "bad argument #2"),
+    ] {
+        let world = World::new(&format!("{call}\nfunction tick() end"), "tick");
+        let error = world.take().unwrap_err();
+        assert!(error.message.contains(expected) && error.message.contains("main.lua:1:"), "{call}: {error}");
+    }
+}
+
+#[test]
+fn at_most_1024_timers_wait() {
+    let lines = printed(
+        "for i = 1, 1024 do assert(lb.after(60, print)) end\n\
+         print(lb.after(60, print)) print(lb.every(60, print)) print(ngx.timer.at(60, print))",
+    );
+    assert_eq!(lines, ["nil\ttoo many pending timers"; 3]);
+}
+
+#[test]
+fn a_timer_whose_last_run_is_not_over_is_left_out() {
+    let world = World::new("lb.every(1, function() print('run') lb.tcp('h', 1) end)\nfunction f() end", "f");
+    let state = world.background();
+    let mut jobs: Vec<_> = state.due(1.0);
+    assert_eq!(jobs.len(), 1);
+    let mut first = jobs.remove(0).unwrap();
+    wait_for(&state, &mut first, Reply::Nothing);
+    assert!(state.due(2.0).is_empty());
+    assert!(matches!(state.resume(&mut first, Reply::Connected(Err("no".into()))), Step::Done(Ok(None))));
+    drop(first);
+    assert_eq!(state.due(3.0).len(), 1);
+}
+
+#[test]
+fn a_failing_run_does_not_end_a_repeating_timer() {
+    let world = World::new("lb.every(1, function() error('boom') end)\nfunction f() end", "f");
+    let state = world.background();
+    for now in [1.0, 2.0, 3.0] {
+        let (next, failed) = common::run_timers(&state, now);
+        assert_eq!(next, Some(now + 1.0));
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].message.contains("main.lua:1: boom"), "{}", failed[0]);
+    }
+}
+
+#[test]
+fn a_new_version_takes_over_from_the_timers_of_the_old_one() {
+    let version = |n: u32| {
+        format!(
+            "local function again() lb.after(1, function() print({n}) again() end) end again()\nfunction f() end"
+        )
+    };
+    let world = World::new(&version(1), "f");
+    let state = world.background();
+    assert_eq!(common::run_timers(&state, 1.0).1, []);
+    let mut old = state.due(2.0).remove(0).unwrap();
+    world.folder.write("main.lua", &version(2));
+    assert!((0..3).any(|_| world.library.changed(world.id).is_some()));
+    world.take().unwrap();
+    state.load(world.id).unwrap();
+    // The old one's last run starts itself again in vain.
+    while !matches!(state.resume(&mut old, Reply::Nothing), Step::Done(Ok(None))) {}
+    world.server.clock.set(10.0);
+    common::run_timers(&state, 10.0);
+    common::run_timers(&state, 20.0);
+    assert_eq!(world.lines(), ["1", "1", "2", "2"]);
+}
+
+#[test]
+fn a_version_that_fails_here_alone_leaves_the_timers_of_the_old_one() {
+    let world = World::new("lb.every(1, function() print('old') end)\nfunction f() end", "f");
+    let state = world.background();
+    let broken = "lb.every(1, function() print('new') end)\nif ngx.worker.pid and not judged then error('here') end\nfunction f() end";
+    let path = world.folder.write("main.lua", broken);
+    let _ = path;
+    assert!((0..3).any(|_| world.library.changed(world.id).is_some()));
+    assert!(world.take().is_err());
+    state.load(world.id).unwrap();
+    common::run_timers(&state, 1.0);
+    assert_eq!(world.lines(), ["old"]);
+}
+
+#[test]
+fn a_dropped_job_closes_its_connections() {
+    let world = world("local s = socket.tcp() s:connect('h', 1) s:receive()");
+    let state = world.background();
+    let mut job = state.start_timer(world.id, "tick").unwrap();
+    wait_for(&state, &mut job, Reply::Nothing);
+    let connection: Rc<()> = Rc::default();
+    let reply = Reply::Connected(Ok(Connection(connection.clone())));
+    let receive = wait_for(&state, &mut job, reply);
+    drop(receive);
+    assert_eq!(Rc::strong_count(&connection), 2);
+    drop(job);
+    state.collect_abandoned();
+    assert_eq!(Rc::strong_count(&connection), 1);
+}
+
+#[test]
+fn sockets_speak_lines_without_blocking() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut got = [0; 5];
+        stream.read_exact(&mut got).unwrap();
+        stream.write_all(b"one\r\ntwo\nrest").unwrap();
+    });
+    let lines = printed(&format!(
+        "local s = require('socket').tcp()\n\
+         assert(s:settimeout(0.3) == 1)\n\
+         print(s:receive())\n\
+         print(s:send('x'))\n\
+         print(s:connect('127.0.0.1', {port}))\n\
+         print(s:send('hello'))\n\
+         print(s:receive(), s:receive('*l'), s:receive(2), s:receive('*a'))\n\
+         print(select(2, s:receive()))\n\
+         print(s:close(), s:close())\n\
+         print(select(2, pcall(s.receive, {{}})))\n\
+         print(select(2, pcall(s.connect, s, '127.0.0.1', 70000)))\n\
+         print(select(2, pcall(s.connect, s, 'a b', 1)))"
+    ));
+    server.join().unwrap();
+    let starts = ["nil\tclosed\t", "nil\tclosed", "1", "5", "one\ttwo\tre\tst", "closed\t", "1\t1"];
+    assert_eq!(&lines[..7], starts);
+    for (line, expected) in
+        lines[7..].iter().zip(["expected a socket", "port from 1 to 65535", "expected a host"])
+    {
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn answers_that_are_none_are_errors_of_the_check() {
+    let world = World::new(
+        "function yes() return true end function no() return nil, 'why' end function odd() return {} end \
+         function fails() error('boom') end",
+        "yes",
+    );
+    let state = world.background();
+    let member = world.balancer.pools.borrow()[0].members[0].clone();
+    let check = |function: &str| common::check(&state, &world, function, &member);
+    assert!(check("yes").unwrap().healthy);
+    assert_eq!(check("no").unwrap().reason.as_deref(), Some("why"));
+    assert!(check("odd").unwrap_err().message.contains("returned a table, expected true, or false"));
+    assert!(check("fails").unwrap_err().message.contains("main.lua:1: boom"));
+    assert!(check("missing").unwrap_err().message.contains("there is no function 'missing'"));
+}

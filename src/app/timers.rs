@@ -1,0 +1,371 @@
+//! The thread of the leading child that runs Lua besides requests: timers and Lua checks. It is a thread of its own so that
+//! no script can hold up the lead and the other checks; inside it, runs take turns, see [`script::Job`].
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use probe::{Client, ScriptCheck, Target, Tcp};
+use script::host::Server;
+use script::{
+    CheckResult, Connection, ErrorKind, HttpAnswer, HttpRequest, Io, Job, Reply, ScriptError, ScriptId,
+    State, Step,
+};
+
+use super::background::{Checks, Scope, TICK};
+use super::child::{Child, Thread};
+use super::host::HttpdServer;
+use crate::guard::guard;
+use crate::httpd::log;
+use crate::httpd::memory;
+
+/// How long to wait after something that should not have happened.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A `LuaBalancerTimer`.
+#[derive(Debug, Clone)]
+pub struct Timer {
+    /// The script.
+    pub script: ScriptId,
+    /// The function in it, `-` for the file as a whole.
+    pub function: String,
+    /// Milliseconds from start to start.
+    pub every_ms: u64,
+}
+
+/// The thread's handle.
+pub struct Timers {
+    signal: Arc<Signal>,
+}
+
+struct Signal {
+    /// Scripts look at it too.
+    stop: Arc<AtomicBool>,
+    done: AtomicBool,
+    /// Until when this child leads for certain; no timer is started later.
+    lead_until_ms: AtomicU64,
+    waker: Mutex<Option<probe::Waker>>,
+}
+
+impl Timers {
+    /// Starts the thread, for a lead that is certain until this moment.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(child: &'static Child, lead_until_ms: u64) -> std::io::Result<Self> {
+        let signal = Arc::new(Signal {
+            stop: Arc::default(),
+            done: AtomicBool::new(false),
+            lead_until_ms: AtomicU64::new(lead_until_ms),
+            waker: Mutex::default(),
+        });
+        let own = signal.clone();
+        let body = move || {
+            guard((), || run(child, &own));
+            own.done.store(true, Ordering::Release);
+        };
+        memory::with_signals_blocked(|| {
+            std::thread::Builder::new().name("lua-balancer-lua".into()).spawn(body)
+        })?;
+        Ok(Timers { signal })
+    }
+
+    /// The lead was renewed.
+    pub fn extend(&self, lead_until_ms: u64) {
+        self.signal.lead_until_ms.store(lead_until_ms, Ordering::Release);
+    }
+
+    /// Asks the thread to end: what runs in it is stopped.
+    pub fn stop(&self) {
+        self.signal.stop.store(true, Ordering::Release);
+        if let Some(waker) = self.signal.waker.lock().as_ref() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn is_done(&self) -> bool {
+        self.signal.done.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end, for at most this long.
+    pub fn wait(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        while !self.is_done() && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+fn run(child: &'static Child, signal: &Signal) {
+    while !signal.stop.load(Ordering::Acquire) {
+        match Scripts::new(child, signal) {
+            Ok(mut scripts) => while scripts.goes_on(signal) {},
+            Err(error) => log::server(log::ERR, &format!("timers and Lua checks cannot run: {error}")),
+        }
+        // Here only after a panic, which the panic hook has logged, or when something is short: all begins anew, with a
+        // new state.
+        let until = Instant::now() + AGAIN;
+        while !signal.stop.load(Ordering::Acquire) && Instant::now() < until {
+            std::thread::sleep(TICK / 4);
+        }
+    }
+}
+
+/// What one run needs besides its job.
+#[derive(Clone)]
+struct Runner {
+    state: Rc<State>,
+    client: Client,
+    waker: probe::Waker,
+}
+
+/// A `LuaBalancerTimer` and when it is due.
+struct Configured {
+    timer: Timer,
+    due: f64,
+    /// Held by its run as well.
+    running: Rc<()>,
+}
+
+struct Scripts {
+    child: &'static Child,
+    server: Rc<HttpdServer>,
+    runner: Runner,
+    checks: Checks,
+    configured: Vec<Configured>,
+    /// The version of each script when it was loaded last.
+    loaded: Vec<u64>,
+}
+
+impl Scripts {
+    fn new(child: &'static Child, signal: &Signal) -> Result<Self, String> {
+        let thread = Thread::new(child);
+        // Scripts that start their timers in worker 0 alone mean: once.
+        let server = Rc::new(HttpdServer::new(thread.request.clone(), 0));
+        let state = State::background(
+            server.clone(),
+            thread.balancer.clone(),
+            child.library.clone(),
+            signal.stop.clone(),
+        );
+        let state = Rc::new(state.map_err(|error| error.to_string())?);
+        let mut checks = Checks::new(Scope::Lua).map_err(|error| error.to_string())?;
+        let prober = checks.prober();
+        let runner = Runner { state, client: prober.client(), waker: prober.waker() };
+        prober.set_script_check(Some(script_check(child, runner.clone())));
+        *signal.waker.lock() = Some(prober.waker());
+        let now = server.now();
+        let configured = child.timers.iter().map(|timer| Configured {
+            timer: timer.clone(),
+            due: now,
+            running: Rc::default(),
+        });
+        Ok(Scripts {
+            child,
+            server,
+            runner,
+            checks,
+            configured: configured.collect(),
+            loaded: vec![0; child.library.ids().count()],
+        })
+    }
+
+    /// One turn; false when there shall be no further one.
+    fn goes_on(&mut self, signal: &Signal) -> bool {
+        if signal.stop.load(Ordering::Acquire) {
+            return false;
+        }
+        guard(false, || {
+            self.load_changed();
+            if memory::monotonic_ms() < signal.lead_until_ms.load(Ordering::Acquire) {
+                self.start_due();
+            }
+            self.runner.state.collect_abandoned();
+            if self.runner.state.is_outgrown() {
+                log::server(
+                    log::WARNING,
+                    "the scripts of timers and checks keep too much in their globals: they start anew",
+                );
+                return false;
+            }
+            let time = self.time_to_next();
+            self.checks.turn(self.child, time);
+            true
+        })
+    }
+
+    /// Loads what is new: the timers that a script starts at its top level begin with that.
+    fn load_changed(&mut self) {
+        for id in self.child.library.ids() {
+            let version = self.child.library.version(id);
+            let Some(loaded) = self.loaded.get_mut(id.0 as usize) else { continue };
+            if *loaded == version {
+                continue;
+            }
+            *loaded = version;
+            if let Err(error) = self.runner.state.load(id) {
+                report("", &error);
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = self.server.now();
+        for configured in self.configured.iter_mut().filter(|configured| configured.due <= now) {
+            let every = configured.timer.every_ms as f64 / 1e3;
+            configured.due = if configured.due + every > now { configured.due + every } else { now + every };
+            // A run that outlasts the interval is not started a second time beside itself.
+            if Rc::strong_count(&configured.running) == 1 {
+                let Timer { script, function, .. } = &configured.timer;
+                let job = self.runner.state.start_timer(*script, function);
+                spawn(&mut self.checks, self.runner.clone(), job, Some(configured.running.clone()));
+            }
+        }
+        for job in self.runner.state.due(now) {
+            spawn(&mut self.checks, self.runner.clone(), job, None);
+        }
+    }
+
+    fn time_to_next(&self) -> Duration {
+        let own = self.configured.iter().map(|configured| configured.due);
+        let next = own.chain(self.runner.state.next_due()).min_by(f64::total_cmp);
+        let left = next.map_or(f64::MAX, |next| (next - self.server.now()).max(0.0));
+        if left < TICK.as_secs_f64() { Duration::from_secs_f64(left) } else { TICK }
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        // Runs and connections end before the state and the runtime that they belong to.
+        self.checks.prober().clear();
+        self.checks.prober().set_script_check(None);
+    }
+}
+
+fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, running: Option<Rc<()>>) {
+    checks.prober().spawn(async move {
+        let result = match job {
+            Ok(job) => drive(&runner, job).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            report("timer: ", &error);
+        }
+        drop(running);
+    });
+}
+
+/// One line, and the traceback for those who want it. What was only stopped is no error.
+fn report(what: &str, error: &ScriptError) {
+    if error.kind == ErrorKind::Stopped {
+        return;
+    }
+    log::server(log::ERR, &format!("{what}{error}"));
+    if !error.traceback.is_empty() && log::logs_server(log::DEBUG) {
+        log::server(log::DEBUG, &error.traceback.replace('\n', " | "));
+    }
+}
+
+/// Runs a job to its end, turn by turn, and does what it waits for.
+async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+    let Runner { state, client, waker } = runner;
+    let mut reply = Reply::Nothing;
+    loop {
+        let before = state.next_due();
+        let step = state.resume(&mut job, reply);
+        let after = state.next_due();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            // The turn was to last longer than until this new timer.
+            waker.wake();
+        }
+        reply = match step {
+            Step::Done(result) => return result,
+            Step::Again => {
+                client.pause().await;
+                Reply::Nothing
+            }
+            Step::Wait(io) => perform(client, io).await,
+        };
+    }
+}
+
+/// A connection of a script; taken out while it is used, so that a use that is given up closes it.
+type Shared = RefCell<Option<Tcp>>;
+
+async fn perform(client: &Client, io: Io) -> Reply {
+    match io {
+        Io::Http(request) => Reply::Http(http(client, request).await),
+        Io::Connect { host, port, timeout } => {
+            let made = client.connect(&host, port, timeout).await;
+            Reply::Connected(made.map(|tcp| Connection(Rc::new(Shared::new(Some(tcp))))))
+        }
+        Io::Send { on, data, timeout } => Reply::Sent(match taken(&on) {
+            Ok((place, mut tcp)) => {
+                let sent = client.send(&mut tcp, &data, timeout).await;
+                place.replace(Some(tcp));
+                sent
+            }
+            Err(why) => Err(why),
+        }),
+        Io::Receive { on, timeout } => Reply::Received(match taken(&on) {
+            Ok((place, mut tcp)) => {
+                let received = client.receive(&mut tcp, timeout).await;
+                place.replace(Some(tcp));
+                received
+            }
+            Err(why) => Err(why),
+        }),
+    }
+}
+
+fn taken(on: &Connection) -> Result<(Rc<Shared>, Tcp), String> {
+    let place = on.0.clone().downcast::<Shared>().map_err(|_| "closed".to_owned())?;
+    let tcp = place.borrow_mut().take();
+    tcp.map(|tcp| (place, tcp)).ok_or_else(|| "this socket is in use by another run".to_owned())
+}
+
+async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, String> {
+    let HttpRequest { url, method, headers, body, verify, timeout } = request;
+    let request = probe::Request { url: &url, method: &method, headers: &headers, body, verify, timeout };
+    let probe::Answer { status, headers, body } = client.http(request).await?;
+    Ok(HttpAnswer { status, headers, body })
+}
+
+/// What the prober calls for a Lua check.
+fn script_check(child: &'static Child, runner: Runner) -> ScriptCheck {
+    Rc::new(move |target: &Target| {
+        let (runner, target) = (runner.clone(), target.clone());
+        Box::pin(async move { check(child, &runner, &target).await })
+    })
+}
+
+async fn check(child: &'static Child, runner: &Runner, target: &Target) -> Result<(), String> {
+    let Some((script, function)) = &target.check.script else { return Err("no script= is set".into()) };
+    let id = child.method_script(script).ok_or_else(|| {
+        format!(
+            "{script} is not loaded: a pool that a script defines can only use scripts that directives name"
+        )
+    })?;
+    let timeout = Duration::from_millis(target.check.timeout_ms);
+    let result = match runner.state.start_check(id, function, &target.member, timeout) {
+        Ok(job) => drive(runner, job).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(Some(CheckResult { healthy: false, reason })) => {
+            Err(reason.unwrap_or_else(|| format!("{function} returned false")))
+        }
+        Ok(_) => Ok(()),
+        // No statement about the member; this thread is about to end.
+        Err(error) if error.kind == ErrorKind::Stopped => std::future::pending().await,
+        Err(error) => {
+            let (pool, member) = (&target.pool, &target.member.spec.name);
+            report(&format!("pool {pool}: check of member {member}: "), &error);
+            Err(error.message)
+        }
+    }
+}
