@@ -43,7 +43,7 @@ lint:
 	luacheck -q --config lua/.luacheckrc lua
 
 loom:
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test -p table --release --test loom
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test -p table --profile tests --test loom
 
 symbols: build
 	@scripts/symbols "$(MODULE)"
