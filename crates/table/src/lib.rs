@@ -20,6 +20,8 @@ mod config;
 #[cfg(not(loom))]
 mod define;
 #[cfg(not(loom))]
+pub mod dict;
+#[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
 mod inflight;
