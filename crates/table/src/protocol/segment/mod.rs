@@ -281,9 +281,3 @@ impl<'a> Segment<'a> {
         self.chunks.len() / 2
     }
 }
-
-#[cfg(test)]
-const _: () = {
-    #[cfg(not(loom))]
-    assert!(size_of::<Chunk>() == 128 && size_of::<SegmentHead>() == 128);
-};

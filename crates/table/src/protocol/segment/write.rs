@@ -173,6 +173,13 @@ impl<'a> Segment<'a> {
         Link::new(index, stamp)
     }
 
+    /// What a writer leaves that dies before it has linked the new entry; for checks of the protocol.
+    #[cfg(loom)]
+    pub fn leave_half_written(&self, hash: u64, key: &[u8], value: &Value) {
+        let item = Item { hash, key, expiry: 0, now: 1, evict: false };
+        self.write(&item, value, value.shape(key).chunks(), 0);
+    }
+
     fn next_stamp(&self) -> u64 {
         let stamp = self.head.stamp.load(Relaxed) % STAMPS + 1;
         self.head.stamp.store(stamp, Relaxed);
