@@ -1,5 +1,5 @@
-//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, in memory that several
-//! processes use at once.
+//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, and dictionaries, in
+//! memory that several processes use at once.
 //!
 //! Every word is an atomic and there is no lock. A process may be killed or stopped at any instruction; what it leaves half
 //! done is invisible, or is put right by the next one that looks. How is described at the [`protocol`]s, which loom checks.
@@ -42,9 +42,6 @@ mod store;
 #[cfg(not(loom))]
 mod sweep;
 
-#[cfg(not(loom))]
-mod values;
-
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -58,5 +55,4 @@ pub use self::{
     protocol::lead::Lead,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
     sweep::Swept,
-    values::{MAX_VALUE, ValueError},
 };

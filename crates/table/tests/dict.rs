@@ -156,9 +156,9 @@ fn a_full_dictionary_outlives_its_writers() {
         move |dict: &Dict, round: u64| {
             let mut seed = number << 32 | round;
             let key = (random(&mut seed) % 100).to_le_bytes();
-            let length = random(&mut seed) % if round % 8 == 0 { 8000 } else { 200 };
+            let length = random(&mut seed) % if round.is_multiple_of(8) { 8000 } else { 200 };
             let text = Value::Text(vec![key[0]; length as usize]);
-            let ttl = if round % 3 == 0 { 0.001 } else { 0.0 };
+            let ttl = if round.is_multiple_of(3) { 0.001 } else { 0.0 };
             dict.store(Store::Set, &key, &text, ttl).expect("others go");
             beside[0].fetch_add(1, SeqCst);
         }
@@ -204,7 +204,10 @@ fn a_stopped_writer_is_waited_for_and_not_for_ever() {
     });
     wait_until(|| beside[0].load(SeqCst) > 10);
     let mut busy = 0;
-    for round in (0..60).take_while(|round| *round < 8 || busy < 3) {
+    for round in 0..60 {
+        if round > 8 && busy > 2 {
+            break;
+        }
         std::thread::sleep(Duration::from_micros(300 + 7 * round));
         signal(child, libc::SIGSTOP);
         let start = Instant::now();

@@ -1,7 +1,7 @@
 //! The memory of a dictionary, seen as rows of atomics.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -71,7 +71,7 @@ impl Memory {
         // SAFETY: the size is not 0.
         let base = unsafe { alloc_zeroed(layout) };
         if base.is_null() {
-            handle_alloc_error(layout);
+            return Err(OpenError::NoMemory(size));
         }
         // SAFETY: fresh zeroed memory of that size and alignment, freed by the drop only.
         let mut memory = unsafe { Memory::create(base, size, seed)? };

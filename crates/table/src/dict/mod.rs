@@ -44,6 +44,9 @@ pub enum OpenError {
     /// No dictionary has that size.
     #[error("a dictionary has {MIN_SIZE} to {MAX_SIZE} bytes, not {0}")]
     Size(usize),
+    /// This process gets no more memory.
+    #[error("no memory for a dictionary of {0} bytes")]
+    NoMemory(usize),
     /// There is something else, or another version's dictionary.
     #[error("the memory holds no dictionary of this version")]
     Other,
@@ -170,6 +173,11 @@ impl Dict {
     /// Bytes of its memory.
     pub fn size(&self) -> usize {
         self.memory.geometry().size
+    }
+
+    /// Bytes of the largest key and value.
+    pub fn largest(&self) -> usize {
+        self.memory.segment(0).largest_bytes()
     }
 
     /// The value, unless absent or past its time.

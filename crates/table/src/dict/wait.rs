@@ -75,8 +75,7 @@ impl<'w> Waiting<'w> {
             return Wait::Again;
         }
         let now = Instant::now();
-        let times =
-            self.times.get_or_insert_with(|| Times { began: now, seen, since: now, look: FIRST_LOOK });
+        let times = self.times.get_or_insert(Times { began: now, seen, since: now, look: FIRST_LOOK });
         if seen != times.seen {
             (times.seen, times.since, times.look) = (seen, now, FIRST_LOOK);
         }

@@ -266,7 +266,7 @@ pub struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// The bucket of a hash. There is one at least.
     fn bucket(&self, hash: u64) -> &'a AtomicU64 {
-        let at = (hash & 0xffff_ffff) * self.buckets.len() as u64 >> 32;
+        let at = ((hash & 0xffff_ffff) * self.buckets.len() as u64) >> 32;
         &self.buckets[at as usize]
     }
 
@@ -279,5 +279,12 @@ impl<'a> Segment<'a> {
     /// The largest entry, in chunks: two of them fit, so that one can be replaced by another.
     pub fn largest(&self) -> usize {
         self.chunks.len() / 2
+    }
+
+    /// Bytes of key and text that always fit into the largest entry.
+    pub fn largest_bytes(&self) -> usize {
+        let words = WORDS - FIRST_PAYLOAD + (self.largest() - 1) * (WORDS - PAYLOAD);
+        // Key and text begin at a word each.
+        words * 8 - 14
     }
 }
