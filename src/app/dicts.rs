@@ -79,7 +79,7 @@ impl Dicts {
 }
 
 fn world() -> World {
-    World { me: memory::this_process(), alive: memory::can_run, now_us: memory::monotonic_us }
+    World { me: memory::this_process(), condition: memory::condition, now_us: memory::monotonic_us }
 }
 
 /// Random, so that no client can choose keys that collide.

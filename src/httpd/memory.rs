@@ -2,7 +2,7 @@
 
 use std::io;
 
-use table::dict::Process;
+use table::dict::{Condition, Process};
 
 /// Maps `length` bytes of zeros, shared with all later children. Pages cost nothing until they are touched.
 pub fn map_shared(length: usize) -> io::Result<*mut u8> {
@@ -37,18 +37,22 @@ pub fn alive(pid: i32) -> bool {
             || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
 }
 
-/// Whether a process can still run an instruction. Unlike [`alive`] it knows of zombies, which the parent has not asked for
-/// yet, and of pids that are used again. It reads a file: not for hot paths.
-pub fn can_run(process: Process) -> bool {
+/// How a process is. Unlike [`alive`] this knows of zombies, which the parent has not asked for yet, and of pids that are used
+/// again. It reads a file: not for hot paths.
+pub fn condition(process: Process) -> Condition {
     if !alive(process.pid) {
-        return false;
+        return Condition::Dead;
     }
     // Nothing to read: there is no /proc here, or it hides that process. Or it has ended just now, which the next call sees.
-    let Some(stat) = Stat::of(process.pid) else { return true };
+    let Some(stat) = Stat::of(process.pid) else { return Condition::Running };
     let is_other = process.born != 0 && Process::new(process.pid, Some(stat.born)) != process;
-    // A process whose first thread has ended is a zombie while its other threads run.
-    let has_ended = matches!(stat.state, b'Z' | b'X') && stat.threads <= 1;
-    !is_other && !has_ended
+    match stat.state {
+        _ if is_other => Condition::Dead,
+        // A process whose first thread has ended is a zombie while its other threads run.
+        b'Z' | b'X' if stat.threads <= 1 => Condition::Dead,
+        b'T' | b't' => Condition::Stopped,
+        _ => Condition::Running,
+    }
 }
 
 /// This process, and when it was born.

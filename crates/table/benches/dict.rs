@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use table::dict::{Dict, Process, Store, Value, World};
+use table::dict::{Condition, Dict, Process, Store, Value, World};
 
 const ROUND: u64 = 20_000;
 
@@ -18,7 +18,7 @@ fn now_us() -> u64 {
 
 fn dict(size: usize) -> Option<Dict> {
     let me = Process::new(std::process::id() as i32, None);
-    Dict::on_heap(size, 7, World { me, alive: |_| true, now_us }).ok()
+    Dict::on_heap(size, 7, World { me, condition: |_| Condition::Running, now_us }).ok()
 }
 
 /// The median of some rounds, in ns.

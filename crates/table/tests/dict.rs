@@ -5,13 +5,20 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use table::dict::{Dict, DictError, MIN_SIZE, PATIENCE, Process, Store, Value, World};
+use table::dict::{Condition, Dict, DictError, MIN_SIZE, PATIENCE, Process, Store, Value, World};
 
 const CHILDREN: usize = 5;
 
-fn alive(process: Process) -> bool {
+fn condition(process: Process) -> Condition {
     // SAFETY: signal 0 only asks whether the process exists.
-    unsafe { libc::kill(process.pid, 0) == 0 }
+    if unsafe { libc::kill(process.pid, 0) } != 0 {
+        return Condition::Dead;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    match stat.rsplit(") ").next() {
+        Some(rest) if rest.starts_with('T') => Condition::Stopped,
+        _ => Condition::Running,
+    }
 }
 
 fn now_us() -> u64 {
@@ -32,7 +39,7 @@ fn map(bytes: usize) -> *mut u8 {
 }
 
 fn shared(size: usize) -> Dict {
-    let world = World { me: Process::new(std::process::id() as i32, None), alive, now_us };
+    let world = World { me: Process::new(std::process::id() as i32, None), condition, now_us };
     let base = map(size);
     // SAFETY: a fresh mapping of that size, which stays.
     unsafe {
@@ -129,7 +136,12 @@ fn killed_children_lose_no_count_and_leave_no_claim() {
         let key = format!("count of slot {slot}");
         let counted = dict.get(key.as_bytes()).expect("readable");
         let done = beside[slot].load(SeqCst) as i64;
-        let Some(Value::Integer(counted)) = counted else { panic!("{counted:?}") };
+        let counted = match counted {
+            Some(Value::Integer(counted)) => counted,
+            // It was killed before it began.
+            None => 0,
+            Some(other) => panic!("{other:?}"),
+        };
         assert!((done..=done + 1).contains(&counted), "{counted} counted, {done} done");
         beside[slot].store(counted as u64, SeqCst);
         children[slot] = fork(&dict, work(slot));

@@ -4,10 +4,10 @@
 //! without waiting and written by one thread at a time, and what becomes of it when that thread dies, stands at
 //! [`crate::protocol::segment`] and [`crate::protocol::claim`]. Here is who waits how long for whom.
 //!
-//! A writer that finds its segment claimed yields and sleeps in short turns, and asks now and then whether the holder
-//! lives. The claim of a dead one it takes over. For one that lives and does not go on (stopped, or starved) it waits for
-//! [`PATIENCE`] at most and says [`DictError::Busy`] then; until that claim is let go, others wait for it only briefly.
-//! Readers are not concerned.
+//! A writer that finds its segment claimed yields and sleeps in short turns, and asks now and then how the holder is. The
+//! claim of a dead one it takes over. For one that is stopped it waits for [`PATIENCE`], for one that runs and does not get
+//! on (since the processors are busy with others) for [`LONG_PATIENCE`], and says [`DictError::Busy`] then; until that
+//! claim is let go, others wait for it only briefly. Readers are not concerned.
 
 mod geometry;
 mod memory;
@@ -28,8 +28,10 @@ use crate::protocol::claim::{self, Claim, Taken};
 use crate::protocol::segment::{Entry, How, Item, Refusal, Segment, Torn};
 pub use crate::protocol::segment::{How as Store, MAX_KEY, Value};
 
-/// How long a writer waits for another one that is alive.
+/// How long a writer waits for another one whose process is stopped.
 pub const PATIENCE: Duration = Duration::from_millis(250);
+/// How long it waits for one that may go on at any time.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Attempts at reading what is being changed all the time, before waiting for the writers' turn.
 const READ_TRIES: u32 = 256;
@@ -84,13 +86,24 @@ impl From<Refusal> for DictError {
     }
 }
 
+/// How a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs, or it is not known.
+    Running,
+    /// It does nothing until another process says so.
+    Stopped,
+    /// It will never run an instruction again. To be said only if it is so.
+    Dead,
+}
+
 /// How a dictionary finds out about time and processes.
 #[derive(Debug, Clone, Copy)]
 pub struct World {
     /// This process.
     pub me: Process,
-    /// Whether a process is alive: never false for one that can still run an instruction.
-    pub alive: fn(Process) -> bool,
+    /// How a process is.
+    pub condition: fn(Process) -> Condition,
     /// µs of a clock that all processes share and that does not go back.
     pub now_us: fn() -> u64,
 }

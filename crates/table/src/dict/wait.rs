@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, World};
+use super::{Condition, LONG_PATIENCE, PATIENCE, World};
 use crate::primitive::pause;
 use crate::protocol::claim::{Claim, Process, Wait};
 
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(2);
 const FIRST_LOOK: Duration = Duration::from_micros(250);
 /// How long one waits for a claim that another has waited for in vain.
 const STALLED: Duration = Duration::from_millis(1);
-/// How long one waits when the holders change but it is never one's own turn, in [`PATIENCE`]s.
-const STARVED: u32 = 4;
+/// How long one waits when the holders change but it is never one's own turn.
+const STARVED: Duration = LONG_PATIENCE.saturating_mul(2);
 
 static THREADS: AtomicU16 = AtomicU16::new(0);
 
@@ -59,6 +59,7 @@ struct Times {
     seen: Claim,
     since: Instant,
     look: Duration,
+    stopped: bool,
 }
 
 impl<'w> Waiting<'w> {
@@ -75,19 +76,30 @@ impl<'w> Waiting<'w> {
             return Wait::Again;
         }
         let now = Instant::now();
-        let times = self.times.get_or_insert(Times { began: now, seen, since: now, look: FIRST_LOOK });
+        let times = self.times.get_or_insert(Times {
+            began: now,
+            seen,
+            since: now,
+            look: FIRST_LOOK,
+            stopped: false,
+        });
         if seen != times.seen {
-            (times.seen, times.since, times.look) = (seen, now, FIRST_LOOK);
+            *times = Times { seen, since: now, look: FIRST_LOOK, stopped: false, ..*times };
         }
         let waited = now - times.since;
         if waited >= times.look {
             times.look = waited + LOOK;
-            if is_dead(self.world, seen) {
-                return Wait::TakeOver;
+            match condition(self.world, seen) {
+                Condition::Dead => return Wait::TakeOver,
+                other => times.stopped = other == Condition::Stopped,
             }
         }
-        let patience = if self.stalled.load(Relaxed) == seen.0 { STALLED } else { PATIENCE };
-        if waited >= patience || now - times.began >= PATIENCE * STARVED {
+        let patience = match times.stopped {
+            _ if self.stalled.load(Relaxed) == seen.0 => STALLED,
+            true => PATIENCE,
+            false => LONG_PATIENCE,
+        };
+        if waited >= patience || now - times.began >= STARVED {
             self.stalled.store(seen.0, Relaxed);
             return Wait::GiveUp;
         }
@@ -100,8 +112,8 @@ impl<'w> Waiting<'w> {
     }
 }
 
-/// Whether the holder is. This process is not, and one that cannot be told is not.
-fn is_dead(world: &World, seen: Claim) -> bool {
+/// How the holder is. One that cannot be told is taken to run, and so is this process.
+fn condition(world: &World, seen: Claim) -> Condition {
     let other = seen.holder().filter(|holder| *holder != world.me);
-    other.is_some_and(|holder| !(world.alive)(holder))
+    other.map_or(Condition::Running, world.condition)
 }
