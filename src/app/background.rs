@@ -260,7 +260,8 @@ impl Worker {
             if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
                 continue;
             }
-            let server = Rc::new(HttpdServer::new(self.thread.request.clone(), child.lane.index()));
+            let (request, dicts) = (self.thread.request.clone(), child.dicts.clone());
+            let server = Rc::new(HttpdServer::new(request, child.lane.index(), dicts));
             match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
                 Ok(candidate) => {
                     let version = shared::publish_judged(

@@ -15,6 +15,7 @@ use table::Table;
 
 use super::background::Background;
 use super::config::ServerConfig;
+use super::dicts::Dicts;
 use super::host::{CurrentRequest, HttpdServer};
 use super::outcome::Outcome;
 use super::startup::Generation;
@@ -32,6 +33,8 @@ use crate::httpd::worker::{Worker, WorkerPool};
 pub struct Child {
     /// The shared table.
     pub table: Table,
+    /// Dictionaries.
+    pub dicts: Arc<Dicts>,
     /// This child's lane of in-flight counts.
     pub lane: table::Child,
     /// The configuration's number.
@@ -132,6 +135,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
     Ok(Child {
         engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
         table,
+        dicts: Arc::new(generation.dicts.in_child()),
         lane,
         generation: generation.number,
         library,
@@ -178,7 +182,7 @@ impl Thread {
         if let Some(state) = self.lua.get() {
             return Ok(state);
         }
-        let server = Rc::new(HttpdServer::new(self.request.clone(), child.lane.index()));
+        let server = Rc::new(HttpdServer::new(self.request.clone(), child.lane.index(), child.dicts.clone()));
         let state = State::new(server, self.request.clone(), self.balancer.clone(), child.library.clone())?;
         Ok(self.lua.get_or_init(|| state))
     }

@@ -57,6 +57,16 @@ pub struct GeoFile {
     pub place: Place,
 }
 
+/// One `LuaBalancerDict`.
+pub struct DictConfig {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: usize,
+    /// Where it is written.
+    pub place: Place,
+}
+
 /// Where a hook's function comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -203,6 +213,8 @@ pub struct Global {
     pub servers: Vec<*const ServerConfig>,
     /// Parsed `key=` expressions by text.
     pub expressions: Vec<(String, Expression)>,
+    /// `LuaBalancerDict`.
+    pub dicts: Vec<DictConfig>,
     /// `LuaBalancerMaxMembers`.
     pub max_members: u32,
     /// `LuaBalancerSandbox`.
@@ -222,6 +234,7 @@ impl Default for Global {
             timers: Vec::new(),
             servers: Vec::new(),
             expressions: Vec::new(),
+            dicts: Vec::new(),
             max_members: 1024,
             sandbox: true,
             geo_files: Vec::new(),
@@ -230,15 +243,30 @@ impl Default for Global {
     }
 }
 
-/// Whether a pool name is one: letters, digits, `_ - .`, 1 to 63.
+/// Whether a name of a pool or dictionary is one: letters, digits, `_ - .`, 1 to 63.
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// Whether a pool name is one.
 pub fn check_pool_name(name: &str) -> Result<(), String> {
-    let ok = (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    if ok {
+    if is_name(name) {
         Ok(())
     } else {
         Err(format!(
             "'{name}' cannot name a pool: expected 1 to 63 letters, digits, '_', '-' or '.', for example <LuaBalancerPool app>"
+        ))
+    }
+}
+
+/// Whether a dictionary's name is one.
+pub fn check_dict_name(name: &str) -> Result<(), String> {
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(format!(
+            "'{name}' cannot name a dictionary: expected 1 to 63 letters, digits, '_', '-' or '.', for example \
+             LuaBalancerDict sessions 1M"
         ))
     }
 }

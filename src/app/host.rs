@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use script::host::{
-    Digest, Field, Level, Number, Place, Request as RequestHost, Server, SharedValues, Table as TableName,
+    Dict, Digest, Field, Level, Number, Place, Request as RequestHost, Server, SharedValues,
+    Table as TableName,
 };
 
+use super::dicts::Dicts;
 use crate::httpd::digest;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -222,25 +225,13 @@ impl RequestHost for CurrentRequest {
 pub struct HttpdServer {
     current: Rc<CurrentRequest>,
     worker: u32,
+    dicts: Arc<Dicts>,
 }
 
 impl HttpdServer {
     /// For a thread whose requests are in `current`, in the child with this number.
-    pub fn new(current: Rc<CurrentRequest>, worker: u32) -> Self {
-        HttpdServer { current, worker }
-    }
-}
-
-/// `r:ivm_set` in the shared table.
-struct TableValues(&'static super::child::Child);
-
-impl SharedValues for TableValues {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.0.table.value(key).as_deref());
-    }
-
-    fn set(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        self.0.table.set_value(key, value).map_err(|error| error.to_string())
+    pub fn new(current: Rc<CurrentRequest>, worker: u32, dicts: Arc<Dicts>) -> Self {
+        HttpdServer { current, worker, dicts }
     }
 }
 
@@ -275,6 +266,10 @@ impl Server for HttpdServer {
     }
 
     fn shared(&self) -> Option<Rc<dyn SharedValues>> {
-        super::child::get().map(|child| Rc::new(TableValues(child)) as Rc<dyn SharedValues>)
+        Some(self.dicts.values())
+    }
+
+    fn dict(&self, name: &str) -> Option<Rc<dyn Dict>> {
+        self.dicts.find(name)
     }
 }

@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod background;
 pub mod child;
 pub mod config;
+pub mod dicts;
 pub mod finishing;
 pub mod host;
 pub mod outcome;

@@ -16,6 +16,7 @@ use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
     TimerConfig,
 };
+use super::dicts::Dicts;
 use super::host::{CurrentRequest, HttpdServer};
 use super::timers::Timer;
 use super::{child, places, shared};
@@ -56,6 +57,8 @@ enum PlanSource {
 pub struct Generation {
     /// The shared table.
     pub table: Table,
+    /// Dictionaries.
+    pub dicts: Arc<Dicts>,
     /// Grows with every (re)start.
     pub number: u32,
     /// The main server's directives.
@@ -156,9 +159,10 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     define_pools(&table, global, 1).map_err(refuse)?;
     let library = Arc::new(build_library(&plans, global.sandbox));
     let balancer = Rc::new(Handle::new(engine, 1));
+    let dicts = Arc::new(Dicts::for_test(&global.dicts).map_err(refuse)?);
     let mut known: HashSet<String> = global.pools.iter().map(|pool| pool.name.clone()).collect();
     for (index, plan) in plans.iter().enumerate() {
-        match script::judge(&library, ScriptId(index as u32), server_host(), balancer.clone()) {
+        match script::judge(&library, ScriptId(index as u32), server_host(&dicts), balancer.clone()) {
             Ok(candidate) => {
                 known.extend(candidate.definitions.iter().map(|definition| definition.name.clone()))
             }
@@ -193,8 +197,8 @@ fn unknown_fallbacks(global: &Global, main: &ServerConfig, known: &HashSet<Strin
         .collect()
 }
 
-fn server_host() -> Rc<HttpdServer> {
-    Rc::new(HttpdServer::new(Rc::new(CurrentRequest::default()), 0))
+fn server_host(dicts: &Arc<Dicts>) -> Rc<HttpdServer> {
+    Rc::new(HttpdServer::new(Rc::new(CurrentRequest::default()), 0, dicts.clone()))
 }
 
 /// post_config: the table, the pools, the scripts.
@@ -219,11 +223,13 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let (plans, method_scripts) = plan(global, main).map_err(refuse)?;
     let (table, number) = shared_table(needs(global)).map_err(refuse)?;
     let table = table.with_identity(memory::pid(), memory::alive);
+    let dicts = Arc::new(Dicts::shared(&global.dicts).map_err(refuse)?);
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     define_pools(&table, global, u64::from(number)).map_err(refuse)?;
     let generation = Generation {
         table,
+        dicts,
         number,
         main_config: main,
         expressions: global.expressions.clone(),
@@ -288,7 +294,7 @@ fn load_scripts(generation: &Generation) -> Vec<String> {
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for id in library.ids() {
-        match script::judge(&library, id, server_host(), balancer.clone()) {
+        match script::judge(&library, id, server_host(&generation.dicts), balancer.clone()) {
             Ok(candidate) => {
                 defined.extend(candidate.definitions.iter().map(|definition| definition.name.clone()));
                 let version = shared::publish(&generation.table, &library, id, &candidate.bundle);

@@ -121,6 +121,7 @@ directives![
     ("LuaBalancerOnError", SVL, server::on_error, "error, decline or pool:NAME"),
     ("LuaBalancerSandbox", S, server::sandbox, "on or off"),
     ("LuaBalancerGeoIP", S, server::geoip, "MaxMind databases for lb.geo: file.mmdb [file.mmdb ...]"),
+    ("LuaBalancerDict", S, server::dict, "a store for scripts in shared memory: name size"),
     ("LuaBalancerMaxMembers", S, server::max_members, "room for members added while running"),
 ];
 

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use super::{Context, words};
 use crate::app::config::{
-    CodeCache, DEFAULT_LIMIT, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source, TimerConfig,
+    CodeCache, DEFAULT_LIMIT, DictConfig, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source,
+    TimerConfig,
 };
 use crate::httpd::pool::Pool;
 
@@ -334,5 +335,37 @@ pub(super) fn max_members(context: &mut Context<'_>, args: &str) -> Result<(), S
         .ok()
         .filter(|n| *n <= 1_000_000)
         .ok_or_else(|| format!("expected a number from 0 to 1000000, found '{}'", args.trim()))?;
+    Ok(())
+}
+
+pub(super) fn dict(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    main_server_only(context)?;
+    let all = words(args)?;
+    let [name, size] = all.as_slice() else {
+        return Err(format!(
+            "expected a name and a size, found {} words; for example LuaBalancerDict sessions 1M",
+            all.len()
+        ));
+    };
+    crate::app::config::check_dict_name(name)?;
+    let bytes = balance::units::size(size).map_err(|error| error.to_string())?;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (least, most) = (table::dict::MIN_SIZE, table::dict::MAX_SIZE);
+    if !(least..=most).contains(&bytes) {
+        return Err(format!(
+            "{size} is no size of a dictionary: expected {}K to {}M, for example LuaBalancerDict {name} 1M",
+            least >> 10,
+            most >> 20
+        ));
+    }
+    if let Some(known) = context.global.dicts.iter().find(|known| known.name == *name) {
+        return Err(format!("dictionary {name} is defined already, on {}", known.place));
+    }
+    let most = crate::app::dicts::MOST;
+    if context.global.dicts.len() == most {
+        return Err(format!("there may be {most} dictionaries, {name} is one more"));
+    }
+    let place = context.place();
+    context.global.dicts.push(DictConfig { name: name.clone(), size: bytes, place });
     Ok(())
 }

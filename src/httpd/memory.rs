@@ -2,6 +2,8 @@
 
 use std::io;
 
+use table::dict::{Condition, Process};
+
 /// Maps `length` bytes of zeros, shared with all later children. Pages cost nothing until they are touched.
 pub fn map_shared(length: usize) -> io::Result<*mut u8> {
     // SAFETY: a new anonymous mapping; nothing existing is touched.
@@ -33,6 +35,50 @@ pub fn alive(pid: i32) -> bool {
     pid > 0
         && (unsafe { libc::kill(pid, 0) } == 0
             || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
+}
+
+/// How a process is. Unlike [`alive`] this knows of zombies, which the parent has not asked for yet, and of pids that are used
+/// again. It reads a file: not for hot paths.
+pub fn condition(process: Process) -> Condition {
+    if !alive(process.pid) {
+        return Condition::Dead;
+    }
+    // Nothing to read: there is no /proc here, or it hides that process. Or it has ended just now, which the next call sees.
+    let Some(stat) = Stat::of(process.pid) else { return Condition::Running };
+    let is_other = process.born != 0 && Process::new(process.pid, Some(stat.born)) != process;
+    match stat.state {
+        _ if is_other => Condition::Dead,
+        // A process whose first thread has ended is a zombie while its other threads run.
+        b'Z' | b'X' if stat.threads <= 1 => Condition::Dead,
+        b'T' | b't' => Condition::Stopped,
+        _ => Condition::Running,
+    }
+}
+
+/// This process, and when it was born.
+pub fn this_process() -> Process {
+    Process::new(pid(), Stat::of(pid()).map(|stat| stat.born))
+}
+
+/// What Linux tells of a process.
+struct Stat {
+    state: u8,
+    threads: u64,
+    /// In clock ticks since the system's start.
+    born: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The name before may hold anything, also blanks and brackets. The state is field 3.
+        let rest = &text[text.iter().rposition(|byte| *byte == b')')? + 1..];
+        let mut fields = rest.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+        let state = *fields.next()?.first()?;
+        let number = |field: &[u8]| std::str::from_utf8(field).ok()?.trim().parse().ok();
+        let threads = number(fields.nth(16)?)?;
+        Some(Stat { state, threads, born: number(fields.nth(1)?)? })
+    }
 }
 
 /// This process.

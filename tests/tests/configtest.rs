@@ -169,6 +169,8 @@ LuaBalancerScriptLimit time=50ms memory=16M
 LuaBalancerOnError pool:app
 LuaBalancerSandbox on
 LuaBalancerMaxMembers 1024
+LuaBalancerDict sessions 1M
+LuaBalancerDict other-1 64K
 LuaRegisterFunc named function(r) return nil end
 LuaRegisterFunc quoted "function(r) return nil end"
 LuaHookTranslate named

@@ -67,6 +67,10 @@ pub enum Store {
     Add,
     /// Only when the key is there.
     Replace,
+    /// In any case, and throws nothing out.
+    SafeSet,
+    /// Only when the key is absent, and throws nothing out.
+    SafeAdd,
 }
 
 /// Why a dictionary did not do it.
@@ -85,12 +89,15 @@ pub enum DictError {
     /// Not even after all that may go is gone.
     #[error("no memory")]
     NoMemory,
+    /// Another process changes that part of it and does not go on.
+    #[error("busy: a process that writes there does not go on")]
+    Busy,
 }
 
 /// A `LuaBalancerDict`: a bounded key/value store shared by all children. Every call is atomic.
 pub trait Dict {
     /// The value, unless absent or past its time.
-    fn get(&self, key: &[u8]) -> Option<Scalar>;
+    fn get(&self, key: &[u8]) -> Result<Option<Scalar>, DictError>;
     /// Stores; `ttl` in seconds, 0 for ever. Ok(true): others were thrown out for it.
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError>;
     /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if there is one.
@@ -102,15 +109,17 @@ pub trait Dict {
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError>;
     /// Removes.
-    fn delete(&self, key: &[u8]);
+    fn delete(&self, key: &[u8]) -> Result<(), DictError>;
     /// Seconds left, 0 for ever.
     fn ttl(&self, key: &[u8]) -> Result<f64, DictError>;
     /// Sets the seconds left, 0 for ever.
     fn expire(&self, key: &[u8], ttl: f64) -> Result<(), DictError>;
     /// Keys, at most `max` (0: all).
-    fn keys(&self, max: usize) -> Vec<Vec<u8>>;
+    fn keys(&self, max: usize) -> Result<Vec<Vec<u8>>, DictError>;
     /// Removes everything.
-    fn clear(&self);
+    fn clear(&self) -> Result<(), DictError>;
+    /// Removes what is past its time, at most `max` (0: all), and gives the number.
+    fn purge(&self, max: usize) -> Result<usize, DictError>;
     /// Bytes in all, and bytes free.
     fn room(&self) -> (usize, usize);
 }

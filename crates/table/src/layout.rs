@@ -1,7 +1,7 @@
 //! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only numbers of rows.
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children · cursors · script rows ·
-//! script copies · values. Every section starts at a multiple of 64 bytes.
+//! script copies. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +12,7 @@ use crate::protocol::text::{Chunk, chunks_for};
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
-pub(crate) const LAYOUT_VERSION: u64 = 2;
+pub(crate) const LAYOUT_VERSION: u64 = 3;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +246,6 @@ pub(crate) struct Sections {
     pub cursors: Section,
     pub scripts: Section,
     pub copies: Section,
-    pub values: Section,
     pub end: usize,
 }
 
@@ -269,7 +268,6 @@ impl Sections {
             cursors: place(geometry.cursors as usize, size_of::<CursorRow>()),
             scripts: place(geometry.scripts as usize, size_of::<ScriptRow>()),
             copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
-            values: place(crate::values::ROWS, size_of::<crate::values::ValueRow>()),
             end,
         }
     }

@@ -1,5 +1,5 @@
-//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, in memory that several
-//! processes use at once.
+//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, and dictionaries, in
+//! memory that several processes use at once.
 //!
 //! Every word is an atomic and there is no lock. A process may be killed or stopped at any instruction; what it leaves half
 //! done is invisible, or is put right by the next one that looks. How is described at the [`protocol`]s, which loom checks.
@@ -19,6 +19,8 @@ mod codec;
 mod config;
 #[cfg(not(loom))]
 mod define;
+#[cfg(not(loom))]
+pub mod dict;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
@@ -40,9 +42,6 @@ mod store;
 #[cfg(not(loom))]
 mod sweep;
 
-#[cfg(not(loom))]
-mod values;
-
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -56,5 +55,4 @@ pub use self::{
     protocol::lead::Lead,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
     sweep::Swept,
-    values::{MAX_VALUE, ValueError},
 };

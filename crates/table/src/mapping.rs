@@ -1,5 +1,5 @@
-//! The memory of a table, seen as rows of atomics. The only unsafe code of the crate: everything else works on the slices
-//! that come from here.
+//! The memory of a table, seen as rows of atomics. This and the dictionaries' memory are the only unsafe code of the crate:
+//! everything else works on the slices that come from here.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -12,7 +12,6 @@ use crate::layout::{
 use crate::protocol::children::ChildRow;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::Chunk;
-use crate::values::ValueRow;
 
 /// Why memory cannot be used as a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +62,6 @@ unsafe impl Row for Chunk {}
 unsafe impl Row for ChildRow {}
 // SAFETY: as above.
 unsafe impl Row for ScriptRow {}
-// SAFETY: repr(C), AtomicU64 fields only, size asserted in values.rs.
-unsafe impl Row for ValueRow {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -220,11 +217,6 @@ impl Mapping {
     #[inline]
     pub fn cursors(&self) -> &[CursorRow] {
         self.rows(self.sections.cursors)
-    }
-
-    #[inline]
-    pub fn values(&self) -> &[ValueRow] {
-        self.rows(self.sections.values)
     }
 
     pub fn scripts(&self) -> &[ScriptRow] {

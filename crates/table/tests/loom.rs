@@ -6,11 +6,13 @@ use loom::sync::atomic::Ordering::SeqCst;
 use loom::thread;
 use table::protocol::AtomicU64;
 use table::protocol::children::{self, ChildRow, Owner};
+use table::protocol::claim::{self, Claim, Process, Taken, Wait};
 use table::protocol::contest::{self, Field, Verdict};
 use table::protocol::lanes::{self, Lane};
 use table::protocol::lead::{self, Lead};
 use table::protocol::life::{self, Life, Phase};
 use table::protocol::scripts::{self, ScriptRow};
+use table::protocol::segment::{self, How, Item, Segment, SegmentHead, Torn, Value};
 use table::protocol::text::{self, Chunk, Record};
 
 fn alive(_: i32) -> bool {
@@ -20,6 +22,7 @@ fn alive(_: i32) -> bool {
 fn model(preemptions: usize, check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
     builder.check(check);
 }
 
@@ -257,5 +260,197 @@ fn chunks_are_freed_once() {
         let (_, found) = text::read(&state.0, &state.1).expect("a text");
         assert_eq!(found, short(found.text[0]));
         assert_eq!(state.0.iter().filter(|chunk| text::is_used(chunk)).count(), 1);
+    });
+}
+
+/// A dictionary's segment of one bucket and a few chunks.
+struct Small {
+    head: SegmentHead,
+    buckets: [AtomicU64; 1],
+    chunks: [segment::Chunk; 4],
+    /// Whether the process that died is dead for the others.
+    dead: AtomicU64,
+}
+
+const DEAD: Process = Process { pid: 66, born: 0 };
+
+impl Small {
+    fn new() -> Arc<Self> {
+        let chunk = segment::Chunk::new;
+        let chunks = [chunk(), chunk(), chunk(), chunk()];
+        Arc::new(Small { head: SegmentHead::new(), buckets: [cell()], chunks, dead: cell() })
+    }
+
+    fn segment(&self) -> Segment<'_> {
+        Segment { head: &self.head, buckets: &self.buckets, chunks: &self.chunks }
+    }
+
+    /// As a writer does it: claim, put right what a dead one left, change, let go.
+    fn write<T>(&self, pid: i32, change: impl FnOnce(&Segment<'_>) -> T) -> T {
+        let mine = Claim::new(Process { pid, born: 0 }, 0, 0);
+        let taken = claim::take(&self.head.claim, mine, &mut |seen| {
+            if seen.holder() == Some(DEAD) && self.dead.load(SeqCst) == 1 {
+                return Wait::TakeOver;
+            }
+            thread::yield_now();
+            Wait::Again
+        });
+        let segment = self.segment();
+        if taken == Some(Taken::Inherited) {
+            segment.recover();
+        }
+        let done = change(&segment);
+        claim::release(&self.head.claim, mine);
+        done
+    }
+
+    fn set(&self, pid: i32, key: &[u8], value: &Value) {
+        let item = Item { hash: hash(key), key, expiry: 0, now: 1, evict: true };
+        assert!(self.write(pid, |segment| segment.store(How::Set, &item, value)).is_ok());
+    }
+
+    fn incr(&self, pid: i32) {
+        let item = Item { hash: hash(b"n"), key: b"n", expiry: 0, now: 1, evict: true };
+        assert!(self.write(pid, |segment| segment.incr(&item, 1.0, Some(0.0))).is_ok());
+    }
+
+    /// As a reader does it. None after some torn attempts, which says nothing.
+    fn get(&self, key: &[u8]) -> Option<Option<Value>> {
+        (0..3).find_map(|_| {
+            let found = self.segment().find(hash(key), key);
+            let value = found.and_then(|entry| entry.map(|entry| entry.value()).transpose());
+            if value == Err(Torn) {
+                thread::yield_now();
+            }
+            value.ok()
+        })
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    u64::from(key[0])
+}
+
+fn long(byte: u8) -> Value {
+    // Two chunks.
+    Value::Text(vec![byte; 80])
+}
+
+/// A key that is overwritten is there, and its value is whole, although its chunks are used again at once.
+#[test]
+fn overwritten_values_are_read_whole_and_are_never_absent() {
+    for value in [long as fn(u8) -> Value, |byte| Value::Text(vec![byte; 16])] {
+        model(2, move || {
+            let small = Small::new();
+            small.set(1, b"k", &value(b'a'));
+            let writer = {
+                let small = small.clone();
+                thread::spawn(move || {
+                    small.set(2, b"k", &value(b'b'));
+                    small.set(2, b"k", &value(b'c'));
+                })
+            };
+            if let Some(found) = small.get(b"k") {
+                let found = found.expect("a key that is only overwritten is absent");
+                assert!([b'a', b'b', b'c'].map(value).contains(&found), "{found:?}");
+            }
+            writer.join().unwrap();
+            assert_eq!(small.get(b"k"), Some(Some(value(b'c'))));
+            small.segment().check().unwrap();
+        });
+    }
+}
+
+/// Nobody finds another key's value, nor misses a key, because a neighbour in the bucket goes and its chunk is used again.
+#[test]
+fn a_neighbours_chunk_is_used_again_under_a_reader() {
+    model(2, || {
+        let small = Small::new();
+        small.set(1, b"k", &Value::Integer(1));
+        // In front of the first in the only bucket.
+        small.set(1, b"x", &Value::Integer(2));
+        let writer = {
+            let small = small.clone();
+            thread::spawn(move || {
+                small.write(2, |segment| segment.delete(hash(b"x"), b"x"));
+                small.set(2, b"y", &Value::Integer(3));
+            })
+        };
+        if let Some(found) = small.get(b"k") {
+            assert_eq!(found, Some(Value::Integer(1)));
+        }
+        if let Some(Some(found)) = small.get(b"x") {
+            assert_eq!(found, Value::Integer(2));
+        }
+        writer.join().unwrap();
+        small.segment().check().unwrap();
+    });
+}
+
+/// Two who count at once are both counted.
+#[test]
+fn counts_add_up() {
+    model(3, || {
+        let small = Small::new();
+        let other = {
+            let small = small.clone();
+            thread::spawn(move || small.incr(2))
+        };
+        small.incr(1);
+        other.join().unwrap();
+        assert_eq!(small.get(b"n"), Some(Some(Value::Integer(2))));
+        small.segment().check().unwrap();
+    });
+}
+
+impl Small {
+    /// A writer that dies half way: chunks taken and written, nothing linked, the claim kept.
+    fn die_writing(&self) {
+        let mine = Claim::new(DEAD, 0, 0);
+        if claim::take(&self.head.claim, mine, &mut |_| Wait::GiveUp).is_some() {
+            self.segment().leave_half_written(hash(b"k"), b"k", &long(b'b'));
+        }
+        // As the system says it to others.
+        self.dead.store(1, SeqCst);
+    }
+
+    fn check_after_a_death(&self, counts: i64) {
+        self.incr(4);
+        assert_eq!(self.get(b"n"), Some(Some(Value::Integer(counts + 1))));
+        assert_eq!(self.get(b"k"), Some(Some(long(b'a'))));
+        self.segment().check().unwrap();
+    }
+}
+
+/// Of two who find a dead writer's claim one puts things right, and both do what they wanted.
+#[test]
+fn a_dead_writers_claim_is_taken_over_by_one() {
+    model(2, || {
+        let small = Small::new();
+        small.set(1, b"k", &long(b'a'));
+        small.die_writing();
+        let other = {
+            let small = small.clone();
+            thread::spawn(move || small.incr(2))
+        };
+        small.incr(3);
+        other.join().unwrap();
+        small.check_after_a_death(2);
+    });
+}
+
+/// A writer dies while another one waits for it.
+#[test]
+fn a_claim_is_taken_over_when_its_holder_dies() {
+    model(2, || {
+        let small = Small::new();
+        small.set(1, b"k", &long(b'a'));
+        let dying = {
+            let small = small.clone();
+            thread::spawn(move || small.die_writing())
+        };
+        small.incr(3);
+        dying.join().unwrap();
+        small.check_after_a_death(1);
     });
 }

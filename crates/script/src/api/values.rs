@@ -194,6 +194,15 @@ struct DictHandle {
     dict: Rc<dyn Dict>,
 }
 
+/// Seconds that something is to live; 0 is for ever.
+fn seconds(ttl: Option<f64>) -> mlua::Result<f64> {
+    let ttl = ttl.unwrap_or(0.0);
+    if ttl >= 0.0 {
+        return Ok(ttl);
+    }
+    Err(mlua::Error::runtime(format!("a time to live of {ttl}: expected seconds, or 0 for ever")))
+}
+
 impl DictHandle {
     /// As OpenResty and this module's contract say it: nil removes.
     fn store(
@@ -204,19 +213,28 @@ impl DictHandle {
         ttl: Option<f64>,
     ) -> mlua::Result<Result<bool, DictError>> {
         if value.is_nil() {
-            self.dict.delete(key);
-            return Ok(Ok(false));
+            return Ok(self.dict.delete(key).map(|()| false));
         }
-        Ok(self.dict.store(how, key, scalar_from_lua(value)?, ttl.unwrap_or(0.0).max(0.0)))
+        Ok(self.dict.store(how, key, scalar_from_lua(value)?, seconds(ttl)?))
     }
 }
 
+/// The storing methods and what they mean.
+const STORING: [(&str, Store); 5] = [
+    ("set", Store::Set),
+    ("add", Store::Add),
+    ("replace", Store::Replace),
+    ("safe_set", Store::SafeSet),
+    ("safe_add", Store::SafeAdd),
+];
+
 impl UserData for DictHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("get", |lua, this, key: LuaString| {
-            this.dict.get(&key.as_bytes()).map(|value| scalar_to_lua(lua, value)).transpose()
+        methods.add_method("get", |lua, this, key: LuaString| match this.dict.get(&key.as_bytes()) {
+            Ok(value) => Ok((value.map(|value| scalar_to_lua(lua, value)).transpose()?, None)),
+            Err(error) => Ok((None, Some(error.to_string()))),
         });
-        for (name, how) in [("set", Store::Set), ("add", Store::Add), ("replace", Store::Replace)] {
+        for (name, how) in STORING {
             methods.add_method(name, move |lua, this, (key, value, ttl): (LuaString, Value, Option<f64>)| {
                 match this.store(how, &key.as_bytes(), &value, ttl)? {
                     Ok(evicted) => Ok((Value::Boolean(true), Value::Boolean(evicted))),
@@ -226,29 +244,29 @@ impl UserData for DictHandle {
         }
         type Incr = (LuaString, f64, Option<f64>, Option<f64>);
         methods.add_method("incr", |lua, this, (key, by, init, ttl): Incr| {
-            match this.dict.incr(&key.as_bytes(), by, init, ttl.unwrap_or(0.0)) {
+            match this.dict.incr(&key.as_bytes(), by, init, seconds(ttl)?) {
                 Ok((value, evicted)) => Ok((scalar_to_lua(lua, value)?, Value::Boolean(evicted))),
                 Err(error) => Ok((Value::Nil, Value::String(lua.create_string(error.to_string())?))),
             }
         });
         methods.add_method("delete", |_, this, key: LuaString| {
-            this.dict.delete(&key.as_bytes());
-            Ok(())
+            either(this.dict.delete(&key.as_bytes()).map(|()| true))
         });
         methods.add_method("ttl", |_, this, key: LuaString| either(this.dict.ttl(&key.as_bytes())));
         methods.add_method("expire", |_, this, (key, ttl): (LuaString, f64)| {
-            either(this.dict.expire(&key.as_bytes(), ttl.max(0.0)).map(|()| true))
+            either(this.dict.expire(&key.as_bytes(), seconds(Some(ttl))?).map(|()| true))
         });
         methods.add_method("keys", |lua, this, max: Option<usize>| {
-            let keys = this.dict.keys(max.unwrap_or(1024));
+            let keys = match this.dict.keys(max.unwrap_or(1024)) {
+                Ok(keys) => keys,
+                Err(error) => return Ok((None, Some(error.to_string()))),
+            };
             let keys: Vec<LuaString> =
                 keys.iter().map(|key| lua.create_string(key)).collect::<mlua::Result<_>>()?;
-            lua.create_sequence_from(keys)
+            Ok((Some(lua.create_sequence_from(keys)?), None))
         });
-        methods.add_method("clear", |_, this, ()| {
-            this.dict.clear();
-            Ok(())
-        });
+        methods.add_method("clear", |_, this, ()| either(this.dict.clear().map(|()| true)));
+        methods.add_method("purge", |_, this, max: Option<usize>| either(this.dict.purge(max.unwrap_or(0))));
         methods.add_method("room", |_, this, ()| Ok(this.dict.room()));
     }
 }

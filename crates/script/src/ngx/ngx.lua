@@ -327,8 +327,9 @@ local function stored(name)
     return false, rest, false
   end
 end
-dict.set, dict.add, dict.replace, dict.safe_set = stored("set"), stored("add"), stored("replace"), stored("set")
-dict.safe_add = dict.add
+for _, name in ipairs { "set", "add", "replace", "safe_set", "safe_add" } do
+  dict[name] = stored(name)
+end
 function dict:get(key)
   return self.store:get(key)
 end
@@ -360,8 +361,8 @@ end
 function dict:flush_all()
   self.store:clear()
 end
-function dict.flush_expired()
-  return 0
+function dict:flush_expired(max)
+  return self.store:purge(max)
 end
 function dict:capacity()
   return (self.store:room())

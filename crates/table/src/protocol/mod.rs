@@ -2,11 +2,13 @@
 //! Public for those checks only.
 
 pub mod children;
+pub mod claim;
 pub mod contest;
 pub mod lanes;
 pub mod lead;
 pub mod life;
 pub mod scripts;
+pub mod segment;
 pub mod text;
 
 #[cfg(loom)]

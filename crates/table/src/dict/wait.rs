@@ -1,0 +1,119 @@
+//! Waiting for a claim: short turns, a look whether the holder lives, an end.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::{Condition, LONG_PATIENCE, PATIENCE, World};
+use crate::primitive::pause;
+use crate::protocol::claim::{Claim, Process, Wait};
+
+/// Turns that only yield; then each one sleeps.
+const YIELDS: u32 = 64;
+const SLEEP: Duration = Duration::from_micros(100);
+/// How often the holder is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+/// When it is looked at first.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
+/// How long one waits for a claim that another has waited for in vain.
+const STALLED: Duration = Duration::from_millis(1);
+/// How long one waits when the holders change but it is never one's own turn.
+const STARVED: Duration = LONG_PATIENCE.saturating_mul(2);
+
+static THREADS: AtomicU16 = AtomicU16::new(0);
+
+thread_local! {
+    /// Number of the thread and of its last turn. No destructor: a module that is unloaded must not leave any.
+    static TURN: Cell<(u16, u16)> = const { Cell::new((0, 0)) };
+}
+
+/// A claim of this thread that differs from its last ones.
+#[inline]
+pub(super) fn next_claim(me: Process) -> Claim {
+    let (thread, turn) = TURN
+        .try_with(|cell| {
+            let (mut thread, turn) = cell.get();
+            if thread == 0 {
+                thread = THREADS.fetch_add(1, Relaxed).wrapping_add(1).max(1);
+            }
+            // 2 is set in every claim.
+            let turn = turn.wrapping_add(1);
+            let turn = if turn & 2 != 0 { turn.wrapping_add(2) } else { turn };
+            cell.set((thread, turn));
+            (thread, turn)
+        })
+        .unwrap_or((0, 0));
+    Claim::new(me, thread, turn)
+}
+
+/// One wait.
+pub(super) struct Waiting<'w> {
+    world: &'w World,
+    stalled: &'w AtomicU64,
+    turns: u32,
+    times: Option<Times>,
+}
+
+struct Times {
+    began: Instant,
+    seen: Claim,
+    since: Instant,
+    look: Duration,
+    stopped: bool,
+}
+
+impl<'w> Waiting<'w> {
+    #[inline]
+    pub(super) fn new(world: &'w World, stalled: &'w AtomicU64) -> Self {
+        Waiting { world, stalled, turns: 0, times: None }
+    }
+
+    /// What to do about this claim.
+    pub(super) fn turn(&mut self, seen: Claim) -> Wait {
+        self.turns += 1;
+        if self.turns < YIELDS / 2 {
+            std::hint::spin_loop();
+            return Wait::Again;
+        }
+        let now = Instant::now();
+        let times = self.times.get_or_insert(Times {
+            began: now,
+            seen,
+            since: now,
+            look: FIRST_LOOK,
+            stopped: false,
+        });
+        if seen != times.seen {
+            *times = Times { seen, since: now, look: FIRST_LOOK, stopped: false, ..*times };
+        }
+        let waited = now - times.since;
+        if waited >= times.look {
+            times.look = waited + LOOK;
+            match condition(self.world, seen) {
+                Condition::Dead => return Wait::TakeOver,
+                other => times.stopped = other == Condition::Stopped,
+            }
+        }
+        let patience = match times.stopped {
+            _ if self.stalled.load(Relaxed) == seen.0 => STALLED,
+            true => PATIENCE,
+            false => LONG_PATIENCE,
+        };
+        if waited >= patience || now - times.began >= STARVED {
+            self.stalled.store(seen.0, Relaxed);
+            return Wait::GiveUp;
+        }
+        if self.turns < YIELDS {
+            pause();
+        } else {
+            std::thread::sleep(SLEEP);
+        }
+        Wait::Again
+    }
+}
+
+/// How the holder is. One that cannot be told is taken to run, and so is this process.
+fn condition(world: &World, seen: Claim) -> Condition {
+    let other = seen.holder().filter(|holder| *holder != world.me);
+    other.map_or(Condition::Running, world.condition)
+}
