@@ -350,6 +350,18 @@ fn openresty_names_work_on_the_same_dictionary() {
 }
 
 #[test]
+fn timers_and_requests_share_dictionaries() {
+    let timer = "local d = lb.dict('counts')\nfunction tick() d:incr('ticks', 1, 0) ngx.shared.counts:incr('ticks', 1) end";
+    let httpd = with_dict("LuaBalancerDict counts 64K\nLuaBalancerTimer timer.lua tick every=100ms")
+        .file("timer.lua", timer)
+        .start();
+    wait_until("some ticks", SOON, || {
+        let ticks = ask(&mut httpd.client(), "/d/counts/get?k=ticks");
+        ticks.strip_prefix("integer:").and_then(|ticks| ticks.split(' ').next()?.parse().ok()) > Some(5)
+    });
+}
+
+#[test]
 fn a_wrong_dictionary_line_is_refused() {
     let refused = |line: &str, patterns: &[&str]| {
         Httpd::builder().config(line).configtest().assert_error_at(line, patterns);
