@@ -5,8 +5,10 @@ use std::os::raw::c_char;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, Query};
+use balance::engine::Now;
 use balance::member::Member;
 use balance::settings::{Method, PoolSettings};
+use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
 use super::outcome::{self, Outcome};
@@ -65,38 +67,41 @@ fn run_in(
             Ok(goal) => goal,
             Err(nobody) => {
                 let Some(rc) = last else { return no_member(request, thread, record, &nobody) };
-                finishing::note(request, thread, record);
+                finishing::note(request, record, pool_of(thread, record).as_ref());
                 return rc;
             }
         };
         if let Goal::Member(pool, _) = &goal {
             record.pool = Some(*pool);
         }
-        let settings = settings_of(thread, record);
-        record.reverse = record.pool.is_some() && settings.set.reverse;
-        let (outcome, rc) = match &goal {
-            Goal::Member(pool, member) => {
-                match attempt_member(request, proxy, child, thread, record, &settings, (*pool, member)) {
-                    Some(end) => end,
-                    None => continue,
-                }
+        let pool = pool_of(thread, record);
+        let settings = settings_of(pool.as_ref());
+        record.reverse = pool.is_some() && settings.set.reverse;
+        let (outcome, rc) = match (&goal, &pool) {
+            (Goal::Member(id, member), Some(pool)) => {
+                let attempt = Attempt { request, proxy, child, thread, pool };
+                let Some((outcome, rc)) = attempt_member(attempt, record, *id, member) else { continue };
+                child.observe(thread, *id, member, settings, outcome, record);
+                (outcome, rc)
             }
-            Goal::Target(url) => attempt_target(request, proxy, child, record, url),
+            // The pool went away between pick and now.
+            (Goal::Member(_, member), None) => {
+                record.tried.push(member.slot);
+                continue;
+            }
+            (Goal::Target(url), _) => attempt_target(request, proxy, child, record, url),
         };
-        if let Goal::Member(pool, member) = &goal {
-            child.observe(thread, *pool, member, &settings, outcome, record.seconds);
-        }
         let allowed = match &record.decision {
             Decision::Target(_) => 0,
             Decision::Script { more, .. } => *more,
             _ => settings.set.retries,
         };
         let more = record.attempts <= allowed && outcome.may_repeat(request, &settings.set.retry_on);
-        if log::logs_request(request, log::DEBUG) && !matches!(outcome, Outcome::Answered(_)) {
+        if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
             log_failure(request, record, outcome, more);
         }
         if !more {
-            finishing::note(request, thread, record);
+            finishing::note(request, record, pool.as_ref());
             return rc;
         }
         forget_attempt(request);
@@ -110,13 +115,23 @@ fn log_failure(request: Request<'_>, record: &Record, outcome: Outcome, more: bo
     log::request(
         request,
         log::DEBUG,
-        &format!("attempt {} at {name} failed: {}, {then}", record.attempts, outcome.word()),
+        &format!(
+            "attempt {} at {name} failed: {}, {then}",
+            record.attempts,
+            outcome.word().to_string_lossy()
+        ),
     );
 }
 
+/// The pool that the request is at, as it is now.
+fn pool_of(thread: &Thread, record: &Record) -> Option<Now> {
+    record.pool.and_then(|pool| thread.balancer.now(pool))
+}
+
 /// Settings of the pool that the request is at; defaults for ad-hoc targets.
-fn settings_of(thread: &Thread, record: &Record) -> Arc<PoolSettings> {
-    record.pool.and_then(|pool| thread.balancer.settings(pool)).unwrap_or_default()
+fn settings_of(pool: Option<&Now>) -> &PoolSettings {
+    static DEFAULTS: Lazy<PoolSettings> = Lazy::new(PoolSettings::default);
+    pool.map_or_else(|| &*DEFAULTS, Now::settings)
 }
 
 fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
@@ -141,14 +156,17 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             Err(NoMember::UnknownPool)
         }
         Decision::Pool { pool, first: Some(member), .. }
-            if tried == 0 && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
+            if tried == 0
+                && !record.tried.contains(&member.slot)
+                && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
         {
             Ok(Goal::Member(*pool, member.clone()))
         }
         Decision::Pool { pool, view, method, .. } => {
             let (pool, view, method) = (*pool, view.clone(), method.clone());
             record.pool = Some(pool);
-            let settings = thread.balancer.settings(pool).ok_or(NoMember::UnknownPool)?;
+            let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
+            let settings = now.settings();
             if let Some(sticky) = &settings.sticky
                 && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
             {
@@ -159,9 +177,9 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
                 return selecting::pick_by_script(request, thread, pool, script, function, &record.tried)
                     .map(|member| Goal::Member(pool, member));
             }
-            let key = selecting::key_of(request, &settings);
+            let key = selecting::key_of(request, settings);
             let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
-            let picked = thread.balancer.pick(query);
+            let picked = thread.balancer.pick_in(&now, &query);
             if log::logs_request(request, log::TRACE2) {
                 let choice = picked
                     .as_ref()
@@ -174,22 +192,28 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
     }
 }
 
-/// One attempt at a member. None: the member went away between pick and count; pick again.
-fn attempt_member(
-    request: Request<'_>,
-    proxy: &Proxy,
+/// What an attempt at a member needs, beyond the record and the member.
+struct Attempt<'r, 'a> {
+    request: Request<'r>,
+    proxy: &'a Proxy,
     child: &'static Child,
-    thread: &Thread,
+    thread: &'a Thread,
+    pool: &'a Now,
+}
+
+/// One attempt at a member. None: the member went away between pick and count, or is full; pick again.
+fn attempt_member(
+    attempt: Attempt<'_, '_>,
     record: &mut Record,
-    settings: &PoolSettings,
-    (pool, member): (PoolId, &Arc<Member>),
+    pool: PoolId,
+    member: &Arc<Member>,
 ) -> Option<(Outcome, i32)> {
+    let Attempt { request, proxy, child, thread, pool: now } = attempt;
     record.tried.push(member.slot);
     if !child.table.begin(&child.lane, member.slot, member.incarnation) {
         return None;
     }
     record.counted = Some(member.slot);
-    record.pool = Some(pool);
     record.member = Some(member.clone());
     let limit = member.spec.max_inflight;
     if limit > 0 && balance::live::Live::inflight(&child.table, member.slot) > limit {
@@ -200,8 +224,8 @@ fn attempt_member(
     let secure = matches!(member.spec.url.scheme.as_str(), "https" | "wss" | "h2");
     let end = match child.workers.of_member(member) {
         Ok(worker) => {
-            finishing::announce(request, thread, record, settings, worker);
-            if let Some(sticky) = &settings.sticky {
+            finishing::announce(request, record, now, member, worker);
+            if let Some(sticky) = &now.settings().sticky {
                 sessions::meet(request, thread, record, pool, member, sticky);
             }
             let end = handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure);
@@ -264,7 +288,7 @@ fn handle(
         Err(status) => return (Outcome::NotTheMember(status), status),
     };
     let kept = KeepAlives::hide(request);
-    let began = memory::monotonic_us();
+    record.began_us = memory::monotonic_us();
     let mut rc = ffi::DECLINED;
     for handler in &child.scheme_handlers {
         // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.
@@ -276,7 +300,7 @@ fn handle(
             break;
         }
     }
-    record.seconds = (memory::monotonic_us() - began) as f64 / 1e6;
+    record.ended_us = memory::monotonic_us();
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
@@ -307,15 +331,14 @@ fn backend_url(
     // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL.
     #[allow(unsafe_code)]
     let (tail, raw) = unsafe {
-        (
-            crate::httpd::bytes(record.tail).unwrap_or(b"/"),
-            crate::httpd::bytes(record.raw_path).unwrap_or_default(),
-        )
+        (crate::httpd::bytes(record.tail).unwrap_or(b"/"), || {
+            crate::httpd::bytes(record.raw_path).unwrap_or_default()
+        })
     };
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
-        return Ok(pool.concat(&[worker.url(), tail]));
+        return Ok(pool.concat(&[worker.url().to_bytes(), tail]));
     }
-    request.point_filename(pool.concat(&[b"proxy:", worker.url(), b"/", raw]));
+    request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw()]));
     child.api.canonicalise(request)?;
     let filename = request.filename().unwrap_or_default();
     Ok(pool.copy(filename.strip_prefix(b"proxy:").unwrap_or(filename)))
@@ -372,16 +395,17 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
         Decision::List(_) => "none of the members that the script listed is usable".to_owned(),
         _ => nobody.to_string(),
     };
-    let settings = settings_of(thread, record);
+    let pool = pool_of(thread, record);
+    let settings = settings_of(pool.as_ref());
     let status = match nobody {
         NoMember::SessionLost(_) => ffi::HTTP_SERVICE_UNAVAILABLE as u16,
         _ => settings.set.on_empty,
     };
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
-    let seconds = retry_after_s(&settings).to_string();
+    let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
-    record.reason = "no member";
-    finishing::note(request, thread, record);
+    record.reason = c"no member";
+    finishing::note(request, record, pool.as_ref());
     i32::from(status)
 }
 

@@ -18,6 +18,7 @@ use super::config::ServerConfig;
 use super::dicts::Dicts;
 use super::host::{CurrentRequest, HttpdServer};
 use super::outcome::Outcome;
+use super::record::Record;
 use super::startup::Generation;
 use super::timers::Timer;
 use super::workers::Workers;
@@ -212,8 +213,8 @@ impl Child {
         member: &Member,
         settings: &PoolSettings,
         outcome: Outcome,
-        seconds: f64,
+        record: &Record,
     ) {
-        super::shared::observe(self, thread, pool, member, settings, outcome, seconds);
+        super::shared::observe(self, thread, pool, member, settings, outcome, record);
     }
 }

@@ -1,10 +1,13 @@
 //! After the attempts: the environment for logs, and `LuaHookFinish`.
 
-use balance::api::Balancer;
+use std::ffi::CStr;
+
+use balance::engine::Now;
+use balance::member::Member;
 use balance::settings::PoolSettings;
 use script::FinishResult;
 
-use super::child::{self, Thread};
+use super::child;
 use super::record::{Decision, Record};
 use super::selecting::Scope;
 use crate::httpd::log as httpd_log;
@@ -12,30 +15,27 @@ use crate::httpd::request::Request;
 use crate::httpd::worker::Worker;
 
 /// The client has gone before it had the whole answer.
-const ABORTED: &str = "aborted";
+const ABORTED: &CStr = c"aborted";
 
 /// Sets the environment variables that name where an attempt goes, before it begins: what adds headers to the answer
 /// sees them.
-pub fn announce(
-    request: Request<'_>,
-    thread: &Thread,
-    record: &mut Record,
-    settings: &PoolSettings,
-    worker: Worker,
-) {
-    let (env, memory) = (request.env(), request.pool());
-    let (Some(id), Some(member)) = (record.pool, &record.member) else { return };
-    let Some(membership) = thread.balancer.membership(id) else { return };
+pub fn announce(request: Request<'_>, record: &mut Record, pool: &Now, member: &Member, worker: Worker) {
+    let env = request.env();
     // With the first attempt these keys are new.
     let first = !std::mem::replace(&mut record.announced, true);
-    let put = |key, pieces: &[&[u8]]| env.put_in(memory, first, key, pieces);
-    let name = membership.name.as_bytes();
-    put(c"LB_POOL", &[name]);
-    put(c"LB_MEMBER", &[member.spec.name.as_bytes()]);
-    put(c"LB_METHOD", &[method_name(record, settings).as_bytes()]);
-    put(c"BALANCER_NAME", &[b"lb://", name]);
-    put(c"BALANCER_WORKER_NAME", &[worker.url()]);
-    put(c"BALANCER_WORKER_ROUTE", &[member.spec.route.as_bytes()]);
+    const SCHEME: &[u8] = b"lb://";
+    let [name, method, member, route] = request.pool().texts([
+        &[SCHEME, pool.membership().name.as_bytes()],
+        &[method_name(record, pool.settings()).as_bytes()],
+        &[member.spec.name.as_bytes()],
+        &[member.spec.route.as_bytes()],
+    ]);
+    env.point(first, c"LB_POOL", name.skip(SCHEME.len()));
+    env.point(first, c"LB_MEMBER", member);
+    env.point(first, c"LB_METHOD", method);
+    env.point(first, c"BALANCER_NAME", name);
+    env.point(first, c"BALANCER_WORKER_NAME", worker.url());
+    env.point(first, c"BALANCER_WORKER_ROUTE", route);
 }
 
 /// How the member was picked.
@@ -48,24 +48,28 @@ fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
 }
 
 /// Sets the environment variables of the last attempt. Called once a request, so that the keys are new.
-pub fn note(request: Request<'_>, thread: &Thread, record: &mut Record) {
-    let (env, pool) = (request.env(), request.pool());
+pub fn note(request: Request<'_>, record: &mut Record, pool: Option<&Now>) {
+    let (env, memory) = (request.env(), request.pool());
     if record.announced {
     } else if let Decision::Target(url) = &record.decision {
-        env.add_in(pool, c"LB_MEMBER", url.as_bytes());
-    } else if let Some(id) = record.pool
-        && let Some(membership) = thread.balancer.membership(id)
-        && let Some(settings) = thread.balancer.settings(id)
-    {
-        env.add_in(pool, c"LB_POOL", membership.name.as_bytes());
-        env.add_in(pool, c"LB_METHOD", method_name(record, &settings).as_bytes());
+        let [url] = memory.texts([&[url.as_bytes()]]);
+        env.point(true, c"LB_MEMBER", url);
+    } else if let Some(pool) = pool {
+        let method = method_name(record, pool.settings());
+        let [name, method] = memory.texts([&[pool.membership().name.as_bytes()], &[method.as_bytes()]]);
+        env.point(true, c"LB_POOL", name);
+        env.point(true, c"LB_METHOD", method);
     }
     if request.aborted() {
         record.reason = ABORTED;
     }
-    env.add_in(pool, c"LB_ATTEMPTS", Decimal::new(u64::from(record.attempts), 0).as_bytes());
-    env.add_in(pool, c"LB_REASON", record.reason.as_bytes());
-    env.add_in(pool, c"LB_SECONDS", Decimal::new((record.seconds * 1e6) as u64, 6).as_bytes());
+    let [attempts, seconds] = memory.texts([
+        &[Decimal::new(u64::from(record.attempts), 0).as_bytes()],
+        &[Decimal::new(record.took_us(), 6).as_bytes()],
+    ]);
+    env.point(true, c"LB_ATTEMPTS", attempts);
+    env.point(true, c"LB_REASON", record.reason);
+    env.point(true, c"LB_SECONDS", seconds);
 }
 
 /// A number's digits, without an allocation.
@@ -131,19 +135,19 @@ pub fn log(request: Request<'_>) {
 }
 
 fn result_of(last: Request<'_>, record: &Record) -> FinishResult {
-    let error = match record.reason {
+    let error = match record.reason.to_bytes() {
         // The rest of the answer may be sent, or not, after the attempt is over.
-        "" | "ok" if last.aborted() => Some(ABORTED),
-        "" | "ok" => None,
-        reason => Some(reason),
+        b"" | b"ok" if last.aborted() => Some(ABORTED),
+        b"" | b"ok" => None,
+        _ => Some(record.reason),
     };
     FinishResult {
         member: record.member.clone(),
         status: last.status().clamp(0, 999) as u16,
         attempts: record.attempts,
-        seconds: record.seconds,
+        seconds: record.took_us() as f64 / 1e6,
         bytes: last.bytes_sent().max(0) as u64,
-        error: error.map(str::to_owned),
+        error: error.map(|word| word.to_string_lossy().into_owned()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Judging an attempt: what mod_proxy's return value and notes mean for the member and for the request.
 
+use std::ffi::CStr;
+
 use balance::settings::FailureKinds;
 
 use crate::ffi;
@@ -26,11 +28,11 @@ const DECLINED: i32 = ffi::DECLINED;
 
 /// Judges. `secure`: the member speaks TLS, where a failed handshake is mod_proxy's 500.
 pub fn judge(request: Request<'_>, rc: i32, secure: bool) -> Outcome {
-    let notes = request.notes();
-    let timed_out = notes.get(c"proxy_timedout").is_some();
     if matches!(rc, 0 | DONE | SUSPENDED) {
         return Outcome::Answered(request.status().clamp(0, 999) as u16);
     }
+    let notes = request.notes();
+    let timed_out = notes.get(c"proxy_timedout").is_some();
     if notes.get(c"proxy-error-override").is_some() {
         return Outcome::Answered(rc.clamp(0, 999) as u16);
     }
@@ -47,14 +49,14 @@ pub fn judge(request: Request<'_>, rc: i32, secure: bool) -> Outcome {
 
 impl Outcome {
     /// One word for `LB_REASON` and the log.
-    pub fn word(self) -> &'static str {
+    pub fn word(self) -> &'static CStr {
         match self {
-            Outcome::Answered(status) if status >= 500 => "status",
-            Outcome::Answered(_) => "ok",
-            Outcome::Connect => "connect",
-            Outcome::Reset => "reset",
-            Outcome::Timeout => "timeout",
-            Outcome::NotTheMember(_) => "request",
+            Outcome::Answered(status) if status >= 500 => c"status",
+            Outcome::Answered(_) => c"ok",
+            Outcome::Connect => c"connect",
+            Outcome::Reset => c"reset",
+            Outcome::Timeout => c"timeout",
+            Outcome::NotTheMember(_) => c"request",
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the module keeps about one request.
 
+use std::ffi::CStr;
 use std::marker::PhantomPinned;
+use std::ops::Deref;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
@@ -57,19 +59,20 @@ pub struct Record {
     /// The path (encoded) and query for http-like backends, with the leading slash: what is sent.
     pub tail: *mut c_char,
     /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the leading slash.
-    pub raw_path: *mut c_char,
+    pub raw_path: *const c_char,
     /// Rows tried so far.
-    pub tried: Vec<Slot>,
+    pub tried: Tried,
     /// Attempts so far.
     pub attempts: u32,
     /// The member of the last attempt.
     pub member: Option<Arc<Member>>,
     /// The pool of the last attempt.
     pub pool: Option<PoolId>,
-    /// Seconds of the last attempt.
-    pub seconds: f64,
+    /// When the last attempt began and ended, microseconds of the monotonic clock.
+    pub began_us: u64,
+    pub ended_us: u64,
     /// How the last attempt ended, in one word.
-    pub reason: &'static str,
+    pub reason: &'static CStr,
     /// The status that the last attempt ended with.
     pub last_status: u16,
     /// The in-flight count to give back if the loop is left in an unforeseen way.
@@ -87,6 +90,38 @@ pub struct Record {
     /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
     /// loop's reference for the only one.
     pub _pinned: PhantomPinned,
+}
+
+/// Rows that a request has tried. A few take no allocation.
+#[derive(Default)]
+pub struct Tried {
+    few: [Slot; 4],
+    count: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<Slot>,
+}
+
+impl Tried {
+    /// Adds one.
+    pub fn push(&mut self, slot: Slot) {
+        if let Some(place) = self.few.get_mut(self.count) {
+            *place = slot;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend_from_slice(&self.few);
+            }
+            self.many.push(slot);
+        }
+        self.count += 1;
+    }
+}
+
+impl Deref for Tried {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
 }
 
 /// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
@@ -108,13 +143,14 @@ impl Record {
         Record {
             decision,
             tail: std::ptr::null_mut(),
-            raw_path: std::ptr::null_mut(),
-            tried: Vec::new(),
+            raw_path: std::ptr::null(),
+            tried: Tried::default(),
             attempts: 0,
             member: None,
             pool: None,
-            seconds: 0.0,
-            reason: "",
+            began_us: 0,
+            ended_us: 0,
+            reason: c"",
             last_status: 0,
             counted: None,
             reverse: false,
@@ -124,6 +160,11 @@ impl Record {
             by_script: false,
             _pinned: PhantomPinned,
         }
+    }
+
+    /// Microseconds that the last attempt took.
+    pub fn took_us(&self) -> u64 {
+        self.ended_us.saturating_sub(self.began_us)
     }
 
     /// This request's record, if it has one.

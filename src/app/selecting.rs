@@ -1,7 +1,6 @@
 //! Choosing by script, in translate_name or fixups: the script's answer becomes a decision.
 
 use std::borrow::Cow;
-use std::ffi::CString;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
@@ -15,6 +14,7 @@ use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
 use super::record::{Decision, Record};
 use crate::ffi;
 use crate::httpd::log;
+use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
 
 const OK: i32 = ffi::OK as i32;
@@ -96,7 +96,8 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
     let url = proxied_url(request).unwrap_or_default();
     // Here mod_rewrite has put the query behind the path already.
     let query = request.args().map(|args| [b"?", args].concat()).unwrap_or_default();
-    match canonicalise(request, url.strip_suffix(query.as_slice()).unwrap_or(url)) {
+    let [url] = request.pool().texts([&[url.strip_suffix(query.as_slice()).unwrap_or(url)]]);
+    match canonicalise(request, url) {
         OK => DECLINED,
         status => status,
     }
@@ -109,8 +110,10 @@ fn adopt_rewritten(request: Request<'_>, foreign: bool) -> bool {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return false;
     }
-    let Some(url) = proxied_url(request) else { return false };
-    let Some(at) = find_own_scheme(url) else { return false };
+    let Some(at) = request.own_scheme_in_filename() else { return false };
+    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?))) else {
+        return false;
+    };
     if foreign {
         Record::mark_foreign(request);
         return false;
@@ -123,22 +126,6 @@ fn adopt_rewritten(request: Request<'_>, foreign: bool) -> bool {
         request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
     }
     ours
-}
-
-/// Where `/lb://` begins. Runs for every proxied request, so that it looks at the colons alone.
-fn find_own_scheme(url: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(colon) = crate::httpd::memory::find_byte(&url[from..], b':').map(|at| from + at) {
-        let start = colon.checked_sub(3);
-        if let Some(start) = start
-            && url[start..colon].eq_ignore_ascii_case(b"/lb")
-            && url[colon + 1..].starts_with(b"//")
-        {
-            return Some(start);
-        }
-        from = colon + 1;
-    }
-    None
 }
 
 fn run_hooks(
@@ -219,8 +206,8 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
 /// A 500 that logs and `LuaHookFinish` can tell from others.
 fn give_up(request: Request<'_>) -> i32 {
     let message = "the script failed".to_owned();
-    Record::attach(request, Decision::Nobody { pool: None, message }).reason = "script";
-    request.env().put_in(request.pool(), false, c"LB_REASON", &[b"script"]);
+    Record::attach(request, Decision::Nobody { pool: None, message }).reason = c"script";
+    request.env().point(false, c"LB_REASON", c"script");
     FAILED
 }
 
@@ -293,7 +280,7 @@ pub fn next_peer(
     script: &Resolved,
 ) -> Result<Arc<str>, NoMember> {
     let child = child::get().ok_or(NoMember::UnknownPool)?;
-    let good = record.reason == "ok";
+    let good = record.reason == c"ok";
     let attempt = Attempt { before: record.attempts, last_failure: Some((good, record.last_status)) };
     let answer = {
         let _current = thread.request.enter(request);
@@ -402,14 +389,14 @@ fn split_target(url: &str) -> Result<(String, PathAndArgs), String> {
 
 /// Hands the request to mod_proxy, to come back in `attempts`.
 fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
-    let name = match &decision {
-        Decision::Pool { pool, .. } => thread.balancer.membership(*pool).map(|m| m.name.clone()),
+    let pool = match &decision {
+        Decision::Pool { pool, .. } => thread.balancer.now(*pool),
         _ => None,
     };
     let record = Record::attach(request, decision);
     record.by_script = true;
     let uri = request.uri().unwrap_or(b"/");
-    let name = name.as_deref().unwrap_or("script");
+    let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
     request.send_to_proxy(request.pool().concat(&[
         b"proxy:lb://",
         name.as_bytes(),
@@ -420,14 +407,13 @@ fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
 }
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
-pub fn canonicalise(request: Request<'_>, url: &[u8]) -> i32 {
-    let rest = url.get("lb://".len()..).unwrap_or_default();
-    let slash = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-    let (name, path) = rest.split_at(slash);
-    let path = path.strip_prefix(b"/").unwrap_or(path);
+pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
+    let rest = url.skip("lb://".len());
+    let length = rest.bytes().iter().position(|b| *b == b'/').unwrap_or(rest.bytes().len());
+    let path = rest.skip(length + 1);
     let Some(child) = child::get() else { return FAILED };
     if Record::of(request).is_none_or(|record| !record.by_script) {
-        let name = String::from_utf8_lossy(name);
+        let name = String::from_utf8_lossy(&rest.bytes()[..length]);
         let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
         let Some(pool) = found else {
             log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
@@ -436,26 +422,24 @@ pub fn canonicalise(request: Request<'_>, url: &[u8]) -> i32 {
         Record::attach(request, Decision::Pool { pool, view: None, method: None, first: None });
     }
     let Some(record) = Record::of(request) else { return FAILED };
-    record.raw_path = request.pool().copy(path);
+    record.raw_path = path.as_ptr();
     // With SetHandler mod_proxy puts the file's path behind the pool, which is what FastCGI wants; an HTTP backend is asked
     // for what the client asked for.
     let by_handler =
         request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
-    let path = if by_handler { request.uri().unwrap_or_default() } else { path };
-    prepare_path(request, child, record, path.strip_prefix(b"/").unwrap_or(path))
+    let path = if by_handler { request.uri_text() } else { path };
+    prepare_path(request, child, record, path.skip(usize::from(path.bytes().starts_with(b"/"))))
 }
 
-fn prepare_path(request: Request<'_>, child: &Child, record: &mut Record, path: &[u8]) -> i32 {
-    let pool = request.pool();
-    let notes = request.notes();
-    let Ok(path_text) = CString::new(path) else { return 400 };
+fn prepare_path<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: Text<'r>) -> i32 {
+    let (pool, notes, path) = (request.pool(), request.notes(), text.bytes());
     let raw = notes.get(c"proxy-nocanon").is_some();
     let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
         (Cow::Borrowed(path), None)
     } else if notes.get(c"proxy-noencode").is_some() {
         (Cow::Borrowed(path), request.args())
     } else {
-        match child.api.encode_path(request, &path_text) {
+        match child.api.encode_path(request, text) {
             Some(encoded) => (Cow::Borrowed(encoded), request.args()),
             None => return 400,
         }

@@ -112,7 +112,10 @@ pub fn meet(
         record.stick = Some(Box::new(Stick { session, ..Stick::default() }));
     }
     let Some(stick) = record.stick.as_mut() else { return };
-    let put = |key, value: &[u8]| request.env().put_in(request.pool(), false, key, &[value]);
+    let put = |key, value: &[u8]| {
+        let [value] = request.pool().texts([&[value]]);
+        request.env().point(false, key, value);
+    };
     let stays = stick.session.as_ref().is_some_and(|session| session.is_of(&member.spec.route));
     if let Some(session) = &stick.session {
         put(c"BALANCER_SESSION_STICKY", name_of(sticky, session).as_bytes());

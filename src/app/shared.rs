@@ -12,6 +12,7 @@ use table::Table;
 
 use super::child::{Child, Thread};
 use super::outcome::Outcome;
+use super::record::Record;
 use crate::httpd::log;
 use crate::httpd::memory;
 
@@ -23,7 +24,7 @@ pub fn observe(
     member: &Member,
     settings: &PoolSettings,
     outcome: Outcome,
-    seconds: f64,
+    record: &Record,
 ) {
     let table = &child.table;
     let (slot, incarnation) = (member.slot, member.incarnation);
@@ -31,7 +32,7 @@ pub fn observe(
     let blame = !matches!(outcome, Outcome::NotTheMember(_));
     table.record(slot, incarnation, blame && !answered);
     if answered {
-        let (millis, now_ms) = ((seconds * 1e3) as f32, memory::monotonic_ms() as u32);
+        let (millis, now_ms) = (record.took_us() as f32 / 1e3, (record.ended_us / 1000) as u32);
         table.sample_latency(slot, incarnation, |before: Latency| {
             balance::latency::fold(before, millis, now_ms)
         });
@@ -82,7 +83,7 @@ fn failed(
                 member.spec.name,
                 millis as f64 / 1000.0,
                 settings.outlier.failures,
-                outcome.word()
+                outcome.word().to_string_lossy()
             ),
         );
     }

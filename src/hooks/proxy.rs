@@ -6,7 +6,7 @@ use super::{DECLINED, FAILED, OK};
 use crate::app::{attempts, selecting};
 use crate::ffi;
 use crate::guard::guard;
-use crate::httpd;
+use crate::httpd::pool::Text;
 use crate::httpd::request::Request;
 
 /// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over attempts picks the real one.
@@ -44,10 +44,8 @@ pub(super) unsafe extern "C" fn canon_handler(r: *mut ffi::request_rec, url: *mu
             if !is_ours(url) {
                 return DECLINED;
             }
-            match (Request::from_ptr(r), httpd::bytes(url)) {
-                (Some(request), Some(url)) => selecting::canonicalise(request, url),
-                _ => DECLINED,
-            }
+            Request::from_ptr(r)
+                .map_or(DECLINED, |request| selecting::canonicalise(request, Text::from_ptr(url)))
         }
     })
 }
@@ -77,5 +75,5 @@ pub(super) unsafe extern "C" fn scheme_handler(
 /// `url` is NULL or a C string.
 unsafe fn is_ours(url: *const c_char) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { httpd::bytes(url) }.is_some_and(|url| url.len() >= 5 && url[..5].eq_ignore_ascii_case(b"lb://"))
+    !url.is_null() && unsafe { libc::strncasecmp(url, c"lb://".as_ptr(), 5) } == 0
 }

@@ -117,11 +117,3 @@ pub fn monotonic_us() -> u64 {
 pub fn epoch_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
-
-/// The first `byte`, found by the C library's memchr.
-pub fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
-    // SAFETY: reads within the slice alone.
-    #[allow(unsafe_code)]
-    let found = unsafe { libc::memchr(bytes.as_ptr().cast(), i32::from(byte), bytes.len()) };
-    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
-}

@@ -1,5 +1,6 @@
 //! APR pools: memory that lives as long as its request, connection or configuration.
 
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::raw::{c_char, c_void};
 use std::ptr::NonNull;
@@ -45,6 +46,31 @@ impl<'p> Pool<'p> {
         start.cast()
     }
 
+    /// NUL-terminated copies of several strings, each given in pieces, in one allocation. As for [`Pool::concat`], no piece
+    /// holds a NUL.
+    pub fn texts<const N: usize>(self, strings: [&[&[u8]]; N]) -> [Text<'p>; N] {
+        let length: usize = strings.iter().flat_map(|pieces| pieces.iter()).map(|piece| piece.len()).sum();
+        // SAFETY: as in `concat`.
+        let mut at = unsafe { ffi::apr_palloc(self.as_ptr(), length + N) }.cast::<u8>();
+        strings.map(|pieces| {
+            let start = at;
+            for piece in pieces {
+                // SAFETY: the block has room for all pieces, and for one byte more with each string.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
+                    at = at.add(piece.len());
+                }
+            }
+            let length = at.addr() - start.addr();
+            // SAFETY: that one byte more.
+            unsafe {
+                *at = 0;
+                at = at.add(1);
+            }
+            Text { start: start.cast(), length, lives: PhantomData }
+        })
+    }
+
     /// A NUL-terminated copy.
     pub fn copy(self, text: &[u8]) -> *mut c_char {
         self.concat(&[text])
@@ -52,13 +78,17 @@ impl<'p> Pool<'p> {
 
     /// Keeps `value` until the pool is cleared, then drops it. The address is stable.
     pub fn keep<T>(self, value: T) -> &'p mut T {
-        let raw = Box::into_raw(Box::new(value));
-        // SAFETY: the cleanup gets the box it was registered with, once; `raw` stays valid for the pool's life.
+        // What apr_palloc promises.
+        const { assert!(align_of::<T>() <= 8) };
+        // SAFETY: a block of that size and alignment, which lives as long as the pool; the cleanup gets what it was
+        // registered with, once.
         unsafe {
+            let raw = ffi::apr_palloc(self.as_ptr(), size_of::<T>().max(1)).cast::<T>();
+            raw.write(value);
             ffi::apr_pool_cleanup_register(
                 self.as_ptr(),
                 raw.cast(),
-                Some(drop_box::<T>),
+                Some(drop_kept::<T>),
                 Some(ffi::apr_pool_cleanup_null),
             );
             &mut *raw
@@ -66,8 +96,49 @@ impl<'p> Pool<'p> {
     }
 }
 
-unsafe extern "C" fn drop_box<T>(data: *mut c_void) -> ffi::apr_status_t {
-    // SAFETY: registered by `keep` with a box of this type; APR runs a cleanup once.
-    guard((), || drop(unsafe { Box::from_raw(data.cast::<T>()) }));
+/// A NUL-terminated string that lives for `'p`: in a pool, or for ever.
+#[derive(Clone, Copy)]
+pub struct Text<'p> {
+    start: *const c_char,
+    length: usize,
+    lives: PhantomData<&'p ()>,
+}
+
+impl<'p> Text<'p> {
+    /// # Safety
+    /// `start` is a NUL-terminated string that lives and stays unchanged for `'p`.
+    pub unsafe fn from_ptr(start: *const c_char) -> Self {
+        // SAFETY: the caller's promise.
+        Text { start, length: unsafe { CStr::from_ptr(start) }.count_bytes(), lives: PhantomData }
+    }
+
+    /// The string.
+    pub fn bytes(self) -> &'p [u8] {
+        // SAFETY: `length` bytes that live for 'p.
+        unsafe { std::slice::from_raw_parts(self.start.cast(), self.length) }
+    }
+
+    /// For C.
+    pub fn as_ptr(self) -> *const c_char {
+        self.start
+    }
+
+    /// What is behind the first `count` bytes; empty when there are not so many.
+    pub fn skip(self, count: usize) -> Self {
+        let count = count.min(self.length);
+        // SAFETY: within the string, or its end mark.
+        Text { start: unsafe { self.start.add(count) }, length: self.length - count, lives: PhantomData }
+    }
+}
+
+impl From<&'static CStr> for Text<'_> {
+    fn from(text: &'static CStr) -> Self {
+        Text { start: text.as_ptr(), length: text.count_bytes(), lives: PhantomData }
+    }
+}
+
+unsafe extern "C" fn drop_kept<T>(data: *mut c_void) -> ffi::apr_status_t {
+    // SAFETY: registered by `keep` with a value of this type; APR runs a cleanup once.
+    guard((), || unsafe { data.cast::<T>().drop_in_place() });
     ffi::APR_SUCCESS as ffi::apr_status_t
 }

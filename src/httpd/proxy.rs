@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::pool::Text;
 use super::request::Request;
 use crate::ffi;
 
@@ -169,7 +170,7 @@ impl Api {
     }
 
     /// The path (without its leading slash) as mod_proxy_http encodes it for a backend. None: it may not be encoded (400).
-    pub fn encode_path<'r>(&self, request: Request<'r>, path: &CStr) -> Option<&'r [u8]> {
+    pub fn encode_path<'r>(&self, request: Request<'r>, path: Text<'r>) -> Option<&'r [u8]> {
         let flags = if request.keeps_encoded_slashes() {
             ffi::PROXY_CANONENC_NOENCODEDSLASHENCODING as c_int
         } else {
@@ -180,7 +181,7 @@ impl Api {
             let encoded = (self.canon_encode)(
                 request.pool().as_ptr(),
                 path.as_ptr(),
-                path.to_bytes().len() as c_int,
+                path.bytes().len() as c_int,
                 ffi::enc_path as c_int,
                 flags,
                 request.proxyreq(),

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
-use super::pool::Pool;
+use super::pool::{Pool, Text};
 use super::table::Table;
 use crate::ffi;
 
@@ -68,6 +68,42 @@ impl<'r> Request<'r> {
         log_id,
         range
     );
+
+    /// The (decoded) path, empty when there is none.
+    pub fn uri_text(self) -> Text<'r> {
+        let uri = self.get().uri;
+        // SAFETY: a string field of a live request, as in `text_fields`.
+        if uri.is_null() { Text::from(c"") } else { unsafe { Text::from_ptr(uri) } }
+    }
+
+    /// Where `/lb://` begins in the file name, behind `proxy:` and a scheme. Asked for every proxied request, so that it
+    /// looks at the colons alone.
+    pub fn own_scheme_in_filename(self) -> Option<usize> {
+        let filename = self.get().filename.cast_const();
+        if filename.is_null() {
+            return None;
+        }
+        let mut at = filename;
+        // SAFETY: strchr reads up to the end of a NUL-terminated string. What is compared lies behind its start and, since
+        // a NUL differs from a slash, before its end.
+        unsafe {
+            loop {
+                at = libc::strchr(at, i32::from(b':'));
+                if at.is_null() {
+                    return None;
+                }
+                let before = at.addr() - filename.addr();
+                if before >= 3
+                    && std::slice::from_raw_parts(at.sub(3).cast::<u8>(), 3).eq_ignore_ascii_case(b"/lb")
+                    && *at.add(1).cast::<u8>() == b'/'
+                    && *at.add(2).cast::<u8>() == b'/'
+                {
+                    return Some(before - 3);
+                }
+                at = at.add(1);
+            }
+        }
+    }
 
     /// The request's pool.
     pub fn pool(self) -> Pool<'r> {

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 
-use super::pool::Pool;
+use super::pool::Text;
 use crate::ffi;
 
 /// A table of a request.
@@ -42,23 +42,14 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// Adds a key that is not there yet, with bytes that hold no NUL, by one copy into `pool`, which has to live as long as
-    /// the table.
-    pub fn add_in(self, pool: Pool<'r>, key: &'static CStr, value: &[u8]) {
-        if !self.raw.is_null() {
-            // SAFETY: a live table; key is static and the value lives in the table's own pool.
-            unsafe { ffi::apr_table_addn(self.raw, key.as_ptr(), pool.copy(value)) }
-        }
-    }
-
-    /// As [`Table::add_in`] for a value in pieces; a key that is not `new` may be there already, and is replaced.
-    pub fn put_in(self, pool: Pool<'r>, new: bool, key: &'static CStr, pieces: &[&[u8]]) {
+    /// Sets a key to a string that is in the table's pool already, or static. A `new` key is known not to be there yet.
+    pub fn point(self, new: bool, key: &'static CStr, value: impl Into<Text<'r>>) {
         if self.raw.is_null() {
             return;
         }
         let put = if new { ffi::apr_table_addn } else { ffi::apr_table_setn };
-        // SAFETY: as in `add_in`.
-        unsafe { put(self.raw, key.as_ptr(), pool.concat(pieces)) }
+        // SAFETY: a live table; the key is static, and the value lives as long as the table.
+        unsafe { put(self.raw, key.as_ptr(), value.into().as_ptr()) }
     }
 
     /// Sets a key that is not yet a C string. Keys and values with a NUL are left out.

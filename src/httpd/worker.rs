@@ -9,7 +9,10 @@ use crate::ffi;
 
 /// A worker of this child. Never freed before the child ends: mod_proxy has no way to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Worker(*mut ffi::proxy_worker);
+pub struct Worker {
+    raw: *mut ffi::proxy_worker,
+    url: &'static CStr,
+}
 
 // SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them has its own locks.
 unsafe impl Send for Worker {}
@@ -19,19 +22,29 @@ unsafe impl Sync for Worker {}
 impl Worker {
     /// The raw worker.
     pub fn as_ptr(self) -> *mut ffi::proxy_worker {
-        self.0
+        self.raw
     }
 
     /// mod_proxy's normal form of the URL, which its handlers expect; without trailing slash. For a unix socket this is
     /// the URL behind the `|`.
-    pub fn url(self) -> &'static [u8] {
-        // SAFETY: a worker's name lives and stays as it is until the child ends.
-        let url = unsafe { super::bytes(ffi::lb_worker_url(self.0)) }.unwrap_or_default();
-        let url = match url.iter().position(|b| *b == b'|') {
-            Some(bar) if url.starts_with(b"unix:") => &url[bar + 1..],
-            _ => url,
-        };
-        url.strip_suffix(b"/").unwrap_or(url)
+    pub fn url(self) -> &'static CStr {
+        self.url
+    }
+
+    /// # Safety
+    /// `raw` is a worker that lives, with its pool, until the child ends.
+    unsafe fn new(raw: *mut ffi::proxy_worker, pool: *mut ffi::apr_pool_t) -> Self {
+        // SAFETY: the caller's promise. The copy's place is in the pool that lives as long.
+        unsafe {
+            let url = super::bytes(ffi::lb_worker_url(raw)).unwrap_or_default();
+            let url = match url.iter().position(|b| *b == b'|') {
+                Some(bar) if url.starts_with(b"unix:") => &url[bar + 1..],
+                _ => url,
+            };
+            let url = url.strip_suffix(b"/").unwrap_or(url);
+            let copy = ffi::apr_pstrmemdup(pool, url.as_ptr().cast(), url.len());
+            Worker { raw, url: CStr::from_ptr(copy) }
+        }
     }
 }
 
@@ -95,8 +108,8 @@ impl WorkerPool {
                 return Err("mod_proxy could not initialise the worker".into());
             }
             ffi::lb_worker_make_usable(worker);
+            Ok(Worker::new(worker, self.0))
         }
-        Ok(Worker(worker))
     }
 }
 

@@ -3,8 +3,9 @@
 //! A pick compares the cached epoch with the table's (one load) and goes on with the compiled pool that the thread has. Only
 //! when they differ is the child's cache asked, under a lock, and only one thread compiles.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
@@ -145,71 +146,127 @@ impl<S: Store> Engine<S> {
 pub struct Handle<S: Store> {
     engine: Arc<Engine<S>>,
     rng: RefCell<Rng>,
-    pools: RefCell<Vec<Option<Cached>>>,
+    pools: RefCell<Vec<Option<Rc<Cached>>>>,
+    /// Rows by a hash of the name, as guesses; 0 for none, else the row plus one.
+    names: [Cell<u32>; NAMES],
 }
+
+/// Names that a thread remembers the rows of.
+const NAMES: usize = 64;
 
 struct Cached {
     whole: Arc<Whole>,
-    views: Vec<(View, Arc<Part>)>,
+    views: RefCell<Vec<(View, Arc<Part>)>>,
+}
+
+/// A pool as it is at one moment, in one thread: reading it counts no references that other threads count as well.
+pub struct Now(Rc<Cached>);
+
+impl Now {
+    /// Its members.
+    pub fn membership(&self) -> &Membership {
+        &self.0.whole.membership
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &PoolSettings {
+        &self.0.whole.settings
+    }
 }
 
 impl<S: Store> Handle<S> {
     /// A thread's handle; threads have different seeds.
     pub fn new(engine: Arc<Engine<S>>, seed: u64) -> Self {
-        Handle { engine, rng: RefCell::new(Rng::new(seed)), pools: RefCell::default() }
+        Handle {
+            engine,
+            rng: RefCell::new(Rng::new(seed)),
+            pools: RefCell::default(),
+            names: [const { Cell::new(0) }; NAMES],
+        }
     }
 
-    /// Runs `body` with the pool as it is now. The cache is not borrowed while `body` runs.
-    fn with<T>(&self, pool: PoolId, body: impl FnOnce(&Arc<Whole>) -> T) -> Option<T> {
+    /// The pool as it is now. None when there is no such pool (any more).
+    #[inline]
+    pub fn now(&self, pool: PoolId) -> Option<Now> {
+        self.cached(pool).map(Now)
+    }
+
+    /// Picks, in the pool as it was a moment ago; as [`Balancer::pick`] otherwise.
+    pub fn pick_in(&self, now: &Now, query: &Query<'_>) -> Result<Arc<Member>, NoMember> {
+        let (cached, whole) = (&now.0, &*now.0.whole);
+        match query.view {
+            None => self.choose(query, whole, &whole.compiled, whole.cursor),
+            Some(view) => {
+                let part = self.part(query.pool, view, cached);
+                self.choose(query, whole, &part.compiled, part.cursor)
+            }
+        }
+    }
+
+    #[inline]
+    fn cached(&self, pool: PoolId) -> Option<Rc<Cached>> {
         let epoch = self.engine.store.epoch(pool);
         let cached = self.pools.try_borrow().ok().and_then(|pools| {
             let cached = pools.get(pool.0 as usize)?.as_ref()?;
-            (cached.whole.epoch == epoch).then(|| cached.whole.clone())
+            (cached.whole.epoch == epoch).then(|| cached.clone())
         });
-        match cached {
-            Some(whole) => Some(body(&whole)),
-            None => self.refresh(pool).map(|whole| body(&whole)),
-        }
+        cached.or_else(|| self.refresh(pool))
+    }
+
+    /// Runs `body` with the pool as it is now. The cache is not borrowed while `body` runs.
+    fn with<T>(&self, pool: PoolId, body: impl FnOnce(&Rc<Cached>) -> T) -> Option<T> {
+        self.cached(pool).map(|cached| body(&cached))
     }
 
     #[cold]
-    fn refresh(&self, pool: PoolId) -> Option<Arc<Whole>> {
+    fn refresh(&self, pool: PoolId) -> Option<Rc<Cached>> {
         let whole = self.engine.whole(pool);
         let index = pool.0 as usize;
-        if let Ok(mut pools) = self.pools.try_borrow_mut() {
+        let mut pools = self.pools.try_borrow_mut().ok();
+        let place = pools.as_mut().and_then(|pools| {
             if pools.len() <= index && whole.is_some() {
                 pools.resize_with(index + 1, || None);
             }
-            if let Some(place) = pools.get_mut(index) {
-                let views = place.take().map(|cached| cached.views).unwrap_or_default();
-                *place = whole.clone().map(|whole| Cached { whole, views });
-            }
+            pools.get_mut(index)
+        });
+        // Views of the epoch before keep their rings.
+        let before = place.as_ref().and_then(|place| place.as_ref());
+        let views = before.map(|cached| cached.views.take()).unwrap_or_default();
+        let cached = whole.map(|whole| Rc::new(Cached { whole, views: RefCell::new(views) }));
+        if let Some(place) = place {
+            place.clone_from(&cached);
         }
-        whole
+        cached
     }
 
-    /// The view at the epoch of `whole`.
-    fn part(&self, pool: PoolId, view: &View, whole: &Whole) -> Arc<Part> {
-        let index = pool.0 as usize;
-        let cached = self.pools.try_borrow().ok().and_then(|pools| {
-            let cached = pools.get(index)?.as_ref()?;
-            let (_, part) = cached.views.iter().find(|(known, _)| known == view)?;
-            (part.epoch == whole.epoch).then(|| part.clone())
+    /// The view at the epoch of the pool.
+    fn part(&self, pool: PoolId, view: &View, cached: &Cached) -> Arc<Part> {
+        let known = cached.views.try_borrow().ok().and_then(|views| {
+            let (_, part) = views.iter().find(|(known, _)| known == view)?;
+            (part.epoch == cached.whole.epoch).then(|| part.clone())
         });
-        if let Some(part) = cached {
+        if let Some(part) = known {
             return part;
         }
-        let part = self.engine.part(pool, view, whole);
-        if let Ok(mut pools) = self.pools.try_borrow_mut()
-            && let Some(Some(cached)) = pools.get_mut(index)
-        {
-            cached.views.retain(|(known, _)| known != view);
-            if cached.views.len() >= MAX_VIEWS {
-                cached.views.remove(0);
+        let part = self.engine.part(pool, view, &cached.whole);
+        if let Ok(mut views) = cached.views.try_borrow_mut() {
+            views.retain(|(known, _)| known != view);
+            if views.len() >= MAX_VIEWS {
+                views.remove(0);
             }
-            cached.views.push((view.clone(), part.clone()));
+            views.push((view.clone(), part.clone()));
         }
         part
+    }
+
+    /// The row where the name was found last, if it is still that pool's.
+    fn guess(&self, name: &str) -> (usize, Option<PoolId>) {
+        // FNV-1a, 32 bits.
+        let hash =
+            name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let place = hash as usize % NAMES;
+        let guess = self.names[place].get().checked_sub(1).map(PoolId);
+        (place, guess.filter(|pool| self.now(*pool).is_some_and(|now| *now.membership().name == *name)))
     }
 
     fn routed(&self, whole: &Whole, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
@@ -287,8 +344,9 @@ impl<S: Store> Handle<S> {
 
     /// One line that explains who may be picked: for `LogLevel trace2`.
     pub fn explain(&self, pool: PoolId, view: Option<&View>) -> String {
-        let explained = self.with(pool, |whole| {
-            let part = view.map(|view| self.part(pool, view, whole));
+        let explained = self.with(pool, |cached| {
+            let whole = &cached.whole;
+            let part = view.map(|view| self.part(pool, view, cached));
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
             let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
                 let status = self.engine.store.status(member.slot);
@@ -303,7 +361,7 @@ impl<S: Store> Handle<S> {
     }
 
     fn name(&self, pool: PoolId) -> String {
-        self.with(pool, |whole| whole.membership.name.to_string()).unwrap_or_default()
+        self.now(pool).map(|now| now.membership().name.to_string()).unwrap_or_default()
     }
 
     fn notice(&self, line: &str) {
@@ -322,7 +380,13 @@ pub fn weight_text(hundredths: u32) -> String {
 
 impl<S: Store> Balancer for Handle<S> {
     fn find(&self, name: &str) -> Option<PoolId> {
-        self.engine.store.find_pool(name)
+        let (place, guess) = self.guess(name);
+        if guess.is_some() {
+            return guess;
+        }
+        let found = self.engine.store.find_pool(name);
+        self.names[place].set(found.map_or(0, |pool| pool.0 + 1));
+        found
     }
 
     fn names(&self) -> Vec<String> {
@@ -330,32 +394,28 @@ impl<S: Store> Balancer for Handle<S> {
     }
 
     fn membership(&self, pool: PoolId) -> Option<Arc<Membership>> {
-        self.with(pool, |whole| whole.membership.clone())
+        self.with(pool, |cached| cached.whole.membership.clone())
     }
 
     fn settings(&self, pool: PoolId) -> Option<Arc<PoolSettings>> {
-        self.with(pool, |whole| whole.settings.clone())
+        self.with(pool, |cached| cached.whole.settings.clone())
     }
 
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember> {
-        let picked = self.with(query.pool, |whole| match query.view {
-            None => self.choose(&query, whole, &whole.compiled, whole.cursor),
-            Some(view) => {
-                let part = self.part(query.pool, view, whole);
-                self.choose(&query, whole, &part.compiled, part.cursor)
-            }
-        });
-        picked.unwrap_or(Err(NoMember::UnknownPool))
+        match self.now(query.pool) {
+            Some(now) => self.pick_in(&now, &query),
+            None => Err(NoMember::UnknownPool),
+        }
     }
 
     fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
-        self.with(pool, |whole| self.routed(whole, view, route, avoid)).unwrap_or(Routed::Unknown)
+        self.with(pool, |cached| self.routed(&cached.whole, view, route, avoid)).unwrap_or(Routed::Unknown)
     }
 
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize {
-        let count = self.with(pool, |whole| match view {
-            None => whole.compiled.candidates.len(),
-            Some(view) => self.part(pool, view, whole).compiled.candidates.len(),
+        let count = self.with(pool, |cached| match view {
+            None => cached.whole.compiled.candidates.len(),
+            Some(view) => self.part(pool, view, cached).compiled.candidates.len(),
         });
         count.unwrap_or(0)
     }
