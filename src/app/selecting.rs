@@ -111,7 +111,8 @@ fn adopt_rewritten(request: Request<'_>, foreign: bool) -> bool {
         return false;
     }
     let Some(at) = request.own_scheme_in_filename() else { return false };
-    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?))) else {
+    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
+    else {
         return false;
     };
     if foreign {

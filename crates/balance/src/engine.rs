@@ -262,8 +262,9 @@ impl<S: Store> Handle<S> {
     /// The row where the name was found last, if it is still that pool's.
     fn guess(&self, name: &str) -> (usize, Option<PoolId>) {
         // FNV-1a, 32 bits.
-        let hash =
-            name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let place = hash as usize % NAMES;
         let guess = self.names[place].get().checked_sub(1).map(PoolId);
         (place, guess.filter(|pool| self.now(*pool).is_some_and(|now| *now.membership().name == *name)))

@@ -1,6 +1,6 @@
 //! CPU time of httpd per request for the ways to a backend, as ratios to plain `ProxyPass` in the same round.
 //!
-//! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16]`: needs wrk and nginx. Every way has an httpd of its own; all of
+//! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16] [threads=25] [only=TEXT]`: needs wrk and nginx; `only` keeps the ways whose name has that text. Every way has an httpd of its own; all of
 //! them run at once and take turns under load, each between two turns of plain ProxyPass, so that the machine's moods meet
 //! all alike. Medians over the rounds.
 
@@ -9,6 +9,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use server_tests::Httpd;
+
+const PLAIN: &str = "plain ProxyPass";
 
 /// One way from client to backend.
 struct Way {
@@ -32,7 +34,11 @@ fn main() {
     let (members, rounds) = (argument("members", 3), argument("rounds", 5));
     let (seconds, connections) = (argument("seconds", 2), argument("connections", 16));
     let backend = Nginx::start();
-    let ways = ways(members, backend.port);
+    let mut ways = ways(members, backend.port);
+    let only = std::env::args().find_map(|arg| Some(arg.strip_prefix("only=")?.to_owned()));
+    if let Some(only) = only {
+        ways.retain(|way| way.name == PLAIN || way.name.contains(&only));
+    }
     for way in &ways {
         measure(way, 1, connections);
     }
@@ -116,12 +122,20 @@ fn ways(members: usize, port: u16) -> Vec<Way> {
     };
     vec![
         Way {
-            name: "plain ProxyPass",
+            name: PLAIN,
             httpd: stock(format!("ProxyPass \"/\" \"http://{}:{port}/\"\n", address(0)), &[]),
         },
         Way {
             name: "balancer:// byrequests",
             httpd: stock(balancer, &["slotmem_shm", "proxy_balancer", "lbmethod_byrequests"]),
+        },
+        Way {
+            name: "plain, module loaded",
+            httpd: run(Httpd::builder().config(&format!(
+                "{}ProxyPass \"/\" \"http://{}:{port}/\"\n",
+                pool("round_robin"),
+                address(0)
+            ))),
         },
         Way { name: "lb:// round_robin", httpd: own("round_robin") },
         Way { name: "lb:// least_connections", httpd: own("least_connections") },
@@ -136,7 +150,7 @@ fn ways(members: usize, port: u16) -> Vec<Way> {
 }
 
 fn run(builder: server_tests::Builder) -> Httpd {
-    builder.threads(25).log_level("warn").start()
+    builder.threads(argument("threads", 25)).log_level("warn").start()
 }
 
 fn measure(way: &Way, seconds: usize, connections: usize) -> Sample {
