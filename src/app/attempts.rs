@@ -142,7 +142,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         Decision::Script { peer, .. } if tried == 0 => Ok(Goal::Target(peer.clone())),
         Decision::Script { script, .. } => {
             let script = script.clone();
-            selecting::next_peer(request, thread, record, &script).map(Goal::Target)
+            selecting::next_peer(request, record, &script).map(Goal::Target)
         }
         Decision::List(list) => {
             let untried = list.iter().find(|(_, member)| {

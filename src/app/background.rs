@@ -21,7 +21,7 @@ use probe::{Observation, Prober, Target};
 use table::Lead;
 
 use super::child::{Child, Thread};
-use super::host::HttpdServer;
+use super::host::{CurrentRequest, HttpdServer};
 use super::shared;
 use super::timers::Timers;
 use crate::ffi;
@@ -152,6 +152,7 @@ impl Worker {
     }
 
     fn run(&mut self) {
+        guard((), || self.child.seats.prepare(self.child));
         while !self.stopping() {
             // A panic in one turn is logged by the panic hook and does not end the thread.
             if !guard(false, || {
@@ -260,7 +261,7 @@ impl Worker {
             if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
                 continue;
             }
-            let (request, dicts) = (self.thread.request.clone(), child.dicts.clone());
+            let (request, dicts) = (Rc::new(CurrentRequest::default()), child.dicts.clone());
             let server = Rc::new(HttpdServer::new(request, child.lane.index(), dicts));
             match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
                 Ok(candidate) => {

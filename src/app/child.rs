@@ -1,24 +1,24 @@
 //! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background thread; and what each of
 //! its threads keeps.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use balance::api::PoolId;
 use balance::engine::{Engine, Handle};
 use balance::member::Member;
 use balance::settings::PoolSettings;
-use script::{Library, ScriptError, ScriptId, State};
+use script::{Library, ScriptId};
 use table::Table;
 
 use super::background::Background;
 use super::config::ServerConfig;
 use super::dicts::Dicts;
-use super::host::{CurrentRequest, HttpdServer};
 use super::outcome::Outcome;
 use super::record::Record;
+use super::seats::Seats;
 use super::startup::Generation;
 use super::timers::Timer;
 use super::workers::Workers;
@@ -44,6 +44,8 @@ pub struct Child {
     pub engine: Arc<Engine<Table>>,
     /// Scripts.
     pub library: Arc<Library>,
+    /// Lua states.
+    pub seats: Seats,
     /// Connection pools.
     pub workers: Workers,
     /// The worker that `lb://` requests have until an attempt picks one.
@@ -72,9 +74,6 @@ pub struct Child {
 pub struct Thread {
     /// Picks.
     pub balancer: Rc<Handle<Table>>,
-    /// The request being handled.
-    pub request: Rc<CurrentRequest>,
-    lua: OnceCell<State>,
 }
 
 static CHILD: AtomicPtr<Child> = AtomicPtr::new(std::ptr::null_mut());
@@ -140,6 +139,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         lane,
         generation: generation.number,
         library,
+        seats: Seats::new(),
         workers,
         stand_in: Some(stand_in),
         api,
@@ -169,24 +169,15 @@ pub fn with_thread<T>(child: &'static Child, body: impl FnOnce(&Thread) -> T) ->
 impl Thread {
     /// Things of one thread.
     pub fn new(child: &Child) -> Self {
-        let here = std::ptr::from_ref(&child).addr() as u64;
-        let seed = memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ here.rotate_left(17);
-        Thread {
-            balancer: Rc::new(Handle::new(child.engine.clone(), seed)),
-            request: Rc::new(CurrentRequest::default()),
-            lua: OnceCell::new(),
-        }
+        Thread { balancer: Rc::new(Handle::new(child.engine.clone(), seed())) }
     }
+}
 
-    /// This thread's Lua state, made at its first use.
-    pub fn lua(&self, child: &Child) -> Result<&State, ScriptError> {
-        if let Some(state) = self.lua.get() {
-            return Ok(state);
-        }
-        let server = Rc::new(HttpdServer::new(self.request.clone(), child.lane.index(), child.dicts.clone()));
-        let state = State::new(server, self.request.clone(), self.balancer.clone(), child.library.clone())?;
-        Ok(self.lua.get_or_init(|| state))
-    }
+/// Different for each call in each process.
+pub fn seed() -> u64 {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ (call << 52 | call).rotate_left(17)
 }
 
 impl Child {

@@ -9,6 +9,7 @@ use script::FinishResult;
 
 use super::child;
 use super::record::{Decision, Record};
+use super::seats::with_lua;
 use super::selecting::Scope;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
@@ -122,13 +123,10 @@ pub fn log(request: Request<'_>) {
     let result = result_of(last, record);
     for hook in hooks {
         let Some(resolved) = hook.resolved.get() else { continue };
-        let outcome = child::with_thread(child, |thread| {
-            let _current = thread.request.enter(last);
-            thread
-                .lua(child)
-                .and_then(|lua| lua.finish(child.script(resolved.script), &resolved.function, &result))
+        let outcome = with_lua(child, last, |lua| {
+            lua.finish(child.script(resolved.script), &resolved.function, &result)
         });
-        if let Some(Err(error)) = outcome {
+        if let Err(error) = outcome {
             httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));
         }
     }

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod places;
 pub mod record;
 pub mod reverse;
+pub mod seats;
 pub mod selecting;
 pub mod sessions;
 pub mod shared;

@@ -12,6 +12,7 @@ use script::{Answer, Attempt, Peer, Phase, ScriptError};
 use super::child::{self, Child, Thread};
 use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
 use super::record::{Decision, Record};
+use super::seats::with_lua;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
@@ -157,10 +158,7 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let filename = request.filename().map(<[u8]>::as_ptr);
-    let answer = {
-        let _current = thread.request.enter(request);
-        thread.lua(child).and_then(|lua| lua.select(child.script(hook.script), &hook.function, phase))
-    };
+    let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
     match answer {
         Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
@@ -274,24 +272,16 @@ fn peer_url(peer: &Peer) -> Arc<str> {
 }
 
 /// A script that uses `ngx.balancer` runs again for the next attempt.
-pub fn next_peer(
-    request: Request<'_>,
-    thread: &Thread,
-    record: &mut Record,
-    script: &Resolved,
-) -> Result<Arc<str>, NoMember> {
+pub fn next_peer(request: Request<'_>, record: &mut Record, script: &Resolved) -> Result<Arc<str>, NoMember> {
     let child = child::get().ok_or(NoMember::UnknownPool)?;
     let good = record.reason == c"ok";
     let attempt = Attempt { before: record.attempts, last_failure: Some((good, record.last_status)) };
-    let answer = {
-        let _current = thread.request.enter(request);
-        thread.lua(child).and_then(|lua| {
-            lua.set_attempt(attempt);
-            let answer = lua.select(child.script(script.script), &script.function, Phase::Pick);
-            lua.set_attempt(Attempt::default());
-            answer
-        })
-    };
+    let answer = with_lua(child, request, |lua| {
+        lua.set_attempt(attempt);
+        let answer = lua.select(child.script(script.script), &script.function, Phase::Pick);
+        lua.set_attempt(Attempt::default());
+        answer
+    });
     match answer {
         Ok(Answer::Peer(peer)) => Ok(peer_url(&peer)),
         Ok(_) => Err(NoMember::UnknownPool),
@@ -499,10 +489,7 @@ pub fn pick_by_script(
         .map(|member| member.spec.name.clone())
         .collect();
     let view = (!tried.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(tried.clone())] }));
-    let answer = {
-        let _current = thread.request.enter(request);
-        thread.lua(child).and_then(|lua| lua.pick(id, function, &membership.name, view))
-    };
+    let answer = with_lua(child, request, |lua| lua.pick(id, function, &membership.name, view));
     match answer {
         Ok(Answer::Member(member)) if !tried.contains(&member.spec.name) => Ok(member),
         Ok(Answer::Member(_)) => {

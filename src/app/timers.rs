@@ -145,7 +145,7 @@ impl Scripts {
     fn new(child: &'static Child, signal: &Signal) -> Result<Self, String> {
         let thread = Thread::new(child);
         // Scripts that start their timers in worker 0 alone mean: once.
-        let server = Rc::new(HttpdServer::new(thread.request.clone(), 0, child.dicts.clone()));
+        let server = Rc::new(HttpdServer::new(Rc::default(), 0, child.dicts.clone()));
         let state = State::background(
             server.clone(),
             thread.balancer.clone(),

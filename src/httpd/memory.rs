@@ -100,6 +100,12 @@ pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// The processor that this thread is running on at this moment.
+pub fn processor() -> usize {
+    // SAFETY: asks, and changes nothing; -1 where the system does not know.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
 /// Milliseconds of CLOCK_MONOTONIC: the same clock in all children.
 pub fn monotonic_ms() -> u64 {
     monotonic_us() / 1000

@@ -1,0 +1,137 @@
+//! The child's Lua states. A script is called on the state that this processor used last, whatever thread it runs on: that one is
+//! in the processor's caches, and there are no more states than scripts that ever ran at once.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use balance::engine::Handle;
+use parking_lot::Mutex;
+use script::{ScriptError, State};
+
+use super::child::{self, Child};
+use super::host::{CurrentRequest, HttpdServer};
+use crate::httpd::memory;
+use crate::httpd::mpm;
+use crate::httpd::request::Request;
+
+/// A Lua state, with the request that it is called for.
+struct Seat {
+    request: Rc<CurrentRequest>,
+    state: State,
+}
+
+impl Seat {
+    fn new(child: &Child) -> Result<Box<Self>, ScriptError> {
+        let request = Rc::new(CurrentRequest::default());
+        let balancer = Rc::new(Handle::new(child.engine.clone(), child::seed()));
+        let server = Rc::new(HttpdServer::new(request.clone(), child.lane.index(), child.dicts.clone()));
+        let state = State::new(server, request.clone(), balancer, child.library.clone())?;
+        Ok(Box::new(Seat { request, state }))
+    }
+}
+
+/// One processor's place, on cache lines of its own.
+#[repr(align(128))]
+struct Place(AtomicPtr<Seat>);
+
+/// States that nobody is using.
+pub struct Seats {
+    places: Box<[Place]>,
+    rest: Mutex<Vec<Box<Seat>>>,
+}
+
+// SAFETY: A seat is in one place or in one thread's hands, and goes from hand to hand through an atomic exchange or a lock, so
+// that what one thread did with it is seen by the next. All that is not thread-safe in it (the Lua state, reference counts of
+// `Rc`) is reached through the seat alone, and neither Lua nor mlua keep anything of a state by thread.
+#[allow(unsafe_code)]
+unsafe impl Send for Seats {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Seats {}
+
+/// A seat in use; goes back when dropped.
+struct Taken<'s> {
+    seats: &'s Seats,
+    seat: Option<Box<Seat>>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.seats.put(seat, self.seats.place());
+        }
+    }
+}
+
+impl Seats {
+    /// No states yet; room for one by each processor.
+    pub fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two();
+        Seats {
+            places: (0..processors.min(256)).map(|_| Place(AtomicPtr::default())).collect(),
+            rest: Mutex::default(),
+        }
+    }
+
+    fn place(&self) -> &AtomicPtr<Seat> {
+        &self.places[memory::processor() & (self.places.len() - 1)].0
+    }
+
+    fn take(&self) -> Option<Box<Seat>> {
+        let here = self.place().swap(std::ptr::null_mut(), Ordering::Acquire);
+        if here.is_null() {
+            return self.rest.lock().pop();
+        }
+        // SAFETY: made by Box::into_raw in `put`, and taken out by the exchange, so that nobody else has it.
+        #[allow(unsafe_code)]
+        Some(unsafe { Box::from_raw(here) })
+    }
+
+    fn put(&self, seat: Box<Seat>, place: &AtomicPtr<Seat>) {
+        let seat = Box::into_raw(seat);
+        let empty = std::ptr::null_mut();
+        if place.compare_exchange(empty, seat, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: made by Box::into_raw above, and not handed over.
+            #[allow(unsafe_code)]
+            self.rest.lock().push(unsafe { Box::from_raw(seat) });
+        }
+    }
+
+    /// Makes states ahead of the first requests, for as many scripts at once as there are processors, and a few at most.
+    pub fn prepare(&self, child: &Child) {
+        const MOST: usize = 4;
+        if child.library.ids().next().is_none() {
+            return;
+        }
+        let count = if mpm::is_threaded() { self.places.len().min(MOST) } else { 1 };
+        let mut made = Vec::new();
+        for _ in 0..count {
+            let Ok(seat) = Seat::new(child) else { break };
+            for id in child.library.ids() {
+                // A script that does not load says so to whoever calls it.
+                let _ = seat.state.load(id);
+            }
+            made.push(seat);
+        }
+        for (seat, place) in made.into_iter().zip(self.places.iter().cycle()) {
+            self.put(seat, &place.0);
+        }
+    }
+}
+
+/// Calls `body` with a Lua state whose scripts see this request.
+pub fn with_lua<T>(
+    child: &Child,
+    request: Request<'_>,
+    body: impl FnOnce(&State) -> Result<T, ScriptError>,
+) -> Result<T, ScriptError> {
+    let seats = &child.seats;
+    let seat = match seats.take() {
+        Some(seat) => seat,
+        None => Seat::new(child)?,
+    };
+    let taken = Taken { seats, seat: Some(seat) };
+    let Some(seat) = &taken.seat else { unreachable!("just put in") };
+    let _current = seat.request.enter(request);
+    body(&seat.state)
+}
