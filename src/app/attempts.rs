@@ -256,7 +256,8 @@ fn attempt_target(
 ) -> (Outcome, i32) {
     match child.workers.of_target(url) {
         Ok(worker) => {
-            let scheme = url.split(':').next().unwrap_or("http");
+            // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
+            let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
             let secure = matches!(scheme, "https" | "wss" | "h2");
             handle(request, proxy, child, record, worker, scheme, secure)
         }
