@@ -262,7 +262,7 @@ fn take(
             let decision = Decision::Script {
                 script: hook.clone(),
                 peer: peer_url(&peer),
-                more: peer.more_tries.unwrap_or(0),
+                more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
             };
             send(request, decision, thread)
         }
@@ -289,8 +289,13 @@ pub fn next_peer(
     script: &Resolved,
 ) -> Result<Arc<str>, NoMember> {
     let child = child::get().ok_or(NoMember::UnknownPool)?;
-    let good = record.reason == c"ok";
-    let attempt = Attempt { before: record.attempts, last_failure: Some((good, record.last_status)) };
+    // A failure as nginx names it: 504 for one that took too long, 502 for one that gave no answer.
+    let status = match record.reason.to_bytes() {
+        b"timeout" => 504,
+        b"connect" | b"reset" => 502,
+        _ => record.last_status,
+    };
+    let attempt = Attempt { before: record.attempts, last_failure: Some((record.reason == c"ok", status)) };
     let answer = {
         let _current = thread.request.enter(request);
         thread.lua(child).and_then(|lua| {
@@ -301,7 +306,14 @@ pub fn next_peer(
         })
     };
     match answer {
-        Ok(Answer::Peer(peer)) => Ok(peer_url(&peer)),
+        Ok(Answer::Peer(next)) => {
+            let url = peer_url(&next);
+            if let Decision::Script { peer, more, .. } = &mut record.decision {
+                *peer = url.clone();
+                *more = more.saturating_add(next.more_tries.unwrap_or(0)).min(script::MAX_MORE_TRIES);
+            }
+            Ok(url)
+        }
         Ok(_) => Err(NoMember::UnknownPool),
         Err(error) => {
             log::request(
