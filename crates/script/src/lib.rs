@@ -16,6 +16,7 @@ mod loader;
 mod ngx;
 mod pattern;
 mod sandbox;
+mod seen;
 mod source;
 mod state;
 mod text;
