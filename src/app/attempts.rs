@@ -7,7 +7,7 @@ use std::sync::Arc;
 use balance::api::{Balancer, NoMember, PoolId, Query};
 use balance::engine::Now;
 use balance::member::Member;
-use balance::settings::{Method, PoolSettings};
+use balance::settings::{FailureKinds, Method, PoolSettings};
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
@@ -22,6 +22,10 @@ use crate::httpd::worker::Worker;
 
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+
+/// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
+static PEER_FAILURES: FailureKinds =
+    FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() };
 
 /// What mod_proxy gives a scheme handler beyond the request.
 pub struct Proxy {
@@ -96,7 +100,11 @@ fn run_in(
             Decision::Script { more, .. } => *more,
             _ => settings.set.retries,
         };
-        let more = record.attempts <= allowed && outcome.may_repeat(request, &settings.set.retry_on);
+        let kinds = match &record.decision {
+            Decision::Script { .. } => &PEER_FAILURES,
+            _ => &settings.set.retry_on,
+        };
+        let more = record.attempts <= allowed && outcome.may_repeat(request, kinds);
         if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
             log_failure(request, record, outcome, more);
         }
@@ -256,7 +264,8 @@ fn attempt_target(
 ) -> (Outcome, i32) {
     match child.workers.of_target(url) {
         Ok(worker) => {
-            let scheme = url.split(':').next().unwrap_or("http");
+            // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
+            let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
             let secure = matches!(scheme, "https" | "wss" | "h2");
             handle(request, proxy, child, record, worker, scheme, secure)
         }

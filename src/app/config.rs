@@ -83,6 +83,8 @@ pub enum Source {
         code: String,
         /// Name given by LuaRegisterFunc.
         name: String,
+        /// Where it looks for modules first, as a file does in its own folder: under ServerRoot.
+        beside: String,
     },
     /// A name that LuaRegisterFunc gave.
     Registered(String),

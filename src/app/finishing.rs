@@ -52,7 +52,7 @@ fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
 pub fn note(request: Request<'_>, record: &mut Record, pool: Option<&Now>) {
     let (env, memory) = (request.env(), request.pool());
     if record.announced {
-    } else if let Decision::Target(url) = &record.decision {
+    } else if let Decision::Target(url) | Decision::Script { peer: url, .. } = &record.decision {
         let [url] = memory.texts([&[url.as_bytes()]]);
         env.point(true, c"LB_MEMBER", url);
     } else if let Some(pool) = pool {

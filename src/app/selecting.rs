@@ -157,22 +157,27 @@ fn run_hook(
     hook: &Resolved,
     phase: Phase,
 ) -> i32 {
-    let filename = request.filename().map(<[u8]>::as_ptr);
+    let before = Before::of(request);
     let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
     match answer {
         Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, thread, &answer);
             }
-            let renamed = request.filename().map(<[u8]>::as_ptr) != filename;
-            take(request, child, scope, thread, hook, answer, renamed)
+            take(request, child, scope, thread, hook, answer, before)
         }
-        Err(error) => failed(request, scope, thread, &error),
+        Err(error) => failed(request, scope, thread, before, &error),
     }
 }
 
 /// A script that failed: one line, and what `LuaBalancerOnError` says.
-fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &ScriptError) -> i32 {
+fn failed(
+    request: Request<'_>,
+    scope: Scope<'_>,
+    thread: &Thread,
+    before: Before<'_>,
+    error: &ScriptError,
+) -> i32 {
     let choice = scope.on_error();
     let then = match choice {
         OnError::Error => "answering 500".to_owned(),
@@ -185,7 +190,10 @@ fn failed(request: Request<'_>, scope: Scope<'_>, thread: &Thread, error: &Scrip
     }
     match choice {
         OnError::Error => give_up(request),
-        OnError::Decline => DECLINED,
+        OnError::Decline => {
+            before.restore(request);
+            DECLINED
+        }
         OnError::Pool(name) => match thread.balancer.find(name) {
             Some(pool) => {
                 send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread)
@@ -217,11 +225,11 @@ fn take(
     thread: &Thread,
     hook: &Resolved,
     answer: Answer,
-    renamed: bool,
+    before: Before<'_>,
 ) -> i32 {
     match answer {
-        Answer::Decline => declined(request, thread, scope, renamed),
-        Answer::Ok => accepted(request, child, thread, scope),
+        Answer::Decline => declined(request, thread, scope, before),
+        Answer::Ok => accepted(request, thread, scope, before),
         Answer::Status(status) => {
             request.name_status(i32::from(status));
             i32::from(status)
@@ -247,12 +255,12 @@ fn take(
             send(request, Decision::List(list), thread)
         }
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
-        Answer::Target(url) => to_target(request, scope, thread, &url),
+        Answer::Target(url) => to_target(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
             let decision = Decision::Script {
                 script: hook.clone(),
                 peer: peer_url(&peer),
-                more: peer.more_tries.unwrap_or(0),
+                more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
             };
             send(request, decision, thread)
         }
@@ -274,8 +282,13 @@ fn peer_url(peer: &Peer) -> Arc<str> {
 /// A script that uses `ngx.balancer` runs again for the next attempt.
 pub fn next_peer(request: Request<'_>, record: &mut Record, script: &Resolved) -> Result<Arc<str>, NoMember> {
     let child = child::get().ok_or(NoMember::UnknownPool)?;
-    let good = record.reason == c"ok";
-    let attempt = Attempt { before: record.attempts, last_failure: Some((good, record.last_status)) };
+    // A failure as nginx names it: 504 for one that took too long, 502 for one that gave no answer.
+    let status = match record.reason.to_bytes() {
+        b"timeout" => 504,
+        b"connect" | b"reset" => 502,
+        _ => record.last_status,
+    };
+    let attempt = Attempt { before: record.attempts, last_failure: Some((record.reason == c"ok", status)) };
     let answer = with_lua(child, request, |lua| {
         lua.set_attempt(attempt);
         let answer = lua.select(child.script(script.script), &script.function, Phase::Pick);
@@ -283,7 +296,14 @@ pub fn next_peer(request: Request<'_>, record: &mut Record, script: &Resolved) -
         answer
     });
     match answer {
-        Ok(Answer::Peer(peer)) => Ok(peer_url(&peer)),
+        Ok(Answer::Peer(next)) => {
+            let url = peer_url(&next);
+            if let Decision::Script { peer, more, .. } = &mut record.decision {
+                *peer = url.clone();
+                *more = more.saturating_add(next.more_tries.unwrap_or(0)).min(script::MAX_MORE_TRIES);
+            }
+            Ok(url)
+        }
         Ok(_) => Err(NoMember::UnknownPool),
         Err(error) => {
             log::request(
@@ -301,98 +321,182 @@ fn failed_answer(request: Request<'_>, what: &str) -> i32 {
     FAILED
 }
 
+/// What of a request a script sets in mod_lua's manner, as it was before the script.
+#[derive(Clone, Copy)]
+struct Before<'r> {
+    filename: Option<&'r [u8]>,
+    handler: Option<&'r [u8]>,
+    proxyreq: i32,
+}
+
+impl<'r> Before<'r> {
+    fn of(request: Request<'r>) -> Self {
+        let (filename, handler) = (request.filename(), request.handler());
+        Before { filename, handler, proxyreq: request.proxyreq() }
+    }
+
+    /// The file name, when it was set since.
+    fn new_filename(self, request: Request<'r>) -> Option<&'r [u8]> {
+        request.filename().filter(|now| self.filename.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
+    }
+
+    /// The handler, when it was set since.
+    fn new_handler(self, request: Request<'r>) -> Option<&'r [u8]> {
+        request.handler().filter(|now| self.handler.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
+    }
+
+    /// Takes back what a script set that failed afterwards, so that httpd goes on without it.
+    fn restore(self, request: Request<'r>) {
+        request.set_filename(self.filename);
+        request.set_handler(self.handler);
+        request.set_proxyreq(self.proxyreq);
+    }
+}
+
 /// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which httpd itself would
 /// answer with 403; mod_lua's documentation shows it, so that it means what it was meant to.
-fn declined(request: Request<'_>, thread: &Thread, scope: Scope<'_>, renamed: bool) -> i32 {
-    if renamed && request.proxyreq() == PROXYREQ_REVERSE && proxied_url(request).is_some() {
-        return accepted_proxy(request, thread, scope);
+fn declined(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Before<'_>) -> i32 {
+    if request.proxyreq() == PROXYREQ_REVERSE
+        && let Some(url) = before.new_filename(request).and_then(backend_of)
+    {
+        let (base, path) = url.split_at(path_start(url, b"/"));
+        return to_backend(request, scope, thread, before, (base, path));
     }
-    DECLINED
+    by_handler(request, thread, scope, before).unwrap_or(DECLINED)
 }
 
 /// `apache2.OK`: with `r.filename = "proxy:…"` the request goes there over pooled connections.
-fn accepted(request: Request<'_>, _: &Child, thread: &Thread, scope: Scope<'_>) -> i32 {
-    if proxied_url(request).is_some() {
-        return accepted_proxy(request, thread, scope);
+fn accepted(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Before<'_>) -> i32 {
+    if let Some(url) = before.new_filename(request).and_then(backend_of) {
+        let (base, path) = url.split_at(path_start(url, b"/"));
+        return to_backend(request, scope, thread, before, (base, path));
     }
-    OK
+    by_handler(request, thread, scope, before).unwrap_or(OK)
 }
 
 fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
-    request.filename()?.strip_prefix(b"proxy:")
+    backend_of(request.filename()?)
 }
 
-fn accepted_proxy(request: Request<'_>, thread: &Thread, scope: Scope<'_>) -> i32 {
-    let Some(url) = proxied_url(request) else { return OK };
-    let url = String::from_utf8_lossy(url).into_owned();
-    if url.to_ascii_lowercase().starts_with("lb://") {
-        request.send_to_proxy(request.pool().concat(&[b"proxy:", url.as_bytes()]));
+fn backend_of(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"proxy:")
+}
+
+/// `r.handler = "proxy:URL"`: the URL, and behind it the path that the script put into `r.filename`. None when the script did not
+/// set it.
+fn by_handler(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Before<'_>) -> Option<i32> {
+    let url = backend_of(before.new_handler(request)?)?;
+    // A file's path is what FastCGI and its like want; an HTTP backend is asked for what the client asked for.
+    let own = if speaks_http(url) { request.uri() } else { request.filename() };
+    let path = before.new_filename(request).or(own).unwrap_or_default();
+    // Split before the path is put behind it, so that no path becomes part of a host.
+    let (base, own) = url.split_at(path_start(url, b"/"));
+    let own = own.strip_suffix(b"/").unwrap_or(own);
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    Some(to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat())))
+}
+
+fn speaks_http(url: &[u8]) -> bool {
+    let scheme = url.rsplit(|byte| *byte == b'|').next().unwrap_or_default();
+    [b"http".as_slice(), b"h2", b"ws"].iter().any(|start| starts_with(scheme, start))
+}
+
+/// Whether `text` starts with this, without case.
+fn starts_with(text: &[u8], start: &[u8]) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+/// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is. The query stays the request's.
+fn to_backend(
+    request: Request<'_>,
+    scope: Scope<'_>,
+    thread: &Thread,
+    before: Before<'_>,
+    (base, path): (&[u8], &[u8]),
+) -> i32 {
+    if starts_with(base, b"lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
         return OK;
     }
-    if url.to_ascii_lowercase().starts_with("balancer://") {
+    if starts_with(base, b"balancer://") {
         return OK;
     }
-    to_target(request, scope, thread, &url)
+    match worker_url(&String::from_utf8_lossy(base)) {
+        Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
+        Err(message) => wrong_target(request, scope, before, base, &message),
+    }
+}
+
+/// Where the path begins (or, with `?` among the marks, the query).
+fn path_start(url: &[u8], marks: &[u8]) -> usize {
+    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|window| window == part);
+    let socket = if url.starts_with(b"unix:") { find(url, b"|").unwrap_or(0) } else { 0 };
+    let host = find(&url[socket..], b"://").map_or(socket, |at| socket + at + 3);
+    url[host..].iter().position(|byte| marks.contains(byte)).map_or(url.len(), |at| host + at)
+}
+
+/// The worker's URL, checked as a member's is.
+fn worker_url(base: &str) -> Result<String, String> {
+    balance::url::MemberUrl::parse(base).map(|url| url.to_string()).map_err(|error| error.to_string())
+}
+
+/// A target that is none: one line, and what `LuaBalancerOnError` says.
+fn wrong_target(
+    request: Request<'_>,
+    scope: Scope<'_>,
+    before: Before<'_>,
+    url: &[u8],
+    message: &str,
+) -> i32 {
+    let url = String::from_utf8_lossy(url);
+    log::request(request, log::ERR, &format!("script failed: chose \"{}\": {message}", url.escape_debug()));
+    match scope.on_error() {
+        OnError::Decline => {
+            before.restore(request);
+            DECLINED
+        }
+        _ => give_up(request),
+    }
 }
 
 /// An ad-hoc target: scheme, host and port make the worker; a path replaces the request's.
-fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, url: &str) -> i32 {
-    match split_target(url) {
-        Ok((base, path)) => {
-            if let Some((path, args)) = path {
-                request.set_uri(path.as_bytes());
-                if let Some(args) = args {
-                    request.set_args(Some(args.as_bytes()));
-                }
-            }
-            send(request, Decision::Target(base.into()), thread)
-        }
-        Err(message) => {
-            log::request(request, log::ERR, &format!("script failed: returned \"{url}\": {message}"));
-            match scope.on_error() {
-                OnError::Decline => DECLINED,
-                _ => give_up(request),
-            }
-        }
-    }
-}
-
-type PathAndArgs = Option<(String, Option<String>)>;
-
-/// Parts of a target: the worker's URL (checked as a member's is), and path and query if there are any.
-fn split_target(url: &str) -> Result<(String, PathAndArgs), String> {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let socket_end = if url.starts_with("unix:") { url.find('|').unwrap_or(0) } else { 0 };
-    let start = start.max(socket_end);
-    let path_at = url[start..].find(['/', '?']).map(|at| start + at);
-    let (base, rest) = path_at.map_or((url, ""), |at| url.split_at(at));
-    let parsed = balance::url::MemberUrl::parse(base).map_err(|error| error.to_string())?;
-    let rest = rest.split('#').next().unwrap_or_default();
-    let (path, args) =
-        rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args.to_owned())));
-    let path = match path {
-        "" if args.is_none() => None,
-        "" => Some(("/".to_owned(), args)),
-        path => Some((path.to_owned(), args)),
+fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>, url: &str) -> i32 {
+    let (base, rest) = url.split_at(path_start(url.as_bytes(), b"/?"));
+    let base = match worker_url(base) {
+        Ok(base) => base,
+        Err(message) => return wrong_target(request, scope, before, url.as_bytes(), &message),
     };
-    Ok((parsed.to_string(), path))
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args)));
+    if let Some(args) = args {
+        request.set_args(Some(args.as_bytes()));
+    }
+    let decision = Decision::Target(base.into());
+    if rest.is_empty() {
+        return send(request, decision, thread);
+    }
+    send_path(request, decision, thread, path.as_bytes())
 }
 
 /// Hands the request to mod_proxy, to come back in `attempts`.
 fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
+    send_path(request, decision, thread, request.uri().unwrap_or(b"/"))
+}
+
+/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
+fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: &[u8]) -> i32 {
     let pool = match &decision {
         Decision::Pool { pool, .. } => thread.balancer.now(*pool),
         _ => None,
     };
     let record = Record::attach(request, decision);
     record.by_script = true;
-    let uri = request.uri().unwrap_or(b"/");
     let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
     request.send_to_proxy(request.pool().concat(&[
         b"proxy:lb://",
         name.as_bytes(),
-        if uri.starts_with(b"/") { b"" } else { b"/" },
-        uri,
+        if path.starts_with(b"/") { b"" } else { b"/" },
+        path,
     ]));
     OK
 }

@@ -454,9 +454,10 @@ fn resolve(
             let index = add_file(plans, path, function, server, main, &hook.place);
             Ok(Resolved { script: index, function: function.clone() })
         }
-        Source::Inline { code, name } => {
+        Source::Inline { code, name, beside } => {
             let source = PlanSource::Inline { name: name.clone(), code: code.clone() };
-            let plan = new_plan(source, server, main, &hook.place);
+            let mut plan = new_plan(source, server, main, &hook.place);
+            plan.package_path.insert(0, beside.clone());
             let index =
                 plans.iter().position(|known| known.source == plan.source && known.place == plan.place);
             let index = index.unwrap_or_else(|| {

@@ -160,7 +160,8 @@ pub(super) fn register_func(context: &mut Context<'_>, args: &str) -> Result<(),
     check_function(&name)?;
     let rest = rest.trim();
     let source = if looks_inline(rest) {
-        Source::Inline { code: unquoted(rest), name: name.clone() }
+        let beside = context.command.server_relative("?.lua").ok_or("there is no ServerRoot")?;
+        Source::Inline { code: unquoted(rest), name: name.clone(), beside }
     } else {
         match words(rest)?.as_slice() {
             [path] => file_source(context, path, name.clone())?,

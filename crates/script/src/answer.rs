@@ -45,6 +45,9 @@ pub enum Answer {
     Peer(Peer),
 }
 
+/// Most further attempts that scripts get for a request by `set_more_tries`.
+pub const MAX_MORE_TRIES: u32 = 31;
+
 /// A peer set through `ngx.balancer`. The script runs again for every attempt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Peer {

@@ -16,6 +16,7 @@ use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
+use crate::seen::Seen;
 
 /// What a script is called for. It decides what some names do, `ngx.exit` for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +77,8 @@ pub(crate) struct Budget {
     pub(crate) deadline: Cell<Option<(Instant, Halt)>>,
     /// Of a job: when others have their turn.
     pub(crate) turn: Cell<Option<Instant>>,
+    /// Where the script was at the last check.
+    pub(crate) seen: Seen,
 }
 
 impl Budget {

@@ -84,6 +84,15 @@ impl ScriptError {
 
     /// From what Lua gives; `path` is the script's, to undo Lua's shortening of long names.
     pub(crate) fn from_lua(error: &mlua::Error, path: &str) -> Self {
+        ScriptError::from_lua_near(error, path, || None)
+    }
+
+    /// The same; `near` says about where (`file:12:`) an error was that Lua gives no place for.
+    pub(crate) fn from_lua_near(
+        error: &mlua::Error,
+        path: &str,
+        near: impl FnOnce() -> Option<String>,
+    ) -> Self {
         let parts = Parts::of(error);
         let kind = parts.kind();
         let (text, traceback) = (expand(&parts.text, path), expand(&parts.traceback, path));
@@ -91,7 +100,10 @@ impl ScriptError {
         let message = match place(&traceback) {
             _ if has_place(text) => text.to_owned(),
             Some(place) => format!("{place} {text}"),
-            None => format!("{path}: {text}"),
+            None => match near() {
+                Some(place) => format!("{place} around here: {text}"),
+                None => format!("{path}: {text}"),
+            },
         };
         ScriptError { kind, message: one_line(&message), traceback }
     }

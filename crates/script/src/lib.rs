@@ -16,11 +16,12 @@ mod loader;
 mod ngx;
 mod pattern;
 mod sandbox;
+mod seen;
 mod source;
 mod state;
 mod text;
 
-pub use answer::{Answer, Peer};
+pub use answer::{Answer, MAX_MORE_TRIES, Peer};
 pub use bundle::{Bundle, BundleError};
 pub use context::{Attempt, Definition, Phase};
 pub use error::{ErrorKind, ScriptError};

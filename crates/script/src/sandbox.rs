@@ -39,10 +39,15 @@ pub(crate) fn new_lua(open: bool) -> mlua::Result<Lua> {
 pub(crate) fn set_hook(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<()> {
     let ctx = ctx.clone();
     let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-    lua.set_global_hook(triggers, move |_, _| match ctx.budget.check() {
-        Ok(()) if ctx.jobs.as_ref().is_some_and(|jobs| jobs.turn_is_over(&ctx.budget)) => Ok(VmState::Yield),
-        Ok(()) => Ok(VmState::Continue),
-        Err(halt) => Err(halt.raise()),
+    lua.set_global_hook(triggers, move |_, debug| {
+        ctx.budget.seen.note(debug);
+        match ctx.budget.check() {
+            Ok(()) if ctx.jobs.as_ref().is_some_and(|jobs| jobs.turn_is_over(&ctx.budget)) => {
+                Ok(VmState::Yield)
+            }
+            Ok(()) => Ok(VmState::Continue),
+            Err(halt) => Err(halt.raise()),
+        }
     })
 }
 

@@ -21,6 +21,7 @@ use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
 use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
 use crate::sandbox::{self, Sandbox};
+use crate::seen;
 
 /// One thread's Lua state. Not `Send`: it lives and dies in its thread.
 pub struct State {
@@ -409,7 +410,11 @@ impl State {
                 (_, result) => result,
             }
         };
-        result.or_else(|error| self.failed(&error, label, limits))
+        result.or_else(|error| {
+            self.failed(&error, label, limits, || {
+                self.ctx.budget.seen.place().or_else(|| seen::beginning(function))
+            })
+        })
     }
 
     #[cold]
@@ -418,11 +423,12 @@ impl State {
         error: &mlua::Error,
         label: &str,
         limits: Limits,
+        near: impl FnOnce() -> Option<String>,
     ) -> Result<(Value, Value), ScriptError> {
         if Parts::of(error).halt == Some(Halt::Answered) {
             return Ok((Value::Nil, Value::Nil));
         }
-        let error = ScriptError::from_lua(error, label);
+        let error = ScriptError::from_lua_near(error, label, near);
         if matches!(error.kind, ErrorKind::Memory | ErrorKind::Stack) {
             // What the call left behind goes at once, so that the next one starts with room.
             self.lua.gc_collect().ok();
@@ -467,6 +473,7 @@ impl<'a> Call<'a> {
             _ => limits.time_ms,
         };
         let outer = state.ctx.enter(frame, limits, time_ms);
+        state.ctx.budget.seen.forget();
         state.lua.set_memory_limit(state.own_bytes.saturating_add(limits.memory_bytes)).ok();
         Call { state, outer: Some(outer) }
     }

@@ -19,6 +19,7 @@ use crate::api;
 use crate::context::{Budget, Context, Frame, Phase};
 use crate::error::{ErrorKind, Halt, ScriptError};
 use crate::library::{Limits, ScriptId};
+use crate::seen;
 use crate::state::{Call, State};
 
 /// How long a job computes before others have their turn.
@@ -131,6 +132,9 @@ pub struct Job {
     first: Option<MultiValue>,
     frame: Frame,
     label: String,
+    /// What it runs, and where it was last: for errors without a place.
+    function: Function,
+    seen: Option<String>,
     limits: Limits,
     /// How long it may take, waiting included, and what it is told then.
     most: (Duration, Halt),
@@ -243,8 +247,13 @@ impl State {
             }
             Err(error) => {
                 job.done = true;
+                // A coroutine that failed keeps its stack, and with it all that the run held.
+                if let Ok(empty) = self.lua.create_thread(job.function.clone()) {
+                    job.thread = empty;
+                }
                 // `ngx.exit` ends a timer in peace.
-                let ended = self.failed(&error, &job.label, job.limits).map(|_| MultiValue::new());
+                let near = || job.seen.clone().or_else(|| seen::beginning(&job.function));
+                let ended = self.failed(&error, &job.label, job.limits, near).map(|_| MultiValue::new());
                 Step::Done(ended.and_then(|values| result_of(job, &values)))
             }
         }
@@ -292,6 +301,8 @@ impl State {
             first: Some(args),
             frame: Frame { script: Some(id), version, phase: Phase::Timer },
             label: label.to_owned(),
+            function: function.clone(),
+            seen: None,
             limits,
             most: (Duration::from_millis(limits.timer_time_ms), Halt::Time(limits.timer_time_ms)),
             started: None,
@@ -335,6 +346,7 @@ impl State {
                 None => reply.into_values(&self.lua)?,
             };
             let result = job.thread.resume::<MultiValue>(args);
+            job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
                 (Some(halt), Ok(_)) => return Err(halt.raise()),

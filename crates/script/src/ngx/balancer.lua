@@ -40,13 +40,15 @@ function balancer.set_current_peer(address, port, host)
 end
 
 function balancer.set_more_tries(count)
-  if type(count) ~= "number" or count < 0 then
+  if type(count) ~= "number" or not (count >= 0) then
     error("bad number of tries: " .. tostring(count), 2)
   end
   if not native.can_balance() then
     return nil, "API disabled in the current context"
   end
-  native.set_tries(raw.math.floor(count))
+  if native.set_tries(count) then
+    return true, "reduced tries due to limit"
+  end
   return true
 end
 

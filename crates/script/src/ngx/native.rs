@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::ring;
-use crate::answer::Answer;
+use crate::answer::{Answer, MAX_MORE_TRIES};
 use crate::api::{NOT_IN_A_REQUEST, tables, text_value};
 use crate::context::{Context, Phase};
 use crate::error::Halt;
@@ -251,9 +251,11 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("set_peer", lua.create_function(set)?)?;
     let own = ctx.clone();
-    let tries = move |_: &Lua, tries: u32| {
-        own.peer.borrow_mut().more_tries = Some(tries);
-        Ok(())
+    let tries = move |_: &Lua, tries: f64| {
+        let most = f64::from(MAX_MORE_TRIES.saturating_sub(own.attempt.get().before));
+        // Not above `most`, so that it fits; what is no number is 0.
+        own.peer.borrow_mut().more_tries = Some(tries.min(most) as u32);
+        Ok(tries > most)
     };
     table.raw_set("set_tries", lua.create_function(tries)?)?;
     let own = ctx.clone();
