@@ -99,8 +99,31 @@ end";
         ("lb.pool('nope')", "there is no pool named \"nope\""),
         ("lb.pool('app'):where{zone={}}", "expected text by name"),
         ("lb.pool('app'):except(5)", "expected members or names"),
+        (
+            "(function() local t = {} t[1] = t return lb.pool('app'):except(t) end)()",
+            "found a list in a list",
+        ),
     ] {
         let found = eval(expression);
+        assert!(found.contains(text), "{expression}: {found}");
+    }
+}
+
+/// Tables of which each holds the next one twice: written out they would be larger than any memory.
+#[test]
+fn tables_that_hold_others_often_are_refused() {
+    let deep = "(function() local t = {} for _ = 1, 31 do t = { t, t } end return t end)()";
+    for (expression, text) in [
+        (format!("require('cjson').encode({deep})"), "larger than 8 MiB"),
+        (format!("R:ivm_set('k', {deep})"), "more than 1024 KiB"),
+        (format!("lb.pool('app'):only({deep})"), "a list in a list"),
+        (format!("lb.define_pool('x', {{ retry_on = {deep} }})"), "a list in a list"),
+    ] {
+        let body = format!(
+            "function f(r) R = r return nil, tostring(({{pcall(function() return {expression} end)}})[2]) end"
+        );
+        let world = World::new(&body, "f");
+        let found = value(&world, &world.started());
         assert!(found.contains(text), "{expression}: {found}");
     }
 }

@@ -207,18 +207,35 @@ fn sorted(table: &Table) -> Result<Vec<(String, Value)>, String> {
     Ok(all)
 }
 
+/// Longest value of a definition, in bytes.
+const MAX_WORD: usize = 8192;
+
 /// A value as a directive would have it; a list is joined by commas.
 fn word(key: &str, value: &Value) -> Result<String, String> {
     match value {
+        Value::String(text) if text.as_bytes().len() > MAX_WORD => {
+            Err(format!("{key}: longer than {MAX_WORD} bytes"))
+        }
         Value::String(text) => Ok(text.to_string_lossy()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Boolean(true) => Ok("on".into()),
         Value::Boolean(false) => Ok("off".into()),
         Value::Table(list) if list.raw_len() > 0 => {
-            let words: Result<Vec<String>, String> =
-                list.sequence_values::<Value>().flatten().map(|value| word(key, &value)).collect();
-            Ok(words?.join(","))
+            let mut joined = String::new();
+            for value in list.sequence_values::<Value>().flatten() {
+                if matches!(value, Value::Table(_)) {
+                    return Err(format!("{key}: found a list in a list"));
+                }
+                if !joined.is_empty() {
+                    joined.push(',');
+                }
+                joined.push_str(&word(key, &value)?);
+                if joined.len() > MAX_WORD {
+                    return Err(format!("{key}: longer than {MAX_WORD} bytes"));
+                }
+            }
+            Ok(joined)
         }
         other => Err(format!("{key}: expected text, a number, true or false, found a {}", other.type_name())),
     }

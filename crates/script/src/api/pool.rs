@@ -183,15 +183,28 @@ fn hashes(method: &Method) -> bool {
     matches!(method, Method::ConsistentHash { .. } | Method::Maglev | Method::Rendezvous | Method::Hash)
 }
 
+/// Longest text that a view is made by, in bytes.
+const MAX_CONDITION: usize = 4096;
+
 /// Names out of members, names, and lists of them.
-fn names(values: &[Value], out: &mut Vec<String>) -> mlua::Result<()> {
+fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<()> {
     for value in values {
         match value {
-            Value::String(name) => out.push(name.to_string_lossy()),
+            Value::String(name) if name.as_bytes().len() <= MAX_CONDITION => out.push(name.to_string_lossy()),
+            Value::String(_) => {
+                return Err(mlua::Error::runtime(format!(
+                    "expected members or names of members, found a string longer than {MAX_CONDITION} bytes"
+                )));
+            }
             Value::UserData(object) => out.push(object.borrow::<MemberHandle>()?.member.spec.name.clone()),
+            Value::Table(_) if inside_list => {
+                return Err(mlua::Error::runtime(
+                    "expected members or names of members, found a list in a list",
+                ));
+            }
             Value::Table(list) => {
                 let inner: Vec<Value> = list.sequence_values().collect::<mlua::Result<_>>()?;
-                names(&inner, out)?;
+                names(&inner, true, out)?;
             }
             Value::Nil => {}
             other => {
@@ -215,6 +228,9 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
                 "where: expected text by name, for example where{zone = \"eu\"}",
             ));
         };
+        if matches!(&value, Value::String(text) if text.as_bytes().len() > MAX_CONDITION) {
+            return Err(mlua::Error::runtime(format!("where: a text longer than {MAX_CONDITION} bytes")));
+        }
         pairs.push((key.to_string_lossy(), value.to_string()?));
     }
     pairs.sort();
@@ -257,12 +273,12 @@ impl UserData for PoolHandle {
         });
         methods.add_method("except", |lua, this, values: Variadic<Value>| {
             let mut list = Vec::new();
-            names(&values, &mut list)?;
+            names(&values, false, &mut list)?;
             this.narrowed(lua, ViewStep::Except(list))
         });
         methods.add_method("only", |lua, this, values: Variadic<Value>| {
             let mut list = Vec::new();
-            names(&values, &mut list)?;
+            names(&values, false, &mut list)?;
             this.narrowed(lua, ViewStep::Only(list))
         });
         methods.add_method("member", |lua, this, name: LuaString| {
@@ -288,7 +304,7 @@ impl UserData for PoolHandle {
         });
         methods.add_method("remove", |_, this, member: Value| {
             let mut list = Vec::new();
-            names(&[member], &mut list)?;
+            names(&[member], false, &mut list)?;
             if this.ctx.judges() {
                 return Ok(true);
             }

@@ -7,6 +7,8 @@ use mlua::{AnyUserData, Lua, LuaString, Table, UserData, UserDataMethods, Value}
 use crate::context::Context;
 use crate::host::{Dict, DictError, Scalar, Store};
 
+/// Largest value that `ivm_set` keeps.
+const MAX_BYTES: usize = 1 << 20;
 /// Deepest table that `ivm_set` keeps.
 const MAX_DEPTH: u32 = 32;
 
@@ -50,6 +52,11 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
 }
 
 fn encode(value: &Value, out: &mut Vec<u8>, depth: u32) -> mlua::Result<()> {
+    // Tables that many others hold are written once for each of them.
+    let text = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
+    if out.len().saturating_add(text) > MAX_BYTES {
+        return Err(mlua::Error::runtime(format!("ivm_set: a value of more than {} KiB", MAX_BYTES >> 10)));
+    }
     match value {
         Value::Nil => out.push(b'n'),
         Value::Boolean(flag) => out.extend([b'b', u8::from(*flag)]),

@@ -344,6 +344,10 @@ fn seconds(name: &str, value: &Value) -> mlua::Result<Option<Duration>> {
     Ok(Some(Duration::from_secs_f64(number)))
 }
 
+/// Most headers of `lb.http`, and the longest one in bytes.
+const MAX_HEADERS: usize = 256;
+const MAX_HEADER: usize = 16 << 10;
+
 /// Raises when a key is of a wrong type; the inner Err is what the script gets as a message.
 fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
     let wrong = |text: String| mlua::Error::runtime(format!("lb.http: {text}"));
@@ -363,6 +367,9 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
     };
     let mut with_body = false;
     let text = |key: &str, value: &Value| match value {
+        Value::String(text) if key == "a header" && text.as_bytes().len() > MAX_HEADER => {
+            Err(wrong(format!("a header is longer than {MAX_HEADER} bytes")))
+        }
         Value::String(text) => Ok(text.as_bytes().to_vec()),
         Value::Integer(_) | Value::Number(_) => Ok(value.to_string()?.into_bytes()),
         other => Err(wrong(format!("{key} has to be a string, found a {}", other.type_name()))),
@@ -389,6 +396,9 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
                     match &value {
                         Value::Table(list) => {
                             for value in list.sequence_values::<Value>() {
+                                if request.headers.len() >= MAX_HEADERS {
+                                    return Err(wrong(format!("more than {MAX_HEADERS} headers")));
+                                }
                                 request.headers.push((name.clone(), text("a header", &value?)?));
                             }
                         }

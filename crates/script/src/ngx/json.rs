@@ -7,6 +7,10 @@ use serde_json::{Map, Number, Value as Json};
 const MAX_DEPTH: u32 = 1000;
 /// Own stack guard: serde_json stops at 128 when decoding.
 const MAX_ENCODE: u32 = 128;
+/// Largest text that is made, roughly: tables that many others hold are written once for each of them.
+const MAX_BYTES: usize = 8 << 20;
+/// What a value counts beyond its text.
+const VALUE_BYTES: usize = 16;
 
 /// The module; the safe one gives nil and the message instead of raising.
 pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
@@ -14,7 +18,7 @@ pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     let array_mt = lua.create_table()?;
     let mark = array_mt.clone();
     let encode = move |lua: &Lua, value: Value| {
-        let text = to_json(&value, &mark, 0).map(|json| json.to_string());
+        let text = to_json(&value, &mark, 0, &mut 0).map(|json| json.to_string());
         either(lua, text.and_then(|text| lua.create_string(text).map(Value::String)), safe)
     };
     module.raw_set("encode", lua.create_function(encode)?)?;
@@ -71,8 +75,13 @@ fn to_lua(lua: &Lua, json: &Json) -> mlua::Result<Value> {
     })
 }
 
-fn to_json(value: &Value, array_mt: &Table, depth: u32) -> mlua::Result<Json> {
+fn to_json(value: &Value, array_mt: &Table, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
     let error = |text: String| Err(mlua::Error::runtime(format!("Cannot serialise {text}")));
+    let text = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
+    *bytes = bytes.saturating_add(text + VALUE_BYTES);
+    if *bytes > MAX_BYTES {
+        return error(format!("value: the text would be larger than {} MiB", MAX_BYTES >> 20));
+    }
     match value {
         Value::Nil => Ok(Json::Null),
         Value::LightUserData(pointer) if pointer.0.is_null() => Ok(Json::Null),
@@ -84,12 +93,12 @@ fn to_json(value: &Value, array_mt: &Table, depth: u32) -> mlua::Result<Json> {
         },
         Value::String(text) => Ok(Json::String(text.to_string_lossy())),
         Value::Table(_) if depth >= MAX_ENCODE => error(format!("table: nested deeper than {MAX_ENCODE}")),
-        Value::Table(table) => table_to_json(table, array_mt, depth),
+        Value::Table(table) => table_to_json(table, array_mt, depth, bytes),
         other => error(format!("{}: type not supported", other.type_name())),
     }
 }
 
-fn table_to_json(table: &Table, array_mt: &Table, depth: u32) -> mlua::Result<Json> {
+fn table_to_json(table: &Table, array_mt: &Table, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
     let length = table.raw_len();
     let marked = table.metatable().is_some_and(|meta| meta == *array_mt);
     let mut count = 0_usize;
@@ -108,7 +117,7 @@ fn table_to_json(table: &Table, array_mt: &Table, depth: u32) -> mlua::Result<Js
     if list {
         let values = table.sequence_values::<Value>();
         return values
-            .map(|value| to_json(&value?, array_mt, depth + 1))
+            .map(|value| to_json(&value?, array_mt, depth + 1, bytes))
             .collect::<mlua::Result<_>>()
             .map(Json::Array);
     }
@@ -116,7 +125,10 @@ fn table_to_json(table: &Table, array_mt: &Table, depth: u32) -> mlua::Result<Js
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
         let key = match &key {
-            Value::String(text) => text.to_string_lossy(),
+            Value::String(text) => {
+                *bytes = bytes.saturating_add(text.as_bytes().len());
+                text.to_string_lossy()
+            }
             Value::Integer(_) | Value::Number(_) => key.to_string()?,
             other => {
                 let found = other.type_name();
@@ -125,7 +137,7 @@ fn table_to_json(table: &Table, array_mt: &Table, depth: u32) -> mlua::Result<Js
                 )));
             }
         };
-        map.insert(key, to_json(&value, array_mt, depth + 1)?);
+        map.insert(key, to_json(&value, array_mt, depth + 1, bytes)?);
     }
     Ok(Json::Object(map))
 }
