@@ -1,7 +1,8 @@
 # make run    three demo backends and httpd on 127.0.0.1:8080, in the foreground
 # make demo   the same without hands: shows shares, a dead backend, a changed weight; fails when anything is not so
 # make test   everything that CI runs
-# The rest: build, install, uninstall, bench, bench-quick, lint, loom, deps.
+# The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize.
+# The rest: build, install, uninstall, bench-quick, lint, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
 CARGO      ?= cargo
@@ -15,7 +16,7 @@ MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
-.PHONY: all deps deps-test build run demo test lint loom symbols unit server-test install uninstall bench bench-quick clean
+.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench-quick fuzz soak sanitize clean
 
 all: build
 
@@ -66,6 +67,15 @@ uninstall:
 
 bench-quick: build
 	@scripts/bench-quick "$(MODULE)"
+
+fuzz:
+	@scripts/fuzz
+
+soak: build
+	@scripts/soak "$(MODULE)"
+
+sanitize: build
+	@scripts/sanitize "$(MODULE)"
 
 clean:
 	$(CARGO) clean

@@ -1,9 +1,17 @@
 //! Waiting for a condition instead of sleeping for a guess.
 
+use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(10);
+
+/// How many times slower than usual everything is: LUA_BALANCER_SLOWER, for runs under a checker.
+fn slower() -> u32 {
+    static SLOWER: OnceLock<u32> = OnceLock::new();
+    *SLOWER
+        .get_or_init(|| std::env::var("LUA_BALANCER_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1))
+}
 
 /// Polls `condition` until it holds; panics with `what` when it does not within `timeout`. Returns the time it
 /// took.
@@ -15,7 +23,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
 
 /// Polls `probe` until it gives a value; panics with `what` when it gives none within `timeout`.
 pub fn eventually<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let (start, timeout) = (Instant::now(), timeout * slower());
     loop {
         if let Some(value) = probe() {
             return value;

@@ -60,7 +60,17 @@ impl Httpd {
 
     fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort) -> Result<Self, String> {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
-        let mut command = Command::new(&installed().program);
+        // LUA_BALANCER_WRAPPER: a checker that httpd runs under, with its options.
+        let wrapper = std::env::var("LUA_BALANCER_WRAPPER").unwrap_or_default();
+        let mut words = wrapper.split_whitespace();
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&installed().program);
+                command
+            }
+            None => Command::new(&installed().program),
+        };
         command.arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
         command
             .stdin(Stdio::null())
