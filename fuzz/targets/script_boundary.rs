@@ -46,10 +46,8 @@ fuzz_target!(|data: &[u8]| {
             _ => Phase::Pick,
         };
         let began = Instant::now();
-        let answer = fixture.state.select(fixture.world.id, "select_by", phase);
-        if let Err(error) = &answer {
-            assert!(!error.to_string().contains("panic"), "{error}");
-        }
+        // A panic ends the process: libfuzzer's hook sees to that before anything catches it.
+        let _ = fixture.state.select(fixture.world.id, "select_by", phase);
         let _ = fixture.state.finish(fixture.world.id, "select_by", &FinishResult::default());
         // Twice the limit of a call, and room for a machine that does other things as well.
         assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());

@@ -1,8 +1,8 @@
-//! Nanoseconds a call: the selection script of the manual, and parts of it. Run with `--release`. Each is measured with
+//! Nanoseconds a call: the selection script of the manual, and parts of it. `cargo bench --bench script_call`. Each is measured with
 //! another URI for each call, as a server sees them, and with one URI all the time, where strings are made once.
 #![allow(missing_docs)]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../../crates/script/tests/common/mod.rs"]
 mod common;
 
 use std::cell::Cell;
