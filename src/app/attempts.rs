@@ -1,6 +1,7 @@
 //! The loop over attempts: pick, count, run the real scheme handler, judge, uncount, next. The one place that picks, the
 //! one that counts, the one that knows outcomes.
 
+use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::httpd::worker::Worker;
 
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+/// The variable that asks mod_proxy_http for a fresh connection to the backend.
+const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
 /// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =
@@ -229,7 +232,7 @@ fn attempt_member(
         sessions::member_is_full(record);
         return None;
     }
-    let secure = matches!(member.spec.url.scheme.as_str(), "https" | "wss" | "h2");
+    let secure = is_http_over_tls(&member.spec.url.scheme);
     let end = match child.workers.of_member(member) {
         Ok(worker) => {
             finishing::announce(request, record, now, member, worker);
@@ -266,7 +269,7 @@ fn attempt_target(
         Ok(worker) => {
             // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
             let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
-            let secure = matches!(scheme, "https" | "wss" | "h2");
+            let secure = is_http_over_tls(scheme);
             handle(request, proxy, child, record, worker, scheme, secure)
         }
         Err(message) => {
@@ -275,6 +278,11 @@ fn attempt_target(
             (Outcome::NotTheMember(FAILED), FAILED)
         }
     }
+}
+
+/// Schemes that mod_proxy_http speaks TLS for.
+fn is_http_over_tls(scheme: &str) -> bool {
+    matches!(scheme, "https" | "wss")
 }
 
 /// Runs the real scheme handlers on one worker.
@@ -358,24 +366,36 @@ fn backend_url(
 struct KeepAlives<'r> {
     request: Request<'r>,
     saved: i32,
+    not_pooled: Option<&'r [u8]>,
 }
 
 impl<'r> KeepAlives<'r> {
     fn hide(request: Request<'r>) -> Option<Self> {
         let saved = request.keepalives();
-        let max = request.keepalive_max();
-        let counts = max == 0 || saved + 1 < max;
-        if saved == 0 || !counts || request.env().get(c"proxy-initial-not-pooled").is_some() {
+        if saved == 0 {
             return None;
         }
+        let max = request.keepalive_max();
+        if max != 0 && saved >= max {
+            // httpd would go by the number to end the connection after this request.
+            request.end_connection_after();
+        }
+        // Asks for a fresh connection to the backend only with a client's first request, for what it looks like now.
+        let not_pooled = request.env().get(NOT_POOLED);
+        if not_pooled.is_some() {
+            request.env().unset(NOT_POOLED);
+        }
         request.set_keepalives(0);
-        Some(KeepAlives { request, saved })
+        Some(KeepAlives { request, saved, not_pooled })
     }
 }
 
 impl Drop for KeepAlives<'_> {
     fn drop(&mut self) {
         self.request.set_keepalives(self.request.keepalives() + self.saved);
+        if let Some(value) = self.not_pooled {
+            self.request.env().set_bytes(NOT_POOLED.to_bytes(), value);
+        }
     }
 }
 

@@ -26,7 +26,8 @@ const DONE: i32 = ffi::DONE;
 const SUSPENDED: i32 = -3;
 const DECLINED: i32 = ffi::DECLINED;
 
-/// Judges. `secure`: the member speaks TLS, where a failed handshake is mod_proxy's 500.
+/// Judges. `secure`: mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed handshake,
+/// before a byte of the request was sent: the other one drops a kept-alive client, which `attempts` never lets it see.
 pub fn judge(request: Request<'_>, rc: i32, secure: bool) -> Outcome {
     if matches!(rc, 0 | DONE | SUSPENDED) {
         return Outcome::Answered(request.status().clamp(0, 999) as u16);
