@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
-use balance::health::{HealthState, Transition};
+use balance::health::HealthState;
 use balance::live::Live;
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
@@ -360,6 +360,10 @@ impl Checks {
                 targets.push(Target { key, pool, member: member.clone(), check: check.clone() });
             }
         }
+        if self.scope == Scope::Native {
+            // What a leader of the configuration before has said since it ended.
+            shared::mark_unchecked(table);
+        }
         self.prober.set_targets(targets);
         self.seen = now;
     }
@@ -371,29 +375,29 @@ type Names = HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>;
 fn judge(child: &Child, names: &Names, observation: &Observation) {
     let Some((_, pool, member, check)) = names.get(&observation.key) else { return };
     let (slot, incarnation) = ((observation.key >> 32) as u32, observation.key as u32);
-    let mut transition = None;
-    child.table.update_health(slot, incarnation, |word| {
-        let (state, change) = HealthState::from_bits(word).observe(observation.ok, check);
-        transition = change;
-        state.to_bits()
+    let updated = child.table.update_health(slot, incarnation, |word| {
+        HealthState::from_bits(word).observe(observation.ok, check).0.to_bits()
     });
-    let Some(transition) = transition else { return };
-    let changed = child.table.update(slot, incarnation, &mut |status| match transition {
-        Transition::Up => status.without(Status::CHECK_DOWN),
-        Transition::Down => status.with(Status::CHECK_DOWN),
+    let Some((_, word)) = updated else { return };
+    let down = HealthState::from_bits(word).is_down();
+    // Compared every time, not only when the state changes: whoever changed it last may have died before it said so, and
+    // `initial=` may have been another one when the member came.
+    if child.table.status(slot).has(Status::CHECK_DOWN) == down {
+        return;
+    }
+    let changed = child.table.update(slot, incarnation, &mut |status| {
+        if down { status.with(Status::CHECK_DOWN) } else { status.without(Status::CHECK_DOWN) }
     });
     if changed.is_ok_and(|(before, after)| before != after) {
         child.table.touch_since(slot, memory::epoch_s());
-        let text = match transition {
-            Transition::Up => format!("pool {pool}: member {member} is up: {} checks passed", check.rise),
-            Transition::Down => {
-                format!(
-                    "pool {pool}: member {member} is down: {} checks failed, the last one: {}",
-                    check.fall, observation.why
-                )
-            }
+        let why = &observation.why;
+        let (level, text) = if down {
+            let text = format!("is down: {} checks failed, the last one: {why}", check.fall);
+            (log::WARNING, text)
+        } else {
+            (log::NOTICE, format!("is up: {} checks passed", check.rise))
         };
-        log::server(if transition == Transition::Up { log::NOTICE } else { log::WARNING }, &text);
+        log::server(level, &format!("pool {pool}: member {member} {text}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What children tell each other through the table: outcomes, health, script versions.
 
 use balance::api::PoolId;
-use balance::live::Latency;
+use balance::live::{Latency, Live};
 use balance::member::Member;
 use balance::outlier::{self, OutlierState};
 use balance::settings::PoolSettings;
@@ -91,7 +91,6 @@ fn failed(
 
 fn may_eject(thread: &Thread, pool: PoolId, settings: &PoolSettings, table: &Table) -> bool {
     use balance::api::Balancer;
-    use balance::live::Live;
     let Some(membership) = thread.balancer.membership(pool) else { return false };
     let ejected =
         membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
@@ -103,17 +102,33 @@ fn pool_name(thread: &Thread, pool: PoolId) -> String {
     thread.balancer.membership(pool).map(|membership| membership.name.to_string()).unwrap_or_default()
 }
 
-/// Members of pools whose checks start from `initial=down` are down until a check says otherwise.
+/// Members that no check has seen: down where checks start from `initial=down`; what earlier checks said does not count
+/// where there are none any more.
 pub fn mark_unchecked(table: &Table) {
     for name in table.pool_names() {
         let Some(image) = table.find_pool(&name).and_then(|pool| table.read_pool(pool)) else { continue };
-        if image.settings.health.as_ref().is_none_or(|check| check.initial_up) {
-            continue;
+        let members = image.membership.members.iter();
+        match &image.settings.health {
+            None => members.for_each(|member| forget_checks(table, member)),
+            Some(check) if check.initial_up => {}
+            Some(_) => {
+                for member in members.filter(|member| table.health(member.slot) == 0) {
+                    let _ = table.update(member.slot, member.incarnation, &mut |status| {
+                        status.with(Status::CHECK_DOWN)
+                    });
+                }
+            }
         }
-        for member in image.membership.members.iter().filter(|member| table.health(member.slot) == 0) {
-            let _ =
-                table.update(member.slot, member.incarnation, &mut |status| status.with(Status::CHECK_DOWN));
-        }
+    }
+}
+
+fn forget_checks(table: &Table, member: &Member) {
+    let (slot, incarnation) = (member.slot, member.incarnation);
+    if table.health(slot) != 0 {
+        table.update_health(slot, incarnation, |_| 0);
+    }
+    if table.status(slot).has(Status::CHECK_DOWN) {
+        let _ = table.update(slot, incarnation, &mut |status| status.without(Status::CHECK_DOWN));
     }
 }
 

@@ -35,6 +35,11 @@ impl HealthState {
         self.0 & CHECKED != 0
     }
 
+    /// Whether checks say that it is down. For a member that was never checked, `initial=` says it.
+    pub fn is_down(self) -> bool {
+        self.0 & DOWN != 0
+    }
+
     /// Takes one result in. Only consecutive results count: the opposite one starts the count anew. Before the first check a
     /// member is what `initial=` says.
     #[must_use]

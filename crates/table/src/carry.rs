@@ -68,7 +68,7 @@ impl Table {
         if !Life::load(&key.life).same_as(life) {
             return Ok(());
         }
-        let inserted = self.insert(pool, &Item { name, url, record }, free, &|| true)?;
+        let inserted = self.insert(pool, &Item { name, url, record, start: 0 }, free, &|| true)?;
         let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
         let to = &self.map.members()[slot as usize];
         let own = to.status.load(SeqCst) & crate::config::COUNTERS;

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use balance::api::{ChangeError, PoolId};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
+use balance::status::Status;
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::members::{Inserted, Item, TRIES, member_tag};
@@ -40,7 +41,13 @@ impl Origin {
     }
 }
 
-pub(crate) fn item(spec: &MemberSpec, order: u32) -> Result<Item, ChangeError> {
+/// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back.
+pub(crate) fn start(settings: &PoolSettings) -> u64 {
+    let waits = settings.health.as_ref().is_some_and(|check| !check.initial_up);
+    if waits { Status::CHECK_DOWN } else { 0 }
+}
+
+pub(crate) fn item(spec: &MemberSpec, order: u32, start: u64) -> Result<Item, ChangeError> {
     Ok(Item {
         name: hash(&spec.name),
         url: hash(&spec.url.to_string()),
@@ -49,6 +56,7 @@ pub(crate) fn item(spec: &MemberSpec, order: u32) -> Result<Item, ChangeError> {
             config: config::of(spec),
             text: codec::line(spec)?.into_bytes(),
         },
+        start,
     })
 }
 
@@ -83,7 +91,7 @@ impl Table {
         members: &[MemberSpec],
         version: u64,
     ) -> Result<PoolId, ChangeError> {
-        let items = items(name, members)?;
+        let items = items(name, members, start(settings))?;
         let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
             let pool = self.find_or_make_pool(name, origin.to_word())?;
@@ -124,11 +132,11 @@ impl Table {
     }
 }
 
-fn items(pool: &str, members: &[MemberSpec]) -> Result<Vec<Item>, ChangeError> {
+fn items(pool: &str, members: &[MemberSpec], start: u64) -> Result<Vec<Item>, ChangeError> {
     let mut names = HashMap::new();
     let mut items = Vec::with_capacity(members.len());
     for (order, spec) in members.iter().enumerate() {
-        let item = item(spec, order as u32)?;
+        let item = item(spec, order as u32, start)?;
         if names.insert(item.name, ()).is_some() {
             return Err(ChangeError::Duplicate { pool: pool.to_owned(), name: spec.name.clone() });
         }

@@ -24,6 +24,8 @@ pub(crate) struct Item {
     pub name: u64,
     pub url: u64,
     pub record: Record,
+    /// Flags of [`Status`] that a new row begins with, beyond those of its definition.
+    pub start: u64,
 }
 
 /// How [`Table::insert`] ended.
@@ -181,7 +183,7 @@ impl Table {
         key.url.store(item.url, SeqCst);
         let mut record = item.record.clone();
         record.config = config::begin(record.config, building.incarnation());
-        cells.status.store(config::initial(record.config), SeqCst);
+        cells.status.store(config::initial(record.config) | item.start, SeqCst);
         let MemberRow { text: _, status: _, latency, outlier, health, requests, failures, since } = cells;
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);

@@ -17,7 +17,7 @@ use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER};
-use crate::{Origin, Table, codec, config};
+use crate::{Origin, Table, codec, config, define};
 
 const READ_TRIES: u32 = 16;
 const CURSOR_PROBES: usize = 16;
@@ -193,7 +193,7 @@ impl Store for Table {
             return Err(duplicate());
         }
         let order = self.last_order(found).map_or(0, |last| (last + 1).min(MAX_ORDER));
-        let item = item(spec, order)?;
+        let item = item(spec, order, define::start(&self.read_settings(found)))?;
         match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
             Inserted::Live { slot, incarnation } => {
                 step();
