@@ -408,7 +408,8 @@ fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
     let ejected = pools
         .iter()
         .flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
-    for (membership, member) in ejected.filter(|(_, member)| table.status(member.slot).has(Status::EJECTED)) {
+    let is_out = |slot| table.status(slot).has(Status::EJECTED) || table.is_announced(slot);
+    for (membership, member) in ejected.filter(|(_, member)| is_out(member.slot)) {
         let mut over = false;
         table.update_outlier(member.slot, member.incarnation, |word| {
             let (state, expired) = OutlierState::from_bits(word).expire(now_ms);

@@ -3,7 +3,7 @@
 use balance::api::PoolId;
 use balance::live::{Latency, Live};
 use balance::member::Member;
-use balance::outlier::{self, OutlierState};
+use balance::outlier::OutlierState;
 use balance::settings::PoolSettings;
 use balance::status::Status;
 use balance::store::Store;
@@ -57,49 +57,23 @@ fn failed(
     settings: &PoolSettings,
     outcome: Outcome,
 ) {
-    let table = &child.table;
+    use balance::api::Balancer;
+    let Some(membership) = thread.balancer.membership(pool) else { return };
     let now_ms = memory::monotonic_ms();
-    let may_eject = may_eject(thread, pool, settings, table);
-    let mut ejected_for_ms = None;
-    table.update_outlier(member.slot, member.incarnation, |word| {
-        let (state, verdict) = OutlierState::from_bits(word).failed(
-            &settings.outlier,
-            member.spec.first_ejection_ms,
-            now_ms,
-            may_eject,
-        );
-        ejected_for_ms = verdict.ejected_for_ms();
-        state.to_bits()
-    });
-    let Some(millis) = ejected_for_ms else { return };
-    let changed = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::EJECTED));
-    if changed.is_ok_and(|(before, after)| before != after) {
-        table.touch_since(member.slot, memory::epoch_s());
-        let name = pool_name(thread, pool);
-        log::server(
-            log::WARNING,
-            &format!(
-                "pool {name}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
-                member.spec.name,
-                millis as f64 / 1000.0,
-                settings.outlier.failures,
-                outcome.word().to_string_lossy()
-            ),
-        );
-    }
-}
-
-fn may_eject(thread: &Thread, pool: PoolId, settings: &PoolSettings, table: &Table) -> bool {
-    use balance::api::Balancer;
-    let Some(membership) = thread.balancer.membership(pool) else { return false };
-    let ejected =
-        membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
-    outlier::may_eject(membership.members.len(), ejected, settings.outlier.max_percent)
-}
-
-fn pool_name(thread: &Thread, pool: PoolId) -> String {
-    use balance::api::Balancer;
-    thread.balancer.membership(pool).map(|membership| membership.name.to_string()).unwrap_or_default()
+    let ejected = child.table.count_failure(&membership.members, member, &settings.outlier, now_ms);
+    let Some(millis) = ejected else { return };
+    child.table.touch_since(member.slot, memory::epoch_s());
+    log::server(
+        log::WARNING,
+        &format!(
+            "pool {}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
+            membership.name,
+            member.spec.name,
+            millis as f64 / 1000.0,
+            settings.outlier.failures,
+            outcome.word().to_string_lossy()
+        ),
+    );
 }
 
 /// Members that no check has seen: down where checks start from `initial=down`; what earlier checks said does not count

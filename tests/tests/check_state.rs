@@ -62,3 +62,20 @@ fn an_added_member_waits_for_its_first_checks_where_members_start_as_down() {
     c.answer();
     wait_until("the added member to be up", SOON, || httpd.member("app", "c").state == "up");
 }
+
+#[test]
+fn the_last_member_that_serves_is_not_ejected() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    c.refuse();
+    let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=1 max_percent=100\n\
+                 LuaBalancerHealthCheck tcp interval=100ms fall=1";
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, ""), (&b, "status=+D"), (&c, "")], lines))
+        .config("ProxyPass /app lb://app")
+        .start();
+    wait_until("one member to be left", SOON, || httpd.member("app", "c").state == "down");
+    a.reset();
+    assert_eq!(httpd.client().get("/app/").status, 502);
+    assert_eq!(httpd.member("app", "a").state, "up");
+}

@@ -22,6 +22,8 @@ mod define;
 #[cfg(not(loom))]
 pub mod dict;
 #[cfg(not(loom))]
+mod ejection;
+#[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
 mod inflight;
