@@ -133,6 +133,8 @@ struct Worker {
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
     reaped: Instant,
+    /// Until when this child's lead was certain, by its last turn.
+    until_ms: u64,
 }
 
 impl Worker {
@@ -144,6 +146,7 @@ impl Worker {
             timers: None,
             timers_failed: None,
             reaped: Instant::now(),
+            until_ms: 0,
         }
     }
 
@@ -174,6 +177,10 @@ impl Worker {
         super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
+        if now_ms >= self.until_ms {
+            // It was stopped for so long that checks which run since then have timed out for that reason.
+            self.drop_checks();
+        }
         let until_ms = now_ms + LEASE_MS - LEASE_STEP_MS;
         match table.lead(pid, self.child.generation, now_ms, LEASE_MS, &memory::alive) {
             Lead::Taken => {
@@ -188,11 +195,15 @@ impl Worker {
                 if let Some(timers) = &self.timers {
                     timers.stop();
                 }
-                if self.checks.take().is_some() {
-                    *self.child.background.signal.prober.lock() = None;
-                }
+                self.drop_checks();
                 self.pause(TICK);
             }
+        }
+    }
+
+    fn drop_checks(&mut self) {
+        if self.checks.take().is_some() {
+            *self.child.background.signal.prober.lock() = None;
         }
     }
 
@@ -224,6 +235,7 @@ impl Worker {
     }
 
     fn lead(&mut self, until_ms: u64) {
+        self.until_ms = until_ms;
         self.keep_timers(until_ms);
         if self.checks.is_none() {
             match Checks::new(Scope::Native) {
@@ -244,7 +256,7 @@ impl Worker {
         }
         if let Some(checks) = &mut self.checks {
             recover_members(self.child, &checks.pools);
-            checks.turn(self.child, TICK);
+            checks.turn(self.child, TICK, until_ms);
         }
     }
 
@@ -327,11 +339,23 @@ impl Checks {
         &mut self.prober
     }
 
-    /// Lends the checks the thread for this long.
-    pub(super) fn turn(&mut self, child: &'static Child, time: Duration) {
+    /// Lends the checks the thread for this long. Results that come when the lead is over, or another's, are dropped: this
+    /// process may have been stopped meanwhile, and then its checks timed out for no fault of a member.
+    pub(super) fn turn(&mut self, child: &'static Child, time: Duration, lead_until_ms: u64) {
         self.refresh_targets(child);
         let names = &self.names;
-        self.prober.turn(time, &mut |observation| judge(child, names, &observation));
+        let leads = || memory::monotonic_ms() < lead_until_ms && child.table.leader() == Some(memory::pid());
+        self.prober.turn(time, &mut |observation| {
+            if leads() {
+                judge(child, names, &observation);
+            }
+        });
+    }
+
+    /// Ends all checks that are running; the next turn starts them anew.
+    pub(super) fn start_anew(&mut self) {
+        self.prober.set_targets(Vec::new());
+        self.seen.clear();
     }
 
     /// Lists the targets anew when a pool has changed.
