@@ -9,6 +9,7 @@ use balance::api::{Balancer, NoMember, PoolId, Query};
 use balance::engine::Now;
 use balance::member::Member;
 use balance::settings::{FailureKinds, Method, PoolSettings};
+use balance::status::Status;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
@@ -68,15 +69,18 @@ fn run_in(
     thread: &Thread,
     record: &mut Record,
 ) -> i32 {
-    let mut last: Option<i32> = None;
+    let mut last: Option<(Outcome, i32)> = None;
     loop {
-        let goal = match next_goal(request, thread, record) {
-            Ok(goal) => goal,
-            Err(nobody) => {
-                let Some(rc) = last else { return no_member(request, thread, record, &nobody) };
-                finishing::note(request, record, pool_of(thread, record).as_ref());
-                return rc;
-            }
+        let goal = match (next_goal(request, thread, record), last) {
+            (Ok(goal), _) => goal,
+            (Err(nobody), None) => return no_member(request, thread, record, &nobody),
+            (Err(_), Some((outcome, rc))) => match same_again(thread, record, outcome) {
+                Some(goal) => goal,
+                None => {
+                    finishing::note(request, record, pool_of(thread, record).as_ref());
+                    return rc;
+                }
+            },
         };
         if let Goal::Member(pool, _) = &goal {
             record.pool = Some(*pool);
@@ -116,7 +120,7 @@ fn run_in(
             return rc;
         }
         forget_attempt(request);
-        last = Some(rc);
+        last = Some((outcome, rc));
     }
 }
 
@@ -201,6 +205,17 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             picked.map(|member| Goal::Member(pool, member))
         }
     }
+}
+
+/// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
+/// request came.
+fn same_again(thread: &Thread, record: &mut Record, outcome: Outcome) -> Option<Goal> {
+    if outcome != Outcome::Reset || record.fresh {
+        return None;
+    }
+    let (pool, member) = (record.pool?, record.member.clone()?);
+    record.fresh = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
+    record.fresh.then_some(Goal::Member(pool, member))
 }
 
 /// What an attempt at a member needs, beyond the record and the member.
@@ -305,6 +320,7 @@ fn handle(
         Err(status) => return (Outcome::NotTheMember(status), status),
     };
     let kept = KeepAlives::hide(request);
+    let unpooled = record.fresh.then(|| Unpooled::ask(request));
     record.began_us = memory::monotonic_us();
     let mut rc = ffi::DECLINED;
     for handler in &child.scheme_handlers {
@@ -318,6 +334,7 @@ fn handle(
         }
     }
     record.ended_us = memory::monotonic_us();
+    drop(unpooled);
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
@@ -395,6 +412,30 @@ impl Drop for KeepAlives<'_> {
         self.request.set_keepalives(self.request.keepalives() + self.saved);
         if let Some(value) = self.not_pooled {
             self.request.env().set_bytes(NOT_POOLED.to_bytes(), value);
+        }
+    }
+}
+
+/// Asks mod_proxy_http for a fresh connection to the backend, for one attempt. Only heard while [`KeepAlives`] hides the
+/// client's earlier requests.
+struct Unpooled<'r> {
+    request: Request<'r>,
+    before: Option<&'r [u8]>,
+}
+
+impl<'r> Unpooled<'r> {
+    fn ask(request: Request<'r>) -> Self {
+        let before = request.env().get(NOT_POOLED);
+        request.env().set(NOT_POOLED, c"1");
+        Unpooled { request, before }
+    }
+}
+
+impl Drop for Unpooled<'_> {
+    fn drop(&mut self) {
+        match self.before {
+            Some(value) => self.request.env().set_bytes(NOT_POOLED.to_bytes(), value),
+            None => self.request.env().unset(NOT_POOLED),
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct Record {
     pub tried: Tried,
     /// Attempts so far.
     pub attempts: u32,
+    /// The last member is asked once more, over a fresh connection.
+    pub fresh: bool,
     /// The member of the last attempt.
     pub member: Option<Arc<Member>>,
     /// The pool of the last attempt.
@@ -146,6 +148,7 @@ impl Record {
             raw_path: std::ptr::null(),
             tried: Tried::default(),
             attempts: 0,
+            fresh: false,
             member: None,
             pool: None,
             began_us: 0,

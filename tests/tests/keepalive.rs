@@ -122,3 +122,33 @@ fn what_a_member_read_over_tls_is_never_sent_to_another() {
     assert_eq!((response.status, b.requests()), (502, 0));
     wait_until("the log", SOON, || httpd.wait_for_access("/app/x").env["LB_REASON"] == "reset");
 }
+
+#[test]
+fn a_lone_member_is_asked_again_when_it_closes_a_kept_connection_just_then() {
+    let a = Backend::new("a");
+    let httpd = Httpd::builder()
+        .config(&pool("app", &[(&a, "")], "LuaBalancerOutlier off"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    a.reset_kept_alive();
+    let mut client = httpd.client().strict();
+    for nth in 1..=10 {
+        assert_eq!(client.get("/app/x").status, 200, "request {nth} of one client");
+        assert_eq!(httpd.client().strict().get("/app/x").status, 200, "request {nth} of another");
+    }
+    let response = client.send(&Request::post("/app/once", "once"));
+    assert!([200, 502].contains(&response.status));
+    assert_eq!(a.recorded().iter().filter(|request| request.method == "POST").count(), 1);
+}
+
+#[test]
+fn a_lone_member_that_fails_on_a_fresh_connection_too_is_asked_no_third_time() {
+    let a = Backend::new("a");
+    let httpd = Httpd::builder()
+        .config(&pool("app", &[(&a, "")], "LuaBalancerOutlier off"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    a.reset();
+    assert_eq!(httpd.client().get("/app/x").status, 502);
+    assert_eq!(a.requests(), 2);
+}
