@@ -338,8 +338,11 @@ fn handle(
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
-    record.last_status =
-        if let Outcome::Answered(status) = outcome { status } else { rc.clamp(0, 999) as u16 };
+    record.last_status = match outcome {
+        Outcome::Answered(status) => status,
+        Outcome::Broken => request.status().clamp(0, 999) as u16,
+        _ => rc.clamp(0, 999) as u16,
+    };
     if rc == ffi::DECLINED {
         log::request(
             request,

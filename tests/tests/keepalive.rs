@@ -152,3 +152,45 @@ fn a_lone_member_that_fails_on_a_fresh_connection_too_is_asked_no_third_time() {
     assert_eq!(httpd.client().get("/app/x").status, 502);
     assert_eq!(a.requests(), 2);
 }
+
+#[test]
+fn answers_that_break_off_count_against_the_member_and_are_not_repeated() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=3";
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, ""), (&b, "")], lines))
+        .config("ProxyPass /app lb://app")
+        .start();
+    a.half_body();
+    for nth in 1..=3 {
+        assert!(httpd.client().try_get("/app/x").is_err(), "request {nth}");
+        assert_eq!((a.requests(), b.requests()), (nth, 0));
+    }
+    wait_until("the member to be ejected", SOON, || httpd.member("app", "a").state == "ejected");
+    assert_eq!(httpd.wait_for_access("/app/x").env["LB_REASON"], "reset");
+}
+
+#[test]
+fn what_ends_well_is_no_failure() {
+    let a = Backend::new("a");
+    let b = Backend::refusing("b");
+    let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=1 max_percent=100";
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, "upgrade=websocket"), (&b, "")], lines))
+        .config("ProxyPass /app lb://app")
+        .start();
+    let upgrade = Request::get("/app/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let mut client = httpd.client();
+    assert_eq!(client.send(&upgrade).status, 101);
+    client.disconnect();
+    assert_eq!(httpd.wait_for_access("/app/ws").env["LB_REASON"], "ok");
+    a.chunked();
+    assert_eq!(httpd.client().get("/app/chunks").status, 200);
+    a.hang();
+    assert!(httpd.client().timeout(Duration::from_millis(100)).try_get("/app/gone").is_err());
+    a.answer();
+    wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
+    assert_eq!(httpd.member("app", "a").state, "up");
+}
