@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, Query};
 use balance::engine::Now;
+use balance::live::Live;
 use balance::member::Member;
 use balance::settings::{FailureKinds, Method, PoolSettings};
 use balance::status::Status;
@@ -24,6 +25,8 @@ use crate::httpd::worker::Worker;
 
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+/// How often a request races for the last place of a member before it takes the member for full.
+const MOST_RACES: u32 = 8;
 /// The variable that asks mod_proxy_http for a fresh connection to the backend.
 const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
@@ -161,7 +164,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         }
         Decision::List(list) => {
             let untried = list.iter().find(|(_, member)| {
-                !record.tried.contains(&member.slot)
+                !record.avoid().contains(&member.slot)
                     && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
             });
             untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
@@ -172,7 +175,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         }
         Decision::Pool { pool, first: Some(member), .. }
             if tried == 0
-                && !record.tried.contains(&member.slot)
+                && !record.avoid().contains(&member.slot)
                 && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
         {
             Ok(Goal::Member(*pool, member.clone()))
@@ -189,11 +192,12 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             }
             let method = method.as_ref().unwrap_or(&settings.method);
             if let Method::Lua { script, function } = method {
-                return selecting::pick_by_script(request, thread, pool, script, function, &record.tried)
+                return selecting::pick_by_script(request, thread, pool, script, function, &record.avoid())
                     .map(|member| Goal::Member(pool, member));
             }
             let key = selecting::key_of(request, settings);
-            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
+            let avoid = record.avoid();
+            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
             let picked = thread.balancer.pick_in(&now, &query);
             if log::logs_request(request, log::TRACE2) {
                 let choice = picked
@@ -235,18 +239,11 @@ fn attempt_member(
     member: &Arc<Member>,
 ) -> Option<(Outcome, i32)> {
     let Attempt { request, proxy, child, thread, pool: now } = attempt;
+    if !take_place(child, record, member) {
+        return None;
+    }
     record.tried.push(member.slot);
-    if !child.table.begin(&child.lane, member.slot, member.incarnation) {
-        return None;
-    }
-    record.counted = Some(member.slot);
     record.member = Some(member.clone());
-    let limit = member.spec.max_inflight;
-    if limit > 0 && balance::live::Live::inflight(&child.table, member.slot) > limit {
-        give_back(child, record);
-        sessions::member_is_full(record);
-        return None;
-    }
     let secure = is_http_over_tls(&member.spec.url.scheme);
     let end = match child.workers.of_member(member) {
         Ok(worker) => {
@@ -265,6 +262,35 @@ fn attempt_member(
     };
     give_back(child, record);
     Some(end)
+}
+
+/// Counts a request in at a member. False: the member has no place left, or went away.
+fn take_place(child: &Child, record: &mut Record, member: &Member) -> bool {
+    let limit = member.spec.max_inflight;
+    let inflight = || child.table.inflight(member.slot);
+    if limit > 0 && inflight() >= limit {
+        record.full.push(member.slot);
+        sessions::member_is_full(record);
+        return false;
+    }
+    if !child.table.begin(&child.lane, member.slot, member.incarnation) {
+        record.tried.push(member.slot);
+        return false;
+    }
+    record.counted = Some(member.slot);
+    if limit == 0 || inflight() <= limit {
+        return true;
+    }
+    // Others were faster to the last place, or as fast: then nobody has it, and it is worth asking again.
+    give_back(child, record);
+    record.races += 1;
+    if record.races >= MOST_RACES {
+        record.full.push(member.slot);
+        sessions::member_is_full(record);
+    } else {
+        std::thread::yield_now();
+    }
+    false
 }
 
 fn give_back(child: &Child, record: &mut Record) {

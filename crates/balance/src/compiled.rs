@@ -48,11 +48,11 @@ impl Compiled {
     /// Builds it. `rings` of an earlier build are used again when members and configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,
-        status: impl Fn(Slot) -> Status,
+        status: impl Fn(&Member) -> Status,
         set: &Set,
         rings: Option<&Arc<Rings>>,
     ) -> Self {
-        let states: Vec<Status> = members.iter().map(|member| status(member.slot)).collect();
+        let states: Vec<Status> = members.iter().map(|member| status(member)).collect();
         let candidates: Vec<Candidate> = tier::active(&members, &states, set)
             .into_iter()
             .map(|index| Candidate {

@@ -138,7 +138,7 @@ impl<S: Store> Engine<S> {
         settings: &PoolSettings,
         rings: Option<&Arc<Rings>>,
     ) -> Compiled {
-        Compiled::build(members, |slot| self.store.status(slot), &settings.set, rings)
+        Compiled::build(members, |member| self.store.status(member.slot), &settings.set, rings)
     }
 }
 
@@ -302,12 +302,13 @@ impl<S: Store> Handle<S> {
         let mut rng = self.rng.borrow_mut();
         match picking.pick(query.method, query.key, &mut rng) {
             Some(member) => Ok(member.clone()),
-            None if query.avoid.is_empty() => Err(Self::nobody(query, whole, compiled)),
+            None if query.avoid.is_empty() && !compiled.limited => Err(Self::nobody(query, whole, compiled)),
             None => self.next_tier(query, whole, compiled, cursor, &mut rng),
         }
     }
 
-    /// All candidates were tried: without them, spares, the next lbset or standbys come in.
+    /// All candidates were tried or are at `max_inflight`: without them, other zones, spares, the next lbset or standbys
+    /// come in.
     #[cold]
     fn next_tier(
         &self,
@@ -317,9 +318,12 @@ impl<S: Store> Handle<S> {
         cursor: CursorId,
         rng: &mut Rng,
     ) -> Result<Arc<Member>, NoMember> {
-        let status = |slot| {
-            let status = self.engine.store.status(slot);
-            if query.avoid.contains(&slot) { status.with(Status::STOPPED) } else { status }
+        let store = &self.engine.store;
+        let status = |member: &Member| {
+            let (status, most) = (store.status(member.slot), member.spec.max_inflight);
+            let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
+            // Of no weight, so that panic does not take it for one that is not healthy.
+            if out { status.with(Status::STOPPED).with_weight(0) } else { status }
         };
         let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
         let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
