@@ -16,6 +16,7 @@ use once_cell::sync::Lazy;
 use super::child::{self, Child, Thread};
 use super::outcome::{self, Outcome};
 use super::record::{Decision, Record};
+use super::workers::NoWorker;
 use super::{finishing, reverse, selecting, sessions};
 use crate::ffi;
 use crate::httpd::log;
@@ -255,7 +256,11 @@ fn attempt_member(
             sessions::settle(request, record, end.0);
             end
         }
-        Err(message) => {
+        Err(NoWorker::TooMany) => {
+            record.reason = Outcome::NoWorker.word();
+            (Outcome::NoWorker, UNAVAILABLE)
+        }
+        Err(NoWorker::Refused(message)) => {
             log::request(request, log::ERR, &format!("member {}: {message}", member.spec.name));
             (Outcome::NotTheMember(FAILED), FAILED)
         }

@@ -20,6 +20,8 @@ pub enum Outcome {
     Broken,
     /// No answer in time.
     Timeout,
+    /// This child cannot connect to the member, for no fault of it: nothing of the request was sent.
+    NoWorker,
     /// The client or its request is to blame, or httpd itself.
     NotTheMember(i32),
 }
@@ -65,7 +67,7 @@ impl Outcome {
         match self {
             Outcome::Answered(status) if status >= 500 => c"status",
             Outcome::Answered(_) => c"ok",
-            Outcome::Connect => c"connect",
+            Outcome::Connect | Outcome::NoWorker => c"connect",
             Outcome::Reset | Outcome::Broken => c"reset",
             Outcome::Timeout => c"timeout",
             Outcome::NotTheMember(_) => c"request",
@@ -79,12 +81,15 @@ impl Outcome {
             Outcome::Reset | Outcome::Broken => kinds.reset,
             Outcome::Timeout => kinds.timeout,
             Outcome::Answered(status) => (status >= 500 && kinds.any_5xx) || kinds.codes.contains(&status),
-            Outcome::NotTheMember(_) => false,
+            Outcome::NoWorker | Outcome::NotTheMember(_) => false,
         }
     }
 
     /// Whether another member may be asked: nothing reached the client, and repeating does no harm.
     pub fn may_repeat(self, request: Request<'_>, kinds: &FailureKinds) -> bool {
+        if self == Outcome::NoWorker {
+            return !request.aborted();
+        }
         let unanswered = matches!(self, Outcome::Connect | Outcome::Reset | Outcome::Timeout);
         let harmless =
             self == Outcome::Connect || (is_idempotent(request.method_number()) && !request.has_body());
