@@ -18,11 +18,12 @@ use balance::status::Status;
 use balance::store::Store;
 use parking_lot::{Condvar, Mutex};
 use probe::{Observation, Prober, Target};
-use table::Lead;
+use table::{Lead, StalePool};
 
 use super::child::{Child, Thread};
 use super::host::{CurrentRequest, HttpdServer};
 use super::shared;
+use super::startup;
 use super::timers::Timers;
 use crate::ffi;
 use crate::guard::guard;
@@ -133,6 +134,8 @@ struct Worker {
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
     reaped: Instant,
+    /// See [`super::startup::Generation`].
+    stale: Vec<StalePool>,
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
 }
@@ -146,6 +149,7 @@ impl Worker {
             timers: None,
             timers_failed: None,
             reaped: Instant::now(),
+            stale: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
             until_ms: 0,
         }
     }
@@ -253,10 +257,19 @@ impl Worker {
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
             self.child.table.reap_dead(&memory::alive);
+            self.remove_stale_pools();
         }
         if let Some(checks) = &mut self.checks {
             recover_members(self.child, &checks.pools);
             checks.turn(self.child, TICK, until_ms);
+        }
+    }
+
+    /// What only children of earlier configurations serve by, once there are none.
+    fn remove_stale_pools(&mut self) {
+        let (table, own) = (&self.child.table, self.child.generation);
+        if !self.stale.is_empty() && table.children().iter().all(|(_, generation)| *generation >= own) {
+            table.remove_stale(&std::mem::take(&mut self.stale));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use server_tests::{Backend, Httpd, Mpm, pool, wait_until};
+use server_tests::{Backend, Httpd, Mpm, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -29,4 +29,29 @@ fn a_child_that_lost_its_place_to_a_new_one_keeps_its_counts() {
     a.answer();
     assert_eq!(request.join().expect("the client").backend(), "a");
     wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
+}
+
+on_every_mpm!(old_children_finish_with_pools_that_a_new_configuration_has_no_more);
+
+fn old_children_finish_with_pools_that_a_new_configuration_has_no_more(mpm: Mpm) {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut httpd = Httpd::builder()
+        .mpm(mpm)
+        .with_member_states()
+        .config(&pool("app", &[(&a, ""), (&b, "")], "LuaBalancerMethod first\nLuaBalancerOutlier off"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    a.hang();
+    let client = httpd.client().timeout(Duration::from_secs(60));
+    let request = thread::spawn(move || client.strict().get("/app/").backend().to_owned());
+    wait_until("the request to hang", SOON, || a.in_flight() == 1);
+    httpd.edit_config("<LuaBalancerPool app>", "<LuaBalancerPool renamed>");
+    httpd.edit_config("lb://app", "lb://renamed");
+    httpd.graceful();
+    b.answer();
+    assert_eq!(httpd.inflight("app"), 1);
+    a.reset();
+    assert_eq!(request.join().expect("the client"), "b");
+    wait_until("the old pool to go", SOON, || httpd.client().get("/--state/app").status == 500);
+    assert_eq!(httpd.client().get("/app/").backend(), "b");
 }

@@ -23,6 +23,13 @@ use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER, Record};
 use crate::{Table, codec, config};
 
+/// A pool that its origin no longer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StalePool {
+    pool: PoolRef,
+    wanted: u64,
+}
+
 /// Where a pool's definition comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -121,12 +128,24 @@ impl Table {
 
     /// Removes the pools of an origin that are not named.
     pub fn retain_pools(&self, names: &[&str], origin: Origin) {
-        let pools: Vec<PoolRef> = self.all_pools().collect();
-        for pool in pools {
-            let is_of_origin = self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word();
-            let name = self.pool_name(pool);
-            if is_of_origin && name.is_some_and(|name| !names.contains(&name.as_str())) {
-                self.remove_pool(pool);
+        self.remove_stale(&self.stale_pools(names, origin));
+    }
+
+    /// The pools of an origin that are not named, to be removed when nobody needs them any more.
+    pub fn stale_pools(&self, names: &[&str], origin: Origin) -> Vec<StalePool> {
+        let is_stale = |pool: &PoolRef| {
+            self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word()
+                && self.pool_name(*pool).is_some_and(|name| !names.contains(&name.as_str()))
+        };
+        let stale = self.all_pools().filter(is_stale);
+        stale.map(|pool| StalePool { pool, wanted: self.map.pools()[pool.row].wanted.load(SeqCst) }).collect()
+    }
+
+    /// Removes those of these pools that nobody has defined since.
+    pub fn remove_stale(&self, stale: &[StalePool]) {
+        for StalePool { pool, wanted } in stale {
+            if self.map.pools()[pool.row].wanted.load(SeqCst) == *wanted {
+                self.remove_pool(*pool);
             }
         }
     }

@@ -49,7 +49,7 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use self::{
-    define::Origin,
+    define::{Origin, StalePool},
     handle::Table,
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},
