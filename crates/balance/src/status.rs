@@ -24,7 +24,7 @@ impl Status {
     pub const STOPPED: u64 = 1 << 41;
     /// `status=+I`: checks and failures never take it out.
     pub const IGNORE_ERRORS: u64 = 1 << 42;
-    /// `status=+H`: standby, used when nothing else is usable.
+    /// `status=+H`: standby, used when nothing else of its lbset is usable.
     pub const STANDBY: u64 = 1 << 43;
     /// `status=+R`: hot spare, replaces an unusable member of its lbset.
     pub const SPARE: u64 = 1 << 44;
