@@ -168,7 +168,11 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
                 !record.avoid().contains(&member.slot)
                     && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
             });
-            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
+            let goal = untried.cloned().map(|(pool, member)| Goal::Member(pool, member));
+            if goal.is_none() && record.pool.is_none() {
+                record.pool = list.first().map(|(pool, _)| *pool);
+            }
+            goal.ok_or(NoMember::UnknownPool)
         }
         Decision::Nobody { pool, .. } => {
             record.pool = *pool;

@@ -18,7 +18,7 @@ use balance::status::Status;
 use balance::store::Store;
 use parking_lot::{Condvar, Mutex};
 use probe::{Observation, Prober, Target};
-use table::{Lead, StalePool};
+use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
 use super::host::{CurrentRequest, HttpdServer};
@@ -40,8 +40,13 @@ const LEASE_STEP_MS: u64 = 32;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long this thread waits for the one of the timers, before it hands the lead over.
 const TIMERS_PATIENCE: Duration = Duration::from_millis(150);
+/// The least time between two lines about what keeps checks from running, and between two of the same words.
+const TROUBLE: Duration = Duration::from_secs(5);
+const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// How long to wait before asking the system for a thread again.
 const NO_THREAD: Duration = Duration::from_secs(10);
+/// How long to wait before checks are set up again that could not be.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The thread's handle.
 pub struct Background {
@@ -133,6 +138,7 @@ struct Worker {
     checks: Option<Checks>,
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
+    checks_failed: Option<Instant>,
     reaped: Instant,
     /// See [`super::startup::Generation`].
     stale: Vec<StalePool>,
@@ -148,6 +154,7 @@ impl Worker {
             checks: None,
             timers: None,
             timers_failed: None,
+            checks_failed: None,
             reaped: Instant::now(),
             stale: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
             until_ms: 0,
@@ -241,27 +248,39 @@ impl Worker {
     fn lead(&mut self, until_ms: u64) {
         self.until_ms = until_ms;
         self.keep_timers(until_ms);
-        if self.checks.is_none() {
-            match Checks::new(Scope::Native) {
-                Ok(checks) => {
-                    *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
-                    self.checks = Some(checks);
-                }
-                Err(error) => {
-                    log::server(log::ERR, &format!("checks cannot run: {error}"));
-                    self.pause(TICK);
-                    return;
-                }
-            }
-        }
+        self.keep_checks();
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
             self.child.table.reap_dead(&memory::alive);
             self.remove_stale_pools();
         }
-        if let Some(checks) = &mut self.checks {
-            recover_members(self.child, &checks.pools);
-            checks.turn(self.child, TICK, until_ms);
+        match &mut self.checks {
+            Some(checks) => {
+                recover_members(self.child, &checks.pools);
+                checks.turn(self.child, TICK, until_ms);
+            }
+            // The rest of what a leader does needs no checks.
+            None => {
+                recover_members(self.child, &pools_of(&self.child.table));
+                self.pause(TICK);
+            }
+        }
+    }
+
+    fn keep_checks(&mut self) {
+        if self.checks.is_some() || self.checks_failed.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        match Checks::new(Scope::Native) {
+            Ok(checks) => {
+                *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
+                self.checks = Some(checks);
+                self.checks_failed = None;
+            }
+            Err(error) => {
+                log::server(log::ERR, &format!("checks cannot run: {error}"));
+                self.checks_failed = Some(Instant::now());
+            }
         }
     }
 
@@ -337,6 +356,7 @@ pub(super) struct Checks {
     seen: HashMap<PoolId, u64>,
     pools: Vec<(PoolId, Arc<Membership>)>,
     names: Names,
+    told: Option<(Instant, String)>,
 }
 
 impl Checks {
@@ -345,7 +365,14 @@ impl Checks {
             Scope::Native => Prober::new()?,
             Scope::Lua => Prober::for_scripts()?,
         };
-        Ok(Checks { scope, prober, seen: HashMap::new(), pools: Vec::new(), names: HashMap::new() })
+        Ok(Checks {
+            scope,
+            prober,
+            seen: HashMap::new(),
+            pools: Vec::new(),
+            names: HashMap::new(),
+            told: None,
+        })
     }
 
     pub(super) fn prober(&mut self) -> &mut Prober {
@@ -363,6 +390,20 @@ impl Checks {
                 judge(child, names, &observation);
             }
         });
+        self.tell_trouble();
+    }
+
+    /// What keeps checks from running: at most one line in [`TROUBLE`], the same one in [`SAME_TROUBLE`].
+    fn tell_trouble(&mut self) {
+        let Some(trouble) = self.prober.take_trouble() else { return };
+        let quiet = match &self.told {
+            Some((at, text)) => at.elapsed() < if *text == trouble { SAME_TROUBLE } else { TROUBLE },
+            None => false,
+        };
+        if !quiet {
+            log::server(log::ERR, &trouble);
+            self.told = Some((Instant::now(), trouble));
+        }
     }
 
     /// Ends all checks that are running; the next turn starts them anew.
@@ -385,7 +426,7 @@ impl Checks {
         for pool in pools {
             let Some(image) = table.read_pool(pool) else { continue };
             self.pools.push((pool, Arc::new(image.membership.clone())));
-            let Some(check) = image.settings.health.map(Arc::new) else { continue };
+            let Some(check) = image.settings.health.map(absolute).map(Arc::new) else { continue };
             if (check.kind == CheckKind::Lua) != (self.scope == Scope::Lua) {
                 continue;
             }
@@ -404,6 +445,14 @@ impl Checks {
         self.prober.set_targets(targets);
         self.seen = now;
     }
+}
+
+/// `ca=` is under ServerRoot when it is relative.
+fn absolute(mut check: HealthCheck) -> HealthCheck {
+    if let (Some(ca), Some(generation)) = (&check.ca, startup::generation()) {
+        check.ca = Some(generation.server_root.join(ca).to_string_lossy().into_owned());
+    }
+    check
 }
 
 type Names = HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>;
@@ -436,6 +485,11 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
         };
         log::server(level, &format!("pool {pool}: member {member} {text}"));
     }
+}
+
+fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {
+    let pools = table.pool_names().into_iter().filter_map(|name| table.find_pool(&name));
+    pools.filter_map(|pool| Some((pool, Arc::new(table.read_pool(pool)?.membership)))).collect()
 }
 
 /// Ejected members whose time is over get their chance.

@@ -2,6 +2,7 @@
 //! here is set anew in pre_config.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -71,6 +72,8 @@ pub struct Generation {
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
     pub geo: Option<Arc<geo::Databases>>,
+    /// ServerRoot.
+    pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those has ended.
     pub stale: Vec<StalePool>,
     plans: Vec<Plan>,
@@ -243,6 +246,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         timers: timers(global),
         method_scripts,
         geo: global.geo.clone(),
+        server_root: crate::httpd::config::server_root(pool),
         stale: Vec::new(),
         plans,
         sandbox: global.sandbox,
