@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
-use balance::health::HealthState;
+use balance::health::{HealthState, Order};
 use balance::live::Live;
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
 use balance::status::Status;
 use balance::store::Store;
 use parking_lot::{Condvar, Mutex};
+use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
 
@@ -462,29 +463,44 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
     let Some((_, pool, member, check)) = names.get(&observation.key) else { return };
     let (slot, incarnation) = ((observation.key >> 32) as u32, observation.key as u32);
     let updated = child.table.update_health(slot, incarnation, |word| {
-        HealthState::from_bits(word).observe(observation.ok, check).0.to_bits()
+        let state = HealthState::from_bits(word).observe(observation.ok, check).0;
+        advised(state, observation).to_bits()
     });
-    let Some((_, word)) = updated else { return };
-    let down = HealthState::from_bits(word).is_down();
+    let Some((before, after)) = updated else { return };
+    let flags = HealthState::from_bits(after).flags();
+    let why = &observation.why;
+    if (before ^ after) & HealthState::AGENT != 0 {
+        log::server(log::NOTICE, &format!("pool {pool}: member {member}: {why}"));
+    }
     // Compared every time, not only when the state changes: whoever changed it last may have died before it said so, and
     // `initial=` may have been another one when the member came.
-    if child.table.status(slot).has(Status::CHECK_DOWN) == down {
+    if child.table.status(slot).0 & Status::CHECKS == flags {
         return;
     }
-    let changed = child.table.update(slot, incarnation, &mut |status| {
-        if down { status.with(Status::CHECK_DOWN) } else { status.without(Status::CHECK_DOWN) }
-    });
-    if changed.is_ok_and(|(before, after)| before != after) {
+    let changed =
+        child.table.update(slot, incarnation, &mut |status| status.without(Status::CHECKS).with(flags));
+    let Ok((before, after)) = changed else { return };
+    if before != after {
         child.table.touch_since(slot, memory::epoch_s());
-        let why = &observation.why;
-        let (level, text) = if down {
-            let text = format!("is down: {} checks failed, the last one: {why}", check.fall);
-            (log::WARNING, text)
-        } else {
-            (log::NOTICE, format!("is up: {} checks passed", check.rise))
-        };
-        log::server(level, &format!("pool {pool}: member {member} {text}"));
     }
+    let text = match (before.has(Status::CHECK_DOWN), after.has(Status::CHECK_DOWN)) {
+        (false, true) => format!("is down: {} checks failed, the last one: {why}", check.fall),
+        (true, false) => format!("is up: {} checks passed", check.rise),
+        _ => return,
+    };
+    let level = if after.has(Status::CHECK_DOWN) { log::WARNING } else { log::NOTICE };
+    log::server(level, &format!("pool {pool}: member {member} {text}"));
+}
+
+/// What an agent has said is done.
+fn advised(state: HealthState, observation: &Observation) -> HealthState {
+    let Some(reply) = &observation.agent else { return state };
+    let order = reply.admin.map(|admin| match admin {
+        AgentAdmin::Ready => Order::Ready,
+        AgentAdmin::Drain => Order::Drain,
+        AgentAdmin::Maint => Order::Maint,
+    });
+    state.ordered(order, reply.weight_percent)
 }
 
 fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {

@@ -1,10 +1,11 @@
 //! What children tell each other through the table: outcomes, health, script versions.
 
 use balance::api::PoolId;
+use balance::health::HealthState;
 use balance::live::{Latency, Live};
 use balance::member::Member;
 use balance::outlier::OutlierState;
-use balance::settings::PoolSettings;
+use balance::settings::{CheckKind, PoolSettings};
 use balance::status::Status;
 use balance::store::Store;
 use script::{Bundle, Library, ScriptId};
@@ -83,10 +84,16 @@ pub fn mark_unchecked(table: &Table) {
         let Some(image) = table.find_pool(&name).and_then(|pool| table.read_pool(pool)) else { continue };
         let members = image.membership.members.iter();
         match &image.settings.health {
-            None => members.for_each(|member| forget_checks(table, member)),
-            Some(check) if check.initial_up => {}
-            Some(_) => {
-                for member in members.filter(|member| table.health(member.slot) == 0) {
+            None => members.for_each(|member| forget_checks(table, member, u64::MAX, Status::CHECKS)),
+            Some(check) => {
+                if check.kind != CheckKind::Agent {
+                    let orders = Status::AGENT_DRAIN | Status::AGENT_MAINT;
+                    members
+                        .clone()
+                        .for_each(|member| forget_checks(table, member, HealthState::AGENT, orders));
+                }
+                let waiting = members.filter(|member| table.health(member.slot) == 0 && !check.initial_up);
+                for member in waiting {
                     let _ = table.update(member.slot, member.incarnation, &mut |status| {
                         status.with(Status::CHECK_DOWN)
                     });
@@ -96,13 +103,14 @@ pub fn mark_unchecked(table: &Table) {
     }
 }
 
-fn forget_checks(table: &Table, member: &Member) {
+/// Clears these bits of the health word, and these flags.
+fn forget_checks(table: &Table, member: &Member, bits: u64, flags: u64) {
     let (slot, incarnation) = (member.slot, member.incarnation);
-    if table.health(slot) != 0 {
-        table.update_health(slot, incarnation, |_| 0);
+    if table.health(slot) & bits != 0 {
+        table.update_health(slot, incarnation, |word| word & !bits);
     }
-    if table.status(slot).has(Status::CHECK_DOWN) {
-        let _ = table.update(slot, incarnation, &mut |status| status.without(Status::CHECK_DOWN));
+    if table.status(slot).has(flags) {
+        let _ = table.update(slot, incarnation, &mut |status| status.without(flags));
     }
 }
 

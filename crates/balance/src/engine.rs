@@ -132,13 +132,17 @@ impl<S: Store> Engine<S> {
         part
     }
 
+    fn now(&self, member: &Member) -> (Status, u16) {
+        (self.store.status(member.slot), self.store.percent(member.slot))
+    }
+
     fn compile(
         &self,
         members: Vec<Arc<Member>>,
         settings: &PoolSettings,
         rings: Option<&Arc<Rings>>,
     ) -> Compiled {
-        Compiled::build(members, |member| self.store.status(member.slot), &settings.set, rings)
+        Compiled::build(members, |member| self.now(member), &settings.set, rings)
     }
 }
 
@@ -323,7 +327,8 @@ impl<S: Store> Handle<S> {
             let (status, most) = (store.status(member.slot), member.spec.max_inflight);
             let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
             // Of no weight, so that panic does not take it for one that is not healthy.
-            if out { status.with(Status::STOPPED).with_weight(0) } else { status }
+            let status = if out { status.with(Status::STOPPED).with_weight(0) } else { status };
+            (status, store.percent(member.slot))
         };
         let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
         let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
@@ -355,7 +360,7 @@ impl<S: Store> Handle<S> {
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
             let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
                 let status = self.engine.store.status(member.slot);
-                let weight = f64::from(status.effective_weight()) / 100.0;
+                let weight = f64::from(status.share(self.engine.store.percent(member.slot))) / 100.0;
                 let inflight = self.engine.store.inflight(member.slot);
                 let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
                 format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())

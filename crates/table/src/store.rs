@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::{ChangeError, Membership, PoolId, Stats};
+use balance::health::HealthState;
 use balance::live::{CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
@@ -74,6 +75,11 @@ impl Live for Table {
     #[inline]
     fn inflight(&self, slot: Slot) -> u32 {
         self.sum_inflight(slot)
+    }
+
+    #[inline]
+    fn percent(&self, slot: Slot) -> u16 {
+        HealthState::from_bits(self.health(slot)).percent()
     }
 
     #[inline]
@@ -171,8 +177,7 @@ impl Store for Table {
         let (before, after) = changed.ok_or(ChangeError::Removed)?;
         let (before, after) = (config::visible(before), config::visible(after));
         if before != after
-            && let Some((key, _)) = self.row(slot)
-            && let Some(pool) = self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
+            && let Some(pool) = self.pool_row(slot)
         {
             step();
             if before.weight() != after.weight() {
