@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use balance::api::{Membership, PoolId};
 use balance::health::{HealthState, Order};
 use balance::live::Live;
+use balance::member::Member;
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
+use balance::slow_start;
 use balance::status::Status;
 use balance::store::Store;
 use parking_lot::{Condvar, Mutex};
@@ -23,6 +25,7 @@ use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
 use super::host::{CurrentRequest, HttpdServer};
+use super::ramps::Ramps;
 use super::shared;
 use super::startup;
 use super::timers::Timers;
@@ -141,6 +144,7 @@ struct Worker {
     timers_failed: Option<Instant>,
     checks_failed: Option<Instant>,
     reaped: Instant,
+    ramps: Ramps,
     /// See [`super::startup::Generation`].
     stale: Vec<StalePool>,
     /// Until when this child's lead was certain, by its last turn.
@@ -157,6 +161,7 @@ impl Worker {
             timers_failed: None,
             checks_failed: None,
             reaped: Instant::now(),
+            ramps: Ramps::default(),
             stale: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
             until_ms: 0,
         }
@@ -258,11 +263,14 @@ impl Worker {
         match &mut self.checks {
             Some(checks) => {
                 recover_members(self.child, &checks.pools);
+                self.ramps.advance(&self.child.table, &checks.pools);
                 checks.turn(self.child, TICK, until_ms);
             }
             // The rest of what a leader does needs no checks.
             None => {
-                recover_members(self.child, &pools_of(&self.child.table));
+                let pools = pools_of(&self.child.table);
+                recover_members(self.child, &pools);
+                self.ramps.advance(&self.child.table, &pools);
                 self.pause(TICK);
             }
         }
@@ -433,9 +441,8 @@ impl Checks {
             }
             for member in &image.membership.members {
                 let key = u64::from(member.slot) << 32 | u64::from(member.incarnation);
-                let name: Arc<str> = member.spec.name.as_str().into();
-                self.names.insert(key, (pool, image.membership.name.clone(), name, check.clone()));
                 let pool = image.membership.name.clone();
+                self.names.insert(key, (pool.clone(), member.clone(), check.clone()));
                 targets.push(Target { key, pool, member: member.clone(), check: check.clone() });
             }
         }
@@ -456,12 +463,14 @@ fn absolute(mut check: HealthCheck) -> HealthCheck {
     check
 }
 
-type Names = HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>;
+/// By the key of a target: the pool's name, the member, its check.
+type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>)>;
 
 /// One check's result.
 fn judge(child: &Child, names: &Names, observation: &Observation) {
-    let Some((_, pool, member, check)) = names.get(&observation.key) else { return };
-    let (slot, incarnation) = ((observation.key >> 32) as u32, observation.key as u32);
+    let Some((pool, member, check)) = names.get(&observation.key) else { return };
+    let (slot, incarnation) = (member.slot, member.incarnation);
+    let name = &member.spec.name;
     let updated = child.table.update_health(slot, incarnation, |word| {
         let state = HealthState::from_bits(word).observe(observation.ok, check).0;
         advised(state, observation).to_bits()
@@ -470,15 +479,19 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
     let flags = HealthState::from_bits(after).flags();
     let why = &observation.why;
     if (before ^ after) & HealthState::AGENT != 0 {
-        log::server(log::NOTICE, &format!("pool {pool}: member {member}: {why}"));
+        log::server(log::NOTICE, &format!("pool {pool}: member {name}: {why}"));
     }
     // Compared every time, not only when the state changes: whoever changed it last may have died before it said so, and
     // `initial=` may have been another one when the member came.
     if child.table.status(slot).0 & Status::CHECKS == flags {
         return;
     }
-    let changed =
-        child.table.update(slot, incarnation, &mut |status| status.without(Status::CHECKS).with(flags));
+    let slow_start_ms = child.table.slow_start_ms(member);
+    let changed = child.table.update(slot, incarnation, &mut |status| {
+        let now = status.without(Status::CHECKS).with(flags);
+        let back = !status.serves_sessions() && now.serves_sessions();
+        if back { slow_start::begin(now, slow_start_ms) } else { now }
+    });
     let Ok((before, after)) = changed else { return };
     if before != after {
         child.table.touch_since(slot, memory::epoch_s());
@@ -489,7 +502,7 @@ fn judge(child: &Child, names: &Names, observation: &Observation) {
         _ => return,
     };
     let level = if after.has(Status::CHECK_DOWN) { log::WARNING } else { log::NOTICE };
-    log::server(level, &format!("pool {pool}: member {member} {text}"));
+    log::server(level, &format!("pool {pool}: member {name} {text}"));
 }
 
 /// What an agent has said is done.
@@ -525,8 +538,14 @@ fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
         });
         // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
         let idle = over || !OutlierState::from_bits(table.outlier(member.slot)).is_ejected();
-        let cleared =
-            idle.then(|| table.update(member.slot, member.incarnation, &mut |s| s.without(Status::EJECTED)));
+        let cleared = idle.then(|| {
+            let slow_start_ms = table.slow_start_ms(member);
+            table.update(member.slot, member.incarnation, &mut |status| {
+                let back = status.has(Status::EJECTED);
+                let status = status.without(Status::EJECTED);
+                if back { slow_start::begin(status, slow_start_ms) } else { status }
+            })
+        });
         if cleared.is_some_and(|result| result.is_ok_and(|(before, after)| before != after)) {
             table.touch_since(member.slot, memory::epoch_s());
             let (pool, name) = (&membership.name, &member.spec.name);

@@ -17,9 +17,12 @@ use crate::methods::rings::Rings;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
+use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
 
+/// What [`Change::Enable`] takes back.
+const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 /// Most views that are kept compiled for one pool.
 const MAX_VIEWS: usize = 64;
 
@@ -449,13 +452,15 @@ impl<S: Store> Balancer for Handle<S> {
     }
 
     fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
+        let slow_start_ms = self.engine.store.slow_start_ms(member);
         let mut apply = |status: Status| match change {
             Change::SetWeight(hundredths) => status.with_weight(hundredths),
             Change::Drain => status.with(Status::DRAINING),
             Change::Disable => status.with(Status::DISABLED),
-            Change::Enable => {
-                status.without(Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR)
+            Change::Enable if status.has(SWITCHED_OFF) => {
+                slow_start::begin(status.without(SWITCHED_OFF), slow_start_ms)
             }
+            Change::Enable => status,
         };
         let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
         if before != after {

@@ -12,10 +12,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use balance::api::{ChangeError, PoolId};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
+use balance::slow_start;
 use balance::status::Status;
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::members::{Inserted, Item, TRIES, member_tag};
+use crate::members::{Inserted, Item, Start, TRIES, member_tag};
 use crate::pools::{PoolRef, hash, pool_tag};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
@@ -48,13 +49,17 @@ impl Origin {
     }
 }
 
-/// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back.
-pub(crate) fn start(settings: &PoolSettings) -> u64 {
+/// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back, and
+/// `slow_start=` where it comes `late`, to a pool that serves already.
+pub(crate) fn start(settings: &PoolSettings, spec: &MemberSpec, late: bool) -> Start {
     let waits = settings.health.as_ref().is_some_and(|check| !check.initial_up);
-    if waits { Status::CHECK_DOWN } else { 0 }
+    Start {
+        flags: if waits { Status::CHECK_DOWN } else { 0 },
+        ramp: if late { slow_start::ramp(0, slow_start::of(spec, settings)) } else { u8::MAX },
+    }
 }
 
-pub(crate) fn item(spec: &MemberSpec, order: u32, start: u64) -> Result<Item, ChangeError> {
+pub(crate) fn item(spec: &MemberSpec, order: u32, start: Start) -> Result<Item, ChangeError> {
     Ok(Item {
         name: hash(&spec.name),
         url: hash(&spec.url.to_string()),
@@ -98,10 +103,14 @@ impl Table {
         members: &[MemberSpec],
         version: u64,
     ) -> Result<PoolId, ChangeError> {
-        let items = items(name, members, start(settings))?;
+        let mut items = items(name, members, settings)?;
+        let late: Vec<Start> = members.iter().map(|spec| start(settings, spec, true)).collect();
         let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
             let pool = self.find_or_make_pool(name, origin.to_word())?;
+            if self.map.pools()[pool.row].done.load(SeqCst) != 0 {
+                items.iter_mut().zip(&late).for_each(|(item, late)| item.start = *late);
+            }
             let fingerprint = fingerprint(&settings, &items, version);
             match self.start(origin, pool, version, fingerprint) {
                 None => return Ok(PoolId(pool.row as u32)),
@@ -151,11 +160,11 @@ impl Table {
     }
 }
 
-fn items(pool: &str, members: &[MemberSpec], start: u64) -> Result<Vec<Item>, ChangeError> {
+fn items(pool: &str, members: &[MemberSpec], settings: &PoolSettings) -> Result<Vec<Item>, ChangeError> {
     let mut names = HashMap::new();
     let mut items = Vec::with_capacity(members.len());
     for (order, spec) in members.iter().enumerate() {
-        let item = item(spec, order as u32, start)?;
+        let item = item(spec, order as u32, start(settings, spec, false))?;
         if names.insert(item.name, ()).is_some() {
             return Err(ChangeError::Duplicate { pool: pool.to_owned(), name: spec.name.clone() });
         }

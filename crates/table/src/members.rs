@@ -25,8 +25,24 @@ pub(crate) struct Item {
     pub name: u64,
     pub url: u64,
     pub record: Record,
-    /// Flags of [`Status`] that a new row begins with, beyond those of its definition.
-    pub start: u64,
+    pub start: Start,
+}
+
+/// What a new row begins with, beyond its definition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// Flags of [`Status`].
+    pub flags: u64,
+    pub ramp: u8,
+}
+
+impl Start {
+    /// Serves at once, with all of its weight.
+    pub const FULL: Start = Start { flags: 0, ramp: 255 };
+
+    fn apply(self, status: u64) -> u64 {
+        Status(status).with(self.flags).with_ramp(self.ramp).0
+    }
 }
 
 /// How [`Table::insert`] ended.
@@ -184,7 +200,7 @@ impl Table {
         key.url.store(item.url, SeqCst);
         let mut record = item.record.clone();
         record.config = config::begin(record.config, building.incarnation());
-        cells.status.store(config::initial(record.config) | item.start, SeqCst);
+        cells.status.store(item.start.apply(config::initial(record.config)), SeqCst);
         let MemberRow { text: _, status: _, latency, outlier, health, requests, failures, since } = cells;
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);

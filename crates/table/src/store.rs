@@ -188,6 +188,14 @@ impl Store for Table {
         Ok((before, after))
     }
 
+    fn slow_start_ms(&self, member: &Member) -> u64 {
+        member.spec.slow_start_ms.unwrap_or_else(|| {
+            let place = self.row(member.slot).map(|(key, _)| PoolRef::of_place(key.place.load(SeqCst)));
+            let pool = place.filter(|pool| self.is_pool(*pool));
+            pool.map_or(0, |pool| self.read_settings(pool).set.slow_start_ms)
+        })
+    }
+
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
         let found = self.live_pool(pool)?;
         let duplicate = || ChangeError::Duplicate {
@@ -198,7 +206,7 @@ impl Store for Table {
             return Err(duplicate());
         }
         let order = self.last_order(found).map_or(0, |last| (last + 1).min(MAX_ORDER));
-        let item = item(spec, order, define::start(&self.read_settings(found)))?;
+        let item = item(spec, order, define::start(&self.read_settings(found), spec, true))?;
         match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
             Inserted::Live { slot, incarnation } => {
                 step();
