@@ -1,18 +1,22 @@
 //! The loop over attempts: pick, count, run the real scheme handler, judge, uncount, next. The one place that picks, the
 //! one that counts, the one that knows outcomes.
 
+use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, Query};
 use balance::engine::Now;
+use balance::live::Live;
 use balance::member::Member;
 use balance::settings::{FailureKinds, Method, PoolSettings};
+use balance::status::Status;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
 use super::outcome::{self, Outcome};
 use super::record::{Decision, Record};
+use super::workers::NoWorker;
 use super::{finishing, reverse, selecting, sessions};
 use crate::ffi;
 use crate::httpd::log;
@@ -22,6 +26,10 @@ use crate::httpd::worker::Worker;
 
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+/// How often a request races for the last place of a member before it takes the member for full.
+const MOST_RACES: u32 = 8;
+/// The variable that asks mod_proxy_http for a fresh connection to the backend.
+const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
 /// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =
@@ -65,15 +73,18 @@ fn run_in(
     thread: &Thread,
     record: &mut Record,
 ) -> i32 {
-    let mut last: Option<i32> = None;
+    let mut last: Option<(Outcome, i32)> = None;
     loop {
-        let goal = match next_goal(request, thread, record) {
-            Ok(goal) => goal,
-            Err(nobody) => {
-                let Some(rc) = last else { return no_member(request, thread, record, &nobody) };
-                finishing::note(request, record, pool_of(thread, record).as_ref());
-                return rc;
-            }
+        let goal = match (next_goal(request, thread, record), last) {
+            (Ok(goal), _) => goal,
+            (Err(nobody), None) => return no_member(request, thread, record, &nobody),
+            (Err(_), Some((outcome, rc))) => match same_again(thread, record, outcome) {
+                Some(goal) => goal,
+                None => {
+                    finishing::note(request, record, pool_of(thread, record).as_ref());
+                    return rc;
+                }
+            },
         };
         if let Goal::Member(pool, _) = &goal {
             record.pool = Some(*pool);
@@ -113,7 +124,7 @@ fn run_in(
             return rc;
         }
         forget_attempt(request);
-        last = Some(rc);
+        last = Some((outcome, rc));
     }
 }
 
@@ -154,10 +165,14 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         }
         Decision::List(list) => {
             let untried = list.iter().find(|(_, member)| {
-                !record.tried.contains(&member.slot)
+                !record.avoid().contains(&member.slot)
                     && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
             });
-            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
+            let goal = untried.cloned().map(|(pool, member)| Goal::Member(pool, member));
+            if goal.is_none() && record.pool.is_none() {
+                record.pool = list.first().map(|(pool, _)| *pool);
+            }
+            goal.ok_or(NoMember::UnknownPool)
         }
         Decision::Nobody { pool, .. } => {
             record.pool = *pool;
@@ -165,7 +180,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
         }
         Decision::Pool { pool, first: Some(member), .. }
             if tried == 0
-                && !record.tried.contains(&member.slot)
+                && !record.avoid().contains(&member.slot)
                 && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
         {
             Ok(Goal::Member(*pool, member.clone()))
@@ -182,11 +197,12 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             }
             let method = method.as_ref().unwrap_or(&settings.method);
             if let Method::Lua { script, function } = method {
-                return selecting::pick_by_script(request, thread, pool, script, function, &record.tried)
+                return selecting::pick_by_script(request, thread, pool, script, function, &record.avoid())
                     .map(|member| Goal::Member(pool, member));
             }
             let key = selecting::key_of(request, settings);
-            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &record.tried };
+            let avoid = record.avoid();
+            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
             let picked = thread.balancer.pick_in(&now, &query);
             if log::logs_request(request, log::TRACE2) {
                 let choice = picked
@@ -198,6 +214,17 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             picked.map(|member| Goal::Member(pool, member))
         }
     }
+}
+
+/// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
+/// request came.
+fn same_again(thread: &Thread, record: &mut Record, outcome: Outcome) -> Option<Goal> {
+    if outcome != Outcome::Reset || record.fresh {
+        return None;
+    }
+    let (pool, member) = (record.pool?, record.member.clone()?);
+    record.fresh = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
+    record.fresh.then_some(Goal::Member(pool, member))
 }
 
 /// What an attempt at a member needs, beyond the record and the member.
@@ -217,19 +244,12 @@ fn attempt_member(
     member: &Arc<Member>,
 ) -> Option<(Outcome, i32)> {
     let Attempt { request, proxy, child, thread, pool: now } = attempt;
+    if !take_place(child, record, member) {
+        return None;
+    }
     record.tried.push(member.slot);
-    if !child.table.begin(&child.lane, member.slot, member.incarnation) {
-        return None;
-    }
-    record.counted = Some(member.slot);
     record.member = Some(member.clone());
-    let limit = member.spec.max_inflight;
-    if limit > 0 && balance::live::Live::inflight(&child.table, member.slot) > limit {
-        give_back(child, record);
-        sessions::member_is_full(record);
-        return None;
-    }
-    let secure = matches!(member.spec.url.scheme.as_str(), "https" | "wss" | "h2");
+    let secure = is_http_over_tls(&member.spec.url.scheme);
     let end = match child.workers.of_member(member) {
         Ok(worker) => {
             finishing::announce(request, record, now, member, worker);
@@ -240,13 +260,46 @@ fn attempt_member(
             sessions::settle(request, record, end.0);
             end
         }
-        Err(message) => {
+        Err(NoWorker::TooMany) => {
+            record.reason = Outcome::NoWorker.word();
+            (Outcome::NoWorker, UNAVAILABLE)
+        }
+        Err(NoWorker::Refused(message)) => {
             log::request(request, log::ERR, &format!("member {}: {message}", member.spec.name));
             (Outcome::NotTheMember(FAILED), FAILED)
         }
     };
     give_back(child, record);
     Some(end)
+}
+
+/// Counts a request in at a member. False: the member has no place left, or went away.
+fn take_place(child: &Child, record: &mut Record, member: &Member) -> bool {
+    let limit = member.spec.max_inflight;
+    let inflight = || child.table.inflight(member.slot);
+    if limit > 0 && inflight() >= limit {
+        record.full.push(member.slot);
+        sessions::member_is_full(record);
+        return false;
+    }
+    if !child.table.begin(&child.lane, member.slot, member.incarnation) {
+        record.tried.push(member.slot);
+        return false;
+    }
+    record.counted = Some(member.slot);
+    if limit == 0 || inflight() <= limit {
+        return true;
+    }
+    // Others were faster to the last place, or as fast: then nobody has it, and it is worth asking again.
+    give_back(child, record);
+    record.races += 1;
+    if record.races >= MOST_RACES {
+        record.full.push(member.slot);
+        sessions::member_is_full(record);
+    } else {
+        std::thread::yield_now();
+    }
+    false
 }
 
 fn give_back(child: &Child, record: &mut Record) {
@@ -266,7 +319,7 @@ fn attempt_target(
         Ok(worker) => {
             // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
             let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
-            let secure = matches!(scheme, "https" | "wss" | "h2");
+            let secure = is_http_over_tls(scheme);
             handle(request, proxy, child, record, worker, scheme, secure)
         }
         Err(message) => {
@@ -275,6 +328,11 @@ fn attempt_target(
             (Outcome::NotTheMember(FAILED), FAILED)
         }
     }
+}
+
+/// Schemes that mod_proxy_http speaks TLS for.
+fn is_http_over_tls(scheme: &str) -> bool {
+    matches!(scheme, "https" | "wss")
 }
 
 /// Runs the real scheme handlers on one worker.
@@ -297,6 +355,7 @@ fn handle(
         Err(status) => return (Outcome::NotTheMember(status), status),
     };
     let kept = KeepAlives::hide(request);
+    let unpooled = record.fresh.then(|| Unpooled::ask(request));
     record.began_us = memory::monotonic_us();
     let mut rc = ffi::DECLINED;
     for handler in &child.scheme_handlers {
@@ -310,11 +369,15 @@ fn handle(
         }
     }
     record.ended_us = memory::monotonic_us();
+    drop(unpooled);
     drop(kept);
     let outcome = outcome::judge(request, rc, secure);
     record.reason = outcome.word();
-    record.last_status =
-        if let Outcome::Answered(status) = outcome { status } else { rc.clamp(0, 999) as u16 };
+    record.last_status = match outcome {
+        Outcome::Answered(status) => status,
+        Outcome::Broken => request.status().clamp(0, 999) as u16,
+        _ => rc.clamp(0, 999) as u16,
+    };
     if rc == ffi::DECLINED {
         log::request(
             request,
@@ -358,24 +421,60 @@ fn backend_url(
 struct KeepAlives<'r> {
     request: Request<'r>,
     saved: i32,
+    not_pooled: Option<&'r [u8]>,
 }
 
 impl<'r> KeepAlives<'r> {
     fn hide(request: Request<'r>) -> Option<Self> {
         let saved = request.keepalives();
-        let max = request.keepalive_max();
-        let counts = max == 0 || saved + 1 < max;
-        if saved == 0 || !counts || request.env().get(c"proxy-initial-not-pooled").is_some() {
+        if saved == 0 {
             return None;
         }
+        let max = request.keepalive_max();
+        if max != 0 && saved >= max {
+            // httpd would go by the number to end the connection after this request.
+            request.end_connection_after();
+        }
+        // Asks for a fresh connection to the backend only with a client's first request, for what it looks like now.
+        let not_pooled = request.env().get(NOT_POOLED);
+        if not_pooled.is_some() {
+            request.env().unset(NOT_POOLED);
+        }
         request.set_keepalives(0);
-        Some(KeepAlives { request, saved })
+        Some(KeepAlives { request, saved, not_pooled })
     }
 }
 
 impl Drop for KeepAlives<'_> {
     fn drop(&mut self) {
         self.request.set_keepalives(self.request.keepalives() + self.saved);
+        if let Some(value) = self.not_pooled {
+            self.request.env().set_bytes(NOT_POOLED.to_bytes(), value);
+        }
+    }
+}
+
+/// Asks mod_proxy_http for a fresh connection to the backend, for one attempt. Only heard while [`KeepAlives`] hides the
+/// client's earlier requests.
+struct Unpooled<'r> {
+    request: Request<'r>,
+    before: Option<&'r [u8]>,
+}
+
+impl<'r> Unpooled<'r> {
+    fn ask(request: Request<'r>) -> Self {
+        let before = request.env().get(NOT_POOLED);
+        request.env().set(NOT_POOLED, c"1");
+        Unpooled { request, before }
+    }
+}
+
+impl Drop for Unpooled<'_> {
+    fn drop(&mut self) {
+        match self.before {
+            Some(value) => self.request.env().set_bytes(NOT_POOLED.to_bytes(), value),
+            None => self.request.env().unset(NOT_POOLED),
+        }
     }
 }
 

@@ -10,19 +10,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
-use balance::health::{HealthState, Transition};
+use balance::health::{HealthState, Order};
 use balance::live::Live;
+use balance::member::Member;
 use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
+use balance::slow_start;
 use balance::status::Status;
 use balance::store::Store;
 use parking_lot::{Condvar, Mutex};
+use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
-use table::Lead;
+use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
 use super::host::{CurrentRequest, HttpdServer};
+use super::ramps::Ramps;
 use super::shared;
+use super::startup;
 use super::timers::Timers;
 use crate::ffi;
 use crate::guard::guard;
@@ -39,8 +44,13 @@ const LEASE_STEP_MS: u64 = 32;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long this thread waits for the one of the timers, before it hands the lead over.
 const TIMERS_PATIENCE: Duration = Duration::from_millis(150);
+/// The least time between two lines about what keeps checks from running, and between two of the same words.
+const TROUBLE: Duration = Duration::from_secs(5);
+const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// How long to wait before asking the system for a thread again.
 const NO_THREAD: Duration = Duration::from_secs(10);
+/// How long to wait before checks are set up again that could not be.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The thread's handle.
 pub struct Background {
@@ -132,7 +142,13 @@ struct Worker {
     checks: Option<Checks>,
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
+    checks_failed: Option<Instant>,
     reaped: Instant,
+    ramps: Ramps,
+    /// See [`super::startup::Generation`].
+    stale: Vec<StalePool>,
+    /// Until when this child's lead was certain, by its last turn.
+    until_ms: u64,
 }
 
 impl Worker {
@@ -143,7 +159,11 @@ impl Worker {
             checks: None,
             timers: None,
             timers_failed: None,
+            checks_failed: None,
             reaped: Instant::now(),
+            ramps: Ramps::default(),
+            stale: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
+            until_ms: 0,
         }
     }
 
@@ -174,6 +194,10 @@ impl Worker {
         super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
+        if now_ms >= self.until_ms {
+            // It was stopped for so long that checks which run since then have timed out for that reason.
+            self.drop_checks();
+        }
         let until_ms = now_ms + LEASE_MS - LEASE_STEP_MS;
         match table.lead(pid, self.child.generation, now_ms, LEASE_MS, &memory::alive) {
             Lead::Taken => {
@@ -188,11 +212,15 @@ impl Worker {
                 if let Some(timers) = &self.timers {
                     timers.stop();
                 }
-                if self.checks.take().is_some() {
-                    *self.child.background.signal.prober.lock() = None;
-                }
+                self.drop_checks();
                 self.pause(TICK);
             }
+        }
+    }
+
+    fn drop_checks(&mut self) {
+        if self.checks.take().is_some() {
+            *self.child.background.signal.prober.lock() = None;
         }
     }
 
@@ -224,27 +252,52 @@ impl Worker {
     }
 
     fn lead(&mut self, until_ms: u64) {
+        self.until_ms = until_ms;
         self.keep_timers(until_ms);
-        if self.checks.is_none() {
-            match Checks::new(Scope::Native) {
-                Ok(checks) => {
-                    *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
-                    self.checks = Some(checks);
-                }
-                Err(error) => {
-                    log::server(log::ERR, &format!("checks cannot run: {error}"));
-                    self.pause(TICK);
-                    return;
-                }
-            }
-        }
+        self.keep_checks();
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
             self.child.table.reap_dead(&memory::alive);
+            self.remove_stale_pools();
         }
-        if let Some(checks) = &mut self.checks {
-            recover_members(self.child, &checks.pools);
-            checks.turn(self.child, TICK);
+        match &mut self.checks {
+            Some(checks) => {
+                recover_members(self.child, &checks.pools);
+                self.ramps.advance(&self.child.table, &checks.pools);
+                checks.turn(self.child, TICK, until_ms);
+            }
+            // The rest of what a leader does needs no checks.
+            None => {
+                let pools = pools_of(&self.child.table);
+                recover_members(self.child, &pools);
+                self.ramps.advance(&self.child.table, &pools);
+                self.pause(TICK);
+            }
+        }
+    }
+
+    fn keep_checks(&mut self) {
+        if self.checks.is_some() || self.checks_failed.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        match Checks::new(Scope::Native) {
+            Ok(checks) => {
+                *self.child.background.signal.prober.lock() = Some(checks.prober.waker());
+                self.checks = Some(checks);
+                self.checks_failed = None;
+            }
+            Err(error) => {
+                log::server(log::ERR, &format!("checks cannot run: {error}"));
+                self.checks_failed = Some(Instant::now());
+            }
+        }
+    }
+
+    /// What only children of earlier configurations serve by, once there are none.
+    fn remove_stale_pools(&mut self) {
+        let (table, own) = (&self.child.table, self.child.generation);
+        if !self.stale.is_empty() && table.children().iter().all(|(_, generation)| *generation >= own) {
+            table.remove_stale(&std::mem::take(&mut self.stale));
         }
     }
 
@@ -312,6 +365,7 @@ pub(super) struct Checks {
     seen: HashMap<PoolId, u64>,
     pools: Vec<(PoolId, Arc<Membership>)>,
     names: Names,
+    told: Option<(Instant, String)>,
 }
 
 impl Checks {
@@ -320,18 +374,51 @@ impl Checks {
             Scope::Native => Prober::new()?,
             Scope::Lua => Prober::for_scripts()?,
         };
-        Ok(Checks { scope, prober, seen: HashMap::new(), pools: Vec::new(), names: HashMap::new() })
+        Ok(Checks {
+            scope,
+            prober,
+            seen: HashMap::new(),
+            pools: Vec::new(),
+            names: HashMap::new(),
+            told: None,
+        })
     }
 
     pub(super) fn prober(&mut self) -> &mut Prober {
         &mut self.prober
     }
 
-    /// Lends the checks the thread for this long.
-    pub(super) fn turn(&mut self, child: &'static Child, time: Duration) {
+    /// Lends the checks the thread for this long. Results that come when the lead is over, or another's, are dropped: this
+    /// process may have been stopped meanwhile, and then its checks timed out for no fault of a member.
+    pub(super) fn turn(&mut self, child: &'static Child, time: Duration, lead_until_ms: u64) {
         self.refresh_targets(child);
         let names = &self.names;
-        self.prober.turn(time, &mut |observation| judge(child, names, &observation));
+        let leads = || memory::monotonic_ms() < lead_until_ms && child.table.leader() == Some(memory::pid());
+        self.prober.turn(time, &mut |observation| {
+            if leads() {
+                judge(child, names, &observation);
+            }
+        });
+        self.tell_trouble();
+    }
+
+    /// What keeps checks from running: at most one line in [`TROUBLE`], the same one in [`SAME_TROUBLE`].
+    fn tell_trouble(&mut self) {
+        let Some(trouble) = self.prober.take_trouble() else { return };
+        let quiet = match &self.told {
+            Some((at, text)) => at.elapsed() < if *text == trouble { SAME_TROUBLE } else { TROUBLE },
+            None => false,
+        };
+        if !quiet {
+            log::server(log::ERR, &trouble);
+            self.told = Some((Instant::now(), trouble));
+        }
+    }
+
+    /// Ends all checks that are running; the next turn starts them anew.
+    pub(super) fn start_anew(&mut self) {
+        self.prober.set_targets(Vec::new());
+        self.seen.clear();
     }
 
     /// Lists the targets anew when a pool has changed.
@@ -348,53 +435,90 @@ impl Checks {
         for pool in pools {
             let Some(image) = table.read_pool(pool) else { continue };
             self.pools.push((pool, Arc::new(image.membership.clone())));
-            let Some(check) = image.settings.health.map(Arc::new) else { continue };
+            let Some(check) = image.settings.health.map(absolute).map(Arc::new) else { continue };
             if (check.kind == CheckKind::Lua) != (self.scope == Scope::Lua) {
                 continue;
             }
             for member in &image.membership.members {
                 let key = u64::from(member.slot) << 32 | u64::from(member.incarnation);
-                let name: Arc<str> = member.spec.name.as_str().into();
-                self.names.insert(key, (pool, image.membership.name.clone(), name, check.clone()));
                 let pool = image.membership.name.clone();
+                self.names.insert(key, (pool.clone(), member.clone(), check.clone()));
                 targets.push(Target { key, pool, member: member.clone(), check: check.clone() });
             }
+        }
+        if self.scope == Scope::Native {
+            // What a leader of the configuration before has said since it ended.
+            shared::mark_unchecked(table);
         }
         self.prober.set_targets(targets);
         self.seen = now;
     }
 }
 
-type Names = HashMap<u64, (PoolId, Arc<str>, Arc<str>, Arc<HealthCheck>)>;
+/// `ca=` is under ServerRoot when it is relative.
+fn absolute(mut check: HealthCheck) -> HealthCheck {
+    if let (Some(ca), Some(generation)) = (&check.ca, startup::generation()) {
+        check.ca = Some(generation.server_root.join(ca).to_string_lossy().into_owned());
+    }
+    check
+}
+
+/// By the key of a target: the pool's name, the member, its check.
+type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>)>;
 
 /// One check's result.
 fn judge(child: &Child, names: &Names, observation: &Observation) {
-    let Some((_, pool, member, check)) = names.get(&observation.key) else { return };
-    let (slot, incarnation) = ((observation.key >> 32) as u32, observation.key as u32);
-    let mut transition = None;
-    child.table.update_health(slot, incarnation, |word| {
-        let (state, change) = HealthState::from_bits(word).observe(observation.ok, check);
-        transition = change;
-        state.to_bits()
+    let Some((pool, member, check)) = names.get(&observation.key) else { return };
+    let (slot, incarnation) = (member.slot, member.incarnation);
+    let name = &member.spec.name;
+    let updated = child.table.update_health(slot, incarnation, |word| {
+        let state = HealthState::from_bits(word).observe(observation.ok, check).0;
+        advised(state, observation).to_bits()
     });
-    let Some(transition) = transition else { return };
-    let changed = child.table.update(slot, incarnation, &mut |status| match transition {
-        Transition::Up => status.without(Status::CHECK_DOWN),
-        Transition::Down => status.with(Status::CHECK_DOWN),
-    });
-    if changed.is_ok_and(|(before, after)| before != after) {
-        child.table.touch_since(slot, memory::epoch_s());
-        let text = match transition {
-            Transition::Up => format!("pool {pool}: member {member} is up: {} checks passed", check.rise),
-            Transition::Down => {
-                format!(
-                    "pool {pool}: member {member} is down: {} checks failed, the last one: {}",
-                    check.fall, observation.why
-                )
-            }
-        };
-        log::server(if transition == Transition::Up { log::NOTICE } else { log::WARNING }, &text);
+    let Some((before, after)) = updated else { return };
+    let flags = HealthState::from_bits(after).flags();
+    let why = &observation.why;
+    if (before ^ after) & HealthState::AGENT != 0 {
+        log::server(log::NOTICE, &format!("pool {pool}: member {name}: {why}"));
     }
+    // Compared every time, not only when the state changes: whoever changed it last may have died before it said so, and
+    // `initial=` may have been another one when the member came.
+    if child.table.status(slot).0 & Status::CHECKS == flags {
+        return;
+    }
+    let slow_start_ms = child.table.slow_start_ms(member);
+    let changed = child.table.update(slot, incarnation, &mut |status| {
+        let now = status.without(Status::CHECKS).with(flags);
+        let back = !status.serves_sessions() && now.serves_sessions();
+        if back { slow_start::begin(now, slow_start_ms) } else { now }
+    });
+    let Ok((before, after)) = changed else { return };
+    if before != after {
+        child.table.touch_since(slot, memory::epoch_s());
+    }
+    let text = match (before.has(Status::CHECK_DOWN), after.has(Status::CHECK_DOWN)) {
+        (false, true) => format!("is down: {} checks failed, the last one: {why}", check.fall),
+        (true, false) => format!("is up: {} checks passed", check.rise),
+        _ => return,
+    };
+    let level = if after.has(Status::CHECK_DOWN) { log::WARNING } else { log::NOTICE };
+    log::server(level, &format!("pool {pool}: member {name} {text}"));
+}
+
+/// What an agent has said is done.
+fn advised(state: HealthState, observation: &Observation) -> HealthState {
+    let Some(reply) = &observation.agent else { return state };
+    let order = reply.admin.map(|admin| match admin {
+        AgentAdmin::Ready => Order::Ready,
+        AgentAdmin::Drain => Order::Drain,
+        AgentAdmin::Maint => Order::Maint,
+    });
+    state.ordered(order, reply.weight_percent)
+}
+
+fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {
+    let pools = table.pool_names().into_iter().filter_map(|name| table.find_pool(&name));
+    pools.filter_map(|pool| Some((pool, Arc::new(table.read_pool(pool)?.membership)))).collect()
 }
 
 /// Ejected members whose time is over get their chance.
@@ -404,7 +528,8 @@ fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
     let ejected = pools
         .iter()
         .flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
-    for (membership, member) in ejected.filter(|(_, member)| table.status(member.slot).has(Status::EJECTED)) {
+    let is_out = |slot| table.status(slot).has(Status::EJECTED) || table.is_announced(slot);
+    for (membership, member) in ejected.filter(|(_, member)| is_out(member.slot)) {
         let mut over = false;
         table.update_outlier(member.slot, member.incarnation, |word| {
             let (state, expired) = OutlierState::from_bits(word).expire(now_ms);
@@ -413,8 +538,14 @@ fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
         });
         // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
         let idle = over || !OutlierState::from_bits(table.outlier(member.slot)).is_ejected();
-        let cleared =
-            idle.then(|| table.update(member.slot, member.incarnation, &mut |s| s.without(Status::EJECTED)));
+        let cleared = idle.then(|| {
+            let slow_start_ms = table.slow_start_ms(member);
+            table.update(member.slot, member.incarnation, &mut |status| {
+                let back = status.has(Status::EJECTED);
+                let status = status.without(Status::EJECTED);
+                if back { slow_start::begin(status, slow_start_ms) } else { status }
+            })
+        });
         if cleared.is_some_and(|result| result.is_ok_and(|(before, after)| before != after)) {
             table.touch_since(member.slot, memory::epoch_s());
             let (pool, name) = (&membership.name, &member.spec.name);

@@ -1,5 +1,6 @@
 //! What the module keeps about one request.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::marker::PhantomPinned;
 use std::ops::Deref;
@@ -62,8 +63,14 @@ pub struct Record {
     pub raw_path: *const c_char,
     /// Rows tried so far.
     pub tried: Tried,
+    /// Rows with no place left for this request, see `max_inflight=`.
+    pub full: Tried,
+    /// How often another request was faster to the last place of a member.
+    pub races: u32,
     /// Attempts so far.
     pub attempts: u32,
+    /// The last member is asked once more, over a fresh connection.
+    pub fresh: bool,
     /// The member of the last attempt.
     pub member: Option<Arc<Member>>,
     /// The pool of the last attempt.
@@ -145,7 +152,10 @@ impl Record {
             tail: std::ptr::null_mut(),
             raw_path: std::ptr::null(),
             tried: Tried::default(),
+            full: Tried::default(),
+            races: 0,
             attempts: 0,
+            fresh: false,
             member: None,
             pool: None,
             began_us: 0,
@@ -160,6 +170,14 @@ impl Record {
             by_script: false,
             _pinned: PhantomPinned,
         }
+    }
+
+    /// Rows that are not to be picked.
+    pub fn avoid(&self) -> Cow<'_, [Slot]> {
+        if self.full.is_empty() {
+            return Cow::Borrowed(&self.tried);
+        }
+        Cow::Owned(self.tried.iter().chain(self.full.iter()).copied().collect())
     }
 
     /// Microseconds that the last attempt took.

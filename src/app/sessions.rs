@@ -52,7 +52,7 @@ pub fn pick(
     view: Option<&View>,
     sticky: &Sticky,
 ) -> Result<Option<Arc<Member>>, NoMember> {
-    let session = look(request, thread, (pool, view), &record.tried, sticky);
+    let session = look(request, thread, (pool, view), &record.avoid(), sticky);
     if log::logs_request(request, log::TRACE2) {
         explain(request, sticky, session.as_ref());
     }

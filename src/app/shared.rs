@@ -1,10 +1,11 @@
 //! What children tell each other through the table: outcomes, health, script versions.
 
 use balance::api::PoolId;
-use balance::live::Latency;
+use balance::health::HealthState;
+use balance::live::{Latency, Live};
 use balance::member::Member;
-use balance::outlier::{self, OutlierState};
-use balance::settings::PoolSettings;
+use balance::outlier::OutlierState;
+use balance::settings::{CheckKind, PoolSettings};
 use balance::status::Status;
 use balance::store::Store;
 use script::{Bundle, Library, ScriptId};
@@ -29,7 +30,7 @@ pub fn observe(
     let table = &child.table;
     let (slot, incarnation) = (member.slot, member.incarnation);
     let answered = matches!(outcome, Outcome::Answered(_));
-    let blame = !matches!(outcome, Outcome::NotTheMember(_));
+    let blame = !matches!(outcome, Outcome::NotTheMember(_) | Outcome::NoWorker);
     table.record(slot, incarnation, blame && !answered);
     if answered {
         let (millis, now_ms) = (record.took_us() as f32 / 1e3, (record.ended_us / 1000) as u32);
@@ -57,63 +58,59 @@ fn failed(
     settings: &PoolSettings,
     outcome: Outcome,
 ) {
-    let table = &child.table;
+    use balance::api::Balancer;
+    let Some(membership) = thread.balancer.membership(pool) else { return };
     let now_ms = memory::monotonic_ms();
-    let may_eject = may_eject(thread, pool, settings, table);
-    let mut ejected_for_ms = None;
-    table.update_outlier(member.slot, member.incarnation, |word| {
-        let (state, verdict) = OutlierState::from_bits(word).failed(
-            &settings.outlier,
-            member.spec.first_ejection_ms,
-            now_ms,
-            may_eject,
-        );
-        ejected_for_ms = verdict.ejected_for_ms();
-        state.to_bits()
-    });
-    let Some(millis) = ejected_for_ms else { return };
-    let changed = table.update(member.slot, member.incarnation, &mut |status| status.with(Status::EJECTED));
-    if changed.is_ok_and(|(before, after)| before != after) {
-        table.touch_since(member.slot, memory::epoch_s());
-        let name = pool_name(thread, pool);
-        log::server(
-            log::WARNING,
-            &format!(
-                "pool {name}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
-                member.spec.name,
-                millis as f64 / 1000.0,
-                settings.outlier.failures,
-                outcome.word().to_string_lossy()
-            ),
-        );
-    }
+    let ejected = child.table.count_failure(&membership.members, member, &settings.outlier, now_ms);
+    let Some(millis) = ejected else { return };
+    child.table.touch_since(member.slot, memory::epoch_s());
+    log::server(
+        log::WARNING,
+        &format!(
+            "pool {}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
+            membership.name,
+            member.spec.name,
+            millis as f64 / 1000.0,
+            settings.outlier.failures,
+            outcome.word().to_string_lossy()
+        ),
+    );
 }
 
-fn may_eject(thread: &Thread, pool: PoolId, settings: &PoolSettings, table: &Table) -> bool {
-    use balance::api::Balancer;
-    use balance::live::Live;
-    let Some(membership) = thread.balancer.membership(pool) else { return false };
-    let ejected =
-        membership.members.iter().filter(|member| table.status(member.slot).has(Status::EJECTED)).count();
-    outlier::may_eject(membership.members.len(), ejected, settings.outlier.max_percent)
-}
-
-fn pool_name(thread: &Thread, pool: PoolId) -> String {
-    use balance::api::Balancer;
-    thread.balancer.membership(pool).map(|membership| membership.name.to_string()).unwrap_or_default()
-}
-
-/// Members of pools whose checks start from `initial=down` are down until a check says otherwise.
+/// Members that no check has seen: down where checks start from `initial=down`; what earlier checks said does not count
+/// where there are none any more.
 pub fn mark_unchecked(table: &Table) {
     for name in table.pool_names() {
         let Some(image) = table.find_pool(&name).and_then(|pool| table.read_pool(pool)) else { continue };
-        if image.settings.health.as_ref().is_none_or(|check| check.initial_up) {
-            continue;
+        let members = image.membership.members.iter();
+        match &image.settings.health {
+            None => members.for_each(|member| forget_checks(table, member, u64::MAX, Status::CHECKS)),
+            Some(check) => {
+                if check.kind != CheckKind::Agent {
+                    let orders = Status::AGENT_DRAIN | Status::AGENT_MAINT;
+                    members
+                        .clone()
+                        .for_each(|member| forget_checks(table, member, HealthState::AGENT, orders));
+                }
+                let waiting = members.filter(|member| table.health(member.slot) == 0 && !check.initial_up);
+                for member in waiting {
+                    let _ = table.update(member.slot, member.incarnation, &mut |status| {
+                        status.with(Status::CHECK_DOWN)
+                    });
+                }
+            }
         }
-        for member in image.membership.members.iter().filter(|member| table.health(member.slot) == 0) {
-            let _ =
-                table.update(member.slot, member.incarnation, &mut |status| status.with(Status::CHECK_DOWN));
-        }
+    }
+}
+
+/// Clears these bits of the health word, and these flags.
+fn forget_checks(table: &Table, member: &Member, bits: u64, flags: u64) {
+    let (slot, incarnation) = (member.slot, member.incarnation);
+    if table.health(slot) & bits != 0 {
+        table.update_health(slot, incarnation, |word| word & !bits);
+    }
+    if table.status(slot).has(flags) {
+        let _ = table.update(slot, incarnation, &mut |status| status.without(flags));
     }
 }
 

@@ -2,6 +2,7 @@
 //! here is set anew in pre_config.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -10,7 +11,7 @@ use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
 use script::{Library, ScriptId};
-use table::{Geometry, Needs, Origin, Table};
+use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
@@ -71,6 +72,10 @@ pub struct Generation {
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
     pub geo: Option<Arc<geo::Databases>>,
+    /// ServerRoot.
+    pub server_root: PathBuf,
+    /// Pools of earlier configurations, which go when the last child that serves by one of those has ended.
+    pub stale: Vec<StalePool>,
     plans: Vec<Plan>,
     sandbox: bool,
 }
@@ -226,8 +231,13 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let dicts = Arc::new(Dicts::shared(&global.dicts).map_err(refuse)?);
     table.set_generation(number);
     table.reap_dead(&memory::alive);
-    define_pools(&table, global, u64::from(number)).map_err(refuse)?;
-    let generation = Generation {
+    let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
+    if define_pools(&table, global, u64::from(number)).is_err() {
+        // Maybe for want of the room that pools take which are to go: they go now.
+        table.retain_pools(&names, Origin::Configuration);
+        define_pools(&table, global, u64::from(number)).map_err(refuse)?;
+    }
+    let mut generation = Generation {
         table,
         dicts,
         number,
@@ -236,14 +246,14 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         timers: timers(global),
         method_scripts,
         geo: global.geo.clone(),
+        server_root: crate::httpd::config::server_root(pool),
+        stale: Vec::new(),
         plans,
         sandbox: global.sandbox,
     };
     let defined = load_scripts(&generation);
-    let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
-    generation.table.retain_pools(&names, Origin::Configuration);
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
-    generation.table.retain_pools(&defined, Origin::Script);
+    generation.stale = stale_pools(&generation.table, &names, &defined);
     shared::mark_unchecked(&generation.table);
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
@@ -256,6 +266,18 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         ),
     );
     Ok(())
+}
+
+/// Removes the pools that are neither configured nor defined by a script any more, or says which ones are to be removed
+/// once no child needs them: at a graceful restart the old children go on serving by them.
+fn stale_pools(table: &Table, configured: &[&str], defined: &[&str]) -> Vec<StalePool> {
+    let mut stale = table.stale_pools(configured, Origin::Configuration);
+    stale.extend(table.stale_pools(defined, Origin::Script));
+    if table.children().is_empty() {
+        table.remove_stale(&stale);
+        stale.clear();
+    }
+    stale
 }
 
 fn timers(global: &Global) -> Vec<Timer> {

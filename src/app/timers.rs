@@ -139,6 +139,8 @@ struct Scripts {
     configured: Vec<Configured>,
     /// The version of each script when it was loaded last.
     loaded: Vec<u64>,
+    /// Until when the lead was certain, by the last turn.
+    until_ms: u64,
 }
 
 impl Scripts {
@@ -171,6 +173,7 @@ impl Scripts {
             checks,
             configured: configured.collect(),
             loaded: vec![0; child.library.ids().count()],
+            until_ms: u64::MAX,
         })
     }
 
@@ -181,7 +184,13 @@ impl Scripts {
         }
         guard(false, || {
             self.load_changed();
-            if memory::monotonic_ms() < signal.lead_until_ms.load(Ordering::Acquire) {
+            let now_ms = memory::monotonic_ms();
+            if now_ms >= self.until_ms {
+                // As in the background thread: this process was stopped, and its checks timed out meanwhile.
+                self.checks.start_anew();
+            }
+            self.until_ms = signal.lead_until_ms.load(Ordering::Acquire);
+            if now_ms < self.until_ms {
                 self.start_due();
             }
             self.runner.state.collect_abandoned();
@@ -193,7 +202,7 @@ impl Scripts {
                 return false;
             }
             let time = self.time_to_next();
-            self.checks.turn(self.child, time);
+            self.checks.turn(self.child, time, self.until_ms);
             true
         })
     }

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use balance::member::{Connection, Member};
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 
+use crate::httpd::log;
 use crate::httpd::proxy::Api;
 use crate::httpd::worker::{Worker, WorkerPool};
 
@@ -25,6 +26,15 @@ pub struct Workers {
     /// Members' workers by number.
     all: Box<[OnceBox<Worker>]>,
     made: Mutex<Made>,
+    said: AtomicBool,
+}
+
+/// Why there is no worker.
+pub enum NoWorker {
+    /// mod_proxy's own words.
+    Refused(String),
+    /// This child has made as many as it may.
+    TooMany,
 }
 
 struct Made {
@@ -42,12 +52,13 @@ impl Workers {
             rows: (0..rows).map(|_| AtomicU64::new(0)).collect(),
             all: (0..rows + MAX_FORMER).map(|_| OnceBox::new()).collect(),
             made: Mutex::new(Made { pool, of_members: HashMap::new(), of_targets: HashMap::new() }),
+            said: AtomicBool::new(false),
         }
     }
 
-    /// The worker of a member. No lock once it was made. Err: mod_proxy's own words.
+    /// The worker of a member. No lock once it was made.
     #[inline]
-    pub fn of_member(&self, member: &Arc<Member>) -> Result<Worker, String> {
+    pub fn of_member(&self, member: &Arc<Member>) -> Result<Worker, NoWorker> {
         let word = self.rows.get(member.slot as usize).map_or(0, |row| row.load(Ordering::Acquire));
         let number = (word as u32 as usize).wrapping_sub(1);
         match self.all.get(number).and_then(OnceBox::get) {
@@ -57,9 +68,9 @@ impl Workers {
     }
 
     #[cold]
-    fn make(&self, member: &Member) -> Result<Worker, String> {
+    fn make(&self, member: &Member) -> Result<Worker, NoWorker> {
         let Some(row) = self.rows.get(member.slot as usize) else {
-            return Err(format!("internal error: no row {}", member.slot));
+            return Err(NoWorker::Refused(format!("internal error: no row {}", member.slot)));
         };
         let url = member.spec.url.to_string();
         let key = format!("{url} {:?}", member.spec.connection);
@@ -69,11 +80,11 @@ impl Workers {
             None => {
                 let number = made.of_members.len();
                 let Some(place) = self.all.get(number) else {
-                    return Err(format!(
-                        "this child has made {number} workers already, which httpd cannot free: restart gracefully"
-                    ));
+                    self.say_once(number);
+                    return Err(NoWorker::TooMany);
                 };
-                let worker = made.pool.define(self.api, &url, &member.spec.connection)?;
+                let worker = made.pool.define(self.api, &url, &member.spec.connection);
+                let worker = worker.map_err(NoWorker::Refused)?;
                 place.set(Box::new(worker)).ok();
                 made.of_members.insert(key, (number, worker));
                 (number, worker)
@@ -81,6 +92,18 @@ impl Workers {
         };
         row.store(u64::from(member.incarnation) << 32 | (number as u64 + 1), Ordering::Release);
         Ok(worker)
+    }
+
+    fn say_once(&self, number: usize) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            log::server(
+                log::ERR,
+                &format!(
+                    "this child has made {number} workers for members already, which httpd cannot free: members that are new \
+                     to it get no requests from it; restart gracefully"
+                ),
+            );
+        }
     }
 
     /// The worker of an ad-hoc target. Err when the limit of [`MAX_TARGETS`] is reached, or mod_proxy's own words.

@@ -5,6 +5,7 @@ use balance::settings::{Method, PoolSettings};
 
 use super::{Context, belongs_in_pool, words};
 use crate::app::config::{PoolConfig, PoolScript, check_pool_name};
+use crate::httpd::mpm::{self, Phase};
 
 pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), String> {
     let inside = args.trim_end();
@@ -89,7 +90,14 @@ pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         ("LuaBalancerHealthCheck", _, Some(check)) => check.script.clone(),
         _ => None,
     };
+    let ca = pool.settings.health.as_ref().and_then(|check| check.ca.clone());
     let key = pool.settings.key.clone();
+    // A restart has to go on; there the file is looked at when it is used.
+    if let Some(ca) = ca.filter(|_| name == "LuaBalancerHealthCheck" && mpm::phase() != Phase::Running) {
+        let path =
+            context.command.server_relative(&ca).ok_or_else(|| format!("'{ca}' is no path of a file"))?;
+        probe::check_ca(&path)?;
+    }
     if let Some((written, function)) = named {
         let path = context
             .command

@@ -17,7 +17,8 @@ pub(super) unsafe extern "C" fn status(
     state: ffi::mpm_child_status,
 ) {
     guard((), || {
-        if state != ffi::MPM_CHILD_STARTED {
+        // MPM_CHILD_LOST_SLOT speaks of a child that goes on serving what it has: httpd needs its place for another.
+        if state == ffi::MPM_CHILD_EXITED {
             startup::child_ended(pid);
         }
     });

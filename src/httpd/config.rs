@@ -1,7 +1,10 @@
 //! Things of the configuration phase.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
+use super::pool::Pool;
 use crate::ffi;
 
 /// A parsed string expression; lives as long as its configuration.
@@ -108,6 +111,13 @@ impl Command {
         // SAFETY: as above.
         (!full.is_null()).then(|| unsafe { super::text(full) })
     }
+}
+
+/// ServerRoot.
+pub fn server_root(pool: Pool<'_>) -> PathBuf {
+    // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
+    let root = unsafe { super::bytes(ffi::ap_server_root_relative(pool.as_ptr(), c".".as_ptr())) };
+    PathBuf::from(OsStr::from_bytes(root.unwrap_or_default()))
 }
 
 fn ffi_copy(pool: *mut ffi::apr_pool_t, text: &CStr) -> *const std::os::raw::c_char {

@@ -256,6 +256,12 @@ impl<'r> Request<'r> {
         unsafe { (*self.get().connection).keepalives = value }
     }
 
+    /// Lets the client's connection end after this request.
+    pub fn end_connection_after(self) {
+        // SAFETY: as in `set_keepalives`.
+        unsafe { (*self.get().connection).keepalive = ffi::AP_CONN_CLOSE }
+    }
+
     /// The server's MaxKeepAliveRequests and KeepAlive.
     pub fn keepalive_max(self) -> i32 {
         // SAFETY: a request's server lives as long as the configuration.

@@ -45,19 +45,19 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds it. `rings` of an earlier build are used again when members and configured weights are still the same.
+    /// Builds it. `status` says as well how many percent of the weight an agent wants. `rings` of an earlier build are used again when members and configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,
-        status: impl Fn(Slot) -> Status,
+        status: impl Fn(&Member) -> (Status, u16),
         set: &Set,
         rings: Option<&Arc<Rings>>,
     ) -> Self {
-        let states: Vec<Status> = members.iter().map(|member| status(member.slot)).collect();
+        let (states, percents): (Vec<Status>, Vec<u16>) = members.iter().map(|member| status(member)).unzip();
         let candidates: Vec<Candidate> = tier::active(&members, &states, set)
             .into_iter()
             .map(|index| Candidate {
                 slot: members[index].slot,
-                weight: states[index].effective_weight().max(1),
+                weight: states[index].share(percents[index]),
                 max_inflight: members[index].spec.max_inflight,
                 member: index as u32,
             })

@@ -17,9 +17,12 @@ use crate::methods::rings::Rings;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
+use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
 
+/// What [`Change::Enable`] takes back.
+const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 /// Most views that are kept compiled for one pool.
 const MAX_VIEWS: usize = 64;
 
@@ -132,13 +135,17 @@ impl<S: Store> Engine<S> {
         part
     }
 
+    fn now(&self, member: &Member) -> (Status, u16) {
+        (self.store.status(member.slot), self.store.percent(member.slot))
+    }
+
     fn compile(
         &self,
         members: Vec<Arc<Member>>,
         settings: &PoolSettings,
         rings: Option<&Arc<Rings>>,
     ) -> Compiled {
-        Compiled::build(members, |slot| self.store.status(slot), &settings.set, rings)
+        Compiled::build(members, |member| self.now(member), &settings.set, rings)
     }
 }
 
@@ -302,12 +309,13 @@ impl<S: Store> Handle<S> {
         let mut rng = self.rng.borrow_mut();
         match picking.pick(query.method, query.key, &mut rng) {
             Some(member) => Ok(member.clone()),
-            None if query.avoid.is_empty() => Err(Self::nobody(query, whole, compiled)),
+            None if query.avoid.is_empty() && !compiled.limited => Err(Self::nobody(query, whole, compiled)),
             None => self.next_tier(query, whole, compiled, cursor, &mut rng),
         }
     }
 
-    /// All candidates were tried: without them, spares, the next lbset or standbys come in.
+    /// All candidates were tried or are at `max_inflight`: without them, other zones, spares, the next lbset or standbys
+    /// come in.
     #[cold]
     fn next_tier(
         &self,
@@ -317,9 +325,13 @@ impl<S: Store> Handle<S> {
         cursor: CursorId,
         rng: &mut Rng,
     ) -> Result<Arc<Member>, NoMember> {
-        let status = |slot| {
-            let status = self.engine.store.status(slot);
-            if query.avoid.contains(&slot) { status.with(Status::STOPPED) } else { status }
+        let store = &self.engine.store;
+        let status = |member: &Member| {
+            let (status, most) = (store.status(member.slot), member.spec.max_inflight);
+            let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
+            // Of no weight, so that panic does not take it for one that is not healthy.
+            let status = if out { status.with(Status::STOPPED).with_weight(0) } else { status };
+            (status, store.percent(member.slot))
         };
         let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
         let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
@@ -351,7 +363,7 @@ impl<S: Store> Handle<S> {
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
             let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
                 let status = self.engine.store.status(member.slot);
-                let weight = f64::from(status.effective_weight()) / 100.0;
+                let weight = f64::from(status.share(self.engine.store.percent(member.slot))) / 100.0;
                 let inflight = self.engine.store.inflight(member.slot);
                 let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
                 format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())
@@ -440,13 +452,15 @@ impl<S: Store> Balancer for Handle<S> {
     }
 
     fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
+        let slow_start_ms = self.engine.store.slow_start_ms(member);
         let mut apply = |status: Status| match change {
             Change::SetWeight(hundredths) => status.with_weight(hundredths),
             Change::Drain => status.with(Status::DRAINING),
             Change::Disable => status.with(Status::DISABLED),
-            Change::Enable => {
-                status.without(Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR)
+            Change::Enable if status.has(SWITCHED_OFF) => {
+                slow_start::begin(status.without(SWITCHED_OFF), slow_start_ms)
             }
+            Change::Enable => status,
         };
         let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
         if before != after {

@@ -1,8 +1,10 @@
 //! Active checks: consecutive results that bring a member up or down, packed into one word of the shared table.
 
 use crate::settings::HealthCheck;
+use crate::status::Status;
 
-/// Bits 0..=15 consecutive successes, 16..=31 consecutive failures, 32: checked before, 33: down.
+/// Bits 0..=15 consecutive successes, 16..=31 consecutive failures, 32: checked before, 33: down; what an agent has ordered:
+/// 34: drain, 35: maintenance, 36..=51: percent of the weight, less 100 (so that 0 is the whole).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HealthState(u64);
 
@@ -18,8 +20,63 @@ pub enum Transition {
 const CHECKED: u64 = 1 << 32;
 const DOWN: u64 = 1 << 33;
 const COUNT: u64 = 0xffff;
+const AGENT_DRAIN: u64 = 1 << 34;
+const AGENT_MAINT: u64 = 1 << 35;
+const PERCENT: u64 = COUNT << PERCENT_AT;
+const PERCENT_AT: u32 = 36;
+
+/// What an agent may order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `ready`: takes the others back.
+    Ready,
+    /// `drain`: no new sessions.
+    Drain,
+    /// `maint`: no requests at all.
+    Maint,
+}
 
 impl HealthState {
+    /// The part of the word that an agent's orders are in.
+    pub const AGENT: u64 = AGENT_DRAIN | AGENT_MAINT | PERCENT;
+
+    /// With an agent's orders; what it says nothing of stays as it ordered last.
+    #[must_use]
+    pub fn ordered(self, order: Option<Order>, percent: Option<u16>) -> Self {
+        let mut bits = self.0;
+        if let Some(order) = order {
+            bits &= !(AGENT_DRAIN | AGENT_MAINT);
+            bits |= match order {
+                Order::Ready => 0,
+                Order::Drain => AGENT_DRAIN,
+                Order::Maint => AGENT_MAINT,
+            };
+        }
+        if let Some(percent) = percent {
+            bits = bits & !PERCENT | u64::from(percent.wrapping_sub(100)) << PERCENT_AT;
+        }
+        HealthState(bits)
+    }
+
+    /// Without what an agent has ordered.
+    #[must_use]
+    pub fn without_orders(self) -> Self {
+        HealthState(self.0 & !Self::AGENT)
+    }
+
+    /// Percent of the configured weight, by the agent.
+    pub fn percent(self) -> u16 {
+        ((self.0 >> PERCENT_AT & COUNT) as u16).wrapping_add(100)
+    }
+
+    /// Those of [`Status::CHECKS`] that belong to this state.
+    pub fn flags(self) -> u64 {
+        let flag = |on: bool, flag: u64| if on { flag } else { 0 };
+        flag(self.is_down(), Status::CHECK_DOWN)
+            | flag(self.0 & AGENT_MAINT != 0, Status::AGENT_MAINT)
+            | flag(self.0 & AGENT_DRAIN != 0 || self.percent() == 0, Status::AGENT_DRAIN)
+    }
+
     /// From the table's word; 0 is a member that was never checked.
     pub fn from_bits(bits: u64) -> Self {
         HealthState(bits)
@@ -35,6 +92,11 @@ impl HealthState {
         self.0 & CHECKED != 0
     }
 
+    /// Whether checks say that it is down. For a member that was never checked, `initial=` says it.
+    pub fn is_down(self) -> bool {
+        self.0 & DOWN != 0
+    }
+
     /// Takes one result in. Only consecutive results count: the opposite one starts the count anew. Before the first check a
     /// member is what `initial=` says.
     #[must_use]
@@ -46,7 +108,8 @@ impl HealthState {
         let falls = !was_down && fails >= u64::from(check.fall.max(1));
         let down = (was_down || falls) && !rises;
         let transition = if rises { Some(Transition::Up) } else { falls.then_some(Transition::Down) };
-        (HealthState(passes | fails << 16 | CHECKED | if down { DOWN } else { 0 }), transition)
+        let orders = self.0 & Self::AGENT;
+        (HealthState(passes | fails << 16 | CHECKED | orders | if down { DOWN } else { 0 }), transition)
     }
 }
 
@@ -83,6 +146,22 @@ mod tests {
         let check = check("tcp rise=2 fall=3");
         assert_eq!(run("-+-+-+-+", &check), "........");
         assert_eq!(run("+--+---+-++", &check), "......D...U");
+    }
+
+    #[test]
+    fn an_agents_orders_hold_until_it_says_otherwise() {
+        let state = HealthState::default();
+        assert_eq!((state.percent(), state.flags()), (100, 0));
+        let state = state.ordered(Some(Order::Drain), Some(50)).observe(true, &check("agent")).0;
+        assert_eq!((state.percent(), state.flags()), (50, Status::AGENT_DRAIN));
+        let state = state.ordered(None, Some(65_535));
+        assert_eq!((state.percent(), state.flags()), (65_535, Status::AGENT_DRAIN));
+        let state = state.ordered(Some(Order::Maint), None).observe(false, &check("agent fall=1")).0;
+        assert_eq!(state.flags(), Status::AGENT_MAINT | Status::CHECK_DOWN);
+        let state = state.ordered(Some(Order::Ready), Some(0));
+        assert_eq!(state.flags(), Status::AGENT_DRAIN | Status::CHECK_DOWN, "0 % is no new sessions");
+        let state = state.ordered(None, Some(100));
+        assert_eq!(state, state.without_orders());
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub trait Live {
     fn status(&self, slot: Slot) -> Status;
     /// Requests now at the member, over all children.
     fn inflight(&self, slot: Slot) -> u32;
+    /// Percent of the weight that an agent wants used.
+    fn percent(&self, _slot: Slot) -> u16 {
+        100
+    }
     /// Response time statistics.
     fn latency(&self, slot: Slot) -> Latency;
     /// Takes the next number of a round robin sequence (0, 1, 2, … over all threads and children).

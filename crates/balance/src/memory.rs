@@ -8,6 +8,7 @@ use crate::api::{ChangeError, Membership, PoolId, Stats};
 use crate::live::{CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::settings::PoolSettings;
+use crate::slow_start;
 use crate::status::Status;
 use crate::store::{PoolImage, Store};
 
@@ -180,6 +181,12 @@ impl Store for MemoryStore {
         Ok((before, after))
     }
 
+    fn slow_start_ms(&self, member: &Member) -> u64 {
+        let state = self.state();
+        let pool = state.rows.get(member.slot as usize).and_then(|row| state.pools.get(row.pool));
+        pool.map_or(0, |pool| slow_start::of(&member.spec, &pool.settings))
+    }
+
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
         let mut state = self.state();
         let index = pool.0 as usize;
@@ -187,7 +194,10 @@ impl Store for MemoryStore {
         if found.members.iter().any(|member| member.spec.name == spec.name) {
             return Err(ChangeError::Duplicate { pool: found.name.to_string(), name: spec.name.clone() });
         }
+        let slow_start_ms = slow_start::of(spec, &found.settings);
         let member = state.insert(index, spec);
+        let cell = &state.rows[member.slot as usize].status;
+        cell.store(slow_start::begin(Status(cell.load(SeqCst)), slow_start_ms).0, SeqCst);
         let found = &mut state.pools[index];
         found.members.push(member.clone());
         found.epoch += 1;

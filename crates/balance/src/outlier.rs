@@ -28,6 +28,8 @@ impl Verdict {
     }
 }
 
+/// What the count of consecutive failures holds.
+pub const MOST_FAILURES: u64 = 0xffff;
 const EJECTED: u64 = 1 << 22;
 const MAX_TIMES: u64 = 63;
 
@@ -35,7 +37,7 @@ impl OutlierState {
     fn new(failures: u64, times: u64, ejected: bool, at_ms: u64) -> Self {
         let flag = if ejected { EJECTED } else { 0 };
         OutlierState(
-            failures.min(0xffff) | times.min(MAX_TIMES) << 16 | flag | (at_ms & ((1 << 41) - 1)) << 23,
+            failures.min(MOST_FAILURES) | times.min(MAX_TIMES) << 16 | flag | (at_ms & ((1 << 41) - 1)) << 23,
         )
     }
 
@@ -152,6 +154,21 @@ mod tests {
         }
         let (_, verdict) = fail(state.expire(10_000).0, 3, 10_000);
         assert_eq!(verdict, Verdict::Ejected(100));
+    }
+
+    #[test]
+    fn the_most_failures_that_may_be_asked_for_are_met() {
+        let settings = Outlier { failures: MOST_FAILURES as u32, ..settings() };
+        let mut state = OutlierState::default();
+        for _ in 1..MOST_FAILURES {
+            state = state.failed(&settings, None, 0, true).0;
+        }
+        assert_eq!(state.failed(&settings, None, 0, true).1, Verdict::Ejected(100));
+        let asks = |failures: u64| {
+            let words = ["on".to_owned(), format!("failures={failures}")];
+            crate::settings::PoolSettings::default().set_directive("LuaBalancerOutlier", &words)
+        };
+        assert!(asks(MOST_FAILURES).is_ok() && asks(MOST_FAILURES + 1).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Status {
     pub const STOPPED: u64 = 1 << 41;
     /// `status=+I`: checks and failures never take it out.
     pub const IGNORE_ERRORS: u64 = 1 << 42;
-    /// `status=+H`: standby, used when nothing else is usable.
+    /// `status=+H`: standby, used when nothing else of its lbset is usable.
     pub const STANDBY: u64 = 1 << 43;
     /// `status=+R`: hot spare, replaces an unusable member of its lbset.
     pub const SPARE: u64 = 1 << 44;
@@ -38,6 +38,12 @@ impl Status {
     pub const EJECTED: u64 = 1 << 48;
     /// The row is in use.
     pub const LIVE: u64 = 1 << 49;
+    /// An agent wants no new sessions there.
+    pub const AGENT_DRAIN: u64 = 1 << 50;
+    /// An agent wants no requests there.
+    pub const AGENT_MAINT: u64 = 1 << 51;
+    /// What active checks say; an administrator's orders are other flags.
+    pub const CHECKS: u64 = Self::CHECK_DOWN | Self::AGENT_DRAIN | Self::AGENT_MAINT;
     /// What an administrator or script sets; the rest is observed.
     pub const ADMIN: u64 = Self::DISABLED
         | Self::STOPPED
@@ -77,6 +83,12 @@ impl Status {
     /// Tier of the member; lower ones are used first.
     pub fn lbset(self) -> u8 {
         (self.0 >> 24) as u8
+    }
+
+    /// [`Status::effective_weight`] of which an agent wants this much.
+    pub fn share(self, percent: u16) -> u32 {
+        let weight = u64::from(self.effective_weight()) * u64::from(percent) / 100;
+        weight.clamp(1, u64::from(MAX_WEIGHT_HUNDREDTHS)) as u32
     }
 
     /// Slow start progress, 255 when done.
@@ -127,20 +139,22 @@ impl Status {
 
     /// May take requests of sessions that it already has.
     pub fn serves_sessions(self) -> bool {
-        self.has(Self::LIVE) && !self.has(Self::DISABLED | Self::STOPPED) && self.healthy()
+        self.has(Self::LIVE)
+            && !self.has(Self::DISABLED | Self::STOPPED | Self::AGENT_MAINT)
+            && self.healthy()
     }
 
     /// May take new requests: live, not switched off, not draining, healthy, and of a weight above 0. Tiers (lbset,
     /// spares, standbys) are the pool's affair.
     pub fn usable(self) -> bool {
-        self.serves_sessions() && !self.has(Self::DRAINING) && self.weight() > 0
+        self.serves_sessions() && !self.has(Self::DRAINING | Self::AGENT_DRAIN) && self.weight() > 0
     }
 
     /// The word that scripts and pages show. An administrator's order is named before what was observed.
     pub fn state(self) -> State {
-        if self.has(Self::DISABLED | Self::STOPPED) {
+        if self.has(Self::DISABLED | Self::STOPPED | Self::AGENT_MAINT) {
             State::Disabled
-        } else if self.has(Self::DRAINING) {
+        } else if self.has(Self::DRAINING | Self::AGENT_DRAIN) {
             State::Draining
         } else if self.has(Self::FORCED_ERROR | Self::CHECK_DOWN) {
             State::Down

@@ -43,7 +43,9 @@ pub trait Store: Live {
         incarnation: u32,
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError>;
-    /// Adds a member at the end of the pool.
+    /// Milliseconds of a member's slow start, by its own line and its pool's settings as they are now.
+    fn slow_start_ms(&self, member: &Member) -> u64;
+    /// Adds a member at the end of the pool. Its slow start begins; where checks start from `initial=down` it is down.
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError>;
     /// Removes a member by name.
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;

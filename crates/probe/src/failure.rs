@@ -52,7 +52,7 @@ pub(crate) enum Failure {
     Script(String),
     #[error("timed out after {} {}", seconds(.after), .phase.words())]
     TimedOut { after: Duration, phase: Phase },
-    /// The settings cannot be used.
+    /// The settings cannot be used: no statement about the member.
     #[error("{0}")]
     Settings(String),
     /// This machine is short of something: no statement about the member.

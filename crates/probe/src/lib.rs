@@ -26,3 +26,4 @@ pub use agent::AgentReply;
 pub use client::{Answer, Client, Request, Tcp};
 pub use prober::{Prober, Waker};
 pub use target::{Observation, ScriptCheck, Target};
+pub use tls::check_ca;

@@ -239,7 +239,7 @@ impl Prober {
         *left_at = Some(Instant::now());
     }
 
-    /// What kept checks from running since this was last asked (no file descriptors, say): a matter for the log, not an
+    /// What kept checks from running since this was last asked (no file descriptors, unusable settings): a matter for the log, not an
     /// observation of any member.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.engine.trouble.take()

@@ -59,6 +59,14 @@ impl TlsConfigs {
     }
 }
 
+/// Whether a `ca=` file can be used. Err: why not.
+///
+/// # Errors
+/// It cannot be read, or holds no certificates.
+pub fn check_ca(file: &str) -> Result<(), String> {
+    roots(Some(file)).map(|_| ()).map_err(|failure| failure.to_string())
+}
+
 /// Certificates of a `ca=` file, or of the system's store.
 fn roots(ca: Option<&str>) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();

@@ -122,13 +122,19 @@ impl Watch {
         }
     }
 
-    /// What is wrong with this machine goes to the owner's log, and is no observation of the member.
+    fn tell(&self, trouble: String) {
+        *self.engine.trouble.borrow_mut() = Some(trouble);
+    }
+
+    /// What is wrong with this machine or with the check's settings goes to the owner's log, and is no observation of the
+    /// member.
     fn report(&self, started: Instant, result: Result<Passed, Failure>) {
         let passed = match result {
             Ok(passed) => passed,
-            Err(Failure::Here(trouble)) => {
-                *self.engine.trouble.borrow_mut() = Some(trouble);
-                return;
+            Err(Failure::Here(trouble)) => return self.tell(trouble),
+            Err(Failure::Settings(why)) => {
+                let (member, pool) = (&self.target.member.spec.name, &self.target.pool);
+                return self.tell(format!("member {member} of pool {pool} cannot be checked: {why}"));
             }
             Err(failure) => Passed { ok: false, why: failure.to_string(), agent: None },
         };

@@ -115,13 +115,17 @@ fn verify_off_takes_any_certificate() {
 }
 
 #[test]
-fn unusable_settings_fail_and_are_named() {
+fn unusable_settings_are_named_and_count_against_no_member() {
     let site = site("settings", false);
-    let missing = site.why(HealthCheck { ca: Some("/nonexistent/ca.pem".into()), ..site.check() });
-    assert!(missing.starts_with("ca=/nonexistent/ca.pem: "), "{missing}");
+    let told = |check| trouble(url("127.0.0.1", site.port), check);
+    let missing = told(HealthCheck { ca: Some("/nonexistent/ca.pem".into()), ..site.check() });
+    assert!(missing.contains("cannot be checked: ca=/nonexistent/ca.pem: "), "{missing}");
     std::fs::write(&site.ca, "no certificate").unwrap();
-    assert!(site.why(site.check()).contains("no certificate found"));
-    assert!(site.why(HealthCheck { sni: Some("a b".into()), ..site.check() }).contains("set sni="));
+    assert!(told(site.check()).contains("no certificate found"));
+    assert!(
+        probe::check_ca(&site.ca.to_string_lossy()).is_err_and(|why| why.contains("no certificate found"))
+    );
+    assert!(told(HealthCheck { sni: Some("a b".into()), ..site.check() }).contains("set sni="));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use balance::api::ChangeError;
 
 use crate::Table;
-use crate::members::{Inserted, Item};
+use crate::members::{Inserted, Item, Start};
 use crate::pools::{PoolRef, pool_tag};
 use crate::protocol::life::{Life, Phase};
 use crate::protocol::scripts::COPIES;
@@ -68,7 +68,7 @@ impl Table {
         if !Life::load(&key.life).same_as(life) {
             return Ok(());
         }
-        let inserted = self.insert(pool, &Item { name, url, record }, free, &|| true)?;
+        let inserted = self.insert(pool, &Item { name, url, record, start: Start::FULL }, free, &|| true)?;
         let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
         let to = &self.map.members()[slot as usize];
         let own = to.status.load(SeqCst) & crate::config::COUNTERS;

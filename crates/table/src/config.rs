@@ -13,7 +13,7 @@ pub(crate) const COUNTERS: u64 = WEIGHT_COUNTER | FLAGS_COUNTER;
 
 const WEIGHT_FIELDS: u64 = (1 << 32) - 1;
 
-const _: () = assert!((Status::ADMIN | Status::LIVE | Status::EJECTED | Status::CHECK_DOWN) & COUNTERS == 0);
+const _: () = assert!((Status::ADMIN | Status::LIVE | Status::EJECTED | Status::CHECKS) & COUNTERS == 0);
 
 /// The word of a new definition, counters zero.
 pub(crate) fn of(spec: &MemberSpec) -> u64 {

@@ -12,15 +12,24 @@ use std::sync::atomic::Ordering::SeqCst;
 use balance::api::{ChangeError, PoolId};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
+use balance::slow_start;
+use balance::status::Status;
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::members::{Inserted, Item, TRIES, member_tag};
+use crate::members::{Inserted, Item, Start, TRIES, member_tag};
 use crate::pools::{PoolRef, hash, pool_tag};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER, Record};
 use crate::{Table, codec, config};
+
+/// A pool that its origin no longer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StalePool {
+    pool: PoolRef,
+    wanted: u64,
+}
 
 /// Where a pool's definition comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +49,17 @@ impl Origin {
     }
 }
 
-pub(crate) fn item(spec: &MemberSpec, order: u32) -> Result<Item, ChangeError> {
+/// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back, and
+/// `slow_start=` where it comes `late`, to a pool that serves already.
+pub(crate) fn start(settings: &PoolSettings, spec: &MemberSpec, late: bool) -> Start {
+    let waits = settings.health.as_ref().is_some_and(|check| !check.initial_up);
+    Start {
+        flags: if waits { Status::CHECK_DOWN } else { 0 },
+        ramp: if late { slow_start::ramp(0, slow_start::of(spec, settings)) } else { u8::MAX },
+    }
+}
+
+pub(crate) fn item(spec: &MemberSpec, order: u32, start: Start) -> Result<Item, ChangeError> {
     Ok(Item {
         name: hash(&spec.name),
         url: hash(&spec.url.to_string()),
@@ -49,6 +68,7 @@ pub(crate) fn item(spec: &MemberSpec, order: u32) -> Result<Item, ChangeError> {
             config: config::of(spec),
             text: codec::line(spec)?.into_bytes(),
         },
+        start,
     })
 }
 
@@ -83,10 +103,14 @@ impl Table {
         members: &[MemberSpec],
         version: u64,
     ) -> Result<PoolId, ChangeError> {
-        let items = items(name, members)?;
+        let mut items = items(name, members, settings)?;
+        let late: Vec<Start> = members.iter().map(|spec| start(settings, spec, true)).collect();
         let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
             let pool = self.find_or_make_pool(name, origin.to_word())?;
+            if self.map.pools()[pool.row].done.load(SeqCst) != 0 {
+                items.iter_mut().zip(&late).for_each(|(item, late)| item.start = *late);
+            }
             let fingerprint = fingerprint(&settings, &items, version);
             match self.start(origin, pool, version, fingerprint) {
                 None => return Ok(PoolId(pool.row as u32)),
@@ -113,22 +137,34 @@ impl Table {
 
     /// Removes the pools of an origin that are not named.
     pub fn retain_pools(&self, names: &[&str], origin: Origin) {
-        let pools: Vec<PoolRef> = self.all_pools().collect();
-        for pool in pools {
-            let is_of_origin = self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word();
-            let name = self.pool_name(pool);
-            if is_of_origin && name.is_some_and(|name| !names.contains(&name.as_str())) {
-                self.remove_pool(pool);
+        self.remove_stale(&self.stale_pools(names, origin));
+    }
+
+    /// The pools of an origin that are not named, to be removed when nobody needs them any more.
+    pub fn stale_pools(&self, names: &[&str], origin: Origin) -> Vec<StalePool> {
+        let is_stale = |pool: &PoolRef| {
+            self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word()
+                && self.pool_name(*pool).is_some_and(|name| !names.contains(&name.as_str()))
+        };
+        let stale = self.all_pools().filter(is_stale);
+        stale.map(|pool| StalePool { pool, wanted: self.map.pools()[pool.row].wanted.load(SeqCst) }).collect()
+    }
+
+    /// Removes those of these pools that nobody has defined since.
+    pub fn remove_stale(&self, stale: &[StalePool]) {
+        for StalePool { pool, wanted } in stale {
+            if self.map.pools()[pool.row].wanted.load(SeqCst) == *wanted {
+                self.remove_pool(*pool);
             }
         }
     }
 }
 
-fn items(pool: &str, members: &[MemberSpec]) -> Result<Vec<Item>, ChangeError> {
+fn items(pool: &str, members: &[MemberSpec], settings: &PoolSettings) -> Result<Vec<Item>, ChangeError> {
     let mut names = HashMap::new();
     let mut items = Vec::with_capacity(members.len());
     for (order, spec) in members.iter().enumerate() {
-        let item = item(spec, order as u32)?;
+        let item = item(spec, order as u32, start(settings, spec, false))?;
         if names.insert(item.name, ()).is_some() {
             return Err(ChangeError::Duplicate { pool: pool.to_owned(), name: spec.name.clone() });
         }

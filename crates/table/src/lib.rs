@@ -22,6 +22,8 @@ mod define;
 #[cfg(not(loom))]
 pub mod dict;
 #[cfg(not(loom))]
+mod ejection;
+#[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
 mod inflight;
@@ -47,7 +49,7 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use self::{
-    define::Origin,
+    define::{Origin, StalePool},
     handle::Table,
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},

@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::ChangeError;
+use balance::health::HealthState;
 use balance::live::{Latency, Slot};
 use balance::status::Status;
 
-use crate::layout::{MemberKey, MemberRow};
+use crate::layout::{MemberKey, MemberRow, PoolRow};
 use crate::pools::PoolRef;
 use crate::primitive::step;
 use crate::protocol::contest::{self, Field, Verdict};
@@ -24,6 +25,24 @@ pub(crate) struct Item {
     pub name: u64,
     pub url: u64,
     pub record: Record,
+    pub start: Start,
+}
+
+/// What a new row begins with, beyond its definition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// Flags of [`Status`].
+    pub flags: u64,
+    pub ramp: u8,
+}
+
+impl Start {
+    /// Serves at once, with all of its weight.
+    pub const FULL: Start = Start { flags: 0, ramp: 255 };
+
+    fn apply(self, status: u64) -> u64 {
+        Status(status).with(self.flags).with_ramp(self.ramp).0
+    }
 }
 
 /// How [`Table::insert`] ended.
@@ -181,7 +200,7 @@ impl Table {
         key.url.store(item.url, SeqCst);
         let mut record = item.record.clone();
         record.config = config::begin(record.config, building.incarnation());
-        cells.status.store(config::initial(record.config), SeqCst);
+        cells.status.store(item.start.apply(config::initial(record.config)), SeqCst);
         let MemberRow { text: _, status: _, latency, outlier, health, requests, failures, since } = cells;
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);
@@ -312,14 +331,29 @@ impl Table {
         self.change_word(slot, incarnation, |row| &row.outlier, &mut change)
     }
 
-    /// Changes the health word of a member, as [`Table::update_outlier`] does.
+    /// Changes the health word of a member, as [`Table::update_outlier`] does. Bumps the pool's epoch when an agent orders
+    /// something else.
     pub fn update_health(
         &self,
         slot: Slot,
         incarnation: u32,
         mut change: impl FnMut(u64) -> u64,
     ) -> Option<(u64, u64)> {
-        self.change_word(slot, incarnation, |row| &row.health, &mut change)
+        let changed = self.change_word(slot, incarnation, |row| &row.health, &mut change);
+        if let Some((before, after)) = changed
+            && (before ^ after) & HealthState::AGENT != 0
+            && let Some(pool) = self.pool_row(slot)
+        {
+            step();
+            pool.epoch.fetch_add(1, SeqCst);
+        }
+        changed
+    }
+
+    /// The pool of a row.
+    pub(crate) fn pool_row(&self, slot: Slot) -> Option<&PoolRow> {
+        let (key, _) = self.row(slot)?;
+        self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
     }
 
     /// The outlier word; 0 for a row that does not exist.

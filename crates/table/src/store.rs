@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::{ChangeError, Membership, PoolId, Stats};
+use balance::health::HealthState;
 use balance::live::{CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
@@ -17,7 +18,7 @@ use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER};
-use crate::{Origin, Table, codec, config};
+use crate::{Origin, Table, codec, config, define};
 
 const READ_TRIES: u32 = 16;
 const CURSOR_PROBES: usize = 16;
@@ -74,6 +75,11 @@ impl Live for Table {
     #[inline]
     fn inflight(&self, slot: Slot) -> u32 {
         self.sum_inflight(slot)
+    }
+
+    #[inline]
+    fn percent(&self, slot: Slot) -> u16 {
+        HealthState::from_bits(self.health(slot)).percent()
     }
 
     #[inline]
@@ -171,8 +177,7 @@ impl Store for Table {
         let (before, after) = changed.ok_or(ChangeError::Removed)?;
         let (before, after) = (config::visible(before), config::visible(after));
         if before != after
-            && let Some((key, _)) = self.row(slot)
-            && let Some(pool) = self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
+            && let Some(pool) = self.pool_row(slot)
         {
             step();
             if before.weight() != after.weight() {
@@ -181,6 +186,14 @@ impl Store for Table {
             pool.epoch.fetch_add(1, SeqCst);
         }
         Ok((before, after))
+    }
+
+    fn slow_start_ms(&self, member: &Member) -> u64 {
+        member.spec.slow_start_ms.unwrap_or_else(|| {
+            let place = self.row(member.slot).map(|(key, _)| PoolRef::of_place(key.place.load(SeqCst)));
+            let pool = place.filter(|pool| self.is_pool(*pool));
+            pool.map_or(0, |pool| self.read_settings(pool).set.slow_start_ms)
+        })
     }
 
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
@@ -193,7 +206,7 @@ impl Store for Table {
             return Err(duplicate());
         }
         let order = self.last_order(found).map_or(0, |last| (last + 1).min(MAX_ORDER));
-        let item = item(spec, order)?;
+        let item = item(spec, order, define::start(&self.read_settings(found), spec, true))?;
         match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
             Inserted::Live { slot, incarnation } => {
                 step();

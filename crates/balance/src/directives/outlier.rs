@@ -3,6 +3,7 @@
 use super::failures;
 use super::values::{self, Line};
 use crate::error::ParseError;
+use crate::outlier::MOST_FAILURES;
 use crate::settings::Outlier;
 
 const KEYS: [&str; 5] = ["failures", "ejection", "max_ejection", "max_percent", "count"];
@@ -32,7 +33,7 @@ pub(super) fn read(words: &[String]) -> Result<Outlier, ParseError> {
 
 pub(super) fn set(to: &mut Outlier, key: &str, value: &str) -> Result<(), ParseError> {
     match key {
-        "failures" => to.failures = values::number(key, value, 1, 1_000_000)?,
+        "failures" => to.failures = values::number(key, value, 1, MOST_FAILURES)?,
         "ejection" => {
             to.ejection_ms = values::some_duration(key, value)?;
             // Whoever says nothing of the longest ejection wants no error about it.

@@ -208,7 +208,7 @@ fn first_fills_in_order() {
 }
 
 #[test]
-fn higher_sets_spares_and_standbys_come_in_last() {
+fn spares_then_standbys_then_higher_sets_come_in() {
     let fixture = fixture(&[
         "http://a.example name=a",
         "http://b.example name=b",
@@ -228,9 +228,9 @@ fn higher_sets_spares_and_standbys_come_in_last() {
     fixture.flag("b", Status::CHECK_DOWN, true);
     assert_eq!(names(), "r");
     fixture.flag("r", Status::CHECK_DOWN, true);
-    assert_eq!(names(), "l");
-    fixture.flag("l", Status::CHECK_DOWN, true);
     assert_eq!(names(), "h");
+    fixture.flag("h", Status::CHECK_DOWN, true);
+    assert_eq!(names(), "l");
 }
 
 #[test]

@@ -178,6 +178,20 @@ pub fn once(url: MemberUrl, check: HealthCheck) -> Observation {
     observe(&mut prober, 1).remove(0)
 }
 
+/// What kept the one check of one member from running.
+pub fn trouble(url: MemberUrl, check: HealthCheck) -> String {
+    let mut prober = Prober::with_seed(1).unwrap();
+    prober.set_targets(vec![target(1 << 32 | 1, url, &Arc::new(check))]);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        prober.turn(Duration::from_millis(10), &mut |observation| panic!("{observation:?}"));
+        if let Some(trouble) = prober.take_trouble() {
+            return trouble;
+        }
+        assert!(Instant::now() < until, "no trouble came");
+    }
+}
+
 /// One check of a backend.
 pub fn once_at(backend: &Backend, check: HealthCheck) -> Observation {
     once(url(&backend.address.ip().to_string(), backend.address.port()), check)

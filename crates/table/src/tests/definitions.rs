@@ -175,6 +175,24 @@ fn pools_that_a_configuration_drops_are_removed() {
 }
 
 #[test]
+fn a_pool_that_is_to_go_stays_when_it_is_defined_again() {
+    let table = table();
+    let from = Origin::Configuration;
+    for name in ["back", "gone"] {
+        table.define_from(from, name, &settings(), &[spec("a", 1, 100)], 1).unwrap();
+    }
+    let stale = table.stale_pools(&[], from);
+    assert_eq!(stale.len(), 2);
+    table.define("back", &settings(), &[spec("a", 1, 100)], 2).unwrap();
+    table.remove_stale(&stale);
+    assert_eq!(table.pool_names(), ["back"]);
+    table.define("gone", &settings(), &[], 1).unwrap();
+    table.remove_stale(&stale);
+    assert_eq!(table.pool_names(), ["back", "gone"], "another pool in the same row");
+    table.check().expect("consistent");
+}
+
+#[test]
 fn views_have_sequences_of_their_own_until_there_is_no_room() {
     let table = table();
     let pool = define(&table, 1, &[]);

@@ -2,6 +2,7 @@
 
 mod children;
 mod definitions;
+mod ejection;
 mod garbage;
 mod model;
 mod scripts;
