@@ -37,6 +37,8 @@ struct Place(AtomicPtr<Seat>);
 /// States that nobody is using.
 pub struct Seats {
     places: Box<[Place]>,
+    // Boxes, as in the places: a seat goes between them without being moved in memory.
+    #[allow(clippy::vec_box)]
     rest: Mutex<Vec<Box<Seat>>>,
 }
 
