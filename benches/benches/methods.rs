@@ -121,7 +121,7 @@ fn backends(members: usize) -> BTreeSet<Backend> {
 
 fn pingora_method<S>(c: &mut Criterion, name: &str)
 where
-    S: BackendSelection<Config = ()> + 'static,
+    S: BackendSelection + 'static,
     S::Iter: BackendIter,
 {
     let keys = keys();
