@@ -161,11 +161,10 @@ fn max_inflight_holds_over_all_children(mpm: Mpm) {
     let httpd =
         serving(&[(&a, "max_inflight=3"), (&b, "max_inflight=3")], lines).mpm(mpm).threads(16).start();
     let load = Load::start(httpd.port(), "/app/", 16);
-    load.wait_for(1500);
+    wait_until("three hundred requests served", SOON, || a.requests() + b.requests() >= 300);
     let tally = load.stop();
     assert!(tally.errors.is_empty(), "{tally:?}");
     assert!(tally.statuses.keys().all(|status| [200, 429].contains(status)), "{tally:?}");
-    assert!(tally.statuses[&200] > 100, "{tally:?}");
     assert!(a.most_at_work() <= 3 && b.most_at_work() <= 3, "{} {}", a.most_at_work(), b.most_at_work());
     wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
     assert_eq!(shares(&httpd), [share("a", 6), share("b", 6)]);
