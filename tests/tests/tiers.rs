@@ -78,8 +78,8 @@ fn hot_spares_stand_in_one_for_one() {
 #[test]
 fn a_standby_serves_when_nobody_else_can() {
     let [a, b, s] = Backend::named(["a", "b", "s"]);
-    let httpd = serving(&[(&s, "status=+H"), (&a, ""), (&b, "lbset=3")], "").start();
-    assert_eq!(shares(&httpd), [share("a", 12)]);
+    let httpd = serving(&[(&s, "status=+H"), (&a, ""), (&b, "")], "").start();
+    assert_eq!(shares(&httpd), [share("a", 6), share("b", 6)]);
     httpd.act("app/disable/a");
     assert_eq!(shares(&httpd), [share("b", 12)]);
     httpd.act("app/disable/b");
