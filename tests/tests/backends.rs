@@ -371,37 +371,57 @@ fn socket_linger_zero(stream: &TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
-/// The largest number of requests of the race; `RACE_REQUESTS=100000` makes it long.
+/// How many requests a race has; `RACE_REQUESTS=100000` makes it long.
 fn race_requests() -> usize {
     std::env::var("RACE_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2000)
 }
 
-#[test]
-#[ignore = "the end of a kept-alive connection counts as its member's failure, and ejects it"]
-fn connections_that_close_just_as_the_next_request_arrives_cost_nobody_an_answer() {
-    let [a, b] = Backend::named(["a", "b"]);
+/// Two members that close kept-alive connections at random right after an answer. Returns every outcome but a 200.
+fn race(httpd: &Httpd, a: &Backend, b: &Backend) -> Vec<String> {
     a.close_at_random();
     b.close_at_random();
-    let httpd = Httpd::builder()
-        .with_member_states()
-        .config(&pool("app", &[(&a, ""), (&b, "")], ""))
-        .config("ProxyPass /app lb://app")
-        .start();
     let (clients, requests) = (4, race_requests());
     let threads: Vec<_> = (0..clients)
         .map(|_| {
             let mut client = httpd.client();
             thread::spawn(move || {
                 let outcomes = (0..requests / clients).map(|_| client.try_get("/app/x"));
-                outcomes.filter(|outcome| !outcome.as_ref().is_ok_and(|r| r.status == 200)).count()
+                let bad = outcomes.filter(|outcome| !outcome.as_ref().is_ok_and(|r| r.status == 200));
+                bad.map(|outcome| outcome.map_or_else(|error| error.to_string(), |r| r.status.to_string()))
+                    .collect()
             })
         })
         .collect();
-    let failed: usize = threads.into_iter().map(|thread| thread.join().expect("a client thread")).sum();
-    assert_eq!(failed, 0, "of {requests}");
-    let reused = a.requests() + b.requests() - a.connections() - b.connections();
-    assert!(reused > requests / 4, "only {reused} requests on kept connections");
-    nothing_in_flight(&httpd);
+    let failed =
+        threads.into_iter().flat_map(|thread| -> Vec<String> { thread.join().expect("a client thread") });
+    let failed = failed.collect();
+    let (asked, connected) = (a.requests() + b.requests(), a.connections() + b.connections());
+    assert!(asked > connected + requests / 4, "{asked} requests came over {connected} connections");
+    nothing_in_flight(httpd);
+    failed
+}
+
+#[test]
+#[ignore = "with both members' connections closed under one request there is no third attempt"]
+fn connections_that_close_just_as_the_next_request_arrives_cost_nobody_an_answer() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = a_then_b(&a, &b, "").start();
+    let failed = race(&httpd, &a, &b);
+    assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), race_requests());
+}
+
+#[test]
+#[ignore = "the end of a kept-alive connection counts as its member's failure, and ejects it"]
+fn connections_that_close_just_as_the_next_request_arrives_eject_nobody() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, ""), (&b, "")], ""))
+        .config("ProxyPass /app lb://app")
+        .start();
+    let failed = race(&httpd, &a, &b);
+    assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), race_requests());
+    assert_eq!(httpd.count_log(r"member .* ejected for"), 0);
     let states: Vec<String> = httpd.members("app").into_values().map(|member| member.state).collect();
     assert_eq!(states, ["up", "up"]);
 }
