@@ -297,11 +297,8 @@ fn line_ends_in_a_scripts_values_never_leave_on_the_wire() {
         let head = answer.replace("\r\n", "\n").replace('\r', "\n");
         let head = head.split("\n\n").next().unwrap_or_default().to_owned();
         assert!(!head.contains("\nX-Injected"), "{way}: {answer}");
-        assert_eq!(
-            answer.matches("HTTP/1.1 ").count() - answer.matches(" HTTP/1.1").count(),
-            1,
-            "{way}: {answer}"
-        );
+        let answers = answer.lines().filter(|line| line.starts_with("HTTP/1.1 ")).count();
+        assert_eq!(answers, 1, "{way}: {answer}");
         for request in a.recorded() {
             assert_unambiguous(&request, way);
             assert_eq!(request.headers.get("X-Injected"), None, "{way}: {request:?}");
