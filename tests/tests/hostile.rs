@@ -377,7 +377,7 @@ fn a_forged_session_of_any_size_is_no_session() {
     let forged = over_long
         .iter()
         .flat_map(|route| [format!("LB=.{route}"), format!("LB=x.{route}"), format!("LB={route}")]);
-    let unusable = ["LB=.r2", "LB=.R3", "LB=.r3.", "LB=.r3\u{0}", "LB=..r2", "LB=.r22", "LB=.c"];
+    let unusable = ["LB=.r2", "LB=.R3", "LB=.r3.", "LB=.r3\u{0}", "LB=.r22", "LB=.c"];
     for cookie in forged.chain(unusable.map(str::to_owned)) {
         let response =
             httpd.client().send(&Request::get("/app/").header("Cookie", &cookie.replace('\0', "%00")));
