@@ -402,7 +402,6 @@ fn race(httpd: &Httpd, a: &Backend, b: &Backend) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "with both members' connections closed under one request there is no third attempt"]
 fn connections_that_close_just_as_the_next_request_arrives_cost_nobody_an_answer() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = a_then_b(&a, &b, "").start();
