@@ -449,10 +449,10 @@ fn work(shared: &Shared, delay: Duration) {
 fn closes_now(connection: usize, nth: usize) -> bool {
     let mixed = body_hash(format!("{connection}/{nth}").as_bytes());
     let dice = u64::from_str_radix(&mixed, 16).unwrap_or(0) >> 7;
-    if dice % 3 != 0 {
+    if !dice.is_multiple_of(3) {
         return false;
     }
-    if dice % 2 == 0 {
+    if dice.is_multiple_of(2) {
         thread::sleep(Duration::from_micros(dice / 6 % 1000));
     }
     true
@@ -482,7 +482,8 @@ fn wait_for_other_manner(stream: &TcpStream, shared: &Shared) -> bool {
     true
 }
 
-fn is_closed_by_peer(stream: &TcpStream) -> bool {
+/// Whether the peer closed. What it sent and nobody has read yet hides that.
+pub(crate) fn is_closed_by_peer(stream: &TcpStream) -> bool {
     let _ = stream.set_nonblocking(true);
     let peeked = stream.peek(&mut [0]);
     let _ = stream.set_nonblocking(false);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::backend::is_closed_by_peer;
 use crate::message::{Headers, read_body};
 
 /// What a backend does next on a connection whose request's header it has read.
@@ -60,7 +61,7 @@ impl Gate {
     fn pass(&self, stream: &TcpStream) {
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         while *permits == 0 {
-            if has_left(stream) {
+            if is_closed_by_peer(stream) {
                 return;
             }
             let waited = self.changed.wait_timeout(permits, Duration::from_millis(20));
@@ -68,14 +69,6 @@ impl Gate {
         }
         *permits -= 1;
     }
-}
-
-/// Whether the peer closed. What it sent and nobody read yet hides that.
-fn has_left(stream: &TcpStream) -> bool {
-    let _ = stream.set_nonblocking(true);
-    let peeked = stream.peek(&mut [0]);
-    let _ = stream.set_nonblocking(false);
-    matches!(peeked, Ok(0)) || peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
 }
 
 /// Follows the steps; the connection is over afterwards.

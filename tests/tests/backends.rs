@@ -266,14 +266,19 @@ fn an_early_answer_to_an_upload_reaches_the_client() {
 fn a_websocket_comes_through_a_dead_first_member() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = a_then_b(&a, &b, "upgrade=websocket timeout=5").start();
-    for manner in [Backend::refuse, Backend::reset, Backend::close_after_accept] {
+    let dead = [
+        ("refuses", Backend::refuse as fn(&Backend)),
+        ("closes after accept", Backend::close_after_accept),
+        ("resets", |a| a.play([Step::Reset])),
+        ("sends half a header", |a| a.play([Step::send("HTTP/1.1 101 Switching Proto")])),
+    ];
+    for (what, die) in dead {
         a.answer();
-        manner(&a);
+        die(&a);
         let mut client = httpd.client();
         let upgrade = Request::get("/app/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
         let response = client.send(&upgrade);
-        // A member that resets is a websocket to the end for this backend: it answers the upgrade itself.
-        assert_eq!(response.status, 101);
+        assert_eq!((response.status, response.backend()), (101, "b"), "a member that {what}");
         let stream = client.stream();
         stream.get_mut().write_all(b"ping").expect("send through the tunnel");
         let mut echo = [0; 4];

@@ -311,13 +311,13 @@ fn no_key_is_too_odd_for_a_hash_method_and_a_flood_of_them_costs_nothing_lasting
         long.as_str(),
         &long[..7999],
     ];
-    for nth in 0..HASHES.len() {
+    for (nth, method) in HASHES.iter().enumerate() {
         for key in keys {
             let ask = || httpd.client().send(&Request::get(&format!("/{nth}/")).header("X-Key", key));
             let first = ask();
-            assert_eq!(first.status, 200, "{}: {key:?}", HASHES[nth]);
+            assert_eq!(first.status, 200, "{}: {key:?}", method);
             // Without a key there is nothing to hash: any member will do.
-            assert!(key.trim().is_empty() || ask().backend() == first.backend(), "{}: {key:?}", HASHES[nth]);
+            assert!(key.trim().is_empty() || ask().backend() == first.backend(), "{}: {key:?}", method);
         }
         // These two have one CRC-32: the methods that use it may send them to one member, and do no worse.
         let mut client = httpd.client();

@@ -34,10 +34,10 @@ fn pools(round: usize, [a, b, c]: &[Backend; 3]) -> String {
     .concat()
 }
 
-/// Bytes that a process has to itself, and its shared writable mappings as `(how many, bytes)`.
+/// What a process has written to, and its shared writable mappings.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    private_kib: usize,
+    dirty_kib: usize,
     shared_mappings: usize,
     shared_bytes: usize,
 }
@@ -48,11 +48,11 @@ fn memory_of(pid: u32) -> Memory {
         let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     };
-    // What children still share with the parent counts as shared: both together are what the parent holds.
-    let private_kib = field("Private_Dirty:") + field("Shared_Dirty:");
+    // What children still share with the parent by fork counts as shared: both together are what the parent holds.
+    let dirty_kib = field("Private_Dirty:") + field("Shared_Dirty:");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read maps");
     let shared: Vec<usize> = maps.lines().filter_map(bytes_if_shared).collect();
-    Memory { private_kib, shared_mappings: shared.len(), shared_bytes: shared.iter().sum() }
+    Memory { dirty_kib, shared_mappings: shared.len(), shared_bytes: shared.iter().sum() }
 }
 
 fn bytes_if_shared(line: &str) -> Option<usize> {
@@ -107,7 +107,7 @@ fn graceful_restarts_with_changes_fail_no_request(mpm: Mpm) {
 fn assert_flat(warm: Memory, now: Memory) {
     assert_eq!(now.shared_mappings, warm.shared_mappings, "shared mappings: {warm:?}, then {now:?}");
     assert_eq!(now.shared_bytes, warm.shared_bytes, "shared memory: {warm:?}, then {now:?}");
-    let grown = now.private_kib.saturating_sub(warm.private_kib);
+    let grown = now.dirty_kib.saturating_sub(warm.dirty_kib);
     assert!(grown < 1024 + restarts() * 8, "the parent grew by {grown} KiB: {warm:?}, then {now:?}");
 }
 
