@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 
 use crate::message::{Headers, body_hash, read_body, read_head};
+use crate::play::{Gate, Step, play};
 use crate::ports::ReservedPort;
 
 /// How requests are answered; the health path (see [`Backend::health_status`]) is not affected by the manners
@@ -27,6 +28,9 @@ enum Manner {
     ResetKeptAlive,
     CloseAfterAccept,
     Slow(Duration),
+    SlowEvery(usize, Duration),
+    CloseAtRandom,
+    Play(Vec<Step>),
     HalfHeader,
     HalfBody,
     Status(u16),
@@ -69,6 +73,9 @@ struct Shared {
     requests: AtomicUsize,
     health_checks: AtomicUsize,
     in_flight: AtomicUsize,
+    at_work: AtomicUsize,
+    most_at_work: AtomicUsize,
+    gate: Gate,
 }
 
 /// A backend on a loopback port of its own, ended when dropped.
@@ -94,6 +101,9 @@ impl Backend {
             requests: AtomicUsize::new(0),
             health_checks: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
+            most_at_work: AtomicUsize::new(0),
+            gate: Gate::default(),
         });
         let backend = Self { shared, reserved: ReservedPort::new(), listener: Mutex::default() };
         backend.listen();
@@ -173,6 +183,27 @@ impl Backend {
         self.set(Manner::Slow(delay));
     }
 
+    /// Answers every `n`th request after this long, the others at once.
+    pub fn slow_every(&self, n: usize, delay: Duration) {
+        self.set(Manner::SlowEvery(n, delay));
+    }
+
+    /// Answers, and closes every third connection or so after an answer that promised to keep it: at once, or a
+    /// moment later, when the next request may be on its way.
+    pub fn close_at_random(&self) {
+        self.set(Manner::CloseAtRandom);
+    }
+
+    /// Does these steps once a request's header is read, the body still unread, and closes at their end.
+    pub fn play(&self, steps: impl Into<Vec<Step>>) {
+        self.set(Manner::Play(steps.into()));
+    }
+
+    /// Lets connections that are at a [`Step::Gate`] go on, each call one step of one connection.
+    pub fn open_gate(&self) {
+        self.shared.gate.open();
+    }
+
     /// Sends part of a header and closes.
     pub fn half_header(&self) {
         self.set(Manner::HalfHeader);
@@ -221,6 +252,12 @@ impl Backend {
     /// Requests read and not answered yet.
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// The largest number of requests that a slow backend ever had to work on at once. A request counts until just
+    /// before its answer is sent, so that nobody can have taken its place already.
+    pub fn most_at_work(&self) -> usize {
+        self.shared.most_at_work.load(Ordering::SeqCst)
     }
 
     /// What arrived, health checks included, in order (the first 20,000).
@@ -292,6 +329,11 @@ fn serve_connection(stream: &TcpStream, number: usize, shared: &Shared) -> io::R
     let mut nth = 0;
     while let Some((line, headers)) = read_head(&mut reader)? {
         nth += 1;
+        if let Some(steps) = steps_for(shared, &line) {
+            record(shared, &line, headers.clone(), &[], number);
+            let _in_flight = InFlight::enter(shared);
+            return play(&steps, stream, &mut reader, &headers, &shared.gate);
+        }
         if headers.lists("Expect", "100-continue") {
             (&mut &*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -307,6 +349,15 @@ fn serve_connection(stream: &TcpStream, number: usize, shared: &Shared) -> io::R
         }
     }
     Ok(())
+}
+
+/// The steps of a backend that plays; health checks get an ordinary answer.
+fn steps_for(shared: &Shared, line: &str) -> Option<Vec<Step>> {
+    let of_check = line.split(' ').nth(1).is_some_and(|uri| uri.split('?').next() == Some(HEALTH_PATH));
+    match &lock(&shared.state).manner {
+        Manner::Play(steps) if !of_check => Some(steps.clone()),
+        _ => None,
+    }
 }
 
 struct InFlight<'a>(&'a Shared);
@@ -364,10 +415,20 @@ fn respond(stream: &TcpStream, shared: &Shared, request: &Recorded, nth: usize) 
             }
         }
         Manner::Slow(delay) => {
-            thread::sleep(delay);
+            work(shared, delay);
             send_answer(stream, shared, request, 200)
         }
-        Manner::CloseAfterAccept => Ok(false),
+        Manner::SlowEvery(n, delay) => {
+            if shared.requests.load(Ordering::SeqCst).is_multiple_of(n.max(1)) {
+                work(shared, delay);
+            }
+            send_answer(stream, shared, request, 200)
+        }
+        Manner::CloseAtRandom => {
+            send_answer(stream, shared, request, 200)?;
+            Ok(!closes_now(request.connection, nth))
+        }
+        Manner::CloseAfterAccept | Manner::Play(_) => Ok(false),
         Manner::HalfHeader => send_and_close(stream, b"HTTP/1.1 200 OK\r\nX-Ba"),
         Manner::HalfBody => {
             send_and_close(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789")
@@ -375,6 +436,26 @@ fn respond(stream: &TcpStream, shared: &Shared, request: &Recorded, nth: usize) 
         Manner::Status(code) => send_answer(stream, shared, request, code),
         Manner::Answer | Manner::ResetKeptAlive => send_answer(stream, shared, request, 200),
     }
+}
+
+fn work(shared: &Shared, delay: Duration) {
+    let now = shared.at_work.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.most_at_work.fetch_max(now, Ordering::SeqCst);
+    thread::sleep(delay);
+    shared.at_work.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// One answer in three or so, half of them after a moment of up to a millisecond.
+fn closes_now(connection: usize, nth: usize) -> bool {
+    let mixed = body_hash(format!("{connection}/{nth}").as_bytes());
+    let dice = u64::from_str_radix(&mixed, 16).unwrap_or(0) >> 7;
+    if !dice.is_multiple_of(3) {
+        return false;
+    }
+    if dice.is_multiple_of(2) {
+        thread::sleep(Duration::from_micros(dice / 6 % 1000));
+    }
+    true
 }
 
 /// A zero linger turns the close of the last descriptor into RST.
@@ -401,7 +482,8 @@ fn wait_for_other_manner(stream: &TcpStream, shared: &Shared) -> bool {
     true
 }
 
-fn is_closed_by_peer(stream: &TcpStream) -> bool {
+/// Whether the peer closed. What it sent and nobody has read yet hides that.
+pub(crate) fn is_closed_by_peer(stream: &TcpStream) -> bool {
     let _ = stream.set_nonblocking(true);
     let peeked = stream.peek(&mut [0]);
     let _ = stream.set_nonblocking(false);

@@ -4,12 +4,14 @@
 //! [`Backend`]s whose bad behaviour is a method call, and talks to it through a raw [`Client`]. Every value
 //! owns its folder and ports and ends what it started when it is dropped, so tests run in parallel.
 
+pub mod acts;
 pub mod backend;
 pub mod client;
 pub mod httpd;
 pub mod load;
 pub mod message;
 pub mod module;
+pub mod play;
 pub mod pools;
 pub mod ports;
 pub mod wait;
@@ -18,6 +20,7 @@ pub use backend::Backend;
 pub use client::{Client, ClientError, Request, Response};
 pub use httpd::{Builder, Httpd, Mpm};
 pub use load::Load;
+pub use play::Step;
 pub use pools::pool;
 pub use wait::{eventually, wait_until};
 

@@ -39,6 +39,40 @@ impl Default for ReservedPort {
     }
 }
 
+/// A port where connections neither come about nor are refused: its queue is full and nobody accepts.
+#[derive(Debug)]
+pub struct Blackhole {
+    listener: Socket,
+    _waiting: Vec<Socket>,
+}
+
+impl Blackhole {
+    /// A full port.
+    pub fn new() -> Self {
+        let listener = bound_socket(0);
+        listener.listen(0).expect("listen on a loopback port");
+        let address = listener.local_addr().expect("local address");
+        let waiting = (0..8).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
+            socket.set_nonblocking(true).expect("O_NONBLOCK");
+            let _ = socket.connect(&address);
+            socket
+        });
+        Self { _waiting: waiting.collect(), listener }
+    }
+
+    /// The number.
+    pub fn port(&self) -> u16 {
+        self.listener.local_addr().expect("local address").as_socket().expect("IPv4 address").port()
+    }
+}
+
+impl Default for Blackhole {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 fn bound_socket(port: u16) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");

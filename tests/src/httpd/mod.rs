@@ -142,6 +142,14 @@ impl Httpd {
         (start.elapsed(), status)
     }
 
+    /// SIGWINCH: what is in flight is answered first. Returns how long the end took, and how the process ended.
+    pub fn graceful_stop(&mut self) -> (Duration, ExitStatus) {
+        let start = Instant::now();
+        self.signal(self.pid(), Signal::SIGWINCH);
+        let status = eventually("httpd to end after SIGWINCH", PATIENCE, || self.exit_status());
+        (start.elapsed(), status)
+    }
+
     /// Sends a signal to the parent or one of its children.
     pub fn signal(&self, pid: u32, signal: Signal) {
         assert!(pid == self.pid() || self.children().contains(&pid), "process {pid} is not of this server");
