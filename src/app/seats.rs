@@ -1,6 +1,8 @@
 //! The child's Lua states. A script is called on the state that this processor used last, whatever thread it runs on: that one is
-//! in the processor's caches, and there are no more states than scripts that ever ran at once.
+//! in the processor's caches, and there are no more states than scripts that ever ran at once. A state in which scripts keep something for the
+//! length of a request (`ngx.ctx`) stays with its thread.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -57,11 +59,24 @@ struct Taken<'s> {
     seat: Option<Box<Seat>>,
 }
 
+thread_local! {
+    /// The seat of a thread whose scripts keep something for the length of a request: one thread handles all of a request but
+    /// its end.
+    static OWN: Cell<Option<Box<Seat>>> = const { Cell::new(None) };
+}
+
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            self.seats.put(seat, self.seats.place());
+        let Some(seat) = self.seat.take() else { return };
+        if seat.state.keeps_request() {
+            let Ok(before) = OWN.try_with(|own| own.replace(Some(seat))) else { return };
+            // Of a call inside this one.
+            if let Some(before) = before {
+                self.seats.put(before, self.seats.place());
+            }
+            return;
         }
+        self.seats.put(seat, self.seats.place());
     }
 }
 
@@ -80,6 +95,9 @@ impl Seats {
     }
 
     fn take(&self) -> Option<Box<Seat>> {
+        if let Ok(Some(own)) = OWN.try_with(Cell::take) {
+            return Some(own);
+        }
         let here = self.place().swap(std::ptr::null_mut(), Ordering::Acquire);
         if here.is_null() {
             return self.rest.lock().pop();

@@ -63,6 +63,10 @@ fn the_memory_of_children_stays_flat_while_faults_come_and_go() {
         for backend in [&a, &b, &c] {
             backend.answer();
         }
+        // One member at a time: of three that fail at once, a request may meet them all.
+        wait_until("all members to be up", SOON, || {
+            httpd.members("app").values().all(|member| member.state == "up")
+        });
     }
     let tally = load.stop();
     wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);

@@ -154,6 +154,8 @@ pub(crate) struct Context {
     pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,
     /// In a state that judges: what the candidate defines, not applied yet.
     pub(crate) judging: Option<RefCell<Vec<Definition>>>,
+    /// A script keeps something for the length of a request (`ngx.ctx`).
+    pub(crate) keeps_request: Cell<bool>,
     /// In a state that runs timers and checks.
     pub(crate) jobs: Option<Jobs>,
     /// The last string made for each text field of the request: the same text is not made again.

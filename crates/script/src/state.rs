@@ -110,6 +110,7 @@ impl State {
                 _ => None,
             },
             peer: RefCell::default(),
+            keeps_request: Cell::new(false),
             modules: RefCell::default(),
             protect: OnceCell::new(),
             protected: OnceCell::new(),
@@ -175,6 +176,12 @@ impl State {
     /// Collects all garbage now; for quiet moments.
     pub fn collect(&self) {
         self.lua.gc_collect().ok();
+    }
+
+    /// Whether scripts have kept something here for the length of a request (`ngx.ctx`): all calls for one request then want the
+    /// same state.
+    pub fn keeps_request(&self) -> bool {
+        self.ctx.keeps_request.get()
     }
 
     /// Bytes that Lua holds now.

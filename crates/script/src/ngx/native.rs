@@ -143,7 +143,10 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("status", lua.create_function(status)?)?;
     let own = ctx.clone();
-    let serial = move |_: &Lua, ()| Ok(own.request()?.serial().cast_signed());
+    let serial = move |_: &Lua, ()| {
+        own.keeps_request.set(true);
+        Ok(own.request()?.serial().cast_signed())
+    };
     table.raw_set("serial", lua.create_function(serial)?)?;
     let own = ctx.clone();
     let started = move |_: &Lua, ()| Ok(own.request()?.number(Number::Started) as f64 / 1e6);
