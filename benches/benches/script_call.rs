@@ -116,7 +116,7 @@ fn main() {
             "local app = lb.pool('app') function select(r) return app:where{version='2'}:least_connections() end",
         ),
     ];
-    let only = std::env::args().nth(1);
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
     for (name, text) in cases.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
     {
         let world = World::new(text, "select");
