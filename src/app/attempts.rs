@@ -17,7 +17,7 @@ use super::child::{self, Child, Thread};
 use super::outcome::{self, Outcome};
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
-use super::{finishing, reverse, selecting, sessions};
+use super::{finishing, queue, reverse, selecting, sessions};
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -75,8 +75,9 @@ fn run_in(
 ) -> i32 {
     let mut last: Option<(Outcome, i32)> = None;
     loop {
-        let goal = match (next_goal(request, thread, record), last) {
+        let goal = match (next_goal(request, child, thread, record), last) {
             (Ok(goal), _) => goal,
+            (Err(nobody), _) if waits_for_turn(child, thread, record, &nobody) => continue,
             (Err(nobody), None) => return no_member(request, thread, record, &nobody),
             (Err(_), Some((outcome, rc))) => match same_again(thread, record, outcome) {
                 Some(goal) => goal,
@@ -153,7 +154,18 @@ fn settings_of(pool: Option<&Now>) -> &PoolSettings {
     pool.map_or_else(|| &*DEFAULTS, Now::settings)
 }
 
-fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
+/// The members that could be asked have no place left: waits for one, if the pool has a queue.
+fn waits_for_turn(child: &Child, thread: &Thread, record: &mut Record, nobody: &NoMember) -> bool {
+    let pool = pool_of(thread, record);
+    pool.is_some_and(|pool| queue::wait_for_turn(child, record, nobody, pool.settings().set.queue_ms))
+}
+
+fn next_goal(
+    request: Request<'_>,
+    child: &Child,
+    thread: &Thread,
+    record: &mut Record,
+) -> Result<Goal, NoMember> {
     let tried = record.attempts as usize;
     match &record.decision {
         Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
@@ -164,32 +176,34 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             selecting::next_peer(request, record, &script).map(Goal::Target)
         }
         Decision::List(list) => {
+            let first = list.first().map(|(pool, _)| *pool);
+            record.pool = record.pool.or(first);
+            let now = first.and_then(|pool| thread.balancer.now(pool)).ok_or(NoMember::UnknownPool)?;
+            queue::keep_order(child, record, &now)?;
+            let Decision::List(list) = &record.decision else { return Err(NoMember::UnknownPool) };
             let untried = list.iter().find(|(_, member)| {
                 !record.avoid().contains(&member.slot)
                     && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
             });
-            let goal = untried.cloned().map(|(pool, member)| Goal::Member(pool, member));
-            if goal.is_none() && record.pool.is_none() {
-                record.pool = list.first().map(|(pool, _)| *pool);
-            }
-            goal.ok_or(NoMember::UnknownPool)
+            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
         }
         Decision::Nobody { pool, .. } => {
             record.pool = *pool;
             Err(NoMember::UnknownPool)
         }
-        Decision::Pool { pool, first: Some(member), .. }
-            if tried == 0
-                && !record.avoid().contains(&member.slot)
-                && thread.balancer.status(member).is_some_and(|s| s.serves_sessions()) =>
-        {
-            Ok(Goal::Member(*pool, member.clone()))
-        }
-        Decision::Pool { pool, view, method, .. } => {
-            let (pool, view, method) = (*pool, view.clone(), method.clone());
+        Decision::Pool { pool, view, method, first } => {
+            let (pool, view, method, first) = (*pool, view.clone(), method.clone(), first.clone());
             record.pool = Some(pool);
             let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
             let settings = now.settings();
+            queue::keep_order(child, record, &now)?;
+            if let Some(member) = first
+                && tried == 0
+                && !record.avoid().contains(&member.slot)
+                && thread.balancer.status(&member).is_some_and(|s| s.serves_sessions())
+            {
+                return Ok(Goal::Member(pool, member));
+            }
             if let Some(sticky) = &settings.sticky
                 && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
             {
@@ -244,9 +258,11 @@ fn attempt_member(
     member: &Arc<Member>,
 ) -> Option<(Outcome, i32)> {
     let Attempt { request, proxy, child, thread, pool: now } = attempt;
-    if !take_place(child, record, member) {
+    let queue = (now.settings().set.queue_ms > 0).then_some(pool);
+    if !take_place(child, record, member, queue) {
         return None;
     }
+    queue::leave(child, record);
     record.tried.push(member.slot);
     record.member = Some(member.clone());
     let secure = is_http_over_tls(&member.spec.url.scheme);
@@ -269,12 +285,12 @@ fn attempt_member(
             (Outcome::NotTheMember(FAILED), FAILED)
         }
     };
-    give_back(child, record);
+    give_back(child, record, queue);
     Some(end)
 }
 
-/// Counts a request in at a member. False: the member has no place left, or went away.
-fn take_place(child: &Child, record: &mut Record, member: &Member) -> bool {
+/// Counts a request in at a member. False: the member has no place left, or went away. `queue`: the pool, if it has one.
+fn take_place(child: &Child, record: &mut Record, member: &Member, queue: Option<PoolId>) -> bool {
     let limit = member.spec.max_inflight;
     let inflight = || child.table.inflight(member.slot);
     if limit > 0 && inflight() >= limit {
@@ -291,9 +307,10 @@ fn take_place(child: &Child, record: &mut Record, member: &Member) -> bool {
         return true;
     }
     // Others were faster to the last place, or as fast: then nobody has it, and it is worth asking again.
-    give_back(child, record);
     record.races += 1;
-    if record.races >= MOST_RACES {
+    let give_up = record.races >= MOST_RACES;
+    give_back(child, record, queue.filter(|_| give_up));
+    if give_up {
         record.full.push(member.slot);
         sessions::member_is_full(record);
     } else {
@@ -302,9 +319,12 @@ fn take_place(child: &Child, record: &mut Record, member: &Member) -> bool {
     false
 }
 
-fn give_back(child: &Child, record: &mut Record) {
+fn give_back(child: &Child, record: &mut Record, queue: Option<PoolId>) {
     if let Some(slot) = record.counted.take() {
         child.table.end(&child.lane, slot);
+        if let Some(pool) = queue {
+            queue::place_is_free(child, pool);
+        }
     }
 }
 
@@ -500,6 +520,7 @@ fn forget_attempt(request: Request<'_>) {
 fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody: &NoMember) -> i32 {
     let message = match &record.decision {
         Decision::Nobody { message, .. } => message.clone(),
+        _ if record.wait.in_vain.is_some() => queue::explain(record),
         Decision::List(_) => "none of the members that the script listed is usable".to_owned(),
         _ => nobody.to_string(),
     };
@@ -512,7 +533,7 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
     let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
-    record.reason = c"no member";
+    record.reason = record.wait.in_vain.unwrap_or(c"no member");
     finishing::note(request, record, pool.as_ref());
     i32::from(status)
 }

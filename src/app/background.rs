@@ -258,6 +258,7 @@ impl Worker {
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
             self.child.table.reap_dead(&memory::alive);
+            self.child.table.rouse_queues(memory::monotonic_ms());
             self.remove_stale_pools();
         }
         match &mut self.checks {

@@ -17,6 +17,7 @@ use super::background::Background;
 use super::config::ServerConfig;
 use super::dicts::Dicts;
 use super::outcome::Outcome;
+use super::queue::Room;
 use super::record::Record;
 use super::seats::Seats;
 use super::startup::Generation;
@@ -46,6 +47,8 @@ pub struct Child {
     pub library: Arc<Library>,
     /// Lua states.
     pub seats: Seats,
+    /// Requests that wait for a place.
+    pub room: Room,
     /// Connection pools.
     pub workers: Workers,
     /// The worker that `lb://` requests have until an attempt picks one.
@@ -140,6 +143,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         generation: generation.number,
         library,
         seats: Seats::new(),
+        room: Room::new(),
         workers,
         stand_in: Some(stand_in),
         api,

@@ -9,6 +9,7 @@ pub mod finishing;
 pub mod host;
 pub mod outcome;
 pub mod places;
+pub mod queue;
 pub mod ramps;
 pub mod record;
 pub mod reverse;

@@ -14,6 +14,7 @@ use balance::settings::Method;
 
 use crate::app::child;
 use crate::app::config::Resolved;
+use crate::app::queue::{self, Wait};
 use crate::app::sessions::Stick;
 use crate::httpd::request::Request;
 
@@ -65,6 +66,8 @@ pub struct Record {
     pub tried: Tried,
     /// Rows with no place left for this request, see `max_inflight=`.
     pub full: Tried,
+    /// Its wait for one, see `queue=`.
+    pub wait: Wait,
     /// How often another request was faster to the last place of a member.
     pub races: u32,
     /// Attempts so far.
@@ -138,8 +141,11 @@ static FOREIGN: u8 = 2;
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let (Some(slot), Some(child)) = (self.counted.take(), child::get()) {
+        let Some(child) = child::get() else { return };
+        queue::leave(child, self);
+        if let Some(slot) = self.counted.take() {
             child.table.end(&child.lane, slot);
+            self.pool.into_iter().for_each(|pool| queue::place_is_free(child, pool));
         }
     }
 }
@@ -153,6 +159,7 @@ impl Record {
             raw_path: std::ptr::null(),
             tried: Tried::default(),
             full: Tried::default(),
+            wait: Wait::default(),
             races: 0,
             attempts: 0,
             fresh: false,

@@ -255,6 +255,15 @@ fn take(
             send(request, Decision::List(list), thread)
         }
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
+        Answer::Full { pool, view, message } => {
+            let waits = thread.balancer.now(pool).is_some_and(|now| now.settings().set.queue_ms > 0);
+            let decision = if waits {
+                Decision::Pool { pool, view, method: None, first: None }
+            } else {
+                Decision::Nobody { pool: Some(pool), message }
+            };
+            send(request, decision, thread)
+        }
         Answer::Target(url) => to_target(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
             let decision = Decision::Script {
@@ -601,6 +610,9 @@ pub fn pick_by_script(
         }
         Ok(Answer::Decline | Answer::NoMember { .. }) => {
             Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
+        }
+        Ok(Answer::Full { .. }) => {
+            Err(NoMember::Full(membership.name.clone(), membership.members.len() - tried.len()))
         }
         Ok(_) => {
             log::request(

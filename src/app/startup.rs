@@ -300,6 +300,7 @@ fn members(global: &Global) -> usize {
 pub fn child_ended(pid: i32) {
     if let Some(generation) = generation() {
         let given_back = generation.table.reap(pid);
+        generation.table.rouse_queues(memory::monotonic_ms());
         if given_back > 0 {
             log::server(
                 log::NOTICE,
@@ -357,6 +358,7 @@ fn needs(global: &Global) -> Needs {
         text_bytes: global.pools.iter().map(text).sum::<usize>() as u64,
         children: mpm::max_children(),
         one_request: !mpm::is_threaded(),
+        requests: mpm::max_threads(),
         scripts: global.hooks.len() as u32
             + global.pools.iter().map(|pool| pool.scripts.len() as u32).sum::<u32>(),
     }

@@ -16,6 +16,22 @@ pub fn max_children() -> u32 {
     query(ffi::AP_MPMQ_HARD_LIMIT_DAEMONS).filter(|n| *n > 0).unwrap_or(256) as u32
 }
 
+/// Threads that all children together can have, by their limits that only a new start changes.
+pub fn max_threads() -> u32 {
+    let threads = query(ffi::AP_MPMQ_HARD_LIMIT_THREADS).filter(|n| *n > 0).unwrap_or(1) as u32;
+    max_children().saturating_mul(threads)
+}
+
+/// The number of children as configured, at least 1.
+pub fn children() -> u32 {
+    query(ffi::AP_MPMQ_MAX_DAEMONS).filter(|n| *n > 0).unwrap_or(1) as u32
+}
+
+/// Threads of a child that serve requests, at least 1.
+pub fn threads() -> u32 {
+    query(ffi::AP_MPMQ_MAX_THREADS).filter(|n| *n > 0).unwrap_or(1) as u32
+}
+
 /// Whether children have several threads.
 pub fn is_threaded() -> bool {
     query(ffi::AP_MPMQ_IS_THREADED).is_some_and(|answer| answer != 0)

@@ -176,6 +176,10 @@ pub trait Balancer {
     }
     /// Number of members that [`Balancer::pick`] may choose from now.
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize;
+    /// Requests that wait for a place in this pool (`queue=`), all children.
+    fn queued(&self, _pool: PoolId) -> u32 {
+        0
+    }
     /// Whether this member would be in that number.
     fn is_usable(&self, member: &Member) -> bool;
     /// The status word; None once the member was removed.

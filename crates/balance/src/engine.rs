@@ -425,6 +425,10 @@ impl<S: Store> Balancer for Handle<S> {
         self.with(pool, |cached| self.routed(&cached.whole, view, route, avoid)).unwrap_or(Routed::Unknown)
     }
 
+    fn queued(&self, pool: PoolId) -> u32 {
+        self.engine.store.queued(pool)
+    }
+
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize {
         let count = self.with(pool, |cached| match view {
             None => cached.whole.compiled.candidates.len(),

@@ -35,6 +35,10 @@ pub trait Store: Live {
     fn is_current(&self, slot: Slot, incarnation: u32) -> bool;
     /// Counters of a row.
     fn stats(&self, slot: Slot) -> Stats;
+    /// Requests that wait for a place in this pool, all children.
+    fn queued(&self, _pool: PoolId) -> u32 {
+        0
+    }
     /// Changes a status word by compare-and-swap and, when it changed, bumps the pool's epoch (and restarts its round
     /// robin sequence when the weight changed). Returns the words before and after; `Removed` when the row holds another.
     fn update(

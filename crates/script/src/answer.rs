@@ -41,8 +41,26 @@ pub enum Answer {
         /// Why.
         message: String,
     },
+    /// No member has a place left, as the method of a pool or view said.
+    Full {
+        /// The pool.
+        pool: PoolId,
+        /// Narrowed to this.
+        view: Option<Arc<View>>,
+        /// The method's words.
+        message: String,
+    },
     /// `ngx.balancer.set_current_peer`.
     Peer(Peer),
+}
+
+/// What the last method of a pool that found no member had to say.
+#[derive(Debug, Clone)]
+pub(crate) enum FoundNone {
+    /// None is usable in this pool.
+    In(Option<PoolId>),
+    /// All that are usable in this pool, or view of it, are at `max_inflight`.
+    Full(PoolId, Option<Arc<View>>),
 }
 
 /// Most further attempts that scripts get for a request by `set_more_tries`.
@@ -71,12 +89,15 @@ const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi"
 const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
                         (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
 
-/// Makes a decision of the two values returned; `empty` is the pool whose method found none last. Err is the text for the error line.
-pub(crate) fn convert(empty: Option<PoolId>, first: &Value, second: &Value) -> Result<Answer, String> {
+/// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
+/// for the error line.
+pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) -> Result<Answer, String> {
     match first {
-        Value::Nil => Ok(match second {
-            Value::Nil => Answer::Decline,
-            other => Answer::NoMember { pool: empty, message: shown(other) },
+        Value::Nil => Ok(match (second, none) {
+            (Value::Nil, _) => Answer::Decline,
+            (other, Some(FoundNone::Full(pool, view))) => Answer::Full { pool, view, message: shown(other) },
+            (other, Some(FoundNone::In(pool))) => Answer::NoMember { pool, message: shown(other) },
+            (other, None) => Answer::NoMember { pool: None, message: shown(other) },
         }),
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),

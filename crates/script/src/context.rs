@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use balance::api::{Balancer, PoolId};
+use crate::answer::FoundNone;
+use balance::api::Balancer;
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
@@ -148,7 +149,7 @@ pub(crate) struct Context {
     /// Keys are the tables that `rawset` refuses.
     pub(crate) protected: OnceCell<Table>,
     /// The pool whose method found no member last.
-    pub(crate) empty: Cell<Option<PoolId>>,
+    pub(crate) empty: Cell<Option<FoundNone>>,
     /// Member objects by slot, with the incarnation they stand for.
     pub(crate) members: RefCell<Vec<Option<(u32, AnyUserData)>>>,
     pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,

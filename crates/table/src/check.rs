@@ -8,16 +8,19 @@ use crate::pools::PoolRef;
 use crate::protocol::children::{Owner, Phase as LanePhase};
 use crate::protocol::lanes::{self, Lane};
 use crate::protocol::life::{Life, Phase};
+use crate::protocol::queue;
 use crate::protocol::text;
 
 impl Table {
     /// Checks a table that nobody changes at the moment: no two live rows of one name, no live member without a pool or
-    /// line, no row left half done, no chunk without a row and none with two, nothing counted in lanes that are nobody's.
+    /// line, no row left half done, no chunk without a row and none with two, nothing counted in lanes that are nobody's, no
+    /// ticket of a dead process.
     pub fn check(&self) -> Result<(), String> {
         self.check_names()?;
         self.check_rows()?;
         self.check_chunks()?;
-        self.check_lanes()
+        self.check_lanes()?;
+        self.check_tickets()
     }
 
     fn check_names(&self) -> Result<(), String> {
@@ -106,6 +109,11 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    fn check_tickets(&self) -> Result<(), String> {
+        let dead = queue::holders(self.map.tickets()).find(|pid| !(self.alive)(*pid));
+        dead.map_or(Ok(()), |pid| Err(format!("pid {pid} is dead and has a ticket of the queue")))
     }
 }
 

@@ -1,18 +1,19 @@
 //! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only numbers of rows.
 //!
-//! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children · cursors · script rows ·
-//! script copies. Every section starts at a multiple of 64 bytes.
+//! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children · cursors · tickets ·
+//! script rows · script copies. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
 use crate::protocol::children::ChildRow;
+use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::{Chunk, chunks_for};
 
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
-pub(crate) const LAYOUT_VERSION: u64 = 3;
+pub(crate) const LAYOUT_VERSION: u64 = 4;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Geometry {
     pub chunks: u32,
     /// Round robin sequences of views, 1 ..= 2²⁰.
     pub cursors: u32,
+    /// Requests that may wait for a place at once, 1 ..= 65 535.
+    pub tickets: u32,
     /// Scripts, 0 ..= 4096.
     pub scripts: u32,
     /// Bytes in each of a script's copies, up to 2²⁸.
@@ -50,6 +53,8 @@ pub struct Needs {
     pub children: u32,
     /// Whether a child has one request at a time only (prefork).
     pub one_request: bool,
+    /// Requests that all children together can have at once.
+    pub requests: u32,
     /// Script files named in the configuration.
     pub scripts: u32,
 }
@@ -68,6 +73,7 @@ impl Geometry {
             lane_bits: if needs.one_request { 8 } else { 16 },
             chunks: (members * 3).max(text_chunks).saturating_add(pools * 4).min(1 << 24),
             cursors: (pools * 4).clamp(256, 1 << 20),
+            tickets: (needs.requests / 2).clamp(1, 4096),
             scripts: needs.scripts.saturating_add(8).min(4096),
             script_bytes: 1 << 20,
         }
@@ -86,6 +92,7 @@ impl Geometry {
             && self.lane_bits == wanted.lane_bits
             && self.chunks >= wanted.chunks
             && self.cursors >= wanted.cursors
+            && self.tickets == wanted.tickets
             && self.scripts >= wanted.scripts
             && self.script_bytes >= wanted.script_bytes
     }
@@ -110,11 +117,12 @@ impl Geometry {
             && matches!(self.lane_bits, 8 | 16)
             && (1..=1 << 24).contains(&self.chunks)
             && (1..=1 << 20).contains(&self.cursors)
+            && (1..=65_535).contains(&self.tickets)
             && self.scripts <= 4096
             && self.script_bytes <= 1 << 28
     }
 
-    pub(crate) fn to_words(self) -> [u64; 8] {
+    pub(crate) fn to_words(self) -> [u64; 9] {
         [
             u64::from(self.members),
             u64::from(self.pools),
@@ -124,10 +132,11 @@ impl Geometry {
             u64::from(self.cursors),
             u64::from(self.scripts),
             u64::from(self.script_bytes),
+            u64::from(self.tickets),
         ]
     }
 
-    pub(crate) fn from_words(words: [u64; 8]) -> Option<Self> {
+    pub(crate) fn from_words(words: [u64; 9]) -> Option<Self> {
         let number = |at: usize| u32::try_from(words[at]).ok();
         let geometry = Geometry {
             members: number(0)?,
@@ -138,6 +147,7 @@ impl Geometry {
             cursors: number(5)?,
             scripts: number(6)?,
             script_bytes: number(7)?,
+            tickets: number(8)?,
         };
         geometry.is_valid().then_some(geometry)
     }
@@ -148,7 +158,7 @@ impl Geometry {
 pub(crate) struct Header {
     pub magic: AtomicU64,
     pub layout: AtomicU64,
-    pub geometry: [AtomicU64; 8],
+    pub geometry: [AtomicU64; 9],
     pub generation: AtomicU64,
     pub leader: AtomicU64,
     /// Lanes below this number were used once.
@@ -157,7 +167,9 @@ pub(crate) struct Header {
     pub members_used: AtomicU64,
     pub pools_used: AtomicU64,
     pub chunk_hint: AtomicU64,
-    pub spare: [AtomicU64; 16],
+    /// The number of the last ticket.
+    pub ticket_number: AtomicU64,
+    pub spare: [AtomicU64; 14],
 }
 
 /// 256 bytes.
@@ -178,7 +190,9 @@ pub(crate) struct PoolRow {
     pub done: AtomicU64,
     pub origin: AtomicU64,
     pub cursor: AtomicU64,
-    pub spare: [AtomicU64; 15],
+    /// Not 0 while somebody may wait for a place.
+    pub queued: AtomicU64,
+    pub spare: [AtomicU64; 14],
 }
 
 /// What a search for members reads: kept together, so that a scan of all rows stays in the cache.
@@ -225,6 +239,7 @@ const _: () = {
     assert!(size_of::<Chunk>() == 64);
     assert!(size_of::<ChildRow>() == 64);
     assert!(size_of::<ScriptRow>() == 128);
+    assert!(size_of::<Ticket>() == 32);
 };
 
 /// Where a section starts, and how many rows it has.
@@ -244,6 +259,7 @@ pub(crate) struct Sections {
     pub chunks: Section,
     pub children: Section,
     pub cursors: Section,
+    pub tickets: Section,
     pub scripts: Section,
     pub copies: Section,
     pub end: usize,
@@ -266,6 +282,7 @@ impl Sections {
             chunks: place(geometry.chunks as usize, size_of::<Chunk>()),
             children: place(geometry.children as usize, size_of::<ChildRow>()),
             cursors: place(geometry.cursors as usize, size_of::<CursorRow>()),
+            tickets: place(geometry.tickets as usize, size_of::<Ticket>()),
             scripts: place(geometry.scripts as usize, size_of::<ScriptRow>()),
             copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
             end,

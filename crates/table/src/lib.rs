@@ -24,6 +24,8 @@ pub mod dict;
 #[cfg(not(loom))]
 mod ejection;
 #[cfg(not(loom))]
+mod futex;
+#[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
 mod inflight;
@@ -37,6 +39,8 @@ mod mapping;
 mod members;
 #[cfg(not(loom))]
 mod pools;
+#[cfg(not(loom))]
+mod queue;
 #[cfg(not(loom))]
 mod scripts;
 #[cfg(not(loom))]
@@ -55,6 +59,8 @@ pub use self::{
     layout::{Geometry, Needs},
     mapping::AttachError,
     protocol::lead::Lead,
+    protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
+    queue::Waiting,
     sweep::Swept,
 };

@@ -10,6 +10,7 @@ use crate::layout::{
     CursorRow, Geometry, Header, LAYOUT_VERSION, MAGIC, MemberKey, MemberRow, PoolRow, Section, Sections,
 };
 use crate::protocol::children::ChildRow;
+use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::Chunk;
 
@@ -62,6 +63,8 @@ unsafe impl Row for Chunk {}
 unsafe impl Row for ChildRow {}
 // SAFETY: as above.
 unsafe impl Row for ScriptRow {}
+// SAFETY: as above.
+unsafe impl Row for Ticket {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -108,6 +111,7 @@ impl Mapping {
             lane_bits: 16,
             chunks: 1,
             cursors: 1,
+            tickets: 1,
             scripts: 0,
             script_bytes: 0,
         };
@@ -217,6 +221,10 @@ impl Mapping {
     #[inline]
     pub fn cursors(&self) -> &[CursorRow] {
         self.rows(self.sections.cursors)
+    }
+
+    pub fn tickets(&self) -> &[Ticket] {
+        self.rows(self.sections.tickets)
     }
 
     pub fn scripts(&self) -> &[ScriptRow] {

@@ -128,6 +128,10 @@ impl Store for Table {
         }
     }
 
+    fn queued(&self, pool: PoolId) -> u32 {
+        self.queue_length(pool.0)
+    }
+
     fn cursor(&self, pool: PoolId) -> CursorId {
         CursorId(pool.0)
     }

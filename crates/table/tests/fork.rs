@@ -130,6 +130,7 @@ fn killed_children_leave_no_request_behind() {
         lane_bits: 16,
         chunks: 16,
         cursors: 1,
+        tickets: 4,
         scripts: 0,
         script_bytes: 0,
     };
@@ -169,6 +170,7 @@ fn killed_editors_leave_a_consistent_table() {
         lane_bits: 16,
         chunks: 128,
         cursors: 1,
+        tickets: 4,
         scripts: 0,
         script_bytes: 0,
     };

@@ -11,6 +11,7 @@ use table::protocol::contest::{self, Field, Verdict};
 use table::protocol::lanes::{self, Lane};
 use table::protocol::lead::{self, Lead};
 use table::protocol::life::{self, Life, Phase};
+use table::protocol::queue::{self, Held, Ticket, Wants, Who};
 use table::protocol::scripts::{self, ScriptRow};
 use table::protocol::segment::{self, How, Item, Segment, SegmentHead, Torn, Value};
 use table::protocol::text::{self, Chunk, Record};
@@ -452,5 +453,140 @@ fn a_claim_is_taken_over_when_its_holder_dies() {
         small.incr(3);
         dying.join().unwrap();
         small.check_after_a_death(1);
+    });
+}
+
+/// A pool whose one place is taken, and the tickets of those who wait for it.
+struct Line {
+    taken: AtomicU64,
+    flag: AtomicU64,
+    number: AtomicU64,
+    tickets: [Ticket; 2],
+}
+
+impl Line {
+    fn new(taken: u64, flag: u64) -> Self {
+        Line {
+            taken: AtomicU64::new(taken),
+            flag: AtomicU64::new(flag),
+            number: cell(),
+            tickets: std::array::from_fn(|_| Ticket::new()),
+        }
+    }
+
+    fn join(&self, pid: i32) -> Held {
+        queue::join(&self.tickets, &self.flag, &self.number, pid, Wants::new(0, None)).expect("a ticket")
+    }
+
+    /// As at the end of a request.
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, SeqCst);
+        if queue::may_wait(&self.flag) {
+            queue::give(&self.tickets, &self.flag, 0, 0);
+        }
+    }
+
+    fn has_place(&self) -> bool {
+        self.taken.load(loom::sync::atomic::Ordering::Relaxed) == 0
+    }
+
+    fn leave(&self, held: &Held) {
+        if queue::leave(&self.tickets, held) {
+            queue::call(&self.tickets, Who::Pool(0), 0);
+        }
+    }
+}
+
+/// Who joins the queue sees the place that is given back, or is called.
+#[test]
+fn a_place_is_seen_or_called_out() {
+    model(4, || {
+        let line = Arc::new(Line::new(1, 0));
+        let giver = {
+            let line = line.clone();
+            thread::spawn(move || line.give_back())
+        };
+        let held = line.join(7);
+        let seen = line.has_place();
+        giver.join().unwrap();
+        assert!(seen || queue::answer(&line.tickets, &held), "neither seen nor called");
+    });
+}
+
+/// Also while another finds nobody waiting and takes the flag down.
+#[test]
+fn taking_the_flag_down_loses_no_call() {
+    model(4, || {
+        let line = Arc::new(Line::new(2, 1));
+        let givers = [(); 2].map(|()| {
+            let line = line.clone();
+            thread::spawn(move || line.give_back())
+        });
+        let held = line.join(7);
+        let mut served = line.has_place();
+        givers.into_iter().for_each(|giver| giver.join().unwrap());
+        // The last one who gives back makes the place: whoever was called before looks again.
+        while !served && queue::answer(&line.tickets, &held) {
+            served = line.has_place();
+        }
+        assert!(served, "a place is free and nobody knows");
+    });
+}
+
+/// A call that has been answered without finding a place can be followed by another.
+#[test]
+fn who_answers_a_call_misses_none_after_it() {
+    model(4, || {
+        let line = Arc::new(Line::new(2, 0));
+        let held = line.join(7);
+        let giver = {
+            let line = line.clone();
+            thread::spawn(move || {
+                line.give_back();
+                line.give_back();
+            })
+        };
+        let mut served = queue::answer(&line.tickets, &held) && line.has_place();
+        giver.join().unwrap();
+        while !served && queue::answer(&line.tickets, &held) {
+            served = line.has_place();
+        }
+        assert!(served, "a place is free and nobody knows");
+    });
+}
+
+/// Who gives up hands its call on, whenever it comes.
+#[test]
+fn who_gives_up_takes_no_call_along() {
+    model(4, || {
+        let line = Arc::new(Line::new(1, 0));
+        let (impatient, patient) = (line.join(7), line.join(8));
+        let giver = {
+            let line = line.clone();
+            thread::spawn(move || line.give_back())
+        };
+        line.leave(&impatient);
+        giver.join().unwrap();
+        assert!(queue::answer(&line.tickets, &patient), "the call was lost");
+    });
+}
+
+/// Whoever frees the ticket of a dead process leaves that of the next holder alone.
+#[test]
+fn a_slow_gravedigger_buries_nobody_else() {
+    model(4, || {
+        let line = Arc::new(Line::new(1, 0));
+        line.join(7);
+        let slow = {
+            let line = line.clone();
+            thread::spawn(move || {
+                queue::bury(&line.tickets, &|pid| pid == 7);
+            })
+        };
+        queue::bury(&line.tickets, &|pid| pid == 7);
+        let held = line.join(8);
+        slow.join().unwrap();
+        line.give_back();
+        assert!(queue::answer(&line.tickets, &held), "the ticket of the living was freed");
     });
 }

@@ -10,9 +10,9 @@ mod values;
 
 use std::rc::Rc;
 
-use balance::api::PoolId;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
+use crate::answer::FoundNone;
 use crate::context::Context;
 use crate::sandbox::Sandbox;
 
@@ -148,6 +148,6 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
 pub(crate) const NOT_IN_A_REQUEST: &str = "timers are started at the top level of a script, not in a request";
 
 /// Remembers that a method of this pool found no member.
-pub(crate) fn found_none(ctx: &Context, pool: Option<PoolId>) {
-    ctx.empty.set(pool);
+pub(crate) fn found_none(ctx: &Context, none: FoundNone) {
+    ctx.empty.set(Some(none));
 }

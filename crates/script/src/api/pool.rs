@@ -11,6 +11,7 @@ use balance::settings::Method;
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value, Variadic};
 
 use super::{define, found_none, member_object};
+use crate::answer::FoundNone;
 use crate::api::MemberHandle;
 use crate::context::Context;
 use crate::text::session;
@@ -64,7 +65,13 @@ impl PoolHandle {
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
         match self.ctx.balancer.pick(query) {
             Ok(member) => Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None)),
-            Err(error) => Ok(self.none(error.to_string())),
+            Err(error) => {
+                let none = self.none(error.to_string());
+                if matches!(error, NoMember::Full(..)) {
+                    found_none(&self.ctx, FoundNone::Full(pool, self.view.clone()));
+                }
+                Ok(none)
+            }
         }
     }
 
@@ -77,7 +84,7 @@ impl PoolHandle {
     }
 
     fn none(&self, message: String) -> Found {
-        found_none(&self.ctx, self.id());
+        found_none(&self.ctx, FoundNone::In(self.id()));
         (Value::Nil, Some(message))
     }
 
@@ -168,6 +175,10 @@ impl PoolHandle {
             b"usable" => {
                 let count = self.id().map_or(0, |id| self.ctx.balancer.usable(id, self.view.as_deref()));
                 Ok(Value::Integer(count as i64))
+            }
+            b"queued" => {
+                let queued = self.id().map_or(0, |id| self.ctx.balancer.queued(id));
+                Ok(Value::Integer(i64::from(queued)))
             }
             b"inflight" => {
                 let sum: i64 =

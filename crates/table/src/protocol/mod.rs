@@ -7,6 +7,7 @@ pub mod contest;
 pub mod lanes;
 pub mod lead;
 pub mod life;
+pub mod queue;
 pub mod scripts;
 pub mod segment;
 pub mod text;

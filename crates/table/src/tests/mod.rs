@@ -5,6 +5,7 @@ mod definitions;
 mod ejection;
 mod garbage;
 mod model;
+mod queue;
 mod scripts;
 mod stopped;
 
@@ -41,6 +42,7 @@ pub(super) fn geometry() -> Geometry {
         lane_bits: 16,
         chunks: 96,
         cursors: 8,
+        tickets: 4,
         scripts: 2,
         script_bytes: 256,
     }

@@ -1,0 +1,144 @@
+//! Requests that wait for a place, see [`crate::protocol::queue`].
+
+use std::time::Duration;
+
+use crate::Table;
+use crate::futex;
+use crate::protocol::AtomicU64;
+use crate::protocol::queue::{self, Held, Who};
+
+pub use crate::protocol::queue::Wants;
+
+/// How long one sleeps before looking whether those ahead are alive, and whether there is a place that nobody told of: a
+/// member that came up, a limit that was raised.
+const SLICE_MS: u32 = 250;
+
+/// A place in the queue.
+#[derive(Debug)]
+#[must_use = "others wait behind it until it is given to `Table::leave_queue`"]
+pub struct Waiting(Held);
+
+/// All times are milliseconds of a monotonic clock that all processes share.
+impl Table {
+    /// Whether a request that comes now has others before it that may want the same.
+    #[inline]
+    pub fn has_queue(&self, wants: Wants, now_ms: u64) -> bool {
+        self.queued(wants.pool()).is_some_and(queue::may_wait)
+            && queue::is_ahead(self.map.tickets(), None, wants, now_ms as u32)
+    }
+
+    /// Joins the queue, at its end. None when `most` wait, or as many as the table has room for. Look for a place then, if [`Table::is_first`].
+    pub fn join_queue(&self, wants: Wants, most: usize) -> Option<Waiting> {
+        let flag = self.queued(wants.pool())?;
+        let number = &self.map.header().ticket_number;
+        let tickets = self.map.tickets();
+        let tickets = tickets.get(..most).unwrap_or(tickets);
+        queue::join(tickets, flag, number, self.pid, wants).map(Waiting)
+    }
+
+    /// Whether nobody who may want the same came before.
+    pub fn is_first(&self, waiting: &Waiting, now_ms: u64) -> bool {
+        !queue::is_ahead(self.map.tickets(), Some(&waiting.0), waiting.0.wants(), now_ms as u32)
+    }
+
+    /// Waits for a call until `until_ms`. True: look for a place. False: the time is over.
+    pub fn wait_in_queue(&self, waiting: &Waiting, until_ms: u64, now_ms: impl Fn() -> u64) -> bool {
+        let tickets = self.map.tickets();
+        let Some(ticket) = tickets.get(waiting.0.row) else { return false };
+        let mut slice_end = now_ms() + u64::from(SLICE_MS);
+        loop {
+            if queue::answer(tickets, &waiting.0) {
+                return true;
+            }
+            let now = now_ms();
+            if now >= until_ms {
+                return false;
+            }
+            if now >= slice_end {
+                slice_end = now + u64::from(SLICE_MS);
+                self.bury_waiting(now);
+                if self.is_first(waiting, now) {
+                    return true;
+                }
+                // Those ahead may be stopped: one who does not answer is passed over.
+                self.call(Who::Quiet(waiting.0.wants().pool(), SLICE_MS), now);
+            }
+            if let Some(word) = queue::waiting_word(ticket) {
+                let time = slice_end.min(until_ms).saturating_sub(now).max(1);
+                futex::wait(ticket.call_word(), word, Duration::from_millis(time));
+            }
+        }
+    }
+
+    /// After a call that led to no place: one behind may have a use for what this one had none for.
+    pub fn pass_call_on(&self, waiting: &Waiting, now_ms: u64) {
+        self.call(Who::behind(&waiting.0), now_ms);
+    }
+
+    /// Leaves the queue, with a place or without.
+    pub fn leave_queue(&self, waiting: Waiting, now_ms: u64) {
+        let pool = waiting.0.wants().pool();
+        if queue::leave(self.map.tickets(), &waiting.0) {
+            self.call(Who::Pool(pool), now_ms);
+        }
+    }
+
+    /// A place of this pool has become free.
+    #[inline]
+    pub fn call_queue(&self, pool: u32, now_ms: impl Fn() -> u64) {
+        if let Some(flag) = self.queued(pool)
+            && queue::may_wait(flag)
+        {
+            self.call_first(pool, flag, now_ms());
+        }
+    }
+
+    #[cold]
+    fn call_first(&self, pool: u32, flag: &AtomicU64, now_ms: u64) {
+        let row = queue::give(self.map.tickets(), flag, pool, now_ms as u32);
+        self.wake(row);
+    }
+
+    /// Requests that wait for a place in a pool.
+    pub fn queue_length(&self, pool: u32) -> u32 {
+        let any = self.queued(pool).is_some_and(queue::may_wait);
+        if any { queue::waiting(self.map.tickets(), pool).count() as u32 } else { 0 }
+    }
+
+    /// Frees the tickets of dead children. True when there was one.
+    fn bury_waiting(&self, now_ms: u64) -> bool {
+        let found = queue::bury(self.map.tickets(), &|pid| !(self.alive)(pid));
+        if found {
+            self.call_every_pool(now_ms);
+        }
+        found
+    }
+
+    /// After the death of a child: its places are free, and a call that it had is another's.
+    pub fn rouse_queues(&self, now_ms: u64) {
+        if !self.bury_waiting(now_ms) {
+            self.call_every_pool(now_ms);
+        }
+    }
+
+    fn call_every_pool(&self, now_ms: u64) {
+        for pool in 0..self.pools_used() as u32 {
+            self.call_queue(pool, || now_ms);
+        }
+    }
+
+    fn call(&self, who: Who, now_ms: u64) {
+        self.wake(queue::call(self.map.tickets(), who, now_ms as u32));
+    }
+
+    fn wake(&self, row: Option<usize>) {
+        if let Some(ticket) = row.and_then(|row| self.map.tickets().get(row)) {
+            futex::wake(ticket.call_word());
+        }
+    }
+
+    #[inline]
+    fn queued(&self, pool: u32) -> Option<&AtomicU64> {
+        Some(&self.map.pools().get(pool as usize)?.queued)
+    }
+}

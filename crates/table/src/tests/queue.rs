@@ -1,0 +1,208 @@
+//! What the queue of requests that wait for a place promises.
+
+use std::cell::Cell;
+use std::thread;
+
+use super::*;
+use crate::{Waiting, Wants};
+
+const POOL: u32 = 0;
+const ALL: fn() -> Wants = || Wants::new(POOL, None);
+
+/// A table whose one pool has the row [`POOL`].
+fn queue_of(pid: i32) -> Table {
+    let table = table();
+    let pool = table.define("app", &settings(), &[spec("a", 1, 100)], 1).unwrap();
+    assert_eq!(pool, PoolId(POOL));
+    table.with_identity(pid, alive)
+}
+
+fn as_child(table: &Table, pid: i32) -> Table {
+    table.clone().with_identity(pid, alive)
+}
+
+/// Whether the ticket was called: a wait that has no time.
+fn called(table: &Table, waiting: &Waiting, now_ms: u64) -> bool {
+    table.wait_in_queue(waiting, now_ms, || now_ms)
+}
+
+#[test]
+fn who_came_first_is_called_first_whatever_ticket_it_has() {
+    let table = queue_of(100);
+    let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
+    assert!(table.is_first(&a, 0) && !table.is_first(&b, 0));
+    table.leave_queue(a, 0);
+    // This one has the ticket that is looked at first.
+    let c = table.join_queue(ALL(), 99).unwrap();
+    assert!(table.is_first(&b, 0) && !table.is_first(&c, 0));
+    table.call_queue(POOL, || 0);
+    assert!(called(&table, &b, 0) && !called(&table, &c, 0));
+    table.call_queue(POOL, || 0);
+    assert!(!called(&table, &c, 0), "who has answered its call without finding a place is still the first");
+    assert!(called(&table, &b, 0));
+}
+
+#[test]
+fn as_many_calls_as_places_go_to_as_many_requests() {
+    let table = queue_of(100);
+    let waiting = [(); 3].map(|()| table.join_queue(ALL(), 99).unwrap());
+    table.call_queue(POOL, || 0);
+    table.call_queue(POOL, || 0);
+    assert_eq!(waiting.each_ref().map(|one| called(&table, one, 0)), [true, true, false]);
+}
+
+#[test]
+fn who_leaves_with_a_call_hands_it_on() {
+    let table = queue_of(100);
+    let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
+    table.call_queue(POOL, || 0);
+    table.leave_queue(a, 0);
+    assert!(called(&table, &b, 0));
+    table.leave_queue(b, 0);
+    assert_eq!(table.queue_length(POOL), 0);
+}
+
+#[test]
+fn no_more_than_the_tickets_wait() {
+    let table = queue_of(100);
+    let mut held: Vec<Waiting> = (0..4).map(|_| table.join_queue(ALL(), 99).unwrap()).collect();
+    assert!(table.join_queue(ALL(), 99).is_none());
+    table.leave_queue(held.remove(2), 0);
+    assert!(table.join_queue(ALL(), 2).is_none());
+    assert!(table.join_queue(ALL(), 3).is_some());
+}
+
+#[test]
+fn a_newcomer_sees_only_those_who_may_want_the_same() {
+    let table = queue_of(100);
+    let other = Wants::new(POOL + 1, None);
+    let [east, west] = [1, 2].map(|view| Wants::new(POOL, Some(view)));
+    assert!(!table.has_queue(ALL(), 0));
+    let waiting = table.join_queue(east, 99).unwrap();
+    assert!(table.has_queue(ALL(), 0) && table.has_queue(east, 0));
+    assert!(!table.has_queue(west, 0) && !table.has_queue(other, 0));
+    table.leave_queue(waiting, 0);
+    assert!(!table.has_queue(ALL(), 0));
+}
+
+#[test]
+fn a_call_that_one_has_no_use_for_goes_to_one_who_wants_something_else() {
+    let table = queue_of(100);
+    let [east, west] = [1, 2].map(|view| Wants::new(POOL, Some(view)));
+    let [first, second] = [(); 2].map(|()| table.join_queue(east, 99).unwrap());
+    let third = table.join_queue(west, 99).unwrap();
+    table.call_queue(POOL, || 0);
+    assert!(called(&table, &first, 0));
+    table.pass_call_on(&first, 0);
+    assert!(!called(&table, &second, 0) && called(&table, &third, 0));
+    table.pass_call_on(&third, 0);
+    assert!(!called(&table, &first, 0), "a call goes round in a circle");
+}
+
+#[test]
+fn the_dead_are_passed_over_and_their_calls_go_on() {
+    let table = queue_of(100);
+    let _dead = as_child(&table, 101).join_queue(ALL(), 99).unwrap();
+    let _dead_too = as_child(&table, 101).join_queue(ALL(), 99).unwrap();
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    table.call_queue(POOL, || 0);
+    table.call_queue(POOL, || 0);
+    assert!(!called(&table, &waiting, 0));
+    kill(101);
+    table.rouse_queues(0);
+    assert!(called(&table, &waiting, 0));
+    assert!(table.is_first(&waiting, 0));
+    assert_eq!(table.queue_length(POOL), 1);
+}
+
+#[test]
+fn one_that_waits_finds_the_dead_itself() {
+    let table = queue_of(100);
+    let _dead = as_child(&table, 101).join_queue(ALL(), 99).unwrap();
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    kill(101);
+    let clock = Cell::new(0);
+    let tick = || {
+        clock.set(clock.get() + 100);
+        clock.get()
+    };
+    assert!(table.wait_in_queue(&waiting, 2000, tick));
+    assert!(clock.get() <= 600, "{}", clock.get());
+}
+
+#[test]
+fn one_that_is_stopped_holds_up_nobody_for_long() {
+    let table = queue_of(100);
+    let _stopped = [(); 2].map(|()| as_child(&table, 101).join_queue(ALL(), 99).unwrap());
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    assert!(!called(&table, &waiting, 0));
+    // Nobody gives a place back; the waiter calls the stopped one itself, and then goes on without it.
+    let clock = Cell::new(0);
+    let tick = || {
+        clock.set(clock.get() + 50);
+        clock.get()
+    };
+    assert!(table.wait_in_queue(&waiting, 5000, tick));
+    assert!(clock.get() <= 1500, "{}", clock.get());
+    // Those behind it go on at once, and so do newcomers.
+    assert!(table.is_first(&waiting, clock.get()));
+    table.leave_queue(waiting, clock.get());
+    assert!(!table.has_queue(ALL(), clock.get()));
+}
+
+#[test]
+fn a_wait_ends_in_time() {
+    let table = queue_of(100);
+    let _first = table.join_queue(ALL(), 99).unwrap();
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    let clock = Cell::new(0);
+    let tick = || {
+        clock.set(clock.get() + 1);
+        clock.get()
+    };
+    assert!(!table.wait_in_queue(&waiting, 20, tick));
+    assert_eq!(clock.get(), 20);
+}
+
+/// Whoever has a place for a moment takes it from a count, so that two at once would be seen.
+#[test]
+fn threads_that_take_turns_all_come_to_their_turn() {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use std::time::Instant;
+
+    let table = Table::on_heap(Geometry { tickets: 16, ..geometry() }).unwrap().with_identity(100, alive);
+    table.define("app", &settings(), &[spec("a", 1, 100)], 1).unwrap();
+    let (free, began) = (AtomicU64::new(2), Instant::now());
+    let now_ms = || began.elapsed().as_millis() as u64;
+    let take = || free.fetch_update(SeqCst, SeqCst, |free| free.checked_sub(1)).is_ok();
+    let give = || {
+        free.fetch_add(1, SeqCst);
+        table.call_queue(POOL, now_ms);
+    };
+    let one_turn = || {
+        if !table.has_queue(ALL(), now_ms()) && take() {
+            return;
+        }
+        let waiting = table.join_queue(ALL(), 99).expect("a ticket");
+        let mut look = table.is_first(&waiting, now_ms());
+        while !(look && take()) {
+            if look {
+                table.pass_call_on(&waiting, now_ms());
+            }
+            look = table.wait_in_queue(&waiting, u64::MAX, now_ms);
+        }
+        table.leave_queue(waiting, now_ms());
+    };
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    one_turn();
+                    thread::yield_now();
+                    give();
+                }
+            });
+        }
+    });
+    assert_eq!((free.load(SeqCst), table.queue_length(POOL)), (2, 0));
+}

@@ -1,0 +1,333 @@
+//! `queue=`: requests that find every member at `max_inflight` wait for a place, first come, first served.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use server_tests::client::ClientError;
+use server_tests::{Backend, Builder, Client, Httpd, Load, Mpm, on_every_mpm, pool, wait_until};
+
+const SOON: Duration = Duration::from_secs(15);
+
+const QUEUED_SCRIPT: &str = r#"
+function queued(r)
+  r.subprocess_env["QUEUED"] = tostring(lb.pool(r.uri:match("^/%-%-queued/([^/]+)")).queued)
+  return 204
+end
+"#;
+
+/// A server of one child (unless more are asked for) whose pool `app` has a queue.
+fn serving(members: &[(&Backend, &str)], queue: &str) -> Builder {
+    let lines = format!("LuaBalancerOutlier off\nLuaBalancerSet queue={queue}");
+    Httpd::builder()
+        .threads(32)
+        .with_member_states()
+        .file("queued.lua", QUEUED_SCRIPT)
+        .config("<Location /--queued>\n  LuaHookTranslate queued.lua queued\n  Header always set X-Queued \"%{QUEUED}e\"\n</Location>")
+        .config("Header always set X-Reason \"%{LB_REASON}e\"")
+        .config(&pool("app", members, &lines))
+        .config("ProxyPass /app lb://app")
+}
+
+fn queued(httpd: &Httpd) -> usize {
+    let response = httpd.client().get("/--queued/app");
+    let header = response.header("X-Queued").unwrap_or_else(|| panic!("no X-Queued in {response:?}"));
+    header.parse().expect("a number")
+}
+
+fn wait_for_queue(httpd: &Httpd, n: usize) {
+    wait_until(&format!("{n} in the queue"), SOON, || queued(httpd) == n);
+}
+
+fn patient(httpd: &Httpd) -> Client {
+    httpd.client().timeout(Duration::from_secs(60))
+}
+
+/// Sends a request that is answered whenever there is a place.
+fn ask(httpd: &Httpd, target: &str) -> thread::JoinHandle<u16> {
+    let (mut client, target) = (patient(httpd), target.to_owned());
+    thread::spawn(move || client.get(&target).status)
+}
+
+/// Sends requests one after the other, each once the one before is in the queue; their statuses, in any order.
+fn line_up(httpd: &Httpd, targets: &[&str]) -> Receiver<u16> {
+    let (sender, answers) = channel();
+    let before = queued(httpd);
+    for (nth, target) in targets.iter().enumerate() {
+        let (mut client, sender, target) = (patient(httpd), sender.clone(), (*target).to_owned());
+        thread::spawn(move || sender.send(client.get(&target).status));
+        wait_for_queue(httpd, before + nth + 1);
+    }
+    answers
+}
+
+fn uris(backend: &Backend) -> Vec<String> {
+    backend.recorded().into_iter().map(|request| request.uri).collect()
+}
+
+on_every_mpm!(requests_are_served_in_the_order_of_their_arrival);
+
+fn requests_are_served_in_the_order_of_their_arrival(mpm: Mpm) {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "30s").mpm(mpm).children(3).start();
+    let first = ask(&httpd, "/app/0");
+    wait_until("the first request to have the place", SOON, || a.in_flight() == 1);
+    let targets = ["/app/1", "/app/2", "/app/3"];
+    let answers = line_up(&httpd, &targets);
+    a.answer();
+    assert_eq!(first.join().expect("a client"), 200);
+    let statuses: Vec<u16> = targets.iter().map(|_| answers.recv_timeout(SOON).expect("an answer")).collect();
+    assert_eq!(statuses, [200; 3], "{}", httpd.error_log());
+    assert_eq!(uris(&a), ["/0", "/1", "/2", "/3"].map(|tail| tail.to_owned()));
+    wait_for_queue(&httpd, 0);
+    assert_eq!(httpd.inflight("app"), 0);
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn a_place_is_taken_the_moment_it_is_free() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=2")], "60s").start();
+    let held = [ask(&httpd, "/app/"), ask(&httpd, "/app/")];
+    wait_until("two requests", SOON, || a.in_flight() == 2);
+    let targets = ["/app/"; 10];
+    let answers = line_up(&httpd, &targets);
+    let began = Instant::now();
+    a.answer();
+    for _ in targets {
+        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    }
+    // Whoever is not called looks four times a second: ten turns of two at a time would take more than a second.
+    assert!(began.elapsed() < Duration::from_millis(1000), "{:?}", began.elapsed());
+    for request in held {
+        assert_eq!(request.join().expect("a client"), 200);
+    }
+}
+
+#[test]
+fn who_waits_in_vain_gets_on_empty_when_the_time_is_up() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "300ms").start();
+    let held = ask(&httpd, "/app/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let began = Instant::now();
+    let refused = patient(&httpd).get("/app/");
+    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("X-Reason"), Some("queue timeout"));
+    assert!(refused.header("Retry-After").is_some(), "{refused:?}");
+    httpd.wait_for_log(
+        "no member for /app/: all members were at max_inflight as long as queue= allows to wait",
+    );
+    a.answer();
+    assert_eq!(held.join().expect("a client"), 200);
+    assert_eq!(queued(&httpd), 0);
+}
+
+#[test]
+fn a_newcomer_does_not_overtake_those_who_wait() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s").start();
+    let held = ask(&httpd, "/app/held");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/app/waits"]);
+    let load = Load::start(httpd.port(), "/app/load", 4);
+    wait_for_queue(&httpd, 5);
+    a.answer();
+    assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    load.wait_for(20);
+    load.stop().assert_all_ok();
+    held.join().expect("a client");
+    assert_eq!(uris(&a)[..2], ["/held", "/waits"]);
+}
+
+#[test]
+fn no_more_than_half_of_the_threads_wait() {
+    let a = Backend::new("a");
+    a.hang();
+    let (b, lines) = (Backend::new("b"), "");
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s")
+        .children(1)
+        .threads(8)
+        .config(&pool("other", &[(&b, "")], lines))
+        .config("ProxyPass /other lb://other")
+        .start();
+    let held = ask(&httpd, "/app/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/app/"; 4]);
+    let refused = patient(&httpd).get("/app/");
+    assert_eq!((refused.status, refused.header("X-Reason")), (503, Some("queue full")));
+    assert_eq!(patient(&httpd).get("/other/").status, 200, "nobody is left to serve what has a place");
+    a.answer();
+    for _ in 0..4 {
+        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    }
+    held.join().expect("a client");
+}
+
+#[test]
+fn whoever_waits_in_another_view_holds_up_nobody() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.hang();
+    let script = "function translate(r) return lb.pool('app'):where{ zone = r.uri:match('^/(%w+)') } end";
+    let httpd = serving(&[(&a, "zone=east max_inflight=1"), (&b, "zone=west max_inflight=1")], "60s")
+        .file("zone.lua", script)
+        .config("<LocationMatch ^/(east|west)>\n  LuaHookTranslate zone.lua\n</LocationMatch>")
+        .start();
+    let held = ask(&httpd, "/east/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/east/", "/east/"]);
+    let began = Instant::now();
+    assert_eq!(patient(&httpd).get("/west/").backend(), "b");
+    assert!(began.elapsed() < SOON);
+    assert_eq!(queued(&httpd), 2);
+    a.answer();
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200), Ok(200)]);
+    held.join().expect("a client");
+}
+
+#[test]
+fn a_script_whose_pool_method_found_every_member_full_waits_as_well() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s")
+        .file("pick.lua", "function translate(r) return lb.pool('app'):least_connections() end")
+        .config("<Location /script>\n  LuaHookTranslate pick.lua\n</Location>")
+        .start();
+    let held = ask(&httpd, "/script/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/script/1", "/script/2", "/app/3"]);
+    a.answer();
+    assert_eq!([(); 3].map(|()| answers.recv_timeout(SOON)), [Ok(200); 3]);
+    held.join().expect("a client");
+    assert_eq!(uris(&a)[1..], ["/script/1", "/script/2", "/3"]);
+}
+
+#[test]
+fn a_member_that_comes_up_takes_in_those_who_wait() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.hang();
+    let httpd =
+        serving(&[(&a, "max_inflight=1"), (&b, "max_inflight=1 status=+D")], "60s").with_acts().start();
+    let held = ask(&httpd, "/app/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/app/", "/app/"]);
+    httpd.act("app/enable/b");
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200); 2]);
+    assert_eq!(b.requests(), 2);
+    a.answer();
+    held.join().expect("a client");
+}
+
+#[test]
+fn waiting_takes_no_processor_time() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s").children(1).start();
+    let held = ask(&httpd, "/app/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/app/"; 12]);
+    let (child, before) = (httpd.children()[0], switches(httpd.children()[0]));
+    let began = Instant::now();
+    wait_until("a second", SOON, || began.elapsed() > Duration::from_secs(1));
+    let woken = (switches(child) - before) as f64 / began.elapsed().as_secs_f64();
+    // Twelve that look four times a second, and the threads that are there without them.
+    assert!(woken < 300.0, "the child's threads were woken {woken} times a second");
+    a.answer();
+    for _ in 0..12 {
+        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    }
+    held.join().expect("a client");
+}
+
+/// How often the threads of a process went to sleep.
+fn switches(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the threads");
+    let of = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+    };
+    tasks.flatten().map(of).sum()
+}
+
+/// A request that is answered by a certain child.
+fn ask_in(httpd: &Httpd, child: u32, target: &'static str) -> thread::JoinHandle<Result<u16, ClientError>> {
+    let mut clients = httpd.clients_in_children(2, "/--queued/app");
+    let client = clients.remove(&child).unwrap_or_else(|| panic!("no client in {child}"));
+    let mut client = client.timeout(Duration::from_secs(60)).strict();
+    thread::spawn(move || client.try_get(target).map(|answer| answer.status))
+}
+
+fn two_children(httpd: &Httpd) -> [u32; 2] {
+    let clients = httpd.clients_in_children(2, "/--queued/app");
+    let children: Vec<u32> = clients.keys().copied().collect();
+    children.try_into().expect("two children")
+}
+
+#[test]
+fn a_child_that_is_killed_loses_nobody_elses_turn() {
+    let a = Backend::new("a");
+    a.hang();
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s").children(2).start();
+    let [one, two] = two_children(&httpd);
+    let held = ask_in(&httpd, one, "/app/held");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let ahead = ask_in(&httpd, one, "/app/ahead");
+    wait_for_queue(&httpd, 1);
+    let behind = ask_in(&httpd, two, "/app/behind");
+    wait_for_queue(&httpd, 2);
+    httpd.kill_child(one);
+    a.answer();
+    assert_eq!(behind.join().expect("a client").expect("an answer"), 200, "{}", httpd.error_log());
+    assert!(held.join().expect("a client").is_err());
+    assert!(ahead.join().expect("a client").is_err());
+    wait_for_queue(&httpd, 0);
+    wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
+}
+
+#[test]
+fn a_child_that_is_stopped_holds_up_nobody_else() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.hang();
+    b.hang();
+    let httpd = serving(&[(&a, "max_inflight=1"), (&b, "max_inflight=1")], "60s").children(2).start();
+    let [one, two] = two_children(&httpd);
+    let held = [ask_in(&httpd, two, "/app/held"), ask_in(&httpd, two, "/app/held")];
+    wait_until("two requests", SOON, || a.in_flight() + b.in_flight() == 2);
+    let stopped = ask_in(&httpd, one, "/app/stopped");
+    wait_for_queue(&httpd, 1);
+    let waits = ask_in(&httpd, two, "/app/waits");
+    wait_for_queue(&httpd, 2);
+    httpd.signal(one, Signal::SIGSTOP);
+    a.answer();
+    assert_eq!(waits.join().expect("a client").expect("an answer"), 200);
+    httpd.signal(one, Signal::SIGCONT);
+    b.answer();
+    for request in held.into_iter().chain([stopped]) {
+        assert_eq!(request.join().expect("a client").expect("an answer"), 200);
+    }
+    wait_for_queue(&httpd, 0);
+}
+
+#[test]
+fn what_was_in_the_queue_of_a_child_that_a_graceful_restart_ends_is_served() {
+    let a = Backend::new("a");
+    a.hang();
+    let mut httpd = serving(&[(&a, "max_inflight=1")], "60s").start();
+    let held = ask(&httpd, "/app/0");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/app/1", "/app/2"]);
+    httpd.graceful();
+    let more = line_up(&httpd, &["/app/3"]);
+    a.answer();
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200); 2]);
+    assert_eq!(more.recv_timeout(SOON), Ok(200));
+    held.join().expect("a client");
+    assert_eq!(uris(&a), ["/0", "/1", "/2", "/3"]);
+}
