@@ -2,6 +2,7 @@
 //! epoch changes, shared by all threads of a child.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::live::Slot;
 use crate::member::Member;
@@ -40,6 +41,10 @@ pub struct Compiled {
     pub(crate) alias: Alias,
     /// What hash methods use: depends on members and configured weights alone.
     pub(crate) rings: Arc<Rings>,
+    /// Mean latency of those that were measured, as bits of a float, and for how many uses more it does << 32.
+    pub(crate) mean_latency: AtomicU64,
+    /// Whether all candidates have the same weight.
+    pub(crate) even: bool,
     /// Whether any candidate has a `max_inflight`.
     pub(crate) limited: bool,
 }
@@ -77,6 +82,8 @@ impl Compiled {
             schedule: Schedule::new(&weights),
             alias: Alias::new(&weights),
             limited: candidates.iter().any(|candidate| candidate.max_inflight > 0),
+            mean_latency: AtomicU64::new(0),
+            even: weights.windows(2).all(|two| two[0] == two[1]),
             members,
             candidates,
             place,

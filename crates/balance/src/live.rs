@@ -25,6 +25,17 @@ pub trait Live {
     fn status(&self, slot: Slot) -> Status;
     /// Requests now at the member, over all children.
     fn inflight(&self, slot: Slot) -> u32;
+    /// Tells `see` the requests at each of these members, until it says that it has seen enough (false).
+    fn each_inflight(&self, slots: impl Iterator<Item = Slot>, mut see: impl FnMut(u32) -> bool)
+    where
+        Self: Sized,
+    {
+        for slot in slots {
+            if !see(self.inflight(slot)) {
+                return;
+            }
+        }
+    }
     /// Percent of the weight that an agent wants used.
     fn percent(&self, _slot: Slot) -> u16 {
         100

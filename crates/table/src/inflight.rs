@@ -166,6 +166,31 @@ impl Table {
         (used + (1 << per_word_shift) - 1) >> per_word_shift
     }
 
+    /// As [`Table::sum_inflight`] for many: what is the same for all of them is looked up once.
+    #[inline]
+    pub(crate) fn sum_each_inflight(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        mut see: impl FnMut(u32) -> bool,
+    ) {
+        let (geometry, all) = (self.map.geometry_ref(), self.map.lanes());
+        let (members, bits) = (geometry.members as usize, geometry.lane_bits);
+        let words = self.lane_words_of(self.map.header().lanes_used.load(Relaxed));
+        let first = all.get(..members).unwrap_or_default();
+        let of_word = |cells: &[AtomicU64], slot: Slot, bits: u8| {
+            cells.get(slot as usize).map_or(0, |cell| lanes::sum(cell.load(Relaxed), bits))
+        };
+        match (words, bits) {
+            // Up to four children, eight under prefork.
+            (0 | 1, 16) => each(slots, |slot| of_word(first, slot, 16), &mut see),
+            (0 | 1, _) => each(slots, |slot| of_word(first, slot, 8), &mut see),
+            _ => {
+                let rows = all.chunks(members.max(1)).take(words);
+                each(slots, |slot| rows.clone().map(|row| of_word(row, slot, bits)).sum(), &mut see);
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn sum_inflight(&self, slot: Slot) -> u32 {
         let geometry = self.map.geometry_ref();
@@ -180,5 +205,14 @@ impl Table {
             sum += cells.get(word * members + at).map_or(0, |cell| lanes::sum(cell.load(Relaxed), bits));
         }
         sum
+    }
+}
+
+#[inline(always)]
+fn each(slots: impl Iterator<Item = Slot>, sum: impl Fn(Slot) -> u32, see: &mut impl FnMut(u32) -> bool) {
+    for slot in slots {
+        if !see(sum(slot)) {
+            return;
+        }
     }
 }

@@ -78,6 +78,11 @@ impl Live for Table {
     }
 
     #[inline]
+    fn each_inflight(&self, slots: impl Iterator<Item = Slot>, see: impl FnMut(u32) -> bool) {
+        self.sum_each_inflight(slots, see);
+    }
+
+    #[inline]
     fn percent(&self, slot: Slot) -> u16 {
         HealthState::from_bits(self.health(slot)).percent()
     }

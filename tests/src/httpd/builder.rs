@@ -73,6 +73,7 @@ pub struct Builder {
     modules: Vec<String>,
     place: Place,
     log_level: String,
+    wrapper: Option<String>,
     config: String,
     dir: PathBuf,
     port: ReservedPort,
@@ -125,6 +126,7 @@ impl Builder {
             modules: MODULES.iter().map(|name| (*name).to_owned()).collect(),
             place: Place::Last,
             log_level: "notice lua_balancer:info".to_owned(),
+            wrapper: None,
             config: String::new(),
             dir: new_folder(),
             port: ReservedPort::new(),
@@ -192,6 +194,12 @@ impl Builder {
         self
     }
 
+    /// Runs httpd under a checker: its program and options. LUA_BALANCER_WRAPPER does so for every server.
+    pub fn under(mut self, wrapper: &str) -> Self {
+        self.wrapper = Some(wrapper.to_owned());
+        self
+    }
+
     /// Adds configuration text.
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
@@ -223,7 +231,8 @@ impl Builder {
     /// Starts the server; an `Err` is what it said when it ended at once.
     pub fn try_start(self) -> Result<Httpd, String> {
         let file = self.write_config();
-        Httpd::launch(self.dir, file, self.port)
+        let wrapper = self.wrapper.or_else(|| std::env::var("LUA_BALANCER_WRAPPER").ok());
+        Httpd::launch(self.dir, file, self.port, &wrapper.unwrap_or_default())
     }
 
     /// `httpd -t` on this configuration.

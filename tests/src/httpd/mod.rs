@@ -58,10 +58,9 @@ impl Httpd {
         Builder::new()
     }
 
-    fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort) -> Result<Self, String> {
+    /// `wrapper`: a checker that httpd runs under, with its options; or nothing.
+    fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort, wrapper: &str) -> Result<Self, String> {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
-        // LUA_BALANCER_WRAPPER: a checker that httpd runs under, with its options.
-        let wrapper = std::env::var("LUA_BALANCER_WRAPPER").unwrap_or_default();
         let mut words = wrapper.split_whitespace();
         let mut command = match words.next() {
             Some(program) => {

@@ -5,6 +5,13 @@ use xxhash_rust::xxh64::xxh64;
 use super::{MISSES, Picking};
 use crate::live::Live;
 
+/// Spreads the bits of a word over all of it (the finalizer of MurmurHash3, Appleby).
+fn mix(word: u64) -> u64 {
+    let word = (word ^ word >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let word = (word ^ word >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    word ^ word >> 33
+}
+
 impl<L: Live> Picking<'_, L> {
     /// The member of the first point ≥ crc32(key), and on along the ring past members that cannot be picked. With a balance
     /// factor (> 1) members whose load would exceed ⌈factor × (all requests + 1) × weight share⌉ are passed as well (Mirrokni
@@ -60,17 +67,38 @@ impl<L: Live> Picking<'_, L> {
     }
 
     /// Weighted highest random weight (Schindelhauer and Schomaker 2005): the largest −weight / ln(h), h in (0, 1) from key and
-    /// member.
+    /// member. Among members of one weight that is the largest h, so that a logarithm is taken only where the weight changes.
     pub(super) fn rendezvous(&self, key: &[u8]) -> Option<usize> {
+        let key = xxh64(key, 0);
         let mut best: Option<(usize, f64)> = None;
+        // The best of those of the same weight in a row.
+        let mut row: Option<(usize, u64, u32)> = None;
+        let mut close = |row: Option<(usize, u64, u32)>| {
+            if let Some((index, hash, weight)) = row {
+                let uniform = (hash as f64 + 0.5) / (1u64 << 53) as f64;
+                let score = -f64::from(weight) / uniform.ln();
+                if best.is_none_or(|(_, highest)| score > highest) {
+                    best = Some((index, score));
+                }
+            }
+        };
         for node in self.pool.rings.nodes() {
-            let Some(index) = self.free_member(node.member) else { continue };
-            let uniform = ((xxh64(key, node.seed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-            let score = -f64::from(node.weight) / uniform.ln();
-            if best.is_none_or(|(_, highest)| score > highest) {
-                best = Some((index, score));
+            let hash = mix(key ^ node.seed) >> 11;
+            match row {
+                Some((_, highest, weight)) if weight == node.weight && hash <= highest => {}
+                Some((_, _, weight)) if weight == node.weight => {
+                    if let Some(index) = self.free_member(node.member) {
+                        row = Some((index, hash, weight));
+                    }
+                }
+                _ => {
+                    if let Some(index) = self.free_member(node.member) {
+                        close(row.replace((index, hash, node.weight)));
+                    }
+                }
             }
         }
+        close(row);
         best.map(|(index, _)| index).or_else(|| self.scan(0))
     }
 
@@ -91,15 +119,9 @@ impl<L: Live> Picking<'_, L> {
             }
             crc.update(key);
             sum = sum.wrapping_add(u64::from(crc.finalize() >> 16 & 0x7fff));
-            let mut left = (sum % total) * 100;
-            for node in rings.nodes() {
-                if left < u64::from(node.weight) {
-                    if let Some(index) = self.free_member(node.member) {
-                        return Some(index);
-                    }
-                    break;
-                }
-                left -= u64::from(node.weight);
+            let node = rings.node_at((sum % total) * 100);
+            if let Some(index) = node.and_then(|node| self.free_member(node.member)) {
+                return Some(index);
             }
         }
         self.round_robin()

@@ -1,36 +1,68 @@
 //! Picking by load.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::Picking;
 use crate::compiled::Candidate;
 use crate::live::Live;
 use crate::rng::Rng;
 
 impl<L: Live> Picking<'_, L> {
-    /// Smallest in-flight/weight, compared crosswise as nginx does it; among equals the round robin sequence decides.
+    /// Smallest in-flight/weight, compared crosswise as nginx does it; among equals the round robin sequence decides. Two idle
+    /// members end the search: nobody has less.
     pub(super) fn least_connections(&self) -> Option<usize> {
-        let all_free = self.all_free();
-        let mut best: Option<(usize, u64, u64)> = None;
+        let candidates = &*self.pool.candidates;
+        if self.pool.even && !self.pool.limited && self.avoid.is_empty() {
+            return self.least_of_even();
+        }
+        let (mut best, mut best_inflight, mut best_weight) = (usize::MAX, u64::MAX, 0);
         let mut tied = false;
-        for (index, candidate) in self.pool.candidates.iter().enumerate() {
-            if !all_free && !self.is_free(candidate) {
-                continue;
+        let mut index = 0;
+        self.live.each_inflight(candidates.iter().map(|candidate| candidate.slot), |inflight| {
+            let (at, candidate) = (index, candidates[index]);
+            index += 1;
+            if !self.is_free_with(&candidate, inflight) {
+                return true;
             }
-            let (inflight, weight) =
-                (u64::from(self.live.inflight(candidate.slot)), u64::from(candidate.weight));
-            let Some((_, best_inflight, best_weight)) = best else {
-                best = Some((index, inflight, weight));
-                continue;
-            };
+            let (inflight, weight) = (u64::from(inflight), u64::from(candidate.weight));
+            if best == usize::MAX {
+                (best, best_inflight, best_weight) = (at, inflight, weight);
+                return true;
+            }
             let (mine, other) = (inflight * best_weight, best_inflight * weight);
             if mine < other {
-                best = Some((index, inflight, weight));
-                tied = false;
+                (best, best_inflight, best_weight, tied) = (at, inflight, weight, false);
             } else if mine == other {
                 tied = true;
+                return inflight > 0;
             }
+            true
+        });
+        match best {
+            usize::MAX => None,
+            _ if tied => Some(self.among_equals(best, best_inflight, best_weight)),
+            _ => Some(best),
         }
-        let (index, inflight, weight) = best?;
-        if tied { Some(self.among_equals(index, inflight, weight)) } else { Some(index) }
+    }
+
+    /// The same where all weights are equal and nobody is left out.
+    fn least_of_even(&self) -> Option<usize> {
+        let candidates = &*self.pool.candidates;
+        let (mut index, mut best, mut least, mut tied) = (0, 0, u32::MAX, false);
+        self.live.each_inflight(candidates.iter().map(|candidate| candidate.slot), |inflight| {
+            if inflight < least {
+                (best, least, tied) = (index, inflight, false);
+            } else if inflight == least {
+                tied = true;
+                if least == 0 {
+                    return false;
+                }
+            }
+            index += 1;
+            true
+        });
+        let weight = u64::from(self.candidate(best)?.weight);
+        Some(if tied { self.among_equals(best, u64::from(least), weight) } else { best })
     }
 
     /// The next of the round robin sequence whose load equals the best one's. `best` when none is near.
@@ -66,8 +98,24 @@ impl<L: Live> Picking<'_, L> {
         self.better_of_two(rng, |one, other| cost(one) <= cost(other))
     }
 
+    /// The mean of those that were measured, taken anew after as many uses as there are candidates: a use costs the same however
+    /// many they are.
     #[cold]
     fn mean_latency(&self) -> f32 {
+        let kept = self.pool.mean_latency.load(Relaxed);
+        let (mean, uses) = (f32::from_bits(kept as u32), kept >> 32);
+        if uses > 0 {
+            // Of two at once one is not counted.
+            self.pool.mean_latency.store((uses - 1) << 32 | u64::from(mean.to_bits()), Relaxed);
+            return mean;
+        }
+        let mean = self.take_mean_latency();
+        let uses = self.pool.candidates.len() as u64;
+        self.pool.mean_latency.store(uses << 32 | u64::from(mean.to_bits()), Relaxed);
+        mean
+    }
+
+    fn take_mean_latency(&self) -> f32 {
         let measured = self.pool.candidates.iter().map(|candidate| self.live.latency(candidate.slot).ewma_ms);
         let (sum, count) = measured
             .filter(|ewma| *ewma > 0.0)

@@ -66,15 +66,16 @@ impl<L: Live> Picking<'_, L> {
             && (candidate.max_inflight == 0 || self.live.inflight(candidate.slot) < candidate.max_inflight)
     }
 
+    /// The same, when its requests are known.
+    #[inline]
+    fn is_free_with(&self, candidate: &Candidate, inflight: u32) -> bool {
+        (self.avoid.is_empty() || !self.avoid.contains(&candidate.slot))
+            && (candidate.max_inflight == 0 || inflight < candidate.max_inflight)
+    }
+
     #[inline]
     fn free_at(&self, index: usize) -> bool {
         self.candidate(index).is_some_and(|candidate| self.is_free(candidate))
-    }
-
-    /// Whether every candidate is free, so that there is no need to ask.
-    #[inline]
-    fn all_free(&self) -> bool {
-        self.avoid.is_empty() && !self.pool.limited
     }
 
     /// The first free candidate from an index on, around the end.

@@ -16,6 +16,8 @@ pub const POINTS: u32 = 160;
 pub struct Rings {
     key: u64,
     nodes: Vec<Node>,
+    /// For each node, the weights up to and with its own, hundredths.
+    ends: Box<[u64]>,
     /// Sum of the configured weights, hundredths.
     pub(super) total: u64,
     ketama: OnceLock<Box<[(u32, u32)]>>,
@@ -70,8 +72,13 @@ impl Rings {
                 node
             })
             .collect();
-        let total = nodes.iter().map(|node| u64::from(node.weight)).sum();
-        Rings { key, nodes, total, ketama: OnceLock::new(), maglev: OnceLock::new() }
+        let mut total = 0;
+        let mut end = |node: &Node| {
+            total += u64::from(node.weight);
+            total
+        };
+        let ends = nodes.iter().map(&mut end).collect();
+        Rings { key, nodes, ends, total, ketama: OnceLock::new(), maglev: OnceLock::new() }
     }
 
     /// See [`Rings::key_of`].
@@ -81,6 +88,11 @@ impl Rings {
 
     pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The node at a place in the row of all weights.
+    pub(super) fn node_at(&self, place: u64) -> Option<&Node> {
+        self.nodes.get(self.ends.partition_point(|end| *end <= place))
     }
 
     /// nginx's ring: (point, member), sorted, each point once.

@@ -1,0 +1,124 @@
+//! What a request costs over plain ProxyPass, in instructions between request and answer: callgrind counts them in a real httpd, and
+//! they are held against stored bounds, some 10 % above what was measured when they were set. Seconds vary from run to run; these do
+//! not.
+#![cfg(target_arch = "x86_64")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use server_tests::{Backend, Builder, Httpd, Mpm, pool};
+
+/// Two runs of one configuration differ by so many requests, so that what is done once does not count.
+const FEW: usize = 150;
+const MANY: usize = 650;
+
+const SCRIPT: &str = r#"
+local app = lb.pool("app")
+function translate(r)
+  if r.uri:find("^/static/") then return nil end
+  if r.uri:find("^/api/") then return lb.pool("api") end
+  if r:getcookie("beta") then return app:where{version = "2"}:least_connections() end
+  return app:least_connections()
+end
+"#;
+
+fn has_valgrind() -> bool {
+    let there = Command::new("valgrind").arg("--version").output().is_ok();
+    if !there {
+        println!("valgrind is not installed: nothing is counted");
+    }
+    there
+}
+
+/// Instructions of so many requests, one after the other over one connection; the targets take turns.
+fn collected(configure: &dyn Fn(Builder) -> Builder, targets: &[String], requests: usize) -> u64 {
+    let builder = Httpd::builder();
+    let counts = builder.dir().join("callgrind");
+    fs::create_dir(&counts).expect("a folder for the counts");
+    // The child that writes there is another user.
+    fs::set_permissions(&counts, fs::Permissions::from_mode(0o777)).expect("open the folder");
+    let wrapper = format!(
+        "valgrind --tool=callgrind --callgrind-out-file={}/%p --toggle-collect=ap_process_async_request",
+        counts.display()
+    );
+    let builder = builder.mpm(Mpm::Prefork).children(1).threads(1).under(&wrapper);
+    let mut httpd = configure(builder).start();
+    let mut client = httpd.client();
+    for target in targets.iter().cycle().take(requests) {
+        assert_eq!(client.get(target).status, 200);
+    }
+    drop(client);
+    httpd.stop();
+    let files = fs::read_dir(&counts).expect("the counts").flatten();
+    let total =
+        |text: &str| text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<u64>().ok());
+    files.filter_map(|file| total(&fs::read_to_string(file.path()).ok()?)).sum()
+}
+
+fn a_request(configure: &dyn Fn(Builder) -> Builder, targets: &[String]) -> u64 {
+    let [few, many] = [FEW, MANY].map(|requests| collected(configure, targets, requests));
+    many.saturating_sub(few) / (MANY - FEW) as u64
+}
+
+fn check(what: &str, counted: u64, plain: u64, bound: u64) {
+    let over = counted.saturating_sub(plain);
+    println!(
+        "{what}: {counted} instructions a request, {over} over plain ProxyPass ({plain}), at most {bound}"
+    );
+    assert!(plain > 10_000, "nothing was counted");
+    assert!(over <= bound, "{what}: {over} instructions over plain ProxyPass, more than {bound}");
+}
+
+fn plain(backend: &Backend) -> u64 {
+    let url = backend.url();
+    a_request(&move |builder| builder.stock().config(&format!("ProxyPass /app {url}")), &["/app/".to_owned()])
+}
+
+#[test]
+fn a_request_takes_no_more_instructions_than_it_did() {
+    if !has_valgrind() {
+        return;
+    }
+    let backends = Backend::named(["a", "b", "c"]);
+    let [a, b, c] = &backends;
+    let plain = plain(a);
+    let members = |method: &str| {
+        pool(
+            "app",
+            &[(a, ""), (b, ""), (c, "")],
+            &format!("LuaBalancerMethod {method}\nLuaBalancerOutlier on"),
+        )
+    };
+    let target = ["/app/".to_owned()];
+    for (method, bound) in [("round_robin", 3000), ("least_connections", 3200)] {
+        let lb = |builder: Builder| builder.config(&members(method)).config("ProxyPass /app lb://app");
+        check(&format!("lb:// {method}"), a_request(&lb, &target), plain, bound);
+    }
+    let script = |builder: Builder| {
+        builder.config(&members("round_robin")).file("pick.lua", SCRIPT).config("LuaHookTranslate pick.lua")
+    };
+    check("LuaHookTranslate", a_request(&script, &target), plain, 18_500);
+}
+
+#[test]
+fn ten_scripts_in_ten_virtual_hosts_cost_no_more_than_one() {
+    if !has_valgrind() {
+        return;
+    }
+    let backend = Backend::new("a");
+    let hosts = |builder: Builder| {
+        (0..10).fold(builder.config(&pool("app", &[(&backend, "")], "")), |builder, n| {
+            let name = format!("pick{n}.lua");
+            builder.file(&name, SCRIPT).config(&format!(
+                "<VirtualHost *>\n  ServerName host{n}\n  LuaHookTranslate {name}\n</VirtualHost>"
+            ))
+        })
+    };
+    let targets = |count: usize| (0..count).map(|n| format!("http://host{n}/app/")).collect::<Vec<_>>();
+    let (one, ten) = (a_request(&hosts, &targets(1)), a_request(&hosts, &targets(10)));
+    assert!(one > 10_000, "nothing was counted");
+    println!("requests to one virtual host: {one} instructions each, to ten in turn: {ten}");
+    // A script that another one's call came before has its objects to compare anew.
+    assert!(ten <= one + one / 50, "{ten} instructions a request, {one} with one script");
+}
