@@ -75,6 +75,8 @@ impl Halt {
 
 /// Name of the chunks that belong to the runtime itself; they never stand in a message.
 pub(crate) const INTERNAL: &str = "[lb]";
+/// What Lua calls a file that it knows no name of: the runtime's own, which are loaded without.
+const NAMELESS: &str = "?";
 
 impl ScriptError {
     /// An error without a Lua traceback.
@@ -216,9 +218,14 @@ fn has_place(text: &str) -> bool {
 
 /// Takes away `[lb]:12: ` at the start: the place in the runtime's own Lua tells nobody anything.
 fn strip_internal(text: &str) -> &str {
-    let Some(rest) = text.strip_prefix(INTERNAL).and_then(|rest| rest.strip_prefix(':')) else { return text };
+    let internal = text.strip_prefix(INTERNAL).or_else(|| text.strip_prefix(NAMELESS));
+    let Some(rest) = internal.and_then(|rest| rest.strip_prefix(':')) else { return text };
     match rest.split_once(": ") {
-        Some((line, rest)) if line.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        Some((line, rest))
+            if line.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'?')) =>
+        {
+            rest
+        }
         _ => text,
     }
 }
@@ -226,7 +233,8 @@ fn strip_internal(text: &str) -> &str {
 /// `file:12:` of the innermost frame that is a script's.
 fn place(traceback: &str) -> Option<String> {
     traceback.lines().map(str::trim_start).find_map(|line| {
-        if line.starts_with("[C]") || line.starts_with(INTERNAL) || line.starts_with("stack traceback") {
+        let internal = line.starts_with(INTERNAL) || line.starts_with("?: in ");
+        if internal || line.starts_with("[C]") || line.starts_with("stack traceback") {
             return None;
         }
         let at = line.find(": in ")?;

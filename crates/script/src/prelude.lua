@@ -8,25 +8,25 @@ local math_type = math.type
 
 local protected = setmetatable({}, { __mode = "k" })
 
+local function refuse(proxy, k)
+  error("'" .. protected[proxy].name .. "' is shared by all scripts and cannot be changed (field '" .. tostring(k) .. "')", 2)
+end
+
+local function each(proxy)
+  local t, key = protected[proxy].__index, nil
+  return function()
+    local value
+    key, value = next(t, key)
+    return key, value
+  end
+end
+
 -- A table that scripts can read but not change.
 local function protect(t, name)
   local proxy = {}
-  protected[proxy] = true
-  return setmetatable(proxy, {
-    __index = t,
-    __newindex = function(_, k)
-      error("'" .. name .. "' is shared by all scripts and cannot be changed (field '" .. tostring(k) .. "')", 2)
-    end,
-    __pairs = function()
-      local key
-      return function()
-        local value
-        key, value = next(t, key)
-        return key, value
-      end
-    end,
-    __metatable = false,
-  })
+  local meta = { __index = t, __newindex = refuse, __pairs = each, __metatable = false, name = name }
+  protected[proxy] = meta
+  return setmetatable(proxy, meta)
 end
 
 -- Errors: a call that is over stays over, whatever the script catches.

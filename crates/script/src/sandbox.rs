@@ -77,7 +77,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
     crate::jobs::for_prelude(lua, ctx, &native)?;
-    let chunk = lua.load(include_str!("prelude.lua")).set_name(format!("={INTERNAL}"));
+    let chunk = internal(lua, include_str!("prelude.lua"))?;
     let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;
     Ok(Sandbox { environment, protect, base, protected })
 }
@@ -142,6 +142,12 @@ fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
         }
         Ok(MultiValue::from_vec(values))
     })
+}
+
+/// A file of the runtime's own Lua, without names and lines for a debugger: they are a fifth of what it holds.
+pub(crate) fn internal(lua: &Lua, text: &str) -> mlua::Result<Function> {
+    let whole = lua.load(text).set_name(format!("={INTERNAL}")).into_function()?;
+    lua.load(whole.dump(true)).set_name(format!("={INTERNAL}")).into_function()
 }
 
 /// Compiles source, never byte code.

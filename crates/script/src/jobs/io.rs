@@ -9,7 +9,6 @@ use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserDat
 
 use super::Jobs;
 use crate::context::{Context, Phase};
-use crate::error::INTERNAL;
 use crate::ngx::socket::{MOST, Wanted};
 use crate::sandbox::Sandbox;
 
@@ -156,7 +155,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Tabl
         return Ok(());
     }
     let native = natives(lua, ctx)?;
-    let chunk = lua.load(include_str!("io.lua")).set_name(format!("={INTERNAL}"));
+    let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
     let (http, tcp, socket): (Value, Value, Table) = chunk.call((native, lua.globals()))?;
     lb.raw_set("http", http)?;
     lb.raw_set("tcp", tcp)?;

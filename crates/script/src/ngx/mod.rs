@@ -10,7 +10,6 @@ use std::rc::Rc;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use crate::context::Context;
-use crate::error::INTERNAL;
 
 /// `(name) -> value or nil` for globals that are not there yet.
 pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
@@ -59,7 +58,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
 fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
     let run = |text: &str| -> mlua::Result<Table> {
         let native = natives(lua, ctx)?;
-        lua.load(text).set_name(format!("={INTERNAL}")).call((native, lua.globals()))
+        crate::sandbox::internal(lua, text)?.call((native, lua.globals()))
     };
     let table = match name {
         // Read-only by itself: ngx.ctx and ngx.status may be set.
