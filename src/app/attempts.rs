@@ -79,13 +79,15 @@ fn run_in(
             (Ok(goal), _) => goal,
             (Err(nobody), _) if waits_for_turn(child, thread, record, &nobody) => continue,
             (Err(nobody), None) => return no_member(request, thread, record, &nobody),
-            (Err(_), Some((outcome, rc))) => match same_again(thread, record, outcome) {
-                Some(goal) => goal,
-                None => {
-                    finishing::note(request, record, pool_of(thread, record).as_ref());
-                    return rc;
+            (Err(_), Some((outcome, rc))) => {
+                match same_again(thread, record, outcome).or_else(|| last_resort(thread, record)) {
+                    Some(goal) => goal,
+                    None => {
+                        finishing::note(request, record, pool_of(thread, record).as_ref());
+                        return rc;
+                    }
                 }
-            },
+            }
         };
         if let Goal::Member(pool, _) = &goal {
             record.pool = Some(*pool);
@@ -239,6 +241,28 @@ fn same_again(thread: &Thread, record: &mut Record, outcome: Outcome) -> Option<
     let (pool, member) = (record.pool?, record.member.clone()?);
     record.fresh = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
     record.fresh.then_some(Goal::Member(pool, member))
+}
+
+/// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
+fn last_resort(thread: &Thread, record: &Record) -> Option<Goal> {
+    let ejected = |member: &&Arc<Member>| {
+        let status = thread.balancer.status(member);
+        !record.avoid().contains(&member.slot)
+            && status.is_some_and(|s| s.has(Status::EJECTED) && s.without(Status::EJECTED).usable())
+    };
+    match &record.decision {
+        Decision::Pool { pool, view, .. } => {
+            let membership = thread.balancer.membership(*pool)?;
+            let inside = |member: &&Arc<Member>| view.as_ref().is_none_or(|view| view.holds(member));
+            let found = membership.members.iter().filter(inside).find(ejected)?;
+            Some(Goal::Member(*pool, found.clone()))
+        }
+        Decision::List(list) => {
+            let (pool, found) = list.iter().find(|(_, member)| ejected(&member))?;
+            Some(Goal::Member(*pool, found.clone()))
+        }
+        Decision::Target(_) | Decision::Nobody { .. } | Decision::Script { .. } => None,
+    }
 }
 
 /// What an attempt at a member needs, beyond the record and the member.

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use server_tests::client::BodyEncoding;
 use server_tests::message::body_hash;
-use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, pool};
+use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, pool, wait_until};
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// `a` first, then `b`; health comes from nothing but the attempts themselves.
 fn a_then_b(mpm: Mpm, a: &Backend, b: &Backend, set: &str) -> Httpd {
@@ -255,4 +257,28 @@ fn without_outlier_a_failing_member_stays() {
     a.reset();
     assert_eq!(httpd.client().shares("/app/", 10)["b"], 10);
     assert_eq!(a.requests(), 10);
+}
+
+#[test]
+fn one_that_is_ejected_is_asked_before_a_request_fails() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    c.refuse();
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, ""), (&b, ""), (&c, "")], "LuaBalancerOutlier on failures=1 ejection=5m"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    let mut client = httpd.client();
+    wait_until("c to be ejected", SOON, || {
+        assert_eq!(client.get("/app/").status, 200);
+        httpd.member("app", "c").state == "ejected"
+    });
+    c.answer();
+    assert!(!client.shares("/app/", 12).contains_key("c"), "an ejected member is asked while others serve");
+    a.refuse();
+    b.refuse();
+    for _ in 0..5 {
+        assert_eq!(client.get("/app/").backend(), "c");
+    }
+    assert_eq!(httpd.member("app", "c").state, "ejected", "one answer is no proof");
 }
