@@ -6,15 +6,20 @@
 
 mod cpu;
 mod latency;
+mod machine;
 mod memory;
+mod plot;
+mod report;
 mod scale;
 mod servers;
 mod settings;
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use report::{Findings, Place};
 use server_tests::bench::stop;
 use settings::Settings;
 
@@ -53,17 +58,41 @@ fn supervise() -> Result<(), String> {
 fn run() -> Result<(), String> {
     stop::at_end_of_input();
     let settings = Settings::from_environment()?;
-    if settings.has_step("cpu") {
-        println!("{:#?}", cpu::run(&settings)?);
+    let place = Place { machine: machine::machine(), versions: machine::versions(), load: machine::load() };
+    let begin = Instant::now();
+    let findings = Findings {
+        cpu: step(&settings, "cpu", || cpu::run(&settings))?,
+        latency: step(&settings, "latency", || latency::run(&settings))?,
+        memory: step(&settings, "memory", || memory::run(&settings))?,
+        scale: step(&settings, "scale", || scale::run(&settings))?,
+    };
+    let files = report::files(&findings, &settings, &place);
+    fs::create_dir_all(&settings.out).map_err(|error| format!("{}: {error}", settings.out.display()))?;
+    for (name, text) in &files {
+        let path = settings.out.join(name);
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    if settings.has_step("latency") {
-        println!("{:#?}", latency::run(&settings)?);
-    }
-    if settings.has_step("memory") {
-        println!("{:#?}", memory::run(&settings)?);
-    }
-    if settings.has_step("scale") {
-        println!("{:#?}", scale::run(&settings)?);
-    }
+    println!(
+        "{}\n{} s; written to {}",
+        files["README.md"],
+        begin.elapsed().as_secs(),
+        settings.out.display()
+    );
     Ok(())
+}
+
+/// What a step finds, or its failure, which the others survive; only a wish to stop ends the run.
+fn step<T>(
+    settings: &Settings,
+    name: &str,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<Option<Result<T, String>>, String> {
+    if !settings.has_step(name) {
+        return Ok(None);
+    }
+    let begin = Instant::now();
+    let found = servers::caught(work);
+    stop::check()?;
+    eprintln!("{name}: {} s", begin.elapsed().as_secs());
+    Ok(Some(found))
 }
