@@ -30,8 +30,8 @@ impl Fast {
         let listen: String =
             (0..members).map(|index| format!("listen {}:{number} backlog=1024;\n", address(index))).collect();
         let config = format!(
-            "worker_processes 1; worker_rlimit_nofile 262144; pid {dir}/pid; error_log {dir}/error.log; daemon off;\n\
-             events {{ worker_connections 131072; }}\nhttp {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1200s;\n\
+            "worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; daemon off;\n\
+             events {{ worker_connections 16384; }}\nhttp {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1200s;\n\
              {temporary}server {{ {listen} location / {{ return 200 \"ok\\n\"; }} }} }}\n",
             dir = folder.path().display(),
             temporary = nginx_folders(&folder),

@@ -37,6 +37,8 @@ pub struct Cost {
     pub ratio: Spread,
     /// Requests per second.
     pub per_second: f64,
+    /// Failed requests of all turns.
+    pub failed: u64,
 }
 
 /// A way under measurement.
@@ -44,6 +46,7 @@ pub struct Contender {
     name: String,
     kind: Kind,
     server: Result<Running, String>,
+    _backend: Option<Fast>,
     turns: Vec<Turn>,
     ratios: Vec<f64>,
     failures: usize,
@@ -55,18 +58,20 @@ pub fn run(settings: &Settings) -> Result<Vec<CpuTable>, String> {
 }
 
 fn table(settings: &Settings, members: usize) -> Result<CpuTable, String> {
-    let backend = Fast::start(members)?;
-    let scene = Scene { members, port: backend.port(), threads: settings.threads };
     let ways = servers::all().into_iter().filter(|way| way.name == PLAIN || settings.wants(&way.name));
     let mut contenders = Vec::new();
     for way in ways {
         stop::check()?;
-        contenders.push(Contender::start(&way, &scene));
+        contenders.push(Contender::start(&way, members, settings.threads));
     }
     // Long enough for connections to all members.
     let warm_up = Load::many_paths(1 + members / 500, settings.connections);
     let load = Load::many_paths(settings.seconds, settings.connections);
-    compare(&mut contenders, &warm_up, &load, settings.rounds, &format!("{members} members"))?;
+    let title = format!("{members} members");
+    if let Err(reason) = compare(&mut contenders, &warm_up, &load, settings.rounds, &title) {
+        stop::check()?;
+        eprintln!("{title}: ends early: {reason}");
+    }
     Ok(CpuTable { members, rows: contenders.iter().map(Contender::row).collect() })
 }
 
@@ -84,11 +89,14 @@ pub fn compare(
     let mut floors = Vec::new();
     for round in 1..=rounds {
         eprintln!("{title}: round {round} of {rounds}");
-        floors.push(floor.turn(load)?);
+        floors.extend(floor.turn(load));
         for other in others.iter_mut() {
             stop::check()?;
             let Ok(turn) = other.turn(load) else { continue };
-            let after = floor.turn(load)?;
+            let after = match floor.turn(load) {
+                Err(_) if floor.server.is_ok() => continue,
+                after => after?,
+            };
             let around = floors.last().map_or(after.cpu_us, |before| (before.cpu_us + after.cpu_us) / 2.0);
             other.ratios.push(turn.cpu_us / around);
             other.turns.push(turn);
@@ -102,9 +110,15 @@ pub fn compare(
 }
 
 impl Contender {
-    /// Starts a way; one that does not start stays, with the reason.
-    pub fn start(way: &Way, scene: &Scene) -> Self {
-        Self::new(&way.name, way.kind, way.start(scene))
+    /// Starts a way and a backend of its own: a process may not have as many connections open as all ways
+    /// together keep. One that does not start stays, with the reason.
+    fn start(way: &Way, members: usize, threads: usize) -> Self {
+        let backend = servers::caught(|| Fast::start(members));
+        let server = backend
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|backend| way.start(&Scene { members, port: backend.port(), threads }));
+        Self { _backend: backend.ok(), ..Self::new(&way.name, way.kind, server) }
     }
 
     /// A server that was started, or the reason why not.
@@ -112,7 +126,15 @@ impl Contender {
         if let Err(reason) = &server {
             eprintln!("{name} does not start: {reason}");
         }
-        Self { name: name.to_owned(), kind, server, turns: Vec::new(), ratios: Vec::new(), failures: 0 }
+        Self {
+            name: name.to_owned(),
+            kind,
+            server,
+            _backend: None,
+            turns: Vec::new(),
+            ratios: Vec::new(),
+            failures: 0,
+        }
     }
 
     /// One turn. A second failure is the last.
@@ -137,6 +159,7 @@ impl Contender {
             cpu_us: of(|turn| turn.cpu_us),
             ratio: Spread::of(&self.ratios),
             per_second: of(|turn| turn.per_second),
+            failed: self.turns.iter().map(|turn| turn.failed).sum(),
         };
         let outcome = match &self.server {
             Err(reason) => Err(reason.clone()),

@@ -149,15 +149,24 @@ fn cost<'a>(table: &'a CpuTable, name: &str) -> Option<&'a Result<crate::cpu::Co
 }
 
 fn cpu_csv(tables: &[CpuTable]) -> String {
-    let mut text = "members,way,cpu_us,ratio_low,ratio_median,ratio_high,requests_per_second\n".to_owned();
+    let mut text =
+        "members,way,cpu_us,ratio_low,ratio_median,ratio_high,requests_per_second,failed_requests\n"
+            .to_owned();
     for table in tables {
         for row in &table.rows {
             let Ok(cost) = &row.outcome else { continue };
             let ratio = cost.ratio;
             let _ = writeln!(
                 text,
-                "{},\"{}\",{:.2},{:.4},{:.4},{:.4},{:.0}",
-                table.members, row.name, cost.cpu_us, ratio.low, ratio.median, ratio.high, cost.per_second
+                "{},\"{}\",{:.2},{:.4},{:.4},{:.4},{:.0},{}",
+                table.members,
+                row.name,
+                cost.cpu_us,
+                ratio.low,
+                ratio.median,
+                ratio.high,
+                cost.per_second,
+                cost.failed
             );
         }
     }
@@ -337,7 +346,7 @@ mod tests {
 
     fn cost(ratio: f64) -> Result<Cost, String> {
         let ratio = Spread { low: ratio - 0.01, median: ratio, high: ratio + 0.01 };
-        Ok(Cost { cpu_us: 50.0 * ratio.median, ratio, per_second: 20_000.0 })
+        Ok(Cost { cpu_us: 50.0 * ratio.median, ratio, per_second: 20_000.0, failed: 0 })
     }
 
     fn row(name: &str, kind: Kind, outcome: Result<Cost, String>) -> CpuRow {

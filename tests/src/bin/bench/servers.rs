@@ -212,7 +212,7 @@ fn nginx(scene: &Scene, main: &str, upstream: &str, http: &str) -> Result<Runnin
     let (port, folder) = (ReservedPort::new(), Folder::new());
     let zone = if http.is_empty() { "zone app 4m;" } else { "" };
     let config = format!(
-        "{main}worker_processes 2; worker_rlimit_nofile 32768; pid {dir}/pid; error_log {dir}/error.log warn; daemon off;\n\
+        "{main}worker_processes 2; pid {dir}/pid; error_log {dir}/error.log warn; daemon off;\n\
          events {{ worker_connections 16384; }}\n\
          http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1200s;\n{folders}{http}\
          upstream app {{\n{zone}\n{upstream}keepalive {idle}; keepalive_requests 1000000000; keepalive_timeout 1200s;\n}}\n\

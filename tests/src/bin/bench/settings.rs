@@ -59,7 +59,7 @@ impl Settings {
             connections: number("CONNECTIONS", 16)?,
             threads: number("THREADS", 25)?,
             latency_rounds: number("LATENCY_ROUNDS", 5)?,
-            latency_seconds: number("LATENCY_SECONDS", 6)?,
+            latency_seconds: number("LATENCY_SECONDS", 4)?,
             latency_clients: number("LATENCY_CLIENTS", 20)?,
             only: list("ONLY", ""),
             steps: list("STEPS", "cpu,latency,memory,scale"),
