@@ -224,7 +224,7 @@ fn path(svg: &mut String, index: usize, points: &[(f64, f64)]) {
         svg,
         "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-dasharray=\"{}\" points=\"{}\"/>",
         COLOURS[index % COLOURS.len()],
-        DASHES[index % DASHES.len()],
+        DASHES[variant(index) % DASHES.len()],
         words.join(" ")
     );
     points.iter().for_each(|point| mark(svg, index, *point));
@@ -233,13 +233,18 @@ fn path(svg: &mut String, index: usize, points: &[(f64, f64)]) {
 /// A disc, a square, a diamond or a triangle.
 fn mark(svg: &mut String, index: usize, (x, y): (f64, f64)) {
     let colour = COLOURS[index % COLOURS.len()];
-    let shape = match index % 4 {
+    let shape = match variant(index) % 4 {
         0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\""),
         1 => format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"", x - 3.5, y - 3.5),
         2 => format!("<path d=\"M{x:.1} {:.1}l5 5l-5 5l-5 -5z\"", y - 5.0),
         _ => format!("<path d=\"M{x:.1} {:.1}l5 9h-10z\"", y - 5.0),
     };
     let _ = writeln!(svg, "{shape} fill=\"{colour}\"/>");
+}
+
+/// Another dash and mark when the colours begin again.
+fn variant(index: usize) -> usize {
+    index + index / COLOURS.len()
 }
 
 /// As short as it may be.
