@@ -21,16 +21,13 @@ fn of_process(pid: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn work_takes_cpu_time() {
         let before = time_of(std::process::id());
-        let start = Instant::now();
         crate::wait_until("a millisecond of CPU time", Duration::from_secs(10), || {
             std::hint::black_box((0..10_000_u64).sum::<u64>());
             time_of(std::process::id()) - before > Duration::from_millis(1)
         });
-        assert!(start.elapsed() > Duration::from_micros(100));
     }
 }

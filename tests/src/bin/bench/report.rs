@@ -72,6 +72,8 @@ fn opening(settings: &Settings, place: &Place) -> String {
          * httpd: event MPM, 2 children of {threads} threads, `MaxKeepAliveRequests 0`, the same modules in every httpd but for the balancer's own. nginx: \
          2 workers, upstreams with `zone` (balancer_by_lua: a sequence in each worker). HAProxy: 2 threads, `http-reuse always`. No access log anywhere. Kept-alive connections in front; \
          behind, all keep connections to members and never run out of room for them, but for mod_lua as documented, which cannot.\n\
+         * mod_lua as documented: the hook of httpd's manual, which sets `r.filename` to a URL, with the default scope, a Lua state for each request. Workers by hand: a `<Proxy>` with \
+         `enablereuse=on` for each member, `LuaScope thread`. LuaHookTranslate: the selection script of this module's README.\n\
          * Members are the loopback addresses 127.0.1.1, 127.0.1.2, …, each with a worker of its own.\n",
         given = settings.given,
         machine = place.machine,
@@ -275,11 +277,10 @@ fn memory_part(rows: &[MemoryRow], files: &mut BTreeMap<&'static str, String>) -
 }
 
 fn scale_part(scale: &Scale) -> String {
-    let mut text = format!(
-        "Start: from the start of the process to the first answer. Graceful restart: from the signal to the line in the log that the new generation serves, and an answer. Medians of three, by a clock \
+    let mut text = "Start: from the start of the process to the first answer. Graceful restart: from the signal to the line in the log that the new generation serves, and an answer. Medians of three, by a clock \
          that looks every 10 ms. Memory after the restart, before any load.\n\n\
          | | start s | graceful restart s | RSS MiB | PSS MiB | shared mappings MiB | touched of them MiB |\n|---|---|---|---|---|---|---|\n"
-    );
+        .to_owned();
     for row in &scale.rows {
         match &row.outcome {
             Ok(times) => {

@@ -115,12 +115,12 @@ fn answered(httpd: &Httpd, begin: Instant) -> Result<f64, String> {
 }
 
 fn unused_pools(settings: &Settings, own: impl Fn(usize) -> Builder) -> Result<Vec<CpuRow>, String> {
-    let start = |pools: usize| {
+    let start = |pools: usize, name: &str| {
         let builder = own(pools).threads(settings.threads).log_level("warn").without_access_log();
         let server = servers::caught(|| builder.try_start().map(|httpd| Running::Httpd(Box::new(httpd))));
-        Contender::new(&format!("{pools} pool(s) of {OF_MEMBERS}"), Kind::Own, server)
+        Contender::new(name, Kind::Own, server)
     };
-    let mut contenders = [start(1), start(POOLS)];
+    let mut contenders = [start(1, "alone"), start(POOLS, "beside the others")];
     let load = |seconds| Load::many_paths(seconds, settings.connections);
     cpu::compare(&mut contenders, &load(2), &load(settings.seconds), 2 * settings.rounds, "unused pools")?;
     Ok(contenders.iter().map(Contender::row).collect())

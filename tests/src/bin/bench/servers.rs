@@ -40,8 +40,10 @@ pub struct Way {
     pub name: String,
     /// Whose code does the work.
     pub kind: Kind,
-    start: Box<dyn Fn(&Scene) -> Result<Running, String>>,
+    start: Box<Start>,
 }
+
+type Start = dyn Fn(&Scene) -> Result<Running, String>;
 
 /// A running server, ended when dropped.
 pub enum Running {
