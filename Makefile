@@ -2,6 +2,7 @@
 # make demo   the same without hands: shows shares, a dead backend, a changed weight; fails when anything is not so
 # make test   everything that CI runs
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize.
+# make bench  the module beside other servers, into docs/performance (about 20 minutes)
 # The rest: build, install, uninstall, bench-quick, lint, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
@@ -16,7 +17,7 @@ MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
-.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench-quick fuzz soak sanitize clean
+.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize clean
 
 all: build
 
@@ -64,6 +65,9 @@ uninstall:
 	      "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.conf" \
 	      "$(DESTDIR)$(SYSCONFDIR)/conf-available/lua_balancer-example.conf"
 	rm -rf "$(DESTDIR)$(LUADIR)"
+
+bench: build
+	@scripts/bench "$(MODULE)"
 
 bench-quick: build
 	@scripts/bench-quick "$(MODULE)"

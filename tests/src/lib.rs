@@ -6,6 +6,7 @@
 
 pub mod acts;
 pub mod backend;
+pub mod bench;
 pub mod client;
 pub mod httpd;
 pub mod load;

@@ -74,6 +74,7 @@ pub struct Builder {
     place: Place,
     log_level: String,
     wrapper: Option<String>,
+    access_log: bool,
     config: String,
     dir: PathBuf,
     port: ReservedPort,
@@ -127,6 +128,7 @@ impl Builder {
             place: Place::Last,
             log_level: "notice lua_balancer:info".to_owned(),
             wrapper: None,
+            access_log: true,
             config: String::new(),
             dir: new_folder(),
             port: ReservedPort::new(),
@@ -200,6 +202,12 @@ impl Builder {
         self
     }
 
+    /// Writes no access log: a benchmark's, whose others write none either.
+    pub fn without_access_log(mut self) -> Self {
+        self.access_log = false;
+        self
+    }
+
     /// Adds configuration text.
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
@@ -255,14 +263,22 @@ impl Builder {
             "ServerRoot \"{dir}\"\nServerName localhost\nListen 127.0.0.1:{port}\n{load}{user}\
              DefaultRuntimeDir \"{dir}/run\"\nPidFile \"{dir}/httpd.pid\"\nErrorLog \"{dir}/error.log\"\n\
              LogLevel {level}\nDocumentRoot \"{dir}/htdocs\"\nMaxKeepAliveRequests 0\nKeepAliveTimeout 15\n\
-             LogFormat \"{ACCESS_FORMAT}\" test\nCustomLog \"{dir}/access.log\" test\n{mpm}{config}",
+             {access}{mpm}{config}",
             port = self.port(),
             load = self.load_lines(),
             user = user_lines(),
             level = self.log_level,
+            access = self.access_log_lines(),
             mpm = self.mpm_lines(),
             config = self.config,
         )
+    }
+
+    fn access_log_lines(&self) -> String {
+        if !self.access_log {
+            return String::new();
+        }
+        format!("LogFormat \"{ACCESS_FORMAT}\" test\nCustomLog \"{}/access.log\" test\n", self.dir.display())
     }
 
     fn load_lines(&self) -> String {

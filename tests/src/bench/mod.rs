@@ -1,0 +1,13 @@
+//! What the benchmarks share: servers as values, load, the CPU time and memory of a server's processes, medians.
+//!
+//! Nothing here waits without a bound, and every value ends what it started when it is dropped.
+
+pub mod backends;
+pub mod config;
+pub mod cpu;
+pub mod memory;
+pub mod process;
+pub mod requests;
+pub mod stats;
+pub mod stop;
+pub mod wrk;
