@@ -48,6 +48,9 @@ mod store;
 #[cfg(not(loom))]
 mod sweep;
 
+#[cfg(not(loom))]
+mod zeroed;
+
 #[cfg(all(test, not(loom)))]
 mod tests;
 

@@ -2,7 +2,6 @@
 //! everything else works on the slices that come from here.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +12,7 @@ use crate::protocol::children::ChildRow;
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::Chunk;
+use crate::zeroed::Zeroed;
 
 /// Why memory cannot be used as a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,8 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     sections: Sections,
     geometry: Geometry,
-    heap: Option<Layout>,
+    /// The memory, where it is this process's own.
+    heap: Option<Zeroed>,
 }
 
 // SAFETY: the memory is only reached through atomics, and it is freed by the last owner only.
@@ -139,16 +140,10 @@ impl Mapping {
             return Err(AttachError::BadGeometry(format!("{geometry:?}")));
         }
         let bytes = geometry.bytes();
-        let layout = Layout::from_size_align(bytes, 64)
-            .map_err(|_| AttachError::TooSmall { found: 0, needed: bytes })?;
-        // SAFETY: the size is not 0, as there always is a header.
-        let base = unsafe { alloc_zeroed(layout) };
-        if base.is_null() {
-            handle_alloc_error(layout);
-        }
-        // SAFETY: fresh zeroed memory of that size and alignment, freed by the drop of the mapping only.
-        let mut mapping = unsafe { Mapping::create(base, bytes, geometry)? };
-        mapping.heap = Some(layout);
+        let memory = Zeroed::new(bytes, 64).ok_or(AttachError::TooSmall { found: 0, needed: bytes })?;
+        // SAFETY: fresh zeroed memory of that size and alignment, freed with the mapping only.
+        let mut mapping = unsafe { Mapping::create(memory.base(), bytes, geometry)? };
+        mapping.heap = Some(memory);
         Ok(mapping)
     }
 
@@ -236,14 +231,5 @@ impl Mapping {
         let words = self.geometry.script_words();
         let all = self.rows(self.sections.copies);
         std::array::from_fn(|copy| &all[(row * COPIES + copy) * words..][..words])
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        if let Some(layout) = self.heap {
-            // SAFETY: `on_heap` allocated it with this layout, and nobody else refers to it any more.
-            unsafe { dealloc(self.base.as_ptr(), layout) };
-        }
     }
 }

@@ -1,13 +1,13 @@
 //! The memory of a dictionary, seen as rows of atomics.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::OpenError;
 use super::geometry::{ALIGN, Geometry, Header, LAYOUT, MAGIC};
 use crate::protocol::segment::{Chunk, Segment, SegmentHead};
+use crate::zeroed::Zeroed;
 
 /// Types that are nothing but atomics.
 ///
@@ -28,7 +28,7 @@ pub(super) struct Memory {
     base: NonNull<u8>,
     geometry: Geometry,
     seed: u64,
-    heap: Option<Layout>,
+    heap: Option<Zeroed>,
 }
 
 // SAFETY: the memory is only reached through atomics, and it is freed by the last owner only.
@@ -67,15 +67,10 @@ impl Memory {
 
     pub fn on_heap(size: usize, seed: u64) -> Result<Self, OpenError> {
         let geometry = Geometry::of(size).ok_or(OpenError::Size(size))?;
-        let layout = Layout::from_size_align(geometry.size, ALIGN).map_err(|_| OpenError::Size(size))?;
-        // SAFETY: the size is not 0.
-        let base = unsafe { alloc_zeroed(layout) };
-        if base.is_null() {
-            return Err(OpenError::NoMemory(size));
-        }
-        // SAFETY: fresh zeroed memory of that size and alignment, freed by the drop only.
-        let mut memory = unsafe { Memory::create(base, size, seed)? };
-        memory.heap = Some(layout);
+        let zeroed = Zeroed::new(geometry.size, ALIGN).ok_or(OpenError::NoMemory(size))?;
+        // SAFETY: fresh zeroed memory of that size and alignment, freed with the value only.
+        let mut memory = unsafe { Memory::create(zeroed.base(), size, seed)? };
+        memory.heap = Some(zeroed);
         Ok(memory)
     }
 
@@ -121,15 +116,6 @@ impl Memory {
             head: &self.rows(self.geometry.head(number), 1)[0],
             buckets: self.rows(self.geometry.buckets(number), self.geometry.chunks),
             chunks: self.rows(self.geometry.first_chunk(number), self.geometry.chunks),
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if let Some(layout) = self.heap {
-            // SAFETY: `on_heap` allocated it with this layout, and nobody else refers to it any more.
-            unsafe { dealloc(self.base.as_ptr(), layout) };
         }
     }
 }
