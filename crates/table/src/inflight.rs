@@ -184,10 +184,7 @@ impl Table {
             // Up to four children, eight under prefork.
             (0 | 1, 16) => each(slots, |slot| of_word(first, slot, 16), &mut see),
             (0 | 1, _) => each(slots, |slot| of_word(first, slot, 8), &mut see),
-            _ => {
-                let rows = all.chunks(members.max(1)).take(words);
-                each(slots, |slot| rows.clone().map(|row| of_word(row, slot, bits)).sum(), &mut see);
-            }
+            _ => each_of_rows(slots, all.chunks(members.max(1)).take(words), bits, &mut see),
         }
     }
 
@@ -212,6 +209,39 @@ impl Table {
 fn each(slots: impl Iterator<Item = Slot>, sum: impl Fn(Slot) -> u32, see: &mut impl FnMut(u32) -> bool) {
     for slot in slots {
         if !see(sum(slot)) {
+            return;
+        }
+    }
+}
+
+/// Of many words a member: row by row for some members at a time, so that what lies together is read together.
+fn each_of_rows<'a>(
+    mut slots: impl Iterator<Item = Slot>,
+    rows: impl Iterator<Item = &'a [AtomicU64]> + Clone,
+    bits: u8,
+    see: &mut impl FnMut(u32) -> bool,
+) {
+    const AT_ONCE: usize = 32;
+    let (mut these, mut sums) = ([0; AT_ONCE], [0u64; AT_ONCE]);
+    loop {
+        let mut count = 0;
+        for (place, slot) in these.iter_mut().zip(&mut slots) {
+            *place = slot;
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        let (these, sums) = (&these[..count], &mut sums[..count]);
+        sums.fill(0);
+        for row in rows.clone() {
+            for (slot, sum) in these.iter().zip(&mut *sums) {
+                if let Some(cell) = row.get(*slot as usize) {
+                    *sum += lanes::partial_sums(cell.load(Relaxed), bits);
+                }
+            }
+        }
+        if !sums.iter().all(|sum| see(lanes::whole_sum(*sum))) {
             return;
         }
     }

@@ -96,15 +96,26 @@ pub fn idle<'a>(cells: impl IntoIterator<Item = &'a AtomicU64>) -> bool {
 /// The sum of all lanes of a word.
 #[inline]
 pub fn sum(word: u64, bits: u8) -> u32 {
-    if bits == 8 {
+    whole_sum(partial_sums(word, bits))
+}
+
+/// Two sums of 32 bits, each of half of the lanes: those of many words can be added up before they are made one.
+#[inline]
+pub fn partial_sums(word: u64, bits: u8) -> u64 {
+    const HALVES: u64 = 0x0000_ffff_0000_ffff;
+    let lanes = if bits == 8 {
         const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
-        let pairs = (word & PAIRS) + (word >> 8 & PAIRS);
-        (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as u32
+        (word & PAIRS) + (word >> 8 & PAIRS)
     } else {
-        const HALVES: u64 = 0x0000_ffff_0000_ffff;
-        let halves = (word & HALVES) + (word >> 16 & HALVES);
-        (halves as u32).wrapping_add((halves >> 32) as u32)
-    }
+        word
+    };
+    (lanes & HALVES) + (lanes >> 16 & HALVES)
+}
+
+/// See [`partial_sums`].
+#[inline]
+pub fn whole_sum(sums: u64) -> u32 {
+    (sums as u32).wrapping_add((sums >> 32) as u32)
 }
 
 #[cfg(all(test, not(loom)))]
