@@ -14,11 +14,12 @@ use balance::status::Status;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
-use super::outcome::{self, Outcome};
+use super::outcome::{self, Evidence, Outcome};
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
 use super::{finishing, queue, reverse, selecting, sessions};
 use crate::ffi;
+use crate::httpd::connection;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -235,7 +236,7 @@ fn next_goal(
 /// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
 /// request came.
 fn same_again(thread: &Thread, record: &mut Record, outcome: Outcome) -> Option<Goal> {
-    if outcome != Outcome::Reset || record.fresh {
+    if !matches!(outcome, Outcome::Reset | Outcome::Stale) || record.fresh {
         return None;
     }
     let (pool, member) = (record.pool?, record.member.clone()?);
@@ -379,6 +380,11 @@ fn is_http_over_tls(scheme: &str) -> bool {
     matches!(scheme, "https" | "wss")
 }
 
+/// Schemes of mod_proxy_http, which makes a connection of httpd's of each new one to a backend.
+fn uses_httpd_connections(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https" | "ws" | "wss")
+}
+
 /// Runs the real scheme handlers on one worker.
 fn handle(
     request: Request<'_>,
@@ -401,21 +407,13 @@ fn handle(
     let kept = KeepAlives::hide(request);
     let unpooled = record.fresh.then(|| Unpooled::ask(request));
     record.began_us = memory::monotonic_us();
-    let mut rc = ffi::DECLINED;
-    for handler in &child.scheme_handlers {
-        // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.
-        #[allow(unsafe_code)]
-        unsafe {
-            rc = handler(request.as_ptr(), worker.as_ptr(), proxy.conf, url, proxy.name, proxy.port);
-        }
-        if rc != ffi::DECLINED {
-            break;
-        }
-    }
+    let status_before = request.status();
+    let (mut rc, connected) = connection::watch(|| run_handlers(request, proxy, child, worker, url));
     record.ended_us = memory::monotonic_us();
     drop(unpooled);
     drop(kept);
-    let outcome = outcome::judge(request, rc, secure);
+    let reused = !connected && uses_httpd_connections(scheme);
+    let outcome = outcome::judge(request, &Evidence { rc, secure, reused, status_before });
     record.reason = outcome.word();
     record.last_status = match outcome {
         Outcome::Answered(status) => status,
@@ -433,6 +431,19 @@ fn handle(
         rc = FAILED;
     }
     (outcome, rc)
+}
+
+fn run_handlers(request: Request<'_>, proxy: &Proxy, child: &Child, worker: Worker, url: *mut c_char) -> i32 {
+    for handler in &child.scheme_handlers {
+        // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.
+        #[allow(unsafe_code)]
+        let rc =
+            unsafe { handler(request.as_ptr(), worker.as_ptr(), proxy.conf, url, proxy.name, proxy.port) };
+        if rc != ffi::DECLINED {
+            return rc;
+        }
+    }
+    ffi::DECLINED
 }
 
 /// The URL for the real handler. http-like schemes share one encoding of the path; the others' modules make their own.

@@ -16,6 +16,9 @@ pub enum Outcome {
     Connect,
     /// The connection ended before an answer.
     Reset,
+    /// A kept connection ended before a byte of an answer: the member may have closed it just when the request came, which
+    /// says nothing about the member.
+    Stale,
     /// The connection ended within the answer, which the client has a part of.
     Broken,
     /// No answer in time.
@@ -30,9 +33,23 @@ const DONE: i32 = ffi::DONE;
 const SUSPENDED: i32 = -3;
 const DECLINED: i32 = ffi::DECLINED;
 
-/// Judges. `secure`: mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed handshake,
-/// before a byte of the request was sent: the other one drops a kept-alive client, which `attempts` never lets it see.
-pub fn judge(request: Request<'_>, rc: i32, secure: bool) -> Outcome {
+/// What a verdict needs to know beyond the request.
+pub struct Evidence {
+    /// What the scheme handler returned.
+    pub rc: i32,
+    /// mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed handshake, before a byte of
+    /// the request was sent: another one drops a kept-alive client, which `attempts` never lets it see, and one is about
+    /// the request's encoding.
+    pub secure: bool,
+    /// The attempt went over a connection that earlier requests had used.
+    pub reused: bool,
+    /// The request's status before the attempt.
+    pub status_before: i32,
+}
+
+/// Judges.
+pub fn judge(request: Request<'_>, evidence: &Evidence) -> Outcome {
+    let rc = evidence.rc;
     if rc == DONE && breaks_off(request) {
         return Outcome::Broken;
     }
@@ -48,7 +65,9 @@ pub fn judge(request: Request<'_>, rc: i32, secure: bool) -> Outcome {
         _ if request.aborted() => Outcome::NotTheMember(rc),
         503 | 502 | 500 | 504 if timed_out => Outcome::Timeout,
         503 => Outcome::Connect,
-        500 if secure => Outcome::Connect,
+        500 if has_unknown_encoding(request) => Outcome::NotTheMember(rc),
+        500 if evidence.secure => Outcome::Connect,
+        502 | 500 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
         502 | 500 => Outcome::Reset,
         DECLINED => Outcome::NotTheMember(500),
         other => Outcome::NotTheMember(other),
@@ -61,6 +80,25 @@ fn breaks_off(request: Request<'_>) -> bool {
     !request.aborted() && request.status() != ffi::HTTP_SWITCHING_PROTOCOLS as i32
 }
 
+/// mod_proxy_http refuses such a request before it asks anybody: of the encodings it knows `chunked` alone.
+fn has_unknown_encoding(request: Request<'_>) -> bool {
+    request
+        .headers_in()
+        .get(c"Transfer-Encoding")
+        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Whether not even a status line came. A status line changes the request's status, and mod_proxy_http tells in its words
+/// for the error page whether it could not read one or could not use what it read; it has none when it could not write.
+fn was_silent(request: Request<'_>, evidence: &Evidence) -> bool {
+    const NOTHING_READ: &[u8] = b"Error reading from remote server";
+    request.status() == evidence.status_before
+        && request
+            .notes()
+            .get(c"error-notes")
+            .is_none_or(|words| words.windows(NOTHING_READ.len()).any(|part| part == NOTHING_READ))
+}
+
 impl Outcome {
     /// One word for `LB_REASON` and the log.
     pub fn word(self) -> &'static CStr {
@@ -68,7 +106,7 @@ impl Outcome {
             Outcome::Answered(status) if status >= 500 => c"status",
             Outcome::Answered(_) => c"ok",
             Outcome::Connect | Outcome::NoWorker => c"connect",
-            Outcome::Reset | Outcome::Broken => c"reset",
+            Outcome::Reset | Outcome::Stale | Outcome::Broken => c"reset",
             Outcome::Timeout => c"timeout",
             Outcome::NotTheMember(_) => c"request",
         }
@@ -78,7 +116,7 @@ impl Outcome {
     pub fn is_among(self, kinds: &FailureKinds) -> bool {
         match self {
             Outcome::Connect => kinds.connect,
-            Outcome::Reset | Outcome::Broken => kinds.reset,
+            Outcome::Reset | Outcome::Stale | Outcome::Broken => kinds.reset,
             Outcome::Timeout => kinds.timeout,
             Outcome::Answered(status) => (status >= 500 && kinds.any_5xx) || kinds.codes.contains(&status),
             Outcome::NoWorker | Outcome::NotTheMember(_) => false,
@@ -90,7 +128,8 @@ impl Outcome {
         if self == Outcome::NoWorker {
             return !request.aborted();
         }
-        let unanswered = matches!(self, Outcome::Connect | Outcome::Reset | Outcome::Timeout);
+        let unanswered =
+            matches!(self, Outcome::Connect | Outcome::Reset | Outcome::Stale | Outcome::Timeout);
         let harmless =
             self == Outcome::Connect || (is_idempotent(request.method_number()) && !request.has_body());
         unanswered && self.is_among(kinds) && harmless && request.bytes_sent() == 0 && !request.aborted()

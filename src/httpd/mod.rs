@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod config;
+pub mod connection;
 pub mod digest;
 pub mod filter;
 pub mod log;

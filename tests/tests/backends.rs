@@ -415,7 +415,6 @@ fn connections_that_close_just_as_the_next_request_arrives_cost_nobody_an_answer
 }
 
 #[test]
-#[ignore = "the end of a kept-alive connection counts as its member's failure, and ejects it"]
 fn connections_that_close_just_as_the_next_request_arrives_eject_nobody() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = Httpd::builder()

@@ -154,6 +154,36 @@ fn a_lone_member_that_fails_on_a_fresh_connection_too_is_asked_no_third_time() {
 }
 
 #[test]
+fn only_what_happens_on_a_fresh_connection_or_within_an_answer_counts_against_a_member() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=1 max_percent=100";
+    let start = || {
+        Httpd::builder()
+            .with_member_states()
+            .config(&pool("app", &[(&a, ""), (&b, "")], lines))
+            .config("ProxyPass /app lb://app")
+            .start()
+    };
+    let ways = [
+        ("resets fresh ones", Backend::reset as fn(&Backend)),
+        ("closes fresh ones", |a| a.play([])),
+        ("breaks off in a header on any", Backend::half_header),
+    ];
+    for (what, fail) in ways {
+        let httpd = start();
+        a.reset_kept_alive();
+        for nth in 0..10 {
+            assert_eq!(httpd.client().get("/app/x").status, 200, "request {nth}");
+        }
+        assert_eq!(httpd.member("app", "a").state, "up", "resets kept connections");
+        fail(&a);
+        wait_until(&format!("a member that {what} to be ejected"), SOON, || {
+            httpd.client().get("/app/x").backend() == "b" && httpd.member("app", "a").state == "ejected"
+        });
+    }
+}
+
+#[test]
 fn answers_that_break_off_count_against_the_member_and_are_not_repeated() {
     let [a, b] = Backend::named(["a", "b"]);
     let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=3";

@@ -1,0 +1,18 @@
+//! The hook of new connections.
+
+use crate::ffi;
+use crate::guard::guard;
+use crate::httpd::connection;
+
+/// Only looks on: the connection is made by who comes after.
+pub(super) unsafe extern "C" fn create(
+    _: *mut ffi::apr_pool_t,
+    _: *mut ffi::server_rec,
+    _: *mut ffi::apr_socket_t,
+    _: std::os::raw::c_long,
+    _: *mut std::os::raw::c_void,
+    _: *mut ffi::apr_bucket_alloc_t,
+) -> *mut ffi::conn_rec {
+    guard((), connection::made);
+    std::ptr::null_mut()
+}
