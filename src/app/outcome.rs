@@ -29,6 +29,10 @@ pub enum Outcome {
     NotTheMember(i32),
 }
 
+/// mod_proxy's words for the error page.
+const ERROR_NOTES: &CStr = c"error-notes";
+const NOTHING_READ: &[u8] = b"Error reading from remote server";
+const NOT_FOUND: &[u8] = b"DNS lookup failure for";
 const DONE: i32 = ffi::DONE;
 const SUSPENDED: i32 = -3;
 const DECLINED: i32 = ffi::DECLINED;
@@ -65,6 +69,7 @@ pub fn judge(request: Request<'_>, evidence: &Evidence) -> Outcome {
         _ if request.aborted() => Outcome::NotTheMember(rc),
         503 | 502 | 500 | 504 if timed_out => Outcome::Timeout,
         503 => Outcome::Connect,
+        500 if says(request, NOT_FOUND) => Outcome::Connect,
         500 if has_unknown_encoding(request) => Outcome::NotTheMember(rc),
         500 if evidence.secure => Outcome::Connect,
         502 | 500 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
@@ -91,12 +96,14 @@ fn has_unknown_encoding(request: Request<'_>) -> bool {
 /// Whether not even a status line came. A status line changes the request's status, and mod_proxy_http tells in its words
 /// for the error page whether it could not read one or could not use what it read; it has none when it could not write.
 fn was_silent(request: Request<'_>, evidence: &Evidence) -> bool {
-    const NOTHING_READ: &[u8] = b"Error reading from remote server";
     request.status() == evidence.status_before
-        && request
-            .notes()
-            .get(c"error-notes")
-            .is_none_or(|words| words.windows(NOTHING_READ.len()).any(|part| part == NOTHING_READ))
+        && (request.notes().get(ERROR_NOTES).is_none() || says(request, NOTHING_READ))
+}
+
+/// Whether mod_proxy's words for the error page hold these.
+fn says(request: Request<'_>, words: &[u8]) -> bool {
+    let notes = request.notes().get(ERROR_NOTES);
+    notes.is_some_and(|notes| notes.windows(words.len()).any(|part| part == words))
 }
 
 impl Outcome {

@@ -5,7 +5,7 @@
 //! and `X-Connection` (its number, from 1).
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -93,6 +93,15 @@ const REMEMBERED: usize = 20_000;
 impl Backend {
     /// A backend that answers 200.
     pub fn new(name: &str) -> Self {
+        Self::at(name, ReservedPort::new())
+    }
+
+    /// A backend that answers 200 at the same port of another loopback address.
+    pub fn twin(&self, name: &str, ip: Ipv4Addr) -> Self {
+        Self::at(name, self.reserved.twin(ip))
+    }
+
+    fn at(name: &str, reserved: ReservedPort) -> Self {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             state: Mutex::default(),
@@ -105,7 +114,7 @@ impl Backend {
             most_at_work: AtomicUsize::new(0),
             gate: Gate::default(),
         });
-        let backend = Self { shared, reserved: ReservedPort::new(), listener: Mutex::default() };
+        let backend = Self { shared, reserved, listener: Mutex::default() };
         backend.listen();
         backend
     }

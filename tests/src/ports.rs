@@ -5,19 +5,25 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 
 use socket2::{Domain, Socket, Type};
 
-/// A reserved port of 127.0.0.1. Connections to it are refused until somebody listens.
+/// A reserved port of a loopback address. Connections to it are refused until somebody listens.
 #[derive(Debug)]
 pub struct ReservedPort {
     _socket: Socket,
+    ip: Ipv4Addr,
     port: u16,
 }
 
 impl ReservedPort {
-    /// Takes a free port from the kernel.
+    /// Takes a free port of 127.0.0.1 from the kernel.
     pub fn new() -> Self {
-        let socket = bound_socket(0);
+        let socket = bound_socket(Ipv4Addr::LOCALHOST, 0);
         let port = socket.local_addr().expect("local address").as_socket().expect("IPv4 address").port();
-        Self { _socket: socket, port }
+        Self { _socket: socket, ip: Ipv4Addr::LOCALHOST, port }
+    }
+
+    /// The same port of another loopback address.
+    pub fn twin(&self, ip: Ipv4Addr) -> Self {
+        Self { _socket: bound_socket(ip, self.port), ip, port: self.port }
     }
 
     /// The number.
@@ -27,7 +33,7 @@ impl ReservedPort {
 
     /// A listener on the port; the reservation stays.
     pub fn listen(&self) -> TcpListener {
-        let socket = bound_socket(self.port);
+        let socket = bound_socket(self.ip, self.port);
         socket.listen(1024).expect("listen on a reserved port");
         socket.into()
     }
@@ -49,7 +55,7 @@ pub struct Blackhole {
 impl Blackhole {
     /// A full port.
     pub fn new() -> Self {
-        let listener = bound_socket(0);
+        let listener = bound_socket(Ipv4Addr::LOCALHOST, 0);
         listener.listen(0).expect("listen on a loopback port");
         let address = listener.local_addr().expect("local address");
         let waiting = (0..8).map(|_| {
@@ -73,10 +79,10 @@ impl Default for Blackhole {
     }
 }
 
-fn bound_socket(port: u16) -> Socket {
+fn bound_socket(ip: Ipv4Addr, port: u16) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
-    let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let address = SocketAddr::V4(SocketAddrV4::new(ip, port));
     socket.bind(&address.into()).expect("bind a loopback port");
     socket
 }

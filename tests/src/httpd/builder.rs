@@ -221,6 +221,12 @@ impl Builder {
         self
     }
 
+    /// Gives the server an `/etc/hosts` of its own: the file `hosts` of its folder, which a test may
+    /// [overwrite in place](Httpd::write_in_place) while it runs. Ask [`Httpd::own_hosts_denied`] first.
+    pub fn hosts(self, text: &str) -> Self {
+        self.file(super::HOSTS, text)
+    }
+
     /// The server's folder.
     pub fn dir(&self) -> &Path {
         &self.dir

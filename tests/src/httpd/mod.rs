@@ -5,6 +5,7 @@ mod builder;
 mod installed;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,11 @@ use crate::wait::{eventually, wait_until};
 
 /// How long a server may take to start, restart or end.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server's own `/etc/hosts`, see [`Builder::hosts`].
+const HOSTS: &str = "hosts";
+/// Puts the file `$1` in place of `/etc/hosts`, in a mount namespace of its own, and becomes the rest of the words.
+const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
 
 /// A running httpd.
 #[derive(Debug)]
@@ -61,16 +67,13 @@ impl Httpd {
     /// `wrapper`: a checker that httpd runs under, with its options; or nothing.
     fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort, wrapper: &str) -> Result<Self, String> {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
-        let mut words = wrapper.split_whitespace();
-        let mut command = match words.next() {
-            Some(program) => {
-                let mut command = Command::new(program);
-                command.args(words).arg(&installed().program);
-                command
-            }
-            None => Command::new(&installed().program),
-        };
-        command.arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
+        let mut words: Vec<OsString> = wrapper.split_whitespace().map(OsString::from).collect();
+        if dir.join(HOSTS).exists() {
+            words.extend(with_hosts(&dir.join(HOSTS)));
+        }
+        words.push(installed().program.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("share the output file"))
@@ -79,6 +82,17 @@ impl Httpd {
         let mut httpd = Self { dir, config, port, process };
         httpd.wait_for_generation(1)?;
         Ok(httpd)
+    }
+
+    /// Why no server here can have an `/etc/hosts` of its own ([`Builder::hosts`]); None when it can.
+    pub fn own_hosts_denied() -> Option<String> {
+        let words = with_hosts(Path::new("/etc/hosts"));
+        let output = match Command::new(&words[0]).args(&words[1..]).arg("true").output() {
+            Ok(output) if output.status.success() => return None,
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(format!("no mount namespace of its own for a server: {output}"))
     }
 
     /// Its port on 127.0.0.1.
@@ -301,6 +315,11 @@ impl Drop for Httpd {
         self.end();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn with_hosts(file: &Path) -> Vec<OsString> {
+    let words = ["unshare", "--mount", "sh", "-c", WITH_HOSTS, "sh"].map(OsString::from);
+    words.into_iter().chain([file.as_os_str().to_owned()]).collect()
 }
 
 fn raw_pid(pid: u32) -> Pid {
