@@ -232,11 +232,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
-    if define_pools(&table, global, u64::from(number)).is_err() {
-        // Maybe for want of the room that pools take which are to go: they go now.
-        table.retain_pools(&names, Origin::Configuration);
-        define_pools(&table, global, u64::from(number)).map_err(refuse)?;
-    }
+    define_with_room(&table, global, &names, u64::from(number)).map_err(refuse)?;
     let mut generation = Generation {
         table,
         dicts,
@@ -335,6 +331,30 @@ fn load_scripts(generation: &Generation) -> Vec<String> {
         }
     }
     defined
+}
+
+/// Defines the pools. Maybe there is too little room beside pools which are to go: then those go now; and then the members
+/// that were added while running.
+fn define_with_room(table: &Table, global: &Global, names: &[&str], version: u64) -> Result<(), String> {
+    if define_pools(table, global, version).is_ok() {
+        return Ok(());
+    }
+    table.retain_pools(names, Origin::Configuration);
+    if define_pools(table, global, version).is_ok() {
+        return Ok(());
+    }
+    let removed = table.remove_added(names);
+    if !removed.is_empty() {
+        log::server(
+            log::WARNING,
+            &format!(
+                "no room for members that were added while running beside those of the configuration (LuaBalancerMaxMembers \
+                 gives more): removed {}",
+                removed.join(", ")
+            ),
+        );
+    }
+    define_pools(table, global, version)
 }
 
 fn define_pools(table: &Table, global: &Global, version: u64) -> Result<(), String> {

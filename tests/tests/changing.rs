@@ -100,6 +100,7 @@ fn a_removed_member_finishes_its_requests_and_works_when_it_is_added_again() {
     for round in 1..=5 {
         httpd.act(&add);
         assert_eq!(httpd.client().get("/app/").backend(), "x", "round {round}");
+        wait_until("the member to be idle", SOON, || extra.in_flight() == 0);
         extra.hang();
         let mut client = httpd.client().strict();
         let waiting = thread::spawn(move || client.try_get("/app/slow"));
@@ -207,4 +208,112 @@ fn changes_from_many_children_at_once_are_all_there() {
     let names: Vec<&str> = members.keys().map(String::as_str).collect();
     assert_eq!(names, ["a", "b", "c", "w0-4", "w1-4", "w2-4", "w3-4", "w4-4", "w5-4"]);
     assert!(members.iter().all(|(name, member)| member.weight == if name.len() == 1 { 1 } else { 14 }));
+}
+
+/// Three pools: `app` and `other` of the configuration, each with an added member; what `app` looks like afterwards.
+fn with_added_members(mpm: Mpm, extra: &Backend, backends: &[Backend; 3]) -> Httpd {
+    let [a, b, c] = backends;
+    let httpd = Httpd::builder()
+        .mpm(mpm)
+        .threads(16)
+        .with_acts()
+        .with_member_states()
+        .config(&pool("app", &[(a, ""), (b, "")], ""))
+        .config("ProxyPass /app lb://app")
+        .config(&pool("other", &[(c, "")], ""))
+        .start();
+    for member in ["app/x", "app/y", "app/z", "other/o"] {
+        let (pool, name) = member.split_once('/').expect("a pool and a member");
+        httpd.act(&format!("{pool}/add/{name}/{}", extra.port()));
+    }
+    httpd.act("app/set_weight/x/7");
+    httpd.act("app/drain/y");
+    httpd.act("app/remove/z");
+    httpd.act("app/remove/b");
+    httpd
+}
+
+on_every_mpm!(members_added_while_running_stay_over_restarts);
+
+fn members_added_while_running_stay_over_restarts(mpm: Mpm) {
+    let backends = Backend::named(["a", "b", "c"]);
+    let [a, b, c] = &backends;
+    let extra = Backend::new("x");
+    let mut httpd = with_added_members(mpm, &extra, &backends);
+    let seen = |httpd: &Httpd| -> Vec<(String, String, u32)> {
+        let members = httpd.members("app").into_iter();
+        members.map(|(name, member)| (name, member.state, member.weight)).collect()
+    };
+    let member = |name: &str, state: &str, weight| (name.to_owned(), state.to_owned(), weight);
+    // One that the configuration names comes back.
+    let kept = [member("a", "up", 1), member("b", "up", 1), member("x", "up", 7), member("y", "draining", 1)];
+    let load = Load::start(httpd.port(), "/app/", 2);
+    httpd.graceful();
+    assert_eq!(seen(&httpd), kept, "after a graceful restart");
+    load.wait_for(30);
+    httpd.graceful();
+    load.wait_for(30);
+    load.stop().assert_all_ok();
+    httpd.restart();
+    assert_eq!(seen(&httpd), kept, "after a restart");
+    assert_eq!(httpd.client().shares("/app/", 9)["x"], 7);
+    // A table of another size takes them along; the pool that is gone, and is back later, has none.
+    let more = pool("other", &[(c, "")], "");
+    let many: String =
+        (0..900).map(|n| format!("  LuaBalancerMember http://127.0.0.1:9 name=m{n}\n")).collect();
+    httpd.edit_config(&more, &format!("<LuaBalancerPool many>\n{many}</LuaBalancerPool>"));
+    httpd.restart();
+    assert_eq!(seen(&httpd), kept, "in a bigger table");
+    httpd.edit_config("<LuaBalancerPool many>", &format!("{more}<LuaBalancerPool many>"));
+    httpd.restart();
+    assert_eq!(httpd.members("other").into_keys().collect::<Vec<_>>(), ["c"]);
+    // The configuration names one of them: its line holds. A script removes the other one: it stays away.
+    let (old, now) =
+        (pool("app", &[(a, ""), (b, "")], ""), pool("app", &[(a, ""), (&extra, "weight=3")], ""));
+    httpd.edit_config(&old, &now);
+    httpd.act("app/remove/y");
+    httpd.graceful();
+    assert_eq!(seen(&httpd), [member("a", "up", 1), member("x", "up", 3)]);
+    httpd.edit_config(&now, &old);
+    httpd.graceful();
+    assert_eq!(seen(&httpd), [member("a", "up", 1), member("b", "up", 1)]);
+    assert_eq!(httpd.count_log("lua_balancer:(warn|error|crit)"), 0);
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn added_members_that_find_no_room_beside_the_configurations_are_gone_with_a_word() {
+    let backends = Backend::named(["a", "b", "c"]);
+    let extra = Backend::new("x");
+    let many = |n: usize| -> String {
+        (0..n).map(|n| format!("  LuaBalancerMember http://127.0.0.1:9 name=m{n}\n")).collect()
+    };
+    let mut httpd = three_members(&backends, "")
+        .config("LuaBalancerMaxMembers 1000")
+        .config(&format!("<LuaBalancerPool many>\n{}</LuaBalancerPool>", many(8)))
+        .start();
+    let script = format!(
+        "function translate(r)\n\
+         for i = 1, 1000 do lb.pool('app'):add{{url = 'http://127.0.0.1:{}', name = 'x' .. i}} end\n\
+         return 204\n\
+         end",
+        extra.port()
+    );
+    httpd.write("fill.lua", &script);
+    httpd.edit_config(
+        "LuaBalancerMaxMembers",
+        "LuaBalancerScriptLimit time=10s memory=64M\nLuaBalancerMaxMembers",
+    );
+    httpd.edit_config("ProxyPass", "<Location /fill>\n  LuaHookTranslate fill.lua\n</Location>\nProxyPass");
+    httpd.graceful();
+    assert_eq!(httpd.client().get("/fill").status, 204);
+    assert_eq!(httpd.members("app").len(), 1003);
+    // The table is large enough for this configuration, and full.
+    httpd.edit_config("LuaBalancerMaxMembers 1000", "LuaBalancerMaxMembers 1");
+    httpd.edit_config(&many(8), &many(900));
+    httpd.graceful();
+    assert_eq!(httpd.members("app").into_keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(httpd.members("many").len(), 900);
+    assert_eq!(httpd.count_log(r"no room for members that were added while running .*app/x1,"), 1);
+    assert_eq!(httpd.client().shares("/app/", 6).len(), 3);
 }

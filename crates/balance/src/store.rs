@@ -53,8 +53,8 @@ pub trait Store: Live {
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError>;
     /// Removes a member by name.
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;
-    /// Makes a pool be like this: members that are new are added, those no longer named are removed, those that stay keep
-    /// health, counters and what was changed while running — unless the definition itself changed that weight or status.
+    /// Makes a pool be like this: members that are new are added, those no longer named are removed (also those that were
+    /// added while running), those that stay keep health, counters and what was changed while running — unless the definition itself changed that weight or status.
     /// Idempotent; a definition with a smaller `version` than the last one applied is ignored (Ok).
     fn define(
         &self,

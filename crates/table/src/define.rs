@@ -4,7 +4,8 @@
 //! before it made sure that `wanted` is still its own. A newer definer touches the same words even where nothing changes
 //! (it *confirms* them), so the compare-and-swaps of an older one, however late, fail. `done` remembers the fingerprint
 //! of what was applied to the end: the same definition is applied once, by as many as there are, and what was changed
-//! while running stays.
+//! while running stays. Members that were added while running stay in a pool of the configuration's until it names them
+//! or somebody removes them; a script's list of members is the whole list.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -14,6 +15,7 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::slow_start;
 use balance::status::Status;
+use balance::store::Store;
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::members::{Inserted, Item, Start, TRIES, member_tag};
@@ -23,6 +25,10 @@ use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER, Record};
 use crate::{Table, codec, config};
+
+/// Orders of members that were added while running: from here on, behind all that a definition names.
+pub(crate) const ADDED: u32 = 1 << 23;
+const _: () = assert!(ADDED < MAX_ORDER);
 
 /// A pool that its origin no longer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +92,18 @@ impl From<ChangeError> for Stop {
     }
 }
 
+/// What becomes of a row that a definition finds in its pool.
+enum Fate<'i> {
+    /// It is this one.
+    Is(&'i Item),
+    /// Added while running, and nothing to this definition.
+    Stays,
+    Goes,
+}
+
 struct Definition<'a> {
     table: &'a Table,
+    origin: Origin,
     pool: PoolRef,
     version: u64,
     fingerprint: u64,
@@ -132,7 +148,7 @@ impl Table {
         }
         cells.origin.store(origin.to_word(), SeqCst);
         step();
-        Some(Definition { table: self, pool, version, fingerprint })
+        Some(Definition { table: self, origin, pool, version, fingerprint })
     }
 
     /// Removes the pools of an origin that are not named.
@@ -148,6 +164,24 @@ impl Table {
         };
         let stale = self.all_pools().filter(is_stale);
         stale.map(|pool| StalePool { pool, wanted: self.map.pools()[pool.row].wanted.load(SeqCst) }).collect()
+    }
+
+    /// Whether a row's member was added while running.
+    fn is_added(&self, row: usize) -> bool {
+        text::read(self.map.chunks(), &self.map.members()[row].text)
+            .is_some_and(|(_, record)| record.order >= ADDED)
+    }
+
+    /// Removes the members of these pools that were added while running. Returns `pool/member` of each.
+    pub fn remove_added(&self, pools: &[&str]) -> Vec<String> {
+        let mut removed = Vec::new();
+        for pool in pools.iter().filter_map(|name| self.pool_by_name(name)) {
+            let Some(image) = self.read_pool(PoolId(pool.row as u32)) else { continue };
+            let added = image.membership.members.iter().filter(|member| member.order >= ADDED);
+            let gone = added.filter(|member| self.remove(image.membership.pool, &member.spec.name).is_ok());
+            removed.extend(gone.map(|member| format!("{}/{}", image.membership.name, member.spec.name)));
+        }
+        removed
     }
 
     /// Removes those of these pools that nobody has defined since.
@@ -240,24 +274,30 @@ impl Definition<'_> {
         for (row, seen) in self.table.rows_of(self.pool, &[Phase::Live, Phase::Announced]) {
             let key = &self.table.map.keys()[row];
             let kept = missing.get(&key.name.load(SeqCst)).copied();
-            let kept = kept.filter(|item| seen.is_live() && item.url == key.url.load(SeqCst));
-            if let Some(item) = kept {
-                missing.remove(&item.name);
-            }
-            rows.push((row, seen, kept));
+            let fate = match kept {
+                Some(item) if seen.is_live() && item.url == key.url.load(SeqCst) => {
+                    missing.remove(&item.name);
+                    Fate::Is(item)
+                }
+                None if self.origin == Origin::Configuration && self.table.is_added(row) => Fate::Stays,
+                _ => Fate::Goes,
+            };
+            rows.push((row, seen, fate));
         }
-        let removed = rows.iter().filter(|(row, _, kept)| kept.is_none() && self.table.is_idle(*row));
+        let removed =
+            rows.iter().filter(|(row, _, fate)| matches!(fate, Fate::Goes) && self.table.is_idle(*row));
         if !self.table.has_room_for(missing.len().saturating_sub(removed.count())) {
             return Err(ChangeError::Full { what: "member" }.into());
         }
-        for (row, seen, kept) in rows {
-            match kept {
-                Some(item) if self.keep(row, seen.incarnation(), item, changed)? => {}
+        for (row, seen, fate) in rows {
+            match fate {
+                Fate::Is(item) if self.keep(row, seen.incarnation(), item, changed)? => {}
                 // Removed by somebody meanwhile.
-                Some(item) => {
+                Fate::Is(item) => {
                     missing.insert(item.name, item);
                 }
-                None => *changed |= self.remove(row, seen)?,
+                Fate::Stays => drop(self.confirm(row, seen.incarnation())?),
+                Fate::Goes => *changed |= self.remove(row, seen)?,
             }
             step();
         }
@@ -292,14 +332,20 @@ impl Definition<'_> {
         *changed |= self.settle_text(&cells.text, &item.record, member_tag(row), &is_live)?;
         step();
         *changed |= self.table.apply_config(row);
+        self.confirm(row, incarnation)
+    }
+
+    /// Touches a live row's word, so that an older definition cannot remove it any more. False when it was removed.
+    fn confirm(&self, row: usize, incarnation: u32) -> Result<bool, Stop> {
+        let cell = &self.table.map.keys()[row].life;
         loop {
-            let now = Life::load(&key.life);
+            let now = Life::load(cell);
             if !now.is_live_as(incarnation) {
                 return Ok(false);
             }
             self.check()?;
             step();
-            if life::confirm(&key.life, now) {
+            if life::confirm(cell, now) {
                 return Ok(true);
             }
         }

@@ -11,7 +11,7 @@ use balance::settings::PoolSettings;
 use balance::status::Status;
 use balance::store::{PoolImage, Store};
 
-use crate::define::item;
+use crate::define::{ADDED, item};
 use crate::members::{Inserted, unpack_latency};
 use crate::pools::{PoolRef, hash};
 use crate::primitive::step;
@@ -214,7 +214,7 @@ impl Store for Table {
         if self.find_member(found, hash(&spec.name)).is_some() {
             return Err(duplicate());
         }
-        let order = self.last_order(found).map_or(0, |last| (last + 1).min(MAX_ORDER));
+        let order = self.last_order(found).map_or(ADDED, |last| (last + 1).clamp(ADDED, MAX_ORDER));
         let item = item(spec, order, define::start(&self.read_settings(found), spec, true))?;
         match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
             Inserted::Live { slot, incarnation } => {

@@ -64,7 +64,7 @@ fn counter(owner: u64) -> u64 {
 /// What a row says of itself besides its fixed words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// Place in configured order, at most [`MAX_ORDER`].
+    /// Place in the pool, at most [`MAX_ORDER`].
     pub order: u32,
     /// A word of the caller's.
     pub config: u64,

@@ -82,6 +82,78 @@ fn older_and_repeated_definitions_change_nothing() {
     assert_eq!(names(&table, pool), ["a"]);
 }
 
+fn configure(table: &Table, version: u64, members: &[MemberSpec]) -> PoolId {
+    table.define_from(Origin::Configuration, "app", &settings(), members, version).expect("room for all")
+}
+
+#[test]
+fn what_was_added_while_running_stays_in_a_pool_of_the_configurations_as_it_is() {
+    let table = table();
+    let pool = configure(&table, 1, &[spec("a", 1, 100), spec("b", 2, 100)]);
+    for (name, port) in [("x", 7), ("y", 8), ("z", 9)] {
+        table.add(pool, &spec(name, port, 100)).expect("room");
+    }
+    let y = member(&table, pool, "y");
+    let change = &mut |s: Status| s.with_weight(700).with(Status::DRAINING | Status::CHECK_DOWN);
+    table.update(y.slot, y.incarnation, change).expect("it is there");
+    table.remove(pool, "x").expect("it is there");
+    let version = table.version(pool);
+    configure(&table, 2, &[spec("a", 1, 100), spec("b", 2, 100)]);
+    assert_eq!(table.version(pool), version, "nothing has changed");
+    configure(&table, 3, &[spec("c", 3, 100), spec("b", 2, 100)]);
+    assert_eq!(names(&table, pool), ["c", "b", "y", "z"]);
+    let status = table.status(y.slot);
+    assert!(table.is_current(y.slot, y.incarnation));
+    assert!(status.weight() == 700 && status.has(Status::DRAINING | Status::CHECK_DOWN));
+    table.check().expect("consistent");
+    // Into a bigger table, and there the same once more.
+    let bigger =
+        Table::on_heap(Geometry { members: 48, chunks: 200, ..geometry() }).expect("a valid geometry");
+    let bigger = bigger.with_identity(1, alive);
+    bigger.carry_over(&table).expect("room");
+    let pool = configure(&bigger, 4, &[spec("c", 3, 100)]);
+    assert_eq!(names(&bigger, pool), ["c", "y", "z"]);
+    let status = bigger.status(member(&bigger, pool, "y").slot);
+    assert!(status.weight() == 700 && status.has(Status::DRAINING | Status::CHECK_DOWN));
+    bigger.check().expect("consistent");
+}
+
+#[test]
+fn an_added_member_that_the_configuration_names_is_the_configurations() {
+    let table = table();
+    let pool = configure(&table, 1, &[spec("a", 1, 100)]);
+    for (name, port) in [("x", 7), ("y", 8)] {
+        table.add(pool, &spec(name, port, 100)).expect("room");
+    }
+    let x = member(&table, pool, "x");
+    configure(&table, 2, &[spec("x", 7, 300), spec("y", 9, 100)]);
+    assert_eq!(names(&table, pool), ["x", "y"]);
+    assert!(table.is_current(x.slot, x.incarnation), "the same URL");
+    assert_eq!(table.status(x.slot).weight(), 300);
+    assert_eq!(member(&table, pool, "y").spec.url.port, 9);
+    configure(&table, 3, &[spec("a", 1, 100)]);
+    assert_eq!(names(&table, pool), ["a"], "it was the configuration's, so it goes with its line");
+    table.check().expect("consistent");
+}
+
+#[test]
+fn added_members_make_room_for_configured_ones_when_they_are_told_to() {
+    let table = table();
+    let many = |count: u16| (0..count).map(|n| spec(&format!("m{n}"), n + 1, 100)).collect::<Vec<_>>();
+    let pool = configure(&table, 1, &many(4));
+    for n in 0..10 {
+        table.add(pool, &spec(&format!("x{n}"), 100 + n, 100)).expect("room");
+    }
+    let refused = table.define_from(Origin::Configuration, "app", &settings(), &many(20), 2);
+    assert_eq!(refused, Err(ChangeError::Full { what: "member" }));
+    assert_eq!(names(&table, pool).len(), 14, "nothing was changed");
+    let removed = table.remove_added(&["app", "unknown"]);
+    assert_eq!((removed.len(), removed[0].as_str()), (10, "app/x0"));
+    configure(&table, 2, &many(20));
+    assert_eq!(names(&table, pool).len(), 20);
+    table.check().expect("consistent");
+}
+
 #[test]
 fn every_change_grows_the_version_and_the_epoch() {
     let table = table();

@@ -57,6 +57,7 @@ struct ModelMember {
     port: u16,
     configured: u32,
     weight: u32,
+    added: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -178,7 +179,9 @@ impl World {
                     && !model.members.contains_key(&name)
                 {
                     model.order.push(name);
-                    model.members.insert(name, ModelMember { port: 9, configured: 100, weight: 100 });
+                    model
+                        .members
+                        .insert(name, ModelMember { port: 9, configured: 100, weight: 100, added: true });
                 }
             }
             Operation::Remove { pool, name } => {
@@ -219,15 +222,21 @@ impl World {
         let model = self.pools.entry(pool).or_default();
         model.version = self.versions;
         model.definition = members.to_vec();
-        model.order = members.iter().map(|member| member.0).collect();
+        let before = std::mem::replace(&mut model.order, members.iter().map(|member| member.0).collect());
         let mut old = std::mem::take(&mut model.members);
         for &(name, port, weight) in members {
             let kept = old.remove(&name).filter(|member| member.port == port);
             let member = match kept {
                 Some(member) if member.configured == weight => member,
-                _ => ModelMember { port, configured: weight, weight },
+                _ => ModelMember { port, configured: weight, weight, added: false },
             };
             model.members.insert(name, member);
+        }
+        for name in before {
+            if let Some(member) = old.remove(&name).filter(|member| member.added) {
+                model.order.push(name);
+                model.members.insert(name, member);
+            }
         }
     }
 
