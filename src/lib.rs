@@ -2,6 +2,7 @@
 
 mod app;
 mod directives;
+mod faults;
 mod ffi;
 mod guard;
 mod hooks;

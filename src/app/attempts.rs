@@ -18,6 +18,7 @@ use super::outcome::{self, Evidence, Outcome};
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
 use super::{finishing, queue, reverse, selecting, sessions};
+use crate::faults;
 use crate::ffi;
 use crate::httpd::connection;
 use crate::httpd::log;
@@ -409,6 +410,7 @@ fn handle(
     record.began_us = memory::monotonic_us();
     let status_before = request.status();
     let (mut rc, connected) = connection::watch(|| run_handlers(request, proxy, child, worker, url));
+    faults::point("attempt");
     record.ended_us = memory::monotonic_us();
     drop(unpooled);
     drop(kept);

@@ -29,6 +29,7 @@ use super::ramps::Ramps;
 use super::shared;
 use super::startup;
 use super::timers::Timers;
+use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::log;
@@ -176,6 +177,7 @@ impl Worker {
         while !self.stopping() {
             // A panic in one turn is logged by the panic hook and does not end the thread.
             if !guard(false, || {
+                faults::once("background");
                 self.turn();
                 true
             }) {

@@ -23,6 +23,7 @@ use super::seats::Seats;
 use super::startup::Generation;
 use super::timers::Timer;
 use super::workers::Workers;
+use crate::faults;
 use crate::ffi;
 use crate::guard;
 use crate::httpd::config::Expression;
@@ -107,6 +108,7 @@ pub fn forget() {
 pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
     log::set_server(server);
     guard::log_panics();
+    faults::point("child_init");
     // SAFETY: the caller's promise.
     match unsafe { build(pchild) } {
         Ok(child) => {

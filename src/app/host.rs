@@ -11,6 +11,7 @@ use script::host::{
 };
 
 use super::dicts::Dicts;
+use crate::faults;
 use crate::httpd::digest;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -237,6 +238,7 @@ impl HttpdServer {
 
 impl Server for HttpdServer {
     fn log(&self, level: Level, text: &str) {
+        faults::point("script_call");
         match self.current.get() {
             Some(request) => log::request(request, level, text),
             None => log::server(level, text),

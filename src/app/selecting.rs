@@ -20,6 +20,7 @@ use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
+const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// This module's configuration for a request.
@@ -35,12 +36,16 @@ type HooksOf = fn(&ServerConfig) -> &Vec<&'static Hook>;
 impl<'r> Scope<'r> {
     /// Looks it up.
     pub fn of(request: Request<'r>, child: &'r Child) -> Option<Self> {
+        Scope::below(request, child.main_config)
+    }
+
+    fn below(request: Request<'r>, main: &'r ServerConfig) -> Option<Self> {
         // SAFETY: httpd hands back what `directives` made; both live as long as the configuration, longer than requests.
         #[allow(unsafe_code)]
         unsafe {
             let section = request.own_dir_config().cast::<DirConfig>().as_ref()?;
             let server = request.own_server_config().cast::<ServerConfig>().as_ref()?;
-            Some(Scope { section, server, main: child.main_config })
+            Some(Scope { section, server, main })
         }
     }
 
@@ -63,24 +68,41 @@ impl<'r> Scope<'r> {
     }
 }
 
+fn translate_hooks<'r>(scope: &Scope<'r>) -> &'r [&'static Hook] {
+    scope.hooks(scope.section.translate, |s| &s.translate)
+}
+
+fn select_hooks<'r>(scope: &Scope<'r>) -> &'r [&'static Hook] {
+    scope.hooks(scope.section.select, |s| &s.select)
+}
+
+/// A child that could not be made ready, as its log says, serves nothing that a hook decides over.
+fn without_child<'r>(request: Request<'r>, hooks_of: impl Fn(&Scope<'r>) -> &'r [&'static Hook]) -> i32 {
+    let main = super::startup::generation().map(|generation| generation.main_config);
+    match main.and_then(|main| Scope::below(request, main)) {
+        Some(scope) if !hooks_of(&scope).is_empty() => UNAVAILABLE,
+        _ => DECLINED,
+    }
+}
+
 /// translate_name: the selection hook.
 pub fn translate(request: Request<'_>) -> i32 {
     Record::mark_untouched(request);
     if request.proxyreq() != PROXYREQ_NONE {
         return DECLINED;
     }
-    let Some(child) = child::get() else { return DECLINED };
+    let Some(child) = child::get() else { return without_child(request, translate_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
-    let hooks = scope.hooks(scope.section.translate, |s| &s.translate);
+    let hooks = translate_hooks(&scope);
     run_hooks(request, child, scope, hooks, Phase::Translate)
 }
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
     adopt_rewritten(request, Record::is_untouched(request));
-    let Some(child) = child::get() else { return DECLINED };
+    let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
-    let hooks = scope.hooks(scope.section.select, |s| &s.select);
+    let hooks = select_hooks(&scope);
     if hooks.is_empty() || request.is_subrequest() {
         return DECLINED;
     }

@@ -18,6 +18,7 @@ use script::{
 use super::background::{Checks, Scope, TICK};
 use super::child::{Child, Thread};
 use super::host::HttpdServer;
+use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -183,6 +184,7 @@ impl Scripts {
             return false;
         }
         guard(false, || {
+            faults::once("timers");
             self.load_changed();
             let now_ms = memory::monotonic_ms();
             if now_ms >= self.until_ms {

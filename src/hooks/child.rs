@@ -1,6 +1,7 @@
 //! Hooks about children.
 
 use crate::app::{child, startup};
+use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 
@@ -17,6 +18,7 @@ pub(super) unsafe extern "C" fn status(
     state: ffi::mpm_child_status,
 ) {
     guard((), || {
+        faults::point("child_status");
         // MPM_CHILD_LOST_SLOT speaks of a child that goes on serving what it has: httpd needs its place for another.
         if state == ffi::MPM_CHILD_EXITED {
             startup::child_ended(pid);

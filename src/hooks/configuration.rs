@@ -2,6 +2,7 @@
 
 use super::{FAILED, OK};
 use crate::app::startup;
+use crate::faults;
 use crate::ffi::{apr_pool_t, server_rec};
 use crate::guard::guard;
 
@@ -10,8 +11,11 @@ pub(super) unsafe extern "C" fn pre_config(
     _: *mut apr_pool_t,
     _: *mut apr_pool_t,
 ) -> i32 {
-    // SAFETY: httpd's configuration pool.
-    guard(FAILED, || status(unsafe { startup::pre_config(pconf) }))
+    guard(FAILED, || {
+        faults::point("pre_config");
+        // SAFETY: httpd's configuration pool.
+        status(unsafe { startup::pre_config(pconf) })
+    })
 }
 
 pub(super) unsafe extern "C" fn check_config(
@@ -20,8 +24,11 @@ pub(super) unsafe extern "C" fn check_config(
     _: *mut apr_pool_t,
     server: *mut server_rec,
 ) -> i32 {
-    // SAFETY: httpd's configuration pool and main server.
-    guard(FAILED, || status(unsafe { startup::check_config(pconf, server) }))
+    guard(FAILED, || {
+        faults::point("check_config");
+        // SAFETY: httpd's configuration pool and main server.
+        status(unsafe { startup::check_config(pconf, server) })
+    })
 }
 
 pub(super) unsafe extern "C" fn post_config(
@@ -30,8 +37,11 @@ pub(super) unsafe extern "C" fn post_config(
     _: *mut apr_pool_t,
     server: *mut server_rec,
 ) -> i32 {
-    // SAFETY: httpd's configuration pool and main server.
-    guard(FAILED, || status(unsafe { startup::post_config(pconf, server) }))
+    guard(FAILED, || {
+        faults::point("post_config");
+        // SAFETY: httpd's configuration pool and main server.
+        status(unsafe { startup::post_config(pconf, server) })
+    })
 }
 
 fn status(result: Result<(), startup::Refused>) -> i32 {

@@ -1,5 +1,6 @@
 //! The hook of new connections.
 
+use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::connection;
@@ -13,6 +14,9 @@ pub(super) unsafe extern "C" fn create(
     _: *mut std::os::raw::c_void,
     _: *mut ffi::apr_bucket_alloc_t,
 ) -> *mut ffi::conn_rec {
-    guard((), connection::made);
+    guard((), || {
+        faults::point("create_connection");
+        connection::made();
+    });
     std::ptr::null_mut()
 }

@@ -4,6 +4,7 @@ use std::os::raw::{c_char, c_int};
 
 use super::{DECLINED, FAILED, OK};
 use crate::app::{attempts, selecting};
+use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::pool::Text;
@@ -18,6 +19,7 @@ pub(super) unsafe extern "C" fn pre_request(
     url: *mut *mut c_char,
 ) -> c_int {
     guard(FAILED, || {
+        faults::point("pre_request");
         // SAFETY: mod_proxy's arguments: a live request, a URL as C string, places for worker and balancer.
         unsafe {
             if !is_ours(*url) {
@@ -39,6 +41,7 @@ pub(super) unsafe extern "C" fn pre_request(
 /// Canonical form of `lb://pool/path`.
 pub(super) unsafe extern "C" fn canon_handler(r: *mut ffi::request_rec, url: *mut c_char) -> c_int {
     guard(FAILED, || {
+        faults::point("canon_handler");
         // SAFETY: mod_proxy's arguments: a live request, a URL as C string in its pool.
         unsafe {
             if !is_ours(url) {
@@ -60,6 +63,7 @@ pub(super) unsafe extern "C" fn scheme_handler(
     proxy_port: ffi::apr_port_t,
 ) -> c_int {
     guard(FAILED, || {
+        faults::point("scheme_handler");
         // SAFETY: mod_proxy's arguments: a live request, a URL as C string, its own configuration.
         unsafe {
             if !is_ours(url) {

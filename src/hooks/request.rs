@@ -2,27 +2,38 @@
 
 use super::{DECLINED, FAILED};
 use crate::app::{attempts, finishing, selecting};
+use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::request::Request;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
-    // SAFETY: httpd's request, alive for the hook.
-    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate))
+    guard(FAILED, || {
+        faults::point("translate_name");
+        // SAFETY: httpd's request, alive for the hook.
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate)
+    })
 }
 
 pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
-    // SAFETY: as above.
-    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::fixups))
+    guard(FAILED, || {
+        faults::point("fixups");
+        // SAFETY: as above.
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::fixups)
+    })
 }
 
 pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
-    // SAFETY: as above.
-    guard(FAILED, || unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::late_fixups))
+    guard(FAILED, || {
+        faults::point("late_fixups");
+        // SAFETY: as above.
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::late_fixups)
+    })
 }
 
 pub(super) unsafe extern "C" fn log_transaction(r: *mut ffi::request_rec) -> i32 {
     guard(DECLINED, || {
+        faults::point("log_transaction");
         // SAFETY: as above.
         if let Some(request) = unsafe { Request::from_ptr(r) } {
             finishing::log(request);
@@ -40,6 +51,7 @@ pub(super) unsafe extern "C" fn reverse_filter(
     unsafe {
         let next = (*filter).next;
         guard((), || {
+            faults::point("reverse_filter");
             if let Some(request) = Request::from_ptr((*filter).r) {
                 attempts::headers_known(request);
             }

@@ -18,6 +18,12 @@ pub fn shared_object() -> &'static Path {
     })
 }
 
+/// The module with the feature `faults`, which `scripts/test` builds and names in `LUA_BALANCER_FAULTS_SO`; None without.
+pub fn with_faults() -> Option<PathBuf> {
+    let path = std::env::var_os("LUA_BALANCER_FAULTS_SO")?;
+    Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("LUA_BALANCER_FAULTS_SO={path:?}: {error}")))
+}
+
 /// One process of a test run builds; the others wait for the lock and read the path that it left.
 fn build_once() -> PathBuf {
     let stamp = std::env::temp_dir().join(format!("lua-balancer-so-{}", run_id()));

@@ -72,6 +72,7 @@ pub struct Builder {
     threads: usize,
     modules: Vec<String>,
     place: Place,
+    own_module: Option<PathBuf>,
     log_level: String,
     wrapper: Option<String>,
     access_log: bool,
@@ -126,6 +127,7 @@ impl Builder {
             threads: 8,
             modules: MODULES.iter().map(|name| (*name).to_owned()).collect(),
             place: Place::Last,
+            own_module: None,
             log_level: "notice lua_balancer:info".to_owned(),
             wrapper: None,
             access_log: true,
@@ -188,6 +190,12 @@ impl Builder {
     pub fn balancer_after(mut self, name: &str) -> Self {
         self.place = Place::After(name.to_owned());
         self
+    }
+
+    /// Takes the module that panics on demand ([`Httpd::fault`]); None where there is no such build.
+    pub fn with_faults(mut self) -> Option<Self> {
+        self.own_module = Some(module::with_faults()?);
+        Some(self.file(super::FAULTS, ""))
     }
 
     /// `LogLevel`; default `notice lua_balancer:info`.
@@ -288,7 +296,8 @@ impl Builder {
     }
 
     fn load_lines(&self) -> String {
-        let own = || format!("LoadModule lua_balancer_module {}\n", module::shared_object().display());
+        let module = || self.own_module.as_deref().unwrap_or_else(|| module::shared_object());
+        let own = || format!("LoadModule lua_balancer_module {}\n", module().display());
         let mut lines = String::new();
         if self.place == Place::First {
             lines.push_str(&own());

@@ -32,6 +32,9 @@ const HOSTS: &str = "hosts";
 /// Puts the file `$1` in place of `/etc/hosts`, in a mount namespace of its own, and becomes the rest of the words.
 const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
 
+/// Where the module is to panic, see [`Builder::with_faults`].
+const FAULTS: &str = "faults";
+
 /// A running httpd.
 #[derive(Debug)]
 pub struct Httpd {
@@ -73,6 +76,7 @@ impl Httpd {
         }
         words.push(installed().program.clone().into());
         let mut command = Command::new(&words[0]);
+        command.env("LUA_BALANCER_FAULTS", dir.join(FAULTS));
         command.args(&words[1..]).arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
         command
             .stdin(Stdio::null())
@@ -113,6 +117,12 @@ impl Httpd {
     /// A new client of this server.
     pub fn client(&self) -> Client {
         Client::new(self.port())
+    }
+
+    /// Makes the module panic at these places (words) from now on; at none, when there are none. Needs
+    /// [`Builder::with_faults`].
+    pub fn fault(&self, places: &str) {
+        self.write(FAULTS, places);
     }
 
     /// Replaces a file of the server's folder at once, by rename.
