@@ -317,7 +317,7 @@ fn attempt_member(
 
 /// Counts a request in at a member. False: the member has no place left, or went away. `queue`: the pool, if it has one.
 fn take_place(child: &Child, record: &mut Record, member: &Member, queue: Option<PoolId>) -> bool {
-    let limit = member.spec.max_inflight;
+    let limit = child.table.advice(member.slot).limit(&member.spec);
     let inflight = || child.table.inflight(member.slot);
     if limit > 0 && inflight() >= limit {
         record.full.push(member.slot);

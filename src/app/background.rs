@@ -516,7 +516,7 @@ fn advised(state: HealthState, observation: &Observation) -> HealthState {
         AgentAdmin::Drain => Order::Drain,
         AgentAdmin::Maint => Order::Maint,
     });
-    state.ordered(order, reply.weight_percent)
+    state.ordered(order, reply.weight_percent).limited(reply.max_inflight)
 }
 
 fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {

@@ -132,6 +132,57 @@ fn an_agents_percentage_scales_the_weight_and_leaves_the_configured_one() {
 }
 
 #[test]
+fn an_agents_maxconn_is_the_limit_until_it_says_another_one() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let agent = Agent::new("up maxconn:1");
+    let mut httpd = stage(Mpm::Event, &a, &b, &agent);
+    httpd.wait_for_log_lines("member [ab]: agent: .*maxconn:1", 2);
+    a.hang();
+    b.hang();
+    let ask = || {
+        let mut client = httpd.client().strict();
+        thread::spawn(move || client.try_get("/app/slow"))
+    };
+    let mut waiting = vec![ask(), ask()];
+    wait_until("a request at each member", SOON, || (a.in_flight(), b.in_flight()) == (1, 1));
+    assert_eq!(httpd.client().get("/app/").status, 503, "both are full");
+    agent.says("maxconn:2");
+    httpd.wait_for_log_lines("member [ab]: agent: .*maxconn:2", 2);
+    waiting.extend([ask(), ask()]);
+    wait_until("two requests at each member", SOON, || (a.in_flight(), b.in_flight()) == (2, 2));
+    assert_eq!(httpd.client().get("/app/").status, 503, "both are full again");
+    agent.says("up maxconn:0");
+    httpd.wait_for_log_lines("member [ab]: agent: .*maxconn:0", 2);
+    waiting.extend([ask(), ask()]);
+    wait_until("more requests", SOON, || a.in_flight() + b.in_flight() == 6);
+    a.answer();
+    b.answer();
+    for request in waiting {
+        assert_eq!(request.join().expect("a client thread").expect("an answer").status, 200);
+    }
+    // What it has ordered ends with its check.
+    agent.says("maxconn:1");
+    httpd.wait_for_log_lines("member [ab]: agent: .*maxconn:1", 4);
+    httpd.edit_config("LuaBalancerHealthCheck agent", "LuaBalancerHealthCheck tcp");
+    httpd.graceful();
+    wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
+    a.hang();
+    b.hang();
+    let requests: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = httpd.client().strict();
+            thread::spawn(move || client.try_get("/app/slow"))
+        })
+        .collect();
+    wait_until("four requests", SOON, || a.in_flight() + b.in_flight() == 4);
+    a.answer();
+    b.answer();
+    for request in requests {
+        assert_eq!(request.join().expect("a client thread").expect("an answer").status, 200);
+    }
+}
+
+#[test]
 fn an_agent_never_overwrites_an_administrators_order() {
     let [a, b] = Backend::named(["a", "b"]);
     let agent = Agent::new("up ready");

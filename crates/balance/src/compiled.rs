@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::live::Slot;
+use crate::live::{Advice, Slot};
 use crate::member::Member;
 use crate::methods::alias::Alias;
 use crate::methods::rings::Rings;
@@ -50,20 +50,22 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds it. `status` says as well how many percent of the weight an agent wants. `rings` of an earlier build are used again when members and configured weights are still the same.
+    /// Builds it. `status` says as well what an agent wants. `rings` of an earlier build are used again when members and
+    /// configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,
-        status: impl Fn(&Member) -> (Status, u16),
+        status: impl Fn(&Member) -> (Status, Advice),
         set: &Set,
         rings: Option<&Arc<Rings>>,
     ) -> Self {
-        let (states, percents): (Vec<Status>, Vec<u16>) = members.iter().map(|member| status(member)).unzip();
+        let (states, advice): (Vec<Status>, Vec<Advice>) =
+            members.iter().map(|member| status(member)).unzip();
         let candidates: Vec<Candidate> = tier::active(&members, &states, set)
             .into_iter()
             .map(|index| Candidate {
                 slot: members[index].slot,
-                weight: states[index].share(percents[index]),
-                max_inflight: members[index].spec.max_inflight,
+                weight: states[index].share(advice[index].percent),
+                max_inflight: advice[index].limit(&members[index].spec),
                 member: index as u32,
             })
             .collect();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
 use crate::compiled::Compiled;
-use crate::live::{CursorId, Slot};
+use crate::live::{Advice, CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
 use crate::methods::rings::Rings;
@@ -135,8 +135,8 @@ impl<S: Store> Engine<S> {
         part
     }
 
-    fn now(&self, member: &Member) -> (Status, u16) {
-        (self.store.status(member.slot), self.store.percent(member.slot))
+    fn now(&self, member: &Member) -> (Status, Advice) {
+        (self.store.status(member.slot), self.store.advice(member.slot))
     }
 
     fn compile(
@@ -327,11 +327,12 @@ impl<S: Store> Handle<S> {
     ) -> Result<Arc<Member>, NoMember> {
         let store = &self.engine.store;
         let status = |member: &Member| {
-            let (status, most) = (store.status(member.slot), member.spec.max_inflight);
+            let (status, advice) = (store.status(member.slot), store.advice(member.slot));
+            let most = advice.limit(&member.spec);
             let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
             // Of no weight, so that panic does not take it for one that is not healthy.
             let status = if out { status.with(Status::STOPPED).with_weight(0) } else { status };
-            (status, store.percent(member.slot))
+            (status, advice)
         };
         let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
         let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
@@ -363,7 +364,7 @@ impl<S: Store> Handle<S> {
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
             let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
                 let status = self.engine.store.status(member.slot);
-                let weight = f64::from(status.share(self.engine.store.percent(member.slot))) / 100.0;
+                let weight = f64::from(status.share(self.engine.store.advice(member.slot).percent)) / 100.0;
                 let inflight = self.engine.store.inflight(member.slot);
                 let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
                 format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())

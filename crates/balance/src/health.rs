@@ -1,10 +1,12 @@
 //! Active checks: consecutive results that bring a member up or down, packed into one word of the shared table.
 
+use crate::live::Advice;
 use crate::settings::HealthCheck;
 use crate::status::Status;
 
 /// Bits 0..=15 consecutive successes, 16..=31 consecutive failures, 32: checked before, 33: down; what an agent has ordered:
-/// 34: drain, 35: maintenance, 36..=51: percent of the weight, less 100 (so that 0 is the whole).
+/// 34: drain, 35: maintenance, 36..=51: percent of the weight, less 100 (so that 0 is the whole), 52..=63: most requests at the same time, 0 for
+/// as configured and all ones for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HealthState(u64);
 
@@ -24,6 +26,9 @@ const AGENT_DRAIN: u64 = 1 << 34;
 const AGENT_MAINT: u64 = 1 << 35;
 const PERCENT: u64 = COUNT << PERCENT_AT;
 const PERCENT_AT: u32 = 36;
+const LIMIT_AT: u32 = 52;
+const LIMIT: u64 = NO_LIMIT << LIMIT_AT;
+const NO_LIMIT: u64 = 0xfff;
 
 /// What an agent may order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +43,25 @@ pub enum Order {
 
 impl HealthState {
     /// The part of the word that an agent's orders are in.
-    pub const AGENT: u64 = AGENT_DRAIN | AGENT_MAINT | PERCENT;
+    pub const AGENT: u64 = AGENT_DRAIN | AGENT_MAINT | PERCENT | LIMIT;
+
+    /// With an agent's limit of requests at the same time: 0, or more than 4094, for none. None: as it ordered last.
+    #[must_use]
+    pub fn limited(self, most: Option<u32>) -> Self {
+        let Some(most) = most else { return self };
+        let field = if most == 0 { NO_LIMIT } else { u64::from(most).min(NO_LIMIT) };
+        HealthState(self.0 & !LIMIT | field << LIMIT_AT)
+    }
+
+    /// What an agent wants besides a state.
+    pub fn advice(self) -> Advice {
+        let max_inflight = match self.0 >> LIMIT_AT {
+            0 => None,
+            NO_LIMIT => Some(0),
+            most => Some(most as u32),
+        };
+        Advice { percent: self.percent(), max_inflight }
+    }
 
     /// With an agent's orders; what it says nothing of stays as it ordered last.
     #[must_use]
@@ -162,6 +185,18 @@ mod tests {
         assert_eq!(state.flags(), Status::AGENT_DRAIN | Status::CHECK_DOWN, "0 % is no new sessions");
         let state = state.ordered(None, Some(100));
         assert_eq!(state, state.without_orders());
+    }
+
+    #[test]
+    fn an_agents_limit_takes_the_place_of_the_configured_one() {
+        let state = HealthState::default().observe(true, &check("agent")).0;
+        assert_eq!(state.advice().max_inflight, None);
+        for (said, holds) in [(1, 1), (30, 30), (4094, 4094), (4095, 0), (u32::MAX, 0), (0, 0)] {
+            let state = state.limited(Some(said)).limited(None).observe(false, &check("agent")).0;
+            assert_eq!(state.advice(), Advice { percent: 100, max_inflight: Some(holds) }, "maxconn:{said}");
+            assert_eq!(state.ordered(None, Some(50)).advice().max_inflight, Some(holds));
+            assert_eq!(state.without_orders().advice(), Advice::default());
+        }
     }
 
     #[test]

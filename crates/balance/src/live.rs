@@ -1,6 +1,7 @@
 //! What a pick reads of the world: the live half of the members, by slot. The shared table implements it; tests have a
 //! plain one.
 
+use crate::member::MemberSpec;
 use crate::status::Status;
 
 /// A member's row number in the shared table.
@@ -17,6 +18,28 @@ pub struct Latency {
     pub ewma_ms: f32,
     /// Milliseconds of the table's clock at the last sample.
     pub stamp_ms: u32,
+}
+
+/// What an agent wants of its member, besides its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// Percent of the weight.
+    pub percent: u16,
+    /// Most requests at the same time, 0 for no limit; None: as configured.
+    pub max_inflight: Option<u32>,
+}
+
+impl Default for Advice {
+    fn default() -> Self {
+        Advice { percent: 100, max_inflight: None }
+    }
+}
+
+impl Advice {
+    /// Most requests at the same time at this member, 0 for no limit.
+    pub fn limit(self, spec: &MemberSpec) -> u32 {
+        self.max_inflight.unwrap_or(spec.max_inflight)
+    }
 }
 
 /// Live state by slot. All calls are lock-free and may be made from many threads.
@@ -36,9 +59,9 @@ pub trait Live {
             }
         }
     }
-    /// Percent of the weight that an agent wants used.
-    fn percent(&self, _slot: Slot) -> u16 {
-        100
+    /// What an agent wants of the member.
+    fn advice(&self, _slot: Slot) -> Advice {
+        Advice::default()
     }
     /// Response time statistics.
     fn latency(&self, slot: Slot) -> Latency;

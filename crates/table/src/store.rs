@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::{ChangeError, Membership, PoolId, Stats};
 use balance::health::HealthState;
-use balance::live::{CursorId, Latency, Live, Slot};
+use balance::live::{Advice, CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
 use balance::status::Status;
@@ -83,8 +83,8 @@ impl Live for Table {
     }
 
     #[inline]
-    fn percent(&self, slot: Slot) -> u16 {
-        HealthState::from_bits(self.health(slot)).percent()
+    fn advice(&self, slot: Slot) -> Advice {
+        HealthState::from_bits(self.health(slot)).advice()
     }
 
     #[inline]
