@@ -1,5 +1,5 @@
-//! Panics on demand, for tests that show what one costs. Only builds with the feature `faults` have them; in all others both
-//! functions are empty.
+//! Panics on demand, for tests that show what one costs, and a look over the shared table. Only builds with the feature
+//! `faults` have them; in all others these functions are empty.
 
 /// Panics while the file that the variable `LUA_BALANCER_FAULTS` names holds this word.
 #[cfg(feature = "faults")]
@@ -10,19 +10,32 @@ pub fn point(name: &str) {
 /// As [`point`], once in a process until the file does not hold the word any more: for what runs over and over.
 #[cfg(feature = "faults")]
 pub fn once(name: &'static str) {
+    assert!(!is_told_anew(name), "fault {name}");
+}
+
+/// Looks over the shared table while the file holds `check_table`, and tells in the log what it found.
+#[cfg(feature = "faults")]
+pub fn check_table(table: &table::Table) {
+    if is_told_anew("check_table") {
+        let found = table
+            .check()
+            .map_or_else(|wrong| format!("the table is wrong: {wrong}"), |()| "the table is right".into());
+        crate::httpd::log::server(crate::httpd::log::NOTICE, &found);
+    }
+}
+
+/// Whether the file holds the word and did not when it was asked for last.
+#[cfg(feature = "faults")]
+fn is_told_anew(name: &'static str) -> bool {
     use std::sync::Mutex;
     static DONE: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
     let mut done = DONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let before = done.contains(&name);
-    match is_told(name) {
-        false => done.retain(|other| *other != name),
-        true if before => {}
-        true => {
-            done.push(name);
-            drop(done);
-            panic!("fault {name}");
-        }
+    let (before, now) = (done.contains(&name), is_told(name));
+    done.retain(|other| *other != name);
+    if now {
+        done.push(name);
     }
+    now && !before
 }
 
 #[cfg(feature = "faults")]
@@ -40,3 +53,8 @@ pub fn point(_: &str) {}
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
 pub fn once(_: &'static str) {}
+
+/// Nothing, in a build without faults.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn check_table(_: &table::Table) {}

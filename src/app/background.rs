@@ -263,6 +263,7 @@ impl Worker {
             self.child.table.rouse_queues(memory::monotonic_ms());
             self.remove_stale_pools();
         }
+        faults::check_table(&self.child.table);
         match &mut self.checks {
             Some(checks) => {
                 recover_members(self.child, &checks.pools);
