@@ -157,8 +157,7 @@ fn a_thousand_members_are_checked_in_time_though_a_hundred_hang() {
         ))
         .config("LogLevel lua_balancer:notice")
         .start();
-    // The memory that checks take comes about in their first half minute.
-    crowd.wait_for(3.max(rounds() / 3));
+    crowd.wait_for(3);
     wait_until("the verdict", INTERVAL * 10, || {
         httpd.members("app").values().filter(|member| member.state == "down").count() == HANGING
     });
@@ -178,7 +177,10 @@ fn a_thousand_members_are_checked_in_time_though_a_hundred_hang() {
     assert_eq!(httpd.members("app").values().filter(|member| member.state == "down").count(), HANGING);
     assert_eq!(httpd.count_log("checks (cannot|wait)"), 0);
     // Far wider than what a machine with nothing else to do shows: docs/RELIABILITY.md.
-    assert!(gap < INTERVAL * 2, "{gap:?} between two checks of one member");
+    let most = INTERVAL * rounds() as u32 * 3 / 2;
+    assert!(took < most, "{} checks of each member took {took:?}", rounds());
+    assert!(gap < INTERVAL * 3, "{gap:?} between two checks of one member");
     assert!(share < 15.0, "{share:.1} % of a core");
-    assert!(grown < 4096, "{grown} KiB more than {memory} KiB");
+    // Kept connections have a buffer of 8 KiB each, whose pages come into use one after the other.
+    assert!(grown < 10 * MEMBERS, "{grown} KiB more than {memory} KiB");
 }
