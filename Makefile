@@ -1,7 +1,7 @@
 # make run    three demo backends and httpd on 127.0.0.1:8080, in the foreground
 # make demo   the same without hands: shows shares, a dead backend, a changed weight; fails when anything is not so
 # make test   everything that CI runs
-# The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize.
+# The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
 # The rest: build, install, uninstall, bench-quick, lint, loom, deps.
 
@@ -17,7 +17,7 @@ MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
-.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize clean
+.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
 
 all: build
 
@@ -80,6 +80,9 @@ soak: build
 
 sanitize: build
 	@scripts/sanitize "$(MODULE)"
+
+miri:
+	@scripts/miri
 
 clean:
 	$(CARGO) clean
