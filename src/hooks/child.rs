@@ -1,13 +1,41 @@
 //! Hooks about children.
 
+use std::cell::Cell;
+
 use crate::app::{child, startup};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::memory::Deferred;
+use crate::httpd::mpm;
+
+thread_local! {
+    static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };
+}
+
+/// The first thing that a new child does. It ends by a signal's handler as long as it has no threads, and that corrupts the heap when
+/// the signal meets an allocation: the more free pieces the heap has, the likelier.
+pub(super) unsafe extern "C" fn drop_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
+    guard(ffi::DECLINED, || {
+        // prefork runs child_init before this, and its children end by the handler at any time.
+        if mpm::is_threaded() && child::get().is_none() {
+            DEFERRED.set(Some(Deferred::begin()));
+        }
+        ffi::DECLINED
+    })
+}
+
+/// Before other modules' child_init: what they start is to hear signals.
+pub(super) unsafe extern "C" fn first(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) {
+    guard((), || drop(DEFERRED.take()));
+}
 
 pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
-    // SAFETY: httpd's child pool and main server.
-    guard((), || unsafe { child::init(pchild, server) });
+    guard((), || {
+        let _deferred = Deferred::begin();
+        // SAFETY: httpd's child pool and main server.
+        unsafe { child::init(pchild, server) }
+    });
 }
 
 pub(super) unsafe extern "C" fn status(

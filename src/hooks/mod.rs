@@ -29,6 +29,13 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 ffi::APR_HOOK_MIDDLE as i32,
             );
             ffi::ap_hook_post_config(Some(configuration::post_config), none, none, ffi::APR_HOOK_LAST as i32);
+            ffi::ap_hook_drop_privileges(
+                Some(child::drop_privileges),
+                none,
+                none,
+                ffi::APR_HOOK_REALLY_FIRST,
+            );
+            ffi::ap_hook_child_init(Some(child::first), none, none, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_child_init(Some(child::init), AFTER_PROXY.as_ptr(), none, ffi::APR_HOOK_LAST as i32);
             ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
             ffi::ap_hook_create_connection(Some(connection::create), none, none, ffi::APR_HOOK_REALLY_FIRST);

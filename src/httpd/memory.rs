@@ -100,6 +100,39 @@ pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// As long as it lives, the signals that end or restart a process are put off in this thread. Until its threads run, a child of
+/// httpd ends inside of the handler, which frees memory whatever it has interrupted: an allocation, for example.
+pub struct Deferred {
+    before: libc::sigset_t,
+}
+
+impl Deferred {
+    /// From now on.
+    pub fn begin() -> Self {
+        // SAFETY: plain calls on two sets of this frame.
+        unsafe {
+            let mut ending = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigemptyset(&mut ending);
+            for signal in
+                [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH]
+            {
+                libc::sigaddset(&mut ending, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &ending, &mut before);
+            Deferred { before }
+        }
+    }
+}
+
+impl Drop for Deferred {
+    /// One that came meanwhile comes now.
+    fn drop(&mut self) {
+        // SAFETY: a set that `begin` got.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
+    }
+}
+
 /// The processor that this thread is running on at this moment.
 pub fn processor() -> usize {
     // SAFETY: asks, and changes nothing; -1 where the system does not know.

@@ -6,6 +6,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use server_tests::{Backend, Httpd, Load, Mpm, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -250,4 +251,24 @@ fn a_graceful_stop_answers_what_is_in_flight(mpm: Mpm) {
     assert!(time < SOON, "{time:?}");
     httpd.assert_no_crash();
     drop(answering.join().expect("the thread of the backends"));
+}
+
+/// As long as it has no threads, a child of httpd ends inside of its signal handler: that must not meet an allocation.
+#[test]
+fn restarts_that_meet_children_just_born_end_none_of_them_by_a_crash() {
+    let backends = Backend::named(["a", "b"]);
+    let [a, b] = &backends;
+    let mut httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(a, ""), (b, "")], "LuaBalancerHealthCheck tcp interval=100ms"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    for round in 0..restarts() * 10 {
+        httpd.signal(httpd.pid(), Signal::SIGHUP);
+        // Each time they have come another bit further.
+        thread::sleep(Duration::from_micros(u64::try_from(round % 50).expect("small") * 1000));
+    }
+    httpd.restart();
+    assert_eq!(httpd.client().get("/app/").status, 200);
+    httpd.assert_no_crash();
 }
