@@ -65,7 +65,9 @@ pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
 /// Runs a request to its end. Returns what mod_proxy expects of a scheme handler.
 pub fn run(request: Request<'_>, proxy: &Proxy) -> i32 {
     let (Some(child), Some(record)) = (child::get(), Record::of(request)) else { return UNAVAILABLE };
-    child::with_thread(child, |thread| run_in(request, proxy, child, thread, record)).unwrap_or(FAILED)
+    let rc = child::with_thread(child, |thread| run_in(request, proxy, child, thread, record));
+    queue::leave(child, record, false);
+    rc.unwrap_or(FAILED)
 }
 
 fn run_in(
@@ -77,18 +79,12 @@ fn run_in(
 ) -> i32 {
     let mut last: Option<(Outcome, i32)> = None;
     loop {
-        let goal = match (next_goal(request, child, thread, record), last) {
+        let goal = match (goal_in_turn(request, child, thread, record, last), last) {
             (Ok(goal), _) => goal,
-            (Err(nobody), _) if waits_for_turn(child, thread, record, &nobody) => continue,
             (Err(nobody), None) => return no_member(request, thread, record, &nobody),
-            (Err(_), Some((outcome, rc))) => {
-                match same_again(thread, record, outcome).or_else(|| last_resort(thread, record)) {
-                    Some(goal) => goal,
-                    None => {
-                        finishing::note(request, record, pool_of(thread, record).as_ref());
-                        return rc;
-                    }
-                }
+            (Err(_), Some((_, rc))) => {
+                finishing::note(request, record, pool_of(thread, record).as_ref());
+                return rc;
             }
         };
         if let Goal::Member(pool, _) = &goal {
@@ -158,18 +154,58 @@ fn settings_of(pool: Option<&Now>) -> &PoolSettings {
     pool.map_or_else(|| &*DEFAULTS, Now::settings)
 }
 
-/// The members that could be asked have no place left: waits for one, if the pool has a queue.
-fn waits_for_turn(child: &Child, thread: &Thread, record: &mut Record, nobody: &NoMember) -> bool {
-    let pool = pool_of(thread, record);
-    pool.is_some_and(|pool| queue::wait_for_turn(child, record, nobody, pool.settings().set.queue_ms))
-}
-
-fn next_goal(
+/// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again, and keeps its place in the queue
+/// until it has one at a member.
+fn goal_in_turn(
     request: Request<'_>,
     child: &Child,
     thread: &Thread,
     record: &mut Record,
+    last: Option<(Outcome, i32)>,
 ) -> Result<Goal, NoMember> {
+    loop {
+        let looked = look(request, thread, record, last);
+        let pool = pool_of(thread, record);
+        let Some(pool) = pool.filter(|pool| pool.settings().set.queue_ms > 0) else { return looked };
+        let nobody = match looked {
+            Ok(Goal::Member(id, member)) => {
+                // A session's member that takes no new requests is nobody's in the queue.
+                let is_contested = thread.balancer.status(&member).is_some_and(Status::usable);
+                if !is_contested || queue::may_go(child, record, &pool) {
+                    return Ok(Goal::Member(id, member));
+                }
+                queue::nobody_is_free(&pool)
+            }
+            Ok(target) => return Ok(target),
+            Err(nobody) if queue::would_help(record, &nobody) => nobody,
+            Err(nobody) => {
+                queue::leave(child, record, false);
+                return Err(nobody);
+            }
+        };
+        if !queue::wait_for_turn(child, record, &pool) {
+            return Err(nobody);
+        }
+    }
+}
+
+/// Somebody who may be asked now, as far as this request knows.
+fn look(
+    request: Request<'_>,
+    thread: &Thread,
+    record: &mut Record,
+    last: Option<(Outcome, i32)>,
+) -> Result<Goal, NoMember> {
+    match (next_goal(request, thread, record), last) {
+        (Err(nobody), Some((outcome, _))) => {
+            let other = same_again(thread, record, outcome);
+            other.or_else(|| last_resort(thread, record, &nobody)).ok_or(nobody)
+        }
+        (looked, _) => looked,
+    }
+}
+
+fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
     let tried = record.attempts as usize;
     match &record.decision {
         Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
@@ -182,9 +218,6 @@ fn next_goal(
         Decision::List(list) => {
             let first = list.first().map(|(pool, _)| *pool);
             record.pool = record.pool.or(first);
-            let now = first.and_then(|pool| thread.balancer.now(pool)).ok_or(NoMember::UnknownPool)?;
-            queue::keep_order(child, record, &now)?;
-            let Decision::List(list) = &record.decision else { return Err(NoMember::UnknownPool) };
             let untried = list.iter().find(|(_, member)| {
                 !record.avoid().contains(&member.slot)
                     && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
@@ -200,7 +233,6 @@ fn next_goal(
             record.pool = Some(pool);
             let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
             let settings = now.settings();
-            queue::keep_order(child, record, &now)?;
             if let Some(member) = first
                 && tried == 0
                 && !record.avoid().contains(&member.slot)
@@ -236,24 +268,32 @@ fn next_goal(
 
 /// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
 /// request came.
-fn same_again(thread: &Thread, record: &mut Record, outcome: Outcome) -> Option<Goal> {
+fn same_again(thread: &Thread, record: &Record, outcome: Outcome) -> Option<Goal> {
     if !matches!(outcome, Outcome::Reset | Outcome::Stale) || record.fresh {
         return None;
     }
     let (pool, member) = (record.pool?, record.member.clone()?);
-    record.fresh = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
-    record.fresh.then_some(Goal::Member(pool, member))
+    let serves = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
+    (serves && !record.full.contains(&member.slot)).then_some(Goal::Member(pool, member))
 }
 
 /// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
-fn last_resort(thread: &Thread, record: &Record) -> Option<Goal> {
+fn last_resort(thread: &Thread, record: &Record, nobody: &NoMember) -> Option<Goal> {
+    if matches!(nobody, NoMember::SessionLost(_)) {
+        return None;
+    }
     let ejected = |member: &&Arc<Member>| {
         let status = thread.balancer.status(member);
         !record.avoid().contains(&member.slot)
             && status.is_some_and(|s| s.has(Status::EJECTED) && s.without(Status::EJECTED).usable())
     };
     match &record.decision {
-        Decision::Pool { pool, view, .. } => {
+        Decision::Pool { pool, view, method, .. } => {
+            let settings = thread.balancer.settings(*pool)?;
+            if matches!(method.as_ref().unwrap_or(&settings.method), Method::Lua { .. }) {
+                // Who is left is for the function to say.
+                return None;
+            }
             let membership = thread.balancer.membership(*pool)?;
             let inside = |member: &&Arc<Member>| view.as_ref().is_none_or(|view| view.holds(member));
             let found = membership.members.iter().filter(inside).find(ejected)?;
@@ -288,7 +328,9 @@ fn attempt_member(
     if !take_place(child, record, member, queue) {
         return None;
     }
-    queue::leave(child, record);
+    queue::leave(child, record, true);
+    // Only the last one is asked twice: see `same_again`.
+    record.fresh = record.tried.contains(&member.slot);
     record.tried.push(member.slot);
     record.member = Some(member.clone());
     let secure = is_http_over_tls(&member.spec.url.scheme);
@@ -349,7 +391,7 @@ fn give_back(child: &Child, record: &mut Record, queue: Option<PoolId>) {
     if let Some(slot) = record.counted.take() {
         child.table.end(&child.lane, slot);
         if let Some(pool) = queue {
-            queue::place_is_free(child, pool);
+            queue::place_is_free(child, pool.0);
         }
     }
 }

@@ -260,7 +260,7 @@ impl Worker {
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
             self.child.table.reap_dead(&memory::alive);
-            self.child.table.rouse_queues(memory::monotonic_ms());
+            self.child.table.rouse_queues(None, memory::monotonic_ms());
             self.remove_stale_pools();
         }
         faults::check_table(&self.child.table);

@@ -142,10 +142,10 @@ static FOREIGN: u8 = 2;
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(child) = child::get() else { return };
-        queue::leave(child, self);
+        queue::leave(child, self, false);
         if let Some(slot) = self.counted.take() {
             child.table.end(&child.lane, slot);
-            self.pool.into_iter().for_each(|pool| queue::place_is_free(child, pool));
+            self.pool.into_iter().for_each(|pool| queue::place_is_free(child, pool.0));
         }
     }
 }

@@ -97,6 +97,18 @@ pub fn member_is_full(record: &mut Record) {
     }
 }
 
+/// The request has waited for a place: its own member may have one now.
+pub fn looks_again(record: &mut Record) {
+    if let Some(stick) = &mut record.stick {
+        stick.lent = false;
+    }
+}
+
+/// The route of the request's session, as far as it was looked for.
+pub fn route_of(record: &Record) -> Option<&[u8]> {
+    record.stick.as_ref()?.session.as_ref().map(|session| &*session.route)
+}
+
 /// An attempt at this member begins: tells the environment what mod_proxy_balancer tells, and decides about the cookie.
 pub fn meet(
     request: Request<'_>,

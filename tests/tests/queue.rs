@@ -331,3 +331,103 @@ fn what_was_in_the_queue_of_a_child_that_a_graceful_restart_ends_is_served() {
     held.join().expect("a client");
     assert_eq!(uris(&a), ["/0", "/1", "/2", "/3"]);
 }
+
+#[test]
+fn whoever_waits_for_one_member_only_holds_up_nobody_else() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.hang();
+    let script = "function translate(r) return lb.pool('app'):where{ zone = 'east' } end";
+    let httpd = serving(&[(&a, "zone=east max_inflight=1"), (&b, "zone=west max_inflight=4")], "60s")
+        .file("east.lua", script)
+        .config("<Location /east>\n  LuaHookTranslate east.lua\n</Location>")
+        .config(&pool(
+            "kept",
+            &[(&a, "max_inflight=1"), (&b, "max_inflight=4")],
+            "LuaBalancerOutlier off\nLuaBalancerSticky cookie=SID force=on\nLuaBalancerSet queue=60s",
+        ))
+        .config("ProxyPass /kept lb://kept")
+        .start();
+    let held = ask(&httpd, "/east/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let answers = line_up(&httpd, &["/east/"]);
+    for _ in 0..10 {
+        assert_eq!(patient(&httpd).get("/app/").backend(), "b", "a view of the pool holds up the rest of it");
+    }
+    // The same for sessions that may not leave their member.
+    let at_a = || server_tests::Request::get("/kept/").header("Cookie", "SID=x.a");
+    let mut clients = [patient(&httpd), patient(&httpd)];
+    let threads = clients.each_mut().map(|client| {
+        let mut client = std::mem::replace(client, httpd.client());
+        let request = at_a();
+        thread::spawn(move || client.send(&request).status)
+    });
+    wait_until("one to wait", SOON, || {
+        let response = httpd.client().get("/--queued/kept");
+        a.in_flight() == 2 && response.header("X-Queued") == Some("1")
+    });
+    for _ in 0..10 {
+        assert_eq!(patient(&httpd).get("/kept/").backend(), "b", "a session holds up the rest of the pool");
+    }
+    a.answer();
+    assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    for request in threads {
+        assert_eq!(request.join().expect("a client"), 200);
+    }
+    held.join().expect("a client");
+}
+
+#[test]
+fn a_script_that_refuses_in_its_own_words_is_not_overruled() {
+    let a = Backend::new("a");
+    a.hang();
+    let script = "function translate(r)\n  local m = lb.pool('app'):least_connections()\n  if m then return m end\n  \
+                  return nil, 'over quota'\nend";
+    let httpd = serving(&[(&a, "max_inflight=1")], "60s")
+        .file("quota.lua", script)
+        .config("<Location /quota>\n  LuaHookTranslate quota.lua\n</Location>")
+        .start();
+    let held = ask(&httpd, "/quota/");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    assert_eq!(httpd.client().get("/quota/").status, 503);
+    httpd.wait_for_log("no member for /quota/: over quota");
+    a.answer();
+    assert_eq!(held.join().expect("a client"), 200);
+}
+
+#[test]
+fn a_request_that_has_only_a_full_last_resort_waits_asleep_and_no_longer_than_it_may() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.reset();
+    let lines =
+        "LuaBalancerOutlier on failures=1 ejection=5m\nLuaBalancerSet queue=700ms\nLuaBalancerMethod first";
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .children(1)
+        .threads(32)
+        .config(&pool("app", &[(&a, "max_inflight=1"), (&b, "")], lines))
+        .config("ProxyPass /app lb://app")
+        .start();
+    assert_eq!(httpd.client().get("/app/").backend(), "b");
+    assert_eq!(httpd.member("app", "a").state, "ejected");
+    a.hang();
+    b.refuse();
+    let held = ask(&httpd, "/app/");
+    wait_until("a request at the ejected member", SOON, || a.in_flight() == 1);
+    let (child, before, began) = (httpd.children()[0], processor_ms(httpd.children()[0]), Instant::now());
+    assert_eq!(patient(&httpd).get("/app/").status, 503);
+    assert!(began.elapsed() >= Duration::from_millis(700), "{:?}", began.elapsed());
+    let used = processor_ms(child) - before;
+    assert!(used < 200, "{used} ms of processor time to wait for {:?}", began.elapsed());
+    let rescued = ask(&httpd, "/app/");
+    a.answer();
+    assert_eq!(rescued.join().expect("a client"), 200);
+    assert_eq!(held.join().expect("a client"), 200);
+}
+
+fn processor_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    // Ticks of 10 ms, of user and system.
+    (ticks(11) + ticks(12)) * 10
+}

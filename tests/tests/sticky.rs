@@ -598,3 +598,23 @@ fn mod_proxy_balancer_reads_the_cookie_and_its_own_recipe_works_here() {
     let recipe = format!("R=.{}; path=/", response.backend());
     assert!(set_cookies(&response).contains(&recipe.as_str()), "{response:?}");
 }
+
+#[test]
+fn force_sends_a_session_nowhere_else_even_as_a_last_resort() {
+    let [a, b] = Backend::named(["a", "b"]);
+    b.refuse();
+    let lines = "LuaBalancerSticky cookie=SID force=on\nLuaBalancerOutlier on failures=1 ejection=5m\nLuaBalancerMethod first";
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&b, ""), (&a, "")], lines))
+        .config("ProxyPass /app lb://app")
+        .start();
+    let mut client = httpd.client();
+    assert_eq!(client.get("/app/").backend(), "a");
+    assert_eq!(httpd.member("app", "b").state, "ejected");
+    b.answer();
+    a.refuse();
+    let response = httpd.client().send(&Request::get("/app/").header("Cookie", "SID=x.a"));
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(b.requests(), 0);
+}

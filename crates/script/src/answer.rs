@@ -60,7 +60,8 @@ pub(crate) enum FoundNone {
     /// None is usable in this pool.
     In(Option<PoolId>),
     /// All that are usable in this pool, or view of it, are at `max_inflight`.
-    Full(PoolId, Option<Arc<View>>),
+    /// Its words come with it.
+    Full(PoolId, Option<Arc<View>>, String),
 }
 
 /// Most further attempts that scripts get for a request by `set_more_tries`.
@@ -95,7 +96,11 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
     match first {
         Value::Nil => Ok(match (second, none) {
             (Value::Nil, _) => Answer::Decline,
-            (other, Some(FoundNone::Full(pool, view))) => Answer::Full { pool, view, message: shown(other) },
+            (other, Some(FoundNone::Full(pool, view, words))) => match shown(other) {
+                message if message == words => Answer::Full { pool, view, message },
+                // Other words are the script's own refusal.
+                message => Answer::NoMember { pool: Some(pool), message },
+            },
             (other, Some(FoundNone::In(pool))) => Answer::NoMember { pool, message: shown(other) },
             (other, None) => Answer::NoMember { pool: None, message: shown(other) },
         }),

@@ -9,6 +9,7 @@ use crate::protocol::AtomicU64;
 use crate::protocol::children::{self, ChildRow, Owner, Phase};
 use crate::protocol::lanes::{self, Lane};
 use crate::protocol::lead;
+use crate::protocol::queue;
 
 /// A child's place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,7 @@ impl Table {
     /// process whose pid was used again.
     pub fn join(&self, pid: i32, generation: u32) -> Result<Child, ChildrenFull> {
         self.reap(pid);
+        queue::bury(self.map.tickets(), &|waiting| waiting == pid);
         if let Some(child) = self.take_lane(pid, generation) {
             return Ok(child);
         }

@@ -169,7 +169,9 @@ pub(crate) struct Header {
     pub chunk_hint: AtomicU64,
     /// The number of the last ticket.
     pub ticket_number: AtomicU64,
-    pub spare: [AtomicU64; 14],
+    /// When somebody looked for tickets of the dead last, milliseconds.
+    pub buried_ms: AtomicU64,
+    pub spare: [AtomicU64; 13],
 }
 
 /// 256 bytes.
@@ -190,9 +192,10 @@ pub(crate) struct PoolRow {
     pub done: AtomicU64,
     pub origin: AtomicU64,
     pub cursor: AtomicU64,
-    /// Not 0 while somebody may wait for a place.
+    pub spare: [AtomicU64; 7],
+    /// Not 0 while somebody may wait for a place. Away from the cursor, which every pick writes.
     pub queued: AtomicU64,
-    pub spare: [AtomicU64; 14],
+    pub more: [AtomicU64; 7],
 }
 
 /// What a search for members reads: kept together, so that a scan of all rows stays in the cache.

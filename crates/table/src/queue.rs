@@ -1,5 +1,6 @@
 //! Requests that wait for a place, see [`crate::protocol::queue`].
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crate::Table;
@@ -56,7 +57,11 @@ impl Table {
             }
             if now >= slice_end {
                 slice_end = now + u64::from(SLICE_MS);
-                self.bury_waiting(now);
+                // Should somebody have died who was about to put it up again.
+                if let Some(flag) = self.queued(waiting.0.wants().pool()) {
+                    queue::put_up(flag);
+                }
+                self.bury_now_and_then(now);
                 if self.is_first(waiting, now) {
                     return true;
                 }
@@ -70,16 +75,17 @@ impl Table {
         }
     }
 
-    /// After a call that led to no place: one behind may have a use for what this one had none for.
-    pub fn pass_call_on(&self, waiting: &Waiting, now_ms: u64) {
+    /// After a look in vain: one behind may have a use for what this one had none for.
+    pub fn looked_in_vain(&self, waiting: &Waiting, now_ms: u64) {
+        queue::looked(self.map.tickets(), &waiting.0);
         self.call(Who::behind(&waiting.0), now_ms);
     }
 
     /// Leaves the queue, with a place or without.
-    pub fn leave_queue(&self, waiting: Waiting, now_ms: u64) {
+    pub fn leave_queue(&self, waiting: Waiting, has_place: bool, now_ms: u64) {
         let pool = waiting.0.wants().pool();
-        if queue::leave(self.map.tickets(), &waiting.0) {
-            self.call(Who::Pool(pool), now_ms);
+        if queue::leave(self.map.tickets(), &waiting.0) || !has_place {
+            self.call_queue(pool, || now_ms);
         }
     }
 
@@ -105,20 +111,24 @@ impl Table {
         if any { queue::waiting(self.map.tickets(), pool).count() as u32 } else { 0 }
     }
 
-    /// Frees the tickets of dead children. True when there was one.
-    fn bury_waiting(&self, now_ms: u64) -> bool {
-        let found = queue::bury(self.map.tickets(), &|pid| !(self.alive)(pid));
-        if found {
+    /// Frees the tickets of dead children: one of all who wait does it each time.
+    fn bury_now_and_then(&self, now_ms: u64) {
+        let last = &self.map.header().buried_ms;
+        let seen = last.load(SeqCst);
+        if now_ms.wrapping_sub(seen) < u64::from(SLICE_MS) / 2
+            || last.compare_exchange(seen, now_ms, SeqCst, SeqCst).is_err()
+        {
+            return;
+        }
+        if queue::bury(self.map.tickets(), &|pid| !(self.alive)(pid)) {
             self.call_every_pool(now_ms);
         }
-        found
     }
 
-    /// After the death of a child: its places are free, and a call that it had is another's.
-    pub fn rouse_queues(&self, now_ms: u64) {
-        if !self.bury_waiting(now_ms) {
-            self.call_every_pool(now_ms);
-        }
+    /// After the death of children, of `dead` for certain: their places are free, and calls that they had are others'.
+    pub fn rouse_queues(&self, dead: Option<i32>, now_ms: u64) {
+        queue::bury(self.map.tickets(), &|pid| dead == Some(pid) || !(self.alive)(pid));
+        self.call_every_pool(now_ms);
     }
 
     fn call_every_pool(&self, now_ms: u64) {

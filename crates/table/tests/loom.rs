@@ -590,3 +590,25 @@ fn a_slow_gravedigger_buries_nobody_else() {
         assert!(queue::answer(&line.tickets, &held), "the ticket of the living was freed");
     });
 }
+
+/// Two places become free while one waits and another joins: both are served.
+#[test]
+fn of_two_places_none_is_forgotten() {
+    model(3, || {
+        let line = Arc::new(Line::new(2, 0));
+        let first = line.join(7);
+        let giver = {
+            let line = line.clone();
+            thread::spawn(move || {
+                line.give_back();
+                line.give_back();
+            })
+        };
+        let second = line.join(8);
+        let is_first = !queue::is_ahead(&line.tickets, Some(&second), Wants::new(0, None), 0);
+        giver.join().unwrap();
+        assert!(queue::answer(&line.tickets, &first), "the first one was not called");
+        line.leave(&first);
+        assert!(is_first || queue::answer(&line.tickets, &second), "a place is free and nobody knows");
+    });
+}

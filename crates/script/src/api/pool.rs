@@ -66,9 +66,10 @@ impl PoolHandle {
         match self.ctx.balancer.pick(query) {
             Ok(member) => Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None)),
             Err(error) => {
-                let none = self.none(error.to_string());
+                let words = error.to_string();
+                let none = self.none(words.clone());
                 if matches!(error, NoMember::Full(..)) {
-                    found_none(&self.ctx, FoundNone::Full(pool, self.view.clone()));
+                    found_none(&self.ctx, FoundNone::Full(pool, self.view.clone(), words));
                 }
                 Ok(none)
             }

@@ -4,6 +4,9 @@
 //! Whoever has a place to give calls the oldest ticket that may want it and has not been called yet; the called one looks for
 //! a place itself. A call reserves nothing, so a caller or a called one that dies keeps nothing from anybody.
 //!
+//! Who has looked in vain and wants something else than a newcomer (another view of the pool, other members tried before) does not stand
+//! in the newcomer's way: what is free now was of no use to it.
+//!
 //! No call is lost: a waiter shows its ticket (or shows it as not called) first and looks for a place then; a giver frees the
 //! place first and looks for tickets then, so one of them sees the other. One who leaves with a call that it has not used
 //! hands it on. One who does not answer its call for [`STALLED_MS`] is passed over, with all others of its process: it is stopped.
@@ -71,11 +74,18 @@ impl Wants {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Away = 0,
+    /// Has not looked for a place since it was shown, or called.
     Waiting = 1,
     Called = 2,
+    /// Has looked in vain.
+    Looked = 3,
 }
 
-/// Bits 0..=1 phase, 2..=31 turn (each showing is another), 32..=63 when it was called last, in milliseconds.
+/// Set while a ticket is called and another place became free: for when one place is enough for it.
+const AGAIN: u64 = 4;
+const TURN_SHIFT: u32 = 3;
+
+/// Bits 0..=1 phase, 2 called again, 3..=31 turn (each showing is another), 32..=63 when it was called last, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call(u64);
 
@@ -88,12 +98,25 @@ impl Call {
         match self.0 & 3 {
             1 => Phase::Waiting,
             2 => Phase::Called,
+            3 => Phase::Looked,
             _ => Phase::Away,
         }
     }
 
-    fn at_ms(self) -> u32 {
-        (self.0 >> 32) as u32
+    /// Whether it may be called.
+    fn is_open(self) -> bool {
+        matches!(self.phase(), Phase::Waiting | Phase::Looked)
+    }
+
+    fn is_again(self) -> bool {
+        self.0 & AGAIN != 0
+    }
+
+    /// Milliseconds since it was called last; 0 for a call from the future.
+    fn age_ms(self, now_ms: u32) -> u32 {
+        const FUTURE: u32 = 60_000;
+        let age = now_ms.wrapping_sub((self.0 >> 32) as u32);
+        if age > u32::MAX - FUTURE { 0 } else { age }
     }
 
     fn with(self, phase: Phase) -> Self {
@@ -101,8 +124,8 @@ impl Call {
     }
 
     fn next_turn(self) -> Self {
-        let turn = (self.0 as u32 >> 2).wrapping_add(1) & ((1 << 30) - 1);
-        Call(self.0 & !0xffff_ffff | u64::from(turn) << 2 | self.0 & 3)
+        let turn = (self.0 as u32 >> TURN_SHIFT).wrapping_add(1) & ((1 << (32 - TURN_SHIFT)) - 1);
+        Call(self.0 & !0xffff_ffff | u64::from(turn) << TURN_SHIFT | self.0 & (AGAIN | 3))
     }
 
     fn at(self, now_ms: u32) -> Self {
@@ -110,10 +133,12 @@ impl Call {
     }
 
     fn is_stalled(self, now_ms: u32) -> bool {
-        // A call from the future is one from now.
-        self.phase() == Phase::Called && (now_ms.wrapping_sub(self.at_ms()) as i32) >= STALLED_MS as i32
+        self.phase() == Phase::Called && self.age_ms(now_ms) >= STALLED_MS
     }
 }
+
+/// How often a giver looks again when tickets change under its eyes; whoever waits looks for itself now and then.
+const TRIES: usize = 8;
 
 const SHOWN: u64 = 1;
 
@@ -171,7 +196,7 @@ pub fn join(
         step();
         ticket.wants.store(wants.0, SeqCst);
         let call = Call::load(&ticket.call).next_turn().with(Phase::Waiting);
-        ticket.call.store(call.0, SeqCst);
+        ticket.call.store(call.0 & !AGAIN, SeqCst);
         step();
         let number = last_number.fetch_add(1, SeqCst) + 1;
         ticket.number.store(number, SeqCst);
@@ -191,25 +216,41 @@ pub fn join(
 /// Whether the ticket was called. Shows it as not called again: to be done before looking for a place.
 pub fn answer(tickets: &[Ticket], held: &Held) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
-    let seen = Call::load(&ticket.call);
-    if seen.phase() != Phase::Called {
-        fence(SeqCst);
-        return false;
+    let mut seen = Call::load(&ticket.call);
+    while seen.phase() == Phase::Called {
+        let answered = seen.next_turn().with(Phase::Waiting);
+        match ticket.call.compare_exchange(seen.0, answered.0, SeqCst, SeqCst) {
+            Ok(_) => {
+                fence(SeqCst);
+                step();
+                return true;
+            }
+            // It was called again.
+            Err(now) => seen = Call(now),
+        }
     }
-    // A called ticket's word is changed by its holder only.
-    ticket.call.store(seen.next_turn().with(Phase::Waiting).0, SeqCst);
     fence(SeqCst);
-    step();
-    true
+    false
+}
+
+/// The holder has looked in vain.
+pub fn looked(tickets: &[Ticket], held: &Held) {
+    let Some(ticket) = tickets.get(held.row) else { return };
+    let seen = Call::load(&ticket.call);
+    if seen.phase() == Phase::Waiting {
+        let looked = seen.0 & !AGAIN | Phase::Looked as u64;
+        // Failing means that it is called now.
+        let _ = ticket.call.compare_exchange(seen.0, looked, SeqCst, SeqCst);
+    }
 }
 
 /// Whether a ticket waits for its call: the lower half of its word then.
 pub fn waiting_word(ticket: &Ticket) -> Option<u32> {
     let call = Call::load(&ticket.call);
-    (call.phase() == Phase::Waiting).then_some(call.0 as u32)
+    call.is_open().then_some(call.0 as u32)
 }
 
-/// Gives the ticket back. True when it had a call that it has not answered: hand it on.
+/// Gives the ticket back. True when it had a call that it has not answered, or another one: hand it on.
 pub fn leave(tickets: &[Ticket], held: &Held) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
     let mut seen = Call::load(&ticket.call);
@@ -225,7 +266,7 @@ pub fn leave(tickets: &[Ticket], held: &Held) -> bool {
     step();
     // Failing means that somebody took this process for dead, and freed it.
     let left = ticket.owner.compare_exchange(held.owner, freed(held.owner), SeqCst, SeqCst).is_ok();
-    left && seen.phase() == Phase::Called
+    left && (seen.phase() == Phase::Called || seen.is_again())
 }
 
 /// Frees the tickets of the dead. True when there was one: it may have had a call.
@@ -249,16 +290,20 @@ pub fn bury(tickets: &[Ticket], is_dead: &dyn Fn(i32) -> bool) -> bool {
     found
 }
 
-/// Whether somebody waits who came before and may want the same, and whose process answers its calls.
+/// Whether somebody waits who came before, whom a place may do that does for `wants` too, and whose process answers its calls.
 pub fn is_ahead(tickets: &[Ticket], of: Option<&Held>, wants: Wants, now_ms: u32) -> bool {
     let number = of.map_or(u64::MAX, |held| held.number);
     tickets.iter().any(|ticket| {
         let owner = ticket.owner.load(SeqCst);
         is_shown(owner)
             && ticket.number.load(SeqCst) < number
-            && wants.overlaps(Wants(ticket.wants.load(SeqCst)))
+            && stands_before(Call::load(&ticket.call), Wants(ticket.wants.load(SeqCst)), wants)
             && !is_stalled(tickets, pid_of(owner), now_ms)
     })
+}
+
+fn stands_before(call: Call, its: Wants, wants: Wants) -> bool {
+    its == wants || call.phase() != Phase::Looked && wants.overlaps(its)
 }
 
 fn is_stalled(tickets: &[Ticket], pid: i32, now_ms: u32) -> bool {
@@ -274,12 +319,25 @@ pub fn may_wait(flag: &AtomicU64) -> bool {
     flag.load(SeqCst) != 0
 }
 
+/// Says that somebody may wait.
+pub fn put_up(flag: &AtomicU64) {
+    flag.store(1, SeqCst);
+}
+
 /// A place is free, and somebody [may wait](may_wait) for it: calls the first in line, or takes the flag down when nobody waits. Returns
 /// the row to be woken.
 pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Option<usize> {
-    let called = call(tickets, Who::Pool(pool), now_ms);
-    if called.is_some() || has_any(tickets, pool) {
-        return called;
+    for _ in 0..TRIES {
+        let called = call(tickets, Who::Pool(pool), now_ms);
+        if called.is_some() || call_again(tickets, pool) {
+            return called;
+        }
+        if !waiting(tickets, pool).any(|ticket| Call::load(&ticket.call).is_open()) {
+            break;
+        }
+    }
+    if has_any(tickets, pool) {
+        return None;
     }
     flag.store(0, SeqCst);
     total_order();
@@ -338,9 +396,9 @@ impl Who {
 pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     total_order();
     loop {
-        let (row, owner, seen) = oldest(tickets, who)?;
+        let (row, owner, seen) = oldest(tickets, who, now_ms)?;
         if let Who::Quiet(_, ms) = who
-            && (now_ms.wrapping_sub(seen.at_ms()) as i32) < ms as i32
+            && seen.age_ms(now_ms) < ms
         {
             return None;
         }
@@ -356,13 +414,23 @@ pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     }
 }
 
-fn oldest(tickets: &[Ticket], who: Who) -> Option<(usize, u64, Call)> {
+/// Nobody of this pool is left to be called: notes with one who has a call that there is another place.
+fn call_again(tickets: &[Ticket], pool: u32) -> bool {
+    waiting(tickets, pool).any(|ticket| {
+        let seen = Call::load(&ticket.call);
+        let noted = seen.0 | AGAIN;
+        seen.phase() == Phase::Called && ticket.call.compare_exchange(seen.0, noted, SeqCst, SeqCst).is_ok()
+    })
+}
+
+fn oldest(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<(usize, u64, Call)> {
+    let any_stalled = tickets.iter().any(|ticket| Call::load(&ticket.call).is_stalled(now_ms));
     let mut best: Option<(u64, (usize, u64, Call))> = None;
     for (row, ticket) in tickets.iter().enumerate() {
         // The call first: if the ticket is another's when the rest is read, the word has changed, and calling it fails.
         let call = Call::load(&ticket.call);
         let owner = ticket.owner.load(SeqCst);
-        if call.phase() != Phase::Waiting || !is_shown(owner) {
+        if !call.is_open() || !is_shown(owner) || any_stalled && is_stalled(tickets, pid_of(owner), now_ms) {
             continue;
         }
         let number = ticket.number.load(SeqCst);

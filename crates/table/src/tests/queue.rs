@@ -31,7 +31,7 @@ fn who_came_first_is_called_first_whatever_ticket_it_has() {
     let table = queue_of(100);
     let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     assert!(table.is_first(&a, 0) && !table.is_first(&b, 0));
-    table.leave_queue(a, 0);
+    table.leave_queue(a, true, 0);
     // This one has the ticket that is looked at first.
     let c = table.join_queue(ALL(), 99).unwrap();
     assert!(table.is_first(&b, 0) && !table.is_first(&c, 0));
@@ -56,9 +56,9 @@ fn who_leaves_with_a_call_hands_it_on() {
     let table = queue_of(100);
     let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     table.call_queue(POOL, || 0);
-    table.leave_queue(a, 0);
+    table.leave_queue(a, true, 0);
     assert!(called(&table, &b, 0));
-    table.leave_queue(b, 0);
+    table.leave_queue(b, true, 0);
     assert_eq!(table.queue_length(POOL), 0);
 }
 
@@ -67,7 +67,7 @@ fn no_more_than_the_tickets_wait() {
     let table = queue_of(100);
     let mut held: Vec<Waiting> = (0..4).map(|_| table.join_queue(ALL(), 99).unwrap()).collect();
     assert!(table.join_queue(ALL(), 99).is_none());
-    table.leave_queue(held.remove(2), 0);
+    table.leave_queue(held.remove(2), true, 0);
     assert!(table.join_queue(ALL(), 2).is_none());
     assert!(table.join_queue(ALL(), 3).is_some());
 }
@@ -81,7 +81,7 @@ fn a_newcomer_sees_only_those_who_may_want_the_same() {
     let waiting = table.join_queue(east, 99).unwrap();
     assert!(table.has_queue(ALL(), 0) && table.has_queue(east, 0));
     assert!(!table.has_queue(west, 0) && !table.has_queue(other, 0));
-    table.leave_queue(waiting, 0);
+    table.leave_queue(waiting, true, 0);
     assert!(!table.has_queue(ALL(), 0));
 }
 
@@ -93,9 +93,9 @@ fn a_call_that_one_has_no_use_for_goes_to_one_who_wants_something_else() {
     let third = table.join_queue(west, 99).unwrap();
     table.call_queue(POOL, || 0);
     assert!(called(&table, &first, 0));
-    table.pass_call_on(&first, 0);
+    table.looked_in_vain(&first, 0);
     assert!(!called(&table, &second, 0) && called(&table, &third, 0));
-    table.pass_call_on(&third, 0);
+    table.looked_in_vain(&third, 0);
     assert!(!called(&table, &first, 0), "a call goes round in a circle");
 }
 
@@ -109,7 +109,7 @@ fn the_dead_are_passed_over_and_their_calls_go_on() {
     table.call_queue(POOL, || 0);
     assert!(!called(&table, &waiting, 0));
     kill(101);
-    table.rouse_queues(0);
+    table.rouse_queues(None, 0);
     assert!(called(&table, &waiting, 0));
     assert!(table.is_first(&waiting, 0));
     assert_eq!(table.queue_length(POOL), 1);
@@ -146,7 +146,7 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
     assert!(clock.get() <= 1500, "{}", clock.get());
     // Those behind it go on at once, and so do newcomers.
     assert!(table.is_first(&waiting, clock.get()));
-    table.leave_queue(waiting, clock.get());
+    table.leave_queue(waiting, true, clock.get());
     assert!(!table.has_queue(ALL(), clock.get()));
 }
 
@@ -187,11 +187,11 @@ fn threads_that_take_turns_all_come_to_their_turn() {
         let mut look = table.is_first(&waiting, now_ms());
         while !(look && take()) {
             if look {
-                table.pass_call_on(&waiting, now_ms());
+                table.looked_in_vain(&waiting, now_ms());
             }
             look = table.wait_in_queue(&waiting, u64::MAX, now_ms);
         }
-        table.leave_queue(waiting, now_ms());
+        table.leave_queue(waiting, true, now_ms());
     };
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -205,4 +205,37 @@ fn threads_that_take_turns_all_come_to_their_turn() {
         }
     });
     assert_eq!((free.load(SeqCst), table.queue_length(POOL)), (2, 0));
+}
+
+#[test]
+fn who_has_looked_in_vain_stands_only_in_the_way_of_those_who_want_the_same() {
+    let table = queue_of(100);
+    let east = Wants::new(POOL, Some(1));
+    let narrow = table.join_queue(east, 99).unwrap();
+    assert!(table.has_queue(ALL(), 0), "it has not looked yet");
+    table.looked_in_vain(&narrow, 0);
+    assert!(!table.has_queue(ALL(), 0) && table.has_queue(east, 0));
+    table.call_queue(POOL, || 0);
+    assert!(table.has_queue(ALL(), 0), "a place may be its");
+    assert!(called(&table, &narrow, 0));
+}
+
+#[test]
+fn a_second_place_is_not_forgotten_when_everybody_has_a_call() {
+    let table = queue_of(100);
+    let first = table.join_queue(ALL(), 99).unwrap();
+    table.call_queue(POOL, || 0);
+    table.call_queue(POOL, || 0);
+    let second = table.join_queue(ALL(), 99).unwrap();
+    assert!(called(&table, &first, 0) && !called(&table, &second, 0));
+    table.leave_queue(first, true, 0);
+    assert!(called(&table, &second, 0));
+}
+
+#[test]
+fn who_leaves_in_vain_calls_the_next() {
+    let table = queue_of(100);
+    let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
+    table.leave_queue(a, false, 0);
+    assert!(called(&table, &b, 0));
 }
