@@ -20,7 +20,8 @@ pub fn machine() -> String {
     format!(
         "{model}, {cores} cores, {} GiB of memory; Linux {}; {}",
         memory.unwrap_or(0).div_ceil(1024 * 1024),
-        read("/proc/sys/kernel/osrelease").trim(),
+        // What a builder appends names builders, not kernels.
+        read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default(),
         system.trim_matches('"')
     )
 }
