@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::message::{Headers, read_body, read_head};
+use crate::wait::patience;
 
 /// How a body travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,10 +252,11 @@ impl Client {
     }
 
     fn connect(&self) -> Result<BufReader<TcpStream>, ClientError> {
-        let stream = TcpStream::connect_timeout(&self.address, self.timeout).map_err(ClientError::Connect)?;
+        let timeout = patience(self.timeout);
+        let stream = TcpStream::connect_timeout(&self.address, timeout).map_err(ClientError::Connect)?;
         stream.set_nodelay(true).map_err(ClientError::Connect)?;
-        stream.set_read_timeout(Some(self.timeout)).map_err(ClientError::Connect)?;
-        stream.set_write_timeout(Some(self.timeout)).map_err(ClientError::Connect)?;
+        stream.set_read_timeout(Some(timeout)).map_err(ClientError::Connect)?;
+        stream.set_write_timeout(Some(timeout)).map_err(ClientError::Connect)?;
         Ok(BufReader::new(stream))
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// How many times slower than usual everything is: LUA_BALANCER_SLOWER, for runs under a checker.
-fn slower() -> u32 {
+/// How long something that takes at most `usual` may take here: so many times longer as LUA_BALANCER_SLOWER says, for runs under a
+/// checker. [`wait_until`], [`eventually`] and clients reckon with it by themselves.
+pub fn patience(usual: Duration) -> Duration {
     static SLOWER: OnceLock<u32> = OnceLock::new();
-    *SLOWER
-        .get_or_init(|| std::env::var("LUA_BALANCER_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1))
+    let slower = || std::env::var("LUA_BALANCER_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    usual * *SLOWER.get_or_init(slower)
 }
 
 /// Polls `condition` until it holds; panics with `what` when it does not within `timeout`. Returns the time it
@@ -23,7 +24,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
 
 /// Polls `probe` until it gives a value; panics with `what` when it gives none within `timeout`.
 pub fn eventually<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
-    let (start, timeout) = (Instant::now(), timeout * slower());
+    let (start, timeout) = (Instant::now(), patience(timeout));
     loop {
         if let Some(value) = probe() {
             return value;

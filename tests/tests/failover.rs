@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use server_tests::client::BodyEncoding;
 use server_tests::message::body_hash;
-use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, pool, wait_until};
+use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, patience, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -212,7 +212,11 @@ fn failing_members_are_ejected_and_come_back() {
     server_tests::wait_until("the ejected member to return", Duration::from_secs(5), || {
         client.get("/app/").backend() == "a"
     });
-    assert!(ejected.elapsed() < Duration::from_millis(2500), "returned after {:?}", ejected.elapsed());
+    assert!(
+        ejected.elapsed() < patience(Duration::from_millis(2500)),
+        "returned after {:?}",
+        ejected.elapsed()
+    );
     assert_eq!(httpd.member("app", "a").state, "up");
 }
 

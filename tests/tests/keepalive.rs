@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use server_tests::httpd::Builder;
 use server_tests::ports::ReservedPort;
-use server_tests::{Backend, Httpd, Request, pool, wait_until};
+use server_tests::{Backend, Httpd, Request, patience, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -87,12 +87,12 @@ impl TlsThatDies {
                 }
             }
         });
-        read.recv_timeout(SOON).expect("openssl s_server to listen");
+        read.recv_timeout(patience(SOON)).expect("openssl s_server to listen");
         Self { process, read }
     }
 
     fn die_when_asked(mut self) {
-        self.read.recv_timeout(SOON).expect("the request's body");
+        self.read.recv_timeout(patience(SOON)).expect("the request's body");
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use server_tests::client::ClientError;
-use server_tests::{Backend, Builder, Client, Httpd, Load, Mpm, on_every_mpm, pool, wait_until};
+use server_tests::{Backend, Builder, Client, Httpd, Load, Mpm, on_every_mpm, patience, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -78,7 +78,8 @@ fn requests_are_served_in_the_order_of_their_arrival(mpm: Mpm) {
     let answers = line_up(&httpd, &targets);
     a.answer();
     assert_eq!(first.join().expect("a client"), 200);
-    let statuses: Vec<u16> = targets.iter().map(|_| answers.recv_timeout(SOON).expect("an answer")).collect();
+    let statuses: Vec<u16> =
+        targets.iter().map(|_| answers.recv_timeout(patience(SOON)).expect("an answer")).collect();
     assert_eq!(statuses, [200; 3], "{}", httpd.error_log());
     assert_eq!(uris(&a), ["/0", "/1", "/2", "/3"].map(|tail| tail.to_owned()));
     wait_for_queue(&httpd, 0);
@@ -98,10 +99,10 @@ fn a_place_is_taken_the_moment_it_is_free() {
     let began = Instant::now();
     a.answer();
     for _ in targets {
-        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+        assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     }
     // Whoever is not called looks four times a second: ten turns of two at a time would take more than a second.
-    assert!(began.elapsed() < Duration::from_millis(1000), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience(Duration::from_millis(1000)), "{:?}", began.elapsed());
     for request in held {
         assert_eq!(request.join().expect("a client"), 200);
     }
@@ -139,7 +140,7 @@ fn a_newcomer_does_not_overtake_those_who_wait() {
     let load = Load::start(httpd.port(), "/app/load", 4);
     wait_for_queue(&httpd, 5);
     a.answer();
-    assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     load.wait_for(20);
     load.stop().assert_all_ok();
     held.join().expect("a client");
@@ -165,7 +166,7 @@ fn no_more_than_half_of_the_threads_wait() {
     assert_eq!(patient(&httpd).get("/other/").status, 200, "nobody is left to serve what has a place");
     a.answer();
     for _ in 0..4 {
-        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+        assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     }
     held.join().expect("a client");
 }
@@ -184,10 +185,10 @@ fn whoever_waits_in_another_view_holds_up_nobody() {
     let answers = line_up(&httpd, &["/east/", "/east/"]);
     let began = Instant::now();
     assert_eq!(patient(&httpd).get("/west/").backend(), "b");
-    assert!(began.elapsed() < SOON);
+    assert!(began.elapsed() < patience(SOON));
     assert_eq!(queued(&httpd), 2);
     a.answer();
-    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200), Ok(200)]);
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(patience(SOON))), [Ok(200), Ok(200)]);
     held.join().expect("a client");
 }
 
@@ -203,7 +204,7 @@ fn a_script_whose_pool_method_found_every_member_full_waits_as_well() {
     wait_until("a request", SOON, || a.in_flight() == 1);
     let answers = line_up(&httpd, &["/script/1", "/script/2", "/app/3"]);
     a.answer();
-    assert_eq!([(); 3].map(|()| answers.recv_timeout(SOON)), [Ok(200); 3]);
+    assert_eq!([(); 3].map(|()| answers.recv_timeout(patience(SOON))), [Ok(200); 3]);
     held.join().expect("a client");
     assert_eq!(uris(&a)[1..], ["/script/1", "/script/2", "/3"]);
 }
@@ -218,7 +219,7 @@ fn a_member_that_comes_up_takes_in_those_who_wait() {
     wait_until("a request", SOON, || a.in_flight() == 1);
     let answers = line_up(&httpd, &["/app/", "/app/"]);
     httpd.act("app/enable/b");
-    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200); 2]);
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(patience(SOON))), [Ok(200); 2]);
     assert_eq!(b.requests(), 2);
     a.answer();
     held.join().expect("a client");
@@ -240,7 +241,7 @@ fn waiting_takes_no_processor_time() {
     assert!(woken < 300.0, "the child's threads were woken {woken} times a second");
     a.answer();
     for _ in 0..12 {
-        assert_eq!(answers.recv_timeout(SOON), Ok(200));
+        assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     }
     held.join().expect("a client");
 }
@@ -326,8 +327,8 @@ fn what_was_in_the_queue_of_a_child_that_a_graceful_restart_ends_is_served() {
     httpd.graceful();
     let more = line_up(&httpd, &["/app/3"]);
     a.answer();
-    assert_eq!([(); 2].map(|()| answers.recv_timeout(SOON)), [Ok(200); 2]);
-    assert_eq!(more.recv_timeout(SOON), Ok(200));
+    assert_eq!([(); 2].map(|()| answers.recv_timeout(patience(SOON))), [Ok(200); 2]);
+    assert_eq!(more.recv_timeout(patience(SOON)), Ok(200));
     held.join().expect("a client");
     assert_eq!(uris(&a), ["/0", "/1", "/2", "/3"]);
 }
@@ -369,7 +370,7 @@ fn whoever_waits_for_one_member_only_holds_up_nobody_else() {
         assert_eq!(patient(&httpd).get("/kept/").backend(), "b", "a session holds up the rest of the pool");
     }
     a.answer();
-    assert_eq!(answers.recv_timeout(SOON), Ok(200));
+    assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     for request in threads {
         assert_eq!(request.join().expect("a client"), 200);
     }
