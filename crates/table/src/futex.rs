@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Sleeps while the lower half of `cell` is `seen`, at most for `time`. May return at any time before.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -18,7 +18,7 @@ pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
 }
 
 /// Wakes one who sleeps on the word.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn wake(cell: &AtomicU64) {
     // SAFETY: the address of half of a word that is borrowed for the call.
     unsafe {
@@ -26,19 +26,19 @@ pub(crate) fn wake(cell: &AtomicU64) {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn lower_half(cell: &AtomicU64) -> *const u32 {
     let halves = cell.as_ptr().cast_const().cast::<u32>();
     halves.wrapping_add(usize::from(cfg!(target_endian = "big")))
 }
 
-/// Elsewhere one looks now and then.
-#[cfg(not(target_os = "linux"))]
+/// Elsewhere one looks now and then; under miri as well, which takes a futex on half of a word for an access of that size.
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     if cell.load(std::sync::atomic::Ordering::SeqCst) as u32 == seen {
         std::thread::sleep(time.min(Duration::from_millis(5)));
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn wake(_: &AtomicU64) {}

@@ -61,6 +61,16 @@ fn dying<T>(dict: &Dict, steps: u32, operation: impl FnOnce(&Dict) -> T) -> Opti
     outcome
 }
 
+/// How much of something: `under_miri` where every step takes a thousand times as long.
+const fn or_miri(usual: usize, under_miri: usize) -> usize {
+    if cfg!(miri) { under_miri } else { usual }
+}
+
+/// Under miri as many as PROPTEST_CASES says.
+fn cases(usual: u32) -> ProptestConfig {
+    if cfg!(miri) { ProptestConfig::default() } else { ProptestConfig::with_cases(usual) }
+}
+
 fn text(bytes: &[u8]) -> Value {
     Value::Text(bytes.to_vec())
 }
@@ -174,7 +184,7 @@ fn the_least_recently_used_go_first() {
     });
     let full = full.unwrap();
     assert!(full > 200, "{full}");
-    for (oldest, new) in (0..100).filter(|oldest| *oldest != 7).zip(full + 1..) {
+    for (oldest, new) in (0..or_miri(100, 10)).filter(|oldest| *oldest != 7).zip(full + 1..) {
         // Looking at all keys uses none of them; getting one does.
         let keys = dict.keys(0).unwrap();
         let is_there = |number: usize| keys.contains(&key(number));
@@ -195,7 +205,7 @@ fn the_least_recently_used_go_first() {
 
 #[test]
 fn the_oldest_sixteenth_goes_in_a_large_dictionary() {
-    let dict = dict(1 << 20);
+    let dict = dict(or_miri(1 << 20, 1 << 17));
     let key = |number: usize| number.to_string().into_bytes();
     let mut number = 0;
     while !set(&dict, &key(number), &Value::Integer(1)) {
@@ -244,17 +254,21 @@ fn large_values_replace_large_values() {
 #[test]
 fn another_size_takes_over_what_was_used_last() {
     let old = dict(64 << 10);
-    for number in 0..400u32 {
+    let many = or_miri(400, 60);
+    for number in 0..many as u32 {
         dict_set_at(&old, number);
     }
     dict_expiring(&old);
     let larger = dict(128 << 10);
-    assert_eq!(larger.carry_over(&old), Ok((401, 401)));
+    assert_eq!(larger.carry_over(&old), Ok((many + 1, many + 1)));
     assert_eq!(larger.ttl(b"t"), Ok(5.0));
     let smaller = dict(MIN_SIZE);
     let (found, kept) = smaller.carry_over(&old).unwrap();
-    assert!(found == 401 && kept > 200, "{kept}");
-    assert!((200..400).all(|number: u32| smaller.get(&number.to_le_bytes()).unwrap().is_some()));
+    assert!(found == many + 1 && kept > many / 2, "{kept}");
+    assert!(
+        (many as u32 / 2..many as u32)
+            .all(|number: u32| smaller.get(&number.to_le_bytes()).unwrap().is_some())
+    );
     [larger, smaller].iter().for_each(|dict| dict.check().unwrap());
 }
 
@@ -404,12 +418,12 @@ fn compare(dict: &Dict, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     /// While there is room it is a map.
     #[test]
-    fn it_is_a_map_with_times(operations in proptest::collection::vec(operation(), 1..80)) {
-        let (dict, mut model) = (dict(128 << 10), Model::new());
+    fn it_is_a_map_with_times(operations in proptest::collection::vec(operation(), 1..or_miri(80, 6))) {
+        let (dict, mut model) = (dict(or_miri(128 << 10, MIN_SIZE)), Model::new());
         for operation in &operations {
             let expected = act_on_model(&mut model, operation);
             prop_assert_eq!(act(&dict, operation), expected, "{:?}", operation);
@@ -421,9 +435,9 @@ proptest! {
     /// A writer that dies at any step leaves the old state or the new one; the next one does it again.
     #[test]
     fn a_death_leaves_the_old_or_the_new(
-        operations in proptest::collection::vec((operation(), 0..14u32), 1..40),
+        operations in proptest::collection::vec((operation(), 0..14u32), 1..or_miri(40, 6)),
     ) {
-        let (dict, mut model) = (dict(128 << 10), Model::new());
+        let (dict, mut model) = (dict(or_miri(128 << 10, MIN_SIZE)), Model::new());
         for (operation, step) in &operations {
             let before = model.clone();
             let expected = act_on_model(&mut model, operation);
@@ -452,7 +466,7 @@ proptest! {
     /// In a full dictionary every answer is the last one stored, or nothing; nothing leaks, also when writers die.
     #[test]
     fn a_full_one_forgets_and_never_lies(
-        operations in proptest::collection::vec((0..200u8, 0..2500usize, 0..60u32), 1..300),
+        operations in proptest::collection::vec((0..200u8, 0..2500usize, 0..60u32), 1..or_miri(300, 40)),
     ) {
         let (dict, mut stored) = (dict(MIN_SIZE), HashMap::new());
         for (key, length, step) in &operations {
@@ -515,7 +529,8 @@ fn a_stopped_holder_is_waited_for_and_not_for_ever() {
         assert_eq!(dict.delete(b"k"), Err(DictError::Busy));
         assert_eq!(dict.get(b"k"), Ok(Some(Value::Integer(1))), "readers wait for nobody");
     }
-    assert!(start.elapsed() < PATIENCE * 4, "once is enough to know: {:?}", start.elapsed());
+    let at_once = PATIENCE * or_miri(4, 20) as u32;
+    assert!(start.elapsed() < at_once, "once is enough to know: {:?}", start.elapsed());
     claim::release(&segment.head.claim, other);
     assert_eq!(dict.incr(b"k", 1.0, None, 0.0).unwrap().0, Value::Integer(2));
 }
@@ -565,7 +580,7 @@ fn readers_see_the_old_or_the_new_while_a_writer_is_stopped() {
 
 #[test]
 fn threads_count_exactly_and_read_whole_values() {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = or_miri(20_000, 40);
     let dict = timed(MIN_SIZE);
     set(&dict, b"text", &text(&[b'a'; 900]));
     let done = AtomicBool::new(false);

@@ -22,7 +22,7 @@ fn an_impossible_geometry_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 64 }, ..ProptestConfig::default() })]
     #[test]
     fn damaged_words_never_cause_a_panic_or_an_endless_loop(
         damage in proptest::collection::vec((0usize..100_000, prop_oneof![any::<u64>(), 0u64..8, Just(u64::MAX)]), 1..200)

@@ -342,7 +342,7 @@ fn find(table: &Table, pool: usize, name: usize) -> Option<Arc<Member>> {
 proptest! {
     #[test]
     fn a_death_at_any_step_leaves_nothing_wrong(
-        steps in proptest::collection::vec((operation(), 0..3usize, proptest::option::of(0..40u32)), 1..40)
+        steps in proptest::collection::vec((operation(), 0..3usize, proptest::option::of(0..40u32)), 1..if cfg!(miri) { 10 } else { 40 })
     ) {
         let mut world = World::new();
         for (operation, by, death) in steps {

@@ -196,7 +196,7 @@ fn threads_that_take_turns_all_come_to_their_turn() {
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for _ in 0..2000 {
+                for _ in 0..if cfg!(miri) { 15 } else { 2000 } {
                     one_turn();
                     thread::yield_now();
                     give();
