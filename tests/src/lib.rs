@@ -23,7 +23,7 @@ pub use httpd::{Builder, Httpd, Mpm};
 pub use load::Load;
 pub use play::Step;
 pub use pools::pool;
-pub use wait::{eventually, patience, wait_until};
+pub use wait::{eventually, patience, slower, wait_until};
 
 /// Runs a scenario once for every MPM: `on_every_mpm!(refused_members_are_skipped);` turns the function
 /// `fn refused_members_are_skipped(mpm: Mpm)` into the tests `refused_members_are_skipped::event`,

@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long something that takes at most `usual` may take here: so many times longer as LUA_BALANCER_SLOWER says, for runs under a
-/// checker. [`wait_until`], [`eventually`] and clients reckon with it by themselves.
-pub fn patience(usual: Duration) -> Duration {
+/// How many times slower than usual everything is: LUA_BALANCER_SLOWER, for runs under a checker. Above 1, figures of memory and processor
+/// time are the checker's.
+pub fn slower() -> u32 {
     static SLOWER: OnceLock<u32> = OnceLock::new();
-    let slower = || std::env::var("LUA_BALANCER_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    usual * *SLOWER.get_or_init(slower)
+    *SLOWER
+        .get_or_init(|| std::env::var("LUA_BALANCER_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1))
+}
+
+/// How long something that takes at most `usual` may take here. [`wait_until`], [`eventually`] and clients reckon with it by themselves.
+pub fn patience(usual: Duration) -> Duration {
+    usual * slower()
 }
 
 /// Polls `condition` until it holds; panics with `what` when it does not within `timeout`. Returns the time it

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use server_tests::{Backend, Httpd, patience, pool, wait_until};
+use server_tests::{Backend, Httpd, patience, pool, slower, wait_until};
 use socket2::{Domain, Socket, Type};
 
 /// One request adds a member of a URL that nobody had, asks it, and removes it.
@@ -155,7 +155,7 @@ fn a_thousand_members_are_checked_in_time_though_a_hundred_hang() {
             "<LuaBalancerPool app>\n{}  LuaBalancerHealthCheck http uri=/health interval=2s timeout=1s\n</LuaBalancerPool>",
             crowd.lines()
         ))
-        .config("LogLevel lua_balancer:notice")
+        .config("LogLevel lua_balancer:notice\nLuaBalancerScriptLimit time=1s")
         .start();
     crowd.wait_for(3);
     wait_until("the verdict", INTERVAL * 10, || {
@@ -179,8 +179,8 @@ fn a_thousand_members_are_checked_in_time_though_a_hundred_hang() {
     // Far wider than what a machine with nothing else to do shows: docs/RELIABILITY.md.
     let most = INTERVAL * rounds() as u32 * 3 / 2;
     assert!(took < patience(most), "{} checks of each member took {took:?}", rounds());
-    assert!(gap < INTERVAL * 3, "{gap:?} between two checks of one member");
-    assert!(share < 15.0, "{share:.1} % of a core");
+    assert!(gap < patience(INTERVAL * 3), "{gap:?} between two checks of one member");
+    assert!(slower() > 1 || share < 15.0, "{share:.1} % of a core");
     // Kept connections have a buffer of 8 KiB each, whose pages come into use one after the other.
-    assert!(grown < 10 * MEMBERS, "{grown} KiB more than {memory} KiB");
+    assert!(slower() > 1 || grown < 10 * MEMBERS, "{grown} KiB more than {memory} KiB");
 }

@@ -1,5 +1,6 @@
 //! The configuration of one test server.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -253,8 +254,8 @@ impl Builder {
     /// Starts the server; an `Err` is what it said when it ended at once.
     pub fn try_start(self) -> Result<Httpd, String> {
         let file = self.write_config();
-        let wrapper = self.wrapper.or_else(|| std::env::var("LUA_BALANCER_WRAPPER").ok());
-        Httpd::launch(self.dir, file, self.port, &wrapper.unwrap_or_default())
+        let wrapper = self.wrapper.unwrap_or_else(wrapper_of_all);
+        Httpd::launch(self.dir, file, self.port, &wrapper)
     }
 
     /// `httpd -t` on this configuration.
@@ -338,9 +339,17 @@ impl Builder {
 const ACCESS_FORMAT: &str = "%P|%>s|%m|%U|%{LB_POOL}e|%{LB_MEMBER}e|%{LB_METHOD}e|%{LB_ATTEMPTS}e|\
                              %{LB_REASON}e|%{LB_SECONDS}e";
 
+/// What every httpd runs under.
+fn wrapper_of_all() -> String {
+    std::env::var("LUA_BALANCER_WRAPPER").unwrap_or_default()
+}
+
 pub(super) fn run_configtest(dir: &Path, file: &Path) -> ConfigTest {
-    let mut command = Command::new(&installed().program);
-    command.arg("-t").arg("-d").arg(dir).arg("-f").arg(file);
+    let wrapper = wrapper_of_all();
+    let mut words: Vec<&OsStr> = wrapper.split_whitespace().map(OsStr::new).collect();
+    words.push(installed().program.as_os_str());
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg("-t").arg("-d").arg(dir).arg("-f").arg(file);
     let output = command.output().expect("run httpd -t");
     let text = [output.stdout, output.stderr].concat();
     ConfigTest {

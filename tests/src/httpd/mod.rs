@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ use crate::wait::{eventually, wait_until};
 
 /// How long a server may take to start, restart or end.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Counts the probes of [`Httpd::clients_in_children`].
+static PROBES: AtomicUsize = AtomicUsize::new(0);
 
 /// The server's own `/etc/hosts`, see [`Builder::hosts`].
 const HOSTS: &str = "hosts";
@@ -206,8 +210,9 @@ impl Httpd {
     pub fn clients_in_children(&self, n: usize, probe: &str) -> BTreeMap<u32, Client> {
         let mut found = BTreeMap::new();
         let mut surplus = Vec::new();
-        for attempt in 0..500 {
-            let path = format!("{probe}/{attempt}");
+        for _ in 0..500 {
+            // No path twice: a line is written after its answer, and that of an earlier probe may be taken for it.
+            let path = format!("{probe}/{}", PROBES.fetch_add(1, Ordering::Relaxed));
             let mut client = self.client();
             client.get(&path);
             let line = eventually("the probe's access log line", PATIENCE, || {
