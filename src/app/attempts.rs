@@ -15,6 +15,7 @@ use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
 use super::outcome::{self, Evidence, Outcome};
+use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
 use super::{finishing, queue, reverse, selecting, sessions};
@@ -81,6 +82,9 @@ fn run_in(
     loop {
         let goal = match (goal_in_turn(request, child, thread, record, last), last) {
             (Ok(goal), _) => goal,
+            (Err(_), _) if record.wait.in_vain.is_some_and(InVain::is_nobody) => {
+                return give_up(request, thread, record);
+            }
             (Err(nobody), None) => return no_member(request, thread, record, &nobody),
             (Err(_), Some((_, rc))) => {
                 finishing::note(request, record, pool_of(thread, record).as_ref());
@@ -183,7 +187,7 @@ fn goal_in_turn(
                 return Err(nobody);
             }
         };
-        if !queue::wait_for_turn(child, record, &pool) {
+        if !queue::wait_for_turn(request, child, record, &pool) {
             return Err(nobody);
         }
     }
@@ -597,10 +601,10 @@ fn forget_attempt(request: Request<'_>) {
 
 /// No member could be asked at all.
 fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody: &NoMember) -> i32 {
-    let message = match &record.decision {
-        Decision::Nobody { message, .. } => message.clone(),
-        _ if record.wait.in_vain.is_some() => queue::explain(record),
-        Decision::List(_) => "none of the members that the script listed is usable".to_owned(),
+    let message = match (&record.decision, record.wait.in_vain) {
+        (Decision::Nobody { message, .. }, _) => message.clone(),
+        (_, Some(why)) => why.explain().to_owned(),
+        (Decision::List(_), _) => "none of the members that the script listed is usable".to_owned(),
         _ => nobody.to_string(),
     };
     let pool = pool_of(thread, record);
@@ -612,9 +616,23 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
     let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
-    record.reason = record.wait.in_vain.unwrap_or(c"no member");
+    record.reason = record.wait.in_vain.map_or(c"no member", InVain::word);
     finishing::note(request, record, pool.as_ref());
     i32::from(status)
+}
+
+/// Nobody is there to be answered any more: not even by an error document, which may be another backend's.
+fn give_up(request: Request<'_>, thread: &Thread, record: &mut Record) -> i32 {
+    if log::logs_request(request, log::DEBUG) {
+        let why = record.wait.in_vain.map_or("", InVain::explain);
+        log::request(request, log::DEBUG, &format!("{} waits no more: {why}", request_line(request)));
+    }
+    let pool = pool_of(thread, record);
+    request.abort();
+    request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
+    record.reason = record.wait.in_vain.map_or(c"aborted", InVain::word);
+    finishing::note(request, record, pool.as_ref());
+    ffi::DONE
 }
 
 fn request_line(request: Request<'_>) -> String {

@@ -3,22 +3,65 @@
 
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use balance::api::NoMember;
 use balance::engine::Now;
 use balance::live::Slot;
 use balance::settings::Method;
-use table::{Table, Waiting, Wants};
+use table::{Table, Turn, Waiting, Wants};
 
 use super::child::Child;
 use super::record::{Decision, Record, Tried};
 use super::sessions;
+use crate::httpd::client::{self, Client};
 use crate::httpd::memory;
 use crate::httpd::mpm;
+use crate::httpd::request::Request;
 
-const TIME_IS_UP: &CStr = c"queue timeout";
-const TOO_MANY: &CStr = c"queue full";
+/// How long a client may have nothing to send before it is asked whether it is there.
+const PATIENCE_MS: u64 = 250;
+
+/// Why a wait ended without a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InVain {
+    /// As long as `queue=` allows.
+    TimeIsUp,
+    /// As many wait as may.
+    TooMany,
+    /// There is nobody to be answered.
+    ClientGone,
+    /// The child ends at once, and has closed its clients' connections.
+    Stopping,
+}
+
+impl InVain {
+    /// For `LB_REASON`.
+    pub fn word(self) -> &'static CStr {
+        match self {
+            InVain::TimeIsUp => c"queue timeout",
+            InVain::TooMany => c"queue full",
+            InVain::ClientGone | InVain::Stopping => c"aborted",
+        }
+    }
+
+    /// Whether nobody is left to be answered.
+    pub fn is_nobody(self) -> bool {
+        matches!(self, InVain::ClientGone | InVain::Stopping)
+    }
+
+    /// For the log.
+    pub fn explain(self) -> &'static str {
+        match self {
+            InVain::TimeIsUp => "all members were at max_inflight as long as queue= allows to wait",
+            InVain::TooMany => {
+                "all members are at max_inflight, and as many requests wait for a place as may"
+            }
+            InVain::ClientGone => "its client has gone",
+            InVain::Stopping => "this child ends at once",
+        }
+    }
+}
 
 /// How many may wait: at most half of the server's threads, and half of this child's, so that the rest goes on serving
 /// what has a place.
@@ -26,6 +69,7 @@ pub struct Room {
     most: usize,
     most_here: u32,
     here: AtomicU32,
+    is_closed: AtomicBool,
 }
 
 impl Room {
@@ -36,7 +80,13 @@ impl Room {
             most: (children.saturating_mul(threads) / 2).max(1) as usize,
             most_here: (threads / 2).max(1),
             here: AtomicU32::new(0),
+            is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// Nobody waits here any more: who does gives up at its next look.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 
     fn join(&self, table: &Table, wants: Wants) -> Option<Waiting> {
@@ -60,7 +110,8 @@ pub struct Wait {
     until_ms: Option<u64>,
     waiting: Option<Waiting>,
     /// Why it ended without a place.
-    pub in_vain: Option<&'static CStr>,
+    pub in_vain: Option<InVain>,
+    nudged: bool,
 }
 
 /// Whether a request that has found a member may have it: it has waited for its turn, or nobody who came before may want the same.
@@ -83,22 +134,20 @@ pub fn nobody_is_free(pool: &Now) -> NoMember {
     NoMember::Full(membership.name.clone(), membership.members.len())
 }
 
-/// Why a wait was in vain, for the log.
-pub fn explain(record: &Record) -> String {
-    if record.wait.in_vain == Some(TOO_MANY) {
-        return "all members are at max_inflight, and as many requests wait for a place as may".to_owned();
-    }
-    "all members were at max_inflight as long as queue= allows to wait".to_owned()
-}
-
 /// Whether waiting may help a request that has found nobody: some that it might have had are full.
 pub fn would_help(record: &Record, nobody: &NoMember) -> bool {
     !record.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
-/// Waits for a turn to look. False when the time is up, or too many wait: the request has left the queue then.
-pub fn wait_for_turn(child: &Child, record: &mut Record, pool: &Now) -> bool {
-    let turn = wait(child, record, pool);
+/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be answered: the request has left the
+/// queue then.
+pub fn wait_for_turn(request: Request<'_>, child: &Child, record: &mut Record, pool: &Now) -> bool {
+    let Some(wants) = wants_of(record, pool) else {
+        leave(child, record, false);
+        return false;
+    };
+    record.wait.in_vain = wait(request, child, &mut record.wait, wants, pool).err();
+    let turn = record.wait.in_vain.is_none();
     if turn {
         record.full = Tried::default();
         record.races = 0;
@@ -109,14 +158,18 @@ pub fn wait_for_turn(child: &Child, record: &mut Record, pool: &Now) -> bool {
     turn
 }
 
-fn wait(child: &Child, record: &mut Record, pool: &Now) -> bool {
-    let Some(wants) = wants_of(record, pool) else { return false };
+fn wait(
+    request: Request<'_>,
+    child: &Child,
+    wait: &mut Wait,
+    wants: Wants,
+    pool: &Now,
+) -> Result<(), InVain> {
     let now_ms = memory::monotonic_ms();
-    let wait = &mut record.wait;
-    let until_ms = *wait.until_ms.get_or_insert(now_ms.saturating_add(pool.settings().set.queue_ms));
+    let queue_ms = pool.settings().set.queue_ms;
+    let until_ms = *wait.until_ms.get_or_insert(now_ms.saturating_add(queue_ms));
     if now_ms >= until_ms {
-        wait.in_vain = Some(TIME_IS_UP);
-        return false;
+        return Err(InVain::TimeIsUp);
     }
     let waiting = match &wait.waiting {
         Some(waiting) => {
@@ -124,20 +177,42 @@ fn wait(child: &Child, record: &mut Record, pool: &Now) -> bool {
             waiting
         }
         None => {
-            let Some(waiting) = child.room.join(&child.table, wants) else {
-                wait.in_vain = Some(TOO_MANY);
-                return false;
-            };
+            let waiting = child.room.join(&child.table, wants).ok_or(InVain::TooMany)?;
             let waiting = wait.waiting.insert(waiting);
             if child.table.is_first(waiting, now_ms) {
-                return true;
+                return Ok(());
             }
             waiting
         }
     };
-    let turn = child.table.wait_in_queue(waiting, until_ms, memory::monotonic_ms);
-    wait.in_vain = (!turn).then_some(TIME_IS_UP);
-    turn
+    let nudge_ms = until_ms.saturating_sub(queue_ms) + PATIENCE_MS;
+    let nudged = &mut wait.nudged;
+    let mut nobody = InVain::ClientGone;
+    let is_pointless = |now_ms| {
+        let found = find_nobody(request, child, now_ms >= nudge_ms, nudged);
+        nobody = found.unwrap_or(nobody);
+        found.is_some()
+    };
+    match child.table.wait_in_queue(waiting, until_ms, memory::monotonic_ms, is_pointless) {
+        Turn::Look => Ok(()),
+        Turn::TimeIsUp => Err(InVain::TimeIsUp),
+        Turn::Pointless => Err(nobody),
+    }
+}
+
+/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it is nudged, once.
+fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mut bool) -> Option<InVain> {
+    if child.room.is_closed.load(Ordering::Relaxed) {
+        return Some(InVain::Stopping);
+    }
+    match client::look(request) {
+        Client::Gone => Some(InVain::ClientGone),
+        Client::SendsNoMore if may_nudge && !*nudged => {
+            *nudged = client::nudge(request);
+            None
+        }
+        Client::SendsNoMore | Client::There => None,
+    }
 }
 
 /// The request waits no more: it has a place, or has given up.

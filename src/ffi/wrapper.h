@@ -15,6 +15,7 @@
 #include "util_md5.h"
 #include "util_script.h"
 #include "apr_md5.h"
+#include "apr_portable.h"
 #include "apr_sha1.h"
 #include "apr_strings.h"
 

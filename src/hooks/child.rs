@@ -38,6 +38,18 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     });
 }
 
+/// The child is told to end: at once, its clients' connections being closed already, or when it has answered them.
+/// prefork calls this inside of a signal handler.
+pub(super) unsafe extern "C" fn stopping(_: *mut ffi::apr_pool_t, graceful: i32) {
+    guard((), || {
+        if graceful == 0
+            && let Some(child) = child::get()
+        {
+            child.room.close();
+        }
+    });
+}
+
 pub(super) unsafe extern "C" fn status(
     _: *mut ffi::server_rec,
     pid: ffi::pid_t,

@@ -244,6 +244,12 @@ impl<'r> Request<'r> {
         unsafe { (*self.get().connection).aborted != 0 }
     }
 
+    /// Says that the client has gone: nothing is sent to it any more.
+    pub fn abort(self) {
+        // SAFETY: as in `aborted`; this thread handles the connection.
+        unsafe { (*self.get().connection).aborted = 1 }
+    }
+
     /// How many requests the client's connection has carried before.
     pub fn keepalives(self) -> i32 {
         // SAFETY: as in `aborted`.

@@ -1,5 +1,8 @@
 //! `queue=`: requests that find every member at `max_inflight` wait for a place, first come, first served.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +34,11 @@ fn serving(members: &[(&Backend, &str)], queue: &str) -> Builder {
 }
 
 fn queued(httpd: &Httpd) -> usize {
-    let response = httpd.client().get("/--queued/app");
+    queued_by(&mut httpd.client())
+}
+
+fn queued_by(client: &mut Client) -> usize {
+    let response = client.get("/--queued/app");
     let header = response.header("X-Queued").unwrap_or_else(|| panic!("no X-Queued in {response:?}"));
     header.parse().expect("a number")
 }
@@ -260,7 +267,10 @@ fn switches(pid: u32) -> u64 {
 /// A request that is answered by a certain child.
 fn ask_in(httpd: &Httpd, child: u32, target: &'static str) -> thread::JoinHandle<Result<u16, ClientError>> {
     let mut clients = httpd.clients_in_children(2, "/--queued/app");
-    let client = clients.remove(&child).unwrap_or_else(|| panic!("no client in {child}"));
+    ask_with(clients.remove(&child).unwrap_or_else(|| panic!("no client in {child}")), target)
+}
+
+fn ask_with(client: Client, target: &'static str) -> thread::JoinHandle<Result<u16, ClientError>> {
     let mut client = client.timeout(Duration::from_secs(60)).strict();
     thread::spawn(move || client.try_get(target).map(|answer| answer.status))
 }
@@ -431,4 +441,232 @@ fn processor_ms(pid: u32) -> u64 {
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
     // Ticks of 10 ms, of user and system.
     (ticks(11) + ticks(12)) * 10
+}
+
+/// Bytes of a client that does as it likes.
+fn raw(httpd: &Httpd, bytes: impl AsRef<[u8]>) -> TcpStream {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, httpd.port())).expect("connect");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    stream.write_all(bytes.as_ref()).expect("send");
+    stream
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
+/// Says at once that it has gone, and has.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+}
+
+/// A server of one place, which a request has, and the request.
+fn taken(httpd: Builder, a: &Backend) -> (Httpd, thread::JoinHandle<u16>) {
+    let httpd = httpd.start();
+    let held = ask(&httpd, "/app/held");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    (httpd, held)
+}
+
+/// Whoever waits still waits after many looks.
+fn assert_goes_on_waiting(httpd: &Httpd, n: usize) {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(queued(httpd), n);
+    }
+}
+
+/// The place of one that has gone is another's at once, and nothing tells of it but the log.
+fn assert_gave_up(httpd: &Httpd, a: &Backend, target: &str, held: thread::JoinHandle<u16>) {
+    let line = httpd.wait_for_access(target);
+    let fields = ["LB_REASON", "LB_ATTEMPTS", "LB_MEMBER"].map(|name| line.env[name].as_str());
+    assert_eq!(fields, ["aborted", "0", "-"], "{line:?}");
+    assert_eq!((httpd.inflight("app"), queued(httpd)), (1, 0));
+    a.answer();
+    assert_eq!(held.join().expect("a client"), 200);
+    assert_eq!(uris(a), ["/held"]);
+    assert_eq!(httpd.member("app", "a").state, "up");
+    httpd.assert_no_crash();
+}
+
+on_every_mpm!(
+    who_closes_its_connection_gives_up_its_place_in_the_queue,
+    what_waits_holds_up_no_child_that_is_to_end_at_once,
+);
+
+fn who_closes_its_connection_gives_up_its_place_in_the_queue(mpm: Mpm) {
+    let a = Backend::new("a");
+    a.hang();
+    let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s").mpm(mpm), &a);
+    let gone = raw(&httpd, get("/app/gone"));
+    wait_for_queue(&httpd, 1);
+    drop(gone);
+    let took = wait_until("the queue to be empty", SOON, || queued(&httpd) == 0);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_gave_up(&httpd, &a, "/app/gone", held);
+}
+
+#[test]
+fn who_has_gone_is_passed_over_when_its_turn_comes() {
+    let a = Backend::new("a");
+    a.hang();
+    let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
+    let gone = raw(&httpd, get("/app/gone"));
+    wait_for_queue(&httpd, 1);
+    let next = line_up(&httpd, &["/app/next"]);
+    reset(gone);
+    a.answer();
+    assert_eq!(next.recv_timeout(SOON), Ok(200));
+    assert_eq!(held.join().expect("a client"), 200);
+    assert_eq!(uris(&a), ["/held", "/next"]);
+    wait_for_queue(&httpd, 0);
+    assert_eq!(httpd.wait_for_access("/app/gone").env["LB_REASON"], "aborted");
+}
+
+#[test]
+fn who_only_sends_no_more_keeps_its_place_and_is_served() {
+    let a = Backend::new("a");
+    a.hang();
+    let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
+    let half = raw(&httpd, get("/app/half"));
+    half.shutdown(Shutdown::Write).expect("shut down");
+    let old = raw(&httpd, get("/app/old").replace("HTTP/1.1", "HTTP/1.0"));
+    old.shutdown(Shutdown::Write).expect("shut down");
+    wait_for_queue(&httpd, 2);
+    let mut half = BufReader::new(half);
+    let mut interim = String::new();
+    half.read_line(&mut interim).expect("an interim answer");
+    assert_eq!(interim, "HTTP/1.1 102 Processing\r\n");
+    assert_goes_on_waiting(&httpd, 2);
+    a.answer();
+    for (mut stream, begins) in [(half, "\r\nHTTP/1.1 200 "), (BufReader::new(old), "HTTP/1.1 200 ")] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with(begins), "{answer}");
+    }
+    assert_eq!(held.join().expect("a client"), 200);
+}
+
+#[test]
+fn what_a_client_has_sent_ahead_says_nothing_of_its_going() {
+    let a = Backend::new("a");
+    a.hang();
+    let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
+    let body = "x".repeat(20_000);
+    let post = "POST /app/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n";
+    let mut stream = raw(&httpd, format!("{post}{body}{}", get("/app/second")));
+    wait_for_queue(&httpd, 1);
+    assert_goes_on_waiting(&httpd, 1);
+    a.answer();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("the answers");
+    assert_eq!((answers.matches("HTTP/1.1 200 ").count(), answers.matches("HTTP/1.1").count()), (2, 2));
+    assert_eq!(held.join().expect("a client"), 200);
+    assert_eq!(uris(&a), ["/held", "/body", "/second"]);
+}
+
+#[test]
+fn a_tls_client_that_ends_gives_up_its_place_in_the_queue() {
+    let a = Backend::new("a");
+    a.hang();
+    let builder = serving(&[(&a, "max_inflight=1")], "60s").module("socache_shmcb").module("ssl");
+    let dir = builder.dir().to_owned();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .arg("-keyout")
+        .arg(dir.join("key.pem"))
+        .arg("-out")
+        .arg(dir.join("cert.pem"))
+        .output()
+        .expect("run openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let port = server_tests::ports::ReservedPort::new();
+    let (httpd, held) = taken(
+        builder.config(&format!(
+            "Listen 127.0.0.1:{0}\n<VirtualHost *:{0}>\nSSLEngine on\nSSLCertificateFile cert.pem\n\
+             SSLCertificateKeyFile key.pem\nProxyPass /app lb://app\n</VirtualHost>",
+            port.port()
+        )),
+        &a,
+    );
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{}", port.port())])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run openssl s_client");
+    let mut input = client.stdin.take().expect("its input");
+    input.write_all(get("/app/gone").as_bytes()).expect("send");
+    wait_for_queue(&httpd, 1);
+    assert_goes_on_waiting(&httpd, 1);
+    client.kill().expect("end the client");
+    client.wait().expect("the client's end");
+    wait_for_queue(&httpd, 0);
+    assert_gave_up(&httpd, &a, "/app/gone", held);
+}
+
+/// The beginning of an HTTP/2 connection, and a GET of this path as its stream 1.
+fn http2_get(path: &str) -> Vec<u8> {
+    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
+    // GET and http are entries 2 and 6 of the static table, path and authority 4 and 1.
+    let block = [vec![0x82, 0x86], literal(4, path), literal(1, "localhost")].concat();
+    let headers = [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 1], block.as_slice()].concat();
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0, 0, 0, 4, 0, 0, 0, 0, 0], &headers].concat()
+}
+
+#[test]
+fn an_http2_stream_that_is_reset_or_loses_its_connection_gives_up_its_place_in_the_queue() {
+    let a = Backend::new("a");
+    a.hang();
+    let builder = serving(&[(&a, "max_inflight=1")], "60s").module("http2").config("Protocols h2c http/1.1");
+    let (httpd, held) = taken(builder, &a);
+    let mut one = raw(&httpd, http2_get("/app/gone"));
+    wait_for_queue(&httpd, 1);
+    assert_goes_on_waiting(&httpd, 1);
+    const CANCEL: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+    one.write_all(&CANCEL).expect("send");
+    wait_for_queue(&httpd, 0);
+    let two = raw(&httpd, http2_get("/app/gone"));
+    wait_for_queue(&httpd, 1);
+    drop(two);
+    wait_for_queue(&httpd, 0);
+    assert_gave_up(&httpd, &a, "/app/gone", held);
+}
+
+fn what_waits_holds_up_no_child_that_is_to_end_at_once(mpm: Mpm) {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let a = Backend::new("a");
+        a.hang();
+        let httpd = serving(&[(&a, "max_inflight=1")], "60s").mpm(mpm).children(2).start();
+        let mut probe = httpd.client();
+        let (waits, child) = one_waits_in_a_child_of_its_own(&httpd, &a, &mut probe);
+        httpd.signal(httpd.pid(), signal);
+        // httpd kills children that have not ended after nine seconds.
+        let took = wait_until("the child's end", SOON, || !httpd.children().contains(&child));
+        assert!(took < Duration::from_secs(3), "{signal} took {took:?}");
+        assert!(waits.join().expect("a client").is_err());
+        a.answer();
+        assert_eq!(uris(&a), ["/held"]);
+        if signal == Signal::SIGHUP {
+            httpd.wait_for_log_lines("resuming normal operations", 2);
+        }
+        httpd.assert_no_crash();
+    }
+}
+
+/// A request that waits in a child that nothing else keeps from ending.
+fn one_waits_in_a_child_of_its_own(
+    httpd: &Httpd,
+    a: &Backend,
+    probe: &mut Client,
+) -> (thread::JoinHandle<Result<u16, ClientError>>, u32) {
+    let mut clients = httpd.clients_in_children(2, "/--queued/app").into_iter();
+    let [one, two] = [(); 2].map(|()| clients.next().expect("two children"));
+    ask_with(one.1, "/app/held");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let waits = ask_with(two.1, "/app/waits");
+    // httpd may crash when it closes connections that are just ending (close_worker_sockets): this one stays.
+    wait_until("one in the queue", SOON, || queued_by(probe) == 1);
+    (waits, two.0)
 }

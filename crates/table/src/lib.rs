@@ -64,6 +64,6 @@ pub use self::{
     protocol::lead::Lead,
     protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
-    queue::Waiting,
+    queue::{Turn, Waiting},
     sweep::Swept,
 };

@@ -19,6 +19,17 @@ const SLICE_MS: u32 = 250;
 #[must_use = "others wait behind it until it is given to `Table::leave_queue`"]
 pub struct Waiting(Held);
 
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// There may be a place: look for it.
+    Look,
+    /// Without a place.
+    TimeIsUp,
+    /// Nobody is left who wants a place.
+    Pointless,
+}
+
 /// All times are milliseconds of a monotonic clock that all processes share.
 impl Table {
     /// Whether a request that comes now has others before it that may want the same.
@@ -42,18 +53,28 @@ impl Table {
         !queue::is_ahead(self.map.tickets(), Some(&waiting.0), waiting.0.wants(), now_ms as u32)
     }
 
-    /// Waits for a call until `until_ms`. True: look for a place. False: the time is over.
-    pub fn wait_in_queue(&self, waiting: &Waiting, until_ms: u64, now_ms: impl Fn() -> u64) -> bool {
+    /// Waits for a call until `until_ms`. `is_pointless` is asked now and then, and before a call is taken, what the time is.
+    pub fn wait_in_queue(
+        &self,
+        waiting: &Waiting,
+        until_ms: u64,
+        now_ms: impl Fn() -> u64,
+        mut is_pointless: impl FnMut(u64) -> bool,
+    ) -> Turn {
         let tickets = self.map.tickets();
-        let Some(ticket) = tickets.get(waiting.0.row) else { return false };
+        let Some(ticket) = tickets.get(waiting.0.row) else { return Turn::TimeIsUp };
         let mut slice_end = now_ms() + u64::from(SLICE_MS);
         loop {
-            if queue::answer(tickets, &waiting.0) {
-                return true;
-            }
+            let is_called = queue::answer(tickets, &waiting.0);
             let now = now_ms();
+            if (is_called || now >= slice_end) && is_pointless(now) {
+                return Turn::Pointless;
+            }
+            if is_called {
+                return Turn::Look;
+            }
             if now >= until_ms {
-                return false;
+                return Turn::TimeIsUp;
             }
             if now >= slice_end {
                 slice_end = now + u64::from(SLICE_MS);
@@ -63,7 +84,7 @@ impl Table {
                 }
                 self.bury_now_and_then(now);
                 if self.is_first(waiting, now) {
-                    return true;
+                    return Turn::Look;
                 }
                 // Those ahead may be stopped: one who does not answer is passed over.
                 self.call(Who::Quiet(waiting.0.wants().pool(), SLICE_MS), now);

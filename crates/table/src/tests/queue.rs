@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::thread;
 
 use super::*;
-use crate::{Waiting, Wants};
+use crate::{Turn, Waiting, Wants};
 
 const POOL: u32 = 0;
 const ALL: fn() -> Wants = || Wants::new(POOL, None);
@@ -23,7 +23,7 @@ fn as_child(table: &Table, pid: i32) -> Table {
 
 /// Whether the ticket was called: a wait that has no time.
 fn called(table: &Table, waiting: &Waiting, now_ms: u64) -> bool {
-    table.wait_in_queue(waiting, now_ms, || now_ms)
+    table.wait_in_queue(waiting, now_ms, || now_ms, |_| false) == Turn::Look
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn one_that_waits_finds_the_dead_itself() {
         clock.set(clock.get() + 100);
         clock.get()
     };
-    assert!(table.wait_in_queue(&waiting, 2000, tick));
+    assert_eq!(table.wait_in_queue(&waiting, 2000, tick, |_| false), Turn::Look);
     assert!(clock.get() <= 600, "{}", clock.get());
 }
 
@@ -142,7 +142,7 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
         clock.set(clock.get() + 50);
         clock.get()
     };
-    assert!(table.wait_in_queue(&waiting, 5000, tick));
+    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, |_| false), Turn::Look);
     assert!(clock.get() <= 1500, "{}", clock.get());
     // Those behind it go on at once, and so do newcomers.
     assert!(table.is_first(&waiting, clock.get()));
@@ -160,8 +160,37 @@ fn a_wait_ends_in_time() {
         clock.set(clock.get() + 1);
         clock.get()
     };
-    assert!(!table.wait_in_queue(&waiting, 20, tick));
+    assert_eq!(table.wait_in_queue(&waiting, 20, tick, |_| false), Turn::TimeIsUp);
     assert_eq!(clock.get(), 20);
+}
+
+#[test]
+fn one_whose_wait_is_pointless_gives_up_and_its_call_goes_on() {
+    let table = queue_of(100);
+    let [gone, next] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
+    table.call_queue(POOL, || 0);
+    assert_eq!(table.wait_in_queue(&gone, 1000, || 0, |_| true), Turn::Pointless);
+    assert!(!called(&table, &next, 0));
+    table.leave_queue(gone, false, 0);
+    assert!(called(&table, &next, 0));
+}
+
+#[test]
+fn whether_a_wait_is_pointless_is_asked_a_few_times_a_second() {
+    let table = queue_of(100);
+    let _first = table.join_queue(ALL(), 99).unwrap();
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    let (clock, asked) = (Cell::new(0), Cell::new(0));
+    let tick = || {
+        clock.set(clock.get() + 50);
+        clock.get()
+    };
+    let is_pointless = |now_ms| {
+        asked.set(asked.get() + 1);
+        now_ms >= 400
+    };
+    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, is_pointless), Turn::Pointless);
+    assert!(clock.get() <= 600 && asked.get() == 2, "{} {}", clock.get(), asked.get());
 }
 
 /// Whoever has a place for a moment takes it from a count, so that two at once would be seen.
@@ -189,7 +218,7 @@ fn threads_that_take_turns_all_come_to_their_turn() {
             if look {
                 table.looked_in_vain(&waiting, now_ms());
             }
-            look = table.wait_in_queue(&waiting, u64::MAX, now_ms);
+            look = table.wait_in_queue(&waiting, u64::MAX, now_ms, |_| false) == Turn::Look;
         }
         table.leave_queue(waiting, true, now_ms());
     };
