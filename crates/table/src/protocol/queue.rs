@@ -374,7 +374,7 @@ pub enum Who {
     Pool(u32),
     /// Those behind a ticket that could not use its call, and want something else of the same pool.
     Behind(u64, Wants),
-    /// Anybody of this pool, unless the first in line was called within so many milliseconds.
+    /// Anybody of this pool, unless the first in line was called within so many milliseconds, or has a call to answer.
     Quiet(u32, u32),
 }
 
@@ -397,8 +397,8 @@ pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     total_order();
     loop {
         let (row, owner, seen) = oldest(tickets, who, now_ms)?;
-        if let Who::Quiet(_, ms) = who
-            && seen.age_ms(now_ms) < ms
+        if let Who::Quiet(pool, ms) = who
+            && (seen.age_ms(now_ms) < ms || somebody_is_called(tickets, pool, row, now_ms))
         {
             return None;
         }
@@ -412,6 +412,16 @@ pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
             }
         }
     }
+}
+
+/// Whether one who waits for this pool, and came before the ticket, has a call that it may still answer: the place is its.
+fn somebody_is_called(tickets: &[Ticket], pool: u32, row: usize, now_ms: u32) -> bool {
+    let number = tickets[row].number.load(SeqCst);
+    waiting(tickets, pool).any(|ticket| {
+        ticket.number.load(SeqCst) < number
+            && Call::load(&ticket.call).phase() == Phase::Called
+            && !is_stalled(tickets, pid_of(ticket.owner.load(SeqCst)), now_ms)
+    })
 }
 
 /// Nobody of this pool is left to be called: notes with one who has a call that there is another place.

@@ -151,6 +151,22 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
 }
 
 #[test]
+fn who_is_called_and_slow_to_look_is_not_overtaken_before_it_counts_as_stopped() {
+    let table = queue_of(100);
+    let first = as_child(&table, 101).join_queue(ALL(), 99).unwrap();
+    let second = table.join_queue(ALL(), 99).unwrap();
+    table.call_queue(POOL, || 1000);
+    let clock = Cell::new(1000);
+    let tick = || {
+        clock.set(clock.get() + 50);
+        clock.get()
+    };
+    let turn = table.wait_in_queue(&second, 1450, tick, |_| false);
+    assert_eq!(turn, Turn::TimeIsUp, "overtook after {} ms", clock.get() - 1000);
+    assert!(called(&table, &first, 1450));
+}
+
+#[test]
 fn a_wait_ends_in_time() {
     let table = queue_of(100);
     let _first = table.join_queue(ALL(), 99).unwrap();
