@@ -670,3 +670,27 @@ fn one_waits_in_a_child_of_its_own(
     wait_until("one in the queue", SOON, || queued_by(probe) == 1);
     (waits, two.0)
 }
+
+#[test]
+fn an_http2_stream_that_waits_in_a_child_that_is_to_end_at_once_gives_up() {
+    let a = Backend::new("a");
+    a.hang();
+    let mut httpd = serving(&[(&a, "max_inflight=1")], "60s")
+        .module("http2")
+        .config("Protocols h2c http/1.1")
+        .log_level("notice lua_balancer:debug")
+        .start();
+    let mut probe = httpd.client();
+    let held = ask_with(httpd.client(), "/app/held");
+    wait_until("a request", SOON, || a.in_flight() == 1);
+    let _stream = raw(&httpd, http2_get("/app/waits"));
+    wait_until("one in the queue", SOON, || queued_by(&mut probe) == 1);
+    httpd.signal(httpd.pid(), Signal::SIGTERM);
+    httpd.wait_for_log("/app/waits waits no more: this child ends at once");
+    a.answer();
+    let (took, _) = httpd.stop();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(held.join().expect("a client").is_err());
+    assert_eq!(uris(&a), ["/held"]);
+    httpd.assert_no_crash();
+}

@@ -74,10 +74,9 @@ impl Httpd {
     /// `wrapper`: a checker that httpd runs under, with its options; or nothing.
     fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort, wrapper: &str) -> Result<Self, String> {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
-        let mut words: Vec<OsString> = wrapper.split_whitespace().map(OsString::from).collect();
-        if dir.join(HOSTS).exists() {
-            words.extend(with_hosts(&dir.join(HOSTS)));
-        }
+        let hosts = dir.join(HOSTS);
+        let mut words = if hosts.exists() { with_hosts(&hosts) } else { Vec::new() };
+        words.extend(wrapper.split_whitespace().map(OsString::from));
         words.push(installed().program.clone().into());
         let mut command = Command::new(&words[0]);
         command.env("LUA_BALANCER_FAULTS", dir.join(FAULTS));
