@@ -81,9 +81,13 @@ impl Drop for Taken<'_> {
 }
 
 impl Seats {
-    /// No states yet; room for one by each processor.
+    /// No states yet; room for one by each processor. A child with one thread has use for one state, wherever it runs.
     pub fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two();
+        let processors = if mpm::is_threaded() {
+            std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two()
+        } else {
+            1
+        };
         Seats {
             places: (0..processors.min(256)).map(|_| Place(AtomicPtr::default())).collect(),
             rest: Mutex::default(),

@@ -124,7 +124,8 @@ fn who_waits_in_vain_gets_on_empty_when_the_time_is_up() {
     wait_until("a request", SOON, || a.in_flight() == 1);
     let began = Instant::now();
     let refused = patient(&httpd).get("/app/");
-    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    // The clock of the queue has whole milliseconds.
+    assert!(began.elapsed() >= Duration::from_millis(299), "{:?}", began.elapsed());
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("X-Reason"), Some("queue timeout"));
     assert!(refused.header("Retry-After").is_some(), "{refused:?}");
