@@ -259,8 +259,8 @@ impl Worker {
         self.keep_checks();
         if self.reaped.elapsed() > Duration::from_secs(1) {
             self.reaped = Instant::now();
-            self.child.table.reap_dead(&memory::alive);
-            self.child.table.rouse_queues(None, memory::monotonic_ms());
+            let given_back = self.child.table.reap_dead(&memory::alive);
+            self.child.table.rouse_queues(None, given_back > 0, memory::monotonic_ms());
             self.remove_stale_pools();
         }
         faults::check_table(&self.child.table);

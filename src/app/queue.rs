@@ -167,7 +167,8 @@ fn wait(
 ) -> Result<(), InVain> {
     let now_ms = memory::monotonic_ms();
     let queue_ms = pool.settings().set.queue_ms;
-    let until_ms = *wait.until_ms.get_or_insert(now_ms.saturating_add(queue_ms));
+    // The clock has whole milliseconds: one more, so that none is missing.
+    let until_ms = *wait.until_ms.get_or_insert(now_ms.saturating_add(queue_ms).saturating_add(1));
     if now_ms >= until_ms {
         return Err(InVain::TimeIsUp);
     }

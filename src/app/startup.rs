@@ -296,7 +296,7 @@ fn members(global: &Global) -> usize {
 pub fn child_ended(pid: i32) {
     if let Some(generation) = generation() {
         let given_back = generation.table.reap(pid);
-        generation.table.rouse_queues(Some(pid), memory::monotonic_ms());
+        generation.table.rouse_queues(Some(pid), true, memory::monotonic_ms());
         if given_back > 0 {
             log::server(
                 log::NOTICE,

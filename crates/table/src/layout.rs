@@ -13,7 +13,7 @@ use crate::protocol::text::{Chunk, chunks_for};
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
-pub(crate) const LAYOUT_VERSION: u64 = 5;
+pub(crate) const LAYOUT_VERSION: u64 = 6;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -53,7 +53,7 @@ impl Table {
         !queue::is_ahead(self.map.tickets(), Some(&waiting.0), waiting.0.wants(), now_ms as u32)
     }
 
-    /// Waits for a call until `until_ms`. `is_pointless` is asked now and then, and before a call is taken, what the time is.
+    /// Waits for a call until `until_ms`. Now and then, and before a call is taken, `is_pointless` is asked, which gets the time.
     pub fn wait_in_queue(
         &self,
         waiting: &Waiting,
@@ -146,10 +146,13 @@ impl Table {
         }
     }
 
-    /// After the death of children, of `dead` for certain: their places are free, and calls that they had are others'.
-    pub fn rouse_queues(&self, dead: Option<i32>, now_ms: u64) {
-        queue::bury(self.map.tickets(), &|pid| dead == Some(pid) || !(self.alive)(pid));
-        self.call_every_pool(now_ms);
+    /// After the death of children, of `dead` for certain: calls that they had are others', and so are their places, if any
+    /// `were_given_back`.
+    pub fn rouse_queues(&self, dead: Option<i32>, were_given_back: bool, now_ms: u64) {
+        let buried = queue::bury(self.map.tickets(), &|pid| dead == Some(pid) || !(self.alive)(pid));
+        if buried || were_given_back {
+            self.call_every_pool(now_ms);
+        }
     }
 
     fn call_every_pool(&self, now_ms: u64) {

@@ -612,3 +612,24 @@ fn of_two_places_none_is_forgotten() {
         assert!(is_first || queue::answer(&line.tickets, &second), "a place is free and nobody knows");
     });
 }
+
+/// A place that becomes free while the first in line is called to look round is found by it, and nobody else is called for it.
+#[test]
+fn a_place_that_meets_a_look_round_is_the_first_ones() {
+    model(3, || {
+        let line = Arc::new(Line::new(1, 0));
+        let (first, second) = (line.join(7), line.join(8));
+        let giver = {
+            let line = line.clone();
+            thread::spawn(move || line.give_back())
+        };
+        queue::call(&line.tickets, Who::Quiet(0, 0), 0);
+        let mut served = queue::answer(&line.tickets, &first) && line.has_place();
+        giver.join().unwrap();
+        while !served && queue::answer(&line.tickets, &first) {
+            served = line.has_place();
+        }
+        assert!(served, "a place is free and nobody knows");
+        assert!(!queue::answer(&line.tickets, &second), "two look for one place");
+    });
+}

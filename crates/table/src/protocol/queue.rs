@@ -9,7 +9,8 @@
 //!
 //! No call is lost: a waiter shows its ticket (or shows it as not called) first and looks for a place then; a giver frees the
 //! place first and looks for tickets then, so one of them sees the other. One who leaves with a call that it has not used
-//! hands it on. One who does not answer its call for [`STALLED_MS`] is passed over, with all others of its process: it is stopped.
+//! hands it on. Now and then the first in line is called without a place, should something have gone wrong; a place that becomes free before
+//! it answers is still for it. One who does not answer its call for [`STALLED_MS`] is passed over, with all others of its process: it is stopped.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
 
@@ -83,9 +84,12 @@ enum Phase {
 
 /// Set while a ticket is called and another place became free: for when one place is enough for it.
 const AGAIN: u64 = 4;
-const TURN_SHIFT: u32 = 3;
+/// Set while a ticket is called to look round, though nobody gave a place: it can be called for one still.
+const IDLE: u64 = 8;
+const TURN_SHIFT: u32 = 4;
 
-/// Bits 0..=1 phase, 2 called again, 3..=31 turn (each showing is another), 32..=63 when it was called last, in milliseconds.
+/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another), 32..=63 when it was called last, in
+/// milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call(u64);
 
@@ -110,6 +114,15 @@ impl Call {
 
     fn is_again(self) -> bool {
         self.0 & AGAIN != 0
+    }
+
+    /// Whether a place that is free now is for it, if it is the first in line.
+    fn is_open_to_a_place(self) -> bool {
+        self.is_open() || self.phase() == Phase::Called && self.0 & IDLE != 0
+    }
+
+    fn called(self, is_idle: bool, now_ms: u32) -> Self {
+        Call(self.0 & !IDLE | if is_idle { IDLE } else { 0 }).with(Phase::Called).at(now_ms)
     }
 
     /// Milliseconds since it was called last; 0 for a call from the future.
@@ -332,7 +345,7 @@ pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Opt
         if called.is_some() || call_again(tickets, pool) {
             return called;
         }
-        if !waiting(tickets, pool).any(|ticket| Call::load(&ticket.call).is_open()) {
+        if !waiting(tickets, pool).any(|ticket| Call::load(&ticket.call).is_open_to_a_place()) {
             break;
         }
     }
@@ -374,7 +387,7 @@ pub enum Who {
     Pool(u32),
     /// Those behind a ticket that could not use its call, and want something else of the same pool.
     Behind(u64, Wants),
-    /// Anybody of this pool, unless the first in line was called within so many milliseconds, or has a call to answer.
+    /// Anybody of this pool, to look round, unless the first in line was called within so many milliseconds, or has a call to answer.
     Quiet(u32, u32),
 }
 
@@ -382,6 +395,15 @@ impl Who {
     /// Those behind this ticket who may have a use for what it had none for.
     pub fn behind(held: &Held) -> Self {
         Who::Behind(held.number, held.wants)
+    }
+
+    fn is_idle(self) -> bool {
+        matches!(self, Who::Quiet(..))
+    }
+
+    /// Whether a ticket that was called so may be called.
+    fn may_have(self, call: Call) -> bool {
+        if self.is_idle() { call.is_open() } else { call.is_open_to_a_place() }
     }
 
     fn fits(self, number: u64, wants: Wants) -> bool {
@@ -392,7 +414,7 @@ impl Who {
     }
 }
 
-/// Calls the oldest ticket that fits and was not called yet. Its row, to be woken; None when there is none.
+/// Calls the oldest ticket that fits and was not called for a place yet. Its row, to be woken; None when there is none.
 pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     total_order();
     loop {
@@ -402,7 +424,7 @@ pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
         {
             return None;
         }
-        let called = seen.with(Phase::Called).at(now_ms);
+        let called = seen.called(who.is_idle(), now_ms);
         let ticket = &tickets[row];
         if ticket.call.compare_exchange(seen.0, called.0, SeqCst, SeqCst).is_ok() {
             step();
@@ -440,7 +462,10 @@ fn oldest(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<(usize, u64, Call
         // The call first: if the ticket is another's when the rest is read, the word has changed, and calling it fails.
         let call = Call::load(&ticket.call);
         let owner = ticket.owner.load(SeqCst);
-        if !call.is_open() || !is_shown(owner) || any_stalled && is_stalled(tickets, pid_of(owner), now_ms) {
+        if !who.may_have(call)
+            || !is_shown(owner)
+            || any_stalled && is_stalled(tickets, pid_of(owner), now_ms)
+        {
             continue;
         }
         let number = ticket.number.load(SeqCst);

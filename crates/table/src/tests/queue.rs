@@ -109,7 +109,7 @@ fn the_dead_are_passed_over_and_their_calls_go_on() {
     table.call_queue(POOL, || 0);
     assert!(!called(&table, &waiting, 0));
     kill(101);
-    table.rouse_queues(None, 0);
+    table.rouse_queues(None, false, 0);
     assert!(called(&table, &waiting, 0));
     assert!(table.is_first(&waiting, 0));
     assert_eq!(table.queue_length(POOL), 1);
@@ -164,6 +164,34 @@ fn who_is_called_and_slow_to_look_is_not_overtaken_before_it_counts_as_stopped()
     let turn = table.wait_in_queue(&second, 1450, tick, |_| false);
     assert_eq!(turn, Turn::TimeIsUp, "overtook after {} ms", clock.get() - 1000);
     assert!(called(&table, &first, 1450));
+}
+
+#[test]
+fn a_place_that_becomes_free_while_the_first_in_line_looks_round_is_for_it() {
+    let table = queue_of(100);
+    let [first, second] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
+    let clock = Cell::new(1000);
+    let tick = || {
+        clock.set(clock.get() + 300);
+        clock.get()
+    };
+    // The second one looks round, and has the first one look for a place, should a call have been lost.
+    assert_eq!(table.wait_in_queue(&second, 1700, tick, |_| false), Turn::TimeIsUp);
+    table.call_queue(POOL, || 1800);
+    assert!(!called(&table, &second, 1800), "two look for one place");
+    // A second place is for the second one.
+    table.call_queue(POOL, || 1800);
+    assert!(called(&table, &first, 1800) && called(&table, &second, 1800));
+}
+
+#[test]
+fn where_nobody_has_died_nobody_is_called() {
+    let table = queue_of(100);
+    let waiting = table.join_queue(ALL(), 99).unwrap();
+    table.rouse_queues(None, false, 0);
+    assert!(!called(&table, &waiting, 0));
+    table.rouse_queues(None, true, 0);
+    assert!(called(&table, &waiting, 0));
 }
 
 #[test]
