@@ -77,7 +77,7 @@ fn every_failure_gets_what_on_error_says_and_the_thread_lives(mpm: Mpm) {
                 }
                 Err(error) => wrong.push(format!("{policy}/{name}: {error}")),
             }
-            if start.elapsed() > patience(Duration::from_secs(3)) {
+            if start.elapsed() > patience(Duration::from_secs(2)) {
                 wrong.push(format!("{policy}/{name}: took {:?}", start.elapsed()));
             }
             assert_eq!(client.get("/good/").backend(), "a", "after {policy}/{name}; before: {wrong:#?}");

@@ -86,6 +86,16 @@ local coroutine = {}
 for k, v in next, raw.coroutine do
   coroutine[k] = v
 end
+-- Each coroutine counts its own instructions until the next look at the clock, so there is a look at the making of one.
+local look, create, wrap = native.look, raw.coroutine.create, raw.coroutine.wrap
+function coroutine.create(f)
+  look()
+  return create(f)
+end
+function coroutine.wrap(f)
+  look()
+  return wrap(f)
+end
 local resume, close = raw.coroutine.resume, raw.coroutine.close
 function coroutine.resume(co, ...)
   return result(resume(co, ...))
@@ -98,7 +108,7 @@ end
 -- end of a turn. Both go up through every resume; what the script itself yields does not.
 if native.token then
   local token, suspended, unsuspend = native.token, native.suspended, native.unsuspend
-  local create, status, isyieldable = coroutine.create, coroutine.status, coroutine.isyieldable
+  local make, status, isyieldable = coroutine.create, coroutine.status, coroutine.isyieldable
   local yield, rawequal = coroutine.yield, raw.rawequal
   local function pass(co, ok, ...)
     local first = ...
@@ -132,7 +142,7 @@ if native.token then
     error((...), 0)
   end
   function coroutine.wrap(f)
-    local co = create(f)
+    local co = make(f)
     return function(...)
       return unwrap(co, pass(co, resume(co, ...)))
     end

@@ -74,6 +74,9 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
         })?,
     )?;
     let own = ctx.clone();
+    let look = move |_: &Lua, ()| own.budget.check().map_err(|halt| halt.raise());
+    native.raw_set("look", lua.create_function(look)?)?;
+    let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
     crate::jobs::for_prelude(lua, ctx, &native)?;
