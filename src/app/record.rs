@@ -200,10 +200,10 @@ impl Record {
         {
             return None;
         }
+        #[allow(unsafe_code)]
         // SAFETY: what is neither of the marks was set by `attach`, to a record of the request's pool; a request is handled
         // by one thread. The filter of the answer's headers reaches the record while the loop that called mod_proxy holds
         // its reference: neither touches it while the other does, and `_pinned` keeps the compiler from assuming more.
-        #[allow(unsafe_code)]
         unsafe {
             place.cast::<Record>().as_mut()
         }

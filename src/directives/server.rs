@@ -14,9 +14,9 @@ type SectionHooks = fn(&mut DirConfig) -> &mut Option<&'static [&'static Hook]>;
 
 /// Keeps a value as long as the configuration: until the parent reads a new one, which is after the last use.
 fn keep<T>(context: &Context<'_>, value: T) -> Result<&'static T, String> {
+    #[allow(unsafe_code)]
     // SAFETY: the configuration's pool outlives every request that can see this configuration, and the value is reached
     // through the configuration alone; 'static stands for that life.
-    #[allow(unsafe_code)]
     let pool: Pool<'static> =
         unsafe { Pool::from_ptr(context.command.pool()) }.ok_or("internal error: no pool")?;
     Ok(pool.keep(value))

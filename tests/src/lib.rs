@@ -7,6 +7,7 @@
 pub mod acts;
 pub mod backend;
 pub mod bench;
+pub mod certificate;
 pub mod client;
 pub mod httpd;
 pub mod load;

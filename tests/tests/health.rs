@@ -1,8 +1,8 @@
 //! Active checks: what is down gets no request, what is up again gets its share.
 
-use std::process::Command;
 use std::time::Duration;
 
+use server_tests::certificate::self_signed;
 use server_tests::{Backend, Builder, Httpd, Mpm, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -165,15 +165,6 @@ fn https_checks_verify_unless_told_not_to() {
 /// A stock httpd that speaks TLS with a certificate nobody signed.
 fn tls_server() -> Httpd {
     let builder = Httpd::builder().stock().module("socache_shmcb").module("ssl");
-    let dir = builder.dir().to_owned();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
-        .arg(dir.join("key.pem"))
-        .arg("-out")
-        .arg(dir.join("cert.pem"))
-        .output()
-        .expect("run openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    self_signed(builder.dir());
     builder.config("SSLEngine on\nSSLCertificateFile cert.pem\nSSLCertificateKeyFile key.pem").start()
 }

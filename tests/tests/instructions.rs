@@ -4,7 +4,6 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use server_tests::{Backend, Builder, Httpd, Mpm, pool};
@@ -34,10 +33,7 @@ fn has_valgrind() -> bool {
 /// Instructions of so many requests, one after the other over one connection; the targets take turns.
 fn collected(configure: &dyn Fn(Builder) -> Builder, targets: &[String], requests: usize) -> u64 {
     let builder = Httpd::builder();
-    let counts = builder.dir().join("callgrind");
-    fs::create_dir(&counts).expect("a folder for the counts");
-    // The child that writes there is another user.
-    fs::set_permissions(&counts, fs::Permissions::from_mode(0o777)).expect("open the folder");
+    let counts = builder.open_folder("callgrind");
     let wrapper = format!(
         "valgrind --tool=callgrind --callgrind-out-file={}/%p --toggle-collect=ap_process_async_request",
         counts.display()

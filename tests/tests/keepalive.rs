@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use server_tests::certificate::self_signed;
 use server_tests::httpd::Builder;
 use server_tests::ports::ReservedPort;
 use server_tests::{Backend, Httpd, Request, patience, pool, wait_until};
@@ -59,15 +60,7 @@ impl TlsThatDies {
     fn start(builder: &Builder, port: u16) -> Self {
         let dir = builder.dir();
         let (key, cert) = (dir.join("key.pem"), dir.join("cert.pem"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&cert)
-            .output()
-            .expect("run openssl");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self_signed(dir);
         let mut process = Command::new("openssl")
             .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-key"])
             .arg(&key)

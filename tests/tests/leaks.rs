@@ -2,7 +2,6 @@
 //! three times as many.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use server_tests::{Backend, Builder, Client, Httpd, Mpm, Request, pool};
@@ -78,23 +77,12 @@ fn one_round(client: &mut Client, round: usize) {
     }
 }
 
-/// A processor that this process may run on.
-fn a_processor() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    allowed.and_then(|list| list.trim().split(['-', ',']).next()).unwrap_or("0").to_owned()
-}
-
-/// The heap of the one child after so many rounds. It makes a state of Lua for each processor that it happens to run on: one, here.
+/// The heap of the one child after so many rounds.
 fn heap_after(configure: &dyn Fn(Builder) -> Builder, rounds: usize) -> Heap {
     let builder = Httpd::builder();
-    let logs = builder.dir().join("memcheck");
-    fs::create_dir(&logs).expect("a folder for the logs");
-    // The child that writes there is another user.
-    fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).expect("open the folder");
+    let logs = builder.open_folder("memcheck");
     let wrapper = format!(
-        "taskset -c {} valgrind --leak-check=full --trace-children=yes --child-silent-after-fork=no --vgdb=no --log-file={}/%p",
-        a_processor(),
+        "valgrind --leak-check=full --trace-children=yes --child-silent-after-fork=no --vgdb=no --log-file={}/%p",
         logs.display()
     );
     let mut httpd = configure(builder.children(1).under(&wrapper)).start();

@@ -1,5 +1,6 @@
 //! Children die and generations pass; what the pools know stays right.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -228,4 +229,31 @@ fn graceful_restarts_of_worker_fail_no_request() {
 #[test]
 fn graceful_restarts_of_prefork_fail_no_request() {
     graceful_under_load(Mpm::Prefork, 6);
+}
+
+#[test]
+fn a_child_with_one_thread_keeps_one_lua_state_on_whatever_processor_it_runs() {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if processors < 2 {
+        println!("SKIPPED: there is one processor only");
+        return;
+    }
+    const COUNTS: &str = "function translate(r)\n  calls = (calls or 0) + 1\n  r.err_headers_out['X-Calls'] = tostring(calls)\n  return 404\nend";
+    let httpd = Httpd::builder()
+        .mpm(Mpm::Prefork)
+        .children(1)
+        .threads(1)
+        .file("counts.lua", COUNTS)
+        .config("LuaHookTranslate counts.lua")
+        .start();
+    let child = httpd.wait_for_children(1)[0].to_string();
+    let mut client = httpd.client();
+    for call in 1..=10 {
+        let processor = (call % processors).to_string();
+        let moved =
+            Command::new("taskset").args(["-p", "-c", &processor, &child]).output().expect("run taskset");
+        assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+        let response = client.get("/");
+        assert_eq!(response.header("X-Calls"), Some(&*call.to_string()), "on processor {processor}");
+    }
 }

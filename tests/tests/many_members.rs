@@ -155,7 +155,7 @@ fn a_thousand_members_are_checked_in_time_though_a_hundred_hang() {
             "<LuaBalancerPool app>\n{}  LuaBalancerHealthCheck http uri=/health interval=2s timeout=1s\n</LuaBalancerPool>",
             crowd.lines()
         ))
-        .config("LogLevel lua_balancer:notice\nLuaBalancerScriptLimit time=1s")
+        .config(&format!("LogLevel lua_balancer:notice\nLuaBalancerScriptLimit time={}ms", 50 * slower()))
         .start();
     crowd.wait_for(3);
     wait_until("the verdict", INTERVAL * 10, || {

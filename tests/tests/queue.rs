@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use server_tests::certificate::self_signed;
 use server_tests::client::ClientError;
 use server_tests::{Backend, Builder, Client, Httpd, Load, Mpm, on_every_mpm, patience, pool, wait_until};
 
@@ -570,16 +571,7 @@ fn a_tls_client_that_ends_gives_up_its_place_in_the_queue() {
     let a = Backend::new("a");
     a.hang();
     let builder = serving(&[(&a, "max_inflight=1")], "60s").module("socache_shmcb").module("ssl");
-    let dir = builder.dir().to_owned();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .arg("-keyout")
-        .arg(dir.join("key.pem"))
-        .arg("-out")
-        .arg(dir.join("cert.pem"))
-        .output()
-        .expect("run openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    self_signed(builder.dir());
     let port = server_tests::ports::ReservedPort::new();
     let (httpd, held) = taken(
         builder.config(&format!(

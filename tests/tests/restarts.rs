@@ -124,7 +124,7 @@ fn a_table_that_grows_with_the_configuration_leaves_no_old_one_behind() {
     };
     let mut httpd = Httpd::builder()
         .with_member_states()
-        .config("LuaBalancerMaxMembers 16\nLuaBalancerScriptLimit time=10s")
+        .config(&format!("LuaBalancerMaxMembers 16\nLuaBalancerScriptLimit time={}ms", 50 * slower()))
         .config(&pool("app", &[(&backends[0], ""), (&backends[1], "")], ""))
         .config("ProxyPass /app lb://app")
         .config(&many(10))

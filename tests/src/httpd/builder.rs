@@ -236,6 +236,14 @@ impl Builder {
         self.file(super::HOSTS, text)
     }
 
+    /// A folder in the server's that children may write to, who are another user.
+    pub fn open_folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.join(name);
+        fs::create_dir(&folder).expect("create a folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("open the folder");
+        folder
+    }
+
     /// The server's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
