@@ -262,8 +262,10 @@ impl Builder {
     /// Starts the server; an `Err` is what it said when it ended at once.
     pub fn try_start(self) -> Result<Httpd, String> {
         let file = self.write_config();
+        // Beside the workers at least the main thread and the listener.
+        let tasks = (self.mpm != Mpm::Prefork).then_some((self.children, self.threads + 2));
         let wrapper = self.wrapper.unwrap_or_else(wrapper_of_all);
-        Httpd::launch(self.dir, file, self.port, &wrapper)
+        Httpd::launch(self.dir, file, self.port, &wrapper, tasks)
     }
 
     /// `httpd -t` on this configuration.

@@ -46,6 +46,8 @@ pub struct Httpd {
     config: PathBuf,
     port: ReservedPort,
     process: Child,
+    /// How many children start, and how many tasks each has; None under prefork.
+    tasks: Option<(usize, usize)>,
 }
 
 /// A line of the access log.
@@ -72,7 +74,13 @@ impl Httpd {
     }
 
     /// `wrapper`: a checker that httpd runs under, with its options; or nothing.
-    fn launch(dir: PathBuf, config: PathBuf, port: ReservedPort, wrapper: &str) -> Result<Self, String> {
+    fn launch(
+        dir: PathBuf,
+        config: PathBuf,
+        port: ReservedPort,
+        wrapper: &str,
+        tasks: Option<(usize, usize)>,
+    ) -> Result<Self, String> {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
         let hosts = dir.join(HOSTS);
         let mut words = if hosts.exists() { with_hosts(&hosts) } else { Vec::new() };
@@ -86,8 +94,9 @@ impl Httpd {
             .stdout(output.try_clone().expect("share the output file"))
             .stderr(output);
         let process = command.process_group(0).spawn().expect("start httpd");
-        let mut httpd = Self { dir, config, port, process };
+        let mut httpd = Self { dir, config, port, process, tasks };
         httpd.wait_for_generation(1)?;
+        httpd.wait_for_tasks();
         Ok(httpd)
     }
 
@@ -298,6 +307,19 @@ impl Httpd {
         })
     }
 
+    /// Waits until the threads of the children are all there and wait for work. A child accepts connections once its
+    /// threads exist, and drops kept connections, without an answer, whenever none of them is idle: in its first
+    /// milliseconds as well, when they have not come to run yet.
+    fn wait_for_tasks(&self) {
+        let Some((children, tasks)) = self.tasks else { return };
+        eventually("the children's threads to wait for work", PATIENCE, || {
+            let pids = self.children();
+            let wait =
+                |pid: &u32| tasks_of(*pid).is_some_and(|states| states.len() >= tasks && all_sleep(&states));
+            (pids.len() >= children && pids.iter().all(wait)).then_some(())
+        });
+    }
+
     fn output(&self) -> String {
         fs::read_to_string(self.dir.join("output")).unwrap_or_default()
     }
@@ -345,6 +367,18 @@ fn living_child_of(pid: u32, parent: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let mut fields = stat.rsplit(") ").next().unwrap_or("").split(' ');
     fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.to_string().as_str())
+}
+
+/// The states of a child's tasks, as in `/proc`, without the module's own; None when the child has gone.
+fn tasks_of(pid: u32) -> Option<Vec<char>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let stats = tasks.map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+    let of_httpd = stats.filter(|stat| !stat.contains("(lua-balancer"));
+    Some(of_httpd.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).collect())
+}
+
+fn all_sleep(states: &[char]) -> bool {
+    states.iter().all(|state| *state == 'S')
 }
 
 fn parse_access_line(line: &str) -> Option<AccessLine> {
