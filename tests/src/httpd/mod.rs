@@ -166,11 +166,13 @@ impl Httpd {
 
     /// SIGHUP; returns when the new generation serves.
     pub fn restart(&mut self) {
+        self.let_connections_end();
         self.next_generation(Signal::SIGHUP);
     }
 
     /// SIGTERM; returns how long the end took, and how the process ended.
     pub fn stop(&mut self) -> (Duration, ExitStatus) {
+        self.let_connections_end();
         let start = Instant::now();
         self.signal(self.pid(), Signal::SIGTERM);
         let status = eventually("httpd to end after SIGTERM", PATIENCE, || self.exit_status());
@@ -313,11 +315,21 @@ impl Httpd {
     fn wait_for_tasks(&self) {
         let Some((children, tasks)) = self.tasks else { return };
         eventually("the children's threads to wait for work", PATIENCE, || {
-            let pids = self.children();
-            let wait =
-                |pid: &u32| tasks_of(*pid).is_some_and(|states| states.len() >= tasks && all_sleep(&states));
-            (pids.len() >= children && pids.iter().all(wait)).then_some(())
+            let states: Vec<_> = self.children().into_iter().map_while(tasks_of).collect();
+            let there = states.len() >= children && states.iter().all(|states| states.len() >= tasks);
+            (there && states.iter().all(|states| all_sleep(states))).then_some(())
         });
+    }
+
+    /// Waits a moment for threads that are at the end of a connection, unless there is always one at work. A hard stop that meets
+    /// one of them makes the event MPM look at that connection when it is gone, and crash.
+    fn let_connections_end(&self) {
+        const MOST: Duration = Duration::from_millis(500);
+        let start = Instant::now();
+        let is_busy = || self.children().into_iter().filter_map(tasks_of).any(|states| !all_sleep(&states));
+        while self.tasks.is_some() && is_busy() && start.elapsed() < MOST {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn output(&self) -> String {
