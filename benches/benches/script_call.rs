@@ -99,7 +99,9 @@ function select(r)
 end"#;
 
 fn main() {
-    let cases: [(&str, &str); 9] = [
+    // As in a server.
+    script::watch::start(script::Limits::default().time_ms).expect("a thread");
+    let cases: [(&str, &str); 10] = [
         ("the manual's selection script", MANUAL),
         ("nothing", "function select(r) return nil end"),
         ("r.uri", "function select(r) local x = r.uri return nil end"),
@@ -110,6 +112,10 @@ fn main() {
         (
             "least_connections",
             "local app = lb.pool('app') function select(r) return app:least_connections() end",
+        ),
+        (
+            "two hundred steps of plain Lua",
+            "function select(r) local sum = 0 for i = 1, 200 do sum = sum + i % 7 end return sum > 0 and nil or 503 end",
         ),
         (
             "where",

@@ -79,6 +79,12 @@ impl Background {
     /// `pchild` is the pool that child_init got.
     #[allow(unsafe_code)]
     pub unsafe fn start(child: &'static Child, pchild: *mut ffi::apr_pool_t) {
+        if let Some(shortest) = child.library.shortest_time_ms()
+            && let Err(error) = script::watch::start(shortest)
+        {
+            let message = format!("no thread to watch scripts in this child, they cost more: {error}");
+            log::server(log::WARNING, &message);
+        }
         let signal = child.background.signal.clone();
         signal.done.store(false, Ordering::Release);
         let body = move || {
@@ -89,24 +95,22 @@ impl Background {
         let spawned = memory::with_signals_blocked(|| {
             std::thread::Builder::new().name("lua-balancer".into()).spawn(body)
         });
-        match spawned {
-            // SAFETY: httpd's child pool; the child is never freed.
-            Ok(_) => unsafe {
-                ffi::apr_pool_pre_cleanup_register(
-                    pchild,
-                    std::ptr::from_ref(child).cast_mut().cast(),
-                    Some(stop),
-                );
-            },
-            Err(error) => {
-                signal.done.store(true, Ordering::Release);
-                log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
-            }
+        if let Err(error) = spawned {
+            signal.done.store(true, Ordering::Release);
+            log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
+        }
+        // SAFETY: httpd's child pool; the child is never freed.
+        unsafe {
+            ffi::apr_pool_pre_cleanup_register(
+                pchild,
+                std::ptr::from_ref(child).cast_mut().cast(),
+                Some(stop),
+            );
         }
     }
 }
 
-/// Ends the thread. Under prefork this runs inside a signal handler, which may have interrupted anything: flags, and a
+/// Ends the threads. Under prefork this runs inside a signal handler, which may have interrupted anything: flags, and a
 /// bounded wait, but no lock.
 #[allow(unsafe_code)]
 unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
@@ -115,6 +119,7 @@ unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
         let Some(child) = (unsafe { data.cast::<Child>().as_ref() }) else { return };
         let signal = &child.background.signal;
         signal.stop.store(true, Ordering::Release);
+        script::watch::stop();
         if let Some(guard) = signal.prober.try_lock()
             && let Some(waker) = guard.as_ref()
         {
@@ -122,7 +127,8 @@ unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
         }
         signal.changed.notify_all();
         let until = Instant::now() + PATIENCE;
-        while !signal.done.load(Ordering::Acquire) && Instant::now() < until {
+        let has_ended = || signal.done.load(Ordering::Acquire) && script::watch::has_stopped();
+        while !has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
         }
         if !signal.done.load(Ordering::Acquire) {

@@ -49,6 +49,48 @@ fn limited(mpm: Mpm, a: &Backend) -> Builder {
         .config(&pool("app", &[(a, "")], "LuaBalancerOutlier off"))
 }
 
+on_every_mpm!(loops_beside_good_requests_are_stopped_and_cost_no_child);
+
+/// Many at once, in threads that go from loops to short calls and back: each is reached where it loops, and nobody else.
+fn loops_beside_good_requests_are_stopped_and_cost_no_child(mpm: Mpm) {
+    const LOOPS: [&str; 6] = [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "while true do coroutine.wrap(function() return 1 end)() end",
+        "string.gsub(('x'):rep(100), '.', function() while true do end end)",
+        "while true do local s = ('x'):rep(200) .. tostring({}) end",
+    ];
+    let a = Backend::new("a");
+    let rows: String = LOOPS.iter().map(|body| format!("function() {body} end,\n")).collect();
+    let script = format!(
+        "local loops = {{\n{rows}}}\nlocal app = lb.pool('app')\nfunction pick(r)\n\
+         local nth = r.uri:match('^/loop/(%d)$')\nif nth then loops[tonumber(nth)]() end\nreturn app:round_robin()\nend"
+    );
+    let httpd = limited(mpm, &a)
+        .config("LuaBalancerScriptLimit time=10ms memory=4M")
+        .file("pick.lua", &script)
+        .config("LuaHookTranslate pick.lua pick")
+        .start();
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let httpd = &httpd;
+            scope.spawn(move || {
+                let mut own = httpd.client();
+                for round in 0..20 {
+                    let nth = (client + round) % LOOPS.len() + 1;
+                    assert_eq!(own.get(&format!("/loop/{nth}")).status, 500, "{}", LOOPS[nth - 1]);
+                    for _ in 0..5 {
+                        assert_eq!(own.get("/app/x").text(), "a /app/x\n", "after {}", LOOPS[nth - 1]);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(httpd.count_log(r"\[lua_balancer:error\].*stopped after \d+ ms"), 160);
+    httpd.assert_no_crash();
+}
+
 fn error_lines(httpd: &Httpd) -> usize {
     httpd.count_log(r"\[lua_balancer:error\]")
 }

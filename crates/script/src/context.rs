@@ -10,7 +10,7 @@ use crate::answer::FoundNone;
 use balance::api::Balancer;
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
-use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use crate::answer::{Answer, Peer};
 use crate::error::Halt;
@@ -18,6 +18,8 @@ use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
 use crate::seen::Seen;
+use crate::texts::Texts;
+use crate::watch::Watched;
 
 /// What a script is called for. It decides what some names do, `ngx.exit` for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +82,8 @@ pub(crate) struct Budget {
     pub(crate) turn: Cell<Option<Instant>>,
     /// Where the script was at the last check.
     pub(crate) seen: Seen,
+    /// Sets the hook when a call is long; without it the hook is set at all times.
+    pub(crate) watched: OnceCell<Watched>,
 }
 
 impl Budget {
@@ -95,16 +99,44 @@ impl Budget {
         if let Some((end, halt)) = self.deadline.get() {
             return if now < end { Ok(()) } else { Err(self.end(halt)) };
         }
-        match self.started.get() {
-            None => self.started.set(Some(now)),
-            Some(started) => {
-                let limit = self.time_ms.get();
-                if now.duration_since(started).as_millis() >= u128::from(limit) {
-                    return Err(self.end(Halt::Time(limit)));
-                }
-            }
+        let Some(started) = self.started.get().or_else(|| self.seen_by_the_watch()) else {
+            self.started.set(Some(now));
+            return Ok(());
+        };
+        self.started.set(Some(started));
+        let limit = self.time_ms.get();
+        if now.duration_since(started).as_millis() >= u128::from(limit) {
+            return Err(self.end(Halt::Time(limit)));
         }
         Ok(())
+    }
+
+    /// Of a call inside of another one nothing is known: the watch sees the outer one.
+    fn seen_by_the_watch(&self) -> Option<Instant> {
+        self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
+    }
+
+    /// Has the hook set for the rest of the call.
+    pub(crate) fn arm(&self) {
+        if let Some(watched) = self.watched.get() {
+            watched.arm();
+        }
+    }
+
+    /// A call begins.
+    fn begin(&self) {
+        self.depth.set(self.depth.get() + 1);
+        if let (1, Some(watched)) = (self.depth.get(), self.watched.get()) {
+            watched.begin();
+        }
+    }
+
+    /// A call is over.
+    fn finish(&self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+        if let (0, Some(watched)) = (self.depth.get(), self.watched.get()) {
+            watched.end();
+        }
     }
 
     /// Ends the call for this reason, unless another came first.
@@ -125,9 +157,6 @@ pub(crate) struct Outer {
     deadline: Option<(Instant, Halt)>,
     turn: Option<Instant>,
 }
-
-/// Bytes and the Lua string made of them.
-type MadeText = (Vec<u8>, LuaString);
 
 /// One for each state.
 pub(crate) struct Context {
@@ -159,8 +188,8 @@ pub(crate) struct Context {
     pub(crate) keeps_request: Cell<bool>,
     /// In a state that runs timers and checks.
     pub(crate) jobs: Option<Jobs>,
-    /// The last string made for each text field of the request: the same text is not made again.
-    pub(crate) texts: RefCell<Vec<Option<MadeText>>>,
+    /// Text fields of the request.
+    pub(crate) texts: Texts,
 }
 
 impl Context {
@@ -176,13 +205,13 @@ impl Context {
             deadline: budget.deadline.replace(None),
             turn: budget.turn.replace(None),
         };
-        budget.depth.set(budget.depth.get() + 1);
+        budget.begin();
         outer
     }
 
     pub(crate) fn leave(&self, outer: Outer) {
         let budget = &self.budget;
-        budget.depth.set(budget.depth.get().saturating_sub(1));
+        budget.finish();
         self.frame.set(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
@@ -202,30 +231,10 @@ impl Context {
         ))
     }
 
-    /// A text field's string, the one made last when the bytes are the same.
-    pub(crate) fn text(&self, lua: &Lua, field: Field, bytes: &[u8]) -> mlua::Result<LuaString> {
-        /// Longer ones are not worth comparing.
-        const MOST: usize = 256;
-        if bytes.len() > MOST {
-            return unlimited(lua, || lua.create_string(bytes));
-        }
-        let index = field as usize;
-        let mut texts = self.texts.borrow_mut();
-        match texts.get(index) {
-            Some(Some((known, text))) if known == bytes => return Ok(text.clone()),
-            Some(_) => {}
-            None => texts.resize(index + 1, None),
-        }
-        let text = unlimited(lua, || lua.create_string(bytes))?;
-        match &mut texts[index] {
-            Some((known, old)) => {
-                known.clear();
-                known.extend_from_slice(bytes);
-                *old = text.clone();
-            }
-            empty => *empty = Some((bytes.to_vec(), text.clone())),
-        }
-        Ok(text)
+    /// Sets a text field of the request.
+    pub(crate) fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
+        self.texts.forget(field);
+        self.request.set_field(field, value)
     }
 
     pub(crate) fn judges(&self) -> bool {

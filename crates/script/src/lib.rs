@@ -1,6 +1,6 @@
 //! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and the API that scripts see.
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod answer;
 mod api;
@@ -20,6 +20,8 @@ mod seen;
 mod source;
 mod state;
 mod text;
+mod texts;
+pub mod watch;
 
 pub use answer::{Answer, MAX_MORE_TRIES, Peer};
 pub use bundle::{Bundle, BundleError};

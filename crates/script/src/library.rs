@@ -228,6 +228,11 @@ impl Library {
         (0..self.entries.len() as u32).map(ScriptId)
     }
 
+    /// The shortest time limit of a call, in milliseconds; None without scripts.
+    pub fn shortest_time_ms(&self) -> Option<u64> {
+        self.entries.iter().map(|entry| entry.limits.time_ms.min(entry.limits.timer_time_ms)).min()
+    }
+
     /// What messages call this script: its path, or the registered name.
     pub fn label(&self, id: ScriptId) -> String {
         self.entry(id).map_or_else(|_| format!("script {}", id.0), Entry::label)

@@ -4,7 +4,7 @@ local raw, native, open = ...
 
 local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
 local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
-local math_type = math.type
+local math_type, maxinteger = math.type, math.maxinteger
 
 local protected = setmetatable({}, { __mode = "k" })
 
@@ -158,8 +158,8 @@ string.dump = nil
 local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
 local longest_direct, checked_find, check_room = native.longest_direct, native.find, native.check_room
 
--- The longest subject for the plain matcher, by pattern.
-local longest, known = {}, 0
+-- The longest subject for the plain matcher, by pattern, and those patterns that may have any: most have.
+local longest, endless, known = {}, {}, 0
 local function direct(s, p)
   if type(s) ~= "string" or type(p) ~= "string" then
     return true
@@ -167,10 +167,11 @@ local function direct(s, p)
   local max = longest[p]
   if not max then
     if known >= 500 then
-      longest, known = {}, 0
+      longest, endless, known = {}, {}, 0
     end
     max = longest_direct(p)
     longest[p], known = max, known + 1
+    endless[p] = max == maxinteger or nil
   end
   return #s <= max
 end
@@ -184,6 +185,9 @@ local function first(init, s)
 end
 
 function string.find(s, p, init, plain)
+  if endless[p] then
+    return find(s, p, init, plain)
+  end
   local max = longest[p]
   if (max and type(s) == "string" and #s <= max) or plain or direct(s, p) then
     return find(s, p, init, plain)
@@ -206,6 +210,9 @@ local function with_subject(s, from, to, ...)
 end
 
 function string.match(s, p, init)
+  if endless[p] then
+    return match(s, p, init)
+  end
   local max = longest[p]
   if (max and type(s) == "string" and #s <= max) or direct(s, p) then
     return match(s, p, init)

@@ -11,7 +11,7 @@ use crate::error::{Halt, INTERNAL, Parts, ScriptError};
 use crate::pattern::{Capture, Failure, find, longest_direct};
 
 /// Instructions between two looks at the clock.
-const HOOK_INSTRUCTIONS: u32 = 10_000;
+pub(crate) const HOOK_INSTRUCTIONS: u32 = 10_000;
 
 /// What the prelude gives back.
 pub(crate) struct Sandbox {
@@ -74,7 +74,10 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
         })?,
     )?;
     let own = ctx.clone();
-    let look = move |_: &Lua, ()| own.budget.check().map_err(|halt| halt.raise());
+    let look = move |_: &Lua, ()| {
+        own.budget.arm();
+        own.budget.check().map_err(|halt| halt.raise())
+    };
     native.raw_set("look", lua.create_function(look)?)?;
     let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);

@@ -22,6 +22,8 @@ use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
 use crate::sandbox::{self, Sandbox};
 use crate::seen;
+use crate::texts::Texts;
+use crate::watch::Watched;
 
 /// One thread's Lua state. Not `Send`: it lives and dies in its thread.
 pub struct State {
@@ -114,7 +116,7 @@ impl State {
             modules: RefCell::default(),
             protect: OnceCell::new(),
             protected: OnceCell::new(),
-            texts: RefCell::default(),
+            texts: Texts::default(),
         });
         State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
     }
@@ -127,6 +129,12 @@ impl State {
         ctx.protected.set(sandbox.protected.clone()).ok();
         let request = api::install(&lua, &ctx, &sandbox)?;
         sandbox::set_hook(&lua, &ctx)?;
+        if ctx.jobs.is_none()
+            && ctx.judging.is_none()
+            && let Some(watched) = Watched::new(&lua)?
+        {
+            ctx.budget.watched.set(watched).ok();
+        }
         let own_bytes = lua.used_memory();
         Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes })
     }
@@ -480,7 +488,12 @@ impl<'a> Call<'a> {
             _ => limits.time_ms,
         };
         let outer = state.ctx.enter(frame, limits, time_ms);
+        let outermost = state.ctx.budget.depth.get() == 1;
         state.ctx.budget.seen.forget();
+        match outermost {
+            true => state.ctx.texts.refresh(&state.lua, &*state.ctx.request),
+            false => state.ctx.texts.hide_all(),
+        }
         state.lua.set_memory_limit(state.own_bytes.saturating_add(limits.memory_bytes)).ok();
         Call { state, outer: Some(outer) }
     }

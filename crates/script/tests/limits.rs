@@ -81,6 +81,37 @@ fn loops_are_stopped_wherever_they_hide() {
 }
 
 #[test]
+fn a_coroutine_of_an_earlier_call_is_stopped_as_well() {
+    for make in ["coroutine.wrap(work)", "function() return coroutine.resume(coroutine.create(work)) end"] {
+        let text = format!(
+            "local function work() coroutine.yield() while true do end end\n\
+             local co = {make}\nlocal one = coroutine.wrap(work) one()\n\
+             function f(r) co() co() one() return 200 end\nfunction after(r) return 204 end"
+        );
+        let world = World::with(&text, &["f", "after"], |builder| builder.limits(common::limits()));
+        let state = world.started();
+        let error = state.select(world.id, "f", Phase::Translate).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Time, "{error}");
+        still_serves(&world, &state, make);
+    }
+}
+
+/// As at the end of a process, or where the system gives no thread.
+#[test]
+fn without_a_watch_loops_are_stopped_all_the_same() {
+    let world = World::new("function f(r) while true do end end", "f");
+    drop(world.started());
+    script::watch::stop();
+    while !script::watch::has_stopped() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let state = world.unwatched();
+    for _ in 0..2 {
+        assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap_err().kind, ErrorKind::Time);
+    }
+}
+
+#[test]
 fn long_calls_into_c_are_stopped_or_bounded() {
     let nested = "('a'):rep(20000):find(('.-'):rep(8) .. 'b')";
     let optional = "('a'):rep(30):find(('a?'):rep(28) .. ('a'):rep(30) .. 'b')";

@@ -219,3 +219,61 @@ fn geo_data_is_a_table() {
     world.server.place.replace(Some(place));
     assert_eq!(value(&world, &state), "CN64500");
 }
+
+/// What a script has read before is put in its reach as a call begins.
+#[test]
+fn fields_are_those_of_the_request_at_hand() {
+    let text =
+        "function f(r) r.notes.x = r.uri .. ' ' .. tostring(r.args) .. ' ' .. r.uri .. ' ' .. r.method end";
+    let world = World::new(text, "f");
+    let state = world.started();
+    let long = "/".repeat(300);
+    for (uri, args) in [
+        ("/a", Some("x=1")),
+        ("/a", Some("x=1")),
+        ("/b", None),
+        (&*long, Some("x=2")),
+        ("/a", None),
+        ("/", Some(&*long)),
+        ("/b", Some("")),
+    ] {
+        world.request.put(Field::Uri, uri);
+        match args {
+            Some(args) => world.request.put(Field::Args, args),
+            None => drop(world.request.fields.borrow_mut().remove("Args")),
+        }
+        state.select(world.id, "f", Phase::Translate).unwrap();
+        let expected = format!("{uri} {} {uri} GET", args.unwrap_or("nil"));
+        assert_eq!(world.request.value(Table::Notes, "x"), Some(expected));
+    }
+}
+
+#[test]
+fn a_field_that_is_set_is_read_as_it_was_set() {
+    let text = "function f(r) local a = r.uri r.uri = '/set' local b = r.uri r.uri = a .. '!' \
+                r.notes.x = a .. ' ' .. b .. ' ' .. r.uri end";
+    let world = World::new(text, "f");
+    let state = world.started();
+    for nth in 1..=4 {
+        world.request.put(Field::Uri, &format!("/{}", nth / 2));
+        state.select(world.id, "f", Phase::Translate).unwrap();
+        let expected = format!("/{0} /set /{0}!", nth / 2);
+        assert_eq!(world.request.value(Table::Notes, "x"), Some(expected));
+        assert_eq!(world.request.text(Field::Uri), Some(format!("/{}!", nth / 2)));
+    }
+}
+
+#[test]
+fn a_field_that_was_read_before_is_gone_with_its_request() {
+    let world = World::new("function f(r) kept = r return r.uri == '/app/list' and 204 or 500 end", "f");
+    let state = world.started();
+    for _ in 0..2 {
+        let answer = state.select(world.id, "f", Phase::Translate).unwrap();
+        assert_eq!(answer, script::Answer::Status(204));
+    }
+    world.request.active.set(false);
+    let error = state.select(world.id, "f", Phase::Translate).unwrap_err();
+    assert!(error.message.contains("no request here"), "{error}");
+    world.request.active.set(true);
+    state.select(world.id, "f", Phase::Translate).unwrap();
+}

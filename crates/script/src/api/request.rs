@@ -75,6 +75,7 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<T
         lua.create_function(move |lua, (_, key): (bool, BString)| field(lua, &own, &key))?,
     )?;
     methods.set_metatable(Some(fields))?;
+    ctx.texts.show_in(methods.clone());
     let meta = lua.create_table()?;
     meta.raw_set("__index", methods)?;
     let own = ctx.clone();
@@ -96,7 +97,7 @@ pub(crate) fn text_value(lua: &Lua, ctx: &Context, field: Field) -> mlua::Result
     let mut value = Ok(Value::Nil);
     ctx.request()?.field(field, &mut |bytes| {
         if let Some(bytes) = bytes {
-            value = ctx.text(lua, field, bytes).map(Value::String);
+            value = ctx.texts.get(lua, field, bytes).map(Value::String);
         }
     });
     value
@@ -168,9 +169,9 @@ fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
         }
     };
     let result = match value {
-        Value::Nil => request.set_field(field, None),
-        Value::String(text) => request.set_field(field, Some(&text.as_bytes())),
-        Value::Integer(number) => request.set_field(field, Some(number.to_string().as_bytes())),
+        Value::Nil => ctx.set_field(field, None),
+        Value::String(text) => ctx.set_field(field, Some(&text.as_bytes())),
+        Value::Integer(number) => ctx.set_field(field, Some(number.to_string().as_bytes())),
         other => Err(format!("r.{}: expected a string, found a {}", name(), other.type_name())),
     };
     result.map_err(mlua::Error::runtime)

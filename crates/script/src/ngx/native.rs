@@ -118,7 +118,8 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         let own = ctx.clone();
         let set = move |_: &Lua, value: Option<LuaString>| {
             let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
-            own.request()?.set_field(field, bytes.as_deref()).map_err(mlua::Error::runtime)
+            own.request()?;
+            own.set_field(field, bytes.as_deref()).map_err(mlua::Error::runtime)
         };
         table.raw_set(name, lua.create_function(set)?)?;
     }

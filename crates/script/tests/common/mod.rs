@@ -467,7 +467,13 @@ impl World {
         Ok(())
     }
 
+    /// A state that is watched, as in a server.
     pub fn state(&self) -> State {
+        script::watch::start(limits().time_ms).unwrap();
+        self.unwatched()
+    }
+
+    pub fn unwatched(&self) -> State {
         State::new(self.server.clone(), self.request.clone(), self.balancer.clone(), self.library.clone())
             .unwrap()
     }
