@@ -37,10 +37,10 @@ const BOUNDS: [Bound; 15] = [
     bound("least_connections", 100, 3, 780),
     bound("least_connections", 1000, 4, 27_500),
     bound("first", 100, 3, 260),
-    bound("consistent_hash", 100, 3, 630),
+    bound("consistent_hash", 100, 3, 530),
     bound("maglev", 100, 3, 380),
     bound("rendezvous", 100, 3, 3600),
-    bound("hash", 100, 3, 530),
+    bound("hash", 100, 3, 480),
 ];
 
 const PICKS: u64 = 2000;

@@ -17,12 +17,7 @@ impl<L: Live> Picking<'_, L> {
     /// factor (> 1) members whose load would exceed ⌈factor × (all requests + 1) × weight share⌉ are passed as well (Mirrokni
     /// and others, "Consistent hashing with bounded loads"), unless all are.
     pub(super) fn consistent_hash(&self, key: &[u8], balance_factor: Option<f64>) -> Option<usize> {
-        let ring = self.pool.rings.ketama();
-        if ring.is_empty() {
-            return self.scan(0);
-        }
-        let hash = crc32fast::hash(key);
-        let start = ring.partition_point(|(point, _)| *point < hash);
+        let (ring, start) = self.pool.rings.ketama_from(crc32fast::hash(key));
         let along = || ring[start..].iter().chain(&ring[..start]).map(|(_, member)| *member);
         let bound = balance_factor.map(|factor| self.bound(factor));
         let within = |index: &usize| bound.as_ref().is_none_or(|bound| self.is_within(*index, bound));

@@ -3,6 +3,7 @@
 
 pub mod alias;
 mod hashes;
+mod index;
 mod load;
 pub mod maglev;
 pub mod rings;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use xxhash_rust::xxh64::Xxh64;
 
+use super::index::Index;
 use super::maglev;
 use crate::member::Member;
 
@@ -18,10 +19,19 @@ pub struct Rings {
     nodes: Vec<Node>,
     /// For each node, the weights up to and with its own, hundredths.
     ends: Box<[u64]>,
+    ends_index: Index,
     /// Sum of the configured weights, hundredths.
     pub(super) total: u64,
-    ketama: OnceLock<Box<[(u32, u32)]>>,
+    ketama: OnceLock<Ketama>,
     maglev: OnceLock<Box<[u32]>>,
+}
+
+/// nginx's ring.
+#[derive(Debug)]
+struct Ketama {
+    /// (point, member), sorted, each point once.
+    points: Box<[(u32, u32)]>,
+    index: Index,
 }
 
 #[derive(Debug, Clone)]
@@ -77,8 +87,9 @@ impl Rings {
             total += u64::from(node.weight);
             total
         };
-        let ends = nodes.iter().map(&mut end).collect();
-        Rings { key, nodes, ends, total, ketama: OnceLock::new(), maglev: OnceLock::new() }
+        let ends: Box<[u64]> = nodes.iter().map(&mut end).collect();
+        let ends_index = Index::new(ends.iter().copied(), total);
+        Rings { key, nodes, ends, ends_index, total, ketama: OnceLock::new(), maglev: OnceLock::new() }
     }
 
     /// See [`Rings::key_of`].
@@ -92,16 +103,26 @@ impl Rings {
 
     /// The node at a place in the row of all weights.
     pub(super) fn node_at(&self, place: u64) -> Option<&Node> {
-        self.nodes.get(self.ends.partition_point(|end| *end <= place))
+        let around = self.ends_index.around(place);
+        let before = around.start;
+        self.nodes.get(before + self.ends[around].partition_point(|end| *end <= place))
     }
 
-    /// nginx's ring: (point, member), sorted, each point once.
-    pub fn ketama(&self) -> &[(u32, u32)] {
+    /// nginx's ring, and where in it the first point ≥ hash is; its length when there is none.
+    pub(super) fn ketama_from(&self, hash: u32) -> (&[(u32, u32)], usize) {
+        let Ketama { points, index } = self.made_ketama();
+        let around = index.around(u64::from(hash));
+        let before = around.start;
+        (points, before + points[around].partition_point(|(point, _)| *point < hash))
+    }
+
+    fn made_ketama(&self) -> &Ketama {
         self.ketama.get_or_init(|| {
             let mut points: Vec<(u32, u32)> = self.nodes.iter().flat_map(points_of).collect();
             points.sort_by_key(|(point, _)| *point);
             points.dedup_by_key(|(point, _)| *point);
-            points.into()
+            let index = Index::new(points.iter().map(|(point, _)| u64::from(*point)), u64::from(u32::MAX));
+            Ketama { points: points.into(), index }
         })
     }
 
