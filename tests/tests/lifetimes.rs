@@ -247,6 +247,8 @@ fn a_child_with_one_thread_keeps_one_lua_state_on_whatever_processor_it_runs() {
         .config("LuaHookTranslate counts.lua")
         .start();
     let child = httpd.wait_for_children(1)[0].to_string();
+    // Its background thread makes the state first; a request that comes before would make one more.
+    httpd.wait_for_log(r"\bleads\b");
     let mut client = httpd.client();
     for call in 1..=10 {
         let processor = (call % processors).to_string();
