@@ -158,7 +158,7 @@ string.dump = nil
 local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
 local longest_direct, checked_find, check_room = native.longest_direct, native.find, native.check_room
 
--- The longest subject for the plain matcher, by pattern, and those patterns that may have any: most have.
+-- The longest subject for the plain matcher, by pattern, and the patterns that may have any: anchored ones without repetition.
 local longest, endless, known = {}, {}, 0
 local function direct(s, p)
   if type(s) ~= "string" or type(p) ~= "string" then

@@ -11,8 +11,8 @@ use crate::host::{Field, Request};
 /// Longer texts are not worth comparing.
 const MOST: usize = 256;
 
-/// Fields that change only by `set_field` while a script runs, with the names that scripts have for them.
-const SHOWN: [(&str, Field); 9] = [
+/// The names that scripts have for text fields. First those that change only by `set_field` while a script runs.
+pub(crate) const NAMES: [(&str, Field); 22] = [
     ("uri", Field::Uri),
     ("method", Field::Method),
     ("args", Field::Args),
@@ -22,7 +22,23 @@ const SHOWN: [(&str, Field); 9] = [
     ("protocol", Field::Protocol),
     ("the_request", Field::TheRequest),
     ("server_name", Field::ServerName),
+    ("filename", Field::Filename),
+    ("handler", Field::Handler),
+    ("user", Field::User),
+    ("document_root", Field::DocumentRoot),
+    ("log_id", Field::LogId),
+    ("path_info", Field::PathInfo),
+    ("content_type", Field::ContentType),
+    ("context_prefix", Field::ContextPrefix),
+    ("context_document_root", Field::ContextDocumentRoot),
+    ("ap_auth_type", Field::AuthType),
+    ("range", Field::Range),
+    ("canonical_filename", Field::CanonicalFilename),
+    ("banner", Field::Banner),
 ];
+
+/// How many of them are shown to scripts.
+const SHOWN: usize = 9;
 
 /// The last string made for a field.
 struct Made {
@@ -66,7 +82,7 @@ impl Texts {
             return self.hide(table);
         }
         let mut made = self.made.borrow_mut();
-        for (name, field) in SHOWN.iter().filter(|(_, field)| wanted & bit(*field) != 0) {
+        for (name, field) in shown().filter(|(_, field)| wanted & bit(*field) != 0) {
             let slot = slot(&mut made, *field);
             request.field(*field, &mut |bytes| show(lua, table, name, slot, bytes));
         }
@@ -75,7 +91,7 @@ impl Texts {
     /// The field has another value from here on.
     pub(crate) fn forget(&self, field: Field) {
         if let Some(table) = self.table.get()
-            && let Some((name, _)) = SHOWN.iter().find(|(_, shown)| *shown == field)
+            && let Some((name, _)) = shown().find(|(_, shown)| *shown == field)
             && let Some(Some(made)) = self.made.borrow_mut().get_mut(field as usize)
         {
             made.hide(table, name);
@@ -91,8 +107,8 @@ impl Texts {
 
     fn hide(&self, table: &Table) {
         let mut all = self.made.borrow_mut();
-        for (name, field) in SHOWN {
-            if let Some(Some(made)) = all.get_mut(field as usize) {
+        for (name, field) in shown() {
+            if let Some(Some(made)) = all.get_mut(*field as usize) {
                 made.hide(table, name);
             }
         }
@@ -104,6 +120,10 @@ impl Made {
         // Taking a value out allocates nothing, so it can't fail.
         self.shown = self.shown && table.raw_set(name, Value::Nil).is_err();
     }
+}
+
+fn shown() -> impl Iterator<Item = &'static (&'static str, Field)> {
+    NAMES.iter().take(SHOWN)
 }
 
 fn bit(field: Field) -> u32 {

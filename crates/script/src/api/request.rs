@@ -8,31 +8,7 @@ use super::{tables, values};
 use crate::context::{Context, unlimited};
 use crate::host::{Digest, Field, Number};
 use crate::text;
-
-const TEXTS: [(&str, Field); 22] = [
-    ("uri", Field::Uri),
-    ("method", Field::Method),
-    ("args", Field::Args),
-    ("hostname", Field::Hostname),
-    ("unparsed_uri", Field::UnparsedUri),
-    ("useragent_ip", Field::UseragentIp),
-    ("filename", Field::Filename),
-    ("handler", Field::Handler),
-    ("protocol", Field::Protocol),
-    ("the_request", Field::TheRequest),
-    ("user", Field::User),
-    ("server_name", Field::ServerName),
-    ("document_root", Field::DocumentRoot),
-    ("log_id", Field::LogId),
-    ("path_info", Field::PathInfo),
-    ("content_type", Field::ContentType),
-    ("context_prefix", Field::ContextPrefix),
-    ("context_document_root", Field::ContextDocumentRoot),
-    ("ap_auth_type", Field::AuthType),
-    ("range", Field::Range),
-    ("canonical_filename", Field::CanonicalFilename),
-    ("banner", Field::Banner),
-];
+use crate::texts;
 
 const LOGS: [(&str, u8); 16] = [
     ("emerg", 0),
@@ -104,7 +80,7 @@ pub(crate) fn text_value(lua: &Lua, ctx: &Context, field: Field) -> mlua::Result
 }
 
 fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
-    if let Some((_, field)) = TEXTS.iter().find(|(name, _)| name.as_bytes() == key) {
+    if let Some((_, field)) = texts::NAMES.iter().find(|(name, _)| name.as_bytes() == key) {
         return text_value(lua, ctx, *field);
     }
     let request = ctx.request()?;
