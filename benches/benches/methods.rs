@@ -14,7 +14,7 @@ use balance::settings::{Method, PoolSettings};
 use balance::store::Store;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pingora_load_balancing::selection::{BackendIter, BackendSelection, Consistent, FNVHash, Random, RoundRobin};
-use pingora_load_balancing::Backend;
+use pingora_load_balancing::{Backend, LoadBalancer};
 use table::{Geometry, Needs, Table};
 
 const SIZES: [usize; 5] = [3, 10, 100, 1_000, 10_000];
@@ -76,7 +76,7 @@ fn picks(c: &mut Criterion) {
                     b.iter(|| {
                         turn = (turn + 1) % keys.len();
                         let query = Query { pool: world.pool, view: None, method: &method, key: &keys[turn], avoid: &[] };
-                        black_box(handle.pick(query).is_ok())
+                        black_box(handle.pick_for(query, &mut |member| { black_box(member.slot); }).is_ok())
                     });
                 });
             }
@@ -97,7 +97,7 @@ fn contended(c: &mut Criterion) {
                 let handle = Handle::new(engine, 3);
                 while !stop.load(Ordering::Relaxed) {
                     let query = Query { pool, view: None, method: &method, key: b"other", avoid: &[] };
-                    black_box(handle.pick(query).is_ok());
+                    black_box(handle.pick_for(query, &mut |member| { black_box(member.slot); }).is_ok());
                 }
             })
         };
@@ -107,7 +107,7 @@ fn contended(c: &mut Criterion) {
             b.iter(|| {
                 turn = (turn + 1) % keys.len();
                 let query = Query { pool: world.pool, view: None, method: &method, key: &keys[turn], avoid: &[] };
-                black_box(handle.pick(query).is_ok())
+                black_box(handle.pick_for(query, &mut |member| { black_box(member.slot); }).is_ok())
             });
         });
         stop.store(true, Ordering::Relaxed);
@@ -121,18 +121,31 @@ fn backends(members: usize) -> BTreeSet<Backend> {
 
 fn pingora_method<S>(c: &mut Criterion, name: &str)
 where
-    S: BackendSelection + 'static,
+    S: BackendSelection + Send + Sync + 'static,
     S::Iter: BackendIter,
 {
     let keys = keys();
-    let mut group = c.benchmark_group(format!("pingora {name}/idle"));
+    // The bare algorithm over a list that never changes; and what a proxy calls, which knows health and new members as ours does.
+    let mut group = c.benchmark_group(format!("pingora {name}, bare/idle"));
     for members in SIZES {
         let selection = Arc::new(S::build(&backends(members)));
         let mut turn = 0;
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
             b.iter(|| {
                 turn = (turn + 1) % keys.len();
-                black_box(selection.iter(&keys[turn]).next().is_some())
+                black_box(selection.iter(&keys[turn]).next().map(|backend| black_box(backend.weight)).is_some())
+            });
+        });
+    }
+    group.finish();
+    let mut group = c.benchmark_group(format!("pingora {name}/idle"));
+    for members in SIZES {
+        let balancer = LoadBalancer::<S>::try_from_iter((0..members).map(address)).expect("a balancer");
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::from_parameter(members), |b| {
+            b.iter(|| {
+                turn = (turn + 1) % keys.len();
+                black_box(balancer.select(&keys[turn], 256).map(|backend| black_box(backend.weight)).is_some())
             });
         });
     }

@@ -265,7 +265,7 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
                 let state = thread.balancer.explain(pool, view.as_deref());
                 log::request(request, log::TRACE2, &format!("{state}: {} picked {choice}", method.name()));
             }
-            picked.map(|member| Goal::Member(pool, member))
+            picked.map(|member| Goal::Member(pool, member.into_owned()))
         }
     }
 }

@@ -160,6 +160,10 @@ pub trait Balancer {
     fn settings(&self, pool: PoolId) -> Option<Arc<PoolSettings>>;
     /// Picks a member.
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember>;
+    /// Picks a member for `body` to look at, which costs less than to have it.
+    fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember> {
+        self.pick(query).map(|member| body(&member))
+    }
     /// Who serves the sessions of a route, `avoid` left out. With a view: among its members.
     fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
         let Some(membership) = self.membership(pool) else { return Routed::Unknown };

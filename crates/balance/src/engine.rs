@@ -3,6 +3,7 @@
 //! A pick compares the cached epoch with the table's (one load) and goes on with the compiled pool that the thread has. Only
 //! when they differ is the child's cache asked, under a lock, and only one thread compiles.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -152,7 +153,7 @@ impl<S: Store> Engine<S> {
 /// One a thread.
 pub struct Handle<S: Store> {
     engine: Arc<Engine<S>>,
-    rng: RefCell<Rng>,
+    rng: Rng,
     pools: RefCell<Vec<Option<Rc<Cached>>>>,
     /// Rows by a hash of the name, as guesses; 0 for none, else the row plus one.
     names: [Cell<u32>; NAMES],
@@ -186,7 +187,7 @@ impl<S: Store> Handle<S> {
     pub fn new(engine: Arc<Engine<S>>, seed: u64) -> Self {
         Handle {
             engine,
-            rng: RefCell::new(Rng::new(seed)),
+            rng: Rng::new(seed),
             pools: RefCell::default(),
             names: [const { Cell::new(0) }; NAMES],
         }
@@ -198,16 +199,32 @@ impl<S: Store> Handle<S> {
         self.cached(pool).map(Now)
     }
 
-    /// Picks, in the pool as it was a moment ago; as [`Balancer::pick`] otherwise.
-    pub fn pick_in(&self, now: &Now, query: &Query<'_>) -> Result<Arc<Member>, NoMember> {
-        let (cached, whole) = (&now.0, &*now.0.whole);
+    /// Picks, in the pool as it was a moment ago; as [`Balancer::pick`] otherwise. The member is lent by the pool where that is
+    /// possible: to count a reference that all threads count costs as much as a pick.
+    pub fn pick_in<'n>(&self, now: &'n Now, query: &Query<'_>) -> Result<Cow<'n, Arc<Member>>, NoMember> {
+        let whole = &*now.0.whole;
         match query.view {
-            None => self.choose(query, whole, &whole.compiled, whole.cursor),
-            Some(view) => {
-                let part = self.part(query.pool, view, cached);
-                self.choose(query, whole, &part.compiled, part.cursor)
-            }
+            None => match self.choose(query, &whole.compiled, whole.cursor) {
+                Some(member) => Ok(Cow::Borrowed(member)),
+                None => self.next_tier(query, whole, &whole.compiled, whole.cursor).map(Cow::Owned),
+            },
+            Some(view) => self.pick_in_view(now, view, query).map(Cow::Owned),
         }
+    }
+
+    #[inline(never)]
+    fn pick_in_view(&self, now: &Now, view: &View, query: &Query<'_>) -> Result<Arc<Member>, NoMember> {
+        let (whole, part) = (&*now.0.whole, self.part(query.pool, view, &now.0));
+        match self.choose(query, &part.compiled, part.cursor) {
+            Some(member) => Ok(member.clone()),
+            None => self.next_tier(query, whole, &part.compiled, part.cursor),
+        }
+    }
+
+    #[inline]
+    fn choose<'c>(&self, query: &Query<'_>, pool: &'c Compiled, cursor: CursorId) -> Option<&'c Arc<Member>> {
+        let picking = Picking { pool, live: &self.engine.store, cursor, avoid: query.avoid };
+        picking.pick(query.method, query.key, &self.rng)
     }
 
     #[inline]
@@ -298,24 +315,8 @@ impl<S: Store> Handle<S> {
         search.route(route)
     }
 
-    fn choose(
-        &self,
-        query: &Query<'_>,
-        whole: &Whole,
-        compiled: &Compiled,
-        cursor: CursorId,
-    ) -> Result<Arc<Member>, NoMember> {
-        let picking = Picking { pool: compiled, live: &self.engine.store, cursor, avoid: query.avoid };
-        let mut rng = self.rng.borrow_mut();
-        match picking.pick(query.method, query.key, &mut rng) {
-            Some(member) => Ok(member.clone()),
-            None if query.avoid.is_empty() && !compiled.limited => Err(Self::nobody(query, whole, compiled)),
-            None => self.next_tier(query, whole, compiled, cursor, &mut rng),
-        }
-    }
-
-    /// All candidates were tried or are at `max_inflight`: without them, other zones, spares, the next lbset or standbys
-    /// come in.
+    /// No candidate is left. When they were tried or are at `max_inflight`: without them, other zones, spares, the next lbset
+    /// or standbys come in.
     #[cold]
     fn next_tier(
         &self,
@@ -323,8 +324,10 @@ impl<S: Store> Handle<S> {
         whole: &Whole,
         compiled: &Compiled,
         cursor: CursorId,
-        rng: &mut Rng,
     ) -> Result<Arc<Member>, NoMember> {
+        if query.avoid.is_empty() && !compiled.limited {
+            return Err(Self::nobody(query, whole, compiled));
+        }
         let store = &self.engine.store;
         let status = |member: &Member| {
             let (status, advice) = (store.status(member.slot), store.advice(member.slot));
@@ -335,8 +338,7 @@ impl<S: Store> Handle<S> {
             (status, advice)
         };
         let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
-        let picking = Picking { pool: &rest, live: &self.engine.store, cursor, avoid: query.avoid };
-        let picked = picking.pick(query.method, query.key, rng).cloned();
+        let picked = self.choose(query, &rest, cursor).cloned();
         picked.ok_or_else(|| Self::nobody(query, whole, compiled))
     }
 
@@ -416,10 +418,13 @@ impl<S: Store> Balancer for Handle<S> {
     }
 
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember> {
-        match self.now(query.pool) {
-            Some(now) => self.pick_in(&now, &query),
-            None => Err(NoMember::UnknownPool),
-        }
+        let now = self.now(query.pool).ok_or(NoMember::UnknownPool)?;
+        self.pick_in(&now, &query).map(Cow::into_owned)
+    }
+
+    fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember> {
+        let now = self.now(query.pool).ok_or(NoMember::UnknownPool)?;
+        self.pick_in(&now, &query).map(|member| body(&member))
     }
 
     fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {

@@ -37,7 +37,7 @@ impl Alias {
 
     /// One draw.
     #[inline]
-    pub fn draw(&self, rng: &mut Rng) -> usize {
+    pub fn draw(&self, rng: &Rng) -> usize {
         let random = rng.next_u64();
         let index = (((random >> 32) * self.slots.len() as u64) >> 32) as usize;
         match self.slots.get(index) {

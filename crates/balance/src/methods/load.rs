@@ -7,9 +7,10 @@ use crate::compiled::Candidate;
 use crate::live::Live;
 use crate::rng::Rng;
 
-impl<L: Live> Picking<'_, L> {
+impl<L: Live> Picking<'_, '_, L> {
     /// Smallest in-flight/weight, compared crosswise as nginx does it; among equals the round robin sequence decides. Two idle
     /// members end the search: nobody has less.
+    #[inline(never)]
     pub(super) fn least_connections(&self) -> Option<usize> {
         let candidates = &*self.pool.candidates;
         if self.pool.even && !self.pool.limited && self.avoid.is_empty() {
@@ -79,7 +80,8 @@ impl<L: Live> Picking<'_, L> {
     }
 
     /// Two different weighted draws, the smaller in-flight/weight; the first one when equal.
-    pub(super) fn power_of_two(&self, rng: &mut Rng) -> Option<usize> {
+    #[inline(never)]
+    pub(super) fn power_of_two(&self, rng: &Rng) -> Option<usize> {
         self.better_of_two(rng, |one, other| {
             let (a, b) = (u64::from(self.live.inflight(one.slot)), u64::from(self.live.inflight(other.slot)));
             a * u64::from(other.weight) <= b * u64::from(one.weight)
@@ -88,7 +90,8 @@ impl<L: Live> Picking<'_, L> {
 
     /// Two different weighted draws, the smaller peak EWMA × (in-flight + 1) / weight. Members that were never measured count
     /// with the mean of the others.
-    pub(super) fn least_latency(&self, rng: &mut Rng) -> Option<usize> {
+    #[inline(never)]
+    pub(super) fn least_latency(&self, rng: &Rng) -> Option<usize> {
         let cost = |candidate: &Candidate| {
             let measured = self.live.latency(candidate.slot).ewma_ms;
             let latency = if measured > 0.0 { measured } else { self.mean_latency() };
@@ -123,11 +126,7 @@ impl<L: Live> Picking<'_, L> {
         if count > 0.0 { sum / count } else { 1.0 }
     }
 
-    fn better_of_two(
-        &self,
-        rng: &mut Rng,
-        first_wins: impl Fn(&Candidate, &Candidate) -> bool,
-    ) -> Option<usize> {
+    fn better_of_two(&self, rng: &Rng, first_wins: impl Fn(&Candidate, &Candidate) -> bool) -> Option<usize> {
         let one = self.draw(rng, usize::MAX)?;
         if self.pool.candidates.len() == 1 {
             return Some(one);

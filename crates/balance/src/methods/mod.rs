@@ -23,9 +23,9 @@ use crate::settings::Method;
 const MISSES: usize = 20;
 
 /// What a pick needs besides the compiled pool.
-pub struct Picking<'a, L: Live> {
+pub struct Picking<'p, 'a, L: Live> {
     /// The pool.
-    pub pool: &'a Compiled,
+    pub pool: &'p Compiled,
     /// Live state.
     pub live: &'a L,
     /// The round robin sequence.
@@ -34,18 +34,21 @@ pub struct Picking<'a, L: Live> {
     pub avoid: &'a [Slot],
 }
 
-impl<L: Live> Picking<'_, L> {
-    /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does.
-    pub fn pick(&self, method: &Method, key: &[u8], rng: &mut Rng) -> Option<&Arc<Member>> {
+impl<'p, L: Live> Picking<'p, '_, L> {
+    /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does. What is short is inlined here,
+    /// and the rest is not, so that a short pick does not save registers for a long one.
+    #[inline]
+    pub fn pick(&self, method: &Method, key: &[u8], rng: &Rng) -> Option<&'p Arc<Member>> {
         if self.pool.candidates.is_empty() {
             return None;
         }
         let found = match method {
             Method::RoundRobin | Method::Lua { .. } => self.round_robin(),
-            Method::Random => self.random(rng),
+            Method::Random => self.draw(rng, usize::MAX),
             Method::LeastConnections => self.least_connections(),
             Method::PowerOfTwo => self.power_of_two(rng),
             Method::LeastLatency => self.least_latency(rng),
+            Method::First if self.free_at(0) => Some(0),
             Method::First => self.scan(0),
             Method::ConsistentHash { balance_factor } => self.consistent_hash(key, *balance_factor),
             Method::Maglev => self.maglev(key),
@@ -61,9 +64,14 @@ impl<L: Live> Picking<'_, L> {
     }
 
     /// Whether a candidate may be picked by this request.
-    #[inline]
+    #[inline(always)]
     fn is_free(&self, candidate: &Candidate) -> bool {
-        (self.avoid.is_empty() || !self.avoid.contains(&candidate.slot))
+        self.avoid.is_empty() && candidate.max_inflight == 0 || self.is_free_now(candidate)
+    }
+
+    #[inline(never)]
+    fn is_free_now(&self, candidate: &Candidate) -> bool {
+        !self.avoid.contains(&candidate.slot)
             && (candidate.max_inflight == 0 || self.live.inflight(candidate.slot) < candidate.max_inflight)
     }
 
@@ -80,6 +88,7 @@ impl<L: Live> Picking<'_, L> {
     }
 
     /// The first free candidate from an index on, around the end.
+    #[cold]
     fn scan(&self, from: usize) -> Option<usize> {
         let count = self.pool.candidates.len();
         let from = if from < count { from } else { 0 };
@@ -93,9 +102,15 @@ impl<L: Live> Picking<'_, L> {
         self.free_at(index).then_some(index)
     }
 
+    #[inline]
     fn round_robin(&self) -> Option<usize> {
-        let mut last = 0;
-        for _ in 0..MISSES {
+        let first = self.pool.schedule.at(self.live.advance(self.cursor))?;
+        if self.free_at(first) { Some(first) } else { self.round_robin_on(first) }
+    }
+
+    #[cold]
+    fn round_robin_on(&self, mut last: usize) -> Option<usize> {
+        for _ in 1..MISSES {
             last = self.pool.schedule.at(self.live.advance(self.cursor))?;
             if self.free_at(last) {
                 return Some(last);
@@ -104,13 +119,16 @@ impl<L: Live> Picking<'_, L> {
         self.scan(last)
     }
 
-    fn random(&self, rng: &mut Rng) -> Option<usize> {
-        self.draw(rng, usize::MAX)
+    /// A weighted draw of a free candidate that is not `other`.
+    #[inline]
+    fn draw(&self, rng: &Rng, other: usize) -> Option<usize> {
+        let index = self.pool.alias.draw(rng);
+        if index != other && self.free_at(index) { Some(index) } else { self.draw_on(rng, other) }
     }
 
-    /// A weighted draw of a free candidate that is not `other`.
-    fn draw(&self, rng: &mut Rng, other: usize) -> Option<usize> {
-        for _ in 0..MISSES {
+    #[inline(never)]
+    fn draw_on(&self, rng: &Rng, other: usize) -> Option<usize> {
+        for _ in 1..MISSES {
             let index = self.pool.alias.draw(rng);
             if index != other && self.free_at(index) {
                 return Some(index);
@@ -120,7 +138,8 @@ impl<L: Live> Picking<'_, L> {
     }
 
     /// A weighted draw by going through all candidates: for when few of many are free.
-    fn weighted_scan(&self, rng: &mut Rng, other: usize) -> Option<usize> {
+    #[cold]
+    fn weighted_scan(&self, rng: &Rng, other: usize) -> Option<usize> {
         let free = |index: &usize| *index != other && self.free_at(*index);
         let weight = |index: usize| self.candidate(index).map_or(0, |candidate| u64::from(candidate.weight));
         let all = 0..self.pool.candidates.len();

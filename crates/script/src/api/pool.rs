@@ -63,8 +63,12 @@ impl PoolHandle {
             return Ok(self.none(format!("pool {} is not there yet", self.name)));
         };
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
-        match self.ctx.balancer.pick(query) {
-            Ok(member) => Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None)),
+        let mut object = Ok(Value::Nil);
+        let picked = self.ctx.balancer.pick_for(query, &mut |member| {
+            object = member_object(lua, &self.ctx, member).map(Value::UserData);
+        });
+        match picked {
+            Ok(()) => Ok((object?, None)),
             Err(error) => {
                 let words = error.to_string();
                 let none = self.none(words.clone());
