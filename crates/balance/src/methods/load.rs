@@ -96,9 +96,10 @@ impl<L: Live> Picking<'_, '_, L> {
             let measured = self.live.latency(candidate.slot).ewma_ms;
             let latency = if measured > 0.0 { measured } else { self.mean_latency() };
             f64::from(latency) * (f64::from(self.live.inflight(candidate.slot)) + 1.0)
-                / f64::from(candidate.weight)
         };
-        self.better_of_two(rng, |one, other| cost(one) <= cost(other))
+        self.better_of_two(rng, |one, other| {
+            cost(one) * f64::from(other.weight) <= cost(other) * f64::from(one.weight)
+        })
     }
 
     /// The mean of those that were measured, taken anew after as many uses as there are candidates: a use costs the same however
