@@ -2,7 +2,8 @@
 //!
 //! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16] [threads=25] [only=TEXT]`: needs wrk and nginx; `only` keeps the ways whose name has that text. Every way has an httpd of its own; all of
 //! them run at once and take turns under load, each between two turns of plain ProxyPass, so that the machine's moods meet
-//! all alike. Medians over the rounds.
+//! all alike. Every three rounds all servers start anew: where a process has its memory costs or saves some hundredths for as long as it
+//! lives. Medians over the rounds.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ use server_tests::bench::stats::{Spread, median};
 use server_tests::bench::wrk::{Load, Turn};
 
 const PLAIN: &str = "plain ProxyPass";
+
+/// Rounds that the same servers run.
+const ROUNDS_A_START: usize = 3;
 
 /// One way from client to backend.
 struct Way {
@@ -31,19 +35,24 @@ fn main() {
     let (members, rounds) = (argument("members", 3), argument("rounds", 5));
     let (seconds, connections) = (argument("seconds", 2), argument("connections", 16));
     let backend = Fast::start(members).expect("nginx runs (apt-get install nginx-light)");
-    let mut ways = ways(members, backend.port());
     let only = std::env::args().find_map(|arg| Some(arg.strip_prefix("only=")?.to_owned()));
-    if let Some(only) = only {
-        ways.retain(|way| way.name == PLAIN || way.name.contains(&only));
-    }
+    let wanted = |way: &Way| way.name == PLAIN || only.as_ref().is_none_or(|only| way.name.contains(only));
     let load = Load::one_path(seconds, connections);
-    for way in &ways {
-        measure(way, &Load::one_path(1, connections));
-    }
+    let mut names: Vec<&str> = Vec::new();
     let mut samples: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
     let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let Some(plain_way) = ways.first() else { return };
+    let mut ways: Vec<Way> = Vec::new();
     for round in 0..rounds {
+        if round % ROUNDS_A_START == 0 {
+            ways.clear();
+            ways = all_ways(members, backend.port());
+            ways.retain(wanted);
+            names = ways.iter().map(|way| way.name).collect();
+            for way in &ways {
+                measure(way, &Load::one_path(1, connections));
+            }
+        }
+        let Some(plain_way) = ways.first() else { return };
         for (index, way) in ways.iter().enumerate() {
             // Plain ProxyPass right before and right after: the machine's mood drifts.
             let before = measure(plain_way, &load).cpu_us;
@@ -63,15 +72,15 @@ fn main() {
     println!("\n{members} members, {rounds} rounds of {seconds} s, {connections} connections, event MPM\n");
     println!("| way | CPU us/request | ratio to plain ProxyPass (median, quartiles) | requests/s |");
     println!("|---|---|---|---|");
-    for way in &ways {
-        let of = |what: fn(&Turn) -> f64| median(&samples[way.name].iter().map(what).collect::<Vec<_>>());
-        let Spread { low, median, high } = Spread::of(&ratios[way.name]);
+    for name in names {
+        let of = |what: fn(&Turn) -> f64| median(&samples[name].iter().map(what).collect::<Vec<_>>());
+        let Spread { low, median, high } = Spread::of(&ratios[name]);
         let (cpu, rate) = (of(|turn| turn.cpu_us), of(|turn| turn.per_second));
-        println!("| {} | {cpu:.1} | {median:.3} ({low:.3}–{high:.3}) | {rate:.0} |", way.name);
+        println!("| {name} | {cpu:.1} | {median:.3} ({low:.3}–{high:.3}) | {rate:.0} |");
     }
 }
 
-fn ways(members: usize, port: u16) -> Vec<Way> {
+fn all_ways(members: usize, port: u16) -> Vec<Way> {
     let stock = |config: String, modules: &[&str]| {
         let mut builder = Httpd::builder().stock();
         for module in modules {
