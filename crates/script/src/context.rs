@@ -123,6 +123,14 @@ impl Budget {
         }
     }
 
+    /// Nothing is known of a call yet.
+    fn forget(&self) {
+        self.started.set(None);
+        self.halt.set(None);
+        self.deadline.set(None);
+        self.turn.set(None);
+    }
+
     /// A call begins.
     fn begin(&self) {
         self.depth.set(self.depth.get() + 1);
@@ -147,7 +155,18 @@ impl Budget {
     }
 }
 
-/// Saved state of the outer call, if any.
+/// What a call says in other ways than by what it returns.
+#[derive(Default)]
+pub(crate) struct Said {
+    /// By `ngx.exit` and its like.
+    pub(crate) answer: Option<Answer>,
+    /// To `ngx.balancer`.
+    pub(crate) peer: Peer,
+    /// The pool whose method found no member last.
+    pub(crate) found_none: Option<FoundNone>,
+}
+
+/// Saved state of the outer call.
 pub(crate) struct Outer {
     frame: Frame,
     limits: Limits,
@@ -167,18 +186,14 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     pub(crate) frame: Cell<Frame>,
     pub(crate) attempt: Cell<Attempt>,
-    /// Set by `ngx.exit` and `ngx.balancer`.
-    pub(crate) answer: RefCell<Option<Answer>>,
-    /// What `ngx.balancer` was told in this call.
-    pub(crate) peer: RefCell<Peer>,
+    /// What the running call said; None as long as it was nothing.
+    pub(crate) said: RefCell<Option<Box<Said>>>,
     /// Modules made so far: `ngx`, `cjson` …
     pub(crate) modules: RefCell<HashMap<String, Value>>,
     /// `(table, name) -> read-only table`.
     pub(crate) protect: OnceCell<Function>,
     /// Keys are the tables that `rawset` refuses.
     pub(crate) protected: OnceCell<Table>,
-    /// The pool whose method found no member last.
-    pub(crate) empty: Cell<Option<FoundNone>>,
     /// Member objects by slot, with the incarnation they stand for.
     pub(crate) members: RefCell<Vec<Option<(u32, AnyUserData)>>>,
     pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,
@@ -194,24 +209,45 @@ pub(crate) struct Context {
 
 impl Context {
     /// Starts a call; [`Context::leave`] must follow.
-    pub(crate) fn enter(&self, frame: Frame, limits: Limits, time_ms: u64) -> Outer {
+    pub(crate) fn enter(&self, frame: Frame, limits: Limits, time_ms: u64) -> Option<Box<Outer>> {
         let budget = &self.budget;
-        let outer = Outer {
-            frame: self.frame.replace(frame),
-            limits: budget.limits.replace(limits),
-            time_ms: budget.time_ms.replace(time_ms),
-            started: budget.started.replace(None),
-            halt: budget.halt.replace(None),
-            deadline: budget.deadline.replace(None),
-            turn: budget.turn.replace(None),
-        };
+        let outer = (budget.depth.get() > 0).then(|| self.outer());
+        self.frame.set(frame);
+        budget.limits.set(limits);
+        budget.time_ms.set(time_ms);
+        budget.forget();
         budget.begin();
         outer
     }
 
-    pub(crate) fn leave(&self, outer: Outer) {
+    pub(crate) fn leave(&self, outer: Option<Box<Outer>>) {
+        self.budget.finish();
+        match outer {
+            Some(outer) => self.resume(&outer),
+            None => {
+                self.frame.set(Frame::default());
+                self.budget.forget();
+            }
+        }
+    }
+
+    #[cold]
+    fn outer(&self) -> Box<Outer> {
         let budget = &self.budget;
-        budget.finish();
+        Box::new(Outer {
+            frame: self.frame.get(),
+            limits: budget.limits.get(),
+            time_ms: budget.time_ms.get(),
+            started: budget.started.get(),
+            halt: budget.halt.get(),
+            deadline: budget.deadline.get(),
+            turn: budget.turn.get(),
+        })
+    }
+
+    #[cold]
+    fn resume(&self, outer: &Outer) {
+        let budget = &self.budget;
         self.frame.set(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
@@ -219,6 +255,16 @@ impl Context {
         budget.halt.set(outer.halt);
         budget.deadline.set(outer.deadline);
         budget.turn.set(outer.turn);
+    }
+
+    /// What the running call says.
+    pub(crate) fn say<T>(&self, what: impl FnOnce(&mut Said) -> T) -> T {
+        what(self.said.borrow_mut().get_or_insert_default())
+    }
+
+    /// Takes what was said, and puts something else in its place.
+    pub(crate) fn exchange_said(&self, other: Option<Box<Said>>) -> Option<Box<Said>> {
+        self.said.replace(other)
     }
 
     /// The request, or the error that scripts get without one.

@@ -13,7 +13,7 @@ use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
 use crate::bundle::Source;
-use crate::context::{Attempt, Budget, Context, Definition, Frame, Phase};
+use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
 use crate::jobs::Jobs;
@@ -102,8 +102,6 @@ impl State {
             budget: Budget::default(),
             frame: Cell::default(),
             attempt: Cell::default(),
-            answer: RefCell::default(),
-            empty: Cell::default(),
             members: RefCell::default(),
             pools: RefCell::default(),
             judging: matches!(keep, Keep::Definitions).then(RefCell::default),
@@ -111,11 +109,11 @@ impl State {
                 Keep::Timers(stop) => Some(Jobs::new(stop)),
                 _ => None,
             },
-            peer: RefCell::default(),
             keeps_request: Cell::new(false),
             modules: RefCell::default(),
             protect: OnceCell::new(),
             protected: OnceCell::new(),
+            said: RefCell::default(),
             texts: Texts::default(),
         });
         State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
@@ -168,7 +166,8 @@ impl State {
         let function = self.function(&loaded, function)?;
         let result =
             self.result_table(result).map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
-        self.call(id, &loaded, &function, Phase::Finish, (&self.request, result)).map(drop)
+        self.guarded(id, loaded.version, Phase::Finish, &loaded.label, &function, (&self.request, result))
+            .map(drop)
     }
 
     /// Loads a script now, as the first call would. For the background thread, whose timers start that way.
@@ -378,31 +377,22 @@ impl State {
         args: impl IntoLuaMulti,
     ) -> Result<Answer, ScriptError> {
         // A call inside a call (a sub-request of the host) must not take the outer one's answer.
-        let outer = (self.ctx.answer.take(), self.ctx.peer.take(), self.ctx.empty.replace(None));
-        let returned = self.call(id, loaded, function, phase, args);
-        let peer = self.ctx.peer.replace(outer.1);
-        let given = self.ctx.answer.replace(outer.0);
-        let given = given.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
-        let empty = self.ctx.empty.replace(outer.2);
-        let (first, second) = match (returned, given) {
-            (Ok((Value::Nil, Value::Nil)), Some(answer)) => return Ok(answer),
-            (Ok(values), _) => values,
-            (Err(error), _) => return Err(error),
-        };
-        convert(empty, &first, &second).map_err(|text| {
+        let outer = self.ctx.exchange_said(None);
+        let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
+        let said = self.ctx.exchange_said(outer);
+        let (first, second) = returned?;
+        let mut found_none = None;
+        if let Some(said) = said {
+            let Said { answer, peer, found_none: none } = *said;
+            let given = answer.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
+            if let (Value::Nil, Value::Nil, Some(answer)) = (&first, &second, given) {
+                return Ok(answer);
+            }
+            found_none = none;
+        }
+        convert(found_none, &first, &second).map_err(|text| {
             ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function)))
         })
-    }
-
-    fn call(
-        &self,
-        id: ScriptId,
-        loaded: &Loaded,
-        function: &Function,
-        phase: Phase,
-        args: impl IntoLuaMulti,
-    ) -> Result<(Value, Value), ScriptError> {
-        self.guarded(id, loaded.version, phase, &loaded.label, function, args)
     }
 
     /// The one place that calls into a script: under the limits, and leaving the state usable whatever happens.
@@ -478,7 +468,7 @@ impl State {
 /// A running call; ends it when dropped, in a panic as well.
 pub(crate) struct Call<'a> {
     state: &'a State,
-    outer: Option<crate::context::Outer>,
+    outer: Option<Box<Outer>>,
 }
 
 impl<'a> Call<'a> {
@@ -495,15 +485,13 @@ impl<'a> Call<'a> {
             false => state.ctx.texts.hide_all(),
         }
         state.lua.set_memory_limit(state.own_bytes.saturating_add(limits.memory_bytes)).ok();
-        Call { state, outer: Some(outer) }
+        Call { state, outer }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if let Some(outer) = self.outer.take() {
-            self.state.ctx.leave(outer);
-        }
+        self.state.ctx.leave(self.outer.take());
         if self.state.ctx.budget.depth.get() == 0 {
             self.state.lua.set_memory_limit(0).ok();
         }

@@ -149,5 +149,5 @@ pub(crate) const NOT_IN_A_REQUEST: &str = "timers are started at the top level o
 
 /// Remembers that a method of this pool found no member.
 pub(crate) fn found_none(ctx: &Context, none: FoundNone) {
-    ctx.empty.set(Some(none));
+    ctx.say(|said| said.found_none = Some(none));
 }

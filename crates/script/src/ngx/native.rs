@@ -229,7 +229,7 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
 /// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
 fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
     ctx.request()?;
-    ctx.answer.replace(Some(answer));
+    ctx.say(|said| said.answer = Some(answer));
     match ctx.frame.get().phase {
         Phase::Pick => Ok(()),
         _ => Err(ctx.budget.end(Halt::Answered).raise()),
@@ -249,8 +249,10 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("can_balance", lua.create_function(can)?)?;
     let own = ctx.clone();
     let set = move |_: &Lua, (host, port, tls_name): (String, u16, Option<String>)| {
-        let mut peer = own.peer.borrow_mut();
-        (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
+        own.say(|said| {
+            let peer = &mut said.peer;
+            (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
+        });
         Ok(())
     };
     table.raw_set("set_peer", lua.create_function(set)?)?;
@@ -258,19 +260,19 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let tries = move |_: &Lua, tries: f64| {
         let most = f64::from(MAX_MORE_TRIES.saturating_sub(own.attempt.get().before));
         // Not above `most`, so that it fits; what is no number is 0.
-        own.peer.borrow_mut().more_tries = Some(tries.min(most) as u32);
+        own.say(|said| said.peer.more_tries = Some(tries.min(most) as u32));
         Ok(tries > most)
     };
     table.raw_set("set_tries", lua.create_function(tries)?)?;
     let own = ctx.clone();
     let timeouts = move |_: &Lua, (connect, send, read): (Option<f64>, Option<f64>, Option<f64>)| {
-        own.peer.borrow_mut().timeouts = [connect, send, read];
+        own.say(|said| said.peer.timeouts = [connect, send, read]);
         Ok(())
     };
     table.raw_set("set_timeouts", lua.create_function(timeouts)?)?;
     let own = ctx.clone();
     let tls = move |_: &Lua, on: bool| {
-        own.peer.borrow_mut().tls = on;
+        own.say(|said| said.peer.tls = on);
         Ok(())
     };
     table.raw_set("set_tls", lua.create_function(tls)?)?;
