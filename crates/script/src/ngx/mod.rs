@@ -1,5 +1,6 @@
 //! OpenResty's names, made when a script first uses them: Lua files over a few native functions.
 
+mod bit;
 mod json;
 mod native;
 mod ring;
@@ -67,7 +68,7 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.chash" => run(include_str!("chash.lua"))?,
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
-        "bit" => run(include_str!("bit.lua"))?,
+        "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, false)?,
         "cjson.safe" => json::module(lua, true)?,
         "socket" => socket::module(lua, ctx)?,
