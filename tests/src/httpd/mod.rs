@@ -208,6 +208,11 @@ impl Httpd {
         children
     }
 
+    /// How many threads a child has, the module's own left out; none when it has gone.
+    pub fn threads_of(&self, pid: u32) -> usize {
+        tasks_of(pid).map_or(0, |states| states.len())
+    }
+
     /// Waits until at least `n` children run and returns their pids.
     pub fn wait_for_children(&self, n: usize) -> Vec<u32> {
         eventually(&format!("{n} children"), PATIENCE, || {
