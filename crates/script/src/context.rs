@@ -18,6 +18,7 @@ use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
 use crate::seen::Seen;
+use crate::shortcuts::Shortcuts;
 use crate::texts::Texts;
 use crate::watch::Watched;
 
@@ -197,6 +198,7 @@ pub(crate) struct Context {
     /// Member objects by slot, with the incarnation they stand for.
     pub(crate) members: RefCell<Vec<Option<(u32, AnyUserData)>>>,
     pub(crate) pools: RefCell<HashMap<String, AnyUserData>>,
+    pub(crate) shortcuts: Shortcuts,
     /// In a state that judges: what the candidate defines, not applied yet.
     pub(crate) judging: Option<RefCell<Vec<Definition>>>,
     /// A script keeps something for the length of a request (`ngx.ctx`).

@@ -17,6 +17,7 @@ mod ngx;
 mod pattern;
 mod sandbox;
 mod seen;
+mod shortcuts;
 mod source;
 mod state;
 mod text;

@@ -4,7 +4,7 @@ local raw, native, open = ...
 
 local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
 local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
-local math_type, maxinteger = math.type, math.maxinteger
+local math_type = math.type
 
 local protected = setmetatable({}, { __mode = "k" })
 
@@ -156,25 +156,9 @@ for k, v in next, raw.string do
 end
 string.dump = nil
 local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
-local longest_direct, checked_find, check_room = native.longest_direct, native.find, native.check_room
-
--- The longest subject for the plain matcher, by pattern, and the patterns that may have any: anchored ones without repetition.
-local longest, endless, known = {}, {}, 0
-local function direct(s, p)
-  if type(s) ~= "string" or type(p) ~= "string" then
-    return true
-  end
-  local max = longest[p]
-  if not max then
-    if known >= 500 then
-      longest, endless, known = {}, {}, 0
-    end
-    max = longest_direct(p)
-    longest[p], known = max, known + 1
-    endless[p] = max == maxinteger or nil
-  end
-  return #s <= max
-end
+local checked_find, check_room = native.find, native.check_room
+-- Whether the plain matcher ends in time with this subject and this pattern.
+local direct = native.direct
 
 local function first(init, s)
   init = init or 1
@@ -184,16 +168,13 @@ local function first(init, s)
   return init < 1 and 1 or init
 end
 
-function string.find(s, p, init, plain)
-  if endless[p] then
-    return find(s, p, init, plain)
-  end
-  local max = longest[p]
-  if (max and type(s) == "string" and #s <= max) or plain or direct(s, p) then
+-- The plain matcher where it ends in time, this where it may not.
+string.find = native.search(find, function(s, p, init, plain)
+  if plain then
     return find(s, p, init, plain)
   end
   return checked_find(s, p, first(init, s), true)
-end
+end)
 
 local function captures(from, to, s, ...)
   if not from then
@@ -209,16 +190,9 @@ local function with_subject(s, from, to, ...)
   return captures(from, to, s, ...)
 end
 
-function string.match(s, p, init)
-  if endless[p] then
-    return match(s, p, init)
-  end
-  local max = longest[p]
-  if (max and type(s) == "string" and #s <= max) or direct(s, p) then
-    return match(s, p, init)
-  end
+string.match = native.search(match, function(s, p, init)
   return with_subject(s, checked_find(s, p, first(init, s), true))
-end
+end)
 
 function string.gmatch(s, p, init)
   if direct(s, p) then

@@ -8,7 +8,8 @@ use mlua::{
 
 use crate::context::Context;
 use crate::error::{Halt, INTERNAL, Parts, ScriptError};
-use crate::pattern::{Capture, Failure, find, longest_direct};
+use crate::pattern::{Capture, Failure, find};
+use crate::shortcuts;
 
 /// Instructions between two looks at the clock.
 pub(crate) const HOOK_INSTRUCTIONS: u32 = 10_000;
@@ -58,10 +59,12 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     native.raw_set("print", print(lua, ctx)?)?;
     native.raw_set("caught", caught(lua, ctx)?)?;
     native.raw_set("find", checked_find(lua, ctx)?)?;
-    native.raw_set(
-        "longest_direct",
-        lua.create_function(|_, p: LuaString| Ok(longest_direct(&p.as_bytes())))?,
-    )?;
+    let longest = lua.create_table()?;
+    native.raw_set("direct", shortcuts::direct(lua, &longest)?)?;
+    let search = move |lua: &Lua, (plain, counted): (Function, Function)| {
+        shortcuts::search(lua, &longest, &plain, &counted)
+    };
+    native.raw_set("search", lua.create_function(search)?)?;
     let own = ctx.clone();
     native.raw_set(
         "check_room",

@@ -22,6 +22,7 @@ use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
 use crate::sandbox::{self, Sandbox};
 use crate::seen;
+use crate::shortcuts::Shortcuts;
 use crate::texts::Texts;
 use crate::watch::Watched;
 
@@ -104,6 +105,7 @@ impl State {
             attempt: Cell::default(),
             members: RefCell::default(),
             pools: RefCell::default(),
+            shortcuts: Shortcuts::default(),
             judging: matches!(keep, Keep::Definitions).then(RefCell::default),
             jobs: match keep {
                 Keep::Timers(stop) => Some(Jobs::new(stop)),

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use balance::api::Change;
 use balance::member::Member;
 use balance::status::{MAX_WEIGHT_HUNDREDTHS, State, Status};
-use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, UserDataRef, Value};
 
 use crate::context::Context;
+use crate::shortcuts;
 
 /// A member object: the same one for the same member, for as long as it is in its row.
 pub(crate) struct MemberHandle {
@@ -25,6 +26,13 @@ pub(crate) fn member_object(lua: &Lua, ctx: &Rc<Context>, member: &Arc<Member>) 
         return Ok(object.clone());
     }
     let object = lua.create_userdata(MemberHandle { member: member.clone(), ctx: ctx.clone() })?;
+    if !ctx.shortcuts.members_ready.get() {
+        let field =
+            |lua: &Lua, (this, key): (UserDataRef<MemberHandle>, LuaString)| this.field(lua, &key.as_bytes());
+        shortcuts::with_fields(lua, &object, lua.create_function(field)?)?;
+        ctx.shortcuts.members_ready.set(true);
+    }
+    ctx.shortcuts.add_member(lua, slot, &object)?;
     let mut members = ctx.members.borrow_mut();
     if members.len() <= slot {
         members.resize(slot + 1, None);
@@ -108,8 +116,6 @@ impl MemberHandle {
 
 impl UserData for MemberHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods
-            .add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| this.field(lua, &key.as_bytes()));
         methods.add_meta_method(MetaMethod::NewIndex, |_, _, (key, _): (LuaString, Value)| -> mlua::Result<()> {
             Err(mlua::Error::runtime(format!(
                 "a member's '{}' cannot be set; there are m:set_weight(n), m:drain(), m:disable(), m:enable()",

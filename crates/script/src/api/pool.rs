@@ -8,19 +8,22 @@ use balance::api::{Membership, NoMember, PoolId, Query, View, ViewStep};
 use balance::member::Member;
 use balance::session::Routed;
 use balance::settings::Method;
-use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value, Variadic};
+use mlua::{
+    AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, UserDataRef, Value, Variadic,
+};
 
 use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
 use crate::context::Context;
+use crate::shortcuts::{self, Row};
 use crate::text::session;
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
     pub(crate) name: Rc<str>,
     pub(crate) view: Option<Arc<View>>,
-    id: Cell<Option<PoolId>>,
+    row: Row,
     ctx: Rc<Context>,
 }
 
@@ -32,26 +35,49 @@ pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Res
     if let Some(object) = ctx.pools.borrow().get(name) {
         return Ok(Value::UserData(object.clone()));
     }
-    let object = PoolHandle::new(ctx, name, None).into_object(lua)?;
+    let handle = PoolHandle::new(ctx, name, None);
+    let row = handle.row.clone();
+    let object = handle.into_object(lua)?;
+    ctx.shortcuts.add_pool(&object, &row);
     ctx.pools.borrow_mut().insert(name.to_owned(), object.clone());
     Ok(Value::UserData(object))
 }
 
+/// With the first object of a state: fields for all, and short ways of picking.
+fn prepare(lua: &Lua, ctx: &Rc<Context>, object: &AnyUserData) -> mlua::Result<()> {
+    let field =
+        |lua: &Lua, (this, key): (UserDataRef<PoolHandle>, LuaString)| this.field(lua, &key.as_bytes());
+    let methods = shortcuts::with_fields(lua, object, lua.create_function(field)?)?;
+    let own = ctx.clone();
+    let show = lua.create_function(move |lua, ()| {
+        let picked = own.shortcuts.take_picked();
+        picked.map(|member| member_object(lua, &own, &member)).transpose()
+    })?;
+    shortcuts::picks(lua, ctx, &methods, &show)
+}
+
 impl PoolHandle {
     pub(crate) fn new(ctx: &Rc<Context>, name: &str, view: Option<Arc<View>>) -> Self {
-        PoolHandle { name: name.into(), view, id: Cell::new(ctx.balancer.find(name)), ctx: ctx.clone() }
+        let row = Rc::new(Cell::new(ctx.balancer.find(name)));
+        PoolHandle { name: name.into(), view, row, ctx: ctx.clone() }
     }
 
     pub(crate) fn into_object(self, lua: &Lua) -> mlua::Result<AnyUserData> {
-        lua.create_userdata(self)
+        let ctx = self.ctx.clone();
+        let object = lua.create_userdata(self)?;
+        if !ctx.shortcuts.pools_ready.get() {
+            prepare(lua, &ctx, &object)?;
+            ctx.shortcuts.pools_ready.set(true);
+        }
+        Ok(object)
     }
 
     /// The pool's row, looked up again while there is none.
     pub(crate) fn id(&self) -> Option<PoolId> {
-        if self.id.get().is_none() {
-            self.id.set(self.ctx.balancer.find(&self.name));
+        if self.row.get().is_none() {
+            self.row.set(self.ctx.balancer.find(&self.name));
         }
-        self.id.get()
+        self.row.get()
     }
 
     fn row(&self) -> mlua::Result<PoolId> {
@@ -109,7 +135,7 @@ impl PoolHandle {
         let handle = PoolHandle {
             name: self.name.clone(),
             view: Some(Arc::new(view)),
-            id: self.id.clone(),
+            row: self.row.clone(),
             ctx: self.ctx.clone(),
         };
         handle.into_object(lua)
@@ -255,13 +281,15 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
 
 impl UserData for PoolHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("round_robin", |lua, this, ()| this.pick(lua, &Method::RoundRobin, b""));
-        methods.add_method("random", |lua, this, ()| this.pick(lua, &Method::Random, b""));
-        methods
-            .add_method("least_connections", |lua, this, ()| this.pick(lua, &Method::LeastConnections, b""));
-        methods.add_method("power_of_two", |lua, this, ()| this.pick(lua, &Method::PowerOfTwo, b""));
-        methods.add_method("least_latency", |lua, this, ()| this.pick(lua, &Method::LeastLatency, b""));
-        methods.add_method("first", |lua, this, ()| this.pick(lua, &Method::First, b""));
+        for (name, method) in shortcuts::PICKS.clone() {
+            match name {
+                "consistent_hash" => continue,
+                _ if hashes(&method) => {
+                    methods.add_method(name, move |lua, this, key| this.pick_by(lua, &method, key));
+                }
+                _ => methods.add_method(name, move |lua, this, ()| this.pick(lua, &method, b"")),
+            }
+        }
         methods.add_method(
             "consistent_hash",
             |lua, this, (key, options): (Option<LuaString>, Option<Table>)| {
@@ -277,9 +305,6 @@ impl UserData for PoolHandle {
                 this.pick_by(lua, &Method::ConsistentHash { balance_factor }, key)
             },
         );
-        methods.add_method("maglev", |lua, this, key| this.pick_by(lua, &Method::Maglev, key));
-        methods.add_method("rendezvous", |lua, this, key| this.pick_by(lua, &Method::Rendezvous, key));
-        methods.add_method("hash", |lua, this, key| this.pick_by(lua, &Method::Hash, key));
         methods.add_method("pick", |lua, this, _: Value| this.pick_configured(lua));
         methods.add_method("sticky", |lua, this, _: Value| {
             this.session_member().map(|member| member_object(lua, &this.ctx, &member)).transpose()
@@ -332,8 +357,6 @@ impl UserData for PoolHandle {
         });
         methods.add_meta_method(MetaMethod::Len, |_, this, ()| Ok(this.members().len()));
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.name.to_string()));
-        methods
-            .add_meta_method(MetaMethod::Index, |lua, this, key: LuaString| this.field(lua, &key.as_bytes()));
         methods.add_meta_method(
             MetaMethod::NewIndex,
             |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {

@@ -7,6 +7,7 @@ use mlua::{BString, Lua, LuaString, Table, Value};
 use super::{tables, values};
 use crate::context::{Context, unlimited};
 use crate::host::{Digest, Field, Number};
+use crate::shortcuts;
 use crate::text;
 use crate::texts;
 
@@ -180,10 +181,8 @@ pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Resul
 
 fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    methods.raw_set(
-        "getcookie",
-        lua.create_function(move |lua, (_, name): (bool, BString)| cookie_value(lua, &own, &name))?,
-    )?;
+    let long = lua.create_function(move |lua, (_, name): (bool, BString)| cookie_value(lua, &own, &name))?;
+    methods.raw_set("getcookie", shortcuts::getcookie(lua, ctx, &long)?)?;
     let own = ctx.clone();
     type Old = (bool, Value, Option<LuaString>, Option<bool>, Option<f64>);
     methods.raw_set(

@@ -1,0 +1,378 @@
+//! C functions for what scripts call most, where the way through mlua costs several times the work itself. Each knows the
+//! plain case and leaves all others (errors, panics, other arguments, no request) to the function that mlua made.
+//!
+//! Lua's errors leave a C function by longjmp. So the functions that Lua calls hold nothing that wants to be dropped, and call
+//! parts of the runtime only through [`tried`], out of which neither errors nor panics come.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::{PoolId, Query};
+use balance::member::Member;
+use balance::settings::Method;
+use libc::{c_int, c_void};
+use mlua::{AnyUserData, Function, Lua, Table, ffi};
+
+use crate::context::Context;
+use crate::host;
+use crate::pattern::longest_direct;
+use crate::text;
+
+/// Patterns that are remembered at most.
+const MOST_PATTERNS: i64 = 500;
+/// Bytes of a cookie's value that fit in a frame; longer ones go the long way.
+const MOST_COOKIE: usize = 256;
+
+/// A pool's row, once it was found; its views share it.
+pub(crate) type Row = Rc<Cell<Option<PoolId>>>;
+
+/// What the short ways of a state know.
+#[derive(Default)]
+pub(crate) struct Shortcuts {
+    /// Pool objects by address: those that live as long as the state.
+    pools: RefCell<Vec<(*const c_void, Row)>>,
+    /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what shows one that is picked and not there.
+    members: OnceCell<Table>,
+    /// Picked, and without an object yet.
+    picked: RefCell<Option<Arc<Member>>>,
+    pub(crate) pools_ready: Cell<bool>,
+    pub(crate) members_ready: Cell<bool>,
+}
+
+impl Shortcuts {
+    /// Has this object's picks go the short way from now on. It has to live as long as the state.
+    pub(crate) fn add_pool(&self, object: &AnyUserData, row: &Row) {
+        self.pools.borrow_mut().push((object.to_pointer(), row.clone()));
+    }
+
+    /// Shows a member's object to the picks.
+    pub(crate) fn add_member(&self, lua: &Lua, slot: usize, object: &AnyUserData) -> mlua::Result<()> {
+        self.members(lua)?.raw_set(slot + 1, object)
+    }
+
+    pub(crate) fn members(&self, lua: &Lua) -> mlua::Result<&Table> {
+        if self.members.get().is_none() {
+            self.members.set(lua.create_table()?).ok();
+        }
+        self.members.get().ok_or_else(|| mlua::Error::runtime("no table of members"))
+    }
+
+    pub(crate) fn take_picked(&self) -> Option<Arc<Member>> {
+        self.picked.take()
+    }
+}
+
+/// What a part of the runtime says; None when it panicked.
+fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
+}
+
+fn upvalue(nth: c_int) -> c_int {
+    ffi::lua_upvalueindex(nth)
+}
+
+/// The bytes of an argument; None when it is no string.
+///
+/// # Safety
+/// The slice is good for as long as the argument stays on the stack.
+unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
+    // SAFETY: a string's bytes stay where they are while it is on the stack; for a string, tolstring changes nothing.
+    unsafe {
+        if ffi::lua_type(lua, argument) != ffi::LUA_TSTRING {
+            return None;
+        }
+        let mut length = 0;
+        let start = ffi::lua_tolstring(lua, argument, &mut length);
+        (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast::<u8>(), length))
+    }
+}
+
+/// Calls an upvalue with all arguments, and gives the number of its results, which are all that is on the stack then.
+///
+/// # Safety
+/// For C functions that Lua has called, with nothing but their arguments on the stack.
+unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
+    // SAFETY: a C function has room for twenty values more than its arguments.
+    unsafe {
+        let arguments = ffi::lua_gettop(lua);
+        ffi::lua_pushvalue(lua, upvalue(function));
+        ffi::lua_insert(lua, 1);
+        ffi::lua_call(lua, arguments, ffi::LUA_MULTRET);
+        ffi::lua_gettop(lua)
+    }
+}
+
+/// A C function with these upvalues.
+fn closure(
+    lua: &Lua,
+    function: ffi::lua_CFunction,
+    upvalues: impl mlua::IntoLuaMulti,
+) -> mlua::Result<Function> {
+    // SAFETY: the upvalues are all that is on the stack, and the closure is all that is left there.
+    unsafe { lua.exec_raw(upvalues, |lua| ffi::lua_pushcclosure(lua, function, ffi::lua_gettop(lua))) }
+}
+
+// Fields and methods of objects.
+
+/// Gives objects of this type fields beside their methods: `fields` is called with an object and a key that is no method. Returns
+/// the table of methods.
+pub(crate) fn with_fields(lua: &Lua, object: &AnyUserData, fields: Function) -> mlua::Result<Table> {
+    const INDEX: &CStr = c"__index";
+    // SAFETY: a protected call with two values on the stack; it leaves one.
+    unsafe {
+        lua.exec_raw((object, fields), |lua| {
+            ffi::lua_getmetatable(lua, 1);
+            ffi::lua_pushstring(lua, INDEX.as_ptr());
+            ffi::lua_rawget(lua, 3);
+            ffi::lua_pushstring(lua, INDEX.as_ptr());
+            ffi::lua_pushvalue(lua, 4);
+            ffi::lua_pushvalue(lua, 2);
+            ffi::lua_pushcclosure(lua, index, 2);
+            ffi::lua_rawset(lua, 3);
+            ffi::lua_replace(lua, 1);
+            ffi::lua_settop(lua, 1);
+        })
+    }
+}
+
+/// `__index`. Upvalues: methods, fields.
+unsafe extern "C-unwind" fn index(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls it with two arguments.
+    unsafe {
+        ffi::lua_pushvalue(lua, 2);
+        if ffi::lua_rawget(lua, upvalue(1)) != ffi::LUA_TNIL {
+            return 1;
+        }
+        ffi::lua_settop(lua, 2);
+        long_way(lua, 2)
+    }
+}
+
+// Picks.
+
+/// Methods of a pool that pick by nothing else, and those that pick by a key.
+pub(crate) static PICKS: [(&str, Method); 10] = [
+    ("round_robin", Method::RoundRobin),
+    ("random", Method::Random),
+    ("least_connections", Method::LeastConnections),
+    ("power_of_two", Method::PowerOfTwo),
+    ("least_latency", Method::LeastLatency),
+    ("first", Method::First),
+    ("consistent_hash", Method::ConsistentHash { balance_factor: None }),
+    ("maglev", Method::Maglev),
+    ("rendezvous", Method::Rendezvous),
+    ("hash", Method::Hash),
+];
+/// Where those by key begin.
+const BY_KEY: usize = 6;
+
+/// Puts the short ways of picks into the pools' methods. `show` gives what a pick gives, for [`Shortcuts::take_picked`].
+pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Function) -> mlua::Result<()> {
+    let members = ctx.shortcuts.members(lua)?;
+    members.raw_set(0, show)?;
+    for (nth, (name, _)) in PICKS.iter().enumerate() {
+        let long: Function = methods.raw_get(*name)?;
+        let own = mlua::LightUserData(Rc::as_ptr(ctx).cast_mut().cast());
+        methods.raw_set(*name, closure(lua, pick, (own, nth, members, long))?)?;
+    }
+    Ok(())
+}
+
+enum Picked {
+    /// Whose object is there, at this index.
+    Known(ffi::lua_Integer),
+    /// In [`Shortcuts::picked`].
+    New,
+}
+
+fn picked(ctx: &Context, at: *const c_void, method: &Method, key: &[u8]) -> Option<Picked> {
+    let pools = ctx.shortcuts.pools.borrow();
+    let pool = pools.iter().find(|(object, _)| *object == at)?.1.get()?;
+    let mut picked = None;
+    let query = Query { pool, view: None, method, key, avoid: &[] };
+    let pick = ctx.balancer.pick_for(query, &mut |member| {
+        let slot = member.slot as usize;
+        let members = ctx.members.borrow();
+        let known = members.get(slot).and_then(Option::as_ref);
+        picked = Some(match known.is_some_and(|(incarnation, _)| *incarnation == member.incarnation) {
+            true => Picked::Known(slot as ffi::lua_Integer + 1),
+            false => {
+                *ctx.shortcuts.picked.borrow_mut() = Some(member.clone());
+                Picked::New
+            }
+        });
+    });
+    // Whoever finds none says why, the long way.
+    pick.ok().and(picked)
+}
+
+/// `pool:method()`, `pool:method(key)`. Upvalues: the context, the method's place in [`PICKS`], members, the long way.
+unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the context outlives the state: State has both, and drops Lua first.
+    unsafe {
+        let ctx = ffi::lua_touserdata(lua, upvalue(1)).cast::<Context>();
+        let nth = ffi::lua_tointegerx(lua, upvalue(2), ptr::null_mut()) as usize;
+        let key = match nth < BY_KEY {
+            true => Some(b"".as_slice()),
+            false => bytes(lua, 2).filter(|key| !key.is_empty() && ffi::lua_gettop(lua) == 2),
+        };
+        if let Some(key) = key
+            && ffi::lua_type(lua, 1) == ffi::LUA_TUSERDATA
+        {
+            let at = ffi::lua_topointer(lua, 1);
+            match tried(|| picked(&*ctx, at, &PICKS.get(nth)?.1, key)) {
+                Some(Picked::Known(index)) => {
+                    ffi::lua_rawgeti(lua, upvalue(3), index);
+                    ffi::lua_pushnil(lua);
+                    return 2;
+                }
+                Some(Picked::New) => {
+                    ffi::lua_rawgeti(lua, upvalue(3), 0);
+                    ffi::lua_call(lua, 0, 2);
+                    return 2;
+                }
+                None => {}
+            }
+        }
+        long_way(lua, 4)
+    }
+}
+
+// Cookies.
+
+/// `r:getcookie(name)`; `long` is the same by mlua.
+pub(crate) fn getcookie(lua: &Lua, ctx: &Rc<Context>, long: &Function) -> mlua::Result<Function> {
+    closure(lua, cookie, (mlua::LightUserData(Rc::as_ptr(ctx).cast_mut().cast()), long))
+}
+
+/// The length of the value, which it copies; Some(None) when there is no such cookie.
+fn copied(ctx: &Context, name: &[u8], to: &mut [u8; MOST_COOKIE]) -> Option<Option<usize>> {
+    let request = ctx.request().ok()?;
+    let mut length = Some(None);
+    request.get(host::Table::HeadersIn, b"Cookie", &mut |header| {
+        if let Some(value) = header.and_then(|header| text::cookie(header, name)) {
+            let place = to.get_mut(..value.len());
+            length = place.map(|place| {
+                place.copy_from_slice(value);
+                Some(value.len())
+            });
+        }
+    });
+    length
+}
+
+/// Upvalues: the context, the long way.
+unsafe extern "C-unwind" fn cookie(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as in `pick`.
+    unsafe {
+        let ctx = ffi::lua_touserdata(lua, upvalue(1)).cast::<Context>();
+        let mut value = [0; MOST_COOKIE];
+        match bytes(lua, 2).and_then(|name| tried(|| copied(&*ctx, name, &mut value))) {
+            Some(Some(length)) => {
+                ffi::lua_pushlstring(lua, value.as_ptr().cast(), length);
+                1
+            }
+            Some(None) => {
+                ffi::lua_pushnil(lua);
+                1
+            }
+            None => long_way(lua, 2),
+        }
+    }
+}
+
+// Patterns.
+
+/// `find` and `match` of strings: `plain`, which has to be Lua's own, for subjects that it may have, and `counted` for the others.
+/// `longest` keeps what is known of patterns.
+pub(crate) fn search(
+    lua: &Lua,
+    longest: &Table,
+    plain: &Function,
+    counted: &Function,
+) -> mlua::Result<Function> {
+    closure(lua, search_in, (longest, plain, counted))
+}
+
+/// `(subject, pattern) -> whether the plain matcher may have them`.
+pub(crate) fn direct(lua: &Lua, longest: &Table) -> mlua::Result<Function> {
+    closure(lua, tell_direct, longest)
+}
+
+/// Upvalues: what is known, plain, counted.
+unsafe extern "C-unwind" fn search_in(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua's own functions of strings use their arguments and nothing else. That they run in this frame makes their errors
+    // name the script's line.
+    unsafe {
+        if is_direct(lua)
+            && let Some(plain) = ffi::lua_tocfunction(lua, upvalue(2))
+        {
+            return plain(lua);
+        }
+        long_way(lua, 3)
+    }
+}
+
+/// Upvalue: what is known.
+unsafe extern "C-unwind" fn tell_direct(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        ffi::lua_pushboolean(lua, c_int::from(is_direct(lua)));
+        1
+    }
+}
+
+/// Whether the plain matcher may have the first two arguments. What is no string it refuses, or takes as a number.
+///
+/// # Safety
+/// For C functions whose first upvalue is the table of what is known.
+unsafe fn is_direct(lua: *mut ffi::lua_State) -> bool {
+    // SAFETY: the stack is left as it was.
+    unsafe {
+        if ffi::lua_type(lua, 1) != ffi::LUA_TSTRING || ffi::lua_type(lua, 2) != ffi::LUA_TSTRING {
+            return true;
+        }
+        let length = ffi::lua_rawlen(lua, 1) as ffi::lua_Integer;
+        ffi::lua_pushvalue(lua, 2);
+        let known = ffi::lua_rawget(lua, upvalue(1)) == ffi::LUA_TNUMBER;
+        let longest = ffi::lua_tointegerx(lua, -1, ptr::null_mut());
+        ffi::lua_pop(lua, 1);
+        length <= if known { longest } else { learn(lua) }
+    }
+}
+
+/// Looks at the pattern, and remembers how long a subject may be. The number of those that are known is at 1.
+///
+/// # Safety
+/// As with [`is_direct`], and the second argument is a string.
+#[cold]
+unsafe fn learn(lua: *mut ffi::lua_State) -> ffi::lua_Integer {
+    // SAFETY: the stack is left as it was. Fields that are there may be cleared in a traversal.
+    unsafe {
+        let longest = bytes(lua, 2).and_then(|pattern| tried(|| Some(longest_direct(pattern)))).unwrap_or(0);
+        ffi::lua_rawgeti(lua, upvalue(1), 1);
+        let mut count = ffi::lua_tointegerx(lua, -1, ptr::null_mut());
+        ffi::lua_pop(lua, 1);
+        if count >= MOST_PATTERNS {
+            ffi::lua_pushnil(lua);
+            while ffi::lua_next(lua, upvalue(1)) != 0 {
+                ffi::lua_pop(lua, 1);
+                ffi::lua_pushvalue(lua, -1);
+                ffi::lua_pushnil(lua);
+                ffi::lua_rawset(lua, upvalue(1));
+            }
+            count = 0;
+        }
+        ffi::lua_pushvalue(lua, 2);
+        ffi::lua_pushinteger(lua, longest);
+        ffi::lua_rawset(lua, upvalue(1));
+        ffi::lua_pushinteger(lua, count + 1);
+        ffi::lua_rawseti(lua, upvalue(1), 1);
+        longest
+    }
+}
