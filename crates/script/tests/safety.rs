@@ -37,6 +37,7 @@ impl Request for Odd {
         self.inner.set_number(field, value)
     }
     fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        assert!(!self.panics.get(), "a panic of the host");
         self.inner.get(table, key, f);
     }
     fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
@@ -75,6 +76,7 @@ const TEXT: &str = "
 local balancer = require 'ngx.balancer'
 function f(r) return r:expr('x') and 204 end
 function guarded(r) pcall(r.expr, r, 'x') return 500 end
+function cookie(r) pcall(r.getcookie, r, 'x') return 500 end
 function outer(r) balancer.set_current_peer('127.0.0.1', 1) r:expr('x') end
 function inner(r) ngx.exit(403) end";
 
@@ -90,7 +92,7 @@ fn odd() -> (World, Rc<Odd>, Rc<State>) {
 #[test]
 fn a_panic_comes_out_and_the_state_goes_on() {
     let (world, request, state) = odd();
-    for function in ["f", "guarded"] {
+    for function in ["f", "guarded", "cookie"] {
         request.panics.set(true);
         let result = catch_unwind(AssertUnwindSafe(|| state.select(world.id, function, Phase::Translate)));
         assert!(result.is_err(), "{function}: no pcall of a script keeps a panic");
