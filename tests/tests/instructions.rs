@@ -104,7 +104,7 @@ fn a_request_takes_no_more_instructions_than_it_did() {
     let script = |builder: Builder| {
         builder.config(&members("round_robin")).file("pick.lua", SCRIPT).config("LuaHookTranslate pick.lua")
     };
-    check("LuaHookTranslate", a_request(&script, READY, &target), plain, 12_400);
+    check("LuaHookTranslate", a_request(&script, READY, &target), plain, 10_600);
 }
 
 #[test]

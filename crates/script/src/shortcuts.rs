@@ -34,7 +34,7 @@ pub(crate) type Row = Rc<Cell<Option<PoolId>>>;
 /// What the short ways of a state know.
 #[derive(Default)]
 pub(crate) struct Shortcuts {
-    /// Pool objects by address: those that live as long as the state.
+    /// Pool objects that live as long as the state, sorted by address.
     pools: RefCell<Vec<(*const c_void, Row)>>,
     /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what shows one that is picked and not there.
     members: OnceCell<Table>,
@@ -47,7 +47,10 @@ pub(crate) struct Shortcuts {
 impl Shortcuts {
     /// Has this object's picks go the short way from now on. It has to live as long as the state.
     pub(crate) fn add_pool(&self, object: &AnyUserData, row: &Row) {
-        self.pools.borrow_mut().push((object.to_pointer(), row.clone()));
+        let at = object.to_pointer();
+        let mut pools = self.pools.borrow_mut();
+        let place = pools.partition_point(|(other, _)| *other < at);
+        pools.insert(place, (at, row.clone()));
     }
 
     /// Shows a member's object to the picks.
@@ -120,7 +123,7 @@ fn closure(
 // Fields and methods of objects.
 
 /// Gives objects of this type fields beside their methods: `fields` is called with an object and a key that is no method. Returns
-/// the table of methods.
+/// the table of methods; an error when there is none.
 pub(crate) fn with_fields(lua: &Lua, object: &AnyUserData, fields: Function) -> mlua::Result<Table> {
     const INDEX: &CStr = c"__index";
     // SAFETY: a protected call with two values on the stack; it leaves one.
@@ -128,7 +131,10 @@ pub(crate) fn with_fields(lua: &Lua, object: &AnyUserData, fields: Function) -> 
         lua.exec_raw((object, fields), |lua| {
             ffi::lua_getmetatable(lua, 1);
             ffi::lua_pushstring(lua, INDEX.as_ptr());
-            ffi::lua_rawget(lua, 3);
+            if ffi::lua_rawget(lua, 3) != ffi::LUA_TTABLE {
+                ffi::lua_settop(lua, 0);
+                return;
+            }
             ffi::lua_pushstring(lua, INDEX.as_ptr());
             ffi::lua_pushvalue(lua, 4);
             ffi::lua_pushvalue(lua, 2);
@@ -192,7 +198,8 @@ enum Picked {
 
 fn picked(ctx: &Context, at: *const c_void, method: &Method, key: &[u8]) -> Option<Picked> {
     let pools = ctx.shortcuts.pools.borrow();
-    let pool = pools.iter().find(|(object, _)| *object == at)?.1.get()?;
+    let place = pools.binary_search_by_key(&at, |(object, _)| *object).ok()?;
+    let pool = pools.get(place)?.1.get()?;
     let mut picked = None;
     let query = Query { pool, view: None, method, key, avoid: &[] };
     let pick = ctx.balancer.pick_for(query, &mut |member| {
