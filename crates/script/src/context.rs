@@ -81,6 +81,8 @@ pub(crate) struct Budget {
     pub(crate) deadline: Cell<Option<(Instant, Halt)>>,
     /// Of a job: when others have their turn.
     pub(crate) turn: Cell<Option<Instant>>,
+    /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
+    pub(crate) searched: Cell<i64>,
     /// Where the script was at the last check.
     pub(crate) seen: Seen,
     /// Sets the hook when a call is long; without it the hook is set at all times.
@@ -112,6 +114,14 @@ impl Budget {
         Ok(())
     }
 
+    /// Notes a plain search of this cost, which no hook interrupts; Err when the call is over.
+    pub(crate) fn search(&self, cost: i64) -> Result<(), Halt> {
+        const MOST: i64 = 1024;
+        let all = self.searched.get() + cost;
+        self.searched.set(if all < MOST { all } else { 0 });
+        if all < MOST { Ok(()) } else { self.check() }
+    }
+
     /// Of a call inside of another one nothing is known: the watch sees the outer one.
     fn seen_by_the_watch(&self) -> Option<Instant> {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
@@ -127,6 +137,7 @@ impl Budget {
     /// Nothing is known of a call yet.
     fn forget(&self) {
         self.started.set(None);
+        self.searched.set(0);
         self.halt.set(None);
         self.deadline.set(None);
         self.turn.set(None);

@@ -5,6 +5,10 @@
 
 /// Steps that the plain matcher may take: some tens of milliseconds.
 const DIRECT_STEPS: f64 = 4e6;
+/// Bytes of a pattern that one step looks at, as a rule; what is longer makes steps as much longer.
+const BYTES_A_STEP: f64 = 8.0;
+/// Longest pattern that may have any subject. It may be meant as plain text, to be looked for everywhere.
+const MAX_ENDLESS: usize = 256;
 /// Depth of recursion, as in Lua.
 const MAX_DEPTH: u32 = 200;
 /// Captures, as in Lua.
@@ -13,15 +17,20 @@ const MAX_CAPTURES: usize = 32;
 const CLOCK_STEPS: u32 = 16384;
 
 /// The longest subject with which this pattern ends in time in the worst case. Each repetition can be anywhere, each `?`
-/// doubles the ways.
+/// doubles the ways, and at the end of each the rest of the pattern may match all but for its last byte.
 pub(crate) fn longest_direct(pattern: &[u8]) -> i64 {
-    let (mut repeats, mut options) = (u32::from(pattern.first() != Some(&b'^')), 0_u32);
+    let anywhere = pattern.first() != Some(&b'^') || pattern.len() > MAX_ENDLESS;
+    let (mut repeats, mut options) = (u32::from(anywhere), 0_u32);
     let mut at = 0;
     while at < pattern.len() {
         match pattern[at] {
             b'%' => {
                 match pattern.get(at + 1) {
-                    Some(b'b') => repeats += 1,
+                    Some(b'b') => {
+                        repeats += 1;
+                        // Its two delimiters, whatever they are.
+                        at += 2;
+                    }
                     Some(digit) if digit.is_ascii_digit() => repeats += 1,
                     _ => {}
                 }
@@ -37,8 +46,10 @@ pub(crate) fn longest_direct(pattern: &[u8]) -> i64 {
     if options > 20 {
         return 0;
     }
-    let steps = DIRECT_STEPS / f64::from(1_u32 << options);
+    let bytes = (pattern.len() as f64).max(BYTES_A_STEP);
+    let steps = DIRECT_STEPS * BYTES_A_STEP / bytes / f64::from(1_u32 << options);
     match repeats {
+        _ if steps < 1.0 => 0,
         0 => i64::MAX,
         n => steps.powf(1.0 / f64::from(n)) as i64,
     }

@@ -155,8 +155,8 @@ for k, v in next, raw.string do
   string[k] = v
 end
 string.dump = nil
-local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
-local checked_find, check_room = native.find, native.check_room
+local find, match, gmatch, gsub, rep, byte = string.find, string.match, string.gmatch, string.gsub, string.rep, string.byte
+local checked_find, find_plain, check_room = native.find, native.find_plain, native.check_room
 -- Whether the plain matcher ends in time with this subject and this pattern.
 local direct = native.direct
 
@@ -170,8 +170,9 @@ end
 
 -- The plain matcher where it ends in time, this where it may not.
 string.find = native.search(find, function(s, p, init, plain)
+  s = tostring(s)
   if plain then
-    return find(s, p, init, plain)
+    return find_plain(s, p, first(init, s))
   end
   return checked_find(s, p, first(init, s), true)
 end)
@@ -191,13 +192,16 @@ local function with_subject(s, from, to, ...)
 end
 
 string.match = native.search(match, function(s, p, init)
+  s = tostring(s)
   return with_subject(s, checked_find(s, p, first(init, s), true))
 end)
 
 function string.gmatch(s, p, init)
-  if direct(s, p) then
+  -- A ^ is a character like any other here.
+  if direct(s, type(p) == "string" and byte(p) == 94 and "%" .. p or p) then
     return gmatch(s, p, init)
   end
+  s = tostring(s)
   local at, last = first(init, s), -1
   local function step(from, to, ...)
     if not from then
@@ -267,6 +271,7 @@ function string.gsub(s, p, repl, n)
   if direct(s, p) then
     return gsub(s, p, repl, n)
   end
+  s = tostring(s)
   local kind = type(repl)
   if kind == "number" then
     repl = tostring(repl)

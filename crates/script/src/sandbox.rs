@@ -59,10 +59,12 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     native.raw_set("print", print(lua, ctx)?)?;
     native.raw_set("caught", caught(lua, ctx)?)?;
     native.raw_set("find", checked_find(lua, ctx)?)?;
+    native.raw_set("find_plain", find_plain(lua, ctx)?)?;
     let longest = lua.create_table()?;
-    native.raw_set("direct", shortcuts::direct(lua, &longest)?)?;
+    native.raw_set("direct", shortcuts::direct(lua, ctx, &longest)?)?;
+    let own = ctx.clone();
     let search = move |lua: &Lua, (plain, counted): (Function, Function)| {
-        shortcuts::search(lua, &longest, &plain, &counted)
+        shortcuts::search(lua, &own, &longest, &plain, &counted)
     };
     native.raw_set("search", lua.create_function(search)?)?;
     let own = ctx.clone();
@@ -131,6 +133,7 @@ fn caught(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     let ctx = ctx.clone();
     lua.create_function(move |lua, (subject, pattern, init, anchored): (LuaString, LuaString, i64, bool)| {
+        ctx.budget.check().map_err(|halt| halt.raise())?;
         let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
         let Ok(init) = usize::try_from(init.max(1) - 1) else { return Ok(MultiValue::new()) };
         let found = match find(&subject, &pattern, init, anchored, &|| ctx.budget.check().is_err()) {
@@ -150,6 +153,22 @@ fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
             });
         }
         Ok(MultiValue::from_vec(values))
+    })
+}
+
+/// `(subject, text, init) -> start, end` in a time that grows with their lengths, not with the product of them.
+fn find_plain(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
+    let ctx = ctx.clone();
+    lua.create_function(move |_, (subject, text, init): (LuaString, LuaString, i64)| {
+        ctx.budget.check().map_err(|halt| halt.raise())?;
+        let (subject, text) = (subject.as_bytes(), text.as_bytes());
+        let from = usize::try_from(init.max(1) - 1).unwrap_or(usize::MAX);
+        let found = subject.get(from..).and_then(|rest| shortcuts::position(rest, &text));
+        let ends = found.map(|at| [from + at + 1, from + at + text.len()]);
+        Ok(ends.map_or_else(
+            || MultiValue::from_vec(vec![Value::Nil]),
+            |ends| ends.into_iter().map(|at| Value::Integer(at as i64)).collect(),
+        ))
     })
 }
 

@@ -12,11 +12,11 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use balance::api::{PoolId, Query};
+use balance::api::{NoMember, PoolId, Query};
 use balance::member::Member;
 use balance::settings::Method;
 use libc::{c_int, c_void};
-use mlua::{AnyUserData, Function, Lua, Table, ffi};
+use mlua::{AnyUserData, Function, LightUserData, Lua, Table, ffi};
 
 use crate::context::Context;
 use crate::host;
@@ -28,18 +28,28 @@ const MOST_PATTERNS: i64 = 500;
 /// Bytes of a cookie's value that fit in a frame; longer ones go the long way.
 const MOST_COOKIE: usize = 256;
 
+/// Bytes that a number has as text, at most.
+const LONGEST_NUMBER: ffi::lua_Integer = 32;
+
 /// A pool's row, once it was found; its views share it.
 pub(crate) type Row = Rc<Cell<Option<PoolId>>>;
+
+/// What became of a pick that its short way leaves to [`Shortcuts::take_picked`].
+pub(crate) enum Left {
+    /// This one, which has no object yet.
+    New(Arc<Member>),
+    /// None.
+    None(PoolId, NoMember),
+}
 
 /// What the short ways of a state know.
 #[derive(Default)]
 pub(crate) struct Shortcuts {
     /// Pool objects that live as long as the state, sorted by address.
     pools: RefCell<Vec<(*const c_void, Row)>>,
-    /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what shows one that is picked and not there.
+    /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what gives the result of [`Shortcuts::picked`].
     members: OnceCell<Table>,
-    /// Picked, and without an object yet.
-    picked: RefCell<Option<Arc<Member>>>,
+    picked: RefCell<Option<Left>>,
     pub(crate) pools_ready: Cell<bool>,
     pub(crate) members_ready: Cell<bool>,
 }
@@ -65,7 +75,7 @@ impl Shortcuts {
         self.members.get().ok_or_else(|| mlua::Error::runtime("no table of members"))
     }
 
-    pub(crate) fn take_picked(&self) -> Option<Arc<Member>> {
+    pub(crate) fn take_picked(&self) -> Option<Left> {
         self.picked.take()
     }
 }
@@ -73,6 +83,11 @@ impl Shortcuts {
 /// What a part of the runtime says; None when it panicked.
 fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
+}
+
+/// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops Lua first.
+fn pointer(ctx: &Rc<Context>) -> LightUserData {
+    LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
 }
 
 fn upvalue(nth: c_int) -> c_int {
@@ -177,14 +192,13 @@ pub(crate) static PICKS: [(&str, Method); 10] = [
 /// Where those by key begin.
 const BY_KEY: usize = 6;
 
-/// Puts the short ways of picks into the pools' methods. `show` gives what a pick gives, for [`Shortcuts::take_picked`].
+/// Puts the short ways of picks into the pools' methods. `show` gives what a pick of a pool gives, for [`Shortcuts::take_picked`].
 pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Function) -> mlua::Result<()> {
     let members = ctx.shortcuts.members(lua)?;
     members.raw_set(0, show)?;
     for (nth, (name, _)) in PICKS.iter().enumerate() {
         let long: Function = methods.raw_get(*name)?;
-        let own = mlua::LightUserData(Rc::as_ptr(ctx).cast_mut().cast());
-        methods.raw_set(*name, closure(lua, pick, (own, nth, members, long))?)?;
+        methods.raw_set(*name, closure(lua, pick, (pointer(ctx), nth, members, long))?)?;
     }
     Ok(())
 }
@@ -192,8 +206,8 @@ pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Functi
 enum Picked {
     /// Whose object is there, at this index.
     Known(ffi::lua_Integer),
-    /// In [`Shortcuts::picked`].
-    New,
+    /// It is in [`Shortcuts::picked`].
+    Left,
 }
 
 fn picked(ctx: &Context, at: *const c_void, method: &Method, key: &[u8]) -> Option<Picked> {
@@ -209,18 +223,23 @@ fn picked(ctx: &Context, at: *const c_void, method: &Method, key: &[u8]) -> Opti
         picked = Some(match known.is_some_and(|(incarnation, _)| *incarnation == member.incarnation) {
             true => Picked::Known(slot as ffi::lua_Integer + 1),
             false => {
-                *ctx.shortcuts.picked.borrow_mut() = Some(member.clone());
-                Picked::New
+                *ctx.shortcuts.picked.borrow_mut() = Some(Left::New(member.clone()));
+                Picked::Left
             }
         });
     });
-    // Whoever finds none says why, the long way.
-    pick.ok().and(picked)
+    match pick {
+        Ok(()) => picked,
+        Err(error) => {
+            *ctx.shortcuts.picked.borrow_mut() = Some(Left::None(pool, error));
+            Some(Picked::Left)
+        }
+    }
 }
 
 /// `pool:method()`, `pool:method(key)`. Upvalues: the context, the method's place in [`PICKS`], members, the long way.
 unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the context outlives the state: State has both, and drops Lua first.
+    // SAFETY: the context is there, see `pointer`.
     unsafe {
         let ctx = ffi::lua_touserdata(lua, upvalue(1)).cast::<Context>();
         let nth = ffi::lua_tointegerx(lua, upvalue(2), ptr::null_mut()) as usize;
@@ -238,9 +257,10 @@ unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
                     ffi::lua_pushnil(lua);
                     return 2;
                 }
-                Some(Picked::New) => {
+                Some(Picked::Left) => {
                     ffi::lua_rawgeti(lua, upvalue(3), 0);
-                    ffi::lua_call(lua, 0, 2);
+                    ffi::lua_pushvalue(lua, 1);
+                    ffi::lua_call(lua, 1, 2);
                     return 2;
                 }
                 None => {}
@@ -254,7 +274,7 @@ unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
 
 /// `r:getcookie(name)`; `long` is the same by mlua.
 pub(crate) fn getcookie(lua: &Lua, ctx: &Rc<Context>, long: &Function) -> mlua::Result<Function> {
-    closure(lua, cookie, (mlua::LightUserData(Rc::as_ptr(ctx).cast_mut().cast()), long))
+    closure(lua, cookie, (pointer(ctx), long))
 }
 
 /// The length of the value, which it copies; Some(None) when there is no such cookie.
@@ -299,33 +319,34 @@ unsafe extern "C-unwind" fn cookie(lua: *mut ffi::lua_State) -> c_int {
 /// `longest` keeps what is known of patterns.
 pub(crate) fn search(
     lua: &Lua,
+    ctx: &Rc<Context>,
     longest: &Table,
     plain: &Function,
     counted: &Function,
 ) -> mlua::Result<Function> {
-    closure(lua, search_in, (longest, plain, counted))
+    closure(lua, search_in, (longest, pointer(ctx), plain, counted))
 }
 
 /// `(subject, pattern) -> whether the plain matcher may have them`.
-pub(crate) fn direct(lua: &Lua, longest: &Table) -> mlua::Result<Function> {
-    closure(lua, tell_direct, longest)
+pub(crate) fn direct(lua: &Lua, ctx: &Rc<Context>, longest: &Table) -> mlua::Result<Function> {
+    closure(lua, tell_direct, (longest, pointer(ctx)))
 }
 
-/// Upvalues: what is known, plain, counted.
+/// Upvalues: what is known, the context, plain, counted.
 unsafe extern "C-unwind" fn search_in(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: Lua's own functions of strings use their arguments and nothing else. That they run in this frame makes their errors
     // name the script's line.
     unsafe {
         if is_direct(lua)
-            && let Some(plain) = ffi::lua_tocfunction(lua, upvalue(2))
+            && let Some(plain) = ffi::lua_tocfunction(lua, upvalue(3))
         {
             return plain(lua);
         }
-        long_way(lua, 3)
+        long_way(lua, 4)
     }
 }
 
-/// Upvalue: what is known.
+/// Upvalues: what is known, the context.
 unsafe extern "C-unwind" fn tell_direct(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: as above.
     unsafe {
@@ -334,22 +355,34 @@ unsafe extern "C-unwind" fn tell_direct(lua: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// Whether the plain matcher may have the first two arguments. What is no string it refuses, or takes as a number.
+/// Whether the plain matcher may have the first two arguments. What is neither string nor number it refuses, and a number as a
+/// pattern repeats nothing that matters.
 ///
 /// # Safety
-/// For C functions whose first upvalue is the table of what is known.
+/// For C functions whose first upvalues are the table of what is known and the context.
 unsafe fn is_direct(lua: *mut ffi::lua_State) -> bool {
     // SAFETY: the stack is left as it was.
     unsafe {
-        if ffi::lua_type(lua, 1) != ffi::LUA_TSTRING || ffi::lua_type(lua, 2) != ffi::LUA_TSTRING {
+        let length = match ffi::lua_type(lua, 1) {
+            ffi::LUA_TSTRING => ffi::lua_rawlen(lua, 1) as ffi::lua_Integer,
+            ffi::LUA_TNUMBER => LONGEST_NUMBER,
+            _ => return true,
+        };
+        if ffi::lua_type(lua, 2) != ffi::LUA_TSTRING {
             return true;
         }
-        let length = ffi::lua_rawlen(lua, 1) as ffi::lua_Integer;
         ffi::lua_pushvalue(lua, 2);
         let known = ffi::lua_rawget(lua, upvalue(1)) == ffi::LUA_TNUMBER;
         let longest = ffi::lua_tointegerx(lua, -1, ptr::null_mut());
         ffi::lua_pop(lua, 1);
-        length <= if known { longest } else { learn(lua) }
+        let longest = if known { longest } else { learn(lua) };
+        if length > longest {
+            return false;
+        }
+        // Many searches in a row are as good as a long one.
+        let cost = if length > longest >> 10 { (length << 10) / longest.max(1) } else { return true };
+        let ctx = ffi::lua_touserdata(lua, upvalue(2)).cast::<Context>();
+        tried(|| (*ctx).budget.search(cost).ok()).is_some()
     }
 }
 
@@ -382,4 +415,12 @@ unsafe fn learn(lua: *mut ffi::lua_State) -> ffi::lua_Integer {
         ffi::lua_rawseti(lua, upvalue(1), 1);
         longest
     }
+}
+
+/// Where a text begins in another one.
+pub(crate) fn position(subject: &[u8], text: &[u8]) -> Option<usize> {
+    // SAFETY: two slices with their lengths; what it gives is NULL or within the first.
+    let found =
+        unsafe { libc::memmem(subject.as_ptr().cast(), subject.len(), text.as_ptr().cast(), text.len()) };
+    (!found.is_null()).then(|| found as usize - subject.as_ptr() as usize)
 }

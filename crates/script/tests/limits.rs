@@ -122,12 +122,25 @@ fn long_calls_into_c_are_stopped_or_bounded() {
         "for x in ('a'):rep(20000):gmatch(('.-'):rep(8) .. 'b') do end",
         "('a'):rep(20000):gsub(('.-'):rep(8) .. 'b', '')",
         "pcall(string.find, ('a'):rep(20000), ('.-'):rep(8) .. 'b') return 1",
+        // Delimiters that look like the beginning of a set.
+        "('[]' .. ('a'):rep(1990)):find('%b[]' .. ('.-'):rep(8) .. 'x')",
+        // A number as text.
+        "string.find(-1.2345678901234e+300, ('.-'):rep(20) .. 'x')",
+        "string.match(-1.2345678901234e+300, ('.-'):rep(20) .. 'x')",
+        "for x in string.gmatch(-1.2345678901234e+300, ('.-'):rep(20) .. 'x') do end",
+        "string.gsub(-1.2345678901234e+300, ('.-'):rep(20) .. 'x', '')",
+        // A long pattern is compared at every place.
+        "('a'):rep(1 << 20):match(('a'):rep(1 << 19) .. 'b')",
+        "('a'):rep(1 << 17):find('^' .. ('a?'):rep(20) .. ('a'):rep(1 << 16) .. 'b')",
+        // In gmatch a ^ is a character.
+        "for x in ('^'):rep(1 << 20):gmatch('^.-x') do end",
+        // Each of these is short enough.
+        "local s, p = ('a'):rep(2000), 'a*b' while true do s:find(p) end",
+        "local s, p = ('a'):rep(2000), 'a*b' while true do s:match(p) end",
+        "local s, p = ('a'):rep(2000), 'a*b' while true do s:gsub(p, '') end",
     ] {
-        let body = if body.starts_with("for") || body.starts_with("pcall") {
-            body.to_owned()
-        } else {
-            format!("local x = {body}")
-        };
+        let whole = ["for", "pcall", "local"].iter().any(|word| body.starts_with(word));
+        let body = if whole { body.to_owned() } else { format!("local x = {body}") };
         assert_eq!(stopped(&body), ErrorKind::Time, "{body}");
     }
     for body in [

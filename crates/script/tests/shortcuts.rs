@@ -4,7 +4,8 @@
 mod common;
 
 use common::{World, answer, eval, name_of, value};
-use script::Phase;
+use script::host::Field;
+use script::{Answer, Limits, Phase};
 
 fn says(body: &str) -> String {
     let world = World::new(&format!("function f(r)\n{body}\nend"), "f");
@@ -146,6 +147,61 @@ fn searches_are_those_of_lua() {
         );
         assert_eq!(says(&shown), expected, "{call}");
     }
+}
+
+#[test]
+fn numbers_and_long_texts_are_searched_like_all_others() {
+    for (call, expected) in [
+        // Plain text that would be too long for the plain matcher.
+        ("('a'):rep(100000):find(('a'):rep(50000), 1, true)", "1 50000"),
+        ("('a'):rep(100000):find(('a'):rep(50000), 7, true)", "7 50006"),
+        ("('a'):rep(100000):find(('a'):rep(50000), -50000, true)", "50001 100000"),
+        ("('a'):rep(100000):find(('a'):rep(50000), -49999, true)", "nil"),
+        ("('a'):rep(100000):find(('a'):rep(50000) .. 'b', 1, true)", "nil"),
+        ("('a'):rep(100000):find(('a'):rep(50000), 1000000, true)", "nil"),
+        ("('a'):rep(60000):find(('^'):rep(300), 1, true)", "nil"),
+        // Numbers with patterns that may take long.
+        ("string.find(1234, ('.-'):rep(12) .. '4')", "1 4"),
+        ("string.match(-12.5, ('.-'):rep(12) .. '5')", "-12.5"),
+        ("string.match(-12.5, ('.-'):rep(12) .. '5', -1)", "5"),
+        ("string.gsub(1234, ('.-'):rep(12) .. '4', 'x')", "x 1"),
+        ("string.gmatch(1234, '(' .. ('.-'):rep(12) .. '4)')()", "1234"),
+        ("string.gmatch('^a', '^a')()", "^a"),
+        ("(('x'):rep(3000) .. '^a'):gmatch('^.-a')()", "^a"),
+        ("('%bxy'):find('%%b')", "1 2"),
+        ("('f[a[b]c]'):match('%b[]')", "[a[b]c]"),
+        ("('f[a[b]c]'):match('%b[]$')", "[a[b]c]"),
+    ] {
+        let shown = format!(
+            "local t = table.pack({call}) for i = 1, t.n do t[i] = tostring(t[i]) end return nil, table.concat(t, ' ')"
+        );
+        assert_eq!(says(&shown), expected, "{call}");
+    }
+}
+
+#[test]
+fn pools_are_whole_also_when_the_first_is_made_at_the_memory_limit() {
+    let text = "function f(r)
+  local kept, full = {}, tonumber(r.args)
+  while collectgarbage('count') < full do kept[#kept + 1] = {} end
+  return nil, #lb.pool('app') .. ''
+end
+function after(r) local p = lb.pool('app') return nil, p.name .. ' ' .. p:first().name end";
+    let world = World::with(text, &["f", "after"], |builder| {
+        builder.limits(Limits { memory_bytes: 256 << 10, ..common::limits() })
+    });
+    world.take().unwrap();
+    let mut ends = [0, 0];
+    // Eighths of a KiB, from room for everything to no room at all.
+    for full in 8 * (256 + 40)..8 * (256 + 90) {
+        let state = world.unwatched();
+        world.request.put(Field::Args, &(f64::from(full) / 8.0).to_string());
+        ends[usize::from(state.select(world.id, "f", Phase::Translate).is_ok())] += 1;
+        let answer = state.select(world.id, "after", Phase::Translate);
+        let is_whole = |answer: &Answer| matches!(answer, Answer::NoMember { message, .. } if message.starts_with("app "));
+        assert!(answer.as_ref().is_ok_and(is_whole), "{full}: {answer:?}");
+    }
+    assert!(ends[0] > 0 && ends[1] > 0, "the limit was not met, or always: {ends:?}");
 }
 
 #[test]

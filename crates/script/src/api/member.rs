@@ -8,7 +8,7 @@ use balance::member::Member;
 use balance::status::{MAX_WEIGHT_HUNDREDTHS, State, Status};
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, UserDataRef, Value};
 
-use crate::context::Context;
+use crate::context::{Context, unlimited};
 use crate::shortcuts;
 
 /// A member object: the same one for the same member, for as long as it is in its row.
@@ -29,7 +29,7 @@ pub(crate) fn member_object(lua: &Lua, ctx: &Rc<Context>, member: &Arc<Member>) 
     if !ctx.shortcuts.members_ready.get() {
         let field =
             |lua: &Lua, (this, key): (UserDataRef<MemberHandle>, LuaString)| this.field(lua, &key.as_bytes());
-        shortcuts::with_fields(lua, &object, lua.create_function(field)?)?;
+        unlimited(lua, || shortcuts::with_fields(lua, &object, lua.create_function(field)?))?;
         ctx.shortcuts.members_ready.set(true);
     }
     ctx.shortcuts.add_member(lua, slot, &object)?;

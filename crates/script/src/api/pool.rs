@@ -15,8 +15,8 @@ use mlua::{
 use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
-use crate::context::Context;
-use crate::shortcuts::{self, Row};
+use crate::context::{Context, unlimited};
+use crate::shortcuts::{self, Left, Row};
 use crate::text::session;
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
@@ -43,16 +43,18 @@ pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Res
     Ok(Value::UserData(object))
 }
 
-/// With the first object of a state: fields for all, and short ways of picking.
+/// With the first object of a state: fields for all, and short ways of picking. Done as a whole, so outside of the memory limit.
 fn prepare(lua: &Lua, ctx: &Rc<Context>, object: &AnyUserData) -> mlua::Result<()> {
     let field =
         |lua: &Lua, (this, key): (UserDataRef<PoolHandle>, LuaString)| this.field(lua, &key.as_bytes());
     let methods = shortcuts::with_fields(lua, object, lua.create_function(field)?)?;
     let own = ctx.clone();
-    let show = lua.create_function(move |lua, ()| {
-        let picked = own.shortcuts.take_picked();
-        picked.map(|member| member_object(lua, &own, &member)).transpose()
-    })?;
+    let show =
+        lua.create_function(move |lua, this: UserDataRef<PoolHandle>| match own.shortcuts.take_picked() {
+            Some(Left::New(member)) => Ok((Value::UserData(member_object(lua, &own, &member)?), None)),
+            Some(Left::None(pool, error)) => Ok(this.found_none(pool, &error)),
+            None => Ok((Value::Nil, None)),
+        })?;
     shortcuts::picks(lua, ctx, &methods, &show)
 }
 
@@ -66,7 +68,7 @@ impl PoolHandle {
         let ctx = self.ctx.clone();
         let object = lua.create_userdata(self)?;
         if !ctx.shortcuts.pools_ready.get() {
-            prepare(lua, &ctx, &object)?;
+            unlimited(lua, || prepare(lua, &ctx, &object))?;
             ctx.shortcuts.pools_ready.set(true);
         }
         Ok(object)
@@ -95,15 +97,17 @@ impl PoolHandle {
         });
         match picked {
             Ok(()) => Ok((object?, None)),
-            Err(error) => {
-                let words = error.to_string();
-                let none = self.none(words.clone());
-                if matches!(error, NoMember::Full(..)) {
-                    found_none(&self.ctx, FoundNone::Full(pool, self.view.clone(), words));
-                }
-                Ok(none)
-            }
+            Err(error) => Ok(self.found_none(pool, &error)),
         }
+    }
+
+    fn found_none(&self, pool: PoolId, error: &NoMember) -> Found {
+        let words = error.to_string();
+        let none = self.none(words.clone());
+        if matches!(error, NoMember::Full(..)) {
+            found_none(&self.ctx, FoundNone::Full(pool, self.view.clone(), words));
+        }
+        none
     }
 
     /// A key that is missing or empty picks in turn, as nginx does it: all such requests on one member would be worse.
