@@ -14,7 +14,7 @@ use balance::status::Status;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
-use super::outcome::{self, Evidence, Outcome};
+use super::outcome::{self, Evidence, Manner, Outcome};
 use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
@@ -57,7 +57,7 @@ enum Goal {
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
 pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
     let child = child::get().ok_or(UNAVAILABLE)?;
-    if Record::of(request).is_none() {
+    if Record::of(request).is_none() && !selecting::take_over(request) {
         return Err(FAILED);
     }
     child.stand_in.ok_or(FAILED)
@@ -84,6 +84,11 @@ fn run_in(
             (Ok(goal), _) => goal,
             (Err(_), _) if record.wait.in_vain.is_some_and(InVain::is_nobody) => {
                 return give_up(request, thread, record);
+            }
+            (Err(NoMember::ScriptFailed), None)
+                if selecting::after_failed_method(request, child, thread, record) =>
+            {
+                continue;
             }
             (Err(nobody), None) => return no_member(request, thread, record, &nobody),
             (Err(_), Some((_, rc))) => {
@@ -427,11 +432,6 @@ fn is_http_over_tls(scheme: &str) -> bool {
     matches!(scheme, "https" | "wss")
 }
 
-/// Schemes of mod_proxy_http, which makes a connection of httpd's of each new one to a backend.
-fn uses_httpd_connections(scheme: &str) -> bool {
-    matches!(scheme, "http" | "https" | "ws" | "wss")
-}
-
 /// Runs the real scheme handlers on one worker.
 fn handle(
     request: Request<'_>,
@@ -455,13 +455,17 @@ fn handle(
     let unpooled = record.fresh.then(|| Unpooled::ask(request));
     record.began_us = memory::monotonic_us();
     let status_before = request.status();
+    let sent_before = worker.sent();
     let (mut rc, connected) = connection::watch(|| run_handlers(request, proxy, child, worker, url));
     faults::point("attempt");
     record.ended_us = memory::monotonic_us();
     drop(unpooled);
     drop(kept);
-    let reused = !connected && uses_httpd_connections(scheme);
-    let outcome = outcome::judge(request, &Evidence { rc, secure, reused, status_before });
+    let manner = Manner::of(scheme);
+    // mod_proxy_http makes a connection of httpd's of each new one to a backend.
+    let reused = !connected && manner == Manner::Http;
+    let sent = worker.sent() != sent_before;
+    let outcome = outcome::judge(request, &Evidence { manner, sent, rc, secure, reused, status_before });
     record.reason = outcome.word();
     record.last_status = match outcome {
         Outcome::Answered(status) => status,
@@ -611,12 +615,16 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
     let settings = settings_of(pool.as_ref());
     let status = match nobody {
         NoMember::SessionLost(_) => ffi::HTTP_SERVICE_UNAVAILABLE as u16,
+        NoMember::ScriptFailed if selecting::errors_are_answers(request) => {
+            ffi::HTTP_INTERNAL_SERVER_ERROR as u16
+        }
         _ => settings.set.on_empty,
     };
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
     let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
-    record.reason = record.wait.in_vain.map_or(c"no member", InVain::word);
+    let word = if matches!(nobody, NoMember::ScriptFailed) { c"script" } else { c"no member" };
+    record.reason = record.wait.in_vain.map_or(word, InVain::word);
     finishing::note(request, record, pool.as_ref());
     i32::from(status)
 }

@@ -37,8 +37,37 @@ const DONE: i32 = ffi::DONE;
 const SUSPENDED: i32 = -3;
 const DECLINED: i32 = ffi::DECLINED;
 
+/// What a scheme's module means by 503 and 504.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// mod_proxy_http. 503: no connection. 504: the connection ended while the request was sent.
+    Http,
+    /// FastCGI, SCGI, uwsgi. 503: no connection, or it ended, at whatever point. They count what they send at once. 504: time.
+    Counting,
+    /// mod_proxy_ajp. 503: no connection, or no answer to a request that may be repeated. 504: time.
+    Ajp,
+    /// mod_proxy_http2, and whatever else there is: 503 may mean anything.
+    Unknown,
+}
+
+impl Manner {
+    /// Of the module that has this scheme.
+    pub fn of(scheme: &str) -> Self {
+        match scheme {
+            "http" | "https" | "ws" | "wss" => Manner::Http,
+            "fcgi" | "scgi" | "uwsgi" => Manner::Counting,
+            "ajp" => Manner::Ajp,
+            _ => Manner::Unknown,
+        }
+    }
+}
+
 /// What a verdict needs to know beyond the request.
 pub struct Evidence {
+    /// How its scheme's module speaks.
+    pub manner: Manner,
+    /// The worker's count of bytes sent has changed, by this request or by others.
+    pub sent: bool,
     /// What the scheme handler returned.
     pub rc: i32,
     /// mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed handshake, before a byte of
@@ -68,12 +97,17 @@ pub fn judge(request: Request<'_>, evidence: &Evidence) -> Outcome {
     match rc {
         _ if request.aborted() => Outcome::NotTheMember(rc),
         503 | 502 | 500 | 504 if timed_out => Outcome::Timeout,
-        503 => Outcome::Connect,
+        503 => match evidence.manner {
+            Manner::Http | Manner::Ajp => Outcome::Connect,
+            Manner::Counting if !evidence.sent => Outcome::Connect,
+            Manner::Counting | Manner::Unknown => Outcome::Reset,
+        },
+        504 if evidence.manner != Manner::Http => Outcome::Timeout,
         500 if says(request, NOT_FOUND) => Outcome::Connect,
         500 if has_unknown_encoding(request) => Outcome::NotTheMember(rc),
         500 if evidence.secure => Outcome::Connect,
-        502 | 500 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
-        502 | 500 => Outcome::Reset,
+        502 | 500 | 504 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
+        502 | 500 | 504 => Outcome::Reset,
         DECLINED => Outcome::NotTheMember(500),
         other => Outcome::NotTheMember(other),
     }

@@ -25,9 +25,11 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     // SAFETY: made in the request's pool by `selecting::canonicalise`, or NULL.
     #[allow(unsafe_code)]
     let tail = unsafe { crate::httpd::bytes(record.tail) }.unwrap_or(b"/");
+    // Encoded like the path that went to the member.
+    let front = child.api.encode_path(request, request.uri_text());
     let names = Names::new(
         membership.members.iter().map(|member| &member.spec.url),
-        request.uri().unwrap_or(b"/"),
+        front.or_else(|| request.uri()).unwrap_or(b"/"),
         tail.split(|b| *b == b'?').next().unwrap_or(b"/"),
     );
     for (key, value) in locations {

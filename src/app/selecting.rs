@@ -21,6 +21,7 @@ use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// This module's configuration for a request.
@@ -99,7 +100,9 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
-    adopt_rewritten(request, Record::is_untouched(request));
+    if let Err(status) = adopt_rewritten(request, Record::is_untouched(request)) {
+        return status;
+    }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
@@ -113,8 +116,13 @@ pub fn fixups(request: Request<'_>) -> i32 {
 
 /// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
 pub fn late_fixups(request: Request<'_>) -> i32 {
-    if Record::is_foreign(request) || !adopt_rewritten(request, false) {
+    if Record::is_foreign(request) {
         return DECLINED;
+    }
+    match adopt_rewritten(request, false) {
+        Ok(true) => {}
+        Ok(false) => return DECLINED,
+        Err(status) => return status,
     }
     let url = proxied_url(request).unwrap_or_default();
     // Here mod_rewrite has put the query behind the path already.
@@ -129,27 +137,53 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
 /// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
 /// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again, unless the target is
 /// `foreign`: not mod_rewrite's work, but a client's path behind a host that the client's Host names too. True when it was.
-fn adopt_rewritten(request: Request<'_>, foreign: bool) -> bool {
+///
+/// A client with our scheme among its own words is refused (403), as they may be what stands there: behind a rule for another
+/// backend, which the client's Host names.
+fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
     if request.proxyreq() != PROXYREQ_REVERSE {
-        return false;
+        return Ok(false);
     }
-    let Some(at) = request.own_scheme_in_filename() else { return false };
+    let Some(at) = request.own_scheme_in_filename() else { return Ok(false) };
     let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
     else {
-        return false;
+        return Ok(false);
     };
     if foreign {
         Record::mark_foreign(request);
-        return false;
+        return Ok(false);
     }
     let own = [request.scheme(), b"://", &request.own_authority()].concat();
     // A rule of a section has the section's path between them.
     let between = url[..at].strip_prefix(own.as_slice());
     let ours = between.is_some_and(|path| path.is_empty() || path.starts_with(b"/"));
+    if ours && names_our_scheme(request) {
+        log::request(request, log::ERR, "a client's lb:// in the target of a rewritten request is refused");
+        return Err(FORBIDDEN);
+    }
     if ours {
         request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
     }
-    ours
+    Ok(ours)
+}
+
+/// Whether the client's own words hold `lb:/`, in whatever encoding.
+fn names_our_scheme(request: Request<'_>) -> bool {
+    let holds = |words: &[u8]| words.windows(4).any(|part| part.eq_ignore_ascii_case(b"lb:/"));
+    let once = unescaped(request.unparsed_uri().unwrap_or_default());
+    holds(&once) || holds(&unescaped(&once))
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = (*first == b'%').then(|| tail.get(..2)).flatten();
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    out
 }
 
 fn run_hooks(
@@ -238,6 +272,38 @@ fn give_up(request: Request<'_>) -> i32 {
     Record::attach(request, Decision::Nobody { pool: None, message }).reason = c"script";
     request.env().point(false, c"LB_REASON", c"script");
     FAILED
+}
+
+/// Whether `LuaBalancerOnError` says that a script's failure is a 500 here.
+pub fn errors_are_answers(request: Request<'_>) -> bool {
+    let scope = child::get().and_then(|child| Scope::of(request, child));
+    !matches!(scope.map(|scope| scope.on_error()), Some(OnError::Decline))
+}
+
+/// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request from here on. False when there is none.
+pub fn after_failed_method(
+    request: Request<'_>,
+    child: &Child,
+    thread: &Thread,
+    record: &mut Record,
+) -> bool {
+    let Some(OnError::Pool(name)) = Scope::of(request, child).map(|scope| scope.on_error()) else {
+        return false;
+    };
+    let Some(pool) = thread.balancer.find(name).filter(|pool| record.pool != Some(*pool)) else {
+        return false;
+    };
+    log::request(request, log::ERR, &format!("using pool {name}"));
+    record.decision = Decision::Pool { pool, view: None, method: None, first: None };
+    true
+}
+
+/// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd leaves the decision with
+/// the sub-request, so that it is made anew, by the pool's name. False when there is none.
+pub fn take_over(request: Request<'_>) -> bool {
+    let Some(url) = proxied_url(request).filter(|url| url.starts_with(b"lb://")) else { return false };
+    let [url] = request.pool().texts([&[url]]);
+    canonicalise(request, url) == OK
 }
 
 fn take(
@@ -522,6 +588,9 @@ fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: &[
     };
     let record = Record::attach(request, decision);
     record.by_script = true;
+    // What a ProxyPass before this asked for its own path.
+    request.notes().unset(c"proxy-nocanon");
+    request.notes().unset(c"proxy-noencode");
     let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
     request.send_to_proxy(request.pool().concat(&[
         b"proxy:lb://",
@@ -614,39 +683,43 @@ pub fn pick_by_script(
     let child = child::get().ok_or(NoMember::UnknownPool)?;
     let Some(id) = child.method_script(script) else {
         log::request(request, log::ERR, &format!("LuaBalancerMethod lua {script}: the script is unknown"));
-        return Err(NoMember::UnknownPool);
+        return Err(NoMember::ScriptFailed);
     };
     let Some(membership) = thread.balancer.membership(pool) else { return Err(NoMember::UnknownPool) };
-    let tried: Vec<String> = membership
+    let names: Vec<String> = membership
         .members
         .iter()
         .filter(|member| tried.contains(&member.slot))
         .map(|member| member.spec.name.clone())
         .collect();
-    let view = (!tried.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(tried.clone())] }));
+    let left = membership.members.len() - names.len();
+    let view = (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }));
     let answer = with_lua(child, request, |lua| lua.pick(id, function, &membership.name, view));
     match answer {
-        Ok(Answer::Member(member)) if !tried.contains(&member.spec.name) => Ok(member),
+        // A script may also have kept one that is in no pool any more.
+        Ok(Answer::Member(member))
+            if !tried.contains(&member.slot) && thread.balancer.status(&member).is_some() =>
+        {
+            Ok(member)
+        }
         Ok(Answer::Member(_)) => {
             Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
         }
         Ok(Answer::Decline | Answer::NoMember { .. }) => {
             Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
         }
-        Ok(Answer::Full { .. }) => {
-            Err(NoMember::Full(membership.name.clone(), membership.members.len() - tried.len()))
-        }
+        Ok(Answer::Full { .. }) => Err(NoMember::Full(membership.name.clone(), left)),
         Ok(_) => {
             log::request(
                 request,
                 log::ERR,
                 &format!("LuaBalancerMethod lua: {function} did not return a member or nil"),
             );
-            Err(NoMember::UnknownPool)
+            Err(NoMember::ScriptFailed)
         }
         Err(error) => {
             log::request(request, log::ERR, &format!("LuaBalancerMethod lua failed: {error}"));
-            Err(NoMember::UnknownPool)
+            Err(NoMember::ScriptFailed)
         }
     }
 }

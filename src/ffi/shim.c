@@ -124,6 +124,11 @@ const char *lb_worker_url(const proxy_worker *w)
     return w->s->name_ex;
 }
 
+apr_off_t lb_worker_sent(const proxy_worker *w)
+{
+    return w->s->transferred;
+}
+
 void lb_worker_make_usable(proxy_worker *w)
 {
     w->s->status |= PROXY_WORKER_INITIALIZED | PROXY_WORKER_IGNORE_ERRORS;

@@ -52,6 +52,8 @@ typedef struct lb_worker_options {
 /* -1 stands for "not given". */
 void lb_worker_apply(proxy_worker *w, const lb_worker_options *o);
 const char *lb_worker_url(const proxy_worker *w);
+/* Bytes sent to it by all children, as far as its module counts them. */
+apr_off_t lb_worker_sent(const proxy_worker *w);
 void lb_worker_make_usable(proxy_worker *w);
 
 /* A POSTed form's text of at most max bytes in r->pool, or NULL. */

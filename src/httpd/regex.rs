@@ -6,6 +6,15 @@ use super::pool::Pool;
 use crate::ffi;
 
 const MAX_GROUPS: usize = 25;
+/// Longest text.
+const MAX_TEXT: usize = 1 << 20;
+/// Steps of a search, in some tenths of a second: those at each place times the places.
+const MAX_STEPS: usize = 20_000_000;
+/// Steps at one place.
+const LEAST_STEPS: usize = 200;
+const MOST_STEPS: usize = 100_000;
+/// httpd's AP_REG_NOMATCH.
+const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 
 /// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match. Flags: any of `i m s x`.
 pub fn groups(
@@ -24,10 +33,17 @@ pub fn groups(
             other => return Err(format!("unknown flag '{other}', expected any of i, m, s, x")),
         };
     }
+    if text.len() > MAX_TEXT {
+        return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
+    }
+    // PCRE counts from anew at each place where a match could begin.
+    let steps = (MAX_STEPS / text.len().max(1)).clamp(LEAST_STEPS, MOST_STEPS);
+    let limited = format!("(*LIMIT_MATCH={steps}){pattern}");
+    let compiled_from = CString::new(limited).map_err(|_| "a NUL byte in the pattern".to_owned())?;
     let pattern = CString::new(pattern).map_err(|_| "a NUL byte in the pattern".to_owned())?;
     // SAFETY: httpd compiles into the pool; the match array has the length that is passed; offsets are checked by `get`.
     unsafe {
-        let compiled = ffi::ap_pregcomp(pool.as_ptr(), pattern.as_ptr(), options as i32);
+        let compiled = ffi::ap_pregcomp(pool.as_ptr(), compiled_from.as_ptr(), options as i32);
         if compiled.is_null() {
             return Err(format!("'{}' is no regular expression", pattern.to_string_lossy()));
         }
@@ -42,8 +58,10 @@ pub fn groups(
         );
         let groups = ((*compiled).re_nsub as usize + 1).min(MAX_GROUPS);
         ffi::ap_pregfree(pool.as_ptr(), compiled);
-        if rc != 0 {
-            return Ok(None);
+        match rc {
+            0 => {}
+            NO_MATCH => return Ok(None),
+            _ => return Err("the search takes too many steps".to_owned()),
         }
         let piece = |m: &ffi::ap_regmatch_t| {
             let (start, end) = (usize::try_from(m.rm_so).ok()?, usize::try_from(m.rm_eo).ok()?);

@@ -31,6 +31,13 @@ impl Worker {
         self.url
     }
 
+    /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them: those of http and h2 do
+    /// not, until a request is over.
+    pub fn sent(self) -> i64 {
+        // SAFETY: the worker lives as long as the child.
+        unsafe { ffi::lb_worker_sent(self.raw) }
+    }
+
     /// # Safety
     /// `raw` is a worker that lives, with its pool, until the child ends.
     unsafe fn new(raw: *mut ffi::proxy_worker, pool: *mut ffi::apr_pool_t) -> Self {

@@ -78,6 +78,9 @@ pub enum NoMember {
     /// The request's session belongs to a member that is out, and `force=on` keeps it there.
     #[error("the member of the session is out, and pool {0} has LuaBalancerSticky force=on")]
     SessionLost(Arc<str>),
+    /// The pool's method is a script, which failed.
+    #[error("the script of LuaBalancerMethod lua failed")]
+    ScriptFailed,
     /// The pool is gone.
     #[error("pool is unknown")]
     UnknownPool,

@@ -83,6 +83,8 @@ pub(crate) struct Budget {
     pub(crate) turn: Cell<Option<Instant>>,
     /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
     pub(crate) searched: Cell<i64>,
+    /// Bytes that the running call has had made outside of Lua's memory.
+    pub(crate) spent: Cell<usize>,
     /// Where the script was at the last check.
     pub(crate) seen: Seen,
     /// Sets the hook when a call is long; without it the hook is set at all times.
@@ -122,6 +124,17 @@ impl Budget {
         if all < MOST { Ok(()) } else { self.check() }
     }
 
+    /// Notes bytes that are made outside of Lua's memory; Err when the call has had as many as it may hold inside.
+    pub(crate) fn spend(&self, bytes: usize) -> Result<(), Halt> {
+        let limit = self.limits.get().memory_bytes;
+        if self.depth.get() == 0 || limit == 0 {
+            return Ok(());
+        }
+        let all = self.spent.get().saturating_add(bytes);
+        self.spent.set(all);
+        if all <= limit { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
+    }
+
     /// Of a call inside of another one nothing is known: the watch sees the outer one.
     fn seen_by_the_watch(&self) -> Option<Instant> {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
@@ -138,6 +151,7 @@ impl Budget {
     fn forget(&self) {
         self.started.set(None);
         self.searched.set(0);
+        self.spent.set(0);
         self.halt.set(None);
         self.deadline.set(None);
         self.turn.set(None);
@@ -290,8 +304,15 @@ impl Context {
         ))
     }
 
+    /// Notes bytes that are made outside of Lua's memory.
+    pub(crate) fn spend(&self, bytes: usize) -> mlua::Result<()> {
+        self.budget.spend(bytes).map_err(Halt::raise)
+    }
+
     /// Sets a text field of the request.
     pub(crate) fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
+        // The call ends with the next look at the budget.
+        self.budget.spend(value.map_or(0, <[u8]>::len)).map_err(|halt| halt.to_string())?;
         self.texts.forget(field);
         self.request.set_field(field, value)
     }
@@ -299,6 +320,15 @@ impl Context {
     pub(crate) fn judges(&self) -> bool {
         self.judging.is_some()
     }
+}
+
+/// Makes a text that httpd has: a short one outside of the memory limit, see [`unlimited`].
+pub(crate) fn text_of(lua: &Lua, bytes: &[u8]) -> mlua::Result<mlua::LuaString> {
+    const SHORT: usize = 8 << 10;
+    if bytes.len() > SHORT {
+        return lua.create_string(bytes);
+    }
+    unlimited(lua, || lua.create_string(bytes))
 }
 
 /// Makes one value outside of the memory limit, which the rest of the call meets all the same: under a limit Lua allocates in

@@ -97,7 +97,7 @@ impl ScriptError {
     ) -> Self {
         let parts = Parts::of(error);
         let kind = parts.kind();
-        let (text, traceback) = (expand(&parts.text, path), expand(&parts.traceback, path));
+        let (text, traceback) = (expand(short(&parts.text), path), expand(short(&parts.traceback), path));
         let text = strip_internal(&text);
         let message = match place(&traceback) {
             _ if has_place(text) => text.to_owned(),
@@ -182,6 +182,13 @@ impl Parts {
 
 fn one_line(text: &str) -> String {
     text.trim_end().replace(['\r', '\n'], " ").replace('\t', "  ")
+}
+
+/// The beginning of a text that may be of any length, as much as a log line holds.
+fn short(text: &str) -> &str {
+    const MOST: usize = 8 << 10;
+    let end = (0..=text.len().min(MOST)).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Puts the full path where Lua has shortened it to `...tail`.

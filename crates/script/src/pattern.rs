@@ -153,6 +153,12 @@ impl Matcher<'_> {
         Ok(())
     }
 
+    /// Looking at so many bytes of the pattern or the subject is worth so many steps. The next step looks at the clock.
+    fn look_at(&mut self, bytes: usize) {
+        const BYTES_A_STEP: usize = 16;
+        self.left = self.left.saturating_sub(u32::try_from(bytes / BYTES_A_STEP).unwrap_or(u32::MAX)).max(1);
+    }
+
     fn finished(&self) -> Result<Vec<Capture>, Failure> {
         self.captures
             .iter()
@@ -212,6 +218,7 @@ impl Matcher<'_> {
     /// A single character class with its suffix.
     fn single_item(&mut self, s: usize, p: usize) -> Result<Step, Failure> {
         let end = self.class_end(p)?;
+        self.look_at(2 * (end - p));
         let here = self.matches(s, p, end);
         match self.p.get(end) {
             Some(b'?') => {
@@ -232,6 +239,7 @@ impl Matcher<'_> {
         let mut count = 0;
         while self.matches(s + count, p, end) {
             self.step()?;
+            self.look_at(end - p);
             count += 1;
         }
         loop {
@@ -250,6 +258,7 @@ impl Matcher<'_> {
             if let Some(found) = self.run(s, end + 1)? {
                 return Ok(Some(found));
             }
+            self.look_at(end - p);
             if !self.matches(s, p, end) {
                 return Ok(None);
             }
@@ -287,6 +296,7 @@ impl Matcher<'_> {
         let Some(&(start, Length::Closed(length))) = self.captures.get(level) else {
             return Err(Failure::Malformed("invalid capture index"));
         };
+        self.look_at(length);
         let same = self.s[s..].starts_with(&self.s[start..start + length]);
         Ok(same.then_some(s + length))
     }

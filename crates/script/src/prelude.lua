@@ -4,7 +4,7 @@ local raw, native, open = ...
 
 local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
 local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
-local math_type = math.type
+local math_type, tointeger, tonumber = math.type, math.tointeger, tonumber
 
 local protected = setmetatable({}, { __mode = "k" })
 
@@ -155,203 +155,67 @@ for k, v in next, raw.string do
   string[k] = v
 end
 string.dump = nil
-local find, match, gmatch, gsub, rep, byte = string.find, string.match, string.gmatch, string.gsub, string.rep, string.byte
-local checked_find, find_plain, check_room = native.find, native.find_plain, native.check_room
--- Whether the plain matcher ends in time with this subject and this pattern.
-local direct = native.direct
-
-local function first(init, s)
-  init = init or 1
-  if init < 0 then
-    init = #s + init + 1
-  end
-  return init < 1 and 1 or init
+-- The plain matcher where it ends in time; where it may not, one that counts its steps, there when it is first needed.
+local gmatch, gsub, rep, byte = string.gmatch, string.gsub, string.rep, string.byte
+local direct, check_room = native.direct, native.check_room
+local parts = {}
+local function part(name)
+  parts[name] = parts[name] or native.part(name, raw, native)
+  return parts[name]
 end
-
--- The plain matcher where it ends in time, this where it may not.
-string.find = native.search(find, function(s, p, init, plain)
-  s = tostring(s)
-  if plain then
-    return find_plain(s, p, first(init, s))
-  end
-  return checked_find(s, p, first(init, s), true)
+string.find = native.search(string.find, function(...)
+  return part("counted").find(...)
 end)
-
-local function captures(from, to, s, ...)
-  if not from then
-    return nil
-  end
-  if select("#", ...) == 0 then
-    return s:sub(from, to)
-  end
-  return ...
-end
-
-local function with_subject(s, from, to, ...)
-  return captures(from, to, s, ...)
-end
-
-string.match = native.search(match, function(s, p, init)
-  s = tostring(s)
-  return with_subject(s, checked_find(s, p, first(init, s), true))
+string.match = native.search(string.match, function(...)
+  return part("counted").match(...)
 end)
-
-function string.gmatch(s, p, init)
+function string.gmatch(s, p, ...)
   -- A ^ is a character like any other here.
   if direct(s, type(p) == "string" and byte(p) == 94 and "%" .. p or p) then
-    return gmatch(s, p, init)
+    return gmatch(s, p, ...)
   end
-  s = tostring(s)
-  local at, last = first(init, s), -1
-  local function step(from, to, ...)
-    if not from then
-      at = #s + 2
-      return nil
-    end
-    -- An empty match right after the last one does not count.
-    if to < from and to == last then
-      at = from + 1
-      return true
-    end
-    at, last = to < from and from or to + 1, to
-    return false, captures(from, to, s, ...)
-  end
-  local function pass(again, ...)
-    if again then
-      return pass(step(checked_find(s, p, at, false)))
-    end
-    return ...
-  end
-  return function()
-    if at > #s + 1 then
-      return nil
-    end
-    return pass(step(checked_find(s, p, at, false)))
-  end
+  return part("counted").gmatch(s, p, ...)
 end
-
-local function replacement(repl, whole, ...)
-  local key = ...
-  if select("#", ...) == 0 then
-    key = whole
-  end
-  local value
-  if type(repl) == "function" then
-    if select("#", ...) == 0 then
-      value = repl(whole)
-    else
-      value = repl(...)
-    end
-  elseif type(repl) == "table" then
-    value = repl[key]
-  else
-    local list = { ... }
-    value = gsub(repl, "%%(.?)", function(c)
-      if c == "0" then
-        return whole
-      elseif c == "%" then
-        return "%"
-      elseif c == "1" then
-        return tostring(key)
-      elseif find(c, "^%d$") and list[tonumber(c)] ~= nil then
-        return tostring(list[tonumber(c)])
-      end
-      error("invalid use of '%' in replacement string", 0)
-    end)
-  end
-  if not value then
-    return whole
-  elseif type(value) ~= "string" and type(value) ~= "number" then
-    error("invalid replacement value (a " .. type(value) .. ")", 0)
-  end
-  return value
-end
-
-function string.gsub(s, p, repl, n)
+function string.gsub(s, p, ...)
   if direct(s, p) then
-    return gsub(s, p, repl, n)
+    return gsub(s, p, ...)
   end
-  s = tostring(s)
-  local kind = type(repl)
-  if kind == "number" then
-    repl = tostring(repl)
-  elseif kind ~= "string" and kind ~= "function" and kind ~= "table" then
-    error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
-  end
-  local out, count, at, last = {}, 0, 1, 0
-  local anchored = p:sub(1, 1) == "^"
-  local function step(from, to, ...)
-    if not from then
-      return false
-    end
-    if to < from and to == last and from > 1 and last > 0 then
-      -- An empty match right after the last one does not count.
-      if from <= #s then
-        out[#out + 1] = s:sub(from, from)
-      end
-      at, last = from + 1, 0
-      return true
-    end
-    out[#out + 1] = s:sub(at, from - 1)
-    out[#out + 1] = replacement(repl, s:sub(from, to), ...)
-    count = count + 1
-    if to < from then
-      if from <= #s then
-        out[#out + 1] = s:sub(from, from)
-      end
-      at, last = from + 1, 0
-    else
-      at, last = to + 1, to
-    end
-    return not anchored
-  end
-  while at <= #s + 1 and (not n or count < n) and step(checked_find(s, p, at, anchored)) do
-  end
-  out[#out + 1] = s:sub(at)
-  return raw.table.concat(out), count
+  return part("counted").gsub(s, p, ...)
 end
 
 function string.rep(s, n, sep)
-  if math_type(n) == "integer" and n > 64 and (type(s) == "string" or type(s) == "number") then
+  local times = tointeger(tonumber(n or 0) or 0) or 0
+  if times > 64 and (type(s) == "string" or type(s) == "number") then
     local one = #tostring(s) + (sep and #tostring(sep) or 0)
     if one == 0 then
       return ""
     end
-    check_room(one, n)
+    check_room(one, times)
   end
   return rep(s, n, sep)
 end
 
--- table: a length that no memory could hold comes from a trick, and would keep C code busy for ever.
+-- table: a metatable can say another length each time it is asked, and answer by functions of C, which would keep C code busy for
+-- ever. What has one is worked on in Lua (tables.lua, there when it is first needed), where a loop can be stopped.
 local table = {}
 for k, v in next, raw.table do
   table[k] = v
 end
-local insert, remove, move = table.insert, table.remove, table.move
-local function bounded(t)
-  if type(t) == "table" and #t > native.most() then
-    error("table is too long (" .. #t .. " elements)", 3)
+local move = table.move
+for _, name in next, { "insert", "remove", "sort" } do
+  local plain = table[name]
+  table[name] = function(t, ...)
+    if type(t) ~= "table" or getmetatable(t) == nil then
+      return plain(t, ...)
+    end
+    return part("tables")[name](t, ...)
   end
-end
-
-function table.insert(t, ...)
-  if select("#", ...) > 1 then
-    bounded(t)
-  end
-  return insert(t, ...)
-end
-
-function table.remove(t, ...)
-  if select("#", ...) > 0 then
-    bounded(t)
-  end
-  return remove(t, ...)
 end
 
 function table.move(a, from, to, ...)
-  if math_type(from) == "integer" and math_type(to) == "integer" and to >= from
-    and (to - from < 0 or to - from > native.most()) then
-    error("table.move: too many elements (" .. from .. " to " .. to .. ")", 2)
+  local first, last = tointeger(tonumber(from or 0) or 0), tointeger(tonumber(to or 0) or 0)
+  if first and last and last >= first and (last - first < 0 or last - first > native.most()) then
+    error("table.move: too many elements (" .. first .. " to " .. last .. ")", 2)
   end
   return move(a, from, to, ...)
 end
@@ -420,9 +284,25 @@ local function compiled(f, e)
   return nil, caught(e)
 end
 
+-- Compiling takes longer than in proportion to what it compiles, and no hook is called meanwhile.
+local most_source = 65536
+local function too_much(size)
+  return size > most_source and "load: more than 64 KiB of source" or nil
+end
+
 local function text_load(env)
   return function(chunk, name, mode, ...)
-    if mode ~= nil and not find(tostring(mode), "t", 1, true) then
+    if type(chunk) == "string" and too_much(#chunk) then
+      return nil, too_much(#chunk)
+    elseif type(chunk) == "function" then
+      local reader, size = chunk, 0
+      chunk = function()
+        local piece = reader()
+        size = size + (type(piece) == "string" and #piece or 0)
+        return too_much(size) and error(too_much(size), 0) or piece
+      end
+    end
+    if mode ~= nil and not raw.string.find(tostring(mode), "t", 1, true) then
       return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"
     end
     if select("#", ...) > 0 then

@@ -12,7 +12,7 @@ use crate::pattern::{Capture, Failure, find};
 use crate::shortcuts;
 
 /// Instructions between two looks at the clock.
-pub(crate) const HOOK_INSTRUCTIONS: u32 = 10_000;
+pub(crate) const HOOK_INSTRUCTIONS: u32 = 1_000;
 
 /// What the prelude gives back.
 pub(crate) struct Sandbox {
@@ -87,6 +87,14 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
+    let part = |lua: &Lua, (name, raw, native): (String, Table, Table)| -> mlua::Result<Value> {
+        let text = match name.as_str() {
+            "counted" => include_str!("counted.lua"),
+            _ => include_str!("tables.lua"),
+        };
+        internal(lua, text)?.call((raw, native))
+    };
+    native.raw_set("part", lua.create_function(part)?)?;
     crate::jobs::for_prelude(lua, ctx, &native)?;
     let chunk = internal(lua, include_str!("prelude.lua"))?;
     let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;
@@ -97,8 +105,7 @@ fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     const NOTICE: u8 = 5;
     let ctx = ctx.clone();
     lua.create_function(move |_, values: Variadic<Value>| {
-        let words: Vec<String> = values.iter().map(Value::to_string).collect::<mlua::Result<_>>()?;
-        ctx.server.log(NOTICE, &words.join("\t"));
+        ctx.server.log(NOTICE, &crate::text::joined(&values, "\t")?);
         Ok(())
     })
 }

@@ -1,5 +1,7 @@
 //! Pure text work: escaping, cookies, sessions, forms, base64.
 
+use std::borrow::Cow;
+
 use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
 use balance::sticky::Client;
@@ -192,13 +194,49 @@ pub(crate) fn base64_encode(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+fn base64_value(symbol: u8) -> Option<u32> {
+    Some(u32::from(match symbol {
+        b'A'..=b'Z' => symbol - b'A',
+        b'a'..=b'z' => symbol - b'a' + 26,
+        b'0'..=b'9' => symbol - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}
+
+/// Most bytes of a line that a script logs; httpd's own are cut at that.
+const MAX_LINE: usize = 8 << 10;
+
+/// Text for a log line, cut where httpd would cut it.
+pub(crate) fn line(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_LINE)])
+}
+
+/// Puts values together for a log line, as long as there is room in it.
+pub(crate) fn joined(values: &[mlua::Value], between: &str) -> mlua::Result<String> {
+    let mut line = String::new();
+    for (at, value) in values.iter().enumerate() {
+        if line.len() >= MAX_LINE {
+            break;
+        }
+        line.push_str(if at > 0 { between } else { "" });
+        match value {
+            mlua::Value::String(text) => line.push_str(&self::line(&text.as_bytes())),
+            mlua::Value::LightUserData(_) => line.push_str("null"),
+            value => line.push_str(&value.to_string()?),
+        }
+    }
+    Ok(line)
+}
+
 /// Decodes up to the first byte that is no symbol, as httpd does.
 pub(crate) fn base64_decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut word, mut bits) = (0_u32, 0);
     for byte in text {
-        let Some(value) = BASE64.iter().position(|symbol| symbol == byte) else { break };
-        word = (word << 6 | value as u32) & 0xff_ffff;
+        let Some(value) = base64_value(*byte) else { break };
+        word = (word << 6 | value) & 0xff_ffff;
         bits += 6;
         if bits >= 8 {
             bits -= 8;

@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use crate::context::unlimited;
+use crate::context::text_of;
 use crate::host::{Field, Request};
 
 /// Longer texts are not worth comparing.
@@ -68,7 +68,7 @@ impl Texts {
     pub(crate) fn get(&self, lua: &Lua, field: Field, bytes: &[u8]) -> mlua::Result<LuaString> {
         self.wanted.set(self.wanted.get() | bit(field));
         if bytes.len() > MOST {
-            return unlimited(lua, || lua.create_string(bytes));
+            return text_of(lua, bytes);
         }
         let mut made = self.made.borrow_mut();
         make(lua, slot(&mut made, field), bytes)
@@ -142,15 +142,15 @@ fn make(lua: &Lua, slot: &mut Option<Made>, bytes: &[u8]) -> mlua::Result<LuaStr
     match slot {
         Some(made) if made.bytes == bytes => Ok(made.text.clone()),
         // What is shown stays what it was.
-        Some(made) if made.shown => unlimited(lua, || lua.create_string(bytes)),
+        Some(made) if made.shown => text_of(lua, bytes),
         Some(made) => {
-            made.text = unlimited(lua, || lua.create_string(bytes))?;
+            made.text = text_of(lua, bytes)?;
             made.bytes.clear();
             made.bytes.extend_from_slice(bytes);
             Ok(made.text.clone())
         }
         empty => {
-            let text = unlimited(lua, || lua.create_string(bytes))?;
+            let text = text_of(lua, bytes)?;
             *empty = Some(Made { bytes: bytes.to_vec(), text: text.clone(), shown: false });
             Ok(text)
         }

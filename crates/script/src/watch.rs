@@ -22,6 +22,8 @@ use crate::sandbox::HOOK_INSTRUCTIONS;
 
 /// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by chance does no harm.
 const SIGNAL: c_int = libc::SIGURG;
+/// Instructions between two looks at the clock in a call that has lasted: each may be a call of C that takes milliseconds.
+const LONG_CALL_INSTRUCTIONS: u32 = 100;
 /// The watch's longest step.
 const LONGEST_STEP_MS: u64 = 10;
 /// How long nothing has to happen until the watch sleeps.
@@ -105,16 +107,16 @@ impl Slot {
         }
     }
 
-    /// Sets the hook, in the thread that runs the state or in a signal handler of it. Doing it twice, or within itself, is
-    /// doing it once.
-    fn set_hook(&self) {
+    /// Sets the hook, in the thread that runs the state or in a signal handler of it, to be called every so many instructions.
+    /// Doing it twice, or within itself, is doing it once.
+    fn set_hook(&self, instructions: u32) {
         let lua = self.lua.load(Ordering::Relaxed);
         if let Some(hook) = HOOK.get()
             && !lua.is_null()
         {
             // SAFETY: the state lives while its call runs, and this thread runs it. Lua lets handlers of signals
             // set hooks, whatever they interrupt.
-            unsafe { ffi::lua_sethook(lua, Some(*hook), ffi::LUA_MASKCOUNT, HOOK_INSTRUCTIONS as c_int) };
+            unsafe { ffi::lua_sethook(lua, Some(*hook), ffi::LUA_MASKCOUNT, instructions as c_int) };
         }
     }
 
@@ -184,7 +186,7 @@ impl Watched {
     /// that makes one has it from there on.
     pub(crate) fn arm(&self) {
         self.armed.set(true);
-        self.slot.set_hook();
+        self.slot.set_hook(HOOK_INSTRUCTIONS);
     }
 
     /// When the watch saw this call first, if it has been long enough to be seen again.
@@ -229,7 +231,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     for slot in slots().filter(|slot| i64::from(slot.thread.load(Ordering::Relaxed)) == own) {
         let word = slot.word.load(Ordering::Acquire);
         if word & STATE == ARMING {
-            slot.set_hook();
+            slot.set_hook(LONG_CALL_INSTRUCTIONS);
             let armed = word & !STATE | ARMED;
             slot.word.compare_exchange(word, armed, Ordering::AcqRel, Ordering::Relaxed).ok();
         }

@@ -444,7 +444,8 @@ fn sockets_speak_lines_without_blocking() {
 fn answers_that_are_none_are_errors_of_the_check() {
     let world = World::new(
         "function yes() return true end function no() return nil, 'why' end function odd() return {} end \
-         function fails() error('boom') end",
+         function fails() error('boom') end
+         function trick() return false, setmetatable({}, { __tostring = function() while true do end end }) end",
         "yes",
     );
     let state = world.background();
@@ -452,6 +453,7 @@ fn answers_that_are_none_are_errors_of_the_check() {
     let check = |function: &str| common::check(&state, &world, function, &member);
     assert!(check("yes").unwrap().healthy);
     assert_eq!(check("no").unwrap().reason.as_deref(), Some("why"));
+    assert_eq!(check("trick").unwrap().reason.as_deref(), Some("a table"));
     assert!(check("odd").unwrap_err().message.contains("returned a table, expected true, or false"));
     assert!(check("fails").unwrap_err().message.contains("main.lua:1: boom"));
     assert!(check("missing").unwrap_err().message.contains("there is no function 'missing'"));

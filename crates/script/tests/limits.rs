@@ -322,3 +322,86 @@ fn metamethods_are_stopped_in_requests_finish_hooks_timers_and_checks() {
         }
     }
 }
+
+/// Ends in time, well or not, and the state serves.
+fn ends(body: &str) -> Result<Answer, script::ScriptError> {
+    let world = World::with(
+        &format!("function f(r)\n{body}\nend\nfunction after(r) return 204 end"),
+        &["f", "after"],
+        |b| b,
+    );
+    let state = world.started();
+    let start = Instant::now();
+    let answer = state.select(world.id, "f", Phase::Translate);
+    assert!(start.elapsed() < Duration::from_secs(3), "{body}: took {:?}", start.elapsed());
+    still_serves(&world, &state, body);
+    answer
+}
+
+#[test]
+fn tricks_that_keep_c_code_busy_end() {
+    for body in [
+        "table.move({}, 1, 2^53, 2)",
+        "table.move({}, '1', '9e15', 2)",
+        "local x = (''):rep(2^60)",
+        "local x = ('x'):rep('9e15')",
+        "local n = 0 table.insert(setmetatable({}, { __len = function() n = n + 1 return n > 1 and 1 << 50 or 0 end }), 1, 1)",
+        "local n = 0 table.remove(setmetatable({}, { __len = function() n = n + 1 return n > 1 and 1 << 50 or 0 end }), 1)",
+        "table.insert(setmetatable({}, { __len = function() return 1 << 17 end, __index = type, __newindex = type }), 1, 1) while true do end",
+        "table.sort(setmetatable({}, { __len = function() return 2147483646 end, __index = type, __newindex = type }))",
+        "error('://' .. (':1'):rep(1 << 20), 0)",
+        "local x = ('a'):rep(20000):find('[' .. ('b'):rep(1 << 20) .. ']x')",
+        "local x = load(('x = 1; '):rep(1 << 18))",
+        "local n = 0 local x = load(function() n = n + 1 return n < 1e6 and ('x = 1; '):rep(1000) or nil end)",
+        "local t = {} for i = 1, 20000 do t[i] = { host = 'h' .. i, port = 1 } end lb.define_pool('x', t)",
+        "local d = require('cjson').decode('[' .. ('{\"\":0},'):rep(300000) .. '0]')",
+        "local x = r:parsebody(1 << 40)",
+        "local a, b = ('\\0'):rep(1 << 20) .. 'a', ('\\0'):rep(1 << 20) .. 'b' while true do if a < b then end end",
+        "local s = ('a'):rep(1 << 20) while true do s:upper() end",
+        "local s = ('a'):rep(1 << 20) while true do r:base64_decode(s) end",
+        "local t = {} for i = 1, 50000 do t[i] = i end while true do table.sort(t) end",
+        "local s = ('x'):rep(1 << 20) while true do lb.log('error', s, s, s, s) end",
+        "local s = ('x'):rep(1 << 20) while true do r:err(s) end",
+    ] {
+        ends(body).ok();
+    }
+}
+
+#[test]
+fn what_a_call_has_made_outside_of_lua_counts_as_memory() {
+    for body in [
+        "local s = ('x'):rep(1 << 20) while true do r.notes.x = s end",
+        "local s = ('x'):rep(1 << 20) while true do r.headers_out.x = s end",
+        "local s = ('x'):rep(1 << 20) while true do pcall(function() r.notes.x = s end) end",
+        "local s = ('x'):rep(1 << 20) while true do pcall(function() r.uri = '/' .. s end) end",
+        "local s = ('x'):rep(1 << 20) while true do r:setcookie('x', s) end",
+        "r.notes.x = ('x'):rep(1 << 20) local t = {} for i = 1, 100 do t[i] = r.notes.x end",
+        "local t = {} for i = 1, 200 do t[i] = ('x'):rep(4000) .. i end while true do lb.pool('app'):except(t) end",
+    ] {
+        let error = ends(body).expect_err(body);
+        assert_eq!(error.kind, ErrorKind::Memory, "{body}: {error}");
+    }
+    let error = ends(
+        "local t = {} for i = 1, 500 do t[i] = ('x'):rep(4000) .. i end return lb.pool('app'):except(t)",
+    );
+    assert!(error.expect_err("a view that large").to_string().contains("1024 KiB of names"));
+}
+
+#[test]
+fn tables_with_a_metatable_are_changed_as_plain_ones_are() {
+    let world = World::new(
+        "function f(r)
+  local t = setmetatable({ 3, 1, 2 }, { __index = function() return nil end })
+  table.insert(t, 4) table.insert(t, 1, 9) table.insert(t, 6, 8)
+  local gone, last = table.remove(t, 2), table.remove(t)
+  table.sort(t, function(a, b) return a > b end)
+  local kept = table.concat(t, ' ')
+  local ok, why = pcall(table.insert, t, 9, 1)
+  local empty = setmetatable({}, {})
+  return nil, kept .. ' ' .. gone .. ' ' .. last .. ' ' .. tostring(ok) .. ' ' .. tostring(table.remove(empty, 0)) .. ' ' .. why
+end",
+        "f",
+    );
+    let said = common::value(&world, &world.started());
+    assert_eq!(said, "9 4 2 1 3 8 false nil bad argument #2 to 'insert' (position out of bounds)");
+}

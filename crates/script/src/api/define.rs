@@ -1,6 +1,7 @@
 //! `lb.define_pool` and `pool:add`: tables made into what the directives would say, so that both take the same way and
 //! get the same checks.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use balance::member::MemberSpec;
@@ -24,11 +25,13 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
     if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
         return Err(wrong("a name is 1 to 63 letters, digits, '_', '-' and '.'".into()));
     }
+    ctx.spend(weight(table, 0))?;
     let settings = settings(table).map_err(&wrong)?;
     let mut members = Vec::with_capacity(table.raw_len());
+    let mut names = HashSet::new();
     for (at, value) in table.sequence_values::<Value>().enumerate() {
         let spec = member(&value?).map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
-        if members.iter().any(|known: &MemberSpec| known.name == spec.name) {
+        if !names.insert(spec.name.clone()) {
             return Err(wrong(format!(
                 "there are two members named {}: give one of them another name",
                 spec.name
@@ -54,6 +57,17 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
     }
     pool_object(lua, ctx, name)
+}
+
+/// Bytes of all texts in a definition, which are copied a few times on the way.
+pub(crate) fn weight(table: &Table, depth: u32) -> usize {
+    const DEEPEST: u32 = 4;
+    let of = |value: &Value| match value {
+        Value::String(text) => text.as_bytes().len(),
+        Value::Table(inner) if depth < DEEPEST => weight(inner, depth + 1),
+        _ => 8,
+    };
+    table.pairs::<Value, Value>().flatten().map(|(key, value)| of(&key) + of(&value)).sum()
 }
 
 /// A member as `pool:add` says it.

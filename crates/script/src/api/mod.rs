@@ -135,11 +135,7 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         ));
     };
     if ctx.server.logs(level) {
-        let mut text = String::new();
-        for value in &args[1..] {
-            text.push_str(&value.to_string()?);
-        }
-        ctx.server.log(level, &text);
+        ctx.server.log(level, &crate::text::joined(&args[1..], "")?);
     }
     Ok(())
 }

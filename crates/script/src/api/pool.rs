@@ -136,6 +136,11 @@ impl PoolHandle {
     fn narrowed(&self, lua: &Lua, step: ViewStep) -> mlua::Result<AnyUserData> {
         let mut view = self.view.as_deref().cloned().unwrap_or_default();
         view.steps.push(step);
+        let bytes = view.steps.iter().map(bytes_of).sum();
+        if bytes > MAX_VIEW {
+            return Err(mlua::Error::runtime(format!("a view by more than {} KiB of names", MAX_VIEW >> 10)));
+        }
+        self.ctx.spend(bytes)?;
         let handle = PoolHandle {
             name: self.name.clone(),
             view: Some(Arc::new(view)),
@@ -232,9 +237,22 @@ fn hashes(method: &Method) -> bool {
 /// Longest text that a view is made by, in bytes.
 const MAX_CONDITION: usize = 4096;
 
+/// Bytes of all texts that a view is made by, at most.
+const MAX_VIEW: usize = 1 << 20;
+
+fn bytes_of(step: &ViewStep) -> usize {
+    match step {
+        ViewStep::Where(pairs) => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
+        ViewStep::Except(names) | ViewStep::Only(names) => names.iter().map(String::len).sum(),
+    }
+}
+
 /// Names out of members, names, and lists of them.
 fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<()> {
     for value in values {
+        if out.len() % 256 == 255 && out.iter().map(String::len).sum::<usize>() > MAX_VIEW {
+            return Err(mlua::Error::runtime(format!("more than {} KiB of names", MAX_VIEW >> 10)));
+        }
         match value {
             Value::String(name) if name.as_bytes().len() <= MAX_CONDITION => out.push(name.to_string_lossy()),
             Value::String(_) => {
@@ -274,7 +292,8 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
                 "where: expected text by name, for example where{zone = \"eu\"}",
             ));
         };
-        if matches!(&value, Value::String(text) if text.as_bytes().len() > MAX_CONDITION) {
+        let too_long = key.as_bytes().len() > MAX_CONDITION;
+        if too_long || matches!(&value, Value::String(text) if text.as_bytes().len() > MAX_CONDITION) {
             return Err(mlua::Error::runtime(format!("where: a text longer than {MAX_CONDITION} bytes")));
         }
         pairs.push((key.to_string_lossy(), value.to_string()?));
@@ -338,6 +357,7 @@ impl UserData for PoolHandle {
             })
         });
         methods.add_method("add", |lua, this, spec: Table| {
+            this.ctx.spend(define::weight(&spec, 0))?;
             let spec = define::member_spec(&spec)?;
             if this.ctx.judges() {
                 return Ok(Value::Nil);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{BString, Lua, LuaString, Table, Value};
 
 use super::{tables, values};
-use crate::context::{Context, unlimited};
+use crate::context::{Context, text_of};
 use crate::host::{Digest, Field, Number};
 use crate::shortcuts;
 use crate::text;
@@ -159,7 +159,7 @@ fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         let own = ctx.clone();
         let log = lua.create_function(move |_, (_, text): (bool, LuaString)| {
             if own.server.logs(level) {
-                own.server.log(level, &text.to_string_lossy());
+                own.server.log(level, &text::line(&text.as_bytes()));
             }
             Ok(())
         })?;
@@ -173,7 +173,7 @@ pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Resul
     let mut value = Ok(Value::Nil);
     ctx.request()?.get(crate::host::Table::HeadersIn, b"Cookie", &mut |header| {
         if let Some(found) = header.and_then(|header| text::cookie(header, name)) {
-            value = unlimited(lua, || lua.create_string(found)).map(Value::String);
+            value = text_of(lua, found).map(Value::String);
         }
     });
     value
@@ -207,6 +207,7 @@ fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
                     )));
                 }
             };
+            own.spend(line.len())?;
             own.request()?
                 .add(crate::host::Table::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
                 .map_err(mlua::Error::runtime)
@@ -273,7 +274,10 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let parse = move |lua: &Lua, (_, max): (bool, Option<usize>)| {
         let mut pairs = Vec::new();
-        own.request()?.body(max.unwrap_or(8192), &mut |body| pairs = text::form(body.unwrap_or_default()));
+        let most = own.budget.limits.get().memory_bytes / 16;
+        let max = max.unwrap_or(8192).min(most.max(8192));
+        own.spend(max)?;
+        own.request()?.body(max, &mut |body| pairs = text::form(body.unwrap_or_default()));
         tables::two_tables(lua, &pairs)
     };
     methods.raw_set("parsebody", lua.create_function(parse)?)
@@ -292,6 +296,7 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     methods.raw_set("construct_url", lua.create_function(url)?)?;
     let own = ctx.clone();
     let expr = move |_: &Lua, (_, expression): (bool, String)| {
+        own.spend(expression.len())?;
         Ok(match own.request()?.expr(&expression) {
             Ok(verdict) => (verdict, None),
             Err(error) => (false, Some(error)),

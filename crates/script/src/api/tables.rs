@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use crate::context::{Context, unlimited};
+use crate::context::{Context, text_of};
 use crate::host;
 
 const TABLES: [(&str, host::Table); 5] = [
@@ -49,10 +49,13 @@ pub(crate) fn two_tables(lua: &Lua, pairs: &[(Vec<u8>, Vec<u8>)]) -> mlua::Resul
 /// All pairs of a table.
 pub(crate) fn pairs(ctx: &Context, table: host::Table) -> mlua::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut pairs = Vec::new();
+    let mut bytes = 0;
     ctx.request()?.each(table, &mut |key, value| {
+        bytes += key.len() + value.len();
         pairs.push((key.to_vec(), value.to_vec()));
         true
     });
+    ctx.spend(bytes)?;
     Ok(pairs)
 }
 
@@ -61,7 +64,7 @@ pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> m
     let mut value = Ok(Value::Nil);
     ctx.request()?.get(table, key, &mut |bytes| {
         if let Some(bytes) = bytes {
-            value = unlimited(lua, || lua.create_string(bytes)).map(Value::String);
+            value = text_of(lua, bytes).map(Value::String);
         }
     });
     value
@@ -82,6 +85,7 @@ pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) 
             )));
         }
     };
+    ctx.spend(bytes.as_ref().map_or(0, |bytes| bytes.len() + key.len()))?;
     let header =
         matches!(table, host::Table::HeadersIn | host::Table::HeadersOut | host::Table::ErrHeadersOut);
     if header && (key.is_empty() || key.iter().any(|byte| *byte <= b' ' || *byte == b':' || *byte == 0x7f)) {

@@ -76,8 +76,9 @@ pub(crate) struct Jobs {
     serving: RefCell<HashMap<ScriptId, u64>>,
     /// What the job that is about to yield waits for.
     wanted: RefCell<Option<Io>>,
-    /// Whether the hook has interrupted the job.
-    interrupted: Cell<bool>,
+    /// When the hook interrupted the job. Until that has come up through all of its coroutines, the hook leaves it alone: one
+    /// of those further out has a count of its own.
+    interrupted: Cell<Option<Instant>>,
     stop: Arc<AtomicBool>,
     outgrown: Cell<bool>,
     shared: Rc<Shared>,
@@ -90,6 +91,9 @@ struct Shared {
     /// A job was dropped before its end.
     abandoned: Cell<bool>,
 }
+
+/// How long an interruption may be on its way. Where nothing could be interrupted it is forgotten after that.
+const ON_ITS_WAY: Duration = Duration::from_millis(5);
 
 impl Jobs {
     pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
@@ -118,11 +122,13 @@ impl Jobs {
             budget.end(Halt::Stopped);
             return false;
         }
-        let over = budget.turn.get().is_some_and(|end| Instant::now() >= end);
-        if over {
-            self.interrupted.set(true);
+        let now = Instant::now();
+        let on_its_way = |since: Instant| now.duration_since(since) < ON_ITS_WAY;
+        if budget.turn.get().is_none_or(|end| now < end) || self.interrupted.get().is_some_and(on_its_way) {
+            return false;
         }
-        over
+        self.interrupted.set(Some(now));
+        true
     }
 }
 
@@ -320,7 +326,7 @@ impl State {
     fn turn(&self, job: &mut Job, reply: Reply) -> mlua::Result<Option<Result<Io, MultiValue>>> {
         let Some(jobs) = &self.ctx.jobs else { return Ok(None) };
         jobs.wanted.take();
-        jobs.interrupted.set(false);
+        jobs.interrupted.set(None);
         let now = Instant::now();
         let started = *job.started.get_or_insert(now);
         if job.check.is_some() && now.duration_since(started) >= job.most.0 {
@@ -380,7 +386,14 @@ impl State {
 
 fn result_of(job: &Job, values: &MultiValue) -> Result<Option<CheckResult>, ScriptError> {
     let Some(function) = &job.check else { return Ok(None) };
-    let reason = values.get(1).filter(|reason| !reason.is_nil()).and_then(|reason| reason.to_string().ok());
+    // Nothing of a script runs any more: no `__tostring` either.
+    let reason = values.get(1).filter(|reason| !reason.is_nil()).map(|reason| match reason {
+        Value::String(text) => text.to_string_lossy(),
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Boolean(flag) => flag.to_string(),
+        other => format!("a {}", other.type_name()),
+    });
     match values.front() {
         Some(Value::Boolean(healthy)) => Ok(Some(CheckResult { healthy: *healthy, reason })),
         None | Some(Value::Nil) => Ok(Some(CheckResult { healthy: false, reason })),
@@ -442,12 +455,13 @@ pub(crate) fn for_prelude(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua:
     native.raw_set("token", io::token(lua, ctx)?)?;
     native.raw_set("cannot_wait", io::CANNOT_WAIT)?;
     let own = ctx.clone();
-    let suspended = move |_: &Lua, ()| Ok(own.jobs.as_ref().is_some_and(|jobs| jobs.interrupted.get()));
+    let suspended =
+        move |_: &Lua, ()| Ok(own.jobs.as_ref().is_some_and(|jobs| jobs.interrupted.get().is_some()));
     native.raw_set("suspended", lua.create_function(suspended)?)?;
     let own = ctx.clone();
     let unsuspend = move |_: &Lua, ()| {
         if let Some(jobs) = &own.jobs {
-            jobs.interrupted.set(false);
+            jobs.interrupted.set(None);
         }
         Ok(())
     };

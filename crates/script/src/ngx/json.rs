@@ -23,7 +23,7 @@ pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     };
     module.raw_set("encode", lua.create_function(encode)?)?;
     let decode = move |lua: &Lua, text: LuaString| {
-        let json = serde_json::from_slice::<Json>(&text.as_bytes()).map_err(mlua::Error::runtime);
+        let json = parse(&text.as_bytes());
         either(lua, json.and_then(|json| to_lua(lua, &json)), safe)
     };
     module.raw_set("decode", lua.create_function(decode)?)?;
@@ -36,6 +36,16 @@ pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     module.raw_set("_NAME", if safe { "cjson.safe" } else { "cjson" })?;
     module.raw_set("_MAX_DEPTH", MAX_DEPTH)?;
     Ok(module)
+}
+
+/// Maps take hundreds of bytes however little is in them.
+fn parse(text: &[u8]) -> mlua::Result<Json> {
+    const MOST_MAPS: usize = 100_000;
+    let maps = text.iter().filter(|byte| **byte == b'{').count();
+    if maps > MOST_MAPS {
+        return Err(mlua::Error::runtime(format!("cjson.decode: more than {MOST_MAPS} objects")));
+    }
+    serde_json::from_slice(text).map_err(mlua::Error::runtime)
 }
 
 fn either(lua: &Lua, result: mlua::Result<Value>, safe: bool) -> mlua::Result<(Value, Value)> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use mlua::{Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::ring;
 use crate::answer::{Answer, MAX_MORE_TRIES};
@@ -402,16 +402,9 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
 
 fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    let log = move |_: &Lua, (level, values): (u8, MultiValue)| {
+    let log = move |_: &Lua, (level, values): (u8, Variadic<Value>)| {
         if own.server.logs(level) {
-            let mut text = String::new();
-            for value in &values {
-                match value {
-                    Value::LightUserData(_) => text.push_str("null"),
-                    value => text.push_str(&value.to_string()?),
-                }
-            }
-            own.server.log(level, &text);
+            own.server.log(level, &crate::text::joined(&values, "")?);
         }
         Ok(())
     };

@@ -5,7 +5,7 @@ use mlua::{Lua, LuaString, Table, UserData, UserDataMethods};
 /// Points a unit of weight.
 const POINTS: u32 = 160;
 /// Most points of one ring.
-const MOST: u64 = 4_000_000;
+const MOST: u64 = 400_000;
 
 struct Ring {
     ids: Vec<Vec<u8>>,

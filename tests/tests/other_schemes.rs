@@ -1,0 +1,80 @@
+//! Members of other schemes than HTTP: their modules say less about how an attempt ended, and no request is repeated for that.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use server_tests::client::Request;
+use server_tests::{Backend, Httpd, wait_until};
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// A backend that reads the beginning of each request and ends the connection.
+fn ends_connections() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let met = Arc::new(AtomicUsize::new(0));
+    let count = met.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut stream = stream;
+            let _: Result<usize, _> = stream.read(&mut [0; 64]);
+        }
+    });
+    (port, met)
+}
+
+fn members(scheme: &str, ports: [u16; 2]) -> String {
+    let lines = ports.map(|port| format!("  LuaBalancerMember {scheme}://127.0.0.1:{port}\n")).concat();
+    format!(
+        "<LuaBalancerPool app>\n  LuaBalancerMethod first\n{lines}</LuaBalancerPool>\nProxyPass /app lb://app"
+    )
+}
+
+fn server(scheme: &str, ports: [u16; 2]) -> Httpd {
+    Httpd::builder().module(&format!("proxy_{scheme}")).config(&members(scheme, ports)).start()
+}
+
+const SCHEMES: [&str; 3] = ["fcgi", "scgi", "uwsgi"];
+
+#[test]
+fn a_post_that_reached_a_member_is_not_repeated_at_another() {
+    for scheme in SCHEMES {
+        let [(first, at_first), (second, at_second)] = [ends_connections(), ends_connections()];
+        let httpd = server(scheme, [first, second]);
+        let answer = httpd.client().send(&Request::post("/app/x", "a body"));
+        assert!((500..600).contains(&answer.status), "{scheme}: {}", answer.status);
+        let met = [&at_first, &at_second].map(|count| count.load(Ordering::SeqCst));
+        assert_eq!(met, [1, 0], "{scheme}");
+        let line = httpd.wait_for_access("/app/x");
+        assert_eq!(line.env["LB_ATTEMPTS"], "1", "{scheme}");
+        assert_eq!(line.env["LB_REASON"], "reset", "{scheme}");
+    }
+}
+
+#[test]
+fn a_get_that_a_member_ended_goes_to_another() {
+    for scheme in SCHEMES {
+        let [(first, at_first), (second, at_second)] = [ends_connections(), ends_connections()];
+        let httpd = server(scheme, [first, second]);
+        httpd.client().get("/app/x");
+        let met = [&at_first, &at_second].map(|count| count.load(Ordering::SeqCst) > 0);
+        assert_eq!(met, [true, true], "{scheme}");
+    }
+}
+
+#[test]
+fn a_post_to_a_member_that_refuses_goes_to_another() {
+    for scheme in SCHEMES {
+        let refusing = Backend::refusing("nobody");
+        let (second, at_second) = ends_connections();
+        let httpd = server(scheme, [refusing.port(), second]);
+        httpd.client().send(&Request::post("/app/x", "a body"));
+        wait_until("the second member to be met", SOON, || at_second.load(Ordering::SeqCst) == 1);
+        assert_eq!(httpd.wait_for_access("/app/x").env["LB_ATTEMPTS"], "2", "{scheme}");
+    }
+}
