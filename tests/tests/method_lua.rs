@@ -43,7 +43,6 @@ fn a_method_that_fails_is_answered_as_luabalanceronerror_says() {
         ("LuaBalancerOnError decline", 503, None),
         ("LuaBalancerOnError pool:other", 200, Some("b")),
         ("LuaBalancerOnError pool:app", 500, None),
-        ("LuaBalancerOnError pool:nowhere", 500, None),
     ] {
         let httpd = server(&a, &b, setting);
         for target in ["/app/x?fail", "/app/x?nonsense"] {
