@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::os::raw::c_void;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
@@ -18,7 +18,7 @@ use balance::settings::{CheckKind, HealthCheck};
 use balance::slow_start;
 use balance::status::Status;
 use balance::store::Store;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
@@ -63,8 +63,7 @@ struct Signal {
     stop: AtomicBool,
     done: AtomicBool,
     prober: Mutex<Option<probe::Waker>>,
-    lock: Mutex<()>,
-    changed: Condvar,
+    thread: OnceLock<std::thread::Thread>,
 }
 
 impl Background {
@@ -95,9 +94,12 @@ impl Background {
         let spawned = memory::with_signals_blocked(|| {
             std::thread::Builder::new().name("lua-balancer".into()).spawn(body)
         });
-        if let Err(error) = spawned {
-            signal.done.store(true, Ordering::Release);
-            log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
+        match spawned {
+            Ok(thread) => drop(signal.thread.set(thread.thread().clone())),
+            Err(error) => {
+                signal.done.store(true, Ordering::Release);
+                log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
+            }
         }
         // SAFETY: httpd's child pool; the child is never freed.
         unsafe {
@@ -125,7 +127,10 @@ unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
         {
             waker.wake();
         }
-        signal.changed.notify_all();
+        if let Some(thread) = signal.thread.get() {
+            // An atomic and a system call.
+            thread.unpark();
+        }
         let until = Instant::now() + PATIENCE;
         let has_ended = || signal.done.load(Ordering::Acquire) && script::watch::has_stopped();
         while !has_ended() && Instant::now() < until {
@@ -234,9 +239,8 @@ impl Worker {
 
     fn pause(&self, time: Duration) {
         let signal = &self.child.background.signal;
-        let mut held = signal.lock.lock();
         if !signal.stop.load(Ordering::Acquire) {
-            signal.changed.wait_for(&mut held, time);
+            std::thread::park_timeout(time);
         }
     }
 

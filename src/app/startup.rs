@@ -68,6 +68,8 @@ pub struct Generation {
     pub expressions: Vec<(String, Expression)>,
     /// `LuaBalancerTimer`.
     pub timers: Vec<Timer>,
+    /// Names of its pools.
+    configured: Vec<String>,
     /// Scripts of `LuaBalancerMethod lua` and checks, by path as written.
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
@@ -83,7 +85,7 @@ pub struct Generation {
 impl Generation {
     /// A library for a child (or the parent): the same scripts under the same numbers every time.
     pub fn library(&self) -> Library {
-        build_library(&self.plans, self.sandbox)
+        build_library(&self.plans, self.sandbox, self.configured.clone())
     }
 }
 
@@ -162,7 +164,7 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
         Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| refuse(error.to_string()))?;
     let engine = Engine::new(table.clone(), Box::new(|_: &str| ()));
     define_pools(&table, global, 1).map_err(refuse)?;
-    let library = Arc::new(build_library(&plans, global.sandbox));
+    let library = Arc::new(build_library(&plans, global.sandbox, names_of(&global.pools)));
     let balancer = Rc::new(Handle::new(engine, 1));
     let dicts = Arc::new(Dicts::for_test(&global.dicts).map_err(refuse)?);
     let mut known: HashSet<String> = global.pools.iter().map(|pool| pool.name.clone()).collect();
@@ -240,6 +242,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         main_config: main,
         expressions: global.expressions.clone(),
         timers: timers(global),
+        configured: names_of(&global.pools),
         method_scripts,
         geo: global.geo.clone(),
         server_root: crate::httpd::config::server_root(pool),
@@ -445,10 +448,15 @@ fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
     // SAFETY: a fresh mapping of this length.
     #[allow(unsafe_code)]
     let table = unsafe { Table::create(base, length, roomy) }.map_err(|error| error.to_string())?;
-    if let Some(old) = old
-        && let Err(error) = table.carry_over(&old)
-    {
-        log::server(log::WARNING, &format!("not all state of the last configuration could be kept: {error}"));
+    if let Some(old) = old {
+        if let Err(error) = table.carry_over(&old) {
+            log::server(
+                log::WARNING,
+                &format!("not all state of the last configuration could be kept: {error}"),
+            );
+        }
+        // None of its children leads any more: timers and checks belong to the new ones.
+        old.set_generation(kept.generation);
     }
     if !kept.base.is_null() {
         // SAFETY: mapped by an earlier generation in this process, whose users in the parent are gone; children keep
@@ -572,8 +580,12 @@ const SHIPPED: &str = match option_env!("LUA_BALANCER_LUADIR") {
     None => "/usr/share/mod_lua_balancer/lua",
 };
 
-fn build_library(plans: &[Plan], sandbox: bool) -> Library {
-    let mut builder = Library::builder().shipped(SHIPPED).sandbox(sandbox);
+fn names_of(pools: &[super::config::PoolConfig]) -> Vec<String> {
+    pools.iter().map(|pool| pool.name.clone()).collect()
+}
+
+fn build_library(plans: &[Plan], sandbox: bool, configured: Vec<String>) -> Library {
+    let mut builder = Library::builder().shipped(SHIPPED).sandbox(sandbox).configured(configured);
     for plan in plans {
         let cache = match plan.cache {
             CodeCache::Stat => script::CodeCache::Stat,

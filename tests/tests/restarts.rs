@@ -278,3 +278,36 @@ fn restarts_that_meet_children_just_born_end_none_of_them_by_a_crash() {
     });
     httpd.assert_no_crash();
 }
+
+#[test]
+fn a_pool_may_move_between_configuration_and_script() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    let script = |backend: &Backend| {
+        format!(
+            "lb.define_pool('app', {{ {{ host = '127.0.0.1', port = {} }} }})\nfunction translate(r) end",
+            backend.port()
+        )
+    };
+    let mut httpd = Httpd::builder()
+        .file("s.lua", "function translate(r) end")
+        .file("t.lua", "function translate(r) end")
+        .config(&pool("app", &[(&a, "")], ""))
+        .config("ProxyPass /app lb://app\nLuaHookTranslate s.lua\n<Location /t>\n  LuaHookTranslate t.lua\n</Location>")
+        .start();
+    for _ in 0..4 {
+        httpd.graceful();
+    }
+    assert_eq!(httpd.client().get("/app/").backend(), "a");
+    httpd.edit_config("<LuaBalancerPool app>", "<LuaBalancerPool other>");
+    httpd.write("s.lua", &script(&b));
+    httpd.graceful();
+    assert_eq!(httpd.client().get("/app/").backend(), "b", "from the configuration to a script");
+    httpd.write("s.lua", "function translate(r) end");
+    httpd.write("t.lua", &script(&c));
+    httpd.graceful();
+    assert_eq!(httpd.client().get("/app/").backend(), "c", "from a script to another one");
+    httpd.edit_config("<LuaBalancerPool other>", "<LuaBalancerPool app>");
+    httpd.write("t.lua", "function translate(r) end");
+    httpd.graceful();
+    assert_eq!(httpd.client().get("/app/").backend(), "a", "and back to the configuration");
+}

@@ -139,6 +139,26 @@ fn with_too_few_healthy_members_health_is_ignored() {
 }
 
 #[test]
+fn members_that_are_full_or_were_tried_are_no_reason_to_panic() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let lines = "LuaBalancerSet panic=50\n\
+                 LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1";
+    let httpd = serving(&[(&a, "max_inflight=1"), (&b, "")], lines).start();
+    fail_checks(&httpd, &b);
+    a.hang();
+    let client = httpd.client().timeout(Duration::from_secs(60));
+    let request = std::thread::spawn(move || client.strict().get("/app/").backend().to_owned());
+    wait_until("the request to hang", SOON, || a.in_flight() == 1);
+    assert_eq!(httpd.client().get("/app/").status, 503, "the only healthy member is full");
+    assert_eq!(b.requests(), 0);
+    a.answer();
+    assert_eq!(request.join().expect("the client"), "a");
+    a.refuse();
+    assert_eq!(httpd.client().get("/app/").status, 503, "the only healthy member was tried");
+    assert_eq!(b.requests(), 0);
+}
+
+#[test]
 fn without_panic_one_healthy_member_serves_alone() {
     let [a, b, c] = Backend::named(["a", "b", "c"]);
     let lines = "LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1";

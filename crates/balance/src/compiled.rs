@@ -50,17 +50,19 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds it. `status` says as well what an agent wants. `rings` of an earlier build are used again when members and
+    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by default as the statuses say. `rings` of an earlier build are used again when members and
     /// configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,
         status: impl Fn(&Member) -> (Status, Advice),
         set: &Set,
+        panic: Option<bool>,
         rings: Option<&Arc<Rings>>,
     ) -> Self {
         let (states, advice): (Vec<Status>, Vec<Advice>) =
             members.iter().map(|member| status(member)).unzip();
-        let candidates: Vec<Candidate> = tier::active(&members, &states, set)
+        let panic = panic.unwrap_or_else(|| tier::is_panic(&states, set));
+        let candidates: Vec<Candidate> = tier::active(&members, &states, set, panic)
             .into_iter()
             .map(|index| Candidate {
                 slot: members[index].slot,

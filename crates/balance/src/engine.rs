@@ -21,6 +21,7 @@ use crate::settings::PoolSettings;
 use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
+use crate::tier;
 
 /// What [`Change::Enable`] takes back.
 const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
@@ -146,7 +147,7 @@ impl<S: Store> Engine<S> {
         settings: &PoolSettings,
         rings: Option<&Arc<Rings>>,
     ) -> Compiled {
-        Compiled::build(members, |member| self.now(member), &settings.set, rings)
+        Compiled::build(members, |member| self.now(member), &settings.set, None, rings)
     }
 }
 
@@ -333,11 +334,13 @@ impl<S: Store> Handle<S> {
             let (status, advice) = (store.status(member.slot), store.advice(member.slot));
             let most = advice.limit(&member.spec);
             let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
-            // Of no weight, so that panic does not take it for one that is not healthy.
-            let status = if out { status.with(Status::STOPPED).with_weight(0) } else { status };
-            (status, advice)
+            (if out { status.with(Status::STOPPED) } else { status }, advice)
         };
-        let rest = Compiled::build(compiled.members.clone(), status, &whole.settings.set, None);
+        // Who was tried or is full is healthy all the same.
+        let set = &whole.settings.set;
+        let all: Vec<Status> = compiled.members.iter().map(|member| store.status(member.slot)).collect();
+        let panic = Some(tier::is_panic(&all, set));
+        let rest = Compiled::build(compiled.members.clone(), status, set, panic, None);
         let picked = self.choose(query, &rest, cursor).cloned();
         picked.ok_or_else(|| Self::nobody(query, whole, compiled))
     }

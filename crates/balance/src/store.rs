@@ -15,6 +15,10 @@ pub struct PoolImage {
     pub settings: PoolSettings,
 }
 
+/// Versions of definitions have a mark of who counts them from this bit on: 0 for the configuration, something else for each
+/// script. A pool that goes from one to the other is what the last one says.
+pub const SOURCE_SHIFT: u32 = 40;
+
 /// Pools and members as kept. Reads are lock-free.
 pub trait Store: Live {
     /// A pool by name.
@@ -55,7 +59,8 @@ pub trait Store: Live {
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;
     /// Makes a pool be like this: members that are new are added, those no longer named are removed (also those that were
     /// added while running), those that stay keep health, counters and what was changed while running — unless the definition itself changed that weight or status.
-    /// Idempotent; a definition with a smaller `version` than the last one applied is ignored (Ok).
+    /// Idempotent; a definition with a smaller `version` than the last one applied is ignored (Ok), if both have the same
+    /// mark above [`SOURCE_SHIFT`].
     fn define(
         &self,
         name: &str,

@@ -4,19 +4,25 @@ use crate::member::Member;
 use crate::settings::Set;
 use crate::status::Status;
 
-/// Indices of the members that picks choose among, in configured order. As mod_proxy_balancer does it
-/// (`ap_proxy_balancer_get_best_worker` in modules/proxy/proxy_util.c): the lowest lbset that has anybody. In it hot spares
-/// stand in for members that are not usable, one for one, and standbys serve when there is nobody else in that set.
-pub fn active<M: AsRef<Member>>(members: &[M], status: &[Status], set: &Set) -> Vec<usize> {
-    let panic = set.panic_percent > 0 && {
-        let counted = status.iter().filter(|s| s.weight() > 0).count();
+/// Whether so few members are usable that health is ignored: of those that would be if all were healthy, less than `panic=` percent.
+pub fn is_panic(status: &[Status], set: &Set) -> bool {
+    set.panic_percent > 0 && {
+        let counted = status.iter().filter(|s| if_healthy(**s).usable()).count();
         let usable = status.iter().filter(|s| s.usable()).count();
         usable * 100 < counted * usize::from(set.panic_percent)
-    };
-    let usable: Vec<bool> = status
-        .iter()
-        .map(|s| if panic { s.without(Status::CHECK_DOWN | Status::EJECTED).usable() } else { s.usable() })
-        .collect();
+    }
+}
+
+fn if_healthy(status: Status) -> Status {
+    status.without(Status::CHECK_DOWN | Status::EJECTED)
+}
+
+/// Indices of the members that picks choose among, in configured order. In a `panic` health is ignored. As mod_proxy_balancer does it
+/// (`ap_proxy_balancer_get_best_worker` in modules/proxy/proxy_util.c): the lowest lbset that has anybody. In it hot spares
+/// stand in for members that are not usable, one for one, and standbys serve when there is nobody else in that set.
+pub fn active<M: AsRef<Member>>(members: &[M], status: &[Status], set: &Set, panic: bool) -> Vec<usize> {
+    let usable: Vec<bool> =
+        status.iter().map(|s| if panic { if_healthy(*s).usable() } else { s.usable() }).collect();
     let mut sets: Vec<u8> = status.iter().map(|s| s.lbset()).collect();
     sets.sort_unstable();
     sets.dedup();
@@ -75,8 +81,30 @@ mod tests {
             status.push(Status::new(spec.weight, spec.lbset, spec.flags).with(flags));
             members.push(Arc::new(Member { slot, incarnation: 1, order: slot, spec }));
         }
-        let active = active(&members, &status, &Set::default());
+        let active = active(&members, &status, &Set::default(), false);
         active.into_iter().map(|i| members[i].spec.name.as_str()).collect()
+    }
+
+    #[test]
+    fn panic_goes_by_health_among_those_that_may_serve() {
+        let set = Set { panic_percent: 50, ..Set::default() };
+        let up = Status::new(100, 0, 0);
+        let [down, off, drain] =
+            [Status::CHECK_DOWN, Status::DISABLED, Status::DRAINING].map(|flag| up.with(flag));
+        let idle = Status::new(0, 0, 0);
+        for (status, panics) in [
+            (vec![up, up], false),
+            (vec![up, down], false),
+            (vec![up, down, down], true),
+            (vec![up, off, off, down], false),
+            (vec![up, drain, drain, idle], false),
+            (vec![off, drain], false),
+            (vec![off, down], true),
+            (vec![], false),
+        ] {
+            assert_eq!(is_panic(&status, &set), panics, "{status:?}");
+            assert!(!is_panic(&status, &Set::default()));
+        }
     }
 
     #[test]

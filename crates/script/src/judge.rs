@@ -22,6 +22,8 @@ pub struct Candidate {
     pub bundle: Bundle,
     /// Pools that its top level defines.
     pub definitions: Vec<Definition>,
+    /// Number of the first version's definitions: see [`Entry::definition`](crate::library::Entry::definition).
+    source: u64,
 }
 
 impl Candidate {
@@ -29,7 +31,7 @@ impl Candidate {
     pub fn apply(&self, balancer: &dyn Balancer, version: u64) -> Result<(), ChangeError> {
         for definition in &self.definitions {
             let Definition { name, settings, members } = definition.clone();
-            balancer.define(&name, settings, members, version)?;
+            balancer.define(&name, settings, members, self.source | version)?;
         }
         Ok(())
     }
@@ -80,7 +82,7 @@ fn attempt(
     let recorder = recorder.borrow();
     let watch = recorder.watch();
     let bundle = Bundle { stamp: stamp_of(&[]), main, modules: recorder.modules.clone(), watch };
-    Ok(Candidate { bundle, definitions: state.take_definitions() })
+    Ok(Candidate { bundle, definitions: state.take_definitions(), source: entry.definition(0) })
 }
 
 impl Library {

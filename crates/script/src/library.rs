@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use balance::store::SOURCE_SHIFT;
 use parking_lot::Mutex;
 
 use crate::bundle::Bundle;
@@ -91,6 +92,13 @@ impl Entry {
         }
     }
 
+    /// What this script's definitions of pools are numbered by: the version, which each script counts for itself, behind a mark of
+    /// the script. See `balance::store::Store::define`.
+    pub(crate) fn definition(&self, version: u64) -> u64 {
+        let mark = xxhash_rust::xxh64::xxh64(self.label().as_bytes(), 0) | 1 << SOURCE_SHIFT;
+        mark >> SOURCE_SHIFT << SOURCE_SHIFT | version & ((1 << SOURCE_SHIFT) - 1)
+    }
+
     /// `package.path`.
     pub(crate) fn search(&self) -> &str {
         match &self.origin {
@@ -112,6 +120,8 @@ impl Entry {
 pub struct Library {
     pub(crate) entries: Vec<Entry>,
     pub(crate) sandbox: bool,
+    /// Pools that no script may define: the configuration does.
+    pub(crate) configured: Vec<String>,
     /// Values of `r:ivm_set` when the host has no store of its own.
     pub(crate) values: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
@@ -124,9 +134,17 @@ pub struct Builder {
     cache: CodeCache,
     open: bool,
     shipped: Option<String>,
+    configured: Vec<String>,
 }
 
 impl Builder {
+    /// Names of pools that no script may define, since the configuration does.
+    #[must_use]
+    pub fn configured(mut self, names: Vec<String>) -> Self {
+        self.configured = names;
+        self
+    }
+
     /// The folder of the scripts that come with the module; before [`Builder::file`].
     #[must_use]
     pub fn shipped(mut self, folder: &str) -> Self {
@@ -194,7 +212,12 @@ impl Builder {
 
     /// The library.
     pub fn build(self) -> Library {
-        Library { entries: self.entries, sandbox: !self.open, values: Mutex::default() }
+        Library {
+            entries: self.entries,
+            sandbox: !self.open,
+            configured: self.configured,
+            values: Mutex::default(),
+        }
     }
 
     fn search(&self, own: Option<String>, package_path: &[String]) -> String {

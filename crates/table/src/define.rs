@@ -15,7 +15,7 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::slow_start;
 use balance::status::Status;
-use balance::store::Store;
+use balance::store::{SOURCE_SHIFT, Store};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::members::{Inserted, Item, Start, TRIES, member_tag};
@@ -143,7 +143,11 @@ impl Table {
 
     fn start(&self, origin: Origin, pool: PoolRef, version: u64, fingerprint: u64) -> Option<Definition<'_>> {
         let cells = &self.map.pools()[pool.row];
-        if cells.wanted.fetch_max(version, SeqCst) > version || cells.done.load(SeqCst) == fingerprint {
+        // Versions of different sources say nothing of which is newer: then the one that comes last is.
+        let is_older = |seen: u64| seen >> SOURCE_SHIFT == version >> SOURCE_SHIFT && seen > version;
+        let raise = |seen: u64| (!is_older(seen)).then_some(version);
+        if cells.wanted.fetch_update(SeqCst, SeqCst, raise).is_err() || cells.done.load(SeqCst) == fingerprint
+        {
             return None;
         }
         cells.origin.store(origin.to_word(), SeqCst);

@@ -43,6 +43,9 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
     match &ctx.judging {
         Some(all) => {
             let mut all = all.borrow_mut();
+            if ctx.library.configured.iter().any(|known| known == name) {
+                return Err(wrong("<LuaBalancerPool> of the configuration defines it already".into()));
+            }
             if all.iter().any(|known| known.name == name) {
                 return Err(wrong("this script defines it already".into()));
             }
@@ -50,7 +53,9 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
         None if ctx.balancer.find(name).is_some() => {}
         None => {
-            let version = ctx.frame.get().version;
+            let frame = ctx.frame.get();
+            let script = frame.script.and_then(|id| ctx.library.entry(id).ok());
+            let version = script.map_or(frame.version, |script| script.definition(frame.version));
             let Definition { name, settings, members } = definition;
             let defined = ctx.balancer.define(&name, settings, members, version);
             defined.map_err(|error| wrong(error.to_string()))?;

@@ -230,6 +230,26 @@ fn texts_are_freed_with_their_members() {
 }
 
 #[test]
+fn a_pool_that_goes_from_one_source_to_another_is_what_the_last_one_says() {
+    let table = table();
+    let [one, other] = [1_u64, 2].map(|mark| mark << balance::store::SOURCE_SHIFT);
+    let pool = configure(&table, 20, &[spec("a", 1, 100)]);
+    define(&table, one | 3, &[spec("b", 2, 100)]);
+    assert_eq!(names(&table, pool), ["b"], "a script's first version after the configuration's twentieth");
+    assert!(table.stale_pools(&[], Origin::Configuration).is_empty(), "it is the script's now");
+    define(&table, one | 2, &[spec("x", 9, 100)]);
+    assert_eq!(names(&table, pool), ["b"], "an older version of the same script says nothing");
+    define(&table, other | 1, &[spec("c", 3, 100)]);
+    assert_eq!(names(&table, pool), ["c"], "another script");
+    configure(&table, 21, &[spec("d", 4, 100)]);
+    assert_eq!(names(&table, pool), ["d"], "and back");
+    configure(&table, 20, &[spec("x", 9, 100)]);
+    assert_eq!(names(&table, pool), ["d"]);
+    assert!(table.stale_pools(&[], Origin::Script).is_empty());
+    table.check().expect("consistent");
+}
+
+#[test]
 fn pools_that_a_configuration_drops_are_removed() {
     let table = table();
     let from = Origin::Configuration;
