@@ -89,7 +89,7 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     peers(lua, ctx, &table)?;
     strings(lua, ctx, &table)?;
     host(lua, ctx, &table)?;
-    ring::install(lua, &table)?;
+    ring::install(lua, ctx, &table)?;
     table.raw_set("null", Value::NULL)?;
     let number = |_: &Lua, name: Value| {
         let Value::String(name) = name else { return Ok(None) };

@@ -1,11 +1,17 @@
 //! The ring of `resty.chash`: ketama over CRC-32, the points that nginx makes for the same ids.
 
+use std::rc::Rc;
+
 use mlua::{Lua, LuaString, Table, UserData, UserDataMethods};
+
+use crate::context::Context;
 
 /// Points a unit of weight.
 const POINTS: u32 = 160;
 /// Most points of one ring.
-const MOST: u64 = 400_000;
+const MOST: u64 = 4_000_000;
+/// Bytes of a point.
+const POINT: u64 = 8;
 
 struct Ring {
     ids: Vec<Vec<u8>>,
@@ -14,8 +20,9 @@ struct Ring {
 }
 
 /// `ring({ id, weight, id, weight, … })`.
-pub(crate) fn install(lua: &Lua, table: &Table) -> mlua::Result<()> {
-    let make = |lua: &Lua, list: Table| {
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
+    let ctx = ctx.clone();
+    let make = move |lua: &Lua, list: Table| {
         let mut nodes = Vec::new();
         for at in (1..=list.raw_len()).step_by(2) {
             nodes.push((list.raw_get::<LuaString>(at)?.as_bytes().to_vec(), list.raw_get::<u32>(at + 1)?));
@@ -27,6 +34,7 @@ pub(crate) fn install(lua: &Lua, table: &Table) -> mlua::Result<()> {
                 MOST / u64::from(POINTS)
             )));
         }
+        ctx.spend(usize::try_from(total * u64::from(POINTS) * POINT).unwrap_or(usize::MAX))?;
         lua.create_userdata(Ring::new(nodes))
     };
     table.raw_set("ring", lua.create_function(make)?)
