@@ -138,7 +138,7 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
 /// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again, unless the target is
 /// `foreign`: not mod_rewrite's work, but a client's path behind a host that the client's Host names too. True when it was.
 ///
-/// A client with our scheme among its own words is refused (403), as they may be what stands there: behind a rule for another
+/// A client with that very pool among its own words is refused (403), as they may be what stands there: behind a rule for another
 /// backend, which the client's Host names.
 fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
     if request.proxyreq() != PROXYREQ_REVERSE {
@@ -157,7 +157,7 @@ fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
     // A rule of a section has the section's path between them.
     let between = url[..at].strip_prefix(own.as_slice());
     let ours = between.is_some_and(|path| path.is_empty() || path.starts_with(b"/"));
-    if ours && names_our_scheme(request) {
+    if ours && names_pool(request, &url[at + 1..]) {
         log::request(request, log::ERR, "a client's lb:// in the target of a rewritten request is refused");
         return Err(FORBIDDEN);
     }
@@ -167,9 +167,12 @@ fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
     Ok(ours)
 }
 
-/// Whether the client's own words hold `lb:/`, in whatever encoding.
-fn names_our_scheme(request: Request<'_>) -> bool {
-    let holds = |words: &[u8]| words.windows(4).any(|part| part.eq_ignore_ascii_case(b"lb:/"));
+/// Whether the client's own words hold the `lb://pool` that a target begins with, in whatever encoding.
+fn names_pool(request: Request<'_>, target: &[u8]) -> bool {
+    let scheme = b"lb://".len();
+    let name = target.iter().skip(scheme).take_while(|byte| !matches!(byte, b'/' | b'?')).count();
+    let pool = &target[..target.len().min(scheme + name)];
+    let holds = |words: &[u8]| words.windows(pool.len()).any(|part| part.eq_ignore_ascii_case(pool));
     let once = unescaped(request.unparsed_uri().unwrap_or_default());
     holds(&once) || holds(&unescaped(&once))
 }

@@ -58,13 +58,18 @@ fn a_rewritten_request_never_goes_to_the_host_it_names() {
         .config("UseCanonicalName Off\nRewriteEngine on\nRewriteRule ^/rewrite/(.*)$ lb://app/r/$1 [P]")
         .config("RewriteRule ^/nowhere/(.*)$ lb://nowhere/$1 [P]")
         .start();
-    for path in ["/rewrite/x", "/nowhere/x", "/rewrite/http://y/lb://app/x"] {
+    for path in [
+        "/rewrite/x",
+        "/nowhere/x",
+        "/rewrite/http://y/lb://other/x?u=elb://z",
+        "/rewrite/http://y/lb://app/x",
+    ] {
         let request = Request::get(path).header("Host", &format!("127.0.0.1:{}", decoy.port()));
         let answer = httpd.client().send(&request);
         assert_ne!(answer.backend(), "decoy", "{path}");
     }
     // The last might be a client's path behind a rule for that host, and is refused.
-    assert_eq!((a.requests(), decoy.connections()), (1, 0));
+    assert_eq!((a.requests(), decoy.connections()), (2, 0));
 }
 
 #[test]
