@@ -37,16 +37,16 @@ const DONE: i32 = ffi::DONE;
 const SUSPENDED: i32 = -3;
 const DECLINED: i32 = ffi::DECLINED;
 
-/// What a scheme's module means by 503 and 504.
+/// What a scheme's module means by 503.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// mod_proxy_http. 503: no connection. 504: the connection ended while the request was sent.
+    /// mod_proxy_http: no connection.
     Http,
-    /// FastCGI, SCGI, uwsgi. 503: no connection, or it ended, at whatever point. They count what they send at once. 504: time.
+    /// FastCGI, SCGI, uwsgi: no connection, or it ended, at whatever point. They count what they send at once.
     Counting,
-    /// mod_proxy_ajp. 503: no connection, or no answer to a request that may be repeated. 504: time.
+    /// mod_proxy_ajp: no connection, or no answer to a request that may be repeated.
     Ajp,
-    /// mod_proxy_http2, and whatever else there is: 503 may mean anything.
+    /// mod_proxy_http2, and whatever else there is: anything.
     Unknown,
 }
 
@@ -102,12 +102,13 @@ pub fn judge(request: Request<'_>, evidence: &Evidence) -> Outcome {
             Manner::Counting if !evidence.sent => Outcome::Connect,
             Manner::Counting | Manner::Unknown => Outcome::Reset,
         },
-        504 if evidence.manner != Manner::Http => Outcome::Timeout,
+        // Without a note: the member stopped reading, or its module leaves no notes.
+        504 => Outcome::Timeout,
         500 if says(request, NOT_FOUND) => Outcome::Connect,
         500 if has_unknown_encoding(request) => Outcome::NotTheMember(rc),
         500 if evidence.secure => Outcome::Connect,
-        502 | 500 | 504 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
-        502 | 500 | 504 => Outcome::Reset,
+        502 | 500 if evidence.reused && was_silent(request, evidence) => Outcome::Stale,
+        502 | 500 => Outcome::Reset,
         DECLINED => Outcome::NotTheMember(500),
         other => Outcome::NotTheMember(other),
     }

@@ -173,20 +173,9 @@ fn names_pool(request: Request<'_>, target: &[u8]) -> bool {
     let name = target.iter().skip(scheme).take_while(|byte| !matches!(byte, b'/' | b'?')).count();
     let pool = &target[..target.len().min(scheme + name)];
     let holds = |words: &[u8]| words.windows(pool.len()).any(|part| part.eq_ignore_ascii_case(pool));
+    let unescaped = |text: &[u8]| script::unescape_with(text, false);
     let once = unescaped(request.unparsed_uri().unwrap_or_default());
     holds(&once) || holds(&unescaped(&once))
-}
-
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &tail[2..] } else { tail };
-    }
-    out
 }
 
 fn run_hooks(

@@ -31,8 +31,8 @@ impl Worker {
         self.url
     }
 
-    /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them: those of http and h2 do
-    /// not, until a request is over.
+    /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them: mod_proxy_http2
+    /// does not.
     pub fn sent(self) -> i64 {
         // SAFETY: the worker lives as long as the child.
         unsafe { ffi::lb_worker_sent(self.raw) }

@@ -134,6 +134,16 @@ fn a_wrong_script_is_refused_with_file_and_line() {
     let unknown = Httpd::builder().config("LuaHookTranslate nobody-registered-this").configtest();
     assert!(!unknown.ok && unknown.says("nobody-registered-this"), "{}", unknown.output);
 
+    let both = Httpd::builder()
+        .file(
+            "both.lua",
+            "lb.define_pool('app', { { host = '127.0.0.1', port = 9 } })\nfunction translate(r) end",
+        )
+        .config("<LuaBalancerPool app>\n  LuaBalancerMember http://127.0.0.1:9\n</LuaBalancerPool>")
+        .config("LuaHookTranslate both.lua")
+        .configtest();
+    assert!(!both.ok && both.says("both\\.lua:1.*app.*LuaBalancerPool"), "{}", both.output);
+
     let pool = Httpd::builder()
         .file("good.lua", "function translate(r) return nil end")
         .config("LuaHookTranslate good.lua\nLuaBalancerOnError pool:nowhere")

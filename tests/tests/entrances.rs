@@ -122,6 +122,33 @@ fn a_directorys_index_may_lie_in_a_pool() {
 }
 
 #[test]
+fn a_fallback_resource_may_lie_in_a_pool() {
+    let backend = Backend::new("a");
+    let httpd = with_pool(&backend)
+        .module("dir")
+        .config("ProxyPassMatch ^/(.*\\.php)$ lb://app/$1\nFallbackResource /front.php")
+        .config("<Directory />\n  Require all granted\n</Directory>")
+        .start();
+    assert_eq!(uri_seen(&httpd, "/nowhere?q=1"), "/front.php?q=1");
+}
+
+/// mod_proxy leaves no note of the time with its 504 there.
+#[test]
+fn a_member_that_stops_reading_an_upload_is_out_of_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let config = format!(
+        "<LuaBalancerPool app>\n  LuaBalancerMember http://127.0.0.1:{port} timeout=1\n</LuaBalancerPool>\nProxyPass /app lb://app"
+    );
+    let httpd = Httpd::builder().config(&config).start();
+    // Nobody accepts: the system takes the connection, and as much as its buffers hold.
+    let answer = httpd.client().send(&Request::post("/app/x", vec![b'x'; 20 << 20]));
+    assert_eq!(answer.status, 504);
+    assert_eq!(httpd.wait_for_access("/app/x").env["LB_REASON"], "timeout");
+    drop(listener);
+}
+
+#[test]
 fn a_select_hook_sends_the_path_encoded_whatever_proxypass_wanted() {
     let backend = Backend::new("a");
     let httpd = with_pool(&backend)

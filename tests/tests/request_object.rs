@@ -30,6 +30,14 @@ local checks = {
   ["getcookie"] = function(r) return r:getcookie("beta") == "yes" and r:getcookie("none") == nil end,
   ["parseargs"] = function(r) local get, multi = r:parseargs() return get.y == "two words" and #multi.x == 2 end,
   ["regex"] = function(r) local m = r:regex("abcd", "b(c)(d)") return m and m[0] == "bcd" and m[1] == "c" and m[2] == "d" end,
+  ["regex that backtracks without end"] = function(r)
+    local m, why = r:regex(("a"):rep(30000), "(a+)+[bd]")
+    return m == false and tostring(why):find("too many steps") end,
+  ["regex over a long text"] = function(r)
+    local m = r:regex(("x "):rep(100000) .. "key=value", "(\\w+)=(\\w+)")
+    local too, why = r:regex(("x"):rep((1 << 20) + 1), "x")
+    return m and m[2] == "value" and too == false and why:find("1024 KiB") end,
+  ["regex that is none"] = function(r) local m, why = r:regex("x", "(") return m == false and why:find("'%('") end,
   ["regex without a match"] = function(r) return not r:regex("abcd", "x") end,
   ["expr"] = function(r) return r:expr("%{REQUEST_METHOD} == 'GET'") == true and r:expr("%{REQUEST_METHOD} == 'PUT'") == false end,
   ["escape"] = function(r) return r:escape("a b") == "a+b" and r:unescape("a%20b") == "a b" end,

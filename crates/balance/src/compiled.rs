@@ -50,7 +50,8 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by default as the statuses say. `rings` of an earlier build are used again when members and
+    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by default as the statuses
+    /// say. `rings` of an earlier build are used again when members and
     /// configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,

@@ -34,3 +34,4 @@ pub use judge::{Candidate, judge};
 pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
 pub use source::Stamp;
 pub use state::{FinishResult, State};
+pub use text::unescape_with;

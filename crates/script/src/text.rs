@@ -125,8 +125,8 @@ pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
     unescape_with(text, true)
 }
 
-/// Unescapes; with `plus`, `+` is a space.
-pub(crate) fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
+/// Takes percent-encoding away, once; with `plus`, `+` is a space. What is no encoding stays as it is.
+pub fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

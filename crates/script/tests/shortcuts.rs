@@ -12,6 +12,13 @@ fn says(body: &str) -> String {
     value(&world, &world.started())
 }
 
+/// All results of an expression, as text.
+fn results(call: &str) -> String {
+    says(&format!(
+        "local t = table.pack({call}) for i = 1, t.n do t[i] = tostring(t[i]) end return nil, table.concat(t, ' ')"
+    ))
+}
+
 #[test]
 fn each_pick_is_one_pick_also_of_members_that_were_not_seen_before() {
     let world = World::new("local app = lb.pool('app') function f(r) return app:round_robin() end", "f");
@@ -142,10 +149,7 @@ fn searches_are_those_of_lua() {
         ("('key'):match('()')", "1"),
         ("('key'):find('(e)(y)')", "2 3 e y"),
     ] {
-        let shown = format!(
-            "local t = table.pack({call}) for i = 1, t.n do t[i] = tostring(t[i]) end return nil, table.concat(t, ' ')"
-        );
-        assert_eq!(says(&shown), expected, "{call}");
+        assert_eq!(results(call), expected, "{call}");
     }
 }
 
@@ -172,10 +176,7 @@ fn numbers_and_long_texts_are_searched_like_all_others() {
         ("('f[a[b]c]'):match('%b[]')", "[a[b]c]"),
         ("('f[a[b]c]'):match('%b[]$')", "[a[b]c]"),
     ] {
-        let shown = format!(
-            "local t = table.pack({call}) for i = 1, t.n do t[i] = tostring(t[i]) end return nil, table.concat(t, ' ')"
-        );
-        assert_eq!(says(&shown), expected, "{call}");
+        assert_eq!(results(call), expected, "{call}");
     }
 }
 
