@@ -141,10 +141,13 @@ fn with_too_few_healthy_members_health_is_ignored() {
 #[test]
 fn members_that_are_full_or_were_tried_are_no_reason_to_panic() {
     let [a, b] = Backend::named(["a", "b"]);
+    // One check of each, so that none meets what happens to `a` below.
     let lines = "LuaBalancerSet panic=50\n\
-                 LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1";
+                 LuaBalancerHealthCheck http uri=/health interval=1h rise=1 fall=1";
+    b.health_status(500);
     let httpd = serving(&[(&a, "max_inflight=1"), (&b, "")], lines).start();
-    fail_checks(&httpd, &b);
+    wait_until("b to be down", SOON, || httpd.member("app", "b").state == "down");
+    wait_until("a to be checked", SOON, || a.health_checks() == 1 && a.in_flight() == 0);
     a.hang();
     let client = httpd.client().timeout(Duration::from_secs(60));
     let request = std::thread::spawn(move || client.strict().get("/app/").backend().to_owned());
