@@ -7,27 +7,27 @@ use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
-use crate::httpd::mpm;
 
 thread_local! {
     static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };
 }
 
-/// The first thing that a new child does. It ends by a signal's handler as long as it has no threads, and that corrupts the heap when
-/// the signal meets an allocation: the more free pieces the heap has, the likelier.
-pub(super) unsafe extern "C" fn drop_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
+/// The first of the hooks that give up root's rights. A new process of httpd may end by a signal's handler as long as it has no
+/// threads, and that corrupts the heap when the signal meets an allocation: the more free pieces the heap has, the likelier. These
+/// hooks allocate (they look up accounts), and helpers such as mod_cgid's daemon run them as well.
+pub(super) unsafe extern "C" fn before_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
     guard(ffi::DECLINED, || {
-        // prefork runs child_init before this, and its children end by the handler at any time.
-        if mpm::is_threaded() && child::get().is_none() {
-            DEFERRED.set(Some(Deferred::begin()));
-        }
+        DEFERRED.set(Some(Deferred::begin()));
         ffi::DECLINED
     })
 }
 
-/// Before other modules' child_init: what they start is to hear signals.
-pub(super) unsafe extern "C" fn first(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) {
-    guard((), || drop(DEFERRED.take()));
+/// The last of these hooks. What follows is not ours: the MPM sets its children's mask next, and a helper goes to its work.
+pub(super) unsafe extern "C" fn after_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
+    guard(ffi::DECLINED, || {
+        drop(DEFERRED.take());
+        ffi::DECLINED
+    })
 }
 
 pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {

@@ -29,13 +29,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 ffi::APR_HOOK_MIDDLE as i32,
             );
             ffi::ap_hook_post_config(Some(configuration::post_config), none, none, ffi::APR_HOOK_LAST as i32);
-            ffi::ap_hook_drop_privileges(
-                Some(child::drop_privileges),
-                none,
-                none,
-                ffi::APR_HOOK_REALLY_FIRST,
-            );
-            ffi::ap_hook_child_init(Some(child::first), none, none, ffi::APR_HOOK_REALLY_FIRST);
+            let (first, last) = (ffi::APR_HOOK_REALLY_FIRST, ffi::APR_HOOK_REALLY_LAST as i32);
+            ffi::ap_hook_drop_privileges(Some(child::before_privileges), none, none, first);
+            ffi::ap_hook_drop_privileges(Some(child::after_privileges), none, none, last);
             ffi::ap_hook_child_init(Some(child::init), AFTER_PROXY.as_ptr(), none, ffi::APR_HOOK_LAST as i32);
             ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
             ffi::ap_hook_child_stopping(Some(child::stopping), none, none, ffi::APR_HOOK_MIDDLE as i32);

@@ -100,36 +100,42 @@ pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Signals that end or restart a process of httpd.
+const ENDING: [libc::c_int; 6] =
+    [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH];
+
 /// As long as it lives, the signals that end or restart a process are put off in this thread. Until its threads run, a child of
 /// httpd ends inside of the handler, which frees memory whatever it has interrupted: an allocation, for example.
 pub struct Deferred {
-    before: libc::sigset_t,
+    /// Those that were not blocked before.
+    added: libc::sigset_t,
 }
 
 impl Deferred {
     /// From now on.
     pub fn begin() -> Self {
-        // SAFETY: plain calls on two sets of this frame.
+        // SAFETY: plain calls on sets of this frame.
         unsafe {
             let mut ending = std::mem::zeroed();
             let mut before = std::mem::zeroed();
             libc::sigemptyset(&mut ending);
-            for signal in
-                [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH]
-            {
+            for signal in ENDING {
                 libc::sigaddset(&mut ending, signal);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, &ending, &mut before);
-            Deferred { before }
+            for signal in ENDING.into_iter().filter(|signal| libc::sigismember(&before, *signal) == 1) {
+                libc::sigdelset(&mut ending, signal);
+            }
+            Deferred { added: ending }
         }
     }
 }
 
 impl Drop for Deferred {
-    /// One that came meanwhile comes now.
+    /// One that came meanwhile comes now. What others have blocked meanwhile stays so.
     fn drop(&mut self) {
-        // SAFETY: a set that `begin` got.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
+        // SAFETY: a set that `begin` filled.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &self.added, std::ptr::null_mut()) };
     }
 }
 
