@@ -19,6 +19,7 @@ use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
 use crate::seen::Seen;
 use crate::shortcuts::Shortcuts;
+use crate::strings::Strings;
 use crate::texts::Texts;
 use crate::watch::Watched;
 
@@ -232,6 +233,8 @@ pub(crate) struct Context {
     pub(crate) jobs: Option<Jobs>,
     /// Text fields of the request.
     pub(crate) texts: Texts,
+    /// Methods of strings.
+    pub(crate) strings: Strings,
 }
 
 impl Context {
@@ -240,6 +243,9 @@ impl Context {
         let budget = &self.budget;
         let outer = (budget.depth.get() > 0).then(|| self.outer());
         self.frame.set(frame);
+        if self.strings.any.get() {
+            self.strings.switch(frame);
+        }
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);
         budget.forget();
@@ -276,6 +282,7 @@ impl Context {
     fn resume(&self, outer: &Outer) {
         let budget = &self.budget;
         self.frame.set(outer.frame);
+        self.strings.switch(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
         budget.started.set(outer.started);

@@ -1,9 +1,9 @@
 -- The functions of `string` that search, for what the plain matcher may not have: with steps counted (pattern.rs). `raw` is Lua's
--- library, `native` are functions of the runtime.
+-- library, `native` are functions of the runtime. No methods of strings here: a script may have replaced them.
 local raw, native = ...
 
 local type, select, tostring, tonumber, error = raw.type, raw.select, raw.tostring, raw.tonumber, raw.error
-local find, gsub, concat = raw.string.find, raw.string.gsub, raw.table.concat
+local find, gsub, sub, concat = raw.string.find, raw.string.gsub, raw.string.sub, raw.table.concat
 local checked_find, find_plain = native.find, native.find_plain
 local counted = {}
 
@@ -28,7 +28,7 @@ local function captures(from, to, s, ...)
     return nil
   end
   if select("#", ...) == 0 then
-    return s:sub(from, to)
+    return sub(s, from, to)
   end
   return ...
 end
@@ -118,7 +118,7 @@ function counted.gsub(s, p, repl, n)
     error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
   end
   local out, count, at, last = {}, 0, 1, 0
-  local anchored = p:sub(1, 1) == "^"
+  local anchored = sub(p, 1, 1) == "^"
   local function step(from, to, ...)
     if not from then
       return false
@@ -126,17 +126,17 @@ function counted.gsub(s, p, repl, n)
     if to < from and to == last and from > 1 and last > 0 then
       -- An empty match right after the last one does not count.
       if from <= #s then
-        out[#out + 1] = s:sub(from, from)
+        out[#out + 1] = sub(s, from, from)
       end
       at, last = from + 1, 0
       return true
     end
-    out[#out + 1] = s:sub(at, from - 1)
-    out[#out + 1] = replacement(repl, s:sub(from, to), ...)
+    out[#out + 1] = sub(s, at, from - 1)
+    out[#out + 1] = replacement(repl, sub(s, from, to), ...)
     count = count + 1
     if to < from then
       if from <= #s then
-        out[#out + 1] = s:sub(from, from)
+        out[#out + 1] = sub(s, from, from)
       end
       at, last = from + 1, 0
     else
@@ -146,7 +146,7 @@ function counted.gsub(s, p, repl, n)
   end
   while at <= #s + 1 and (not n or count < n) and step(checked_find(s, p, at, anchored)) do
   end
-  out[#out + 1] = s:sub(at)
+  out[#out + 1] = sub(s, at)
   return concat(out), count
 end
 

@@ -20,6 +20,7 @@ mod seen;
 mod shortcuts;
 mod source;
 mod state;
+mod strings;
 mod text;
 mod texts;
 pub mod watch;

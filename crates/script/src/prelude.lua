@@ -29,6 +29,43 @@ local function protect(t, name)
   return setmetatable(proxy, meta)
 end
 
+-- The libraries: each script has a layer over each of them, which is empty and asks the shared one until the script changes it, or
+-- looks into it. Then all that is there is put into it, and it is a table like any other.
+local layers, strings = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+
+local function fill(layer)
+  local meta = layers[layer]
+  if not meta then
+    return
+  end
+  -- The call may end between any two of these.
+  local owner = strings[layer]
+  if owner then
+    native.own_strings(layer, owner.script, owner.version)
+  end
+  for k, v in next, meta.__index do
+    rawset(layer, k, v)
+  end
+  layers[layer] = nil
+  native.bare(layer)
+end
+
+local function change(layer, k, v)
+  fill(layer)
+  rawset(layer, k, v)
+end
+
+local libraries = {}
+local function library(name, t)
+  libraries[name] = {
+    __index = t, __newindex = change, __metatable = false,
+    __pairs = function(layer)
+      fill(layer)
+      return next, layer, nil
+    end,
+  }
+end
+
 -- Errors: a call that is over stays over, whatever the script catches.
 local caught = native.caught
 local function result(ok, ...)
@@ -40,8 +77,8 @@ end
 
 local base = {
   _VERSION = raw._VERSION,
-  assert = raw.assert, error = raw.error, getmetatable = raw.getmetatable, ipairs = raw.ipairs, next = next,
-  pairs = raw.pairs, rawequal = raw.rawequal, rawget = rawget, rawlen = raw.rawlen, select = select,
+  assert = raw.assert, error = raw.error, getmetatable = raw.getmetatable, ipairs = raw.ipairs, next = native.next(fill),
+  pairs = raw.pairs, rawequal = raw.rawequal, rawlen = raw.rawlen, select = select,
   tonumber = raw.tonumber, tostring = tostring, type = type,
   print = native.print,
 }
@@ -50,13 +87,25 @@ function base.rawset(t, k, v)
   if protected[t] then
     error("this table is shared by all scripts and cannot be changed", 2)
   end
+  fill(t)
   return rawset(t, k, v)
+end
+
+function base.rawget(t, k)
+  local value = rawget(t, k)
+  if value == nil and layers[t] then
+    return layers[t].__index[k]
+  end
+  return value
 end
 
 function base.setmetatable(t, meta)
   -- Finalizers run where no limit reaches them.
   if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
     error("__gc is not available in scripts; use a variable with <close>", 2)
+  end
+  if layers[t] then
+    fill(t)
   end
   return setmetatable(t, meta)
 end
@@ -229,7 +278,7 @@ os.exit, os.setlocale = nil, nil
 if not open then
   os.execute, os.remove, os.rename, os.tmpname = nil, nil, nil, nil
 elseif raw.io then
-  base.io = protect(raw.io, "io")
+  library("io", raw.io)
 end
 
 -- Lua 5.1 names
@@ -259,10 +308,14 @@ table.maxn = function(t)
 end
 string.gfind = string.gmatch
 
-base.string, base.table, base.math = protect(string, "string"), protect(table, "table"), protect(math, "math")
-base.os, base.coroutine, base.utf8 = protect(os, "os"), protect(coroutine, "coroutine"), protect(raw.utf8, "utf8")
+library("string", string)
+library("table", table)
+library("math", math)
+library("os", os)
+library("coroutine", coroutine)
+library("utf8", raw.utf8)
 local string_meta = getmetatable("")
-string_meta.__index = string
+native.share_strings(string_meta, string)
 string_meta.__metatable = false
 
 -- Names that are made when first used.
@@ -312,14 +365,19 @@ local function text_load(env)
   end
 end
 
--- A new environment: the script's own globals over the shared, read-only ones.
-local function environment(require, search)
+-- A new environment: the script's own globals and layers over the shared, read-only ones.
+local function environment(require, search, script, version)
   local env = {}
   env._G = env
   env.load = text_load(env)
   env.loadstring = env.load
   env.package = { path = search, cpath = "", loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
   env.package.loaded._G = env
+  for name, meta in next, libraries do
+    local layer = setmetatable({}, meta)
+    layers[layer], env[name], env.package.loaded[name] = meta, layer, layer
+  end
+  strings[env.string] = { script = script, version = version }
   env.require = function(name)
     if type(name) ~= "string" then
       error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)

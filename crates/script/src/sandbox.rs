@@ -16,7 +16,7 @@ pub(crate) const HOOK_INSTRUCTIONS: u32 = 1_000;
 
 /// What the prelude gives back.
 pub(crate) struct Sandbox {
-    /// `(require, search) -> env`.
+    /// `(require, search, script, version) -> env`.
     pub(crate) environment: Function,
     /// `(table, name) -> read-only table`.
     pub(crate) protect: Function,
@@ -95,6 +95,10 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
         internal(lua, text)?.call((raw, native))
     };
     native.raw_set("part", lua.create_function(part)?)?;
+    let (next, bare) = shortcuts::looks(lua)?;
+    native.raw_set("next", next)?;
+    native.raw_set("bare", bare)?;
+    crate::strings::install(lua, ctx, &native)?;
     crate::jobs::for_prelude(lua, ctx, &native)?;
     let chunk = internal(lua, include_str!("prelude.lua"))?;
     let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;

@@ -135,6 +135,55 @@ fn closure(
     unsafe { lua.exec_raw(upvalues, |lua| ffi::lua_pushcclosure(lua, function, ffi::lua_gettop(lua))) }
 }
 
+// Looking into tables.
+
+/// For the prelude's layers: a maker of `next`, which has a table with a metatable looked at before its first key is told; and what
+/// takes a table's metatable off, protected or not.
+pub(crate) fn looks(lua: &Lua) -> mlua::Result<(Function, Function)> {
+    Ok((closure(lua, with_look, ())?, closure(lua, bare, ())?))
+}
+
+/// `(table)`.
+unsafe extern "C-unwind" fn bare(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls it; the first argument is a table when its metatable goes.
+    unsafe {
+        ffi::luaL_checktype(lua, 1, ffi::LUA_TTABLE);
+        ffi::lua_pushnil(lua);
+        ffi::lua_setmetatable(lua, 1);
+    }
+    0
+}
+
+/// `(look) -> next`.
+unsafe extern "C-unwind" fn with_look(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls it with one argument, which becomes the upvalue.
+    unsafe {
+        ffi::lua_settop(lua, 1);
+        ffi::lua_pushcclosure(lua, next_key, 1);
+    }
+    1
+}
+
+/// `next`. Upvalue: `(table)`, to be called for one with a metatable.
+unsafe extern "C-unwind" fn next_key(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls it; the stack has room for what is pushed, and the first argument is a table when `lua_next` is asked.
+    unsafe {
+        ffi::luaL_checktype(lua, 1, ffi::LUA_TTABLE);
+        ffi::lua_settop(lua, 2);
+        if ffi::lua_type(lua, 2) == ffi::LUA_TNIL && ffi::lua_getmetatable(lua, 1) != 0 {
+            ffi::lua_pushvalue(lua, upvalue(1));
+            ffi::lua_pushvalue(lua, 1);
+            ffi::lua_call(lua, 1, 0);
+            ffi::lua_settop(lua, 2);
+        }
+        if ffi::lua_next(lua, 1) != 0 {
+            return 2;
+        }
+        ffi::lua_pushnil(lua);
+        1
+    }
+}
+
 // Fields and methods of objects.
 
 /// Gives objects of this type fields beside their methods: `fields` is called with an object and a key that is no method. Returns

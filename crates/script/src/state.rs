@@ -23,6 +23,7 @@ use crate::loader::{Modules, Recorder};
 use crate::sandbox::{self, Sandbox};
 use crate::seen;
 use crate::shortcuts::Shortcuts;
+use crate::strings::Strings;
 use crate::texts::Texts;
 use crate::watch::Watched;
 
@@ -117,6 +118,7 @@ impl State {
             protected: OnceCell::new(),
             said: RefCell::default(),
             texts: Texts::default(),
+            strings: Strings::default(),
         });
         State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
     }
@@ -248,6 +250,7 @@ impl State {
         self.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
         match rebuilt {
             Ok(loaded) => {
+                self.forget_strings(|script, version| script == id && version != loaded.version);
                 let loaded = Rc::new(loaded);
                 let mut scripts = self.scripts.borrow_mut();
                 if scripts.len() <= index {
@@ -295,8 +298,9 @@ impl State {
         modules: Modules,
     ) -> Result<Loaded, ScriptError> {
         let label = entry.label();
-        let env =
-            self.environment(id, entry, modules).map_err(|error| ScriptError::from_lua(&error, &label))?;
+        let env = self
+            .environment(id, entry, version, modules)
+            .map_err(|error| ScriptError::from_lua(&error, &label))?;
         let chunk = if entry.only_body() {
             sandbox::compile(&self.lua, &label, &as_body(&main.text), Some(env.clone()))?
         } else {
@@ -313,7 +317,14 @@ impl State {
         Ok(Loaded { version, label, env, returned, body, main, functions, refused: Cell::new(0) })
     }
 
-    fn environment(&self, id: ScriptId, entry: &Entry, modules: Modules) -> mlua::Result<Table> {
+    fn environment(
+        &self,
+        id: ScriptId,
+        entry: &Entry,
+        version: u64,
+        modules: Modules,
+    ) -> mlua::Result<Table> {
+        self.forget_strings(|script, other| (script, other) == (id, version));
         let folder = entry.folder().to_owned();
         let ctx = Rc::downgrade(&self.ctx);
         let require = self.lua.create_function(
@@ -341,10 +352,17 @@ impl State {
                 }
             },
         )?;
-        let env: Table = self.sandbox.environment.call((require, entry.search()))?;
+        let owner = (id.0, version.cast_signed());
+        let env: Table = self.sandbox.environment.call((require, entry.search(), owner.0, owner.1))?;
         self.sandbox.protected.raw_set(&env, Value::Nil)?;
-        let _ = id;
         Ok(env)
+    }
+
+    /// Forgets layers over `string`. Not in a call inside of another one, whose script may be one of these.
+    fn forget_strings(&self, is_gone: impl Fn(ScriptId, u64) -> bool) {
+        if self.ctx.budget.depth.get() == 0 {
+            self.ctx.strings.forget(is_gone);
+        }
     }
 
     pub(crate) fn function(&self, loaded: &Loaded, name: &str) -> Result<Function, ScriptError> {
@@ -455,6 +473,7 @@ impl State {
             return;
         }
         self.scripts.borrow_mut().clear();
+        self.forget_strings(|_, _| true);
         self.lua.gc_collect().ok();
         self.ctx.server.log(
             WARNING,

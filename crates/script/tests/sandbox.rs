@@ -47,23 +47,18 @@ fn byte_code_does_not_load() {
 #[test]
 fn shared_tables_cannot_be_changed() {
     for action in [
-        "string.find = nil",
         "lb.pool = nil",
         "apache2.OK = 5",
-        "math.pi = 3",
-        "rawset(string, 'find', nil)",
         "rawset(lb, 'x', 1)",
+        "table.insert(lb, 1)",
+        "setmetatable(lb, {})",
         "rawset(r, 'uri', 1)",
-        "setmetatable(string, {})",
         "setmetatable(_G, {})",
         "setmetatable(r, {})",
-        "table.insert(string, 1)",
         "getmetatable('').__index = nil",
         "r.headers_in = {}",
         "rawset(r.headers_in, 'Host', 'x')",
         "getmetatable(lb.pool('app')).__index = nil",
-        "os.time = nil",
-        "rawset(coroutine, 'wrap', 1)",
         "lb.pool('app').name = 'x'",
         "lb.pool('app'):first().weight = 3",
     ] {
@@ -75,9 +70,9 @@ fn shared_tables_cannot_be_changed() {
 
 #[test]
 fn iterating_a_shared_table_gives_no_way_in() {
-    assert_eq!(eval("select(2, pairs(string)) == nil and rawget(string, 'find') == nil"), "true");
+    assert_eq!(eval("select(2, pairs(lb)) == nil and rawget(lb, 'pool') == nil and next(lb) == nil"), "true");
     assert_eq!(
-        eval("(function() local n = 0 for k in pairs(string) do n = n + 1 end return n > 10 end)()"),
+        eval("(function() local n = 0 for k in pairs(lb) do n = n + 1 end return n > 5 end)()"),
         "true"
     );
 }
