@@ -12,25 +12,32 @@ DESTDIR    ?=
 LIBEXECDIR  = $(shell $(APXS) -q LIBEXECDIR)
 SYSCONFDIR  = $(shell $(APXS) -q SYSCONFDIR)
 LUADIR     ?= /usr/share/mod_lua_balancer/lua
+INSTALLED   = $(LUADIR)/.installed
 TARGET     ?= $(or $(CARGO_TARGET_DIR),target)
 MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
-.PHONY: all deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
+.PHONY: all first port deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
 
 all: build
 
-deps:
+first:
+	@scripts/first
+
+port:
+	@scripts/first port $(or $(PORT),8080)
+
+deps: first
 	@scripts/deps build
 
-deps-test:
+deps-test: first
 	@scripts/deps test
 
 build: deps
 	$(CARGO) build --release -p mod_lua_balancer
 
-run: build
+run: port build
 	@scripts/demo run "$(MODULE)"
 
 demo: build
@@ -50,21 +57,25 @@ loom:
 symbols: build
 	@scripts/symbols "$(MODULE)"
 
+# What was edited where it is installed stays (scripts/install-files).
 install:
 	@test -f "$(MODULE)" || { echo "run 'make build' first"; exit 1; }
 	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(SYSCONFDIR)/mods-available" "$(DESTDIR)$(SYSCONFDIR)/conf-available" "$(DESTDIR)$(LUADIR)"
-	install -m 644 "$(MODULE)" "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so"
+	install -m 644 "$(MODULE)" "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new"
+	mv "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new" "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so"
 	sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|' apache-conf/lua_balancer.load > "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
-	install -m 644 apache-conf/lua_balancer.conf "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.conf"
-	install -m 644 apache-conf/example.conf "$(DESTDIR)$(SYSCONFDIR)/conf-available/lua_balancer-example.conf"
-	install -m 644 lua/*.lua "$(DESTDIR)$(LUADIR)/"
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/mods-available" apache-conf/lua_balancer.conf
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/conf-available" apache-conf/lua_balancer-example.conf
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(LUADIR)" lua/*.lua
 
+# What a2enmod and a2enconf made goes first: a link to nothing would keep httpd from starting.
 uninstall:
-	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" \
-	      "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load" \
-	      "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.conf" \
-	      "$(DESTDIR)$(SYSCONFDIR)/conf-available/lua_balancer-example.conf"
-	rm -rf "$(DESTDIR)$(LUADIR)"
+	@scripts/in-use "$(DESTDIR)$(SYSCONFDIR)"
+	rm -f "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.load" "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.conf" \
+	      "$(DESTDIR)$(SYSCONFDIR)/conf-enabled/lua_balancer-example.conf"
+	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
+	@DESTDIR="$(DESTDIR)" scripts/install-files -r "$(INSTALLED)"
+	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true
 
 bench: build
 	@scripts/bench "$(MODULE)"

@@ -574,18 +574,30 @@ fn add_file(
     index
 }
 
-/// Folder of the shipped scripts, fixed when the module is built.
-const SHIPPED: &str = match option_env!("LUA_BALANCER_LUADIR") {
-    Some(folder) => folder,
-    None => "/usr/share/mod_lua_balancer/lua",
-};
+/// Folder of the shipped scripts: fixed when the module is built, unless httpd's environment names another one.
+fn shipped() -> PathBuf {
+    const BUILT: &str = match option_env!("LUA_BALANCER_LUADIR") {
+        Some(folder) => folder,
+        None => "/usr/share/mod_lua_balancer/lua",
+    };
+    std::env::var_os("LUA_BALANCER_LUADIR").map_or_else(|| BUILT.into(), PathBuf::from)
+}
+
+/// A shipped script by a relative path, as `balancer.lua` or, with the folder's own name, `lua/balancer.lua`.
+pub fn installed_script(written: &str) -> Option<String> {
+    let folder = shipped();
+    let beside = folder.parent().filter(|_| written.contains('/')).map(|above| above.join(written));
+    let found = [Some(folder.join(written)), beside].into_iter().flatten().find(|path| path.is_file())?;
+    (!written.starts_with('/')).then(|| found.to_string_lossy().into_owned())
+}
 
 fn names_of(pools: &[super::config::PoolConfig]) -> Vec<String> {
     pools.iter().map(|pool| pool.name.clone()).collect()
 }
 
 fn build_library(plans: &[Plan], sandbox: bool, configured: Vec<String>) -> Library {
-    let mut builder = Library::builder().shipped(SHIPPED).sandbox(sandbox).configured(configured);
+    let mut builder =
+        Library::builder().shipped(&shipped().to_string_lossy()).sandbox(sandbox).configured(configured);
     for plan in plans {
         let cache = match plan.cache {
             CodeCache::Stat => script::CodeCache::Stat,

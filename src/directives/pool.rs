@@ -99,10 +99,7 @@ pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         probe::check_ca(&path)?;
     }
     if let Some((written, function)) = named {
-        let path = context
-            .command
-            .server_relative(&written)
-            .ok_or_else(|| format!("'{written}' is no path of a file"))?;
+        let path = super::server::script_path(context, &written)?;
         let place = context.place();
         open(context)?.scripts.push(PoolScript { written, path, function, place });
     }

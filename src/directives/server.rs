@@ -1,5 +1,6 @@
 //! Directives about scripts.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::{Context, words};
@@ -23,9 +24,17 @@ fn keep<T>(context: &Context<'_>, value: T) -> Result<&'static T, String> {
 }
 
 fn file_source(context: &Context<'_>, path: &str, function: String) -> Result<Source, String> {
-    let path =
-        context.command.server_relative(path).ok_or_else(|| format!("'{path}' is no path of a file"))?;
-    Ok(Source::File { path, function })
+    Ok(Source::File { path: script_path(context, path)?, function })
+}
+
+/// The file of a script: a relative path is under ServerRoot, or else among the installed scripts.
+pub(super) fn script_path(context: &Context<'_>, written: &str) -> Result<String, String> {
+    let path = context
+        .command
+        .server_relative(written)
+        .ok_or_else(|| format!("'{written}' is no path of a file"))?;
+    let installed = || crate::app::startup::installed_script(written);
+    if Path::new(&path).exists() { Ok(path) } else { Ok(installed().unwrap_or(path)) }
 }
 
 fn new_hook(context: &mut Context<'_>, source: Source) -> Result<&'static Hook, String> {
