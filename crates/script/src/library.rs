@@ -352,7 +352,7 @@ impl Library {
         (live.watch, live.judged, live.pending, live.failure) = (watch, Some(stamp), None, failure);
     }
 
-    fn watched(&self, entry: &Entry) -> Vec<PathBuf> {
+    pub(crate) fn watched(&self, entry: &Entry) -> Vec<PathBuf> {
         let watch = entry.live.lock().watch.clone();
         match &entry.origin {
             Origin::File { path, .. } if watch.is_empty() => vec![path.clone()],

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use balance::api::{Balancer, View};
 use balance::member::Member;
@@ -17,6 +18,7 @@ use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, 
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
 use crate::jobs::Jobs;
+use crate::judge::VETTING_MS;
 use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
 use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
@@ -480,6 +482,10 @@ impl<'a> Call<'a> {
             _ => limits.time_ms,
         };
         let outer = state.ctx.enter(frame, limits, time_ms);
+        if state.ctx.judges() {
+            let time = Duration::from_millis(time_ms.min(VETTING_MS));
+            state.ctx.budget.deadline.set(Some((Instant::now() + time, Halt::Vetting)));
+        }
         let outermost = state.ctx.budget.depth.get() == 1;
         state.ctx.budget.seen.forget();
         match outermost {
