@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::os::raw::c_void;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -24,11 +23,11 @@ use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
-use super::host::{CurrentRequest, HttpdServer};
 use super::ramps::Ramps;
 use super::shared;
 use super::startup;
 use super::timers::Timers;
+use super::vetting::Saved;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -151,6 +150,7 @@ fn leave(child: &Child) {
 struct Worker {
     child: &'static Child,
     thread: Thread,
+    saved: Saved,
     checks: Option<Checks>,
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
@@ -168,6 +168,7 @@ impl Worker {
         Worker {
             child,
             thread: Thread::new(child),
+            saved: Saved::default(),
             checks: None,
             timers: None,
             timers_failed: None,
@@ -203,7 +204,7 @@ impl Worker {
     }
 
     fn turn(&mut self) {
-        self.watch_scripts();
+        self.saved.turn(self.child, self.thread.balancer.as_ref());
         super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
@@ -312,52 +313,6 @@ impl Worker {
         let (table, own) = (&self.child.table, self.child.generation);
         if !self.stale.is_empty() && table.children().iter().all(|(_, generation)| *generation >= own) {
             table.remove_stale(&std::mem::take(&mut self.stale));
-        }
-    }
-
-    /// Judges changed files (one child does), takes versions that others judged good.
-    fn watch_scripts(&mut self) {
-        let (child, pid) = (self.child, memory::pid());
-        for id in child.library.ids() {
-            if !child.library.is_watched(id) {
-                continue;
-            }
-            let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() else { continue };
-            shared::install_newer(&child.table, &child.library, id, row);
-            let Some(stamp) = child.library.changed(id) else { continue };
-            if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
-                continue;
-            }
-            let (request, dicts) = (Rc::new(CurrentRequest::default()), child.dicts.clone());
-            let server = Rc::new(HttpdServer::new(request, child.lane.index(), dicts));
-            match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
-                Ok(candidate) => {
-                    let version = shared::publish_judged(
-                        &child.table,
-                        &child.library,
-                        id,
-                        row,
-                        stamp.0,
-                        &candidate.bundle,
-                    );
-                    if let Err(error) = candidate.apply(self.thread.balancer.as_ref(), version) {
-                        log::server(log::ERR, &format!("{}: {error}", child.library.label(id)));
-                    }
-                    shared::mark_unchecked(&child.table);
-                    child.library.install(id, candidate.bundle, version);
-                    log::server(
-                        log::NOTICE,
-                        &format!("{}: version {version} is in service", child.library.label(id)),
-                    );
-                }
-                Err(error) => {
-                    child.table.reject_script(row, pid, stamp.0);
-                    log::server(
-                        log::ERR,
-                        &format!("{error} (not taken, the last good version goes on serving)"),
-                    );
-                }
-            }
         }
     }
 }

@@ -251,6 +251,16 @@ impl Library {
         (0..self.entries.len() as u32).map(ScriptId)
     }
 
+    /// Whether scripts are in the sandbox.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandbox
+    }
+
+    /// What a call of this script may take.
+    pub fn limits(&self, id: ScriptId) -> Limits {
+        self.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits)
+    }
+
     /// The shortest time limit of a call, in milliseconds; None without scripts.
     pub fn shortest_time_ms(&self) -> Option<u64> {
         self.entries.iter().map(|entry| entry.limits.time_ms.min(entry.limits.timer_time_ms)).min()

@@ -60,7 +60,46 @@ pub enum Ended {
     Unknown,
 }
 
+/// The end of an answer, which whoever waited for the process adds. It is looked for behind the last byte, since a process that was
+/// killed may have written a part of a record.
+const END_MARK: [u8; 8] = *b"LBvetEND";
+const END_LENGTH: usize = END_MARK.len() + 5;
+
+/// What is added to the answer of a process that has ended.
+pub fn end_of(ended: Ended) -> [u8; END_LENGTH] {
+    let (kind, number) = match ended {
+        Ended::Unknown => (0, 0),
+        Ended::Overdue => (1, 0),
+        Ended::Signal(signal) => (2, signal),
+        Ended::Exit(code) => (3, code),
+    };
+    let mut out = [0; END_LENGTH];
+    out[..8].copy_from_slice(&END_MARK);
+    out[8] = kind;
+    out[9..].copy_from_slice(&number.to_le_bytes());
+    out
+}
+
+/// Takes that end off.
+fn split_end(bytes: &[u8]) -> (&[u8], Ended) {
+    let Some((body, end)) = bytes.split_last_chunk::<END_LENGTH>() else { return (bytes, Ended::Unknown) };
+    let number = i32::from_le_bytes([end[9], end[10], end[11], end[12]]);
+    match (end[..8] == END_MARK, end[8]) {
+        (true, 1) => (body, Ended::Overdue),
+        (true, 2) => (body, Ended::Signal(number)),
+        (true, 3) => (body, Ended::Exit(number)),
+        (true, _) => (body, Ended::Unknown),
+        (false, _) => (bytes, Ended::Unknown),
+    }
+}
+
 impl Report {
+    /// A whole answer, and how the process ended.
+    pub fn read_all(bytes: &[u8]) -> (Self, Ended) {
+        let (body, ended) = split_end(bytes);
+        (Report::read(body), ended)
+    }
+
     /// The records, as far as they are whole.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut report = Report::default();

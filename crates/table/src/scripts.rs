@@ -68,6 +68,13 @@ impl Table {
         }
     }
 
+    /// Gives a judgement back that came to no end: others may take it.
+    pub fn give_up_judgement(&self, row: u32, pid: i32) {
+        if let Some(row) = self.script(row) {
+            scripts::give_up(row, pid);
+        }
+    }
+
     /// The stamp of the sources that were judged last, good or bad; 0 for none.
     pub fn judged_stamp(&self, row: u32) -> u64 {
         self.script(row).map_or(0, |row| row.judged.load(SeqCst))

@@ -115,10 +115,21 @@ fn no_verdict_is_told_with_the_place_that_is_known() {
     assert_eq!(text, "/l/x.lua: the process that vetted it was ended by signal 9");
 }
 
+#[test]
+fn the_end_is_found_behind_half_a_record() {
+    let half = &good().to_record()[..50];
+    for ended in [Ended::Overdue, Ended::Signal(9), Ended::Exit(3), Ended::Unknown] {
+        let bytes = [&log_line(3, "x"), half, end_of(ended).as_slice()].concat();
+        let (report, found) = Report::read_all(&bytes);
+        assert_eq!((report.lines.len(), report.verdict, found), (1, None, ended));
+    }
+    assert_eq!(Report::read_all(&good().to_record()), (Report::read(&good().to_record()), Ended::Unknown));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_without_harm(bytes in vec(any::<u8>(), 0..2000)) {
-        let report = Report::read(&bytes);
+        let (report, _) = Report::read_all(&bytes);
         prop_assert!(report.lines.len() <= MAX_LINES);
     }
 
