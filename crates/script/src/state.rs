@@ -238,7 +238,7 @@ impl State {
         let index = id.0 as usize;
         let entry = self.ctx.library.entry(id)?;
         let known = self.scripts.borrow().get(index).cloned().flatten();
-        let version = self.ctx.library.version(id);
+        let version = entry.version_word();
         if let Some(loaded) = &known
             && self.keeps(entry)
             && version != 0
@@ -246,6 +246,7 @@ impl State {
         {
             return Ok(loaded.clone());
         }
+        entry.check_quarantine()?;
         let rebuilt = self.rebuild(id, entry);
         self.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
         match rebuilt {

@@ -71,3 +71,17 @@ fn a_writer_that_dies_or_stops_anywhere_leaves_a_good_version() {
         }
     }
 }
+
+#[test]
+fn a_quarantined_version_is_told_once_and_a_new_one_is_free() {
+    let (table, alive) = (super::table(), |_: i32| true);
+    let row = table.script_row(7).unwrap();
+    assert_eq!(table.quarantined_version(row), 0);
+    assert!(table.claim_judgement(row, 11, 100, 0, &alive));
+    let version = table.publish_script(row, 100, 11, b"one").unwrap();
+    assert!(table.quarantine_script(row, version));
+    assert!(!table.quarantine_script(row, version));
+    assert_eq!(table.quarantined_version(row), version);
+    assert!(table.claim_judgement(row, 12, 100, 0, &alive));
+    assert!(table.publish_script(row, 100, 12, b"two").unwrap() > table.quarantined_version(row));
+}
