@@ -255,7 +255,7 @@ fn limit(bounds: Bounds) -> io::Result<()> {
     } else {
         set(libc::RLIMIT_NPROC, tasks_of_this_user() + bounds.processes)?;
     }
-    set(libc::RLIMIT_AS, size_now() + bounds.memory)
+    set(libc::RLIMIT_AS, size_now().saturating_add(bounds.memory))
 }
 
 /// Bytes of address space in use.

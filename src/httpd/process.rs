@@ -168,12 +168,18 @@ pub fn ended(pid: i32) -> io::Result<Option<Status>> {
     }
 }
 
-/// Any child of this process that has ended.
-pub fn any_ended() -> Option<(i32, Status)> {
-    let mut status = 0;
-    // SAFETY: writes one status.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-    (pid > 0).then(|| (pid, read_status(status)))
+/// Any child of this process that has ended. Its number stays its own until [`ended`] takes its status.
+pub fn any_ended() -> Option<i32> {
+    // SAFETY: writes one structure of this frame, in which 0 stands for nobody.
+    let pid = unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let asked = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match libc::waitid(libc::P_ALL, 0, &mut found, asked) {
+            0 => found.si_pid(),
+            _ => 0,
+        }
+    };
+    (pid > 0).then_some(pid)
 }
 
 fn read_status(status: i32) -> Status {

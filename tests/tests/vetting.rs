@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, Uid};
 use server_tests::httpd::{Builder, ConfigTest};
-use server_tests::{Httpd, Mpm, Request, on_every_mpm, patience, pool, slower, wait_until};
+use server_tests::{Httpd, Mpm, Request, on_every_mpm, patience, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Five seconds for the script, and what a busy machine takes.
@@ -78,7 +78,7 @@ fn endless() -> Vec<(&'static str, String)> {
 
 fn refused(what: &str, test: &ConfigTest, took: Duration, patterns: &[&str]) {
     assert!(!test.ok, "{what} is accepted: {}", test.output);
-    assert!(took < slower(A_VETTING), "{what} took {took:?}: {}", test.output);
+    assert!(took < patience(A_VETTING), "{what} took {took:?}: {}", test.output);
     for pattern in patterns {
         assert!(test.says(pattern), "{what}: nothing like /{pattern}/ in {}", test.output);
     }
@@ -121,7 +121,7 @@ fn all_scripts_of_a_configuration_together_have_ten_seconds() {
         builder = builder.config(&format!("<Location /{n}>\n  LuaHookTranslate bad-{n}.lua\n</Location>"));
     }
     let (test, took) = timed_configtest(builder);
-    assert!(!test.ok && took < slower(Duration::from_secs(16)), "{took:?}: {}", test.output);
+    assert!(!test.ok && took < patience(Duration::from_secs(16)), "{took:?}: {}", test.output);
     for n in 0..20 {
         assert!(test.says(&format!(r"bad-{n}\.lua")), "{}", test.output);
     }
@@ -226,7 +226,7 @@ fn a_restart_goes_on_when_a_top_level_hangs(mpm: Mpm) {
             httpd.restart()
         }
         let took = start.elapsed();
-        assert!(took < slower(A_VETTING), "{took:?}");
+        assert!(took < patience(A_VETTING), "{took:?}");
         assert_eq!(httpd.count_log(&format!(r"lua_balancer:error.*pick\.lua:2: {NOT_FINISHED}")), n);
         assert_eq!(served(&httpd), "1");
     }
@@ -240,7 +240,7 @@ fn a_start_with_a_top_level_that_hangs_is_refused() {
     let start = Instant::now();
     let builder = versioned(Mpm::Event).config("LuaBalancerSandbox off").file("pick.lua", &waits("60"));
     let said = builder.try_start().map(drop).expect_err("refused");
-    assert!(start.elapsed() < slower(A_VETTING), "{:?}", start.elapsed());
+    assert!(start.elapsed() < patience(A_VETTING), "{:?}", start.elapsed());
     assert!(said.contains("pick.lua:2: not finished after 5 s"), "{said}");
 }
 
@@ -328,7 +328,7 @@ fn vetting_goes_on_after_its_processes_were_killed(mpm: Mpm) {
     httpd.write("pick.lua", &version(4));
     wait_until("a save after a restart", SOON, || served(&httpd) == "4");
     let (took, status) = httpd.stop();
-    assert!(status.success() && took < slower(Duration::from_secs(3)), "{took:?} {status}");
+    assert!(status.success() && took < patience(Duration::from_secs(3)), "{took:?} {status}");
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn what_a_vetting_process_may_take_is_bounded() {
 
 #[test]
 fn what_a_top_level_has_started_ends_with_it() {
-    let name = format!("3{}.5", std::process::id());
+    let name = format!("29.{}", std::process::id());
     let left = || {
         let all = fs::read_dir("/proc").expect("/proc").flatten();
         let words = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -468,7 +468,7 @@ fn a_stop_does_not_wait_for_vetting(mpm: Mpm) {
     wait_until("a worker", SOON, || httpd.vetting_processes().len() >= 2);
     let all = httpd.vetting_processes();
     let (took, status) = httpd.stop();
-    assert!(status.success() && took < slower(Duration::from_millis(1500)), "{took:?} {status}");
+    assert!(status.success() && took < patience(Duration::from_millis(1500)), "{took:?} {status}");
     let lives =
         |pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     wait_until("nothing to be left", SOON, || !all.iter().any(lives));
@@ -502,7 +502,7 @@ fn twenty_long_scripts_start_quickly() {
     let httpd = builder.start();
     let took = start.elapsed();
     println!("a start with twenty scripts of 1,000 lines took {took:?}");
-    assert!(took < slower(Duration::from_secs(4)), "{took:?}");
+    assert!(took < patience(Duration::from_secs(4)), "{took:?}");
     assert_eq!(httpd.client().get("/7").status, 204);
 }
 
@@ -537,19 +537,21 @@ fn a_version_that_is_stuck_in_c_is_not_called_again_until_it_is_saved(mpm: Mpm) 
     httpd.fault("");
     // All children know it by now, or a fifth of a second later.
     wait_until("a 500 of every child", SOON, || (0..20).all(|_| httpd.client().get("/v").status == 500));
+    waiting.join().expect("a thread").expect("an answer");
     let calls = httpd.count_log("is called");
     for _ in 0..20 {
         assert_eq!(httpd.client().get("/v").status, 500);
         assert_eq!(httpd.client().get("/d/file").status, 200);
     }
-    waiting.join().expect("a thread").expect("an answer");
-    assert_eq!(httpd.count_log("is called"), calls.max(httpd.count_log("is called").min(calls + 1)));
+    assert_eq!(httpd.count_log("is called"), calls, "the version was called again");
     // Also in children of another generation.
     httpd.graceful();
     wait_until("a 500 of new children", SOON, || (0..20).all(|_| httpd.client().get("/v").status == 500));
     httpd.write("pick.lua", &script(205));
-    wait_until("the version that was saved", SOON, || httpd.client().get("/v").status == 205);
-    assert_eq!(httpd.client().get("/d/file").status, 205);
+    wait_until("the version that was saved", SOON, || {
+        (0..20).all(|_| httpd.client().get("/v").status == 205)
+    });
+    wait_until("it in the other section", SOON, || httpd.client().get("/d/file").status == 205);
     assert_eq!(httpd.count_log(STUCK), 1, "{}", httpd.error_log());
     httpd.assert_no_crash();
 }

@@ -21,7 +21,7 @@ pub const MAX_LINES: usize = 100;
 /// Most bytes of one log line, of a message, and of a path.
 const MAX_TEXT: usize = 8 << 10;
 const MAX_TRACEBACK: usize = 64 << 10;
-const MAX_FILES: usize = 4096;
+const MAX_FILES: usize = 16_384;
 const MAX_POOLS: usize = 4096;
 const MAX_MEMBERS: usize = 65_536;
 /// httpd's lowest level, trace8.
@@ -228,15 +228,19 @@ impl Verdict {
                 definitions.iter().for_each(|definition| put_definition(&mut out, definition));
             }
         }
+        if self.watch.len() > MAX_FILES {
+            return refused(format!("a script looks at more than {MAX_FILES} files")).to_record();
+        }
         if out.len() > MAX_ANSWER / 2 {
-            return too_large().to_record();
+            let most = MAX_ANSWER >> 21;
+            let text = format!("the script, its modules and its pools have more than {most} MiB");
+            return refused(text).to_record();
         }
         framed(VERDICT, &[&out])
     }
 }
 
-fn too_large() -> Verdict {
-    let text = format!("the script, its modules and its pools have more than {} MiB", MAX_ANSWER >> 21);
+fn refused(text: String) -> Verdict {
     Verdict { watch: Vec::new(), stamp: None, outcome: Err(ScriptError::new(ErrorKind::Load, text)) }
 }
 

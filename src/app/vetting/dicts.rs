@@ -9,11 +9,13 @@ use script::host::{Dict, DictError, Scalar, Store};
 /// Most entries that one top level writes.
 const MOST: usize = 10_000;
 
+/// What was written, with the time left; None: removed. Nothing expires while a script is vetted.
+type Written = Option<(Scalar, f64)>;
+
 /// Writes over a dictionary, kept here.
 pub struct Overlay {
     below: Rc<dyn Dict>,
-    /// None: removed. With the time left; nothing expires while a script is vetted.
-    written: RefCell<HashMap<Vec<u8>, Option<(Scalar, f64)>>>,
+    written: RefCell<HashMap<Vec<u8>, Written>>,
 }
 
 impl Overlay {
@@ -22,7 +24,7 @@ impl Overlay {
         Overlay { below, written: RefCell::default() }
     }
 
-    fn write(&self, key: &[u8], entry: Option<(Scalar, f64)>) -> Result<(), DictError> {
+    fn write(&self, key: &[u8], entry: Written) -> Result<(), DictError> {
         let mut written = self.written.borrow_mut();
         if written.len() >= MOST && !written.contains_key(key) {
             return Err(DictError::NoMemory);

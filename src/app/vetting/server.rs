@@ -34,11 +34,13 @@ struct Server<'s> {
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes another one's place.
 pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
     confine::name(NAME);
-    // httpd's log is among what is closed.
-    log::divert(|_, _| ());
-    if scope.account.assume().is_err() {
+    if let Err(error) = scope.account.assume() {
+        let name = scope.account.name();
+        log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
         return;
     }
+    // httpd's log is among what is closed.
+    log::divert(|_, _| ());
     confine::close_all_but(&jobs);
     confine::serve(parent);
     let mut server = Server { scope, jobs, running: Vec::new() };
@@ -104,15 +106,19 @@ impl Server<'_> {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, status)) = process::any_ended() {
-            let Some(at) = self.running.iter().position(|job| job.pid == pid) else { continue };
-            let job = self.running.swap_remove(at);
-            // What it has started ends with it.
-            process::kill_group(pid);
+        while let Some(pid) = process::any_ended() {
+            let job = self.running.iter().position(|job| job.pid == pid);
+            if job.is_some() {
+                // What it has started ends with it.
+                process::kill_group(pid);
+            }
+            let status = process::ended(pid).ok().flatten();
+            let Some(job) = job.map(|at| self.running.swap_remove(at)) else { continue };
             let ended = match status {
                 _ if job.overdue => Ended::Overdue,
-                Status::Signal(signal) => Ended::Signal(signal),
-                Status::Exit(code) => Ended::Exit(code),
+                Some(Status::Signal(signal)) => Ended::Signal(signal),
+                Some(Status::Exit(code)) => Ended::Exit(code),
+                None => Ended::Unknown,
             };
             process::write_some(job.answer.as_raw_fd(), &report::end_of(ended));
         }
@@ -133,10 +139,9 @@ impl Server<'_> {
     fn end(&mut self) {
         const MOST_SWEEPS: u32 = 50;
         self.running.iter().for_each(|job| process::kill_group(job.pid));
-        self.running.clear();
         for _ in 0..MOST_SWEEPS {
-            while process::any_ended().is_some() {}
-            if self.sweep() {
+            self.reap();
+            if self.sweep() && self.running.is_empty() {
                 return;
             }
             confine::wait(None, Some(Duration::from_millis(2)));
