@@ -13,6 +13,14 @@ pub fn once(name: &'static str) {
     assert!(!is_told_anew(name), "fault {name}");
 }
 
+/// Waits, as a function of C may that does not come back, while the file holds this word.
+#[cfg(feature = "faults")]
+pub fn nap(name: &str, seconds: u64) {
+    if is_told(name) {
+        std::thread::sleep(std::time::Duration::from_secs(seconds));
+    }
+}
+
 /// Looks over the shared table while the file holds `check_table`, and tells in the log what it found.
 #[cfg(feature = "faults")]
 pub fn check_table(table: &table::Table) {
@@ -48,6 +56,11 @@ fn is_told(name: &str) -> bool {
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
 pub fn point(_: &str) {}
+
+/// Nothing, in a build without faults.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn nap(_: &str, _: u64) {}
 
 /// Nothing, in a build without faults.
 #[cfg(not(feature = "faults"))]

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::os::raw::c_void;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -24,11 +23,12 @@ use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
-use super::host::{CurrentRequest, HttpdServer};
 use super::ramps::Ramps;
 use super::shared;
 use super::startup;
+use super::stuck::Stuck;
 use super::timers::Timers;
+use super::vetting::Saved;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -62,6 +62,8 @@ pub struct Background {
 struct Signal {
     stop: AtomicBool,
     done: AtomicBool,
+    /// The first states are made.
+    prepared: AtomicBool,
     prober: Mutex<Option<probe::Waker>>,
     thread: OnceLock<std::thread::Thread>,
 }
@@ -69,7 +71,13 @@ struct Signal {
 impl Background {
     /// Not yet started.
     pub fn new() -> Self {
-        Background { signal: Arc::new(Signal { done: AtomicBool::new(true), ..Signal::default() }) }
+        Background {
+            signal: Arc::new(Signal {
+                done: AtomicBool::new(true),
+                prepared: AtomicBool::new(true),
+                ..Signal::default()
+            }),
+        }
     }
 
     /// Starts the thread, to be stopped before `pchild` is cleared.
@@ -101,6 +109,7 @@ impl Background {
                 log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
             }
         }
+        prepare(child);
         // SAFETY: httpd's child pool; the child is never freed.
         unsafe {
             ffi::apr_pool_pre_cleanup_register(
@@ -109,6 +118,26 @@ impl Background {
                 Some(stop),
             );
         }
+    }
+}
+
+/// Makes the first Lua states, in a thread that ends then: top levels run in them.
+fn prepare(child: &'static Child) {
+    let prepared = || &child.background.signal.prepared;
+    if child.library.ids().next().is_none() {
+        return;
+    }
+    prepared().store(false, Ordering::Release);
+    let body = move || {
+        guard((), || child.seats.prepare(child));
+        prepared().store(true, Ordering::Release);
+    };
+    let spawned = memory::with_signals_blocked(|| {
+        std::thread::Builder::new().name("lua-balancer-first".into()).spawn(body)
+    });
+    if spawned.is_err() {
+        // The first requests make them.
+        prepared().store(true, Ordering::Release);
     }
 }
 
@@ -132,7 +161,11 @@ unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
             thread.unpark();
         }
         let until = Instant::now() + PATIENCE;
-        let has_ended = || signal.done.load(Ordering::Acquire) && script::watch::has_stopped();
+        let has_ended = || {
+            signal.done.load(Ordering::Acquire)
+                && signal.prepared.load(Ordering::Acquire)
+                && script::watch::has_stopped()
+        };
         while !has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -151,9 +184,11 @@ fn leave(child: &Child) {
 struct Worker {
     child: &'static Child,
     thread: Thread,
+    saved: Saved,
     checks: Option<Checks>,
     timers: Option<Timers>,
     timers_failed: Option<Instant>,
+    stuck: Stuck,
     checks_failed: Option<Instant>,
     reaped: Instant,
     ramps: Ramps,
@@ -168,9 +203,11 @@ impl Worker {
         Worker {
             child,
             thread: Thread::new(child),
+            saved: Saved::default(),
             checks: None,
             timers: None,
             timers_failed: None,
+            stuck: Stuck::default(),
             checks_failed: None,
             reaped: Instant::now(),
             ramps: Ramps::default(),
@@ -184,7 +221,6 @@ impl Worker {
     }
 
     fn run(&mut self) {
-        guard((), || self.child.seats.prepare(self.child));
         while !self.stopping() {
             // A panic in one turn is logged by the panic hook and does not end the thread.
             if !guard(false, || {
@@ -203,7 +239,8 @@ impl Worker {
     }
 
     fn turn(&mut self) {
-        self.watch_scripts();
+        self.saved.turn(self.child, self.thread.balancer.as_ref());
+        self.stuck.look(self.child);
         super::places::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
@@ -246,12 +283,15 @@ impl Worker {
 
     /// Keeps the thread of timers and Lua checks running, where there is Lua at all.
     fn keep_timers(&mut self, until_ms: u64) {
-        if self.timers.as_ref().is_some_and(Timers::is_done) {
+        if let Some(timers) = &self.timers
+            && (timers.is_done() || self.stuck.is_in(timers, self.child))
+        {
             self.timers = None;
         }
         match &self.timers {
             Some(timers) => timers.extend(until_ms),
             None if self.child.library.ids().next().is_none()
+                || self.stuck.has_lost_too_many()
                 || self.timers_failed.is_some_and(|at| at.elapsed() < NO_THREAD) => {}
             None => match Timers::start(self.child, until_ms) {
                 Ok(timers) => self.timers = Some(timers),
@@ -312,52 +352,6 @@ impl Worker {
         let (table, own) = (&self.child.table, self.child.generation);
         if !self.stale.is_empty() && table.children().iter().all(|(_, generation)| *generation >= own) {
             table.remove_stale(&std::mem::take(&mut self.stale));
-        }
-    }
-
-    /// Judges changed files (one child does), takes versions that others judged good.
-    fn watch_scripts(&mut self) {
-        let (child, pid) = (self.child, memory::pid());
-        for id in child.library.ids() {
-            if !child.library.is_watched(id) {
-                continue;
-            }
-            let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() else { continue };
-            shared::install_newer(&child.table, &child.library, id, row);
-            let Some(stamp) = child.library.changed(id) else { continue };
-            if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
-                continue;
-            }
-            let (request, dicts) = (Rc::new(CurrentRequest::default()), child.dicts.clone());
-            let server = Rc::new(HttpdServer::new(request, child.lane.index(), dicts));
-            match script::judge(&child.library, id, server, self.thread.balancer.clone()) {
-                Ok(candidate) => {
-                    let version = shared::publish_judged(
-                        &child.table,
-                        &child.library,
-                        id,
-                        row,
-                        stamp.0,
-                        &candidate.bundle,
-                    );
-                    if let Err(error) = candidate.apply(self.thread.balancer.as_ref(), version) {
-                        log::server(log::ERR, &format!("{}: {error}", child.library.label(id)));
-                    }
-                    shared::mark_unchecked(&child.table);
-                    child.library.install(id, candidate.bundle, version);
-                    log::server(
-                        log::NOTICE,
-                        &format!("{}: version {version} is in service", child.library.label(id)),
-                    );
-                }
-                Err(error) => {
-                    child.table.reject_script(row, pid, stamp.0);
-                    log::server(
-                        log::ERR,
-                        &format!("{error} (not taken, the last good version goes on serving)"),
-                    );
-                }
-            }
         }
     }
 }

@@ -22,6 +22,7 @@ use super::record::Record;
 use super::seats::Seats;
 use super::startup::Generation;
 use super::timers::Timer;
+use super::vetting::Client;
 use super::workers::Workers;
 use crate::faults;
 use crate::ffi;
@@ -70,6 +71,8 @@ pub struct Child {
     method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`; the parent read them, so that all children share their pages.
     pub geo: Option<Arc<geo::Databases>>,
+    /// Where saved scripts are vetted.
+    pub vetting: Option<Client>,
     /// The background thread.
     pub background: Background,
 }
@@ -156,6 +159,10 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         timers: generation.timers.clone(),
         method_scripts: generation.method_scripts.clone(),
         geo: generation.geo.clone(),
+        vetting: generation.vetting.as_ref().map(|keeper| {
+            keeper.leave_to_parent();
+            keeper.client()
+        }),
         background: Background::new(),
     })
 }

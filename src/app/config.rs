@@ -225,7 +225,12 @@ pub struct Global {
     pub geo_files: Vec<GeoFile>,
     /// What was read of them.
     pub geo: Option<Arc<geo::Databases>>,
+    /// Scripts as check_config found them, where post_config follows at once.
+    pub vetted: Option<Vec<Vetted>>,
 }
+
+/// A script's good version, or what is wrong with it.
+pub type Vetted = Result<script::Candidate, script::ScriptError>;
 
 impl Default for Global {
     fn default() -> Self {
@@ -241,6 +246,7 @@ impl Default for Global {
             sandbox: true,
             geo_files: Vec::new(),
             geo: None,
+            vetted: None,
         }
     }
 }

@@ -239,6 +239,8 @@ impl HttpdServer {
 impl Server for HttpdServer {
     fn log(&self, level: Level, text: &str) {
         faults::point("script_call");
+        faults::nap("script_naps", 6);
+        faults::nap("script_sleeps", 20);
         match self.current.get() {
             Some(request) => log::request(request, level, text),
             None => log::server(level, text),

@@ -18,5 +18,7 @@ pub mod selecting;
 pub mod sessions;
 pub mod shared;
 pub mod startup;
+pub mod stuck;
 pub mod timers;
+pub mod vetting;
 pub mod workers;

@@ -185,8 +185,31 @@ pub fn install_stored(table: &Table, library: &Library) -> Vec<Option<u32>> {
         .collect()
 }
 
-/// Takes a newer version out of the table, if there is one.
+/// Takes a newer version out of the table, if there is one, and lets go of one that is in quarantine.
 pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
+    take_newer(table, library, id, row);
+    library.quarantine(id, table.quarantined_version(row));
+}
+
+/// A version was stuck in C: no child calls it any more. One line, of the first who sees it. `late`: beyond its limit.
+pub fn quarantine(child: &Child, id: ScriptId, version: u64, late: &str) {
+    let row = child.script_rows.get(id.0 as usize).copied().flatten();
+    let is_new = row.map_or_else(
+        || child.library.version(id) == version,
+        |row| child.table.quarantined_version(row) < version && child.table.quarantine_script(row, version),
+    );
+    child.library.quarantine(id, version);
+    if is_new {
+        let label = child.library.label(id);
+        let text = format!(
+            "{label}: version {version} is stuck in C, {late}: no child calls it any more until it is saved anew, and its thread \
+             is lost while that lasts"
+        );
+        log::server(log::CRIT, &text);
+    }
+}
+
+fn take_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     if table.script_version(row) <= library.version(id) {
         return;
     }

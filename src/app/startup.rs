@@ -15,20 +15,22 @@ use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
-    TimerConfig,
+    TimerConfig, Vetted,
 };
 use super::dicts::Dicts;
-use super::host::{CurrentRequest, HttpdServer};
 use super::timers::Timer;
+use super::vetting::{self, Keeper, Scope};
 use super::{child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
+use crate::httpd::confine::Account;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm::{self, Phase};
 use crate::httpd::pool::Pool;
 use crate::httpd::proxy;
+use crate::httpd::tended;
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
@@ -80,9 +82,22 @@ pub struct Generation {
     pub stale: Vec<StalePool>,
     plans: Vec<Plan>,
     sandbox: bool,
+    /// The process that vets scripts.
+    pub vetting: Option<Keeper>,
+    /// Where it lives.
+    pool: Pool<'static>,
 }
 
 impl Generation {
+    fn scope(&self) -> Scope {
+        Scope {
+            library: Arc::new(self.library()),
+            dicts: self.dicts.clone(),
+            table: self.table.clone(),
+            account: Account::of_children(),
+        }
+    }
+
     /// A library for a child (or the parent): the same scripts under the same numbers every time.
     pub fn library(&self) -> Library {
         build_library(&self.plans, self.sandbox, self.configured.clone())
@@ -160,27 +175,38 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     if restarting {
         return Ok(());
     }
-    let table =
-        Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| refuse(error.to_string()))?;
-    let engine = Engine::new(table.clone(), Box::new(|_: &str| ()));
-    define_pools(&table, global, 1).map_err(refuse)?;
-    let library = Arc::new(build_library(&plans, global.sandbox, names_of(&global.pools)));
-    let balancer = Rc::new(Handle::new(engine, 1));
-    let dicts = Arc::new(Dicts::for_test(&global.dicts).map_err(refuse)?);
+    let found = vet_for_check(global, &plans).map_err(refuse)?;
     let mut known: HashSet<String> = global.pools.iter().map(|pool| pool.name.clone()).collect();
-    for (index, plan) in plans.iter().enumerate() {
-        match script::judge(&library, ScriptId(index as u32), server_host(&dicts), balancer.clone()) {
+    for (plan, found) in plans.iter().zip(&found) {
+        match found {
             Ok(candidate) => {
                 known.extend(candidate.definitions.iter().map(|definition| definition.name.clone()))
             }
             Err(error) => wrong.push(format!("{}: {error}", plan.place)),
         }
     }
+    global.vetted = (mpm::phase() == Phase::Running).then_some(found);
     wrong.extend(unknown_fallbacks(global, main, &known));
     for text in &wrong {
         refuse(text.clone());
     }
     if wrong.is_empty() { Ok(()) } else { Err(Refused) }
+}
+
+/// Vets all scripts with pools and dictionaries of their own: there is no server yet, or none that this is about.
+fn vet_for_check(global: &Global, plans: &[Plan]) -> Result<Vec<Vetted>, String> {
+    if plans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| error.to_string())?;
+    define_pools(&table, global, 1)?;
+    let scope = Scope {
+        library: Arc::new(build_library(plans, global.sandbox, names_of(&global.pools))),
+        dicts: Arc::new(Dicts::for_test(&global.dicts)?),
+        table,
+        account: Account::of_children(),
+    };
+    Ok(vetting::vet_all(&Keeper::start(&scope)?, &scope.library))
 }
 
 /// `LuaBalancerOnError pool:NAME` with a name that no pool has.
@@ -202,10 +228,6 @@ fn unknown_fallbacks(global: &Global, main: &ServerConfig, known: &HashSet<Strin
         .into_iter()
         .map(|name| format!("LuaBalancerOnError pool:{name}: there is no pool of that name"))
         .collect()
-}
-
-fn server_host(dicts: &Arc<Dicts>) -> Rc<HttpdServer> {
-    Rc::new(HttpdServer::new(Rc::new(CurrentRequest::default()), 0, dicts.clone()))
 }
 
 /// post_config: the table, the pools, the scripts.
@@ -249,11 +271,17 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
         stale: Vec::new(),
         plans,
         sandbox: global.sandbox,
+        vetting: None,
+        pool,
     };
-    let defined = load_scripts(&generation);
+    generation.vetting = start_vetting(&generation);
+    let defined = load_scripts(&generation, global.vetted.take());
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
     generation.stale = stale_pools(&generation.table, &names, &defined);
     shared::mark_unchecked(&generation.table);
+    if let Some(keeper) = &generation.vetting {
+        tended::tend(pool, keeper.pid(), vetting_ended);
+    }
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
         log::NOTICE,
@@ -309,14 +337,46 @@ pub fn child_ended(pid: i32) {
     }
 }
 
+/// The process that vets scripts, now and when they are saved; where there are any.
+fn start_vetting(generation: &Generation) -> Option<Keeper> {
+    if generation.plans.is_empty() {
+        return None;
+    }
+    let started = Keeper::start(&generation.scope());
+    started.map_err(|error| log::server(log::CRIT, &format!("{error}: saved scripts are not taken"))).ok()
+}
+
+/// In the parent, which the MPM tells of it.
+fn vetting_ended() {
+    let Some(generation) = generation() else { return };
+    let Some(keeper) = &generation.vetting else { return };
+    log::server(log::ERR, "the process that vets saved scripts has ended, another one takes its place");
+    match keeper.start_again(&generation.scope()) {
+        Ok(()) => tended::tend(generation.pool, keeper.pid(), vetting_ended),
+        Err(error) => log::server(log::CRIT, &format!("{error}: saved scripts are not taken")),
+    }
+}
+
+/// All scripts, vetted; the answers of check_config where it has just asked.
+fn vet_scripts(generation: &Generation, library: &Library, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
+    match (known, &generation.vetting) {
+        (Some(known), _) if known.len() == library.ids().count() => known,
+        (_, Some(keeper)) => vetting::vet_all(keeper, library),
+        (_, None) => {
+            let error = script::ScriptError::new(script::ErrorKind::Load, "scripts cannot be vetted");
+            library.ids().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
 /// Puts every script's current (or last good) version into the table. Returns the pools that scripts define.
-fn load_scripts(generation: &Generation) -> Vec<String> {
+fn load_scripts(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let library = Arc::new(generation.library());
     let engine = Engine::new(generation.table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
-    for id in library.ids() {
-        match script::judge(&library, id, server_host(&generation.dicts), balancer.clone()) {
+    for (id, found) in library.ids().zip(vet_scripts(generation, &library, known)) {
+        match found {
             Ok(candidate) => {
                 defined.extend(candidate.definitions.iter().map(|definition| definition.name.clone()));
                 let version = shared::publish(&generation.table, &library, id, &candidate.bundle);

@@ -49,6 +49,23 @@ struct Signal {
     /// Until when this child leads for certain; no timer is started later.
     lead_until_ms: AtomicU64,
     waker: Mutex<Option<probe::Waker>>,
+    /// When the thread was last seen between two calls of scripts, in ms.
+    beat_ms: AtomicU64,
+    /// What it calls: the script and its version.
+    calls: [AtomicU64; 2],
+}
+
+impl Signal {
+    /// A call of this script begins.
+    fn calls(&self, id: ScriptId, version: u64) {
+        self.calls[0].store(u64::from(id.0), Ordering::Relaxed);
+        self.calls[1].store(version, Ordering::Relaxed);
+        self.beat();
+    }
+
+    fn beat(&self) {
+        self.beat_ms.store(memory::monotonic_ms(), Ordering::Release);
+    }
 }
 
 impl Timers {
@@ -62,10 +79,12 @@ impl Timers {
             done: AtomicBool::new(false),
             lead_until_ms: AtomicU64::new(lead_until_ms),
             waker: Mutex::default(),
+            beat_ms: AtomicU64::new(memory::monotonic_ms()),
+            calls: Default::default(),
         });
         let own = signal.clone();
         let body = move || {
-            guard((), || run(child, &own));
+            guard((), || run(child, own.clone()));
             own.done.store(true, Ordering::Release);
         };
         memory::with_signals_blocked(|| {
@@ -87,6 +106,20 @@ impl Timers {
         }
     }
 
+    /// The call that it has not come back from for this long, and its moment: a turn of a timer or check is over within
+    /// milliseconds, and a top level within its limit.
+    pub fn stuck(&self, least_ms: u64) -> Option<(ScriptId, u64, u64)> {
+        let beat_ms = self.signal.beat_ms.load(Ordering::Acquire);
+        let is_stuck = !self.is_done() && memory::monotonic_ms().saturating_sub(beat_ms) > least_ms;
+        let [script, version] = [0, 1].map(|at| self.signal.calls[at].load(Ordering::Relaxed));
+        is_stuck.then_some((ScriptId(script as u32), version, beat_ms))
+    }
+
+    /// Has it end should it ever come back, and takes no lock that it may hold.
+    pub fn give_up(&self) {
+        self.signal.stop.store(true, Ordering::Release);
+    }
+
     /// Whether it has ended.
     pub fn is_done(&self) -> bool {
         self.signal.done.load(Ordering::Acquire)
@@ -101,16 +134,17 @@ impl Timers {
     }
 }
 
-fn run(child: &'static Child, signal: &Signal) {
+fn run(child: &'static Child, signal: Arc<Signal>) {
     while !signal.stop.load(Ordering::Acquire) {
-        match Scripts::new(child, signal) {
-            Ok(mut scripts) => while scripts.goes_on(signal) {},
+        match Scripts::new(child, &signal) {
+            Ok(mut scripts) => while scripts.goes_on(&signal) {},
             Err(error) => log::server(log::ERR, &format!("timers and Lua checks cannot run: {error}")),
         }
         // Here only after a panic, which the panic hook has logged, or when something is short: all begins anew, with a
         // new state.
         let until = Instant::now() + AGAIN;
         while !signal.stop.load(Ordering::Acquire) && Instant::now() < until {
+            signal.beat();
             std::thread::sleep(TICK / 4);
         }
     }
@@ -122,6 +156,7 @@ struct Runner {
     state: Rc<State>,
     client: Client,
     waker: probe::Waker,
+    signal: Arc<Signal>,
 }
 
 /// A `LuaBalancerTimer` and when it is due.
@@ -145,7 +180,7 @@ struct Scripts {
 }
 
 impl Scripts {
-    fn new(child: &'static Child, signal: &Signal) -> Result<Self, String> {
+    fn new(child: &'static Child, signal: &Arc<Signal>) -> Result<Self, String> {
         let thread = Thread::new(child);
         // Scripts that start their timers in worker 0 alone mean: once.
         let server = Rc::new(HttpdServer::new(Rc::default(), 0, child.dicts.clone()));
@@ -158,7 +193,7 @@ impl Scripts {
         let state = Rc::new(state.map_err(|error| error.to_string())?);
         let mut checks = Checks::new(Scope::Lua).map_err(|error| error.to_string())?;
         let prober = checks.prober();
-        let runner = Runner { state, client: prober.client(), waker: prober.waker() };
+        let runner = Runner { state, client: prober.client(), waker: prober.waker(), signal: signal.clone() };
         prober.set_script_check(Some(script_check(child, runner.clone())));
         *signal.waker.lock() = Some(prober.waker());
         let now = server.now();
@@ -185,6 +220,7 @@ impl Scripts {
         }
         guard(false, || {
             faults::once("timers");
+            signal.beat();
             self.load_changed();
             let now_ms = memory::monotonic_ms();
             if now_ms >= self.until_ms {
@@ -218,6 +254,7 @@ impl Scripts {
                 continue;
             }
             *loaded = version;
+            self.runner.signal.calls(id, version);
             if let Err(error) = self.runner.state.load(id) {
                 report("", &error);
             }
@@ -270,9 +307,9 @@ fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, run
     });
 }
 
-/// One line, and the traceback for those who want it. What was only stopped is no error.
+/// One line, and the traceback for those who want it. What was only stopped is no error, and a quarantine was told already.
 fn report(what: &str, error: &ScriptError) {
-    if error.kind == ErrorKind::Stopped {
+    if matches!(error.kind, ErrorKind::Stopped | ErrorKind::Quarantined) {
         return;
     }
     log::server(log::ERR, &format!("{what}{error}"));
@@ -283,11 +320,14 @@ fn report(what: &str, error: &ScriptError) {
 
 /// Runs a job to its end, turn by turn, and does what it waits for.
 async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
-    let Runner { state, client, waker } = runner;
+    let Runner { state, client, waker, signal } = runner;
+    let (script, version) = State::runs(&job);
     let mut reply = Reply::Nothing;
     loop {
         let before = state.next_due();
+        signal.calls(script, version);
         let step = state.resume(&mut job, reply);
+        signal.beat();
         let after = state.next_due();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             // The turn was to last longer than until this new timer.

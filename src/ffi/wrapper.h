@@ -12,12 +12,14 @@
 #include "ap_regex.h"
 #include "mpm_common.h"
 #include "mod_proxy.h"
+#include "unixd.h"
 #include "util_md5.h"
 #include "util_script.h"
 #include "apr_md5.h"
 #include "apr_portable.h"
 #include "apr_sha1.h"
 #include "apr_strings.h"
+#include "apr_thread_proc.h"
 
 /* One line to the error log; text is never a format. */
 void lb_log_server(int level, const server_rec *s, const char *text);

@@ -21,6 +21,22 @@ pub const DEBUG: Level = 7;
 /// Every decision.
 pub const TRACE2: Level = 9;
 
+/// Where lines go in a process that has no log: see [`divert`].
+pub type Sink = fn(Level, &str);
+
+static SINK: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+/// From now on lines without a request go there. For processes that have closed httpd's log.
+pub fn divert(sink: Sink) {
+    SINK.store(sink as *mut (), Ordering::Release);
+}
+
+fn sink() -> Option<Sink> {
+    let sink = SINK.load(Ordering::Acquire);
+    // SAFETY: stored by `divert` from a function of this type.
+    (!sink.is_null()).then(|| unsafe { std::mem::transmute::<*mut (), Sink>(sink) })
+}
+
 static SERVER: AtomicPtr<ffi::server_rec> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Names the main server, whose log lines without a request go to. Set again in every configuration cycle; NULL: none.
@@ -40,6 +56,9 @@ fn line(text: &str) -> CString {
 
 /// A line that belongs to no request.
 pub fn server(level: Level, text: &str) {
+    if let Some(sink) = sink() {
+        return sink(level, text);
+    }
     let line = line(text);
     // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard error.
     unsafe { ffi::lb_log_server(i32::from(level), main_server(), line.as_ptr()) }

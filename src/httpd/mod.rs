@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod config;
+pub mod confine;
 pub mod connection;
 pub mod digest;
 pub mod filter;
@@ -11,10 +12,12 @@ pub mod log;
 pub mod memory;
 pub mod mpm;
 pub mod pool;
+pub mod process;
 pub mod proxy;
 pub mod regex;
 pub mod request;
 pub mod table;
+pub mod tended;
 pub mod worker;
 
 use std::ffi::CStr;

@@ -37,6 +37,11 @@ pub fn is_threaded() -> bool {
     query(ffi::AP_MPMQ_IS_THREADED).is_some_and(|answer| answer != 0)
 }
 
+/// Whether the server is being stopped or restarted, as far as the MPM tells.
+pub fn is_stopping() -> bool {
+    query(ffi::AP_MPMQ_MPM_STATE).is_none_or(|state| state == ffi::AP_MPMQ_STOPPING as i32)
+}
+
 /// What httpd is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

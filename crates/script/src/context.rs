@@ -69,6 +69,23 @@ pub(crate) struct Frame {
     pub(crate) phase: Phase,
 }
 
+/// Of a [`Frame::tag`]: the call is of a top level.
+const TAG_LOAD: u64 = 1 << 31;
+
+impl Frame {
+    /// The script (high half), the version's lower 31 bits, and whether it is the top level, in one word for the watch.
+    fn tag(&self) -> u64 {
+        let script = u64::from(self.script.map_or(0, |id| id.0));
+        let load = if self.phase == Phase::Load { TAG_LOAD } else { 0 };
+        script << 32 | load | self.version & (TAG_LOAD - 1)
+    }
+
+    /// The script, the version and whether it is the top level.
+    pub(crate) fn of_tag(tag: u64) -> (ScriptId, u64, bool) {
+        (ScriptId((tag >> 32) as u32), tag & (TAG_LOAD - 1), tag & TAG_LOAD != 0)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Budget {
     pub(crate) depth: Cell<u32>,
@@ -159,10 +176,10 @@ impl Budget {
     }
 
     /// A call begins.
-    fn begin(&self) {
+    fn begin(&self, frame: &Frame) {
         self.depth.set(self.depth.get() + 1);
         if let (1, Some(watched)) = (self.depth.get(), self.watched.get()) {
-            watched.begin();
+            watched.begin(frame.tag());
         }
     }
 
@@ -249,7 +266,7 @@ impl Context {
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);
         budget.forget();
-        budget.begin();
+        budget.begin(&frame);
         outer
     }
 

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Answer,
     /// Nothing: this child does not lead any more, or ends.
     Stopped,
+    /// This version is not called any more: it was stuck in C.
+    Quarantined,
 }
 
 /// An error of a script.
@@ -43,11 +45,16 @@ pub(crate) enum Halt {
     Memory(usize),
     /// A check over its `timeout=`, in milliseconds.
     Check(u64),
+    /// A top level that is vetted, over its time.
+    Vetting,
     /// This child does not lead any more, or ends.
     Stopped,
     /// The answer is known (`ngx.exit` and its kin).
     Answered,
 }
+
+/// Why a version is refused whose top level does not end.
+pub(crate) const NOT_FINISHED: &str = "not finished after 5 s, the time that a script's top level has";
 
 impl std::error::Error for Halt {}
 
@@ -61,6 +68,7 @@ impl fmt::Display for Halt {
                 write!(f, "stopped at {} KiB, the limit of LuaBalancerScriptLimit memory=", bytes / 1024)
             }
             Halt::Check(ms) => write!(f, "stopped after {ms} ms, the check's timeout="),
+            Halt::Vetting => f.write_str(NOT_FINISHED),
             Halt::Stopped => f.write_str("stopped, another child leads now"),
             Halt::Answered => f.write_str("the answer is given"),
         }
@@ -158,7 +166,7 @@ impl Parts {
 
     fn kind(&self) -> ErrorKind {
         match self.halt {
-            Some(Halt::Time(_) | Halt::Check(_)) => ErrorKind::Time,
+            Some(Halt::Time(_) | Halt::Check(_) | Halt::Vetting) => ErrorKind::Time,
             Some(Halt::Stopped) => ErrorKind::Stopped,
             Some(Halt::Memory(_)) => ErrorKind::Memory,
             _ if self.memory || self.text.contains("not enough memory") => ErrorKind::Memory,

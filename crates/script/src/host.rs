@@ -1,12 +1,7 @@
 //! What the runtime asks of the server it lives in. The module implements both traits over httpd; tests have plain ones.
 
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
-
-use balance::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
-use balance::member::{Member, MemberSpec};
-use balance::settings::PoolSettings;
-use balance::status::Status;
 
 /// Log levels, httpd's numbers (`APLOG_*`): 0 emerg … 7 debug, 8 trace1 … 15 trace8.
 pub type Level = u8;
@@ -37,6 +32,12 @@ pub trait Server {
     /// Number of this child among its siblings, from 0.
     fn worker(&self) -> u32 {
         0
+    }
+    /// Vetting is about to look at this file.
+    fn looks_at(&self, _path: &Path) {}
+    /// The account that reads scripts, for the message about a file that it may not read.
+    fn account(&self) -> Option<String> {
+        None
     }
 }
 
@@ -310,57 +311,5 @@ impl Request for NoRequest {
     }
     fn digest(&self, _kind: Digest, _data: &[u8]) -> Vec<u8> {
         Vec::new()
-    }
-}
-
-/// A balancer without pools: for compiling scripts where there is no table yet.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoBalancer;
-
-impl Balancer for NoBalancer {
-    fn find(&self, _name: &str) -> Option<PoolId> {
-        None
-    }
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn membership(&self, _pool: PoolId) -> Option<Arc<Membership>> {
-        None
-    }
-    fn settings(&self, _pool: PoolId) -> Option<Arc<PoolSettings>> {
-        None
-    }
-    fn pick(&self, _query: Query<'_>) -> Result<Arc<Member>, NoMember> {
-        Err(NoMember::UnknownPool)
-    }
-    fn usable(&self, _pool: PoolId, _view: Option<&View>) -> usize {
-        0
-    }
-    fn is_usable(&self, _member: &Member) -> bool {
-        false
-    }
-    fn status(&self, _member: &Member) -> Option<Status> {
-        None
-    }
-    fn stats(&self, _member: &Member) -> Stats {
-        Stats::default()
-    }
-    fn change(&self, _member: &Member, _change: Change) -> Result<(), ChangeError> {
-        Err(ChangeError::UnknownPool)
-    }
-    fn add(&self, _pool: PoolId, _spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
-        Err(ChangeError::UnknownPool)
-    }
-    fn remove(&self, _pool: PoolId, _name: &str) -> Result<(), ChangeError> {
-        Err(ChangeError::UnknownPool)
-    }
-    fn define(
-        &self,
-        _name: &str,
-        _settings: PoolSettings,
-        _members: Vec<MemberSpec>,
-        _version: u64,
-    ) -> Result<PoolId, ChangeError> {
-        Err(ChangeError::UnknownPool)
     }
 }

@@ -1,18 +1,21 @@
-//! The verdict on a changed script: it is read, compiled and started in a state of its own, away from requests.
+//! Vetting a script: it is read, compiled and started in a state of its own, away from requests. The module does it in a
+//! process of its own, and what was found travels as bytes, see [`crate::report`].
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use balance::api::{Balancer, ChangeError};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Source};
 use crate::context::Definition;
 use crate::error::{ErrorKind, ScriptError};
 use crate::host::{NoRequest, Server};
-use crate::library::{Library, ScriptId};
+use crate::library::{Entry, Library, Origin, ScriptId};
 use crate::loader::Recorder;
-use crate::source::stamp_of;
+use crate::source::{Stamp, stamp_of};
 use crate::state::State;
 
 /// A version found good.
@@ -37,31 +40,56 @@ impl Candidate {
     }
 }
 
+/// What vetting found. It comes from a process that ran the script and is not trusted: [`Library::accept`] looks at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The files that were looked at.
+    pub(crate) watch: Vec<PathBuf>,
+    /// Their state; None when they would not hold still.
+    pub(crate) stamp: Option<Stamp>,
+    /// Sources and definitions, or what is wrong.
+    pub(crate) outcome: Result<(Bundle, Vec<Definition>), ScriptError>,
+}
+
 /// How often a script is read again when it changes while being read.
 const ATTEMPTS: u32 = 3;
+/// Longest time of a top level that is vetted, in milliseconds. Less than the process has, so that the script's line is known.
+pub(crate) const VETTING_MS: u64 = 4500;
 
 /// Reads a script and its modules from disk, compiles them, runs the top level under the limits and looks for the functions
-/// that the configuration names. The running table is not changed. The library remembers the verdict on these files, so
-/// that [`Library::changed`] is silent until they change again.
+/// that the configuration names. The running table is not changed, and the library is not either.
+pub fn vet(
+    library: &Arc<Library>,
+    id: ScriptId,
+    server: Rc<dyn Server>,
+    balancer: Rc<dyn Balancer>,
+) -> Verdict {
+    for _ in 0..ATTEMPTS {
+        let recorder = Rc::new(RefCell::new(Recorder::for_vetting(server.clone())));
+        let outcome = attempt(library, id, &recorder, server.clone(), balancer.clone());
+        let recorder = recorder.borrow();
+        let Some(stamp) = recorder.stamp() else { continue };
+        let outcome = outcome.map(|(mut bundle, definitions)| {
+            bundle.stamp = stamp;
+            (bundle, definitions)
+        });
+        return Verdict { watch: recorder.watch(), stamp: Some(stamp), outcome };
+    }
+    let label = library.label(id);
+    let error =
+        ScriptError::new(ErrorKind::Load, format!("{label}: changed while being read, {ATTEMPTS} times"));
+    Verdict { watch: Vec::new(), stamp: None, outcome: Err(error) }
+}
+
+/// Vets a script in this process and accepts the verdict. For tests and tools: a top level that hangs hangs the caller.
 pub fn judge(
     library: &Arc<Library>,
     id: ScriptId,
     server: Rc<dyn Server>,
     balancer: Rc<dyn Balancer>,
 ) -> Result<Candidate, ScriptError> {
-    for _ in 0..ATTEMPTS {
-        let recorder = Rc::new(RefCell::new(Recorder::default()));
-        let verdict = attempt(library, id, &recorder, server.clone(), balancer.clone());
-        let recorder = recorder.borrow();
-        let Some(stamp) = recorder.stamp() else { continue };
-        library.judged(id, recorder.watch(), stamp, verdict.as_ref().err().cloned());
-        return verdict.map(|mut candidate| {
-            candidate.bundle.stamp = stamp;
-            candidate
-        });
-    }
-    let label = library.label(id);
-    Err(ScriptError::new(ErrorKind::Load, format!("{label}: changed while being read, {ATTEMPTS} times")))
+    let verdict = vet(library, id, server, balancer);
+    library.accept(id, verdict)
 }
 
 fn attempt(
@@ -70,10 +98,11 @@ fn attempt(
     recorder: &Rc<RefCell<Recorder>>,
     server: Rc<dyn Server>,
     balancer: Rc<dyn Balancer>,
-) -> Result<Candidate, ScriptError> {
+) -> Result<(Bundle, Vec<Definition>), ScriptError> {
     let entry = library.entry(id)?;
     let main = recorder.borrow_mut().main(entry)?;
     let state = State::for_judging(server, Rc::new(NoRequest), balancer, library.clone())?;
+    let _alarm = crate::alarm::watch(&state.lua);
     state.load_candidate(id, &main, recorder.clone())?;
     recorder.borrow_mut().foresee(&main, entry)?;
     for module in &recorder.borrow().modules {
@@ -82,23 +111,62 @@ fn attempt(
     let recorder = recorder.borrow();
     let watch = recorder.watch();
     let bundle = Bundle { stamp: stamp_of(&[]), main, modules: recorder.modules.clone(), watch };
-    Ok(Candidate { bundle, definitions: state.take_definitions(), source: entry.definition(0) })
+    Ok((bundle, state.take_definitions()))
 }
 
 impl Library {
-    /// Compiles a script and the modules that it names, without running anything: for `configtest`.
-    pub fn compile(self: &Arc<Self>, id: ScriptId, server: Rc<dyn Server>) -> Result<(), ScriptError> {
+    /// Takes a verdict that came from elsewhere. The library remembers it for these files, so that [`Library::changed`] is
+    /// silent until they change again.
+    ///
+    /// # Errors
+    /// What the verdict says is wrong, or what is wrong with the verdict.
+    pub fn accept(&self, id: ScriptId, verdict: Verdict) -> Result<Candidate, ScriptError> {
         let entry = self.entry(id)?;
-        let mut recorder = Recorder::default();
-        let main = recorder.main(entry)?;
-        recorder.foresee(&main, entry)?;
-        let state = State::for_judging(server, Rc::new(NoRequest), Rc::new(NoBalancer), self.clone())?;
-        state.compile(&entry.label(), &main.text)?;
-        recorder
-            .modules
-            .iter()
-            .try_for_each(|module| state.compile(&module.path.to_string_lossy(), &module.text))
+        let Verdict { watch, stamp, outcome } = verdict;
+        let checked = outcome.and_then(|(bundle, definitions)| {
+            self.check(entry, &bundle.main, &definitions)?;
+            Ok(Candidate { bundle, definitions, source: entry.definition(0) })
+        });
+        if let Some(stamp) = stamp {
+            self.judged(id, watch, stamp, checked.as_ref().err().cloned());
+        }
+        checked
+    }
+
+    /// No verdict came: the version is refused as the files are now. `seen` are files that vetting has looked at.
+    pub fn refuse(&self, id: ScriptId, seen: Vec<PathBuf>, error: ScriptError) {
+        let Ok(entry) = self.entry(id) else { return };
+        let mut watch = self.watched(entry);
+        for path in seen {
+            if !watch.contains(&path) {
+                watch.push(path);
+            }
+        }
+        let stamp = stamp_of(&watch);
+        self.judged(id, watch, stamp, Some(error));
+    }
+
+    /// What `lb.define_pool` has promised, looked at again.
+    fn check(&self, entry: &Entry, main: &Source, definitions: &[Definition]) -> Result<(), ScriptError> {
+        let wrong =
+            |text: String| Err(ScriptError::new(ErrorKind::Load, format!("{}: {text}", entry.label())));
+        let expected = match &entry.origin {
+            Origin::File { path, .. } => path.clone(),
+            Origin::Inline { name, .. } => PathBuf::from(name),
+        };
+        if main.path != expected {
+            return wrong("the answer of the vetting process is about another script".into());
+        }
+        let mut pools = HashSet::new();
+        for Definition { name, members, .. } in definitions {
+            if self.configured.contains(name) || !pools.insert(name) {
+                return wrong(format!("pool {name} is defined already"));
+            }
+            let mut names = HashSet::new();
+            if let Some(twin) = members.iter().find(|member| !names.insert(&member.name)) {
+                return wrong(format!("pool {name}: there are two members named {}", twin.name));
+            }
+        }
+        Ok(())
     }
 }
-
-pub(crate) use crate::host::NoBalancer;

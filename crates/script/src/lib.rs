@@ -2,6 +2,7 @@
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
 #![deny(unsafe_code)]
 
+pub mod alarm;
 mod answer;
 mod api;
 mod bundle;
@@ -15,6 +16,7 @@ mod loaded;
 mod loader;
 mod ngx;
 mod pattern;
+pub mod report;
 mod sandbox;
 mod seen;
 mod shortcuts;
@@ -31,7 +33,7 @@ pub use context::{Attempt, Definition, Phase};
 pub use error::{ErrorKind, ScriptError};
 pub use jobs::io::{Connection, HttpAnswer, HttpRequest, Io, Reply};
 pub use jobs::{CheckResult, Job, Step};
-pub use judge::{Candidate, judge};
+pub use judge::{Candidate, Verdict, judge, vet};
 pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
 pub use source::Stamp;
 pub use state::{FinishResult, State};

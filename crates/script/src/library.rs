@@ -62,9 +62,14 @@ pub(crate) struct Entry {
     pub(crate) cache: CodeCache,
     /// Functions that the configuration names.
     pub(crate) needs: Vec<String>,
+    /// The version served, and [`QUARANTINED`].
     version: AtomicU64,
     live: Mutex<Live>,
 }
+
+/// Of a version's number: it is not called. A thread that compares the version with the one that it has loaded sees a difference, so a
+/// plain call does not look for this.
+const QUARANTINED: u64 = 1 << 63;
 
 #[derive(Debug, Default)]
 struct Live {
@@ -82,6 +87,25 @@ impl Entry {
         matches!(self.origin, Origin::File { .. })
             && !self.needs.is_empty()
             && self.needs.iter().all(|name| name == "-")
+    }
+
+    /// The version's number as it is compared before a call.
+    pub(crate) fn version_word(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Err when the version that is served is in quarantine.
+    pub(crate) fn check_quarantine(&self) -> Result<(), ScriptError> {
+        let word = self.version_word();
+        if word & QUARANTINED == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: version {} is not called, since it was stuck in C; it is tried again when it is saved anew",
+            self.label(),
+            word & !QUARANTINED
+        );
+        Err(ScriptError::new(ErrorKind::Quarantined, text))
     }
 
     /// What messages call it.
@@ -251,6 +275,16 @@ impl Library {
         (0..self.entries.len() as u32).map(ScriptId)
     }
 
+    /// Whether scripts are in the sandbox.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandbox
+    }
+
+    /// What a call of this script may take.
+    pub fn limits(&self, id: ScriptId) -> Limits {
+        self.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits)
+    }
+
     /// The shortest time limit of a call, in milliseconds; None without scripts.
     pub fn shortest_time_ms(&self) -> Option<u64> {
         self.entries.iter().map(|entry| entry.limits.time_ms.min(entry.limits.timer_time_ms)).min()
@@ -263,7 +297,16 @@ impl Library {
 
     /// The version served, 0 for none yet. One load.
     pub fn version(&self, id: ScriptId) -> u64 {
-        self.entry(id).map_or(0, |entry| entry.version.load(Ordering::Acquire))
+        self.entry(id).map_or(0, |entry| entry.version_word() & !QUARANTINED)
+    }
+
+    /// Has this version not called any more, if it is the one that is served.
+    pub fn quarantine(&self, id: ScriptId, version: u64) {
+        let Ok(entry) = self.entry(id) else { return };
+        let _held = entry.live.lock();
+        if version != 0 && entry.version_word() == version {
+            entry.version.store(version | QUARANTINED, Ordering::Release);
+        }
     }
 
     /// What is served now.
@@ -294,7 +337,7 @@ impl Library {
     pub fn install(&self, id: ScriptId, bundle: Bundle, version: u64) {
         let Ok(entry) = self.entry(id) else { return };
         let mut live = entry.live.lock();
-        if version <= entry.version.load(Ordering::Relaxed) {
+        if version <= entry.version_word() & !QUARANTINED {
             return;
         }
         if live.watch.is_empty() {
@@ -331,7 +374,7 @@ impl Library {
         let entry = self.entry(id)?;
         let live = entry.live.lock();
         match (&live.bundle, &live.failure) {
-            (Some(bundle), _) => Ok((bundle.clone(), entry.version.load(Ordering::Relaxed))),
+            (Some(bundle), _) => Ok((bundle.clone(), entry.version_word() & !QUARANTINED)),
             (None, Some(failure)) => Err(failure.clone()),
             (None, None) => {
                 Err(ScriptError::new(ErrorKind::Load, format!("{}: not loaded yet", entry.label())))
@@ -352,7 +395,7 @@ impl Library {
         (live.watch, live.judged, live.pending, live.failure) = (watch, Some(stamp), None, failure);
     }
 
-    fn watched(&self, entry: &Entry) -> Vec<PathBuf> {
+    pub(crate) fn watched(&self, entry: &Entry) -> Vec<PathBuf> {
         let watch = entry.live.lock().watch.clone();
         match &entry.origin {
             Origin::File { path, .. } if watch.is_empty() => vec![path.clone()],

@@ -7,19 +7,35 @@ use std::sync::Arc;
 
 use crate::bundle::{Bundle, Source};
 use crate::error::{ErrorKind, ScriptError};
+use crate::host::Server;
 use crate::library::{Entry, Origin};
 use crate::source::{FileStamp, Stamp, candidates, combine, read, required, stamp_of};
 
 /// What was read from disk for one candidate version.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Recorder {
+    /// While vetting: who is told what is looked at.
+    server: Option<Rc<dyn Server>>,
     /// Every file looked at, with its state before it was read.
     probes: Vec<(PathBuf, Option<FileStamp>)>,
     pub(crate) modules: Vec<Source>,
 }
 
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("probes", &self.probes).finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
+    pub(crate) fn for_vetting(server: Rc<dyn Server>) -> Self {
+        Recorder { server: Some(server), ..Recorder::default() }
+    }
+
     fn probe(&mut self, path: &Path) -> Option<std::io::Result<Arc<[u8]>>> {
+        if let Some(server) = &self.server {
+            server.looks_at(path);
+        }
         let (stamp, found) = match FileStamp::read(path).map(|stamp| (stamp, read(path))) {
             None => (None, None),
             Some((_, Ok((text, stamp)))) => (Some(stamp), Some(Ok(text.into()))),
@@ -40,11 +56,11 @@ impl Recorder {
             Origin::File { path, .. } => {
                 let text = match self.probe(path) {
                     Some(Ok(text)) => text,
-                    Some(Err(error)) => return Err(unreadable(path, &error)),
+                    Some(Err(error)) => return Err(self.unreadable(path, &error)),
                     None => {
                         let error = std::fs::metadata(path).err();
                         let error = error.unwrap_or_else(|| std::io::Error::other("not a file"));
-                        return Err(unreadable(path, &error));
+                        return Err(self.unreadable(path, &error));
                     }
                 };
                 (path.clone(), text)
@@ -66,7 +82,7 @@ impl Recorder {
         for path in candidates(search, name, folder) {
             match self.probe(&path) {
                 None => {}
-                Some(Err(error)) => return Err(unreadable(&path, &error)),
+                Some(Err(error)) => return Err(self.unreadable(&path, &error)),
                 Some(Ok(text)) => {
                     let source = Source { name: name.to_owned(), path, text };
                     self.modules.push(source.clone());
@@ -94,6 +110,18 @@ impl Recorder {
         Ok(())
     }
 
+    fn unreadable(&self, path: &Path, error: &std::io::Error) -> ScriptError {
+        let mut text = format!("{}: cannot be read: {error}", path.display());
+        let account = self.server.as_ref().and_then(|server| server.account());
+        if let (std::io::ErrorKind::PermissionDenied, Some(account)) = (error.kind(), account) {
+            text.push_str(&format!(
+                " (scripts are read with the rights of {account}, never as root: give that account the right to read it with \
+                 chgrp and chmod g+r, and to enter its folders with chmod g+x)"
+            ));
+        }
+        ScriptError::new(ErrorKind::Load, text)
+    }
+
     pub(crate) fn watch(&self) -> Vec<PathBuf> {
         self.probes.iter().map(|(path, _)| path.clone()).collect()
     }
@@ -103,10 +131,6 @@ impl Recorder {
         let read = combine(self.probes.iter().map(|(path, stamp)| (path.as_path(), *stamp)));
         (stamp_of(&self.watch()) == read).then_some(read)
     }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> ScriptError {
-    ScriptError::new(ErrorKind::Load, format!("{}: cannot be read: {error}", path.display()))
 }
 
 /// Where a loaded script takes its modules from.

@@ -1,8 +1,8 @@
 //! Script files: reading them, noticing changes, finding modules on a path.
 
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh64::Xxh64;
@@ -65,15 +65,22 @@ pub(crate) fn combine<'a>(files: impl Iterator<Item = (&'a Path, Option<FileStam
 const MAX_SOURCE: u64 = 8 << 20;
 
 /// Reads a script with the stamp it had before.
+///
+/// The file is opened before it is looked at, and not waited for: it may have become a fifo meanwhile. Files of `/proc` say that
+/// they are empty, so what is read is bounded as well.
 pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, FileStamp)> {
-    let meta = std::fs::metadata(path)?;
+    let too_large = || io::Error::other("larger than 8 MiB, too large for a script");
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(io::Error::other("not a file"));
     }
     if meta.len() > MAX_SOURCE {
-        return Err(io::Error::other("larger than 8 MiB, too large for a script"));
+        return Err(too_large());
     }
-    Ok((std::fs::read(path)?, FileStamp::of(&meta)))
+    let mut text = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    file.take(MAX_SOURCE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_SOURCE { Err(too_large()) } else { Ok((text, FileStamp::of(&meta))) }
 }
 
 /// The files that `require name` would try, in order. Templates as in `package.path`; relative ones are under `folder`.

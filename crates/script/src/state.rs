@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use balance::api::{Balancer, View};
 use balance::member::Member;
@@ -17,6 +18,7 @@ use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, 
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
 use crate::jobs::Jobs;
+use crate::judge::VETTING_MS;
 use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
 use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
@@ -238,7 +240,7 @@ impl State {
         let index = id.0 as usize;
         let entry = self.ctx.library.entry(id)?;
         let known = self.scripts.borrow().get(index).cloned().flatten();
-        let version = self.ctx.library.version(id);
+        let version = entry.version_word();
         if let Some(loaded) = &known
             && self.keeps(entry)
             && version != 0
@@ -246,6 +248,7 @@ impl State {
         {
             return Ok(loaded.clone());
         }
+        entry.check_quarantine()?;
         let rebuilt = self.rebuild(id, entry);
         self.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
         match rebuilt {
@@ -499,6 +502,10 @@ impl<'a> Call<'a> {
             _ => limits.time_ms,
         };
         let outer = state.ctx.enter(frame, limits, time_ms);
+        if state.ctx.judges() {
+            let time = Duration::from_millis(time_ms.min(VETTING_MS));
+            state.ctx.budget.deadline.set(Some((Instant::now() + time, Halt::Vetting)));
+        }
         let outermost = state.ctx.budget.depth.get() == 1;
         state.ctx.budget.seen.forget();
         match outermost {

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use libc::{c_int, c_void};
 use mlua::{Lua, ffi};
 
+use crate::context::Frame;
+use crate::library::ScriptId;
 use crate::sandbox::HOOK_INSTRUCTIONS;
 
 /// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by chance does no harm.
@@ -45,6 +47,8 @@ struct Slot {
     word: AtomicU64,
     /// The thread that runs the call, by its number in the system.
     thread: AtomicI32,
+    /// What it calls, see `Frame::tag`.
+    tag: AtomicU64,
     /// The watch's own: the word when it last was of another call than before, and when that was, in microseconds since
     /// [`epoch`].
     seen: AtomicU64,
@@ -90,6 +94,7 @@ impl Slot {
         let slot: &'static Slot = Box::leak(Box::new(Slot {
             word: AtomicU64::new(IDLE),
             thread: AtomicI32::new(0),
+            tag: AtomicU64::new(0),
             seen: AtomicU64::new(IDLE),
             seen_us: AtomicU64::new(0),
             lua: AtomicPtr::default(),
@@ -159,9 +164,10 @@ impl Watched {
         Ok(Some(Watched { slot, armed: Cell::new(false) }))
     }
 
-    /// A call begins, in this thread.
-    pub(crate) fn begin(&self) {
+    /// A call begins, in this thread. `tag`: of what.
+    pub(crate) fn begin(&self, tag: u64) {
         self.slot.thread.store(this_thread(), Ordering::Relaxed);
+        self.slot.tag.store(tag, Ordering::Relaxed);
         let call = (self.slot.word.load(Ordering::Relaxed) & !STATE).wrapping_add(NEXT_CALL);
         // This and ASLEEP are each written before the other is read: see `run`.
         self.slot.word.swap(call | RUNNING, Ordering::SeqCst);
@@ -194,6 +200,43 @@ impl Watched {
         let state = self.slot.word.load(Ordering::Acquire) & STATE;
         let since = Duration::from_micros(self.slot.seen_us.load(Ordering::Relaxed));
         (state == ARMING || state == ARMED).then(|| epoch() + since)
+    }
+}
+
+/// A call that has lasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongCall {
+    /// Which state's, and which of its calls: the same as long as it is the same call.
+    pub call: (usize, u64),
+    /// The script.
+    pub script: ScriptId,
+    /// The version that is called.
+    pub version: u64,
+    /// Whether it is the top level.
+    pub is_load: bool,
+    /// How long.
+    pub lasted: Duration,
+}
+
+/// Calls that have lasted at least this long. For a thread that looks now and then.
+pub fn long_calls(least: Duration) -> Vec<LongCall> {
+    let now_us = epoch().elapsed().as_micros() as u64;
+    slots().filter_map(|slot| slot.long_call(now_us)).filter(|call| call.lasted >= least).collect()
+}
+
+impl Slot {
+    fn long_call(&self, now_us: u64) -> Option<LongCall> {
+        let word = self.word.load(Ordering::SeqCst);
+        let since_us = self.seen_us.load(Ordering::Relaxed);
+        let (script, version, is_load) = Frame::of_tag(self.tag.load(Ordering::Relaxed));
+        let is_same = |other: u64| other & !STATE == word & !STATE;
+        // Read again: what stands between belongs to this call.
+        let holds = word & STATE != IDLE
+            && is_same(self.seen.load(Ordering::Relaxed))
+            && is_same(self.word.load(Ordering::SeqCst));
+        let lasted = Duration::from_micros(now_us.saturating_sub(since_us));
+        let call = (ptr::from_ref(self).addr(), word & !STATE);
+        holds.then_some(LongCall { call, script, version, is_load, lasted })
     }
 }
 
@@ -406,7 +449,7 @@ mod tests {
     }
 
     fn runs_too_long(lua: &Lua, watched: &Watched) {
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         let error = lua.load("while true do end").exec().expect_err("stopped");
         assert!(error.to_string().contains("too long"), "{error}");
         assert!(has_hook(watched) && watched.seen().is_some());
@@ -430,7 +473,7 @@ mod tests {
             lua.load("local x = 0 for i = 1, 20 do x = x + i end").into_function().expect("a function");
         let until = Instant::now() + Duration::from_millis(50);
         while Instant::now() < until {
-            watched.begin();
+            watched.begin(7 << 32 | 3);
             work.call::<()>(()).expect("a short call");
             watched.end();
             assert!(!has_hook(&watched));
@@ -494,7 +537,7 @@ mod tests {
     #[test]
     fn a_signal_by_chance_or_too_late_sets_no_hook() {
         let (_lua, watched, _) = watched();
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         watched.slot.signal();
         assert!(!has_hook(&watched));
         // The watch has made up its mind, and the call ends before the signal comes.
@@ -503,7 +546,7 @@ mod tests {
         watched.end();
         watched.slot.signal();
         assert!(!has_hook(&watched));
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         watched.slot.signal();
         assert!(!has_hook(&watched));
         watched.end();
@@ -512,13 +555,13 @@ mod tests {
     #[test]
     fn who_makes_a_coroutine_has_the_hook_until_the_call_ends() {
         let (lua, watched, calls) = watched();
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         watched.arm();
         let make = "co = coroutine.wrap(function() coroutine.yield() while true do end end) co()";
         lua.load(make).exec().expect("a coroutine");
         watched.end();
         assert!(!has_hook(&watched));
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         let error = lua.load("co()").exec().expect_err("stopped");
         assert!(error.to_string().contains("too long"), "{error}");
         watched.end();
@@ -541,9 +584,26 @@ mod tests {
         unsafe { libc::signal(SIGNAL, before_us as extern "C" fn(c_int) as usize) };
         let (lua, watched, _) = watched();
         runs_too_long(&lua, &watched);
-        watched.begin();
+        watched.begin(7 << 32 | 3);
         watched.slot.signal();
         watched.end();
         assert!(BEFORE_US.load(Ordering::Relaxed) >= 2);
+    }
+
+    #[test]
+    fn a_call_that_lasts_is_told_with_its_script_and_version() {
+        let (_lua, watched, _) = watched();
+        watched.begin(7 << 32 | 3);
+        let until = Instant::now() + Duration::from_secs(20);
+        let found = loop {
+            if let Some(found) = long_calls(Duration::from_millis(30)).first() {
+                break *found;
+            }
+            assert!(Instant::now() < until, "the watch does not see the call");
+            thread::sleep(Duration::from_millis(1));
+        };
+        assert_eq!((found.script, found.version, found.is_load), (ScriptId(7), 3, false));
+        watched.end();
+        assert_eq!(long_calls(Duration::ZERO), []);
     }
 }

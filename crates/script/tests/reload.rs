@@ -161,16 +161,6 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn compiling_alone_runs_nothing() {
-    let world = World::new("lb.pool('there are no pools yet') local m = require 'm'", "-");
-    world.folder.write("m.lua", "error('not run')");
-    world.library.compile(world.id, world.server.clone()).unwrap();
-    world.folder.write("m.lua", "local = 5");
-    let error = world.library.compile(world.id, world.server.clone()).unwrap_err();
-    assert!(error.message.contains("m.lua:1:"), "{}", error.message);
-}
-
-#[test]
 fn judging_changes_nothing_that_runs() {
     let text = "
 local p = lb.define_pool('fresh', { { host = 'h', port = 1 }, { host = 'h', port = 2, weight = 3 } })

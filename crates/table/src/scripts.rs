@@ -68,6 +68,23 @@ impl Table {
         }
     }
 
+    /// Gives a judgement back that came to no end: others may take it.
+    pub fn give_up_judgement(&self, row: u32, pid: i32) {
+        if let Some(row) = self.script(row) {
+            scripts::give_up(row, pid);
+        }
+    }
+
+    /// Has a version not called any more in any child, until there is another one. True for the first who does so.
+    pub fn quarantine_script(&self, row: u32, version: u64) -> bool {
+        self.script(row).is_some_and(|row| scripts::quarantine(row, version))
+    }
+
+    /// The version that is not called any more, 0 for none. One load.
+    pub fn quarantined_version(&self, row: u32) -> u64 {
+        self.script(row).map_or(0, |row| row.quarantined.load(SeqCst))
+    }
+
     /// The stamp of the sources that were judged last, good or bad; 0 for none.
     pub fn judged_stamp(&self, row: u32) -> u64 {
         self.script(row).map_or(0, |row| row.judged.load(SeqCst))

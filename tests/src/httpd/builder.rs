@@ -356,7 +356,10 @@ fn wrapper_of_all() -> String {
 
 pub(super) fn run_configtest(dir: &Path, file: &Path) -> ConfigTest {
     let wrapper = wrapper_of_all();
-    let mut words: Vec<&OsStr> = wrapper.split_whitespace().map(OsStr::new).collect();
+    // A configuration that hangs httpd is a failure, not a test without end.
+    let bound = ["timeout", "-s", "KILL", "60"];
+    let mut words: Vec<&OsStr> =
+        bound.into_iter().chain(wrapper.split_whitespace()).map(OsStr::new).collect();
     words.push(installed().program.as_os_str());
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg("-t").arg("-d").arg(dir).arg("-f").arg(file);

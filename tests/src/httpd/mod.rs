@@ -199,13 +199,17 @@ impl Httpd {
         wait_until("a killed child to go", PATIENCE, || !self.children().contains(&pid));
     }
 
-    /// The pids of the children, zombies left out, in ascending order.
+    /// The pids of the children, zombies and the module's own process left out, in ascending order.
     pub fn children(&self) -> Vec<u32> {
-        let entries = fs::read_dir("/proc").expect("read /proc").flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut children: Vec<u32> = pids.filter(|pid| living_child_of(*pid, self.pid())).collect();
+        let mut children: Vec<u32> =
+            all_pids().into_iter().filter(|pid| living_child_of(*pid, self.pid())).collect();
         children.sort_unstable();
         children
+    }
+
+    /// The processes of the server that vet scripts: those that wait for work, and those that do it. Zombies count as well.
+    pub fn vetting_processes(&self) -> Vec<u32> {
+        all_pids().into_iter().filter(|pid| group_of_vetting(*pid, self.pid())).collect()
     }
 
     /// How many threads a child has, the module's own left out; none when it has gone.
@@ -377,6 +381,26 @@ fn with_hosts(file: &Path) -> Vec<OsString> {
     words.into_iter().chain([file.as_os_str().to_owned()]).collect()
 }
 
+fn all_pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("read /proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The vetting server is a child of the parent by its name; its workers are its children.
+fn group_of_vetting(pid: u32, httpd: u32) -> bool {
+    let is_server = |pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(lua-balancer") && parent_of(&stat) == Some(httpd)
+    };
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    is_server(pid) || parent_of(&stat).is_some_and(|parent| parent != 0 && is_server(parent))
+}
+
+/// From `/proc/PID/stat`: what follows the name, which may hold spaces, is the state and the parent.
+fn parent_of(stat: &str) -> Option<u32> {
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+}
+
 fn raw_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
@@ -384,6 +408,9 @@ fn raw_pid(pid: u32) -> Pid {
 /// Fields of /proc/PID/stat after the name, which may hold spaces: state, parent, …
 fn living_child_of(pid: u32, parent: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.contains("(lua-balancer") {
+        return false;
+    }
     let mut fields = stat.rsplit(") ").next().unwrap_or("").split(' ');
     fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.to_string().as_str())
 }

@@ -21,8 +21,7 @@ const METHOD_KEYS: [&str; 2] = ["key", "balance_factor"];
 /// there already.
 pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Table) -> mlua::Result<Value> {
     let wrong = |text: String| mlua::Error::runtime(format!("lb.define_pool(\"{name}\"): {text}"));
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
+    if !is_pool_name(name) {
         return Err(wrong("a name is 1 to 63 letters, digits, '_', '-' and '.'".into()));
     }
     ctx.spend(weight(table, 0))?;
@@ -62,6 +61,12 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
     }
     pool_object(lua, ctx, name)
+}
+
+/// Whether a pool may be called so.
+pub(crate) fn is_pool_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(good)
 }
 
 /// Bytes of all texts in a definition, which are copied a few times on the way.

@@ -265,6 +265,11 @@ impl State {
         }
     }
 
+    /// Which script's function a job runs, and of which version.
+    pub fn runs(job: &Job) -> (ScriptId, u64) {
+        (job.frame.script.unwrap_or(ScriptId(0)), job.frame.version)
+    }
+
     /// Whether scripts keep so much in their globals that runs are stopped for it: a state to be replaced.
     pub fn is_outgrown(&self) -> bool {
         self.ctx.jobs.as_ref().is_some_and(|jobs| jobs.outgrown.get())
@@ -300,7 +305,9 @@ impl State {
         };
         let thread =
             self.lua.create_thread(function.clone()).map_err(|error| ScriptError::from_lua(&error, label))?;
-        let limits = self.ctx.library.entry(id)?.limits;
+        let entry = self.ctx.library.entry(id)?;
+        entry.check_quarantine()?;
+        let limits = entry.limits;
         jobs.shared.running.set(jobs.shared.running.get() + 1);
         Ok(Job {
             thread,

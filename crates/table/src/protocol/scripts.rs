@@ -10,7 +10,7 @@ use crate::primitive::{AtomicU64, Ordering::*, fence, pause, step};
 /// Copies of each script.
 pub const COPIES: usize = 3;
 /// How long one process may judge before another may do it as well.
-pub const JUDGEMENT_MS: u64 = 5000;
+pub const JUDGEMENT_MS: u64 = 15_000;
 
 const READ_TRIES: u32 = 64;
 
@@ -32,8 +32,10 @@ pub struct ScriptRow {
     pub size: [AtomicU64; COPIES],
     /// Hash of a copy.
     pub check: [AtomicU64; COPIES],
+    /// The version that is not called any more, 0 for none.
+    pub quarantined: AtomicU64,
     /// Room for later versions.
-    pub spare: [AtomicU64; 3],
+    pub spare: [AtomicU64; 2],
 }
 
 impl ScriptRow {
@@ -49,6 +51,7 @@ impl ScriptRow {
             writer: cells(),
             size: cells(),
             check: cells(),
+            quarantined: AtomicU64::new(0),
             spare: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -109,6 +112,11 @@ pub fn reject(row: &ScriptRow, stamp: u64, pid: i32) {
     }
 }
 
+/// Gives a judgement back that came to no end: others may take it.
+pub fn give_up(row: &ScriptRow, pid: i32) {
+    release(row, pid);
+}
+
 fn is_judge(row: &ScriptRow, pid: i32) -> bool {
     (row.claim.load(SeqCst) >> 32) as i32 == pid
 }
@@ -124,6 +132,11 @@ fn release(row: &ScriptRow, pid: i32) {
 /// The current version, 0 for none.
 pub fn version(row: &ScriptRow) -> u64 {
     row.current.load(SeqCst) >> 2
+}
+
+/// Has a version not called any more. True for the first who does so.
+pub fn quarantine(row: &ScriptRow, version: u64) -> bool {
+    row.quarantined.swap(version, SeqCst) != version
 }
 
 /// Publishes sources. `copies` are the words of the copies. Returns the new version.

@@ -38,8 +38,8 @@ fn a_judge_that_dies_or_dawdles_is_replaced() {
     assert!(table.claim_judgement(row, 1, 100, 0, &alive));
     kill(100);
     assert!(table.claim_judgement(row, 1, 101, 10, &alive));
-    assert!(!table.claim_judgement(row, 1, 102, 5000, &alive));
-    assert!(table.claim_judgement(row, 1, 102, 5011, &alive));
+    assert!(!table.claim_judgement(row, 1, 102, 15_000, &alive));
+    assert!(table.claim_judgement(row, 1, 102, 15_011, &alive));
     assert_eq!(table.publish_script(row, 101, 1, b"late"), Err(PublishError::Overtaken));
     assert_eq!(table.publish_script(row, 102, 1, b"good"), Ok(1));
 }
@@ -61,7 +61,7 @@ fn a_writer_that_dies_or_stops_anywhere_leaves_a_good_version() {
             let (_, sources) = table.read_script(row).expect("a good version");
             assert!([&b"first"[..], b"second"].contains(&&sources[..]));
             for stamp in 3..6 {
-                assert!(table.claim_judgement(row, stamp, 102, 9000, &alive), "step {steps}");
+                assert!(table.claim_judgement(row, stamp, 102, 19_000, &alive), "step {steps}");
                 table.publish_script(row, 102, stamp, b"third").expect("a free copy");
                 assert_eq!(table.read_script(row).map(|read| read.1), Some(b"third".to_vec()));
             }
@@ -70,4 +70,18 @@ fn a_writer_that_dies_or_stops_anywhere_leaves_a_good_version() {
             }
         }
     }
+}
+
+#[test]
+fn a_quarantined_version_is_told_once_and_a_new_one_is_free() {
+    let (table, alive) = (super::table(), |_: i32| true);
+    let row = table.script_row(7).unwrap();
+    assert_eq!(table.quarantined_version(row), 0);
+    assert!(table.claim_judgement(row, 11, 100, 0, &alive));
+    let version = table.publish_script(row, 100, 11, b"one").unwrap();
+    assert!(table.quarantine_script(row, version));
+    assert!(!table.quarantine_script(row, version));
+    assert_eq!(table.quarantined_version(row), version);
+    assert!(table.claim_judgement(row, 12, 100, 0, &alive));
+    assert!(table.publish_script(row, 100, 12, b"two").unwrap() > table.quarantined_version(row));
 }

@@ -1,0 +1,125 @@
+//! Dictionaries as a top level sees them that is vetted: what is there can be read, and what it writes is seen by it alone.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use script::host::{Dict, DictError, Scalar, Store};
+
+/// Most entries that one top level writes.
+const MOST: usize = 10_000;
+
+/// What was written, with the time left; None: removed. Nothing expires while a script is vetted.
+type Written = Option<(Scalar, f64)>;
+
+/// Writes over a dictionary, kept here.
+pub struct Overlay {
+    below: Rc<dyn Dict>,
+    written: RefCell<HashMap<Vec<u8>, Written>>,
+}
+
+impl Overlay {
+    /// Nothing is written yet.
+    pub fn over(below: Rc<dyn Dict>) -> Self {
+        Overlay { below, written: RefCell::default() }
+    }
+
+    fn write(&self, key: &[u8], entry: Written) -> Result<(), DictError> {
+        let mut written = self.written.borrow_mut();
+        if written.len() >= MOST && !written.contains_key(key) {
+            return Err(DictError::NoMemory);
+        }
+        written.insert(key.to_vec(), entry);
+        Ok(())
+    }
+}
+
+fn add(before: &Scalar, by: f64) -> Option<Scalar> {
+    match before {
+        // As in the real ones: whole numbers stay whole.
+        Scalar::Integer(number) if by.fract() == 0.0 && by.abs() < 9e15 => {
+            Some(number.checked_add(by as i64).map_or(Scalar::Number(*number as f64 + by), Scalar::Integer))
+        }
+        Scalar::Integer(number) => Some(Scalar::Number(*number as f64 + by)),
+        Scalar::Number(number) => Some(Scalar::Number(number + by)),
+        _ => None,
+    }
+}
+
+impl Dict for Overlay {
+    fn get(&self, key: &[u8]) -> Result<Option<Scalar>, DictError> {
+        match self.written.borrow().get(key) {
+            Some(entry) => Ok(entry.as_ref().map(|(value, _)| value.clone())),
+            None => self.below.get(key),
+        }
+    }
+
+    fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError> {
+        let is_there = self.get(key)?.is_some();
+        match how {
+            Store::Add | Store::SafeAdd if is_there => Err(DictError::Exists),
+            Store::Replace if !is_there => Err(DictError::NotFound),
+            _ => self.write(key, Some((value, ttl))).map(|()| false),
+        }
+    }
+
+    fn incr(
+        &self,
+        key: &[u8],
+        by: f64,
+        init: Option<f64>,
+        init_ttl: f64,
+    ) -> Result<(Scalar, bool), DictError> {
+        let (before, ttl) = match (self.get(key)?, init) {
+            (Some(before), _) => (before, self.ttl(key).unwrap_or(0.0)),
+            (None, Some(init)) if init.fract() == 0.0 && init.abs() < 9e15 => {
+                (Scalar::Integer(init as i64), init_ttl)
+            }
+            (None, Some(init)) => (Scalar::Number(init), init_ttl),
+            (None, None) => return Err(DictError::NotFound),
+        };
+        let sum = add(&before, by).ok_or(DictError::NotANumber)?;
+        self.write(key, Some((sum.clone(), ttl)))?;
+        Ok((sum, false))
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), DictError> {
+        self.write(key, None)
+    }
+
+    fn ttl(&self, key: &[u8]) -> Result<f64, DictError> {
+        match self.written.borrow().get(key) {
+            Some(Some((_, ttl))) => Ok(*ttl),
+            Some(None) => Err(DictError::NotFound),
+            None => self.below.ttl(key),
+        }
+    }
+
+    fn expire(&self, key: &[u8], ttl: f64) -> Result<(), DictError> {
+        let value = self.get(key)?.ok_or(DictError::NotFound)?;
+        self.write(key, Some((value, ttl)))
+    }
+
+    fn keys(&self, max: usize) -> Result<Vec<Vec<u8>>, DictError> {
+        let written = self.written.borrow();
+        let own = written.iter().filter(|(_, entry)| entry.is_some()).map(|(key, _)| key.clone());
+        let below = self.below.keys(max)?.into_iter().filter(|key| !written.contains_key(key));
+        let most = if max == 0 { usize::MAX } else { max };
+        Ok(own.chain(below).take(most).collect())
+    }
+
+    fn clear(&self) -> Result<(), DictError> {
+        for key in self.keys(MOST)? {
+            self.delete(&key)?;
+        }
+        Ok(())
+    }
+
+    fn purge(&self, _max: usize) -> Result<usize, DictError> {
+        Ok(0)
+    }
+
+    fn room(&self) -> (usize, usize) {
+        self.below.room()
+    }
+}

@@ -1,0 +1,119 @@
+//! The parent's hold on its vetting server.
+
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Client, Scope, server};
+use crate::httpd::{memory, process};
+
+/// How long a server may take to end what it has started.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// A vetting server. It ends when this value is dropped in the process that made it.
+pub struct Keeper {
+    owner: i32,
+    /// 0: it has ended.
+    pid: AtomicI32,
+    /// Where jobs are sent into, by children as well.
+    client: OwnedFd,
+    /// The server's own end, kept for the one that takes its place.
+    server: RawFd,
+}
+
+impl Keeper {
+    /// Makes a server.
+    ///
+    /// # Errors
+    /// The system gives no process or no connection.
+    pub fn start(scope: &Scope) -> Result<Self, String> {
+        let made = process::socket_pair(true);
+        let (client, server) = made.map_err(|error| format!("no connection to vet scripts: {error}"))?;
+        let keeper =
+            Keeper { owner: memory::pid(), pid: AtomicI32::new(0), client, server: server.into_raw_fd() };
+        keeper.spawn(scope, false)?;
+        Ok(keeper)
+    }
+
+    /// Makes another server when the last one has ended by itself.
+    pub fn start_again(&self, scope: &Scope) -> Result<(), String> {
+        self.pid.store(0, Ordering::Release);
+        self.spawn(scope, true)
+    }
+
+    fn spawn(&self, scope: &Scope, is_next: bool) -> Result<(), String> {
+        let (server, own) = (self.server, memory::pid());
+        let body = || {
+            // SAFETY: the new process has this end for itself, and never comes back to the keeper.
+            #[allow(unsafe_code)]
+            let jobs = unsafe { OwnedFd::from_raw_fd(server) };
+            server::run(scope, jobs, own, is_next);
+        };
+        // SAFETY: httpd's parent has one thread.
+        #[allow(unsafe_code)]
+        let made = unsafe { process::fork(body) };
+        let pid = made.map_err(|error| format!("no process to vet scripts: {error}"))?;
+        self.pid.store(pid, Ordering::Release);
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
+    /// For asking.
+    pub fn client(&self) -> Client {
+        Client(self.client.as_raw_fd())
+    }
+
+    /// In a child: lets go of the server's end, so that sending fails once the server is gone for good.
+    pub fn leave_to_parent(&self) {
+        if memory::pid() != self.owner {
+            process::close(self.server);
+        }
+    }
+
+    /// Whether it lives, as far as the parent knows.
+    pub fn is_alive(&self) -> bool {
+        let pid = self.pid();
+        let lives = pid > 0 && matches!(process::ended(pid), Ok(None));
+        if !lives {
+            self.pid.store(0, Ordering::Release);
+        }
+        lives
+    }
+
+    fn end(&self) {
+        let pid = self.pid.swap(0, Ordering::AcqRel);
+        if pid <= 0 {
+            return;
+        }
+        process::ask_to_end(pid);
+        if !has_ended(pid, PATIENCE) {
+            process::kill(pid);
+            has_ended(pid, PATIENCE);
+        }
+    }
+}
+
+/// Waits for the end, never for longer than this.
+fn has_ended(pid: i32, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        match process::ended(pid) {
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_micros(200)),
+            Ok(None) => return false,
+            _ => return true,
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if memory::pid() == self.owner {
+            self.end();
+            process::close(self.server);
+        }
+    }
+}

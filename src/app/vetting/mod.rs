@@ -1,0 +1,50 @@
+//! Scripts are vetted in processes of their own: read, compiled, and their top levels run, before they are taken. No Lua
+//! runs in httpd's parent or in the background threads of children.
+//!
+//! The parent forks a *vetting server* ([`server`]) while it has one thread: for `configtest` and the start's check one
+//! that ends with it, and in post_config one that lives as long as the configuration does. That process has given up root's
+//! rights and every descriptor but one; it never runs Lua itself. It forks a *worker* ([`worker`]) for each script that
+//! somebody asks about, and kills it when its time is over. Who asks, parent or child, is a [`client`]: it sends a script's
+//! number and one end of a socket pair, and reads the answer from the other, which it does not trust.
+
+mod client;
+mod dicts;
+mod keeper;
+mod saved;
+mod server;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use script::Library;
+use table::Table;
+
+use super::dicts::Dicts;
+use crate::httpd::confine::Account;
+
+pub use client::{Client, vet_all};
+pub use keeper::Keeper;
+pub use saved::Saved;
+
+/// How long a top level may take.
+const TIME: Duration = Duration::from_secs(5);
+/// When a worker writes down where its script is.
+const ALARM: Duration = Duration::from_millis(4800);
+/// How long all scripts of a configuration together may take at a start or restart.
+const TIME_OF_ALL: Duration = Duration::from_secs(10);
+/// How many workers run at once.
+const WORKERS: usize = 8;
+
+/// What scripts are vetted with.
+#[derive(Clone)]
+pub struct Scope {
+    /// The scripts.
+    pub library: Arc<Library>,
+    /// Dictionaries: read, never written.
+    pub dicts: Arc<Dicts>,
+    /// Pools: read, never changed.
+    pub table: Table,
+    /// Who scripts are run as.
+    pub account: Account,
+}

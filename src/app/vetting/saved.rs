@@ -1,0 +1,132 @@
+//! Saved scripts: a child's background thread notices them, has one of them vetted by the server, and goes on with its own work
+//! until the answer is there.
+
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use balance::api::Balancer;
+use script::report::{Ended, Report};
+use script::{Candidate, ScriptError, ScriptId, Stamp};
+
+use super::client::{Pending, settle};
+use crate::app::child::Child;
+use crate::app::shared;
+use crate::httpd::{log, memory, process};
+
+/// How long a turn waits for answers: most come within a few milliseconds.
+const A_MOMENT: Duration = Duration::from_millis(50);
+/// How often a state of the files is given to a server that does not answer.
+const TRIES: u32 = 3;
+
+struct Running {
+    id: ScriptId,
+    row: u32,
+    stamp: Stamp,
+    pending: Pending,
+}
+
+/// Scripts that are being vetted for this child.
+#[derive(Default)]
+pub struct Saved {
+    running: Vec<Running>,
+    /// The state of files that was asked about last without an answer, and how often.
+    unanswered: (Option<Stamp>, u32),
+}
+
+impl Saved {
+    /// Takes versions that others have vetted, has changed files vetted (one child does), and takes what has come of it.
+    pub fn turn(&mut self, child: &Child, balancer: &dyn Balancer) {
+        for id in child.library.ids().filter(|id| child.library.is_watched(*id)) {
+            if let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() {
+                shared::install_newer(&child.table, &child.library, id, row);
+                self.look(child, id, row);
+            }
+        }
+        let until = Instant::now() + A_MOMENT;
+        loop {
+            self.collect(child, balancer);
+            let left = until.saturating_duration_since(Instant::now());
+            if self.running.is_empty() || left.is_zero() {
+                return;
+            }
+            let descriptors: Vec<RawFd> = self.running.iter().map(|job| job.pending.descriptor()).collect();
+            process::wait_for(&descriptors, left);
+        }
+    }
+
+    /// Has a changed script vetted.
+    fn look(&mut self, child: &Child, id: ScriptId, row: u32) {
+        let Some(client) = child.vetting else { return };
+        if self.running.iter().any(|job| job.id == id) {
+            return;
+        }
+        let Some(stamp) = child.library.changed(id) else { return };
+        let pid = memory::pid();
+        if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
+            return;
+        }
+        match client.ask(id) {
+            Ok(pending) => self.running.push(Running { id, row, stamp, pending }),
+            // The server of an earlier configuration is gone: children of the next one look after the files.
+            Err(_) => child.table.give_up_judgement(row, pid),
+        }
+    }
+
+    fn collect(&mut self, child: &Child, balancer: &dyn Balancer) {
+        let mut done = Vec::new();
+        self.running.retain_mut(|job| match job.pending.look() {
+            Some(answer) => {
+                done.push((job.id, job.row, job.stamp, answer));
+                false
+            }
+            None => true,
+        });
+        for (id, row, stamp, (report, ended)) in done {
+            if report.verdict.is_none() && ended == Ended::Unknown && self.may_ask_again(stamp) {
+                child.table.give_up_judgement(row, memory::pid());
+                continue;
+            }
+            finish(child, balancer, (id, row, stamp), (report, ended));
+        }
+    }
+
+    /// Without any answer the server itself has ended, for which the script may not be to blame.
+    fn may_ask_again(&mut self, stamp: Stamp) -> bool {
+        let count = if self.unanswered.0 == Some(stamp) { self.unanswered.1 + 1 } else { 1 };
+        self.unanswered = (Some(stamp), count);
+        count < TRIES
+    }
+}
+
+fn finish(
+    child: &Child,
+    balancer: &dyn Balancer,
+    (id, row, stamp): (ScriptId, u32, Stamp),
+    (report, ended): (Report, Ended),
+) {
+    match settle(&child.library, id, report, ended) {
+        Ok(candidate) => take(child, balancer, (id, row, stamp), candidate),
+        Err(error) => refuse(child, row, stamp, &error),
+    }
+}
+
+fn take(
+    child: &Child,
+    balancer: &dyn Balancer,
+    (id, row, stamp): (ScriptId, u32, Stamp),
+    candidate: Candidate,
+) {
+    let (table, library) = (&child.table, &child.library);
+    let version = shared::publish_judged(table, library, id, row, stamp.0, &candidate.bundle);
+    if let Err(error) = candidate.apply(balancer, version) {
+        log::server(log::ERR, &format!("{}: {error}", library.label(id)));
+    }
+    shared::mark_unchecked(table);
+    library.install(id, candidate.bundle, version);
+    log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
+}
+
+fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
+    child.table.reject_script(row, memory::pid(), stamp.0);
+    log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
+}

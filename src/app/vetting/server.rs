@@ -1,0 +1,150 @@
+//! The vetting server: makes workers and ends them. It runs no Lua and reads no file of a script.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use script::ScriptId;
+use script::report::{self, Ended};
+
+use super::{Scope, TIME, WORKERS, worker};
+use crate::httpd::process::{Received, Status};
+use crate::httpd::{confine, log, memory, process};
+
+/// In lists of processes.
+const NAME: &std::ffi::CStr = c"lua-balancer-vet";
+/// How often what workers have left behind is looked for, while there is some.
+const SWEEP: Duration = Duration::from_millis(10);
+/// How long a server waits that takes the place of one that has ended: it may end for the same reason.
+const PAUSE: Duration = Duration::from_secs(1);
+
+struct Running {
+    pid: i32,
+    until: Instant,
+    overdue: bool,
+    /// The worker's end: what comes last is written here.
+    answer: OwnedFd,
+}
+
+struct Server<'s> {
+    scope: &'s Scope,
+    jobs: OwnedFd,
+    running: Vec<Running>,
+}
+
+/// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes another one's place.
+pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
+    confine::name(NAME);
+    if let Err(error) = scope.account.assume() {
+        let name = scope.account.name();
+        log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
+        return;
+    }
+    // httpd's log is among what is closed.
+    log::divert(|_, _| ());
+    confine::close_all_but(&jobs);
+    confine::serve(parent);
+    let mut server = Server { scope, jobs, running: Vec::new() };
+    if is_next {
+        server.pause();
+    }
+    while server.turn() {}
+    server.end();
+}
+
+impl Server<'_> {
+    fn pause(&self) {
+        let until = Instant::now() + PAUSE;
+        while !confine::end_asked() && Instant::now() < until {
+            confine::wait(None, Some(until.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// False when it is to end.
+    fn turn(&mut self) -> bool {
+        self.reap();
+        if confine::end_asked() {
+            return false;
+        }
+        let now = Instant::now();
+        for job in self.running.iter_mut().filter(|job| !job.overdue && job.until <= now) {
+            job.overdue = true;
+            process::kill_group(job.pid);
+        }
+        let is_swept = self.sweep();
+        let has_room = self.running.len() < WORKERS;
+        let next = self.running.iter().filter(|job| !job.overdue).map(|job| job.until).min();
+        let time = next.map(|next| next.saturating_duration_since(now) + Duration::from_millis(1));
+        let time = if is_swept { time } else { Some(time.map_or(SWEEP, |time| time.min(SWEEP))) };
+        confine::wait(has_room.then(|| self.jobs.as_raw_fd()), time);
+        !has_room || self.take()
+    }
+
+    /// Takes a job, if there is one; false when nobody is left who could send any.
+    fn take(&mut self) -> bool {
+        match process::receive(self.jobs.as_raw_fd()) {
+            Received::Nothing => {}
+            Received::End => return false,
+            Received::Message(bytes, Some(answer)) => {
+                if let Ok(number) = <[u8; 4]>::try_from(bytes.as_slice()) {
+                    self.start(ScriptId(u32::from_le_bytes(number)), answer);
+                }
+            }
+            Received::Message(_, None) => {}
+        }
+        true
+    }
+
+    fn start(&mut self, id: ScriptId, answer: OwnedFd) {
+        let (scope, own) = (self.scope, memory::pid());
+        let (Ok(theirs), until) = (answer.try_clone(), Instant::now() + TIME) else { return };
+        // SAFETY: this process has one thread.
+        #[allow(unsafe_code)]
+        let made = unsafe { process::fork(|| worker::run(scope, id, theirs, own)) };
+        if let Ok(pid) = made {
+            self.running.push(Running { pid, until, overdue: false, answer });
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some(pid) = process::any_ended() {
+            let job = self.running.iter().position(|job| job.pid == pid);
+            if job.is_some() {
+                // What it has started ends with it.
+                process::kill_group(pid);
+            }
+            let status = process::ended(pid).ok().flatten();
+            let Some(job) = job.map(|at| self.running.swap_remove(at)) else { continue };
+            let ended = match status {
+                _ if job.overdue => Ended::Overdue,
+                Some(Status::Signal(signal)) => Ended::Signal(signal),
+                Some(Status::Exit(code)) => Ended::Exit(code),
+                None => Ended::Unknown,
+            };
+            process::write_some(job.answer.as_raw_fd(), &report::end_of(ended));
+        }
+    }
+
+    /// Ends what workers have left behind in sessions of their own: whatever is a child of this process and no worker. False while
+    /// there is something left.
+    fn sweep(&self) -> bool {
+        if self.scope.library.is_sandboxed() {
+            return true;
+        }
+        let left = |pid: &i32| !self.running.iter().any(|job| job.pid == *pid);
+        let left: Vec<i32> = confine::children().into_iter().filter(left).collect();
+        left.iter().for_each(|pid| process::kill(*pid));
+        left.is_empty() && self.running.is_empty()
+    }
+
+    fn end(&mut self) {
+        const MOST_SWEEPS: u32 = 50;
+        self.running.iter().for_each(|job| process::kill_group(job.pid));
+        for _ in 0..MOST_SWEEPS {
+            self.reap();
+            if self.sweep() && self.running.is_empty() {
+                return;
+            }
+            confine::wait(None, Some(Duration::from_millis(2)));
+        }
+    }
+}

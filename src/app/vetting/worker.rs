@@ -1,0 +1,120 @@
+//! A worker: vets one script, tells what it found, and ends.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use balance::engine::{Engine, Handle};
+use script::ScriptId;
+use script::host::{Dict, Level, Place, Server};
+use script::report::{self, MAX_LINES};
+
+use super::dicts::Overlay;
+use super::{ALARM, Scope, TIME};
+use crate::app::dicts::Dicts;
+use crate::app::places;
+use crate::faults;
+use crate::guard;
+use crate::httpd::confine::{self, Bounds};
+use crate::httpd::{log, memory, process};
+
+/// Memory beside what the script may take.
+const ROOM: u64 = 256 << 20;
+/// Processes that a script may have outside of the sandbox.
+const PROCESSES: u64 = 32;
+/// Files that are told.
+const MOST_FILES: usize = 4096;
+
+static ANSWER: AtomicI32 = AtomicI32::new(-1);
+static LINES: AtomicUsize = AtomicUsize::new(0);
+
+/// In a process that was forked for it.
+pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
+    let bounds = Bounds {
+        memory: (scope.library.limits(id).memory_bytes as u64).saturating_add(ROOM),
+        processor_s: TIME.as_secs() + 1,
+        processes: if scope.library.is_sandboxed() { 0 } else { PROCESSES },
+    };
+    let Ok(answer) = confine::vet(answer, parent, bounds) else { return };
+    ANSWER.store(answer, Ordering::Release);
+    log::divert(tell);
+    guard::log_panics();
+    script::alarm::set(ALARM, answer);
+    let verdict = vet(scope, id, answer);
+    script::alarm::clear();
+    // Nobody is there to hear of a failure.
+    let _ = process::write_all(answer, &verdict.to_record());
+}
+
+fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
+    faults::point("vetting");
+    let table = scope.table.clone().with_identity(memory::pid(), memory::alive);
+    let engine = Engine::new(table, Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let host = Host {
+        answer,
+        files: AtomicUsize::new(0),
+        dicts: Arc::new(scope.dicts.in_child()),
+        account: scope.account.name().to_owned(),
+    };
+    script::vet(&scope.library, id, Rc::new(host), Rc::new(Handle::new(engine, 1)))
+}
+
+/// A log line becomes a part of the answer.
+fn tell(level: Level, text: &str) {
+    let answer = ANSWER.load(Ordering::Acquire);
+    let count = LINES.fetch_add(1, Ordering::Relaxed);
+    let line = match count.cmp(&(MAX_LINES - 1)) {
+        std::cmp::Ordering::Less => report::log_line(level, text),
+        std::cmp::Ordering::Equal => {
+            report::log_line(log::WARNING, "(this top level logs more lines, left out)")
+        }
+        std::cmp::Ordering::Greater => return,
+    };
+    let _ = process::write_all(answer, &line);
+}
+
+/// The server as a script sees it that is vetted.
+struct Host {
+    answer: RawFd,
+    files: AtomicUsize,
+    dicts: Arc<Dicts>,
+    account: String,
+}
+
+impl Server for Host {
+    fn log(&self, level: Level, text: &str) {
+        tell(level, text);
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        log::logs_server(level)
+    }
+
+    fn now(&self) -> f64 {
+        memory::monotonic_us() as f64 / 1e6
+    }
+
+    fn time(&self) -> f64 {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    }
+
+    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+        places::find(address)
+    }
+
+    fn dict(&self, name: &str) -> Option<Rc<dyn Dict>> {
+        self.dicts.find(name).map(|dict| Rc::new(Overlay::over(dict)) as Rc<dyn Dict>)
+    }
+
+    fn looks_at(&self, path: &Path) {
+        if self.files.fetch_add(1, Ordering::Relaxed) < MOST_FILES {
+            let _ = process::write_all(self.answer, &report::file(path));
+        }
+    }
+
+    fn account(&self) -> Option<String> {
+        Some(self.account.clone())
+    }
+}
