@@ -146,9 +146,9 @@ impl RequestHost for CurrentRequest {
     fn set_number(&self, field: Number, value: i64) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
         match (field, i32::try_from(value)) {
-            (Number::Status, Ok(value)) if (100..=999).contains(&value) => r.set_status(value),
+            (Number::Status, Ok(value)) if (200..=599).contains(&value) => r.set_status(value),
             (Number::Status, _) => {
-                return Err(format!("r.status = {value}: expected a status from 100 to 999"));
+                return Err(format!("r.status = {value}: expected a status from 200 to 599"));
             }
             (Number::Proxyreq, Ok(value)) if (0..=3).contains(&value) => r.set_proxyreq(value),
             (Number::Proxyreq, _) => {
