@@ -94,7 +94,7 @@ impl RequestHost for CurrentRequest {
             Field::TheRequest => r.the_request(),
             Field::UseragentIp => r.useragent_ip(),
             Field::User => r.user(),
-            Field::Filename => r.filename(),
+            Field::Filename => r.filename().filter(|name| !name.is_empty()),
             Field::Handler => r.handler(),
             Field::ServerName => r.server_name(),
             Field::DocumentRoot => r.document_root(),
@@ -204,9 +204,9 @@ impl RequestHost for CurrentRequest {
         made.flatten().unwrap_or_default()
     }
 
-    fn expr(&self, expression: &str) -> Result<bool, String> {
+    fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String> {
         let text = CString::new(expression).map_err(|_| "a NUL byte in the expression".to_owned())?;
-        self.with(|r| r.condition(&text), Err("no request here".into()))
+        self.with(|r| r.condition(&text, restricted), Err("no request here".into()))
     }
 
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {

@@ -207,7 +207,7 @@ fn run_hook(
 ) -> i32 {
     let before = Before::of(request);
     let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
-    match answer {
+    let status = match answer {
         Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, thread, &answer);
@@ -215,6 +215,21 @@ fn run_hook(
             take(request, child, scope, thread, hook, answer, before)
         }
         Err(error) => failed(request, scope, thread, before, &error),
+    };
+    if phase == Phase::Translate {
+        settle(request, before, status);
+    }
+    status
+}
+
+/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name: they read it
+/// unasked. One that is for a proxy has the proxy's: mod_proxy takes a declined one for its own and reads it.
+fn settle(request: Request<'_>, before: Before<'_>, status: i32) {
+    if status == OK && request.filename().is_none() {
+        request.set_filename(None);
+    }
+    if status == DECLINED && proxied_url(request).is_none() {
+        request.set_proxyreq(before.proxyreq);
     }
 }
 
@@ -426,7 +441,8 @@ impl<'r> Before<'r> {
 
     /// The file name, when it was set since.
     fn new_filename(self, request: Request<'r>) -> Option<&'r [u8]> {
-        request.filename().filter(|now| self.filename.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
+        let now = request.filename().filter(|now| !now.is_empty());
+        now.filter(|now| self.filename.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
     }
 
     /// The handler, when it was set since.
@@ -436,7 +452,10 @@ impl<'r> Before<'r> {
 
     /// Takes back what a script set that failed afterwards, so that httpd goes on without it.
     fn restore(self, request: Request<'r>) {
-        request.set_filename(self.filename);
+        match self.filename {
+            Some(_) => request.set_filename(self.filename),
+            None => request.point_filename(std::ptr::null_mut()),
+        }
         request.set_handler(self.handler);
         request.set_proxyreq(self.proxyreq);
     }
