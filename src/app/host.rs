@@ -150,10 +150,11 @@ impl RequestHost for CurrentRequest {
             (Number::Status, _) => {
                 return Err(format!("r.status = {value}: expected a status from 200 to 599"));
             }
-            (Number::Proxyreq, Ok(value)) if (0..=3).contains(&value) => r.set_proxyreq(value),
+            // A request that is taken for an answer has a body until its client goes away.
+            (Number::Proxyreq, Ok(value)) if (0..=2).contains(&value) => r.set_proxyreq(value),
             (Number::Proxyreq, _) => {
                 return Err(format!(
-                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE … PROXYREQ_RESPONSE"
+                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE, PROXYREQ_PROXY or PROXYREQ_REVERSE"
                 ));
             }
             (other, _) => return Err(format!("{other:?} may not be set")),

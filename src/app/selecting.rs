@@ -216,21 +216,41 @@ fn run_hook(
         }
         Err(error) => failed(request, scope, thread, before, &error),
     };
-    if phase == Phase::Translate {
-        settle(request, before, status);
-    }
-    status
+    settle(request, phase, before, status);
+    if phase == Phase::Translate { status } else { settle_file(request, child, scope, before, status) }
 }
 
-/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name: they read it
-/// unasked. One that is for a proxy has the proxy's: mod_proxy takes a declined one for its own and reads it.
-fn settle(request: Request<'_>, before: Before<'_>, status: i32) {
-    if status == OK && request.filename().is_none() {
+/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
+/// unasked. One that is for a proxy has the proxy's: mod_proxy takes every other one for its own all the same.
+fn settle(request: Request<'_>, phase: Phase, before: Before<'_>, status: i32) {
+    if phase == Phase::Translate && status == OK && request.filename().is_none() {
         request.set_filename(None);
     }
-    if status == DECLINED && proxied_url(request).is_none() {
+    if matches!(status, OK | DECLINED) && proxied_url(request).is_none() {
         request.set_proxyreq(before.proxyreq);
     }
+}
+
+/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
+/// about the new one.
+fn settle_file(
+    request: Request<'_>,
+    child: &Child,
+    scope: Scope<'_>,
+    before: Before<'_>,
+    status: i32,
+) -> i32 {
+    let other = request.filename() != before.filename && proxied_url(request).is_none();
+    if !other || !matches!(status, OK | DECLINED) {
+        return status;
+    }
+    if !child.library.is_sandboxed() {
+        request.look_at_file();
+        return status;
+    }
+    let message = "no file can be chosen in LuaHookSelect, since access was granted to the one that httpd has: set r.filename in \
+                   LuaHookTranslate";
+    wrong_target(request, scope, before, request.filename().unwrap_or_default(), message)
 }
 
 /// A script that failed: one line, and what `LuaBalancerOnError` says.

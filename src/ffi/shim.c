@@ -72,6 +72,13 @@ const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, cons
     return ap_expr_str_exec(r, expr, error);
 }
 
+void lb_look_at_file(request_rec *r)
+{
+    if (!r->filename || apr_stat(&r->finfo, r->filename, APR_FINFO_MIN, r->pool) != APR_SUCCESS) {
+        r->finfo.filetype = APR_NOFILE;
+    }
+}
+
 /* What is parsed and put together on the way goes with a pool of its own. The names that an expression adds to the header Vary
  * are added once, however often it is evaluated. */
 int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error)

@@ -133,6 +133,12 @@ impl<'r> Request<'r> {
         self.put(|r| &mut r.filename, Some(value.unwrap_or_default()));
     }
 
+    /// Has httpd know what the file name stands for.
+    pub fn look_at_file(self) {
+        // SAFETY: a live request with a file name, handled by this thread alone.
+        unsafe { ffi::lb_look_at_file(self.as_ptr()) }
+    }
+
     /// Sets the user.
     pub fn set_user(self, value: Option<&[u8]>) {
         self.put(|r| &mut r.user, value);

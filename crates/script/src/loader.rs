@@ -26,8 +26,10 @@ pub(crate) struct Recorder {
     pub(crate) modules: Vec<Source>,
 }
 
+type Text = std::io::Result<Arc<[u8]>>;
+
 /// A file as it was found; None when it is not there.
-fn look(path: &Path) -> (Option<FileStamp>, Option<std::io::Result<Arc<[u8]>>>) {
+fn look(path: &Path) -> (Option<FileStamp>, Option<Text>) {
     match FileStamp::read(path).map(|stamp| (stamp, read(path))) {
         None => (None, None),
         Some((_, Ok((text, stamp)))) => (Some(stamp), Some(Ok(text.into()))),
