@@ -78,7 +78,7 @@ impl Request for Quick {
     fn construct_url(&self, path: &[u8]) -> Vec<u8> {
         path.to_vec()
     }
-    fn expr(&self, _: &str) -> Result<bool, String> {
+    fn expr(&self, _: &str, _: bool) -> Result<bool, String> {
         Ok(true)
     }
     fn regex(&self, _: &[u8], _: &str, _: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {

@@ -94,7 +94,7 @@ impl RequestHost for CurrentRequest {
             Field::TheRequest => r.the_request(),
             Field::UseragentIp => r.useragent_ip(),
             Field::User => r.user(),
-            Field::Filename => r.filename(),
+            Field::Filename => r.filename().filter(|name| !name.is_empty()),
             Field::Handler => r.handler(),
             Field::ServerName => r.server_name(),
             Field::DocumentRoot => r.document_root(),
@@ -146,14 +146,15 @@ impl RequestHost for CurrentRequest {
     fn set_number(&self, field: Number, value: i64) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
         match (field, i32::try_from(value)) {
-            (Number::Status, Ok(value)) if (100..=999).contains(&value) => r.set_status(value),
+            (Number::Status, Ok(value)) if (200..=599).contains(&value) => r.set_status(value),
             (Number::Status, _) => {
-                return Err(format!("r.status = {value}: expected a status from 100 to 999"));
+                return Err(format!("r.status = {value}: expected a status from 200 to 599"));
             }
-            (Number::Proxyreq, Ok(value)) if (0..=3).contains(&value) => r.set_proxyreq(value),
+            // A request that is taken for an answer has a body until its client goes away.
+            (Number::Proxyreq, Ok(value)) if (0..=2).contains(&value) => r.set_proxyreq(value),
             (Number::Proxyreq, _) => {
                 return Err(format!(
-                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE … PROXYREQ_RESPONSE"
+                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE, PROXYREQ_PROXY or PROXYREQ_REVERSE"
                 ));
             }
             (other, _) => return Err(format!("{other:?} may not be set")),
@@ -204,9 +205,9 @@ impl RequestHost for CurrentRequest {
         made.flatten().unwrap_or_default()
     }
 
-    fn expr(&self, expression: &str) -> Result<bool, String> {
+    fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String> {
         let text = CString::new(expression).map_err(|_| "a NUL byte in the expression".to_owned())?;
-        self.with(|r| r.condition(&text), Err("no request here".into()))
+        self.with(|r| r.condition(&text, restricted), Err("no request here".into()))
     }
 
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {

@@ -68,6 +68,10 @@ thread_local! {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let Some(seat) = self.seat.take() else { return };
+        if seat.state.is_exhausted() {
+            // The next call makes a new one.
+            return drop(seat);
+        }
         if seat.state.keeps_request() {
             let Ok(before) = OWN.try_with(|own| own.replace(Some(seat))) else { return };
             // Of a call inside this one.

@@ -207,7 +207,7 @@ fn run_hook(
 ) -> i32 {
     let before = Before::of(request);
     let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
-    match answer {
+    let status = match answer {
         Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, thread, &answer);
@@ -215,7 +215,42 @@ fn run_hook(
             take(request, child, scope, thread, hook, answer, before)
         }
         Err(error) => failed(request, scope, thread, before, &error),
+    };
+    settle(request, phase, before, status);
+    if phase == Phase::Translate { status } else { settle_file(request, child, scope, before, status) }
+}
+
+/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
+/// unasked. One that is for a proxy has the proxy's: mod_proxy takes every other one for its own all the same.
+fn settle(request: Request<'_>, phase: Phase, before: Before<'_>, status: i32) {
+    if phase == Phase::Translate && status == OK && request.filename().is_none() {
+        request.set_filename(None);
     }
+    if matches!(status, OK | DECLINED) && proxied_url(request).is_none() {
+        request.set_proxyreq(before.proxyreq);
+    }
+}
+
+/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
+/// about the new one.
+fn settle_file(
+    request: Request<'_>,
+    child: &Child,
+    scope: Scope<'_>,
+    before: Before<'_>,
+    status: i32,
+) -> i32 {
+    let other = request.filename() != before.filename && proxied_url(request).is_none();
+    if !other || !matches!(status, OK | DECLINED) {
+        return status;
+    }
+    if !child.library.is_sandboxed() {
+        request.look_at_file();
+        return status;
+    }
+    let message = "no file can be chosen in LuaHookSelect, since access was granted to the one that httpd has: set r.filename in \
+                   LuaHookTranslate";
+    wrong_target(request, scope, before, request.filename().unwrap_or_default(), message)
 }
 
 /// A script that failed: one line, and what `LuaBalancerOnError` says.
@@ -426,7 +461,8 @@ impl<'r> Before<'r> {
 
     /// The file name, when it was set since.
     fn new_filename(self, request: Request<'r>) -> Option<&'r [u8]> {
-        request.filename().filter(|now| self.filename.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
+        let now = request.filename().filter(|now| !now.is_empty());
+        now.filter(|now| self.filename.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
     }
 
     /// The handler, when it was set since.
@@ -436,7 +472,10 @@ impl<'r> Before<'r> {
 
     /// Takes back what a script set that failed afterwards, so that httpd goes on without it.
     fn restore(self, request: Request<'r>) {
-        request.set_filename(self.filename);
+        match self.filename {
+            Some(_) => request.set_filename(self.filename),
+            None => request.point_filename(std::ptr::null_mut()),
+        }
         request.set_handler(self.handler);
         request.set_proxyreq(self.proxyreq);
     }

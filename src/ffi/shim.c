@@ -72,18 +72,56 @@ const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, cons
     return ap_expr_str_exec(r, expr, error);
 }
 
-int lb_eval_condition(request_rec *r, const char *text, const char **error)
+void lb_look_at_file(request_rec *r)
 {
-    ap_expr_info_t *info = apr_pcalloc(r->pool, sizeof(*info));
-    int rc;
-    info->filename = "script";
-    info->line_number = 0;
-    info->module_index = APLOG_MODULE_INDEX;
-    *error = ap_expr_parse(r->pool, r->pool, info, text, NULL);
-    if (*error) {
+    if (!r->filename || apr_stat(&r->finfo, r->filename, APR_FINFO_MIN, r->pool) != APR_SUCCESS) {
+        r->finfo.filetype = APR_NOFILE;
+    }
+}
+
+/* What is parsed and put together on the way goes with a pool of its own. The names that an expression adds to the header Vary
+ * are added once, however often it is evaluated. */
+int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error)
+{
+    ap_regmatch_t matches[AP_MAX_REG_MATCH];
+    const char *source = NULL, *vary = NULL, *before;
+    ap_expr_eval_ctx_t ctx;
+    ap_expr_info_t *info;
+    apr_pool_t *p;
+    int rc = -1;
+
+    if (apr_pool_create(&p, r->pool) != APR_SUCCESS) {
+        *error = "no memory";
         return -1;
     }
-    rc = ap_expr_exec(r, info, error);
+    info = apr_pcalloc(p, sizeof(*info));
+    info->filename = "script";
+    info->module_index = APLOG_MODULE_INDEX;
+    info->flags = restricted ? AP_EXPR_FLAG_RESTRICTED : 0;
+    *error = ap_expr_parse(p, p, info, text, NULL);
+    if (!*error) {
+        before = apr_table_get(r->headers_out, "Vary");
+        memset(&ctx, 0, sizeof(ctx));
+        ctx.r = r;
+        ctx.c = r->connection;
+        ctx.s = r->server;
+        ctx.p = p;
+        ctx.err = error;
+        ctx.info = info;
+        ctx.re_pmatch = matches;
+        ctx.re_nmatch = AP_MAX_REG_MATCH;
+        ctx.re_source = &source;
+        ctx.vary_this = &vary;
+        rc = ap_expr_exec_ctx(&ctx);
+        if (vary && before && ap_strstr_c(before, vary)) {
+            apr_table_setn(r->headers_out, "Vary", before);
+        }
+    }
+    if (*error) {
+        *error = apr_pstrdup(r->pool, *error);
+        rc = -1;
+    }
+    apr_pool_destroy(p);
     return *error ? -1 : rc > 0;
 }
 

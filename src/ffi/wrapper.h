@@ -40,7 +40,8 @@ int lb_client_port(const request_rec *r);
 const ap_expr_info_t *lb_parse_string_expr(const cmd_parms *cmd, const char *text, const char **error);
 const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, const char **error);
 /* A condition at run time: 1, 0, or -1 with *error. */
-int lb_eval_condition(request_rec *r, const char *text, const char **error);
+void lb_look_at_file(request_rec *r);
+int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error);
 
 /* mod_ssl's variable, or NULL without mod_ssl. */
 char *lb_ssl_var(request_rec *r, const char *name);

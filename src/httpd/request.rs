@@ -128,9 +128,15 @@ impl<'r> Request<'r> {
         self.put(|r| &mut r.args, value);
     }
 
-    /// Sets the file name.
+    /// Sets the file name. None is an empty one, which no file has: httpd's modules read a name unasked once there was one.
     pub fn set_filename(self, value: Option<&[u8]>) {
-        self.put(|r| &mut r.filename, value);
+        self.put(|r| &mut r.filename, Some(value.unwrap_or_default()));
+    }
+
+    /// Has httpd know what the file name stands for.
+    pub fn look_at_file(self) {
+        // SAFETY: a live request with a file name, handled by this thread alone.
+        unsafe { ffi::lb_look_at_file(self.as_ptr()) }
     }
 
     /// Sets the user.
@@ -419,11 +425,13 @@ impl<'r> Request<'r> {
         unsafe { ffi::lb_encoded_slashes_kept(self.as_ptr()) != 0 }
     }
 
-    /// Evaluates a condition in httpd's expression language.
-    pub fn condition(self, text: &CStr) -> Result<bool, String> {
+    /// Evaluates a condition in httpd's expression language; restricted: without what reads files.
+    pub fn condition(self, text: &CStr, restricted: bool) -> Result<bool, String> {
         let mut error = std::ptr::null();
         // SAFETY: a live request; the shim writes a pool string or NULL to `error`.
-        let answer = unsafe { ffi::lb_eval_condition(self.as_ptr(), text.as_ptr(), &mut error) };
+        let answer = unsafe {
+            ffi::lb_eval_condition(self.as_ptr(), text.as_ptr(), c_int::from(restricted), &mut error)
+        };
         // SAFETY: as above.
         if answer < 0 { Err(unsafe { super::text(error) }) } else { Ok(answer != 0) }
     }

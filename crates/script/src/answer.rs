@@ -17,7 +17,7 @@ pub enum Answer {
     Decline,
     /// `apache2.OK`: the script has set `r.filename` and `r.handler` itself.
     Ok,
-    /// End with this status, 100 ..= 599.
+    /// End with this status, 200 ..= 599: those below announce an answer, and a client would take the next one for it.
     Status(u16),
     /// This member first, then the pool's method among the others.
     Member(Arc<Member>),
@@ -88,7 +88,7 @@ pub struct Peer {
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
 
 const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
-                        (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
+                        (apache2.OK, apache2.DECLINED or a status from 200 to 599), or nil";
 
 /// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
 /// for the error line.
@@ -142,9 +142,9 @@ fn status(number: i64) -> Result<Answer, String> {
     match number {
         -1 => Ok(Answer::Decline),
         0 => Ok(Answer::Ok),
-        100..=599 => Ok(Answer::Status(number as u16)),
+        200..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
-            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 100 to 599"
+            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 200 to 599"
         )),
     }
 }

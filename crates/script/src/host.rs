@@ -231,8 +231,8 @@ pub trait Request {
     fn ssl_var(&self, name: &str) -> Option<Vec<u8>>;
     /// `r:construct_url`.
     fn construct_url(&self, path: &[u8]) -> Vec<u8>;
-    /// `r:expr`: an httpd expression, as a condition.
-    fn expr(&self, expression: &str) -> Result<bool, String>;
+    /// `r:expr`: an httpd expression, as a condition. Restricted: without what reads files.
+    fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String>;
     /// `r:regex`: httpd's (PCRE) regular expressions; groups 0 … n, None for an unmatched group; Ok(None): no match.
     /// Flags: any of `i m s x`.
     #[allow(clippy::type_complexity)]
@@ -298,7 +298,7 @@ impl Request for NoRequest {
     fn construct_url(&self, path: &[u8]) -> Vec<u8> {
         path.to_vec()
     }
-    fn expr(&self, _expression: &str) -> Result<bool, String> {
+    fn expr(&self, _expression: &str, _restricted: bool) -> Result<bool, String> {
         Err("no request here".into())
     }
     fn regex(

@@ -8,6 +8,7 @@ mod api;
 mod bundle;
 mod context;
 mod error;
+mod expression;
 pub mod host;
 mod jobs;
 mod judge;

@@ -270,6 +270,11 @@ impl Library {
         Builder::default()
     }
 
+    /// `LuaBalancerSandbox`.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandbox
+    }
+
     /// All scripts.
     pub fn ids(&self) -> impl Iterator<Item = ScriptId> + use<> {
         (0..self.entries.len() as u32).map(ScriptId)

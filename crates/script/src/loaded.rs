@@ -7,6 +7,7 @@ use mlua::{Function, Table, Value};
 
 use crate::bundle::Source;
 use crate::error::{ErrorKind, ScriptError};
+use crate::loader::is_module_name;
 
 /// A script in this state.
 pub(crate) struct Loaded {
@@ -78,6 +79,12 @@ pub(crate) fn place(loaded: &Loaded, function: &Function) -> String {
 
 /// Why `require` found nothing.
 pub(crate) fn missing(name: &str, search: &str, folder: &Path) -> String {
+    if !is_module_name(name) {
+        return format!(
+            "module '{}' not found: that is not the name of a module",
+            name.escape_debug().take(200).collect::<String>()
+        );
+    }
     let tried = crate::source::candidates(search, name, folder);
     let inner = name.replace('.', "/");
     let c_folders = [

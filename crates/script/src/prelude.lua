@@ -276,7 +276,7 @@ for k, v in next, raw.os do
 end
 os.exit, os.setlocale = nil, nil
 if not open then
-  os.execute, os.remove, os.rename, os.tmpname = nil, nil, nil, nil
+  os.execute, os.remove, os.rename, os.tmpname, os.getenv = nil, nil, nil, nil, nil
 elseif raw.io then
   library("io", raw.io)
 end
@@ -365,44 +365,66 @@ local function text_load(env)
   end
 end
 
+-- `package` of an environment. In the sandbox the folders of modules are the configuration's choice, since whatever stands in
+-- them runs: `path` can be read there, and `require` looks for no other one.
+local function package_of(search)
+  local package = { loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
+  if open then
+    package.path, package.cpath = search, ""
+    return package
+  end
+  local fixed = { path = search, cpath = "" }
+  return setmetatable(package, {
+    __index = fixed,
+    __newindex = function(t, k, value)
+      if fixed[k] ~= nil then
+        error("package." .. k .. " cannot be set: the line LuaBalancerPackagePath of the configuration adds folders to it", 2)
+      end
+      rawset(t, k, value)
+    end,
+    __metatable = false,
+  })
+end
+
 -- A new environment: the script's own globals and layers over the shared, read-only ones.
 local function environment(require, search, script, version)
   local env = {}
   env._G = env
   env.load = text_load(env)
   env.loadstring = env.load
-  env.package = { path = search, cpath = "", loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
-  env.package.loaded._G = env
+  local package = package_of(search)
+  local modules, preload = package.loaded, package.preload
+  modules._G = env
+  env.package = package
   for name, meta in next, libraries do
     local layer = setmetatable({}, meta)
-    layers[layer], env[name], env.package.loaded[name] = meta, layer, layer
+    layers[layer], env[name], modules[name] = meta, layer, layer
   end
   strings[env.string] = { script = script, version = version }
   env.require = function(name)
     if type(name) ~= "string" then
       error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
     end
-    local package = env.package
-    local loaded = package.loaded[name]
+    local loaded = modules[name]
     if loaded ~= nil then
       return loaded
     end
-    local chunk, extra = package.preload[name], ":preload:"
+    local chunk, extra = preload[name], ":preload:"
     if not chunk then
-      chunk, extra = require(env, name, package.path)
+      chunk, extra = require(env, name, open and tostring(package.path) or search)
       if extra == nil then
         -- One of the module's own.
-        package.loaded[name] = chunk
+        modules[name] = chunk
         return chunk
       end
     end
     local value = chunk(name, extra)
     if value ~= nil then
-      package.loaded[name] = value
-    elseif package.loaded[name] == nil then
-      package.loaded[name] = true
+      modules[name] = value
+    elseif modules[name] == nil then
+      modules[name] = true
     end
-    return package.loaded[name], extra
+    return modules[name], extra
   end
   return setmetatable(env, { __index = base, __metatable = false })
 end

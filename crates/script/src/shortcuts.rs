@@ -25,6 +25,8 @@ use crate::text;
 
 /// Patterns that are remembered at most.
 const MOST_PATTERNS: i64 = 500;
+/// Bytes of the longest one: clients send longer texts, and a script searches by them.
+const MOST_PATTERN: usize = 128;
 /// Bytes of a cookie's value that fit in a frame; longer ones go the long way.
 const MOST_COOKIE: usize = 256;
 
@@ -435,7 +437,8 @@ unsafe fn is_direct(lua: *mut ffi::lua_State) -> bool {
     }
 }
 
-/// Looks at the pattern, and remembers how long a subject may be. The number of those that are known is at 1.
+/// Looks at the pattern, and remembers how long a subject may be, unless the pattern is long itself. The number of those that are
+/// known is at 1.
 ///
 /// # Safety
 /// As with [`is_direct`], and the second argument is a string.
@@ -444,6 +447,9 @@ unsafe fn learn(lua: *mut ffi::lua_State) -> ffi::lua_Integer {
     // SAFETY: the stack is left as it was. Fields that are there may be cleared in a traversal.
     unsafe {
         let longest = bytes(lua, 2).and_then(|pattern| tried(|| Some(longest_direct(pattern)))).unwrap_or(0);
+        if ffi::lua_rawlen(lua, 2) as usize > MOST_PATTERN {
+            return longest;
+        }
         ffi::lua_rawgeti(lua, upvalue(1), 1);
         let mut count = ffi::lua_tointegerx(lua, -1, ptr::null_mut());
         ffi::lua_pop(lua, 1);

@@ -39,6 +39,8 @@ pub struct State {
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
     pub(crate) own_bytes: usize,
+    /// See [`State::is_exhausted`].
+    exhausted: Cell<bool>,
 }
 
 /// `result` of `LuaHookFinish`.
@@ -140,7 +142,8 @@ impl State {
             ctx.budget.watched.set(watched).ok();
         }
         let own_bytes = lua.used_memory();
-        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes })
+        let exhausted = Cell::new(false);
+        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes, exhausted })
     }
 
     /// Runs a selection function with the current request. `function` is `-` when the file itself is the body.
@@ -195,6 +198,12 @@ impl State {
     /// same state.
     pub fn keeps_request(&self) -> bool {
         self.ctx.keeps_request.get()
+    }
+
+    /// Whether a call found no memory left here, and part of it was what earlier calls have left behind, wherever that is: such a
+    /// state is to be replaced by a new one.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted.get()
     }
 
     /// Bytes that Lua holds now.
@@ -288,7 +297,7 @@ impl State {
         }
         let (bundle, version) = self.ctx.library.current(id)?;
         let main = bundle.main.clone();
-        self.start(id, entry, version, &main, Modules::Bundle(bundle, Rc::default()))
+        self.start(id, entry, version, &main, Modules::Bundle(bundle))
     }
 
     /// Compiles and, unless the file is only a body, runs the top level.
@@ -472,6 +481,9 @@ impl State {
             return jobs.note_size(self.used_memory().saturating_sub(self.own_bytes), limit);
         }
         let kept = self.used_memory().saturating_sub(self.own_bytes);
+        if kept > limit / 8 {
+            self.exhausted.set(true);
+        }
         if self.ctx.budget.depth.get() > 0 || kept <= limit / 2 {
             return;
         }

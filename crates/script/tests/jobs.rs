@@ -405,6 +405,63 @@ fn a_dropped_job_closes_its_connections() {
     assert_eq!(Rc::strong_count(&connection), 1);
 }
 
+/// A server that sends a byte now and then, for as long as somebody listens.
+fn dripping() -> u16 {
+    use std::io::Write;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                while stream.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn the_timeout_of_a_socket_is_that_of_a_whole_receive_however_it_drips() {
+    let port = dripping();
+    for pattern in ["'*a'", "'*l'", "100000"] {
+        let lines = printed(&format!(
+            "local s = socket.tcp() s:settimeout(0.1) assert(s:connect('127.0.0.1', {port}))\n\
+             local start = socket.gettime()\n\
+             local value, why, part = s:receive({pattern}) print(value, why, #part > 2 and #part < 40)\n\
+             value, why, part = s:receive({pattern}) print(value, why, #part > 2 and #part < 40)"
+        ));
+        assert_eq!(lines, ["nil\ttimeout\ttrue", "nil\ttimeout\ttrue"], "{pattern}");
+    }
+}
+
+#[test]
+fn a_state_has_a_bounded_number_of_sockets_and_forgotten_ones_do_not_count() {
+    let world = world(
+        "for i = 1, 300 do local s = socket.tcp() assert(s:connect('h', 1)) end\n\
+         local kept, ok, why = {}\n\
+         for i = 1, 300 do\n\
+           local s = socket.tcp() kept[#kept + 1] = s\n\
+           ok, why = s:connect('h', 1) if not ok then break end\n\
+         end\n\
+         print(#kept, why) kept[1]:close() print((kept[#kept]:connect('h', 1)))",
+    );
+    let state = world.background();
+    let mut job = state.start_timer(world.id, "tick").unwrap();
+    let mut reply = Reply::Nothing;
+    let done = loop {
+        reply = match state.resume(&mut job, reply) {
+            Step::Done(result) => break result,
+            Step::Again => Reply::Nothing,
+            Step::Wait(Io::Connect { .. }) => Reply::Connected(Ok(Connection(Rc::new(())))),
+            Step::Wait(io) => panic!("{io:?}"),
+        };
+    };
+    done.unwrap();
+    assert_eq!(world.lines(), ["257\tmore than 256 sockets are open", "1"]);
+}
+
 #[test]
 fn sockets_speak_lines_without_blocking() {
     use std::io::{Read, Write};

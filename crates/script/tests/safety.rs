@@ -55,7 +55,7 @@ impl Request for Odd {
     fn construct_url(&self, path: &[u8]) -> Vec<u8> {
         path.to_vec()
     }
-    fn expr(&self, _: &str) -> Result<bool, String> {
+    fn expr(&self, _: &str, _: bool) -> Result<bool, String> {
         assert!(!self.panics.get(), "a panic of the host");
         let again = self.again.borrow().clone();
         if let Some((state, id)) = again {

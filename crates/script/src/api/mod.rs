@@ -107,15 +107,20 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     Ok(lb)
 }
 
+/// Characters of a name that is not known, in an error.
+const MOST_SHOWN: usize = 100;
+
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
-    let name = name.to_str()?;
+    let shown: String = name.to_string_lossy().chars().take(MOST_SHOWN).collect();
+    // No pool has a name that is no text.
+    let name = name.to_str().map(|name| name.to_owned()).unwrap_or_default();
     let defined = ctx.judging.as_ref().is_some_and(|all| all.borrow().iter().any(|d| d.name == *name));
     if !defined && ctx.balancer.find(&name).is_none() {
         let mut names = ctx.balancer.names();
         names.sort();
         let there = if names.is_empty() { "no pools".to_owned() } else { names.join(", ") };
         return Err(mlua::Error::runtime(format!(
-            "lb.pool: there is no pool named \"{name}\" (there are: {there})"
+            "lb.pool: there is no pool named \"{shown}\" (there are: {there})"
         )));
     }
     pool_object(lua, ctx, &name)

@@ -247,19 +247,25 @@ fn bytes_of(step: &ViewStep) -> usize {
     }
 }
 
-/// Names out of members, names, and lists of them.
-fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<()> {
+/// A text that a member could have somewhere; None for one that none has, whatever a client has sent.
+fn possible(text: &LuaString) -> Option<String> {
+    let bytes = text.as_bytes();
+    let fits = bytes.len() <= MAX_CONDITION;
+    std::str::from_utf8(&bytes).ok().filter(|_| fits).map(str::to_owned)
+}
+
+/// Names out of members, names, and lists of them. Without those that no member can have; whether there were any is the answer.
+fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<bool> {
+    let mut all = true;
     for value in values {
         if out.len() % 256 == 255 && out.iter().map(String::len).sum::<usize>() > MAX_VIEW {
             return Err(mlua::Error::runtime(format!("more than {} KiB of names", MAX_VIEW >> 10)));
         }
         match value {
-            Value::String(name) if name.as_bytes().len() <= MAX_CONDITION => out.push(name.to_string_lossy()),
-            Value::String(_) => {
-                return Err(mlua::Error::runtime(format!(
-                    "expected members or names of members, found a string longer than {MAX_CONDITION} bytes"
-                )));
-            }
+            Value::String(name) => match possible(name) {
+                Some(name) => out.push(name),
+                None => all = false,
+            },
             Value::UserData(object) => out.push(object.borrow::<MemberHandle>()?.member.spec.name.clone()),
             Value::Table(_) if inside_list => {
                 return Err(mlua::Error::runtime(
@@ -268,7 +274,7 @@ fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Re
             }
             Value::Table(list) => {
                 let inner: Vec<Value> = list.sequence_values().collect::<mlua::Result<_>>()?;
-                names(&inner, true, out)?;
+                all &= names(&inner, true, out)?;
             }
             Value::Nil => {}
             other => {
@@ -279,10 +285,11 @@ fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Re
             }
         }
     }
-    Ok(())
+    Ok(all)
 }
 
-fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
+/// What members are to have; one that none can have leaves nobody.
+fn conditions(table: &Table) -> mlua::Result<ViewStep> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
@@ -292,14 +299,17 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
                 "where: expected text by name, for example where{zone = \"eu\"}",
             ));
         };
-        let too_long = key.as_bytes().len() > MAX_CONDITION;
-        if too_long || matches!(&value, Value::String(text) if text.as_bytes().len() > MAX_CONDITION) {
-            return Err(mlua::Error::runtime(format!("where: a text longer than {MAX_CONDITION} bytes")));
+        let wanted = match &value {
+            Value::String(text) => possible(text),
+            other => Some(other.to_string()?),
+        };
+        match possible(key).zip(wanted) {
+            Some(pair) => pairs.push(pair),
+            None => return Ok(ViewStep::Only(Vec::new())),
         }
-        pairs.push((key.to_string_lossy(), value.to_string()?));
     }
     pairs.sort();
-    Ok(pairs)
+    Ok(ViewStep::Where(pairs))
 }
 
 impl UserData for PoolHandle {
@@ -332,9 +342,7 @@ impl UserData for PoolHandle {
         methods.add_method("sticky", |lua, this, _: Value| {
             this.session_member().map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
-        methods.add_method("where", |lua, this, table: Table| {
-            this.narrowed(lua, ViewStep::Where(conditions(&table)?))
-        });
+        methods.add_method("where", |lua, this, table: Table| this.narrowed(lua, conditions(&table)?));
         methods.add_method("except", |lua, this, values: Variadic<Value>| {
             let mut list = Vec::new();
             names(&values, false, &mut list)?;
@@ -345,9 +353,11 @@ impl UserData for PoolHandle {
             names(&values, false, &mut list)?;
             this.narrowed(lua, ViewStep::Only(list))
         });
-        methods.add_method("member", |lua, this, name: LuaString| {
-            let name = name.to_string_lossy();
-            let found = this.members().into_iter().find(|member| member.spec.name == name);
+        methods.add_method("member", |lua, this, name: Option<LuaString>| {
+            // Compared as bytes: what a client sends may be anything, and may be missing.
+            let Some(name) = name else { return Ok(None) };
+            let name = name.as_bytes();
+            let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*name);
             found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
         methods.add_method("members", |lua, this, ()| {
@@ -369,7 +379,10 @@ impl UserData for PoolHandle {
         });
         methods.add_method("remove", |_, this, member: Value| {
             let mut list = Vec::new();
-            names(&[member], false, &mut list)?;
+            if !names(&[member], false, &mut list)? {
+                let text = format!("pool {}: there is no member of that name", this.name);
+                return Err(mlua::Error::runtime(text));
+            }
             if this.ctx.judges() {
                 return Ok(true);
             }

@@ -6,6 +6,8 @@ use mlua::{BString, Lua, LuaString, Table, Value};
 
 use super::{tables, values};
 use crate::context::{Context, text_of};
+use crate::error::Halt;
+use crate::expression;
 use crate::host::{Digest, Field, Number};
 use crate::shortcuts;
 use crate::text;
@@ -295,9 +297,8 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     };
     methods.raw_set("construct_url", lua.create_function(url)?)?;
     let own = ctx.clone();
-    let expr = move |_: &Lua, (_, expression): (bool, String)| {
-        own.spend(expression.len())?;
-        Ok(match own.request()?.expr(&expression) {
+    let expr = move |_: &Lua, (_, expression): (bool, LuaString)| {
+        Ok(match expression_of(&own, &expression.as_bytes())? {
             Ok(verdict) => (verdict, None),
             Err(error) => (false, Some(error)),
         })
@@ -323,6 +324,24 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let clock = move |_: &Lua, _: bool| Ok((own.server.time() * 1e6) as i64);
     methods.raw_set("clock", lua.create_function(clock)?)
+}
+
+/// `r:expr`. The inner Err is what the script gets as a message.
+fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String>> {
+    /// What httpd keeps of one until the request ends, whatever it is.
+    const KEPT: usize = 1024;
+    let request = ctx.request()?;
+    ctx.spend(text.len() + KEPT)?;
+    let sandbox = ctx.library.sandbox;
+    let checked = match expression::checked(text, sandbox) {
+        Ok(checked) => checked,
+        Err(error) => return Ok(Err(error)),
+    };
+    // The limit goes around a pattern, which may not end it.
+    let wrong = checked.patterns.iter().find_map(|pattern| request.regex(b"", pattern, "").err());
+    let verdict = wrong.map_or_else(|| request.expr(&checked.text, sandbox), Err);
+    ctx.budget.check().map_err(Halt::raise)?;
+    Ok(verdict)
 }
 
 /// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.

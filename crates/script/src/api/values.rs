@@ -139,16 +139,20 @@ fn decode(lua: &Lua, rest: &mut &[u8], depth: u32) -> mlua::Result<Value> {
 /// `lb.dict`, `lb.geo`, and the calls that only checks and timers have.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    let dict = move |lua: &Lua, name: String| match own.server.dict(&name) {
+    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&name.to_string_lossy()) {
         Some(dict) => dict_object(lua, dict),
         None => Err(mlua::Error::runtime(format!(
-            "lb.dict: there is no dictionary \"{name}\"; it wants a line like: LuaBalancerDict {name} 1M"
+            "lb.dict: there is no dictionary \"{0}\"; it wants a line like: LuaBalancerDict {0} 1M",
+            name.to_string_lossy().chars().take(100).collect::<String>()
         ))),
     };
     lb.raw_set("dict", lua.create_function(dict)?)?;
     let own = ctx.clone();
-    let geo = move |lua: &Lua, address: String| {
-        let Some(place) = own.server.geo(&address).map_err(mlua::Error::runtime)? else { return Ok(None) };
+    let geo = move |lua: &Lua, address: LuaString| {
+        // What is no address is in no database, whatever bytes it has.
+        let Some(place) = own.server.geo(&address.to_string_lossy()).map_err(mlua::Error::runtime)? else {
+            return Ok(None);
+        };
         let table = lua.create_table()?;
         table.raw_set("country", place.country)?;
         table.raw_set("country_name", place.country_name)?;

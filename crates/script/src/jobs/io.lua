@@ -48,7 +48,10 @@ end
 function methods:connect(host, port)
   local socket = own(self)
   ready("connect")
-  native.want_connect(socket, host, port)
+  local full = native.want_connect(socket, host, port)
+  if full then
+    return nil, full
+  end
   local connection, why = yield(token)
   if not connection then
     return nil, why
@@ -74,8 +77,10 @@ function methods:receive(pattern)
   local socket = own(self)
   ready("receive")
   local done, value, why, partial = native.take(socket, pattern)
+  local first = true
   while not done do
-    local chunk, failed = nil, native.want_receive(socket)
+    local chunk, failed = nil, native.want_receive(socket, first)
+    first = false
     if not failed then
       chunk, failed = yield(token)
     end

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic};
 
@@ -16,6 +16,8 @@ use crate::sandbox::Sandbox;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
 const LONGEST: f64 = 86_400.0;
+/// Sockets that all scripts of a state may have open.
+const MOST_SOCKETS: usize = 256;
 /// Name of the token among the modules of a state.
 const TOKEN: &str = "token of jobs";
 
@@ -171,14 +173,31 @@ fn not_here(name: &str) -> mlua::Error {
 /// A socket of a script.
 #[derive(Default)]
 struct Socket {
-    connection: RefCell<Option<Connection>>,
+    connection: RefCell<Option<Open>>,
     timeout: Cell<Option<Duration>>,
+    /// Until when the `receive` that is under way may wait, whatever comes in meanwhile.
+    until: Cell<Option<Instant>>,
     /// Received, not asked for yet.
     buffer: RefCell<Vec<u8>>,
 }
 impl UserData for Socket {}
 
+/// A connection, and a share in the count of those that are open.
+struct Open {
+    connection: Connection,
+    _counted: Rc<()>,
+}
+
 impl Socket {
+    /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
+    fn left(&self, first: bool) -> Option<Duration> {
+        if first {
+            self.until.set(Instant::now().checked_add(self.timeout()));
+        }
+        let left = self.until.get()?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
     /// None waits as long as the job may take.
     fn timeout(&self) -> Duration {
         self.timeout.get().unwrap_or(Duration::from_secs_f64(LONGEST))
@@ -223,17 +242,22 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     };
     native.raw_set("settimeout", lua.create_function(settimeout)?)?;
     let own = ctx.clone();
-    let connect = move |_: &Lua, (socket, host, port): (AnyUserData, Value, Value)| {
+    let connect = move |lua: &Lua, (socket, host, port): (AnyUserData, Value, Value)| {
         let (host, port) = place("connect", &host, &port)?;
+        if is_full(lua, &own) {
+            return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
+        }
         let socket = socket.borrow::<Socket>()?;
         socket.connection.take();
         socket.buffer.take();
         Ok(want(&own, Io::Connect { host, port, timeout: socket.timeout() }))
     };
     native.raw_set("want_connect", lua.create_function(connect)?)?;
-    let attach = |_: &Lua, (socket, held): (AnyUserData, AnyUserData)| {
+    let own = ctx.clone();
+    let attach = move |_: &Lua, (socket, held): (AnyUserData, AnyUserData)| {
         let connection = held.take::<Held>()?.0;
-        socket.borrow::<Socket>()?.connection.replace(Some(connection));
+        let _counted = own.jobs.as_ref().map(|jobs| jobs.sockets.clone()).unwrap_or_default();
+        socket.borrow::<Socket>()?.connection.replace(Some(Open { connection, _counted }));
         Ok(())
     };
     native.raw_set("attach", lua.create_function(attach)?)?;
@@ -247,9 +271,12 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     };
     native.raw_set("want_send", lua.create_function(send)?)?;
     let own = ctx.clone();
-    let receive = move |_: &Lua, socket: AnyUserData| {
+    let receive = move |_: &Lua, (socket, first): (AnyUserData, bool)| {
         let socket = socket.borrow::<Socket>()?;
-        Ok(on_connection(&socket, |on| want(&own, Io::Receive { on, timeout: socket.timeout() })))
+        Ok(on_connection(&socket, |on| match socket.left(first) {
+            Some(timeout) => want(&own, Io::Receive { on, timeout }),
+            None => Some("timeout".into()),
+        }))
     };
     native.raw_set("want_receive", lua.create_function(receive)?)?;
     native.raw_set("take", lua.create_function(take_received)?)?;
@@ -262,9 +289,15 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     native.raw_set("close", lua.create_function(close)?)
 }
 
+/// Whether no further socket may be opened. Those that scripts have forgotten do not count.
+fn is_full(lua: &Lua, ctx: &Context) -> bool {
+    let full = || ctx.jobs.as_ref().is_some_and(|jobs| Rc::strong_count(&jobs.sockets) > MOST_SOCKETS);
+    full() && lua.gc_collect().is_ok() && full()
+}
+
 fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) -> Option<String> {
     match &*socket.connection.borrow() {
-        Some(connection) => f(connection.clone()),
+        Some(open) => f(open.connection.clone()),
         None => Some("closed".into()),
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Jobs {
     interrupted: Cell<Option<Instant>>,
     stop: Arc<AtomicBool>,
     outgrown: Cell<bool>,
+    /// Held by each socket that is open.
+    sockets: Rc<()>,
     shared: Rc<Shared>,
 }
 
@@ -104,6 +106,7 @@ impl Jobs {
             interrupted: Cell::default(),
             stop,
             outgrown: Cell::default(),
+            sockets: Rc::default(),
             shared: Rc::default(),
         }
     }

@@ -1,7 +1,11 @@
 //! `cjson` and `cjson.safe`, over serde_json.
 
+use std::rc::Rc;
+
 use mlua::{Lua, LuaString, Table, Value};
 use serde_json::{Map, Number, Value as Json};
+
+use crate::context::Context;
 
 /// Deepest nesting, as in lua-cjson.
 const MAX_DEPTH: u32 = 1000;
@@ -12,13 +16,45 @@ const MAX_BYTES: usize = 8 << 20;
 /// What a value counts beyond its text.
 const VALUE_BYTES: usize = 16;
 
+/// What is written as a list though it may be empty. Read-only, since all scripts share both.
+#[derive(Clone)]
+struct Lists {
+    /// `array_mt`: of any table that has it as its metatable.
+    meta: Table,
+    /// `empty_array`.
+    empty: Table,
+}
+
+impl Lists {
+    /// Those of this state, made once for both modules.
+    fn of(lua: &Lua, ctx: &Context) -> mlua::Result<Self> {
+        let one = |name: &str| -> mlua::Result<Table> {
+            if let Some(Value::Table(known)) = ctx.modules.borrow().get(name) {
+                return Ok(known.clone());
+            }
+            let table = lua.create_table()?;
+            let table = match ctx.protect.get() {
+                Some(protect) => protect.call((table, name))?,
+                None => table,
+            };
+            ctx.modules.borrow_mut().insert(name.to_owned(), Value::Table(table.clone()));
+            Ok(table)
+        };
+        Ok(Lists { meta: one("cjson.array_mt")?, empty: one("cjson.empty_array")? })
+    }
+
+    fn hold(&self, table: &Table) -> bool {
+        *table == self.empty || table.metatable().is_some_and(|meta| meta == self.meta)
+    }
+}
+
 /// The module; the safe one gives nil and the message instead of raising.
-pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
+pub(crate) fn module(lua: &Lua, ctx: &Rc<Context>, safe: bool) -> mlua::Result<Table> {
     let module = lua.create_table()?;
-    let array_mt = lua.create_table()?;
-    let mark = array_mt.clone();
+    let lists = Lists::of(lua, ctx)?;
+    let own = lists.clone();
     let encode = move |lua: &Lua, value: Value| {
-        let text = to_json(&value, &mark, 0, &mut 0).map(|json| json.to_string());
+        let text = to_json(&value, &own, 0, &mut 0).map(|json| json.to_string());
         either(lua, text.and_then(|text| lua.create_string(text).map(Value::String)), safe)
     };
     module.raw_set("encode", lua.create_function(encode)?)?;
@@ -28,11 +64,9 @@ pub(crate) fn module(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     };
     module.raw_set("decode", lua.create_function(decode)?)?;
     module.raw_set("null", Value::NULL)?;
-    let empty = lua.create_table()?;
-    empty.set_metatable(Some(array_mt.clone()))?;
-    module.raw_set("empty_array", empty)?;
-    module.raw_set("array_mt", array_mt)?;
-    module.raw_set("empty_array_mt", module.raw_get::<Table>("array_mt")?)?;
+    module.raw_set("empty_array", lists.empty)?;
+    module.raw_set("array_mt", &lists.meta)?;
+    module.raw_set("empty_array_mt", lists.meta)?;
     module.raw_set("_NAME", if safe { "cjson.safe" } else { "cjson" })?;
     module.raw_set("_MAX_DEPTH", MAX_DEPTH)?;
     Ok(module)
@@ -85,7 +119,7 @@ fn to_lua(lua: &Lua, json: &Json) -> mlua::Result<Value> {
     })
 }
 
-fn to_json(value: &Value, array_mt: &Table, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
+fn to_json(value: &Value, lists: &Lists, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
     let error = |text: String| Err(mlua::Error::runtime(format!("Cannot serialise {text}")));
     let text = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
     *bytes = bytes.saturating_add(text + VALUE_BYTES);
@@ -103,16 +137,15 @@ fn to_json(value: &Value, array_mt: &Table, depth: u32, bytes: &mut usize) -> ml
         },
         Value::String(text) => Ok(Json::String(text.to_string_lossy())),
         Value::Table(_) if depth >= MAX_ENCODE => error(format!("table: nested deeper than {MAX_ENCODE}")),
-        Value::Table(table) => table_to_json(table, array_mt, depth, bytes),
+        Value::Table(table) => table_to_json(table, lists, depth, bytes),
         other => error(format!("{}: type not supported", other.type_name())),
     }
 }
 
-fn table_to_json(table: &Table, array_mt: &Table, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
+fn table_to_json(table: &Table, lists: &Lists, depth: u32, bytes: &mut usize) -> mlua::Result<Json> {
     let length = table.raw_len();
-    let marked = table.metatable().is_some_and(|meta| meta == *array_mt);
     let mut count = 0_usize;
-    let mut list = marked;
+    let mut list = lists.hold(table);
     for pair in table.pairs::<Value, Value>() {
         count += 1;
         let (key, _) = pair?;
@@ -127,7 +160,7 @@ fn table_to_json(table: &Table, array_mt: &Table, depth: u32, bytes: &mut usize)
     if list {
         let values = table.sequence_values::<Value>();
         return values
-            .map(|value| to_json(&value?, array_mt, depth + 1, bytes))
+            .map(|value| to_json(&value?, lists, depth + 1, bytes))
             .collect::<mlua::Result<_>>()
             .map(Json::Array);
     }
@@ -147,7 +180,7 @@ fn table_to_json(table: &Table, array_mt: &Table, depth: u32, bytes: &mut usize)
                 )));
             }
         };
-        map.insert(key, to_json(&value, array_mt, depth + 1, bytes)?);
+        map.insert(key, to_json(&value, lists, depth + 1, bytes)?);
     }
     Ok(Json::Object(map))
 }

@@ -269,10 +269,10 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         let answer = match status {
             0 | -5 => Answer::Decline,
             -1 => Answer::Status(500),
-            100..=599 => Answer::Status(status as u16),
+            200..=599 => Answer::Status(status as u16),
             other => {
                 return Err(mlua::Error::runtime(format!(
-                    "ngx.exit: expected ngx.OK, ngx.ERROR, ngx.DECLINED or a status from 100 to 599, found {other}"
+                    "ngx.exit: expected ngx.OK, ngx.ERROR, ngx.DECLINED or a status from 200 to 599, found {other}"
                 )));
             }
         };
@@ -439,7 +439,7 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("timer", lua.create_function(timer)?)?;
     let own = ctx.clone();
-    let dict = move |lua: &Lua, name: String| match own.server.dict(&name) {
+    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&name.to_string_lossy()) {
         Some(dict) => crate::api::dict_object(lua, dict).map(Value::UserData),
         None => Ok(Value::Nil),
     };

@@ -129,6 +129,7 @@ local header_meta = {
     end
     return raw.rawget(t, (name:lower():gsub("_", "-")))
   end,
+  __metatable = false,
 }
 
 local function as_table(flat, max, lower)

@@ -165,7 +165,7 @@ impl Request for TestRequest {
     fn construct_url(&self, path: &[u8]) -> Vec<u8> {
         [b"https://example.org", path].concat()
     }
-    fn expr(&self, expression: &str) -> Result<bool, String> {
+    fn expr(&self, expression: &str, _restricted: bool) -> Result<bool, String> {
         match expression {
             "true" => Ok(true),
             "false" => Ok(false),
