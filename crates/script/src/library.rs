@@ -280,11 +280,6 @@ impl Library {
         (0..self.entries.len() as u32).map(ScriptId)
     }
 
-    /// Whether scripts are in the sandbox.
-    pub fn is_sandboxed(&self) -> bool {
-        self.sandbox
-    }
-
     /// What a call of this script may take.
     pub fn limits(&self, id: ScriptId) -> Limits {
         self.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits)

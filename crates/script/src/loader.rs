@@ -136,15 +136,15 @@ impl Recorder {
     }
 
     fn unreadable(&self, path: &Path, error: &std::io::Error) -> ScriptError {
-        let mut text = format!("{}: cannot be read: {error}", path.display());
+        let mut unreadable = unreadable(path, error);
         let account = self.server.as_ref().and_then(|server| server.account());
         if let (std::io::ErrorKind::PermissionDenied, Some(account)) = (error.kind(), account) {
-            text.push_str(&format!(
+            unreadable.message.push_str(&format!(
                 " (scripts are read with the rights of {account}, never as root: give that account the right to read it with \
                  chgrp and chmod g+r, and to enter its folders with chmod g+x)"
             ));
         }
-        ScriptError::new(ErrorKind::Load, text)
+        unreadable
     }
 
     pub(crate) fn watch(&self) -> Vec<PathBuf> {
@@ -156,6 +156,10 @@ impl Recorder {
         let read = combine(self.probes.iter().map(|(path, stamp)| (path.as_path(), *stamp)));
         (stamp_of(&self.watch()) == read).then_some(read)
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ScriptError {
+    ScriptError::new(ErrorKind::Load, format!("{}: cannot be read: {error}", path.display()))
 }
 
 /// Where a loaded script takes its modules from.
