@@ -50,6 +50,8 @@ const TROUBLE: Duration = Duration::from_secs(5);
 const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// How long to wait before asking the system for a thread again.
 const NO_THREAD: Duration = Duration::from_secs(10);
+/// How long the first turn may wait for the first states. No lead is held meanwhile.
+const FIRST_STATES: Duration = Duration::from_secs(2);
 /// How long to wait before checks are set up again that could not be.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -92,6 +94,7 @@ impl Background {
             let message = format!("no thread to watch scripts in this child, they cost more: {error}");
             log::server(log::WARNING, &message);
         }
+        prepare(child);
         let signal = child.background.signal.clone();
         signal.done.store(false, Ordering::Release);
         let body = move || {
@@ -109,7 +112,6 @@ impl Background {
                 log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
             }
         }
-        prepare(child);
         // SAFETY: httpd's child pool; the child is never freed.
         unsafe {
             ffi::apr_pool_pre_cleanup_register(
@@ -131,6 +133,9 @@ fn prepare(child: &'static Child) {
     let body = move || {
         guard((), || child.seats.prepare(child));
         prepared().store(true, Ordering::Release);
+        if let Some(thread) = child.background.signal.thread.get() {
+            thread.unpark();
+        }
     };
     let spawned = memory::with_signals_blocked(|| {
         std::thread::Builder::new().name("lua-balancer-first".into()).spawn(body)
@@ -220,7 +225,17 @@ impl Worker {
         self.child.background.signal.stop.load(Ordering::Acquire)
     }
 
+    /// Waits a moment for the first states: what comes after the first turn may reckon with them.
+    fn await_states(&self) {
+        let until = Instant::now() + FIRST_STATES;
+        let prepared = || self.child.background.signal.prepared.load(Ordering::Acquire);
+        while !prepared() && !self.stopping() && Instant::now() < until {
+            std::thread::park_timeout(TICK / 10);
+        }
+    }
+
     fn run(&mut self) {
+        self.await_states();
         while !self.stopping() {
             // A panic in one turn is logged by the panic hook and does not end the thread.
             if !guard(false, || {
