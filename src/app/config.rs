@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
+use balance::stock::hcheck;
 
 use crate::httpd::config::Expression;
 
@@ -33,6 +34,10 @@ pub struct PoolConfig {
     pub settings: PoolSettings,
     /// The members in order.
     pub members: Vec<MemberSpec>,
+    /// Where each of them is written.
+    pub member_places: Vec<Place>,
+    /// What each says in mod_proxy_hcheck's words.
+    pub member_checks: Vec<hcheck::Keys>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks.
     pub scripts: Vec<PoolScript>,
 }
@@ -225,6 +230,8 @@ pub struct Global {
     pub geo_files: Vec<GeoFile>,
     /// What was read of them.
     pub geo: Option<Arc<geo::Databases>>,
+    /// Pools of `LuaBalancerOnError`, with their places.
+    pub fallbacks: Vec<(String, Place)>,
 }
 
 impl Default for Global {
@@ -240,6 +247,7 @@ impl Default for Global {
             max_members: 1024,
             sandbox: true,
             geo_files: Vec::new(),
+            fallbacks: Vec::new(),
             geo: None,
         }
     }

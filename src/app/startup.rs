@@ -14,13 +14,12 @@ use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::config::{
-    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
-    TimerConfig,
+    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, TimerConfig,
 };
 use super::dicts::Dicts;
 use super::host::{CurrentRequest, HttpdServer};
 use super::timers::Timer;
-use super::{child, places, shared};
+use super::{checks, child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -130,6 +129,13 @@ pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
             "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
         ));
     }
+    let idle = if mpm::phase() == Phase::Running && retained_exists() { Vec::new() } else { checks::ways() };
+    for text in &idle {
+        refuse(text);
+    }
+    if !idle.is_empty() {
+        return Err(Refused);
+    }
     match proxy::bind() {
         Ok(api) => {
             crate::hooks::register_with_proxy(&api);
@@ -176,32 +182,11 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
             Err(error) => wrong.push(format!("{}: {error}", plan.place)),
         }
     }
-    wrong.extend(unknown_fallbacks(global, main, &known));
+    wrong.extend(checks::all(global, &known));
     for text in &wrong {
         refuse(text.clone());
     }
     if wrong.is_empty() { Ok(()) } else { Err(Refused) }
-}
-
-/// `LuaBalancerOnError pool:NAME` with a name that no pool has.
-fn unknown_fallbacks(global: &Global, main: &ServerConfig, known: &HashSet<String>) -> Vec<String> {
-    let servers = global.servers.iter().filter_map(|server| {
-        // SAFETY: server configurations of this cycle, noted while their directives were read.
-        #[allow(unsafe_code)]
-        unsafe {
-            server.as_ref()
-        }
-    });
-    servers
-        .chain([main])
-        .filter_map(|server| match server.on_error {
-            Some(OnError::Pool(name)) if !known.contains(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .map(|name| format!("LuaBalancerOnError pool:{name}: there is no pool of that name"))
-        .collect()
 }
 
 fn server_host(dicts: &Arc<Dicts>) -> Rc<HttpdServer> {
@@ -575,7 +560,7 @@ fn add_file(
 }
 
 /// Folder of the shipped scripts, fixed when the module is built.
-const SHIPPED: &str = match option_env!("LUA_BALANCER_LUADIR") {
+pub const SHIPPED: &str = match option_env!("LUA_BALANCER_LUADIR") {
     Some(folder) => folder,
     None => "/usr/share/mod_lua_balancer/lua",
 };
