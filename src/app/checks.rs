@@ -40,7 +40,13 @@ fn of_members(pool: &PoolConfig, wrong: &mut Vec<String>) {
     for (member, place) in pool.members.iter().zip(&pool.member_places) {
         let misfit = fit::check_fits(&pool.settings, &member.url).err();
         let deaf = nobody_speaks(&member.url.scheme);
-        for text in [misfit, deaf].into_iter().flatten() {
+        let bare = (member.url.is_secure() && !config::speaks_tls()).then(|| {
+            format!(
+                "no module speaks TLS to {}: expected mod_ssl to be loaded (Debian: a2enmod ssl)",
+                member.url
+            )
+        });
+        for text in [misfit, deaf, bare].into_iter().flatten() {
             wrong.push(format!("{place}: LuaBalancerMember: {text}"));
         }
     }

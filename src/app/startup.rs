@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
+use balance::told::Before;
 use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
@@ -214,12 +215,18 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     };
     let (plans, method_scripts) = plan(global, main).map_err(refuse)?;
     let (table, number) = shared_table(needs(global)).map_err(refuse)?;
-    let table = table.with_identity(memory::pid(), memory::alive);
+    let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);
     let dicts = Arc::new(Dicts::shared(&global.dicts).map_err(refuse)?);
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let before: Vec<Before> = names.iter().map(|name| Before::of(&table, name)).collect();
     define_with_room(&table, global, &names, u64::from(number)).map_err(refuse)?;
+    for (before, name) in before.into_iter().zip(&names) {
+        for line in before.tell(&table, name, "by the configuration") {
+            log::server(log::NOTICE, &line);
+        }
+    }
     let mut generation = Generation {
         table,
         dicts,

@@ -1,6 +1,7 @@
 //! Things of the configuration phase.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::os::raw::{c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -168,6 +169,21 @@ unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, fou
 pub fn has_module(file: &CStr) -> bool {
     // SAFETY: a look-up in httpd's list of modules, which does not change after the configuration was read.
     unsafe { !ffi::ap_find_linked_module(file.as_ptr()).is_null() }
+}
+
+/// Whether anything here speaks TLS to backends.
+pub fn speaks_tls() -> bool {
+    // Since 2.4.48 modules register with httpd itself; before, mod_ssl was the one that mod_proxy asked.
+    // SAFETY: a look-up by name among all loaded objects.
+    let has_handlers = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"ap_ssl_has_outgoing_handlers".as_ptr()) };
+    if has_handlers.is_null() {
+        return has_module(c"mod_ssl.c");
+    }
+    // SAFETY: httpd exports this name as a function without arguments that returns an int.
+    let has_handlers =
+        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(has_handlers) };
+    // SAFETY: it looks at registered hooks, which do not change after the configuration was read.
+    unsafe { has_handlers() != 0 }
 }
 
 /// ServerRoot.

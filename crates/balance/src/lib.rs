@@ -26,6 +26,7 @@ pub mod sticky;
 pub mod stock;
 pub mod store;
 pub mod tier;
+pub mod told;
 pub mod units;
 pub mod url;
 pub mod view;

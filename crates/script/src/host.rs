@@ -345,13 +345,13 @@ impl Balancer for NoBalancer {
     fn stats(&self, _member: &Member) -> Stats {
         Stats::default()
     }
-    fn change(&self, _member: &Member, _change: Change) -> Result<(), ChangeError> {
+    fn change(&self, _member: &Member, _change: Change, _by: &str) -> Result<(), ChangeError> {
         Err(ChangeError::UnknownPool)
     }
-    fn add(&self, _pool: PoolId, _spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, _pool: PoolId, _spec: MemberSpec, _by: &str) -> Result<Arc<Member>, ChangeError> {
         Err(ChangeError::UnknownPool)
     }
-    fn remove(&self, _pool: PoolId, _name: &str) -> Result<(), ChangeError> {
+    fn remove(&self, _pool: PoolId, _name: &str, _by: &str) -> Result<(), ChangeError> {
         Err(ChangeError::UnknownPool)
     }
     fn define(

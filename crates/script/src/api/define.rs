@@ -40,14 +40,18 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
         members.push(spec);
     }
+    for (at, spec) in members.iter().enumerate() {
+        balance::fit::check_fits(&settings, &spec.url)
+            .map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
+    }
     let definition = Definition { name: name.to_owned(), settings, members };
     match &ctx.judging {
         Some(all) => {
             let mut all = all.borrow_mut();
-            if ctx.library.configured.iter().any(|known| known == name) {
+            if ctx.library.configured.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(wrong("<LuaBalancerPool> of the configuration defines it already".into()));
             }
-            if all.iter().any(|known| known.name == name) {
+            if all.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
                 return Err(wrong("this script defines it already".into()));
             }
             all.push(definition);

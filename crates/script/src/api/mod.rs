@@ -108,7 +108,10 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
     let name = name.to_str()?;
-    let defined = ctx.judging.as_ref().is_some_and(|all| all.borrow().iter().any(|d| d.name == *name));
+    let defined = ctx
+        .judging
+        .as_ref()
+        .is_some_and(|all| all.borrow().iter().any(|d| d.name.eq_ignore_ascii_case(&name)));
     if !defined && ctx.balancer.find(&name).is_none() {
         let mut names = ctx.balancer.names();
         names.sort();

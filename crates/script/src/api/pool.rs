@@ -15,7 +15,7 @@ use mlua::{
 use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
-use crate::context::{Context, unlimited};
+use crate::context::{Context, STICKY, unlimited};
 use crate::shortcuts::{self, Left, Row};
 use crate::text::session;
 
@@ -28,10 +28,18 @@ pub(crate) struct PoolHandle {
 }
 
 /// A member, or nil and the reason.
+/// httpd's level for information.
+const INFO: crate::host::Level = 6;
+
 type Found = (Value, Option<String>);
 
-/// The object of a pool; one for each name.
+/// The object of a pool; one for each, however its name is spelled.
 pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
+    if let Some(object) = ctx.pools.borrow().get(name) {
+        return Ok(Value::UserData(object.clone()));
+    }
+    let known = ctx.balancer.find(name).and_then(|pool| ctx.balancer.membership(pool));
+    let name = known.as_ref().map_or(name, |known| &*known.name);
     if let Some(object) = ctx.pools.borrow().get(name) {
         return Ok(Value::UserData(object.clone()));
     }
@@ -93,6 +101,7 @@ impl PoolHandle {
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
         let mut object = Ok(Value::Nil);
         let picked = self.ctx.balancer.pick_for(query, &mut |member| {
+            self.ctx.note_pick(member.slot, method.name());
             object = member_object(lua, &self.ctx, member).map(Value::UserData);
         });
         match picked {
@@ -154,6 +163,7 @@ impl PoolHandle {
     fn pick_configured(&self, lua: &Lua) -> mlua::Result<Found> {
         match self.session() {
             Some((Routed::Member(member), _)) => {
+                self.ctx.note_pick(member.slot, STICKY);
                 return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
             }
             Some((Routed::Lost, true)) => {
@@ -330,7 +340,11 @@ impl UserData for PoolHandle {
         );
         methods.add_method("pick", |lua, this, _: Value| this.pick_configured(lua));
         methods.add_method("sticky", |lua, this, _: Value| {
-            this.session_member().map(|member| member_object(lua, &this.ctx, &member)).transpose()
+            let found = this.session_member();
+            if let Some(member) = &found {
+                this.ctx.note_pick(member.slot, STICKY);
+            }
+            found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
         methods.add_method("where", |lua, this, table: Table| {
             this.narrowed(lua, ViewStep::Where(conditions(&table)?))
@@ -348,6 +362,12 @@ impl UserData for PoolHandle {
         methods.add_method("member", |lua, this, name: LuaString| {
             let name = name.to_string_lossy();
             let found = this.members().into_iter().find(|member| member.spec.name == name);
+            if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(INFO) {
+                let inside = if this.view.is_some() { " in this view" } else { "" };
+                let text =
+                    format!("{}: pool {} has no member named {name}{inside}", this.ctx.who(), this.name);
+                this.ctx.server.log(INFO, &text);
+            }
             found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
         methods.add_method("members", |lua, this, ()| {
@@ -359,10 +379,14 @@ impl UserData for PoolHandle {
         methods.add_method("add", |lua, this, spec: Table| {
             this.ctx.spend(define::weight(&spec, 0))?;
             let spec = define::member_spec(&spec)?;
+            if let Some(settings) = this.id().and_then(|pool| this.ctx.balancer.settings(pool)) {
+                balance::fit::check_fits(&settings, &spec.url)
+                    .map_err(|error| mlua::Error::runtime(format!("pool:add: {error}")))?;
+            }
             if this.ctx.judges() {
                 return Ok(Value::Nil);
             }
-            let added = this.ctx.balancer.add(this.row()?, spec);
+            let added = this.ctx.balancer.add(this.row()?, spec, &this.ctx.who());
             let member =
                 added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             Ok(Value::UserData(member_object(lua, &this.ctx, &member)?))
@@ -374,7 +398,7 @@ impl UserData for PoolHandle {
                 return Ok(true);
             }
             for name in list {
-                let removed = this.ctx.balancer.remove(this.row()?, &name);
+                let removed = this.ctx.balancer.remove(this.row()?, &name, &this.ctx.who());
                 removed.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             }
             Ok(true)
