@@ -13,7 +13,7 @@ use crate::words;
 pub const MAX_VALUE: usize = 1024;
 
 /// All keys of `LuaBalancerMember` but `meta.KEY`.
-pub const MEMBER_KEYS: [&str; 31] = [
+pub const MEMBER_KEYS: [&str; 32] = [
     "name",
     "weight",
     "zone",
@@ -39,6 +39,7 @@ pub const MEMBER_KEYS: [&str; 31] = [
     "enablereuse",
     "flushpackets",
     "flushwait",
+    "flusher",
     "iobuffersize",
     "receivebuffersize",
     "responsefieldsize",
