@@ -68,12 +68,12 @@ fn bindings(flags: &[String], out: &std::path::Path) {
              ap_construct_url|ap_get_server_name|ap_get_server_port|ap_document_root|ap_run_http_scheme|ap_get_useragent_host|\
              ap_auth_type|ap_context_.*|ap_get_server_banner|ap_get_status_line_ex|ap_get_server_name_for_url|ap_add_output_filter_handle|ap_os_escape_path|ap_server_root_relative|ap_parse_form_data|\
              ap_scan_vchar_obstext|ap_request_has_body|ap_log_rerror_|ap_core_translate|apr_sha1_.*|apr_md5.*|apr_brigade_.*|apr_proc_other_child_register|apr_proc_other_child_unregister|\
-             ap_rvputs|ap_set_content_length|ap_get_conn_socket|apr_os_sock_get|ap_send_interim_response|lb_.*",
+             ap_rvputs|ap_set_content_length|ap_get_conn_socket|ap_find_linked_module|ap_runtime_dir_relative|apr_os_sock_get|ap_send_interim_response|lb_.*",
         )
         .allowlist_var(
             "MODULE_MAGIC_NUMBER_M.*|MODULE_MAGIC_COOKIE|OK|DECLINED|DONE|HTTP_.*|AP_REG_.*|AP_FTYPE_.*|PROXY_CANONENC_.*|PROXYREQ_.*|M_[A-Z]+|APLOG_.*|AP_MPMQ_.*|AP_SQ_.*|\
              OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|APR_HOOK_.*|APR_SUCCESS|NOT_IN_.*|GLOBAL_ONLY|PROXY_WORKER_.*|AP_CONN_.*|LB_.*|\
-             ap_server_conf|ap_unixd_config|APR_OC_REASON_.*|apr_hook_global_pool|ap_.*_module",
+             ap_server_conf|ap_conftree|ap_unixd_config|APR_OC_REASON_.*|apr_hook_global_pool|ap_.*_module",
         )
         .blocklist_function("lb_unused.*")
         .layout_tests(false)

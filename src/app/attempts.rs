@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
-use balance::api::{Balancer, NoMember, PoolId, Query};
+use balance::api::{Balancer, NoMember, PoolId, Query, View};
 use balance::engine::Now;
 use balance::live::Live;
 use balance::member::Member;
@@ -127,7 +127,7 @@ fn run_in(
         };
         let more = record.attempts <= allowed && outcome.may_repeat(request, kinds);
         if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
-            log_failure(request, record, outcome, more);
+            log_failure(request, record, pool.as_ref(), outcome, more);
         }
         if !more {
             finishing::note(request, record, pool.as_ref());
@@ -138,14 +138,15 @@ fn run_in(
     }
 }
 
-fn log_failure(request: Request<'_>, record: &Record, outcome: Outcome, more: bool) {
+fn log_failure(request: Request<'_>, record: &Record, pool: Option<&Now>, outcome: Outcome, more: bool) {
     let name = record.member.as_ref().map_or("the target", |m| &m.spec.name);
+    let place = pool.map(|pool| format!("pool {}: ", pool.membership().name)).unwrap_or_default();
     let then = if more { "trying another member" } else { "giving up" };
     log::request(
         request,
         log::DEBUG,
         &format!(
-            "attempt {} at {name} failed: {}, {then}",
+            "{place}attempt {} at {name} failed: {}, {then}",
             record.attempts,
             outcome.word().to_string_lossy()
         ),
@@ -252,26 +253,45 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             if let Some(sticky) = &settings.sticky
                 && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
             {
+                trace(request, thread, (pool, view.as_deref()), "the session", Ok(&*member));
                 return Ok(Goal::Member(pool, member));
             }
             let method = method.as_ref().unwrap_or(&settings.method);
             if let Method::Lua { script, function } = method {
-                return selecting::pick_by_script(request, thread, pool, script, function, &record.avoid())
-                    .map(|member| Goal::Member(pool, member));
+                let picked =
+                    selecting::pick_by_script(request, thread, pool, script, function, &record.avoid());
+                trace(request, thread, (pool, view.as_deref()), script, picked.as_deref());
+                return picked.map(|member| Goal::Member(pool, member));
             }
             let key = selecting::key_of(request, settings);
             let avoid = record.avoid();
             let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
             let picked = thread.balancer.pick_in(&now, &query);
-            if log::logs_request(request, log::TRACE2) {
-                let choice = picked
-                    .as_ref()
-                    .map_or_else(|nobody| nobody.to_string(), |member| member.spec.name.clone());
-                let state = thread.balancer.explain(pool, view.as_deref());
-                log::request(request, log::TRACE2, &format!("{state}: {} picked {choice}", method.name()));
-            }
+            trace(
+                request,
+                thread,
+                (pool, view.as_deref()),
+                method.name(),
+                picked.as_ref().map(|member| &***member),
+            );
             picked.map(|member| Goal::Member(pool, member.into_owned()))
         }
+    }
+}
+
+/// A pick at `LogLevel trace2`: the pool, its candidates, who picked, and whom.
+#[inline]
+fn trace(
+    request: Request<'_>,
+    thread: &Thread,
+    (pool, view): (PoolId, Option<&View>),
+    by: &str,
+    picked: Result<&Member, &NoMember>,
+) {
+    if log::logs_request(request, log::TRACE2) {
+        let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
+        let state = thread.balancer.explain(pool, view);
+        log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
     }
 }
 
@@ -358,7 +378,8 @@ fn attempt_member(
             (Outcome::NoWorker, UNAVAILABLE)
         }
         Err(NoWorker::Refused(message)) => {
-            log::request(request, log::ERR, &format!("member {}: {message}", member.spec.name));
+            let (pool, name) = (&now.membership().name, &member.spec.name);
+            log::request(request, log::ERR, &format!("pool {pool}: member {name}: {message}"));
             (Outcome::NotTheMember(FAILED), FAILED)
         }
     };
@@ -477,7 +498,8 @@ fn handle(
             request,
             log::ERR,
             &format!(
-                "no module handles {scheme}:// backends: load mod_proxy_{scheme} or its like (for http: a2enmod proxy_http)"
+                "no module speaks {scheme}:// to backends: load {}",
+                balance::url::modules_of(scheme).join(" or ")
             ),
         );
         rc = FAILED;

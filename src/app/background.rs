@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::os::raw::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ struct Signal {
     /// The first states are made.
     prepared: AtomicBool,
     prober: Mutex<Option<probe::Waker>>,
+    /// How many threads read databases.
+    walks: AtomicUsize,
     thread: OnceLock<std::thread::Thread>,
 }
 
@@ -80,6 +82,23 @@ impl Background {
                 ..Signal::default()
             }),
         }
+    }
+
+    /// Has a thread of its own read a database; false when there is none to be had. It ends with this one.
+    pub fn walk(&self, job: geo::Job) -> bool {
+        let signal = self.signal.clone();
+        signal.walks.fetch_add(1, Ordering::AcqRel);
+        let body = move || {
+            guard((), || job(&|| !signal.stop.load(Ordering::Acquire)));
+            signal.walks.fetch_sub(1, Ordering::AcqRel);
+        };
+        let spawned = memory::with_signals_blocked(|| {
+            std::thread::Builder::new().name("lua-balancer-db".into()).spawn(body)
+        });
+        if spawned.is_err() {
+            self.signal.walks.fetch_sub(1, Ordering::AcqRel);
+        }
+        spawned.is_ok()
     }
 
     /// Starts the thread, to be stopped before `pchild` is cleared.
@@ -170,6 +189,7 @@ unsafe extern "C" fn stop(data: *mut c_void) -> ffi::apr_status_t {
             signal.done.load(Ordering::Acquire)
                 && signal.prepared.load(Ordering::Acquire)
                 && script::watch::has_stopped()
+                && signal.walks.load(Ordering::Acquire) == 0
         };
         while !has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));

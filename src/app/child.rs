@@ -132,7 +132,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         super::startup::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
-    let table = generation.table.clone().with_identity(pid, memory::alive);
+    let table = generation.table.clone().with_identity(pid, memory::alive).with_clock(memory::epoch_s);
     let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
     // SAFETY: httpd's child pool.
     let pool = unsafe { WorkerPool::new(pchild) }.ok_or("no pool for workers")?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
+use balance::stock::hcheck;
 
 use crate::httpd::config::Expression;
 
@@ -33,6 +34,10 @@ pub struct PoolConfig {
     pub settings: PoolSettings,
     /// The members in order.
     pub members: Vec<MemberSpec>,
+    /// Where each of them is written.
+    pub member_places: Vec<Place>,
+    /// What each says in mod_proxy_hcheck's words.
+    pub member_checks: Vec<hcheck::Keys>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks.
     pub scripts: Vec<PoolScript>,
 }
@@ -227,6 +232,8 @@ pub struct Global {
     pub geo: Option<Arc<geo::Databases>>,
     /// Scripts as check_config found them, where post_config follows at once.
     pub vetted: Option<Vec<Vetted>>,
+    /// Pools of `LuaBalancerOnError`, with their places.
+    pub fallbacks: Vec<(String, Place)>,
 }
 
 /// A script's good version, or what is wrong with it.
@@ -245,6 +252,7 @@ impl Default for Global {
             max_members: 1024,
             sandbox: true,
             geo_files: Vec::new(),
+            fallbacks: Vec::new(),
             geo: None,
             vetted: None,
         }

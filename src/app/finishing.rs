@@ -15,6 +15,8 @@ use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
 use crate::httpd::worker::Worker;
 
+/// `LB_METHOD` of a member that a script named.
+const NAMED: &str = "script";
 /// The client has gone before it had the whole answer.
 const ABORTED: &CStr = c"aborted";
 
@@ -43,6 +45,13 @@ pub fn announce(request: Request<'_>, record: &mut Record, pool: &Now, member: &
 fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
     match &record.decision {
         _ if record.stick.as_ref().is_some_and(|stick| stick.picked) => "sticky",
+        Decision::Pool { first: Some(first), .. }
+            if record.attempts == 0
+                && record.member.as_ref().is_some_and(|member| member.slot == first.slot) =>
+        {
+            record.picked_by.unwrap_or(NAMED)
+        }
+        Decision::List(_) => NAMED,
         Decision::Pool { method: Some(method), .. } => method.name(),
         _ => settings.method.name(),
     }

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod background;
+pub mod checks;
 pub mod child;
 pub mod config;
 pub mod dicts;

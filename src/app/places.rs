@@ -84,7 +84,11 @@ fn read(path: &Path, known: Option<Kept>) -> Loaded {
     let fresh = geo::read(path).and_then(|found| match found {
         Some((stamp, bytes)) => {
             let kept = Kept::new(path, stamp, bytes);
-            kept.open().map(|database| (database, kept))
+            let database = kept.open()?;
+            if let Some(before) = &reopened {
+                database.check_successor(Some(before.kind()), &|| true)?;
+            }
+            Ok((database, kept))
         }
         None => {
             let what = "is being written; expected a file at rest".to_owned();
@@ -138,7 +142,7 @@ fn parse(address: &str) -> Result<IpAddr, String> {
 /// Takes replaced files; a few times a second, in a child's background thread. One child tells.
 pub fn refresh(child: &Child, tells: bool) {
     let Some(databases) = child.geo.as_deref() else { return };
-    for change in databases.refresh() {
+    for change in databases.refresh_by(&mut |job| child.background.walk(job)) {
         let (level, text) = match change {
             Change::Taken(path, kind) => {
                 (log::NOTICE, format!("{}: a new {kind} is in service", path.display()))

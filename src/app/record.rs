@@ -97,6 +97,8 @@ pub struct Record {
     pub stick: Option<Box<Stick>>,
     /// Whether a script chose.
     pub by_script: bool,
+    /// The method by which the script picked the member that its decision begins with; None: it named that one.
+    pub picked_by: Option<&'static str>,
     /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
     /// loop's reference for the only one.
     pub _pinned: PhantomPinned,
@@ -175,6 +177,7 @@ impl Record {
             announced: false,
             stick: None,
             by_script: false,
+            picked_by: None,
             _pinned: PhantomPinned,
         }
     }

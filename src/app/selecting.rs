@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
-use balance::member::Member;
+use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
 use script::{Answer, Attempt, Peer, Phase, ScriptError};
 
@@ -206,13 +206,21 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request);
-    let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
+    let answer = with_lua(child, request, |lua| {
+        let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
+        let by = if let Answer::Member(member) = &answer { lua.picked_by(member) } else { None };
+        Ok((answer, by))
+    });
     let status = match answer {
-        Ok(answer) => {
+        Ok((answer, by)) => {
             if log::logs_request(request, log::TRACE2) {
-                explain(request, thread, &answer);
+                explain(request, child, thread, &answer, by);
             }
-            take(request, child, scope, thread, hook, answer, before)
+            let status = take(request, child, scope, thread, hook, answer, before);
+            if let Some(record) = Record::of(request) {
+                record.picked_by = by;
+            }
+            status
         }
         Err(error) => failed(request, scope, thread, before, &error),
     };
@@ -755,14 +763,31 @@ pub fn pick_by_script(
     }
 }
 
-fn explain(request: Request<'_>, thread: &Thread, answer: &Answer) {
+/// What a script decided, beside all that it could choose from: `LogLevel trace2`.
+#[cold]
+fn explain(request: Request<'_>, child: &Child, thread: &Thread, answer: &Answer, by: Option<&'static str>) {
+    let beside = |member: &Member| {
+        let pool = child.table.pool_of(member.slot, member.incarnation);
+        pool.map_or_else(|| "no pool any more".to_owned(), |pool| thread.balancer.explain(pool, None))
+    };
     let text = match answer {
         Answer::Member(member) => {
-            format!("the script chose member {} ({})", member.spec.name, member.spec.url)
+            let how = by.map_or_else(|| "it named that one".to_owned(), |method| format!("by {method}"));
+            let MemberSpec { name, url, .. } = &member.spec;
+            format!("{}: the script chose member {name} ({url}), {how}", beside(member))
         }
         Answer::Pool { pool, view, .. } => {
-            let name = thread.balancer.membership(*pool).map(|m| m.name.to_string()).unwrap_or_default();
-            format!("the script chose pool {name}{}", if view.is_some() { ", narrowed" } else { "" })
+            let narrowed = if view.is_some() { ", narrowed" } else { "" };
+            let state = thread.balancer.explain(*pool, view.as_deref());
+            format!("{state}: the script chose the pool{narrowed}, whose method picks")
+        }
+        Answer::List(members) => {
+            let names: Vec<&str> = members.iter().map(|member| member.spec.name.as_str()).collect();
+            let state = members.first().map(|member| beside(member)).unwrap_or_default();
+            format!("{state}: the script listed {}, in this order", names.join(", "))
+        }
+        Answer::NoMember { pool: Some(pool), message } => {
+            format!("{}: the script found no member: {message}", thread.balancer.explain(*pool, None))
         }
         other => format!("the script answered {other:?}"),
     };

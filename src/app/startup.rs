@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
+use balance::told::Before;
 use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::config::{
-    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, OnError, Place, Resolved, ServerConfig, Source,
-    TimerConfig, Vetted,
+    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, TimerConfig, Vetted,
 };
 use super::dicts::Dicts;
 use super::timers::Timer;
 use super::vetting::{self, Keeper, Scope};
-use super::{child, places, shared};
+use super::{checks, child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -145,6 +145,13 @@ pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
             "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
         ));
     }
+    let idle = if mpm::phase() == Phase::Running && retained_exists() { Vec::new() } else { checks::ways() };
+    for text in &idle {
+        refuse(text);
+    }
+    if !idle.is_empty() {
+        return Err(Refused);
+    }
     match proxy::bind() {
         Ok(api) => {
             crate::hooks::register_with_proxy(&api);
@@ -186,7 +193,7 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
         }
     }
     global.vetted = (mpm::phase() == Phase::Running).then_some(found);
-    wrong.extend(unknown_fallbacks(global, main, &known));
+    wrong.extend(checks::all(global, &known));
     for text in &wrong {
         refuse(text.clone());
     }
@@ -207,27 +214,6 @@ fn vet_for_check(global: &Global, plans: &[Plan]) -> Result<Vec<Vetted>, String>
         account: Account::of_children(),
     };
     Ok(vetting::vet_all(&Keeper::start(&scope)?, &scope.library))
-}
-
-/// `LuaBalancerOnError pool:NAME` with a name that no pool has.
-fn unknown_fallbacks(global: &Global, main: &ServerConfig, known: &HashSet<String>) -> Vec<String> {
-    let servers = global.servers.iter().filter_map(|server| {
-        // SAFETY: server configurations of this cycle, noted while their directives were read.
-        #[allow(unsafe_code)]
-        unsafe {
-            server.as_ref()
-        }
-    });
-    servers
-        .chain([main])
-        .filter_map(|server| match server.on_error {
-            Some(OnError::Pool(name)) if !known.contains(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .map(|name| format!("LuaBalancerOnError pool:{name}: there is no pool of that name"))
-        .collect()
 }
 
 /// post_config: the table, the pools, the scripts.
@@ -251,12 +237,18 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     };
     let (plans, method_scripts) = plan(global, main).map_err(refuse)?;
     let (table, number) = shared_table(needs(global)).map_err(refuse)?;
-    let table = table.with_identity(memory::pid(), memory::alive);
+    let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);
     let dicts = Arc::new(Dicts::shared(&global.dicts).map_err(refuse)?);
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     let names: Vec<&str> = global.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let before: Vec<Before> = names.iter().map(|name| Before::of(&table, name)).collect();
     define_with_room(&table, global, &names, u64::from(number)).map_err(refuse)?;
+    for (before, name) in before.into_iter().zip(&names) {
+        for line in before.tell(&table, name, "by the configuration") {
+            log::server(log::NOTICE, &line);
+        }
+    }
     let mut generation = Generation {
         table,
         dicts,
@@ -635,20 +627,12 @@ fn add_file(
 }
 
 /// Folder of the shipped scripts: fixed when the module is built, unless httpd's environment names another one.
-fn shipped() -> PathBuf {
+pub fn shipped() -> PathBuf {
     const BUILT: &str = match option_env!("LUA_BALANCER_LUADIR") {
         Some(folder) => folder,
         None => "/usr/share/mod_lua_balancer/lua",
     };
     std::env::var_os("LUA_BALANCER_LUADIR").map_or_else(|| BUILT.into(), PathBuf::from)
-}
-
-/// A shipped script by a relative path, as `balancer.lua` or, with the folder's own name, `lua/balancer.lua`.
-pub fn installed_script(written: &str) -> Option<String> {
-    let folder = shipped();
-    let beside = folder.parent().filter(|_| written.contains('/')).map(|above| above.join(written));
-    let found = [Some(folder.join(written)), beside].into_iter().flatten().find(|path| path.is_file())?;
-    (!written.starts_with('/')).then(|| found.to_string_lossy().into_owned())
 }
 
 fn names_of(pools: &[super::config::PoolConfig]) -> Vec<String> {

@@ -6,6 +6,7 @@ mod server;
 
 use std::ffi::CString;
 use std::os::raw::{c_char, c_int, c_void};
+use std::path::Path;
 
 use crate::app::config::{DirConfig, Global, Place, ServerConfig};
 use crate::ffi;
@@ -220,6 +221,21 @@ pub unsafe fn server_config<'s>(server: *mut ffi::server_rec) -> Option<&'s mut 
 /// Words of a directive's arguments, as httpd would split them.
 fn words(args: &str) -> Result<Vec<String>, String> {
     balance::words::split(args).map_err(|error| error.to_string())
+}
+
+/// The file that a script's name means: under ServerRoot, or else in the folder of the installed scripts, where `require` looks as
+/// well. There it is found with and without that folder's own name, `lua/`.
+fn script_file(context: &Context<'_>, written: &str) -> Result<String, String> {
+    let own = context.command.server_relative(written);
+    let own = own.ok_or_else(|| format!("'{written}' is no path of a file"))?;
+    if Path::new(written).is_absolute() || Path::new(&own).exists() {
+        return Ok(own);
+    }
+    let installed = crate::app::startup::shipped();
+    let named = installed.parent().map(|parent| parent.join(written));
+    let named = named.filter(|path| path.starts_with(&installed));
+    let found = [Some(installed.join(written)), named].into_iter().flatten().find(|path| path.is_file());
+    Ok(found.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or(own))
 }
 
 /// Makes a server's configuration; dropped with its pool.

@@ -2,9 +2,11 @@
 
 use balance::member::MemberSpec;
 use balance::settings::{Method, PoolSettings};
+use balance::stock::hcheck;
 
-use super::{Context, belongs_in_pool, words};
+use super::{Context, belongs_in_pool, script_file, words};
 use crate::app::config::{PoolConfig, PoolScript, check_pool_name};
+use crate::httpd::config::Line;
 use crate::httpd::mpm::{self, Phase};
 
 pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), String> {
@@ -28,7 +30,7 @@ pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         return Err("pools cannot stand inside one another".into());
     }
     check_pool_name(name)?;
-    if let Some(other) = context.global.pools.iter().find(|pool| pool.name == *name) {
+    if let Some(other) = context.global.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(name)) {
         return Err(format!("pool {name} is defined already, at {}", other.place));
     }
     for (child, line) in context.command.children() {
@@ -45,13 +47,36 @@ pub(super) fn section(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         place,
         settings: PoolSettings::default(),
         members: Vec::new(),
+        member_places: Vec::new(),
+        member_checks: Vec::new(),
         scripts: Vec::new(),
     });
     context.global.open_pool = Some(context.global.pools.len() - 1);
     let command = context.command;
     let walked = command.walk();
-    context.global.open_pool = None;
-    walked
+    let index = context.global.open_pool.take();
+    walked?;
+    match index.and_then(|index| context.global.pools.get_mut(index)) {
+        Some(pool) => settle_check(pool),
+        None => Ok(()),
+    }
+}
+
+/// What the members say in mod_proxy_hcheck's words becomes the pool's check.
+fn settle_check(pool: &mut PoolConfig) -> Result<(), String> {
+    let said: Vec<_> =
+        pool.member_checks.iter().cloned().zip(pool.members.iter().map(|member| &member.url)).collect();
+    match hcheck::of_pool(&said, pool.settings.health.is_some()) {
+        Ok(None) => Ok(()),
+        Ok(check) => {
+            pool.settings.health = check;
+            Ok(())
+        }
+        Err((at, why)) => {
+            let place = pool.member_places.get(at).map(|place| format!("{place}: ")).unwrap_or_default();
+            Err(format!("{place}LuaBalancerMember: {why}"))
+        }
+    }
 }
 
 fn open<'c>(context: &'c mut Context<'_>) -> Result<&'c mut PoolConfig, String> {
@@ -62,20 +87,49 @@ fn open<'c>(context: &'c mut Context<'_>) -> Result<&'c mut PoolConfig, String> 
 }
 
 pub(super) fn member(context: &mut Context<'_>, args: &str) -> Result<(), String> {
-    let all = words(args)?;
+    let (checks, all): (Vec<String>, Vec<String>) =
+        words(args)?.into_iter().partition(|word| hcheck::is_key(word));
     let (url, keys) = all
         .split_first()
         .ok_or("expected a URL, for example LuaBalancerMember http://10.0.0.1:8080 weight=2")?;
-    let spec = MemberSpec::parse(url, keys).map_err(|error| error.to_string())?;
+    let url = whole_socket(context, url);
+    let lines = crate::httpd::config::lines;
+    let checks = hcheck::Keys::read(&checks, &|name| template(&lines(), name));
+    let checks = checks.map_err(|error| error.to_string())?;
+    let place = context.place();
     let pool = open(context)?;
-    if pool.members.iter().any(|other| other.name == spec.name) {
+    let taken = |name: &str| pool.members.iter().any(|other| other.name == name);
+    let spec = MemberSpec::parse_beside(&url, keys, taken).map_err(|error| error.to_string())?;
+    if taken(&spec.name) {
         return Err(format!(
             "pool {} already has a member named {}: give one of them another name=",
             pool.name, spec.name
         ));
     }
     pool.members.push(spec);
+    pool.member_places.push(place);
+    pool.member_checks.push(checks);
     Ok(())
+}
+
+/// The path of a unix socket may be relative, as mod_proxy takes it.
+fn whole_socket(context: &Context<'_>, url: &str) -> String {
+    let parts = url.split_at_checked("unix:".len()).and_then(|(start, rest)| {
+        let (path, rest) = rest.split_once('|')?;
+        (start.eq_ignore_ascii_case("unix:") && !path.is_empty() && !path.starts_with('/'))
+            .then_some((path, rest))
+    });
+    let full = parts.and_then(|(path, rest)| Some((context.command.runtime_relative(path)?, rest)));
+    full.map_or_else(|| url.to_owned(), |(path, rest)| format!("unix:{path}|{rest}"))
+}
+
+/// The words of a `ProxyHCTemplate`.
+fn template(lines: &[Line], name: &str) -> Option<Vec<String>> {
+    let templates = lines.iter().filter(|line| line.directive.eq_ignore_ascii_case("ProxyHCTemplate"));
+    templates.filter_map(|line| words(&line.args).ok()).find_map(|words| {
+        let (own, keys) = words.split_first()?;
+        own.eq_ignore_ascii_case(name).then(|| keys.to_vec())
+    })
 }
 
 pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), String> {
@@ -99,7 +153,7 @@ pub(super) fn setting(context: &mut Context<'_>, args: &str) -> Result<(), Strin
         probe::check_ca(&path)?;
     }
     if let Some((written, function)) = named {
-        let path = super::server::script_path(context, &written)?;
+        let path = script_file(context, &written)?;
         let place = context.place();
         open(context)?.scripts.push(PoolScript { written, path, function, place });
     }

@@ -1,9 +1,8 @@
 //! Directives about scripts.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
-use super::{Context, words};
+use super::{Context, script_file, words};
 use crate::app::config::{
     CodeCache, DEFAULT_LIMIT, DictConfig, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source,
     TimerConfig,
@@ -24,17 +23,8 @@ fn keep<T>(context: &Context<'_>, value: T) -> Result<&'static T, String> {
 }
 
 fn file_source(context: &Context<'_>, path: &str, function: String) -> Result<Source, String> {
-    Ok(Source::File { path: script_path(context, path)?, function })
-}
-
-/// The file of a script: a relative path is under ServerRoot, or else among the installed scripts.
-pub(super) fn script_path(context: &Context<'_>, written: &str) -> Result<String, String> {
-    let path = context
-        .command
-        .server_relative(written)
-        .ok_or_else(|| format!("'{written}' is no path of a file"))?;
-    let installed = || crate::app::startup::installed_script(written);
-    if Path::new(&path).exists() { Ok(path) } else { Ok(installed().unwrap_or(path)) }
+    let path = script_file(context, path)?;
+    Ok(Source::File { path, function })
 }
 
 fn new_hook(context: &mut Context<'_>, source: Source) -> Result<&'static Hook, String> {
@@ -258,13 +248,14 @@ pub(super) fn script_limit(context: &mut Context<'_>, args: &str) -> Result<(), 
     for word in &all {
         match word.split_once('=') {
             Some(("time", value)) => {
-                limit.time_ms = balance::units::duration_ms(value).map_err(|e| e.to_string())?;
+                limit.time_ms =
+                    balance::units::duration_ms(value).map_err(|error| format!("time=: {error}"))?;
                 if limit.time_ms == 0 {
                     return Err("time=0 would stop every script: expected at least 1ms".into());
                 }
             }
             Some(("memory", value)) => {
-                limit.memory = balance::units::size(value).map_err(|e| e.to_string())?;
+                limit.memory = balance::units::size(value).map_err(|error| format!("memory=: {error}"))?;
                 if limit.memory < 1 << 20 {
                     return Err(format!(
                         "memory={value} is too little for a Lua state: expected at least 1M"
@@ -290,6 +281,8 @@ pub(super) fn on_error(context: &mut Context<'_>, args: &str) -> Result<(), Stri
         [word] if word.starts_with("pool:") => {
             let name = word["pool:".len()..].to_owned();
             crate::app::config::check_pool_name(&name)?;
+            let place = context.place();
+            context.global.fallbacks.push((name.clone(), place));
             OnError::Pool(name)
         }
         _ => return Err(format!("expected error, decline or pool:NAME, found '{}'", args.trim())),
@@ -358,7 +351,7 @@ pub(super) fn dict(context: &mut Context<'_>, args: &str) -> Result<(), String> 
         ));
     };
     crate::app::config::check_dict_name(name)?;
-    let bytes = balance::units::size(size).map_err(|error| error.to_string())?;
+    let bytes = balance::units::size(size).map_err(|error| format!("size of {name}: {error}"))?;
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let (least, most) = (table::dict::MIN_SIZE, table::dict::MAX_SIZE);
     if !(least..=most).contains(&bytes) {

@@ -1,6 +1,7 @@
 //! Things of the configuration phase.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::os::raw::{c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -103,6 +104,15 @@ impl Command {
         if error.is_null() { Ok(Expression(parsed)) } else { Err(unsafe { super::text(error) }) }
     }
 
+    /// A path under DefaultRuntimeDir when it is relative, which is where mod_proxy looks for sockets.
+    pub fn runtime_relative(&self, path: &str) -> Option<String> {
+        let path = CString::new(path).ok()?;
+        // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
+        let full = unsafe { ffi::ap_runtime_dir_relative(self.pool(), path.as_ptr()) };
+        // SAFETY: as above.
+        (!full.is_null()).then(|| unsafe { super::text(full) })
+    }
+
     /// A path under ServerRoot when it is relative.
     pub fn server_relative(&self, path: &str) -> Option<String> {
         let path = CString::new(path).ok()?;
@@ -111,6 +121,69 @@ impl Command {
         // SAFETY: as above.
         (!full.is_null()).then(|| unsafe { super::text(full) })
     }
+}
+
+/// A directive of the configuration as written, whoever it belongs to.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    /// Its name; of a section with its `<`.
+    pub directive: String,
+    /// What stands behind it.
+    pub args: String,
+    /// Number of the section that it stands in, in the list.
+    pub section: Option<usize>,
+    /// File and line.
+    pub place: (String, u32),
+}
+
+/// All directives of the configuration that has been read, in order, a section before what stands in it. Only for the configuration
+/// phase.
+pub fn lines() -> Vec<Line> {
+    let mut found = Vec::new();
+    // SAFETY: httpd has built the tree when it calls any module in the configuration phase, which has one thread; its nodes and
+    // their texts live until the next configuration is read.
+    unsafe { collect(ffi::ap_conftree, None, &mut found) };
+    found
+}
+
+/// # Safety
+/// `first` is NULL or a node of a directive tree that is alive and not being changed.
+unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, found: &mut Vec<Line>) {
+    let mut next = first;
+    // SAFETY: the caller's promise; siblings and children of a node are nodes or NULL, texts are C strings or NULL.
+    unsafe {
+        while let Some(node) = next.as_ref() {
+            found.push(Line {
+                directive: super::text(node.directive),
+                args: super::text(node.args),
+                section,
+                place: (super::text(node.filename), node.line_num.max(0) as u32),
+            });
+            collect(node.first_child, Some(found.len() - 1), found);
+            next = node.next;
+        }
+    }
+}
+
+/// Whether a module is loaded or built in, by the name of its source file.
+pub fn has_module(file: &CStr) -> bool {
+    // SAFETY: a look-up in httpd's list of modules, which does not change after the configuration was read.
+    unsafe { !ffi::ap_find_linked_module(file.as_ptr()).is_null() }
+}
+
+/// Whether anything here speaks TLS to backends.
+pub fn speaks_tls() -> bool {
+    // Since 2.4.48 modules register with httpd itself; before, mod_ssl was the one that mod_proxy asked.
+    // SAFETY: a look-up by name among all loaded objects.
+    let has_handlers = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"ap_ssl_has_outgoing_handlers".as_ptr()) };
+    if has_handlers.is_null() {
+        return has_module(c"mod_ssl.c");
+    }
+    // SAFETY: httpd exports this name as a function without arguments that returns an int.
+    let has_handlers =
+        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(has_handlers) };
+    // SAFETY: it looks at registered hooks, which do not change after the configuration was read.
+    unsafe { has_handlers() != 0 }
 }
 
 /// ServerRoot.

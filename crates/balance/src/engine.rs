@@ -22,6 +22,7 @@ use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
 use crate::tier;
+use crate::told;
 
 /// What [`Change::Enable`] takes back.
 const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
@@ -292,7 +293,8 @@ impl<S: Store> Handle<S> {
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let place = hash as usize % NAMES;
         let guess = self.names[place].get().checked_sub(1).map(PoolId);
-        (place, guess.filter(|pool| self.now(*pool).is_some_and(|now| *now.membership().name == *name)))
+        let is_it = |known: &str| known == name || known.eq_ignore_ascii_case(name);
+        (place, guess.filter(|pool| self.now(*pool).is_some_and(|now| is_it(&now.membership().name))))
     }
 
     fn routed(&self, whole: &Whole, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
@@ -464,7 +466,7 @@ impl<S: Store> Balancer for Handle<S> {
         }
     }
 
-    fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
+    fn change(&self, member: &Member, change: Change, by: &str) -> Result<(), ChangeError> {
         let slow_start_ms = self.engine.store.slow_start_ms(member);
         let mut apply = |status: Status| match change {
             Change::SetWeight(hundredths) => status.with_weight(hundredths),
@@ -476,26 +478,18 @@ impl<S: Store> Balancer for Handle<S> {
             Change::Enable => status,
         };
         let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
-        if before != after {
-            let name = &member.spec.name;
-            self.notice(&match change {
-                Change::SetWeight(_) => {
-                    format!(
-                        "member {name}: weight {} -> {}",
-                        weight_text(before.weight()),
-                        weight_text(after.weight())
-                    )
-                }
-                _ => format!("member {name}: {} -> {}", before.state(), after.state()),
-            });
+        let pool = self.engine.store.pool_of(member.slot, member.incarnation);
+        let pool = pool.map(|pool| self.name(pool)).unwrap_or_default();
+        for difference in told::differences(before, after) {
+            self.notice(&format!("pool {pool}: member {}: {difference} (by {by})", member.spec.name));
         }
         Ok(())
     }
 
-    fn add(&self, pool: PoolId, spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, by: &str) -> Result<Arc<Member>, ChangeError> {
         let member = Arc::new(self.engine.store.add(pool, &spec)?);
         self.notice(&format!(
-            "pool {}: member {} ({}) added, weight {}",
+            "pool {}: member {} ({}) added, weight {} (by {by})",
             self.name(pool),
             spec.name,
             spec.url,
@@ -504,9 +498,9 @@ impl<S: Store> Balancer for Handle<S> {
         Ok(member)
     }
 
-    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, by: &str) -> Result<(), ChangeError> {
         self.engine.store.remove(pool, name)?;
-        self.notice(&format!("pool {}: member {name} removed", self.name(pool)));
+        self.notice(&format!("pool {}: member {name} removed (by {by})", self.name(pool)));
         Ok(())
     }
 
@@ -518,9 +512,13 @@ impl<S: Store> Balancer for Handle<S> {
         version: u64,
     ) -> Result<PoolId, ChangeError> {
         let before = self.find(name).map(|pool| self.engine.store.version(pool));
+        let members_before = told::Before::of(&self.engine.store, name);
         let pool = self.engine.store.define(name, &settings, &members, version)?;
         if before != Some(self.engine.store.version(pool)) {
             self.notice(&format!("pool {name}: defined with {} members", members.len()));
+            for line in members_before.tell(&self.engine.store, name, "by the script that defines it") {
+                self.notice(&line);
+            }
         }
         Ok(pool)
     }

@@ -3,7 +3,7 @@
 mod connection;
 
 use crate::error::ParseError;
-use crate::member::{Connection, MAX_NAME, MemberSpec};
+use crate::member::{Connection, MAX_MEMBER_NAME, MAX_NAME, MemberSpec};
 use crate::status::{MAX_LBSET, Status};
 use crate::units::{self, Unit};
 use crate::url::MemberUrl;
@@ -13,7 +13,7 @@ use crate::words;
 pub const MAX_VALUE: usize = 1024;
 
 /// All keys of `LuaBalancerMember` but `meta.KEY`.
-pub const MEMBER_KEYS: [&str; 31] = [
+pub const MEMBER_KEYS: [&str; 32] = [
     "name",
     "weight",
     "zone",
@@ -39,6 +39,7 @@ pub const MEMBER_KEYS: [&str; 31] = [
     "enablereuse",
     "flushpackets",
     "flushwait",
+    "flusher",
     "iobuffersize",
     "receivebuffersize",
     "responsefieldsize",
@@ -81,6 +82,16 @@ impl MemberSpec {
     /// From a URL and `key=value` words, as [`words::split`] makes them. Keys are found in any case. Fails on a wrong URL,
     /// an unknown key, a wrong value, and on a key that is there twice.
     pub fn parse(url: &str, keys: &[impl AsRef<str>]) -> Result<Self, ParseError> {
+        MemberSpec::parse_beside(url, keys, |_| false)
+    }
+
+    /// As [`MemberSpec::parse`], for a pool whose members have the names that `taken` tells: without `name=`, a twin gets `-2`
+    /// (`-3` …) behind its name.
+    pub fn parse_beside(
+        url: &str,
+        keys: &[impl AsRef<str>],
+        taken: impl Fn(&str) -> bool,
+    ) -> Result<Self, ParseError> {
         let mut spec = MemberSpec::new(MemberUrl::parse(url)?);
         let mut seen: Vec<&str> = Vec::with_capacity(keys.len());
         let mut route = None;
@@ -102,12 +113,8 @@ impl MemberSpec {
                 spec.set(key, value)?;
             }
         }
-        if spec.name.len() > MAX_NAME {
-            return Err(ParseError::value(
-                "name",
-                &spec.name,
-                format!("a name of at most {MAX_NAME} bytes: give one with name="),
-            ));
+        if !seen.iter().any(|key| key.eq_ignore_ascii_case("name")) {
+            spec.name = apart(spec.name, taken);
         }
         spec.route = route.unwrap_or_else(|| spec.name.clone());
         Ok(spec)
@@ -230,14 +237,29 @@ fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ParseErr
 }
 
 fn check_name(key: &str, value: &str) -> Result<String, ParseError> {
-    if value.is_empty() || value.len() > MAX_NAME || value.contains(char::is_whitespace) {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-.:[]@~".contains(&b);
+    if value.is_empty() || value.len() > MAX_MEMBER_NAME || !value.bytes().all(good) {
         return Err(ParseError::value(
             key,
             value,
-            format!("1 to {MAX_NAME} bytes without blanks, for example name=app1"),
+            format!("1 to {MAX_MEMBER_NAME} letters, digits and _ - . : [ ] @ ~, for example name=app1"),
         ));
     }
     Ok(value.to_owned())
+}
+
+/// The name, or the first of `name-2`, `name-3` … that nobody has.
+fn apart(name: String, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(&name) {
+        return name;
+    }
+    let numbered = |number: u32| {
+        let end = format!("-{number}");
+        let room = MAX_MEMBER_NAME - end.len();
+        // Default names are of ASCII.
+        format!("{}{end}", name.get(..room).unwrap_or(&name))
+    };
+    (2..u32::MAX).map(numbered).find(|name| !taken(name)).unwrap_or(name)
 }
 
 /// Routes stand in cookies and URLs, so nothing that ends those.

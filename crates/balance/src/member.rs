@@ -5,8 +5,10 @@ use crate::url::MemberUrl;
 
 /// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end mark).
 pub const MAX_URL: usize = 383;
-/// Longest member name or route, in bytes.
+/// Longest route, in bytes.
 pub const MAX_NAME: usize = 95;
+/// Longest member name, in bytes.
+pub const MAX_MEMBER_NAME: usize = 63;
 
 /// A member as configured. Parsed from and written back to the directive's own syntax, which is also how it is kept in
 /// shared memory: `url key=value key="value with blanks" …`.
@@ -14,7 +16,8 @@ pub const MAX_NAME: usize = 95;
 pub struct MemberSpec {
     /// Where it is.
     pub url: MemberUrl,
-    /// Unique in its pool. Default: `host:port`, for a unix socket the socket's path.
+    /// Unique in its pool: letters, digits and `_ - . : [ ] @ ~`. Default: `host:port`, and with `-2`, `-3` behind it where
+    /// others of the pool have that already.
     pub name: String,
     /// `weight=` in hundredths, 0 ..= 6 553 500.
     pub weight: u32,

@@ -114,7 +114,11 @@ impl Live for MemoryStore {
 
 impl Store for MemoryStore {
     fn find_pool(&self, name: &str) -> Option<PoolId> {
-        self.state().pools.iter().position(|pool| *pool.name == *name).map(|index| PoolId(index as u32))
+        self.state()
+            .pools
+            .iter()
+            .position(|pool| pool.name.eq_ignore_ascii_case(name))
+            .map(|index| PoolId(index as u32))
     }
 
     fn pool_names(&self) -> Vec<String> {

@@ -37,6 +37,14 @@ pub trait Store: Live {
     fn view_cursor(&self, pool: PoolId, view_hash: u64) -> CursorId;
     /// Whether the row still holds that incarnation.
     fn is_current(&self, slot: Slot, incarnation: u32) -> bool;
+    /// The pool of a row that still holds that incarnation.
+    fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
+        let pools = self.pool_names().into_iter().filter_map(|name| self.find_pool(&name));
+        pools.into_iter().find(|pool| {
+            let members = self.read_pool(*pool).map(|image| image.membership.members).unwrap_or_default();
+            members.iter().any(|member| member.slot == slot && member.incarnation == incarnation)
+        })
+    }
     /// Counters of a row.
     fn stats(&self, slot: Slot) -> Stats;
     /// Requests that wait for a place in this pool, all children.

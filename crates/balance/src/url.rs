@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{ParseError, shown};
-use crate::member::MAX_URL;
+use crate::member::{MAX_MEMBER_NAME, MAX_URL};
 
 /// Longest path of a unix socket, in bytes: mod_proxy's limit of 96 counts the end mark.
 pub const MAX_SOCKET: usize = 95;
@@ -40,6 +40,20 @@ pub struct MemberUrl {
     pub socket: Option<String>,
 }
 
+/// httpd's modules that can talk to a scheme's backends: any one of them is enough.
+pub fn modules_of(scheme: &str) -> &'static [&'static str] {
+    match scheme {
+        "http" | "https" => &["mod_proxy_http"],
+        "ws" | "wss" => &["mod_proxy_http", "mod_proxy_wstunnel"],
+        "h2" | "h2c" => &["mod_proxy_http2"],
+        "ajp" => &["mod_proxy_ajp"],
+        "fcgi" => &["mod_proxy_fcgi"],
+        "scgi" => &["mod_proxy_scgi"],
+        "uwsgi" => &["mod_proxy_uwsgi"],
+        _ => &[],
+    }
+}
+
 /// The port of a scheme when none is written.
 pub fn default_port(scheme: &str) -> Option<u16> {
     SCHEMES.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port)
@@ -70,9 +84,25 @@ impl MemberUrl {
         }
     }
 
-    /// A member's name when it has no other: the socket's path, or `host:port`.
+    /// A member's name when it has no other: `host:port`, with the end of the host left out where it is too long. Several
+    /// members of a pool may have the same, see [`crate::member::MemberSpec::parse_beside`].
     pub fn default_name(&self) -> String {
-        self.socket.clone().unwrap_or_else(|| self.authority())
+        let whole = self.authority();
+        if whole.len() <= MAX_MEMBER_NAME {
+            return whole;
+        }
+        let port = format!(":{}", self.port);
+        format!("{}{port}", &self.host[..MAX_MEMBER_NAME - port.len()])
+    }
+
+    /// Whether TLS is spoken there.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.scheme.as_str(), "https" | "wss" | "h2")
+    }
+
+    /// Whether a check of kind `http` or `https` can ask there at all.
+    pub fn speaks_http(&self) -> bool {
+        matches!(self.scheme.as_str(), "http" | "https" | "ws" | "wss" | "h2" | "h2c")
     }
 
     fn write_base(&self, out: &mut impl fmt::Write) -> fmt::Result {
@@ -121,7 +151,18 @@ fn parse(text: &str) -> Result<MemberUrl, String> {
         }
         None => (None, text),
     };
-    let (scheme, rest) = rest.split_once("://").ok_or("expected scheme://host")?;
+    let (scheme, rest) = match (rest.split_once("://"), &socket) {
+        (Some(parts), _) => parts,
+        // As mod_proxy has it: behind a socket, the host may be left out with its slashes.
+        (None, Some(_)) => {
+            let (scheme, path) = rest.split_once(':').ok_or("expected a scheme after the |")?;
+            if !path.is_empty() && !path.starts_with('/') {
+                return Err("expected http: or http://localhost after the |".into());
+            }
+            (scheme, path)
+        }
+        (None, None) => return Err("expected scheme://host".into()),
+    };
     let scheme = scheme.to_ascii_lowercase();
     let default = default_port(&scheme).ok_or_else(|| {
         let names: Vec<&str> = SCHEMES.iter().map(|(name, _)| *name).collect();
@@ -131,7 +172,10 @@ fn parse(text: &str) -> Result<MemberUrl, String> {
         return Err("expected no query and no fragment".into());
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (host, port) = parse_authority(authority)?;
+    let (host, port) = match (authority, &socket) {
+        ("", Some(_)) => ("localhost".to_owned(), None),
+        _ => parse_authority(authority)?,
+    };
     let url = MemberUrl {
         scheme,
         host,
@@ -229,6 +273,11 @@ mod tests {
             ("http://[FE80::A]", "http://[fe80::a]", 80),
             ("unix:/run/a.sock|http://localhost/", "unix:/run/a.sock|http://localhost", 80),
             ("UNIX:/s|fcgi://Localhost/app", "unix:/s|fcgi://localhost/app", 8000),
+            ("unix:/s|http:", "unix:/s|http://localhost", 80),
+            ("unix:/s|http://", "unix:/s|http://localhost", 80),
+            ("unix:/s|http:/app", "unix:/s|http://localhost/app", 80),
+            ("unix:/s|http:///app", "unix:/s|http://localhost/app", 80),
+            ("unix:/s|fcgi:", "unix:/s|fcgi://localhost", 8000),
         ];
         for (text, normal, port) in cases {
             let url = MemberUrl::parse(text).unwrap();
@@ -241,7 +290,7 @@ mod tests {
     fn parts_of_a_socket_url() {
         let url = MemberUrl::parse("unix:/run/a.sock|http://localhost/x").unwrap();
         assert_eq!(url.base(), "http://localhost/x");
-        assert_eq!(url.default_name(), "/run/a.sock");
+        assert_eq!(url.default_name(), "localhost:80");
         assert_eq!(MemberUrl::parse("http://[::1]:81").unwrap().default_name(), "[::1]:81");
         assert_eq!(MemberUrl::parse("http://h").unwrap().default_name(), "h:80");
     }
@@ -286,8 +335,11 @@ mod tests {
             "unix:/s",
             "unix:s|http://h",
             "unix:/|http://h",
-            "unix:/s|http://",
             "unix:/s|/p",
+            "unix:/s|",
+            "unix:/s|http",
+            "unix:/s|http:h",
+            "unix:/s|http://:80",
             "lb://pool",
             &long_host,
             &long,

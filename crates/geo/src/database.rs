@@ -1,13 +1,14 @@
 //! One database in memory.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use maxminddb::geoip2::{Asn, Enterprise};
-use maxminddb::{MaxMindDbError, Reader};
+use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
 use crate::{Place, Problem, Stamp, file};
 
@@ -30,6 +31,59 @@ impl Database {
     pub fn read(path: &Path) -> Result<Option<Self>, Problem> {
         let Some((stamp, bytes)) = file::read(path)? else { return Ok(None) };
         Self::from_bytes(path, stamp, bytes.into()).map(Some)
+    }
+
+    /// Reads a file that takes the place of a database of this kind, and walks through all of it: what breaks in places is refused
+    /// as a whole. None while somebody writes it, and when `go_on` says false.
+    pub fn read_successor(
+        path: &Path,
+        kind: Option<&str>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(database) = Self::read(path)? else { return Ok(None) };
+        database.check_successor(kind, go_on).map(|whole| whole.then_some(database))
+    }
+
+    /// Whether this one may take the place of a database of this kind. Ok(false): it was not asked to the end.
+    pub fn check_successor(&self, kind: Option<&str>, go_on: &dyn Fn() -> bool) -> Result<bool, Problem> {
+        if let Some(kind) = kind.filter(|kind| *kind != self.kind()) {
+            let own = self.kind();
+            let what = format!(
+                "is of type {own}; expected {kind} as before: a database of another type needs another name in the configuration"
+            );
+            return Err(Problem::new(&self.path, what));
+        }
+        let mut last = None;
+        guarded(|| self.walk(go_on, &mut last)).map_err(|reason| {
+            let place = last.map(|place| format!(" behind {place}")).unwrap_or_default();
+            Problem::new(&self.path, format_args!("is damaged{place} ({reason})"))
+        })
+    }
+
+    /// Every network, and every record once. `last` is the one that was looked at last.
+    fn walk(&self, go_on: &dyn Fn() -> bool, last: &mut Option<String>) -> Result<bool, String> {
+        /// Networks between two looks at whether to go on.
+        const STEP: u64 = 1024;
+        // Each node has two ends; a tree that has more is none.
+        let most = u64::from(self.reader.metadata().node_count) * 2 + 2;
+        let (mut seen, mut count) = (HashSet::new(), 0);
+        let networks = self.reader.networks(WithinOptions::default()).map_err(|error| error.to_string())?;
+        for found in networks {
+            let found = found.map_err(|error| error.to_string())?;
+            count += 1;
+            if count > most {
+                return Err("its tree has no end".to_owned());
+            }
+            if count % STEP == 0 && !go_on() {
+                return Ok(false);
+            }
+            if found.offset().is_some_and(|offset| seen.insert(offset)) {
+                *last = found.network().ok().map(|network| network.to_string());
+                found.decode::<Enterprise>().map_err(|error| error.to_string())?;
+                found.decode::<Asn>().map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(true)
     }
 
     /// From a file's content. A database that is not whole, or that fails a sample of look-ups, is refused.

@@ -28,7 +28,15 @@ struct Watch {
     /// A new state, seen once.
     fresh: Option<Stamp>,
     gone: bool,
+    /// Somebody reads the new state.
+    reading: Option<Arc<Mutex<Option<Read>>>>,
 }
+
+/// What became of reading a file.
+type Read = Result<Option<Database>, Problem>;
+
+/// Reads a new state of a file, which may take a second of computing: to be run away from everything that has to go on.
+pub type Job = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
 
 /// A file and what could be read of it.
 #[derive(Debug)]
@@ -97,31 +105,76 @@ impl Databases {
     }
 
     /// Takes replaced files; to be called a few times a second, away from requests. Costs a `stat` a file while nothing
-    /// changes. A new state of a file is read when it was seen twice, so that most writers are done by then.
+    /// changes. A new state of a file is read when it was seen twice, so that most writers are done by then, and walked through
+    /// whole: that is a [`Job`] for `run`, which says false when it cannot have it run now. What it is given says whether to go on.
+    pub fn refresh_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
+        self.files.iter().filter_map(|file| file.refresh(run)).collect()
+    }
+
+    /// The same, which reads at once.
     pub fn refresh(&self) -> Vec<Change> {
-        self.files.iter().filter_map(Watched::refresh).collect()
+        self.refresh_by(&mut |job| {
+            job(&|| true);
+            true
+        })
     }
 }
 
 impl Watched {
-    fn refresh(&self) -> Option<Change> {
+    fn refresh(&self, run: &mut dyn FnMut(Job) -> bool) -> Option<Change> {
         let mut watch = self.watch.lock();
+        if watch.reading.is_none() {
+            match self.look(&mut watch) {
+                Look::Fresh => self.read(&mut watch, run),
+                Look::Same => return None,
+                Look::Gone => return Some(Change::Gone(self.path.clone())),
+            }
+        }
+        let result = watch.reading.as_ref()?.lock().take();
+        match result {
+            Some(read) => self.take(&mut watch, read),
+            None => {
+                // Who read it has ended without a word: a new state again.
+                if watch.reading.as_ref().is_some_and(|reading| Arc::strong_count(reading) == 1) {
+                    watch.reading = None;
+                }
+                None
+            }
+        }
+    }
+
+    fn look(&self, watch: &mut Watch) -> Look {
         let Some(stamp) = Stamp::of(&self.path) else {
             let told = std::mem::replace(&mut watch.gone, true);
             watch.fresh = None;
             // Between the two steps of a clumsy replacement it is not there either.
             watch.judged = None;
-            return (!told).then(|| Change::Gone(self.path.clone()));
+            return if told { Look::Same } else { Look::Gone };
         };
         watch.gone = false;
         if watch.judged == Some(stamp) {
             watch.fresh = None;
-            return None;
+            return Look::Same;
         }
-        if watch.fresh.replace(stamp) != Some(stamp) {
-            return None;
+        if watch.fresh.replace(stamp) == Some(stamp) { Look::Fresh } else { Look::Same }
+    }
+
+    fn read(&self, watch: &mut Watch, run: &mut dyn FnMut(Job) -> bool) {
+        let place = Arc::new(Mutex::new(None));
+        let (path, result) = (self.path.clone(), place.clone());
+        let kind = self.current.read().as_ref().map(|database| database.kind().to_owned());
+        let job = move |go_on: &dyn Fn() -> bool| {
+            let read = Database::read_successor(&path, kind.as_deref(), go_on);
+            *result.lock() = Some(read);
+        };
+        if run(Box::new(job)) {
+            watch.reading = Some(place);
         }
-        match Database::read(&self.path) {
+    }
+
+    fn take(&self, watch: &mut Watch, read: Read) -> Option<Change> {
+        watch.reading = None;
+        match read {
             // Somebody is writing: a new state again, soon.
             Ok(None) => None,
             Ok(Some(database)) => {
@@ -133,9 +186,19 @@ impl Watched {
                 Some(Change::Taken(self.path.clone(), kind))
             }
             Err(problem) => {
-                *watch = Watch { judged: Some(stamp), ..Watch::default() };
+                *watch = Watch { judged: watch.fresh, ..Watch::default() };
                 Some(Change::Refused(problem))
             }
         }
     }
+}
+
+/// What a look at a file's state has found.
+enum Look {
+    /// A new state, seen twice.
+    Fresh,
+    /// Nothing to do.
+    Same,
+    /// The file is not there any more.
+    Gone,
 }

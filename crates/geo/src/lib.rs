@@ -13,7 +13,7 @@ mod place;
 mod problem;
 
 pub use database::Database;
-pub use databases::{Change, Databases, Source};
+pub use databases::{Change, Databases, Job, Source};
 pub use file::{Stamp, read};
 pub use place::Place;
 pub use problem::Problem;

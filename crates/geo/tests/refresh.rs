@@ -38,8 +38,12 @@ impl Drop for Folder {
     }
 }
 
+fn test_file(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
+
 fn city() -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/GeoIP2-City-Test.mmdb")).unwrap()
+    test_file("GeoIP2-City-Test.mmdb")
 }
 
 /// The same database with China's code being another one.
@@ -121,6 +125,71 @@ fn a_broken_file_is_refused_once_and_tried_again_when_it_changes() {
     folder.replace(&relabelled(b"XA"));
     assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
     assert_eq!(country(&databases), "XA");
+}
+
+#[test]
+fn a_database_of_another_type_is_not_taken() {
+    let folder = Folder::new();
+    folder.replace(&city());
+    let databases = folder.open();
+    folder.replace(&test_file("GeoLite2-ASN-Test.mmdb"));
+    let changes = turns(&databases);
+    let [Change::Refused(problem)] = &changes[..] else { panic!("{changes:?}") };
+    assert!(problem.what.contains("is of type GeoLite2-ASN; expected GeoIP2-City"), "{problem}");
+    assert_eq!(country(&databases), "CN");
+    folder.replace(&relabelled(b"XA"));
+    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+}
+
+/// The city database with one record broken that no sample of addresses meets.
+fn broken_in_one_place() -> Vec<u8> {
+    let (mut bytes, name) = (city(), b"Link\xc3\xb6ping");
+    let at = bytes.windows(name.len()).position(|part| part == name).expect("a city's name");
+    bytes[at + 4] = 0xff;
+    bytes
+}
+
+#[test]
+fn a_database_that_breaks_in_one_place_is_not_taken() {
+    let folder = Folder::new();
+    folder.replace(&city());
+    let databases = folder.open();
+    folder.replace(&broken_in_one_place());
+    assert!(Database::read(&folder.file()).unwrap().is_some(), "a sample of addresses does not meet it");
+    let changes = turns(&databases);
+    assert!(
+        matches!(&changes[..], [Change::Refused(problem)] if problem.what.contains("is damaged behind")),
+        "{changes:?}"
+    );
+    assert_eq!(country(&databases), "CN");
+}
+
+#[test]
+fn reading_is_left_to_somebody_else_and_goes_on_where_it_was() {
+    let folder = Folder::new();
+    folder.replace(&city());
+    let databases = folder.open();
+    folder.replace(&relabelled(b"XA"));
+    let mut jobs = Vec::new();
+    let mut later = |job| {
+        jobs.push(job);
+        true
+    };
+    for _ in 0..4 {
+        assert!(databases.refresh_by(&mut later).is_empty());
+    }
+    assert_eq!(jobs.len(), 1, "it is read once");
+    assert_eq!(country(&databases), "CN");
+    jobs.remove(0)(&|| true);
+    assert!(matches!(&databases.refresh()[..], [Change::Taken(..)]));
+    assert_eq!(country(&databases), "XA");
+    // Who reads may end without a word, or may not begin.
+    folder.replace(&relabelled(b"XB"));
+    assert!(databases.refresh_by(&mut |_| false).is_empty());
+    assert!(databases.refresh_by(&mut |_| false).is_empty());
+    assert!(databases.refresh_by(&mut |_| true).is_empty());
+    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert_eq!(country(&databases), "XB");
 }
 
 #[test]

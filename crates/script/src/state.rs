@@ -108,6 +108,7 @@ impl State {
             budget: Budget::default(),
             frame: Cell::default(),
             attempt: Cell::default(),
+            last_pick: Cell::default(),
             members: RefCell::default(),
             pools: RefCell::default(),
             shortcuts: Shortcuts::default(),
@@ -151,6 +152,11 @@ impl State {
         let loaded = self.current(id)?;
         let function = self.function(&loaded, function)?;
         self.answer(id, &loaded, &function, phase, &self.request)
+    }
+
+    /// The method that picked this member in the last call; None when the script named it.
+    pub fn picked_by(&self, member: &Member) -> Option<&'static str> {
+        self.ctx.last_pick.get().filter(|(slot, _)| *slot == member.slot).map(|(_, name)| *name)
     }
 
     /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
@@ -410,6 +416,7 @@ impl State {
     ) -> Result<Answer, ScriptError> {
         // A call inside a call (a sub-request of the host) must not take the outer one's answer.
         let outer = self.ctx.exchange_said(None);
+        self.ctx.last_pick.set(None);
         let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;

@@ -124,6 +124,7 @@ impl Table {
         let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
             let pool = self.find_or_make_pool(name, origin.to_word())?;
+            self.spell_pool(pool, name);
             if self.map.pools()[pool.row].done.load(SeqCst) != 0 {
                 items.iter_mut().zip(&late).for_each(|(item, late)| item.start = *late);
             }
@@ -164,7 +165,9 @@ impl Table {
     pub fn stale_pools(&self, names: &[&str], origin: Origin) -> Vec<StalePool> {
         let is_stale = |pool: &PoolRef| {
             self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word()
-                && self.pool_name(*pool).is_some_and(|name| !names.contains(&name.as_str()))
+                && self
+                    .pool_name(*pool)
+                    .is_some_and(|name| !names.iter().any(|named| named.eq_ignore_ascii_case(&name)))
         };
         let stale = self.all_pools().filter(is_stale);
         stale.map(|pool| StalePool { pool, wanted: self.map.pools()[pool.row].wanted.load(SeqCst) }).collect()

@@ -16,6 +16,7 @@ pub struct Table {
     pub(crate) map: Arc<Mapping>,
     pub(crate) pid: i32,
     pub(crate) alive: fn(i32) -> bool,
+    pub(crate) clock: Option<fn() -> u64>,
 }
 
 impl std::fmt::Debug for Table {
@@ -52,7 +53,7 @@ impl Table {
     }
 
     fn over(map: Mapping) -> Self {
-        Table { map: Arc::new(map), pid: std::process::id() as i32, alive: |_| true }
+        Table { map: Arc::new(map), pid: std::process::id() as i32, alive: |_| true, clock: None }
     }
 
     /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`; never false for one that
@@ -61,6 +62,13 @@ impl Table {
     pub fn with_identity(mut self, pid: i32, alive: fn(i32) -> bool) -> Self {
         self.pid = pid;
         self.alive = alive;
+        self
+    }
+
+    /// Has every change of a member noted with its time, in epoch seconds.
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> u64) -> Self {
+        self.clock = Some(clock);
         self
     }
 

@@ -205,6 +205,7 @@ impl Table {
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);
         }
+        self.touch(row as Slot);
         step();
         let written = self.write_text(&cells.text, &record, member_tag(row), &|_| true);
         if !matches!(written, Ok(true)) {
@@ -289,6 +290,9 @@ impl Table {
             let now = config::apply(seen, record.config);
             step();
             if now == seen || cells.status.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
+                if config::visible(now) != config::visible(seen) {
+                    self.touch(row as Slot);
+                }
                 return now != seen;
             }
         }
@@ -342,10 +346,12 @@ impl Table {
         let changed = self.change_word(slot, incarnation, |row| &row.health, &mut change);
         if let Some((before, after)) = changed
             && (before ^ after) & HealthState::AGENT != 0
-            && let Some(pool) = self.pool_row(slot)
         {
+            self.touch(slot);
             step();
-            pool.epoch.fetch_add(1, SeqCst);
+            if let Some(pool) = self.pool_row(slot) {
+                pool.epoch.fetch_add(1, SeqCst);
+            }
         }
         changed
     }
@@ -388,6 +394,13 @@ impl Table {
         let mut change = |word| pack_latency(fold(unpack_latency(word)));
         let (_, now) = self.change_word(slot, incarnation, |row| &row.latency, &mut change)?;
         Some(unpack_latency(now))
+    }
+
+    /// Notes that a member has changed just now.
+    pub(crate) fn touch(&self, slot: Slot) {
+        if let Some(clock) = self.clock {
+            self.touch_since(slot, clock());
+        }
     }
 
     /// Notes when a member's state changed, in epoch seconds.

@@ -41,6 +41,11 @@ pub(crate) fn hash(text: &str) -> u64 {
     xxh64(text.as_bytes(), 0)
 }
 
+/// Identity of a pool's name, which has no case.
+fn pool_key(name: &str) -> u64 {
+    hash(&name.to_ascii_lowercase())
+}
+
 /// Tags of text chunks, see [`crate::members::member_tag`].
 pub(crate) fn pool_tag(row: usize) -> u32 {
     (row as u32) << 1 | 1
@@ -85,10 +90,10 @@ impl Table {
     }
 
     pub(crate) fn pool_by_name(&self, name: &str) -> Option<PoolRef> {
-        let key = hash(name);
+        let key = pool_key(name);
         self.all_pools().find(|&pool| {
             self.map.pools()[pool.row].key.load(SeqCst) == key
-                && self.pool_name(pool).is_some_and(|found| found == name)
+                && self.pool_name(pool).is_some_and(|found| found.eq_ignore_ascii_case(name))
         })
     }
 
@@ -105,6 +110,15 @@ impl Table {
         }
         bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
         String::from_utf8(bytes).ok()
+    }
+
+    /// Spells a pool's name as it was defined last. Who reads it just then may see letters of both.
+    pub(crate) fn spell_pool(&self, pool: PoolRef, name: &str) {
+        if self.pool_name(pool).is_some_and(|known| known != name && known.eq_ignore_ascii_case(name)) {
+            for (cell, word) in self.map.pools()[pool.row].name.iter().zip(name_words(name)) {
+                cell.store(word, Release);
+            }
+        }
     }
 
     /// Finds a pool or makes an empty one.
@@ -143,7 +157,7 @@ impl Table {
     fn raise_pool(&self, row: usize, building: Life, name: &str, origin: u64) -> Option<PoolRef> {
         let pools = self.map.pools();
         let cells = &pools[row];
-        let key = hash(name);
+        let key = pool_key(name);
         cells.key.store(key, SeqCst);
         for (cell, word) in cells.name.iter().zip(name_words(name)) {
             cell.store(word, Release);

@@ -164,6 +164,10 @@ impl Store for Table {
         self.row(slot).is_some_and(|(key, _)| Life::load(&key.life).is_live_as(incarnation))
     }
 
+    fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
+        Table::pool_of(self, slot, incarnation)
+    }
+
     fn stats(&self, slot: Slot) -> Stats {
         let Some((_, row)) = self.row(slot) else { return Stats::default() };
         Stats {
@@ -185,6 +189,9 @@ impl Store for Table {
         let changed = self.change_word(slot, incarnation, |row| &row.status, &mut change);
         let (before, after) = changed.ok_or(ChangeError::Removed)?;
         let (before, after) = (config::visible(before), config::visible(after));
+        if before.with_ramp(0) != after.with_ramp(0) {
+            self.touch(slot);
+        }
         if before != after
             && let Some(pool) = self.pool_row(slot)
         {

@@ -158,6 +158,10 @@ pub(super) fn set(to: &mut HealthCheck, key: &str, value: &str) -> Result<(), Pa
 
 fn uri(key: &str, value: &str) -> Result<String, ParseError> {
     let good = |c: char| !(c.is_control() || c.is_whitespace() || c == '#');
+    // As OPTIONS asks.
+    if value == "*" {
+        return Ok(value.to_owned());
+    }
     if !value.starts_with('/') || !value.chars().all(good) {
         return Err(ParseError::value(key, value, "a path without blanks, for example /health"));
     }

@@ -12,9 +12,8 @@ mod tests;
 mod values;
 
 use crate::error::ParseError;
-use crate::settings::PoolSettings;
-#[cfg(test)]
-use crate::settings::Sticky;
+use crate::settings::{HealthCheck, PoolSettings, Sticky};
+use crate::stock::parameters;
 use crate::words;
 
 const METHOD: &str = "LuaBalancerMethod";
@@ -36,6 +35,16 @@ const OPTIONS: [&str; 11] = [
     "reverse",
     "queue",
 ];
+
+/// The directive's line that says a check.
+pub(crate) fn write_health(check: &HealthCheck) -> String {
+    health::write(check)
+}
+
+/// Sets one key of `LuaBalancerSticky`.
+pub(crate) fn set_sticky(sticky: &mut Sticky, key: &str, value: &str) -> Result<(), ParseError> {
+    sticky::set(sticky, key, value)
+}
 
 impl PoolSettings {
     /// Takes one directive with its arguments, as [`words::split`] makes them. On an error nothing is changed.
@@ -135,7 +144,12 @@ impl PoolSettings {
             self.sticky = Some(sticky::read(words)?);
         } else if is(SET) {
             // More than one of them add up, but each is taken whole or not at all.
-            self.set = set::read(self.set.clone(), words)?;
+            let mut now = self.clone();
+            let rest = if own { words.to_vec() } else { parameters::take(&mut now, words)? };
+            if !rest.is_empty() || words.is_empty() {
+                now.set = set::read(now.set, &rest)?;
+            }
+            *self = now;
         } else {
             let known = [METHOD, HEALTH, OUTLIER, STICKY, SET].join(", ");
             return Err(ParseError::word(directive, format!("one of {known}")));

@@ -35,7 +35,15 @@ pub(super) fn read(words: &[String]) -> Result<Sticky, ParseError> {
 
 pub(super) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseError> {
     match key {
-        "cookie" => to.cookie = values::token(key, value)?,
+        "cookie" => {
+            if let Some((cookie, param)) = value.split_once('|') {
+                let expected = format!(
+                    "a cookie's name alone, and the parameter's beside it: cookie={cookie} param={param}"
+                );
+                return Err(ParseError::value(key, value, expected));
+            }
+            to.cookie = values::token(key, value)?;
+        }
         "param" => {
             let name = values::word(key, value, 255)?;
             if name.contains([';', '&', '=', '?', '#', '/', ',']) {

@@ -33,6 +33,9 @@ pub(super) fn set(to: &mut Connection, key: &str, value: &str) -> Result<bool, P
         "responsefieldsize" => to.responsefieldsize = Some(buffer(key, value, 1)?),
         "secret" => to.secret = Some(text(key, value, MAX_SECRET)?),
         "upgrade" => to.upgrade = Some(upgrade(key, value)?),
+        // httpd has one provider of that name, and no other.
+        "flusher" if value == "flush" => {}
+        "flusher" => return Err(ParseError::value(key, value, "flush, or no such key")),
         "addressttl" => to.addressttl_s = address_ttl(key, value)?,
         _ => return Ok(false),
     }

@@ -175,7 +175,7 @@ fn round_robin_and_idle_least_connections_are_smooth() {
 fn a_changed_weight_starts_the_sequence_anew() {
     let fixture = abc([5, 1, 1]);
     fixture.sequence(&Method::RoundRobin, 3);
-    fixture.handle.change(&fixture.member("a"), crate::api::Change::SetWeight(100)).unwrap();
+    fixture.handle.change(&fixture.member("a"), crate::api::Change::SetWeight(100), "a test").unwrap();
     assert_eq!(fixture.sequence(&Method::RoundRobin, 6), "abcabc");
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
     let mut members = Vec::with_capacity(table.raw_len());
     let mut names = HashSet::new();
     for (at, value) in table.sequence_values::<Value>().enumerate() {
-        let spec = member(&value?).map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
+        let spec = member(&value?, &|name| names.contains(name));
+        let spec = spec.map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
         if !names.insert(spec.name.clone()) {
             return Err(wrong(format!(
                 "there are two members named {}: give one of them another name",
@@ -38,14 +39,18 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
         members.push(spec);
     }
+    for (at, spec) in members.iter().enumerate() {
+        balance::fit::check_fits(&settings, &spec.url)
+            .map_err(|text| wrong(format!("member {}: {text}", at + 1)))?;
+    }
     let definition = Definition { name: name.to_owned(), settings, members };
     match &ctx.judging {
         Some(all) => {
             let mut all = all.borrow_mut();
-            if ctx.library.configured.iter().any(|known| known == name) {
+            if ctx.library.configured.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(wrong("<LuaBalancerPool> of the configuration defines it already".into()));
             }
-            if all.iter().any(|known| known.name == name) {
+            if all.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
                 return Err(wrong("this script defines it already".into()));
             }
             all.push(definition);
@@ -82,14 +87,16 @@ pub(crate) fn weight(table: &Table, depth: u32) -> usize {
 
 /// A member as `pool:add` says it.
 pub(crate) fn member_spec(table: &Table) -> mlua::Result<MemberSpec> {
-    member(&Value::Table(table.clone())).map_err(|text| mlua::Error::runtime(format!("pool:add: {text}")))
+    member(&Value::Table(table.clone()), &|_| false)
+        .map_err(|text| mlua::Error::runtime(format!("pool:add: {text}")))
 }
 
 /// `"http://h:p"`, `{url = …}` or `{host = …, port = …}`, with the keys of `LuaBalancerMember`.
-fn member(value: &Value) -> Result<MemberSpec, String> {
+/// Without a name it gets one that is not `taken`.
+fn member(value: &Value, taken: &dyn Fn(&str) -> bool) -> Result<MemberSpec, String> {
     let table = match value {
         Value::String(url) => {
-            return MemberSpec::parse(&url.to_string_lossy(), &[] as &[&str])
+            return MemberSpec::parse_beside(&url.to_string_lossy(), &[] as &[&str], taken)
                 .map_err(|error| error.to_string());
         }
         Value::Table(table) => table,
@@ -112,7 +119,7 @@ fn member(value: &Value) -> Result<MemberSpec, String> {
             _ => words.push(format!("{key}={}", word(&key, &value)?)),
         }
     }
-    MemberSpec::parse(&url(table)?, &words).map_err(|error| error.to_string())
+    MemberSpec::parse_beside(&url(table)?, &words, taken).map_err(|error| error.to_string())
 }
 
 fn url(table: &Table) -> Result<String, String> {

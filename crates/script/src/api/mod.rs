@@ -108,13 +108,16 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 }
 
 /// Characters of a name that is not known, in an error.
-const MOST_SHOWN: usize = 100;
+pub(crate) const MOST_SHOWN: usize = 100;
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
     let shown: String = name.to_string_lossy().chars().take(MOST_SHOWN).collect();
     // No pool has a name that is no text.
     let name = name.to_str().map(|name| name.to_owned()).unwrap_or_default();
-    let defined = ctx.judging.as_ref().is_some_and(|all| all.borrow().iter().any(|d| d.name == *name));
+    let defined = ctx
+        .judging
+        .as_ref()
+        .is_some_and(|all| all.borrow().iter().any(|d| d.name.eq_ignore_ascii_case(&name)));
     if !defined && ctx.balancer.find(&name).is_none() {
         let mut names = ctx.balancer.names();
         names.sort();

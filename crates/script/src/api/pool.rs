@@ -15,7 +15,7 @@ use mlua::{
 use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
-use crate::context::{Context, unlimited};
+use crate::context::{Context, STICKY, unlimited};
 use crate::shortcuts::{self, Left, Row};
 use crate::text::session;
 
@@ -28,10 +28,18 @@ pub(crate) struct PoolHandle {
 }
 
 /// A member, or nil and the reason.
+/// httpd's level for information.
+const INFO: crate::host::Level = 6;
+
 type Found = (Value, Option<String>);
 
-/// The object of a pool; one for each name.
+/// The object of a pool; one for each, however its name is spelled.
 pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
+    if let Some(object) = ctx.pools.borrow().get(name) {
+        return Ok(Value::UserData(object.clone()));
+    }
+    let known = ctx.balancer.find(name).and_then(|pool| ctx.balancer.membership(pool));
+    let name = known.as_ref().map_or(name, |known| &*known.name);
     if let Some(object) = ctx.pools.borrow().get(name) {
         return Ok(Value::UserData(object.clone()));
     }
@@ -93,6 +101,7 @@ impl PoolHandle {
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
         let mut object = Ok(Value::Nil);
         let picked = self.ctx.balancer.pick_for(query, &mut |member| {
+            self.ctx.note_pick(member.slot, method.name());
             object = member_object(lua, &self.ctx, member).map(Value::UserData);
         });
         match picked {
@@ -154,6 +163,7 @@ impl PoolHandle {
     fn pick_configured(&self, lua: &Lua) -> mlua::Result<Found> {
         match self.session() {
             Some((Routed::Member(member), _)) => {
+                self.ctx.note_pick(member.slot, STICKY);
                 return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
             }
             Some((Routed::Lost, true)) => {
@@ -340,7 +350,11 @@ impl UserData for PoolHandle {
         );
         methods.add_method("pick", |lua, this, _: Value| this.pick_configured(lua));
         methods.add_method("sticky", |lua, this, _: Value| {
-            this.session_member().map(|member| member_object(lua, &this.ctx, &member)).transpose()
+            let found = this.session_member();
+            if let Some(member) = &found {
+                this.ctx.note_pick(member.slot, STICKY);
+            }
+            found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
         methods.add_method("where", |lua, this, table: Table| this.narrowed(lua, conditions(&table)?));
         methods.add_method("except", |lua, this, values: Variadic<Value>| {
@@ -356,8 +370,15 @@ impl UserData for PoolHandle {
         methods.add_method("member", |lua, this, name: Option<LuaString>| {
             // Compared as bytes: what a client sends may be anything, and may be missing.
             let Some(name) = name else { return Ok(None) };
-            let name = name.as_bytes();
-            let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*name);
+            let bytes = name.as_bytes();
+            let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*bytes);
+            if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(INFO) {
+                let inside = if this.view.is_some() { " in this view" } else { "" };
+                let shown: String = name.to_string_lossy().chars().take(super::MOST_SHOWN).collect();
+                let text =
+                    format!("{}: pool {} has no member named {shown}{inside}", this.ctx.who(), this.name);
+                this.ctx.server.log(INFO, &text);
+            }
             found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
         methods.add_method("members", |lua, this, ()| {
@@ -369,10 +390,14 @@ impl UserData for PoolHandle {
         methods.add_method("add", |lua, this, spec: Table| {
             this.ctx.spend(define::weight(&spec, 0))?;
             let spec = define::member_spec(&spec)?;
+            if let Some(settings) = this.id().and_then(|pool| this.ctx.balancer.settings(pool)) {
+                balance::fit::check_fits(&settings, &spec.url)
+                    .map_err(|error| mlua::Error::runtime(format!("pool:add: {error}")))?;
+            }
             if this.ctx.judges() {
                 return Ok(Value::Nil);
             }
-            let added = this.ctx.balancer.add(this.row()?, spec);
+            let added = this.ctx.balancer.add(this.row()?, spec, &this.ctx.who());
             let member =
                 added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             Ok(Value::UserData(member_object(lua, &this.ctx, &member)?))
@@ -387,7 +412,7 @@ impl UserData for PoolHandle {
                 return Ok(true);
             }
             for name in list {
-                let removed = this.ctx.balancer.remove(this.row()?, &name);
+                let removed = this.ctx.balancer.remove(this.row()?, &name, &this.ctx.who());
                 removed.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             }
             Ok(true)

@@ -276,7 +276,11 @@ pub fn takes(view: Option<&View>, member: &Member) -> bool {
 
 impl Balancer for TestBalancer {
     fn find(&self, name: &str) -> Option<PoolId> {
-        self.pools.borrow().iter().position(|pool| pool.name == name).map(|at| PoolId(at as u32))
+        self.pools
+            .borrow()
+            .iter()
+            .position(|pool| pool.name.eq_ignore_ascii_case(name))
+            .map(|at| PoolId(at as u32))
     }
     fn names(&self) -> Vec<String> {
         self.pools.borrow().iter().map(|pool| pool.name.clone()).collect()
@@ -326,7 +330,7 @@ impl Balancer for TestBalancer {
     fn stats(&self, _member: &Member) -> Stats {
         Stats { inflight: 3, latency_ms: 1.5, requests: 10, failures: 2, since: 1_700_000_000 }
     }
-    fn change(&self, member: &Member, change: Change) -> Result<(), ChangeError> {
+    fn change(&self, member: &Member, change: Change, _by: &str) -> Result<(), ChangeError> {
         let mut all = self.status.borrow_mut();
         let status = all.get_mut(&member.slot).ok_or(ChangeError::Removed)?;
         *status = match change {
@@ -337,14 +341,14 @@ impl Balancer for TestBalancer {
         };
         Ok(())
     }
-    fn add(&self, pool: PoolId, spec: MemberSpec) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, _by: &str) -> Result<Arc<Member>, ChangeError> {
         let member = self.make(spec);
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         pool.members.push(member.clone());
         Ok(member)
     }
-    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, _by: &str) -> Result<(), ChangeError> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         let at = pool.members.iter().position(|member| member.spec.name == name);

@@ -1,0 +1,275 @@
+//! Ways into a pool that directives of other modules open: what they name, and what of them would do nothing.
+
+use super::parameters::home_of;
+use super::{SCHEME, is_ours};
+use crate::error::hint;
+use crate::words;
+
+/// A line of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'t> {
+    /// The directive as written, sections with their `<`.
+    pub directive: &'t str,
+    /// What stands behind it.
+    pub args: &'t str,
+    /// The section that it stands in: the same two of that one.
+    pub section: Option<(&'t str, &'t str)>,
+}
+
+/// The pool that a line names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    /// Its name, or how that begins.
+    name: String,
+    /// Whether the name is written out: a request cannot make it another one.
+    whole: bool,
+    /// Whether anything follows the name.
+    bare: bool,
+}
+
+/// Why nobody can come in by this line: it names a pool that is not among `known`.
+pub fn unknown_pool(line: Line<'_>, known: &[&str]) -> Option<String> {
+    let Named { name, whole, .. } = named(target_of(line)?);
+    let fits = |pool: &&&str| match whole {
+        true => pool.eq_ignore_ascii_case(&name),
+        false => pool.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(&name)),
+    };
+    if known.iter().any(|pool| fits(&pool)) {
+        return None;
+    }
+    let others = if known.is_empty() { "there is none yet".to_owned() } else { hint(&name, known) };
+    let directive = line.directive.trim_start_matches('<');
+    Some(format!(
+        "{directive} names pool {name}, which nobody defines: expected <LuaBalancerPool {name}> or lb.define_pool(\"{name}\", …) in \
+         a script; {others}"
+    ))
+}
+
+/// What a line says that would do nothing, or not what it seems to.
+pub fn problem(line: Line<'_>) -> Option<String> {
+    let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
+    let in_own_proxy = line.section.filter(|(section, args)| {
+        section.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("<Proxy"))
+            && first_word(args).is_some_and(|word| is_ours(&word))
+    });
+    if is("ProxyPass") || is("ProxyPassMatch") {
+        return idle_parameters(line).or_else(|| missing_slash(line));
+    }
+    if is("ProxySet") {
+        let words = words::split(line.args).ok()?;
+        let target = match in_own_proxy {
+            Some((_, args)) => first_word(args)?,
+            None => words.first().filter(|word| is_ours(word))?.clone(),
+        };
+        let keys = words.iter().filter(|word| !is_ours(word));
+        return Some(idle("ProxySet", &named(&target).name, keys));
+    }
+    let (_, args) = in_own_proxy.filter(|_| is("BalancerMember"))?;
+    let name = named(&first_word(args)?).name;
+    Some(format!(
+        "BalancerMember adds nobody to a pool: expected LuaBalancerMember inside <LuaBalancerPool {name}>"
+    ))
+}
+
+/// `key=value` behind the target: mod_proxy keeps it for a worker of its own that nobody uses.
+fn idle_parameters(line: Line<'_>) -> Option<String> {
+    let words = words::split(line.args).ok()?;
+    let at = words.iter().take(3).position(|word| is_ours(word))?;
+    let mut keys = words[at + 1..]
+        .iter()
+        .filter(|word| word.split_once('=').is_some_and(|(key, _)| !key.eq_ignore_ascii_case("mapping")))
+        .peekable();
+    keys.peek()?;
+    Some(idle(line.directive, &named(&words[at]).name, keys))
+}
+
+fn idle<'w>(directive: &str, pool: &str, keys: impl Iterator<Item = &'w String>) -> String {
+    let (mut written, mut homes) = (Vec::new(), Vec::new());
+    for word in keys {
+        written.push(word.as_str());
+        let key = word.split_once('=').map_or(word.as_str(), |(key, _)| key);
+        let home = match home_of(key) {
+            Some("LuaBalancerMember") => "at the LuaBalancerMember lines",
+            Some("LuaBalancerOutlier") => "as count= of LuaBalancerOutlier",
+            Some(_) => "at LuaBalancerSet",
+            None => continue,
+        };
+        let text = format!("{key}= {home}");
+        if !homes.contains(&text) {
+            homes.push(text);
+        }
+    }
+    let homes = if homes.is_empty() { "none of this".to_owned() } else { homes.join(", ") };
+    format!(
+        "{directive} with {} has no effect on a pool: expected {homes} inside <LuaBalancerPool {pool}>",
+        written.join(" ")
+    )
+}
+
+/// `ProxyPass / lb://pool`: what follows the `/` of a request is put right behind the pool's name.
+fn missing_slash(line: Line<'_>) -> Option<String> {
+    if !line.directive.eq_ignore_ascii_case("ProxyPass") {
+        return None;
+    }
+    let words = words::split(line.args).ok()?;
+    let (path, target) = match words.as_slice() {
+        [target, ..] if is_ours(target) => {
+            let (section, args) = line.section?;
+            if !section.eq_ignore_ascii_case("<Location") {
+                return None;
+            }
+            (first_word(args)?, target)
+        }
+        [path, target, ..] if is_ours(target) => (path.clone(), target),
+        _ => return None,
+    };
+    let Named { name, whole, bare } = named(target);
+    (whole && bare && path.starts_with('/') && path.ends_with('/')).then(|| {
+        format!(
+            "{target} needs a slash at its end as {path} has one: expected {target}/, since a request for {path}x would ask for \
+             a pool named {name}x"
+        )
+    })
+}
+
+/// The `lb://…` of a line, whatever may open a way to it.
+fn target_of(line: Line<'_>) -> Option<&str> {
+    // Looked for in the text, since httpd's own splitting allows what `words` does not.
+    let (directive, args) = (line.directive.to_ascii_lowercase(), line.args);
+    let words = args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'', '>']));
+    let mut words = words.filter(|word| !word.is_empty());
+    match directive.as_str() {
+        "proxypass" | "proxypassmatch" | "proxypassreverse" => words.take(3).find(|word| is_ours(word)),
+        "rewriterule" => words.skip(1).find(|word| is_ours(word)),
+        "sethandler" | "addhandler" => {
+            words.next().and_then(|word| word.strip_prefix("proxy:")).filter(|word| is_ours(word))
+        }
+        "<proxy" | "proxyset" => words.next().filter(|word| is_ours(word)),
+        _ => None,
+    }
+}
+
+fn first_word(args: &str) -> Option<String> {
+    let args = args.trim_end().strip_suffix('>').unwrap_or(args);
+    words::split(args).ok()?.into_iter().next()
+}
+
+/// Up to what a request or a wildcard puts in.
+fn named(target: &str) -> Named {
+    let rest = &target[SCHEME.len()..];
+    let open = |c: char| "$%{*[(\\".contains(c);
+    let end = rest.find(|c| open(c) || "/?".contains(c)).unwrap_or(rest.len());
+    Named { name: rest[..end].to_owned(), whole: !rest[end..].starts_with(open), bare: end == rest.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOLS: [&str; 2] = ["App", "api"];
+
+    fn line<'t>(text: &'t str, section: Option<(&'t str, &'t str)>) -> Line<'t> {
+        let (directive, args) = text.split_once(' ').unwrap();
+        Line { directive, args, section }
+    }
+
+    #[test]
+    fn pools_that_nobody_defines_are_found() {
+        for text in [
+            "ProxyPass / lb://nix/",
+            "ProxyPass / \"lb://nix/\" nocanon",
+            "proxypass / LB://nix/",
+            "ProxyPass ~ ^/x lb://nix/",
+            "ProxyPass lb://nix",
+            "ProxyPassMatch ^/(.*)$ lb://nix/$1",
+            "ProxyPassMatch ^(/.*)$ lb://nix$1",
+            "ProxyPassReverse / lb://nix/",
+            "RewriteRule ^/x lb://nix/x [P]",
+            "RewriteRule ^/x lb://nix? [P]",
+            "SetHandler \"proxy:lb://nix\"",
+            "AddHandler proxy:lb://nix .php",
+            "<Proxy \"lb://nix\">",
+            "<Proxy lb://nix/x>",
+            "ProxySet lb://nix timeout=1",
+            "ProxyPass / lb://app:80/",
+            "ProxyPass / lb:///x",
+        ] {
+            let found = unknown_pool(line(text, None), &POOLS);
+            let found = found.unwrap_or_else(|| panic!("{text}: nothing found"));
+            assert!(found.contains("LuaBalancerPool") && found.contains("expected"), "{text}: {found}");
+        }
+        assert!(unknown_pool(line("ProxyPass / lb://ap/", None), &POOLS).unwrap().contains("did you mean"));
+    }
+
+    #[test]
+    fn pools_that_are_there_or_may_be_are_left_alone() {
+        for text in [
+            "ProxyPass / lb://app/",
+            "ProxyPass / lb://APP",
+            "ProxyPass / balancer://nix/",
+            "ProxyPass / !",
+            "ProxyPassMatch ^/(app|api)/ lb://$1/",
+            "ProxyPassMatch ^(/.*)$ lb://a$1",
+            "RewriteRule lb://nix http://x/ [P]",
+            "RewriteRule ^/(.*) lb://%{ENV:pool}/$1 [P]",
+            "RewriteRule ^/(.*) lb://${map:$1}/$1 [P]",
+            "RewriteCond %{REQUEST_URI} lb://nix",
+            "SetHandler proxy:http://lb://nix",
+            "<Proxy \"lb://*\">",
+            "<ProxyMatch \"lb://nix\">",
+            "LuaRegisterFunc x function(r) r.filename = \"proxy:lb://nix/\" end",
+        ] {
+            assert_eq!(unknown_pool(line(text, None), &POOLS), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_do_nothing_are_found() {
+        let own = Some(("<Proxy", "\"lb://app\">"));
+        for (text, section, parts) in [
+            ("ProxyPass / lb://app/ timeout=1", None, ["timeout=1", "timeout= at the LuaBalancerMember"]),
+            ("ProxyPass / lb://app/ nocanon upgrade=websocket", None, ["upgrade=", "LuaBalancerMember"]),
+            ("ProxyPass / lb://app/ stickysession=A|a", None, ["stickysession= at LuaBalancerSet", "app>"]),
+            ("ProxyPassMatch ^/ lb://app/ retry=0", None, ["retry=0", "LuaBalancerMember"]),
+            ("ProxyPass lb://app/ hcmethod=GET", Some(("<Location", "/>")), ["hcmethod=", "Member"]),
+            ("ProxySet timeout=1", own, ["ProxySet with timeout=1", "LuaBalancerMember"]),
+            ("ProxySet lb://app failonstatus=500", None, ["failonstatus", "LuaBalancerOutlier"]),
+            ("ProxySet bogus=1", own, ["bogus=1", "none of this"]),
+            ("BalancerMember http://h", own, ["LuaBalancerMember", "<LuaBalancerPool app>"]),
+        ] {
+            let found = problem(line(text, section));
+            let found = found.unwrap_or_else(|| panic!("{text}: nothing found"));
+            assert!(parts.iter().all(|part| found.contains(part)), "{text}: {found}");
+        }
+        for (text, section) in [
+            ("ProxyPass /x lb://app/ nocanon noquery interpolate mapping=encoded", None),
+            ("ProxyPass /x http://h/ timeout=1", None),
+            ("ProxySet timeout=1", Some(("<Proxy", "\"balancer://app\">"))),
+            ("ProxySet balancer://app timeout=1", None),
+            ("Require all granted", own),
+        ] {
+            assert_eq!(problem(line(text, section)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_slash_is_found() {
+        let location = |path| Some(("<Location", path));
+        for (text, section) in [
+            ("ProxyPass / lb://app", None),
+            ("ProxyPass /x/ \"lb://app\" nocanon", None),
+            ("ProxyPass lb://app", location("\"/\">")),
+        ] {
+            assert!(problem(line(text, section)).is_some_and(|found| found.contains("lb://app/")), "{text}");
+        }
+        for (text, section) in [
+            ("ProxyPass / lb://app/", None),
+            ("ProxyPass /x lb://app", None),
+            ("ProxyPass lb://app", location("/x>")),
+            ("ProxyPass lb://app", Some(("<LocationMatch", "/>"))),
+            ("ProxyPassMatch / lb://app", None),
+        ] {
+            assert_eq!(problem(line(text, section)), None, "{text}");
+        }
+    }
+}

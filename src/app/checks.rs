@@ -1,0 +1,89 @@
+//! What `configtest` refuses beyond single directives: ways to pools that are not there, members that nobody can talk to, checks that
+//! could only fail. A restart has to go on, and is asked none of this.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+
+use balance::fit;
+use balance::stock::ways;
+use balance::url::modules_of;
+
+use super::config::{Global, Place, PoolConfig};
+use crate::httpd::config::{self, Line};
+
+/// Lines of other modules that open a way to a pool and say what would do nothing. Asked before those modules read them, since their
+/// own words would not lead anywhere.
+pub fn ways() -> Vec<String> {
+    let lines = config::lines();
+    let wrong = |line: &Line| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
+    lines.iter().filter_map(wrong).collect()
+}
+
+/// All that can be told once everything has been read; `known` are the pools of configuration and scripts.
+pub fn all(global: &Global, known: &HashSet<String>) -> Vec<String> {
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let lines = config::lines();
+    let unknown = |line: &Line| ways::unknown_pool(seen(line, &lines), &names).map(|text| at(line, &text));
+    let mut wrong: Vec<String> = lines.iter().filter_map(unknown).collect();
+    let has = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let fallbacks = global.fallbacks.iter().filter(|(name, _)| !has(name));
+    wrong.extend(fallbacks.map(|(name, place)| {
+        format!("{place}: LuaBalancerOnError pool:{name}: there is no pool of that name, expected <LuaBalancerPool {name}>")
+    }));
+    for pool in &global.pools {
+        of_members(pool, &mut wrong);
+    }
+    wrong
+}
+
+fn of_members(pool: &PoolConfig, wrong: &mut Vec<String>) {
+    for (member, place) in pool.members.iter().zip(&pool.member_places) {
+        let misfit = fit::check_fits(&pool.settings, &member.url).err();
+        let deaf = nobody_speaks(&member.url.scheme);
+        let bare = (member.url.is_secure() && !config::speaks_tls()).then(|| {
+            format!(
+                "no module speaks TLS to {}: expected mod_ssl to be loaded (Debian: a2enmod ssl)",
+                member.url
+            )
+        });
+        for text in [misfit, deaf, bare].into_iter().flatten() {
+            wrong.push(format!("{place}: LuaBalancerMember: {text}"));
+        }
+    }
+}
+
+/// Why no request could reach members of this scheme.
+fn nobody_speaks(scheme: &str) -> Option<String> {
+    let modules = modules_of(scheme);
+    if modules.iter().any(|module| is_loaded(module)) {
+        return None;
+    }
+    Some(format!(
+        "no module speaks {scheme}:// to backends: expected {} to be loaded{}",
+        modules.join(" or "),
+        enable(modules)
+    ))
+}
+
+fn is_loaded(module: &str) -> bool {
+    CString::new(format!("{module}.c")).is_ok_and(|file| config::has_module(&file))
+}
+
+fn enable(modules: &[&str]) -> String {
+    let name = modules.first().and_then(|module| module.strip_prefix("mod_"));
+    name.map(|name| format!(" (Debian: a2enmod {name})")).unwrap_or_default()
+}
+
+fn seen<'l>(line: &'l Line, lines: &'l [Line]) -> ways::Line<'l> {
+    let section = line.section.and_then(|section| lines.get(section));
+    ways::Line {
+        directive: &line.directive,
+        args: &line.args,
+        section: section.map(|section| (section.directive.as_str(), section.args.as_str())),
+    }
+}
+
+fn at(line: &Line, text: &str) -> String {
+    let (file, number) = line.place.clone();
+    format!("{}: {text}", Place { file, line: number })
+}
