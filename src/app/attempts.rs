@@ -11,6 +11,7 @@ use balance::live::Live;
 use balance::member::Member;
 use balance::settings::{FailureKinds, Method, PoolSettings};
 use balance::status::Status;
+use balance::url::MemberUrl;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
@@ -18,7 +19,7 @@ use super::outcome::{self, Evidence, Manner, Outcome};
 use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
-use super::{finishing, queue, reverse, selecting, sessions};
+use super::{finishing, queue, reverse, selecting, sessions, tls};
 use crate::faults;
 use crate::ffi;
 use crate::httpd::connection;
@@ -343,13 +344,23 @@ fn attempt_member(
     record.tried.push(member.slot);
     record.member = Some(member.clone());
     let secure = is_http_over_tls(&member.spec.url.scheme);
-    let end = match child.workers.of_member(member) {
+    let tls = tls::is_spoken(&member.spec.url.scheme).then(|| {
+        let pool = now.membership().name.as_bytes();
+        tls::settings(request, child, proxy, record, (Some(pool), &member.spec.url))
+    });
+    let worker = match &tls {
+        None => child.workers.of_member(member),
+        Some(settings) => child.workers.of_secure_member(member, settings),
+    };
+    let end = match worker {
         Ok(worker) => {
             finishing::announce(request, record, now, member, worker);
             if let Some(sticky) = &now.settings().sticky {
                 sessions::meet(request, thread, record, pool, member, sticky);
             }
+            let worn = tls.and_then(|settings| child.sections.wear(request, &settings));
             let end = handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure);
+            drop(worn);
             sessions::settle(request, record, end.0);
             end
         }
@@ -412,11 +423,16 @@ fn attempt_target(
     record: &mut Record,
     url: &str,
 ) -> (Outcome, i32) {
-    match child.workers.of_target(url) {
+    // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
+    let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
+    let tls = tls::is_spoken(scheme)
+        .then(|| MemberUrl::parse(url).ok())
+        .flatten()
+        .map(|url| tls::settings(request, child, proxy, record, (None, &url)));
+    match child.workers.of_target(url, tls) {
         Ok(worker) => {
-            // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
-            let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
             let secure = is_http_over_tls(scheme);
+            let _worn = tls.and_then(|settings| child.sections.wear(request, &settings));
             handle(request, proxy, child, record, worker, scheme, secure)
         }
         Err(message) => {

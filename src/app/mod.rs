@@ -19,4 +19,5 @@ pub mod sessions;
 pub mod shared;
 pub mod startup;
 pub mod timers;
+pub mod tls;
 pub mod workers;

@@ -1,6 +1,7 @@
 //! What the module keeps about one request.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::marker::PhantomPinned;
 use std::ops::Deref;
@@ -16,6 +17,7 @@ use crate::app::child;
 use crate::app::config::Resolved;
 use crate::app::queue::{self, Wait};
 use crate::app::sessions::Stick;
+use crate::httpd::pool::Shelf;
 use crate::httpd::request::Request;
 
 /// Where a request is to go. Made once in translate_name, fixups or pre_request; only `app::attempts` picks by it.
@@ -134,6 +136,24 @@ impl Deref for Tried {
     }
 }
 
+/// A decision that a sub-request has left.
+#[derive(Clone)]
+struct Lent {
+    /// Where the text of its target stands, `r->filename`: httpd hands on the pointer. Every decision of a sub-request is
+    /// left here, so that one at the same place later has replaced it.
+    target: usize,
+    decision: Decision,
+    by_script: bool,
+}
+
+/// Those of one request.
+#[derive(Default)]
+struct AllLent(RefCell<Vec<Lent>>);
+
+#[allow(unsafe_code)]
+// SAFETY: the name is this module's, and used here alone.
+static LENT: Shelf<AllLent> = unsafe { Shelf::new(c"lua_balancer decisions of sub-requests") };
+
 /// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
 static UNTOUCHED: u8 = 1;
 /// In place of a record: the request names a pool where only the client can have written it.
@@ -229,6 +249,28 @@ impl Record {
     /// Whether [`Record::mark_foreign`] was called.
     pub fn is_foreign(request: Request<'_>) -> bool {
         request.own_record().cast_const().cast() == &raw const FOREIGN
+    }
+
+    /// Leaves a sub-request's decision where the request that it was made for finds it, should httpd give that one the
+    /// sub-request's target (`DirectoryIndex`, `FallbackResource`, mod_negotiation). Called once the target is complete.
+    pub fn lend(&self, request: Request<'_>) {
+        let Some(target) = request.filename() else { return };
+        let mut lent = LENT.get(request.outermost().pool()).0.borrow_mut();
+        let target = target.as_ptr().addr();
+        lent.retain(|one| one.target != target);
+        lent.push(Lent { target, decision: self.decision.clone(), by_script: self.by_script });
+    }
+
+    /// Gives a request the decision that belongs to its target. False when no sub-request has left one.
+    pub fn borrow(request: Request<'_>) -> bool {
+        let (Some(target), Some(lent)) = (request.filename(), LENT.find(request.outermost().pool())) else {
+            return false;
+        };
+        let target = target.as_ptr().addr();
+        let found = lent.0.borrow().iter().find(|one| one.target == target).cloned();
+        let Some(Lent { decision, by_script, .. }) = found else { return false };
+        Record::attach(request, decision).by_script = by_script;
+        true
     }
 
     /// Gives the request a record, or replaces what it decided.

@@ -106,12 +106,17 @@ pub fn fixups(request: Request<'_>) -> i32 {
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
-    if hooks.is_empty() || request.is_subrequest() {
+    // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by these very hooks.
+    if hooks.is_empty() || Record::of(request).is_none() && Record::borrow(request) {
         return DECLINED;
     }
     let answer = run_hooks(request, child, scope, hooks, Phase::Select);
+    if answer != OK {
+        return answer;
+    }
+    request.forget_directory();
     // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
-    if answer == OK { DECLINED } else { answer }
+    DECLINED
 }
 
 /// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
@@ -291,9 +296,10 @@ pub fn after_failed_method(
 }
 
 /// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd leaves the decision with
-/// the sub-request, so that it is made anew, by the pool's name. False when there is none.
+/// the sub-request. False when there is none.
 pub fn take_over(request: Request<'_>) -> bool {
     let Some(url) = proxied_url(request).filter(|url| url.starts_with(b"lb://")) else { return false };
+    Record::borrow(request);
     let [url] = request.pool().texts([&[url]]);
     canonicalise(request, url) == OK
 }
@@ -615,6 +621,9 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let by_handler =
         request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
     let path = if by_handler { request.uri_text() } else { path };
+    if request.is_subrequest() {
+        record.lend(request);
+    }
     prepare_path(request, child, record, path.skip(usize::from(path.bytes().starts_with(b"/"))))
 }
 

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod regex;
 pub mod request;
 pub mod table;
+pub mod tls;
 pub mod worker;
 
 use std::ffi::CStr;
