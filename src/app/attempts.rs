@@ -80,6 +80,7 @@ fn run_in(
     record: &mut Record,
 ) -> i32 {
     let mut last: Option<(Outcome, i32)> = None;
+    let status = request.status();
     loop {
         let goal = match (goal_in_turn(request, child, thread, record, last), last) {
             (Ok(goal), _) => goal,
@@ -134,7 +135,7 @@ fn run_in(
             finishing::note(request, record, pool.as_ref());
             return rc;
         }
-        forget_attempt(request);
+        forget_attempt(request, status);
         last = Some((outcome, rc));
     }
 }
@@ -463,6 +464,10 @@ fn handle(
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }
+    if !record.watches_body && request.method_number() != ffi::M_GET && request.has_body() {
+        record.watches_body = true;
+        request.add_input_filter(&crate::hooks::BODY);
+    }
     let url = match backend_url(request, child, record, worker, scheme) {
         Ok(url) => url,
         Err(status) => return (Outcome::NotTheMember(status), status),
@@ -481,7 +486,10 @@ fn handle(
     // mod_proxy_http makes a connection of httpd's of each new one to a backend.
     let reused = !connected && manner == Manner::Http;
     let sent = worker.sent() != sent_before;
-    let outcome = outcome::judge(request, &Evidence { manner, sent, rc, secure, reused, status_before });
+    let exhausted = rc == UNAVAILABLE && !connected && worker.is_exhausted();
+    let evidence = Evidence { manner, sent, rc, secure, reused, status_before, exhausted };
+    let outcome = outcome::judge(request, &evidence);
+    record.excused = outcome.is_the_clients(request, record.body_read);
     record.reason = outcome.word();
     record.last_status = match outcome {
         Outcome::Answered(status) => status,
@@ -610,13 +618,21 @@ pub fn headers_known(request: Request<'_>) {
     sessions::offer_cookie(request, record);
 }
 
-/// Takes back what a failed attempt left on the request.
-fn forget_attempt(request: Request<'_>) {
+/// Takes back what a failed attempt left on the request. `status`: what it had before the first one; that of an error document
+/// is the error's, by which httpd knows not to look for another document.
+fn forget_attempt(request: Request<'_>, status: i32) {
     for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"]
     {
         request.notes().unset(note);
     }
-    request.set_status(200);
+    request.set_status(status);
+}
+
+/// A request's body has been read to its end.
+pub fn body_read(request: Request<'_>) {
+    if let Some(record) = Record::of(request) {
+        record.body_read = true;
+    }
 }
 
 /// No member could be asked at all.

@@ -93,6 +93,11 @@ pub struct Record {
     pub reverse: bool,
     /// Whether the filter that maps Location back was added.
     pub filtered: bool,
+    /// The filter that sees the end of the request's body was added, and has seen it.
+    pub watches_body: bool,
+    pub body_read: bool,
+    /// The client may have brought the last attempt's failure about.
+    pub excused: bool,
     /// Whether the environment names a member already.
     pub announced: bool,
     /// The session, for requests to sticky pools.
@@ -192,6 +197,9 @@ impl Record {
             counted: None,
             reverse: false,
             filtered: false,
+            watches_body: false,
+            body_read: false,
+            excused: false,
             announced: false,
             stick: None,
             by_script: false,

@@ -60,3 +60,25 @@ pub(super) unsafe extern "C" fn reverse_filter(
         ffi::ap_pass_brigade(next, brigade)
     }
 }
+
+pub(super) unsafe extern "C" fn body_filter(
+    filter: *mut ffi::ap_filter_t,
+    brigade: *mut ffi::apr_bucket_brigade,
+    mode: ffi::ap_input_mode_t,
+    block: ffi::apr_read_type_e,
+    bytes: ffi::apr_off_t,
+) -> ffi::apr_status_t {
+    // SAFETY: httpd's filter record, with the request it was added to, and a brigade that the next filter fills.
+    unsafe {
+        let status = ffi::ap_get_brigade((*filter).next, brigade, mode, block, bytes);
+        if status == ffi::APR_SUCCESS as ffi::apr_status_t && ffi::lb_brigade_ends(brigade) != 0 {
+            guard((), || {
+                faults::point("body_filter");
+                if let Some(request) = Request::from_ptr((*filter).r) {
+                    attempts::body_read(request);
+                }
+            });
+        }
+        status
+    }
+}
