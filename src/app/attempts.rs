@@ -32,6 +32,8 @@ const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 /// How often a request races for the last place of a member before it takes the member for full.
 const MOST_RACES: u32 = 8;
+/// A client that has let a member wait this long for a request's body may have made it hang up.
+const PATIENCE_US: u64 = 1_000_000;
 /// The variable that asks mod_proxy_http for a fresh connection to the backend.
 const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
@@ -489,7 +491,8 @@ fn handle(
     let exhausted = rc == UNAVAILABLE && !connected && worker.is_exhausted();
     let evidence = Evidence { manner, sent, rc, secure, reused, status_before, exhausted };
     let outcome = outcome::judge(request, &evidence);
-    record.excused = outcome.is_the_clients(request, record.body_read);
+    let prompt = record.body_read && record.body_wait_us < PATIENCE_US;
+    record.excused = outcome.is_the_clients(request, prompt);
     record.reason = outcome.word();
     record.last_status = match outcome {
         Outcome::Answered(status) => status,
@@ -628,10 +631,11 @@ fn forget_attempt(request: Request<'_>, status: i32) {
     request.set_status(status);
 }
 
-/// A request's body has been read to its end.
-pub fn body_read(request: Request<'_>) {
+/// Some of a request's body was read, perhaps its end; the client let that wait so long.
+pub fn body_read(request: Request<'_>, waited_us: u64, ended: bool) {
     if let Some(record) = Record::of(request) {
-        record.body_read = true;
+        record.body_wait_us = record.body_wait_us.saturating_add(waited_us);
+        record.body_read |= ended;
     }
 }
 

@@ -159,13 +159,13 @@ impl Outcome {
 
     /// Whether the client may have brought it about, by not sending the body that it announced. A client that expects a
     /// `100 Continue` sends it only then, and the member need not know of that; one that sends it slowly or not at all tries any
-    /// member's patience. `body_read`: its end was seen.
-    pub fn is_the_clients(self, request: Request<'_>, body_read: bool) -> bool {
+    /// member's patience. `prompt`: it was there, to its end, without a long wait.
+    pub fn is_the_clients(self, request: Request<'_>, prompt: bool) -> bool {
         if !matches!(self, Outcome::Reset | Outcome::Stale | Outcome::Timeout | Outcome::Broken) {
             return false;
         }
         let expects = request.headers_in().get(c"Expect").is_some();
-        expects || !body_read && request.has_body()
+        expects || !prompt && request.has_body()
     }
 
     /// Whether these kinds name it.

@@ -93,9 +93,12 @@ pub struct Record {
     pub reverse: bool,
     /// Whether the filter that maps Location back was added.
     pub filtered: bool,
-    /// The filter that sees the end of the request's body was added, and has seen it.
+    /// The filter that sees the request's body was added.
     pub watches_body: bool,
+    /// Its end was seen.
     pub body_read: bool,
+    /// How long was waited for the client to send it, microseconds.
+    pub body_wait_us: u64,
     /// The client may have brought the last attempt's failure about.
     pub excused: bool,
     /// Whether the environment names a member already.
@@ -199,6 +202,7 @@ impl Record {
             filtered: false,
             watches_body: false,
             body_read: false,
+            body_wait_us: 0,
             excused: false,
             announced: false,
             stick: None,

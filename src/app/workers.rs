@@ -159,8 +159,7 @@ impl Workers {
             self.say_once(made.of_secure.len());
             return Err(NoWorker::TooMany);
         }
-        let worker =
-            made.pool.define(self.api, &url, &member.spec.connection).map_err(NoWorker::Refused)?;
+        let worker = made.pool.define(self.api, &url, &member.spec.connection).map_err(NoWorker::Refused)?;
         made.of_secure.insert(key, worker);
         Ok(worker)
     }

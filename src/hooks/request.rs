@@ -5,6 +5,7 @@ use crate::app::{attempts, finishing, selecting};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::memory::monotonic_us;
 use crate::httpd::request::Request;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
@@ -70,15 +71,15 @@ pub(super) unsafe extern "C" fn body_filter(
 ) -> ffi::apr_status_t {
     // SAFETY: httpd's filter record, with the request it was added to, and a brigade that the next filter fills.
     unsafe {
+        let began_us = monotonic_us();
         let status = ffi::ap_get_brigade((*filter).next, brigade, mode, block, bytes);
-        if status == ffi::APR_SUCCESS as ffi::apr_status_t && ffi::lb_brigade_ends(brigade) != 0 {
-            guard((), || {
-                faults::point("body_filter");
-                if let Some(request) = Request::from_ptr((*filter).r) {
-                    attempts::body_read(request);
-                }
-            });
-        }
+        guard((), || {
+            faults::point("body_filter");
+            let ended = status == ffi::APR_SUCCESS as ffi::apr_status_t && ffi::lb_brigade_ends(brigade) != 0;
+            if let Some(request) = Request::from_ptr((*filter).r) {
+                attempts::body_read(request, monotonic_us().saturating_sub(began_us), ended);
+            }
+        });
         status
     }
 }

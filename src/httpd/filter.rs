@@ -45,18 +45,19 @@ impl Filter {
 }
 
 impl Request<'_> {
-    /// Puts a filter into this request's input chain.
+    /// Puts a filter that changes nothing into this request's input chain.
     pub fn add_input_filter(self, filter: &Filter) {
         let record = filter.0.load(Ordering::Acquire);
-        if !record.is_null() {
-            // SAFETY: as in `add_filter`.
-            unsafe {
-                ffi::ap_add_input_filter_handle(
-                    record,
-                    std::ptr::null_mut(),
-                    self.as_ptr(),
-                    (*self.as_ptr()).connection,
-                );
+        if record.is_null() {
+            return;
+        }
+        // SAFETY: as in `add_filter`. mod_proxy keeps a body back until it has all of it where a filter might change its length,
+        // which it takes from these two being different; the second is the rest of the first.
+        unsafe {
+            let r = self.as_ptr();
+            ffi::ap_add_input_filter_handle(record, std::ptr::null_mut(), r, (*r).connection);
+            if (*(*r).input_filters).next == (*r).proto_input_filters {
+                (*r).proto_input_filters = (*r).input_filters;
             }
         }
     }

@@ -362,9 +362,7 @@ impl<'r> Request<'r> {
     pub fn copied_dir_config(self) -> *mut ffi::ap_conf_vector_t {
         let pool = self.pool().as_ptr();
         // SAFETY: a live request; merged with nothing, a configuration is a copy of itself.
-        unsafe {
-            ffi::ap_merge_per_dir_configs(pool, self.dir_config(), ffi::ap_create_per_dir_config(pool))
-        }
+        unsafe { ffi::ap_merge_per_dir_configs(pool, self.dir_config(), ffi::ap_create_per_dir_config(pool)) }
     }
 
     /// Puts another one in its place, which lives as long as the request.

@@ -82,7 +82,8 @@ impl Sections {
 
     /// Gives the request these settings until the answer is dropped.
     pub fn wear<'r>(&self, request: Request<'r>, settings: &Settings) -> Option<Worn<'r>> {
-        let wanted = || self.modules.into_iter().zip(settings.records).filter(|(_, record)| !record.is_null());
+        let wanted =
+            || self.modules.into_iter().zip(settings.records).filter(|(_, record)| !record.is_null());
         let before = request.dir_config();
         if wanted().all(|(module, record)| record_of(before, module) == record) {
             return None;
@@ -137,7 +138,8 @@ fn holds(section: &ffi::proxy_dir_conf, url: &CStr) -> bool {
     unsafe {
         if !section.r.is_null() {
             let url = url.to_bytes();
-            return ffi::ap_regexec_len(section.r, url.as_ptr().cast(), url.len() as _, 0, null_mut(), 0) == 0;
+            return ffi::ap_regexec_len(section.r, url.as_ptr().cast(), url.len() as _, 0, null_mut(), 0)
+                == 0;
         }
         if section.p.is_null() {
             return false;

@@ -37,8 +37,7 @@ fn assert_blameless(httpd: &Httpd, a: &Backend, what: &str) {
     assert_eq!(httpd.client().get("/app/x").backend(), "a", "{what}");
 }
 
-const EXPECT: &str =
-    "POST /app/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
+const EXPECT: &str = "POST /app/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
 
 on_every_mpm!(a_member_that_answers_before_the_body_is_not_to_blame);
 
@@ -47,7 +46,10 @@ fn a_member_that_answers_before_the_body_is_not_to_blame(mpm: Mpm) {
     let httpd = a_then_b(mpm, &a, &b, "").start();
     for (what, steps) in [
         ("a kept connection", vec![Step::send("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"), Step::Gate]),
-        ("a closed one", vec![Step::send("HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")]),
+        (
+            "a closed one",
+            vec![Step::send("HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")],
+        ),
         ("none that lasts", vec![Step::send("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")]),
         ("an answer of HTTP/1.0", vec![Step::send("HTTP/1.0 401 No\r\n\r\n")]),
     ] {
@@ -91,7 +93,8 @@ fn a_client_that_stops_sending_blames_no_member() {
         format!("{method} /app/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n{some}")
     };
     for head in [head("PUT", "Content-Length: 1000000"), head("POST", "Transfer-Encoding: chunked")] {
-        for steps in [vec![], vec![Step::ReadSome(1), Step::Reset], vec![Step::send("HTTP/1.1 408 Slow\r\n")]] {
+        for steps in [vec![], vec![Step::ReadSome(1), Step::Reset], vec![Step::send("HTTP/1.1 408 Slow\r\n")]]
+        {
             a.play(steps.clone());
             for _ in 0..4 {
                 bother(&httpd, &a, &head, |stream| {

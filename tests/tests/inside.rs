@@ -30,8 +30,7 @@ function select(r)
 end
 "#;
 
-const WAYS: [&str; 9] =
-    ["pool", "member", "view", "list", "url", "handler", "filename", "nobody", "status"];
+const WAYS: [&str; 9] = ["pool", "member", "view", "list", "url", "handler", "filename", "nobody", "status"];
 
 fn with_source(mpm: Mpm, a: &Backend, b: &Backend) -> Builder {
     let builder = Httpd::builder()
@@ -77,7 +76,10 @@ fn a_directorys_index_goes_where_the_script_says(mpm: Mpm) {
         let path = if way == "url" || way == "member" { "/index.php?q=1" } else { "/index.php" };
         if status == 200 {
             let uri = answer.header("X-Uri").unwrap_or_default();
-            assert!(uri.ends_with("?q=1") && uri.contains(path.split('?').next().unwrap_or("")), "{way}: {uri}");
+            assert!(
+                uri.ends_with("?q=1") && uri.contains(path.split('?').next().unwrap_or("")),
+                "{way}: {uri}"
+            );
         }
     }
     httpd.assert_no_crash();
@@ -116,7 +118,10 @@ fn a_part_of_a_page_goes_where_the_script_says() {
         assert!(!text.contains("secret"), "{way}: {text}");
         if expected(way).0 == 200 {
             assert!(text.contains("page.php"), "{way}: {text}");
-            assert!(expected(way).1.iter().any(|name| text.starts_with(&format!("[{name} "))), "{way}: {text}");
+            assert!(
+                expected(way).1.iter().any(|name| text.starts_with(&format!("[{name} "))),
+                "{way}: {text}"
+            );
         }
     }
 }

@@ -166,7 +166,11 @@ fn a_pools_section_holds_for_its_members_and_a_members_own_counts_more() {
                 &format!("<Proxy \"{to}\">\n{bob}\n</Proxy>\n<Proxy \"lb://t\">\n{ann}\n</Proxy>\n{line}"),
             ))
             .config(&host(port, "all", &format!("<Proxy *>\n{ann}\n</Proxy>\n{line}")))
-            .config(&host(port, "match", &format!("<ProxyMatch ^https://.*/y>\n{bob}\n</ProxyMatch>\n{line}")))
+            .config(&host(
+                port,
+                "match",
+                &format!("<ProxyMatch ^https://.*/y>\n{bob}\n</ProxyMatch>\n{line}"),
+            ))
             .start();
         for _ in 0..2 {
             let pools = if of_pool { "ann" } else { "" };
