@@ -13,6 +13,7 @@ pub mod queue;
 pub mod ramps;
 pub mod record;
 pub mod reverse;
+pub mod rewritten;
 pub mod seats;
 pub mod selecting;
 pub mod sessions;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 use std::marker::PhantomPinned;
 use std::ops::Deref;
-use std::os::raw::c_char;
+use std::os::raw::{c_char, c_void};
 use std::sync::Arc;
 
 use balance::api::{PoolId, View};
@@ -162,10 +162,24 @@ struct AllLent(RefCell<Vec<Lent>>);
 // SAFETY: the name is this module's, and used here alone.
 static LENT: Shelf<AllLent> = unsafe { Shelf::new(c"lua_balancer decisions of sub-requests") };
 
-/// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
-static UNTOUCHED: u8 = 1;
-/// In place of a record: the request names a pool where only the client can have written it.
-static FOREIGN: u8 = 2;
+/// In place of a record, by address: what is known of a request that nobody has decided over.
+static MARKS: [u8; 3] = [0; 3];
+/// mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
+const UNTOUCHED: usize = 0;
+/// The request names a pool where only the client can have written it.
+const FOREIGN: usize = 1;
+/// mod_rewrite's server-wide rules are next.
+const BEFORE_REWRITING: usize = 2;
+
+/// Which mark it is.
+fn mark_of(place: *mut c_void) -> Option<usize> {
+    let mark = place.addr().wrapping_sub(MARKS.as_ptr().addr());
+    (mark < MARKS.len()).then_some(mark)
+}
+
+fn set_mark(request: Request<'_>, mark: usize) {
+    request.set_own_record((&raw const MARKS[mark]).cast_mut().cast());
+}
 
 impl Drop for Record {
     fn drop(&mut self) {
@@ -227,13 +241,11 @@ impl Record {
     /// This request's record, if it has one.
     pub fn of<'r>(request: Request<'r>) -> Option<&'r mut Record> {
         let place = request.own_record();
-        if place.cast_const().cast() == &raw const UNTOUCHED
-            || place.cast_const().cast() == &raw const FOREIGN
-        {
+        if mark_of(place).is_some() {
             return None;
         }
         #[allow(unsafe_code)]
-        // SAFETY: what is neither of the marks was set by `attach`, to a record of the request's pool; a request is handled
+        // SAFETY: what is none of the marks was set by `attach`, to a record of the request's pool; a request is handled
         // by one thread. The filter of the answer's headers reaches the record while the loop that called mod_proxy holds
         // its reference: neither touches it while the other does, and `_pinned` keeps the compiler from assuming more.
         unsafe {
@@ -243,24 +255,32 @@ impl Record {
 
     /// Notes that translate_name came to this module, after mod_rewrite and before ProxyPass.
     pub fn mark_untouched(request: Request<'_>) {
-        if request.own_record().is_null() {
-            request.set_own_record((&raw const UNTOUCHED).cast_mut().cast());
+        let place = request.own_record();
+        if place.is_null() || mark_of(place).is_some() {
+            set_mark(request, UNTOUCHED);
         }
     }
 
-    /// Whether [`Record::mark_untouched`] was called, and nothing decided since.
-    pub fn is_untouched(request: Request<'_>) -> bool {
-        request.own_record().cast_const().cast() == &raw const UNTOUCHED
+    /// Notes that translate_name comes to mod_rewrite.
+    pub fn mark_before_rewriting(request: Request<'_>) {
+        if request.own_record().is_null() {
+            set_mark(request, BEFORE_REWRITING);
+        }
+    }
+
+    /// Whether translate_name ended between [`Record::mark_before_rewriting`] and [`Record::mark_untouched`]: at mod_rewrite.
+    pub fn is_rewritten(request: Request<'_>) -> bool {
+        mark_of(request.own_record()) == Some(BEFORE_REWRITING)
     }
 
     /// Notes that what looks like a rewritten target is not one.
     pub fn mark_foreign(request: Request<'_>) {
-        request.set_own_record((&raw const FOREIGN).cast_mut().cast());
+        set_mark(request, FOREIGN);
     }
 
     /// Whether [`Record::mark_foreign`] was called.
     pub fn is_foreign(request: Request<'_>) -> bool {
-        request.own_record().cast_const().cast() == &raw const FOREIGN
+        mark_of(request.own_record()) == Some(FOREIGN)
     }
 
     /// Leaves a sub-request's decision where the request that it was made for finds it, should httpd give that one the

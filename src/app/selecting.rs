@@ -10,13 +10,15 @@ use balance::settings::PoolSettings;
 use script::{Answer, Attempt, Peer, Phase, ScriptError};
 
 use super::child::{self, Child, Thread};
-use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
+use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
 use super::record::{Decision, Record};
+use super::rewritten::{self, Rules};
 use super::seats::with_lua;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
-use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
+use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_PROXY, PROXYREQ_REVERSE, Request};
+use crate::httpd::sections;
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
@@ -64,6 +66,11 @@ impl<'r> Scope<'r> {
         self.hooks(self.section.finish, |s| &s.finish)
     }
 
+    /// Targets of mod_rewrite's rules, of the section and of the server.
+    pub fn rewrites(&self) -> [Option<&'static Rewrites>; 3] {
+        [self.section.rewrites, self.server.rewrites, self.main.rewrites]
+    }
+
     fn on_error(&self) -> &'r OnError {
         self.section.on_error.or(self.server.on_error).or(self.main.on_error).unwrap_or(&OnError::Error)
     }
@@ -100,7 +107,7 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
-    if let Err(status) = adopt_rewritten(request, Record::is_untouched(request)) {
+    if let Err(status) = rewritten::adopt(request, Rules::OfServer) {
         return status;
     }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
@@ -124,7 +131,7 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
     if Record::is_foreign(request) {
         return DECLINED;
     }
-    match adopt_rewritten(request, false) {
+    match rewritten::adopt(request, Rules::OfSection) {
         Ok(true) => {}
         Ok(false) => return DECLINED,
         Err(status) => return status,
@@ -137,50 +144,6 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
         OK => DECLINED,
         status => status,
     }
-}
-
-/// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
-/// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again, unless the target is
-/// `foreign`: not mod_rewrite's work, but a client's path behind a host that the client's Host names too. True when it was.
-///
-/// A client with that very pool among its own words is refused (403), as they may be what stands there: behind a rule for another
-/// backend, which the client's Host names.
-fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
-    if request.proxyreq() != PROXYREQ_REVERSE {
-        return Ok(false);
-    }
-    let Some(at) = request.own_scheme_in_filename() else { return Ok(false) };
-    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
-    else {
-        return Ok(false);
-    };
-    if foreign {
-        Record::mark_foreign(request);
-        return Ok(false);
-    }
-    let own = [request.scheme(), b"://", &request.own_authority()].concat();
-    // A rule of a section has the section's path between them.
-    let between = url[..at].strip_prefix(own.as_slice());
-    let ours = between.is_some_and(|path| path.is_empty() || path.starts_with(b"/"));
-    if ours && names_pool(request, &url[at + 1..]) {
-        log::request(request, log::ERR, "a client's lb:// in the target of a rewritten request is refused");
-        return Err(FORBIDDEN);
-    }
-    if ours {
-        request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
-    }
-    Ok(ours)
-}
-
-/// Whether the client's own words hold the `lb://pool` that a target begins with, in whatever encoding.
-fn names_pool(request: Request<'_>, target: &[u8]) -> bool {
-    let scheme = b"lb://".len();
-    let name = target.iter().skip(scheme).take_while(|byte| !matches!(byte, b'/' | b'?')).count();
-    let pool = &target[..target.len().min(scheme + name)];
-    let holds = |words: &[u8]| words.windows(pool.len()).any(|part| part.eq_ignore_ascii_case(pool));
-    let unescaped = |text: &[u8]| script::unescape_with(text, false);
-    let once = unescaped(request.unparsed_uri().unwrap_or_default());
-    holds(&once) || holds(&unescaped(&once))
 }
 
 fn run_hooks(
@@ -469,7 +432,8 @@ fn accepted(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Bef
     by_handler(request, thread, scope, before).unwrap_or(OK)
 }
 
-fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
+/// What mod_proxy is asked for, behind `proxy:`.
+pub fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
     backend_of(request.filename()?)
 }
 
@@ -606,6 +570,11 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let path = rest.skip(length + 1);
     let Some(child) = child::get() else { return FAILED };
     if Record::of(request).is_none_or(|record| !record.by_script) {
+        if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
+            let text = "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";
+            log::request(request, log::ERR, text);
+            return FORBIDDEN;
+        }
         let name = String::from_utf8_lossy(&rest.bytes()[..length]);
         let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
         let Some(pool) = found else {

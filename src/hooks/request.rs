@@ -1,6 +1,7 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
+use crate::app::record::Record;
 use crate::app::{attempts, finishing, selecting};
 use crate::faults;
 use crate::ffi;
@@ -13,6 +14,17 @@ pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 
         faults::point("translate_name");
         // SAFETY: httpd's request, alive for the hook.
         unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate)
+    })
+}
+
+pub(super) unsafe extern "C" fn before_rewriting(r: *mut ffi::request_rec) -> i32 {
+    guard(FAILED, || {
+        faults::point("before_rewriting");
+        // SAFETY: as above.
+        if let Some(request) = unsafe { Request::from_ptr(r) } {
+            Record::mark_before_rewriting(request);
+        }
+        DECLINED
     })
 }
 

@@ -14,6 +14,7 @@ pub mod pool;
 pub mod proxy;
 pub mod regex;
 pub mod request;
+pub mod sections;
 pub mod table;
 pub mod tls;
 pub mod worker;

@@ -160,6 +160,12 @@ impl<'p> Text<'p> {
         self.start
     }
 
+    /// For what wants a C string.
+    pub fn c_str(self) -> &'p CStr {
+        // SAFETY: NUL-terminated, and lives for 'p.
+        unsafe { CStr::from_ptr(self.start) }
+    }
+
     /// What is behind the first `count` bytes; empty when there are not so many.
     pub fn skip(self, count: usize) -> Self {
         let count = count.min(self.length);

@@ -18,6 +18,8 @@ pub struct Request<'r> {
 
 /// What the proxy is asked to be for a request.
 pub const PROXYREQ_NONE: i32 = ffi::PROXYREQ_NONE as i32;
+/// A forward proxy.
+pub const PROXYREQ_PROXY: i32 = ffi::PROXYREQ_PROXY as i32;
 /// A reverse proxy.
 pub const PROXYREQ_REVERSE: i32 = ffi::PROXYREQ_REVERSE as i32;
 

@@ -7,6 +7,7 @@ use std::ptr::null_mut;
 
 use super::proxy;
 use super::request::Request;
+use super::sections::{holds, record_of, sections};
 use crate::ffi;
 
 /// Modules that speak TLS with backends and have settings of their own for `<Proxy>` sections.
@@ -108,56 +109,4 @@ impl Drop for Worn<'_> {
     fn drop(&mut self) {
         self.request.set_dir_config(self.before);
     }
-}
-
-fn record_of(vector: *mut ffi::ap_conf_vector_t, module: *mut ffi::module) -> *mut c_void {
-    if vector.is_null() || module.is_null() {
-        return null_mut();
-    }
-    // SAFETY: a vector of httpd has a place for every loaded module.
-    unsafe { ffi::lb_module_config(vector, module) }
-}
-
-/// # Safety
-/// `conf` is mod_proxy's configuration of a server, which lives as long as httpd's.
-unsafe fn sections<'c>(conf: *mut ffi::proxy_server_conf) -> &'c [*mut ffi::ap_conf_vector_t] {
-    // SAFETY: the caller's promise; an array of such pointers, complete since the configuration was read.
-    unsafe {
-        match conf.as_ref().and_then(|conf| conf.sec_proxy.as_ref()) {
-            Some(array) if array.nelts > 0 && !array.elts.is_null() => {
-                std::slice::from_raw_parts(array.elts.cast(), array.nelts as usize)
-            }
-            _ => &[],
-        }
-    }
-}
-
-/// Whether a URL is in a `<Proxy>` section, as mod_proxy looks; but scheme and host have no case.
-fn holds(section: &ffi::proxy_dir_conf, url: &CStr) -> bool {
-    // SAFETY: the section's own expression and path, a NUL-terminated URL.
-    unsafe {
-        if !section.r.is_null() {
-            let url = url.to_bytes();
-            return ffi::ap_regexec_len(section.r, url.as_ptr().cast(), url.len() as _, 0, null_mut(), 0)
-                == 0;
-        }
-        if section.p.is_null() {
-            return false;
-        }
-        if section.p_is_fnmatch != 0 {
-            return ffi::apr_fnmatch(section.p, url.as_ptr(), 0) == 0;
-        }
-        let path = super::bytes(section.p).unwrap_or_default();
-        let (url, host) = (url.to_bytes(), authority_end(path));
-        url.len() >= path.len()
-            && url[..host].eq_ignore_ascii_case(&path[..host])
-            && url[host..].starts_with(&path[host..])
-    }
-}
-
-/// Where the host and port of a URL end.
-fn authority_end(url: &[u8]) -> usize {
-    let socket = if url.starts_with(b"unix:") { url.iter().position(|b| *b == b'|').unwrap_or(0) } else { 0 };
-    let host = url[socket..].windows(3).position(|part| part == b"://").map_or(socket, |at| socket + at + 3);
-    url[host..].iter().position(|b| *b == b'/').map_or(url.len(), |at| host + at)
 }
