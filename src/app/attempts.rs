@@ -5,21 +5,22 @@ use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
-use balance::api::{Balancer, NoMember, PoolId, Query};
+use balance::api::{Balancer, NoMember, PoolId};
 use balance::engine::Now;
 use balance::live::Live;
 use balance::member::Member;
-use balance::settings::{FailureKinds, Method, PoolSettings};
+use balance::settings::{FailureKinds, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
+use super::goals::Goal;
 use super::outcome::{self, Evidence, Manner, Outcome};
 use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
-use super::{finishing, queue, reverse, selecting, sessions, tls};
+use super::{finishing, goals, queue, reverse, selecting, sessions, tls};
 use crate::faults;
 use crate::ffi;
 use crate::httpd::connection;
@@ -49,12 +50,6 @@ pub struct Proxy {
     pub name: *const c_char,
     /// ProxyRemote's port.
     pub port: ffi::apr_port_t,
-}
-
-/// Where one attempt goes.
-enum Goal {
-    Member(PoolId, Arc<Member>),
-    Target(Arc<str>),
 }
 
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
@@ -129,7 +124,8 @@ fn run_in(
             Decision::Script { .. } => &PEER_FAILURES,
             _ => &settings.set.retry_on,
         };
-        let more = record.attempts <= allowed && outcome.may_repeat(request, kinds);
+        let repeats = outcome.may_repeat(request, kinds);
+        let more = repeats && (record.attempts - record.earlier <= allowed || goals::go_on(record));
         if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
             log_failure(request, record, outcome, more);
         }
@@ -209,114 +205,12 @@ fn look(
     record: &mut Record,
     last: Option<(Outcome, i32)>,
 ) -> Result<Goal, NoMember> {
-    match (next_goal(request, thread, record), last) {
+    match (goals::next(request, thread, record), last) {
         (Err(nobody), Some((outcome, _))) => {
-            let other = same_again(thread, record, outcome);
-            other.or_else(|| last_resort(thread, record, &nobody)).ok_or(nobody)
+            let other = goals::same_again(thread, record, outcome);
+            other.or_else(|| goals::last_resort(thread, record, &nobody)).ok_or(nobody)
         }
         (looked, _) => looked,
-    }
-}
-
-fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
-    let tried = record.attempts as usize;
-    match &record.decision {
-        Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
-        Decision::Target(_) => Err(NoMember::UnknownPool),
-        Decision::Script { peer, .. } if tried == 0 => Ok(Goal::Target(peer.clone())),
-        Decision::Script { script, .. } => {
-            let script = script.clone();
-            selecting::next_peer(request, record, &script).map(Goal::Target)
-        }
-        Decision::List(list) => {
-            let first = list.first().map(|(pool, _)| *pool);
-            record.pool = record.pool.or(first);
-            let untried = list.iter().find(|(_, member)| {
-                !record.avoid().contains(&member.slot)
-                    && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
-            });
-            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
-        }
-        Decision::Nobody { pool, .. } => {
-            record.pool = *pool;
-            Err(NoMember::UnknownPool)
-        }
-        Decision::Pool { pool, view, method, first } => {
-            let (pool, view, method, first) = (*pool, view.clone(), method.clone(), first.clone());
-            record.pool = Some(pool);
-            let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
-            let settings = now.settings();
-            if let Some(member) = first
-                && tried == 0
-                && !record.avoid().contains(&member.slot)
-                && thread.balancer.status(&member).is_some_and(|s| s.serves_sessions())
-            {
-                return Ok(Goal::Member(pool, member));
-            }
-            if let Some(sticky) = &settings.sticky
-                && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
-            {
-                return Ok(Goal::Member(pool, member));
-            }
-            let method = method.as_ref().unwrap_or(&settings.method);
-            if let Method::Lua { script, function } = method {
-                return selecting::pick_by_script(request, thread, pool, script, function, &record.avoid())
-                    .map(|member| Goal::Member(pool, member));
-            }
-            let key = selecting::key_of(request, settings);
-            let avoid = record.avoid();
-            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
-            let picked = thread.balancer.pick_in(&now, &query);
-            if log::logs_request(request, log::TRACE2) {
-                let choice = picked
-                    .as_ref()
-                    .map_or_else(|nobody| nobody.to_string(), |member| member.spec.name.clone());
-                let state = thread.balancer.explain(pool, view.as_deref());
-                log::request(request, log::TRACE2, &format!("{state}: {} picked {choice}", method.name()));
-            }
-            picked.map(|member| Goal::Member(pool, member.into_owned()))
-        }
-    }
-}
-
-/// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
-/// request came.
-fn same_again(thread: &Thread, record: &Record, outcome: Outcome) -> Option<Goal> {
-    if !matches!(outcome, Outcome::Reset | Outcome::Stale) || record.fresh {
-        return None;
-    }
-    let (pool, member) = (record.pool?, record.member.clone()?);
-    let serves = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
-    (serves && !record.full.contains(&member.slot)).then_some(Goal::Member(pool, member))
-}
-
-/// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
-fn last_resort(thread: &Thread, record: &Record, nobody: &NoMember) -> Option<Goal> {
-    if matches!(nobody, NoMember::SessionLost(_)) {
-        return None;
-    }
-    let ejected = |member: &&Arc<Member>| {
-        let status = thread.balancer.status(member);
-        !record.avoid().contains(&member.slot)
-            && status.is_some_and(|s| s.has(Status::EJECTED) && s.without(Status::EJECTED).usable())
-    };
-    match &record.decision {
-        Decision::Pool { pool, view, method, .. } => {
-            let settings = thread.balancer.settings(*pool)?;
-            if matches!(method.as_ref().unwrap_or(&settings.method), Method::Lua { .. }) {
-                // Who is left is for the function to say.
-                return None;
-            }
-            let membership = thread.balancer.membership(*pool)?;
-            let inside = |member: &&Arc<Member>| view.as_ref().is_none_or(|view| view.holds(member));
-            let found = membership.members.iter().filter(inside).find(ejected)?;
-            Some(Goal::Member(*pool, found.clone()))
-        }
-        Decision::List(list) => {
-            let (pool, found) = list.iter().find(|(_, member)| ejected(&member))?;
-            Some(Goal::Member(*pool, found.clone()))
-        }
-        Decision::Target(_) | Decision::Nobody { .. } | Decision::Script { .. } => None,
     }
 }
 
@@ -644,7 +538,9 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
     let message = match (&record.decision, record.wait.in_vain) {
         (Decision::Nobody { message, .. }, _) => message.clone(),
         (_, Some(why)) => why.explain().to_owned(),
-        (Decision::List(_), _) => "none of the members that the script listed is usable".to_owned(),
+        (Decision::List(_) | Decision::Each { .. }, _) => {
+            "none of the members that the script listed is usable".to_owned()
+        }
         _ => nobody.to_string(),
     };
     let pool = pool_of(thread, record);

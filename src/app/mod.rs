@@ -6,6 +6,7 @@ pub mod child;
 pub mod config;
 pub mod dicts;
 pub mod finishing;
+pub mod goals;
 pub mod host;
 pub mod outcome;
 pub mod places;

@@ -36,6 +36,13 @@ pub enum Decision {
     },
     /// Tried in this order; settings are those of the first one's pool.
     List(Vec<(PoolId, Arc<Member>)>),
+    /// Members, pools and views: each is asked until it has nobody left, with the settings of its own pool.
+    Each {
+        /// In order.
+        choices: Arc<[Choice]>,
+        /// Which one is asked now.
+        at: usize,
+    },
     /// An ad-hoc target: scheme, host, port, no path.
     Target(Arc<str>),
     /// No member: the pool's `on_empty`, and the message.
@@ -56,10 +63,21 @@ pub enum Decision {
     },
 }
 
+/// One of several choices.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// This member, once.
+    Member(PoolId, Arc<Member>),
+    /// The pool, or a view of it, by the pool's method.
+    Pool(PoolId, Option<Arc<View>>),
+}
+
 /// One request's record, in the request's pool.
 pub struct Record {
     /// Where to.
     pub decision: Decision,
+    /// The key that the script gave to the method that it asked; otherwise the pool's `key=` makes it.
+    pub key: Option<Box<[u8]>>,
     /// The path (encoded) and query for http-like backends, with the leading slash: what is sent.
     pub tail: *mut c_char,
     /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the leading slash.
@@ -74,6 +92,8 @@ pub struct Record {
     pub races: u32,
     /// Attempts so far.
     pub attempts: u32,
+    /// Those of them that earlier choices had.
+    pub earlier: u32,
     /// The last member is asked once more, over a fresh connection.
     pub fresh: bool,
     /// The member of the last attempt.
@@ -151,6 +171,7 @@ struct Lent {
     /// left here, so that one at the same place later has replaced it.
     target: usize,
     decision: Decision,
+    key: Option<Box<[u8]>>,
     by_script: bool,
 }
 
@@ -197,6 +218,7 @@ impl Record {
     pub fn new(decision: Decision) -> Self {
         Record {
             decision,
+            key: None,
             tail: std::ptr::null_mut(),
             raw_path: std::ptr::null(),
             tried: Tried::default(),
@@ -204,6 +226,7 @@ impl Record {
             wait: Wait::default(),
             races: 0,
             attempts: 0,
+            earlier: 0,
             fresh: false,
             member: None,
             pool: None,
@@ -290,7 +313,12 @@ impl Record {
         let mut lent = LENT.get(request.outermost().pool()).0.borrow_mut();
         let target = target.as_ptr().addr();
         lent.retain(|one| one.target != target);
-        lent.push(Lent { target, decision: self.decision.clone(), by_script: self.by_script });
+        lent.push(Lent {
+            target,
+            decision: self.decision.clone(),
+            key: self.key.clone(),
+            by_script: self.by_script,
+        });
     }
 
     /// Gives a request the decision that belongs to its target. False when no sub-request has left one.
@@ -300,8 +328,9 @@ impl Record {
         };
         let target = target.as_ptr().addr();
         let found = lent.0.borrow().iter().find(|one| one.target == target).cloned();
-        let Some(Lent { decision, by_script, .. }) = found else { return false };
-        Record::attach(request, decision).by_script = by_script;
+        let Some(Lent { decision, key, by_script, .. }) = found else { return false };
+        let record = Record::attach(request, decision);
+        (record.key, record.by_script) = (key, by_script);
         true
     }
 
@@ -309,6 +338,7 @@ impl Record {
     pub fn attach<'r>(request: Request<'r>, decision: Decision) -> &'r mut Record {
         if let Some(record) = Record::of(request) {
             record.decision = decision;
+            record.key = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

@@ -7,11 +7,11 @@ use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::settings::PoolSettings;
-use script::{Answer, Attempt, Peer, Phase, ScriptError};
+use script::{Answer, Attempt, ErrorKind, Peer, Phase, Question, ScriptError};
 
 use super::child::{self, Child, Thread};
 use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
-use super::record::{Decision, Record};
+use super::record::{Choice, Decision, Record};
 use super::rewritten::{self, Rules};
 use super::seats::with_lua;
 use crate::ffi;
@@ -174,11 +174,20 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request);
-    let answer = with_lua(child, request, |lua| lua.select(child.script(hook.script), &hook.function, phase));
+    let answer = with_lua(child, request, |lua| {
+        let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
+        let asked = if let Answer::Member(member) = &answer { lua.asked(member) } else { None };
+        Ok((answer, asked))
+    });
     match answer {
-        Ok(answer) => {
+        Ok((answer, asked)) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, thread, &answer);
+            }
+            if let (Answer::Member(member), Some(asked)) = (&answer, asked)
+                && child.table.pool_of(member.slot, member.incarnation) == Some(asked.pool)
+            {
+                return send_picked(request, thread, member, asked);
             }
             take(request, child, scope, thread, hook, answer, before)
         }
@@ -302,6 +311,17 @@ fn take(
                 .filter_map(|member| Some((child.table.pool_of(member.slot, member.incarnation)?, member)))
                 .collect();
             send(request, Decision::List(list), thread)
+        }
+        Answer::Each(list) => {
+            let choice = |one| match one {
+                Answer::Member(member) => {
+                    Some(Choice::Member(child.table.pool_of(member.slot, member.incarnation)?, member))
+                }
+                Answer::Pool { pool, view, .. } => Some(Choice::Pool(pool, view)),
+                _ => None,
+            };
+            let choices = list.into_iter().filter_map(choice).collect();
+            send(request, Decision::Each { choices, at: 0 }, thread)
         }
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
         Answer::Full { pool, view, message } => {
@@ -482,7 +502,7 @@ fn to_backend(
     }
     match worker_url(&String::from_utf8_lossy(base)) {
         Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
-        Err(message) => wrong_target(request, scope, before, base, &message),
+        Err(message) => wrong_target(request, scope, thread, before, (base, &message)),
     }
 }
 
@@ -503,19 +523,13 @@ fn worker_url(base: &str) -> Result<String, String> {
 fn wrong_target(
     request: Request<'_>,
     scope: Scope<'_>,
+    thread: &Thread,
     before: Before<'_>,
-    url: &[u8],
-    message: &str,
+    (url, message): (&[u8], &str),
 ) -> i32 {
     let url = String::from_utf8_lossy(url);
-    log::request(request, log::ERR, &format!("script failed: chose \"{}\": {message}", url.escape_debug()));
-    match scope.on_error() {
-        OnError::Decline => {
-            before.restore(request);
-            DECLINED
-        }
-        _ => give_up(request),
-    }
+    let error = ScriptError::new(ErrorKind::Answer, format!("chose \"{}\": {message}", url.escape_debug()));
+    failed(request, scope, thread, before, &error)
 }
 
 /// An ad-hoc target: scheme, host and port make the worker; a path replaces the request's.
@@ -523,7 +537,7 @@ fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Be
     let (base, rest) = url.split_at(path_start(url.as_bytes(), b"/?"));
     let base = match worker_url(base) {
         Ok(base) => base,
-        Err(message) => return wrong_target(request, scope, before, url.as_bytes(), &message),
+        Err(message) => return wrong_target(request, scope, thread, before, (url.as_bytes(), &message)),
     };
     let rest = rest.split('#').next().unwrap_or_default();
     let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args)));
@@ -540,6 +554,16 @@ fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Be
 /// Hands the request to mod_proxy, to come back in `attempts`.
 fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
     send_path(request, decision, thread, request.uri().unwrap_or(b"/"))
+}
+
+/// A member that a method of a pool or view has picked, and the question for further attempts.
+fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, asked: Question) -> i32 {
+    let Question { pool, view, method, key } = asked;
+    let status = send(request, Decision::Pool { pool, view, method, first: Some(member.clone()) }, thread);
+    if let Some(record) = Record::of(request) {
+        record.key = key;
+    }
+    status
 }
 
 /// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.

@@ -13,6 +13,7 @@ use balance::settings::PoolSettings;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use crate::answer::{Answer, Peer};
+use crate::asked::Asked;
 use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
@@ -214,6 +215,8 @@ pub(crate) struct Context {
     pub(crate) attempt: Cell<Attempt>,
     /// What the running call said; None as long as it was nothing.
     pub(crate) said: RefCell<Option<Box<Said>>>,
+    /// What the running call has asked pools.
+    pub(crate) asked: Asked,
     /// Modules made so far: `ngx`, `cjson` …
     pub(crate) modules: RefCell<HashMap<String, Value>>,
     /// `(table, name) -> read-only table`.
@@ -239,6 +242,9 @@ impl Context {
     pub(crate) fn enter(&self, frame: Frame, limits: Limits, time_ms: u64) -> Option<Box<Outer>> {
         let budget = &self.budget;
         let outer = (budget.depth.get() > 0).then(|| self.outer());
+        if outer.is_none() {
+            self.asked.forget();
+        }
         self.frame.set(frame);
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);

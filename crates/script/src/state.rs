@@ -12,6 +12,7 @@ use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
+use crate::asked::{Asked, Question};
 use crate::bundle::Source;
 use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
@@ -116,6 +117,7 @@ impl State {
             protect: OnceCell::new(),
             protected: OnceCell::new(),
             said: RefCell::default(),
+            asked: Asked::default(),
             texts: Texts::default(),
         });
         State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
@@ -144,6 +146,11 @@ impl State {
         let loaded = self.current(id)?;
         let function = self.function(&loaded, function)?;
         self.answer(id, &loaded, &function, phase, &self.request)
+    }
+
+    /// The question to a pool or view that gave the last call this member. None when it was named in another way.
+    pub fn asked(&self, member: &Member) -> Option<Question> {
+        self.ctx.asked.of(member.slot)
     }
 
     /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
