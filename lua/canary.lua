@@ -18,9 +18,5 @@ function select(r)
     track = lb.hash(r.useragent_ip) % 100 < PERCENT and "canary" or "stable"
   end
   r.notes["track"] = track
-  local view = tracks[track]
-  if view.usable == 0 then
-    return app -- better the other version than none
-  end
-  return view
+  return { tracks[track], app } -- better the other version than none
 end

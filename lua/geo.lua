@@ -16,8 +16,5 @@ local rest = app:where{ zone = "rest" }
 function select(r)
   local place = lb.geo(r.useragent_ip) -- nil for private and unknown addresses
   local members = place and near[place.country] or rest
-  if members.usable == 0 then
-    return app -- better far away than not at all
-  end
-  return members
+  return { members, app } -- better far away than not at all
 end

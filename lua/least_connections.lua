@@ -11,8 +11,9 @@ function select(r)
   local zone = r.headers_in["X-Zone"]
   if zone then
     local near = app:where{ zone = zone }
-    if near.usable > 0 then
-      return near:least_connections()
+    local member = near:least_connections()
+    if member then
+      return { member, near, app }
     end
   end
   return app:least_connections()

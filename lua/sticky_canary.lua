@@ -12,18 +12,17 @@ local app = lb.pool("app")
 local stable = app:where{ track = "stable" }
 local canary = app:where{ track = "canary" }
 
-local function usual()
-  return stable.usable > 0 and stable or app -- better the other version than none
-end
+local usual = { stable, app } -- better the other version than none
+local chosen = { canary, app }
 
 function select(r)
   if PERCENT == 0 or canary.usable == 0 then
-    return usual()
+    return usual
   end
   local stays = r:getcookie(COOKIE) == "1"
   -- By the address and not by dice: who asks often would be in soon.
   if not stays and lb.hash(r.useragent_ip) % 100 >= PERCENT then
-    return usual()
+    return usual
   end
   if not stays then
     r:setcookie{
@@ -34,5 +33,5 @@ function select(r)
       expires = lb.time() + DAYS * 86400,
     }
   end
-  return canary
+  return chosen
 end

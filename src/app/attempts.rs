@@ -5,20 +5,22 @@ use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
-use balance::api::{Balancer, NoMember, PoolId, Query, View};
+use balance::api::{Balancer, NoMember, PoolId};
 use balance::engine::Now;
 use balance::live::Live;
 use balance::member::Member;
-use balance::settings::{FailureKinds, Method, PoolSettings};
+use balance::settings::{FailureKinds, PoolSettings};
 use balance::status::Status;
+use balance::url::MemberUrl;
 use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
+use super::goals::Goal;
 use super::outcome::{self, Evidence, Manner, Outcome};
 use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
-use super::{finishing, queue, reverse, selecting, sessions};
+use super::{finishing, goals, queue, reverse, selecting, sessions, tls};
 use crate::faults;
 use crate::ffi;
 use crate::httpd::connection;
@@ -31,6 +33,8 @@ const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 /// How often a request races for the last place of a member before it takes the member for full.
 const MOST_RACES: u32 = 8;
+/// A client that has let a member wait this long for a request's body may have made it hang up.
+const PATIENCE_US: u64 = 1_000_000;
 /// The variable that asks mod_proxy_http for a fresh connection to the backend.
 const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
@@ -46,12 +50,6 @@ pub struct Proxy {
     pub name: *const c_char,
     /// ProxyRemote's port.
     pub port: ffi::apr_port_t,
-}
-
-/// Where one attempt goes.
-enum Goal {
-    Member(PoolId, Arc<Member>),
-    Target(Arc<str>),
 }
 
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
@@ -79,6 +77,7 @@ fn run_in(
     record: &mut Record,
 ) -> i32 {
     let mut last: Option<(Outcome, i32)> = None;
+    let status = request.status();
     loop {
         let goal = match (goal_in_turn(request, child, thread, record, last), last) {
             (Ok(goal), _) => goal,
@@ -125,7 +124,8 @@ fn run_in(
             Decision::Script { .. } => &PEER_FAILURES,
             _ => &settings.set.retry_on,
         };
-        let more = record.attempts <= allowed && outcome.may_repeat(request, kinds);
+        let repeats = outcome.may_repeat(request, kinds);
+        let more = repeats && (record.attempts - record.earlier <= allowed || goals::go_on(record));
         if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
             log_failure(request, record, pool.as_ref(), outcome, more);
         }
@@ -133,7 +133,7 @@ fn run_in(
             finishing::note(request, record, pool.as_ref());
             return rc;
         }
-        forget_attempt(request);
+        forget_attempt(request, status);
         last = Some((outcome, rc));
     }
 }
@@ -206,133 +206,12 @@ fn look(
     record: &mut Record,
     last: Option<(Outcome, i32)>,
 ) -> Result<Goal, NoMember> {
-    match (next_goal(request, thread, record), last) {
+    match (goals::next(request, thread, record), last) {
         (Err(nobody), Some((outcome, _))) => {
-            let other = same_again(thread, record, outcome);
-            other.or_else(|| last_resort(thread, record, &nobody)).ok_or(nobody)
+            let other = goals::same_again(thread, record, outcome);
+            other.or_else(|| goals::last_resort(thread, record, &nobody)).ok_or(nobody)
         }
         (looked, _) => looked,
-    }
-}
-
-fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
-    let tried = record.attempts as usize;
-    match &record.decision {
-        Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
-        Decision::Target(_) => Err(NoMember::UnknownPool),
-        Decision::Script { peer, .. } if tried == 0 => Ok(Goal::Target(peer.clone())),
-        Decision::Script { script, .. } => {
-            let script = script.clone();
-            selecting::next_peer(request, record, &script).map(Goal::Target)
-        }
-        Decision::List(list) => {
-            let first = list.first().map(|(pool, _)| *pool);
-            record.pool = record.pool.or(first);
-            let untried = list.iter().find(|(_, member)| {
-                !record.avoid().contains(&member.slot)
-                    && thread.balancer.status(member).is_some_and(|s| s.serves_sessions())
-            });
-            untried.cloned().map(|(pool, member)| Goal::Member(pool, member)).ok_or(NoMember::UnknownPool)
-        }
-        Decision::Nobody { pool, .. } => {
-            record.pool = *pool;
-            Err(NoMember::UnknownPool)
-        }
-        Decision::Pool { pool, view, method, first } => {
-            let (pool, view, method, first) = (*pool, view.clone(), method.clone(), first.clone());
-            record.pool = Some(pool);
-            let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
-            let settings = now.settings();
-            if let Some(member) = first
-                && tried == 0
-                && !record.avoid().contains(&member.slot)
-                && thread.balancer.status(&member).is_some_and(|s| s.serves_sessions())
-            {
-                return Ok(Goal::Member(pool, member));
-            }
-            if let Some(sticky) = &settings.sticky
-                && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
-            {
-                trace(request, thread, (pool, view.as_deref()), "the session", Ok(&*member));
-                return Ok(Goal::Member(pool, member));
-            }
-            let method = method.as_ref().unwrap_or(&settings.method);
-            if let Method::Lua { script, function } = method {
-                let picked =
-                    selecting::pick_by_script(request, thread, pool, script, function, &record.avoid());
-                trace(request, thread, (pool, view.as_deref()), script, picked.as_deref());
-                return picked.map(|member| Goal::Member(pool, member));
-            }
-            let key = selecting::key_of(request, settings);
-            let avoid = record.avoid();
-            let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
-            let picked = thread.balancer.pick_in(&now, &query);
-            trace(
-                request,
-                thread,
-                (pool, view.as_deref()),
-                method.name(),
-                picked.as_ref().map(|member| &***member),
-            );
-            picked.map(|member| Goal::Member(pool, member.into_owned()))
-        }
-    }
-}
-
-/// A pick at `LogLevel trace2`: the pool, its candidates, who picked, and whom.
-#[inline]
-fn trace(
-    request: Request<'_>,
-    thread: &Thread,
-    (pool, view): (PoolId, Option<&View>),
-    by: &str,
-    picked: Result<&Member, &NoMember>,
-) {
-    if log::logs_request(request, log::TRACE2) {
-        let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
-        let state = thread.balancer.explain(pool, view);
-        log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
-    }
-}
-
-/// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
-/// request came.
-fn same_again(thread: &Thread, record: &Record, outcome: Outcome) -> Option<Goal> {
-    if !matches!(outcome, Outcome::Reset | Outcome::Stale) || record.fresh {
-        return None;
-    }
-    let (pool, member) = (record.pool?, record.member.clone()?);
-    let serves = thread.balancer.status(&member).is_some_and(Status::serves_sessions);
-    (serves && !record.full.contains(&member.slot)).then_some(Goal::Member(pool, member))
-}
-
-/// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
-fn last_resort(thread: &Thread, record: &Record, nobody: &NoMember) -> Option<Goal> {
-    if matches!(nobody, NoMember::SessionLost(_)) {
-        return None;
-    }
-    let ejected = |member: &&Arc<Member>| {
-        let status = thread.balancer.status(member);
-        !record.avoid().contains(&member.slot)
-            && status.is_some_and(|s| s.has(Status::EJECTED) && s.without(Status::EJECTED).usable())
-    };
-    match &record.decision {
-        Decision::Pool { pool, view, method, .. } => {
-            let settings = thread.balancer.settings(*pool)?;
-            if matches!(method.as_ref().unwrap_or(&settings.method), Method::Lua { .. }) {
-                // Who is left is for the function to say.
-                return None;
-            }
-            let membership = thread.balancer.membership(*pool)?;
-            let inside = |member: &&Arc<Member>| view.as_ref().is_none_or(|view| view.holds(member));
-            let found = membership.members.iter().filter(inside).find(ejected)?;
-            Some(Goal::Member(*pool, found.clone()))
-        }
-        Decision::List(list) => {
-            let (pool, found) = list.iter().find(|(_, member)| ejected(&member))?;
-            Some(Goal::Member(*pool, found.clone()))
-        }
-        Decision::Target(_) | Decision::Nobody { .. } | Decision::Script { .. } => None,
     }
 }
 
@@ -363,13 +242,23 @@ fn attempt_member(
     record.tried.push(member.slot);
     record.member = Some(member.clone());
     let secure = is_http_over_tls(&member.spec.url.scheme);
-    let end = match child.workers.of_member(member) {
+    let tls = tls::is_spoken(&member.spec.url.scheme).then(|| {
+        let pool = now.membership().name.as_bytes();
+        tls::settings(request, child, proxy, record, (Some(pool), &member.spec.url))
+    });
+    let worker = match &tls {
+        None => child.workers.of_member(member),
+        Some(settings) => child.workers.of_secure_member(member, settings),
+    };
+    let end = match worker {
         Ok(worker) => {
             finishing::announce(request, record, now, member, worker);
             if let Some(sticky) = &now.settings().sticky {
                 sessions::meet(request, thread, record, pool, member, sticky);
             }
+            let worn = tls.and_then(|settings| child.sections.wear(request, &settings));
             let end = handle(request, proxy, child, record, worker, &member.spec.url.scheme, secure);
+            drop(worn);
             sessions::settle(request, record, end.0);
             end
         }
@@ -433,11 +322,16 @@ fn attempt_target(
     record: &mut Record,
     url: &str,
 ) -> (Outcome, i32) {
-    match child.workers.of_target(url) {
+    // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
+    let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
+    let tls = tls::is_spoken(scheme)
+        .then(|| MemberUrl::parse(url).ok())
+        .flatten()
+        .map(|url| tls::settings(request, child, proxy, record, (None, &url)));
+    match child.workers.of_target(url, tls) {
         Ok(worker) => {
-            // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
-            let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
             let secure = is_http_over_tls(scheme);
+            let _worn = tls.and_then(|settings| child.sections.wear(request, &settings));
             handle(request, proxy, child, record, worker, scheme, secure)
         }
         Err(message) => {
@@ -468,6 +362,10 @@ fn handle(
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }
+    if !record.watches_body && request.method_number() != ffi::M_GET && request.has_body() {
+        record.watches_body = true;
+        request.add_input_filter(&crate::hooks::BODY);
+    }
     let url = match backend_url(request, child, record, worker, scheme) {
         Ok(url) => url,
         Err(status) => return (Outcome::NotTheMember(status), status),
@@ -486,7 +384,11 @@ fn handle(
     // mod_proxy_http makes a connection of httpd's of each new one to a backend.
     let reused = !connected && manner == Manner::Http;
     let sent = worker.sent() != sent_before;
-    let outcome = outcome::judge(request, &Evidence { manner, sent, rc, secure, reused, status_before });
+    let exhausted = rc == UNAVAILABLE && !connected && worker.is_exhausted();
+    let evidence = Evidence { manner, sent, rc, secure, reused, status_before, exhausted };
+    let outcome = outcome::judge(request, &evidence);
+    let prompt = record.body_read && record.body_wait_us < PATIENCE_US;
+    record.excused = outcome.is_the_clients(request, prompt);
     record.reason = outcome.word();
     record.last_status = match outcome {
         Outcome::Answered(status) => status,
@@ -616,13 +518,22 @@ pub fn headers_known(request: Request<'_>) {
     sessions::offer_cookie(request, record);
 }
 
-/// Takes back what a failed attempt left on the request.
-fn forget_attempt(request: Request<'_>) {
+/// Takes back what a failed attempt left on the request. `status`: what it had before the first one; that of an error document
+/// is the error's, by which httpd knows not to look for another document.
+fn forget_attempt(request: Request<'_>, status: i32) {
     for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"]
     {
         request.notes().unset(note);
     }
-    request.set_status(200);
+    request.set_status(status);
+}
+
+/// Some of a request's body was read, perhaps its end; the client let that wait so long.
+pub fn body_read(request: Request<'_>, waited_us: u64, ended: bool) {
+    if let Some(record) = Record::of(request) {
+        record.body_wait_us = record.body_wait_us.saturating_add(waited_us);
+        record.body_read |= ended;
+    }
 }
 
 /// No member could be asked at all.
@@ -630,7 +541,9 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
     let message = match (&record.decision, record.wait.in_vain) {
         (Decision::Nobody { message, .. }, _) => message.clone(),
         (_, Some(why)) => why.explain().to_owned(),
-        (Decision::List(_), _) => "none of the members that the script listed is usable".to_owned(),
+        (Decision::List(_) | Decision::Each { .. }, _) => {
+            "none of the members that the script listed is usable".to_owned()
+        }
         _ => nobody.to_string(),
     };
     let pool = pool_of(thread, record);

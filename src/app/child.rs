@@ -31,6 +31,7 @@ use crate::httpd::config::Expression;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::proxy::{Api, SchemeHandler};
+use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 
 /// One child process.
@@ -53,6 +54,8 @@ pub struct Child {
     pub room: Room,
     /// Connection pools.
     pub workers: Workers,
+    /// Where TLS settings come from.
+    pub sections: Sections,
     /// The worker that `lb://` requests have until an attempt picks one.
     pub stand_in: Option<Worker>,
     /// mod_proxy.
@@ -150,6 +153,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         seats: Seats::new(),
         room: Room::new(),
         workers,
+        sections: Sections::new(),
         stand_in: Some(stand_in),
         api,
         scheme_handlers: api.scheme_handlers(crate::hooks::OWN_SCHEME_HANDLER),

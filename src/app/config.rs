@@ -179,6 +179,32 @@ pub struct ServerConfig {
     pub limit: Option<Limit>,
     /// `LuaBalancerOnError` outside of sections.
     pub on_error: Option<&'static OnError>,
+    /// Targets of mod_rewrite's `[P]` rules outside of sections.
+    pub rewrites: Option<&'static Rewrites>,
+}
+
+/// Targets of `RewriteRule … [P]`, as written.
+pub enum Rewrites {
+    /// This one, and more.
+    Rule(Vec<u8>, Option<&'static Rewrites>),
+    /// Those of a section, and those around it, which it may inherit.
+    Both(&'static Rewrites, &'static Rewrites),
+}
+
+impl Rewrites {
+    /// Whether one of the targets is like this. Sections within sections are few.
+    pub fn any(&self, is: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut now = self;
+        loop {
+            match now {
+                Rewrites::Rule(target, _) if is(target) => return true,
+                Rewrites::Rule(_, Some(rest)) => now = rest,
+                Rewrites::Rule(_, None) => return false,
+                Rewrites::Both(inner, _) if inner.any(is) => return true,
+                Rewrites::Both(_, outer) => now = outer,
+            }
+        }
+    }
 }
 
 /// Directives of one Location: a plain value of pointers, since httpd merges these for every request.
@@ -192,16 +218,20 @@ pub struct DirConfig {
     pub finish: Option<&'static [&'static Hook]>,
     /// `LuaBalancerOnError`.
     pub on_error: Option<&'static OnError>,
+    /// Targets of mod_rewrite's `[P]` rules.
+    pub rewrites: Option<&'static Rewrites>,
 }
 
 impl DirConfig {
-    /// The inner section's word counts; what it does not say comes from the outer one.
+    /// The inner section's word counts; what it does not say comes from the outer one. Of rewrites, which both may have, the
+    /// caller keeps the outer one's.
     pub fn merged(outer: &DirConfig, inner: &DirConfig) -> DirConfig {
         DirConfig {
             translate: inner.translate.or(outer.translate),
             select: inner.select.or(outer.select),
             finish: inner.finish.or(outer.finish),
             on_error: inner.on_error.or(outer.on_error),
+            rewrites: inner.rewrites.or(outer.rewrites),
         }
     }
 }

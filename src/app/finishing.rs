@@ -8,7 +8,7 @@ use balance::settings::PoolSettings;
 use script::FinishResult;
 
 use super::child;
-use super::record::{Decision, Record};
+use super::record::{Choice, Decision, Record};
 use super::seats::with_lua;
 use super::selecting::Scope;
 use crate::httpd::log as httpd_log;
@@ -52,6 +52,7 @@ fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
             record.picked_by.unwrap_or(NAMED)
         }
         Decision::List(_) => NAMED,
+        Decision::Each { choices, at } if matches!(choices.get(*at), Some(Choice::Member(..))) => NAMED,
         Decision::Pool { method: Some(method), .. } => method.name(),
         _ => settings.method.name(),
     }

@@ -78,6 +78,8 @@ pub struct Evidence {
     pub reused: bool,
     /// The request's status before the attempt.
     pub status_before: i32,
+    /// All connections that the worker may have are in use, and the request has waited for one as long as it may.
+    pub exhausted: bool,
 }
 
 /// Judges.
@@ -97,6 +99,7 @@ pub fn judge(request: Request<'_>, evidence: &Evidence) -> Outcome {
     match rc {
         _ if request.aborted() => Outcome::NotTheMember(rc),
         503 | 502 | 500 | 504 if timed_out => Outcome::Timeout,
+        503 if evidence.exhausted => Outcome::NoWorker,
         503 => match evidence.manner {
             Manner::Http | Manner::Ajp => Outcome::Connect,
             Manner::Counting if !evidence.sent => Outcome::Connect,
@@ -152,6 +155,17 @@ impl Outcome {
             Outcome::Timeout => c"timeout",
             Outcome::NotTheMember(_) => c"request",
         }
+    }
+
+    /// Whether the client may have brought it about, by not sending the body that it announced. A client that expects a
+    /// `100 Continue` sends it only then, and the member need not know of that; one that sends it slowly or not at all tries any
+    /// member's patience. `prompt`: it was there, to its end, without a long wait.
+    pub fn is_the_clients(self, request: Request<'_>, prompt: bool) -> bool {
+        if !matches!(self, Outcome::Reset | Outcome::Stale | Outcome::Timeout | Outcome::Broken) {
+            return false;
+        }
+        let expects = request.headers_in().get(c"Expect").is_some();
+        expects || !prompt && request.has_body()
     }
 
     /// Whether these kinds name it.

@@ -12,7 +12,7 @@ use balance::settings::Method;
 use table::{Table, Turn, Waiting, Wants};
 
 use super::child::Child;
-use super::record::{Decision, Record, Tried};
+use super::record::{Choice, Decision, Record, Tried};
 use super::sessions;
 use crate::httpd::client::{self, Client};
 use crate::httpd::memory;
@@ -248,6 +248,14 @@ fn wants_of(record: &Record, pool: &Now) -> Option<Wants> {
             let (id, _) = list.first()?;
             let slots: Vec<Slot> = list.iter().map(|(_, member)| member.slot).collect();
             Some(Wants::new(id.0, Some(hash(&(slots, &*record.tried)))))
+        }
+        Decision::Each { choices, .. } => {
+            let name = |choice: &Choice| match choice {
+                Choice::Member(pool, member) => hash(&(pool, member.slot)),
+                Choice::Pool(pool, view) => hash(&(pool, view)),
+            };
+            let names: Vec<u64> = choices.iter().map(name).collect();
+            Some(Wants::new(record.pool?.0, Some(hash(&(names, &*record.tried)))))
         }
         Decision::Target(_) | Decision::Nobody { .. } | Decision::Script { .. } => None,
     }

@@ -1,10 +1,11 @@
 //! What the module keeps about one request.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::marker::PhantomPinned;
 use std::ops::Deref;
-use std::os::raw::c_char;
+use std::os::raw::{c_char, c_void};
 use std::sync::Arc;
 
 use balance::api::{PoolId, View};
@@ -16,6 +17,7 @@ use crate::app::child;
 use crate::app::config::Resolved;
 use crate::app::queue::{self, Wait};
 use crate::app::sessions::Stick;
+use crate::httpd::pool::Shelf;
 use crate::httpd::request::Request;
 
 /// Where a request is to go. Made once in translate_name, fixups or pre_request; only `app::attempts` picks by it.
@@ -34,6 +36,13 @@ pub enum Decision {
     },
     /// Tried in this order; settings are those of the first one's pool.
     List(Vec<(PoolId, Arc<Member>)>),
+    /// Members, pools and views: each is asked until it has nobody left, with the settings of its own pool.
+    Each {
+        /// In order.
+        choices: Arc<[Choice]>,
+        /// Which one is asked now.
+        at: usize,
+    },
     /// An ad-hoc target: scheme, host, port, no path.
     Target(Arc<str>),
     /// No member: the pool's `on_empty`, and the message.
@@ -54,10 +63,21 @@ pub enum Decision {
     },
 }
 
+/// One of several choices.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// This member, once.
+    Member(PoolId, Arc<Member>),
+    /// The pool, or a view of it, by the pool's method.
+    Pool(PoolId, Option<Arc<View>>),
+}
+
 /// One request's record, in the request's pool.
 pub struct Record {
     /// Where to.
     pub decision: Decision,
+    /// The key that the script gave to the method that it asked; otherwise the pool's `key=` makes it.
+    pub key: Option<Box<[u8]>>,
     /// The path (encoded) and query for http-like backends, with the leading slash: what is sent.
     pub tail: *mut c_char,
     /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the leading slash.
@@ -72,6 +92,8 @@ pub struct Record {
     pub races: u32,
     /// Attempts so far.
     pub attempts: u32,
+    /// Those of them that earlier choices had.
+    pub earlier: u32,
     /// The last member is asked once more, over a fresh connection.
     pub fresh: bool,
     /// The member of the last attempt.
@@ -91,6 +113,14 @@ pub struct Record {
     pub reverse: bool,
     /// Whether the filter that maps Location back was added.
     pub filtered: bool,
+    /// The filter that sees the request's body was added.
+    pub watches_body: bool,
+    /// Its end was seen.
+    pub body_read: bool,
+    /// How long was waited for the client to send it, microseconds.
+    pub body_wait_us: u64,
+    /// The client may have brought the last attempt's failure about.
+    pub excused: bool,
     /// Whether the environment names a member already.
     pub announced: bool,
     /// The session, for requests to sticky pools.
@@ -136,10 +166,43 @@ impl Deref for Tried {
     }
 }
 
-/// In place of a record: mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
-static UNTOUCHED: u8 = 1;
-/// In place of a record: the request names a pool where only the client can have written it.
-static FOREIGN: u8 = 2;
+/// A decision that a sub-request has left.
+#[derive(Clone)]
+struct Lent {
+    /// Where the text of its target stands, `r->filename`: httpd hands on the pointer. Every decision of a sub-request is
+    /// left here, so that one at the same place later has replaced it.
+    target: usize,
+    decision: Decision,
+    key: Option<Box<[u8]>>,
+    by_script: bool,
+}
+
+/// Those of one request.
+#[derive(Default)]
+struct AllLent(RefCell<Vec<Lent>>);
+
+#[allow(unsafe_code)]
+// SAFETY: the name is this module's, and used here alone.
+static LENT: Shelf<AllLent> = unsafe { Shelf::new(c"lua_balancer decisions of sub-requests") };
+
+/// In place of a record, by address: what is known of a request that nobody has decided over.
+static MARKS: [u8; 3] = [0; 3];
+/// mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
+const UNTOUCHED: usize = 0;
+/// The request names a pool where only the client can have written it.
+const FOREIGN: usize = 1;
+/// mod_rewrite's server-wide rules are next.
+const BEFORE_REWRITING: usize = 2;
+
+/// Which mark it is.
+fn mark_of(place: *mut c_void) -> Option<usize> {
+    let mark = place.addr().wrapping_sub(MARKS.as_ptr().addr());
+    (mark < MARKS.len()).then_some(mark)
+}
+
+fn set_mark(request: Request<'_>, mark: usize) {
+    request.set_own_record((&raw const MARKS[mark]).cast_mut().cast());
+}
 
 impl Drop for Record {
     fn drop(&mut self) {
@@ -157,6 +220,7 @@ impl Record {
     pub fn new(decision: Decision) -> Self {
         Record {
             decision,
+            key: None,
             tail: std::ptr::null_mut(),
             raw_path: std::ptr::null(),
             tried: Tried::default(),
@@ -164,6 +228,7 @@ impl Record {
             wait: Wait::default(),
             races: 0,
             attempts: 0,
+            earlier: 0,
             fresh: false,
             member: None,
             pool: None,
@@ -174,6 +239,10 @@ impl Record {
             counted: None,
             reverse: false,
             filtered: false,
+            watches_body: false,
+            body_read: false,
+            body_wait_us: 0,
+            excused: false,
             announced: false,
             stick: None,
             by_script: false,
@@ -198,13 +267,11 @@ impl Record {
     /// This request's record, if it has one.
     pub fn of<'r>(request: Request<'r>) -> Option<&'r mut Record> {
         let place = request.own_record();
-        if place.cast_const().cast() == &raw const UNTOUCHED
-            || place.cast_const().cast() == &raw const FOREIGN
-        {
+        if mark_of(place).is_some() {
             return None;
         }
         #[allow(unsafe_code)]
-        // SAFETY: what is neither of the marks was set by `attach`, to a record of the request's pool; a request is handled
+        // SAFETY: what is none of the marks was set by `attach`, to a record of the request's pool; a request is handled
         // by one thread. The filter of the answer's headers reaches the record while the loop that called mod_proxy holds
         // its reference: neither touches it while the other does, and `_pinned` keeps the compiler from assuming more.
         unsafe {
@@ -214,30 +281,67 @@ impl Record {
 
     /// Notes that translate_name came to this module, after mod_rewrite and before ProxyPass.
     pub fn mark_untouched(request: Request<'_>) {
-        if request.own_record().is_null() {
-            request.set_own_record((&raw const UNTOUCHED).cast_mut().cast());
+        let place = request.own_record();
+        if place.is_null() || mark_of(place).is_some() {
+            set_mark(request, UNTOUCHED);
         }
     }
 
-    /// Whether [`Record::mark_untouched`] was called, and nothing decided since.
-    pub fn is_untouched(request: Request<'_>) -> bool {
-        request.own_record().cast_const().cast() == &raw const UNTOUCHED
+    /// Notes that translate_name comes to mod_rewrite.
+    pub fn mark_before_rewriting(request: Request<'_>) {
+        if request.own_record().is_null() {
+            set_mark(request, BEFORE_REWRITING);
+        }
+    }
+
+    /// Whether translate_name ended between [`Record::mark_before_rewriting`] and [`Record::mark_untouched`]: at mod_rewrite.
+    pub fn is_rewritten(request: Request<'_>) -> bool {
+        mark_of(request.own_record()) == Some(BEFORE_REWRITING)
     }
 
     /// Notes that what looks like a rewritten target is not one.
     pub fn mark_foreign(request: Request<'_>) {
-        request.set_own_record((&raw const FOREIGN).cast_mut().cast());
+        set_mark(request, FOREIGN);
     }
 
     /// Whether [`Record::mark_foreign`] was called.
     pub fn is_foreign(request: Request<'_>) -> bool {
-        request.own_record().cast_const().cast() == &raw const FOREIGN
+        mark_of(request.own_record()) == Some(FOREIGN)
+    }
+
+    /// Leaves a sub-request's decision where the request that it was made for finds it, should httpd give that one the
+    /// sub-request's target (`DirectoryIndex`, `FallbackResource`, mod_negotiation). Called once the target is complete.
+    pub fn lend(&self, request: Request<'_>) {
+        let Some(target) = request.filename() else { return };
+        let mut lent = LENT.get(request.outermost().pool()).0.borrow_mut();
+        let target = target.as_ptr().addr();
+        lent.retain(|one| one.target != target);
+        lent.push(Lent {
+            target,
+            decision: self.decision.clone(),
+            key: self.key.clone(),
+            by_script: self.by_script,
+        });
+    }
+
+    /// Gives a request the decision that belongs to its target. False when no sub-request has left one.
+    pub fn borrow(request: Request<'_>) -> bool {
+        let (Some(target), Some(lent)) = (request.filename(), LENT.find(request.outermost().pool())) else {
+            return false;
+        };
+        let target = target.as_ptr().addr();
+        let found = lent.0.borrow().iter().find(|one| one.target == target).cloned();
+        let Some(Lent { decision, key, by_script, .. }) = found else { return false };
+        let record = Record::attach(request, decision);
+        (record.key, record.by_script) = (key, by_script);
+        true
     }
 
     /// Gives the request a record, or replaces what it decided.
     pub fn attach<'r>(request: Request<'r>, decision: Decision) -> &'r mut Record {
         if let Some(record) = Record::of(request) {
             record.decision = decision;
+            record.key = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
 use balance::member::{Member, MemberSpec};
-use balance::settings::PoolSettings;
-use script::{Answer, Attempt, Peer, Phase, ScriptError};
+use balance::settings::{Method, PoolSettings};
+use script::{Answer, Attempt, ErrorKind, Peer, Phase, Question, ScriptError};
 
 use super::child::{self, Child, Thread};
-use super::config::{DirConfig, Hook, OnError, Resolved, ServerConfig};
-use super::record::{Decision, Record};
+use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
+use super::record::{Choice, Decision, Record};
+use super::rewritten::{self, Rules};
 use super::seats::with_lua;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
-use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
+use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_PROXY, PROXYREQ_REVERSE, Request};
+use crate::httpd::sections;
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
@@ -64,6 +66,11 @@ impl<'r> Scope<'r> {
         self.hooks(self.section.finish, |s| &s.finish)
     }
 
+    /// Targets of mod_rewrite's rules, of the section and of the server.
+    pub fn rewrites(&self) -> [Option<&'static Rewrites>; 3] {
+        [self.section.rewrites, self.server.rewrites, self.main.rewrites]
+    }
+
     fn on_error(&self) -> &'r OnError {
         self.section.on_error.or(self.server.on_error).or(self.main.on_error).unwrap_or(&OnError::Error)
     }
@@ -100,18 +107,23 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups: the selection hook after authentication.
 pub fn fixups(request: Request<'_>) -> i32 {
-    if let Err(status) = adopt_rewritten(request, Record::is_untouched(request)) {
+    if let Err(status) = rewritten::adopt(request, Rules::OfServer) {
         return status;
     }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
-    if hooks.is_empty() || request.is_subrequest() {
+    // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by these very hooks.
+    if hooks.is_empty() || Record::of(request).is_none() && Record::borrow(request) {
         return DECLINED;
     }
     let answer = run_hooks(request, child, scope, hooks, Phase::Select);
+    if answer != OK {
+        return answer;
+    }
+    request.forget_directory();
     // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
-    if answer == OK { DECLINED } else { answer }
+    DECLINED
 }
 
 /// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
@@ -119,7 +131,7 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
     if Record::is_foreign(request) {
         return DECLINED;
     }
-    match adopt_rewritten(request, false) {
+    match rewritten::adopt(request, Rules::OfSection) {
         Ok(true) => {}
         Ok(false) => return DECLINED,
         Err(status) => return status,
@@ -132,50 +144,6 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
         OK => DECLINED,
         status => status,
     }
-}
-
-/// mod_rewrite does not know the scheme `lb`: it takes the target of `RewriteRule … lb://pool/path [P]` for a path and puts this
-/// server's own name (the client's Host, with `UseCanonicalName Off`) before it. That is taken away again, unless the target is
-/// `foreign`: not mod_rewrite's work, but a client's path behind a host that the client's Host names too. True when it was.
-///
-/// A client with that very pool among its own words is refused (403), as they may be what stands there: behind a rule for another
-/// backend, which the client's Host names.
-fn adopt_rewritten(request: Request<'_>, foreign: bool) -> Result<bool, i32> {
-    if request.proxyreq() != PROXYREQ_REVERSE {
-        return Ok(false);
-    }
-    let Some(at) = request.own_scheme_in_filename() else { return Ok(false) };
-    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
-    else {
-        return Ok(false);
-    };
-    if foreign {
-        Record::mark_foreign(request);
-        return Ok(false);
-    }
-    let own = [request.scheme(), b"://", &request.own_authority()].concat();
-    // A rule of a section has the section's path between them.
-    let between = url[..at].strip_prefix(own.as_slice());
-    let ours = between.is_some_and(|path| path.is_empty() || path.starts_with(b"/"));
-    if ours && names_pool(request, &url[at + 1..]) {
-        log::request(request, log::ERR, "a client's lb:// in the target of a rewritten request is refused");
-        return Err(FORBIDDEN);
-    }
-    if ours {
-        request.point_filename(request.pool().concat(&[b"proxy:", &url[at + 1..]]));
-    }
-    Ok(ours)
-}
-
-/// Whether the client's own words hold the `lb://pool` that a target begins with, in whatever encoding.
-fn names_pool(request: Request<'_>, target: &[u8]) -> bool {
-    let scheme = b"lb://".len();
-    let name = target.iter().skip(scheme).take_while(|byte| !matches!(byte, b'/' | b'?')).count();
-    let pool = &target[..target.len().min(scheme + name)];
-    let holds = |words: &[u8]| words.windows(pool.len()).any(|part| part.eq_ignore_ascii_case(pool));
-    let unescaped = |text: &[u8]| script::unescape_with(text, false);
-    let once = unescaped(request.unparsed_uri().unwrap_or_default());
-    holds(&once) || holds(&unescaped(&once))
 }
 
 fn run_hooks(
@@ -208,15 +176,27 @@ fn run_hook(
     let before = Before::of(request);
     let answer = with_lua(child, request, |lua| {
         let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
-        let by = if let Answer::Member(member) = &answer { lua.picked_by(member) } else { None };
-        Ok((answer, by))
+        let Answer::Member(member) = &answer else { return Ok((answer, None, None)) };
+        let asked = lua.asked(member);
+        let method = asked.as_ref().and_then(|asked| asked.method.as_ref()).map(Method::name);
+        let by = if lua.is_of_session(member) { Some("sticky") } else { method };
+        Ok((answer, asked, by))
     });
     let status = match answer {
-        Ok((answer, by)) => {
+        Ok((answer, asked, by)) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, child, thread, &answer, by);
             }
-            let status = take(request, child, scope, thread, hook, answer, before);
+            let picked = match (&answer, asked) {
+                (Answer::Member(member), Some(asked))
+                    if child.table.pool_of(member.slot, member.incarnation) == Some(asked.pool) =>
+                {
+                    Ok(send_picked(request, thread, member, asked))
+                }
+                _ => Err(answer),
+            };
+            let status =
+                picked.unwrap_or_else(|answer| take(request, child, scope, thread, hook, answer, before));
             if let Some(record) = Record::of(request) {
                 record.picked_by = by;
             }
@@ -225,7 +205,11 @@ fn run_hook(
         Err(error) => failed(request, scope, thread, before, &error),
     };
     settle(request, phase, before, status);
-    if phase == Phase::Translate { status } else { settle_file(request, child, scope, before, status) }
+    if phase == Phase::Translate {
+        status
+    } else {
+        settle_file(request, child, scope, thread, before, status)
+    }
 }
 
 /// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
@@ -245,6 +229,7 @@ fn settle_file(
     request: Request<'_>,
     child: &Child,
     scope: Scope<'_>,
+    thread: &Thread,
     before: Before<'_>,
     status: i32,
 ) -> i32 {
@@ -258,7 +243,7 @@ fn settle_file(
     }
     let message = "no file can be chosen in LuaHookSelect, since access was granted to the one that httpd has: set r.filename in \
                    LuaHookTranslate";
-    wrong_target(request, scope, before, request.filename().unwrap_or_default(), message)
+    wrong_target(request, scope, thread, before, (request.filename().unwrap_or_default(), message))
 }
 
 /// A script that failed: one line, and what `LuaBalancerOnError` says.
@@ -334,9 +319,10 @@ pub fn after_failed_method(
 }
 
 /// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd leaves the decision with
-/// the sub-request, so that it is made anew, by the pool's name. False when there is none.
+/// the sub-request. False when there is none.
 pub fn take_over(request: Request<'_>) -> bool {
     let Some(url) = proxied_url(request).filter(|url| url.starts_with(b"lb://")) else { return false };
+    Record::borrow(request);
     let [url] = request.pool().texts([&[url]]);
     canonicalise(request, url) == OK
 }
@@ -376,6 +362,17 @@ fn take(
                 .filter_map(|member| Some((child.table.pool_of(member.slot, member.incarnation)?, member)))
                 .collect();
             send(request, Decision::List(list), thread)
+        }
+        Answer::Each(list) => {
+            let choice = |one| match one {
+                Answer::Member(member) => {
+                    Some(Choice::Member(child.table.pool_of(member.slot, member.incarnation)?, member))
+                }
+                Answer::Pool { pool, view, .. } => Some(Choice::Pool(pool, view)),
+                _ => None,
+            };
+            let choices = list.into_iter().filter_map(choice).collect();
+            send(request, Decision::Each { choices, at: 0 }, thread)
         }
         Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
         Answer::Full { pool, view, message } => {
@@ -510,7 +507,8 @@ fn accepted(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Bef
     by_handler(request, thread, scope, before).unwrap_or(OK)
 }
 
-fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
+/// What mod_proxy is asked for, behind `proxy:`.
+pub fn proxied_url<'r>(request: Request<'r>) -> Option<&'r [u8]> {
     backend_of(request.filename()?)
 }
 
@@ -559,7 +557,7 @@ fn to_backend(
     }
     match worker_url(&String::from_utf8_lossy(base)) {
         Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
-        Err(message) => wrong_target(request, scope, before, base, &message),
+        Err(message) => wrong_target(request, scope, thread, before, (base, &message)),
     }
 }
 
@@ -580,19 +578,13 @@ fn worker_url(base: &str) -> Result<String, String> {
 fn wrong_target(
     request: Request<'_>,
     scope: Scope<'_>,
+    thread: &Thread,
     before: Before<'_>,
-    url: &[u8],
-    message: &str,
+    (url, message): (&[u8], &str),
 ) -> i32 {
     let url = String::from_utf8_lossy(url);
-    log::request(request, log::ERR, &format!("script failed: chose \"{}\": {message}", url.escape_debug()));
-    match scope.on_error() {
-        OnError::Decline => {
-            before.restore(request);
-            DECLINED
-        }
-        _ => give_up(request),
-    }
+    let error = ScriptError::new(ErrorKind::Answer, format!("chose \"{}\": {message}", url.escape_debug()));
+    failed(request, scope, thread, before, &error)
 }
 
 /// An ad-hoc target: scheme, host and port make the worker; a path replaces the request's.
@@ -600,7 +592,7 @@ fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Be
     let (base, rest) = url.split_at(path_start(url.as_bytes(), b"/?"));
     let base = match worker_url(base) {
         Ok(base) => base,
-        Err(message) => return wrong_target(request, scope, before, url.as_bytes(), &message),
+        Err(message) => return wrong_target(request, scope, thread, before, (url.as_bytes(), &message)),
     };
     let rest = rest.split('#').next().unwrap_or_default();
     let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args)));
@@ -617,6 +609,16 @@ fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Be
 /// Hands the request to mod_proxy, to come back in `attempts`.
 fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
     send_path(request, decision, thread, request.uri().unwrap_or(b"/"))
+}
+
+/// A member that a method of a pool or view has picked, and the question for further attempts.
+fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, asked: Question) -> i32 {
+    let Question { pool, view, method, key } = asked;
+    let status = send(request, Decision::Pool { pool, view, method, first: Some(member.clone()) }, thread);
+    if let Some(record) = Record::of(request) {
+        record.key = key;
+    }
+    status
 }
 
 /// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
@@ -647,6 +649,11 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let path = rest.skip(length + 1);
     let Some(child) = child::get() else { return FAILED };
     if Record::of(request).is_none_or(|record| !record.by_script) {
+        if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
+            let text = "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";
+            log::request(request, log::ERR, text);
+            return FORBIDDEN;
+        }
         let name = String::from_utf8_lossy(&rest.bytes()[..length]);
         let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
         let Some(pool) = found else {
@@ -662,6 +669,9 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let by_handler =
         request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
     let path = if by_handler { request.uri_text() } else { path };
+    if request.is_subrequest() {
+        record.lend(request);
+    }
     prepare_path(request, child, record, path.skip(usize::from(path.bytes().starts_with(b"/"))))
 }
 

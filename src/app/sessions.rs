@@ -118,7 +118,7 @@ pub fn meet(
     member: &Member,
     sticky: &Sticky,
 ) {
-    if record.stick.is_none() || matches!(record.decision, Decision::List(_)) {
+    if record.stick.is_none() || matches!(record.decision, Decision::List(_) | Decision::Each { .. }) {
         // A script chose the member, so that nobody has looked yet, or only for another pool.
         let session = look(request, thread, (pool, None), &[], sticky);
         record.stick = Some(Box::new(Stick { session, ..Stick::default() }));

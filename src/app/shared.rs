@@ -30,7 +30,8 @@ pub fn observe(
     let table = &child.table;
     let (slot, incarnation) = (member.slot, member.incarnation);
     let answered = matches!(outcome, Outcome::Answered(_));
-    let blame = !matches!(outcome, Outcome::NotTheMember(_) | Outcome::NoWorker | Outcome::Stale);
+    let blame =
+        !record.excused && !matches!(outcome, Outcome::NotTheMember(_) | Outcome::NoWorker | Outcome::Stale);
     table.record(slot, incarnation, blame && !answered);
     if answered {
         let (millis, now_ms) = (record.took_us() as f32 / 1e3, (record.ended_us / 1000) as u32);

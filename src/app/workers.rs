@@ -1,22 +1,28 @@
 //! mod_proxy workers by URL: made on first use, kept until the child ends (mod_proxy cannot free one), so that removing
-//! and adding a member again costs nothing.
+//! and adding a member again costs nothing. A connection with TLS belongs to the settings it was made under (which
+//! certificate is shown, who is trusted), so that backends over TLS have a worker for each of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use balance::live::Slot;
 use balance::member::{Connection, Member};
 use once_cell::race::OnceBox;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::httpd::log;
 use crate::httpd::proxy::Api;
+use crate::httpd::tls::Settings;
 use crate::httpd::worker::{Worker, WorkerPool};
 
 /// Most ad-hoc targets (URLs that a script returned as text) a child keeps workers for.
 pub const MAX_TARGETS: usize = 256;
 /// Most workers of former members beyond the table's own size.
 const MAX_FORMER: usize = 4096;
+
+/// Most workers of members over TLS beyond the table's own size.
+const MAX_SECURE: usize = 16_384;
 
 /// The child's workers.
 pub struct Workers {
@@ -25,6 +31,8 @@ pub struct Workers {
     rows: Box<[AtomicU64]>,
     /// Members' workers by number.
     all: Box<[OnceBox<Worker>]>,
+    /// Workers of members over TLS, by row, incarnation and settings.
+    secure: RwLock<HashMap<(Slot, u32, Settings), Worker>>,
     made: Mutex<Made>,
     said: AtomicBool,
 }
@@ -41,7 +49,21 @@ struct Made {
     pool: WorkerPool,
     /// Workers of members, with their numbers.
     of_members: HashMap<String, (usize, Worker)>,
-    of_targets: HashMap<String, Worker>,
+    of_secure: HashMap<(String, Settings), Worker>,
+    of_targets: HashMap<(String, Option<Settings>), Worker>,
+}
+
+impl Made {
+    fn new(pool: WorkerPool) -> Self {
+        Made { pool, of_members: HashMap::new(), of_secure: HashMap::new(), of_targets: HashMap::new() }
+    }
+}
+
+/// What makes a worker serve a member: its URL and the keys of its connections.
+fn key_of(member: &Member) -> (String, String) {
+    let url = member.spec.url.to_string();
+    let key = format!("{url} {:?}", member.spec.connection);
+    (url, key)
 }
 
 impl Workers {
@@ -51,7 +73,8 @@ impl Workers {
             api,
             rows: (0..rows).map(|_| AtomicU64::new(0)).collect(),
             all: (0..rows + MAX_FORMER).map(|_| OnceBox::new()).collect(),
-            made: Mutex::new(Made { pool, of_members: HashMap::new(), of_targets: HashMap::new() }),
+            secure: RwLock::new(HashMap::new()),
+            made: Mutex::new(Made::new(pool)),
             said: AtomicBool::new(false),
         }
     }
@@ -72,8 +95,7 @@ impl Workers {
         let Some(row) = self.rows.get(member.slot as usize) else {
             return Err(NoWorker::Refused(format!("internal error: no row {}", member.slot)));
         };
-        let url = member.spec.url.to_string();
-        let key = format!("{url} {:?}", member.spec.connection);
+        let (url, key) = key_of(member);
         let mut made = self.made.lock();
         let (number, worker) = match made.of_members.get(&key) {
             Some(known) => *known,
@@ -106,19 +128,57 @@ impl Workers {
         }
     }
 
-    /// The worker of an ad-hoc target. Err when the limit of [`MAX_TARGETS`] is reached, or mod_proxy's own words.
-    pub fn of_target(&self, url: &str) -> Result<Worker, String> {
-        let mut made = self.made.lock();
-        if let Some(worker) = made.of_targets.get(url) {
+    /// The worker of a member that is spoken to over TLS, with these settings.
+    pub fn of_secure_member(&self, member: &Member, settings: &Settings) -> Result<Worker, NoWorker> {
+        let place = (member.slot, member.incarnation, *settings);
+        if let Some(worker) = self.secure.read().get(&place) {
             return Ok(*worker);
         }
-        if made.of_targets.len() >= MAX_TARGETS {
+        let worker = self.make_secure(member, settings)?;
+        let mut secure = self.secure.write();
+        // Members that went away are forgotten; a worker is found again by its URL.
+        if secure.len() >= self.most_secure() {
+            secure.clear();
+        }
+        secure.insert(place, worker);
+        Ok(worker)
+    }
+
+    fn most_secure(&self) -> usize {
+        self.rows.len() + MAX_SECURE
+    }
+
+    fn make_secure(&self, member: &Member, settings: &Settings) -> Result<Worker, NoWorker> {
+        let (url, key) = key_of(member);
+        let mut made = self.made.lock();
+        let key = (key, *settings);
+        if let Some(known) = made.of_secure.get(&key) {
+            return Ok(*known);
+        }
+        if made.of_secure.len() >= self.most_secure() {
+            self.say_once(made.of_secure.len());
+            return Err(NoWorker::TooMany);
+        }
+        let worker = made.pool.define(self.api, &url, &member.spec.connection).map_err(NoWorker::Refused)?;
+        made.of_secure.insert(key, worker);
+        Ok(worker)
+    }
+
+    /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit of [`MAX_TARGETS`] is
+    /// reached, or mod_proxy's own words.
+    pub fn of_target(&self, url: &str, settings: Option<Settings>) -> Result<Worker, String> {
+        let mut made = self.made.lock();
+        let key = (url.to_owned(), settings);
+        if let Some(worker) = made.of_targets.get(&key) {
+            return Ok(*worker);
+        }
+        if made.of_targets.keys().filter(|(_, other)| *other == settings).count() >= MAX_TARGETS {
             return Err(format!(
                 "more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"
             ));
         }
         let worker = made.pool.define(self.api, url, &Connection::default())?;
-        made.of_targets.insert(url.to_owned(), worker);
+        made.of_targets.insert(key, worker);
         Ok(worker)
     }
 }

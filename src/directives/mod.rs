@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod pool;
+mod rewrite;
 mod server;
 
 use std::ffi::CString;
@@ -53,10 +54,10 @@ macro_rules! directives {
     ($(($name:literal, $place:expr, $set:path, $help:literal)),* $(,)?) => {
         const DIRECTIVES: &[Directive] = &[$(Directive { name: $name, set: $set }),*];
         const COUNT: usize = DIRECTIVES.len();
-        const fn table() -> [ffi::command_rec; COUNT + 1] {
+        const fn table() -> [ffi::command_rec; COUNT + 2] {
             let mut index = 0usize;
             // An entry without a name ends the table.
-            let mut table = [END; COUNT + 1];
+            let mut table = [END; COUNT + 2];
             $(
                 table[index] = ffi::command_rec {
                     name: concat!($name, "\0").as_ptr().cast(),
@@ -68,7 +69,7 @@ macro_rules! directives {
                 };
                 index += 1;
             )*
-            let _ = index;
+            table[index] = rewrite::RULE;
             table
         }
     };
@@ -127,7 +128,7 @@ directives![
 ];
 
 /// The command table of the module record.
-pub struct Commands([ffi::command_rec; COUNT + 1]);
+pub struct Commands([ffi::command_rec; COUNT + 2]);
 
 // SAFETY: httpd reads the table; its pointers are to static data.
 unsafe impl Sync for Commands {}
@@ -266,7 +267,11 @@ pub unsafe extern "C" fn merge_dir_config(
     guard(outer, || {
         // SAFETY: both were made by `create_dir_config` or here.
         let (outer, inner) = unsafe { (&*outer.cast::<DirConfig>(), &*inner.cast::<DirConfig>()) };
-        new_dir_config(pool, DirConfig::merged(outer, inner))
+        let mut merged = DirConfig::merged(outer, inner);
+        if let (Some(outer), Some(inner)) = (outer.rewrites, inner.rewrites) {
+            merged.rewrites = rewrite::both(pool, inner, outer);
+        }
+        new_dir_config(pool, merged)
     })
 }
 

@@ -189,3 +189,14 @@ const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length)
     *length = room;
     return text;
 }
+
+int lb_brigade_ends(const apr_bucket_brigade *bb)
+{
+    return !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
+}
+
+int lb_worker_is_exhausted(const proxy_worker *w)
+{
+    return w->s->acquire_set && w->s->hmax > 0 && w->cp && w->cp->res
+           && apr_reslist_acquired_count(w->cp->res) >= (apr_uint32_t)w->s->hmax;
+}

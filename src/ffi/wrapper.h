@@ -58,6 +58,11 @@ const char *lb_worker_url(const proxy_worker *w);
 /* Bytes sent to it by all children, as far as its module counts them. */
 apr_off_t lb_worker_sent(const proxy_worker *w);
 void lb_worker_make_usable(proxy_worker *w);
+/* All of its connections are in use, and waiting for one has an end (acquire=). */
+int lb_worker_is_exhausted(const proxy_worker *w);
+
+/* Whether a body's end is in it. */
+int lb_brigade_ends(const apr_bucket_brigade *bb);
 
 /* A POSTed form's text of at most max bytes in r->pool, or NULL. */
 const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length);

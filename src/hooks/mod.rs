@@ -62,12 +62,29 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 ffi::APR_HOOK_FIRST as i32,
             );
             REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
+            BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);
         }
     });
 }
 
+/// Has the requests marked that come to mod_rewrite. Called while the directives are read, before httpd sorts the hooks.
+pub fn watch_rewriting() {
+    // SAFETY: as in `register`; httpd forgets its hooks before it reads a configuration anew.
+    unsafe {
+        ffi::ap_hook_translate_name(
+            Some(request::before_rewriting),
+            std::ptr::null(),
+            BEFORE_REWRITE.as_ptr(),
+            ffi::APR_HOOK_REALLY_FIRST,
+        );
+    }
+}
+
 /// The filter that maps Location and cookies back.
 pub static REVERSE: crate::httpd::filter::Filter = crate::httpd::filter::Filter::new();
+
+/// The filter that sees a request's body come to its end.
+pub static BODY: crate::httpd::filter::Filter = crate::httpd::filter::Filter::new();
 
 struct Names<const N: usize>([*const std::os::raw::c_char; N]);
 // SAFETY: static strings.
@@ -79,6 +96,7 @@ impl<const N: usize> Names<N> {
 }
 static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
+static BEFORE_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_BOTH: Names<3> = Names([c"mod_proxy.c".as_ptr(), c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 

@@ -1,10 +1,12 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
+use crate::app::record::Record;
 use crate::app::{attempts, finishing, selecting};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::memory::monotonic_us;
 use crate::httpd::request::Request;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
@@ -12,6 +14,17 @@ pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 
         faults::point("translate_name");
         // SAFETY: httpd's request, alive for the hook.
         unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate)
+    })
+}
+
+pub(super) unsafe extern "C" fn before_rewriting(r: *mut ffi::request_rec) -> i32 {
+    guard(FAILED, || {
+        faults::point("before_rewriting");
+        // SAFETY: as above.
+        if let Some(request) = unsafe { Request::from_ptr(r) } {
+            Record::mark_before_rewriting(request);
+        }
+        DECLINED
     })
 }
 
@@ -58,5 +71,27 @@ pub(super) unsafe extern "C" fn reverse_filter(
         });
         ffi::ap_remove_output_filter(filter);
         ffi::ap_pass_brigade(next, brigade)
+    }
+}
+
+pub(super) unsafe extern "C" fn body_filter(
+    filter: *mut ffi::ap_filter_t,
+    brigade: *mut ffi::apr_bucket_brigade,
+    mode: ffi::ap_input_mode_t,
+    block: ffi::apr_read_type_e,
+    bytes: ffi::apr_off_t,
+) -> ffi::apr_status_t {
+    // SAFETY: httpd's filter record, with the request it was added to, and a brigade that the next filter fills.
+    unsafe {
+        let began_us = monotonic_us();
+        let status = ffi::ap_get_brigade((*filter).next, brigade, mode, block, bytes);
+        guard((), || {
+            faults::point("body_filter");
+            let ended = status == ffi::APR_SUCCESS as ffi::apr_status_t && ffi::lb_brigade_ends(brigade) != 0;
+            if let Some(request) = Request::from_ptr((*filter).r) {
+                attempts::body_read(request, monotonic_us().saturating_sub(began_us), ended);
+            }
+        });
+        status
     }
 }

@@ -16,8 +16,10 @@ pub mod process;
 pub mod proxy;
 pub mod regex;
 pub mod request;
+pub mod sections;
 pub mod table;
 pub mod tended;
+pub mod tls;
 pub mod worker;
 
 use std::ffi::CStr;

@@ -96,6 +96,43 @@ impl<'p> Pool<'p> {
     }
 }
 
+/// A value of this type that a pool has under a name: one a name, made at its first use.
+pub struct Shelf<T> {
+    name: &'static CStr,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Default> Shelf<T> {
+    /// # Safety
+    /// No other user of APR has this name, and each name stands for one type.
+    pub const unsafe fn new(name: &'static CStr) -> Self {
+        Shelf { name, of: PhantomData }
+    }
+
+    /// What the pool has.
+    pub fn find<'p>(&self, pool: Pool<'p>) -> Option<&'p T> {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: a live pool. What is there under this name was put there by `get`, and lives as long as the pool.
+        unsafe {
+            ffi::apr_pool_userdata_get(&mut found, self.name.as_ptr(), pool.as_ptr());
+            found.cast::<T>().as_ref()
+        }
+    }
+
+    /// What the pool has, made now if it has none.
+    pub fn get<'p>(&self, pool: Pool<'p>) -> &'p T {
+        if let Some(found) = self.find(pool) {
+            return found;
+        }
+        let made = std::ptr::from_mut(pool.keep(T::default()));
+        // SAFETY: a live pool, a name that is static, a value that lives as long as the pool; from here on it is shared.
+        unsafe {
+            ffi::apr_pool_userdata_setn(made.cast(), self.name.as_ptr(), None, pool.as_ptr());
+            &*made
+        }
+    }
+}
+
 /// A NUL-terminated string that lives for `'p`: in a pool, or for ever.
 #[derive(Clone, Copy)]
 pub struct Text<'p> {
@@ -121,6 +158,12 @@ impl<'p> Text<'p> {
     /// For C.
     pub fn as_ptr(self) -> *const c_char {
         self.start
+    }
+
+    /// For what wants a C string.
+    pub fn c_str(self) -> &'p CStr {
+        // SAFETY: NUL-terminated, and lives for 'p.
+        unsafe { CStr::from_ptr(self.start) }
     }
 
     /// What is behind the first `count` bytes; empty when there are not so many.

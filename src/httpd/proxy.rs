@@ -93,6 +93,11 @@ pub fn is_loaded() -> bool {
     symbol(c"proxy_module").is_some()
 }
 
+/// mod_proxy's record, or NULL.
+pub fn module() -> *mut ffi::module {
+    symbol(c"proxy_module").map_or(std::ptr::null_mut(), <*mut c_void>::cast)
+}
+
 /// Looks mod_proxy's functions up again. Err: which one is missing.
 pub fn bind() -> Result<Api, &'static str> {
     let api = look_up()?;

@@ -18,6 +18,8 @@ pub struct Request<'r> {
 
 /// What the proxy is asked to be for a request.
 pub const PROXYREQ_NONE: i32 = ffi::PROXYREQ_NONE as i32;
+/// A forward proxy.
+pub const PROXYREQ_PROXY: i32 = ffi::PROXYREQ_PROXY as i32;
 /// A reverse proxy.
 pub const PROXYREQ_REVERSE: i32 = ffi::PROXYREQ_REVERSE as i32;
 
@@ -238,6 +240,26 @@ impl<'r> Request<'r> {
         !self.get().main.is_null()
     }
 
+    /// The request that this one is a sub-request of, or of whose sub-request; itself when it is none.
+    pub fn outermost(self) -> Request<'r> {
+        let main = |request: &Request<'r>| {
+            // SAFETY: a request lives longer than its sub-requests.
+            unsafe { Request::from_ptr(request.get().main) }
+        };
+        std::iter::successors(Some(self), main).last().unwrap_or(self)
+    }
+
+    /// Takes back that the request is one for a directory, so that mod_dir looks for no index there.
+    pub fn forget_directory(self) {
+        // SAFETY: as in `put`.
+        unsafe {
+            let kind = &mut (*self.as_ptr()).finfo.filetype;
+            if *kind == ffi::APR_DIR {
+                *kind = ffi::APR_NOFILE;
+            }
+        }
+    }
+
     /// Whether a body comes with the request.
     pub fn has_body(self) -> bool {
         // SAFETY: a live request.
@@ -332,6 +354,29 @@ impl<'r> Request<'r> {
     pub fn own_server_config(self) -> *mut c_void {
         // SAFETY: a request's server has a module_config.
         unsafe { ffi::lb_module_config((*self.get().server).module_config, crate::own_module()) }
+    }
+
+    /// The virtual host.
+    pub fn server(self) -> *mut ffi::server_rec {
+        self.get().server
+    }
+
+    /// The merged per-directory configuration of all modules.
+    pub fn dir_config(self) -> *mut ffi::ap_conf_vector_t {
+        self.get().per_dir_config
+    }
+
+    /// A copy of it, in the request's pool.
+    pub fn copied_dir_config(self) -> *mut ffi::ap_conf_vector_t {
+        let pool = self.pool().as_ptr();
+        // SAFETY: a live request; merged with nothing, a configuration is a copy of itself.
+        unsafe { ffi::ap_merge_per_dir_configs(pool, self.dir_config(), ffi::ap_create_per_dir_config(pool)) }
+    }
+
+    /// Puts another one in its place, which lives as long as the request.
+    pub fn set_dir_config(self, value: *mut ffi::ap_conf_vector_t) {
+        // SAFETY: as in `put`.
+        unsafe { (*self.as_ptr()).per_dir_config = value }
     }
 
     /// The request after internal redirects.

@@ -38,6 +38,12 @@ impl Worker {
         unsafe { ffi::lb_worker_sent(self.raw) }
     }
 
+    /// Whether all of its connections are in use, and it is one that requests wait for with an end (`acquire=`).
+    pub fn is_exhausted(self) -> bool {
+        // SAFETY: as in `sent`; the list of connections has a lock of its own.
+        unsafe { ffi::lb_worker_is_exhausted(self.raw) != 0 }
+    }
+
     /// # Safety
     /// `raw` is a worker that lives, with its pool, until the child ends.
     unsafe fn new(raw: *mut ffi::proxy_worker, pool: *mut ffi::apr_pool_t) -> Self {

@@ -23,13 +23,15 @@ pub struct Seen {
     pub weight: u32,
     /// Requests in flight, over all children.
     pub inflight: u32,
+    /// Attempts that failed and count against it.
+    pub failures: u32,
 }
 
 const STATE_SCRIPT: &str = r#"
 function state(r)
   local seen = {}
   for m in lb.pool(r.uri:match("[^/]+$")):members() do
-    seen[#seen + 1] = ("%s=%s/%d/%d"):format(m.name, m.state, m.weight, m.inflight)
+    seen[#seen + 1] = ("%s=%s/%d/%d/%d"):format(m.name, m.state, m.weight, m.inflight, m.failures)
   end
   r.subprocess_env["STATE"] = table.concat(seen, " ")
   return 204
@@ -69,7 +71,7 @@ impl Httpd {
 fn parse_member(text: &str) -> (String, Seen) {
     let mut parts = text.split(['=', '/']);
     let mut part = || parts.next().unwrap_or_else(|| panic!("half a member: {text:?}")).to_owned();
-    let (name, state, weight, inflight) = (part(), part(), part(), part());
+    let (name, state, weight, inflight, failures) = (part(), part(), part(), part(), part());
     let number = |text: String| text.parse().unwrap_or_else(|_| panic!("not a count: {text:?}"));
-    (name, Seen { state, weight: number(weight), inflight: number(inflight) })
+    (name, Seen { state, weight: number(weight), inflight: number(inflight), failures: number(failures) })
 }

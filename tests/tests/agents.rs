@@ -89,6 +89,8 @@ fn an_agents_words_take_effect(mpm: Mpm) {
     for (line, state) in [
         ("drain", "draining"),
         ("up", "draining"),
+        ("down", "down"),
+        ("up", "draining"),
         ("ready", "up"),
         ("maint", "disabled"),
         ("ready down # on fire", "down"),

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod methods;
 pub mod outlier;
 pub mod reverse;
+pub mod rewrite;
 pub mod rng;
 pub mod schedule;
 pub mod session;

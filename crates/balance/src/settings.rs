@@ -54,6 +54,13 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// Whether it picks by a key.
+    pub fn is_by_key(&self) -> bool {
+        matches!(self, Method::ConsistentHash { .. } | Method::Maglev | Method::Rendezvous | Method::Hash)
+    }
+}
+
 /// `LuaBalancerHealthCheck`.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]

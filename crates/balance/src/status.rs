@@ -150,11 +150,11 @@ impl Status {
         self.serves_sessions() && !self.has(Self::DRAINING | Self::AGENT_DRAIN) && self.weight() > 0
     }
 
-    /// The word that scripts and pages show. An administrator's order is named before what was observed.
+    /// The word that scripts and pages show. A draining member that is down or ejected serves nobody, and is shown so.
     pub fn state(self) -> State {
         if self.has(Self::DISABLED | Self::STOPPED | Self::AGENT_MAINT) {
             State::Disabled
-        } else if self.has(Self::DRAINING | Self::AGENT_DRAIN) {
+        } else if self.has(Self::DRAINING | Self::AGENT_DRAIN) && self.healthy() {
             State::Draining
         } else if self.has(Self::FORCED_ERROR | Self::CHECK_DOWN) {
             State::Down

@@ -32,6 +32,9 @@ pub enum Answer {
     },
     /// These members, in this order. Never empty.
     List(Vec<Arc<Member>>),
+    /// Members, pools and views, each a [`Answer::Member`] or [`Answer::Pool`], asked one after the other until each has nobody
+    /// left. Some of them are no members.
+    Each(Vec<Answer>),
     /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme and without control characters.
     Target(String),
     /// No member: the pool's `on_empty`, and the message is logged.
@@ -87,7 +90,7 @@ pub struct Peer {
 /// Schemes that mod_proxy's handlers know.
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
 
-const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
+const EXPECTED: &str = "expected a member, a pool or view, a list of these, a URL like \"http://10.0.0.1:8080\", a number \
                         (apache2.OK, apache2.DECLINED or a status from 200 to 599), or nil";
 
 /// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
@@ -107,18 +110,7 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
         Value::String(text) => target(&text.to_string_lossy()),
-        Value::UserData(object) => {
-            if let Ok(member) = object.borrow::<MemberHandle>() {
-                return Ok(Answer::Member(member.member.clone()));
-            }
-            if let Ok(pool) = object.borrow::<PoolHandle>() {
-                let Some(id) = pool.id() else {
-                    return Err(format!("returned pool {}, which is gone", pool.name));
-                };
-                return Ok(Answer::Pool { pool: id, view: pool.view.clone(), method: None });
-            }
-            Err(nonsense(first))
-        }
+        Value::UserData(object) => one_of_list(object).and_then(|one| one.ok_or_else(|| nonsense(first))),
         Value::Table(list) => members(list).unwrap_or_else(|| Err(nonsense(first))),
         _ => Err(nonsense(first)),
     }
@@ -175,20 +167,36 @@ fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
             })
         });
     }
-    let mut members: Vec<Arc<Member>> = Vec::with_capacity(length.min(64));
+    let mut all: Vec<Answer> = Vec::with_capacity(length.min(64));
     for (at, value) in list.sequence_values::<Value>().enumerate() {
         let value = value.ok()?;
-        let member = value.as_userdata().and_then(|object| object.borrow::<MemberHandle>().ok());
-        let Some(member) = member else {
-            return Some(Err(format!(
-                "returned a list with {} at {}, expected a member",
-                shown(&value),
-                at + 1
-            )));
-        };
-        if !members.iter().any(|known| Arc::ptr_eq(known, &member.member)) {
-            members.push(member.member.clone());
+        let one = value.as_userdata().map_or_else(|| Ok(None), one_of_list);
+        match one {
+            Ok(Some(one)) if !all.contains(&one) => all.push(one),
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                return Some(Err(format!(
+                    "returned a list with {} at {}, expected a member, a pool or a view",
+                    shown(&value),
+                    at + 1
+                )));
+            }
+            Err(text) => return Some(Err(text)),
         }
     }
-    Some(Ok(Answer::List(members)))
+    let members: Option<Vec<_>> = all
+        .iter()
+        .map(|one| if let Answer::Member(member) = one { Some(member.clone()) } else { None })
+        .collect();
+    Some(Ok(members.map_or(Answer::Each(all), Answer::List)))
+}
+
+/// A member, pool or view of a list. None when it is none.
+fn one_of_list(object: &mlua::AnyUserData) -> Result<Option<Answer>, String> {
+    if let Ok(member) = object.borrow::<MemberHandle>() {
+        return Ok(Some(Answer::Member(member.member.clone())));
+    }
+    let Ok(pool) = object.borrow::<PoolHandle>() else { return Ok(None) };
+    let Some(id) = pool.id() else { return Err(format!("returned pool {}, which is gone", pool.name)) };
+    Ok(Some(Answer::Pool { pool: id, view: pool.view.clone(), method: None }))
 }

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use crate::answer::FoundNone;
 use balance::api::Balancer;
-use balance::live::Slot;
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use crate::answer::{Answer, Peer};
+use crate::asked::Asked;
 use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
@@ -231,10 +231,10 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     pub(crate) frame: Cell<Frame>,
     pub(crate) attempt: Cell<Attempt>,
-    /// What a method of a pool or view picked last in this call, and that method's name.
-    pub(crate) last_pick: Cell<Option<(Slot, &'static &'static str)>>,
     /// What the running call said; None as long as it was nothing.
     pub(crate) said: RefCell<Option<Box<Said>>>,
+    /// What the running call has asked pools.
+    pub(crate) asked: Asked,
     /// Modules made so far: `ngx`, `cjson` …
     pub(crate) modules: RefCell<HashMap<String, Value>>,
     /// `(table, name) -> read-only table`.
@@ -257,17 +257,7 @@ pub(crate) struct Context {
     pub(crate) strings: Strings,
 }
 
-/// What picked the member of a request's session.
-pub(crate) const STICKY: &str = "sticky";
-
 impl Context {
-    /// Notes by which method a member was picked.
-    pub(crate) fn note_pick(&self, slot: Slot, method: &str) {
-        let known = crate::shortcuts::PICKS.iter().map(|(name, _)| name).chain([&STICKY]);
-        let mut known = known.filter(|name| **name == method);
-        self.last_pick.set(known.next().map(|name| (slot, name)));
-    }
-
     /// Who runs here, for the log.
     pub(crate) fn who(&self) -> String {
         let script = self.frame.get().script;
@@ -278,6 +268,9 @@ impl Context {
     pub(crate) fn enter(&self, frame: Frame, limits: Limits, time_ms: u64) -> Option<Box<Outer>> {
         let budget = &self.budget;
         let outer = (budget.depth.get() > 0).then(|| self.outer());
+        if outer.is_none() {
+            self.asked.forget();
+        }
         self.frame.set(frame);
         if self.strings.any.get() {
             self.strings.switch(frame);

@@ -5,6 +5,7 @@
 pub mod alarm;
 mod answer;
 mod api;
+mod asked;
 mod bundle;
 mod context;
 mod error;
@@ -29,6 +30,7 @@ mod texts;
 pub mod watch;
 
 pub use answer::{Answer, MAX_MORE_TRIES, Peer};
+pub use asked::Question;
 pub use bundle::{Bundle, BundleError};
 pub use context::{Attempt, Definition, Phase};
 pub use error::{ErrorKind, ScriptError};

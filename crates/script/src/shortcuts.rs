@@ -261,19 +261,15 @@ enum Picked {
     Left,
 }
 
-fn picked(
-    ctx: &Context,
-    at: *const c_void,
-    (name, method): &'static (&'static str, Method),
-    key: &[u8],
-) -> Option<Picked> {
+fn picked(ctx: &Context, at: *const c_void, nth: usize, key: &[u8]) -> Option<Picked> {
+    let method = &PICKS.get(nth)?.1;
     let pools = ctx.shortcuts.pools.borrow();
     let place = pools.binary_search_by_key(&at, |(object, _)| *object).ok()?;
     let pool = pools.get(place)?.1.get()?;
     let mut picked = None;
     let query = Query { pool, view: None, method, key, avoid: &[] };
     let pick = ctx.balancer.pick_for(query, &mut |member| {
-        ctx.last_pick.set(Some((member.slot, name)));
+        ctx.asked.note(member.slot, pool, nth, key);
         let slot = member.slot as usize;
         let members = ctx.members.borrow();
         let known = members.get(slot).and_then(Option::as_ref);
@@ -308,7 +304,7 @@ unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
             && ffi::lua_type(lua, 1) == ffi::LUA_TUSERDATA
         {
             let at = ffi::lua_topointer(lua, 1);
-            match tried(|| picked(&*ctx, at, PICKS.get(nth)?, key)) {
+            match tried(|| picked(&*ctx, at, nth, key)) {
                 Some(Picked::Known(index)) => {
                     ffi::lua_rawgeti(lua, upvalue(3), index);
                     ffi::lua_pushnil(lua);

@@ -13,6 +13,7 @@ use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
+use crate::asked::{Asked, Question};
 use crate::bundle::Source;
 use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
@@ -108,7 +109,6 @@ impl State {
             budget: Budget::default(),
             frame: Cell::default(),
             attempt: Cell::default(),
-            last_pick: Cell::default(),
             members: RefCell::default(),
             pools: RefCell::default(),
             shortcuts: Shortcuts::default(),
@@ -122,6 +122,7 @@ impl State {
             protect: OnceCell::new(),
             protected: OnceCell::new(),
             said: RefCell::default(),
+            asked: Asked::default(),
             texts: Texts::default(),
             strings: Strings::default(),
         });
@@ -154,9 +155,14 @@ impl State {
         self.answer(id, &loaded, &function, phase, &self.request)
     }
 
-    /// The method that picked this member in the last call; None when the script named it.
-    pub fn picked_by(&self, member: &Member) -> Option<&'static str> {
-        self.ctx.last_pick.get().filter(|(slot, _)| *slot == member.slot).map(|(_, name)| *name)
+    /// The question to a pool or view that gave the last call this member. None when it was named in another way.
+    pub fn asked(&self, member: &Member) -> Option<Question> {
+        self.ctx.asked.of(member.slot)
+    }
+
+    /// Whether the last call got this member as that of the request's session.
+    pub fn is_of_session(&self, member: &Member) -> bool {
+        self.ctx.asked.is_of_session(member.slot)
     }
 
     /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
@@ -416,7 +422,6 @@ impl State {
     ) -> Result<Answer, ScriptError> {
         // A call inside a call (a sub-request of the host) must not take the outer one's answer.
         let outer = self.ctx.exchange_said(None);
-        self.ctx.last_pick.set(None);
         let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;

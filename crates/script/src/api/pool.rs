@@ -15,7 +15,8 @@ use mlua::{
 use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
-use crate::context::{Context, STICKY, unlimited};
+use crate::asked::Question;
+use crate::context::{Context, unlimited};
 use crate::shortcuts::{self, Left, Row};
 use crate::text::session;
 
@@ -101,13 +102,36 @@ impl PoolHandle {
         let query = Query { pool, view: self.view.as_deref(), method, key, avoid: &[] };
         let mut object = Ok(Value::Nil);
         let picked = self.ctx.balancer.pick_for(query, &mut |member| {
-            self.ctx.note_pick(member.slot, method.name());
+            self.note(member, Some(method), key);
             object = member_object(lua, &self.ctx, member).map(Value::UserData);
         });
         match picked {
             Ok(()) => Ok((object?, None)),
             Err(error) => Ok(self.found_none(pool, &error)),
         }
+    }
+
+    /// Notes that this member was the answer to a question; without a method: one that the pool's own would take the place of.
+    fn note(&self, member: &Member, method: Option<&Method>, key: &[u8]) {
+        let Some(pool) = self.row.get() else { return };
+        let key = method.filter(|method| method.is_by_key()).map(|_| key.into());
+        let question = Question { pool, view: self.view.clone(), method: method.cloned(), key };
+        self.ctx.asked.note_other(member.slot, question);
+    }
+
+    /// The object of a member that was named, or is the session's. Of a whole pool there is nothing to note: its method takes over.
+    fn named(&self, lua: &Lua, member: &Arc<Member>) -> mlua::Result<AnyUserData> {
+        if self.view.is_some() {
+            self.note(member, None, b"");
+        }
+        member_object(lua, &self.ctx, member)
+    }
+
+    /// The object of the session's member.
+    fn of_session(&self, lua: &Lua, member: &Arc<Member>) -> mlua::Result<AnyUserData> {
+        let object = self.named(lua, member)?;
+        self.ctx.asked.note_session(member.slot);
+        Ok(object)
     }
 
     fn found_none(&self, pool: PoolId, error: &NoMember) -> Found {
@@ -150,21 +174,25 @@ impl PoolHandle {
             return Err(mlua::Error::runtime(format!("a view by more than {} KiB of names", MAX_VIEW >> 10)));
         }
         self.ctx.spend(bytes)?;
-        let handle = PoolHandle {
+        let handle = PoolHandle { view: Some(Arc::new(view)), ..self.again() };
+        handle.into_object(lua)
+    }
+
+    /// The same pool or view once more.
+    fn again(&self) -> PoolHandle {
+        PoolHandle {
             name: self.name.clone(),
-            view: Some(Arc::new(view)),
+            view: self.view.clone(),
             row: self.row.clone(),
             ctx: self.ctx.clone(),
-        };
-        handle.into_object(lua)
+        }
     }
 
     /// `pool:pick([r])`: sticky session first, then the pool's method.
     fn pick_configured(&self, lua: &Lua) -> mlua::Result<Found> {
         match self.session() {
             Some((Routed::Member(member), _)) => {
-                self.ctx.note_pick(member.slot, STICKY);
-                return Ok((Value::UserData(member_object(lua, &self.ctx, &member)?), None));
+                return Ok((Value::UserData(self.of_session(lua, &member)?), None));
             }
             Some((Routed::Lost, true)) => {
                 return Ok(self.none(NoMember::SessionLost((&*self.name).into()).to_string()));
@@ -186,7 +214,7 @@ impl PoolHandle {
                 }
                 self.pick(lua, method, &key)
             }
-            (method, None) if hashes(method) => {
+            (method, None) if method.is_by_key() => {
                 let mut key = Vec::new();
                 self.ctx.request()?.field(crate::host::Field::UseragentIp, &mut |value| {
                     key.extend_from_slice(value.unwrap_or_default());
@@ -238,10 +266,6 @@ impl PoolHandle {
             _ => Ok(Value::Nil),
         }
     }
-}
-
-fn hashes(method: &Method) -> bool {
-    matches!(method, Method::ConsistentHash { .. } | Method::Maglev | Method::Rendezvous | Method::Hash)
 }
 
 /// Longest text that a view is made by, in bytes.
@@ -327,7 +351,7 @@ impl UserData for PoolHandle {
         for (name, method) in shortcuts::PICKS.clone() {
             match name {
                 "consistent_hash" => continue,
-                _ if hashes(&method) => {
+                _ if method.is_by_key() => {
                     methods.add_method(name, move |lua, this, key| this.pick_by(lua, &method, key));
                 }
                 _ => methods.add_method(name, move |lua, this, ()| this.pick(lua, &method, b"")),
@@ -350,11 +374,7 @@ impl UserData for PoolHandle {
         );
         methods.add_method("pick", |lua, this, _: Value| this.pick_configured(lua));
         methods.add_method("sticky", |lua, this, _: Value| {
-            let found = this.session_member();
-            if let Some(member) = &found {
-                this.ctx.note_pick(member.slot, STICKY);
-            }
-            found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
+            this.session_member().map(|member| this.of_session(lua, &member)).transpose()
         });
         methods.add_method("where", |lua, this, table: Table| this.narrowed(lua, conditions(&table)?));
         methods.add_method("except", |lua, this, values: Variadic<Value>| {
@@ -379,12 +399,13 @@ impl UserData for PoolHandle {
                     format!("{}: pool {} has no member named {shown}{inside}", this.ctx.who(), this.name);
                 this.ctx.server.log(INFO, &text);
             }
-            found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
+            found.map(|member| this.named(lua, &member)).transpose()
         });
         methods.add_method("members", |lua, this, ()| {
-            let (ctx, mut rest) = (this.ctx.clone(), this.members().into_iter());
+            let mut rest = this.members().into_iter();
+            let own = this.again();
             lua.create_function_mut(move |lua, ()| {
-                rest.next().map(|member| member_object(lua, &ctx, &member)).transpose()
+                rest.next().map(|member| own.named(lua, &member)).transpose()
             })
         });
         methods.add_method("add", |lua, this, spec: Table| {

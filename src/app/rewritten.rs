@@ -1,0 +1,97 @@
+//! Requests that mod_rewrite has sent to a pool. It does not know the scheme `lb`: it takes the target of
+//! `RewriteRule … lb://pool/path [P]` for a path and puts this server's own name (the client's Host, with `UseCanonicalName Off`)
+//! before it. That is taken away again where the rules themselves wrote it; a client's words never become a pool.
+
+use balance::rewrite::{may_become, names_pool};
+
+use super::child;
+use super::record::Record;
+use super::selecting::{Scope, proxied_url};
+use crate::ffi;
+use crate::httpd::log;
+use crate::httpd::request::{PROXYREQ_REVERSE, Request};
+
+const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
+
+/// Whose work a target is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// Rules outside of sections, which run in translate_name.
+    OfServer,
+    /// Rules of sections and `.htaccess`, which run in fixups.
+    OfSection,
+}
+
+/// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request whose target a rule wrote, or a
+/// client by the hand of another one.
+pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, i32> {
+    if request.proxyreq() != PROXYREQ_REVERSE {
+        return Ok(false);
+    }
+    let Some(at) = request.own_scheme_in_filename() else { return Ok(false) };
+    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
+    else {
+        return Ok(false);
+    };
+    if rules == Rules::OfServer && !Record::is_rewritten(request) {
+        if Record::of(request).is_none() {
+            Record::mark_foreign(request);
+        }
+        return Ok(false);
+    }
+    let own = [request.scheme(), b"://", &request.own_authority()].concat();
+    // A rule of a section has the section's path between them.
+    let between = url[..at].strip_prefix(own.as_slice());
+    if !between.is_some_and(|path| path.is_empty() || path.starts_with(b"/")) {
+        return Ok(false);
+    }
+    let target = &url[at + 1..];
+    if !is_written(request, rules, target) {
+        return Ok(false);
+    }
+    if let Some(other) = other_source(request, target, url, &own) {
+        let other = String::from_utf8_lossy(&other).escape_debug().to_string();
+        log::request(
+            request,
+            log::ERR,
+            &format!(
+                "refused: mod_rewrite's target may be that of a rule to lb://, or a client's lb:// in that of the rule to \"{other}\""
+            ),
+        );
+        return Err(FORBIDDEN);
+    }
+    request.point_filename(request.pool().concat(&[b"proxy:", target]));
+    Ok(true)
+}
+
+/// The pool's name in `lb://pool/path`.
+fn pool_of(target: &[u8]) -> &[u8] {
+    let rest = target.get(b"lb://".len()..).unwrap_or_default();
+    &rest[..rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len())]
+}
+
+/// Whether a rule that may have been at work names the pool.
+fn is_written(request: Request<'_>, rules: Rules, target: &[u8]) -> bool {
+    let Some(scope) = child::get().and_then(|child| Scope::of(request, child)) else { return false };
+    let [section, server, main] = scope.rewrites();
+    let mut names = |rule: &[u8]| names_pool(rule, pool_of(target));
+    match rules {
+        Rules::OfServer => [server, main].into_iter().flatten().any(|all| all.any(&mut names)),
+        Rules::OfSection => section.is_some_and(|all| all.any(&mut names)),
+    }
+}
+
+/// Another rule that a client may have got the same target out of.
+fn other_source(request: Request<'_>, target: &[u8], url: &[u8], own: &[u8]) -> Option<Vec<u8>> {
+    let scope = Scope::of(request, child::get()?)?;
+    let mut found = None;
+    let mut may = |rule: &[u8]| {
+        let other = !names_pool(rule, pool_of(target)) && may_become(rule, url, own);
+        if other {
+            found = Some(rule.to_vec());
+        }
+        other
+    };
+    scope.rewrites().into_iter().flatten().any(|all| all.any(&mut may));
+    found
+}

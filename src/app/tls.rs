@@ -1,0 +1,55 @@
+//! TLS with backends: the settings that hold for one. They are those of the virtual host, of `<Proxy "lb://pool">`, and of
+//! `<Proxy "https://host:port">`, the last one first; however the request came to the backend.
+
+use std::ffi::CStr;
+
+use balance::url::{MemberUrl, default_port};
+
+use super::attempts::Proxy;
+use super::child::Child;
+use super::record::Record;
+use crate::httpd::request::Request;
+use crate::httpd::tls::Settings;
+
+/// Whether the scheme's module speaks TLS.
+pub fn is_spoken(scheme: &str) -> bool {
+    matches!(scheme, "https" | "wss" | "h2")
+}
+
+/// The settings for a member of a pool, or for an ad-hoc target.
+pub fn settings(
+    request: Request<'_>,
+    child: &Child,
+    proxy: &Proxy,
+    record: &Record,
+    (pool, url): (Option<&[u8]>, &MemberUrl),
+) -> Settings {
+    let memory = request.pool();
+    // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL; so are the texts.
+    #[allow(unsafe_code)]
+    let (path, tail, text) = unsafe {
+        (
+            crate::httpd::bytes(record.raw_path).unwrap_or_default(),
+            crate::httpd::bytes(record.tail).unwrap_or(b"/"),
+            |pieces: &[&[u8]]| CStr::from_ptr(memory.concat(pieces)),
+        )
+    };
+    let mut urls = Vec::with_capacity(3);
+    urls.extend(pool.map(|pool| text(&[b"lb://", pool, b"/", path])));
+    urls.extend(spellings(url).iter().map(|base| text(&[base.as_bytes(), tail])));
+    // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme handlers.
+    #[allow(unsafe_code)]
+    unsafe {
+        child.sections.settings(request, proxy.conf, &urls)
+    }
+}
+
+/// A URL as a section may be written for it: with the scheme's own port and without.
+fn spellings(url: &MemberUrl) -> Vec<String> {
+    let socket = url.socket.as_ref().map(|socket| format!("unix:{socket}|")).unwrap_or_default();
+    let mut all = vec![url.to_string()];
+    if default_port(&url.scheme) == Some(url.port) {
+        all.push(format!("{socket}{}://{}{}", url.scheme, url.authority(), url.path));
+    }
+    all
+}

@@ -1,0 +1,264 @@
+//! TLS to members: connections belong to the settings they were made under, and the settings come from where they do for stock
+//! mod_proxy.
+
+use std::path::Path;
+use std::process::Command;
+
+use server_tests::{Builder, Httpd, Mpm, Request, on_every_mpm};
+
+/// Runs openssl in a folder.
+fn openssl(folder: &Path, words: &str) {
+    let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).output();
+    let made = made.expect("run openssl");
+    assert!(made.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A key with a certificate that it signed itself: `NAME.key`, `NAME.crt`, and both in `NAME.pem`.
+fn certificate(folder: &Path, name: &str) {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} -keyout {name}.key \
+             -out {name}.crt -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+        ),
+    );
+    let both = ["crt", "key"].map(|end| std::fs::read(folder.join(format!("{name}.{end}"))).expect("read"));
+    std::fs::write(folder.join(format!("{name}.pem")), both.concat()).expect("write");
+}
+
+fn with_tls() -> Builder {
+    Httpd::builder().module("socache_shmcb").module("ssl")
+}
+
+/// An HTTPS server that tells whose certificate it saw, and which name it was asked for.
+fn tls_backend() -> Httpd {
+    let builder = with_tls().stock();
+    certificate(builder.dir(), "backend");
+    builder
+        .config("SSLEngine on\nSSLCertificateFile backend.crt\nSSLCertificateKeyFile backend.key")
+        .config("SSLVerifyClient optional_no_ca\nSSLStrictSNIVHostCheck off")
+        .config("Header always set X-Client \"expr=%{SSL_CLIENT_S_DN_CN}\"")
+        .config("Header always set X-Sni \"expr=%{SSL_TLS_SNI}\"")
+        .config("Header always set X-Port \"expr=%{REMOTE_PORT}\"\nRewriteEngine on\nRewriteRule ^ - [R=204]")
+        .start()
+}
+
+/// Ways into one and the same backend, as lines of a virtual host. `TO` is its URL, `scripts.lua` has a function for each.
+const WAYS: [(&str, &str); 8] = [
+    ("a pool", "ProxyPass / lb://t/"),
+    ("a pool by handler", "<Location />\nSetHandler proxy:lb://t\n</Location>"),
+    ("a pool by script", "LuaHookTranslate scripts.lua pool"),
+    ("a member by a late script", "LuaHookSelect scripts.lua member"),
+    ("a list by a late script", "LuaHookSelect scripts.lua list"),
+    ("a URL", "LuaHookTranslate scripts.lua url"),
+    ("a URL by a late script", "LuaHookSelect scripts.lua url"),
+    ("a file name", "LuaHookTranslate scripts.lua filename"),
+];
+
+const SCRIPTS: &str = r#"
+local t = lb.pool("t")
+function pool(r) return t end
+function member(r) return t:round_robin() end
+function list(r) return {t:member("m")} end
+function url(r) return "TO" end
+function filename(r)
+  r.handler, r.proxyreq, r.filename = "proxy-server", apache2.PROXYREQ_REVERSE, "proxy:TO" .. r.uri
+  return apache2.OK
+end
+"#;
+
+/// A server of one child, so that there is one set of connections, before a pool with this backend.
+fn front(mpm: Mpm, to: &str) -> Builder {
+    let builder = with_tls().mpm(mpm).children(1);
+    for name in ["stranger", "ann", "bob"] {
+        certificate(builder.dir(), name);
+    }
+    builder
+        .file("scripts.lua", &SCRIPTS.replace("TO", to))
+        .config(&format!(
+            "<LuaBalancerPool t>\nLuaBalancerMember {to} name=m\nLuaBalancerOutlier off\n</LuaBalancerPool>"
+        ))
+        .config("SSLProxyEngine on\nSSLProxyCheckPeerName off")
+}
+
+fn host(port: u16, name: &str, lines: &str) -> String {
+    format!("<VirtualHost *:{port}>\nServerName {name}\n{lines}\n</VirtualHost>")
+}
+
+/// Status, and whose certificate the backend saw.
+fn ask(httpd: &Httpd, host: &str, path: &str) -> (u16, String) {
+    let answer = httpd.client().send(&Request::get(path).header("Host", host));
+    (answer.status, answer.header("X-Client").unwrap_or_default().to_owned())
+}
+
+fn url_of(backend: &Httpd) -> String {
+    format!("https://127.0.0.1:{}", backend.port())
+}
+
+on_every_mpm!(a_connection_never_serves_hosts_with_other_tls_settings);
+
+fn a_connection_never_serves_hosts_with_other_tls_settings(mpm: Mpm) {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    for (way, line) in WAYS {
+        let builder = front(mpm, &to);
+        let port = builder.port();
+        let httpd = builder
+            .config(&host(port, "lax", &format!("SSLProxyVerify none\n{line}")))
+            .config(&host(
+                port,
+                "strict",
+                &format!("SSLProxyVerify require\nSSLProxyCACertificateFile stranger.crt\n{line}"),
+            ))
+            .config(&host(port, "ann", &format!("SSLProxyMachineCertificateFile ann.pem\n{line}")))
+            .config(&host(port, "bob", &format!("SSLProxyMachineCertificateFile bob.pem\n{line}")))
+            .start();
+        for round in 1..=3 {
+            for (host, shown) in [("lax", ""), ("ann", "ann"), ("lax", ""), ("bob", "bob"), ("ann", "ann")] {
+                assert_eq!(ask(&httpd, host, "/x"), (204, shown.to_owned()), "{way}, {host}, round {round}");
+            }
+            let (status, _) = ask(&httpd, "strict", "/x");
+            assert!([500, 502, 503].contains(&status), "{way}: {status} from a server nobody trusts");
+        }
+        httpd.assert_no_crash();
+    }
+}
+
+/// Settings of a section for the URL, and for the pool. A plain worker is the reference for the former.
+#[test]
+fn a_proxy_sections_settings_hold_for_the_member_of_that_url() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    let section = |url: &str| format!("<Proxy \"{url}\">\nSSLProxyMachineCertificateFile ann.pem\n</Proxy>");
+    let plain = ("a plain worker", format!("ProxyPass / {to}/"));
+    let ways = WAYS.map(|(way, line)| (way, line.to_owned()));
+    for (way, line) in ways.iter().chain([&plain]) {
+        let builder = front(Mpm::Event, &to);
+        let port = builder.port();
+        let httpd = builder
+            .config(&host(port, "with", &format!("{}\n{line}", section(&to))))
+            .config(&host(port, "elsewhere", &format!("{}\n{line}", section("https://127.0.0.1:9"))))
+            .config(&host(port, "without", line))
+            .start();
+        for _ in 0..2 {
+            for (host, shown) in [("with", "ann"), ("elsewhere", ""), ("without", "")] {
+                assert_eq!(ask(&httpd, host, "/x"), (204, shown.to_owned()), "{way}, {host}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pools_section_holds_for_its_members_and_a_members_own_counts_more() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    let ann = "SSLProxyMachineCertificateFile ann.pem";
+    let bob = "SSLProxyMachineCertificateFile bob.pem";
+    for (way, line) in WAYS {
+        let of_pool = !way.contains("URL") && !way.contains("file name");
+        let builder = front(Mpm::Event, &to);
+        let port = builder.port();
+        let httpd = builder
+            .config(&host(port, "pool", &format!("<Proxy \"lb://t\">\n{ann}\n</Proxy>\n{line}")))
+            .config(&host(
+                port,
+                "both",
+                &format!("<Proxy \"{to}\">\n{bob}\n</Proxy>\n<Proxy \"lb://t\">\n{ann}\n</Proxy>\n{line}"),
+            ))
+            .config(&host(port, "all", &format!("<Proxy *>\n{ann}\n</Proxy>\n{line}")))
+            .config(&host(
+                port,
+                "match",
+                &format!("<ProxyMatch ^https://.*/y>\n{bob}\n</ProxyMatch>\n{line}"),
+            ))
+            .start();
+        for _ in 0..2 {
+            let pools = if of_pool { "ann" } else { "" };
+            for (host, path, shown) in [
+                ("pool", "/x", pools),
+                ("both", "/x", "bob"),
+                ("all", "/x", "ann"),
+                ("match", "/x", ""),
+                ("match", "/y", "bob"),
+            ] {
+                assert_eq!(ask(&httpd, host, path), (204, shown.to_owned()), "{way}, {host}{path}");
+            }
+        }
+    }
+}
+
+/// A script's late decision leaves the settings of the target before it behind.
+#[test]
+fn a_late_decision_does_not_show_the_earlier_targets_certificate() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    let builder = front(Mpm::Event, &to);
+    let port = builder.port();
+    let httpd = builder
+        .config(&host(
+            port,
+            "late",
+            "<Proxy https://127.0.0.1:9>\nSSLProxyMachineCertificateFile ann.pem\n</Proxy>\n\
+             ProxyPass / https://127.0.0.1:9/\nLuaHookSelect scripts.lua pool",
+        ))
+        .start();
+    assert_eq!(ask(&httpd, "late", "/x"), (204, String::new()));
+}
+
+#[test]
+fn settings_in_a_section_alone_are_enough() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    let builder = with_tls().children(1);
+    let port = builder.port();
+    let httpd = builder
+        .config(&format!("<LuaBalancerPool t>\nLuaBalancerMember {to} name=m\n</LuaBalancerPool>"))
+        .config(&host(
+            port,
+            "on",
+            &format!("<Proxy \"{to}\">\nSSLProxyEngine on\nSSLProxyCheckPeerName off\n</Proxy>\nProxyPass / lb://t/"),
+        ))
+        .config(&host(port, "off", "ProxyPass / lb://t/"))
+        .start();
+    assert_eq!(ask(&httpd, "on", "/x").0, 204);
+    assert_eq!(ask(&httpd, "off", "/x").0, 500);
+    assert_eq!(ask(&httpd, "on", "/x").0, 204);
+}
+
+#[test]
+fn connections_are_kept_for_hosts_with_the_same_settings() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    let builder = front(Mpm::Event, &to);
+    let port = builder.port();
+    let httpd = builder
+        .config("ProxyPass / lb://t/")
+        .config(&host(port, "one", ""))
+        .config(&host(port, "two", "ServerAlias three"))
+        .start();
+    let mut ports = std::collections::BTreeSet::new();
+    let mut client = httpd.client();
+    for name in ["one", "two", "three"].repeat(4) {
+        let answer = client.send(&Request::get("/x").header("Host", name));
+        ports.insert(answer.header("X-Port").expect("X-Port").to_owned());
+    }
+    assert_eq!(ports.len(), 1, "{ports:?}");
+}
+
+/// With `ProxyPreserveHost` the client's host is the name that the backend is asked for, on its own connection.
+#[test]
+fn the_name_asked_for_is_the_requests_host_where_that_is_preserved() {
+    let backend = tls_backend();
+    let to = url_of(&backend);
+    for (way, line) in WAYS {
+        let httpd = front(Mpm::Event, &to).config("ProxyPreserveHost On").config(line).start();
+        let mut ports = std::collections::BTreeMap::<String, String>::new();
+        for name in ["one.example", "two.example", "one.example", "two.example"] {
+            let answer = httpd.client().send(&Request::get("/x").header("Host", name));
+            assert_eq!((answer.status, answer.header("X-Sni")), (204, Some(name)), "{way}");
+            let port = answer.header("X-Port").expect("X-Port").to_owned();
+            let owner = ports.entry(port).or_insert_with(|| name.to_owned());
+            assert_eq!(owner, name, "{way}: a connection for another name");
+        }
+    }
+}
