@@ -13,8 +13,8 @@ use crate::app::child::Child;
 use crate::app::shared;
 use crate::httpd::{log, memory, process};
 
-/// How long a turn waits for answers: most come within a few milliseconds.
-const A_MOMENT: Duration = Duration::from_millis(50);
+/// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
+const A_MOMENT: Duration = Duration::from_millis(150);
 /// How often a state of the files is given to a server that does not answer.
 const TRIES: u32 = 3;
 
@@ -36,13 +36,14 @@ pub struct Saved {
 impl Saved {
     /// Takes versions that others have vetted, has changed files vetted (one child does), and takes what has come of it.
     pub fn turn(&mut self, child: &Child, balancer: &dyn Balancer) {
+        let mut has_asked = false;
         for id in child.library.ids().filter(|id| child.library.is_watched(*id)) {
             if let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() {
                 shared::install_newer(&child.table, &child.library, id, row);
-                self.look(child, id, row);
+                has_asked |= self.look(child, id, row);
             }
         }
-        let until = Instant::now() + A_MOMENT;
+        let until = Instant::now() + if has_asked { A_MOMENT } else { Duration::ZERO };
         loop {
             self.collect(child, balancer);
             let left = until.saturating_duration_since(Instant::now());
@@ -54,22 +55,26 @@ impl Saved {
         }
     }
 
-    /// Has a changed script vetted.
-    fn look(&mut self, child: &Child, id: ScriptId, row: u32) {
-        let Some(client) = child.vetting else { return };
+    /// Has a changed script vetted; true when it was asked for.
+    fn look(&mut self, child: &Child, id: ScriptId, row: u32) -> bool {
+        let Some(client) = child.vetting else { return false };
         if self.running.iter().any(|job| job.id == id) {
-            return;
+            return false;
         }
-        let Some(stamp) = child.library.changed(id) else { return };
+        let Some(stamp) = child.library.changed(id) else { return false };
         let pid = memory::pid();
         if !child.table.claim_judgement(row, stamp.0, pid, memory::monotonic_ms(), &memory::alive) {
-            return;
+            return false;
         }
         match client.ask(id) {
             Ok(pending) => self.running.push(Running { id, row, stamp, pending }),
             // The server of an earlier configuration is gone: children of the next one look after the files.
-            Err(_) => child.table.give_up_judgement(row, pid),
+            Err(_) => {
+                child.table.give_up_judgement(row, pid);
+                return false;
+            }
         }
+        true
     }
 
     fn collect(&mut self, child: &Child, balancer: &dyn Balancer) {

@@ -1,5 +1,7 @@
 //! A worker: vets one script, tells what it found, and ends.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -56,6 +58,7 @@ fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
         answer,
         files: AtomicUsize::new(0),
         dicts: Arc::new(scope.dicts.in_child()),
+        overlays: RefCell::default(),
         account: scope.account.name().to_owned(),
     };
     script::vet(&scope.library, id, Rc::new(host), Rc::new(Handle::new(engine, 1)))
@@ -80,6 +83,8 @@ struct Host {
     answer: RawFd,
     files: AtomicUsize,
     dicts: Arc<Dicts>,
+    /// Those that the script has asked for: all names of one see what it writes.
+    overlays: RefCell<HashMap<String, Rc<dyn Dict>>>,
     account: String,
 }
 
@@ -105,7 +110,12 @@ impl Server for Host {
     }
 
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>> {
-        self.dicts.find(name).map(|dict| Rc::new(Overlay::over(dict)) as Rc<dyn Dict>)
+        if let Some(known) = self.overlays.borrow().get(name) {
+            return Some(known.clone());
+        }
+        let overlay: Rc<dyn Dict> = Rc::new(Overlay::over(self.dicts.find(name)?));
+        self.overlays.borrow_mut().insert(name.to_owned(), overlay.clone());
+        Some(overlay)
     }
 
     fn looks_at(&self, path: &Path) {
