@@ -62,6 +62,8 @@ struct Part {
     epoch: u64,
     cursor: CursorId,
     compiled: Compiled,
+    /// Nobody is in it, so that it is not kept.
+    is_empty: bool,
 }
 
 impl<S: Store> Engine<S> {
@@ -123,7 +125,13 @@ impl<S: Store> Engine<S> {
         let rings: Option<Arc<Rings>> = known.map(|(_, part)| part.compiled.rings().clone());
         let members: Vec<Arc<Member>> =
             whole.membership.members.iter().filter(|member| view.holds(member)).cloned().collect();
+        if members.is_empty() {
+            // By a text that a client has sent, perhaps: there are as many such views as clients like, and nobody takes turns there.
+            let compiled = self.compile(members, &whole.settings, None);
+            return Arc::new(Part { epoch: whole.epoch, cursor: whole.cursor, compiled, is_empty: true });
+        }
         let part = Arc::new(Part {
+            is_empty: false,
             epoch: whole.epoch,
             cursor: self.store.view_cursor(pool, view.fingerprint()),
             compiled: self.compile(members, &whole.settings, rings.as_ref()),
@@ -275,7 +283,9 @@ impl<S: Store> Handle<S> {
             return part;
         }
         let part = self.engine.part(pool, view, &cached.whole);
-        if let Ok(mut views) = cached.views.try_borrow_mut() {
+        if !part.is_empty
+            && let Ok(mut views) = cached.views.try_borrow_mut()
+        {
             views.retain(|(known, _)| known != view);
             if views.len() >= MAX_VIEWS {
                 views.remove(0);
