@@ -87,7 +87,9 @@ pub(crate) struct Budget {
     pub(crate) spent: Cell<usize>,
     /// Where the script was at the last check.
     pub(crate) seen: Seen,
-    /// Sets the hook when a call is long; without it the hook is set at all times.
+    /// The error of a call that is over has been raised by the hook.
+    pub(crate) raised: Cell<bool>,
+    /// Sets the hook.
     pub(crate) watched: OnceCell<Watched>,
 }
 
@@ -140,11 +142,28 @@ impl Budget {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
     }
 
-    /// Has the hook set for the rest of the call.
+    /// Has the hook called with the next instruction or call.
     pub(crate) fn arm(&self) {
         if let Some(watched) = self.watched.get() {
             watched.arm();
         }
+    }
+
+    /// Whether the hook, called for the call of a function, need not look.
+    pub(crate) fn is_plain_call(&self) -> bool {
+        self.halt.get().is_none() && self.watched.get().is_some_and(Watched::is_plain_call)
+    }
+
+    /// The hook has looked.
+    pub(crate) fn looked(&self) {
+        if let Some(watched) = self.watched.get() {
+            watched.looked();
+        }
+    }
+
+    /// Whether the call is over for good. After `ngx.exit` and its like, `<close>` handlers still run.
+    pub(crate) fn is_over(&self) -> bool {
+        self.halt.get().is_some_and(|halt| halt != Halt::Answered)
     }
 
     /// Nothing is known of a call yet.
@@ -153,6 +172,7 @@ impl Budget {
         self.searched.set(0);
         self.spent.set(0);
         self.halt.set(None);
+        self.raised.set(false);
         self.deadline.set(None);
         self.turn.set(None);
     }
@@ -173,10 +193,18 @@ impl Budget {
         }
     }
 
+    /// Whether the hook has raised in this call, or will.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.raised.get() || self.is_over()
+    }
+
     /// Ends the call for this reason, unless another came first.
     pub(crate) fn end(&self, halt: Halt) -> Halt {
         let first = self.halt.get().unwrap_or(halt);
         self.halt.set(Some(first));
+        if self.is_over() {
+            self.arm();
+        }
         first
     }
 }
@@ -280,6 +308,7 @@ impl Context {
         budget.time_ms.set(outer.time_ms);
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
+        budget.raised.set(false);
         budget.deadline.set(outer.deadline);
         budget.turn.set(outer.turn);
     }

@@ -86,23 +86,8 @@ local coroutine = {}
 for k, v in next, raw.coroutine do
   coroutine[k] = v
 end
--- Each coroutine counts its own instructions until the next look at the clock, so there is a look at the making of one.
-local look, create, wrap = native.look, raw.coroutine.create, raw.coroutine.wrap
-function coroutine.create(f)
-  look()
-  return create(f)
-end
-function coroutine.wrap(f)
-  look()
-  return wrap(f)
-end
-local resume, close = raw.coroutine.resume, raw.coroutine.close
-function coroutine.resume(co, ...)
-  return result(resume(co, ...))
-end
-function coroutine.close(co)
-  return result(close(co))
-end
+local resume, close = native.resume, native.close
+coroutine.resume, coroutine.close, coroutine.wrap = resume, close, native.wrap
 
 -- Where timers and checks run: a call that waits suspends the job as a whole, whatever coroutines it has made, and so does the
 -- end of a turn. Both go up through every resume; what the script itself yields does not.
@@ -140,6 +125,9 @@ if native.token then
       close(co)
     end
     error((...), 0)
+  end
+  function coroutine.close(co)
+    return result(close(co))
   end
   function coroutine.wrap(f)
     local co = make(f)

@@ -81,16 +81,16 @@ impl Shortcuts {
 }
 
 /// What a part of the runtime says; None when it panicked.
-fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
+pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
 }
 
 /// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops Lua first.
-fn pointer(ctx: &Rc<Context>) -> LightUserData {
+pub(crate) fn pointer(ctx: &Rc<Context>) -> LightUserData {
     LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
 }
 
-fn upvalue(nth: c_int) -> c_int {
+pub(crate) fn upvalue(nth: c_int) -> c_int {
     ffi::lua_upvalueindex(nth)
 }
 
@@ -126,7 +126,7 @@ unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
 }
 
 /// A C function with these upvalues.
-fn closure(
+pub(crate) fn closure(
     lua: &Lua,
     function: ffi::lua_CFunction,
     upvalues: impl mlua::IntoLuaMulti,

@@ -40,15 +40,6 @@ fn still_serves(world: &World, state: &State, body: &str) {
     }
 }
 
-/// Each coroutine counts its own instructions, and looks at the clock after thousands of them only.
-#[test]
-fn the_making_of_coroutines_looks_at_the_clock() {
-    for made in ["create", "wrap"] {
-        let body = format!("for i = 1, 3 do coroutine.{made}(function() end) end return 200");
-        assert_eq!(stopped_within(&body, Limits { time_ms: 0, ..common::limits() }), ErrorKind::Time);
-    }
-}
-
 #[test]
 fn loops_are_stopped_wherever_they_hide() {
     for body in [

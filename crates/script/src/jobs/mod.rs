@@ -20,7 +20,8 @@ use crate::context::{Budget, Context, Frame, Phase};
 use crate::error::{ErrorKind, Halt, ScriptError};
 use crate::library::{Limits, ScriptId};
 use crate::seen;
-use crate::state::{Call, State};
+use crate::state::{Call, State, ended};
+use crate::watch::Running;
 
 /// How long a job computes before others have their turn.
 const TURN: Duration = Duration::from_millis(2);
@@ -115,13 +116,15 @@ impl Jobs {
         }
     }
 
+    /// For the hook: ends the running call when all are to end.
+    pub(crate) fn note_stop(&self, budget: &Budget) {
+        if self.stop.load(Ordering::Relaxed) && budget.depth.get() > 0 {
+            budget.end(Halt::Stopped);
+        }
+    }
+
     /// For the hook: whether the running job is to make room for others now.
     pub(crate) fn turn_is_over(&self, budget: &Budget) -> bool {
-        if self.stop.load(Ordering::Relaxed) && budget.depth.get() > 0 {
-            // The next look at the budget ends the call.
-            budget.end(Halt::Stopped);
-            return false;
-        }
         let now = Instant::now();
         let on_its_way = |since: Instant| now.duration_since(since) < ON_ITS_WAY;
         if budget.turn.get().is_none_or(|end| now < end) || self.interrupted.get().is_some_and(on_its_way) {
@@ -351,12 +354,15 @@ impl State {
                 Some(args) => args,
                 None => reply.into_values(&self.lua)?,
             };
-            let result = job.thread.resume::<MultiValue>(args);
+            let result = {
+                let _running = Running::start(budget, &job.thread);
+                job.thread.resume::<MultiValue>(args)
+            };
             job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
-                (Some(halt), Ok(_)) => return Err(halt.raise()),
-                (_, result) => result?,
+                (Some(halt), result) => return Err(ended(halt, result.err())),
+                (None, result) => result?,
             }
         };
         job.grown = (job.grown + self.lua.used_memory()).saturating_sub(before);
