@@ -14,6 +14,11 @@ use mlua::{Function, Lua, Table, Value, ffi};
 use crate::context::Context;
 use crate::shortcuts::{closure, pointer, upvalue};
 
+unsafe extern "C-unwind" {
+    /// Of Lua 5.4.6 and later; mlua knows it of the Lua that it builds itself.
+    fn lua_closethread(coroutine: *mut ffi::lua_State, from: *mut ffi::lua_State) -> c_int;
+}
+
 const TOO_MANY: &CStr = c"too many arguments to resume";
 const TOO_MANY_RESULTS: &CStr = c"too many results to resume";
 const SPOILED: &CStr = c"this coroutine was stopped, and cannot be closed";
@@ -166,7 +171,7 @@ unsafe extern "C-unwind" fn wrapped(lua: *mut ffi::lua_State) -> c_int {
         }
         let mut status = ffi::lua_status(coroutine);
         if status > ffi::LUA_YIELD && !is_spoiled(coroutine) {
-            status = in_place(lua, coroutine, || ffi::lua_closethread(coroutine, lua));
+            status = in_place(lua, coroutine, || lua_closethread(coroutine, lua));
             ffi::lua_xmove(coroutine, lua, 1);
         }
         if status != ffi::LUA_ERRMEM && ffi::lua_type(lua, -1) == ffi::LUA_TSTRING {
@@ -207,7 +212,7 @@ unsafe extern "C-unwind" fn close(lua: *mut ffi::lua_State) -> c_int {
             ffi::lua_pushstring(lua, SPOILED.as_ptr());
             return failed(lua);
         }
-        if in_place(lua, coroutine, || ffi::lua_closethread(coroutine, lua)) == ffi::LUA_OK {
+        if in_place(lua, coroutine, || lua_closethread(coroutine, lua)) == ffi::LUA_OK {
             ffi::lua_pushboolean(lua, 1);
             return 1;
         }

@@ -2,6 +2,9 @@
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
 #![deny(unsafe_code)]
 
+// Linked, not called by name: mlua does.
+use lua as _;
+
 mod answer;
 mod api;
 mod bundle;
