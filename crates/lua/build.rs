@@ -16,10 +16,14 @@ struct Change {
     new: &'static str,
 }
 
-const CHANGES: [Change; 5] = [
+const CHANGES: [Change; 7] = [
     // Tables with weak keys whose entries name each other in a chain are gone through again for each link. After some rounds
     // all that they hold counts as reached, which ends in a time that grows with their size.
-    Change { file: "lgc.c", old: "  int dir = 0;\n  do {\n", new: "  int dir = 0;\n  int rounds = 0;\n  do {\n" },
+    Change {
+        file: "lgc.c",
+        old: "  int dir = 0;\n  do {\n",
+        new: "  int dir = 0;\n  int rounds = 0;\n  do {\n",
+    },
     Change {
         file: "lgc.c",
         old: "      if (traverseephemeron(g, h, dir)) {  /* marked some value? */\n",
@@ -48,6 +52,18 @@ const CHANGES: [Change; 5] = [
               const TValue *next = tm;\n    int links = 0;\n    while (!ttisnil(next) && !ttisfunction(next)) {\n      \
               if (++links > 15)\n        luaG_runerror(L, \"'__call' chain too long\");\n      \
               next = luaT_gettmbyobj(L, next, TM_CALL);\n    }\n  }\n  for (p = L->top.p; p > func; p--)",
+    },
+    // Any argument that is to be a number may be a text of megabytes, of spaces say, and there may be many. None of more than 4 KiB is
+    // a numeral.
+    Change {
+        file: "lvm.c",
+        old: "    TString *st = tsvalue(obj);\n    return (luaO_str2num(",
+        new: "    TString *st = tsvalue(obj);\n    return tsslen(st) <= 4096 && (luaO_str2num(",
+    },
+    Change {
+        file: "lbaselib.c",
+        old: "      if (s != NULL && lua_stringtonumber(L, s) == l + 1)",
+        new: "      if (s != NULL && l <= 4096 && lua_stringtonumber(L, s) == l + 1)",
     },
 ];
 

@@ -7,6 +7,7 @@ use lua as _;
 
 mod answer;
 mod api;
+mod bounds;
 mod bundle;
 mod context;
 mod coroutines;

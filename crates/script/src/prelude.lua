@@ -43,7 +43,7 @@ local base = {
   assert = raw.assert, error = raw.error, getmetatable = raw.getmetatable, ipairs = raw.ipairs, next = next,
   pairs = raw.pairs, rawequal = raw.rawequal, rawget = rawget, rawlen = raw.rawlen, select = select,
   tonumber = raw.tonumber, tostring = tostring, type = type,
-  print = native.print,
+  print = native.bounded("many", native.print),
 }
 
 function base.rawset(t, k, v)
@@ -164,24 +164,38 @@ function string.gmatch(s, p, ...)
   end
   return part("counted").gmatch(s, p, ...)
 end
-function string.gsub(s, p, ...)
-  if direct(s, p) then
-    return gsub(s, p, ...)
+-- Each replacement costs more than a search does, and what a table with a metatable gives is looked for in a chain of others.
+local most_replaced = 1 << 18
+function string.gsub(s, p, repl, ...)
+  local short = type(s) ~= "string" or #s <= most_replaced
+  if short and (type(repl) ~= "table" or getmetatable(repl) == nil) and direct(s, p) then
+    return gsub(s, p, repl, ...)
   end
-  return part("counted").gsub(s, p, ...)
+  return part("counted").gsub(s, p, repl, ...)
 end
 
 function string.rep(s, n, sep)
   local times = tointeger(tonumber(n or 0) or 0) or 0
   if times > 64 and (type(s) == "string" or type(s) == "number") then
-    local one = #tostring(s) + (sep and #tostring(sep) or 0)
+    s = s .. ""
+    local one = #s + (sep and #tostring(sep) or 0)
     if one == 0 then
       return ""
     end
     check_room(one, times)
+    if times > 1 << 16 then
+      -- In pieces: a copy of many short ones takes longer than one of few long ones.
+      local unit, count = s .. (sep or ""), times - 1
+      return rep(rep(unit, 1024), count >> 10) .. rep(unit, count & 1023) .. s
+    end
   end
   return rep(s, n, sep)
 end
+
+-- What takes any number of arguments and makes numbers or text of each has a function in front that counts them (bounds.rs).
+local bounded = native.bounded
+string.char, string.pack, string.packsize = bounded("char", string.char), bounded("pack", string.pack), bounded("pack", string.packsize)
+string.unpack, string.format = bounded("unpack", string.unpack), bounded("format", string.format)
 
 -- table: a metatable can say another length each time it is asked, and answer by functions of C, which would keep C code busy for
 -- ever. What has one is worked on in Lua (tables.lua, there when it is first needed), where a loop can be stopped.
@@ -189,23 +203,79 @@ local table = {}
 for k, v in next, raw.table do
   table[k] = v
 end
-local move = table.move
-for _, name in next, { "insert", "remove", "sort" } do
+-- Elements that C code may go through at once.
+local at_once, most_sorted, most_joined = 1 << 20, 2000, 8192
+for _, name in next, { "insert", "remove" } do
   local plain = table[name]
   table[name] = function(t, ...)
-    if type(t) ~= "table" or getmetatable(t) == nil then
+    if type(t) ~= "table" or getmetatable(t) == nil and #t <= at_once then
       return plain(t, ...)
     end
     return part("tables")[name](t, ...)
   end
 end
 
-function table.move(a, from, to, ...)
+local sort, concat, unpack, move = table.sort, table.concat, table.unpack, table.move
+local function less(a, b)
+  return a < b
+end
+
+-- Whether C code may compare all of them, which no hook interrupts.
+local function is_quick(t)
+  local n, bytes = #t, 0
+  if n > most_sorted then
+    return false
+  end
+  for i = 1, n do
+    local value = t[i]
+    local kind = type(value)
+    if kind == "string" then
+      bytes = bytes + #value
+    elseif kind ~= "number" then
+      return false
+    end
+  end
+  return bytes <= at_once
+end
+
+function table.sort(t, before)
+  if type(t) ~= "table" then
+    return sort(t, before)
+  elseif getmetatable(t) ~= nil then
+    return part("tables").sort(t, before or less)
+  end
+  return sort(t, before or not is_quick(t) and less or nil)
+end
+
+-- Whether these are so few elements.
+local function are_few(first, last, most)
+  return math_type(first) == "integer" and math_type(last) == "integer" and last - first < most
+end
+
+function table.concat(t, sep, i, j)
+  if type(t) ~= "table" or getmetatable(t) == nil and are_few(i or 1, j or #t, most_joined) then
+    return concat(t, sep, i, j)
+  end
+  return part("tables").concat(t, sep, i, j)
+end
+
+function table.unpack(t, i, j)
+  if type(t) ~= "table" or getmetatable(t) == nil then
+    return unpack(t, i, j)
+  end
+  return part("tables").unpack(t, i, j)
+end
+
+function table.move(a, from, to, at, b)
   local first, last = tointeger(tonumber(from or 0) or 0), tointeger(tonumber(to or 0) or 0)
   if first and last and last >= first and (last - first < 0 or last - first > native.most()) then
     error("table.move: too many elements (" .. first .. " to " .. last .. ")", 2)
   end
-  return move(a, from, to, ...)
+  local plain = type(a) ~= "table" or getmetatable(a) == nil and (type(b) ~= "table" or getmetatable(b) == nil)
+  if plain and are_few(first, last, at_once) then
+    return move(a, from, to, at, b)
+  end
+  return part("tables").move(a, from, to, at, b)
 end
 
 -- os, io
@@ -214,6 +284,14 @@ for k, v in next, raw.os do
   os[k] = v
 end
 os.exit, os.setlocale = nil, nil
+-- Every part of a format is some text.
+local date = os.date
+function os.date(format, time)
+  if type(format) == "string" and #format > 4096 then
+    error("os.date: a format of more than 4 KiB", 2)
+  end
+  return date(format, time)
+end
 if not open then
   os.execute, os.remove, os.rename, os.tmpname = nil, nil, nil, nil
 elseif raw.io then
@@ -228,6 +306,7 @@ end
 math.pow = function(x, y)
   return x ^ y
 end
+math.max, math.min = bounded("max", math.max), bounded("max", math.min)
 math.mod = math.fmod
 math.log10 = function(x)
   return raw.math.log(x, 10)
@@ -248,7 +327,12 @@ end
 string.gfind = string.gmatch
 
 base.string, base.table, base.math = protect(string, "string"), protect(table, "table"), protect(math, "math")
-base.os, base.coroutine, base.utf8 = protect(os, "os"), protect(coroutine, "coroutine"), protect(raw.utf8, "utf8")
+local utf8 = {}
+for k, v in next, raw.utf8 do
+  utf8[k] = v
+end
+utf8.char = bounded("char", utf8.char)
+base.os, base.coroutine, base.utf8 = protect(os, "os"), protect(coroutine, "coroutine"), protect(utf8, "utf8")
 local string_meta = getmetatable("")
 string_meta.__index = string
 string_meta.__metatable = false
@@ -272,23 +356,48 @@ local function compiled(f, e)
   return nil, caught(e)
 end
 
--- Compiling takes longer than in proportion to what it compiles, and no hook is called meanwhile.
-local most_source = 65536
+-- Compiling takes longer than in proportion to what it compiles, and a hook is called only where it asks for more.
+local most_source, piece_of_source = 65536, 512
 local function too_much(size)
   return size > most_source and "load: more than 64 KiB of source" or nil
 end
 
+local function in_pieces(text)
+  local at = 1
+  return function()
+    local piece = raw.string.sub(text, at, at + piece_of_source - 1)
+    at = at + piece_of_source
+    return piece
+  end
+end
+
 local function text_load(env)
   return function(chunk, name, mode, ...)
-    if type(chunk) == "string" and too_much(#chunk) then
-      return nil, too_much(#chunk)
+    if type(chunk) == "string" then
+      if too_much(#chunk) then
+        return nil, too_much(#chunk)
+      end
+      name = name or chunk
+      chunk = in_pieces(chunk)
     elseif type(chunk) == "function" then
       local reader, size = chunk, 0
-      chunk = function()
-        local piece = reader()
+      local pieces
+      local function next_piece()
+        local piece = pieces and pieces()
+        if piece and piece ~= "" then
+          return piece
+        end
+        piece = reader()
         size = size + (type(piece) == "string" and #piece or 0)
-        return too_much(size) and error(too_much(size), 0) or piece
+        if too_much(size) then
+          error(too_much(size), 0)
+        elseif type(piece) ~= "string" or #piece <= piece_of_source then
+          return piece
+        end
+        pieces = in_pieces(piece)
+        return pieces()
       end
+      chunk = next_piece
     end
     if mode ~= nil and not raw.string.find(tostring(mode), "t", 1, true) then
       return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, Variadic};
 
+use crate::bounds;
 use crate::context::Context;
 use crate::coroutines;
 use crate::error::{Halt, INTERNAL, Parts, ScriptError};
@@ -71,6 +72,8 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
         };
         internal(lua, text)?.call((raw, native))
     };
+    let front = |lua: &Lua, (name, function): (String, Function)| bounds::bounded(lua, &name, &function);
+    native.raw_set("bounded", lua.create_function(front)?)?;
     native.raw_set("part", lua.create_function(part)?)?;
     crate::jobs::for_prelude(lua, ctx, &native)?;
     let chunk = internal(lua, include_str!("prelude.lua"))?;
@@ -82,8 +85,7 @@ fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     const NOTICE: u8 = 5;
     let ctx = ctx.clone();
     lua.create_function(move |_, values: Variadic<Value>| {
-        ctx.server.log(NOTICE, &crate::text::joined(&values, "\t")?);
-        Ok(())
+        ctx.log(NOTICE, &crate::text::joined(&values, "\t")?)
     })
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn upvalue(nth: c_int) -> c_int {
 ///
 /// # Safety
 /// The slice is good for as long as the argument stays on the stack.
-unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
+pub(crate) unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
     // SAFETY: a string's bytes stay where they are while it is on the stack; for a string, tolstring changes nothing.
     unsafe {
         if ffi::lua_type(lua, argument) != ffi::LUA_TSTRING {
@@ -114,7 +114,7 @@ unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8
 ///
 /// # Safety
 /// For C functions that Lua has called, with nothing but their arguments on the stack.
-unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
+pub(crate) unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
     // SAFETY: a C function has room for twenty values more than its arguments.
     unsafe {
         let arguments = ffi::lua_gettop(lua);

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
 use crate::answer::FoundNone;
+use crate::bounds::bounded;
 use crate::context::Context;
 use crate::sandbox::Sandbox;
 
@@ -77,7 +78,9 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         })?,
     )?;
     let own = ctx.clone();
-    let define = move |lua: &Lua, (name, spec): (String, Table)| define::define_pool(lua, &own, &name, &spec);
+    let define = move |lua: &Lua, (name, spec): (LuaString, Table)| {
+        define::define_pool(lua, &own, &short(&name)?, &spec)
+    };
     lb.raw_set("define_pool", lua.create_function(define)?)?;
     let own = ctx.clone();
     lb.raw_set("now", lua.create_function(move |_, ()| Ok(own.server.now()))?)?;
@@ -90,7 +93,8 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         })?,
     )?;
     let own = ctx.clone();
-    lb.raw_set("log", lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?)?;
+    let write = lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?;
+    lb.raw_set("log", bounded(lua, "many", &write)?)?;
     for (name, repeats) in [("lb.every", true), ("lb.after", false)] {
         let own = ctx.clone();
         let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
@@ -100,13 +104,14 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
             }
             crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
         };
-        lb.raw_set(&name[3..], lua.create_function(timer)?)?;
+        lb.raw_set(&name[3..], bounded(lua, "many", &lua.create_function(timer)?)?)?;
     }
     values::install(lua, ctx, &lb)?;
     Ok(lb)
 }
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
+    short(name)?;
     let name = name.to_str()?;
     let defined = ctx.judging.as_ref().is_some_and(|all| all.borrow().iter().any(|d| d.name == *name));
     if !defined && ctx.balancer.find(&name).is_none() {
@@ -135,9 +140,27 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         ));
     };
     if ctx.server.logs(level) {
-        ctx.server.log(level, &crate::text::joined(&args[1..], "")?);
+        return ctx.log(level, &crate::text::joined(args.get(1..).unwrap_or_default(), "")?);
     }
     Ok(())
+}
+
+/// A name, or something else that is short, as a copy; an error when it is too long to be one.
+pub(crate) fn short(text: &LuaString) -> mlua::Result<String> {
+    const LONGEST: usize = 8 << 10;
+    if text.as_bytes().len() > LONGEST {
+        return Err(mlua::Error::runtime(format!("an argument of more than {} KiB", LONGEST >> 10)));
+    }
+    Ok(text.to_str()?.to_owned())
+}
+
+/// Text that something as long, or longer, is made of.
+pub(crate) fn handy(text: &[u8]) -> mlua::Result<&[u8]> {
+    const LONGEST: usize = 512 << 10;
+    if text.len() > LONGEST {
+        return Err(mlua::Error::runtime(format!("a text of more than {} KiB", LONGEST >> 10)));
+    }
+    Ok(text)
 }
 
 /// Why a request starts no timer.

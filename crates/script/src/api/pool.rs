@@ -12,12 +12,13 @@ use mlua::{
     AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, UserDataRef, Value, Variadic,
 };
 
-use super::{define, found_none, member_object};
+use super::{define, found_none, member_object, short};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
+use crate::bounds::bounded;
 use crate::context::{Context, unlimited};
 use crate::shortcuts::{self, Left, Row};
-use crate::text::session;
+use crate::text::{line, session};
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
@@ -55,6 +56,10 @@ fn prepare(lua: &Lua, ctx: &Rc<Context>, object: &AnyUserData) -> mlua::Result<(
             Some(Left::None(pool, error)) => Ok(this.found_none(pool, &error)),
             None => Ok((Value::Nil, None)),
         })?;
+    for name in ["except", "only"] {
+        let many = methods.raw_get(name)?;
+        methods.raw_set(name, bounded(lua, "many", &many)?)?;
+    }
     shortcuts::picks(lua, ctx, &methods, &show)
 }
 
@@ -237,6 +242,12 @@ fn hashes(method: &Method) -> bool {
 /// Longest text that a view is made by, in bytes.
 const MAX_CONDITION: usize = 4096;
 
+/// Members or names that a view is made by, at most.
+const MOST_NAMES: usize = 20_000;
+
+/// Conditions of a view, at most.
+const MOST_CONDITIONS: usize = 256;
+
 /// Bytes of all texts that a view is made by, at most.
 const MAX_VIEW: usize = 1 << 20;
 
@@ -250,6 +261,9 @@ fn bytes_of(step: &ViewStep) -> usize {
 /// Names out of members, names, and lists of them.
 fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<()> {
     for value in values {
+        if out.len() > MOST_NAMES {
+            return Err(mlua::Error::runtime(format!("more than {MOST_NAMES} members or names")));
+        }
         if out.len() % 256 == 255 && out.iter().map(String::len).sum::<usize>() > MAX_VIEW {
             return Err(mlua::Error::runtime(format!("more than {} KiB of names", MAX_VIEW >> 10)));
         }
@@ -267,8 +281,9 @@ fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Re
                 ));
             }
             Value::Table(list) => {
-                let inner: Vec<Value> = list.sequence_values().collect::<mlua::Result<_>>()?;
-                names(&inner, true, out)?;
+                for inner in list.sequence_values::<Value>() {
+                    names(&[inner?], true, out)?;
+                }
             }
             Value::Nil => {}
             other => {
@@ -286,6 +301,9 @@ fn conditions(table: &Table) -> mlua::Result<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
+        if pairs.len() >= MOST_CONDITIONS {
+            return Err(mlua::Error::runtime(format!("where: more than {MOST_CONDITIONS} conditions")));
+        }
         let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_)))
         else {
             return Err(mlua::Error::runtime(
@@ -346,7 +364,7 @@ impl UserData for PoolHandle {
             this.narrowed(lua, ViewStep::Only(list))
         });
         methods.add_method("member", |lua, this, name: LuaString| {
-            let name = name.to_string_lossy();
+            let name = short(&name)?;
             let found = this.members().into_iter().find(|member| member.spec.name == name);
             found.map(|member| member_object(lua, &this.ctx, &member)).transpose()
         });
@@ -384,7 +402,8 @@ impl UserData for PoolHandle {
         methods.add_meta_method(
             MetaMethod::NewIndex,
             |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {
-                let key = key.to_string_lossy();
+                let bytes = key.as_bytes();
+                let key = line(&bytes);
                 Err(mlua::Error::runtime(format!("pool {}: '{key}' cannot be set", this.name)))
             },
         );

@@ -150,6 +150,8 @@ pub struct Job {
     started: Option<Instant>,
     computed: Duration,
     grown: usize,
+    /// Lines that it has logged, and their bytes.
+    logged: (u32, usize),
     /// For a check: the function's name.
     check: Option<String>,
     done: bool,
@@ -317,6 +319,7 @@ impl State {
             started: None,
             computed: Duration::ZERO,
             grown: 0,
+            logged: (0, 0),
             check: None,
             done: false,
             shared: jobs.shared.clone(),
@@ -347,6 +350,7 @@ impl State {
             let budget = &self.ctx.budget;
             budget.deadline.set(end);
             budget.turn.set(Some(now + TURN));
+            budget.logged.set(job.logged);
             let room = job.limits.memory_bytes.saturating_sub(job.grown);
             let most = self.own_bytes.saturating_add(job.limits.memory_bytes.saturating_mul(STATE_SHARE));
             self.lua.set_memory_limit(before.saturating_add(room.max(1)).min(most)).ok();
@@ -358,6 +362,7 @@ impl State {
                 let _running = Running::start(budget, &job.thread);
                 job.thread.resume::<MultiValue>(args)
             };
+            job.logged = budget.logged.get();
             job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
