@@ -28,6 +28,7 @@ mod source;
 mod state;
 mod text;
 mod texts;
+mod walk;
 pub mod watch;
 
 pub use answer::{Answer, MAX_MORE_TRIES, Peer};

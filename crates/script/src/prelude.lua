@@ -3,7 +3,7 @@
 local raw, native, open = ...
 
 local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
-local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
+local setmetatable, getmetatable, pcall, xpcall = setmetatable, getmetatable, pcall, xpcall
 local math_type, tointeger, tonumber = math.type, math.tointeger, tonumber
 
 local protected = setmetatable({}, { __mode = "k" })
@@ -204,7 +204,7 @@ for k, v in next, raw.table do
   table[k] = v
 end
 -- Elements that C code may go through at once.
-local at_once, most_sorted, most_joined = 1 << 20, 2000, 8192
+local at_once, most_joined = 1 << 20, 8192
 for _, name in next, { "insert", "remove" } do
   local plain = table[name]
   table[name] = function(t, ...)
@@ -216,35 +216,11 @@ for _, name in next, { "insert", "remove" } do
 end
 
 local sort, concat, unpack, move = table.sort, table.concat, table.unpack, table.move
-local function less(a, b)
-  return a < b
-end
-
--- Whether C code may compare all of them, which no hook interrupts.
-local function is_quick(t)
-  local n, bytes = #t, 0
-  if n > most_sorted then
-    return false
-  end
-  for i = 1, n do
-    local value = t[i]
-    local kind = type(value)
-    if kind == "string" then
-      bytes = bytes + #value
-    elseif kind ~= "number" then
-      return false
-    end
-  end
-  return bytes <= at_once
-end
-
 function table.sort(t, before)
-  if type(t) ~= "table" then
+  if before and (type(t) ~= "table" or getmetatable(t) == nil) then
     return sort(t, before)
-  elseif getmetatable(t) ~= nil then
-    return part("tables").sort(t, before or less)
   end
-  return sort(t, before or not is_quick(t) and less or nil)
+  return part("tables").sort(t, before)
 end
 
 -- Whether these are so few elements.
@@ -284,14 +260,7 @@ for k, v in next, raw.os do
   os[k] = v
 end
 os.exit, os.setlocale = nil, nil
--- Every part of a format is some text.
-local date = os.date
-function os.date(format, time)
-  if type(format) == "string" and #format > 4096 then
-    error("os.date: a format of more than 4 KiB", 2)
-  end
-  return date(format, time)
-end
+os.date = bounded("date", os.date)
 if not open then
   os.execute, os.remove, os.rename, os.tmpname = nil, nil, nil, nil
 elseif raw.io then
@@ -349,71 +318,13 @@ setmetatable(base, {
   end,
 })
 
-local function compiled(f, e)
-  if f then
-    return f
-  end
-  return nil, caught(e)
-end
-
--- Compiling takes longer than in proportion to what it compiles, and a hook is called only where it asks for more.
-local most_source, piece_of_source = 65536, 512
-local function too_much(size)
-  return size > most_source and "load: more than 64 KiB of source" or nil
-end
-
-local function in_pieces(text)
-  local at = 1
-  return function()
-    local piece = raw.string.sub(text, at, at + piece_of_source - 1)
-    at = at + piece_of_source
-    return piece
-  end
-end
-
-local function text_load(env)
-  return function(chunk, name, mode, ...)
-    if type(chunk) == "string" then
-      if too_much(#chunk) then
-        return nil, too_much(#chunk)
-      end
-      name = name or chunk
-      chunk = in_pieces(chunk)
-    elseif type(chunk) == "function" then
-      local reader, size = chunk, 0
-      local pieces
-      local function next_piece()
-        local piece = pieces and pieces()
-        if piece and piece ~= "" then
-          return piece
-        end
-        piece = reader()
-        size = size + (type(piece) == "string" and #piece or 0)
-        if too_much(size) then
-          error(too_much(size), 0)
-        elseif type(piece) ~= "string" or #piece <= piece_of_source then
-          return piece
-        end
-        pieces = in_pieces(piece)
-        return pieces()
-      end
-      chunk = next_piece
-    end
-    if mode ~= nil and not raw.string.find(tostring(mode), "t", 1, true) then
-      return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"
-    end
-    if select("#", ...) > 0 then
-      return compiled(load(chunk, name, "t", (...)))
-    end
-    return compiled(load(chunk, name, "t", env))
-  end
-end
-
 -- A new environment: the script's own globals over the shared, read-only ones.
 local function environment(require, search)
   local env = {}
   env._G = env
-  env.load = text_load(env)
+  env.load = function(...)
+    return part("load")(env, ...)
+  end
   env.loadstring = env.load
   env.package = { path = search, cpath = "", loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
   env.package.loaded._G = env

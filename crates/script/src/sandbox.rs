@@ -68,6 +68,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let part = |lua: &Lua, (name, raw, native): (String, Table, Table)| -> mlua::Result<Value> {
         let text = match name.as_str() {
             "counted" => include_str!("counted.lua"),
+            "load" => include_str!("load.lua"),
             _ => include_str!("tables.lua"),
         };
         internal(lua, text)?.call((raw, native))

@@ -33,7 +33,7 @@ pub struct State {
     pub(crate) lua: Lua,
     sandbox: Sandbox,
     pub(crate) ctx: Rc<Context>,
-    request: Table,
+    pub(crate) request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
     pub(crate) own_bytes: usize,

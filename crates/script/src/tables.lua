@@ -2,6 +2,7 @@
 local raw, native = ...
 
 local math_type, tointeger, tonumber, select, error = raw.math.type, raw.math.tointeger, raw.tonumber, raw.select, raw.error
+local getmetatable = raw.getmetatable
 local insert, remove, sort = raw.table.insert, raw.table.remove, raw.table.sort
 local concat, unpack, move, type = raw.table.concat, raw.table.unpack, raw.table.move, raw.type
 local most = native.most
@@ -55,12 +56,42 @@ function slow.remove(t, ...)
   return value
 end
 
-function slow.sort(t, ...)
+local function less(a, b)
+  return a < b
+end
+
+-- Elements, and bytes of them, that C code may compare, which no hook interrupts.
+local most_sorted, most_bytes = 2000, 1 << 20
+
+local function is_quick(t, n)
+  if n > most_sorted then
+    return false
+  end
+  local bytes = 0
+  for i = 1, n do
+    local value = t[i]
+    local kind = type(value)
+    if kind == "string" then
+      bytes = bytes + #value
+    elseif kind ~= "number" then
+      return false
+    end
+  end
+  return bytes <= most_bytes
+end
+
+function slow.sort(t, before)
+  if type(t) ~= "table" then
+    return sort(t, before)
+  elseif getmetatable(t) == nil then
+    return sort(t, before or not is_quick(t, #t) and less or nil)
+  end
+  before = before or less
   local last, list = length(t), {}
   for i = 1, last do
     list[i] = t[i]
   end
-  sort(list, ...)
+  sort(list, before)
   for i = 1, last do
     t[i] = list[i]
   end

@@ -226,7 +226,7 @@ fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
 }
 
 /// Keys that a call is given at most.
-const MOST_KEYS: usize = 8192;
+const MOST_KEYS: usize = 50_000;
 
 struct DictHandle {
     dict: Rc<dyn Dict>,
@@ -295,7 +295,11 @@ impl UserData for DictHandle {
             either(this.dict.expire(&key.as_bytes(), seconds(Some(ttl))?).map(|()| true))
         });
         methods.add_method("keys", |lua, this, max: Option<usize>| {
-            let keys = match this.dict.keys(max.unwrap_or(1024).min(MOST_KEYS)) {
+            let max = match max.unwrap_or(1024) {
+                0 => MOST_KEYS,
+                max => max.min(MOST_KEYS),
+            };
+            let keys = match this.dict.keys(max) {
                 Ok(keys) => keys,
                 Err(error) => return Ok((None, Some(error.to_string()))),
             };

@@ -69,8 +69,8 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
         "bit" => bit::module(lua)?,
-        "cjson" => json::module(lua, false)?,
-        "cjson.safe" => json::module(lua, true)?,
+        "cjson" => json::module(lua, ctx, false)?,
+        "cjson.safe" => json::module(lua, ctx, true)?,
         "socket" => socket::module(lua, ctx)?,
         _ => return Ok(Value::Nil),
     };

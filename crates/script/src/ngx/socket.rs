@@ -106,6 +106,7 @@ impl Socket {
             let mut chunk = [0; 4096];
             match stream.read(&mut chunk) {
                 Ok(count) if count > 0 && buffer.len() < MOST => buffer.extend(&chunk[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 end => {
                     let error = end.err().map_or_else(|| "closed".to_owned(), |error| told(&error));
                     if let Some(found) = wanted.take(buffer, error == "closed") {
