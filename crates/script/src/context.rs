@@ -86,6 +86,13 @@ impl Frame {
         (ScriptId((tag >> 32) as u32), tag & (TAG_LOAD - 1), tag & TAG_LOAD != 0)
     }
 }
+/// Lines that one call may log, and their bytes.
+const MOST_LINES: u32 = 1000;
+const MOST_LOGGED: usize = 1 << 20;
+/// Bytes that a call with a request may have made outside of Lua's memory.
+const MOST_OUTSIDE: usize = 4 << 20;
+/// Steps of a native function between two looks at the clock.
+const STEPS: u32 = 256;
 
 #[derive(Default)]
 pub(crate) struct Budget {
@@ -102,11 +109,16 @@ pub(crate) struct Budget {
     pub(crate) turn: Cell<Option<Instant>>,
     /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
     pub(crate) searched: Cell<i64>,
-    /// Bytes that the running call has had made outside of Lua's memory.
+    /// Bytes that the running call has had made outside of Lua's memory, and how many they may be.
     pub(crate) spent: Cell<usize>,
+    outside: Cell<usize>,
+    /// Lines that the running call has logged, and their bytes.
+    pub(crate) logged: Cell<(u32, usize)>,
     /// Where the script was at the last check.
     pub(crate) seen: Seen,
-    /// Sets the hook when a call is long; without it the hook is set at all times.
+    /// The error of a call that is over has been raised by the hook.
+    pub(crate) raised: Cell<bool>,
+    /// Sets the hook.
     pub(crate) watched: OnceCell<Watched>,
 }
 
@@ -143,7 +155,7 @@ impl Budget {
         if all < MOST { Ok(()) } else { self.check() }
     }
 
-    /// Notes bytes that are made outside of Lua's memory; Err when the call has had as many as it may hold inside.
+    /// Notes bytes that are made outside of Lua's memory; Err when they are more than a call may have there.
     pub(crate) fn spend(&self, bytes: usize) -> Result<(), Halt> {
         let limit = self.limits.get().memory_bytes;
         if self.depth.get() == 0 || limit == 0 {
@@ -151,7 +163,18 @@ impl Budget {
         }
         let all = self.spent.get().saturating_add(bytes);
         self.spent.set(all);
-        if all <= limit { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
+        if all <= self.outside.get().min(limit) { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
+    }
+
+    /// Notes a line for the log; whether it may be written.
+    pub(crate) fn may_log(&self, bytes: usize) -> bool {
+        if self.depth.get() == 0 {
+            return true;
+        }
+        let (lines, before) = self.logged.get();
+        let (lines, all) = (lines.saturating_add(1), before.saturating_add(bytes));
+        self.logged.set((lines, all));
+        lines <= MOST_LINES && all <= MOST_LOGGED
     }
 
     /// Of a call inside of another one nothing is known: the watch sees the outer one.
@@ -159,11 +182,28 @@ impl Budget {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
     }
 
-    /// Has the hook set for the rest of the call.
+    /// Has the hook called with the next instruction or call.
     pub(crate) fn arm(&self) {
         if let Some(watched) = self.watched.get() {
             watched.arm();
         }
+    }
+
+    /// Whether the hook, called for the call of a function, need not look.
+    pub(crate) fn is_plain_call(&self) -> bool {
+        self.halt.get().is_none() && self.watched.get().is_some_and(Watched::is_plain_call)
+    }
+
+    /// The hook has looked.
+    pub(crate) fn looked(&self) {
+        if let Some(watched) = self.watched.get() {
+            watched.looked();
+        }
+    }
+
+    /// Whether the call is over for good. After `ngx.exit` and its like, `<close>` handlers still run.
+    pub(crate) fn is_over(&self) -> bool {
+        self.halt.get().is_some_and(|halt| halt != Halt::Answered)
     }
 
     /// Nothing is known of a call yet.
@@ -172,6 +212,7 @@ impl Budget {
         self.searched.set(0);
         self.spent.set(0);
         self.halt.set(None);
+        self.raised.set(false);
         self.deadline.set(None);
         self.turn.set(None);
     }
@@ -179,8 +220,11 @@ impl Budget {
     /// A call begins.
     fn begin(&self, frame: &Frame) {
         self.depth.set(self.depth.get() + 1);
-        if let (1, Some(watched)) = (self.depth.get(), self.watched.get()) {
-            watched.begin(frame.tag());
+        if self.depth.get() == 1 {
+            self.logged.set((0, 0));
+            if let Some(watched) = self.watched.get() {
+                watched.begin(frame.tag());
+            }
         }
     }
 
@@ -192,10 +236,18 @@ impl Budget {
         }
     }
 
+    /// Whether the hook has raised in this call, or will.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.raised.get() || self.is_over()
+    }
+
     /// Ends the call for this reason, unless another came first.
     pub(crate) fn end(&self, halt: Halt) -> Halt {
         let first = self.halt.get().unwrap_or(halt);
         self.halt.set(Some(first));
+        if self.is_over() {
+            self.arm();
+        }
         first
     }
 }
@@ -277,6 +329,8 @@ impl Context {
         }
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);
+        let alone = matches!(frame.phase, Phase::Load | Phase::Timer);
+        budget.outside.set(if alone { usize::MAX } else { MOST_OUTSIDE });
         budget.forget();
         budget.begin(&frame);
         outer
@@ -314,8 +368,10 @@ impl Context {
         self.strings.switch(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
+        budget.outside.set(MOST_OUTSIDE);
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
+        budget.raised.set(false);
         budget.deadline.set(outer.deadline);
         budget.turn.set(outer.turn);
     }
@@ -338,6 +394,27 @@ impl Context {
         Err(mlua::Error::runtime(
             "no request here: r, ngx.var and their like work only while a request is handled",
         ))
+    }
+
+    /// Logs a line for a script; an error when it has logged too much.
+    pub(crate) fn log(&self, level: u8, line: &str) -> mlua::Result<()> {
+        if !self.budget.may_log(line.len()) {
+            return Err(mlua::Error::runtime(format!(
+                "more than {MOST_LINES} lines, or {} MiB of them, for the log in one call",
+                MOST_LOGGED >> 20
+            )));
+        }
+        self.server.log(level, line);
+        Ok(())
+    }
+
+    /// For each step of a long native function: looks at the clock now and then. `steps` is the function's own count.
+    pub(crate) fn step(&self, steps: &mut u32) -> mlua::Result<()> {
+        *steps = steps.wrapping_add(1);
+        match steps.is_multiple_of(STEPS) {
+            true => self.budget.check().map_err(Halt::raise),
+            false => Ok(()),
+        }
     }
 
     /// Notes bytes that are made outside of Lua's memory.

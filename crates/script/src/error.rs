@@ -249,7 +249,9 @@ fn strip_internal(text: &str) -> &str {
 fn place(traceback: &str) -> Option<String> {
     traceback.lines().map(str::trim_start).find_map(|line| {
         let internal = line.starts_with(INTERNAL) || line.starts_with("?: in ");
-        if internal || line.starts_with("[C]") || line.starts_with("stack traceback") {
+        // Text that a script has loaded says less than the file that loaded it.
+        let loaded = line.starts_with("[string \"");
+        if internal || loaded || line.starts_with("[C]") || line.starts_with("stack traceback") {
             return None;
         }
         let at = line.find(": in ")?;

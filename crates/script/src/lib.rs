@@ -2,14 +2,20 @@
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
 #![deny(unsafe_code)]
 
+// Linked, not called by name: mlua does.
+use lua as _;
+
 pub mod alarm;
 mod answer;
 mod api;
 mod asked;
+mod bounds;
 mod bundle;
 mod context;
+mod coroutines;
 mod error;
 mod expression;
+mod hook;
 pub mod host;
 mod jobs;
 mod judge;
@@ -27,6 +33,7 @@ mod state;
 mod strings;
 mod text;
 mod texts;
+mod walk;
 pub mod watch;
 
 pub use answer::{Answer, MAX_MORE_TRIES, Peer};

@@ -3,7 +3,7 @@
 local raw, native, open = ...
 
 local type, select, tostring, rawget, rawset, next, error = type, select, tostring, rawget, rawset, next, error
-local setmetatable, getmetatable, pcall, xpcall, load = setmetatable, getmetatable, pcall, xpcall, load
+local setmetatable, getmetatable, pcall, xpcall = setmetatable, getmetatable, pcall, xpcall
 local math_type, tointeger, tonumber = math.type, math.tointeger, tonumber
 
 local protected = setmetatable({}, { __mode = "k" })
@@ -80,7 +80,7 @@ local base = {
   assert = raw.assert, error = raw.error, getmetatable = raw.getmetatable, ipairs = raw.ipairs, next = native.next(fill),
   pairs = raw.pairs, rawequal = raw.rawequal, rawlen = raw.rawlen, select = select,
   tonumber = raw.tonumber, tostring = tostring, type = type,
-  print = native.print,
+  print = native.bounded("many", native.print),
 }
 
 function base.rawset(t, k, v)
@@ -135,23 +135,8 @@ local coroutine = {}
 for k, v in next, raw.coroutine do
   coroutine[k] = v
 end
--- Each coroutine counts its own instructions until the next look at the clock, so there is a look at the making of one.
-local look, create, wrap = native.look, raw.coroutine.create, raw.coroutine.wrap
-function coroutine.create(f)
-  look()
-  return create(f)
-end
-function coroutine.wrap(f)
-  look()
-  return wrap(f)
-end
-local resume, close = raw.coroutine.resume, raw.coroutine.close
-function coroutine.resume(co, ...)
-  return result(resume(co, ...))
-end
-function coroutine.close(co)
-  return result(close(co))
-end
+local resume, close = native.resume, native.close
+coroutine.resume, coroutine.close, coroutine.wrap = resume, close, native.wrap
 
 -- Where timers and checks run: a call that waits suspends the job as a whole, whatever coroutines it has made, and so does the
 -- end of a turn. Both go up through every resume; what the script itself yields does not.
@@ -190,6 +175,9 @@ if native.token then
     end
     error((...), 0)
   end
+  function coroutine.close(co)
+    return result(close(co))
+  end
   function coroutine.wrap(f)
     local co = make(f)
     return function(...)
@@ -225,24 +213,38 @@ function string.gmatch(s, p, ...)
   end
   return part("counted").gmatch(s, p, ...)
 end
-function string.gsub(s, p, ...)
-  if direct(s, p) then
-    return gsub(s, p, ...)
+-- Each replacement costs more than a search does, and what a table with a metatable gives is looked for in a chain of others.
+local most_replaced = 1 << 18
+function string.gsub(s, p, repl, ...)
+  local short = type(s) ~= "string" or #s <= most_replaced
+  if short and (type(repl) ~= "table" or getmetatable(repl) == nil) and direct(s, p) then
+    return gsub(s, p, repl, ...)
   end
-  return part("counted").gsub(s, p, ...)
+  return part("counted").gsub(s, p, repl, ...)
 end
 
 function string.rep(s, n, sep)
   local times = tointeger(tonumber(n or 0) or 0) or 0
   if times > 64 and (type(s) == "string" or type(s) == "number") then
-    local one = #tostring(s) + (sep and #tostring(sep) or 0)
+    s = s .. ""
+    local one = #s + (sep and #tostring(sep) or 0)
     if one == 0 then
       return ""
     end
     check_room(one, times)
+    if times > 1 << 16 then
+      -- In pieces: a copy of many short ones takes longer than one of few long ones.
+      local unit, count = s .. (sep or ""), times - 1
+      return rep(rep(unit, 1024), count >> 10) .. rep(unit, count & 1023) .. s
+    end
   end
   return rep(s, n, sep)
 end
+
+-- What takes any number of arguments and makes numbers or text of each has a function in front that counts them (bounds.rs).
+local bounded = native.bounded
+string.char, string.pack, string.packsize = bounded("char", string.char), bounded("pack", string.pack), bounded("pack", string.packsize)
+string.unpack, string.format = bounded("unpack", string.unpack), bounded("format", string.format)
 
 -- table: a metatable can say another length each time it is asked, and answer by functions of C, which would keep C code busy for
 -- ever. What has one is worked on in Lua (tables.lua, there when it is first needed), where a loop can be stopped.
@@ -250,23 +252,55 @@ local table = {}
 for k, v in next, raw.table do
   table[k] = v
 end
-local move = table.move
-for _, name in next, { "insert", "remove", "sort" } do
+-- Elements that C code may go through at once.
+local at_once, most_joined = 1 << 20, 8192
+for _, name in next, { "insert", "remove" } do
   local plain = table[name]
   table[name] = function(t, ...)
-    if type(t) ~= "table" or getmetatable(t) == nil then
+    if type(t) ~= "table" or getmetatable(t) == nil and #t <= at_once then
       return plain(t, ...)
     end
     return part("tables")[name](t, ...)
   end
 end
 
-function table.move(a, from, to, ...)
+local sort, concat, unpack, move = table.sort, table.concat, table.unpack, table.move
+function table.sort(t, before)
+  if before and (type(t) ~= "table" or getmetatable(t) == nil) then
+    return sort(t, before)
+  end
+  return part("tables").sort(t, before)
+end
+
+-- Whether these are so few elements.
+local function are_few(first, last, most)
+  return math_type(first) == "integer" and math_type(last) == "integer" and last - first < most
+end
+
+function table.concat(t, sep, i, j)
+  if type(t) ~= "table" or getmetatable(t) == nil and are_few(i or 1, j or #t, most_joined) then
+    return concat(t, sep, i, j)
+  end
+  return part("tables").concat(t, sep, i, j)
+end
+
+function table.unpack(t, i, j)
+  if type(t) ~= "table" or getmetatable(t) == nil then
+    return unpack(t, i, j)
+  end
+  return part("tables").unpack(t, i, j)
+end
+
+function table.move(a, from, to, at, b)
   local first, last = tointeger(tonumber(from or 0) or 0), tointeger(tonumber(to or 0) or 0)
   if first and last and last >= first and (last - first < 0 or last - first > native.most()) then
     error("table.move: too many elements (" .. first .. " to " .. last .. ")", 2)
   end
-  return move(a, from, to, ...)
+  local plain = type(a) ~= "table" or getmetatable(a) == nil and (type(b) ~= "table" or getmetatable(b) == nil)
+  if plain and are_few(first, last, at_once) then
+    return move(a, from, to, at, b)
+  end
+  return part("tables").move(a, from, to, at, b)
 end
 
 -- os, io
@@ -275,6 +309,7 @@ for k, v in next, raw.os do
   os[k] = v
 end
 os.exit, os.setlocale = nil, nil
+os.date = bounded("date", os.date)
 if not open then
   os.execute, os.remove, os.rename, os.tmpname, os.getenv = nil, nil, nil, nil, nil
 elseif raw.io then
@@ -289,6 +324,7 @@ end
 math.pow = function(x, y)
   return x ^ y
 end
+math.max, math.min = bounded("max", math.max), bounded("max", math.min)
 math.mod = math.fmod
 math.log10 = function(x)
   return raw.math.log(x, 10)
@@ -313,7 +349,12 @@ library("table", table)
 library("math", math)
 library("os", os)
 library("coroutine", coroutine)
-library("utf8", raw.utf8)
+local utf8 = {}
+for k, v in next, raw.utf8 do
+  utf8[k] = v
+end
+utf8.char = bounded("char", utf8.char)
+library("utf8", utf8)
 local string_meta = getmetatable("")
 native.share_strings(string_meta, string)
 string_meta.__metatable = false
@@ -329,41 +370,6 @@ setmetatable(base, {
     return value
   end,
 })
-
-local function compiled(f, e)
-  if f then
-    return f
-  end
-  return nil, caught(e)
-end
-
--- Compiling takes longer than in proportion to what it compiles, and no hook is called meanwhile.
-local most_source = 65536
-local function too_much(size)
-  return size > most_source and "load: more than 64 KiB of source" or nil
-end
-
-local function text_load(env)
-  return function(chunk, name, mode, ...)
-    if type(chunk) == "string" and too_much(#chunk) then
-      return nil, too_much(#chunk)
-    elseif type(chunk) == "function" then
-      local reader, size = chunk, 0
-      chunk = function()
-        local piece = reader()
-        size = size + (type(piece) == "string" and #piece or 0)
-        return too_much(size) and error(too_much(size), 0) or piece
-      end
-    end
-    if mode ~= nil and not raw.string.find(tostring(mode), "t", 1, true) then
-      return nil, "byte code does not load in scripts, only Lua source (mode \"t\")"
-    end
-    if select("#", ...) > 0 then
-      return compiled(load(chunk, name, "t", (...)))
-    end
-    return compiled(load(chunk, name, "t", env))
-  end
-end
 
 -- `package` of an environment. In the sandbox the folders of modules are the configuration's choice, since whatever stands in
 -- them runs: `path` can be read there, and `require` looks for no other one.
@@ -390,7 +396,9 @@ end
 local function environment(require, search, script, version)
   local env = {}
   env._G = env
-  env.load = text_load(env)
+  env.load = function(...)
+    return part("load")(env, ...)
+  end
   env.loadstring = env.load
   local package = package_of(search)
   local modules, preload = package.loaded, package.preload

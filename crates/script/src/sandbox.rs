@@ -2,17 +2,14 @@
 
 use std::rc::Rc;
 
-use mlua::{
-    Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, Variadic, VmState,
-};
+use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, Variadic};
 
+use crate::bounds;
 use crate::context::Context;
+use crate::coroutines;
 use crate::error::{Halt, INTERNAL, Parts, ScriptError};
 use crate::pattern::{Capture, Failure, find};
 use crate::shortcuts;
-
-/// Instructions between two looks at the clock.
-pub(crate) const HOOK_INSTRUCTIONS: u32 = 1_000;
 
 /// What the prelude gives back.
 pub(crate) struct Sandbox {
@@ -36,28 +33,15 @@ pub(crate) fn new_lua(open: bool) -> mlua::Result<Lua> {
     Lua::new_with(libs, LuaOptions::default())
 }
 
-/// Sets the time limit's hook. It goes on raising until the call is over, in coroutines as well.
-pub(crate) fn set_hook(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<()> {
-    let ctx = ctx.clone();
-    let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-    lua.set_global_hook(triggers, move |_, debug| {
-        ctx.budget.seen.note(debug);
-        match ctx.budget.check() {
-            Ok(()) if ctx.jobs.as_ref().is_some_and(|jobs| jobs.turn_is_over(&ctx.budget)) => {
-                Ok(VmState::Yield)
-            }
-            Ok(()) => Ok(VmState::Continue),
-            Err(halt) => Err(halt.raise()),
-        }
-    })
-}
-
 /// Runs the prelude.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) -> mlua::Result<Sandbox> {
     let native = lua.create_table()?;
     native.raw_set("lazy", lazy)?;
     native.raw_set("print", print(lua, ctx)?)?;
-    native.raw_set("caught", caught(lua, ctx)?)?;
+    let caught = caught(lua, ctx)?;
+    native.raw_set("caught", &caught)?;
+    // Where jobs run, the prelude looks at what a coroutine says first.
+    coroutines::install(lua, ctx, &native, ctx.jobs.is_none().then_some(&caught))?;
     native.raw_set("find", checked_find(lua, ctx)?)?;
     native.raw_set("find_plain", find_plain(lua, ctx)?)?;
     let longest = lua.create_table()?;
@@ -79,21 +63,18 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
         })?,
     )?;
     let own = ctx.clone();
-    let look = move |_: &Lua, ()| {
-        own.budget.arm();
-        own.budget.check().map_err(|halt| halt.raise())
-    };
-    native.raw_set("look", lua.create_function(look)?)?;
-    let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
     let part = |lua: &Lua, (name, raw, native): (String, Table, Table)| -> mlua::Result<Value> {
         let text = match name.as_str() {
             "counted" => include_str!("counted.lua"),
+            "load" => include_str!("load.lua"),
             _ => include_str!("tables.lua"),
         };
         internal(lua, text)?.call((raw, native))
     };
+    let front = |lua: &Lua, (name, function): (String, Function)| bounds::bounded(lua, &name, &function);
+    native.raw_set("bounded", lua.create_function(front)?)?;
     native.raw_set("part", lua.create_function(part)?)?;
     let (next, bare) = shortcuts::looks(lua)?;
     native.raw_set("next", next)?;
@@ -109,8 +90,7 @@ fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     const NOTICE: u8 = 5;
     let ctx = ctx.clone();
     lua.create_function(move |_, values: Variadic<Value>| {
-        ctx.server.log(NOTICE, &crate::text::joined(&values, "\t")?);
-        Ok(())
+        ctx.log(NOTICE, &crate::text::joined(&values, "\t")?)
     })
 }
 

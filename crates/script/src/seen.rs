@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 
 use mlua::Function;
-use mlua::debug::Debug;
 
 /// File and line at the last look.
 #[derive(Default)]
@@ -15,16 +14,16 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Notes where the script is, unless it is in the runtime's own Lua or in text that it has loaded.
-    pub(crate) fn note(&self, debug: &Debug) {
-        let (Some(line), Some(source)) = (debug.current_line(), debug.source().source) else { return };
-        let Some(name) = file_of(&source) else { return };
+    /// Notes where the script is; false when that is in the runtime's own Lua or in text that it has loaded.
+    pub(crate) fn note(&self, source: &str, line: usize) -> bool {
+        let Some(name) = file_of(source) else { return false };
         self.line.set(line);
         let mut file = self.file.borrow_mut();
         if *file != name {
             file.clear();
             file.push_str(name);
         }
+        true
     }
 
     /// Another call begins.

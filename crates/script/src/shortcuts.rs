@@ -83,16 +83,16 @@ impl Shortcuts {
 }
 
 /// What a part of the runtime says; None when it panicked.
-fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
+pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
 }
 
 /// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops Lua first.
-fn pointer(ctx: &Rc<Context>) -> LightUserData {
+pub(crate) fn pointer(ctx: &Rc<Context>) -> LightUserData {
     LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
 }
 
-fn upvalue(nth: c_int) -> c_int {
+pub(crate) fn upvalue(nth: c_int) -> c_int {
     ffi::lua_upvalueindex(nth)
 }
 
@@ -100,7 +100,7 @@ fn upvalue(nth: c_int) -> c_int {
 ///
 /// # Safety
 /// The slice is good for as long as the argument stays on the stack.
-unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
+pub(crate) unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
     // SAFETY: a string's bytes stay where they are while it is on the stack; for a string, tolstring changes nothing.
     unsafe {
         if ffi::lua_type(lua, argument) != ffi::LUA_TSTRING {
@@ -116,7 +116,7 @@ unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8
 ///
 /// # Safety
 /// For C functions that Lua has called, with nothing but their arguments on the stack.
-unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
+pub(crate) unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
     // SAFETY: a C function has room for twenty values more than its arguments.
     unsafe {
         let arguments = ffi::lua_gettop(lua);
@@ -128,7 +128,7 @@ unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
 }
 
 /// A C function with these upvalues.
-fn closure(
+pub(crate) fn closure(
     lua: &Lua,
     function: ffi::lua_CFunction,
     upvalues: impl mlua::IntoLuaMulti,

@@ -17,6 +17,7 @@ use crate::asked::{Asked, Question};
 use crate::bundle::Source;
 use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
+use crate::hook;
 use crate::host::{Request, Server};
 use crate::jobs::Jobs;
 use crate::judge::VETTING_MS;
@@ -36,7 +37,7 @@ pub struct State {
     pub(crate) lua: Lua,
     sandbox: Sandbox,
     pub(crate) ctx: Rc<Context>,
-    request: Table,
+    pub(crate) request: Table,
     scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
     pub(crate) own_bytes: usize,
@@ -136,13 +137,8 @@ impl State {
         ctx.protect.set(sandbox.protect.clone()).ok();
         ctx.protected.set(sandbox.protected.clone()).ok();
         let request = api::install(&lua, &ctx, &sandbox)?;
-        sandbox::set_hook(&lua, &ctx)?;
-        if ctx.jobs.is_none()
-            && ctx.judging.is_none()
-            && let Some(watched) = Watched::new(&lua)?
-        {
-            ctx.budget.watched.set(watched).ok();
-        }
+        hook::install(&lua, &ctx)?;
+        ctx.budget.watched.set(Watched::new(&lua, hook::on_event, ctx.jobs.is_some())?).ok();
         let own_bytes = lua.used_memory();
         let exhausted = Cell::new(false);
         Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes, exhausted })
@@ -455,8 +451,8 @@ impl State {
             let result = function.call::<(Value, Value)>(args);
             match (self.ctx.budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
-                (Some(halt), Ok(_)) => Err(halt.raise()),
-                (_, result) => result,
+                (Some(halt), result) => Err(ended(halt, result.err())),
+                (None, result) => result,
             }
         };
         result.or_else(|error| {
@@ -511,6 +507,11 @@ impl State {
             ),
         );
     }
+}
+
+/// The error of a call that is over: what came out of it, if that says so.
+pub(crate) fn ended(halt: Halt, error: Option<mlua::Error>) -> mlua::Error {
+    error.filter(|error| Parts::of(error).halt.is_some()).unwrap_or_else(|| halt.raise())
 }
 
 /// A running call; ends it when dropped, in a panic as well.

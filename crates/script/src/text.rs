@@ -148,14 +148,11 @@ pub fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
 }
 
 /// Pairs of a form or a query string, unescaped. A key without `=` has an empty value.
-pub(crate) fn form(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    text.split(|byte| *byte == b'&')
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let (key, value) = split_once(part, b'=').unwrap_or((part, b""));
-            (unescape(key), unescape(value))
-        })
-        .collect()
+pub(crate) fn form(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    text.split(|byte| *byte == b'&').filter(|part| !part.is_empty()).map(|part| {
+        let (key, value) = split_once(part, b'=').unwrap_or((part, b""));
+        (unescape(key), unescape(value))
+    })
 }
 
 /// `& < > "` as entities.

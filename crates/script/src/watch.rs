@@ -1,11 +1,13 @@
-//! The time limit of calls that serve requests, for nothing while they are short. Lua looks at a clock only in a hook, and a hook
+//! The time limit of calls, for nothing while they are short. Lua looks at a clock only in a hook, and a hook
 //! costs every instruction of a script, so none is set: a thread of each process, the watch, looks every few milliseconds at what
-//! each state is doing. To a thread whose call it has seen before it sends a signal, and the handler sets the hook, which does
-//! the rest (see `sandbox::set_hook`).
+//! each state is doing. To a thread whose call it has seen before it sends a signal, and the handler sets the hook, for the very next
+//! instruction or call, of a C function too. The hook looks at the clock (see `crate::hook`), and takes itself off again: a call that lasts
+//! longer gets the next signal a step later. So whatever one instruction costs, a few milliseconds pass between two looks.
 //!
 //! The watch writes `RUNNING -> ARMING` and nothing else. All other changes of a slot, the handler's included, are made
 //! by the thread that runs the call, so that the end of a call waits for nobody: a signal that comes late finds no
-//! `ARMING` of its thread.
+//! `ARMING` of its thread. The next signal is sent only after the hook was there: a thread that waits in the system for something is
+//! interrupted once, and its timeouts run on.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -18,14 +20,26 @@ use std::time::{Duration, Instant};
 use libc::{c_int, c_void};
 use mlua::{Lua, ffi};
 
-use crate::context::Frame;
+use crate::context::{Budget, Frame};
 use crate::library::ScriptId;
-use crate::sandbox::HOOK_INSTRUCTIONS;
 
 /// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by chance does no harm.
 const SIGNAL: c_int = libc::SIGURG;
-/// Instructions between two looks at the clock in a call that has lasted: each may be a call of C that takes milliseconds.
-const LONG_CALL_INSTRUCTIONS: u32 = 100;
+/// When a hook is called: events, and instructions between two of them.
+#[derive(Clone, Copy)]
+struct Pace(c_int, c_int);
+
+/// Not at all.
+const NEVER: Pace = Pace(0, 0);
+/// With the next instruction or call: any may be the last for long.
+const AT_ONCE: Pace = Pace(ffi::LUA_MASKCOUNT | ffi::LUA_MASKCALL, 1);
+/// Where runs take turns, which are shorter than the watch's steps.
+const TURNS: Pace = Pace(ffi::LUA_MASKCOUNT, 1_000);
+/// Without a watch.
+const UNWATCHED: Pace = Pace(ffi::LUA_MASKCOUNT | ffi::LUA_MASKCALL, 1_000);
+/// Calls between two looks there.
+const UNWATCHED_CALLS: u32 = 100;
+
 /// The watch's longest step.
 const LONGEST_STEP_MS: u64 = 10;
 /// How long nothing has to happen until the watch sleeps.
@@ -53,7 +67,7 @@ struct Slot {
     /// [`epoch`].
     seen: AtomicU64,
     seen_us: AtomicU64,
-    /// The state's main thread; not NULL while a call runs.
+    /// The state's main thread or the coroutine that runs; not NULL while a call runs.
     lua: AtomicPtr<ffi::lua_State>,
     taken: AtomicBool,
     next: AtomicPtr<Slot>,
@@ -64,7 +78,7 @@ static WATCH: OnceLock<Thread> = OnceLock::new();
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
 static RUNS: AtomicBool = AtomicBool::new(false);
-/// mlua's hook: one function for all states.
+/// One function for all states.
 static HOOK: OnceLock<ffi::lua_Hook> = OnceLock::new();
 /// Who had the signal before.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
@@ -83,6 +97,15 @@ fn slots() -> impl Iterator<Item = &'static Slot> {
     // SAFETY: slots are leaked by `Slot::take`, and `next` is written before a slot can be reached.
     let follow = |slot: &AtomicPtr<Slot>| unsafe { slot.load(Ordering::Acquire).as_ref() };
     std::iter::successors(follow(&SLOTS), move |slot| follow(&slot.next))
+}
+
+/// # Safety
+/// The state lives, and this thread runs it, or is in a handler of a signal over it: Lua lets those set hooks, whatever they interrupt.
+unsafe fn set_hook(lua: *mut ffi::lua_State, Pace(events, count): Pace) {
+    if let Some(hook) = HOOK.get() {
+        // SAFETY: as above.
+        unsafe { ffi::lua_sethook(lua, Some(*hook), events, count) };
+    }
 }
 
 impl Slot {
@@ -112,16 +135,13 @@ impl Slot {
         }
     }
 
-    /// Sets the hook, in the thread that runs the state or in a signal handler of it, to be called every so many instructions.
-    /// Doing it twice, or within itself, is doing it once.
-    fn set_hook(&self, instructions: u32) {
+    /// Sets the hook of the coroutine that runs, in its thread or in a signal handler of it. Doing it twice, or within itself, is
+    /// doing it once.
+    fn set_hook(&self, pace: Pace) {
         let lua = self.lua.load(Ordering::Relaxed);
-        if let Some(hook) = HOOK.get()
-            && !lua.is_null()
-        {
-            // SAFETY: the state lives while its call runs, and this thread runs it. Lua lets handlers of signals
-            // set hooks, whatever they interrupt.
-            unsafe { ffi::lua_sethook(lua, Some(*hook), ffi::LUA_MASKCOUNT, instructions as c_int) };
+        if !lua.is_null() {
+            // SAFETY: the state lives while its call runs, and this thread runs it.
+            unsafe { set_hook(lua, pace) };
         }
     }
 
@@ -135,33 +155,32 @@ impl Slot {
 /// A state that is watched.
 pub(crate) struct Watched {
     slot: &'static Slot,
-    /// The call itself has set the hook.
+    main: *mut ffi::lua_State,
+    /// When the hook is called without a signal.
+    pace: Pace,
+    /// A hook was there that may be set still.
     armed: Cell<bool>,
+    /// Calls of functions that the hook was called for, without a signal.
+    calls: Cell<u32>,
 }
 
 impl Watched {
-    /// Takes the hook off a state that has just been made; None, and the hook stays, when there is no watch.
-    pub(crate) fn new(lua: &Lua) -> mlua::Result<Option<Self>> {
-        if !RUNS.load(Ordering::Acquire) {
-            return Ok(None);
-        }
+    /// Of a state that has just been made. `turns`: runs take turns in it. The hook is called at all times where there is no watch.
+    pub(crate) fn new(lua: &Lua, hook: ffi::lua_Hook, turns: bool) -> mlua::Result<Self> {
+        HOOK.get_or_init(|| hook);
         let mut main = ptr::null_mut();
         // SAFETY: called outside of scripts, where the state is the main thread; nothing is left on its stack.
-        unsafe {
-            lua.exec_raw::<()>((), |state| {
-                if let Some(hook) = ffi::lua_gethook(state) {
-                    HOOK.get_or_init(|| hook);
-                    ffi::lua_sethook(state, None, 0, 0);
-                    main = state;
-                }
-            })?;
-        }
-        if main.is_null() {
-            return Ok(None);
-        }
+        unsafe { lua.exec_raw::<()>((), |state| main = state)? };
+        let pace = match RUNS.load(Ordering::Acquire) {
+            true if turns => TURNS,
+            true => NEVER,
+            false => UNWATCHED,
+        };
+        // SAFETY: the state lives, and this thread runs it.
+        unsafe { set_hook(main, pace) };
         let slot = Slot::take();
         slot.lua.store(main, Ordering::Release);
-        Ok(Some(Watched { slot, armed: Cell::new(false) }))
+        Ok(Watched { slot, main, pace, armed: Cell::new(false), calls: Cell::new(0) })
     }
 
     /// A call begins, in this thread. `tag`: of what.
@@ -184,15 +203,61 @@ impl Watched {
         if before & STATE != RUNNING || self.armed.get() {
             self.armed.set(false);
             // SAFETY: the state lives, and this thread runs it.
-            unsafe { ffi::lua_sethook(self.slot.lua.load(Ordering::Relaxed), None, 0, 0) };
+            unsafe { set_hook(self.main, self.pace) };
         }
     }
 
-    /// Sets the hook until the end of the call. A coroutine has the hook for good if whoever makes it has it, so a call
-    /// that makes one has it from there on.
+    /// Has the hook called with the next instruction or call.
     pub(crate) fn arm(&self) {
         self.armed.set(true);
-        self.slot.set_hook(HOOK_INSTRUCTIONS);
+        self.slot.set_hook(AT_ONCE);
+    }
+
+    /// Whether the hook is called for the call of a function that wants no look.
+    pub(crate) fn is_plain_call(&self) -> bool {
+        let calls = self.calls.get().wrapping_add(1);
+        self.calls.set(calls);
+        self.pace.0 == UNWATCHED.0 && !calls.is_multiple_of(UNWATCHED_CALLS)
+    }
+
+    /// The hook has looked, and the call goes on: no further look until the next signal.
+    pub(crate) fn looked(&self) {
+        self.armed.set(true);
+        self.slot.set_hook(self.pace);
+        let word = self.slot.word.load(Ordering::Relaxed);
+        if word & STATE == ARMED {
+            let running = word & !STATE | RUNNING;
+            self.slot.word.compare_exchange(word, running, Ordering::AcqRel, Ordering::Relaxed).ok();
+        }
+    }
+
+    /// This coroutine runs from here on, until [`Watched::comes_back`] is called with what this returns. A hook that waits for its moment
+    /// goes along.
+    ///
+    /// # Safety
+    /// It is of this state, and lives as long as it runs.
+    pub(crate) unsafe fn goes_to(&self, coroutine: *mut ffi::lua_State) -> *mut ffi::lua_State {
+        // From here on a signal sets the other one's hook: who has it now is looked at afterwards.
+        let before = self.slot.lua.swap(coroutine, Ordering::AcqRel);
+        self.hand_on(before);
+        before
+    }
+
+    /// The coroutine has yielded or ended.
+    ///
+    /// # Safety
+    /// As with [`Watched::goes_to`], from which `before` is.
+    pub(crate) unsafe fn comes_back(&self, before: *mut ffi::lua_State) {
+        let coroutine = self.slot.lua.swap(before, Ordering::AcqRel);
+        self.hand_on(coroutine);
+    }
+
+    /// Sets the hook at once where `from`, which has just stopped running, has it so.
+    fn hand_on(&self, from: *mut ffi::lua_State) {
+        // SAFETY: both are coroutines of one call, which this thread runs.
+        if unsafe { ffi::lua_gethookcount(from) == AT_ONCE.1 && ffi::lua_gethookmask(from) == AT_ONCE.0 } {
+            self.arm();
+        }
     }
 
     /// When the watch saw this call first, if it has been long enough to be seen again.
@@ -240,6 +305,30 @@ impl Slot {
     }
 }
 
+/// A coroutine that the host runs.
+pub(crate) struct Running<'a> {
+    watched: Option<&'a Watched>,
+    before: *mut ffi::lua_State,
+}
+
+impl<'a> Running<'a> {
+    pub(crate) fn start(budget: &'a Budget, thread: &'a mlua::Thread) -> Self {
+        let watched = budget.watched.get();
+        // SAFETY: the thread is borrowed for as long as it runs.
+        let before = watched.map(|watched| unsafe { watched.goes_to(thread.state()) });
+        Running { watched, before: before.unwrap_or(ptr::null_mut()) }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(watched) = self.watched {
+            // SAFETY: `before` is from `goes_to`.
+            unsafe { watched.comes_back(self.before) };
+        }
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         self.slot.lua.store(ptr::null_mut(), Ordering::Relaxed);
@@ -274,7 +363,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     for slot in slots().filter(|slot| i64::from(slot.thread.load(Ordering::Relaxed)) == own) {
         let word = slot.word.load(Ordering::Acquire);
         if word & STATE == ARMING {
-            slot.set_hook(LONG_CALL_INSTRUCTIONS);
+            slot.set_hook(AT_ONCE);
             let armed = word & !STATE | ARMED;
             slot.word.compare_exchange(word, armed, Ordering::AcqRel, Ordering::Relaxed).ok();
         }
@@ -424,23 +513,33 @@ impl Slot {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use mlua::{HookTriggers, VmState};
-
     use super::*;
 
-    /// A state whose hook raises once the call has been seen twice, and how often it was called.
-    fn watched() -> (Lua, Watched, &'static AtomicUsize) {
+    /// Script 7, version 3.
+    const TAG: u64 = 7 << 32 | 3;
+
+    thread_local! {
+        static CALLS: Cell<usize> = const { Cell::new(0) };
+        static GOES_ON: Cell<*const Watched> = const { Cell::new(ptr::null()) };
+    }
+
+    /// Raises, but in calls that are said to go on.
+    unsafe extern "C-unwind" fn raise(lua: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: called by Lua; the tests' states outlive their calls.
+        unsafe {
+            match GOES_ON.get().as_ref() {
+                Some(watched) => watched.looked(),
+                None => drop(ffi::luaL_error(lua, c"too long".as_ptr())),
+            }
+        }
+    }
+
+    fn watched() -> (Lua, Watched) {
         start(4).expect("a thread and a signal");
         let lua = Lua::new();
-        let calls: &'static AtomicUsize = Box::leak(Box::default());
-        let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-        let hook = move |_: &Lua, _: &mlua::debug::Debug| {
-            calls.fetch_add(1, Ordering::Relaxed);
-            Err::<VmState, _>(mlua::Error::runtime("too long"))
-        };
-        lua.set_global_hook(triggers, hook).expect("a hook");
-        let watched = Watched::new(&lua).expect("a state").expect("a watch");
-        (lua, watched, calls)
+        let watched = Watched::new(&lua, raise, false).expect("a state");
+        (lua, watched)
     }
 
     fn has_hook(watched: &Watched) -> bool {
@@ -449,7 +548,7 @@ mod tests {
     }
 
     fn runs_too_long(lua: &Lua, watched: &Watched) {
-        watched.begin(7 << 32 | 3);
+        watched.begin(TAG);
         let error = lua.load("while true do end").exec().expect_err("stopped");
         assert!(error.to_string().contains("too long"), "{error}");
         assert!(has_hook(watched) && watched.seen().is_some());
@@ -459,26 +558,26 @@ mod tests {
 
     #[test]
     fn a_call_that_lasts_gets_the_hook_and_loses_it_with_its_end() {
-        let (lua, watched, calls) = watched();
+        let (lua, watched) = watched();
         for nth in 1..=3 {
             runs_too_long(&lua, &watched);
-            assert_eq!(calls.load(Ordering::Relaxed), nth);
+            assert_eq!(CALLS.get(), nth);
         }
     }
 
     #[test]
     fn short_calls_have_no_hook() {
-        let (lua, watched, calls) = watched();
+        let (lua, watched) = watched();
         let work =
             lua.load("local x = 0 for i = 1, 20 do x = x + i end").into_function().expect("a function");
         let until = Instant::now() + Duration::from_millis(50);
         while Instant::now() < until {
-            watched.begin(7 << 32 | 3);
+            watched.begin(TAG);
             work.call::<()>(()).expect("a short call");
             watched.end();
             assert!(!has_hook(&watched));
         }
-        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        assert_eq!(CALLS.get(), 0);
     }
 
     #[test]
@@ -490,7 +589,7 @@ mod tests {
                 libc::sigfillset(&mut all);
                 libc::pthread_sigmask(libc::SIG_SETMASK, &all, ptr::null_mut());
             }
-            let (lua, watched, _) = watched();
+            let (lua, watched) = watched();
             runs_too_long(&lua, &watched);
         };
         thread::spawn(blocked).join().expect("the thread");
@@ -499,7 +598,7 @@ mod tests {
     #[test]
     fn states_that_run_at_once_are_all_reached() {
         let one = || {
-            let (lua, watched, _) = watched();
+            let (lua, watched) = watched();
             runs_too_long(&lua, &watched);
         };
         let threads: Vec<_> = (0..16).map(|_| thread::spawn(one)).collect();
@@ -511,7 +610,7 @@ mod tests {
         struct Moves(Lua, Watched);
         // SAFETY: one thread uses it at a time, as with the seats of a server.
         unsafe impl Send for Moves {}
-        let (lua, watched, _) = watched();
+        let (lua, watched) = watched();
         let mut state = Moves(lua, watched);
         for _ in 0..4 {
             let run = move || {
@@ -525,7 +624,7 @@ mod tests {
 
     #[test]
     fn a_call_after_a_quiet_time_is_watched() {
-        let (lua, watched, _) = watched();
+        let (lua, watched) = watched();
         let until = Instant::now() + Duration::from_secs(20);
         while !ASLEEP.load(Ordering::SeqCst) {
             assert!(Instant::now() < until, "the watch does not sleep");
@@ -536,8 +635,8 @@ mod tests {
 
     #[test]
     fn a_signal_by_chance_or_too_late_sets_no_hook() {
-        let (_lua, watched, _) = watched();
-        watched.begin(7 << 32 | 3);
+        let (_lua, watched) = watched();
+        watched.begin(TAG);
         watched.slot.signal();
         assert!(!has_hook(&watched));
         // The watch has made up its mind, and the call ends before the signal comes.
@@ -546,26 +645,73 @@ mod tests {
         watched.end();
         watched.slot.signal();
         assert!(!has_hook(&watched));
-        watched.begin(7 << 32 | 3);
+        watched.begin(TAG);
         watched.slot.signal();
         assert!(!has_hook(&watched));
         watched.end();
     }
 
     #[test]
-    fn who_makes_a_coroutine_has_the_hook_until_the_call_ends() {
-        let (lua, watched, calls) = watched();
-        watched.begin(7 << 32 | 3);
-        watched.arm();
-        let make = "co = coroutine.wrap(function() coroutine.yield() while true do end end) co()";
-        lua.load(make).exec().expect("a coroutine");
+    fn a_call_that_goes_on_is_looked_at_again_and_again() {
+        let (lua, watched) = watched();
+        GOES_ON.set(&watched);
+        let work =
+            lua.load("local x = 0 for i = 1, 1000 do x = x + i end").into_function().expect("a function");
+        let until = Instant::now() + Duration::from_millis(200);
+        watched.begin(TAG);
+        while Instant::now() < until {
+            work.call::<()>(()).expect("a long call");
+        }
         watched.end();
+        // Every 1 ms on an idle machine.
+        assert!((5..=400).contains(&CALLS.get()), "{} looks", CALLS.get());
         assert!(!has_hook(&watched));
-        watched.begin(7 << 32 | 3);
-        let error = lua.load("co()").exec().expect_err("stopped");
+    }
+
+    #[test]
+    fn functions_of_c_that_call_functions_of_c_are_reached() {
+        let (lua, watched) = watched();
+        watched.begin(TAG);
+        let sort = "local t, s = {}, (' '):rep(2000) for i = 1, 2000 do t[i] = s .. 10 + i % 20 end \
+                    while true do table.sort(t, tonumber) end";
+        let error = lua.load(sort).exec().expect_err("stopped");
         assert!(error.to_string().contains("too long"), "{error}");
         watched.end();
-        assert_eq!(calls.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn the_coroutine_that_runs_is_reached() {
+        let (lua, watched) = watched();
+        let work = lua.load("while true do end").into_function().expect("a function");
+        let thread = lua.create_thread(work).expect("a coroutine");
+        watched.begin(TAG);
+        // SAFETY: the coroutine is of this state, and lives.
+        let before = unsafe { watched.goes_to(thread.state()) };
+        let error = thread.resume::<()>(()).expect_err("stopped");
+        // SAFETY: as above.
+        unsafe { watched.comes_back(before) };
+        assert!(error.to_string().contains("too long"), "{error}");
+        watched.end();
+        assert!(!has_hook(&watched));
+    }
+
+    #[test]
+    fn a_hook_that_waits_goes_along_into_coroutines_and_back() {
+        let (lua, watched) = watched();
+        let thread = lua.create_thread(lua.load("return").into_function().expect("a function"));
+        let thread = thread.expect("a coroutine");
+        watched.begin(TAG);
+        watched.arm();
+        // SAFETY: the coroutine is of this state, and lives.
+        unsafe {
+            let before = watched.goes_to(thread.state());
+            assert!(has_hook(&watched), "it goes along");
+            ffi::lua_sethook(before, None, 0, 0);
+            watched.comes_back(before);
+        }
+        assert!(has_hook(&watched), "it comes back");
+        watched.end();
+        assert!(!has_hook(&watched));
     }
 
     static BEFORE_US: AtomicUsize = AtomicUsize::new(0);
@@ -582,9 +728,9 @@ mod tests {
         }
         // SAFETY: a handler of the form that signal() wants.
         unsafe { libc::signal(SIGNAL, before_us as extern "C" fn(c_int) as usize) };
-        let (lua, watched, _) = watched();
+        let (lua, watched) = watched();
         runs_too_long(&lua, &watched);
-        watched.begin(7 << 32 | 3);
+        watched.begin(TAG);
         watched.slot.signal();
         watched.end();
         assert!(BEFORE_US.load(Ordering::Relaxed) >= 2);
@@ -592,8 +738,8 @@ mod tests {
 
     #[test]
     fn a_call_that_lasts_is_told_with_its_script_and_version() {
-        let (_lua, watched, _) = watched();
-        watched.begin(7 << 32 | 3);
+        let (_lua, watched) = watched();
+        watched.begin(TAG);
         let until = Instant::now() + Duration::from_secs(20);
         let found = loop {
             if let Some(found) = long_calls(Duration::from_millis(30)).first() {

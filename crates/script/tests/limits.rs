@@ -40,15 +40,6 @@ fn still_serves(world: &World, state: &State, body: &str) {
     }
 }
 
-/// Each coroutine counts its own instructions, and looks at the clock after thousands of them only.
-#[test]
-fn the_making_of_coroutines_looks_at_the_clock() {
-    for made in ["create", "wrap"] {
-        let body = format!("for i = 1, 3 do coroutine.{made}(function() end) end return 200");
-        assert_eq!(stopped_within(&body, Limits { time_ms: 0, ..common::limits() }), ErrorKind::Time);
-    }
-}
-
 #[test]
 fn loops_are_stopped_wherever_they_hide() {
     for body in [
@@ -374,7 +365,7 @@ fn what_a_call_has_made_outside_of_lua_counts_as_memory() {
         "local s = ('x'):rep(1 << 20) while true do r.headers_out.x = s end",
         "local s = ('x'):rep(1 << 20) while true do pcall(function() r.notes.x = s end) end",
         "local s = ('x'):rep(1 << 20) while true do pcall(function() r.uri = '/' .. s end) end",
-        "local s = ('x'):rep(1 << 20) while true do r:setcookie('x', s) end",
+        "local s = ('x'):rep(1 << 20) while true do r:setcookie('x', s:sub(1, 1 << 18)) end",
         "local chash = require('resty.chash') for i = 1, 10 do chash:new({ a = 2000 }) end",
         "r.notes.x = ('x'):rep(1 << 20) local t = {} for i = 1, 100 do t[i] = r.notes.x end",
         "local t = {} for i = 1, 200 do t[i] = ('x'):rep(4000) .. i end while true do lb.pool('app'):except(t) end",

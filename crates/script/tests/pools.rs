@@ -114,15 +114,17 @@ end";
 fn tables_that_hold_others_often_are_refused() {
     let deep = "(function() local t = {} for _ = 1, 31 do t = { t, t } end return t end)()";
     for (expression, text) in [
-        (format!("require('cjson').encode({deep})"), "larger than 8 MiB"),
-        (format!("R:ivm_set('k', {deep})"), "more than 16384 KiB"),
+        (format!("require('cjson').encode({deep})"), "larger than 2 MiB"),
+        (format!("R:ivm_set('k', {deep})"), "more than 2048 KiB"),
         (format!("lb.pool('app'):only({deep})"), "a list in a list"),
         (format!("lb.define_pool('x', {{ retry_on = {deep} }})"), "a list in a list"),
     ] {
         let body = format!(
             "function f(r) R = r return nil, tostring(({{pcall(function() return {expression} end)}})[2]) end"
         );
-        let world = World::new(&body, "f");
+        // To write two million of them may take longer than the usual limit.
+        let patient = script::Limits { time_ms: 10_000, ..common::limits() };
+        let world = World::with(&body, &["f"], |builder| builder.limits(patient));
         let found = value(&world, &world.started());
         assert!(found.contains(text), "{expression}: {found}");
     }

@@ -81,7 +81,9 @@ function outer(r) balancer.set_current_peer('127.0.0.1', 1) r:expr('x') end
 function inner(r) ngx.exit(403) end";
 
 fn odd() -> (World, Rc<Odd>, Rc<State>) {
-    let world = World::with(TEXT, &["f", "outer", "inner"], |builder| builder);
+    // To print a panic may take longer than the usual limit.
+    let limits = script::Limits { time_ms: 10_000, ..common::limits() };
+    let world = World::with(TEXT, &["f", "outer", "inner"], |builder| builder.limits(limits));
     world.take().unwrap();
     let request = Rc::new(Odd::default());
     let state =

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
 use crate::answer::FoundNone;
+use crate::bounds::bounded;
 use crate::context::Context;
 use crate::sandbox::Sandbox;
 
@@ -21,7 +22,7 @@ pub(crate) use define::is_pool_name;
 pub(crate) use member::{MemberHandle, member_object};
 pub(crate) use pool::{PoolHandle, pool_object};
 pub(crate) use request::{cookie_value, text_value};
-pub(crate) use values::dict_object;
+pub(crate) use values::{dict_object, shown};
 
 /// Log levels by name, httpd's and what people type.
 const LEVELS: [(&str, u8); 20] = [
@@ -78,7 +79,9 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         })?,
     )?;
     let own = ctx.clone();
-    let define = move |lua: &Lua, (name, spec): (String, Table)| define::define_pool(lua, &own, &name, &spec);
+    let define = move |lua: &Lua, (name, spec): (LuaString, Table)| {
+        define::define_pool(lua, &own, &short(&name)?, &spec)
+    };
     lb.raw_set("define_pool", lua.create_function(define)?)?;
     let own = ctx.clone();
     lb.raw_set("now", lua.create_function(move |_, ()| Ok(own.server.now()))?)?;
@@ -91,7 +94,8 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         })?,
     )?;
     let own = ctx.clone();
-    lb.raw_set("log", lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?)?;
+    let write = lua.create_function(move |_, args: Variadic<Value>| log(&own, &args))?;
+    lb.raw_set("log", bounded(lua, "many", &write)?)?;
     for (name, repeats) in [("lb.every", true), ("lb.after", false)] {
         let own = ctx.clone();
         let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
@@ -101,7 +105,7 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
             }
             crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
         };
-        lb.raw_set(&name[3..], lua.create_function(timer)?)?;
+        lb.raw_set(&name[3..], bounded(lua, "many", &lua.create_function(timer)?)?)?;
     }
     values::install(lua, ctx, &lb)?;
     Ok(lb)
@@ -109,16 +113,20 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 
 /// Characters of a name that is not known, in an error.
 pub(crate) const MOST_SHOWN: usize = 100;
+/// Bytes of the longest name of a pool.
+const MOST_NAME: usize = 63;
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
-    let shown: String = name.to_string_lossy().chars().take(MOST_SHOWN).collect();
-    // No pool has a name that is no text.
-    let name = name.to_str().map(|name| name.to_owned()).unwrap_or_default();
+    let bytes = name.as_bytes();
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST_SHOWN)]);
+    let shown: String = shown.chars().take(MOST_SHOWN).collect();
+    // No pool has a name that is no text, or a long one.
+    let name = if bytes.len() > MOST_NAME { "" } else { std::str::from_utf8(&bytes).unwrap_or_default() };
     let defined = ctx
         .judging
         .as_ref()
-        .is_some_and(|all| all.borrow().iter().any(|d| d.name.eq_ignore_ascii_case(&name)));
-    if !defined && ctx.balancer.find(&name).is_none() {
+        .is_some_and(|all| all.borrow().iter().any(|d| d.name.eq_ignore_ascii_case(name)));
+    if !defined && ctx.balancer.find(name).is_none() {
         let mut names = ctx.balancer.names();
         names.sort();
         let there = if names.is_empty() { "no pools".to_owned() } else { names.join(", ") };
@@ -126,7 +134,7 @@ fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Va
             "lb.pool: there is no pool named \"{shown}\" (there are: {there})"
         )));
     }
-    pool_object(lua, ctx, &name)
+    pool_object(lua, ctx, name)
 }
 
 fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
@@ -144,9 +152,27 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         ));
     };
     if ctx.server.logs(level) {
-        ctx.server.log(level, &crate::text::joined(&args[1..], "")?);
+        return ctx.log(level, &crate::text::joined(args.get(1..).unwrap_or_default(), "")?);
     }
     Ok(())
+}
+
+/// A name, or something else that is short, as a copy; an error when it is too long to be one.
+pub(crate) fn short(text: &LuaString) -> mlua::Result<String> {
+    const LONGEST: usize = 8 << 10;
+    if text.as_bytes().len() > LONGEST {
+        return Err(mlua::Error::runtime(format!("an argument of more than {} KiB", LONGEST >> 10)));
+    }
+    Ok(text.to_str()?.to_owned())
+}
+
+/// Text that something as long, or longer, is made of.
+pub(crate) fn handy(text: &[u8]) -> mlua::Result<&[u8]> {
+    const LONGEST: usize = 512 << 10;
+    if text.len() > LONGEST {
+        return Err(mlua::Error::runtime(format!("a text of more than {} KiB", LONGEST >> 10)));
+    }
+    Ok(text)
 }
 
 /// Why a request starts no timer.

@@ -16,9 +16,10 @@ use super::{define, found_none, member_object};
 use crate::answer::FoundNone;
 use crate::api::MemberHandle;
 use crate::asked::Question;
+use crate::bounds::bounded;
 use crate::context::{Context, unlimited};
 use crate::shortcuts::{self, Left, Row};
-use crate::text::session;
+use crate::text::{line, session};
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
@@ -64,6 +65,10 @@ fn prepare(lua: &Lua, ctx: &Rc<Context>, object: &AnyUserData) -> mlua::Result<(
             Some(Left::None(pool, error)) => Ok(this.found_none(pool, &error)),
             None => Ok((Value::Nil, None)),
         })?;
+    for name in ["except", "only"] {
+        let many = methods.raw_get(name)?;
+        methods.raw_set(name, bounded(lua, "many", &many)?)?;
+    }
     shortcuts::picks(lua, ctx, &methods, &show)
 }
 
@@ -271,6 +276,12 @@ impl PoolHandle {
 /// Longest text that a view is made by, in bytes.
 const MAX_CONDITION: usize = 4096;
 
+/// Members or names that a view is made by, at most.
+const MOST_NAMES: usize = 20_000;
+
+/// Conditions of a view, at most.
+const MOST_CONDITIONS: usize = 256;
+
 /// Bytes of all texts that a view is made by, at most.
 const MAX_VIEW: usize = 1 << 20;
 
@@ -292,6 +303,9 @@ fn possible(text: &LuaString) -> Option<String> {
 fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<bool> {
     let mut all = true;
     for value in values {
+        if out.len() > MOST_NAMES {
+            return Err(mlua::Error::runtime(format!("more than {MOST_NAMES} members or names")));
+        }
         if out.len() % 256 == 255 && out.iter().map(String::len).sum::<usize>() > MAX_VIEW {
             return Err(mlua::Error::runtime(format!("more than {} KiB of names", MAX_VIEW >> 10)));
         }
@@ -307,8 +321,9 @@ fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Re
                 ));
             }
             Value::Table(list) => {
-                let inner: Vec<Value> = list.sequence_values().collect::<mlua::Result<_>>()?;
-                all &= names(&inner, true, out)?;
+                for inner in list.sequence_values::<Value>() {
+                    all &= names(&[inner?], true, out)?;
+                }
             }
             Value::Nil => {}
             other => {
@@ -327,6 +342,9 @@ fn conditions(table: &Table) -> mlua::Result<ViewStep> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
+        if pairs.len() >= MOST_CONDITIONS {
+            return Err(mlua::Error::runtime(format!("where: more than {MOST_CONDITIONS} conditions")));
+        }
         let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_)))
         else {
             return Err(mlua::Error::runtime(
@@ -394,10 +412,10 @@ impl UserData for PoolHandle {
             let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*bytes);
             if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(INFO) {
                 let inside = if this.view.is_some() { " in this view" } else { "" };
-                let shown: String = name.to_string_lossy().chars().take(super::MOST_SHOWN).collect();
+                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(super::MOST_SHOWN)]);
                 let text =
                     format!("{}: pool {} has no member named {shown}{inside}", this.ctx.who(), this.name);
-                this.ctx.server.log(INFO, &text);
+                this.ctx.log(INFO, &text)?;
             }
             found.map(|member| this.named(lua, &member)).transpose()
         });
@@ -443,7 +461,8 @@ impl UserData for PoolHandle {
         methods.add_meta_method(
             MetaMethod::NewIndex,
             |_, this, (key, _): (LuaString, Value)| -> mlua::Result<()> {
-                let key = key.to_string_lossy();
+                let bytes = key.as_bytes();
+                let key = line(&bytes);
                 Err(mlua::Error::runtime(format!("pool {}: '{key}' cannot be set", this.name)))
             },
         );

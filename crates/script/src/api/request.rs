@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use super::{tables, values};
+use super::{handy, short, tables, values};
 use crate::context::{Context, text_of};
 use crate::error::Halt;
 use crate::expression;
@@ -101,8 +101,8 @@ fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
         b"auth_name" | b"basic_auth_pw" => Ok(Value::String(lua.create_string("")?)),
         _ => {
             const DEBUG: u8 = 7;
-            if ctx.server.logs(DEBUG) {
-                let name = String::from_utf8_lossy(key);
+            if ctx.server.logs(DEBUG) && ctx.budget.may_log(key.len()) {
+                let name = text::line(key);
                 ctx.server.log(DEBUG, &format!("r.{name} is not known, a script gets nil"));
             }
             Ok(Value::Nil)
@@ -161,7 +161,7 @@ fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         let own = ctx.clone();
         let log = lua.create_function(move |_, (_, text): (bool, LuaString)| {
             if own.server.logs(level) {
-                own.server.log(level, &text::line(&text.as_bytes()));
+                return own.log(level, &text::line(&text.as_bytes()));
             }
             Ok(())
         })?;
@@ -183,7 +183,9 @@ pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Resul
 
 fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    let long = lua.create_function(move |lua, (_, name): (bool, BString)| cookie_value(lua, &own, &name))?;
+    let long = lua.create_function(move |lua, (_, name): (bool, LuaString)| {
+        cookie_value(lua, &own, &name.as_bytes())
+    })?;
     methods.raw_set("getcookie", shortcuts::getcookie(lua, ctx, &long)?)?;
     let own = ctx.clone();
     type Old = (bool, Value, Option<LuaString>, Option<bool>, Option<f64>);
@@ -193,10 +195,12 @@ fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
             let line = match &first {
                 Value::Table(table) => cookie_line(table)?,
                 Value::String(key) => {
-                    let value = value.map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+                    let value = value.as_ref().map(|value| value.as_bytes());
+                    let value = handy(value.as_deref().unwrap_or_default())?;
+                    handy(&key.as_bytes())?;
                     text::set_cookie(&text::NewCookie {
                         key: &key.as_bytes(),
-                        value: &value,
+                        value,
                         secure: secure.unwrap_or(false),
                         expires: expires.unwrap_or(0.0),
                         ..text::NewCookie::default()
@@ -209,7 +213,7 @@ fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
                     )));
                 }
             };
-            own.spend(line.len())?;
+            own.spend(line.len() + tables::ENTRY_BYTES)?;
             own.request()?
                 .add(crate::host::Table::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
                 .map_err(mlua::Error::runtime)
@@ -255,8 +259,9 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         ("base64_decode", text::base64_decode),
     ];
     for (name, change) in pure {
-        let function =
-            move |lua: &Lua, (_, text): (bool, LuaString)| lua.create_string(change(&text.as_bytes()));
+        let function = move |lua: &Lua, (_, text): (bool, LuaString)| {
+            lua.create_string(change(handy(&text.as_bytes())?))
+        };
         methods.raw_set(name, lua.create_function(function)?)?;
     }
     for (name, kind) in [("md5", Digest::Md5), ("sha1", Digest::Sha1)] {
@@ -268,36 +273,42 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     }
     let own = ctx.clone();
     let parse = move |lua: &Lua, _: bool| {
-        let mut pairs = Vec::new();
-        own.request()?.field(Field::Args, &mut |args| pairs = text::form(args.unwrap_or_default()));
-        tables::two_tables(lua, &pairs)
+        let mut tables = None;
+        own.request()?.field(Field::Args, &mut |args| {
+            tables = Some(tables::two_tables(lua, &own, text::form(args.unwrap_or_default())));
+        });
+        tables.unwrap_or_else(|| tables::two_tables(lua, &own, std::iter::empty()))
     };
     methods.raw_set("parseargs", lua.create_function(parse)?)?;
     let own = ctx.clone();
     let parse = move |lua: &Lua, (_, max): (bool, Option<usize>)| {
-        let mut pairs = Vec::new();
+        let mut tables = None;
         let most = own.budget.limits.get().memory_bytes / 16;
         let max = max.unwrap_or(8192).min(most.max(8192));
         own.spend(max)?;
-        own.request()?.body(max, &mut |body| pairs = text::form(body.unwrap_or_default()));
-        tables::two_tables(lua, &pairs)
+        own.request()?.body(max, &mut |body| {
+            tables = Some(tables::two_tables(lua, &own, text::form(body.unwrap_or_default())));
+        });
+        tables.unwrap_or_else(|| tables::two_tables(lua, &own, std::iter::empty()))
     };
     methods.raw_set("parsebody", lua.create_function(parse)?)
 }
 
 fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    let ssl = move |lua: &Lua, (_, name): (bool, String)| {
-        own.request()?.ssl_var(&name).map(|value| lua.create_string(value)).transpose()
+    let ssl = move |lua: &Lua, (_, name): (bool, LuaString)| {
+        own.request()?.ssl_var(&short(&name)?).map(|value| lua.create_string(value)).transpose()
     };
     methods.raw_set("ssl_var_lookup", lua.create_function(ssl)?)?;
     let own = ctx.clone();
     let url = move |lua: &Lua, (_, path): (bool, LuaString)| {
-        lua.create_string(own.request()?.construct_url(&path.as_bytes()))
+        own.spend(path.as_bytes().len())?;
+        lua.create_string(own.request()?.construct_url(handy(&path.as_bytes())?))
     };
     methods.raw_set("construct_url", lua.create_function(url)?)?;
     let own = ctx.clone();
     let expr = move |_: &Lua, (_, expression): (bool, LuaString)| {
+        own.spend(expression.as_bytes().len())?;
         Ok(match expression_of(&own, &expression.as_bytes())? {
             Ok(verdict) => (verdict, None),
             Err(error) => (false, Some(error)),
@@ -305,9 +316,9 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     };
     methods.raw_set("expr", lua.create_function(expr)?)?;
     let own = ctx.clone();
-    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, String, Value)| match own
+    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, LuaString, Value)| match own
         .request()?
-        .regex(&text.as_bytes(), &pattern, &regex_flags(&flags))
+        .regex(&text.as_bytes(), &short(&pattern)?, &regex_flags(&flags))
     {
         Ok(Some(groups)) => {
             let table = lua.create_table_with_capacity(groups.len(), 1)?;
@@ -347,7 +358,7 @@ fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String
 /// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.
 fn regex_flags(flags: &Value) -> String {
     match flags {
-        Value::String(letters) => letters.to_string_lossy(),
+        Value::String(letters) => text::line(&letters.as_bytes()).into_owned(),
         Value::Integer(bits) => {
             let letters = [(1, 'i'), (2, 'm')].into_iter();
             letters.filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| letter).collect()

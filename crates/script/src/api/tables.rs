@@ -2,10 +2,13 @@
 
 use std::rc::Rc;
 
-use mlua::{BString, Lua, LuaString, Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
 use crate::context::{Context, text_of};
 use crate::host;
+
+/// What an entry of a table of the request takes beside its texts.
+pub(crate) const ENTRY_BYTES: usize = 64;
 
 const TABLES: [(&str, host::Table); 5] = [
     ("headers_in", host::Table::HeadersIn),
@@ -24,16 +27,23 @@ pub(crate) fn objects(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Vec<(&'stati
 pub(crate) fn copies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     for (name, table) in TABLES {
         let own = ctx.clone();
-        let copy = lua.create_function(move |lua, ()| two_tables(lua, &pairs(&own, table)?))?;
+        let copy =
+            lua.create_function(move |lua, ()| two_tables(lua, &own, pairs(&own, table)?.into_iter()))?;
         methods.raw_set(format!("{name}_table"), copy)?;
     }
     Ok(())
 }
 
 /// `{k = first value}` and `{k = {all values}}`.
-pub(crate) fn two_tables(lua: &Lua, pairs: &[(Vec<u8>, Vec<u8>)]) -> mlua::Result<(Table, Table)> {
+pub(crate) fn two_tables(
+    lua: &Lua,
+    ctx: &Context,
+    pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+) -> mlua::Result<(Table, Table)> {
     let (first, all) = (lua.create_table()?, lua.create_table()?);
+    let mut steps = 0;
     for (key, value) in pairs {
+        ctx.step(&mut steps)?;
         let (key, value) = (lua.create_string(key)?, lua.create_string(value)?);
         match all.raw_get::<Option<Table>>(&key)? {
             Some(list) => list.raw_push(value)?,
@@ -51,7 +61,7 @@ pub(crate) fn pairs(ctx: &Context, table: host::Table) -> mlua::Result<Vec<(Vec<
     let mut pairs = Vec::new();
     let mut bytes = 0;
     ctx.request()?.each(table, &mut |key, value| {
-        bytes += key.len() + value.len();
+        bytes += key.len() + value.len() + ENTRY_BYTES;
         pairs.push((key.to_vec(), value.to_vec()));
         true
     });
@@ -75,7 +85,10 @@ pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> m
 pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) -> mlua::Result<()> {
     let bytes = match value {
         Value::Nil => None,
-        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::String(text) => {
+            ctx.spend(text.as_bytes().len())?;
+            Some(text.as_bytes().to_vec())
+        }
         Value::Integer(_) | Value::Number(_) | Value::Boolean(_) => Some(value.to_string()?.into_bytes()),
         other => {
             return Err(mlua::Error::runtime(format!(
@@ -85,7 +98,7 @@ pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) 
             )));
         }
     };
-    ctx.spend(bytes.as_ref().map_or(0, |bytes| bytes.len() + key.len()))?;
+    ctx.spend(bytes.as_ref().map_or(0, |_| key.len() + ENTRY_BYTES))?;
     let header =
         matches!(table, host::Table::HeadersIn | host::Table::HeadersOut | host::Table::ErrHeadersOut);
     if header && (key.is_empty() || key.iter().any(|byte| *byte <= b' ' || *byte == b':' || *byte == 0x7f)) {
@@ -104,8 +117,10 @@ fn without_controls(ctx: &Context, key: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
             *byte = b' ';
         }
         let name = String::from_utf8_lossy(key);
-        ctx.server
-            .log(WARN, &format!("a script set header {name} to a value with a line end; it became a space"));
+        let line = format!("a script set header {name} to a value with a line end; it became a space");
+        if ctx.budget.may_log(line.len()) {
+            ctx.server.log(WARN, &line);
+        }
     }
     bytes
 }
@@ -113,7 +128,7 @@ fn without_controls(ctx: &Context, key: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
 fn object(lua: &Lua, ctx: &Rc<Context>, table: host::Table, name: &str) -> mlua::Result<Table> {
     let methods = lua.create_table()?;
     let own = ctx.clone();
-    let get_value = move |lua: &Lua, (_, key): (bool, BString)| get(lua, &own, table, &key);
+    let get_value = move |lua: &Lua, (_, key): (bool, LuaString)| get(lua, &own, table, &key.as_bytes());
     methods.raw_set("get", lua.create_function(get_value)?)?;
     let own = ctx.clone();
     let set_value = lua.create_function(move |_, (_, key, value): (bool, LuaString, Value)| {

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::host::{Dict, DictError, Scalar, Store};
 
 /// Largest value that `ivm_set` keeps.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 2 << 20;
 /// Deepest table that `ivm_set` keeps.
 const MAX_DEPTH: u32 = 32;
 
@@ -20,7 +20,7 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
         let mut value = Ok(Value::Nil);
         let mut take = |bytes: Option<&[u8]>| {
             if let Some(mut bytes) = bytes {
-                value = decode(lua, &mut bytes, 0);
+                value = Reader { lua, ctx: &own, steps: 0 }.decode(&mut bytes, 0);
             }
         };
         match own.server.shared() {
@@ -37,7 +37,7 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
             Value::Nil => None,
             value => {
                 let mut bytes = Vec::new();
-                encode(value, &mut bytes, 0)?;
+                Writer { ctx: &own, steps: 0 }.encode(value, &mut bytes, 0)?;
                 Some(bytes)
             }
         };
@@ -51,106 +51,134 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
     methods.raw_set("ivm_set", lua.create_function(set)?)
 }
 
-fn encode(value: &Value, out: &mut Vec<u8>, depth: u32) -> mlua::Result<()> {
-    // Tables that many others hold are written once for each of them.
-    let text = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
-    if out.len().saturating_add(text) > MAX_BYTES {
-        return Err(mlua::Error::runtime(format!("ivm_set: a value of more than {} KiB", MAX_BYTES >> 10)));
-    }
-    match value {
-        Value::Nil => out.push(b'n'),
-        Value::Boolean(flag) => out.extend([b'b', u8::from(*flag)]),
-        Value::Integer(number) => {
-            out.push(b'i');
-            out.extend(number.to_le_bytes());
-        }
-        Value::Number(number) => {
-            out.push(b'f');
-            out.extend(number.to_le_bytes());
-        }
-        Value::String(text) => {
-            out.push(b's');
-            let bytes = text.as_bytes();
-            out.extend((bytes.len() as u64).to_le_bytes());
-            out.extend(&*bytes);
-        }
-        Value::Table(table) if depth < MAX_DEPTH => {
-            out.push(b't');
-            for pair in table.pairs::<Value, Value>() {
-                let (key, value) = pair?;
-                encode(&key, out, depth + 1)?;
-                encode(&value, out, depth + 1)?;
-            }
-            out.push(b'n');
-        }
-        Value::Table(_) => {
-            return Err(mlua::Error::runtime(format!(
-                "ivm_set: a table nested deeper than {MAX_DEPTH}, or one that holds itself"
-            )));
-        }
-        other => {
-            return Err(mlua::Error::runtime(format!(
-                "ivm_set: expected strings, numbers, booleans and tables of them, found a {}",
-                other.type_name()
-            )));
-        }
-    }
-    Ok(())
+/// Writes values; looks at the clock now and then.
+struct Writer<'a> {
+    ctx: &'a Context,
+    steps: u32,
 }
 
-fn decode(lua: &Lua, rest: &mut &[u8], depth: u32) -> mlua::Result<Value> {
-    let damaged = || mlua::Error::runtime("ivm_get: the stored value is damaged");
-    let (kind, tail) = rest.split_first().ok_or_else(damaged)?;
-    *rest = tail;
-    let mut word = || -> mlua::Result<[u8; 8]> {
-        let (word, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        *rest = tail;
-        Ok(*word)
-    };
-    match kind {
-        b'n' => Ok(Value::Nil),
-        b'b' => {
-            let (flag, tail) = rest.split_first().ok_or_else(damaged)?;
-            *rest = tail;
-            Ok(Value::Boolean(*flag != 0))
+/// Reads them.
+struct Reader<'a> {
+    lua: &'a Lua,
+    ctx: &'a Context,
+    steps: u32,
+}
+
+impl Writer<'_> {
+    fn encode(&mut self, value: &Value, out: &mut Vec<u8>, depth: u32) -> mlua::Result<()> {
+        self.ctx.step(&mut self.steps)?;
+        // Tables that many others hold are written once for each of them.
+        let text = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
+        if out.len().saturating_add(text) > MAX_BYTES {
+            return Err(mlua::Error::runtime(format!(
+                "ivm_set: a value of more than {} KiB",
+                MAX_BYTES >> 10
+            )));
         }
-        b'i' => Ok(Value::Integer(i64::from_le_bytes(word()?))),
-        b'f' => Ok(Value::Number(f64::from_le_bytes(word()?))),
-        b's' => {
-            let length = usize::try_from(u64::from_le_bytes(word()?)).map_err(|_| damaged())?;
-            let (text, tail) = rest.split_at_checked(length).ok_or_else(damaged)?;
-            *rest = tail;
-            lua.create_string(text).map(Value::String)
-        }
-        b't' if depth <= MAX_DEPTH => {
-            let table = lua.create_table()?;
-            loop {
-                let key = decode(lua, rest, depth + 1)?;
-                if key.is_nil() {
-                    return Ok(Value::Table(table));
+        match value {
+            Value::Nil => out.push(b'n'),
+            Value::Boolean(flag) => out.extend([b'b', u8::from(*flag)]),
+            Value::Integer(number) => {
+                out.push(b'i');
+                out.extend(number.to_le_bytes());
+            }
+            Value::Number(number) => {
+                out.push(b'f');
+                out.extend(number.to_le_bytes());
+            }
+            Value::String(text) => {
+                out.push(b's');
+                let bytes = text.as_bytes();
+                out.extend((bytes.len() as u64).to_le_bytes());
+                out.extend(&*bytes);
+            }
+            Value::Table(table) if depth < MAX_DEPTH => {
+                out.push(b't');
+                for pair in table.pairs::<Value, Value>() {
+                    let (key, value) = pair?;
+                    self.encode(&key, out, depth + 1)?;
+                    self.encode(&value, out, depth + 1)?;
                 }
-                table.raw_set(key, decode(lua, rest, depth + 1)?)?;
+                out.push(b'n');
+            }
+            Value::Table(_) => {
+                return Err(mlua::Error::runtime(format!(
+                    "ivm_set: a table nested deeper than {MAX_DEPTH}, or one that holds itself"
+                )));
+            }
+            other => {
+                return Err(mlua::Error::runtime(format!(
+                    "ivm_set: expected strings, numbers, booleans and tables of them, found a {}",
+                    other.type_name()
+                )));
             }
         }
-        _ => Err(damaged()),
+        Ok(())
     }
+}
+
+impl Reader<'_> {
+    fn decode(&mut self, rest: &mut &[u8], depth: u32) -> mlua::Result<Value> {
+        self.ctx.step(&mut self.steps)?;
+        let damaged = || mlua::Error::runtime("ivm_get: the stored value is damaged");
+        let (kind, tail) = rest.split_first().ok_or_else(damaged)?;
+        *rest = tail;
+        let mut word = || -> mlua::Result<[u8; 8]> {
+            let (word, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+            *rest = tail;
+            Ok(*word)
+        };
+        match kind {
+            b'n' => Ok(Value::Nil),
+            b'b' => {
+                let (flag, tail) = rest.split_first().ok_or_else(damaged)?;
+                *rest = tail;
+                Ok(Value::Boolean(*flag != 0))
+            }
+            b'i' => Ok(Value::Integer(i64::from_le_bytes(word()?))),
+            b'f' => Ok(Value::Number(f64::from_le_bytes(word()?))),
+            b's' => {
+                let length = usize::try_from(u64::from_le_bytes(word()?)).map_err(|_| damaged())?;
+                let (text, tail) = rest.split_at_checked(length).ok_or_else(damaged)?;
+                *rest = tail;
+                self.lua.create_string(text).map(Value::String)
+            }
+            b't' if depth <= MAX_DEPTH => {
+                let table = self.lua.create_table()?;
+                loop {
+                    let key = self.decode(rest, depth + 1)?;
+                    if key.is_nil() {
+                        return Ok(Value::Table(table));
+                    }
+                    table.raw_set(key, self.decode(rest, depth + 1)?)?;
+                }
+            }
+            _ => Err(damaged()),
+        }
+    }
+}
+
+/// The beginning of a text, which is the whole of every name and address.
+pub(crate) fn shown(text: &LuaString) -> String {
+    let bytes = text.as_bytes();
+    String::from_utf8_lossy(&bytes[..bytes.len().min(super::MOST_SHOWN)]).into_owned()
 }
 
 /// `lb.dict`, `lb.geo`, and the calls that only checks and timers have.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
-    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&name.to_string_lossy()) {
+    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&shown(&name)) {
         Some(dict) => dict_object(lua, dict),
         None => Err(mlua::Error::runtime(format!(
             "lb.dict: there is no dictionary \"{0}\"; it wants a line like: LuaBalancerDict {0} 1M",
-            name.to_string_lossy().chars().take(100).collect::<String>()
+            shown(&name)
         ))),
     };
     lb.raw_set("dict", lua.create_function(dict)?)?;
     let own = ctx.clone();
     let geo = move |lua: &Lua, address: LuaString| {
         // What is no address is in no database, whatever bytes it has.
-        let Some(place) = own.server.geo(&address.to_string_lossy()).map_err(mlua::Error::runtime)? else {
+        let Some(place) = own.server.geo(&shown(&address)).map_err(mlua::Error::runtime)? else {
             return Ok(None);
         };
         let table = lua.create_table()?;
@@ -193,6 +221,10 @@ fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
         Value::Boolean(flag) => Ok(Scalar::Bool(*flag)),
         Value::Integer(number) => Ok(Scalar::Integer(*number)),
         Value::Number(number) => Ok(Scalar::Number(*number)),
+        Value::String(text) if text.as_bytes().len() > MAX_BYTES => Err(mlua::Error::runtime(format!(
+            "a dictionary holds no text of more than {} KiB",
+            MAX_BYTES >> 10
+        ))),
         Value::String(text) => Ok(Scalar::Text(text.as_bytes().to_vec())),
         other => Err(mlua::Error::runtime(format!(
             "a dictionary holds strings, numbers and booleans, found a {}",
@@ -200,6 +232,9 @@ fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
         ))),
     }
 }
+
+/// Keys that a call is given at most.
+const MOST_KEYS: usize = 50_000;
 
 struct DictHandle {
     dict: Rc<dyn Dict>,
@@ -268,7 +303,11 @@ impl UserData for DictHandle {
             either(this.dict.expire(&key.as_bytes(), seconds(Some(ttl))?).map(|()| true))
         });
         methods.add_method("keys", |lua, this, max: Option<usize>| {
-            let keys = match this.dict.keys(max.unwrap_or(1024)) {
+            let max = match max.unwrap_or(1024) {
+                0 => MOST_KEYS,
+                max => max.min(MOST_KEYS),
+            };
+            let keys = match this.dict.keys(max) {
                 Ok(keys) => keys,
                 Err(error) => return Ok((None, Some(error.to_string()))),
             };

@@ -20,7 +20,8 @@ use crate::context::{Budget, Context, Frame, Phase};
 use crate::error::{ErrorKind, Halt, ScriptError};
 use crate::library::{Limits, ScriptId};
 use crate::seen;
-use crate::state::{Call, State};
+use crate::state::{Call, State, ended};
+use crate::watch::Running;
 
 /// How long a job computes before others have their turn.
 const TURN: Duration = Duration::from_millis(2);
@@ -118,13 +119,15 @@ impl Jobs {
         }
     }
 
+    /// For the hook: ends the running call when all are to end.
+    pub(crate) fn note_stop(&self, budget: &Budget) {
+        if self.stop.load(Ordering::Relaxed) && budget.depth.get() > 0 {
+            budget.end(Halt::Stopped);
+        }
+    }
+
     /// For the hook: whether the running job is to make room for others now.
     pub(crate) fn turn_is_over(&self, budget: &Budget) -> bool {
-        if self.stop.load(Ordering::Relaxed) && budget.depth.get() > 0 {
-            // The next look at the budget ends the call.
-            budget.end(Halt::Stopped);
-            return false;
-        }
         let now = Instant::now();
         let on_its_way = |since: Instant| now.duration_since(since) < ON_ITS_WAY;
         if budget.turn.get().is_none_or(|end| now < end) || self.interrupted.get().is_some_and(on_its_way) {
@@ -150,6 +153,8 @@ pub struct Job {
     started: Option<Instant>,
     computed: Duration,
     grown: usize,
+    /// Lines that it has logged, and their bytes.
+    logged: (u32, usize),
     /// For a check: the function's name.
     check: Option<String>,
     done: bool,
@@ -324,6 +329,7 @@ impl State {
             started: None,
             computed: Duration::ZERO,
             grown: 0,
+            logged: (0, 0),
             check: None,
             done: false,
             shared: jobs.shared.clone(),
@@ -354,6 +360,7 @@ impl State {
             let budget = &self.ctx.budget;
             budget.deadline.set(end);
             budget.turn.set(Some(now + TURN));
+            budget.logged.set(job.logged);
             let room = job.limits.memory_bytes.saturating_sub(job.grown);
             let most = self.own_bytes.saturating_add(job.limits.memory_bytes.saturating_mul(STATE_SHARE));
             self.lua.set_memory_limit(before.saturating_add(room.max(1)).min(most)).ok();
@@ -361,12 +368,16 @@ impl State {
                 Some(args) => args,
                 None => reply.into_values(&self.lua)?,
             };
-            let result = job.thread.resume::<MultiValue>(args);
+            let result = {
+                let _running = Running::start(budget, &job.thread);
+                job.thread.resume::<MultiValue>(args)
+            };
+            job.logged = budget.logged.get();
             job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
-                (Some(halt), Ok(_)) => return Err(halt.raise()),
-                (_, result) => result?,
+                (Some(halt), result) => return Err(ended(halt, result.err())),
+                (None, result) => result?,
             }
         };
         job.grown = (job.grown + self.lua.used_memory()).saturating_sub(before);

@@ -7,7 +7,8 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::ring;
 use crate::answer::{Answer, MAX_MORE_TRIES};
-use crate::api::{NOT_IN_A_REQUEST, tables, text_value};
+use crate::api::{NOT_IN_A_REQUEST, handy, short, tables, text_value};
+use crate::bounds::bounded;
 use crate::context::{Context, Phase};
 use crate::error::Halt;
 use crate::host::{self, Digest, Field, Number};
@@ -181,7 +182,9 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         table.raw_set(format!("set_{name}"), lua.create_function(set)?)?;
         let own = ctx.clone();
         let add = move |_: &Lua, (key, value): (LuaString, LuaString)| {
+            handy(&value.as_bytes())?;
             let clean: Vec<u8> = value.as_bytes().iter().map(|b| if *b < b' ' { b' ' } else { *b }).collect();
+            own.spend(key.as_bytes().len() + clean.len() + tables::ENTRY_BYTES)?;
             own.request()?.add(which, &key.as_bytes(), &clean).map_err(mlua::Error::runtime)
         };
         table.raw_set(format!("add_{name}"), lua.create_function(add)?)?;
@@ -189,7 +192,7 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     for (name, field) in [("set_uri", Field::Uri), ("set_args", Field::Args)] {
         let own = ctx.clone();
         let set = move |_: &Lua, value: Option<LuaString>| {
-            let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
+            let bytes = value.as_ref().map(|value| value.as_bytes());
             own.request()?;
             own.set_field(field, bytes.as_deref()).map_err(mlua::Error::runtime)
         };
@@ -197,15 +200,15 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     }
     let own = ctx.clone();
     let parsed = move |lua: &Lua, max: usize| {
-        let mut args = Vec::new();
-        own.request()?.field(Field::Args, &mut |text| args = text.unwrap_or_default().to_vec());
-        decoded(lua, &args, max)
+        let mut found = None;
+        own.request()?
+            .field(Field::Args, &mut |text| found = Some(decoded(lua, &own, text.unwrap_or_default(), max)));
+        found.unwrap_or_else(|| decoded(lua, &own, b"", max))
     };
     table.raw_set("uri_args", lua.create_function(parsed)?)?;
-    table.raw_set(
-        "decode_args",
-        lua.create_function(|lua, (args, max): (LuaString, usize)| decoded(lua, &args.as_bytes(), max))?,
-    )?;
+    let own = ctx.clone();
+    let decode = move |lua: &Lua, (args, max): (LuaString, usize)| decoded(lua, &own, &args.as_bytes(), max);
+    table.raw_set("decode_args", lua.create_function(decode)?)?;
     let own = ctx.clone();
     let status = move |_: &Lua, new: Option<i64>| {
         let request = own.request()?;
@@ -237,10 +240,12 @@ fn flat(lua: &Lua, pairs: &[(Vec<u8>, Vec<u8>)]) -> mlua::Result<Table> {
 }
 
 /// Arguments as OpenResty gives them: true for a bare key, a list for a repeated one. `max` 0: all.
-fn decoded(lua: &Lua, args: &[u8], max: usize) -> mlua::Result<(Table, Option<&'static str>)> {
+fn decoded(lua: &Lua, ctx: &Context, args: &[u8], max: usize) -> mlua::Result<(Table, Option<&'static str>)> {
     let table = lua.create_table()?;
+    let mut steps = 0;
     let parts = args.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
     for (count, part) in parts.enumerate() {
+        ctx.step(&mut steps)?;
         if max > 0 && count >= max {
             return Ok((table, Some("truncated")));
         }
@@ -311,7 +316,9 @@ fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
 fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set(
         "is_address",
-        lua.create_function(|_, text: LuaString| Ok(text.to_string_lossy().parse::<IpAddr>().is_ok()))?,
+        lua.create_function(|_, text: LuaString| {
+            Ok(short(&text).is_ok_and(|text| text.parse::<IpAddr>().is_ok()))
+        })?,
     )?;
     let own = ctx.clone();
     let can = move |_: &Lua, ()| {
@@ -320,7 +327,8 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("can_balance", lua.create_function(can)?)?;
     let own = ctx.clone();
-    let set = move |_: &Lua, (host, port, tls_name): (String, u16, Option<String>)| {
+    let set = move |_: &Lua, (host, port, tls_name): (LuaString, u16, Option<LuaString>)| {
+        let (host, tls_name) = (short(&host)?, tls_name.as_ref().map(short).transpose()?);
         own.say(|said| {
             let peer = &mut said.peer;
             (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
@@ -367,7 +375,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         ("decode_base64", text::base64_decode),
     ];
     for (name, change) in pure {
-        let function = move |lua: &Lua, text: LuaString| lua.create_string(change(&text.as_bytes()));
+        let function = move |lua: &Lua, text: LuaString| lua.create_string(change(handy(&text.as_bytes())?));
         table.raw_set(name, lua.create_function(function)?)?;
     }
     table
@@ -380,9 +388,9 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("digest", lua.create_function(digest)?)?;
     let own = ctx.clone();
-    let regex = move |lua: &Lua, (text, pattern, flags): (LuaString, String, String)| match own
+    let regex = move |lua: &Lua, (text, pattern, flags): (LuaString, LuaString, LuaString)| match own
         .request()?
-        .regex(&text.as_bytes(), &pattern, &flags)
+        .regex(&text.as_bytes(), &short(&pattern)?, &short(&flags)?)
     {
         Ok(None) => Ok((Value::Nil, None)),
         Err(error) => Ok((Value::Nil, Some(error))),
@@ -404,11 +412,11 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let log = move |_: &Lua, (level, values): (u8, Variadic<Value>)| {
         if own.server.logs(level) {
-            own.server.log(level, &crate::text::joined(&values, "")?);
+            return own.log(level, &crate::text::joined(&values, "")?);
         }
         Ok(())
     };
-    table.raw_set("log", lua.create_function(log)?)?;
+    table.raw_set("log", bounded(lua, "many", &lua.create_function(log)?)?)?;
     let own = ctx.clone();
     table.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
     let own = ctx.clone();
@@ -437,9 +445,9 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         }
         _ => Ok((None, Some(NOT_IN_A_REQUEST.to_owned()))),
     };
-    table.raw_set("timer", lua.create_function(timer)?)?;
+    table.raw_set("timer", bounded(lua, "many", &lua.create_function(timer)?)?)?;
     let own = ctx.clone();
-    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&name.to_string_lossy()) {
+    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&crate::api::shown(&name)) {
         Some(dict) => crate::api::dict_object(lua, dict).map(Value::UserData),
         None => Ok(Value::Nil),
     };

@@ -39,8 +39,62 @@ impl Server for TestServer {
     fn time(&self) -> f64 {
         1_700_000_000.5
     }
+    fn dict(&self, name: &str) -> Option<Rc<dyn host::Dict>> {
+        (name == "d").then(|| Rc::new(TestDict::default()) as Rc<dyn host::Dict>)
+    }
     fn geo(&self, _address: &str) -> Result<Option<host::Place>, String> {
         Ok(self.place.borrow().clone())
+    }
+}
+
+/// A dictionary of one entry.
+#[derive(Default)]
+pub struct TestDict(RefCell<Option<(Vec<u8>, host::Scalar)>>);
+
+impl host::Dict for TestDict {
+    fn get(&self, key: &[u8]) -> Result<Option<host::Scalar>, host::DictError> {
+        Ok(self.0.borrow().as_ref().filter(|(known, _)| known == key).map(|(_, value)| value.clone()))
+    }
+    fn store(
+        &self,
+        _: host::Store,
+        key: &[u8],
+        value: host::Scalar,
+        _: f64,
+    ) -> Result<bool, host::DictError> {
+        self.0.replace(Some((key.to_vec(), value)));
+        Ok(false)
+    }
+    fn incr(
+        &self,
+        _: &[u8],
+        by: f64,
+        _: Option<f64>,
+        _: f64,
+    ) -> Result<(host::Scalar, bool), host::DictError> {
+        Ok((host::Scalar::Number(by), false))
+    }
+    fn delete(&self, _: &[u8]) -> Result<(), host::DictError> {
+        self.0.replace(None);
+        Ok(())
+    }
+    fn ttl(&self, _: &[u8]) -> Result<f64, host::DictError> {
+        Ok(0.0)
+    }
+    fn expire(&self, _: &[u8], _: f64) -> Result<(), host::DictError> {
+        Ok(())
+    }
+    fn keys(&self, _: usize) -> Result<Vec<Vec<u8>>, host::DictError> {
+        Ok(self.0.borrow().iter().map(|(key, _)| key.clone()).collect())
+    }
+    fn clear(&self) -> Result<(), host::DictError> {
+        self.delete(b"")
+    }
+    fn purge(&self, _: usize) -> Result<usize, host::DictError> {
+        Ok(0)
+    }
+    fn room(&self) -> (usize, usize) {
+        (1, 1)
     }
 }
 

@@ -1,0 +1,149 @@
+//! Builds Lua from the source that comes with the crate `lua-src`, with a few changes. Each replaces a text that has to be there just once, so that
+//! another version of the source fails the build instead of losing a change.
+
+use std::panic::{self, UnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::{env, fs};
+
+const FOLDER: &str = "lua-5.4.9";
+/// Where the source is, if not where the crate is.
+const OWN_SOURCE: &str = "LUA_BALANCER_LUA_SOURCE";
+
+struct Change {
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+const CHANGES: [Change; 7] = [
+    // Tables with weak keys whose entries name each other in a chain are gone through again for each link. After some rounds
+    // all that they hold counts as reached, which ends in a time that grows with their size.
+    Change {
+        file: "lgc.c",
+        old: "  int dir = 0;\n  do {\n",
+        new: "  int dir = 0;\n  int rounds = 0;\n  do {\n",
+    },
+    Change {
+        file: "lgc.c",
+        old: "      if (traverseephemeron(g, h, dir)) {  /* marked some value? */\n",
+        new: "      if (rounds >= 10) {\n        traversestrongtable(g, h);\n        propagateall(g);\n        changed = 1;\n      }\n      \
+              else if (traverseephemeron(g, h, dir)) {  /* marked some value? */\n",
+    },
+    Change {
+        file: "lgc.c",
+        old: "    dir = !dir;  /* invert direction next time */\n",
+        new: "    dir = !dir;  /* invert direction next time */\n    rounds++;\n",
+    },
+    // Comparing strings piece by piece between their NULs takes ten nanoseconds a byte. Byte by byte it is the same order in the locale
+    // "C", and no other is ever set.
+    Change {
+        file: "lvm.c",
+        old: "  size_t rl2 = tsslen(ts2);\n  for (;;) {  /* for each segment */\n",
+        new: "  size_t rl2 = tsslen(ts2);\n  {\n    int bytes = memcmp(s1, s2, rl1 < rl2 ? rl1 : rl2);\n    \
+              return (bytes != 0) ? bytes : (rl1 > rl2) - (rl1 < rl2);\n  }\n  for (;;) {  /* for each segment */\n",
+    },
+    // A table that is its own `__call` is called with one argument more each time, until the stack is full, and the arguments are
+    // moved each time. Later versions of Lua end such a chain as well.
+    Change {
+        file: "ldo.c",
+        old: "    luaG_callerror(L, s2v(func));  /* nothing to call */\n  for (p = L->top.p; p > func; p--)",
+        new: "    luaG_callerror(L, s2v(func));  /* nothing to call */\n  if (l_unlikely(!ttisfunction(tm))) {\n    \
+              const TValue *next = tm;\n    int links = 0;\n    while (!ttisnil(next) && !ttisfunction(next)) {\n      \
+              if (++links > 15)\n        luaG_runerror(L, \"'__call' chain too long\");\n      \
+              next = luaT_gettmbyobj(L, next, TM_CALL);\n    }\n  }\n  for (p = L->top.p; p > func; p--)",
+    },
+    // Any argument that is to be a number may be a text of megabytes, of spaces say, and there may be many. None of more than 4 KiB is
+    // a numeral.
+    Change {
+        file: "lvm.c",
+        old: "    TString *st = tsvalue(obj);\n    return (luaO_str2num(",
+        new: "    TString *st = tsvalue(obj);\n    return tsslen(st) <= 4096 && (luaO_str2num(",
+    },
+    Change {
+        file: "lbaselib.c",
+        old: "      if (s != NULL && lua_stringtonumber(L, s) == l + 1)",
+        new: "      if (s != NULL && l <= 4096 && lua_stringtonumber(L, s) == l + 1)",
+    },
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed={OWN_SOURCE}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("OUT_DIR"));
+    let source = out.join("source");
+    copy(&source_folder(), &source);
+    for change in &CHANGES {
+        apply(&source, change);
+    }
+    let mut build = cc::Build::new();
+    build.include(&source).warnings(false).flag_if_supported("-fno-common");
+    build.define("LUA_USE_LINUX", None).define("LUA_COMPAT_5_3", None);
+    if env::var("OPT_LEVEL").as_deref() == Ok("0") {
+        // As with other dependencies in a build for debugging: unoptimised, limits of time are met by honest scripts.
+        build.opt_level(2);
+    }
+    if env::var("PROFILE").as_deref() == Ok("debug") {
+        build.define("LUA_USE_APICHECK", None);
+    }
+    for file in files(&source).filter(|file| file.extension().is_some_and(|end| end == "c")) {
+        build.file(file);
+    }
+    build.cargo_metadata(false).out_dir(out.join("lib")).compile("lua5.4");
+    println!("cargo:rustc-link-search=native={}", out.join("lib").display());
+    // As a whole, so that it does not matter whether what uses it comes before it or after it.
+    println!("cargo:rustc-link-lib=static:+whole-archive=lua5.4");
+}
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let found = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = found.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files.into_iter()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder for the source");
+    for file in files(from) {
+        let name = file.file_name().expect("a name");
+        let text = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::write(to.join(name), text).expect("a copy of the source");
+    }
+}
+
+fn apply(folder: &Path, change: &Change) {
+    let file = folder.join(change.file);
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let found = text.matches(change.old).count();
+    assert_eq!(found, 1, "{}: not the text that is to be changed:\n{}", change.file, change.old);
+    fs::write(&file, text.replacen(change.old, change.new, 1)).expect("the changed source");
+}
+
+/// The folder in the crate `lua-src`. The crate does not say where it is, but panics for a system that it does not know, in a file of its own.
+fn source_folder() -> PathBuf {
+    if let Some(folder) = env::var_os(OWN_SOURCE) {
+        return folder.into();
+    }
+    let file = place_of_panic(|| drop(lua_src::Build::new().target("none").build(lua_src::Lua54)));
+    // A file below the workspace is named from there.
+    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("CARGO_MANIFEST_DIR"));
+    let found = own.ancestors().map(|folder| folder.join(&file)).find_map(|file| {
+        let folder = file.parent()?.parent()?.join(FOLDER);
+        folder.is_dir().then_some(folder)
+    });
+    found.unwrap_or_else(|| panic!("no {FOLDER} beside {file}: name the folder in {OWN_SOURCE}"))
+}
+
+fn place_of_panic(panics: impl FnOnce() + UnwindSafe) -> String {
+    let place = Arc::new(Mutex::new(String::new()));
+    let own = place.clone();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let file = info.location().map(|location| location.file().to_owned());
+        *own.lock().expect("one thread") = file.unwrap_or_default();
+    }));
+    panic::catch_unwind(panics).ok();
+    panic::set_hook(before);
+    let place = place.lock().expect("one thread");
+    place.clone()
+}
