@@ -212,3 +212,24 @@ fn an_open_sandbox_has_a_layer_over_io() {
     let state = world.started();
     assert_eq!(common::value(&world, &state), "1functionfunction");
 }
+
+#[test]
+fn hostile_layers_end_their_own_call_alone() {
+    let plain = "function f(r) return ('a'):upper() == 'A' and string.len('ab') == 2 and 203 or 500 end";
+    for body in [
+        "setmetatable(string, { __index = string }) return ('x').nothing",
+        "setmetatable(string, { __index = function(t, k) return ('x')[k] end }) return ('x').nothing",
+        "string.upper = function(s) return s:upper() end return ('x'):upper()",
+        "for i = 1, math.huge do string[i] = ('x'):rep(1000) .. i end",
+        "while true do string.loop = function() end end",
+        "setmetatable(string, { __pairs = error, __len = error, __newindex = error }) string.zip = 1",
+    ] {
+        let hostile = format!("function f(r) {body} end");
+        let (world, ids) = world_of(&[&hostile, plain]);
+        let state = world.state();
+        for _ in 0..2 {
+            assert!(state.select(ids[0], "f", Phase::Translate).is_err(), "{body}");
+            assert_eq!(word(&state, ids[1]), "Status(203)", "after {body}");
+        }
+    }
+}
