@@ -100,6 +100,11 @@ impl Report {
         (Report::read(body), ended)
     }
 
+    /// Whether these bytes hold a whole verdict, so that the process's end need not be waited for.
+    pub fn has_verdict(mut bytes: &[u8]) -> bool {
+        std::iter::from_fn(|| record(&mut bytes)).any(|(kind, _)| kind == VERDICT)
+    }
+
     /// The records, as far as they are whole.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut report = Report::default();

@@ -14,7 +14,7 @@ use crate::app::shared;
 use crate::httpd::{log, memory, process};
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
-const A_MOMENT: Duration = Duration::from_millis(150);
+const A_MOMENT: Duration = Duration::from_millis(300);
 /// How often a state of the files is given to a server that does not answer.
 const TRIES: u32 = 3;
 

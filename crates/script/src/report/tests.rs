@@ -57,7 +57,9 @@ fn a_place_is_a_record() {
 #[test]
 fn a_verdict_that_is_cut_or_changed_is_none_or_a_whole_one() {
     let bytes = good().to_record();
+    assert!(Report::has_verdict(&[log_line(3, "x"), bytes.clone()].concat()));
     for end in 0..bytes.len() {
+        assert!(!Report::has_verdict(&bytes[..end]));
         assert_eq!(Report::read(&bytes[..end]).verdict, None, "cut at {end}");
     }
     for at in 0..bytes.len() {
