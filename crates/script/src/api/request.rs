@@ -308,10 +308,16 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let expr = move |_: &Lua, (_, expression): (bool, LuaString)| {
         let expression = short(&expression)?;
         own.spend(expression.len())?;
-        Ok(match own.request()?.expr(&expression) {
-            Ok(verdict) => (verdict, None),
-            Err(error) => (false, Some(error)),
-        })
+        let limited = crate::expression::limited(&expression, longest_text(&own)?);
+        Ok(
+            match limited.and_then(|expression| match own.request() {
+                Ok(request) => request.expr(&expression),
+                Err(error) => Err(error.to_string()),
+            }) {
+                Ok(verdict) => (verdict, None),
+                Err(error) => (false, Some(error)),
+            },
+        )
     };
     methods.raw_set("expr", lua.create_function(expr)?)?;
     let own = ctx.clone();
@@ -334,6 +340,22 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let clock = move |_: &Lua, _: bool| Ok((own.server.time() * 1e6) as i64);
     methods.raw_set("clock", lua.create_function(clock)?)
+}
+
+/// Bytes of the longest text of the request.
+fn longest_text(ctx: &Context) -> mlua::Result<usize> {
+    let request = ctx.request()?;
+    let mut longest = 0;
+    for table in tables::ALL {
+        request.each(table, &mut |_, value| {
+            longest = longest.max(value.len());
+            true
+        });
+    }
+    for (_, field) in texts::NAMES {
+        request.field(field, &mut |value| longest = longest.max(value.map_or(0, <[u8]>::len)));
+    }
+    Ok(longest)
 }
 
 /// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.

@@ -18,6 +18,15 @@ const TABLES: [(&str, host::Table); 5] = [
     ("subprocess_env", host::Table::SubprocessEnv),
 ];
 
+/// All of them.
+pub(crate) const ALL: [host::Table; 5] = [
+    host::Table::HeadersIn,
+    host::Table::HeadersOut,
+    host::Table::ErrHeadersOut,
+    host::Table::Notes,
+    host::Table::SubprocessEnv,
+];
+
 /// The table objects by name; one of each for all requests.
 pub(crate) fn objects(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Vec<(&'static str, Table)>> {
     TABLES.iter().map(|(name, table)| Ok((*name, object(lua, ctx, *table, name)?))).collect()
