@@ -8,11 +8,12 @@ use crate::ffi;
 const MAX_GROUPS: usize = 25;
 /// Longest text.
 const MAX_TEXT: usize = 1 << 20;
-/// Steps of a search, in some tenths of a second: those at each place times the places.
-const MAX_STEPS: usize = 20_000_000;
+/// Steps of a search, in some hundredths of a second: those at each place times the places.
+const MAX_STEPS: usize = 5_000_000;
 /// Steps at one place.
-const LEAST_STEPS: usize = 200;
 const MOST_STEPS: usize = 100_000;
+/// KiB that a search may remember its ways back in.
+const MOST_HEAP: usize = 2048;
 /// httpd's AP_REG_NOMATCH.
 const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 
@@ -37,13 +38,20 @@ pub fn groups(
         return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
     }
     // PCRE counts from anew at each place where a match could begin.
-    let steps = (MAX_STEPS / text.len().max(1)).clamp(LEAST_STEPS, MOST_STEPS);
-    let limited = format!("(*LIMIT_MATCH={steps}){pattern}");
-    let compiled_from = CString::new(limited).map_err(|_| "a NUL byte in the pattern".to_owned())?;
+    let steps = (MAX_STEPS / text.len().max(1)).clamp(1, MOST_STEPS);
+    script::check_limits(pattern)?;
+    let limited =
+        |limits: String| CString::new(limits + pattern).map_err(|_| "a NUL byte in the pattern".to_owned());
+    // PCRE before its version 2 knows one of the limits alone.
+    let both = limited(format!("(*LIMIT_MATCH={steps})(*LIMIT_HEAP={MOST_HEAP})"))?;
+    let one = limited(format!("(*LIMIT_MATCH={steps})"))?;
     let pattern = CString::new(pattern).map_err(|_| "a NUL byte in the pattern".to_owned())?;
     // SAFETY: httpd compiles into the pool; the match array has the length that is passed; offsets are checked by `get`.
     unsafe {
-        let compiled = ffi::ap_pregcomp(pool.as_ptr(), compiled_from.as_ptr(), options as i32);
+        let mut compiled = ffi::ap_pregcomp(pool.as_ptr(), both.as_ptr(), options as i32);
+        if compiled.is_null() {
+            compiled = ffi::ap_pregcomp(pool.as_ptr(), one.as_ptr(), options as i32);
+        }
         if compiled.is_null() {
             return Err(format!("'{}' is no regular expression", pattern.to_string_lossy()));
         }

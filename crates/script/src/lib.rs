@@ -33,6 +33,7 @@ mod state;
 mod strings;
 mod text;
 mod texts;
+mod verbs;
 mod walk;
 pub mod watch;
 
@@ -41,6 +42,7 @@ pub use asked::Question;
 pub use bundle::{Bundle, BundleError};
 pub use context::{Attempt, Definition, Phase};
 pub use error::{ErrorKind, ScriptError};
+pub use verbs::check_limits;
 pub use jobs::io::{Connection, HttpAnswer, HttpRequest, Io, Reply};
 pub use jobs::{CheckResult, Job, Step};
 pub use judge::{Candidate, Verdict, judge, vet};

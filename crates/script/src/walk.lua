@@ -1,7 +1,7 @@
 -- Names of all functions within reach of a script, for tests: by tables, by what indexing gives, and by metatables. `raw` is Lua's library, `debug`
 -- too, `roots` are values by name. Returns a list of names.
 local raw, debug, roots = ...
-local type, next, rawequal, pcall, tostring = raw.type, raw.next, raw.rawequal, raw.pcall, raw.tostring
+local type, next, pcall = raw.type, raw.next, raw.pcall
 
 local seen, names, open = {}, {}, {}
 
@@ -32,12 +32,22 @@ local function keys_of(f, keys)
   end
 end
 
+local function sorted(t)
+  local keys = {}
+  for key in next, t do
+    if type(key) == "string" then
+      keys[#keys + 1] = key
+    end
+  end
+  raw.table.sort(keys)
+  return keys
+end
+
 local function fields(name, value)
+  local prefix = name == "" and "" or name .. "."
   if type(value) == "table" then
-    for key, field in next, value do
-      if type(key) == "string" then
-        visit(name .. "." .. key, field)
-      end
+    for _, key in raw.ipairs(sorted(value)) do
+      visit(prefix .. key, value[key])
     end
   end
   local meta = debug.getmetatable(value)
@@ -45,10 +55,11 @@ local function fields(name, value)
     return
   end
   local keys = {}
-  for event, handler in next, meta do
-    if type(event) == "string" and event:sub(1, 2) == "__" and event ~= "__metatable" and event ~= "__gc" then
+  for _, event in raw.ipairs(sorted(meta)) do
+    local handler = meta[event]
+    if event:sub(1, 2) == "__" and event ~= "__metatable" and event ~= "__gc" then
       if type(handler) == "function" then
-        visit(name .. "." .. event, handler)
+        visit(prefix .. event, handler)
         if event == "__index" then
           keys_of(handler, keys)
         end
@@ -58,14 +69,12 @@ local function fields(name, value)
       end
     end
   end
-  for key in next, keys do
-    if type(key) == "string" then
-      local ok, field = pcall(function()
-        return value[key]
-      end)
-      if ok then
-        visit(name .. "." .. key, field)
-      end
+  for _, key in raw.ipairs(sorted(keys)) do
+    local ok, field = pcall(function()
+      return value[key]
+    end)
+    if ok then
+      visit(prefix .. key, field)
     end
   end
 end

@@ -91,16 +91,14 @@ local operations = {
 
 local function drive(path, with_self, list)
   local owner, name = path:match("^(.*)%.([%w_]+)$")
+  local object = owner and object_of(owner) or _G
+  name = name or path
   if operations[name] then
-    local object = owner == "" and _G or object_of(owner)
     return operations[name](object, lists[list]())
   end
-  if owner == "" or not owner then
-    owner, name = nil, path:gsub("^%.", "")
-  end
-  local f = owner and object_of(owner)[name] or object_of(name)
+  local f = not path:find("[%w_]$") and object_of(path) or object[name]
   if with_self then
-    return f(object_of(owner or "_G"), lists[list]())
+    return f(object, lists[list]())
   end
   return f(lists[list]())
 end

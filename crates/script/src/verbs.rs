@@ -1,0 +1,29 @@
+//! Verbs at the beginning of a regular expression: PCRE takes the last word on its limits, so a script's own is refused.
+
+/// An error when a pattern begins with limits of its own.
+pub fn check_limits(pattern: &str) -> Result<(), String> {
+    let mut rest = pattern;
+    while let Some(inner) = rest.strip_prefix("(*") {
+        let Some((word, after)) = inner.split_once(')') else { return Ok(()) };
+        if word.starts_with("LIMIT_") {
+            return Err(format!("'(*{word})': a script's pattern does not set its own limits"));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_a_script_are_refused() {
+        for pattern in ["(*LIMIT_MATCH=9)a", "(*UTF)(*LIMIT_DEPTH=1)a", "(*LIMIT_HEAP=1)"] {
+            assert!(check_limits(pattern).is_err(), "{pattern}");
+        }
+        for pattern in ["a", "(*COMMIT)a(*LIMIT_MATCH=1)", "(*UTF)a", "(*"] {
+            assert!(check_limits(pattern).is_ok(), "{pattern}");
+        }
+    }
+}
