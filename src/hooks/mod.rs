@@ -67,7 +67,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
     });
 }
 
-/// Has the requests marked that come to mod_rewrite. Called while the directives are read, before httpd sorts the hooks.
+/// Has the requests marked that come to mod_rewrite: with its own place in the order, so that hooks before it are over by then. Called while the directives are read, before httpd sorts the hooks.
 pub fn watch_rewriting() {
     // SAFETY: as in `register`; httpd forgets its hooks before it reads a configuration anew.
     unsafe {
@@ -75,7 +75,7 @@ pub fn watch_rewriting() {
             Some(request::before_rewriting),
             std::ptr::null(),
             BEFORE_REWRITE.as_ptr(),
-            ffi::APR_HOOK_REALLY_FIRST,
+            ffi::APR_HOOK_FIRST as i32,
         );
     }
 }
