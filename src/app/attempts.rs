@@ -253,34 +253,35 @@ fn next_goal(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resu
             if let Some(sticky) = &settings.sticky
                 && let Some(member) = sessions::pick(request, thread, record, pool, view.as_deref(), sticky)?
             {
-                trace(request, thread, (pool, view.as_deref()), "the session", Ok(&*member));
+                if log::logs_request(request, log::TRACE2) {
+                    trace(request, thread, (pool, view.as_deref()), "the session", Ok(&*member));
+                }
                 return Ok(Goal::Member(pool, member));
             }
             let method = method.as_ref().unwrap_or(&settings.method);
             if let Method::Lua { script, function } = method {
                 let picked =
                     selecting::pick_by_script(request, thread, pool, script, function, &record.avoid());
-                trace(request, thread, (pool, view.as_deref()), script, picked.as_deref());
+                if log::logs_request(request, log::TRACE2) {
+                    trace(request, thread, (pool, view.as_deref()), script, picked.as_deref());
+                }
                 return picked.map(|member| Goal::Member(pool, member));
             }
             let key = selecting::key_of(request, settings);
             let avoid = record.avoid();
             let query = Query { pool, view: view.as_deref(), method, key: &key, avoid: &avoid };
             let picked = thread.balancer.pick_in(&now, &query);
-            trace(
-                request,
-                thread,
-                (pool, view.as_deref()),
-                method.name(),
-                picked.as_ref().map(|member| &***member),
-            );
+            if log::logs_request(request, log::TRACE2) {
+                let choice = picked.as_ref().map(|member| &***member);
+                trace(request, thread, (pool, view.as_deref()), method.name(), choice);
+            }
             picked.map(|member| Goal::Member(pool, member.into_owned()))
         }
     }
 }
 
 /// A pick at `LogLevel trace2`: the pool, its candidates, who picked, and whom.
-#[inline]
+#[cold]
 fn trace(
     request: Request<'_>,
     thread: &Thread,
@@ -288,11 +289,9 @@ fn trace(
     by: &str,
     picked: Result<&Member, &NoMember>,
 ) {
-    if log::logs_request(request, log::TRACE2) {
-        let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
-        let state = thread.balancer.explain(pool, view);
-        log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
-    }
+    let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
+    let state = thread.balancer.explain(pool, view);
+    log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
 }
 
 /// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the

@@ -238,6 +238,7 @@ impl Record {
     pub fn attach<'r>(request: Request<'r>, decision: Decision) -> &'r mut Record {
         if let Some(record) = Record::of(request) {
             record.decision = decision;
+            record.picked_by = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

@@ -206,18 +206,23 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request);
+    let mut by = None;
     let answer = with_lua(child, request, |lua| {
-        let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
-        let by = if let Answer::Member(member) = &answer { lua.picked_by(member) } else { None };
-        Ok((answer, by))
+        let answer = lua.select(child.script(hook.script), &hook.function, phase);
+        if let Ok(Answer::Member(member)) = &answer {
+            by = lua.picked_by(member);
+        }
+        answer
     });
     match answer {
-        Ok((answer, by)) => {
+        Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, child, thread, &answer, by);
             }
             let status = take(request, child, scope, thread, hook, answer, before);
-            if let Some(record) = Record::of(request) {
+            if by.is_some()
+                && let Some(record) = Record::of(request)
+            {
                 record.picked_by = by;
             }
             status

@@ -214,7 +214,7 @@ pub(crate) struct Context {
     pub(crate) frame: Cell<Frame>,
     pub(crate) attempt: Cell<Attempt>,
     /// What a method of a pool or view picked last in this call, and that method's name.
-    pub(crate) last_pick: Cell<Option<(Slot, &'static &'static str)>>,
+    pub(crate) last_pick: LastPick,
     /// What the running call said; None as long as it was nothing.
     pub(crate) said: RefCell<Option<Box<Said>>>,
     /// Modules made so far: `ngx`, `cjson` …
@@ -237,6 +237,23 @@ pub(crate) struct Context {
     pub(crate) texts: Texts,
 }
 
+/// A row, and the name of the method that picked it.
+pub(crate) struct LastPick {
+    pub(crate) slot: Cell<Slot>,
+    pub(crate) method: Cell<&'static &'static str>,
+}
+
+impl LastPick {
+    /// No row is that one.
+    pub(crate) const NOBODY: Slot = Slot::MAX;
+}
+
+impl Default for LastPick {
+    fn default() -> Self {
+        LastPick { slot: Cell::new(Self::NOBODY), method: Cell::new(&STICKY) }
+    }
+}
+
 /// What picked the member of a request's session.
 pub(crate) const STICKY: &str = "sticky";
 
@@ -245,7 +262,10 @@ impl Context {
     pub(crate) fn note_pick(&self, slot: Slot, method: &str) {
         let known = crate::shortcuts::PICKS.iter().map(|(name, _)| name).chain([&STICKY]);
         let mut known = known.filter(|name| **name == method);
-        self.last_pick.set(known.next().map(|name| (slot, name)));
+        if let Some(name) = known.next() {
+            self.last_pick.slot.set(slot);
+            self.last_pick.method.set(name);
+        }
     }
 
     /// Who runs here, for the log.

@@ -222,7 +222,8 @@ fn picked(
     let mut picked = None;
     let query = Query { pool, view: None, method, key, avoid: &[] };
     let pick = ctx.balancer.pick_for(query, &mut |member| {
-        ctx.last_pick.set(Some((member.slot, name)));
+        ctx.last_pick.slot.set(member.slot);
+        ctx.last_pick.method.set(name);
         let slot = member.slot as usize;
         let members = ctx.members.borrow();
         let known = members.get(slot).and_then(Option::as_ref);

@@ -13,7 +13,7 @@ use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
 use crate::bundle::Source;
-use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
+use crate::context::{Attempt, Budget, Context, Definition, Frame, LastPick, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::host::{Request, Server};
 use crate::jobs::Jobs;
@@ -103,7 +103,7 @@ impl State {
             budget: Budget::default(),
             frame: Cell::default(),
             attempt: Cell::default(),
-            last_pick: Cell::default(),
+            last_pick: LastPick::default(),
             members: RefCell::default(),
             pools: RefCell::default(),
             shortcuts: Shortcuts::default(),
@@ -149,7 +149,8 @@ impl State {
 
     /// The method that picked this member in the last call; None when the script named it.
     pub fn picked_by(&self, member: &Member) -> Option<&'static str> {
-        self.ctx.last_pick.get().filter(|(slot, _)| *slot == member.slot).map(|(_, name)| *name)
+        let LastPick { slot, method } = &self.ctx.last_pick;
+        (slot.get() == member.slot).then(|| *method.get())
     }
 
     /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
@@ -386,7 +387,7 @@ impl State {
     ) -> Result<Answer, ScriptError> {
         // A call inside a call (a sub-request of the host) must not take the outer one's answer.
         let outer = self.ctx.exchange_said(None);
-        self.ctx.last_pick.set(None);
+        self.ctx.last_pick.slot.set(LastPick::NOBODY);
         let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;
