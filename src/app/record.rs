@@ -342,6 +342,7 @@ impl Record {
         if let Some(record) = Record::of(request) {
             record.decision = decision;
             record.key = None;
+            record.picked_by = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

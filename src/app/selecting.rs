@@ -174,6 +174,7 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request);
+    let mut by = None;
     let answer = with_lua(child, request, |lua| {
         let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
         let Answer::Member(member) = &answer else { return Ok((answer, None, None)) };

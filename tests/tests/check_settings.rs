@@ -43,6 +43,8 @@ fn a_relative_ca_file_is_under_server_root() {
     let (tls, ca) = signed_server();
     let httpd = Httpd::builder()
         .with_member_states()
+        .module("socache_shmcb")
+        .module("ssl")
         .file("certs/ca.pem", &ca)
         .config(&checked_over_tls(tls.port(), "certs/ca.pem"))
         .start();
@@ -62,8 +64,8 @@ fn configtest_reads_the_ca_file() {
 fn a_check_that_cannot_be_made_is_said_and_takes_no_member_down() {
     let a = Backend::new("a");
     let script = format!(
-        "lb.define_pool('app', {{ health = {{ type = 'https', ca = 'none.pem', interval = 0.1, fall = 1 }},\n  \
-         {{ host = '127.0.0.1', port = {}, name = 'a' }} }})\nfunction translate(r) return lb.pool('app') end",
+        "lb.define_pool('app', {{ health = {{ type = 'https', ca = 'none.pem', interval = 0.1, fall = 1, port = {0} }},\n  \
+         {{ host = '127.0.0.1', port = {0}, name = 'a' }} }})\nfunction translate(r) return lb.pool('app') end",
         a.port()
     );
     let httpd = Httpd::builder()

@@ -161,13 +161,16 @@ fn every_documented_key_is_accepted() {
   LuaBalancerMember http://127.0.0.1:12 keepalive=on disablereuse=off flushpackets=auto flushwait=10 addressttl=30
   LuaBalancerMember http://127.0.0.1:13 enablereuse=on iobuffersize=8192 receivebuffersize=0 responsefieldsize=8192
   LuaBalancerMember http://127.0.0.1:14 upgrade=websocket status=-D
-  LuaBalancerMember https://127.0.0.1:15
-  LuaBalancerMember ajp://127.0.0.1:16 secret=geheim
   LuaBalancerMember unix:/run/app.sock|http://localhost name=sock
   LuaBalancerMethod power_of_two
   LuaBalancerHealthCheck http interval=5s timeout=2s rise=2 fall=3 initial=up jitter=10% port=99 uri=/h method=HEAD host=x header="A: b" header="C: d" expect=200-299,401 body="ok|fine" follow=no
   LuaBalancerOutlier on failures=3 ejection=10s max_ejection=5m max_percent=50 count=connect,reset,timeout,5xx,429
   LuaBalancerSet retries=2 retry_on=connect,reset,timeout on_empty=503 reverse=on
+</LuaBalancerPool>
+<LuaBalancerPool ajp>
+  LuaBalancerMember ajp://127.0.0.1:16 secret=geheim
+  LuaBalancerMember https://127.0.0.1:15
+  LuaBalancerHealthCheck tcp
 </LuaBalancerPool>
 <LuaBalancerPool tls>
   LuaBalancerMember https://127.0.0.1:9
@@ -185,7 +188,9 @@ LuaRegisterFunc named function(r) return nil end
 LuaRegisterFunc quoted "function(r) return nil end"
 LuaHookTranslate named
 "#;
-    let test = Httpd::builder().config(config).configtest();
+    let modules = ["socache_shmcb", "ssl", "proxy_ajp"];
+    let builder = modules.iter().fold(Httpd::builder(), |builder, name| builder.module(name));
+    let test = builder.config(config).configtest();
     assert!(test.ok, "{}", test.output);
     for method in ["round_robin", "random", "least_connections", "power_of_two", "first"] {
         let test = inside_pool(&format!("LuaBalancerMethod {method}"));

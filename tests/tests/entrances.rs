@@ -56,7 +56,7 @@ fn a_rewritten_request_never_goes_to_the_host_it_names() {
     let [a, decoy] = Backend::named(["a", "decoy"]);
     let httpd = with_pool(&a)
         .config("UseCanonicalName Off\nRewriteEngine on\nRewriteRule ^/rewrite/(.*)$ lb://app/r/$1 [P]")
-        .config("RewriteRule ^/nowhere/(.*)$ lb://nowhere/$1 [P]")
+        .config("RewriteRule ^/(nowhere)/(.*)$ lb://$1/$2 [P]")
         .start();
     for path in [
         "/rewrite/x",
@@ -186,8 +186,10 @@ fn a_members_path_comes_before_the_requests() {
 #[test]
 fn an_unknown_pool_is_an_error_not_a_host() {
     let backend = Backend::new("a");
-    let httpd = with_pool(&backend).config("ProxyPass /x lb://localhost\nProxyPass /app lb://app").start();
-    let status = httpd.client().get("/x/").status;
+    let httpd = with_pool(&backend)
+        .config("ProxyPassMatch ^/x/(localhost)(.*)$ lb://$1$2\nProxyPass /app lb://app")
+        .start();
+    let status = httpd.client().get("/x/localhost/").status;
     assert!((500..=503).contains(&status), "{status}");
     assert_eq!(httpd.client().get("/app/").status, 200);
 }

@@ -211,6 +211,34 @@ fn a_broken_database_is_not_taken_and_told_once() {
     httpd.assert_no_crash();
 }
 
+/// The city database with one record broken that no sample of addresses meets.
+fn broken_in_one_place() -> Vec<u8> {
+    let (mut bytes, name) = (data(CITY), "Linköping".as_bytes());
+    let at = bytes.windows(name.len()).position(|part| part == name).expect("a city's name");
+    bytes[at + 4] = 0xff;
+    bytes
+}
+
+on_every_mpm!(a_database_of_another_type_or_broken_in_one_place_takes_nobodys_place);
+
+fn a_database_of_another_type_or_broken_in_one_place_takes_nobodys_place(mpm: Mpm) {
+    let mut httpd = telling(mpm, "city.mmdb").start();
+    for (bytes, why) in [
+        (data(ASN), "is of type GeoLite2-ASN; expected GeoIP2-City as before"),
+        (broken_in_one_place(), "is damaged behind "),
+    ] {
+        replace(httpd.dir(), &bytes);
+        httpd.wait_for_log(&format!(r"city\.mmdb: {why}.*last good one goes on serving"));
+        assert_eq!(country(&mut httpd.client()), "CN");
+        httpd.graceful();
+        httpd.wait_for_log(&format!(r"line \d+ of .*city\.mmdb: {why}.*last good one goes on serving"));
+        assert_eq!(country(&mut httpd.client()), "CN");
+    }
+    replace(httpd.dir(), &relabelled(b"XA"));
+    wait_until("the new database", ONE_SECOND * 10, || country(&mut httpd.client()) == "XA");
+    httpd.assert_no_crash();
+}
+
 #[test]
 fn a_restart_over_a_broken_database_goes_on_with_the_last_good_one() {
     let mut httpd = telling(Mpm::Event, "city.mmdb").start();

@@ -148,6 +148,8 @@ fn https_checks_verify_unless_told_not_to() {
         )
     };
     let httpd = Httpd::builder()
+        .module("socache_shmcb")
+        .module("ssl")
         .with_member_states()
         .config(
             &[

@@ -122,6 +122,7 @@ fn advice(key: &str, value: &str) -> Option<String> {
         "growth" => {
             "no such key: LuaBalancerMaxMembers gives room for members added while running".to_owned()
         }
+        "retry" => "retries= for further attempts, or retry= at the LuaBalancerMember lines".to_owned(),
         "nonce" | "forcerecovery" => "no such key: there is nothing to write in its place".to_owned(),
         key if home_of(key) == Some("LuaBalancerMember")
             && !["zone", "slow_start", "status"].contains(&key) =>
@@ -175,6 +176,7 @@ mod tests {
             ("stickysessionsep=!", "'.' or Off"),
             ("maxattempts=many", "whole number"),
             ("timeout=5", "queue="),
+            ("retry=2", "retries="),
             ("growth=3", "LuaBalancerMaxMembers"),
             ("nonce=None", "nothing to write"),
             ("connectiontimeout=5", "LuaBalancerMember"),

@@ -40,7 +40,7 @@ pub fn unknown_pool(line: Line<'_>, known: &[&str]) -> Option<String> {
     let others = if known.is_empty() { "there is none yet".to_owned() } else { hint(&name, known) };
     let directive = line.directive.trim_start_matches('<');
     Some(format!(
-        "{directive} names pool {name}, which nobody defines: expected <LuaBalancerPool {name}> or lb.define_pool(\"{name}\", …) in \
+        "{directive} names pool {name}, which nobody defines: expected <LuaBalancerPool {name}> or lb.define_pool(\"{name}\", ...) in \
          a script; {others}"
     ))
 }
