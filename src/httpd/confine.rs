@@ -237,12 +237,16 @@ fn close_range(first: RawFd, last: RawFd) {
 fn limit(bounds: Bounds) -> io::Result<()> {
     let set = |what, most: u64| {
         let mut limit: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: structures of this frame. A limit that is lower already stays.
+        // SAFETY: structures of this frame. A limit that is lower already stays. valgrind lets nobody lower what it has raised for
+        // itself: then the soft limit has to do.
         let code = unsafe {
             libc::getrlimit(what, &mut limit);
             let most = (most as libc::rlim_t).min(limit.rlim_max);
-            limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-            libc::setrlimit(what, &limit)
+            limit.rlim_cur = most;
+            match libc::setrlimit(what, &libc::rlimit { rlim_max: most, ..limit }) {
+                0 => 0,
+                _ => libc::setrlimit(what, &limit),
+            }
         };
         if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
