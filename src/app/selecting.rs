@@ -174,7 +174,6 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request);
-    let mut by = None;
     let answer = with_lua(child, request, |lua| {
         let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
         let Answer::Member(member) = &answer else { return Ok((answer, None, None)) };
@@ -198,7 +197,9 @@ fn run_hook(
             };
             let status =
                 picked.unwrap_or_else(|answer| take(request, child, scope, thread, hook, answer, before));
-            if let Some(record) = Record::of(request) {
+            if by.is_some()
+                && let Some(record) = Record::of(request)
+            {
                 record.picked_by = by;
             }
             status

@@ -15,7 +15,7 @@ use crate::answer::{Answer, convert};
 use crate::api::{self, PoolHandle};
 use crate::asked::{Asked, Question};
 use crate::bundle::Source;
-use crate::context::{Attempt, Budget, Context, Definition, Frame, LastPick, Outer, Phase, Said};
+use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
 use crate::hook;
 use crate::host::{Request, Server};
