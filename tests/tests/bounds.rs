@@ -49,7 +49,8 @@ const PROGRAMS: &[(&str, bool)] = &[
     ),
     ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+b/\") end", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' r:expr(\"%{note:x} =~ /(*LIMIT_MATCH=9999999)(a+)+b/\")", false),
-    ("r.notes[\"'\"] = ('a'):rep(5000) .. 'c' r:expr(\"%{note:'} =~ /(a+)+b/ || 'x' == 'x'\")", false),
+    // httpd's scanner of expressions ends the process at these.
+    ("for _, sign in ipairs{ '\"', \"'\", '%{' } do local ok, why = r:expr('%{note:x' .. sign .. \"} == 'a'\") assert(why) end", false),
     (
         "local weak, keys = setmetatable({}, {__mode = 'k'}), {} for i = 1, 20000 do keys[i] = {} end
          for i = #keys, 2, -1 do weak[keys[i]] = keys[i - 1] end local first = keys[#keys] keys = nil

@@ -89,7 +89,8 @@ fn next_operator(expression: &str, from: usize) -> Result<Option<usize>, String>
     Ok(None)
 }
 
-/// The place behind the `}`. Nothing but names may stand in it: neither variables nor expressions.
+/// The place behind the `}`. Nothing but names may stand in it: neither variables nor expressions. At quotes and variables in
+/// it httpd's scanner of expressions gives up, and ends the process.
 fn end_of_variable(bytes: &[u8], from: usize) -> Result<usize, String> {
     let mut at = from;
     loop {
@@ -98,6 +99,7 @@ fn end_of_variable(bytes: &[u8], from: usize) -> Result<usize, String> {
             Some(b'\\') => at += 2,
             Some(b'%') if bytes.get(at + 1) == Some(&b'{') => break,
             Some(b':') if at == from => break,
+            Some(b'"' | b'\'' | b'\n') => break,
             Some(_) => at += 1,
             None => break,
         }
@@ -116,8 +118,7 @@ mod tests {
             ("%{HTTP_HOST} == 'a'", "%{HTTP_HOST} == 'a'".to_owned()),
             ("%{HTTP_HOST} =~ /a/", format!("%{{HTTP_HOST}} =~ /{n}a/")),
             ("%{HTTP_HOST} !~ m#a/b#i", format!("%{{HTTP_HOST}} !~ m#{n}a/b#i")),
-            ("%{note:'} =~ /a/", format!("%{{note:'}} =~ /{n}a/")),
-            ("'%{note:'}' =~ /a/", format!("'%{{note:'}}' =~ /{n}a/")),
+            ("'%{note:x}' =~ /a/", format!("'%{{note:x}}' =~ /{n}a/")),
             (r#"'=~ /x/' =~ /a'/ && "\"=~" =~ m|b|"#, format!(r#"'=~ /x/' =~ /{n}a'/ && "\"=~" =~ m|{n}b|"#)),
         ] {
             assert_eq!(limited(expression, 1).unwrap(), expected);
@@ -132,6 +133,10 @@ mod tests {
             "'a' =~ m_a_",
             "'a' =~ x",
             "'a' =~ /a",
+            "%{note:%{a}} =~ /a/",
+            "%{:1:} =~ /a/",
+            "%{note:'} == 'a'",
+            "'%{note:\"}' == 'a'",
         ] {
             assert!(limited(expression, 100).is_err(), "{expression}");
         }

@@ -181,6 +181,10 @@ impl Watched {
 
     /// A call begins, in this thread.
     pub(crate) fn begin(&self) {
+        if self.pace.0 == UNWATCHED.0 {
+            // The process may fork, and its thread have another number then.
+            return;
+        }
         self.slot.thread.store(this_thread(), Ordering::Relaxed);
         let call = (self.slot.word.load(Ordering::Relaxed) & !STATE).wrapping_add(NEXT_CALL);
         // This and ASLEEP are each written before the other is read: see `run`.
@@ -192,6 +196,13 @@ impl Watched {
 
     /// The call is over, in the thread that began it.
     pub(crate) fn end(&self) {
+        if self.pace.0 == UNWATCHED.0 {
+            if self.armed.replace(false) {
+                // SAFETY: the state lives, and this thread runs it.
+                unsafe { set_hook(self.main, self.pace) };
+            }
+            return;
+        }
         let call = self.slot.word.load(Ordering::Relaxed) & !STATE;
         let before = self.slot.word.swap(call | IDLE, Ordering::SeqCst);
         // From here on the handler leaves this state alone.
