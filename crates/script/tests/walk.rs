@@ -51,7 +51,7 @@ const LIMITS: Limits = Limits { time_ms: 10, memory_bytes: 16 << 20, timer_time_
 /// is late.
 const MOST_TIME: Duration = Duration::from_millis(2 * 10 + 60);
 /// What it may take of the memory, beside the 128 KiB that a state has before it knows a script.
-const MOST_MEMORY: usize = (16 + 4 << 20) + (128 << 10);
+const MOST_MEMORY: usize = ((16 + 4) << 20) + (128 << 10);
 /// A call that took too long has been hit by others' work if it does not the next time.
 const ATTEMPTS: u32 = 4;
 
