@@ -115,7 +115,7 @@ fn tables_that_hold_others_often_are_refused() {
     let deep = "(function() local t = {} for _ = 1, 31 do t = { t, t } end return t end)()";
     for (expression, text) in [
         (format!("require('cjson').encode({deep})"), "larger than 2 MiB"),
-        (format!("R:ivm_set('k', {deep})"), "more than 2048 KiB"),
+        (format!("R:ivm_set('k', {deep})"), "more than 4096 KiB"),
         (format!("lb.pool('app'):only({deep})"), "a list in a list"),
         (format!("lb.define_pool('x', {{ retry_on = {deep} }})"), "a list in a list"),
     ] {
