@@ -507,7 +507,7 @@ fn backend_url(
     scheme: &str,
 ) -> Result<*mut c_char, i32> {
     let pool = request.pool();
-    // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL.
+    // SAFETY: both were made in the request's pool by `paths::canonicalise`, or are NULL.
     #[allow(unsafe_code)]
     let (tail, raw) = unsafe {
         (crate::httpd::bytes(record.tail).unwrap_or(b"/"), || {

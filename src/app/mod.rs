@@ -8,6 +8,7 @@ pub mod dicts;
 pub mod finishing;
 pub mod host;
 pub mod outcome;
+pub mod paths;
 pub mod places;
 pub mod queue;
 pub mod ramps;

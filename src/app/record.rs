@@ -95,11 +95,20 @@ pub struct Record {
     pub announced: bool,
     /// The session, for requests to sticky pools.
     pub stick: Option<Box<Stick>>,
-    /// Whether a script chose.
-    pub by_script: bool,
+    /// What a script chose, as it stands in the request's file name.
+    pub chosen: Option<Chosen>,
     /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
     /// loop's reference for the only one.
     pub _pinned: PhantomPinned,
+}
+
+/// A script's choice on its way through mod_proxy: the URL behind `proxy:`, in the request's pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen {
+    /// Where it begins.
+    pub url: *const c_char,
+    /// How much of its path is encoded text, from behind the first slash on. The rest is decoded.
+    pub encoded: usize,
 }
 
 /// Rows that a request has tried. A few take no allocation.
@@ -174,7 +183,7 @@ impl Record {
             filtered: false,
             announced: false,
             stick: None,
-            by_script: false,
+            chosen: None,
             _pinned: PhantomPinned,
         }
     }
@@ -231,10 +240,21 @@ impl Record {
         request.own_record().cast_const().cast() == &raw const FOREIGN
     }
 
+    /// Whether a script's choice still holds: nobody has sent the request elsewhere since.
+    pub fn chose(&self, request: Request<'_>, url: &[u8]) -> bool {
+        self.chosen.is_some_and(|chosen| {
+            // SAFETY: made in the request's pool by `paths::send_path`.
+            #[allow(unsafe_code)]
+            let same = || unsafe { crate::httpd::bytes(chosen.url) } == Some(url);
+            request.proxies(chosen.url) || same()
+        })
+    }
+
     /// Gives the request a record, or replaces what it decided.
     pub fn attach<'r>(request: Request<'r>, decision: Decision) -> &'r mut Record {
         if let Some(record) = Record::of(request) {
             record.decision = decision;
+            record.chosen = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

@@ -22,7 +22,7 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     let membership =
         child::with_thread(child, |thread| record.pool.and_then(|pool| thread.balancer.membership(pool)));
     let Some(membership) = membership.flatten() else { return };
-    // SAFETY: made in the request's pool by `selecting::canonicalise`, or NULL.
+    // SAFETY: made in the request's pool by `paths::canonicalise`, or NULL.
     #[allow(unsafe_code)]
     let tail = unsafe { crate::httpd::bytes(record.tail) }.unwrap_or(b"/");
     // Encoded like the path that went to the member.

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod log;
 pub mod memory;
 pub mod mpm;
+pub mod order;
 pub mod pool;
 pub mod proxy;
 pub mod regex;

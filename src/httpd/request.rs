@@ -163,6 +163,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether the file name is `proxy:` with this very text behind it, by its address.
+    pub fn proxies(self, url: *const c_char) -> bool {
+        self.get().filename.cast_const().wrapping_add(b"proxy:".len()) == url
+    }
+
     /// Points the file name at pool memory that is there already.
     pub fn point_filename(self, filename: *mut c_char) {
         // SAFETY: as in `put`.

@@ -23,6 +23,7 @@ pub mod slow_start;
 pub mod status;
 pub mod sticky;
 pub mod store;
+pub mod target;
 pub mod tier;
 pub mod units;
 pub mod url;

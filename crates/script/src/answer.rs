@@ -32,8 +32,9 @@ pub enum Answer {
     },
     /// These members, in this order. Never empty.
     List(Vec<Arc<Member>>),
-    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme and without control characters.
-    Target(String),
+    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme. Its path may be the decoded text of
+    /// `r.uri` and hold any byte.
+    Target(Vec<u8>),
     /// No member: the pool's `on_empty`, and the message is logged.
     NoMember {
         /// The pool whose method found none, as far as is known.
@@ -106,7 +107,7 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
         }),
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
-        Value::String(text) => target(&text.to_string_lossy()),
+        Value::String(text) => target(&text.as_bytes()),
         Value::UserData(object) => {
             if let Ok(member) = object.borrow::<MemberHandle>() {
                 return Ok(Answer::Member(member.member.clone()));
@@ -149,14 +150,19 @@ fn status(number: i64) -> Result<Answer, String> {
     }
 }
 
-fn target(text: &str) -> Result<Answer, String> {
-    let url = text.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(text);
-    let known = url.split_once("://").is_some_and(|(scheme, rest)| {
-        SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !rest.is_empty()
+fn target(text: &[u8]) -> Result<Answer, String> {
+    let base = &text[..balance::target::path_start(text, b"/?#")];
+    let url =
+        std::str::from_utf8(base).ok().filter(|base| !base.bytes().any(|byte| byte <= b' ' || byte == 0x7f));
+    let url = url
+        .map(|url| url.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(url));
+    let known = url.and_then(|url| url.split_once("://")).is_some_and(|(scheme, host)| {
+        SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !host.is_empty()
     });
-    if !known || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    if !known {
         return Err(format!(
-            "returned the string {text:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
+            "returned the string {:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
+            String::from_utf8_lossy(text),
             SCHEMES.join(", ")
         ));
     }
