@@ -57,7 +57,8 @@ enum Goal {
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
 pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
     let child = child::get().ok_or(UNAVAILABLE)?;
-    if Record::of(request).is_none() && !selecting::take_over(request) {
+    let is_ready = Record::of(request).is_some_and(|record| record.is_of(request));
+    if !is_ready && !selecting::take_over(request) {
         return Err(FAILED);
     }
     child.stand_in.ok_or(FAILED)
@@ -443,7 +444,9 @@ fn handle(
     secure: bool,
 ) -> (Outcome, i32) {
     record.attempts += 1;
-    if !record.filtered && (record.reverse || sessions::has_offer(record)) {
+    if !record.filtered
+        && (record.reverse || sessions::has_offer(record) || reverse::is_configured(request, child))
+    {
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }
@@ -588,10 +591,8 @@ impl Drop for Unpooled<'_> {
 /// The headers of an answer are known and not yet sent; the loop is inside of the real handler.
 pub fn headers_known(request: Request<'_>) {
     let Some(record) = Record::of(request) else { return };
-    if record.reverse {
-        reverse::map_back(request, record);
-    }
-    sessions::offer_cookie(request, record);
+    reverse::map_back(request, record);
+    sessions::offer_cookie(request, record, request.headers_out());
 }
 
 /// Takes back what a failed attempt left on the request.

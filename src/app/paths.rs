@@ -107,6 +107,7 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
         }
     };
     record.raw_path = path.as_ptr();
+    record.url = request.proxied();
     match record.chosen.map(|chosen| chosen.encoded) {
         Some(0) => prepare(request, child, record, path),
         Some(encoded) => prepare_encoded(request, child, record, (path, encoded)),

@@ -95,6 +95,8 @@ pub struct Record {
     pub announced: bool,
     /// The session, for requests to sticky pools.
     pub stick: Option<Box<Stick>>,
+    /// The URL behind `proxy:` that `tail` was made of, in the request's pool.
+    pub url: *const c_char,
     /// What a script chose, as it stands in the request's file name.
     pub chosen: Option<Chosen>,
     /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
@@ -183,6 +185,7 @@ impl Record {
             filtered: false,
             announced: false,
             stick: None,
+            url: std::ptr::null(),
             chosen: None,
             _pinned: PhantomPinned,
         }
@@ -240,13 +243,22 @@ impl Record {
         request.own_record().cast_const().cast() == &raw const FOREIGN
     }
 
+    /// Whether the path and query were made for what the request's file name says now. A sub-request's may have taken its place.
+    pub fn is_of(&self, request: Request<'_>) -> bool {
+        // SAFETY: a string of the request's pool, or NULL.
+        #[allow(unsafe_code)]
+        let url = || unsafe { crate::httpd::bytes(self.url) };
+        let now = || request.filename().and_then(|name| name.strip_prefix(b"proxy:"));
+        request.proxied() == self.url || url() == now()
+    }
+
     /// Whether a script's choice still holds: nobody has sent the request elsewhere since.
     pub fn chose(&self, request: Request<'_>, url: &[u8]) -> bool {
         self.chosen.is_some_and(|chosen| {
             // SAFETY: made in the request's pool by `paths::send_path`.
             #[allow(unsafe_code)]
             let same = || unsafe { crate::httpd::bytes(chosen.url) } == Some(url);
-            request.proxies(chosen.url) || same()
+            request.proxied() == chosen.url || same()
         })
     }
 

@@ -22,6 +22,7 @@ use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
+const DONE: i32 = ffi::DONE;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
@@ -376,6 +377,14 @@ fn take(
                 Decision::Nobody { pool: Some(pool), message }
             };
             paths::send(request, decision, thread)
+        }
+        Answer::Page { status, text } => {
+            if let Some(status) = status {
+                request.name_status(i32::from(status));
+                request.set_status(i32::from(status));
+            }
+            request.write(&text);
+            DONE
         }
         Answer::Target(url) => to_url(request, scope, thread, before, &url),
         Answer::Peer(peer) => {

@@ -67,6 +67,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 none,
                 ffi::APR_HOOK_FIRST as i32,
             );
+            ffi::lb_register_body();
             REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
         }
     });

@@ -2,6 +2,7 @@
 //! a raw pointer of httpd.
 #![allow(unsafe_code)]
 
+pub mod aliases;
 pub mod client;
 pub mod config;
 pub mod connection;

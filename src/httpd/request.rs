@@ -163,9 +163,9 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether the file name is `proxy:` with this very text behind it, by its address.
-    pub fn proxies(self, url: *const c_char) -> bool {
-        self.get().filename.cast_const().wrapping_add(b"proxy:".len()) == url
+    /// What stands behind the `proxy:` of a file name that begins so.
+    pub fn proxied(self) -> *const c_char {
+        self.get().filename.cast_const().wrapping_add(b"proxy:".len())
     }
 
     /// Points the file name at pool memory that is there already.
@@ -235,6 +235,26 @@ impl<'r> Request<'r> {
     /// Whether this is a subrequest.
     pub fn is_subrequest(self) -> bool {
         !self.get().main.is_null()
+    }
+
+    /// The server's address of the client's connection.
+    pub fn server_ip(self) -> Option<&'r [u8]> {
+        // SAFETY: a request's connection lives longer than it; a NUL-terminated string of it.
+        unsafe { super::bytes((*self.get().connection).local_ip) }
+    }
+
+    /// What httpd is to answer in place of its own page for a status: text, or a URL.
+    pub fn custom_response(self, status: u16, text: &CStr) {
+        // SAFETY: a live request; httpd copies the text.
+        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), text.as_ptr()) }
+    }
+
+    /// Writes a part of the answer.
+    pub fn write(self, text: &[u8]) {
+        for part in text.chunks(1 << 20) {
+            // SAFETY: a live request; httpd copies or sends that many bytes.
+            unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) };
+        }
     }
 
     /// Whether a body comes with the request.

@@ -55,7 +55,10 @@ fn server(configurations: &[Configuration], mirror: &Mirror, other: &ReservedPor
             builder = builder.file(&format!("{own}/{file}"), "a file of the document root\n");
         }
         for (way, port) in WAYS.iter().zip(ports) {
-            let text = configuration.text(way).replace("DIR", &format!("{}/c{number}", root.display()));
+            let text = configuration
+                .text(way)
+                .replace("DIR", &format!("{}/c{number}", root.display()))
+                .replace("FRONT", &host(number));
             builder = builder.file(&format!("{own}/a/.ht-{way}"), &configuration.htaccess(way)).config(&format!(
                 "<VirtualHost 127.0.0.1:{port}>\nServerName {}\nDocumentRoot {}/c{number}\nAccessFileName .ht-{way}\n{text}\n</VirtualHost>",
                 host(number), root.display()

@@ -53,6 +53,28 @@ pub enum Answer {
     },
     /// `ngx.balancer.set_current_peer`.
     Peer(Peer),
+    /// The script answers itself: `apache2.DONE`, or what it wrote, with this status if it named one.
+    Page {
+        /// None: `r.status` as it is.
+        status: Option<u16>,
+        /// The body.
+        text: Vec<u8>,
+    },
+}
+
+impl Answer {
+    /// The answer of a script that has written a page. Err: it has chosen a backend all the same.
+    pub(crate) fn with_page(self, text: Vec<u8>) -> Result<Answer, String> {
+        match self {
+            _ if text.is_empty() => Ok(self),
+            Answer::Ok | Answer::Page { .. } => Ok(Answer::Page { status: None, text }),
+            Answer::Status(status) => Ok(Answer::Page { status: Some(status), text }),
+            _ => Err(
+                "wrote a page with r:puts or r:write and did not return apache2.OK, apache2.DONE or a status"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// What the last method of a pool that found no member had to say.
@@ -143,6 +165,7 @@ fn status(number: i64) -> Result<Answer, String> {
     match number {
         -1 => Ok(Answer::Decline),
         0 => Ok(Answer::Ok),
+        -2 => Ok(Answer::Page { status: None, text: Vec::new() }),
         100..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
             "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 100 to 599"

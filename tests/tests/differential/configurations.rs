@@ -47,26 +47,12 @@ fn htaccess(rules: &'static str) -> Configuration {
 pub fn all() -> Vec<Configuration> {
     let mut all: Vec<Configuration> = LINES.iter().map(|lines| plain(lines)).collect();
     all.extend(HTACCESS.iter().map(|rules| htaccess(rules)));
-    all.extend([
-        Configuration {
-            lines: "ProxyPass /a LB://mapped",
-            htaccess: "",
-            balancer: "ProxyPassReverse /a balancer://mapped",
-            apart: |_| false,
-        },
-        Configuration {
-            lines: "ProxyPass / LB://mapped/",
-            htaccess: "",
-            balancer: "ProxyPassReverse / balancer://mapped/",
-            apart: |_| false,
-        },
-        Configuration {
-            lines: "<Location /a>\nProxyPass LB://mapped/base\n</Location>",
-            htaccess: "",
-            balancer: "<Location /a>\nProxyPassReverse balancer://mapped/base\n</Location>",
-            apart: |_| false,
-        },
-    ]);
+    all.extend(MAPPED.map(|(lines, balancer)| Configuration {
+        lines,
+        htaccess: "",
+        balancer,
+        apart: |_| false,
+    }));
     all
 }
 
@@ -127,4 +113,21 @@ const HTACCESS: [&str; 8] = [
     "RewriteEngine On\nRewriteRule ^X(.*)$ LB://app/$1 [P,NC]\n",
     "RewriteEngine On\nDirectoryIndex index.php\nRewriteRule ^(.*\\.php)$ LB://app/a/$1 [P]\n",
     "RewriteEngine On\nDirectoryIndex index.php\nRewriteRule ^(.*\\.php)$ LB://based/a/$1 [P,NE]\n",
+];
+
+/// What `reverse=on` does by itself, and the lines that do it for a balancer. `FRONT` is the host that the client asks.
+const MAPPED: [(&str, &str); 3] = [
+    (
+        "ProxyPass /a LB://mapped",
+        "ProxyPassReverse /a balancer://mapped\nProxyPassReverseCookieDomain 127.0.0.1 FRONT",
+    ),
+    (
+        "ProxyPass / LB://mapped/",
+        "ProxyPassReverse / balancer://mapped/\nProxyPassReverseCookieDomain 127.0.0.1 FRONT",
+    ),
+    (
+        "ProxyPass /a LB://mapped/base",
+        "ProxyPassReverse /a balancer://mapped/base\nProxyPassReverse / balancer://mapped/\n\
+         ProxyPassReverseCookieDomain 127.0.0.1 FRONT",
+    ),
 ];

@@ -29,8 +29,12 @@ pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 /// Modules that need no file.
 pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
     match name {
-        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr" | "cjson"
-        | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
+        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr"
+        | "resty.lrucache" | "cjson" | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
+        "table.new" | "table.clear" | "table.nkeys" => match module(lua, ctx, "tables")? {
+            Value::Table(all) => all.get(name.trim_start_matches("table.")).map(Some),
+            _ => Ok(None),
+        },
         _ => Ok(None),
     }
 }
@@ -68,6 +72,8 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.chash" => run(include_str!("chash.lua"))?,
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
+        "resty.lrucache" => run(include_str!("lrucache.lua"))?,
+        "tables" => run(include_str!("tables.lua"))?,
         "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, false)?,
         "cjson.safe" => json::module(lua, true)?,

@@ -55,6 +55,14 @@ end
 
 function ngx.update_time() end
 
+function ngx.cookie_time(seconds)
+  return raw.os.date("!%a, %d-%b-%y %H:%M:%S GMT", seconds)
+end
+
+function ngx.http_time(seconds)
+  return raw.os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)
+end
+
 function ngx.md5(text)
   return native.digest(false, true, text)
 end
@@ -114,7 +122,7 @@ ngx.var = setmetatable(native.mark {}, {
     if name == "args" then
       return native.set_args(value)
     end
-    error("variable \"" .. tostring(name) .. "\" cannot be set; r.notes and r.subprocess_env can", 2)
+    native.set_var(tostring(name), value)
   end,
   __metatable = false,
 })
@@ -195,8 +203,17 @@ function req.set_uri(uri, jump)
   if jump then
     error("ngx.req.set_uri: there are no locations to jump to here", 2)
   end
-  -- The URI of httpd has no query in it; nginx scripts pass $request_uri all the same.
+  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is both, all the same.
+  local own = native.var("uri") or ""
+  local before = #uri - #own
+  if own ~= "" and uri:sub(before + 1) == own and not uri:sub(1, before):find("?", 1, true) then
+    native.set_uri(uri)
+    return
+  end
   local path, args = uri:match("^([^?]*)%??(.*)$")
+  if uri == native.var("request_uri") then
+    path = native.unescape_uri((path:gsub("%+", "%%2B")))
+  end
   native.set_uri(path)
   if args ~= "" then
     native.set_args(args)
@@ -272,6 +289,75 @@ function re.find(subject, pattern, options, ctx, group)
     ctx.pos = stop + 1
   end
   return start, stop
+end
+
+-- Where the next match at or behind `from` begins and ends, and its groups.
+local function next_match(subject, pattern, options, from)
+  local start, stop, err = re.find(subject, pattern, options, { pos = from })
+  if not start then
+    return nil, err
+  end
+  -- The groups are those of a match of the same text, at the same place.
+  local groups = native.regex(subject:sub(start), "\\A(?:" .. pattern .. (flags(options):find("x", 1, true) and "\n)" or ")"),
+    flags(options))
+  return start, stop, groups or { [0] = subject:sub(start, stop) }
+end
+
+function re.gmatch(subject, pattern, options)
+  local from = 1
+  return function()
+    if not from or from > #subject + 1 then
+      return nil
+    end
+    local start, stop, groups = next_match(subject, pattern, options, from)
+    if not start then
+      from = nil
+      return nil, stop
+    end
+    from = stop >= start and stop + 1 or start + 1
+    return groups
+  end
+end
+
+local function expanded(template, groups)
+  local function group(digits)
+    return groups[raw.tonumber(digits)] or ""
+  end
+  local out = template:gsub("%$%$", "\0"):gsub("%${(%d+)}", group):gsub("%$(%d+)", group)
+  return (out:gsub("%z", "$"))
+end
+
+local function substitute(subject, pattern, replace, options, most)
+  local out, from, count = {}, 1, 0
+  while count < most and from <= #subject + 1 do
+    local start, stop, groups = next_match(subject, pattern, options, from)
+    if not start then
+      if stop then
+        return nil, nil, stop
+      end
+      break
+    end
+    count = count + 1
+    out[#out + 1] = subject:sub(from, start - 1)
+    out[#out + 1] = type(replace) == "function" and tostring(replace(groups)) or expanded(replace, groups)
+    if stop < start then
+      -- Nothing was matched: one byte goes on as it is.
+      out[#out + 1] = subject:sub(start, start)
+      from = start + 1
+    else
+      from = stop + 1
+    end
+  end
+  out[#out + 1] = subject:sub(from)
+  return table.concat(out), count
+end
+
+function re.sub(subject, pattern, replace, options)
+  return substitute(subject, pattern, replace, options, 1)
+end
+
+function re.gsub(subject, pattern, replace, options)
+  return substitute(subject, pattern, replace, options, math.huge)
 end
 ngx.re = re
 
