@@ -103,6 +103,7 @@ pub fn translate(request: Request<'_>) -> i32 {
 
 /// fixups, before mod_rewrite's rules of sections: what its rules of the server have rewritten.
 pub fn fixups(request: Request<'_>) -> i32 {
+    request.carry_body();
     match adopt_rewritten(request, Record::is_untouched(request)) {
         Ok(_) => DECLINED,
         Err(status) => status,

@@ -222,10 +222,30 @@ void lb_register_body(void)
     body_filter = ap_register_input_filter("LUA_BALANCER_BODY", give_body, NULL, AP_FTYPE_PROTOCOL - 1);
 }
 
+void lb_carry_body(request_rec *r)
+{
+    request_rec *from;
+    ap_filter_t *f;
+    for (f = r->input_filters; f; f = f->next) {
+        if (f->frec == body_filter) {
+            return;
+        }
+    }
+    for (from = r->prev; from; from = from->prev) {
+        for (f = from->input_filters; f; f = f->next) {
+            if (f->frec == body_filter) {
+                ap_add_input_filter_handle(body_filter, f->ctx, r, r->connection);
+                return;
+            }
+        }
+    }
+}
+
 static ap_filter_t *own_body_filter(request_rec *r)
 {
     ap_filter_t *f;
     lb_body *body;
+    lb_carry_body(r);
     for (f = r->input_filters; f; f = f->next) {
         if (f->frec == body_filter && f->r == r) {
             return f;

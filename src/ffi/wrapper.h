@@ -64,4 +64,6 @@ const apr_array_header_t *lb_reverse_aliases(const request_rec *r, const module 
 /* The first bytes of the request's body, at most max, in r->pool; NULL when there is none or it cannot be read. What was read is there
    for whoever reads the body after this, through the filter that lb_register_body makes known. */
 void lb_register_body(void);
+/* What was read of the body of a request before an internal redirect is this request's. */
+void lb_carry_body(request_rec *r);
 const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length);

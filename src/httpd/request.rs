@@ -466,6 +466,14 @@ impl<'r> Request<'r> {
         Ok(unsafe { super::bytes(value) }.unwrap_or_default())
     }
 
+    /// After an internal redirect: what a script has read of the body before is there for this request, too.
+    pub fn carry_body(self) {
+        if !self.get().prev.is_null() {
+            // SAFETY: a live request, and those before it, which live as long.
+            unsafe { ffi::lb_carry_body(self.as_ptr()) }
+        }
+    }
+
     /// The body of at most `max` bytes, read now.
     pub fn read_body(self, max: usize) -> Option<&'r [u8]> {
         let mut length = 0;

@@ -61,3 +61,32 @@ fn a_body_that_is_too_long_is_refused_by_httpds_own_limit() {
     }
     assert_eq!(backend.requests(), 0);
 }
+
+#[test]
+fn a_body_that_was_read_goes_along_with_an_internal_redirect() {
+    let backend = Backend::new("a");
+    let builder = Httpd::builder()
+        .file("look.lua", &format!("{SCRIPT}\nfunction first(r) r:parsebody() return nil end"))
+        .config(&pool("app", &[(&backend, "")], ""));
+    let root = builder.dir().join("htdocs");
+    let httpd = builder
+        .config("<Location /first>\n  LuaHookTranslate look.lua first\n</Location>")
+        .config("<Location /second>\n  LuaHookTranslate look.lua\n</Location>")
+        .config(&format!(
+            "<Directory {}>\n  Require all granted\n  RewriteEngine on\n  RewriteRule ^first/(.*)$ /second/$1\n</Directory>",
+            root.display()
+        ))
+        .start();
+    for length in [3, 20_000] {
+        for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
+            let body = ["a=b&".as_bytes(), &vec![b'x'; length]].concat();
+            let answer = httpd.client().send(&Request::post("/first/x", body.clone()).encoding(encoding));
+            let seen = backend.last().expect("a request");
+            assert_eq!(
+                (answer.backend(), &*seen.uri, seen.headers.get("X-Seen")),
+                ("a", "/second/x", Some("b"))
+            );
+            assert_eq!((seen.body_length, seen.body_hash), (body.len(), body_hash(&body)), "{encoding:?}");
+        }
+    }
+}

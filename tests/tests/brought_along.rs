@@ -153,3 +153,45 @@ function kinds.sleep(r) r.usleep(5) end";
     assert_eq!(httpd.client().get("/t/sleep").status, 500);
     httpd.wait_for_log("r.usleep is not available here: nothing that waits");
 }
+
+#[test]
+fn regular_expressions_replace_and_iterate_as_openrestys_do() {
+    let backend = Backend::new("a");
+    let script = "local select = select
+local function all(...)
+  local out = {}
+  for i = 1, select('#', ...) do out[i] = tostring((select(i, ...))) end
+  return table.concat(out, ' ')
+end
+function kinds.re(r)
+  local re, pairs_seen = ngx.re, {}
+  for m in re.gmatch('k1=v1&k2=v2', '([a-z0-9]+)=(?<value>[a-z0-9]+)') do pairs_seen[#pairs_seen + 1] = m[1] .. m[2] end
+  for _ in re.gmatch('ab', '') do pairs_seen[#pairs_seen + 1] = '.' end
+  r.headers_in['X-Gsub'] = all(re.gsub('a-b-c', '-(.)', '+$1'))
+  r.headers_in['X-Sub'] = all(re.sub('a-b-c', '-(.)', '+${1}!', 'jo'))
+  r.headers_in['X-Empty'] = all(re.gsub('abc', '', '.'))
+  r.headers_in['X-Call'] = all(re.gsub('abc', 'B', function(m) return '<' .. m[0] .. '>' end, 'i'))
+  r.headers_in['X-Dollar'] = all(re.gsub('x', 'x', '$$1'))
+  r.headers_in['X-None'] = all(re.gsub('abc', 'z', '-'))
+  r.headers_in['X-Back'] = all(re.gsub('aa bb', '(.)\\\\1', '[$1]'))
+  r.headers_in['X-Bad'] = tostring((select(3, re.gsub('abc', '(', '-'))) ~= nil)
+  r.headers_in['X-Pairs'] = table.concat(pairs_seen, ' ')
+  return lb.pool('app')
+end";
+    let httpd = server(script, "", &backend);
+    assert_eq!(httpd.client().get("/t/re").backend(), "a");
+    let seen = backend.last().expect("a request");
+    for (name, want) in [
+        ("X-Gsub", "a+b+c 2"),
+        ("X-Sub", "a+b!-c 1"),
+        ("X-Empty", ".a.b.c. 4"),
+        ("X-Call", "a<b>c 1"),
+        ("X-Dollar", "$1 1"),
+        ("X-None", "abc 0"),
+        ("X-Back", "[a] [b] 2"),
+        ("X-Bad", "true"),
+        ("X-Pairs", "k1v1 k2v2 . . ."),
+    ] {
+        assert_eq!(seen.headers.get(name), Some(want), "{name}");
+    }
+}

@@ -111,7 +111,7 @@ pub struct Peer {
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
 
 const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
-                        (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
+                        (apache2.OK, apache2.DECLINED, apache2.DONE or a status from 100 to 599), or nil";
 
 /// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
 /// for the error line.
@@ -168,7 +168,7 @@ fn status(number: i64) -> Result<Answer, String> {
         -2 => Ok(Answer::Page { status: None, text: Vec::new() }),
         100..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
-            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 100 to 599"
+            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1), apache2.DONE (-2) or a status from 100 to 599"
         )),
     }
 }

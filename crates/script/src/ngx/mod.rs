@@ -8,7 +8,7 @@ pub(crate) mod socket;
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::context::Context;
 
@@ -55,7 +55,15 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(NAME) {
         return Ok(known.clone());
     }
-    let table = Value::Table(native::functions(lua, ctx)?);
+    let functions = native::functions(lua, ctx)?;
+    let own = functions.clone();
+    let part = move |lua: &Lua, (_, args): (LuaString, MultiValue)| -> mlua::Result<MultiValue> {
+        let mut all: Vec<Value> = vec![Value::Table(own.clone()), Value::Table(lua.globals())];
+        all.extend(args);
+        crate::sandbox::internal(lua, include_str!("substitute.lua"))?.call(MultiValue::from_vec(all))
+    };
+    functions.raw_set("part", lua.create_function(part)?)?;
+    let table = Value::Table(functions);
     ctx.modules.borrow_mut().insert(NAME.to_owned(), table.clone());
     Ok(table)
 }
