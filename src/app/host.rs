@@ -10,6 +10,7 @@ use script::host::{
     Table as TableName,
 };
 
+use super::child;
 use super::dicts::Dicts;
 use crate::faults;
 use crate::httpd::digest;
@@ -77,6 +78,16 @@ fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> 
     }
 }
 
+/// Key and value of a table may not hold what ends or forges a line of the protocol, where the table has headers.
+fn check_pair(name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
+    let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
+    check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
+    if key.is_empty() {
+        return Err("an empty key".into());
+    }
+    check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })
+}
+
 impl RequestHost for CurrentRequest {
     fn active(&self) -> bool {
         self.now.get().is_some()
@@ -114,7 +125,9 @@ impl RequestHost for CurrentRequest {
     fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
         if let Some(value) = value {
-            check_text("this field", value, b"\r\n\0")?;
+            // A path is decoded text, whatever the client has encoded, and gets encoded again.
+            let is_path = matches!(field, Field::Uri | Field::Filename);
+            check_text("this field", value, if is_path { b"\0" } else { b"\r\n\0" })?;
         }
         match (field, value) {
             (Field::Uri, Some(value)) if value.starts_with(b"/") || value == b"*" => r.set_uri(value),
@@ -168,19 +181,24 @@ impl RequestHost for CurrentRequest {
 
     fn set(&self, name: TableName, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
-        let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
-        check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
-        if key.is_empty() {
-            return Err("an empty key".into());
-        }
         let target = table(r, name);
         match value {
-            None => drop(with_c_str(key, |key| target.unset(key))),
+            None => {
+                check_pair(name, key, b"")?;
+                with_c_str(key, |key| target.unset(key));
+            }
             Some(value) => {
-                check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })?;
+                check_pair(name, key, value)?;
                 with_c_str(key, |key| with_c_str(value, |value| target.set(key, value)));
             }
         }
+        Ok(())
+    }
+
+    fn add(&self, name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let Some(r) = self.now.get() else { return Err("no request here".into()) };
+        check_pair(name, key, value)?;
+        with_c_str(key, |key| with_c_str(value, |value| table(r, name).add(key, value)));
         Ok(())
     }
 
@@ -208,6 +226,29 @@ impl RequestHost for CurrentRequest {
     fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String> {
         let text = CString::new(expression).map_err(|_| "a NUL byte in the expression".to_owned())?;
         self.with(|r| r.condition(&text, restricted), Err("no request here".into()))
+    }
+
+    fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
+        let (r, child) = (self.now.get().ok_or("no request here")?, child::get().ok_or("no child here")?);
+        match child.expression(expression) {
+            Some(expression) => r.string_expression(expression).map(<[u8]>::to_vec),
+            None => Ok(expression.as_bytes().to_vec()),
+        }
+    }
+
+    fn serial(&self) -> u64 {
+        // One request's memory is used again by others, at another time.
+        self.with(|r| r.started_us().cast_unsigned() ^ (r.as_ptr().addr() as u64).rotate_left(40), 0)
+    }
+
+    fn server_addr(&self) -> Option<String> {
+        self.with(|r| r.server_ip().map(|ip| String::from_utf8_lossy(ip).into_owned()), None)
+    }
+
+    fn custom_response(&self, status: u16, text: &[u8]) -> Result<(), String> {
+        let Some(r) = self.now.get() else { return Err("no request here".into()) };
+        with_c_str(text, |text| r.custom_response(status, text))
+            .ok_or_else(|| "r:custom_response: a NUL byte in the text".to_owned())
     }
 
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {

@@ -171,6 +171,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// What stands behind the `proxy:` of a file name that begins so.
+    pub fn proxied(self) -> *const c_char {
+        self.get().filename.cast_const().wrapping_add(b"proxy:".len())
+    }
+
     /// Points the file name at pool memory that is there already.
     pub fn point_filename(self, filename: *mut c_char) {
         // SAFETY: as in `put`.
@@ -257,6 +262,26 @@ impl<'r> Request<'r> {
             if *kind == ffi::APR_DIR {
                 *kind = ffi::APR_NOFILE;
             }
+        }
+    }
+
+    /// The server's address of the client's connection.
+    pub fn server_ip(self) -> Option<&'r [u8]> {
+        // SAFETY: a request's connection lives longer than it; a NUL-terminated string of it.
+        unsafe { super::bytes((*self.get().connection).local_ip) }
+    }
+
+    /// What httpd is to answer in place of its own page for a status: text, or a URL.
+    pub fn custom_response(self, status: u16, text: &CStr) {
+        // SAFETY: a live request; httpd copies the text.
+        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), text.as_ptr()) }
+    }
+
+    /// Writes a part of the answer.
+    pub fn write(self, text: &[u8]) {
+        for part in text.chunks(1 << 20) {
+            // SAFETY: a live request; httpd copies or sends that many bytes.
+            unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) };
         }
     }
 
@@ -492,6 +517,14 @@ impl<'r> Request<'r> {
         }
         // SAFETY: a pool string or NULL.
         Ok(unsafe { super::bytes(value) }.unwrap_or_default())
+    }
+
+    /// After an internal redirect: what a script has read of the body before is there for this request, too.
+    pub fn carry_body(self) {
+        if !self.get().prev.is_null() {
+            // SAFETY: a live request, and those before it, which live as long.
+            unsafe { ffi::lb_carry_body(self.as_ptr()) }
+        }
     }
 
     /// The body of at most `max` bytes, read now.

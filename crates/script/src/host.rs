@@ -252,6 +252,10 @@ pub trait Request {
     fn server_addr(&self) -> Option<String> {
         None
     }
+    /// The text, or URL, that httpd answers with in place of its own page for a status. (mod_lua's custom_response)
+    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
+        Err("r:custom_response: there are no answers here".into())
+    }
 }
 
 /// Digests that httpd brings along.

@@ -421,16 +421,18 @@ impl State {
         let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;
-        let mut found_none = None;
+        let (mut found_none, mut written) = (None, Vec::new());
+        let mut given = None;
         if let Some(said) = said {
-            let Said { answer, peer, found_none: none } = *said;
-            let given = answer.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
-            if let (Value::Nil, Value::Nil, Some(answer)) = (&first, &second, given) {
-                return Ok(answer);
-            }
-            found_none = none;
+            let Said { answer, peer, page, found_none: none } = *said;
+            given = answer.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
+            (found_none, written) = (none, page);
         }
-        convert(found_none, &first, &second).map_err(|text| {
+        let answer = match (&first, &second, given) {
+            (Value::Nil, Value::Nil, Some(answer)) => Ok(answer),
+            _ => convert(found_none, &first, &second),
+        };
+        answer.and_then(|answer| answer.with_page(written)).map_err(|text| {
             ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function)))
         })
     }

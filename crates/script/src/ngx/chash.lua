@@ -8,18 +8,23 @@ local function build(self, nodes)
   local ids, list = {}, {}
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
+    -- 2/1 and "1" are weights as well.
+    local number = raw.math.tointeger(raw.tonumber(weight))
+    if not number or number < 0 then
       error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
     end
+    weight = number
     self.nodes[id] = weight
     ids[#ids + 1] = id
   end
   raw.table.sort(ids)
+  local all = 0
   for _, id in raw.ipairs(ids) do
     list[#list + 1] = id
-    list[#list + 1] = nodes[id]
+    list[#list + 1] = self.nodes[id]
+    all = all + self.nodes[id]
   end
-  self.ring = native.ring(list)
+  self.ring, self.first = native.ring(list), all == 0 and ids[1] or nil
 end
 
 function class.new(_, nodes)
@@ -51,6 +56,10 @@ function class:decr(id, weight)
 end
 
 function class:find(key)
+  -- When no node has a weight, one of them is better than none.
+  if self.first ~= nil then
+    return self.first, 1
+  end
   return self.ring:find(tostring(key))
 end
 

@@ -8,7 +8,7 @@ pub(crate) mod socket;
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::context::Context;
 
@@ -29,8 +29,12 @@ pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 /// Modules that need no file.
 pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
     match name {
-        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr" | "cjson"
-        | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
+        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr"
+        | "resty.lrucache" | "cjson" | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
+        "table.new" | "table.clear" | "table.nkeys" => match module(lua, ctx, "tables")? {
+            Value::Table(all) => all.get(name.trim_start_matches("table.")).map(Some),
+            _ => Ok(None),
+        },
         _ => Ok(None),
     }
 }
@@ -51,7 +55,15 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(NAME) {
         return Ok(known.clone());
     }
-    let table = Value::Table(native::functions(lua, ctx)?);
+    let functions = native::functions(lua, ctx)?;
+    let own = functions.clone();
+    let part = move |lua: &Lua, (_, args): (LuaString, MultiValue)| -> mlua::Result<MultiValue> {
+        let mut all: Vec<Value> = vec![Value::Table(own.clone()), Value::Table(lua.globals())];
+        all.extend(args);
+        crate::sandbox::internal(lua, include_str!("substitute.lua"))?.call(MultiValue::from_vec(all))
+    };
+    functions.raw_set("part", lua.create_function(part)?)?;
+    let table = Value::Table(functions);
     ctx.modules.borrow_mut().insert(NAME.to_owned(), table.clone());
     Ok(table)
 }
@@ -68,6 +80,8 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.chash" => run(include_str!("chash.lua"))?,
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
+        "resty.lrucache" => run(include_str!("lrucache.lua"))?,
+        "tables" => run(include_str!("tables.lua"))?,
         "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, ctx, false)?,
         "cjson.safe" => json::module(lua, ctx, true)?,

@@ -111,7 +111,10 @@ fn variables(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set(
         "var",
         lua.create_function(move |lua, name: LuaString| variable(lua, &own, &name.as_bytes()))?,
-    )
+    )?;
+    let own = ctx.clone();
+    let set = move |_: &Lua, (name, value): (LuaString, Value)| set_variable(&own, &name.as_bytes(), &value);
+    table.raw_set("set_var", lua.create_function(set)?)
 }
 
 /// `ngx.var.NAME`; nil for what is not set and for what httpd has nothing for.
@@ -135,13 +138,75 @@ fn variable(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
         b"remote_user" => field(Field::User),
         b"request" => field(Field::TheRequest),
         b"request_method" => field(Field::Method),
-        b"request_id" => field(Field::LogId),
+        b"request_id" => match field(Field::LogId)? {
+            Value::Nil => string(text::hex(&request_id(ctx)?).as_bytes()),
+            known => Ok(known),
+        },
+        b"binary_remote_addr" => {
+            let mut address = None;
+            ctx.request()?.field(Field::UseragentIp, &mut |text| {
+                address = text.and_then(|text| std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok());
+            });
+            match address {
+                Some(IpAddr::V4(ip)) => string(&ip.octets()),
+                Some(IpAddr::V6(ip)) => string(&ip.octets()),
+                None => Ok(Value::Nil),
+            }
+        }
         b"request_filename" => field(Field::Filename),
         b"document_root" => field(Field::DocumentRoot),
         b"status" => number(Number::Status),
         b"https" => string(if ctx.request()?.number(Number::IsHttps) != 0 { b"on" } else { b"" }),
         _ => family(lua, ctx, name),
     }
+}
+
+/// What tells a request from others where mod_unique_id is not loaded, the same for as long as it lasts.
+fn request_id(ctx: &Context) -> mlua::Result<Vec<u8>> {
+    let request = ctx.request()?;
+    let parts =
+        [request.serial(), u64::from(std::process::id()), request.number(Number::Started).cast_unsigned()];
+    let seed: Vec<u8> = parts.into_iter().flat_map(u64::to_le_bytes).collect();
+    Ok(request.digest(Digest::Md5, &seed))
+}
+
+/// Names that nginx fills itself: a script cannot make variables of them.
+const FIXED: [&[u8]; 23] = [
+    b"uri",
+    b"document_uri",
+    b"request_uri",
+    b"query_string",
+    b"is_args",
+    b"scheme",
+    b"host",
+    b"server_name",
+    b"server_port",
+    b"server_addr",
+    b"server_protocol",
+    b"remote_addr",
+    b"remote_port",
+    b"remote_user",
+    b"request",
+    b"request_method",
+    b"request_id",
+    b"request_filename",
+    b"document_root",
+    b"status",
+    b"https",
+    b"binary_remote_addr",
+    b"",
+];
+
+/// `ngx.var.NAME = value`: an environment variable of the request, so that LogFormat has it as `%{NAME}e`.
+fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
+    let families = [b"http_".as_slice(), b"cookie_", b"arg_"];
+    if FIXED.contains(&name) || families.iter().any(|family| name.starts_with(family)) {
+        let name = String::from_utf8_lossy(name);
+        return Err(mlua::Error::runtime(format!(
+            "variable \"{name}\" cannot be set: it is the request's own"
+        )));
+    }
+    tables::set(ctx, host::Table::SubprocessEnv, name, value)
 }
 
 fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
@@ -152,7 +217,9 @@ fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     if let Some(name) = name.strip_prefix(b"cookie_") {
         return crate::api::cookie_value(lua, ctx, name);
     }
-    let Some(name) = name.strip_prefix(b"arg_") else { return Ok(Value::Nil) };
+    let Some(name) = name.strip_prefix(b"arg_") else {
+        return tables::get(lua, ctx, host::Table::SubprocessEnv, name);
+    };
     let mut value = Ok(Value::Nil);
     ctx.request()?.field(Field::Args, &mut |args| {
         // nginx gives the value as it stands, not unescaped.
@@ -271,6 +338,12 @@ fn decoded(lua: &Lua, ctx: &Context, args: &[u8], max: usize) -> mlua::Result<(T
 fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let exit = move |_: &Lua, status: i64| -> mlua::Result<()> {
+        let mut has_peer = false;
+        own.say(|said| has_peer = !said.peer.host.is_empty());
+        if status == 0 && has_peer {
+            // The peer is the decision, and this is nginx's way to say that the phase is over.
+            return end_here(&own);
+        }
         let answer = match status {
             0 | -5 => Answer::Decline,
             -1 => Answer::Status(500),
@@ -303,10 +376,15 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("redirect", lua.create_function(redirect)?)
 }
 
-/// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
+/// The answer is given.
 fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
     ctx.request()?;
     ctx.say(|said| said.answer = Some(answer));
+    end_here(ctx)
+}
+
+/// Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
+fn end_here(ctx: &Context) -> mlua::Result<()> {
     match ctx.frame.get().phase {
         Phase::Pick => Ok(()),
         _ => Err(ctx.budget.end(Halt::Answered).raise()),
@@ -428,6 +506,10 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let phase = move |_: &Lua, ()| {
         Ok(match own.frame.get().phase {
             Phase::Load => "init_worker",
+            // Whoever uses ngx.balancer is in its phase, by nginx's names.
+            Phase::Translate | Phase::Select if own.modules.borrow().contains_key("ngx.balancer") => {
+                "balancer"
+            }
             Phase::Translate => "rewrite",
             Phase::Select => "access",
             Phase::Pick => "balancer",

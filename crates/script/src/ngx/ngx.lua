@@ -55,6 +55,14 @@ end
 
 function ngx.update_time() end
 
+function ngx.cookie_time(seconds)
+  return raw.os.date("!%a, %d-%b-%y %H:%M:%S GMT", seconds)
+end
+
+function ngx.http_time(seconds)
+  return raw.os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)
+end
+
 function ngx.md5(text)
   return native.digest(false, true, text)
 end
@@ -114,7 +122,7 @@ ngx.var = setmetatable(native.mark {}, {
     if name == "args" then
       return native.set_args(value)
     end
-    error("variable \"" .. tostring(name) .. "\" cannot be set; r.notes and r.subprocess_env can", 2)
+    native.set_var(tostring(name), value)
   end,
   __metatable = false,
 })
@@ -196,8 +204,17 @@ function req.set_uri(uri, jump)
   if jump then
     error("ngx.req.set_uri: there are no locations to jump to here", 2)
   end
-  -- The URI of httpd has no query in it; nginx scripts pass $request_uri all the same.
+  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is both, all the same.
+  local own = native.var("uri") or ""
+  local before = #uri - #own
+  if own ~= "" and uri:sub(before + 1) == own and not uri:sub(1, before):find("?", 1, true) then
+    native.set_uri(uri)
+    return
+  end
   local path, args = uri:match("^([^?]*)%??(.*)$")
+  if uri == native.var("request_uri") then
+    path = native.unescape_uri((path:gsub("%+", "%%2B")))
+  end
   native.set_uri(path)
   if args ~= "" then
     native.set_args(args)
@@ -274,7 +291,15 @@ function re.find(subject, pattern, options, ctx, group)
   end
   return start, stop
 end
-ngx.re = re
+ngx.re = setmetatable({}, {
+  __index = function(_, name)
+    if re[name] == nil and (name == "gmatch" or name == "sub" or name == "gsub") then
+      -- Seldom used, and not small.
+      re.gmatch, re.sub, re.gsub = native.part("substitute", re.find, flags)
+    end
+    return re[name]
+  end,
+})
 
 -- ngx.timer
 local function timer(repeats)

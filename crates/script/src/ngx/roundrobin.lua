@@ -16,9 +16,12 @@ local function build(self, nodes)
   local ids, divisor, max = {}, 0, 0
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
+    -- 2/1 and "1" are weights as well.
+    local number = raw.math.tointeger(raw.tonumber(weight))
+    if not number or number < 0 then
       error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
     end
+    weight = number
     self.nodes[id] = weight
     ids[#ids + 1] = id
     divisor, max = gcd(divisor, weight), raw.math.max(max, weight)
@@ -60,7 +63,12 @@ end
 function class:find()
   local ids = self.ids
   if self.max == 0 then
-    return nil, "no nodes"
+    -- When no node has a weight, they take turns.
+    if #ids == 0 then
+      return nil, "no nodes"
+    end
+    self.at = self.at % #ids + 1
+    return ids[self.at]
   end
   while true do
     self.at = self.at % #ids + 1

@@ -8,12 +8,21 @@ local function build(self, nodes)
   local list = {}
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
+    -- 2/1 and "1" are weights as well.
+    local number = raw.math.tointeger(raw.tonumber(weight))
+    if not number or number < 0 then
       error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
     end
+    weight = number
     self.nodes[id] = weight
     if weight > 0 then
       list[#list + 1] = { id = id, weight = weight, current = 0 }
+    end
+  end
+  if not list[1] then
+    -- When no node has a weight, they take turns.
+    for id in pairs(nodes) do
+      list[#list + 1] = { id = id, weight = 1, current = 0 }
     end
   end
   raw.table.sort(list, function(a, b)
