@@ -98,24 +98,38 @@ pub fn translate(request: Request<'_>) -> i32 {
     run_hooks(request, child, scope, hooks, Phase::Translate)
 }
 
-/// fixups: the selection hook after authentication.
+/// fixups, before mod_proxy's own: a target of mod_rewrite's server-wide rules becomes a pool's.
 pub fn fixups(request: Request<'_>) -> i32 {
-    if let Err(status) = adopt_rewritten(request, Record::is_untouched(request)) {
-        return status;
+    adopt_rewritten(request, Record::is_untouched(request)).err().unwrap_or(DECLINED)
+}
+
+/// fixups, after those of other modules: first a section's rewritten target, then the selection hook.
+pub fn late_fixups(request: Request<'_>) -> i32 {
+    match adopt_in_section(request) {
+        DECLINED => select(request),
+        status => status,
     }
+}
+
+/// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form here.
+fn select(request: Request<'_>) -> i32 {
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
     if hooks.is_empty() || request.is_subrequest() {
         return DECLINED;
     }
+    let before = Before::of(request);
     let answer = run_hooks(request, child, scope, hooks, Phase::Select);
-    // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
-    if answer == OK { DECLINED } else { answer }
+    let chosen = matches!(answer, OK | DECLINED) && request.proxyreq() != PROXYREQ_NONE;
+    if chosen && before.new_filename(request).and_then(backend_of).is_some() {
+        return child.api.canonicalise(request).err().unwrap_or(answer);
+    }
+    answer
 }
 
-/// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
-pub fn late_fixups(request: Request<'_>) -> i32 {
+/// A rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
+fn adopt_in_section(request: Request<'_>) -> i32 {
     if Record::is_foreign(request) {
         return DECLINED;
     }
