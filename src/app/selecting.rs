@@ -358,6 +358,15 @@ fn take(
             };
             send(request, decision, thread)
         }
+        Answer::Done => ffi::DONE,
+        Answer::Page { status, body } => {
+            if let Some(status) = status {
+                request.set_status(i32::from(status));
+            }
+            request.name_status(request.status());
+            request.write(&body);
+            ffi::DONE
+        }
         Answer::Target(url) => to_target(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
             let decision = Decision::Script {
@@ -666,14 +675,17 @@ fn prepare_path<'r>(request: Request<'r>, child: &Child, record: &mut Record, te
 /// The key of the hash methods for this request; empty when there is none.
 pub fn key_of<'r>(request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
     let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
-    let Some(child) = child::get() else { return Cow::Borrowed(b"") };
-    match child.expression(key).map(|expression| request.string_expression(expression)) {
-        Some(Ok(value)) => Cow::Borrowed(value),
-        Some(Err(error)) => {
-            log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
-            Cow::Borrowed(b"")
-        }
-        None => Cow::Owned(key.clone().into_bytes()),
+    key_text(request, key).unwrap_or_else(|error| {
+        log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
+        Cow::Borrowed(b"")
+    })
+}
+
+/// The value of a `key=` for this request.
+pub fn key_text<'r>(request: Request<'r>, key: &str) -> Result<Cow<'r, [u8]>, String> {
+    match child::get().and_then(|child| child.expression(key)) {
+        Some(expression) => request.string_expression(expression).map(Cow::Borrowed),
+        None => Ok(Cow::Owned(key.to_owned().into_bytes())),
     }
 }
 

@@ -339,6 +339,28 @@ impl<'r> Request<'r> {
         std::iter::successors(Some(self), |request| request.next())
     }
 
+    /// The server's address of the client's connection.
+    pub fn server_addr(self) -> Option<&'r [u8]> {
+        // SAFETY: a request's connection lives longer than it, and so does its text.
+        unsafe { super::bytes((*self.get().connection).local_ip) }
+    }
+
+    /// Has httpd answer with this text, or redirect to this URL, instead of its own page for a status.
+    pub fn custom_response(self, status: u16, text: &[u8]) {
+        // SAFETY: a live request; httpd keeps the text's address, which is in the request's pool.
+        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), self.pool().copy(text)) }
+    }
+
+    /// Sends text to the client.
+    pub fn write(self, text: &[u8]) {
+        for part in text.chunks(1 << 20) {
+            // SAFETY: a live request; `part` holds as many bytes as are named.
+            if unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) } < 0 {
+                break;
+            }
+        }
+    }
+
     /// Document root of the request.
     pub fn document_root(self) -> Option<&'r [u8]> {
         // SAFETY: returns a string of the configuration or the request.

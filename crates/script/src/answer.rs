@@ -52,6 +52,15 @@ pub enum Answer {
     },
     /// `ngx.balancer.set_current_peer`.
     Peer(Peer),
+    /// `apache2.DONE`: what the script has set is the whole answer, without a body.
+    Done,
+    /// The script has written the answer itself.
+    Page {
+        /// Its status, if it is not `r.status`.
+        status: Option<u16>,
+        /// Its body.
+        body: Vec<u8>,
+    },
 }
 
 /// What the last method of a pool that found no member had to say.
@@ -88,7 +97,7 @@ pub struct Peer {
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
 
 const EXPECTED: &str = "expected a member, a pool or view, a list of members, a URL like \"http://10.0.0.1:8080\", a number \
-                        (apache2.OK, apache2.DECLINED or a status from 100 to 599), or nil";
+                        (apache2.OK, apache2.DECLINED, apache2.DONE or a status from 100 to 599), or nil";
 
 /// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
 /// for the error line.
@@ -124,6 +133,17 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
     }
 }
 
+/// A script that has written a page: what it returned says at most the status.
+pub(crate) fn with_page(body: Vec<u8>, answer: Answer) -> Result<Answer, String> {
+    match answer {
+        Answer::Decline | Answer::Ok | Answer::Done => Ok(Answer::Page { status: None, body }),
+        Answer::Status(status) => Ok(Answer::Page { status: Some(status), body }),
+        _ => Err("wrote a page (r:puts, r:write, ngx.say) and chose a backend as well, expected apache2.OK, apache2.DONE \
+                  or a status with the page"
+            .to_owned()),
+    }
+}
+
 fn nonsense(value: &Value) -> String {
     format!("returned {}, {EXPECTED}", shown(value))
 }
@@ -141,10 +161,11 @@ fn shown(value: &Value) -> String {
 fn status(number: i64) -> Result<Answer, String> {
     match number {
         -1 => Ok(Answer::Decline),
+        -2 => Ok(Answer::Done),
         0 => Ok(Answer::Ok),
         100..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
-            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 100 to 599"
+            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1), apache2.DONE (-2) or a status from 100 to 599"
         )),
     }
 }

@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic};
+use mlua::{
+    AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
+};
 
 use super::Jobs;
 use crate::context::{Context, Phase};
@@ -16,6 +18,8 @@ use crate::sandbox::Sandbox;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
 const LONGEST: f64 = 86_400.0;
+/// Name of `lb.http` among the modules of a state.
+pub(crate) const HTTP: &str = "lb.http";
 /// Name of the token among the modules of a state.
 const TOKEN: &str = "token of jobs";
 
@@ -149,19 +153,25 @@ pub(super) fn is_token(ctx: &Context, value: Option<&Value>) -> bool {
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Table) -> mlua::Result<()> {
     if ctx.jobs.is_none() {
         for name in ["http", "tcp"] {
-            let refuse = move |_: &Lua, _: Variadic<Value>| Err::<(), _>(not_here(&format!("lb.{name}")));
-            lb.raw_set(name, lua.create_function(refuse)?)?;
+            lb.raw_set(name, refused(lua, &format!("lb.{name}"))?)?;
         }
         return Ok(());
     }
     let native = natives(lua, ctx)?;
     let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
     let (http, tcp, socket): (Value, Value, Table) = chunk.call((native, lua.globals()))?;
-    lb.raw_set("http", http)?;
+    lb.raw_set("http", &http)?;
+    ctx.modules.borrow_mut().insert(HTTP.to_owned(), http);
     lb.raw_set("tcp", tcp)?;
     let socket: Value = sandbox.protect.call((socket, "socket"))?;
     ctx.modules.borrow_mut().insert("socket".to_owned(), socket);
     Ok(())
+}
+
+/// What stands where nothing can wait.
+pub(crate) fn refused(lua: &Lua, name: &str) -> mlua::Result<Function> {
+    let name = name.to_owned();
+    lua.create_function(move |_, _: Variadic<Value>| Err::<(), _>(not_here(&name)))
 }
 
 fn not_here(name: &str) -> mlua::Error {

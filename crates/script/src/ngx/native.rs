@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
-use super::ring;
-use crate::answer::{Answer, MAX_MORE_TRIES};
+use super::{regex, ring};
+use crate::answer::{Answer, MAX_MORE_TRIES, Peer};
 use crate::api::{NOT_IN_A_REQUEST, tables, text_value};
 use crate::context::{Context, Phase};
 use crate::error::Halt;
@@ -90,6 +91,7 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     strings(lua, ctx, &table)?;
     host(lua, ctx, &table)?;
     ring::install(lua, ctx, &table)?;
+    regex::install(lua, ctx, &table)?;
     table.raw_set("null", Value::NULL)?;
     let number = |_: &Lua, name: Value| {
         let Value::String(name) = name else { return Ok(None) };
@@ -110,7 +112,10 @@ fn variables(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set(
         "var",
         lua.create_function(move |lua, name: LuaString| variable(lua, &own, &name.as_bytes()))?,
-    )
+    )?;
+    let own = ctx.clone();
+    let set = move |_: &Lua, (name, value): (LuaString, Value)| set_variable(&own, &name.as_bytes(), &value);
+    table.raw_set("set_var", lua.create_function(set)?)
 }
 
 /// `ngx.var.NAME`; nil for what is not set and for what httpd has nothing for.
@@ -130,17 +135,111 @@ fn variable(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
         b"server_addr" => ctx.request()?.server_addr().map_or(Ok(Value::Nil), |text| string(text.as_bytes())),
         b"server_protocol" => field(Field::Protocol),
         b"remote_addr" => field(Field::UseragentIp),
+        b"binary_remote_addr" => binary_address(lua, ctx),
         b"remote_port" => number(Number::ClientPort),
         b"remote_user" => field(Field::User),
         b"request" => field(Field::TheRequest),
         b"request_method" => field(Field::Method),
-        b"request_id" => field(Field::LogId),
+        b"request_id" => request_id(lua, ctx),
         b"request_filename" => field(Field::Filename),
         b"document_root" => field(Field::DocumentRoot),
         b"status" => number(Number::Status),
         b"https" => string(if ctx.request()?.number(Number::IsHttps) != 0 { b"on" } else { b"" }),
         _ => family(lua, ctx, name),
     }
+}
+
+/// The client's address as its 4 or 16 bytes.
+fn binary_address(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
+    let mut address = None;
+    ctx.request()?.field(Field::UseragentIp, &mut |text| {
+        address = text.and_then(|text| String::from_utf8_lossy(text).parse::<IpAddr>().ok());
+    });
+    match address {
+        Some(IpAddr::V4(address)) => lua.create_string(address.octets()).map(Value::String),
+        Some(IpAddr::V6(address)) => lua.create_string(address.octets()).map(Value::String),
+        None => Ok(Value::Nil),
+    }
+}
+
+/// One text for all of a request: httpd's own number of it where there is one, else 32 hex digits.
+fn request_id(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
+    const NOTE: &[u8] = b"lb-request-id";
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let noted = tables::get(lua, ctx, host::Table::Notes, NOTE)?;
+    if !noted.is_nil() {
+        return Ok(noted);
+    }
+    let mut known = text_value(lua, ctx, Field::LogId)?;
+    if known.is_nil() {
+        let request = ctx.request()?;
+        let (time, count) = (ctx.server.time(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let parts = format!("{} {time:?} {count} {}", std::process::id(), request.serial());
+        known = Value::String(lua.create_string(text::hex(&request.digest(Digest::Md5, parts.as_bytes())))?);
+    }
+    tables::set(ctx, host::Table::Notes, NOTE, &known)?;
+    Ok(known)
+}
+
+/// Variables that stand for something of the request, and what to set instead of them.
+fn fixed_variable(name: &[u8]) -> Option<&'static str> {
+    const NAMES: [&[u8]; 22] = [
+        b"document_uri",
+        b"request_uri",
+        b"query_string",
+        b"is_args",
+        b"scheme",
+        b"host",
+        b"server_name",
+        b"server_port",
+        b"server_addr",
+        b"server_protocol",
+        b"remote_addr",
+        b"binary_remote_addr",
+        b"remote_port",
+        b"remote_user",
+        b"request",
+        b"request_method",
+        b"request_id",
+        b"request_filename",
+        b"document_root",
+        b"status",
+        b"https",
+        b"uri",
+    ];
+    if name.starts_with(b"http_") || name.starts_with(b"cookie_") {
+        return Some("ngx.req.set_header");
+    }
+    if name.starts_with(b"arg_") {
+        return Some("ngx.req.set_uri_args");
+    }
+    NAMES.contains(&name).then_some(if name == b"uri" { "ngx.req.set_uri" } else { "a name of your own" })
+}
+
+/// `ngx.var.NAME = value`: the arguments, or a variable of the script's own, which is one of the environment.
+fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
+    let shown = || String::from_utf8_lossy(name).into_owned();
+    if name == b"args" {
+        let text = match value {
+            Value::Nil => None,
+            value => Some(value.to_string()?),
+        };
+        ctx.request()?;
+        return ctx
+            .set_field(Field::Args, text.as_ref().map(|text| text.as_bytes()))
+            .map_err(mlua::Error::runtime);
+    }
+    if let Some(instead) = fixed_variable(name) {
+        return Err(mlua::Error::runtime(format!("variable \"{}\" not changeable: use {instead}", shown())));
+    }
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    if name.is_empty() || name.len() > 64 || !name.iter().all(good) {
+        return Err(mlua::Error::runtime(format!(
+            "variable \"{}\" cannot be set: expected a name of at most 64 letters, digits and '_'",
+            shown()
+        )));
+    }
+    tables::set(ctx, host::Table::SubprocessEnv, name, value)
 }
 
 fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
@@ -151,7 +250,10 @@ fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     if let Some(name) = name.strip_prefix(b"cookie_") {
         return crate::api::cookie_value(lua, ctx, name);
     }
-    let Some(name) = name.strip_prefix(b"arg_") else { return Ok(Value::Nil) };
+    // What nginx has `set $name` for.
+    let Some(name) = name.strip_prefix(b"arg_") else {
+        return tables::get(lua, ctx, host::Table::SubprocessEnv, name);
+    };
     let mut value = Ok(Value::Nil);
     ctx.request()?.field(Field::Args, &mut |args| {
         // nginx gives the value as it stands, not unescaped.
@@ -182,6 +284,7 @@ fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         let own = ctx.clone();
         let add = move |_: &Lua, (key, value): (LuaString, LuaString)| {
             let clean: Vec<u8> = value.as_bytes().iter().map(|b| if *b < b' ' { b' ' } else { *b }).collect();
+            own.spend(key.as_bytes().len() + clean.len())?;
             own.request()?.add(which, &key.as_bytes(), &clean).map_err(mlua::Error::runtime)
         };
         table.raw_set(format!("add_{name}"), lua.create_function(add)?)?;
@@ -301,7 +404,12 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
 /// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
 fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
     ctx.request()?;
-    ctx.say(|said| said.answer = Some(answer));
+    // `ngx.exit(ngx.OK)` behind `set_current_peer` ends the phase, and the peer stays.
+    ctx.say(|said| {
+        if answer != Answer::Decline || said.peer.host.is_empty() {
+            said.answer = Some(answer);
+        }
+    });
     match ctx.frame.get().phase {
         Phase::Pick => Ok(()),
         _ => Err(ctx.budget.end(Halt::Answered).raise()),
@@ -324,8 +432,8 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         own.say(|said| {
             let peer = &mut said.peer;
             (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
-        });
-        Ok(())
+            checked_peer(peer)
+        })
     };
     table.raw_set("set_peer", lua.create_function(set)?)?;
     let own = ctx.clone();
@@ -344,8 +452,10 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("set_timeouts", lua.create_function(timeouts)?)?;
     let own = ctx.clone();
     let tls = move |_: &Lua, on: bool| {
-        own.say(|said| said.peer.tls = on);
-        Ok(())
+        own.say(|said| {
+            said.peer.tls = on;
+            checked_peer(&said.peer)
+        })
     };
     table.raw_set("set_tls", lua.create_function(tls)?)?;
     let own = ctx.clone();
@@ -356,6 +466,19 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         })
     };
     table.raw_set("last_failure", lua.create_function(failure)?)
+}
+
+/// A peer is an address, and mod_proxy takes the name for TLS from the URL.
+fn checked_peer(peer: &Peer) -> mlua::Result<()> {
+    let Some(name) = peer.tls_name.as_ref().filter(|name| peer.tls && **name != peer.host) else {
+        return Ok(());
+    };
+    Err(mlua::Error::runtime(format!(
+        "ngx.balancer: \"{name}\" as the name for TLS of {} is not available here: make it a member, \
+         LuaBalancerMember https://{name}:{}, and return that one",
+        peer.host,
+        if peer.port == 0 { 443 } else { peer.port }
+    )))
 }
 
 fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
@@ -378,26 +501,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         let bytes = own.request()?.digest(kind, &text.as_bytes());
         if hex { lua.create_string(text::hex(&bytes)) } else { lua.create_string(bytes) }
     };
-    table.raw_set("digest", lua.create_function(digest)?)?;
-    let own = ctx.clone();
-    let regex = move |lua: &Lua, (text, pattern, flags): (LuaString, String, String)| match own
-        .request()?
-        .regex(&text.as_bytes(), &pattern, &flags)
-    {
-        Ok(None) => Ok((Value::Nil, None)),
-        Err(error) => Ok((Value::Nil, Some(error))),
-        Ok(Some(groups)) => {
-            let table = lua.create_table_with_capacity(groups.len(), 1)?;
-            for (at, group) in groups.iter().enumerate() {
-                match group {
-                    Some(group) => table.raw_set(at, lua.create_string(group)?)?,
-                    None => table.raw_set(at, false)?,
-                }
-            }
-            Ok((Value::Table(table), None))
-        }
-    };
-    table.raw_set("regex", lua.create_function(regex)?)
+    table.raw_set("digest", lua.create_function(digest)?)
 }
 
 fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
@@ -414,15 +518,22 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     table.raw_set(
         "worker",
-        lua.create_function(move |_, ()| Ok((own.server.worker(), std::process::id())))?,
+        lua.create_function(move |_, ()| {
+            Ok((own.server.worker(), std::process::id(), own.server.workers()))
+        })?,
     )?;
+    let own = ctx.clone();
+    let write = move |_: &Lua, (name, text): (String, LuaString)| {
+        crate::api::modlua::write(&own, &name, &text.as_bytes())
+    };
+    table.raw_set("write", lua.create_function(write)?)?;
+    let cookie_time = |_: &Lua, seconds: f64| Ok(text::http_date(seconds.clamp(0.0, 1e11) as u64));
+    table.raw_set("http_date", lua.create_function(cookie_time)?)?;
     let own = ctx.clone();
     let phase = move |_: &Lua, ()| {
         Ok(match own.frame.get().phase {
             Phase::Load => "init_worker",
-            Phase::Translate => "rewrite",
-            Phase::Select => "access",
-            Phase::Pick => "balancer",
+            Phase::Translate | Phase::Select | Phase::Pick => "balancer",
             Phase::Finish => "log",
             Phase::Timer => "timer",
         })

@@ -55,6 +55,16 @@ end
 
 function ngx.update_time() end
 
+function ngx.http_time(seconds)
+  return native.http_date(seconds)
+end
+
+-- As nginx writes them for Netscape's cookies: two digits of the year up to 2037.
+function ngx.cookie_time(seconds)
+  local day, date, month, year, clock = native.http_date(seconds):match("^(%a+, )(%d+) (%a+) (%d+) (.*)$")
+  return day .. date .. "-" .. month .. "-" .. (raw.tonumber(year) > 2037 and year or year:sub(3)) .. " " .. clock
+end
+
 function ngx.md5(text)
   return native.digest(false, true, text)
 end
@@ -111,10 +121,7 @@ ngx.var = setmetatable(native.mark {}, {
     return native.var(name)
   end,
   __newindex = function(_, name, value)
-    if name == "args" then
-      return native.set_args(value)
-    end
-    error("variable \"" .. tostring(name) .. "\" cannot be set; r.notes and r.subprocess_env can", 2)
+    native.set_var(tostring(name), value)
   end,
   __metatable = false,
 })
@@ -245,34 +252,111 @@ local function flags(options)
   return ((options or ""):gsub("[^imsx]", ""))
 end
 
-function re.match(subject, pattern, options)
-  return native.regex(subject, pattern, flags(options))
+local every = math.maxinteger
+local function search(subject, pattern, options, from, most)
+  return native.regex(tostring(subject), pattern, flags(options), from, most)
+end
+
+-- Where to begin, and what to note there for the next call.
+local function place(ctx)
+  return ctx and ctx.pos or 1
+end
+
+function re.match(subject, pattern, options, ctx, into)
+  local found, places = search(subject, pattern, options, place(ctx), 1)
+  if not found then
+    return nil, places
+  end
+  local groups = found[1]
+  if not groups then
+    return nil
+  end
+  if ctx then
+    ctx.pos = places[1][2] + 1
+  end
+  if type(into) ~= "table" then
+    return groups
+  end
+  for at, text in pairs(groups) do
+    into[at] = text
+  end
+  return into
 end
 
 function re.find(subject, pattern, options, ctx, group)
-  local from = ctx and ctx.pos or 1
-  local rest = subject:sub(from)
-  -- Two groups before the pattern tell where it starts; \1 in it counts from there on.
-  local shifted = pattern:gsub("\\(%d)", function(digit)
-    return digit == "0" and "\\0" or "\\" .. (raw.tonumber(digit) + 2)
-  end)
-  local letters = flags(options)
-  -- With x, a comment may run to the end of the pattern.
-  local close = letters:find("x", 1, true) and "\n)" or ")"
-  local found, err = native.regex(rest, "\\A([\\s\\S]*?)(" .. shifted .. close, letters)
+  local found, places = search(subject, pattern, options, place(ctx), 1)
   if not found then
-    return nil, nil, err
+    return nil, nil, places
   end
-  local start = from + #found[1]
-  if group and group > 0 then
-    return nil, nil, "ngx.re.find: only the whole match is supported here, not a group"
+  local ends = places[1]
+  if not ends then
+    return nil
   end
-  local stop = start + #found[2] - 1
   if ctx then
-    ctx.pos = stop + 1
+    ctx.pos = ends[2] + 1
+  end
+  local at = 2 * (group or 0) + 1
+  local start, stop = ends[at], ends[at + 1]
+  if start == nil then
+    return nil, nil, "nth out of bound"
+  end
+  if start == 0 then
+    return nil
   end
   return start, stop
 end
+
+function re.gmatch(subject, pattern, options)
+  local found, why = search(subject, pattern, options, 1, every)
+  if not found then
+    return nil, why
+  end
+  local at = 0
+  return function()
+    at = at + 1
+    return found[at]
+  end
+end
+
+-- What a match is replaced by: a function's answer, or a text with $1, ${1}, $& and $$.
+local function replacement(by, groups)
+  if type(by) == "function" then
+    return tostring(by(groups))
+  end
+  return (tostring(by):gsub("%$([%d{&$])(%d*)(}?)", function(first, digits, close)
+    if first == "$" then
+      return "$" .. digits .. close
+    elseif first == "&" then
+      return groups[0] .. digits .. close
+    elseif first == "{" then
+      local text = groups[raw.tonumber(digits)]
+      return text or ""
+    end
+    local text = groups[raw.tonumber(first .. digits)]
+    return (text or "") .. close
+  end))
+end
+
+local function replaced(most)
+  return function(subject, pattern, by, options)
+    local found, places = search(subject, pattern, options, 1, most)
+    if not found then
+      return nil, nil, places
+    end
+    subject = tostring(subject)
+    local out, at = {}, 1
+    for n = 1, #found do
+      local start, stop = places[n][1], places[n][2]
+      out[#out + 1] = subject:sub(at, start - 1)
+      out[#out + 1] = replacement(by, found[n])
+      at = stop + 1
+    end
+    out[#out + 1] = subject:sub(at)
+    return table.concat(out), #found
+  end
+end
+re.sub = replaced(1)
+re.gsub = replaced(every)
 ngx.re = re
 
 -- ngx.timer
@@ -296,6 +380,9 @@ ngx.worker = {
   end,
   pid = function()
     return (select(2, native.worker()))
+  end,
+  count = function()
+    return (select(3, native.worker()))
   end,
   exiting = function()
     return false
@@ -321,7 +408,7 @@ function dict:get(key)
   return self.store:get(key)
 end
 function dict:get_stale(key)
-  return self.store:get(key), nil, false
+  return self.store:get_stale(key)
 end
 function dict:incr(key, n, init, init_ttl)
   local value, rest = self.store:incr(key, n, init, init_ttl)
@@ -388,11 +475,52 @@ function live.ctx(new)
 end
 live.status = native.status
 
-for _, name in ipairs { "say", "print", "flush", "eof", "send_headers" } do
-  ngx[name] = function()
-    error("ngx." .. name .. " is not available: this script chooses a backend, the answer is the backend's", 2)
+-- A page of the script's own, sent when it has ended.
+local function said(name, behind)
+  local function write(value)
+    if type(value) == "table" then
+      for _, one in ipairs(value) do
+        write(one)
+      end
+    else
+      native.write(name, value == native.null and "null" or tostring(value))
+    end
+  end
+  return function(...)
+    for at = 1, select("#", ...) do
+      write((select(at, ...)))
+    end
+    native.write(name, behind)
+    return 1
   end
 end
+ngx.print, ngx.say = said("ngx.print", ""), said("ngx.say", "\n")
+function ngx.flush()
+  return 1
+end
+function ngx.eof()
+  return 1
+end
+ngx.send_headers = ngx.eof
+
+-- What a script that chooses a backend cannot have, and what to use instead.
+local instead = {
+  sleep = "a request's thread must not sleep; queue= lets requests wait, ngx.timer.at runs later",
+  exec = "use httpd's RewriteRule or ngx.req.set_uri",
+  thread = "use ngx.timer.at, or lb.http in timers",
+  socket = "use require \"socket\" in timers and checks",
+  location = "there are no sub-requests here; use lb.http in timers",
+  semaphore = "use lb.dict",
+  get_raw_phases = "use ngx.get_phase()",
+  hmac_sha1 = "use ngx.sha1_bin or lb.hash",
+  crc32c = "use ngx.crc32_short",
+  parse_http_time = "use os.time with the parts of the date",
+  quote_sql_str = "there is no database here",
+  on_abort = "use LuaHookFinish",
+  arg = "bodies are the backend's; use httpd's filters",
+  is_subrequest = "use r.is_initial_req",
+  headers_sent = "a script runs before the answer's headers",
+}
 for _, name in ipairs { "timer", "worker", "re", "resp", "config" } do
   ngx[name] = setmetatable(native.mark {}, { __index = ngx[name], __newindex = read_only("." .. name), __metatable = false })
 end
@@ -408,6 +536,8 @@ return setmetatable(native.mark {}, {
     value = native.number(name)
     if value then
       ngx[name] = value
+    elseif instead[name] then
+      error("ngx." .. name .. " is not available here: " .. instead[name], 2)
     end
     return value
   end,
