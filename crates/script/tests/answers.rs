@@ -56,7 +56,8 @@ fn nonsense_is_an_error_that_says_what_was_expected() {
     for (body, found) in [
         ("return true", "returned true"),
         ("return 7", "returned 7"),
-        ("return -2", "returned -2"),
+        ("return -3", "returned -3"),
+        ("r:puts('x') return lb.pool('app')", "wrote a page"),
         ("return 600", "returned 600"),
         ("return 1.5", "returned 1.5"),
         ("return 'app'", "returned the string \"app\""),

@@ -81,6 +81,36 @@ const NUMBERS: [(&str, i64); 63] = [
     ("HTTP_TRACE", 32768),
 ];
 
+/// What a script that chooses a backend cannot have, and what to use instead.
+const INSTEAD: [(&str, &str); 15] = [
+    ("sleep", "a request's thread must not sleep; queue= lets requests wait, ngx.timer.at runs later"),
+    ("exec", "use httpd's RewriteRule, or ngx.req.set_uri"),
+    ("thread", "use ngx.timer.at, or lb.http in timers"),
+    ("socket", "use require \"socket\" in timers and checks"),
+    ("location", "there are no sub-requests here; use lb.http in timers"),
+    ("semaphore", "use lb.dict"),
+    ("hmac_sha1", "use ngx.sha1_bin or lb.hash"),
+    ("crc32c", "use ngx.crc32_short"),
+    ("parse_http_time", "use os.time with the parts of the date"),
+    ("quote_sql_str", "there is no database here"),
+    ("on_abort", "use LuaHookFinish"),
+    ("arg", "bodies are the backend's; use httpd's filters"),
+    ("is_subrequest", "use r.is_initial_req"),
+    ("headers_sent", "a script runs before the answer's headers"),
+    ("get_raw_phases", "use ngx.get_phase()"),
+];
+
+/// Nothing, or the error for a name of OpenResty's that is left out.
+fn instead(_: &Lua, name: Value) -> mlua::Result<()> {
+    let Value::String(name) = name else { return Ok(()) };
+    match INSTEAD.iter().find(|(known, _)| *name.as_bytes() == *known.as_bytes()) {
+        Some((name, words)) => {
+            Err(mlua::Error::runtime(format!("ngx.{name} is not available here: {words}")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Makes the table of native functions.
 pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
@@ -98,6 +128,11 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         Ok(NUMBERS.iter().find(|(known, _)| *name.as_bytes() == *known.as_bytes()).map(|(_, number)| *number))
     };
     table.raw_set("number", lua.create_function(number)?)?;
+    table.raw_set("instead", lua.create_function(instead)?)?;
+    let re = |lua: &Lua, (native, raw): (Table, Table)| -> mlua::Result<Value> {
+        crate::sandbox::internal(lua, include_str!("re.lua"))?.call((native, raw))
+    };
+    table.raw_set("re", lua.create_function(re)?)?;
     let own = ctx.clone();
     let mark = move |_: &Lua, object: Table| {
         own.protected.get().map_or(Ok(()), |protected| protected.raw_set(&object, true))?;

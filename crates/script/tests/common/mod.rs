@@ -189,6 +189,23 @@ impl Request for TestRequest {
             vec![Some(hit.clone()), Some(hit)]
         }))
     }
+    fn regex_each(
+        &self,
+        (text, from): (&[u8], usize),
+        pattern: &str,
+        _flags: &str,
+        f: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
+    ) -> Result<(), String> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let literal = pattern.replace(['(', ')'], "");
+        for (at, hit) in text.match_indices(&literal).filter(|(at, _)| *at >= from) {
+            let place = Some(at..at + hit.len());
+            if !f(vec![place.clone(), place]) {
+                break;
+            }
+        }
+        Ok(())
+    }
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {
         let length = if kind == Digest::Md5 { 16 } else { 20 };
         (0..length).map(|at| at as u8 ^ data.len() as u8).collect()
