@@ -1,6 +1,7 @@
 //! Choosing by script, in translate_name or fixups: the script's answer becomes a decision.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
@@ -22,6 +23,9 @@ const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
+const BAD_REQUEST: i32 = ffi::HTTP_BAD_REQUEST as i32;
+/// The note of a request whose script named a handler, so that the path is a file's.
+const FILE_PATH: &CStr = c"lb-file-path";
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// This module's configuration for a request.
@@ -383,12 +387,28 @@ fn take(
 fn peer_url(peer: &Peer) -> Arc<str> {
     let scheme = if peer.tls { "https" } else { "http" };
     if peer.host.starts_with("unix:") {
-        return format!("{}|{scheme}://localhost", peer.host).into();
+        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
     }
     let bare = peer.host.contains(':') && !peer.host.starts_with('[');
     let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
     let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    format!("{scheme}://{host}{port}").into()
+    format!("{scheme}://{host}{port}{}", waits(peer)).into()
+}
+
+/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
+fn waits(peer: &Peer) -> String {
+    let [connect, send, read] = peer.timeouts;
+    let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
+    keys.iter()
+        .filter_map(|(key, seconds)| seconds.map(|seconds| format!(" {key}={}", rounded_ms(seconds))))
+        .collect()
+}
+
+/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
+fn rounded_ms(seconds: f64) -> u64 {
+    let ms = (seconds * 1000.0).clamp(1.0, 1e9) as u64;
+    let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
+    ms.div_ceil(step) * step
 }
 
 /// A script that uses `ngx.balancer` runs again for the next attempt.
@@ -505,7 +525,11 @@ fn by_handler(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: B
     let (base, own) = url.split_at(path_start(url, b"/"));
     let own = own.strip_suffix(b"/").unwrap_or(own);
     let path = path.strip_prefix(b"/").unwrap_or(path);
-    Some(to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat())))
+    let answer = to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat()));
+    if !speaks_http(url) {
+        request.notes().set(FILE_PATH, c"1");
+    }
+    Some(answer)
 }
 
 fn speaks_http(url: &[u8]) -> bool {
@@ -526,17 +550,42 @@ fn to_backend(
     before: Before<'_>,
     (base, path): (&[u8], &[u8]),
 ) -> i32 {
-    if starts_with(base, b"lb://") {
-        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
-        return OK;
-    }
     if starts_with(base, b"balancer://") {
         return OK;
     }
-    match worker_url(&String::from_utf8_lossy(base)) {
-        Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
-        Err(message) => wrong_target(request, scope, before, base, &message),
+    let encoded = match as_the_client_wrote(request, path) {
+        Ok(encoded) => encoded,
+        Err(status) => return status,
+    };
+    let path = encoded.as_deref().unwrap_or(path);
+    let answer = if starts_with(base, b"lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
+        OK
+    } else {
+        match worker_url(&String::from_utf8_lossy(base)) {
+            Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
+            Err(message) => return wrong_target(request, scope, before, base, &message),
+        }
+    };
+    if encoded.is_some() {
+        request.notes().set(c"proxy-nocanon", c"1");
     }
+    answer
+}
+
+/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with the query: it stays, and what
+/// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
+fn as_the_client_wrote(request: Request<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, i32> {
+    let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
+    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else { return Ok(None) };
+    let child = child::get().ok_or(UNAVAILABLE)?;
+    let [text] = request.pool().texts([&[before.strip_prefix(b"/").unwrap_or(before)]]);
+    let encoded = child.api.encode_path(request, text).ok_or(BAD_REQUEST)?;
+    let slash: &[u8] = if encoded.is_empty() { b"" } else { b"/" };
+    // The script may have given the request other arguments than the client.
+    let args = request.args().filter(|_| !own.contains(&b'?'));
+    let query = args.map(|args| [b"?", args].concat()).unwrap_or_default();
+    Ok(Some([slash, encoded, own, &query].concat()))
 }
 
 /// Where the path begins (or, with `?` among the marks, the query).
@@ -603,7 +652,8 @@ fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: &[
     };
     let record = Record::attach(request, decision);
     record.by_script = true;
-    // What a ProxyPass before this asked for its own path.
+    // What a ProxyPass before this asked for its own path, and a script for a file's.
+    request.notes().unset(FILE_PATH);
     request.notes().unset(c"proxy-nocanon");
     request.notes().unset(c"proxy-noencode");
     let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
@@ -614,6 +664,11 @@ fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: &[
         path,
     ]));
     OK
+}
+
+/// Whether the path is a file's, which FastCGI gets as it is, as with `SetHandler "proxy:fcgi://…"`.
+pub fn is_file_path(request: Request<'_>) -> bool {
+    request.notes().get(FILE_PATH).is_some()
 }
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
@@ -651,14 +706,14 @@ fn prepare_path<'r>(request: Request<'r>, child: &Child, record: &mut Record, te
     } else {
         match child.api.encode_path(request, text) {
             Some(encoded) => (Cow::Borrowed(encoded), request.args()),
-            None => return 400,
+            None => return BAD_REQUEST,
         }
     };
     let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
     let tail = pool.concat(&[b"/", &encoded, mark, args.unwrap_or_default()]);
     // SAFETY: just made in the request's pool.
     #[allow(unsafe_code)]
-    let text = unsafe { std::ffi::CStr::from_ptr(tail) };
+    let text = unsafe { CStr::from_ptr(tail) };
     if Request::has_bad_character(text) {
         log::request(
             request,

@@ -107,18 +107,38 @@ impl Workers {
     }
 
     /// The worker of an ad-hoc target. Err when the limit of [`MAX_TARGETS`] is reached, or mod_proxy's own words.
-    pub fn of_target(&self, url: &str) -> Result<Worker, String> {
+    ///
+    /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is no room for a worker of
+    /// these, that of the URL alone serves.
+    pub fn of_target(&self, target: &str) -> Result<Worker, String> {
         let mut made = self.made.lock();
-        if let Some(worker) = made.of_targets.get(url) {
+        if let Some(worker) = made.of_targets.get(target) {
             return Ok(*worker);
         }
-        if made.of_targets.len() >= MAX_TARGETS {
+        let (url, keys) = target.split_once(' ').unwrap_or((target, ""));
+        let is_full = made.of_targets.len() >= MAX_TARGETS;
+        if let Some(worker) = made.of_targets.get(url).filter(|_| is_full) {
+            return Ok(*worker);
+        }
+        if is_full {
             return Err(format!(
                 "more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"
             ));
         }
-        let worker = made.pool.define(self.api, url, &Connection::default())?;
-        made.of_targets.insert(url.to_owned(), worker);
+        let worker = made.pool.define(self.api, url, &times(keys))?;
+        made.of_targets.insert(target.to_owned(), worker);
         Ok(worker)
     }
+}
+
+/// The times that stand behind a target.
+fn times(keys: &str) -> Connection {
+    let mut connection = Connection::default();
+    for (key, value) in keys.split_whitespace().filter_map(|word| word.split_once('=')) {
+        match key {
+            "connectiontimeout" => connection.connectiontimeout_ms = value.parse().ok(),
+            _ => connection.timeout_ms = value.parse().ok(),
+        }
+    }
+    connection
 }
