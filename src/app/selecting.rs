@@ -577,7 +577,9 @@ fn to_backend(
 /// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
 fn as_the_client_wrote(request: Request<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, i32> {
     let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
-    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else { return Ok(None) };
+    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else {
+        return Ok(None);
+    };
     let child = child::get().ok_or(UNAVAILABLE)?;
     let [text] = request.pool().texts([&[before.strip_prefix(b"/").unwrap_or(before)]]);
     let encoded = child.api.encode_path(request, text).ok_or(BAD_REQUEST)?;

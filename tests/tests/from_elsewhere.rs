@@ -45,12 +45,7 @@ const ENVIRONMENT: &str = "SetEnv SET by-mod_env\nSetEnvIf Request_URI . IF=by-s
 
 fn seen_over_tls(builder: Builder, hook: &str) -> String {
     certificate::self_signed(builder.dir());
-    let httpd = builder
-        .module("socache_shmcb")
-        .module("ssl")
-        .file("sees.lua", SEES)
-        .config(&ENVIRONMENT.replace("HOOK", hook))
-        .start();
+    let httpd = builder.file("sees.lua", SEES).config(&ENVIRONMENT.replace("HOOK", hook)).start();
     let url = format!("https://127.0.0.1:{}/x", httpd.port());
     let answer = Command::new("curl").args(["-sk", "--tlsv1.3", "-D", "-", &url]).output().expect("run curl");
     let head = String::from_utf8_lossy(&answer.stdout).into_owned();
@@ -61,18 +56,21 @@ fn seen_over_tls(builder: Builder, hook: &str) -> String {
 on_every_mpm!(a_select_script_sees_what_other_modules_have_set);
 
 fn a_select_script_sees_what_other_modules_have_set(mpm: Mpm) {
-    let ours = seen_over_tls(Httpd::builder().mpm(mpm), "LuaHookSelect sees.lua sees");
+    // Loaded before the others, and after them.
+    let builder = Httpd::builder().mpm(mpm).module("socache_shmcb").module("ssl");
+    let builder = if mpm == Mpm::Worker { builder.balancer_first() } else { builder };
+    let ours = seen_over_tls(builder, "LuaHookSelect sees.lua sees");
     assert_eq!(
         ours,
         "SET=by-mod_env PASSED=in-a-section IF=by-setenvif RULE=by-a-section SSL_PROTOCOL=TLSv1.3 \
          SSL_SERVER_S_DN_CN=localhost HTTPS=on"
     );
     if mpm == Mpm::Event {
-        assert_eq!(
-            ours,
-            seen_over_tls(stock(), "LuaHookFixups sees.lua sees"),
-            "mod_lua sees something else"
-        );
+        // mod_lua's hooks and mod_ssl's run in the order in which they are loaded.
+        let stock = Httpd::builder().stock().module("socache_shmcb").module("ssl").module("lua");
+        let root = format!("LuaRoot {:?}", stock.dir());
+        let theirs = seen_over_tls(stock.config(&root), "LuaHookFixups sees.lua sees");
+        assert_eq!(ours, theirs, "mod_lua sees something else");
     }
 }
 
@@ -289,7 +287,7 @@ function kinds.cookies(r)
   return 404
 end
 function kinds.stat(r)
-  local folder, none = r:stat(r.document_root), r:stat("/no/such/file")
+  local folder, none = r:stat(r.document_root, 0x73b170), r:stat("/no/such/file", 0x73b170)
   r.err_headers_out["X-Stat"] = ("%d %x %s"):format(folder.filetype, folder.protection, tostring(none))
   return 404
 end
@@ -307,8 +305,8 @@ fn answers_of_the_scripts_own_are_mod_luas() {
         let answer = httpd.client().send(request);
         let head = ["Location", "Content-Type", "X-Stat", "Content-Length"]
             .map(|name| answer.header(name).unwrap_or("-").to_owned());
-        let cookies: Vec<String> =
-            answer.headers.all("Set-Cookie").iter().map(|cookie| (*cookie).to_owned()).collect();
+        let cookies = answer.headers.all("Set-Cookie");
+        let cookies: Vec<String> = cookies.iter().map(|cookie| cookie.replace([' ', ';'], "")).collect();
         (answer.status, head, cookies, text(&answer))
     };
     for kind in ["redirect", "page", "teapot", "gone", "moved", "cookies", "stat"] {
@@ -326,7 +324,7 @@ fn answers_of_the_scripts_own_are_mod_luas() {
                     found.1[3].clear();
                     wanted.1[3].clear();
                 }
-                assert_eq!(found, wanted, "{request:?}");
+                assert_eq!(found, wanted, "{request:?}: {}", theirs.error_log());
             }
         }
     }
@@ -536,7 +534,12 @@ fn many_matches_and_long_replacements_end_with_the_scripts_limits() {
         assert_eq!(httpd.client().get(path).status, 500, "{path}");
         assert!(start.elapsed() < patience(Duration::from_secs(5)), "{path}: {:?}", start.elapsed());
     }
-    assert_eq!(httpd.count_log("script failed"), 2);
+    assert_eq!(
+        httpd.count_log("script failed.*the limit of LuaBalancerScriptLimit"),
+        2,
+        "{}",
+        httpd.error_log()
+    );
     httpd.assert_no_crash();
 }
 
@@ -619,4 +622,47 @@ end"#;
     let answer = httpd.client().get("/");
     let why = answer.header("X-Why").unwrap_or_default();
     assert!(why.contains("works in checks and timers only"), "{why}");
+}
+
+#[test]
+fn a_timer_looks_names_up() {
+    let script = r#"
+local resolver = require "resty.dns.resolver"
+lb.after(0.1, function()
+  local r = assert(resolver:new{ nameservers = { "127.0.0.1" }, timeout = 2000 })
+  local answers = assert(r:query("localhost", { qtype = r.TYPE_A }))
+  lb.log("notice", "found: ", answers[1].address, " ", answers[1].type, " ", answers[1].ttl > 0)
+  answers = assert(r:query("no.such.host.invalid"))
+  lb.log("notice", "missing: ", answers.errcode, " ", answers.errstr)
+  lb.log("notice", "other: ", select(2, r:query("localhost", { qtype = r.TYPE_SRV })))
+end)
+function translate(r)
+  local ok, why = pcall(resolver.query, resolver:new(), "localhost")
+  r.headers_out["X-Why"] = tostring(why)
+  return 204
+end"#;
+    let httpd = Httpd::builder().file("t.lua", script).config("LuaHookTranslate t.lua").start();
+    httpd.wait_for_log("found: 127.0.0.1 1 true");
+    httpd.wait_for_log("missing: 3 name error");
+    httpd.wait_for_log("other: only TYPE_A and TYPE_AAAA");
+    let answer = httpd.client().get("/");
+    let why = answer.header("X-Why").unwrap_or_default();
+    assert!(why.contains("resty.dns.resolver works in checks and timers only"), "{why}");
+}
+
+#[test]
+fn a_select_script_may_name_another_modules_balancer() {
+    let a = Backend::new("a");
+    let script = "function select(r)\n  r.handler, r.proxyreq = 'proxy-server', apache2.PROXYREQ_REVERSE\n  \
+                  r.filename = 'proxy:balancer://app' .. r.uri\n  return apache2.OK\nend";
+    let httpd = Httpd::builder()
+        .module("proxy_balancer")
+        .module("slotmem_shm")
+        .module("lbmethod_byrequests")
+        .file("s.lua", script)
+        .config(&format!("<Proxy balancer://app>\nBalancerMember {}\n</Proxy>\nLuaHookSelect s.lua", a.url()))
+        .start();
+    for path in ["/a%20b?x=%20", "/a%3Fb", "/%25?q"] {
+        assert_eq!(httpd.client().get(path).header("X-Uri"), Some(path), "{}", httpd.error_log());
+    }
 }

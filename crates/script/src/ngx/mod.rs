@@ -31,9 +31,8 @@ pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
     match name {
         "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr"
-        | "resty.lock" | "resty.lrucache" | "cjson" | "cjson.safe" | "bit" | "socket" | "ltn12" => {
-            module(lua, ctx, name).map(Some)
-        }
+        | "resty.lock" | "resty.lrucache" | "resty.dns.resolver" | "cjson" | "cjson.safe" | "bit"
+        | "socket" | "ltn12" => module(lua, ctx, name).map(Some),
         // A table of the script's own.
         "socket.http" => socket_http(lua, ctx).map(Some),
         _ => match name.strip_prefix("table.") {
@@ -96,6 +95,12 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.lock" => {
             let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);
             crate::sandbox::internal(lua, include_str!("lock.lua"))?.call((native, lua.globals(), ngx))?
+        }
+        "resty.dns.resolver" => {
+            let resolve = ctx.modules.borrow().get(crate::jobs::io::RESOLVE).cloned();
+            let refused = || crate::jobs::io::refused(lua, name).map(Value::Function);
+            let resolve = resolve.map_or_else(refused, Ok)?;
+            crate::sandbox::internal(lua, include_str!("../jobs/dns.lua"))?.call((resolve, lua.globals()))?
         }
         "functions for tables" => run(include_str!("tables.lua"))?,
         "ltn12" => run(include_str!("../jobs/ltn12.lua"))?,

@@ -587,6 +587,7 @@ pub fn perform(io: Io) -> Reply {
     let stream = |on: &script::Connection| on.0.clone().downcast::<TcpStream>().unwrap();
     match io {
         Io::Http(request) => panic!("not here: {request:?}"),
+        Io::Resolve { host, .. } => panic!("not here: {host}"),
         Io::Connect { host, port, .. } => {
             let made = TcpStream::connect((host, port)).map_err(words);
             Reply::Connected(made.map(|stream| script::Connection(Rc::new(stream))))
