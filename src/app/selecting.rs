@@ -362,14 +362,16 @@ fn take(
             };
             send(request, decision, thread)
         }
-        Answer::Done => ffi::DONE,
+        Answer::Done => finished(request, scope, before),
         Answer::Page { status, body } => {
             if let Some(status) = status {
                 request.set_status(i32::from(status));
             }
-            request.name_status(request.status());
-            request.write(&body);
-            ffi::DONE
+            let answer = finished(request, scope, before);
+            if answer == ffi::DONE {
+                request.write(&body);
+            }
+            answer
         }
         Answer::Target(url) => to_target(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
@@ -382,6 +384,26 @@ fn take(
         }
         other => failed_answer(request, &format!("{other:?}")),
     }
+}
+
+/// A script that has answered by itself. An interim status would leave the client waiting for another one.
+fn finished(request: Request<'_>, scope: Scope<'_>, before: Before<'_>) -> i32 {
+    let status = request.status();
+    if !(200..=599).contains(&status) {
+        let text =
+            format!("script failed: it answered with r.status = {status}, expected one from 200 to 599");
+        log::request(request, log::ERR, &text);
+        request.set_status(200);
+        return match scope.on_error() {
+            OnError::Decline => {
+                before.restore(request);
+                DECLINED
+            }
+            _ => give_up(request),
+        };
+    }
+    request.name_status(status);
+    ffi::DONE
 }
 
 fn peer_url(peer: &Peer) -> Arc<str> {
@@ -406,7 +428,8 @@ fn waits(peer: &Peer) -> String {
 
 /// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
 fn rounded_ms(seconds: f64) -> u64 {
-    let ms = (seconds * 1000.0).clamp(1.0, 1e9) as u64;
+    // What is no number becomes the shortest time.
+    let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
     let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
     ms.div_ceil(step) * step
 }

@@ -333,7 +333,7 @@ fn answers_of_the_scripts_own_are_mod_luas() {
 on_every_mpm!(a_page_leaves_the_connection_whole);
 
 fn a_page_leaves_the_connection_whole(mpm: Mpm) {
-    let script = "function translate(r)\n  r.content_type = 'text/plain'\n  local n = tonumber(r.args or '3')\n  \
+    let script = "function translate(r)\n  r.content_type = 'text/plain'\n  local n = tonumber(r.args or '3')\n  r.status = tonumber(r.uri:match('^/status/(%d+)')) or 200\n  \
                   for i = 1, n do r:puts(('x'):rep(1000)) end\n  if r.uri == '/fails' then error('late') end\n  \
                   if r.uri == '/ok' then return apache2.OK end\n  if r.uri == '/nil' then return nil end\n  return apache2.DONE\nend";
     let httpd = Httpd::builder()
@@ -348,6 +348,12 @@ fn a_page_leaves_the_connection_whole(mpm: Mpm) {
             let answer = client.send(&request);
             assert_eq!((answer.status, answer.text().len()), (200, count * 1000), "{path} {count}");
         }
+    }
+    for (status, expected) in [(204, 204), (304, 304), (404, 404), (100, 500), (199, 500), (999, 500)] {
+        let answer = client.get(&format!("/status/{status}"));
+        assert_eq!(answer.status, expected, "{status}");
+        assert!(!matches!(status, 204 | 304) || answer.text().is_empty(), "{status} with a body");
+        assert_eq!(client.get("/done?1").text().len(), 1000, "after {status}");
     }
     let failed = client.get("/fails?5");
     assert_eq!(failed.status, 500);

@@ -137,7 +137,7 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
 pub(crate) fn with_page(body: Vec<u8>, answer: Answer) -> Result<Answer, String> {
     match answer {
         Answer::Decline | Answer::Ok | Answer::Done => Ok(Answer::Page { status: None, body }),
-        Answer::Status(status) => Ok(Answer::Page { status: Some(status), body }),
+        Answer::Status(status @ 200..) => Ok(Answer::Page { status: Some(status), body }),
         _ => Err("wrote a page (r:puts, r:write, ngx.say) and chose a backend as well, expected apache2.OK, apache2.DONE \
                   or a status with the page"
             .to_owned()),

@@ -27,7 +27,8 @@ local function asked(spec, body)
     end
   end
   local timeout = raw.tonumber(module.TIMEOUT) or 60
-  return { url = spec.url, method = spec.method, headers = headers, body = body, timeout = timeout > 0 and timeout or 60 }
+  timeout = timeout > 0 and timeout or 60
+  return { url = spec.url, method = spec.method, headers = headers, body = body, timeout = timeout }
 end
 
 local function line_of(answer)

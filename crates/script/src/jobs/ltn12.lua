@@ -47,7 +47,7 @@ for name, part in raw.next, { source = ltn12.source, sink = ltn12.sink } do
     __index = function(_, key)
       local found = part[key]
       if found == nil and raw.type(key) == "string" then
-        raw.error("ltn12." .. name .. "." .. key .. " is not available here: use ltn12.source.string or ltn12.sink.table", 2)
+        raw.error("ltn12." .. name .. "." .. key .. " is not available here: use source.string or sink.table", 2)
       end
       return found
     end,

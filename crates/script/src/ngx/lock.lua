@@ -1,4 +1,4 @@
--- require "resty.lock": locks in a dictionary. Nobody sleeps here, so that a lock that somebody else holds is a "timeout" at once.
+-- require "resty.lock": locks in a dictionary. Nobody sleeps here: one that somebody else holds is a "timeout" at once.
 local _, raw, ngx = ...
 local setmetatable, type, error = raw.setmetatable, raw.type, raw.error
 local class = { _VERSION = "0.09" }

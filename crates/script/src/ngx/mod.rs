@@ -2,10 +2,12 @@
 
 mod bit;
 mod json;
+mod names;
 mod native;
 mod regex;
 mod ring;
 pub(crate) mod socket;
+mod variables;
 
 use std::rc::Rc;
 

@@ -2,119 +2,21 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
-use super::{regex, ring};
+use super::{names, regex, ring, variables};
 use crate::answer::{Answer, MAX_MORE_TRIES, Peer};
-use crate::api::{NOT_IN_A_REQUEST, tables, text_value};
+use crate::api::{NOT_IN_A_REQUEST, tables};
 use crate::context::{Context, Phase};
 use crate::error::Halt;
 use crate::host::{self, Digest, Field, Number};
 use crate::text;
 
-/// Numbers that `ngx` has: results, log levels, statuses, and methods as bits. As Lua strings all of them would take some KiB of every state.
-const NUMBERS: [(&str, i64); 63] = [
-    ("OK", 0),
-    ("ERROR", -1),
-    ("AGAIN", -2),
-    ("DONE", -4),
-    ("DECLINED", -5),
-    ("STDERR", 0),
-    ("EMERG", 1),
-    ("ALERT", 2),
-    ("CRIT", 3),
-    ("ERR", 4),
-    ("WARN", 5),
-    ("NOTICE", 6),
-    ("INFO", 7),
-    ("DEBUG", 8),
-    ("HTTP_OK", 200),
-    ("HTTP_CREATED", 201),
-    ("HTTP_ACCEPTED", 202),
-    ("HTTP_NO_CONTENT", 204),
-    ("HTTP_PARTIAL_CONTENT", 206),
-    ("HTTP_SPECIAL_RESPONSE", 300),
-    ("HTTP_MOVED_PERMANENTLY", 301),
-    ("HTTP_MOVED_TEMPORARILY", 302),
-    ("HTTP_SEE_OTHER", 303),
-    ("HTTP_NOT_MODIFIED", 304),
-    ("HTTP_TEMPORARY_REDIRECT", 307),
-    ("HTTP_PERMANENT_REDIRECT", 308),
-    ("HTTP_BAD_REQUEST", 400),
-    ("HTTP_UNAUTHORIZED", 401),
-    ("HTTP_PAYMENT_REQUIRED", 402),
-    ("HTTP_FORBIDDEN", 403),
-    ("HTTP_NOT_FOUND", 404),
-    ("HTTP_NOT_ALLOWED", 405),
-    ("HTTP_NOT_ACCEPTABLE", 406),
-    ("HTTP_REQUEST_TIMEOUT", 408),
-    ("HTTP_CONFLICT", 409),
-    ("HTTP_GONE", 410),
-    ("HTTP_UPGRADE_REQUIRED", 426),
-    ("HTTP_TOO_MANY_REQUESTS", 429),
-    ("HTTP_CLOSE", 444),
-    ("HTTP_ILLEGAL", 451),
-    ("HTTP_INTERNAL_SERVER_ERROR", 500),
-    ("HTTP_NOT_IMPLEMENTED", 501),
-    ("HTTP_METHOD_NOT_IMPLEMENTED", 501),
-    ("HTTP_BAD_GATEWAY", 502),
-    ("HTTP_SERVICE_UNAVAILABLE", 503),
-    ("HTTP_GATEWAY_TIMEOUT", 504),
-    ("HTTP_VERSION_NOT_SUPPORTED", 505),
-    ("HTTP_INSUFFICIENT_STORAGE", 507),
-    ("HTTP_GET", 2),
-    ("HTTP_HEAD", 4),
-    ("HTTP_POST", 8),
-    ("HTTP_PUT", 16),
-    ("HTTP_DELETE", 32),
-    ("HTTP_MKCOL", 64),
-    ("HTTP_COPY", 128),
-    ("HTTP_MOVE", 256),
-    ("HTTP_OPTIONS", 512),
-    ("HTTP_PROPFIND", 1024),
-    ("HTTP_PROPPATCH", 2048),
-    ("HTTP_LOCK", 4096),
-    ("HTTP_UNLOCK", 8192),
-    ("HTTP_PATCH", 16384),
-    ("HTTP_TRACE", 32768),
-];
-
-/// What a script that chooses a backend cannot have, and what to use instead.
-const INSTEAD: [(&str, &str); 15] = [
-    ("sleep", "a request's thread must not sleep; queue= lets requests wait, ngx.timer.at runs later"),
-    ("exec", "use httpd's RewriteRule, or ngx.req.set_uri"),
-    ("thread", "use ngx.timer.at, or lb.http in timers"),
-    ("socket", "use require \"socket\" in timers and checks"),
-    ("location", "there are no sub-requests here; use lb.http in timers"),
-    ("semaphore", "use lb.dict"),
-    ("hmac_sha1", "use ngx.sha1_bin or lb.hash"),
-    ("crc32c", "use ngx.crc32_short"),
-    ("parse_http_time", "use os.time with the parts of the date"),
-    ("quote_sql_str", "there is no database here"),
-    ("on_abort", "use LuaHookFinish"),
-    ("arg", "bodies are the backend's; use httpd's filters"),
-    ("is_subrequest", "use r.is_initial_req"),
-    ("headers_sent", "a script runs before the answer's headers"),
-    ("get_raw_phases", "use ngx.get_phase()"),
-];
-
-/// Nothing, or the error for a name of OpenResty's that is left out.
-fn instead(_: &Lua, name: Value) -> mlua::Result<()> {
-    let Value::String(name) = name else { return Ok(()) };
-    match INSTEAD.iter().find(|(known, _)| *name.as_bytes() == *known.as_bytes()) {
-        Some((name, words)) => {
-            Err(mlua::Error::runtime(format!("ngx.{name} is not available here: {words}")))
-        }
-        None => Ok(()),
-    }
-}
-
 /// Makes the table of native functions.
 pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    variables(lua, ctx, &table)?;
+    variables::install(lua, ctx, &table)?;
     requests(lua, ctx, &table)?;
     endings(lua, ctx, &table)?;
     peers(lua, ctx, &table)?;
@@ -123,12 +25,7 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     ring::install(lua, ctx, &table)?;
     regex::install(lua, ctx, &table)?;
     table.raw_set("null", Value::NULL)?;
-    let number = |_: &Lua, name: Value| {
-        let Value::String(name) = name else { return Ok(None) };
-        Ok(NUMBERS.iter().find(|(known, _)| *name.as_bytes() == *known.as_bytes()).map(|(_, number)| *number))
-    };
-    table.raw_set("number", lua.create_function(number)?)?;
-    table.raw_set("instead", lua.create_function(instead)?)?;
+    names::install(lua, &table)?;
     let re = |lua: &Lua, (native, raw): (Table, Table)| -> mlua::Result<Value> {
         crate::sandbox::internal(lua, include_str!("re.lua"))?.call((native, raw))
     };
@@ -140,167 +37,6 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     };
     table.raw_set("mark", lua.create_function(mark)?)?;
     Ok(table)
-}
-
-fn variables(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
-    let own = ctx.clone();
-    table.raw_set(
-        "var",
-        lua.create_function(move |lua, name: LuaString| variable(lua, &own, &name.as_bytes()))?,
-    )?;
-    let own = ctx.clone();
-    let set = move |_: &Lua, (name, value): (LuaString, Value)| set_variable(&own, &name.as_bytes(), &value);
-    table.raw_set("set_var", lua.create_function(set)?)
-}
-
-/// `ngx.var.NAME`; nil for what is not set and for what httpd has nothing for.
-fn variable(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
-    let string = |text: &[u8]| lua.create_string(text).map(Value::String);
-    let number = |field| string(ctx.request()?.number(field).to_string().as_bytes());
-    let field = |field| text_value(lua, ctx, field);
-    match name {
-        b"uri" | b"document_uri" => field(Field::Uri),
-        b"request_uri" => field(Field::UnparsedUri),
-        b"args" | b"query_string" => field(Field::Args),
-        b"is_args" => string(if field(Field::Args)?.is_nil() { b"" } else { b"?" }),
-        b"scheme" => field(Field::Scheme),
-        b"host" => field(Field::Hostname),
-        b"server_name" => field(Field::ServerName),
-        b"server_port" => number(Number::Port),
-        b"server_addr" => ctx.request()?.server_addr().map_or(Ok(Value::Nil), |text| string(text.as_bytes())),
-        b"server_protocol" => field(Field::Protocol),
-        b"remote_addr" => field(Field::UseragentIp),
-        b"binary_remote_addr" => binary_address(lua, ctx),
-        b"remote_port" => number(Number::ClientPort),
-        b"remote_user" => field(Field::User),
-        b"request" => field(Field::TheRequest),
-        b"request_method" => field(Field::Method),
-        b"request_id" => request_id(lua, ctx),
-        b"request_filename" => field(Field::Filename),
-        b"document_root" => field(Field::DocumentRoot),
-        b"status" => number(Number::Status),
-        b"https" => string(if ctx.request()?.number(Number::IsHttps) != 0 { b"on" } else { b"" }),
-        _ => family(lua, ctx, name),
-    }
-}
-
-/// The client's address as its 4 or 16 bytes.
-fn binary_address(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
-    let mut address = None;
-    ctx.request()?.field(Field::UseragentIp, &mut |text| {
-        address = text.and_then(|text| String::from_utf8_lossy(text).parse::<IpAddr>().ok());
-    });
-    match address {
-        Some(IpAddr::V4(address)) => lua.create_string(address.octets()).map(Value::String),
-        Some(IpAddr::V6(address)) => lua.create_string(address.octets()).map(Value::String),
-        None => Ok(Value::Nil),
-    }
-}
-
-/// One text for all of a request: httpd's own number of it where there is one, else 32 hex digits.
-fn request_id(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
-    const NOTE: &[u8] = b"lb-request-id";
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let noted = tables::get(lua, ctx, host::Table::Notes, NOTE)?;
-    if !noted.is_nil() {
-        return Ok(noted);
-    }
-    let mut known = text_value(lua, ctx, Field::LogId)?;
-    if known.is_nil() {
-        let request = ctx.request()?;
-        let (time, count) = (ctx.server.time(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let parts = format!("{} {time:?} {count} {}", std::process::id(), request.serial());
-        known = Value::String(lua.create_string(text::hex(&request.digest(Digest::Md5, parts.as_bytes())))?);
-    }
-    tables::set(ctx, host::Table::Notes, NOTE, &known)?;
-    Ok(known)
-}
-
-/// Variables that stand for something of the request, and what to set instead of them.
-fn fixed_variable(name: &[u8]) -> Option<&'static str> {
-    const NAMES: [&[u8]; 22] = [
-        b"document_uri",
-        b"request_uri",
-        b"query_string",
-        b"is_args",
-        b"scheme",
-        b"host",
-        b"server_name",
-        b"server_port",
-        b"server_addr",
-        b"server_protocol",
-        b"remote_addr",
-        b"binary_remote_addr",
-        b"remote_port",
-        b"remote_user",
-        b"request",
-        b"request_method",
-        b"request_id",
-        b"request_filename",
-        b"document_root",
-        b"status",
-        b"https",
-        b"uri",
-    ];
-    if name.starts_with(b"http_") || name.starts_with(b"cookie_") {
-        return Some("ngx.req.set_header");
-    }
-    if name.starts_with(b"arg_") {
-        return Some("ngx.req.set_uri_args");
-    }
-    NAMES.contains(&name).then_some(if name == b"uri" { "ngx.req.set_uri" } else { "a name of your own" })
-}
-
-/// `ngx.var.NAME = value`: the arguments, or a variable of the script's own, which is one of the environment.
-fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
-    let shown = || String::from_utf8_lossy(name).into_owned();
-    if name == b"args" {
-        let text = match value {
-            Value::Nil => None,
-            value => Some(value.to_string()?),
-        };
-        ctx.request()?;
-        return ctx
-            .set_field(Field::Args, text.as_ref().map(|text| text.as_bytes()))
-            .map_err(mlua::Error::runtime);
-    }
-    if let Some(instead) = fixed_variable(name) {
-        return Err(mlua::Error::runtime(format!("variable \"{}\" not changeable: use {instead}", shown())));
-    }
-    let good = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    if name.is_empty() || name.len() > 64 || !name.iter().all(good) {
-        return Err(mlua::Error::runtime(format!(
-            "variable \"{}\" cannot be set: expected a name of at most 64 letters, digits and '_'",
-            shown()
-        )));
-    }
-    tables::set(ctx, host::Table::SubprocessEnv, name, value)
-}
-
-fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
-    if let Some(name) = name.strip_prefix(b"http_") {
-        let header: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
-        return tables::get(lua, ctx, host::Table::HeadersIn, &header);
-    }
-    if let Some(name) = name.strip_prefix(b"cookie_") {
-        return crate::api::cookie_value(lua, ctx, name);
-    }
-    // What nginx has `set $name` for.
-    let Some(name) = name.strip_prefix(b"arg_") else {
-        return tables::get(lua, ctx, host::Table::SubprocessEnv, name);
-    };
-    let mut value = Ok(Value::Nil);
-    ctx.request()?.field(Field::Args, &mut |args| {
-        // nginx gives the value as it stands, not unescaped.
-        let found = args.unwrap_or_default().split(|byte| *byte == b'&').find_map(|pair| {
-            let at = pair.iter().position(|byte| *byte == b'=')?;
-            pair[..at].eq_ignore_ascii_case(name).then(|| &pair[at + 1..])
-        });
-        if let Some(found) = found {
-            value = lua.create_string(found).map(Value::String);
-        }
-    });
-    value
 }
 
 fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {

@@ -13,8 +13,9 @@ const MATCH: usize = 64;
 
 type Places = Vec<Option<Range<usize>>>;
 
-/// `regex(text, pattern, flags, from, most, with_places)`: a list of matches, each a table of groups from 0 with false for those that
-/// did not take part, and a list of where they are, `{ start, end, start, end, … }` a match with 0 for those; or nil and why not.
+/// `regex(text, pattern, flags, from, most)`: a list of matches and a list of where they are, or nil
+/// and why not. A match is a table of groups from 0, false for one that took no part. Its place is
+/// `{ start, end, start, end, … }`, with 0 for such a group.
 pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     type Args = (LuaString, String, String, usize, usize);
     let own = ctx.clone();
