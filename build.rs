@@ -67,7 +67,7 @@ fn bindings(flags: &[String], out: &std::path::Path) {
              ap_retained_.*|apr_pool_cleanup_.*|ap_expr_parse_cmd_mi|ap_expr_str_exec|ap_expr_exec|ap_pregcomp|ap_regexec_len|ap_pregfree|ap_register_output_filter|ap_register_input_filter|ap_add_input_filter_handle|ap_get_brigade|ap_remove_output_filter|ap_add_output_filter|ap_pass_brigade|\
              ap_construct_url|ap_custom_response|ap_rwrite|ap_get_server_name|ap_get_server_port|ap_document_root|ap_run_http_scheme|ap_get_useragent_host|\
              ap_auth_type|ap_context_.*|ap_get_server_banner|ap_get_status_line_ex|ap_get_server_name_for_url|ap_add_output_filter_handle|ap_os_escape_path|ap_server_root_relative|ap_parse_form_data|\
-             ap_scan_vchar_obstext|ap_find_linked_module|ap_merge_per_dir_configs|apr_fnmatch|ap_request_has_body|ap_log_rerror_|ap_core_translate|apr_sha1_.*|apr_md5.*|apr_brigade_.*|\
+             ap_scan_vchar_obstext|ap_find_linked_module|ap_exists_config_define|ap_merge_per_dir_configs|apr_fnmatch|ap_request_has_body|ap_log_rerror_|ap_core_translate|apr_sha1_.*|apr_md5.*|apr_brigade_.*|\
              apr_proc_other_child_register|apr_proc_other_child_unregister|\
              ap_rvputs|ap_set_content_length|ap_get_conn_socket|ap_runtime_dir_relative|apr_os_sock_get|ap_send_interim_response|lb_.*",
         )

@@ -444,6 +444,10 @@ fn backend_url(
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
         return Ok(pool.concat(&[worker.url().to_bytes(), tail]));
     }
+    if request.notes().get(super::paths::OF_FILE).is_some() {
+        // mod_proxy's own mark, which it takes away from requests that are proxied already.
+        request.notes().set(c"proxy-sethandler", c"1");
+    }
     request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw()]));
     child.api.canonicalise(request)?;
     let filename = request.filename().unwrap_or_default();

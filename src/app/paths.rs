@@ -1,6 +1,7 @@
 //! The path and query that a backend is asked for: made once for a request, whoever chose and whatever member is asked.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 use balance::api::Balancer;
 use balance::target::{self, Target};
@@ -17,6 +18,10 @@ const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
 const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
+
+/// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it as it is, as with
+/// `SetHandler "proxy:fcgi://…"`.
+pub const OF_FILE: &CStr = c"lb-file-path";
 
 /// The part of a path that is encoded text already, and the rest, which is decoded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,7 +77,8 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
         _ => None,
     };
     let record = Record::attach(request, decision);
-    // What a ProxyPass before this asked for its own path.
+    // What a ProxyPass before this asked for its own path, and a script for a file's.
+    request.notes().unset(OF_FILE);
     request.notes().unset(c"proxy-nocanon");
     request.notes().unset(c"proxy-noencode");
     let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
@@ -179,7 +185,7 @@ fn finish(request: Request<'_>, record: &mut Record, path: &[u8], args: Option<&
     let tail = request.pool().concat(&[b"/", path, mark, args.unwrap_or_default()]);
     // SAFETY: just made in the request's pool.
     #[allow(unsafe_code)]
-    let text = unsafe { std::ffi::CStr::from_ptr(tail) };
+    let text = unsafe { CStr::from_ptr(tail) };
     if Request::has_bad_character(text) {
         log::request(
             request,

@@ -25,6 +25,7 @@ const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
 const DONE: i32 = ffi::DONE;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
+const BAD_REQUEST: i32 = ffi::HTTP_BAD_REQUEST as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// This module's configuration for a request.
@@ -422,13 +423,16 @@ fn take(
             };
             paths::send(request, decision, thread)
         }
-        Answer::Page { status, text } => {
+        Answer::Done => finished(request, scope, thread, before),
+        Answer::Page { status, body } => {
             if let Some(status) = status {
-                request.name_status(i32::from(status));
                 request.set_status(i32::from(status));
             }
-            request.write(&text);
-            DONE
+            let answer = finished(request, scope, thread, before);
+            if answer == DONE {
+                request.write(&body);
+            }
+            answer
         }
         Answer::Target(url) => to_url(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
@@ -443,15 +447,44 @@ fn take(
     }
 }
 
+/// A script that has answered by itself. An interim status would leave the client waiting for another one.
+fn finished(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>) -> i32 {
+    let status = request.status();
+    if !(200..=599).contains(&status) {
+        let text = format!("it answered with r.status = {status}, expected one from 200 to 599");
+        request.set_status(200);
+        return failed(request, scope, thread, before, &ScriptError::new(ErrorKind::Answer, text));
+    }
+    request.name_status(status);
+    DONE
+}
+
 fn peer_url(peer: &Peer) -> Arc<str> {
     let scheme = if peer.tls { "https" } else { "http" };
     if peer.host.starts_with("unix:") {
-        return format!("{}|{scheme}://localhost", peer.host).into();
+        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
     }
     let bare = peer.host.contains(':') && !peer.host.starts_with('[');
     let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
     let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    format!("{scheme}://{host}{port}").into()
+    format!("{scheme}://{host}{port}{}", waits(peer)).into()
+}
+
+/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
+fn waits(peer: &Peer) -> String {
+    let [connect, send, read] = peer.timeouts;
+    let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
+    keys.iter()
+        .filter_map(|(key, seconds)| seconds.map(|seconds| format!(" {key}={}", rounded_ms(seconds))))
+        .collect()
+}
+
+/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
+fn rounded_ms(seconds: f64) -> u64 {
+    // What is no number becomes the shortest time.
+    let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
+    let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
+    ms.div_ceil(step) * step
 }
 
 /// A script that uses `ngx.balancer` runs again for the next attempt.
@@ -572,7 +605,11 @@ fn by_handler(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: B
     let (base, own) = url.split_at(path_start(url, b"/"));
     let own = own.strip_suffix(b"/").unwrap_or(own);
     let path = path.strip_prefix(b"/").unwrap_or(path);
-    Some(to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat())))
+    let answer = to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat()));
+    if !speaks_http(url) {
+        request.notes().set(paths::OF_FILE, c"1");
+    }
+    Some(answer)
 }
 
 fn speaks_http(url: &[u8]) -> bool {
@@ -616,20 +653,47 @@ fn to_backend(
     before: Before<'_>,
     (base, path): (&[u8], &[u8]),
 ) -> i32 {
-    if starts_with(base, b"lb://") {
-        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
-        return OK;
-    }
     if starts_with(base, b"balancer://") {
         return OK;
     }
-    match worker_url(base) {
-        Ok(base) => {
-            let path = Path { encoded: b"", decoded: path };
-            paths::send_path(request, Decision::Target(base.into()), thread, path)
+    let encoded = match as_the_client_wrote(request, path) {
+        Ok(encoded) => encoded,
+        Err(status) => return status,
+    };
+    let path = encoded.as_deref().unwrap_or(path);
+    let answer = if starts_with(base, b"lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
+        OK
+    } else {
+        match worker_url(base) {
+            Ok(base) => {
+                let path = Path { encoded: b"", decoded: path };
+                paths::send_path(request, Decision::Target(base.into()), thread, path)
+            }
+            Err(message) => return wrong_target(request, scope, thread, before, (base, &message)),
         }
-        Err(message) => wrong_target(request, scope, thread, before, (base, &message)),
+    };
+    if encoded.is_some() {
+        request.notes().set(c"proxy-nocanon", c"1");
     }
+    answer
+}
+
+/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with the query: it stays, and what
+/// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
+fn as_the_client_wrote(request: Request<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, i32> {
+    let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
+    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else {
+        return Ok(None);
+    };
+    let child = child::get().ok_or(UNAVAILABLE)?;
+    let [text] = request.pool().texts([&[before.strip_prefix(b"/").unwrap_or(before)]]);
+    let encoded = child.api.encode_path(request, text).ok_or(BAD_REQUEST)?;
+    let slash: &[u8] = if encoded.is_empty() { b"" } else { b"/" };
+    // The script may have given the request other arguments than the client.
+    let args = request.args().filter(|_| !own.contains(&b'?'));
+    let query = args.map(|args| [b"?", args].concat()).unwrap_or_default();
+    Ok(Some([slash, encoded, own, &query].concat()))
 }
 
 /// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the request's, and a query its
@@ -677,14 +741,17 @@ fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, aske
 /// The key of the hash methods for this request; empty when there is none.
 pub fn key_of<'r>(request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
     let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
-    let Some(child) = child::get() else { return Cow::Borrowed(b"") };
-    match child.expression(key).map(|expression| request.string_expression(expression)) {
-        Some(Ok(value)) => Cow::Borrowed(value),
-        Some(Err(error)) => {
-            log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
-            Cow::Borrowed(b"")
-        }
-        None => Cow::Owned(key.clone().into_bytes()),
+    key_text(request, key).unwrap_or_else(|error| {
+        log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
+        Cow::Borrowed(b"")
+    })
+}
+
+/// The value of a `key=` for this request.
+pub fn key_text<'r>(request: Request<'r>, key: &str) -> Result<Cow<'r, [u8]>, String> {
+    match child::get().and_then(|child| child.expression(key)) {
+        Some(expression) => request.string_expression(expression).map(Cow::Borrowed),
+        None => Ok(Cow::Owned(key.to_owned().into_bytes())),
     }
 }
 

@@ -132,6 +132,9 @@ pub fn meet(
     if let Some(session) = &stick.session {
         put(c"BALANCER_SESSION_STICKY", name_of(sticky, session).as_bytes());
         put(c"BALANCER_SESSION_ROUTE", &session.route);
+        // mod_proxy_ajp sends it along as the attribute `jvm_route`.
+        let [route] = request.pool().texts([&[&session.route]]);
+        request.notes().point(false, c"session-route", route);
     }
     if !stays {
         put(c"BALANCER_ROUTE_CHANGED", b"1");

@@ -43,7 +43,8 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
-            // One before mod_rewrite's rules of sections and mod_proxy's canonical form, one after all that set variables;
+            // One before mod_rewrite's rules of sections and mod_proxy's canonical form; one after them and after all that set
+            // the environment (mod_env, mod_ssl, mod_lua), but before what works on a request's end form (mod_headers, mod_dir).
             // `register_with_proxy` adds one between the two.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
@@ -53,9 +54,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             );
             ffi::ap_hook_fixups(
                 Some(request::late_fixups),
-                AFTER_REWRITE.as_ptr(),
+                AFTER_ENVIRONMENT.as_ptr(),
                 BEFORE_HEADERS.as_ptr(),
-                ffi::APR_HOOK_LAST as i32,
+                ffi::APR_HOOK_LAST as i32 - 1,
             );
             ffi::ap_hook_log_transaction(
                 Some(request::log_transaction),
@@ -100,9 +101,16 @@ impl<const N: usize> Names<N> {
 static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
+static AFTER_ENVIRONMENT: Names<6> = Names([
+    c"mod_rewrite.c".as_ptr(),
+    c"mod_proxy.c".as_ptr(),
+    c"mod_env.c".as_ptr(),
+    c"mod_ssl.c".as_ptr(),
+    c"mod_lua.c".as_ptr(),
+    std::ptr::null(),
+]);
+static BEFORE_HEADERS: Names<3> = Names([c"mod_headers.c".as_ptr(), c"mod_dir.c".as_ptr(), std::ptr::null()]);
 static BEFORE_BOTH: Names<3> = Names([c"mod_proxy.c".as_ptr(), c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
-/// What mod_headers does to requests comes last, for what a script has set, too.
-static BEFORE_HEADERS: Names<2> = Names([c"mod_headers.c".as_ptr(), std::ptr::null()]);
 static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 
 /// Our hooks in mod_proxy and beside it, registered in every pre_config.

@@ -265,26 +265,6 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The server's address of the client's connection.
-    pub fn server_ip(self) -> Option<&'r [u8]> {
-        // SAFETY: a request's connection lives longer than it; a NUL-terminated string of it.
-        unsafe { super::bytes((*self.get().connection).local_ip) }
-    }
-
-    /// What httpd is to answer in place of its own page for a status: text, or a URL.
-    pub fn custom_response(self, status: u16, text: &CStr) {
-        // SAFETY: a live request; httpd copies the text.
-        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), text.as_ptr()) }
-    }
-
-    /// Writes a part of the answer.
-    pub fn write(self, text: &[u8]) {
-        for part in text.chunks(1 << 20) {
-            // SAFETY: a live request; httpd copies or sends that many bytes.
-            unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) };
-        }
-    }
-
     /// Whether a body comes with the request.
     pub fn has_body(self) -> bool {
         // SAFETY: a live request.
@@ -413,6 +393,28 @@ impl<'r> Request<'r> {
     /// The request and those that came of it by internal redirects, in order.
     pub fn chain(self) -> impl Iterator<Item = Request<'r>> {
         std::iter::successors(Some(self), |request| request.next())
+    }
+
+    /// The server's address of the client's connection.
+    pub fn server_addr(self) -> Option<&'r [u8]> {
+        // SAFETY: a request's connection lives longer than it, and so does its text.
+        unsafe { super::bytes((*self.get().connection).local_ip) }
+    }
+
+    /// Has httpd answer with this text, or redirect to this URL, instead of its own page for a status.
+    pub fn custom_response(self, status: u16, text: &[u8]) {
+        // SAFETY: a live request; httpd keeps the text's address, which is in the request's pool.
+        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), self.pool().copy(text)) }
+    }
+
+    /// Sends text to the client.
+    pub fn write(self, text: &[u8]) {
+        for part in text.chunks(1 << 20) {
+            // SAFETY: a live request; `part` holds as many bytes as are named.
+            if unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) } < 0 {
+                break;
+            }
+        }
     }
 
     /// Document root of the request.

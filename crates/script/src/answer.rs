@@ -56,28 +56,15 @@ pub enum Answer {
     },
     /// `ngx.balancer.set_current_peer`.
     Peer(Peer),
-    /// The script answers itself: `apache2.DONE`, or what it wrote, with this status if it named one.
+    /// `apache2.DONE`: what the script has set is the whole answer, without a body.
+    Done,
+    /// The script has written the answer itself.
     Page {
-        /// None: `r.status` as it is.
+        /// Its status, if it is not `r.status`.
         status: Option<u16>,
-        /// The body.
-        text: Vec<u8>,
+        /// Its body.
+        body: Vec<u8>,
     },
-}
-
-impl Answer {
-    /// The answer of a script that has written a page. Err: it has chosen a backend all the same.
-    pub(crate) fn with_page(self, text: Vec<u8>) -> Result<Answer, String> {
-        match self {
-            _ if text.is_empty() => Ok(self),
-            Answer::Ok | Answer::Page { .. } => Ok(Answer::Page { status: None, text }),
-            Answer::Status(status) => Ok(Answer::Page { status: Some(status), text }),
-            _ => Err(
-                "wrote a page with r:puts or r:write and did not return apache2.OK, apache2.DONE or a status"
-                    .to_owned(),
-            ),
-        }
-    }
 }
 
 /// What the last method of a pool that found no member had to say.
@@ -139,6 +126,17 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
     }
 }
 
+/// A script that has written a page: what it returned says at most the status.
+pub(crate) fn with_page(body: Vec<u8>, answer: Answer) -> Result<Answer, String> {
+    match answer {
+        Answer::Decline | Answer::Ok | Answer::Done => Ok(Answer::Page { status: None, body }),
+        Answer::Status(status @ 200..) => Ok(Answer::Page { status: Some(status), body }),
+        _ => Err("wrote a page (r:puts, r:write, ngx.say) and chose a backend as well, expected apache2.OK, apache2.DONE \
+                  or a status with the page"
+            .to_owned()),
+    }
+}
+
 fn nonsense(value: &Value) -> String {
     format!("returned {}, {EXPECTED}", shown(value))
 }
@@ -156,8 +154,8 @@ fn shown(value: &Value) -> String {
 fn status(number: i64) -> Result<Answer, String> {
     match number {
         -1 => Ok(Answer::Decline),
+        -2 => Ok(Answer::Done),
         0 => Ok(Answer::Ok),
-        -2 => Ok(Answer::Page { status: None, text: Vec::new() }),
         200..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
             "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1), apache2.DONE (-2) or a status from 200 to 599"

@@ -259,10 +259,10 @@ pub(crate) struct Said {
     pub(crate) answer: Option<Answer>,
     /// To `ngx.balancer`.
     pub(crate) peer: Peer,
-    /// By `r:puts` and `r:write`.
-    pub(crate) page: Vec<u8>,
     /// The pool whose method found no member last.
     pub(crate) found_none: Option<FoundNone>,
+    /// What it wrote for the client itself.
+    pub(crate) page: Option<Vec<u8>>,
 }
 
 /// Saved state of the outer call.

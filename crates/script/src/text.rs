@@ -210,18 +210,6 @@ pub(crate) fn line(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_LINE)])
 }
 
-/// The bytes of values that a script writes, one after the other.
-pub(crate) fn bytes_of(values: &[mlua::Value]) -> mlua::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    for value in values {
-        match value {
-            mlua::Value::String(text) => out.extend_from_slice(&text.as_bytes()),
-            value => out.extend_from_slice(value.to_string()?.as_bytes()),
-        }
-    }
-    Ok(out)
-}
-
 /// Puts values together for a log line, as long as there is room in it.
 pub(crate) fn joined(values: &[mlua::Value], between: &str) -> mlua::Result<String> {
     let mut line = String::new();

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use mlua::{BString, Lua, LuaString, Table, Value, Variadic};
+use mlua::{BString, Lua, LuaString, Table, Value};
 
-use super::{handy, short, tables, values};
+use super::{handy, modlua, short, tables, values};
 use crate::context::{Context, text_of};
 use crate::error::Halt;
 use crate::expression;
@@ -32,27 +32,6 @@ const LOGS: [(&str, u8); 16] = [
     ("trace8", 15),
 ];
 
-/// Names of mod_lua's request that are not there, and what to use instead.
-const MISSING: [(&str, &str); 14] = [
-    (
-        "stat",
-        "it reads files, which a selection script may not; let httpd's Files sections or RewriteCond -f look",
-    ),
-    ("usleep", "nothing that waits may hold up a request; lb.after and lb.every run code later"),
-    ("sendfile", "return nil with r.filename set, and httpd sends the file"),
-    ("dbacquire", "databases are not reached from requests; keep what is needed in lb.dict by a timer"),
-    ("dbd", "databases are not reached from requests; keep what is needed in lb.dict by a timer"),
-    ("get_direntries", "it reads folders, which a selection script may not"),
-    ("mkdir", "it writes files, which a selection script may not"),
-    ("mkrdir", "it writes files, which a selection script may not"),
-    ("rmdir", "it writes files, which a selection script may not"),
-    ("touch", "it writes files, which a selection script may not"),
-    ("wsupgrade", "a member with upgrade=websocket speaks WebSocket, the script only chooses it"),
-    ("wsread", "a member with upgrade=websocket speaks WebSocket, the script only chooses it"),
-    ("wswrite", "a member with upgrade=websocket speaks WebSocket, the script only chooses it"),
-    ("addoutputfilter", "SetOutputFilter and AddOutputFilter in the configuration do it"),
-];
-
 /// Makes the object, and gives the tables that belong to it as well. It is an empty table whose reads go to the methods first and then to the fields: a method costs no
 /// call into the runtime to find, and a field one.
 pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<Table>)> {
@@ -67,7 +46,6 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<T
     cookies(lua, ctx, &methods)?;
     strings(lua, ctx, &methods)?;
     httpd(lua, ctx, &methods)?;
-    answers(lua, ctx, &methods)?;
     values::ivm(lua, ctx, &methods)?;
     let fields = lua.create_table()?;
     let own = ctx.clone();
@@ -104,7 +82,7 @@ pub(crate) fn text_value(lua: &Lua, ctx: &Context, field: Field) -> mlua::Result
     value
 }
 
-fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
+fn field(lua: &Lua, ctx: &Rc<Context>, key: &[u8]) -> mlua::Result<Value> {
     if let Some((_, field)) = texts::NAMES.iter().find(|(name, _)| name.as_bytes() == key) {
         return text_value(lua, ctx, *field);
     }
@@ -122,8 +100,8 @@ fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
         b"is_initial_req" => flag(Number::IsInitial),
         b"auth_name" | b"basic_auth_pw" => Ok(Value::String(lua.create_string("")?)),
         _ => {
-            if let Some((name, instead)) = MISSING.iter().find(|(name, _)| name.as_bytes() == key) {
-                return Err(mlua::Error::runtime(format!("r.{name} is not available here: {instead}")));
+            if let Some(value) = modlua::named(lua, ctx, key)? {
+                return Ok(value);
             }
             const DEBUG: u8 = 7;
             if ctx.server.logs(DEBUG) && ctx.budget.may_log(key.len()) {
@@ -378,53 +356,6 @@ fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String
     let verdict = wrong.map_or_else(|| request.expr(&checked.text, sandbox), Err);
     ctx.budget.check().map_err(Halt::raise)?;
     Ok(verdict)
-}
-
-/// What a script answers with itself, and the body that it may read for that.
-fn answers(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
-    for name in ["puts", "write"] {
-        let own = ctx.clone();
-        let write = move |_: &Lua, (_, texts): (bool, Variadic<Value>)| {
-            own.request()?;
-            let text = text::bytes_of(&texts)?;
-            own.spend(text.len())?;
-            own.say(|said| said.page.extend_from_slice(&text));
-            Ok(text.len())
-        };
-        methods.raw_set(name, lua.create_function(write)?)?;
-    }
-    methods.raw_set("flush", lua.create_function(|_, _: bool| Ok(()))?)?;
-    let own = ctx.clone();
-    let custom = move |_: &Lua, (_, status, text): (bool, i64, LuaString)| {
-        let status = u16::try_from(status).ok().filter(|status| (400..=599).contains(status));
-        let status = status
-            .ok_or_else(|| mlua::Error::runtime("r:custom_response: expected a status from 400 to 599"))?;
-        own.spend(text.as_bytes().len())?;
-        own.request()?.custom_response(status, &text.as_bytes()).map_err(mlua::Error::runtime)
-    };
-    methods.raw_set("custom_response", lua.create_function(custom)?)?;
-    let own = ctx.clone();
-    let body = move |lua: &Lua, (_, max): (bool, Option<Value>)| {
-        let most = (own.budget.limits.get().memory_bytes / 16).max(8192);
-        let wanted = match max {
-            None => most,
-            Some(Value::Integer(max)) if max > 0 => usize::try_from(max).unwrap_or(most).min(most),
-            Some(_) => {
-                return Err(mlua::Error::runtime(
-                    "r:requestbody: expected a size; writing to a file is not possible here",
-                ));
-            }
-        };
-        own.spend(wanted)?;
-        let mut text = Ok(Value::Nil);
-        own.request()?.body(wanted, &mut |body| {
-            if let Some(body) = body {
-                text = lua.create_string(body).map(Value::String);
-            }
-        });
-        text
-    };
-    methods.raw_set("requestbody", lua.create_function(body)?)
 }
 
 /// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.

@@ -1,6 +1,6 @@
 -- require "resty.chash": consistent hashing, the points that nginx makes.
 local native, raw = ...
-local pairs, setmetatable, tostring, error = raw.pairs, raw.setmetatable, raw.tostring, raw.error
+local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring
 local class = {}
 local meta = { __index = class, __metatable = false }
 
@@ -8,23 +8,16 @@ local function build(self, nodes)
   local ids, list = {}, {}
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    -- 2/1 and "1" are weights as well.
-    local number = raw.math.tointeger(raw.tonumber(weight))
-    if not number or number < 0 then
-      error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
-    end
-    weight = number
+    weight = native.weight(tostring(id), weight)
     self.nodes[id] = weight
     ids[#ids + 1] = id
   end
   raw.table.sort(ids)
-  local all = 0
   for _, id in raw.ipairs(ids) do
     list[#list + 1] = id
     list[#list + 1] = self.nodes[id]
-    all = all + self.nodes[id]
   end
-  self.ring, self.first = native.ring(list), all == 0 and ids[1] or nil
+  self.ring = native.ring(list)
 end
 
 function class.new(_, nodes)
@@ -39,7 +32,8 @@ end
 
 function class:set(id, weight)
   local nodes = self.nodes
-  nodes[id] = weight and weight > 0 and weight or nil
+  weight = raw.tonumber(weight) or 0
+  nodes[id] = weight > 0 and weight or nil
   build(self, nodes)
 end
 
@@ -48,18 +42,14 @@ function class:delete(id)
 end
 
 function class:incr(id, weight)
-  self:set(id, (self.nodes[id] or 0) + (weight or 1))
+  self:set(id, (self.nodes[id] or 0) + (raw.tonumber(weight) or 1))
 end
 
 function class:decr(id, weight)
-  self:set(id, (self.nodes[id] or 0) - (weight or 1))
+  self:set(id, (self.nodes[id] or 0) - (raw.tonumber(weight) or 1))
 end
 
 function class:find(key)
-  -- When no node has a weight, one of them is better than none.
-  if self.first ~= nil then
-    return self.first, 1
-  end
   return self.ring:find(tostring(key))
 end
 

@@ -1,92 +1,99 @@
--- require "resty.lrucache": a cache of one Lua state, the least recently used go first.
+-- require "resty.lrucache": a bounded cache of this Lua state, the least recently used entries go first.
 local native, raw = ...
 local setmetatable, type, error = raw.setmetatable, raw.type, raw.error
-local class = {}
+local class = { _VERSION = "0.15" }
 local meta = { __index = class, __metatable = false }
+
+-- A ring of entries around `head`: head.next was used last, head.prev is the next to go.
+local function emptied(self)
+  local head = {}
+  head.next, head.prev = head, head
+  self.head, self.entries, self.used = head, {}, 0
+end
 
 function class.new(size)
   if type(size) ~= "number" or size < 1 then
     return nil, "size too small"
   end
-  local ends = {}
-  ends.after, ends.before = ends, ends
-  return setmetatable({ size = size, count_ = 0, known = {}, ends = ends }, meta)
+  local self = setmetatable({ size = size }, meta)
+  emptied(self)
+  return self
 end
 
-local function unlink(node)
-  node.before.after, node.after.before = node.after, node.before
+local function out(entry)
+  entry.prev.next, entry.next.prev = entry.next, entry.prev
 end
 
-local function put_first(self, node)
-  local ends = self.ends
-  node.before, node.after = ends, ends.after
-  ends.after.before, ends.after = node, node
+local function in_front(head, entry)
+  entry.prev, entry.next = head, head.next
+  head.next.prev, head.next = entry, entry
 end
 
+function class:set(key, value, ttl, flags)
+  if key == nil then
+    error("resty.lrucache: the key is nil", 2)
+  end
+  local entry = self.entries[key]
+  if entry then
+    out(entry)
+  elseif self.used >= self.size then
+    entry = self.head.prev
+    out(entry)
+    self.entries[entry.key] = nil
+    self.entries[key] = entry
+  else
+    entry = {}
+    self.entries[key], self.used = entry, self.used + 1
+  end
+  entry.key, entry.value, entry.flags = key, value, type(flags) == "number" and flags or 0
+  entry.ends = ttl and native.time() + ttl or nil
+  in_front(self.head, entry)
+end
+
+-- The value, and its flags; nil and the old value once its time is over.
 function class:get(key)
-  local node = self.known[key]
-  if not node then
+  local entry = self.entries[key]
+  if not entry then
     return nil
   end
-  unlink(node)
-  put_first(self, node)
-  if node.ends and node.ends <= native.time() then
-    return nil, node.value, node.flags
+  out(entry)
+  in_front(self.head, entry)
+  if entry.ends and entry.ends < native.time() then
+    return nil, entry.value, entry.flags
   end
-  return node.value, nil, node.flags
-end
-
-function class:set(key, value, seconds, flags)
-  if key == nil then
-    error("bad argument #1 (a key expected, got nil)", 2)
-  end
-  local node = self.known[key]
-  if node then
-    unlink(node)
-  else
-    if self.count_ >= self.size then
-      self:delete(self.ends.before.key)
-    end
-    node = { key = key }
-    self.known[key] = node
-    self.count_ = self.count_ + 1
-  end
-  put_first(self, node)
-  node.value, node.flags = value, flags or 0
-  node.ends = seconds and seconds > 0 and native.time() + seconds or nil
+  return entry.value, nil, entry.flags
 end
 
 function class:delete(key)
-  local node = self.known[key]
-  if not node then
+  local entry = self.entries[key]
+  if not entry then
     return false
   end
-  unlink(node)
-  self.known[key] = nil
-  self.count_ = self.count_ - 1
+  out(entry)
+  self.entries[key], self.used = nil, self.used - 1
   return true
 end
 
 function class:count()
-  return self.count_
+  return self.used
 end
 
 function class:capacity()
   return self.size
 end
 
-function class:get_keys(max)
-  local keys, node = {}, self.ends.after
-  while node ~= self.ends and (not max or max == 0 or #keys < max) do
-    keys[#keys + 1] = node.key
-    node = node.after
+function class:get_keys(max, into)
+  local keys, count, entry = into or {}, 0, self.head.next
+  while entry ~= self.head and (not max or max == 0 or count < max) do
+    count = count + 1
+    keys[count], entry = entry.key, entry.next
   end
+  keys[count + 1] = nil
   return keys
 end
 
 function class:flush_all()
-  self.known, self.count_ = {}, 0
-  self.ends.after, self.ends.before = self.ends, self.ends
+  emptied(self)
 end
 
 return class

@@ -2,13 +2,16 @@
 
 mod bit;
 mod json;
+mod names;
 mod native;
+mod regex;
 mod ring;
 pub(crate) mod socket;
+mod variables;
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 use crate::context::Context;
 
@@ -30,13 +33,31 @@ pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
     match name {
         "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr"
-        | "resty.lrucache" | "cjson" | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
-        "table.new" | "table.clear" | "table.nkeys" => match module(lua, ctx, "tables")? {
-            Value::Table(all) => all.get(name.trim_start_matches("table.")).map(Some),
-            _ => Ok(None),
+        | "resty.lock" | "resty.lrucache" | "resty.dns.resolver" | "cjson" | "cjson.safe" | "bit"
+        | "socket" | "ltn12" => module(lua, ctx, name).map(Some),
+        // A table of the script's own.
+        "socket.http" => socket_http(lua, ctx).map(Some),
+        _ => match name.strip_prefix("table.") {
+            Some(function) => table_function(lua, ctx, function),
+            None => Ok(None),
         },
-        _ => Ok(None),
     }
+}
+
+/// `require "table.new"` gives the function.
+fn table_function(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
+    if !matches!(name, "new" | "clear" | "nkeys" | "isempty" | "isarray" | "clone") {
+        return Ok(None);
+    }
+    let Value::Table(library) = module(lua, ctx, "functions for tables")? else { return Ok(None) };
+    library.get(name).map(Some)
+}
+
+/// `socket.http` over the state's `lb.http`, which refuses in requests.
+fn socket_http(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
+    let http = ctx.modules.borrow().get(crate::jobs::io::HTTP).cloned();
+    let http = http.unwrap_or(Value::Function(crate::jobs::io::refused(lua, "socket.http")?));
+    crate::sandbox::internal(lua, include_str!("../jobs/http.lua"))?.call((http, lua.globals()))
 }
 
 /// One of the modules; the same value for all scripts of a state, and read-only.
@@ -55,15 +76,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(NAME) {
         return Ok(known.clone());
     }
-    let functions = native::functions(lua, ctx)?;
-    let own = functions.clone();
-    let part = move |lua: &Lua, (_, args): (LuaString, MultiValue)| -> mlua::Result<MultiValue> {
-        let mut all: Vec<Value> = vec![Value::Table(own.clone()), Value::Table(lua.globals())];
-        all.extend(args);
-        crate::sandbox::internal(lua, include_str!("substitute.lua"))?.call(MultiValue::from_vec(all))
-    };
-    functions.raw_set("part", lua.create_function(part)?)?;
-    let table = Value::Table(functions);
+    let table = Value::Table(native::functions(lua, ctx)?);
     ctx.modules.borrow_mut().insert(NAME.to_owned(), table.clone());
     Ok(table)
 }
@@ -81,7 +94,18 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
         "resty.lrucache" => run(include_str!("lrucache.lua"))?,
-        "tables" => run(include_str!("tables.lua"))?,
+        "resty.lock" => {
+            let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);
+            crate::sandbox::internal(lua, include_str!("lock.lua"))?.call((native, lua.globals(), ngx))?
+        }
+        "resty.dns.resolver" => {
+            let resolve = ctx.modules.borrow().get(crate::jobs::io::RESOLVE).cloned();
+            let refused = || crate::jobs::io::refused(lua, name).map(Value::Function);
+            let resolve = resolve.map_or_else(refused, Ok)?;
+            crate::sandbox::internal(lua, include_str!("../jobs/dns.lua"))?.call((resolve, lua.globals()))?
+        }
+        "functions for tables" => run(include_str!("tables.lua"))?,
+        "ltn12" => run(include_str!("../jobs/ltn12.lua"))?,
         "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, ctx, false)?,
         "cjson.safe" => json::module(lua, ctx, true)?,

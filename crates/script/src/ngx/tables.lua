@@ -1,21 +1,51 @@
--- require "table.new", "table.clear", "table.nkeys": LuaJIT's functions, which modules of OpenResty fetch like that.
+-- require "table.new" and its like: LuaJIT's functions for tables.
 local _, raw = ...
-local next = raw.next
+local next, type = raw.next, raw.type
+local library = {}
 
-return {
-  new = function()
-    return {}
-  end,
-  clear = function(table)
-    for key in next, table do
-      table[key] = nil
+-- Room is made as a table grows.
+function library.new()
+  return {}
+end
+
+function library.clear(t)
+  for key in next, t do
+    t[key] = nil
+  end
+end
+
+function library.nkeys(t)
+  local count = 0
+  for _ in next, t do
+    count = count + 1
+  end
+  return count
+end
+
+function library.isempty(t)
+  return next(t) == nil
+end
+
+function library.isarray(t)
+  local count = 0
+  for key in next, t do
+    if raw.math.type(key) ~= "integer" or key < 1 then
+      return false
     end
-  end,
-  nkeys = function(table)
-    local count = 0
-    for _ in next, table do
-      count = count + 1
-    end
-    return count
-  end,
-}
+    count = count + 1
+  end
+  return count == #t
+end
+
+function library.clone(t)
+  if type(t) ~= "table" then
+    raw.error("bad argument #1 to 'clone' (table expected, got " .. type(t) .. ")", 2)
+  end
+  local copy = {}
+  for key, value in next, t do
+    copy[key] = value
+  end
+  return copy
+end
+
+return library
