@@ -55,7 +55,8 @@ pub struct Proxy {
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
 pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
     let child = child::get().ok_or(UNAVAILABLE)?;
-    if Record::of(request).is_none() && !selecting::take_over(request) {
+    let is_ready = Record::of(request).is_some_and(|record| record.is_of(request));
+    if !is_ready && !selecting::take_over(request) {
         return Err(FAILED);
     }
     child.stand_in.ok_or(FAILED)
@@ -358,7 +359,9 @@ fn handle(
     secure: bool,
 ) -> (Outcome, i32) {
     record.attempts += 1;
-    if !record.filtered && (record.reverse || sessions::has_offer(record)) {
+    if !record.filtered
+        && (record.reverse || sessions::has_offer(record) || reverse::is_configured(request, child))
+    {
         record.filtered = true;
         request.add_filter(&crate::hooks::REVERSE);
     }
@@ -431,7 +434,7 @@ fn backend_url(
     scheme: &str,
 ) -> Result<*mut c_char, i32> {
     let pool = request.pool();
-    // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL.
+    // SAFETY: both were made in the request's pool by `paths::canonicalise`, or are NULL.
     #[allow(unsafe_code)]
     let (tail, raw) = unsafe {
         (crate::httpd::bytes(record.tail).unwrap_or(b"/"), || {
@@ -440,6 +443,10 @@ fn backend_url(
     };
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
         return Ok(pool.concat(&[worker.url().to_bytes(), tail]));
+    }
+    if request.notes().get(super::paths::OF_FILE).is_some() {
+        // mod_proxy's own mark, which it takes away from requests that are proxied already.
+        request.notes().set(c"proxy-sethandler", c"1");
     }
     request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw()]));
     child.api.canonicalise(request)?;
@@ -512,10 +519,8 @@ impl Drop for Unpooled<'_> {
 /// The headers of an answer are known and not yet sent; the loop is inside of the real handler.
 pub fn headers_known(request: Request<'_>) {
     let Some(record) = Record::of(request) else { return };
-    if record.reverse {
-        reverse::map_back(request, record);
-    }
-    sessions::offer_cookie(request, record);
+    reverse::map_back(request, record);
+    sessions::offer_cookie(request, record, request.headers_out());
 }
 
 /// Takes back what a failed attempt left on the request. `status`: what it had before the first one; that of an error document

@@ -238,6 +238,11 @@ impl host::Dict for ForScripts {
         self.0.get(key).map(|value| value.map(to_scalar)).map_err(refused)
     }
 
+    fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError> {
+        let found = self.0.get_stale(key).map_err(refused)?;
+        Ok(found.map(|(value, is_over)| (to_scalar(value), is_over)))
+    }
+
     fn store(&self, how: host::Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError> {
         let value = from_scalar(value);
         let (how, safely) = match how {
@@ -256,11 +261,11 @@ impl host::Dict for ForScripts {
     fn incr(
         &self,
         key: &[u8],
-        by: f64,
-        init: Option<f64>,
+        by: Scalar,
+        init: Option<Scalar>,
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError> {
-        let sum = self.0.incr(key, by, init, init_ttl);
+        let sum = self.0.incr_exactly(key, &from_scalar(by), init.map(from_scalar).as_ref(), init_ttl);
         sum.map(|(value, evicted)| (to_scalar(value), evicted)).map_err(refused)
     }
 

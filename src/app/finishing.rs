@@ -63,7 +63,8 @@ pub fn note(request: Request<'_>, record: &mut Record, pool: Option<&Now>) {
     let (env, memory) = (request.env(), request.pool());
     if record.announced {
     } else if let Decision::Target(url) | Decision::Script { peer: url, .. } = &record.decision {
-        let [url] = memory.texts([&[url.as_bytes()]]);
+        // Without the keys that may stand behind it.
+        let [url] = memory.texts([&[url.split(' ').next().unwrap_or_default().as_bytes()]]);
         env.point(true, c"LB_MEMBER", url);
     } else if let Some(pool) = pool {
         let method = method_name(record, pool.settings());

@@ -1,7 +1,9 @@
 //! httpd as scripts see it: the request of this thread, and the server.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,9 +14,11 @@ use script::host::{
 
 use super::dicts::Dicts;
 use crate::faults;
+use crate::httpd::config;
 use crate::httpd::digest;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::httpd::mpm;
 use crate::httpd::regex;
 use crate::httpd::request::Request;
 use crate::httpd::table::{Table, with_c_str};
@@ -77,6 +81,16 @@ fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> 
     }
 }
 
+/// Key and value of a table may not hold what ends or forges a line of the protocol, where the table has headers.
+fn check_pair(name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
+    let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
+    check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
+    if key.is_empty() {
+        return Err("an empty key".into());
+    }
+    check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })
+}
+
 impl RequestHost for CurrentRequest {
     fn active(&self) -> bool {
         self.now.get().is_some()
@@ -114,7 +128,9 @@ impl RequestHost for CurrentRequest {
     fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
         if let Some(value) = value {
-            check_text("this field", value, b"\r\n\0")?;
+            // A path is decoded text, whatever the client has encoded, and gets encoded again.
+            let is_path = matches!(field, Field::Uri | Field::Filename);
+            check_text("this field", value, if is_path { b"\0" } else { b"\r\n\0" })?;
         }
         match (field, value) {
             (Field::Uri, Some(value)) if value.starts_with(b"/") || value == b"*" => r.set_uri(value),
@@ -168,19 +184,18 @@ impl RequestHost for CurrentRequest {
 
     fn set(&self, name: TableName, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err("no request here".into()) };
-        let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
-        check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
-        if key.is_empty() {
-            return Err("an empty key".into());
-        }
-        let target = table(r, name);
+        let target = check_pair(name, key, value.unwrap_or_default()).map(|()| table(r, name))?;
         match value {
             None => drop(with_c_str(key, |key| target.unset(key))),
-            Some(value) => {
-                check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })?;
-                with_c_str(key, |key| with_c_str(value, |value| target.set(key, value)));
-            }
+            Some(value) => drop(with_c_str(key, |key| with_c_str(value, |value| target.set(key, value)))),
         }
+        Ok(())
+    }
+
+    fn add(&self, name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let r = self.now.get().ok_or("no request here")?;
+        let target = check_pair(name, key, value).map(|()| table(r, name))?;
+        with_c_str(key, |key| with_c_str(value, |value| target.add(key, value)));
         Ok(())
     }
 
@@ -210,9 +225,41 @@ impl RequestHost for CurrentRequest {
         self.with(|r| r.condition(&text, restricted), Err("no request here".into()))
     }
 
+    fn serial(&self) -> u64 {
+        // One request's memory is used again by others, at another time.
+        self.with(|r| r.started_us().cast_unsigned() ^ (r.as_ptr().addr() as u64).rotate_left(40), 0)
+    }
+
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         let r = self.now.get().ok_or("no request here")?;
         regex::groups(r.pool(), text, pattern, flags)
+    }
+
+    fn regex_each(
+        &self,
+        text: (&[u8], usize),
+        pattern: &str,
+        flags: &str,
+        f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
+    ) -> Result<(), String> {
+        let r = self.now.get().ok_or("no request here")?;
+        regex::each(r.pool(), text, pattern, flags, f)
+    }
+
+    fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
+        let r = self.now.get().ok_or("no request here")?;
+        super::selecting::key_text(r, expression).map(Cow::into_owned)
+    }
+
+    fn server_addr(&self) -> Option<String> {
+        Some(String::from_utf8_lossy(self.now.get()?.server_addr()?).into_owned())
+    }
+
+    fn custom_response(&self, status: u16, text: &[u8]) -> Result<(), String> {
+        let r = self.now.get().ok_or("no request here")?;
+        check_text("the text", text, b"\0")?;
+        r.custom_response(status, text);
+        Ok(())
     }
 
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {
@@ -264,6 +311,14 @@ impl Server for HttpdServer {
 
     fn worker(&self) -> u32 {
         self.worker
+    }
+
+    fn workers(&self) -> u32 {
+        mpm::children()
+    }
+
+    fn is_defined(&self, name: &str) -> bool {
+        CString::new(name).is_ok_and(|name| config::is_defined(&name))
     }
 
     fn geo(&self, address: &str) -> Result<Option<Place>, String> {

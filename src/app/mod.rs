@@ -10,6 +10,7 @@ pub mod finishing;
 pub mod goals;
 pub mod host;
 pub mod outcome;
+pub mod paths;
 pub mod places;
 pub mod queue;
 pub mod ramps;

@@ -125,13 +125,26 @@ pub struct Record {
     pub announced: bool,
     /// The session, for requests to sticky pools.
     pub stick: Option<Box<Stick>>,
-    /// Whether a script chose.
-    pub by_script: bool,
     /// The method by which the script picked the member that its decision begins with; None: it named that one.
     pub picked_by: Option<&'static str>,
+    /// Whether the decision is that of a sub-request whose target the request was given.
+    pub borrowed: bool,
+    /// The URL behind `proxy:` that `tail` was made of, in the request's pool.
+    pub url: *const c_char,
+    /// What a script chose, as it stands in the request's file name.
+    pub chosen: Option<Chosen>,
     /// Filters read the record while the loop over attempts, which called mod_proxy, holds it: the compiler must not take the
     /// loop's reference for the only one.
     pub _pinned: PhantomPinned,
+}
+
+/// A script's choice on its way through mod_proxy: the URL behind `proxy:`, in the request's pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen {
+    /// Where it begins.
+    pub url: *const c_char,
+    /// How much of its path is encoded text, from behind the first slash on. The rest is decoded.
+    pub encoded: usize,
 }
 
 /// Rows that a request has tried. A few take no allocation.
@@ -175,7 +188,7 @@ struct Lent {
     target: usize,
     decision: Decision,
     key: Option<Box<[u8]>>,
-    by_script: bool,
+    chosen: Option<Chosen>,
 }
 
 /// Those of one request.
@@ -247,8 +260,10 @@ impl Record {
             excused: false,
             announced: false,
             stick: None,
-            by_script: false,
             picked_by: None,
+            borrowed: false,
+            url: std::ptr::null(),
+            chosen: None,
             _pinned: PhantomPinned,
         }
     }
@@ -324,7 +339,7 @@ impl Record {
             target,
             decision: self.decision.clone(),
             key: self.key.clone(),
-            by_script: self.by_script,
+            chosen: self.chosen,
         });
     }
 
@@ -335,10 +350,30 @@ impl Record {
         };
         let target = target.as_ptr().addr();
         let found = lent.0.borrow().iter().find(|one| one.target == target).cloned();
-        let Some(Lent { decision, key, by_script, .. }) = found else { return false };
+        let Some(Lent { decision, key, chosen, .. }) = found else { return false };
         let record = Record::attach(request, decision);
-        (record.key, record.by_script) = (key, by_script);
+        (record.key, record.chosen, record.borrowed) = (key, chosen, true);
+        record.url = request.proxied();
         true
+    }
+
+    /// Whether the path and query were made for what the request's file name says now. A sub-request's may have taken its place.
+    pub fn is_of(&self, request: Request<'_>) -> bool {
+        // SAFETY: a string of the request's pool, or NULL.
+        #[allow(unsafe_code)]
+        let url = || unsafe { crate::httpd::bytes(self.url) };
+        let now = || request.filename().and_then(|name| name.strip_prefix(b"proxy:"));
+        request.proxied() == self.url || url() == now()
+    }
+
+    /// Whether a script's choice still holds: nobody has sent the request elsewhere since.
+    pub fn chose(&self, request: Request<'_>, url: &[u8]) -> bool {
+        self.chosen.is_some_and(|chosen| {
+            // SAFETY: made in the request's pool by `paths::send_path`.
+            #[allow(unsafe_code)]
+            let same = || unsafe { crate::httpd::bytes(chosen.url) } == Some(url);
+            request.proxied() == chosen.url || same()
+        })
     }
 
     /// Gives the request a record, or replaces what it decided.
@@ -347,6 +382,8 @@ impl Record {
             record.decision = decision;
             record.key = None;
             record.picked_by = None;
+            record.borrowed = false;
+            record.chosen = None;
             return record;
         }
         let record = request.pool().keep(Record::new(decision));

@@ -1,59 +1,136 @@
-//! `reverse=on`: Location, Content-Location and cookie domains that name a member come back as the front's.
+//! The way back: `reverse=on` and `ProxyPassReverse … lb://pool/`. Location, Content-Location, URI and Destination that name a
+//! member, and cookies' domains and paths that do, come back as the front's.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
-use balance::api::Balancer;
-use balance::reverse::{Names, map_cookie, map_location};
+use balance::api::{Balancer, PoolId};
+use balance::reverse::{Mapping, Names, behind_prefix, map_cookie, map_exactly, map_location};
+use balance::target::path_start;
 
-use super::child;
+use super::child::{self, Child};
 use super::record::Record;
+use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
 use crate::httpd::table::Table;
+
+const SCHEME: &[u8] = b"lb://";
+const LOCATIONS: [&CStr; 4] = [c"Location", c"Content-Location", c"URI", c"Destination"];
+
+/// Whether a line of ProxyPassReverse for this request names a pool.
+pub fn is_configured(request: Request<'_>, child: &Child) -> bool {
+    child.api.reverse_aliases(request).any(|alias| names_pool(alias.url))
+}
+
+fn names_pool(url: &[u8]) -> bool {
+    url.get(..SCHEME.len()).is_some_and(|head| head.eq_ignore_ascii_case(SCHEME))
+}
+
+/// The name of the pool, and the path behind it.
+fn split(url: &[u8]) -> (&[u8], &[u8]) {
+    let (pool, path) = url.split_at(path_start(url, b"/"));
+    (pool.get(SCHEME.len()..).unwrap_or_default(), path)
+}
 
 /// Rewrites the answer's headers; called once, when they are known and not yet sent.
 pub fn map_back(request: Request<'_>, record: &Record) {
     let headers = request.headers_out();
-    let locations = [c"Location", c"Content-Location"].map(|key| (key, headers.get(key)));
-    let cookies = headers.get(c"Set-Cookie");
-    if locations.iter().all(|(_, value)| value.is_none()) && cookies.is_none() {
+    let cookies = headers.get(c"Set-Cookie").is_some() && record.reverse;
+    if !cookies && LOCATIONS.iter().all(|key| headers.get(key).is_none()) {
         return;
     }
     let Some(child) = child::get() else { return };
-    let membership =
-        child::with_thread(child, |thread| record.pool.and_then(|pool| thread.balancer.membership(pool)));
-    let Some(membership) = membership.flatten() else { return };
-    // SAFETY: made in the request's pool by `selecting::canonicalise`, or NULL.
-    #[allow(unsafe_code)]
-    let tail = unsafe { crate::httpd::bytes(record.tail) }.unwrap_or(b"/");
-    // Encoded like the path that went to the member.
-    let front = child.api.encode_path(request, request.uri_text());
-    let names = Names::new(
-        membership.members.iter().map(|member| &member.spec.url),
-        front.or_else(|| request.uri()).unwrap_or(b"/"),
-        tail.split(|b| *b == b'?').next().unwrap_or(b"/"),
-    );
-    for (key, value) in locations {
-        if let Some(path) = value.and_then(|value| map_location(&names, value)) {
-            let full = CString::new(path)
-                .ok()
-                .and_then(|path| request.construct_url(&path).and_then(|url| CString::new(url).ok()));
-            if let Some(full) = full {
-                headers.set(key, &full);
-            }
+    for key in LOCATIONS {
+        let mapped = headers.get(key).and_then(|value| map_header(request, child, record, value));
+        if let Some(url) = mapped.and_then(|path| full(request, path)) {
+            headers.set(key, &url);
         }
     }
-    if cookies.is_some() {
-        map_cookies(request, headers, &names);
+    if cookies {
+        let (front, back) = prefixes(request, child, record);
+        with_names(child, record.pool, |names| {
+            map_cookies(request, headers, names, Mapping { front: &front, back: &back });
+        });
     }
 }
 
-fn map_cookies(request: Request<'_>, headers: Table<'_>, names: &Names) {
-    let front = request.hostname().unwrap_or_default();
+/// The front's path, or URL, for what names a member: by the lines of ProxyPassReverse first, then as the request was mapped.
+fn map_header(request: Request<'_>, child: &'static Child, record: &Record, value: &[u8]) -> Option<Vec<u8>> {
+    let configured =
+        child.api.reverse_aliases(request).filter(|alias| names_pool(alias.url)).find_map(|alias| {
+            let (pool, back) = split(alias.url);
+            let pool =
+                child::with_thread(child, |thread| thread.balancer.find(&String::from_utf8_lossy(pool)));
+            let mapping = Mapping { front: alias.front, back };
+            with_names(child, pool.flatten(), |names| map_exactly(names, mapping, value)).flatten()
+        });
+    if configured.is_some() || !record.reverse {
+        return configured;
+    }
+    let (front, back) = prefixes(request, child, record);
+    with_names(child, record.pool, |names| map_location(names, Mapping { front: &front, back: &back }, value))
+        .flatten()
+}
+
+fn with_names<T>(
+    child: &'static Child,
+    pool: Option<PoolId>,
+    body: impl FnOnce(&Names<'_>) -> T,
+) -> Option<T> {
+    let membership =
+        child::with_thread(child, |thread| pool.and_then(|pool| thread.balancer.membership(pool)));
+    let membership = membership.flatten()?;
+    Some(body(&Names::new(membership.members.iter().map(|member| &member.spec.url))))
+}
+
+/// A full URL of this server; a line of ProxyPassReverse may have made one itself.
+fn full(request: Request<'_>, path: Vec<u8>) -> Option<CString> {
+    let path = CString::new(path).ok()?;
+    if !path.to_bytes().starts_with(b"/") {
+        return Some(path);
+    }
+    request.construct_url(&path).and_then(|url| CString::new(url).ok())
+}
+
+/// The path of the front and that of the pool's URL, encoded, as ProxyPass or SetHandler wrote them. Both empty where neither did:
+/// a script or a pattern left the path as it was, as far as anybody can tell.
+fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, Vec<u8>) {
+    let encoded = |path: &[u8]| {
+        let [text] = request.pool().texts([&[path]]);
+        child.api.encode_path(request, text).unwrap_or(path).to_vec()
+    };
+    // SAFETY: a string of the request's pool, see `paths::canonicalise`, or NULL.
+    #[allow(unsafe_code)]
+    let Some(url) = (unsafe { crate::httpd::bytes(record.url) }).filter(|_| record.chosen.is_none()) else {
+        return Default::default();
+    };
+    if let Some(own) = request.handler().and_then(|handler| handler.strip_prefix(b"proxy:")) {
+        return (Vec::new(), encoded(split(own).1));
+    }
+    let by_line = child.api.forward_aliases(request).find_map(|alias| mapped_by(request, alias, url));
+    by_line.map_or_else(Default::default, |(front, back)| (encoded(front), encoded(back)))
+}
+
+/// What a line of ProxyPass has made of what, if it has made this URL.
+fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Option<(&'r [u8], &'r [u8])> {
+    if alias.is_pattern || !names_pool(url) {
+        return None;
+    }
+    let paths = [request.uri(), request.unparsed_uri().filter(|_| alias.is_raw)];
+    let real = paths.into_iter().flatten().find_map(|path| {
+        let real = url.strip_suffix(behind_prefix(path, alias.front)?)?;
+        // What the line says may have variables in it.
+        (real == alias.url || alias.url.contains(&b'$') && names_pool(real)).then_some(real)
+    })?;
+    Some((alias.front, split(real).1))
+}
+
+fn map_cookies(request: Request<'_>, headers: Table<'_>, names: &Names<'_>, mapping: Mapping<'_>) {
+    let host = request.hostname().unwrap_or_default();
     let mut all = Vec::new();
     let mut changed = false;
     headers.each(&mut |key, value| {
         if key.eq_ignore_ascii_case(b"Set-Cookie") {
-            let mapped = map_cookie(names, value, front);
+            let mapped = map_cookie(names, mapping, value, host);
             changed |= mapped.is_some();
             all.push(mapped.unwrap_or_else(|| value.to_vec()));
         }

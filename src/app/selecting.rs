@@ -7,23 +7,25 @@ use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
 use balance::member::{Member, MemberSpec};
 use balance::settings::{Method, PoolSettings};
+use balance::target::{self, path_start};
 use script::{Answer, Attempt, ErrorKind, Peer, Phase, Question, ScriptError};
 
 use super::child::{self, Child, Thread};
 use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
+use super::paths::{self, Path};
 use super::record::{Choice, Decision, Record};
 use super::rewritten::{self, Rules};
 use super::seats::with_lua;
 use crate::ffi;
 use crate::httpd::log;
-use crate::httpd::pool::Text;
-use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_PROXY, PROXYREQ_REVERSE, Request};
-use crate::httpd::sections;
+use crate::httpd::order;
+use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
+const DONE: i32 = ffi::DONE;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
-const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
+const BAD_REQUEST: i32 = ffi::HTTP_BAD_REQUEST as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// This module's configuration for a request.
@@ -105,45 +107,76 @@ pub fn translate(request: Request<'_>) -> i32 {
     run_hooks(request, child, scope, hooks, Phase::Translate)
 }
 
-/// fixups: the selection hook after authentication.
+/// fixups, before mod_rewrite's rules of sections: what its rules of the server have rewritten.
 pub fn fixups(request: Request<'_>) -> i32 {
+    request.carry_body();
     if let Err(status) = rewritten::adopt(request, Rules::OfServer) {
         return status;
     }
+    // A target that httpd has taken from a sub-request (mod_negotiation) was decided there.
+    if Record::of(request).is_none() && proxied_url(request).is_some_and(|url| url.starts_with(b"lb://")) {
+        Record::borrow(request);
+    }
+    DECLINED
+}
+
+/// fixups, between mod_rewrite's rules of sections and mod_proxy's canonical form, where httpd has them in that order.
+pub fn rewritten_fixups(request: Request<'_>) -> i32 {
+    if Record::is_foreign(request) {
+        return DECLINED;
+    }
+    rewritten::adopt(request, Rules::OfSection).err().unwrap_or(DECLINED)
+}
+
+/// fixups, after those of other modules: a rule of a section that has rewritten the request when mod_proxy's own fixup was over
+/// (before httpd 2.4.63), and the selection hook after authentication.
+pub fn late_fixups(request: Request<'_>) -> i32 {
+    if !order::rewrites_before_proxy() && !Record::is_foreign(request) {
+        match rewritten::adopt(request, Rules::OfSection) {
+            Ok(true) => match canonicalise_late(request) {
+                OK => {}
+                status => return status,
+            },
+            Ok(false) => {}
+            Err(status) => return status,
+        }
+    }
+    select(request)
+}
+
+/// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form
+/// here.
+fn select(request: Request<'_>) -> i32 {
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
     // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by these very hooks.
-    if hooks.is_empty() || Record::of(request).is_none() && Record::borrow(request) {
+    if hooks.is_empty() || Record::of(request).is_some_and(|record| record.borrowed && record.is_of(request))
+    {
         return DECLINED;
     }
+    let before = Before::of(request, Phase::Select);
     let answer = run_hooks(request, child, scope, hooks, Phase::Select);
-    if answer != OK {
-        return answer;
+    if answer == OK {
+        request.forget_directory();
     }
-    request.forget_directory();
-    // In this phase OK would end other modules' fixups, mod_proxy's canonical form among them.
-    DECLINED
+    let chosen = matches!(answer, OK | DECLINED) && request.proxyreq() != PROXYREQ_NONE;
+    if chosen && before.new_filename(request).and_then(backend_of).is_some() {
+        return child.api.canonicalise(request).err().unwrap_or(DECLINED);
+    }
+    if answer == OK { DECLINED } else { answer }
 }
 
-/// fixups, after mod_rewrite: a rule of a section has rewritten the request only now, when mod_proxy's own fixup is over.
-pub fn late_fixups(request: Request<'_>) -> i32 {
-    if Record::is_foreign(request) {
-        return DECLINED;
-    }
-    match rewritten::adopt(request, Rules::OfSection) {
-        Ok(true) => {}
-        Ok(false) => return DECLINED,
-        Err(status) => return status,
-    }
+/// What mod_proxy's own fixup, being over, does no more.
+fn canonicalise_late(request: Request<'_>) -> i32 {
     let url = proxied_url(request).unwrap_or_default();
-    // Here mod_rewrite has put the query behind the path already.
+    // With `[NE]` mod_rewrite puts the query behind the path, and with it the path is sent as it stands. It may have done so
+    // without, too: then it is taken away, as it comes with the encoded path again.
     let query = request.args().map(|args| [b"?", args].concat()).unwrap_or_default();
-    let [url] = request.pool().texts([&[url.strip_suffix(query.as_slice()).unwrap_or(url)]]);
-    match canonicalise(request, url) {
-        OK => DECLINED,
-        status => status,
-    }
+    let raw = request.notes().get(c"proxy-nocanon").is_some();
+    let own = if raw { url } else { url.strip_suffix(query.as_slice()).unwrap_or(url) };
+    let [url] = request.pool().texts([&[own]]);
+    paths::canonicalise(request, url)
 }
 
 fn run_hooks(
@@ -173,7 +206,7 @@ fn run_hook(
     hook: &Resolved,
     phase: Phase,
 ) -> i32 {
-    let before = Before::of(request);
+    let before = Before::of(request, phase);
     let answer = with_lua(child, request, |lua| {
         let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
         let Answer::Member(member) = &answer else { return Ok((answer, None, None)) };
@@ -274,7 +307,7 @@ fn failed(
         }
         OnError::Pool(name) => match thread.balancer.find(name) {
             Some(pool) => {
-                send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread)
+                paths::send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread)
             }
             None => {
                 log::request(
@@ -326,7 +359,7 @@ pub fn take_over(request: Request<'_>) -> bool {
     let Some(url) = proxied_url(request).filter(|url| url.starts_with(b"lb://")) else { return false };
     Record::borrow(request);
     let [url] = request.pool().texts([&[url]]);
-    canonicalise(request, url) == OK
+    paths::canonicalise(request, url) == OK
 }
 
 fn take(
@@ -346,24 +379,26 @@ fn take(
             i32::from(status)
         }
         Answer::Member(member) => match child.table.pool_of(member.slot, member.incarnation) {
-            Some(pool) => {
-                send(request, Decision::Pool { pool, view: None, method: None, first: Some(member) }, thread)
-            }
-            None => send(
+            Some(pool) => paths::send(
+                request,
+                Decision::Pool { pool, view: None, method: None, first: Some(member) },
+                thread,
+            ),
+            None => paths::send(
                 request,
                 Decision::Nobody { pool: None, message: format!("member {} was removed", member.spec.name) },
                 thread,
             ),
         },
         Answer::Pool { pool, view, method } => {
-            send(request, Decision::Pool { pool, view, method, first: None }, thread)
+            paths::send(request, Decision::Pool { pool, view, method, first: None }, thread)
         }
         Answer::List(members) => {
             let list = members
                 .into_iter()
                 .filter_map(|member| Some((child.table.pool_of(member.slot, member.incarnation)?, member)))
                 .collect();
-            send(request, Decision::List(list), thread)
+            paths::send(request, Decision::List(list), thread)
         }
         Answer::Each(list) => {
             let choice = |one| match one {
@@ -374,9 +409,11 @@ fn take(
                 _ => None,
             };
             let choices = list.into_iter().filter_map(choice).collect();
-            send(request, Decision::Each { choices, at: 0 }, thread)
+            paths::send(request, Decision::Each { choices, at: 0 }, thread)
         }
-        Answer::NoMember { pool, message } => send(request, Decision::Nobody { pool, message }, thread),
+        Answer::NoMember { pool, message } => {
+            paths::send(request, Decision::Nobody { pool, message }, thread)
+        }
         Answer::Full { pool, view, message } => {
             let waits = thread.balancer.now(pool).is_some_and(|now| now.settings().set.queue_ms > 0);
             let decision = if waits {
@@ -384,30 +421,70 @@ fn take(
             } else {
                 Decision::Nobody { pool: Some(pool), message }
             };
-            send(request, decision, thread)
+            paths::send(request, decision, thread)
         }
-        Answer::Target(url) => to_target(request, scope, thread, before, &url),
+        Answer::Done => finished(request, scope, thread, before),
+        Answer::Page { status, body } => {
+            if let Some(status) = status {
+                request.set_status(i32::from(status));
+            }
+            let answer = finished(request, scope, thread, before);
+            if answer == DONE {
+                request.write(&body);
+            }
+            answer
+        }
+        Answer::Target(url) => to_url(request, scope, thread, before, &url),
         Answer::Peer(peer) => {
             let decision = Decision::Script {
                 script: hook.clone(),
                 peer: peer_url(&peer),
                 more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
             };
-            send(request, decision, thread)
+            paths::send(request, decision, thread)
         }
         other => failed_answer(request, &format!("{other:?}")),
     }
 }
 
+/// A script that has answered by itself. An interim status would leave the client waiting for another one.
+fn finished(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>) -> i32 {
+    let status = request.status();
+    if !(200..=599).contains(&status) {
+        let text = format!("it answered with r.status = {status}, expected one from 200 to 599");
+        request.set_status(200);
+        return failed(request, scope, thread, before, &ScriptError::new(ErrorKind::Answer, text));
+    }
+    request.name_status(status);
+    DONE
+}
+
 fn peer_url(peer: &Peer) -> Arc<str> {
     let scheme = if peer.tls { "https" } else { "http" };
     if peer.host.starts_with("unix:") {
-        return format!("{}|{scheme}://localhost", peer.host).into();
+        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
     }
     let bare = peer.host.contains(':') && !peer.host.starts_with('[');
     let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
     let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    format!("{scheme}://{host}{port}").into()
+    format!("{scheme}://{host}{port}{}", waits(peer)).into()
+}
+
+/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
+fn waits(peer: &Peer) -> String {
+    let [connect, send, read] = peer.timeouts;
+    let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
+    keys.iter()
+        .filter_map(|(key, seconds)| seconds.map(|seconds| format!(" {key}={}", rounded_ms(seconds))))
+        .collect()
+}
+
+/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
+fn rounded_ms(seconds: f64) -> u64 {
+    // What is no number becomes the shortest time.
+    let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
+    let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
+    ms.div_ceil(step) * step
 }
 
 /// A script that uses `ngx.balancer` runs again for the next attempt.
@@ -458,12 +535,13 @@ struct Before<'r> {
     filename: Option<&'r [u8]>,
     handler: Option<&'r [u8]>,
     proxyreq: i32,
+    phase: Phase,
 }
 
 impl<'r> Before<'r> {
-    fn of(request: Request<'r>) -> Self {
+    fn of(request: Request<'r>, phase: Phase) -> Self {
         let (filename, handler) = (request.filename(), request.handler());
-        Before { filename, handler, proxyreq: request.proxyreq() }
+        Before { filename, handler, proxyreq: request.proxyreq(), phase }
     }
 
     /// The file name, when it was set since.
@@ -494,8 +572,7 @@ fn declined(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Bef
     if request.proxyreq() == PROXYREQ_REVERSE
         && let Some(url) = before.new_filename(request).and_then(backend_of)
     {
-        let (base, path) = url.split_at(path_start(url, b"/"));
-        return to_backend(request, scope, thread, before, (base, path));
+        return to_filename(request, scope, thread, before, url);
     }
     by_handler(request, thread, scope, before).unwrap_or(DECLINED)
 }
@@ -503,8 +580,7 @@ fn declined(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Bef
 /// `apache2.OK`: with `r.filename = "proxy:…"` the request goes there over pooled connections.
 fn accepted(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: Before<'_>) -> i32 {
     if let Some(url) = before.new_filename(request).and_then(backend_of) {
-        let (base, path) = url.split_at(path_start(url, b"/"));
-        return to_backend(request, scope, thread, before, (base, path));
+        return to_filename(request, scope, thread, before, url);
     }
     by_handler(request, thread, scope, before).unwrap_or(OK)
 }
@@ -529,7 +605,11 @@ fn by_handler(request: Request<'_>, thread: &Thread, scope: Scope<'_>, before: B
     let (base, own) = url.split_at(path_start(url, b"/"));
     let own = own.strip_suffix(b"/").unwrap_or(own);
     let path = path.strip_prefix(b"/").unwrap_or(path);
-    Some(to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat())))
+    let answer = to_backend(request, scope, thread, before, (base, &[own, b"/", path].concat()));
+    if !speaks_http(url) {
+        request.notes().set(paths::OF_FILE, c"1");
+    }
+    Some(answer)
 }
 
 fn speaks_http(url: &[u8]) -> bool {
@@ -542,6 +622,29 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
+/// `r.filename = "proxy:URL"`. mod_lua's scripts write it for both phases: in translate_name httpd takes it for decoded text and
+/// encodes it, in fixups it goes to the backend as it stands. What the client wrote itself stands in either.
+fn to_filename(
+    request: Request<'_>,
+    scope: Scope<'_>,
+    thread: &Thread,
+    before: Before<'_>,
+    url: &[u8],
+) -> i32 {
+    let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
+    let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
+    if (before.phase == Phase::Select || written) && !decoded && !names_other_proxy(url) {
+        return to_url(request, scope, thread, before, url);
+    }
+    let (base, path) = url.split_at(path_start(url, b"/"));
+    to_backend(request, scope, thread, before, (base, path))
+}
+
+/// `lb://` and `balancer://`: nothing that this module opens connections for by itself.
+fn names_other_proxy(url: &[u8]) -> bool {
+    starts_with(url, b"lb://") || starts_with(url, b"balancer://")
+}
+
 /// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is. The query stays the request's.
 fn to_backend(
     request: Request<'_>,
@@ -550,30 +653,63 @@ fn to_backend(
     before: Before<'_>,
     (base, path): (&[u8], &[u8]),
 ) -> i32 {
-    if starts_with(base, b"lb://") {
-        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
-        return OK;
-    }
     if starts_with(base, b"balancer://") {
         return OK;
     }
-    match worker_url(&String::from_utf8_lossy(base)) {
-        Ok(base) => send_path(request, Decision::Target(base.into()), thread, path),
-        Err(message) => wrong_target(request, scope, thread, before, (base, &message)),
+    let encoded = match as_the_client_wrote(request, path) {
+        Ok(encoded) => encoded,
+        Err(status) => return status,
+    };
+    let path = encoded.as_deref().unwrap_or(path);
+    let answer = if starts_with(base, b"lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
+        OK
+    } else {
+        match worker_url(base) {
+            Ok(base) => {
+                let path = Path { encoded: b"", decoded: path };
+                paths::send_path(request, Decision::Target(base.into()), thread, path)
+            }
+            Err(message) => return wrong_target(request, scope, thread, before, (base, &message)),
+        }
+    };
+    if encoded.is_some() {
+        request.notes().set(c"proxy-nocanon", c"1");
+    }
+    answer
+}
+
+/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with the query: it stays, and what
+/// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
+fn as_the_client_wrote(request: Request<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, i32> {
+    let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
+    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else {
+        return Ok(None);
+    };
+    let child = child::get().ok_or(UNAVAILABLE)?;
+    let [text] = request.pool().texts([&[before.strip_prefix(b"/").unwrap_or(before)]]);
+    let encoded = child.api.encode_path(request, text).ok_or(BAD_REQUEST)?;
+    let slash: &[u8] = if encoded.is_empty() { b"" } else { b"/" };
+    // The script may have given the request other arguments than the client.
+    let args = request.args().filter(|_| !own.contains(&b'?'));
+    let query = args.map(|args| [b"?", args].concat()).unwrap_or_default();
+    Ok(Some([slash, encoded, own, &query].concat()))
+}
+
+/// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the request's, and a query its
+/// query.
+fn to_url(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>, url: &[u8]) -> i32 {
+    let target = paths::split(request, url);
+    match target.and_then(|target| Ok((worker_url(target.base)?, target))) {
+        Ok((base, target)) => paths::send_to(request, Decision::Target(base.into()), thread, &target),
+        Err(message) => wrong_target(request, scope, thread, before, (url, &message)),
     }
 }
 
-/// Where the path begins (or, with `?` among the marks, the query).
-fn path_start(url: &[u8], marks: &[u8]) -> usize {
-    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|window| window == part);
-    let socket = if url.starts_with(b"unix:") { find(url, b"|").unwrap_or(0) } else { 0 };
-    let host = find(&url[socket..], b"://").map_or(socket, |at| socket + at + 3);
-    url[host..].iter().position(|byte| marks.contains(byte)).map_or(url.len(), |at| host + at)
-}
-
 /// The worker's URL, checked as a member's is.
-fn worker_url(base: &str) -> Result<String, String> {
-    balance::url::MemberUrl::parse(base).map(|url| url.to_string()).map_err(|error| error.to_string())
+fn worker_url(base: &[u8]) -> Result<String, String> {
+    let base = String::from_utf8_lossy(base);
+    balance::url::MemberUrl::parse(&base).map(|url| url.to_string()).map_err(|error| error.to_string())
 }
 
 /// A target that is none: one line, and what `LuaBalancerOnError` says.
@@ -589,136 +725,33 @@ fn wrong_target(
     failed(request, scope, thread, before, &error)
 }
 
-/// An ad-hoc target: scheme, host and port make the worker; a path replaces the request's.
-fn to_target(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>, url: &str) -> i32 {
-    let (base, rest) = url.split_at(path_start(url.as_bytes(), b"/?"));
-    let base = match worker_url(base) {
-        Ok(base) => base,
-        Err(message) => return wrong_target(request, scope, thread, before, (url.as_bytes(), &message)),
-    };
-    let rest = rest.split('#').next().unwrap_or_default();
-    let (path, args) = rest.split_once('?').map_or((rest, None), |(path, args)| (path, Some(args)));
-    if let Some(args) = args {
-        request.set_args(Some(args.as_bytes()));
-    }
-    let decision = Decision::Target(base.into());
-    if rest.is_empty() {
-        return send(request, decision, thread);
-    }
-    send_path(request, decision, thread, path.as_bytes())
-}
-
-/// Hands the request to mod_proxy, to come back in `attempts`.
-fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
-    send_path(request, decision, thread, request.uri().unwrap_or(b"/"))
-}
-
 /// A member that a method of a pool or view has picked, and the question for further attempts.
 fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, asked: Question) -> i32 {
     let Question { pool, view, method, key } = asked;
-    let status = send(request, Decision::Pool { pool, view, method, first: Some(member.clone()) }, thread);
-    if let Some(record) = Record::of(request) {
+    let decision = Decision::Pool { pool, view, method, first: Some(member.clone()) };
+    let status = paths::send(request, decision, thread);
+    if status == OK
+        && let Some(record) = Record::of(request)
+    {
         record.key = key;
     }
     status
 }
 
-/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
-fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: &[u8]) -> i32 {
-    let pool = match &decision {
-        Decision::Pool { pool, .. } => thread.balancer.now(*pool),
-        _ => None,
-    };
-    let record = Record::attach(request, decision);
-    record.by_script = true;
-    // What a ProxyPass before this asked for its own path.
-    request.notes().unset(c"proxy-nocanon");
-    request.notes().unset(c"proxy-noencode");
-    let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
-    request.send_to_proxy(request.pool().concat(&[
-        b"proxy:lb://",
-        name.as_bytes(),
-        if path.starts_with(b"/") { b"" } else { b"/" },
-        path,
-    ]));
-    OK
-}
-
-/// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
-pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
-    let rest = url.skip("lb://".len());
-    let length = rest.bytes().iter().position(|b| *b == b'/').unwrap_or(rest.bytes().len());
-    let path = rest.skip(length + 1);
-    let Some(child) = child::get() else { return FAILED };
-    if Record::of(request).is_none_or(|record| !record.by_script) {
-        if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
-            let text = "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";
-            log::request(request, log::ERR, text);
-            return FORBIDDEN;
-        }
-        let name = String::from_utf8_lossy(&rest.bytes()[..length]);
-        let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
-        let Some(pool) = found else {
-            log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
-            return FAILED;
-        };
-        Record::attach(request, Decision::Pool { pool, view: None, method: None, first: None });
-    }
-    let Some(record) = Record::of(request) else { return FAILED };
-    record.raw_path = path.as_ptr();
-    // With SetHandler mod_proxy puts the file's path behind the pool, which is what FastCGI wants; an HTTP backend is asked
-    // for what the client asked for.
-    let by_handler =
-        request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) && !record.by_script;
-    let path = if by_handler { request.uri_text() } else { path };
-    if request.is_subrequest() {
-        record.lend(request);
-    }
-    prepare_path(request, child, record, path.skip(usize::from(path.bytes().starts_with(b"/"))))
-}
-
-fn prepare_path<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: Text<'r>) -> i32 {
-    let (pool, notes, path) = (request.pool(), request.notes(), text.bytes());
-    let raw = notes.get(c"proxy-nocanon").is_some();
-    let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
-        (Cow::Borrowed(path), None)
-    } else if notes.get(c"proxy-noencode").is_some() {
-        (Cow::Borrowed(path), request.args())
-    } else {
-        match child.api.encode_path(request, text) {
-            Some(encoded) => (Cow::Borrowed(encoded), request.args()),
-            None => return 400,
-        }
-    };
-    let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
-    let tail = pool.concat(&[b"/", &encoded, mark, args.unwrap_or_default()]);
-    // SAFETY: just made in the request's pool.
-    #[allow(unsafe_code)]
-    let text = unsafe { std::ffi::CStr::from_ptr(tail) };
-    if Request::has_bad_character(text) {
-        log::request(
-            request,
-            log::ERR,
-            "the path or query to be forwarded holds control characters or blanks",
-        );
-        return 403;
-    }
-    record.tail = tail;
-    // mod_proxy reads only scheme and pool from here on.
-    OK
-}
-
 /// The key of the hash methods for this request; empty when there is none.
 pub fn key_of<'r>(request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
     let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
-    let Some(child) = child::get() else { return Cow::Borrowed(b"") };
-    match child.expression(key).map(|expression| request.string_expression(expression)) {
-        Some(Ok(value)) => Cow::Borrowed(value),
-        Some(Err(error)) => {
-            log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
-            Cow::Borrowed(b"")
-        }
-        None => Cow::Owned(key.clone().into_bytes()),
+    key_text(request, key).unwrap_or_else(|error| {
+        log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
+        Cow::Borrowed(b"")
+    })
+}
+
+/// The value of a `key=` for this request.
+pub fn key_text<'r>(request: Request<'r>, key: &str) -> Result<Cow<'r, [u8]>, String> {
+    match child::get().and_then(|child| child.expression(key)) {
+        Some(expression) => request.string_expression(expression).map(Cow::Borrowed),
+        None => Ok(Cow::Owned(key.to_owned().into_bytes())),
     }
 }
 
@@ -801,6 +834,7 @@ fn explain(request: Request<'_>, child: &Child, thread: &Thread, answer: &Answer
         Answer::NoMember { pool: Some(pool), message } => {
             format!("{}: the script found no member: {message}", thread.balancer.explain(*pool, None))
         }
+        Answer::Target(url) => format!("the script chose \"{}\"", url.escape_ascii()),
         other => format!("the script answered {other:?}"),
     };
     log::request(request, log::TRACE2, &text);

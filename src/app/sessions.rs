@@ -132,6 +132,9 @@ pub fn meet(
     if let Some(session) = &stick.session {
         put(c"BALANCER_SESSION_STICKY", name_of(sticky, session).as_bytes());
         put(c"BALANCER_SESSION_ROUTE", &session.route);
+        // mod_proxy_ajp sends it along as the attribute `jvm_route`.
+        let [route] = request.pool().texts([&[&session.route]]);
+        request.notes().point(false, c"session-route", route);
     }
     if !stays {
         put(c"BALANCER_ROUTE_CHANGED", b"1");
@@ -149,15 +152,16 @@ pub fn has_offer(record: &Record) -> bool {
 /// An attempt is over. The cookie of an answer that httpd's own error page stands in for goes with that page.
 pub fn settle(request: Request<'_>, record: &mut Record, outcome: Outcome) {
     if let Outcome::Answered(_) = outcome {
-        offer_cookie(request, record);
+        // An answer whose headers httpd has thrown away: its own page, or another, comes in place of it.
+        offer_cookie(request, record, request.err_headers_out());
     } else if let Some(stick) = record.stick.as_mut() {
         stick.offer = false;
     }
 }
 
 /// Sets the cookie, unless the member or anyone else has set one of that name. Called when the headers of an answer are
-/// known and not yet sent. The cookie stands where error pages find it, too.
-pub fn offer_cookie(request: Request<'_>, record: &mut Record) {
+/// known, before mod_headers and its like come to them.
+pub fn offer_cookie(request: Request<'_>, record: &mut Record, to: Table<'_>) {
     let offered = record.stick.as_mut().is_some_and(|stick| std::mem::take(&mut stick.offer));
     let (true, Some(child), Some(pool), Some(member)) = (offered, child::get(), record.pool, &record.member)
     else {
@@ -171,7 +175,7 @@ pub fn offer_cookie(request: Request<'_>, record: &mut Record) {
     }
     let cookie = set_cookie(sticky, &member.spec.route, request.scheme() == b"https");
     if let Ok(cookie) = CString::new(cookie) {
-        request.err_headers_out().add(c"Set-Cookie", &cookie);
+        to.add(c"Set-Cookie", &cookie);
     }
 }
 

@@ -166,19 +166,39 @@ impl Workers {
 
     /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit of [`MAX_TARGETS`] is
     /// reached, or mod_proxy's own words.
-    pub fn of_target(&self, url: &str, settings: Option<Settings>) -> Result<Worker, String> {
+    ///
+    /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is no room for a worker of
+    /// these, that of the URL alone serves.
+    pub fn of_target(&self, target: &str, settings: Option<Settings>) -> Result<Worker, String> {
         let mut made = self.made.lock();
-        let key = (url.to_owned(), settings);
+        let key = (target.to_owned(), settings);
         if let Some(worker) = made.of_targets.get(&key) {
             return Ok(*worker);
         }
-        if made.of_targets.keys().filter(|(_, other)| *other == settings).count() >= MAX_TARGETS {
+        let (url, keys) = target.split_once(' ').unwrap_or((target, ""));
+        let is_full = made.of_targets.keys().filter(|(_, other)| *other == settings).count() >= MAX_TARGETS;
+        if is_full && let Some(worker) = made.of_targets.get(&(url.to_owned(), settings)) {
+            return Ok(*worker);
+        }
+        if is_full {
             return Err(format!(
                 "more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"
             ));
         }
-        let worker = made.pool.define(self.api, url, &Connection::default())?;
+        let worker = made.pool.define(self.api, url, &times(keys))?;
         made.of_targets.insert(key, worker);
         Ok(worker)
     }
+}
+
+/// The times that stand behind a target.
+fn times(keys: &str) -> Connection {
+    let mut connection = Connection::default();
+    for (key, value) in keys.split_whitespace().filter_map(|word| word.split_once('=')) {
+        match key {
+            "connectiontimeout" => connection.connectiontimeout_ms = value.parse().ok(),
+            _ => connection.timeout_ms = value.parse().ok(),
+        }
+    }
+    connection
 }

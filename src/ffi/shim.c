@@ -172,21 +172,175 @@ void lb_worker_make_usable(proxy_worker *w)
     w->s->status |= PROXY_WORKER_INITIALIZED | PROXY_WORKER_IGNORE_ERRORS;
 }
 
+const apr_array_header_t *lb_proxy_aliases(const request_rec *r, const module *proxy)
+{
+    proxy_server_conf *conf = ap_get_module_config(r->server->module_config, proxy);
+    return conf->aliases;
+}
+
+const struct proxy_alias *lb_location_alias(const request_rec *r, const module *proxy)
+{
+    proxy_dir_conf *conf = ap_get_module_config(r->per_dir_config, proxy);
+    return conf->alias;
+}
+
+const apr_array_header_t *lb_reverse_aliases(const request_rec *r, const module *proxy)
+{
+    proxy_dir_conf *conf = ap_get_module_config(r->per_dir_config, proxy);
+    if (conf->interpolate_env == 1) {
+        proxy_req_conf *own = ap_get_module_config(r->request_config, proxy);
+        if (own && own->raliases) {
+            return own->raliases;
+        }
+    }
+    return conf->raliases;
+}
+
+/* A body that was looked at: what was read of it, to be given out again. */
+typedef struct lb_body {
+    apr_bucket_brigade *kept;
+    apr_status_t failed;
+} lb_body;
+
+static ap_filter_rec_t *body_filter;
+
+static apr_status_t give_body(ap_filter_t *f, apr_bucket_brigade *out, ap_input_mode_t mode,
+                              apr_read_type_e block, apr_off_t most)
+{
+    lb_body *body = f->ctx;
+    apr_bucket *end;
+    apr_status_t rc;
+    if (APR_BRIGADE_EMPTY(body->kept)) {
+        if (body->failed) {
+            return body->failed;
+        }
+        return ap_get_brigade(f->next, out, mode, block, most);
+    }
+    if (mode == AP_MODE_INIT) {
+        return APR_SUCCESS;
+    }
+    if (mode == AP_MODE_GETLINE) {
+        return apr_brigade_split_line(out, body->kept, block, HUGE_STRING_LEN);
+    }
+    if (mode == AP_MODE_EXHAUSTIVE || most <= 0) {
+        APR_BRIGADE_CONCAT(out, body->kept);
+        return APR_SUCCESS;
+    }
+    rc = apr_brigade_partition(body->kept, most, &end);
+    if (rc != APR_SUCCESS && rc != APR_INCOMPLETE) {
+        return rc;
+    }
+    while (!APR_BRIGADE_EMPTY(body->kept) && APR_BRIGADE_FIRST(body->kept) != end) {
+        apr_bucket *e = APR_BRIGADE_FIRST(body->kept);
+        if (mode == AP_MODE_SPECULATIVE) {
+            apr_bucket *copy;
+            for (; e != end && e != APR_BRIGADE_SENTINEL(body->kept); e = APR_BUCKET_NEXT(e)) {
+                if ((rc = apr_bucket_copy(e, &copy)) != APR_SUCCESS) {
+                    return rc;
+                }
+                APR_BRIGADE_INSERT_TAIL(out, copy);
+            }
+            return APR_SUCCESS;
+        }
+        APR_BUCKET_REMOVE(e);
+        APR_BRIGADE_INSERT_TAIL(out, e);
+    }
+    /* The end of the body comes with its last bytes, as it does from httpd's own filter. */
+    if (!APR_BRIGADE_EMPTY(body->kept) && APR_BUCKET_IS_EOS(APR_BRIGADE_FIRST(body->kept))) {
+        apr_bucket *e = APR_BRIGADE_FIRST(body->kept);
+        APR_BUCKET_REMOVE(e);
+        APR_BRIGADE_INSERT_TAIL(out, e);
+    }
+    return APR_SUCCESS;
+}
+
+void lb_register_body(void)
+{
+    /* Next to the filter that takes chunks and lengths away, so that all filters of content see the body as they would have. */
+    body_filter = ap_register_input_filter("LUA_BALANCER_KEPT", give_body, NULL, AP_FTYPE_PROTOCOL - 1);
+}
+
+void lb_carry_body(request_rec *r)
+{
+    request_rec *from;
+    ap_filter_t *f;
+    for (f = r->input_filters; f; f = f->next) {
+        if (f->frec == body_filter) {
+            return;
+        }
+    }
+    for (from = r->prev; from; from = from->prev) {
+        for (f = from->input_filters; f; f = f->next) {
+            if (f->frec == body_filter) {
+                ap_add_input_filter_handle(body_filter, f->ctx, r, r->connection);
+                return;
+            }
+        }
+    }
+}
+
+static ap_filter_t *own_body_filter(request_rec *r)
+{
+    ap_filter_t *f;
+    lb_body *body;
+    lb_carry_body(r);
+    for (f = r->input_filters; f; f = f->next) {
+        if (f->frec == body_filter && f->r == r) {
+            return f;
+        }
+    }
+    body = apr_palloc(r->pool, sizeof(*body));
+    body->kept = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    body->failed = APR_SUCCESS;
+    return ap_add_input_filter_handle(body_filter, body, r, r->connection);
+}
+
+/* Reads until that much is kept, or all there is. */
+static apr_size_t keep_body(ap_filter_t *f, request_rec *r, apr_size_t max)
+{
+    lb_body *body = f->ctx;
+    apr_bucket_brigade *more = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_off_t length = 0;
+    for (;;) {
+        apr_bucket *last = APR_BRIGADE_LAST(body->kept);
+        apr_brigade_length(body->kept, 1, &length);
+        if ((apr_size_t)length >= max || body->failed
+            || (last != APR_BRIGADE_SENTINEL(body->kept) && APR_BUCKET_IS_EOS(last))) {
+            break;
+        }
+        body->failed = ap_get_brigade(f->next, more, AP_MODE_READBYTES, APR_BLOCK_READ, HUGE_STRING_LEN);
+        if (body->failed == APR_SUCCESS && APR_BRIGADE_EMPTY(more)) {
+            body->failed = APR_EOF;
+        }
+        /* The buckets' memory may be the reader's own until they are set aside. */
+        for (last = APR_BRIGADE_FIRST(more); last != APR_BRIGADE_SENTINEL(more); last = APR_BUCKET_NEXT(last)) {
+            apr_bucket_setaside(last, r->pool);
+        }
+        APR_BRIGADE_CONCAT(body->kept, more);
+    }
+    apr_brigade_destroy(more);
+    return (apr_size_t)length < max ? (apr_size_t)length : max;
+}
+
 const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length)
 {
-    char *text, *end;
-    apr_size_t room = 0;
-    long n;
-    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r)) {
+    lb_body *body;
+    ap_filter_t *f;
+    char *text;
+    if (!ap_request_has_body(r)) {
         return NULL;
     }
-    text = end = apr_palloc(r->pool, max + 1);
-    while (room < max && (n = ap_get_client_block(r, end, max - room)) > 0) {
-        end += n;
-        room += (apr_size_t)n;
+    f = own_body_filter(r);
+    body = f->ctx;
+    *length = keep_body(f, r, max);
+    if (body->failed && !*length) {
+        return NULL;
     }
-    *end = '\0';
-    *length = room;
+    text = apr_palloc(r->pool, *length + 1);
+    if (apr_brigade_flatten(body->kept, text, length) != APR_SUCCESS) {
+        return NULL;
+    }
+    text[*length] = '\0';
     return text;
 }
 

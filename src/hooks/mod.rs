@@ -9,6 +9,7 @@ mod request;
 
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::order;
 use crate::httpd::proxy::{Api, Hooks};
 
 const OK: i32 = ffi::OK as i32;
@@ -42,7 +43,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
-            // One before mod_rewrite's rules of sections and mod_proxy's canonical form, one after them.
+            // One before mod_rewrite's rules of sections and mod_proxy's canonical form; one after them and after all that set
+            // the environment (mod_env, mod_ssl, mod_lua), but before what works on a request's end form (mod_headers, mod_dir).
+            // `register_with_proxy` adds one between the two.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
                 none,
@@ -51,9 +54,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             );
             ffi::ap_hook_fixups(
                 Some(request::late_fixups),
-                AFTER_REWRITE.as_ptr(),
-                none,
-                ffi::APR_HOOK_LAST as i32,
+                AFTER_ENVIRONMENT.as_ptr(),
+                BEFORE_HEADERS.as_ptr(),
+                ffi::APR_HOOK_LAST as i32 - 1,
             );
             ffi::ap_hook_log_transaction(
                 Some(request::log_transaction),
@@ -61,6 +64,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 none,
                 ffi::APR_HOOK_FIRST as i32,
             );
+            ffi::lb_register_body();
             REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
             BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);
         }
@@ -97,15 +101,38 @@ impl<const N: usize> Names<N> {
 static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
+static AFTER_ENVIRONMENT: Names<6> = Names([
+    c"mod_rewrite.c".as_ptr(),
+    c"mod_proxy.c".as_ptr(),
+    c"mod_env.c".as_ptr(),
+    c"mod_ssl.c".as_ptr(),
+    c"mod_lua.c".as_ptr(),
+    std::ptr::null(),
+]);
+static BEFORE_HEADERS: Names<3> = Names([c"mod_headers.c".as_ptr(), c"mod_dir.c".as_ptr(), std::ptr::null()]);
 static BEFORE_BOTH: Names<3> = Names([c"mod_proxy.c".as_ptr(), c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
 static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
 
-/// Our hooks in mod_proxy, registered in every pre_config.
+/// Our hooks in mod_proxy and beside it, registered in every pre_config.
 pub fn register_with_proxy(api: &Api) {
-    api.register(&Hooks {
-        pre_request: proxy::pre_request,
-        scheme_handler: proxy::scheme_handler,
-        canon_handler: proxy::canon_handler,
+    order::look();
+    order::as_own_module(|| {
+        api.register(&Hooks {
+            pre_request: proxy::pre_request,
+            scheme_handler: proxy::scheme_handler,
+            canon_handler: proxy::canon_handler,
+        });
+        if order::rewrites_before_proxy() {
+            // SAFETY: as in `register`.
+            unsafe {
+                ffi::ap_hook_fixups(
+                    Some(request::rewritten_fixups),
+                    AFTER_REWRITE.as_ptr(),
+                    BEFORE_PROXY.as_ptr(),
+                    ffi::APR_HOOK_FIRST as i32,
+                );
+            }
+        }
     });
 }
 

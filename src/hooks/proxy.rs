@@ -3,7 +3,7 @@
 use std::os::raw::{c_char, c_int};
 
 use super::{DECLINED, FAILED, OK};
-use crate::app::{attempts, selecting};
+use crate::app::{attempts, paths};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -47,8 +47,7 @@ pub(super) unsafe extern "C" fn canon_handler(r: *mut ffi::request_rec, url: *mu
             if !is_ours(url) {
                 return DECLINED;
             }
-            Request::from_ptr(r)
-                .map_or(DECLINED, |request| selecting::canonicalise(request, Text::from_ptr(url)))
+            Request::from_ptr(r).map_or(DECLINED, |request| paths::canonicalise(request, Text::from_ptr(url)))
         }
     })
 }

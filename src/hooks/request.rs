@@ -36,6 +36,14 @@ pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
     })
 }
 
+pub(super) unsafe extern "C" fn rewritten_fixups(r: *mut ffi::request_rec) -> i32 {
+    guard(FAILED, || {
+        faults::point("rewritten_fixups");
+        // SAFETY: as above.
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::rewritten_fixups)
+    })
+}
+
 pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("late_fixups");

@@ -186,6 +186,12 @@ pub fn speaks_tls() -> bool {
     unsafe { has_handlers() != 0 }
 }
 
+/// Whether `-D name` or a `Define` says so.
+pub fn is_defined(name: &CStr) -> bool {
+    // SAFETY: reads a list that changes only while the configuration is read, before children are made.
+    unsafe { ffi::ap_exists_config_define(name.as_ptr()) != 0 }
+}
+
 /// ServerRoot.
 pub fn server_root(pool: Pool<'_>) -> PathBuf {
     // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.

@@ -25,11 +25,11 @@ impl Filter {
         Filter(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// Registers it, to run when the answer's headers are known and not yet sent.
+    /// Registers it, to run when the answer's headers are known, before every filter that changes content or headers.
     pub fn register(&self, name: &CStr, function: Function) {
         // SAFETY: httpd's registration call; it copies the name.
         let record = unsafe {
-            ffi::ap_register_output_filter(name.as_ptr(), Some(function), None, ffi::AP_FTYPE_CONTENT_SET)
+            ffi::ap_register_output_filter(name.as_ptr(), Some(function), None, ffi::AP_FTYPE_RESOURCE)
         };
         self.0.store(record, Ordering::Release);
     }

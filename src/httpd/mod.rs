@@ -2,6 +2,7 @@
 //! a raw pointer of httpd.
 #![allow(unsafe_code)]
 
+pub mod aliases;
 pub mod client;
 pub mod config;
 pub mod confine;
@@ -11,6 +12,7 @@ pub mod filter;
 pub mod log;
 pub mod memory;
 pub mod mpm;
+pub mod order;
 pub mod pool;
 pub mod process;
 pub mod proxy;

@@ -56,7 +56,13 @@ pub struct Api {
     pub(super) initialize_worker: InitializeWorker,
     canon_encode: CanonEncode,
     canon_url: CanonUrl,
+    pub(super) module: *const ffi::module,
 }
+
+// SAFETY: functions and the module record of mod_proxy, which stay while it is loaded; nothing is changed through them.
+unsafe impl Send for Api {}
+// SAFETY: as above.
+unsafe impl Sync for Api {}
 
 static API: AtomicPtr<Api> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -85,6 +91,7 @@ fn look_up() -> Result<Api, &'static str> {
         initialize_worker: bind!(c"ap_proxy_initialize_worker"),
         canon_encode: bind!(c"ap_proxy_canonenc_ex"),
         canon_url: bind!(c"ap_proxy_canon_url"),
+        module: bind!(c"proxy_module"),
     })
 }
 

@@ -1,6 +1,7 @@
-//! httpd's regular expressions (PCRE), for `r:regex`.
+//! httpd's regular expressions (PCRE), for `r:regex` and `ngx.re`.
 
 use std::ffi::CString;
+use std::ops::Range;
 
 use super::pool::Pool;
 use crate::ffi;
@@ -17,6 +18,9 @@ const MOST_HEAP: usize = 2048;
 /// httpd's AP_REG_NOMATCH.
 const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 
+/// Where groups 0 … n of a match are, None for an unmatched group.
+pub type Places = Vec<Option<Range<usize>>>;
+
 /// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match. Flags: any of `i m s x`.
 pub fn groups(
     pool: Pool<'_>,
@@ -24,57 +28,113 @@ pub fn groups(
     pattern: &str,
     flags: &str,
 ) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
-    let mut options = 0;
-    for flag in flags.chars() {
-        options |= match flag {
-            'i' => ffi::AP_REG_ICASE,
-            'm' => ffi::AP_REG_NEWLINE,
-            's' => ffi::AP_REG_DOTALL,
-            'x' => ffi::AP_REG_EXTENDED,
-            other => return Err(format!("unknown flag '{other}', expected any of i, m, s, x")),
+    let found = Pattern::new(pool, text.len(), pattern, flags)?.find(text, 0)?;
+    let piece = |place: Option<Range<usize>>| text.get(place?).map(<[u8]>::to_vec);
+    Ok(found.map(|places| places.into_iter().map(piece).collect()))
+}
+
+/// Calls `f` with all matches from `from` on, one behind the other, until it says false.
+pub fn each(
+    pool: Pool<'_>,
+    (text, from): (&[u8], usize),
+    pattern: &str,
+    flags: &str,
+    f: &mut dyn FnMut(Places) -> bool,
+) -> Result<(), String> {
+    let pattern = Pattern::new(pool, text.len(), pattern, flags)?;
+    let mut at = from;
+    while at <= text.len() {
+        let Some(places) = pattern.find(text, at)? else { break };
+        let Some(whole) = places.first().cloned().flatten() else { break };
+        // One that is empty is not found again.
+        at = if whole.is_empty() { whole.end + 1 } else { whole.end };
+        if !f(places) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A compiled pattern, for texts of one length.
+struct Pattern<'p> {
+    pool: Pool<'p>,
+    compiled: *mut ffi::ap_regex_t,
+    groups: usize,
+}
+
+impl Drop for Pattern<'_> {
+    fn drop(&mut self) {
+        // SAFETY: compiled into this pool, and freed once.
+        unsafe { ffi::ap_pregfree(self.pool.as_ptr(), self.compiled) }
+    }
+}
+
+impl<'p> Pattern<'p> {
+    fn new(pool: Pool<'p>, length: usize, pattern: &str, flags: &str) -> Result<Self, String> {
+        let mut options = 0;
+        for flag in flags.chars() {
+            options |= match flag {
+                'i' => ffi::AP_REG_ICASE,
+                'm' => ffi::AP_REG_NEWLINE,
+                's' => ffi::AP_REG_DOTALL,
+                'x' => ffi::AP_REG_EXTENDED,
+                other => return Err(format!("unknown flag '{other}', expected any of i, m, s, x")),
+            };
+        }
+        if length > MAX_TEXT {
+            return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
+        }
+        // PCRE counts from anew at each place where a match could begin.
+        let steps = (MAX_STEPS / length.max(1)).clamp(1, MOST_STEPS);
+        script::check_limits(pattern)?;
+        let limited = |limits: String| {
+            CString::new(limits + pattern).map_err(|_| "a NUL byte in the pattern".to_owned())
         };
-    }
-    if text.len() > MAX_TEXT {
-        return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
-    }
-    // PCRE counts from anew at each place where a match could begin.
-    let steps = (MAX_STEPS / text.len().max(1)).clamp(1, MOST_STEPS);
-    script::check_limits(pattern)?;
-    let limited =
-        |limits: String| CString::new(limits + pattern).map_err(|_| "a NUL byte in the pattern".to_owned());
-    // PCRE before its version 2 knows one of the limits alone.
-    let both = limited(format!("(*LIMIT_MATCH={steps})(*LIMIT_HEAP={MOST_HEAP})"))?;
-    let one = limited(format!("(*LIMIT_MATCH={steps})"))?;
-    let pattern = CString::new(pattern).map_err(|_| "a NUL byte in the pattern".to_owned())?;
-    // SAFETY: httpd compiles into the pool; the match array has the length that is passed; offsets are checked by `get`.
-    unsafe {
-        let mut compiled = ffi::ap_pregcomp(pool.as_ptr(), both.as_ptr(), options as i32);
+        // PCRE before its version 2 knows one of the limits alone.
+        let both = limited(format!("(*LIMIT_MATCH={steps})(*LIMIT_HEAP={MOST_HEAP})"))?;
+        let one = limited(format!("(*LIMIT_MATCH={steps})"))?;
+        let compile = |text: &CString| {
+            // SAFETY: httpd compiles into the pool.
+            unsafe { ffi::ap_pregcomp(pool.as_ptr(), text.as_ptr(), options as i32) }
+        };
+        let mut compiled = compile(&both);
         if compiled.is_null() {
-            compiled = ffi::ap_pregcomp(pool.as_ptr(), one.as_ptr(), options as i32);
+            compiled = compile(&one);
         }
         if compiled.is_null() {
-            return Err(format!("'{}' is no regular expression", pattern.to_string_lossy()));
+            return Err(format!("'{pattern}' is no regular expression"));
         }
+        // SAFETY: just compiled.
+        let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);
+        Ok(Pattern { pool, compiled, groups })
+    }
+
+    /// The first match from a place on.
+    fn find(&self, text: &[u8], from: usize) -> Result<Option<Places>, String> {
         let mut found = [ffi::ap_regmatch_t { rm_so: -1, rm_eo: -1 }; MAX_GROUPS];
-        let rc = ffi::ap_regexec_len(
-            compiled,
-            text.as_ptr().cast(),
-            text.len() as ffi::apr_size_t,
-            MAX_GROUPS as ffi::apr_size_t,
-            found.as_mut_ptr(),
-            0,
-        );
-        let groups = ((*compiled).re_nsub as usize + 1).min(MAX_GROUPS);
-        ffi::ap_pregfree(pool.as_ptr(), compiled);
+        // Behind the text's beginning no line begins.
+        let options = if from > 0 { ffi::AP_REG_NOTBOL as i32 } else { 0 };
+        let rest = text.get(from..).unwrap_or_default();
+        // SAFETY: a compiled pattern; the match array has the length that is passed.
+        let rc = unsafe {
+            ffi::ap_regexec_len(
+                self.compiled,
+                rest.as_ptr().cast(),
+                rest.len() as ffi::apr_size_t,
+                MAX_GROUPS as ffi::apr_size_t,
+                found.as_mut_ptr(),
+                options,
+            )
+        };
         match rc {
             0 => {}
             NO_MATCH => return Ok(None),
             _ => return Err("the search takes too many steps".to_owned()),
         }
-        let piece = |m: &ffi::ap_regmatch_t| {
+        let place = |m: &ffi::ap_regmatch_t| {
             let (start, end) = (usize::try_from(m.rm_so).ok()?, usize::try_from(m.rm_eo).ok()?);
-            text.get(start..end).map(<[u8]>::to_vec)
+            (start <= end && end <= rest.len()).then(|| from + start..from + end)
         };
-        Ok(Some(found[..groups].iter().map(piece).collect()))
+        Ok(Some(found[..self.groups].iter().map(place).collect()))
     }
 }

@@ -171,6 +171,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// What stands behind the `proxy:` of a file name that begins so.
+    pub fn proxied(self) -> *const c_char {
+        self.get().filename.cast_const().wrapping_add(b"proxy:".len())
+    }
+
     /// Points the file name at pool memory that is there already.
     pub fn point_filename(self, filename: *mut c_char) {
         // SAFETY: as in `put`.
@@ -390,6 +395,28 @@ impl<'r> Request<'r> {
         std::iter::successors(Some(self), |request| request.next())
     }
 
+    /// The server's address of the client's connection.
+    pub fn server_addr(self) -> Option<&'r [u8]> {
+        // SAFETY: a request's connection lives longer than it, and so does its text.
+        unsafe { super::bytes((*self.get().connection).local_ip) }
+    }
+
+    /// Has httpd answer with this text, or redirect to this URL, instead of its own page for a status.
+    pub fn custom_response(self, status: u16, text: &[u8]) {
+        // SAFETY: a live request; httpd keeps the text's address, which is in the request's pool.
+        unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), self.pool().copy(text)) }
+    }
+
+    /// Sends text to the client.
+    pub fn write(self, text: &[u8]) {
+        for part in text.chunks(1 << 20) {
+            // SAFETY: a live request; `part` holds as many bytes as are named.
+            if unsafe { ffi::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) } < 0 {
+                break;
+            }
+        }
+    }
+
     /// Document root of the request.
     pub fn document_root(self) -> Option<&'r [u8]> {
         // SAFETY: returns a string of the configuration or the request.
@@ -492,6 +519,14 @@ impl<'r> Request<'r> {
         }
         // SAFETY: a pool string or NULL.
         Ok(unsafe { super::bytes(value) }.unwrap_or_default())
+    }
+
+    /// After an internal redirect: what a script has read of the body before is there for this request, too.
+    pub fn carry_body(self) {
+        if !self.get().prev.is_null() {
+            // SAFETY: a live request, and those before it, which live as long.
+            unsafe { ffi::lb_carry_body(self.as_ptr()) }
+        }
     }
 
     /// The body of at most `max` bytes, read now.

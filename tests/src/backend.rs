@@ -238,6 +238,11 @@ impl Backend {
         self.state().extra.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Takes back what [`add_header`](Self::add_header) added.
+    pub fn clear_headers(&self) {
+        self.state().extra.clear();
+    }
+
     /// Answers with chunks instead of a length.
     pub fn chunked(&self) {
         self.state().chunked = true;

@@ -200,6 +200,11 @@ impl Client {
         self.try_send_bytes(bytes, false)
     }
 
+    /// As [`Self::try_send_raw`]; the answer to HEAD has no body.
+    pub fn try_send_raw_of(&mut self, bytes: &[u8], head: bool) -> Result<Response, ClientError> {
+        self.try_send_bytes(bytes, head)
+    }
+
     /// Ends the connection; the next request opens another.
     pub fn disconnect(&mut self) {
         self.connection = None;

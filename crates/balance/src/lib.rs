@@ -26,6 +26,7 @@ pub mod status;
 pub mod sticky;
 pub mod stock;
 pub mod store;
+pub mod target;
 pub mod tier;
 pub mod told;
 pub mod units;

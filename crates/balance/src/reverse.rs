@@ -1,143 +1,218 @@
-//! Mapping back what a member's answer says about itself: redirects and cookie domains.
+//! Mapping back what a member's answer says about itself: redirects, and the domains and paths of cookies. Only what names a
+//! member, with its own path, is mapped. Everything is bytes: headers need not be UTF-8.
 
 use crate::url::MemberUrl;
 
-/// How a pool's members are named, and which path of the front became which path of the backend.
+/// How a pool's members are named.
 #[derive(Debug, Clone)]
-pub struct Names {
-    /// Scheme (http or https), host, port and base path.
-    members: Vec<(String, String, u16)>,
-    front_prefix: Vec<u8>,
-    back_prefix: Vec<u8>,
+pub struct Names<'m> {
+    members: Vec<Name<'m>>,
 }
 
-impl Names {
-    /// From the members' URLs and the paths of one request: as the client asked, and as the member was asked (both decoded or
-    /// both encoded alike). Their longest common end, from a slash on, is what the mapping left alone.
-    pub fn new<'m>(members: impl Iterator<Item = &'m MemberUrl>, front: &[u8], back: &[u8]) -> Self {
-        let members = members.map(|url| (plain_scheme(&url.scheme), url.host.clone(), url.port)).collect();
-        let same = front.iter().rev().zip(back.iter().rev()).take_while(|(a, b)| a == b).count();
-        let tail = &front[front.len() - same..];
-        // The common end has to begin at a slash, or the prefixes would end inside a name.
-        let cut = tail.iter().position(|byte| *byte == b'/').map_or(0, |at| tail.len() - at);
-        Names {
-            members,
-            front_prefix: front[..front.len() - cut].to_vec(),
-            back_prefix: back[..back.len() - cut].to_vec(),
-        }
-    }
-
-    fn names_member(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
-        let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
-        self.members.iter().any(|(s, h, p)| s == scheme && h.eq_ignore_ascii_case(host) && *p == port)
-    }
-
-    fn to_front(&self, path: &[u8]) -> Vec<u8> {
-        match path.strip_prefix(self.back_prefix.as_slice()) {
-            Some(rest) if rest.is_empty() || rest.starts_with(b"/") || rest.starts_with(b"?") => {
-                [&self.front_prefix, rest].concat()
-            }
-            _ => path.to_vec(),
-        }
-    }
+#[derive(Debug, Clone)]
+struct Name<'m> {
+    secure: bool,
+    host: &'m str,
+    port: u16,
+    /// Its own path, without trailing slash.
+    path: &'m str,
 }
 
-fn plain_scheme(scheme: &str) -> String {
-    if matches!(scheme, "https" | "wss" | "h2") { "https".into() } else { "http".into() }
+/// Which path of the front became which path of the pool, as the configuration says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mapping<'p> {
+    /// As written, with the trailing slash if there is one. Empty: the path stayed as it was.
+    pub front: &'p [u8],
+    /// The same of the pool's URL.
+    pub back: &'p [u8],
 }
 
-/// The front's path for a Location that names a member, or that is a path under a mapped prefix. None: leave it alone.
-pub fn map_location(names: &Names, location: &[u8]) -> Option<Vec<u8>> {
-    if location.starts_with(b"/") && !location.starts_with(b"//") {
-        let mapped = names.to_front(location);
-        return (mapped != location).then_some(mapped);
-    }
-    let text = std::str::from_utf8(location).ok()?;
-    let (scheme, rest) = text.split_once("://")?;
-    let scheme = scheme.to_ascii_lowercase();
-    if scheme != "http" && scheme != "https" {
-        return None;
-    }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let (host, port) = split_port(authority)?;
-    if !names.names_member(&scheme, host, port) {
-        return None;
-    }
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Some(names.to_front(path.as_bytes()))
-}
-
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    if authority.contains('@') {
-        return None;
-    }
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (host, after) = rest.split_once(']')?;
-        return match after.strip_prefix(':') {
-            Some(port) => Some((host, Some(port.parse().ok()?))),
-            None => Some((host, None)),
+impl<'m> Names<'m> {
+    /// Of these members.
+    pub fn new(members: impl Iterator<Item = &'m MemberUrl>) -> Self {
+        let name = |url: &'m MemberUrl| Name {
+            secure: matches!(&*url.scheme, "https" | "wss" | "h2"),
+            host: &url.host,
+            port: url.port,
+            path: &url.path,
         };
+        Names { members: members.map(name).collect() }
     }
-    match authority.rsplit_once(':') {
-        Some((host, port)) => Some((host, Some(port.parse().ok()?))),
-        None => Some((authority, None)),
+
+    /// What comes behind the name and the own path of a member that a URL names; the shortest such rest.
+    fn rest_of<'u>(&self, url: &'u [u8]) -> Option<&'u [u8]> {
+        let (secure, rest) = scheme_of(url)?;
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = split_port(authority)?;
+        let port = port.unwrap_or(if secure { 443 } else { 80 });
+        let named = self.members.iter().filter(|member| {
+            member.secure == secure
+                && member.port == port
+                && member.host.as_bytes().eq_ignore_ascii_case(host)
+        });
+        named.filter_map(|member| below(path, member.path.as_bytes())).min_by_key(|rest| rest.len())
     }
 }
 
-/// A Set-Cookie line whose domain is a member's host, with the front's host instead. None: leave it alone.
-pub fn map_cookie(names: &Names, cookie: &[u8], front_host: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(cookie).ok()?;
-    let front = std::str::from_utf8(front_host).ok().filter(|host| !host.is_empty())?;
+impl Mapping<'_> {
+    /// The front's path for one of the pool, which may have a query; None when the pool's URL does not reach it.
+    fn to_front(self, path: &[u8]) -> Option<Vec<u8>> {
+        let rest = below(path, self.back.strip_suffix(b"/").unwrap_or(self.back))?;
+        if rest.starts_with(b"/") {
+            let front = self.front.strip_suffix(b"/").unwrap_or(self.front);
+            return Some([front, rest].concat());
+        }
+        let front = if self.front.is_empty() { b"/" } else { self.front };
+        Some([front, rest].concat())
+    }
+}
+
+/// What comes behind a prefix that ends where a segment does.
+fn below<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || matches!(rest.first(), Some(b'/' | b'?' | b'#'))).then_some(rest)
+}
+
+/// Whether it is https, and what comes behind `://`.
+fn scheme_of(url: &[u8]) -> Option<(bool, &[u8])> {
+    let begins = |scheme: &[u8]| {
+        let head = url.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
+    };
+    begins(b"https://").map(|rest| (true, rest)).or_else(|| begins(b"http://").map(|rest| (false, rest)))
+}
+
+fn split_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    if authority.contains(&b'@') {
+        return None;
+    }
+    let (host, port) = if let Some(rest) = authority.strip_prefix(b"[") {
+        let end = rest.iter().position(|byte| *byte == b']')?;
+        (&rest[..end], &rest[end + 1..])
+    } else {
+        authority.split_at(authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len()))
+    };
+    match port.strip_prefix(b":") {
+        // A colon without a port is no port.
+        Some(b"") => Some((host, None)),
+        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+            Some((host, Some(std::str::from_utf8(digits).ok()?.parse().ok()?)))
+        }
+        None if port.is_empty() => Some((host, None)),
+        _ => None,
+    }
+}
+
+/// The front's path for a Location that names a member. A path that the configured mapping does not reach stays the path behind
+/// the member's own. None: it names no member, and is to be left alone.
+pub fn map_location(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> Option<Vec<u8>> {
+    let rest = names.rest_of(location)?;
+    let plain = || Mapping::default().to_front(rest);
+    mapping.to_front(rest).or_else(plain)
+}
+
+/// The same for a line of `ProxyPassReverse`, which maps nothing else than what it names.
+pub fn map_exactly(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> Option<Vec<u8>> {
+    mapping.to_front(names.rest_of(location)?)
+}
+
+/// A Set-Cookie line whose domain is a member's host, or whose path lies below a member's own path, with the front's instead.
+/// None: leave it alone.
+pub fn map_cookie(names: &Names<'_>, mapping: Mapping<'_>, cookie: &[u8], host: &[u8]) -> Option<Vec<u8>> {
     let mut changed = false;
-    let parts: Vec<String> = text
-        .split(';')
-        .enumerate()
-        .map(|(index, part)| {
-            let trimmed = part.trim_start();
-            let domain = trimmed
-                .split_once('=')
-                .filter(|(key, _)| index > 0 && key.trim().eq_ignore_ascii_case("domain"));
-            match domain {
-                Some((_, value))
-                    if names.members.iter().any(|(_, host, _)| {
-                        host.eq_ignore_ascii_case(value.trim().trim_start_matches('.'))
-                    }) =>
-                {
-                    changed = true;
-                    format!(" Domain={front}")
-                }
-                _ => part.to_owned(),
+    let mut out = Vec::with_capacity(cookie.len() + host.len());
+    for (at, part) in cookie.split(|byte| *byte == b';').enumerate() {
+        if at > 0 {
+            out.push(b';');
+        }
+        match (at > 0).then(|| map_attribute(names, mapping, part, host)).flatten() {
+            Some(mapped) => {
+                changed = true;
+                out.extend_from_slice(&mapped);
             }
-        })
-        .collect();
-    changed.then(|| parts.join(";").into_bytes())
+            None => out.extend_from_slice(part),
+        }
+    }
+    changed.then_some(out)
+}
+
+fn map_attribute(names: &Names<'_>, mapping: Mapping<'_>, part: &[u8], host: &[u8]) -> Option<Vec<u8>> {
+    let at = part.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = (part[..at].trim_ascii(), part[at + 1..].trim_ascii());
+    if key.eq_ignore_ascii_case(b"domain") && !host.is_empty() {
+        let own = value.strip_prefix(b".").unwrap_or(value);
+        let is_member = names.members.iter().any(|member| member.host.as_bytes().eq_ignore_ascii_case(own));
+        return is_member.then(|| [b" Domain=", host].concat());
+    }
+    if key.eq_ignore_ascii_case(b"path") {
+        let own = names.members.iter().filter(|member| !member.path.is_empty());
+        let rest =
+            own.filter_map(|member| below(value, member.path.as_bytes())).min_by_key(|rest| rest.len())?;
+        return Some([b" Path=".as_slice(), &mapping.to_front(rest)?].concat());
+    }
+    None
+}
+
+/// What is left of a path behind the prefix of a ProxyPass, as mod_proxy compares them: slashes stand for one or more, and a
+/// prefix ends where a segment does. None: the prefix does not match.
+pub fn behind_prefix<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
+    let slashes = |text: &[u8]| text.iter().take_while(|byte| **byte == b'/').count();
+    let (mut path, mut prefix, mut ended) = (path, prefix, false);
+    while let Some(byte) = prefix.first() {
+        let (one, other) = match byte {
+            b'/' => (slashes(prefix), slashes(path)),
+            _ => (1, usize::from(path.first() == Some(byte))),
+        };
+        if other == 0 {
+            return None;
+        }
+        (prefix, path, ended) = (&prefix[one..], &path[other..], *byte == b'/');
+    }
+    (ended || path.is_empty() || path.starts_with(b"/")).then_some(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn member(host: &str, port: u16) -> MemberUrl {
-        MemberUrl { scheme: "http".into(), host: host.into(), port, path: String::new(), socket: None }
+    fn members() -> Vec<MemberUrl> {
+        ["http://127.0.0.1:8081", "http://back.example", "http://inner.example/inner", "https://[::1]:8443/a"]
+            .map(|url| url.parse().unwrap())
+            .to_vec()
     }
 
-    fn mapped(front: &str, back: &str, location: &str) -> Option<String> {
-        let members = [member("127.0.0.1", 8081), member("back.example", 80)];
-        let names = Names::new(members.iter(), front.as_bytes(), back.as_bytes());
-        map_location(&names, location.as_bytes()).map(|path| String::from_utf8(path).unwrap())
+    fn mapped(front: &str, back: &str, location: &[u8]) -> Option<String> {
+        let members = members();
+        let names = Names::new(members.iter());
+        let mapping = Mapping { front: front.as_bytes(), back: back.as_bytes() };
+        map_location(&names, mapping, location).map(|path| String::from_utf8_lossy(&path).into_owned())
     }
 
     #[test]
     fn a_location_that_names_a_member_becomes_the_fronts_path() {
-        assert_eq!(mapped("/x", "/x", "http://127.0.0.1:8081/login?a=1").as_deref(), Some("/login?a=1"));
-        assert_eq!(mapped("/x", "/x", "http://BACK.example/").as_deref(), Some("/"));
-        assert_eq!(mapped("/x", "/x", "http://back.example").as_deref(), Some("/"));
-        assert_eq!(
-            mapped("/app/a/b", "/path/a/b", "http://127.0.0.1:8081/path/new").as_deref(),
-            Some("/app/new")
-        );
-        assert_eq!(mapped("/app/a", "/path/a", "/path/new").as_deref(), Some("/app/new"));
+        for (front, back, location, want) in [
+            ("", "", "http://127.0.0.1:8081/login?a=1", "/login?a=1"),
+            ("", "", "http://BACK.example/", "/"),
+            ("", "", "HTTP://back.example:80", "/"),
+            ("", "", "http://back.example:/x", "/x"),
+            ("/app", "", "http://back.example", "/app"),
+            ("/app", "", "http://back.example?x", "/app?x"),
+            ("/app/", "/", "http://back.example", "/app/"),
+            ("/app/", "/", "http://back.example/x", "/app/x"),
+            ("/", "/", "http://back.example/x#f", "/x#f"),
+            ("/app", "/path", "http://127.0.0.1:8081/path/new", "/app/new"),
+            ("/app", "/path", "http://127.0.0.1:8081/path", "/app"),
+            ("/app", "/path", "http://127.0.0.1:8081/pathological", "/pathological"),
+            ("/app", "", "http://inner.example/inner/login", "/app/login"),
+            ("/app", "/p", "http://inner.example/inner/p/login", "/app/login"),
+            ("/app", "", "https://[::1]:8443/a/b", "/app/b"),
+        ] {
+            assert_eq!(mapped(front, back, location.as_bytes()).as_deref(), Some(want), "{location}");
+        }
+        let odd = mapped("/app", "", b"http://back.example/\xff\xe4").expect("bytes that are no UTF-8");
+        assert!(odd.starts_with("/app/"), "{odd}");
     }
 
     #[test]
@@ -146,27 +221,83 @@ mod tests {
             "http://127.0.0.1:8082/",
             "https://127.0.0.1:8081/",
             "http://u@127.0.0.1:8081/",
+            "http://inner.example/",
+            "http://inner.example/innermost",
+            "http://back.example:80x/",
+            "http://back.example:999999/",
+            "http://[back.example/",
             "mailto:x",
             "//back.example/",
+            "/path/new",
             "x",
+            "",
         ] {
-            assert_eq!(mapped("/x", "/x", location), None, "{location}");
+            assert_eq!(mapped("/app", "/path", location.as_bytes()), None, "{location}");
         }
-        assert_eq!(mapped("/app/a", "/path/a", "/pathological"), None);
     }
 
     #[test]
-    fn a_cookies_domain_is_mapped_and_nothing_else() {
-        let names = Names::new([member("back.example", 80)].iter(), b"/", b"/");
-        let line = map_cookie(
-            &names,
-            b"a=domain=back.example; Path=/; domain=.back.example; Secure",
-            b"front.example",
-        );
+    fn a_line_of_proxypassreverse_maps_what_it_names_alone() {
+        let members = members();
+        let names = Names::new(members.iter());
+        let mapping = Mapping { front: b"/app", back: b"/path" };
+        let map = |location: &[u8]| map_exactly(&names, mapping, location);
+        assert_eq!(map(b"http://back.example/path/x").as_deref(), Some(b"/app/x".as_slice()));
+        assert_eq!(map(b"http://back.example/other"), None);
+    }
+
+    #[test]
+    fn a_cookies_domain_and_path_are_mapped_and_nothing_else() {
+        let members = members();
+        let names = Names::new(members.iter());
+        let mapping = Mapping { front: b"/app", back: b"" };
+        let map = |cookie: &[u8]| map_cookie(&names, mapping, cookie, b"front.example");
         assert_eq!(
-            line.as_deref(),
+            map(b"a=domain=back.example; Path=/; domain=.back.example; Secure").as_deref(),
             Some(b"a=domain=back.example; Path=/; Domain=front.example; Secure".as_slice())
         );
-        assert_eq!(map_cookie(&names, b"a=1; domain=other.example", b"front.example"), None);
+        assert_eq!(
+            map(b"a=\xff; path=/inner/x; HttpOnly").as_deref(),
+            Some(b"a=\xff; Path=/app/x; HttpOnly".as_slice())
+        );
+        assert_eq!(map(b"a=1; domain=other.example; Path=/app"), None);
+        assert_eq!(map(b"Path=/inner"), None);
+    }
+
+    #[test]
+    fn a_prefix_matches_as_mod_proxys_does() {
+        let behind = |path: &str, prefix: &str| {
+            behind_prefix(path.as_bytes(), prefix.as_bytes())
+                .map(|rest| String::from_utf8(rest.to_vec()).unwrap())
+        };
+        for (path, prefix, want) in [
+            ("/app/x", "/app", Some("/x")),
+            ("/app", "/app", Some("")),
+            ("/apple", "/app", None),
+            ("/app/x", "/app/", Some("x")),
+            ("/app", "/app/", None),
+            ("//app//x", "/app/", Some("x")),
+            ("/x", "/", Some("x")),
+            ("/", "/", Some("")),
+            ("/ap", "/app", None),
+        ] {
+            assert_eq!(behind(path, prefix).as_deref(), want, "{path} {prefix}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_the_mapping(bytes in proptest::collection::vec(any::<u8>(), 0..60), tail in "[a-z/:@?#\\[\\].=; ]{0,30}") {
+            let members = members();
+            let names = Names::new(members.iter());
+            let mapping = Mapping { front: b"/f/", back: b"/b" };
+            for head in ["", "http://", "http://back.example", "https://[::1"] {
+                let text = [head.as_bytes(), tail.as_bytes(), &bytes].concat();
+                if let Some(path) = map_location(&names, mapping, &text) {
+                    prop_assert!(path.starts_with(b"/"));
+                }
+                let _ = (map_cookie(&names, mapping, &text, b"f"), behind_prefix(&text, &bytes));
+            }
+        }
     }
 }

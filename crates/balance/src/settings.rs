@@ -153,6 +153,8 @@ pub struct Sticky {
     pub param: Option<String>,
     pub ttl_s: Option<u64>,
     pub path: String,
+    /// None: the host that the client asked.
+    pub domain: Option<String>,
     /// None: auto, as the client's connection is.
     pub secure: Option<bool>,
     pub httponly: bool,

@@ -118,6 +118,10 @@ pub fn query_param<'a>(args: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// dot, as mod_proxy_balancer wants it; bytes that no cookie may hold are written as `%XX`.
 pub fn set_cookie(sticky: &Sticky, route: &str, https: bool) -> String {
     let mut out = format!("{}=.{}; Path={}", sticky.cookie, encoded(route), sticky.path);
+    if let Some(domain) = &sticky.domain {
+        out.push_str("; Domain=");
+        out.push_str(domain);
+    }
     if let Some(ttl) = sticky.ttl_s {
         out.push_str(&format!("; Max-Age={ttl}"));
     }
@@ -267,6 +271,12 @@ mod tests {
         let mut sticky = Sticky { cookie: "LB".into(), ..Sticky::default() };
         assert_eq!(set_cookie(&sticky, "a", false), "LB=.a; Path=/; HttpOnly; SameSite=Lax");
         assert_eq!(set_cookie(&sticky, "a", true), "LB=.a; Path=/; Secure; HttpOnly; SameSite=Lax");
+        sticky.domain = Some("example.org".into());
+        assert_eq!(
+            set_cookie(&sticky, "a", false),
+            "LB=.a; Path=/; Domain=example.org; HttpOnly; SameSite=Lax"
+        );
+        sticky.domain = None;
         sticky.secure = Some(false);
         sticky.httponly = false;
         sticky.ttl_s = Some(60);

@@ -2,6 +2,7 @@
 //! time and size, with nothing kept between them.
 
 use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -145,6 +146,22 @@ impl Client {
                 _ => why,
             }),
             Some(Err(failure)) => Err(failure.to_string()),
+            None => Err("timeout".into()),
+        }
+    }
+
+    /// The addresses of a name, as the system has them.
+    ///
+    /// # Errors
+    /// `timeout`, `host not found`.
+    pub async fn resolve(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, String> {
+        let phase = Cell::new(Phase::Connect);
+        let place = Place::at(host, 0);
+        self.0.resolver.keep_at_most(MOST_NAMES);
+        let work = place.addresses(&self.0, timeout, &phase);
+        match self.0.within(timeout, work).await {
+            Some(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
+            Some(Err(_)) => Err("host not found".into()),
             None => Err("timeout".into()),
         }
     }

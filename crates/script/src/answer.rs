@@ -35,8 +35,9 @@ pub enum Answer {
     /// Members, pools and views, each a [`Answer::Member`] or [`Answer::Pool`], asked one after the other until each has nobody
     /// left. Some of them are no members.
     Each(Vec<Answer>),
-    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme and without control characters.
-    Target(String),
+    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme. Its path may be the decoded text of
+    /// `r.uri` and hold any byte.
+    Target(Vec<u8>),
     /// No member: the pool's `on_empty`, and the message is logged.
     NoMember {
         /// The pool whose method found none, as far as is known.
@@ -55,6 +56,15 @@ pub enum Answer {
     },
     /// `ngx.balancer.set_current_peer`.
     Peer(Peer),
+    /// `apache2.DONE`: what the script has set is the whole answer, without a body.
+    Done,
+    /// The script has written the answer itself.
+    Page {
+        /// Its status, if it is not `r.status`.
+        status: Option<u16>,
+        /// Its body.
+        body: Vec<u8>,
+    },
 }
 
 /// What the last method of a pool that found no member had to say.
@@ -91,7 +101,7 @@ pub struct Peer {
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];
 
 const EXPECTED: &str = "expected a member, a pool or view, a list of these, a URL like \"http://10.0.0.1:8080\", a number \
-                        (apache2.OK, apache2.DECLINED or a status from 200 to 599), or nil";
+                        (apache2.OK, apache2.DECLINED, apache2.DONE or a status from 200 to 599), or nil";
 
 /// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
 /// for the error line.
@@ -109,10 +119,21 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
         }),
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
-        Value::String(text) => target(&text.to_string_lossy()),
+        Value::String(text) => target(&text.as_bytes()),
         Value::UserData(object) => one_of_list(object).and_then(|one| one.ok_or_else(|| nonsense(first))),
         Value::Table(list) => members(list).unwrap_or_else(|| Err(nonsense(first))),
         _ => Err(nonsense(first)),
+    }
+}
+
+/// A script that has written a page: what it returned says at most the status.
+pub(crate) fn with_page(body: Vec<u8>, answer: Answer) -> Result<Answer, String> {
+    match answer {
+        Answer::Decline | Answer::Ok | Answer::Done => Ok(Answer::Page { status: None, body }),
+        Answer::Status(status @ 200..) => Ok(Answer::Page { status: Some(status), body }),
+        _ => Err("wrote a page (r:puts, r:write, ngx.say) and chose a backend as well, expected apache2.OK, apache2.DONE \
+                  or a status with the page"
+            .to_owned()),
     }
 }
 
@@ -133,22 +154,28 @@ fn shown(value: &Value) -> String {
 fn status(number: i64) -> Result<Answer, String> {
     match number {
         -1 => Ok(Answer::Decline),
+        -2 => Ok(Answer::Done),
         0 => Ok(Answer::Ok),
         200..=599 => Ok(Answer::Status(number as u16)),
         _ => Err(format!(
-            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1) or a status from 200 to 599"
+            "returned {number}, expected apache2.OK (0), apache2.DECLINED (-1), apache2.DONE (-2) or a status from 200 to 599"
         )),
     }
 }
 
-fn target(text: &str) -> Result<Answer, String> {
-    let url = text.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(text);
-    let known = url.split_once("://").is_some_and(|(scheme, rest)| {
-        SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !rest.is_empty()
+fn target(text: &[u8]) -> Result<Answer, String> {
+    let base = &text[..balance::target::path_start(text, b"/?#")];
+    let url =
+        std::str::from_utf8(base).ok().filter(|base| !base.bytes().any(|byte| byte <= b' ' || byte == 0x7f));
+    let url = url
+        .map(|url| url.strip_prefix("unix:").and_then(|rest| Some(rest.split_once('|')?.1)).unwrap_or(url));
+    let known = url.and_then(|url| url.split_once("://")).is_some_and(|(scheme, host)| {
+        SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(scheme)) && !host.is_empty()
     });
-    if !known || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    if !known {
         return Err(format!(
-            "returned the string {text:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
+            "returned the string {:?}, expected a URL like \"http://10.0.0.1:8080\" ({})",
+            String::from_utf8_lossy(text),
             SCHEMES.join(", ")
         ));
     }

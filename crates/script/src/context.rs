@@ -264,6 +264,8 @@ pub(crate) struct Said {
     pub(crate) peer: Peer,
     /// The pool whose method found no member last.
     pub(crate) found_none: Option<FoundNone>,
+    /// What it wrote for the client itself.
+    pub(crate) page: Option<Vec<u8>>,
 }
 
 /// Saved state of the outer call.

@@ -1,5 +1,6 @@
 //! What the runtime asks of the server it lives in. The module implements both traits over httpd; tests have plain ones.
 
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -38,6 +39,14 @@ pub trait Server {
     /// The account that reads scripts, for the message about a file that it may not read.
     fn account(&self) -> Option<String> {
         None
+    }
+    /// How many children there may be at once.
+    fn workers(&self) -> u32 {
+        1
+    }
+    /// Whether httpd was started with `-D name`, or a `Define` says so.
+    fn is_defined(&self, _name: &str) -> bool {
+        false
     }
 }
 
@@ -102,13 +111,18 @@ pub trait Dict {
     /// Stores; `ttl` in seconds, 0 for ever. Ok(true): others were thrown out for it.
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError>;
     /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if there is one.
+    /// Both are numbers; whole ones are added as such.
     fn incr(
         &self,
         key: &[u8],
-        by: f64,
-        init: Option<f64>,
+        by: Scalar,
+        init: Option<Scalar>,
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError>;
+    /// The value, also of an entry past its time that is still there, and whether its time is over.
+    fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError> {
+        Ok(self.get(key)?.map(|value| (value, false)))
+    }
     /// Removes.
     fn delete(&self, key: &[u8]) -> Result<(), DictError>;
     /// Seconds left, 0 for ever.
@@ -237,6 +251,17 @@ pub trait Request {
     /// Flags: any of `i m s x`.
     #[allow(clippy::type_complexity)]
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
+    /// Calls `f` with the places of the groups of every match from byte `from` on, until it says false.
+    #[allow(clippy::type_complexity)]
+    fn regex_each(
+        &self,
+        (_text, _from): (&[u8], usize),
+        _pattern: &str,
+        _flags: &str,
+        _f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
+    ) -> Result<(), String> {
+        Err("no request here".into())
+    }
     /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as
     /// raw bytes (16 or 20).
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8>;
@@ -251,6 +276,10 @@ pub trait Request {
     /// The server's address of this connection.
     fn server_addr(&self) -> Option<String> {
         None
+    }
+    /// Text, or a URL, that httpd answers with instead of its own page for a status.
+    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
+        Err("no request here".into())
     }
 }
 

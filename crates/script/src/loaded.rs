@@ -77,6 +77,22 @@ pub(crate) fn place(loaded: &Loaded, function: &Function) -> String {
     }
 }
 
+/// Modules that scripts come with and that are not here, and what to use instead.
+const INSTEAD: [(&str, &str); 12] = [
+    ("ffi", "there is no LuaJIT here: resty.chash, resty.lrucache, bit and string.pack do without it"),
+    ("resty.http", "use lb.http or socket.http, in checks and timers"),
+    ("resty.redis", "use lb.dict, or a socket in a timer"),
+    ("resty.mysql", "use lb.dict, or a socket in a timer"),
+    ("resty.memcached", "use lb.dict, or a socket in a timer"),
+    ("resty.upstream.healthcheck", "use the directive LuaBalancerHealthCheck"),
+    ("resty.healthcheck", "use the directive LuaBalancerHealthCheck"),
+    ("ngx.semaphore", "use lb.dict"),
+    ("ngx.process", "use ngx.worker"),
+    ("ngx.ssl", "TLS is httpd's: use mod_ssl, and r:ssl_var_lookup to look at it"),
+    ("ssl.https", "use lb.http with an https URL, in checks and timers"),
+    ("lfs", "list folders in a timer with LuaBalancerSandbox off"),
+];
+
 /// Why `require` found nothing.
 pub(crate) fn missing(name: &str, search: &str, folder: &Path) -> String {
     if !is_module_name(name) {
@@ -110,6 +126,10 @@ pub(crate) fn missing(name: &str, search: &str, folder: &Path) -> String {
         text.push_str("\n\tno file '");
         text.push_str(&path.to_string_lossy());
         text.push('\'');
+    }
+    if let Some((_, words)) = INSTEAD.iter().find(|(known, _)| *known == name) {
+        text.push_str("\n\t");
+        text.push_str(words);
     }
     text
 }

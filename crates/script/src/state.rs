@@ -11,7 +11,7 @@ use balance::api::{Balancer, View};
 use balance::member::Member;
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
-use crate::answer::{Answer, convert};
+use crate::answer::{Answer, convert, with_page};
 use crate::api::{self, PoolHandle};
 use crate::asked::{Asked, Question};
 use crate::bundle::Source;
@@ -421,16 +421,11 @@ impl State {
         let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;
-        let mut found_none = None;
-        if let Some(said) = said {
-            let Said { answer, peer, found_none: none } = *said;
-            let given = answer.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
-            if let (Value::Nil, Value::Nil, Some(answer)) = (&first, &second, given) {
-                return Ok(answer);
-            }
-            found_none = none;
-        }
-        convert(found_none, &first, &second).map_err(|text| {
+        let answer = match said {
+            Some(said) => answer_said(*said, &first, &second),
+            None => convert(None, &first, &second),
+        };
+        answer.map_err(|text| {
             ScriptError::new(ErrorKind::Answer, format!("{}: {text}", place(loaded, function)))
         })
     }
@@ -553,6 +548,20 @@ impl Drop for Call<'_> {
         if self.state.ctx.budget.depth.get() == 0 {
             self.state.lua.set_memory_limit(0).ok();
         }
+    }
+}
+
+/// The answer of a call that has said something, too.
+fn answer_said(said: Said, first: &Value, second: &Value) -> Result<Answer, String> {
+    let Said { answer, peer, found_none, page } = said;
+    let given = answer.or_else(|| (!peer.host.is_empty()).then_some(Answer::Peer(peer)));
+    let answer = match (first, second, given) {
+        (Value::Nil, Value::Nil, Some(answer)) => answer,
+        _ => convert(found_none, first, second)?,
+    };
+    match page {
+        Some(page) => with_page(page, answer),
+        None => Ok(answer),
     }
 }
 

@@ -12,6 +12,11 @@ fn every_kind_of_value_has_its_meaning() {
     assert_eq!(answer("").unwrap(), Answer::Decline);
     assert_eq!(answer("return apache2.DECLINED").unwrap(), Answer::Decline);
     assert_eq!(answer("return apache2.OK").unwrap(), Answer::Ok);
+    assert_eq!(answer("return apache2.DONE").unwrap(), Answer::Done);
+    assert_eq!(
+        answer("r:puts('a', 1) return 410").unwrap(),
+        Answer::Page { status: Some(410), body: b"a1".to_vec() }
+    );
     assert_eq!(answer("return 403").unwrap(), Answer::Status(403));
     assert_eq!(answer("return 503.0").unwrap(), Answer::Status(503));
     assert_eq!(answer("return 'http://h:1/x'").unwrap(), Answer::Target("http://h:1/x".into()));
@@ -56,7 +61,8 @@ fn nonsense_is_an_error_that_says_what_was_expected() {
     for (body, found) in [
         ("return true", "returned true"),
         ("return 7", "returned 7"),
-        ("return -2", "returned -2"),
+        ("return -3", "returned -3"),
+        ("r:puts('x') return lb.pool('app')", "wrote a page"),
         ("return 600", "returned 600"),
         ("return 1.5", "returned 1.5"),
         ("return 'app'", "returned the string \"app\""),

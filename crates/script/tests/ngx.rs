@@ -52,8 +52,48 @@ fn variables_of_the_request() {
         ("ngx.unescape_uri('a%20b')", "a b"),
         ("ngx.re.match(ngx.var.uri, '(list)', 'jo')[1]", "list"),
         ("ngx.re.match(ngx.var.uri, 'none')", "nil"),
+        ("ngx.cookie_time(0)", "Thu, 01-Jan-70 00:00:00 GMT"),
+        ("ngx.http_time(0)", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("require('table.nkeys')({ 1, 2, a = 3 })", "3"),
+        ("#require('table.new')(10, 0)", "0"),
+        ("(function() local t = { 1, a = 2 } require('table.clear')(t) return next(t) end)()", "nil"),
+        ("require('resty.chash'):new({ a = 2 / 1, b = '1' }):find('key') ~= nil", "true"),
+        ("require('resty.chash'):new({ b = 0, a = 0 }):find('key')", "a"),
+        (
+            "(function() local rr = require('resty.roundrobin'):new({ a = 0, b = 0 }) return rr:find() .. rr:find() .. rr:find() end)()",
+            "aba",
+        ),
+        ("require('resty.swrr'):new({ a = 0 }):find()", "a"),
+        (
+            "(function() local c = require('resty.lrucache').new(2) c:set('a', 1) c:set('b', 2) c:get('a') c:set('c', 3) return tostring(c:get('a')) .. tostring(c:get('b')) .. tostring(c:get('c')) .. c:count() end)()",
+            "1nil32",
+        ),
         ("ngx.shared.missing", "nil"),
-        ("ngx.get_phase()", "rewrite"),
+        ("ngx.get_phase()", "balancer"),
+        ("ngx.worker.count()", "1"),
+        ("#ngx.var.binary_remote_addr", "4"),
+        ("(function() ngx.var.mine = 7 return ngx.var.mine .. r.subprocess_env.mine end)()", "77"),
+        ("(function() ngx.var.mine = 7 ngx.var.mine = nil return ngx.var.mine end)()", "nil"),
+        ("(function() ngx.var.args = 'q=1' return r.args end)()", "q=1"),
+        ("ngx.http_time(1290079655)", "Thu, 18 Nov 2010 11:27:35 GMT"),
+        ("ngx.cookie_time(1290079655)", "Thu, 18-Nov-10 11:27:35 GMT"),
+        ("ngx.cookie_time(2147483647)", "Tue, 19-Jan-2038 03:14:07 GMT"),
+        ("ngx.re.find('abcb', 'b')", "2"),
+        ("select(2, ngx.re.find('abcb', '(bc)', 'jo', nil, 1))", "3"),
+        ("(function() local c = { pos = 3 } return ngx.re.find('abcb', 'b', '', c) .. c.pos end)()", "45"),
+        (
+            "(function() local n = '' for m in ngx.re.gmatch('a1a2', '(a)') do n = n .. m[0] .. m[1] end return n end)()",
+            "aaaa",
+        ),
+        ("ngx.re.sub('hello', 'l', '[$0]')", "he[l]lo"),
+        ("ngx.re.gsub('hello', '(l)', '${1}$1$$')", "hell$ll$o"),
+        ("select(2, ngx.re.gsub('hello', 'l', 'x'))", "2"),
+        ("ngx.re.gsub('hello', '(l)', function(m) return m[1]:upper() end)", "heLLo"),
+        ("ngx.re.gsub('hello', 'z', 'x')", "hello"),
+        ("require('table.nkeys')({ a = 1, 2, 3 })", "3"),
+        ("(function() local t = { a = 1, 2 } require('table.clear')(t) return next(t) end)()", "nil"),
+        ("#require('table.new')(10, 10)", "0"),
+        ("require('table.isarray')({ 1, 2 })", "true"),
         ("ngx.worker.id()", "0"),
         ("ngx.worker.pid() > 0", "true"),
         ("ngx.null == require('cjson').null", "true"),
@@ -85,10 +125,14 @@ fn variables_of_the_request() {
         assert_eq!(eval(expression), expected, "{expression}");
     }
     for (action, text) in [
-        ("ngx.var.uri = 'x'", "cannot be set"),
+        ("ngx.var.uri = 'x'", "not changeable: use ngx.req.set_uri"),
+        ("ngx.var.http_x = 'x'", "not changeable: use ngx.req.set_header"),
+        ("ngx.var['a b'] = 'x'", "cannot be set"),
+        ("ngx.sleep(1)", "ngx.sleep is not available here: a request's thread"),
+        ("ngx.location.capture('/x')", "ngx.location is not available here"),
+        ("require('resty.http')", "use lb.http or socket.http"),
         ("ngx.exit = nil", "cannot be set"),
         ("ngx.HTTP_OK = 1", "cannot be set"),
-        ("ngx.say('x')", "not available"),
         ("ngx.req.x = 1", "cannot be set"),
         ("ngx.exit(7)", "found 7"),
         ("ngx.redirect('/x', 200)", "found 200"),
@@ -378,4 +422,93 @@ fn sockets_in_a_request_say_where_they_work() {
         assert!(error.message.contains(text) && error.message.contains("not in a request"), "{error}");
     }
     assert_eq!(eval("type(require('socket').gettime())"), "number");
+}
+
+#[test]
+fn a_cache_forgets_what_was_used_least_recently() {
+    let text = "
+local cache = require('resty.lrucache').new(2)
+function f(r)
+  cache:set('a', 1)
+  cache:set('b', 2, 10, 7)
+  cache:get('a')
+  cache:set('c', 3)
+  local keys = table.concat(cache:get_keys(), ' ')
+  assert(cache:get('b') == nil and cache:count() == 2 and keys == 'c a', keys)
+  cache:set('d', 4, -1)
+  local value, stale = cache:get('d')
+  assert(value == nil and stale == 4)
+  assert(cache:delete('d') == true and cache:delete('d') == false and cache:count() == 1)
+  cache:flush_all()
+  assert(cache:get('c') == nil and cache:capacity() == 2)
+  return 204
+end";
+    let world = World::new(text, "f");
+    let state = world.started();
+    assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap(), Answer::Status(204));
+    assert_eq!(state.select(world.id, "f", Phase::Translate).unwrap(), Answer::Status(204));
+}
+
+#[test]
+fn weights_are_what_the_originals_take() {
+    for (expression, expected) in [
+        ("require('resty.chash'):new({ a = 2/1, b = '1' }):find('k') ~= nil", "true"),
+        ("require('resty.chash'):new({ a = 0, b = 0 }):find('k') ~= nil", "true"),
+        ("require('resty.chash'):new({ a = 0.5, b = 0.5 }):find('k') ~= nil", "true"),
+        ("require('resty.roundrobin'):new({ a = 0, b = '0' }):find()", "a"),
+        ("require('resty.roundrobin'):new({ a = 4/2, b = '1' }):find()", "a"),
+        ("require('resty.swrr'):new({ a = 0, b = 0 }):find()", "a"),
+        ("require('resty.swrr'):new({ a = '1', b = 4/2 }):find()", "b"),
+        (
+            "(function() local s = require('resty.swrr'):new({ a = 1, b = 1 }) s:set('a', '0') return s:find() end)()",
+            "b",
+        ),
+        (
+            "(function() local s = require('resty.swrr'):new({ a = 1 }) s:incr('b', '5') return s:find() end)()",
+            "b",
+        ),
+    ] {
+        assert_eq!(eval(expression), expected, "{expression}");
+    }
+    assert!(eval("require('resty.chash'):new({ a = -1 })").contains("expected a number from 0, found -1"));
+    assert!(eval("require('resty.swrr'):new({ a = {} })").contains("expected a number from 0"));
+}
+
+#[test]
+fn a_page_of_the_scripts_own_is_the_answer() {
+    let page = |status, body: &str| Answer::Page { status, body: body.into() };
+    for (body, expected) in [
+        ("r:puts('a', 1) r:write('b') return apache2.OK", page(None, "a1b")),
+        ("r:puts('a') return apache2.DONE", page(None, "a")),
+        ("r:puts('a')", page(None, "a")),
+        ("r:puts('a') return 404", page(Some(404), "a")),
+        ("ngx.say('a', nil, true, { 'b', 1 }) ngx.exit(ngx.OK)", page(None, "aniltrueb1\n")),
+        ("ngx.print('a') ngx.exit(201)", page(Some(201), "a")),
+        ("return apache2.DONE", Answer::Done),
+    ] {
+        assert_eq!(common::answer(body).unwrap(), expected, "{body}");
+    }
+    assert!(eval("r:sendfile('/x')").contains("r.sendfile is not available here"));
+    assert!(eval("r.options").contains("r.options is not available here"));
+    assert_eq!(eval("r.nothing_of_mod_lua"), "nil");
+    let world = World::new("function f(pool, r) r:puts('x') end", "f");
+    let error = world.started().pick(world.id, "f", "app", None).unwrap_err();
+    assert!(error.message.contains("r:puts is not available here"), "{}", error.message);
+    let world = World::new("function f(r) while true do r:puts(('x'):rep(1000)) end end", "f");
+    let error = world.started().select(world.id, "f", Phase::Translate).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Memory | ErrorKind::Time), "{error}");
+}
+
+#[test]
+fn a_peer_stays_when_the_phase_ends_well() {
+    let set = "require('ngx.balancer').set_current_peer('10.0.0.1', 80)";
+    let Answer::Peer(peer) = common::answer(&format!("{set} return ngx.exit(ngx.OK)")).unwrap() else {
+        panic!("no peer");
+    };
+    assert_eq!((peer.host.as_str(), peer.port), ("10.0.0.1", 80));
+    assert_eq!(common::answer(&format!("{set} return ngx.exit(503)")).unwrap(), Answer::Status(503));
+    let named =
+        "local b = require('ngx.balancer') b.set_current_peer('10.0.0.1', 443, 'h') b.set_upstream_tls(true)";
+    let error = common::answer(named).unwrap_err();
+    assert!(error.message.contains("LuaBalancerMember https://h:443"), "{}", error.message);
 }

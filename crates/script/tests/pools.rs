@@ -152,6 +152,7 @@ fn sticky_sessions_find_their_member() {
         param: Some("sid".into()),
         ttl_s: None,
         path: "/".into(),
+        domain: None,
         secure: None,
         httponly: true,
         samesite: "Lax".into(),

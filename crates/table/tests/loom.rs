@@ -312,7 +312,10 @@ impl Small {
 
     fn incr(&self, pid: i32) {
         let item = Item { hash: hash(b"n"), key: b"n", expiry: 0, now: 1, evict: true };
-        assert!(self.write(pid, |segment| segment.incr(&item, 1.0, Some(0.0))).is_ok());
+        assert!(
+            self.write(pid, |segment| segment.incr(&item, &Value::Integer(1), Some(&Value::Integer(0))))
+                .is_ok()
+        );
     }
 
     /// As a reader does it. None after some torn attempts, which says nothing.

@@ -34,14 +34,21 @@ impl Overlay {
     }
 }
 
-fn add(before: &Scalar, by: f64) -> Option<Scalar> {
-    match before {
-        // As in the real ones: whole numbers stay whole.
-        Scalar::Integer(number) if by.fract() == 0.0 && by.abs() < 9e15 => {
-            Some(number.checked_add(by as i64).map_or(Scalar::Number(*number as f64 + by), Scalar::Integer))
+/// As in the real ones: whole numbers stay whole.
+fn add(before: &Scalar, by: &Scalar) -> Option<Scalar> {
+    match (before, by) {
+        (Scalar::Integer(before), Scalar::Integer(by)) => {
+            let sum = before.checked_add(*by);
+            Some(sum.map_or_else(|| Scalar::Number(*before as f64 + *by as f64), Scalar::Integer))
         }
-        Scalar::Integer(number) => Some(Scalar::Number(*number as f64 + by)),
-        Scalar::Number(number) => Some(Scalar::Number(number + by)),
+        (before, by) => Some(Scalar::Number(float(before)? + float(by)?)),
+    }
+}
+
+fn float(number: &Scalar) -> Option<f64> {
+    match number {
+        Scalar::Integer(number) => Some(*number as f64),
+        Scalar::Number(number) => Some(*number),
         _ => None,
     }
 }
@@ -66,19 +73,16 @@ impl Dict for Overlay {
     fn incr(
         &self,
         key: &[u8],
-        by: f64,
-        init: Option<f64>,
+        by: Scalar,
+        init: Option<Scalar>,
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError> {
         let (before, ttl) = match (self.get(key)?, init) {
             (Some(before), _) => (before, self.ttl(key).unwrap_or(0.0)),
-            (None, Some(init)) if init.fract() == 0.0 && init.abs() < 9e15 => {
-                (Scalar::Integer(init as i64), init_ttl)
-            }
-            (None, Some(init)) => (Scalar::Number(init), init_ttl),
+            (None, Some(init)) => (init, init_ttl),
             (None, None) => return Err(DictError::NotFound),
         };
-        let sum = add(&before, by).ok_or(DictError::NotANumber)?;
+        let sum = add(&before, &by).ok_or(DictError::NotANumber)?;
         self.write(key, Some((sum.clone(), ttl)))?;
         Ok((sum, false))
     }

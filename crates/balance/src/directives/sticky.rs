@@ -3,8 +3,10 @@
 use super::values::{self, Line};
 use crate::error::ParseError;
 use crate::settings::Sticky;
+use crate::url::MAX_HOST;
 
-const KEYS: [&str; 8] = ["cookie", "param", "ttl", "path", "secure", "httponly", "samesite", "force"];
+const KEYS: [&str; 9] =
+    ["cookie", "param", "ttl", "path", "domain", "secure", "httponly", "samesite", "force"];
 
 impl Default for Sticky {
     /// Everything but the cookie's name, which has to be given.
@@ -14,6 +16,7 @@ impl Default for Sticky {
             param: None,
             ttl_s: None,
             path: "/".into(),
+            domain: None,
             secure: None,
             httponly: true,
             samesite: "Lax".into(),
@@ -66,6 +69,14 @@ pub(super) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseEr
             }
             to.path = value.to_owned();
         }
+        "domain" => {
+            let host = value.strip_prefix('.').unwrap_or(value);
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+            if host.is_empty() || host.starts_with('.') || value.len() > MAX_HOST || !host.bytes().all(fits) {
+                return Err(ParseError::value(key, value, "a domain, for example example.org"));
+            }
+            to.domain = Some(host.to_owned());
+        }
         "secure" if value.eq_ignore_ascii_case("auto") => to.secure = None,
         "secure" => {
             let wrong = |_| ParseError::value(key, value, "auto, on or off");
@@ -102,6 +113,7 @@ pub(super) fn write(of: &Sticky) -> String {
     line.option("param", of.param.as_deref());
     line.option("ttl", of.ttl_s.map(|ttl| format!("{ttl}s")).as_deref());
     line.unless(&default.path, "path", &of.path, String::clone);
+    line.option("domain", of.domain.as_deref());
     line.option("secure", of.secure.map(|on| if on { "on" } else { "off" }));
     line.unless(&default.httponly, "httponly", &of.httponly, values::on_off);
     line.unless(&default.samesite, "samesite", &of.samesite, String::clone);

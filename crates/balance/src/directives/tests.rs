@@ -95,19 +95,24 @@ fn sticky_sessions() {
     let sticky = good("LuaBalancerSticky cookie=LB").sticky.unwrap();
     assert_eq!(sticky, Sticky { cookie: "LB".into(), ..Sticky::default() });
     let sticky = good(
-        "LuaBalancerSticky cookie=LB param=sid ttl=1h path=/app secure=on httponly=off samesite=none force=on",
+        "LuaBalancerSticky cookie=LB param=sid ttl=1h path=/app domain=.Example.org secure=on httponly=off samesite=none force=on",
     );
     let want = Sticky {
         cookie: "LB".into(),
         param: Some("sid".into()),
         ttl_s: Some(3600),
         path: "/app".into(),
+        domain: Some("Example.org".into()),
         secure: Some(true),
         httponly: false,
         samesite: "None".into(),
         force: true,
     };
     assert_eq!(sticky.sticky, Some(want));
+    for domain in ["", ".", "..a", "a;b", "a b", "a/b", "é"] {
+        let line = format!("LuaBalancerSticky cookie=LB \"domain={domain}\"");
+        assert!(read(&line).is_err(), "{line}");
+    }
 }
 
 #[test]
@@ -358,11 +363,11 @@ prop_compose! {
     fn sticky()(
         cookie in "[A-Za-z0-9'_.-]{1,8}", param in of("[a-z.'\\\\é-]{1,8}".prop_map(|name| name.replace('\'', ""))),
         ttl_s in of(1u64..100_000), path in "/[!-:<-~]{0,8}", secure in of(any::<bool>()), httponly: bool,
-        strict: bool, force: bool,
+        domain in of("[a-z0-9_-][a-z0-9._-]{0,8}"), strict: bool, force: bool,
     ) -> Sticky {
         let samesite = if strict { "Strict" } else { "Lax" }.to_owned();
         let param = param.filter(|name| !name.is_empty());
-        Sticky { cookie, param, ttl_s, path, secure, httponly, samesite, force }
+        Sticky { cookie, param, ttl_s, path, domain, secure, httponly, samesite, force }
     }
 }
 

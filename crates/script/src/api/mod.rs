@@ -3,6 +3,7 @@
 mod apache2;
 mod define;
 mod member;
+pub(crate) mod modlua;
 mod pool;
 mod request;
 pub(crate) mod tables;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use super::{handy, short, tables, values};
+use super::{handy, modlua, short, tables, values};
 use crate::context::{Context, text_of};
 use crate::error::Halt;
 use crate::expression;
@@ -82,7 +82,7 @@ pub(crate) fn text_value(lua: &Lua, ctx: &Context, field: Field) -> mlua::Result
     value
 }
 
-fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
+fn field(lua: &Lua, ctx: &Rc<Context>, key: &[u8]) -> mlua::Result<Value> {
     if let Some((_, field)) = texts::NAMES.iter().find(|(name, _)| name.as_bytes() == key) {
         return text_value(lua, ctx, *field);
     }
@@ -100,6 +100,9 @@ fn field(lua: &Lua, ctx: &Context, key: &[u8]) -> mlua::Result<Value> {
         b"is_initial_req" => flag(Number::IsInitial),
         b"auth_name" | b"basic_auth_pw" => Ok(Value::String(lua.create_string("")?)),
         _ => {
+            if let Some(value) = modlua::named(lua, ctx, key)? {
+                return Ok(value);
+            }
             const DEBUG: u8 = 7;
             if ctx.server.logs(DEBUG) && ctx.budget.may_log(key.len()) {
                 let name = text::line(key);

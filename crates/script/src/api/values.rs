@@ -216,6 +216,9 @@ fn scalar_to_lua(lua: &Lua, value: Scalar) -> mlua::Result<Value> {
     })
 }
 
+/// Whole numbers up to here are exact as floats.
+const EXACT: f64 = (1_u64 << 53) as f64;
+
 fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
     match value {
         Value::Boolean(flag) => Ok(Scalar::Bool(*flag)),
@@ -235,6 +238,25 @@ fn scalar_from_lua(value: &Value) -> mlua::Result<Scalar> {
 
 /// Keys that a call is given at most.
 const MOST_KEYS: usize = 50_000;
+
+/// A number, as it is, or in text as Lua takes it.
+fn number_from_lua(lua: &Lua, value: &Value) -> mlua::Result<Scalar> {
+    let number = match value {
+        Value::Integer(number) => Some(Scalar::Integer(*number)),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() <= EXACT => {
+            Some(Scalar::Integer(*number as i64))
+        }
+        Value::Number(number) => Some(Scalar::Number(*number)),
+        Value::String(_) => match lua.coerce_integer(value.clone())? {
+            Some(number) => Some(Scalar::Integer(number)),
+            None => lua.coerce_number(value.clone())?.map(Scalar::Number),
+        },
+        _ => None,
+    };
+    number.ok_or_else(|| {
+        mlua::Error::runtime(format!("incr: expected a number, found a {}", value.type_name()))
+    })
+}
 
 struct DictHandle {
     dict: Rc<dyn Dict>,
@@ -280,6 +302,15 @@ impl UserData for DictHandle {
             Ok(value) => Ok((value.map(|value| scalar_to_lua(lua, value)).transpose()?, None)),
             Err(error) => Ok((None, Some(error.to_string()))),
         });
+        methods.add_method("get_stale", |lua, this, key: LuaString| {
+            Ok(match this.dict.get_stale(&key.as_bytes()) {
+                Ok(Some((value, is_over))) => {
+                    (scalar_to_lua(lua, value)?, Value::Nil, Value::Boolean(is_over))
+                }
+                Ok(None) => (Value::Nil, Value::Nil, Value::Nil),
+                Err(error) => (Value::Nil, Value::String(lua.create_string(error.to_string())?), Value::Nil),
+            })
+        });
         for (name, how) in STORING {
             methods.add_method(name, move |lua, this, (key, value, ttl): (LuaString, Value, Option<f64>)| {
                 match this.store(how, &key.as_bytes(), &value, ttl)? {
@@ -288,9 +319,10 @@ impl UserData for DictHandle {
                 }
             });
         }
-        type Incr = (LuaString, f64, Option<f64>, Option<f64>);
+        type Incr = (LuaString, Value, Value, Option<f64>);
         methods.add_method("incr", |lua, this, (key, by, init, ttl): Incr| {
-            match this.dict.incr(&key.as_bytes(), by, init, seconds(ttl)?) {
+            let init = if init.is_nil() { None } else { Some(number_from_lua(lua, &init)?) };
+            match this.dict.incr(&key.as_bytes(), number_from_lua(lua, &by)?, init, seconds(ttl)?) {
                 Ok((value, evicted)) => Ok((scalar_to_lua(lua, value)?, Value::Boolean(evicted))),
                 Err(error) => Ok((Value::Nil, Value::String(lua.create_string(error.to_string())?))),
             }

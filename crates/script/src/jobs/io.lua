@@ -106,4 +106,10 @@ function socket.tcp()
   return object
 end
 
-return http, tcp, socket
+local function resolve(host, timeout)
+  ready("resty.dns.resolver")
+  native.want_resolve(host, timeout)
+  return yield(token)
+end
+
+return http, tcp, socket, resolve

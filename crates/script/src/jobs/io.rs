@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic};
+use mlua::{
+    AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
+};
 
 use super::Jobs;
 use crate::context::{Context, Phase};
@@ -18,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: f64 = 86_400.0;
 /// Sockets that all scripts of a state may have open.
 const MOST_SOCKETS: usize = 256;
+/// Name of `lb.http` among the modules of a state.
+pub(crate) const HTTP: &str = "lb.http";
+/// Name of what looks host names up among the modules of a state.
+pub(crate) const RESOLVE: &str = "resolve";
 /// Name of the token among the modules of a state.
 const TOKEN: &str = "token of jobs";
 
@@ -65,6 +71,8 @@ pub enum Io {
     Http(HttpRequest),
     /// Answered by [`Reply::Connected`].
     Connect { host: String, port: u16, timeout: Duration },
+    /// Answered by [`Reply::Resolved`].
+    Resolve { host: String, timeout: Duration },
     /// Answered by [`Reply::Sent`], when all is sent.
     Send { on: Connection, data: Vec<u8>, timeout: Duration },
     /// Answered by [`Reply::Received`] as soon as something is there.
@@ -75,7 +83,10 @@ impl Io {
     pub(super) fn within(mut self, most: Duration) -> Self {
         let timeout = match &mut self {
             Io::Http(request) => &mut request.timeout,
-            Io::Connect { timeout, .. } | Io::Send { timeout, .. } | Io::Receive { timeout, .. } => timeout,
+            Io::Resolve { timeout, .. }
+            | Io::Connect { timeout, .. }
+            | Io::Send { timeout, .. }
+            | Io::Receive { timeout, .. } => timeout,
         };
         *timeout = most.min(*timeout);
         self
@@ -90,6 +101,7 @@ pub enum Reply {
     Nothing,
     Http(Result<HttpAnswer, String>),
     Connected(Result<Connection, String>),
+    Resolved(Result<Vec<String>, String>),
     Sent(Result<(), String>),
     Received(Result<Vec<u8>, String>),
 }
@@ -104,10 +116,12 @@ impl Reply {
             Reply::Nothing => Ok(MultiValue::new()),
             Reply::Http(Ok(answer)) => answer_table(lua, &answer)?.into_lua_multi(lua),
             Reply::Connected(Ok(connection)) => lua.create_userdata(Held(connection))?.into_lua_multi(lua),
+            Reply::Resolved(Ok(addresses)) => lua.create_sequence_from(addresses)?.into_lua_multi(lua),
             Reply::Sent(Ok(())) => true.into_lua_multi(lua),
             Reply::Received(Ok(data)) => lua.create_string(data)?.into_lua_multi(lua),
             Reply::Http(Err(why))
             | Reply::Connected(Err(why))
+            | Reply::Resolved(Err(why))
             | Reply::Sent(Err(why))
             | Reply::Received(Err(why)) => failed(why),
         }
@@ -151,19 +165,26 @@ pub(super) fn is_token(ctx: &Context, value: Option<&Value>) -> bool {
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Table) -> mlua::Result<()> {
     if ctx.jobs.is_none() {
         for name in ["http", "tcp"] {
-            let refuse = move |_: &Lua, _: Variadic<Value>| Err::<(), _>(not_here(&format!("lb.{name}")));
-            lb.raw_set(name, lua.create_function(refuse)?)?;
+            lb.raw_set(name, refused(lua, &format!("lb.{name}"))?)?;
         }
         return Ok(());
     }
     let native = natives(lua, ctx)?;
     let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
-    let (http, tcp, socket): (Value, Value, Table) = chunk.call((native, lua.globals()))?;
-    lb.raw_set("http", http)?;
+    let (http, tcp, socket, resolve): (Value, Value, Table, Value) = chunk.call((native, lua.globals()))?;
+    lb.raw_set("http", &http)?;
+    ctx.modules.borrow_mut().insert(HTTP.to_owned(), http);
+    ctx.modules.borrow_mut().insert(RESOLVE.to_owned(), resolve);
     lb.raw_set("tcp", tcp)?;
     let socket: Value = sandbox.protect.call((socket, "socket"))?;
     ctx.modules.borrow_mut().insert("socket".to_owned(), socket);
     Ok(())
+}
+
+/// What stands where nothing can wait.
+pub(crate) fn refused(lua: &Lua, name: &str) -> mlua::Result<Function> {
+    let name = name.to_owned();
+    lua.create_function(move |_, _: Variadic<Value>| Err::<(), _>(not_here(&name)))
 }
 
 fn not_here(name: &str) -> mlua::Error {
@@ -226,6 +247,13 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         Ok(want(&own, Io::Connect { host, port, timeout }))
     };
     native.raw_set("want_tcp", lua.create_function(tcp)?)?;
+    let own = ctx.clone();
+    let resolve = move |_: &Lua, (host, timeout): (Value, Value)| {
+        let (host, _) = place("resty.dns.resolver", &host, &Value::Integer(1))?;
+        let timeout = seconds("resty.dns.resolver", &timeout)?.unwrap_or(PATIENCE);
+        Ok(want(&own, Io::Resolve { host, timeout }))
+    };
+    native.raw_set("want_resolve", lua.create_function(resolve)?)?;
     let own = ctx.clone();
     native.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
     sockets(lua, ctx, &native)?;

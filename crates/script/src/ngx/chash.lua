@@ -1,6 +1,6 @@
 -- require "resty.chash": consistent hashing, the points that nginx makes.
 local native, raw = ...
-local pairs, setmetatable, tostring, error = raw.pairs, raw.setmetatable, raw.tostring, raw.error
+local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring
 local class = {}
 local meta = { __index = class, __metatable = false }
 
@@ -8,16 +8,14 @@ local function build(self, nodes)
   local ids, list = {}, {}
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
-      error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
-    end
+    weight = native.weight(tostring(id), weight)
     self.nodes[id] = weight
     ids[#ids + 1] = id
   end
   raw.table.sort(ids)
   for _, id in raw.ipairs(ids) do
     list[#list + 1] = id
-    list[#list + 1] = nodes[id]
+    list[#list + 1] = self.nodes[id]
   end
   self.ring = native.ring(list)
 end
@@ -34,7 +32,8 @@ end
 
 function class:set(id, weight)
   local nodes = self.nodes
-  nodes[id] = weight and weight > 0 and weight or nil
+  weight = raw.tonumber(weight) or 0
+  nodes[id] = weight > 0 and weight or nil
   build(self, nodes)
 end
 
@@ -43,11 +42,11 @@ function class:delete(id)
 end
 
 function class:incr(id, weight)
-  self:set(id, (self.nodes[id] or 0) + (weight or 1))
+  self:set(id, (self.nodes[id] or 0) + (raw.tonumber(weight) or 1))
 end
 
 function class:decr(id, weight)
-  self:set(id, (self.nodes[id] or 0) - (weight or 1))
+  self:set(id, (self.nodes[id] or 0) - (raw.tonumber(weight) or 1))
 end
 
 function class:find(key)

@@ -2,9 +2,12 @@
 
 mod bit;
 mod json;
+mod names;
 mod native;
+mod regex;
 mod ring;
 pub(crate) mod socket;
+mod variables;
 
 use std::rc::Rc;
 
@@ -29,10 +32,32 @@ pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 /// Modules that need no file.
 pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
     match name {
-        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr" | "cjson"
-        | "cjson.safe" | "bit" | "socket" => module(lua, ctx, name).map(Some),
-        _ => Ok(None),
+        "apache2" | "ngx" | "ngx.balancer" | "resty.chash" | "resty.roundrobin" | "resty.swrr"
+        | "resty.lock" | "resty.lrucache" | "resty.dns.resolver" | "cjson" | "cjson.safe" | "bit"
+        | "socket" | "ltn12" => module(lua, ctx, name).map(Some),
+        // A table of the script's own.
+        "socket.http" => socket_http(lua, ctx).map(Some),
+        _ => match name.strip_prefix("table.") {
+            Some(function) => table_function(lua, ctx, function),
+            None => Ok(None),
+        },
     }
+}
+
+/// `require "table.new"` gives the function.
+fn table_function(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Option<Value>> {
+    if !matches!(name, "new" | "clear" | "nkeys" | "isempty" | "isarray" | "clone") {
+        return Ok(None);
+    }
+    let Value::Table(library) = module(lua, ctx, "functions for tables")? else { return Ok(None) };
+    library.get(name).map(Some)
+}
+
+/// `socket.http` over the state's `lb.http`, which refuses in requests.
+fn socket_http(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
+    let http = ctx.modules.borrow().get(crate::jobs::io::HTTP).cloned();
+    let http = http.unwrap_or(Value::Function(crate::jobs::io::refused(lua, "socket.http")?));
+    crate::sandbox::internal(lua, include_str!("../jobs/http.lua"))?.call((http, lua.globals()))
 }
 
 /// One of the modules; the same value for all scripts of a state, and read-only.
@@ -68,6 +93,19 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.chash" => run(include_str!("chash.lua"))?,
         "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
         "resty.swrr" => run(include_str!("swrr.lua"))?,
+        "resty.lrucache" => run(include_str!("lrucache.lua"))?,
+        "resty.lock" => {
+            let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);
+            crate::sandbox::internal(lua, include_str!("lock.lua"))?.call((native, lua.globals(), ngx))?
+        }
+        "resty.dns.resolver" => {
+            let resolve = ctx.modules.borrow().get(crate::jobs::io::RESOLVE).cloned();
+            let refused = || crate::jobs::io::refused(lua, name).map(Value::Function);
+            let resolve = resolve.map_or_else(refused, Ok)?;
+            crate::sandbox::internal(lua, include_str!("../jobs/dns.lua"))?.call((resolve, lua.globals()))?
+        }
+        "functions for tables" => run(include_str!("tables.lua"))?,
+        "ltn12" => run(include_str!("../jobs/ltn12.lua"))?,
         "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, ctx, false)?,
         "cjson.safe" => json::module(lua, ctx, true)?,

@@ -5,98 +5,32 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
-use super::ring;
-use crate::answer::{Answer, MAX_MORE_TRIES};
-use crate::api::{NOT_IN_A_REQUEST, handy, short, tables, text_value};
+use super::{names, regex, ring, variables};
+use crate::answer::{Answer, MAX_MORE_TRIES, Peer};
+use crate::api::{NOT_IN_A_REQUEST, handy, short, tables};
 use crate::bounds::bounded;
 use crate::context::{Context, Phase};
 use crate::error::Halt;
 use crate::host::{self, Digest, Field, Number};
 use crate::text;
 
-/// Numbers that `ngx` has: results, log levels, statuses, and methods as bits. As Lua strings all of them would take some KiB of every state.
-const NUMBERS: [(&str, i64); 63] = [
-    ("OK", 0),
-    ("ERROR", -1),
-    ("AGAIN", -2),
-    ("DONE", -4),
-    ("DECLINED", -5),
-    ("STDERR", 0),
-    ("EMERG", 1),
-    ("ALERT", 2),
-    ("CRIT", 3),
-    ("ERR", 4),
-    ("WARN", 5),
-    ("NOTICE", 6),
-    ("INFO", 7),
-    ("DEBUG", 8),
-    ("HTTP_OK", 200),
-    ("HTTP_CREATED", 201),
-    ("HTTP_ACCEPTED", 202),
-    ("HTTP_NO_CONTENT", 204),
-    ("HTTP_PARTIAL_CONTENT", 206),
-    ("HTTP_SPECIAL_RESPONSE", 300),
-    ("HTTP_MOVED_PERMANENTLY", 301),
-    ("HTTP_MOVED_TEMPORARILY", 302),
-    ("HTTP_SEE_OTHER", 303),
-    ("HTTP_NOT_MODIFIED", 304),
-    ("HTTP_TEMPORARY_REDIRECT", 307),
-    ("HTTP_PERMANENT_REDIRECT", 308),
-    ("HTTP_BAD_REQUEST", 400),
-    ("HTTP_UNAUTHORIZED", 401),
-    ("HTTP_PAYMENT_REQUIRED", 402),
-    ("HTTP_FORBIDDEN", 403),
-    ("HTTP_NOT_FOUND", 404),
-    ("HTTP_NOT_ALLOWED", 405),
-    ("HTTP_NOT_ACCEPTABLE", 406),
-    ("HTTP_REQUEST_TIMEOUT", 408),
-    ("HTTP_CONFLICT", 409),
-    ("HTTP_GONE", 410),
-    ("HTTP_UPGRADE_REQUIRED", 426),
-    ("HTTP_TOO_MANY_REQUESTS", 429),
-    ("HTTP_CLOSE", 444),
-    ("HTTP_ILLEGAL", 451),
-    ("HTTP_INTERNAL_SERVER_ERROR", 500),
-    ("HTTP_NOT_IMPLEMENTED", 501),
-    ("HTTP_METHOD_NOT_IMPLEMENTED", 501),
-    ("HTTP_BAD_GATEWAY", 502),
-    ("HTTP_SERVICE_UNAVAILABLE", 503),
-    ("HTTP_GATEWAY_TIMEOUT", 504),
-    ("HTTP_VERSION_NOT_SUPPORTED", 505),
-    ("HTTP_INSUFFICIENT_STORAGE", 507),
-    ("HTTP_GET", 2),
-    ("HTTP_HEAD", 4),
-    ("HTTP_POST", 8),
-    ("HTTP_PUT", 16),
-    ("HTTP_DELETE", 32),
-    ("HTTP_MKCOL", 64),
-    ("HTTP_COPY", 128),
-    ("HTTP_MOVE", 256),
-    ("HTTP_OPTIONS", 512),
-    ("HTTP_PROPFIND", 1024),
-    ("HTTP_PROPPATCH", 2048),
-    ("HTTP_LOCK", 4096),
-    ("HTTP_UNLOCK", 8192),
-    ("HTTP_PATCH", 16384),
-    ("HTTP_TRACE", 32768),
-];
-
 /// Makes the table of native functions.
 pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    variables(lua, ctx, &table)?;
+    variables::install(lua, ctx, &table)?;
     requests(lua, ctx, &table)?;
     endings(lua, ctx, &table)?;
     peers(lua, ctx, &table)?;
     strings(lua, ctx, &table)?;
     host(lua, ctx, &table)?;
     ring::install(lua, ctx, &table)?;
+    regex::install(lua, ctx, &table)?;
     table.raw_set("null", Value::NULL)?;
-    let number = |_: &Lua, name: Value| {
-        let Value::String(name) = name else { return Ok(None) };
-        Ok(NUMBERS.iter().find(|(known, _)| *name.as_bytes() == *known.as_bytes()).map(|(_, number)| *number))
+    names::install(lua, &table)?;
+    let re = |lua: &Lua, (native, raw): (Table, Table)| -> mlua::Result<Value> {
+        crate::sandbox::internal(lua, include_str!("re.lua"))?.call((native, raw))
     };
-    table.raw_set("number", lua.create_function(number)?)?;
+    table.raw_set("re", lua.create_function(re)?)?;
     let own = ctx.clone();
     let mark = move |_: &Lua, object: Table| {
         own.protected.get().map_or(Ok(()), |protected| protected.raw_set(&object, true))?;
@@ -104,67 +38,6 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     };
     table.raw_set("mark", lua.create_function(mark)?)?;
     Ok(table)
-}
-
-fn variables(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
-    let own = ctx.clone();
-    table.raw_set(
-        "var",
-        lua.create_function(move |lua, name: LuaString| variable(lua, &own, &name.as_bytes()))?,
-    )
-}
-
-/// `ngx.var.NAME`; nil for what is not set and for what httpd has nothing for.
-fn variable(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
-    let string = |text: &[u8]| lua.create_string(text).map(Value::String);
-    let number = |field| string(ctx.request()?.number(field).to_string().as_bytes());
-    let field = |field| text_value(lua, ctx, field);
-    match name {
-        b"uri" | b"document_uri" => field(Field::Uri),
-        b"request_uri" => field(Field::UnparsedUri),
-        b"args" | b"query_string" => field(Field::Args),
-        b"is_args" => string(if field(Field::Args)?.is_nil() { b"" } else { b"?" }),
-        b"scheme" => field(Field::Scheme),
-        b"host" => field(Field::Hostname),
-        b"server_name" => field(Field::ServerName),
-        b"server_port" => number(Number::Port),
-        b"server_addr" => ctx.request()?.server_addr().map_or(Ok(Value::Nil), |text| string(text.as_bytes())),
-        b"server_protocol" => field(Field::Protocol),
-        b"remote_addr" => field(Field::UseragentIp),
-        b"remote_port" => number(Number::ClientPort),
-        b"remote_user" => field(Field::User),
-        b"request" => field(Field::TheRequest),
-        b"request_method" => field(Field::Method),
-        b"request_id" => field(Field::LogId),
-        b"request_filename" => field(Field::Filename),
-        b"document_root" => field(Field::DocumentRoot),
-        b"status" => number(Number::Status),
-        b"https" => string(if ctx.request()?.number(Number::IsHttps) != 0 { b"on" } else { b"" }),
-        _ => family(lua, ctx, name),
-    }
-}
-
-fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
-    if let Some(name) = name.strip_prefix(b"http_") {
-        let header: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
-        return tables::get(lua, ctx, host::Table::HeadersIn, &header);
-    }
-    if let Some(name) = name.strip_prefix(b"cookie_") {
-        return crate::api::cookie_value(lua, ctx, name);
-    }
-    let Some(name) = name.strip_prefix(b"arg_") else { return Ok(Value::Nil) };
-    let mut value = Ok(Value::Nil);
-    ctx.request()?.field(Field::Args, &mut |args| {
-        // nginx gives the value as it stands, not unescaped.
-        let found = args.unwrap_or_default().split(|byte| *byte == b'&').find_map(|pair| {
-            let at = pair.iter().position(|byte| *byte == b'=')?;
-            pair[..at].eq_ignore_ascii_case(name).then(|| &pair[at + 1..])
-        });
-        if let Some(found) = found {
-            value = lua.create_string(found).map(Value::String);
-        }
-    });
-    value
 }
 
 fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
@@ -306,7 +179,12 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
 /// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
 fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
     ctx.request()?;
-    ctx.say(|said| said.answer = Some(answer));
+    // `ngx.exit(ngx.OK)` behind `set_current_peer` ends the phase, and the peer stays.
+    ctx.say(|said| {
+        if answer != Answer::Decline || said.peer.host.is_empty() {
+            said.answer = Some(answer);
+        }
+    });
     match ctx.frame.get().phase {
         Phase::Pick => Ok(()),
         _ => Err(ctx.budget.end(Halt::Answered).raise()),
@@ -332,8 +210,8 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         own.say(|said| {
             let peer = &mut said.peer;
             (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
-        });
-        Ok(())
+            checked_peer(peer)
+        })
     };
     table.raw_set("set_peer", lua.create_function(set)?)?;
     let own = ctx.clone();
@@ -352,8 +230,10 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("set_timeouts", lua.create_function(timeouts)?)?;
     let own = ctx.clone();
     let tls = move |_: &Lua, on: bool| {
-        own.say(|said| said.peer.tls = on);
-        Ok(())
+        own.say(|said| {
+            said.peer.tls = on;
+            checked_peer(&said.peer)
+        })
     };
     table.raw_set("set_tls", lua.create_function(tls)?)?;
     let own = ctx.clone();
@@ -364,6 +244,19 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         })
     };
     table.raw_set("last_failure", lua.create_function(failure)?)
+}
+
+/// A peer is an address, and mod_proxy takes the name for TLS from the URL.
+fn checked_peer(peer: &Peer) -> mlua::Result<()> {
+    let Some(name) = peer.tls_name.as_ref().filter(|name| peer.tls && **name != peer.host) else {
+        return Ok(());
+    };
+    Err(mlua::Error::runtime(format!(
+        "ngx.balancer: \"{name}\" as the name for TLS of {} is not available here: make it a member, \
+         LuaBalancerMember https://{name}:{}, and return that one",
+        peer.host,
+        if peer.port == 0 { 443 } else { peer.port }
+    )))
 }
 
 fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
@@ -386,26 +279,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
         let bytes = own.request()?.digest(kind, &text.as_bytes());
         if hex { lua.create_string(text::hex(&bytes)) } else { lua.create_string(bytes) }
     };
-    table.raw_set("digest", lua.create_function(digest)?)?;
-    let own = ctx.clone();
-    let regex = move |lua: &Lua, (text, pattern, flags): (LuaString, LuaString, LuaString)| match own
-        .request()?
-        .regex(&text.as_bytes(), &short(&pattern)?, &short(&flags)?)
-    {
-        Ok(None) => Ok((Value::Nil, None)),
-        Err(error) => Ok((Value::Nil, Some(error))),
-        Ok(Some(groups)) => {
-            let table = lua.create_table_with_capacity(groups.len(), 1)?;
-            for (at, group) in groups.iter().enumerate() {
-                match group {
-                    Some(group) => table.raw_set(at, lua.create_string(group)?)?,
-                    None => table.raw_set(at, false)?,
-                }
-            }
-            Ok((Value::Table(table), None))
-        }
-    };
-    table.raw_set("regex", lua.create_function(regex)?)
+    table.raw_set("digest", lua.create_function(digest)?)
 }
 
 fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
@@ -422,15 +296,22 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     table.raw_set(
         "worker",
-        lua.create_function(move |_, ()| Ok((own.server.worker(), std::process::id())))?,
+        lua.create_function(move |_, ()| {
+            Ok((own.server.worker(), std::process::id(), own.server.workers()))
+        })?,
     )?;
+    let own = ctx.clone();
+    let write = move |_: &Lua, (name, text): (String, LuaString)| {
+        crate::api::modlua::write(&own, &name, &text.as_bytes())
+    };
+    table.raw_set("write", lua.create_function(write)?)?;
+    let cookie_time = |_: &Lua, seconds: f64| Ok(text::http_date(seconds.clamp(0.0, 1e11) as u64));
+    table.raw_set("http_date", lua.create_function(cookie_time)?)?;
     let own = ctx.clone();
     let phase = move |_: &Lua, ()| {
         Ok(match own.frame.get().phase {
             Phase::Load => "init_worker",
-            Phase::Translate => "rewrite",
-            Phase::Select => "access",
-            Phase::Pick => "balancer",
+            Phase::Translate | Phase::Select | Phase::Pick => "balancer",
             Phase::Finish => "log",
             Phase::Timer => "timer",
         })

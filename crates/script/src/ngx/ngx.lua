@@ -55,6 +55,16 @@ end
 
 function ngx.update_time() end
 
+function ngx.http_time(seconds)
+  return native.http_date(seconds)
+end
+
+-- As nginx writes them for Netscape's cookies: two digits of the year up to 2037.
+function ngx.cookie_time(seconds)
+  local day, date, month, year, clock = native.http_date(seconds):match("^(%a+, )(%d+) (%a+) (%d+) (.*)$")
+  return day .. date .. "-" .. month .. "-" .. (raw.tonumber(year) > 2037 and year or year:sub(3)) .. " " .. clock
+end
+
 function ngx.md5(text)
   return native.digest(false, true, text)
 end
@@ -111,10 +121,7 @@ ngx.var = setmetatable(native.mark {}, {
     return native.var(name)
   end,
   __newindex = function(_, name, value)
-    if name == "args" then
-      return native.set_args(value)
-    end
-    error("variable \"" .. tostring(name) .. "\" cannot be set; r.notes and r.subprocess_env can", 2)
+    native.set_var(tostring(name), value)
   end,
   __metatable = false,
 })
@@ -196,8 +203,17 @@ function req.set_uri(uri, jump)
   if jump then
     error("ngx.req.set_uri: there are no locations to jump to here", 2)
   end
-  -- The URI of httpd has no query in it; nginx scripts pass $request_uri all the same.
+  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is both, all the same.
+  local own = native.var("uri") or ""
+  local before = #uri - #own
+  if own ~= "" and uri:sub(before + 1) == own and not uri:sub(1, before):find("?", 1, true) then
+    native.set_uri(uri)
+    return
+  end
   local path, args = uri:match("^([^?]*)%??(.*)$")
+  if uri == native.var("request_uri") then
+    path = native.unescape_uri((path:gsub("%+", "%%2B")))
+  end
   native.set_uri(path)
   if args ~= "" then
     native.set_args(args)
@@ -240,42 +256,6 @@ ngx.resp = {
   end,
 }
 
--- ngx.re: httpd's regular expressions are PCRE as well.
-local re = {}
-local function flags(options)
-  return ((options or ""):gsub("[^imsx]", ""))
-end
-
-function re.match(subject, pattern, options)
-  return native.regex(subject, pattern, flags(options))
-end
-
-function re.find(subject, pattern, options, ctx, group)
-  local from = ctx and ctx.pos or 1
-  local rest = subject:sub(from)
-  -- Two groups before the pattern tell where it starts; \1 in it counts from there on.
-  local shifted = pattern:gsub("\\(%d)", function(digit)
-    return digit == "0" and "\\0" or "\\" .. (raw.tonumber(digit) + 2)
-  end)
-  local letters = flags(options)
-  -- With x, a comment may run to the end of the pattern.
-  local close = letters:find("x", 1, true) and "\n)" or ")"
-  local found, err = native.regex(rest, "\\A([\\s\\S]*?)(" .. shifted .. close, letters)
-  if not found then
-    return nil, nil, err
-  end
-  local start = from + #found[1]
-  if group and group > 0 then
-    return nil, nil, "ngx.re.find: only the whole match is supported here, not a group"
-  end
-  local stop = start + #found[2] - 1
-  if ctx then
-    ctx.pos = stop + 1
-  end
-  return start, stop
-end
-ngx.re = re
-
 -- ngx.timer
 local function timer(repeats)
   return function(seconds, callback, ...)
@@ -297,6 +277,9 @@ ngx.worker = {
   end,
   pid = function()
     return (select(2, native.worker()))
+  end,
+  count = function()
+    return (select(3, native.worker()))
   end,
   exiting = function()
     return false
@@ -322,7 +305,7 @@ function dict:get(key)
   return self.store:get(key)
 end
 function dict:get_stale(key)
-  return self.store:get(key), nil, false
+  return self.store:get_stale(key)
 end
 function dict:incr(key, n, init, init_ttl)
   local value, rest = self.store:incr(key, n, init, init_ttl)
@@ -389,11 +372,41 @@ function live.ctx(new)
 end
 live.status = native.status
 
-for _, name in ipairs { "say", "print", "flush", "eof", "send_headers" } do
-  ngx[name] = function()
-    error("ngx." .. name .. " is not available: this script chooses a backend, the answer is the backend's", 2)
+-- A page of the script's own, sent when it has ended.
+local function said(name, behind)
+  local function write(value)
+    if type(value) == "table" then
+      for _, one in ipairs(value) do
+        write(one)
+      end
+    else
+      native.write(name, value == native.null and "null" or tostring(value))
+    end
+  end
+  return function(...)
+    for at = 1, select("#", ...) do
+      write((select(at, ...)))
+    end
+    native.write(name, behind)
+    return 1
   end
 end
+ngx.print, ngx.say = said("ngx.print", ""), said("ngx.say", "\n")
+function ngx.flush()
+  return 1
+end
+function ngx.eof()
+  return 1
+end
+ngx.send_headers = ngx.eof
+
+local searches
+ngx.re = setmetatable({}, {
+  __index = function(_, name)
+    searches = searches or native.re(native, raw)
+    return searches[name]
+  end,
+})
 for _, name in ipairs { "timer", "worker", "re", "resp", "config" } do
   ngx[name] = setmetatable(native.mark {}, { __index = ngx[name], __newindex = read_only("." .. name), __metatable = false })
 end
@@ -410,7 +423,7 @@ return setmetatable(native.mark {}, {
     if value then
       ngx[name] = value
     end
-    return value
+    return value or native.instead(name)
   end,
   __newindex = function(_, name, value)
     if live[name] then

@@ -1,7 +1,7 @@
--- require "resty.roundrobin": weighted round robin by the greatest common divisor. Ids go in sorted order, so that every
--- thread has the same sequence.
-local _, raw = ...
-local pairs, setmetatable, tostring, error = raw.pairs, raw.setmetatable, raw.tostring, raw.error
+-- require "resty.roundrobin": weighted round robin by the greatest common divisor. Ids go in sorted order, so that
+-- every thread has the same sequence.
+local native, raw = ...
+local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring
 local class = {}
 local meta = { __index = class, __metatable = false }
 
@@ -16,9 +16,7 @@ local function build(self, nodes)
   local ids, divisor, max = {}, 0, 0
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
-      error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
-    end
+    weight = native.weight(tostring(id), weight)
     self.nodes[id] = weight
     ids[#ids + 1] = id
     divisor, max = gcd(divisor, weight), raw.math.max(max, weight)
@@ -41,7 +39,8 @@ end
 
 function class:set(id, weight)
   local nodes = self.nodes
-  nodes[id] = weight and weight > 0 and weight or nil
+  weight = raw.tonumber(weight) or 0
+  nodes[id] = weight > 0 and weight or nil
   build(self, nodes)
 end
 
@@ -50,16 +49,16 @@ function class:delete(id)
 end
 
 function class:incr(id, weight)
-  self:set(id, (self.nodes[id] or 0) + (weight or 1))
+  self:set(id, (self.nodes[id] or 0) + (raw.tonumber(weight) or 1))
 end
 
 function class:decr(id, weight)
-  self:set(id, (self.nodes[id] or 0) - (weight or 1))
+  self:set(id, (self.nodes[id] or 0) - (raw.tonumber(weight) or 1))
 end
 
 function class:find()
   local ids = self.ids
-  if self.max == 0 then
+  if #ids == 0 then
     return nil, "no nodes"
   end
   while true do

@@ -1,6 +1,6 @@
 -- require "resty.swrr": smooth weighted round robin, ids in sorted order.
-local _, raw = ...
-local pairs, setmetatable, tostring, error = raw.pairs, raw.setmetatable, raw.tostring, raw.error
+local native, raw = ...
+local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring
 local class = {}
 local meta = { __index = class, __metatable = false }
 
@@ -8,13 +8,9 @@ local function build(self, nodes)
   local list = {}
   self.nodes = {}
   for id, weight in pairs(nodes) do
-    if raw.math.type(weight) ~= "integer" or weight < 0 then
-      error("weight of " .. tostring(id) .. ": expected a whole number from 0, found " .. tostring(weight), 3)
-    end
+    weight = native.weight(tostring(id), weight)
     self.nodes[id] = weight
-    if weight > 0 then
-      list[#list + 1] = { id = id, weight = weight, current = 0 }
-    end
+    list[#list + 1] = { id = id, weight = weight, current = 0 }
   end
   raw.table.sort(list, function(a, b)
     return tostring(a.id) < tostring(b.id)
@@ -34,7 +30,8 @@ end
 
 function class:set(id, weight)
   local nodes = self.nodes
-  nodes[id] = weight and weight > 0 and weight or nil
+  weight = raw.tonumber(weight) or 0
+  nodes[id] = weight > 0 and weight or nil
   build(self, nodes)
 end
 
@@ -43,11 +40,11 @@ function class:delete(id)
 end
 
 function class:incr(id, weight)
-  self:set(id, (self.nodes[id] or 0) + (weight or 1))
+  self:set(id, (self.nodes[id] or 0) + (raw.tonumber(weight) or 1))
 end
 
 function class:decr(id, weight)
-  self:set(id, (self.nodes[id] or 0) - (weight or 1))
+  self:set(id, (self.nodes[id] or 0) - (raw.tonumber(weight) or 1))
 end
 
 function class:find()

@@ -68,11 +68,11 @@ impl host::Dict for TestDict {
     fn incr(
         &self,
         _: &[u8],
-        by: f64,
-        _: Option<f64>,
+        by: host::Scalar,
+        _: Option<host::Scalar>,
         _: f64,
     ) -> Result<(host::Scalar, bool), host::DictError> {
-        Ok((host::Scalar::Number(by), false))
+        Ok((by, false))
     }
     fn delete(&self, _: &[u8]) -> Result<(), host::DictError> {
         self.0.replace(None);
@@ -242,6 +242,23 @@ impl Request for TestRequest {
             let hit = text.as_bytes()[at..at + literal.len()].to_vec();
             vec![Some(hit.clone()), Some(hit)]
         }))
+    }
+    fn regex_each(
+        &self,
+        (text, from): (&[u8], usize),
+        pattern: &str,
+        _flags: &str,
+        f: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
+    ) -> Result<(), String> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let literal = pattern.replace(['(', ')'], "");
+        for (at, hit) in text.match_indices(&literal).filter(|(at, _)| *at >= from) {
+            let place = Some(at..at + hit.len());
+            if !f(vec![place.clone(), place]) {
+                break;
+            }
+        }
+        Ok(())
     }
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {
         let length = if kind == Digest::Md5 { 16 } else { 20 };
@@ -628,6 +645,7 @@ pub fn perform(io: Io) -> Reply {
     let stream = |on: &script::Connection| on.0.clone().downcast::<TcpStream>().unwrap();
     match io {
         Io::Http(request) => panic!("not here: {request:?}"),
+        Io::Resolve { host, .. } => panic!("not here: {host}"),
         Io::Connect { host, port, .. } => {
             let made = TcpStream::connect((host, port)).map_err(words);
             Reply::Connected(made.map(|stream| script::Connection(Rc::new(stream))))

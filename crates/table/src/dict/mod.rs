@@ -208,6 +208,15 @@ impl Dict {
         Ok(value.flatten())
     }
 
+    /// The value, also of an entry past its time that nothing has taken the place of, and whether it is.
+    pub fn get_stale(&self, key: &[u8]) -> Result<Option<(Value, bool)>, DictError> {
+        let now = (self.world.now_us)();
+        self.read(key, |entry| {
+            let is_over = entry.is_expired(now);
+            Ok((entry.value()?, is_over))
+        })
+    }
+
     /// Stores; `ttl` in seconds, 0 for ever. True: entries that had time left were thrown out for it.
     pub fn store(&self, how: Store, key: &[u8], value: &Value, ttl: f64) -> Result<bool, DictError> {
         let now = (self.world.now_us)();
@@ -226,6 +235,17 @@ impl Dict {
         key: &[u8],
         by: f64,
         init: Option<f64>,
+        init_ttl: f64,
+    ) -> Result<(Value, bool), DictError> {
+        self.incr_exactly(key, &by.into(), init.map(Value::from).as_ref(), init_ttl)
+    }
+
+    /// As [`Dict::incr`], for whole numbers that no float holds.
+    pub fn incr_exactly(
+        &self,
+        key: &[u8],
+        by: &Value,
+        init: Option<&Value>,
         init_ttl: f64,
     ) -> Result<(Value, bool), DictError> {
         let now = (self.world.now_us)();

@@ -188,6 +188,18 @@ pub enum Value {
     Text(Vec<u8>),
 }
 
+/// A whole number if it is one that a float holds exactly.
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        const EXACT: f64 = (1u64 << 53) as f64;
+        if value.fract() == 0.0 && value.abs() <= EXACT {
+            Value::Integer(value as i64)
+        } else {
+            Value::Number(value)
+        }
+    }
+}
+
 impl Value {
     fn shape(&self, key: &[u8]) -> Shape {
         let (kind, length) = match self {

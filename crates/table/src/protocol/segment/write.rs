@@ -71,11 +71,11 @@ impl<'a> Segment<'a> {
     }
 
     /// Adds to a number; an absent one starts at `init`, if there is one. Gives the sum, and as [`Segment::store`] says.
-    pub fn incr(&self, item: &Item<'_>, by: f64, init: Option<f64>) -> Result<(Value, bool), Refusal> {
+    pub fn incr(&self, item: &Item<'_>, by: &Value, init: Option<&Value>) -> Result<(Value, bool), Refusal> {
         let old = self.held(item.hash, item.key);
         let live = old.as_ref().filter(|old| !old.entry.is_expired(item.now));
         let Some(live) = live else {
-            let value = sum(&number(init.ok_or(Refusal::NotFound)?), by);
+            let value = sum(init.ok_or(Refusal::NotFound)?, by);
             return self.put(old, item, &value).map(|evicted| (value, evicted));
         };
         if !live.entry.shape.is_number() {
@@ -246,24 +246,15 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// A whole number if it is one that a float holds exactly.
-fn number(value: f64) -> Value {
-    const EXACT: f64 = (1u64 << 53) as f64;
-    if value.fract() == 0.0 && value.abs() <= EXACT {
-        Value::Integer(value as i64)
-    } else {
-        Value::Number(value)
-    }
-}
-
 /// Whole numbers stay whole unless something else is added, or they grow too large.
-fn sum(before: &Value, by: f64) -> Value {
-    match (before, number(by)) {
+fn sum(before: &Value, by: &Value) -> Value {
+    match (before, by) {
         (Value::Integer(before), Value::Integer(by)) => {
-            before.checked_add(by).map_or_else(|| Value::Number(*before as f64 + by as f64), Value::Integer)
+            before.checked_add(*by).map_or_else(|| Value::Number(*before as f64 + *by as f64), Value::Integer)
         }
-        (Value::Integer(before), _) => Value::Number(*before as f64 + by),
-        (Value::Number(before), _) => Value::Number(before + by),
+        (Value::Integer(before), Value::Number(by)) => Value::Number(*before as f64 + by),
+        (Value::Number(before), Value::Integer(by)) => Value::Number(before + *by as f64),
+        (Value::Number(before), Value::Number(by)) => Value::Number(before + by),
         (other, _) => other.clone(),
     }
 }

@@ -1,0 +1,70 @@
+//! In which order httpd runs the hooks of other modules.
+
+use std::ffi::CStr;
+use std::os::raw::{c_char, c_int};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::bytes;
+use crate::ffi;
+
+/// Whether mod_rewrite's rules of sections run before mod_proxy's fixup, as they do since httpd 2.4.63.
+static REWRITES_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// httpd's `ap_LINK_fixups_t`, by APR_DECLARE_EXTERNAL_HOOK.
+#[repr(C)]
+struct Link {
+    function: *const c_char,
+    name: *const c_char,
+    predecessors: *const *const c_char,
+    successors: *const *const c_char,
+    order: c_int,
+}
+
+/// Looks what mod_rewrite asks for, for [`rewrites_before_proxy`]. For pre_config, when every module has registered its hooks.
+pub fn look() {
+    // SAFETY: the array holds such links; their names are static strings and their lists end with NULL.
+    let first = unsafe {
+        ffi::ap_hook_get_fixups().as_ref().is_some_and(|array| {
+            !array.elts.is_null()
+                && std::slice::from_raw_parts(array.elts.cast::<Link>(), array.nelts.max(0) as usize)
+                    .iter()
+                    .any(|link| {
+                        bytes(link.name) == Some(b"mod_rewrite.c") && lists(link.successors, c"mod_proxy.c")
+                    })
+        })
+    };
+    REWRITES_FIRST.store(first, Ordering::Release);
+}
+
+/// Whether mod_rewrite's rules of sections run before mod_proxy's fixup.
+pub fn rewrites_before_proxy() -> bool {
+    REWRITES_FIRST.load(Ordering::Acquire)
+}
+
+/// # Safety
+/// `list` is NULL or ends with NULL, and holds NUL-terminated strings.
+unsafe fn lists(list: *const *const c_char, name: &CStr) -> bool {
+    let mut at = list;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while !at.is_null() && !(*at).is_null() {
+            if CStr::from_ptr(*at) == name {
+                return true;
+            }
+            at = at.add(1);
+        }
+    }
+    false
+}
+
+/// Registers hooks under the module's own name. httpd sets it only while it loads the module; hooks that come later, in pre_config,
+/// would go by the name of whatever module was loaded last.
+pub fn as_own_module(register: impl FnOnce()) {
+    // SAFETY: pre_config runs in the process's only thread, and the name is static.
+    unsafe {
+        let before = ffi::apr_hook_debug_current;
+        ffi::apr_hook_debug_current = c"mod_lua_balancer.c".as_ptr();
+        register();
+        ffi::apr_hook_debug_current = before;
+    }
+}

@@ -1,0 +1,92 @@
+//! A script that reads the body leaves it whole to the member.
+
+use server_tests::client::BodyEncoding;
+use server_tests::message::body_hash;
+use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, pool};
+
+const SCRIPT: &str = "local function look(r)
+  local form = r:parsebody()
+  r.headers_in['X-Seen'] = form.a or 'nothing'
+  form = r:parsebody(20000)
+  r.headers_in['X-Again'] = form.a or 'nothing'
+  return lb.pool('app')
+end
+translate, select = look, look";
+
+on_every_mpm!(a_body_that_a_script_has_read_reaches_the_member_whole);
+
+fn a_body_that_a_script_has_read_reaches_the_member_whole(mpm: Mpm) {
+    let [backend, dead] = Backend::named(["a", "dead"]);
+    dead.refuse();
+    let httpd = Httpd::builder()
+        .mpm(mpm)
+        .file("look.lua", SCRIPT)
+        .config(&pool("app", &[(&dead, ""), (&backend, "")], "LuaBalancerMethod first\nLuaBalancerOutlier off"))
+        .config("<Location /t>\n  LuaHookTranslate look.lua\n</Location>\n<Location /s>\n  LuaHookSelect look.lua\n</Location>")
+        .start();
+    let mut client = httpd.client();
+    for length in [0, 1, 100, 8191, 8192, 8193, 20_001, 300_000] {
+        let body: Vec<u8> =
+            b"a=b&c=".iter().copied().chain((0..length).map(|at| b'a' + (at % 23) as u8)).collect();
+        for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
+            for place in ["/t", "/s"] {
+                let request = Request::post(place, body.clone()).encoding(encoding);
+                let answer = client.send(&request.header("Expect", "100-continue"));
+                let seen = backend.last().expect("a request");
+                let told = [seen.headers.get("X-Seen"), seen.headers.get("X-Again")];
+                let what = format!("{place} {encoding:?} {length}");
+                assert_eq!((answer.backend(), told), ("a", [Some("b"); 2]), "{what}");
+                assert_eq!((seen.body_length, seen.body_hash), (body.len(), body_hash(&body)), "{what}");
+            }
+        }
+    }
+    let answer = client.get("/t");
+    assert_eq!(
+        (answer.backend(), backend.last().expect("a request").headers.get("X-Seen")),
+        ("a", Some("nothing"))
+    );
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_by_httpds_own_limit() {
+    let backend = Backend::new("a");
+    let httpd = Httpd::builder()
+        .file("look.lua", SCRIPT)
+        .config(&pool("app", &[(&backend, "")], ""))
+        .config("LuaHookTranslate look.lua\nLimitRequestBody 1000")
+        .start();
+    for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
+        let request = Request::post("/x", vec![b'a'; 5000]).encoding(encoding);
+        assert_eq!(httpd.client().send(&request).status, 413, "{encoding:?}");
+    }
+    assert_eq!(backend.requests(), 0);
+}
+
+#[test]
+fn a_body_that_was_read_goes_along_with_an_internal_redirect() {
+    let backend = Backend::new("a");
+    let builder = Httpd::builder()
+        .file("look.lua", &format!("{SCRIPT}\nfunction first(r) r:parsebody() return nil end"))
+        .config(&pool("app", &[(&backend, "")], ""));
+    let root = builder.dir().join("htdocs");
+    let httpd = builder
+        .config("<Location /first>\n  LuaHookTranslate look.lua first\n</Location>")
+        .config("<Location /second>\n  LuaHookTranslate look.lua\n</Location>")
+        .config(&format!(
+            "<Directory {}>\n  Require all granted\n  RewriteEngine on\n  RewriteRule ^first/(.*)$ /second/$1\n</Directory>",
+            root.display()
+        ))
+        .start();
+    for length in [3, 20_000] {
+        for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
+            let body = ["a=b&".as_bytes(), &vec![b'x'; length]].concat();
+            let answer = httpd.client().send(&Request::post("/first/x", body.clone()).encoding(encoding));
+            let seen = backend.last().expect("a request");
+            assert_eq!(
+                (answer.backend(), &*seen.uri, seen.headers.get("X-Seen")),
+                ("a", "/second/x", Some("b"))
+            );
+            assert_eq!((seen.body_length, seen.body_hash), (body.len(), body_hash(&body)), "{encoding:?}");
+        }
+    }
+}

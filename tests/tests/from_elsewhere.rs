@@ -1,0 +1,674 @@
+//! Scripts that were written for mod_lua or OpenResty, with the names that they use; stock httpd with mod_lua beside it where it is
+//! the reference.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use server_tests::{
+    Backend, Builder, Httpd, Mpm, Request, Response, certificate, on_every_mpm, patience, pool,
+};
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// httpd as it comes, with mod_lua, which looks for scripts where `LuaRoot` says.
+fn stock() -> Builder {
+    let builder = Httpd::builder().stock().module("lua");
+    let root = format!("LuaRoot {:?}", builder.dir());
+    builder.config(&root)
+}
+
+fn text(response: &Response) -> String {
+    response.text().trim_end().to_owned()
+}
+
+/// What mod_lua's LuaHookFixups and LuaHookSelect see alike.
+const SEES: &str = r#"
+function sees(r)
+  local env = r.subprocess_env
+  local seen = {}
+  for _, name in ipairs{ "SET", "PASSED", "IF", "RULE", "SSL_PROTOCOL", "SSL_SERVER_S_DN_CN", "HTTPS" } do
+    seen[#seen + 1] = name .. "=" .. tostring(env[name])
+  end
+  r.err_headers_out["X-Saw"] = table.concat(seen, " ")
+  return 404
+end
+"#;
+
+const ENVIRONMENT: &str = "SetEnv SET by-mod_env\nSetEnvIf Request_URI . IF=by-setenvif\n\
+    <Location />\nSetEnv PASSED in-a-section\nRewriteEngine on\nRewriteRule .* - [E=RULE:by-a-section]\n\
+    SSLOptions +StdEnvVars\nHOOK\n</Location>\n\
+    SSLEngine on\nSSLCertificateFile cert.pem\nSSLCertificateKeyFile key.pem";
+
+fn seen_over_tls(builder: Builder, hook: &str) -> String {
+    certificate::self_signed(builder.dir());
+    let httpd = builder.file("sees.lua", SEES).config(&ENVIRONMENT.replace("HOOK", hook)).start();
+    let url = format!("https://127.0.0.1:{}/x", httpd.port());
+    let answer = Command::new("curl").args(["-sk", "--tlsv1.3", "-D", "-", &url]).output().expect("run curl");
+    let head = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let line = head.lines().find_map(|line| line.strip_prefix("X-Saw: "));
+    line.unwrap_or_else(|| panic!("no X-Saw: {head}\n{}", httpd.error_log())).to_owned()
+}
+
+on_every_mpm!(a_select_script_sees_what_other_modules_have_set);
+
+fn a_select_script_sees_what_other_modules_have_set(mpm: Mpm) {
+    // Loaded before the others, and after them.
+    let builder = Httpd::builder().mpm(mpm).module("socache_shmcb").module("ssl");
+    let builder = if mpm == Mpm::Worker { builder.balancer_first() } else { builder };
+    let ours = seen_over_tls(builder, "LuaHookSelect sees.lua sees");
+    assert_eq!(
+        ours,
+        "SET=by-mod_env PASSED=in-a-section IF=by-setenvif RULE=by-a-section SSL_PROTOCOL=TLSv1.3 \
+         SSL_SERVER_S_DN_CN=localhost HTTPS=on"
+    );
+    if mpm == Mpm::Event {
+        // mod_lua's hooks and mod_ssl's run in the order in which they are loaded.
+        let stock = Httpd::builder().stock().module("socache_shmcb").module("ssl").module("lua");
+        let root = format!("LuaRoot {:?}", stock.dir());
+        let theirs = seen_over_tls(stock.config(&root), "LuaHookFixups sees.lua sees");
+        assert_eq!(ours, theirs, "mod_lua sees something else");
+    }
+}
+
+#[test]
+fn a_select_script_that_runs_after_mod_env_still_chooses_and_feeds_mod_headers() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let script = r#"
+local targets = { pool = lb.pool("app"), member = lb.pool("app"):member("b") }
+function select(r)
+  local to = r.subprocess_env.TO
+  r.subprocess_env.WHO = "chosen-" .. to
+  if to == "url" then return ADHOC .. r.uri end
+  return targets[to]
+end"#;
+    let place = |to: &str| format!("<Location /{to}>\nSetEnv TO {to}\nLuaHookSelect s.lua\n</Location>\n");
+    let httpd = Httpd::builder()
+        .file("s.lua", &script.replace("ADHOC", &format!("{:?}", a.url())))
+        .config(&pool("app", &[(&a, ""), (&b, "")], "LuaBalancerMethod first"))
+        .config(&[place("pool"), place("member"), place("url"), place("nothing")].concat())
+        .config("RequestHeader set X-Who \"%{WHO}e\" \"expr=reqenv('WHO') != ''\"\nProxyPass /nothing lb://app/other")
+        .start();
+    for (path, backend, uri) in [
+        ("/pool/a%20b?x=1", &a, "/pool/a%20b?x=1"),
+        ("/member/a%3Fb?x=%20", &b, "/member/a%3Fb?x=%20"),
+        ("/url/plain?x=1", &a, "/url/plain?x=1"),
+        ("/nothing/a%20b?x=1", &a, "/other/a%20b?x=1"),
+    ] {
+        let response = httpd.client().get(path);
+        assert_eq!((response.backend(), response.header("X-Uri")), (backend.name(), Some(uri)), "{path}");
+        let to = path.split('/').nth(1).unwrap_or_default();
+        let last = backend.last().expect("a request");
+        assert_eq!(last.headers.get("X-Who"), Some(format!("chosen-{to}").as_str()), "{path}");
+    }
+}
+
+#[test]
+fn a_select_script_has_the_last_word_after_a_sections_rule() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = Httpd::builder()
+        .file("s.lua", "function select(r) if not r.uri:find('rule$') then return lb.pool('script') end end")
+        .config(&pool("script", &[(&a, "")], ""))
+        .config(&pool("rule", &[(&b, "")], ""))
+        .config("<Location /x>\nRewriteEngine on\nRewriteRule .* lb://rule/ruled [P]\nLuaHookSelect s.lua\n</Location>")
+        .start();
+    for (path, backend, uri) in [("/x/a?q=1", "a", "/x/a?q=1"), ("/x/rule?q=1", "b", "/ruled?q=1")] {
+        let response = httpd.client().get(path);
+        assert_eq!((response.backend(), response.header("X-Uri")), (backend, Some(uri)), "{path}");
+    }
+}
+
+#[test]
+fn both_natural_spellings_of_a_backends_file_name_ask_for_what_the_client_asked() {
+    let a = Backend::new("a");
+    let script = r#"
+local function go(r, url)
+  r.handler, r.proxyreq, r.filename = "proxy-server", apache2.PROXYREQ_REVERSE, "proxy:" .. url
+  return apache2.OK
+end
+function decoded(r) return go(r, "URL" .. r.uri) end
+function encoded(r) return go(r, "URL" .. r.unparsed_uri) end
+function below(r) return go(r, "URL/b c" .. r.unparsed_uri) end
+function pooled(r) return go(r, "lb://app" .. r.unparsed_uri) end"#;
+    let mut config = String::new();
+    for hook in ["Translate", "Select"] {
+        for name in ["decoded", "encoded", "below", "pooled"] {
+            config += &format!("<Location /{hook}/{name}>\nLuaHook{hook} f.lua {name}\n</Location>\n");
+        }
+    }
+    let httpd = Httpd::builder()
+        .file("f.lua", &script.replace("URL", &a.url()))
+        .config(&pool("app", &[(&a, "")], ""))
+        .config(&config)
+        .start();
+    for hook in ["Translate", "Select"] {
+        for (name, before) in [("decoded", ""), ("encoded", ""), ("below", "/b%20c"), ("pooled", "")] {
+            for rest in ["", "/", "/a?b=2", "/a%20b", "/a%3Fb?c=%20d", "/a%2520b?x", "/%c3%a4?", "/p;q=1,2"] {
+                let path = format!("/{hook}/{name}{rest}");
+                let response = httpd.client().get(&path);
+                let found = response.header("X-Uri").unwrap_or_default().to_lowercase();
+                // A `?` with nothing behind it may go.
+                let wanted = format!("{before}{path}").to_lowercase();
+                assert_eq!(found.trim_end_matches('?'), wanted.trim_end_matches('?'), "{path}: {response:?}");
+            }
+        }
+    }
+    assert_eq!(httpd.client().get("/Select/encoded/%0d%0aX:%20y").header("X-Injected"), None);
+}
+
+/// A FastCGI server that answers with the SCRIPT_FILENAME and the QUERY_STRING that it got.
+fn fastcgi() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut params = Vec::new();
+            loop {
+                let mut head = [0; 8];
+                if stream.read_exact(&mut head).is_err() {
+                    break;
+                }
+                let length = usize::from(u16::from_be_bytes([head[4], head[5]])) + usize::from(head[6]);
+                let mut content = vec![0; length];
+                stream.read_exact(&mut content).expect("a record");
+                match (head[1], length) {
+                    (4, 1..) => params.extend(content),
+                    // The end of the body.
+                    (5, 0) => break,
+                    _ => {}
+                }
+            }
+            let told = |name: &str| value_of(&params, name).unwrap_or_default();
+            let body = format!(
+                "Content-Type: text/plain\r\n\r\n{} {}",
+                told("SCRIPT_FILENAME"),
+                told("QUERY_STRING")
+            );
+            let length = u16::try_from(body.len()).expect("a short body").to_be_bytes();
+            let mut answer = vec![1, 6, 0, 1, length[0], length[1], 0, 0];
+            answer.extend(body.as_bytes());
+            answer.extend([1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            let _ = stream.write_all(&answer);
+        }
+    });
+    port
+}
+
+fn value_of(mut params: &[u8], name: &str) -> Option<String> {
+    fn length(params: &mut &[u8]) -> Option<usize> {
+        let (first, rest) = params.split_first()?;
+        *params = rest;
+        if *first < 128 {
+            return Some(usize::from(*first));
+        }
+        let (more, rest) = params.split_first_chunk::<3>()?;
+        *params = rest;
+        Some(u32::from_be_bytes([first & 127, more[0], more[1], more[2]]) as usize)
+    }
+    loop {
+        let (key, value) = (length(&mut params)?, length(&mut params)?);
+        let (pair, rest) = params.split_at_checked(key + value)?;
+        if &pair[..key] == name.as_bytes() {
+            return Some(String::from_utf8_lossy(&pair[key..]).into_owned());
+        }
+        params = rest;
+    }
+}
+
+#[test]
+fn a_handler_for_fastcgi_gets_the_files_name_as_sethandler_gives_it() {
+    let port = fastcgi();
+    let script = "function own(r) r.handler = 'proxy:fcgi://127.0.0.1:PORT' end\n\
+                  function pooled(r) r.handler = 'proxy:lb://php' end";
+    let httpd = Httpd::builder()
+        .module("proxy_fcgi")
+        .file("htdocs/stock/x", "")
+        .file("htdocs/handler/x", "")
+        .file("htdocs/own/x", "")
+        .file("htdocs/pooled/x", "")
+        .file("s.lua", &script.replace("PORT", &port.to_string()))
+        .config(&format!(
+            "<LuaBalancerPool php>\nLuaBalancerMember fcgi://127.0.0.1:{port}\n</LuaBalancerPool>\n\
+             <Location /stock>\nSetHandler proxy:fcgi://127.0.0.1:{port}\n</Location>\n\
+             <Location /handler>\nSetHandler proxy:lb://php\n</Location>\n\
+             <Location /own>\nLuaHookSelect s.lua own\n</Location>\n\
+             <Location /pooled>\nLuaHookSelect s.lua pooled\n</Location>"
+        ))
+        .start();
+    for path in ["/x.php", "/x%20y.php?a=%20b", "/%c3%a4%25.php", "/a+b&c.php?x"] {
+        let ask = |way: &str| {
+            let answer = httpd.client().get(&format!("/{way}{path}"));
+            assert_eq!(answer.status, 200, "{way}{path}: {}", httpd.error_log());
+            text(&answer).replacen(&format!("/{way}/"), "/", 1)
+        };
+        let wanted = ask("stock");
+        assert!(!wanted.contains("%20y"), "stock httpd encodes as well: {wanted}");
+        for way in ["handler", "own", "pooled"] {
+            assert_eq!(ask(way), wanted, "{way}{path}");
+        }
+    }
+}
+
+/// Ways in which scripts for mod_lua answer by themselves.
+const OWN_ANSWERS: &str = r#"
+local kinds = {}
+function kinds.redirect(r)
+  r.status = 302
+  r.headers_out["Location"] = "http://elsewhere.example/x?y=1"
+  return apache2.DONE
+end
+function kinds.page(r)
+  r.content_type = "text/html"
+  r:puts("<p>", "one", "</p>")
+  local n = r:write("two")
+  r:puts(" ", tostring(n))
+  return apache2.DONE
+end
+function kinds.teapot(r)
+  r.status = 418
+  r.content_type = "text/plain"
+  r:puts("short and stout")
+  return apache2.DONE
+end
+function kinds.gone(r)
+  r:custom_response(410, "It went away <b>")
+  return 410
+end
+function kinds.moved(r)
+  r:custom_response(403, "http://elsewhere.example/login")
+  return 403
+end
+function kinds.cookies(r)
+  r:setcookie{ key = "a", value = "1", path = "/" }
+  r:setcookie{ key = "b", value = "2", path = "/" }
+  return 404
+end
+function kinds.stat(r)
+  local folder, none = r:stat(r.document_root, 0x73b170), r:stat("/no/such/file", 0x73b170)
+  r.err_headers_out["X-Stat"] = ("%d %x %s"):format(folder.filetype, folder.protection, tostring(none))
+  return 404
+end
+function answer(r)
+  return kinds[r.uri:match("^/(%a+)")](r)
+end
+"#;
+
+#[test]
+fn answers_of_the_scripts_own_are_mod_luas() {
+    let ours = Httpd::builder().file("a.lua", OWN_ANSWERS).config("LuaHookSelect a.lua answer").start();
+    let early = Httpd::builder().file("a.lua", OWN_ANSWERS).config("LuaHookTranslate a.lua answer").start();
+    let theirs = stock().file("a.lua", OWN_ANSWERS).config("LuaHookFixups a.lua answer").start();
+    let told = |httpd: &Httpd, request: &Request| {
+        let answer = httpd.client().send(request);
+        let head = ["Location", "Content-Type", "X-Stat", "Content-Length"]
+            .map(|name| answer.header(name).unwrap_or("-").to_owned());
+        let cookies = answer.headers.all("Set-Cookie");
+        let cookies: Vec<String> = cookies.iter().map(|cookie| cookie.replace([' ', ';'], "")).collect();
+        (answer.status, head, cookies, text(&answer))
+    };
+    for kind in ["redirect", "page", "teapot", "gone", "moved", "cookies", "stat"] {
+        for request in [Request::get(&format!("/{kind}/x")), Request::new("HEAD", &format!("/{kind}"))] {
+            let mut wanted = told(&theirs, &request);
+            // mod_lua lets the request's own status line be; so that a status without words is a 500 there.
+            if kind == "teapot" {
+                wanted.0 = 418;
+            }
+            // The folders of the servers are others, the port in a page of httpd's own as well.
+            for httpd in [&ours, &early] {
+                let mut found = told(httpd, &request);
+                if kind == "cookies" || kind == "stat" {
+                    (found.3, wanted.3) = (String::new(), String::new());
+                    found.1[3].clear();
+                    wanted.1[3].clear();
+                }
+                assert_eq!(found, wanted, "{request:?}: {}", theirs.error_log());
+            }
+        }
+    }
+}
+
+on_every_mpm!(a_page_leaves_the_connection_whole);
+
+fn a_page_leaves_the_connection_whole(mpm: Mpm) {
+    let script = "function translate(r)\n  r.content_type = 'text/plain'\n  local n = tonumber(r.args or '3')\n  r.status = tonumber(r.uri:match('^/status/(%d+)')) or 200\n  \
+                  for i = 1, n do r:puts(('x'):rep(1000)) end\n  if r.uri == '/fails' then error('late') end\n  \
+                  if r.uri == '/ok' then return apache2.OK end\n  if r.uri == '/nil' then return nil end\n  return apache2.DONE\nend";
+    let httpd = Httpd::builder()
+        .mpm(mpm)
+        .file("p.lua", script)
+        .config("LuaHookTranslate p.lua\nLuaBalancerScriptLimit time=20s")
+        .start();
+    let mut client = httpd.client();
+    for path in ["/done", "/ok", "/nil"] {
+        for count in [1, 3, 2000] {
+            let request = Request::post(&format!("{path}?{count}"), vec![b'b'; 70_000]);
+            let answer = client.send(&request);
+            assert_eq!((answer.status, answer.text().len()), (200, count * 1000), "{path} {count}");
+        }
+    }
+    for (status, expected) in [(204, 204), (304, 304), (404, 404), (100, 500), (199, 500), (999, 500)] {
+        let answer = client.get(&format!("/status/{status}"));
+        assert_eq!(answer.status, expected, "{status}");
+        assert!(!matches!(status, 204 | 304) || answer.text().is_empty(), "{status} with a body");
+        assert_eq!(client.get("/done?1").text().len(), 1000, "after {status}");
+    }
+    let failed = client.get("/fails?5");
+    assert_eq!(failed.status, 500);
+    assert!(!failed.text().contains("xxx"), "half of a page was sent");
+    // More than a script may hold ends the script.
+    assert_eq!(client.get("/done?100000").status, 500);
+    assert_eq!(client.get("/done?1").text().len(), 1000);
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn what_is_left_out_says_what_to_use() {
+    let names = [
+        "sendfile",
+        "requestbody",
+        "usleep",
+        "add_output_filter",
+        "dbacquire",
+        "wsupgrade",
+        "scoreboard_process",
+        "mkdir",
+        "get_direntries",
+        "send_interim_response",
+        "htpassword",
+        "mpm_query",
+        "loaded_modules",
+        "server_info",
+        "make_etag",
+    ];
+    let script = "function translate(r)\n  local name = r.uri:sub(2)\n  local ok, why = pcall(function() return r[name](r, 'x') end)\n  \
+                  r.headers_out['X-Why'] = tostring(why)\n  return 204\nend";
+    let httpd = Httpd::builder().file("n.lua", script).config("LuaHookTranslate n.lua").start();
+    for name in names {
+        let answer = httpd.client().get(&format!("/{name}"));
+        let why = answer.header("X-Why").unwrap_or_default();
+        assert!(why.contains(&format!("r.{name} is not available here: ")), "{name}: {why}");
+    }
+}
+
+/// A file of OpenResty's balancer phase with what such files do.
+const BALANCER: &str = r#"
+local balancer = require "ngx.balancer"
+local peers = { PEERS }
+ngx.var.chosen = "none"
+ngx.req.set_header("X-List", { "one", "two" })
+local nth = balancer.get_last_failure() and 2 or 1
+if nth == 1 then
+  balancer.set_more_tries(1)
+  ngx.ctx.id = ngx.var.request_id
+end
+assert(ngx.get_phase() == "balancer", ngx.get_phase())
+assert(#ngx.var.binary_remote_addr == 4 and ngx.var.server_addr == "127.0.0.1")
+assert(ngx.var.request_id == ngx.ctx.id and #ngx.ctx.id >= 24, ngx.ctx.id)
+assert(ngx.worker.count() >= 1)
+assert(balancer.set_timeouts(0.3, 0.3, 0.3))
+assert(balancer.set_current_peer("127.0.0.1", peers[nth]))
+ngx.var.chosen = peers[nth]
+return ngx.exit(ngx.OK)
+"#;
+
+on_every_mpm!(a_balancer_file_that_exits_well_keeps_its_peer_and_its_variables);
+
+fn a_balancer_file_that_exits_well_keeps_its_peer_and_its_variables(mpm: Mpm) {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = Httpd::builder()
+        .mpm(mpm)
+        .file("balancer.lua", &BALANCER.replace("PEERS", &format!("{}, {}", a.port(), b.port())))
+        .config("LuaHookTranslate balancer.lua -\nHeader always set X-Chosen \"%{chosen}e\"")
+        .start();
+    let answer = httpd.client().get("/x");
+    assert_eq!((answer.status, answer.backend()), (200, "a"), "{}", httpd.error_log());
+    assert_eq!(answer.header("X-Chosen"), Some(a.port().to_string().as_str()));
+    assert_eq!(a.last().expect("a request").headers.all("X-List"), ["one", "two"]);
+    a.refuse();
+    let answer = httpd.client().get("/x");
+    assert_eq!((answer.backend(), answer.header("X-Chosen")), ("b", Some(b.port().to_string().as_str())));
+    // The time to wait for an answer is the script's, not httpd's minute.
+    a.answer();
+    a.hang();
+    let start = Instant::now();
+    assert_eq!(httpd.client().get("/x").backend(), "b");
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(250) && took < patience(Duration::from_secs(5)), "{took:?}");
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn a_pool_with_a_key_picks_in_a_script_as_it_does_without() {
+    let backends = Backend::named(["a", "b", "c"]);
+    let members: Vec<(&Backend, &str)> = backends.iter().map(|backend| (backend, "")).collect();
+    let httpd = Httpd::builder()
+        .file("p.lua", "function translate(r) return lb.pool('app'):pick(r) end")
+        .config(&pool(
+            "app",
+            &members,
+            "LuaBalancerMethod consistent_hash key=\"%{HTTP:X-Key}-%{REMOTE_ADDR}\"",
+        ))
+        .config("<Location /script>\nLuaHookTranslate p.lua\n</Location>\nProxyPass /plain lb://app")
+        .start();
+    let mut seen = std::collections::BTreeSet::new();
+    for key in 0..24 {
+        let ask = |path: &str| {
+            let answer = httpd.client().send(&Request::get(path).header("X-Key", &format!("k{key}")));
+            assert_eq!(answer.status, 200, "{path}: {}", httpd.error_log());
+            answer.backend().to_owned()
+        };
+        let plain = ask("/plain/x");
+        assert_eq!(ask("/script/x"), plain, "key {key}");
+        seen.insert(plain);
+    }
+    assert!(seen.len() > 1, "one member has all keys");
+}
+
+#[test]
+fn dictionaries_count_exactly_and_keep_what_is_stale() {
+    let script = r#"
+local checks = {}
+function checks.incr()
+  local d = ngx.shared.d
+  assert(d:set("n", 9007199254740993))
+  assert(d:incr("n", 1) == 9007199254740994 and d:incr("n", "2") == 9007199254740996)
+  assert(d:incr("new", 1, 9007199254740992) == 9007199254740993)
+  assert(d:incr("big", 9007199254740993, 0) == 9007199254740993)
+  assert(d:incr("half", 0.5, 1) == 1.5)
+  assert(not pcall(d.incr, d, "n", {}))
+end
+function checks.stale()
+  local d = ngx.shared.d
+  assert(d:set("s", "old", 0.001))
+  while d:get("s") do end
+  local value, flags, stale = d:get_stale("s")
+  assert(value == "old" and flags == nil and stale == true)
+  assert(d:set("s", "new"))
+  value, flags, stale = d:get_stale("s")
+  assert(value == "new" and stale == false)
+  assert(d:get_stale("none") == nil)
+end
+function checks.lock()
+  local lock = require("resty.lock")
+  assert(select(2, lock:new("nothing")) == "dictionary not found")
+  local first, second = assert(lock:new("d", { exptime = 5 })), assert(lock:new("d"))
+  assert(first:lock("k") == 0)
+  local ok, why = second:lock("k")
+  assert(ok == nil and why == "timeout", why)
+  assert(first:expire(2) and first:unlock() == 1 and select(2, first:unlock()) == "unlocked")
+  assert(second:lock("k") == 0 and second:unlock() == 1)
+end
+function checks.re()
+  local found = {}
+  for m in assert(ngx.re.gmatch("a=1, bc=22", [[(\w+)=(\d+)]], "jo")) do found[#found + 1] = m[1] .. m[2] .. #m[0] end
+  assert(table.concat(found, " ") == "a13 bc225")
+  assert(ngx.re.gsub("aXbX", "x", "<$0>", "i") == "a<X>b<X>")
+  assert(ngx.re.sub("2024-01-02", [[(\d+)-(\d+)]], "$2/$1") == "01/2024-02")
+  assert(ngx.re.gsub("aaa", "^a", "b") == "baa" and ngx.re.gsub("abc", "", "-") == "-a-b-c-")
+  assert(ngx.re.gsub("abc", "(b)|(z)", function(m) return "[" .. m[1] .. tostring(m[2]) .. "]" end) == "a[bfalse]c")
+  local from, to = ngx.re.find("key: value", [[(\w+): (\w+)]], "", nil, 2)
+  assert(from == 6 and to == 10)
+  local nothing, _, why = ngx.re.sub("x", "(", "")
+  assert(nothing == nil and why)
+  local ctx = { pos = 3 }
+  assert(ngx.re.match("1 2 3", [[\d]], "", ctx)[0] == "2" and ctx.pos == 4)
+end
+function translate(r)
+  checks[r.uri:sub(2)]()
+  return 204
+end"#;
+    let httpd = Httpd::builder()
+        .file("d.lua", script)
+        .config("LuaBalancerDict d 64K\nLuaHookTranslate d.lua")
+        .start();
+    for check in ["incr", "stale", "lock", "re"] {
+        assert_eq!(httpd.client().get(&format!("/{check}")).status, 204, "{check}: {}", httpd.error_log());
+    }
+}
+
+#[test]
+fn many_matches_and_long_replacements_end_with_the_scripts_limits() {
+    let script = "function translate(r)\n  local s = ('a'):rep(1000000)\n  \
+                  if r.uri == '/grow' then return #ngx.re.gsub(s, 'a', s) end\n  \
+                  for i = 1, 1000 do ngx.re.gsub(s, 'a?', 'b') end\nend";
+    let httpd = Httpd::builder().file("m.lua", script).config("LuaHookTranslate m.lua").start();
+    for path in ["/grow", "/many"] {
+        let start = Instant::now();
+        assert_eq!(httpd.client().get(path).status, 500, "{path}");
+        assert!(start.elapsed() < patience(Duration::from_secs(5)), "{path}: {:?}", start.elapsed());
+    }
+    assert_eq!(
+        httpd.count_log("script failed.*the limit of LuaBalancerScriptLimit"),
+        2,
+        "{}",
+        httpd.error_log()
+    );
+    httpd.assert_no_crash();
+}
+
+/// An AJP server that says what it was sent and ends the connection.
+fn ajp() -> (u16, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut packet = vec![0; 8192];
+            let length = stream.read(&mut packet).unwrap_or(0);
+            packet.truncate(length);
+            let _ = said.send(packet);
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_session_over_ajp_brings_its_route() {
+    let (port, heard) = ajp();
+    let httpd = Httpd::builder()
+        .module("proxy_ajp")
+        .module("proxy_balancer")
+        .module("slotmem_shm")
+        .module("lbmethod_byrequests")
+        .config(&format!(
+            "<LuaBalancerPool app>\nLuaBalancerMember ajp://127.0.0.1:{port} route=r7\nLuaBalancerSticky cookie=S\n\
+             LuaBalancerOutlier off\n</LuaBalancerPool>\nProxyPass /ours lb://app/same\n\
+             <Proxy balancer://app>\nBalancerMember ajp://127.0.0.1:{port} route=r7 retry=0\nProxySet stickysession=S\n</Proxy>\n\
+             ProxyPass /stock balancer://app/same"
+        ))
+        .start();
+    // The attribute's number, the length of its text, and the text.
+    let attribute = b"\x06\x00\x02r7\x00";
+    let carries = |path: &str, cookie: &str| {
+        httpd.client().send(&Request::get(path).header("Cookie", cookie).header("Connection", "close"));
+        let packet = heard.recv_timeout(SOON).expect("a packet");
+        while heard.try_recv().is_ok() {}
+        packet.windows(attribute.len()).any(|part| part == attribute)
+    };
+    for way in ["/stock/x", "/ours/x"] {
+        assert!(carries(way, "S=abc.r7"), "{way}: no jvm_route");
+        assert!(!carries(way, "T=abc.r7"), "{way}: a jvm_route without a session");
+    }
+}
+
+#[test]
+fn a_timer_asks_with_socket_http() {
+    let a = Backend::new("a");
+    let script = r#"
+local http, ltn12 = require "socket.http", require "ltn12"
+http.TIMEOUT = 3
+local function run()
+  local body, code, headers, line = http.request("URL/simple?x=1")
+  lb.log("notice", "simple: ", code, " ", headers["x-backend"], " ", line, " ", #body > 0)
+  local parts = {}
+  local ok, status = http.request{ url = "URL/long", method = "PUT", sink = ltn12.sink.table(parts),
+    source = ltn12.source.string("hello"), headers = { ["X-Mine"] = "yes", ["content-length"] = 5 } }
+  lb.log("notice", "long: ", ok, " ", status, " ", #table.concat(parts) > 0)
+  local none, why = http.request("http://127.0.0.1:1/")
+  lb.log("notice", "refused: ", tostring(none), " ", why)
+end
+lb.after(0.1, run)
+function translate(r)
+  local ok, why = pcall(http.request, "URL/")
+  r.headers_out["X-Why"] = tostring(why)
+  return 204
+end"#;
+    let httpd = Httpd::builder()
+        .file("t.lua", &script.replace("URL", &a.url()))
+        .config("LuaHookTranslate t.lua")
+        .start();
+    httpd.wait_for_log("simple: 200 a HTTP/1.1 200 true");
+    httpd.wait_for_log("long: 1 200 true");
+    httpd.wait_for_log("refused: nil .*refused");
+    let put = a.recorded().into_iter().find(|request| request.method == "PUT").expect("a PUT");
+    assert_eq!((put.headers.get("X-Mine"), put.body_length), (Some("yes"), 5));
+    let answer = httpd.client().get("/");
+    let why = answer.header("X-Why").unwrap_or_default();
+    assert!(why.contains("works in checks and timers only"), "{why}");
+}
+
+#[test]
+fn a_timer_looks_names_up() {
+    let script = r#"
+local resolver = require "resty.dns.resolver"
+lb.after(0.1, function()
+  local r = assert(resolver:new{ nameservers = { "127.0.0.1" }, timeout = 2000 })
+  local answers = assert(r:query("localhost", { qtype = r.TYPE_A }))
+  lb.log("notice", "found: ", answers[1].address, " ", answers[1].type, " ", answers[1].ttl > 0)
+  answers = assert(r:query("no.such.host.invalid"))
+  lb.log("notice", "missing: ", answers.errcode, " ", answers.errstr)
+  lb.log("notice", "other: ", select(2, r:query("localhost", { qtype = r.TYPE_SRV })))
+end)
+function translate(r)
+  local ok, why = pcall(resolver.query, resolver:new(), "localhost")
+  r.headers_out["X-Why"] = tostring(why)
+  return 204
+end"#;
+    let httpd = Httpd::builder().file("t.lua", script).config("LuaHookTranslate t.lua").start();
+    httpd.wait_for_log("found: 127.0.0.1 1 true");
+    httpd.wait_for_log("missing: 3 name error");
+    httpd.wait_for_log("other: only TYPE_A and TYPE_AAAA");
+    let answer = httpd.client().get("/");
+    let why = answer.header("X-Why").unwrap_or_default();
+    assert!(why.contains("resty.dns.resolver works in checks and timers only"), "{why}");
+}
+
+#[test]
+fn a_select_script_may_name_another_modules_balancer() {
+    let a = Backend::new("a");
+    let script = "function select(r)\n  r.handler, r.proxyreq = 'proxy-server', apache2.PROXYREQ_REVERSE\n  \
+                  r.filename = 'proxy:balancer://app' .. r.uri\n  return apache2.OK\nend";
+    let httpd = Httpd::builder()
+        .module("proxy_balancer")
+        .module("slotmem_shm")
+        .module("lbmethod_byrequests")
+        .file("s.lua", script)
+        .config(&format!("<Proxy balancer://app>\nBalancerMember {}\n</Proxy>\nLuaHookSelect s.lua", a.url()))
+        .start();
+    for path in ["/a%20b?x=%20", "/a%3Fb", "/%25?q"] {
+        assert_eq!(httpd.client().get(path).header("X-Uri"), Some(path), "{}", httpd.error_log());
+    }
+}
