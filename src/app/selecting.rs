@@ -633,7 +633,9 @@ fn to_filename(
 ) -> i32 {
     let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
     let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
-    if (before.phase == Phase::Select || written) && !decoded && !names_other_proxy(url) {
+    // Behind a prefix that is no text of URLs the client's own text stays, and the prefix gets encoded.
+    let stands = if written { paths::split(request, url).is_ok() } else { before.phase == Phase::Select };
+    if stands && !decoded && !names_other_proxy(url) {
         return to_url(request, scope, thread, before, url);
     }
     let (base, path) = url.split_at(path_start(url, b"/"));

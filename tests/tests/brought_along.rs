@@ -42,7 +42,7 @@ function kinds.chosen(r) r:puts('text') return lb.pool('app') end";
         assert_eq!((redirect.status, redirect.header("Location")), (302, Some("http://else.example/")));
         assert_eq!(answer(&mut client, "chosen").0, 500);
     }
-    httpd.wait_for_log("wrote a page with r:puts or r:write");
+    httpd.wait_for_log("wrote a page .r:puts, r:write, ngx.say. and chose a backend");
     assert_eq!(backend.requests(), 0);
 }
 
@@ -145,22 +145,22 @@ end",
 #[test]
 fn what_is_missing_says_what_to_use_instead() {
     let backend = Backend::new("a");
-    let script = "function kinds.stat(r) return r:stat('/etc/passwd') end
+    let script = "function kinds.files(r) return r:get_direntries('/etc') end
 function kinds.sleep(r) r.usleep(5) end";
     let httpd = server(script, "", &backend);
-    assert_eq!(httpd.client().get("/t/stat").status, 500);
-    httpd.wait_for_log("r.stat is not available here");
+    assert_eq!(httpd.client().get("/t/files").status, 500);
+    httpd.wait_for_log("r.get_direntries is not available here");
     assert_eq!(httpd.client().get("/t/sleep").status, 500);
-    httpd.wait_for_log("r.usleep is not available here: nothing that waits");
+    httpd.wait_for_log("r.usleep is not available here: a request.s thread must not sleep");
 }
 
 #[test]
 fn regular_expressions_replace_and_iterate_as_openrestys_do() {
     let backend = Backend::new("a");
-    let script = "local select = select
+    let script = "local nth = select
 local function all(...)
   local out = {}
-  for i = 1, select('#', ...) do out[i] = tostring((select(i, ...))) end
+  for i = 1, nth('#', ...) do out[i] = tostring((nth(i, ...))) end
   return table.concat(out, ' ')
 end
 function kinds.re(r)
@@ -174,7 +174,7 @@ function kinds.re(r)
   r.headers_in['X-Dollar'] = all(re.gsub('x', 'x', '$$1'))
   r.headers_in['X-None'] = all(re.gsub('abc', 'z', '-'))
   r.headers_in['X-Back'] = all(re.gsub('aa bb', '(.)\\\\1', '[$1]'))
-  r.headers_in['X-Bad'] = tostring((select(3, re.gsub('abc', '(', '-'))) ~= nil)
+  r.headers_in['X-Bad'] = tostring((nth(3, re.gsub('abc', '(', '-'))) ~= nil)
   r.headers_in['X-Pairs'] = table.concat(pairs_seen, ' ')
   return lb.pool('app')
 end";

@@ -196,6 +196,7 @@ fn a_forward_proxy_reaches_a_pool_only_where_a_section_grants_it() {
         let httpd = Httpd::builder()
             .config(&pool("secret", &[(&a, "")], ""))
             .config(&pool("other", &[(&other, "")], ""))
+            .config(&pool("secre", &[(&other, "")], ""))
             .config(&format!("ProxyRequests On\n{section}\nProxyPass /app lb://secret"))
             .start();
         let backend = if status == 200 { "a" } else { "" };

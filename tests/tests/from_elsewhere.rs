@@ -368,7 +368,6 @@ fn a_page_leaves_the_connection_whole(mpm: Mpm) {
 fn what_is_left_out_says_what_to_use() {
     let names = [
         "sendfile",
-        "requestbody",
         "usleep",
         "add_output_filter",
         "dbacquire",

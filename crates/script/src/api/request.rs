@@ -231,7 +231,11 @@ fn cookie_line(table: &Table) -> mlua::Result<String> {
             .ok_or_else(|| mlua::Error::runtime(format!("setcookie: '{name}' is missing")))
     };
     let plain = |name: &str| -> mlua::Result<Option<String>> {
-        let value = table.get::<Option<LuaString>>(name)?.map(|value| value.to_string_lossy());
+        let value = table.get::<Option<LuaString>>(name)?;
+        let value = match &value {
+            Some(value) => Some(String::from_utf8_lossy(handy(&value.as_bytes())?).into_owned()),
+            None => None,
+        };
         match value {
             Some(value) if value.bytes().any(|byte| byte < b' ' || byte == b';' || byte == 0x7f) => {
                 Err(mlua::Error::runtime(format!("setcookie: '{name}' holds a ';' or a control character")))
@@ -240,9 +244,10 @@ fn cookie_line(table: &Table) -> mlua::Result<String> {
         }
     };
     let (key, value) = (required("key")?, required("value")?);
+    let (key, value) = (key.as_bytes(), value.as_bytes());
     Ok(text::set_cookie(&text::NewCookie {
-        key: &key.as_bytes(),
-        value: &value.as_bytes(),
+        key: handy(&key)?,
+        value: handy(&value)?,
         secure: table.get::<Option<bool>>("secure")?.unwrap_or(false),
         httponly: table.get::<Option<bool>>("httponly")?.unwrap_or(false),
         expires: table.get::<Option<f64>>("expires")?.unwrap_or(0.0),
