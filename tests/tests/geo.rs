@@ -126,7 +126,8 @@ fn clients_are_routed_by_country_in_every_child() {
     }
     china.refuse();
     let response = httpd.client().send(&Request::get("/x").header("X-Forwarded-For", CHINA));
-    assert_eq!(response.status, 503, "a view's other members are in no other zone");
+    assert_eq!(response.status, 200, "better far away than not at all");
+    assert_ne!(response.backend(), "china");
 }
 
 #[test]

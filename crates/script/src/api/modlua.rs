@@ -93,7 +93,7 @@ pub(super) fn named(lua: &Lua, ctx: &Rc<Context>, name: &[u8]) -> mlua::Result<O
             Ok(text::line(&text.as_bytes()).into_owned())
         })?,
         b"exists_config_define" => {
-            lua.create_function(move |_, name: String| Ok(own.server.is_defined(&name)))?
+            lua.create_function(move |_, name: LuaString| Ok(own.server.is_defined(&super::short(&name)?)))?
         }
         _ => return instead(lua, name),
     };
