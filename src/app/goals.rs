@@ -23,6 +23,7 @@ pub enum Goal {
 }
 
 /// The next one.
+#[inline]
 pub fn next(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
     let tried = record.attempts as usize;
     match &record.decision {
@@ -112,6 +113,7 @@ struct Question {
     method: Option<Method>,
 }
 
+#[inline]
 fn ask(
     request: Request<'_>,
     thread: &Thread,

@@ -160,6 +160,7 @@ impl Outcome {
     /// Whether the client may have brought it about, by not sending the body that it announced. A client that expects a
     /// `100 Continue` sends it only then, and the member need not know of that; one that sends it slowly or not at all tries any
     /// member's patience. `prompt`: it was there, to its end, without a long wait.
+    #[inline]
     pub fn is_the_clients(self, request: Request<'_>, prompt: bool) -> bool {
         if !matches!(self, Outcome::Reset | Outcome::Stale | Outcome::Timeout | Outcome::Broken) {
             return false;

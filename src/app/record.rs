@@ -158,6 +158,7 @@ pub struct Tried {
 
 impl Tried {
     /// Adds one.
+    #[inline]
     pub fn push(&mut self, slot: Slot) {
         if let Some(place) = self.few.get_mut(self.count) {
             *place = slot;
@@ -208,6 +209,7 @@ const FOREIGN: usize = 1;
 const BEFORE_REWRITING: usize = 2;
 
 /// Which mark it is.
+#[inline]
 fn mark_of(place: *mut c_void) -> Option<usize> {
     let mark = place.addr().wrapping_sub(MARKS.as_ptr().addr());
     (mark < MARKS.len()).then_some(mark)
@@ -267,6 +269,7 @@ impl Record {
     }
 
     /// Rows that are not to be picked.
+    #[inline]
     pub fn avoid(&self) -> Cow<'_, [Slot]> {
         if self.full.is_empty() {
             return Cow::Borrowed(&self.tried);
@@ -280,6 +283,7 @@ impl Record {
     }
 
     /// This request's record, if it has one.
+    #[inline]
     pub fn of<'r>(request: Request<'r>) -> Option<&'r mut Record> {
         let place = request.own_record();
         if mark_of(place).is_some() {

@@ -86,6 +86,9 @@ fn a_scripts_edited_list_is_told_member_by_member() {
     httpd.wait_for_log(r"pool made: member m: weight 1 -> 5 \(by the script that defines it\)");
 }
 
+/// A name, and what is done.
+type Change<'c> = (&'c str, &'c dyn Fn(&mut Httpd));
+
 #[test]
 fn every_change_sets_since() {
     let [a, b] = Backend::named(["a", "b"]);
@@ -103,7 +106,7 @@ fn every_change_sets_since() {
     };
     let mut last = since(&httpd);
     assert!(last >= began, "it came then: {last}, {began}");
-    let changes: [(&str, &dyn Fn(&mut Httpd)); 5] = [
+    let changes: [Change<'_>; 5] = [
         ("drain", &|httpd| httpd.act("app/drain/a")),
         ("enable", &|httpd| httpd.act("app/enable/a")),
         ("weight", &|httpd| httpd.act("app/set_weight/a/9")),

@@ -118,6 +118,8 @@ pub(crate) struct Budget {
     pub(crate) seen: Seen,
     /// The error of a call that is over has been raised by the hook.
     pub(crate) raised: Cell<bool>,
+    /// It was the hook that saw that the call is over: where the script was seen last is where it ended.
+    pub(crate) ended_by_hook: Cell<bool>,
     /// Sets the hook.
     pub(crate) watched: OnceCell<Watched>,
 }
@@ -213,6 +215,7 @@ impl Budget {
         self.spent.set(0);
         self.halt.set(None);
         self.raised.set(false);
+        self.ended_by_hook.set(false);
         self.deadline.set(None);
         self.turn.set(None);
     }
@@ -374,6 +377,7 @@ impl Context {
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
         budget.raised.set(false);
+        budget.ended_by_hook.set(false);
         budget.deadline.set(outer.deadline);
         budget.turn.set(outer.turn);
     }

@@ -79,6 +79,13 @@ impl Halt {
     pub(crate) fn raise(self) -> mlua::Error {
         mlua::Error::ExternalError(Arc::new(self))
     }
+
+    /// The same with its place (`file:12:`).
+    #[allow(clippy::arc_with_non_send_sync)]
+    pub(crate) fn raise_at(self, place: &str) -> mlua::Error {
+        let traceback = format!("stack traceback:\n\t{place} in ?");
+        mlua::Error::CallbackError { traceback, cause: Arc::new(self.raise()) }
+    }
 }
 
 /// Name of the chunks that belong to the runtime itself; they never stand in a message.

@@ -73,6 +73,9 @@ pub(crate) unsafe extern "C-unwind" fn on_event(lua: *mut ffi::lua_State, what: 
                 ffi::lua_yield(lua, 0);
             }
             Some(Look::Over) | None => {
+                if first {
+                    (*ctx).budget.ended_by_hook.set(true);
+                }
                 // Where there is no memory for the first error, the next look raises the other.
                 if (*ctx).budget.raised.replace(true) {
                     ffi::lua_pushlightuserdata(lua, key(&AGAIN).cast_mut());

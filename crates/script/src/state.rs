@@ -446,7 +446,7 @@ impl State {
             let result = function.call::<(Value, Value)>(args);
             match (self.ctx.budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
-                (Some(halt), result) => Err(ended(halt, result.err())),
+                (Some(halt), result) => Err(ended(&self.ctx.budget, halt, result.err())),
                 (None, result) => result,
             }
         };
@@ -504,9 +504,14 @@ impl State {
     }
 }
 
-/// The error of a call that is over: what came out of it, if that says so.
-pub(crate) fn ended(halt: Halt, error: Option<mlua::Error>) -> mlua::Error {
-    error.filter(|error| Parts::of(error).halt.is_some()).unwrap_or_else(|| halt.raise())
+/// The error of a call that is over: what came out of it, if that says so, or where it was when the hook saw that.
+#[cold]
+pub(crate) fn ended(budget: &Budget, halt: Halt, error: Option<mlua::Error>) -> mlua::Error {
+    let place = || budget.seen.place().filter(|_| budget.ended_by_hook.get());
+    error.filter(|error| Parts::of(error).halt.is_some()).unwrap_or_else(|| match place() {
+        Some(place) => halt.raise_at(&place),
+        None => halt.raise(),
+    })
 }
 
 /// A running call; ends it when dropped, in a panic as well.

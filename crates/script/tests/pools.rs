@@ -115,7 +115,7 @@ fn tables_that_hold_others_often_are_refused() {
     let deep = "(function() local t = {} for _ = 1, 31 do t = { t, t } end return t end)()";
     for (expression, text) in [
         (format!("require('cjson').encode({deep})"), "larger than 2 MiB"),
-        (format!("R:ivm_set('k', {deep})"), "more than 2048 KiB"),
+        (format!("R:ivm_set('k', {deep})"), "more than 4096 KiB"),
         (format!("lb.pool('app'):only({deep})"), "a list in a list"),
         (format!("lb.define_pool('x', {{ retry_on = {deep} }})"), "a list in a list"),
     ] {
@@ -230,7 +230,7 @@ fn all_down_is_nil_and_the_reason() {
 
 #[test]
 fn definitions_are_checked_like_directives() {
-    let good = "lb.define_pool('x', { method = 'least_connections', retries = 1, health = { type = 'http', uri = '/h', interval = '1s' }, outlier = { failures = 5 }, sticky = 'SID', { host = 'h', port = 1, weight = 2 }, { url = 'https://h:2', meta = { v = '2' } }, 'http://h:3' })";
+    let good = "lb.define_pool('x', { method = 'least_connections', retries = 1, health = { type = 'http', uri = '/h', interval = '1s' }, outlier = { failures = 5 }, sticky = 'SID', { host = 'h', port = 1, weight = 2 }, { url = 'ws://h:2', meta = { v = '2' } }, 'http://h:3' })";
     let world = World::new(&format!("{good} function f() end"), "f");
     let candidate = world.judge().unwrap();
     let definition = &candidate.definitions[0];
@@ -242,7 +242,7 @@ fn definitions_are_checked_like_directives() {
     assert_eq!(definition.settings.sticky.as_ref().unwrap().cookie, "SID");
     let members: Vec<_> =
         definition.members.iter().map(|m| (m.name.as_str(), m.weight, m.url.scheme.as_str())).collect();
-    assert_eq!(members, [("h:1", 200, "http"), ("h:2", 100, "https"), ("h:3", 100, "http")]);
+    assert_eq!(members, [("h:1", 200, "http"), ("h:2", 100, "ws"), ("h:3", 100, "http")]);
     assert_eq!(definition.members[1].meta, [("v".to_owned(), "2".to_owned())]);
     for (definition, text) in [
         ("'x y', {}", "1 to 63 letters"),
@@ -253,11 +253,30 @@ fn definitions_are_checked_like_directives() {
         ("'x', { { port = 1 } }", "member 1: expected url"),
         ("'x', { { host = 'h', port = 'p' } }", "member 1:"),
         ("'x', { { host = 'h', port = 1, weight = {} } }", "weight: expected text"),
-        ("'x', { { host = 'h', port = 1 }, { host = 'h', port = 1 } }", "two members named h:1"),
+        (
+            "'x', { { host = 'h', port = 1, name = 'a' }, { host = 'i', port = 1, name = 'a' } }",
+            "two members named a",
+        ),
+        ("'x', { health = { type = 'http' }, { url = 'https://h:2' } }", "member 1: a check of type http"),
     ] {
         let world = World::new(&format!("\nlb.define_pool({definition}) function f() end"), "f");
         let error = world.judge().unwrap_err();
         assert!(error.message.contains(text), "{definition}: {}", error.message);
         assert!(error.message.contains("main.lua:2:"), "{}", error.message);
     }
+}
+
+#[test]
+fn twins_in_a_definition_get_names_of_their_own() {
+    let world =
+        World::new("lb.define_pool('x', { 'http://h:1/a', { url = 'http://h:1/b' } }) function f() end", "f");
+    let candidate = world.judge().unwrap();
+    let names: Vec<&str> = candidate.definitions[0].members.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["h:1", "h:1-2"]);
+}
+
+#[test]
+fn a_pool_is_found_and_defined_without_case() {
+    let found = answer("return lb.pool('APP') == lb.pool('app') and lb.pool('aPP').name == 'app' and 204");
+    assert!(matches!(found.unwrap(), script::Answer::Status(204)));
 }

@@ -1,4 +1,5 @@
--- Drives one function with one list of arguments. The request's args say which: the path of the function, and the number of the list.
+-- Drives functions with lists of arguments. The request's args say which, a line for each: the path of the function, 1 for a method, and
+-- the number of the list.
 local text, nul = ("x"):rep(1 << 20), ("\0"):rep(1 << 20)
 local numbers, texts, long = {}, {}, {}
 for i = 1, 100000 do
@@ -75,6 +76,11 @@ local lists = {
   function() return "app", numbers end,
 }
 
+-- What the step before has given.
+local kept
+lists[#lists + 1] = function() return kept, kept, kept end
+lists[#lists + 1] = function() return text, kept, kept end
+
 local made = {}
 local function object_of(path)
   made[path] = made[path] or assert(load("return " .. path))()
@@ -108,8 +114,10 @@ function f(request)
   if request.args == "count" then
     return nil, tostring(#lists)
   end
-  local path, with_self, list = request.args:match("^(.-) ([01]) (%d+)$")
+  local steps = request.args
   r.args = ("a=b%20&"):rep(3e5)
-  drive(path, with_self == "1", tonumber(list))
+  for path, with_self, list in steps:gmatch("([^\n]-) ([01]) (%d+)\n") do
+    kept = drive(path, with_self == "1", tonumber(list))
+  end
   return 204
 end

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::host::{Dict, DictError, Scalar, Store};
 
 /// Largest value that `ivm_set` keeps.
-const MAX_BYTES: usize = 2 << 20;
+const MAX_BYTES: usize = 4 << 20;
 /// Deepest table that `ivm_set` keeps.
 const MAX_DEPTH: u32 = 32;
 

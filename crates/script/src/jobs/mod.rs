@@ -376,7 +376,7 @@ impl State {
             job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
-                (Some(halt), result) => return Err(ended(halt, result.err())),
+                (Some(halt), result) => return Err(ended(budget, halt, result.err())),
                 (None, result) => result?,
             }
         };

@@ -222,7 +222,7 @@ fn texts_are_freed_with_their_members() {
     let table = table();
     let pool = define(&table, 1, &[]);
     for round in 0..if cfg!(miri) { 90 } else { 500 } {
-        let name = format!("{round}-{}", "x".repeat(round % 80));
+        let name = format!("{round}-{}", "x".repeat(round % 58));
         table.add(pool, &spec(&name, 1, 100)).expect("chunks are used again");
         table.remove(pool, &name).expect("it was added");
     }

@@ -17,7 +17,7 @@ use crate::{Child, Origin};
 
 const POOL_NAMES: [&str; 2] = ["app", "api"];
 const MEMBER_NAMES: [&str; 5] =
-    ["a", "b", "c", "d", "a-name-that-takes-more-than-one-chunk-of-the-shared-table-0123456789"];
+    ["a", "b", "c", "d", "a-name-that-takes-more-than-one-chunk-of-the-shared-table-01234"];
 
 #[derive(Debug, Clone)]
 enum Operation {
