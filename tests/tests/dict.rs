@@ -107,7 +107,7 @@ fn what_one_child_stores_the_other_one_finds() {
     assert_eq!(ask(&mut other, "/d/shared/incr?k=v"), "nil:nil string:not a number");
     assert_eq!(ask(&mut one, "/d/shared/long?k=v&n=300000"), "boolean:true boolean:false");
     assert_eq!(ask(&mut other, "/d/shared/length?k=v"), "integer:300000");
-    assert_eq!(ask(&mut one, "/d/shared/long?k=w&n=1500000"), "nil:nil string:no memory");
+    assert_eq!(ask(&mut one, "/d/shared/long?k=w&n=3000000"), "nil:nil string:no memory");
     assert_eq!(ask(&mut one, "/d/shared/delete?k=v"), "boolean:true nil:nil");
     assert_eq!(ask(&mut other, "/d/shared/get?k=v"), "nil:nil nil:nil");
     assert_eq!(ask(&mut other, "/d/shared/replace?k=v&v=1"), "nil:nil string:not found");
@@ -217,7 +217,7 @@ fn ivm_values_are_refused_and_not_forgotten_when_there_is_no_room() {
     let script = "function translate(r)\n  local name, long = r.uri:match('([^/]+)$'), string.rep('x', 100000)\n  \
                   if name == 'first' then return r:ivm_get('first') == 'here' and 202 or 404 end\n  \
                   r:ivm_set('first', 'here')\n  \
-                  if name == 'long' then r:ivm_set('long', string.rep('x', 1900000)) end\n  \
+                  if name == 'long' then r:ivm_set('long', string.rep('x', 4000000)) end\n  \
                   for n = 1, 1000 do r:ivm_set(name .. n, long) end\n  return 204\nend";
     let httpd = Httpd::builder()
         .file("ivm.lua", script)
@@ -228,7 +228,7 @@ fn ivm_values_are_refused_and_not_forgotten_when_there_is_no_room() {
     for name in ["long", "many"] {
         assert_eq!(client.get(&format!("/ivm/{name}")).status, 500);
     }
-    httpd.wait_for_log(r"ivm_set: no room for 19\d+ bytes: .*LuaBalancerDict");
+    httpd.wait_for_log(r"ivm_set: no room for 4\d+ bytes: .*LuaBalancerDict");
     httpd.wait_for_log(r"ivm_set: no room for 10\d+ bytes: .*r:ivm_set\(key, nil\)");
     assert_eq!(client.get("/ivm/first").status, 202, "nothing that was stored is forgotten");
 }
