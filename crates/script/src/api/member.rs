@@ -119,7 +119,7 @@ impl UserData for MemberHandle {
         methods.add_meta_method(MetaMethod::NewIndex, |_, _, (key, _): (LuaString, Value)| -> mlua::Result<()> {
             Err(mlua::Error::runtime(format!(
                 "a member's '{}' cannot be set; there are m:set_weight(n), m:drain(), m:disable(), m:enable()",
-                key.to_string_lossy()
+                crate::text::line(&key.as_bytes())
             )))
         });
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.member.spec.name.clone()));

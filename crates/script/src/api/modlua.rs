@@ -1,6 +1,8 @@
 //! What mod_lua's request object has beyond what a choice needs: made when a script asks for it. Names that are not here say what to
 //! use instead.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::rc::Rc;
 
@@ -171,8 +173,7 @@ fn request_body(lua: &Lua, ctx: &Context, most: &Value) -> mlua::Result<Value> {
 fn stat(lua: &Lua, ctx: &Context, path: &[u8]) -> mlua::Result<Option<Table>> {
     ctx.request()?;
     ctx.budget.check().map_err(|halt| halt.raise())?;
-    let path = String::from_utf8_lossy(path);
-    let Ok(file) = std::fs::metadata(&*path) else { return Ok(None) };
+    let Ok(file) = std::fs::metadata(OsStr::from_bytes(path)) else { return Ok(None) };
     let micros = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000);
     let kind = file.file_type();
     let kinds = [

@@ -115,7 +115,7 @@ fn field(lua: &Lua, ctx: &Rc<Context>, key: &[u8]) -> mlua::Result<Value> {
 
 fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
     let request = ctx.request()?;
-    let name = || String::from_utf8_lossy(key).into_owned();
+    let name = || text::line(key).into_owned();
     let number = match key {
         b"status" => Some(Number::Status),
         b"proxyreq" => Some(Number::Proxyreq),

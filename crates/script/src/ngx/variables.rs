@@ -123,7 +123,7 @@ fn fixed_variable(name: &[u8]) -> Option<&'static str> {
 
 /// `ngx.var.NAME = value`: the arguments, or a variable of the script's own, which is one of the environment.
 fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
-    let shown = || String::from_utf8_lossy(name).into_owned();
+    let shown = || text::line(name).into_owned();
     if name == b"args" {
         let text = match value {
             Value::Nil => None,
