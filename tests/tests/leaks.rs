@@ -7,7 +7,7 @@ use std::process::Command;
 use server_tests::{Backend, Builder, Client, Httpd, Mpm, Request, pool};
 
 /// Rounds of [`one_round`].
-const FEW: usize = 60;
+const FEW: usize = 180;
 /// Requests of a round.
 const KINDS: usize = 7;
 const MANY: usize = 3 * FEW;
