@@ -78,7 +78,7 @@ const MODULES: [&str; 21] = [
     "table.new",
     "table.nkeys",
 ];
-const OBJECTS: [&str; 21] = [
+const OBJECTS: [&str; 22] = [
     "lb.pool('app')",
     "lb.pool('app'):first()",
     "lb.pool('app'):members()",
@@ -95,6 +95,7 @@ const OBJECTS: [&str; 21] = [
     "r.exists_config_define",
     "require('resty.lrucache').new(2)",
     "require('resty.lock'):new('d')",
+    "require('ngx').md5",
     "require('ngx').re.find",
     "require('ngx').re.gmatch",
     "require('ngx').re.gsub",

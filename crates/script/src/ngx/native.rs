@@ -31,6 +31,10 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         crate::sandbox::internal(lua, include_str!("re.lua"))?.call((native, raw))
     };
     table.raw_set("re", lua.create_function(re)?)?;
+    let rare = |lua: &Lua, all: (Table, Table, Table)| -> mlua::Result<()> {
+        crate::sandbox::internal(lua, include_str!("rare.lua"))?.call(all)
+    };
+    table.raw_set("rare", lua.create_function(rare)?)?;
     let own = ctx.clone();
     let mark = move |_: &Lua, object: Table| {
         own.protected.get().map_or(Ok(()), |protected| protected.raw_set(&object, true))?;

@@ -18,14 +18,6 @@ local function read_only(name)
   end
 end
 
-function ngx.decode_base64(text)
-  local found = native.decode_base64(text)
-  if found == "" and text ~= "" then
-    return nil
-  end
-  return found
-end
-
 function ngx.log(level, ...)
   if type(level) ~= "number" or level < 0 or level > 8 then
     error("bad log level: " .. tostring(level), 2)
@@ -41,75 +33,16 @@ function ngx.time()
   return math.floor(native.time())
 end
 
-function ngx.today()
-  return raw.os.date("%Y-%m-%d", ngx.time())
-end
-
-function ngx.localtime()
-  return raw.os.date("%Y-%m-%d %H:%M:%S", ngx.time())
-end
-
-function ngx.utctime()
-  return raw.os.date("!%Y-%m-%d %H:%M:%S", ngx.time())
-end
-
 function ngx.update_time() end
 
-function ngx.http_time(seconds)
-  return native.http_date(seconds)
-end
-
--- As nginx writes them for Netscape's cookies: two digits of the year up to 2037.
-function ngx.cookie_time(seconds)
-  local day, date, month, year, clock = native.http_date(seconds):match("^(%a+, )(%d+) (%a+) (%d+) (.*)$")
-  return day .. date .. "-" .. month .. "-" .. (raw.tonumber(year) > 2037 and year or year:sub(3)) .. " " .. clock
-end
-
-function ngx.md5(text)
-  return native.digest(false, true, text)
-end
-
-function ngx.md5_bin(text)
-  return native.digest(false, false, text)
-end
-
-function ngx.sha1_bin(text)
-  return native.digest(true, false, text)
-end
-
-function ngx.decode_args(text, max)
-  return native.decode_args(text, max or 100)
-end
-
-local function encode_pair(out, key, value)
-  local name = native.escape_uri(tostring(key))
-  if value == true then
-    out[#out + 1] = name
-  elseif value ~= false and value ~= nil then
-    out[#out + 1] = name .. "=" .. native.escape_uri(tostring(value))
+-- What scripts seldom call.
+local function rare(name)
+  local load = native.rare
+  if load then
+    native.rare = nil
+    load(native, raw, ngx)
   end
-end
-
-function ngx.encode_args(args)
-  local keys, out = {}, {}
-  for key in pairs(args) do
-    keys[#keys + 1] = key
-  end
-  -- One order for the same arguments, in every thread.
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for _, key in ipairs(keys) do
-    local value = args[key]
-    if type(value) == "table" then
-      for _, one in ipairs(value) do
-        encode_pair(out, key, one)
-      end
-    else
-      encode_pair(out, key, value)
-    end
-  end
-  return table.concat(out, "&")
+  return ngx[name]
 end
 
 -- ngx.var
@@ -222,7 +155,7 @@ end
 
 function req.set_uri_args(args)
   if type(args) == "table" then
-    args = ngx.encode_args(args)
+    args = rare("encode_args")(args)
   end
   native.set_args(tostring(args))
 end
@@ -422,8 +355,9 @@ return setmetatable(native.mark {}, {
     value = native.number(name)
     if value then
       ngx[name] = value
+      return value
     end
-    return value or native.instead(name)
+    return rare(name) or native.instead(name)
   end,
   __newindex = function(_, name, value)
     if live[name] then
