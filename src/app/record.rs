@@ -7,6 +7,7 @@ use std::marker::PhantomPinned;
 use std::ops::Deref;
 use std::os::raw::{c_char, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use balance::api::{PoolId, View};
 use balance::live::Slot;
@@ -230,6 +231,9 @@ impl Drop for Record {
     }
 }
 
+/// See [`Record::has_lent`].
+static HAS_LENT: AtomicBool = AtomicBool::new(false);
+
 impl Record {
     /// A record for a decision.
     pub fn new(decision: Decision) -> Self {
@@ -332,6 +336,7 @@ impl Record {
     /// sub-request's target (`DirectoryIndex`, `FallbackResource`, mod_negotiation). Called once the target is complete.
     pub fn lend(&self, request: Request<'_>) {
         let Some(target) = request.filename() else { return };
+        HAS_LENT.store(true, Ordering::Relaxed);
         let mut lent = LENT.get(request.outermost().pool()).0.borrow_mut();
         let target = target.as_ptr().addr();
         lent.retain(|one| one.target != target);
@@ -341,6 +346,11 @@ impl Record {
             key: self.key.clone(),
             chosen: self.chosen,
         });
+    }
+
+    /// Whether any sub-request in this process has left a decision: most servers have none, and look no further.
+    pub fn has_lent() -> bool {
+        HAS_LENT.load(Ordering::Relaxed)
     }
 
     /// Gives a request the decision that belongs to its target. False when no sub-request has left one.

@@ -114,7 +114,10 @@ pub fn fixups(request: Request<'_>) -> i32 {
         return status;
     }
     // A target that httpd has taken from a sub-request (mod_negotiation) was decided there.
-    if Record::of(request).is_none() && proxied_url(request).is_some_and(|url| url.starts_with(b"lb://")) {
+    if Record::has_lent()
+        && Record::of(request).is_none()
+        && proxied_url(request).is_some_and(|url| url.starts_with(b"lb://"))
+    {
         Record::borrow(request);
     }
     DECLINED
