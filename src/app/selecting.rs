@@ -110,7 +110,9 @@ pub fn translate(request: Request<'_>) -> i32 {
 /// fixups, before mod_rewrite's rules of sections: what its rules of the server have rewritten.
 pub fn fixups(request: Request<'_>) -> i32 {
     request.carry_body();
-    if let Err(status) = rewritten::adopt(request, Rules::OfServer) {
+    if order::rewrites()
+        && let Err(status) = rewritten::adopt(request, Rules::OfServer)
+    {
         return status;
     }
     // A target that httpd has taken from a sub-request (mod_negotiation) was decided there.
@@ -134,7 +136,7 @@ pub fn rewritten_fixups(request: Request<'_>) -> i32 {
 /// fixups, after those of other modules: a rule of a section that has rewritten the request when mod_proxy's own fixup was over
 /// (before httpd 2.4.63), and the selection hook after authentication.
 pub fn late_fixups(request: Request<'_>) -> i32 {
-    if !order::rewrites_before_proxy() && !Record::is_foreign(request) {
+    if order::rewrites() && !order::rewrites_before_proxy() && !Record::is_foreign(request) {
         match rewritten::adopt(request, Rules::OfSection) {
             Ok(true) => match canonicalise_late(request) {
                 OK => {}
