@@ -113,9 +113,13 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
                 log::request(request, log::ERR, text);
                 return FORBIDDEN;
             }
-            let name = String::from_utf8_lossy(&rest.bytes()[..length]);
-            let found = child::with_thread(child, |thread| thread.balancer.find(&name)).flatten();
+            let name = &rest.bytes()[..length];
+            // No pool has a name that is no text.
+            let found = std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| child::with_thread(child, |thread| thread.balancer.find(name)).flatten());
             let Some(pool) = found else {
+                let name = String::from_utf8_lossy(name);
                 log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
                 return FAILED;
             };
