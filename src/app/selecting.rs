@@ -97,7 +97,9 @@ fn without_child<'r>(request: Request<'r>, hooks_of: impl Fn(&Scope<'r>) -> &'r 
 
 /// translate_name: the selection hook.
 pub fn translate(request: Request<'_>) -> i32 {
-    Record::mark_untouched(request);
+    if order::rewrites() {
+        Record::mark_untouched(request);
+    }
     if request.proxyreq() != PROXYREQ_NONE {
         return DECLINED;
     }

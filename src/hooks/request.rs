@@ -7,6 +7,7 @@ use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::monotonic_us;
+use crate::httpd::order;
 use crate::httpd::request::Request;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
@@ -21,7 +22,9 @@ pub(super) unsafe extern "C" fn before_rewriting(r: *mut ffi::request_rec) -> i3
     guard(FAILED, || {
         faults::point("before_rewriting");
         // SAFETY: as above.
-        if let Some(request) = unsafe { Request::from_ptr(r) } {
+        if order::rewrites()
+            && let Some(request) = unsafe { Request::from_ptr(r) }
+        {
             Record::mark_before_rewriting(request);
         }
         DECLINED
