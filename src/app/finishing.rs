@@ -44,6 +44,8 @@ pub fn announce(request: Request<'_>, record: &mut Record, pool: &Now, member: &
 /// How the member was picked.
 fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
     match &record.decision {
+        // The plain case.
+        Decision::Pool { method: None, first: None, .. } if record.stick.is_none() => settings.method.name(),
         _ if record.stick.as_ref().is_some_and(|stick| stick.picked) => "sticky",
         Decision::Pool { first: Some(first), .. }
             if record.attempts == 0

@@ -128,13 +128,17 @@ fn ask(
     if let Some(sticky) = settings.sticky.as_ref().filter(|_| of_session)
         && let Some(member) = sessions::pick(request, thread, record, pool, view, sticky)?
     {
-        trace(request, thread, (pool, view), "the session", Ok(&*member));
+        if log::logs_request(request, log::TRACE2) {
+            trace(request, thread, (pool, view), "the session", Ok(&*member));
+        }
         return Ok(Goal::Member(pool, member));
     }
     let method = method.as_ref().unwrap_or(&settings.method);
     if let Method::Lua { script, function } = method {
         let picked = selecting::pick_by_script(request, thread, pool, script, function, &record.avoid());
-        trace(request, thread, (pool, view), script, picked.as_deref());
+        if log::logs_request(request, log::TRACE2) {
+            trace(request, thread, (pool, view), script, picked.as_deref());
+        }
         return picked.map(|member| Goal::Member(pool, member));
     }
     let of_pool;
@@ -148,13 +152,15 @@ fn ask(
     let avoid = record.avoid();
     let query = Query { pool, view, method, key, avoid: &avoid };
     let picked = thread.balancer.pick_in(&now, &query);
-    let found = picked.as_ref().map(|member| &***member);
-    trace(request, thread, (pool, view), method.name(), found);
+    if log::logs_request(request, log::TRACE2) {
+        let found = picked.as_ref().map(|member| &***member);
+        trace(request, thread, (pool, view), method.name(), found);
+    }
     picked.map(|member| Goal::Member(pool, member.into_owned()))
 }
 
 /// A pick at `LogLevel trace2`: the pool, its candidates, who picked, and whom.
-#[inline]
+#[cold]
 fn trace(
     request: Request<'_>,
     thread: &Thread,
@@ -162,11 +168,9 @@ fn trace(
     by: &str,
     picked: Result<&Member, &NoMember>,
 ) {
-    if log::logs_request(request, log::TRACE2) {
-        let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
-        let state = thread.balancer.explain(pool, view);
-        log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
-    }
+    let choice = picked.map_or_else(NoMember::to_string, |member| member.spec.name.clone());
+    let state = thread.balancer.explain(pool, view);
+    log::request(request, log::TRACE2, &format!("{state}: {by} picked {choice}"));
 }
 
 /// Nobody else is left: the last member once more, over a fresh connection. It may have closed the kept one just when the
