@@ -21,11 +21,10 @@ pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 
 pub(super) unsafe extern "C" fn before_rewriting(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("before_rewriting");
-        // SAFETY: as above.
-        if order::rewrites()
-            && let Some(request) = unsafe { Request::from_ptr(r) }
-        {
-            Record::mark_before_rewriting(request);
+        if order::rewrites() {
+            // SAFETY: as above.
+            let request = unsafe { Request::from_ptr(r) };
+            request.into_iter().for_each(Record::mark_before_rewriting);
         }
         DECLINED
     })
