@@ -1,7 +1,6 @@
 //! The loop over attempts: pick, count, run the real scheme handler, judge, uncount, next. The one place that picks, the
 //! one that counts, the one that knows outcomes.
 
-use std::ffi::CStr;
 use std::os::raw::c_char;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use balance::api::{Balancer, NoMember, PoolId};
 use balance::engine::Now;
 use balance::live::Live;
 use balance::member::Member;
+use balance::relay::{self, HookStatus, Outcome, SchemeModule};
 use balance::settings::{FailureKinds, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
@@ -16,16 +16,14 @@ use once_cell::sync::Lazy;
 
 use super::child::{self, Child, Thread};
 use super::goals::Goal;
-use super::outcome::{self, Evidence, Manner, Outcome};
 use super::queue::InVain;
 use super::record::{Decision, Record};
 use super::workers::NoWorker;
 use super::{finishing, goals, queue, reverse, selecting, sessions, tls};
 use crate::faults;
 use crate::ffi;
-use crate::httpd::connection;
+use crate::httpd::exchange::{self, Call, Proxy, Timed};
 use crate::httpd::log;
-use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::httpd::worker::Worker;
 
@@ -35,22 +33,10 @@ const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 const MOST_RACES: u32 = 8;
 /// A client that has let a member wait this long for a request's body may have made it hang up.
 const PATIENCE_US: u64 = 1_000_000;
-/// The variable that asks mod_proxy_http for a fresh connection to the backend.
-const NOT_POOLED: &CStr = c"proxy-initial-not-pooled";
 
 /// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =
     FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() };
-
-/// What mod_proxy gives a scheme handler beyond the request.
-pub struct Proxy {
-    /// mod_proxy's configuration.
-    pub conf: *mut ffi::proxy_server_conf,
-    /// ProxyRemote's host, or NULL.
-    pub name: *const c_char,
-    /// ProxyRemote's port.
-    pub port: ffi::apr_port_t,
-}
 
 /// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
 pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
@@ -125,16 +111,17 @@ fn run_in(
             Decision::Script { .. } => &PEER_FAILURES,
             _ => &settings.set.retry_on,
         };
-        let repeats = outcome.may_repeat(request, kinds);
+        let answered = matches!(outcome, Outcome::Answered(_));
+        let repeats = !answered && relay::again(outcome, exchange::asked(request), kinds);
         let more = repeats && (record.attempts - record.earlier <= allowed || goals::go_on(record));
-        if !matches!(outcome, Outcome::Answered(_)) && log::logs_request(request, log::DEBUG) {
+        if !answered && log::logs_request(request, log::DEBUG) {
             log_failure(request, record, pool.as_ref(), outcome, more);
         }
         if !more {
             finishing::note(request, record, pool.as_ref());
             return rc;
         }
-        forget_attempt(request, status);
+        exchange::forget(request, status);
         last = Some((outcome, rc));
     }
 }
@@ -270,7 +257,7 @@ fn attempt_member(
         Err(NoWorker::Refused(message)) => {
             let (pool, name) = (&now.membership().name, &member.spec.name);
             log::request(request, log::ERR, &format!("pool {pool}: member {name}: {message}"));
-            (Outcome::NotTheMember(FAILED), FAILED)
+            (Outcome::NotTheMember, FAILED)
         }
     };
     give_back(child, record, queue);
@@ -338,7 +325,7 @@ fn attempt_target(
         Err(message) => {
             log::request(request, log::ERR, &format!("target {url}: {message}"));
             record.attempts += 1;
-            (Outcome::NotTheMember(FAILED), FAILED)
+            (Outcome::NotTheMember, FAILED)
         }
     }
 }
@@ -371,58 +358,38 @@ fn handle(
     }
     let url = match backend_url(request, child, record, worker, scheme) {
         Ok(url) => url,
-        Err(status) => return (Outcome::NotTheMember(status), status),
+        Err(status) => return (Outcome::NotTheMember, status),
     };
-    let kept = KeepAlives::hide(request);
-    let unpooled = record.fresh.then(|| Unpooled::ask(request));
-    record.began_us = memory::monotonic_us();
-    let status_before = request.status();
-    let sent_before = worker.sent();
-    let (mut rc, connected) = connection::watch(|| run_handlers(request, proxy, child, worker, url));
+    let call = Call {
+        handlers: &child.scheme_handlers,
+        proxy,
+        worker,
+        url,
+        module: SchemeModule::of(scheme),
+        secure,
+        fresh: record.fresh,
+    };
+    let Timed { exchange, began_us, ended_us } = exchange::run(request, &call);
     faults::point("attempt");
-    record.ended_us = memory::monotonic_us();
-    drop(unpooled);
-    drop(kept);
-    let manner = Manner::of(scheme);
-    // mod_proxy_http makes a connection of httpd's of each new one to a backend.
-    let reused = !connected && manner == Manner::Http;
-    let sent = worker.sent() != sent_before;
-    let exhausted = rc == UNAVAILABLE && !connected && worker.is_exhausted();
-    let evidence = Evidence { manner, sent, rc, secure, reused, status_before, exhausted };
-    let outcome = outcome::judge(request, &evidence);
+    (record.began_us, record.ended_us) = (began_us, ended_us);
+    let outcome = relay::judge(&exchange);
     let prompt = record.body_read && record.body_wait_us < PATIENCE_US;
-    record.excused = outcome.is_the_clients(request, prompt);
+    record.excused = !matches!(outcome, Outcome::Answered(_))
+        && relay::is_the_clients(outcome, exchange::asked(request), prompt);
     record.reason = outcome.word();
-    record.last_status = match outcome {
-        Outcome::Answered(status) => status,
-        Outcome::Broken => request.status().clamp(0, 999) as u16,
-        _ => rc.clamp(0, 999) as u16,
-    };
-    if rc == ffi::DECLINED {
-        log::request(
-            request,
-            log::ERR,
-            &format!(
-                "no module speaks {scheme}:// to backends: load {}",
-                balance::url::modules_of(scheme).join(" or ")
-            ),
-        );
-        rc = FAILED;
+    record.last_status = exchange.last_status(outcome);
+    if exchange.returned != HookStatus::Declined {
+        return (outcome, exchange.returned.code());
     }
-    (outcome, rc)
-}
-
-fn run_handlers(request: Request<'_>, proxy: &Proxy, child: &Child, worker: Worker, url: *mut c_char) -> i32 {
-    for handler in &child.scheme_handlers {
-        // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.
-        #[allow(unsafe_code)]
-        let rc =
-            unsafe { handler(request.as_ptr(), worker.as_ptr(), proxy.conf, url, proxy.name, proxy.port) };
-        if rc != ffi::DECLINED {
-            return rc;
-        }
-    }
-    ffi::DECLINED
+    log::request(
+        request,
+        log::ERR,
+        &format!(
+            "no module speaks {scheme}:// to backends: load {}",
+            balance::url::modules_of(scheme).join(" or ")
+        ),
+    );
+    (outcome, FAILED)
 }
 
 /// The URL for the real handler. http-like schemes share one encoding of the path; the others' modules make their own.
@@ -454,83 +421,11 @@ fn backend_url(
     Ok(pool.copy(filename.strip_prefix(b"proxy:").unwrap_or(filename)))
 }
 
-/// mod_proxy drops a kept-alive client without an answer when a backend fails before answering; it looks at the
-/// connection's number of requests. That number is put aside around the handler, and added back.
-struct KeepAlives<'r> {
-    request: Request<'r>,
-    saved: i32,
-    not_pooled: Option<&'r [u8]>,
-}
-
-impl<'r> KeepAlives<'r> {
-    fn hide(request: Request<'r>) -> Option<Self> {
-        let saved = request.keepalives();
-        if saved == 0 {
-            return None;
-        }
-        let max = request.keepalive_max();
-        if max != 0 && saved >= max {
-            // httpd would go by the number to end the connection after this request.
-            request.end_connection_after();
-        }
-        // Asks for a fresh connection to the backend only with a client's first request, for what it looks like now.
-        let not_pooled = request.env().get(NOT_POOLED);
-        if not_pooled.is_some() {
-            request.env().unset(NOT_POOLED);
-        }
-        request.set_keepalives(0);
-        Some(KeepAlives { request, saved, not_pooled })
-    }
-}
-
-impl Drop for KeepAlives<'_> {
-    fn drop(&mut self) {
-        self.request.set_keepalives(self.request.keepalives() + self.saved);
-        if let Some(value) = self.not_pooled {
-            self.request.env().set_bytes(NOT_POOLED.to_bytes(), value);
-        }
-    }
-}
-
-/// Asks mod_proxy_http for a fresh connection to the backend, for one attempt. Only heard while [`KeepAlives`] hides the
-/// client's earlier requests.
-struct Unpooled<'r> {
-    request: Request<'r>,
-    before: Option<&'r [u8]>,
-}
-
-impl<'r> Unpooled<'r> {
-    fn ask(request: Request<'r>) -> Self {
-        let before = request.env().get(NOT_POOLED);
-        request.env().set(NOT_POOLED, c"1");
-        Unpooled { request, before }
-    }
-}
-
-impl Drop for Unpooled<'_> {
-    fn drop(&mut self) {
-        match self.before {
-            Some(value) => self.request.env().set_bytes(NOT_POOLED.to_bytes(), value),
-            None => self.request.env().unset(NOT_POOLED),
-        }
-    }
-}
-
 /// The headers of an answer are known and not yet sent; the loop is inside of the real handler.
 pub fn headers_known(request: Request<'_>) {
     let Some(record) = Record::of(request) else { return };
     reverse::map_back(request, record);
     sessions::offer_cookie(request, record, request.headers_out());
-}
-
-/// Takes back what a failed attempt left on the request. `status`: what it had before the first one; that of an error document
-/// is the error's, by which httpd knows not to look for another document.
-fn forget_attempt(request: Request<'_>, status: i32) {
-    for note in [c"uds_path", c"error-notes", c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"]
-    {
-        request.notes().unset(note);
-    }
-    request.set_status(status);
 }
 
 /// Some of a request's body was read, perhaps its end; the client let that wait so long.
@@ -561,7 +456,7 @@ fn no_member(request: Request<'_>, thread: &Thread, record: &mut Record, nobody:
         _ => settings.set.on_empty,
     };
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
-    let seconds = retry_after_s(settings).to_string();
+    let seconds = relay::retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
     let word = if matches!(nobody, NoMember::ScriptFailed) { c"script" } else { c"no member" };
     record.reason = record.wait.in_vain.map_or(word, InVain::word);
@@ -585,12 +480,4 @@ fn give_up(request: Request<'_>, thread: &Thread, record: &mut Record) -> i32 {
 
 fn request_line(request: Request<'_>) -> String {
     String::from_utf8_lossy(request.unparsed_uri().unwrap_or_default()).chars().take(200).collect()
-}
-
-/// When it is worth trying again: after the time in which a member can come back.
-fn retry_after_s(settings: &PoolSettings) -> u64 {
-    let by_checks =
-        settings.health.as_ref().map(|check| check.interval_ms.saturating_mul(u64::from(check.rise)));
-    let by_traffic = settings.outlier.on.then_some(settings.outlier.ejection_ms);
-    by_checks.into_iter().chain(by_traffic).min().unwrap_or(1000).div_ceil(1000).max(1)
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, Query, View};
 use balance::member::Member;
+use balance::relay::Outcome;
 use balance::settings::Method;
 use balance::status::Status;
 
 use super::child::Thread;
-use super::outcome::Outcome;
 use super::record::{Choice, Decision, Record};
 use super::{selecting, sessions};
 use crate::httpd::log;

@@ -9,7 +9,6 @@ pub mod dicts;
 pub mod finishing;
 pub mod goals;
 pub mod host;
-pub mod outcome;
 pub mod paths;
 pub mod places;
 pub mod queue;

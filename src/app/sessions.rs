@@ -3,6 +3,7 @@
 use balance::api::{Balancer, NoMember, PoolId, View};
 use balance::live::Slot;
 use balance::member::Member;
+use balance::relay::Outcome;
 use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
 use balance::sticky::{Client, Source, is_about, set_cookie};
@@ -10,7 +11,6 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::child::{self, Thread};
-use super::outcome::Outcome;
 use super::record::{Decision, Record};
 use crate::httpd::log;
 use crate::httpd::request::Request;

@@ -5,6 +5,7 @@ use balance::health::HealthState;
 use balance::live::{Latency, Live};
 use balance::member::Member;
 use balance::outlier::OutlierState;
+use balance::relay::Outcome;
 use balance::settings::{CheckKind, PoolSettings};
 use balance::status::Status;
 use balance::store::Store;
@@ -12,7 +13,6 @@ use script::{Bundle, Library, ScriptId};
 use table::Table;
 
 use super::child::{Child, Thread};
-use super::outcome::Outcome;
 use super::record::Record;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -30,8 +30,7 @@ pub fn observe(
     let table = &child.table;
     let (slot, incarnation) = (member.slot, member.incarnation);
     let answered = matches!(outcome, Outcome::Answered(_));
-    let blame =
-        !record.excused && !matches!(outcome, Outcome::NotTheMember(_) | Outcome::NoWorker | Outcome::Stale);
+    let blame = !record.excused && outcome.is_the_members();
     table.record(slot, incarnation, blame && !answered);
     if answered {
         let (millis, now_ms) = (record.took_us() as f32 / 1e3, (record.ended_us / 1000) as u32);

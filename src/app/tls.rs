@@ -5,9 +5,9 @@ use std::ffi::CStr;
 
 use balance::url::{MemberUrl, default_port};
 
-use super::attempts::Proxy;
 use super::child::Child;
 use super::record::Record;
+use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
 use crate::httpd::tls::Settings;
 

@@ -7,6 +7,7 @@ use crate::app::{attempts, paths};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::exchange::Proxy;
 use crate::httpd::pool::Text;
 use crate::httpd::request::Request;
 
@@ -69,7 +70,7 @@ pub(super) unsafe extern "C" fn scheme_handler(
                 return DECLINED;
             }
             let Some(request) = Request::from_ptr(r) else { return DECLINED };
-            attempts::run(request, &attempts::Proxy { conf, name: proxy_name, port: proxy_port })
+            attempts::run(request, &Proxy { conf, name: proxy_name, port: proxy_port })
         }
     })
 }

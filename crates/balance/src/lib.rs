@@ -15,6 +15,7 @@ pub mod member;
 pub mod memory;
 pub mod methods;
 pub mod outlier;
+pub mod relay;
 pub mod reverse;
 pub mod rewrite;
 pub mod rng;
