@@ -7,6 +7,7 @@ mod ffi;
 mod guard;
 mod hooks;
 mod httpd;
+mod relay;
 
 /// The module record, the one exported symbol.
 #[allow(unsafe_code)]

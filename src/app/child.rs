@@ -6,19 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use balance::api::PoolId;
 use balance::engine::{Engine, Handle};
-use balance::member::Member;
-use balance::relay::Outcome;
-use balance::settings::PoolSettings;
 use script::{Library, ScriptId};
 use table::Table;
 
 use super::background::Background;
 use super::config::ServerConfig;
 use super::dicts::Dicts;
-use super::queue::Room;
-use super::record::Record;
+use super::room::Room;
 use super::seats::Seats;
 use super::startup::Generation;
 use super::timers::Timer;
@@ -106,17 +101,17 @@ pub fn forget() {
     CHILD.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-/// child_init.
+/// child_init. `own`: the module's scheme handler, which the relay has to leave out.
 ///
 /// # Safety
 /// `pchild` and `server` are what httpd passes to child_init.
 #[allow(unsafe_code)]
-pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
+pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec, own: SchemeHandler) {
     log::set_server(server);
     guard::log_panics();
     faults::point("child_init");
     // SAFETY: the caller's promise.
-    match unsafe { build(pchild) } {
+    match unsafe { build(pchild, own) } {
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
@@ -130,7 +125,7 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
 /// # Safety
 /// As [`init`].
 #[allow(unsafe_code)]
-unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
+unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Child, String> {
     let generation: &'static Generation =
         super::startup::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
@@ -156,7 +151,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
         sections: Sections::new(),
         stand_in: Some(stand_in),
         api,
-        scheme_handlers: api.scheme_handlers(crate::hooks::OWN_SCHEME_HANDLER),
+        scheme_handlers: api.scheme_handlers(own),
         main_config: generation.main_config,
         expressions: generation.expressions.clone(),
         script_rows,
@@ -211,18 +206,5 @@ impl Child {
     /// A parsed `key=` expression.
     pub fn expression(&self, text: &str) -> Option<Expression> {
         self.expressions.iter().find(|(known, _)| known == text).map(|(_, expression)| *expression)
-    }
-
-    /// Counts the end of an attempt at a member.
-    pub fn observe(
-        &self,
-        thread: &Thread,
-        pool: PoolId,
-        member: &Member,
-        settings: &PoolSettings,
-        outcome: Outcome,
-        record: &Record,
-    ) {
-        super::shared::observe(self, thread, pool, member, settings, outcome, record);
     }
 }

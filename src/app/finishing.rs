@@ -1,120 +1,14 @@
-//! After the attempts: the environment for logs, and `LuaHookFinish`.
+//! After the request: `LuaHookFinish`.
 
-use std::ffi::CStr;
-
-use balance::engine::Now;
-use balance::member::Member;
-use balance::settings::PoolSettings;
 use script::FinishResult;
 
 use super::child;
-use super::record::{Choice, Decision, Record};
+use super::scope::Scope;
 use super::seats::with_lua;
-use super::selecting::Scope;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
-use crate::httpd::worker::Worker;
-
-/// `LB_METHOD` of a member that a script named.
-const NAMED: &str = "script";
-/// The client has gone before it had the whole answer.
-const ABORTED: &CStr = c"aborted";
-
-/// Sets the environment variables that name where an attempt goes, before it begins: what adds headers to the answer
-/// sees them.
-pub fn announce(request: Request<'_>, record: &mut Record, pool: &Now, member: &Member, worker: Worker) {
-    let env = request.env();
-    // With the first attempt these keys are new.
-    let first = !std::mem::replace(&mut record.announced, true);
-    const SCHEME: &[u8] = b"lb://";
-    let [name, method, member, route] = request.pool().texts([
-        &[SCHEME, pool.membership().name.as_bytes()],
-        &[method_name(record, pool.settings()).as_bytes()],
-        &[member.spec.name.as_bytes()],
-        &[member.spec.route.as_bytes()],
-    ]);
-    env.point(first, c"LB_POOL", name.skip(SCHEME.len()));
-    env.point(first, c"LB_MEMBER", member);
-    env.point(first, c"LB_METHOD", method);
-    env.point(first, c"BALANCER_NAME", name);
-    env.point(first, c"BALANCER_WORKER_NAME", worker.url());
-    env.point(first, c"BALANCER_WORKER_ROUTE", route);
-}
-
-/// How the member was picked.
-fn method_name(record: &Record, settings: &PoolSettings) -> &'static str {
-    match &record.decision {
-        // The plain case.
-        Decision::Pool { method: None, first: None, .. } if record.stick.is_none() => settings.method.name(),
-        _ if record.stick.as_ref().is_some_and(|stick| stick.picked) => "sticky",
-        Decision::Pool { first: Some(first), .. }
-            if record.attempts == 0
-                && record.member.as_ref().is_some_and(|member| member.slot == first.slot) =>
-        {
-            record.picked_by.unwrap_or(NAMED)
-        }
-        Decision::List(_) => NAMED,
-        Decision::Each { choices, at } if matches!(choices.get(*at), Some(Choice::Member(..))) => NAMED,
-        Decision::Pool { method: Some(method), .. } => method.name(),
-        _ => settings.method.name(),
-    }
-}
-
-/// Sets the environment variables of the last attempt. Called once a request, so that the keys are new.
-pub fn note(request: Request<'_>, record: &mut Record, pool: Option<&Now>) {
-    let (env, memory) = (request.env(), request.pool());
-    if record.announced {
-    } else if let Decision::Target(url) | Decision::Script { peer: url, .. } = &record.decision {
-        // Without the keys that may stand behind it.
-        let [url] = memory.texts([&[url.split(' ').next().unwrap_or_default().as_bytes()]]);
-        env.point(true, c"LB_MEMBER", url);
-    } else if let Some(pool) = pool {
-        let method = method_name(record, pool.settings());
-        let [name, method] = memory.texts([&[pool.membership().name.as_bytes()], &[method.as_bytes()]]);
-        env.point(true, c"LB_POOL", name);
-        env.point(true, c"LB_METHOD", method);
-    }
-    if request.aborted() {
-        record.reason = ABORTED;
-    }
-    let [attempts, seconds] = memory.texts([
-        &[Decimal::new(u64::from(record.attempts), 0).as_bytes()],
-        &[Decimal::new(record.took_us(), 6).as_bytes()],
-    ]);
-    env.point(true, c"LB_ATTEMPTS", attempts);
-    env.point(true, c"LB_REASON", record.reason);
-    env.point(true, c"LB_SECONDS", seconds);
-}
-
-/// A number's digits, without an allocation.
-struct Decimal {
-    digits: [u8; 24],
-    start: usize,
-}
-
-impl Decimal {
-    /// `number` with its last `places` digits behind a point.
-    fn new(mut number: u64, places: usize) -> Self {
-        let mut digits = [0; 24];
-        let mut start = digits.len();
-        let mut written = 0;
-        while number > 0 || written <= places {
-            if written == places && places > 0 {
-                start -= 1;
-                digits[start] = b'.';
-            }
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            written += 1;
-        }
-        Decimal { digits, start }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.digits[self.start..]
-    }
-}
+use crate::relay::environment::ABORTED;
+use crate::relay::record::{Record, Report};
 
 /// log_transaction: the finish hooks.
 pub fn log(request: Request<'_>) {
@@ -133,7 +27,7 @@ pub fn log(request: Request<'_>) {
     if hooks.is_empty() {
         return;
     }
-    let result = result_of(last, record);
+    let result = result_of(last, record.report.get().cloned().unwrap_or_default());
     for hook in hooks {
         let Some(resolved) = hook.resolved.get() else { continue };
         let outcome = with_lua(child, last, |lua| {
@@ -145,18 +39,18 @@ pub fn log(request: Request<'_>) {
     }
 }
 
-fn result_of(last: Request<'_>, record: &Record) -> FinishResult {
-    let error = match record.reason.to_bytes() {
+fn result_of(last: Request<'_>, report: Report) -> FinishResult {
+    let error = match report.reason.to_bytes() {
         // The rest of the answer may be sent, or not, after the attempt is over.
         b"" | b"ok" if last.aborted() => Some(ABORTED),
         b"" | b"ok" => None,
-        _ => Some(record.reason),
+        _ => Some(report.reason),
     };
     FinishResult {
-        member: record.member.clone(),
+        member: report.member,
         status: last.status().clamp(0, 999) as u16,
-        attempts: record.attempts,
-        seconds: record.took_us() as f64 / 1e6,
+        attempts: report.attempts,
+        seconds: report.took_us as f64 / 1e6,
         bytes: last.bytes_sent().max(0) as u64,
         error: error.map(|word| word.to_string_lossy().into_owned()),
     }

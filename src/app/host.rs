@@ -248,7 +248,7 @@ impl RequestHost for CurrentRequest {
 
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         let r = self.now.get().ok_or("no request here")?;
-        super::selecting::key_text(r, expression).map(Cow::into_owned)
+        super::keys::text(r, expression).map(Cow::into_owned)
     }
 
     fn server_addr(&self) -> Option<String> {

@@ -1,24 +1,22 @@
 //! Safe glue between httpd and the crates: startup, selecting, attempts, finishing, the background thread.
 
-pub mod attempts;
 pub mod background;
 pub mod checks;
 pub mod child;
 pub mod config;
 pub mod dicts;
 pub mod finishing;
-pub mod goals;
 pub mod host;
+pub mod keys;
 pub mod paths;
+pub mod peer;
 pub mod places;
-pub mod queue;
 pub mod ramps;
-pub mod record;
-pub mod reverse;
 pub mod rewritten;
+pub mod room;
+pub mod scope;
 pub mod seats;
 pub mod selecting;
-pub mod sessions;
 pub mod shared;
 pub mod startup;
 pub mod stuck;

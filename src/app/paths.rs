@@ -7,12 +7,13 @@ use balance::api::Balancer;
 use balance::target::{self, Target};
 
 use super::child::{self, Child, Thread};
-use super::record::{Chosen, Decision, Record};
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
+use crate::relay::record::Record;
+use crate::relay::route::{Chosen, Decision};
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
@@ -76,7 +77,7 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
         Decision::Pool { pool, .. } => thread.balancer.now(*pool),
         _ => None,
     };
-    let record = Record::attach(request, decision);
+    let record = Record::decide(request, decision);
     // What a ProxyPass before this asked for its own path, and a script for a file's.
     request.notes().unset(OF_FILE);
     request.notes().unset(c"proxy-nocanon");
@@ -91,7 +92,7 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
         path.decoded,
     ]]);
     let encoded = path.encoded.strip_prefix(b"/").unwrap_or(path.encoded).len();
-    record.chosen = Some(Chosen { url: filename.skip("proxy:".len()).as_ptr(), encoded });
+    record.write_route().chosen = Some(Chosen { url: filename.skip("proxy:".len()).into(), encoded });
     request.send_to_proxy(filename.as_ptr().cast_mut());
     OK
 }
@@ -102,8 +103,9 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let length = rest.bytes().iter().position(|b| *b == b'/').unwrap_or(rest.bytes().len());
     let path = rest.skip(length + 1);
     let Some(child) = child::get() else { return FAILED };
-    let holds =
-        |record: &&mut Record| record.chose(request, url.bytes()) || record.borrowed && record.is_of(request);
+    let holds = |record: &&Record| {
+        record.chose(request, url.bytes()) || record.route().borrowed && record.is_of(request)
+    };
     let record = match Record::of(request).filter(holds) {
         Some(record) => record,
         None => {
@@ -123,15 +125,18 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
                 log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
                 return FAILED;
             };
-            Record::attach(request, Decision::Pool { pool, view: None, method: None, first: None })
+            Record::decide(request, Decision::pool(pool))
         }
     };
-    record.raw_path = path.as_ptr();
-    record.url = request.proxied();
+    let chosen = {
+        let mut route = record.write_route();
+        (route.path.raw, route.path.url) = (path.into(), request.proxied());
+        route.chosen
+    };
     if request.is_subrequest() {
         record.lend(request);
     }
-    match record.chosen.map(|chosen| chosen.encoded) {
+    match chosen.map(|chosen| chosen.encoded) {
         Some(0) => prepare(request, child, record, path),
         Some(encoded) => prepare_encoded(request, child, record, (path, encoded)),
         None => prepare(request, child, record, by_handler(request).unwrap_or(path)),
@@ -156,19 +161,20 @@ fn by_handler<'r>(request: Request<'r>) -> Option<Text<'r>> {
 fn prepare_encoded<'r>(
     request: Request<'r>,
     child: &Child,
-    record: &mut Record,
+    record: &Record,
     (path, encoded): (Text<'r>, usize),
 ) -> i32 {
     let (stands, rest) = (&path.bytes()[..encoded.min(path.bytes().len())], path.skip(encoded));
     let Some(rest_encoded) = child.api.encode_path(request, rest) else { return 400 };
     let plain = script::unescape_with(stands, false);
     if !plain.contains(&0) {
-        record.raw_path = request.pool().concat(&[&plain, rest.bytes()]);
+        let [raw] = request.pool().texts([&[&plain, rest.bytes()]]);
+        record.write_route().path.raw = raw.into();
     }
     finish(request, record, &[stands, rest_encoded].concat(), request.args())
 }
 
-fn prepare<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: Text<'r>) -> i32 {
+fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<'r>) -> i32 {
     let notes = request.notes();
     let raw = notes.get(c"proxy-nocanon").is_some();
     let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
@@ -184,13 +190,10 @@ fn prepare<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: T
     finish(request, record, &encoded, args)
 }
 
-fn finish(request: Request<'_>, record: &mut Record, path: &[u8], args: Option<&[u8]>) -> i32 {
+fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]>) -> i32 {
     let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
-    let tail = request.pool().concat(&[b"/", path, mark, args.unwrap_or_default()]);
-    // SAFETY: just made in the request's pool.
-    #[allow(unsafe_code)]
-    let text = unsafe { CStr::from_ptr(tail) };
-    if Request::has_bad_character(text) {
+    let [tail] = request.pool().texts([&[b"/", path, mark, args.unwrap_or_default()]]);
+    if Request::has_bad_character(tail.c_str()) {
         log::request(
             request,
             log::ERR,
@@ -198,7 +201,7 @@ fn finish(request: Request<'_>, record: &mut Record, path: &[u8], args: Option<&
         );
         return 403;
     }
-    record.tail = tail;
+    record.write_route().path.tail = tail.into();
     // mod_proxy reads only scheme and pool from here on.
     OK
 }

@@ -5,11 +5,12 @@
 use balance::rewrite::{may_become, names_pool};
 
 use super::child;
-use super::record::Record;
-use super::selecting::{Scope, proxied_url};
+use super::scope::Scope;
+use super::selecting::proxied_url;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::request::{PROXYREQ_REVERSE, Request};
+use crate::relay::record::Record;
 
 const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
 

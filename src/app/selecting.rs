@@ -1,25 +1,27 @@
 //! Choosing by script, in translate_name or fixups: the script's answer becomes a decision.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
-use balance::live::Slot;
+use balance::api::Balancer;
 use balance::member::{Member, MemberSpec};
-use balance::settings::{Method, PoolSettings};
+use balance::settings::Method;
 use balance::target::{self, path_start};
-use script::{Answer, Attempt, ErrorKind, Peer, Phase, Question, ScriptError};
+use script::{Answer, ErrorKind, Phase, Question, ScriptError};
 
 use super::child::{self, Child, Thread};
-use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
+use super::config::{Hook, OnError, Resolved};
 use super::paths::{self, Path};
-use super::record::{Choice, Decision, Record};
+use super::peer;
 use super::rewritten::{self, Rules};
+use super::scope::Scope;
 use super::seats::with_lua;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, PROXYREQ_REVERSE, Request};
+use crate::httpd::worker::Worker;
+use crate::relay::record::{Record, Report};
+use crate::relay::route::{Choice, Decision};
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
@@ -27,56 +29,6 @@ const DONE: i32 = ffi::DONE;
 const UNAVAILABLE: i32 = ffi::HTTP_SERVICE_UNAVAILABLE as i32;
 const BAD_REQUEST: i32 = ffi::HTTP_BAD_REQUEST as i32;
 const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
-
-/// This module's configuration for a request.
-#[derive(Clone, Copy)]
-pub struct Scope<'r> {
-    section: &'r DirConfig,
-    server: &'r ServerConfig,
-    main: &'r ServerConfig,
-}
-
-type HooksOf = fn(&ServerConfig) -> &Vec<&'static Hook>;
-
-impl<'r> Scope<'r> {
-    /// Looks it up.
-    pub fn of(request: Request<'r>, child: &'r Child) -> Option<Self> {
-        Scope::below(request, child.main_config)
-    }
-
-    fn below(request: Request<'r>, main: &'r ServerConfig) -> Option<Self> {
-        // SAFETY: httpd hands back what `directives` made; both live as long as the configuration, longer than requests.
-        #[allow(unsafe_code)]
-        unsafe {
-            let section = request.own_dir_config().cast::<DirConfig>().as_ref()?;
-            let server = request.own_server_config().cast::<ServerConfig>().as_ref()?;
-            Some(Scope { section, server, main })
-        }
-    }
-
-    /// Hooks of one kind, the most specific place that has any.
-    pub fn hooks(&self, section: Option<&'static [&'static Hook]>, of: HooksOf) -> &'r [&'static Hook] {
-        if let Some(hooks) = section {
-            return hooks;
-        }
-        let own = of(self.server);
-        if own.is_empty() { of(self.main) } else { own }
-    }
-
-    /// The section's own hooks for after the response.
-    pub fn finish_hooks(&self) -> &'r [&'static Hook] {
-        self.hooks(self.section.finish, |s| &s.finish)
-    }
-
-    /// Targets of mod_rewrite's rules, of the section and of the server.
-    pub fn rewrites(&self) -> [Option<&'static Rewrites>; 3] {
-        [self.section.rewrites, self.server.rewrites, self.main.rewrites]
-    }
-
-    fn on_error(&self) -> &'r OnError {
-        self.section.on_error.or(self.server.on_error).or(self.main.on_error).unwrap_or(&OnError::Error)
-    }
-}
 
 fn translate_hooks<'r>(scope: &Scope<'r>) -> &'r [&'static Hook] {
     scope.hooks(scope.section.translate, |s| &s.translate)
@@ -158,7 +110,8 @@ fn select(request: Request<'_>) -> i32 {
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
     // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by these very hooks.
-    if hooks.is_empty() || Record::of(request).is_some_and(|record| record.borrowed && record.is_of(request))
+    if hooks.is_empty()
+        || Record::of(request).is_some_and(|record| record.route().borrowed && record.is_of(request))
     {
         return DECLINED;
     }
@@ -240,7 +193,7 @@ fn run_hook(
             if by.is_some()
                 && let Some(record) = Record::of(request)
             {
-                record.picked_by = by;
+                record.write_route().picked_by = by;
             }
             status
         }
@@ -313,9 +266,7 @@ fn failed(
             DECLINED
         }
         OnError::Pool(name) => match thread.balancer.find(name) {
-            Some(pool) => {
-                paths::send(request, Decision::Pool { pool, view: None, method: None, first: None }, thread)
-            }
+            Some(pool) => paths::send(request, Decision::pool(pool), thread),
             None => {
                 log::request(
                     request,
@@ -331,38 +282,25 @@ fn failed(
 /// A 500 that logs and `LuaHookFinish` can tell from others.
 fn give_up(request: Request<'_>) -> i32 {
     let message = "the script failed".to_owned();
-    Record::attach(request, Decision::Nobody { pool: None, message }).reason = c"script";
+    let record = Record::decide(request, Decision::Nobody { pool: None, message });
+    let _ = record.report.set(Report { reason: c"script", ..Report::default() });
     request.env().point(false, c"LB_REASON", c"script");
     FAILED
 }
 
-/// Whether `LuaBalancerOnError` says that a script's failure is a 500 here.
-pub fn errors_are_answers(request: Request<'_>) -> bool {
-    let scope = child::get().and_then(|child| Scope::of(request, child));
-    !matches!(scope.map(|scope| scope.on_error()), Some(OnError::Decline))
-}
-
-/// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request from here on. False when there is none.
-pub fn after_failed_method(
-    request: Request<'_>,
-    child: &Child,
-    thread: &Thread,
-    record: &mut Record,
-) -> bool {
-    let Some(OnError::Pool(name)) = Scope::of(request, child).map(|scope| scope.on_error()) else {
-        return false;
-    };
-    let Some(pool) = thread.balancer.find(name).filter(|pool| record.pool != Some(*pool)) else {
-        return false;
-    };
-    log::request(request, log::ERR, &format!("using pool {name}"));
-    record.decision = Decision::Pool { pool, view: None, method: None, first: None };
-    true
+/// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
+pub fn stand_in(request: Request<'_>) -> Result<Worker, i32> {
+    let child = child::get().ok_or(UNAVAILABLE)?;
+    let is_ready = Record::of(request).is_some_and(|record| record.is_of(request));
+    if !is_ready && !take_over(request) {
+        return Err(FAILED);
+    }
+    child.stand_in.ok_or(FAILED)
 }
 
 /// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd leaves the decision with
 /// the sub-request. False when there is none.
-pub fn take_over(request: Request<'_>) -> bool {
+fn take_over(request: Request<'_>) -> bool {
     let Some(url) = proxied_url(request).filter(|url| url.starts_with(b"lb://")) else { return false };
     Record::borrow(request);
     let [url] = request.pool().texts([&[url]]);
@@ -416,7 +354,7 @@ fn take(
                 _ => None,
             };
             let choices = list.into_iter().filter_map(choice).collect();
-            paths::send(request, Decision::Each { choices, at: 0 }, thread)
+            paths::send(request, Decision::Each(choices), thread)
         }
         Answer::NoMember { pool, message } => {
             paths::send(request, Decision::Nobody { pool, message }, thread)
@@ -445,7 +383,7 @@ fn take(
         Answer::Peer(peer) => {
             let decision = Decision::Script {
                 script: hook.clone(),
-                peer: peer_url(&peer),
+                peer: peer::url(&peer),
                 more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
             };
             paths::send(request, decision, thread)
@@ -464,71 +402,6 @@ fn finished(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Bef
     }
     request.name_status(status);
     DONE
-}
-
-fn peer_url(peer: &Peer) -> Arc<str> {
-    let scheme = if peer.tls { "https" } else { "http" };
-    if peer.host.starts_with("unix:") {
-        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
-    }
-    let bare = peer.host.contains(':') && !peer.host.starts_with('[');
-    let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
-    let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    format!("{scheme}://{host}{port}{}", waits(peer)).into()
-}
-
-/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
-fn waits(peer: &Peer) -> String {
-    let [connect, send, read] = peer.timeouts;
-    let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
-    keys.iter()
-        .filter_map(|(key, seconds)| seconds.map(|seconds| format!(" {key}={}", rounded_ms(seconds))))
-        .collect()
-}
-
-/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
-fn rounded_ms(seconds: f64) -> u64 {
-    // What is no number becomes the shortest time.
-    let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
-    let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
-    ms.div_ceil(step) * step
-}
-
-/// A script that uses `ngx.balancer` runs again for the next attempt.
-pub fn next_peer(request: Request<'_>, record: &mut Record, script: &Resolved) -> Result<Arc<str>, NoMember> {
-    let child = child::get().ok_or(NoMember::UnknownPool)?;
-    // A failure as nginx names it: 504 for one that took too long, 502 for one that gave no answer.
-    let status = match record.reason.to_bytes() {
-        b"timeout" => 504,
-        b"connect" | b"reset" => 502,
-        _ => record.last_status,
-    };
-    let attempt = Attempt { before: record.attempts, last_failure: Some((record.reason == c"ok", status)) };
-    let answer = with_lua(child, request, |lua| {
-        lua.set_attempt(attempt);
-        let answer = lua.select(child.script(script.script), &script.function, Phase::Pick);
-        lua.set_attempt(Attempt::default());
-        answer
-    });
-    match answer {
-        Ok(Answer::Peer(next)) => {
-            let url = peer_url(&next);
-            if let Decision::Script { peer, more, .. } = &mut record.decision {
-                *peer = url.clone();
-                *more = more.saturating_add(next.more_tries.unwrap_or(0)).min(script::MAX_MORE_TRIES);
-            }
-            Ok(url)
-        }
-        Ok(_) => Err(NoMember::UnknownPool),
-        Err(error) => {
-            log::request(
-                request,
-                log::ERR,
-                &format!("script failed at attempt {}: {error}", record.attempts + 1),
-            );
-            Err(NoMember::UnknownPool)
-        }
-    }
 }
 
 fn failed_answer(request: Request<'_>, what: &str) -> i32 {
@@ -742,79 +615,9 @@ fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, aske
     if status == OK
         && let Some(record) = Record::of(request)
     {
-        record.key = key;
+        record.write_route().key = key;
     }
     status
-}
-
-/// The key of the hash methods for this request; empty when there is none.
-pub fn key_of<'r>(request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
-    let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
-    key_text(request, key).unwrap_or_else(|error| {
-        log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
-        Cow::Borrowed(b"")
-    })
-}
-
-/// The value of a `key=` for this request.
-pub fn key_text<'r>(request: Request<'r>, key: &str) -> Result<Cow<'r, [u8]>, String> {
-    match child::get().and_then(|child| child.expression(key)) {
-        Some(expression) => request.string_expression(expression).map(Cow::Borrowed),
-        None => Ok(Cow::Owned(key.to_owned().into_bytes())),
-    }
-}
-
-/// `LuaBalancerMethod lua`: the function gets `(pool, r)` and returns a member.
-pub fn pick_by_script(
-    request: Request<'_>,
-    thread: &Thread,
-    pool: PoolId,
-    script: &str,
-    function: &str,
-    tried: &[Slot],
-) -> Result<Arc<Member>, NoMember> {
-    let child = child::get().ok_or(NoMember::UnknownPool)?;
-    let Some(id) = child.method_script(script) else {
-        log::request(request, log::ERR, &format!("LuaBalancerMethod lua {script}: the script is unknown"));
-        return Err(NoMember::ScriptFailed);
-    };
-    let Some(membership) = thread.balancer.membership(pool) else { return Err(NoMember::UnknownPool) };
-    let names: Vec<String> = membership
-        .members
-        .iter()
-        .filter(|member| tried.contains(&member.slot))
-        .map(|member| member.spec.name.clone())
-        .collect();
-    let left = membership.members.len() - names.len();
-    let view = (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }));
-    let answer = with_lua(child, request, |lua| lua.pick(id, function, &membership.name, view));
-    match answer {
-        // A script may also have kept one that is in no pool any more.
-        Ok(Answer::Member(member))
-            if !tried.contains(&member.slot) && thread.balancer.status(&member).is_some() =>
-        {
-            Ok(member)
-        }
-        Ok(Answer::Member(_)) => {
-            Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
-        }
-        Ok(Answer::Decline | Answer::NoMember { .. }) => {
-            Err(NoMember::NoneUsable(membership.name.clone(), 0, membership.members.len()))
-        }
-        Ok(Answer::Full { .. }) => Err(NoMember::Full(membership.name.clone(), left)),
-        Ok(_) => {
-            log::request(
-                request,
-                log::ERR,
-                &format!("LuaBalancerMethod lua: {function} did not return a member or nil"),
-            );
-            Err(NoMember::ScriptFailed)
-        }
-        Err(error) => {
-            log::request(request, log::ERR, &format!("LuaBalancerMethod lua failed: {error}"));
-            Err(NoMember::ScriptFailed)
-        }
-    }
 }
 
 /// What a script decided, beside all that it could choose from: `LogLevel trace2`.

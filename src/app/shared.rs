@@ -5,7 +5,7 @@ use balance::health::HealthState;
 use balance::live::{Latency, Live};
 use balance::member::Member;
 use balance::outlier::OutlierState;
-use balance::relay::Outcome;
+use balance::relay::{Attempted, Outcome};
 use balance::settings::{CheckKind, PoolSettings};
 use balance::status::Status;
 use balance::store::Store;
@@ -13,7 +13,6 @@ use script::{Bundle, Library, ScriptId};
 use table::Table;
 
 use super::child::{Child, Thread};
-use super::record::Record;
 use crate::httpd::log;
 use crate::httpd::memory;
 
@@ -21,19 +20,17 @@ use crate::httpd::memory;
 pub fn observe(
     child: &Child,
     thread: &Thread,
-    pool: PoolId,
-    member: &Member,
+    (pool, member): (PoolId, &Member),
     settings: &PoolSettings,
-    outcome: Outcome,
-    record: &Record,
+    seen: &Attempted,
 ) {
     let table = &child.table;
     let (slot, incarnation) = (member.slot, member.incarnation);
-    let answered = matches!(outcome, Outcome::Answered(_));
-    let blame = !record.excused && outcome.is_the_members();
+    let answered = matches!(seen.outcome, Outcome::Answered(_));
+    let blame = !seen.excused && seen.outcome.is_the_members();
     table.record(slot, incarnation, blame && !answered);
     if answered {
-        let (millis, now_ms) = (record.took_us() as f32 / 1e3, (record.ended_us / 1000) as u32);
+        let (millis, now_ms) = (seen.took_us as f32 / 1e3, (seen.ended_us / 1000) as u32);
         table.sample_latency(slot, incarnation, |before: Latency| {
             balance::latency::fold(before, millis, now_ms)
         });
@@ -41,8 +38,8 @@ pub fn observe(
     if !settings.outlier.on || !blame {
         return;
     }
-    if outcome.is_among(&settings.outlier.count) {
-        failed(child, thread, pool, member, settings, outcome);
+    if seen.outcome.is_among(&settings.outlier.count) {
+        failed(child, thread, pool, member, settings, seen.outcome);
     } else if table.outlier(slot) != 0 {
         table.update_outlier(slot, incarnation, |word| OutlierState::from_bits(word).succeeded().to_bits());
     }

@@ -1,15 +1,13 @@
 //! TLS with backends: the settings that hold for one. They are those of the virtual host, of `<Proxy "lb://pool">`, and of
 //! `<Proxy "https://host:port">`, the last one first; however the request came to the backend.
 
-use std::ffi::CStr;
-
 use balance::url::{MemberUrl, default_port};
 
 use super::child::Child;
-use super::record::Record;
 use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
 use crate::httpd::tls::Settings;
+use crate::relay::route::Path;
 
 /// Whether the scheme's module speaks TLS.
 pub fn is_spoken(scheme: &str) -> bool {
@@ -21,21 +19,17 @@ pub fn settings(
     request: Request<'_>,
     child: &Child,
     proxy: &Proxy,
-    record: &Record,
+    path: Path,
     (pool, url): (Option<&[u8]>, &MemberUrl),
 ) -> Settings {
     let memory = request.pool();
-    // SAFETY: both were made in the request's pool by `selecting::canonicalise`, or are NULL; so are the texts.
-    #[allow(unsafe_code)]
-    let (path, tail, text) = unsafe {
-        (
-            crate::httpd::bytes(record.raw_path).unwrap_or_default(),
-            crate::httpd::bytes(record.tail).unwrap_or(b"/"),
-            |pieces: &[&[u8]]| CStr::from_ptr(memory.concat(pieces)),
-        )
+    let (raw, tail) = (path.raw.bytes(request).unwrap_or_default(), path.tail.bytes(request).unwrap_or(b"/"));
+    let text = |pieces: &[&[u8]]| {
+        let [text] = memory.texts([pieces]);
+        text.c_str()
     };
     let mut urls = Vec::with_capacity(3);
-    urls.extend(pool.map(|pool| text(&[b"lb://", pool, b"/", path])));
+    urls.extend(pool.map(|pool| text(&[b"lb://", pool, b"/", raw])));
     urls.extend(spellings(url).iter().map(|base| text(&[base.as_bytes(), tail])));
     // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme handlers.
     #[allow(unsafe_code)]

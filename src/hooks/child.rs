@@ -34,7 +34,7 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     guard((), || {
         let _deferred = Deferred::begin();
         // SAFETY: httpd's child pool and main server.
-        unsafe { child::init(pchild, server) }
+        unsafe { child::init(pchild, server, super::OWN_SCHEME_HANDLER) }
     });
 }
 

@@ -9,6 +9,7 @@ mod request;
 
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::filter;
 use crate::httpd::order;
 use crate::httpd::proxy::{Api, Hooks};
 
@@ -65,8 +66,8 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 ffi::APR_HOOK_FIRST as i32,
             );
             ffi::lb_register_body();
-            REVERSE.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
-            BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);
+            filter::ANSWER.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
+            filter::BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);
         }
     });
 }
@@ -83,12 +84,6 @@ pub fn watch_rewriting() {
         );
     }
 }
-
-/// The filter that maps Location and cookies back.
-pub static REVERSE: crate::httpd::filter::Filter = crate::httpd::filter::Filter::new();
-
-/// The filter that sees a request's body come to its end.
-pub static BODY: crate::httpd::filter::Filter = crate::httpd::filter::Filter::new();
 
 struct Names<const N: usize>([*const std::os::raw::c_char; N]);
 // SAFETY: static strings.

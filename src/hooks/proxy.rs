@@ -3,13 +3,14 @@
 use std::os::raw::{c_char, c_int};
 
 use super::{DECLINED, FAILED, OK};
-use crate::app::{attempts, paths};
+use crate::app::{paths, selecting};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::exchange::Proxy;
 use crate::httpd::pool::Text;
 use crate::httpd::request::Request;
+use crate::relay;
 
 /// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over attempts picks the real one.
 pub(super) unsafe extern "C" fn pre_request(
@@ -27,7 +28,7 @@ pub(super) unsafe extern "C" fn pre_request(
                 return DECLINED;
             }
             let Some(request) = Request::from_ptr(r) else { return DECLINED };
-            match attempts::stand_in(request) {
+            match selecting::stand_in(request) {
                 Ok(stand_in) => {
                     *worker = stand_in.as_ptr();
                     *balancer = std::ptr::null_mut();
@@ -70,7 +71,8 @@ pub(super) unsafe extern "C" fn scheme_handler(
                 return DECLINED;
             }
             let Some(request) = Request::from_ptr(r) else { return DECLINED };
-            attempts::run(request, &Proxy { conf, name: proxy_name, port: proxy_port })
+            let proxy = Proxy { conf, name: proxy_name, port: proxy_port };
+            relay::run::run(request, &proxy).code()
         }
     })
 }

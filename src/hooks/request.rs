@@ -1,14 +1,15 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
-use crate::app::record::Record;
-use crate::app::{attempts, finishing, selecting};
+use crate::app::{finishing, selecting};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::monotonic_us;
 use crate::httpd::order;
 use crate::httpd::request::Request;
+use crate::relay::headers;
+use crate::relay::record::Record;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
@@ -76,7 +77,7 @@ pub(super) unsafe extern "C" fn reverse_filter(
         guard((), || {
             faults::point("reverse_filter");
             if let Some(request) = Request::from_ptr((*filter).r) {
-                attempts::headers_known(request);
+                headers::are_known(request);
             }
         });
         ffi::ap_remove_output_filter(filter);
@@ -99,7 +100,7 @@ pub(super) unsafe extern "C" fn body_filter(
             faults::point("body_filter");
             let ended = status == ffi::APR_SUCCESS as ffi::apr_status_t && ffi::lb_brigade_ends(brigade) != 0;
             if let Some(request) = Request::from_ptr((*filter).r) {
-                attempts::body_read(request, monotonic_us().saturating_sub(began_us), ended);
+                headers::body_was_read(request, monotonic_us().saturating_sub(began_us), ended);
             }
         });
         status

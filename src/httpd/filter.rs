@@ -19,6 +19,12 @@ type InputFunction = unsafe extern "C" fn(
 /// A registered filter; registered anew whenever httpd loads the module.
 pub struct Filter(AtomicPtr<ffi::ap_filter_rec_t>);
 
+/// The filter that sees an answer's headers.
+pub static ANSWER: Filter = Filter::new();
+
+/// The filter that sees a request's body come to its end.
+pub static BODY: Filter = Filter::new();
+
 impl Filter {
     /// Not registered yet.
     pub const fn new() -> Self {

@@ -14,6 +14,7 @@ pub mod log;
 pub mod memory;
 pub mod mpm;
 pub mod order;
+pub mod own;
 pub mod pool;
 pub mod process;
 pub mod proxy;

@@ -1,10 +1,12 @@
 //! APR pools: memory that lives as long as its request, connection or configuration.
 
+use std::any::TypeId;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::raw::{c_char, c_void};
 use std::ptr::NonNull;
 
+use super::request::Request;
 use crate::ffi;
 use crate::guard::guard;
 
@@ -102,20 +104,28 @@ pub struct Shelf<T> {
     of: PhantomData<fn() -> T>,
 }
 
-impl<T: Default> Shelf<T> {
-    /// # Safety
-    /// No other user of APR has this name, and each name stands for one type.
-    pub const unsafe fn new(name: &'static CStr) -> Self {
+/// As it stands in the pool, with what tells its type in front.
+#[repr(C)]
+struct Shelved<T> {
+    of: TypeId,
+    value: T,
+}
+
+impl<T: Default + 'static> Shelf<T> {
+    /// `name` begins with this module's name, as nobody else's does.
+    pub const fn new(name: &'static CStr) -> Self {
         Shelf { name, of: PhantomData }
     }
 
     /// What the pool has.
     pub fn find<'p>(&self, pool: Pool<'p>) -> Option<&'p T> {
         let mut found = std::ptr::null_mut();
-        // SAFETY: a live pool. What is there under this name was put there by `get`, and lives as long as the pool.
+        // SAFETY: a live pool. What is there under this module's names was put there by `get`, lives as long as the pool, and
+        // begins with the number of its type.
         unsafe {
             ffi::apr_pool_userdata_get(&mut found, self.name.as_ptr(), pool.as_ptr());
-            found.cast::<T>().as_ref()
+            let of = found.cast::<TypeId>().as_ref()?;
+            (*of == TypeId::of::<T>()).then(|| &(*found.cast::<Shelved<T>>()).value)
         }
     }
 
@@ -124,11 +134,12 @@ impl<T: Default> Shelf<T> {
         if let Some(found) = self.find(pool) {
             return found;
         }
-        let made = std::ptr::from_mut(pool.keep(T::default()));
+        let made = pool.keep(Shelved { of: TypeId::of::<T>(), value: T::default() });
         // SAFETY: a live pool, a name that is static, a value that lives as long as the pool; from here on it is shared.
         unsafe {
-            ffi::apr_pool_userdata_setn(made.cast(), self.name.as_ptr(), None, pool.as_ptr());
-            &*made
+            let shelved = std::ptr::from_mut(made);
+            ffi::apr_pool_userdata_setn(shelved.cast(), self.name.as_ptr(), None, pool.as_ptr());
+            &(*shelved).value
         }
     }
 }
@@ -171,6 +182,38 @@ impl<'p> Text<'p> {
         let count = count.min(self.length);
         // SAFETY: within the string, or its end mark.
         Text { start: unsafe { self.start.add(count) }, length: self.length - count, lives: PhantomData }
+    }
+}
+
+/// A string in a request's pool, as kept by what lives in that pool too. Equal: the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept(*const c_char);
+
+impl Default for Kept {
+    /// None.
+    fn default() -> Self {
+        Kept(std::ptr::null())
+    }
+}
+
+impl Kept {
+    /// # Safety
+    /// `start` is NULL or a NUL-terminated string that lives as long as the request that [`Kept::bytes`] will be called with.
+    pub unsafe fn from_ptr(start: *const c_char) -> Self {
+        Kept(start)
+    }
+
+    /// The string, for the request that it was kept for.
+    #[inline]
+    pub fn bytes<'r>(self, _: Request<'r>) -> Option<&'r [u8]> {
+        // SAFETY: NULL, or a string of the request's pool: that of the text it was made from.
+        unsafe { super::bytes(self.0) }
+    }
+}
+
+impl From<Text<'_>> for Kept {
+    fn from(text: Text<'_>) -> Self {
+        Kept(text.start)
     }
 }
 

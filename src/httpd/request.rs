@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
-use super::pool::{Pool, Text};
+use super::pool::{Kept, Pool, Text};
 use super::table::Table;
 use crate::ffi;
 
@@ -171,9 +171,18 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// What stands behind the `proxy:` of a file name that begins so.
-    pub fn proxied(self) -> *const c_char {
-        self.get().filename.cast_const().wrapping_add(b"proxy:".len())
+    /// What stands behind the `proxy:` of a file name that begins so; nothing for others.
+    #[inline]
+    pub fn proxied(self) -> Kept {
+        let name = self.get().filename.cast_const();
+        // SAFETY: a NUL-terminated string, which stays in the request's pool when another is set; what is behind its first
+        // bytes is within it.
+        unsafe {
+            if name.is_null() || libc::strncmp(name, c"proxy:".as_ptr(), 6) != 0 {
+                return Kept::default();
+            }
+            Kept::from_ptr(name.add(6))
+        }
     }
 
     /// Points the file name at pool memory that is there already.
@@ -233,6 +242,11 @@ impl<'r> Request<'r> {
     /// Microseconds since the epoch when the request came in.
     pub fn started_us(self) -> i64 {
         self.get().request_time
+    }
+
+    /// Whether its method is another than GET or HEAD, which mostly have no body.
+    pub fn may_have_body(self) -> bool {
+        self.method_number() != ffi::M_GET
     }
 
     /// Whether the request came from a client, rather than from a redirect or subrequest inside httpd.

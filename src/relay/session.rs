@@ -1,17 +1,20 @@
 //! Sticky sessions of a request: whose session it is, and the cookie that binds a client without one.
 
+use std::ffi::CString;
+use std::sync::Arc;
+
 use balance::api::{Balancer, NoMember, PoolId, View};
+use balance::engine::Now;
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
 use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
 use balance::sticky::{Client, Source, is_about, set_cookie};
-use std::ffi::CString;
-use std::sync::Arc;
 
-use super::child::{self, Thread};
-use super::record::{Decision, Record};
+use super::choose::Chooser;
+use super::journey::{Journey, Turn};
+use super::record::{Offer, Record};
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::table::Table;
@@ -25,45 +28,40 @@ pub struct Stick {
     pub picked: bool,
     /// The session's member is full: it lends the request to another, and keeps the session.
     lent: bool,
-    /// The cookie is to be set when the answer's headers are known.
-    offer: bool,
 }
 
 fn look(
-    request: Request<'_>,
-    thread: &Thread,
+    turn: Turn<'_>,
     (pool, view): (PoolId, Option<&View>),
     avoid: &[Slot],
     sticky: &Sticky,
 ) -> Option<Session> {
     let client = Client {
-        url: request.unparsed_uri().unwrap_or_default(),
-        cookies: request.headers_in().get(c"Cookie").unwrap_or_default(),
+        url: turn.request.unparsed_uri().unwrap_or_default(),
+        cookies: turn.request.headers_in().get(c"Cookie").unwrap_or_default(),
     };
-    session::find(sticky, client, &mut |route| thread.balancer.route(pool, view, route, avoid))
+    session::find(sticky, client, &mut |route| turn.thread.balancer.route(pool, view, route, avoid))
 }
 
 /// The member of the request's session. Ok(None): it has none, or one that any member may take over.
 pub fn pick(
-    request: Request<'_>,
-    thread: &Thread,
-    record: &mut Record,
-    pool: PoolId,
-    view: Option<&View>,
+    turn: Turn<'_>,
+    journey: &mut Journey,
+    (pool, view): (PoolId, Option<&View>),
     sticky: &Sticky,
 ) -> Result<Option<Arc<Member>>, NoMember> {
-    let session = look(request, thread, (pool, view), &record.avoid(), sticky);
-    if log::logs_request(request, log::TRACE2) {
-        explain(request, sticky, session.as_ref());
+    let session = look(turn, (pool, view), &journey.avoid(), sticky);
+    if log::logs_request(turn.request, log::TRACE2) {
+        explain(turn.request, sticky, session.as_ref());
     }
-    let stick = record.stick.get_or_insert_default();
+    let stick = journey.stick.get_or_insert_default();
     let routed = session.as_ref().map_or(Routed::Unknown, |session| session.routed.clone());
     stick.session = session;
     stick.picked = matches!(routed, Routed::Member(_));
     match routed {
         Routed::Member(member) => Ok(Some(member)),
         Routed::Lost if sticky.force => {
-            let name = thread.balancer.membership(pool).map(|membership| membership.name.clone());
+            let name = turn.thread.balancer.membership(pool).map(|membership| membership.name.clone());
             Err(NoMember::SessionLost(name.unwrap_or_default()))
         }
         Routed::Lost | Routed::Unknown => Ok(None),
@@ -91,39 +89,40 @@ fn name_of<'s>(sticky: &'s Sticky, session: &Session) -> &'s str {
 }
 
 /// The member that was picked for the session has no place left.
-pub fn member_is_full(record: &mut Record) {
-    if let Some(stick) = record.stick.as_mut().filter(|stick| stick.picked) {
+pub fn member_is_full(journey: &mut Journey) {
+    if let Some(stick) = journey.stick.as_mut().filter(|stick| stick.picked) {
         stick.lent = true;
     }
 }
 
 /// The request has waited for a place: its own member may have one now.
-pub fn looks_again(record: &mut Record) {
-    if let Some(stick) = &mut record.stick {
+pub fn looks_again(journey: &mut Journey) {
+    if let Some(stick) = &mut journey.stick {
         stick.lent = false;
     }
 }
 
 /// The route of the request's session, as far as it was looked for.
-pub fn route_of(record: &Record) -> Option<&[u8]> {
-    record.stick.as_ref()?.session.as_ref().map(|session| &*session.route)
+pub fn route_of(journey: &Journey) -> Option<&[u8]> {
+    journey.stick.as_ref()?.session.as_ref().map(|session| &*session.route)
 }
 
-/// An attempt at this member begins: tells the environment what mod_proxy_balancer tells, and decides about the cookie.
-pub fn meet(
-    request: Request<'_>,
-    thread: &Thread,
-    record: &mut Record,
-    pool: PoolId,
-    member: &Member,
-    sticky: &Sticky,
-) {
-    if record.stick.is_none() || matches!(record.decision, Decision::List(_) | Decision::Each { .. }) {
+/// An attempt at a member of a sticky pool begins: tells the environment what mod_proxy_balancer tells. Returns the cookie that binds
+/// the client to this member, where one is wanted.
+pub fn begin(
+    turn: Turn<'_>,
+    journey: &mut Journey,
+    chooser: &dyn Chooser,
+    (pool, member): (&Now, &Member),
+) -> Option<Box<Offer>> {
+    let sticky = pool.settings().sticky.as_ref()?;
+    let request = turn.request;
+    if journey.stick.is_none() || !chooser.looks_for_session() {
         // A script chose the member, so that nobody has looked yet, or only for another pool.
-        let session = look(request, thread, (pool, None), &[], sticky);
-        record.stick = Some(Box::new(Stick { session, ..Stick::default() }));
+        let session = look(turn, (journey.pool?, None), &[], sticky);
+        journey.stick = Some(Box::new(Stick { session, ..Stick::default() }));
     }
-    let Some(stick) = record.stick.as_mut() else { return };
+    let stick = journey.stick.as_ref()?;
     let put = |key, value: &[u8]| {
         let [value] = request.pool().texts([&[value]]);
         request.env().point(false, key, value);
@@ -136,46 +135,36 @@ pub fn meet(
         let [route] = request.pool().texts([&[&session.route]]);
         request.notes().point(false, c"session-route", route);
     }
-    if !stays {
-        put(c"BALANCER_ROUTE_CHANGED", b"1");
+    if stays {
+        return None;
     }
+    put(c"BALANCER_ROUTE_CHANGED", b"1");
     // An application's own cookie holds the identifier of its session, which would be lost.
     let foreign = stick.session.as_ref().is_some_and(Session::is_foreign);
-    stick.offer = !stays && !stick.lent && !foreign;
-}
-
-/// Whether a cookie may have to be set with the answer of the attempt that begins.
-pub fn has_offer(record: &Record) -> bool {
-    record.stick.as_ref().is_some_and(|stick| stick.offer)
+    if stick.lent || foreign {
+        return None;
+    }
+    let value = set_cookie(sticky, &member.spec.route, request.scheme() == b"https");
+    CString::new(value).ok().map(|value| Box::new(Offer { name: sticky.cookie.clone(), value }))
 }
 
 /// An attempt is over. The cookie of an answer that httpd's own error page stands in for goes with that page.
-pub fn settle(request: Request<'_>, record: &mut Record, outcome: Outcome) {
+pub fn end(request: Request<'_>, record: &Record, outcome: Outcome) {
     if let Outcome::Answered(_) = outcome {
         // An answer whose headers httpd has thrown away: its own page, or another, comes in place of it.
         offer_cookie(request, record, request.err_headers_out());
-    } else if let Some(stick) = record.stick.as_mut() {
-        stick.offer = false;
+    } else {
+        record.answer.offer.set(None);
     }
 }
 
 /// Sets the cookie, unless the member or anyone else has set one of that name. Called when the headers of an answer are
 /// known, before mod_headers and its like come to them.
-pub fn offer_cookie(request: Request<'_>, record: &mut Record, to: Table<'_>) {
-    let offered = record.stick.as_mut().is_some_and(|stick| std::mem::take(&mut stick.offer));
-    let (true, Some(child), Some(pool), Some(member)) = (offered, child::get(), record.pool, &record.member)
-    else {
-        return;
-    };
-    let settings = child::with_thread(child, |thread| thread.balancer.settings(pool)).flatten();
-    let Some(sticky) = settings.as_ref().and_then(|settings| settings.sticky.as_ref()) else { return };
+pub fn offer_cookie(request: Request<'_>, record: &Record, to: Table<'_>) {
+    let Some(offer) = record.answer.offer.take() else { return };
     let tables = [request.headers_out(), request.err_headers_out()];
-    if tables.into_iter().any(|table| sets_cookie(table, &sticky.cookie)) {
-        return;
-    }
-    let cookie = set_cookie(sticky, &member.spec.route, request.scheme() == b"https");
-    if let Ok(cookie) = CString::new(cookie) {
-        to.add(c"Set-Cookie", &cookie);
+    if !tables.into_iter().any(|table| sets_cookie(table, &offer.name)) {
+        to.add(c"Set-Cookie", &offer.value);
     }
 }
 

@@ -7,8 +7,8 @@ use balance::api::{Balancer, PoolId};
 use balance::reverse::{Mapping, Names, behind_prefix, map_cookie, map_exactly, map_location};
 use balance::target::path_start;
 
-use super::child::{self, Child};
 use super::record::Record;
+use crate::app::child::{self, Child};
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
 use crate::httpd::table::Table;
@@ -34,7 +34,7 @@ fn split(url: &[u8]) -> (&[u8], &[u8]) {
 /// Rewrites the answer's headers; called once, when they are known and not yet sent.
 pub fn map_back(request: Request<'_>, record: &Record) {
     let headers = request.headers_out();
-    let cookies = headers.get(c"Set-Cookie").is_some() && record.reverse;
+    let cookies = headers.get(c"Set-Cookie").is_some() && record.answer.reverse.get();
     if !cookies && LOCATIONS.iter().all(|key| headers.get(key).is_none()) {
         return;
     }
@@ -47,7 +47,7 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     }
     if cookies {
         let (front, back) = prefixes(request, child, record);
-        with_names(child, record.pool, |names| {
+        with_names(child, record.answer.pool.get(), |names| {
             map_cookies(request, headers, names, Mapping { front: &front, back: &back });
         });
     }
@@ -63,12 +63,14 @@ fn map_header(request: Request<'_>, child: &'static Child, record: &Record, valu
             let mapping = Mapping { front: alias.front, back };
             with_names(child, pool.flatten(), |names| map_exactly(names, mapping, value)).flatten()
         });
-    if configured.is_some() || !record.reverse {
+    if configured.is_some() || !record.answer.reverse.get() {
         return configured;
     }
     let (front, back) = prefixes(request, child, record);
-    with_names(child, record.pool, |names| map_location(names, Mapping { front: &front, back: &back }, value))
-        .flatten()
+    with_names(child, record.answer.pool.get(), |names| {
+        map_location(names, Mapping { front: &front, back: &back }, value)
+    })
+    .flatten()
 }
 
 fn with_names<T>(
@@ -98,9 +100,8 @@ fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, V
         let [text] = request.pool().texts([&[path]]);
         child.api.encode_path(request, text).unwrap_or(path).to_vec()
     };
-    // SAFETY: a string of the request's pool, see `paths::canonicalise`, or NULL.
-    #[allow(unsafe_code)]
-    let Some(url) = (unsafe { crate::httpd::bytes(record.url) }).filter(|_| record.chosen.is_none()) else {
+    let route = record.route();
+    let Some(url) = route.path.url.bytes(request).filter(|_| route.chosen.is_none()) else {
         return Default::default();
     };
     if let Some(own) = request.handler().and_then(|handler| handler.strip_prefix(b"proxy:")) {

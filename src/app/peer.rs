@@ -1,0 +1,34 @@
+//! What `ngx.balancer` was told, as the URL of an ad-hoc target.
+
+use std::sync::Arc;
+
+use script::Peer;
+
+/// The URL, and behind it the keys of its connections.
+pub fn url(peer: &Peer) -> Arc<str> {
+    let scheme = if peer.tls { "https" } else { "http" };
+    if peer.host.starts_with("unix:") {
+        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
+    }
+    let bare = peer.host.contains(':') && !peer.host.starts_with('[');
+    let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
+    let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
+    format!("{scheme}://{host}{port}{}", waits(peer)).into()
+}
+
+/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
+fn waits(peer: &Peer) -> String {
+    let [connect, send, read] = peer.timeouts;
+    let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
+    keys.iter()
+        .filter_map(|(key, seconds)| seconds.map(|seconds| format!(" {key}={}", rounded_ms(seconds))))
+        .collect()
+}
+
+/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
+fn rounded_ms(seconds: f64) -> u64 {
+    // What is no number becomes the shortest time.
+    let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
+    let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
+    ms.div_ceil(step) * step
+}

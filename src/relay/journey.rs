@@ -1,0 +1,165 @@
+//! What the loop over attempts knows of a request: its own value, on its stack.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use balance::api::PoolId;
+use balance::engine::Now;
+use balance::live::Slot;
+use balance::member::Member;
+use balance::relay::{HookStatus, Outcome};
+use balance::settings::PoolSettings;
+use once_cell::sync::Lazy;
+
+use super::record::Record;
+use super::session::Stick;
+use super::wait::Wait;
+use crate::app::child::{Child, Thread};
+use crate::httpd::exchange::Proxy;
+use crate::httpd::request::Request;
+
+/// A request in a thread of a child.
+#[derive(Clone, Copy)]
+pub struct Turn<'r> {
+    /// The request.
+    pub request: Request<'r>,
+    /// The process.
+    pub child: &'static Child,
+    /// What the thread has.
+    pub thread: &'r Thread,
+}
+
+/// A request that mod_proxy has handed over.
+#[derive(Clone, Copy)]
+pub struct Run<'r> {
+    /// The request, and where it runs.
+    pub turn: Turn<'r>,
+    /// What mod_proxy passed.
+    pub proxy: &'r Proxy,
+    /// What is kept with the request.
+    pub record: &'r Record,
+}
+
+/// Where one attempt goes.
+pub enum Goal {
+    /// A member of a pool.
+    Member(PoolId, Arc<Member>),
+    /// An ad-hoc target.
+    Target(Arc<str>),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// What it means.
+    pub outcome: Outcome,
+    /// For mod_proxy, should it have been the last.
+    pub answer: HookStatus,
+    /// The member's status, or httpd's for there being none.
+    pub status: u16,
+    /// The client may have brought the failure about.
+    pub excused: bool,
+}
+
+/// What is known so far.
+#[derive(Default)]
+pub struct Journey {
+    /// The pool that the request is at.
+    pub pool: Option<PoolId>,
+    /// The member of the last attempt.
+    pub member: Option<Arc<Member>>,
+    /// Rows tried so far.
+    pub tried: Tried,
+    /// Rows with no place left for this request, see `max_inflight=`.
+    pub full: Tried,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Those of them that earlier choices had.
+    pub earlier: u32,
+    /// How often another request was faster to the last place of a member.
+    pub races: u32,
+    /// The last member is asked once more, over a fresh connection.
+    pub fresh: bool,
+    /// The session, in sticky pools.
+    pub stick: Option<Box<Stick>>,
+    /// Its wait for a place, see `queue=`.
+    pub wait: Wait,
+    /// When the last attempt began and ended, microseconds of the monotonic clock.
+    pub began_us: u64,
+    pub ended_us: u64,
+    /// How the last attempt ended.
+    pub last: Option<Ended>,
+    /// Whether the environment names a member already.
+    pub announced: bool,
+    /// Whether the filter of the answer's headers was added.
+    pub filters_answer: bool,
+    /// Whether the filter that sees the request's body was added.
+    pub filters_body: bool,
+}
+
+impl Journey {
+    /// Rows that are not to be picked.
+    #[inline]
+    pub fn avoid(&self) -> Cow<'_, [Slot]> {
+        if self.full.is_empty() {
+            return Cow::Borrowed(&self.tried);
+        }
+        Cow::Owned(self.tried.iter().chain(self.full.iter()).copied().collect())
+    }
+
+    /// Microseconds that the last attempt took.
+    pub fn took_us(&self) -> u64 {
+        self.ended_us.saturating_sub(self.began_us)
+    }
+
+    /// The pool that the request is at, as it is now.
+    pub fn now(&self, thread: &Thread) -> Option<Now> {
+        self.pool.and_then(|pool| thread.balancer.now(pool))
+    }
+
+    /// How the last attempt ended, in one word; empty when there was none.
+    pub fn word(&self) -> &'static CStr {
+        self.last.map_or(c"", |ended| ended.outcome.word())
+    }
+}
+
+/// Settings of the pool that a request is at; defaults for ad-hoc targets.
+pub fn settings_of(pool: Option<&Now>) -> &PoolSettings {
+    static DEFAULTS: Lazy<PoolSettings> = Lazy::new(PoolSettings::default);
+    pool.map_or_else(|| &*DEFAULTS, Now::settings)
+}
+
+/// Rows that a request has tried. A few take no allocation.
+#[derive(Default)]
+pub struct Tried {
+    few: [Slot; 4],
+    count: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<Slot>,
+}
+
+impl Tried {
+    /// Adds one.
+    #[inline]
+    pub fn push(&mut self, slot: Slot) {
+        if let Some(place) = self.few.get_mut(self.count) {
+            *place = slot;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend_from_slice(&self.few);
+            }
+            self.many.push(slot);
+        }
+        self.count += 1;
+    }
+}
+
+impl Deref for Tried {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
+}

@@ -1,0 +1,25 @@
+//! A request on its way through a pool: attempt after attempt, until one is answered or nobody is left.
+//!
+//! ```text
+//! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange ─▶ balance::relay ─▶ environment
+//!    └─▶ refuse
+//! ```
+//!
+//! [`run`](run::run) calls down and is never called back. What the loop knows is its own (`journey`); what filters see while
+//! mod_proxy is inside of an attempt is shared with them (`record`).
+
+pub mod by_script;
+pub mod choose;
+pub mod environment;
+pub mod fallback;
+pub mod headers;
+pub mod journey;
+pub mod place;
+pub mod record;
+pub mod refuse;
+pub mod reverse;
+pub mod route;
+pub mod run;
+pub mod send;
+pub mod session;
+pub mod wait;

@@ -1,0 +1,72 @@
+//! A place at a member: a request counted in, and counted out again however its attempt ends.
+
+use balance::api::PoolId;
+use balance::live::{Live, Slot};
+use balance::member::Member;
+
+use super::journey::Journey;
+use super::wait;
+use crate::app::child::Child;
+
+/// How often a request races for the last place of a member before it takes the member for full.
+const MOST_RACES: u32 = 8;
+
+/// One request at one member. Dropping it gives the place back, and calls who waits for one.
+pub struct Place {
+    child: &'static Child,
+    slot: Slot,
+    /// The pool, if requests wait for places in it.
+    queue: Option<PoolId>,
+}
+
+/// Why a member has no place for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// It is at `max_inflight`.
+    Full,
+    /// It went away between pick and count.
+    Gone,
+    /// Others were as fast to the last place: then nobody has it, and it is worth asking again.
+    Raced,
+}
+
+impl Place {
+    /// Counts a request in. `queue`: the pool, if it has one.
+    pub fn take(
+        child: &'static Child,
+        member: &Member,
+        queue: Option<PoolId>,
+        journey: &mut Journey,
+    ) -> Result<Place, NoPlace> {
+        let limit = child.table.advice(member.slot).limit(&member.spec);
+        let inflight = || child.table.inflight(member.slot);
+        if limit > 0 && inflight() >= limit {
+            return Err(NoPlace::Full);
+        }
+        if !child.table.begin(&child.lane, member.slot, member.incarnation) {
+            return Err(NoPlace::Gone);
+        }
+        let mut place = Place { child, slot: member.slot, queue };
+        if limit == 0 || inflight() <= limit {
+            return Ok(place);
+        }
+        journey.races += 1;
+        if journey.races >= MOST_RACES {
+            return Err(NoPlace::Full);
+        }
+        // Whoever waits would find it taken by those that race.
+        place.queue = None;
+        drop(place);
+        std::thread::yield_now();
+        Err(NoPlace::Raced)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.child.table.end(&self.child.lane, self.slot);
+        if let Some(pool) = self.queue {
+            wait::place_is_free(self.child, pool.0);
+        }
+    }
+}

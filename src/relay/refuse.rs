@@ -1,0 +1,60 @@
+//! Requests that no member could be asked for.
+
+use balance::api::NoMember;
+use balance::relay::{HookStatus, retry_after_s};
+
+use super::choose::Chooser;
+use super::environment;
+use super::journey::{Journey, Run, settings_of};
+use super::wait::InVain;
+use crate::app::scope;
+use crate::httpd::log;
+use crate::httpd::request::Request;
+
+/// No member could be asked at all.
+pub fn no_member(
+    run: &Run<'_>,
+    journey: &mut Journey,
+    chooser: &dyn Chooser,
+    nobody: &NoMember,
+) -> HookStatus {
+    let request = run.turn.request;
+    let in_vain = journey.wait.in_vain;
+    let message = match (in_vain, chooser.explain()) {
+        (Some(why), _) => why.explain().to_owned(),
+        (None, Some(why)) => why.to_owned(),
+        (None, None) => nobody.to_string(),
+    };
+    let pool = journey.now(run.turn.thread);
+    let settings = settings_of(pool.as_ref());
+    let status = match nobody {
+        NoMember::SessionLost(_) => 503,
+        NoMember::ScriptFailed if scope::errors_are_answers(request, run.turn.child) => 500,
+        _ => settings.set.on_empty,
+    };
+    log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
+    let seconds = retry_after_s(settings).to_string();
+    request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
+    let word = if matches!(nobody, NoMember::ScriptFailed) { c"script" } else { c"no member" };
+    environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
+    HookStatus::Http(status)
+}
+
+/// Nobody is there to be answered any more: not even by an error document, which may be another backend's.
+pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> HookStatus {
+    let request = run.turn.request;
+    let in_vain = journey.wait.in_vain;
+    if log::logs_request(request, log::DEBUG) {
+        let why = in_vain.map_or("", InVain::explain);
+        log::request(request, log::DEBUG, &format!("{} waits no more: {why}", request_line(request)));
+    }
+    let pool = journey.now(run.turn.thread);
+    request.abort();
+    request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
+    environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
+    HookStatus::Done
+}
+
+fn request_line(request: Request<'_>) -> String {
+    String::from_utf8_lossy(request.unparsed_uri().unwrap_or_default()).chars().take(200).collect()
+}

@@ -1,0 +1,189 @@
+//! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
+
+use std::sync::Arc;
+
+use balance::api::{Balancer, NoMember};
+use balance::engine::Now;
+use balance::member::Member;
+use balance::relay::{self, Attempted, HookStatus, Outcome};
+use balance::status::Status;
+
+use super::choose::{AnyChooser, Chooser};
+use super::journey::{Ended, Goal, Journey, Run, Turn, settings_of};
+use super::record::Record;
+use super::wait::InVain;
+use super::{environment, fallback, refuse, send, wait};
+use crate::app::{child, scope, shared};
+use crate::httpd::exchange::{self, Proxy};
+use crate::httpd::log;
+use crate::httpd::request::Request;
+
+/// Runs a request to its end. Returns what mod_proxy expects of a scheme handler.
+pub fn run(request: Request<'_>, proxy: &Proxy) -> HookStatus {
+    let (Some(child), Some(record)) = (child::get(), Record::of(request)) else {
+        return HookStatus::Http(503);
+    };
+    let answer = child::with_thread(child, |thread| {
+        let turn = Turn { request, child, thread };
+        attempts(&Run { turn, proxy, record })
+    });
+    answer.unwrap_or(HookStatus::Http(500))
+}
+
+fn attempts(run: &Run<'_>) -> HookStatus {
+    let Run { turn, record, .. } = *run;
+    let route = record.route();
+    let mut chosen = AnyChooser::of(&route);
+    let mut journey = Journey::default();
+    let status = turn.request.status();
+    loop {
+        let chooser = chosen.get();
+        let goal = match (goal_in_turn(turn, &mut journey, chooser), journey.last) {
+            (Ok(goal), _) => goal,
+            (Err(_), _) if journey.wait.in_vain.is_some_and(InVain::is_nobody) => {
+                return refuse::give_up(run, &mut journey, chooser);
+            }
+            (Err(nobody), None) => match after_failed_method(turn, &journey, &nobody) {
+                Some(pool) => {
+                    chosen = pool;
+                    continue;
+                }
+                None => return refuse::no_member(run, &mut journey, chooser, &nobody),
+            },
+            (Err(_), Some(last)) => return finish(run, &mut journey, chooser, last),
+        };
+        if let Goal::Member(pool, _) = &goal {
+            journey.pool = Some(*pool);
+        }
+        let pool = journey.now(turn.thread);
+        let Some(ended) = attempt(run, &mut journey, chooser, (pool.as_ref(), &goal)) else { continue };
+        let settings = settings_of(pool.as_ref());
+        let answered = matches!(ended.outcome, Outcome::Answered(_));
+        let more = !answered
+            && relay::again(ended.outcome, exchange::asked(turn.request), chooser.retry_on(settings))
+            && (journey.attempts - journey.earlier <= chooser.more(settings) || chooser.go_on(&mut journey));
+        if !answered && log::logs_request(turn.request, log::DEBUG) {
+            log_failure(turn.request, &journey, (pool.as_ref(), &goal), ended, more);
+        }
+        if !more {
+            return finish(run, &mut journey, chooser, ended);
+        }
+        exchange::forget(turn.request, status);
+    }
+}
+
+/// One attempt, counted. None: there was none, since the member is full or has gone.
+fn attempt(
+    run: &Run<'_>,
+    journey: &mut Journey,
+    chooser: &dyn Chooser,
+    (pool, goal): (Option<&Now>, &Goal),
+) -> Option<Ended> {
+    let answer = &run.record.answer;
+    answer.pool.set(journey.pool);
+    answer.reverse.set(pool.is_some_and(|pool| pool.settings().set.reverse));
+    let ended = match (goal, pool) {
+        (Goal::Member(_, member), Some(pool)) => {
+            let ended = send::to_member(run, journey, chooser, (pool, member))?;
+            observe(run.turn, journey, (pool, member), ended);
+            ended
+        }
+        // The pool went away between pick and now.
+        (Goal::Member(_, member), None) => {
+            journey.tried.push(member.slot);
+            return None;
+        }
+        (Goal::Target(url), _) => send::to_target(run, journey, url),
+    };
+    journey.last = Some(ended);
+    Some(ended)
+}
+
+/// Counts the end of an attempt at a member.
+fn observe(turn: Turn<'_>, journey: &Journey, (pool, member): (&Now, &Arc<Member>), ended: Ended) {
+    let Some(id) = journey.pool else { return };
+    let seen = Attempted {
+        outcome: ended.outcome,
+        excused: ended.excused,
+        took_us: journey.took_us(),
+        ended_us: journey.ended_us,
+    };
+    shared::observe(turn.child, turn.thread, (id, member), pool.settings(), &seen);
+}
+
+/// The relay is over with this attempt.
+fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: Ended) -> HookStatus {
+    environment::report(run, journey, chooser, last.outcome.word());
+    last.answer
+}
+
+/// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request from here on.
+#[cold]
+fn after_failed_method<'r>(turn: Turn<'r>, journey: &Journey, nobody: &NoMember) -> Option<AnyChooser<'r>> {
+    if !matches!(nobody, NoMember::ScriptFailed) {
+        return None;
+    }
+    let name = scope::pool_on_error(turn.request, turn.child)?;
+    let pool = turn.thread.balancer.find(name).filter(|pool| journey.pool != Some(*pool))?;
+    log::request(turn.request, log::ERR, &format!("using pool {name}"));
+    Some(AnyChooser::of_pool(pool))
+}
+
+#[cold]
+fn log_failure(
+    request: Request<'_>,
+    journey: &Journey,
+    (pool, goal): (Option<&Now>, &Goal),
+    ended: Ended,
+    more: bool,
+) {
+    let name = match goal {
+        Goal::Member(_, member) => &member.spec.name,
+        Goal::Target(_) => "the target",
+    };
+    let place = pool.map(|pool| format!("pool {}: ", pool.membership().name)).unwrap_or_default();
+    let then = if more { "trying another member" } else { "giving up" };
+    let (attempts, word) = (journey.attempts, ended.outcome.word().to_string_lossy());
+    log::request(request, log::DEBUG, &format!("{place}attempt {attempts} at {name} failed: {word}, {then}"));
+}
+
+/// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again, and keeps its place in the queue
+/// until it has one at a member.
+fn goal_in_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
+    loop {
+        let looked = look(turn, journey, chooser);
+        let pool = journey.now(turn.thread);
+        let Some(pool) = pool.filter(|pool| pool.settings().set.queue_ms > 0) else { return looked };
+        let nobody = match looked {
+            Ok(Goal::Member(id, member)) => {
+                // A session's member that takes no new requests is nobody's in the queue.
+                let is_contested = turn.thread.balancer.status(&member).is_some_and(Status::usable);
+                if !is_contested || wait::may_go(turn.child, journey, chooser, &pool) {
+                    return Ok(Goal::Member(id, member));
+                }
+                wait::nobody_is_free(&pool)
+            }
+            Ok(target) => return Ok(target),
+            Err(nobody) if wait::would_help(journey, &nobody) => nobody,
+            Err(nobody) => {
+                journey.wait.leave();
+                return Err(nobody);
+            }
+        };
+        if !wait::wait_for_turn(turn, journey, chooser, &pool) {
+            return Err(nobody);
+        }
+    }
+}
+
+/// Somebody who may be asked now, as far as this request knows.
+fn look(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
+    match (chooser.next(turn, journey), journey.last) {
+        (Err(nobody), Some(last)) => {
+            let other = fallback::same_again(turn, journey, last.outcome);
+            let may_be_back = !matches!(nobody, NoMember::SessionLost(_));
+            other.or_else(|| may_be_back.then(|| chooser.last_resort(turn, journey)).flatten()).ok_or(nobody)
+        }
+        (looked, _) => looked,
+    }
+}

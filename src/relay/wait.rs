@@ -1,0 +1,210 @@
+//! Waiting for a place when all members are at `max_inflight` (`queue=`). The order is kept in the shared table, over all
+//! children; a thread that waits sleeps until it is called.
+
+use std::ffi::CStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use balance::api::NoMember;
+use balance::engine::Now;
+use table::{Turn as Call, Waiting, Wants};
+
+use super::choose::Chooser;
+use super::journey::{Journey, Tried, Turn};
+use super::session;
+use crate::app::child::Child;
+use crate::httpd::client::{self, Client};
+use crate::httpd::memory;
+use crate::httpd::request::Request;
+
+/// How long a client may have nothing to send before it is asked whether it is there.
+const PATIENCE_MS: u64 = 250;
+
+/// Why a wait ended without a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InVain {
+    /// As long as `queue=` allows.
+    TimeIsUp,
+    /// As many wait as may.
+    TooMany,
+    /// There is nobody to be answered.
+    ClientGone,
+    /// The child ends at once, and has closed its clients' connections.
+    Stopping,
+}
+
+impl InVain {
+    /// For `LB_REASON`.
+    pub fn word(self) -> &'static CStr {
+        match self {
+            InVain::TimeIsUp => c"queue timeout",
+            InVain::TooMany => c"queue full",
+            InVain::ClientGone | InVain::Stopping => c"aborted",
+        }
+    }
+
+    /// Whether nobody is left to be answered.
+    pub fn is_nobody(self) -> bool {
+        matches!(self, InVain::ClientGone | InVain::Stopping)
+    }
+
+    /// For the log.
+    pub fn explain(self) -> &'static str {
+        match self {
+            InVain::TimeIsUp => "all members were at max_inflight as long as queue= allows to wait",
+            InVain::TooMany => {
+                "all members are at max_inflight, and as many requests wait for a place as may"
+            }
+            InVain::ClientGone => "its client has gone",
+            InVain::Stopping => "this child ends at once",
+        }
+    }
+}
+
+/// A request's wait, or waits: the time allowed is for all of them.
+#[derive(Default)]
+pub struct Wait {
+    until_ms: Option<u64>,
+    ticket: Option<Ticket>,
+    /// Why it ended without a place.
+    pub in_vain: Option<InVain>,
+    nudged: bool,
+}
+
+/// A place in the queue. Dropping it leaves the queue.
+struct Ticket {
+    child: &'static Child,
+    waiting: Option<Waiting>,
+    has_place: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.child.table.leave_queue(waiting, self.has_place, memory::monotonic_ms());
+            self.child.room.left();
+        }
+    }
+}
+
+impl Wait {
+    /// The request waits no more: it has given up, or needs no place.
+    pub fn leave(&mut self) {
+        self.ticket = None;
+    }
+
+    /// The request waits no more: it has a place.
+    pub fn is_served(&mut self) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.has_place = true;
+        }
+    }
+}
+
+/// Whether a request that has found a member may have it: it has waited for its turn, or nobody who came before may want the same.
+pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
+    if journey.wait.ticket.is_some() {
+        return true;
+    }
+    let Some(wants) = chooser.wants(journey, pool) else { return true };
+    let is_behind = child.table.has_queue(wants, memory::monotonic_ms());
+    if is_behind && journey.races > 0 {
+        // The place that it raced for in vain may be free, and whoever waits has seen it taken.
+        place_is_free(child, wants.pool());
+    }
+    !is_behind
+}
+
+/// What is said while others come first.
+pub fn nobody_is_free(pool: &Now) -> NoMember {
+    let membership = pool.membership();
+    NoMember::Full(membership.name.clone(), membership.members.len())
+}
+
+/// Whether waiting may help a request that has found nobody: some that it might have had are full.
+pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
+    !journey.full.is_empty() || matches!(nobody, NoMember::Full(..))
+}
+
+/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be answered: the request has left the
+/// queue then.
+pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
+    let Some(wants) = chooser.wants(journey, pool) else {
+        journey.wait.leave();
+        return false;
+    };
+    journey.wait.in_vain = wait(turn, &mut journey.wait, wants, pool).err();
+    let may_look = journey.wait.in_vain.is_none();
+    if may_look {
+        journey.full = Tried::default();
+        journey.races = 0;
+        session::looks_again(journey);
+    } else {
+        journey.wait.leave();
+    }
+    may_look
+}
+
+fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(), InVain> {
+    let Turn { request, child, .. } = turn;
+    let now_ms = memory::monotonic_ms();
+    let queue_ms = pool.settings().set.queue_ms;
+    // The clock has whole milliseconds: one more, so that none is missing.
+    let until_ms = *wait.until_ms.get_or_insert(now_ms.saturating_add(queue_ms).saturating_add(1));
+    if now_ms >= until_ms {
+        return Err(InVain::TimeIsUp);
+    }
+    let before = wait.ticket.as_ref().and_then(|ticket| ticket.waiting.as_ref());
+    if let Some(waiting) = before {
+        child.table.looked_in_vain(waiting, now_ms);
+    } else {
+        let waiting = child.room.join(&child.table, wants).ok_or(InVain::TooMany)?;
+        let is_first = child.table.is_first(&waiting, now_ms);
+        wait.ticket = Some(Ticket { child, waiting: Some(waiting), has_place: false });
+        if is_first {
+            return Ok(());
+        }
+    }
+    let Some(waiting) = wait.ticket.as_ref().and_then(|ticket| ticket.waiting.as_ref()) else {
+        return Err(InVain::TooMany);
+    };
+    let nudge_ms = until_ms.saturating_sub(queue_ms) + PATIENCE_MS;
+    let nudged = &mut wait.nudged;
+    let mut nobody = InVain::ClientGone;
+    let is_pointless = |now_ms| {
+        let found = find_nobody(request, child, now_ms >= nudge_ms, nudged);
+        nobody = found.unwrap_or(nobody);
+        found.is_some()
+    };
+    match child.table.wait_in_queue(waiting, until_ms, memory::monotonic_ms, is_pointless) {
+        Call::Look => Ok(()),
+        Call::TimeIsUp => Err(InVain::TimeIsUp),
+        Call::Pointless => Err(nobody),
+    }
+}
+
+/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it is nudged, once.
+fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mut bool) -> Option<InVain> {
+    if child.room.is_closed() {
+        return Some(InVain::Stopping);
+    }
+    match client::look(request) {
+        Client::Gone => Some(InVain::ClientGone),
+        Client::SendsNoMore if may_nudge && !*nudged => {
+            *nudged = client::nudge(request);
+            None
+        }
+        Client::SendsNoMore | Client::There => None,
+    }
+}
+
+/// A place in a pool is free.
+pub fn place_is_free(child: &Child, pool: u32) {
+    child.table.call_queue(pool, memory::monotonic_ms);
+}
+
+/// The same in all children: the hasher has fixed keys.
+pub fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
