@@ -154,9 +154,13 @@ impl Chooser for PoolChooser<'_> {
         {
             return Ok(Goal::Member(pool, member.clone()));
         }
+        let now = turn.thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
         // A script that has asked a method itself did not ask for the session's member.
         let of_session = self.first.is_none() || self.question.method.is_none();
-        ask(turn, journey, &self.question, of_session)
+        if now.settings().sticky.is_some() && of_session {
+            return ask_for_session(turn, journey, &now, &self.question);
+        }
+        ask(turn, journey, &now, &self.question)
     }
 
     fn last_resort(&self, turn: Turn<'_>, journey: &Journey) -> Option<Goal> {
@@ -253,7 +257,8 @@ impl Chooser for EachChooser<'_> {
                 Some(Choice::Pool(pool, view)) => {
                     journey.pool = Some(*pool);
                     let question = Question { pool: *pool, view: view.as_ref(), method: None, key: self.key };
-                    ask(turn, journey, &question, true)
+                    let now = turn.thread.balancer.now(*pool).ok_or(NoMember::UnknownPool);
+                    now.and_then(|now| ask_for_session(turn, journey, &now, &question))
                 }
             };
             match found {
@@ -363,25 +368,29 @@ fn may_be_asked(turn: Turn<'_>, journey: &Journey, member: &Member) -> bool {
         && turn.thread.balancer.status(member).is_some_and(Status::serves_sessions)
 }
 
-#[inline]
-fn ask(
+/// The member of the request's session, in a sticky pool; or else whom the method picks.
+fn ask_for_session(
     turn: Turn<'_>,
     journey: &mut Journey,
+    now: &Now,
     question: &Question<'_>,
-    of_session: bool,
 ) -> Result<Goal, NoMember> {
-    let Turn { request, thread, .. } = turn;
-    let (pool, view) = (question.pool, question.view.map(|view| &**view));
-    let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
-    let settings = now.settings();
-    if let Some(sticky) = settings.sticky.as_ref().filter(|_| of_session)
-        && let Some(member) = session::pick(turn, journey, (pool, view), sticky)?
+    let at = (question.pool, question.view.map(|view| &**view));
+    if let Some(sticky) = &now.settings().sticky
+        && let Some(member) = session::pick(turn, journey, at, sticky)?
     {
-        if log::logs_request(request, log::TRACE2) {
-            trace(turn, (pool, view), "the session", Ok(&*member));
+        if log::logs_request(turn.request, log::TRACE2) {
+            trace(turn, at, "the session", Ok(&*member));
         }
-        return Ok(Goal::Member(pool, member));
+        return Ok(Goal::Member(question.pool, member));
     }
+    ask(turn, journey, now, question)
+}
+
+#[inline]
+fn ask(turn: Turn<'_>, journey: &mut Journey, now: &Now, question: &Question<'_>) -> Result<Goal, NoMember> {
+    let Turn { request, thread, .. } = turn;
+    let (pool, view, settings) = (question.pool, question.view.map(|view| &**view), now.settings());
     let method = question.method.unwrap_or(&settings.method);
     if let Method::Lua { script, function } = method {
         let picked = by_script::pick(turn, pool, (script, function), &journey.avoid());
@@ -400,7 +409,7 @@ fn ask(
     };
     let avoid = journey.avoid();
     let query = Query { pool, view, method, key, avoid: &avoid };
-    let picked = thread.balancer.pick_in(&now, &query);
+    let picked = thread.balancer.pick_in(now, &query);
     if log::logs_request(request, log::TRACE2) {
         let found = picked.as_ref().map(|member| &***member);
         trace(turn, (pool, view), method.name(), found);

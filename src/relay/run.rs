@@ -38,8 +38,8 @@ fn attempts(run: &Run<'_>) -> HookStatus {
     let status = turn.request.status();
     loop {
         let chooser = chosen.get();
-        let goal = match (goal_in_turn(turn, &mut journey, chooser), journey.last) {
-            (Ok(goal), _) => goal,
+        let (goal, mut pool) = match (goal_in_turn(turn, &mut journey, chooser), journey.last) {
+            (Ok(found), _) => found,
             (Err(_), _) if journey.wait.in_vain.is_some_and(InVain::is_nobody) => {
                 return refuse::give_up(run, &mut journey, chooser);
             }
@@ -52,10 +52,12 @@ fn attempts(run: &Run<'_>) -> HookStatus {
             },
             (Err(_), Some(last)) => return finish(run, &mut journey, chooser, last),
         };
-        if let Goal::Member(pool, _) = &goal {
-            journey.pool = Some(*pool);
+        if let Goal::Member(id, _) = &goal
+            && journey.pool != Some(*id)
+        {
+            journey.pool = Some(*id);
+            pool = journey.now(turn.thread);
         }
-        let pool = journey.now(turn.thread);
         let Some(ended) = attempt(run, &mut journey, chooser, (pool.as_ref(), &goal)) else { continue };
         let settings = settings_of(pool.as_ref());
         let answered = matches!(ended.outcome, Outcome::Answered(_));
@@ -148,29 +150,35 @@ fn log_failure(
 }
 
 /// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again, and keeps its place in the queue
-/// until it has one at a member.
-fn goal_in_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
+/// until it has one at a member. With it comes the request's pool, as it was when that was found.
+fn goal_in_turn(
+    turn: Turn<'_>,
+    journey: &mut Journey,
+    chooser: &mut dyn Chooser,
+) -> Result<(Goal, Option<Now>), NoMember> {
     loop {
         let looked = look(turn, journey, chooser);
-        let pool = journey.now(turn.thread);
-        let Some(pool) = pool.filter(|pool| pool.settings().set.queue_ms > 0) else { return looked };
+        let now = journey.now(turn.thread);
+        let Some(pool) = now.as_ref().filter(|pool| pool.settings().set.queue_ms > 0) else {
+            return looked.map(|goal| (goal, now));
+        };
         let nobody = match looked {
             Ok(Goal::Member(id, member)) => {
                 // A session's member that takes no new requests is nobody's in the queue.
                 let is_contested = turn.thread.balancer.status(&member).is_some_and(Status::usable);
-                if !is_contested || wait::may_go(turn.child, journey, chooser, &pool) {
-                    return Ok(Goal::Member(id, member));
+                if !is_contested || wait::may_go(turn.child, journey, chooser, pool) {
+                    return Ok((Goal::Member(id, member), now));
                 }
-                wait::nobody_is_free(&pool)
+                wait::nobody_is_free(pool)
             }
-            Ok(target) => return Ok(target),
+            Ok(target) => return Ok((target, now)),
             Err(nobody) if wait::would_help(journey, &nobody) => nobody,
             Err(nobody) => {
                 journey.wait.leave();
                 return Err(nobody);
             }
         };
-        if !wait::wait_for_turn(turn, journey, chooser, &pool) {
+        if !wait::wait_for_turn(turn, journey, chooser, pool) {
             return Err(nobody);
         }
     }
@@ -178,12 +186,11 @@ fn goal_in_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser
 
 /// Somebody who may be asked now, as far as this request knows.
 fn look(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
-    match (chooser.next(turn, journey), journey.last) {
-        (Err(nobody), Some(last)) => {
-            let other = fallback::same_again(turn, journey, last.outcome);
-            let may_be_back = !matches!(nobody, NoMember::SessionLost(_));
-            other.or_else(|| may_be_back.then(|| chooser.last_resort(turn, journey)).flatten()).ok_or(nobody)
-        }
-        (looked, _) => looked,
-    }
+    let looked = chooser.next(turn, journey);
+    let (Err(nobody), Some(last)) = (&looked, journey.last) else { return looked };
+    let other = fallback::same_again(turn, journey, last.outcome).or_else(|| {
+        let may_be_back = !matches!(nobody, NoMember::SessionLost(_));
+        may_be_back.then(|| chooser.last_resort(turn, journey)).flatten()
+    });
+    other.map_or(looked, Ok)
 }
