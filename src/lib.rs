@@ -8,6 +8,7 @@ mod guard;
 mod hooks;
 mod httpd;
 mod relay;
+mod route;
 
 /// The module record, the one exported symbol.
 #[allow(unsafe_code)]

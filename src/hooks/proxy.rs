@@ -3,7 +3,6 @@
 use std::os::raw::{c_char, c_int};
 
 use super::{DECLINED, FAILED, OK};
-use crate::app::{paths, selecting};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -11,6 +10,7 @@ use crate::httpd::exchange::Proxy;
 use crate::httpd::pool::Text;
 use crate::httpd::request::Request;
 use crate::relay;
+use crate::route::{canon, entry};
 
 /// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over attempts picks the real one.
 pub(super) unsafe extern "C" fn pre_request(
@@ -28,13 +28,13 @@ pub(super) unsafe extern "C" fn pre_request(
                 return DECLINED;
             }
             let Some(request) = Request::from_ptr(r) else { return DECLINED };
-            match selecting::stand_in(request) {
+            match entry::stand_in(request) {
                 Ok(stand_in) => {
                     *worker = stand_in.as_ptr();
                     *balancer = std::ptr::null_mut();
                     OK
                 }
-                Err(status) => status,
+                Err(status) => status.code(),
             }
         }
     })
@@ -49,7 +49,8 @@ pub(super) unsafe extern "C" fn canon_handler(r: *mut ffi::request_rec, url: *mu
             if !is_ours(url) {
                 return DECLINED;
             }
-            Request::from_ptr(r).map_or(DECLINED, |request| paths::canonicalise(request, Text::from_ptr(url)))
+            Request::from_ptr(r)
+                .map_or(DECLINED, |request| canon::canonicalise(request, Text::from_ptr(url)).code())
         }
     })
 }

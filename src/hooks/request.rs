@@ -1,7 +1,7 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
-use crate::app::{finishing, selecting};
+use crate::app::finishing;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -10,12 +10,13 @@ use crate::httpd::order;
 use crate::httpd::request::Request;
 use crate::relay::headers;
 use crate::relay::record::Record;
+use crate::route::entry;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("translate_name");
         // SAFETY: httpd's request, alive for the hook.
-        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::translate)
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::translate(request).code())
     })
 }
 
@@ -35,7 +36,7 @@ pub(super) unsafe extern "C" fn fixups(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("fixups");
         // SAFETY: as above.
-        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::fixups)
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::fixups(request).code())
     })
 }
 
@@ -43,7 +44,7 @@ pub(super) unsafe extern "C" fn rewritten_fixups(r: *mut ffi::request_rec) -> i3
     guard(FAILED, || {
         faults::point("rewritten_fixups");
         // SAFETY: as above.
-        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::rewritten_fixups)
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::rewritten_fixups(request).code())
     })
 }
 
@@ -51,7 +52,7 @@ pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("late_fixups");
         // SAFETY: as above.
-        unsafe { Request::from_ptr(r) }.map_or(DECLINED, selecting::late_fixups)
+        unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::late_fixups(request).code())
     })
 }
 

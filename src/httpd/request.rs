@@ -171,6 +171,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// What mod_proxy is asked for, behind `proxy:`.
+    pub fn proxied_url(self) -> Option<&'r [u8]> {
+        self.filename()?.strip_prefix(b"proxy:")
+    }
+
     /// What stands behind the `proxy:` of a file name that begins so; nothing for others.
     #[inline]
     pub fn proxied(self) -> Kept {

@@ -1,5 +1,6 @@
 //! Where a request is to go: written once, before the relay, which only reads it.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use balance::api::{PoolId, View};
@@ -8,6 +9,10 @@ use balance::settings::Method;
 
 use crate::app::config::Resolved;
 use crate::httpd::pool::Kept;
+
+/// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it as it is, as with
+/// `SetHandler "proxy:fcgi://…"`.
+pub const OF_FILE: &CStr = c"lb-file-path";
 
 /// A decision, and the path that goes with it.
 #[derive(Debug, Clone)]

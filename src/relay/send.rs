@@ -12,10 +12,10 @@ use super::choose::Chooser;
 use super::journey::{Ended, Journey, Run};
 use super::place::{NoPlace, Place};
 use super::record::Record;
-use super::route::Path;
+use super::route::{OF_FILE, Path};
 use super::{environment, reverse, session};
+use crate::app::tls;
 use crate::app::workers::NoWorker;
-use crate::app::{paths, tls};
 use crate::faults;
 use crate::httpd::exchange::{self, Call, Timed};
 use crate::httpd::filter;
@@ -207,7 +207,7 @@ fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Resul
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
         return Ok(pool.concat(&[worker.url().to_bytes(), path.tail.bytes(request).unwrap_or(b"/")]));
     }
-    if request.notes().get(paths::OF_FILE).is_some() {
+    if request.notes().get(OF_FILE).is_some() {
         // mod_proxy's own mark, which it takes away from requests that are proxied already.
         request.notes().set(c"proxy-sethandler", c"1");
     }

@@ -1,108 +1,26 @@
-//! The path and query that a backend is asked for: made once for a request, whoever chose and whatever member is asked.
+//! The canonical form of `lb://pool/path`: the path and query that a backend is asked for, made once for a request, whoever chose and
+//! whatever member is asked.
 
 use std::borrow::Cow;
-use std::ffi::CStr;
 
 use balance::api::Balancer;
-use balance::target::{self, Target};
+use balance::relay::HookStatus;
+use balance::target;
 
-use super::child::{self, Child, Thread};
-use crate::ffi;
+use crate::app::child::{self, Child};
 use crate::httpd::log;
 use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
 use crate::relay::record::Record;
-use crate::relay::route::{Chosen, Decision};
-
-const OK: i32 = ffi::OK as i32;
-const DECLINED: i32 = ffi::DECLINED;
-const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
-const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
-
-/// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it as it is, as with
-/// `SetHandler "proxy:fcgi://…"`.
-pub const OF_FILE: &CStr = c"lb-file-path";
-
-/// The part of a path that is encoded text already, and the rest, which is decoded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Path<'p> {
-    /// Used as it stands.
-    pub encoded: &'p [u8],
-    /// As in `r.uri`.
-    pub decoded: &'p [u8],
-}
-
-impl Path<'_> {
-    /// What may stand in a URL that is used as it stands.
-    fn is_url_text(&self) -> bool {
-        self.encoded.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
-    }
-}
-
-/// Takes apart what a script wrote as a URL. Err: it holds what has no place in one.
-pub fn split<'u>(request: Request<'_>, url: &'u [u8]) -> Result<Target<'u>, String> {
-    let target = target::split(url, request.uri().unwrap_or_default());
-    let query = Path { encoded: target.query.unwrap_or_default(), decoded: b"" };
-    if !(Path { encoded: target.encoded, decoded: b"" }).is_url_text() || !query.is_url_text() {
-        return Err("expected no blanks and no control characters but in the text of r.uri".into());
-    }
-    Ok(target)
-}
-
-/// Sends the request to a URL that a script wrote, its query in place of the request's.
-pub fn send_to(request: Request<'_>, decision: Decision, thread: &Thread, target: &Target<'_>) -> i32 {
-    if let Some(query) = target.query {
-        request.set_args(Some(query));
-    }
-    if target.is_bare() {
-        return send(request, decision, thread);
-    }
-    send_path(request, decision, thread, Path { encoded: target.encoded, decoded: target.decoded })
-}
-
-/// Hands the request to mod_proxy, to come back in `attempts`.
-pub fn send(request: Request<'_>, decision: Decision, thread: &Thread) -> i32 {
-    let uri = request.uri().unwrap_or(b"/");
-    send_path(request, decision, thread, Path { encoded: b"", decoded: uri })
-}
-
-/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
-pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path: Path<'_>) -> i32 {
-    if request.uri() == Some(b"*") {
-        // `OPTIONS *` asks about this server, and nothing of mod_proxy's can ask a backend so.
-        return DECLINED;
-    }
-    let pool = match &decision {
-        Decision::Pool { pool, .. } => thread.balancer.now(*pool),
-        _ => None,
-    };
-    let record = Record::decide(request, decision);
-    // What a ProxyPass before this asked for its own path, and a script for a file's.
-    request.notes().unset(OF_FILE);
-    request.notes().unset(c"proxy-nocanon");
-    request.notes().unset(c"proxy-noencode");
-    let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
-    let begins = path.encoded.first().or(path.decoded.first()) == Some(&b'/');
-    let [filename] = request.pool().texts([&[
-        b"proxy:lb://",
-        name.as_bytes(),
-        if begins { b"" } else { b"/" },
-        path.encoded,
-        path.decoded,
-    ]]);
-    let encoded = path.encoded.strip_prefix(b"/").unwrap_or(path.encoded).len();
-    record.write_route().chosen = Some(Chosen { url: filename.skip("proxy:".len()).into(), encoded });
-    request.send_to_proxy(filename.as_ptr().cast_mut());
-    OK
-}
+use crate::relay::route::Decision;
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
-pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
+pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
     let rest = url.skip("lb://".len());
     let length = rest.bytes().iter().position(|b| *b == b'/').unwrap_or(rest.bytes().len());
     let path = rest.skip(length + 1);
-    let Some(child) = child::get() else { return FAILED };
+    let Some(child) = child::get() else { return HookStatus::Http(500) };
     let holds = |record: &&Record| {
         record.chose(request, url.bytes()) || record.route().borrowed && record.is_of(request)
     };
@@ -113,7 +31,7 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
                 let text =
                     "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";
                 log::request(request, log::ERR, text);
-                return FORBIDDEN;
+                return HookStatus::Http(403);
             }
             let name = &rest.bytes()[..length];
             // No pool has a name that is no text.
@@ -123,7 +41,7 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
             let Some(pool) = found else {
                 let name = String::from_utf8_lossy(name);
                 log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
-                return FAILED;
+                return HookStatus::Http(500);
             };
             Record::decide(request, Decision::pool(pool))
         }
@@ -163,9 +81,9 @@ fn prepare_encoded<'r>(
     child: &Child,
     record: &Record,
     (path, encoded): (Text<'r>, usize),
-) -> i32 {
+) -> HookStatus {
     let (stands, rest) = (&path.bytes()[..encoded.min(path.bytes().len())], path.skip(encoded));
-    let Some(rest_encoded) = child.api.encode_path(request, rest) else { return 400 };
+    let Some(rest_encoded) = child.api.encode_path(request, rest) else { return HookStatus::Http(400) };
     let plain = script::unescape_with(stands, false);
     if !plain.contains(&0) {
         let [raw] = request.pool().texts([&[&plain, rest.bytes()]]);
@@ -174,7 +92,7 @@ fn prepare_encoded<'r>(
     finish(request, record, &[stands, rest_encoded].concat(), request.args())
 }
 
-fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<'r>) -> i32 {
+fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<'r>) -> HookStatus {
     let notes = request.notes();
     let raw = notes.get(c"proxy-nocanon").is_some();
     let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
@@ -184,13 +102,13 @@ fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<
     } else {
         match child.api.encode_path(request, text) {
             Some(encoded) => (Cow::Borrowed(encoded), request.args()),
-            None => return 400,
+            None => return HookStatus::Http(400),
         }
     };
     finish(request, record, &encoded, args)
 }
 
-fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]>) -> i32 {
+fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]>) -> HookStatus {
     let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
     let [tail] = request.pool().texts([&[b"/", path, mark, args.unwrap_or_default()]]);
     if Request::has_bad_character(tail.c_str()) {
@@ -199,9 +117,9 @@ fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]
             log::ERR,
             "the path or query to be forwarded holds control characters or blanks",
         );
-        return 403;
+        return HookStatus::Http(403);
     }
     record.write_route().path.tail = tail.into();
     // mod_proxy reads only scheme and pool from here on.
-    OK
+    HookStatus::Ok
 }

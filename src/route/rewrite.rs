@@ -4,15 +4,15 @@
 
 use balance::rewrite::{may_become, names_pool};
 
-use super::child;
-use super::scope::Scope;
-use super::selecting::proxied_url;
-use crate::ffi;
+use balance::relay::HookStatus;
+
+use crate::app::child;
+use crate::app::scope::Scope;
 use crate::httpd::log;
 use crate::httpd::request::{PROXYREQ_REVERSE, Request};
 use crate::relay::record::Record;
 
-const FORBIDDEN: i32 = ffi::HTTP_FORBIDDEN as i32;
+const FORBIDDEN: HookStatus = HookStatus::Http(403);
 
 /// Whose work a target is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub enum Rules {
 
 /// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request whose target a rule wrote, or a
 /// client by the hand of another one.
-pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, i32> {
+pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return Ok(false);
     }
     let Some(at) = request.own_scheme_in_filename() else { return Ok(false) };
-    let Some((url, at)) = proxied_url(request).and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
+    let Some((url, at)) = request.proxied_url().and_then(|url| Some((url, at.checked_sub(b"proxy:".len())?)))
     else {
         return Ok(false);
     };

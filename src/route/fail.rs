@@ -1,0 +1,62 @@
+//! What follows a script's failure: one line in the log, and what `LuaBalancerOnError` says.
+
+use balance::api::Balancer;
+use balance::relay::HookStatus;
+use script::{ErrorKind, ScriptError};
+
+use super::send;
+use super::visit::Visit;
+use crate::app::config::OnError;
+use crate::httpd::log;
+use crate::httpd::request::Request;
+use crate::relay::record::{Record, Report};
+use crate::relay::route::Decision;
+
+/// A script that failed: one line, and what `LuaBalancerOnError` says.
+pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
+    let request = visit.turn.request;
+    let choice = visit.scope.on_error();
+    let then = match choice {
+        OnError::Error => "answering 500".to_owned(),
+        OnError::Decline => "declining".to_owned(),
+        OnError::Pool(name) => format!("using pool {name}"),
+    };
+    log::request(request, log::ERR, &format!("script failed, {then}: {error}"));
+    if !error.traceback.is_empty() && log::logs_request(request, log::DEBUG) {
+        log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
+    }
+    match choice {
+        OnError::Error => give_up(request),
+        OnError::Decline => {
+            visit.before.restore(request);
+            HookStatus::Declined
+        }
+        OnError::Pool(name) => match visit.turn.thread.balancer.find(name) {
+            Some(pool) => send::send(visit.turn, Decision::pool(pool)),
+            None => {
+                log::request(
+                    request,
+                    log::ERR,
+                    &format!("LuaBalancerOnError names pool {name}, which does not exist"),
+                );
+                give_up(request)
+            }
+        },
+    }
+}
+
+/// A 500 that logs and `LuaHookFinish` can tell from others.
+fn give_up(request: Request<'_>) -> HookStatus {
+    let message = "the script failed".to_owned();
+    let record = Record::decide(request, Decision::Nobody { pool: None, message });
+    let _ = record.report.set(Report { reason: c"script", ..Report::default() });
+    request.env().point(false, c"LB_REASON", c"script");
+    HookStatus::Http(500)
+}
+
+/// A target that is none: one line, and what `LuaBalancerOnError` says.
+pub fn wrong_target(visit: &Visit<'_>, url: &[u8], message: &str) -> HookStatus {
+    let url = String::from_utf8_lossy(url);
+    let error = ScriptError::new(ErrorKind::Answer, format!("chose \"{}\": {message}", url.escape_debug()));
+    failed(visit, &error)
+}

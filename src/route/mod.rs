@@ -1,0 +1,15 @@
+//! Where a request is to go: scripts, mod_rewrite's targets and `lb://` URLs become a [`Route`](crate::relay::route::Route).
+//!
+//! ```text
+//! entry ─▶ answer ─▶ mod_lua ─▶ fail ─▶ send
+//!    └─▶ rewrite            canon ◀─ mod_proxy
+//! ```
+
+pub mod answer;
+pub mod canon;
+pub mod entry;
+pub mod fail;
+pub mod mod_lua;
+pub mod rewrite;
+pub mod send;
+pub mod visit;

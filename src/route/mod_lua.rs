@@ -1,0 +1,181 @@
+//! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that they return.
+
+use balance::relay::HookStatus;
+use balance::target::{self, path_start};
+use script::Phase;
+
+use super::fail::wrong_target;
+use super::send::{self, Path};
+use super::visit::Visit;
+use crate::httpd::request::PROXYREQ_REVERSE;
+use crate::relay::journey::Turn;
+use crate::relay::route::{Decision, OF_FILE};
+
+/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
+/// unasked. One that is for a proxy has the proxy's: mod_proxy takes every other one for its own all the same.
+pub fn settle(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
+    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let goes_on = matches!(status, HookStatus::Ok | HookStatus::Declined);
+    if before.phase == Phase::Translate && status == HookStatus::Ok && request.filename().is_none() {
+        request.set_filename(None);
+    }
+    if !goes_on || request.proxied_url().is_some() {
+        return status;
+    }
+    request.set_proxyreq(before.proxyreq);
+    if before.phase == Phase::Translate || request.filename() == before.filename {
+        return status;
+    }
+    settle_file(visit, status)
+}
+
+/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
+/// about the new one.
+fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
+    let Turn { request, child, .. } = visit.turn;
+    if !child.library.is_sandboxed() {
+        request.look_at_file();
+        return status;
+    }
+    let message = "no file can be chosen in LuaHookSelect, since access was granted to the one that httpd has: set r.filename in \
+                   LuaHookTranslate";
+    wrong_target(visit, request.filename().unwrap_or_default(), message)
+}
+
+/// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which httpd itself would
+/// answer with 403; mod_lua's documentation shows it, so that it means what it was meant to.
+pub fn declined(visit: &Visit<'_>) -> HookStatus {
+    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    if request.proxyreq() == PROXYREQ_REVERSE
+        && let Some(url) = before.new_filename(request).and_then(backend_of)
+    {
+        return to_filename(visit, url);
+    }
+    by_handler(visit).unwrap_or(HookStatus::Declined)
+}
+
+/// `apache2.OK`: with `r.filename = "proxy:…"` the request goes there over pooled connections.
+pub fn accepted(visit: &Visit<'_>) -> HookStatus {
+    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    if let Some(url) = before.new_filename(request).and_then(backend_of) {
+        return to_filename(visit, url);
+    }
+    by_handler(visit).unwrap_or(HookStatus::Ok)
+}
+
+/// What stands behind `proxy:`.
+pub fn backend_of(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"proxy:")
+}
+
+/// `r.handler = "proxy:URL"`: the URL, and behind it the path that the script put into `r.filename`. None when the script did not
+/// set it.
+fn by_handler(visit: &Visit<'_>) -> Option<HookStatus> {
+    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let url = backend_of(before.new_handler(request)?)?;
+    // A file's path is what FastCGI and its like want; an HTTP backend is asked for what the client asked for.
+    let own = if speaks_http(url) { request.uri() } else { request.filename() };
+    let path = before.new_filename(request).or(own).unwrap_or_default();
+    // Split before the path is put behind it, so that no path becomes part of a host.
+    let (base, own) = url.split_at(path_start(url, b"/"));
+    let own = own.strip_suffix(b"/").unwrap_or(own);
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let answer = to_backend(visit, (base, &[own, b"/", path].concat()));
+    if !speaks_http(url) {
+        request.notes().set(OF_FILE, c"1");
+    }
+    Some(answer)
+}
+
+fn speaks_http(url: &[u8]) -> bool {
+    let scheme = url.rsplit(|byte| *byte == b'|').next().unwrap_or_default();
+    [b"http".as_slice(), b"h2", b"ws"].iter().any(|start| starts_with(scheme, start))
+}
+
+/// Whether `text` starts with this, without case.
+fn starts_with(text: &[u8], start: &[u8]) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+/// `r.filename = "proxy:URL"`. mod_lua's scripts write it for both phases: in translate_name httpd takes it for decoded text and
+/// encodes it, in fixups it goes to the backend as it stands. What the client wrote itself stands in either.
+fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
+    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
+    let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
+    // Behind a prefix that is no text of URLs the client's own text stays, and the prefix gets encoded.
+    let stands = if written { send::split(request, url).is_ok() } else { before.phase == Phase::Select };
+    if stands && !decoded && !names_other_proxy(url) {
+        return to_url(visit, url);
+    }
+    let (base, path) = url.split_at(path_start(url, b"/"));
+    to_backend(visit, (base, path))
+}
+
+/// `lb://` and `balancer://`: nothing that this module opens connections for by itself.
+fn names_other_proxy(url: &[u8]) -> bool {
+    starts_with(url, b"lb://") || starts_with(url, b"balancer://")
+}
+
+/// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is. The query stays the request's.
+fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
+    let request = visit.turn.request;
+    if starts_with(base, b"balancer://") {
+        return HookStatus::Ok;
+    }
+    let encoded = match as_the_client_wrote(visit.turn, path) {
+        Ok(encoded) => encoded,
+        Err(status) => return status,
+    };
+    let path = encoded.as_deref().unwrap_or(path);
+    let answer = if starts_with(base, b"lb://") {
+        request.send_to_proxy(request.pool().concat(&[b"proxy:", base, path]));
+        HookStatus::Ok
+    } else {
+        match worker_url(base) {
+            Ok(base) => {
+                let path = Path { encoded: b"", decoded: path };
+                send::send_path(visit.turn, Decision::Target(base.into()), path)
+            }
+            Err(message) => return wrong_target(visit, base, &message),
+        }
+    };
+    if encoded.is_some() {
+        request.notes().set(c"proxy-nocanon", c"1");
+    }
+    answer
+}
+
+/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with the query: it stays, and what
+/// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
+fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, HookStatus> {
+    let Turn { request, child, .. } = turn;
+    let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
+    let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else {
+        return Ok(None);
+    };
+    let [text] = request.pool().texts([&[before.strip_prefix(b"/").unwrap_or(before)]]);
+    let encoded = child.api.encode_path(request, text).ok_or(HookStatus::Http(400))?;
+    let slash: &[u8] = if encoded.is_empty() { b"" } else { b"/" };
+    // The script may have given the request other arguments than the client.
+    let args = request.args().filter(|_| !own.contains(&b'?'));
+    let query = args.map(|args| [b"?", args].concat()).unwrap_or_default();
+    Ok(Some([slash, encoded, own, &query].concat()))
+}
+
+/// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the request's, and a query its
+/// query.
+pub fn to_url(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
+    let request = visit.turn.request;
+    let target = send::split(request, url);
+    match target.and_then(|target| Ok((worker_url(target.base)?, target))) {
+        Ok((base, target)) => send::send_to(visit.turn, Decision::Target(base.into()), &target),
+        Err(message) => wrong_target(visit, url, &message),
+    }
+}
+
+/// The worker's URL, checked as a member's is.
+fn worker_url(base: &[u8]) -> Result<String, String> {
+    let base = String::from_utf8_lossy(base);
+    balance::url::MemberUrl::parse(&base).map(|url| url.to_string()).map_err(|error| error.to_string())
+}

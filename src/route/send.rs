@@ -1,0 +1,85 @@
+//! Hands a request to mod_proxy, with the decision and the path that the backend is asked for.
+
+use balance::relay::HookStatus;
+use balance::target::{self, Target};
+
+use crate::httpd::request::Request;
+use crate::relay::journey::Turn;
+use crate::relay::record::Record;
+use crate::relay::route::{Chosen, Decision, OF_FILE};
+
+/// The part of a path that is encoded text already, and the rest, which is decoded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Path<'p> {
+    /// Used as it stands.
+    pub encoded: &'p [u8],
+    /// As in `r.uri`.
+    pub decoded: &'p [u8],
+}
+
+impl Path<'_> {
+    /// What may stand in a URL that is used as it stands.
+    fn is_url_text(&self) -> bool {
+        self.encoded.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+    }
+}
+
+/// Takes apart what a script wrote as a URL. Err: it holds what has no place in one.
+pub fn split<'u>(request: Request<'_>, url: &'u [u8]) -> Result<Target<'u>, String> {
+    let target = target::split(url, request.uri().unwrap_or_default());
+    let query = Path { encoded: target.query.unwrap_or_default(), decoded: b"" };
+    if !(Path { encoded: target.encoded, decoded: b"" }).is_url_text() || !query.is_url_text() {
+        return Err("expected no blanks and no control characters but in the text of r.uri".into());
+    }
+    Ok(target)
+}
+
+/// Sends the request to a URL that a script wrote, its query in place of the request's.
+pub fn send_to(turn: Turn<'_>, decision: Decision, target: &Target<'_>) -> HookStatus {
+    if let Some(query) = target.query {
+        turn.request.set_args(Some(query));
+    }
+    if target.is_bare() {
+        return send(turn, decision);
+    }
+    send_path(turn, decision, Path { encoded: target.encoded, decoded: target.decoded })
+}
+
+/// Hands the request to mod_proxy, to come back in `relay::run`.
+pub fn send(turn: Turn<'_>, decision: Decision) -> HookStatus {
+    let uri = turn.request.uri().unwrap_or(b"/");
+    send_path(turn, decision, Path { encoded: b"", decoded: uri })
+}
+
+/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
+pub fn send_path(turn: Turn<'_>, decision: Decision, path: Path<'_>) -> HookStatus {
+    let request = turn.request;
+    if request.uri() == Some(b"*") {
+        // `OPTIONS *` asks about this server, and nothing of mod_proxy's can ask a backend so.
+        return HookStatus::Declined;
+    }
+    let pool = match &decision {
+        Decision::Pool { pool, .. } => turn.thread.balancer.now(*pool),
+        _ => None,
+    };
+    let record = Record::decide(request, decision);
+    // What a ProxyPass before this asked for its own path, and a script for a file's.
+    if !request.notes().is_empty() {
+        request.notes().unset(OF_FILE);
+        request.notes().unset(c"proxy-nocanon");
+        request.notes().unset(c"proxy-noencode");
+    }
+    let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
+    let begins = path.encoded.first().or(path.decoded.first()) == Some(&b'/');
+    let [filename] = request.pool().texts([&[
+        b"proxy:lb://",
+        name.as_bytes(),
+        if begins { b"" } else { b"/" },
+        path.encoded,
+        path.decoded,
+    ]]);
+    let encoded = path.encoded.strip_prefix(b"/").unwrap_or(path.encoded).len();
+    record.write_route().chosen = Some(Chosen { url: filename.skip("proxy:".len()).into(), encoded });
+    request.send_to_proxy(filename.as_ptr().cast_mut());
+    HookStatus::Ok
+}
