@@ -7,8 +7,12 @@ mod ffi;
 mod guard;
 mod hooks;
 mod httpd;
+mod keep;
 mod relay;
+mod report;
 mod route;
+mod serve;
+mod vetting;
 
 /// The module record, the one exported symbol.
 #[allow(unsafe_code)]

@@ -22,18 +22,18 @@ use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
 
-use super::child::{Child, Thread};
 use super::ramps::Ramps;
 use super::shared;
 use super::startup;
 use super::stuck::Stuck;
 use super::timers::Timers;
-use super::vetting::Saved;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::serve::child::{Child, Thread};
+use crate::vetting::Saved;
 
 /// How often scripts, the lead and ejections are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -276,7 +276,7 @@ impl Worker {
     fn turn(&mut self) {
         self.saved.turn(self.child, self.thread.balancer.as_ref());
         self.stuck.look(self.child);
-        super::places::refresh(self.child, self.checks.is_some());
+        crate::keep::geoip::refresh(self.child, self.checks.is_some());
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
         if now_ms >= self.until_ms {

@@ -12,9 +12,9 @@ use balance::store::Store;
 use script::{Bundle, Library, ScriptId};
 use table::Table;
 
-use super::child::{Child, Thread};
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::serve::child::{Child, Thread};
 
 /// Counts the end of an attempt: requests and failures, response time, outlier detection.
 pub fn observe(

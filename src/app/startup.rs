@@ -14,13 +14,12 @@ use balance::told::Before;
 use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
+use super::checks;
 use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, TimerConfig, Vetted,
 };
-use super::dicts::Dicts;
+use super::shared;
 use super::timers::Timer;
-use super::vetting::{self, Keeper, Scope};
-use super::{checks, child, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -31,6 +30,10 @@ use crate::httpd::mpm::{self, Phase};
 use crate::httpd::pool::Pool;
 use crate::httpd::proxy;
 use crate::httpd::tended;
+use crate::keep::dicts::Dicts;
+use crate::keep::geoip;
+use crate::serve::child;
+use crate::vetting::{self, Keeper, Scope};
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ pub fn generation() -> Option<&'static Generation> {
 #[allow(unsafe_code)]
 pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
     child::forget();
-    places::forget();
+    geoip::forget();
     log::set_server(std::ptr::null_mut());
     GENERATION.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: the caller's promise.
@@ -178,7 +181,7 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     };
     let (plans, _) = plan(global, main).map_err(refuse)?;
     let restarting = mpm::phase() == Phase::Running && retained_exists();
-    let mut wrong = places::load(global, restarting);
+    let mut wrong = geoip::load(global, restarting);
     if restarting {
         return Ok(());
     }

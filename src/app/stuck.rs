@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use script::watch::{self, LongCall};
 
-use super::child::Child;
 use super::shared;
 use super::timers::Timers;
+use crate::serve::child::Child;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);

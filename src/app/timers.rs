@@ -16,12 +16,12 @@ use script::{
 };
 
 use super::background::{Checks, Scope, TICK};
-use super::child::{Child, Thread};
-use super::host::HttpdServer;
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::serve::child::{Child, Thread};
+use crate::serve::host::HttpdServer;
 
 /// How long to wait after something that should not have happened.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -364,7 +364,7 @@ pub(super) fn dict(context: &mut Context<'_>, args: &str) -> Result<(), String> 
     if let Some(known) = context.global.dicts.iter().find(|known| known.name == *name) {
         return Err(format!("dictionary {name} is defined already, on {}", known.place));
     }
-    let most = crate::app::dicts::MOST;
+    let most = crate::keep::dicts::MOST;
     if context.global.dicts.len() == most {
         return Err(format!("there may be {most} dictionaries, {name} is one more"));
     }

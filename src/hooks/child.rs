@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 
-use crate::app::{child, startup};
+use crate::app::startup;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
+use crate::serve::child;
 
 thread_local! {
     static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };

@@ -1,7 +1,6 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED};
-use crate::app::finishing;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -10,6 +9,7 @@ use crate::httpd::order;
 use crate::httpd::request::Request;
 use crate::relay::headers;
 use crate::relay::record::Record;
+use crate::report::finish;
 use crate::route::entry;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
@@ -61,7 +61,7 @@ pub(super) unsafe extern "C" fn log_transaction(r: *mut ffi::request_rec) -> i32
         faults::point("log_transaction");
         // SAFETY: as above.
         if let Some(request) = unsafe { Request::from_ptr(r) } {
-            finishing::log(request);
+            finish::log(request);
         }
         DECLINED
     })

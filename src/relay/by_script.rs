@@ -11,9 +11,9 @@ use script::{Answer, Attempt, Phase};
 use super::choose::Chooser;
 use super::journey::{Goal, Journey, Turn};
 use crate::app::config::Resolved;
-use crate::app::peer;
-use crate::app::seats::with_lua;
 use crate::httpd::log;
+use crate::relay::peer;
+use crate::serve::lua_states::with_lua;
 
 /// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =

@@ -16,8 +16,8 @@ use super::journey::{Goal, Journey, Turn};
 use super::route::{Choice, Decision, Route};
 use super::session;
 use super::wait::hash;
-use crate::app::keys;
 use crate::httpd::log;
+use crate::serve::keys;
 
 /// `LB_METHOD` of a member that a script named.
 const NAMED: &str = "script";

@@ -16,9 +16,9 @@ use once_cell::sync::Lazy;
 use super::record::Record;
 use super::session::Stick;
 use super::wait::Wait;
-use crate::app::child::{Child, Thread};
 use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
+use crate::serve::child::{Child, Thread};
 
 /// A request in a thread of a child.
 #[derive(Clone, Copy)]

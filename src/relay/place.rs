@@ -6,7 +6,7 @@ use balance::member::Member;
 
 use super::journey::Journey;
 use super::wait;
-use crate::app::child::Child;
+use crate::serve::child::Child;
 
 /// How often a request races for the last place of a member before it takes the member for full.
 const MOST_RACES: u32 = 8;

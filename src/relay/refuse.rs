@@ -7,9 +7,9 @@ use super::choose::Chooser;
 use super::environment;
 use super::journey::{Journey, Run, settings_of};
 use super::wait::InVain;
-use crate::app::scope;
 use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::serve::scope;
 
 /// No member could be asked at all.
 pub fn no_member(

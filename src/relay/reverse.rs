@@ -8,10 +8,10 @@ use balance::reverse::{Mapping, Names, behind_prefix, map_cookie, map_exactly, m
 use balance::target::path_start;
 
 use super::record::Record;
-use crate::app::child::{self, Child};
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
 use crate::httpd::table::Table;
+use crate::serve::child::{self, Child};
 
 const SCHEME: &[u8] = b"lb://";
 const LOCATIONS: [&CStr; 4] = [c"Location", c"Content-Location", c"URI", c"Destination"];

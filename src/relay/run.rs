@@ -13,10 +13,12 @@ use super::journey::{Ended, Goal, Journey, Run, Turn, settings_of};
 use super::record::Record;
 use super::wait::InVain;
 use super::{environment, fallback, refuse, send, wait};
-use crate::app::{child, scope, shared};
+use crate::app::shared;
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::serve::child;
+use crate::serve::scope;
 
 /// Runs a request to its end. Returns what mod_proxy expects of a scheme handler.
 pub fn run(request: Request<'_>, proxy: &Proxy) -> HookStatus {

@@ -14,8 +14,6 @@ use super::place::{NoPlace, Place};
 use super::record::Record;
 use super::route::{OF_FILE, Path};
 use super::{environment, reverse, session};
-use crate::app::tls;
-use crate::app::workers::NoWorker;
 use crate::faults;
 use crate::httpd::exchange::{self, Call, Timed};
 use crate::httpd::filter;
@@ -23,6 +21,8 @@ use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::tls::Settings;
 use crate::httpd::worker::Worker;
+use crate::relay::tls;
+use crate::serve::workers::NoWorker;
 
 /// A client that has let a member wait this long for a request's body may have made it hang up.
 const PATIENCE_US: u64 = 1_000_000;

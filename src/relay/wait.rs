@@ -11,10 +11,10 @@ use table::{Turn as Call, Waiting, Wants};
 use super::choose::Chooser;
 use super::journey::{Journey, Tried, Turn};
 use super::session;
-use crate::app::child::Child;
 use crate::httpd::client::{self, Client};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
+use crate::serve::child::Child;
 
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;

@@ -11,9 +11,9 @@ use super::mod_lua;
 use super::send::send;
 use super::visit::Visit;
 use crate::app::config::Resolved;
-use crate::app::peer;
 use crate::httpd::log;
 use crate::relay::journey::Turn;
+use crate::relay::peer;
 use crate::relay::record::Record;
 use crate::relay::route::{Choice, Decision};
 

@@ -7,13 +7,13 @@ use balance::api::Balancer;
 use balance::relay::HookStatus;
 use balance::target;
 
-use crate::app::child::{self, Child};
 use crate::httpd::log;
 use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
 use crate::relay::record::Record;
 use crate::relay::route::Decision;
+use crate::serve::child::{self, Child};
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
 pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {

@@ -7,16 +7,16 @@ use script::{Answer, Phase};
 use super::rewrite::{self, Rules};
 use super::visit::{Before, Visit};
 use super::{answer, canon, fail, mod_lua};
-use crate::app::child::{self, Child};
 use crate::app::config::{Hook, Resolved};
-use crate::app::scope::Scope;
-use crate::app::seats::with_lua;
 use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, Request};
 use crate::httpd::worker::Worker;
 use crate::relay::journey::Turn;
 use crate::relay::record::Record;
+use crate::serve::child::{self, Child};
+use crate::serve::lua_states::with_lua;
+use crate::serve::scope::Scope;
 
 /// A child that could not be made ready.
 const UNAVAILABLE: HookStatus = HookStatus::Http(503);

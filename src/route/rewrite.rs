@@ -6,11 +6,11 @@ use balance::rewrite::{may_become, names_pool};
 
 use balance::relay::HookStatus;
 
-use crate::app::child;
-use crate::app::scope::Scope;
 use crate::httpd::log;
 use crate::httpd::request::{PROXYREQ_REVERSE, Request};
 use crate::relay::record::Record;
+use crate::serve::child;
+use crate::serve::scope::Scope;
 
 const FORBIDDEN: HookStatus = HookStatus::Http(403);
 

@@ -2,9 +2,9 @@
 
 use script::Phase;
 
-use crate::app::scope::Scope;
 use crate::httpd::request::Request;
 use crate::relay::journey::Turn;
+use crate::serve::scope::Scope;
 
 /// A request that a hook's script looks at.
 #[derive(Clone, Copy)]

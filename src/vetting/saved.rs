@@ -9,9 +9,9 @@ use script::report::{Ended, Report};
 use script::{Candidate, ScriptError, ScriptId, Stamp};
 
 use super::client::{Pending, settle};
-use crate::app::child::Child;
 use crate::app::shared;
 use crate::httpd::{log, memory, process};
+use crate::serve::child::Child;
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
 const A_MOMENT: Duration = Duration::from_millis(300);

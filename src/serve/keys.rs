@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use balance::settings::PoolSettings;
 
-use super::child::{self, Child};
 use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::serve::child::{self, Child};
 
 /// The key of a pool's hash methods for this request; empty when there is none.
 pub fn of_pool<'r>(request: Request<'r>, child: &Child, settings: &PoolSettings) -> Cow<'r, [u8]> {

@@ -2,13 +2,13 @@
 
 use script::FinishResult;
 
-use super::child;
-use super::scope::Scope;
-use super::seats::with_lua;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
 use crate::relay::environment::ABORTED;
 use crate::relay::record::{Record, Report};
+use crate::serve::child;
+use crate::serve::lua_states::with_lua;
+use crate::serve::scope::Scope;
 
 /// log_transaction: the finish hooks.
 pub fn log(request: Request<'_>) {

@@ -1,8 +1,8 @@
 //! This module's directives as they hold for a request.
 
-use super::child::Child;
-use super::config::{DirConfig, Hook, OnError, Rewrites, ServerConfig};
+use crate::app::config::{DirConfig, Hook, OnError, Rewrites, ServerConfig};
 use crate::httpd::request::Request;
+use crate::serve::child::Child;
 
 /// This module's configuration for a request.
 #[derive(Clone, Copy)]

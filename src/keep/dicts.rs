@@ -7,7 +7,7 @@ use std::rc::Rc;
 use script::host::{self, DictError, Scalar, SharedValues};
 use table::dict::{self, Dict, Value, World};
 
-use super::config::DictConfig;
+use crate::app::config::DictConfig;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm;

@@ -20,8 +20,8 @@ use std::time::Duration;
 use script::Library;
 use table::Table;
 
-use super::dicts::Dicts;
 use crate::httpd::confine::Account;
+use crate::keep::dicts::Dicts;
 
 pub use client::{Client, vet_all};
 pub use keeper::Keeper;

@@ -12,7 +12,6 @@ use script::host::{
     Table as TableName,
 };
 
-use super::dicts::Dicts;
 use crate::faults;
 use crate::httpd::config;
 use crate::httpd::digest;
@@ -22,6 +21,7 @@ use crate::httpd::mpm;
 use crate::httpd::regex;
 use crate::httpd::request::Request;
 use crate::httpd::table::{Table, with_c_str};
+use crate::keep::dicts::Dicts;
 
 /// The request that this thread's script is called for, while it is.
 #[derive(Default)]
@@ -248,7 +248,7 @@ impl RequestHost for CurrentRequest {
 
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         let r = self.now.get().ok_or("no request here")?;
-        super::keys::text(r, expression).map(Cow::into_owned)
+        crate::serve::keys::text(r, expression).map(Cow::into_owned)
     }
 
     fn server_addr(&self) -> Option<String> {
@@ -322,7 +322,7 @@ impl Server for HttpdServer {
     }
 
     fn geo(&self, address: &str) -> Result<Option<Place>, String> {
-        super::places::find(address)
+        crate::keep::geoip::find(address)
     }
 
     fn shared(&self) -> Option<Rc<dyn SharedValues>> {

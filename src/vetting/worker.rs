@@ -15,12 +15,12 @@ use script::report::{self, MAX_LINES};
 
 use super::dicts::Overlay;
 use super::{ALARM, Scope, TIME};
-use crate::app::dicts::Dicts;
-use crate::app::places;
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
 use crate::httpd::{log, memory, process};
+use crate::keep::dicts::Dicts;
+use crate::keep::geoip;
 
 /// Memory beside what the script may take.
 const ROOM: u64 = 256 << 20;
@@ -106,7 +106,7 @@ impl Server for Host {
     }
 
     fn geo(&self, address: &str) -> Result<Option<Place>, String> {
-        places::find(address)
+        geoip::find(address)
     }
 
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>> {

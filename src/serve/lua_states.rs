@@ -10,11 +10,11 @@ use balance::engine::Handle;
 use parking_lot::Mutex;
 use script::{ScriptError, State};
 
-use super::child::{self, Child};
-use super::host::{CurrentRequest, HttpdServer};
 use crate::httpd::memory;
 use crate::httpd::mpm;
 use crate::httpd::request::Request;
+use crate::serve::child::{self, Child};
+use crate::serve::host::{CurrentRequest, HttpdServer};
 
 /// A Lua state, with the request that it is called for.
 struct Seat {

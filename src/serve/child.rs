@@ -10,15 +10,10 @@ use balance::engine::{Engine, Handle};
 use script::{Library, ScriptId};
 use table::Table;
 
-use super::background::Background;
-use super::config::ServerConfig;
-use super::dicts::Dicts;
-use super::room::Room;
-use super::seats::Seats;
-use super::startup::Generation;
-use super::timers::Timer;
-use super::vetting::Client;
-use super::workers::Workers;
+use crate::app::background::Background;
+use crate::app::config::ServerConfig;
+use crate::app::startup::Generation;
+use crate::app::timers::Timer;
 use crate::faults;
 use crate::ffi;
 use crate::guard;
@@ -28,6 +23,11 @@ use crate::httpd::memory;
 use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
+use crate::keep::dicts::Dicts;
+use crate::serve::lua_states::Seats;
+use crate::serve::waiting_room::Room;
+use crate::serve::workers::Workers;
+use crate::vetting::Client;
 
 /// One child process.
 pub struct Child {
@@ -127,7 +127,7 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec, o
 #[allow(unsafe_code)]
 unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Child, String> {
     let generation: &'static Generation =
-        super::startup::generation().ok_or("the parent prepared nothing")?;
+        crate::app::startup::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
     let table = generation.table.clone().with_identity(pid, memory::alive).with_clock(memory::epoch_s);
@@ -137,7 +137,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
-    let script_rows = super::shared::install_stored(&table, &library);
+    let script_rows = crate::app::shared::install_stored(&table, &library);
     Ok(Child {
         engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
         table,

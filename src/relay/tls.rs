@@ -3,11 +3,11 @@
 
 use balance::url::{MemberUrl, default_port};
 
-use super::child::Child;
 use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
 use crate::httpd::tls::Settings;
 use crate::relay::route::Path;
+use crate::serve::child::Child;
 
 /// Whether the scheme's module speaks TLS.
 pub fn is_spoken(scheme: &str) -> bool {

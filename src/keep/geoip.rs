@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use geo::{Change, Database, Databases, Problem, Source, Stamp};
 use script::host::Place;
 
-use super::child::{self, Child};
-use super::config::Global;
+use crate::app::config::Global;
 use crate::httpd::{log, mpm};
+use crate::serve::child::{self, Child};
 
 /// Reads what the directives name. The answer is what is wrong; a restart has to go on, so there it is logged instead.
 pub fn load(global: &mut Global, restarting: bool) -> Vec<String> {

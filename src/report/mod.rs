@@ -1,0 +1,3 @@
+//! After the relay: what finish hooks are told.
+
+pub mod finish;
