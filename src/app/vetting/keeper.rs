@@ -35,10 +35,18 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Makes another server when the last one has ended by itself.
-    pub fn start_again(&self, scope: &Scope) -> Result<(), String> {
+    /// Makes another server when the last one has ended. `late`: it waits before its first job, since it may end for the same reason.
+    ///
+    /// # Errors
+    /// The system gives no process.
+    pub fn start_again(&self, scope: &Scope, late: bool) -> Result<(), String> {
         self.pid.store(0, Ordering::Release);
-        self.spawn(scope, true)
+        self.spawn(scope, late)
+    }
+
+    /// Drops the jobs that no server has taken: whoever sent them gets no answer.
+    pub fn forget_jobs(&self) {
+        while let process::Received::Message(..) = process::receive(self.server) {}
     }
 
     fn spawn(&self, scope: &Scope, is_next: bool) -> Result<(), String> {
@@ -84,7 +92,8 @@ impl Keeper {
         lives
     }
 
-    fn end(&self) {
+    /// Ends the server, whatever it does.
+    pub fn end(&self) {
         let pid = self.pid.swap(0, Ordering::AcqRel);
         if pid <= 0 {
             return;
