@@ -156,8 +156,7 @@ impl All<'_> {
     /// The server has ended: one script alone is to blame, several are asked about again.
     fn suspect(&mut self) {
         if let [(id, _)] = self.running[..] {
-            self.found[id.0 as usize] =
-                settle(&self.scope.library, id, Report::default(), Ended::Unknown);
+            self.found[id.0 as usize] = settle(&self.scope.library, id, Report::default(), Ended::Unknown);
             self.suspects = self.suspects.saturating_sub(1);
         } else {
             self.suspects = self.suspects.max(self.running.len());

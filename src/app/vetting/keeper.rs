@@ -82,9 +82,13 @@ impl Keeper {
         }
     }
 
-    /// Whether it lives, as far as the parent knows.
+    /// Whether it lives, as far as the parent knows. One that somebody has stopped is killed: nothing else makes it go on.
     pub fn is_alive(&self) -> bool {
         let pid = self.pid();
+        if pid > 0 && process::is_stopped(pid) {
+            self.end();
+            return false;
+        }
         let lives = pid > 0 && matches!(process::ended(pid), Ok(None));
         if !lives {
             self.pid.store(0, Ordering::Release);
