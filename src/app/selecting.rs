@@ -1,6 +1,8 @@
 //! Choosing by script, in translate_name or fixups: the script's answer becomes a decision.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
@@ -246,7 +248,7 @@ fn run_hook(
         }
         Err(error) => failed(request, scope, thread, before, &error),
     };
-    settle(request, phase, before, status);
+    let status = settle(request, scope, thread, before, status);
     if phase == Phase::Translate {
         status
     } else {
@@ -256,13 +258,26 @@ fn run_hook(
 
 /// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
 /// unasked. One that is for a proxy has the proxy's: mod_proxy takes every other one for its own all the same.
-fn settle(request: Request<'_>, phase: Phase, before: Before<'_>, status: i32) {
-    if phase == Phase::Translate && status == OK && request.filename().is_none() {
+fn settle(request: Request<'_>, scope: Scope<'_>, thread: &Thread, before: Before<'_>, status: i32) -> i32 {
+    let is_accepted = before.phase == Phase::Translate && status == OK;
+    if is_accepted && request.filename().is_none() {
         request.set_filename(None);
     }
     if matches!(status, OK | DECLINED) && proxied_url(request).is_none() {
         request.set_proxyreq(before.proxyreq);
+        if is_accepted && before.new_filename(request).is_some_and(is_special) {
+            let message = "a fifo, a socket or a device, which would hold the thread that reads it";
+            let name = request.filename().unwrap_or_default();
+            return wrong_target(request, scope, thread, before, (name, message));
+        }
     }
+    status
+}
+
+/// Whether there is something of this name that is neither a file nor a folder.
+fn is_special(name: &[u8]) -> bool {
+    let found = std::fs::metadata(std::path::Path::new(OsStr::from_bytes(name)));
+    found.is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
