@@ -9,7 +9,7 @@ use balance::relay::{Attempted, Outcome};
 use balance::settings::{CheckKind, PoolSettings};
 use balance::status::Status;
 use balance::store::Store;
-use script::{Bundle, Library, ScriptId};
+use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::log;
@@ -125,6 +125,20 @@ fn key(library: &Library, id: ScriptId) -> u64 {
 /// Row of a script in the table, if there is room.
 pub fn script_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32> {
     table.script_row(key(library, id))
+}
+
+/// Refuses a version whose pools find no room: taken, it would fail in each child that loads it.
+pub fn check_room(
+    table: &Table,
+    library: &Library,
+    id: ScriptId,
+    candidate: Candidate,
+) -> Result<Candidate, ScriptError> {
+    let wanted = candidate.definitions.iter().map(|pool| (pool.name.as_str(), pool.members.len()));
+    let Err(error) = table.check_room(wanted) else { return Ok(candidate) };
+    let error = ScriptError::new(ErrorKind::Load, format!("{}: {error}", library.label(id)));
+    library.refuse(id, Vec::new(), error.clone());
+    Err(error)
 }
 
 /// Stores a good version for all children. Returns its number, 1 when the table has no room for it.

@@ -11,7 +11,7 @@ use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
 use balance::told::Before;
-use script::{Library, ScriptId};
+use script::{ErrorKind, Library, ScriptError, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::checks;
@@ -203,12 +203,14 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
     if wrong.is_empty() { Ok(()) } else { Err(Refused) }
 }
 
-/// Vets all scripts with pools and dictionaries of their own: there is no server yet, or none that this is about.
+/// Vets all scripts with pools and dictionaries of their own: there is no server yet, or none that this is about. The table is as
+/// large as the server's would be, so that pools which find no room there are known here.
 fn vet_for_check(global: &Global, plans: &[Plan]) -> Result<Vec<Vetted>, String> {
     if plans.is_empty() {
         return Ok(Vec::new());
     }
-    let table = Table::on_heap(Geometry::for_config(needs(global))).map_err(|error| error.to_string())?;
+    let geometry = Geometry::for_config(with_slack(needs(global)));
+    let table = Table::on_heap(geometry).map_err(|error| error.to_string())?;
     define_pools(&table, global, 1)?;
     let scope = Scope {
         library: Arc::new(build_library(plans, global.sandbox, names_of(&global.pools))),
@@ -216,7 +218,20 @@ fn vet_for_check(global: &Global, plans: &[Plan]) -> Result<Vec<Vetted>, String>
         table,
         account: Account::of_children(),
     };
-    Ok(vetting::vet_all(&Keeper::start(&scope)?, &scope.library))
+    let mut found = vetting::vet_all(&Keeper::start(&scope)?, &scope);
+    define_found(&scope, &mut found);
+    Ok(found)
+}
+
+/// Defines the pools of accepted scripts; those whose pools find no room are refused.
+fn define_found(scope: &Scope, found: &mut [Vetted]) {
+    let balancer = Handle::new(Engine::new(scope.table.clone(), Box::new(|_| ())), 1);
+    for (id, found) in scope.library.ids().zip(found) {
+        let Ok(candidate) = found else { continue };
+        if let Err(error) = candidate.apply(&balancer as &dyn Balancer, 1) {
+            *found = Err(ScriptError::new(ErrorKind::Load, format!("{}: {error}", scope.library.label(id))));
+        }
+    }
 }
 
 /// post_config: the table, the pools, the scripts.
@@ -274,9 +289,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
     generation.stale = stale_pools(&generation.table, &names, &defined);
     shared::mark_unchecked(&generation.table);
-    if let Some(keeper) = &generation.vetting {
-        tended::tend(pool, keeper.pid(), vetting_ended);
-    }
+    tend_vetting(&generation);
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
         log::NOTICE,
@@ -344,21 +357,31 @@ fn start_vetting(generation: &Generation) -> Option<Keeper> {
 /// In the parent, which the MPM tells of it.
 fn vetting_ended() {
     let Some(generation) = generation() else { return };
-    let Some(keeper) = &generation.vetting else { return };
+    if generation.vetting.is_none() {
+        return;
+    }
     log::server(log::ERR, "the process that vets saved scripts has ended, another one takes its place");
-    match keeper.start_again(&generation.scope()) {
+    tend_vetting(generation);
+}
+
+/// Has the parent hear of the end of the process that vets. One that has ended by now is replaced: a top level may have killed it.
+fn tend_vetting(generation: &Generation) {
+    let Some(keeper) = &generation.vetting else { return };
+    let started = if keeper.is_alive() { Ok(()) } else { keeper.start_again(&generation.scope(), true) };
+    match started {
         Ok(()) => tended::tend(generation.pool, keeper.pid(), vetting_ended),
         Err(error) => log::server(log::CRIT, &format!("{error}: saved scripts are not taken")),
     }
 }
 
 /// All scripts, vetted; the answers of check_config where it has just asked.
-fn vet_scripts(generation: &Generation, library: &Library, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
+fn vet_scripts(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
+    let library = &scope.library;
     match (known, &generation.vetting) {
         (Some(known), _) if known.len() == library.ids().count() => known,
-        (_, Some(keeper)) => vetting::vet_all(keeper, library),
+        (_, Some(keeper)) => vetting::vet_all(keeper, scope),
         (_, None) => {
-            let error = script::ScriptError::new(script::ErrorKind::Load, "scripts cannot be vetted");
+            let error = ScriptError::new(ErrorKind::Load, "scripts cannot be vetted");
             library.ids().map(|_| Err(error.clone())).collect()
         }
     }
@@ -366,15 +389,17 @@ fn vet_scripts(generation: &Generation, library: &Library, known: Option<Vec<Vet
 
 /// Puts every script's current (or last good) version into the table. Returns the pools that scripts define.
 fn load_scripts(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
-    let library = Arc::new(generation.library());
+    let scope = generation.scope();
+    let library = &scope.library;
     let engine = Engine::new(generation.table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
-    for (id, found) in library.ids().zip(vet_scripts(generation, &library, known)) {
+    for (id, found) in library.ids().zip(vet_scripts(generation, &scope, known)) {
+        let found = found.and_then(|candidate| shared::check_room(&generation.table, library, id, candidate));
         match found {
             Ok(candidate) => {
                 defined.extend(candidate.definitions.iter().map(|definition| definition.name.clone()));
-                let version = shared::publish(&generation.table, &library, id, &candidate.bundle);
+                let version = shared::publish(&generation.table, library, id, &candidate.bundle);
                 if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
                     log::server(log::ERR, &format!("{}: {error}", library.label(id)));
                 }

@@ -1,8 +1,8 @@
 //! What a process gives up that runs scripts which nobody has looked at yet: rights, signals, descriptors, memory and time.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Account {
     user: u32,
     group: u32,
     name: String,
+    /// ChrootDir, which holds where httpd is root.
+    root: Option<CString>,
 }
 
 impl Account {
@@ -29,13 +31,21 @@ impl Account {
         // SAFETY: plain system calls.
         let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
         if user != 0 {
-            return Account { user, group, name: name_of(user).unwrap_or_else(|| format!("uid {user}")) };
+            return Account::new(user, group, None);
         }
         // SAFETY: httpd's own record, written while its directives are read, by this thread.
-        let (user, group) = unsafe { (ffi::ap_unixd_config.user_id, ffi::ap_unixd_config.group_id) };
+        let (user, group, root) = unsafe {
+            let unixd = &raw const ffi::ap_unixd_config;
+            let root = (*unixd).chroot_dir;
+            let root = (!root.is_null()).then(|| CStr::from_ptr(root).to_owned());
+            ((*unixd).user_id, (*unixd).group_id, root)
+        };
         let usable = |id: u32| if id == 0 || id == u32::MAX { NOBODY } else { id };
-        let (user, group) = (usable(user), usable(group));
-        Account { user, group, name: name_of(user).unwrap_or_else(|| format!("uid {user}")) }
+        Account::new(usable(user), usable(group), root)
+    }
+
+    fn new(user: u32, group: u32, root: Option<CString>) -> Self {
+        Account { user, group, name: name_of(user).unwrap_or_else(|| format!("uid {user}")), root }
     }
 
     /// For messages.
@@ -43,7 +53,7 @@ impl Account {
         &self.name
     }
 
-    /// Becomes it for good. Nothing to do where this process is not root.
+    /// Becomes it for good, within ChrootDir as children are. Nothing to do where this process is not root.
     pub fn assume(&self) -> io::Result<()> {
         let done = |code: i32| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         // SAFETY: plain system calls; the name is a string of this frame. initgroups reads the account data base.
@@ -52,11 +62,16 @@ impl Account {
                 return Ok(());
             }
             done(libc::setgid(self.group))?;
-            match std::ffi::CString::new(self.name.as_str()) {
+            match CString::new(self.name.as_str()) {
                 Ok(name) if !name.is_empty() && !self.name.starts_with("uid ") => {
                     done(libc::initgroups(name.as_ptr(), self.group))?;
                 }
                 _ => done(libc::setgroups(0, std::ptr::null()))?,
+            }
+            if let Some(root) = &self.root {
+                done(libc::chdir(root.as_ptr()))?;
+                done(libc::chroot(root.as_ptr()))?;
+                done(libc::chdir(c"/".as_ptr()))?;
             }
             done(libc::setuid(self.user))?;
             // Looked at again: whatever the system has done, no script is run as root.
@@ -164,7 +179,7 @@ pub struct Bounds {
     pub processes: u64,
 }
 
-/// Sets up a process that vets, whose answer goes to `answer`, which gets another number: it has no other descriptor but three of
+/// Sets up a process that vets, whose answer goes to `answer`, which gets another number: it has no other descriptor but the server's three of
 /// `/dev/null`, a session of its own, httpd's handlers of no signal, and these bounds. It ends with `parent`.
 pub fn vet(answer: OwnedFd, parent: i32, bounds: Bounds) -> io::Result<RawFd> {
     const ANSWER: RawFd = 3;
@@ -179,16 +194,9 @@ pub fn vet(answer: OwnedFd, parent: i32, bounds: Bounds) -> io::Result<RawFd> {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
-        // The answer's number may be one of those that are taken now.
+        // dup3 refuses a number that it has already.
         let kept = libc::fcntl(answer, libc::F_DUPFD_CLOEXEC, 16);
-        if null < 0 || kept < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        for standard in 0..3 {
-            libc::dup2(null, standard);
-        }
-        if libc::dup3(kept, ANSWER, libc::O_CLOEXEC) < 0 {
+        if kept < 0 || libc::dup3(kept, ANSWER, libc::O_CLOEXEC) < 0 {
             return Err(io::Error::last_os_error());
         }
     }
@@ -198,20 +206,30 @@ pub fn vet(answer: OwnedFd, parent: i32, bounds: Bounds) -> io::Result<RawFd> {
     Ok(ANSWER)
 }
 
-/// Closes all descriptors but one; the standard files become `/dev/null`.
-pub fn close_all_but(kept: &OwnedFd) {
-    let kept = kept.as_raw_fd();
-    // SAFETY: plain system calls; nothing in this process uses the standard files.
-    unsafe {
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
-        (0..3).filter(|standard| *standard != kept).for_each(|standard| {
-            libc::dup2(null, standard);
-        });
+/// `/dev/null`, for [`close_all_but`]. To be opened before a change of the root folder, which need not hold one.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(std::fs::File::options().read(true).write(true).open("/dev/null")?.into())
+}
+
+/// Closes all descriptors but one, which gets a number above the standard files'; those become `null`.
+pub fn close_all_but(kept: OwnedFd, null: OwnedFd) -> io::Result<OwnedFd> {
+    const FIRST: RawFd = 3;
+    let (kept, null) = (kept.into_raw_fd(), null.into_raw_fd());
+    // SAFETY: plain system calls; nothing in this process uses the standard files, and both descriptors are its own.
+    let kept = unsafe {
+        let kept = libc::fcntl(kept, libc::F_DUPFD_CLOEXEC, FIRST);
+        let null = libc::fcntl(null, libc::F_DUPFD_CLOEXEC, FIRST);
+        if kept < 0 || (0..FIRST).any(|standard| libc::dup2(null, standard) < 0) {
+            return Err(io::Error::last_os_error());
+        }
+        kept
+    };
+    if kept > FIRST {
+        close_range(FIRST, kept - 1);
     }
-    if kept > 3 {
-        close_range(3, kept - 1);
-    }
-    close_from((kept + 1).max(3));
+    close_from(kept + 1);
+    // SAFETY: made above, and left open.
+    Ok(unsafe { OwnedFd::from_raw_fd(kept) })
 }
 
 fn close_from(first: RawFd) {

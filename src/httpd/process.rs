@@ -168,6 +168,17 @@ pub fn ended(pid: i32) -> io::Result<Option<Status>> {
     }
 }
 
+/// Whether a child of this process was stopped by a signal, and has not gone on.
+pub fn is_stopped(pid: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else { return false };
+    // SAFETY: writes one structure of this frame, in which 0 stands for nobody.
+    unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let asked = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, id, &mut found, asked) == 0 && found.si_pid() == pid
+    }
+}
+
 /// Any child of this process that has ended. Its number stays its own until [`ended`] takes its status.
 pub fn any_ended() -> Option<i32> {
     // SAFETY: writes one structure of this frame, in which 0 stands for nobody.

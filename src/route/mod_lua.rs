@@ -1,11 +1,15 @@
 //! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that they return.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 use balance::relay::HookStatus;
 use balance::target::{self, path_start};
 use script::Phase;
 
 use super::fail::wrong_target;
-use super::send::{self, Path};
+use super::send::{self, Path as BackendPath};
 use super::visit::Visit;
 use crate::httpd::request::PROXYREQ_REVERSE;
 use crate::relay::journey::Turn;
@@ -16,17 +20,28 @@ use crate::relay::route::{Decision, OF_FILE};
 pub fn settle(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let goes_on = matches!(status, HookStatus::Ok | HookStatus::Declined);
-    if before.phase == Phase::Translate && status == HookStatus::Ok && request.filename().is_none() {
+    let is_accepted = before.phase == Phase::Translate && status == HookStatus::Ok;
+    if is_accepted && request.filename().is_none() {
         request.set_filename(None);
     }
     if !goes_on || request.proxied_url().is_some() {
         return status;
     }
     request.set_proxyreq(before.proxyreq);
+    if is_accepted && before.new_filename(request).is_some_and(is_special) {
+        let message = "a fifo, a socket or a device, which would hold the thread that reads it";
+        return wrong_target(visit, request.filename().unwrap_or_default(), message);
+    }
     if before.phase == Phase::Translate || request.filename() == before.filename {
         return status;
     }
     settle_file(visit, status)
+}
+
+/// Whether there is something of this name that is neither a file nor a folder.
+fn is_special(name: &[u8]) -> bool {
+    let found = std::fs::metadata(Path::new(OsStr::from_bytes(name)));
+    found.is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
@@ -134,7 +149,7 @@ fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
     } else {
         match worker_url(base) {
             Ok(base) => {
-                let path = Path { encoded: b"", decoded: path };
+                let path = BackendPath { encoded: b"", decoded: path };
                 send::send_path(visit.turn, Decision::Target(base.into()), path)
             }
             Err(message) => return wrong_target(visit, base, &message),

@@ -81,6 +81,16 @@ fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> 
     }
 }
 
+/// Why [`is_dav`] is refused.
+const NO_DAV: &str =
+    "the handler 'dav-handler' is set by mod_dav itself, where Dav is on; elsewhere it would end the process";
+
+/// Whether a handler, or a type that httpd would take for one, is mod_dav's, which expects a section with `Dav on` unseen.
+fn is_dav(name: &[u8]) -> bool {
+    let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
+    name.trim_ascii_end() == b"dav-handler"
+}
+
 /// Key and value of a table may not hold what ends or forges a line of the protocol, where the table has headers.
 fn check_pair(name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
     let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
@@ -137,6 +147,10 @@ impl RequestHost for CurrentRequest {
             (Field::Uri, _) => return Err("r.uri has to begin with '/'".into()),
             (Field::Args, value) => r.set_args(value),
             (Field::Filename, value) => r.set_filename(value),
+            (Field::Handler, Some(value)) if is_dav(value) && r.handler() != Some(value) => {
+                return Err(NO_DAV.into());
+            }
+            (Field::ContentType, Some(value)) if is_dav(value) => return Err(NO_DAV.into()),
             (Field::Handler, value) => r.set_handler(value),
             (Field::User, value) => r.set_user(value),
             (Field::ContentType, value) => r.set_content_type(value),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use script::report::{Ended, MAX_ANSWER, Report};
 use script::{Candidate, ErrorKind, Library, ScriptError, ScriptId};
 
-use super::{Keeper, TIME, TIME_OF_ALL, WORKERS};
+use super::{Keeper, Scope, TIME, TIME_OF_ALL, WORKERS};
 use crate::httpd::{log, process};
 
 /// How long an answer is waited for, the time included that other workers take before.
@@ -83,32 +83,94 @@ pub fn settle(
     }
 }
 
-/// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are refused.
-pub fn vet_all(keeper: &Keeper, library: &Library) -> Vec<Result<Candidate, ScriptError>> {
+/// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are refused. A server that ends meanwhile
+/// is replaced, and what it was at is asked about again, one by one: so the script that ends it is known, and no other is refused for it.
+pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptError>> {
+    let library = &scope.library;
+    let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();
+    let mut all =
+        All { keeper, scope, open: library.ids().collect(), running: Vec::new(), suspects: 0, found };
     let until = Instant::now() + TIME_OF_ALL;
-    let mut open: VecDeque<ScriptId> = library.ids().collect();
-    let mut found: Vec<_> = library.ids().map(|id| Err(out_of_time(library, id))).collect();
-    let mut running: Vec<(ScriptId, Pending)> = Vec::new();
-    while !(open.is_empty() && running.is_empty()) && Instant::now() < until {
-        while running.len() < WORKERS
-            && let Some(id) = open.pop_front()
+    while !all.is_done() && Instant::now() < until {
+        all.turn();
+    }
+    if !all.running.is_empty() {
+        // It was killed after its time, or does nothing any more.
+        keeper.end();
+        all.replace();
+    }
+    all.found
+}
+
+/// The scripts of a configuration while they are vetted.
+struct All<'a> {
+    keeper: &'a Keeper,
+    scope: &'a Scope,
+    open: VecDeque<ScriptId>,
+    running: Vec<(ScriptId, Pending)>,
+    /// So many of those that are next may have ended a server: each is asked about alone.
+    suspects: usize,
+    found: Vec<Result<Candidate, ScriptError>>,
+}
+
+impl All<'_> {
+    fn is_done(&self) -> bool {
+        self.open.is_empty() && self.running.is_empty()
+    }
+
+    fn turn(&mut self) {
+        self.ask();
+        let descriptors: Vec<RawFd> = self.running.iter().map(|(_, pending)| pending.descriptor()).collect();
+        process::wait_for(&descriptors, Duration::from_millis(50));
+        // Asked before, so that an answer which was given in time is seen.
+        let is_alive = self.keeper.is_alive();
+        self.collect();
+        if !is_alive && !self.is_done() {
+            self.suspect();
+            self.replace();
+        }
+    }
+
+    fn ask(&mut self) {
+        let most = if self.suspects > 0 { 1 } else { WORKERS };
+        while self.running.len() < most
+            && let Some(id) = self.open.pop_front()
         {
-            match keeper.client().ask(id) {
-                Ok(pending) => running.push((id, pending)),
-                Err(error) => found[id.0 as usize] = Err(unasked(library, id, &error)),
+            match self.keeper.client().ask(id) {
+                Ok(pending) => self.running.push((id, pending)),
+                Err(error) => self.found[id.0 as usize] = Err(unasked(&self.scope.library, id, &error)),
             }
         }
-        let descriptors: Vec<RawFd> = running.iter().map(|(_, pending)| pending.descriptor()).collect();
-        process::wait_for(&descriptors, Duration::from_millis(50));
-        let is_alive = keeper.is_alive();
-        running.retain_mut(|(id, pending)| {
-            let answer = pending.look().or_else(|| (!is_alive).then(|| (Report::default(), Ended::Unknown)));
-            let Some((report, ended)) = answer else { return true };
+    }
+
+    fn collect(&mut self) {
+        let (library, found, suspects) = (&self.scope.library, &mut self.found, &mut self.suspects);
+        self.running.retain_mut(|(id, pending)| {
+            let Some((report, ended)) = pending.look() else { return true };
             found[id.0 as usize] = settle(library, *id, report, ended);
+            *suspects = suspects.saturating_sub(1);
             false
         });
     }
-    found
+
+    /// The server has ended: one script alone is to blame, several are asked about again.
+    fn suspect(&mut self) {
+        if let [(id, _)] = self.running[..] {
+            self.found[id.0 as usize] = settle(&self.scope.library, id, Report::default(), Ended::Unknown);
+            self.suspects = self.suspects.saturating_sub(1);
+        } else {
+            self.suspects = self.suspects.max(self.running.len());
+            self.running.iter().rev().for_each(|(id, _)| self.open.push_front(*id));
+        }
+        self.running.clear();
+    }
+
+    fn replace(&self) {
+        self.keeper.forget_jobs();
+        if let Err(error) = self.keeper.start_again(self.scope, false) {
+            log::server(log::ERR, &error);
+        }
+    }
 }
 
 fn out_of_time(library: &Library, id: ScriptId) -> ScriptError {

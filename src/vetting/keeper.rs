@@ -35,10 +35,18 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Makes another server when the last one has ended by itself.
-    pub fn start_again(&self, scope: &Scope) -> Result<(), String> {
+    /// Makes another server when the last one has ended. `late`: it waits before its first job, since it may end for the same reason.
+    ///
+    /// # Errors
+    /// The system gives no process.
+    pub fn start_again(&self, scope: &Scope, late: bool) -> Result<(), String> {
         self.pid.store(0, Ordering::Release);
-        self.spawn(scope, true)
+        self.spawn(scope, late)
+    }
+
+    /// Drops the jobs that no server has taken: whoever sent them gets no answer.
+    pub fn forget_jobs(&self) {
+        while let process::Received::Message(..) = process::receive(self.server) {}
     }
 
     fn spawn(&self, scope: &Scope, is_next: bool) -> Result<(), String> {
@@ -74,9 +82,13 @@ impl Keeper {
         }
     }
 
-    /// Whether it lives, as far as the parent knows.
+    /// Whether it lives, as far as the parent knows. One that somebody has stopped is killed: nothing else makes it go on.
     pub fn is_alive(&self) -> bool {
         let pid = self.pid();
+        if pid > 0 && process::is_stopped(pid) {
+            self.end();
+            return false;
+        }
         let lives = pid > 0 && matches!(process::ended(pid), Ok(None));
         if !lives {
             self.pid.store(0, Ordering::Release);
@@ -84,7 +96,8 @@ impl Keeper {
         lives
     }
 
-    fn end(&self) {
+    /// Ends the server, whatever it does.
+    pub fn end(&self) {
         let pid = self.pid.swap(0, Ordering::AcqRel);
         if pid <= 0 {
             return;

@@ -8,6 +8,7 @@ use balance::api::Balancer;
 use script::report::{Ended, Report};
 use script::{Candidate, ScriptError, ScriptId, Stamp};
 
+use super::WORKERS;
 use super::client::{Pending, settle};
 use crate::app::shared;
 use crate::httpd::{log, memory, process};
@@ -58,7 +59,8 @@ impl Saved {
     /// Has a changed script vetted; true when it was asked for.
     fn look(&mut self, child: &Child, id: ScriptId, row: u32) -> bool {
         let Some(client) = child.vetting else { return false };
-        if self.running.iter().any(|job| job.id == id) {
+        // What the server would not begin yet is asked for later, so that few descriptors are taken however many files have changed.
+        if self.running.len() >= WORKERS || self.running.iter().any(|job| job.id == id) {
             return false;
         }
         let Some(stamp) = child.library.changed(id) else { return false };
@@ -109,7 +111,9 @@ fn finish(
     (id, row, stamp): (ScriptId, u32, Stamp),
     (report, ended): (Report, Ended),
 ) {
-    match settle(&child.library, id, report, ended) {
+    let found = settle(&child.library, id, report, ended);
+    let found = found.and_then(|candidate| shared::check_room(&child.table, &child.library, id, candidate));
+    match found {
         Ok(candidate) => take(child, balancer, (id, row, stamp), candidate),
         Err(error) => refuse(child, row, stamp, &error),
     }

@@ -34,14 +34,19 @@ struct Server<'s> {
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes another one's place.
 pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
     confine::name(NAME);
-    if let Err(error) = scope.account.assume() {
-        let name = scope.account.name();
-        log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
-        return;
-    }
+    let null = confine::null();
+    let ready = null.and_then(|null| scope.account.assume().map(|()| null));
+    let null = match ready {
+        Ok(null) => null,
+        Err(error) => {
+            let name = scope.account.name();
+            log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
+            return;
+        }
+    };
     // httpd's log is among what is closed.
     log::divert(|_, _| ());
-    confine::close_all_but(&jobs);
+    let Ok(jobs) = confine::close_all_but(jobs, null) else { return };
     confine::serve(parent);
     let mut server = Server { scope, jobs, running: Vec::new() };
     if is_next {

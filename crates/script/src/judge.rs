@@ -137,11 +137,8 @@ impl Library {
     pub fn refuse(&self, id: ScriptId, seen: Vec<PathBuf>, error: ScriptError) {
         let Ok(entry) = self.entry(id) else { return };
         let mut watch = self.watched(entry);
-        for path in seen {
-            if !watch.contains(&path) {
-                watch.push(path);
-            }
-        }
+        let mut known: HashSet<PathBuf> = watch.iter().cloned().collect();
+        watch.extend(seen.into_iter().filter(|path| known.insert(path.clone())));
         let stamp = stamp_of(&watch);
         self.judged(id, watch, stamp, Some(error));
     }

@@ -1,6 +1,7 @@
 //! The answer of a process that vets, as bytes: records of a length (four bytes, little endian), a kind and a payload. The
 //! process has run the script and is not trusted: whatever the bytes are, reading them gives a [`Report`] within bounds.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,7 @@ const VERSION: u8 = 1;
 pub struct Report {
     /// Log lines of the top level.
     pub lines: Vec<(Level, String)>,
-    /// Files looked at, for the case that there is no verdict.
+    /// Files looked at, each once, for the case that there is no verdict.
     pub files: Vec<PathBuf>,
     /// `file:line` where the script was shortly before its time was over.
     pub place: Option<String>,
@@ -108,12 +109,16 @@ impl Report {
     /// The records, as far as they are whole.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut report = Report::default();
+        let mut seen = HashSet::new();
         while let Some((kind, payload)) = record(&mut bytes) {
-            report.take(kind, payload);
+            if kind != FILE || seen.insert(payload) {
+                report.take(kind, payload);
+            }
         }
         report
     }
 
+    /// A record; that of a file comes once.
     fn take(&mut self, kind: u8, payload: &[u8]) {
         match kind {
             LOG if self.lines.len() < MAX_LINES => {
@@ -121,9 +126,7 @@ impl Report {
                     self.lines.push(((*level).min(MAX_LEVEL), lossy(text)));
                 }
             }
-            FILE if self.files.len() < MAX_FILES => {
-                self.files.extend(path(payload).filter(|path| !self.files.contains(path)));
-            }
+            FILE if self.files.len() < MAX_FILES => self.files.extend(path(payload)),
             PLACE => self.place = Some(lossy(payload)),
             VERDICT => self.verdict = verdict(payload),
             _ => {}
@@ -214,6 +217,29 @@ impl Place {
 }
 
 impl Verdict {
+    /// What is more in it than the reader takes.
+    fn excess(&self) -> Option<String> {
+        if self.watch.len() > MAX_FILES {
+            return Some(format!("it looks at more than {MAX_FILES} files"));
+        }
+        let (_, pools) = self.outcome.as_ref().ok()?;
+        if pools.len() > MAX_POOLS {
+            return Some(format!("it defines more than {MAX_POOLS} pools"));
+        }
+        let large = pools.iter().find(|pool| pool.members.len() > MAX_MEMBERS)?;
+        Some(format!("pool {} has more than {MAX_MEMBERS} members", large.name))
+    }
+
+    /// A verdict on the same script that says why this one cannot be told.
+    fn refused(&self, text: &str) -> Verdict {
+        let script = match &self.outcome {
+            Ok((bundle, _)) => Some(bundle.main.path.clone()),
+            Err(_) => self.watch.first().cloned(),
+        };
+        let text = script.map_or_else(|| text.to_owned(), |path| format!("{}: {text}", path.display()));
+        Verdict { watch: Vec::new(), stamp: None, outcome: Err(ScriptError::new(ErrorKind::Load, text)) }
+    }
+
     /// The verdict as a record.
     pub fn to_record(&self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::from(self.stamp.is_some())];
@@ -233,20 +259,16 @@ impl Verdict {
                 definitions.iter().for_each(|definition| put_definition(&mut out, definition));
             }
         }
-        if self.watch.len() > MAX_FILES {
-            return refused(format!("a script looks at more than {MAX_FILES} files")).to_record();
+        if let Some(text) = self.excess() {
+            return self.refused(&text).to_record();
         }
         if out.len() > MAX_ANSWER / 2 {
             let most = MAX_ANSWER >> 21;
-            let text = format!("the script, its modules and its pools have more than {most} MiB");
-            return refused(text).to_record();
+            let text = format!("it, its modules and its pools have more than {most} MiB");
+            return self.refused(&text).to_record();
         }
         framed(VERDICT, &[&out])
     }
-}
-
-fn refused(text: String) -> Verdict {
-    Verdict { watch: Vec::new(), stamp: None, outcome: Err(ScriptError::new(ErrorKind::Load, text)) }
 }
 
 fn put_definition(out: &mut Vec<u8>, definition: &Definition) {

@@ -142,6 +142,29 @@ impl Table {
         Err(ChangeError::Invalid(format!("other processes make and remove the pool {name} over and over")))
     }
 
+    /// Whether pools of these names, with so many members, find room beside what is there.
+    ///
+    /// # Errors
+    /// [`ChangeError::Full`] says what is missing.
+    pub fn check_room<'p>(&self, pools: impl Iterator<Item = (&'p str, usize)>) -> Result<(), ChangeError> {
+        let (mut new_pools, mut new_members) = (0_usize, 0_usize);
+        for (name, members) in pools {
+            let there = self.pool_by_name(name);
+            new_pools += usize::from(there.is_none());
+            let there = there.map_or(0, |pool| self.rows_of(pool, &[Phase::Live]).len());
+            new_members = new_members.saturating_add(members.saturating_sub(there));
+        }
+        let is_free = |life: Life| matches!(life.phase(), Phase::Free | Phase::Removed);
+        let free = self.map.pools().iter().filter(|cells| is_free(Life::load(&cells.life)));
+        if free.take(new_pools).count() < new_pools {
+            return Err(ChangeError::Full { what: "pool" });
+        }
+        if !self.has_room_for(new_members) {
+            return Err(ChangeError::Full { what: "member" });
+        }
+        Ok(())
+    }
+
     fn start(&self, origin: Origin, pool: PoolRef, version: u64, fingerprint: u64) -> Option<Definition<'_>> {
         let cells = &self.map.pools()[pool.row];
         // Versions of different sources say nothing of which is newer: then the one that comes last is.

@@ -151,3 +151,34 @@ proptest! {
         let _ = Report::read(&bytes);
     }
 }
+
+#[test]
+fn a_verdict_beyond_what_is_read_says_so() {
+    let definition = |nth: usize, members: usize| Definition {
+        name: format!("p{nth}"),
+        settings: PoolSettings::default(),
+        members: vec![MemberSpec::from_line("http://h:1").expect("a member"); members],
+    };
+    let pools: Vec<Definition> = (0..=MAX_POOLS).map(|nth| definition(nth, 0)).collect();
+    for (pools, text) in [
+        (pools, "/l/x.lua: it defines more than 4096 pools"),
+        (vec![definition(0, MAX_MEMBERS + 1)], "/l/x.lua: pool p0 has more than 65536 members"),
+    ] {
+        let mut verdict = good();
+        verdict.outcome = verdict.outcome.map(|(bundle, _)| (bundle, pools));
+        let read = Report::read(&verdict.to_record()).verdict.expect("a verdict");
+        assert_eq!(read.outcome.expect_err("refused").message, text);
+    }
+}
+
+#[test]
+fn files_are_told_once_and_many_of_them_take_no_time() {
+    let name = |nth: usize| PathBuf::from(format!("/a/very/long/folder/of/modules/m{nth}.lua"));
+    let mut bytes: Vec<u8> = (0..2 * MAX_FILES).flat_map(|nth| file(&name(nth))).collect();
+    bytes.extend((0..MAX_FILES).flat_map(|nth| file(&name(nth))));
+    let start = std::time::Instant::now();
+    let report = Report::read(&bytes);
+    let took = start.elapsed();
+    assert_eq!(report.files, (0..MAX_FILES).map(name).collect::<Vec<_>>());
+    assert!(took < std::time::Duration::from_millis(500), "{took:?}");
+}
