@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::backends::SLOW_BODY;
-use super::stats::quantile;
-use super::stop;
-use crate::client::Client;
+use crate::backends::SLOW_BODY;
+use crate::stats::quantile;
+use crate::stop;
+use server_tests::client::Client;
 
 /// What the clients saw.
 #[derive(Clone, Debug, Default)]

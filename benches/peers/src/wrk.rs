@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::cpu;
-use super::process::{Folder, output_of};
+use crate::cpu;
+use crate::process::{Folder, output_of};
 
 /// How to load a server.
 #[derive(Debug)]

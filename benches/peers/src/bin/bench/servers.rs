@@ -3,9 +3,9 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
 
-use server_tests::bench::backends::nginx_folders;
-use server_tests::bench::config::{self, SCRIPT, address, proxy_pass};
-use server_tests::bench::process::{Folder, Process, listens};
+use peers::backends::nginx_folders;
+use peers::config::{self, SCRIPT, address, proxy_pass};
+use peers::process::{Folder, Process, listens};
 use server_tests::ports::ReservedPort;
 use server_tests::{Builder, Httpd};
 

@@ -2,7 +2,7 @@
 //! another URI for each call, as a server sees them, and with one URI all the time, where strings are made once.
 #![allow(missing_docs)]
 
-#[path = "../../crates/script/tests/common/mod.rs"]
+#[path = "../../../crates/script/tests/common/mod.rs"]
 mod common;
 
 use std::cell::Cell;

@@ -3,10 +3,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use server_tests::bench::backends::Fast;
-use server_tests::bench::memory::{self, Held};
-use server_tests::bench::stop;
-use server_tests::bench::wrk::Load;
+use peers::backends::Fast;
+use peers::memory::{self, Held};
+use peers::stop;
+use peers::wrk::Load;
 
 use crate::servers::{self, Scene, Way};
 use crate::settings::Settings;

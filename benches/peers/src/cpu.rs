@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-use super::process::tree;
+use crate::process::tree;
 
 /// User and system time, so far, of a process, all its threads (ended ones too) and its living descendants. The
 /// same that utime and stime of /proc/PID/stat add up to, without their steps of 10 ms.
@@ -25,7 +25,7 @@ mod tests {
     #[test]
     fn work_takes_cpu_time() {
         let before = time_of(std::process::id());
-        crate::wait_until("a millisecond of CPU time", Duration::from_secs(10), || {
+        server_tests::wait_until("a millisecond of CPU time", Duration::from_secs(10), || {
             std::hint::black_box((0..10_000_u64).sum::<u64>());
             time_of(std::process::id()) - before > Duration::from_millis(1)
         });

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::process::tree;
+use crate::process::tree;
 
 /// What all processes of a server hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

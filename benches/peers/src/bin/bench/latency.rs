@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use server_tests::bench::backends::Slow;
-use server_tests::bench::requests::{self, Seen};
-use server_tests::bench::stats::median;
-use server_tests::bench::stop;
+use peers::backends::Slow;
+use peers::requests::{self, Seen};
+use peers::stats::median;
+use peers::stop;
 
 use crate::servers::{self, Running, Scene, Way};
 use crate::settings::Settings;

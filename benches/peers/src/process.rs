@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::stop;
+use crate::stop;
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -192,7 +192,7 @@ mod tests {
     fn the_tree_holds_children_of_children() {
         let mut shell = Command::new("sh").args(["-c", "sleep 60 & wait"]).process_group(0).spawn().unwrap();
         let both = || tree(shell.id()).len() == 2;
-        crate::wait_until("the shell's child", Duration::from_secs(10), both);
+        server_tests::wait_until("the shell's child", Duration::from_secs(10), both);
         signal::killpg(Pid::from_raw(shell.id().cast_signed()), Signal::SIGKILL).unwrap();
         shell.wait().unwrap();
     }

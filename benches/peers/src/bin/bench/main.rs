@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use report::{Findings, Place};
-use server_tests::bench::stop;
+use peers::stop;
 use settings::Settings;
 
 fn main() -> ExitCode {

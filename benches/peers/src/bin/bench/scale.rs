@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use server_tests::bench::backends::Fast;
-use server_tests::bench::config::proxy_pass;
-use server_tests::bench::memory::{self, Held, SharedMappings};
-use server_tests::bench::stats::median;
-use server_tests::bench::stop;
-use server_tests::bench::wrk::Load;
+use peers::backends::Fast;
+use peers::config::proxy_pass;
+use peers::memory::{self, Held, SharedMappings};
+use peers::stats::median;
+use peers::stop;
+use peers::wrk::Load;
 use server_tests::{Builder, Httpd};
 
 use crate::cpu::{self, Contender, CpuRow};

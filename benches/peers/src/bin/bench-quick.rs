@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use server_tests::Httpd;
-use server_tests::bench::backends::Fast;
-use server_tests::bench::config::{self, SCRIPT, address, proxy_pass};
-use server_tests::bench::stats::{Spread, median};
-use server_tests::bench::wrk::{Load, Turn};
+use peers::backends::Fast;
+use peers::config::{self, SCRIPT, address, proxy_pass};
+use peers::stats::{Spread, median};
+use peers::wrk::{Load, Turn};
 
 const PLAIN: &str = "plain ProxyPass";
 

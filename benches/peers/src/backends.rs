@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::config::address;
-use super::process::{Folder, Process, listens};
-use crate::ports::ReservedPort;
+use crate::config::address;
+use crate::process::{Folder, Process, listens};
+use server_tests::ports::ReservedPort;
 
 /// A fast backend: nginx, which answers `ok` at the addresses of all members.
 #[derive(Debug)]

@@ -342,8 +342,8 @@ mod tests {
     use crate::latency::Latency;
     use crate::memory::Memory;
     use crate::scale::{ScaleRow, Times};
-    use server_tests::bench::memory::{Held, SharedMappings};
-    use server_tests::bench::stats::Spread;
+    use peers::memory::{Held, SharedMappings};
+    use peers::stats::Spread;
 
     fn cost(ratio: f64) -> Result<Cost, String> {
         let ratio = Spread { low: ratio - 0.01, median: ratio, high: ratio + 0.01 };

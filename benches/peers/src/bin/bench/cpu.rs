@@ -1,9 +1,9 @@
 //! CPU time per request: every way takes its turns between two of plain ProxyPass.
 
-use server_tests::bench::backends::Fast;
-use server_tests::bench::stats::{Spread, median};
-use server_tests::bench::stop;
-use server_tests::bench::wrk::{Load, Turn};
+use peers::backends::Fast;
+use peers::stats::{Spread, median};
+use peers::stop;
+use peers::wrk::{Load, Turn};
 
 use crate::servers::{self, Kind, PLAIN, Running, Scene, Way};
 use crate::settings::Settings;
