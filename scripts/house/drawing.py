@@ -1,4 +1,4 @@
-"""Reads drawing.txt: the rooms and who may import whom, the crates, the homes of `unsafe` and of httpd's types."""
+"""Reads drawing.txt: who may import whom, and the homes of `unsafe` and of httpd's types."""
 
 from functools import lru_cache
 from pathlib import Path

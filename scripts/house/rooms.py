@@ -111,7 +111,8 @@ class Crate:
         """All paths of this crate that a module's text has."""
         source = production(self.files[path])
         own = [[whole, alias] for whole, alias in self.uses[path]]
-        passed_on = {tuple(w) for m in USE.finditer(source) if m[0].startswith("pub") for w in self.passed(path, m[1])}
+        public = [match[1] for match in USE.finditer(source) if match[0].startswith("pub")]
+        passed_on = {tuple(whole) for tree in public for whole in self.passed(path, tree)}
         found = [whole for whole, _ in own if tuple(whole) not in passed_on]
         aliases = {alias: whole for whole, alias in own if tuple(whole) in self.files}
         for match in re.finditer(r"(?<![\w:])(\w+)((?:::\w+)+)", USE.sub(" ", source)):
@@ -123,6 +124,7 @@ class Crate:
         return found
 
     def passed(self, path: tuple, tree: str) -> list[list[str]]:
+        """What a re-export passes on."""
         return [whole for parts, _ in expanded(tree) if (whole := self.absolute(path, parts))]
 
 

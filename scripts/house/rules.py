@@ -1,4 +1,4 @@
-"""The rules. Each yields what it finds as (rule, where, number, details); a number above the rule's bound is a fault."""
+"""The rules. Each yields what it finds as (rule, where, number, details)."""
 
 import json
 import re
@@ -13,7 +13,11 @@ from source import TOKEN, closing, code, files, is_test, line_of, named, product
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 LINES, PARAMETERS, COMMENT, PROSE = 450, 5, 100, 120
 OURS = r"(src|crates|tests|benches|fuzz|lua|scripts|docker)/.*|build\.rs|Makefile|\.ci/run"
-PRODUCTION = (r"src/.*\.rs", r"crates/[^/]+/(src/.*|build)\.rs", r"tests/src/.*\.rs", r"benches/.*\.rs", r"build\.rs")
+PRODUCTION = (
+    r"(crates/[^/]+/)?(src/.*|build)\.rs",
+    r"tests/src/.*\.rs",
+    r"benches/.*\.rs",
+)
 # Written by `make bench`.
 GENERATED = {"docs/performance/README.md"}
 MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "toml": "#"}
@@ -29,6 +33,11 @@ def mark(name: str) -> str | None:
     if Path(name).name in ("Makefile", "Dockerfile", ".luacheckrc"):
         return "--" if name.endswith(".luacheckrc") else "#"
     return "#" if not ending and text(name).startswith("#!") else None
+
+
+def places(name: str, numbers: list[int], what: str) -> list[str]:
+    """The same said of several lines of a file."""
+    return [f"{name}:{number}: {what}" for number in numbers]
 
 
 def licences():
@@ -48,7 +57,7 @@ def comments():
         if (begin := mark(name)) is None:
             continue
         wide = [number for number, line in comment_lines(name, begin) if len(line) > COMMENT]
-        yield "comments", name, len(wide), [f"{name}:{number}: a comment of more than 100 columns" for number in wide]
+        yield "comments", name, len(wide), places(name, wide, f"a comment of more than {COMMENT} columns")
 
 
 def comment_lines(name: str, begin: str):
@@ -75,8 +84,8 @@ def prose():
             fenced ^= line.lstrip().startswith("```")
             if len(line) > PROSE and not fenced:
                 (rows if line.startswith("|") else lines).append(number)
-        yield "prose", name, len(lines), [f"{name}:{number}: a line of more than 120 columns" for number in lines]
-        yield "rows", name, len(rows), [f"{name}:{number}: a row of more than 120 columns" for number in rows]
+        yield "prose", name, len(lines), places(name, lines, f"a line of more than {PROSE} columns")
+        yield "rows", name, len(rows), places(name, rows, f"a row of more than {PROSE} columns")
 
 
 def sizes():
@@ -86,7 +95,8 @@ def sizes():
             continue
         yield "lines", name, text(name).count("\n"), [f"{name}: more than {LINES} lines"]
         wide = list(wide_functions(code(name)))
-        yield "parameters", name, len(wide), [f"{name}:{at}: {what} has more than five parameters" for at, what in wide]
+        told = [f"{name}:{at}: {what} has more than {PARAMETERS} parameters" for at, what in wide]
+        yield "parameters", name, len(wide), told
 
 
 def wide_functions(source: str):
@@ -110,7 +120,8 @@ def wide_functions(source: str):
                 parts.append("")
             else:
                 parts[-1] += letter
-        count = sum(1 for part in parts if part.strip() and not re.match(r"^\s*(&\s*('\w+\s+)?)?(mut\s+)?self\b", part))
+        own = re.compile(r"^\s*(&\s*('\w+\s+)?)?(mut\s+)?self\b")
+        count = sum(1 for part in parts if part.strip() and not own.match(part))
         if count > PARAMETERS:
             yield line_of(source, match.start()), match[1]
 
@@ -125,8 +136,9 @@ def homes():
         for name in named(*where):
             if is_test(name) or drawing.is_home(rule, name):
                 continue
-            at = [line_of(production(name), match.start()) for match in re.finditer(pattern, production(name))]
-            yield rule, name, len(at), [f"{name}:{number}: `{rule}` outside of its homes" for number in at]
+            source = production(name)
+            at = [line_of(source, match.start()) for match in re.finditer(pattern, source)]
+            yield rule, name, len(at), places(name, at, f"`{rule}` outside of its homes")
 
 
 def imports():
@@ -138,11 +150,13 @@ def imports():
                 yield "room", name, 1, [f"{name}: `{own}` is no room of scripts/house/drawing.txt"]
             elif own != wanted and wanted not in drawing.rooms()[own]:
                 where = f"{name}>{wanted}"
-                yield "import", where, 1, [f"{name}: imports {other}; `{own}` may import {drawing.told(own)}"]
+                told = f"{name}: imports {other}; `{own}` may import {drawing.told(own)}"
+                yield "import", where, 1, [told]
     for name, (allowed, never) in drawing.crates().items():
         table = tomllib.loads(text(f"crates/{name}/Cargo.toml"))
         wanted = set(table.get("dependencies", {}))
-        for other in wanted & set(never) | {one for one in wanted if one in drawing.crates() and one not in allowed}:
+        ours = {one for one in wanted if one in drawing.crates()}
+        for other in sorted(wanted & set(never) | ours - set(allowed)):
             yield "import", f"crates/{name}>{other}", 1, [f"crates/{name} may not depend on {other}"]
 
 
@@ -151,7 +165,7 @@ def circles():
     for folder, graph in rooms.graphs().items():
         for circle in rooms.circles(graph):
             for name in circle:
-                yield "circle", name, 1, [f"{name}: in a circle of files that import each other: {way(graph, name, circle)}"]
+                yield "circle", name, 1, [f"{name}: imports itself: {way(graph, name, circle)}"]
 
 
 def way(graph: dict, name: str, circle: list[str]) -> str:
@@ -167,7 +181,7 @@ def way(graph: dict, name: str, circle: list[str]) -> str:
 
 
 def bound():
-    """Every function that is bound is called: those of httpd by their names in build.rs, the shim's by its header."""
+    """Every function that is bound is called: httpd's by their names in build.rs, the shim's by its header."""
     listed = re.search(r'const FUNCTIONS: &str = "(.*?)";', text("build.rs"), re.DOTALL)
     names = listed[1].split() if listed else []
     names += re.findall(r"\b(lb_\w+)\(", text("src/ffi/wrapper.h"))
@@ -189,11 +203,14 @@ SECTIONS = {
 
 
 def reference():
-    """Every directive has its section in docs/directives.md, with every key in it, and no section has another name."""
+    """Every function that is bound is called: httpd's by build.rs, the shim's by its header."""
     page = text("docs/directives.md")
     sections = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
-    heads = {name: section for section in sections for name in re.findall(r"`<?(Lua\w+)", section.split("\n")[0])}
-    table = set(re.findall(r'^\s+\(?\s*"<?(Lua\w+)"', text("src/directives/mod.rs").split("directives![")[1].split("];")[0], re.M))
+    heads = {}
+    for section in sections:
+        heads |= {name: section for name in re.findall(r"`<?(Lua\w+)", section.split("\n")[0])}
+    lines = text("src/directives/mod.rs").split("directives![")[1].split("];")[0]
+    table = set(re.findall(r'^\s+\(?\s*"<?(Lua\w+)"', lines, re.MULTILINE))
     for name in sorted(table ^ set(heads)):
         what = "a section without a directive" if name in heads else "no section"
         yield "reference", name, 1, [f"docs/directives.md: {what}: {name}"]

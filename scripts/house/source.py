@@ -65,7 +65,10 @@ def closing(source: str, at: int) -> int:
 def production(name: str) -> str:
     """The same without what is compiled for tests only; lines keep their numbers."""
     source, start = code(name), 0
-    test = re.compile(r"#\[cfg\((?:test|all\(test\b[^\]]*)\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?[^;{]*[;{]")
+    test = re.compile(
+        r"#\[cfg\((?:test|all\(test\b[^\]]*)\)\]\s*(?:#\[[^\]]*\]\s*)*"
+        r"(?:pub(?:\([^)]*\))?\s+)?[^;{]*[;{]"
+    )
     while match := test.search(source, start):
         end = match.end() if match[0].endswith(";") else closing(source, match.end() - 1) + 1
         source = source[: match.start()] + blank(source[match.start() : end]) + source[end:]
