@@ -181,7 +181,7 @@ def way(graph: dict, name: str, circle: list[str]) -> str:
 
 
 def bound():
-    """Every function that is bound is called: httpd's by their names in build.rs, the shim's by its header."""
+    """Every function that is bound is called: httpd's by build.rs, the shim's by its header."""
     listed = re.search(r'const FUNCTIONS: &str = "(.*?)";', text("build.rs"), re.DOTALL)
     names = listed[1].split() if listed else []
     names += re.findall(r"\b(lb_\w+)\(", text("src/ffi/wrapper.h"))
@@ -203,7 +203,7 @@ SECTIONS = {
 
 
 def reference():
-    """Every function that is bound is called: httpd's by build.rs, the shim's by its header."""
+    """Every directive has its section in docs/directives.md, with every key; no section is of none."""
     page = text("docs/directives.md")
     sections = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
     heads = {}
