@@ -130,7 +130,7 @@ def homes():
     """`unsafe`, and httpd's own types, stand where docs/SAFETY.md says."""
     patterns = {
         "unsafe": (r"\bunsafe\b(?!\()", (r"src/.*\.rs", r"crates/[^/]+/src/.*\.rs")),
-        "ffi": (r"(?<!\w)(?<!std::)(?<!os::)(?<!unix::)(?:crate::)?\bffi::", (r"src/.*\.rs",)),
+        "ffi": (r"(?<!std::)(?<!os::)(?<!unix::)\bffi::|\bcrate::ffi\b(?!::)", (r"src/.*\.rs",)),
     }
     for rule, (pattern, where) in patterns.items():
         for name in named(*where):
