@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use server_tests::Httpd;
 use peers::backends::Fast;
 use peers::config::{self, SCRIPT, address, proxy_pass};
 use peers::stats::{Spread, median};
 use peers::wrk::{Load, Turn};
+use server_tests::Httpd;
 
 const PLAIN: &str = "plain ProxyPass";
 

@@ -19,8 +19,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use report::{Findings, Place};
 use peers::stop;
+use report::{Findings, Place};
 use settings::Settings;
 
 fn main() -> ExitCode {
