@@ -18,6 +18,8 @@ PRODUCTION = (
     r"tests/src/.*\.rs",
     r"benches/.*\.rs",
 )
+# Scripts of somebody else, as they were printed.
+PRINTED = "tests/tests/article/"
 # Written by `make bench`.
 GENERATED = {"docs/performance/README.md"}
 MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "toml": "#"}
@@ -26,7 +28,7 @@ MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "t
 def mark(name: str) -> str | None:
     """How a comment begins in this file; None for what has none (or is made by a program)."""
     ending = Path(name).suffix.lstrip(".")
-    if not re.fullmatch(OURS, name) or name.endswith("Cargo.lock"):
+    if not re.fullmatch(OURS, name) or name.endswith("Cargo.lock") or name.startswith(PRINTED):
         return None
     if ending in MARKS:
         return MARKS[ending]
