@@ -1,9 +1,10 @@
 # make run    three demo backends and httpd on 127.0.0.1:8080, in the foreground
-# make demo   the same without hands: shows shares, a dead backend, a changed weight; fails when anything is not so
+# make demo   the same without hands: shares, a dead backend, a changed weight; fails when not so
 # make test   everything that CI runs
+# make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
-# The rest: build, install, uninstall, bench-quick, lint, loom, deps.
+# The rest: build, install, uninstall, bench-quick, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
 CARGO      ?= cargo
@@ -46,10 +47,9 @@ demo: build
 test: deps-test
 	@scripts/test
 
-lint:
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	luacheck -q --config lua/.luacheckrc lua
+lint: first
+	@scripts/deps lint
+	@scripts/lint
 
 loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test -p table --profile tests --test loom

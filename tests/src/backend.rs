@@ -1,7 +1,7 @@
 //! A backend whose manners, good and bad, are method calls.
 //!
 //! Every answer names the backend in `X-Backend` and in the body (`name uri`), and echoes what arrived:
-//! `X-Method`, `X-Uri`, `X-Host`, `X-Body-Length`, `X-Body-Hash` ([`body_hash`](crate::message::body_hash))
+//! `X-Method`, `X-Uri`, `X-Host`, `X-Body-Length`, `X-Body-Hash` ([`body_hash`])
 //! and `X-Connection` (its number, from 1).
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -47,7 +47,7 @@ pub struct Recorded {
     pub headers: Headers,
     /// Bytes of the body.
     pub body_length: usize,
-    /// [`body_hash`](crate::message::body_hash) of the body.
+    /// [`body_hash`] of the body.
     pub body_hash: String,
     /// The connection's number, from 1.
     pub connection: usize,

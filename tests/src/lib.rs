@@ -6,7 +6,6 @@
 
 pub mod acts;
 pub mod backend;
-pub mod bench;
 pub mod certificate;
 pub mod client;
 pub mod httpd;

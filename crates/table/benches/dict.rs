@@ -1,6 +1,7 @@
 //! Time of a dictionary's operations, alone and with a second thread on the same key or on others: `cargo bench -p table
 //! --bench dict`.
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 
 use std::hint::black_box;
 use std::sync::OnceLock;

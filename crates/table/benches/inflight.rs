@@ -1,5 +1,6 @@
 //! Time of the calls that a pick and a request make: `cargo bench -p table`.
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -4,6 +4,7 @@
 //! Every word is an atomic and there is no lock. A process may be killed or stopped at any instruction; what it leaves half
 //! done is invisible, or is put right by the next one that looks. How is described at the [`protocol`]s, which loom checks.
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests measure"))]
 
 mod primitive;
 #[doc(hidden)]

@@ -23,7 +23,7 @@ pub(crate) fn pause() {
     std::thread::yield_now();
 }
 
-/// A place where a process may die. Nothing outside of this crate's own tests, where [`crash`] makes the operation stop.
+/// A place where a process may die. Nothing outside of this crate's own tests, where `crash` makes the operation stop.
 #[inline(always)]
 pub(crate) fn step() {
     #[cfg(all(test, not(loom)))]

@@ -1,5 +1,6 @@
 //! Dictionaries between real processes, which are killed and stopped in the middle of what they do.
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,5 +1,6 @@
 //! Real processes on a real shared mapping, killed in the middle of what they do.
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! The protocols under every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p table --release --test loom`.
 #![cfg(loom)]
+#![allow(clippy::disallowed_methods, reason = "loom has threads of its own")]
 
 use loom::sync::Arc;
 use loom::sync::atomic::Ordering::SeqCst;

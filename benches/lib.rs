@@ -1,1 +1,0 @@
-//! Nothing by itself: see `benches/`.

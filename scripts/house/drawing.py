@@ -1,0 +1,39 @@
+"""Reads drawing.txt: who may import whom, and the homes of `unsafe` and of httpd's types."""
+
+from functools import lru_cache
+from pathlib import Path
+
+
+@lru_cache(None)
+def lines() -> tuple[tuple[str, ...], ...]:
+    """Each line as its words."""
+    whole = (Path(__file__).parent / "drawing.txt").read_text(encoding="utf-8")
+    return tuple(tuple(words) for line in whole.splitlines() if (words := line.split("#")[0].split()))
+
+
+@lru_cache(None)
+def rooms() -> dict[str, tuple[str, ...]]:
+    """What each room of `src` may import."""
+    return {words[1].rstrip(":"): words[2:] for words in lines() if words[0] == "room"}
+
+
+@lru_cache(None)
+def crates() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The crates that each crate may depend on, and what it may never depend on."""
+    found = {}
+    for words in lines():
+        if words[0] == "crate":
+            at = words.index("never") if "never" in words else len(words)
+            found[words[1].rstrip(":")] = (words[2:at], words[at + 1 :])
+    return found
+
+
+def is_home(rule: str, name: str) -> bool:
+    """Whether `unsafe` or `ffi` may stand in a file."""
+    homes = [words[1] for words in lines() if words[0] == rule]
+    return any(name == home or name.startswith(home + "/") for home in homes)
+
+
+def told(room: str) -> str:
+    """What a room may import, as a reader sees it."""
+    return ", ".join(rooms()[room]) or "no other room"

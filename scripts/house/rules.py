@@ -1,0 +1,270 @@
+"""The rules. Each yields what it finds as (rule, where, number, details)."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import drawing
+import rooms
+from source import TOKEN, closing, code, files, is_test, line_of, named, production, text
+
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+LINES, PARAMETERS, COMMENT, PROSE = 450, 5, 100, 120
+OURS = r"(src|crates|tests|benches|fuzz|lua|scripts|docker)/.*|build\.rs|Makefile|\.ci/run"
+PRODUCTION = (
+    r"(crates/[^/]+/)?(src/.*|build)\.rs",
+    r"tests/src/.*\.rs",
+    r"benches/.*\.rs",
+)
+# Scripts of somebody else, as they were printed.
+PRINTED = "tests/tests/article/"
+# Written by `make bench`.
+GENERATED = {"docs/performance/README.md"}
+MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "toml": "#"}
+
+
+def mark(name: str) -> str | None:
+    """How a comment begins in this file; None for what has none (or is made by a program)."""
+    ending = Path(name).suffix.lstrip(".")
+    if not re.fullmatch(OURS, name) or name.endswith("Cargo.lock") or name.startswith(PRINTED):
+        return None
+    if ending in MARKS:
+        return MARKS[ending]
+    if Path(name).name in ("Makefile", "Dockerfile", ".luacheckrc"):
+        return "--" if name.endswith(".luacheckrc") else "#"
+    return "#" if not ending and text(name).startswith("#!") else None
+
+
+def places(name: str, numbers: list[int], what: str) -> list[str]:
+    """The same said of several lines of a file."""
+    return [f"{name}:{number}: {what}" for number in numbers]
+
+
+def licences():
+    """Every source file says its licence in its first line, or in the second, after `#!`."""
+    for name in files():
+        if (begin := mark(name)) is None or name.endswith(".toml"):
+            continue
+        head = text(name).splitlines()[:2]
+        line = head[1] if head and head[0].startswith("#!") and len(head) > 1 else head[0] if head else ""
+        if not line.startswith(f"{begin} {LICENCE}"):
+            yield "spdx", name, 1, [f"{name}:1: no line `{begin} {LICENCE}`"]
+
+
+def comments():
+    """Lines of comments are not wider than 100 columns."""
+    for name in files():
+        if (begin := mark(name)) is None:
+            continue
+        wide = [number for number, line in comment_lines(name, begin) if len(line) > COMMENT]
+        yield "comments", name, len(wide), places(name, wide, f"a comment of more than {COMMENT} columns")
+
+
+def comment_lines(name: str, begin: str):
+    """The lines that hold nothing but a comment, with their numbers."""
+    lines = text(name).splitlines()
+    if name.endswith((".rs", ".c", ".h")):
+        for match in TOKEN.finditer(text(name)):
+            if match["comment"]:
+                first = line_of(text(name), match.start())
+                for number in range(first, first + match[0].count("\n") + 1):
+                    if number > first or lines[number - 1].lstrip().startswith(("//", "/*")):
+                        yield number, lines[number - 1]
+        return
+    yield from ((at + 1, line) for at, line in enumerate(lines) if line.lstrip().startswith(begin))
+
+
+def prose():
+    """Lines of documents are not wider than 120 columns; rows of tables are counted apart."""
+    for name in named(r"[A-Z]+\.md", r"docs/.*\.md", r"\.github/.*\.md", r"crates/.*\.md"):
+        if name in GENERATED:
+            continue
+        lines, rows, fenced = [], [], False
+        for number, line in enumerate(text(name).splitlines(), 1):
+            fenced ^= line.lstrip().startswith("```")
+            if len(line) > PROSE and not fenced:
+                (rows if line.startswith("|") else lines).append(number)
+        yield "prose", name, len(lines), places(name, lines, f"a line of more than {PROSE} columns")
+        yield "rows", name, len(rows), places(name, rows, f"a row of more than {PROSE} columns")
+
+
+def sizes():
+    """Files have at most 450 lines, functions at most five parameters (but for callbacks of httpd and Lua)."""
+    for name in named(*PRODUCTION):
+        if is_test(name):
+            continue
+        yield "lines", name, text(name).count("\n"), [f"{name}: more than {LINES} lines"]
+        wide = list(wide_functions(code(name)))
+        told = [f"{name}:{at}: {what} has more than {PARAMETERS} parameters" for at, what in wide]
+        yield "parameters", name, len(wide), told
+
+
+def wide_functions(source: str):
+    """Functions with too many parameters beside self."""
+    for match in re.finditer(r"\bfn\s+(\w+)", source):
+        at = match.end()
+        if source[at : at + 1] == "<":
+            depth = 0
+            while at < len(source):
+                depth += (source[at] == "<") - (source[at] == ">" and source[at - 1] not in "-=")
+                at += 1
+                if depth == 0:
+                    break
+        if source[at : at + 1] != "(" or re.search(r'extern\s+""\s*$', source[: match.start()]):
+            continue
+        inside, depth, count = source[at + 1 : closing(source, at)], 0, 0
+        parts = [""]
+        for index, letter in enumerate(inside):
+            depth += (letter in "([{<") - (letter in ")]}" or (letter == ">" and inside[index - 1] not in "-="))
+            if letter == "," and depth == 0:
+                parts.append("")
+            else:
+                parts[-1] += letter
+        own = re.compile(r"^\s*(&\s*('\w+\s+)?)?(mut\s+)?self\b")
+        count = sum(1 for part in parts if part.strip() and not own.match(part))
+        if count > PARAMETERS:
+            yield line_of(source, match.start()), match[1]
+
+
+def homes():
+    """`unsafe`, and httpd's own types, stand where docs/SAFETY.md says."""
+    patterns = {
+        "unsafe": (r"\bunsafe\b(?!\()", (r"src/.*\.rs", r"crates/[^/]+/src/.*\.rs")),
+        "ffi": (r"(?<!std::)(?<!os::)(?<!unix::)\bffi::|\bcrate::ffi\b(?!::)", (r"src/.*\.rs",)),
+    }
+    for rule, (pattern, where) in patterns.items():
+        for name in named(*where):
+            if is_test(name) or drawing.is_home(rule, name):
+                continue
+            source = production(name)
+            at = [line_of(source, match.start()) for match in re.finditer(pattern, source)]
+            yield rule, name, len(at), places(name, at, f"`{rule}` outside of its homes")
+
+
+def imports():
+    """Rooms and crates import those that the drawing lets them."""
+    for name, others in rooms.graphs()["src"].items():
+        for other in sorted(others):
+            own, wanted = rooms.room(name), rooms.room(other)
+            if own not in drawing.rooms():
+                yield "room", name, 1, [f"{name}: `{own}` is no room of scripts/house/drawing.txt"]
+            elif own != wanted and wanted not in drawing.rooms()[own]:
+                where = f"{name}>{wanted}"
+                told = f"{name}: imports {other}; `{own}` may import {drawing.told(own)}"
+                yield "import", where, 1, [told]
+    for name, (allowed, never) in drawing.crates().items():
+        table = tomllib.loads(text(f"crates/{name}/Cargo.toml"))
+        wanted = set(table.get("dependencies", {}))
+        ours = {one for one in wanted if one in drawing.crates()}
+        for other in sorted(wanted & set(never) | ours - set(allowed)):
+            yield "import", f"crates/{name}>{other}", 1, [f"crates/{name} may not depend on {other}"]
+
+
+def circles():
+    """No circle of files that import each other, but for those that there are: no file joins one."""
+    for folder, graph in rooms.graphs().items():
+        for circle in rooms.circles(graph):
+            for name in circle:
+                yield "circle", name, 1, [f"{name}: imports itself: {way(graph, name, circle)}"]
+
+
+def way(graph: dict, name: str, circle: list[str]) -> str:
+    """A shortest way from a file back to itself."""
+    paths = [[name]]
+    for path in paths:
+        for other in sorted(graph[path[-1]] & set(circle)):
+            if other == name:
+                return " → ".join([*path, name])
+            if not any(other in known for known in paths):
+                paths.append([*path, other])
+    return name
+
+
+def bound():
+    """Every function that is bound is called: httpd's by build.rs, the shim's by its header."""
+    listed = re.search(r'const FUNCTIONS: &str = "(.*?)";', text("build.rs"), re.DOTALL)
+    names = listed[1].split() if listed else []
+    names += re.findall(r"\b(lb_\w+)\(", text("src/ffi/wrapper.h"))
+    called = set(re.findall(r"\bffi::(\w+)", "".join(production(name) for name in named(r"src/.*\.rs"))))
+    for name in names:
+        if name not in called:
+            yield "bound", name, 1, [f"build.rs or wrapper.h: {name} is bound and not called"]
+
+
+SECTIONS = {
+    "health.rs": "LuaBalancerHealthCheck",
+    "outlier.rs": "LuaBalancerOutlier",
+    "set.rs": "LuaBalancerSet",
+    "sticky.rs": "LuaBalancerSticky",
+    "method.rs": "LuaBalancerMethod",
+    "line.rs": "LuaBalancerMember",
+    "hcheck.rs": "LuaBalancerMember",
+}
+
+
+def reference():
+    """Every directive has its section in docs/directives.md, with every key; no section is of none."""
+    page = text("docs/directives.md")
+    sections = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
+    heads = {}
+    for section in sections:
+        heads |= {name: section for name in re.findall(r"`<?(Lua\w+)", section.split("\n")[0])}
+    lines = text("src/directives/mod.rs").split("directives![")[1].split("];")[0]
+    table = set(re.findall(r'^\s+\(?\s*"<?(Lua\w+)"', lines, re.MULTILINE))
+    for name in sorted(table ^ set(heads)):
+        what = "a section without a directive" if name in heads else "no section"
+        yield "reference", name, 1, [f"docs/directives.md: {what}: {name}"]
+    for name in named(r"crates/balance/src/directives/\w+\.rs", r"crates/balance/src/(line|stock/hcheck)\.rs"):
+        section = heads.get(SECTIONS.get(Path(name).name, ""), page)
+        for key in keys(text(name)):
+            if not documented(key, section):
+                yield "reference", key, 1, [f"docs/directives.md: `{key}` ({name}) is not in its section"]
+    for key in re.findall(r'Some\(\("(\w+)"', text("src/directives/server.rs")):
+        if not documented(key, page):
+            yield "reference", key, 1, [f"docs/directives.md: `{key}=` (src/directives/server.rs) is nowhere"]
+
+
+def keys(source: str) -> list[str]:
+    """The words of the lists that a parser compares with."""
+    lists = re.findall(r"const [A-Z_]+: \[&str; \d+\] =\s*\[(.*?)\];", source, re.DOTALL)
+    return [word for found in lists for word in re.findall(r'"([^"]+)"', found)]
+
+
+def documented(key: str, section: str) -> bool:
+    """Whether a section has a word in a code span."""
+    spans = " ".join(re.findall(r"`([^`]+)`", section))
+    return bool(re.search(rf"(?<![\w.]){re.escape(key)}(?![\w])", spans))
+
+
+def dependencies():
+    """No dependency needs a newer compiler than the project promises."""
+    command = ["cargo", "metadata", "--format-version", "1", "--offline", "--locked"]
+    host = subprocess.run(["rustc", "-vV"], capture_output=True, text=True).stdout.split("host: ")[-1].split()
+    command += ["--filter-platform", host[0]] if host else []
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        yield "rust", "Cargo.lock", 1, [f"cargo metadata: {answer.stderr.strip().splitlines()[-1]}"]
+        return
+    promised = re.search(r'^rust-version = "([\d.]+)"', text("Cargo.toml"), re.MULTILINE)[1]
+    for package in json.loads(answer.stdout)["packages"]:
+        wanted = package.get("rust_version") or "0"
+        if version(wanted) > version(promised):
+            name = package["name"]
+            yield "rust", name, 1, [f"Cargo.lock: {name} needs Rust {wanted}, the project promises {promised}"]
+
+
+def version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in (text.split("-")[0] + ".0.0").split(".")[:3])
+
+
+def bans():
+    """A crate's own clippy.toml has all bans of the workspace's, which it takes the place of."""
+    common = set(re.findall(r'path = "([^"]+)"', text("clippy.toml")))
+    for name in named(r".+/clippy\.toml"):
+        for missing in sorted(common - set(re.findall(r'path = "([^"]+)"', text(name)))):
+            yield "bans", name, 1, [f"{name}: {missing}, which the workspace bans, is not banned"]
+
+
+RULES = (licences, comments, prose, sizes, homes, imports, circles, bound, reference, dependencies, bans)

@@ -1,0 +1,85 @@
+"""What the lint itself has to see: `python3 scripts/house/tests.py`."""
+
+import unittest
+
+import rooms
+import rules
+import source
+
+RUST = '''
+fn plain(a: u8) {} // unsafe
+const TEXT: &str = "unsafe { } \\" ffi::x"; const RAW: &str = r#"unsafe " "#;
+fn lifetime<'a>(x: &'a str, y: char) -> char { if y == '"' { '\\'' } else { '{' } }
+#[cfg(test)]
+mod tests {
+    fn f() { unsafe { g() } }
+}
+fn last() {}
+'''
+
+
+class Text(unittest.TestCase):
+    """Rust's text as the rules read it."""
+
+    def setUp(self):
+        source.text.cache_clear()
+        self.kept, source.text = source.text, lambda name: RUST
+        source.code.cache_clear()
+        source.production.cache_clear()
+
+    def tearDown(self):
+        source.text = self.kept
+        source.code.cache_clear()
+        source.production.cache_clear()
+
+    def test_comments_strings_and_tests_are_left_out_and_lines_stay(self):
+        found = source.production("any.rs")
+        self.assertNotIn("unsafe", found)
+        self.assertNotIn("ffi", found)
+        self.assertEqual(found.count("\n"), RUST.count("\n"))
+        self.assertIn("fn last", found)
+
+
+class Functions(unittest.TestCase):
+    """Parameters beside self."""
+
+    def wide(self, text):
+        return [name for _, name in rules.wide_functions(text)]
+
+    def test_parameters_are_counted_within_any_brackets(self):
+        self.assertEqual(self.wide("fn a(a: u8, b: (u8, u8), c: [u8; 2], d: F<u8, u8>, e: fn(u8, u8) -> u8) {}"), [])
+        self.assertEqual(self.wide("fn a<F: Fn(u8) -> u8>(a: u8, b: u8, c: u8, d: u8, e: u8, f: F) {}"), ["a"])
+
+    def test_self_and_callbacks_of_c_do_not_count(self):
+        self.assertEqual(self.wide("fn a(&'a mut self, a: u8, b: u8, c: u8, d: u8, e: u8,) {}"), [])
+        self.assertEqual(self.wide('extern "" fn a(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) {}'), [])
+
+
+class Imports(unittest.TestCase):
+    """Trees of imports, and circles."""
+
+    def test_trees_become_paths(self):
+        found = rooms.expanded("crate::a::{self, b::{C, D as E}, f}")
+        self.assertEqual([name for _, name in found], ["a", "C", "E", "f"])
+        self.assertIn((["crate", "a", "b", "D"], "E"), found)
+
+    def test_circles_are_found_and_trees_are_none(self):
+        self.assertEqual(rooms.circles({"a": {"b"}, "b": {"c"}, "c": set()}), [])
+        found = rooms.circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}})
+        self.assertEqual(found, [["b", "c"]])
+
+
+class Documents(unittest.TestCase):
+    """Keys and their sections."""
+
+    def test_keys_are_words_of_code_spans(self):
+        self.assertTrue(rules.documented("rise", "takes `rise=2`, `fall`"))
+        self.assertTrue(rules.documented("smax", "`max smax min`"))
+        self.assertFalse(rules.documented("rise", "the `sunrise` will rise"))
+
+    def test_versions_compare_by_numbers(self):
+        self.assertLess(rules.version("1.9"), rules.version("1.88.0"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=["house", "-q"])
