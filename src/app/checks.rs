@@ -9,6 +9,7 @@ use balance::stock::ways;
 use balance::url::modules_of;
 
 use super::config::{Global, Place, PoolConfig};
+use super::paths::Open;
 use crate::httpd::config::{self, Line};
 
 /// Lines of other modules that open a way to a pool and say what would do nothing. Asked before those modules read them, since their
@@ -17,6 +18,17 @@ pub fn ways() -> Vec<String> {
     let lines = config::lines();
     let wrong = |line: &Line| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
     lines.iter().filter_map(wrong).collect()
+}
+
+/// Which lines there are by which a client's words may become a target in `lb://`.
+pub fn openings() -> Open {
+    let lines = config::lines();
+    let mut open = Open::default();
+    for line in lines.iter().filter(|line| ways::is_open(seen(line, &lines))) {
+        let is_handler = line.directive.eq_ignore_ascii_case("SetHandler");
+        (open.handlers, open.targets) = (open.handlers || is_handler, open.targets || !is_handler);
+    }
+    open
 }
 
 /// All that can be told once everything has been read; `known` are the pools of configuration and scripts.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use balance::api::Balancer;
 use balance::target::{self, Target};
@@ -96,6 +97,46 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
     OK
 }
 
+/// Whether the configuration has lines by which a client's words may become a target; set in each pre_config.
+static OPEN_TARGETS: AtomicBool = AtomicBool::new(false);
+/// The same for `SetHandler`.
+static OPEN_HANDLERS: AtomicBool = AtomicBool::new(false);
+
+/// Says which lines of that kind there are.
+pub fn watch(open: Open) {
+    OPEN_TARGETS.store(open.targets || open.handlers, Ordering::Relaxed);
+    OPEN_HANDLERS.store(open.handlers, Ordering::Relaxed);
+}
+
+/// Lines by which a client's words may become a target.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Open {
+    /// `ProxyPass` and `ProxyPassMatch`.
+    pub targets: bool,
+    /// `SetHandler`.
+    pub handlers: bool,
+}
+
+/// A target in `lb://` that nobody but the client wrote: the status, with a line in the log.
+#[cold]
+fn refuse_filled(request: Request<'_>, child: &Child) -> Result<(), i32> {
+    let by = match request.handler() {
+        Some(handler) if handler.starts_with(b"proxy:") => {
+            OPEN_HANDLERS.load(Ordering::Relaxed).then(|| "SetHandler \"expr=...\"".to_owned())
+        }
+        _ => child.api.filled_alias(request).map(|alias| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+            format!("ProxyPass or ProxyPassMatch {} {}", text(alias.front), text(alias.url))
+        }),
+    };
+    let Some(line) = by else { return Ok(()) };
+    let text = format!(
+        "refused: a client's words may have become the target by {line}; a pool is reached only where the line writes lb:// itself"
+    );
+    log::request(request, log::ERR, &text);
+    Err(FORBIDDEN)
+}
+
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
 pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let rest = url.skip("lb://".len());
@@ -107,6 +148,11 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let record = match Record::of(request).filter(holds) {
         Some(record) => record,
         None => {
+            if OPEN_TARGETS.load(Ordering::Relaxed)
+                && let Err(status) = refuse_filled(request, child)
+            {
+                return status;
+            }
             if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
                 let text =
                     "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";

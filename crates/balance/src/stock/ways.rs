@@ -71,6 +71,25 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
+/// Whether a client's words may become a target in `lb://` by this line, which does not write `lb://` itself.
+pub fn is_open(line: Line<'_>) -> bool {
+    let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
+    let args = line.args;
+    if is("SetHandler") {
+        return args.contains("expr=") && args.contains("%{") && !args.to_ascii_lowercase().contains(SCHEME);
+    }
+    let mut words = args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'']));
+    (is("ProxyPass") || is("ProxyPassMatch")) && words.any(|word| may_begin_ours(word.as_bytes()))
+}
+
+/// Whether a target may begin with `lb://` once something is put in, or behind it.
+pub fn may_begin_ours(target: &[u8]) -> bool {
+    let end = target.iter().position(|byte| *byte == b'$').unwrap_or(target.len());
+    let literal = &target[..end];
+    let begins = SCHEME.as_bytes().get(..literal.len()).is_some_and(|own| own.eq_ignore_ascii_case(literal));
+    begins && end < SCHEME.len() && !target.is_empty()
+}
+
 /// `key=value` behind the target: mod_proxy keeps it for a worker of its own that nobody uses.
 fn idle_parameters(line: Line<'_>) -> Option<String> {
     let words = words::split(line.args).ok()?;
@@ -90,7 +109,6 @@ fn idle<'w>(directive: &str, pool: &str, keys: impl Iterator<Item = &'w String>)
         let key = word.split_once('=').map_or(word.as_str(), |(key, _)| key);
         let home = match home_of(key) {
             Some("LuaBalancerMember") => "at the LuaBalancerMember lines",
-            Some("LuaBalancerOutlier") => "as count= of LuaBalancerOutlier",
             Some(_) => "at LuaBalancerSet",
             None => continue,
         };
@@ -224,6 +242,35 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_a_client_may_fill_are_found() {
+        for text in [
+            "ProxyPassMatch ^/(.*)$ $1",
+            "ProxyPassMatch \"^/(.*)$\" \"$1\" nocanon",
+            "ProxyPassMatch ^/(..)/(.*)$ $1://$2",
+            "ProxyPassMatch ^/.(.*)$ L$1",
+            "ProxyPass $1",
+            "ProxyPass /x lb:",
+            "ProxyPass /x ${TARGET} interpolate",
+            "SetHandler \"expr=proxy:%{HTTP:X-Target}\"",
+        ] {
+            assert!(is_open(line(text, None)), "{text}");
+        }
+        for text in [
+            "ProxyPassMatch ^/(.*)$ lb://$1",
+            "ProxyPassMatch ^/(.*)$ http://h/$1",
+            "ProxyPass /x LB://app/",
+            "ProxyPass /x !",
+            "ProxyPass /x http://${HOST}/ interpolate",
+            "SetHandler \"expr=proxy:lb://%{HTTP:X-Pool}\"",
+            "SetHandler expr=text/%{ENV:x}/lb://",
+            "SetHandler proxy:lb://app",
+            "RewriteRule ^/(.*) $1 [P]",
+        ] {
+            assert!(!is_open(line(text, None)), "{text}");
+        }
+    }
+
+    #[test]
     fn parameters_that_do_nothing_are_found() {
         let own = Some(("<Proxy", "\"lb://app\">"));
         for (text, section, parts) in [
@@ -233,7 +280,7 @@ mod tests {
             ("ProxyPassMatch ^/ lb://app/ retry=0", None, ["retry=0", "LuaBalancerMember"]),
             ("ProxyPass lb://app/ hcmethod=GET", Some(("<Location", "/>")), ["hcmethod=", "Member"]),
             ("ProxySet timeout=1", own, ["ProxySet with timeout=1", "LuaBalancerMember"]),
-            ("ProxySet lb://app failonstatus=500", None, ["failonstatus", "LuaBalancerOutlier"]),
+            ("ProxySet lb://app failonstatus=500", None, ["failonstatus", "at LuaBalancerSet"]),
             ("ProxySet bogus=1", own, ["bogus=1", "none of this"]),
             ("BalancerMember http://h", own, ["LuaBalancerMember", "<LuaBalancerPool app>"]),
         ] {
