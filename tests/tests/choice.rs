@@ -108,6 +108,40 @@ fn no_word_of_a_client_in_a_rule_of_a_section_is_a_pool() {
     }
 }
 
+/// What a client may fill in as a whole reaches `balancer://` in stock httpd; here a line has to write `lb://` itself.
+#[test]
+fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
+    for line in [
+        "ProxyPassMatch ^/x/?(.*)$ $1",
+        "ProxyPassMatch ^/x/?(.*)$ $1 nocanon",
+        "ProxyPassMatch ^/x/(..)/(.*)$ $1://$2",
+        "ProxyPassMatch ^/x/.(.*)$ l$1",
+        "<LocationMatch ^/x/?(.*)$>\nProxyPassMatch $1\n</LocationMatch>",
+        "ProxyPassInterpolateEnv On\nSetEnvIf X-Path (.*) TARGET=$1\nProxyPass /x ${TARGET} interpolate",
+        "<Location /x>\nSetHandler \"expr=proxy:%{HTTP:X-Path}\"\n</Location>",
+    ] {
+        let [public, private] = Backend::named(["public", "private"]);
+        let builder = stage(&public, &private).config(line);
+        let builder =
+            builder.config("ProxyPass /own lb://secret/\nProxyPassMatch ^/which/(secret)/(.*)$ lb://$1/$2");
+        let httpd = builder.start();
+        let host = format!("127.0.0.1:{}", httpd.port());
+        let mut requests = attacks("/x", &host);
+        requests.push(Request::get("/x/LB://secret/p"));
+        requests.push(Request::get("/x/lb/secret/p"));
+        requests.push(Request::get("/x/lb://secret"));
+        for request in requests {
+            let answer = httpd.client().send(&request);
+            assert!(answer.status >= 400, "{line}: {request:?}: {answer:?}");
+        }
+        assert_eq!(private.connections(), 0, "{line}");
+        httpd.wait_for_log("refused: a client's words may have become the target by");
+        for path in ["/own/y", "/which/secret/y"] {
+            assert_eq!(httpd.client().get(path).backend(), "private", "{line}: {path}");
+        }
+    }
+}
+
 /// Beside rules that a client may fill in, rules to pools go on working for all hosts but that of the other rule's target.
 #[test]
 fn rules_that_name_a_pool_work_beside_others() {
