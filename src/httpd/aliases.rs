@@ -1,6 +1,6 @@
 //! What ProxyPass and ProxyPassReverse say about a request.
 
-use balance::stock::ways::may_begin_ours;
+use balance::stock::ways::{self, may_begin_ours};
 
 use super::bytes;
 use super::proxy::Api;
@@ -62,28 +62,11 @@ fn filled(alias: &ffi::proxy_alias, line: Alias<'_>, path: &[u8]) -> Option<Vec<
         let (text, length) = (path.as_ptr().cast(), path.len() as ffi::apr_size_t);
         ffi::ap_regexec_len(alias.regex, text, length, GROUPS as ffi::apr_size_t, found.as_mut_ptr(), 0)
     };
-    (rc == 0).then(|| substituted(line.url, path, &found))
-}
-
-/// The text with its `$0` to `$9` put in.
-fn substituted(text: &[u8], path: &[u8], groups: &[ffi::ap_regmatch_t; GROUPS]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + path.len());
-    let mut bytes = text.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        let number =
-            bytes.peek().filter(|next| byte == b'$' && next.is_ascii_digit()).map(|next| next - b'0');
-        match number {
-            Some(number) => {
-                bytes.next();
-                let group = groups[usize::from(number)];
-                let place = usize::try_from(group.rm_so).ok().zip(usize::try_from(group.rm_eo).ok());
-                out.extend_from_slice(place.and_then(|(from, to)| path.get(from..to)).unwrap_or_default());
-            }
-            None if byte == b'\\' => out.extend(bytes.next()),
-            None => out.push(byte),
-        }
-    }
-    out
+    let group = |group: &ffi::ap_regmatch_t| {
+        let place = usize::try_from(group.rm_so).ok().zip(usize::try_from(group.rm_eo).ok());
+        place.and_then(|(from, to)| path.get(from..to)).unwrap_or_default()
+    };
+    (rc == 0).then(|| ways::filled(line.url, &found.each_ref().map(group)))
 }
 
 /// Groups of a pattern that mod_proxy puts in.

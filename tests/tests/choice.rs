@@ -116,11 +116,21 @@ fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
         "ProxyPassMatch ^/x/?(.*)$ $1 nocanon",
         "ProxyPassMatch ^/x/(..)/(.*)$ $1://$2",
         "ProxyPassMatch ^/x/.(.*)$ l$1",
-        "<LocationMatch ^/x/?(.*)$>\nProxyPassMatch $1\n</LocationMatch>",
+        "<LocationMatch ^/x/(..)/(.*)$>\nProxyPassMatch $1://$2\n</LocationMatch>",
         "ProxyPassInterpolateEnv On\nSetEnvIf X-Path (.*) TARGET=$1\nProxyPass /x ${TARGET} interpolate",
         "<Location /x>\nSetHandler \"expr=proxy:%{HTTP:X-Path}\"\n</Location>",
     ] {
         let [public, private] = Backend::named(["public", "private"]);
+        // Newer httpds refuse most of these by themselves.
+        let test = stage(&public, &private).config(line).configtest();
+        if !test.ok {
+            assert!(
+                test.says("ProxyPass (URL must be absolute|Unable to parse URL)"),
+                "{line}: {}",
+                test.output
+            );
+            continue;
+        }
         let builder = stage(&public, &private).config(line);
         let builder =
             builder.config("ProxyPass /own lb://secret/\nProxyPassMatch ^/which/(secret)/(.*)$ lb://$1/$2");
@@ -130,6 +140,7 @@ fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
         requests.push(Request::get("/x/LB://secret/p"));
         requests.push(Request::get("/x/lb/secret/p"));
         requests.push(Request::get("/x/lb://secret"));
+        requests.push(Request::get("/x/y").header("X-Path", "lb://secret"));
         for request in requests {
             let answer = httpd.client().send(&request);
             assert!(answer.status >= 400, "{line}: {request:?}: {answer:?}");

@@ -90,6 +90,23 @@ pub fn may_begin_ours(target: &[u8]) -> bool {
     begins && end < SCHEME.len() && !target.is_empty()
 }
 
+/// A pattern's target with its `$0` to `$9` put in.
+pub fn filled(target: &[u8], groups: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len());
+    let mut bytes = target.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let number = bytes.next_if(|next| byte == b'$' && next.is_ascii_digit());
+        match number {
+            Some(number) => {
+                out.extend_from_slice(groups.get(usize::from(number - b'0')).copied().unwrap_or_default());
+            }
+            None if byte == b'\\' => out.extend(bytes.next()),
+            None => out.push(byte),
+        }
+    }
+    out
+}
+
 /// `key=value` behind the target: mod_proxy keeps it for a worker of its own that nobody uses.
 fn idle_parameters(line: Line<'_>) -> Option<String> {
     let words = words::split(line.args).ok()?;
@@ -238,6 +255,20 @@ mod tests {
             "LuaRegisterFunc x function(r) r.filename = \"proxy:lb://nix/\" end",
         ] {
             assert_eq!(unknown_pool(line(text, None), &POOLS), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn targets_are_filled_as_httpd_fills_them() {
+        let groups: [&[u8]; 3] = [b"/x/lb/p", b"lb", b"p"];
+        for (target, text) in [
+            ("$1://$2", "lb://p"),
+            ("l$9b:$2$", "lb:p$"),
+            ("\\$1$$1", "$1$lb"),
+            ("$0\\", "/x/lb/p"),
+            ("", ""),
+        ] {
+            assert_eq!(filled(target.as_bytes(), &groups), text.as_bytes(), "{target}");
         }
     }
 
