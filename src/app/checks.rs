@@ -9,7 +9,6 @@ use balance::stock::ways;
 use balance::url::modules_of;
 
 use super::config::{Global, Place, PoolConfig};
-use super::paths::Open;
 use crate::httpd::config::{self, Line};
 
 /// Lines of other modules that open a way to a pool and say what would do nothing. Asked before those modules read them, since their
@@ -20,15 +19,10 @@ pub fn ways() -> Vec<String> {
     lines.iter().filter_map(wrong).collect()
 }
 
-/// Which lines there are by which a client's words may become a target in `lb://`.
-pub fn openings() -> Open {
+/// Whether a client's words may become a target in `lb://` by some line.
+pub fn has_open_targets() -> bool {
     let lines = config::lines();
-    let mut open = Open::default();
-    for line in lines.iter().filter(|line| ways::is_open(seen(line, &lines))) {
-        let is_handler = line.directive.eq_ignore_ascii_case("SetHandler");
-        (open.handlers, open.targets) = (open.handlers || is_handler, open.targets || !is_handler);
-    }
-    open
+    lines.iter().any(|line| ways::is_open(seen(line, &lines)))
 }
 
 /// All that can be told once everything has been read; `known` are the pools of configuration and scripts.

@@ -9,6 +9,7 @@ use balance::target::{self, Target};
 
 use super::child::{self, Child, Thread};
 use super::record::{Chosen, Decision, Record};
+use super::selecting::Scope;
 use crate::ffi;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
@@ -97,44 +98,26 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
     OK
 }
 
-/// Whether the configuration has lines by which a client's words may become a target; set in each pre_config.
+/// Whether the configuration has ProxyPass lines whose target a client's words may fill; set in each pre_config.
 static OPEN_TARGETS: AtomicBool = AtomicBool::new(false);
-/// The same for `SetHandler`.
-static OPEN_HANDLERS: AtomicBool = AtomicBool::new(false);
 
-/// Says which lines of that kind there are.
-pub fn watch(open: Open) {
-    OPEN_TARGETS.store(open.targets || open.handlers, Ordering::Relaxed);
-    OPEN_HANDLERS.store(open.handlers, Ordering::Relaxed);
+/// Says whether there are such lines.
+pub fn watch_targets(on: bool) {
+    OPEN_TARGETS.store(on, Ordering::Relaxed);
 }
 
-/// Lines by which a client's words may become a target.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Open {
-    /// `ProxyPass` and `ProxyPassMatch`.
-    pub targets: bool,
-    /// `SetHandler`.
-    pub handlers: bool,
-}
-
-/// A target in `lb://` that nobody but the client wrote: the status, with a line in the log.
-#[cold]
-fn refuse_filled(request: Request<'_>, child: &Child) -> Result<(), i32> {
-    let by = match request.handler() {
-        Some(handler) if handler.starts_with(b"proxy:") => {
-            OPEN_HANDLERS.load(Ordering::Relaxed).then(|| "SetHandler \"expr=...\"".to_owned())
-        }
-        _ => child.api.filled_alias(request).map(|alias| {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
-            format!("ProxyPass or ProxyPassMatch {} {}", text(alias.front), text(alias.url))
-        }),
-    };
-    let Some(line) = by else { return Ok(()) };
-    let text = format!(
-        "refused: a client's words may have become the target by {line}; a pool is reached only where the line writes lb:// itself"
-    );
-    log::request(request, log::ERR, &text);
-    Err(FORBIDDEN)
+/// Whether nobody but the client may have written the target in `lb://`: the line by which it did.
+fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
+    if request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) {
+        let is_open = Scope::of(request, child).is_some_and(|scope| scope.has_open_handler());
+        return is_open.then(|| "SetHandler".to_owned());
+    }
+    if !OPEN_TARGETS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let alias = child.api.filled_alias(request)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+    Some(format!("ProxyPass or ProxyPassMatch {} {}", text(alias.front), text(alias.url)))
 }
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
@@ -148,10 +131,13 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
     let record = match Record::of(request).filter(holds) {
         Some(record) => record,
         None => {
-            if OPEN_TARGETS.load(Ordering::Relaxed)
-                && let Err(status) = refuse_filled(request, child)
-            {
-                return status;
+            if let Some(line) = filled_by(request, child) {
+                let text = format!(
+                    "refused: a client's words may have become the target by {line}; a pool is reached only where the line writes \
+                     lb:// itself"
+                );
+                log::request(request, log::ERR, &text);
+                return FORBIDDEN;
             }
             if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
                 let text =

@@ -145,7 +145,7 @@ pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
             "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
         ));
     }
-    paths::watch(checks::openings());
+    paths::watch_targets(checks::has_open_targets());
     let idle = if mpm::phase() == Phase::Running && retained_exists() { Vec::new() } else { checks::ways() };
     for text in &idle {
         refuse(text);

@@ -118,7 +118,9 @@ fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
         "ProxyPassMatch ^/x/.(.*)$ l$1",
         "<LocationMatch ^/x/(..)/(.*)$>\nProxyPassMatch $1://$2\n</LocationMatch>",
         "ProxyPassInterpolateEnv On\nSetEnvIf X-Path (.*) TARGET=$1\nProxyPass /x ${TARGET} interpolate",
-        "<Location /x>\nSetHandler \"expr=proxy:%{HTTP:X-Path}\"\n</Location>",
+        "<Location /x>\nSetHandler \"proxy:%{HTTP:X-Path}\"\n</Location>",
+        "<Location /x>\nSetHandler \"%{HTTP:X-Handler}\"\n</Location>",
+        "<Directory />\nAllowOverride FileInfo\n</Directory>",
     ] {
         let [public, private] = Backend::named(["public", "private"]);
         // Newer httpds refuse most of these by themselves.
@@ -132,23 +134,28 @@ fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
             continue;
         }
         let builder = stage(&public, &private).config(line);
-        let builder =
-            builder.config("ProxyPass /own lb://secret/\nProxyPassMatch ^/which/(secret)/(.*)$ lb://$1/$2");
-        let httpd = builder.start();
+        let httpd = builder
+            .file("htdocs/x/.htaccess", "SetHandler \"proxy:%{HTTP:X-Path}\"")
+            .config("ProxyPass /own lb://secret/\nProxyPassMatch ^/which/(secret)/(.*)$ lb://$1/$2")
+            .config("<Location /named>\nSetHandler \"proxy:lb://secret\"\n</Location>")
+            .config("<Location /looked>\nSetHandler \"proxy:lb://%{HTTP:X-Pool}\"\n</Location>")
+            .start();
         let host = format!("127.0.0.1:{}", httpd.port());
         let mut requests = attacks("/x", &host);
         requests.push(Request::get("/x/LB://secret/p"));
         requests.push(Request::get("/x/lb/secret/p"));
         requests.push(Request::get("/x/lb://secret"));
         requests.push(Request::get("/x/y").header("X-Path", "lb://secret"));
+        requests.push(Request::get("/x/y").header("X-Handler", "proxy:lb://secret"));
         for request in requests {
             let answer = httpd.client().send(&request);
             assert!(answer.status >= 400, "{line}: {request:?}: {answer:?}");
         }
         assert_eq!(private.connections(), 0, "{line}");
         httpd.wait_for_log("refused: a client's words may have become the target by");
-        for path in ["/own/y", "/which/secret/y"] {
-            assert_eq!(httpd.client().get(path).backend(), "private", "{line}: {path}");
+        for path in ["/own/y", "/which/secret/y", "/named/y", "/looked/y"] {
+            let request = Request::get(path).header("X-Pool", "secret");
+            assert_eq!(httpd.client().send(&request).backend(), "private", "{line}: {path}");
         }
     }
 }

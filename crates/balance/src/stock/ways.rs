@@ -71,15 +71,19 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
-/// Whether a client's words may become a target in `lb://` by this line, which does not write `lb://` itself.
+/// Whether a client's words may become a target in `lb://` by this line of ProxyPass, which does not write `lb://` itself.
 pub fn is_open(line: Line<'_>) -> bool {
     let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
-    let args = line.args;
-    if is("SetHandler") {
-        return args.contains("expr=") && args.contains("%{") && !args.to_ascii_lowercase().contains(SCHEME);
-    }
-    let mut words = args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'']));
+    let mut words = line.args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'']));
     (is("ProxyPass") || is("ProxyPassMatch")) && words.any(|word| may_begin_ours(word.as_bytes()))
+}
+
+/// The same for what stands behind `SetHandler`, which is an expression: one that looks at anything and does not write `lb://`
+/// before that.
+pub fn is_open_handler(args: &[u8]) -> bool {
+    let find = |what: &[u8]| args.windows(what.len()).position(|part| part.eq_ignore_ascii_case(what));
+    let looks = [&b"%{"[..], b"$"].into_iter().filter_map(find).min();
+    looks.is_some_and(|looks| find(SCHEME.as_bytes()).is_none_or(|ours| ours > looks))
 }
 
 /// Whether a target may begin with `lb://` once something is put in, or behind it.
@@ -282,9 +286,14 @@ mod tests {
             "ProxyPass $1",
             "ProxyPass /x lb:",
             "ProxyPass /x ${TARGET} interpolate",
-            "SetHandler \"expr=proxy:%{HTTP:X-Target}\"",
         ] {
             assert!(is_open(line(text, None)), "{text}");
+        }
+        for text in ["\"proxy:%{HTTP:X-Target}\"", "%{HTTP:X-Target}", "proxy:%{HTTP:X}lb://app", "$1"] {
+            assert!(is_open_handler(text.as_bytes()), "{text}");
+        }
+        for text in ["\"proxy:lb://%{HTTP:X-Pool}\"", "proxy:LB://app", "None", "text/x", ""] {
+            assert!(!is_open_handler(text.as_bytes()), "{text}");
         }
         for text in [
             "ProxyPassMatch ^/(.*)$ lb://$1",
@@ -292,9 +301,6 @@ mod tests {
             "ProxyPass /x LB://app/",
             "ProxyPass /x !",
             "ProxyPass /x http://${HOST}/ interpolate",
-            "SetHandler \"expr=proxy:lb://%{HTTP:X-Pool}\"",
-            "SetHandler expr=text/%{ENV:x}/lb://",
-            "SetHandler proxy:lb://app",
             "RewriteRule ^/(.*) $1 [P]",
         ] {
             assert!(!is_open(line(text, None)), "{text}");
