@@ -170,6 +170,12 @@ impl Mapping {
         Ok(Mapping { base, sections: Sections::of(&geometry), geometry, heap: None })
     }
 
+    /// The whole memory, as a module of another layout sees it.
+    #[cfg(test)]
+    pub fn words(&self) -> Words {
+        Words { base: self.base.cast(), len: self.geometry.bytes() / 8 }
+    }
+
     #[inline]
     fn rows<T: Row>(&self, section: Section) -> &[T] {
         // SAFETY: `Sections::of` placed this section inside `geometry.bytes()`, which `over` compared with the length; it

@@ -6,6 +6,7 @@
 //! since, in that order). A change of what they mean needs another number, and a reader of the older one; a change of where they
 //! lie needs nothing.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
@@ -94,6 +95,12 @@ impl Rows {
         }
     }
 
+    /// Whether all rows lie in a memory of so many words.
+    fn fits(&self, words: usize) -> bool {
+        let end = self.count.checked_mul(self.stride).and_then(|length| length.checked_add(self.start));
+        self.stride > 0 && end.is_some_and(|end| end <= words)
+    }
+
     /// The `at`th of the fields, from 1.
     fn field(&self, at: usize) -> usize {
         (self.fields >> (8 * at) & 0xff) as usize
@@ -134,15 +141,21 @@ impl Foreign {
     pub(crate) fn over(words: Words) -> Option<Self> {
         let outline: Vec<u64> =
             words.cells().get(PLACE..PLACE + WORDS)?.iter().map(|cell| cell.load(SeqCst)).collect();
-        (outline[0] == MARK).then(|| Foreign {
-            words,
+        if outline[0] != MARK {
+            return None;
+        }
+        let foreign = Foreign {
             generation: outline[1] as usize,
             pools: Rows::read(outline[2], outline[3]),
             keys: Rows::read(outline[4], outline[5]),
             members: Rows::read(outline[6], outline[7]),
             since: outline[8] as usize & 0xff,
             chunks: Rows::read(outline[9], outline[10]),
-        })
+            words,
+        };
+        let all = [foreign.pools, foreign.keys, foreign.members, foreign.chunks];
+        let length = foreign.words.cells().len();
+        all.iter().all(|rows| rows.fits(length)).then_some(foreign)
     }
 
     /// Starts a generation there, so that none of its children leads any more. Never goes back.
@@ -167,16 +180,17 @@ impl Foreign {
 
     /// All pools with their members.
     pub(crate) fn pools(&self) -> Vec<PoolLeft> {
-        let most = self.words.cells().len();
-        let mut pools: Vec<(u64, PoolLeft)> =
-            (0..self.pools.count.min(most)).filter_map(|row| self.pool(row)).collect();
-        for row in 0..self.keys.count.min(most) {
-            let Some((place, member)) = self.member(row) else { continue };
-            if let Some((_, pool)) = pools.iter_mut().find(|(known, _)| *known == place) {
+        let (mut places, mut pools) = (HashMap::new(), Vec::new());
+        for (place, pool) in (0..self.pools.count).filter_map(|row| self.pool(row)) {
+            places.insert(place, pools.len());
+            pools.push(pool);
+        }
+        for (place, member) in (0..self.keys.count).filter_map(|row| self.member(row)) {
+            if let Some(pool) = places.get(&place).and_then(|at| pools.get_mut(*at)) {
                 pool.members.push(member);
             }
         }
-        pools.into_iter().map(|(_, pool)| pool).collect()
+        pools
     }
 
     /// A live pool, and what its members carry as their place.
