@@ -13,6 +13,9 @@ pub(super) struct Wanted {
     pub not_body: Option<String>,
 }
 
+/// How two numbers compare.
+type Compare = fn(u16, u16) -> bool;
+
 /// One comparison.
 enum Part {
     Status(Box<dyn Fn(u16) -> bool>),
@@ -64,9 +67,11 @@ fn part(text: &str) -> Option<(Part, &str)> {
     Some((Part::Body { pattern, wanted }, after))
 }
 
-/// `=~ /pattern/flags`: the pattern, whether it has to match, and what follows. Err: another operator.
-#[allow(clippy::type_complexity)]
-fn pattern(text: &str) -> Option<Result<(String, bool, &str), &str>> {
+/// A pattern, whether it has to match, and what follows.
+type Pattern<'t> = (String, bool, &'t str);
+
+/// `=~ /pattern/flags`. Err: another operator.
+fn pattern(text: &str) -> Option<Result<Pattern<'_>, &str>> {
     let (wanted, rest) = match (text.strip_prefix("=~"), text.strip_prefix("!~")) {
         (Some(rest), _) => (true, rest),
         (_, Some(rest)) => (false, rest),
@@ -91,7 +96,7 @@ fn pattern(text: &str) -> Option<Result<(String, bool, &str), &str>> {
 
 /// `-eq 200`, `== '200'` and their kin.
 fn number(text: &str) -> Option<(Part, &str)> {
-    const OPERATORS: [(&str, fn(u16, u16) -> bool); 15] = [
+    const OPERATORS: [(&str, Compare); 15] = [
         ("-eq", |a, b| a == b),
         ("-ne", |a, b| a != b),
         ("-lt", |a, b| a < b),
