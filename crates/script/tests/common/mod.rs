@@ -647,6 +647,10 @@ pub fn perform(io: Io) -> Reply {
     match io {
         Io::Http(request) => panic!("not here: {request:?}"),
         Io::Resolve { host, .. } => panic!("not here: {host}"),
+        Io::Sleep { timeout } => {
+            std::thread::sleep(timeout);
+            Reply::Slept
+        }
         Io::Connect { host, port, .. } => {
             let made = TcpStream::connect((host, port)).map_err(words);
             Reply::Connected(made.map(|stream| script::Connection(Rc::new(stream))))
