@@ -14,7 +14,8 @@ const FUNCTIONS: &str = "
     ap_hook_child_status ap_hook_child_stopping ap_hook_create_connection
     ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_log_transaction
     ap_hook_post_config ap_hook_pre_config ap_hook_translate_name ap_merge_per_dir_configs
-    ap_mpm_query ap_pass_brigade ap_pregcomp ap_pregfree ap_regexec_len ap_register_input_filter
+    ap_mpm_query ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
+    ap_regexec_len ap_register_input_filter ap_regname apr_array_make
     ap_register_output_filter ap_remove_output_filter ap_request_has_body
     ap_retained_data_create ap_retained_data_get ap_runtime_dir_relative ap_rwrite
     ap_scan_vchar_obstext ap_send_interim_response ap_server_root_relative ap_state_query
@@ -88,7 +89,7 @@ fn bindings(flags: &[String], out: &std::path::Path) {
         )
         .allowlist_function("lb_.*")
         .allowlist_var(
-            "MODULE_MAGIC_NUMBER_M.*|MODULE_MAGIC_COOKIE|OK|DECLINED|DONE|HTTP_.*|AP_REG_.*|AP_FTYPE_.*|PROXY_CANONENC_.*|PROXYREQ_.*|PROXYPASS_NOCANON|M_[A-Z]+|APLOG_.*|AP_MPMQ_.*|AP_SQ_.*|\
+            "MODULE_MAGIC_NUMBER_M.*|MODULE_MAGIC_COOKIE|OK|DECLINED|DONE|HTTP_.*|AP_REG_.*|AP_FTYPE_.*|PROXY_CANONENC_.*|PROXYREQ_.*|PROXYPASS_NOCANON|PROXYPASS_INTERPOLATE|M_[A-Z]+|APLOG_.*|AP_MPMQ_.*|AP_SQ_.*|\
              OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|APR_HOOK_.*|APR_SUCCESS|NOT_IN_.*|GLOBAL_ONLY|PROXY_WORKER_.*|AP_CONN_.*|LB_.*|\
              ap_server_conf|ap_conftree|ap_unixd_config|APR_OC_REASON_.*|apr_hook_debug_current|apr_hook_global_pool|ap_.*_module",
         )

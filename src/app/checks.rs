@@ -19,6 +19,12 @@ pub fn ways() -> Vec<String> {
     lines.iter().filter_map(wrong).collect()
 }
 
+/// Whether a client's words may become a target in `lb://` by some line.
+pub fn has_open_targets() -> bool {
+    let lines = config::lines();
+    lines.iter().any(|line| ways::is_open(seen(line, &lines)))
+}
+
 /// All that can be told once everything has been read; `known` are the pools of configuration and scripts.
 pub fn all(global: &Global, known: &HashSet<String>) -> Vec<String> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -220,6 +220,8 @@ pub struct DirConfig {
     pub on_error: Option<&'static OnError>,
     /// Targets of mod_rewrite's `[P]` rules.
     pub rewrites: Option<&'static Rewrites>,
+    /// Whether a client's words may become what `SetHandler` says.
+    pub open_handler: Option<bool>,
 }
 
 impl DirConfig {
@@ -232,6 +234,7 @@ impl DirConfig {
             finish: inner.finish.or(outer.finish),
             on_error: inner.on_error.or(outer.on_error),
             rewrites: inner.rewrites.or(outer.rewrites),
+            open_handler: inner.open_handler.or(outer.open_handler),
         }
     }
 }

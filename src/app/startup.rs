@@ -12,7 +12,7 @@ use balance::engine::{Engine, Handle};
 use balance::store::Store;
 use balance::told::Before;
 use script::{ErrorKind, Library, ScriptError, ScriptId};
-use table::{Geometry, Needs, Origin, StalePool, Table};
+use table::{AttachError, Geometry, Needs, Origin, StalePool, Table};
 
 use super::checks;
 use super::config::{
@@ -32,6 +32,7 @@ use crate::httpd::proxy;
 use crate::httpd::tended;
 use crate::keep::dicts::Dicts;
 use crate::keep::geoip;
+use crate::route::canon;
 use crate::serve::child;
 use crate::vetting::{self, Keeper, Scope};
 
@@ -148,6 +149,7 @@ pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
             "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
         ));
     }
+    canon::watch_targets(checks::has_open_targets());
     let idle = if mpm::phase() == Phase::Running && retained_exists() { Vec::new() } else { checks::ways() };
     for text in &idle {
         refuse(text);
@@ -513,10 +515,12 @@ fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
         Some(Ok(table)) if table.geometry().fits(&wanted) => return Ok((table, kept.generation)),
         Some(Ok(table)) => Some(table),
         Some(Err(error)) => {
-            log::server(
-                log::WARNING,
-                &format!("the table of the last configuration cannot be used, starting anew: {error}"),
-            );
+            if !matches!(error, AttachError::OtherLayout(_)) {
+                log::server(
+                    log::WARNING,
+                    &format!("the table of the last configuration cannot be used, starting anew: {error}"),
+                );
+            }
             None
         }
         None => None,
@@ -537,6 +541,8 @@ fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
         }
         // None of its children leads any more: timers and checks belong to the new ones.
         old.set_generation(kept.generation);
+    } else if !kept.base.is_null() {
+        take_up(&table, kept);
     }
     if !kept.base.is_null() {
         // SAFETY: mapped by an earlier generation in this process, whose users in the parent are gone; children keep
@@ -549,6 +555,31 @@ fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
     kept.base = base;
     kept.length = length;
     Ok((table, kept.generation))
+}
+
+/// Another build of the module made the last table, with another layout: what was changed while running goes on by name.
+fn take_up(table: &Table, kept: &Retained) {
+    // SAFETY: the mapping that the parent keeps, of that length; it is given back after this.
+    #[allow(unsafe_code)]
+    let Some(old) = (unsafe { Table::foreign(kept.base, kept.length) }) else { return };
+    match table.take_up(&old) {
+        Ok((taken, strange)) => {
+            let lost = match strange {
+                0 => String::new(),
+                some => format!("; {some} that were added while running have keys that it does not know"),
+            };
+            let text = format!(
+                "the module has another version: {taken} members go on with their weight and state; counts of requests in \
+                 flight and round robin sequences begin anew{lost}"
+            );
+            log::server(if strange > 0 { log::WARNING } else { log::NOTICE }, &text);
+        }
+        Err(error) => log::server(
+            log::WARNING,
+            &format!("not all state of the module's last version could be kept: {error}"),
+        ),
+    }
+    old.set_generation(kept.generation);
 }
 
 type Planned = (Vec<Plan>, Vec<(String, ScriptId)>);

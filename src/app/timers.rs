@@ -354,6 +354,10 @@ async fn perform(client: &Client, io: Io) -> Reply {
             let made = client.connect(&host, port, timeout).await;
             Reply::Connected(made.map(|tcp| Connection(Rc::new(Shared::new(Some(tcp))))))
         }
+        Io::Sleep { timeout } => {
+            client.sleep(timeout).await;
+            Reply::Slept
+        }
         Io::Resolve { host, timeout } => {
             let found = client.resolve(&host, timeout).await;
             Reply::Resolved(found.map(|addresses| addresses.iter().map(ToString::to_string).collect()))

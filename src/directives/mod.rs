@@ -54,10 +54,10 @@ macro_rules! directives {
     ($(($name:literal, $place:expr, $set:path, $help:literal)),* $(,)?) => {
         const DIRECTIVES: &[Directive] = &[$(Directive { name: $name, set: $set }),*];
         const COUNT: usize = DIRECTIVES.len();
-        const fn table() -> [ffi::command_rec; COUNT + 2] {
+        const fn table() -> [ffi::command_rec; COUNT + 3] {
             let mut index = 0usize;
             // An entry without a name ends the table.
-            let mut table = [END; COUNT + 2];
+            let mut table = [END; COUNT + 3];
             $(
                 table[index] = ffi::command_rec {
                     name: concat!($name, "\0").as_ptr().cast(),
@@ -70,6 +70,7 @@ macro_rules! directives {
                 index += 1;
             )*
             table[index] = rewrite::RULE;
+            table[index + 1] = rewrite::HANDLER;
             table
         }
     };
@@ -128,7 +129,7 @@ directives![
 ];
 
 /// The command table of the module record.
-pub struct Commands([ffi::command_rec; COUNT + 2]);
+pub struct Commands([ffi::command_rec; COUNT + 3]);
 
 // SAFETY: httpd reads the table; its pointers are to static data.
 unsafe impl Sync for Commands {}

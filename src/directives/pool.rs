@@ -94,7 +94,11 @@ pub(super) fn member(context: &mut Context<'_>, args: &str) -> Result<(), String
         .ok_or("expected a URL, for example LuaBalancerMember http://10.0.0.1:8080 weight=2")?;
     let url = whole_socket(context, url);
     let lines = crate::httpd::config::lines;
-    let checks = hcheck::Keys::read(&checks, &|name| template(&lines(), name));
+    let known = hcheck::Known {
+        template: &|name| template(&lines(), name),
+        expression: &|name| expression(&lines(), name),
+    };
+    let checks = hcheck::Keys::read(&checks, known);
     let checks = checks.map_err(|error| error.to_string())?;
     let place = context.place();
     let pool = open(context)?;
@@ -129,6 +133,19 @@ fn template(lines: &[Line], name: &str) -> Option<Vec<String>> {
     templates.filter_map(|line| words(&line.args).ok()).find_map(|words| {
         let (own, keys) = words.split_first()?;
         own.eq_ignore_ascii_case(name).then(|| keys.to_vec())
+    })
+}
+
+/// The text of a `ProxyHCExpr`, which stands in braces or quotes.
+fn expression(lines: &[Line], name: &str) -> Option<String> {
+    let expressions = lines.iter().filter(|line| line.directive.eq_ignore_ascii_case("ProxyHCExpr"));
+    expressions.filter_map(|line| line.args.trim().split_once([' ', '\t'])).find_map(|(own, text)| {
+        let text = text.trim();
+        let inside = [('{', '}'), ('"', '"'), ('\'', '\'')]
+            .iter()
+            .find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+        let own = own.trim_matches(['"', '\'']);
+        own.eq_ignore_ascii_case(name).then(|| inside.unwrap_or(text).trim().to_owned())
     })
 }
 

@@ -1,4 +1,4 @@
-//! `RewriteRule`, which is mod_rewrite's: httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
+//! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's: httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
 //! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess` too, and then runs for a request.
 
 use std::ffi::CStr;
@@ -48,6 +48,28 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
             }
             std::ptr::null()
         }
+    })
+}
+
+/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for the section.
+pub(super) const HANDLER: ffi::command_rec = ffi::command_rec {
+    name: c"SetHandler".as_ptr(),
+    func: ffi::cmd_func { raw_args: Some(handler) },
+    cmd_data: std::ptr::null_mut(),
+    req_override: ffi::OR_FILEINFO as i32,
+    args_how: ffi::RAW_ARGS,
+    errmsg: c"httpd's own; noted for targets in lb://".as_ptr(),
+};
+
+unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *const c_char) -> *const c_char {
+    guard(std::ptr::null(), || {
+        // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
+        unsafe {
+            if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<DirConfig>().as_mut()) {
+                section.open_handler = Some(balance::stock::ways::is_open_handler(args));
+            }
+        }
+        std::ptr::null()
     })
 }
 

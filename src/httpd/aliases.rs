@@ -1,5 +1,7 @@
 //! What ProxyPass and ProxyPassReverse say about a request.
 
+use balance::stock::ways::{self, may_begin_ours};
+
 use super::bytes;
 use super::proxy::Api;
 use super::request::Request;
@@ -30,18 +32,45 @@ unsafe fn line<'r>(alias: &ffi::proxy_alias) -> Option<Alias<'r>> {
 /// # Safety
 /// NULL or an array of `proxy_alias` that lives for `'r`.
 unsafe fn lines<'r>(array: *const ffi::apr_array_header_t) -> impl Iterator<Item = Alias<'r>> {
+    // SAFETY: the caller's promise; lines of that array.
+    unsafe { records(array).iter().filter_map(|alias| line(alias)) }
+}
+
+/// # Safety
+/// As [`lines`].
+unsafe fn records<'r>(array: *const ffi::apr_array_header_t) -> &'r [ffi::proxy_alias] {
     // SAFETY: the caller's promise.
-    let all: &'r [ffi::proxy_alias] = unsafe {
+    unsafe {
         match array.as_ref() {
             Some(array) if array.nelts > 0 && !array.elts.is_null() => {
                 std::slice::from_raw_parts(array.elts.cast(), array.nelts as usize)
             }
             _ => &[],
         }
-    };
-    // SAFETY: lines of that array.
-    all.iter().filter_map(|alias| unsafe { line(alias) })
+    }
 }
+
+/// What a line makes of a path; None when it does not hold for it.
+fn filled(alias: &ffi::proxy_alias, line: Alias<'_>, path: &[u8]) -> Option<Vec<u8>> {
+    if alias.regex.is_null() {
+        let rest = path.strip_prefix(line.front)?;
+        return Some([line.url, rest].concat());
+    }
+    let mut found = [ffi::ap_regmatch_t { rm_so: -1, rm_eo: -1 }; GROUPS];
+    // SAFETY: an expression of the configuration; the array has the length that is passed.
+    let rc = unsafe {
+        let (text, length) = (path.as_ptr().cast(), path.len() as ffi::apr_size_t);
+        ffi::ap_regexec_len(alias.regex, text, length, GROUPS as ffi::apr_size_t, found.as_mut_ptr(), 0)
+    };
+    let group = |group: &ffi::ap_regmatch_t| {
+        let place = usize::try_from(group.rm_so).ok().zip(usize::try_from(group.rm_eo).ok());
+        place.and_then(|(from, to)| path.get(from..to)).unwrap_or_default()
+    };
+    (rc == 0).then(|| ways::filled(line.url, &found.each_ref().map(group)))
+}
+
+/// Groups of a pattern that mod_proxy puts in.
+const GROUPS: usize = 10;
 
 impl Api {
     /// The lines of ProxyPass that may have mapped a request, in the order in which mod_proxy looks at them.
@@ -53,6 +82,26 @@ impl Api {
                 .into_iter()
                 .chain(lines(ffi::lb_proxy_aliases(request.as_ptr(), self.module)))
         }
+    }
+
+    /// The line by which a request may have come to a target in `lb://` that the line itself does not write. What a variable's
+    /// value was is not known any more, so one that begins a target counts.
+    pub fn filled_alias<'r>(&self, request: Request<'r>) -> Option<Alias<'r>> {
+        // SAFETY: as above.
+        let all = unsafe {
+            let own = ffi::lb_location_alias(request.as_ptr(), self.module).as_ref();
+            own.into_iter().chain(records(ffi::lb_proxy_aliases(request.as_ptr(), self.module)))
+        };
+        let is_ours = |url: &[u8]| url.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case(b"lb://"));
+        let paths = [request.uri(), request.unparsed_uri()];
+        all.filter_map(|alias| {
+            // SAFETY: as above.
+            let line = unsafe { line(alias) }.filter(|line| may_begin_ours(line.url))?;
+            let unknown = alias.flags & ffi::PROXYPASS_INTERPOLATE != 0 && line.url.contains(&b'$');
+            let mut paths = paths.into_iter().flatten().filter_map(|path| filled(alias, line, path));
+            paths.any(|url| unknown || is_ours(&url)).then_some(line)
+        })
+        .next()
     }
 
     /// The lines of ProxyPassReverse that hold for a request.

@@ -33,15 +33,17 @@ pub fn groups(
     Ok(found.map(|places| places.into_iter().map(piece).collect()))
 }
 
-/// Calls `f` with all matches from `from` on, one behind the other, until it says false.
+/// Calls `f` with all matches from `from` on, one behind the other, until it says false. Returns the names of groups.
 pub fn each(
     pool: Pool<'_>,
     (text, from): (&[u8], usize),
     pattern: &str,
     flags: &str,
     f: &mut dyn FnMut(Places) -> bool,
-) -> Result<(), String> {
+) -> Result<Vec<(usize, String)>, String> {
+    let has_names = ["(?<", "(?P<", "(?'"].iter().any(|opening| pattern.contains(opening));
     let pattern = Pattern::new(pool, text.len(), pattern, flags)?;
+    let names = if has_names { pattern.names() } else { Vec::new() };
     let mut at = from;
     while at <= text.len() {
         let Some(places) = pattern.find(text, at)? else { break };
@@ -52,7 +54,7 @@ pub fn each(
             break;
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// A compiled pattern, for texts of one length.
@@ -107,6 +109,25 @@ impl<'p> Pattern<'p> {
         // SAFETY: just compiled.
         let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);
         Ok(Pattern { pool, compiled, groups })
+    }
+
+    /// Numbers and names of the groups that have one.
+    fn names(&self) -> Vec<(usize, String)> {
+        // SAFETY: a compiled pattern, and an array of pointers in the pool, which httpd fills with NULLs and names inside of the
+        // pattern; they are copied before either goes.
+        unsafe {
+            let size = size_of::<*const std::os::raw::c_char>() as i32;
+            let array = ffi::apr_array_make(self.pool.as_ptr(), self.groups as i32, size);
+            ffi::ap_regname(self.compiled, array, std::ptr::null(), 0);
+            let names = std::slice::from_raw_parts(
+                (*array).elts.cast::<*const std::os::raw::c_char>(),
+                (*array).nelts.max(0) as usize,
+            );
+            let named = names.iter().take(self.groups).enumerate();
+            named
+                .filter_map(|(at, name)| Some((at, String::from_utf8(super::bytes(*name)?.to_vec()).ok()?)))
+                .collect()
+        }
     }
 
     /// The first match from a place on.

@@ -41,6 +41,10 @@ pub fn load(global: &mut Global, restarting: bool) -> Vec<String> {
     }
     Kept::put_all(now);
     global.geo = (!sources.is_empty()).then(|| Arc::new(Databases::new(sources)));
+    // At a restart the parent has walked through what has changed.
+    if let Some(databases) = global.geo.as_deref().filter(|_| !restarting) {
+        databases.mark_unwalked();
+    }
     let loaded = global.geo.as_deref().map_or(std::ptr::null_mut(), |all| std::ptr::from_ref(all).cast_mut());
     IN_PARENT.store(loaded, Ordering::Release);
     wrong
@@ -142,7 +146,12 @@ fn parse(address: &str) -> Result<IpAddr, String> {
 /// Takes replaced files; a few times a second, in a child's background thread. One child tells.
 pub fn refresh(child: &Child, tells: bool) {
     let Some(databases) = child.geo.as_deref() else { return };
-    for change in databases.refresh_by(&mut |job| child.background.walk(job)) {
+    let mut run = |job| child.background.walk(job);
+    let mut changes = databases.refresh_by(&mut run);
+    if tells {
+        changes.extend(databases.walk_by(&mut run));
+    }
+    for change in changes {
         let (level, text) = match change {
             Change::Taken(path, kind) => {
                 (log::NOTICE, format!("{}: a new {kind} is in service", path.display()))
@@ -150,6 +159,10 @@ pub fn refresh(child: &Child, tells: bool) {
             Change::Refused(problem) => {
                 (log::ERR, format!("{problem} (not taken, the last good one goes on serving)"))
             }
+            Change::Damaged(problem) => (
+                log::ERR,
+                format!("{problem}; it goes on serving, and what it does not tell counts as unknown"),
+            ),
             Change::Gone(path) => {
                 (log::WARNING, format!("{}: is gone, what was read of it goes on serving", path.display()))
             }

@@ -2,6 +2,7 @@
 //! whatever member is asked.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use balance::api::Balancer;
 use balance::relay::HookStatus;
@@ -14,6 +15,29 @@ use crate::httpd::sections;
 use crate::relay::record::Record;
 use crate::relay::route::Decision;
 use crate::serve::child::{self, Child};
+use crate::serve::scope::Scope;
+
+/// Whether the configuration has ProxyPass lines whose target a client's words may fill; set in each pre_config.
+static OPEN_TARGETS: AtomicBool = AtomicBool::new(false);
+
+/// Says whether there are such lines.
+pub fn watch_targets(on: bool) {
+    OPEN_TARGETS.store(on, Ordering::Relaxed);
+}
+
+/// Whether nobody but the client may have written the target in `lb://`: the line by which it did.
+fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
+    if request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) {
+        let is_open = Scope::of(request, child).is_some_and(|scope| scope.has_open_handler());
+        return is_open.then(|| "SetHandler".to_owned());
+    }
+    if !OPEN_TARGETS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let alias = child.api.filled_alias(request)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+    Some(format!("ProxyPass or ProxyPassMatch {} {}", text(alias.front), text(alias.url)))
+}
 
 /// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
 pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
@@ -27,6 +51,14 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
     let record = match Record::of(request).filter(holds) {
         Some(record) => record,
         None => {
+            if let Some(line) = filled_by(request, child) {
+                let text = format!(
+                    "refused: a client's words may have become the target by {line}; a pool is reached only where the line writes \
+                     lb:// itself"
+                );
+                log::request(request, log::ERR, &text);
+                return HookStatus::Http(403);
+            }
             if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
                 let text =
                     "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";

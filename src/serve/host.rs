@@ -255,7 +255,7 @@ impl RequestHost for CurrentRequest {
         pattern: &str,
         flags: &str,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<(usize, String)>, String> {
         let r = self.now.get().ok_or("no request here")?;
         regex::each(r.pool(), text, pattern, flags, f)
     }

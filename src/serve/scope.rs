@@ -49,6 +49,11 @@ impl<'r> Scope<'r> {
         self.hooks(self.section.finish, |s| &s.finish)
     }
 
+    /// Whether a client's words may have become the handler that `SetHandler` names.
+    pub fn has_open_handler(&self) -> bool {
+        self.section.open_handler == Some(true)
+    }
+
     /// Targets of mod_rewrite's rules, of the section and of the server.
     pub fn rewrites(&self) -> [Option<&'static Rewrites>; 3] {
         [self.section.rewrites, self.server.rewrites, self.main.rewrites]

@@ -24,6 +24,12 @@ pub fn with_faults() -> Option<PathBuf> {
     Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("LUA_BALANCER_FAULTS_SO={path:?}: {error}")))
 }
 
+/// The module with another layout of the shared table, which `scripts/test` builds and names in `LUA_BALANCER_MOVED_SO`; None without.
+pub fn with_moved_table() -> Option<PathBuf> {
+    let path = std::env::var_os("LUA_BALANCER_MOVED_SO")?;
+    Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("LUA_BALANCER_MOVED_SO={path:?}: {error}")))
+}
+
 /// One process of a test run builds; the others wait for the lock and read the path that it left.
 fn build_once() -> PathBuf {
     let stamp = std::env::temp_dir().join(format!("lua-balancer-so-{}", run_id()));

@@ -194,6 +194,57 @@ fn keys_of_mod_proxy_hcheck_are_the_pools_check() {
 }
 
 #[test]
+fn expressions_of_mod_proxy_hcheck_are_the_pools_check() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let expressions = "ProxyHCExpr ok234 {%{REQUEST_STATUS} =~ /^[234]/}\n\
+                       ProxyHCExpr in_maint \"hc('body') !~ /^b /\"\n";
+    let lines = |name: &str| {
+        let keys = format!("hcmethod=GET hcuri=/health hcinterval=200ms hcpasses=1 hcfails=1 hcexpr={name}");
+        [format!("{} {keys}", a.url()), format!("{} {keys}", b.url())]
+    };
+    let start = |name: &str| {
+        let lines = lines(name);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let stock = with_all(Httpd::builder().stock());
+        let stock = stock.config(&format!("{expressions}{}", stock_lines(&lines, ""))).configtest();
+        assert!(stock.ok, "{name}: {}", stock.output);
+        let own = with_all(Httpd::builder()).with_member_states();
+        own.config(&format!("{expressions}{}", pool_lines(&lines, ""))).start()
+    };
+    let soon = std::time::Duration::from_secs(10);
+    let names = [&a, &b].map(|backend| format!("127.0.0.1:{}", backend.port()));
+    a.health_status(404);
+    b.health_status(503);
+    let httpd = start("ok234");
+    wait_until("b to be down by its check", soon, || httpd.member("app", &names[1]).state == "down");
+    assert_eq!(httpd.member("app", &names[0]).state, "up", "404 is one of 2xx to 4xx");
+    drop(httpd);
+    // Its body is its name and the path.
+    let httpd = start("in_maint");
+    wait_until("b to be down by its body", soon, || httpd.member("app", &names[1]).state == "down");
+    httpd.wait_for_log("match not_body=.*b");
+    assert_eq!(httpd.member("app", &names[0]).state, "up", "whatever its status");
+}
+
+#[test]
+fn failonstatus_takes_a_member_out_as_in_stock_httpd() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let members = [a.url(), b.url()];
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    let settings = "failonstatus=503";
+    let stock = with_all(Httpd::builder().stock()).config(&stock_lines(&members, settings)).start();
+    let own = Httpd::builder().config(&pool_lines(&members, settings)).start();
+    for httpd in [&stock, &own] {
+        a.status(503);
+        let answers: Vec<u16> = (0..8).map(|_| httpd.client().get("/app/x").status).collect();
+        assert_eq!(answers.iter().filter(|status| **status == 503).count(), 1, "{answers:?}");
+        // A status that is not among them takes nobody out.
+        a.answer();
+    }
+    own.wait_for_log("pool app: member .* ejected for .* after 1 consecutive failures, the last one: status");
+}
+
+#[test]
 fn what_a_balancers_line_says_is_taken_or_refused_with_the_line_to_write() {
     let member = "http://127.0.0.1:9";
     // Stock httpd takes all of these.
@@ -202,6 +253,8 @@ fn what_a_balancers_line_says_is_taken_or_refused_with_the_line_to_write() {
         (member, "stickysession=ROUTEID nofailover=On"),
         (member, "lbmethod=byrequests maxattempts=1"),
         (member, "lbmethod=bybusyness stickysession=A stickysessionsep=."),
+        (member, "failonstatus=500,503 failontimeout=On"),
+        (member, "failontimeout=Off"),
         ("http://127.0.0.1:9 hcmethod=TCP hcinterval=10", ""),
         ("http://127.0.0.1:9 hcmethod=GET hcuri=/ok hcpasses=2 hcfails=3", ""),
         ("http://127.0.0.1:9 hcmethod=OPTIONS", ""),
@@ -216,25 +269,19 @@ fn what_a_balancers_line_says_is_taken_or_refused_with_the_line_to_write() {
         assert!(own.ok, "{line} {settings}: {}", own.output);
     }
     for (line, settings, wrong, parts) in [
-        (
-            member,
-            "failonstatus=500,503",
-            "failonstatus",
-            ["count=connect,reset,timeout,500,503", "failures=1"],
-        ),
         (member, "lbmethod=bytraffic", "lbmethod=bytraffic", ["least_connections", "LuaBalancerMethod"]),
         (member, "timeout=5", "timeout=5", ["queue=", "LuaBalancerMember"]),
         (member, "stickysession=A stickysessionsep=!", "stickysessionsep", ["'.' or Off", "script"]),
         (
-            "http://127.0.0.1:9 hcmethod=GET hcexpr=ok",
+            "http://127.0.0.1:9 hcmethod=GET hcexpr=odd",
             "",
-            "hcexpr=ok",
+            "hcexpr=odd",
             ["expect=", "LuaBalancerHealthCheck http"],
         ),
         ("ajp://127.0.0.1:9 hcmethod=CPING", "", "CPING", ["LuaBalancerHealthCheck tcp", "in the pool"]),
     ] {
         let (stock, own) = if line.contains("hcexpr") {
-            let expr = "ProxyHCExpr ok {%{REQUEST_STATUS} =~ /^[234]/}\n";
+            let expr = "ProxyHCExpr odd {%{HTTP:X-Up} == 'yes'}\n";
             let test = |builder: Builder, lines: String| {
                 with_all(builder).config(&format!("{expr}{lines}")).configtest()
             };

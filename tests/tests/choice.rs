@@ -108,6 +108,61 @@ fn no_word_of_a_client_in_a_rule_of_a_section_is_a_pool() {
     }
 }
 
+/// What a client may fill in as a whole reaches `balancer://` in stock httpd; here a line has to write `lb://` itself.
+#[test]
+fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
+    for line in [
+        "ProxyPassMatch ^/x/?(.*)$ $1",
+        "ProxyPassMatch ^/x/?(.*)$ $1 nocanon",
+        "ProxyPassMatch ^/x/(..)/(.*)$ $1://$2",
+        "ProxyPassMatch ^/x/.(.*)$ l$1",
+        "<LocationMatch ^/x/(..)/(.*)$>\nProxyPassMatch $1://$2\n</LocationMatch>",
+        "ProxyPassInterpolateEnv On\nSetEnvIf X-Path (.*) TARGET=$1\nProxyPass /x ${TARGET} interpolate",
+        "<Location /x>\nSetHandler \"proxy:%{HTTP:X-Path}\"\n</Location>",
+        "<Location /x>\nSetHandler \"%{HTTP:X-Handler}\"\n</Location>",
+        "<Directory />\nAllowOverride FileInfo\n</Directory>",
+    ] {
+        let [public, private] = Backend::named(["public", "private"]);
+        let handler = "SetHandler \"proxy:%{HTTP:X-Path}\"";
+        // Newer httpds refuse most of these by themselves.
+        let test = stage(&public, &private).config(line).configtest();
+        if !test.ok {
+            assert!(
+                test.says("ProxyPass (URL must be absolute|Unable to parse URL)"),
+                "{line}: {}",
+                test.output
+            );
+            continue;
+        }
+        let builder = stage(&public, &private).config(line);
+        let httpd = builder
+            .file("htdocs/x/.htaccess", if line.contains("AllowOverride") { handler } else { "" })
+            .config("ProxyPass /own lb://secret/\nProxyPassMatch ^/which/(secret)/(.*)$ lb://$1/$2")
+            .config("<Directory />\nRequire all granted\n</Directory>")
+            .config("<Location /named>\nSetHandler \"proxy:lb://secret\"\n</Location>")
+            .config("<Location /looked>\nSetHandler \"proxy:lb://%{HTTP:X-Pool}\"\n</Location>")
+            .start();
+        let host = format!("127.0.0.1:{}", httpd.port());
+        let mut requests = attacks("/x", &host);
+        requests.push(Request::get("/x/LB://secret/p"));
+        requests.push(Request::get("/x/lb/secret/p"));
+        requests.push(Request::get("/x/lb://secret"));
+        requests.push(Request::get("/x/y").header("X-Path", "lb://secret"));
+        requests.push(Request::get("/x/y").header("X-Handler", "proxy:lb://secret"));
+        for request in requests {
+            let answer = httpd.client().send(&request);
+            assert!(answer.status >= 400, "{line}: {request:?}: {answer:?}");
+        }
+        assert_eq!(private.connections(), 0, "{line}");
+        let refusals = httpd.count_log("refused: a client.s words may have become the target by");
+        assert!(refusals > 0, "{line}: {}", httpd.error_log());
+        for path in ["/own/y", "/which/secret/y", "/named/y", "/looked/y"] {
+            let request = Request::get(path).header("X-Pool", "secret");
+            assert_eq!(httpd.client().send(&request).backend(), "private", "{line}: {path}");
+        }
+    }
+}
+
 /// Beside rules that a client may fill in, rules to pools go on working for all hosts but that of the other rule's target.
 #[test]
 fn rules_that_name_a_pool_work_beside_others() {

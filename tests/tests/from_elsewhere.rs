@@ -512,6 +512,16 @@ function checks.re()
   assert(from == 6 and to == 10)
   local nothing, _, why = ngx.re.sub("x", "(", "")
   assert(nothing == nil and why)
+  local m = ngx.re.match("key: value", [[(?<name>\w+): (?P<value>\w+)(?'none'x)?]], "jo")
+  assert(m.name == "key" and m[1] == "key" and m.value == "value" and m.none == false and m[3] == false)
+  local names = {}
+  for found in assert(ngx.re.gmatch("a=1, bc=22", [[(?<k>\w+)=(?<v>\d+)]])) do names[#names + 1] = found.v .. found.k end
+  assert(table.concat(names, " ") == "1a 22bc")
+  assert(ngx.re.gsub("a1b2", "(?<l>[a-z])(?<d>[0-9])", function(g) return g.d .. g.l end) == "1a2b")
+  assert(ngx.re.sub("a1b2", "(?<l>[a-z])(?<d>[0-9])", function(g) return g.d .. g.l end) == "1ab2")
+  assert(ngx.re.match("b", "(?J)(?:(?<n>a)|(?<n>b))").n == "b")
+  local into = ngx.re.match("xy", "(?<last>y)", "", nil, { first = 1 })
+  assert(into.last == "y" and into.first == 1)
   local ctx = { pos = 3 }
   assert(ngx.re.match("1 2 3", [[\d]], "", ctx)[0] == "2" and ctx.pos == 4)
 end
@@ -526,6 +536,53 @@ end"#;
     for check in ["incr", "stale", "lock", "re"] {
         assert_eq!(httpd.client().get(&format!("/{check}")).status, 204, "{check}: {}", httpd.error_log());
     }
+}
+
+/// As in the original: a second holder waits for at most `timeout`, gets how long that took, or `nil, "timeout"`.
+#[test]
+fn a_timer_waits_for_a_lock_and_a_request_does_not() {
+    let script = r#"
+local lock = require("resty.lock")
+lb.after(0.01, function()
+  local held = assert(lock:new("d"))
+  assert(held:lock("k") == 0)
+  lb.after(0.3, function() held:unlock() end)
+  local ok, why = assert(lock:new("d", { timeout = 0.05 })):lock("k")
+  print("short " .. tostring(ok) .. " " .. tostring(why))
+  local second, began = assert(lock:new("d", { timeout = 3, max_step = 0.02 })), lb.now()
+  local elapsed = assert(second:lock("k"))
+  local took = lb.now() - began
+  print(("long %s %s"):format(elapsed > 0.05 and elapsed < 3, took >= elapsed * 0.9))
+  local inside = coroutine.wrap(function() return assert(lock:new("d", { timeout = 0.02 })):lock("k") end)
+  print("inside " .. tostring(select(2, inside())))
+  local _, wrong = pcall(lock.new, lock, "d", { timeout = "5" })
+  print("wrong " .. tostring(wrong))
+  print("unlocked " .. tostring(second:unlock()))
+end)
+function translate(r)
+  local one, two = lock:new("d"), lock:new("d", { timeout = 2 })
+  assert(one:lock("r") == 0)
+  local began = lb.now()
+  local ok, why = two:lock("r")
+  one:unlock()
+  r.err_headers_out["X-Saw"] = tostring(ok) .. " " .. why .. " " .. tostring(lb.now() - began < 0.04)
+  return 404
+end"#;
+    let httpd = Httpd::builder()
+        .file("lock.lua", script)
+        .config("LuaBalancerDict d 64K\nLuaHookTranslate lock.lua")
+        .start();
+    for line in [
+        "short nil timeout",
+        "long true true",
+        "inside timeout",
+        "wrong .*timeout: expected a number of seconds",
+        "unlocked 1",
+    ] {
+        httpd.wait_for_log(line);
+    }
+    assert_eq!(httpd.client().get("/x").header("X-Saw"), Some("nil timeout true"));
+    httpd.assert_no_crash();
 }
 
 #[test]

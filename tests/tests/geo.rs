@@ -286,6 +286,21 @@ fn a_damaged_record_is_nil_and_told_once_a_child() {
 }
 
 #[test]
+fn a_database_that_breaks_in_places_is_told_once_after_the_first_start() {
+    let builder = telling(Mpm::Event, "broken.mmdb city.mmdb");
+    fs::write(builder.dir().join("broken.mmdb"), broken_in_one_place()).expect("write the database");
+    let mut httpd = builder.start();
+    let damaged = r"\[lua_balancer:error\].*broken\.mmdb: is damaged behind .*counts as unknown";
+    httpd.wait_for_log(damaged);
+    assert_eq!(country(&mut httpd.client()), "CN", "what it does not tell alone is unknown");
+    httpd.graceful();
+    assert_eq!(country(&mut httpd.client()), "CN");
+    assert_eq!(httpd.count_log(damaged), 1, "in two children, and over a restart");
+    assert_eq!(httpd.count_log(r"city\.mmdb: is damaged"), 0);
+    httpd.assert_no_crash();
+}
+
+#[test]
 fn scripts_may_ask_at_their_top_level() {
     let script = "local home = lb.geo('175.16.199.1').country\nfunction translate(r) return home == 'CN' and 204 or 500 end";
     let httpd =

@@ -92,6 +92,8 @@ pub struct HealthCheck {
     pub expect: Vec<(u16, u16)>,
     /// `body=`: a regular expression, valid.
     pub body: Option<String>,
+    /// `not_body=`: the same, which must not match.
+    pub not_body: Option<String>,
     /// `follow=`, default no.
     pub follow: bool,
     /// `verify=`, default on.

@@ -30,7 +30,14 @@ struct Watch {
     gone: bool,
     /// Somebody reads the new state.
     reading: Option<Arc<Mutex<Option<Read>>>>,
+    /// What serves was tried by samples only.
+    unwalked: bool,
+    /// Somebody walks through what serves.
+    walking: Option<Arc<Mutex<Option<Walk>>>>,
 }
+
+/// What became of walking through a database; Ok(false): not to the end.
+type Walk = Result<bool, Problem>;
 
 /// What became of reading a file.
 type Read = Result<Option<Database>, Problem>;
@@ -58,6 +65,8 @@ pub enum Change {
     Refused(Problem),
     /// A file is no longer there; what was read from it goes on serving.
     Gone(PathBuf),
+    /// What serves since the start breaks in places, which count as unknown.
+    Damaged(Problem),
 }
 
 impl Databases {
@@ -111,7 +120,20 @@ impl Databases {
         self.files.iter().filter_map(|file| file.refresh(run)).collect()
     }
 
-    /// The same, which reads at once.
+    /// Says that what serves now was tried by samples only: for [`Databases::walk_by`].
+    pub fn mark_unwalked(&self) {
+        for file in &self.files {
+            file.watch.lock().unwalked = file.current.read().is_some();
+        }
+    }
+
+    /// Walks through what was not walked through yet, as [`Databases::refresh_by`] reads new files. Tells of each that is damaged,
+    /// once; it goes on serving, since what it does not tell counts as unknown.
+    pub fn walk_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
+        self.files.iter().filter_map(|file| file.walk(run)).map(Change::Damaged).collect()
+    }
+
+    /// The same as [`Databases::refresh_by`], which reads at once.
     pub fn refresh(&self) -> Vec<Change> {
         self.refresh_by(&mut |job| {
             job(&|| true);
@@ -139,6 +161,38 @@ impl Watched {
                     watch.reading = None;
                 }
                 None
+            }
+        }
+    }
+
+    fn walk(&self, run: &mut dyn FnMut(Job) -> bool) -> Option<Problem> {
+        let mut watch = self.watch.lock();
+        if !watch.unwalked {
+            return None;
+        }
+        let Some(place) = watch.walking.clone() else {
+            let database = self.current.read().clone()?;
+            let place = Arc::new(Mutex::new(None));
+            let result = place.clone();
+            let job = move |go_on: &dyn Fn() -> bool| {
+                *result.lock() = Some(database.check_successor(None, go_on));
+            };
+            if run(Box::new(job)) {
+                watch.walking = Some(place);
+            }
+            return None;
+        };
+        let result = place.lock().take();
+        match result {
+            // Two of them are here: who walked has ended without a word.
+            None if Arc::strong_count(&place) > 2 => None,
+            None | Some(Ok(false)) => {
+                watch.walking = None;
+                None
+            }
+            Some(found) => {
+                (watch.unwalked, watch.walking) = (false, None);
+                found.err()
             }
         }
     }

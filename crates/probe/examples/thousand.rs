@@ -120,6 +120,7 @@ fn settings(kind: CheckKind) -> HealthCheck {
         headers: Vec::new(),
         expect: vec![(200, 399)],
         body: None,
+        not_body: None,
         follow: false,
         verify: true,
         sni: None,

@@ -70,6 +70,11 @@ impl Client {
         tokio::task::yield_now().await;
     }
 
+    /// Waits.
+    pub async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
     /// Sends a request and reads the answer, whatever its status. Redirects are not followed.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Status { found: u16, expected: String },
     #[error("HTTP {status}, but the first 64 KiB of the body do not match body=\"{pattern}\"")]
     Body { status: u16, pattern: String },
+    #[error("HTTP {status}, but the first 64 KiB of the body match not_body=\"{pattern}\"")]
+    Unwanted { status: u16, pattern: String },
     #[error("HTTP {status}: {why}")]
     Redirect { status: u16, why: String },
     #[error("agent: {0}")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use balance::settings::HealthCheck;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
+use regex::bytes::Regex;
 use tokio::time::Instant;
 
 use crate::dial;
@@ -50,22 +51,16 @@ impl Exchange<'_> {
             if !expected {
                 return Err(Failure::Status { found: status.as_u16(), expected: ranges(check) });
             }
-            let wanted = http.shared.body.as_ref().filter(|_| next.is_none());
-            let (body, whole) = self.body(&mut link, answer, wanted.is_some()).await?;
+            let looks = http.shared.body.is_some() || http.shared.not_body.is_some();
+            let (body, whole) = self.body(&mut link, answer, looks && next.is_none()).await?;
             if whole {
                 self.keep(link).await;
             }
-            match (next, wanted) {
-                (Some(next), _) => {
-                    method = method_after(status, method);
-                    uri = next;
-                }
-                (None, Some(wanted)) if !wanted.is_match(&body) => {
-                    let pattern = printable(wanted.as_str(), 100);
-                    return Err(Failure::Body { status: status.as_u16(), pattern });
-                }
-                (None, _) => return Ok(status.as_u16()),
-            }
+            let Some(next) = next else {
+                return judge_body(http, status.as_u16(), &body).map(|()| status.as_u16());
+            };
+            method = method_after(status, method);
+            uri = next;
         }
         Err(Failure::Exchange(format!("more than {MAX_REDIRECTS} redirects")))
     }
@@ -170,6 +165,18 @@ fn method_after(status: StatusCode, method: Method) -> Method {
         303 if method != Method::HEAD => Method::GET,
         301 | 302 if method == Method::POST => Method::GET,
         _ => method,
+    }
+}
+
+/// What the body has to hold, and what it must not.
+fn judge_body(http: &HttpPlan, status: u16, body: &[u8]) -> Result<(), Failure> {
+    let shown = |pattern: &Regex| printable(pattern.as_str(), 100);
+    if let Some(wanted) = http.shared.body.as_ref().filter(|wanted| !wanted.is_match(body)) {
+        return Err(Failure::Body { status, pattern: shown(wanted) });
+    }
+    match http.shared.not_body.as_ref().filter(|unwanted| unwanted.is_match(body)) {
+        Some(unwanted) => Err(Failure::Unwanted { status, pattern: shown(unwanted) }),
+        None => Ok(()),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct CheckPlan {
     /// `host=`, or a Host among `header=`.
     host: Option<HeaderValue>,
     pub(crate) body: Option<Regex>,
+    pub(crate) not_body: Option<Regex>,
 }
 
 impl CheckPlan {
@@ -49,9 +50,12 @@ impl CheckPlan {
             }
         }
         headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
-        let body =
-            check.body.as_deref().map(Regex::new).transpose().map_err(|error| format!("body=: {error}"))?;
-        Ok(CheckPlan { method, headers, host, body })
+        let pattern = |key: &str, text: &Option<String>| {
+            let pattern = text.as_deref().map(Regex::new).transpose();
+            pattern.map_err(|error| format!("{key}=: {error}"))
+        };
+        let (body, not_body) = (pattern("body", &check.body)?, pattern("not_body", &check.not_body)?);
+        Ok(CheckPlan { method, headers, host, body, not_body })
     }
 }
 

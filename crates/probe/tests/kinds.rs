@@ -77,6 +77,19 @@ fn a_body_has_to_match() {
 }
 
 #[test]
+fn a_body_must_not_match_what_is_unwanted() {
+    let backend = Backend::answering(ok("status: Under maintenance\n"));
+    let with = |pattern: &str| HealthCheck { not_body: Some(pattern.into()), ..http() };
+    assert!(once_at(&backend, with("offline")).ok);
+    let seen = once_at(&backend, with("maintenance$"));
+    assert!(seen.ok, "$ is the end of the text: {}", seen.why);
+    let seen = once_at(&backend, HealthCheck { body: Some("status".into()), ..with("Under m.*e") });
+    let why = "HTTP 200, but the first 64 KiB of the body match not_body=\"Under m.*e\"";
+    assert_eq!((seen.ok, seen.why.as_str()), (false, why));
+    assert!(trouble(url("127.0.0.1", 1), with("(")).contains("cannot be checked: not_body=:"));
+}
+
+#[test]
 fn only_the_first_64_kib_of_a_body_count() {
     let within = format!("{}ab{}", "x".repeat(64 * 1024 - 2), "y".repeat(200_000));
     let beyond = format!("{}ab{}", "x".repeat(64 * 1024 - 1), "y".repeat(200_000));

@@ -251,7 +251,8 @@ pub trait Request {
     /// Flags: any of `i m s x`.
     #[allow(clippy::type_complexity)]
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
-    /// Calls `f` with the places of the groups of every match from byte `from` on, until it says false.
+    /// Calls `f` with the places of the groups of every match from byte `from` on, until it says false. Returns the groups that
+    /// have names.
     #[allow(clippy::type_complexity)]
     fn regex_each(
         &self,
@@ -259,7 +260,7 @@ pub trait Request {
         _pattern: &str,
         _flags: &str,
         _f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<(usize, String)>, String> {
         Err("no request here".into())
     }
     /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as

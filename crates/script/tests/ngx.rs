@@ -89,6 +89,8 @@ fn variables_of_the_request() {
         ("ngx.re.gsub('hello', '(l)', '${1}$1$$')", "hell$ll$o"),
         ("select(2, ngx.re.gsub('hello', 'l', 'x'))", "2"),
         ("ngx.re.gsub('hello', '(l)', function(m) return m[1]:upper() end)", "heLLo"),
+        ("ngx.re.match('hello', '(?<name>ell)').name", "ell"),
+        ("ngx.re.gsub('hello', '(?<name>l)', function(m) return m.name:upper() end)", "heLLo"),
         ("ngx.re.gsub('hello', 'z', 'x')", "hello"),
         ("require('table.nkeys')({ a = 1, 2, 3 })", "3"),
         ("(function() local t = { a = 1, 2 } require('table.clear')(t) return next(t) end)()", "nil"),

@@ -4,12 +4,21 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::ChangeError;
 
-use crate::Table;
+use crate::define::ADDED;
+use crate::layout::MemberRow;
 use crate::members::{Inserted, Item, Start};
+use crate::outline::{Foreign, MemberLeft};
 use crate::pools::{PoolRef, pool_tag};
+use crate::protocol::AtomicU64;
 use crate::protocol::life::{Life, Phase};
 use crate::protocol::scripts::COPIES;
 use crate::protocol::text;
+use crate::{Table, codec, config};
+
+/// What a member's row has observed, besides its status.
+fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
+    [&row.latency, &row.outlier, &row.health, &row.requests, &row.failures, &row.since]
+}
 
 impl Table {
     /// Copies pools, members with their live state, round robin sequences, scripts and the generation from another table
@@ -68,23 +77,48 @@ impl Table {
         if !Life::load(&key.life).same_as(life) {
             return Ok(());
         }
+        let observed = observed(from).map(|cell| cell.load(SeqCst));
+        self.settle_left(pool, MemberLeft { name, url, record, status, observed }, free)
+    }
+
+    /// Puts a member of another table into this one, as it was there.
+    fn settle_left(&self, pool: PoolRef, left: MemberLeft, free: &mut usize) -> Result<(), ChangeError> {
+        let MemberLeft { name, url, record, status, observed: from } = left;
         let inserted = self.insert(pool, &Item { name, url, record, start: Start::FULL }, free, &|| true)?;
         let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
         let to = &self.map.members()[slot as usize];
-        let own = to.status.load(SeqCst) & crate::config::COUNTERS;
-        to.status.store(crate::config::visible(status).0 | own, SeqCst);
-        let pairs = [
-            (&from.latency, &to.latency),
-            (&from.outlier, &to.outlier),
-            (&from.health, &to.health),
-            (&from.requests, &to.requests),
-            (&from.failures, &to.failures),
-            (&from.since, &to.since),
-        ];
-        for (from, to) in pairs {
-            to.store(from.load(SeqCst), SeqCst);
+        let own = to.status.load(SeqCst) & config::COUNTERS;
+        to.status.store(config::visible(status).0 | own, SeqCst);
+        for (from, to) in from.into_iter().zip(observed(to)) {
+            to.store(from, SeqCst);
         }
         Ok(())
+    }
+
+    /// Takes pools and members over from a table of another layout into this one, which nobody else uses yet: members by name, with
+    /// weight, flags, health and counters. Returns how many there were, and how many of them were added while running and have a
+    /// line that this module cannot read. Round robin sequences and scripts begin anew.
+    pub fn take_up(&self, old: &Foreign) -> Result<(usize, usize), ChangeError> {
+        let (mut taken, mut strange) = (0, 0);
+        for left in old.pools() {
+            let pool = self.find_or_make_pool(&left.name, left.origin)?;
+            let cell = &self.map.pools()[pool.row].text;
+            if let Some(record) = left.settings {
+                self.write_text(cell, &record, pool_tag(pool.row), &|_| true)?;
+            }
+            let mut free = 0;
+            for mut member in left.members {
+                if member.record.order >= ADDED && codec::member(&member.record.text).is_none() {
+                    strange += 1;
+                    continue;
+                }
+                member.status = config::apply(member.status, member.record.config);
+                self.settle_left(pool, member, &mut free)?;
+                taken += 1;
+            }
+            self.bump_pool(pool);
+        }
+        Ok((taken, strange))
     }
 
     fn carry_script(&self, old: &Table, row: usize) {

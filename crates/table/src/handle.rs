@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::layout::Geometry;
-use crate::mapping::{AttachError, Mapping};
+use crate::mapping::{AttachError, Mapping, Words};
+use crate::outline::Foreign;
 use crate::protocol::lead::{self, Lead};
 
 /// A handle on the shared table. Cheap to clone; clones have the same identity.
@@ -45,6 +46,17 @@ impl Table {
     pub unsafe fn attach(base: *mut u8, len: usize) -> Result<Self, AttachError> {
         // SAFETY: the caller's promise is the one asked for.
         unsafe { Mapping::attach(base, len) }.map(Table::over)
+    }
+
+    /// A table of another layout, to take over what it tells of itself ([`Table::take_up`]). None when it is no table, or
+    /// tells nothing.
+    ///
+    /// # Safety
+    /// As for [`Table::create`], except that the bytes may be anything, until the value is dropped.
+    #[allow(unsafe_code)]
+    pub unsafe fn foreign(base: *mut u8, len: usize) -> Option<Foreign> {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { Words::over(base, len) }.and_then(Foreign::over)
     }
 
     /// A table in this process's own memory, for tests and `configtest`.

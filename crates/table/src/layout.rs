@@ -13,7 +13,11 @@ use crate::protocol::text::{Chunk, chunks_for};
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
+#[cfg(not(feature = "moved"))]
 pub(crate) const LAYOUT_VERSION: u64 = 6;
+/// That of a build for tests of upgrades, whose rows lie elsewhere.
+#[cfg(feature = "moved")]
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_006;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,12 +175,16 @@ pub(crate) struct Header {
     pub ticket_number: AtomicU64,
     /// When somebody looked for tickets of the dead last, milliseconds.
     pub buried_ms: AtomicU64,
-    pub spare: [AtomicU64; 13],
+    pub spare: AtomicU64,
+    /// At the same place in every layout, see [`crate::outline`].
+    pub outline: [AtomicU64; crate::outline::WORDS],
 }
 
 /// 256 bytes.
 #[repr(C, align(64))]
 pub(crate) struct PoolRow {
+    #[cfg(feature = "moved")]
+    pub before: [AtomicU64; 8],
     pub life: AtomicU64,
     /// Hash of the name.
     pub key: AtomicU64,
@@ -213,6 +221,8 @@ pub(crate) struct MemberKey {
 /// What changes with every request.
 #[repr(C, align(64))]
 pub(crate) struct MemberRow {
+    #[cfg(feature = "moved")]
+    pub before: [AtomicU64; 8],
     /// The line, see [`crate::protocol::text`].
     pub text: AtomicU64,
     /// [`balance::status::Status`] and, in the topmost bits, which definition was applied to it.
@@ -233,11 +243,14 @@ pub(crate) struct CursorRow {
     pub next: AtomicU64,
 }
 
+/// Bytes that rows of a build with the feature `moved` have in front.
+const MOVED: usize = if cfg!(feature = "moved") { 64 } else { 0 };
+
 const _: () = {
     assert!(size_of::<Header>() == 256 && align_of::<Header>() == 64);
-    assert!(size_of::<PoolRow>() == 256);
+    assert!(size_of::<PoolRow>() == 256 + MOVED);
     assert!(size_of::<MemberKey>() == 32);
-    assert!(size_of::<MemberRow>() == 64);
+    assert!(size_of::<MemberRow>() == 64 + MOVED);
     assert!(size_of::<CursorRow>() == 16);
     assert!(size_of::<Chunk>() == 64);
     assert!(size_of::<ChildRow>() == 64);

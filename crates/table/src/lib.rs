@@ -39,6 +39,8 @@ mod mapping;
 #[cfg(not(loom))]
 mod members;
 #[cfg(not(loom))]
+mod outline;
+#[cfg(not(loom))]
 mod pools;
 #[cfg(not(loom))]
 mod queue;
@@ -62,6 +64,7 @@ pub use self::{
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},
     mapping::AttachError,
+    outline::Foreign,
     protocol::lead::Lead,
     protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},

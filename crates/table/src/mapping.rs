@@ -96,6 +96,7 @@ impl Mapping {
             cell.store(word, Ordering::Relaxed);
         }
         header.layout.store(LAYOUT_VERSION, Ordering::Relaxed);
+        mapping.write_outline();
         header.magic.store(MAGIC, Ordering::SeqCst);
         Ok(mapping)
     }
@@ -131,7 +132,16 @@ impl Mapping {
         let geometry =
             Geometry::from_words(words).ok_or_else(|| AttachError::BadGeometry(format!("{words:?}")))?;
         // SAFETY: the caller's promise is handed on.
-        unsafe { Mapping::over(base, len, geometry) }
+        let mapping = unsafe { Mapping::over(base, len, geometry)? };
+        // An older module of this layout may have made the table without one.
+        mapping.write_outline();
+        Ok(mapping)
+    }
+
+    fn write_outline(&self) {
+        for (cell, word) in self.header().outline.iter().zip(crate::outline::of(&self.geometry)) {
+            cell.store(word, Ordering::SeqCst);
+        }
     }
 
     /// A table in this process's own memory.
@@ -158,6 +168,12 @@ impl Mapping {
             return Err(AttachError::TooSmall { found: len, needed });
         }
         Ok(Mapping { base, sections: Sections::of(&geometry), geometry, heap: None })
+    }
+
+    /// The whole memory, as a module of another layout sees it.
+    #[cfg(test)]
+    pub fn words(&self) -> Words {
+        Words { base: self.base.cast(), len: self.geometry.bytes() / 8 }
     }
 
     #[inline]
@@ -231,5 +247,30 @@ impl Mapping {
         let words = self.geometry.script_words();
         let all = self.rows(self.sections.copies);
         std::array::from_fn(|copy| &all[(row * COPIES + copy) * words..][..words])
+    }
+}
+
+/// A table's memory as words, for one of another layout.
+pub(crate) struct Words {
+    base: NonNull<AtomicU64>,
+    len: usize,
+}
+
+impl Words {
+    /// None when it is no table.
+    ///
+    /// # Safety
+    /// See [`crate::Table::foreign`].
+    pub unsafe fn over(base: *mut u8, len: usize) -> Option<Self> {
+        let base = NonNull::new(base.cast::<AtomicU64>()).filter(|base| base.addr().get() % 64 == 0)?;
+        let words = Words { base, len: len / 8 };
+        let magic = words.cells().first()?.load(Ordering::SeqCst);
+        (magic == MAGIC).then_some(words)
+    }
+
+    /// All words.
+    pub fn cells(&self) -> &[AtomicU64] {
+        // SAFETY: `over` was promised that many bytes, which stay mapped and are reached through atomics only.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }

@@ -201,7 +201,12 @@ impl Table {
         let mut record = item.record.clone();
         record.config = config::begin(record.config, building.incarnation());
         cells.status.store(item.start.apply(config::initial(record.config)), SeqCst);
-        let MemberRow { text: _, status: _, latency, outlier, health, requests, failures, since } = cells;
+        #[rustfmt::skip]
+        let MemberRow {
+            #[cfg(feature = "moved")]
+            before: _,
+            text: _, status: _, latency, outlier, health, requests, failures, since,
+        } = cells;
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);
         }

@@ -193,6 +193,12 @@ impl Builder {
         self
     }
 
+    /// Takes this build of the module.
+    pub fn with_module(mut self, file: &Path) -> Self {
+        self.own_module = Some(file.to_owned());
+        self
+    }
+
     /// Takes the module that panics on demand ([`Httpd::fault`]); None where there is no such build.
     pub fn with_faults(mut self) -> Option<Self> {
         self.own_module = Some(module::with_faults()?);

@@ -7,7 +7,7 @@ use crate::units::digits_only;
 
 const TYPES: [&str; 6] = ["none", "tcp", "http", "https", "agent", "lua"];
 const COMMON: [&str; 7] = ["interval", "timeout", "rise", "fall", "initial", "jitter", "port"];
-const HTTP: [&str; 7] = ["uri", "method", "host", "header", "expect", "body", "follow"];
+const HTTP: [&str; 8] = ["uri", "method", "host", "header", "expect", "body", "not_body", "follow"];
 const HTTPS: [&str; 3] = ["verify", "sni", "ca"];
 const LUA: [&str; 2] = ["script", "function"];
 const FUNCTION: &str = "check";
@@ -30,6 +30,7 @@ impl HealthCheck {
             headers: Vec::new(),
             expect: vec![(200, 399)],
             body: None,
+            not_body: None,
             follow: false,
             verify: true,
             sni: None,
@@ -130,14 +131,8 @@ pub(super) fn set(to: &mut HealthCheck, key: &str, value: &str) -> Result<(), Pa
         "host" => to.host = Some(values::word(key, value, 255)?),
         "header" => to.headers.push(header(key, value)?),
         "expect" => to.expect = expect(key, value)?,
-        "body" => {
-            let text = values::line(key, value)?;
-            regex::Regex::new(&text).map_err(|error| {
-                let why = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-                ParseError::value(key, value, format!("a regular expression ({why}), for example ^ok"))
-            })?;
-            to.body = Some(text);
-        }
+        "body" => to.body = Some(pattern(key, value)?),
+        "not_body" => to.not_body = Some(pattern(key, value)?),
         "follow" => to.follow = values::switch(key, value)?,
         "verify" => to.verify = values::switch(key, value)?,
         "sni" => to.sni = Some(values::word(key, value, 255)?),
@@ -154,6 +149,15 @@ pub(super) fn set(to: &mut HealthCheck, key: &str, value: &str) -> Result<(), Pa
         }
     }
     Ok(())
+}
+
+fn pattern(key: &str, value: &str) -> Result<String, ParseError> {
+    let text = values::line(key, value)?;
+    regex::Regex::new(&text).map_err(|error| {
+        let why = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+        ParseError::value(key, value, format!("a regular expression ({why}), for example ^ok"))
+    })?;
+    Ok(text)
 }
 
 fn uri(key: &str, value: &str) -> Result<String, ParseError> {
@@ -221,6 +225,7 @@ pub(super) fn write(of: &HealthCheck) -> String {
         ranges.iter().map(range).collect::<Vec<_>>().join(",")
     });
     line.option("body", of.body.as_deref());
+    line.option("not_body", of.not_body.as_deref());
     line.unless(&default.follow, "follow", &of.follow, values::on_off);
     line.unless(&default.verify, "verify", &of.verify, values::on_off);
     line.option("sni", of.sni.as_deref());

@@ -1,6 +1,7 @@
 //! The keys of mod_proxy_hcheck at a member's line. A pool has one check for all its members, so they are taken where they say one
 //! thing.
 
+use super::hcexpr;
 use crate::error::ParseError;
 use crate::settings::{CheckKind, HealthCheck};
 use crate::units;
@@ -12,8 +13,14 @@ const INTERVAL_MS: u64 = 30_000;
 /// Templates may name templates.
 const DEEPEST: u32 = 8;
 
-/// Finds the `key=value` words of a `ProxyHCTemplate` by its name.
-pub type Templates<'t> = &'t dyn Fn(&str) -> Option<Vec<String>>;
+/// mod_proxy_hcheck's own lines beside the members.
+#[derive(Clone, Copy)]
+pub struct Known<'t> {
+    /// Finds the `key=value` words of a `ProxyHCTemplate` by its name.
+    pub template: &'t dyn Fn(&str) -> Option<Vec<String>>,
+    /// Finds the text of a `ProxyHCExpr` by its name.
+    pub expression: &'t dyn Fn(&str) -> Option<String>,
+}
 
 /// What a member's keys say. The default is mod_proxy_hcheck's: no check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +30,8 @@ pub struct Keys {
     interval_ms: u64,
     passes: u32,
     fails: u32,
-    expr: Option<String>,
+    /// Name and text.
+    expr: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,24 +64,30 @@ pub fn is_key(word: &str) -> bool {
 
 impl Keys {
     /// Reads `key=value` words, as mod_proxy_hcheck reads them: one after the other.
-    pub fn read(words: &[String], templates: Templates<'_>) -> Result<Self, ParseError> {
+    pub fn read(words: &[String], known: Known<'_>) -> Result<Self, ParseError> {
         let mut keys = Keys::default();
-        keys.read_all(words, templates, 0)?;
+        keys.read_all(words, known, 0)?;
         Ok(keys)
     }
 
-    fn read_all(&mut self, words: &[String], templates: Templates<'_>, depth: u32) -> Result<(), ParseError> {
+    fn read_all(&mut self, words: &[String], known: Known<'_>, depth: u32) -> Result<(), ParseError> {
         for word in words {
             let (key, value) =
                 word.split_once('=').ok_or_else(|| ParseError::word(word, "hcmethod=HEAD or its like"))?;
             match key.to_ascii_lowercase().as_str() {
                 "hctemplate" => {
-                    let found = templates(value).filter(|_| depth < DEEPEST);
+                    let found = (known.template)(value).filter(|_| depth < DEEPEST);
                     let words = found
                         .ok_or_else(|| ParseError::value(key, value, "the name of a ProxyHCTemplate"))?;
                     // A template's own default is a check of the connection.
                     *self = Keys { method: Method::Tcp, ..Keys::default() };
-                    self.read_all(&words, templates, depth + 1)?;
+                    self.read_all(&words, known, depth + 1)?;
+                }
+                "hcexpr" => {
+                    let text = (known.expression)(value);
+                    let text =
+                        text.ok_or_else(|| ParseError::value(key, value, "the name of a ProxyHCExpr"))?;
+                    self.expr = Some((value.to_owned(), text));
                 }
                 lower => self.set(lower, value)?,
             }
@@ -98,7 +112,6 @@ impl Keys {
             }
             "hcpasses" => self.passes = count()?,
             "hcfails" => self.fails = count()?,
-            "hcexpr" => self.expr = Some(value.to_owned()),
             _ => return Err(ParseError::unknown_key(key, &KEYS)),
         }
         Ok(())
@@ -106,14 +119,20 @@ impl Keys {
 
     /// The pool's check that does the same for this member; None for no check. Err: why there is none, and the line to write.
     fn check(&self, member: &MemberUrl) -> Result<Option<HealthCheck>, String> {
-        let Some(check) = self.nearest(member) else { return Ok(None) };
+        let Some(mut check) = self.nearest(member) else { return Ok(None) };
         let line = crate::directives::write_health(&check);
-        if let Some(expr) = &self.expr {
+        let wanted = self.expr.as_ref().filter(|_| check.kind != CheckKind::Tcp);
+        let wanted = wanted.map(|(name, text)| (name, text, hcexpr::read(text)));
+        if let Some((name, text, None)) = wanted {
             return Err(format!(
-                "hcexpr={expr} has no like here: expected {line} with expect= for statuses, as in expect=200-399, or \
-                 body=\"regex\", in the pool"
+                "hcexpr={name} ({text}) has no like here: expected {line} with expect= for statuses, as in expect=200-399, or \
+                 body=\"regex\" or not_body=\"regex\", in the pool"
             ));
         }
+        if let Some((_, _, Some(wanted))) = wanted {
+            (check.expect, check.body, check.not_body) = (wanted.expect, wanted.body, wanted.not_body);
+        }
+        let line = crate::directives::write_health(&check);
         match self.method {
             Method::Cping => Err(format!("hcmethod=CPING has no like here: expected {line} in the pool")),
             Method::Options | Method::Head | Method::Get if member.is_secure() => Err(format!(
@@ -216,11 +235,23 @@ mod tests {
         words::split(line).ok()
     }
 
+    fn expression(name: &str) -> Option<String> {
+        let text = match name {
+            "ok" => "%{REQUEST_STATUS} =~ /^[234]/",
+            "maintained" => "hc('body') !~ /Under maintenance/",
+            "odd" => "%{HTTP:X-Up} == 'yes'",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    const KNOWN: Known<'static> = Known { template: &template, expression: &expression };
+
     fn pool(members: &[(&str, &str)], own: bool) -> Result<Option<String>, (usize, String)> {
         let parsed: Vec<(Keys, MemberUrl)> = members
             .iter()
             .map(|(url, line)| {
-                let keys = Keys::read(&words::split(line).unwrap(), &template).unwrap();
+                let keys = Keys::read(&words::split(line).unwrap(), KNOWN).unwrap();
                 (keys, MemberUrl::parse(url).unwrap())
             })
             .collect();
@@ -239,6 +270,15 @@ mod tests {
                 "LuaBalancerHealthCheck http interval=10s uri=/health method=HEAD",
             ),
             ("hcmethod=GET11 hcuri=ok", "LuaBalancerHealthCheck http interval=30s rise=1 fall=1 uri=/ok"),
+            (
+                "hcmethod=GET hcexpr=ok hcinterval=5",
+                "LuaBalancerHealthCheck http rise=1 fall=1 expect=200-499",
+            ),
+            (
+                "hcmethod=GET hcexpr=maintained hcinterval=5",
+                "LuaBalancerHealthCheck http rise=1 fall=1 expect=100-599 not_body=\"Under maintenance\"",
+            ),
+            ("hcmethod=TCP hcexpr=odd hcinterval=5", "LuaBalancerHealthCheck tcp rise=1 fall=1"),
             ("hctemplate=twice hcinterval=5", "LuaBalancerHealthCheck http fall=7 uri=/ok method=HEAD"),
         ] {
             let found = pool(&[("http://h:1/a", line), ("http://h:2/b", line)], false);
@@ -261,7 +301,7 @@ mod tests {
             (vec![("http://h", "hcmethod=GET"), ("http://i", "")], 1, [line, "one check"]),
             (vec![("http://h", ""), ("http://i", "hcmethod=GET")], 0, [line, "one check"]),
             (vec![("http://h", "hcmethod=GET"), ("http://i", "hcmethod=GET hcfails=2")], 1, [line, "differ"]),
-            (vec![("http://h", "hcmethod=GET hcexpr=ok")], 0, [line, "expect="]),
+            (vec![("http://h", "hcmethod=GET hcexpr=odd")], 0, [line, "expect="]),
             (vec![("https://h", "hcmethod=GET hcuri=/x")], 0, ["LuaBalancerHealthCheck https", "verify=off"]),
             (vec![("ajp://h", "hcmethod=CPING")], 0, ["CPING", "LuaBalancerHealthCheck tcp"]),
             (vec![("fcgi://h", "hcmethod=GET")], 0, ["no HTTP", "LuaBalancerHealthCheck tcp"]),
@@ -276,11 +316,12 @@ mod tests {
             "hcinterval=fast",
             "hcpasses=x",
             "hctemplate=none",
+            "hcexpr=none",
             "hctemplate=itself",
             "hcx=1",
         ] {
             let words = words::split(line).unwrap();
-            let error = Keys::read(&words, &template).expect_err(line).to_string();
+            let error = Keys::read(&words, KNOWN).expect_err(line).to_string();
             assert!(error.contains("expected"), "{line}: {error}");
         }
     }

@@ -2,17 +2,15 @@
 
 use crate::error::ParseError;
 use crate::line::MEMBER_KEYS;
-use crate::settings::{Method, PoolSettings};
+use crate::settings::{FailureKinds, Method, Outlier, PoolSettings};
 use crate::units;
 
 /// Where a key of mod_proxy's own stands in a pool: for messages. None: it has nothing to do with it.
 pub(super) fn home_of(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase();
     match key.as_str() {
-        "stickysession" | "stickysessionsep" | "lbmethod" | "nofailover" | "maxattempts" => {
-            Some("LuaBalancerSet")
-        }
-        "failonstatus" | "failontimeout" => Some("LuaBalancerOutlier"),
+        "stickysession" | "stickysessionsep" | "lbmethod" | "nofailover" | "maxattempts" | "failonstatus"
+        | "failontimeout" => Some("LuaBalancerSet"),
         key if MEMBER_KEYS.contains(&key) || super::hcheck::is_key(&format!("{key}=")) => {
             Some("LuaBalancerMember")
         }
@@ -22,7 +20,7 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
 
 /// Takes the words that are a stock balancer's, and returns the others.
 pub(crate) fn take(settings: &mut PoolSettings, words: &[String]) -> Result<Vec<String>, ParseError> {
-    let (mut rest, mut forced) = (Vec::new(), None);
+    let (mut rest, mut forced, mut failing) = (Vec::new(), None, Failing::default());
     for word in words {
         let Some((key, value)) = word.split_once('=') else {
             rest.push(word.clone());
@@ -38,12 +36,15 @@ pub(crate) fn take(settings: &mut PoolSettings, words: &[String]) -> Result<Vec<
                 let wrong = || ParseError::value(key, value, "a whole number from 0 to 1000");
                 settings.set.retries = number.ok_or_else(wrong)? as u32;
             }
-            lower => match advice(lower, value) {
+            "failonstatus" => failing.codes = codes(key, value)?,
+            "failontimeout" => failing.timeout = Some(switch(key, value)?),
+            lower => match advice(lower) {
                 Some(expected) => return Err(ParseError::value(key, value, expected)),
                 None => rest.push(word.clone()),
             },
         }
     }
+    failing.count_in(&mut settings.outlier)?;
     match (forced, &mut settings.sticky) {
         (Some((_, _, on)), Some(sticky)) => sticky.force = on,
         (Some((key, value, true)), None) => {
@@ -54,6 +55,48 @@ pub(crate) fn take(settings: &mut PoolSettings, words: &[String]) -> Result<Vec<
         _ => {}
     }
     Ok(rest)
+}
+
+/// `failonstatus=` and `failontimeout=`: what takes a member out of a stock balancer besides refused connections.
+#[derive(Default)]
+struct Failing {
+    codes: Vec<u16>,
+    timeout: Option<bool>,
+}
+
+impl Failing {
+    /// Without a LuaBalancerOutlier before it as in stock httpd, where one failure is enough; else beside what that line counts.
+    fn count_in(self, outlier: &mut Outlier) -> Result<(), ParseError> {
+        let counts = !self.codes.is_empty() || self.timeout == Some(true);
+        if counts && !outlier.on {
+            let expected = "LuaBalancerOutlier on: nothing takes a member out where it is off".to_owned();
+            return Err(ParseError::word("failonstatus= or failontimeout=", expected));
+        }
+        if counts && *outlier == Outlier::default() {
+            outlier.failures = 1;
+            outlier.count = FailureKinds { connect: true, ..FailureKinds::default() };
+        }
+        if let Some(on) = self.timeout {
+            outlier.count.timeout = on;
+        }
+        for code in self.codes {
+            if !outlier.count.codes.contains(&code) {
+                outlier.count.codes.push(code);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn codes(key: &str, value: &str) -> Result<Vec<u16>, ParseError> {
+    let wrong = || ParseError::value(key, value, "status codes from 100 to 599, for example 500,503");
+    let code = |text: &str| {
+        let code = units::digits_only(text).and_then(|code| u16::try_from(code).ok());
+        code.filter(|code| (100..=599).contains(code)).ok_or_else(wrong)
+    };
+    let parts = value.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty());
+    let codes: Vec<u16> = parts.map(code).collect::<Result<_, _>>()?;
+    if codes.is_empty() { Err(wrong()) } else { Ok(codes) }
 }
 
 /// `A|a`: cookie and parameter; one name is both.
@@ -101,16 +144,8 @@ fn switch(key: &str, value: &str) -> Result<bool, ParseError> {
 }
 
 /// What to write instead of a key that means nothing like it here.
-fn advice(key: &str, value: &str) -> Option<String> {
+fn advice(key: &str) -> Option<String> {
     Some(match key {
-        "failonstatus" => {
-            let codes: Vec<&str> = value.split([',', ' ']).filter(|code| !code.is_empty()).collect();
-            format!("LuaBalancerOutlier on failures=1 count=connect,reset,timeout,{}", codes.join(","))
-        }
-        "failontimeout" if value.eq_ignore_ascii_case("on") => {
-            "LuaBalancerOutlier on failures=1, which counts timeouts as well".to_owned()
-        }
-        "failontimeout" => "LuaBalancerOutlier on count=connect,reset, which counts no timeouts".to_owned(),
         "timeout" => {
             "queue= for how long a request waits for a place, or timeout= at the LuaBalancerMember lines \
                       for how long a member may take"
@@ -156,16 +191,38 @@ mod tests {
             ("lbmethod=bybusyness", "LuaBalancerMethod least_connections\n"),
             ("maxattempts=5 on_empty=502", "LuaBalancerSet retries=5 on_empty=502\n"),
             ("nofailover=Off", ""),
+            ("failonstatus=500,503", "LuaBalancerOutlier on failures=1 count=connect,500,503\n"),
+            ("failontimeout=On", "LuaBalancerOutlier on failures=1 count=connect,timeout\n"),
+            (
+                "failontimeout=On failonstatus=502",
+                "LuaBalancerOutlier on failures=1 count=connect,timeout,502\n",
+            ),
+            ("failontimeout=Off", "LuaBalancerOutlier on count=connect,reset\n"),
         ] {
             assert_eq!(set(line).as_deref(), Ok(text), "{line}");
         }
     }
 
     #[test]
+    fn failures_are_counted_beside_those_of_a_line_before() {
+        let mut settings = PoolSettings::default();
+        let line = words::split("on failures=5 count=connect").unwrap();
+        settings.set_directive("LuaBalancerOutlier", &line).unwrap();
+        let words = words::split("failonstatus=500 failontimeout=on").unwrap();
+        settings.set_directive("LuaBalancerSet", &words).unwrap();
+        assert_eq!(settings.to_text(), "LuaBalancerOutlier on failures=5 count=connect,timeout,500\n");
+        settings.set_directive("LuaBalancerOutlier", &["off".to_owned()]).unwrap();
+        let error = settings.set_directive("LuaBalancerSet", &words).unwrap_err().to_string();
+        assert!(error.contains("LuaBalancerOutlier on"), "{error}");
+    }
+
+    #[test]
     fn what_means_something_else_is_refused_with_the_line_to_write() {
         for (line, part) in [
-            ("failonstatus=500,503", "LuaBalancerOutlier on failures=1 count=connect,reset,timeout,500,503"),
-            ("failontimeout=On", "LuaBalancerOutlier"),
+            ("failonstatus=bad", "500,503"),
+            ("failonstatus=700", "500,503"),
+            ("failonstatus=", "500,503"),
+            ("failontimeout=perhaps", "On or Off"),
             ("lbmethod=bytraffic", "LuaBalancerMethod least_connections"),
             ("lbmethod=fast", "byrequests or bybusyness"),
             ("nofailover=On", "stickysession="),

@@ -71,6 +71,46 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
+/// Whether a client's words may become a target in `lb://` by this line of ProxyPass, which does not write `lb://` itself.
+pub fn is_open(line: Line<'_>) -> bool {
+    let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
+    let mut words = line.args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'']));
+    (is("ProxyPass") || is("ProxyPassMatch")) && words.any(|word| may_begin_ours(word.as_bytes()))
+}
+
+/// The same for what stands behind `SetHandler`, which is an expression: one that looks at anything and does not write `lb://`
+/// before that.
+pub fn is_open_handler(args: &[u8]) -> bool {
+    let find = |what: &[u8]| args.windows(what.len()).position(|part| part.eq_ignore_ascii_case(what));
+    let looks = [&b"%{"[..], b"$"].into_iter().filter_map(find).min();
+    looks.is_some_and(|looks| find(SCHEME.as_bytes()).is_none_or(|ours| ours > looks))
+}
+
+/// Whether a target may begin with `lb://` once something is put in, or behind it.
+pub fn may_begin_ours(target: &[u8]) -> bool {
+    let end = target.iter().position(|byte| *byte == b'$').unwrap_or(target.len());
+    let literal = &target[..end];
+    let begins = SCHEME.as_bytes().get(..literal.len()).is_some_and(|own| own.eq_ignore_ascii_case(literal));
+    begins && end < SCHEME.len() && !target.is_empty()
+}
+
+/// A pattern's target with its `$0` to `$9` put in.
+pub fn filled(target: &[u8], groups: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len());
+    let mut bytes = target.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let number = bytes.next_if(|next| byte == b'$' && next.is_ascii_digit());
+        match number {
+            Some(number) => {
+                out.extend_from_slice(groups.get(usize::from(number - b'0')).copied().unwrap_or_default());
+            }
+            None if byte == b'\\' => out.extend(bytes.next()),
+            None => out.push(byte),
+        }
+    }
+    out
+}
+
 /// `key=value` behind the target: mod_proxy keeps it for a worker of its own that nobody uses.
 fn idle_parameters(line: Line<'_>) -> Option<String> {
     let words = words::split(line.args).ok()?;
@@ -90,7 +130,6 @@ fn idle<'w>(directive: &str, pool: &str, keys: impl Iterator<Item = &'w String>)
         let key = word.split_once('=').map_or(word.as_str(), |(key, _)| key);
         let home = match home_of(key) {
             Some("LuaBalancerMember") => "at the LuaBalancerMember lines",
-            Some("LuaBalancerOutlier") => "as count= of LuaBalancerOutlier",
             Some(_) => "at LuaBalancerSet",
             None => continue,
         };
@@ -224,6 +263,51 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_filled_as_httpd_fills_them() {
+        let groups: [&[u8]; 3] = [b"/x/lb/p", b"lb", b"p"];
+        for (target, text) in [
+            ("$1://$2", "lb://p"),
+            ("l$9b:$2$", "lb:p$"),
+            ("\\$1$$1", "$1$lb"),
+            ("$0\\", "/x/lb/p"),
+            ("", ""),
+        ] {
+            assert_eq!(filled(target.as_bytes(), &groups), text.as_bytes(), "{target}");
+        }
+    }
+
+    #[test]
+    fn lines_that_a_client_may_fill_are_found() {
+        for text in [
+            "ProxyPassMatch ^/(.*)$ $1",
+            "ProxyPassMatch \"^/(.*)$\" \"$1\" nocanon",
+            "ProxyPassMatch ^/(..)/(.*)$ $1://$2",
+            "ProxyPassMatch ^/.(.*)$ L$1",
+            "ProxyPass $1",
+            "ProxyPass /x lb:",
+            "ProxyPass /x ${TARGET} interpolate",
+        ] {
+            assert!(is_open(line(text, None)), "{text}");
+        }
+        for text in ["\"proxy:%{HTTP:X-Target}\"", "%{HTTP:X-Target}", "proxy:%{HTTP:X}lb://app", "$1"] {
+            assert!(is_open_handler(text.as_bytes()), "{text}");
+        }
+        for text in ["\"proxy:lb://%{HTTP:X-Pool}\"", "proxy:LB://app", "None", "text/x", ""] {
+            assert!(!is_open_handler(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "ProxyPassMatch ^/(.*)$ lb://$1",
+            "ProxyPassMatch ^/(.*)$ http://h/$1",
+            "ProxyPass /x LB://app/",
+            "ProxyPass /x !",
+            "ProxyPass /x http://${HOST}/ interpolate",
+            "RewriteRule ^/(.*) $1 [P]",
+        ] {
+            assert!(!is_open(line(text, None)), "{text}");
+        }
+    }
+
+    #[test]
     fn parameters_that_do_nothing_are_found() {
         let own = Some(("<Proxy", "\"lb://app\">"));
         for (text, section, parts) in [
@@ -233,7 +317,7 @@ mod tests {
             ("ProxyPassMatch ^/ lb://app/ retry=0", None, ["retry=0", "LuaBalancerMember"]),
             ("ProxyPass lb://app/ hcmethod=GET", Some(("<Location", "/>")), ["hcmethod=", "Member"]),
             ("ProxySet timeout=1", own, ["ProxySet with timeout=1", "LuaBalancerMember"]),
-            ("ProxySet lb://app failonstatus=500", None, ["failonstatus", "LuaBalancerOutlier"]),
+            ("ProxySet lb://app failonstatus=500", None, ["failonstatus", "at LuaBalancerSet"]),
             ("ProxySet bogus=1", own, ["bogus=1", "none of this"]),
             ("BalancerMember http://h", own, ["LuaBalancerMember", "<LuaBalancerPool app>"]),
         ] {

@@ -122,6 +122,7 @@ pub fn check(kind: CheckKind) -> HealthCheck {
         headers: Vec::new(),
         expect: vec![(200, 399)],
         body: None,
+        not_body: None,
         follow: false,
         verify: true,
         sni: None,

@@ -112,4 +112,14 @@ local function resolve(host, timeout)
   return yield(token)
 end
 
-return http, tcp, socket, resolve
+-- Waits at least a thousandth of a second; false where nothing can.
+local function sleep(seconds)
+  if not native.is_job() or not isyieldable() then
+    return false
+  end
+  native.want_sleep(seconds)
+  yield(token)
+  return true
+end
+
+return http, tcp, socket, resolve, sleep

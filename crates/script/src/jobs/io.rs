@@ -24,6 +24,8 @@ const MOST_SOCKETS: usize = 256;
 pub(crate) const HTTP: &str = "lb.http";
 /// Name of what looks host names up among the modules of a state.
 pub(crate) const RESOLVE: &str = "resolve";
+/// Name of what waits among the modules of a state.
+pub(crate) const SLEEP: &str = "sleep";
 /// Name of the token among the modules of a state.
 const TOKEN: &str = "token of jobs";
 
@@ -71,6 +73,8 @@ pub enum Io {
     Http(HttpRequest),
     /// Answered by [`Reply::Connected`].
     Connect { host: String, port: u16, timeout: Duration },
+    /// Answered by [`Reply::Slept`], after that time.
+    Sleep { timeout: Duration },
     /// Answered by [`Reply::Resolved`].
     Resolve { host: String, timeout: Duration },
     /// Answered by [`Reply::Sent`], when all is sent.
@@ -83,7 +87,8 @@ impl Io {
     pub(super) fn within(mut self, most: Duration) -> Self {
         let timeout = match &mut self {
             Io::Http(request) => &mut request.timeout,
-            Io::Resolve { timeout, .. }
+            Io::Sleep { timeout }
+            | Io::Resolve { timeout, .. }
             | Io::Connect { timeout, .. }
             | Io::Send { timeout, .. }
             | Io::Receive { timeout, .. } => timeout,
@@ -99,6 +104,7 @@ impl Io {
 pub enum Reply {
     /// For the first turn, and after [`Step::Again`](crate::Step::Again).
     Nothing,
+    Slept,
     Http(Result<HttpAnswer, String>),
     Connected(Result<Connection, String>),
     Resolved(Result<Vec<String>, String>),
@@ -113,7 +119,7 @@ impl Reply {
     pub(super) fn into_values(self, lua: &Lua) -> mlua::Result<MultiValue> {
         let failed = |why: String| (Value::Nil, why).into_lua_multi(lua);
         match self {
-            Reply::Nothing => Ok(MultiValue::new()),
+            Reply::Nothing | Reply::Slept => Ok(MultiValue::new()),
             Reply::Http(Ok(answer)) => answer_table(lua, &answer)?.into_lua_multi(lua),
             Reply::Connected(Ok(connection)) => lua.create_userdata(Held(connection))?.into_lua_multi(lua),
             Reply::Resolved(Ok(addresses)) => lua.create_sequence_from(addresses)?.into_lua_multi(lua),
@@ -171,10 +177,12 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Tabl
     }
     let native = natives(lua, ctx)?;
     let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
-    let (http, tcp, socket, resolve): (Value, Value, Table, Value) = chunk.call((native, lua.globals()))?;
+    let (http, tcp, socket, resolve, sleep): (Value, Value, Table, Value, Value) =
+        chunk.call((native, lua.globals()))?;
     lb.raw_set("http", &http)?;
     ctx.modules.borrow_mut().insert(HTTP.to_owned(), http);
     ctx.modules.borrow_mut().insert(RESOLVE.to_owned(), resolve);
+    ctx.modules.borrow_mut().insert(SLEEP.to_owned(), sleep);
     lb.raw_set("tcp", tcp)?;
     let socket: Value = sandbox.protect.call((socket, "socket"))?;
     ctx.modules.borrow_mut().insert("socket".to_owned(), socket);
@@ -254,6 +262,14 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         Ok(want(&own, Io::Resolve { host, timeout }))
     };
     native.raw_set("want_resolve", lua.create_function(resolve)?)?;
+    let own = ctx.clone();
+    native.raw_set("is_job", lua.create_function(move |_, ()| Ok(own.frame.get().phase == Phase::Timer))?)?;
+    let own = ctx.clone();
+    let sleep = move |_: &Lua, time: Value| {
+        let timeout = seconds("sleep", &time)?.unwrap_or(PATIENCE);
+        Ok(want(&own, Io::Sleep { timeout }))
+    };
+    native.raw_set("want_sleep", lua.create_function(sleep)?)?;
     let own = ctx.clone();
     native.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
     sockets(lua, ctx, &native)?;

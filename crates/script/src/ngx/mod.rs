@@ -96,7 +96,9 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         "resty.lrucache" => run(include_str!("lrucache.lua"))?,
         "resty.lock" => {
             let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);
-            crate::sandbox::internal(lua, include_str!("lock.lua"))?.call((native, lua.globals(), ngx))?
+            let sleep = ctx.modules.borrow().get(crate::jobs::io::SLEEP).cloned();
+            let all = (native, lua.globals(), ngx, sleep);
+            crate::sandbox::internal(lua, include_str!("lock.lua"))?.call(all)?
         }
         "resty.dns.resolver" => {
             let resolve = ctx.modules.borrow().get(crate::jobs::io::RESOLVE).cloned();

@@ -12,16 +12,18 @@ use crate::error::Halt;
 const MATCH: usize = 64;
 
 type Places = Vec<Option<Range<usize>>>;
+/// Matches, and the groups that have names.
+type Found = (Vec<Places>, Vec<(usize, String)>);
 
 /// `regex(text, pattern, flags, from, most)`: a list of matches and a list of where they are, or nil
-/// and why not. A match is a table of groups from 0, false for one that took no part. Its place is
+/// and why not. A match is a table of groups from 0, and by their names; false for one that took no part. Its place is
 /// `{ start, end, start, end, … }`, with 0 for such a group.
 pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     type Args = (LuaString, String, String, usize, usize);
     let own = ctx.clone();
     let regex = move |lua: &Lua, (text, pattern, flags, from, most): Args| {
         let text = text.as_bytes();
-        let found = match all(&own, (&text, from.saturating_sub(1)), &pattern, &flags, most)? {
+        let (found, names) = match all(&own, (&text, from.saturating_sub(1)), &pattern, &flags, most)? {
             Ok(found) => found,
             Err(why) => return Ok((Value::Nil, Value::String(lua.create_string(why)?))),
         };
@@ -35,6 +37,13 @@ pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Resu
                 }
                 ends.raw_push(group.as_ref().map_or(0, |group| group.start + 1))?;
                 ends.raw_push(group.as_ref().map_or(0, |group| group.end))?;
+            }
+            for (at, name) in &names {
+                // Of groups with one name the one that took part counts.
+                let text: Value = texts.raw_get(*at)?;
+                if text != Value::Boolean(false) || texts.raw_get::<Value>(name.as_str())?.is_nil() {
+                    texts.raw_set(name.as_str(), text)?;
+                }
             }
             matches.raw_push(texts)?;
             places.raw_push(ends)?;
@@ -51,7 +60,7 @@ fn all(
     pattern: &str,
     flags: &str,
     most: usize,
-) -> mlua::Result<Result<Vec<Places>, String>> {
+) -> mlua::Result<Result<Found, String>> {
     let mut found = Vec::new();
     let mut over: Result<(), Halt> = Ok(());
     ctx.spend(pattern.len())?;
@@ -61,5 +70,5 @@ fn all(
         over.is_ok() && found.len() < most
     });
     over.map_err(Halt::raise)?;
-    Ok(searched.map(|()| found))
+    Ok(searched.map(|names| (found, names)))
 }

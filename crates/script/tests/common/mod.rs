@@ -249,16 +249,17 @@ impl Request for TestRequest {
         pattern: &str,
         _flags: &str,
         f: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<(usize, String)>, String> {
         let text = String::from_utf8_lossy(text).into_owned();
-        let literal = pattern.replace(['(', ')'], "");
+        let named = pattern.contains("(?<name>");
+        let literal = pattern.replace("?<name>", "").replace(['(', ')'], "");
         for (at, hit) in text.match_indices(&literal).filter(|(at, _)| *at >= from) {
             let place = Some(at..at + hit.len());
             if !f(vec![place.clone(), place]) {
                 break;
             }
         }
-        Ok(())
+        Ok(if named { vec![(1, "name".to_owned())] } else { Vec::new() })
     }
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {
         let length = if kind == Digest::Md5 { 16 } else { 20 };
@@ -646,6 +647,10 @@ pub fn perform(io: Io) -> Reply {
     match io {
         Io::Http(request) => panic!("not here: {request:?}"),
         Io::Resolve { host, .. } => panic!("not here: {host}"),
+        Io::Sleep { timeout } => {
+            std::thread::sleep(timeout);
+            Reply::Slept
+        }
         Io::Connect { host, port, .. } => {
             let made = TcpStream::connect((host, port)).map_err(words);
             Reply::Connected(made.map(|stream| script::Connection(Rc::new(stream))))

@@ -14,7 +14,7 @@ pub const MAX_TEXT: usize = 32 * 1024;
 /// Largest order.
 pub const MAX_ORDER: u32 = (1 << 24) - 1;
 
-const DATA_WORDS: usize = 6;
+pub(crate) const DATA_WORDS: usize = 6;
 const HEADER_WORDS: usize = 2;
 const MAX_CHUNKS: usize = MAX_TEXT.div_ceil(8).div_ceil(DATA_WORDS) + 1;
 const READ_TRIES: u32 = 256;
@@ -211,7 +211,11 @@ pub fn read(chunks: &[Chunk], cell: &AtomicU64) -> Option<(u64, Record)> {
 }
 
 fn copy(chunks: &[Chunk], text_word: u64) -> Option<Record> {
-    let mut words = Words { chunks, chunk: text_word as u32, at: 0 };
+    decode(&mut Words { chunks, chunk: text_word as u32, at: 0 })
+}
+
+/// Reads a record from the words of its chain; None when they are damaged.
+pub(crate) fn decode(words: &mut dyn Iterator<Item = u64>) -> Option<Record> {
     let header = words.next()?;
     let config = words.next()?;
     let length = (header & 0xffff) as usize;

@@ -5,6 +5,7 @@ mod definitions;
 mod ejection;
 mod garbage;
 mod model;
+mod outline;
 mod queue;
 mod scripts;
 mod stopped;
