@@ -158,7 +158,10 @@ end";
 #[test]
 fn bodies_are_parsed_up_to_a_size() {
     let world = World::new(
-        "function f(r) return nil, tostring(r:parsebody().x) .. tostring(r:parsebody(3).x) end",
+        "function f(r)
+  r.headers_in['Content-Type'] = 'application/x-www-form-urlencoded'
+  return nil, tostring(r:parsebody().x) .. tostring(r:parsebody(3).x)
+end",
         "f",
     );
     world.request.body.replace(Some(b"x=a%20b&y=2".to_vec()));
