@@ -41,7 +41,7 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
                 dir.cast::<DirConfig>().as_mut().map(|section| &mut section.rewrites)
             };
             if let Some(place) = place {
-                if (*cmd).path.is_null() && balance::rewrite::is_ours(target) {
+                if (*cmd).path.is_null() && balance::rewrite::may_be_ours(target) {
                     crate::hooks::watch_rewriting();
                 }
                 *place = Some(pool.keep(Rewrites::Rule(target.to_vec(), *place)));

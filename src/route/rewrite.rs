@@ -24,7 +24,7 @@ pub enum Rules {
 }
 
 /// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request whose target a rule wrote, or a
-/// client by the hand of another one.
+/// client by the hand of another one, or a rule that does not say `lb://` itself.
 pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return Ok(false);
@@ -47,22 +47,31 @@ pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
         return Ok(false);
     }
     let target = &url[at + 1..];
-    if !is_written(request, rules, target) {
-        return Ok(false);
-    }
+    let is_written = is_written(request, rules, target);
     if let Some(other) = other_source(request, target, url, &own) {
-        let other = String::from_utf8_lossy(&other).escape_debug().to_string();
-        log::request(
-            request,
-            log::ERR,
-            &format!(
-                "refused: mod_rewrite's target may be that of a rule to lb://, or a client's lb:// in that of the rule to \"{other}\""
-            ),
-        );
-        return Err(FORBIDDEN);
+        return Err(refuse(request, &other, is_written));
     }
-    request.point_filename(request.pool().concat(&[b"proxy:", target]));
-    Ok(true)
+    if is_written {
+        request.point_filename(request.pool().concat(&[b"proxy:", target]));
+    }
+    Ok(is_written)
+}
+
+/// Says why nobody is asked: not even the host that such a target begins with, which the client may have named.
+fn refuse(request: Request<'_>, rule: &[u8], is_written: bool) -> HookStatus {
+    let rule = String::from_utf8_lossy(rule).escape_debug().to_string();
+    let words = if is_written {
+        format!(
+            "refused: mod_rewrite's target may be that of a rule to lb://, or a client's lb:// in that of the rule to \"{rule}\""
+        )
+    } else {
+        format!(
+            "refused: lb:// came out of a variable, a map or the request in the rule to \"{rule}\": expected lb:// in the rule \
+             itself, for example \"lb://%{{ENV:POOL}}/$1\" or \"lb://${{map:$1|app}}/$2\""
+        )
+    };
+    log::request(request, log::ERR, &words);
+    FORBIDDEN
 }
 
 /// The pool's name in `lb://pool/path`.

@@ -4,6 +4,8 @@ use server_tests::client::BodyEncoding;
 use server_tests::message::body_hash;
 use server_tests::{Backend, Httpd, Mpm, Request, on_every_mpm, pool};
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 const SCRIPT: &str = "local function look(r)
   local form = r:parsebody()
   r.headers_in['X-Seen'] = form.a or 'nothing'
@@ -30,7 +32,8 @@ fn a_body_that_a_script_has_read_reaches_the_member_whole(mpm: Mpm) {
             b"a=b&c=".iter().copied().chain((0..length).map(|at| b'a' + (at % 23) as u8)).collect();
         for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
             for place in ["/t", "/s"] {
-                let request = Request::post(place, body.clone()).encoding(encoding);
+                let request =
+                    Request::post(place, body.clone()).header("Content-Type", FORM).encoding(encoding);
                 let answer = client.send(&request.header("Expect", "100-continue"));
                 let seen = backend.last().expect("a request");
                 let told = [seen.headers.get("X-Seen"), seen.headers.get("X-Again")];
@@ -80,7 +83,9 @@ fn a_body_that_was_read_goes_along_with_an_internal_redirect() {
     for length in [3, 20_000] {
         for encoding in [BodyEncoding::Length, BodyEncoding::Chunked] {
             let body = ["a=b&".as_bytes(), &vec![b'x'; length]].concat();
-            let answer = httpd.client().send(&Request::post("/first/x", body.clone()).encoding(encoding));
+            let answer = httpd.client().send(
+                &Request::post("/first/x", body.clone()).header("Content-Type", FORM).encoding(encoding),
+            );
             let seen = backend.last().expect("a request");
             assert_eq!(
                 (answer.backend(), &*seen.uri, seen.headers.get("X-Seen")),

@@ -86,8 +86,13 @@ fn braces(text: &[u8]) -> usize {
 }
 
 /// Whether a target begins with `lb://`.
-pub fn is_ours(target: &[u8]) -> bool {
+fn is_ours(target: &[u8]) -> bool {
     target.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"lb://"))
+}
+
+/// Whether a target begins with `lb://`, or with what a request, a variable or a map fills in and may be that.
+pub fn may_be_ours(target: &[u8]) -> bool {
+    is_ours(target) || pieces(target).first() == Some(&Piece::Any)
 }
 
 /// Whether a target begins with `lb://` and a pool of this name, as the configuration wrote it. A name that is made of variables is

@@ -15,6 +15,7 @@ mod context;
 mod coroutines;
 mod error;
 mod expression;
+mod forms;
 mod hook;
 pub mod host;
 mod jobs;

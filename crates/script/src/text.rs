@@ -147,12 +147,38 @@ pub fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
     out
 }
 
-/// Pairs of a form or a query string, unescaped. A key without `=` has an empty value.
-pub(crate) fn form(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    text.split(|byte| *byte == b'&').filter(|part| !part.is_empty()).map(|part| {
-        let (key, value) = split_once(part, b'=').unwrap_or((part, b""));
-        (unescape(key), unescape(value))
-    })
+/// Whether each `%` begins an encoded byte, and none of them is NUL, which httpd takes for none.
+pub(crate) fn is_encoded(text: &[u8]) -> bool {
+    let mut after = text.split(|byte| *byte == b'%').skip(1);
+    after.all(|part| part.len() > 1 && part[..2].iter().all(u8::is_ascii_hexdigit) && part[..2] != *b"00")
+}
+
+/// For a log that is read by programs, as httpd writes its own: no control characters, quotes, backslashes or bytes beyond ASCII.
+pub(crate) fn escape_logitem(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            8 => out.extend(b"\\b"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\t' => out.extend(b"\\t"),
+            11 => out.extend(b"\\v"),
+            b'"' | b'\\' => out.extend([b'\\', byte]),
+            b' '..=b'~' => out.push(byte),
+            _ => out.extend(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    out
+}
+
+/// As httpd's ap_os_escape_path. A path that is no part of another one gets `./` before a colon that would end a scheme.
+pub(crate) fn escape_path(text: &[u8], is_part: bool) -> Vec<u8> {
+    let colon = text.iter().position(|byte| *byte == b':');
+    let slash = text.iter().position(|byte| *byte == b'/');
+    let needs_dot = !is_part && colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash));
+    let mut out = if needs_dot { b"./".to_vec() } else { Vec::new() };
+    out.append(&mut escape_but(text, b"$-_.+!*'(),:@&=/~", false));
+    out
 }
 
 /// `& < > "` as entities.

@@ -39,6 +39,12 @@ fn fields_read_as_in_mod_lua() {
         ("r:getcookie('other')", "nil"),
         ("r:escape('a b/c?')", "a+b%2fc%3f"),
         ("r:unescape('a+b%2Fc')", "a b/c"),
+        ("r:unescape('%zz')", "nil"),
+        ("r:unescape('100%')", "nil"),
+        ("r:unescape('a%00')", "nil"),
+        ("r:escape_logitem('a\\nb\"\\\\\\1\\195\\169')", "a\\nb\\\"\\\\\\x01\\xc3\\xa9"),
+        ("r:os_escape_path('a b:c', true)", "a%20b:c"),
+        ("r:os_escape_path('a:b/c?')", "./a:b/c%3f"),
         ("r:escape_html('<a href=\"x\">&')", "&lt;a href=&quot;x&quot;&gt;&amp;"),
         ("r:base64_encode('Lua')", "THVh"),
         ("r:base64_decode('THVh')", "Lua"),
@@ -152,7 +158,10 @@ end";
 #[test]
 fn bodies_are_parsed_up_to_a_size() {
     let world = World::new(
-        "function f(r) return nil, tostring(r:parsebody().x) .. tostring(r:parsebody(3).x) end",
+        "function f(r)
+  r.headers_in['Content-Type'] = 'application/x-www-form-urlencoded'
+  return nil, tostring(r:parsebody().x) .. tostring(r:parsebody(3).x)
+end",
         "f",
     );
     world.request.body.replace(Some(b"x=a%20b&y=2".to_vec()));

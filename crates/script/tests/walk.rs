@@ -78,7 +78,7 @@ const MODULES: [&str; 21] = [
     "table.new",
     "table.nkeys",
 ];
-const OBJECTS: [&str; 22] = [
+const OBJECTS: [&str; 23] = [
     "lb.pool('app')",
     "lb.pool('app'):first()",
     "lb.pool('app'):members()",
@@ -92,6 +92,7 @@ const OBJECTS: [&str; 22] = [
     "r.stat",
     "r.strcmp_match",
     "r.escape_logitem",
+    "r.os_escape_path",
     "r.exists_config_define",
     "require('resty.lrucache').new(2)",
     "require('resty.lock'):new('d')",
@@ -172,6 +173,7 @@ const HOW: &[(&str, &[&str])] = &[
             "r.flush",
             "r.stat",
             "r.escape_logitem",
+            "r.os_escape_path",
             "r.exists_config_define",
             "require('ltn12').sink.__index",
             "require('ltn12').sink.__newindex",

@@ -91,9 +91,14 @@ pub(super) fn named(lua: &Lua, ctx: &Rc<Context>, name: &[u8]) -> mlua::Result<O
                 Ok(found.unwrap_or(false))
             })?
         }
-        b"escape_logitem" => lua.create_function(|_, (_, text): (Value, LuaString)| {
-            Ok(text::line(&text.as_bytes()).into_owned())
+        b"escape_logitem" => lua.create_function(|lua, (_, text): (Value, LuaString)| {
+            lua.create_string(text::escape_logitem(super::handy(&text.as_bytes())?))
         })?,
+        b"os_escape_path" => {
+            lua.create_function(|lua, (_, text, part): (Value, LuaString, Option<bool>)| {
+                lua.create_string(text::escape_path(super::handy(&text.as_bytes())?, part.unwrap_or(false)))
+            })?
+        }
         b"exists_config_define" => {
             lua.create_function(move |_, name: LuaString| Ok(own.server.is_defined(&super::short(&name)?)))?
         }

@@ -8,7 +8,8 @@ use super::{handy, modlua, short, tables, values};
 use crate::context::{Context, text_of};
 use crate::error::Halt;
 use crate::expression;
-use crate::host::{Digest, Field, Number};
+use crate::forms;
+use crate::host::{self, Digest, Field, Number};
 use crate::shortcuts;
 use crate::text;
 use crate::texts;
@@ -259,9 +260,8 @@ fn cookie_line(table: &Table) -> mlua::Result<String> {
 
 fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     type Change = fn(&[u8]) -> Vec<u8>;
-    let pure: [(&str, Change); 5] = [
+    let pure: [(&str, Change); 4] = [
         ("escape", text::escape),
-        ("unescape", text::unescape),
         ("escape_html", text::escape_html),
         ("base64_encode", text::base64_encode),
         ("base64_decode", text::base64_decode),
@@ -272,6 +272,11 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         };
         methods.raw_set(name, lua.create_function(function)?)?;
     }
+    let unescape = |lua: &Lua, (_, text): (bool, LuaString)| {
+        let (text, plain) = (text.as_bytes(), text::unescape);
+        text::is_encoded(handy(&text)?).then(|| lua.create_string(plain(&text))).transpose()
+    };
+    methods.raw_set("unescape", lua.create_function(unescape)?)?;
     for (name, kind) in [("md5", Digest::Md5), ("sha1", Digest::Sha1)] {
         let own = ctx.clone();
         let digest = move |_: &Lua, (_, text): (bool, LuaString)| {
@@ -283,7 +288,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let parse = move |lua: &Lua, _: bool| {
         let mut tables = None;
         own.request()?.field(Field::Args, &mut |args| {
-            tables = Some(tables::two_tables(lua, &own, text::form(args.unwrap_or_default())));
+            tables = Some(tables::two_tables(lua, &own, forms::of_query(args.unwrap_or_default())));
         });
         tables.unwrap_or_else(|| tables::two_tables(lua, &own, std::iter::empty()))
     };
@@ -294,8 +299,12 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         let most = own.budget.limits.get().memory_bytes / 16;
         let max = max.unwrap_or(8192).min(most.max(8192));
         own.spend(max)?;
+        let mut kind = Vec::new();
+        own.request()?.get(host::Table::HeadersIn, b"Content-Type", &mut |value| {
+            kind.extend_from_slice(value.unwrap_or_default());
+        });
         own.request()?.body(max, &mut |body| {
-            tables = Some(tables::two_tables(lua, &own, text::form(body.unwrap_or_default())));
+            tables = Some(tables::two_tables(lua, &own, forms::of_body(&kind, body.unwrap_or_default())));
         });
         tables.unwrap_or_else(|| tables::two_tables(lua, &own, std::iter::empty()))
     };
@@ -331,8 +340,9 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         Ok(Some(groups)) => {
             let table = lua.create_table_with_capacity(groups.len(), 1)?;
             for (at, group) in groups.iter().enumerate() {
-                let group = lua.create_string(group.as_deref().unwrap_or_default())?;
-                table.raw_set(at, group)?;
+                if let Some(group) = group {
+                    table.raw_set(at, lua.create_string(group)?)?;
+                }
             }
             Ok((Value::Table(table), None))
         }
