@@ -13,6 +13,7 @@ pub mod log;
 pub mod memory;
 pub mod mpm;
 pub mod order;
+mod pcre;
 pub mod pool;
 pub mod process;
 pub mod proxy;

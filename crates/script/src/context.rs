@@ -90,7 +90,7 @@ impl Frame {
 /// Lines that one call may log, and their bytes.
 const MOST_LINES: u32 = 1000;
 const MOST_LOGGED: usize = 1 << 20;
-/// Bytes that a call with a request may have made outside of Lua's memory.
+/// Bytes that a call may have made outside of Lua's memory.
 const MOST_OUTSIDE: usize = 4 << 20;
 /// How long a call may last that waits, or gets no processor, within what it may compute: ten times that, a second at least, and
 /// five seconds more than that at most.
@@ -117,9 +117,8 @@ pub(crate) struct Budget {
     pub(crate) turn: Cell<Option<Instant>>,
     /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
     pub(crate) searched: Cell<i64>,
-    /// Bytes that the running call has had made outside of Lua's memory, and how many they may be.
+    /// Bytes that the running call has had made outside of Lua's memory.
     pub(crate) spent: Cell<usize>,
-    outside: Cell<usize>,
     /// Lines that the running call has logged, and their bytes.
     pub(crate) logged: Cell<(u32, usize)>,
     /// Where the script was at the last check.
@@ -188,7 +187,7 @@ impl Budget {
         }
         let all = self.spent.get().saturating_add(bytes);
         self.spent.set(all);
-        if all <= self.outside.get().min(limit) { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
+        if all <= MOST_OUTSIDE.min(limit) { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
     }
 
     /// Notes a line for the log; whether it may be written.
@@ -361,8 +360,6 @@ impl Context {
         }
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);
-        let alone = matches!(frame.phase, Phase::Load | Phase::Timer);
-        budget.outside.set(if alone { usize::MAX } else { MOST_OUTSIDE });
         budget.forget();
         budget.begin(&frame);
         outer
@@ -400,7 +397,6 @@ impl Context {
         self.strings.switch(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
-        budget.outside.set(MOST_OUTSIDE);
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
         budget.raised.set(false);

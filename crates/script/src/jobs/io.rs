@@ -9,7 +9,6 @@ use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
 };
 
-use super::Jobs;
 use crate::context::{Context, Phase};
 use crate::ngx::socket::{MOST, Wanted};
 use crate::sandbox::Sandbox;
@@ -18,6 +17,10 @@ use crate::sandbox::Sandbox;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
 const LONGEST: f64 = 86_400.0;
+/// Most bytes of a body, or of one `send`.
+const MOST_TEXT: usize = 4 << 20;
+/// Room that a socket keeps between two receives.
+const KEPT: usize = 4 << 10;
 /// Sockets that all scripts of a state may have open.
 const MOST_SOCKETS: usize = 256;
 /// Name of `lb.http` among the modules of a state.
@@ -80,6 +83,18 @@ pub enum Io {
 }
 
 impl Io {
+    /// What is copied out of Lua's memory to be sent.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Io::Http(request) => {
+                let headers = request.headers.iter().map(|(name, value)| name.len() + value.len());
+                request.url.len() + request.body.len() + headers.sum::<usize>()
+            }
+            Io::Send { data, .. } => data.len(),
+            Io::Connect { .. } | Io::Resolve { .. } | Io::Receive { .. } => 0,
+        }
+    }
+
     pub(super) fn within(mut self, most: Duration) -> Self {
         let timeout = match &mut self {
             Io::Http(request) => &mut request.timeout,
@@ -294,7 +309,11 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let send = move |_: &Lua, (socket, data): (AnyUserData, LuaString)| {
         let socket = socket.borrow::<Socket>()?;
-        let data = data.as_bytes().to_vec();
+        let data = data.as_bytes();
+        if data.len() > MOST_TEXT {
+            return Ok(Some(format!("more than {} MiB to be sent at once", MOST_TEXT >> 20)));
+        }
+        let data = data.to_vec();
         Ok(on_connection(&socket, |on| want(&own, Io::Send { on, data, timeout: socket.timeout() })))
     };
     native.raw_set("want_send", lua.create_function(send)?)?;
@@ -330,12 +349,14 @@ fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) 
     }
 }
 
-/// Notes what the job will wait for. The answer is what scripts are told instead of waiting: nothing.
+/// Notes what the job will wait for. The answer is what scripts are told instead of waiting.
 fn want(ctx: &Context, io: Io) -> Option<String> {
-    if let Some(Jobs { wanted, .. }) = &ctx.jobs {
-        wanted.replace(Some(io));
+    let jobs = ctx.jobs.as_ref()?;
+    let full = jobs.full(io.bytes());
+    if full.is_none() {
+        jobs.wanted.replace(Some(io));
     }
-    None
+    full
 }
 
 /// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it is all there.
@@ -351,7 +372,12 @@ fn take_received(
         buffer.extend_from_slice(&chunk.as_bytes());
     }
     let closed = error.as_deref() == Some("closed");
-    if let Some(found) = wanted.take(&mut buffer, closed) {
+    let found = wanted.take(&mut buffer, closed);
+    if found.is_some() && buffer.capacity() > KEPT {
+        // What is left keeps no more room than it needs.
+        buffer.shrink_to_fit();
+    }
+    if let Some(found) = found {
         return Ok((true, Value::String(lua.create_string(found)?), None, None));
     }
     let error = match error {
@@ -404,9 +430,12 @@ fn seconds(name: &str, value: &Value) -> mlua::Result<Option<Duration>> {
     Ok(Some(Duration::from_secs_f64(number)))
 }
 
-/// Most headers of `lb.http`, and the longest one in bytes.
+/// Most headers of `lb.http`, the longest one in bytes, and all of them.
 const MAX_HEADERS: usize = 256;
 const MAX_HEADER: usize = 16 << 10;
+const ALL_HEADERS: usize = 256 << 10;
+/// Longest URL.
+const MAX_URL: usize = 16 << 10;
 
 /// Raises when a key is of a wrong type; the inner Err is what the script gets as a message.
 fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
@@ -430,6 +459,12 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
         Value::String(text) if key == "a header" && text.as_bytes().len() > MAX_HEADER => {
             Err(wrong(format!("a header is longer than {MAX_HEADER} bytes")))
         }
+        Value::String(text) if key != "body" && text.as_bytes().len() > MAX_URL => {
+            Err(wrong(format!("{key} is longer than {MAX_URL} bytes")))
+        }
+        Value::String(text) if text.as_bytes().len() > MOST_TEXT => {
+            Err(wrong(format!("{key} has more than {} MiB", MOST_TEXT >> 20)))
+        }
         Value::String(text) => Ok(text.as_bytes().to_vec()),
         Value::Integer(_) | Value::Number(_) => Ok(value.to_string()?.into_bytes()),
         other => Err(wrong(format!("{key} has to be a string, found a {}", other.type_name()))),
@@ -450,19 +485,28 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
                         value.type_name()
                     )));
                 };
+                let mut bytes = 0;
+                let mut push = |name: String, value: Vec<u8>| {
+                    bytes += name.len() + value.len();
+                    if request.headers.len() >= MAX_HEADERS || bytes > ALL_HEADERS {
+                        return Err(wrong(format!(
+                            "more than {MAX_HEADERS} headers, or {} KiB of them",
+                            ALL_HEADERS >> 10
+                        )));
+                    }
+                    request.headers.push((name, value));
+                    Ok(())
+                };
                 for pair in headers.pairs::<Value, Value>() {
                     let (name, value) = pair?;
                     let name = String::from_utf8_lossy(&text("a header's name", &name)?).into_owned();
                     match &value {
                         Value::Table(list) => {
                             for value in list.sequence_values::<Value>() {
-                                if request.headers.len() >= MAX_HEADERS {
-                                    return Err(wrong(format!("more than {MAX_HEADERS} headers")));
-                                }
-                                request.headers.push((name.clone(), text("a header", &value?)?));
+                                push(name.clone(), text("a header", &value?)?)?;
                             }
                         }
-                        value => request.headers.push((name, text("a header", value)?)),
+                        value => push(name, text("a header", value)?)?,
                     }
                 }
             }
