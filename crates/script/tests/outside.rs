@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::rc::Rc;
+
 use common::World;
-use script::{ErrorKind, Io, Limits, Reply, State, Step};
+use script::{Connection, ErrorKind, Io, Job, Limits, Reply, State, Step};
 
 const LIMITS: Limits = Limits { time_ms: 1000, memory_bytes: 16 << 20, timer_time_ms: 5000 };
 
@@ -51,7 +53,10 @@ fn one_body_one_url_and_all_headers_are_bounded() {
         ("url = 'http://127.0.0.1:1/', body = ('x'):rep((4 << 20) + 1)", "body has more than 4 MiB"),
         ("url = 'http://127.0.0.1:1/' .. ('x'):rep(20000)", "url is longer than"),
         ("url = 'http://127.0.0.1:1/', method = ('x'):rep(20000)", "method is longer than"),
-        ("url = 'http://127.0.0.1:1/', headers = { [('x'):rep(20000)] = 'x' }", "a header's name is longer than"),
+        (
+            "url = 'http://127.0.0.1:1/', headers = { [('x'):rep(20000)] = 'x' }",
+            "a header's name is longer than",
+        ),
         (
             "url = 'http://127.0.0.1:1/', headers = (function() local t, v = {}, ('v'):rep(16000) for i = 1, 20 do t['X-' .. i] = v end return t end)()",
             "or 256 KiB of them",
@@ -65,6 +70,50 @@ fn one_body_one_url_and_all_headers_are_bounded() {
             other => panic!("{spec}: {other:?}"),
         }
     }
+}
+
+/// Feeds a job that receives, until it is over.
+fn feed(state: &State, job: &mut Job, chunk: &[u8], chunks: usize) {
+    let mut reply = Reply::Nothing;
+    for _ in 0..chunks {
+        reply = match state.resume(job, reply) {
+            Step::Wait(Io::Connect { .. }) => Reply::Connected(Ok(Connection(Rc::new(())))),
+            Step::Wait(Io::Receive { .. }) => Reply::Received(Ok(chunk.to_vec())),
+            Step::Again => Reply::Nothing,
+            Step::Done(result) => return drop(result.unwrap()),
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+#[test]
+fn what_sockets_have_received_is_bounded_for_all_of_them() {
+    let world = world(
+        "function tick()\n\
+           local s = require('socket').tcp()\n\
+           assert(s:connect('127.0.0.1', 1))\n\
+           local all, why, part = s:receive(1 << 20)\n\
+           print(why, #part)\n\
+           s:close()\n\
+         end",
+        &["tick"],
+    );
+    let state = world.background();
+    let mut jobs: Vec<_> = (0..20).map(|_| state.start_timer(world.id, "tick").unwrap()).collect();
+    // Each has a MiB but for a piece, and waits for that.
+    let chunk = vec![b'x'; 16 << 10];
+    jobs.iter_mut().for_each(|job| feed(&state, job, &chunk, 64));
+    let refused = world.lines().iter().filter(|line| line.contains("sockets hold more than 16 MiB")).count();
+    assert!((3..=4).contains(&refused), "{refused}: {:?}", world.lines());
+    drop(jobs);
+    state.collect();
+    let mut job = state.start_timer(world.id, "tick").unwrap();
+    feed(&state, &mut job, &chunk, 64);
+    assert_eq!(
+        world.lines().iter().filter(|line| line.contains("sockets hold")).count(),
+        refused,
+        "there is room again"
+    );
 }
 
 const VIEWS: &str = "local function views()\n\

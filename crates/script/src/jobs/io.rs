@@ -9,6 +9,7 @@ use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
 };
 
+use super::{MOST_RECEIVED, Shared};
 use crate::context::{Context, Phase};
 use crate::ngx::socket::{MOST, Wanted};
 use crate::sandbox::Sandbox;
@@ -215,6 +216,9 @@ struct Socket {
     until: Cell<Option<Instant>>,
     /// Received, not asked for yet.
     buffer: RefCell<Vec<u8>>,
+    /// How much of it is counted in what all jobs share.
+    counted: Cell<usize>,
+    shared: Rc<Shared>,
 }
 impl UserData for Socket {}
 
@@ -224,7 +228,29 @@ struct Open {
     _counted: Rc<()>,
 }
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
 impl Socket {
+    /// Notes how much the buffer holds.
+    fn count(&self, bytes: usize) {
+        let others = self.shared.received.get().saturating_sub(self.counted.replace(bytes));
+        self.shared.received.set(others.saturating_add(bytes));
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.shared.received.get().saturating_add(bytes) <= MOST_RECEIVED
+    }
+
+    fn close(&self) {
+        self.connection.take();
+        self.buffer.take();
+        self.count(0);
+    }
+
     /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
     fn left(&self, first: bool) -> Option<Duration> {
         if first {
@@ -276,7 +302,12 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 }
 
 fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
-    native.raw_set("new", lua.create_function(|lua, ()| lua.create_userdata(Socket::default()))?)?;
+    let own = ctx.clone();
+    let new = move |lua: &Lua, ()| {
+        let shared = own.jobs.as_ref().map(|jobs| jobs.shared.clone()).unwrap_or_default();
+        lua.create_userdata(Socket { shared, ..Socket::default() })
+    };
+    native.raw_set("new", lua.create_function(new)?)?;
     let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
         let valid = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
         let shortest = Duration::from_millis(1);
@@ -291,8 +322,7 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
             return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
         }
         let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
+        socket.close();
         Ok(want(&own, Io::Connect { host, port, timeout: socket.timeout() }))
     };
     native.raw_set("want_connect", lua.create_function(connect)?)?;
@@ -328,9 +358,7 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     native.raw_set("want_receive", lua.create_function(receive)?)?;
     native.raw_set("take", lua.create_function(take_received)?)?;
     let close = |_: &Lua, socket: AnyUserData| {
-        let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
+        socket.borrow::<Socket>()?.close();
         Ok(())
     };
     native.raw_set("close", lua.create_function(close)?)
@@ -363,13 +391,16 @@ fn want(ctx: &Context, io: Io) -> Option<String> {
 #[allow(clippy::type_complexity)]
 fn take_received(
     lua: &Lua,
-    (socket, pattern, chunk, error): (AnyUserData, Value, Option<LuaString>, Option<String>),
+    (socket, pattern, chunk, mut error): (AnyUserData, Value, Option<LuaString>, Option<String>),
 ) -> mlua::Result<(bool, Value, Option<String>, Option<LuaString>)> {
     let socket = socket.borrow::<Socket>()?;
     let wanted = Wanted::parse(&pattern)?;
     let mut buffer = socket.buffer.borrow_mut();
-    if let Some(chunk) = chunk {
-        buffer.extend_from_slice(&chunk.as_bytes());
+    if let Some(chunk) = chunk.as_ref().map(LuaString::as_bytes) {
+        match socket.has_room(chunk.len()) {
+            true => buffer.extend_from_slice(&chunk),
+            false => error = Some(format!("sockets hold more than {} MiB", MOST_RECEIVED >> 20)),
+        }
     }
     let closed = error.as_deref() == Some("closed");
     let found = wanted.take(&mut buffer, closed);
@@ -377,6 +408,7 @@ fn take_received(
         // What is left keeps no more room than it needs.
         buffer.shrink_to_fit();
     }
+    socket.count(buffer.len());
     if let Some(found) = found {
         return Ok((true, Value::String(lua.create_string(found)?), None, None));
     }
@@ -385,6 +417,7 @@ fn take_received(
         None => return Ok((false, Value::Nil, None, None)),
         Some(error) => error,
     };
+    socket.count(0);
     let partial = lua.create_string(std::mem::take(&mut *buffer))?;
     Ok((true, Value::Nil, Some(error), Some(partial)))
 }
