@@ -208,7 +208,6 @@ fn not_here(name: &str) -> mlua::Error {
 }
 
 /// A socket of a script.
-#[derive(Default)]
 struct Socket {
     connection: RefCell<Option<Open>>,
     timeout: Cell<Option<Duration>>,
@@ -235,6 +234,17 @@ impl Drop for Socket {
 }
 
 impl Socket {
+    fn new(shared: Rc<Shared>) -> Self {
+        Socket {
+            connection: RefCell::default(),
+            timeout: Cell::default(),
+            until: Cell::default(),
+            buffer: RefCell::default(),
+            counted: Cell::default(),
+            shared,
+        }
+    }
+
     /// Notes how much the buffer holds.
     fn count(&self, bytes: usize) {
         let others = self.shared.received.get().saturating_sub(self.counted.replace(bytes));
@@ -305,7 +315,7 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let new = move |lua: &Lua, ()| {
         let shared = own.jobs.as_ref().map(|jobs| jobs.shared.clone()).unwrap_or_default();
-        lua.create_userdata(Socket { shared, ..Socket::default() })
+        lua.create_userdata(Socket::new(shared))
     };
     native.raw_set("new", lua.create_function(new)?)?;
     let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
