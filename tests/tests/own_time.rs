@@ -1,5 +1,6 @@
 //! `time=` is what a call uses of the processor: on a machine that others keep busy a short call stays a short one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -29,8 +30,12 @@ fn overloaded(httpd: &Httpd, pid: u32, f: impl FnOnce()) {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        f();
+        // However it ends, the other thread does.
+        let result = catch_unwind(AssertUnwindSafe(f));
         over.store(true, Ordering::Relaxed);
+        if let Err(panic) = result {
+            resume_unwind(panic);
+        }
     });
     httpd.signal(pid, Signal::SIGCONT);
 }
