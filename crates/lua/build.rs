@@ -16,7 +16,7 @@ struct Change {
     new: &'static str,
 }
 
-const CHANGES: [Change; 7] = [
+const CHANGES: [Change; 13] = [
     // Tables with weak keys whose entries name each other in a chain are gone through again for each link. After some rounds
     // all that they hold counts as reached, which ends in a time that grows with their size.
     Change {
@@ -65,7 +65,100 @@ const CHANGES: [Change; 7] = [
         old: "      if (s != NULL && lua_stringtonumber(L, s) == l + 1)",
         new: "      if (s != NULL && l <= 4096 && lua_stringtonumber(L, s) == l + 1)",
     },
+    // Numbers have the place in a table that their value says, and strings a hash whose seed matters little to some pairs: with chosen keys
+    // all of a table are in one chain, and making it larger takes a time that grows with the square of their number, in one step. A secret
+    // of the process decides, as nobody can foresee it.
+    Change {
+        file: "lstring.h",
+        old: "LUAI_FUNC unsigned int luaS_hash (const char *str, size_t l, unsigned int seed);\n",
+        new: HASH_DECLARED,
+    },
+    Change {
+        file: "lstring.c",
+        old: "unsigned int luaS_hash (const char *str, size_t l, unsigned int seed) {\n  unsigned int h = seed ^ cast_uint(l);\n  \
+              for (; l > 0; l--)\n    h ^= ((h<<5) + (h>>2) + cast_byte(str[l - 1]));\n  return h;\n}\n",
+        new: HASH,
+    },
+    Change {
+        file: "ltable.c",
+        old: "  lua_Unsigned ui = l_castS2U(i);\n  if (ui <= cast_uint(INT_MAX))\n    return hashmod(t, cast_int(ui));\n  else\n    \
+              return hashmod(t, ui);\n",
+        new: "  return hashpow2(t, luaS_scatter((unsigned long long)i));\n",
+    },
+    Change { file: "ltable.c", old: "#if !defined(l_hashfloat)\n", new: "#if 0\n" },
+    Change {
+        file: "ltable.c",
+        old: "      return hashmod(t, l_hashfloat(n));\n",
+        new: "      unsigned long long bits = 0;\n      memcpy(&bits, &n, sizeof(n));\n      return hashpow2(t, luaS_scatter(bits));\n",
+    },
+    Change {
+        file: "ltable.c",
+        old: "#define hashpointer(t,p)\thashmod(t, point2uint(p))\n",
+        new: "#include <string.h>\n#define hashpointer(t,p)\thashpow2(t, luaS_scatter((unsigned long long)(size_t)(p)))\n",
+    },
 ];
+
+/// Two factors whose product is folded: what one bit of either changes, nobody can say who does not know the other.
+const HASH_DECLARED: &str = "\
+LUAI_FUNC unsigned int luaS_hash (const char *str, size_t l, unsigned int seed);
+LUAI_FUNC unsigned long long luaS_secret[3];
+static inline unsigned long long luaS_fold (unsigned long long a, unsigned long long b) {
+#if defined(__SIZEOF_INT128__)
+  unsigned __int128 product = (unsigned __int128)a * b;
+  return (unsigned long long)product ^ (unsigned long long)(product >> 64);
+#else
+  unsigned long long low = (a & 0xffffffffu) * (b & 0xffffffffu), high = (a >> 32) * (b >> 32);
+  unsigned long long one = (a >> 32) * (b & 0xffffffffu), other = (a & 0xffffffffu) * (b >> 32);
+  unsigned long long middle = (low >> 32) + (one & 0xffffffffu) + (other & 0xffffffffu);
+  return ((middle << 32) | (low & 0xffffffffu)) ^ (high + (one >> 32) + (other >> 32) + (middle >> 32));
+#endif
+}
+static inline unsigned int luaS_scatter (unsigned long long key) {
+  return (unsigned int)luaS_fold(key ^ luaS_secret[0], luaS_secret[1]);
+}
+";
+
+/// Eight bytes at a time; the last ones are read together with some of those before them.
+const HASH: &str = "\
+#include <sys/random.h>
+#include <time.h>
+
+unsigned long long luaS_secret[3];
+
+__attribute__((constructor)) static void make_secret (void) {
+  if (getrandom(luaS_secret, sizeof(luaS_secret), GRND_NONBLOCK) != (ssize_t)sizeof(luaS_secret)) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    luaS_secret[0] = (size_t)&now ^ ((unsigned long long)now.tv_nsec << 32);
+    luaS_secret[1] = luaS_fold(luaS_secret[0], (size_t)&luaS_secret ^ 0x9fb21c651e98df25u);
+    luaS_secret[2] = luaS_fold(luaS_secret[1], (unsigned long long)now.tv_sec ^ 0xe7037ed1a0b428dbu);
+  }
+  luaS_secret[1] |= 1;
+  luaS_secret[2] |= 1;
+}
+
+static unsigned long long some_bytes (const char *str, size_t l) {
+  unsigned int first, last;
+  if (l >= 4) {
+    memcpy(&first, str, 4);
+    memcpy(&last, str + l - 4, 4);
+    return ((unsigned long long)first << 32) | last;
+  }
+  return ((unsigned long long)cast_byte(str[0]) << 16) | (cast_byte(str[l / 2]) << 8) | cast_byte(str[l - 1]);
+}
+
+unsigned int luaS_hash (const char *str, size_t l, unsigned int seed) {
+  unsigned long long word, h = luaS_secret[0] ^ seed ^ ((unsigned long long)l << 32);
+  for (; l >= 8; l -= 8, str += 8) {
+    memcpy(&word, str, 8);
+    h = luaS_fold(h ^ word, luaS_secret[1]) ^ luaS_secret[2];
+  }
+  if (l > 0)
+    h ^= some_bytes(str, l);
+  h = luaS_fold(h, luaS_secret[2]);
+  return (unsigned int)(h ^ (h >> 32));
+}
+";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

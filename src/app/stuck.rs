@@ -30,7 +30,7 @@ pub struct Stuck {
 impl Stuck {
     /// Looks for calls of requests that are stuck.
     pub fn look(&mut self, child: &Child) {
-        let late = |call: &LongCall| call.lasted >= limit(child, call) + GRACE;
+        let late = |call: &LongCall| is_late(call, limit(child, call));
         let calls: Vec<LongCall> = watch::long_calls(GRACE).into_iter().filter(late).collect();
         self.calls = calls.iter().map(|call| count(&self.calls, call.call)).collect();
         let is_sure = |call: &&LongCall| self.calls.contains(&(call.call, TURNS));
@@ -78,6 +78,11 @@ impl Stuck {
 fn count(before: &[Seen], call: (usize, u64)) -> Seen {
     let times = before.iter().find(|(known, _)| *known == call).map_or(0, |(_, times)| *times);
     (call, times + 1)
+}
+
+/// Whether a call has computed, or lasted, so much more than it may.
+fn is_late(call: &LongCall, limit: Duration) -> bool {
+    call.computed >= limit + GRACE || call.lasted >= script::longest(limit) + GRACE
 }
 
 fn limit(child: &Child, call: &LongCall) -> Duration {

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod mpm;
 pub mod order;
 pub mod own;
+mod pcre;
 pub mod pool;
 pub mod process;
 pub mod proxy;

@@ -1,15 +1,22 @@
 //! httpd's regular expressions (PCRE), for `r:regex` and `ngx.re`.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::ops::Range;
 
+use super::pcre::{self, Timed};
 use super::pool::Pool;
 use crate::ffi;
 
 const MAX_GROUPS: usize = 25;
 /// Longest text.
 const MAX_TEXT: usize = 1 << 20;
-/// Steps of a search, in some hundredths of a second: those at each place times the places.
+/// Longest text where no search looks at the clock.
+const MAX_UNTIMED: usize = 8 << 10;
+/// Steps of a search by httpd's functions: those at each place, each of which may go through all of the text, times the places. Some
+/// milliseconds. What takes more is searched anew with the clock (`pcre`).
+const MAX_QUICK: usize = 4_000_000;
+/// The same where no search looks at the clock, without what a step goes through.
 const MAX_STEPS: usize = 5_000_000;
 /// Steps at one place.
 const MOST_STEPS: usize = 100_000;
@@ -62,6 +69,12 @@ struct Pattern<'p> {
     pool: Pool<'p>,
     compiled: *mut ffi::ap_regex_t,
     groups: usize,
+    text: &'p str,
+    options: u32,
+    /// Whether the first search by httpd's functions is worth it.
+    is_quick: bool,
+    /// The pattern with the clock, made when a search takes long.
+    timed: OnceCell<Option<Timed>>,
 }
 
 impl Drop for Pattern<'_> {
@@ -72,7 +85,7 @@ impl Drop for Pattern<'_> {
 }
 
 impl<'p> Pattern<'p> {
-    fn new(pool: Pool<'p>, length: usize, pattern: &str, flags: &str) -> Result<Self, String> {
+    fn new(pool: Pool<'p>, length: usize, pattern: &'p str, flags: &str) -> Result<Self, String> {
         let mut options = 0;
         for flag in flags.chars() {
             options |= match flag {
@@ -86,8 +99,14 @@ impl<'p> Pattern<'p> {
         if length > MAX_TEXT {
             return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
         }
+        let is_timed = pcre::is_there();
+        if !is_timed && length > MAX_UNTIMED {
+            return Err(format!("a text of more than {} KiB", MAX_UNTIMED >> 10));
+        }
         // PCRE counts from anew at each place where a match could begin.
-        let steps = (MAX_STEPS / length.max(1)).clamp(1, MOST_STEPS);
+        let most = if is_timed { MAX_QUICK / length.max(1) } else { MAX_STEPS };
+        let quick = most / length.max(1);
+        let steps = quick.clamp(1, MOST_STEPS);
         script::check_limits(pattern)?;
         let limited = |limits: String| {
             CString::new(limits + pattern).map_err(|_| "a NUL byte in the pattern".to_owned())
@@ -108,7 +127,8 @@ impl<'p> Pattern<'p> {
         }
         // SAFETY: just compiled.
         let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);
-        Ok(Pattern { pool, compiled, groups })
+        let is_quick = !is_timed || quick > 0;
+        Ok(Pattern { pool, compiled, groups, text: pattern, options, is_quick, timed: OnceCell::new() })
     }
 
     /// Numbers and names of the groups that have one.
@@ -132,6 +152,34 @@ impl<'p> Pattern<'p> {
 
     /// The first match from a place on.
     fn find(&self, text: &[u8], from: usize) -> Result<Option<Places>, String> {
+        if self.is_quick
+            && let Ok(found) = self.find_quickly(text, from)
+        {
+            return Ok(found);
+        }
+        let rest = text.get(from..).unwrap_or_default();
+        let found = match self.timed() {
+            Some(timed) => timed.find(rest, from == 0),
+            None => Err(()),
+        };
+        let mut found = found.map_err(|()| "the search takes too many steps".to_owned())?;
+        if let Some(places) = &mut found {
+            places.truncate(self.groups);
+            places.iter_mut().flatten().for_each(|place| *place = from + place.start..from + place.end);
+        }
+        Ok(found)
+    }
+
+    fn timed(&self) -> Option<&Timed> {
+        let defaults = || {
+            // SAFETY: asks; httpd writes it while it reads its configuration.
+            unsafe { ffi::ap_regcomp_get_default_cflags() as u32 }
+        };
+        self.timed.get_or_init(|| Timed::new(self.text, self.options | defaults())).as_ref()
+    }
+
+    /// By httpd's functions; Err where that takes too many steps.
+    fn find_quickly(&self, text: &[u8], from: usize) -> Result<Option<Places>, ()> {
         let mut found = [ffi::ap_regmatch_t { rm_so: -1, rm_eo: -1 }; MAX_GROUPS];
         // Behind the text's beginning no line begins.
         let options = if from > 0 { ffi::AP_REG_NOTBOL as i32 } else { 0 };
@@ -150,7 +198,7 @@ impl<'p> Pattern<'p> {
         match rc {
             0 => {}
             NO_MATCH => return Ok(None),
-            _ => return Err("the search takes too many steps".to_owned()),
+            _ => return Err(()),
         }
         let place = |m: &ffi::ap_regmatch_t| {
             let (start, end) = (usize::try_from(m.rm_so).ok()?, usize::try_from(m.rm_eo).ok()?);

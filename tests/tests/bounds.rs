@@ -47,6 +47,18 @@ const PROGRAMS: &[(&str, bool)] = &[
          assert(not m and why)",
         false,
     ),
+    // A step may go through all of the text, at each place of it.
+    ("local m, why = r:regex(('a'):rep(300000) .. '!=', [[\\w+=]]) assert(not m and why)", false),
+    ("local m, why = r:regex(('a'):rep(8000) .. '!=', [[(?:a?){9}\\w+=]]) assert(not m and why)", false),
+    ("local m, why = r:regex(('ab'):rep(500000) .. '!=', [[(.+)\\1=]], 'i') assert(not m and why)", false),
+    ("local m, why = require('ngx').re.match(('a'):rep(300000) .. '!=', [[\\w+=]]) assert(not m and why)", false),
+    ("r.notes.x = ('a'):rep(8000) .. '!=' r:expr([[%{note:x} =~ /\\w+=/]])", false),
+    ("r.notes.x = ('a'):rep(1000000) .. '!=' local m, why = r:expr([[%{note:x} =~ /\\w+=/]]) assert(not m and why)", false),
+    // What takes many steps, and little time.
+    ("assert(r:regex(('a'):rep(20000) .. 'b=', '.*b=(.*)'))", false),
+    ("local m, why = r:regex(('a=b;'):rep(5000), '(.*)=x') assert(not m and not why)", false),
+    ("local m = r:regex(('key=value; '):rep(3000) .. 'last: one', [[(\\w+)\\s*:\\s*(\\w+)$]]) assert(m[1] == 'last' and m[2] == 'one')", false),
+    ("local n = require('ngx').re.gsub(('word '):rep(3000), [[(\\w+)\\s]], '$1-') assert(#n == 15000)", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/\") end", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' r:expr(\"%{note:x} =~ /(*LIMIT_MATCH=9999999)(a+)+[bd]/\")", false),
     // httpd's scanner of expressions ends the process at these.
@@ -66,6 +78,12 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("for i = 1, 2000 do r:warn('a line') end", true),
     ("for i = 1, 900 do r:warn('a line') end", false),
     ("while true do r.headers_out['X' .. tostring({}):gsub('%W', '')] = '' end", true),
+    // A replacement that is long and gives nothing, for each place.
+    ("('x'):rep(250000):gsub('', ('%0'):rep(1000))", true),
+    // Keys that would all have one place in the table that is made when it is full.
+    ("local t = {} for k = 1, 32768 do t[k * 65535] = k end t.x = 1", false),
+    ("local t = {} for k = 1, 32768 do t[-k * 65535] = k end t.x = 1", false),
+    ("local t = {} for k = 1, 16384 do t[(2^30 + 5 + k * 32767) / 2^40] = k end t.x = 1", false),
 ];
 
 fn script() -> String {

@@ -21,9 +21,37 @@ use crate::link::{Link, Payload, words};
 /// Most bytes of an answer's body.
 const MOST_BODY: usize = 1 << 20;
 /// Most bytes of one receive.
-const MOST_RECEIVED: usize = 64 * 1024;
+const MOST_RECEIVED: usize = 16 * 1024;
 /// Names of hosts that are remembered.
 const MOST_NAMES: usize = 512;
+
+/// Bytes of bodies that all requests may have read so far and not handed on.
+const MOST_ANSWERS: usize = 16 << 20;
+
+/// What one request has of these.
+struct Held<'a> {
+    all: &'a Cell<usize>,
+    own: usize,
+}
+
+impl Held<'_> {
+    /// Whether there is room for so much.
+    fn grows_to(&mut self, bytes: usize) -> bool {
+        let others = self.all.get() - self.own;
+        if others + bytes > MOST_ANSWERS {
+            return false;
+        }
+        self.all.set(others + bytes);
+        self.own = bytes;
+        true
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.own);
+    }
+}
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -96,11 +124,12 @@ impl Client {
     async fn exchange(
         &self,
         target: &Target,
-        request: Request<'_>,
+        mut request: Request<'_>,
         deadline: Instant,
         phase: &Cell<Phase>,
     ) -> Result<Answer, Failure> {
-        let made = target.request(&request)?;
+        let body = std::mem::take(&mut request.body);
+        let made = target.request(&request, body)?;
         let mut stream = self.dial(&target.place, request.timeout, deadline, phase).await?;
         if let Some(name) = &target.server_name {
             stream = dial::handshake(&self.0, (request.verify, None), name, stream, phase).await?;
@@ -114,12 +143,21 @@ impl Client {
         let headers = pairs.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         phase.set(Phase::Body);
         let (mut incoming, mut body) = (answer.into_body(), Vec::new());
-        if link.read(&mut incoming, MOST_BODY + 1, Some(&mut body)).await.map_err(exchange)?
-            && body.len() <= MOST_BODY
-        {
-            return Ok(Answer { status, headers, body });
+        let mut held = Held { all: &self.0.answers, own: 0 };
+        while let Some(piece) = link.piece(&mut incoming).await.map_err(exchange)? {
+            let bytes = body.len() + piece.len();
+            if bytes > MOST_BODY {
+                let why = format!("HTTP {status}: the body has more than {} KiB", MOST_BODY / 1024);
+                return Err(Failure::Exchange(why));
+            }
+            if !held.grows_to(bytes) {
+                let why =
+                    format!("HTTP {status}: answers of more than {} MiB are under way", MOST_ANSWERS >> 20);
+                return Err(Failure::Exchange(why));
+            }
+            body.extend_from_slice(&piece);
         }
-        Err(Failure::Exchange(format!("HTTP {status}: the body has more than {} KiB", MOST_BODY / 1024)))
+        Ok(Answer { status, headers, body })
     }
 
     async fn dial(
@@ -267,7 +305,7 @@ impl Target {
         Ok(Target { place: Place::at(host, port), server_name, host_header, uri })
     }
 
-    fn request(&self, request: &Request<'_>) -> Result<hyper::Request<Payload>, Failure> {
+    fn request(&self, request: &Request<'_>, body: Vec<u8>) -> Result<hyper::Request<Payload>, Failure> {
         let bad = |what: &str| Failure::Settings(format!("'{}' cannot be sent", printable(what, 60)));
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, self.host_header.clone());
@@ -282,7 +320,7 @@ impl Target {
         // Replaces what stands there, and keeps repeated ones.
         headers.extend(own);
         let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad(request.method))?;
-        let mut made = hyper::Request::new(Payload::new(Bytes::from(request.body.clone())));
+        let mut made = hyper::Request::new(Payload::new(Bytes::from(body)));
         (*made.method_mut(), *made.uri_mut(), *made.headers_mut()) = (method, self.uri.clone(), headers);
         Ok(made)
     }

@@ -30,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     /// What kept checks from running, for the owner's log.
     pub(crate) trouble: RefCell<Option<String>>,
+    /// Bytes of answers to scripts that are read so far.
+    pub(crate) answers: Cell<usize>,
     /// How long the owner kept the thread to itself, in total.
     away: Cell<Duration>,
 }
@@ -44,6 +46,7 @@ impl Engine {
             script: RefCell::default(),
             reports,
             trouble: RefCell::default(),
+            answers: Cell::default(),
             away: Cell::default(),
         })
     }

@@ -84,6 +84,16 @@ impl Link {
         Ok(true)
     }
 
+    /// The next piece of a body; None at its end.
+    pub(crate) async fn piece(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+        while let Some(frame) = drive(&mut self.driver, body.frame()).await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the connection takes another request, as far as can be told without waiting.
     pub(crate) async fn is_reusable(&mut self) -> bool {
         let Link { sender, driver, .. } = self;

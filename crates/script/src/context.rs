@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::answer::FoundNone;
 use balance::api::Balancer;
@@ -18,6 +18,7 @@ use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::jobs::Jobs;
 use crate::library::{Library, Limits, ScriptId};
+use crate::processor::Start;
 use crate::seen::Seen;
 use crate::shortcuts::Shortcuts;
 use crate::strings::Strings;
@@ -89,8 +90,15 @@ impl Frame {
 /// Lines that one call may log, and their bytes.
 const MOST_LINES: u32 = 1000;
 const MOST_LOGGED: usize = 1 << 20;
-/// Bytes that a call with a request may have made outside of Lua's memory.
+/// Bytes that a call may have made outside of Lua's memory.
 const MOST_OUTSIDE: usize = 4 << 20;
+/// How long a call may last that waits, or gets no processor, within what it may compute: ten times that, a second at least, and
+/// five seconds more than that at most.
+pub fn longest(limit: Duration) -> Duration {
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST_WAITED: Duration = Duration::from_secs(5);
+    limit.saturating_mul(10).min(limit.saturating_add(MOST_WAITED)).max(LEAST)
+}
 /// Steps of a native function between two looks at the clock.
 const STEPS: u32 = 256;
 
@@ -99,8 +107,8 @@ pub(crate) struct Budget {
     pub(crate) depth: Cell<u32>,
     pub(crate) limits: Cell<Limits>,
     pub(crate) time_ms: Cell<u64>,
-    /// First time the clock was read in this call.
-    started: Cell<Option<Instant>>,
+    /// First time the clocks were read in this call.
+    started: Cell<Option<Start>>,
     /// Why the call is over; set once, raised again and again.
     pub(crate) halt: Cell<Option<Halt>>,
     /// Of a job: when its call is over, and why. Then `time_ms` does not count.
@@ -109,9 +117,8 @@ pub(crate) struct Budget {
     pub(crate) turn: Cell<Option<Instant>>,
     /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
     pub(crate) searched: Cell<i64>,
-    /// Bytes that the running call has had made outside of Lua's memory, and how many they may be.
+    /// Bytes that the running call has had made outside of Lua's memory.
     pub(crate) spent: Cell<usize>,
-    outside: Cell<usize>,
     /// Lines that the running call has logged, and their bytes.
     pub(crate) logged: Cell<(u32, usize)>,
     /// Where the script was at the last check.
@@ -138,15 +145,30 @@ impl Budget {
             return if now < end { Ok(()) } else { Err(self.end(halt)) };
         }
         let Some(started) = self.started.get().or_else(|| self.seen_by_the_watch()) else {
-            self.started.set(Some(now));
+            // One that the watch has not seen yet has only begun.
+            if !self.will_be_seen() {
+                self.started.set(Some(Start::now()));
+            }
             return Ok(());
         };
         self.started.set(Some(started));
+        let lasted = now.saturating_duration_since(started.at);
+        if lasted < Duration::from_millis(self.time_ms.get()) {
+            Ok(())
+        } else {
+            self.check_use(started, lasted)
+        }
+    }
+
+    /// For a call that has lasted as long as it may compute: whether it has computed, or others have.
+    #[cold]
+    fn check_use(&self, started: Start, lasted: Duration) -> Result<(), Halt> {
         let limit = self.time_ms.get();
-        if now.duration_since(started).as_millis() >= u128::from(limit) {
+        if started.used_since() >= Duration::from_millis(limit) {
             return Err(self.end(Halt::Time(limit)));
         }
-        Ok(())
+        let longest = longest(Duration::from_millis(limit));
+        if lasted < longest { Ok(()) } else { Err(self.end(Halt::Waited(longest.as_millis() as u64))) }
     }
 
     /// Notes a plain search of this cost, which no hook interrupts; Err when the call is over.
@@ -165,7 +187,7 @@ impl Budget {
         }
         let all = self.spent.get().saturating_add(bytes);
         self.spent.set(all);
-        if all <= self.outside.get().min(limit) { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
+        if all <= MOST_OUTSIDE.min(limit) { Ok(()) } else { Err(self.end(Halt::Memory(limit))) }
     }
 
     /// Notes a line for the log; whether it may be written.
@@ -180,8 +202,12 @@ impl Budget {
     }
 
     /// Of a call inside of another one nothing is known: the watch sees the outer one.
-    fn seen_by_the_watch(&self) -> Option<Instant> {
+    fn seen_by_the_watch(&self) -> Option<Start> {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
+    }
+
+    fn will_be_seen(&self) -> bool {
+        self.depth.get() == 1 && self.watched.get().is_some_and(Watched::will_be_seen)
     }
 
     /// Has the hook called with the next instruction or call.
@@ -273,7 +299,7 @@ pub(crate) struct Outer {
     frame: Frame,
     limits: Limits,
     time_ms: u64,
-    started: Option<Instant>,
+    started: Option<Start>,
     halt: Option<Halt>,
     deadline: Option<(Instant, Halt)>,
     turn: Option<Instant>,
@@ -334,8 +360,6 @@ impl Context {
         }
         budget.limits.set(limits);
         budget.time_ms.set(time_ms);
-        let alone = matches!(frame.phase, Phase::Load | Phase::Timer);
-        budget.outside.set(if alone { usize::MAX } else { MOST_OUTSIDE });
         budget.forget();
         budget.begin(&frame);
         outer
@@ -373,7 +397,6 @@ impl Context {
         self.strings.switch(outer.frame);
         budget.limits.set(outer.limits);
         budget.time_ms.set(outer.time_ms);
-        budget.outside.set(MOST_OUTSIDE);
         budget.started.set(outer.started);
         budget.halt.set(outer.halt);
         budget.raised.set(false);

@@ -41,6 +41,8 @@ pub struct ScriptError {
 pub(crate) enum Halt {
     /// Over the time limit, in milliseconds.
     Time(u64),
+    /// So many milliseconds after its begin, mostly waiting, within the time limit.
+    Waited(u64),
     /// Over the memory limit, in bytes.
     Memory(usize),
     /// A check over its `timeout=`, in milliseconds.
@@ -63,6 +65,12 @@ impl fmt::Display for Halt {
         match self {
             Halt::Time(ms) => {
                 write!(f, "stopped after {ms} ms, the limit of LuaBalancerScriptLimit time=")
+            }
+            Halt::Waited(ms) => {
+                write!(
+                    f,
+                    "stopped after {ms} ms, most of them waiting: LuaBalancerScriptLimit time= allows no more"
+                )
             }
             Halt::Memory(bytes) => {
                 write!(f, "stopped at {} KiB, the limit of LuaBalancerScriptLimit memory=", bytes / 1024)
@@ -173,7 +181,7 @@ impl Parts {
 
     fn kind(&self) -> ErrorKind {
         match self.halt {
-            Some(Halt::Time(_) | Halt::Check(_) | Halt::Vetting) => ErrorKind::Time,
+            Some(Halt::Time(_) | Halt::Waited(_) | Halt::Check(_) | Halt::Vetting) => ErrorKind::Time,
             Some(Halt::Stopped) => ErrorKind::Stopped,
             Some(Halt::Memory(_)) => ErrorKind::Memory,
             _ if self.memory || self.text.contains("not enough memory") => ErrorKind::Memory,

@@ -12,6 +12,11 @@ const MOST_DEPTH: u32 = 8;
 /// of all of them. They take some hundredths of a second, and depth takes memory.
 const BEFORE: &str = r"(*LIMIT_MATCH=300000)(*LIMIT_RECURSION=10000)\A[\s\S]*?\K(?:";
 const BEHIND: &str = ")";
+/// The steps in it, and what they may go through: each step may be one through all of a text.
+const MOST_STEPS: usize = 300_000;
+const MOST_PASSED: usize = 130_000_000;
+/// Longest text that a pattern may be asked about.
+const MOST_SEARCHED: usize = 10 << 10;
 /// What may stand around a pattern after `m`.
 const MARKS: &[u8] = b"/#$%^,;:_?|-!.'\"";
 /// What may stand around it with `BEFORE` inside.
@@ -24,6 +29,29 @@ pub(crate) struct Checked {
     pub(crate) text: String,
     /// The patterns as they were. Each has to be one by itself.
     pub(crate) patterns: Vec<String>,
+}
+
+impl Checked {
+    /// Whether there are patterns to look for.
+    pub(crate) fn searches(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// The expression where no text that the request holds is longer than this: longer ones get fewer steps.
+    pub(crate) fn within(self, longest: usize) -> Result<String, String> {
+        let parts = self.text.matches("%{").count().max(1);
+        // Nested, these make their text longer each time.
+        let grows = if self.text.contains("base64(") || self.text.contains("escape(") { 8 } else { 1 };
+        let longest = longest.saturating_mul(parts * grows).max(self.text.len());
+        if longest > MOST_SEARCHED * parts {
+            return Err(format!(
+                "not available in r:expr: a pattern where a text of the request has more than {} KiB",
+                MOST_SEARCHED >> 10
+            ));
+        }
+        let steps = (MOST_PASSED / longest).min(MOST_STEPS);
+        Ok(self.text.replace("(*LIMIT_MATCH=300000)", &format!("(*LIMIT_MATCH={steps})")))
+    }
 }
 
 /// Looks through an expression. Err is what the script is told.
@@ -255,6 +283,22 @@ fn unsure(what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_get_fewer_steps_and_longer_ones_none() {
+        let of = |text: &str| checked(text.as_bytes(), true).expect("an expression");
+        let steps = |text: &str, longest| of(text).within(longest);
+        let one = "%{note:x} =~ /a+b/";
+        assert!(steps(one, 400).is_ok_and(|text| text.contains("LIMIT_MATCH=300000)")));
+        assert!(steps(one, 8 << 10).is_ok_and(|text| text.contains("LIMIT_MATCH=15869)")));
+        assert!(
+            steps("'%{note:x}%{note:y}' =~ /a+b/", 8 << 10)
+                .is_ok_and(|text| text.contains("LIMIT_MATCH=7934)"))
+        );
+        assert!(steps(one, 11 << 10).is_err());
+        assert!(steps("base64(%{note:x}) =~ /a+b/", 8 << 10).is_err());
+        assert!(!of("%{note:x} == 'a'").searches());
+    }
 
     fn limited(pattern: &str) -> String {
         format!("{BEFORE}{pattern}{BEHIND}")

@@ -213,10 +213,15 @@ function string.gmatch(s, p, ...)
   end
   return part("counted").gmatch(s, p, ...)
 end
--- Each replacement costs more than a search does, and what a table with a metatable gives is looked for in a chain of others.
-local most_replaced = 1 << 18
+-- Each replacement costs more than a search does, a long one by its length, and what a table with a metatable gives is looked for in a
+-- chain of others.
+local most_replaced, usual = 1 << 18, 16
 function string.gsub(s, p, repl, ...)
-  local short = type(s) ~= "string" or #s <= most_replaced
+  local most = most_replaced
+  if type(repl) == "string" and #repl > usual then
+    most = most * usual // #repl
+  end
+  local short = type(s) ~= "string" or #s <= most
   if short and (type(repl) ~= "table" or getmetatable(repl) == nil) and direct(s, p) then
     return gsub(s, p, repl, ...)
   end

@@ -22,6 +22,7 @@ use mlua::{Lua, ffi};
 
 use crate::context::{Budget, Frame};
 use crate::library::ScriptId;
+use crate::processor::{self, Start};
 
 /// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by chance does no harm.
 const SIGNAL: c_int = libc::SIGURG;
@@ -67,6 +68,8 @@ struct Slot {
     /// [`epoch`].
     seen: AtomicU64,
     seen_us: AtomicU64,
+    /// What the call's thread had used of the processor then, in microseconds.
+    used_us: AtomicU64,
     /// The state's main thread or the coroutine that runs; not NULL while a call runs.
     lua: AtomicPtr<ffi::lua_State>,
     taken: AtomicBool,
@@ -120,6 +123,7 @@ impl Slot {
             tag: AtomicU64::new(0),
             seen: AtomicU64::new(IDLE),
             seen_us: AtomicU64::new(0),
+            used_us: AtomicU64::new(0),
             lua: AtomicPtr::default(),
             taken: AtomicBool::new(true),
             next: AtomicPtr::default(),
@@ -272,10 +276,14 @@ impl Watched {
     }
 
     /// When the watch saw this call first, if it has been long enough to be seen again.
-    pub(crate) fn seen(&self) -> Option<Instant> {
+    pub(crate) fn seen(&self) -> Option<Start> {
         let state = self.slot.word.load(Ordering::Acquire) & STATE;
-        let since = Duration::from_micros(self.slot.seen_us.load(Ordering::Relaxed));
-        (state == ARMING || state == ARMED).then(|| epoch() + since)
+        (state == ARMING || state == ARMED).then(|| self.slot.start())
+    }
+
+    /// Whether the watch looks at the calls of this state.
+    pub(crate) fn will_be_seen(&self) -> bool {
+        self.pace.0 != UNWATCHED.0 && RUNS.load(Ordering::Relaxed)
     }
 }
 
@@ -292,6 +300,8 @@ pub struct LongCall {
     pub is_load: bool,
     /// How long.
     pub lasted: Duration,
+    /// How much of it its thread has computed.
+    pub computed: Duration,
 }
 
 /// Calls that have lasted at least this long. For a thread that looks now and then.
@@ -312,7 +322,15 @@ impl Slot {
             && is_same(self.word.load(Ordering::SeqCst));
         let lasted = Duration::from_micros(now_us.saturating_sub(since_us));
         let call = (ptr::from_ref(self).addr(), word & !STATE);
-        holds.then_some(LongCall { call, script, version, is_load, lasted })
+        let used = processor::used_by(self.thread.load(Ordering::Relaxed)).unwrap_or_default();
+        let computed = used.saturating_sub(Duration::from_micros(self.used_us.load(Ordering::Relaxed)));
+        holds.then_some(LongCall { call, script, version, is_load, lasted, computed })
+    }
+
+    /// When the watch saw the call first.
+    fn start(&self) -> Start {
+        let us = |of: &AtomicU64| Duration::from_micros(of.load(Ordering::Relaxed));
+        Start { at: epoch() + us(&self.seen_us), used: us(&self.used_us) }
     }
 }
 
@@ -493,6 +511,12 @@ fn run(step: Duration) {
 }
 
 impl Slot {
+    /// Notes what the thread of the call has used so far. One that has ended has no call.
+    fn note_used(&self) {
+        let used = processor::used_by(self.thread.load(Ordering::Relaxed)).unwrap_or_default();
+        self.used_us.store(used.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// A look of the watch: sends a signal to a call that was there a step ago. Returns whether the state has been used since
     /// the last look.
     fn look(&self, now: Instant, step: Duration) -> bool {
@@ -500,6 +524,9 @@ impl Slot {
         let now_us = now.duration_since(epoch()).as_micros() as u64;
         if word & !STATE != self.seen.load(Ordering::Relaxed) & !STATE {
             self.seen_us.store(now_us, Ordering::Relaxed);
+            if word & STATE != IDLE {
+                self.note_used();
+            }
             self.seen.store(word, Ordering::Relaxed);
             return true;
         }

@@ -731,6 +731,13 @@ const PROGRAMS: &[&str] = &[
     "xpcall(function() while true do end end, function() while true do end end)",
     "local function deep(n) return pcall(deep, n) end while true do deep(1) end",
     "string.rep('x', -1) local s = '' while true do s = s .. 'x' end",
+    // A replacement that is long and gives nothing, for each place.
+    "('x'):rep(250000):gsub('', ('%0'):rep(1000))",
+    // Keys that would all have one place in the table that is made when it is full.
+    "local t = {} for k = 1, 32768 do t[k * 65535] = k end t.x = 1",
+    "local t = {} for k = 1, 32768 do t[-k * 65535] = k end t.x = 1",
+    "local t = {} for k = 1, 16384 do t[(2^30 + 5 + k * 32767) / 2^40] = k end t.x = 1",
+    "kept = kept or {} for k = #kept, 1e9 do kept[1 + k * 2^-52] = k end",
 ];
 
 #[test]

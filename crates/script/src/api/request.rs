@@ -9,10 +9,13 @@ use crate::context::{Context, text_of};
 use crate::error::Halt;
 use crate::expression;
 use crate::forms;
-use crate::host::{self, Digest, Field, Number};
+use crate::host::{self, Digest, Field, Number, Request};
 use crate::shortcuts;
 use crate::text;
 use crate::texts;
+
+/// Names that a table of the request may have where a pattern is looked for.
+const MOST_NAMES: usize = 1000;
 
 const LOGS: [(&str, u8); 16] = [
     ("emerg", 0),
@@ -355,6 +358,40 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     methods.raw_set("clock", lua.create_function(clock)?)
 }
 
+/// Bytes of the longest text that an expression can find in the request. Headers of one name are one text.
+fn longest_text(request: &dyn Request) -> usize {
+    let fields = [
+        Field::Uri,
+        Field::UnparsedUri,
+        Field::Args,
+        Field::TheRequest,
+        Field::User,
+        Field::Filename,
+        Field::PathInfo,
+    ];
+    let mut longest = 0;
+    for field in fields {
+        request.field(field, &mut |text| longest = longest.max(text.map_or(0, <[u8]>::len)));
+    }
+    for table in
+        [host::Table::HeadersIn, host::Table::HeadersOut, host::Table::Notes, host::Table::SubprocessEnv]
+    {
+        let mut names: Vec<(Vec<u8>, usize)> = Vec::new();
+        request.each(table, &mut |name, value| {
+            let name = name.to_ascii_lowercase();
+            let known = names.iter_mut().find(|(known, _)| *known == name);
+            match known {
+                Some((_, length)) => *length += value.len() + 2,
+                None => names.push((name, value.len())),
+            }
+            names.len() < MOST_NAMES
+        });
+        let of_table = names.iter().map(|(_, length)| *length).max().unwrap_or(0);
+        longest = longest.max(if names.len() < MOST_NAMES { of_table } else { usize::MAX });
+    }
+    longest
+}
+
 /// `r:expr`. The inner Err is what the script gets as a message.
 fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String>> {
     /// What httpd keeps of one until the request ends, whatever it is.
@@ -368,7 +405,12 @@ fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String
     };
     // The limit goes around a pattern, which may not end it.
     let wrong = checked.patterns.iter().find_map(|pattern| request.regex(b"", pattern, "").err());
-    let verdict = wrong.map_or_else(|| request.expr(&checked.text, sandbox), Err);
+    let limited = match wrong {
+        Some(error) => Err(error),
+        None if checked.searches() => checked.within(longest_text(request)),
+        None => Ok(checked.text),
+    };
+    let verdict = limited.and_then(|text| request.expr(&text, sandbox));
     ctx.budget.check().map_err(Halt::raise)?;
     Ok(verdict)
 }

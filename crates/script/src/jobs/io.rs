@@ -9,7 +9,7 @@ use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
 };
 
-use super::Jobs;
+use super::{MOST_RECEIVED, Shared};
 use crate::context::{Context, Phase};
 use crate::ngx::socket::{MOST, Wanted};
 use crate::sandbox::Sandbox;
@@ -18,6 +18,10 @@ use crate::sandbox::Sandbox;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
 const LONGEST: f64 = 86_400.0;
+/// Most bytes of a body, or of one `send`.
+const MOST_TEXT: usize = 4 << 20;
+/// Room that a socket keeps between two receives.
+const KEPT: usize = 4 << 10;
 /// Sockets that all scripts of a state may have open.
 const MOST_SOCKETS: usize = 256;
 /// Name of `lb.http` among the modules of a state.
@@ -84,6 +88,18 @@ pub enum Io {
 }
 
 impl Io {
+    /// What is copied out of Lua's memory to be sent.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Io::Http(request) => {
+                let headers = request.headers.iter().map(|(name, value)| name.len() + value.len());
+                request.url.len() + request.body.len() + headers.sum::<usize>()
+            }
+            Io::Send { data, .. } => data.len(),
+            Io::Connect { .. } | Io::Resolve { .. } | Io::Receive { .. } => 0,
+        }
+    }
+
     pub(super) fn within(mut self, most: Duration) -> Self {
         let timeout = match &mut self {
             Io::Http(request) => &mut request.timeout,
@@ -200,7 +216,6 @@ fn not_here(name: &str) -> mlua::Error {
 }
 
 /// A socket of a script.
-#[derive(Default)]
 struct Socket {
     connection: RefCell<Option<Open>>,
     timeout: Cell<Option<Duration>>,
@@ -208,6 +223,9 @@ struct Socket {
     until: Cell<Option<Instant>>,
     /// Received, not asked for yet.
     buffer: RefCell<Vec<u8>>,
+    /// How much of it is counted in what all jobs share.
+    counted: Cell<usize>,
+    shared: Rc<Shared>,
 }
 impl UserData for Socket {}
 
@@ -217,7 +235,40 @@ struct Open {
     _counted: Rc<()>,
 }
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
 impl Socket {
+    fn new(shared: Rc<Shared>) -> Self {
+        Socket {
+            connection: RefCell::default(),
+            timeout: Cell::default(),
+            until: Cell::default(),
+            buffer: RefCell::default(),
+            counted: Cell::default(),
+            shared,
+        }
+    }
+
+    /// Notes how much the buffer holds.
+    fn count(&self, bytes: usize) {
+        let others = self.shared.received.get().saturating_sub(self.counted.replace(bytes));
+        self.shared.received.set(others.saturating_add(bytes));
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.shared.received.get().saturating_add(bytes) <= MOST_RECEIVED
+    }
+
+    fn close(&self) {
+        self.connection.take();
+        self.buffer.take();
+        self.count(0);
+    }
+
     /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
     fn left(&self, first: bool) -> Option<Duration> {
         if first {
@@ -277,7 +328,12 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 }
 
 fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
-    native.raw_set("new", lua.create_function(|lua, ()| lua.create_userdata(Socket::default()))?)?;
+    let own = ctx.clone();
+    let new = move |lua: &Lua, ()| {
+        let shared = own.jobs.as_ref().map(|jobs| jobs.shared.clone()).unwrap_or_default();
+        lua.create_userdata(Socket::new(shared))
+    };
+    native.raw_set("new", lua.create_function(new)?)?;
     let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
         let valid = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
         let shortest = Duration::from_millis(1);
@@ -292,8 +348,7 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
             return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
         }
         let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
+        socket.close();
         Ok(want(&own, Io::Connect { host, port, timeout: socket.timeout() }))
     };
     native.raw_set("want_connect", lua.create_function(connect)?)?;
@@ -310,7 +365,11 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let send = move |_: &Lua, (socket, data): (AnyUserData, LuaString)| {
         let socket = socket.borrow::<Socket>()?;
-        let data = data.as_bytes().to_vec();
+        let data = data.as_bytes();
+        if data.len() > MOST_TEXT {
+            return Ok(Some(format!("more than {} MiB to be sent at once", MOST_TEXT >> 20)));
+        }
+        let data = data.to_vec();
         Ok(on_connection(&socket, |on| want(&own, Io::Send { on, data, timeout: socket.timeout() })))
     };
     native.raw_set("want_send", lua.create_function(send)?)?;
@@ -325,9 +384,7 @@ fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     native.raw_set("want_receive", lua.create_function(receive)?)?;
     native.raw_set("take", lua.create_function(take_received)?)?;
     let close = |_: &Lua, socket: AnyUserData| {
-        let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
+        socket.borrow::<Socket>()?.close();
         Ok(())
     };
     native.raw_set("close", lua.create_function(close)?)
@@ -346,28 +403,39 @@ fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) 
     }
 }
 
-/// Notes what the job will wait for. The answer is what scripts are told instead of waiting: nothing.
+/// Notes what the job will wait for. The answer is what scripts are told instead of waiting.
 fn want(ctx: &Context, io: Io) -> Option<String> {
-    if let Some(Jobs { wanted, .. }) = &ctx.jobs {
-        wanted.replace(Some(io));
+    let jobs = ctx.jobs.as_ref()?;
+    let full = jobs.full(io.bytes());
+    if full.is_none() {
+        jobs.wanted.replace(Some(io));
     }
-    None
+    full
 }
 
 /// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it is all there.
 #[allow(clippy::type_complexity)]
 fn take_received(
     lua: &Lua,
-    (socket, pattern, chunk, error): (AnyUserData, Value, Option<LuaString>, Option<String>),
+    (socket, pattern, chunk, mut error): (AnyUserData, Value, Option<LuaString>, Option<String>),
 ) -> mlua::Result<(bool, Value, Option<String>, Option<LuaString>)> {
     let socket = socket.borrow::<Socket>()?;
     let wanted = Wanted::parse(&pattern)?;
     let mut buffer = socket.buffer.borrow_mut();
-    if let Some(chunk) = chunk {
-        buffer.extend_from_slice(&chunk.as_bytes());
+    if let Some(chunk) = chunk.as_ref().map(LuaString::as_bytes) {
+        match socket.has_room(chunk.len()) {
+            true => buffer.extend_from_slice(&chunk),
+            false => error = Some(format!("sockets hold more than {} MiB", MOST_RECEIVED >> 20)),
+        }
     }
     let closed = error.as_deref() == Some("closed");
-    if let Some(found) = wanted.take(&mut buffer, closed) {
+    let found = wanted.take(&mut buffer, closed);
+    if found.is_some() && buffer.capacity() > KEPT {
+        // What is left keeps no more room than it needs.
+        buffer.shrink_to_fit();
+    }
+    socket.count(buffer.len());
+    if let Some(found) = found {
         return Ok((true, Value::String(lua.create_string(found)?), None, None));
     }
     let error = match error {
@@ -375,6 +443,7 @@ fn take_received(
         None => return Ok((false, Value::Nil, None, None)),
         Some(error) => error,
     };
+    socket.count(0);
     let partial = lua.create_string(std::mem::take(&mut *buffer))?;
     Ok((true, Value::Nil, Some(error), Some(partial)))
 }
@@ -420,9 +489,12 @@ fn seconds(name: &str, value: &Value) -> mlua::Result<Option<Duration>> {
     Ok(Some(Duration::from_secs_f64(number)))
 }
 
-/// Most headers of `lb.http`, and the longest one in bytes.
+/// Most headers of `lb.http`, the longest one in bytes, and all of them.
 const MAX_HEADERS: usize = 256;
 const MAX_HEADER: usize = 16 << 10;
+const ALL_HEADERS: usize = 256 << 10;
+/// Longest URL.
+const MAX_URL: usize = 16 << 10;
 
 /// Raises when a key is of a wrong type; the inner Err is what the script gets as a message.
 fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
@@ -446,6 +518,12 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
         Value::String(text) if key == "a header" && text.as_bytes().len() > MAX_HEADER => {
             Err(wrong(format!("a header is longer than {MAX_HEADER} bytes")))
         }
+        Value::String(text) if key != "body" && text.as_bytes().len() > MAX_URL => {
+            Err(wrong(format!("{key} is longer than {MAX_URL} bytes")))
+        }
+        Value::String(text) if text.as_bytes().len() > MOST_TEXT => {
+            Err(wrong(format!("{key} has more than {} MiB", MOST_TEXT >> 20)))
+        }
         Value::String(text) => Ok(text.as_bytes().to_vec()),
         Value::Integer(_) | Value::Number(_) => Ok(value.to_string()?.into_bytes()),
         other => Err(wrong(format!("{key} has to be a string, found a {}", other.type_name()))),
@@ -466,19 +544,28 @@ fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, String>> {
                         value.type_name()
                     )));
                 };
+                let mut bytes = 0;
+                let mut push = |name: String, value: Vec<u8>| {
+                    bytes += name.len() + value.len();
+                    if request.headers.len() >= MAX_HEADERS || bytes > ALL_HEADERS {
+                        return Err(wrong(format!(
+                            "more than {MAX_HEADERS} headers, or {} KiB of them",
+                            ALL_HEADERS >> 10
+                        )));
+                    }
+                    request.headers.push((name, value));
+                    Ok(())
+                };
                 for pair in headers.pairs::<Value, Value>() {
                     let (name, value) = pair?;
                     let name = String::from_utf8_lossy(&text("a header's name", &name)?).into_owned();
                     match &value {
                         Value::Table(list) => {
                             for value in list.sequence_values::<Value>() {
-                                if request.headers.len() >= MAX_HEADERS {
-                                    return Err(wrong(format!("more than {MAX_HEADERS} headers")));
-                                }
-                                request.headers.push((name.clone(), text("a header", &value?)?));
+                                push(name.clone(), text("a header", &value?)?)?;
                             }
                         }
-                        value => request.headers.push((name, text("a header", value)?)),
+                        value => push(name, text("a header", value)?)?,
                     }
                 }
             }

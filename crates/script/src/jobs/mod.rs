@@ -31,6 +31,10 @@ const MOST_PENDING: usize = 1024;
 const MOST_RUNNING: usize = 256;
 /// How many times the memory limit of one run the state may hold, with all runs and what scripts keep.
 const STATE_SHARE: usize = 4;
+/// Bytes that all sockets of a state may have received and not handed on.
+const MOST_RECEIVED: usize = 16 << 20;
+/// Bytes that all jobs of a state may be sending.
+const MOST_SENDING: usize = 16 << 20;
 /// How much longer than a check itself its last wait may take: its end is the check's.
 const LATE: Duration = Duration::from_millis(500);
 /// Shortest time that a timer waits, so that one that starts itself again leaves others room.
@@ -93,6 +97,10 @@ struct Shared {
     running: Cell<usize>,
     /// A job was dropped before its end.
     abandoned: Cell<bool>,
+    /// Bytes of what jobs send, while they wait for that.
+    sending: Cell<usize>,
+    /// Bytes that sockets have received and scripts have not asked for.
+    received: Cell<usize>,
 }
 
 /// How long an interruption may be on its way. Where nothing could be interrupted it is forgotten after that.
@@ -117,6 +125,13 @@ impl Jobs {
         if kept > limit.saturating_mul(STATE_SHARE) / 2 {
             self.outgrown.set(true);
         }
+    }
+
+    /// Why a job may not send so many bytes now, if it may not.
+    fn full(&self, bytes: usize) -> Option<String> {
+        let all = self.shared.sending.get().saturating_add(bytes);
+        (all > MOST_SENDING)
+            .then(|| format!("timers and checks send more than {} MiB at once", MOST_SENDING >> 20))
     }
 
     /// For the hook: ends the running call when all are to end.
@@ -158,6 +173,8 @@ pub struct Job {
     /// For a check: the function's name.
     check: Option<String>,
     done: bool,
+    /// Its part of [`Shared::sending`].
+    sending: usize,
     shared: Rc<Shared>,
     _timer: Option<Rc<()>>,
 }
@@ -168,11 +185,21 @@ impl std::fmt::Debug for Job {
     }
 }
 
+impl Job {
+    /// Notes how much it sends from here on.
+    fn sends(&mut self, bytes: usize) {
+        let others = self.shared.sending.get().saturating_sub(self.sending);
+        self.shared.sending.set(others.saturating_add(bytes));
+        self.sending = bytes;
+    }
+}
+
 impl Drop for Job {
     fn drop(&mut self) {
         let shared = &self.shared;
         shared.running.set(shared.running.get().saturating_sub(1));
         shared.abandoned.set(shared.abandoned.get() || !self.done);
+        self.sends(0);
     }
 }
 
@@ -332,6 +359,7 @@ impl State {
             logged: (0, 0),
             check: None,
             done: false,
+            sending: 0,
             shared: jobs.shared.clone(),
             _timer: None,
         })
@@ -342,6 +370,7 @@ impl State {
     fn turn(&self, job: &mut Job, reply: Reply) -> mlua::Result<Option<Result<Io, MultiValue>>> {
         let Some(jobs) = &self.ctx.jobs else { return Ok(None) };
         jobs.wanted.take();
+        job.sends(0);
         jobs.interrupted.set(None);
         let now = Instant::now();
         let started = *job.started.get_or_insert(now);
@@ -390,6 +419,7 @@ impl State {
         match jobs.wanted.take().filter(|_| waits) {
             None => Ok(None),
             Some(io) => {
+                job.sends(io.bytes());
                 let left = match started.checked_add(job.most.0) {
                     Some(end) => end.saturating_duration_since(now_then),
                     None => job.most.0,
