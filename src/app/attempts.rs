@@ -80,8 +80,8 @@ fn run_in(
     let mut last: Option<(Outcome, i32)> = None;
     let status = request.status();
     loop {
-        let goal = match (goal_in_turn(request, child, thread, record, last), last) {
-            (Ok(goal), _) => goal,
+        let (goal, mut pool) = match (goal_in_turn(request, child, thread, record, last), last) {
+            (Ok(found), _) => found,
             (Err(_), _) if record.wait.in_vain.is_some_and(InVain::is_nobody) => {
                 return give_up(request, thread, record);
             }
@@ -96,10 +96,12 @@ fn run_in(
                 return rc;
             }
         };
-        if let Goal::Member(pool, _) = &goal {
-            record.pool = Some(*pool);
+        if let Goal::Member(id, _) = &goal
+            && record.pool != Some(*id)
+        {
+            record.pool = Some(*id);
+            pool = pool_of(thread, record);
         }
-        let pool = pool_of(thread, record);
         let settings = settings_of(pool.as_ref());
         record.reverse = pool.is_some() && settings.set.reverse;
         let (outcome, rc) = match (&goal, &pool) {
@@ -166,35 +168,37 @@ fn settings_of(pool: Option<&Now>) -> &PoolSettings {
 }
 
 /// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again, and keeps its place in the queue
-/// until it has one at a member.
+/// until it has one at a member. With it comes the request's pool, as it was when that was found.
 fn goal_in_turn(
     request: Request<'_>,
     child: &Child,
     thread: &Thread,
     record: &mut Record,
     last: Option<(Outcome, i32)>,
-) -> Result<Goal, NoMember> {
+) -> Result<(Goal, Option<Now>), NoMember> {
     loop {
         let looked = look(request, thread, record, last);
-        let pool = pool_of(thread, record);
-        let Some(pool) = pool.filter(|pool| pool.settings().set.queue_ms > 0) else { return looked };
+        let now = pool_of(thread, record);
+        let Some(pool) = now.as_ref().filter(|pool| pool.settings().set.queue_ms > 0) else {
+            return looked.map(|goal| (goal, now));
+        };
         let nobody = match looked {
             Ok(Goal::Member(id, member)) => {
                 // A session's member that takes no new requests is nobody's in the queue.
                 let is_contested = thread.balancer.status(&member).is_some_and(Status::usable);
-                if !is_contested || queue::may_go(child, record, &pool) {
-                    return Ok(Goal::Member(id, member));
+                if !is_contested || queue::may_go(child, record, pool) {
+                    return Ok((Goal::Member(id, member), now));
                 }
-                queue::nobody_is_free(&pool)
+                queue::nobody_is_free(pool)
             }
-            Ok(target) => return Ok(target),
+            Ok(target) => return Ok((target, now)),
             Err(nobody) if queue::would_help(record, &nobody) => nobody,
             Err(nobody) => {
                 queue::leave(child, record, false);
                 return Err(nobody);
             }
         };
-        if !queue::wait_for_turn(request, child, record, &pool) {
+        if !queue::wait_for_turn(request, child, record, pool) {
             return Err(nobody);
         }
     }
@@ -207,13 +211,10 @@ fn look(
     record: &mut Record,
     last: Option<(Outcome, i32)>,
 ) -> Result<Goal, NoMember> {
-    match (goals::next(request, thread, record), last) {
-        (Err(nobody), Some((outcome, _))) => {
-            let other = goals::same_again(thread, record, outcome);
-            other.or_else(|| goals::last_resort(thread, record, &nobody)).ok_or(nobody)
-        }
-        (looked, _) => looked,
-    }
+    let looked = goals::next(request, thread, record);
+    let (Err(nobody), Some((outcome, _))) = (&looked, last) else { return looked };
+    let other = goals::same_again(thread, record, outcome);
+    other.or_else(|| goals::last_resort(thread, record, nobody)).map_or(looked, Ok)
 }
 
 /// What an attempt at a member needs, beyond the record and the member.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember, PoolId, Query, View};
+use balance::engine::Now;
 use balance::member::Member;
 use balance::settings::Method;
 use balance::status::Status;
@@ -25,10 +26,34 @@ pub enum Goal {
 /// The next one.
 #[inline]
 pub fn next(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
+    let Decision::Pool { pool, view, method, first } = &record.decision else {
+        return next_without_pool(request, thread, record);
+    };
+    let pool = *pool;
+    record.pool = Some(pool);
+    if let Some(member) = first
+        && record.attempts == 0
+        && may_be_asked(thread, record, member)
+    {
+        return Ok(Goal::Member(pool, member.clone()));
+    }
+    let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
+    let question = Question { pool, view: view.as_deref(), method: method.as_ref() };
+    // A script that has asked a method itself did not ask for the session's member.
+    if now.settings().sticky.is_some() && (first.is_none() || method.is_none()) {
+        let (view, method) = (view.clone(), method.clone());
+        let question = Question { pool, view: view.as_deref(), method: method.as_ref() };
+        return ask_for_session(request, thread, record, &now, &question);
+    }
+    ask(request, thread, record, &now, &question)
+}
+
+/// The next one of a decision that is not one pool or view.
+#[inline(never)]
+fn next_without_pool(request: Request<'_>, thread: &Thread, record: &mut Record) -> Result<Goal, NoMember> {
     let tried = record.attempts as usize;
     match &record.decision {
         Decision::Target(url) if tried == 0 => Ok(Goal::Target(url.clone())),
-        Decision::Target(_) => Err(NoMember::UnknownPool),
         Decision::Script { peer, .. } if tried == 0 => Ok(Goal::Target(peer.clone())),
         Decision::Script { script, .. } => {
             let script = script.clone();
@@ -45,19 +70,7 @@ pub fn next(request: Request<'_>, thread: &Thread, record: &mut Record) -> Resul
             record.pool = *pool;
             Err(NoMember::UnknownPool)
         }
-        Decision::Pool { pool, view, method, first } => {
-            let question = Question { pool: *pool, view: view.clone(), method: method.clone() };
-            record.pool = Some(question.pool);
-            if let Some(member) = first
-                && tried == 0
-                && may_be_asked(thread, record, member)
-            {
-                return Ok(Goal::Member(question.pool, member.clone()));
-            }
-            // A script that has asked a method itself did not ask for the session's member.
-            let of_session = first.is_none() || method.is_none();
-            ask(request, thread, record, &question, of_session)
-        }
+        Decision::Target(_) | Decision::Pool { .. } => Err(NoMember::UnknownPool),
     }
 }
 
@@ -82,7 +95,12 @@ fn next_of_each(request: Request<'_>, thread: &Thread, record: &mut Record) -> R
             }
             Choice::Pool(pool, view) => {
                 record.pool = Some(pool);
-                ask(request, thread, record, &Question { pool, view, method: None }, true)
+                let question = Question { pool, view: view.as_deref(), method: None };
+                thread
+                    .balancer
+                    .now(pool)
+                    .ok_or(NoMember::UnknownPool)
+                    .and_then(|now| ask_for_session(request, thread, record, &now, &question))
             }
         };
         match found {
@@ -107,25 +125,22 @@ pub fn go_on(record: &mut Record) -> bool {
 }
 
 /// A question to a pool. Without a method: its own.
-struct Question {
+struct Question<'q> {
     pool: PoolId,
-    view: Option<Arc<View>>,
-    method: Option<Method>,
+    view: Option<&'q View>,
+    method: Option<&'q Method>,
 }
 
-#[inline]
-fn ask(
+/// The member of the request's session, in a sticky pool; or else whom the method picks.
+fn ask_for_session(
     request: Request<'_>,
     thread: &Thread,
     record: &mut Record,
-    question: &Question,
-    of_session: bool,
+    now: &Now,
+    question: &Question<'_>,
 ) -> Result<Goal, NoMember> {
-    let Question { pool, view, method } = question;
-    let (pool, view) = (*pool, view.as_deref());
-    let now = thread.balancer.now(pool).ok_or(NoMember::UnknownPool)?;
-    let settings = now.settings();
-    if let Some(sticky) = settings.sticky.as_ref().filter(|_| of_session)
+    let Question { pool, view, .. } = *question;
+    if let Some(sticky) = &now.settings().sticky
         && let Some(member) = sessions::pick(request, thread, record, pool, view, sticky)?
     {
         if log::logs_request(request, log::TRACE2) {
@@ -133,7 +148,20 @@ fn ask(
         }
         return Ok(Goal::Member(pool, member));
     }
-    let method = method.as_ref().unwrap_or(&settings.method);
+    ask(request, thread, record, now, question)
+}
+
+#[inline]
+fn ask(
+    request: Request<'_>,
+    thread: &Thread,
+    record: &Record,
+    now: &Now,
+    question: &Question<'_>,
+) -> Result<Goal, NoMember> {
+    let Question { pool, view, method } = *question;
+    let settings = now.settings();
+    let method = method.unwrap_or(&settings.method);
     if let Method::Lua { script, function } = method {
         let picked = selecting::pick_by_script(request, thread, pool, script, function, &record.avoid());
         if log::logs_request(request, log::TRACE2) {
@@ -151,7 +179,7 @@ fn ask(
     };
     let avoid = record.avoid();
     let query = Query { pool, view, method, key, avoid: &avoid };
-    let picked = thread.balancer.pick_in(&now, &query);
+    let picked = thread.balancer.pick_in(now, &query);
     if log::logs_request(request, log::TRACE2) {
         let found = picked.as_ref().map(|member| &***member);
         trace(request, thread, (pool, view), method.name(), found);
