@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 
-use balance::api::Balancer;
 use balance::target::{self, Target};
 
 use super::child::{self, Child, Thread};
@@ -78,9 +77,11 @@ pub fn send_path(request: Request<'_>, decision: Decision, thread: &Thread, path
     };
     let record = Record::attach(request, decision);
     // What a ProxyPass before this asked for its own path, and a script for a file's.
-    request.notes().unset(OF_FILE);
-    request.notes().unset(c"proxy-nocanon");
-    request.notes().unset(c"proxy-noencode");
+    if !request.notes().is_empty() {
+        request.notes().unset(OF_FILE);
+        request.notes().unset(c"proxy-nocanon");
+        request.notes().unset(c"proxy-noencode");
+    }
     let name = pool.as_ref().map_or("script", |pool| &*pool.membership().name);
     let begins = path.encoded.first().or(path.decoded.first()) == Some(&b'/');
     let [filename] = request.pool().texts([&[
@@ -114,10 +115,7 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> i32 {
                 return FORBIDDEN;
             }
             let name = &rest.bytes()[..length];
-            // No pool has a name that is no text.
-            let found = std::str::from_utf8(name)
-                .ok()
-                .and_then(|name| child::with_thread(child, |thread| thread.balancer.find(name)).flatten());
+            let found = child::with_thread(child, |thread| thread.balancer.find_bytes(name)).flatten();
             let Some(pool) = found else {
                 let name = String::from_utf8_lossy(name);
                 log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
@@ -169,11 +167,13 @@ fn prepare_encoded<'r>(
 }
 
 fn prepare<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: Text<'r>) -> i32 {
-    let notes = request.notes();
-    let raw = notes.get(c"proxy-nocanon").is_some();
+    // Most requests have no notes here.
+    let notes = Some(request.notes()).filter(|notes| !notes.is_empty());
+    let has = |note| notes.is_some_and(|notes| notes.get(note).is_some());
+    let raw = has(c"proxy-nocanon");
     let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
         (Cow::Borrowed(text.bytes()), None)
-    } else if notes.get(c"proxy-noencode").is_some() {
+    } else if has(c"proxy-noencode") {
         (Cow::Borrowed(text.bytes()), request.args())
     } else {
         match child.api.encode_path(request, text) {
@@ -186,11 +186,8 @@ fn prepare<'r>(request: Request<'r>, child: &Child, record: &mut Record, text: T
 
 fn finish(request: Request<'_>, record: &mut Record, path: &[u8], args: Option<&[u8]>) -> i32 {
     let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
-    let tail = request.pool().concat(&[b"/", path, mark, args.unwrap_or_default()]);
-    // SAFETY: just made in the request's pool.
-    #[allow(unsafe_code)]
-    let text = unsafe { CStr::from_ptr(tail) };
-    if Request::has_bad_character(text) {
+    let [tail] = request.pool().texts([&[b"/", path, mark, args.unwrap_or_default()]]);
+    if Request::has_bad_character(tail) {
         log::request(
             request,
             log::ERR,
@@ -198,7 +195,7 @@ fn finish(request: Request<'_>, record: &mut Record, path: &[u8], args: Option<&
         );
         return 403;
     }
-    record.tail = tail;
+    record.tail = tail.as_ptr().cast_mut();
     // mod_proxy reads only scheme and pool from here on.
     OK
 }

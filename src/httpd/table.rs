@@ -20,6 +20,12 @@ impl<'r> Table<'r> {
         Table { raw, lives: PhantomData }
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(self) -> bool {
+        // SAFETY: a live table, whose array it is.
+        self.raw.is_null() || unsafe { (*ffi::apr_table_elts(self.raw)).nelts == 0 }
+    }
+
     /// The first value of a key, case-insensitive.
     pub fn get(self, key: &CStr) -> Option<&'r [u8]> {
         if self.raw.is_null() {
