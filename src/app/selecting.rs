@@ -11,7 +11,7 @@ use balance::target::{self, path_start};
 use script::{Answer, Attempt, ErrorKind, Peer, Phase, Question, ScriptError};
 
 use super::child::{self, Child, Thread};
-use super::config::{DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
+use super::config::{self, DirConfig, Hook, OnError, Resolved, Rewrites, ServerConfig};
 use super::paths::{self, Path};
 use super::record::{Choice, Decision, Record};
 use super::rewritten::{self, Rules};
@@ -100,7 +100,7 @@ pub fn translate(request: Request<'_>) -> i32 {
     if order::rewrites() {
         Record::mark_untouched(request);
     }
-    if request.proxyreq() != PROXYREQ_NONE {
+    if !config::TRANSLATE.is_there() || request.proxyreq() != PROXYREQ_NONE {
         return DECLINED;
     }
     let Some(child) = child::get() else { return without_child(request, translate_hooks) };
@@ -129,7 +129,7 @@ pub fn fixups(request: Request<'_>) -> i32 {
 
 /// fixups, between mod_rewrite's rules of sections and mod_proxy's canonical form, where httpd has them in that order.
 pub fn rewritten_fixups(request: Request<'_>) -> i32 {
-    if Record::is_foreign(request) {
+    if !order::rewrites() || Record::is_foreign(request) {
         return DECLINED;
     }
     rewritten::adopt(request, Rules::OfSection).err().unwrap_or(DECLINED)
@@ -154,6 +154,9 @@ pub fn late_fixups(request: Request<'_>) -> i32 {
 /// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form
 /// here.
 fn select(request: Request<'_>) -> i32 {
+    if !config::SELECT.is_there() {
+        return DECLINED;
+    }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return DECLINED };
     let hooks = select_hooks(&scope);
@@ -214,29 +217,29 @@ fn run_hook(
     phase: Phase,
 ) -> i32 {
     let before = Before::of(request, phase);
+    let (mut asked, mut by) = (None, None);
     let answer = with_lua(child, request, |lua| {
         let answer = lua.select(child.script(hook.script), &hook.function, phase)?;
-        let Answer::Member(member) = &answer else { return Ok((answer, None, None)) };
-        let asked = lua.asked(member);
-        let method = asked.as_ref().and_then(|asked| asked.method.as_ref()).map(Method::name);
-        let by = if lua.is_of_session(member) { Some("sticky") } else { method };
-        Ok((answer, asked, by))
+        if let Answer::Member(member) = &answer {
+            asked = lua.asked(member);
+            let method = asked.as_ref().and_then(|asked| asked.method.as_ref()).map(Method::name);
+            by = if lua.is_of_session(member) { Some("sticky") } else { method };
+        }
+        Ok(answer)
     });
     let status = match answer {
-        Ok((answer, asked, by)) => {
+        Ok(answer) => {
             if log::logs_request(request, log::TRACE2) {
                 explain(request, child, thread, &answer, by);
             }
-            let picked = match (&answer, asked) {
+            let status = match (answer, asked) {
                 (Answer::Member(member), Some(asked))
                     if child.table.pool_of(member.slot, member.incarnation) == Some(asked.pool) =>
                 {
-                    Ok(send_picked(request, thread, member, asked))
+                    send_picked(request, thread, member, asked)
                 }
-                _ => Err(answer),
+                (answer, _) => take(request, child, scope, thread, hook, answer, before),
             };
-            let status =
-                picked.unwrap_or_else(|answer| take(request, child, scope, thread, hook, answer, before));
             if by.is_some()
                 && let Some(record) = Record::of(request)
             {
@@ -735,9 +738,9 @@ fn wrong_target(
 }
 
 /// A member that a method of a pool or view has picked, and the question for further attempts.
-fn send_picked(request: Request<'_>, thread: &Thread, member: &Arc<Member>, asked: Question) -> i32 {
+fn send_picked(request: Request<'_>, thread: &Thread, member: Arc<Member>, asked: Question) -> i32 {
     let Question { pool, view, method, key } = asked;
-    let decision = Decision::Pool { pool, view, method, first: Some(member.clone()) };
+    let decision = Decision::Pool { pool, view, method, first: Some(member) };
     let status = paths::send(request, decision, thread);
     if status == OK
         && let Some(record) = Record::of(request)
