@@ -8,6 +8,7 @@ use balance::settings::PoolSettings;
 use script::FinishResult;
 
 use super::child;
+use super::config;
 use super::record::{Choice, Decision, Record};
 use super::seats::with_lua;
 use super::selecting::Scope;
@@ -97,16 +98,26 @@ impl Decimal {
     fn new(mut number: u64, places: usize) -> Self {
         let mut digits = [0; 24];
         let mut start = digits.len();
-        let mut written = 0;
-        while number > 0 || written <= places {
-            if written == places && places > 0 {
+        let mut free = digits.iter_mut().rev();
+        let mut put = |byte| {
+            if let Some(place) = free.next() {
+                *place = byte;
                 start -= 1;
-                digits[start] = b'.';
             }
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
+        };
+        for _ in 0..places {
+            put(b'0' + (number % 10) as u8);
             number /= 10;
-            written += 1;
+        }
+        if places > 0 {
+            put(b'.');
+        }
+        loop {
+            put(b'0' + (number % 10) as u8);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
         }
         Decimal { digits, start }
     }
@@ -126,6 +137,9 @@ pub fn log(request: Request<'_>) {
     };
     if !std::ptr::eq(balanced.as_ptr(), last.as_ptr()) {
         carry_environment(balanced, last);
+    }
+    if !config::FINISH.is_there() {
+        return;
     }
     let Some(child) = child::get() else { return };
     let Some(scope) = Scope::of(request, child) else { return };
