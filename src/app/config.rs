@@ -1,6 +1,7 @@
 //! What the directives say, as plain values. `directives` fills it in, `startup` freezes it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use balance::member::MemberSpec;
@@ -181,6 +182,40 @@ pub struct ServerConfig {
     pub on_error: Option<&'static OnError>,
     /// Targets of mod_rewrite's `[P]` rules outside of sections.
     pub rewrites: Option<&'static Rewrites>,
+}
+
+/// Whether the configuration has hooks of one kind, in any place. Requests look no further where it has none.
+pub struct Anywhere(AtomicBool);
+
+impl Anywhere {
+    const fn new() -> Self {
+        Anywhere(AtomicBool::new(false))
+    }
+
+    /// There is one. Called while the configuration is read.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is any.
+    #[inline]
+    pub fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// `LuaHookTranslate`.
+pub static TRANSLATE: Anywhere = Anywhere::new();
+/// `LuaHookSelect`.
+pub static SELECT: Anywhere = Anywhere::new();
+/// `LuaHookFinish`.
+pub static FINISH: Anywhere = Anywhere::new();
+
+/// Another configuration is about to be read.
+pub fn forget_hooks() {
+    for kind in [&TRANSLATE, &SELECT, &FINISH] {
+        kind.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Targets of `RewriteRule … [P]`, as written.

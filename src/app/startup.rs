@@ -134,6 +134,7 @@ pub fn generation() -> Option<&'static Generation> {
 pub unsafe fn pre_config(pconf: *mut ffi::apr_pool_t) -> Result<(), Refused> {
     child::forget();
     geoip::forget();
+    super::config::forget_hooks();
     log::set_server(std::ptr::null_mut());
     GENERATION.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: the caller's promise.

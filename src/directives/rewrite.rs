@@ -9,6 +9,7 @@ use crate::app::config::{DirConfig, Rewrites};
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
+use crate::httpd::order;
 use crate::httpd::pool::Pool;
 
 const UNKNOWN: &CStr = c"Invalid command 'RewriteRule', perhaps misspelled or defined by a module not included in the server configuration";
@@ -35,6 +36,7 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
             let (Some(target), Some(pool)) = (target, Pool::from_ptr((*cmd).pool)) else {
                 return std::ptr::null();
             };
+            order::note_rule();
             let place = if (*cmd).path.is_null() {
                 server_config((*cmd).server).map(|server| &mut server.rewrites)
             } else {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::{Context, script_file, words};
 use crate::app::config::{
-    CodeCache, DEFAULT_LIMIT, DictConfig, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source,
+    self, CodeCache, DEFAULT_LIMIT, DictConfig, DirConfig, GeoFile, Hook, OnError, ServerConfig, Source,
     TimerConfig,
 };
 use crate::httpd::pool::Pool;
@@ -112,14 +112,17 @@ fn add_hook(
 }
 
 pub(super) fn hook_translate(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    config::TRANSLATE.note();
     add_hook(context, args, "translate", |s| &mut s.translate, |d| &mut d.translate)
 }
 
 pub(super) fn hook_select(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    config::SELECT.note();
     add_hook(context, args, "select", |s| &mut s.select, |d| &mut d.select)
 }
 
 pub(super) fn hook_finish(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    config::FINISH.note();
     add_hook(context, args, "finish", |s| &mut s.finish, |d| &mut d.finish)
 }
 

@@ -5,7 +5,6 @@ use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::monotonic_us;
-use crate::httpd::order;
 use crate::httpd::request::Request;
 use crate::relay::headers;
 use crate::relay::record::Record;
@@ -23,11 +22,9 @@ pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 
 pub(super) unsafe extern "C" fn before_rewriting(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
         faults::point("before_rewriting");
-        if order::rewrites() {
-            // SAFETY: as above.
-            let request = unsafe { Request::from_ptr(r) };
-            request.into_iter().for_each(Record::mark_before_rewriting);
-        }
+        // SAFETY: as above.
+        let request = unsafe { Request::from_ptr(r) };
+        request.into_iter().for_each(Record::mark_before_rewriting);
         DECLINED
     })
 }

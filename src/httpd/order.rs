@@ -10,7 +10,7 @@ use crate::ffi;
 /// Whether mod_rewrite's rules of sections run before mod_proxy's fixup, as they do since httpd 2.4.63.
 static REWRITES_FIRST: AtomicBool = AtomicBool::new(false);
 
-/// Whether mod_rewrite is there at all.
+/// See [`rewrites`].
 static REWRITES: AtomicBool = AtomicBool::new(false);
 
 /// httpd's `ap_LINK_fixups_t`, by APR_DECLARE_EXTERNAL_HOOK.
@@ -23,22 +23,30 @@ struct Link {
     order: c_int,
 }
 
-/// Looks what mod_rewrite asks for, for [`rewrites`] and [`rewrites_before_proxy`]. For pre_config, when every module has registered its hooks.
+/// Looks what mod_rewrite asks for, for [`rewrites_before_proxy`], and forgets the rules of an earlier configuration. For pre_config,
+/// when every module has registered its hooks.
 pub fn look() {
     // SAFETY: the array holds such links; their names are static strings and their lists end with NULL.
-    let (there, first) = unsafe {
+    let first = unsafe {
         let links = ffi::ap_hook_get_fixups().as_ref().filter(|array| !array.elts.is_null());
         let links = links.map_or(&[][..], |array| {
             std::slice::from_raw_parts(array.elts.cast::<Link>(), array.nelts.max(0) as usize)
         });
-        let own = || links.iter().filter(|link| bytes(link.name) == Some(b"mod_rewrite.c"));
-        (own().next().is_some(), own().any(|link| lists(link.successors, c"mod_proxy.c")))
+        let mut own = links.iter().filter(|link| bytes(link.name) == Some(b"mod_rewrite.c"));
+        own.any(|link| lists(link.successors, c"mod_proxy.c"))
     };
-    REWRITES.store(there, Ordering::Release);
+    REWRITES.store(false, Ordering::Relaxed);
     REWRITES_FIRST.store(first, Ordering::Release);
 }
 
-/// Whether mod_rewrite is there, so that a request's target may be its work.
+/// Notes that there is a rule that makes targets for mod_proxy. One of `.htaccess` is seen by the process that reads it for a request,
+/// before the request's fixups.
+pub fn note_rule() {
+    REWRITES.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process has seen a rule that makes targets for mod_proxy, so that a request's target may be mod_rewrite's work. Most
+/// servers have none, and look no further.
 pub fn rewrites() -> bool {
     REWRITES.load(Ordering::Relaxed)
 }

@@ -558,7 +558,7 @@ impl<'r> Request<'r> {
     }
 
     /// The first byte of `text` that may not stand in a request line, as httpd judges it: control characters and blanks.
-    pub fn has_bad_character(text: &CStr) -> bool {
+    pub fn has_bad_character(text: Text<'_>) -> bool {
         // SAFETY: a NUL-terminated string.
         unsafe { *ffi::ap_scan_vchar_obstext(text.as_ptr()) != 0 }
     }

@@ -2,6 +2,7 @@
 
 use script::FinishResult;
 
+use crate::app::config;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
 use crate::relay::environment::ABORTED;
@@ -20,6 +21,9 @@ pub fn log(request: Request<'_>) {
     };
     if !std::ptr::eq(balanced.as_ptr(), last.as_ptr()) {
         carry_environment(balanced, last);
+    }
+    if !config::FINISH.is_there() {
+        return;
     }
     let Some(child) = child::get() else { return };
     let Some(scope) = Scope::of(request, child) else { return };

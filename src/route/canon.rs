@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use balance::api::Balancer;
 use balance::relay::HookStatus;
 use balance::target;
 
@@ -66,10 +65,7 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
                 return HookStatus::Http(403);
             }
             let name = &rest.bytes()[..length];
-            // No pool has a name that is no text.
-            let found = std::str::from_utf8(name)
-                .ok()
-                .and_then(|name| child::with_thread(child, |thread| thread.balancer.find(name)).flatten());
+            let found = child::with_thread(child, |thread| thread.balancer.find_bytes(name)).flatten();
             let Some(pool) = found else {
                 let name = String::from_utf8_lossy(name);
                 log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
@@ -125,11 +121,13 @@ fn prepare_encoded<'r>(
 }
 
 fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<'r>) -> HookStatus {
-    let notes = request.notes();
-    let raw = notes.get(c"proxy-nocanon").is_some();
+    // Most requests have no notes here.
+    let notes = Some(request.notes()).filter(|notes| !notes.is_empty());
+    let has = |note| notes.is_some_and(|notes| notes.get(note).is_some());
+    let raw = has(c"proxy-nocanon");
     let (encoded, args): (Cow<'_, [u8]>, Option<&[u8]>) = if raw {
         (Cow::Borrowed(text.bytes()), None)
-    } else if notes.get(c"proxy-noencode").is_some() {
+    } else if has(c"proxy-noencode") {
         (Cow::Borrowed(text.bytes()), request.args())
     } else {
         match child.api.encode_path(request, text) {
@@ -143,7 +141,7 @@ fn prepare<'r>(request: Request<'r>, child: &Child, record: &Record, text: Text<
 fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]>) -> HookStatus {
     let mark: &[u8] = if args.is_some() { b"?" } else { b"" };
     let [tail] = request.pool().texts([&[b"/", path, mark, args.unwrap_or_default()]]);
-    if Request::has_bad_character(tail.c_str()) {
+    if Request::has_bad_character(tail) {
         log::request(
             request,
             log::ERR,

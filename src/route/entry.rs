@@ -7,7 +7,7 @@ use script::{Answer, Phase};
 use super::rewrite::{self, Rules};
 use super::visit::{Before, Visit};
 use super::{answer, canon, fail, mod_lua};
-use crate::app::config::{Hook, Resolved};
+use crate::app::config::{self, Hook, Resolved};
 use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, Request};
@@ -47,7 +47,7 @@ pub fn translate(request: Request<'_>) -> HookStatus {
     if order::rewrites() {
         Record::mark_untouched(request);
     }
-    if request.proxyreq() != PROXYREQ_NONE {
+    if !config::TRANSLATE.is_there() || request.proxyreq() != PROXYREQ_NONE {
         return HookStatus::Declined;
     }
     let Some(child) = child::get() else { return without_child(request, translate_hooks) };
@@ -76,7 +76,7 @@ pub fn fixups(request: Request<'_>) -> HookStatus {
 
 /// fixups, between mod_rewrite's rules of sections and mod_proxy's canonical form, where httpd has them in that order.
 pub fn rewritten_fixups(request: Request<'_>) -> HookStatus {
-    if Record::is_foreign(request) {
+    if !order::rewrites() || Record::is_foreign(request) {
         return HookStatus::Declined;
     }
     rewrite::adopt(request, Rules::OfSection).err().unwrap_or(HookStatus::Declined)
@@ -101,6 +101,9 @@ pub fn late_fixups(request: Request<'_>) -> HookStatus {
 /// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form
 /// here.
 fn select(request: Request<'_>) -> HookStatus {
+    if !config::SELECT.is_there() {
+        return HookStatus::Declined;
+    }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return HookStatus::Declined };
     let hooks = select_hooks(&scope);

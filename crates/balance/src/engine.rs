@@ -296,15 +296,27 @@ impl<S: Store> Handle<S> {
     }
 
     /// The row where the name was found last, if it is still that pool's.
-    fn guess(&self, name: &str) -> (usize, Option<PoolId>) {
+    fn guess(&self, name: &[u8]) -> (usize, Option<PoolId>) {
         // FNV-1a, 32 bits.
         let hash = name
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
         let place = hash as usize % NAMES;
         let guess = self.names[place].get().checked_sub(1).map(PoolId);
-        let is_it = |known: &str| known == name || known.eq_ignore_ascii_case(name);
-        (place, guess.filter(|pool| self.now(*pool).is_some_and(|now| is_it(&now.membership().name))))
+        let is_it = |known: &[u8]| known == name || known.eq_ignore_ascii_case(name);
+        let is_of = |now: Now| is_it(now.membership().name.as_bytes());
+        (place, guess.filter(|pool| self.now(*pool).is_some_and(is_of)))
+    }
+
+    /// [`Balancer::find`] by what may be no text; no pool has such a name.
+    pub fn find_bytes(&self, name: &[u8]) -> Option<PoolId> {
+        let (place, guess) = self.guess(name);
+        if guess.is_some() {
+            return guess;
+        }
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.engine.store.find_pool(name));
+        self.names[place].set(found.map_or(0, |pool| pool.0 + 1));
+        found
     }
 
     fn routed(&self, whole: &Whole, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
@@ -411,13 +423,7 @@ pub fn weight_text(hundredths: u32) -> String {
 
 impl<S: Store> Balancer for Handle<S> {
     fn find(&self, name: &str) -> Option<PoolId> {
-        let (place, guess) = self.guess(name);
-        if guess.is_some() {
-            return guess;
-        }
-        let found = self.engine.store.find_pool(name);
-        self.names[place].set(found.map_or(0, |pool| pool.0 + 1));
-        found
+        self.find_bytes(name.as_bytes())
     }
 
     fn names(&self) -> Vec<String> {

@@ -120,7 +120,11 @@ pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) ->
         Value::Integer(number) => status(*number),
         Value::Number(number) if number.fract() == 0.0 => status(*number as i64),
         Value::String(text) => target(&text.as_bytes()),
-        Value::UserData(object) => one_of_list(object).and_then(|one| one.ok_or_else(|| nonsense(first))),
+        Value::UserData(object) => match object.borrow::<MemberHandle>() {
+            // The plain case.
+            Ok(member) => Ok(Answer::Member(member.member.clone())),
+            Err(_) => one_of_list(object).and_then(|one| one.ok_or_else(|| nonsense(first))),
+        },
         Value::Table(list) => members(list).unwrap_or_else(|| Err(nonsense(first))),
         _ => Err(nonsense(first)),
     }

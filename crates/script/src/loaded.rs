@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::Path;
+use std::rc::Rc;
 
 use mlua::{Function, Table, Value};
 
 use crate::bundle::Source;
 use crate::error::{ErrorKind, ScriptError};
+use crate::library::Limits;
 use crate::loader::is_module_name;
 
 /// A script in this state.
@@ -16,9 +18,12 @@ pub(crate) struct Loaded {
     pub(crate) env: Table,
     /// What the top level returned: a table of functions, or the function itself.
     pub(crate) returned: Value,
-    pub(crate) body: OnceCell<Function>,
+    pub(crate) body: OnceCell<Rc<Function>>,
     pub(crate) main: Source,
-    pub(crate) functions: RefCell<Vec<(Box<str>, Function)>>,
+    /// Those that were called, by name.
+    pub(crate) functions: RefCell<Vec<(Box<str>, Rc<Function>)>>,
+    /// Of one call.
+    pub(crate) limits: Limits,
     /// A newer version that failed to start here, so that it is not tried for each request.
     pub(crate) refused: Cell<u64>,
 }

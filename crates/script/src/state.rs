@@ -183,8 +183,8 @@ impl State {
         let function = self.function(&loaded, function)?;
         let result =
             self.result_table(result).map_err(|error| ScriptError::from_lua(&error, &loaded.label))?;
-        self.guarded(id, loaded.version, Phase::Finish, &loaded.label, &function, (&self.request, result))
-            .map(drop)
+        let callee = Callee::of(id, &loaded, Phase::Finish, &function);
+        self.guarded(&callee, (&self.request, result)).map(drop)
     }
 
     /// Loads a script now, as the first call would. For the background thread, whose timers start that way.
@@ -328,13 +328,15 @@ impl State {
         };
         let body = OnceCell::new();
         let returned = if entry.only_body() {
-            body.set(chunk).ok();
+            body.set(Rc::new(chunk)).ok();
             Value::Nil
         } else {
-            self.guarded(id, version, Phase::Load, &label, &chunk, ())?.0
+            let frame = Frame { script: Some(id), version, phase: Phase::Load };
+            let callee = Callee { frame, label: &label, limits: entry.limits, function: &chunk };
+            self.guarded(&callee, ())?.0
         };
-        let (main, functions) = (main.clone(), RefCell::default());
-        Ok(Loaded { version, label, env, returned, body, main, functions, refused: Cell::new(0) })
+        let (main, functions, refused) = (main.clone(), RefCell::default(), Cell::new(0));
+        Ok(Loaded { version, label, env, returned, body, main, functions, limits: entry.limits, refused })
     }
 
     fn environment(
@@ -385,7 +387,7 @@ impl State {
         }
     }
 
-    pub(crate) fn function(&self, loaded: &Loaded, name: &str) -> Result<Function, ScriptError> {
+    pub(crate) fn function(&self, loaded: &Loaded, name: &str) -> Result<Rc<Function>, ScriptError> {
         if name == "-" {
             if let Some(body) = loaded.body.get() {
                 return Ok(body.clone());
@@ -396,14 +398,14 @@ impl State {
                 &as_body(&loaded.main.text),
                 Some(loaded.env.clone()),
             )?;
-            return Ok(loaded.body.get_or_init(|| body).clone());
+            return Ok(loaded.body.get_or_init(|| Rc::new(body)).clone());
         }
         let found =
             loaded.functions.borrow().iter().find(|(known, _)| **known == *name).map(|(_, f)| f.clone());
         if let Some(function) = found {
             return Ok(function);
         }
-        let function = loaded.look_up(name)?;
+        let function = Rc::new(loaded.look_up(name)?);
         loaded.functions.borrow_mut().push((name.into(), function.clone()));
         Ok(function)
     }
@@ -418,7 +420,7 @@ impl State {
     ) -> Result<Answer, ScriptError> {
         // A call inside a call (a sub-request of the host) must not take the outer one's answer.
         let outer = self.ctx.exchange_said(None);
-        let returned = self.guarded(id, loaded.version, phase, &loaded.label, function, args);
+        let returned = self.guarded(&Callee::of(id, loaded, phase, function), args);
         let said = self.ctx.exchange_said(outer);
         let (first, second) = returned?;
         let answer = match said {
@@ -431,18 +433,10 @@ impl State {
     }
 
     /// The one place that calls into a script: under the limits, and leaving the state usable whatever happens.
-    fn guarded(
-        &self,
-        id: ScriptId,
-        version: u64,
-        phase: Phase,
-        label: &str,
-        function: &Function,
-        args: impl IntoLuaMulti,
-    ) -> Result<(Value, Value), ScriptError> {
-        let limits = self.ctx.library.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits);
+    fn guarded(&self, callee: &Callee<'_>, args: impl IntoLuaMulti) -> Result<(Value, Value), ScriptError> {
+        let Callee { frame, label, limits, function } = *callee;
         let result = {
-            let _call = Call::start(self, Frame { script: Some(id), version, phase }, limits);
+            let _call = Call::start(self, frame, limits);
             let result = function.call::<(Value, Value)>(args);
             match (self.ctx.budget.halt.get(), result) {
                 // Whatever kept the error, the call is over.
@@ -501,6 +495,21 @@ impl State {
                 limit >> 10
             ),
         );
+    }
+}
+
+/// What is called, and what the call may take.
+struct Callee<'c> {
+    frame: Frame,
+    label: &'c str,
+    limits: Limits,
+    function: &'c Function,
+}
+
+impl<'c> Callee<'c> {
+    fn of(id: ScriptId, loaded: &'c Loaded, phase: Phase, function: &'c Function) -> Self {
+        let frame = Frame { script: Some(id), version: loaded.version, phase };
+        Callee { frame, label: &loaded.label, limits: loaded.limits, function }
     }
 }
 

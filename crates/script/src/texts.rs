@@ -40,6 +40,17 @@ pub(crate) const NAMES: [(&str, Field); 22] = [
 /// How many of them are shown to scripts.
 const SHOWN: usize = 9;
 
+/// Where a field's name stands among them, by the field's number; behind all names when it is not shown.
+const PLACES: [usize; u32::BITS as usize] = {
+    let mut places = [NAMES.len(); u32::BITS as usize];
+    let mut at = 0;
+    while at < SHOWN {
+        places[NAMES[at].1 as usize] = at;
+        at += 1;
+    }
+    places
+};
+
 /// The last string made for a field.
 struct Made {
     bytes: Vec<u8>,
@@ -82,7 +93,11 @@ impl Texts {
             return self.hide(table);
         }
         let mut made = self.made.borrow_mut();
-        for (name, field) in shown().filter(|(_, field)| wanted & bit(*field) != 0) {
+        let mut left = wanted;
+        while left != 0 {
+            let number = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let Some((name, field)) = NAMES.get(PLACES[number]) else { continue };
             let slot = slot(&mut made, *field);
             request.field(*field, &mut |bytes| show(lua, table, name, slot, bytes));
         }

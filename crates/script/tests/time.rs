@@ -46,7 +46,11 @@ fn overloaded<T>(threads: usize, f: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let _ends = Ends(&over);
         for _ in 0..threads {
-            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         f()
     })

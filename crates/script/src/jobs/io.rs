@@ -96,7 +96,7 @@ impl Io {
                 request.url.len() + request.body.len() + headers.sum::<usize>()
             }
             Io::Send { data, .. } => data.len(),
-            Io::Connect { .. } | Io::Resolve { .. } | Io::Receive { .. } => 0,
+            Io::Connect { .. } | Io::Sleep { .. } | Io::Resolve { .. } | Io::Receive { .. } => 0,
         }
     }
 
