@@ -12,6 +12,11 @@ const MOST_DEPTH: u32 = 8;
 /// of all of them. They take some hundredths of a second, and depth takes memory.
 const BEFORE: &str = r"(*LIMIT_MATCH=300000)(*LIMIT_RECURSION=10000)\A[\s\S]*?\K(?:";
 const BEHIND: &str = ")";
+/// A pattern of a checked expression without what was put around it.
+pub(crate) fn limited_pattern(pattern: &str) -> Option<&str> {
+    pattern.strip_prefix(BEFORE)?.strip_suffix(BEHIND)
+}
+
 /// What may stand around a pattern after `m`.
 const MARKS: &[u8] = b"/#$%^,;:_?|-!.'\"";
 /// What may stand around it with `BEFORE` inside.
