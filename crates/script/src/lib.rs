@@ -51,4 +51,4 @@ pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
 pub use source::Stamp;
 pub use state::{FinishResult, State};
 pub use text::unescape_with;
-pub use verbs::check_limits;
+pub use verbs::{check_limits, split_verbs};
