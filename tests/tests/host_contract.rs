@@ -67,6 +67,12 @@ fn httpd_is_what_every_host_is(mpm: Mpm) {
     let (_server, _closed, around) = around();
     let httpd = start(mpm, &around);
     compare("get", &pages(&httpd, "get", "GET"));
+}
+
+#[test]
+fn bodies_are_read_as_every_host_has_them() {
+    let (_server, _closed, around) = around();
+    let httpd = start(Mpm::Event, &around);
     compare("post", &pages(&httpd, "post", "POST"));
 }
 
@@ -90,4 +96,44 @@ fn jobs_get_from_the_world_what_every_host_gets() {
         response.status == 200
     });
     compare("job", &told.lines().map(str::to_owned).collect::<Vec<_>>());
+}
+
+/// What PCRE knows and the plain host does not.
+const PATTERNS: &str = r#"
+function told(r)
+  local seen = {}
+  local function note(...) seen[#seen + 1] = table.concat({ ... }, " ") end
+  note(ngx.re.gsub("aXaXbX", "(?<=a)X", "-"))
+  note(ngx.re.gsub("XXaX", "(?<!X)X", "-"))
+  note(ngx.re.gsub(("aX"):rep(300), "(?<=a)X", "-"))
+  note(ngx.re.gsub("abab", "(a)(b)\\b", "$2$1"))
+  note(#ngx.re.gsub(("word "):rep(20000), "\\bword\\b", "w"))
+  r:puts(table.concat(seen, "\n"))
+  return apache2.DONE
+end
+"#;
+
+#[test]
+fn patterns_see_what_stands_before_the_place_of_a_search() {
+    let httpd = Httpd::builder()
+        .file("patterns.lua", PATTERNS)
+        .config("LuaBalancerScriptLimit time=2s")
+        .config("<Location /told>\n  LuaHookTranslate patterns.lua told\n</Location>")
+        .start();
+    let many = format!("{} 300", "a-".repeat(300));
+    let expected = ["a-a-bX 2", "-Xa- 2", &many, "abba 1", "40000"];
+    let told = httpd.client().get("/told").text();
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_top_level_that_is_vetted_sees_as_many_children_as_there_are() {
+    let script = "local children = ngx.worker.count()\nassert(children == 3, children)\n\
+                  function told(r) return children == ngx.worker.count() and 204 or 500 end";
+    let httpd = Httpd::builder()
+        .children(3)
+        .file("count.lua", script)
+        .config("<Location /told>\n  LuaHookTranslate count.lua told\n</Location>")
+        .start();
+    assert_eq!(httpd.client().get("/told").status, 204);
 }

@@ -60,6 +60,8 @@ impl PlainRequest {
         self.put(Field::UseragentIp, "127.0.0.1");
         self.put(Field::Scheme, "http");
         self.put(Field::DocumentRoot, "/var/www/html");
+        self.put(Field::ContextDocumentRoot, "/var/www/html");
+        self.put(Field::ContextPrefix, "");
         self.put(Field::Banner, "Apache");
         self.put(Field::Range, "");
         for (number, value) in
@@ -96,7 +98,13 @@ impl PlainRequest {
             self.put(Field::ServerName, name);
             self.count(Number::Port, port.parse().unwrap_or(80));
         }
-        self.table(Table::HeadersIn, |pairs| pairs.add(key.as_bytes(), value.as_bytes()));
+        // Lines of one name become one, as httpd reads them.
+        self.table(Table::HeadersIn, |pairs| match pairs.get(key.as_bytes()).map(<[u8]>::to_vec) {
+            Some(before) => {
+                pairs.set(key.as_bytes(), &[&before, b", ".as_slice(), value.as_bytes()].concat())
+            }
+            None => pairs.add(key.as_bytes(), value.as_bytes()),
+        });
     }
 
     /// Sets a field, whether a script may or not.
