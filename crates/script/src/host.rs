@@ -1,5 +1,6 @@
 //! What the runtime asks of the server it lives in. The module implements the traits over httpd, and [`crate::offline`] without
 //! one. No method has a body here: a host that lacks something says so itself. `tests/contract` holds what both have to answer.
+//! Time that scripts see, and that timers go by, is the host's; limits on what runs measure the process's own.
 
 use std::ops::Range;
 use std::path::Path;

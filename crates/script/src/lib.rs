@@ -22,6 +22,7 @@ mod judge;
 mod library;
 mod loaded;
 mod loader;
+mod luasocket;
 mod ngx;
 pub mod offline;
 mod pattern;

@@ -1,9 +1,8 @@
-//! What jobs wait for, as plain values: the host does it. And `lb.http`, `lb.tcp` and `socket.tcp` over it.
+//! What jobs wait for, as plain values: the host does it. And `lb.http` and `lb.tcp` over it.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
@@ -11,15 +10,11 @@ use mlua::{
 
 use super::Jobs;
 use crate::context::{Context, Phase};
-use crate::ngx::socket::{MOST, Wanted};
-use crate::sandbox::Sandbox;
 
 /// How long `lb.http` and `lb.tcp` wait unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
-const LONGEST: f64 = 86_400.0;
-/// Sockets that all scripts of a state may have open.
-const MOST_SOCKETS: usize = 256;
+pub(crate) const LONGEST: f64 = 86_400.0;
 /// Name of `lb.http` among the modules of a state.
 pub(crate) const HTTP: &str = "lb.http";
 /// Name of what looks host names up among the modules of a state.
@@ -106,7 +101,8 @@ pub enum Reply {
     Received(Result<Vec<u8>, String>),
 }
 
-struct Held(Connection);
+/// A connection on its way to the script's socket.
+pub(crate) struct Held(pub(crate) Connection);
 impl UserData for Held {}
 
 impl Reply {
@@ -146,7 +142,7 @@ fn answer_table(lua: &Lua, answer: &HttpAnswer) -> mlua::Result<Table> {
 }
 
 /// What a job yields when it waits; scripts never see it.
-pub(super) fn token(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
+pub(crate) fn token(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(TOKEN) {
         return Ok(known.clone());
     }
@@ -161,24 +157,22 @@ pub(super) fn is_token(ctx: &Context, value: Option<&Value>) -> bool {
     })
 }
 
-/// `lb.http`, `lb.tcp` and, where jobs run, the module `socket`.
-pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Table) -> mlua::Result<()> {
+/// `lb.http` and `lb.tcp`. Where jobs run, the function that raises where nothing can wait is the answer.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<Option<Function>> {
     if ctx.jobs.is_none() {
         for name in ["http", "tcp"] {
             lb.raw_set(name, refused(lua, &format!("lb.{name}"))?)?;
         }
-        return Ok(());
+        return Ok(None);
     }
-    let native = natives(lua, ctx)?;
     let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
-    let (http, tcp, socket, resolve): (Value, Value, Table, Value) = chunk.call((native, lua.globals()))?;
+    let (http, tcp, resolve, ready): (Value, Value, Value, Function) =
+        chunk.call((natives(lua, ctx)?, lua.globals()))?;
     lb.raw_set("http", &http)?;
     ctx.modules.borrow_mut().insert(HTTP.to_owned(), http);
     ctx.modules.borrow_mut().insert(RESOLVE.to_owned(), resolve);
     lb.raw_set("tcp", tcp)?;
-    let socket: Value = sandbox.protect.call((socket, "socket"))?;
-    ctx.modules.borrow_mut().insert("socket".to_owned(), socket);
-    Ok(())
+    Ok(Some(ready))
 }
 
 /// What stands where nothing can wait.
@@ -189,40 +183,6 @@ pub(crate) fn refused(lua: &Lua, name: &str) -> mlua::Result<Function> {
 
 fn not_here(name: &str) -> mlua::Error {
     mlua::Error::runtime(format!("{name} works in checks and timers only"))
-}
-
-/// A socket of a script.
-#[derive(Default)]
-struct Socket {
-    connection: RefCell<Option<Open>>,
-    timeout: Cell<Option<Duration>>,
-    /// Until when the `receive` that is under way may wait, whatever comes in meanwhile.
-    until: Cell<Option<Instant>>,
-    /// Received, not asked for yet.
-    buffer: RefCell<Vec<u8>>,
-}
-impl UserData for Socket {}
-
-/// A connection, and a share in the count of those that are open.
-struct Open {
-    connection: Connection,
-    _counted: Rc<()>,
-}
-
-impl Socket {
-    /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
-    fn left(&self, first: bool) -> Option<Duration> {
-        if first {
-            self.until.set(Instant::now().checked_add(self.timeout()));
-        }
-        let left = self.until.get()?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// None waits as long as the job may take.
-    fn timeout(&self) -> Duration {
-        self.timeout.get().unwrap_or(Duration::from_secs_f64(LONGEST))
-    }
 }
 
 fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
@@ -254,117 +214,21 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         Ok(want(&own, Io::Resolve { host, timeout }))
     };
     native.raw_set("want_resolve", lua.create_function(resolve)?)?;
-    let own = ctx.clone();
-    native.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
-    sockets(lua, ctx, &native)?;
+    let drop_held = |_: &Lua, held: AnyUserData| held.take::<Held>().map(drop);
+    native.raw_set("drop", lua.create_function(drop_held)?)?;
     Ok(native)
 }
 
-fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
-    native.raw_set("new", lua.create_function(|lua, ()| lua.create_userdata(Socket::default()))?)?;
-    let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
-        let valid = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
-        let shortest = Duration::from_millis(1);
-        socket.borrow::<Socket>()?.timeout.set(valid.map(|s| Duration::from_secs_f64(s).max(shortest)));
-        Ok(())
-    };
-    native.raw_set("settimeout", lua.create_function(settimeout)?)?;
-    let own = ctx.clone();
-    let connect = move |lua: &Lua, (socket, host, port): (AnyUserData, Value, Value)| {
-        let (host, port) = place("connect", &host, &port)?;
-        if is_full(lua, &own) {
-            return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
-        }
-        let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
-        Ok(want(&own, Io::Connect { host, port, timeout: socket.timeout() }))
-    };
-    native.raw_set("want_connect", lua.create_function(connect)?)?;
-    let own = ctx.clone();
-    let attach = move |_: &Lua, (socket, held): (AnyUserData, AnyUserData)| {
-        let connection = held.take::<Held>()?.0;
-        let _counted = own.jobs.as_ref().map(|jobs| jobs.sockets.clone()).unwrap_or_default();
-        socket.borrow::<Socket>()?.connection.replace(Some(Open { connection, _counted }));
-        Ok(())
-    };
-    native.raw_set("attach", lua.create_function(attach)?)?;
-    let drop_held = |_: &Lua, held: AnyUserData| held.take::<Held>().map(drop);
-    native.raw_set("drop", lua.create_function(drop_held)?)?;
-    let own = ctx.clone();
-    let send = move |_: &Lua, (socket, data): (AnyUserData, LuaString)| {
-        let socket = socket.borrow::<Socket>()?;
-        let data = data.as_bytes().to_vec();
-        Ok(on_connection(&socket, |on| want(&own, Io::Send { on, data, timeout: socket.timeout() })))
-    };
-    native.raw_set("want_send", lua.create_function(send)?)?;
-    let own = ctx.clone();
-    let receive = move |_: &Lua, (socket, first): (AnyUserData, bool)| {
-        let socket = socket.borrow::<Socket>()?;
-        Ok(on_connection(&socket, |on| match socket.left(first) {
-            Some(timeout) => want(&own, Io::Receive { on, timeout }),
-            None => Some("timeout".into()),
-        }))
-    };
-    native.raw_set("want_receive", lua.create_function(receive)?)?;
-    native.raw_set("take", lua.create_function(take_received)?)?;
-    let close = |_: &Lua, socket: AnyUserData| {
-        let socket = socket.borrow::<Socket>()?;
-        socket.connection.take();
-        socket.buffer.take();
-        Ok(())
-    };
-    native.raw_set("close", lua.create_function(close)?)
-}
-
-/// Whether no further socket may be opened. Those that scripts have forgotten do not count.
-fn is_full(lua: &Lua, ctx: &Context) -> bool {
-    let full = || ctx.jobs.as_ref().is_some_and(|jobs| Rc::strong_count(&jobs.sockets) > MOST_SOCKETS);
-    full() && lua.gc_collect().is_ok() && full()
-}
-
-fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) -> Option<String> {
-    match &*socket.connection.borrow() {
-        Some(open) => f(open.connection.clone()),
-        None => Some("closed".into()),
-    }
-}
-
 /// Notes what the job will wait for. The answer is what scripts are told instead of waiting: nothing.
-fn want(ctx: &Context, io: Io) -> Option<String> {
+pub(crate) fn want(ctx: &Context, io: Io) -> Option<String> {
     if let Some(Jobs { wanted, .. }) = &ctx.jobs {
         wanted.replace(Some(io));
     }
     None
 }
 
-/// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it is all there.
-#[allow(clippy::type_complexity)]
-fn take_received(
-    lua: &Lua,
-    (socket, pattern, chunk, error): (AnyUserData, Value, Option<LuaString>, Option<String>),
-) -> mlua::Result<(bool, Value, Option<String>, Option<LuaString>)> {
-    let socket = socket.borrow::<Socket>()?;
-    let wanted = Wanted::parse(&pattern)?;
-    let mut buffer = socket.buffer.borrow_mut();
-    if let Some(chunk) = chunk {
-        buffer.extend_from_slice(&chunk.as_bytes());
-    }
-    let closed = error.as_deref() == Some("closed");
-    if let Some(found) = wanted.take(&mut buffer, closed) {
-        return Ok((true, Value::String(lua.create_string(found)?), None, None));
-    }
-    let error = match error {
-        None if buffer.len() >= MOST => format!("more than {MOST} bytes"),
-        None => return Ok((false, Value::Nil, None, None)),
-        Some(error) => error,
-    };
-    let partial = lua.create_string(std::mem::take(&mut *buffer))?;
-    Ok((true, Value::Nil, Some(error), Some(partial)))
-}
-
 /// A host and a port as scripts give them.
-fn place(name: &str, host: &Value, port: &Value) -> mlua::Result<(String, u16)> {
+pub(crate) fn place(name: &str, host: &Value, port: &Value) -> mlua::Result<(String, u16)> {
     let wrong = |what: &str, found: &Value| {
         let found = found.to_string().unwrap_or_else(|_| found.type_name().to_owned());
         mlua::Error::runtime(format!("{name}: expected {what}, found {found}"))

@@ -83,7 +83,7 @@ pub(crate) struct Jobs {
     stop: Arc<AtomicBool>,
     outgrown: Cell<bool>,
     /// Held by each socket that is open.
-    sockets: Rc<()>,
+    pub(crate) sockets: Rc<()>,
     shared: Rc<Shared>,
 }
 
