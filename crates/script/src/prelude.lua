@@ -311,11 +311,11 @@ end
 os.exit, os.setlocale = nil, nil
 -- Now is when the host says.
 local made_time, shown_time, now = os.time, bounded("date", os.date), native.time
-function os.time(parts)
-  if parts == nil then
+function os.time(moment)
+  if moment == nil then
     return now() // 1 | 0
   end
-  return made_time(parts)
+  return made_time(moment)
 end
 function os.date(format, time)
   return shown_time(format, time or now() // 1 | 0)
