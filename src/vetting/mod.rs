@@ -8,7 +8,6 @@
 //! number and one end of a socket pair, and reads the answer from the other, which it does not trust.
 
 mod client;
-mod dicts;
 mod keeper;
 mod saved;
 mod server;

@@ -14,6 +14,7 @@ use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
 use script::host::{self, Digest, Field, Number, Request, Server, Table};
+use script::offline::{PlainDict, PlainValues};
 use script::{
     Answer, Candidate, CheckResult, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
     Step, judge,
@@ -24,6 +25,7 @@ pub struct TestServer {
     pub lines: RefCell<Vec<(u8, String)>>,
     pub clock: Cell<f64>,
     pub place: RefCell<Option<host::Place>>,
+    pub values: Rc<PlainValues>,
 }
 
 impl Server for TestServer {
@@ -39,62 +41,27 @@ impl Server for TestServer {
     fn time(&self) -> f64 {
         1_700_000_000.5
     }
+    fn shared(&self) -> Rc<dyn host::SharedValues> {
+        self.values.clone()
+    }
     fn dict(&self, name: &str) -> Option<Rc<dyn host::Dict>> {
-        (name == "d").then(|| Rc::new(TestDict::default()) as Rc<dyn host::Dict>)
+        (name == "d").then(|| Rc::new(PlainDict::new(Rc::default(), 1 << 20)) as Rc<dyn host::Dict>)
+    }
+    fn worker(&self) -> u32 {
+        0
+    }
+    fn workers(&self) -> u32 {
+        1
+    }
+    fn is_defined(&self, _name: &str) -> bool {
+        false
+    }
+    fn looks_at(&self, _path: &Path) {}
+    fn account(&self) -> Option<String> {
+        None
     }
     fn geo(&self, _address: &str) -> Result<Option<host::Place>, String> {
         Ok(self.place.borrow().clone())
-    }
-}
-
-/// A dictionary of one entry.
-#[derive(Default)]
-pub struct TestDict(RefCell<Option<(Vec<u8>, host::Scalar)>>);
-
-impl host::Dict for TestDict {
-    fn get(&self, key: &[u8]) -> Result<Option<host::Scalar>, host::DictError> {
-        Ok(self.0.borrow().as_ref().filter(|(known, _)| known == key).map(|(_, value)| value.clone()))
-    }
-    fn store(
-        &self,
-        _: host::Store,
-        key: &[u8],
-        value: host::Scalar,
-        _: f64,
-    ) -> Result<bool, host::DictError> {
-        self.0.replace(Some((key.to_vec(), value)));
-        Ok(false)
-    }
-    fn incr(
-        &self,
-        _: &[u8],
-        by: host::Scalar,
-        _: Option<host::Scalar>,
-        _: f64,
-    ) -> Result<(host::Scalar, bool), host::DictError> {
-        Ok((by, false))
-    }
-    fn delete(&self, _: &[u8]) -> Result<(), host::DictError> {
-        self.0.replace(None);
-        Ok(())
-    }
-    fn ttl(&self, _: &[u8]) -> Result<f64, host::DictError> {
-        Ok(0.0)
-    }
-    fn expire(&self, _: &[u8], _: f64) -> Result<(), host::DictError> {
-        Ok(())
-    }
-    fn keys(&self, _: usize) -> Result<Vec<Vec<u8>>, host::DictError> {
-        Ok(self.0.borrow().iter().map(|(key, _)| key.clone()).collect())
-    }
-    fn clear(&self) -> Result<(), host::DictError> {
-        self.delete(b"")
-    }
-    fn purge(&self, _: usize) -> Result<usize, host::DictError> {
-        Ok(0)
-    }
-    fn room(&self) -> (usize, usize) {
-        (1, 1)
     }
 }
 
@@ -267,6 +234,15 @@ impl Request for TestRequest {
     }
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         Ok(expression.trim_start_matches("%{").trim_end_matches('}').as_bytes().to_vec())
+    }
+    fn serial(&self) -> u64 {
+        self.number(Number::Started).cast_unsigned()
+    }
+    fn server_addr(&self) -> Option<String> {
+        Some("192.0.2.1".into())
+    }
+    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
+        Ok(())
     }
 }
 
