@@ -210,10 +210,12 @@ pub static TRANSLATE: Anywhere = Anywhere::new();
 pub static SELECT: Anywhere = Anywhere::new();
 /// `LuaHookFinish`.
 pub static FINISH: Anywhere = Anywhere::new();
+/// `SetHandler` whose target a client's words may become; one of `.htaccess` is seen by the process that reads it.
+pub static OPEN_HANDLERS: Anywhere = Anywhere::new();
 
 /// Another configuration is about to be read.
 pub fn forget_hooks() {
-    for kind in [&TRANSLATE, &SELECT, &FINISH] {
+    for kind in [&TRANSLATE, &SELECT, &FINISH, &OPEN_HANDLERS] {
         kind.0.store(false, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 
 use super::server_config;
-use crate::app::config::{DirConfig, Rewrites};
+use crate::app::config::{self, DirConfig, Rewrites};
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
@@ -68,7 +68,11 @@ unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *co
         // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
         unsafe {
             if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<DirConfig>().as_mut()) {
-                section.open_handler = Some(balance::stock::ways::is_open_handler(args));
+                let is_open = balance::stock::ways::is_open_handler(args);
+                if is_open {
+                    config::OPEN_HANDLERS.note();
+                }
+                section.open_handler = Some(is_open);
             }
         }
         std::ptr::null()

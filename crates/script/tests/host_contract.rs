@@ -66,6 +66,7 @@ impl Plain {
         HEADERS.iter().for_each(|(key, value)| self.request.header(key, value));
         self.request.header("X-Case", &number.to_string());
         if method == "POST" {
+            self.request.header("Content-Type", "application/x-www-form-urlencoded");
             self.request.put_body(BODY.as_bytes());
         }
     }

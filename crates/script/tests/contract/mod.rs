@@ -68,6 +68,7 @@ pub const BODY: &str = "a=1&b=two+words&a=%33";
 pub const DICTS: [(&str, usize); 3] = [("store", 1024), ("few", 32), ("jobs", 1024)];
 
 /// An address that the database knows.
+#[allow(dead_code)]
 pub const ADDRESS: &str = "175.16.199.1";
 
 /// One case.
