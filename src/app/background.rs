@@ -9,13 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use balance::api::{Membership, PoolId};
-use balance::health::{HealthState, Order};
-use balance::live::Live;
+use balance::health::Order;
+use balance::lifecycle::{self, AgentWords, Finding, Ramps, Subject};
 use balance::member::Member;
-use balance::outlier::OutlierState;
 use balance::settings::{CheckKind, HealthCheck};
-use balance::slow_start;
-use balance::status::Status;
 use balance::store::Store;
 use parking_lot::Mutex;
 use probe::agent::AgentAdmin;
@@ -23,8 +20,7 @@ use probe::{Observation, Prober, Target};
 use table::{Lead, StalePool, Table};
 
 use super::child::{Child, Thread};
-use super::ramps::Ramps;
-use super::shared;
+use super::events;
 use super::startup;
 use super::stuck::Stuck;
 use super::timers::Timers;
@@ -351,15 +347,13 @@ impl Worker {
         faults::check_table(&self.child.table);
         match &mut self.checks {
             Some(checks) => {
-                recover_members(self.child, &checks.pools);
-                self.ramps.advance(&self.child.table, &checks.pools);
+                pass_time(self.child, &checks.pools, &mut self.ramps);
                 checks.turn(self.child, TICK, until_ms);
             }
             // The rest of what a leader does needs no checks.
             None => {
                 let pools = pools_of(&self.child.table);
-                recover_members(self.child, &pools);
-                self.ramps.advance(&self.child.table, &pools);
+                pass_time(self.child, &pools, &mut self.ramps);
                 self.pause(TICK);
             }
         }
@@ -439,7 +433,7 @@ impl Checks {
         let leads = || memory::monotonic_ms() < lead_until_ms && child.table.leader() == Some(memory::pid());
         self.prober.turn(time, &mut |observation| {
             if leads() {
-                judge(child, names, &observation);
+                take_in(child, names, &observation);
             }
         });
         self.tell_trouble();
@@ -491,7 +485,7 @@ impl Checks {
         }
         if self.scope == Scope::Native {
             // What a leader of the configuration before has said since it ended.
-            shared::mark_unchecked(table);
+            events::tell_all(lifecycle::forget_checks(table));
         }
         self.prober.set_targets(targets);
         self.seen = now;
@@ -510,53 +504,20 @@ fn absolute(mut check: HealthCheck) -> HealthCheck {
 type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>)>;
 
 /// One check's result.
-fn judge(child: &Child, names: &Names, observation: &Observation) {
+fn take_in(child: &Child, names: &Names, observation: &Observation) {
     let Some((pool, member, check)) = names.get(&observation.key) else { return };
-    let (slot, incarnation) = (member.slot, member.incarnation);
-    let name = &member.spec.name;
-    let updated = child.table.update_health(slot, incarnation, |word| {
-        let state = HealthState::from_bits(word).observe(observation.ok, check).0;
-        advised(state, observation).to_bits()
-    });
-    let Some((before, after)) = updated else { return };
-    let flags = HealthState::from_bits(after).flags();
-    let why = &observation.why;
-    if (before ^ after) & HealthState::AGENT != 0 {
-        log::server(log::NOTICE, &format!("pool {pool}: member {name}: {why}"));
-    }
-    // Compared every time, not only when the state changes: whoever changed it last may have died before it said so, and
-    // `initial=` may have been another one when the member came.
-    if child.table.status(slot).0 & Status::CHECKS == flags {
-        return;
-    }
-    let slow_start_ms = child.table.slow_start_ms(member);
-    let changed = child.table.update(slot, incarnation, &mut |status| {
-        let now = status.without(Status::CHECKS).with(flags);
-        let back = !status.serves_sessions() && now.serves_sessions();
-        if back { slow_start::begin(now, slow_start_ms) } else { now }
-    });
-    let Ok((before, after)) = changed else { return };
-    if before != after {
-        child.table.touch_since(slot, memory::epoch_s());
-    }
-    let text = match (before.has(Status::CHECK_DOWN), after.has(Status::CHECK_DOWN)) {
-        (false, true) => format!("is down: {} checks failed, the last one: {why}", check.fall),
-        (true, false) => format!("is up: {} checks passed", check.rise),
-        _ => return,
-    };
-    let level = if after.has(Status::CHECK_DOWN) { log::WARNING } else { log::NOTICE };
-    log::server(level, &format!("pool {pool}: member {name} {text}"));
+    let found = Finding { ok: observation.ok, why: &observation.why, advice: words(observation) };
+    events::tell_all(lifecycle::check_ended(&child.table, Subject { pool, member }, check, &found));
 }
 
-/// What an agent has said is done.
-fn advised(state: HealthState, observation: &Observation) -> HealthState {
-    let Some(reply) = &observation.agent else { return state };
+fn words(observation: &Observation) -> AgentWords {
+    let Some(reply) = &observation.agent else { return AgentWords::default() };
     let order = reply.admin.map(|admin| match admin {
         AgentAdmin::Ready => Order::Ready,
         AgentAdmin::Drain => Order::Drain,
         AgentAdmin::Maint => Order::Maint,
     });
-    state.ordered(order, reply.weight_percent).limited(reply.max_inflight)
+    AgentWords { order, percent: reply.weight_percent, max_inflight: reply.max_inflight }
 }
 
 fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {
@@ -564,38 +525,11 @@ fn pools_of(table: &Table) -> Vec<(PoolId, Arc<Membership>)> {
     pools.filter_map(|pool| Some((pool, Arc::new(table.read_pool(pool)?.membership)))).collect()
 }
 
-/// Ejected members whose time is over get their chance.
-fn recover_members(child: &Child, pools: &[(PoolId, Arc<Membership>)]) {
-    let table = &child.table;
-    let now_ms = memory::monotonic_ms();
-    let ejected = pools
-        .iter()
-        .flat_map(|(_, membership)| membership.members.iter().map(move |member| (membership, member)));
-    let is_out = |slot| table.status(slot).has(Status::EJECTED) || table.is_announced(slot);
-    for (membership, member) in ejected.filter(|(_, member)| is_out(member.slot)) {
-        let mut over = false;
-        table.update_outlier(member.slot, member.incarnation, |word| {
-            let (state, expired) = OutlierState::from_bits(word).expire(now_ms);
-            over = expired;
-            state.to_bits()
-        });
-        // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
-        let idle = over || !OutlierState::from_bits(table.outlier(member.slot)).is_ejected();
-        let cleared = idle.then(|| {
-            let slow_start_ms = table.slow_start_ms(member);
-            table.update(member.slot, member.incarnation, &mut |status| {
-                let back = status.has(Status::EJECTED);
-                let status = status.without(Status::EJECTED);
-                if back { slow_start::begin(status, slow_start_ms) } else { status }
-            })
-        });
-        if cleared.is_some_and(|result| result.is_ok_and(|(before, after)| before != after)) {
-            table.touch_since(member.slot, memory::epoch_s());
-            let (pool, name) = (&membership.name, &member.spec.name);
-            log::server(
-                log::NOTICE,
-                &format!("pool {pool}: member {name} takes requests again after its ejection"),
-            );
-        }
+/// What time does to members: ejections end, and weights come back.
+fn pass_time(child: &Child, pools: &[(PoolId, Arc<Membership>)], ramps: &mut Ramps) {
+    let (table, now_ms) = (&child.table, memory::monotonic_ms());
+    for (_, membership) in pools {
+        events::tell_all(lifecycle::expire(table, membership, now_ms));
     }
+    events::tell_all(ramps.advance(table, pools.iter().map(|(_, membership)| &**membership), now_ms));
 }

@@ -144,7 +144,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t) -> Result<Child, String> {
     let library = Arc::new(generation.library());
     let script_rows = super::shared::install_stored(&table, &library);
     Ok(Child {
-        engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
+        engine: Engine::new(table.clone(), Box::new(super::events::tell)),
         table,
         dicts: Arc::new(generation.dicts.in_child()),
         lane,

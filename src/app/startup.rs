@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
+use balance::event::By;
+use balance::lifecycle;
 use balance::store::Store;
 use balance::told::Before;
 use script::{Library, ScriptId};
@@ -20,7 +22,7 @@ use super::config::{
 use super::dicts::Dicts;
 use super::timers::Timer;
 use super::vetting::{self, Keeper, Scope};
-use super::{checks, child, places, shared};
+use super::{checks, child, events, places, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -245,9 +247,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let before: Vec<Before> = names.iter().map(|name| Before::of(&table, name)).collect();
     define_with_room(&table, global, &names, u64::from(number)).map_err(refuse)?;
     for (before, name) in before.into_iter().zip(&names) {
-        for line in before.tell(&table, name, "by the configuration") {
-            log::server(log::NOTICE, &line);
-        }
+        events::tell_all(before.tell(&table, name, By::Configuration));
     }
     let mut generation = Generation {
         table,
@@ -270,7 +270,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let defined = load_scripts(&generation, global.vetted.take());
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
     generation.stale = stale_pools(&generation.table, &names, &defined);
-    shared::mark_unchecked(&generation.table);
+    events::tell_all(lifecycle::forget_checks(&generation.table));
     if let Some(keeper) = &generation.vetting {
         tended::tend(pool, keeper.pid(), vetting_ended);
     }
@@ -364,7 +364,7 @@ fn vet_scripts(generation: &Generation, library: &Library, known: Option<Vec<Vet
 /// Puts every script's current (or last good) version into the table. Returns the pools that scripts define.
 fn load_scripts(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let library = Arc::new(generation.library());
-    let engine = Engine::new(generation.table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(generation.table.clone(), Box::new(events::tell));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet_scripts(generation, &library, known)) {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
 use crate::compiled::Compiled;
+use crate::event::{By, Event, MemberEvent, What, Why};
+use crate::lifecycle::{self, Subject};
 use crate::live::{Advice, CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
@@ -18,19 +20,16 @@ use crate::methods::rings::Rings;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
-use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
 use crate::tier;
 use crate::told;
 
-/// What [`Change::Enable`] takes back.
-const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 /// Most views that are kept compiled for one pool.
 const MAX_VIEWS: usize = 64;
 
-/// Gets one line, worded for administrators, for each change of a member.
-pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
+/// Gets what this engine changes of pools and members.
+pub type Notice = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// One a child.
 pub struct Engine<S: Store> {
@@ -391,21 +390,19 @@ impl<S: Store> Handle<S> {
         explained.unwrap_or_else(|| "unknown pool".to_owned())
     }
 
-    fn name(&self, pool: PoolId) -> String {
-        self.now(pool).map(|now| now.membership().name.to_string()).unwrap_or_default()
+    fn name(&self, pool: PoolId) -> Arc<str> {
+        self.now(pool).map(|now| now.membership().name.clone()).unwrap_or_default()
     }
 
-    fn notice(&self, line: &str) {
-        (self.engine.notice)(line);
+    fn tell(&self, event: impl Into<Event>) {
+        (self.engine.notice)(&event.into());
     }
-}
 
-/// A weight for people: hundredths without needless zeros.
-pub fn weight_text(hundredths: u32) -> String {
-    if hundredths.is_multiple_of(100) {
-        (hundredths / 100).to_string()
-    } else {
-        format!("{}", f64::from(hundredths) / 100.0)
+    /// An order at a member of this pool has been carried out.
+    fn tell_order(&self, pool: PoolId, member: &str, what: What, by: &By) {
+        let pool = self.name(pool);
+        let (at, member) = (self.engine.store.now_s(), member.to_owned());
+        self.tell(MemberEvent { pool, member, at, what, why: Why::Order, by: by.clone() });
     }
 }
 
@@ -476,41 +473,26 @@ impl<S: Store> Balancer for Handle<S> {
         }
     }
 
-    fn change(&self, member: &Member, change: Change, by: &str) -> Result<(), ChangeError> {
-        let slow_start_ms = self.engine.store.slow_start_ms(member);
-        let mut apply = |status: Status| match change {
-            Change::SetWeight(hundredths) => status.with_weight(hundredths),
-            Change::Drain => status.with(Status::DRAINING),
-            Change::Disable => status.with(Status::DISABLED),
-            Change::Enable if status.has(SWITCHED_OFF) => {
-                slow_start::begin(status.without(SWITCHED_OFF), slow_start_ms)
-            }
-            Change::Enable => status,
-        };
-        let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
-        let pool = self.engine.store.pool_of(member.slot, member.incarnation);
+    fn change(&self, member: &Member, change: Change, by: &By) -> Result<(), ChangeError> {
+        let store = &self.engine.store;
+        let pool = store.pool_of(member.slot, member.incarnation);
         let pool = pool.map(|pool| self.name(pool)).unwrap_or_default();
-        for difference in told::differences(before, after) {
-            self.notice(&format!("pool {pool}: member {}: {difference} (by {by})", member.spec.name));
+        for event in lifecycle::ordered(store, Subject { pool: &pool, member }, change, by)? {
+            self.tell(event);
         }
         Ok(())
     }
 
-    fn add(&self, pool: PoolId, spec: MemberSpec, by: &str) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = Arc::new(self.engine.store.add(pool, &spec)?);
-        self.notice(&format!(
-            "pool {}: member {} ({}) added, weight {} (by {by})",
-            self.name(pool),
-            spec.name,
-            spec.url,
-            weight_text(spec.weight)
-        ));
+        let what = What::Added { url: spec.url.to_string(), weight: spec.weight };
+        self.tell_order(pool, &spec.name, what, by);
         Ok(member)
     }
 
-    fn remove(&self, pool: PoolId, name: &str, by: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, by: &By) -> Result<(), ChangeError> {
         self.engine.store.remove(pool, name)?;
-        self.notice(&format!("pool {}: member {name} removed (by {by})", self.name(pool)));
+        self.tell_order(pool, name, What::Removed, by);
         Ok(())
     }
 
@@ -525,9 +507,9 @@ impl<S: Store> Balancer for Handle<S> {
         let members_before = told::Before::of(&self.engine.store, name);
         let pool = self.engine.store.define(name, &settings, &members, version)?;
         if before != Some(self.engine.store.version(pool)) {
-            self.notice(&format!("pool {name}: defined with {} members", members.len()));
-            for line in members_before.tell(&self.engine.store, name, "by the script that defines it") {
-                self.notice(&line);
+            self.tell(Event::Defined { pool: name.into(), members: members.len() });
+            for event in members_before.tell(&self.engine.store, name, By::Definition) {
+                self.tell(event);
             }
         }
         Ok(pool)

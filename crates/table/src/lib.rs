@@ -49,6 +49,8 @@ mod store;
 mod sweep;
 
 #[cfg(not(loom))]
+mod vitals;
+#[cfg(not(loom))]
 mod zeroed;
 
 #[cfg(all(test, not(loom)))]
@@ -56,7 +58,7 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use self::{
-    define::{Origin, StalePool},
+    define::StalePool,
     handle::Table,
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},
@@ -67,3 +69,5 @@ pub use self::{
     queue::{Turn, Waiting},
     sweep::Swept,
 };
+#[cfg(not(loom))]
+pub use balance::store::Origin;

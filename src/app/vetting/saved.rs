@@ -5,12 +5,13 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
+use balance::lifecycle;
 use script::report::{Ended, Report};
 use script::{Candidate, ScriptError, ScriptId, Stamp};
 
 use super::client::{Pending, settle};
 use crate::app::child::Child;
-use crate::app::shared;
+use crate::app::{events, shared};
 use crate::httpd::{log, memory, process};
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
@@ -126,7 +127,7 @@ fn take(
     if let Err(error) = candidate.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
-    shared::mark_unchecked(table);
+    events::tell_all(lifecycle::forget_checks(table));
     library.install(id, candidate.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }

@@ -16,7 +16,7 @@ use script::report::{self, MAX_LINES};
 use super::dicts::Overlay;
 use super::{ALARM, Scope, TIME};
 use crate::app::dicts::Dicts;
-use crate::app::places;
+use crate::app::{events, places};
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
@@ -53,7 +53,7 @@ pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
 fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
     faults::point("vetting");
     let table = scope.table.clone().with_identity(memory::pid(), memory::alive);
-    let engine = Engine::new(table, Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(table, Box::new(events::tell));
     let host = Host {
         answer,
         files: AtomicUsize::new(0),
