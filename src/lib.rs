@@ -7,6 +7,7 @@ mod ffi;
 mod guard;
 mod hooks;
 mod httpd;
+mod lead;
 
 /// The module record, the one exported symbol.
 #[allow(unsafe_code)]

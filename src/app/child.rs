@@ -14,7 +14,6 @@ use balance::settings::PoolSettings;
 use script::{Library, ScriptId};
 use table::Table;
 
-use super::background::Background;
 use super::config::ServerConfig;
 use super::dicts::Dicts;
 use super::queue::Room;
@@ -30,9 +29,11 @@ use crate::guard;
 use crate::httpd::config::Expression;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::httpd::pool::{Ends, Pool};
 use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
+use crate::lead::thread::{self, Background};
 
 /// One child process.
 pub struct Child {
@@ -120,8 +121,11 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
-            // SAFETY: httpd's child pool; the child was just leaked.
-            unsafe { Background::start(child, pchild) };
+            Background::start(child);
+            // SAFETY: httpd's child pool; nobody else uses it at this moment.
+            if let Some(pool) = unsafe { Pool::from_ptr(pchild) } {
+                pool.before_clearing(child);
+            }
         }
         Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
     }
@@ -195,6 +199,12 @@ pub fn seed() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ (call << 52 | call).rotate_left(17)
+}
+
+impl Ends for Child {
+    fn end(&'static self) {
+        thread::stop(self);
+    }
 }
 
 impl Child {

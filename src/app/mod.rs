@@ -1,7 +1,6 @@
-//! Safe glue between httpd and the crates: startup, selecting, attempts, finishing, the background thread.
+//! Safe glue between httpd and the crates: startup, selecting, attempts, finishing.
 
 pub mod attempts;
-pub mod background;
 pub mod checks;
 pub mod child;
 pub mod config;
@@ -21,7 +20,6 @@ pub mod selecting;
 pub mod sessions;
 pub mod shared;
 pub mod startup;
-pub mod stuck;
 pub mod timers;
 pub mod tls;
 pub mod vetting;

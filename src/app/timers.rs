@@ -15,13 +15,15 @@ use script::{
     State, Step,
 };
 
-use super::background::{Checks, Scope, TICK};
 use super::child::{Child, Thread};
 use super::host::HttpdServer;
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::lead::checks::{Checks, Scope};
+use crate::lead::pools::Pools;
+use crate::lead::{Lease, TICK};
 
 /// How long to wait after something that should not have happened.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -172,6 +174,7 @@ struct Scripts {
     server: Rc<HttpdServer>,
     runner: Runner,
     checks: Checks,
+    pools: Pools,
     configured: Vec<Configured>,
     /// The version of each script when it was loaded last.
     loaded: Vec<u64>,
@@ -207,6 +210,7 @@ impl Scripts {
             server,
             runner,
             checks,
+            pools: Pools::default(),
             configured: configured.collect(),
             loaded: vec![0; child.library.ids().count()],
             until_ms: u64::MAX,
@@ -240,7 +244,9 @@ impl Scripts {
                 return false;
             }
             let time = self.time_to_next();
-            self.checks.turn(self.child, time, self.until_ms);
+            self.pools.refresh(&self.child.table);
+            let lease = Lease { child: self.child, pools: &self.pools, until_ms: self.until_ms };
+            self.checks.turn(&lease, time);
             true
         })
     }

@@ -10,6 +10,7 @@ use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::settings::PoolSettings;
 use crate::slow_start;
+use crate::snapshot::{self, Snapshot};
 use crate::status::Status;
 use crate::store::{Origin, PoolImage, Store};
 
@@ -68,6 +69,11 @@ impl MemoryStore {
     /// Sets the clock, in epoch seconds.
     pub fn set_now_s(&self, now_s: u64) {
         self.now_s.store(now_s, SeqCst);
+    }
+
+    /// Everything that can be shown.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { pools: snapshot::pools(self), ..Snapshot::default() }
     }
 
     /// Sets the in-flight count of a row.

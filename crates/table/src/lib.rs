@@ -44,6 +44,8 @@ mod queue;
 #[cfg(not(loom))]
 mod scripts;
 #[cfg(not(loom))]
+mod snapshot;
+#[cfg(not(loom))]
 mod store;
 #[cfg(not(loom))]
 mod sweep;
