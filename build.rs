@@ -62,7 +62,7 @@ fn bindings(flags: &[String], out: &std::path::Path) {
         )
         .allowlist_function(
             "apr_pool_.*|apr_palloc|apr_pstrmemdup|apr_table_.*|apr_array_.*|apr_time_now|apr_allocator_.*|apr_thread_mutex_create|\
-             ap_hook_(create_connection|pre_config|check_config|post_config|drop_privileges|child_init|child_status|child_stopping|translate_name|fixups|log_transaction|test_config)|\
+             ap_hook_(create_connection|pre_config|check_config|post_config|drop_privileges|child_init|child_status|child_stopping|quick_handler|translate_name|fixups|log_transaction|test_config)|\
              ap_hook_get_fixups|ap_walk_config|ap_create_per_dir_config|ap_check_cmd_context|ap_getword_conf|ap_mpm_query|ap_state_query|\
              ap_retained_.*|apr_pool_cleanup_.*|ap_expr_parse_cmd_mi|ap_expr_str_exec|ap_expr_exec|ap_pregcomp|ap_regexec_len|ap_pregfree|ap_register_output_filter|ap_register_input_filter|ap_add_input_filter_handle|ap_get_brigade|ap_remove_output_filter|ap_add_output_filter|ap_pass_brigade|\
              ap_construct_url|ap_custom_response|ap_rwrite|ap_get_server_name|ap_get_server_port|ap_document_root|ap_run_http_scheme|ap_get_useragent_host|\

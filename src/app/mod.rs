@@ -19,6 +19,7 @@ pub mod seats;
 pub mod selecting;
 pub mod sessions;
 pub mod shared;
+pub mod snapshot;
 pub mod startup;
 pub mod timers;
 pub mod tls;

@@ -822,7 +822,10 @@ pub fn pick_by_script(
 fn explain(request: Request<'_>, child: &Child, thread: &Thread, answer: &Answer, by: Option<&'static str>) {
     let beside = |member: &Member| {
         let pool = child.table.pool_of(member.slot, member.incarnation);
-        pool.map_or_else(|| "no pool any more".to_owned(), |pool| thread.balancer.explain(pool, None))
+        pool.map_or_else(
+            || "no pool any more".to_owned(),
+            |pool| thread.balancer.explain(pool, None).to_string(),
+        )
     };
     let text = match answer {
         Answer::Member(member) => {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
 use crate::compiled::Compiled;
 use crate::event::{By, Event, MemberEvent, What, Why};
+use crate::explanation::{Considered, Explanation, LeftOut};
 use crate::lifecycle::{self, Subject};
 use crate::live::{Advice, CursorId, Slot};
 use crate::member::{Member, MemberSpec};
@@ -372,22 +373,30 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// One line that explains who may be picked: for `LogLevel trace2`.
-    pub fn explain(&self, pool: PoolId, view: Option<&View>) -> String {
+    /// Who may be picked, and who is left out; its text is one line, for `LogLevel trace2`.
+    pub fn explain(&self, pool: PoolId, view: Option<&View>) -> Explanation {
         let explained = self.with(pool, |cached| {
             let whole = &cached.whole;
             let part = view.map(|view| self.part(pool, view, cached));
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
-            let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
-                let status = self.engine.store.status(member.slot);
-                let weight = f64::from(status.share(self.engine.store.advice(member.slot).percent)) / 100.0;
-                let inflight = self.engine.store.inflight(member.slot);
-                let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
-                format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())
-            });
-            format!("pool {}: {}", whole.membership.name, members.collect::<Vec<_>>().join(", "))
+            let members = compiled.members.iter().zip(&compiled.place);
+            Explanation {
+                pool: Some(whole.membership.name.clone()),
+                members: members.map(|(member, place)| self.consider(member, *place != u32::MAX)).collect(),
+            }
         });
-        explained.unwrap_or_else(|| "unknown pool".to_owned())
+        explained.unwrap_or(Explanation { pool: None, members: Vec::new() })
+    }
+
+    fn consider(&self, member: &Member, is_candidate: bool) -> Considered {
+        let (status, advice) = self.engine.now(member);
+        Considered {
+            name: member.spec.name.clone(),
+            state: status.state(),
+            weight: status.share(advice.percent),
+            inflight: self.engine.store.inflight(member.slot),
+            left_out: (!is_candidate).then(|| LeftOut::of(status)),
+        }
     }
 
     fn name(&self, pool: PoolId) -> Arc<str> {

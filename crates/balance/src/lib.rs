@@ -7,6 +7,7 @@ mod directives;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod explanation;
 pub mod fit;
 pub mod health;
 pub mod latency;

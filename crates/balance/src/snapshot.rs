@@ -181,9 +181,9 @@ pub struct OutlierView {
 /// A script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptState {
-    /// Its row's key in the store.
-    pub key: u64,
-    /// Its label; empty where only the key is known.
+    /// Its row in the store, if it has one.
+    pub row: Option<u32>,
+    /// Its label; the store itself knows none.
     pub label: String,
     /// The version that serves, 0 for none.
     pub version: u64,
@@ -399,15 +399,6 @@ impl OutlierView {
             failures: state.failures(),
             ejections: state.times(),
             until_ms: state.is_ejected().then(|| state.until_ms()),
-        }
-    }
-}
-
-impl Snapshot {
-    /// Gives scripts their labels; those that it knows none for stay without.
-    pub fn name_scripts(&mut self, label: impl Fn(u64) -> Option<String>) {
-        for script in &mut self.scripts {
-            script.label = label(script.key).unwrap_or_default();
         }
     }
 }

@@ -17,7 +17,7 @@ impl Table {
         let children = self.children().into_iter();
         Snapshot {
             pools: snapshot::pools(self),
-            scripts: self.map.scripts().iter().filter_map(script_state).collect(),
+            scripts: (0..).zip(self.map.scripts()).filter_map(script_state).collect(),
             dicts: Vec::new(),
             lead: self.lead_state(now_ms),
             children: children.map(|(pid, generation)| ChildState { pid, generation }).collect(),
@@ -54,13 +54,15 @@ impl Table {
     }
 }
 
-fn script_state(row: &ScriptRow) -> Option<ScriptState> {
-    let key = Some(row.key.load(SeqCst)).filter(|key| *key != 0)?;
+fn script_state((at, row): (u32, &ScriptRow)) -> Option<ScriptState> {
+    if row.key.load(SeqCst) == 0 {
+        return None;
+    }
     let version = scripts::version(row);
     let verdict = match version {
         0 => Verdict::Missing,
         version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
         _ => Verdict::Serves,
     };
-    Some(ScriptState { key, label: String::new(), version, verdict })
+    Some(ScriptState { row: Some(at), label: String::new(), version, verdict })
 }
