@@ -43,7 +43,7 @@ impl Httpd {
     /// [`Builder::with_member_states`].
     pub fn snapshot(&self) -> String {
         let response = self.client().get(DOOR);
-        assert_eq!(response.status, 200, "no door to the snapshot: {response:?}");
+        assert_eq!(response.status, 200, "no door to the snapshot: {}", response.text());
         response.text()
     }
 

@@ -161,3 +161,22 @@ fn the_table_shows_who_leads_what_is_full_and_which_scripts_serve() {
     let verdicts = table.snapshot(0).scripts.into_iter().map(|script| script.verdict);
     assert_eq!(verdicts.filter(|verdict| *verdict == Verdict::Quarantined).count(), 1);
 }
+
+#[test]
+fn no_text_of_a_member_makes_a_line_of_its_own() {
+    let table = table();
+    let mut spec = specs(&["http://10.0.0.1:80 name=a"]).remove(0);
+    spec.zone = Some("e u".to_owned());
+    spec.meta = vec![("k".to_owned(), "v\" x\\".to_owned())];
+    table.define_from(Origin::Script, "app", &settings(&[]), &[spec], 1).expect("room");
+    let mut snapshot = table.snapshot(0);
+    let member = &mut snapshot.pools[0].members[0];
+    // A table holds no such text, and another store may.
+    member.spec.route = "r\nmember app/ghost state=up".to_owned();
+    let lines = snapshot.to_string();
+    assert_eq!(lines.lines().filter(|line| line.starts_with("member ")).count(), 1, "{lines}");
+    assert!(
+        lines.contains(" route=\"r?member app/ghost state=up\" zone=\"e u\" meta.k=\"v\\\" x\\\\\""),
+        "{lines}"
+    );
+}

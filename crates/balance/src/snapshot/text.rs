@@ -27,7 +27,7 @@ pub(super) fn write(all: &Snapshot, f: &mut Formatter<'_>) -> Result {
     }
     all.scripts.iter().try_for_each(|script| script_line(script, f))?;
     for DictState { name, size, free } in &all.dicts {
-        writeln!(f, "dict {} size={size} free={free}", words::quote(name))?;
+        writeln!(f, "dict {} size={size} free={free}", word(name))?;
     }
     for pool in &all.pools {
         pool_line(pool, f)?;
@@ -36,8 +36,18 @@ pub(super) fn write(all: &Snapshot, f: &mut Formatter<'_>) -> Result {
     Ok(())
 }
 
+/// One word, whatever is in it: a script may give its members any text.
+fn word(text: &str) -> String {
+    words::quote(&text.replace(char::is_control, "?"))
+}
+
+fn pair(key: &str, value: &str) -> String {
+    let clean = |text: &str| text.replace(char::is_control, "?");
+    words::pair(&clean(key), &clean(value))
+}
+
 fn script_line(script: &ScriptState, f: &mut Formatter<'_>) -> Result {
-    let label = if script.label.is_empty() { "-".to_owned() } else { words::quote(&script.label) };
+    let label = if script.label.is_empty() { "-".to_owned() } else { word(&script.label) };
     let verdict = match script.verdict {
         Verdict::Serves => "serves",
         Verdict::Refused => "refused",
@@ -62,12 +72,12 @@ fn member_line(pool: &str, member: &MemberState, f: &mut Formatter<'_>) -> Resul
     write!(f, "member {pool}/{} url={} state={}", spec.name, spec.url, member.state)?;
     write!(f, " usable={} healthy={} why={}", member.usable, member.healthy, Causes(&member.why))?;
     write!(f, " since={} {} lbset={}", member.since, member.weights, member.lbset)?;
-    write!(f, " role={} route={}", member.role, words::quote(&spec.route))?;
+    write!(f, " role={} route={}", member.role, word(&spec.route))?;
     if let Some(zone) = &spec.zone {
-        write!(f, " {}", words::pair("zone", zone))?;
+        write!(f, " {}", pair("zone", zone))?;
     }
     for (key, value) in &spec.meta {
-        write!(f, " {}", words::pair(&format!("meta.{key}"), value))?;
+        write!(f, " {}", pair(&format!("meta.{key}"), value))?;
     }
     write!(f, " inflight={} max_inflight={}", member.inflight, member.max_inflight)?;
     write!(f, " requests={} failures={}", member.requests, member.failures)?;
