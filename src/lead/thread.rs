@@ -27,6 +27,8 @@ const LEASE_MS: u64 = 1200;
 const LEASE_STEP_MS: u64 = 32;
 /// How long the end of a child may wait for this thread.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a task rests that has panicked.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long the first turn may wait for the first states. No lead is held meanwhile.
 const FIRST_STATES: Duration = Duration::from_secs(2);
 /// The thread's handle.
@@ -167,6 +169,14 @@ fn leave(child: &Child) {
     child.table.resign(memory::pid());
 }
 
+/// A task's turn. A panic is logged by the panic hook, and costs this task a while; the others go on.
+fn turn(task: &mut dyn Task, lease: &Lease<'_>) -> Option<Instant> {
+    guard(None, || Some(task.turn(lease))).unwrap_or_else(|| {
+        task.rest(Rest::Lapsed);
+        Some(Instant::now() + AGAIN)
+    })
+}
+
 struct Worker {
     child: &'static Child,
     thread: Thread,
@@ -262,7 +272,7 @@ impl Worker {
         let mut next = Instant::now() + TICK;
         for (due, task) in &mut self.tasks {
             if due.is_none_or(|due| due <= Instant::now()) {
-                *due = task.turn(&lease);
+                *due = turn(task.as_mut(), &lease);
             }
             next = due.map_or(next, |due| due.min(next));
         }
