@@ -38,8 +38,8 @@ fn is_refused(table: &Table, row: u32) -> bool {
     serving.is_some_and(|bundle| ![0, bundle.stamp().0].contains(&table.judged_stamp(row)))
 }
 
-/// Names the path, such as `/--state`, below which the text of the snapshot is answered, whatever else is configured: for
-/// tests. In other servers the variable is not set, and nothing asks here.
+/// Names the path, such as `/--state`, below which the text of the snapshot is answered, whatever
+/// else is configured: for tests. In other servers the variable is not set, and nothing asks here.
 const DOOR: &str = "LUA_BALANCER_TEST_DOOR";
 
 /// The path of the door, if this server has one.

@@ -98,7 +98,8 @@ impl<'p> Pool<'p> {
 
 /// Something that ends with a pool and stays in memory.
 pub trait Ends: Sync + 'static {
-    /// The pool is about to be cleared. Under prefork this runs inside a signal handler, which may have interrupted anything.
+    /// The pool is about to be cleared. Under prefork this runs inside a signal handler, which may
+    /// have interrupted anything.
     fn end(&'static self);
 }
 

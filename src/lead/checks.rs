@@ -17,7 +17,8 @@ use crate::app::child::Child;
 use crate::app::{events, startup};
 use crate::httpd::log;
 
-/// The least time between two lines about what keeps checks from running, and between two of the same words.
+/// The least time between two lines about what keeps checks from running, and between two of the
+/// same words.
 const TROUBLE: Duration = Duration::from_secs(5);
 const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// How long to wait before checks are set up again that could not be.
@@ -62,7 +63,8 @@ impl Task for NativeChecks {
         Some(Instant::now())
     }
 
-    /// Whatever the reason: checks that ran while this process was stopped have timed out for no fault of a member.
+    /// Whatever the reason: checks that ran while this process was stopped have timed out for no
+    /// fault of a member.
     fn rest(&mut self, _: Rest) {
         if self.checks.take().is_some() {
             self.child.background.lends_to(None);
@@ -113,8 +115,9 @@ impl Checks {
         &mut self.prober
     }
 
-    /// Lends the checks the thread for this long. Results that come when the lead is over, or another's, are dropped: this
-    /// process may have been stopped meanwhile, and then its checks timed out for no fault of a member.
+    /// Lends the checks the thread for this long. Results that come when the lead is over, or
+    /// another's, are dropped: this process may have been stopped meanwhile, and then its checks
+    /// timed out for no fault of a member.
     pub fn turn(&mut self, lease: &Lease<'_>, time: Duration) {
         self.refresh_targets(lease);
         let names = &self.names;
@@ -126,7 +129,8 @@ impl Checks {
         self.tell_trouble();
     }
 
-    /// What keeps checks from running: at most one line in [`TROUBLE`], the same one in [`SAME_TROUBLE`].
+    /// What keeps checks from running: at most one line in [`TROUBLE`], the same one in
+    /// [`SAME_TROUBLE`].
     fn tell_trouble(&mut self) {
         let Some(trouble) = self.prober.take_trouble() else { return };
         let quiet = match &self.told {

@@ -1,4 +1,5 @@
-//! Keeps the thread of timers and Lua checks running ([`crate::app::timers`]), where there is Lua at all.
+//! Keeps the thread of timers and Lua checks running ([`crate::app::timers`]), where there is Lua
+//! at all.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The background thread of a child, and what the leading child does in it for all children: a list of tasks.
+//! The background thread of a child, and what the leading child does in it for all children: a list
+//! of tasks.
 
 use std::time::{Duration, Instant};
 

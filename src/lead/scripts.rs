@@ -1,4 +1,5 @@
-//! What every child does for its scripts, whoever leads: takes saved versions, and looks for calls that do not come back.
+//! What every child does for its scripts, whoever leads: takes saved versions, and looks for calls
+//! that do not come back.
 
 use balance::api::Balancer;
 

@@ -1,4 +1,5 @@
-//! Clears up after dead children, and removes pools that only children of earlier configurations needed.
+//! Clears up after dead children, and removes pools that only children of earlier configurations
+//! needed.
 
 use std::time::{Duration, Instant};
 

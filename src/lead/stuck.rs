@@ -1,5 +1,5 @@
-//! Calls of scripts that do not come back from C, where no limit reaches them: the version is not called any more, and a thread of timers
-//! that is lost so is replaced.
+//! Calls of scripts that do not come back from C, where no limit reaches them: the version is not
+//! called any more, and a thread of timers that is lost so is replaced.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::app::timers::Timers;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many turns of the background thread have to see it so: a process that was stopped as a whole has calls that last too.
+/// How many turns of the background thread have to see it so: a process that was stopped as a whole
+/// has calls that last too.
 const TURNS: u32 = 3;
 /// How many threads of timers may be lost.
 const MOST_LOST: u32 = 3;

@@ -1,4 +1,5 @@
-//! The background thread itself: it looks at scripts, asks for the lead, and gives the tasks of a leader their turns.
+//! The background thread itself: it looks at scripts, asks for the lead, and gives the tasks of a
+//! leader their turns.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -60,7 +61,8 @@ impl Background {
         }
     }
 
-    /// Has a thread of its own read a database; false when there is none to be had. It ends with this one.
+    /// Has a thread of its own read a database; false when there is none to be had. It ends with
+    /// this one.
     pub fn walk(&self, job: geo::Job) -> bool {
         let signal = self.signal.clone();
         signal.walks.fetch_add(1, Ordering::AcqRel);
@@ -134,8 +136,8 @@ fn prepare(child: &'static Child) {
     }
 }
 
-/// Ends the threads. Under prefork this runs inside a signal handler, which may have interrupted anything: flags, and a
-/// bounded wait, but no lock.
+/// Ends the threads. Under prefork this runs inside a signal handler, which may have interrupted
+/// anything: flags, and a bounded wait, but no lock.
 pub fn stop(child: &'static Child) {
     let signal = &child.background.signal;
     signal.stop.store(true, Ordering::Release);
@@ -164,12 +166,14 @@ pub fn stop(child: &'static Child) {
     }
 }
 
-/// Hands the lead over at once. The lane of in-flight counts is given back by the parent, when the last request is gone.
+/// Hands the lead over at once. The lane of in-flight counts is given back by the parent, when the
+/// last request is gone.
 fn leave(child: &Child) {
     child.table.resign(memory::pid());
 }
 
-/// A task's turn. A panic is logged by the panic hook, and costs this task a while; the others go on.
+/// A task's turn. A panic is logged by the panic hook, and costs this task a while; the others go
+/// on.
 fn turn(task: &mut dyn Task, lease: &Lease<'_>) -> Option<Instant> {
     guard(None, || Some(task.turn(lease))).unwrap_or_else(|| {
         task.rest(Rest::Lapsed);
@@ -244,7 +248,8 @@ impl Worker {
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
         if now_ms >= self.until_ms {
-            // It was stopped for so long that checks which run since then have timed out for that reason.
+            // It was stopped for so long that checks which run since then have timed out for that
+            // reason.
             self.rest(Rest::Lapsed);
         }
         let until_ms = now_ms + LEASE_MS - LEASE_STEP_MS;

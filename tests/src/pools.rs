@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::backend::Backend;
 use crate::httpd::{Builder, DOOR, DOOR_FILE, Httpd};
 
-/// A `<LuaBalancerPool>` of backends, each with further keys; a member's name is its backend's. `lines` are
-/// further directives of the pool.
+/// A `<LuaBalancerPool>` of backends, each with further keys; a member's name is its backend's.
+/// `lines` are further directives of the pool.
 pub fn pool(name: &str, members: &[(&Backend, &str)], lines: &str) -> String {
     let members = members.iter().map(|(backend, keys)| {
         format!("  LuaBalancerMember {} name={} {keys}\n", backend.url(), backend.name())
@@ -19,7 +19,8 @@ pub fn pool(name: &str, members: &[(&Backend, &str)], lines: &str) -> String {
 pub struct Seen {
     /// `up`, `down`, `ejected`, `draining`, `disabled`.
     pub state: String,
-    /// What keeps it from serving like any other, and on whose account: `draining:somebody`; `-` for nothing.
+    /// What keeps it from serving like any other, and on whose account: `draining:somebody`; `-`
+    /// for nothing.
     pub why: String,
     /// The weight as ordered last.
     pub weight: u32,
@@ -32,15 +33,16 @@ pub struct Seen {
 }
 
 impl Builder {
-    /// Opens the door to the snapshot: makes [`Httpd::snapshot`], [`Httpd::members`] and their kin work.
+    /// Opens the door to the snapshot: makes [`Httpd::snapshot`], [`Httpd::members`] and their kin
+    /// work.
     pub fn with_member_states(self) -> Self {
         self.file(DOOR_FILE, "")
     }
 }
 
 impl Httpd {
-    /// Everything that the module shows, as text (`balance::snapshot`): one line for each thing. Needs
-    /// [`Builder::with_member_states`].
+    /// Everything that the module shows, as text (`balance::snapshot`): one line for each thing.
+    /// Needs [`Builder::with_member_states`].
     pub fn snapshot(&self) -> String {
         let response = self.client().get(DOOR);
         assert_eq!(response.status, 200, "no door to the snapshot: {}", response.text());

@@ -1,5 +1,6 @@
-//! A member's life: what checks, requests, orders and time make of it. Each of these functions changes the store and returns
-//! what has happened; whoever calls it tells the log. Time is an argument, or the store's own clock for what is noted.
+//! A member's life: what checks, requests, orders and time make of it. Each of these functions
+//! changes the store and returns what has happened; whoever calls it tells the log. Time is an
+//! argument, or the store's own clock for what is noted.
 
 use std::sync::Arc;
 
@@ -82,8 +83,9 @@ pub fn check_ended(
     events
 }
 
-/// Makes the status say what the checks' own word says. Compared after every check, not only when that word changes: whoever
-/// changed it last may have died before it said so, and `initial=` may have been another one when the member came.
+/// Makes the status say what the checks' own word says. Compared after every check, not only when
+/// that word changes: whoever changed it last may have died before it said so, and `initial=` may
+/// have been another one when the member came.
 fn follow_checks(
     store: &impl Vitals,
     of: Subject<'_>,
@@ -128,8 +130,8 @@ pub struct Attempt<'a> {
     pub ended_ms: u32,
 }
 
-/// An attempt has ended: counts it, its time, and a failure that may eject the member. `pool` is asked for the members and the
-/// time only then.
+/// An attempt has ended: counts it, its time, and a failure that may eject the member. `pool` is
+/// asked for the members and the time only then.
 #[inline]
 pub fn attempt_ended<P: AsRef<Membership>>(
     store: &impl Vitals,
@@ -193,7 +195,8 @@ fn readmit(store: &impl Vitals, of: Subject<'_>, now_ms: u64) -> Option<MemberEv
         over = expired;
         state.to_bits()
     });
-    // Cleared as well when the word says that no ejection is running: the ejecting child died between the two.
+    // Cleared as well when the word says that no ejection is running: the ejecting child died
+    // between the two.
     if !over && OutlierState::from_bits(store.outlier(slot)).is_ejected() {
         return None;
     }
@@ -234,8 +237,8 @@ pub fn ordered(
     Ok(changes.map(|what| of.event(at, what, Why::Order, by.clone())).collect())
 }
 
-/// Members that no check has seen: down where checks start from `initial=down`; what earlier checks said does not count where
-/// there are none any more.
+/// Members that no check has seen: down where checks start from `initial=down`; what earlier checks
+/// said does not count where there are none any more.
 pub fn forget_checks(store: &impl Vitals) -> Vec<MemberEvent> {
     let pools = store.pool_names().into_iter().filter_map(|name| store.read_pool(store.find_pool(&name)?));
     pools.flat_map(|image| forget_checks_of(store, &image)).collect()

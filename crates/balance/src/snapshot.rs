@@ -1,5 +1,6 @@
-//! Everything that can be shown of a running balancer, as values. A store makes it in one go; pages, programs and tests read
-//! these and nothing else. Its text is for tests: one line for each thing, as words and `key=value`.
+//! Everything that can be shown of a running balancer, as values. A store makes it in one go;
+//! pages, programs and tests read these and nothing else. Its text is for tests: one line for each
+//! thing, as words and `key=value`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,7 +79,8 @@ pub struct MemberState {
     pub role: Role,
     /// Requests there now.
     pub inflight: u32,
-    /// Most requests at the same time, 0 for no limit; an agent may say another number than the line.
+    /// Most requests at the same time, 0 for no limit; an agent may say another number than the
+    /// line.
     pub max_inflight: u32,
     /// Attempts so far.
     pub requests: u64,

@@ -58,7 +58,8 @@ pub trait Store: Live {
     }
     /// Where the pool's definition comes from. None when there is no such pool.
     fn origin(&self, pool: PoolId) -> Option<Origin>;
-    /// The store's clock, by which it notes when a member changes: epoch seconds, 0 where it has none.
+    /// The store's clock, by which it notes when a member changes: epoch seconds, 0 where it has
+    /// none.
     fn now_s(&self) -> u64;
     /// Counters of a row.
     fn stats(&self, slot: Slot) -> Stats;
@@ -93,13 +94,13 @@ pub trait Store: Live {
     ) -> Result<PoolId, ChangeError>;
 }
 
-/// What checks and requests say of each member, in one word each. A row that is replaced in the very instant of a change may
-/// get one that was meant for its predecessor.
+/// What checks and requests say of each member, in one word each. A row that is replaced in the very
+/// instant of a change may get one that was meant for its predecessor.
 pub trait Vitals: Store {
     /// The word of [`crate::health::HealthState`]; 0 for a row that does not exist.
     fn health(&self, slot: Slot) -> u64;
-    /// Changes it by compare-and-swap, and bumps the pool's epoch when an agent orders something else. Returns the words
-    /// before and after; None when the row is another one's.
+    /// Changes it by compare-and-swap, and bumps the pool's epoch when an agent orders something
+    /// else. Returns the words before and after; None when the row is another one's.
     fn update_health(
         &self,
         slot: Slot,
@@ -108,15 +109,16 @@ pub trait Vitals: Store {
     ) -> Option<(u64, u64)>;
     /// The word of [`crate::outlier::OutlierState`]; 0 for a row that does not exist.
     fn outlier(&self, slot: Slot) -> u64;
-    /// Changes it by compare-and-swap. Returns the words before and after; None when the row is another one's.
+    /// Changes it by compare-and-swap. Returns the words before and after; None when the row is
+    /// another one's.
     fn update_outlier(
         &self,
         slot: Slot,
         incarnation: u32,
         change: impl FnMut(u64) -> u64,
     ) -> Option<(u64, u64)>;
-    /// Counts a failure of a member; `members` are its pool's. Returns for how many milliseconds it is out, when it is:
-    /// the status then says so. However many fail at once, one that serves stays.
+    /// Counts a failure of a member; `members` are its pool's. Returns for how many milliseconds it
+    /// is out, when it is: the status then says so. However many fail at once, one that serves stays.
     fn count_failure(
         &self,
         members: &[Arc<Member>],

@@ -26,8 +26,8 @@ impl Before {
         Before(members(store, pool).map(|all| all.iter().map(seen).collect()))
     }
 
-    /// Events of the members that the definition has added, removed or changed; of a new pool only of those that do not
-    /// serve. `by`: whose definition it is.
+    /// Events of the members that the definition has added, removed or changed; of a new pool only
+    /// of those that do not serve. `by`: whose definition it is.
     pub fn tell(self, store: &impl Store, pool: &str, by: By) -> Vec<MemberEvent> {
         let is_new = self.0.is_none();
         let mut gone = self.0.unwrap_or_default();

@@ -11,8 +11,8 @@ use crate::protocol::scripts::{self, ScriptRow};
 use crate::protocol::text;
 
 impl Table {
-    /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of scripts and dictionaries are
-    /// not in the table: whoever knows them adds them.
+    /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
+    /// scripts and dictionaries are not in the table: whoever knows them adds them.
     pub fn snapshot(&self, now_ms: u64) -> Snapshot {
         let children = self.children().into_iter();
         Snapshot {

@@ -1,4 +1,5 @@
-//! A member's life, over the shared table and over the store on the heap: the same events, the same state.
+//! A member's life, over the shared table and over the store on the heap: the same events, the same
+//! state.
 #![cfg(not(loom))]
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What can be shown of a balancer is the same over the shared table and over the store on the heap.
+//! What can be shown of a balancer is the same over the shared table and over the store on the
+//! heap.
 #![cfg(not(loom))]
 
 use std::sync::Arc;

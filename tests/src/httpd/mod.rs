@@ -39,8 +39,9 @@ const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#
 /// Where the module is to panic, see [`Builder::with_faults`].
 const FAULTS: &str = "faults";
 
-/// Where the module answers with its snapshot, in servers whose folder has this file ([`Builder::with_member_states`]).
+/// Where the module answers with its snapshot ([`Builder::with_member_states`]).
 pub(crate) const DOOR: &str = "/--state";
+/// A server whose folder has this file opens the door.
 pub(crate) const DOOR_FILE: &str = "door";
 
 /// A running httpd.

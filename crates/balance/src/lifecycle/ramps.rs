@@ -1,5 +1,6 @@
-//! Slow start, as the leader drives it: whoever brings a member up sets the first step in the same change, and the leader
-//! takes the others. The step itself is in the table, so that another leader goes on from there.
+//! Slow start, as the leader drives it: whoever brings a member up sets the first step in the same
+//! change, and the leader takes the others. The step itself is in the table, so that another leader
+//! goes on from there.
 
 use std::collections::HashMap;
 
@@ -42,7 +43,8 @@ impl Ramps {
                 continue;
             }
             let key = (member.slot, member.incarnation);
-            // Another step than this process's own: it came up anew, or another child led meanwhile.
+            // Another step than this process's own: it came up anew, or another child led
+            // meanwhile.
             let known = before.remove(&key).filter(|ramp| ramp.reached == reached);
             let mut ramp = known.unwrap_or_else(|| Ramp::found(store, member, reached, now_ms));
             events.extend(ramp.step(store, Subject { pool, member }, now_ms));
