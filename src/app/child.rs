@@ -14,13 +14,13 @@ use balance::settings::PoolSettings;
 use script::{Library, ScriptId};
 use table::Table;
 
-use super::config::ServerConfig;
+use super::background::Background;
+use super::config::{ServerConfig, Timer};
 use super::dicts::Dicts;
 use super::queue::Room;
 use super::record::Record;
 use super::seats::Seats;
 use super::startup::Generation;
-use super::timers::Timer;
 use super::vetting::Client;
 use super::workers::Workers;
 use crate::faults;
@@ -33,7 +33,6 @@ use crate::httpd::pool::{Ends, Pool};
 use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
-use crate::lead::thread::{self, Background};
 
 /// One child process.
 pub struct Child {
@@ -107,12 +106,12 @@ pub fn forget() {
     CHILD.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-/// child_init.
+/// child_init. `start` starts the threads of the child.
 ///
 /// # Safety
 /// `pchild` and `server` are what httpd passes to child_init.
 #[allow(unsafe_code)]
-pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
+pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec, start: fn(&'static Child)) {
     log::set_server(server);
     guard::log_panics();
     faults::point("child_init");
@@ -121,11 +120,11 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
-            Background::start(child);
             // SAFETY: httpd's child pool; nobody else uses it at this moment.
             if let Some(pool) = unsafe { Pool::from_ptr(pchild) } {
                 pool.before_clearing(child);
             }
+            start(child);
         }
         Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
     }
@@ -203,11 +202,19 @@ pub fn seed() -> u64 {
 
 impl Ends for Child {
     fn end(&'static self) {
-        thread::stop(self);
+        if !self.background.stop() {
+            self.hand_over();
+        }
     }
 }
 
 impl Child {
+    /// Hands the lead over at once, if this child has it. The lane of in-flight counts is given back
+    /// by the parent, when the last request is gone.
+    pub fn hand_over(&self) {
+        self.table.resign(memory::pid());
+    }
+
     /// A hook's script.
     pub fn script(&self, index: usize) -> ScriptId {
         ScriptId(index as u32)

@@ -1,6 +1,7 @@
 //! Safe glue between httpd and the crates: startup, selecting, attempts, finishing.
 
 pub mod attempts;
+pub mod background;
 pub mod checks;
 pub mod child;
 pub mod config;
@@ -21,7 +22,6 @@ pub mod sessions;
 pub mod shared;
 pub mod snapshot;
 pub mod startup;
-pub mod timers;
 pub mod tls;
 pub mod vetting;
 pub mod workers;

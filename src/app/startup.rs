@@ -17,10 +17,10 @@ use script::{Library, ScriptId};
 use table::{Geometry, Needs, Origin, StalePool, Table};
 
 use super::config::{
-    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, TimerConfig, Vetted,
+    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, Timer, TimerConfig,
+    Vetted,
 };
 use super::dicts::Dicts;
-use super::timers::Timer;
 use super::vetting::{self, Keeper, Scope};
 use super::{checks, child, events, places, shared};
 use crate::directives::server_config;

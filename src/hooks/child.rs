@@ -7,6 +7,7 @@ use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
+use crate::lead::thread;
 
 thread_local! {
     static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };
@@ -34,7 +35,7 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     guard((), || {
         let _deferred = Deferred::begin();
         // SAFETY: httpd's child pool and main server.
-        unsafe { child::init(pchild, server) }
+        unsafe { child::init(pchild, server, thread::start) }
     });
 }
 

@@ -1,12 +1,12 @@
-//! Keeps the thread of timers and Lua checks running ([`crate::app::timers`]), where there is Lua
+//! Keeps the thread of timers and Lua checks running ([`super::timers`]), where there is Lua
 //! at all.
 
 use std::time::{Duration, Instant};
 
 use super::stuck::StuckTimers;
+use super::timers::Timers;
 use super::{Lease, Rest, Task};
 use crate::app::child::Child;
-use crate::app::timers::Timers;
 use crate::httpd::log;
 
 /// How long the background thread waits for the one of the timers, before it hands the lead over.

@@ -15,6 +15,7 @@ mod scripts;
 mod stale;
 mod stuck;
 pub mod thread;
+mod timers;
 
 /// How often scripts, the lead and ejections are looked at.
 pub const TICK: Duration = Duration::from_millis(200);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use script::watch::{self, LongCall};
 
+use super::timers::Timers;
 use crate::app::child::Child;
 use crate::app::shared;
-use crate::app::timers::Timers;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);

@@ -1,11 +1,8 @@
 //! The background thread itself: it looks at scripts, asks for the lead, and gives the tasks of a
 //! leader their turns.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use table::Lead;
 
 use super::checks::NativeChecks;
@@ -26,150 +23,55 @@ use crate::httpd::memory;
 const LEASE_MS: u64 = 1200;
 /// Taken off it where it has to be certain: the table counts in steps of 16 ms.
 const LEASE_STEP_MS: u64 = 32;
-/// How long the end of a child may wait for this thread.
-const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a task rests that has panicked.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long the first turn may wait for the first states. No lead is held meanwhile.
 const FIRST_STATES: Duration = Duration::from_secs(2);
-/// The thread's handle.
-pub struct Background {
-    signal: Arc<Signal>,
-}
 
-#[derive(Default)]
-struct Signal {
-    stop: AtomicBool,
-    done: AtomicBool,
-    /// The first states are made.
-    prepared: AtomicBool,
-    prober: Mutex<Option<probe::Waker>>,
-    /// How many threads read databases.
-    walks: AtomicUsize,
-    thread: OnceLock<std::thread::Thread>,
-}
-
-impl Background {
-    /// Not yet started.
-    pub fn new() -> Self {
-        Background {
-            signal: Arc::new(Signal {
-                done: AtomicBool::new(true),
-                prepared: AtomicBool::new(true),
-                ..Signal::default()
-            }),
-        }
+/// Starts the threads of a child. Their ends are the child's affair.
+pub fn start(child: &'static Child) {
+    if let Some(shortest) = child.library.shortest_time_ms()
+        && let Err(error) = script::watch::start(shortest)
+    {
+        let message = format!("no thread to watch scripts in this child, they cost more: {error}");
+        log::server(log::WARNING, &message);
     }
-
-    /// Has a thread of its own read a database; false when there is none to be had. It ends with
-    /// this one.
-    pub fn walk(&self, job: geo::Job) -> bool {
-        let signal = self.signal.clone();
-        signal.walks.fetch_add(1, Ordering::AcqRel);
-        let body = move || {
-            guard((), || job(&|| !signal.stop.load(Ordering::Acquire)));
-            signal.walks.fetch_sub(1, Ordering::AcqRel);
-        };
-        let spawned = memory::with_signals_blocked(|| {
-            std::thread::Builder::new().name("lua-balancer-db".into()).spawn(body)
-        });
-        if spawned.is_err() {
-            self.signal.walks.fetch_sub(1, Ordering::AcqRel);
-        }
-        spawned.is_ok()
-    }
-
-    /// The prober that has the thread now, which [`stop`] wakes. None: none has it.
-    pub fn lends_to(&self, prober: Option<probe::Waker>) {
-        *self.signal.prober.lock() = prober;
-    }
-
-    /// Starts the thread; [`stop`] has to be called before the child's pool is cleared.
-    pub fn start(child: &'static Child) {
-        if let Some(shortest) = child.library.shortest_time_ms()
-            && let Err(error) = script::watch::start(shortest)
-        {
-            let message = format!("no thread to watch scripts in this child, they cost more: {error}");
-            log::server(log::WARNING, &message);
-        }
-        prepare(child);
-        let signal = child.background.signal.clone();
-        signal.done.store(false, Ordering::Release);
-        let body = move || {
-            guard((), || Worker::new(child).run());
-            leave(child);
-            child.background.signal.done.store(true, Ordering::Release);
-        };
-        let spawned = memory::with_signals_blocked(|| {
-            std::thread::Builder::new().name("lua-balancer".into()).spawn(body)
-        });
-        match spawned {
-            Ok(thread) => drop(signal.thread.set(thread.thread().clone())),
-            Err(error) => {
-                signal.done.store(true, Ordering::Release);
-                log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
-            }
+    prepare(child);
+    child.background.runs(true);
+    let body = move || {
+        guard((), || Worker::new(child).run());
+        child.hand_over();
+        child.background.runs(false);
+    };
+    let spawned =
+        memory::with_signals_blocked(|| std::thread::Builder::new().name("lua-balancer".into()).spawn(body));
+    match spawned {
+        Ok(thread) => child.background.is_thread(thread.thread()),
+        Err(error) => {
+            child.background.runs(false);
+            log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
         }
     }
 }
 
 /// Makes the first Lua states, in a thread that ends then: top levels run in them.
 fn prepare(child: &'static Child) {
-    let prepared = || &child.background.signal.prepared;
     if child.library.ids().next().is_none() {
         return;
     }
-    prepared().store(false, Ordering::Release);
+    child.background.prepares(true);
     let body = move || {
         guard((), || child.seats.prepare(child));
-        prepared().store(true, Ordering::Release);
-        if let Some(thread) = child.background.signal.thread.get() {
-            thread.unpark();
-        }
+        child.background.prepares(false);
+        child.background.wake();
     };
     let spawned = memory::with_signals_blocked(|| {
         std::thread::Builder::new().name("lua-balancer-first".into()).spawn(body)
     });
     if spawned.is_err() {
         // The first requests make them.
-        prepared().store(true, Ordering::Release);
+        child.background.prepares(false);
     }
-}
-
-/// Ends the threads. Under prefork this runs inside a signal handler, which may have interrupted
-/// anything: flags, and a bounded wait, but no lock.
-pub fn stop(child: &'static Child) {
-    let signal = &child.background.signal;
-    signal.stop.store(true, Ordering::Release);
-    script::watch::stop();
-    if let Some(guard) = signal.prober.try_lock()
-        && let Some(waker) = guard.as_ref()
-    {
-        waker.wake();
-    }
-    if let Some(thread) = signal.thread.get() {
-        // An atomic and a system call.
-        thread.unpark();
-    }
-    let until = Instant::now() + PATIENCE;
-    let has_ended = || {
-        signal.done.load(Ordering::Acquire)
-            && signal.prepared.load(Ordering::Acquire)
-            && script::watch::has_stopped()
-            && signal.walks.load(Ordering::Acquire) == 0
-    };
-    while !has_ended() && Instant::now() < until {
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    if !signal.done.load(Ordering::Acquire) {
-        leave(child);
-    }
-}
-
-/// Hands the lead over at once. The lane of in-flight counts is given back by the parent, when the
-/// last request is gone.
-fn leave(child: &Child) {
-    child.table.resign(memory::pid());
 }
 
 /// A task's turn. A panic is logged by the panic hook, and costs this task a while; the others go
@@ -214,14 +116,13 @@ impl Worker {
     }
 
     fn stopping(&self) -> bool {
-        self.child.background.signal.stop.load(Ordering::Acquire)
+        self.child.background.is_stopping()
     }
 
     /// Waits a moment for the first states: what comes after the first turn may reckon with them.
     fn await_states(&self) {
         let until = Instant::now() + FIRST_STATES;
-        let prepared = || self.child.background.signal.prepared.load(Ordering::Acquire);
-        while !prepared() && !self.stopping() && Instant::now() < until {
+        while !self.child.background.is_prepared() && !self.stopping() && Instant::now() < until {
             std::thread::park_timeout(TICK / 10);
         }
     }

@@ -15,29 +15,19 @@ use script::{
     State, Step,
 };
 
-use super::child::{Child, Thread};
-use super::host::HttpdServer;
+use super::checks::{Checks, Scope};
+use super::pools::Pools;
+use super::{Lease, TICK};
+use crate::app::child::{Child, Thread};
+use crate::app::config::Timer;
+use crate::app::host::HttpdServer;
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::lead::checks::{Checks, Scope};
-use crate::lead::pools::Pools;
-use crate::lead::{Lease, TICK};
 
 /// How long to wait after something that should not have happened.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A `LuaBalancerTimer`.
-#[derive(Debug, Clone)]
-pub struct Timer {
-    /// The script.
-    pub script: ScriptId,
-    /// The function in it, `-` for the file as a whole.
-    pub function: String,
-    /// Milliseconds from start to start.
-    pub every_ms: u64,
-}
 
 /// The thread's handle.
 pub struct Timers {
