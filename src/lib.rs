@@ -8,6 +8,7 @@ mod guard;
 mod hooks;
 mod httpd;
 mod keep;
+mod lead;
 mod relay;
 mod report;
 mod route;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::stock::hcheck;
+use script::ScriptId;
 
 use crate::httpd::config::Expression;
 
@@ -112,6 +113,17 @@ pub struct Hook {
 pub struct TimerConfig {
     /// What it runs.
     pub hook: &'static Hook,
+    /// Milliseconds from start to start.
+    pub every_ms: u64,
+}
+
+/// A `LuaBalancerTimer`, with its script found.
+#[derive(Debug, Clone)]
+pub struct Timer {
+    /// The script.
+    pub script: ScriptId,
+    /// The function in it, `-` for the file as a whole.
+    pub function: String,
     /// Milliseconds from start to start.
     pub every_ms: u64,
 }

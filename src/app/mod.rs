@@ -1,10 +1,9 @@
-//! Safe glue between httpd and the crates: startup, selecting, attempts, finishing, the background thread.
+//! What is still to be parted into wings: the configuration and its phases.
 
 pub mod background;
 pub mod checks;
 pub mod config;
-pub mod ramps;
+pub mod events;
 pub mod shared;
+pub mod snapshot;
 pub mod startup;
-pub mod stuck;
-pub mod timers;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
+use balance::event::By;
+use balance::lifecycle;
 use balance::store::Store;
 use balance::told::Before;
 use script::{ErrorKind, Library, ScriptError, ScriptId};
@@ -16,10 +18,10 @@ use table::{AttachError, Geometry, Needs, Origin, StalePool, Table};
 
 use super::checks;
 use super::config::{
-    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, TimerConfig, Vetted,
+    CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, Timer, TimerConfig,
+    Vetted,
 };
-use super::shared;
-use super::timers::Timer;
+use super::{events, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
@@ -266,9 +268,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let before: Vec<Before> = names.iter().map(|name| Before::of(&table, name)).collect();
     define_with_room(&table, global, &names, u64::from(number)).map_err(refuse)?;
     for (before, name) in before.into_iter().zip(&names) {
-        for line in before.tell(&table, name, "by the configuration") {
-            log::server(log::NOTICE, &line);
-        }
+        events::tell_all(before.tell(&table, name, By::Configuration));
     }
     let mut generation = Generation {
         table,
@@ -291,7 +291,7 @@ pub unsafe fn post_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server_
     let defined = load_scripts(&generation, global.vetted.take());
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
     generation.stale = stale_pools(&generation.table, &names, &defined);
-    shared::mark_unchecked(&generation.table);
+    events::tell_all(lifecycle::forget_checks(&generation.table));
     tend_vetting(&generation);
     GENERATION.store(pool.keep(generation), Ordering::Release);
     log::server(
@@ -394,7 +394,7 @@ fn vet_scripts(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>
 fn load_scripts(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let scope = generation.scope();
     let library = &scope.library;
-    let engine = Engine::new(generation.table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(generation.table.clone(), Box::new(events::tell));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet_scripts(generation, &scope, known)) {

@@ -7,6 +7,7 @@ mod connection;
 mod proxy;
 mod request;
 
+use crate::app::snapshot;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::filter;
@@ -59,6 +60,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_HEADERS.as_ptr(),
                 ffi::APR_HOOK_LAST as i32 - 1,
             );
+            if snapshot::door().is_some() {
+                ffi::ap_hook_quick_handler(Some(request::door), none, none, ffi::APR_HOOK_FIRST as i32);
+            }
             ffi::ap_hook_log_transaction(
                 Some(request::log_transaction),
                 none,

@@ -5,12 +5,13 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
+use balance::lifecycle;
 use script::report::{Ended, Report};
 use script::{Candidate, ScriptError, ScriptId, Stamp};
 
 use super::WORKERS;
 use super::client::{Pending, settle};
-use crate::app::shared;
+use crate::app::{events, shared};
 use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
 
@@ -130,7 +131,7 @@ fn take(
     if let Err(error) = candidate.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
-    shared::mark_unchecked(table);
+    events::tell_all(lifecycle::forget_checks(table));
     library.install(id, candidate.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }

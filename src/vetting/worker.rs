@@ -16,6 +16,7 @@ use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
 use super::{ALARM, Scope, TIME};
+use crate::app::events;
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
@@ -54,7 +55,7 @@ pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
 fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
     faults::point("vetting");
     let table = scope.table.clone().with_identity(memory::pid(), memory::alive);
-    let engine = Engine::new(table, Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(table, Box::new(events::tell));
     let host = Host {
         answer,
         files: AtomicUsize::new(0),

@@ -31,7 +31,9 @@ impl Pools {
     pub fn new(seed: u64) -> Self {
         let notices = Notices::default();
         let own = notices.clone();
-        let note = move |line: &str| own.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        let note = move |event: &balance::event::Event| {
+            own.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_string())
+        };
         let engine = Engine::new(MemoryStore::new(), Box::new(note));
         Pools { handle: Rc::new(Handle::new(engine.clone(), seed)), engine, notices }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use balance::api::*;
+use balance::event::By;
 use balance::member::{Connection, Member, MemberSpec};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
@@ -378,7 +379,7 @@ impl Balancer for TestBalancer {
     fn stats(&self, _member: &Member) -> Stats {
         Stats { inflight: 3, latency_ms: 1.5, requests: 10, failures: 2, since: 1_700_000_000 }
     }
-    fn change(&self, member: &Member, change: Change, _by: &str) -> Result<(), ChangeError> {
+    fn change(&self, member: &Member, change: Change, _by: &By) -> Result<(), ChangeError> {
         let mut all = self.status.borrow_mut();
         let status = all.get_mut(&member.slot).ok_or(ChangeError::Removed)?;
         *status = match change {
@@ -389,14 +390,14 @@ impl Balancer for TestBalancer {
         };
         Ok(())
     }
-    fn add(&self, pool: PoolId, spec: MemberSpec, _by: &str) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, _by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = self.make(spec);
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         pool.members.push(member.clone());
         Ok(member)
     }
-    fn remove(&self, pool: PoolId, name: &str, _by: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, _by: &By) -> Result<(), ChangeError> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         let at = pool.members.iter().position(|member| member.spec.name == name);
