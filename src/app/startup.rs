@@ -21,11 +21,11 @@ use super::config::{
     CodeCache, DEFAULT_LIMIT, Global, Hook, Limit, Place, Resolved, ServerConfig, Source, Timer, TimerConfig,
     Vetted,
 };
-use super::{events, shared};
 use crate::directives::server_config;
 use crate::ffi;
 use crate::httpd::config::Expression;
 use crate::httpd::confine::Account;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm::{self, Phase};
@@ -36,6 +36,7 @@ use crate::keep::dicts::Dicts;
 use crate::keep::geoip;
 use crate::route::canon;
 use crate::serve::child;
+use crate::serve::scripts;
 use crate::vetting::{self, Keeper, Scope};
 
 /// The configuration is refused; why was logged.
@@ -398,11 +399,12 @@ fn load_scripts(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<Stri
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet_scripts(generation, &scope, known)) {
-        let found = found.and_then(|candidate| shared::check_room(&generation.table, library, id, candidate));
+        let found =
+            found.and_then(|candidate| scripts::check_room(&generation.table, library, id, candidate));
         match found {
             Ok(candidate) => {
                 defined.extend(candidate.definitions.iter().map(|definition| definition.name.clone()));
-                let version = shared::publish(&generation.table, library, id, &candidate.bundle);
+                let version = scripts::publish(&generation.table, library, id, &candidate.bundle);
                 if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
                     log::server(log::ERR, &format!("{}: {error}", library.label(id)));
                 }

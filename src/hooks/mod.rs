@@ -7,12 +7,12 @@ mod connection;
 mod proxy;
 mod request;
 
-use crate::app::snapshot;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::filter;
 use crate::httpd::order;
 use crate::httpd::proxy::{Api, Hooks};
+use crate::serve::snapshot;
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;

@@ -1,7 +1,6 @@
 //! Hooks of the request's phases.
 
 use super::{DECLINED, FAILED, OK};
-use crate::app::snapshot;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -11,6 +10,7 @@ use crate::relay::headers;
 use crate::relay::record::Record;
 use crate::report::finish;
 use crate::route::entry;
+use crate::serve::snapshot;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {

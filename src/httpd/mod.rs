@@ -8,6 +8,7 @@ pub mod config;
 pub mod confine;
 pub mod connection;
 pub mod digest;
+pub mod events;
 pub mod exchange;
 pub mod filter;
 pub mod log;

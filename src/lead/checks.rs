@@ -13,7 +13,8 @@ use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
 
 use super::{Lease, Rest, TICK, Task};
-use crate::app::{events, startup};
+use crate::app::startup;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::serve::child::Child;
 

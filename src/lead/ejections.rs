@@ -5,8 +5,8 @@ use std::time::Instant;
 use balance::lifecycle;
 
 use super::{Lease, Rest, Task};
-use crate::app::events;
 use crate::faults;
+use crate::httpd::events;
 use crate::httpd::memory;
 
 /// See the module.

@@ -11,6 +11,7 @@ mod ejections;
 mod jobs;
 pub mod pools;
 mod ramps;
+pub mod saved;
 mod scripts;
 mod stale;
 mod stuck;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use balance::lifecycle;
 
 use super::{Lease, Rest, Task};
-use crate::app::events;
+use crate::httpd::events;
 use crate::httpd::memory;
 
 /// See the module.

@@ -3,9 +3,9 @@
 
 use balance::api::Balancer;
 
+use super::saved::Saved;
 use super::stuck::StuckCalls;
 use crate::serve::child::Child;
-use crate::vetting::Saved;
 
 /// See the module.
 #[derive(Default)]

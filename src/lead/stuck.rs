@@ -6,8 +6,8 @@ use std::time::Duration;
 use script::watch::{self, LongCall};
 
 use super::timers::Timers;
-use crate::app::shared;
 use crate::serve::child::Child;
+use crate::serve::scripts;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ impl StuckCalls {
                 call.lasted.as_millis(),
                 limit.as_millis()
             );
-            shared::quarantine(child, call.script, call.version, &late);
+            scripts::quarantine(child, call.script, call.version, &late);
         }
     }
 }
@@ -71,7 +71,7 @@ impl StuckTimers {
         self.lost += 1;
         let more = if self.has_lost_too_many() { "no further thread runs" } else { "another thread runs" };
         let late = format!("more than {least_ms} ms in one turn of a timer or check; {more} the others");
-        shared::quarantine(child, script, version, &late);
+        scripts::quarantine(child, script, version, &late);
         timers.give_up();
         true
     }

@@ -8,7 +8,7 @@ use balance::lifecycle::{self, Attempt};
 use balance::member::Member;
 
 use super::journey::{Ended, Journey, Turn};
-use crate::app::events;
+use crate::httpd::events;
 use crate::httpd::memory;
 
 /// Counts it: requests and failures, response time, outlier detection.

@@ -10,14 +10,13 @@ use balance::engine::{Engine, Handle};
 use script::{Library, ScriptId};
 use table::Table;
 
-use crate::app::background::Background;
 use crate::app::config::{ServerConfig, Timer};
-use crate::app::events;
 use crate::app::startup::Generation;
 use crate::faults;
 use crate::ffi;
 use crate::guard;
 use crate::httpd::config::Expression;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::pool::{Ends, Pool};
@@ -25,6 +24,7 @@ use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
+use crate::serve::background::Background;
 use crate::serve::lua_states::Seats;
 use crate::serve::waiting_room::Room;
 use crate::serve::workers::Workers;
@@ -145,7 +145,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
-    let script_rows = crate::app::shared::install_stored(&table, &library);
+    let script_rows = crate::serve::scripts::install_stored(&table, &library);
     Ok(Child {
         engine: Engine::new(table.clone(), Box::new(events::tell)),
         table,

@@ -16,10 +16,10 @@ use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
 use super::{ALARM, Scope, TIME};
-use crate::app::events;
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
+use crate::httpd::events;
 use crate::httpd::{config, log, memory, mpm, process};
 use crate::keep::dicts::Dicts;
 use crate::keep::geoip;

@@ -2,7 +2,7 @@
 
 use balance::event::{Event, Level, MemberEvent};
 
-use crate::httpd::log;
+use super::log;
 
 /// One line for an event.
 pub fn tell(event: &Event) {
