@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use script::report::{Ended, MAX_ANSWER, Report};
 use script::{Candidate, ErrorKind, Library, ScriptError, ScriptId};
 
-use super::{Keeper, Scope, TIME, TIME_OF_ALL, WORKERS};
+use super::{Keeper, Scope, WORKERS, time, time_of_all};
 use crate::httpd::{log, process};
 
 /// How long an answer is waited for, the time included that other workers take before.
@@ -90,7 +90,7 @@ pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptEr
     let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();
     let mut all =
         All { keeper, scope, open: library.ids().collect(), running: Vec::new(), suspects: 0, found };
-    let until = Instant::now() + TIME_OF_ALL;
+    let until = Instant::now() + time_of_all();
     while !all.is_done() && Instant::now() < until {
         all.turn();
     }
@@ -174,7 +174,7 @@ impl All<'_> {
 }
 
 fn out_of_time(library: &Library, id: ScriptId) -> ScriptError {
-    let (one, all) = (TIME.as_secs(), TIME_OF_ALL.as_secs());
+    let (one, all) = (time().as_secs(), time_of_all().as_secs());
     let text = format!(
         "{}: not vetted, since the scripts of this configuration took more than {all} s together (a top level has {one} s)",
         library.label(id)

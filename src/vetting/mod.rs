@@ -12,7 +12,7 @@ mod keeper;
 mod server;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use script::Library;
@@ -25,11 +25,27 @@ pub use client::{Client, vet_all};
 pub use keeper::Keeper;
 
 /// How long a top level may take.
-const TIME: Duration = Duration::from_secs(5);
+fn time() -> Duration {
+    Duration::from_secs(5) * slowdown()
+}
+
 /// When a worker writes down where its script is.
-const ALARM: Duration = Duration::from_millis(4800);
+fn alarm() -> Duration {
+    Duration::from_millis(4800) * slowdown()
+}
+
 /// How long all scripts of a configuration together may take at a start or restart.
-const TIME_OF_ALL: Duration = Duration::from_secs(10);
+fn time_of_all() -> Duration {
+    Duration::from_secs(10) * slowdown()
+}
+
+/// How many times slower everything is than usual: 1, but in tests of a server that runs under a checker.
+fn slowdown() -> u32 {
+    static TIMES: OnceLock<u32> = OnceLock::new();
+    let read = || std::env::var("LUA_BALANCER_TEST_SLOWDOWN").ok()?.parse().ok();
+    *TIMES.get_or_init(|| read().unwrap_or(1).clamp(1, 20))
+}
+
 /// How many workers run at once.
 pub const WORKERS: usize = 8;
 

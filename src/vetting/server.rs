@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use script::ScriptId;
 use script::report::{self, Ended};
 
-use super::{Scope, TIME, WORKERS, worker};
+use super::{Scope, WORKERS, time, worker};
 use crate::httpd::process::{Received, Status};
 use crate::httpd::{confine, log, memory, process};
 
@@ -101,7 +101,7 @@ impl Server<'_> {
 
     fn start(&mut self, id: ScriptId, answer: OwnedFd) {
         let (scope, own) = (self.scope, memory::pid());
-        let (Ok(theirs), until) = (answer.try_clone(), Instant::now() + TIME) else { return };
+        let (Ok(theirs), until) = (answer.try_clone(), Instant::now() + time()) else { return };
         // SAFETY: this process has one thread.
         #[allow(unsafe_code)]
         let made = unsafe { process::fork(|| worker::run(scope, id, theirs, own)) };

@@ -15,7 +15,7 @@ use script::host::{Dict, Level, Place, Server, SharedValues};
 use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
-use super::{ALARM, Scope, TIME};
+use super::{Scope, alarm, time};
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
@@ -38,14 +38,14 @@ static LINES: AtomicUsize = AtomicUsize::new(0);
 pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
     let bounds = Bounds {
         memory: (scope.library.limits(id).memory_bytes as u64).saturating_add(ROOM),
-        processor_s: TIME.as_secs() + 1,
+        processor_s: time().as_secs() + 1,
         processes: if scope.library.is_sandboxed() { 0 } else { PROCESSES },
     };
     let Ok(answer) = confine::vet(answer, parent, bounds) else { return };
     ANSWER.store(answer, Ordering::Release);
     log::divert(tell);
     guard::log_panics();
-    script::alarm::set(ALARM, answer);
+    script::alarm::set(alarm(), answer);
     let verdict = vet(scope, id, answer);
     script::alarm::clear();
     // Nobody is there to hear of a failure.

@@ -93,6 +93,9 @@ impl Httpd {
         words.push(installed().program.clone().into());
         let mut command = Command::new(&words[0]);
         command.env("LUA_BALANCER_FAULTS", dir.join(FAULTS));
+        if !wrapper.is_empty() {
+            command.env("LUA_BALANCER_TEST_SLOWDOWN", "5");
+        }
         if dir.join(DOOR_FILE).exists() {
             command.env("LUA_BALANCER_TEST_DOOR", DOOR);
         }
