@@ -12,6 +12,7 @@ mod relay;
 mod report;
 mod route;
 mod serve;
+mod start;
 mod vetting;
 
 /// The module record, the one exported symbol.

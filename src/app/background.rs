@@ -24,7 +24,6 @@ use table::{Lead, StalePool, Table};
 
 use super::ramps::Ramps;
 use super::shared;
-use super::startup;
 use super::stuck::Stuck;
 use super::timers::Timers;
 use crate::faults;
@@ -33,6 +32,7 @@ use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::serve::child::{Child, Thread};
+use crate::serve::generation::generation;
 use crate::vetting::Saved;
 
 /// How often scripts, the lead and ejections are looked at.
@@ -217,7 +217,7 @@ struct Worker {
     checks_failed: Option<Instant>,
     reaped: Instant,
     ramps: Ramps,
-    /// See [`super::startup::Generation`].
+    /// See [`crate::serve::generation::Generation`].
     stale: Vec<StalePool>,
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
@@ -236,7 +236,7 @@ impl Worker {
             checks_failed: None,
             reaped: Instant::now(),
             ramps: Ramps::default(),
-            stale: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
+            stale: generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
             until_ms: 0,
         }
     }
@@ -500,7 +500,7 @@ impl Checks {
 
 /// `ca=` is under ServerRoot when it is relative.
 fn absolute(mut check: HealthCheck) -> HealthCheck {
-    if let (Some(ca), Some(generation)) = (&check.ca, startup::generation()) {
+    if let (Some(ca), Some(generation)) = (&check.ca, generation()) {
         check.ca = Some(generation.server_root.join(ca).to_string_lossy().into_owned());
     }
     check

@@ -21,21 +21,11 @@ use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::serve::child::{Child, Thread};
+use crate::serve::generation::Timer;
 use crate::serve::host::HttpdServer;
 
 /// How long to wait after something that should not have happened.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A `LuaBalancerTimer`.
-#[derive(Debug, Clone)]
-pub struct Timer {
-    /// The script.
-    pub script: ScriptId,
-    /// The function in it, `-` for the file as a whole.
-    pub function: String,
-    /// Milliseconds from start to start.
-    pub every_ms: u64,
-}
 
 /// The thread's handle.
 pub struct Timers {

@@ -4,13 +4,15 @@
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 
+use config::Rewrites;
+
 use super::server_config;
-use crate::app::config::{DirConfig, Rewrites};
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::order;
 use crate::httpd::pool::Pool;
+use crate::serve::scope::Section;
 
 const UNKNOWN: &CStr = c"Invalid command 'RewriteRule', perhaps misspelled or defined by a module not included in the server configuration";
 
@@ -38,9 +40,9 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
             };
             order::note_rule();
             let place = if (*cmd).path.is_null() {
-                server_config((*cmd).server).map(|server| &mut server.rewrites)
+                server_config((*cmd).server).map(|server| &mut server.section.rewrites)
             } else {
-                dir.cast::<DirConfig>().as_mut().map(|section| &mut section.rewrites)
+                dir.cast::<Section>().as_mut().map(|section| &mut section.rewrites)
             };
             if let Some(place) = place {
                 if (*cmd).path.is_null() && balance::rewrite::may_be_ours(target) {
@@ -67,21 +69,10 @@ unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *co
     guard(std::ptr::null(), || {
         // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
         unsafe {
-            if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<DirConfig>().as_mut()) {
+            if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<Section>().as_mut()) {
                 section.open_handler = Some(balance::stock::ways::is_open_handler(args));
             }
         }
         std::ptr::null()
     })
-}
-
-/// The rules of a section, and those around it.
-pub(super) fn both(
-    pool: *mut ffi::apr_pool_t,
-    inner: &'static Rewrites,
-    outer: &'static Rewrites,
-) -> Option<&'static Rewrites> {
-    // SAFETY: the pool that httpd merges in; what is made there lives as long as the merged configuration.
-    let pool: Pool<'static> = unsafe { Pool::from_ptr(pool) }?;
-    Some(pool.keep(Rewrites::Both(inner, outer)))
 }

@@ -1,6 +1,8 @@
 //! What a child has for its requests: connection pools, Lua states, the host of scripts, the directives of a place.
 
+pub mod anywhere;
 pub mod child;
+pub mod generation;
 pub mod host;
 pub mod keys;
 pub mod lua_states;

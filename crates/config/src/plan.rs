@@ -76,6 +76,8 @@ pub struct Config {
     pub max_members: u32,
     /// `LuaBalancerSandbox`.
     pub sandbox: bool,
+    /// How many places outside of pools name a function.
+    pub uses: usize,
     lists: Vec<Vec<Resolved>>,
     kinds: Vec<HookKind>,
     error_rules: Vec<(OnError, Place)>,
@@ -139,6 +141,7 @@ impl Draft {
             geo_files: self.geo_files,
             max_members: self.max_members,
             sandbox: self.sandbox,
+            uses: self.uses.len(),
             lists,
             kinds: self.kinds,
             error_rules: self.error_rules,
