@@ -41,6 +41,8 @@ pub struct Key {
     pub default: &'static str,
 }
 
+type Parse = fn(&str, &str) -> Result<Statement, String>;
+
 /// One directive.
 #[derive(Debug)]
 pub struct Directive {
@@ -54,7 +56,7 @@ pub struct Directive {
     pub own_keys: &'static [Key],
     /// Names of keys that `balance` reads.
     pub keys: &'static [&'static [&'static str]],
-    parse: fn(&Directive, &str) -> Result<Statement, String>,
+    parse: Parse,
 }
 
 /// All directives.
@@ -111,12 +113,7 @@ pub static DIRECTIVES: &[Directive] = &[
         .help(c"room for members added while running"),
 ];
 
-const fn of(
-    c_name: &'static CStr,
-    contexts: Contexts,
-    arguments: &'static str,
-    parse: fn(&Directive, &str) -> Result<Statement, String>,
-) -> Directive {
+const fn of(c_name: &'static CStr, contexts: Contexts, arguments: &'static str, parse: Parse) -> Directive {
     Directive { c_name, c_help: c"", contexts, arguments, own_keys: &[], keys: &[], parse }
 }
 
@@ -159,7 +156,7 @@ impl Directive {
 
     /// Reads its arguments. The error has the directive's name in front.
     pub fn read(&self, standing: Standing, args: &str) -> Result<Statement, String> {
-        let statement = self.check_standing(standing).and_then(|()| (self.parse)(self, args));
+        let statement = self.check_standing(standing).and_then(|()| (self.parse)(self.name(), args));
         statement.map_err(|text| self.named(&text))
     }
 
@@ -172,7 +169,7 @@ impl Directive {
         self.c_name.to_bytes().starts_with(b"<")
     }
 
-    /// What httpd itself does not refuse, which knows no difference between server and virtual host.
+    /// What httpd itself does not refuse: to it, server and virtual host are one place.
     fn check_standing(&self, standing: Standing) -> Result<(), String> {
         let is_elsewhere = standing.in_virtual_host || self.is_section() && standing.in_section;
         if self.contexts != Contexts::Server || !is_elsewhere {

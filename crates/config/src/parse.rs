@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The text of each directive, read into a [`Statement`].
+//! The text of each directive, read into a [`Statement`]. The first argument is its name.
 
 use balance::names;
 use balance::stock::hcheck;
 use balance::units;
 
-use crate::directive::Directive;
 use crate::statement::{Callee, CodeCache, HookKind, OnError, Statement};
 
 /// Smallest dictionary, in bytes.
@@ -40,7 +39,7 @@ fn check_name(name: &str, of: &str, example: &str) -> Result<(), String> {
     Err(format!("'{name}' cannot name a {of}: expected {expected}, for example {example}"))
 }
 
-pub(crate) fn pool(_: &Directive, args: &str) -> Read {
+pub(crate) fn pool(_: &str, args: &str) -> Read {
     let inside = args.trim_end();
     let inside =
         inside.strip_suffix('>').ok_or("expected '>' at the end, for example <LuaBalancerPool app>")?;
@@ -53,7 +52,7 @@ pub(crate) fn pool(_: &Directive, args: &str) -> Read {
     Ok(Statement::Pool(name.clone()))
 }
 
-pub(crate) fn member(_: &Directive, args: &str) -> Read {
+pub(crate) fn member(_: &str, args: &str) -> Read {
     let (checks, mut keys): (Vec<String>, Vec<String>) =
         words(args)?.into_iter().partition(|word| hcheck::is_key(word));
     if keys.is_empty() {
@@ -63,37 +62,36 @@ pub(crate) fn member(_: &Directive, args: &str) -> Read {
     Ok(Statement::Member { url, checks, keys })
 }
 
-pub(crate) fn setting(_: &Directive, args: &str) -> Read {
+pub(crate) fn setting(_: &str, args: &str) -> Read {
     Ok(Statement::Setting(words(args)?))
 }
 
-pub(crate) fn hook_translate(directive: &Directive, args: &str) -> Read {
+pub(crate) fn hook_translate(directive: &str, args: &str) -> Read {
     hook(directive, args, HookKind::Translate, "translate")
 }
 
-pub(crate) fn hook_select(directive: &Directive, args: &str) -> Read {
+pub(crate) fn hook_select(directive: &str, args: &str) -> Read {
     hook(directive, args, HookKind::Select, "select")
 }
 
-pub(crate) fn hook_finish(directive: &Directive, args: &str) -> Read {
+pub(crate) fn hook_finish(directive: &str, args: &str) -> Read {
     hook(directive, args, HookKind::Finish, "finish")
 }
 
-fn hook(directive: &Directive, args: &str, kind: HookKind, default: &str) -> Read {
+fn hook(directive: &str, args: &str, kind: HookKind, default: &str) -> Read {
     Ok(Statement::Hook(kind, callee(directive, &words(args)?, default)?))
 }
 
-/// `script.lua [function]`, or a registered name when it is one word that does not look like a file.
-fn callee(directive: &Directive, all: &[String], default: &str) -> Result<Callee, String> {
+/// `script.lua [function]`, or a registered name: one word that does not look like a file.
+fn callee(directive: &str, all: &[String], default: &str) -> Result<Callee, String> {
     match all {
         [one] if !one.contains('/') && !one.ends_with(".lua") => Ok(Callee::Registered(one.clone())),
         [path] => Ok(Callee::File { path: path.clone(), function: default.to_owned() }),
         [path, function] => file(path, function),
         _ => Err(format!(
             "expected a script and a function or a registered name, found {} words; for example \
-             {} lua/balancer.lua {default}",
+             {directive} lua/balancer.lua {default}",
             all.len(),
-            directive.name(),
         )),
     }
 }
@@ -116,7 +114,7 @@ fn check_function(name: &str) -> Result<(), String> {
     ))
 }
 
-pub(crate) fn timer(directive: &Directive, args: &str) -> Read {
+pub(crate) fn timer(directive: &str, args: &str) -> Read {
     const EXAMPLE: &str = "for example LuaBalancerTimer lua/weights.lua adjust every=10s";
     let (keys, words): (Vec<String>, Vec<String>) =
         words(args)?.into_iter().partition(|word| word.contains('='));
@@ -139,7 +137,7 @@ pub(crate) fn timer(directive: &Directive, args: &str) -> Read {
     Ok(Statement::Timer { callee: callee(directive, &words, "timer")?, every_ms })
 }
 
-pub(crate) fn register_func(_: &Directive, args: &str) -> Read {
+pub(crate) fn register_func(_: &str, args: &str) -> Read {
     let (name, rest) = args.trim().split_once(char::is_whitespace).ok_or(
         "expected a name and a script or a function, for example: LuaRegisterFunc pick function(r) return \
          lb.pool(\"app\") end",
@@ -176,7 +174,7 @@ fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-pub(crate) fn package_path(_: &Directive, args: &str) -> Read {
+pub(crate) fn package_path(_: &str, args: &str) -> Read {
     let all = words(args)?;
     let [path] = all.as_slice() else {
         return Err("expected one path, for example LuaBalancerPackagePath /etc/apache2/lua/?.lua".into());
@@ -202,16 +200,16 @@ fn one_of<T: Copy>(args: &str, choices: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-pub(crate) fn code_cache(_: &Directive, args: &str) -> Read {
+pub(crate) fn code_cache(_: &str, args: &str) -> Read {
     let choices = [("stat", CodeCache::Stat), ("forever", CodeCache::Forever), ("never", CodeCache::Never)];
     one_of(args, &choices).map(Statement::CodeCache)
 }
 
-pub(crate) fn sandbox(_: &Directive, args: &str) -> Read {
+pub(crate) fn sandbox(_: &str, args: &str) -> Read {
     one_of(args, &[("on", true), ("off", false)]).map(Statement::Sandbox)
 }
 
-pub(crate) fn script_limit(_: &Directive, args: &str) -> Read {
+pub(crate) fn script_limit(_: &str, args: &str) -> Read {
     let all = words(args)?;
     if all.is_empty() {
         return Err(
@@ -248,7 +246,7 @@ fn limit_memory(value: &str) -> Result<u64, String> {
     Err(format!("memory={value} is too little for a Lua state: expected at least 1M"))
 }
 
-pub(crate) fn on_error(_: &Directive, args: &str) -> Read {
+pub(crate) fn on_error(_: &str, args: &str) -> Read {
     let all = words(args)?;
     let rule = match all.as_slice() {
         [word] if word.eq_ignore_ascii_case("error") => OnError::Error,
@@ -263,7 +261,7 @@ pub(crate) fn on_error(_: &Directive, args: &str) -> Read {
     Ok(Statement::OnError(rule))
 }
 
-pub(crate) fn geoip(_: &Directive, args: &str) -> Read {
+pub(crate) fn geoip(_: &str, args: &str) -> Read {
     let all = words(args)?;
     if all.is_empty() {
         return Err("expected one or more MaxMind databases, for example \
@@ -273,14 +271,14 @@ pub(crate) fn geoip(_: &Directive, args: &str) -> Read {
     Ok(Statement::GeoIp(all))
 }
 
-pub(crate) fn max_members(_: &Directive, args: &str) -> Read {
+pub(crate) fn max_members(_: &str, args: &str) -> Read {
     let number = args.trim().parse().ok().filter(|number| *number <= MAX_ADDED);
     let number =
         number.ok_or_else(|| format!("expected a number from 0 to {MAX_ADDED}, found '{}'", args.trim()));
     number.map(Statement::MaxMembers)
 }
 
-pub(crate) fn dict(_: &Directive, args: &str) -> Read {
+pub(crate) fn dict(_: &str, args: &str) -> Read {
     let all = words(args)?;
     let [name, size] = all.as_slice() else {
         let count = all.len();

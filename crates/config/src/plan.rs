@@ -3,10 +3,10 @@
 //! library is to hold is the plan of scripts.
 
 use crate::draft::{Draft, MAIN, Server, Source, Use};
+use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Place;
 use crate::section::{ErrorRule, Hooks};
 use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
-use crate::{Dict, GeoFile, Pool};
 
 /// A script of the library and a function in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +186,8 @@ impl<'d> Plan<'d> {
         }
     }
 
-    /// What a name stands for: in its own virtual host, or else in the main server. Never another name.
+    /// What a name stands for, which is never another name: in its own virtual host, or else in the
+    /// main server.
     fn registered(&self, name: &str, server: usize) -> Option<&'d Use> {
         let (own, main) = (self.server(server), self.server(MAIN));
         let mut known = own.registered.iter().chain(&main.registered);

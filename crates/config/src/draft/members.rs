@@ -5,9 +5,10 @@ use balance::member::MemberSpec;
 use balance::settings::{Method, PoolSettings};
 use balance::stock::hcheck;
 
-use super::{At, Draft};
+use super::state::{At, Draft};
+use crate::lines;
+use crate::parts::{Pool, PoolScript};
 use crate::surroundings::{Surroundings, script_file, whole_socket};
-use crate::{Pool, PoolScript, lines};
 
 /// What the members say in mod_proxy_hcheck's words becomes the pool's check.
 pub(super) fn settle_check(pool: &mut Pool) -> Result<(), String> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Functions that directives name.
 
-use super::{At, Draft, Source, Use};
+use super::state::{At, Draft, Source, Use};
 use crate::statement::{Callee, HookKind};
 use crate::surroundings::{Surroundings, script_file};
 
