@@ -276,7 +276,10 @@ impl Worker {
     fn turn(&mut self) {
         self.saved.turn(self.child, self.thread.balancer.as_ref());
         self.stuck.look(self.child);
-        crate::keep::geoip::refresh(self.child, self.checks.is_some());
+        if let Some(databases) = self.child.geo.as_deref() {
+            let run = &mut |job| self.child.background.walk(job);
+            crate::keep::geoip::refresh(databases, run, self.checks.is_some());
+        }
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
         if now_ms >= self.until_ms {

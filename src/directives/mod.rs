@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod rewrite;
+mod server;
 mod world;
 
 use std::ffi::CString;
@@ -16,7 +17,8 @@ use crate::httpd;
 use crate::httpd::config::Command;
 use crate::httpd::pool::Pool;
 use crate::keep::reading::{self, Reading};
-use crate::serve::scope::{Section, ServerConfig};
+use crate::serve::own_config::{Section, ServerConfig};
+pub use server::server_config;
 use world::World;
 
 const BEGUN: &str = "internal error: the configuration was not begun";
@@ -143,18 +145,6 @@ fn read_pool(command: Command, name: &str) -> Result<(), String> {
     reading::with(|reading| reading.draft.open_pool(name, place(command), &inside)).ok_or(BEGUN)??;
     let read = command.walk();
     reading::with(|reading| reading.draft.close_pool(read)).ok_or(BEGUN)?
-}
-
-/// This module's configuration of a server.
-///
-/// # Safety
-/// `server` is a live server, in the configuration phase or only read, and nobody else has its
-/// configuration meanwhile.
-pub unsafe fn server_config<'s>(server: *mut ffi::server_rec) -> Option<&'s mut ServerConfig> {
-    // SAFETY: the caller's promise; the pointer was made by `create_server_config`.
-    unsafe {
-        ffi::lb_module_config((*server).module_config, crate::own_module()).cast::<ServerConfig>().as_mut()
-    }
 }
 
 /// Makes a server's configuration.

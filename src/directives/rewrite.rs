@@ -6,13 +6,13 @@ use std::os::raw::{c_char, c_void};
 
 use config::Rewrites;
 
-use super::server_config;
+use super::server::server_config;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::order;
 use crate::httpd::pool::Pool;
-use crate::serve::scope::Section;
+use crate::serve::own_config::Section;
 
 const UNKNOWN: &CStr = c"Invalid command 'RewriteRule', perhaps misspelled or defined by a module not included in the server configuration";
 
@@ -46,7 +46,7 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
             };
             if let Some(place) = place {
                 if (*cmd).path.is_null() && balance::rewrite::may_be_ours(target) {
-                    crate::hooks::watch_rewriting();
+                    order::own_rule();
                 }
                 *place = Some(pool.keep(Rewrites::Rule(target.to_vec(), *place)));
             }

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use config::GeoFile;
-use geo::{Change, Database, Databases, Problem, Source, Stamp};
+use geo::{Change, Database, Databases, Job, Problem, Source, Stamp};
 use script::host::Place;
 
 use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
-use crate::serve::child::{self, Child};
 
 /// Reads what the directives name. With it comes what is wrong; a restart has to go on, so there it
 /// is logged instead.
@@ -48,24 +47,24 @@ pub fn load(files: &[GeoFile], restarting: bool) -> (Option<Arc<Databases>>, Vec
         databases.mark_unwalked();
     }
     let loaded = geo.as_deref().map_or(std::ptr::null_mut(), |all| std::ptr::from_ref(all).cast_mut());
-    IN_PARENT.store(loaded, Ordering::Release);
+    IN_FORCE.store(loaded, Ordering::Release);
     (geo, wrong)
 }
 
-/// For the scripts that the parent judges; in a child nobody asks for it.
-static IN_PARENT: AtomicPtr<Databases> = AtomicPtr::new(std::ptr::null_mut());
+/// Children inherit it: what the parent read, in each of them.
+static IN_FORCE: AtomicPtr<Databases> = AtomicPtr::new(std::ptr::null_mut());
 
 /// pre_config: forgets the last configuration's databases.
 pub fn forget() {
-    IN_PARENT.store(std::ptr::null_mut(), Ordering::Release);
+    IN_FORCE.store(std::ptr::null_mut(), Ordering::Release);
 }
 
 fn databases() -> Option<&'static Databases> {
-    match child::get() {
-        Some(child) => child.geo.as_deref(),
-        // SAFETY: owned by the configuration being read or in force; `forget` runs before the next one.
-        #[allow(unsafe_code)]
-        None => unsafe { IN_PARENT.load(Ordering::Acquire).as_ref() },
+    // SAFETY: owned by the configuration being read or in force, and by each child, which keeps it to
+    // its end; in the parent `forget` runs before the next one is read.
+    #[allow(unsafe_code)]
+    unsafe {
+        IN_FORCE.load(Ordering::Acquire).as_ref()
     }
 }
 
@@ -146,12 +145,11 @@ fn parse(address: &str) -> Result<IpAddr, String> {
 }
 
 /// Takes replaced files; a few times a second, in a child's background thread. One child tells.
-pub fn refresh(child: &Child, tells: bool) {
-    let Some(databases) = child.geo.as_deref() else { return };
-    let mut run = |job| child.background.walk(job);
-    let mut changes = databases.refresh_by(&mut run);
+/// `run` has a thread of its own read a database.
+pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Job) -> bool, tells: bool) {
+    let mut changes = databases.refresh_by(run);
     if tells {
-        changes.extend(databases.walk_by(&mut run));
+        changes.extend(databases.walk_by(run));
     }
     for change in changes {
         let (level, text) = match change {

@@ -23,7 +23,7 @@ use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::lua_states::Seats;
-use crate::serve::scope::Main;
+use crate::serve::own_config::Main;
 use crate::serve::waiting_room::Room;
 use crate::serve::workers::Workers;
 use crate::vetting::Client;

@@ -12,7 +12,7 @@ use table::{StalePool, Table};
 use crate::httpd::config::Expression;
 use crate::httpd::pool::Pool;
 use crate::keep::dicts::Dicts;
-use crate::serve::scope::Main;
+use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
 
 /// A `LuaBalancerTimer`.

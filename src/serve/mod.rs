@@ -6,6 +6,7 @@ pub mod generation;
 pub mod host;
 pub mod keys;
 pub mod lua_states;
+pub mod own_config;
 pub mod scope;
 pub mod waiting_room;
 pub mod workers;

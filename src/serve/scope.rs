@@ -1,31 +1,10 @@
 //! This module's directives as they hold for a request.
 
-use std::sync::Arc;
-
-use config::{Config, Hooks, OnError, Resolved, Rewrites};
+use config::{Hooks, OnError, Resolved, Rewrites};
 
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
-
-/// This module's configuration of a section, as httpd keeps it.
-pub type Section = config::Section<'static>;
-
-/// This module's configuration of a server (virtual host), as httpd keeps it.
-#[derive(Clone, Copy, Default)]
-pub struct ServerConfig {
-    /// Its number in the configuration being read, once a directive stands in it.
-    pub number: Option<usize>,
-    /// What holds outside of its sections.
-    pub section: Section,
-}
-
-/// The configuration as a whole, and what the main server has outside of its sections.
-pub struct Main {
-    /// Everything that numbers in sections stand for.
-    pub config: Arc<Config>,
-    /// The main server's.
-    pub section: Section,
-}
+use crate::serve::own_config::{Main, Section, ServerConfig};
 
 /// This module's configuration for a request.
 #[derive(Clone, Copy)]

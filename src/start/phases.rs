@@ -21,7 +21,7 @@ use crate::keep::table as kept_table;
 use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::generation::{self, Generation, Timer};
-use crate::serve::scope::{Main, Section};
+use crate::serve::own_config::{Main, Section};
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
