@@ -1,6 +1,5 @@
 //! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md is the drawing.
 
-mod app;
 mod directives;
 mod faults;
 mod ffi;
@@ -8,6 +7,7 @@ mod guard;
 mod hooks;
 mod httpd;
 mod keep;
+mod lead;
 mod relay;
 mod report;
 mod route;

@@ -12,6 +12,7 @@ use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::order;
 use crate::httpd::pool::Pool;
+use crate::serve::anywhere::OPEN_HANDLERS;
 use crate::serve::own_config::Section;
 
 const UNKNOWN: &CStr = c"Invalid command 'RewriteRule', perhaps misspelled or defined by a module not included in the server configuration";
@@ -70,7 +71,11 @@ unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *co
         // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
         unsafe {
             if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<Section>().as_mut()) {
-                section.open_handler = Some(balance::stock::ways::is_open_handler(args));
+                let is_open = balance::stock::ways::is_open_handler(args);
+                if is_open {
+                    OPEN_HANDLERS.note();
+                }
+                section.open_handler = Some(is_open);
             }
         }
         std::ptr::null()

@@ -6,6 +6,7 @@ use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
+use crate::lead::thread;
 use crate::serve::child;
 use crate::start;
 
@@ -35,7 +36,7 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     guard((), || {
         let _deferred = Deferred::begin();
         // SAFETY: httpd's child pool and main server.
-        unsafe { child::init(pchild, server, super::OWN_SCHEME_HANDLER) }
+        unsafe { child::init((pchild, server), super::OWN_SCHEME_HANDLER, thread::start) }
     });
 }
 

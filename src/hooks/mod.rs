@@ -12,6 +12,7 @@ use crate::guard::guard;
 use crate::httpd::filter;
 use crate::httpd::order;
 use crate::httpd::proxy::{Api, Hooks};
+use crate::serve::snapshot;
 
 const OK: i32 = ffi::OK as i32;
 const DECLINED: i32 = ffi::DECLINED;
@@ -59,6 +60,9 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_HEADERS.as_ptr(),
                 ffi::APR_HOOK_LAST as i32 - 1,
             );
+            if snapshot::door().is_some() {
+                ffi::ap_hook_quick_handler(Some(request::door), none, none, ffi::APR_HOOK_FIRST as i32);
+            }
             ffi::ap_hook_log_transaction(
                 Some(request::log_transaction),
                 none,

@@ -1,6 +1,6 @@
 //! Hooks of the request's phases.
 
-use super::{DECLINED, FAILED};
+use super::{DECLINED, FAILED, OK};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -10,6 +10,7 @@ use crate::relay::headers;
 use crate::relay::record::Record;
 use crate::report::finish;
 use crate::route::entry;
+use crate::serve::snapshot;
 
 pub(super) unsafe extern "C" fn translate_name(r: *mut ffi::request_rec) -> i32 {
     guard(FAILED, || {
@@ -50,6 +51,15 @@ pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
         faults::point("late_fixups");
         // SAFETY: as above.
         unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::late_fixups(request).code())
+    })
+}
+
+/// Registered in servers of tests alone.
+pub(super) unsafe extern "C" fn door(r: *mut ffi::request_rec, is_lookup: i32) -> i32 {
+    guard(FAILED, || {
+        // SAFETY: as above.
+        let request = unsafe { Request::from_ptr(r) }.filter(|_| is_lookup == 0);
+        if request.is_some_and(snapshot::answer) { OK } else { DECLINED }
     })
 }
 

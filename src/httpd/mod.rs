@@ -9,6 +9,7 @@ pub mod confine;
 pub mod connection;
 pub mod cycle;
 pub mod digest;
+pub mod events;
 pub mod exchange;
 pub mod filter;
 pub mod log;

@@ -140,16 +140,24 @@ impl Timed {
         }
     }
 
-    /// Groups 0 … n of the first match in `text`. Err: it takes too long.
-    pub(super) fn find(&self, text: &[u8], is_begin: bool) -> Result<Option<Places>, ()> {
+    /// Groups 0 … n of the first match in `text` from a place on. Err: it takes too long.
+    pub(super) fn find(&self, text: &[u8], from: usize) -> Result<Option<Places>, ()> {
+        self.search((text, from), 0)
+    }
+
+    /// The same in what is left of a text; `is_begin`: all of it.
+    pub(super) fn find_in_rest(&self, rest: &[u8], is_begin: bool) -> Result<Option<Places>, ()> {
+        self.search((rest, 0), if is_begin { 0 } else { NOTBOL })
+    }
+
+    fn search(&self, (text, from): (&[u8], usize), options: u32) -> Result<Option<Places>, ()> {
         let every = (STEP / (CALL + text.len() / 4)).max(1);
         let mut clock = Clock { every, left: every, end: used() + MOST_TIME };
-        let options = if is_begin { 0 } else { NOTBOL };
         // SAFETY: all three are whole; the clock lives as long as the search that calls back with it.
         let found = unsafe {
             (self.api.set_callout)(self.context, look, ptr::from_mut(&mut clock).cast());
             let (code, at) = (self.code, text.as_ptr());
-            (self.api.run)(code, at, text.len(), 0, options, self.data, self.context)
+            (self.api.run)(code, at, text.len(), from, options, self.data, self.context)
         };
         match found {
             NO_MATCH => Ok(None),

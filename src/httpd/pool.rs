@@ -98,6 +98,32 @@ impl<'p> Pool<'p> {
     }
 }
 
+/// Something that ends with a pool and stays in memory.
+pub trait Ends: Sync + 'static {
+    /// The pool is about to be cleared. Under prefork this runs inside a signal handler, which may
+    /// have interrupted anything.
+    fn end(&'static self);
+}
+
+impl Pool<'_> {
+    /// Tells `value` before the pool and what is in it are cleared.
+    pub fn before_clearing<T: Ends>(self, value: &'static T) {
+        let data = std::ptr::from_ref(value).cast_mut().cast();
+        // SAFETY: a live pool; the cleanup gets a value that lives for ever.
+        unsafe { ffi::apr_pool_pre_cleanup_register(self.as_ptr(), data, Some(end::<T>)) };
+    }
+}
+
+unsafe extern "C" fn end<T: Ends>(data: *mut c_void) -> ffi::apr_status_t {
+    guard((), || {
+        // SAFETY: registered by `before_clearing` with a value of this type that lives for ever.
+        if let Some(value) = unsafe { data.cast::<T>().cast_const().as_ref::<'static>() } {
+            value.end();
+        }
+    });
+    ffi::APR_SUCCESS as ffi::apr_status_t
+}
+
 /// A value of this type that a pool has under a name: one a name, made at its first use.
 pub struct Shelf<T> {
     name: &'static CStr,

@@ -1,5 +1,6 @@
 //! httpd's regular expressions (PCRE), for `r:regex` and `ngx.re`.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ffi::CString;
 use std::ops::Range;
@@ -24,6 +25,9 @@ const MOST_STEPS: usize = 100_000;
 const MOST_HEAP: usize = 2048;
 /// httpd's AP_REG_NOMATCH.
 const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
+
+/// Why a search was given up.
+const TOO_MANY: &str = "the search takes too many steps";
 
 /// Where groups 0 … n of a match are, None for an unmatched group.
 pub type Places = Vec<Option<Range<usize>>>;
@@ -64,13 +68,22 @@ pub fn each(
     Ok(names)
 }
 
+/// Whether a pattern may look at what stands before the place of a search.
+fn looks_back(pattern: &str, flags: &str) -> bool {
+    const LOOKS: [&str; 5] = ["\\b", "\\B", "\\A", "(?<=", "(?<!"];
+    let lines = pattern.contains('^') && (flags.contains('m') || pattern.contains("(?"));
+    lines || LOOKS.iter().any(|part| pattern.contains(part))
+}
+
 /// A compiled pattern, for texts of one length.
 struct Pattern<'p> {
     pool: Pool<'p>,
     compiled: *mut ffi::ap_regex_t,
     groups: usize,
-    text: &'p str,
+    text: Cow<'p, str>,
     options: u32,
+    /// Whether it looks at what stands before the place of a search. httpd's searches have no such place but the text's beginning.
+    looks_back: bool,
     /// Whether the first search by httpd's functions is worth it.
     is_quick: bool,
     /// The pattern with the clock, made when a search takes long.
@@ -92,7 +105,7 @@ impl<'p> Pattern<'p> {
                 'i' => ffi::AP_REG_ICASE,
                 'm' => ffi::AP_REG_NEWLINE,
                 's' => ffi::AP_REG_DOTALL,
-                'x' => ffi::AP_REG_EXTENDED,
+                'x' => 0,
                 other => return Err(format!("unknown flag '{other}', expected any of i, m, s, x")),
             };
         }
@@ -108,9 +121,15 @@ impl<'p> Pattern<'p> {
         let quick = most / length.max(1);
         let steps = quick.clamp(1, MOST_STEPS);
         script::check_limits(pattern)?;
-        let limited = |limits: String| {
-            CString::new(limits + pattern).map_err(|_| "a NUL byte in the pattern".to_owned())
+        // httpd's flag for it does nothing.
+        let text = if flags.contains('x') {
+            let (verbs, rest) = script::split_verbs(pattern);
+            Cow::Owned(format!("{verbs}(?x){rest}"))
+        } else {
+            Cow::Borrowed(pattern)
         };
+        let limited =
+            |limits: String| CString::new(limits + &text).map_err(|_| "a NUL byte in the pattern".to_owned());
         // PCRE before its version 2 knows one of the limits alone.
         let both = limited(format!("(*LIMIT_MATCH={steps})(*LIMIT_HEAP={MOST_HEAP})"))?;
         let one = limited(format!("(*LIMIT_MATCH={steps})"))?;
@@ -128,7 +147,8 @@ impl<'p> Pattern<'p> {
         // SAFETY: just compiled.
         let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);
         let is_quick = !is_timed || quick > 0;
-        Ok(Pattern { pool, compiled, groups, text: pattern, options, is_quick, timed: OnceCell::new() })
+        let looks_back = looks_back(pattern, flags);
+        Ok(Pattern { pool, compiled, groups, text, options, looks_back, is_quick, timed: OnceCell::new() })
     }
 
     /// Numbers and names of the groups that have one.
@@ -152,6 +172,15 @@ impl<'p> Pattern<'p> {
 
     /// The first match from a place on.
     fn find(&self, text: &[u8], from: usize) -> Result<Option<Places>, String> {
+        let whole = if self.looks_back && from > 0 { self.timed() } else { None };
+        if let Some(timed) = whole {
+            let found = timed.find(text, from);
+            let mut found = found.map_err(|()| TOO_MANY.to_owned())?;
+            if let Some(places) = &mut found {
+                places.truncate(self.groups);
+            }
+            return Ok(found);
+        }
         if self.is_quick
             && let Ok(found) = self.find_quickly(text, from)
         {
@@ -159,10 +188,10 @@ impl<'p> Pattern<'p> {
         }
         let rest = text.get(from..).unwrap_or_default();
         let found = match self.timed() {
-            Some(timed) => timed.find(rest, from == 0),
+            Some(timed) => timed.find_in_rest(rest, from == 0),
             None => Err(()),
         };
-        let mut found = found.map_err(|()| "the search takes too many steps".to_owned())?;
+        let mut found = found.map_err(|()| TOO_MANY.to_owned())?;
         if let Some(places) = &mut found {
             places.truncate(self.groups);
             places.iter_mut().flatten().for_each(|place| *place = from + place.start..from + place.end);
@@ -175,7 +204,7 @@ impl<'p> Pattern<'p> {
             // SAFETY: asks; httpd writes it while it reads its configuration.
             unsafe { ffi::ap_regcomp_get_default_cflags() as u32 }
         };
-        self.timed.get_or_init(|| Timed::new(self.text, self.options | defaults())).as_ref()
+        self.timed.get_or_init(|| Timed::new(&self.text, self.options | defaults())).as_ref()
     }
 
     /// By httpd's functions; Err where that takes too many steps.

@@ -80,6 +80,11 @@ impl Dicts {
         Some(Rc::new(ForScripts(dict.clone())))
     }
 
+    /// All that have a name: bytes in all, and bytes free.
+    pub fn rooms(&self) -> impl Iterator<Item = (&str, (usize, usize))> {
+        self.named.iter().map(|(name, dict)| (name.as_str(), dict.room()))
+    }
+
     /// What `r:ivm_set` writes into.
     pub fn values(&self) -> Rc<dyn SharedValues> {
         Rc::new(Values(self.values.clone()))

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use config::GeoFile;
 use geo::{Change, Database, Databases, Job, Problem, Source, Stamp};
-use script::host::Place;
+use script::host::{NO_DATABASE, Place};
 
 use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
@@ -116,9 +116,7 @@ fn read(path: &Path, known: Option<Kept>) -> Loaded {
 
 /// Where an address is, as the databases of this configuration say.
 pub fn find(address: &str) -> Result<Option<Place>, String> {
-    let databases = databases().ok_or(
-        "lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb",
-    )?;
+    let databases = databases().ok_or(NO_DATABASE)?;
     let place = databases.lookup(parse(address)?, &mut |problem| {
         log::server(log::ERR, &format!("{problem}; what it does not tell counts as unknown"));
     });

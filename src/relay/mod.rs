@@ -14,6 +14,7 @@ pub mod environment;
 pub mod fallback;
 pub mod headers;
 pub mod journey;
+pub mod observe;
 pub mod peer;
 pub mod place;
 pub mod record;

@@ -1,19 +1,15 @@
 //! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
 
-use std::sync::Arc;
-
 use balance::api::{Balancer, NoMember};
 use balance::engine::Now;
-use balance::member::Member;
-use balance::relay::{self, Attempted, HookStatus, Outcome};
+use balance::relay::{self, HookStatus, Outcome};
 use balance::status::Status;
 
 use super::choose::{AnyChooser, Chooser};
 use super::journey::{Ended, Goal, Journey, Run, Turn, settings_of};
 use super::record::Record;
 use super::wait::InVain;
-use super::{environment, fallback, refuse, send, wait};
-use crate::app::shared;
+use super::{environment, fallback, observe, refuse, send, wait};
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -89,7 +85,7 @@ fn attempt(
     let ended = match (goal, pool) {
         (Goal::Member(_, member), Some(pool)) => {
             let ended = send::to_member(run, journey, chooser, (pool, member))?;
-            observe(run.turn, journey, (pool, member), ended);
+            observe::attempt_ended(run.turn, journey, (pool, member), ended);
             ended
         }
         // The pool went away between pick and now.
@@ -101,18 +97,6 @@ fn attempt(
     };
     journey.last = Some(ended);
     Some(ended)
-}
-
-/// Counts the end of an attempt at a member.
-fn observe(turn: Turn<'_>, journey: &Journey, (pool, member): (&Now, &Arc<Member>), ended: Ended) {
-    let Some(id) = journey.pool else { return };
-    let seen = Attempted {
-        outcome: ended.outcome,
-        excused: ended.excused,
-        took_us: journey.took_us(),
-        ended_us: journey.ended_us,
-    };
-    shared::observe(turn.child, turn.thread, (id, member), pool.settings(), &seen);
 }
 
 /// The relay is over with this attempt.

@@ -113,7 +113,10 @@ pub fn explain(turn: Turn<'_>, answer: &Answer, by: Option<&'static str>) {
     let Turn { request, child, thread } = turn;
     let beside = |member: &Member| {
         let pool = child.table.pool_of(member.slot, member.incarnation);
-        pool.map_or_else(|| "no pool any more".to_owned(), |pool| thread.balancer.explain(pool, None))
+        pool.map_or_else(
+            || "no pool any more".to_owned(),
+            |pool| thread.balancer.explain(pool, None).to_string(),
+        )
     };
     let text = match answer {
         Answer::Member(member) => {

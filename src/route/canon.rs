@@ -13,6 +13,7 @@ use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
 use crate::relay::record::Record;
 use crate::relay::route::Decision;
+use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
 use crate::serve::scope::Scope;
 
@@ -26,11 +27,15 @@ pub fn watch_targets(on: bool) {
 
 /// Whether nobody but the client may have written the target in `lb://`: the line by which it did.
 fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
+    let (handlers, targets) = (anywhere::OPEN_HANDLERS.is_there(), OPEN_TARGETS.load(Ordering::Relaxed));
+    if !handlers && !targets {
+        return None;
+    }
     if request.handler().is_some_and(|handler| handler.starts_with(b"proxy:")) {
         let is_open = Scope::of(request, child).is_some_and(|scope| scope.has_open_handler());
         return is_open.then(|| "SetHandler".to_owned());
     }
-    if !OPEN_TARGETS.load(Ordering::Relaxed) {
+    if !targets {
         return None;
     }
     let alias = child.api.filled_alias(request)?;

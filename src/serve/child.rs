@@ -10,17 +10,19 @@ use balance::engine::{Engine, Handle};
 use script::{Library, ScriptId};
 use table::Table;
 
-use crate::app::background::Background;
 use crate::faults;
 use crate::ffi;
 use crate::guard;
 use crate::httpd::config::Expression;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::httpd::pool::{Ends, Pool};
 use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
+use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::lua_states::Seats;
 use crate::serve::own_config::Main;
@@ -100,12 +102,16 @@ pub fn forget() {
     CHILD.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-/// child_init. `own`: the module's scheme handler, which the relay has to leave out.
+/// child_init. `own`: the module's scheme handler, which the relay has to leave out. `start` starts the threads of the child.
 ///
 /// # Safety
 /// `pchild` and `server` are what httpd passes to child_init.
 #[allow(unsafe_code)]
-pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec, own: SchemeHandler) {
+pub unsafe fn init(
+    (pchild, server): (*mut ffi::apr_pool_t, *mut ffi::server_rec),
+    own: SchemeHandler,
+    start: fn(&'static Child),
+) {
     log::set_server(server);
     guard::log_panics();
     faults::point("child_init");
@@ -114,8 +120,11 @@ pub unsafe fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec, o
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
-            // SAFETY: httpd's child pool; the child was just leaked.
-            unsafe { Background::start(child, pchild) };
+            // SAFETY: httpd's child pool; nobody else uses it at this moment.
+            if let Some(pool) = unsafe { Pool::from_ptr(pchild) } {
+                pool.before_clearing(child);
+            }
+            start(child);
         }
         Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
     }
@@ -136,9 +145,9 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
-    let script_rows = crate::app::shared::install_stored(&table, &library);
+    let script_rows = crate::serve::scripts::install_stored(&table, &library);
     Ok(Child {
-        engine: Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line))),
+        engine: Engine::new(table.clone(), Box::new(events::tell)),
         table,
         dicts: Arc::new(generation.dicts.in_child()),
         lane,
@@ -191,7 +200,21 @@ pub fn seed() -> u64 {
     memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ (call << 52 | call).rotate_left(17)
 }
 
+impl Ends for Child {
+    fn end(&'static self) {
+        if !self.background.stop() {
+            self.hand_over();
+        }
+    }
+}
+
 impl Child {
+    /// Hands the lead over at once, if this child has it. The lane of in-flight counts is given back
+    /// by the parent, when the last request is gone.
+    pub fn hand_over(&self) {
+        self.table.resign(memory::pid());
+    }
+
     /// A hook's script.
     pub fn script(&self, index: usize) -> ScriptId {
         ScriptId(index as u32)

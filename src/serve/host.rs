@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::ops::Range;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use script::host::{
-    Dict, Digest, Field, Level, Number, Place, Request as RequestHost, Server, SharedValues,
+    Dict, Digest, Field, Level, NO_REQUEST, Number, Place, Request as RequestHost, Server, SharedValues,
     Table as TableName,
 };
+use script::rules;
 
 use crate::faults;
 use crate::httpd::config;
@@ -71,16 +73,6 @@ fn table(request: Request<'static>, name: TableName) -> Table<'static> {
     }
 }
 
-/// Text may not hold what ends or forges a line of the protocol.
-fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), String> {
-    match value.iter().find(|byte| forbidden.contains(byte)) {
-        None => Ok(()),
-        Some(byte) => {
-            Err(format!("{what} may not hold the byte {byte:#04x} (line ends and NUL are refused)"))
-        }
-    }
-}
-
 /// Why [`is_dav`] is refused.
 const NO_DAV: &str =
     "the handler 'dav-handler' is set by mod_dav itself, where Dav is on; elsewhere it would end the process";
@@ -89,16 +81,6 @@ const NO_DAV: &str =
 fn is_dav(name: &[u8]) -> bool {
     let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
     name.trim_ascii_end() == b"dav-handler"
-}
-
-/// Key and value of a table may not hold what ends or forges a line of the protocol, where the table has headers.
-fn check_pair(name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
-    let is_header = !matches!(name, TableName::Notes | TableName::SubprocessEnv);
-    check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
-    if key.is_empty() {
-        return Err("an empty key".into());
-    }
-    check_text("the value", value, if is_header { b"\r\n\0" } else { b"\0" })
 }
 
 impl RequestHost for CurrentRequest {
@@ -136,15 +118,10 @@ impl RequestHost for CurrentRequest {
     }
 
     fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String> {
-        let Some(r) = self.now.get() else { return Err("no request here".into()) };
-        if let Some(value) = value {
-            // A path is decoded text, whatever the client has encoded, and gets encoded again.
-            let is_path = matches!(field, Field::Uri | Field::Filename);
-            check_text("this field", value, if is_path { b"\0" } else { b"\r\n\0" })?;
-        }
+        let Some(r) = self.now.get() else { return Err(NO_REQUEST.into()) };
+        rules::check_field(field, value)?;
         match (field, value) {
-            (Field::Uri, Some(value)) if value.starts_with(b"/") || value == b"*" => r.set_uri(value),
-            (Field::Uri, _) => return Err("r.uri has to begin with '/'".into()),
+            (Field::Uri, value) => r.set_uri(value.unwrap_or(b"/")),
             (Field::Args, value) => r.set_args(value),
             (Field::Filename, value) => r.set_filename(value),
             (Field::Handler, Some(value)) if is_dav(value) && r.handler() != Some(value) => {
@@ -174,20 +151,12 @@ impl RequestHost for CurrentRequest {
     }
 
     fn set_number(&self, field: Number, value: i64) -> Result<(), String> {
-        let Some(r) = self.now.get() else { return Err("no request here".into()) };
-        match (field, i32::try_from(value)) {
-            (Number::Status, Ok(value)) if (200..=599).contains(&value) => r.set_status(value),
-            (Number::Status, _) => {
-                return Err(format!("r.status = {value}: expected a status from 200 to 599"));
-            }
-            // A request that is taken for an answer has a body until its client goes away.
-            (Number::Proxyreq, Ok(value)) if (0..=2).contains(&value) => r.set_proxyreq(value),
-            (Number::Proxyreq, _) => {
-                return Err(format!(
-                    "r.proxyreq = {value}: expected apache2.PROXYREQ_NONE, PROXYREQ_PROXY or PROXYREQ_REVERSE"
-                ));
-            }
-            (other, _) => return Err(format!("{other:?} may not be set")),
+        let Some(r) = self.now.get() else { return Err(NO_REQUEST.into()) };
+        let value = rules::check_number(field, value)?;
+        match field {
+            Number::Status => r.set_status(value),
+            Number::Proxyreq => r.set_proxyreq(value),
+            other => return Err(format!("{other:?} may not be set")),
         }
         Ok(())
     }
@@ -197,8 +166,8 @@ impl RequestHost for CurrentRequest {
     }
 
     fn set(&self, name: TableName, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        let Some(r) = self.now.get() else { return Err("no request here".into()) };
-        let target = check_pair(name, key, value.unwrap_or_default()).map(|()| table(r, name))?;
+        let Some(r) = self.now.get() else { return Err(NO_REQUEST.into()) };
+        let target = rules::check_pair(name, key, value.unwrap_or_default()).map(|()| table(r, name))?;
         match value {
             None => drop(with_c_str(key, |key| target.unset(key))),
             Some(value) => drop(with_c_str(key, |key| with_c_str(value, |value| target.set(key, value)))),
@@ -207,8 +176,8 @@ impl RequestHost for CurrentRequest {
     }
 
     fn add(&self, name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let r = self.now.get().ok_or("no request here")?;
-        let target = check_pair(name, key, value).map(|()| table(r, name))?;
+        let r = self.now.get().ok_or(NO_REQUEST)?;
+        let target = rules::check_pair(name, key, value).map(|()| table(r, name))?;
         with_c_str(key, |key| with_c_str(value, |value| target.add(key, value)));
         Ok(())
     }
@@ -236,7 +205,7 @@ impl RequestHost for CurrentRequest {
 
     fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String> {
         let text = CString::new(expression).map_err(|_| "a NUL byte in the expression".to_owned())?;
-        self.with(|r| r.condition(&text, restricted), Err("no request here".into()))
+        self.with(|r| r.condition(&text, restricted), Err(NO_REQUEST.into()))
     }
 
     fn serial(&self) -> u64 {
@@ -245,7 +214,7 @@ impl RequestHost for CurrentRequest {
     }
 
     fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
-        let r = self.now.get().ok_or("no request here")?;
+        let r = self.now.get().ok_or(NO_REQUEST)?;
         regex::groups(r.pool(), text, pattern, flags)
     }
 
@@ -256,12 +225,12 @@ impl RequestHost for CurrentRequest {
         flags: &str,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
-        let r = self.now.get().ok_or("no request here")?;
+        let r = self.now.get().ok_or(NO_REQUEST)?;
         regex::each(r.pool(), text, pattern, flags, f)
     }
 
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
-        let r = self.now.get().ok_or("no request here")?;
+        let r = self.now.get().ok_or(NO_REQUEST)?;
         crate::serve::keys::text(r, expression).map(Cow::into_owned)
     }
 
@@ -270,8 +239,8 @@ impl RequestHost for CurrentRequest {
     }
 
     fn custom_response(&self, status: u16, text: &[u8]) -> Result<(), String> {
-        let r = self.now.get().ok_or("no request here")?;
-        check_text("the text", text, b"\0")?;
+        let r = self.now.get().ok_or(NO_REQUEST)?;
+        rules::check_text("the text", text, b"\0")?;
         r.custom_response(status, text);
         Ok(())
     }
@@ -339,11 +308,18 @@ impl Server for HttpdServer {
         crate::keep::geoip::find(address)
     }
 
-    fn shared(&self) -> Option<Rc<dyn SharedValues>> {
-        Some(self.dicts.values())
+    fn shared(&self) -> Rc<dyn SharedValues> {
+        self.dicts.values()
     }
 
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>> {
         self.dicts.find(name)
+    }
+
+    /// Only the process that vets a script reads it and tells about its files.
+    fn looks_at(&self, _path: &Path) {}
+
+    fn account(&self) -> Option<String> {
+        None
     }
 }

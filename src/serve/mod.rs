@@ -1,6 +1,7 @@
 //! What a child has for its requests: connection pools, Lua states, the host of scripts, the directives of a place.
 
 pub mod anywhere;
+pub mod background;
 pub mod child;
 pub mod generation;
 pub mod host;
@@ -8,5 +9,7 @@ pub mod keys;
 pub mod lua_states;
 pub mod own_config;
 pub mod scope;
+pub mod scripts;
+pub mod snapshot;
 pub mod waiting_room;
 pub mod workers;

@@ -2,6 +2,7 @@
 //! The parent: from directives to a running table, and what it does for its children afterwards.
 //! Nothing is kept in statics that a restart could find stale: each is set anew in pre_config.
 
+mod checks;
 mod parent;
 mod phases;
 mod pools;

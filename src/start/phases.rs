@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use balance::lifecycle;
 use config::Config;
 
-use super::{parent, pools, scripts};
-use crate::app::checks;
-use crate::app::shared;
+use super::{checks, parent, pools, scripts};
 use crate::httpd::config::server_root;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm::{self, Phase};
@@ -46,6 +46,7 @@ pub fn has_open_targets() -> bool {
 pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused> {
     child::forget();
     geoip::forget();
+    anywhere::forget();
     generation::forget();
     reading::begin(pool);
     if !proxy::is_loaded() {
@@ -137,7 +138,7 @@ pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
     generation.vetting = scripts::start_vetting(&generation);
     let defined = scripts::load(&generation, vetted);
     generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
-    shared::mark_unchecked(&generation.table);
+    events::tell_all(lifecycle::forget_checks(&generation.table));
     parent::tend_vetting(&generation);
     generation::publish(generation);
     let version = env!("CARGO_PKG_VERSION");

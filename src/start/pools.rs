@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration's pools in the table.
 
+use balance::event::By;
 use balance::told::Before;
 use config::{Config, Pool};
 use table::{Needs, Origin, StalePool, Table};
 
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::mpm;
 
@@ -44,9 +46,7 @@ pub fn define_and_tell(table: &Table, config: &Config, version: u64) -> Result<(
     let before: Vec<Before> = names.iter().map(|name| Before::of(table, name)).collect();
     define_with_room(table, config, version)?;
     for (before, name) in before.into_iter().zip(&names) {
-        for line in before.tell(table, name, "by the configuration") {
-            log::server(log::NOTICE, &line);
-        }
+        events::tell_all(before.tell(table, name, By::Configuration));
     }
     Ok(())
 }

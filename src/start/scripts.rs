@@ -12,13 +12,14 @@ use script::{Candidate, ErrorKind, ScriptError, ScriptId};
 use table::{Geometry, Table};
 
 use super::pools;
-use crate::app::shared;
 use crate::httpd::confine::Account;
+use crate::httpd::events;
 use crate::httpd::log;
 use crate::keep::dicts::Dicts;
 use crate::keep::reading::Vetted;
 use crate::keep::table::with_slack;
 use crate::serve::generation::{Generation, library};
+use crate::serve::scripts as stored;
 use crate::vetting::{self, Keeper, Scope};
 
 /// The library's number of a planned script.
@@ -106,14 +107,14 @@ fn vet(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Ve
 pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let scope = scope(generation);
     let (table, library) = (&generation.table, &scope.library);
-    let engine = Engine::new(table.clone(), Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(table.clone(), Box::new(events::tell));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet(generation, &scope, known)) {
-        match found.and_then(|candidate| shared::check_room(table, library, id, candidate)) {
+        match found.and_then(|candidate| stored::check_room(table, library, id, candidate)) {
             Ok(candidate) => {
                 defined.extend(names_in(&candidate));
-                let version = shared::publish(table, library, id, &candidate.bundle);
+                let version = stored::publish(table, library, id, &candidate.bundle);
                 if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
                     log::server(log::ERR, &format!("{}: {error}", library.label(id)));
                 }

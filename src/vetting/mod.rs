@@ -7,10 +7,8 @@
 //! somebody asks about, and kills it when its time is over. Who asks, parent or child, is a [`client`]: it sends a script's
 //! number and one end of a socket pair, and reads the answer from the other, which it does not trust.
 
-mod client;
-mod dicts;
+pub mod client;
 mod keeper;
-mod saved;
 mod server;
 mod worker;
 
@@ -25,7 +23,6 @@ use crate::keep::dicts::Dicts;
 
 pub use client::{Client, vet_all};
 pub use keeper::Keeper;
-pub use saved::Saved;
 
 /// How long a top level may take.
 const TIME: Duration = Duration::from_secs(5);
@@ -34,7 +31,7 @@ const ALARM: Duration = Duration::from_millis(4800);
 /// How long all scripts of a configuration together may take at a start or restart.
 const TIME_OF_ALL: Duration = Duration::from_secs(10);
 /// How many workers run at once.
-const WORKERS: usize = 8;
+pub const WORKERS: usize = 8;
 
 /// What scripts are vetted with.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -10,15 +11,16 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use balance::engine::{Engine, Handle};
 use script::ScriptId;
-use script::host::{Dict, Level, Place, Server};
+use script::host::{Dict, Level, Place, Server, SharedValues};
+use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
-use super::dicts::Overlay;
 use super::{ALARM, Scope, TIME};
 use crate::faults;
 use crate::guard;
 use crate::httpd::confine::{self, Bounds};
-use crate::httpd::{log, memory, process};
+use crate::httpd::events;
+use crate::httpd::{config, log, memory, mpm, process};
 use crate::keep::dicts::Dicts;
 use crate::keep::geoip;
 
@@ -53,12 +55,13 @@ pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
 fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
     faults::point("vetting");
     let table = scope.table.clone().with_identity(memory::pid(), memory::alive);
-    let engine = Engine::new(table, Box::new(|line: &str| log::server(log::NOTICE, line)));
+    let engine = Engine::new(table, Box::new(events::tell));
     let host = Host {
         answer,
         files: AtomicUsize::new(0),
         dicts: Arc::new(scope.dicts.in_child()),
         overlays: RefCell::default(),
+        values: Rc::default(),
         account: scope.account.name().to_owned(),
     };
     script::vet(&scope.library, id, Rc::new(host), Rc::new(Handle::new(engine, 1)))
@@ -85,6 +88,8 @@ struct Host {
     dicts: Arc<Dicts>,
     /// Those that the script has asked for: all names of one see what it writes.
     overlays: RefCell<HashMap<String, Rc<dyn Dict>>>,
+    /// Those of `r:ivm_set`, which needs a request, so that no top level gets at them.
+    values: Rc<PlainValues>,
     account: String,
 }
 
@@ -116,6 +121,22 @@ impl Server for Host {
         let overlay: Rc<dyn Dict> = Rc::new(Overlay::over(self.dicts.find(name)?));
         self.overlays.borrow_mut().insert(name.to_owned(), overlay.clone());
         Some(overlay)
+    }
+
+    fn shared(&self) -> Rc<dyn SharedValues> {
+        self.values.clone()
+    }
+
+    fn worker(&self) -> u32 {
+        0
+    }
+
+    fn workers(&self) -> u32 {
+        mpm::children()
+    }
+
+    fn is_defined(&self, name: &str) -> bool {
+        CString::new(name).is_ok_and(|name| config::is_defined(&name))
     }
 
     fn looks_at(&self, path: &Path) {

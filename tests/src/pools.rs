@@ -1,12 +1,12 @@
-//! Configuration of pools, and a window into them: a script that tells what it sees of every member.
+//! Configuration of pools, and what the module shows of them.
 
 use std::collections::BTreeMap;
 
 use crate::backend::Backend;
-use crate::httpd::{Builder, Httpd};
+use crate::httpd::{Builder, DOOR, DOOR_FILE, Httpd};
 
-/// A `<LuaBalancerPool>` of backends, each with further keys; a member's name is its backend's. `lines` are
-/// further directives of the pool.
+/// A `<LuaBalancerPool>` of backends, each with further keys; a member's name is its backend's.
+/// `lines` are further directives of the pool.
 pub fn pool(name: &str, members: &[(&Backend, &str)], lines: &str) -> String {
     let members = members.iter().map(|(backend, keys)| {
         format!("  LuaBalancerMember {} name={} {keys}\n", backend.url(), backend.name())
@@ -14,47 +14,55 @@ pub fn pool(name: &str, members: &[(&Backend, &str)], lines: &str) -> String {
     format!("<LuaBalancerPool {name}>\n{}{lines}\n</LuaBalancerPool>\n", members.collect::<String>())
 }
 
-/// A member as a script sees it.
+/// A member as the snapshot shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// `up`, `down`, `ejected`, `draining`, `disabled`.
     pub state: String,
-    /// The weight.
+    /// What keeps it from serving like any other, and on whose account: `draining:somebody`; `-`
+    /// for nothing.
+    pub why: String,
+    /// The weight as ordered last.
     pub weight: u32,
     /// Requests in flight, over all children.
     pub inflight: u32,
     /// Attempts that failed and count against it.
     pub failures: u32,
+    /// When it changed last, epoch seconds.
+    pub since: u64,
 }
 
-const STATE_SCRIPT: &str = r#"
-function state(r)
-  local seen = {}
-  for m in lb.pool(r.uri:match("[^/]+$")):members() do
-    seen[#seen + 1] = ("%s=%s/%d/%d/%d"):format(m.name, m.state, m.weight, m.inflight, m.failures)
-  end
-  r.subprocess_env["STATE"] = table.concat(seen, " ")
-  return 204
-end
-"#;
-
 impl Builder {
-    /// Makes [`Httpd::members`] work, at `/--state/POOL`.
+    /// Opens the door to the snapshot: makes [`Httpd::snapshot`], [`Httpd::members`] and their kin
+    /// work.
     pub fn with_member_states(self) -> Self {
-        self.file("state.lua", STATE_SCRIPT).config(
-            "<Location /--state>\n  LuaHookTranslate state.lua state\n  \
-             Header always set X-State \"%{STATE}e\"\n</Location>",
-        )
+        self.file(DOOR_FILE, "")
     }
 }
 
 impl Httpd {
-    /// Every member of a pool as a script sees it now. Needs [`Builder::with_member_states`].
+    /// Everything that the module shows, as text (`balance::snapshot`): one line for each thing.
+    /// Needs [`Builder::with_member_states`].
+    pub fn snapshot(&self) -> String {
+        let response = self.client().get(DOOR);
+        assert_eq!(response.status, 200, "no door to the snapshot: {}", response.text());
+        response.text()
+    }
+
+    /// Every member of a pool as it is now.
     pub fn members(&self, pool: &str) -> BTreeMap<String, Seen> {
-        let response = self.client().get(&format!("/--state/{pool}"));
-        let text =
-            response.header("X-State").unwrap_or_else(|| panic!("no X-State in {response:?}")).to_owned();
-        text.split_whitespace().map(parse_member).collect()
+        let text = self.snapshot();
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("pool {pool} "))),
+            "no pool {pool}:\n{text}"
+        );
+        let prefix = format!("member {pool}/");
+        text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(parse_member).collect()
+    }
+
+    /// Whether there is such a pool.
+    pub fn has_pool(&self, pool: &str) -> bool {
+        self.snapshot().lines().any(|line| line.starts_with(&format!("pool {pool} ")))
     }
 
     /// One member of a pool.
@@ -68,10 +76,22 @@ impl Httpd {
     }
 }
 
-fn parse_member(text: &str) -> (String, Seen) {
-    let mut parts = text.split(['=', '/']);
-    let mut part = || parts.next().unwrap_or_else(|| panic!("half a member: {text:?}")).to_owned();
-    let (name, state, weight, inflight, failures) = (part(), part(), part(), part(), part());
-    let number = |text: String| text.parse().unwrap_or_else(|_| panic!("not a count: {text:?}"));
-    (name, Seen { state, weight: number(weight), inflight: number(inflight), failures: number(failures) })
+/// Of `NAME key=value key=value …`.
+fn parse_member(line: &str) -> (String, Seen) {
+    let name = line.split(' ').next().unwrap_or_default();
+    let word = |key: &str| {
+        let values = line.split(' ').filter_map(|word| word.split_once('='));
+        let found = values.into_iter().find(|(known, _)| *known == key);
+        found.unwrap_or_else(|| panic!("no {key}= in {line:?}")).1.to_owned()
+    };
+    let number = |key: &str| word(key).parse().unwrap_or_else(|_| panic!("{key}= is no count in {line:?}"));
+    let seen = Seen {
+        state: word("state"),
+        why: word("why"),
+        weight: number("weight"),
+        inflight: number("inflight"),
+        failures: number("failures"),
+        since: word("since").parse().unwrap_or_else(|_| panic!("since= is no time in {line:?}")),
+    };
+    (name.to_owned(), seen)
 }

@@ -65,6 +65,6 @@ fn old_children_finish_with_pools_that_a_new_configuration_has_no_more(mpm: Mpm)
     assert_eq!(httpd.inflight("app"), 1);
     a.reset();
     assert_eq!(request.join().expect("the client"), "b");
-    wait_until("the old pool to go", SOON, || httpd.client().get("/--state/app").status == 500);
+    wait_until("the old pool to go", SOON, || !httpd.has_pool("app"));
     assert_eq!(httpd.client().get("/app/").backend(), "b");
 }

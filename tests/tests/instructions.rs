@@ -97,7 +97,7 @@ fn a_request_takes_no_more_instructions_than_it_did() {
         )
     };
     let target = ["/app/".to_owned()];
-    for (method, bound) in [("round_robin", 2500), ("least_connections", 2750)] {
+    for (method, bound) in [("round_robin", 2700), ("least_connections", 2930)] {
         let lb = |builder: Builder| builder.config(&members(method)).config("ProxyPass /app lb://app");
         check(&format!("lb:// {method}"), a_request(&lb, READY, &target), plain, bound);
     }

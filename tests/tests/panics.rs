@@ -120,6 +120,23 @@ fn background_threads_go_on_after_a_panic(mpm: Mpm) {
     httpd.assert_no_crash();
 }
 
+#[test]
+fn a_task_of_the_leader_that_panics_whenever_it_runs_holds_up_no_other() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let Some(builder) = builder() else { return };
+    let check = "LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1";
+    let httpd = builder.config(&pool("app", &[(&a, ""), (&b, "")], check)).start();
+    wait_until("checks", SOON, || a.health_checks() >= 3);
+    httpd.fault("ejections");
+    httpd.wait_for_log_lines(LINE, 1);
+    a.health_status(500);
+    wait_until("a state by checks", SOON, || httpd.member("app", "a").state == "down");
+    let checks = a.health_checks();
+    wait_until("further checks", SOON, || a.health_checks() >= checks + 10);
+    httpd.fault("");
+    httpd.assert_no_crash();
+}
+
 on_every_mpm!(a_child_that_cannot_be_made_ready_leaves_no_door_open);
 
 fn a_child_that_cannot_be_made_ready_leaves_no_door_open(mpm: Mpm) {

@@ -47,7 +47,7 @@ fn world(members: usize, busy: usize) -> World {
     let specs: Vec<MemberSpec> =
         (0..members).map(|n| MemberSpec::from_line(&format!("http://{}", address(n))).expect("a member")).collect();
     let child = table.join(std::process::id() as i32, 1).expect("a lane");
-    let engine = Engine::new(table, Box::new(|_: &str| ()));
+    let engine = Engine::new(table, Box::new(|_| ()));
     let pool = engine.store().define("app", &PoolSettings::default(), &specs, 1).expect("a pool");
     let handle = Handle::new(engine.clone(), 1);
     for (at, member) in handle.membership(pool).expect("members").members.iter().enumerate() {

@@ -87,6 +87,30 @@ impl Request for Quick {
     fn digest(&self, _: Digest, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
+    fn add(&self, _: Table, _: &[u8], _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+    fn regex_each(
+        &self,
+        _: (&[u8], usize),
+        _: &str,
+        _: &str,
+        _: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+    fn expr_text(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+    fn serial(&self) -> u64 {
+        0
+    }
+    fn server_addr(&self) -> Option<String> {
+        None
+    }
+    fn custom_response(&self, _: u16, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 const MANUAL: &str = r#"

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::event::By;
 use crate::live::Slot;
 use crate::member::{Member, MemberSpec};
 use crate::session::{Routed, Routes, Search};
@@ -193,12 +194,12 @@ pub trait Balancer {
     fn status(&self, member: &Member) -> Option<Status>;
     /// The counters; zeros once the member was removed.
     fn stats(&self, member: &Member) -> Stats;
-    /// Changes a member for all children at once. Logged at notice by the implementation; `by` says there who did it.
-    fn change(&self, member: &Member, change: Change, by: &str) -> Result<(), ChangeError>;
+    /// Changes a member for all children at once. `by` says in the event who did it.
+    fn change(&self, member: &Member, change: Change, by: &By) -> Result<(), ChangeError>;
     /// Adds a member.
-    fn add(&self, pool: PoolId, spec: MemberSpec, by: &str) -> Result<Arc<Member>, ChangeError>;
+    fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError>;
     /// Removes a member by name. Requests that it has are finished.
-    fn remove(&self, pool: PoolId, name: &str, by: &str) -> Result<(), ChangeError>;
+    fn remove(&self, pool: PoolId, name: &str, by: &By) -> Result<(), ChangeError>;
     /// Defines or redefines a pool: the difference to the running table is applied, members that stay keep their state.
     /// `version` grows with every accepted edit of the script; an older definition never overwrites a newer one.
     fn define(

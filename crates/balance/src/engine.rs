@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
 use crate::compiled::Compiled;
+use crate::event::{By, Event, MemberEvent, What, Why};
+use crate::explanation::{Considered, Explanation, LeftOut};
+use crate::lifecycle::{self, Subject};
 use crate::live::{Advice, CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
@@ -18,19 +21,16 @@ use crate::methods::rings::Rings;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
-use crate::slow_start;
 use crate::status::Status;
 use crate::store::Store;
 use crate::tier;
 use crate::told;
 
-/// What [`Change::Enable`] takes back.
-const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 /// Most views that are kept compiled for one pool.
 const MAX_VIEWS: usize = 64;
 
-/// Gets one line, worded for administrators, for each change of a member.
-pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
+/// Gets what this engine changes of pools and members.
+pub type Notice = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// One a child.
 pub struct Engine<S: Store> {
@@ -385,39 +385,45 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// One line that explains who may be picked: for `LogLevel trace2`.
-    pub fn explain(&self, pool: PoolId, view: Option<&View>) -> String {
+    /// Who may be picked, and who is left out; its text is one line, for `LogLevel trace2`.
+    pub fn explain(&self, pool: PoolId, view: Option<&View>) -> Explanation {
         let explained = self.with(pool, |cached| {
             let whole = &cached.whole;
             let part = view.map(|view| self.part(pool, view, cached));
             let compiled = part.as_ref().map_or(&whole.compiled, |part| &part.compiled);
-            let members = compiled.members.iter().zip(&compiled.place).map(|(member, place)| {
-                let status = self.engine.store.status(member.slot);
-                let weight = f64::from(status.share(self.engine.store.advice(member.slot).percent)) / 100.0;
-                let inflight = self.engine.store.inflight(member.slot);
-                let mark = if *place == u32::MAX { " (not a candidate)" } else { "" };
-                format!("{} {} weight {weight} inflight {inflight}{mark}", member.spec.name, status.state())
-            });
-            format!("pool {}: {}", whole.membership.name, members.collect::<Vec<_>>().join(", "))
+            let members = compiled.members.iter().zip(&compiled.place);
+            Explanation {
+                pool: Some(whole.membership.name.clone()),
+                members: members.map(|(member, place)| self.consider(member, *place != u32::MAX)).collect(),
+            }
         });
-        explained.unwrap_or_else(|| "unknown pool".to_owned())
+        explained.unwrap_or(Explanation { pool: None, members: Vec::new() })
     }
 
-    fn name(&self, pool: PoolId) -> String {
-        self.now(pool).map(|now| now.membership().name.to_string()).unwrap_or_default()
+    fn consider(&self, member: &Member, is_candidate: bool) -> Considered {
+        let (status, advice) = self.engine.now(member);
+        Considered {
+            name: member.spec.name.clone(),
+            state: status.state(),
+            weight: status.share(advice.percent),
+            inflight: self.engine.store.inflight(member.slot),
+            left_out: (!is_candidate).then(|| LeftOut::of(status)),
+        }
     }
 
-    fn notice(&self, line: &str) {
-        (self.engine.notice)(line);
+    fn name(&self, pool: PoolId) -> Arc<str> {
+        self.now(pool).map(|now| now.membership().name.clone()).unwrap_or_default()
     }
-}
 
-/// A weight for people: hundredths without needless zeros.
-pub fn weight_text(hundredths: u32) -> String {
-    if hundredths.is_multiple_of(100) {
-        (hundredths / 100).to_string()
-    } else {
-        format!("{}", f64::from(hundredths) / 100.0)
+    fn tell(&self, event: impl Into<Event>) {
+        (self.engine.notice)(&event.into());
+    }
+
+    /// An order at a member of this pool has been carried out.
+    fn tell_order(&self, pool: PoolId, member: &str, what: What, by: &By) {
+        let pool = self.name(pool);
+        let (at, member) = (self.engine.store.now_s(), member.to_owned());
+        self.tell(MemberEvent { pool, member, at, what, why: Why::Order, by: by.clone() });
     }
 }
 
@@ -482,41 +488,26 @@ impl<S: Store> Balancer for Handle<S> {
         }
     }
 
-    fn change(&self, member: &Member, change: Change, by: &str) -> Result<(), ChangeError> {
-        let slow_start_ms = self.engine.store.slow_start_ms(member);
-        let mut apply = |status: Status| match change {
-            Change::SetWeight(hundredths) => status.with_weight(hundredths),
-            Change::Drain => status.with(Status::DRAINING),
-            Change::Disable => status.with(Status::DISABLED),
-            Change::Enable if status.has(SWITCHED_OFF) => {
-                slow_start::begin(status.without(SWITCHED_OFF), slow_start_ms)
-            }
-            Change::Enable => status,
-        };
-        let (before, after) = self.engine.store.update(member.slot, member.incarnation, &mut apply)?;
-        let pool = self.engine.store.pool_of(member.slot, member.incarnation);
+    fn change(&self, member: &Member, change: Change, by: &By) -> Result<(), ChangeError> {
+        let store = &self.engine.store;
+        let pool = store.pool_of(member.slot, member.incarnation);
         let pool = pool.map(|pool| self.name(pool)).unwrap_or_default();
-        for difference in told::differences(before, after) {
-            self.notice(&format!("pool {pool}: member {}: {difference} (by {by})", member.spec.name));
+        for event in lifecycle::ordered(store, Subject { pool: &pool, member }, change, by)? {
+            self.tell(event);
         }
         Ok(())
     }
 
-    fn add(&self, pool: PoolId, spec: MemberSpec, by: &str) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = Arc::new(self.engine.store.add(pool, &spec)?);
-        self.notice(&format!(
-            "pool {}: member {} ({}) added, weight {} (by {by})",
-            self.name(pool),
-            spec.name,
-            spec.url,
-            weight_text(spec.weight)
-        ));
+        let what = What::Added { url: spec.url.to_string(), weight: spec.weight };
+        self.tell_order(pool, &spec.name, what, by);
         Ok(member)
     }
 
-    fn remove(&self, pool: PoolId, name: &str, by: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, by: &By) -> Result<(), ChangeError> {
         self.engine.store.remove(pool, name)?;
-        self.notice(&format!("pool {}: member {name} removed (by {by})", self.name(pool)));
+        self.tell_order(pool, name, What::Removed, by);
         Ok(())
     }
 
@@ -531,9 +522,9 @@ impl<S: Store> Balancer for Handle<S> {
         let members_before = told::Before::of(&self.engine.store, name);
         let pool = self.engine.store.define(name, &settings, &members, version)?;
         if before != Some(self.engine.store.version(pool)) {
-            self.notice(&format!("pool {name}: defined with {} members", members.len()));
-            for line in members_before.tell(&self.engine.store, name, "by the script that defines it") {
-                self.notice(&line);
+            self.tell(Event::Defined { pool: name.into(), members: members.len() });
+            for event in members_before.tell(&self.engine.store, name, By::Definition) {
+                self.tell(event);
             }
         }
         Ok(pool)

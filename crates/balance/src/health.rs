@@ -120,6 +120,11 @@ impl HealthState {
         self.0 & DOWN != 0
     }
 
+    /// How many checks have passed in a row, and how many have failed; one of them is 0.
+    pub fn row(self) -> (u32, u32) {
+        ((self.0 & COUNT) as u32, (self.0 >> 16 & COUNT) as u32)
+    }
+
     /// Takes one result in. Only consecutive results count: the opposite one starts the count anew. Before the first check a
     /// member is what `initial=` says.
     #[must_use]

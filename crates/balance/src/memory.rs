@@ -5,18 +5,24 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::{ChangeError, Membership, PoolId, Stats};
-use crate::live::{CursorId, Latency, Live, Slot};
+use crate::health::HealthState;
+use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::settings::PoolSettings;
 use crate::slow_start;
+use crate::snapshot::{self, Snapshot};
 use crate::status::Status;
-use crate::store::{PoolImage, Store};
+use crate::store::{Origin, PoolImage, Store};
+
+mod vitals;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
     cursors: Mutex<BTreeMap<u32, u64>>,
+    /// Epoch seconds.
+    now_s: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +49,11 @@ struct Row {
     inflight: AtomicU32,
     latency: Latency,
     configured: u64,
+    health: u64,
+    outlier: u64,
+    requests: u64,
+    failures: u64,
+    since: u64,
 }
 
 impl MemoryStore {
@@ -53,6 +64,16 @@ impl MemoryStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the clock, in epoch seconds.
+    pub fn set_now_s(&self, now_s: u64) {
+        self.now_s.store(now_s, SeqCst);
+    }
+
+    /// Everything that can be shown.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { pools: snapshot::pools(self), ..Snapshot::default() }
     }
 
     /// Sets the in-flight count of a row.
@@ -75,11 +96,21 @@ fn configured(spec: &MemberSpec) -> Status {
 }
 
 impl State {
-    fn insert(&mut self, pool: usize, spec: &MemberSpec) -> Arc<Member> {
-        let order = self.pools[pool].members.last().map_or(0, |member| member.order + 1);
+    fn insert(&mut self, pool: usize, spec: &MemberSpec, since: u64) -> Arc<Member> {
+        let Pool { members, settings, .. } = &self.pools[pool];
+        let order = members.last().map_or(0, |member| member.order + 1);
+        let waits = settings.health.as_ref().is_some_and(|check| !check.initial_up);
         let slot = self.rows.len() as Slot;
-        let status = configured(spec).0;
-        self.rows.push(Row { pool, live: true, status: status.into(), configured: status, ..Row::default() });
+        let configured = configured(spec);
+        let status = if waits { configured.with(Status::CHECK_DOWN) } else { configured };
+        self.rows.push(Row {
+            pool,
+            live: true,
+            status: status.0.into(),
+            configured: configured.0,
+            since,
+            ..Row::default()
+        });
         Arc::new(Member { slot, incarnation: 1, order, spec: spec.clone() })
     }
 
@@ -98,6 +129,11 @@ impl Live for MemoryStore {
 
     fn inflight(&self, slot: Slot) -> u32 {
         self.state().rows.get(slot as usize).map_or(0, |row| row.inflight.load(SeqCst))
+    }
+
+    fn advice(&self, slot: Slot) -> Advice {
+        let word = self.state().rows.get(slot as usize).map_or(0, |row| row.health);
+        HealthState::from_bits(word).advice()
     }
 
     fn latency(&self, slot: Slot) -> Latency {
@@ -159,8 +195,22 @@ impl Store for MemoryStore {
         incarnation == 1 && self.state().rows.get(slot as usize).is_some_and(|row| row.live)
     }
 
+    fn origin(&self, pool: PoolId) -> Option<Origin> {
+        self.state().pools.get(pool.0 as usize).map(|_| Origin::Script)
+    }
+
+    fn now_s(&self) -> u64 {
+        self.now_s.load(SeqCst)
+    }
+
     fn stats(&self, slot: Slot) -> Stats {
-        Stats { inflight: self.inflight(slot), latency_ms: self.latency(slot).ewma_ms, ..Stats::default() }
+        self.state().rows.get(slot as usize).map_or_else(Stats::default, |row| Stats {
+            inflight: row.inflight.load(SeqCst),
+            latency_ms: row.latency.ewma_ms,
+            requests: row.requests,
+            failures: row.failures,
+            since: row.since,
+        })
     }
 
     fn update(
@@ -170,11 +220,14 @@ impl Store for MemoryStore {
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError> {
         let mut state = self.state();
-        let row = state.rows.get(slot as usize).filter(|row| row.live && incarnation == 1);
+        let row = state.rows.get_mut(slot as usize).filter(|row| row.live && incarnation == 1);
         let row = row.ok_or(ChangeError::Removed)?;
         let before = Status(row.status.load(SeqCst));
         let after = change(before);
         row.status.store(after.0, SeqCst);
+        if before.with_ramp(0) != after.with_ramp(0) {
+            row.since = self.now_s();
+        }
         let pool = row.pool;
         if before != after {
             state.pools[pool].epoch += 1;
@@ -199,7 +252,7 @@ impl Store for MemoryStore {
             return Err(ChangeError::Duplicate { pool: found.name.to_string(), name: spec.name.clone() });
         }
         let slow_start_ms = slow_start::of(spec, &found.settings);
-        let member = state.insert(index, spec);
+        let member = state.insert(index, spec, self.now_s());
         let cell = &state.rows[member.slot as usize].status;
         cell.store(slow_start::begin(Status(cell.load(SeqCst)), slow_start_ms).0, SeqCst);
         let found = &mut state.pools[index];
@@ -245,6 +298,7 @@ impl Store for MemoryStore {
         if state.pools[index].defined > version {
             return Ok(PoolId(index as u32));
         }
+        state.pools[index].settings = settings.clone();
         let mut old = std::mem::take(&mut state.pools[index].members);
         let mut new = Vec::with_capacity(members.len());
         for (order, spec) in members.iter().enumerate() {
@@ -252,11 +306,12 @@ impl Store for MemoryStore {
                 old.iter().position(|member| member.spec.name == spec.name && member.spec.url == spec.url);
             let mut member = match stays {
                 Some(place) => (*old.remove(place)).clone(),
-                None => (*state.insert(index, spec)).clone(),
+                None => (*state.insert(index, spec, self.now_s())).clone(),
             };
             let row = &mut state.rows[member.slot as usize];
             if row.configured != configured(spec).0 {
                 row.configured = configured(spec).0;
+                row.since = self.now_s();
                 let observed = Status(row.status.load(SeqCst)).0 & !(Status::ADMIN | 0xffff_ffff);
                 row.status.store(observed | configured(spec).0, SeqCst);
             }
@@ -267,7 +322,7 @@ impl Store for MemoryStore {
             state.retire(&member);
         }
         let pool = &mut state.pools[index];
-        (pool.members, pool.settings, pool.defined) = (new, settings.clone(), version);
+        (pool.members, pool.defined) = (new, version);
         pool.epoch += 1;
         pool.version += 1;
         Ok(PoolId(index as u32))

@@ -66,7 +66,8 @@ impl OutlierState {
         self.0 & EJECTED != 0
     }
 
-    fn at_ms(self) -> u64 {
+    /// When the ejection ends, or ended: milliseconds of the table's clock.
+    pub fn until_ms(self) -> u64 {
         self.0 >> 23
     }
 
@@ -83,14 +84,14 @@ impl OutlierState {
         let failures = self.failures() + 1;
         if self.is_ejected() || failures < u64::from(settings.failures) {
             return (
-                OutlierState::new(failures, self.times(), self.is_ejected(), self.at_ms()),
+                OutlierState::new(failures, self.times(), self.is_ejected(), self.until_ms()),
                 Verdict::Counted,
             );
         }
         if !may_eject {
-            return (OutlierState::new(failures, self.times(), false, self.at_ms()), Verdict::Spared);
+            return (OutlierState::new(failures, self.times(), false, self.until_ms()), Verdict::Spared);
         }
-        let long_ago = now_ms.saturating_sub(self.at_ms()) > settings.max_ejection_ms;
+        let long_ago = now_ms.saturating_sub(self.until_ms()) > settings.max_ejection_ms;
         let before = if long_ago { 0 } else { self.times() };
         let millis = first_ms.unwrap_or(settings.ejection_ms).saturating_mul(1 << before.min(30));
         let millis = millis.clamp(1, settings.max_ejection_ms.max(1));
@@ -106,8 +107,8 @@ impl OutlierState {
     /// Ends an ejection whose time is over. True when it did.
     #[must_use]
     pub fn expire(self, now_ms: u64) -> (Self, bool) {
-        let over = self.is_ejected() && now_ms >= self.at_ms();
-        if over { (OutlierState::new(0, self.times(), false, self.at_ms()), true) } else { (self, false) }
+        let over = self.is_ejected() && now_ms >= self.until_ms();
+        if over { (OutlierState::new(0, self.times(), false, self.until_ms()), true) } else { (self, false) }
     }
 }
 

@@ -214,19 +214,6 @@ fn was_silent(exchange: &Exchange) -> bool {
         && matches!(exchange.signs.words, ErrorWords::None | ErrorWords::NothingRead)
 }
 
-/// An attempt at a member, as it counts for the member.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Attempted {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The client may have brought a failure about.
-    pub excused: bool,
-    /// How long it took, microseconds.
-    pub took_us: u64,
-    /// When it ended, microseconds of the monotonic clock.
-    pub ended_us: u64,
-}
-
 /// What of a request says whether it may be asked again, and who is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {

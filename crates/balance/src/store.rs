@@ -1,9 +1,11 @@
 //! What the engine needs of the place where pools are kept: the shared table, or a plain one in tests.
 
+use std::sync::Arc;
+
 use crate::api::{ChangeError, Membership, PoolId, Stats};
-use crate::live::{CursorId, Live, Slot};
+use crate::live::{CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
-use crate::settings::PoolSettings;
+use crate::settings::{Outlier, PoolSettings};
 use crate::status::Status;
 
 /// A consistent reading of one pool.
@@ -18,6 +20,15 @@ pub struct PoolImage {
 /// Versions of definitions have a mark of who counts them from this bit on: 0 for the configuration, something else for each
 /// script. A pool that goes from one to the other is what the last one says.
 pub const SOURCE_SHIFT: u32 = 40;
+
+/// Where a pool's definition comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `<LuaBalancerPool>`.
+    Configuration,
+    /// `lb.define_pool`.
+    Script,
+}
 
 /// Pools and members as kept. Reads are lock-free.
 pub trait Store: Live {
@@ -45,6 +56,11 @@ pub trait Store: Live {
             members.iter().any(|member| member.slot == slot && member.incarnation == incarnation)
         })
     }
+    /// Where the pool's definition comes from. None when there is no such pool.
+    fn origin(&self, pool: PoolId) -> Option<Origin>;
+    /// The store's clock, by which it notes when a member changes: epoch seconds, 0 where it has
+    /// none.
+    fn now_s(&self) -> u64;
     /// Counters of a row.
     fn stats(&self, slot: Slot) -> Stats;
     /// Requests that wait for a place in this pool, all children.
@@ -76,4 +92,47 @@ pub trait Store: Live {
         members: &[MemberSpec],
         version: u64,
     ) -> Result<PoolId, ChangeError>;
+}
+
+/// What checks and requests say of each member, in one word each. A row that is replaced in the very
+/// instant of a change may get one that was meant for its predecessor.
+pub trait Vitals: Store {
+    /// The word of [`crate::health::HealthState`]; 0 for a row that does not exist.
+    fn health(&self, slot: Slot) -> u64;
+    /// Changes it by compare-and-swap, and bumps the pool's epoch when an agent orders something
+    /// else. Returns the words before and after; None when the row is another one's.
+    fn update_health(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        change: impl FnMut(u64) -> u64,
+    ) -> Option<(u64, u64)>;
+    /// The word of [`crate::outlier::OutlierState`]; 0 for a row that does not exist.
+    fn outlier(&self, slot: Slot) -> u64;
+    /// Changes it by compare-and-swap. Returns the words before and after; None when the row is
+    /// another one's.
+    fn update_outlier(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        change: impl FnMut(u64) -> u64,
+    ) -> Option<(u64, u64)>;
+    /// Counts a failure of a member; `members` are its pool's. Returns for how many milliseconds it
+    /// is out, when it is: the status then says so. However many fail at once, one that serves stays.
+    fn count_failure(
+        &self,
+        members: &[Arc<Member>],
+        member: &Member,
+        settings: &Outlier,
+        now_ms: u64,
+    ) -> Option<u64>;
+    /// Counts an attempt.
+    fn record(&self, slot: Slot, incarnation: u32, failed: bool);
+    /// Folds a response time into a member's statistics; `fold` is the formula.
+    fn sample_latency(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        fold: impl FnMut(Latency) -> Latency,
+    ) -> Option<Latency>;
 }

@@ -1,10 +1,9 @@
-//! What of a pool's members has changed, as lines for the log.
+//! What a definition has changed of a pool's members, as events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::engine::weight_text;
-use crate::line::status_letters;
+use crate::event::{By, MemberEvent, What, Why, differences};
 use crate::member::Member;
 use crate::status::Status;
 use crate::store::Store;
@@ -27,47 +26,37 @@ impl Before {
         Before(members(store, pool).map(|all| all.iter().map(seen).collect()))
     }
 
-    /// One line for each member that the definition has added, removed or changed; of a new pool only for those that do not serve.
-    /// `by`: whose definition it is.
-    pub fn tell(self, store: &impl Store, pool: &str, by: &str) -> Vec<String> {
+    /// Events of the members that the definition has added, removed or changed; of a new pool only
+    /// of those that do not serve. `by`: whose definition it is.
+    pub fn tell(self, store: &impl Store, pool: &str, by: By) -> Vec<MemberEvent> {
         let is_new = self.0.is_none();
         let mut gone = self.0.unwrap_or_default();
-        let mut lines = Vec::new();
+        let (at, pool_name): (u64, Arc<str>) = (store.now_s(), pool.into());
+        let event = |member: &str, what: What| MemberEvent {
+            pool: pool_name.clone(),
+            member: member.to_owned(),
+            at,
+            what,
+            why: Why::Order,
+            by: by.clone(),
+        };
+        let mut events = Vec::new();
         for member in members(store, pool).unwrap_or_default() {
             let (spec, now) = (&member.spec, store.status(member.slot));
+            let url = spec.url.to_string();
             let changes = match gone.remove(&spec.name) {
-                Some((url, before)) => differences(before, now)
-                    .into_iter()
-                    .chain((url != spec.url.to_string()).then(|| format!("{url} -> {}", spec.url)))
-                    .collect(),
+                Some((old, before)) => {
+                    let moved = (old != url).then_some(What::Url { old, new: url });
+                    differences(before, now).into_iter().chain(moved).collect()
+                }
                 None if is_new => differences(now.without(Status::ADMIN), now),
-                None => vec![format!("{} added, weight {}", spec.url, weight_text(spec.weight))],
+                None => vec![What::Added { url, weight: spec.weight }],
             };
-            lines.extend(
-                changes.iter().map(|change| format!("pool {pool}: member {}: {change} ({by})", spec.name)),
-            );
+            events.extend(changes.into_iter().map(|what| event(&spec.name, what)));
         }
         let mut gone: Vec<String> = gone.into_keys().collect();
         gone.sort();
-        lines.extend(gone.iter().map(|name| format!("pool {pool}: member {name}: removed ({by})")));
-        lines
+        events.extend(gone.iter().map(|name| event(name, What::Removed)));
+        events
     }
-}
-
-/// Of weight, state and what an administrator may order.
-pub(crate) fn differences(before: Status, now: Status) -> Vec<String> {
-    let mut found = Vec::new();
-    if before.weight() != now.weight() {
-        found.push(format!("weight {} -> {}", weight_text(before.weight()), weight_text(now.weight())));
-    }
-    let orders = |status: Status| match status_letters(status.0 & Status::ADMIN) {
-        letters if letters.is_empty() => "none".to_owned(),
-        letters => letters,
-    };
-    if before.state() != now.state() {
-        found.push(format!("{} -> {}", before.state(), now.state()));
-    } else if orders(before) != orders(now) {
-        found.push(format!("status {} -> {}", orders(before), orders(now)));
-    }
-    found
 }

@@ -37,7 +37,7 @@ fn pool(store: &MemoryStore, servers: &str) {
 
 #[test]
 fn hash_and_consistent_hash_pick_as_nginx_does() {
-    let engine = Engine::new(MemoryStore::new(), Box::new(|_: &str| ()));
+    let engine = Engine::new(MemoryStore::new(), Box::new(|_| ()));
     let handle = Handle::new(engine.clone(), 1);
     let mut wrong: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut lines = 0;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::FoundNone;
 use balance::api::Balancer;
+use balance::event::By;
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
@@ -341,10 +342,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Who runs here, for events.
+    pub(crate) fn by(&self) -> By {
+        By::Script(self.frame.get().script.map(|id| self.library.label(id)))
+    }
+
     /// Who runs here, for the log.
     pub(crate) fn who(&self) -> String {
-        let script = self.frame.get().script;
-        script.map_or_else(|| "a script".to_owned(), |id| format!("script {}", self.library.label(id)))
+        self.by().to_string()
     }
 
     /// Starts a call; [`Context::leave`] must follow.

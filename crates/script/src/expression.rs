@@ -17,6 +17,11 @@ const MOST_STEPS: usize = 300_000;
 const MOST_PASSED: usize = 130_000_000;
 /// Longest text that a pattern may be asked about.
 const MOST_SEARCHED: usize = 10 << 10;
+/// A pattern of a checked expression without what was put around it.
+pub(crate) fn limited_pattern(pattern: &str) -> Option<&str> {
+    pattern.strip_prefix(BEFORE)?.strip_suffix(BEHIND)
+}
+
 /// What may stand around a pattern after `m`.
 const MARKS: &[u8] = b"/#$%^,;:_?|-!.'\"";
 /// What may stand around it with `BEFORE` inside.

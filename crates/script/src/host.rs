@@ -1,4 +1,6 @@
-//! What the runtime asks of the server it lives in. The module implements both traits over httpd; tests have plain ones.
+//! What the runtime asks of the server it lives in. The module implements the traits over httpd, and [`crate::offline`] without
+//! one. No method has a body here: a host that lacks something says so itself. `tests/contract` holds what both have to answer.
+//! Time that scripts see, and that timers go by, is the host's; limits on what runs measure the process's own.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,38 +19,30 @@ pub trait Server {
     fn now(&self) -> f64;
     /// Seconds since the epoch.
     fn time(&self) -> f64;
-    /// Values of `r:ivm_set`, shared by all children. None: the runtime keeps them in the process.
-    fn shared(&self) -> Option<Rc<dyn SharedValues>> {
-        None
-    }
+    /// Values of `r:ivm_set`, shared by all children.
+    fn shared(&self) -> Rc<dyn SharedValues>;
     /// A `LuaBalancerDict` by name.
-    fn dict(&self, _name: &str) -> Option<Rc<dyn Dict>> {
-        None
-    }
-    /// Where an address is. Ok(None): not in the databases; Err: there are none, or they cannot be read.
-    fn geo(&self, _address: &str) -> Result<Option<Place>, String> {
-        Err("lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb"
-            .into())
-    }
+    fn dict(&self, name: &str) -> Option<Rc<dyn Dict>>;
+    /// Where an address is. Ok(None): not in the databases; Err: there are none ([`NO_DATABASE`]), they cannot be read, or it is no
+    /// address.
+    fn geo(&self, address: &str) -> Result<Option<Place>, String>;
     /// Number of this child among its siblings, from 0.
-    fn worker(&self) -> u32 {
-        0
-    }
-    /// Vetting is about to look at this file.
-    fn looks_at(&self, _path: &Path) {}
-    /// The account that reads scripts, for the message about a file that it may not read.
-    fn account(&self) -> Option<String> {
-        None
-    }
+    fn worker(&self) -> u32;
     /// How many children there may be at once.
-    fn workers(&self) -> u32 {
-        1
-    }
+    fn workers(&self) -> u32;
     /// Whether httpd was started with `-D name`, or a `Define` says so.
-    fn is_defined(&self, _name: &str) -> bool {
-        false
-    }
+    fn is_defined(&self, name: &str) -> bool;
+    /// Vetting is about to look at this file.
+    fn looks_at(&self, path: &Path);
+    /// The account that reads scripts, for the message about a file that it may not read.
+    fn account(&self) -> Option<String>;
 }
+
+/// What `lb.geo` says where there is no database.
+pub const NO_DATABASE: &str =
+    "lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb";
+/// What everything of a request says where there is none.
+pub const NO_REQUEST: &str = "no request here";
 
 /// Bytes by key, shared by all children.
 pub trait SharedValues {
@@ -120,9 +114,7 @@ pub trait Dict {
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError>;
     /// The value, also of an entry past its time that is still there, and whether its time is over.
-    fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError> {
-        Ok(self.get(key)?.map(|value| (value, false)))
-    }
+    fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError>;
     /// Removes.
     fn delete(&self, key: &[u8]) -> Result<(), DictError>;
     /// Seconds left, 0 for ever.
@@ -233,10 +225,8 @@ pub trait Request {
     fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
     /// Sets or (None) unsets a key. Err when key or value hold CR, LF or NUL in a header table.
     fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
-    /// Adds a further value of a key; the default replaces what there is.
-    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self.set(table, key, Some(value))
-    }
+    /// Adds a further value of a key. Err as in [`Request::set`].
+    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String>;
     /// Calls `f` with every pair, repeated keys as often as they stand; false from `f` ends it.
     fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool);
     /// Calls `f` once with the text of a POSTed form of at most `max` bytes; None when there is none. (mod_lua's parsebody)
@@ -256,32 +246,22 @@ pub trait Request {
     #[allow(clippy::type_complexity)]
     fn regex_each(
         &self,
-        (_text, _from): (&[u8], usize),
-        _pattern: &str,
-        _flags: &str,
-        _f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
-    ) -> Result<Vec<(usize, String)>, String> {
-        Err("no request here".into())
-    }
+        text: (&[u8], usize),
+        pattern: &str,
+        flags: &str,
+        f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
+    ) -> Result<Vec<(usize, String)>, String>;
     /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as
     /// raw bytes (16 or 20).
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8>;
     /// An httpd expression as text, for `LuaBalancerMethod … key="%{…}"`.
-    fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
-        Err(format!("no httpd expressions here: {expression}"))
-    }
+    fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String>;
     /// Tells requests of this thread apart: `ngx.ctx` begins anew when it changes.
-    fn serial(&self) -> u64 {
-        self.number(Number::Started).cast_unsigned()
-    }
+    fn serial(&self) -> u64;
     /// The server's address of this connection.
-    fn server_addr(&self) -> Option<String> {
-        None
-    }
+    fn server_addr(&self) -> Option<String>;
     /// Text, or a URL, that httpd answers with instead of its own page for a status.
-    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
-        Err("no request here".into())
-    }
+    fn custom_response(&self, status: u16, text: &[u8]) -> Result<(), String>;
 }
 
 /// Digests that httpd brings along.
@@ -304,19 +284,19 @@ impl Request for NoRequest {
         f(None);
     }
     fn set_field(&self, _field: Field, _value: Option<&[u8]>) -> Result<(), String> {
-        Err("no request here".into())
+        Err(NO_REQUEST.into())
     }
     fn number(&self, _field: Number) -> i64 {
         0
     }
     fn set_number(&self, _field: Number, _value: i64) -> Result<(), String> {
-        Err("no request here".into())
+        Err(NO_REQUEST.into())
     }
     fn get(&self, _table: Table, _key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
         f(None);
     }
     fn set(&self, _table: Table, _key: &[u8], _value: Option<&[u8]>) -> Result<(), String> {
-        Err("no request here".into())
+        Err(NO_REQUEST.into())
     }
     fn each(&self, _table: Table, _f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
     fn body(&self, _max: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
@@ -329,7 +309,7 @@ impl Request for NoRequest {
         path.to_vec()
     }
     fn expr(&self, _expression: &str, _restricted: bool) -> Result<bool, String> {
-        Err("no request here".into())
+        Err(NO_REQUEST.into())
     }
     fn regex(
         &self,
@@ -337,9 +317,33 @@ impl Request for NoRequest {
         _pattern: &str,
         _flags: &str,
     ) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
-        Err("no request here".into())
+        Err(NO_REQUEST.into())
     }
     fn digest(&self, _kind: Digest, _data: &[u8]) -> Vec<u8> {
         Vec::new()
+    }
+    fn add(&self, _table: Table, _key: &[u8], _value: &[u8]) -> Result<(), String> {
+        Err(NO_REQUEST.into())
+    }
+    fn regex_each(
+        &self,
+        _text: (&[u8], usize),
+        _pattern: &str,
+        _flags: &str,
+        _f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
+    ) -> Result<Vec<(usize, String)>, String> {
+        Err(NO_REQUEST.into())
+    }
+    fn expr_text(&self, _expression: &str) -> Result<Vec<u8>, String> {
+        Err(NO_REQUEST.into())
+    }
+    fn serial(&self) -> u64 {
+        0
+    }
+    fn server_addr(&self) -> Option<String> {
+        None
+    }
+    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
+        Err(NO_REQUEST.into())
     }
 }

@@ -3,7 +3,6 @@
 //! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are read by the
 //! background thread alone, see [`crate::judge()`].
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,8 +145,6 @@ pub struct Library {
     pub(crate) sandbox: bool,
     /// Pools that no script may define: the configuration does.
     pub(crate) configured: Vec<String>,
-    /// Values of `r:ivm_set` when the host has no store of its own.
-    pub(crate) values: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 /// Makes a [`Library`].
@@ -236,12 +233,7 @@ impl Builder {
 
     /// The library.
     pub fn build(self) -> Library {
-        Library {
-            entries: self.entries,
-            sandbox: !self.open,
-            configured: self.configured,
-            values: Mutex::default(),
-        }
+        Library { entries: self.entries, sandbox: !self.open, configured: self.configured }
     }
 
     fn search(&self, own: Option<String>, package_path: &[String]) -> String {

@@ -65,6 +65,8 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let own = ctx.clone();
     let most = move |_: &Lua, ()| Ok(own.budget.limits.get().memory_bytes / 16);
     native.raw_set("most", lua.create_function(most)?)?;
+    let own = ctx.clone();
+    native.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
     let part = |lua: &Lua, (name, raw, native): (String, Table, Table)| -> mlua::Result<Value> {
         let text = match name.as_str() {
             "counted" => include_str!("counted.lua"),

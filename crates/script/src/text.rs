@@ -103,18 +103,22 @@ pub(crate) fn http_date(seconds: u64) -> String {
 
 /// As httpd's ap_escape_urlencoded: letters, digits and `*-._` stay, a space becomes `+`.
 pub(crate) fn escape(text: &[u8]) -> Vec<u8> {
-    escape_but(text, b"*-._", true)
+    escape_but(text, b"*-._", true, b"0123456789abcdef")
 }
 
-/// Escapes all but letters, digits and `keep`.
-pub(crate) fn escape_but(text: &[u8], keep: &[u8], plus: bool) -> Vec<u8> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+/// As OpenResty's ngx.escape_uri: letters, digits and `-._~` stay.
+pub(crate) fn escape_uri(text: &[u8]) -> Vec<u8> {
+    escape_but(text, b"-._~", false, b"0123456789ABCDEF")
+}
+
+/// Escapes all but letters, digits and `keep`, by these digits.
+fn escape_but(text: &[u8], keep: &[u8], plus: bool, hex: &[u8; 16]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for &byte in text {
         match byte {
             b' ' if plus => out.push(b'+'),
             _ if byte.is_ascii_alphanumeric() || keep.contains(&byte) => out.push(byte),
-            _ => out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+            _ => out.extend([b'%', hex[usize::from(byte >> 4)], hex[usize::from(byte & 15)]]),
         }
     }
     out
@@ -177,7 +181,7 @@ pub(crate) fn escape_path(text: &[u8], is_part: bool) -> Vec<u8> {
     let slash = text.iter().position(|byte| *byte == b'/');
     let needs_dot = !is_part && colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash));
     let mut out = if needs_dot { b"./".to_vec() } else { Vec::new() };
-    out.append(&mut escape_but(text, b"$-_.+!*'(),:@&=/~", false));
+    out.append(&mut escape_but(text, b"$-_.+!*'(),:@&=/~", false, b"0123456789abcdef"));
     out
 }
 

@@ -13,6 +13,15 @@ pub fn check_limits(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The verbs that a pattern begins with, and the rest.
+pub fn split_verbs(pattern: &str) -> (&str, &str) {
+    let mut rest = pattern;
+    while let Some((_, after)) = rest.strip_prefix("(*").and_then(|inner| inner.split_once(')')) {
+        rest = after;
+    }
+    pattern.split_at(pattern.len() - rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,6 +33,18 @@ mod tests {
         }
         for pattern in ["a", "(*COMMIT)a(*LIMIT_MATCH=1)", "(*UTF)a", "(*"] {
             assert!(check_limits(pattern).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn verbs_stand_before_the_pattern() {
+        for (pattern, verbs, rest) in [
+            ("a", "", "a"),
+            ("(*UTF)(*UCP)(a)", "(*UTF)(*UCP)", "(a)"),
+            ("(*", "", "(*"),
+            ("(a)(*F)", "", "(a)(*F)"),
+        ] {
+            assert_eq!(split_verbs(pattern), (verbs, rest));
         }
     }
 }

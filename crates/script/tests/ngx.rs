@@ -48,7 +48,7 @@ fn variables_of_the_request() {
         ("#ngx.md5('x')", "32"),
         ("ngx.encode_base64('Lua')", "THVh"),
         ("ngx.decode_base64('THVh')", "Lua"),
-        ("ngx.escape_uri('a b/~')", "a%20b%2f~"),
+        ("ngx.escape_uri('a b/~')", "a%20b%2F~"),
         ("ngx.unescape_uri('a%20b')", "a b"),
         ("ngx.re.match(ngx.var.uri, '(list)', 'jo')[1]", "list"),
         ("ngx.re.match(ngx.var.uri, 'none')", "nil"),

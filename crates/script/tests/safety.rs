@@ -70,6 +70,30 @@ impl Request for Odd {
     fn digest(&self, _: Digest, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
+    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        self.inner.add(table, key, value)
+    }
+    fn regex_each(
+        &self,
+        _: (&[u8], usize),
+        _: &str,
+        _: &str,
+        _: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
+    ) -> Result<Vec<(usize, String)>, String> {
+        Ok(Vec::new())
+    }
+    fn expr_text(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+    fn serial(&self) -> u64 {
+        0
+    }
+    fn server_addr(&self) -> Option<String> {
+        None
+    }
+    fn custom_response(&self, _: u16, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 const TEXT: &str = "

@@ -15,7 +15,7 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::slow_start;
 use balance::status::Status;
-use balance::store::{SOURCE_SHIFT, Store};
+use balance::store::{Origin, SOURCE_SHIFT, Store};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::members::{Inserted, Item, Start, TRIES, member_tag};
@@ -37,22 +37,16 @@ pub struct StalePool {
     wanted: u64,
 }
 
-/// Where a pool's definition comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// `<LuaBalancerPool>`.
-    Configuration,
-    /// `lb.define_pool`.
-    Script,
+fn word_of(origin: Origin) -> u64 {
+    match origin {
+        Origin::Configuration => 1,
+        Origin::Script => 2,
+    }
 }
 
-impl Origin {
-    fn to_word(self) -> u64 {
-        match self {
-            Origin::Configuration => 1,
-            Origin::Script => 2,
-        }
-    }
+/// The other way round; None for words that no definer writes.
+pub(crate) fn origin_of(word: u64) -> Option<Origin> {
+    [Origin::Configuration, Origin::Script].into_iter().find(|origin| word_of(*origin) == word)
 }
 
 /// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back, and
@@ -123,7 +117,7 @@ impl Table {
         let late: Vec<Start> = members.iter().map(|spec| start(settings, spec, true)).collect();
         let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
-            let pool = self.find_or_make_pool(name, origin.to_word())?;
+            let pool = self.find_or_make_pool(name, word_of(origin))?;
             self.spell_pool(pool, name);
             if self.map.pools()[pool.row].done.load(SeqCst) != 0 {
                 items.iter_mut().zip(&late).for_each(|(item, late)| item.start = *late);
@@ -174,7 +168,7 @@ impl Table {
         {
             return None;
         }
-        cells.origin.store(origin.to_word(), SeqCst);
+        cells.origin.store(word_of(origin), SeqCst);
         step();
         Some(Definition { table: self, origin, pool, version, fingerprint })
     }
@@ -187,7 +181,7 @@ impl Table {
     /// The pools of an origin that are not named, to be removed when nobody needs them any more.
     pub fn stale_pools(&self, names: &[&str], origin: Origin) -> Vec<StalePool> {
         let is_stale = |pool: &PoolRef| {
-            self.map.pools()[pool.row].origin.load(SeqCst) == origin.to_word()
+            self.map.pools()[pool.row].origin.load(SeqCst) == word_of(origin)
                 && self
                     .pool_name(*pool)
                     .is_some_and(|name| !names.iter().any(|named| named.eq_ignore_ascii_case(&name)))

@@ -11,14 +11,14 @@ use balance::member::Member;
 use balance::outlier::{self, OutlierState, Verdict};
 use balance::settings::Outlier;
 use balance::status::Status;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 
 use crate::Table;
 use crate::primitive::step;
 
 impl Table {
-    /// Counts a failure of a member; `members` are its pool's. Returns for how many milliseconds it is out, when it is.
-    pub fn count_failure(
+    /// See [`Vitals::count_failure`].
+    pub(crate) fn eject_maybe(
         &self,
         members: &[Arc<Member>],
         member: &Member,
@@ -62,7 +62,7 @@ impl Table {
     }
 
     /// Whether an ejection is running, made known or not: who announced it may have died.
-    pub fn is_announced(&self, slot: Slot) -> bool {
+    pub(crate) fn is_announced(&self, slot: Slot) -> bool {
         OutlierState::from_bits(self.outlier(slot)).is_ejected()
     }
 }

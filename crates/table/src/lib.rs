@@ -47,10 +47,14 @@ mod queue;
 #[cfg(not(loom))]
 mod scripts;
 #[cfg(not(loom))]
+mod snapshot;
+#[cfg(not(loom))]
 mod store;
 #[cfg(not(loom))]
 mod sweep;
 
+#[cfg(not(loom))]
+mod vitals;
 #[cfg(not(loom))]
 mod zeroed;
 
@@ -59,7 +63,7 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use self::{
-    define::{Origin, StalePool},
+    define::StalePool,
     handle::Table,
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},
@@ -71,3 +75,5 @@ pub use self::{
     queue::{Turn, Waiting},
     sweep::Swept,
 };
+#[cfg(not(loom))]
+pub use balance::store::Origin;

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::ChangeError;
-use balance::health::HealthState;
 use balance::live::{Latency, Slot};
 use balance::status::Status;
 
@@ -328,77 +327,10 @@ impl Table {
         }
     }
 
-    /// Changes the outlier word of a member. Returns the values before and after; None when the row is another one's.
-    ///
-    /// A row that is replaced in that very instant may get one change that was meant for its predecessor.
-    pub fn update_outlier(
-        &self,
-        slot: Slot,
-        incarnation: u32,
-        mut change: impl FnMut(u64) -> u64,
-    ) -> Option<(u64, u64)> {
-        self.change_word(slot, incarnation, |row| &row.outlier, &mut change)
-    }
-
-    /// Changes the health word of a member, as [`Table::update_outlier`] does. Bumps the pool's epoch when an agent orders
-    /// something else.
-    pub fn update_health(
-        &self,
-        slot: Slot,
-        incarnation: u32,
-        mut change: impl FnMut(u64) -> u64,
-    ) -> Option<(u64, u64)> {
-        let changed = self.change_word(slot, incarnation, |row| &row.health, &mut change);
-        if let Some((before, after)) = changed
-            && (before ^ after) & HealthState::AGENT != 0
-        {
-            self.touch(slot);
-            step();
-            if let Some(pool) = self.pool_row(slot) {
-                pool.epoch.fetch_add(1, SeqCst);
-            }
-        }
-        changed
-    }
-
     /// The pool of a row.
     pub(crate) fn pool_row(&self, slot: Slot) -> Option<&PoolRow> {
         let (key, _) = self.row(slot)?;
         self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
-    }
-
-    /// The outlier word; 0 for a row that does not exist.
-    pub fn outlier(&self, slot: Slot) -> u64 {
-        self.row(slot).map_or(0, |(_, row)| row.outlier.load(SeqCst))
-    }
-
-    /// The health word; 0 for a row that does not exist.
-    pub fn health(&self, slot: Slot) -> u64 {
-        self.row(slot).map_or(0, |(_, row)| row.health.load(SeqCst))
-    }
-
-    /// Counts an attempt.
-    pub fn record(&self, slot: Slot, incarnation: u32, failed: bool) {
-        if let Some((key, row)) = self.row(slot)
-            && Life::load(&key.life).is_live_as(incarnation)
-        {
-            row.requests.fetch_add(1, Relaxed);
-            if failed {
-                row.failures.fetch_add(1, Relaxed);
-            }
-        }
-    }
-
-    /// Folds a response time into a member's statistics; `fold` is the formula.
-    pub fn sample_latency(
-        &self,
-        slot: Slot,
-        incarnation: u32,
-        mut fold: impl FnMut(Latency) -> Latency,
-    ) -> Option<Latency> {
-        let mut change = |word| pack_latency(fold(unpack_latency(word)));
-        let (_, now) = self.change_word(slot, incarnation, |row| &row.latency, &mut change)?;
-        Some(unpack_latency(now))
     }
 
     /// Notes that a member has changed just now.
@@ -409,7 +341,7 @@ impl Table {
     }
 
     /// Notes when a member's state changed, in epoch seconds.
-    pub fn touch_since(&self, slot: Slot, epoch_s: u64) {
+    fn touch_since(&self, slot: Slot, epoch_s: u64) {
         if let Some((_, row)) = self.row(slot) {
             row.since.store(epoch_s, Relaxed);
         }
@@ -422,7 +354,7 @@ impl Table {
     }
 }
 
-fn pack_latency(latency: Latency) -> u64 {
+pub(crate) fn pack_latency(latency: Latency) -> u64 {
     u64::from(latency.ewma_ms.to_bits()) << 32 | u64::from(latency.stamp_ms)
 }
 

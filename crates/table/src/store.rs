@@ -9,7 +9,7 @@ use balance::live::{Advice, CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
 use balance::status::Status;
-use balance::store::{PoolImage, Store};
+use balance::store::{Origin, PoolImage, Store, Vitals};
 
 use crate::define::{ADDED, item};
 use crate::members::{Inserted, unpack_latency};
@@ -18,7 +18,7 @@ use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER};
-use crate::{Origin, Table, codec, config, define};
+use crate::{Table, codec, config, define};
 
 const READ_TRIES: u32 = 16;
 const CURSOR_PROBES: usize = 16;
@@ -166,6 +166,15 @@ impl Store for Table {
 
     fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
         Table::pool_of(self, slot, incarnation)
+    }
+
+    fn origin(&self, pool: PoolId) -> Option<Origin> {
+        self.pool_ref(pool.0 as usize)?;
+        define::origin_of(self.map.pools().get(pool.0 as usize)?.origin.load(SeqCst))
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.map_or(0, |clock| clock())
     }
 
     fn stats(&self, slot: Slot) -> Stats {

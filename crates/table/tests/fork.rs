@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use balance::live::Live;
 use balance::member::{Connection, MemberSpec};
 use balance::settings::PoolSettings;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 use balance::url::MemberUrl;
 use table::{Geometry, Table};
 

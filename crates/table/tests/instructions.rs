@@ -124,7 +124,7 @@ fn busy_pool(members: usize, busy: usize) -> (std::sync::Arc<Engine<Table>>, Poo
     let specs: Vec<MemberSpec> =
         (0..members).map(|n| MemberSpec::from_line(&line(n)).expect("a member")).collect();
     let child = table.join(std::process::id() as i32, 1).expect("a lane");
-    let engine = Engine::new(table, Box::new(|_: &str| ()));
+    let engine = Engine::new(table, Box::new(|_| ()));
     let pool = engine.store().define("app", &PoolSettings::default(), &specs, 1).expect("a pool");
     let membership = Handle::new(engine.clone(), 1).membership(pool).expect("members");
     for (at, member) in membership.members.iter().enumerate().filter(|(at, _)| at % 4 < busy) {

@@ -39,6 +39,11 @@ const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#
 /// Where the module is to panic, see [`Builder::with_faults`].
 const FAULTS: &str = "faults";
 
+/// Where the module answers with its snapshot ([`Builder::with_member_states`]).
+pub(crate) const DOOR: &str = "/--state";
+/// A server whose folder has this file opens the door.
+pub(crate) const DOOR_FILE: &str = "door";
+
 /// A running httpd.
 #[derive(Debug)]
 pub struct Httpd {
@@ -88,6 +93,9 @@ impl Httpd {
         words.push(installed().program.clone().into());
         let mut command = Command::new(&words[0]);
         command.env("LUA_BALANCER_FAULTS", dir.join(FAULTS));
+        if dir.join(DOOR_FILE).exists() {
+            command.env("LUA_BALANCER_TEST_DOOR", DOOR);
+        }
         command.args(&words[1..]).arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
         command
             .stdin(Stdio::null())

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use crate::api::{Balancer, NoMember, PoolId, Query};
 use crate::engine::{Engine, Handle};
+use crate::event::By;
 use crate::live::Live;
 use crate::member::{Member, MemberSpec};
 use crate::memory::MemoryStore;
@@ -21,7 +22,7 @@ struct Fixture {
 
 fn fixture(lines: &[&str]) -> Fixture {
     let specs: Vec<MemberSpec> = lines.iter().map(|line| MemberSpec::from_line(line).unwrap()).collect();
-    let engine = Engine::new(MemoryStore::new(), Box::new(|_: &str| ()));
+    let engine = Engine::new(MemoryStore::new(), Box::new(|_| ()));
     let pool = engine.store().define("app", &PoolSettings::default(), &specs, 1).unwrap();
     Fixture { handle: Handle::new(engine.clone(), 7), engine, pool }
 }
@@ -175,7 +176,10 @@ fn round_robin_and_idle_least_connections_are_smooth() {
 fn a_changed_weight_starts_the_sequence_anew() {
     let fixture = abc([5, 1, 1]);
     fixture.sequence(&Method::RoundRobin, 3);
-    fixture.handle.change(&fixture.member("a"), crate::api::Change::SetWeight(100), "a test").unwrap();
+    fixture
+        .handle
+        .change(&fixture.member("a"), crate::api::Change::SetWeight(100), &By::Script(None))
+        .unwrap();
     assert_eq!(fixture.sequence(&Method::RoundRobin, 6), "abcabc");
 }
 

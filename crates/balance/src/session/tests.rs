@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::{Balancer, PoolId, View, ViewStep};
 use crate::engine::{Engine, Handle};
+use crate::event::By;
 use crate::member::MemberSpec;
 use crate::memory::MemoryStore;
 use crate::settings::PoolSettings;
@@ -125,9 +126,9 @@ fn members_tried_before_are_out_and_panic_ignores_health() {
 fn removed_and_added_members_are_seen() {
     let (handle, id) = pool(&["a name=a", "b name=b"], &[]);
     assert_eq!(name(handle.route(id, None, b"b", &[])), "b");
-    handle.remove(id, "b", "a test").unwrap();
+    handle.remove(id, "b", &By::Script(None)).unwrap();
     assert_eq!(name(handle.route(id, None, b"b", &[])), "unknown");
-    handle.add(id, MemberSpec::from_line("http://x name=x route=b").unwrap(), "a test").unwrap();
+    handle.add(id, MemberSpec::from_line("http://x name=x route=b").unwrap(), &By::Script(None)).unwrap();
     assert_eq!(name(handle.route(id, None, b"b", &[])), "x");
     assert_eq!(name(handle.route(PoolId(9), None, b"b", &[])), "unknown");
 }

@@ -107,7 +107,7 @@ impl MemberHandle {
         if self.ctx.judges() {
             return Ok(true);
         }
-        match self.ctx.balancer.change(&self.member, change, &self.ctx.who()) {
+        match self.ctx.balancer.change(&self.member, change, &self.ctx.by()) {
             Ok(()) => Ok(true),
             Err(error) => Err(mlua::Error::runtime(format!("member {}: {error}", self.member.spec.name))),
         }

@@ -51,7 +51,9 @@ const LEVELS: [(&str, u8); 20] = [
 /// Puts `lb`, `apache2` and the request object in place; gives the latter.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::Result<Table> {
     let lb = library(lua, ctx)?;
-    crate::jobs::io::install(lua, ctx, sandbox, &lb)?;
+    if let Some(ready) = crate::jobs::io::install(lua, ctx, &lb)? {
+        crate::luasocket::install(lua, ctx, sandbox, ready)?;
+    }
     let lb: Table = sandbox.protect.call((lb, "lb"))?;
     sandbox.base.raw_set("lb", lb)?;
     let apache2: Table = sandbox.protect.call((constants(lua)?, "apache2"))?;

@@ -436,7 +436,7 @@ impl UserData for PoolHandle {
             if this.ctx.judges() {
                 return Ok(Value::Nil);
             }
-            let added = this.ctx.balancer.add(this.row()?, spec, &this.ctx.who());
+            let added = this.ctx.balancer.add(this.row()?, spec, &this.ctx.by());
             let member =
                 added.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             Ok(Value::UserData(member_object(lua, &this.ctx, &member)?))
@@ -451,7 +451,7 @@ impl UserData for PoolHandle {
                 return Ok(true);
             }
             for name in list {
-                let removed = this.ctx.balancer.remove(this.row()?, &name, &this.ctx.who());
+                let removed = this.ctx.balancer.remove(this.row()?, &name, &this.ctx.by());
                 removed.map_err(|error| mlua::Error::runtime(format!("pool {}: {error}", this.name)))?;
             }
             Ok(true)

@@ -64,8 +64,8 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<T
     let own = ctx.clone();
     meta.raw_set(
         "__newindex",
-        lua.create_function(move |_, (_, key, value): (bool, LuaString, Value)| {
-            set_field(&own, &key.as_bytes(), &value)
+        lua.create_function(move |lua, (_, key, value): (bool, LuaString, Value)| {
+            set_field(lua, &own, &key.as_bytes(), &value)
         })?,
     )?;
     meta.raw_set("__metatable", false)?;
@@ -117,7 +117,7 @@ fn field(lua: &Lua, ctx: &Rc<Context>, key: &[u8]) -> mlua::Result<Value> {
     }
 }
 
-fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
+fn set_field(lua: &Lua, ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
     let request = ctx.request()?;
     let name = || text::line(key).into_owned();
     let number = match key {
@@ -128,14 +128,10 @@ fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
     if let Some(field) = number {
         let number = match value {
             Value::Integer(number) => *number,
-            Value::Number(number) if number.fract() == 0.0 => *number as i64,
-            other => {
-                let found = other.type_name();
-                return Err(mlua::Error::runtime(format!(
-                    "r.{}: expected a number, found a {found}",
-                    name()
-                )));
-            }
+            other => match lua.coerce_integer(other.clone())? {
+                Some(number) => number,
+                None => return Err(mlua::Error::runtime(no_number(&name(), other))),
+            },
         };
         return request.set_number(field, number).map_err(mlua::Error::runtime);
     }
@@ -161,6 +157,13 @@ fn set_field(ctx: &Context, key: &[u8], value: &Value) -> mlua::Result<()> {
         other => Err(format!("r.{}: expected a string, found a {}", name(), other.type_name())),
     };
     result.map_err(mlua::Error::runtime)
+}
+
+fn no_number(name: &str, value: &Value) -> String {
+    match value {
+        Value::Number(number) => format!("r.{name}: expected a whole number, found {number}"),
+        other => format!("r.{name}: expected a number, found a {}", other.type_name()),
+    }
 }
 
 fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {

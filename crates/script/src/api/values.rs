@@ -23,10 +23,7 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
                 value = Reader { lua, ctx: &own, steps: 0 }.decode(&mut bytes, 0);
             }
         };
-        match own.server.shared() {
-            Some(shared) => shared.get(&key, &mut take),
-            None => take(own.library.values.lock().get(&*key).map(Vec::as_slice)),
-        }
+        own.server.shared().get(&key, &mut take);
         value
     };
     methods.raw_set("ivm_get", lua.create_function(get)?)?;
@@ -41,12 +38,7 @@ pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result
                 Some(bytes)
             }
         };
-        match (own.server.shared(), bytes) {
-            (Some(shared), bytes) => shared.set(&key, bytes.as_deref()).map_err(mlua::Error::runtime)?,
-            (None, Some(bytes)) => drop(own.library.values.lock().insert(key.to_vec(), bytes)),
-            (None, None) => drop(own.library.values.lock().remove(&*key)),
-        }
-        Ok(())
+        own.server.shared().set(&key, bytes.as_deref()).map_err(mlua::Error::runtime)
     };
     methods.raw_set("ivm_set", lua.create_function(set)?)
 }

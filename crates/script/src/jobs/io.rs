@@ -1,29 +1,21 @@
-//! What jobs wait for, as plain values: the host does it. And `lb.http`, `lb.tcp` and `socket.tcp` over it.
+//! What jobs wait for, as plain values: the host does it. And `lb.http` and `lb.tcp` over it.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value, Variadic,
 };
 
-use super::{MOST_RECEIVED, Shared};
 use crate::context::{Context, Phase};
-use crate::ngx::socket::{MOST, Wanted};
-use crate::sandbox::Sandbox;
 
 /// How long `lb.http` and `lb.tcp` wait unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest `timeout=`; the job's own limit is shorter.
-const LONGEST: f64 = 86_400.0;
+pub(crate) const LONGEST: f64 = 86_400.0;
 /// Most bytes of a body, or of one `send`.
-const MOST_TEXT: usize = 4 << 20;
-/// Room that a socket keeps between two receives.
-const KEPT: usize = 4 << 10;
-/// Sockets that all scripts of a state may have open.
-const MOST_SOCKETS: usize = 256;
+pub(crate) const MOST_TEXT: usize = 4 << 20;
 /// Name of `lb.http` among the modules of a state.
 pub(crate) const HTTP: &str = "lb.http";
 /// Name of what looks host names up among the modules of a state.
@@ -128,7 +120,8 @@ pub enum Reply {
     Received(Result<Vec<u8>, String>),
 }
 
-struct Held(Connection);
+/// A connection on its way to the script's socket.
+pub(crate) struct Held(pub(crate) Connection);
 impl UserData for Held {}
 
 impl Reply {
@@ -168,7 +161,7 @@ fn answer_table(lua: &Lua, answer: &HttpAnswer) -> mlua::Result<Table> {
 }
 
 /// What a job yields when it waits; scripts never see it.
-pub(super) fn token(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
+pub(crate) fn token(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(TOKEN) {
         return Ok(known.clone());
     }
@@ -183,26 +176,23 @@ pub(super) fn is_token(ctx: &Context, value: Option<&Value>) -> bool {
     })
 }
 
-/// `lb.http`, `lb.tcp` and, where jobs run, the module `socket`.
-pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, lb: &Table) -> mlua::Result<()> {
+/// `lb.http` and `lb.tcp`. Where jobs run, the function that raises where nothing can wait is the answer.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<Option<Function>> {
     if ctx.jobs.is_none() {
         for name in ["http", "tcp"] {
             lb.raw_set(name, refused(lua, &format!("lb.{name}"))?)?;
         }
-        return Ok(());
+        return Ok(None);
     }
-    let native = natives(lua, ctx)?;
     let chunk = crate::sandbox::internal(lua, include_str!("io.lua"))?;
-    let (http, tcp, socket, resolve, sleep): (Value, Value, Table, Value, Value) =
-        chunk.call((native, lua.globals()))?;
+    let (http, tcp, resolve, ready, sleep): (Value, Value, Value, Function, Value) =
+        chunk.call((natives(lua, ctx)?, lua.globals()))?;
     lb.raw_set("http", &http)?;
     ctx.modules.borrow_mut().insert(HTTP.to_owned(), http);
     ctx.modules.borrow_mut().insert(RESOLVE.to_owned(), resolve);
     ctx.modules.borrow_mut().insert(SLEEP.to_owned(), sleep);
     lb.raw_set("tcp", tcp)?;
-    let socket: Value = sandbox.protect.call((socket, "socket"))?;
-    ctx.modules.borrow_mut().insert("socket".to_owned(), socket);
-    Ok(())
+    Ok(Some(ready))
 }
 
 /// What stands where nothing can wait.
@@ -213,75 +203,6 @@ pub(crate) fn refused(lua: &Lua, name: &str) -> mlua::Result<Function> {
 
 fn not_here(name: &str) -> mlua::Error {
     mlua::Error::runtime(format!("{name} works in checks and timers only"))
-}
-
-/// A socket of a script.
-struct Socket {
-    connection: RefCell<Option<Open>>,
-    timeout: Cell<Option<Duration>>,
-    /// Until when the `receive` that is under way may wait, whatever comes in meanwhile.
-    until: Cell<Option<Instant>>,
-    /// Received, not asked for yet.
-    buffer: RefCell<Vec<u8>>,
-    /// How much of it is counted in what all jobs share.
-    counted: Cell<usize>,
-    shared: Rc<Shared>,
-}
-impl UserData for Socket {}
-
-/// A connection, and a share in the count of those that are open.
-struct Open {
-    connection: Connection,
-    _counted: Rc<()>,
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.count(0);
-    }
-}
-
-impl Socket {
-    fn new(shared: Rc<Shared>) -> Self {
-        Socket {
-            connection: RefCell::default(),
-            timeout: Cell::default(),
-            until: Cell::default(),
-            buffer: RefCell::default(),
-            counted: Cell::default(),
-            shared,
-        }
-    }
-
-    /// Notes how much the buffer holds.
-    fn count(&self, bytes: usize) {
-        let others = self.shared.received.get().saturating_sub(self.counted.replace(bytes));
-        self.shared.received.set(others.saturating_add(bytes));
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        self.shared.received.get().saturating_add(bytes) <= MOST_RECEIVED
-    }
-
-    fn close(&self) {
-        self.connection.take();
-        self.buffer.take();
-        self.count(0);
-    }
-
-    /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
-    fn left(&self, first: bool) -> Option<Duration> {
-        if first {
-            self.until.set(Instant::now().checked_add(self.timeout()));
-        }
-        let left = self.until.get()?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// None waits as long as the job may take.
-    fn timeout(&self) -> Duration {
-        self.timeout.get().unwrap_or(Duration::from_secs_f64(LONGEST))
-    }
 }
 
 fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
@@ -321,90 +242,13 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         Ok(want(&own, Io::Sleep { timeout }))
     };
     native.raw_set("want_sleep", lua.create_function(sleep)?)?;
-    let own = ctx.clone();
-    native.raw_set("time", lua.create_function(move |_, ()| Ok(own.server.time()))?)?;
-    sockets(lua, ctx, &native)?;
+    let drop_held = |_: &Lua, held: AnyUserData| held.take::<Held>().map(drop);
+    native.raw_set("drop", lua.create_function(drop_held)?)?;
     Ok(native)
 }
 
-fn sockets(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
-    let own = ctx.clone();
-    let new = move |lua: &Lua, ()| {
-        let shared = own.jobs.as_ref().map(|jobs| jobs.shared.clone()).unwrap_or_default();
-        lua.create_userdata(Socket::new(shared))
-    };
-    native.raw_set("new", lua.create_function(new)?)?;
-    let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
-        let valid = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
-        let shortest = Duration::from_millis(1);
-        socket.borrow::<Socket>()?.timeout.set(valid.map(|s| Duration::from_secs_f64(s).max(shortest)));
-        Ok(())
-    };
-    native.raw_set("settimeout", lua.create_function(settimeout)?)?;
-    let own = ctx.clone();
-    let connect = move |lua: &Lua, (socket, host, port): (AnyUserData, Value, Value)| {
-        let (host, port) = place("connect", &host, &port)?;
-        if is_full(lua, &own) {
-            return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
-        }
-        let socket = socket.borrow::<Socket>()?;
-        socket.close();
-        Ok(want(&own, Io::Connect { host, port, timeout: socket.timeout() }))
-    };
-    native.raw_set("want_connect", lua.create_function(connect)?)?;
-    let own = ctx.clone();
-    let attach = move |_: &Lua, (socket, held): (AnyUserData, AnyUserData)| {
-        let connection = held.take::<Held>()?.0;
-        let _counted = own.jobs.as_ref().map(|jobs| jobs.sockets.clone()).unwrap_or_default();
-        socket.borrow::<Socket>()?.connection.replace(Some(Open { connection, _counted }));
-        Ok(())
-    };
-    native.raw_set("attach", lua.create_function(attach)?)?;
-    let drop_held = |_: &Lua, held: AnyUserData| held.take::<Held>().map(drop);
-    native.raw_set("drop", lua.create_function(drop_held)?)?;
-    let own = ctx.clone();
-    let send = move |_: &Lua, (socket, data): (AnyUserData, LuaString)| {
-        let socket = socket.borrow::<Socket>()?;
-        let data = data.as_bytes();
-        if data.len() > MOST_TEXT {
-            return Ok(Some(format!("more than {} MiB to be sent at once", MOST_TEXT >> 20)));
-        }
-        let data = data.to_vec();
-        Ok(on_connection(&socket, |on| want(&own, Io::Send { on, data, timeout: socket.timeout() })))
-    };
-    native.raw_set("want_send", lua.create_function(send)?)?;
-    let own = ctx.clone();
-    let receive = move |_: &Lua, (socket, first): (AnyUserData, bool)| {
-        let socket = socket.borrow::<Socket>()?;
-        Ok(on_connection(&socket, |on| match socket.left(first) {
-            Some(timeout) => want(&own, Io::Receive { on, timeout }),
-            None => Some("timeout".into()),
-        }))
-    };
-    native.raw_set("want_receive", lua.create_function(receive)?)?;
-    native.raw_set("take", lua.create_function(take_received)?)?;
-    let close = |_: &Lua, socket: AnyUserData| {
-        socket.borrow::<Socket>()?.close();
-        Ok(())
-    };
-    native.raw_set("close", lua.create_function(close)?)
-}
-
-/// Whether no further socket may be opened. Those that scripts have forgotten do not count.
-fn is_full(lua: &Lua, ctx: &Context) -> bool {
-    let full = || ctx.jobs.as_ref().is_some_and(|jobs| Rc::strong_count(&jobs.sockets) > MOST_SOCKETS);
-    full() && lua.gc_collect().is_ok() && full()
-}
-
-fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) -> Option<String> {
-    match &*socket.connection.borrow() {
-        Some(open) => f(open.connection.clone()),
-        None => Some("closed".into()),
-    }
-}
-
 /// Notes what the job will wait for. The answer is what scripts are told instead of waiting.
-fn want(ctx: &Context, io: Io) -> Option<String> {
+pub(crate) fn want(ctx: &Context, io: Io) -> Option<String> {
     let jobs = ctx.jobs.as_ref()?;
     let full = jobs.full(io.bytes());
     if full.is_none() {
@@ -413,43 +257,8 @@ fn want(ctx: &Context, io: Io) -> Option<String> {
     full
 }
 
-/// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it is all there.
-#[allow(clippy::type_complexity)]
-fn take_received(
-    lua: &Lua,
-    (socket, pattern, chunk, mut error): (AnyUserData, Value, Option<LuaString>, Option<String>),
-) -> mlua::Result<(bool, Value, Option<String>, Option<LuaString>)> {
-    let socket = socket.borrow::<Socket>()?;
-    let wanted = Wanted::parse(&pattern)?;
-    let mut buffer = socket.buffer.borrow_mut();
-    if let Some(chunk) = chunk.as_ref().map(LuaString::as_bytes) {
-        match socket.has_room(chunk.len()) {
-            true => buffer.extend_from_slice(&chunk),
-            false => error = Some(format!("sockets hold more than {} MiB", MOST_RECEIVED >> 20)),
-        }
-    }
-    let closed = error.as_deref() == Some("closed");
-    let found = wanted.take(&mut buffer, closed);
-    if found.is_some() && buffer.capacity() > KEPT {
-        // What is left keeps no more room than it needs.
-        buffer.shrink_to_fit();
-    }
-    socket.count(buffer.len());
-    if let Some(found) = found {
-        return Ok((true, Value::String(lua.create_string(found)?), None, None));
-    }
-    let error = match error {
-        None if buffer.len() >= MOST => format!("more than {MOST} bytes"),
-        None => return Ok((false, Value::Nil, None, None)),
-        Some(error) => error,
-    };
-    socket.count(0);
-    let partial = lua.create_string(std::mem::take(&mut *buffer))?;
-    Ok((true, Value::Nil, Some(error), Some(partial)))
-}
-
 /// A host and a port as scripts give them.
-fn place(name: &str, host: &Value, port: &Value) -> mlua::Result<(String, u16)> {
+pub(crate) fn place(name: &str, host: &Value, port: &Value) -> mlua::Result<(String, u16)> {
     let wrong = |what: &str, found: &Value| {
         let found = found.to_string().unwrap_or_else(|_| found.type_name().to_owned());
         mlua::Error::runtime(format!("{name}: expected {what}, found {found}"))

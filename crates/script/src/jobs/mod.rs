@@ -32,7 +32,7 @@ const MOST_RUNNING: usize = 256;
 /// How many times the memory limit of one run the state may hold, with all runs and what scripts keep.
 const STATE_SHARE: usize = 4;
 /// Bytes that all sockets of a state may have received and not handed on.
-const MOST_RECEIVED: usize = 16 << 20;
+pub(crate) const MOST_RECEIVED: usize = 16 << 20;
 /// Bytes that all jobs of a state may be sending.
 const MOST_SENDING: usize = 16 << 20;
 /// How much longer than a check itself its last wait may take: its end is the check's.
@@ -87,20 +87,20 @@ pub(crate) struct Jobs {
     stop: Arc<AtomicBool>,
     outgrown: Cell<bool>,
     /// Held by each socket that is open.
-    sockets: Rc<()>,
-    shared: Rc<Shared>,
+    pub(crate) sockets: Rc<()>,
+    pub(crate) shared: Rc<Shared>,
 }
 
 /// What all jobs of a state share.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     running: Cell<usize>,
     /// A job was dropped before its end.
     abandoned: Cell<bool>,
     /// Bytes of what jobs send, while they wait for that.
     sending: Cell<usize>,
     /// Bytes that sockets have received and scripts have not asked for.
-    received: Cell<usize>,
+    pub(crate) received: Cell<usize>,
 }
 
 /// How long an interruption may be on its way. Where nothing could be interrupted it is forgotten after that.

@@ -6,7 +6,6 @@ mod names;
 mod native;
 mod regex;
 mod ring;
-pub(crate) mod socket;
 mod variables;
 
 use std::rc::Rc;
@@ -14,6 +13,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use crate::context::Context;
+use crate::luasocket;
 
 /// `(name) -> value or nil` for globals that are not there yet.
 pub(crate) fn lazy(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
@@ -36,7 +36,7 @@ pub(crate) fn builtin(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<
         | "resty.lock" | "resty.lrucache" | "resty.dns.resolver" | "cjson" | "cjson.safe" | "bit"
         | "socket" | "ltn12" => module(lua, ctx, name).map(Some),
         // A table of the script's own.
-        "socket.http" => socket_http(lua, ctx).map(Some),
+        "socket.http" => luasocket::http(lua, ctx).map(Some),
         _ => match name.strip_prefix("table.") {
             Some(function) => table_function(lua, ctx, function),
             None => Ok(None),
@@ -51,13 +51,6 @@ fn table_function(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Opti
     }
     let Value::Table(library) = module(lua, ctx, "functions for tables")? else { return Ok(None) };
     library.get(name).map(Some)
-}
-
-/// `socket.http` over the state's `lb.http`, which refuses in requests.
-fn socket_http(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
-    let http = ctx.modules.borrow().get(crate::jobs::io::HTTP).cloned();
-    let http = http.unwrap_or(Value::Function(crate::jobs::io::refused(lua, "socket.http")?));
-    crate::sandbox::internal(lua, include_str!("../jobs/http.lua"))?.call((http, lua.globals()))
 }
 
 /// One of the modules; the same value for all scripts of a state, and read-only.
@@ -107,11 +100,11 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
             crate::sandbox::internal(lua, include_str!("../jobs/dns.lua"))?.call((resolve, lua.globals()))?
         }
         "functions for tables" => run(include_str!("tables.lua"))?,
-        "ltn12" => run(include_str!("../jobs/ltn12.lua"))?,
+        "ltn12" => run(luasocket::LTN12)?,
         "bit" => bit::module(lua)?,
         "cjson" => json::module(lua, ctx, false)?,
         "cjson.safe" => json::module(lua, ctx, true)?,
-        "socket" => socket::module(lua, ctx)?,
+        "socket" => luasocket::refusing(lua, ctx)?,
         _ => return Ok(Value::Nil),
     };
     let Some(protect) = ctx.protect.get() else { return Ok(Value::Table(table)) };

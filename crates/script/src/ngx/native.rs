@@ -266,7 +266,7 @@ fn checked_peer(peer: &Peer) -> mlua::Result<()> {
 fn strings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     type Change = fn(&[u8]) -> Vec<u8>;
     let pure: [(&str, Change); 4] = [
-        ("escape_uri", |text| text::escape_but(text, b"-._~", false)),
+        ("escape_uri", text::escape_uri),
         ("unescape_uri", |text| text::unescape_with(text, true)),
         ("encode_base64", text::base64_encode),
         ("decode_base64", text::base64_decode),

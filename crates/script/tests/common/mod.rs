@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use balance::api::*;
+use balance::event::By;
 use balance::member::{Connection, Member, MemberSpec};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
 use script::host::{self, Digest, Field, Number, Request, Server, Table};
+use script::offline::{PlainDict, PlainValues};
 use script::{
     Answer, Candidate, CheckResult, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
     Step, judge,
@@ -24,6 +26,7 @@ pub struct TestServer {
     pub lines: RefCell<Vec<(u8, String)>>,
     pub clock: Cell<f64>,
     pub place: RefCell<Option<host::Place>>,
+    pub values: Rc<PlainValues>,
 }
 
 impl Server for TestServer {
@@ -39,62 +42,27 @@ impl Server for TestServer {
     fn time(&self) -> f64 {
         1_700_000_000.5
     }
+    fn shared(&self) -> Rc<dyn host::SharedValues> {
+        self.values.clone()
+    }
     fn dict(&self, name: &str) -> Option<Rc<dyn host::Dict>> {
-        (name == "d").then(|| Rc::new(TestDict::default()) as Rc<dyn host::Dict>)
+        (name == "d").then(|| Rc::new(PlainDict::new(Rc::default(), 1 << 20)) as Rc<dyn host::Dict>)
+    }
+    fn worker(&self) -> u32 {
+        0
+    }
+    fn workers(&self) -> u32 {
+        1
+    }
+    fn is_defined(&self, _name: &str) -> bool {
+        false
+    }
+    fn looks_at(&self, _path: &Path) {}
+    fn account(&self) -> Option<String> {
+        None
     }
     fn geo(&self, _address: &str) -> Result<Option<host::Place>, String> {
         Ok(self.place.borrow().clone())
-    }
-}
-
-/// A dictionary of one entry.
-#[derive(Default)]
-pub struct TestDict(RefCell<Option<(Vec<u8>, host::Scalar)>>);
-
-impl host::Dict for TestDict {
-    fn get(&self, key: &[u8]) -> Result<Option<host::Scalar>, host::DictError> {
-        Ok(self.0.borrow().as_ref().filter(|(known, _)| known == key).map(|(_, value)| value.clone()))
-    }
-    fn store(
-        &self,
-        _: host::Store,
-        key: &[u8],
-        value: host::Scalar,
-        _: f64,
-    ) -> Result<bool, host::DictError> {
-        self.0.replace(Some((key.to_vec(), value)));
-        Ok(false)
-    }
-    fn incr(
-        &self,
-        _: &[u8],
-        by: host::Scalar,
-        _: Option<host::Scalar>,
-        _: f64,
-    ) -> Result<(host::Scalar, bool), host::DictError> {
-        Ok((by, false))
-    }
-    fn delete(&self, _: &[u8]) -> Result<(), host::DictError> {
-        self.0.replace(None);
-        Ok(())
-    }
-    fn ttl(&self, _: &[u8]) -> Result<f64, host::DictError> {
-        Ok(0.0)
-    }
-    fn expire(&self, _: &[u8], _: f64) -> Result<(), host::DictError> {
-        Ok(())
-    }
-    fn keys(&self, _: usize) -> Result<Vec<Vec<u8>>, host::DictError> {
-        Ok(self.0.borrow().iter().map(|(key, _)| key.clone()).collect())
-    }
-    fn clear(&self) -> Result<(), host::DictError> {
-        self.delete(b"")
-    }
-    fn purge(&self, _: usize) -> Result<usize, host::DictError> {
-        Ok(0)
-    }
-    fn room(&self) -> (usize, usize) {
-        (1, 1)
     }
 }
 
@@ -268,6 +236,15 @@ impl Request for TestRequest {
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         Ok(expression.trim_start_matches("%{").trim_end_matches('}').as_bytes().to_vec())
     }
+    fn serial(&self) -> u64 {
+        self.number(Number::Started).cast_unsigned()
+    }
+    fn server_addr(&self) -> Option<String> {
+        Some("192.0.2.1".into())
+    }
+    fn custom_response(&self, _status: u16, _text: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// One pool in memory; picks in turn, whatever the method.
@@ -402,7 +379,7 @@ impl Balancer for TestBalancer {
     fn stats(&self, _member: &Member) -> Stats {
         Stats { inflight: 3, latency_ms: 1.5, requests: 10, failures: 2, since: 1_700_000_000 }
     }
-    fn change(&self, member: &Member, change: Change, _by: &str) -> Result<(), ChangeError> {
+    fn change(&self, member: &Member, change: Change, _by: &By) -> Result<(), ChangeError> {
         let mut all = self.status.borrow_mut();
         let status = all.get_mut(&member.slot).ok_or(ChangeError::Removed)?;
         *status = match change {
@@ -413,14 +390,14 @@ impl Balancer for TestBalancer {
         };
         Ok(())
     }
-    fn add(&self, pool: PoolId, spec: MemberSpec, _by: &str) -> Result<Arc<Member>, ChangeError> {
+    fn add(&self, pool: PoolId, spec: MemberSpec, _by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = self.make(spec);
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         pool.members.push(member.clone());
         Ok(member)
     }
-    fn remove(&self, pool: PoolId, name: &str, _by: &str) -> Result<(), ChangeError> {
+    fn remove(&self, pool: PoolId, name: &str, _by: &By) -> Result<(), ChangeError> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.get_mut(pool.0 as usize).ok_or(ChangeError::UnknownPool)?;
         let at = pool.members.iter().position(|member| member.spec.name == name);

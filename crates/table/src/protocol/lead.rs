@@ -80,6 +80,15 @@ pub fn holder(leader: &AtomicU64) -> Option<i32> {
     }
 }
 
+/// Who leads, and whether its lease lasts.
+pub fn seen(leader: &AtomicU64, now_ms: u64) -> Option<(i32, bool)> {
+    let word = leader.load(SeqCst);
+    match (word >> 32) as i32 {
+        0 => None,
+        pid => Some((pid, !is_over(word, now_ms))),
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

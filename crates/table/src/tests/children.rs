@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use balance::live::Live;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 
 use super::*;
 use crate::{Lead, Needs};

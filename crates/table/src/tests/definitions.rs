@@ -4,7 +4,7 @@ use balance::api::{ChangeError, PoolId};
 use balance::live::Live;
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 
 use super::*;
 use crate::Origin;

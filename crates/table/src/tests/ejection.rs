@@ -3,7 +3,7 @@
 use balance::live::Live;
 use balance::settings::Outlier;
 use balance::status::Status;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 
 use super::*;
 use crate::primitive::crash::{after, around};

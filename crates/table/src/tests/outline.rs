@@ -2,7 +2,7 @@
 
 use balance::live::Live;
 use balance::status::Status;
-use balance::store::Store;
+use balance::store::{Store, Vitals};
 use proptest::prelude::*;
 
 use super::*;

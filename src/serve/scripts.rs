@@ -1,115 +1,11 @@
-//! What children tell each other through the table: outcomes, health, script versions.
+//! What children tell each other about scripts through the table: versions, and those that are stuck.
 
-use balance::api::PoolId;
-use balance::health::HealthState;
-use balance::live::{Latency, Live};
-use balance::member::Member;
-use balance::outlier::OutlierState;
-use balance::relay::{Attempted, Outcome};
-use balance::settings::{CheckKind, PoolSettings};
-use balance::status::Status;
-use balance::store::Store;
 use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::serve::child::{Child, Thread};
-
-/// Counts the end of an attempt: requests and failures, response time, outlier detection.
-pub fn observe(
-    child: &Child,
-    thread: &Thread,
-    (pool, member): (PoolId, &Member),
-    settings: &PoolSettings,
-    seen: &Attempted,
-) {
-    let table = &child.table;
-    let (slot, incarnation) = (member.slot, member.incarnation);
-    let answered = matches!(seen.outcome, Outcome::Answered(_));
-    let blame = !seen.excused && seen.outcome.is_the_members();
-    table.record(slot, incarnation, blame && !answered);
-    if answered {
-        let (millis, now_ms) = (seen.took_us as f32 / 1e3, (seen.ended_us / 1000) as u32);
-        table.sample_latency(slot, incarnation, |before: Latency| {
-            balance::latency::fold(before, millis, now_ms)
-        });
-    }
-    if !settings.outlier.on || !blame {
-        return;
-    }
-    if seen.outcome.is_among(&settings.outlier.count) {
-        failed(child, thread, pool, member, settings, seen.outcome);
-    } else if table.outlier(slot) != 0 {
-        table.update_outlier(slot, incarnation, |word| OutlierState::from_bits(word).succeeded().to_bits());
-    }
-}
-
-/// A failure that counts: maybe an ejection.
-#[cold]
-fn failed(
-    child: &Child,
-    thread: &Thread,
-    pool: PoolId,
-    member: &Member,
-    settings: &PoolSettings,
-    outcome: Outcome,
-) {
-    use balance::api::Balancer;
-    let Some(membership) = thread.balancer.membership(pool) else { return };
-    let now_ms = memory::monotonic_ms();
-    let ejected = child.table.count_failure(&membership.members, member, &settings.outlier, now_ms);
-    let Some(millis) = ejected else { return };
-    child.table.touch_since(member.slot, memory::epoch_s());
-    log::server(
-        log::WARNING,
-        &format!(
-            "pool {}: member {} ejected for {}s after {} consecutive failures, the last one: {}",
-            membership.name,
-            member.spec.name,
-            millis as f64 / 1000.0,
-            settings.outlier.failures,
-            outcome.word().to_string_lossy()
-        ),
-    );
-}
-
-/// Members that no check has seen: down where checks start from `initial=down`; what earlier checks said does not count
-/// where there are none any more.
-pub fn mark_unchecked(table: &Table) {
-    for name in table.pool_names() {
-        let Some(image) = table.find_pool(&name).and_then(|pool| table.read_pool(pool)) else { continue };
-        let members = image.membership.members.iter();
-        match &image.settings.health {
-            None => members.for_each(|member| forget_checks(table, member, u64::MAX, Status::CHECKS)),
-            Some(check) => {
-                if check.kind != CheckKind::Agent {
-                    let orders = Status::AGENT_DRAIN | Status::AGENT_MAINT;
-                    members
-                        .clone()
-                        .for_each(|member| forget_checks(table, member, HealthState::AGENT, orders));
-                }
-                let waiting = members.filter(|member| table.health(member.slot) == 0 && !check.initial_up);
-                for member in waiting {
-                    let _ = table.update(member.slot, member.incarnation, &mut |status| {
-                        status.with(Status::CHECK_DOWN)
-                    });
-                }
-            }
-        }
-    }
-}
-
-/// Clears these bits of the health word, and these flags.
-fn forget_checks(table: &Table, member: &Member, bits: u64, flags: u64) {
-    let (slot, incarnation) = (member.slot, member.incarnation);
-    if table.health(slot) & bits != 0 {
-        table.update_health(slot, incarnation, |word| word & !bits);
-    }
-    if table.status(slot).has(flags) {
-        let _ = table.update(slot, incarnation, &mut |status| status.without(flags));
-    }
-}
+use crate::serve::child::Child;
 
 /// The table's key of a script: its label, and how many scripts before it have the same one.
 fn key(library: &Library, id: ScriptId) -> u64 {

@@ -1,17 +1,18 @@
-//! Calls of scripts that do not come back from C, where no limit reaches them: the version is not called any more, and a thread of timers
-//! that is lost so is replaced.
+//! Calls of scripts that do not come back from C, where no limit reaches them: the version is not
+//! called any more, and a thread of timers that is lost so is replaced.
 
 use std::time::Duration;
 
 use script::watch::{self, LongCall};
 
-use super::shared;
 use super::timers::Timers;
 use crate::serve::child::Child;
+use crate::serve::scripts;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many turns of the background thread have to see it so: a process that was stopped as a whole has calls that last too.
+/// How many turns of the background thread have to see it so: a process that was stopped as a whole
+/// has calls that last too.
 const TURNS: u32 = 3;
 /// How many threads of timers may be lost.
 const MOST_LOST: u32 = 3;
@@ -19,15 +20,13 @@ const MOST_LOST: u32 = 3;
 /// A call, and how often it was seen beyond its limit.
 type Seen = ((usize, u64), u32);
 
-/// What the background thread knows of calls that last.
+/// Calls of requests that last.
 #[derive(Default)]
-pub struct Stuck {
+pub struct StuckCalls {
     calls: Vec<Seen>,
-    timers: Option<Seen>,
-    lost: u32,
 }
 
-impl Stuck {
+impl StuckCalls {
     /// Looks for calls of requests that are stuck.
     pub fn look(&mut self, child: &Child) {
         let late = |call: &LongCall| is_late(call, limit(child, call));
@@ -41,29 +40,38 @@ impl Stuck {
                 call.lasted.as_millis(),
                 limit.as_millis()
             );
-            shared::quarantine(child, call.script, call.version, &late);
+            scripts::quarantine(child, call.script, call.version, &late);
         }
     }
+}
 
+/// Turns of the thread of timers and Lua checks that last.
+#[derive(Default)]
+pub struct StuckTimers {
+    seen: Option<Seen>,
+    lost: u32,
+}
+
+impl StuckTimers {
     /// Whether the thread of timers and Lua checks is stuck. It is given up then.
     pub fn is_in(&mut self, timers: &Timers, child: &Child) -> bool {
         let longest = child.library.ids().map(|id| child.library.limits(id).timer_time_ms).max().unwrap_or(0);
         let least_ms = longest.saturating_add(GRACE.as_millis() as u64);
         let Some((script, version, since_ms)) = timers.stuck(least_ms) else {
-            self.timers = None;
+            self.seen = None;
             return false;
         };
-        let before: Vec<Seen> = self.timers.into_iter().collect();
+        let before: Vec<Seen> = self.seen.into_iter().collect();
         let seen = count(&before, (0, since_ms));
-        self.timers = Some(seen);
+        self.seen = Some(seen);
         if seen.1 < TURNS {
             return false;
         }
-        self.timers = None;
+        self.seen = None;
         self.lost += 1;
         let more = if self.has_lost_too_many() { "no further thread runs" } else { "another thread runs" };
         let late = format!("more than {least_ms} ms in one turn of a timer or check; {more} the others");
-        shared::quarantine(child, script, version, &late);
+        scripts::quarantine(child, script, version, &late);
         timers.give_up();
         true
     }

@@ -15,7 +15,9 @@ use script::{
     State, Step,
 };
 
-use super::background::{Checks, Scope, TICK};
+use super::checks::{Checks, Scope};
+use super::pools::Pools;
+use super::{Lease, TICK};
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
@@ -162,6 +164,7 @@ struct Scripts {
     server: Rc<HttpdServer>,
     runner: Runner,
     checks: Checks,
+    pools: Pools,
     configured: Vec<Configured>,
     /// The version of each script when it was loaded last.
     loaded: Vec<u64>,
@@ -197,6 +200,7 @@ impl Scripts {
             server,
             runner,
             checks,
+            pools: Pools::default(),
             configured: configured.collect(),
             loaded: vec![0; child.library.ids().count()],
             until_ms: u64::MAX,
@@ -230,7 +234,9 @@ impl Scripts {
                 return false;
             }
             let time = self.time_to_next();
-            self.checks.turn(self.child, time, self.until_ms);
+            self.pools.refresh(&self.child.table);
+            let lease = Lease { child: self.child, pools: &self.pools, until_ms: self.until_ms };
+            self.checks.turn(&lease, time);
             true
         })
     }

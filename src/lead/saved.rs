@@ -5,14 +5,16 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
+use balance::lifecycle;
 use script::report::{Ended, Report};
 use script::{Candidate, ScriptError, ScriptId, Stamp};
 
-use super::WORKERS;
-use super::client::{Pending, settle};
-use crate::app::shared;
+use crate::httpd::events;
 use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
+use crate::serve::scripts;
+use crate::vetting::WORKERS;
+use crate::vetting::client::{Pending, settle};
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
 const A_MOMENT: Duration = Duration::from_millis(300);
@@ -40,7 +42,7 @@ impl Saved {
         let mut has_asked = false;
         for id in child.library.ids().filter(|id| child.library.is_watched(*id)) {
             if let Some(row) = child.script_rows.get(id.0 as usize).copied().flatten() {
-                shared::install_newer(&child.table, &child.library, id, row);
+                scripts::install_newer(&child.table, &child.library, id, row);
                 has_asked |= self.look(child, id, row);
             }
         }
@@ -112,7 +114,7 @@ fn finish(
     (report, ended): (Report, Ended),
 ) {
     let found = settle(&child.library, id, report, ended);
-    let found = found.and_then(|candidate| shared::check_room(&child.table, &child.library, id, candidate));
+    let found = found.and_then(|candidate| scripts::check_room(&child.table, &child.library, id, candidate));
     match found {
         Ok(candidate) => take(child, balancer, (id, row, stamp), candidate),
         Err(error) => refuse(child, row, stamp, &error),
@@ -126,11 +128,11 @@ fn take(
     candidate: Candidate,
 ) {
     let (table, library) = (&child.table, &child.library);
-    let version = shared::publish_judged(table, library, id, row, stamp.0, &candidate.bundle);
+    let version = scripts::publish_judged(table, library, id, row, stamp.0, &candidate.bundle);
     if let Err(error) = candidate.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
-    shared::mark_unchecked(table);
+    events::tell_all(lifecycle::forget_checks(table));
     library.install(id, candidate.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }

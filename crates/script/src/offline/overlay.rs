@@ -1,15 +1,17 @@
-//! Dictionaries as a top level sees them that is vetted: what is there can be read, and what it writes is seen by it alone.
+//! A dictionary over another one: what is there can be read, and what is written is seen here alone. A top level that is vetted
+//! gets this.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use script::host::{Dict, DictError, Scalar, Store};
+use super::dict::sum;
+use crate::host::{Dict, DictError, Scalar, Store};
 
-/// Most entries that one top level writes.
+/// Most entries that are written.
 const MOST: usize = 10_000;
 
-/// What was written, with the time left; None: removed. Nothing expires while a script is vetted.
+/// What was written, with the time left; None: removed. Nothing that was written expires.
 type Written = Option<(Scalar, f64)>;
 
 /// Writes over a dictionary, kept here.
@@ -31,25 +33,6 @@ impl Overlay {
         }
         written.insert(key.to_vec(), entry);
         Ok(())
-    }
-}
-
-/// As in the real ones: whole numbers stay whole.
-fn add(before: &Scalar, by: &Scalar) -> Option<Scalar> {
-    match (before, by) {
-        (Scalar::Integer(before), Scalar::Integer(by)) => {
-            let sum = before.checked_add(*by);
-            Some(sum.map_or_else(|| Scalar::Number(*before as f64 + *by as f64), Scalar::Integer))
-        }
-        (before, by) => Some(Scalar::Number(float(before)? + float(by)?)),
-    }
-}
-
-fn float(number: &Scalar) -> Option<f64> {
-    match number {
-        Scalar::Integer(number) => Some(*number as f64),
-        Scalar::Number(number) => Some(*number),
-        _ => None,
     }
 }
 
@@ -82,9 +65,16 @@ impl Dict for Overlay {
             (None, Some(init)) => (init, init_ttl),
             (None, None) => return Err(DictError::NotFound),
         };
-        let sum = add(&before, &by).ok_or(DictError::NotANumber)?;
+        let sum = sum(&before, &by).ok_or(DictError::NotANumber)?;
         self.write(key, Some((sum.clone(), ttl)))?;
         Ok((sum, false))
+    }
+
+    fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError> {
+        match self.written.borrow().get(key) {
+            Some(entry) => Ok(entry.as_ref().map(|(value, _)| (value.clone(), false))),
+            None => self.below.get_stale(key),
+        }
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), DictError> {

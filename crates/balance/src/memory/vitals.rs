@@ -1,0 +1,108 @@
+//! What checks and requests say of members, in the store on the heap.
+
+use std::sync::Arc;
+
+use super::{MemoryStore, Row};
+use crate::health::HealthState;
+use crate::live::{Latency, Live, Slot};
+use crate::member::Member;
+use crate::outlier::{self, OutlierState, Verdict};
+use crate::settings::Outlier;
+use crate::status::Status;
+use crate::store::{Store, Vitals};
+
+impl MemoryStore {
+    /// Runs `body` with a row, while it holds that incarnation.
+    fn with_row<T>(&self, slot: Slot, incarnation: u32, body: impl FnOnce(&mut Row) -> T) -> Option<T> {
+        let mut state = self.state();
+        state.rows.get_mut(slot as usize).filter(|row| row.live && incarnation == 1).map(body)
+    }
+
+    fn is_out(&self, slot: Slot) -> bool {
+        self.status(slot).has(Status::EJECTED) || OutlierState::from_bits(self.outlier(slot)).is_ejected()
+    }
+
+    fn may_eject(&self, members: &[Arc<Member>], member: &Member, settings: &Outlier) -> bool {
+        let others = || members.iter().filter(|other| other.slot != member.slot);
+        let ejected = others().filter(|other| self.is_out(other.slot)).count();
+        let serving = others().any(|other| {
+            let status = self.status(other.slot);
+            status.usable() && (!self.is_out(other.slot) || status.has(Status::IGNORE_ERRORS))
+        });
+        serving && outlier::may_eject(members.len(), ejected, settings.max_percent)
+    }
+}
+
+fn change(word: &mut u64, mut change: impl FnMut(u64) -> u64) -> (u64, u64) {
+    let before = *word;
+    *word = change(before);
+    (before, *word)
+}
+
+impl Vitals for MemoryStore {
+    fn health(&self, slot: Slot) -> u64 {
+        self.state().rows.get(slot as usize).map_or(0, |row| row.health)
+    }
+
+    fn update_health(&self, slot: Slot, incarnation: u32, by: impl FnMut(u64) -> u64) -> Option<(u64, u64)> {
+        let now_s = self.now_s();
+        let (pool, changed) = self.with_row(slot, incarnation, |row| {
+            let changed = change(&mut row.health, by);
+            if (changed.0 ^ changed.1) & HealthState::AGENT != 0 {
+                row.since = now_s;
+            }
+            (row.pool, changed)
+        })?;
+        if (changed.0 ^ changed.1) & HealthState::AGENT != 0 {
+            self.state().pools[pool].epoch += 1;
+        }
+        Some(changed)
+    }
+
+    fn outlier(&self, slot: Slot) -> u64 {
+        self.state().rows.get(slot as usize).map_or(0, |row| row.outlier)
+    }
+
+    fn update_outlier(&self, slot: Slot, incarnation: u32, by: impl FnMut(u64) -> u64) -> Option<(u64, u64)> {
+        self.with_row(slot, incarnation, |row| change(&mut row.outlier, by))
+    }
+
+    fn count_failure(
+        &self,
+        members: &[Arc<Member>],
+        member: &Member,
+        settings: &Outlier,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let may_eject = self.may_eject(members, member, settings);
+        let mut verdict = Verdict::Counted;
+        self.update_outlier(member.slot, member.incarnation, |word| {
+            let first_ms = member.spec.first_ejection_ms;
+            let (state, found) = OutlierState::from_bits(word).failed(settings, first_ms, now_ms, may_eject);
+            verdict = found;
+            state.to_bits()
+        })?;
+        let millis = verdict.ejected_for_ms()?;
+        let changed = self.update(member.slot, member.incarnation, &mut |s| s.with(Status::EJECTED));
+        changed.is_ok_and(|(before, after)| before != after).then_some(millis)
+    }
+
+    fn record(&self, slot: Slot, incarnation: u32, failed: bool) {
+        self.with_row(slot, incarnation, |row| {
+            row.requests += 1;
+            row.failures += u64::from(failed);
+        });
+    }
+
+    fn sample_latency(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        mut fold: impl FnMut(Latency) -> Latency,
+    ) -> Option<Latency> {
+        self.with_row(slot, incarnation, |row| {
+            row.latency = fold(row.latency);
+            row.latency
+        })
+    }
+}

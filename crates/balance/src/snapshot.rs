@@ -1,0 +1,412 @@
+//! Everything that can be shown of a running balancer, as values. A store makes it in one go;
+//! pages, programs and tests read these and nothing else. Its text is for tests: one line for each
+//! thing, as words and `key=value`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::api::PoolId;
+use crate::event::By;
+use crate::health::HealthState;
+use crate::live::Latency;
+use crate::member::{Member, MemberSpec};
+use crate::outlier::OutlierState;
+use crate::settings::{HealthCheck, PoolSettings};
+use crate::status::{State, Status};
+use crate::store::{Origin, PoolImage, Vitals};
+use crate::tier;
+
+mod text;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// In the order of their rows.
+    pub pools: Vec<PoolState>,
+    /// In the order of their rows.
+    pub scripts: Vec<ScriptState>,
+    /// In configured order.
+    pub dicts: Vec<DictState>,
+    /// Who leads. None: nobody, or there are no children.
+    pub lead: Option<LeadState>,
+    /// Those that take part.
+    pub children: Vec<ChildState>,
+    /// How full the table is. None for a store without limits.
+    pub fill: Option<Fill>,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolState {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its definition comes from.
+    pub origin: Origin,
+    /// What its directives say.
+    pub settings: PoolSettings,
+    /// So few members are usable that health is ignored.
+    pub panic: bool,
+    /// Members that picks choose among.
+    pub usable: usize,
+    /// Requests at its members.
+    pub inflight: u32,
+    /// Requests that wait for a place.
+    pub queued: u32,
+    /// In configured order; those that were added while the server ran come last.
+    pub members: Vec<MemberState>,
+}
+
+/// A member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberState {
+    /// What its line says. Has secrets: `secret=`.
+    pub spec: MemberSpec,
+    /// In one word.
+    pub state: State,
+    /// Neither checks nor requests have anything against it.
+    pub healthy: bool,
+    /// Picks choose among it and the other usable ones.
+    pub usable: bool,
+    /// All that keeps it from serving like any other.
+    pub why: Vec<Cause>,
+    /// When it changed last: epoch seconds.
+    pub since: u64,
+    /// What it counts for.
+    pub weights: Weights,
+    /// Its tier now.
+    pub lbset: u8,
+    /// Its role now.
+    pub role: Role,
+    /// Requests there now.
+    pub inflight: u32,
+    /// Most requests at the same time, 0 for no limit; an agent may say another number than the
+    /// line.
+    pub max_inflight: u32,
+    /// Attempts so far.
+    pub requests: u64,
+    /// Failed attempts so far.
+    pub failures: u64,
+    /// Response times.
+    pub latency: Latency,
+    /// What active checks say. None: none are made, or none was yet.
+    pub check: Option<CheckState>,
+    /// What requests say.
+    pub outlier: OutlierView,
+}
+
+/// Something that keeps a member from serving like any other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// What.
+    pub flag: Flag,
+    /// On whose account.
+    pub by: By,
+}
+
+/// The flags of a status, in the order in which they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// Switched off.
+    Disabled,
+    /// Stopped: not even sessions reach it.
+    Stopped,
+    /// An agent wants no requests there.
+    AgentMaint,
+    /// In error by order.
+    ForcedError,
+    /// Checks say that it is down.
+    CheckDown,
+    /// Requests have failed there.
+    Ejected,
+    /// It keeps its sessions, and takes no new ones.
+    Draining,
+    /// An agent wants no new sessions there.
+    AgentDrain,
+    /// Its weight is 0: it takes no new sessions.
+    NoWeight,
+}
+
+/// What part a member plays in its tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It serves.
+    Active,
+    /// It stands in for one that is out (`status=+R`).
+    Spare,
+    /// It serves when nobody else does (`status=+H`).
+    Standby,
+}
+
+/// What a member counts for, in hundredths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// By its line.
+    pub configured: u32,
+    /// As ordered last; the configured one, where nothing was ordered.
+    pub ordered: u32,
+    /// Of which picks use this much.
+    pub effective: u32,
+    /// The step of slow start, 255 when it is over.
+    pub ramp: u8,
+    /// Percent that an agent wants; 100 without one.
+    pub agent_percent: u16,
+}
+
+/// What active checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckState {
+    /// The last one passed.
+    pub ok: bool,
+    /// So many have ended alike, one after the other.
+    pub row: u32,
+    /// They say that the member is down.
+    pub down: bool,
+    /// So many passes bring it up.
+    pub rise: u32,
+    /// So many failures take it down.
+    pub fall: u32,
+}
+
+/// What requests say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutlierView {
+    /// It is out.
+    pub ejected: bool,
+    /// Failures in a row.
+    pub failures: u64,
+    /// Ejections, without a long good time between.
+    pub ejections: u64,
+    /// When it gets its chance: milliseconds of the table's clock.
+    pub until_ms: Option<u64>,
+}
+
+/// A script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptState {
+    /// Its row in the store, if it has one.
+    pub row: Option<u32>,
+    /// Its label; the store itself knows none.
+    pub label: String,
+    /// The version that serves, 0 for none.
+    pub version: u64,
+    /// What was found of the file that was saved last.
+    pub verdict: Verdict,
+}
+
+/// What was found of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves.
+    Serves,
+    /// The file that was saved last was refused; the version before goes on serving.
+    Refused,
+    /// The version was stuck: nobody calls it any more.
+    Quarantined,
+    /// There is no good version.
+    Missing,
+}
+
+/// A dictionary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DictState {
+    /// Its name.
+    pub name: String,
+    /// Bytes in all.
+    pub size: usize,
+    /// Bytes free.
+    pub free: usize,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeadState {
+    /// The child.
+    pub pid: i32,
+    /// The newest generation: the one whose children may lead.
+    pub generation: u32,
+    /// The lease has not run out.
+    pub fresh: bool,
+}
+
+/// A child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildState {
+    /// Its process.
+    pub pid: i32,
+    /// The configuration that it serves by.
+    pub generation: u32,
+}
+
+/// How full the table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Rows of members.
+    pub members: Room,
+    /// Rows of pools.
+    pub pools: Room,
+    /// Rows of children.
+    pub children: Room,
+    /// Pieces of text.
+    pub text: Room,
+    /// Rows of scripts.
+    pub scripts: Room,
+}
+
+/// How much of something is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Taken.
+    pub used: usize,
+    /// In all.
+    pub of: usize,
+}
+
+/// The pools of a store as they are now.
+pub fn pools(store: &impl Vitals) -> Vec<PoolState> {
+    let known = store.pool_names().into_iter().filter_map(|name| store.find_pool(&name));
+    known.filter_map(|pool| pool_state(store, pool)).collect()
+}
+
+fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
+    let PoolImage { membership, settings } = store.read_pool(pool)?;
+    let origin = store.origin(pool)?;
+    let members = &membership.members;
+    let states: Vec<Status> = members.iter().map(|member| store.status(member.slot)).collect();
+    let panic = tier::is_panic(&states, &settings.set);
+    let active = tier::active(members, &states, &settings.set, panic);
+    let views = members.iter().zip(&states).enumerate().map(|(at, (member, status))| {
+        let seen = Seen { member, status: *status, check: settings.health.as_ref(), origin };
+        seen.state(store, active.contains(&at))
+    });
+    let members: Vec<MemberState> = views.collect();
+    Some(PoolState {
+        name: membership.name,
+        origin,
+        panic,
+        usable: active.len(),
+        inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
+        queued: store.queued(pool),
+        settings,
+        members,
+    })
+}
+
+/// What a member's state is made of, besides its words.
+struct Seen<'a> {
+    member: &'a Member,
+    status: Status,
+    check: Option<&'a HealthCheck>,
+    origin: Origin,
+}
+
+impl Seen<'_> {
+    fn state(&self, store: &impl Vitals, usable: bool) -> MemberState {
+        let (Member { slot, spec, .. }, status) = (self.member, self.status);
+        let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
+        let advice = health.advice();
+        MemberState {
+            state: status.state(),
+            healthy: status.healthy(),
+            usable,
+            why: self.why(),
+            since: stats.since,
+            weights: Weights {
+                configured: spec.weight,
+                ordered: status.weight(),
+                effective: if status.weight() == 0 { 0 } else { status.share(advice.percent) },
+                ramp: status.ramp(),
+                agent_percent: advice.percent,
+            },
+            lbset: status.lbset(),
+            role: Role::of(status),
+            inflight: stats.inflight,
+            max_inflight: advice.limit(spec),
+            requests: stats.requests,
+            failures: stats.failures,
+            latency: store.latency(*slot),
+            check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
+            outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
+            spec: spec.clone(),
+        }
+    }
+
+    fn why(&self) -> Vec<Cause> {
+        let set = Flag::ALL.iter().filter(|(flag, bit)| match flag {
+            Flag::NoWeight => self.status.weight() == 0,
+            _ => self.status.has(*bit),
+        });
+        set.map(|(flag, bit)| Cause { flag: *flag, by: self.by(*flag, *bit) }).collect()
+    }
+
+    fn by(&self, flag: Flag, bit: u64) -> By {
+        let defined = match flag {
+            Flag::CheckDown => return By::Checks,
+            Flag::Ejected => return By::Requests,
+            Flag::AgentMaint | Flag::AgentDrain => return By::Agent,
+            Flag::NoWeight => self.member.spec.weight == 0,
+            _ => self.member.spec.flags & bit != 0,
+        };
+        match (defined, self.origin) {
+            (false, _) => By::Somebody,
+            (true, Origin::Configuration) => By::Configuration,
+            (true, Origin::Script) => By::Definition,
+        }
+    }
+}
+
+impl Flag {
+    const ALL: [(Flag, u64); 9] = [
+        (Flag::Disabled, Status::DISABLED),
+        (Flag::Stopped, Status::STOPPED),
+        (Flag::AgentMaint, Status::AGENT_MAINT),
+        (Flag::ForcedError, Status::FORCED_ERROR),
+        (Flag::CheckDown, Status::CHECK_DOWN),
+        (Flag::Ejected, Status::EJECTED),
+        (Flag::Draining, Status::DRAINING),
+        (Flag::AgentDrain, Status::AGENT_DRAIN),
+        (Flag::NoWeight, 0),
+    ];
+}
+
+impl Role {
+    /// As tiers have it: a spare that is a standby as well is a spare.
+    fn of(status: Status) -> Self {
+        if status.has(Status::SPARE) {
+            Role::Spare
+        } else if status.has(Status::STANDBY) {
+            Role::Standby
+        } else {
+            Role::Active
+        }
+    }
+}
+
+impl CheckState {
+    fn of(health: HealthState, check: &HealthCheck) -> Self {
+        let (passes, fails) = health.row();
+        CheckState {
+            ok: fails == 0,
+            row: passes.max(fails),
+            down: health.is_down(),
+            rise: check.rise,
+            fall: check.fall,
+        }
+    }
+}
+
+impl OutlierView {
+    fn of(state: OutlierState) -> Self {
+        OutlierView {
+            ejected: state.is_ejected(),
+            failures: state.failures(),
+            ejections: state.times(),
+            until_ms: state.is_ejected().then(|| state.until_ms()),
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self, f)
+    }
+}

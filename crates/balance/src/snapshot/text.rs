@@ -1,0 +1,180 @@
+//! The text of a snapshot.
+
+use std::fmt::{Display, Formatter, Result};
+
+use super::{
+    Cause, CheckState, DictState, Flag, MemberState, OutlierView, PoolState, Role, Room, ScriptState,
+    Snapshot, Verdict, Weights,
+};
+use crate::event::{By, weight_text};
+use crate::store::Origin;
+use crate::words;
+
+pub(super) fn write(all: &Snapshot, f: &mut Formatter<'_>) -> Result {
+    if let Some(lead) = &all.lead {
+        writeln!(f, "lead pid={} generation={} fresh={}", lead.pid, lead.generation, lead.fresh)?;
+    }
+    for child in &all.children {
+        writeln!(f, "child pid={} generation={}", child.pid, child.generation)?;
+    }
+    if let Some(fill) = &all.fill {
+        let [members, pools, children] = [fill.members, fill.pools, fill.children];
+        let (text, scripts) = (fill.text, fill.scripts);
+        writeln!(
+            f,
+            "table members={members} pools={pools} children={children} text={text} scripts={scripts}"
+        )?;
+    }
+    all.scripts.iter().try_for_each(|script| script_line(script, f))?;
+    for DictState { name, size, free } in &all.dicts {
+        writeln!(f, "dict {} size={size} free={free}", word(name))?;
+    }
+    for pool in &all.pools {
+        pool_line(pool, f)?;
+        pool.members.iter().try_for_each(|member| member_line(&pool.name, member, f))?;
+    }
+    Ok(())
+}
+
+/// One word, whatever is in it: a script may give its members any text.
+fn word(text: &str) -> String {
+    words::quote(&text.replace(char::is_control, "?"))
+}
+
+fn pair(key: &str, value: &str) -> String {
+    let clean = |text: &str| text.replace(char::is_control, "?");
+    words::pair(&clean(key), &clean(value))
+}
+
+fn script_line(script: &ScriptState, f: &mut Formatter<'_>) -> Result {
+    let label = if script.label.is_empty() { "-".to_owned() } else { word(&script.label) };
+    let verdict = match script.verdict {
+        Verdict::Serves => "serves",
+        Verdict::Refused => "refused",
+        Verdict::Quarantined => "quarantined",
+        Verdict::Missing => "missing",
+    };
+    writeln!(f, "script {label} version={} verdict={verdict}", script.version)
+}
+
+fn pool_line(pool: &PoolState, f: &mut Formatter<'_>) -> Result {
+    let origin = match pool.origin {
+        Origin::Configuration => "configuration",
+        Origin::Script => "script",
+    };
+    write!(f, "pool {} origin={origin} method={}", pool.name, pool.settings.method.name())?;
+    write!(f, " usable={}/{} inflight={}", pool.usable, pool.members.len(), pool.inflight)?;
+    writeln!(f, " queued={} panic={}", pool.queued, pool.panic)
+}
+
+fn member_line(pool: &str, member: &MemberState, f: &mut Formatter<'_>) -> Result {
+    let spec = &member.spec;
+    write!(f, "member {pool}/{} url={} state={}", spec.name, spec.url, member.state)?;
+    write!(f, " usable={} healthy={} why={}", member.usable, member.healthy, Causes(&member.why))?;
+    write!(f, " since={} {} lbset={}", member.since, member.weights, member.lbset)?;
+    write!(f, " role={} route={}", member.role, word(&spec.route))?;
+    if let Some(zone) = &spec.zone {
+        write!(f, " {}", pair("zone", zone))?;
+    }
+    for (key, value) in &spec.meta {
+        write!(f, " {}", pair(&format!("meta.{key}"), value))?;
+    }
+    write!(f, " inflight={} max_inflight={}", member.inflight, member.max_inflight)?;
+    write!(f, " requests={} failures={}", member.requests, member.failures)?;
+    write!(f, " latency_ms={:.3} ", member.latency.ewma_ms)?;
+    match &member.check {
+        Some(check) => write!(f, "{check}")?,
+        None => write!(f, "check=-")?,
+    }
+    writeln!(f, " {}", member.outlier)
+}
+
+/// Joined by commas, `-` for none.
+struct Causes<'a>(&'a [Cause]);
+
+impl Display for Causes<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        if self.0.is_empty() {
+            return f.write_str("-");
+        }
+        for (at, cause) in self.0.iter().enumerate() {
+            write!(f, "{}{}:{}", if at > 0 { "," } else { "" }, cause.flag, account(&cause.by))?;
+        }
+        Ok(())
+    }
+}
+
+fn account(by: &By) -> &'static str {
+    match by {
+        By::Checks => "checks",
+        By::Agent => "agent",
+        By::Requests => "requests",
+        By::Time => "time",
+        By::Configuration => "configuration",
+        By::Definition => "definition",
+        By::Script(_) => "script",
+        By::Somebody => "somebody",
+    }
+}
+
+impl Display for Flag {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Flag::Disabled => "disabled",
+            Flag::Stopped => "stopped",
+            Flag::AgentMaint => "agent_maint",
+            Flag::ForcedError => "error",
+            Flag::CheckDown => "down",
+            Flag::Ejected => "ejected",
+            Flag::Draining => "draining",
+            Flag::AgentDrain => "agent_drain",
+            Flag::NoWeight => "no_weight",
+        })
+    }
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Role::Active => "active",
+            Role::Spare => "spare",
+            Role::Standby => "standby",
+        })
+    }
+}
+
+impl Display for Weights {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let [configured, ordered, effective] =
+            [self.configured, self.ordered, self.effective].map(weight_text);
+        write!(f, "configured={configured} weight={ordered} effective={effective}")?;
+        write!(f, " ramp={} agent_percent={}", self.ramp, self.agent_percent)
+    }
+}
+
+impl Display for CheckState {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let word = if self.ok { "passed" } else { "failed" };
+        write!(
+            f,
+            "check={word} row={} check_down={} rise={} fall={}",
+            self.row, self.down, self.rise, self.fall
+        )
+    }
+}
+
+impl Display for OutlierView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "ejected={} failed_row={} ejections={}", self.ejected, self.failures, self.ejections)?;
+        match self.until_ms {
+            Some(until_ms) => write!(f, " until_ms={until_ms}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Room {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{}/{}", self.used, self.of)
+    }
+}

@@ -1,0 +1,68 @@
+//! Everything of the table that can be shown.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, Snapshot, Verdict};
+
+use crate::Table;
+use crate::protocol::lead;
+use crate::protocol::life::{Life, Phase};
+use crate::protocol::scripts::{self, ScriptRow};
+use crate::protocol::text;
+
+impl Table {
+    /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
+    /// scripts and dictionaries are not in the table: whoever knows them adds them.
+    pub fn snapshot(&self, now_ms: u64) -> Snapshot {
+        let children = self.children().into_iter();
+        Snapshot {
+            pools: snapshot::pools(self),
+            scripts: (0..).zip(self.map.scripts()).filter_map(script_state).collect(),
+            dicts: Vec::new(),
+            lead: self.lead_state(now_ms),
+            children: children.map(|(pid, generation)| ChildState { pid, generation }).collect(),
+            fill: Some(self.fill()),
+        }
+    }
+
+    fn lead_state(&self, now_ms: u64) -> Option<LeadState> {
+        let (pid, fresh) = lead::seen(&self.map.header().leader, now_ms)?;
+        Some(LeadState { pid, generation: self.generation(), fresh })
+    }
+
+    /// Rows that are live; removed ones that somebody has a request at are taken as well.
+    fn fill(&self) -> Fill {
+        let map = &self.map;
+        let is_taken = |life: Life| life.phase() != Phase::Free;
+        let (members, pools) = (map.keys(), map.pools());
+        let used_members =
+            members[..self.members_used()].iter().filter(|row| is_taken(Life::load(&row.life)));
+        let used_pools = pools[..self.pools_used()].iter().filter(|row| is_taken(Life::load(&row.life)));
+        Fill {
+            members: Room { used: used_members.count(), of: members.len() },
+            pools: Room { used: used_pools.count(), of: pools.len() },
+            children: Room { used: self.children().len(), of: map.children().len() },
+            text: Room {
+                used: map.chunks().iter().filter(|chunk| text::is_used(chunk)).count(),
+                of: map.chunks().len(),
+            },
+            scripts: Room {
+                used: map.scripts().iter().filter(|row| row.key.load(SeqCst) != 0).count(),
+                of: map.scripts().len(),
+            },
+        }
+    }
+}
+
+fn script_state((at, row): (u32, &ScriptRow)) -> Option<ScriptState> {
+    if row.key.load(SeqCst) == 0 {
+        return None;
+    }
+    let version = scripts::version(row);
+    let verdict = match version {
+        0 => Verdict::Missing,
+        version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
+        _ => Verdict::Serves,
+    };
+    Some(ScriptState { row: Some(at), label: String::new(), version, verdict })
+}

@@ -1,0 +1,26 @@
+//! Gives ejected members their chance when their time is over.
+
+use std::time::Instant;
+
+use balance::lifecycle;
+
+use super::{Lease, Rest, Task};
+use crate::faults;
+use crate::httpd::events;
+use crate::httpd::memory;
+
+/// See the module.
+pub struct Ejections;
+
+impl Task for Ejections {
+    fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
+        faults::point("ejections");
+        let now_ms = memory::monotonic_ms();
+        for pool in lease.pools.memberships() {
+            events::tell_all(lifecycle::expire(&lease.child.table, pool, now_ms));
+        }
+        None
+    }
+
+    fn rest(&mut self, _: Rest) {}
+}

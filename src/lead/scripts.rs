@@ -1,0 +1,23 @@
+//! What every child does for its scripts, whoever leads: takes saved versions, and looks for calls
+//! that do not come back.
+
+use balance::api::Balancer;
+
+use super::saved::Saved;
+use super::stuck::StuckCalls;
+use crate::serve::child::Child;
+
+/// See the module.
+#[derive(Default)]
+pub struct Scripts {
+    saved: Saved,
+    stuck: StuckCalls,
+}
+
+impl Scripts {
+    /// Once a tick.
+    pub fn turn(&mut self, child: &Child, balancer: &dyn Balancer) {
+        self.saved.turn(child, balancer);
+        self.stuck.look(child);
+    }
+}

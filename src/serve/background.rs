@@ -1,0 +1,124 @@
+//! A child's hold on its background threads ([`crate::lead::thread`]): how they are told to end.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::guard::guard;
+use crate::httpd::memory;
+
+/// How long the end of a child may wait for its threads.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub struct Background {
+    signal: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Signal {
+    stop: AtomicBool,
+    done: AtomicBool,
+    /// The first states are made.
+    prepared: AtomicBool,
+    prober: Mutex<Option<probe::Waker>>,
+    /// How many threads read databases.
+    walks: AtomicUsize,
+    thread: OnceLock<std::thread::Thread>,
+}
+
+impl Background {
+    /// Without any thread.
+    pub fn new() -> Self {
+        Background {
+            signal: Arc::new(Signal {
+                done: AtomicBool::new(true),
+                prepared: AtomicBool::new(true),
+                ..Signal::default()
+            }),
+        }
+    }
+
+    /// Has a thread of its own read a database; false when there is none to be had. It ends with
+    /// the others.
+    pub fn walk(&self, job: geo::Job) -> bool {
+        let signal = self.signal.clone();
+        signal.walks.fetch_add(1, Ordering::AcqRel);
+        let body = move || {
+            guard((), || job(&|| !signal.stop.load(Ordering::Acquire)));
+            signal.walks.fetch_sub(1, Ordering::AcqRel);
+        };
+        let spawned = memory::with_signals_blocked(|| {
+            std::thread::Builder::new().name("lua-balancer-db".into()).spawn(body)
+        });
+        if spawned.is_err() {
+            self.signal.walks.fetch_sub(1, Ordering::AcqRel);
+        }
+        spawned.is_ok()
+    }
+
+    /// The prober that has the thread now, which [`Background::stop`] wakes. None: none has it.
+    pub fn lends_to(&self, prober: Option<probe::Waker>) {
+        *self.signal.prober.lock() = prober;
+    }
+
+    /// The thread that is to be woken.
+    pub fn is_thread(&self, thread: &std::thread::Thread) {
+        drop(self.signal.thread.set(thread.clone()));
+    }
+
+    /// Wakes the thread: an atomic and a system call.
+    pub fn wake(&self) {
+        if let Some(thread) = self.signal.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Whether the thread is to end.
+    pub fn is_stopping(&self) -> bool {
+        self.signal.stop.load(Ordering::Acquire)
+    }
+
+    /// The thread runs, or does not.
+    pub fn runs(&self, runs: bool) {
+        self.signal.done.store(!runs, Ordering::Release);
+    }
+
+    /// The first states are being made, or are not any more.
+    pub fn prepares(&self, prepares: bool) {
+        self.signal.prepared.store(!prepares, Ordering::Release);
+    }
+
+    /// Whether nobody makes first states.
+    pub fn is_prepared(&self) -> bool {
+        self.signal.prepared.load(Ordering::Acquire)
+    }
+
+    /// Ends the threads; false when the one that may lead has not ended in time. Under prefork this
+    /// runs inside a signal handler, which may have interrupted anything: flags, and a bounded wait,
+    /// but no lock.
+    pub fn stop(&self) -> bool {
+        let signal = &self.signal;
+        signal.stop.store(true, Ordering::Release);
+        script::watch::stop();
+        if let Some(guard) = signal.prober.try_lock()
+            && let Some(waker) = guard.as_ref()
+        {
+            waker.wake();
+        }
+        self.wake();
+        let until = Instant::now() + PATIENCE;
+        let has_ended = || {
+            signal.done.load(Ordering::Acquire)
+                && self.is_prepared()
+                && script::watch::has_stopped()
+                && signal.walks.load(Ordering::Acquire) == 0
+        };
+        while !has_ended() && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        signal.done.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,63 @@
+//! Everything that can be shown, as any child sees it, and a door to it for tests.
+
+use std::sync::OnceLock;
+
+use balance::snapshot::{DictState, ScriptState, Snapshot, Verdict};
+use script::{Bundle, ScriptId};
+use table::Table;
+
+use crate::httpd::memory;
+use crate::httpd::request::Request;
+use crate::serve::child::{self, Child};
+
+/// The whole of it.
+pub fn of(child: &Child) -> Snapshot {
+    let mut all = child.table.snapshot(memory::monotonic_ms());
+    let known = std::mem::take(&mut all.scripts);
+    let scripts = child.library.ids().zip(&child.script_rows);
+    all.scripts = scripts.map(|(id, row)| script(child, &known, id, *row)).collect();
+    let dicts = child.dicts.rooms();
+    all.dicts = dicts.map(|(name, (size, free))| DictState { name: name.to_owned(), size, free }).collect();
+    all
+}
+
+/// A script without a row is known to this child alone.
+fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) -> ScriptState {
+    let version = child.library.version(id);
+    let verdict = if version == 0 { Verdict::Missing } else { Verdict::Serves };
+    let own = ScriptState { row, label: child.library.label(id), version, verdict };
+    let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
+    let refused = found.verdict == Verdict::Serves && row.is_some_and(|row| is_refused(&child.table, row));
+    let verdict = if refused { Verdict::Refused } else { found.verdict };
+    ScriptState { version: found.version, verdict, ..own }
+}
+
+/// Whether other files were looked at since those that serve, and not taken.
+fn is_refused(table: &Table, row: u32) -> bool {
+    let serving = table.read_script(row).and_then(|(_, bytes)| Bundle::from_bytes(&bytes).ok());
+    serving.is_some_and(|bundle| ![0, bundle.stamp().0].contains(&table.judged_stamp(row)))
+}
+
+/// Names the path, such as `/--state`, below which the text of the snapshot is answered, whatever
+/// else is configured: for tests. In other servers the variable is not set, and nothing asks here.
+const DOOR: &str = "LUA_BALANCER_TEST_DOOR";
+
+/// The path of the door, if this server has one.
+pub fn door() -> Option<&'static str> {
+    static PATH: OnceLock<Option<String>> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var(DOOR).ok().filter(|path| path.starts_with('/'))).as_deref()
+}
+
+/// Answers a request to the door, or to a pool's name below it. False: it wants something else.
+pub fn answer(request: Request<'_>) -> bool {
+    let path = request.uri().unwrap_or_default();
+    let Some(rest) = door().and_then(|door| path.strip_prefix(door.as_bytes())) else { return false };
+    let Some(child) = child::get() else { return false };
+    let pool = rest.split(|byte| *byte == b'/').find(|part| !part.is_empty());
+    let mut all = of(child);
+    if let Some(name) = pool {
+        all.pools.retain(|pool| pool.name.as_bytes() == name);
+    }
+    request.write(all.to_string().as_bytes());
+    true
+}
