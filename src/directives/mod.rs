@@ -84,8 +84,8 @@ unsafe extern "C" fn command(
     args: *const c_char,
 ) -> *const c_char {
     guard(c"internal error in a mod_lua_balancer directive".as_ptr(), || {
-        // SAFETY: httpd's promise to a directive's function: a valid record, this module's directory
-        // configuration, a NUL-terminated argument string.
+        // SAFETY: httpd's promise to a directive's function: a valid record, this module's
+        // directory configuration, a NUL-terminated argument string.
         unsafe {
             let directive = &DIRECTIVES[(*(*cmd).cmd).cmd_data.addr()];
             let pool = (*cmd).pool;
@@ -114,8 +114,8 @@ unsafe fn run(
         return read_pool(command, &name).map_err(|text| directive.named(&text));
     }
     // SAFETY: the server's configuration was made by `create_server_config`, the section's by
-    // `create_dir_config`. The configuration phase has one thread, and nothing called from here runs
-    // another directive.
+    // `create_dir_config`. The configuration phase has one thread, and nothing called from here
+    // runs another directive.
     let (server, section) = unsafe { (server_config(command.server()), dir.as_mut()) };
     let server = server.ok_or("internal error: no server configuration")?;
     let done = reading::with(|Reading { draft, expressions, .. }| {
@@ -181,8 +181,8 @@ pub unsafe extern "C" fn merge_dir_config(
 
 fn new_value<T: Copy>(pool: *mut ffi::apr_pool_t, value: T) -> *mut c_void {
     const { assert!(align_of::<T>() <= 8) };
-    // SAFETY: a live pool; the block has the value's size and APR's alignment, which is 8; the value
-    // needs no drop.
+    // SAFETY: a live pool; the block has the value's size and APR's alignment, which is 8; the
+    // value needs no drop.
     unsafe {
         let block = ffi::apr_palloc(pool, size_of::<T>() as ffi::apr_size_t).cast::<T>();
         block.write(value);

@@ -1,5 +1,7 @@
-//! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's: httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
-//! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess` too, and then runs for a request.
+//! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's:
+//! httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
+//! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess`
+//! too, and then runs for a request.
 
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
@@ -29,8 +31,9 @@ pub(super) const RULE: ffi::command_rec = ffi::command_rec {
 
 unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *const c_char) -> *const c_char {
     guard(std::ptr::null(), || {
-        // SAFETY: httpd's promise to a directive's function, see `command`. A server's configuration is reached outside of sections
-        // alone, which is while the configuration is read, by one thread; a section's is that of this directive.
+        // SAFETY: httpd's promise to a directive's function, see `command`. A server's
+        // configuration is reached outside of sections alone, which is while the configuration is
+        // read, by one thread; a section's is that of this directive.
         unsafe {
             if ffi::ap_find_linked_module(c"mod_rewrite.c".as_ptr()).is_null() {
                 return UNKNOWN.as_ptr();
@@ -56,7 +59,8 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
     })
 }
 
-/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for the section.
+/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for
+/// the section.
 pub(super) const HANDLER: ffi::command_rec = ffi::command_rec {
     name: c"SetHandler".as_ptr(),
     func: ffi::cmd_func { raw_args: Some(handler) },

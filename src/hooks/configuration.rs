@@ -55,8 +55,8 @@ pub(super) unsafe extern "C" fn post_config(
 /// # Safety
 /// `pconf` is httpd's configuration pool.
 unsafe fn pool(pconf: *mut apr_pool_t) -> Result<Pool<'static>, Refused> {
-    // SAFETY: the caller's promise; what is kept there is gone with the configuration, which 'static
-    // stands for.
+    // SAFETY: the caller's promise; what is kept there is gone with the configuration, which
+    // 'static stands for.
     unsafe { Pool::from_ptr(pconf) }.ok_or(Refused)
 }
 

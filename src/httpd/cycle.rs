@@ -40,8 +40,8 @@ impl<T> Slot<T> {
 
     /// Runs `body` with the value. None: there is none, or a use of it is not over.
     pub fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> Option<R> {
-        // SAFETY: in the pool until its drop, which empties the place first. The configuration phase
-        // has one thread, so that the pool is not cleared meanwhile.
+        // SAFETY: in the pool until its drop, which empties the place first. The configuration
+        // phase has one thread, so that the pool is not cleared meanwhile.
         let held = unsafe { self.value.load(Ordering::Acquire).as_ref() }?;
         Some(body(&mut *held.value.try_borrow_mut().ok()?))
     }

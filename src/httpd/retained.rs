@@ -50,8 +50,9 @@ impl<T: Plain> Block<T> {
 
     /// Runs `body` with what is kept. None: httpd keeps nothing, or a use of the block is not over.
     pub fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> Option<R> {
-        // SAFETY: a block of this type, see `find`: zeroed when new, which is a value by the promise
-        // of `Plain`; it lives as long as the process and is used by the parent's one thread.
+        // SAFETY: a block of this type, see `find`: zeroed when new, which is a value by the
+        // promise of `Plain`; it lives as long as the process and is used by the parent's one
+        // thread.
         let kept = unsafe { self.find().cast::<Kept<T>>().as_ref() }?;
         if kept.in_use.replace(true) {
             return None;
@@ -66,7 +67,8 @@ impl<T: Plain> Block<T> {
         let Ok(key) = CString::new(format!("{} {} of {size} bytes", self.name, self.version)) else {
             return std::ptr::null_mut();
         };
-        // SAFETY: httpd looks the key up by its bytes. A new block keeps the key, which is never freed.
+        // SAFETY: httpd looks the key up by its bytes. A new block keeps the key, which is never
+        // freed.
         unsafe {
             let there = ffi::ap_retained_data_get(key.as_ptr());
             if there.is_null() {

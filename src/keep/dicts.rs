@@ -1,5 +1,5 @@
-//! The dictionaries of a configuration: each `LuaBalancerDict`, and the one behind `r:ivm_set`. Each is a mapping of its
-//! own, which the parent keeps over restarts.
+//! The dictionaries of a configuration: each `LuaBalancerDict`, and the one behind `r:ivm_set`.
+//! Each is a mapping of its own, which the parent keeps over restarts.
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -29,7 +29,8 @@ pub struct Dicts {
 }
 
 impl Dicts {
-    /// Empty ones in this process's own memory, for scripts that are started while there is no server.
+    /// Empty ones in this process's own memory, for scripts that are started while there is no
+    /// server.
     pub fn for_test(wanted: &[config::Dict]) -> Result<Self, String> {
         let open = |_: &str, size: usize| {
             Dict::on_heap(size.min(TEST_SIZE), seed(), world()).map_err(|error| error.to_string())
@@ -124,8 +125,9 @@ fn open<const N: usize>(kept: &mut Mappings<N>, name: &str, size: usize) -> Resu
     if let Some((_, old)) = old {
         log::server(log::NOTICE, &carry(name, &dict, old));
     }
-    // SAFETY: a fresh mapping, which is given back by its list alone. The one before was mapped for an
-    // earlier configuration, whose users in the parent are gone; `carry` has dropped its own handle.
+    // SAFETY: a fresh mapping, which is given back by its list alone. The one before was mapped for
+    // an earlier configuration, whose users in the parent are gone; `carry` has dropped its own
+    // handle.
     #[allow(unsafe_code)]
     unsafe { kept.put(name, mapping) }?;
     Ok(dict)

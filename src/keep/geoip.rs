@@ -1,7 +1,9 @@
-//! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take replaced files by themselves.
+//! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take
+//! replaced files by themselves.
 //!
-//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module: a restart reads
-//! nothing that has not changed, and one that finds a broken file goes on with what it has.
+//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module:
+//! a restart reads nothing that has not changed, and one that finds a broken file goes on with what
+//! it has.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -60,8 +62,8 @@ pub fn forget() {
 }
 
 fn databases() -> Option<&'static Databases> {
-    // SAFETY: owned by the configuration being read or in force, and by each child, which keeps it to
-    // its end; in the parent `forget` runs before the next one is read.
+    // SAFETY: owned by the configuration being read or in force, and by each child, which keeps it
+    // to its end; in the parent `forget` runs before the next one is read.
     #[allow(unsafe_code)]
     unsafe {
         IN_FORCE.load(Ordering::Acquire).as_ref()
@@ -212,15 +214,18 @@ impl Kept {
         PathBuf::from(OsStr::from_bytes(bytes))
     }
 
-    /// A database over these bytes: refused ones are gone when this returns, the others go with their configuration,
-    /// which is before the next one is loaded and anything of the list is dropped.
+    /// A database over these bytes: refused ones are gone when this returns, the others go with
+    /// their configuration, which is before the next one is loaded and anything of the list is
+    /// dropped.
     fn open(&self) -> Result<Database, Problem> {
-        // SAFETY: leaked by `new` with this length, never written; 'static stands for the life described above.
+        // SAFETY: leaked by `new` with this length, never written; 'static stands for the life
+        // described above.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(self.bytes, self.length) };
         Database::from_bytes(&self.path(), self.stamp, Cow::Borrowed(bytes))
     }
 
-    /// The list of the last configuration, whose databases are gone: its pool was cleared before this one was read.
+    /// The list of the last configuration, whose databases are gone: its pool was cleared before
+    /// this one was read.
     fn take_all() -> Vec<Kept> {
         let taken = RETAINED.with(|kept| {
             let first = std::mem::replace(&mut kept.first, std::ptr::null_mut());

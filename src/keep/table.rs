@@ -60,8 +60,8 @@ impl Retained {
             (None, Some(before)) => take_up(&table, before, self.generation),
             (None, None) => {}
         }
-        // SAFETY: a fresh mapping. The one before was made by an earlier generation in this process,
-        // whose users in the parent are gone.
+        // SAFETY: a fresh mapping. The one before was made by an earlier generation in this
+        // process, whose users in the parent are gone.
         unsafe { self.table.put(NAME, mapping) }?;
         Ok((table, self.generation))
     }

@@ -32,8 +32,8 @@ pub static TRANSLATE: Anywhere = Anywhere::new();
 pub static SELECT: Anywhere = Anywhere::new();
 /// `LuaHookFinish`.
 pub static FINISH: Anywhere = Anywhere::new();
-/// `SetHandler` whose target a client's words may become. It is noted while directives are read; one
-/// of `.htaccess` is seen by the process that reads it.
+/// `SetHandler` whose target a client's words may become. It is noted while directives are read;
+/// one of `.htaccess` is seen by the process that reads it.
 pub static OPEN_HANDLERS: Anywhere = Anywhere::new();
 
 const ALL: [(&Anywhere, HookKind); 3] =

@@ -46,8 +46,8 @@ pub struct Generation {
     pub geo: Option<Arc<geo::Databases>>,
     /// ServerRoot.
     pub server_root: PathBuf,
-    /// Pools of earlier configurations, which go when the last child that serves by one of those has
-    /// ended.
+    /// Pools of earlier configurations, which go when the last child that serves by one of those
+    /// has ended.
     pub stale: Vec<StalePool>,
     /// The process that vets scripts.
     pub vetting: Option<Keeper>,
@@ -66,8 +66,8 @@ static GENERATION: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
 
 /// What post_config prepared.
 pub fn generation() -> Option<&'static Generation> {
-    // SAFETY: set by `publish` to a value in the configuration's pool, which outlives the children's
-    // use of it; `forget` runs before the parent reads the next one.
+    // SAFETY: set by `publish` to a value in the configuration's pool, which outlives the
+    // children's use of it; `forget` runs before the parent reads the next one.
     #[allow(unsafe_code)]
     unsafe {
         GENERATION.load(Ordering::Acquire).as_ref()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `configtest` refuses beyond single directives: ways to pools that are not there, members that
-//! nobody can talk to, checks that could only fail. A restart has to go on, and is asked none of this.
+//! What `configtest` refuses beyond single directives: ways to pools that are not there, members
+//! that nobody can talk to, checks that could only fail. A restart has to go on, and is asked none
+//! of this.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -12,8 +13,8 @@ use balance::url::modules_of;
 
 use crate::httpd::config::{self, Line};
 
-/// Lines of other modules that open a way to a pool and say what would do nothing. Asked before those
-/// modules read them, since their own words would not lead anywhere.
+/// Lines of other modules that open a way to a pool and say what would do nothing. Asked before
+/// those modules read them, since their own words would not lead anywhere.
 pub fn ways() -> Vec<String> {
     let lines = config::lines();
     let wrong = |line: &Line| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
@@ -26,7 +27,8 @@ pub fn has_open_targets() -> bool {
     lines.iter().any(|line| ways::is_open(seen(line, &lines)))
 }
 
-/// All that can be told once everything has been read; `known` are the pools of configuration and scripts.
+/// All that can be told once everything has been read; `known` are the pools of configuration and
+/// scripts.
 pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let lines = config::lines();

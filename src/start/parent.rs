@@ -28,8 +28,8 @@ fn vetting_ended() {
     tend_vetting(generation);
 }
 
-/// Has the parent hear of the end of the process that vets. One that has ended by now is replaced: a
-/// top level may have killed it.
+/// Has the parent hear of the end of the process that vets. One that has ended by now is replaced:
+/// a top level may have killed it.
 pub fn tend_vetting(generation: &Generation) {
     let Some(keeper) = &generation.vetting else { return };
     let started =

@@ -51,8 +51,8 @@ pub fn define_and_tell(table: &Table, config: &Config, version: u64) -> Result<(
     Ok(())
 }
 
-/// Defines the pools. Maybe there is too little room beside pools which are to go: then those go now;
-/// and then the members that were added while running.
+/// Defines the pools. Maybe there is too little room beside pools which are to go: then those go
+/// now; and then the members that were added while running.
 fn define_with_room(table: &Table, config: &Config, version: u64) -> Result<(), String> {
     if define(table, config, version).is_ok() {
         return Ok(());
@@ -76,9 +76,9 @@ fn define_with_room(table: &Table, config: &Config, version: u64) -> Result<(), 
     define(table, config, version)
 }
 
-/// Removes the pools that are neither configured nor defined by a script any more, or says which ones
-/// are to be removed once no child needs them: at a graceful restart the old children go on serving
-/// by them.
+/// Removes the pools that are neither configured nor defined by a script any more, or says which
+/// ones are to be removed once no child needs them: at a graceful restart the old children go on
+/// serving by them.
 pub fn stale(table: &Table, config: &Config, defined: &[String]) -> Vec<StalePool> {
     let defined: Vec<&str> = defined.iter().map(String::as_str).collect();
     let mut stale = table.stale_pools(&config.pool_names(), Origin::Configuration);

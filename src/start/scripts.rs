@@ -102,8 +102,8 @@ fn vet(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Ve
     }
 }
 
-/// Puts every script's current (or last good) version into the table. Returns the pools that scripts
-/// define.
+/// Puts every script's current (or last good) version into the table. Returns the pools that
+/// scripts define.
 pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let scope = scope(generation);
     let (table, library) = (&generation.table, &scope.library);
