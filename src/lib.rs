@@ -35,9 +35,3 @@ pub static mut lua_balancer_module: ffi::module = ffi::module {
     register_hooks: Some(hooks::register),
     flags: 0,
 };
-
-/// The module record's address, which httpd uses as the key of the module's configuration.
-#[allow(unsafe_code)]
-fn own_module() -> *const ffi::module {
-    &raw const lua_balancer_module
-}

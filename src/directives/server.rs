@@ -12,6 +12,6 @@ use crate::serve::own_config::ServerConfig;
 pub unsafe fn server_config<'s>(server: *mut ffi::server_rec) -> Option<&'s mut ServerConfig> {
     // SAFETY: the caller's promise; the pointer was made by `create_server_config`.
     unsafe {
-        ffi::lb_module_config((*server).module_config, crate::own_module()).cast::<ServerConfig>().as_mut()
+        ffi::lb_module_config((*server).module_config, ffi::own_module()).cast::<ServerConfig>().as_mut()
     }
 }
