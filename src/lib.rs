@@ -1,6 +1,5 @@
 //! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md is the drawing.
 
-mod app;
 mod directives;
 mod faults;
 mod ffi;
@@ -13,6 +12,7 @@ mod relay;
 mod report;
 mod route;
 mod serve;
+mod start;
 mod vetting;
 
 /// The module record, the one exported symbol.
@@ -35,9 +35,3 @@ pub static mut lua_balancer_module: ffi::module = ffi::module {
     register_hooks: Some(hooks::register),
     flags: 0,
 };
-
-/// The module record's address, which httpd uses as the key of the module's configuration.
-#[allow(unsafe_code)]
-fn own_module() -> *const ffi::module {
-    &raw const lua_balancer_module
-}

@@ -211,8 +211,8 @@ def reference():
     heads = {}
     for section in sections:
         heads |= {name: section for name in re.findall(r"`<?(Lua\w+)", section.split("\n")[0])}
-    lines = text("src/directives/mod.rs").split("directives![")[1].split("];")[0]
-    table = set(re.findall(r'^\s+\(?\s*"<?(Lua\w+)"', lines, re.MULTILINE))
+    data = text("crates/config/src/directive.rs")
+    table = set(re.findall(r'\bof\(\s*c"<?(Lua\w+)"', data))
     for name in sorted(table ^ set(heads)):
         what = "a section without a directive" if name in heads else "no section"
         yield "reference", name, 1, [f"docs/directives.md: {what}: {name}"]
@@ -221,14 +221,14 @@ def reference():
         for key in keys(text(name)):
             if not documented(key, section):
                 yield "reference", key, 1, [f"docs/directives.md: `{key}` ({name}) is not in its section"]
-    for key in re.findall(r'Some\(\("(\w+)"', text("src/directives/server.rs")):
+    for key in re.findall(r'\bKey \{ name: "(\w+)"', data):
         if not documented(key, page):
-            yield "reference", key, 1, [f"docs/directives.md: `{key}=` (src/directives/server.rs) is nowhere"]
+            yield "reference", key, 1, [f"docs/directives.md: `{key}=` (crates/config) is nowhere"]
 
 
 def keys(source: str) -> list[str]:
     """The words of the lists that a parser compares with."""
-    lists = re.findall(r"const [A-Z_]+: \[&str; \d+\] =\s*\[(.*?)\];", source, re.DOTALL)
+    lists = re.findall(r"const [A-Z_]+: (?:\[&str; \d+\]|&\[&str\]) =\s*&?\[(.*?)\];", source, re.DOTALL)
     return [word for found in lists for word in re.findall(r'"([^"]+)"', found)]
 
 

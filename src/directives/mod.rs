@@ -1,135 +1,34 @@
-//! The command table. Directives only parse: what they say goes into `app::config`.
+//! The command table: httpd's view of [`config::DIRECTIVES`]. What directives say goes into the
+//! configuration being read.
 #![allow(unsafe_code)]
 
-mod pool;
 mod rewrite;
 mod server;
+mod world;
 
 use std::ffi::CString;
 use std::os::raw::{c_char, c_int, c_void};
-use std::path::Path;
 
-use crate::app::config::{DirConfig, Global, Place, ServerConfig};
+use config::{At, Contexts, DIRECTIVES, Directive, Draft, Place, Standing, Statement};
+
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::config::Command;
+use crate::httpd::pool::Pool;
+use crate::keep::reading::{self, Reading};
+use crate::serve::own_config::{Section, ServerConfig};
+pub use server::server_config;
+use world::World;
 
-/// What a directive's function gets.
-pub struct Context<'c> {
-    /// The directive's name, without `<`.
-    pub name: &'static str,
-    /// httpd's record of it.
-    pub command: Command,
-    /// The server as a whole.
-    pub global: &'c mut Global,
-    /// The virtual host that it stands in.
-    pub server: &'c mut ServerConfig,
-    /// Index of that in [`Global::servers`].
-    pub server_index: usize,
-    /// The section that it stands in, if any.
-    pub section: Option<&'c mut DirConfig>,
-}
+const BEGUN: &str = "internal error: the configuration was not begun";
 
-impl Context<'_> {
-    /// File and line.
-    pub fn place(&self) -> Place {
-        let (file, line) = self.command.place();
-        Place { file, line }
-    }
-}
-
-type Setter = fn(&mut Context<'_>, &str) -> Result<(), String>;
-
-/// Server config, virtual host, section, pool.
-const S: c_int = ffi::RSRC_CONF as c_int;
-const SVL: c_int = (ffi::RSRC_CONF | ffi::ACCESS_CONF) as c_int;
-
-struct Directive {
-    name: &'static str,
-    set: Setter,
-}
-
-macro_rules! directives {
-    ($(($name:literal, $place:expr, $set:path, $help:literal)),* $(,)?) => {
-        const DIRECTIVES: &[Directive] = &[$(Directive { name: $name, set: $set }),*];
-        const COUNT: usize = DIRECTIVES.len();
-        const fn table() -> [ffi::command_rec; COUNT + 3] {
-            let mut index = 0usize;
-            // An entry without a name ends the table.
-            let mut table = [END; COUNT + 3];
-            $(
-                table[index] = ffi::command_rec {
-                    name: concat!($name, "\0").as_ptr().cast(),
-                    func: ffi::cmd_func { raw_args: Some(command) },
-                    cmd_data: std::ptr::without_provenance_mut(index),
-                    req_override: $place,
-                    args_how: ffi::RAW_ARGS,
-                    errmsg: concat!($help, "\0").as_ptr().cast(),
-                };
-                index += 1;
-            )*
-            table[index] = rewrite::RULE;
-            table[index + 1] = rewrite::HANDLER;
-            table
-        }
-    };
-}
-
-const END: ffi::command_rec = ffi::command_rec {
-    name: std::ptr::null(),
-    func: ffi::cmd_func { raw_args: None },
-    cmd_data: std::ptr::null_mut(),
-    req_override: 0,
-    args_how: ffi::RAW_ARGS,
-    errmsg: std::ptr::null(),
-};
-
-directives![
-    ("<LuaBalancerPool", S, pool::section, "a pool of members: <LuaBalancerPool name>"),
-    ("LuaBalancerMember", S, pool::member, "a member: URL [key=value ...]"),
-    ("LuaBalancerMethod", S, pool::setting, "how the pool picks: round_robin, least_connections, ..."),
-    (
-        "LuaBalancerHealthCheck",
-        S,
-        pool::setting,
-        "active checks: none, tcp, http, https, agent, lua, then key=value ..."
-    ),
-    ("LuaBalancerOutlier", S, pool::setting, "passive checks: on or off, then key=value ..."),
-    ("LuaBalancerSticky", S, pool::setting, "sticky sessions: cookie=NAME [key=value ...]"),
-    ("LuaBalancerSet", S, pool::setting, "further settings of the pool: key=value ..."),
-    (
-        "LuaHookTranslate",
-        SVL,
-        server::hook_translate,
-        "selection function: script.lua [function], or a registered name"
-    ),
-    (
-        "LuaHookSelect",
-        SVL,
-        server::hook_select,
-        "selection function after authentication: script.lua [function], or a registered name"
-    ),
-    ("LuaHookFinish", SVL, server::hook_finish, "function called after the response: script.lua [function]"),
-    ("LuaBalancerTimer", S, server::timer, "function run by one child: script.lua [function] every=10s"),
-    ("LuaRegisterFunc", S, server::register_func, "name script.lua [function], or: name function(r) ... end"),
-    (
-        "LuaBalancerPackagePath",
-        S,
-        server::package_path,
-        "adds to package.path, for example /etc/apache2/lua/?.lua"
-    ),
-    ("LuaBalancerCodeCache", S, server::code_cache, "stat, forever or never"),
-    ("LuaBalancerScriptLimit", S, server::script_limit, "time=50ms memory=16M"),
-    ("LuaBalancerOnError", SVL, server::on_error, "error, decline or pool:NAME"),
-    ("LuaBalancerSandbox", S, server::sandbox, "on or off"),
-    ("LuaBalancerGeoIP", S, server::geoip, "MaxMind databases for lb.geo: file.mmdb [file.mmdb ...]"),
-    ("LuaBalancerDict", S, server::dict, "a store for scripts in shared memory: name size"),
-    ("LuaBalancerMaxMembers", S, server::max_members, "room for members added while running"),
-];
+/// Those of others, and the entry without a name that ends the table.
+const MORE: usize = 3;
+const COUNT: usize = DIRECTIVES.len();
 
 /// The command table of the module record.
-pub struct Commands([ffi::command_rec; COUNT + 3]);
+pub struct Commands([ffi::command_rec; COUNT + MORE]);
 
 // SAFETY: httpd reads the table; its pointers are to static data.
 unsafe impl Sync for Commands {}
@@ -144,18 +43,39 @@ impl Commands {
     }
 }
 
-/// Whether a name is a directive that stands inside a pool.
-fn belongs_in_pool(name: &str) -> bool {
-    [
-        "LuaBalancerMember",
-        "LuaBalancerMethod",
-        "LuaBalancerHealthCheck",
-        "LuaBalancerOutlier",
-        "LuaBalancerSticky",
-        "LuaBalancerSet",
-    ]
-    .iter()
-    .any(|known| known.eq_ignore_ascii_case(name))
+const fn table() -> [ffi::command_rec; COUNT + MORE] {
+    let end = ffi::command_rec {
+        name: std::ptr::null(),
+        func: ffi::cmd_func { raw_args: None },
+        cmd_data: std::ptr::null_mut(),
+        req_override: 0,
+        args_how: ffi::RAW_ARGS,
+        errmsg: std::ptr::null(),
+    };
+    let mut table = [end; COUNT + MORE];
+    let mut index = 0;
+    while index < COUNT {
+        table[index] = ffi::command_rec {
+            name: DIRECTIVES[index].c_name().as_ptr(),
+            func: ffi::cmd_func { raw_args: Some(command) },
+            cmd_data: std::ptr::without_provenance_mut(index),
+            req_override: places(DIRECTIVES[index].contexts),
+            args_how: ffi::RAW_ARGS,
+            errmsg: DIRECTIVES[index].c_help().as_ptr(),
+        };
+        index += 1;
+    }
+    table[COUNT] = rewrite::RULE;
+    table[COUNT + 1] = rewrite::HANDLER;
+    table
+}
+
+/// Where httpd lets a directive stand. It knows no difference between servers, nor pools.
+const fn places(contexts: Contexts) -> c_int {
+    match contexts {
+        Contexts::Sections => (ffi::RSRC_CONF | ffi::ACCESS_CONF) as c_int,
+        _ => ffi::RSRC_CONF as c_int,
+    }
 }
 
 unsafe extern "C" fn command(
@@ -164,12 +84,12 @@ unsafe extern "C" fn command(
     args: *const c_char,
 ) -> *const c_char {
     guard(c"internal error in a mod_lua_balancer directive".as_ptr(), || {
-        // SAFETY: httpd's promise to a directive's function: a valid record, this module's directory configuration, a
-        // NUL-terminated argument string.
+        // SAFETY: httpd's promise to a directive's function: a valid record, this module's
+        // directory configuration, a NUL-terminated argument string.
         unsafe {
-            let index = (*(*cmd).cmd).cmd_data.addr();
+            let directive = &DIRECTIVES[(*(*cmd).cmd).cmd_data.addr()];
             let pool = (*cmd).pool;
-            let Err(message) = run(&DIRECTIVES[index], cmd, dir, &httpd::text(args)) else {
+            let Err(message) = run(directive, cmd, dir.cast(), &httpd::text(args)) else {
                 return std::ptr::null();
             };
             let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
@@ -181,82 +101,63 @@ unsafe extern "C" fn command(
 /// # Safety
 /// As for a directive's function.
 unsafe fn run(
-    directive: &Directive,
+    directive: &'static Directive,
     cmd: *mut ffi::cmd_parms,
-    dir: *mut c_void,
+    dir: *mut Section,
     args: &str,
 ) -> Result<(), String> {
-    // SAFETY: the caller's promise; the server configuration was made by `create_server_config`, the directory's by
-    // `create_dir_config`; the configuration phase has one thread.
-    unsafe {
-        let command = Command::from_ptr(cmd);
-        let server = server_config(command.server()).ok_or("internal error: no server configuration")?;
-        let global =
-            crate::app::startup::global().ok_or("internal error: the configuration was not begun")?;
-        let server_index = *server.index.get_or_init(|| {
-            global.servers.push(std::ptr::from_ref(server));
-            global.servers.len() - 1
-        });
-        let section = if command.in_section() { dir.cast::<DirConfig>().as_mut() } else { None };
-        let name = directive.name.trim_start_matches('<');
-        (directive.set)(&mut Context { name, command, global, server, server_index, section }, args)
-            // What stands inside a section names itself.
-            .map_err(
-                |message| {
-                    if message.starts_with("LuaBalancer") { message } else { format!("{name}: {message}") }
-                },
-            )
+    // SAFETY: the caller's promise.
+    let command = unsafe { Command::from_ptr(cmd) };
+    let standing = Standing { in_virtual_host: command.in_virtual_host(), in_section: command.in_section() };
+    let statement = directive.read(standing, args)?;
+    if let Statement::Pool(name) = statement {
+        return read_pool(command, &name).map_err(|text| directive.named(&text));
     }
+    // SAFETY: the server's configuration was made by `create_server_config`, the section's by
+    // `create_dir_config`. The configuration phase has one thread, and nothing called from here
+    // runs another directive.
+    let (server, section) = unsafe { (server_config(command.server()), dir.as_mut()) };
+    let server = server.ok_or("internal error: no server configuration")?;
+    let done = reading::with(|Reading { draft, expressions, .. }| {
+        let number = number_of(server, standing, draft);
+        let section = if standing.in_section { section } else { None };
+        let section = section.unwrap_or(&mut server.section);
+        let mut at = At { directive, place: place(command), server: number, section };
+        draft.apply(statement, &mut at, &World { command, expressions })
+    });
+    done.ok_or(BEGUN)?
 }
 
-/// This module's configuration of a server.
-///
-/// # Safety
-/// `server` is a live server, in the configuration phase or only read.
-pub unsafe fn server_config<'s>(server: *mut ffi::server_rec) -> Option<&'s mut ServerConfig> {
-    // SAFETY: the caller's promise; the pointer was made by `create_server_config`.
-    unsafe {
-        ffi::lb_module_config((*server).module_config, crate::own_module()).cast::<ServerConfig>().as_mut()
-    }
+fn place(command: Command) -> Place {
+    let (file, line) = command.place();
+    Place { file, line }
 }
 
-/// Words of a directive's arguments, as httpd would split them.
-fn words(args: &str) -> Result<Vec<String>, String> {
-    balance::words::split(args).map_err(|error| error.to_string())
+/// The number of a server: the main one's is 0.
+fn number_of(server: &mut ServerConfig, standing: Standing, draft: &mut Draft) -> usize {
+    let new = || if standing.in_virtual_host { draft.new_server() } else { 0 };
+    *server.number.get_or_insert_with(new)
 }
 
-/// The file that a script's name means: under ServerRoot, or else in the folder of the installed scripts, where `require` looks as
-/// well. There it is found with and without that folder's own name, `lua/`.
-fn script_file(context: &Context<'_>, written: &str) -> Result<String, String> {
-    let own = context.command.server_relative(written);
-    let own = own.ok_or_else(|| format!("'{written}' is no path of a file"))?;
-    if Path::new(written).is_absolute() || Path::new(&own).exists() {
-        return Ok(own);
-    }
-    let installed = crate::app::startup::shipped();
-    let named = installed.parent().map(|parent| parent.join(written));
-    let named = named.filter(|path| path.starts_with(&installed));
-    let found = [Some(installed.join(written)), named].into_iter().flatten().find(|path| path.is_file());
-    Ok(found.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or(own))
+/// Reads what stands inside `<LuaBalancerPool>`, with each directive on its own.
+fn read_pool(command: Command, name: &str) -> Result<(), String> {
+    let inside = command.children();
+    reading::with(|reading| reading.draft.open_pool(name, place(command), &inside)).ok_or(BEGUN)??;
+    let read = command.walk();
+    reading::with(|reading| reading.draft.close_pool(read)).ok_or(BEGUN)?
 }
 
-/// Makes a server's configuration; dropped with its pool.
+/// Makes a server's configuration.
 pub unsafe extern "C" fn create_server_config(
     pool: *mut ffi::apr_pool_t,
     _: *mut ffi::server_rec,
 ) -> *mut c_void {
-    guard(std::ptr::null_mut(), || {
-        // SAFETY: httpd's configuration pool.
-        let pool = unsafe { httpd::pool::Pool::from_ptr(pool) };
-        pool.map_or(std::ptr::null_mut(), |pool| {
-            std::ptr::from_mut(pool.keep(ServerConfig::default())).cast()
-        })
-    })
+    guard(std::ptr::null_mut(), || new_value(pool, ServerConfig::default()))
 }
 
-/// Makes a section's configuration: all zero, which is what `None` is for references.
+/// Makes a section's configuration.
 pub unsafe extern "C" fn create_dir_config(pool: *mut ffi::apr_pool_t, _: *mut c_char) -> *mut c_void {
-    guard(std::ptr::null_mut(), || new_dir_config(pool, DirConfig::default()))
+    guard(std::ptr::null_mut(), || new_value(pool, Section::default()))
 }
 
 /// Merges two sections' configurations. Runs for requests too.
@@ -267,19 +168,23 @@ pub unsafe extern "C" fn merge_dir_config(
 ) -> *mut c_void {
     guard(outer, || {
         // SAFETY: both were made by `create_dir_config` or here.
-        let (outer, inner) = unsafe { (&*outer.cast::<DirConfig>(), &*inner.cast::<DirConfig>()) };
-        let mut merged = DirConfig::merged(outer, inner);
-        if let (Some(outer), Some(inner)) = (outer.rewrites, inner.rewrites) {
-            merged.rewrites = rewrite::both(pool, inner, outer);
-        }
-        new_dir_config(pool, merged)
+        let (outer, inner) = unsafe { (&*outer.cast::<Section>(), &*inner.cast::<Section>()) };
+        let merged = Section::merged(outer, inner, |both| {
+            // SAFETY: the pool that httpd merges in; what is made there lives as long as the merged
+            // configuration, which 'static stands for.
+            let pool: Pool<'static> = unsafe { Pool::from_ptr(pool) }?;
+            Some(pool.keep(both))
+        });
+        new_value(pool, merged)
     })
 }
 
-fn new_dir_config(pool: *mut ffi::apr_pool_t, value: DirConfig) -> *mut c_void {
-    // SAFETY: a live pool; the block has the value's size and APR's alignment, which is 8; the value needs no drop.
+fn new_value<T: Copy>(pool: *mut ffi::apr_pool_t, value: T) -> *mut c_void {
+    const { assert!(align_of::<T>() <= 8) };
+    // SAFETY: a live pool; the block has the value's size and APR's alignment, which is 8; the
+    // value needs no drop.
     unsafe {
-        let block = ffi::apr_palloc(pool, size_of::<DirConfig>() as ffi::apr_size_t).cast::<DirConfig>();
+        let block = ffi::apr_palloc(pool, size_of::<T>() as ffi::apr_size_t).cast::<T>();
         block.write(value);
         block.cast()
     }

@@ -1,16 +1,21 @@
-//! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's: httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
-//! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess` too, and then runs for a request.
+//! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's:
+//! httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
+//! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess`
+//! too, and then runs for a request.
 
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 
-use super::server_config;
-use crate::app::config::{self, DirConfig, Rewrites};
+use config::Rewrites;
+
+use super::server::server_config;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::order;
 use crate::httpd::pool::Pool;
+use crate::serve::anywhere::OPEN_HANDLERS;
+use crate::serve::own_config::Section;
 
 const UNKNOWN: &CStr = c"Invalid command 'RewriteRule', perhaps misspelled or defined by a module not included in the server configuration";
 
@@ -26,8 +31,9 @@ pub(super) const RULE: ffi::command_rec = ffi::command_rec {
 
 unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *const c_char) -> *const c_char {
     guard(std::ptr::null(), || {
-        // SAFETY: httpd's promise to a directive's function, see `command`. A server's configuration is reached outside of sections
-        // alone, which is while the configuration is read, by one thread; a section's is that of this directive.
+        // SAFETY: httpd's promise to a directive's function, see `command`. A server's
+        // configuration is reached outside of sections alone, which is while the configuration is
+        // read, by one thread; a section's is that of this directive.
         unsafe {
             if ffi::ap_find_linked_module(c"mod_rewrite.c".as_ptr()).is_null() {
                 return UNKNOWN.as_ptr();
@@ -38,13 +44,13 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
             };
             order::note_rule();
             let place = if (*cmd).path.is_null() {
-                server_config((*cmd).server).map(|server| &mut server.rewrites)
+                server_config((*cmd).server).map(|server| &mut server.section.rewrites)
             } else {
-                dir.cast::<DirConfig>().as_mut().map(|section| &mut section.rewrites)
+                dir.cast::<Section>().as_mut().map(|section| &mut section.rewrites)
             };
             if let Some(place) = place {
                 if (*cmd).path.is_null() && balance::rewrite::may_be_ours(target) {
-                    crate::hooks::watch_rewriting();
+                    order::own_rule();
                 }
                 *place = Some(pool.keep(Rewrites::Rule(target.to_vec(), *place)));
             }
@@ -53,7 +59,8 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
     })
 }
 
-/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for the section.
+/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for
+/// the section.
 pub(super) const HANDLER: ffi::command_rec = ffi::command_rec {
     name: c"SetHandler".as_ptr(),
     func: ffi::cmd_func { raw_args: Some(handler) },
@@ -67,25 +74,14 @@ unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *co
     guard(std::ptr::null(), || {
         // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
         unsafe {
-            if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<DirConfig>().as_mut()) {
+            if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<Section>().as_mut()) {
                 let is_open = balance::stock::ways::is_open_handler(args);
                 if is_open {
-                    config::OPEN_HANDLERS.note();
+                    OPEN_HANDLERS.note();
                 }
                 section.open_handler = Some(is_open);
             }
         }
         std::ptr::null()
     })
-}
-
-/// The rules of a section, and those around it.
-pub(super) fn both(
-    pool: *mut ffi::apr_pool_t,
-    inner: &'static Rewrites,
-    outer: &'static Rewrites,
-) -> Option<&'static Rewrites> {
-    // SAFETY: the pool that httpd merges in; what is made there lives as long as the merged configuration.
-    let pool: Pool<'static> = unsafe { Pool::from_ptr(pool) }?;
-    Some(pool.keep(Rewrites::Both(inner, outer)))
 }

@@ -6,3 +6,13 @@ include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 // SAFETY: httpd's module record is filled once, before any thread, by httpd itself; ours is only read afterwards.
 unsafe impl Sync for module {}
+
+unsafe extern "C" {
+    /// The module record, which `lib` fills and exports.
+    static mut lua_balancer_module: module;
+}
+
+/// The module record's address, which httpd uses as the key of the module's configuration.
+pub fn own_module() -> *const module {
+    &raw const lua_balancer_module
+}

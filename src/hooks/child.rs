@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use crate::app::startup;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
 use crate::lead::thread;
 use crate::serve::child;
+use crate::start;
 
 thread_local! {
     static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };
@@ -63,7 +63,7 @@ pub(super) unsafe extern "C" fn status(
         faults::point("child_status");
         // MPM_CHILD_LOST_SLOT speaks of a child that goes on serving what it has: httpd needs its place for another.
         if state == ffi::MPM_CHILD_EXITED {
-            startup::child_ended(pid);
+            start::child_ended(pid);
         }
     });
 }

@@ -1,10 +1,14 @@
 //! Hooks of the configuration phase.
 
 use super::{FAILED, OK};
-use crate::app::startup;
+use crate::directives;
 use crate::faults;
 use crate::ffi::{apr_pool_t, server_rec};
 use crate::guard::guard;
+use crate::httpd::log;
+use crate::httpd::pool::Pool;
+use crate::route::canon;
+use crate::start::{self, Refused};
 
 pub(super) unsafe extern "C" fn pre_config(
     pconf: *mut apr_pool_t,
@@ -13,8 +17,10 @@ pub(super) unsafe extern "C" fn pre_config(
 ) -> i32 {
     guard(FAILED, || {
         faults::point("pre_config");
+        log::set_server(std::ptr::null_mut());
+        canon::watch_targets(start::has_open_targets());
         // SAFETY: httpd's configuration pool.
-        status(unsafe { startup::pre_config(pconf) })
+        status(unsafe { pool(pconf) }.and_then(|pool| start::pre_config(pool, super::register_with_proxy)))
     })
 }
 
@@ -22,12 +28,12 @@ pub(super) unsafe extern "C" fn check_config(
     pconf: *mut apr_pool_t,
     _: *mut apr_pool_t,
     _: *mut apr_pool_t,
-    server: *mut server_rec,
+    _: *mut server_rec,
 ) -> i32 {
     guard(FAILED, || {
         faults::point("check_config");
-        // SAFETY: httpd's configuration pool and main server.
-        status(unsafe { startup::check_config(pconf, server) })
+        // SAFETY: httpd's configuration pool.
+        status(unsafe { pool(pconf) }.and_then(start::check_config))
     })
 }
 
@@ -39,11 +45,21 @@ pub(super) unsafe extern "C" fn post_config(
 ) -> i32 {
     guard(FAILED, || {
         faults::point("post_config");
-        // SAFETY: httpd's configuration pool and main server.
-        status(unsafe { startup::post_config(pconf, server) })
+        log::set_server(server);
+        // SAFETY: httpd's configuration pool and main server, whose directives have been read.
+        let (pool, main) = unsafe { (pool(pconf), directives::server_config(server)) };
+        status(main.ok_or(Refused).and_then(|main| start::post_config(pool?, main.section)))
     })
 }
 
-fn status(result: Result<(), startup::Refused>) -> i32 {
+/// # Safety
+/// `pconf` is httpd's configuration pool.
+unsafe fn pool(pconf: *mut apr_pool_t) -> Result<Pool<'static>, Refused> {
+    // SAFETY: the caller's promise; what is kept there is gone with the configuration, which
+    // 'static stands for.
+    unsafe { Pool::from_ptr(pconf) }.ok_or(Refused)
+}
+
+fn status(result: Result<(), Refused>) -> i32 {
     if result.is_ok() { OK } else { FAILED }
 }

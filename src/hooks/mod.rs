@@ -69,6 +69,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 none,
                 ffi::APR_HOOK_FIRST as i32,
             );
+            order::on_own_rule(watch_rewriting);
             ffi::lb_register_body();
             filter::ANSWER.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
             filter::BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);
@@ -77,7 +78,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
 }
 
 /// Has the requests marked that come to mod_rewrite: with its own place in the order, so that hooks before it are over by then. Called while the directives are read, before httpd sorts the hooks.
-pub fn watch_rewriting() {
+fn watch_rewriting() {
     // SAFETY: as in `register`; httpd forgets its hooks before it reads a configuration anew.
     unsafe {
         ffi::ap_hook_translate_name(

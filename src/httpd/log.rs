@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::pool::Pool;
 use super::request::Request;
 use crate::ffi;
 
@@ -85,11 +86,8 @@ pub fn logs_request(request: Request<'_>, level: Level) -> bool {
 }
 
 /// A line while httpd reads its configuration; it also goes to the terminal.
-///
-/// # Safety
-/// `pool` is a live pool.
-pub unsafe fn startup(pool: *mut ffi::apr_pool_t, level: Level, text: &str) {
+pub fn startup(pool: Pool<'_>, level: Level, text: &str) {
     let line = line(text);
-    // SAFETY: the caller's promise; the shim copies the text.
-    unsafe { ffi::lb_log_startup(i32::from(level), pool, line.as_ptr()) }
+    // SAFETY: a live pool; the shim copies the text.
+    unsafe { ffi::lb_log_startup(i32::from(level), pool.as_ptr(), line.as_ptr()) }
 }

@@ -1,7 +1,6 @@
 //! What the MPM and the process tell.
 
-use std::ffi::CString;
-use std::os::raw::{c_int, c_void};
+use std::os::raw::c_int;
 
 use crate::ffi;
 
@@ -68,19 +67,5 @@ pub fn phase() -> Phase {
         Phase::FirstPass
     } else {
         Phase::Running
-    }
-}
-
-/// A block of memory that outlives restarts and reloading of the module, zeroed when new.
-pub fn retained(key: &str, size: usize) -> *mut c_void {
-    let Ok(key) = CString::new(key) else { return std::ptr::null_mut() };
-    // SAFETY: httpd copies the key's bytes into its own hash; the block lives as long as the process.
-    unsafe {
-        let there = ffi::ap_retained_data_get(key.as_ptr());
-        if there.is_null() {
-            ffi::ap_retained_data_create(key.into_raw(), size as ffi::apr_size_t)
-        } else {
-            there
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::bytes;
 use crate::ffi;
@@ -43,6 +43,24 @@ pub fn look() {
 /// before the request's fixups.
 pub fn note_rule() {
     REWRITES.store(true, Ordering::Relaxed);
+}
+
+/// What [`on_own_rule`] was given.
+static ON_OWN_RULE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Names what is to be done when a rule of a server may lead to `lb://`: whoever registers the
+/// module's hooks does.
+pub fn on_own_rule(react: fn()) {
+    ON_OWN_RULE.store(react as *mut (), Ordering::Release);
+}
+
+/// A rule of a server may lead to `lb://`. For the directive, before httpd sorts the hooks.
+pub fn own_rule() {
+    let react = ON_OWN_RULE.load(Ordering::Acquire);
+    if !react.is_null() {
+        // SAFETY: stored by `on_own_rule` from a function of this type.
+        unsafe { std::mem::transmute::<*mut (), fn()>(react)() };
+    }
 }
 
 /// Whether this process has seen a rule that makes targets for mod_proxy, so that a request's target may be mod_rewrite's work. Most

@@ -359,25 +359,25 @@ impl<'r> Request<'r> {
     /// The module's own per-request pointer, or NULL.
     pub fn own_record(self) -> *mut c_void {
         // SAFETY: a live request has a request_config with a place for every module.
-        unsafe { ffi::lb_module_config(self.get().request_config, crate::own_module()) }
+        unsafe { ffi::lb_module_config(self.get().request_config, ffi::own_module()) }
     }
 
     /// Sets the module's own per-request pointer.
     pub fn set_own_record(self, value: *mut c_void) {
         // SAFETY: as in `own_record`.
-        unsafe { ffi::lb_set_module_config(self.get().request_config, crate::own_module(), value) }
+        unsafe { ffi::lb_set_module_config(self.get().request_config, ffi::own_module(), value) }
     }
 
     /// The module's merged per-directory configuration.
     pub fn own_dir_config(self) -> *mut c_void {
         // SAFETY: a live request has a per_dir_config.
-        unsafe { ffi::lb_module_config(self.get().per_dir_config, crate::own_module()) }
+        unsafe { ffi::lb_module_config(self.get().per_dir_config, ffi::own_module()) }
     }
 
     /// The module's configuration of the request's virtual host.
     pub fn own_server_config(self) -> *mut c_void {
         // SAFETY: a request's server has a module_config.
-        unsafe { ffi::lb_module_config((*self.get().server).module_config, crate::own_module()) }
+        unsafe { ffi::lb_module_config((*self.get().server).module_config, ffi::own_module()) }
     }
 
     /// The virtual host.

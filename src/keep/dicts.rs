@@ -1,19 +1,20 @@
-//! The dictionaries of a configuration: each `LuaBalancerDict`, and the one behind `r:ivm_set`. Each is a mapping of its
-//! own, which the parent keeps over restarts.
+//! The dictionaries of a configuration: each `LuaBalancerDict`, and the one behind `r:ivm_set`.
+//! Each is a mapping of its own, which the parent keeps over restarts.
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
+use config::MOST_DICTS;
 use script::host::{self, DictError, Scalar, SharedValues};
 use table::dict::{self, Dict, Value, World};
 
-use crate::app::config::DictConfig;
+use super::mappings::{Mapping, Mappings};
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::mpm;
+use crate::httpd::retained::Block;
 
-/// Dictionaries that a configuration may have.
-pub const MOST: usize = 256;
+// The directive's bounds are those of the dictionaries themselves.
+const _: () = assert!(config::MIN_DICT == dict::MIN_SIZE && config::MAX_DICT == dict::MAX_SIZE);
 
 /// Name of the one behind `r:ivm_set`: none that a directive could give.
 const VALUES: &str = "r:ivm_set";
@@ -28,8 +29,9 @@ pub struct Dicts {
 }
 
 impl Dicts {
-    /// Empty ones in this process's own memory, for scripts that are started while there is no server.
-    pub fn for_test(wanted: &[DictConfig]) -> Result<Self, String> {
+    /// Empty ones in this process's own memory, for scripts that are started while there is no
+    /// server.
+    pub fn for_test(wanted: &[config::Dict]) -> Result<Self, String> {
         let open = |_: &str, size: usize| {
             Dict::on_heap(size.min(TEST_SIZE), seed(), world()).map_err(|error| error.to_string())
         };
@@ -37,18 +39,25 @@ impl Dicts {
     }
 
     /// Those that the children share: kept ones where name and size are the same. For the parent.
-    pub fn shared(wanted: &[DictConfig]) -> Result<Self, String> {
-        let kept = retained().ok_or("httpd keeps no retained data")?;
-        kept.drop_all_but(|name| name == VALUES || wanted.iter().any(|dict| dict.name == name));
-        Self::open(wanted, |name, size| kept.open(name, size))
+    pub fn shared(wanted: &[config::Dict]) -> Result<Self, String> {
+        let open_all = |kept: &mut Mappings<_>| {
+            let is_wanted = |name: &str| name == VALUES || wanted.iter().any(|dict| dict.name == name);
+            // SAFETY: mapped for an earlier configuration, whose users in the parent are gone.
+            #[allow(unsafe_code)]
+            unsafe {
+                kept.retain(is_wanted);
+            }
+            Self::open(wanted, |name, size| open(kept, name, size))
+        };
+        RETAINED.with(open_all).ok_or("httpd keeps no retained data")?
     }
 
     fn open(
-        wanted: &[DictConfig],
+        wanted: &[config::Dict],
         mut open: impl FnMut(&str, usize) -> Result<Dict, String>,
     ) -> Result<Self, String> {
         let mut named = Vec::new();
-        for DictConfig { name, size, place } in wanted {
+        for config::Dict { name, size, place } in wanted {
             let dict = open(name, *size).map_err(|error| format!("{place}: dictionary {name}: {error}"))?;
             named.push((name.clone(), dict));
         }
@@ -92,103 +101,44 @@ fn seed() -> u64 {
     RandomState::new().hash_one(memory::monotonic_us())
 }
 
-/// A mapping that the parent keeps.
-#[repr(C)]
-struct Kept {
-    /// Zero padded.
-    name: [u8; 64],
-    /// NULL for none.
-    base: *mut u8,
-    size: usize,
-}
-
 /// What the parent remembers over restarts and over reloads of the module.
-#[repr(C)]
-struct Retained {
-    kept: [Kept; MOST + 1],
-}
+static RETAINED: Block<Mappings<{ MOST_DICTS + 1 }>> = Block::new("mod_lua_balancer dictionaries", 1);
 
-const RETAINED: &str = "mod_lua_balancer dictionaries";
-
-fn retained() -> Option<&'static mut Retained> {
-    // SAFETY: httpd's retained block of this size, zeroed when new, used by the parent's one thread.
+fn attach(kept: Mapping) -> Result<Dict, String> {
+    // SAFETY: a retained mapping is one of that size that this process made and never gave back.
     #[allow(unsafe_code)]
     unsafe {
-        mpm::retained(RETAINED, size_of::<Retained>()).cast::<Retained>().as_mut()
+        Dict::attach(kept.base, kept.length, world()).map_err(|error| error.to_string())
     }
 }
 
-impl Kept {
-    fn is(&self, name: &str) -> bool {
-        !self.base.is_null() && self.name.split(|byte| *byte == 0).next() == Some(name.as_bytes())
+/// The dictionary of this name and size: the kept one, or a new one with what the kept one of
+/// another size held.
+fn open<const N: usize>(kept: &mut Mappings<N>, name: &str, size: usize) -> Result<Dict, String> {
+    let old = kept.find(name).map(|mapping| (mapping.length, attach(mapping)));
+    if let Some((length, Ok(dict))) = &old
+        && *length == size
+    {
+        return Ok(dict.clone());
     }
-
-    fn name(&self) -> String {
-        let name = self.name.split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(name).into_owned()
+    let (dict, mapping) = new(size)?;
+    if let Some((_, old)) = old {
+        log::server(log::NOTICE, &carry(name, &dict, old));
     }
-
-    fn attach(&self) -> Result<Dict, String> {
-        // SAFETY: a retained base is a mapping of that size that this process made and never gave back.
-        #[allow(unsafe_code)]
-        unsafe {
-            Dict::attach(self.base, self.size, world()).map_err(|error| error.to_string())
-        }
-    }
-
-    fn give_back(&mut self) {
-        if !self.base.is_null() {
-            // SAFETY: mapped for an earlier configuration, whose users in the parent are gone; children keep their own
-            // mappings.
-            #[allow(unsafe_code)]
-            unsafe {
-                memory::unmap(self.base, self.size);
-            }
-        }
-        *self = Kept { name: [0; 64], base: std::ptr::null_mut(), size: 0 };
-    }
-}
-
-impl Retained {
-    /// The dictionary of this name and size: the kept one, or a new one with what the kept one of another size held.
-    fn open(&mut self, name: &str, size: usize) -> Result<Dict, String> {
-        let Some(kept) = self.kept.iter_mut().find(|kept| kept.is(name)) else {
-            let free = self.kept.iter_mut().find(|kept| kept.base.is_null());
-            let free = free.ok_or("there are too many dictionaries")?;
-            let (dict, kept) = new(name, size)?;
-            *free = kept;
-            return Ok(dict);
-        };
-        match kept.attach() {
-            Ok(dict) if kept.size == size => Ok(dict),
-            old => {
-                let (dict, new) = new(name, size)?;
-                log::server(log::NOTICE, &carry(name, &dict, old));
-                kept.give_back();
-                *kept = new;
-                Ok(dict)
-            }
-        }
-    }
-
-    fn drop_all_but(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.kept
-            .iter_mut()
-            .filter(|kept| !kept.base.is_null() && !wanted(&kept.name()))
-            .for_each(Kept::give_back);
-    }
-}
-
-fn new(name: &str, size: usize) -> Result<(Dict, Kept), String> {
-    let base =
-        memory::map_shared(size).map_err(|error| format!("no shared memory of {size} bytes: {error}"))?;
-    // SAFETY: a fresh mapping of this size, which is given back by `Kept::give_back` only.
+    // SAFETY: a fresh mapping, which is given back by its list alone. The one before was mapped for
+    // an earlier configuration, whose users in the parent are gone; `carry` has dropped its own
+    // handle.
     #[allow(unsafe_code)]
-    let dict = unsafe { Dict::create(base, size, seed(), world()) }.map_err(|error| error.to_string())?;
-    let mut kept = Kept { name: [0; 64], base, size };
-    // Names have 63 bytes at most.
-    kept.name.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
-    Ok((dict, kept))
+    unsafe { kept.put(name, mapping) }?;
+    Ok(dict)
+}
+
+fn new(size: usize) -> Result<(Dict, Mapping), String> {
+    let mapping = Mapping::new(size)?;
+    // SAFETY: a fresh mapping of this size.
+    #[allow(unsafe_code)]
+    let dict = unsafe { Dict::create(mapping.base, size, seed(), world()) };
+    Ok((dict.map_err(|error| error.to_string())?, mapping))
 }
 
 /// Fills a dictionary with what another one held. What to tell the administrator.

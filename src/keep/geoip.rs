@@ -1,7 +1,9 @@
-//! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take replaced files by themselves.
+//! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take
+//! replaced files by themselves.
 //!
-//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module: a restart reads
-//! nothing that has not changed, and one that finds a broken file goes on with what it has.
+//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module:
+//! a restart reads nothing that has not changed, and one that finds a broken file goes on with what
+//! it has.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -11,19 +13,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use geo::{Change, Database, Databases, Problem, Source, Stamp};
+use config::GeoFile;
+use geo::{Change, Database, Databases, Job, Problem, Source, Stamp};
 use script::host::{NO_DATABASE, Place};
 
-use crate::app::config::Global;
-use crate::httpd::{log, mpm};
-use crate::serve::child::{self, Child};
+use crate::httpd::log;
+use crate::httpd::retained::{Block, Plain};
 
-/// Reads what the directives name. The answer is what is wrong; a restart has to go on, so there it is logged instead.
-pub fn load(global: &mut Global, restarting: bool) -> Vec<String> {
+/// Reads what the directives name. With it comes what is wrong; a restart has to go on, so there it
+/// is logged instead.
+pub fn load(files: &[GeoFile], restarting: bool) -> (Option<Arc<Databases>>, Vec<String>) {
     let mut wrong = Vec::new();
     let mut before = Kept::take_all();
     let (mut now, mut sources) = (Vec::new(), Vec::new());
-    for file in &global.geo_files {
+    for file in files {
         let known = before.iter().position(|kept| kept.path() == file.path).map(|at| before.swap_remove(at));
         let Loaded { source, kept, problem } = read(&file.path, known);
         let place = &file.place;
@@ -40,30 +43,30 @@ pub fn load(global: &mut Global, restarting: bool) -> Vec<String> {
         now.extend(kept);
     }
     Kept::put_all(now);
-    global.geo = (!sources.is_empty()).then(|| Arc::new(Databases::new(sources)));
+    let geo = (!sources.is_empty()).then(|| Arc::new(Databases::new(sources)));
     // At a restart the parent has walked through what has changed.
-    if let Some(databases) = global.geo.as_deref().filter(|_| !restarting) {
+    if let Some(databases) = geo.as_deref().filter(|_| !restarting) {
         databases.mark_unwalked();
     }
-    let loaded = global.geo.as_deref().map_or(std::ptr::null_mut(), |all| std::ptr::from_ref(all).cast_mut());
-    IN_PARENT.store(loaded, Ordering::Release);
-    wrong
+    let loaded = geo.as_deref().map_or(std::ptr::null_mut(), |all| std::ptr::from_ref(all).cast_mut());
+    IN_FORCE.store(loaded, Ordering::Release);
+    (geo, wrong)
 }
 
-/// For the scripts that the parent judges; in a child nobody asks for it.
-static IN_PARENT: AtomicPtr<Databases> = AtomicPtr::new(std::ptr::null_mut());
+/// Children inherit it: what the parent read, in each of them.
+static IN_FORCE: AtomicPtr<Databases> = AtomicPtr::new(std::ptr::null_mut());
 
 /// pre_config: forgets the last configuration's databases.
 pub fn forget() {
-    IN_PARENT.store(std::ptr::null_mut(), Ordering::Release);
+    IN_FORCE.store(std::ptr::null_mut(), Ordering::Release);
 }
 
 fn databases() -> Option<&'static Databases> {
-    match child::get() {
-        Some(child) => child.geo.as_deref(),
-        // SAFETY: owned by the configuration being read or in force; `forget` runs before the next one.
-        #[allow(unsafe_code)]
-        None => unsafe { IN_PARENT.load(Ordering::Acquire).as_ref() },
+    // SAFETY: owned by the configuration being read or in force, and by each child, which keeps it
+    // to its end; in the parent `forget` runs before the next one is read.
+    #[allow(unsafe_code)]
+    unsafe {
+        IN_FORCE.load(Ordering::Acquire).as_ref()
     }
 }
 
@@ -142,12 +145,11 @@ fn parse(address: &str) -> Result<IpAddr, String> {
 }
 
 /// Takes replaced files; a few times a second, in a child's background thread. One child tells.
-pub fn refresh(child: &Child, tells: bool) {
-    let Some(databases) = child.geo.as_deref() else { return };
-    let mut run = |job| child.background.walk(job);
-    let mut changes = databases.refresh_by(&mut run);
+/// `run` has a thread of its own read a database.
+pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Job) -> bool, tells: bool) {
+    let mut changes = databases.refresh_by(run);
     if tells {
-        changes.extend(databases.walk_by(&mut run));
+        changes.extend(databases.walk_by(run));
     }
     for change in changes {
         let (level, text) = match change {
@@ -179,15 +181,19 @@ struct Kept {
     stamp: Stamp,
 }
 
-/// The list that httpd keeps. The name of its place tells the layout: a module that was replaced by another version before
-/// a restart finds what it understands, or nothing.
+/// The list that httpd keeps.
 #[repr(C)]
 struct Retained {
     first: *mut Kept,
     count: usize,
 }
 
-const RETAINED: &str = "mod_lua_balancer databases 1";
+// SAFETY: fixed layout of a pointer and a number without drop; zeros are no list.
+#[allow(unsafe_code)]
+unsafe impl Plain for Retained {}
+
+/// The version tells the layout of [`Kept`] as well.
+static RETAINED: Block<Retained> = Block::new("mod_lua_balancer databases", 2);
 
 fn leak(bytes: Vec<u8>) -> (*mut u8, usize) {
     let bytes = Box::leak(bytes.into_boxed_slice());
@@ -208,36 +214,33 @@ impl Kept {
         PathBuf::from(OsStr::from_bytes(bytes))
     }
 
-    /// A database over these bytes: refused ones are gone when this returns, the others go with their configuration,
-    /// which is before the next one is loaded and anything of the list is dropped.
+    /// A database over these bytes: refused ones are gone when this returns, the others go with
+    /// their configuration, which is before the next one is loaded and anything of the list is
+    /// dropped.
     fn open(&self) -> Result<Database, Problem> {
-        // SAFETY: leaked by `new` with this length, never written; 'static stands for the life described above.
+        // SAFETY: leaked by `new` with this length, never written; 'static stands for the life
+        // described above.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(self.bytes, self.length) };
         Database::from_bytes(&self.path(), self.stamp, Cow::Borrowed(bytes))
     }
 
-    fn retained() -> Option<&'static mut Retained> {
-        // SAFETY: httpd's retained block of this size, zeroed when new, used by the parent's one thread.
-        unsafe { mpm::retained(RETAINED, size_of::<Retained>()).cast::<Retained>().as_mut() }
-    }
-
-    /// The list of the last configuration, whose databases are gone: its pool was cleared before this one was read.
+    /// The list of the last configuration, whose databases are gone: its pool was cleared before
+    /// this one was read.
     fn take_all() -> Vec<Kept> {
-        let Some(retained) = Self::retained() else { return Vec::new() };
-        let first = std::mem::replace(&mut retained.first, std::ptr::null_mut());
-        if first.is_null() {
-            return Vec::new();
-        }
+        let taken = RETAINED.with(|kept| {
+            let first = std::mem::replace(&mut kept.first, std::ptr::null_mut());
+            (!first.is_null()).then_some((first, kept.count))
+        });
+        let Some((first, count)) = taken.flatten() else { return Vec::new() };
         // SAFETY: leaked by `put_all` as a box of this length, and taken out of the block just now.
-        unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, retained.count)) }.into_vec()
+        unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, count)) }.into_vec()
     }
 
     fn put_all(list: Vec<Kept>) {
         let list = Box::leak(list.into_boxed_slice());
         // Without a place the bytes stay allocated, for the databases that use them.
-        if let Some(retained) = Self::retained() {
-            *retained = Retained { first: list.as_mut_ptr(), count: list.len() };
-        }
+        let (first, count) = (list.as_mut_ptr(), list.len());
+        RETAINED.with(|kept| *kept = Retained { first, count });
     }
 }
 

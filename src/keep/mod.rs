@@ -1,4 +1,8 @@
-//! What is kept over restarts: dictionaries, and the databases of places.
+//! What is kept over restarts (the table, dictionaries, databases of places), and the configuration
+//! while it is being read.
 
 pub mod dicts;
 pub mod geoip;
+pub mod mappings;
+pub mod reading;
+pub mod table;

@@ -13,10 +13,10 @@ use probe::agent::AgentAdmin;
 use probe::{Observation, Prober, Target};
 
 use super::{Lease, Rest, TICK, Task};
-use crate::app::startup;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::serve::child::Child;
+use crate::serve::generation::generation;
 
 /// The least time between two lines about what keeps checks from running, and between two of the
 /// same words.
@@ -180,7 +180,7 @@ impl Checks {
 
 /// `ca=` is under ServerRoot when it is relative.
 fn absolute(mut check: HealthCheck) -> HealthCheck {
-    if let (Some(ca), Some(generation)) = (&check.ca, startup::generation()) {
+    if let (Some(ca), Some(generation)) = (&check.ca, generation()) {
         check.ca = Some(generation.server_root.join(ca).to_string_lossy().into_owned());
     }
     check

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use table::StalePool;
 
 use super::{Lease, Rest, Task};
-use crate::app::startup;
 use crate::httpd::memory;
 use crate::serve::child::Child;
+use crate::serve::generation::generation;
 
 /// How often it looks.
 const OFTEN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Stale {
-    /// See [`startup::Generation`].
+    /// See [`crate::serve::generation::Generation`].
     pools: Vec<StalePool>,
     next: Instant,
 }
@@ -24,7 +24,7 @@ impl Stale {
     /// First looks a while from now: the parent sees most dead children earlier.
     pub fn new() -> Self {
         Stale {
-            pools: startup::generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
+            pools: generation().map(|generation| generation.stale.clone()).unwrap_or_default(),
             next: Instant::now() + OFTEN,
         }
     }

@@ -145,7 +145,10 @@ impl Worker {
 
     fn turn(&mut self) {
         self.scripts.turn(self.child, self.thread.balancer.as_ref());
-        crate::keep::geoip::refresh(self.child, self.leads);
+        if let Some(databases) = self.child.geo.as_deref() {
+            let run = &mut |job| self.child.background.walk(job);
+            crate::keep::geoip::refresh(databases, run, self.leads);
+        }
         let (table, pid) = (&self.child.table, memory::pid());
         let now_ms = memory::monotonic_ms();
         if now_ms >= self.until_ms {

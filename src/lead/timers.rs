@@ -18,12 +18,12 @@ use script::{
 use super::checks::{Checks, Scope};
 use super::pools::Pools;
 use super::{Lease, TICK};
-use crate::app::config::Timer;
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::serve::child::{Child, Thread};
+use crate::serve::generation::Timer;
 use crate::serve::host::HttpdServer;
 
 /// How long to wait after something that should not have happened.

@@ -6,11 +6,11 @@ use balance::api::{Balancer, NoMember, PoolId, View, ViewStep};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::settings::{FailureKinds, PoolSettings};
+use config::Resolved;
 use script::{Answer, Attempt, Phase};
 
 use super::choose::Chooser;
 use super::journey::{Goal, Journey, Turn};
-use crate::app::config::Resolved;
 use crate::httpd::log;
 use crate::relay::peer;
 use crate::serve::lua_states::with_lua;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use balance::api::{PoolId, View};
 use balance::member::Member;
 use balance::settings::Method;
+use config::Resolved;
 
-use crate::app::config::Resolved;
 use crate::httpd::pool::Kept;
 
 /// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it as it is, as with

@@ -2,11 +2,11 @@
 
 use script::FinishResult;
 
-use crate::app::config;
 use crate::httpd::log as httpd_log;
 use crate::httpd::request::Request;
 use crate::relay::environment::ABORTED;
 use crate::relay::record::{Record, Report};
+use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::lua_states::with_lua;
 use crate::serve::scope::Scope;
@@ -22,7 +22,7 @@ pub fn log(request: Request<'_>) {
     if !std::ptr::eq(balanced.as_ptr(), last.as_ptr()) {
         carry_environment(balanced, last);
     }
-    if !config::FINISH.is_there() {
+    if !anywhere::FINISH.is_there() {
         return;
     }
     let Some(child) = child::get() else { return };
@@ -33,10 +33,8 @@ pub fn log(request: Request<'_>) {
     }
     let result = result_of(last, record.report.get().cloned().unwrap_or_default());
     for hook in hooks {
-        let Some(resolved) = hook.resolved.get() else { continue };
-        let outcome = with_lua(child, last, |lua| {
-            lua.finish(child.script(resolved.script), &resolved.function, &result)
-        });
+        let outcome =
+            with_lua(child, last, |lua| lua.finish(child.script(hook.script), &hook.function, &result));
         if let Err(error) = outcome {
             httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));
         }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use balance::member::{Member, MemberSpec};
 use balance::relay::HookStatus;
+use config::Resolved;
 use script::{Answer, ErrorKind, Question, ScriptError};
 
 use super::fail::failed;
 use super::mod_lua;
 use super::send::send;
 use super::visit::Visit;
-use crate::app::config::Resolved;
 use crate::httpd::log;
 use crate::relay::journey::Turn;
 use crate::relay::peer;

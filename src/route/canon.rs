@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use balance::relay::HookStatus;
 use balance::target;
 
-use crate::app::config;
 use crate::httpd::log;
 use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
 use crate::relay::record::Record;
 use crate::relay::route::Decision;
+use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
 use crate::serve::scope::Scope;
 
@@ -27,7 +27,7 @@ pub fn watch_targets(on: bool) {
 
 /// Whether nobody but the client may have written the target in `lb://`: the line by which it did.
 fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
-    let (handlers, targets) = (config::OPEN_HANDLERS.is_there(), OPEN_TARGETS.load(Ordering::Relaxed));
+    let (handlers, targets) = (anywhere::OPEN_HANDLERS.is_there(), OPEN_TARGETS.load(Ordering::Relaxed));
     if !handlers && !targets {
         return None;
     }

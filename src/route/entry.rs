@@ -2,19 +2,21 @@
 
 use balance::relay::HookStatus;
 use balance::settings::Method;
+use config::Resolved;
 use script::{Answer, Phase};
 
 use super::rewrite::{self, Rules};
 use super::visit::{Before, Visit};
 use super::{answer, canon, fail, mod_lua};
-use crate::app::config::{self, Hook, Resolved};
 use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, Request};
 use crate::httpd::worker::Worker;
 use crate::relay::journey::Turn;
 use crate::relay::record::Record;
+use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
+use crate::serve::generation::generation;
 use crate::serve::lua_states::with_lua;
 use crate::serve::scope::Scope;
 
@@ -22,20 +24,17 @@ use crate::serve::scope::Scope;
 const UNAVAILABLE: HookStatus = HookStatus::Http(503);
 const FAILED: HookStatus = HookStatus::Http(500);
 
-fn translate_hooks<'r>(scope: &Scope<'r>) -> &'r [&'static Hook] {
-    scope.hooks(scope.section.translate, |s| &s.translate)
+fn translate_hooks<'r>(scope: &Scope<'r>) -> &'r [Resolved] {
+    scope.hooks(|section| section.translate)
 }
 
-fn select_hooks<'r>(scope: &Scope<'r>) -> &'r [&'static Hook] {
-    scope.hooks(scope.section.select, |s| &s.select)
+fn select_hooks<'r>(scope: &Scope<'r>) -> &'r [Resolved] {
+    scope.hooks(|section| section.select)
 }
 
 /// A child that could not be made ready, as its log says, serves nothing that a hook decides over.
-fn without_child<'r>(
-    request: Request<'r>,
-    hooks_of: impl Fn(&Scope<'r>) -> &'r [&'static Hook],
-) -> HookStatus {
-    let main = crate::app::startup::generation().map(|generation| generation.main_config);
+fn without_child<'r>(request: Request<'r>, hooks_of: impl Fn(&Scope<'r>) -> &'r [Resolved]) -> HookStatus {
+    let main = generation().map(|generation| &generation.main_config);
     match main.and_then(|main| Scope::below(request, main)) {
         Some(scope) if !hooks_of(&scope).is_empty() => UNAVAILABLE,
         _ => HookStatus::Declined,
@@ -47,7 +46,7 @@ pub fn translate(request: Request<'_>) -> HookStatus {
     if order::rewrites() {
         Record::mark_untouched(request);
     }
-    if !config::TRANSLATE.is_there() || request.proxyreq() != PROXYREQ_NONE {
+    if !anywhere::TRANSLATE.is_there() || request.proxyreq() != PROXYREQ_NONE {
         return HookStatus::Declined;
     }
     let Some(child) = child::get() else { return without_child(request, translate_hooks) };
@@ -101,7 +100,7 @@ pub fn late_fixups(request: Request<'_>) -> HookStatus {
 /// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form
 /// here.
 fn select(request: Request<'_>) -> HookStatus {
-    if !config::SELECT.is_there() {
+    if !anywhere::SELECT.is_there() {
         return HookStatus::Declined;
     }
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
@@ -141,15 +140,14 @@ fn canonicalise_late(request: Request<'_>) -> HookStatus {
 fn run_hooks(
     turn: (Request<'_>, &'static Child),
     scope: Scope<'_>,
-    hooks: &[&'static Hook],
+    hooks: &[Resolved],
     phase: Phase,
 ) -> HookStatus {
     let (request, child) = turn;
     for hook in hooks {
-        let Some(resolved) = hook.resolved.get() else { continue };
         let status = child::with_thread(child, |thread| {
             let turn = Turn { request, child, thread };
-            run_hook(&Visit { turn, scope, before: Before::of(request, phase) }, resolved)
+            run_hook(&Visit { turn, scope, before: Before::of(request, phase) }, hook)
         });
         match status.unwrap_or(FAILED) {
             HookStatus::Declined => {}

@@ -2,11 +2,11 @@
 
 use balance::api::Balancer;
 use balance::relay::HookStatus;
+use config::OnError;
 use script::{ErrorKind, ScriptError};
 
 use super::send;
 use super::visit::Visit;
-use crate::app::config::OnError;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::relay::record::{Record, Report};

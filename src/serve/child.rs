@@ -10,8 +10,6 @@ use balance::engine::{Engine, Handle};
 use script::{Library, ScriptId};
 use table::Table;
 
-use crate::app::config::{ServerConfig, Timer};
-use crate::app::startup::Generation;
 use crate::faults;
 use crate::ffi;
 use crate::guard;
@@ -25,7 +23,9 @@ use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::serve::background::Background;
+use crate::serve::generation::{Generation, Timer};
 use crate::serve::lua_states::Seats;
+use crate::serve::own_config::Main;
 use crate::serve::waiting_room::Room;
 use crate::serve::workers::Workers;
 use crate::vetting::Client;
@@ -58,8 +58,8 @@ pub struct Child {
     pub api: &'static Api,
     /// The schemes' handlers, in mod_proxy's order.
     pub scheme_handlers: Vec<SchemeHandler>,
-    /// The main server's directives.
-    pub main_config: &'static ServerConfig,
+    /// What the directives say.
+    pub main_config: &'static Main,
     /// Parsed `key=` expressions.
     expressions: Vec<(String, Expression)>,
     /// Rows of the scripts in the table, by script.
@@ -135,7 +135,7 @@ pub unsafe fn init(
 #[allow(unsafe_code)]
 unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Child, String> {
     let generation: &'static Generation =
-        crate::app::startup::generation().ok_or("the parent prepared nothing")?;
+        crate::serve::generation::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
     let table = generation.table.clone().with_identity(pid, memory::alive).with_clock(memory::epoch_s);
@@ -160,7 +160,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
         stand_in: Some(stand_in),
         api,
         scheme_handlers: api.scheme_handlers(own),
-        main_config: generation.main_config,
+        main_config: &generation.main_config,
         expressions: generation.expressions.clone(),
         script_rows,
         timers: generation.timers.clone(),

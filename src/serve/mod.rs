@@ -1,10 +1,13 @@
 //! What a child has for its requests: connection pools, Lua states, the host of scripts, the directives of a place.
 
+pub mod anywhere;
 pub mod background;
 pub mod child;
+pub mod generation;
 pub mod host;
 pub mod keys;
 pub mod lua_states;
+pub mod own_config;
 pub mod scope;
 pub mod scripts;
 pub mod snapshot;

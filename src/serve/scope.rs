@@ -1,22 +1,24 @@
 //! This module's directives as they hold for a request.
 
-use crate::app::config::{DirConfig, Hook, OnError, Rewrites, ServerConfig};
+use config::{Hooks, OnError, Resolved, Rewrites};
+
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
+use crate::serve::own_config::{Main, Section, ServerConfig};
 
 /// This module's configuration for a request.
 #[derive(Clone, Copy)]
 pub struct Scope<'r> {
     /// Its section's.
-    pub section: &'r DirConfig,
+    pub section: &'r Section,
     /// Its virtual host's.
-    pub server: &'r ServerConfig,
-    /// The main server's.
-    pub main: &'r ServerConfig,
+    pub server: &'r Section,
+    /// The main server's, and all that they name.
+    pub main: &'r Main,
 }
 
-/// Hooks of one kind.
-pub type HooksOf = fn(&ServerConfig) -> &Vec<&'static Hook>;
+/// Hooks of one kind, where a section has any.
+pub type HooksOf = fn(&Section) -> Option<Hooks>;
 
 impl<'r> Scope<'r> {
     /// Looks it up.
@@ -25,28 +27,27 @@ impl<'r> Scope<'r> {
     }
 
     /// The same below this main server.
-    pub fn below(request: Request<'r>, main: &'r ServerConfig) -> Option<Self> {
-        // SAFETY: httpd hands back what `directives` made; both live as long as the configuration, longer than requests.
+    pub fn below(request: Request<'r>, main: &'r Main) -> Option<Self> {
+        // SAFETY: httpd hands back what `directives` made; both live as long as the configuration,
+        // longer than requests.
         #[allow(unsafe_code)]
         unsafe {
-            let section = request.own_dir_config().cast::<DirConfig>().as_ref()?;
+            let section = request.own_dir_config().cast::<Section>().as_ref()?;
             let server = request.own_server_config().cast::<ServerConfig>().as_ref()?;
-            Some(Scope { section, server, main })
+            Some(Scope { section, server: &server.section, main })
         }
     }
 
     /// Hooks of one kind, the most specific place that has any.
-    pub fn hooks(&self, section: Option<&'static [&'static Hook]>, of: HooksOf) -> &'r [&'static Hook] {
-        if let Some(hooks) = section {
-            return hooks;
-        }
-        let own = of(self.server);
-        if own.is_empty() { of(self.main) } else { own }
+    #[inline]
+    pub fn hooks(&self, of: HooksOf) -> &'r [Resolved] {
+        let hooks = of(self.section).or_else(|| of(self.server)).or_else(|| of(&self.main.section));
+        hooks.map_or(&[], |hooks| self.main.config.hooks(hooks))
     }
 
     /// The section's own hooks for after the response.
-    pub fn finish_hooks(&self) -> &'r [&'static Hook] {
-        self.hooks(self.section.finish, |s| &s.finish)
+    pub fn finish_hooks(&self) -> &'r [Resolved] {
+        self.hooks(|section| section.finish)
     }
 
     /// Whether a client's words may have become the handler that `SetHandler` names.
@@ -55,13 +56,14 @@ impl<'r> Scope<'r> {
     }
 
     /// Targets of mod_rewrite's rules, of the section and of the server.
-    pub fn rewrites(&self) -> [Option<&'static Rewrites>; 3] {
-        [self.section.rewrites, self.server.rewrites, self.main.rewrites]
+    pub fn rewrites(&self) -> [Option<&'static Rewrites<'static>>; 3] {
+        [self.section.rewrites, self.server.rewrites, self.main.section.rewrites]
     }
 
     /// What follows a script's failure.
     pub fn on_error(&self) -> &'r OnError {
-        self.section.on_error.or(self.server.on_error).or(self.main.on_error).unwrap_or(&OnError::Error)
+        let rule = self.section.on_error.or(self.server.on_error).or(self.main.section.on_error);
+        rule.map_or(&OnError::Error, |rule| self.main.config.on_error(rule))
     }
 }
 

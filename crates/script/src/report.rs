@@ -305,7 +305,7 @@ fn verdict(mut rest: &[u8]) -> Option<Verdict> {
 
 fn definition(rest: &mut &[u8]) -> Option<Definition> {
     let name = text(take(rest)?, MAX_TEXT)?;
-    if !crate::api::is_pool_name(&name) {
+    if !balance::names::is_name(&name) {
         return None;
     }
     let settings = PoolSettings::from_text(std::str::from_utf8(take(rest)?).ok()?).ok()?;

@@ -15,7 +15,7 @@ use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text;
 
 /// Longest name of a pool, in bytes.
-const MAX_POOL_NAME: usize = 63;
+const MAX_POOL_NAME: usize = balance::names::MAX;
 
 /// A pool's row and its incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +62,12 @@ fn name_words(name: &str) -> [u64; 8] {
 }
 
 fn check_name(name: &str) -> Result<(), ChangeError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > MAX_POOL_NAME || !name.bytes().all(allowed) {
-        return Err(ChangeError::Invalid(format!(
-            "{name:?} cannot name a pool: letters, digits, _ - . and at most {MAX_POOL_NAME} of them, such as app"
-        )));
+    if balance::names::is_name(name) {
+        return Ok(());
     }
-    Ok(())
+    Err(ChangeError::Invalid(format!(
+        "{name:?} cannot name a pool: letters, digits, _ - . and at most {MAX_POOL_NAME} of them, such as app"
+    )))
 }
 
 impl Table {

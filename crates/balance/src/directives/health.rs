@@ -6,10 +6,14 @@ use crate::settings::{CheckKind, HealthCheck};
 use crate::units::digits_only;
 
 const TYPES: [&str; 6] = ["none", "tcp", "http", "https", "agent", "lua"];
-const COMMON: [&str; 7] = ["interval", "timeout", "rise", "fall", "initial", "jitter", "port"];
-const HTTP: [&str; 8] = ["uri", "method", "host", "header", "expect", "body", "not_body", "follow"];
-const HTTPS: [&str; 3] = ["verify", "sni", "ca"];
-const LUA: [&str; 2] = ["script", "function"];
+/// Keys of every check.
+pub const COMMON: &[&str] = &["interval", "timeout", "rise", "fall", "initial", "jitter", "port"];
+/// Keys of checks by http and https.
+pub const HTTP: &[&str] = &["uri", "method", "host", "header", "expect", "body", "not_body", "follow"];
+/// Further keys of checks by https.
+pub const HTTPS: &[&str] = &["verify", "sni", "ca"];
+/// Keys of checks in Lua.
+pub const LUA: &[&str] = &["script", "function"];
 const FUNCTION: &str = "check";
 
 impl HealthCheck {
@@ -101,11 +105,11 @@ pub(super) fn set(to: &mut HealthCheck, key: &str, value: &str) -> Result<(), Pa
     match to.kind {
         CheckKind::Tcp | CheckKind::Agent => {}
         CheckKind::Http => known.extend(HTTP),
-        CheckKind::Https => known.extend(HTTP.iter().chain(&HTTPS)),
+        CheckKind::Https => known.extend(HTTP.iter().chain(HTTPS)),
         CheckKind::Lua => known.extend(LUA),
     }
     if !known.contains(&key) {
-        return Err(if COMMON.iter().chain(&HTTP).chain(&HTTPS).chain(&LUA).any(|other| *other == key) {
+        return Err(if COMMON.iter().chain(HTTP).chain(HTTPS).chain(LUA).any(|other| *other == key) {
             let kind = to.kind.name();
             ParseError::word(&format!("{key}="), format!("for {kind} checks only {}", known.join(", ")))
         } else {

@@ -18,6 +18,8 @@ const NAMES: [&str; 11] = [
     "hash",
     "lua",
 ];
+/// Keys behind a method's name.
+pub const KEYS: &[&str] = &["key", "balance_factor"];
 const FUNCTION: &str = "select";
 
 impl Method {
@@ -97,7 +99,7 @@ pub(super) fn read(words: &[String], own: bool) -> Result<(Method, Option<String
             "balance_factor" => {
                 return Err(ParseError::word(word, "consistent_hash with it, and no other method"));
             }
-            _ => return Err(ParseError::unknown_key(name, &["key", "balance_factor"])),
+            _ => return Err(ParseError::unknown_key(name, KEYS)),
         }
     }
     Ok((method, key))

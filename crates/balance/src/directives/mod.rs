@@ -2,11 +2,11 @@
 //! script's pool definition names them.
 
 mod failures;
-mod health;
-mod method;
-mod outlier;
-mod set;
-mod sticky;
+pub(crate) mod health;
+pub(crate) mod method;
+pub(crate) mod outlier;
+pub(crate) mod set;
+pub(crate) mod sticky;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -6,7 +6,8 @@ use crate::error::ParseError;
 use crate::outlier::MOST_FAILURES;
 use crate::settings::Outlier;
 
-const KEYS: [&str; 5] = ["failures", "ejection", "max_ejection", "max_percent", "count"];
+/// Its keys.
+pub const KEYS: &[&str] = &["failures", "ejection", "max_ejection", "max_percent", "count"];
 
 pub(super) fn read(words: &[String]) -> Result<Outlier, ParseError> {
     let missing = || ParseError::Missing("on or off, for example LuaBalancerOutlier on failures=5".into());
@@ -44,7 +45,7 @@ pub(super) fn set(to: &mut Outlier, key: &str, value: &str) -> Result<(), ParseE
         "max_ejection" => to.max_ejection_ms = values::some_duration(key, value)?,
         "max_percent" => to.max_percent = values::percent(key, value)?,
         "count" => to.count = failures::read(key, value, true)?,
-        _ => return Err(ParseError::unknown_key(key, &KEYS)),
+        _ => return Err(ParseError::unknown_key(key, KEYS)),
     }
     Ok(())
 }

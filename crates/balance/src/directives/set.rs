@@ -6,8 +6,9 @@ use crate::error::ParseError;
 use crate::member::MAX_NAME;
 use crate::settings::Set;
 
-const KEYS: [&str; 8] =
-    ["retries", "retry_on", "zone", "panic", "slow_start", "on_empty", "reverse", "queue"];
+/// Its keys.
+pub const KEYS: &[&str] =
+    &["retries", "retry_on", "zone", "panic", "slow_start", "on_empty", "reverse", "queue"];
 
 /// Adds these words to what was said before.
 pub(super) fn read(mut to: Set, words: &[String]) -> Result<Set, ParseError> {
@@ -33,7 +34,7 @@ pub(super) fn set(to: &mut Set, key: &str, value: &str) -> Result<(), ParseError
         "on_empty" => to.on_empty = values::number(key, value, 400, 599)?,
         "reverse" => to.reverse = values::switch(key, value)?,
         "queue" => to.queue_ms = values::duration(key, value)?,
-        _ => return Err(ParseError::unknown_key(key, &KEYS)),
+        _ => return Err(ParseError::unknown_key(key, KEYS)),
     }
     Ok(())
 }

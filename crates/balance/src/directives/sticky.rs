@@ -5,8 +5,9 @@ use crate::error::ParseError;
 use crate::settings::Sticky;
 use crate::url::MAX_HOST;
 
-const KEYS: [&str; 9] =
-    ["cookie", "param", "ttl", "path", "domain", "secure", "httponly", "samesite", "force"];
+/// Its keys.
+pub const KEYS: &[&str] =
+    &["cookie", "param", "ttl", "path", "domain", "secure", "httponly", "samesite", "force"];
 
 impl Default for Sticky {
     /// Everything but the cookie's name, which has to be given.
@@ -89,7 +90,7 @@ pub(super) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseEr
                 known.ok_or_else(|| ParseError::value(key, value, "Lax, Strict or None"))?.to_owned();
         }
         "force" => to.force = values::switch(key, value)?,
-        _ => return Err(ParseError::unknown_key(key, &KEYS)),
+        _ => return Err(ParseError::unknown_key(key, KEYS)),
     }
     Ok(())
 }

@@ -7,7 +7,8 @@ use crate::settings::{CheckKind, HealthCheck};
 use crate::units;
 use crate::url::MemberUrl;
 
-const KEYS: [&str; 7] = ["hcmethod", "hcuri", "hcinterval", "hcpasses", "hcfails", "hcexpr", "hctemplate"];
+/// The keys of mod_proxy_hcheck.
+pub const KEYS: &[&str] = &["hcmethod", "hcuri", "hcinterval", "hcpasses", "hcfails", "hcexpr", "hctemplate"];
 /// mod_proxy_hcheck's own default.
 const INTERVAL_MS: u64 = 30_000;
 /// Templates may name templates.
@@ -112,7 +113,7 @@ impl Keys {
             }
             "hcpasses" => self.passes = count()?,
             "hcfails" => self.fails = count()?,
-            _ => return Err(ParseError::unknown_key(key, &KEYS)),
+            _ => return Err(ParseError::unknown_key(key, KEYS)),
         }
         Ok(())
     }

@@ -4,24 +4,20 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use balance::keys;
 use balance::member::MemberSpec;
+use balance::names::is_name;
 use balance::settings::PoolSettings;
 use mlua::{Lua, Table, Value};
 
 use super::pool_object;
 use crate::context::{Context, Definition};
 
-/// Keys of a pool that are keys of `LuaBalancerSet`.
-const SET_KEYS: [&str; 8] =
-    ["retries", "retry_on", "zone", "panic", "slow_start", "on_empty", "reverse", "queue"];
-/// Keys of `LuaBalancerMethod`, which may stand beside `method`.
-const METHOD_KEYS: [&str; 2] = ["key", "balance_factor"];
-
 /// `lb.define_pool(name, {…})`. While judging, the definition is kept until the script is accepted; in a thread, the pool is
 /// there already.
 pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Table) -> mlua::Result<Value> {
     let wrong = |text: String| mlua::Error::runtime(format!("lb.define_pool(\"{name}\"): {text}"));
-    if !is_pool_name(name) {
+    if !is_name(name) {
         return Err(wrong("a name is 1 to 63 letters, digits, '_', '-' and '.'".into()));
     }
     ctx.spend(weight(table, 0))?;
@@ -66,12 +62,6 @@ pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Tabl
         }
     }
     pool_object(lua, ctx, name)
-}
-
-/// Whether a pool may be called so.
-pub(crate) fn is_pool_name(name: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    !name.is_empty() && name.len() <= 63 && name.bytes().all(good)
 }
 
 /// Bytes of all texts in a definition, which are copied a few times on the way.
@@ -153,12 +143,12 @@ fn settings(table: &Table) -> Result<PoolSettings, String> {
             }
             "outlier" => apply("LuaBalancerOutlier", &directive(&value, &[], "off")?)?,
             "sticky" => apply("LuaBalancerSticky", &sticky(&value)?)?,
-            key if SET_KEYS.contains(&key) => set.push(format!("{key}={}", word(key, &value)?)),
-            key if METHOD_KEYS.contains(&key) => method_keys.push(format!("{key}={}", word(key, &value)?)),
+            key if keys::SET.contains(&key) => set.push(format!("{key}={}", word(key, &value)?)),
+            key if keys::METHOD.contains(&key) => method_keys.push(format!("{key}={}", word(key, &value)?)),
             other => {
                 return Err(format!(
                     "unknown key '{other}', expected method, key, balance_factor, health, outlier, sticky, {} or members",
-                    SET_KEYS.join(", ")
+                    keys::SET.join(", ")
                 ));
             }
         }

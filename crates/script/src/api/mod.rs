@@ -19,7 +19,6 @@ use crate::context::Context;
 use crate::sandbox::Sandbox;
 
 pub(crate) use apache2::constants;
-pub(crate) use define::is_pool_name;
 pub(crate) use member::{MemberHandle, member_object};
 pub(crate) use pool::{PoolHandle, pool_object};
 pub(crate) use request::{cookie_value, text_value};

@@ -1,18 +1,20 @@
-//! What `configtest` refuses beyond single directives: ways to pools that are not there, members that nobody can talk to, checks that
-//! could only fail. A restart has to go on, and is asked none of this.
+// SPDX-License-Identifier: Apache-2.0
+//! What `configtest` refuses beyond single directives: ways to pools that are not there, members
+//! that nobody can talk to, checks that could only fail. A restart has to go on, and is asked none
+//! of this.
 
 use std::collections::HashSet;
 use std::ffi::CString;
 
+use ::config::{Config, Place, Pool};
 use balance::fit;
 use balance::stock::ways;
 use balance::url::modules_of;
 
-use super::config::{Global, Place, PoolConfig};
 use crate::httpd::config::{self, Line};
 
-/// Lines of other modules that open a way to a pool and say what would do nothing. Asked before those modules read them, since their
-/// own words would not lead anywhere.
+/// Lines of other modules that open a way to a pool and say what would do nothing. Asked before
+/// those modules read them, since their own words would not lead anywhere.
 pub fn ways() -> Vec<String> {
     let lines = config::lines();
     let wrong = |line: &Line| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
@@ -25,24 +27,25 @@ pub fn has_open_targets() -> bool {
     lines.iter().any(|line| ways::is_open(seen(line, &lines)))
 }
 
-/// All that can be told once everything has been read; `known` are the pools of configuration and scripts.
-pub fn all(global: &Global, known: &HashSet<String>) -> Vec<String> {
+/// All that can be told once everything has been read; `known` are the pools of configuration and
+/// scripts.
+pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let lines = config::lines();
     let unknown = |line: &Line| ways::unknown_pool(seen(line, &lines), &names).map(|text| at(line, &text));
     let mut wrong: Vec<String> = lines.iter().filter_map(unknown).collect();
     let has = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let fallbacks = global.fallbacks.iter().filter(|(name, _)| !has(name));
+    let fallbacks = wanted.fallbacks().filter(|(name, _)| !has(name));
     wrong.extend(fallbacks.map(|(name, place)| {
         format!("{place}: LuaBalancerOnError pool:{name}: there is no pool of that name, expected <LuaBalancerPool {name}>")
     }));
-    for pool in &global.pools {
+    for pool in &wanted.pools {
         of_members(pool, &mut wrong);
     }
     wrong
 }
 
-fn of_members(pool: &PoolConfig, wrong: &mut Vec<String>) {
+fn of_members(pool: &Pool, wrong: &mut Vec<String>) {
     for (member, place) in pool.members.iter().zip(&pool.member_places) {
         let misfit = fit::check_fits(&pool.settings, &member.url).err();
         let deaf = nobody_speaks(&member.url.scheme);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The names of all keys, by directive. The parsers, a script's pool definition and the reference
+//! go by these lists.
+
+pub use crate::directives::health::{
+    COMMON as CHECK, HTTP as CHECK_HTTP, HTTPS as CHECK_HTTPS, LUA as CHECK_LUA,
+};
+pub use crate::directives::method::KEYS as METHOD;
+pub use crate::directives::outlier::KEYS as OUTLIER;
+pub use crate::directives::set::KEYS as SET;
+pub use crate::directives::sticky::KEYS as STICKY;
+pub use crate::line::MEMBER_KEYS as MEMBER;
+pub use crate::stock::hcheck::KEYS as MEMBER_CHECK;

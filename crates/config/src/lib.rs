@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration: what the directives are, how their texts are read, what they say together.
+//!
+//! [`DIRECTIVES`] is the list of all of them. Each has a function that reads its text into a
+//! [`Statement`]. A [`Draft`] takes the statements one by one and becomes a [`Config`], which does
+//! not change any more. What only httpd knows comes in through [`Surroundings`].
+#![forbid(unsafe_code)]
+
+mod directive;
+mod draft;
+mod lines;
+mod parse;
+mod parts;
+mod place;
+mod plan;
+mod section;
+mod statement;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use directive::{Contexts, DIRECTIVES, Directive, Key, Standing};
+pub use draft::{At, Draft, MOST_DICTS};
+pub use parse::{MAX_DICT, MIN_DICT, check_dict_name, check_pool_name};
+pub use parts::{Dict, GeoFile, Pool, PoolScript};
+pub use place::Place;
+pub use plan::{Config, Planned, Resolved, Script, Timer};
+pub use section::{ErrorRule, Hooks, Rewrites, Section};
+pub use statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError, Statement};
+pub use surroundings::Surroundings;

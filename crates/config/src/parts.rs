@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a configuration consists of.
+
+use std::path::PathBuf;
+
+use balance::member::MemberSpec;
+use balance::settings::PoolSettings;
+use balance::stock::hcheck;
+
+use crate::place::Place;
+
+/// One `<LuaBalancerPool>`.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub place: Place,
+    /// Everything but the members.
+    pub settings: PoolSettings,
+    /// The members in order.
+    pub members: Vec<MemberSpec>,
+    /// Where each of them is written.
+    pub member_places: Vec<Place>,
+    /// What each says in mod_proxy_hcheck's words.
+    pub member_checks: Vec<hcheck::Keys>,
+    /// Scripts of `LuaBalancerMethod lua` and Lua checks.
+    pub scripts: Vec<PoolScript>,
+}
+
+/// A script that a pool names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolScript {
+    /// As written, which is how the pool's settings name it.
+    pub written: String,
+    /// Full path.
+    pub path: String,
+    /// Function in it.
+    pub function: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// A file of `LuaBalancerGeoIP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeoFile {
+    /// Full path.
+    pub path: PathBuf,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// One `LuaBalancerDict`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dict {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: usize,
+    /// Where it is written.
+    pub place: Place,
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A configuration that has been read: every function resolved to a script of the library. What the
+//! library is to hold is the plan of scripts.
+
+use crate::draft::{Draft, MAIN, Server, Source, Use};
+use crate::parts::{Dict, GeoFile, Pool};
+use crate::place::Place;
+use crate::section::{ErrorRule, Hooks};
+use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
+
+/// A script of the library and a function in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Number of the script in the plan.
+    pub script: usize,
+    /// Function name or `-`.
+    pub function: String,
+}
+
+/// A `LuaBalancerTimer`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// What it runs.
+    pub function: Resolved,
+    /// Milliseconds from start to start.
+    pub every_ms: u64,
+}
+
+/// Where a script's text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// A file: its full path.
+    File(String),
+    /// Lua in the configuration.
+    Inline {
+        /// Name given by `LuaRegisterFunc`.
+        name: String,
+        /// `function(r) … end`.
+        code: String,
+    },
+}
+
+/// A script that the configuration uses, as the library is to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Where its text is.
+    pub script: Script,
+    /// `package.path` of its own, in order.
+    pub package_path: Vec<String>,
+    /// How its file is watched.
+    pub cache: CodeCache,
+    /// Of its calls and states.
+    pub limit: Limit,
+    /// Where it is named first.
+    pub place: Place,
+    /// Functions that have to be there.
+    pub needs: Vec<String>,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The pools.
+    pub pools: Vec<Pool>,
+    /// The scripts, by their numbers.
+    pub scripts: Vec<Planned>,
+    /// Scripts of `LuaBalancerMethod lua` and checks: as written, and their numbers.
+    pub method_scripts: Vec<(String, usize)>,
+    /// The timers.
+    pub timers: Vec<Timer>,
+    /// The dictionaries.
+    pub dicts: Vec<Dict>,
+    /// `LuaBalancerGeoIP`, in order.
+    pub geo_files: Vec<GeoFile>,
+    /// `LuaBalancerMaxMembers`.
+    pub max_members: u32,
+    /// `LuaBalancerSandbox`.
+    pub sandbox: bool,
+    /// How many places outside of pools name a function.
+    pub uses: usize,
+    lists: Vec<Vec<Resolved>>,
+    kinds: Vec<HookKind>,
+    error_rules: Vec<(OnError, Place)>,
+}
+
+impl Config {
+    /// The functions of a list, in order.
+    #[inline]
+    pub fn hooks(&self, Hooks(at): Hooks) -> &[Resolved] {
+        self.lists.get(at.get() as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// What `LuaBalancerOnError` says.
+    #[inline]
+    pub fn on_error(&self, ErrorRule(at): ErrorRule) -> &OnError {
+        self.error_rules.get(at.get() as usize - 1).map_or(&OnError::Error, |(rule, _)| rule)
+    }
+
+    /// Whether there are hooks of a kind, in any place.
+    pub fn has_hooks(&self, kind: HookKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// Pools of `LuaBalancerOnError`, with their places.
+    pub fn fallbacks(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.error_rules.iter().filter_map(|(rule, place)| match rule {
+            OnError::Pool(name) => Some((name.as_str(), place)),
+            _ => None,
+        })
+    }
+
+    /// The number of configured members.
+    pub fn members(&self) -> usize {
+        self.pools.iter().map(|pool| pool.members.len()).sum()
+    }
+
+    /// Names of the pools.
+    pub fn pool_names(&self) -> Vec<&str> {
+        self.pools.iter().map(|pool| pool.name.as_str()).collect()
+    }
+}
+
+impl Draft {
+    /// Resolves every function. Everything has been read.
+    pub fn finish(self) -> Result<Config, String> {
+        let mut plan = Plan { draft: &self, scripts: Vec::new() };
+        let resolved = self.uses.iter().map(|one| plan.resolve(one)).collect::<Result<Vec<_>, _>>()?;
+        let method_scripts = plan.method_scripts();
+        let scripts = plan.scripts;
+        let list = |list: &Vec<usize>| list.iter().filter_map(|at| resolved.get(*at).cloned()).collect();
+        let lists = self.lists.iter().map(list).collect();
+        let timer = |(at, every_ms): &(usize, u64)| {
+            Some(Timer { function: resolved.get(*at)?.clone(), every_ms: *every_ms })
+        };
+        Ok(Config {
+            timers: self.timers.iter().filter_map(timer).collect(),
+            pools: self.pools,
+            scripts,
+            method_scripts,
+            dicts: self.dicts,
+            geo_files: self.geo_files,
+            max_members: self.max_members,
+            sandbox: self.sandbox,
+            uses: self.uses.len(),
+            lists,
+            kinds: self.kinds,
+            error_rules: self.error_rules,
+        })
+    }
+}
+
+struct Plan<'d> {
+    draft: &'d Draft,
+    scripts: Vec<Planned>,
+}
+
+impl<'d> Plan<'d> {
+    fn server(&self, number: usize) -> &'d Server {
+        &self.draft.servers[if number < self.draft.servers.len() { number } else { MAIN }]
+    }
+
+    fn resolve(&mut self, one: &Use) -> Result<Resolved, String> {
+        match &one.source {
+            Source::File { path, function } => {
+                let script = self.file(path, function, one.server, &one.place);
+                Ok(Resolved { script, function: function.clone() })
+            }
+            Source::Inline { code, name, beside } => {
+                let script = Script::Inline { name: name.clone(), code: code.clone() };
+                let mut planned = self.planned(script, one.server, &one.place);
+                planned.package_path.insert(0, beside.clone());
+                let script = self
+                    .number_of(planned, |known, new| known.script == new.script && known.place == new.place);
+                Ok(Resolved { script, function: name.clone() })
+            }
+            Source::Registered(name) => {
+                let target = self.registered(name, one.server).ok_or_else(|| {
+                    format!(
+                        "{}: no function named {name} is registered: expected a script such as \
+                         lua/balancer.lua, or a name that LuaRegisterFunc gives",
+                        one.place
+                    )
+                })?;
+                self.resolve(target)
+            }
+        }
+    }
+
+    /// What a name stands for, which is never another name: in its own virtual host, or else in the
+    /// main server.
+    fn registered(&self, name: &str, server: usize) -> Option<&'d Use> {
+        let (own, main) = (self.server(server), self.server(MAIN));
+        let mut known = own.registered.iter().chain(&main.registered);
+        let (_, at) = known.find(|(known, _)| known == name)?;
+        self.draft.uses.get(*at)
+    }
+
+    fn method_scripts(&mut self) -> Vec<(String, usize)> {
+        let draft = self.draft;
+        let all = draft.pools.iter().flat_map(|pool| &pool.scripts);
+        all.map(|one| (one.written.clone(), self.file(&one.path, &one.function, MAIN, &one.place))).collect()
+    }
+
+    fn file(&mut self, path: &str, function: &str, server: usize, place: &Place) -> usize {
+        let planned = self.planned(Script::File(path.to_owned()), server, place);
+        let index = self.number_of(planned, |known, new| {
+            known.script == new.script
+                && known.package_path == new.package_path
+                && known.cache == new.cache
+                && known.limit == new.limit
+        });
+        let needs = &mut self.scripts[index].needs;
+        if !needs.iter().any(|known| known == function) {
+            needs.push(function.to_owned());
+        }
+        index
+    }
+
+    fn number_of(&mut self, planned: Planned, same: impl Fn(&Planned, &Planned) -> bool) -> usize {
+        self.scripts.iter().position(|known| same(known, &planned)).unwrap_or_else(|| {
+            self.scripts.push(planned);
+            self.scripts.len() - 1
+        })
+    }
+
+    /// A script of a server: what the server does not say comes from the main one; paths add up.
+    fn planned(&self, script: Script, server: usize, place: &Place) -> Planned {
+        let (own, main) = (self.server(server), self.server(MAIN));
+        let mut package_path = own.package_path.clone();
+        if server != MAIN {
+            package_path.extend(main.package_path.iter().cloned());
+        }
+        Planned {
+            script,
+            package_path,
+            cache: own.code_cache.or(main.code_cache).unwrap_or(CodeCache::Stat),
+            limit: own.limit.or(main.limit).unwrap_or(DEFAULT_LIMIT),
+            place: place.clone(),
+            needs: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//! docs/directives.md and the directives as data say the same.
+
+use std::collections::BTreeSet;
+
+use crate::{Contexts, DIRECTIVES, Directive};
+
+const REFERENCE: &str = include_str!("../../../../docs/directives.md");
+
+/// The part about one directive: its heading, and what follows to the next heading.
+fn part(directive: &Directive) -> (&'static str, &'static str) {
+    let begin = format!("### `{}", directive.c_name().to_string_lossy());
+    let is_own = |part: &&str| {
+        let rest = part.strip_prefix(begin.trim_start_matches("### ")).unwrap_or("x");
+        part.starts_with(begin.trim_start_matches("### ")) && rest.starts_with([' ', '`'])
+    };
+    let found = REFERENCE.split("\n### ").find(is_own);
+    let found = found.unwrap_or_else(|| panic!("no part about {}", directive.name()));
+    let part = found.split("\n## ").next().unwrap_or_default();
+    part.split_once('\n').unwrap_or((part, ""))
+}
+
+#[test]
+fn every_directive_has_a_part_with_its_contexts() {
+    for directive in DIRECTIVES {
+        let (heading, _) = part(directive);
+        let contexts = match directive.contexts {
+            Contexts::Server => "(S)",
+            Contexts::Servers => "(S V)",
+            Contexts::Sections => "(S V L)",
+            Contexts::Pool => "(P)",
+        };
+        assert!(heading.ends_with(contexts), "{}: {heading}", directive.name());
+    }
+}
+
+#[test]
+fn every_part_about_a_directive_is_about_one_that_exists() {
+    let known: BTreeSet<&str> = DIRECTIVES.iter().map(Directive::name).collect();
+    let headings = REFERENCE.lines().filter_map(|line| line.strip_prefix("### `"));
+    let named = headings.filter_map(|rest| rest.trim_start_matches('<').split([' ', '`', '>']).next());
+    let named: BTreeSet<&str> = named.filter(|name| name.starts_with("Lua")).collect();
+    assert_eq!(named, known);
+}
+
+#[test]
+fn every_key_is_in_the_part_of_its_directive() {
+    for directive in DIRECTIVES {
+        let (heading, text) = part(directive);
+        let words: BTreeSet<&str> = heading.split(NOT_OF_A_KEY).chain(text.split(NOT_OF_A_KEY)).collect();
+        for key in directive.key_names() {
+            assert!(words.contains(key), "{}: {key}= is not in the reference", directive.name());
+        }
+    }
+}
+
+/// What ends a key's name.
+const NOT_OF_A_KEY: fn(char) -> bool = |c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.');
+
+/// Keys in the first column of a directive's tables.
+fn listed(text: &'static str) -> impl Iterator<Item = &'static str> {
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|line| line.split('|').nth(1));
+    cells.flat_map(|cell| cell.split(['`', ',', ' '])).filter(|word| !word.is_empty())
+}
+
+#[test]
+fn every_key_of_a_table_is_one() {
+    for directive in DIRECTIVES.iter().filter(|one| one.contexts == Contexts::Pool) {
+        let known: BTreeSet<&str> = directive.key_names().collect();
+        let (_, text) = part(directive);
+        for key in listed(text) {
+            assert!(known.contains(key), "{}: the reference has {key}, which is no key", directive.name());
+        }
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_heading() {
+    for directive in DIRECTIVES {
+        let (heading, _) = part(directive);
+        for key in directive.own_keys.iter().filter(|key| !key.default.is_empty()) {
+            let said = format!("{}={}", key.name, key.default);
+            assert!(heading.contains(&said), "{heading}: {said}");
+        }
+        assert!(directive.arguments.split(' ').all(|word| heading.contains(word)), "{heading}");
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The shared table over restarts.
+#![allow(unsafe_code)]
+
+use table::{AttachError, Geometry, Needs, Table};
+
+use super::mappings::{Mapping, Mappings};
+use crate::httpd::log;
+use crate::httpd::retained::{Block, Plain};
+
+/// What the parent remembers.
+#[repr(C)]
+struct Retained {
+    generation: u32,
+    table: Mappings<1>,
+}
+
+// SAFETY: fixed layout of numbers and mappings without drop; zeros are no generation yet.
+unsafe impl Plain for Retained {}
+
+static RETAINED: Block<Retained> = Block::new("mod_lua_balancer table", 1);
+const NAME: &str = "table";
+
+/// Whether an earlier configuration of this process has left a table.
+pub fn is_there() -> bool {
+    RETAINED.with(|kept| kept.table.find(NAME).is_some()).unwrap_or(false)
+}
+
+/// What a new table is made for: more than wanted, so that the next restarts with some members,
+/// pools or scripts more find it large enough and all counts go on in one place.
+pub fn with_slack(needs: Needs) -> Needs {
+    Needs {
+        members: needs.members + (needs.members / 2).max(256),
+        pools: needs.pools + 64,
+        text_bytes: needs.text_bytes * 3 / 2 + 65_536,
+        scripts: needs.scripts + 32,
+        ..needs
+    }
+}
+
+/// The table of the last generation when it has room, else a new one with its state. With it the
+/// number of the new generation.
+pub fn shared_table(needs: Needs) -> Result<(Table, u32), String> {
+    RETAINED.with(|kept| kept.open(needs)).ok_or("httpd keeps no retained data")?
+}
+
+impl Retained {
+    fn open(&mut self, needs: Needs) -> Result<(Table, u32), String> {
+        self.generation = self.generation.wrapping_add(1).max(1);
+        let before = self.table.find(NAME);
+        let old = before.and_then(attach);
+        if let Some(old) = &old
+            && old.geometry().fits(&Geometry::for_config(needs))
+        {
+            return Ok((old.clone(), self.generation));
+        }
+        let (table, mapping) = new_table(Geometry::for_config(with_slack(needs)))?;
+        match (old, before) {
+            (Some(old), _) => carry_over(&table, &old, self.generation),
+            (None, Some(before)) => take_up(&table, before, self.generation),
+            (None, None) => {}
+        }
+        // SAFETY: a fresh mapping. The one before was made by an earlier generation in this
+        // process, whose users in the parent are gone.
+        unsafe { self.table.put(NAME, mapping) }?;
+        Ok((table, self.generation))
+    }
+}
+
+/// The table of the last generation. None: it cannot be used, at least not as one of this build.
+fn attach(kept: Mapping) -> Option<Table> {
+    // SAFETY: a retained mapping is one of that length that this process made and never gave back.
+    match unsafe { Table::attach(kept.base, kept.length) } {
+        Ok(table) => Some(table),
+        Err(AttachError::OtherLayout(_)) => None,
+        Err(error) => {
+            log::server(
+                log::WARNING,
+                &format!("the table of the last configuration cannot be used, starting anew: {error}"),
+            );
+            None
+        }
+    }
+}
+
+fn new_table(geometry: Geometry) -> Result<(Table, Mapping), String> {
+    let mapping = Mapping::new(geometry.bytes())?;
+    // SAFETY: a fresh mapping of this length.
+    let table = unsafe { Table::create(mapping.base, mapping.length, geometry) };
+    Ok((table.map_err(|error| error.to_string())?, mapping))
+}
+
+fn carry_over(table: &Table, old: &Table, generation: u32) {
+    if let Err(error) = table.carry_over(old) {
+        log::server(log::WARNING, &format!("not all state of the last configuration could be kept: {error}"));
+    }
+    // None of its children leads any more: timers and checks belong to the new ones.
+    old.set_generation(generation);
+}
+
+/// Another build of the module made the last table, with another layout: what was changed while
+/// running goes on by name.
+fn take_up(table: &Table, before: Mapping, generation: u32) {
+    // SAFETY: the mapping that the parent keeps, of that length; it is given back after this.
+    let Some(old) = (unsafe { Table::foreign(before.base, before.length) }) else { return };
+    match table.take_up(&old) {
+        Ok((taken, strange)) => {
+            let lost = match strange {
+                0 => String::new(),
+                some => {
+                    format!("; {some} that were added while running have keys that it does not know")
+                }
+            };
+            let text = format!(
+                "the module has another version: {taken} members go on with their weight and state; counts \
+                 of requests in flight and round robin sequences begin anew{lost}"
+            );
+            log::server(if strange > 0 { log::WARNING } else { log::NOTICE }, &text);
+        }
+        Err(error) => log::server(
+            log::WARNING,
+            &format!("not all state of the module's last version could be kept: {error}"),
+        ),
+    }
+    old.set_generation(generation);
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the parent does while its children serve.
+
+use super::scripts;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::tended;
+use crate::serve::generation::{Generation, generation};
+
+/// A child has ended, however: its in-flight counts are given back.
+pub fn child_ended(pid: i32) {
+    let Some(generation) = generation() else { return };
+    let given_back = generation.table.reap(pid);
+    generation.table.rouse_queues(Some(pid), true, memory::monotonic_ms());
+    if given_back > 0 {
+        let text = format!("child {pid} ended with {given_back} requests in flight, given back");
+        log::server(log::NOTICE, &text);
+    }
+}
+
+/// The MPM tells the parent that the process which vets scripts has ended.
+fn vetting_ended() {
+    let Some(generation) = generation() else { return };
+    if generation.vetting.is_none() {
+        return;
+    }
+    log::server(log::ERR, "the process that vets saved scripts has ended, another one takes its place");
+    tend_vetting(generation);
+}
+
+/// Has the parent hear of the end of the process that vets. One that has ended by now is replaced:
+/// a top level may have killed it.
+pub fn tend_vetting(generation: &Generation) {
+    let Some(keeper) = &generation.vetting else { return };
+    let started =
+        if keeper.is_alive() { Ok(()) } else { keeper.start_again(&scripts::scope(generation), true) };
+    match started {
+        Ok(()) => tended::tend(generation.pool, keeper.pid(), vetting_ended),
+        Err(error) => log::server(log::CRIT, &format!("{error}: saved scripts are not taken")),
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The phases of a (re)start, in their order.
+
+use std::sync::Arc;
+
+use balance::lifecycle;
+use config::Config;
+
+use super::{checks, parent, pools, scripts};
+use crate::httpd::config::server_root;
+use crate::httpd::events;
+use crate::httpd::log;
+use crate::httpd::memory;
+use crate::httpd::mpm::{self, Phase};
+use crate::httpd::pool::Pool;
+use crate::httpd::proxy::{self, Api};
+use crate::keep::dicts::Dicts;
+use crate::keep::geoip;
+use crate::keep::reading::{self, Reading};
+use crate::keep::table as kept_table;
+use crate::serve::anywhere;
+use crate::serve::child;
+use crate::serve::generation::{self, Generation, Timer};
+use crate::serve::own_config::{Main, Section};
+
+/// The configuration is refused; why was logged.
+#[derive(Debug)]
+pub struct Refused;
+
+/// Refuses with a line that also goes to the terminal.
+fn refuse(pool: Pool<'_>, text: &str) -> Refused {
+    log::startup(pool, log::CRIT, text);
+    Refused
+}
+
+fn is_restarting() -> bool {
+    mpm::phase() == Phase::Running && kept_table::is_there()
+}
+
+/// Whether a client's words may become a target in `lb://` by some line of the configuration.
+pub fn has_open_targets() -> bool {
+    checks::has_open_targets()
+}
+
+/// pre_config: forgets the last configuration and binds mod_proxy, for which `register` adds hooks.
+pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused> {
+    child::forget();
+    geoip::forget();
+    anywhere::forget();
+    generation::forget();
+    reading::begin(pool);
+    if !proxy::is_loaded() {
+        return Err(refuse(
+            pool,
+            "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
+        ));
+    }
+    let idle = if is_restarting() { Vec::new() } else { checks::ways() };
+    for text in &idle {
+        refuse(pool, text);
+    }
+    if !idle.is_empty() {
+        return Err(Refused);
+    }
+    match proxy::bind() {
+        Ok(api) => {
+            register(&api);
+            Ok(())
+        }
+        Err(missing) => {
+            Err(refuse(pool, &format!("mod_lua_balancer cannot work with this mod_proxy: {missing}")))
+        }
+    }
+}
+
+/// check_config: finds every function that the configuration names; at `configtest` and at start a
+/// script that is not there, does not compile or lacks its function refuses the configuration. At a
+/// restart the last good version goes on.
+pub fn check_config(pool: Pool<'static>) -> Result<(), Refused> {
+    let checked = reading::with(|reading| {
+        let config = settle(reading).map_err(|text| refuse(pool, &text))?;
+        check(pool, reading, &config)
+    });
+    checked.unwrap_or(Err(Refused))
+}
+
+/// Everything has been read: the draft becomes the configuration.
+fn settle(reading: &mut Reading) -> Result<Arc<Config>, String> {
+    let config = Arc::new(std::mem::take(&mut reading.draft).finish()?);
+    anywhere::note(&config);
+    reading.config = Some(config.clone());
+    Ok(config)
+}
+
+fn check(pool: Pool<'_>, reading: &mut Reading, config: &Config) -> Result<(), Refused> {
+    let restarting = is_restarting();
+    let (databases, mut wrong) = geoip::load(&config.geo_files, restarting);
+    reading.geo = databases;
+    if restarting {
+        return Ok(());
+    }
+    let found = scripts::vet_for_check(config).map_err(|text| refuse(pool, &text))?;
+    let mut known: std::collections::HashSet<String> =
+        config.pool_names().into_iter().map(str::to_owned).collect();
+    for (planned, found) in config.scripts.iter().zip(&found) {
+        match found {
+            Ok(candidate) => known.extend(scripts::names_in(candidate)),
+            Err(error) => wrong.push(format!("{}: {error}", planned.place)),
+        }
+    }
+    reading.vetted = (mpm::phase() == Phase::Running).then_some(found);
+    wrong.extend(checks::all(config, &known));
+    for text in &wrong {
+        refuse(pool, text);
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Refused) }
+}
+
+/// post_config: the table, the pools, the scripts. `main`: what the main server has outside of
+/// sections.
+pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
+    if mpm::phase() != Phase::Running {
+        return Ok(());
+    }
+    let taken = reading::with(|reading| {
+        let config = reading.config.clone()?;
+        Some((config, std::mem::take(reading)))
+    });
+    let (config, read) = taken.flatten().ok_or(Refused)?;
+    let members = config.members();
+    let pools = config.pools.len();
+    let vetted = read.vetted;
+    let generation = prepare(pool, Main { config, section: main }, (read.expressions.into_inner(), read.geo));
+    let mut generation = generation.map_err(|text| {
+        log::server(log::CRIT, &text);
+        Refused
+    })?;
+    generation.vetting = scripts::start_vetting(&generation);
+    let defined = scripts::load(&generation, vetted);
+    generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
+    events::tell_all(lifecycle::forget_checks(&generation.table));
+    parent::tend_vetting(&generation);
+    generation::publish(generation);
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!("mod_lua_balancer/{version} configured, {pools} pools, {members} members");
+    log::server(log::NOTICE, &text);
+    Ok(())
+}
+
+type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>);
+
+/// The table with the pools; scripts are loaded afterwards.
+fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> Result<Generation, String> {
+    let config = &main_config.config;
+    let (table, number) = kept_table::shared_table(pools::needs(config))?;
+    let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);
+    let dicts = Arc::new(Dicts::shared(&config.dicts)?);
+    table.set_generation(number);
+    table.reap_dead(&memory::alive);
+    pools::define_and_tell(&table, config, u64::from(number))?;
+    let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
+    let server_root = server_root(pool);
+    Ok(Generation {
+        table,
+        dicts,
+        number,
+        main_config,
+        expressions,
+        timers,
+        method_scripts,
+        geo,
+        server_root,
+        stale: Vec::new(),
+        vetting: None,
+        pool,
+    })
+}
+
+fn timers(config: &Config) -> Vec<Timer> {
+    let timer = |timer: &config::Timer| Timer {
+        script: scripts::id(timer.function.script),
+        function: timer.function.function.clone(),
+        every_ms: timer.every_ms,
+    };
+    config.timers.iter().map(timer).collect()
+}

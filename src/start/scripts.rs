@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration's scripts: vetted, and put into the table for the children.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::Balancer;
+use balance::engine::{Engine, Handle};
+use balance::store::Store;
+use config::Config;
+use script::{Candidate, ErrorKind, ScriptError, ScriptId};
+use table::{Geometry, Table};
+
+use super::pools;
+use crate::httpd::confine::Account;
+use crate::httpd::events;
+use crate::httpd::log;
+use crate::keep::dicts::Dicts;
+use crate::keep::reading::Vetted;
+use crate::keep::table::with_slack;
+use crate::serve::generation::{Generation, library};
+use crate::serve::scripts as stored;
+use crate::vetting::{self, Keeper, Scope};
+
+/// The library's number of a planned script.
+pub fn id(number: usize) -> ScriptId {
+    ScriptId(number as u32)
+}
+
+/// Scripts of `LuaBalancerMethod lua` and checks, by path as written.
+pub fn of_methods(config: &Config) -> Vec<(String, ScriptId)> {
+    config.method_scripts.iter().map(|(written, number)| (written.clone(), id(*number))).collect()
+}
+
+/// Names of the pools that a version defines.
+pub fn names_in(candidate: &Candidate) -> impl Iterator<Item = String> {
+    candidate.definitions.iter().map(|definition| definition.name.clone())
+}
+
+/// What the scripts of a generation are vetted with.
+pub fn scope(generation: &Generation) -> Scope {
+    Scope {
+        library: Arc::new(generation.library()),
+        dicts: generation.dicts.clone(),
+        table: generation.table.clone(),
+        account: Account::of_children(),
+    }
+}
+
+/// Vets all scripts with pools and dictionaries of their own: there is no server yet, or none that
+/// this is about. The table is as large as the server's would be, so that pools which find no room
+/// there are known here.
+pub fn vet_for_check(config: &Config) -> Result<Vec<Vetted>, String> {
+    if config.scripts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let geometry = Geometry::for_config(with_slack(pools::needs(config)));
+    let table = Table::on_heap(geometry).map_err(|error| error.to_string())?;
+    pools::define(&table, config, 1)?;
+    let scope = Scope {
+        library: Arc::new(library(config)),
+        dicts: Arc::new(Dicts::for_test(&config.dicts)?),
+        table,
+        account: Account::of_children(),
+    };
+    let mut found = vetting::vet_all(&Keeper::start(&scope)?, &scope);
+    define_found(&scope, &mut found);
+    Ok(found)
+}
+
+/// Defines the pools of accepted scripts; those whose pools find no room are refused.
+fn define_found(scope: &Scope, found: &mut [Vetted]) {
+    let balancer = Handle::new(Engine::new(scope.table.clone(), Box::new(|_| ())), 1);
+    for (id, found) in scope.library.ids().zip(found) {
+        let Ok(candidate) = found else { continue };
+        if let Err(error) = candidate.apply(&balancer as &dyn Balancer, 1) {
+            let label = scope.library.label(id);
+            *found = Err(ScriptError::new(ErrorKind::Load, format!("{label}: {error}")));
+        }
+    }
+}
+
+/// The process that vets scripts, now and when they are saved; where there are any.
+pub fn start_vetting(generation: &Generation) -> Option<Keeper> {
+    if generation.main_config.config.scripts.is_empty() {
+        return None;
+    }
+    let started = Keeper::start(&scope(generation));
+    started.map_err(|error| log::server(log::CRIT, &format!("{error}: saved scripts are not taken"))).ok()
+}
+
+/// All scripts, vetted; the answers of check_config where it has just asked.
+fn vet(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
+    let library = &scope.library;
+    match (known, &generation.vetting) {
+        (Some(known), _) if known.len() == library.ids().count() => known,
+        (_, Some(keeper)) => vetting::vet_all(keeper, scope),
+        (_, None) => {
+            let error = ScriptError::new(ErrorKind::Load, "scripts cannot be vetted");
+            library.ids().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// Puts every script's current (or last good) version into the table. Returns the pools that
+/// scripts define.
+pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
+    let scope = scope(generation);
+    let (table, library) = (&generation.table, &scope.library);
+    let engine = Engine::new(table.clone(), Box::new(events::tell));
+    let balancer = Rc::new(Handle::new(engine, 1));
+    let mut defined = Vec::new();
+    for (id, found) in library.ids().zip(vet(generation, &scope, known)) {
+        match found.and_then(|candidate| stored::check_room(table, library, id, candidate)) {
+            Ok(candidate) => {
+                defined.extend(names_in(&candidate));
+                let version = stored::publish(table, library, id, &candidate.bundle);
+                if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
+                    log::server(log::ERR, &format!("{}: {error}", library.label(id)));
+                }
+            }
+            Err(error) => {
+                let text = format!("{error} (the last good version, if there is one, goes on serving)");
+                log::server(log::ERR, &text);
+                defined.extend(table.pool_names());
+            }
+        }
+    }
+    defined
+}
