@@ -91,3 +91,17 @@ pub fn startup(pool: Pool<'_>, level: Level, text: &str) {
     // SAFETY: a live pool; the shim copies the text.
     unsafe { ffi::lb_log_startup(i32::from(level), pool.as_ptr(), line.as_ptr()) }
 }
+
+/// Makes a panic one line in the error log instead of raw lines on standard error.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let what = info
+            .payload()
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| info.payload().downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+        server(CRIT, &format!("internal error (panic) at {place}: {what}"));
+    }));
+}

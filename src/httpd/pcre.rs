@@ -8,8 +8,10 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::regex::Places;
 use crate::ffi;
+
+/// Where groups 0 … n of a match are, None for an unmatched group.
+pub type Places = Vec<Option<Range<usize>>>;
 
 /// What one search may use of the processor: half of what a call may, unless the configuration says otherwise.
 const MOST_TIME: Duration = Duration::from_millis(25);

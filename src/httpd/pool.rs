@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::os::raw::{c_char, c_void};
 use std::ptr::NonNull;
 
-use super::request::Request;
 use crate::ffi;
 use crate::guard::guard;
 
@@ -229,9 +228,9 @@ impl Kept {
         Kept(start)
     }
 
-    /// The string, for the request that it was kept for.
+    /// The string, with the pool of the request that it was kept for.
     #[inline]
-    pub fn bytes<'r>(self, _: Request<'r>) -> Option<&'r [u8]> {
+    pub fn bytes<'r>(self, _: Pool<'r>) -> Option<&'r [u8]> {
         // SAFETY: NULL, or a string of the request's pool: that of the text it was made from.
         unsafe { super::bytes(self.0) }
     }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::ffi::CString;
 use std::ops::Range;
 
-use super::pcre::{self, Timed};
+use super::pcre::{self, Places, Timed};
 use super::pool::Pool;
 use crate::ffi;
 
@@ -28,9 +28,6 @@ const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 
 /// Why a search was given up.
 const TOO_MANY: &str = "the search takes too many steps";
-
-/// Where groups 0 … n of a match are, None for an unmatched group.
-pub type Places = Vec<Option<Range<usize>>>;
 
 /// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match. Flags: any of `i m s x`.
 pub fn groups(

@@ -9,7 +9,7 @@ use balance::settings::{FailureKinds, PoolSettings};
 use config::Resolved;
 use script::{Answer, Attempt, Phase};
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::journey::{Goal, Journey, Turn};
 use crate::httpd::log;
 use crate::relay::peer;

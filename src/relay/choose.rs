@@ -6,70 +6,21 @@ use balance::api::{Balancer, NoMember, PoolId, Query, View};
 use balance::engine::Now;
 use balance::live::Slot;
 use balance::member::Member;
-use balance::settings::{FailureKinds, Method, PoolSettings};
+use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use table::Wants;
 
 use super::by_script::{self, ScriptChooser};
+use super::chooser::{Chooser, hash};
 use super::fallback;
 use super::journey::{Goal, Journey, Turn};
 use super::route::{Choice, Decision, Route};
 use super::session;
-use super::wait::hash;
 use crate::httpd::log;
 use crate::serve::keys;
 
 /// `LB_METHOD` of a member that a script named.
 const NAMED: &str = "script";
-
-/// Says for each attempt of a request where it goes. What it does not say itself is that of a single target.
-pub trait Chooser {
-    /// The next one.
-    fn next(&mut self, turn: Turn<'_>, journey: &mut Journey) -> Result<Goal, NoMember>;
-
-    /// How the member of the attempt that begins was picked.
-    fn method(&self, journey: &Journey, settings: &PoolSettings) -> &'static str;
-
-    /// Goes on to the next of several choices, which has its further attempts for itself. False when there is none.
-    fn go_on(&mut self, _: &mut Journey) -> bool {
-        false
-    }
-
-    /// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
-    fn last_resort(&self, _: Turn<'_>, _: &Journey) -> Option<Goal> {
-        None
-    }
-
-    /// Further attempts that a failed one may have.
-    fn more(&self, settings: &PoolSettings) -> u32 {
-        settings.set.retries
-    }
-
-    /// Failures that a further attempt may follow.
-    fn retry_on<'s>(&self, settings: &'s PoolSettings) -> &'s FailureKinds {
-        &settings.set.retry_on
-    }
-
-    /// What the request may want of a pool with a queue. None: it never waits.
-    fn wants(&self, _: &Journey, _: &Now) -> Option<Wants> {
-        None
-    }
-
-    /// Whether it looks for the request's session by itself, in the pool that it asks.
-    fn looks_for_session(&self) -> bool {
-        false
-    }
-
-    /// The ad-hoc target, if that is what it chooses.
-    fn target(&self) -> Option<&str> {
-        None
-    }
-
-    /// Why there is nobody, where it knows better than the pool.
-    fn explain(&self) -> Option<&str> {
-        None
-    }
-}
 
 /// The chooser of a decision.
 pub enum AnyChooser<'r> {

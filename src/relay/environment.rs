@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balance::engine::Now;
 use balance::member::Member;
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::journey::{Journey, Run};
 use super::record::Report;
 use crate::httpd::request::Request;

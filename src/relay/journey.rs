@@ -14,8 +14,8 @@ use balance::settings::PoolSettings;
 use once_cell::sync::Lazy;
 
 use super::record::Record;
-use super::session::Stick;
-use super::wait::Wait;
+use super::stick::Stick;
+use super::ticket::Wait;
 use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
 use crate::serve::child::{Child, Thread};

@@ -10,6 +10,7 @@
 
 pub mod by_script;
 pub mod choose;
+pub mod chooser;
 pub mod environment;
 pub mod fallback;
 pub mod headers;
@@ -24,5 +25,7 @@ pub mod route;
 pub mod run;
 pub mod send;
 pub mod session;
+pub mod stick;
+pub mod ticket;
 pub mod tls;
 pub mod wait;

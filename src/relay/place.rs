@@ -5,7 +5,7 @@ use balance::live::{Live, Slot};
 use balance::member::Member;
 
 use super::journey::Journey;
-use super::wait;
+use super::ticket;
 use crate::serve::child::Child;
 
 /// How often a request races for the last place of a member before it takes the member for full.
@@ -66,7 +66,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.child.table.end(&self.child.lane, self.slot);
         if let Some(pool) = self.queue {
-            wait::place_is_free(self.child, pool.0);
+            ticket::place_is_free(self.child, pool.0);
         }
     }
 }

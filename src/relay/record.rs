@@ -196,14 +196,14 @@ impl Record {
     pub fn is_of(&self, request: Request<'_>) -> bool {
         let made_of = self.route().path.url;
         let now = || request.filename().and_then(|name| name.strip_prefix(b"proxy:"));
-        request.proxied() == made_of || made_of.bytes(request) == now()
+        request.proxied() == made_of || made_of.bytes(request.pool()) == now()
     }
 
     /// Whether a script's choice still holds: nobody has sent the request elsewhere since.
     pub fn chose(&self, request: Request<'_>, url: &[u8]) -> bool {
-        self.route()
-            .chosen
-            .is_some_and(|chosen| request.proxied() == chosen.url || chosen.url.bytes(request) == Some(url))
+        self.route().chosen.is_some_and(|chosen| {
+            request.proxied() == chosen.url || chosen.url.bytes(request.pool()) == Some(url)
+        })
     }
 
     /// Gives the request a record, or replaces what was decided; a path that was made before stays.

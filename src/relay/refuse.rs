@@ -3,10 +3,10 @@
 use balance::api::NoMember;
 use balance::relay::{HookStatus, retry_after_s};
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::environment;
 use super::journey::{Journey, Run, settings_of};
-use super::wait::InVain;
+use super::ticket::InVain;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::serve::scope;

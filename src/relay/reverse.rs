@@ -101,7 +101,7 @@ fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, V
         child.api.encode_path(request, text).unwrap_or(path).to_vec()
     };
     let route = record.route();
-    let Some(url) = route.path.url.bytes(request).filter(|_| route.chosen.is_none()) else {
+    let Some(url) = route.path.url.bytes(request.pool()).filter(|_| route.chosen.is_none()) else {
         return Default::default();
     };
     if let Some(own) = request.handler().and_then(|handler| handler.strip_prefix(b"proxy:")) {

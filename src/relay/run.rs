@@ -5,10 +5,11 @@ use balance::engine::Now;
 use balance::relay::{self, HookStatus, Outcome};
 use balance::status::Status;
 
-use super::choose::{AnyChooser, Chooser};
+use super::choose::AnyChooser;
+use super::chooser::Chooser;
 use super::journey::{Ended, Goal, Journey, Run, Turn, settings_of};
 use super::record::Record;
-use super::wait::InVain;
+use super::ticket::InVain;
 use super::{environment, fallback, observe, refuse, send, wait};
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;

@@ -8,7 +8,7 @@ use balance::member::Member;
 use balance::relay::{self, HookStatus, Outcome, SchemeModule};
 use balance::url::MemberUrl;
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::journey::{Ended, Journey, Run};
 use super::place::{NoPlace, Place};
 use super::record::Record;
@@ -205,13 +205,13 @@ fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Resul
     let request = run.turn.request;
     let pool = request.pool();
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
-        return Ok(pool.concat(&[worker.url().to_bytes(), path.tail.bytes(request).unwrap_or(b"/")]));
+        return Ok(pool.concat(&[worker.url().to_bytes(), path.tail.bytes(request.pool()).unwrap_or(b"/")]));
     }
     if request.notes().get(OF_FILE).is_some() {
         // mod_proxy's own mark, which it takes away from requests that are proxied already.
         request.notes().set(c"proxy-sethandler", c"1");
     }
-    let raw = path.raw.bytes(request).unwrap_or_default();
+    let raw = path.raw.bytes(request.pool()).unwrap_or_default();
     request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw]));
     run.turn.child.api.canonicalise(request)?;
     let filename = request.filename().unwrap_or_default();

@@ -12,23 +12,13 @@ use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
 use balance::sticky::{Client, Source, is_about, set_cookie};
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::journey::{Journey, Turn};
 use super::record::{Offer, Record};
+use super::stick::Stick;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::table::Table;
-
-/// What a request to a sticky pool has beyond others.
-#[derive(Default)]
-pub struct Stick {
-    /// The client's session, as far as it has one.
-    session: Option<Session>,
-    /// The session has picked the member of this attempt.
-    pub picked: bool,
-    /// The session's member is full: it lends the request to another, and keeps the session.
-    lent: bool,
-}
 
 fn look(
     turn: Turn<'_>,

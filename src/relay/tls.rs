@@ -23,7 +23,8 @@ pub fn settings(
     (pool, url): (Option<&[u8]>, &MemberUrl),
 ) -> Settings {
     let memory = request.pool();
-    let (raw, tail) = (path.raw.bytes(request).unwrap_or_default(), path.tail.bytes(request).unwrap_or(b"/"));
+    let (raw, tail) =
+        (path.raw.bytes(request.pool()).unwrap_or_default(), path.tail.bytes(request.pool()).unwrap_or(b"/"));
     let text = |pieces: &[&[u8]]| {
         let [text] = memory.texts([pieces]);
         text.c_str()

@@ -1,16 +1,14 @@
 //! Waiting for a place when all members are at `max_inflight` (`queue=`). The order is kept in the shared table, over all
 //! children; a thread that waits sleeps until it is called.
 
-use std::ffi::CStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use balance::api::NoMember;
 use balance::engine::Now;
-use table::{Turn as Call, Waiting, Wants};
+use table::{Turn as Call, Wants};
 
-use super::choose::Chooser;
+use super::chooser::Chooser;
 use super::journey::{Journey, Tried, Turn};
 use super::session;
+use super::ticket::{InVain, Ticket, Wait, place_is_free};
 use crate::httpd::client::{self, Client};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -18,87 +16,6 @@ use crate::serve::child::Child;
 
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;
-
-/// Why a wait ended without a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InVain {
-    /// As long as `queue=` allows.
-    TimeIsUp,
-    /// As many wait as may.
-    TooMany,
-    /// There is nobody to be answered.
-    ClientGone,
-    /// The child ends at once, and has closed its clients' connections.
-    Stopping,
-}
-
-impl InVain {
-    /// For `LB_REASON`.
-    pub fn word(self) -> &'static CStr {
-        match self {
-            InVain::TimeIsUp => c"queue timeout",
-            InVain::TooMany => c"queue full",
-            InVain::ClientGone | InVain::Stopping => c"aborted",
-        }
-    }
-
-    /// Whether nobody is left to be answered.
-    pub fn is_nobody(self) -> bool {
-        matches!(self, InVain::ClientGone | InVain::Stopping)
-    }
-
-    /// For the log.
-    pub fn explain(self) -> &'static str {
-        match self {
-            InVain::TimeIsUp => "all members were at max_inflight as long as queue= allows to wait",
-            InVain::TooMany => {
-                "all members are at max_inflight, and as many requests wait for a place as may"
-            }
-            InVain::ClientGone => "its client has gone",
-            InVain::Stopping => "this child ends at once",
-        }
-    }
-}
-
-/// A request's wait, or waits: the time allowed is for all of them.
-#[derive(Default)]
-pub struct Wait {
-    until_ms: Option<u64>,
-    ticket: Option<Ticket>,
-    /// Why it ended without a place.
-    pub in_vain: Option<InVain>,
-    nudged: bool,
-}
-
-/// A place in the queue. Dropping it leaves the queue.
-struct Ticket {
-    child: &'static Child,
-    waiting: Option<Waiting>,
-    has_place: bool,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            self.child.table.leave_queue(waiting, self.has_place, memory::monotonic_ms());
-            self.child.room.left();
-        }
-    }
-}
-
-impl Wait {
-    /// The request waits no more: it has given up, or needs no place.
-    pub fn leave(&mut self) {
-        self.ticket = None;
-    }
-
-    /// The request waits no more: it has a place.
-    pub fn is_served(&mut self) {
-        if let Some(mut ticket) = self.ticket.take() {
-            ticket.has_place = true;
-        }
-    }
-}
 
 /// Whether a request that has found a member may have it: it has waited for its turn, or nobody who came before may want the same.
 pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
@@ -153,18 +70,18 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
     if now_ms >= until_ms {
         return Err(InVain::TimeIsUp);
     }
-    let before = wait.ticket.as_ref().and_then(|ticket| ticket.waiting.as_ref());
+    let before = wait.ticket.as_ref().and_then(|ticket| ticket.waiting());
     if let Some(waiting) = before {
         child.table.looked_in_vain(waiting, now_ms);
     } else {
         let waiting = child.room.join(&child.table, wants).ok_or(InVain::TooMany)?;
         let is_first = child.table.is_first(&waiting, now_ms);
-        wait.ticket = Some(Ticket { child, waiting: Some(waiting), has_place: false });
+        wait.ticket = Some(Ticket::new(child, waiting));
         if is_first {
             return Ok(());
         }
     }
-    let Some(waiting) = wait.ticket.as_ref().and_then(|ticket| ticket.waiting.as_ref()) else {
+    let Some(waiting) = wait.ticket.as_ref().and_then(|ticket| ticket.waiting()) else {
         return Err(InVain::TooMany);
     };
     let nudge_ms = until_ms.saturating_sub(queue_ms) + PATIENCE_MS;
@@ -195,16 +112,4 @@ fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mu
         }
         Client::SendsNoMore | Client::There => None,
     }
-}
-
-/// A place in a pool is free.
-pub fn place_is_free(child: &Child, pool: u32) {
-    child.table.call_queue(pool, memory::monotonic_ms);
-}
-
-/// The same in all children: the hasher has fixed keys.
-pub fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

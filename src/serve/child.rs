@@ -12,7 +12,6 @@ use table::Table;
 
 use crate::faults;
 use crate::ffi;
-use crate::guard;
 use crate::httpd::config::Expression;
 use crate::httpd::events;
 use crate::httpd::log;
@@ -113,7 +112,7 @@ pub unsafe fn init(
     start: fn(&'static Child),
 ) {
     log::set_server(server);
-    guard::log_panics();
+    log::log_panics();
     faults::point("child_init");
     // SAFETY: the caller's promise.
     match unsafe { build(pchild, own) } {

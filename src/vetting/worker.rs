@@ -17,7 +17,6 @@ use script::report::{self, MAX_LINES};
 
 use super::{Scope, alarm, time};
 use crate::faults;
-use crate::guard;
 use crate::httpd::confine::{self, Bounds};
 use crate::httpd::events;
 use crate::httpd::{config, log, memory, mpm, process};
@@ -44,7 +43,7 @@ pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
     let Ok(answer) = confine::vet(answer, parent, bounds) else { return };
     ANSWER.store(answer, Ordering::Release);
     log::divert(tell);
-    guard::log_panics();
+    log::log_panics();
     script::alarm::set(alarm(), answer);
     let verdict = vet(scope, id, answer);
     script::alarm::clear();

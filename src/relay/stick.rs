@@ -1,0 +1,14 @@
+//! The session of a request to a sticky pool.
+
+use balance::session::Session;
+
+/// What a request to a sticky pool has beyond others.
+#[derive(Default)]
+pub struct Stick {
+    /// The client's session, as far as it has one.
+    pub(super) session: Option<Session>,
+    /// The session has picked the member of this attempt.
+    pub picked: bool,
+    /// The session's member is full: it lends the request to another, and keeps the session.
+    pub(super) lent: bool,
+}
