@@ -162,3 +162,10 @@ pub fn monotonic_us() -> u64 {
 pub fn epoch_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
+
+/// Different for each call in each process.
+pub fn seed() -> u64 {
+    static CALLS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ (call << 52 | call).rotate_left(17)
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use script::ScriptId;
 use script::watch::{self, LongCall};
 
 use super::timers::Timers;
@@ -40,7 +41,7 @@ impl StuckCalls {
                 call.lasted.as_millis(),
                 limit.as_millis()
             );
-            scripts::quarantine(child, call.script, call.version, &late);
+            quarantine(child, (call.script, call.version), &late);
         }
     }
 }
@@ -71,7 +72,7 @@ impl StuckTimers {
         self.lost += 1;
         let more = if self.has_lost_too_many() { "no further thread runs" } else { "another thread runs" };
         let late = format!("more than {least_ms} ms in one turn of a timer or check; {more} the others");
-        scripts::quarantine(child, script, version, &late);
+        quarantine(child, (script, version), &late);
         timers.give_up();
         true
     }
@@ -96,4 +97,9 @@ fn is_late(call: &LongCall, limit: Duration) -> bool {
 fn limit(child: &Child, call: &LongCall) -> Duration {
     let limits = child.library.limits(call.script);
     Duration::from_millis(if call.is_load { limits.timer_time_ms } else { limits.time_ms })
+}
+
+fn quarantine(child: &Child, (id, version): (ScriptId, u64), late: &str) {
+    let row = child.script_rows.get(id.0 as usize).copied().flatten();
+    scripts::quarantine((&child.table, &child.library), row, (id, version), late);
 }

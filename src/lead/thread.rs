@@ -61,7 +61,7 @@ fn prepare(child: &'static Child) {
     }
     child.background.prepares(true);
     let body = move || {
-        guard((), || child.seats.prepare(child));
+        guard((), || child.lua.prepare());
         child.background.prepares(false);
         child.background.wake();
     };

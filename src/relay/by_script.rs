@@ -13,7 +13,6 @@ use super::chooser::Chooser;
 use super::journey::{Goal, Journey, Turn};
 use crate::httpd::log;
 use crate::relay::peer;
-use crate::serve::lua_states::with_lua;
 
 /// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =
@@ -33,7 +32,7 @@ impl<'r> ScriptChooser<'r> {
     }
 
     fn again(&mut self, turn: Turn<'_>, journey: &Journey) -> Result<Arc<str>, NoMember> {
-        let answer = with_lua(turn.child, turn.request, |lua| {
+        let answer = turn.child.lua.with(turn.request, |lua| {
             lua.set_attempt(attempt(journey));
             let answer =
                 lua.select(turn.child.script(self.script.script), &self.script.function, Phase::Pick);
@@ -119,7 +118,7 @@ pub fn pick(
         .collect();
     let left = membership.members.len() - names.len();
     let view = (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }));
-    let answer = with_lua(child, request, |lua| lua.pick(id, function, &membership.name, view));
+    let answer = child.lua.with(request, |lua| lua.pick(id, function, &membership.name, view));
     match answer {
         // A script may also have kept one that is in no pool any more.
         Ok(Answer::Member(member))

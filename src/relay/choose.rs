@@ -17,7 +17,6 @@ use super::journey::{Goal, Journey, Turn};
 use super::route::{Choice, Decision, Route};
 use super::session;
 use crate::httpd::log;
-use crate::serve::keys;
 
 /// `LB_METHOD` of a member that a script named.
 const NAMED: &str = "script";
@@ -354,7 +353,7 @@ fn ask(turn: Turn<'_>, journey: &mut Journey, now: &Now, question: &Question<'_>
     let key = match question.key {
         Some(key) => key,
         None => {
-            of_pool = keys::of_pool(request, turn.child, settings);
+            of_pool = turn.child.keys.of_pool(request, settings);
             &*of_pool
         }
     };

@@ -8,7 +8,6 @@ use crate::relay::environment::ABORTED;
 use crate::relay::record::{Record, Report};
 use crate::serve::anywhere;
 use crate::serve::child;
-use crate::serve::lua_states::with_lua;
 use crate::serve::scope::Scope;
 
 /// log_transaction: the finish hooks.
@@ -34,7 +33,7 @@ pub fn log(request: Request<'_>) {
     let result = result_of(last, record.report.get().cloned().unwrap_or_default());
     for hook in hooks {
         let outcome =
-            with_lua(child, last, |lua| lua.finish(child.script(hook.script), &hook.function, &result));
+            child.lua.with(last, |lua| lua.finish(child.script(hook.script), &hook.function, &result));
         if let Err(error) = outcome {
             httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));
         }

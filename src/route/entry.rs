@@ -17,7 +17,6 @@ use crate::relay::record::Record;
 use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
 use crate::serve::generation::generation;
-use crate::serve::lua_states::with_lua;
 use crate::serve::scope::Scope;
 
 /// A child that could not be made ready.
@@ -161,7 +160,7 @@ fn run_hook(visit: &Visit<'_>, hook: &Resolved) -> HookStatus {
     let Turn { request, child, .. } = visit.turn;
     let phase = visit.before.phase;
     let (mut asked, mut by) = (None, None);
-    let said = with_lua(child, request, |lua| {
+    let said = child.lua.with(request, |lua| {
         let said = lua.select(child.script(hook.script), &hook.function, phase)?;
         if let Answer::Member(member) = &said {
             asked = lua.asked(member);

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use balance::engine::{Engine, Handle};
 use script::{Library, ScriptId};
@@ -12,7 +12,6 @@ use table::Table;
 
 use crate::faults;
 use crate::ffi;
-use crate::httpd::config::Expression;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -23,7 +22,8 @@ use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
-use crate::serve::lua_states::Seats;
+use crate::serve::keys::Keys;
+use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
 use crate::serve::waiting_room::Room;
 use crate::serve::workers::Workers;
@@ -44,7 +44,7 @@ pub struct Child {
     /// Scripts.
     pub library: Arc<Library>,
     /// Lua states.
-    pub seats: Seats,
+    pub lua: LuaStates,
     /// Requests that wait for a place.
     pub room: Room,
     /// Connection pools.
@@ -60,7 +60,7 @@ pub struct Child {
     /// What the directives say.
     pub main_config: &'static Main,
     /// Parsed `key=` expressions.
-    expressions: Vec<(String, Expression)>,
+    pub keys: Arc<Keys>,
     /// Rows of the scripts in the table, by script.
     pub script_rows: Vec<Option<u32>>,
     /// `LuaBalancerTimer`.
@@ -145,14 +145,25 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
     let script_rows = crate::serve::scripts::install_stored(&table, &library);
+    let engine = Engine::new(table.clone(), Box::new(events::tell));
+    let dicts = Arc::new(generation.dicts.in_child());
+    let keys = Arc::new(Keys::new(generation.expressions.clone()));
+    let lua = LuaStates::new(Parts {
+        engine: engine.clone(),
+        library: library.clone(),
+        dicts: dicts.clone(),
+        keys: keys.clone(),
+        lane: lane.index(),
+    });
     Ok(Child {
-        engine: Engine::new(table.clone(), Box::new(events::tell)),
+        engine,
         table,
-        dicts: Arc::new(generation.dicts.in_child()),
+        dicts,
         lane,
         generation: generation.number,
         library,
-        seats: Seats::new(),
+        lua,
+        keys,
         room: Room::new(),
         workers,
         sections: Sections::new(),
@@ -160,7 +171,6 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
         api,
         scheme_handlers: api.scheme_handlers(own),
         main_config: &generation.main_config,
-        expressions: generation.expressions.clone(),
         script_rows,
         timers: generation.timers.clone(),
         method_scripts: generation.method_scripts.clone(),
@@ -188,15 +198,8 @@ pub fn with_thread<T>(child: &'static Child, body: impl FnOnce(&Thread) -> T) ->
 impl Thread {
     /// Things of one thread.
     pub fn new(child: &Child) -> Self {
-        Thread { balancer: Rc::new(Handle::new(child.engine.clone(), seed())) }
+        Thread { balancer: Rc::new(Handle::new(child.engine.clone(), memory::seed())) }
     }
-}
-
-/// Different for each call in each process.
-pub fn seed() -> u64 {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    memory::monotonic_us() ^ (u64::from(std::process::id()) << 32) ^ (call << 52 | call).rotate_left(17)
 }
 
 impl Ends for Child {
@@ -222,10 +225,5 @@ impl Child {
     /// The script of a `LuaBalancerMethod lua` or a Lua check.
     pub fn method_script(&self, path: &str) -> Option<ScriptId> {
         self.method_scripts.iter().find(|(known, _)| known == path).map(|(_, id)| *id)
-    }
-
-    /// A parsed `key=` expression.
-    pub fn expression(&self, text: &str) -> Option<Expression> {
-        self.expressions.iter().find(|(known, _)| known == text).map(|(_, expression)| *expression)
     }
 }

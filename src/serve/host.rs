@@ -24,11 +24,13 @@ use crate::httpd::regex;
 use crate::httpd::request::Request;
 use crate::httpd::table::{Table, with_c_str};
 use crate::keep::dicts::Dicts;
+use crate::serve::keys::Keys;
 
 /// The request that this thread's script is called for, while it is.
 #[derive(Default)]
 pub struct CurrentRequest {
     now: Cell<Option<Request<'static>>>,
+    keys: Arc<Keys>,
 }
 
 /// Puts the request before this one back when the call is over, however it ends.
@@ -44,6 +46,11 @@ impl Drop for Entered<'_> {
 }
 
 impl CurrentRequest {
+    /// None yet.
+    pub fn new(keys: Arc<Keys>) -> Self {
+        CurrentRequest { keys, ..CurrentRequest::default() }
+    }
+
     /// Makes `request` the current one until the answer is dropped.
     pub fn enter<'c>(&'c self, request: Request<'_>) -> Entered<'c> {
         // SAFETY: the value is reached through this cell only, and `Entered` takes it out before the hook that owns the
@@ -231,7 +238,7 @@ impl RequestHost for CurrentRequest {
 
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {
         let r = self.now.get().ok_or(NO_REQUEST)?;
-        crate::serve::keys::text(r, expression).map(Cow::into_owned)
+        self.keys.text(r, expression).map(Cow::into_owned)
     }
 
     fn server_addr(&self) -> Option<String> {

@@ -4,17 +4,34 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use balance::engine::Handle;
+use balance::engine::{Engine, Handle};
 use parking_lot::Mutex;
-use script::{ScriptError, State};
+use script::{Library, ScriptError, State};
+use table::Table;
 
 use crate::httpd::memory;
 use crate::httpd::mpm;
 use crate::httpd::request::Request;
-use crate::serve::child::{self, Child};
+use crate::keep::dicts::Dicts;
 use crate::serve::host::{CurrentRequest, HttpdServer};
+use crate::serve::keys::Keys;
+
+/// What a state is made of.
+pub struct Parts {
+    /// Picks.
+    pub engine: Arc<Engine<Table>>,
+    /// Scripts.
+    pub library: Arc<Library>,
+    /// Dictionaries.
+    pub dicts: Arc<Dicts>,
+    /// Parsed `key=` expressions.
+    pub keys: Arc<Keys>,
+    /// The child's number.
+    pub lane: u32,
+}
 
 /// A Lua state, with the request that it is called for.
 struct Seat {
@@ -23,11 +40,11 @@ struct Seat {
 }
 
 impl Seat {
-    fn new(child: &Child) -> Result<Box<Self>, ScriptError> {
-        let request = Rc::new(CurrentRequest::default());
-        let balancer = Rc::new(Handle::new(child.engine.clone(), child::seed()));
-        let server = Rc::new(HttpdServer::new(request.clone(), child.lane.index(), child.dicts.clone()));
-        let state = State::new(server, request.clone(), balancer, child.library.clone())?;
+    fn new(parts: &Parts) -> Result<Box<Self>, ScriptError> {
+        let request = Rc::new(CurrentRequest::new(parts.keys.clone()));
+        let balancer = Rc::new(Handle::new(parts.engine.clone(), memory::seed()));
+        let server = Rc::new(HttpdServer::new(request.clone(), parts.lane, parts.dicts.clone()));
+        let state = State::new(server, request.clone(), balancer, parts.library.clone())?;
         Ok(Box::new(Seat { request, state }))
     }
 }
@@ -36,8 +53,9 @@ impl Seat {
 #[repr(align(128))]
 struct Place(AtomicPtr<Seat>);
 
-/// States that nobody is using.
-pub struct Seats {
+/// A child's states, those that nobody is using.
+pub struct LuaStates {
+    parts: Parts,
     places: Box<[Place]>,
     // Boxes, as in the places: a seat goes between them without being moved in memory.
     #[allow(clippy::vec_box)]
@@ -48,14 +66,14 @@ pub struct Seats {
 // that what one thread did with it is seen by the next. All that is not thread-safe in it (the Lua state, reference counts of
 // `Rc`) is reached through the seat alone, and neither Lua nor mlua keep anything of a state by thread.
 #[allow(unsafe_code)]
-unsafe impl Send for Seats {}
+unsafe impl Send for LuaStates {}
 // SAFETY: as above.
 #[allow(unsafe_code)]
-unsafe impl Sync for Seats {}
+unsafe impl Sync for LuaStates {}
 
 /// A seat in use; goes back when dropped.
 struct Taken<'s> {
-    seats: &'s Seats,
+    seats: &'s LuaStates,
     seat: Option<Box<Seat>>,
 }
 
@@ -84,15 +102,16 @@ impl Drop for Taken<'_> {
     }
 }
 
-impl Seats {
+impl LuaStates {
     /// No states yet; room for one by each processor. A child with one thread has use for one state, wherever it runs.
-    pub fn new() -> Self {
+    pub fn new(parts: Parts) -> Self {
         let processors = if mpm::is_threaded() {
             std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two()
         } else {
             1
         };
-        Seats {
+        LuaStates {
+            parts,
             places: (0..processors.min(256)).map(|_| Place(AtomicPtr::default())).collect(),
             rest: Mutex::default(),
         }
@@ -126,16 +145,16 @@ impl Seats {
     }
 
     /// Makes states ahead of the first requests, for as many scripts at once as there are processors, and a few at most.
-    pub fn prepare(&self, child: &Child) {
+    pub fn prepare(&self) {
         const MOST: usize = 4;
-        if child.library.ids().next().is_none() {
+        if self.parts.library.ids().next().is_none() {
             return;
         }
         let count = if mpm::is_threaded() { self.places.len().min(MOST) } else { 1 };
         let mut made = Vec::new();
         for _ in 0..count {
-            let Ok(seat) = Seat::new(child) else { break };
-            for id in child.library.ids() {
+            let Ok(seat) = Seat::new(&self.parts) else { break };
+            for id in self.parts.library.ids() {
                 // A script that does not load says so to whoever calls it.
                 let _ = seat.state.load(id);
             }
@@ -145,21 +164,20 @@ impl Seats {
             self.put(seat, &place.0);
         }
     }
-}
 
-/// Calls `body` with a Lua state whose scripts see this request.
-pub fn with_lua<T>(
-    child: &Child,
-    request: Request<'_>,
-    body: impl FnOnce(&State) -> Result<T, ScriptError>,
-) -> Result<T, ScriptError> {
-    let seats = &child.seats;
-    let seat = match seats.take() {
-        Some(seat) => seat,
-        None => Seat::new(child)?,
-    };
-    let taken = Taken { seats, seat: Some(seat) };
-    let Some(seat) = &taken.seat else { unreachable!("just put in") };
-    let _current = seat.request.enter(request);
-    body(&seat.state)
+    /// Calls `body` with a state whose scripts see this request.
+    pub fn with<T>(
+        &self,
+        request: Request<'_>,
+        body: impl FnOnce(&State) -> Result<T, ScriptError>,
+    ) -> Result<T, ScriptError> {
+        let seat = match self.take() {
+            Some(seat) => seat,
+            None => Seat::new(&self.parts)?,
+        };
+        let taken = Taken { seats: self, seat: Some(seat) };
+        let Some(seat) = &taken.seat else { unreachable!("just put in") };
+        let _current = seat.request.enter(request);
+        body(&seat.state)
+    }
 }

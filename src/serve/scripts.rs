@@ -5,7 +5,6 @@ use table::Table;
 
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::serve::child::Child;
 
 /// The table's key of a script: its label, and how many scripts before it have the same one.
 fn key(library: &Library, id: ScriptId) -> u64 {
@@ -99,15 +98,19 @@ pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
 }
 
 /// A version was stuck in C: no child calls it any more. One line, of the first who sees it. `late`: beyond its limit.
-pub fn quarantine(child: &Child, id: ScriptId, version: u64, late: &str) {
-    let row = child.script_rows.get(id.0 as usize).copied().flatten();
+pub fn quarantine(
+    (table, library): (&Table, &Library),
+    row: Option<u32>,
+    (id, version): (ScriptId, u64),
+    late: &str,
+) {
     let is_new = row.map_or_else(
-        || child.library.version(id) == version,
-        |row| child.table.quarantined_version(row) < version && child.table.quarantine_script(row, version),
+        || library.version(id) == version,
+        |row| table.quarantined_version(row) < version && table.quarantine_script(row, version),
     );
-    child.library.quarantine(id, version);
+    library.quarantine(id, version);
     if is_new {
-        let label = child.library.label(id);
+        let label = library.label(id);
         let text = format!(
             "{label}: version {version} is stuck in C, {late}: no child calls it any more until it is saved anew, and its thread \
              is lost while that lasts"
