@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::proxy;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -36,7 +37,7 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     guard((), || {
         let _deferred = Deferred::begin();
         // SAFETY: httpd's child pool and main server.
-        unsafe { child::init((pchild, server), super::OWN_SCHEME_HANDLER, thread::start) }
+        unsafe { child::init((pchild, server), proxy::scheme_handler, thread::start) }
     });
 }
 

@@ -1,6 +1,6 @@
 //! Hooks of the configuration phase.
 
-use super::{FAILED, OK};
+use super::status::{FAILED, OK};
 use crate::directives;
 use crate::faults;
 use crate::ffi::{apr_pool_t, server_rec};

@@ -6,6 +6,7 @@ mod configuration;
 mod connection;
 mod proxy;
 mod request;
+mod status;
 
 use crate::ffi;
 use crate::guard::guard;
@@ -13,10 +14,6 @@ use crate::httpd::filter;
 use crate::httpd::order;
 use crate::httpd::proxy::{Api, Hooks};
 use crate::serve::snapshot;
-
-const OK: i32 = ffi::OK as i32;
-const DECLINED: i32 = ffi::DECLINED;
-const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
 
 /// `register_hooks` of the module record.
 pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
@@ -135,6 +132,3 @@ pub fn register_with_proxy(api: &Api) {
         }
     });
 }
-
-/// Our scheme handler, which the loop over attempts has to leave out.
-pub const OWN_SCHEME_HANDLER: crate::httpd::proxy::SchemeHandler = proxy::scheme_handler;

@@ -2,7 +2,7 @@
 
 use std::os::raw::{c_char, c_int};
 
-use super::{DECLINED, FAILED, OK};
+use super::status::{DECLINED, FAILED, OK};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;

@@ -1,6 +1,6 @@
 //! Hooks of the request's phases.
 
-use super::{DECLINED, FAILED, OK};
+use super::status::{DECLINED, FAILED, OK};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;

@@ -1,0 +1,7 @@
+//! What hooks return, as httpd has it.
+
+use crate::ffi;
+
+pub(super) const OK: i32 = ffi::OK as i32;
+pub(super) const DECLINED: i32 = ffi::DECLINED;
+pub(super) const FAILED: i32 = ffi::HTTP_INTERNAL_SERVER_ERROR as i32;
