@@ -9,7 +9,7 @@ use balance::api::{PoolId, View};
 use balance::live::Slot;
 use balance::settings::Method;
 
-use crate::shortcuts::PICKS;
+use crate::picks::PICKS;
 
 /// A question that a member was the answer to.
 #[derive(Debug, Clone, PartialEq)]

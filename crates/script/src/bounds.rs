@@ -1,7 +1,7 @@
 //! A function in front of those that take any number of arguments, each of which costs something no hook interrupts: too many of them, or too
 //! much text, is an error of the script.
 //!
-//! Errors leave it by longjmp: see `crate::shortcuts`.
+//! Errors leave it by longjmp: see `crate::cfunctions`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use libc::c_int;
 use mlua::{Function, Lua, ffi};
 
-use crate::shortcuts::{bytes, closure, long_way, upvalue};
+use crate::cfunctions::{bytes, closure, long_way, upvalue};
 
 /// What one call may be given.
 struct Bound {

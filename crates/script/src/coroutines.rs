@@ -1,7 +1,7 @@
 //! `coroutine.resume`, `wrap` and `close`: as Lua's own, but for two things. They say which coroutine runs (`crate::watch`), and one whose
 //! call was over while it ran is not closed any more: no hook is called in it, so that what its variables run at their end had no limit.
 //!
-//! Errors leave these functions by longjmp, as with all of Lua's: see `crate::shortcuts`.
+//! Errors leave these functions by longjmp, as with all of Lua's: see `crate::cfunctions`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -11,8 +11,8 @@ use std::rc::Rc;
 use libc::c_int;
 use mlua::{Function, Lua, Table, Value, ffi};
 
+use crate::cfunctions::{closure, pointer, upvalue};
 use crate::context::Context;
-use crate::shortcuts::{closure, pointer, upvalue};
 
 unsafe extern "C-unwind" {
     /// Of Lua 5.4.6 and later; mlua knows it of the Lua that it builds itself.

@@ -1,7 +1,7 @@
 //! The hook of Lua: looks at the clock, and ends calls that are over. It is set by the watch (`crate::watch`), for one look at a time; once a
 //! call is over it stays, and raises at every instruction and every call until the call ends, in every coroutine.
 //!
-//! Errors and yields leave it by longjmp, so that it holds nothing that wants to be dropped (see `crate::shortcuts`).
+//! Errors and yields leave it by longjmp, so that it holds nothing that wants to be dropped (see `crate::cfunctions`).
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -11,9 +11,9 @@ use std::rc::Rc;
 use libc::{c_int, c_void};
 use mlua::{Lua, ffi};
 
+use crate::cfunctions::{pointer, tried};
 use crate::context::Context;
 use crate::error::Halt;
-use crate::shortcuts::{pointer, tried};
 
 /// Addresses that stand for entries of Lua's registry.
 static CONTEXT: u8 = 0;

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use balance::api::{Balancer, ChangeError};
 
 use crate::bundle::{Bundle, Source};
-use crate::context::Definition;
+use crate::definition::Definition;
 use crate::error::{ErrorKind, ScriptError};
 use crate::host::{NoRequest, Server};
 use crate::library::{Entry, Library, Origin, ScriptId};
 use crate::loader::Recorder;
-use crate::source::{Stamp, stamp_of};
+use crate::source::stamp_of;
 use crate::state::State;
+use crate::verdict::Verdict;
 
 /// A version found good.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,21 +41,8 @@ impl Candidate {
     }
 }
 
-/// What vetting found. It comes from a process that ran the script and is not trusted: [`Library::accept`] looks at it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    /// The files that were looked at.
-    pub(crate) watch: Vec<PathBuf>,
-    /// Their state; None when they would not hold still.
-    pub(crate) stamp: Option<Stamp>,
-    /// Sources and definitions, or what is wrong.
-    pub(crate) outcome: Result<(Bundle, Vec<Definition>), ScriptError>,
-}
-
 /// How often a script is read again when it changes while being read.
 const ATTEMPTS: u32 = 3;
-/// Longest time of a top level that is vetted, in milliseconds. Less than the process has, so that the script's line is known.
-pub(crate) const VETTING_MS: u64 = 4500;
 
 /// Reads a script and its modules from disk, compiles them, runs the top level under the limits and looks for the functions
 /// that the configuration names. The running table is not changed, and the library is not either.

@@ -9,11 +9,11 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 
 use crate::bundle::Bundle;
-use crate::context::Definition;
+use crate::definition::Definition;
 use crate::error::{ErrorKind, NOT_FINISHED, ScriptError};
 use crate::host::Level;
-use crate::judge::Verdict;
 use crate::source::Stamp;
+use crate::verdict::Verdict;
 
 /// Longest answer, in bytes.
 pub const MAX_ANSWER: usize = 32 << 20;

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, Variadic};
 
 use crate::bounds;
+use crate::chunk::internal;
 use crate::context::Context;
 use crate::coroutines;
-use crate::error::{Halt, INTERNAL, Parts, ScriptError};
+use crate::error::{Halt, Parts};
+use crate::library::ScriptId;
 use crate::pattern::{Capture, Failure, find};
 use crate::shortcuts;
 
@@ -81,11 +83,30 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     let (next, bare) = shortcuts::looks(lua)?;
     native.raw_set("next", next)?;
     native.raw_set("bare", bare)?;
-    crate::strings::install(lua, ctx, &native)?;
-    crate::jobs::for_prelude(lua, ctx, &native)?;
+    strings(lua, ctx, &native)?;
+    crate::jobs::timers::for_prelude(lua, ctx, &native)?;
     let chunk = internal(lua, include_str!("prelude.lua"))?;
     let (environment, protect, base, protected) = chunk.call((lua.globals(), native, open))?;
     Ok(Sandbox { environment, protect, base, protected })
+}
+
+/// For the prelude: what is shared, and the notice of a change. Layers are told by script and version.
+fn strings(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
+    let key = lua.create_string("__index")?;
+    let own = ctx.clone();
+    let share = move |_: &Lua, (metatable, plain): (Table, Table)| {
+        metatable.raw_set(&key, &plain)?;
+        own.strings.share(metatable, key.clone(), plain);
+        Ok(())
+    };
+    native.raw_set("share_strings", lua.create_function(share)?)?;
+    let own = ctx.clone();
+    let adopt = move |_: &Lua, (layer, script, version): (Table, u32, i64)| {
+        own.strings.adopt((ScriptId(script), version.cast_unsigned()), layer, own.frame.get());
+        Ok(())
+    };
+    let adopt: Function = lua.create_function(adopt)?;
+    native.raw_set("own_strings", adopt)
 }
 
 fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
@@ -162,35 +183,5 @@ fn find_plain(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
             || MultiValue::from_vec(vec![Value::Nil]),
             |ends| ends.into_iter().map(|at| Value::Integer(at as i64)).collect(),
         ))
-    })
-}
-
-/// A file of the runtime's own Lua, without names and lines for a debugger: they are a fifth of what it holds.
-pub(crate) fn internal(lua: &Lua, text: &str) -> mlua::Result<Function> {
-    let whole = lua.load(text).set_name(format!("={INTERNAL}")).into_function()?;
-    lua.load(whole.dump(true)).set_name(format!("={INTERNAL}")).into_function()
-}
-
-/// Compiles source, never byte code.
-pub(crate) fn compile(
-    lua: &Lua,
-    path: &str,
-    text: &[u8],
-    env: Option<Table>,
-) -> Result<Function, ScriptError> {
-    let text = match text.strip_prefix(b"#") {
-        // A first line that starts with # is skipped, as lua itself does; the line count stays.
-        Some(rest) => &rest[rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())..],
-        None => text,
-    };
-    let chunk = lua.load(text).set_name(format!("@{path}")).set_mode(mlua::chunk::ChunkMode::Text);
-    let chunk = match env {
-        Some(env) => chunk.set_environment(env),
-        None => chunk,
-    };
-    chunk.into_function().map_err(|error| {
-        let mut error = ScriptError::from_lua(&error, path);
-        error.kind = crate::error::ErrorKind::Load;
-        error
     })
 }

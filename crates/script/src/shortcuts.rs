@@ -1,26 +1,21 @@
 //! C functions for what scripts call most, where the way through mlua costs several times the work itself. Each knows the
 //! plain case and leaves all others (errors, panics, other arguments, no request) to the function that mlua made.
-//!
-//! Lua's errors leave a C function by longjmp. So the functions that Lua calls hold nothing that wants to be dropped, and call
-//! parts of the runtime only through [`tried`], out of which neither errors nor panics come.
+//! How errors leave them: see `crate::cfunctions`.
 #![allow(unsafe_code)]
 
-use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use balance::api::{NoMember, PoolId, Query};
-use balance::member::Member;
-use balance::settings::Method;
+use balance::api::Query;
 use libc::{c_int, c_void};
-use mlua::{AnyUserData, Function, LightUserData, Lua, Table, ffi};
+use mlua::{AnyUserData, Function, Lua, Table, ffi};
 
+use crate::cfunctions::{bytes, closure, long_way, pointer, tried, upvalue};
 use crate::context::Context;
 use crate::host;
 use crate::pattern::longest_direct;
+use crate::picks::{BY_KEY, Left, PICKS};
 use crate::text;
 
 /// Patterns that are remembered at most.
@@ -32,110 +27,6 @@ const MOST_COOKIE: usize = 256;
 
 /// Bytes that a number has as text, at most.
 const LONGEST_NUMBER: ffi::lua_Integer = 32;
-
-/// A pool's row, once it was found; its views share it.
-pub(crate) type Row = Rc<Cell<Option<PoolId>>>;
-
-/// What became of a pick that its short way leaves to [`Shortcuts::take_picked`].
-pub(crate) enum Left {
-    /// This one, which has no object yet.
-    New(Arc<Member>),
-    /// None.
-    None(PoolId, NoMember),
-}
-
-/// What the short ways of a state know.
-#[derive(Default)]
-pub(crate) struct Shortcuts {
-    /// Pool objects that live as long as the state, sorted by address.
-    pools: RefCell<Vec<(*const c_void, Row)>>,
-    /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what gives the result of [`Shortcuts::picked`].
-    members: OnceCell<Table>,
-    picked: RefCell<Option<Left>>,
-    pub(crate) pools_ready: Cell<bool>,
-    pub(crate) members_ready: Cell<bool>,
-}
-
-impl Shortcuts {
-    /// Has this object's picks go the short way from now on. It has to live as long as the state.
-    pub(crate) fn add_pool(&self, object: &AnyUserData, row: &Row) {
-        let at = object.to_pointer();
-        let mut pools = self.pools.borrow_mut();
-        let place = pools.partition_point(|(other, _)| *other < at);
-        pools.insert(place, (at, row.clone()));
-    }
-
-    /// Shows a member's object to the picks.
-    pub(crate) fn add_member(&self, lua: &Lua, slot: usize, object: &AnyUserData) -> mlua::Result<()> {
-        self.members(lua)?.raw_set(slot + 1, object)
-    }
-
-    pub(crate) fn members(&self, lua: &Lua) -> mlua::Result<&Table> {
-        if self.members.get().is_none() {
-            self.members.set(lua.create_table()?).ok();
-        }
-        self.members.get().ok_or_else(|| mlua::Error::runtime("no table of members"))
-    }
-
-    pub(crate) fn take_picked(&self) -> Option<Left> {
-        self.picked.take()
-    }
-}
-
-/// What a part of the runtime says; None when it panicked.
-pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
-}
-
-/// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops Lua first.
-pub(crate) fn pointer(ctx: &Rc<Context>) -> LightUserData {
-    LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
-}
-
-pub(crate) fn upvalue(nth: c_int) -> c_int {
-    ffi::lua_upvalueindex(nth)
-}
-
-/// The bytes of an argument; None when it is no string.
-///
-/// # Safety
-/// The slice is good for as long as the argument stays on the stack.
-pub(crate) unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
-    // SAFETY: a string's bytes stay where they are while it is on the stack; for a string, tolstring changes nothing.
-    unsafe {
-        if ffi::lua_type(lua, argument) != ffi::LUA_TSTRING {
-            return None;
-        }
-        let mut length = 0;
-        let start = ffi::lua_tolstring(lua, argument, &mut length);
-        (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast::<u8>(), length))
-    }
-}
-
-/// Calls an upvalue with all arguments, and gives the number of its results, which are all that is on the stack then.
-///
-/// # Safety
-/// For C functions that Lua has called, with nothing but their arguments on the stack.
-pub(crate) unsafe fn long_way(lua: *mut ffi::lua_State, function: c_int) -> c_int {
-    // SAFETY: a C function has room for twenty values more than its arguments.
-    unsafe {
-        let arguments = ffi::lua_gettop(lua);
-        ffi::lua_pushvalue(lua, upvalue(function));
-        ffi::lua_insert(lua, 1);
-        ffi::lua_call(lua, arguments, ffi::LUA_MULTRET);
-        ffi::lua_gettop(lua)
-    }
-}
-
-/// A C function with these upvalues.
-pub(crate) fn closure(
-    lua: &Lua,
-    function: ffi::lua_CFunction,
-    upvalues: impl mlua::IntoLuaMulti,
-) -> mlua::Result<Function> {
-    // SAFETY: the upvalues are all that is on the stack, and the closure is all that is left there.
-    unsafe { lua.exec_raw(upvalues, |lua| ffi::lua_pushcclosure(lua, function, ffi::lua_gettop(lua))) }
-}
 
 // Looking into tables.
 
@@ -226,22 +117,6 @@ unsafe extern "C-unwind" fn index(lua: *mut ffi::lua_State) -> c_int {
 }
 
 // Picks.
-
-/// Methods of a pool that pick by nothing else, and those that pick by a key.
-pub(crate) static PICKS: [(&str, Method); 10] = [
-    ("round_robin", Method::RoundRobin),
-    ("random", Method::Random),
-    ("least_connections", Method::LeastConnections),
-    ("power_of_two", Method::PowerOfTwo),
-    ("least_latency", Method::LeastLatency),
-    ("first", Method::First),
-    ("consistent_hash", Method::ConsistentHash { balance_factor: None }),
-    ("maglev", Method::Maglev),
-    ("rendezvous", Method::Rendezvous),
-    ("hash", Method::Hash),
-];
-/// Where those by key begin.
-const BY_KEY: usize = 6;
 
 /// Puts the short ways of picks into the pools' methods. `show` gives what a pick of a pool gives, for [`Shortcuts::take_picked`].
 pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Function) -> mlua::Result<()> {

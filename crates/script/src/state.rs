@@ -1,5 +1,5 @@
 //! A thread's Lua state: keeps scripts current, calls their functions, tells what they answered. Timers and checks are in
-//! [`crate::jobs`].
+//! [`crate::jobs::run`].
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -11,22 +11,25 @@ use balance::api::{Balancer, View};
 use balance::member::Member;
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
-use crate::answer::{Answer, convert, with_page};
-use crate::api::{self, PoolHandle};
+use crate::answer::Answer;
+use crate::api::{self, PoolHandle, convert, with_page};
 use crate::asked::{Asked, Question};
+use crate::budget::{Budget, VETTING_MS};
 use crate::bundle::Source;
-use crate::context::{Attempt, Budget, Context, Definition, Frame, Outer, Phase, Said};
+use crate::chunk::compile;
+use crate::context::{Context, Outer, Said};
+use crate::definition::Definition;
 use crate::error::{ErrorKind, Halt, Parts, ScriptError};
+use crate::frame::{Attempt, Frame, Phase};
 use crate::hook;
 use crate::host::{Request, Server};
-use crate::jobs::Jobs;
-use crate::judge::VETTING_MS;
+use crate::jobs::kept::Jobs;
 use crate::library::{CodeCache, Entry, Library, Limits, ScriptId};
 use crate::loaded::{Loaded, missing, place};
 use crate::loader::{Modules, Recorder};
+use crate::picks::Shortcuts;
 use crate::sandbox::{self, Sandbox};
 use crate::seen;
-use crate::shortcuts::Shortcuts;
 use crate::strings::Strings;
 use crate::texts::Texts;
 use crate::watch::Watched;
@@ -220,7 +223,7 @@ impl State {
     }
 
     pub(crate) fn compile(&self, path: &str, text: &[u8]) -> Result<(), ScriptError> {
-        sandbox::compile(&self.lua, path, text, None).map(drop)
+        compile(&self.lua, path, text, None).map(drop)
     }
 
     pub(crate) fn take_definitions(&self) -> Vec<Definition> {
@@ -267,7 +270,9 @@ impl State {
         }
         entry.check_quarantine()?;
         let rebuilt = self.rebuild(id, entry);
-        self.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
+        if let Some(jobs) = &self.ctx.jobs {
+            jobs.keep_timers(id, rebuilt.as_ref().ok().or(known.as_deref()).map(|loaded| loaded.version));
+        }
         match rebuilt {
             Ok(loaded) => {
                 self.forget_strings(|script, version| script == id && version != loaded.version);
@@ -322,9 +327,9 @@ impl State {
             .environment(id, entry, version, modules)
             .map_err(|error| ScriptError::from_lua(&error, &label))?;
         let chunk = if entry.only_body() {
-            sandbox::compile(&self.lua, &label, &as_body(&main.text), Some(env.clone()))?
+            compile(&self.lua, &label, &as_body(&main.text), Some(env.clone()))?
         } else {
-            sandbox::compile(&self.lua, &label, &main.text, Some(env.clone()))?
+            compile(&self.lua, &label, &main.text, Some(env.clone()))?
         };
         let body = OnceCell::new();
         let returned = if entry.only_body() {
@@ -360,13 +365,9 @@ impl State {
                 match modules.find(&search, &folder, &name) {
                     Ok(Some(source)) => {
                         let path = source.path.to_string_lossy().into_owned();
-                        let chunk =
-                            sandbox::compile(lua, &path, &source.text, Some(env)).map_err(|error| {
-                                mlua::Error::runtime(format!(
-                                    "error loading module '{name}': {}",
-                                    error.message
-                                ))
-                            })?;
+                        let chunk = compile(lua, &path, &source.text, Some(env)).map_err(|error| {
+                            mlua::Error::runtime(format!("error loading module '{name}': {}", error.message))
+                        })?;
                         Ok((Value::Function(chunk), Some(path)))
                     }
                     Ok(None) => Err(mlua::Error::runtime(missing(&name, &search, &folder))),
@@ -392,12 +393,8 @@ impl State {
             if let Some(body) = loaded.body.get() {
                 return Ok(body.clone());
             }
-            let body = sandbox::compile(
-                &self.lua,
-                &loaded.label,
-                &as_body(&loaded.main.text),
-                Some(loaded.env.clone()),
-            )?;
+            let body =
+                compile(&self.lua, &loaded.label, &as_body(&loaded.main.text), Some(loaded.env.clone()))?;
             return Ok(loaded.body.get_or_init(|| Rc::new(body)).clone());
         }
         let found =

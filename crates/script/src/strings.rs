@@ -2,11 +2,10 @@
 //! runs that has changed its layer, the metatable's `__index` is that layer. As long as no script has, nothing is done.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaString, Table};
+use mlua::{LuaString, Table};
 
-use crate::context::{Context, Frame};
+use crate::frame::Frame;
 use crate::library::ScriptId;
 
 /// A version of a script.
@@ -49,8 +48,13 @@ impl Strings {
         }
     }
 
+    /// What all scripts share that have changed nothing.
+    pub(crate) fn share(&self, metatable: Table, key: LuaString, plain: Table) {
+        self.shared.set(Shared { metatable, key, plain }).ok();
+    }
+
     /// A script has changed its layer.
-    fn adopt(&self, owner: Owner, layer: Table, running: Frame) {
+    pub(crate) fn adopt(&self, owner: Owner, layer: Table, running: Frame) {
         let mut own = self.own.borrow_mut();
         own.retain(|(other, _)| *other != owner);
         own.push((owner, layer));
@@ -70,23 +74,4 @@ impl Strings {
             self.switch(Frame::default());
         }
     }
-}
-
-/// For the prelude: what is shared, and the notice of a change. Layers are told by script and version.
-pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
-    let key = lua.create_string("__index")?;
-    let own = ctx.clone();
-    let share = move |_: &Lua, (metatable, plain): (Table, Table)| {
-        metatable.raw_set(&key, &plain)?;
-        own.strings.shared.set(Shared { metatable, key: key.clone(), plain }).ok();
-        Ok(())
-    };
-    native.raw_set("share_strings", lua.create_function(share)?)?;
-    let own = ctx.clone();
-    let adopt = move |_: &Lua, (layer, script, version): (Table, u32, i64)| {
-        own.strings.adopt((ScriptId(script), version.cast_unsigned()), layer, own.frame.get());
-        Ok(())
-    };
-    let adopt: Function = lua.create_function(adopt)?;
-    native.raw_set("own_strings", adopt)
 }

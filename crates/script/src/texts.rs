@@ -5,8 +5,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use crate::context::text_of;
 use crate::host::{Field, Request};
+use crate::memory::text_of;
 
 /// Longer texts are not worth comparing.
 const MOST: usize = 256;

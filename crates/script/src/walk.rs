@@ -51,7 +51,7 @@ impl State {
             roots.push(lua.create_sequence_from([name, value])?);
         }
         env.raw_set("r", Value::Nil)?;
-        let walker = crate::sandbox::internal(lua, include_str!("walk.lua"))?;
+        let walker = crate::chunk::internal(lua, include_str!("walk.lua"))?;
         walker.call((lua.globals(), debug, lua.create_sequence_from(roots)?))
     }
 }

@@ -8,7 +8,8 @@ use balance::member::Member;
 use balance::status::{MAX_WEIGHT_HUNDREDTHS, State, Status};
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, UserDataRef, Value};
 
-use crate::context::{Context, unlimited};
+use crate::context::Context;
+use crate::memory::unlimited;
 use crate::shortcuts;
 
 /// A member object: the same one for the same member, for as long as it is in its row.

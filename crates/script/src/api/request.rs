@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use super::{handy, modlua, short, tables, values};
-use crate::context::{Context, text_of};
+use super::arguments::{handy, short};
+use super::{modlua, tables, values};
+use crate::context::Context;
 use crate::error::Halt;
 use crate::expression;
 use crate::forms;
 use crate::host::{self, Digest, Field, Number, Request};
+use crate::memory::text_of;
 use crate::shortcuts;
 use crate::text;
 use crate::texts;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::ScriptError;
-use crate::jobs::io::{Connection, HttpAnswer, Io, Reply};
-use crate::jobs::{CheckResult, Job, Step};
+use crate::jobs::run::{CheckResult, Job, Step};
+use crate::jobs::wait::{Connection, HttpAnswer, Io, Reply};
 use crate::state::State;
 
 /// Answers by what is asked. Whatever is not here is an error that says so.
