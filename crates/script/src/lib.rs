@@ -1,68 +1,59 @@
 //! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and the API that scripts see.
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
+//!
+//! Its files stand on floors; each imports those of its own floor and of the floors below:
+//!
+//! ```text
+//! offline                    the plain host
+//! vetting                    whether a new version may be served
+//! state                      a thread's Lua state: calls, scripts kept current, runs of jobs
+//! ngx                        OpenResty's names
+//! api  luasocket             lb, pools, members, the request; sockets of jobs
+//! sandbox  jobs  native      environments; what waits; functions of C
+//! context                    what all of these share in a state
+//! limits  decision           what a call may take; what a script decides
+//! source  strings            scripts as files; text
+//! error  host  rules         the ground
+//! ```
 #![deny(unsafe_code)]
 
 // Linked, not called by name: mlua does.
 use lua as _;
 
-pub mod alarm;
-mod answer;
 mod api;
-mod asked;
-mod bounds;
-mod budget;
-mod bundle;
-mod cfunctions;
-mod chunk;
 mod context;
-mod coroutines;
-mod definition;
+mod decision;
 mod error;
-mod expression;
-mod forms;
-mod frame;
-mod hook;
 pub mod host;
 mod jobs;
-mod judge;
-mod library;
-mod loaded;
-mod loader;
+mod limits;
 mod luasocket;
-mod memory;
+mod native;
 mod ngx;
 pub mod offline;
-mod pattern;
-mod picks;
-mod processor;
-pub mod report;
 pub mod rules;
 mod sandbox;
-mod seen;
-mod shortcuts;
 mod source;
 mod state;
 mod strings;
-mod text;
-mod texts;
-mod verbs;
-mod verdict;
-mod walk;
-pub mod watch;
+mod vetting;
 
-pub use answer::{Answer, MAX_MORE_TRIES, Peer};
-pub use asked::Question;
-pub use budget::longest;
-pub use bundle::{Bundle, BundleError};
-pub use definition::Definition;
+pub use context::wait::{Connection, HttpAnswer, HttpRequest, Io, Reply};
+pub use decision::answer::{Answer, MAX_MORE_TRIES, Peer};
+pub use decision::asked::Question;
+pub use decision::definition::Definition;
 pub use error::{ErrorKind, ScriptError};
-pub use frame::{Attempt, Phase};
-pub use jobs::run::{CheckResult, Job, Step};
-pub use jobs::wait::{Connection, HttpAnswer, HttpRequest, Io, Reply};
-pub use judge::{Candidate, judge, vet};
-pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
-pub use source::Stamp;
-pub use state::{FinishResult, State};
-pub use text::unescape_with;
-pub use verbs::{check_limits, split_verbs};
-pub use verdict::Verdict;
+pub use limits::budget::longest;
+pub use limits::frame::{Attempt, Phase};
+pub use limits::watch;
+pub use source::bundle::{Bundle, BundleError};
+pub use source::library::{Builder, CodeCache, Library, Limits, ScriptId};
+pub use source::stamp::Stamp;
+pub use state::asks::FinishResult;
+pub use state::held::State;
+pub use state::run::{CheckResult, Job, Step};
+pub use strings::text::unescape_with;
+pub use strings::verbs::{check_limits, split_verbs};
+pub use vetting::judge::{Candidate, judge, vet};
+pub use vetting::verdict::Verdict;
+pub use vetting::{alarm, report};

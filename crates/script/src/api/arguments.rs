@@ -3,8 +3,8 @@
 
 use mlua::LuaString;
 
-use crate::answer::FoundNone;
 use crate::context::Context;
+use crate::decision::answer::FoundNone;
 
 /// Characters of a name that is not known, in an error.
 pub(crate) const MOST_SHOWN: usize = 100;

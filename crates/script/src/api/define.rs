@@ -9,7 +9,7 @@ use mlua::{Lua, Table, Value};
 use super::pool::pool_object;
 use super::spec::{member, settings, weight};
 use crate::context::Context;
-use crate::definition::Definition;
+use crate::decision::definition::Definition;
 
 /// `lb.define_pool(name, {…})`. While judging, the definition is kept until the script is accepted; in a thread, the pool is
 /// there already.

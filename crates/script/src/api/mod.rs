@@ -18,8 +18,8 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
 use self::arguments::{MOST_SHOWN, NOT_IN_A_REQUEST, short};
-use crate::bounds::bounded;
 use crate::context::Context;
+use crate::native::bounds::bounded;
 use crate::sandbox::Sandbox;
 
 pub(crate) use apache2::constants;
@@ -108,7 +108,7 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         let own = ctx.clone();
         let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
             let phase = own.frame.get().phase;
-            if !matches!(phase, crate::frame::Phase::Load | crate::frame::Phase::Timer) {
+            if !matches!(phase, crate::limits::frame::Phase::Load | crate::limits::frame::Phase::Timer) {
                 return Err(mlua::Error::runtime(format!("{name}: {NOT_IN_A_REQUEST}")));
             }
             crate::jobs::timers::start_timer(&own, name, seconds, repeats, (function, args))
@@ -159,7 +159,7 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         ));
     };
     if ctx.server.logs(level) {
-        return ctx.log(level, &crate::text::joined(args.get(1..).unwrap_or_default(), "")?);
+        return ctx.log(level, &crate::strings::text::joined(args.get(1..).unwrap_or_default(), "")?);
     }
     Ok(())
 }

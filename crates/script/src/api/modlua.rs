@@ -10,8 +10,8 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::arguments::{handy, short};
 use crate::context::Context;
-use crate::frame::Phase;
-use crate::text;
+use crate::limits::frame::Phase;
+use crate::strings::text;
 
 /// Names of mod_lua that make no sense in a script that chooses a backend, and what does.
 const INSTEAD: [(&str, &str); 42] = [

@@ -16,14 +16,14 @@ use super::arguments::{MOST_SHOWN, found_none};
 use super::member::member_object;
 use super::spec;
 use super::view::{MAX_VIEW, bytes_of, conditions, names};
-use crate::answer::FoundNone;
-use crate::asked::Question;
-use crate::bounds::bounded;
 use crate::context::Context;
-use crate::memory::unlimited;
-use crate::picks::{Left, PICKS, Row};
-use crate::shortcuts;
-use crate::text::{line, session};
+use crate::decision::answer::FoundNone;
+use crate::decision::asked::Question;
+use crate::decision::picks::{Left, PICKS, Row};
+use crate::limits::memory::unlimited;
+use crate::native::bounds::bounded;
+use crate::native::shortcuts;
+use crate::strings::text::{line, session};
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {

@@ -5,7 +5,7 @@ use mlua::Value;
 
 use super::member::MemberHandle;
 use super::pool::PoolHandle;
-use crate::answer::{Answer, FoundNone};
+use crate::decision::answer::{Answer, FoundNone};
 
 /// Schemes that mod_proxy's handlers know.
 const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi", "ws", "wss"];

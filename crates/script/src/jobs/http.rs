@@ -4,7 +4,7 @@
 use mlua::Value;
 
 use super::arguments::{MOST_TEXT, PATIENCE, seconds};
-use super::wait::HttpRequest;
+use crate::context::wait::HttpRequest;
 
 /// Most headers of `lb.http`, the longest one in bytes, and all of them.
 const MAX_HEADERS: usize = 256;

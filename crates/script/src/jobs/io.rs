@@ -7,10 +7,10 @@ use mlua::{AnyUserData, Function, Lua, Table, Value, Variadic};
 use super::arguments::{PATIENCE, place, seconds};
 use super::http::http_request;
 use super::reply::Held;
-use super::wait::Io;
-use crate::chunk::internal;
 use crate::context::Context;
-use crate::frame::Phase;
+use crate::context::wait::Io;
+use crate::limits::frame::Phase;
+use crate::native::chunk::internal;
 
 /// Name of `lb.http` among the modules of a state.
 pub(crate) const HTTP: &str = "lb.http";

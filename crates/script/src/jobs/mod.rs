@@ -1,10 +1,7 @@
-//! Timers and checks, and what they wait for.
+//! What timers and checks do that others cannot: wait, and start each other. Their runs are in [`crate::state::run`].
 
 pub(crate) mod arguments;
 pub(crate) mod http;
 pub(crate) mod io;
-pub(crate) mod kept;
 pub(crate) mod reply;
-pub(crate) mod run;
 pub(crate) mod timers;
-pub(crate) mod wait;

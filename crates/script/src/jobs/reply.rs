@@ -3,7 +3,7 @@
 
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value};
 
-use super::wait::{Connection, HttpAnswer, Reply};
+use crate::context::wait::{Connection, HttpAnswer, Reply};
 
 /// A connection on its way to the script's socket.
 pub(crate) struct Held(pub(crate) Connection);

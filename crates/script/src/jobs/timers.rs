@@ -6,9 +6,9 @@ use std::rc::Rc;
 use mlua::{Function, Lua, MultiValue, Table};
 
 use super::io;
-use super::kept::Timer;
 use crate::context::Context;
-use crate::frame::Phase;
+use crate::context::kept::Timer;
+use crate::limits::frame::Phase;
 
 /// Most timers that may wait (OpenResty's limit).
 const MOST_PENDING: usize = 1024;

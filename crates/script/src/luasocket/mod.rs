@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value, Variadic};
 
 use self::receive::{MOST, Wanted};
-use crate::chunk::internal;
 use crate::context::Context;
-use crate::frame::Phase;
+use crate::context::kept::{MOST_RECEIVED, Shared};
+use crate::context::wait::{Connection, Io};
 use crate::jobs::arguments::{LONGEST, MOST_TEXT, place};
 use crate::jobs::io;
-use crate::jobs::kept::{MOST_RECEIVED, Shared};
 use crate::jobs::reply::Held;
-use crate::jobs::wait::{Connection, Io};
+use crate::limits::frame::Phase;
+use crate::native::chunk::internal;
 use crate::sandbox::Sandbox;
 
 /// Room that a socket keeps between two receives.

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::{names, regex, ring, variables};
-use crate::answer::{Answer, MAX_MORE_TRIES, Peer};
 use crate::api::arguments::{NOT_IN_A_REQUEST, handy, short, shown};
 use crate::api::tables;
-use crate::bounds::bounded;
 use crate::context::Context;
+use crate::decision::answer::{Answer, MAX_MORE_TRIES, Peer};
 use crate::error::Halt;
-use crate::frame::Phase;
 use crate::host::{self, Digest, Field, Number};
-use crate::text;
+use crate::limits::frame::Phase;
+use crate::native::bounds::bounded;
+use crate::strings::text;
 
 /// Makes the table of native functions.
 pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
@@ -30,11 +30,11 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     table.raw_set("null", Value::NULL)?;
     names::install(lua, &table)?;
     let re = |lua: &Lua, (native, raw): (Table, Table)| -> mlua::Result<Value> {
-        crate::chunk::internal(lua, include_str!("re.lua"))?.call((native, raw))
+        crate::native::chunk::internal(lua, include_str!("re.lua"))?.call((native, raw))
     };
     table.raw_set("re", lua.create_function(re)?)?;
     let rare = |lua: &Lua, all: (Table, Table, Table)| -> mlua::Result<()> {
-        crate::chunk::internal(lua, include_str!("rare.lua"))?.call(all)
+        crate::native::chunk::internal(lua, include_str!("rare.lua"))?.call(all)
     };
     table.raw_set("rare", lua.create_function(rare)?)?;
     let own = ctx.clone();
@@ -292,7 +292,7 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let log = move |_: &Lua, (level, values): (u8, Variadic<Value>)| {
         if own.server.logs(level) {
-            return own.log(level, &crate::text::joined(&values, "")?);
+            return own.log(level, &crate::strings::text::joined(&values, "")?);
         }
         Ok(())
     };

@@ -2,8 +2,8 @@
 //! says so.
 
 use super::pattern;
-use crate::expression::limited_pattern;
 use crate::host::{Field, Number, Request, Table};
+use crate::strings::expression::limited_pattern;
 
 /// The text of a string expression: its `%{…}` are variables.
 pub(super) fn text(request: &dyn Request, expression: &str) -> Result<Vec<u8>, String> {
