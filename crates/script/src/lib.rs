@@ -4,16 +4,18 @@
 //! Its files stand on floors; each imports those of its own floor and of the floors below:
 //!
 //! ```text
-//! offline                    the plain host
-//! vetting                    whether a new version may be served
-//! state                      a thread's Lua state: calls, scripts kept current, runs of jobs
-//! ngx                        OpenResty's names
-//! api  luasocket             lb, pools, members, the request; sockets of jobs
-//! sandbox  jobs  native      environments; what waits; functions of C
-//! context                    what all of these share in a state
-//! limits  decision           what a call may take; what a script decides
-//! source  strings            scripts as files; text
-//! error  host  rules         the ground
+//! vetting  offline          whether a new version may be served; the plain host
+//! state                     a thread's Lua state: calls, scripts kept current, runs of jobs
+//! ngx                       OpenResty's names
+//! api                       `lb`, pools, members, the request
+//! luasocket                 LuaSocket's names
+//! sandbox                   the environments that scripts run in
+//! jobs                      what waits: `lb.http`, `lb.tcp`, timers
+//! native                    functions of C in front of Lua's own, and the hook
+//! context                   what all of these share in a state
+//! decision  limits          what a script decides; what a call may take
+//! rules  strings  source    what may be set; text; scripts as files
+//! error  host               the ground
 //! ```
 #![deny(unsafe_code)]
 
