@@ -27,7 +27,8 @@ pub(crate) enum Left {
 pub(crate) struct Shortcuts {
     /// Pool objects that live as long as the state, sorted by address.
     pub(crate) pools: RefCell<Vec<(*const c_void, Row)>>,
-    /// Member objects by slot + 1: Lua's own view of [`Context::members`]. At 0: what gives the result of [`Shortcuts::picked`].
+    /// Member objects by slot + 1: Lua's own view of the context's. At 0: what gives the result of
+    /// [`Shortcuts::picked`].
     members: OnceCell<Table>,
     pub(crate) picked: RefCell<Option<Left>>,
     pub(crate) pools_ready: Cell<bool>,

@@ -27,6 +27,7 @@ pub fn longest(limit: Duration) -> Duration {
     limit.saturating_mul(10).min(limit.saturating_add(MOST_WAITED)).max(LEAST)
 }
 
+/// What a state notes of the call that runs in it.
 #[derive(Default)]
 pub(crate) struct Budget {
     pub(crate) depth: Cell<u32>,

@@ -18,7 +18,7 @@ pub(crate) struct Source {
     pub(crate) text: Arc<[u8]>,
 }
 
-/// A good version of a script: what runs when it runs. Made by [`crate::vetting::judge()`], kept in shared memory as bytes.
+/// A good version of a script: what runs when it runs. Made by [`crate::judge()`], kept in shared memory as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     pub(crate) stamp: Stamp,

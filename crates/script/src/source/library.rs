@@ -1,7 +1,7 @@
 //! All scripts of a child: which there are, how they are limited, and the version that is served.
 //!
 //! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are read by the
-//! background thread alone, see [`crate::vetting::judge()`].
+//! background thread alone, see [`crate::judge()`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

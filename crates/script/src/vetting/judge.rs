@@ -1,5 +1,5 @@
 //! Vetting a script: it is read, compiled and started in a state of its own, away from requests. The module does it in a
-//! process of its own, and what was found travels as bytes, see [`crate::vetting::report`].
+//! process of its own, and what was found travels as bytes, see [`crate::report`].
 
 use std::cell::RefCell;
 use std::collections::HashSet;
