@@ -28,6 +28,18 @@ def crates() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     return found
 
 
+@lru_cache(None)
+def floors() -> dict[str, dict[str, int]]:
+    """The height of each room of the crates that stand on floors."""
+    found = {}
+    for words in lines():
+        if words[0] == "floor":
+            heights = found.setdefault(f"crates/{words[1].rstrip(':')}/src", {})
+            height = max(heights.values(), default=-1) + 1
+            heights.update({room: height for room in words[2:]})
+    return found
+
+
 def is_home(rule: str, name: str) -> bool:
     """Whether `unsafe` or `ffi` may stand in a file."""
     homes = [words[1] for words in lines() if words[0] == rule]

@@ -159,5 +159,5 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def room(name: str) -> str:
-    """The room of a file of `src`: its folder, or the file itself."""
-    return name.removeprefix("src/").removesuffix(".rs").split("/")[0]
+    """The room of a file of `src`, of the module or of a crate: its folder, or the file itself."""
+    return re.sub(r"^(crates/\w+/)?src/", "", name).removesuffix(".rs").split("/")[0]

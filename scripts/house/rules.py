@@ -162,6 +162,22 @@ def imports():
             yield "import", f"crates/{name}>{other}", 1, [f"crates/{name} may not depend on {other}"]
 
 
+def floors():
+    """Within a crate that stands on floors, files import their own room and the floors below."""
+    for folder, heights in drawing.floors().items():
+        for name, others in rooms.graphs()[folder].items():
+            own = rooms.room(name)
+            if own not in heights and own != "lib":
+                yield "floor", name, 1, [f"{name}: `{own}` is on no floor of scripts/house/drawing.txt"]
+            wrong = [other for other in sorted(others) if not is_below(rooms.room(other), own, heights)]
+            yield "floor", name, len(wrong), [f"{name}: imports {other}, which is not below" for other in wrong]
+
+
+def is_below(wanted: str, own: str, heights: dict[str, int]) -> bool:
+    """Whether a room may be imported by another one of its crate."""
+    return wanted == own or heights.get(wanted, len(heights)) < heights.get(own, len(heights))
+
+
 def circles():
     """No circle of files that import each other, but for those that there are: no file joins one."""
     for folder, graph in rooms.graphs().items():
@@ -267,4 +283,4 @@ def bans():
             yield "bans", name, 1, [f"{name}: {missing}, which the workspace bans, is not banned"]
 
 
-RULES = (licences, comments, prose, sizes, homes, imports, circles, bound, reference, dependencies, bans)
+RULES = (licences, comments, prose, sizes, homes, imports, floors, circles, bound, reference, dependencies, bans)

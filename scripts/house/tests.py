@@ -69,6 +69,18 @@ class Imports(unittest.TestCase):
         self.assertEqual(found, [["b", "c"]])
 
 
+    def test_floors_import_what_is_below(self):
+        heights = {"host": 0, "text": 1, "file": 1, "state": 2}
+        self.assertTrue(rules.is_below("host", "text", heights))
+        self.assertTrue(rules.is_below("text", "text", heights))
+        self.assertTrue(rules.is_below("state", "lib", heights))
+        self.assertFalse(rules.is_below("file", "text", heights))
+        self.assertFalse(rules.is_below("state", "text", heights))
+        self.assertFalse(rules.is_below("new", "state", heights))
+        self.assertEqual(rooms.room("crates/script/src/state/call.rs"), "state")
+        self.assertEqual(rooms.room("src/hooks/mod.rs"), "hooks")
+
+
 class Documents(unittest.TestCase):
     """Keys and their sections."""
 

@@ -1,57 +1,61 @@
 //! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and the API that scripts see.
 //! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
+//!
+//! Its files stand on floors; each imports those of its own floor and of the floors below:
+//!
+//! ```text
+//! vetting  offline          whether a new version may be served; the plain host
+//! state                     a thread's Lua state: calls, scripts kept current, runs of jobs
+//! ngx                       OpenResty's names
+//! api                       `lb`, pools, members, the request
+//! luasocket                 LuaSocket's names
+//! sandbox                   the environments that scripts run in
+//! jobs                      what waits: `lb.http`, `lb.tcp`, timers
+//! native                    functions of C in front of Lua's own, and the hook
+//! context                   what all of these share in a state
+//! decision  limits          what a script decides; what a call may take
+//! rules  strings  source    what may be set; text; scripts as files
+//! error  host               the ground
+//! ```
 #![deny(unsafe_code)]
 
 // Linked, not called by name: mlua does.
 use lua as _;
 
-pub mod alarm;
-mod answer;
 mod api;
-mod asked;
-mod bounds;
-mod bundle;
 mod context;
-mod coroutines;
+mod decision;
 mod error;
-mod expression;
-mod forms;
-mod hook;
 pub mod host;
 mod jobs;
-mod judge;
-mod library;
-mod loaded;
-mod loader;
+mod limits;
 mod luasocket;
+mod native;
 mod ngx;
 pub mod offline;
-mod pattern;
-mod processor;
-pub mod report;
 pub mod rules;
 mod sandbox;
-mod seen;
-mod shortcuts;
 mod source;
 mod state;
 mod strings;
-mod text;
-mod texts;
-mod verbs;
-mod walk;
-pub mod watch;
+mod vetting;
 
-pub use answer::{Answer, MAX_MORE_TRIES, Peer};
-pub use asked::Question;
-pub use bundle::{Bundle, BundleError};
-pub use context::{Attempt, Definition, Phase, longest};
+pub use context::wait::{Connection, HttpAnswer, HttpRequest, Io, Reply};
+pub use decision::answer::{Answer, MAX_MORE_TRIES, Peer};
+pub use decision::asked::Question;
+pub use decision::definition::Definition;
 pub use error::{ErrorKind, ScriptError};
-pub use jobs::io::{Connection, HttpAnswer, HttpRequest, Io, Reply};
-pub use jobs::{CheckResult, Job, Step};
-pub use judge::{Candidate, Verdict, judge, vet};
-pub use library::{Builder, CodeCache, Library, Limits, ScriptId};
-pub use source::Stamp;
-pub use state::{FinishResult, State};
-pub use text::unescape_with;
-pub use verbs::{check_limits, split_verbs};
+pub use limits::budget::longest;
+pub use limits::frame::{Attempt, Phase};
+pub use limits::watch;
+pub use source::bundle::{Bundle, BundleError};
+pub use source::library::{Builder, CodeCache, Library, Limits, ScriptId};
+pub use source::stamp::Stamp;
+pub use state::asks::FinishResult;
+pub use state::held::State;
+pub use state::run::{CheckResult, Job, Step};
+pub use strings::text::unescape_with;
+pub use strings::verbs::{check_limits, split_verbs};
+pub use vetting::judge::{Candidate, judge, vet};
+pub use vetting::verdict::Verdict;
+pub use vetting::{alarm, report};

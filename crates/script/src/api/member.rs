@@ -8,8 +8,9 @@ use balance::member::Member;
 use balance::status::{MAX_WEIGHT_HUNDREDTHS, State, Status};
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, UserData, UserDataMethods, UserDataRef, Value};
 
-use crate::context::{Context, unlimited};
-use crate::shortcuts;
+use crate::context::Context;
+use crate::limits::memory::unlimited;
+use crate::native::shortcuts;
 
 /// A member object: the same one for the same member, for as long as it is in its row.
 pub(crate) struct MemberHandle {
@@ -119,7 +120,7 @@ impl UserData for MemberHandle {
         methods.add_meta_method(MetaMethod::NewIndex, |_, _, (key, _): (LuaString, Value)| -> mlua::Result<()> {
             Err(mlua::Error::runtime(format!(
                 "a member's '{}' cannot be set; there are m:set_weight(n), m:drain(), m:disable(), m:enable()",
-                crate::text::line(&key.as_bytes())
+                crate::strings::text::line(&key.as_bytes())
             )))
         });
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.member.spec.name.clone()));

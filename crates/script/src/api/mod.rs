@@ -1,28 +1,33 @@
 //! What scripts see: `lb`, pools, members, the request, `apache2`.
 
 mod apache2;
+pub(crate) mod arguments;
 mod define;
 mod member;
 pub(crate) mod modlua;
 mod pool;
 mod request;
+mod returned;
+mod spec;
 pub(crate) mod tables;
 mod values;
+mod view;
 
 use std::rc::Rc;
 
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 
-use crate::answer::FoundNone;
-use crate::bounds::bounded;
+use self::arguments::{MOST_SHOWN, NOT_IN_A_REQUEST, short};
 use crate::context::Context;
+use crate::native::bounds::bounded;
 use crate::sandbox::Sandbox;
 
 pub(crate) use apache2::constants;
-pub(crate) use member::{MemberHandle, member_object};
+pub(crate) use member::member_object;
 pub(crate) use pool::{PoolHandle, pool_object};
 pub(crate) use request::{cookie_value, text_value};
-pub(crate) use values::{dict_object, shown};
+pub(crate) use returned::{convert, with_page};
+pub(crate) use values::dict_object;
 
 /// Log levels by name, httpd's and what people type.
 const LEVELS: [(&str, u8); 20] = [
@@ -102,10 +107,11 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
         let own = ctx.clone();
         let timer = move |_: &Lua, (seconds, function, args): (f64, mlua::Function, mlua::MultiValue)| {
             let phase = own.frame.get().phase;
-            if !matches!(phase, crate::context::Phase::Load | crate::context::Phase::Timer) {
+            if !matches!(phase, crate::limits::frame::Phase::Load | crate::limits::frame::Phase::Timer) {
                 return Err(mlua::Error::runtime(format!("{name}: {NOT_IN_A_REQUEST}")));
             }
-            crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
+            crate::jobs::timers::start_timer(&own, name, seconds, repeats, (function, args))
+                .map(crate::jobs::timers::told)
         };
         lb.raw_set(&name[3..], bounded(lua, "many", &lua.create_function(timer)?)?)?;
     }
@@ -113,8 +119,6 @@ fn library(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     Ok(lb)
 }
 
-/// Characters of a name that is not known, in an error.
-pub(crate) const MOST_SHOWN: usize = 100;
 /// Bytes of the longest name of a pool.
 const MOST_NAME: usize = 63;
 
@@ -154,33 +158,7 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         ));
     };
     if ctx.server.logs(level) {
-        return ctx.log(level, &crate::text::joined(args.get(1..).unwrap_or_default(), "")?);
+        return ctx.log(level, &crate::strings::text::joined(args.get(1..).unwrap_or_default(), "")?);
     }
     Ok(())
-}
-
-/// A name, or something else that is short, as a copy; an error when it is too long to be one.
-pub(crate) fn short(text: &LuaString) -> mlua::Result<String> {
-    const LONGEST: usize = 8 << 10;
-    if text.as_bytes().len() > LONGEST {
-        return Err(mlua::Error::runtime(format!("an argument of more than {} KiB", LONGEST >> 10)));
-    }
-    Ok(text.to_str()?.to_owned())
-}
-
-/// Text that something as long, or longer, is made of.
-pub(crate) fn handy(text: &[u8]) -> mlua::Result<&[u8]> {
-    const LONGEST: usize = 512 << 10;
-    if text.len() > LONGEST {
-        return Err(mlua::Error::runtime(format!("a text of more than {} KiB", LONGEST >> 10)));
-    }
-    Ok(text)
-}
-
-/// Why a request starts no timer.
-pub(crate) const NOT_IN_A_REQUEST: &str = "timers are started at the top level of a script, not in a request";
-
-/// Remembers that a method of this pool found no member.
-pub(crate) fn found_none(ctx: &Context, none: FoundNone) {
-    ctx.say(|said| said.found_none = Some(none));
 }

@@ -8,8 +8,10 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
-use crate::context::{Context, Phase};
-use crate::text;
+use super::arguments::{handy, short};
+use crate::context::Context;
+use crate::limits::frame::Phase;
+use crate::strings::text;
 
 /// Names of mod_lua that make no sense in a script that chooses a backend, and what does.
 const INSTEAD: [(&str, &str); 42] = [
@@ -92,15 +94,15 @@ pub(super) fn named(lua: &Lua, ctx: &Rc<Context>, name: &[u8]) -> mlua::Result<O
             })?
         }
         b"escape_logitem" => lua.create_function(|lua, (_, text): (Value, LuaString)| {
-            lua.create_string(text::escape_logitem(super::handy(&text.as_bytes())?))
+            lua.create_string(text::escape_logitem(handy(&text.as_bytes())?))
         })?,
         b"os_escape_path" => {
             lua.create_function(|lua, (_, text, part): (Value, LuaString, Option<bool>)| {
-                lua.create_string(text::escape_path(super::handy(&text.as_bytes())?, part.unwrap_or(false)))
+                lua.create_string(text::escape_path(handy(&text.as_bytes())?, part.unwrap_or(false)))
             })?
         }
         b"exists_config_define" => {
-            lua.create_function(move |_, name: LuaString| Ok(own.server.is_defined(&super::short(&name)?)))?
+            lua.create_function(move |_, name: LuaString| Ok(own.server.is_defined(&short(&name)?)))?
         }
         _ => return instead(lua, name),
     };

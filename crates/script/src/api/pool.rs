@@ -12,14 +12,18 @@ use mlua::{
     AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, UserDataRef, Value, Variadic,
 };
 
-use super::{define, found_none, member_object};
-use crate::answer::FoundNone;
-use crate::api::MemberHandle;
-use crate::asked::Question;
-use crate::bounds::bounded;
-use crate::context::{Context, unlimited};
-use crate::shortcuts::{self, Left, Row};
-use crate::text::{line, session};
+use super::arguments::{MOST_SHOWN, found_none};
+use super::member::member_object;
+use super::spec;
+use super::view::{MAX_VIEW, bytes_of, conditions, names};
+use crate::context::Context;
+use crate::decision::answer::FoundNone;
+use crate::decision::asked::Question;
+use crate::decision::picks::{Left, PICKS, Row};
+use crate::limits::memory::unlimited;
+use crate::native::bounds::bounded;
+use crate::native::shortcuts;
+use crate::strings::text::{line, session};
 
 /// A pool, or a view of one. Known by name: a pool that is defined later, or anew, is found then.
 pub(crate) struct PoolHandle {
@@ -29,10 +33,10 @@ pub(crate) struct PoolHandle {
     ctx: Rc<Context>,
 }
 
-/// A member, or nil and the reason.
 /// httpd's level for information.
 const INFO: crate::host::Level = 6;
 
+/// A member, or nil and the reason.
 type Found = (Value, Option<String>);
 
 /// The object of a pool; one for each, however its name is spelled.
@@ -273,100 +277,9 @@ impl PoolHandle {
     }
 }
 
-/// Longest text that a view is made by, in bytes.
-const MAX_CONDITION: usize = 4096;
-
-/// Members or names that a view is made by, at most.
-const MOST_NAMES: usize = 20_000;
-
-/// Conditions of a view, at most.
-const MOST_CONDITIONS: usize = 256;
-
-/// Bytes of all texts that a view is made by, at most.
-const MAX_VIEW: usize = 1 << 20;
-
-fn bytes_of(step: &ViewStep) -> usize {
-    match step {
-        ViewStep::Where(pairs) => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
-        ViewStep::Except(names) | ViewStep::Only(names) => names.iter().map(String::len).sum(),
-    }
-}
-
-/// A text that a member could have somewhere; None for one that none has, whatever a client has sent.
-fn possible(text: &LuaString) -> Option<String> {
-    let bytes = text.as_bytes();
-    let fits = bytes.len() <= MAX_CONDITION;
-    std::str::from_utf8(&bytes).ok().filter(|_| fits).map(str::to_owned)
-}
-
-/// Names out of members, names, and lists of them. Without those that no member can have; whether there were any is the answer.
-fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<bool> {
-    let mut all = true;
-    for value in values {
-        if out.len() > MOST_NAMES {
-            return Err(mlua::Error::runtime(format!("more than {MOST_NAMES} members or names")));
-        }
-        if out.len() % 256 == 255 && out.iter().map(String::len).sum::<usize>() > MAX_VIEW {
-            return Err(mlua::Error::runtime(format!("more than {} KiB of names", MAX_VIEW >> 10)));
-        }
-        match value {
-            Value::String(name) => match possible(name) {
-                Some(name) => out.push(name),
-                None => all = false,
-            },
-            Value::UserData(object) => out.push(object.borrow::<MemberHandle>()?.member.spec.name.clone()),
-            Value::Table(_) if inside_list => {
-                return Err(mlua::Error::runtime(
-                    "expected members or names of members, found a list in a list",
-                ));
-            }
-            Value::Table(list) => {
-                for inner in list.sequence_values::<Value>() {
-                    all &= names(&[inner?], true, out)?;
-                }
-            }
-            Value::Nil => {}
-            other => {
-                return Err(mlua::Error::runtime(format!(
-                    "expected members or names of members, found a {}",
-                    other.type_name()
-                )));
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// What members are to have; one that none can have leaves nobody.
-fn conditions(table: &Table) -> mlua::Result<ViewStep> {
-    let mut pairs = Vec::new();
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        if pairs.len() >= MOST_CONDITIONS {
-            return Err(mlua::Error::runtime(format!("where: more than {MOST_CONDITIONS} conditions")));
-        }
-        let (Value::String(key), false) = (&key, matches!(value, Value::Table(_) | Value::UserData(_)))
-        else {
-            return Err(mlua::Error::runtime(
-                "where: expected text by name, for example where{zone = \"eu\"}",
-            ));
-        };
-        let wanted = match &value {
-            Value::String(text) => possible(text),
-            other => Some(other.to_string()?),
-        };
-        match possible(key).zip(wanted) {
-            Some(pair) => pairs.push(pair),
-            None => return Ok(ViewStep::Only(Vec::new())),
-        }
-    }
-    pairs.sort();
-    Ok(ViewStep::Where(pairs))
-}
-
 impl UserData for PoolHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        for (name, method) in shortcuts::PICKS.clone() {
+        for (name, method) in PICKS.clone() {
             match name {
                 "consistent_hash" => continue,
                 _ if method.is_by_key() => {
@@ -412,7 +325,7 @@ impl UserData for PoolHandle {
             let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*bytes);
             if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(INFO) {
                 let inside = if this.view.is_some() { " in this view" } else { "" };
-                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(super::MOST_SHOWN)]);
+                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_SHOWN)]);
                 let text =
                     format!("{}: pool {} has no member named {shown}{inside}", this.ctx.who(), this.name);
                 this.ctx.log(INFO, &text)?;
@@ -427,8 +340,8 @@ impl UserData for PoolHandle {
             })
         });
         methods.add_method("add", |lua, this, spec: Table| {
-            this.ctx.spend(define::weight(&spec, 0))?;
-            let spec = define::member_spec(&spec)?;
+            this.ctx.spend(spec::weight(&spec, 0))?;
+            let spec = spec::member_spec(&spec)?;
             if let Some(settings) = this.id().and_then(|pool| this.ctx.balancer.settings(pool)) {
                 balance::fit::check_fits(&settings, &spec.url)
                     .map_err(|error| mlua::Error::runtime(format!("pool:add: {error}")))?;

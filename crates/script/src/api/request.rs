@@ -4,15 +4,17 @@ use std::rc::Rc;
 
 use mlua::{BString, Lua, LuaString, Table, Value};
 
-use super::{handy, modlua, short, tables, values};
-use crate::context::{Context, text_of};
+use super::arguments::{handy, short};
+use super::{modlua, tables, values};
+use crate::context::Context;
+use crate::context::texts;
 use crate::error::Halt;
-use crate::expression;
-use crate::forms;
 use crate::host::{self, Digest, Field, Number, Request};
-use crate::shortcuts;
-use crate::text;
-use crate::texts;
+use crate::limits::memory::text_of;
+use crate::native::shortcuts;
+use crate::strings::expression;
+use crate::strings::forms;
+use crate::strings::text;
 
 /// Names that a table of the request may have where a pattern is looked for.
 const MOST_NAMES: usize = 1000;

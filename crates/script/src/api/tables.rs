@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use crate::context::{Context, text_of};
+use crate::context::Context;
 use crate::host;
+use crate::limits::memory::text_of;
 
 /// What an entry of a table of the request takes beside its texts.
 pub(crate) const ENTRY_BYTES: usize = 64;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
+use super::arguments::shown;
 use crate::context::Context;
 use crate::host::{Dict, DictError, Scalar, Store};
 
@@ -148,12 +149,6 @@ impl Reader<'_> {
             _ => Err(damaged()),
         }
     }
-}
-
-/// The beginning of a text, which is the whole of every name and address.
-pub(crate) fn shown(text: &LuaString) -> String {
-    let bytes = text.as_bytes();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(super::MOST_SHOWN)]).into_owned()
 }
 
 /// `lb.dict`, `lb.geo`, and the calls that only checks and timers have.

@@ -11,10 +11,15 @@ use std::time::{Duration, Instant};
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value, Variadic};
 
 use self::receive::{MOST, Wanted};
-use crate::context::{Context, Phase};
-use crate::jobs::io::{self, Connection, Io, MOST_TEXT};
-use crate::jobs::{MOST_RECEIVED, Shared};
-use crate::sandbox::{Sandbox, internal};
+use crate::context::Context;
+use crate::context::kept::{MOST_RECEIVED, Shared};
+use crate::context::wait::{Connection, Io};
+use crate::jobs::arguments::{LONGEST, MOST_TEXT, place};
+use crate::jobs::io;
+use crate::jobs::reply::Held;
+use crate::limits::frame::Phase;
+use crate::native::chunk::internal;
+use crate::sandbox::Sandbox;
 
 /// Room that a socket keeps between two receives.
 const KEPT: usize = 4 << 10;
@@ -124,7 +129,7 @@ impl Socket {
 
     /// None waits as long as the job may take.
     fn timeout(&self) -> Duration {
-        self.timeout.get().unwrap_or(Duration::from_secs_f64(io::LONGEST))
+        self.timeout.get().unwrap_or(Duration::from_secs_f64(LONGEST))
     }
 }
 
@@ -141,7 +146,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     };
     native.raw_set("new", lua.create_function(new)?)?;
     let settimeout = |_: &Lua, (socket, seconds): (AnyUserData, Option<f64>)| {
-        let valid = seconds.filter(|seconds| (0.0..=io::LONGEST).contains(seconds));
+        let valid = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
         let shortest = Duration::from_millis(1);
         socket.borrow::<Socket>()?.timeout.set(valid.map(|s| Duration::from_secs_f64(s).max(shortest)));
         Ok(())
@@ -149,7 +154,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     native.raw_set("settimeout", lua.create_function(settimeout)?)?;
     let own = ctx.clone();
     let connect = move |lua: &Lua, (socket, host, port): (AnyUserData, Value, Value)| {
-        let (host, port) = io::place("connect", &host, &port)?;
+        let (host, port) = place("connect", &host, &port)?;
         if is_full(lua, &own) {
             return Ok(Some(format!("more than {MOST_SOCKETS} sockets are open")));
         }
@@ -160,7 +165,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     native.raw_set("want_connect", lua.create_function(connect)?)?;
     let own = ctx.clone();
     let attach = move |_: &Lua, (socket, held): (AnyUserData, AnyUserData)| {
-        let connection = held.take::<io::Held>()?.0;
+        let connection = held.take::<Held>()?.0;
         let _counted = own.jobs.as_ref().map(|jobs| jobs.sockets.clone()).unwrap_or_default();
         socket.borrow::<Socket>()?.connection.replace(Some(Open { connection, _counted }));
         Ok(())

@@ -48,7 +48,7 @@ fn many(lua: &Lua, module: &Table, name: &str, operation: fn(u32, u32) -> u32) -
         let result = rest.into_iter().try_fold(first, |all, x| Ok(operation(all, bits(lua, x)?)));
         result.map(signed)
     };
-    module.raw_set(name, crate::bounds::bounded(lua, "many", &lua.create_function(function)?)?)
+    module.raw_set(name, crate::native::bounds::bounded(lua, "many", &lua.create_function(function)?)?)
 }
 
 /// Of shift and rotation counts the lowest five bits count.

@@ -77,7 +77,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
 fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
     let run = |text: &str| -> mlua::Result<Table> {
         let native = natives(lua, ctx)?;
-        crate::sandbox::internal(lua, text)?.call((native, lua.globals()))
+        crate::native::chunk::internal(lua, text)?.call((native, lua.globals()))
     };
     let table = match name {
         // Read-only by itself: ngx.ctx and ngx.status may be set.
@@ -91,13 +91,14 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
             let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);
             let sleep = ctx.modules.borrow().get(crate::jobs::io::SLEEP).cloned();
             let all = (native, lua.globals(), ngx, sleep);
-            crate::sandbox::internal(lua, include_str!("lock.lua"))?.call(all)?
+            crate::native::chunk::internal(lua, include_str!("lock.lua"))?.call(all)?
         }
         "resty.dns.resolver" => {
             let resolve = ctx.modules.borrow().get(crate::jobs::io::RESOLVE).cloned();
             let refused = || crate::jobs::io::refused(lua, name).map(Value::Function);
             let resolve = resolve.map_or_else(refused, Ok)?;
-            crate::sandbox::internal(lua, include_str!("../jobs/dns.lua"))?.call((resolve, lua.globals()))?
+            crate::native::chunk::internal(lua, include_str!("../jobs/dns.lua"))?
+                .call((resolve, lua.globals()))?
         }
         "functions for tables" => run(include_str!("tables.lua"))?,
         "ltn12" => run(luasocket::LTN12)?,

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::{names, regex, ring, variables};
-use crate::answer::{Answer, MAX_MORE_TRIES, Peer};
-use crate::api::{NOT_IN_A_REQUEST, handy, short, tables};
-use crate::bounds::bounded;
-use crate::context::{Context, Phase};
+use crate::api::arguments::{NOT_IN_A_REQUEST, handy, short, shown};
+use crate::api::tables;
+use crate::context::Context;
+use crate::decision::answer::{Answer, MAX_MORE_TRIES, Peer};
 use crate::error::Halt;
 use crate::host::{self, Digest, Field, Number};
-use crate::text;
+use crate::limits::frame::Phase;
+use crate::native::bounds::bounded;
+use crate::strings::text;
 
 /// Makes the table of native functions.
 pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
@@ -28,11 +30,11 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     table.raw_set("null", Value::NULL)?;
     names::install(lua, &table)?;
     let re = |lua: &Lua, (native, raw): (Table, Table)| -> mlua::Result<Value> {
-        crate::sandbox::internal(lua, include_str!("re.lua"))?.call((native, raw))
+        crate::native::chunk::internal(lua, include_str!("re.lua"))?.call((native, raw))
     };
     table.raw_set("re", lua.create_function(re)?)?;
     let rare = |lua: &Lua, all: (Table, Table, Table)| -> mlua::Result<()> {
-        crate::sandbox::internal(lua, include_str!("rare.lua"))?.call(all)
+        crate::native::chunk::internal(lua, include_str!("rare.lua"))?.call(all)
     };
     table.raw_set("rare", lua.create_function(rare)?)?;
     let own = ctx.clone();
@@ -290,7 +292,7 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let log = move |_: &Lua, (level, values): (u8, Variadic<Value>)| {
         if own.server.logs(level) {
-            return own.log(level, &crate::text::joined(&values, "")?);
+            return own.log(level, &crate::strings::text::joined(&values, "")?);
         }
         Ok(())
     };
@@ -326,13 +328,14 @@ fn host(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let timer = move |_: &Lua, (seconds, repeats, function, args): Timer| match own.frame.get().phase {
         Phase::Load | Phase::Timer => {
             let name = if repeats { "ngx.timer.every" } else { "ngx.timer.at" };
-            crate::jobs::start_timer(&own, name, seconds, repeats, function, args).map(crate::jobs::told)
+            crate::jobs::timers::start_timer(&own, name, seconds, repeats, (function, args))
+                .map(crate::jobs::timers::told)
         }
         _ => Ok((None, Some(NOT_IN_A_REQUEST.to_owned()))),
     };
     table.raw_set("timer", bounded(lua, "many", &lua.create_function(timer)?)?)?;
     let own = ctx.clone();
-    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&crate::api::shown(&name)) {
+    let dict = move |lua: &Lua, name: LuaString| match own.server.dict(&shown(&name)) {
         Some(dict) => crate::api::dict_object(lua, dict).map(Value::UserData),
         None => Ok(Value::Nil),
     };

@@ -9,7 +9,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use crate::api::{tables, text_value};
 use crate::context::Context;
 use crate::host::{self, Digest, Field, Number};
-use crate::text;
+use crate::strings::text;
 
 /// `var(name)` and `set_var(name, value)`.
 pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::context::wait::{Connection, HttpAnswer, Io, Reply};
 use crate::error::ScriptError;
-use crate::jobs::io::{Connection, HttpAnswer, Io, Reply};
-use crate::jobs::{CheckResult, Job, Step};
-use crate::state::State;
+use crate::state::held::State;
+use crate::state::run::{CheckResult, Job, Step};
 
 /// Answers by what is asked. Whatever is not here is an error that says so.
 #[derive(Debug, Default)]

@@ -73,7 +73,7 @@ pub(super) fn sha1(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::hex;
+    use crate::strings::text::hex;
 
     #[test]
     fn digests_are_those_of_the_descriptions() {

@@ -2,12 +2,11 @@
 //! says so.
 
 use super::pattern;
-use super::request::PlainRequest;
-use crate::expression::limited_pattern;
 use crate::host::{Field, Number, Request, Table};
+use crate::strings::expression::limited_pattern;
 
 /// The text of a string expression: its `%{…}` are variables.
-pub(super) fn text(request: &PlainRequest, expression: &str) -> Result<Vec<u8>, String> {
+pub(super) fn text(request: &dyn Request, expression: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let mut rest = expression;
     while let Some((before, after)) = rest.split_once("%{") {
@@ -20,14 +19,26 @@ pub(super) fn text(request: &PlainRequest, expression: &str) -> Result<Vec<u8>, 
     Ok(out)
 }
 
-fn variable(request: &PlainRequest, name: &str) -> Result<Vec<u8>, String> {
-    let field = |field| Ok(request.bytes(field).unwrap_or_default());
-    let header = |key: &str| Ok(request.bytes_of(Table::HeadersIn, key).unwrap_or_default());
+fn bytes(request: &dyn Request, field: Field) -> Vec<u8> {
+    let mut found = Vec::new();
+    request.field(field, &mut |value| found.extend_from_slice(value.unwrap_or_default()));
+    found
+}
+
+fn entry(request: &dyn Request, table: Table, key: &str) -> Vec<u8> {
+    let mut found = Vec::new();
+    request.get(table, key.as_bytes(), &mut |value| found.extend_from_slice(value.unwrap_or_default()));
+    found
+}
+
+fn variable(request: &dyn Request, name: &str) -> Result<Vec<u8>, String> {
+    let field = |field| Ok(bytes(request, field));
+    let header = |key: &str| Ok(entry(request, Table::HeadersIn, key));
     if let Some((kind, key)) = name.split_once(':') {
         return match kind.to_ascii_lowercase().as_str() {
             "req" | "http" => header(key),
-            "env" | "reqenv" => Ok(request.bytes_of(Table::SubprocessEnv, key).unwrap_or_default()),
-            "note" => Ok(request.bytes_of(Table::Notes, key).unwrap_or_default()),
+            "env" | "reqenv" => Ok(entry(request, Table::SubprocessEnv, key)),
+            "note" => Ok(entry(request, Table::Notes, key)),
             _ => Err(format!("%{{{name}}} is not known without httpd")),
         };
     }
@@ -56,7 +67,7 @@ fn variable(request: &PlainRequest, name: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A condition.
-pub(super) fn condition(request: &PlainRequest, text: &str) -> Result<bool, String> {
+pub(super) fn condition(request: &dyn Request, text: &str) -> Result<bool, String> {
     let mut reader = Reader { request, rest: text };
     let verdict = reader.any()?;
     match reader.rest.trim_start() {
@@ -66,7 +77,7 @@ pub(super) fn condition(request: &PlainRequest, text: &str) -> Result<bool, Stri
 }
 
 struct Reader<'r, 't> {
-    request: &'r PlainRequest,
+    request: &'r dyn Request,
     rest: &'t str,
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::verbs;
+use crate::strings::verbs;
 
 /// Places of the groups of a match.
 pub(super) type Places = Vec<Option<Range<usize>>>;

@@ -8,7 +8,7 @@ use super::tables::Pairs;
 use super::{digest, expression, pattern};
 use crate::host::{Digest, Field, NO_REQUEST, Number, Request, Table};
 use crate::rules;
-use crate::text::unescape_with;
+use crate::strings::text::unescape_with;
 
 /// A request, or the place where one is while it is handled. What a script sets is read back from it afterwards.
 #[derive(Debug, Default)]

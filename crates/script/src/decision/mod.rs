@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What scripts decide: answers, the questions behind them, pools that they define.
+
+pub(crate) mod answer;
+pub(crate) mod asked;
+pub(crate) mod definition;
+pub(crate) mod picks;

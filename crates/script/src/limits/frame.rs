@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a script is called for: the running call, as events, errors and the watch name it.
+
+use crate::source::library::ScriptId;
+
+/// What a script is called for. It decides what some names do, `ngx.exit` for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// The script's top level, and everything without a request.
+    #[default]
+    Load,
+    /// `LuaHookTranslate`.
+    Translate,
+    /// `LuaHookSelect`.
+    Select,
+    /// `LuaBalancerMethod lua`, and every further attempt of a script that uses `ngx.balancer`.
+    Pick,
+    /// `LuaHookFinish`.
+    Finish,
+    /// Timers and checks.
+    Timer,
+}
+
+/// The attempt that a call is for; scripts see it through `ngx.balancer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attempt {
+    /// Attempts made before this one.
+    pub before: u32,
+    /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the status.
+    pub last_failure: Option<(bool, u16)>,
+}
+
+/// The running call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Frame {
+    pub(crate) script: Option<ScriptId>,
+    pub(crate) version: u64,
+    pub(crate) phase: Phase,
+}
+
+/// Of a [`Frame::tag`]: the call is of a top level.
+const TAG_LOAD: u64 = 1 << 31;
+
+impl Frame {
+    /// The script (high half), the version's lower 31 bits, and whether it is the top level, in one word for the watch.
+    pub(crate) fn tag(&self) -> u64 {
+        let script = u64::from(self.script.map_or(0, |id| id.0));
+        let load = if self.phase == Phase::Load { TAG_LOAD } else { 0 };
+        script << 32 | load | self.version & (TAG_LOAD - 1)
+    }
+
+    /// The script, the version and whether it is the top level.
+    pub(crate) fn of_tag(tag: u64) -> (ScriptId, u64, bool) {
+        (ScriptId((tag >> 32) as u32), tag & (TAG_LOAD - 1), tag & TAG_LOAD != 0)
+    }
+}
