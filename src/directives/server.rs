@@ -112,6 +112,12 @@ fn add_hook(
 }
 
 pub(super) fn hook_translate(context: &mut Context<'_>, args: &str) -> Result<(), String> {
+    if let Some(section) = context.command.section_of_files() {
+        return Err(format!(
+            "inside {section}> it would never run, since httpd looks at that section after translate_name; expected in the \
+             server, a <VirtualHost> or a <Location>, or LuaHookSelect, which runs here"
+        ));
+    }
     config::TRANSLATE.note();
     add_hook(context, args, "translate", |s| &mut s.translate, |d| &mut d.translate)
 }
