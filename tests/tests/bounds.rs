@@ -59,20 +59,20 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("local m, why = r:regex(('a=b;'):rep(5000), '(.*)=x') assert(not m and not why)", false),
     ("local m = r:regex(('key=value; '):rep(3000) .. 'last: one', [[(\\w+)\\s*:\\s*(\\w+)$]]) assert(m[1] == 'last' and m[2] == 'one')", false),
     ("local n = require('ngx').re.gsub(('word '):rep(3000), [[(\\w+)\\s]], '$1-') assert(#n == 15000)", false),
-    ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/\") end", false),
+    ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/ || false\") end", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' r:expr(\"%{note:x} =~ /(*LIMIT_MATCH=9999999)(a+)+[bd]/\")", false),
     // Each of several searches, and each of the texts that are put together, is one of the request's.
     (
         "r.notes.x = ('a'):rep(8000) .. '!=' local t = {} for i = 1, 60 do t[i] = [[note('x') =~ /\\w+=/]] end
-         r:expr(table.concat(t, ' || '))",
-        false,
+         r:expr(table.concat(t, ' || ')) while true do end",
+        true,
     ),
     (
         "r.notes.x = ('a'):rep(8000) .. '!=' local t = {} for i = 1, 60 do t[i] = [[%{note:x} =~ /(?:a?){9}\\w+=/]] end
-         r:expr(table.concat(t, ' || '))",
-        false,
+         r:expr(table.concat(t, ' || ')) while true do end",
+        true,
     ),
-    ("r.notes.x = ('a'):rep(8000) .. '!=' r:expr([[%{note:x} =~ /(?:a?){9}\\w+=/ || false]])", false),
+    ("r.notes.x = ('a'):rep(8000) .. '!=' r:expr([[%{note:x} =~ /(?:a?){9}\\w+=/ || false]]) while true do end", true),
     (
         "r.notes.x = ('a'):rep(1000000) local t = {} for i = 1, 300 do t[i] = \"md5(note('x')) == 'a'\" end
          local m, why = r:expr(table.concat(t, ' || ')) assert(not m and why)",

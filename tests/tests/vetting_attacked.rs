@@ -85,7 +85,7 @@ fn a_saved_script_that_stops_the_process_that_vets_holds_up_no_later_save(mpm: M
     httpd.wait_for_log("the process that vets saved scripts has ended, another one takes its place");
     httpd.write("b.lua", &version(211));
     wait_until("the other script's save", SOON, || answers(&httpd, "b") == 211);
-    httpd.wait_for_log(r"lua_balancer:error.*a\.lua: .*not taken");
+    httpd.wait_for_log(r"lua_balancer:error.*a\.lua:.*not taken");
     httpd.write("a.lua", &version(212));
     wait_until("its own next save", SOON, || answers(&httpd, "a") == 212);
     assert_eq!(httpd.vetting_processes().len(), 1, "{}", httpd.error_log());
