@@ -54,7 +54,8 @@ impl Command {
         !self.get().path.is_null()
     }
 
-    /// The name of a section around it that httpd chooses after it knows the file, such as `<Directory>`: too late for translate_name.
+    /// The name of a section around it that httpd chooses once it knows the file, as `<Directory>`.
+    /// That is too late for translate_name.
     pub fn section_of_files(&self) -> Option<&'static str> {
         const SECTIONS: [&str; 9] = [
             "<Directory",

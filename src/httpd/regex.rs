@@ -44,7 +44,7 @@ pub fn groups(pool: Pool<'_>, search: &Search<'_>) -> Result<Option<Vec<Option<V
     Ok(found.map(|places| places.into_iter().map(piece).collect()))
 }
 
-/// Calls `f` with all matches, one behind the other, until it says false. Returns the names of groups.
+/// Calls `f` with all matches in turn, until it says false. Returns the names of groups.
 pub fn each(
     pool: Pool<'_>,
     search: &Search<'_>,

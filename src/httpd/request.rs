@@ -530,8 +530,8 @@ impl<'r> Request<'r> {
     /// Evaluates a text with `%{NAME}` in it.
     pub fn word(self, text: &CStr, restricted: bool) -> Result<Vec<u8>, String> {
         let mut error = std::ptr::null();
-        // SAFETY: a live request; the shim gives a text of malloc's that is this function's to free, or NULL and a pool string
-        // in `error`.
+        // SAFETY: a live request. The shim gives a text of malloc's, which this function frees, or NULL
+        // and a pool string in `error`.
         unsafe {
             let value = ffi::lb_eval_word(self.as_ptr(), text.as_ptr(), c_int::from(restricted), &mut error);
             if value.is_null() {

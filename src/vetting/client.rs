@@ -50,8 +50,8 @@ impl Client {
         Ok(Pending { answer: own, bytes: Vec::new(), asked: Instant::now(), server })
     }
 
-    /// In a child: ends a server that somebody has stopped. It has the child's account; the parent makes another one, and what was
-    /// asked is asked again.
+    /// In a child: ends a server that somebody has stopped, which has the child's account. The parent
+    /// makes another one, and what was asked is asked again.
     pub fn end_if_stopped<'p>(&self, pending: impl Iterator<Item = &'p Pending>) {
         let server = self.server.load(Ordering::Acquire);
         // One that was asked of an earlier server has its end already.

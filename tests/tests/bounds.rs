@@ -61,7 +61,7 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("local n = require('ngx').re.gsub(('word '):rep(3000), [[(\\w+)\\s]], '$1-') assert(#n == 15000)", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/ || false\") end", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' r:expr(\"%{note:x} =~ /(*LIMIT_MATCH=9999999)(a+)+[bd]/\")", false),
-    // Each of several searches, and each of the texts that are put together, is one of the request's.
+    // Each of the texts that are searched or put together is one of the request's.
     (
         "r.notes.x = ('a'):rep(8000) .. '!=' local t = {} for i = 1, 60 do t[i] = [[note('x') =~ /\\w+=/]] end
          r:expr(table.concat(t, ' || ')) while true do end",
@@ -93,7 +93,7 @@ const PROGRAMS: &[(&str, bool)] = &[
          local m, why = r:expr(\"'\" .. ('%{base64:'):rep(8) .. '%{note:x}' .. ('}'):rep(8) .. \"' == 'a'\") assert(not m and why)",
         false,
     ),
-    // One search is bounded by the clock: it finds what is there, and says so when it takes too long.
+    // The clock bounds one search: it finds what is there, or says that it takes too long.
     ("r.notes.x = ('a=b;'):rep(8000) .. 'key=val' assert(r:expr([[%{note:x} =~ /;KEY=(\\w+)$/i]]))", false),
     ("r.notes.x = ('a=b;'):rep(8000) .. 'key=val' assert(not r:expr([['%{note:x}' !~ m#;key=val$#]]))", false),
     ("r.notes.x = ('a'):rep(8000) .. 'c' local m, why = r:expr([[%{note:x} =~ /(a+)+[bd]/]]) assert(not m and why)", false),

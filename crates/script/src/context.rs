@@ -161,7 +161,7 @@ impl Budget {
         }
     }
 
-    /// What one search may use of the processor: half of what the call may, or what is left of that.
+    /// What one search may use of the processor: half of what the call may, or what is left.
     pub(crate) fn search_time(&self) -> Duration {
         let limit = Duration::from_millis(self.time_ms.get());
         if limit.is_zero() || self.depth.get() == 0 {

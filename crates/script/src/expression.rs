@@ -50,7 +50,7 @@ impl Checked {
         !self.patterns.is_empty() || self.parts > 1 || self.growing > 0
     }
 
-    /// What all its texts may have together, where no text that the request holds is longer than this.
+    /// Bytes of all its texts, where no text that the request holds is longer than this.
     fn made(&self, longest: usize) -> usize {
         let grown = 3_usize.saturating_pow(self.growing).saturating_mul(longest);
         grown.saturating_mul(self.parts.max(1)).max(self.text.len())
@@ -103,7 +103,7 @@ pub(crate) struct Alone<'t> {
     pub(crate) flags: &'t str,
 }
 
-/// A checked expression, if it is one search. The clock bounds such a one, and no limit of steps has to.
+/// A checked expression, if it is one search: the clock bounds it, and no limit of steps has to.
 pub(crate) fn alone(text: &[u8]) -> Option<Alone<'_>> {
     let blank = |c: char| c.is_ascii_whitespace();
     let text = std::str::from_utf8(text).ok()?.trim_matches(blank);

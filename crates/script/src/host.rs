@@ -21,7 +21,7 @@ pub struct Search<'a> {
     pub pattern: &'a str,
     /// Any of `i m s x`.
     pub flags: &'a str,
-    /// What one search may use of the processor. One that would need more is given up, with an error.
+    /// What it may use of the processor. One that would need more is given up, with an error.
     pub most: Duration,
 }
 
@@ -258,7 +258,8 @@ pub trait Request {
     /// `r:regex`: groups 0 … n, None for an unmatched group; Ok(None): no match.
     #[allow(clippy::type_complexity)]
     fn regex(&self, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
-    /// Calls `f` with the places of the groups of every match, until it says false. Returns the groups that have names.
+    /// Calls `f` with the places of the groups of every match, until it says false. Returns the
+    /// groups that have names.
     #[allow(clippy::type_complexity)]
     fn regex_each(
         &self,
