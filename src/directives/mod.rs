@@ -109,6 +109,14 @@ unsafe fn run(
     // SAFETY: the caller's promise.
     let command = unsafe { Command::from_ptr(cmd) };
     let standing = Standing { in_virtual_host: command.in_virtual_host(), in_section: command.in_section() };
+    if directive.name() == "LuaHookTranslate"
+        && let Some(section) = command.section_of_files()
+    {
+        return Err(directive.named(&format!(
+            "inside {section}> it would never run, since httpd looks at that section after translate_name; expected in the \
+             server, a <VirtualHost> or a <Location>, or LuaHookSelect, which runs here"
+        )));
+    }
     let statement = directive.read(standing, args)?;
     if let Statement::Pool(name) = statement {
         return read_pool(command, &name).map_err(|text| directive.named(&text));

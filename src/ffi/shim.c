@@ -81,9 +81,10 @@ void lb_look_at_file(request_rec *r)
 
 /* What is parsed and put together on the way goes with a pool of its own. The names that an expression adds to the header Vary
  * are added once, however often it is evaluated. */
-int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error)
+static int eval(request_rec *r, const char *text, int flags, char **word, const char **error)
 {
     ap_regmatch_t matches[AP_MAX_REG_MATCH];
+    const char *result = NULL;
     const char *source = NULL, *vary = NULL, *before;
     ap_expr_eval_ctx_t ctx;
     ap_expr_info_t *info;
@@ -97,7 +98,7 @@ int lb_eval_condition(request_rec *r, const char *text, int restricted, const ch
     info = apr_pcalloc(p, sizeof(*info));
     info->filename = "script";
     info->module_index = APLOG_MODULE_INDEX;
-    info->flags = restricted ? AP_EXPR_FLAG_RESTRICTED : 0;
+    info->flags = flags;
     *error = ap_expr_parse(p, p, info, text, NULL);
     if (!*error) {
         before = apr_table_get(r->headers_out, "Vary");
@@ -112,10 +113,14 @@ int lb_eval_condition(request_rec *r, const char *text, int restricted, const ch
         ctx.re_nmatch = AP_MAX_REG_MATCH;
         ctx.re_source = &source;
         ctx.vary_this = &vary;
+        ctx.result_string = &result;
         rc = ap_expr_exec_ctx(&ctx);
         if (vary && before && ap_strstr_c(before, vary)) {
             apr_table_setn(r->headers_out, "Vary", before);
         }
+    }
+    if (word && !*error && !(*word = strdup(result ? result : ""))) {
+        *error = "no memory";
     }
     if (*error) {
         *error = apr_pstrdup(r->pool, *error);
@@ -123,6 +128,19 @@ int lb_eval_condition(request_rec *r, const char *text, int restricted, const ch
     }
     apr_pool_destroy(p);
     return *error ? -1 : rc > 0;
+}
+
+int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error)
+{
+    return eval(r, text, restricted ? AP_EXPR_FLAG_RESTRICTED : 0, NULL, error);
+}
+
+char *lb_eval_word(request_rec *r, const char *text, int restricted, const char **error)
+{
+    char *word = NULL;
+    int flags = AP_EXPR_FLAG_STRING_RESULT | (restricted ? AP_EXPR_FLAG_RESTRICTED : 0);
+    eval(r, text, flags, &word, error);
+    return word;
 }
 
 char *lb_ssl_var(request_rec *r, const char *name)

@@ -42,6 +42,8 @@ const char *lb_eval_string_expr(request_rec *r, const ap_expr_info_t *expr, cons
 /* A condition at run time: 1, 0, or -1 with *error. */
 void lb_look_at_file(request_rec *r);
 int lb_eval_condition(request_rec *r, const char *text, int restricted, const char **error);
+/* A text with variables at run time, to be freed, or NULL with *error. */
+char *lb_eval_word(request_rec *r, const char *text, int restricted, const char **error);
 
 /* mod_ssl's variable, or NULL without mod_ssl. */
 char *lb_ssl_var(request_rec *r, const char *name);

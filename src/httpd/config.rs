@@ -54,6 +54,35 @@ impl Command {
         !self.get().path.is_null()
     }
 
+    /// The name of a section around it that httpd chooses once it knows the file, as `<Directory>`.
+    /// That is too late for translate_name.
+    pub fn section_of_files(&self) -> Option<&'static str> {
+        const SECTIONS: [&str; 9] = [
+            "<Directory",
+            "<DirectoryMatch",
+            "<Files",
+            "<FilesMatch",
+            "<If",
+            "<ElseIf",
+            "<Else",
+            "<Proxy",
+            "<ProxyMatch",
+        ];
+        // SAFETY: the directive tree is valid while it is being walked, and names are pool strings.
+        unsafe {
+            let mut around = self.get().directive.as_ref()?.parent;
+            while let Some(one) = around.as_ref() {
+                let name = super::text(one.directive);
+                let found = SECTIONS.into_iter().find(|section| section.eq_ignore_ascii_case(&name));
+                if found.is_some() {
+                    return found;
+                }
+                around = one.parent;
+            }
+        }
+        None
+    }
+
     /// File and line, for messages.
     pub fn place(&self) -> (String, u32) {
         // SAFETY: a directive's record is valid during its call; its file name is a pool string.

@@ -1,6 +1,8 @@
 //! Shared memory that children inherit by fork.
 
 use std::io;
+use std::ops::Deref;
+use std::sync::atomic::AtomicI32;
 
 use table::dict::{Condition, Process};
 
@@ -27,6 +29,46 @@ pub fn map_shared(length: usize) -> io::Result<*mut u8> {
 pub unsafe fn unmap(base: *mut u8, length: usize) {
     // SAFETY: the caller's promise.
     unsafe { libc::munmap(base.cast(), length) };
+}
+
+/// A number that children share with the process that made it, as long as that has it.
+#[derive(Debug)]
+pub struct SharedNumber(*const AtomicI32);
+
+// SAFETY: an atomic in a mapping that lives as long as this value.
+unsafe impl Send for SharedNumber {}
+// SAFETY: as above.
+unsafe impl Sync for SharedNumber {}
+
+impl SharedNumber {
+    /// 0 at first.
+    ///
+    /// # Errors
+    /// The system gives no memory.
+    pub fn new() -> io::Result<Self> {
+        Ok(SharedNumber(map_shared(size_of::<AtomicI32>())?.cast()))
+    }
+}
+
+impl Deref for SharedNumber {
+    type Target = AtomicI32;
+
+    fn deref(&self) -> &AtomicI32 {
+        // SAFETY: mapped by `new`, page-aligned and zeroed, until `drop`.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for SharedNumber {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and nobody borrows the value any more.
+        unsafe { unmap(self.0.cast_mut().cast(), size_of::<AtomicI32>()) };
+    }
+}
+
+/// Whether a process has been stopped, by a signal or a debugger. False where nothing tells.
+pub fn is_stopped(pid: i32) -> bool {
+    Stat::of(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
 }
 
 /// Whether a process exists.

@@ -13,7 +13,7 @@ use crate::ffi;
 /// Where groups 0 … n of a match are, None for an unmatched group.
 pub type Places = Vec<Option<Range<usize>>>;
 
-/// What one search may use of the processor: half of what a call may, unless the configuration says otherwise.
+/// What one search may use of the processor, however long its call may last.
 const MOST_TIME: Duration = Duration::from_millis(25);
 /// KiB that a search may remember its ways back in.
 const MOST_HEAP: u32 = 2048;
@@ -99,6 +99,8 @@ pub(super) struct Timed {
     code: *mut c_void,
     data: *mut c_void,
     context: *mut c_void,
+    /// What a search may use of the processor.
+    most: Duration,
 }
 
 impl Drop for Timed {
@@ -114,7 +116,7 @@ impl Drop for Timed {
 
 impl Timed {
     /// `options` are httpd's, its defaults among them. None where there is no memory, or PCRE wants no such pattern.
-    pub(super) fn new(pattern: &str, options: u32) -> Option<Self> {
+    pub(super) fn new(pattern: &str, options: u32, most: Duration) -> Option<Self> {
         let api = api()?;
         let set = |flag: u32, own: u32| if options & flag != 0 { own } else { 0 };
         let own = AUTO_CALLOUT
@@ -132,7 +134,7 @@ impl Timed {
             }
             let data = (api.data_create)(code, ptr::null_mut());
             let context = (api.context_create)(ptr::null_mut());
-            let timed = Timed { api, code, data, context };
+            let timed = Timed { api, code, data, context, most: most.min(MOST_TIME) };
             if data.is_null() || context.is_null() {
                 return None;
             }
@@ -153,8 +155,9 @@ impl Timed {
     }
 
     fn search(&self, (text, from): (&[u8], usize), options: u32) -> Result<Option<Places>, ()> {
-        let every = (STEP / (CALL + text.len() / 4)).max(1);
-        let mut clock = Clock { every, left: every, end: used() + MOST_TIME };
+        let share = STEP / 25 * self.most.as_millis().clamp(1, 25) as usize;
+        let every = (share / (CALL + text.len() / 4)).max(1);
+        let mut clock = Clock { every, left: every, end: used() + self.most };
         // SAFETY: all three are whole; the clock lives as long as the search that calls back with it.
         let found = unsafe {
             (self.api.set_callout)(self.context, look, ptr::from_mut(&mut clock).cast());

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ffi::CString;
 use std::ops::Range;
+use std::time::Duration;
+
+use script::host::Search;
 
 use super::pcre::{self, Places, Timed};
 use super::pool::Pool;
@@ -19,6 +22,8 @@ const MAX_UNTIMED: usize = 8 << 10;
 const MAX_QUICK: usize = 4_000_000;
 /// The same where no search looks at the clock, without what a step goes through.
 const MAX_STEPS: usize = 5_000_000;
+/// With less time than this no search is tried by httpd's functions first.
+const LEAST_QUICK: Duration = Duration::from_millis(5);
 /// Steps at one place.
 const MOST_STEPS: usize = 100_000;
 /// KiB that a search may remember its ways back in.
@@ -29,28 +34,22 @@ const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 /// Why a search was given up.
 const TOO_MANY: &str = "the search takes too many steps";
 
-/// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match. Flags: any of `i m s x`.
-pub fn groups(
-    pool: Pool<'_>,
-    text: &[u8],
-    pattern: &str,
-    flags: &str,
-) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
-    let found = Pattern::new(pool, text.len(), pattern, flags)?.find(text, 0)?;
-    let piece = |place: Option<Range<usize>>| text.get(place?).map(<[u8]>::to_vec);
+/// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match.
+pub fn groups(pool: Pool<'_>, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    let found = Pattern::new(pool, search)?.find(search.text, search.from)?;
+    let piece = |place: Option<Range<usize>>| search.text.get(place?).map(<[u8]>::to_vec);
     Ok(found.map(|places| places.into_iter().map(piece).collect()))
 }
 
-/// Calls `f` with all matches from `from` on, one behind the other, until it says false. Returns the names of groups.
+/// Calls `f` with all matches in turn, until it says false. Returns the names of groups.
 pub fn each(
     pool: Pool<'_>,
-    (text, from): (&[u8], usize),
-    pattern: &str,
-    flags: &str,
+    search: &Search<'_>,
     f: &mut dyn FnMut(Places) -> bool,
 ) -> Result<Vec<(usize, String)>, String> {
-    let has_names = ["(?<", "(?P<", "(?'"].iter().any(|opening| pattern.contains(opening));
-    let pattern = Pattern::new(pool, text.len(), pattern, flags)?;
+    let (text, from) = (search.text, search.from);
+    let has_names = ["(?<", "(?P<", "(?'"].iter().any(|opening| search.pattern.contains(opening));
+    let pattern = Pattern::new(pool, search)?;
     let names = if has_names { pattern.names() } else { Vec::new() };
     let mut at = from;
     while at <= text.len() {
@@ -79,6 +78,8 @@ struct Pattern<'p> {
     groups: usize,
     text: Cow<'p, str>,
     options: u32,
+    /// What a search may use of the processor.
+    most: Duration,
     /// Whether it looks at what stands before the place of a search. httpd's searches have no such place but the text's beginning.
     looks_back: bool,
     /// Whether the first search by httpd's functions is worth it.
@@ -95,7 +96,9 @@ impl Drop for Pattern<'_> {
 }
 
 impl<'p> Pattern<'p> {
-    fn new(pool: Pool<'p>, length: usize, pattern: &'p str, flags: &str) -> Result<Self, String> {
+    fn new(pool: Pool<'p>, search: &Search<'p>) -> Result<Self, String> {
+        let Search { text, pattern, flags, most, .. } = *search;
+        let length = text.len();
         let mut options = 0;
         for flag in flags.chars() {
             options |= match flag {
@@ -114,8 +117,8 @@ impl<'p> Pattern<'p> {
             return Err(format!("a text of more than {} KiB", MAX_UNTIMED >> 10));
         }
         // PCRE counts from anew at each place where a match could begin.
-        let most = if is_timed { MAX_QUICK / length.max(1) } else { MAX_STEPS };
-        let quick = most / length.max(1);
+        let passed = if is_timed { MAX_QUICK / length.max(1) } else { MAX_STEPS };
+        let quick = passed / length.max(1);
         let steps = quick.clamp(1, MOST_STEPS);
         script::check_limits(pattern)?;
         // httpd's flag for it does nothing.
@@ -143,9 +146,9 @@ impl<'p> Pattern<'p> {
         }
         // SAFETY: just compiled.
         let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);
-        let is_quick = !is_timed || quick > 0;
-        let looks_back = looks_back(pattern, flags);
-        Ok(Pattern { pool, compiled, groups, text, options, looks_back, is_quick, timed: OnceCell::new() })
+        let is_quick = !is_timed || quick > 0 && most >= LEAST_QUICK;
+        let (looks_back, timed) = (looks_back(pattern, flags), OnceCell::new());
+        Ok(Pattern { pool, compiled, groups, text, options, most, looks_back, is_quick, timed })
     }
 
     /// Numbers and names of the groups that have one.
@@ -201,7 +204,7 @@ impl<'p> Pattern<'p> {
             // SAFETY: asks; httpd writes it while it reads its configuration.
             unsafe { ffi::ap_regcomp_get_default_cflags() as u32 }
         };
-        self.timed.get_or_init(|| Timed::new(&self.text, self.options | defaults())).as_ref()
+        self.timed.get_or_init(|| Timed::new(&self.text, self.options | defaults(), self.most)).as_ref()
     }
 
     /// By httpd's functions; Err where that takes too many steps.

@@ -527,6 +527,22 @@ impl<'r> Request<'r> {
         if answer < 0 { Err(unsafe { super::text(error) }) } else { Ok(answer != 0) }
     }
 
+    /// Evaluates a text with `%{NAME}` in it.
+    pub fn word(self, text: &CStr, restricted: bool) -> Result<Vec<u8>, String> {
+        let mut error = std::ptr::null();
+        // SAFETY: a live request. The shim gives a text of malloc's, which this function frees, or NULL
+        // and a pool string in `error`.
+        unsafe {
+            let value = ffi::lb_eval_word(self.as_ptr(), text.as_ptr(), c_int::from(restricted), &mut error);
+            if value.is_null() {
+                return Err(super::text(error));
+            }
+            let copy = CStr::from_ptr(value).to_bytes().to_vec();
+            libc::free(value.cast());
+            Ok(copy)
+        }
+    }
+
     /// Evaluates a parsed string expression.
     pub fn string_expression(self, expr: super::config::Expression) -> Result<&'r [u8], String> {
         let mut error = std::ptr::null();

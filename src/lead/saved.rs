@@ -47,6 +47,9 @@ impl Saved {
             }
         }
         let until = Instant::now() + if has_asked { A_MOMENT } else { Duration::ZERO };
+        if let Some(client) = &child.vetting {
+            client.end_if_stopped(self.running.iter().map(|job| &job.pending));
+        }
         loop {
             self.collect(child, balancer);
             let left = until.saturating_duration_since(Instant::now());
@@ -60,7 +63,7 @@ impl Saved {
 
     /// Has a changed script vetted; true when it was asked for.
     fn look(&mut self, child: &Child, id: ScriptId, row: u32) -> bool {
-        let Some(client) = child.vetting else { return false };
+        let Some(client) = &child.vetting else { return false };
         // What the server would not begin yet is asked for later, so that few descriptors are taken however many files have changed.
         if self.running.len() >= WORKERS || self.running.iter().any(|job| job.id == id) {
             return false;

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use script::host::{
-    Dict, Digest, Field, Level, NO_REQUEST, Number, Place, Request as RequestHost, Server, SharedValues,
-    Table as TableName,
+    Dict, Digest, Field, Level, NO_REQUEST, Number, Place, Request as RequestHost, Search, Server,
+    SharedValues, Table as TableName,
 };
 use script::rules;
 
@@ -215,25 +215,28 @@ impl RequestHost for CurrentRequest {
         self.with(|r| r.condition(&text, restricted), Err(NO_REQUEST.into()))
     }
 
+    fn expr_word(&self, word: &str, restricted: bool) -> Result<Vec<u8>, String> {
+        let text = CString::new(word).map_err(|_| "a NUL byte in the expression".to_owned())?;
+        self.with(|r| r.word(&text, restricted), Err(NO_REQUEST.into()))
+    }
+
     fn serial(&self) -> u64 {
         // One request's memory is used again by others, at another time.
         self.with(|r| r.started_us().cast_unsigned() ^ (r.as_ptr().addr() as u64).rotate_left(40), 0)
     }
 
-    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn regex(&self, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         let r = self.now.get().ok_or(NO_REQUEST)?;
-        regex::groups(r.pool(), text, pattern, flags)
+        regex::groups(r.pool(), search)
     }
 
     fn regex_each(
         &self,
-        text: (&[u8], usize),
-        pattern: &str,
-        flags: &str,
+        search: &Search<'_>,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
         let r = self.now.get().ok_or(NO_REQUEST)?;
-        regex::each(r.pool(), text, pattern, flags, f)
+        regex::each(r.pool(), search, f)
     }
 
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String> {

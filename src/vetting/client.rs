@@ -3,26 +3,39 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use script::report::{Ended, MAX_ANSWER, Report};
 use script::{Candidate, ErrorKind, Library, ScriptError, ScriptId};
 
 use super::{Keeper, Scope, WORKERS, time, time_of_all};
-use crate::httpd::{log, process};
+use crate::httpd::memory::SharedNumber;
+use crate::httpd::{log, memory, process};
 
 /// How long an answer is waited for, the time included that other workers take before.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// The end of the connection that jobs are sent into.
-#[derive(Debug, Clone, Copy)]
-pub struct Client(pub(super) RawFd);
+/// How long a server may take for an answer until somebody looks whether it has been stopped.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The end of the connection that jobs are sent into.
+    pub(super) jobs: RawFd,
+    /// The server's process, 0 when it has ended.
+    pub(super) server: Arc<SharedNumber>,
+}
 
 /// An answer that is awaited.
 pub struct Pending {
     answer: OwnedFd,
     bytes: Vec<u8>,
     asked: Instant,
+    /// The server's process then.
+    server: i32,
 }
 
 impl Client {
@@ -30,10 +43,22 @@ impl Client {
     ///
     /// # Errors
     /// The server is gone, or has too much to do.
-    pub fn ask(self, id: ScriptId) -> io::Result<Pending> {
+    pub fn ask(&self, id: ScriptId) -> io::Result<Pending> {
         let (own, theirs) = process::socket_pair(false)?;
-        process::send(self.0, &id.0.to_le_bytes(), &theirs)?;
-        Ok(Pending { answer: own, bytes: Vec::new(), asked: Instant::now() })
+        process::send(self.jobs, &id.0.to_le_bytes(), &theirs)?;
+        let server = self.server.load(Ordering::Acquire);
+        Ok(Pending { answer: own, bytes: Vec::new(), asked: Instant::now(), server })
+    }
+
+    /// In a child: ends a server that somebody has stopped, which has the child's account. The parent
+    /// makes another one, and what was asked is asked again.
+    pub fn end_if_stopped<'p>(&self, pending: impl Iterator<Item = &'p Pending>) {
+        let server = self.server.load(Ordering::Acquire);
+        // One that was asked of an earlier server has its end already.
+        let waited = pending.filter(|one| one.server == server).map(|one| one.asked.elapsed()).max();
+        if server > 0 && waited.is_some_and(|waited| waited > A_WHILE) && memory::is_stopped(server) {
+            process::kill(server);
+        }
     }
 }
 

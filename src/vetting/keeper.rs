@@ -1,10 +1,12 @@
 //! The parent's hold on its vetting server.
 
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Client, Scope, server};
+use crate::httpd::memory::SharedNumber;
 use crate::httpd::{memory, process};
 
 /// How long a server may take to end what it has started.
@@ -13,8 +15,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// A vetting server. It ends when this value is dropped in the process that made it.
 pub struct Keeper {
     owner: i32,
-    /// 0: it has ended.
-    pid: AtomicI32,
+    /// 0: it has ended. Children see it as well.
+    pid: Arc<SharedNumber>,
     /// Where jobs are sent into, by children as well.
     client: OwnedFd,
     /// The server's own end, kept for the one that takes its place.
@@ -29,8 +31,9 @@ impl Keeper {
     pub fn start(scope: &Scope) -> Result<Self, String> {
         let made = process::socket_pair(true);
         let (client, server) = made.map_err(|error| format!("no connection to vet scripts: {error}"))?;
+        let pid = SharedNumber::new().map_err(|error| format!("no memory to vet scripts: {error}"))?;
         let keeper =
-            Keeper { owner: memory::pid(), pid: AtomicI32::new(0), client, server: server.into_raw_fd() };
+            Keeper { owner: memory::pid(), pid: Arc::new(pid), client, server: server.into_raw_fd() };
         keeper.spawn(scope, false)?;
         Ok(keeper)
     }
@@ -72,7 +75,7 @@ impl Keeper {
 
     /// For asking.
     pub fn client(&self) -> Client {
-        Client(self.client.as_raw_fd())
+        Client { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
     }
 
     /// In a child: lets go of the server's end, so that sending fails once the server is gone for good.
@@ -85,7 +88,7 @@ impl Keeper {
     /// Whether it lives, as far as the parent knows. One that somebody has stopped is killed: nothing else makes it go on.
     pub fn is_alive(&self) -> bool {
         let pid = self.pid();
-        if pid > 0 && process::is_stopped(pid) {
+        if pid > 0 && (process::is_stopped(pid) || memory::is_stopped(pid)) {
             self.end();
             return false;
         }

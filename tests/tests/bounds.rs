@@ -59,8 +59,45 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("local m, why = r:regex(('a=b;'):rep(5000), '(.*)=x') assert(not m and not why)", false),
     ("local m = r:regex(('key=value; '):rep(3000) .. 'last: one', [[(\\w+)\\s*:\\s*(\\w+)$]]) assert(m[1] == 'last' and m[2] == 'one')", false),
     ("local n = require('ngx').re.gsub(('word '):rep(3000), [[(\\w+)\\s]], '$1-') assert(#n == 15000)", false),
-    ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/\") end", false),
+    ("r.notes.x = ('a'):rep(5000) .. 'c' for _ = 1, 3 do r:expr(\"%{note:x} =~ /(a+)+[bd]/ || false\") end", false),
     ("r.notes.x = ('a'):rep(5000) .. 'c' r:expr(\"%{note:x} =~ /(*LIMIT_MATCH=9999999)(a+)+[bd]/\")", false),
+    // Each of the texts that are searched or put together is one of the request's.
+    (
+        "r.notes.x = ('a'):rep(8000) .. '!=' local t = {} for i = 1, 60 do t[i] = [[note('x') =~ /\\w+=/]] end
+         r:expr(table.concat(t, ' || ')) while true do end",
+        true,
+    ),
+    (
+        "r.notes.x = ('a'):rep(8000) .. '!=' local t = {} for i = 1, 60 do t[i] = [[%{note:x} =~ /(?:a?){9}\\w+=/]] end
+         r:expr(table.concat(t, ' || ')) while true do end",
+        true,
+    ),
+    ("r.notes.x = ('a'):rep(8000) .. '!=' r:expr([[%{note:x} =~ /(?:a?){9}\\w+=/ || false]]) while true do end", true),
+    (
+        "r.notes.x = ('a'):rep(1000000) local t = {} for i = 1, 300 do t[i] = \"md5(note('x')) == 'a'\" end
+         local m, why = r:expr(table.concat(t, ' || ')) assert(not m and why)",
+        false,
+    ),
+    (
+        "r.notes.x = ('a'):rep(1000000) local t = {} for i = 1, 300 do t[i] = 'note(\"x\")' end
+         local m, why = r:expr(table.concat(t, '.') .. \" == 'a'\") assert(not m and why)",
+        false,
+    ),
+    (
+        "r.notes.x = ('a'):rep(1000000)
+         local m, why = r:expr((' base64('):rep(12) .. 'note(\"x\")' .. (')'):rep(12) .. \" == 'a'\") assert(not m and why)",
+        false,
+    ),
+    (
+        "r.notes.x = ('a'):rep(1000000)
+         local m, why = r:expr(\"'\" .. ('%{base64:'):rep(8) .. '%{note:x}' .. ('}'):rep(8) .. \"' == 'a'\") assert(not m and why)",
+        false,
+    ),
+    // The clock bounds one search: it finds what is there, or says that it takes too long.
+    ("r.notes.x = ('a=b;'):rep(8000) .. 'key=val' assert(r:expr([[%{note:x} =~ /;KEY=(\\w+)$/i]]))", false),
+    ("r.notes.x = ('a=b;'):rep(8000) .. 'key=val' assert(not r:expr([['%{note:x}' !~ m#;key=val$#]]))", false),
+    ("r.notes.x = ('a'):rep(8000) .. 'c' local m, why = r:expr([[%{note:x} =~ /(a+)+[bd]/]]) assert(not m and why)", false),
+    ("r.notes.x = ('a'):rep(8000) .. 'c' local m, why = r:expr([[%{note:x} !~ /(a+)+[bd]/]]) assert(not m and why)", false),
     // httpd's scanner of expressions ends the process at these.
     ("for _, sign in ipairs{ '\"', \"'\", '%{' } do local ok, why = r:expr('%{note:x' .. sign .. \"} == 'a'\") assert(why) end", false),
     (
@@ -149,6 +186,30 @@ fn no_program_goes_over_the_limits_of_its_call(mpm: Mpm) {
     });
     let faults: Vec<String> = runs.collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    httpd.assert_no_crash();
+}
+
+/// A search ends with half of its call's time, so that the script can go on.
+#[test]
+fn a_search_leaves_its_call_half_of_a_short_limit() {
+    let script = r#"
+function pick(r)
+  r.notes.x = ('a'):rep(30000) .. 'c'
+  local m, why
+  if r.uri == '/expr' then m, why = r:expr('%{note:x} =~ /(a+)+[bd]/')
+  elseif r.uri == '/re' then m, why = require('ngx').re.match(r.notes.x, '(a+)+[bd]')
+  else m, why = r:regex(r.notes.x, '(a+)+[bd]') end
+  return not m and why and 299 or 298
+end"#;
+    let httpd = Httpd::builder()
+        .mpm(Mpm::Event)
+        .file("pick.lua", script)
+        .config("LuaHookTranslate pick.lua pick\nLuaBalancerScriptLimit time=16ms memory=16M")
+        .start();
+    for path in ["/regex", "/re", "/expr"] {
+        let answers: Vec<u16> = (0..ATTEMPTS).map(|_| httpd.client().get(path).status).collect();
+        assert!(answers.contains(&299), "{path}: {answers:?} {}", httpd.error_log());
+    }
     httpd.assert_no_crash();
 }
 

@@ -197,3 +197,35 @@ LuaHookTranslate named
         assert!(test.ok, "{}", test.output);
     }
 }
+
+#[test]
+fn a_translate_hook_in_a_section_that_is_chosen_by_files_is_refused_with_a_hint() {
+    let line = "LuaHookTranslate good.lua";
+    let test = |open: &str, hook: &str, close: &str| {
+        let config = format!("{open}\n{hook}\n{close}");
+        let script = "function translate(r) end function select(r) end function finish(r) end";
+        Httpd::builder().file("good.lua", script).config(&config).configtest()
+    };
+    for section in
+        ["Directory /", "directory /", "DirectoryMatch .", "Files x", "FilesMatch x", "If true", "Proxy *"]
+    {
+        let (name, _) = section.split_once(' ').unwrap_or_default();
+        let (open, close) = (format!("<{section}>"), format!("</{name}>"));
+        let known = name.replace("dir", "Dir");
+        test(&open, line, &close).assert_error_at(line, &[&format!("<{known}>"), "LuaHookSelect"]);
+        for hook in ["LuaHookSelect good.lua", "LuaHookFinish good.lua"] {
+            let found = test(&open, hook, &close);
+            assert!(found.ok, "{section} {hook}: {}", found.output);
+        }
+    }
+    let inside = ("<Location /x>\n<If true>", "</If>\n</Location>");
+    test(inside.0, line, inside.1).assert_error_at(line, &["<If>", "LuaHookSelect"]);
+    for (open, close) in [
+        ("<Location />", "</Location>"),
+        ("<LocationMatch .>", "</LocationMatch>"),
+        ("<VirtualHost *>", "</VirtualHost>"),
+    ] {
+        let found = test(open, line, close);
+        assert!(found.ok, "{open}: {}", found.output);
+    }
+}

@@ -76,6 +76,23 @@ fn saves_are_taken_after_a_top_level_has_killed_or_stopped_the_process_that_vets
     }
 }
 
+on_every_mpm!(a_saved_script_that_stops_the_process_that_vets_holds_up_no_later_save);
+
+fn a_saved_script_that_stops_the_process_that_vets_holds_up_no_later_save(mpm: Mpm) {
+    let mut httpd = scripted(Httpd::builder().mpm(mpm), &["a", "b"]).config("LuaBalancerSandbox off").start();
+    assert_eq!(["a", "b"].map(|name| answers(&httpd, name)), [210, 210]);
+    httpd.write("a.lua", &signals("STOP"));
+    httpd.wait_for_log("the process that vets saved scripts has ended, another one takes its place");
+    httpd.write("b.lua", &version(211));
+    wait_until("the other script's save", SOON, || answers(&httpd, "b") == 211);
+    httpd.wait_for_log(r"lua_balancer:error.*a\.lua:.*not taken");
+    httpd.write("a.lua", &version(212));
+    wait_until("its own next save", SOON, || answers(&httpd, "a") == 212);
+    assert_eq!(httpd.vetting_processes().len(), 1, "{}", httpd.error_log());
+    let (took, status) = httpd.stop();
+    assert!(status.success() && took < patience(Duration::from_secs(4)), "{took:?} {status}");
+}
+
 on_every_mpm!(a_version_whose_pools_find_no_room_is_not_taken);
 
 fn a_version_whose_pools_find_no_room_is_not_taken(mpm: Mpm) {

@@ -5,9 +5,25 @@
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Log levels, httpd's numbers (`APLOG_*`): 0 emerg … 7 debug, 8 trace1 … 15 trace8.
 pub type Level = u8;
+
+/// A search by a regular expression, httpd's (PCRE).
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The text.
+    pub text: &'a [u8],
+    /// Where in it the search begins.
+    pub from: usize,
+    /// What is looked for.
+    pub pattern: &'a str,
+    /// Any of `i m s x`.
+    pub flags: &'a str,
+    /// What it may use of the processor. One that would need more is given up, with an error.
+    pub most: Duration,
+}
 
 /// The server at large: usable with and without a request.
 pub trait Server {
@@ -237,18 +253,17 @@ pub trait Request {
     fn construct_url(&self, path: &[u8]) -> Vec<u8>;
     /// `r:expr`: an httpd expression, as a condition. Restricted: without what reads files.
     fn expr(&self, expression: &str, restricted: bool) -> Result<bool, String>;
-    /// `r:regex`: httpd's (PCRE) regular expressions; groups 0 … n, None for an unmatched group; Ok(None): no match.
-    /// Flags: any of `i m s x`.
+    /// The same as a text: `%{NAME}`, and what stands around it.
+    fn expr_word(&self, word: &str, restricted: bool) -> Result<Vec<u8>, String>;
+    /// `r:regex`: groups 0 … n, None for an unmatched group; Ok(None): no match.
     #[allow(clippy::type_complexity)]
-    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
-    /// Calls `f` with the places of the groups of every match from byte `from` on, until it says false. Returns the groups that
-    /// have names.
+    fn regex(&self, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String>;
+    /// Calls `f` with the places of the groups of every match, until it says false. Returns the
+    /// groups that have names.
     #[allow(clippy::type_complexity)]
     fn regex_each(
         &self,
-        text: (&[u8], usize),
-        pattern: &str,
-        flags: &str,
+        search: &Search<'_>,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String>;
     /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as
@@ -311,12 +326,10 @@ impl Request for NoRequest {
     fn expr(&self, _expression: &str, _restricted: bool) -> Result<bool, String> {
         Err(NO_REQUEST.into())
     }
-    fn regex(
-        &self,
-        _text: &[u8],
-        _pattern: &str,
-        _flags: &str,
-    ) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn expr_word(&self, _word: &str, _restricted: bool) -> Result<Vec<u8>, String> {
+        Err(NO_REQUEST.into())
+    }
+    fn regex(&self, _search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         Err(NO_REQUEST.into())
     }
     fn digest(&self, _kind: Digest, _data: &[u8]) -> Vec<u8> {
@@ -327,9 +340,7 @@ impl Request for NoRequest {
     }
     fn regex_each(
         &self,
-        _text: (&[u8], usize),
-        _pattern: &str,
-        _flags: &str,
+        _search: &Search<'_>,
         _f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
         Err(NO_REQUEST.into())

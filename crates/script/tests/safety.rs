@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use common::{TestRequest, World};
-use script::host::{Digest, Field, Number, Request, Table};
+use script::host::{Digest, Field, Number, Request, Search, Table};
 use script::{Answer, Phase, State};
 
 /// A request whose `expr` does what the test wants: panics, or calls the state again.
@@ -64,7 +64,10 @@ impl Request for Odd {
         }
         Ok(true)
     }
-    fn regex(&self, _: &[u8], _: &str, _: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn expr_word(&self, _: &str, _: bool) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+    fn regex(&self, _: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         Ok(None)
     }
     fn digest(&self, _: Digest, _: &[u8]) -> Vec<u8> {
@@ -75,9 +78,7 @@ impl Request for Odd {
     }
     fn regex_each(
         &self,
-        _: (&[u8], usize),
-        _: &str,
-        _: &str,
+        _: &Search<'_>,
         _: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
         Ok(Vec::new())

@@ -9,14 +9,14 @@ use super::{modlua, tables, values};
 use crate::context::Context;
 use crate::context::texts;
 use crate::error::Halt;
-use crate::host::{self, Digest, Field, Number, Request};
+use crate::host::{self, Digest, Field, Number, Request, Search};
 use crate::limits::memory::text_of;
 use crate::native::shortcuts;
 use crate::strings::expression;
 use crate::strings::forms;
 use crate::strings::text;
 
-/// Names that a table of the request may have where a pattern is looked for.
+/// Names that a table of the request may have where an expression may be costly.
 const MOST_NAMES: usize = 1000;
 
 const LOGS: [(&str, u8); 16] = [
@@ -341,10 +341,13 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     };
     methods.raw_set("expr", lua.create_function(expr)?)?;
     let own = ctx.clone();
-    let regex = move |lua: &Lua, (_, text, pattern, flags): (bool, LuaString, LuaString, Value)| match own
-        .request()?
-        .regex(&text.as_bytes(), &short(&pattern)?, &regex_flags(&flags))
-    {
+    type Asked = (bool, LuaString, LuaString, Value);
+    let regex = move |lua: &Lua, (_, text, pattern, flags): Asked| match search(
+        &own,
+        &text.as_bytes(),
+        &short(&pattern)?,
+        &regex_flags(&flags),
+    )? {
         Ok(Some(groups)) => {
             let table = lua.create_table_with_capacity(groups.len(), 1)?;
             for (at, group) in groups.iter().enumerate() {
@@ -403,21 +406,43 @@ fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String
     const KEPT: usize = 1024;
     let request = ctx.request()?;
     ctx.spend(text.len() + KEPT)?;
-    let sandbox = ctx.library.sandbox;
-    let checked = match expression::checked(text, sandbox) {
-        Ok(checked) => checked,
-        Err(error) => return Ok(Err(error)),
-    };
-    // The limit goes around a pattern, which may not end it.
-    let wrong = checked.patterns.iter().find_map(|pattern| request.regex(b"", pattern, "").err());
-    let limited = match wrong {
-        Some(error) => Err(error),
-        None if checked.searches() => checked.within(longest_text(request)),
-        None => Ok(checked.text),
-    };
-    let verdict = limited.and_then(|text| request.expr(&text, sandbox));
+    let verdict = verdict(ctx, request, text);
     ctx.budget.check().map_err(Halt::raise)?;
     Ok(verdict)
+}
+
+fn verdict(ctx: &Context, request: &dyn Request, text: &[u8]) -> Result<bool, String> {
+    let sandbox = ctx.library.sandbox;
+    let checked = expression::checked(text, sandbox)?;
+    let most = ctx.budget.search_time();
+    // The limit goes around a pattern, which may not end it.
+    for pattern in &checked.patterns {
+        request.regex(&Search { text: b"", from: 0, pattern, flags: "", most })?;
+    }
+    if !checked.may_be_costly() {
+        return request.expr(&checked.text, sandbox);
+    }
+    let longest = longest_text(request);
+    checked.may_make(longest)?;
+    let Some(alone) = expression::alone(text) else {
+        return request.expr(&checked.within(longest)?, sandbox);
+    };
+    let value = request.expr_word(alone.word, sandbox)?;
+    let search = Search { text: &value, from: 0, pattern: alone.pattern, flags: alone.flags, most };
+    Ok(request.regex(&search)?.is_some() != alone.is_negated)
+}
+
+type Groups = Vec<Option<Vec<u8>>>;
+
+/// The inner Err is what the script gets as a message.
+fn search(
+    ctx: &Context,
+    text: &[u8],
+    pattern: &str,
+    flags: &str,
+) -> mlua::Result<Result<Option<Groups>, String>> {
+    let search = Search { text, from: 0, pattern, flags, most: ctx.budget.search_time() };
+    Ok(ctx.request()?.regex(&search))
 }
 
 /// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.

@@ -86,6 +86,17 @@ impl Budget {
         }
     }
 
+    /// What one search may use of the processor: half of what the call may, or what is left.
+    pub(crate) fn search_time(&self) -> Duration {
+        let limit = Duration::from_millis(self.time_ms.get());
+        if limit.is_zero() || self.depth.get() == 0 {
+            return Duration::MAX;
+        }
+        let started = self.started.get().or_else(|| self.seen_by_the_watch());
+        let used = started.map_or(Duration::ZERO, |started| started.used_since());
+        limit.saturating_sub(used).min(limit / 2)
+    }
+
     /// For a call that has lasted as long as it may compute: whether it has computed, or others have.
     #[cold]
     fn check_use(&self, started: Start, lasted: Duration) -> Result<(), Halt> {

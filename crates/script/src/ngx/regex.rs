@@ -7,6 +7,7 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use crate::context::Context;
 use crate::error::Halt;
+use crate::host::Search;
 
 /// Bytes that a match costs beyond its texts.
 const MATCH: usize = 64;
@@ -23,7 +24,14 @@ pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Resu
     let own = ctx.clone();
     let regex = move |lua: &Lua, (text, pattern, flags, from, most): Args| {
         let text = text.as_bytes();
-        let (found, names) = match all(&own, (&text, from.saturating_sub(1)), &pattern, &flags, most)? {
+        let search = Search {
+            text: &text,
+            from: from.saturating_sub(1),
+            pattern: &pattern,
+            flags: &flags,
+            most: own.budget.search_time(),
+        };
+        let (found, names) = match all(&own, &search, most)? {
             Ok(found) => found,
             Err(why) => return Ok((Value::Nil, Value::String(lua.create_string(why)?))),
         };
@@ -54,17 +62,11 @@ pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Resu
 }
 
 /// The inner Err is for the script; the outer one ends the call.
-fn all(
-    ctx: &Context,
-    text: (&[u8], usize),
-    pattern: &str,
-    flags: &str,
-    most: usize,
-) -> mlua::Result<Result<Found, String>> {
+fn all(ctx: &Context, search: &Search<'_>, most: usize) -> mlua::Result<Result<Found, String>> {
     let mut found = Vec::new();
     let mut over: Result<(), Halt> = Ok(());
-    ctx.spend(pattern.len())?;
-    let searched = ctx.request()?.regex_each(text, pattern, flags, &mut |groups| {
+    ctx.spend(search.pattern.len())?;
+    let searched = ctx.request()?.regex_each(search, &mut |groups| {
         over = ctx.budget.spend(MATCH * groups.len()).and_then(|()| ctx.budget.check());
         found.push(groups);
         over.is_ok() && found.len() < most

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::tables::Pairs;
 use super::{digest, expression, pattern};
-use crate::host::{Digest, Field, NO_REQUEST, Number, Request, Table};
+use crate::host::{Digest, Field, NO_REQUEST, Number, Request, Search, Table};
 use crate::rules;
 use crate::strings::text::unescape_with;
 
@@ -266,20 +266,23 @@ impl Request for PlainRequest {
         }
     }
 
-    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn expr_word(&self, word: &str, _restricted: bool) -> Result<Vec<u8>, String> {
         self.here()?;
-        pattern::groups(text, pattern, flags)
+        expression::text(self, word)
+    }
+
+    fn regex(&self, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+        self.here()?;
+        pattern::groups(search.text, search.pattern, search.flags)
     }
 
     fn regex_each(
         &self,
-        text: (&[u8], usize),
-        pattern: &str,
-        flags: &str,
+        search: &Search<'_>,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
         self.here()?;
-        pattern::each(text, pattern, flags, f)
+        pattern::each((search.text, search.from), search.pattern, search.flags, f)
     }
 
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8> {

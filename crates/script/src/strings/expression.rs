@@ -14,7 +14,11 @@ const BEFORE: &str = r"(*LIMIT_MATCH=300000)(*LIMIT_RECURSION=10000)\A[\s\S]*?\K
 const BEHIND: &str = ")";
 /// The steps in it, and what they may go through: each step may be one through all of a text.
 const MOST_STEPS: usize = 300_000;
-const MOST_PASSED: usize = 130_000_000;
+const MOST_PASSED: usize = 50_000_000;
+/// Bytes of text that an expression may go through or put together.
+const MOST_MADE: usize = 4 << 20;
+/// Functions that make their text longer, three times at most.
+const GROWING: [&str; 4] = ["base64", "escape", "ldap", "replace"];
 /// Longest text that a pattern may be asked about.
 const MOST_SEARCHED: usize = 10 << 10;
 /// A pattern of a checked expression without what was put around it.
@@ -34,27 +38,45 @@ pub(crate) struct Checked {
     pub(crate) text: String,
     /// The patterns as they were. Each has to be one by itself.
     pub(crate) patterns: Vec<String>,
+    /// Variables and calls of functions: each may be a text of the request.
+    parts: usize,
+    /// Functions that make their text longer.
+    growing: u32,
 }
 
 impl Checked {
-    /// Whether there are patterns to look for.
-    pub(crate) fn searches(&self) -> bool {
-        !self.patterns.is_empty()
+    /// Whether the texts of the request have to be looked at first.
+    pub(crate) fn may_be_costly(&self) -> bool {
+        !self.patterns.is_empty() || self.parts > 1 || self.growing > 0
+    }
+
+    /// Bytes of all its texts, where no text that the request holds is longer than this.
+    fn made(&self, longest: usize) -> usize {
+        let grown = 3_usize.saturating_pow(self.growing).saturating_mul(longest);
+        grown.saturating_mul(self.parts.max(1)).max(self.text.len())
+    }
+
+    /// Err where it would put together or go through too much.
+    pub(crate) fn may_make(&self, longest: usize) -> Result<(), String> {
+        if self.made(longest) <= MOST_MADE {
+            return Ok(());
+        }
+        Err(format!(
+            "not available in r:expr: variables and functions whose texts may have more than {} MiB together",
+            MOST_MADE >> 20
+        ))
     }
 
     /// The expression where no text that the request holds is longer than this: longer ones get fewer steps.
     pub(crate) fn within(self, longest: usize) -> Result<String, String> {
-        let parts = self.text.matches("%{").count().max(1);
-        // Nested, these make their text longer each time.
-        let grows = if self.text.contains("base64(") || self.text.contains("escape(") { 8 } else { 1 };
-        let longest = longest.saturating_mul(parts * grows).max(self.text.len());
-        if longest > MOST_SEARCHED * parts {
+        let made = self.made(longest);
+        if made > MOST_SEARCHED * self.parts.max(1) {
             return Err(format!(
                 "not available in r:expr: a pattern where a text of the request has more than {} KiB",
                 MOST_SEARCHED >> 10
             ));
         }
-        let steps = (MOST_PASSED / longest).min(MOST_STEPS);
+        let steps = (MOST_PASSED / made).min(MOST_STEPS);
         Ok(self.text.replace("(*LIMIT_MATCH=300000)", &format!("(*LIMIT_MATCH={steps})")))
     }
 }
@@ -64,20 +86,70 @@ pub(crate) fn checked(text: &[u8], sandbox: bool) -> Result<Checked, String> {
     if text.len() > MOST_TEXT {
         return Err(format!("an expression of more than {MOST_TEXT} bytes"));
     }
-    let mut reader =
-        Reader { text, at: 0, out: Vec::with_capacity(text.len()), patterns: Vec::new(), sandbox };
+    let mut reader = Reader { text, out: Vec::with_capacity(text.len()), sandbox, ..Reader::default() };
     reader.condition()?;
     let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| "an expression that is not UTF-8".to_owned());
     let patterns = reader.patterns.into_iter().map(utf8).collect::<Result<_, _>>()?;
-    Ok(Checked { text: utf8(reader.out)?, patterns })
+    Ok(Checked { text: utf8(reader.out)?, patterns, parts: reader.parts, growing: reader.growing })
 }
 
+/// An expression that is one search: `WORD =~ /pattern/` or `!~`, with nothing around it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Alone<'t> {
+    /// What is searched, as a string expression.
+    pub(crate) word: &'t str,
+    pub(crate) is_negated: bool,
+    pub(crate) pattern: &'t str,
+    pub(crate) flags: &'t str,
+}
+
+/// A checked expression, if it is one search: the clock bounds it, and no limit of steps has to.
+pub(crate) fn alone(text: &[u8]) -> Option<Alone<'_>> {
+    let blank = |c: char| c.is_ascii_whitespace();
+    let text = std::str::from_utf8(text).ok()?.trim_matches(blank);
+    let (word, rest) = only_word(text)?;
+    let rest = rest.trim_start_matches(blank);
+    let (is_negated, rest) = match (rest.strip_prefix("=~"), rest.strip_prefix("!~")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return None,
+    };
+    let rest = rest.trim_start_matches(blank);
+    let (rest, marks) = rest.strip_prefix('m').map_or((rest, b"/".as_slice()), |rest| (rest, MARKS));
+    let mark = char::from(*rest.as_bytes().first().filter(|mark| marks.contains(mark))?);
+    let (pattern, flags) = rest.get(1..)?.split_once(mark)?;
+    matches!(flags, "" | "i").then_some(Alone { word, is_negated, pattern, flags })
+}
+
+/// A string or a variable that reads the same as a string expression, and what stands behind it.
+fn only_word(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = match text.chars().next()? {
+        mark @ ('"' | '\'') => text[1..].split_once(mark)?,
+        '%' => text.split_at_checked(text.find('}')? + 1)?,
+        _ => return None,
+    };
+    let is_plain = !word.contains(['\\', '$', '\n']) && !nests(word);
+    is_plain.then_some((word, rest))
+}
+
+/// Whether a variable stands inside of another one.
+fn nests(word: &str) -> bool {
+    word.split("%{").skip(1).any(|inner| !inner.contains('}'))
+}
+
+#[derive(Default)]
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     out: Vec<u8>,
     patterns: Vec<Vec<u8>>,
     sandbox: bool,
+    parts: usize,
+    growing: u32,
+}
+
+fn grows(name: &[u8]) -> bool {
+    GROWING.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -161,6 +233,12 @@ impl Reader<'_> {
             (b"s", Some(_)) | (b"m_" | b"s_", _) => return Err(unsure("s/…/…/ and marks of '_'")),
             _ => self.function(word)?,
         }
+        let behind = &self.text[self.at + length..];
+        let grows = grows(word);
+        if behind.trim_ascii_start().first() == Some(&b'(') {
+            self.parts += 1;
+            self.growing += u32::from(grows);
+        }
         self.copy(length);
         Ok(())
     }
@@ -203,6 +281,8 @@ impl Reader<'_> {
         self.copy(2);
         let length = self.word().len();
         self.function(self.word())?;
+        self.parts += 1;
+        self.growing += u32::from(grows(self.word()));
         self.copy(length);
         match self.next() {
             Some(b'}') if length > 0 => self.copy(1),
@@ -294,15 +374,66 @@ mod tests {
         let of = |text: &str| checked(text.as_bytes(), true).expect("an expression");
         let steps = |text: &str, longest| of(text).within(longest);
         let one = "%{note:x} =~ /a+b/";
-        assert!(steps(one, 400).is_ok_and(|text| text.contains("LIMIT_MATCH=300000)")));
-        assert!(steps(one, 8 << 10).is_ok_and(|text| text.contains("LIMIT_MATCH=15869)")));
+        assert!(steps(one, 160).is_ok_and(|text| text.contains("LIMIT_MATCH=300000)")));
+        assert!(steps(one, 8 << 10).is_ok_and(|text| text.contains("LIMIT_MATCH=6103)")));
         assert!(
             steps("'%{note:x}%{note:y}' =~ /a+b/", 8 << 10)
-                .is_ok_and(|text| text.contains("LIMIT_MATCH=7934)"))
+                .is_ok_and(|text| text.contains("LIMIT_MATCH=3051)"))
         );
         assert!(steps(one, 11 << 10).is_err());
         assert!(steps("base64(%{note:x}) =~ /a+b/", 8 << 10).is_err());
-        assert!(!of("%{note:x} == 'a'").searches());
+        assert!(!of("%{note:x} == 'a'").may_be_costly());
+        // Functions give texts of the request as variables do.
+        let twice = "note('x') =~ /a+b/ || req ('y') =~ /a+b/";
+        assert!(steps(twice, 8 << 10).is_ok_and(|text| text.contains("LIMIT_MATCH=3051)")));
+    }
+
+    #[test]
+    fn what_puts_long_texts_together_is_refused() {
+        let of =
+            |text: &str, longest| checked(text.as_bytes(), true).expect("an expression").may_make(longest);
+        let chain = |part: &str| format!("{} == 'a'", vec![part; 300].join("."));
+        assert!(of(&chain("note('x')"), 1 << 10).is_ok());
+        assert!(of(&chain("note('x')"), 1 << 20).is_err());
+        assert!(of(&chain("%{note:x}"), 1 << 20).is_err());
+        assert!(of("base64(base64(base64(%{note:x}))) == 'a'", 8 << 10).is_ok());
+        assert!(of("'%{base64:%{base64:%{base64:%{note:x}}}}' == 'a'", 8 << 10).is_ok());
+        let nested = format!("{}%{{note:x}}{} == 'a'", "Base64 (".repeat(12), ")".repeat(12));
+        assert!(of(&nested, 8 << 10).is_err());
+    }
+
+    #[test]
+    fn one_search_is_told_from_what_has_more_to_it() {
+        for (text, word, pattern, flags) in [
+            ("%{HTTP_HOST} =~ /^a/", "%{HTTP_HOST}", "^a", ""),
+            (" '%{HTTP:X}-%{note:y}'=~m#/b#i ", "%{HTTP:X}-%{note:y}", "/b", "i"),
+            ("\"it's\"\t=~ /'/", "it's", "'", ""),
+            ("'' =~ m/a|b/", "", "a|b", ""),
+        ] {
+            let found = Alone { word, is_negated: false, pattern, flags };
+            assert_eq!(alone(text.as_bytes()), Some(found), "{text}");
+            let negated = text.replacen("=~", "!~", 1);
+            assert!(alone(negated.as_bytes()).is_some_and(|found| found.is_negated), "{negated}");
+        }
+        for text in [
+            "%{HTTP_HOST} =~ /^a/ && true",
+            "!%{HTTP_HOST} =~ /^a/",
+            "%{HTTP_HOST}.'a' =~ /^a/",
+            "'a' 'b' =~ /^a/",
+            "'a\\'b' =~ /^a/",
+            "'$1' =~ /^a/",
+            "'%{escape:%{HTTP_HOST}}' =~ /^a/",
+            "%{escape:%{HTTP_HOST}} =~ /^a/",
+            "tolower('A') =~ /^a/",
+            "%{HTTP_HOST} == 'a'",
+            "-z '' =~ /a/",
+        ] {
+            assert_eq!(alone(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    fn found(text: &str) -> Result<(String, Vec<String>), String> {
+        checked(text.as_bytes(), true).map(|checked| (checked.text, checked.patterns))
     }
 
     fn limited(pattern: &str) -> String {
@@ -324,8 +455,7 @@ mod tests {
             "%{escape:a%{tolower:%{REQUEST_URI}}b}.%{HTTP_HOST} == '/x'",
             "'100%' == '%%{HTTP_HOST}'",
         ] {
-            let found = checked(text.as_bytes(), true);
-            assert_eq!(found, Ok(Checked { text: text.to_owned(), patterns: Vec::new() }), "{text}");
+            assert_eq!(found(text), Ok((text.to_owned(), Vec::new())), "{text}");
         }
     }
 
@@ -345,7 +475,7 @@ mod tests {
             ("'a' =~ /\\(*/", format!("'a' =~  m/{}/", limited("\\(*")), vec!["\\(*"]),
         ] {
             let patterns = patterns.into_iter().map(str::to_owned).collect();
-            assert_eq!(checked(text.as_bytes(), true), Ok(Checked { text: expected, patterns }), "{text}");
+            assert_eq!(found(text), Ok((expected, patterns)), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use balance::member::{Connection, Member, MemberSpec};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
-use script::host::{self, Digest, Field, Number, Request, Server, Table};
+use script::host::{self, Digest, Field, Number, Request, Search, Server, Table};
 use script::offline::{PlainDict, PlainValues};
 use script::{
     Answer, Candidate, CheckResult, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
@@ -194,7 +194,11 @@ impl Request for TestRequest {
             other => Err(format!("syntax error in {other}")),
         }
     }
-    fn regex(&self, text: &[u8], pattern: &str, flags: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn expr_word(&self, word: &str, _restricted: bool) -> Result<Vec<u8>, String> {
+        Ok(word.as_bytes().to_vec())
+    }
+    fn regex(&self, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+        let Search { text, pattern, flags, .. } = *search;
         // Good enough for tests: a literal with one group around it.
         if pattern.contains("((") {
             return Err("unmatched parentheses".into());
@@ -213,11 +217,10 @@ impl Request for TestRequest {
     }
     fn regex_each(
         &self,
-        (text, from): (&[u8], usize),
-        pattern: &str,
-        _flags: &str,
+        search: &Search<'_>,
         f: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String> {
+        let Search { text, pattern, from, .. } = *search;
         let text = String::from_utf8_lossy(text).into_owned();
         let named = pattern.contains("(?<name>");
         let literal = pattern.replace("?<name>", "").replace(['(', ')'], "");
