@@ -198,11 +198,21 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
             Ok(candidate) => {
                 known.extend(candidate.definitions.iter().map(|definition| definition.name.clone()))
             }
-            Err(error) => wrong.push(format!("{}: {error}", plan.place)),
+            Err(error) => {
+                let elsewhere = match &plan.source {
+                    PlanSource::File(path) => checks::elsewhere(path),
+                    PlanSource::Inline { .. } => String::new(),
+                };
+                wrong.push(format!("{}: {error}{elsewhere}", plan.place));
+            }
         }
     }
     global.vetted = (mpm::phase() == Phase::Running).then_some(found);
     wrong.extend(checks::all(global, &known));
+    for text in checks::doubts(global) {
+        // SAFETY: as in `refuse`.
+        unsafe { log::startup(pconf, log::WARNING, &text) };
+    }
     for text in &wrong {
         refuse(text.clone());
     }
