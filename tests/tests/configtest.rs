@@ -219,10 +219,16 @@ fn what_is_hardly_meant_is_said() {
     }
     let rule = |flags: &str| {
         let pool = format!("<LuaBalancerPool app>\n{member}\n</LuaBalancerPool>");
-        Httpd::builder().config(&format!("{pool}\nRewriteEngine on\nRewriteRule ^/x lb://app/x {flags}")).configtest()
+        Httpd::builder()
+            .config(&format!("{pool}\nRewriteEngine on\nRewriteRule ^/x lb://app/x {flags}"))
+            .configtest()
     };
     let test = rule("[R]");
-    assert!(test.ok && test.says("RewriteRule to lb://app/x reaches nobody: expected the flag .P."), "{}", test.output);
+    assert!(
+        test.ok && test.says("RewriteRule to lb://app/x reaches nobody: expected the flag .P."),
+        "{}",
+        test.output
+    );
     assert!(!rule("[P]").says("reaches nobody"));
     for method in ["round_robin", "consistent_hash key=\"%{REMOTE_ADDR}\""] {
         let test = section(&format!("{member}\nLuaBalancerMethod {method}"));

@@ -284,7 +284,7 @@ function peer(r)
 end
 function named(r)
   balancer.set_upstream_tls(true)
-  assert(balancer.set_current_peer("127.0.0.1", r.args, r.headers_in["Host"]))
+  assert(balancer.set_current_peer("127.0.0.1", r.args, r.headers_in["X-Name"]))
 end
 "#;
 
@@ -333,14 +333,16 @@ fn a_name_that_cannot_be_one_is_an_error_of_the_script() {
         .file("peers.lua", PEERS)
         .config("SSLProxyEngine on\nSSLProxyCheckPeerName off\nLuaHookTranslate peers.lua named")
         .start();
-    let ask = |host: &str| {
+    let ask = |name: &str| {
         let path = format!("/?{}", backend.port());
-        let answer = httpd.client().send(&Request::get(&path).header("Host", host));
+        let answer = httpd.client().send(&Request::get(&path).header("X-Name", name));
         (answer.status, answer.header("X-Sni").unwrap_or_default().to_owned())
     };
     assert_eq!(ask("one.example:80"), (204, "one.example".to_owned()), "{}", httpd.error_log());
     assert_eq!(ask("x_y.example"), (204, "x_y.example".to_owned()));
-    assert_eq!(ask("*.example").0, 500);
+    for name in ["*.example", "one.example timeout=1", "a/b"] {
+        assert_eq!(ask(name).0, 500, "{name}");
+    }
     assert_eq!(ask("one.example"), (204, "one.example".to_owned()));
     httpd.assert_no_crash();
 }

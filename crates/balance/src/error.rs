@@ -134,10 +134,7 @@ mod tests {
         );
         assert_eq!(hint("colour", &["weight", "name"]), "expected one of weight, name");
         assert_eq!(unknown("a key", "colour", &["weight", "name"]), "a key, one of weight, name");
-        assert_eq!(
-            unknown("a key", "wieght", &["weight"]),
-            "a key; did you mean weight? One of weight"
-        );
+        assert_eq!(unknown("a key", "wieght", &["weight"]), "a key; did you mean weight? One of weight");
     }
 
     #[test]

@@ -258,7 +258,11 @@ mod tests {
 
     #[test]
     fn a_rule_that_hands_nothing_on_is_found() {
-        for text in ["RewriteRule ^ lb://app/x", "RewriteRule ^ \"lb://app/x\" [R,L]", "rewriterule ^ lb://app/$1 [E=p:1]"] {
+        for text in [
+            "RewriteRule ^ lb://app/x",
+            "RewriteRule ^ \"lb://app/x\" [R,L]",
+            "rewriterule ^ lb://app/$1 [E=p:1]",
+        ] {
             assert!(unproxied(line(text, None)).is_some_and(|text| text.contains("[P]")), "{text}");
         }
         for text in [
