@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::path::Path;
 
 use balance::fit;
 use balance::stock::ways;
@@ -42,7 +43,8 @@ pub fn all(global: &Global, known: &HashSet<String>) -> Vec<String> {
     wrong
 }
 
-/// What is allowed and hardly meant. Members may still come from scripts, and scripts may give keys.
+/// What is allowed and hardly meant. Members may still come from scripts, and scripts may give
+/// keys.
 pub fn doubts(global: &Global) -> Vec<String> {
     let lines = config::lines();
     let unproxied = |line: &Line| ways::unproxied(seen(line, &lines)).map(|text| at(line, &text));
@@ -66,10 +68,10 @@ pub fn doubts(global: &Global) -> Vec<String> {
     found
 }
 
-/// What a message about a script adds when there is no such file: `path` is what its name means under ServerRoot.
-pub fn elsewhere(path: &str) -> String {
-    let installed = super::startup::shipped();
-    if std::path::Path::new(path).exists() {
+/// What a message about a script adds when there is no such file: `path` is what its name means
+/// under ServerRoot.
+pub fn elsewhere(path: &str, installed: &Path) -> String {
+    if Path::new(path).exists() {
         return String::new();
     }
     format!(" (a relative name is looked for in {} as well)", installed.display())

@@ -200,7 +200,7 @@ pub unsafe fn check_config(pconf: *mut ffi::apr_pool_t, server: *mut ffi::server
             }
             Err(error) => {
                 let elsewhere = match &plan.source {
-                    PlanSource::File(path) => checks::elsewhere(path),
+                    PlanSource::File(path) => checks::elsewhere(path, &shipped()),
                     PlanSource::Inline { .. } => String::new(),
                 };
                 wrong.push(format!("{}: {error}{elsewhere}", plan.place));

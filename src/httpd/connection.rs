@@ -1,22 +1,23 @@
-//! Connections to backends: whether mod_proxy made one for an attempt, or took one that it kept; and the name that TLS asks for.
+//! Connections to backends: whether mod_proxy made one for an attempt, or took one that it kept;
+//! and the name that TLS asks for.
 
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::os::raw::c_char;
 use std::ptr::null;
 
-use super::pool::Text;
-use super::table::Table;
 use crate::ffi;
 
 thread_local! {
-    /// A scheme handler runs in one thread, and httpd makes the connections of an attempt in that thread.
+    /// A scheme handler runs in one thread, and httpd makes the connections of an attempt in it.
     static MADE: Cell<bool> = const { Cell::new(false) };
-    /// The name for connections made now: NULL, or a text that outlives the [`Named`] that put it here.
-    static NAME: Cell<*const std::os::raw::c_char> = const { Cell::new(null()) };
+    /// The name for connections made now: NULL, or a text that outlives the [`Named`] of it.
+    static NAME: Cell<*const c_char> = const { Cell::new(null()) };
 }
 
-/// Where mod_proxy leaves the name of a backend for the modules that speak TLS: it is asked for, and has to be in the certificate.
+/// Where mod_proxy leaves a backend's name for the modules that speak TLS: they ask for it, and
+/// want it in the certificate.
 const TLS_NAME: &CStr = c"proxy-request-hostname";
 
 /// Runs a scheme handler. Returns what it returns, and whether it made a connection.
@@ -31,12 +32,13 @@ pub fn made() {
     MADE.set(true);
 }
 
-/// Connections with TLS that this thread makes until it is dropped ask for a name that is not the URL's.
-pub struct Named<'r>(PhantomData<Text<'r>>);
+/// Connections with TLS that this thread makes until it is dropped ask for a name that is not the
+/// URL's.
+pub struct Named<'n>(PhantomData<&'n CStr>);
 
-impl<'r> Named<'r> {
+impl<'n> Named<'n> {
     /// From here on.
-    pub fn new(name: Text<'r>) -> Self {
+    pub fn new(name: &'n CStr) -> Self {
         NAME.set(name.as_ptr());
         Named(PhantomData)
     }
@@ -57,9 +59,12 @@ pub unsafe fn begins(connection: *mut ffi::conn_rec) {
     if name.is_null() {
         return;
     }
-    // SAFETY: a live connection and its notes. The name is alive as long as there is a `Named`.
-    let (notes, name) = unsafe { (Table::from_ptr((*connection).notes), CStr::from_ptr(name)) };
-    if notes.get(TLS_NAME).is_some() {
-        notes.set(TLS_NAME, name);
+    // SAFETY: a live connection and its notes, into whose pool both texts are copied. The name is
+    // alive as long as there is a `Named`.
+    unsafe {
+        let notes = (*connection).notes;
+        if !ffi::apr_table_get(notes, TLS_NAME.as_ptr()).is_null() {
+            ffi::apr_table_set(notes, TLS_NAME.as_ptr(), name);
+        }
     }
 }

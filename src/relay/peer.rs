@@ -5,7 +5,8 @@ use std::sync::Arc;
 use balance::target;
 use script::Peer;
 
-/// The URL, and behind it the name for TLS and the keys of its connections, as [`target::spelled`] takes them apart.
+/// The URL, and behind it the name for TLS and the keys of its connections, as
+/// [`target::spelled`] takes them apart.
 pub fn url(peer: &Peer) -> Arc<str> {
     let scheme = if peer.tls { "https" } else { "http" };
     let name = peer.tls_name.as_deref().filter(|name| peer.tls && *name != peer.host);

@@ -169,7 +169,8 @@ impl Workers {
     /// reached, or mod_proxy's own words.
     ///
     /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is no room for a worker of
-    /// these, that of the URL alone serves. A name for TLS has connections of its own, whatever the times.
+    /// these, that of the URL alone serves. A name for TLS has connections of its own, whatever
+    /// the times.
     pub fn of_target(&self, target: &str, settings: Option<Settings>) -> Result<Worker, String> {
         let mut made = self.made.lock();
         let key = (target.to_owned(), settings);

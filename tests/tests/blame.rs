@@ -154,7 +154,7 @@ fn a_refused_connection_counts_also_where_connections_are_few() {
     assert_eq!(httpd.member("app", "a").state, "ejected");
 }
 
-/// Clients that ask for `/app/poison`, each in a thread of its own, when all of them are at the backends.
+/// Clients that ask for `/app/poison`, each in a thread of its own, when all are at the backends.
 fn poison(httpd: &Httpd, backends: &[&Backend], clients: usize) -> Vec<JoinHandle<u16>> {
     let at_work = || backends.iter().map(|backend| backend.in_flight()).sum::<usize>();
     // Those of an earlier round notice by and by that nobody waits for them.
@@ -193,7 +193,8 @@ fn a_url_without_an_answer_ejects_no_member_that_answers_others(mpm: Mpm) {
     }
 }
 
-/// The other side: a member that answers nothing any more is out, also when it has answered a moment ago.
+/// The other side: a member that answers nothing any more is out, also when it has answered a
+/// moment ago.
 #[test]
 fn a_member_that_answers_nobody_is_ejected() {
     let [a, b] = Backend::named(["a", "b"]);

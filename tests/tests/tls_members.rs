@@ -273,7 +273,8 @@ fn the_name_asked_for_is_the_requests_host_where_that_is_preserved() {
     }
 }
 
-/// Peers of `ngx.balancer`: `/NAME/PORT` is that port of this machine, by that name; with `?wait` also with times of their own.
+/// Peers of `ngx.balancer`: `/NAME/PORT` is that port of this machine, by that name; with `?wait`
+/// also with times of their own.
 const PEERS: &str = r#"
 local balancer = require "ngx.balancer"
 function peer(r)

@@ -180,8 +180,8 @@ fn attempt_failed(
     Some(Subject { pool: &pool.name, member }.event(store.now_s(), what, why, By::Requests))
 }
 
-/// Whether another request was answered while this one got no answer: then it may be the request, and not the member. A member that
-/// takes no connections is no matter of requests.
+/// Whether another request was answered while this one got no answer: then it may be the request,
+/// and not the member. A member that takes no connections is no matter of requests.
 fn answered_meanwhile(store: &impl Vitals, attempt: &Attempt<'_>) -> bool {
     /// Another thread may note its answer a little after this attempt has ended.
     const LATE_MS: u32 = 1000;

@@ -44,8 +44,8 @@ pub fn path_start(url: &[u8], marks: &[u8]) -> usize {
     url[host..].iter().position(|byte| marks.contains(byte)).map_or(url.len(), |at| host + at)
 }
 
-/// An ad-hoc target as it is kept: its URL, then a name for TLS as `name=`, then the keys of its connections, with a blank before
-/// each.
+/// An ad-hoc target as it is kept: its URL, then a name for TLS as `name=`, then the keys of its
+/// connections, with a blank before each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spelled<'t> {
     /// The URL alone.

@@ -71,8 +71,8 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
-/// What a `RewriteRule` to a pool lacks: mod_rewrite knows `balancer://` for a URL, and sends a client there; `lb://` it takes for a
-/// path, which no client gets an answer for.
+/// What a `RewriteRule` to a pool lacks: mod_rewrite knows `balancer://` for a URL, and sends a
+/// client there; `lb://` it takes for a path, which no client gets an answer for.
 pub fn unproxied(line: Line<'_>) -> Option<String> {
     if !line.directive.eq_ignore_ascii_case("RewriteRule") {
         return None;
