@@ -1,4 +1,4 @@
-//! The hook of new connections.
+//! The hooks of new connections.
 
 use crate::faults;
 use crate::ffi;
@@ -19,4 +19,14 @@ pub(super) unsafe extern "C" fn create(
         connection::made();
     });
     std::ptr::null_mut()
+}
+
+/// mod_proxy has given the connection its name for TLS, and the modules that speak it have not looked yet.
+pub(super) unsafe extern "C" fn begins(
+    connection: *mut ffi::conn_rec,
+    _: *mut std::os::raw::c_void,
+) -> std::os::raw::c_int {
+    // SAFETY: the connection that httpd calls its hooks for.
+    guard((), || unsafe { connection::begins(connection) });
+    super::status::DECLINED
 }

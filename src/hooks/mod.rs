@@ -36,6 +36,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
             ffi::ap_hook_child_stopping(Some(child::stopping), none, none, ffi::APR_HOOK_MIDDLE as i32);
             ffi::ap_hook_create_connection(Some(connection::create), none, none, ffi::APR_HOOK_REALLY_FIRST);
+            ffi::ap_hook_pre_connection(Some(connection::begins), none, none, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_translate_name(
                 Some(request::translate_name),
                 AFTER_REWRITE.as_ptr(),

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use balance::target;
 use script::Peer;
 
-/// The URL, and behind it the keys of its connections.
+/// The URL, and behind it the name for TLS and the keys of its connections, as
+/// [`target::spelled`] takes them apart.
 pub fn url(peer: &Peer) -> Arc<str> {
     let scheme = if peer.tls { "https" } else { "http" };
+    let name = peer.tls_name.as_deref().filter(|name| peer.tls && *name != peer.host);
+    let at = |base: String| format!("{}{}", target::with_name(&base, name), waits(peer)).into();
     if peer.host.starts_with("unix:") {
-        return format!("{}|{scheme}://localhost{}", peer.host, waits(peer)).into();
+        return at(format!("{}|{scheme}://localhost", peer.host));
     }
     let bare = peer.host.contains(':') && !peer.host.starts_with('[');
     let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
     let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    format!("{scheme}://{host}{port}{}", waits(peer)).into()
+    at(format!("{scheme}://{host}{port}"))
 }
 
 /// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use balance::engine::Now;
 use balance::member::Member;
 use balance::relay::{self, HookStatus, Outcome, SchemeModule};
+use balance::target::{self, Spelled};
 use balance::url::MemberUrl;
 
 use super::chooser::Chooser;
@@ -15,6 +16,7 @@ use super::record::Record;
 use super::route::{OF_FILE, Path};
 use super::{environment, reverse, session};
 use crate::faults;
+use crate::httpd::connection;
 use crate::httpd::exchange::{self, Call, Timed};
 use crate::httpd::filter;
 use crate::httpd::log;
@@ -99,14 +101,19 @@ fn at_member(
 }
 
 /// One attempt at an ad-hoc target.
-pub fn to_target(run: &Run<'_>, journey: &mut Journey, url: &str) -> Ended {
+pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
+    let Spelled { url, name, .. } = target::spelled(kept);
     // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
     let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
     let tls = tls::is_spoken(scheme)
         .then(|| MemberUrl::parse(url).ok())
         .flatten()
         .map(|url| tls_settings(run, (None, &url)));
-    match run.turn.child.workers.of_target(url, tls) {
+    let _named = name.map(|name| {
+        let [name] = run.turn.request.pool().texts([&[name.as_bytes()]]);
+        connection::Named::new(name.c_str())
+    });
+    match run.turn.child.workers.of_target(kept, tls) {
         Ok(worker) => exchange(run, journey, worker, (scheme, tls)),
         Err(message) => {
             log::request(run.turn.request, log::ERR, &format!("target {url}: {message}"));

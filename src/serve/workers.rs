@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use balance::live::Slot;
 use balance::member::{Connection, Member};
+use balance::target::{self, Spelled};
 use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
 
@@ -168,16 +169,18 @@ impl Workers {
     /// reached, or mod_proxy's own words.
     ///
     /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is no room for a worker of
-    /// these, that of the URL alone serves.
+    /// these, that of the URL alone serves. A name for TLS has connections of its own, whatever
+    /// the times.
     pub fn of_target(&self, target: &str, settings: Option<Settings>) -> Result<Worker, String> {
         let mut made = self.made.lock();
         let key = (target.to_owned(), settings);
         if let Some(worker) = made.of_targets.get(&key) {
             return Ok(*worker);
         }
-        let (url, keys) = target.split_once(' ').unwrap_or((target, ""));
+        let Spelled { url, name, .. } = target::spelled(target);
         let is_full = made.of_targets.keys().filter(|(_, other)| *other == settings).count() >= MAX_TARGETS;
-        if is_full && let Some(worker) = made.of_targets.get(&(url.to_owned(), settings)) {
+        let plain = || (target::with_name(url, name), settings);
+        if is_full && let Some(worker) = made.of_targets.get(&plain()) {
             return Ok(*worker);
         }
         if is_full {
@@ -185,19 +188,20 @@ impl Workers {
                 "more than {MAX_TARGETS} different targets were returned as text: make them members of a pool"
             ));
         }
-        let worker = made.pool.define(self.api, url, &times(keys))?;
+        let worker = made.pool.define(self.api, url, &times(target))?;
         made.of_targets.insert(key, worker);
         Ok(worker)
     }
 }
 
 /// The times that stand behind a target.
-fn times(keys: &str) -> Connection {
+fn times(target: &str) -> Connection {
     let mut connection = Connection::default();
-    for (key, value) in keys.split_whitespace().filter_map(|word| word.split_once('=')) {
+    for (key, value) in target::spelled(target).keys() {
         match key {
             "connectiontimeout" => connection.connectiontimeout_ms = value.parse().ok(),
-            _ => connection.timeout_ms = value.parse().ok(),
+            "timeout" => connection.timeout_ms = value.parse().ok(),
+            _ => (),
         }
     }
     connection

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::path::Path;
 
 use ::config::{Config, Place, Pool};
 use balance::fit;
@@ -43,6 +44,40 @@ pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
         of_members(pool, &mut wrong);
     }
     wrong
+}
+
+/// What is allowed and hardly meant. Members may still come from scripts, and scripts may give
+/// keys.
+pub fn doubts(wanted: &Config) -> Vec<String> {
+    let lines = config::lines();
+    let unproxied = |line: &Line| ways::unproxied(seen(line, &lines)).map(|text| at(line, &text));
+    let mut found: Vec<String> = lines.iter().filter_map(unproxied).collect();
+    for pool in &wanted.pools {
+        let (name, place, settings) = (&pool.name, &pool.place, &pool.settings);
+        if pool.members.is_empty() {
+            let status = settings.set.on_empty;
+            found.push(format!(
+                "{place}: <LuaBalancerPool {name}> has no LuaBalancerMember: until a script adds one, requests get {status}"
+            ));
+        }
+        if settings.method.is_by_key() && settings.key.is_none() {
+            let method = settings.method.name();
+            found.push(format!(
+                "{place}: <LuaBalancerPool {name}>: LuaBalancerMethod {method} without key= sends all requests to one member; for \
+                 example key=\"%{{REMOTE_ADDR}}\""
+            ));
+        }
+    }
+    found
+}
+
+/// What a message about a script adds when there is no such file: `path` is what its name means
+/// under ServerRoot.
+pub fn elsewhere(path: &str, installed: &Path) -> String {
+    if Path::new(path).exists() {
+        return String::new();
+    }
+    format!(" (a relative name is looked for in {} as well)", installed.display())
 }
 
 fn of_members(pool: &Pool, wrong: &mut Vec<String>) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use balance::lifecycle;
-use config::Config;
+use config::{Config, Script};
 
 use super::{checks, parent, pools, scripts};
 use crate::httpd::config::server_root;
@@ -105,11 +105,20 @@ fn check(pool: Pool<'_>, reading: &mut Reading, config: &Config) -> Result<(), R
     for (planned, found) in config.scripts.iter().zip(&found) {
         match found {
             Ok(candidate) => known.extend(scripts::names_in(candidate)),
-            Err(error) => wrong.push(format!("{}: {error}", planned.place)),
+            Err(error) => {
+                let elsewhere = match &planned.script {
+                    Script::File(path) => checks::elsewhere(path, &generation::shipped()),
+                    Script::Inline { .. } => String::new(),
+                };
+                wrong.push(format!("{}: {error}{elsewhere}", planned.place));
+            }
         }
     }
     reading.vetted = (mpm::phase() == Phase::Running).then_some(found);
     wrong.extend(checks::all(config, &known));
+    for text in checks::doubts(config) {
+        log::startup(pool, log::WARNING, &text);
+    }
     for text in &wrong {
         refuse(pool, text);
     }

@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use server_tests::{Backend, Builder, Httpd, Mpm, Request, Step, on_every_mpm, patience, pool, wait_until};
+use server_tests::{
+    Backend, Builder, Client, Httpd, Mpm, Request, Step, on_every_mpm, patience, pool, wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -149,6 +152,83 @@ fn a_refused_connection_counts_also_where_connections_are_few() {
         assert_eq!(httpd.client().get("/app/x").backend(), "b");
     }
     assert_eq!(httpd.member("app", "a").state, "ejected");
+}
+
+/// Clients that ask for `/app/poison`, each in a thread of its own, when all are at the backends.
+fn poison(httpd: &Httpd, backends: &[&Backend], clients: usize) -> Vec<JoinHandle<u16>> {
+    let at_work = || backends.iter().map(|backend| backend.in_flight()).sum::<usize>();
+    // Those of an earlier round notice by and by that nobody waits for them.
+    wait_until("the backends to be idle", SOON, || at_work() == 0);
+    let port = httpd.port();
+    let ask = move || Client::new(port).get("/app/poison").status;
+    let threads = (0..clients).map(|_| std::thread::spawn(ask)).collect();
+    wait_until("the backends to have the requests", SOON, || at_work() == clients);
+    threads
+}
+
+fn statuses(threads: Vec<JoinHandle<u16>>) -> Vec<u16> {
+    threads.into_iter().map(|thread| thread.join().expect("a client")).collect()
+}
+
+on_every_mpm!(a_url_without_an_answer_ejects_no_member_that_answers_others);
+
+fn a_url_without_an_answer_ejects_no_member_that_answers_others(mpm: Mpm) {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = a_then_b(mpm, &a, &b, "timeout=3").children(1).start();
+    for (what, steps) in [("slow", vec![Step::Gate]), ("breaks", vec![Step::Gate, Step::Reset])] {
+        for _ in 0..2 {
+            a.play(steps.clone());
+            let threads = poison(&httpd, &[&a], 5);
+            a.answer();
+            assert_eq!(httpd.client().get("/app/other").backend(), "a", "{what}");
+            if what == "breaks" {
+                (0..5).for_each(|_| a.open_gate());
+            }
+            // What breaks is asked for elsewhere; nobody waits as long again.
+            let want = if what == "breaks" { [200; 5] } else { [502; 5] };
+            let seen = statuses(threads);
+            assert_eq!(seen, want, "{what}\n{}", httpd.error_log());
+            assert_eq!(httpd.member("app", "a").state, "up", "{what}\n{}", httpd.error_log());
+        }
+    }
+}
+
+/// The other side: a member that answers nothing any more is out, also when it has answered a
+/// moment ago.
+#[test]
+fn a_member_that_answers_nobody_is_ejected() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = a_then_b(Mpm::Event, &a, &b, "timeout=1").start();
+    assert_eq!(httpd.client().get("/app/x").backend(), "a");
+    a.play([Step::Gate]);
+    statuses(poison(&httpd, &[&a], 4));
+    assert_eq!(httpd.member("app", "a").state, "ejected", "{}", httpd.error_log());
+    assert_eq!(httpd.client().get("/app/x").backend(), "b");
+}
+
+/// Where nothing else is asked, nobody can tell; but a part of the pool stays.
+#[test]
+fn a_slow_url_alone_leaves_a_part_of_the_pool() {
+    let backends = Backend::named(["a", "b", "c", "d"]);
+    let [a, b, c, d] = &backends;
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .children(1)
+        .threads(32)
+        .config(&pool("app", &[(a, "timeout=1"), (b, "timeout=1"), (c, "timeout=1"), (d, "timeout=1")], ""))
+        .config("ProxyPass /app lb://app")
+        .start();
+    for _ in 0..2 {
+        backends.iter().for_each(|backend| backend.play([Step::Gate]));
+        statuses(poison(&httpd, &[a, b, c, d], 24));
+        let out = ["a", "b", "c", "d"].map(|name| httpd.member("app", name).state == "ejected");
+        let count = out.iter().filter(|out| **out).count();
+        assert!((1..=2).contains(&count), "{out:?}\n{}", httpd.error_log());
+    }
+    backends.iter().for_each(Backend::answer);
+    for _ in 0..8 {
+        assert_eq!(httpd.client().get("/app/x").status, 200);
+    }
 }
 
 /// httpd's own guard against error documents of error documents; mod_proxy_balancer is the reference.

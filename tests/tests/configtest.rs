@@ -229,3 +229,64 @@ fn a_translate_hook_in_a_section_that_is_chosen_by_files_is_refused_with_a_hint(
         assert!(found.ok, "{open}: {}", found.output);
     }
 }
+/// Each of these may be meant, so that httpd starts, and hardly ever is.
+#[test]
+fn what_is_hardly_meant_is_said() {
+    let member = "LuaBalancerMember http://127.0.0.1:9";
+    let section = |lines: &str| {
+        Httpd::builder().config(&format!("<LuaBalancerPool app>\n{lines}\n</LuaBalancerPool>")).configtest()
+    };
+    for (lines, pattern) in [
+        ("LuaBalancerSet on_empty=504", "<LuaBalancerPool app> has no LuaBalancerMember.*requests get 504"),
+        (
+            "LuaBalancerMember http://127.0.0.1:9\nLuaBalancerMethod consistent_hash",
+            "<LuaBalancerPool app>: LuaBalancerMethod consistent_hash without key=",
+        ),
+        ("LuaBalancerMember http://127.0.0.1:9\nLuaBalancerMethod maglev", "maglev without key="),
+    ] {
+        let test = section(lines);
+        let place = format!("line {} of {}", test.line_of("<LuaBalancerPool app>"), test.file.display());
+        assert!(test.ok && test.says(pattern) && test.output.contains(&place), "{lines}\n{}", test.output);
+    }
+    let rule = |flags: &str| {
+        let pool = format!("<LuaBalancerPool app>\n{member}\n</LuaBalancerPool>");
+        Httpd::builder()
+            .config(&format!("{pool}\nRewriteEngine on\nRewriteRule ^/x lb://app/x {flags}"))
+            .configtest()
+    };
+    let test = rule("[R]");
+    assert!(
+        test.ok && test.says("RewriteRule to lb://app/x reaches nobody: expected the flag .P."),
+        "{}",
+        test.output
+    );
+    assert!(!rule("[P]").says("reaches nobody"));
+    for method in ["round_robin", "consistent_hash key=\"%{REMOTE_ADDR}\""] {
+        let test = section(&format!("{member}\nLuaBalancerMethod {method}"));
+        assert!(test.ok && !test.says("LuaBalancerPool app"), "{}", test.output);
+    }
+}
+
+#[test]
+fn a_message_names_what_was_expected_once() {
+    for line in [
+        "LuaBalancerMethod colourful",
+        "LuaBalancerMethod round_robbin",
+        "LuaBalancerHealthCheck telepathy",
+        "LuaBalancerHealthCheck htp",
+        "LuaBalancerSet colour=red",
+    ] {
+        let test = inside_pool(line);
+        let lines: Vec<&str> = test.output.lines().filter(|line| line.contains("xpected")).collect();
+        let [found] = lines.as_slice() else { panic!("{line}\n{}", test.output) };
+        assert_eq!(found.to_lowercase().matches("expected").count(), 1, "{found}");
+    }
+}
+
+#[test]
+fn a_missing_script_names_the_folders_where_it_was_looked_for() {
+    let test = Httpd::builder().config("LuaHookTranslate missing.lua").configtest();
+    let own = regex::escape(&test.file.parent().expect("a folder").display().to_string());
+    assert!(!test.ok && test.says(&format!("{own}/missing\\.lua")), "{}", test.output);
+    assert!(test.says("missing\\.lua.*a relative name is looked for in \\S+/lua as well"), "{}", test.output);
+}

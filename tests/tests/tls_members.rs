@@ -15,11 +15,16 @@ fn openssl(folder: &Path, words: &str) {
 
 /// A key with a certificate that it signed itself: `NAME.key`, `NAME.crt`, and both in `NAME.pem`.
 fn certificate(folder: &Path, name: &str) {
+    certificate_for(folder, name, "DNS:localhost,IP:127.0.0.1");
+}
+
+/// The same, for other hosts.
+fn certificate_for(folder: &Path, name: &str, hosts: &str) {
     openssl(
         folder,
         &format!(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} -keyout {name}.key \
-             -out {name}.crt -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+             -out {name}.crt -addext subjectAltName={hosts}"
         ),
     );
     let both = ["crt", "key"].map(|end| std::fs::read(folder.join(format!("{name}.{end}"))).expect("read"));
@@ -32,8 +37,13 @@ fn with_tls() -> Builder {
 
 /// An HTTPS server that tells whose certificate it saw, and which name it was asked for.
 fn tls_backend() -> Httpd {
+    tls_backend_of("DNS:localhost,IP:127.0.0.1")
+}
+
+/// The same, with a certificate for these hosts.
+fn tls_backend_of(hosts: &str) -> Httpd {
     let builder = with_tls().stock();
-    certificate(builder.dir(), "backend");
+    certificate_for(builder.dir(), "backend", hosts);
     builder
         .config("SSLEngine on\nSSLCertificateFile backend.crt\nSSLCertificateKeyFile backend.key")
         .config("SSLVerifyClient optional_no_ca\nSSLStrictSNIVHostCheck off")
@@ -260,5 +270,106 @@ fn the_name_asked_for_is_the_requests_host_where_that_is_preserved() {
             let owner = ports.entry(port).or_insert_with(|| name.to_owned());
             assert_eq!(owner, name, "{way}: a connection for another name");
         }
+    }
+}
+
+/// Peers of `ngx.balancer`: `/NAME/PORT` is that port of this machine, by that name; with `?wait`
+/// also with times of their own.
+const PEERS: &str = r#"
+local balancer = require "ngx.balancer"
+function peer(r)
+  local name, port = r.uri:match("^/([%w.-]+)/(%d+)$")
+  if r.args then balancer.set_timeouts(5, 5, 5) end
+  balancer.set_upstream_tls(true)
+  assert(balancer.set_current_peer("127.0.0.1", port, name ~= "-" and name or nil))
+end
+function named(r)
+  balancer.set_upstream_tls(true)
+  assert(balancer.set_current_peer("127.0.0.1", r.args, r.headers_in["X-Name"]))
+end
+"#;
+
+on_every_mpm!(a_peers_name_is_asked_for_and_has_to_be_in_its_certificate);
+
+fn a_peers_name_is_asked_for_and_has_to_be_in_its_certificate(mpm: Mpm) {
+    let [one, two] = ["DNS:one.example", "DNS:two.example"].map(tls_backend_of);
+    for lines in ["ProxyPreserveHost Off", "ProxyPreserveHost On"] {
+        let builder = with_tls().mpm(mpm).children(1).file("peers.lua", PEERS);
+        let trusted = [&one, &two].map(|backend| {
+            std::fs::read_to_string(backend.dir().join("backend.crt")).expect("a certificate")
+        });
+        let httpd = builder
+            .file("trusted.crt", &trusted.concat())
+            .config("SSLProxyEngine on\nSSLProxyVerify require\nSSLProxyCACertificateFile trusted.crt")
+            .config(&format!("SSLProxyCheckPeerName on\n{lines}\nLuaHookTranslate peers.lua peer"))
+            .start();
+        let ask = |name: &str, backend: &Httpd, query: &str| {
+            let path = format!("/{name}/{}{query}", backend.port());
+            let answer = httpd.client().send(&Request::get(&path).header("Host", "front.example"));
+            (answer.status, answer.header("X-Sni").unwrap_or_default().to_owned())
+        };
+        for _ in 0..2 {
+            for query in ["", "?wait"] {
+                for (name, backend) in [("one.example", &one), ("two.example", &two)] {
+                    let seen = ask(name, backend, query);
+                    assert_eq!(seen, (204, name.to_owned()), "{lines}{query}\n{}", httpd.error_log());
+                }
+                // Neither over a connection that was kept for the right name, nor over a new one.
+                for (name, backend) in [("two.example", &one), ("one.example", &two), ("-", &one)] {
+                    let (status, _) = ask(name, backend, query);
+                    assert!([500, 502, 503].contains(&status), "{lines}, {name}{query}: {status}");
+                }
+            }
+        }
+        httpd.assert_no_crash();
+    }
+}
+
+/// What a script makes of a client's words is no way to another's connection, nor to other keys.
+#[test]
+fn a_name_that_cannot_be_one_is_an_error_of_the_script() {
+    let backend = tls_backend_of("DNS:one.example");
+    let httpd = with_tls()
+        .children(1)
+        .file("peers.lua", PEERS)
+        .config("SSLProxyEngine on\nSSLProxyCheckPeerName off\nLuaHookTranslate peers.lua named")
+        .start();
+    let ask = |name: &str| {
+        let path = format!("/?{}", backend.port());
+        let answer = httpd.client().send(&Request::get(&path).header("X-Name", name));
+        (answer.status, answer.header("X-Sni").unwrap_or_default().to_owned())
+    };
+    assert_eq!(ask("one.example:80"), (204, "one.example".to_owned()), "{}", httpd.error_log());
+    assert_eq!(ask("x_y.example"), (204, "x_y.example".to_owned()));
+    for name in ["*.example", "one.example timeout=1", "a/b"] {
+        assert_eq!(ask(name).0, 500, "{name}");
+    }
+    assert_eq!(ask("one.example"), (204, "one.example".to_owned()));
+    httpd.assert_no_crash();
+}
+
+/// A peer with times of its own is subject to the same settings as one without.
+#[test]
+fn a_peer_with_times_of_its_own_never_crosses_tls_settings() {
+    let backend = tls_backend();
+    let builder = front(Mpm::Event, &url_of(&backend)).file("peers.lua", PEERS);
+    let port = builder.port();
+    let line = "LuaHookTranslate peers.lua peer";
+    let httpd = builder
+        .config(&host(port, "lax", &format!("SSLProxyVerify none\n{line}")))
+        .config(&host(
+            port,
+            "strict",
+            &format!("SSLProxyVerify require\nSSLProxyCACertificateFile stranger.crt\n{line}"),
+        ))
+        .config(&host(port, "ann", &format!("SSLProxyMachineCertificateFile ann.pem\n{line}")))
+        .start();
+    for name in ["-", "one.example"] {
+        let path = format!("/{name}/{}?wait", backend.port());
+        for (host, shown) in [("lax", ""), ("ann", "ann"), ("lax", ""), ("ann", "ann")] {
+            assert_eq!(ask(&httpd, host, &path), (204, shown.to_owned()), "{host}");
+        }
+        let (status, _) = ask(&httpd, "strict", &path);
+        assert!([500, 502, 503].contains(&status), "{status} from a server nobody trusts");
     }
 }

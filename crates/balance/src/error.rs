@@ -96,6 +96,15 @@ pub(crate) fn hint(found: &str, known: &[&str]) -> String {
     format!("did you mean {}? Expected one of {}", names.join(" or "), known.join(", "))
 }
 
+/// What was expected in place of a name that is not known, behind "expected".
+pub(crate) fn unknown(what: &str, found: &str, known: &[&str]) -> String {
+    let hint = hint(found, known);
+    match hint.strip_prefix("expected ") {
+        Some(list) => format!("{what}, {list}"),
+        None => format!("{what}; {}", hint.replace("? Expected one", "? One")),
+    }
+}
+
 /// Levenshtein's distance; long texts are cut, since nothing long comes near a key.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(SHOWN).collect();
@@ -124,6 +133,8 @@ mod tests {
             "did you mean slow_start? Expected one of slow_start, name"
         );
         assert_eq!(hint("colour", &["weight", "name"]), "expected one of weight, name");
+        assert_eq!(unknown("a key", "colour", &["weight", "name"]), "a key, one of weight, name");
+        assert_eq!(unknown("a key", "wieght", &["weight"]), "a key; did you mean weight? One of weight");
     }
 
     #[test]

@@ -169,12 +169,30 @@ fn attempt_failed(
     now_ms: u64,
 ) -> Option<MemberEvent> {
     let Attempt { member, outlier, outcome, .. } = *attempt;
+    if answered_meanwhile(store, attempt) {
+        return None;
+    }
     let for_ms = store.count_failure(&pool.members, member, outlier, now_ms)?;
     let status = store.status(member.slot);
     let (old, new) = (status.without(Status::EJECTED).state(), status.with(Status::EJECTED).state());
     let what = What::State { old, new };
     let why = Why::AttemptsFailed { count: outlier.failures, last: outcome, for_ms };
     Some(Subject { pool: &pool.name, member }.event(store.now_s(), what, why, By::Requests))
+}
+
+/// Whether another request was answered while this one got no answer: then it may be the request,
+/// and not the member. A member that takes no connections is no matter of requests.
+fn answered_meanwhile(store: &impl Vitals, attempt: &Attempt<'_>) -> bool {
+    /// Another thread may note its answer a little after this attempt has ended.
+    const LATE_MS: u32 = 1000;
+    if !matches!(attempt.outcome, Outcome::Timeout | Outcome::Reset | Outcome::Broken) {
+        return false;
+    }
+    let took_ms = attempt.took_ms as u32;
+    let began_ms = attempt.ended_ms.wrapping_sub(took_ms);
+    let last = store.latency(attempt.member.slot);
+    let since = last.stamp_ms.wrapping_sub(began_ms);
+    last.ewma_ms > 0.0 && (1..=took_ms.saturating_add(LATE_MS)).contains(&since)
 }
 
 /// Members of a pool whose ejection is over get their chance.

@@ -44,6 +44,43 @@ pub fn path_start(url: &[u8], marks: &[u8]) -> usize {
     url[host..].iter().position(|byte| marks.contains(byte)).map_or(url.len(), |at| host + at)
 }
 
+/// An ad-hoc target as it is kept: its URL, then a name for TLS as `name=`, then the keys of its
+/// connections, with a blank before each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spelled<'t> {
+    /// The URL alone.
+    pub url: &'t str,
+    /// The name that TLS asks for, where it is not the URL's.
+    pub name: Option<&'t str>,
+    keys: &'t str,
+}
+
+impl<'t> Spelled<'t> {
+    /// The keys of its connections.
+    pub fn keys(&self) -> impl Iterator<Item = (&'t str, &'t str)> {
+        self.keys.split(' ').filter_map(|word| word.split_once('='))
+    }
+}
+
+/// Takes a kept target apart.
+pub fn spelled(target: &str) -> Spelled<'_> {
+    let (url, keys) = target.split_once(' ').unwrap_or((target, ""));
+    let name = keys.strip_prefix("name=").map(|rest| rest.split(' ').next().unwrap_or_default());
+    Spelled { url, name, keys }
+}
+
+/// A URL with the name that TLS asks for.
+pub fn with_name(url: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| url.to_owned(), |name| format!("{url} name={name}"))
+}
+
+/// Whether a text may be the name that TLS asks for: that of a host, or an address.
+pub fn is_tls_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(fits);
+    is_name || text.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +124,24 @@ mod tests {
         }
         let socket = "unix:/run/a.sock|http://localhost";
         assert_eq!(parts(&format!("{socket}/a b"), "/a b"), want(socket, "", "/a b", None));
+    }
+
+    #[test]
+    fn a_name_for_tls_and_the_times_stand_behind_the_url() {
+        for (kept, url, name, times) in [
+            ("https://10.0.0.1:443", "https://10.0.0.1:443", None, vec![]),
+            ("https://h timeout=5", "https://h", None, vec![("timeout", "5")]),
+            ("https://h name=a.b", "https://h", Some("a.b"), vec![]),
+            ("https://h name=a.b timeout=5", "https://h", Some("a.b"), vec![("timeout", "5")]),
+        ] {
+            let found = spelled(kept);
+            let behind: Vec<_> = found.keys().filter(|(key, _)| *key != "name").collect();
+            assert_eq!((found.url, found.name, behind), (url, name, times), "{kept}");
+            assert!(kept.starts_with(&with_name(url, name)));
+        }
+        assert!(["a", "a.example", "10.0.0.1", "::1", "_x-1"].into_iter().all(is_tls_name));
+        let wrong = ["", "a b", "a\r\nb", "a timeout=1", "*.a", "ä.example", "a/b", "a:1", "a\0"];
+        assert!(!wrong.into_iter().any(is_tls_name) && !is_tls_name(&"x".repeat(254)));
     }
 
     proptest! {

@@ -511,6 +511,27 @@ fn a_peer_stays_when_the_phase_ends_well() {
     assert_eq!(common::answer(&format!("{set} return ngx.exit(503)")).unwrap(), Answer::Status(503));
     let named =
         "local b = require('ngx.balancer') b.set_current_peer('10.0.0.1', 443, 'h') b.set_upstream_tls(true)";
-    let error = common::answer(named).unwrap_err();
-    assert!(error.message.contains("LuaBalancerMember https://h:443"), "{}", error.message);
+    let Answer::Peer(peer) = common::answer(named).unwrap() else { panic!("no peer") };
+    assert_eq!((peer.tls, peer.tls_name.as_deref()), (true, Some("h")));
+}
+
+#[test]
+fn the_name_for_tls_is_one_that_can_be_asked_for() {
+    let said = |name: &str, tls: bool, tls_first: bool| {
+        let set = format!("b.set_current_peer('10.0.0.1', 443, \"{name}\")");
+        let tls = format!("b.set_upstream_tls({tls})");
+        let (one, two) = if tls_first { (tls, set) } else { (set, tls) };
+        common::answer(&format!("local b = require('ngx.balancer') {one} {two}"))
+    };
+    for tls_first in [false, true] {
+        for (name, asked) in [("a.example", "a.example"), ("a.example:8443", "a.example"), ("::1", "::1")] {
+            let Answer::Peer(peer) = said(name, true, tls_first).unwrap() else { panic!("no peer") };
+            assert_eq!(peer.tls_name.as_deref(), Some(asked));
+        }
+        for name in ["", "a b", "a timeout=1", "a\\r\\nb", "a\\0", "*.example", "a/b", "a:b"] {
+            let error = said(name, true, tls_first).unwrap_err();
+            assert!(error.message.contains("no name for TLS"), "{name:?}: {}", error.message);
+            assert!(said(name, false, tls_first).is_ok(), "{name:?} without TLS");
+        }
+    }
 }

@@ -62,9 +62,13 @@ impl<S: Vitals> Life<'_, S> {
     }
 
     fn attempt_of(&mut self, name: &str, outcome: Outcome, excused: bool, now_ms: u64) {
+        self.long_attempt(name, (outcome, excused), 2.0, now_ms);
+    }
+
+    fn long_attempt(&mut self, name: &str, (outcome, excused): (Outcome, bool), took_ms: f32, now_ms: u64) {
         let (PoolImage { membership, settings }, member) = (self.image(), self.member(name));
         let (outlier, ended_ms) = (&settings.outlier, now_ms as u32);
-        let attempt = Attempt { member: &member, outlier, outcome, excused, took_ms: 2.0, ended_ms };
+        let attempt = Attempt { member: &member, outlier, outcome, excused, took_ms, ended_ms };
         let event = lifecycle::attempt_ended(self.store, &attempt, || Some((Arc::new(membership), now_ms)));
         self.tell(event);
     }
@@ -217,6 +221,38 @@ fn failures_in_a_row_eject_and_time_brings_back() {
         let stats = life.store.stats(life.member("a").slot);
         assert_eq!((stats.requests, stats.failures, stats.latency_ms), (4, 3, 2.0));
     });
+}
+
+/// Whatever the clock says: its low half wraps after 49 days.
+#[test]
+fn a_request_without_an_answer_counts_only_if_the_member_answered_no_other_meanwhile() {
+    let ends = [10_000, u64::from(u32::MAX) - 500, u64::from(u32::MAX) + 500, (1 << 31) + 10_000];
+    for end in ends {
+        lives!(["LuaBalancerOutlier on failures=2"], |life| {
+            for outcome in [Outcome::Timeout, Outcome::Reset, Outcome::Broken] {
+                // Answered after these began, whenever they end.
+                life.attempt("a", Outcome::Answered(200), end - 500);
+                for late in [0, 1, 400] {
+                    life.long_attempt("a", (outcome, false), 1000.0, end + late);
+                }
+                assert_eq!(life.state("a"), "up", "{outcome:?} at {end}");
+            }
+            // A refused connection is the member's whatever else it does.
+            life.long_attempt("a", (Outcome::Connect, false), 1000.0, end);
+            // Before this one began.
+            life.attempt("a", Outcome::Answered(200), end + 1000);
+            life.long_attempt("a", (Outcome::Timeout, false), 1000.0, end + 2000);
+            assert_eq!(life.state("a"), "up");
+            life.long_attempt("a", (Outcome::Timeout, false), 1000.0, end + 2001);
+            assert_eq!(life.state("a"), "ejected", "at {end}");
+            // One that never answered has nothing to say for itself.
+            life.long_attempt("b", (Outcome::Timeout, false), 1000.0, end);
+            life.long_attempt("b", (Outcome::Timeout, false), 1000.0, end);
+            let spared = life.store.outlier(life.member("b").slot);
+            assert_eq!(OutlierState::from_bits(spared).failures(), 2, "at {end}");
+            life.told();
+        });
+    }
 }
 
 #[test]

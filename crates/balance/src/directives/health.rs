@@ -1,7 +1,7 @@
 //! `LuaBalancerHealthCheck`.
 
 use super::values::{self, Line};
-use crate::error::{ParseError, hint};
+use crate::error::{ParseError, unknown};
 use crate::settings::{CheckKind, HealthCheck};
 use crate::units::digits_only;
 
@@ -66,7 +66,7 @@ pub(super) fn of_type(name: &str) -> Result<Option<HealthCheck>, ParseError> {
         "https" => CheckKind::Https,
         "agent" => CheckKind::Agent,
         "lua" => CheckKind::Lua,
-        _ => return Err(ParseError::word(name, format!("a type of check; {}", hint(name, &TYPES)))),
+        _ => return Err(ParseError::word(name, unknown("a type of check", name, &TYPES))),
     };
     Ok(Some(HealthCheck::new(kind)))
 }

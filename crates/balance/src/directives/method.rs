@@ -1,7 +1,7 @@
 //! `LuaBalancerMethod`.
 
 use super::values::{self, Line};
-use crate::error::{ParseError, hint};
+use crate::error::{ParseError, unknown};
 use crate::settings::Method;
 use crate::units::digits_only;
 
@@ -68,8 +68,8 @@ impl Method {
 pub(super) fn read(words: &[String], own: bool) -> Result<(Method, Option<String>), ParseError> {
     let missing = || ParseError::Missing(format!("a method: one of {}", NAMES.join(", ")));
     let (name, mut rest) = words.split_first().ok_or_else(missing)?;
-    let mut method = Method::from_name(name)
-        .ok_or_else(|| ParseError::word(name, format!("a method; {}", hint(name, &NAMES))))?;
+    let mut method =
+        Method::from_name(name).ok_or_else(|| ParseError::word(name, unknown("a method", name, &NAMES)))?;
     if let Method::Lua { script, function } = &mut method {
         let (path, more) = rest.split_first().ok_or_else(|| {
             ParseError::Missing(

@@ -71,6 +71,22 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
+/// What a `RewriteRule` to a pool lacks: mod_rewrite knows `balancer://` for a URL, and sends a
+/// client there; `lb://` it takes for a path, which no client gets an answer for.
+pub fn unproxied(line: Line<'_>) -> Option<String> {
+    if !line.directive.eq_ignore_ascii_case("RewriteRule") {
+        return None;
+    }
+    let target = target_of(line)?;
+    let (_, flags) = line.args.split_once(target)?;
+    let mut flags = flags.split(|c: char| "[], \t\"'".contains(c));
+    let hands_on = |flag: &str| {
+        let flag = flag.to_ascii_lowercase();
+        matches!(flag.as_str(), "p" | "proxy") || flag.starts_with("h=") || flag.starts_with("handler=")
+    };
+    (!flags.any(hands_on)).then(|| format!("RewriteRule to {target} reaches nobody: expected the flag [P]"))
+}
+
 /// Whether a client's words may become a target in `lb://` by this line of ProxyPass, which does not write `lb://` itself.
 pub fn is_open(line: Line<'_>) -> bool {
     let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
@@ -238,6 +254,27 @@ mod tests {
             assert!(found.contains("LuaBalancerPool") && found.contains("expected"), "{text}: {found}");
         }
         assert!(unknown_pool(line("ProxyPass / lb://ap/", None), &POOLS).unwrap().contains("did you mean"));
+    }
+
+    #[test]
+    fn a_rule_that_hands_nothing_on_is_found() {
+        for text in [
+            "RewriteRule ^ lb://app/x",
+            "RewriteRule ^ \"lb://app/x\" [R,L]",
+            "rewriterule ^ lb://app/$1 [E=p:1]",
+        ] {
+            assert!(unproxied(line(text, None)).is_some_and(|text| text.contains("[P]")), "{text}");
+        }
+        for text in [
+            "RewriteRule ^ lb://app/x [P]",
+            "RewriteRule ^ lb://app/x [NE,p,L]",
+            "RewriteRule ^ \"lb://app/x\" \"[L, proxy]\"",
+            "RewriteRule ^ lb://app/x [H=proxy-server]",
+            "RewriteRule ^ http://h/lb://app/x",
+            "ProxyPass / lb://app/",
+        ] {
+            assert_eq!(unproxied(line(text, None)), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use balance::target::is_tls_name;
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::{names, regex, ring, variables};
@@ -211,11 +212,11 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     };
     table.raw_set("can_balance", lua.create_function(can)?)?;
     let own = ctx.clone();
-    let set = move |_: &Lua, (host, port, tls_name): (LuaString, u16, Option<LuaString>)| {
-        let (host, tls_name) = (short(&host)?, tls_name.as_ref().map(short).transpose()?);
+    let set = move |_: &Lua, (host, port, name): (LuaString, u16, Option<LuaString>)| {
+        let (host, name) = (short(&host)?, name.as_ref().map(short).transpose()?);
         own.say(|said| {
             let peer = &mut said.peer;
-            (peer.host, peer.port, peer.tls_name) = (host, port, tls_name);
+            (peer.host, peer.port, peer.tls_name) = (host, port, name);
             checked_peer(peer)
         })
     };
@@ -238,7 +239,7 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let tls = move |_: &Lua, on: bool| {
         own.say(|said| {
             said.peer.tls = on;
-            checked_peer(&said.peer)
+            checked_peer(&mut said.peer)
         })
     };
     table.raw_set("set_tls", lua.create_function(tls)?)?;
@@ -252,16 +253,20 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("last_failure", lua.create_function(failure)?)
 }
 
-/// A peer is an address, and mod_proxy takes the name for TLS from the URL.
-fn checked_peer(peer: &Peer) -> mlua::Result<()> {
-    let Some(name) = peer.tls_name.as_ref().filter(|name| peer.tls && **name != peer.host) else {
+/// The name for TLS goes out to the peer, and stands behind its URL. Like nginx, without a port.
+fn checked_peer(peer: &mut Peer) -> mlua::Result<()> {
+    let Some(name) = peer.tls_name.as_mut().filter(|_| peer.tls) else { return Ok(()) };
+    if let Some((host, port)) = name.split_once(':')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        *name = host.to_owned();
+    }
+    if is_tls_name(name) {
         return Ok(());
-    };
+    }
+    let shown: String = name.escape_debug().take(100).collect();
     Err(mlua::Error::runtime(format!(
-        "ngx.balancer: \"{name}\" as the name for TLS of {} is not available here: make it a member, \
-         LuaBalancerMember https://{name}:{}, and return that one",
-        peer.host,
-        if peer.port == 0 { 443 } else { peer.port }
+        "ngx.balancer: \"{shown}\" is no name for TLS: expected that of a host, such as backend.example"
     )))
 }
 
