@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::os::raw::c_void;
 use std::ptr::null_mut;
 
+use super::exchange::Proxy;
 use super::proxy;
 use super::request::Request;
 use super::sections::{holds, record_of, sections};
@@ -44,6 +45,12 @@ impl Sections {
         // SAFETY: httpd's list of modules, which is complete before there are children.
         let modules = MODULES.map(|name| unsafe { ffi::ap_find_linked_module(name.as_ptr()) });
         Sections { proxy: proxy::module(), modules }
+    }
+
+    /// [`Sections::settings`] by what mod_proxy gave its scheme handler.
+    pub fn settings_by(&self, request: Request<'_>, proxy: &Proxy, urls: &[&CStr]) -> Settings {
+        // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme handlers.
+        unsafe { self.settings(request, proxy.conf, urls) }
     }
 
     /// The settings of the virtual host, then those of the `<Proxy>` sections that hold for these URLs: the last one counts, and

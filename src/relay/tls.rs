@@ -32,11 +32,7 @@ pub fn settings(
     let mut urls = Vec::with_capacity(3);
     urls.extend(pool.map(|pool| text(&[b"lb://", pool, b"/", raw])));
     urls.extend(spellings(url).iter().map(|base| text(&[base.as_bytes(), tail])));
-    // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme handlers.
-    #[allow(unsafe_code)]
-    unsafe {
-        child.sections.settings(request, proxy.conf, &urls)
-    }
+    child.sections.settings_by(request, proxy, &urls)
 }
 
 /// A URL as a section may be written for it: with the scheme's own port and without.
