@@ -2,7 +2,8 @@
 # make demo   the same without hands: shares, a dead backend, a changed weight; fails when not so
 # make test   everything that CI runs
 # make lint   what CI runs first: everything that looks at the text
-# The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a nightly compiler).
+# The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
+# nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
 # The rest: build, install, uninstall, bench-quick, loom, deps.
 

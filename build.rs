@@ -1,10 +1,12 @@
-//! Asks apxs for httpd's headers and flags, makes narrow bindings with bindgen, compiles the shim (macros and varargs).
+//! Asks apxs for httpd's headers and flags, makes narrow bindings with bindgen, compiles the shim
+//! (macros and varargs).
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What of httpd and APR is called, besides the functions of the shim. `make lint` looks that each is.
+/// What of httpd and APR is called, besides the functions of the shim. `make lint` looks that each
+/// is.
 const FUNCTIONS: &str = "
     ap_add_input_filter_handle ap_add_output_filter_handle ap_auth_type ap_construct_url
     ap_context_document_root ap_context_prefix ap_create_per_dir_config ap_custom_response

@@ -1,4 +1,5 @@
--- A selection script: static files stay here, the API and the application go to their pools, testers to version 2.
+-- A selection script: static files stay here, the API and the application go to their pools,
+-- testers to version 2.
 --
 --   LuaHookTranslate lua/balancer.lua select
 --

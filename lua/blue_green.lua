@@ -1,5 +1,6 @@
--- Two complete sets of members, of which one is live. To switch, change the line below and save the file: all children
--- serve the other set within a second; a typing error in it is refused. The cookie "colour" shows testers the idle set.
+-- Two complete sets of members, of which one is live. To switch, change the line below and save the
+-- file: all children serve the other set within a second; a typing error in it is refused. The
+-- cookie "colour" shows testers the idle set.
 --
 --   LuaHookTranslate lua/blue_green.lua select
 --

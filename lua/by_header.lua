@@ -1,5 +1,5 @@
--- A header or else a cookie names the version of the application that answers. Without either, or with a version that
--- there is not, it is the usual one.
+-- A header or else a cookie names the version of the application that answers. Without either, or
+-- with a version that there is not, it is the usual one.
 --
 --   LuaHookTranslate lua/by_header.lua select
 --

@@ -1,4 +1,5 @@
--- A pool for each part of the site, by the first part of the path. What is in no list stays with httpd.
+-- A pool for each part of the site, by the first part of the path. What is in no list stays with
+-- httpd.
 --
 --   LuaHookTranslate lua/by_path.lua select
 --

@@ -1,4 +1,5 @@
--- A share of the clients goes to the new version, always the same ones; the cookie "track" overrides the dice.
+-- A share of the clients goes to the new version, always the same ones; the cookie "track"
+-- overrides the dice.
 --
 --   LuaHookTranslate lua/canary.lua select
 --

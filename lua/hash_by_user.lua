@@ -1,9 +1,11 @@
--- Each user always meets the same member, whose cache knows the user: by name if httpd knows it, else by API key, else
--- by session cookie, else by address. When a member goes down only its users move, and they come back with it.
+-- Each user always meets the same member, whose cache knows the user: by name if httpd knows it,
+-- else by API key, else by session cookie, else by address. When a member goes down only its users
+-- move, and they come back with it.
 --
 --   LuaHookSelect lua/hash_by_user.lua select
 --
--- Expects the pool "app". In LuaHookSelect, after authentication, r.user is known; in LuaHookTranslate it is not yet.
+-- Expects the pool "app". In LuaHookSelect, after authentication, r.user is known; in
+-- LuaHookTranslate it is not yet.
 
 local app = lb.pool("app")
 

@@ -1,5 +1,5 @@
--- The member with the fewest requests for its weight, counted over all children: in the client's own zone as long as
--- one there is usable, else anywhere.
+-- The member with the fewest requests for its weight, counted over all children: in the client's
+-- own zone as long as one there is usable, else anywhere.
 --
 --   LuaHookTranslate lua/least_connections.lua select
 --

@@ -1,10 +1,12 @@
--- Tries a new policy on live requests: the candidate is asked as well, and a line in the error log tells each request
--- that it would have sent elsewhere. It is asked when the response is out: nobody notices if it fails or never ends.
+-- Tries a new policy on live requests: the candidate is asked as well, and a line in the error log
+-- tells each request that it would have sent elsewhere. It is asked when the response is out:
+-- nobody notices if it fails or never ends.
 --
 --   LuaHookTranslate lua/shadow.lua select
 --   LuaHookFinish lua/shadow.lua finish
 --
--- Expects the pool "app". Candidates that pick in turn (round_robin, random) take turns away from the real requests.
+-- Expects the pool "app". Candidates that pick in turn (round_robin, random) take turns away from
+-- the real requests.
 
 local app = lb.pool("app")
 

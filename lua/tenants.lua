@@ -1,5 +1,5 @@
--- Tenants with members of their own: a request gets its tenant's pool and never another one, even when all members of
--- it are down. A host that belongs to nobody gets 421 (Misdirected Request).
+-- Tenants with members of their own: a request gets its tenant's pool and never another one, even
+-- when all members of it are down. A host that belongs to nobody gets 421 (Misdirected Request).
 --
 --   LuaHookTranslate lua/tenants.lua select
 --
@@ -14,7 +14,8 @@ local hosts = {
   ["www.acme.example.org"] = "acme",
   ["globex.example.org"] = "globex",
 }
--- A header that names the tenant, such as "X-Tenant": only where something in front sets it, and clients cannot.
+-- A header that names the tenant, such as "X-Tenant": only where something in front sets it, and
+-- clients cannot.
 local HEADER = false
 
 local function tenant(r)

@@ -1,4 +1,5 @@
--- One pool for working hours and one for the rest of the week, such as a few machines that may also be slow.
+-- One pool for working hours and one for the rest of the week, such as a few machines that may also
+-- be slow.
 --
 --   LuaHookTranslate lua/time_of_day.lua select
 --

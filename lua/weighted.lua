@@ -1,5 +1,6 @@
--- Backends with weights, listed in the script itself. Save an edited list or weight: the difference is applied to the
--- running pool within a second, with no restart, and members that stay keep their state.
+-- Backends with weights, listed in the script itself. Save an edited list or weight: the difference
+-- is applied to the running pool within a second, with no restart, and members that stay keep their
+-- state.
 --
 --   LuaHookTranslate lua/weighted.lua select
 

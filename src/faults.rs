@@ -1,5 +1,5 @@
-//! Panics on demand, for tests that show what one costs, and a look over the shared table. Only builds with the feature
-//! `faults` have them; in all others these functions are empty.
+//! Panics on demand, for tests that show what one costs, and a look over the shared table. Only
+//! builds with the feature `faults` have them; in all others these functions are empty.
 
 /// Panics while the file that the variable `LUA_BALANCER_FAULTS` names holds this word.
 #[cfg(feature = "faults")]
@@ -7,7 +7,8 @@ pub fn point(name: &str) {
     assert!(!is_told(name), "fault {name}");
 }
 
-/// As [`point`], once in a process until the file does not hold the word any more: for what runs over and over.
+/// As [`point`], once in a process until the file does not hold the word any more: for what runs
+/// over and over.
 #[cfg(feature = "faults")]
 pub fn once(name: &'static str) {
     assert!(!is_told_anew(name), "fault {name}");
@@ -21,7 +22,8 @@ pub fn nap(name: &str, seconds: u64) {
     }
 }
 
-/// Looks over the shared table while the file holds `check_table`, and tells in the log what it found.
+/// Looks over the shared table while the file holds `check_table`, and tells in the log what it
+/// found.
 #[cfg(feature = "faults")]
 pub fn check_table(table: &table::Table) {
     if is_told_anew("check_table") {

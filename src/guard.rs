@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(not(panic = "unwind"))]
 compile_error!("mod_lua_balancer needs panic = \"unwind\": a panic has to end a request, not a child");
 
-/// Runs `body`; on a panic gives `on_panic`, which is what httpd gets instead. The panic itself was logged by the hook
-/// of `httpd::log`.
+/// Runs `body`; on a panic gives `on_panic`, which is what httpd gets instead. The panic itself was
+/// logged by the hook of `httpd::log`.
 pub fn guard<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,

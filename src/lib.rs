@@ -1,4 +1,5 @@
-//! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md is the drawing.
+//! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md
+//! is the drawing.
 
 mod directives;
 mod faults;

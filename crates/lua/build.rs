@@ -1,5 +1,6 @@
-//! Builds Lua from the source that comes with the crate `lua-src`, with a few changes. Each replaces a text that has to be there just once, so that
-//! another version of the source fails the build instead of losing a change.
+//! Builds Lua from the source that comes with the crate `lua-src`, with a few changes. Each
+//! replaces a text that has to be there just once, so that another version of the source fails the
+//! build instead of losing a change.
 
 use std::panic::{self, UnwindSafe};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ struct Change {
 }
 
 const CHANGES: [Change; 13] = [
-    // Tables with weak keys whose entries name each other in a chain are gone through again for each link. After some rounds
-    // all that they hold counts as reached, which ends in a time that grows with their size.
+    // Tables with weak keys whose entries name each other in a chain are gone through again for
+    // each link. After some rounds all that they hold counts as reached, which ends in a time that
+    // grows with their size.
     Change {
         file: "lgc.c",
         old: "  int dir = 0;\n  do {\n",
@@ -35,16 +37,17 @@ const CHANGES: [Change; 13] = [
         old: "    dir = !dir;  /* invert direction next time */\n",
         new: "    dir = !dir;  /* invert direction next time */\n    rounds++;\n",
     },
-    // Comparing strings piece by piece between their NULs takes ten nanoseconds a byte. Byte by byte it is the same order in the locale
-    // "C", and no other is ever set.
+    // Comparing strings piece by piece between their NULs takes ten nanoseconds a byte. Byte by
+    // byte it is the same order in the locale "C", and no other is ever set.
     Change {
         file: "lvm.c",
         old: "  size_t rl2 = tsslen(ts2);\n  for (;;) {  /* for each segment */\n",
         new: "  size_t rl2 = tsslen(ts2);\n  {\n    int bytes = memcmp(s1, s2, rl1 < rl2 ? rl1 : rl2);\n    \
               return (bytes != 0) ? bytes : (rl1 > rl2) - (rl1 < rl2);\n  }\n  for (;;) {  /* for each segment */\n",
     },
-    // A table that is its own `__call` is called with one argument more each time, until the stack is full, and the arguments are
-    // moved each time. Later versions of Lua end such a chain as well.
+    // A table that is its own `__call` is called with one argument more each time, until the stack
+    // is full, and the arguments are moved each time. Later versions of Lua end such a chain as
+    // well.
     Change {
         file: "ldo.c",
         old: "    luaG_callerror(L, s2v(func));  /* nothing to call */\n  for (p = L->top.p; p > func; p--)",
@@ -53,8 +56,8 @@ const CHANGES: [Change; 13] = [
               if (++links > 15)\n        luaG_runerror(L, \"'__call' chain too long\");\n      \
               next = luaT_gettmbyobj(L, next, TM_CALL);\n    }\n  }\n  for (p = L->top.p; p > func; p--)",
     },
-    // Any argument that is to be a number may be a text of megabytes, of spaces say, and there may be many. None of more than 4 KiB is
-    // a numeral.
+    // Any argument that is to be a number may be a text of megabytes, of spaces say, and there may
+    // be many. None of more than 4 KiB is a numeral.
     Change {
         file: "lvm.c",
         old: "    TString *st = tsvalue(obj);\n    return (luaO_str2num(",
@@ -65,9 +68,10 @@ const CHANGES: [Change; 13] = [
         old: "      if (s != NULL && lua_stringtonumber(L, s) == l + 1)",
         new: "      if (s != NULL && l <= 4096 && lua_stringtonumber(L, s) == l + 1)",
     },
-    // Numbers have the place in a table that their value says, and strings a hash whose seed matters little to some pairs: with chosen keys
-    // all of a table are in one chain, and making it larger takes a time that grows with the square of their number, in one step. A secret
-    // of the process decides, as nobody can foresee it.
+    // Numbers have the place in a table that their value says, and strings a hash whose seed
+    // matters little to some pairs: with chosen keys all of a table are in one chain, and making it
+    // larger takes a time that grows with the square of their number, in one step. A secret of the
+    // process decides, as nobody can foresee it.
     Change {
         file: "lstring.h",
         old: "LUAI_FUNC unsigned int luaS_hash (const char *str, size_t l, unsigned int seed);\n",
@@ -98,7 +102,8 @@ const CHANGES: [Change; 13] = [
     },
 ];
 
-/// Two factors whose product is folded: what one bit of either changes, nobody can say who does not know the other.
+/// Two factors whose product is folded: what one bit of either changes, nobody can say who does not
+/// know the other.
 const HASH_DECLARED: &str = "\
 LUAI_FUNC unsigned int luaS_hash (const char *str, size_t l, unsigned int seed);
 LUAI_FUNC unsigned long long luaS_secret[3];
@@ -173,7 +178,8 @@ fn main() {
     build.include(&source).warnings(false).flag_if_supported("-fno-common");
     build.define("LUA_USE_LINUX", None).define("LUA_COMPAT_5_3", None);
     if env::var("OPT_LEVEL").as_deref() == Ok("0") {
-        // As with other dependencies in a build for debugging: unoptimised, limits of time are met by honest scripts.
+        // As with other dependencies in a build for debugging: unoptimised, limits of time are met
+        // by honest scripts.
         build.opt_level(2);
     }
     if env::var("PROFILE").as_deref() == Ok("debug") {
@@ -212,7 +218,8 @@ fn apply(folder: &Path, change: &Change) {
     fs::write(&file, text.replacen(change.old, change.new, 1)).expect("the changed source");
 }
 
-/// The folder in the crate `lua-src`. The crate does not say where it is, but panics for a system that it does not know, in a file of its own.
+/// The folder in the crate `lua-src`. The crate does not say where it is, but panics for a system
+/// that it does not know, in a file of its own.
 fn source_folder() -> PathBuf {
     if let Some(folder) = env::var_os(OWN_SOURCE) {
         return folder.into();

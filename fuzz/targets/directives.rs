@@ -1,4 +1,5 @@
-//! Directive values and members' lines: refused with a message, or kept so that writing and reading them again changes nothing.
+//! Directive values and members' lines: refused with a message, or kept so that writing and reading
+//! them again changes nothing.
 #![no_main]
 
 use balance::member::MemberSpec;

@@ -1,5 +1,5 @@
-//! Values of every Lua type, passed to and returned from every function of the API, by programs that the fuzzer writes: no
-//! panic, and every call ends within its limits.
+//! Values of every Lua type, passed to and returned from every function of the API, by programs
+//! that the fuzzer writes: no panic, and every call ends within its limits.
 #![no_main]
 
 #[path = "../../crates/script/tests/common/mod.rs"]

@@ -1,5 +1,5 @@
-//! Random programs of hostile pieces: functions within reach of scripts, one after the other, with the arguments of the walk and what the step before gave.
-//! Each program ends within its limits.
+//! Random programs of hostile pieces: functions within reach of scripts, one after the other, with
+//! the arguments of the walk and what the step before gave. Each program ends within its limits.
 #![no_main]
 
 #[path = "../../crates/script/tests/common/mod.rs"]
@@ -70,7 +70,8 @@ fuzz_target!(|data: &[u8]| {
         fixture.world.server.lines.borrow_mut().clear();
         let began = Instant::now();
         let _ = fixture.state.select(fixture.world.id, "f", Phase::Translate);
-        // Twice the limit, and room for a machine that does other things as well, and for code that is built to be watched.
+        // Twice the limit, and room for a machine that does other things as well, and for code that
+        // is built to be watched.
         assert!(began.elapsed() < Duration::from_secs(3), "took {:?}: {program}", began.elapsed());
     });
 });

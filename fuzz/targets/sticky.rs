@@ -1,4 +1,5 @@
-//! Cookies, parameters and answers of others: what names a session, and what comes back as the front's.
+//! Cookies, parameters and answers of others: what names a session, and what comes back as the
+//! front's.
 #![no_main]
 
 use balance::reverse::{Names, map_cookie, map_location};

@@ -79,8 +79,8 @@ void lb_look_at_file(request_rec *r)
     }
 }
 
-/* What is parsed and put together on the way goes with a pool of its own. The names that an expression adds to the header Vary
- * are added once, however often it is evaluated. */
+/* What is parsed and put together on the way goes with a pool of its own. The names that an
+   expression adds to the header Vary * are added once, however often it is evaluated. */
 static int eval(request_rec *r, const char *text, int flags, char **word, const char **error)
 {
     ap_regmatch_t matches[AP_MAX_REG_MATCH];
@@ -274,7 +274,8 @@ static apr_status_t give_body(ap_filter_t *f, apr_bucket_brigade *out, ap_input_
 
 void lb_register_body(void)
 {
-    /* Next to the filter that takes chunks and lengths away, so that all filters of content see the body as they would have. */
+    /* Next to the filter that takes chunks and lengths away, so that all filters of content see the
+       body as they would have. */
     body_filter = ap_register_input_filter("LUA_BALANCER_KEPT", give_body, NULL, AP_FTYPE_PROTOCOL - 1);
 }
 

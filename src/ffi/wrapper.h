@@ -66,13 +66,15 @@ int lb_worker_is_exhausted(const proxy_worker *w);
 /* Whether a body's end is in it. */
 int lb_brigade_ends(const apr_bucket_brigade *bb);
 
-/* ProxyPass lines of the request's server, the one of its Location (or NULL), and its ProxyPassReverse lines; proxy is mod_proxy. */
+/* ProxyPass lines of the request's server, the one of its Location (or NULL), and its
+   ProxyPassReverse lines; proxy is mod_proxy. */
 const apr_array_header_t *lb_proxy_aliases(const request_rec *r, const module *proxy);
 const struct proxy_alias *lb_location_alias(const request_rec *r, const module *proxy);
 const apr_array_header_t *lb_reverse_aliases(const request_rec *r, const module *proxy);
 
-/* The first bytes of the request's body, at most max, in r->pool; NULL when there is none or it cannot be read. What was read is there
-   for whoever reads the body after this, through the filter that lb_register_body makes known. */
+/* The first bytes of the request's body, at most max, in r->pool; NULL when there is none or it
+   cannot be read. What was read is there for whoever reads the body after this, through the filter
+   that lb_register_body makes known. */
 void lb_register_body(void);
 /* What was read of the body of a request before an internal redirect is this request's. */
 void lb_carry_body(request_rec *r);

@@ -15,9 +15,10 @@ thread_local! {
     static DEFERRED: Cell<Option<Deferred>> = const { Cell::new(None) };
 }
 
-/// The first of the hooks that give up root's rights. A new process of httpd may end by a signal's handler as long as it has no
-/// threads, and that corrupts the heap when the signal meets an allocation: the more free pieces the heap has, the likelier. These
-/// hooks allocate (they look up accounts), and helpers such as mod_cgid's daemon run them as well.
+/// The first of the hooks that give up root's rights. A new process of httpd may end by a signal's
+/// handler as long as it has no threads, and that corrupts the heap when the signal meets an
+/// allocation: the more free pieces the heap has, the likelier. These hooks allocate (they look up
+/// accounts), and helpers such as mod_cgid's daemon run them as well.
 pub(super) unsafe extern "C" fn before_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
     guard(ffi::DECLINED, || {
         DEFERRED.set(Some(Deferred::begin()));
@@ -25,7 +26,8 @@ pub(super) unsafe extern "C" fn before_privileges(_: *mut ffi::apr_pool_t, _: *m
     })
 }
 
-/// The last of these hooks. What follows is not ours: the MPM sets its children's mask next, and a helper goes to its work.
+/// The last of these hooks. What follows is not ours: the MPM sets its children's mask next, and a
+/// helper goes to its work.
 pub(super) unsafe extern "C" fn after_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
     guard(ffi::DECLINED, || {
         drop(DEFERRED.take());
@@ -41,8 +43,8 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     });
 }
 
-/// The child is told to end: at once, its clients' connections being closed already, or when it has answered them.
-/// prefork calls this inside of a signal handler.
+/// The child is told to end: at once, its clients' connections being closed already, or when it has
+/// answered them. prefork calls this inside of a signal handler.
 pub(super) unsafe extern "C" fn stopping(_: *mut ffi::apr_pool_t, graceful: i32) {
     guard((), || {
         if graceful == 0
@@ -62,7 +64,8 @@ pub(super) unsafe extern "C" fn status(
 ) {
     guard((), || {
         faults::point("child_status");
-        // MPM_CHILD_LOST_SLOT speaks of a child that goes on serving what it has: httpd needs its place for another.
+        // MPM_CHILD_LOST_SLOT speaks of a child that goes on serving what it has: httpd needs its
+        // place for another.
         if state == ffi::MPM_CHILD_EXITED {
             start::child_ended(pid);
         }

@@ -21,7 +21,8 @@ pub(super) unsafe extern "C" fn create(
     std::ptr::null_mut()
 }
 
-/// mod_proxy has given the connection its name for TLS, and the modules that speak it have not looked yet.
+/// mod_proxy has given the connection its name for TLS, and the modules that speak it have not
+/// looked yet.
 pub(super) unsafe extern "C" fn begins(
     connection: *mut ffi::conn_rec,
     _: *mut std::os::raw::c_void,

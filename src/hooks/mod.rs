@@ -43,9 +43,10 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 BEFORE_PROXY.as_ptr(),
                 ffi::APR_HOOK_FIRST as i32,
             );
-            // One before mod_rewrite's rules of sections and mod_proxy's canonical form; one after them and after all that set
-            // the environment (mod_env, mod_ssl, mod_lua), but before what works on a request's end form (mod_headers, mod_dir).
-            // `register_with_proxy` adds one between the two.
+            // One before mod_rewrite's rules of sections and mod_proxy's canonical form; one after
+            // them and after all that set the environment (mod_env, mod_ssl, mod_lua), but before
+            // what works on a request's end form (mod_headers, mod_dir). `register_with_proxy` adds
+            // one between the two.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
                 none,
@@ -75,7 +76,8 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
     });
 }
 
-/// Has the requests marked that come to mod_rewrite: with its own place in the order, so that hooks before it are over by then. Called while the directives are read, before httpd sorts the hooks.
+/// Has the requests marked that come to mod_rewrite: with its own place in the order, so that hooks
+/// before it are over by then. Called while the directives are read, before httpd sorts the hooks.
 fn watch_rewriting() {
     // SAFETY: as in `register`; httpd forgets its hooks before it reads a configuration anew.
     unsafe {

@@ -12,7 +12,8 @@ use crate::httpd::request::Request;
 use crate::relay;
 use crate::route::{canon, entry};
 
-/// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over attempts picks the real one.
+/// mod_proxy asks for a worker. `lb://` requests get the child's one stand-in: the loop over
+/// attempts picks the real one.
 pub(super) unsafe extern "C" fn pre_request(
     worker: *mut *mut ffi::proxy_worker,
     balancer: *mut *mut ffi::proxy_balancer,
@@ -22,7 +23,8 @@ pub(super) unsafe extern "C" fn pre_request(
 ) -> c_int {
     guard(FAILED, || {
         faults::point("pre_request");
-        // SAFETY: mod_proxy's arguments: a live request, a URL as C string, places for worker and balancer.
+        // SAFETY: mod_proxy's arguments: a live request, a URL as C string, places for worker and
+        // balancer.
         unsafe {
             if !is_ours(*url) {
                 return DECLINED;

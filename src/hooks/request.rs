@@ -78,8 +78,8 @@ pub(super) unsafe extern "C" fn reverse_filter(
     filter: *mut ffi::ap_filter_t,
     brigade: *mut ffi::apr_bucket_brigade,
 ) -> ffi::apr_status_t {
-    // SAFETY: httpd's filter record, with the request it was added to; removed before the brigade goes on, so that it
-    // runs once.
+    // SAFETY: httpd's filter record, with the request it was added to; removed before the brigade
+    // goes on, so that it runs once.
     unsafe {
         let next = (*filter).next;
         guard((), || {
@@ -100,7 +100,8 @@ pub(super) unsafe extern "C" fn body_filter(
     block: ffi::apr_read_type_e,
     bytes: ffi::apr_off_t,
 ) -> ffi::apr_status_t {
-    // SAFETY: httpd's filter record, with the request it was added to, and a brigade that the next filter fills.
+    // SAFETY: httpd's filter record, with the request it was added to, and a brigade that the next
+    // filter fills.
     unsafe {
         let began_us = monotonic_us();
         let status = ffi::ap_get_brigade((*filter).next, brigade, mode, block, bytes);

@@ -73,9 +73,11 @@ fn filled(alias: &ffi::proxy_alias, line: Alias<'_>, path: &[u8]) -> Option<Vec<
 const GROUPS: usize = 10;
 
 impl Api {
-    /// The lines of ProxyPass that may have mapped a request, in the order in which mod_proxy looks at them.
+    /// The lines of ProxyPass that may have mapped a request, in the order in which mod_proxy looks
+    /// at them.
     pub fn forward_aliases<'r>(&self, request: Request<'r>) -> impl Iterator<Item = Alias<'r>> {
-        // SAFETY: a live request; both outlive it, as they belong to the configuration or the request.
+        // SAFETY: a live request; both outlive it, as they belong to the configuration or the
+        // request.
         unsafe {
             let own = ffi::lb_location_alias(request.as_ptr(), self.module).as_ref();
             own.and_then(|alias| line(alias))
@@ -84,8 +86,9 @@ impl Api {
         }
     }
 
-    /// The line by which a request may have come to a target in `lb://` that the line itself does not write. What a variable's
-    /// value was is not known any more, so one that begins a target counts.
+    /// The line by which a request may have come to a target in `lb://` that the line itself does
+    /// not write. What a variable's value was is not known any more, so one that begins a target
+    /// counts.
     pub fn filled_alias<'r>(&self, request: Request<'r>) -> Option<Alias<'r>> {
         // SAFETY: as above.
         let all = unsafe {

@@ -10,7 +10,8 @@ use crate::httpd::request::Request;
 pub enum Client {
     /// As far as anybody can tell.
     There,
-    /// It sends no more. It may have closed the connection, or wait for its answer still: the packet is the same. See [`nudge`].
+    /// It sends no more. It may have closed the connection, or wait for its answer still: the
+    /// packet is the same. See [`nudge`].
     SendsNoMore,
     /// Its connection is closed, by a reset or by httpd.
     Gone,
@@ -21,7 +22,8 @@ const HTTP_1_1: c_int = 1001;
 
 /// Looks at the client's connection.
 pub fn look(request: Request<'_>) -> Client {
-    // SAFETY: a request's connection lives longer than it. HTTP/2 sets `aborted` from the connection's own thread.
+    // SAFETY: a request's connection lives longer than it. HTTP/2 sets `aborted` from the
+    // connection's own thread.
     let (aborted, is_stream) = unsafe {
         let connection = (*request.as_ptr()).connection;
         ((&raw const (*connection).aborted).read_volatile() != 0, !(*connection).master.is_null())
@@ -36,7 +38,8 @@ pub fn look(request: Request<'_>) -> Client {
 /// -1 once the MPM has closed it, as it does when the child is told to end at once.
 fn socket(request: Request<'_>) -> Option<c_int> {
     let mut fd: c_int = -1;
-    // SAFETY: the connection is the request's; its socket lives as long, closed or not. Writes one int.
+    // SAFETY: the connection is the request's; its socket lives as long, closed or not. Writes one
+    // int.
     unsafe {
         let socket = ffi::ap_get_conn_socket((*request.as_ptr()).connection);
         let known = !socket.is_null() && ffi::apr_os_sock_get(&mut fd, socket) == ffi::APR_SUCCESS as i32;
@@ -50,7 +53,8 @@ fn look_at(fd: c_int) -> Client {
         return Client::Gone;
     }
     let mut asked = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
-    // SAFETY: one entry, and no time. Should the MPM have closed the socket just now, this looks at another one: no harm.
+    // SAFETY: one entry, and no time. Should the MPM have closed the socket just now, this looks at
+    // another one: no harm.
     let found = unsafe { libc::poll(&mut asked, 1, 0) };
     match asked.revents {
         _ if found <= 0 => Client::There,
@@ -65,9 +69,10 @@ fn look_at(fd: c_int) -> Client {
     if fd < 0 { Client::Gone } else { Client::There }
 }
 
-/// Tells a client that sends no more that its request waits (102). A closed connection answers that with a reset, which [`look`]
-/// sees then; to who reads it says nothing. False where it cannot be told: before HTTP/1.1, inside of another request, or
-/// while something for the client is on its way.
+/// Tells a client that sends no more that its request waits (102). A closed connection answers that
+/// with a reset, which [`look`] sees then; to who reads it says nothing. False where it cannot be
+/// told: before HTTP/1.1, inside of another request, or while something for the client is on its
+/// way.
 pub fn nudge(request: Request<'_>) -> bool {
     let r = request.as_ptr();
     // SAFETY: a live request of this thread, and its connection.

@@ -12,7 +12,8 @@ use crate::ffi;
 #[derive(Clone, Copy)]
 pub struct Expression(pub *const ffi::ap_expr_info_t);
 
-// SAFETY: httpd evaluates one parsed expression from many threads itself (mod_headers and others); it is only read.
+// SAFETY: httpd evaluates one parsed expression from many threads itself (mod_headers and others);
+// it is only read.
 unsafe impl Send for Expression {}
 // SAFETY: as above.
 unsafe impl Sync for Expression {}
@@ -133,7 +134,8 @@ impl Command {
         if error.is_null() { Ok(Expression(parsed)) } else { Err(unsafe { super::text(error) }) }
     }
 
-    /// A path under DefaultRuntimeDir when it is relative, which is where mod_proxy looks for sockets.
+    /// A path under DefaultRuntimeDir when it is relative, which is where mod_proxy looks for
+    /// sockets.
     pub fn runtime_relative(&self, path: &str) -> Option<String> {
         let path = CString::new(path).ok()?;
         // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
@@ -165,12 +167,12 @@ pub struct Line {
     pub place: (String, u32),
 }
 
-/// All directives of the configuration that has been read, in order, a section before what stands in it. Only for the configuration
-/// phase.
+/// All directives of the configuration that has been read, in order, a section before what stands
+/// in it. Only for the configuration phase.
 pub fn lines() -> Vec<Line> {
     let mut found = Vec::new();
-    // SAFETY: httpd has built the tree when it calls any module in the configuration phase, which has one thread; its nodes and
-    // their texts live until the next configuration is read.
+    // SAFETY: httpd has built the tree when it calls any module in the configuration phase, which
+    // has one thread; its nodes and their texts live until the next configuration is read.
     unsafe { collect(ffi::ap_conftree, None, &mut found) };
     found
 }
@@ -179,7 +181,8 @@ pub fn lines() -> Vec<Line> {
 /// `first` is NULL or a node of a directive tree that is alive and not being changed.
 unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, found: &mut Vec<Line>) {
     let mut next = first;
-    // SAFETY: the caller's promise; siblings and children of a node are nodes or NULL, texts are C strings or NULL.
+    // SAFETY: the caller's promise; siblings and children of a node are nodes or NULL, texts are C
+    // strings or NULL.
     unsafe {
         while let Some(node) = next.as_ref() {
             found.push(Line {
@@ -196,13 +199,15 @@ unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, fou
 
 /// Whether a module is loaded or built in, by the name of its source file.
 pub fn has_module(file: &CStr) -> bool {
-    // SAFETY: a look-up in httpd's list of modules, which does not change after the configuration was read.
+    // SAFETY: a look-up in httpd's list of modules, which does not change after the configuration
+    // was read.
     unsafe { !ffi::ap_find_linked_module(file.as_ptr()).is_null() }
 }
 
 /// Whether anything here speaks TLS to backends.
 pub fn speaks_tls() -> bool {
-    // Since 2.4.48 modules register with httpd itself; before, mod_ssl was the one that mod_proxy asked.
+    // Since 2.4.48 modules register with httpd itself; before, mod_ssl was the one that mod_proxy
+    // asked.
     // SAFETY: a look-up by name among all loaded objects.
     let has_handlers = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"ap_ssl_has_outgoing_handlers".as_ptr()) };
     if has_handlers.is_null() {
@@ -217,7 +222,8 @@ pub fn speaks_tls() -> bool {
 
 /// Whether `-D name` or a `Define` says so.
 pub fn is_defined(name: &CStr) -> bool {
-    // SAFETY: reads a list that changes only while the configuration is read, before children are made.
+    // SAFETY: reads a list that changes only while the configuration is read, before children are
+    // made.
     unsafe { ffi::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 

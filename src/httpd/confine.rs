@@ -1,4 +1,5 @@
-//! What a process gives up that runs scripts which nobody has looked at yet: rights, signals, descriptors, memory and time.
+//! What a process gives up that runs scripts which nobody has looked at yet: rights, signals,
+//! descriptors, memory and time.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -10,7 +11,8 @@ use crate::ffi;
 
 /// Ends a process that [`serve`] has set up. The MPMs do not send it to their group.
 pub const END: i32 = libc::SIGUSR2;
-/// Who reads scripts where httpd is root and its User directive names nobody: the account of nobody.
+/// Who reads scripts where httpd is root and its User directive names nobody: the account of
+/// nobody.
 const NOBODY: u32 = 65_534;
 
 static END_ASKED: AtomicBool = AtomicBool::new(false);
@@ -53,10 +55,12 @@ impl Account {
         &self.name
     }
 
-    /// Becomes it for good, within ChrootDir as children are. Nothing to do where this process is not root.
+    /// Becomes it for good, within ChrootDir as children are. Nothing to do where this process is
+    /// not root.
     pub fn assume(&self) -> io::Result<()> {
         let done = |code: i32| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-        // SAFETY: plain system calls; the name is a string of this frame. initgroups reads the account data base.
+        // SAFETY: plain system calls; the name is a string of this frame. initgroups reads the
+        // account data base.
         unsafe {
             if libc::geteuid() != 0 {
                 return Ok(());
@@ -84,7 +88,8 @@ impl Account {
 }
 
 fn name_of(user: u32) -> Option<String> {
-    // SAFETY: the configuration phase and the processes made in it have one thread; the record is copied at once.
+    // SAFETY: the configuration phase and the processes made in it have one thread; the record is
+    // copied at once.
     unsafe {
         let entry = libc::getpwuid(user);
         (!entry.is_null()).then(|| CStr::from_ptr((*entry).pw_name).to_string_lossy().into_owned())
@@ -97,10 +102,12 @@ pub fn name(name: &CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
-/// Sets up a process that makes others and waits for them: it ends with its parent, takes
-/// what its children leave behind, hears [`END`] and the end of children, in [`wait`] alone, and no signal that the MPM sends to its group.
+/// Sets up a process that makes others and waits for them: it ends with its parent, takes what its
+/// children leave behind, hears [`END`] and the end of children, in [`wait`] alone, and no signal
+/// that the MPM sends to its group.
 pub fn serve(parent: i32) {
-    // SAFETY: plain system calls with structures of this frame; the handlers have the form that is wanted.
+    // SAFETY: plain system calls with structures of this frame; the handlers have the form that is
+    // wanted.
     unsafe {
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -121,7 +128,8 @@ pub fn serve(parent: i32) {
     end_with(parent);
 }
 
-/// Ends this process when its parent does. To be set after a change of the account, which takes it back.
+/// Ends this process when its parent does. To be set after a change of the account, which takes it
+/// back.
 fn end_with(parent: i32) {
     // SAFETY: plain system calls.
     unsafe {
@@ -143,7 +151,8 @@ pub fn end_asked() -> bool {
     END_ASKED.load(Ordering::SeqCst)
 }
 
-/// Waits until the descriptor can be read, a child has ended, [`END`] has come, or the time is over.
+/// Waits until the descriptor can be read, a child has ended, [`END`] has come, or the time is
+/// over.
 pub fn wait(descriptor: Option<RawFd>, time: Option<Duration>) {
     let mut one = libc::pollfd { fd: descriptor.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
     let time = time.map(|time| libc::timespec {
@@ -151,7 +160,8 @@ pub fn wait(descriptor: Option<RawFd>, time: Option<Duration>) {
         tv_nsec: i64::from(time.subsec_nanos()) as _,
     });
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: structures of this frame. All signals are blocked but in this call, so that none is missed.
+    // SAFETY: structures of this frame. All signals are blocked but in this call, so that none is
+    // missed.
     unsafe {
         let mut heard = std::mem::zeroed();
         libc::sigfillset(&mut heard);
@@ -179,12 +189,14 @@ pub struct Bounds {
     pub processes: u64,
 }
 
-/// Sets up a process that vets, whose answer goes to `answer`, which gets another number: it has no other descriptor but the server's three of
-/// `/dev/null`, a session of its own, httpd's handlers of no signal, and these bounds. It ends with `parent`.
+/// Sets up a process that vets, whose answer goes to `answer`, which gets another number: it has no
+/// other descriptor but the server's three of `/dev/null`, a session of its own, httpd's handlers
+/// of no signal, and these bounds. It ends with `parent`.
 pub fn vet(answer: OwnedFd, parent: i32, bounds: Bounds) -> io::Result<RawFd> {
     const ANSWER: RawFd = 3;
     let answer = answer.into_raw_fd();
-    // SAFETY: plain system calls on descriptors that this process, which has one thread, uses for nothing else from here on.
+    // SAFETY: plain system calls on descriptors that this process, which has one thread, uses for
+    // nothing else from here on.
     unsafe {
         libc::setsid();
         default_handlers();
@@ -206,16 +218,19 @@ pub fn vet(answer: OwnedFd, parent: i32, bounds: Bounds) -> io::Result<RawFd> {
     Ok(ANSWER)
 }
 
-/// `/dev/null`, for [`close_all_but`]. To be opened before a change of the root folder, which need not hold one.
+/// `/dev/null`, for [`close_all_but`]. To be opened before a change of the root folder, which need
+/// not hold one.
 pub fn null() -> io::Result<OwnedFd> {
     Ok(std::fs::File::options().read(true).write(true).open("/dev/null")?.into())
 }
 
-/// Closes all descriptors but one, which gets a number above the standard files'; those become `null`.
+/// Closes all descriptors but one, which gets a number above the standard files'; those become
+/// `null`.
 pub fn close_all_but(kept: OwnedFd, null: OwnedFd) -> io::Result<OwnedFd> {
     const FIRST: RawFd = 3;
     let (kept, null) = (kept.into_raw_fd(), null.into_raw_fd());
-    // SAFETY: plain system calls; nothing in this process uses the standard files, and both descriptors are its own.
+    // SAFETY: plain system calls; nothing in this process uses the standard files, and both
+    // descriptors are its own.
     let kept = unsafe {
         let kept = libc::fcntl(kept, libc::F_DUPFD_CLOEXEC, FIRST);
         let null = libc::fcntl(null, libc::F_DUPFD_CLOEXEC, FIRST);
@@ -236,9 +251,11 @@ fn close_from(first: RawFd) {
     close_range(first, RawFd::MAX);
 }
 
-/// Kernels before 5.9 do not know the call: there the numbers are closed one by one, as far as they may be used.
+/// Kernels before 5.9 do not know the call: there the numbers are closed one by one, as far as they
+/// may be used.
 fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: plain system calls; this process has one thread, and nothing uses these descriptors any more.
+    // SAFETY: plain system calls; this process has one thread, and nothing uses these descriptors
+    // any more.
     unsafe {
         if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
             return;
@@ -255,8 +272,8 @@ fn close_range(first: RawFd, last: RawFd) {
 fn limit(bounds: Bounds) -> io::Result<()> {
     let set = |what, most: u64| {
         let mut limit: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: structures of this frame. A limit that is lower already stays. valgrind lets nobody lower what it has raised for
-        // itself: then the soft limit has to do.
+        // SAFETY: structures of this frame. A limit that is lower already stays. valgrind lets
+        // nobody lower what it has raised for itself: then the soft limit has to do.
         let code = unsafe {
             libc::getrlimit(what, &mut limit);
             let most = (most as libc::rlim_t).min(limit.rlim_max);

@@ -13,7 +13,8 @@ pub fn md5(data: &[u8]) -> [u8; 16] {
 /// SHA-1, 20 bytes.
 pub fn sha1(data: &[u8]) -> [u8; 20] {
     let mut digest = [0; 20];
-    // SAFETY: a context of this frame; APR takes lengths as unsigned int, so that longer data goes in pieces.
+    // SAFETY: a context of this frame; APR takes lengths as unsigned int, so that longer data goes
+    // in pieces.
     unsafe {
         let mut context = std::mem::zeroed();
         ffi::apr_sha1_init(&mut context);

@@ -1,4 +1,5 @@
-//! One exchange with a backend: the scheme handlers of mod_proxy run over a request, and what they leave on it.
+//! One exchange with a backend: the scheme handlers of mod_proxy run over a request, and what they
+//! leave on it.
 
 use std::ffi::CStr;
 use std::os::raw::c_char;
@@ -139,8 +140,9 @@ pub fn asked(request: Request<'_>) -> Asked {
     }
 }
 
-/// Takes back what a failed exchange left on the request. `status`: what it had before the first one; that of an error document
-/// is the error's, by which httpd knows not to look for another document.
+/// Takes back what a failed exchange left on the request. `status`: what it had before the first
+/// one; that of an error document is the error's, by which httpd knows not to look for another
+/// document.
 pub fn forget(request: Request<'_>, status: i32) {
     for note in [c"uds_path", ERROR_NOTES, c"verbose-error-to", c"proxy_timedout", c"proxy-error-override"] {
         request.notes().unset(note);
@@ -148,8 +150,9 @@ pub fn forget(request: Request<'_>, status: i32) {
     request.set_status(status);
 }
 
-/// mod_proxy drops a kept-alive client without an answer when a backend fails before answering; it looks at the
-/// connection's number of requests. That number is put aside around the handler, and added back.
+/// mod_proxy drops a kept-alive client without an answer when a backend fails before answering; it
+/// looks at the connection's number of requests. That number is put aside around the handler, and
+/// added back.
 struct KeepAlives<'r> {
     request: Request<'r>,
     saved: i32,
@@ -167,7 +170,8 @@ impl<'r> KeepAlives<'r> {
             // httpd would go by the number to end the connection after this request.
             request.end_connection_after();
         }
-        // Asks for a fresh connection to the backend only with a client's first request, for what it looks like now.
+        // Asks for a fresh connection to the backend only with a client's first request, for what
+        // it looks like now.
         let not_pooled = request.env().get(NOT_POOLED);
         if not_pooled.is_some() {
             request.env().unset(NOT_POOLED);
@@ -186,8 +190,8 @@ impl Drop for KeepAlives<'_> {
     }
 }
 
-/// Asks mod_proxy_http for a fresh connection to the backend, for one attempt. Only heard while [`KeepAlives`] hides the
-/// client's earlier requests.
+/// Asks mod_proxy_http for a fresh connection to the backend, for one attempt. Only heard while
+/// [`KeepAlives`] hides the client's earlier requests.
 struct Unpooled<'r> {
     request: Request<'r>,
     before: Option<&'r [u8]>,

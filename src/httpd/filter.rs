@@ -31,7 +31,8 @@ impl Filter {
         Filter(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// Registers it, to run when the answer's headers are known, before every filter that changes content or headers.
+    /// Registers it, to run when the answer's headers are known, before every filter that changes
+    /// content or headers.
     pub fn register(&self, name: &CStr, function: Function) {
         // SAFETY: httpd's registration call; it copies the name.
         let record = unsafe {
@@ -57,8 +58,9 @@ impl Request<'_> {
         if record.is_null() {
             return;
         }
-        // SAFETY: as in `add_filter`. mod_proxy keeps a body back until it has all of it where a filter might change its length,
-        // which it takes from these two being different; the second is the rest of the first.
+        // SAFETY: as in `add_filter`. mod_proxy keeps a body back until it has all of it where a
+        // filter might change its length, which it takes from these two being different; the second
+        // is the rest of the first.
         unsafe {
             let r = self.as_ptr();
             ffi::ap_add_input_filter_handle(record, std::ptr::null_mut(), r, (*r).connection);

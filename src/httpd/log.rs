@@ -40,7 +40,8 @@ fn sink() -> Option<Sink> {
 
 static SERVER: AtomicPtr<ffi::server_rec> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Names the main server, whose log lines without a request go to. Set again in every configuration cycle; NULL: none.
+/// Names the main server, whose log lines without a request go to. Set again in every configuration
+/// cycle; NULL: none.
 pub fn set_server(server: *mut ffi::server_rec) {
     SERVER.store(server, Ordering::Release);
 }
@@ -61,7 +62,8 @@ pub fn server(level: Level, text: &str) {
         return sink(level, text);
     }
     let line = line(text);
-    // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard error.
+    // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard
+    // error.
     unsafe { ffi::lb_log_server(i32::from(level), main_server(), line.as_ptr()) }
 }
 

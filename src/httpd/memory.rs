@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicI32;
 
 use table::dict::{Condition, Process};
 
-/// Maps `length` bytes of zeros, shared with all later children. Pages cost nothing until they are touched.
+/// Maps `length` bytes of zeros, shared with all later children. Pages cost nothing until they are
+/// touched.
 pub fn map_shared(length: usize) -> io::Result<*mut u8> {
     // SAFETY: a new anonymous mapping; nothing existing is touched.
     let base = unsafe {
@@ -79,13 +80,14 @@ pub fn alive(pid: i32) -> bool {
             || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH))
 }
 
-/// How a process is. Unlike [`alive`] this knows of zombies, which the parent has not asked for yet, and of pids that are used
-/// again. It reads a file: not for hot paths.
+/// How a process is. Unlike [`alive`] this knows of zombies, which the parent has not asked for
+/// yet, and of pids that are used again. It reads a file: not for hot paths.
 pub fn condition(process: Process) -> Condition {
     if !alive(process.pid) {
         return Condition::Dead;
     }
-    // Nothing to read: there is no /proc here, or it hides that process. Or it has ended just now, which the next call sees.
+    // Nothing to read: there is no /proc here, or it hides that process. Or it has ended just now,
+    // which the next call sees.
     let Some(stat) = Stat::of(process.pid) else { return Condition::Running };
     let is_other = process.born != 0 && Process::new(process.pid, Some(stat.born)) != process;
     match stat.state {
@@ -128,7 +130,8 @@ pub fn pid() -> i32 {
     std::process::id() as i32
 }
 
-/// Runs `body` with all signals blocked, so that a thread started in it never handles one of httpd's.
+/// Runs `body` with all signals blocked, so that a thread started in it never handles one of
+/// httpd's.
 pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: plain calls on two sets of this frame; the old set is restored afterwards.
     unsafe {
@@ -146,8 +149,9 @@ pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
 const ENDING: [libc::c_int; 6] =
     [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGINT, libc::SIGQUIT, libc::SIGWINCH];
 
-/// As long as it lives, the signals that end or restart a process are put off in this thread. Until its threads run, a child of
-/// httpd ends inside of the handler, which frees memory whatever it has interrupted: an allocation, for example.
+/// As long as it lives, the signals that end or restart a process are put off in this thread. Until
+/// its threads run, a child of httpd ends inside of the handler, which frees memory whatever it has
+/// interrupted: an allocation, for example.
 pub struct Deferred {
     /// Those that were not blocked before.
     added: libc::sigset_t,

@@ -1,5 +1,5 @@
-//! The wrapped ring: safe, non-owning views of httpd's objects. Nothing above this room and `hooks`, `directives` touches
-//! a raw pointer of httpd.
+//! The wrapped ring: safe, non-owning views of httpd's objects. Nothing above this room and
+//! `hooks`, `directives` touches a raw pointer of httpd.
 #![allow(unsafe_code)]
 
 pub mod aliases;

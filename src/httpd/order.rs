@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use super::bytes;
 use crate::ffi;
 
-/// Whether mod_rewrite's rules of sections run before mod_proxy's fixup, as they do since httpd 2.4.63.
+/// Whether mod_rewrite's rules of sections run before mod_proxy's fixup, as they do since httpd
+/// 2.4.63.
 static REWRITES_FIRST: AtomicBool = AtomicBool::new(false);
 
 /// See [`rewrites`].
@@ -23,10 +24,11 @@ struct Link {
     order: c_int,
 }
 
-/// Looks what mod_rewrite asks for, for [`rewrites_before_proxy`], and forgets the rules of an earlier configuration. For pre_config,
-/// when every module has registered its hooks.
+/// Looks what mod_rewrite asks for, for [`rewrites_before_proxy`], and forgets the rules of an
+/// earlier configuration. For pre_config, when every module has registered its hooks.
 pub fn look() {
-    // SAFETY: the array holds such links; their names are static strings and their lists end with NULL.
+    // SAFETY: the array holds such links; their names are static strings and their lists end with
+    // NULL.
     let first = unsafe {
         let links = ffi::ap_hook_get_fixups().as_ref().filter(|array| !array.elts.is_null());
         let links = links.map_or(&[][..], |array| {
@@ -39,8 +41,8 @@ pub fn look() {
     REWRITES_FIRST.store(first, Ordering::Release);
 }
 
-/// Notes that there is a rule that makes targets for mod_proxy. One of `.htaccess` is seen by the process that reads it for a request,
-/// before the request's fixups.
+/// Notes that there is a rule that makes targets for mod_proxy. One of `.htaccess` is seen by the
+/// process that reads it for a request, before the request's fixups.
 pub fn note_rule() {
     REWRITES.store(true, Ordering::Relaxed);
 }
@@ -63,8 +65,8 @@ pub fn own_rule() {
     }
 }
 
-/// Whether this process has seen a rule that makes targets for mod_proxy, so that a request's target may be mod_rewrite's work. Most
-/// servers have none, and look no further.
+/// Whether this process has seen a rule that makes targets for mod_proxy, so that a request's
+/// target may be mod_rewrite's work. Most servers have none, and look no further.
 pub fn rewrites() -> bool {
     REWRITES.load(Ordering::Relaxed)
 }
@@ -90,8 +92,8 @@ unsafe fn lists(list: *const *const c_char, name: &CStr) -> bool {
     false
 }
 
-/// Registers hooks under the module's own name. httpd sets it only while it loads the module; hooks that come later, in pre_config,
-/// would go by the name of whatever module was loaded last.
+/// Registers hooks under the module's own name. httpd sets it only while it loads the module; hooks
+/// that come later, in pre_config, would go by the name of whatever module was loaded last.
 pub fn as_own_module(register: impl FnOnce()) {
     // SAFETY: pre_config runs in the process's only thread, and the name is static.
     unsafe {

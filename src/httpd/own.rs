@@ -1,4 +1,5 @@
-//! The one value that this module keeps with a request, by its place in the request's configuration.
+//! The one value that this module keeps with a request, by its place in the request's
+//! configuration.
 
 use std::os::raw::c_void;
 
@@ -11,8 +12,8 @@ pub fn get<'r, T>(request: Request<'r>, is_other: impl FnOnce(*mut c_void) -> bo
     if is_other(place) {
         return None;
     }
-    // SAFETY: what `is_other` does not know was set by `put`, to a value in the request's pool. A request is handled by
-    // one thread; only shared references are handed out.
+    // SAFETY: what `is_other` does not know was set by `put`, to a value in the request's pool. A
+    // request is handled by one thread; only shared references are handed out.
     unsafe { place.cast::<T>().as_ref() }
 }
 

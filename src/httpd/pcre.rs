@@ -1,6 +1,7 @@
-//! Searches by PCRE that look at the clock. A limit of steps, all that httpd's own functions can be given, bounds no time: one step may go
-//! through the whole text, at each place of it anew. PCRE calls back before each part of a pattern that is compiled for it. The
-//! library is the one that httpd is linked with, found by name; an httpd with an older one has none of this.
+//! Searches by PCRE that look at the clock. A limit of steps, all that httpd's own functions can be
+//! given, bounds no time: one step may go through the whole text, at each place of it anew. PCRE
+//! calls back before each part of a pattern that is compiled for it. The library is the one that
+//! httpd is linked with, found by name; an httpd with an older one has none of this.
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
@@ -115,7 +116,8 @@ impl Drop for Timed {
 }
 
 impl Timed {
-    /// `options` are httpd's, its defaults among them. None where there is no memory, or PCRE wants no such pattern.
+    /// `options` are httpd's, its defaults among them. None where there is no memory, or PCRE wants
+    /// no such pattern.
     pub(super) fn new(pattern: &str, options: u32, most: Duration) -> Option<Self> {
         let api = api()?;
         let set = |flag: u32, own: u32| if options & flag != 0 { own } else { 0 };
@@ -125,7 +127,8 @@ impl Timed {
             | set(ffi::AP_REG_DOTALL, DOTALL)
             | set(ffi::AP_REG_DOLLAR_ENDONLY, DOLLAR_ENDONLY);
         let (mut error, mut at) = (0, 0);
-        // SAFETY: PCRE reads the pattern and writes two numbers of this frame. What is NULL is not used, and freed by `Drop`.
+        // SAFETY: PCRE reads the pattern and writes two numbers of this frame. What is NULL is not
+        // used, and freed by `Drop`.
         unsafe {
             let code =
                 (api.compile)(pattern.as_ptr(), pattern.len(), own, &mut error, &mut at, ptr::null_mut());
@@ -158,7 +161,8 @@ impl Timed {
         let share = STEP / 25 * self.most.as_millis().clamp(1, 25) as usize;
         let every = (share / (CALL + text.len() / 4)).max(1);
         let mut clock = Clock { every, left: every, end: used() + self.most };
-        // SAFETY: all three are whole; the clock lives as long as the search that calls back with it.
+        // SAFETY: all three are whole; the clock lives as long as the search that calls back with
+        // it.
         let found = unsafe {
             (self.api.set_callout)(self.context, look, ptr::from_mut(&mut clock).cast());
             let (code, at) = (self.code, text.as_ptr());
@@ -172,7 +176,8 @@ impl Timed {
     }
 
     fn places(&self, length: usize) -> Places {
-        // SAFETY: PCRE keeps two numbers for each group, of which the unset ones are beyond any text.
+        // SAFETY: PCRE keeps two numbers for each group, of which the unset ones are beyond any
+        // text.
         let ends = unsafe {
             let count = (self.api.count)(self.data) as usize;
             std::slice::from_raw_parts((self.api.places)(self.data), 2 * count)

@@ -28,11 +28,12 @@ impl<'p> Pool<'p> {
         self.raw.as_ptr()
     }
 
-    /// A NUL-terminated copy of the pieces, one after the other. The caller has made sure that no piece holds a NUL;
-    /// what comes after one is invisible to C.
+    /// A NUL-terminated copy of the pieces, one after the other. The caller has made sure that no
+    /// piece holds a NUL; what comes after one is invisible to C.
     pub fn concat(self, pieces: &[&[u8]]) -> *mut c_char {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        // SAFETY: the pool is alive; apr_palloc never returns NULL (httpd ends the process instead).
+        // SAFETY: the pool is alive; apr_palloc never returns NULL (httpd ends the process
+        // instead).
         let start = unsafe { ffi::apr_palloc(self.as_ptr(), length + 1) }.cast::<u8>();
         let mut at = start;
         for piece in pieces {
@@ -47,8 +48,8 @@ impl<'p> Pool<'p> {
         start.cast()
     }
 
-    /// NUL-terminated copies of several strings, each given in pieces, in one allocation. As for [`Pool::concat`], no piece
-    /// holds a NUL.
+    /// NUL-terminated copies of several strings, each given in pieces, in one allocation. As for
+    /// [`Pool::concat`], no piece holds a NUL.
     pub fn texts<const N: usize>(self, strings: [&[&[u8]]; N]) -> [Text<'p>; N] {
         let length: usize = strings.iter().flat_map(|pieces| pieces.iter()).map(|piece| piece.len()).sum();
         // SAFETY: as in `concat`.
@@ -56,7 +57,8 @@ impl<'p> Pool<'p> {
         strings.map(|pieces| {
             let start = at;
             for piece in pieces {
-                // SAFETY: the block has room for all pieces, and for one byte more with each string.
+                // SAFETY: the block has room for all pieces, and for one byte more with each
+                // string.
                 unsafe {
                     std::ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
                     at = at.add(piece.len());
@@ -81,8 +83,8 @@ impl<'p> Pool<'p> {
     pub fn keep<T>(self, value: T) -> &'p mut T {
         // What apr_palloc promises.
         const { assert!(align_of::<T>() <= 8) };
-        // SAFETY: a block of that size and alignment, which lives as long as the pool; the cleanup gets what it was
-        // registered with, once.
+        // SAFETY: a block of that size and alignment, which lives as long as the pool; the cleanup
+        // gets what it was registered with, once.
         unsafe {
             let raw = ffi::apr_palloc(self.as_ptr(), size_of::<T>().max(1)).cast::<T>();
             raw.write(value);
@@ -145,8 +147,8 @@ impl<T: Default + 'static> Shelf<T> {
     /// What the pool has.
     pub fn find<'p>(&self, pool: Pool<'p>) -> Option<&'p T> {
         let mut found = std::ptr::null_mut();
-        // SAFETY: a live pool. What is there under this module's names was put there by `get`, lives as long as the pool, and
-        // begins with the number of its type.
+        // SAFETY: a live pool. What is there under this module's names was put there by `get`,
+        // lives as long as the pool, and begins with the number of its type.
         unsafe {
             ffi::apr_pool_userdata_get(&mut found, self.name.as_ptr(), pool.as_ptr());
             let of = found.cast::<TypeId>().as_ref()?;
@@ -160,7 +162,8 @@ impl<T: Default + 'static> Shelf<T> {
             return found;
         }
         let made = pool.keep(Shelved { of: TypeId::of::<T>(), value: T::default() });
-        // SAFETY: a live pool, a name that is static, a value that lives as long as the pool; from here on it is shared.
+        // SAFETY: a live pool, a name that is static, a value that lives as long as the pool; from
+        // here on it is shared.
         unsafe {
             let shelved = std::ptr::from_mut(made);
             ffi::apr_pool_userdata_setn(shelved.cast(), self.name.as_ptr(), None, pool.as_ptr());
@@ -223,7 +226,8 @@ impl Default for Kept {
 
 impl Kept {
     /// # Safety
-    /// `start` is NULL or a NUL-terminated string that lives as long as the request that [`Kept::bytes`] will be called with.
+    /// `start` is NULL or a NUL-terminated string that lives as long as the request that
+    /// [`Kept::bytes`] will be called with.
     pub unsafe fn from_ptr(start: *const c_char) -> Self {
         Kept(start)
     }

@@ -18,7 +18,8 @@ pub enum Status {
 /// Makes a process that runs `body` and ends. What runs at exit in the parent does not run in it.
 ///
 /// # Safety
-/// The calling process has one thread, or `body` does only what may be done after a fork of several.
+/// The calling process has one thread, or `body` does only what may be done after a fork of
+/// several.
 pub unsafe fn fork(body: impl FnOnce()) -> io::Result<i32> {
     // SAFETY: the caller's promise. The new process never returns from here.
     match unsafe { libc::fork() } {
@@ -32,7 +33,8 @@ pub unsafe fn fork(body: impl FnOnce()) -> io::Result<i32> {
     }
 }
 
-/// Two ends of a connection between processes; neither is kept over exec. `records`: what is sent in one piece is received in one.
+/// Two ends of a connection between processes; neither is kept over exec. `records`: what is sent
+/// in one piece is received in one.
 pub fn socket_pair(records: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     let kind = if records { libc::SOCK_SEQPACKET } else { libc::SOCK_STREAM };
     let mut ends = [-1; 2];
@@ -157,7 +159,8 @@ pub fn wait_for(descriptors: &[RawFd], time: Duration) {
     unsafe { libc::poll(all.as_mut_ptr(), all.len() as libc::nfds_t, time) };
 }
 
-/// Asks whether a child of this process has ended, and takes its status. Err: there is none of that number.
+/// Asks whether a child of this process has ended, and takes its status. Err: there is none of that
+/// number.
 pub fn ended(pid: i32) -> io::Result<Option<Status>> {
     let mut status = 0;
     // SAFETY: writes one status.
@@ -179,7 +182,8 @@ pub fn is_stopped(pid: i32) -> bool {
     }
 }
 
-/// Any child of this process that has ended. Its number stays its own until [`ended`] takes its status.
+/// Any child of this process that has ended. Its number stays its own until [`ended`] takes its
+/// status.
 pub fn any_ended() -> Option<i32> {
     // SAFETY: writes one structure of this frame, in which 0 stands for nobody.
     let pid = unsafe {

@@ -1,5 +1,5 @@
-//! mod_proxy, bound late: Debian loads `lua_balancer.load` before `proxy.load`, so its symbols are looked up in every
-//! pre_config (their addresses may have moved) instead of by the linker.
+//! mod_proxy, bound late: Debian loads `lua_balancer.load` before `proxy.load`, so its symbols are
+//! looked up in every pre_config (their addresses may have moved) instead of by the linker.
 
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
@@ -59,7 +59,8 @@ pub struct Api {
     pub(super) module: *const ffi::module,
 }
 
-// SAFETY: functions and the module record of mod_proxy, which stay while it is loaded; nothing is changed through them.
+// SAFETY: functions and the module record of mod_proxy, which stay while it is loaded; nothing is
+// changed through them.
 unsafe impl Send for Api {}
 // SAFETY: as above.
 unsafe impl Sync for Api {}
@@ -74,8 +75,13 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
 
 macro_rules! bind {
     ($name:literal) => {
-        // SAFETY: mod_proxy exports the symbol with this signature (mod_proxy.h of httpd 2.4); a missing one ends in None.
-        unsafe { std::mem::transmute::<*mut c_void, _>(symbol($name).ok_or(concat!("it has no ", stringify!($name)))?) }
+        // SAFETY: mod_proxy exports the symbol with this signature (mod_proxy.h of httpd 2.4); a
+        // missing one ends in None.
+        unsafe {
+            std::mem::transmute::<*mut c_void, _>(
+                symbol($name).ok_or(concat!("it has no ", stringify!($name)))?,
+            )
+        }
     };
 }
 
@@ -110,7 +116,8 @@ pub fn bind() -> Result<Api, &'static str> {
     let api = look_up()?;
     let old = API.swap(Box::into_raw(Box::new(api)), Ordering::AcqRel);
     if !old.is_null() {
-        // SAFETY: made by Box::into_raw here; pre_config runs in the parent's only thread, nobody else holds it.
+        // SAFETY: made by Box::into_raw here; pre_config runs in the parent's only thread, nobody
+        // else holds it.
         drop(unsafe { Box::from_raw(old) });
     }
     Ok(api)
@@ -136,8 +143,8 @@ impl Api {
     /// Registers our hooks, before mod_proxy_balancer's and before all real scheme handlers.
     pub fn register(&self, hooks: &Hooks) {
         let before: [*const c_char; 2] = [c"mod_proxy_balancer.c".as_ptr(), std::ptr::null()];
-        // SAFETY: APR copies nothing but keeps the array's names only until hooks are sorted, which reads static strings;
-        // the array itself is leaked so that it stays valid until then.
+        // SAFETY: APR copies nothing but keeps the array's names only until hooks are sorted, which
+        // reads static strings; the array itself is leaked so that it stays valid until then.
         unsafe {
             let before = Box::leak(Box::new(before)).as_ptr();
             (self.hook_pre_request)(hooks.pre_request, std::ptr::null(), before, ffi::APR_HOOK_REALLY_FIRST);
@@ -181,7 +188,8 @@ impl Api {
         }
     }
 
-    /// The path (without its leading slash) as mod_proxy_http encodes it for a backend. None: it may not be encoded (400).
+    /// The path (without its leading slash) as mod_proxy_http encodes it for a backend. None: it
+    /// may not be encoded (400).
     pub fn encode_path<'r>(&self, request: Request<'r>, path: Text<'r>) -> Option<&'r [u8]> {
         let flags = if request.keeps_encoded_slashes() {
             ffi::PROXY_CANONENC_NOENCODEDSLASHENCODING as c_int

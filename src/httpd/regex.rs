@@ -17,8 +17,9 @@ const MAX_GROUPS: usize = 25;
 const MAX_TEXT: usize = 1 << 20;
 /// Longest text where no search looks at the clock.
 const MAX_UNTIMED: usize = 8 << 10;
-/// Steps of a search by httpd's functions: those at each place, each of which may go through all of the text, times the places. Some
-/// milliseconds. What takes more is searched anew with the clock (`pcre`).
+/// Steps of a search by httpd's functions: those at each place, each of which may go through all of
+/// the text, times the places. Some milliseconds. What takes more is searched anew with the clock
+/// (`pcre`).
 const MAX_QUICK: usize = 4_000_000;
 /// The same where no search looks at the clock, without what a step goes through.
 const MAX_STEPS: usize = 5_000_000;
@@ -80,7 +81,8 @@ struct Pattern<'p> {
     options: u32,
     /// What a search may use of the processor.
     most: Duration,
-    /// Whether it looks at what stands before the place of a search. httpd's searches have no such place but the text's beginning.
+    /// Whether it looks at what stands before the place of a search. httpd's searches have no such
+    /// place but the text's beginning.
     looks_back: bool,
     /// Whether the first search by httpd's functions is worth it.
     is_quick: bool,
@@ -153,8 +155,8 @@ impl<'p> Pattern<'p> {
 
     /// Numbers and names of the groups that have one.
     fn names(&self) -> Vec<(usize, String)> {
-        // SAFETY: a compiled pattern, and an array of pointers in the pool, which httpd fills with NULLs and names inside of the
-        // pattern; they are copied before either goes.
+        // SAFETY: a compiled pattern, and an array of pointers in the pool, which httpd fills with
+        // NULLs and names inside of the pattern; they are copied before either goes.
         unsafe {
             let size = size_of::<*const std::os::raw::c_char>() as i32;
             let array = ffi::apr_array_make(self.pool.as_ptr(), self.groups as i32, size);

@@ -28,7 +28,8 @@ macro_rules! text_fields {
         $(
             /// The field's bytes; None when httpd has none.
             pub fn $name(self) -> Option<&'r [u8]> {
-                // SAFETY: a string field of a live request: NULL or NUL-terminated, in the request's pool or longer.
+                // SAFETY: a string field of a live request: NULL or NUL-terminated, in the
+                // request's pool or longer.
                 unsafe { super::bytes(self.get().$name) }
             }
         )*
@@ -48,7 +49,8 @@ impl<'r> Request<'r> {
     }
 
     fn get(self) -> &'r ffi::request_rec {
-        // SAFETY: alive for 'r by `from_ptr`'s promise. The reference is used for reading one field at a time.
+        // SAFETY: alive for 'r by `from_ptr`'s promise. The reference is used for reading one field
+        // at a time.
         unsafe { &*self.raw.as_ptr() }
     }
 
@@ -78,16 +80,16 @@ impl<'r> Request<'r> {
         if uri.is_null() { Text::from(c"") } else { unsafe { Text::from_ptr(uri) } }
     }
 
-    /// Where `/lb://` begins in the file name, behind `proxy:` and a scheme. Asked for every proxied request, so that it
-    /// looks at the colons alone.
+    /// Where `/lb://` begins in the file name, behind `proxy:` and a scheme. Asked for every
+    /// proxied request, so that it looks at the colons alone.
     pub fn own_scheme_in_filename(self) -> Option<usize> {
         let filename = self.get().filename.cast_const();
         if filename.is_null() {
             return None;
         }
         let mut at = filename;
-        // SAFETY: strchr reads up to the end of a NUL-terminated string. What is compared lies behind its start and, since
-        // a NUL differs from a slash, before its end.
+        // SAFETY: strchr reads up to the end of a NUL-terminated string. What is compared lies
+        // behind its start and, since a NUL differs from a slash, before its end.
         unsafe {
             loop {
                 at = libc::strchr(at, i32::from(b':'));
@@ -116,7 +118,8 @@ impl<'r> Request<'r> {
     /// Points a string field at pool memory.
     fn put(self, place: impl FnOnce(&mut ffi::request_rec) -> &mut *mut c_char, value: Option<&[u8]>) {
         let text = value.map_or(std::ptr::null_mut(), |value| self.pool().copy(value));
-        // SAFETY: alive and handled by this thread alone; no other reference is held across this store.
+        // SAFETY: alive and handled by this thread alone; no other reference is held across this
+        // store.
         unsafe { *place(&mut *self.as_ptr()) = text }
     }
 
@@ -130,7 +133,8 @@ impl<'r> Request<'r> {
         self.put(|r| &mut r.args, value);
     }
 
-    /// Sets the file name. None is an empty one, which no file has: httpd's modules read a name unasked once there was one.
+    /// Sets the file name. None is an empty one, which no file has: httpd's modules read a name
+    /// unasked once there was one.
     pub fn set_filename(self, value: Option<&[u8]>) {
         self.put(|r| &mut r.filename, Some(value.unwrap_or_default()));
     }
@@ -180,8 +184,8 @@ impl<'r> Request<'r> {
     #[inline]
     pub fn proxied(self) -> Kept {
         let name = self.get().filename.cast_const();
-        // SAFETY: a NUL-terminated string, which stays in the request's pool when another is set; what is behind its first
-        // bytes is within it.
+        // SAFETY: a NUL-terminated string, which stays in the request's pool when another is set;
+        // what is behind its first bytes is within it.
         unsafe {
             if name.is_null() || libc::strncmp(name, c"proxy:".as_ptr(), 6) != 0 {
                 return Kept::default();
@@ -218,7 +222,8 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).status = value as c_int }
     }
 
-    /// Gives a status that httpd has no words for a status line of its own; httpd would send 500 instead.
+    /// Gives a status that httpd has no words for a status line of its own; httpd would send 500
+    /// instead.
     pub fn name_status(self, status: i32) {
         // SAFETY: httpd returns a static string or one of the request's pool.
         let known = unsafe { super::bytes(ffi::ap_get_status_line_ex(self.pool().as_ptr(), status)) }
@@ -254,7 +259,8 @@ impl<'r> Request<'r> {
         self.method_number() != ffi::M_GET
     }
 
-    /// Whether the request came from a client, rather than from a redirect or subrequest inside httpd.
+    /// Whether the request came from a client, rather than from a redirect or subrequest inside
+    /// httpd.
     pub fn is_initial(self) -> bool {
         self.get().main.is_null() && self.get().prev.is_null()
     }
@@ -264,7 +270,8 @@ impl<'r> Request<'r> {
         !self.get().main.is_null()
     }
 
-    /// The request that this one is a sub-request of, or of whose sub-request; itself when it is none.
+    /// The request that this one is a sub-request of, or of whose sub-request; itself when it is
+    /// none.
     pub fn outermost(self) -> Request<'r> {
         let main = |request: &Request<'r>| {
             // SAFETY: a request lives longer than its sub-requests.
@@ -273,7 +280,8 @@ impl<'r> Request<'r> {
         std::iter::successors(Some(self), main).last().unwrap_or(self)
     }
 
-    /// Takes back that the request is one for a directory, so that mod_dir looks for no index there.
+    /// Takes back that the request is one for a directory, so that mod_dir looks for no index
+    /// there.
     pub fn forget_directory(self) {
         // SAFETY: as in `put`.
         unsafe {
@@ -420,7 +428,8 @@ impl<'r> Request<'r> {
         unsafe { super::bytes((*self.get().connection).local_ip) }
     }
 
-    /// Has httpd answer with this text, or redirect to this URL, instead of its own page for a status.
+    /// Has httpd answer with this text, or redirect to this URL, instead of its own page for a
+    /// status.
     pub fn custom_response(self, status: u16, text: &[u8]) {
         // SAFETY: a live request; httpd keeps the text's address, which is in the request's pool.
         unsafe { ffi::ap_custom_response(self.as_ptr(), c_int::from(status), self.pool().copy(text)) }
@@ -460,7 +469,8 @@ impl<'r> Request<'r> {
         unsafe { super::bytes(ffi::ap_get_server_name(self.as_ptr())) }
     }
 
-    /// The server's name and, when it is not the scheme's, port: as httpd writes them into URLs that name itself.
+    /// The server's name and, when it is not the scheme's, port: as httpd writes them into URLs
+    /// that name itself.
     pub fn own_authority(self) -> Vec<u8> {
         // SAFETY: as `document_root`.
         let name =
@@ -530,8 +540,8 @@ impl<'r> Request<'r> {
     /// Evaluates a text with `%{NAME}` in it.
     pub fn word(self, text: &CStr, restricted: bool) -> Result<Vec<u8>, String> {
         let mut error = std::ptr::null();
-        // SAFETY: a live request. The shim gives a text of malloc's, which this function frees, or NULL
-        // and a pool string in `error`.
+        // SAFETY: a live request. The shim gives a text of malloc's, which this function frees, or
+        // NULL and a pool string in `error`.
         unsafe {
             let value = ffi::lb_eval_word(self.as_ptr(), text.as_ptr(), c_int::from(restricted), &mut error);
             if value.is_null() {
@@ -546,7 +556,8 @@ impl<'r> Request<'r> {
     /// Evaluates a parsed string expression.
     pub fn string_expression(self, expr: super::config::Expression) -> Result<&'r [u8], String> {
         let mut error = std::ptr::null();
-        // SAFETY: the expression lives in the configuration's pool, as long as any request of this configuration.
+        // SAFETY: the expression lives in the configuration's pool, as long as any request of this
+        // configuration.
         let value = unsafe { ffi::lb_eval_string_expr(self.as_ptr(), expr.0, &mut error) };
         if !error.is_null() {
             // SAFETY: a pool string.
@@ -556,7 +567,8 @@ impl<'r> Request<'r> {
         Ok(unsafe { super::bytes(value) }.unwrap_or_default())
     }
 
-    /// After an internal redirect: what a script has read of the body before is there for this request, too.
+    /// After an internal redirect: what a script has read of the body before is there for this
+    /// request, too.
     pub fn carry_body(self) {
         if !self.get().prev.is_null() {
             // SAFETY: a live request, and those before it, which live as long.
@@ -573,7 +585,8 @@ impl<'r> Request<'r> {
         (!text.is_null()).then(|| unsafe { std::slice::from_raw_parts(text.cast(), length) })
     }
 
-    /// The first byte of `text` that may not stand in a request line, as httpd judges it: control characters and blanks.
+    /// The first byte of `text` that may not stand in a request line, as httpd judges it: control
+    /// characters and blanks.
     pub fn has_bad_character(text: Text<'_>) -> bool {
         // SAFETY: a NUL-terminated string.
         unsafe { *ffi::ap_scan_vchar_obstext(text.as_ptr()) != 0 }

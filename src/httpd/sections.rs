@@ -11,11 +11,12 @@ use crate::ffi;
 /// Modules whose directives say who may go somewhere.
 const AUTHORISATION: [&CStr; 2] = [c"mod_authz_core.c", c"mod_access_compat.c"];
 
-/// Whether a section for `lb://` that this URL is in says who may go there. What it says was heard when httpd checked the
-/// request's access.
+/// Whether a section for `lb://` that this URL is in says who may go there. What it says was heard
+/// when httpd checked the request's access.
 pub fn grants(request: Request<'_>, url: &CStr) -> bool {
     let module = proxy::module();
-    // SAFETY: a request's server, and mod_proxy's own configuration of it, live as long as httpd's configuration.
+    // SAFETY: a request's server, and mod_proxy's own configuration of it, live as long as httpd's
+    // configuration.
     let sections =
         unsafe { sections(ffi::lb_module_config((*request.server()).module_config, module).cast()) };
     // SAFETY: httpd's list of modules.
@@ -55,7 +56,8 @@ pub(super) fn record_of(vector: *mut ffi::ap_conf_vector_t, module: *mut ffi::mo
 /// # Safety
 /// `conf` is mod_proxy's configuration of a server, which lives as long as httpd's.
 pub(super) unsafe fn sections<'c>(conf: *mut ffi::proxy_server_conf) -> &'c [*mut ffi::ap_conf_vector_t] {
-    // SAFETY: the caller's promise; an array of such pointers, complete since the configuration was read.
+    // SAFETY: the caller's promise; an array of such pointers, complete since the configuration was
+    // read.
     unsafe {
         match conf.as_ref().and_then(|conf| conf.sec_proxy.as_ref()) {
             Some(array) if array.nelts > 0 && !array.elts.is_null() => {

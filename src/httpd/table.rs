@@ -48,7 +48,8 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// Sets a key to a string that is in the table's pool already, or static. A `new` key is known not to be there yet.
+    /// Sets a key to a string that is in the table's pool already, or static. A `new` key is known
+    /// not to be there yet.
     pub fn point(self, new: bool, key: &'static CStr, value: impl Into<Text<'r>>) {
         if self.raw.is_null() {
             return;
@@ -86,8 +87,9 @@ impl<'r> Table<'r> {
         if self.raw.is_null() {
             return;
         }
-        // SAFETY: a live table; its array holds `nelts` entries whose strings live in the table's pool. The copy of the
-        // strings' addresses is taken before `f` runs, so that `f` may change the table.
+        // SAFETY: a live table; its array holds `nelts` entries whose strings live in the table's
+        // pool. The copy of the strings' addresses is taken before `f` runs, so that `f` may change
+        // the table.
         let pairs: Vec<(&[u8], &[u8])> = unsafe {
             let array = &*ffi::apr_table_elts(self.raw);
             if array.nelts <= 0 || array.elts.is_null() {
@@ -106,7 +108,8 @@ impl<'r> Table<'r> {
     }
 }
 
-/// Calls `f` with a C string of these bytes, on the stack when they are short. None when they hold a NUL.
+/// Calls `f` with a C string of these bytes, on the stack when they are short. None when they hold
+/// a NUL.
 pub fn with_c_str<T>(bytes: &[u8], f: impl FnOnce(&CStr) -> T) -> Option<T> {
     let mut room = [0u8; 128];
     if bytes.len() < room.len() {

@@ -13,10 +13,12 @@ pub type OnEnd = fn();
 
 static ON_END: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Has `on_end` called when this process of the parent's ends, until the pool is cleared. One process at a time.
+/// Has `on_end` called when this process of the parent's ends, until the pool is cleared. One
+/// process at a time.
 pub fn tend(pool: Pool<'static>, pid: i32, on_end: OnEnd) {
     ON_END.store(on_end as *mut (), Ordering::Release);
-    // SAFETY: httpd's configuration pool; the record is zeroed, lives as long as the pool, and so does the registration.
+    // SAFETY: httpd's configuration pool; the record is zeroed, lives as long as the pool, and so
+    // does the registration.
     unsafe {
         let record = ffi::apr_palloc(pool.as_ptr(), size_of::<ffi::apr_proc_t>()).cast::<ffi::apr_proc_t>();
         record.write(std::mem::zeroed());

@@ -1,5 +1,6 @@
-//! TLS settings for backends (`SSLProxy…`): which of them hold for an attempt, and giving them to a request for its time. What the
-//! TLS module made of its directives is opaque here: compared and handed on by pointer.
+//! TLS settings for backends (`SSLProxy…`): which of them hold for an attempt, and giving them to a
+//! request for its time. What the TLS module made of its directives is opaque here: compared and
+//! handed on by pointer.
 
 use std::ffi::CStr;
 use std::os::raw::c_void;
@@ -14,16 +15,19 @@ use crate::ffi;
 /// Modules that speak TLS with backends and have settings of their own for `<Proxy>` sections.
 const MODULES: [&CStr; 2] = [c"mod_ssl.c", c"mod_tls.c"];
 
-/// The settings of one attempt. Equal ones are the same directives' work; they live as long as the configuration.
+/// The settings of one attempt. Equal ones are the same directives' work; they live as long as the
+/// configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Settings {
     /// The modules' records; NULL where the module is not loaded.
     records: [*mut c_void; MODULES.len()],
-    /// The virtual host, where no module is known to have such records: then it makes the difference.
+    /// The virtual host, where no module is known to have such records: then it makes the
+    /// difference.
     server: *mut ffi::server_rec,
 }
 
-// SAFETY: the pointers are compared; what they lead to is only read, by the modules that made it, for as long as it lives.
+// SAFETY: the pointers are compared; what they lead to is only read, by the modules that made it,
+// for as long as it lives.
 unsafe impl Send for Settings {}
 // SAFETY: as above.
 unsafe impl Sync for Settings {}
@@ -49,12 +53,13 @@ impl Sections {
 
     /// [`Sections::settings`] by what mod_proxy gave its scheme handler.
     pub fn settings_by(&self, request: Request<'_>, proxy: &Proxy, urls: &[&CStr]) -> Settings {
-        // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme handlers.
+        // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme
+        // handlers.
         unsafe { self.settings(request, proxy.conf, urls) }
     }
 
-    /// The settings of the virtual host, then those of the `<Proxy>` sections that hold for these URLs: the last one counts, and
-    /// a later URL counts more than an earlier one.
+    /// The settings of the virtual host, then those of the `<Proxy>` sections that hold for these
+    /// URLs: the last one counts, and a later URL counts more than an earlier one.
     ///
     /// # Safety
     /// `conf` is mod_proxy's configuration of the request's virtual host.

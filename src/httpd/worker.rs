@@ -14,7 +14,8 @@ pub struct Worker {
     url: &'static CStr,
 }
 
-// SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them has its own locks.
+// SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them
+// has its own locks.
 unsafe impl Send for Worker {}
 // SAFETY: as above.
 unsafe impl Sync for Worker {}
@@ -25,20 +26,21 @@ impl Worker {
         self.raw
     }
 
-    /// mod_proxy's normal form of the URL, which its handlers expect; without trailing slash. For a unix socket this is
-    /// the URL behind the `|`.
+    /// mod_proxy's normal form of the URL, which its handlers expect; without trailing slash. For a
+    /// unix socket this is the URL behind the `|`.
     pub fn url(self) -> &'static CStr {
         self.url
     }
 
-    /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them: mod_proxy_http2
-    /// does not.
+    /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them:
+    /// mod_proxy_http2 does not.
     pub fn sent(self) -> i64 {
         // SAFETY: the worker lives as long as the child.
         unsafe { ffi::lb_worker_sent(self.raw) }
     }
 
-    /// Whether all of its connections are in use, and it is one that requests wait for with an end (`acquire=`).
+    /// Whether all of its connections are in use, and it is one that requests wait for with an end
+    /// (`acquire=`).
     pub fn is_exhausted(self) -> bool {
         // SAFETY: as in `sent`; the list of connections has a lock of its own.
         unsafe { ffi::lb_worker_is_exhausted(self.raw) != 0 }
@@ -64,7 +66,8 @@ impl Worker {
 /// The pool that a child's workers live in. Used under one lock, see `app::workers`.
 pub struct WorkerPool(*mut ffi::apr_pool_t);
 
-// SAFETY: the pool has an allocator with a mutex of its own, and `app::workers` uses it under a lock.
+// SAFETY: the pool has an allocator with a mutex of its own, and `app::workers` uses it under a
+// lock.
 unsafe impl Send for WorkerPool {}
 
 impl WorkerPool {
@@ -76,7 +79,8 @@ impl WorkerPool {
         let mut allocator = std::ptr::null_mut();
         let mut mutex = std::ptr::null_mut();
         let mut pool = std::ptr::null_mut();
-        // SAFETY: as httpd does for its own long-lived pools: an allocator owned by the pool, with a mutex from it.
+        // SAFETY: as httpd does for its own long-lived pools: an allocator owned by the pool, with
+        // a mutex from it.
         unsafe {
             if ffi::apr_allocator_create(&mut allocator) != 0 {
                 return None;
@@ -103,7 +107,8 @@ impl WorkerPool {
         let upgrade = c_string(options.upgrade.as_deref());
         let options = raw_options(options, secret.as_deref(), upgrade.as_deref());
         let mut worker = std::ptr::null_mut();
-        // SAFETY: a live pool used under the caller's lock; mod_proxy copies the URL; options are read during the call.
+        // SAFETY: a live pool used under the caller's lock; mod_proxy copies the URL; options are
+        // read during the call.
         unsafe {
             let error = (api.define_worker)(
                 self.0,

@@ -1,5 +1,5 @@
-//! Saved scripts: a child's background thread notices them, has one of them vetted by the server, and goes on with its own work
-//! until the answer is there.
+//! Saved scripts: a child's background thread notices them, has one of them vetted by the server,
+//! and goes on with its own work until the answer is there.
 
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use crate::serve::scripts;
 use crate::vetting::WORKERS;
 use crate::vetting::client::{Pending, settle};
 
-/// How long a turn waits for the answers to what it has asked: most come within a few milliseconds. Later turns wait for nothing.
+/// How long a turn waits for the answers to what it has asked: most come within a few milliseconds.
+/// Later turns wait for nothing.
 const A_MOMENT: Duration = Duration::from_millis(300);
 /// How often a state of the files is given to a server that does not answer.
 const TRIES: u32 = 3;
@@ -37,7 +38,8 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Takes versions that others have vetted, has changed files vetted (one child does), and takes what has come of it.
+    /// Takes versions that others have vetted, has changed files vetted (one child does), and takes
+    /// what has come of it.
     pub fn turn(&mut self, child: &Child, balancer: &dyn Balancer) {
         let mut has_asked = false;
         for id in child.library.ids().filter(|id| child.library.is_watched(*id)) {
@@ -64,7 +66,8 @@ impl Saved {
     /// Has a changed script vetted; true when it was asked for.
     fn look(&mut self, child: &Child, id: ScriptId, row: u32) -> bool {
         let Some(client) = &child.vetting else { return false };
-        // What the server would not begin yet is asked for later, so that few descriptors are taken however many files have changed.
+        // What the server would not begin yet is asked for later, so that few descriptors are taken
+        // however many files have changed.
         if self.running.len() >= WORKERS || self.running.iter().any(|job| job.id == id) {
             return false;
         }
@@ -75,7 +78,8 @@ impl Saved {
         }
         match client.ask(id) {
             Ok(pending) => self.running.push(Running { id, row, stamp, pending }),
-            // The server of an earlier configuration is gone: children of the next one look after the files.
+            // The server of an earlier configuration is gone: children of the next one look after
+            // the files.
             Err(_) => {
                 child.table.give_up_judgement(row, pid);
                 return false;

@@ -1,5 +1,6 @@
-//! The thread of the leading child that runs Lua besides requests: timers and Lua checks. It is a thread of its own so that
-//! no script can hold up the lead and the other checks; inside it, runs take turns, see [`script::Job`].
+//! The thread of the leading child that runs Lua besides requests: timers and Lua checks. It is a
+//! thread of its own so that no script can hold up the lead and the other checks; inside it, runs
+//! take turns, see [`script::Job`].
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -98,8 +99,8 @@ impl Timers {
         }
     }
 
-    /// The call that it has not come back from for this long, and its moment: a turn of a timer or check is over within
-    /// milliseconds, and a top level within its limit.
+    /// The call that it has not come back from for this long, and its moment: a turn of a timer or
+    /// check is over within milliseconds, and a top level within its limit.
     pub fn stuck(&self, least_ms: u64) -> Option<(ScriptId, u64, u64)> {
         let beat_ms = self.signal.beat_ms.load(Ordering::Acquire);
         let is_stuck = !self.is_done() && memory::monotonic_ms().saturating_sub(beat_ms) > least_ms;
@@ -132,8 +133,8 @@ fn run(child: &'static Child, signal: Arc<Signal>) {
             Ok(mut scripts) => while scripts.goes_on(&signal) {},
             Err(error) => log::server(log::ERR, &format!("timers and Lua checks cannot run: {error}")),
         }
-        // Here only after a panic, which the panic hook has logged, or when something is short: all begins anew, with a
-        // new state.
+        // Here only after a panic, which the panic hook has logged, or when something is short: all
+        // begins anew, with a new state.
         let until = Instant::now() + AGAIN;
         while !signal.stop.load(Ordering::Acquire) && Instant::now() < until {
             signal.beat();
@@ -218,7 +219,8 @@ impl Scripts {
             self.load_changed();
             let now_ms = memory::monotonic_ms();
             if now_ms >= self.until_ms {
-                // As in the background thread: this process was stopped, and its checks timed out meanwhile.
+                // As in the background thread: this process was stopped, and its checks timed out
+                // meanwhile.
                 self.checks.start_anew();
             }
             self.until_ms = signal.lead_until_ms.load(Ordering::Acquire);
@@ -303,7 +305,8 @@ fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, run
     });
 }
 
-/// One line, and the traceback for those who want it. What was only stopped is no error, and a quarantine was told already.
+/// One line, and the traceback for those who want it. What was only stopped is no error, and a
+/// quarantine was told already.
 fn report(what: &str, error: &ScriptError) {
     if matches!(error.kind, ErrorKind::Stopped | ErrorKind::Quarantined) {
         return;

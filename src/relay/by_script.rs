@@ -14,7 +14,8 @@ use super::journey::{Goal, Journey, Turn};
 use crate::httpd::log;
 use crate::relay::peer;
 
-/// What a script that uses `ngx.balancer` may ask for further tries after: nginx's `proxy_next_upstream error timeout`.
+/// What a script that uses `ngx.balancer` may ask for further tries after: nginx's
+/// `proxy_next_upstream error timeout`.
 static PEER_FAILURES: FailureKinds =
     FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() };
 
@@ -59,7 +60,8 @@ impl<'r> ScriptChooser<'r> {
     }
 }
 
-/// What the script is told. A failure as nginx names it: 504 for one that took too long, 502 for one that gave no answer.
+/// What the script is told. A failure as nginx names it: 504 for one that took too long, 502 for
+/// one that gave no answer.
 fn attempt(journey: &Journey) -> Attempt {
     let status = match journey.word().to_bytes() {
         b"timeout" => 504,

@@ -9,7 +9,8 @@ use table::Wants;
 
 use super::journey::{Goal, Journey, Turn};
 
-/// Says for each attempt of a request where it goes. What it does not say itself is that of a single target.
+/// Says for each attempt of a request where it goes. What it does not say itself is that of a
+/// single target.
 pub trait Chooser {
     /// The next one.
     fn next(&mut self, turn: Turn<'_>, journey: &mut Journey) -> Result<Goal, NoMember>;
@@ -17,12 +18,14 @@ pub trait Chooser {
     /// How the member of the attempt that begins was picked.
     fn method(&self, journey: &Journey, settings: &PoolSettings) -> &'static str;
 
-    /// Goes on to the next of several choices, which has its further attempts for itself. False when there is none.
+    /// Goes on to the next of several choices, which has its further attempts for itself. False
+    /// when there is none.
     fn go_on(&mut self, _: &mut Journey) -> bool {
         false
     }
 
-    /// Everybody else has failed this request: one that is ejected may be back, and can do no worse.
+    /// Everybody else has failed this request: one that is ejected may be back, and can do no
+    /// worse.
     fn last_resort(&self, _: Turn<'_>, _: &Journey) -> Option<Goal> {
         None
     }

@@ -15,7 +15,8 @@ use crate::httpd::worker::Worker;
 /// The client has gone before it had the whole answer.
 pub const ABORTED: &CStr = c"aborted";
 
-/// Sets those that name where an attempt goes, before it begins: what adds headers to the answer sees them.
+/// Sets those that name where an attempt goes, before it begins: what adds headers to the answer
+/// sees them.
 pub fn announce(
     request: Request<'_>,
     journey: &mut Journey,
@@ -40,7 +41,8 @@ pub fn announce(
     env.point(first, c"BALANCER_WORKER_ROUTE", route);
 }
 
-/// The relay is over: sets those of the last attempt, and reports it. Called once a request, so that the keys are new.
+/// The relay is over: sets those of the last attempt, and reports it. Called once a request, so
+/// that the keys are new.
 pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, reason: &'static CStr) {
     let request = run.turn.request;
     let (env, memory) = (request.env(), request.pool());

@@ -10,7 +10,8 @@ use balance::status::Status;
 
 use super::journey::{Goal, Journey, Turn};
 
-/// The last member once more, over a fresh connection. It may have closed the kept one just when the request came.
+/// The last member once more, over a fresh connection. It may have closed the kept one just when
+/// the request came.
 pub fn same_again(turn: Turn<'_>, journey: &Journey, outcome: Outcome) -> Option<Goal> {
     if !matches!(outcome, Outcome::Reset | Outcome::Stale) || journey.fresh {
         return None;

@@ -1,12 +1,14 @@
-//! A request on its way through a pool: attempt after attempt, until one is answered or nobody is left.
+//! A request on its way through a pool: attempt after attempt, until one is answered or nobody is
+//! left.
 //!
 //! ```text
 //! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange ─▶ balance::relay ─▶ environment
 //!    └─▶ refuse
 //! ```
 //!
-//! [`run`](run::run) calls down and is never called back. What the loop knows is its own (`journey`); what filters see while
-//! mod_proxy is inside of an attempt is shared with them (`record`).
+//! [`run`](run::run) calls down and is never called back. What the loop knows is its own
+//! (`journey`); what filters see while mod_proxy is inside of an attempt is shared with them
+//! (`record`).
 
 pub mod by_script;
 pub mod choose;

@@ -20,7 +20,8 @@ pub fn url(peer: &Peer) -> Arc<str> {
     at(format!("{scheme}://{host}{port}"))
 }
 
-/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for sending and receiving.
+/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for
+/// sending and receiving.
 fn waits(peer: &Peer) -> String {
     let [connect, send, read] = peer.timeouts;
     let keys = [("connectiontimeout", connect), ("timeout", read.or(send))];
@@ -29,7 +30,8 @@ fn waits(peer: &Peer) -> String {
         .collect()
 }
 
-/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do not make a worker each.
+/// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do
+/// not make a worker each.
 fn rounded_ms(seconds: f64) -> u64 {
     // What is no number becomes the shortest time.
     let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);

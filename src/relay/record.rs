@@ -69,8 +69,8 @@ pub struct Report {
 /// A decision that a sub-request has left.
 #[derive(Clone)]
 struct Lent {
-    /// Where the text of its target stands, `r->filename`: httpd hands on the pointer. Every decision of a sub-request is
-    /// left here, so that one at the same place later has replaced it.
+    /// Where the text of its target stands, `r->filename`: httpd hands on the pointer. Every
+    /// decision of a sub-request is left here, so that one at the same place later has replaced it.
     target: usize,
     route: Route,
 }
@@ -147,7 +147,8 @@ impl Record {
         }
     }
 
-    /// Whether translate_name ended between [`Record::mark_before_rewriting`] and [`Record::mark_untouched`]: at mod_rewrite.
+    /// Whether translate_name ended between [`Record::mark_before_rewriting`] and
+    /// [`Record::mark_untouched`]: at mod_rewrite.
     pub fn is_rewritten(request: Request<'_>) -> bool {
         mark_of(request.own_record()) == Some(BEFORE_REWRITING)
     }
@@ -162,8 +163,9 @@ impl Record {
         mark_of(request.own_record()) == Some(FOREIGN)
     }
 
-    /// Leaves a sub-request's decision where the request that it was made for finds it, should httpd give that one the
-    /// sub-request's target (`DirectoryIndex`, `FallbackResource`, mod_negotiation). Called once the target is complete.
+    /// Leaves a sub-request's decision where the request that it was made for finds it, should
+    /// httpd give that one the sub-request's target (`DirectoryIndex`, `FallbackResource`,
+    /// mod_negotiation). Called once the target is complete.
     pub fn lend(&self, request: Request<'_>) {
         let Some(target) = request.filename() else { return };
         HAS_LENT.store(true, Ordering::Relaxed);
@@ -174,12 +176,14 @@ impl Record {
         lent.push(Lent { target, route });
     }
 
-    /// Whether any sub-request in this process has left a decision: most servers have none, and look no further.
+    /// Whether any sub-request in this process has left a decision: most servers have none, and
+    /// look no further.
     pub fn has_lent() -> bool {
         HAS_LENT.load(Ordering::Relaxed)
     }
 
-    /// Gives a request the decision that belongs to its target. False when no sub-request has left one.
+    /// Gives a request the decision that belongs to its target. False when no sub-request has left
+    /// one.
     pub fn borrow(request: Request<'_>) -> bool {
         let (Some(target), Some(lent)) = (request.filename(), LENT.find(request.outermost().pool())) else {
             return false;
@@ -192,7 +196,8 @@ impl Record {
         true
     }
 
-    /// Whether the path and query were made for what the request's file name says now. A sub-request's may have taken its place.
+    /// Whether the path and query were made for what the request's file name says now. A
+    /// sub-request's may have taken its place.
     pub fn is_of(&self, request: Request<'_>) -> bool {
         let made_of = self.route().path.url;
         let now = || request.filename().and_then(|name| name.strip_prefix(b"proxy:"));

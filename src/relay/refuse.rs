@@ -40,7 +40,8 @@ pub fn no_member(
     HookStatus::Http(status)
 }
 
-/// Nobody is there to be answered any more: not even by an error document, which may be another backend's.
+/// Nobody is there to be answered any more: not even by an error document, which may be another
+/// backend's.
 pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> HookStatus {
     let request = run.turn.request;
     let in_vain = journey.wait.in_vain;

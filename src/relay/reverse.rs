@@ -1,5 +1,6 @@
-//! The way back: `reverse=on` and `ProxyPassReverse … lb://pool/`. Location, Content-Location, URI and Destination that name a
-//! member, and cookies' domains and paths that do, come back as the front's.
+//! The way back: `reverse=on` and `ProxyPassReverse … lb://pool/`. Location, Content-Location, URI
+//! and Destination that name a member, and cookies' domains and paths that do, come back as the
+//! front's.
 
 use std::ffi::{CStr, CString};
 
@@ -53,7 +54,8 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     }
 }
 
-/// The front's path, or URL, for what names a member: by the lines of ProxyPassReverse first, then as the request was mapped.
+/// The front's path, or URL, for what names a member: by the lines of ProxyPassReverse first, then
+/// as the request was mapped.
 fn map_header(request: Request<'_>, child: &'static Child, record: &Record, value: &[u8]) -> Option<Vec<u8>> {
     let configured =
         child.api.reverse_aliases(request).filter(|alias| names_pool(alias.url)).find_map(|alias| {
@@ -93,8 +95,9 @@ fn full(request: Request<'_>, path: Vec<u8>) -> Option<CString> {
     request.construct_url(&path).and_then(|url| CString::new(url).ok())
 }
 
-/// The path of the front and that of the pool's URL, encoded, as ProxyPass or SetHandler wrote them. Both empty where neither did:
-/// a script or a pattern left the path as it was, as far as anybody can tell.
+/// The path of the front and that of the pool's URL, encoded, as ProxyPass or SetHandler wrote
+/// them. Both empty where neither did: a script or a pattern left the path as it was, as far as
+/// anybody can tell.
 fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, Vec<u8>) {
     let encoded = |path: &[u8]| {
         let [text] = request.pool().texts([&[path]]);

@@ -10,8 +10,8 @@ use config::Resolved;
 
 use crate::httpd::pool::Kept;
 
-/// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it as it is, as with
-/// `SetHandler "proxy:fcgi://…"`.
+/// The note of a request whose path is a file's, since its script named a handler: FastCGI gets it
+/// as it is, as with `SetHandler "proxy:fcgi://…"`.
 pub const OF_FILE: &CStr = c"lb-file-path";
 
 /// A decision, and the path that goes with it.
@@ -19,9 +19,11 @@ pub const OF_FILE: &CStr = c"lb-file-path";
 pub struct Route {
     /// Where to.
     pub decision: Decision,
-    /// The key that the script gave to the method that it asked; otherwise the pool's `key=` makes it.
+    /// The key that the script gave to the method that it asked; otherwise the pool's `key=` makes
+    /// it.
     pub key: Option<Box<[u8]>>,
-    /// The method by which the script picked the member that its decision begins with; None: it named that one.
+    /// The method by which the script picked the member that its decision begins with; None: it
+    /// named that one.
     pub picked_by: Option<&'static str>,
     /// Whether the decision is that of a sub-request whose target the request was given.
     pub borrowed: bool,
@@ -36,7 +38,8 @@ pub struct Route {
 pub struct Path {
     /// The path (encoded) and query for http-like members, with the leading slash: what is sent.
     pub tail: Kept,
-    /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the leading slash.
+    /// The path as mod_proxy gave it, for schemes whose own module canonicalises: without the
+    /// leading slash.
     pub raw: Kept,
     /// The URL behind `proxy:` that `tail` was made of.
     pub url: Kept,
@@ -67,7 +70,8 @@ pub enum Decision {
     },
     /// Tried in this order; settings are those of the first one's pool.
     List(Vec<(PoolId, Arc<Member>)>),
-    /// Members, pools and views: each is asked until it has nobody left, with the settings of its own pool.
+    /// Members, pools and views: each is asked until it has nobody left, with the settings of its
+    /// own pool.
     Each(Arc<[Choice]>),
     /// An ad-hoc target: scheme, host, port, no path.
     Target(Arc<str>),

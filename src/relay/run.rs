@@ -106,7 +106,8 @@ fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: End
     last.answer
 }
 
-/// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request from here on.
+/// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request
+/// from here on.
 #[cold]
 fn after_failed_method<'r>(turn: Turn<'r>, journey: &Journey, nobody: &NoMember) -> Option<AnyChooser<'r>> {
     if !matches!(nobody, NoMember::ScriptFailed) {
@@ -136,8 +137,9 @@ fn log_failure(
     log::request(request, log::DEBUG, &format!("{place}attempt {attempts} at {name} failed: {word}, {then}"));
 }
 
-/// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again, and keeps its place in the queue
-/// until it has one at a member. With it comes the request's pool, as it was when that was found.
+/// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again,
+/// and keeps its place in the queue until it has one at a member. With it comes the request's pool,
+/// as it was when that was found.
 fn goal_in_turn(
     turn: Turn<'_>,
     journey: &mut Journey,

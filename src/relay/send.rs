@@ -33,7 +33,8 @@ const PATIENCE_US: u64 = 1_000_000;
 const FAILED: Ended =
     Ended { outcome: Outcome::NotTheMember, answer: HookStatus::Http(500), status: 500, excused: false };
 
-/// One attempt at a member. None: the member went away between pick and count, or is full; pick again.
+/// One attempt at a member. None: the member went away between pick and count, or is full; pick
+/// again.
 pub fn to_member(
     run: &Run<'_>,
     journey: &mut Journey,
@@ -189,7 +190,8 @@ fn say_nobody_speaks(request: Request<'_>, scheme: &str) {
     log::request(request, log::ERR, &format!("no module speaks {scheme}:// to backends: load {modules}"));
 }
 
-/// The filters that see the answer's headers and the request's body, where there is anything for them to do.
+/// The filters that see the answer's headers and the request's body, where there is anything for
+/// them to do.
 fn add_filters(run: &Run<'_>, journey: &mut Journey) {
     let Run { turn, record, .. } = *run;
     let request = turn.request;
@@ -207,7 +209,8 @@ fn add_filters(run: &Run<'_>, journey: &mut Journey) {
     }
 }
 
-/// The URL for the real handler. http-like schemes share one encoding of the path; the others' modules make their own.
+/// The URL for the real handler. http-like schemes share one encoding of the path; the others'
+/// modules make their own.
 fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Result<*mut c_char, i32> {
     let request = run.turn.request;
     let pool = request.pool();

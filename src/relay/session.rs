@@ -1,4 +1,5 @@
-//! Sticky sessions of a request: whose session it is, and the cookie that binds a client without one.
+//! Sticky sessions of a request: whose session it is, and the cookie that binds a client without
+//! one.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ fn look(
     session::find(sticky, client, &mut |route| turn.thread.balancer.route(pool, view, route, avoid))
 }
 
-/// The member of the request's session. Ok(None): it has none, or one that any member may take over.
+/// The member of the request's session. Ok(None): it has none, or one that any member may take
+/// over.
 pub fn pick(
     turn: Turn<'_>,
     journey: &mut Journey,
@@ -97,8 +99,8 @@ pub fn route_of(journey: &Journey) -> Option<&[u8]> {
     journey.stick.as_ref()?.session.as_ref().map(|session| &*session.route)
 }
 
-/// An attempt at a member of a sticky pool begins: tells the environment what mod_proxy_balancer tells. Returns the cookie that binds
-/// the client to this member, where one is wanted.
+/// An attempt at a member of a sticky pool begins: tells the environment what mod_proxy_balancer
+/// tells. Returns the cookie that binds the client to this member, where one is wanted.
 pub fn begin(
     turn: Turn<'_>,
     journey: &mut Journey,
@@ -138,18 +140,20 @@ pub fn begin(
     CString::new(value).ok().map(|value| Box::new(Offer { name: sticky.cookie.clone(), value }))
 }
 
-/// An attempt is over. The cookie of an answer that httpd's own error page stands in for goes with that page.
+/// An attempt is over. The cookie of an answer that httpd's own error page stands in for goes with
+/// that page.
 pub fn end(request: Request<'_>, record: &Record, outcome: Outcome) {
     if let Outcome::Answered(_) = outcome {
-        // An answer whose headers httpd has thrown away: its own page, or another, comes in place of it.
+        // An answer whose headers httpd has thrown away: its own page, or another, comes in place
+        // of it.
         offer_cookie(request, record, request.err_headers_out());
     } else {
         record.answer.offer.set(None);
     }
 }
 
-/// Sets the cookie, unless the member or anyone else has set one of that name. Called when the headers of an answer are
-/// known, before mod_headers and its like come to them.
+/// Sets the cookie, unless the member or anyone else has set one of that name. Called when the
+/// headers of an answer are known, before mod_headers and its like come to them.
 pub fn offer_cookie(request: Request<'_>, record: &Record, to: Table<'_>) {
     let Some(offer) = record.answer.offer.take() else { return };
     let tables = [request.headers_out(), request.err_headers_out()];

@@ -1,5 +1,6 @@
-//! TLS with backends: the settings that hold for one. They are those of the virtual host, of `<Proxy "lb://pool">`, and of
-//! `<Proxy "https://host:port">`, the last one first; however the request came to the backend.
+//! TLS with backends: the settings that hold for one. They are those of the virtual host, of
+//! `<Proxy "lb://pool">`, and of `<Proxy "https://host:port">`, the last one first; however the
+//! request came to the backend.
 
 use balance::url::{MemberUrl, default_port};
 

@@ -1,5 +1,5 @@
-//! Waiting for a place when all members are at `max_inflight` (`queue=`). The order is kept in the shared table, over all
-//! children; a thread that waits sleeps until it is called.
+//! Waiting for a place when all members are at `max_inflight` (`queue=`). The order is kept in the
+//! shared table, over all children; a thread that waits sleeps until it is called.
 
 use balance::api::NoMember;
 use balance::engine::Now;
@@ -17,7 +17,8 @@ use crate::serve::child::Child;
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;
 
-/// Whether a request that has found a member may have it: it has waited for its turn, or nobody who came before may want the same.
+/// Whether a request that has found a member may have it: it has waited for its turn, or nobody who
+/// came before may want the same.
 pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     if journey.wait.ticket.is_some() {
         return true;
@@ -42,8 +43,8 @@ pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
     !journey.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
-/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be answered: the request has left the
-/// queue then.
+/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be
+/// answered: the request has left the queue then.
 pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     let Some(wants) = chooser.wants(journey, pool) else {
         journey.wait.leave();
@@ -99,7 +100,8 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
     }
 }
 
-/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it is nudged, once.
+/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it
+/// is nudged, once.
 fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mut bool) -> Option<InVain> {
     if child.room.is_closed() {
         return Some(InVain::Stopping);

@@ -57,8 +57,8 @@ fn result_of(last: Request<'_>, report: Report) -> FinishResult {
     }
 }
 
-/// An error document that is a path of this server is another request, and that one is logged: httpd gives it the
-/// environment under other names (`REDIRECT_…`).
+/// An error document that is a path of this server is another request, and that one is logged:
+/// httpd gives it the environment under other names (`REDIRECT_…`).
 #[cold]
 fn carry_environment(from: Request<'_>, to: Request<'_>) {
     from.env().each(&mut |key, value| {

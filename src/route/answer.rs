@@ -82,7 +82,8 @@ pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
     send(visit.turn, decision)
 }
 
-/// A script that has answered by itself. An interim status would leave the client waiting for another one.
+/// A script that has answered by itself. An interim status would leave the client waiting for
+/// another one.
 fn finished(visit: &Visit<'_>) -> HookStatus {
     let request = visit.turn.request;
     let status = request.status();

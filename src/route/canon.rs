@@ -1,5 +1,5 @@
-//! The canonical form of `lb://pool/path`: the path and query that a backend is asked for, made once for a request, whoever chose and
-//! whatever member is asked.
+//! The canonical form of `lb://pool/path`: the path and query that a backend is asked for, made
+//! once for a request, whoever chose and whatever member is asked.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,8 @@ use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
 use crate::serve::scope::Scope;
 
-/// Whether the configuration has ProxyPass lines whose target a client's words may fill; set in each pre_config.
+/// Whether the configuration has ProxyPass lines whose target a client's words may fill; set in
+/// each pre_config.
 static OPEN_TARGETS: AtomicBool = AtomicBool::new(false);
 
 /// Says whether there are such lines.
@@ -43,7 +44,8 @@ fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
     Some(format!("ProxyPass or ProxyPassMatch {} {}", text(alias.front), text(alias.url)))
 }
 
-/// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all attempts.
+/// mod_proxy's canon hook for `lb://pool/path`: looks the pool up, encodes the path once for all
+/// attempts.
 pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
     let rest = url.skip("lb://".len());
     let length = rest.bytes().iter().position(|b| *b == b'/').unwrap_or(rest.bytes().len());
@@ -94,8 +96,9 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
     }
 }
 
-/// With `SetHandler "proxy:lb://pool/path"` mod_proxy puts the file's path behind the URL, which is what FastCGI wants; an HTTP
-/// backend is asked for what the client asked for, behind the URL's own path.
+/// With `SetHandler "proxy:lb://pool/path"` mod_proxy puts the file's path behind the URL, which is
+/// what FastCGI wants; an HTTP backend is asked for what the client asked for, behind the URL's own
+/// path.
 fn by_handler<'r>(request: Request<'r>) -> Option<Text<'r>> {
     let url = request.handler()?.strip_prefix(b"proxy:")?;
     let own = url.split_at(target::path_start(url, b"/")).1;
@@ -108,7 +111,8 @@ fn by_handler<'r>(request: Request<'r>) -> Option<Text<'r>> {
     Some(path)
 }
 
-/// A path that begins with encoded text: that much stands as it is. Backends of other schemes encode it themselves.
+/// A path that begins with encoded text: that much stands as it is. Backends of other schemes
+/// encode it themselves.
 fn prepare_encoded<'r>(
     request: Request<'r>,
     child: &Child,

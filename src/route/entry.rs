@@ -72,7 +72,8 @@ pub fn fixups(request: Request<'_>) -> HookStatus {
     HookStatus::Declined
 }
 
-/// fixups, between mod_rewrite's rules of sections and mod_proxy's canonical form, where httpd has them in that order.
+/// fixups, between mod_rewrite's rules of sections and mod_proxy's canonical form, where httpd has
+/// them in that order.
 pub fn rewritten_fixups(request: Request<'_>) -> HookStatus {
     if !order::rewrites() || Record::is_foreign(request) {
         return HookStatus::Declined;
@@ -80,8 +81,9 @@ pub fn rewritten_fixups(request: Request<'_>) -> HookStatus {
     rewrite::adopt(request, Rules::OfSection).err().unwrap_or(HookStatus::Declined)
 }
 
-/// fixups, after those of other modules: a rule of a section that has rewritten the request when mod_proxy's own fixup was over
-/// (before httpd 2.4.63), and the selection hook after authentication.
+/// fixups, after those of other modules: a rule of a section that has rewritten the request when
+/// mod_proxy's own fixup was over (before httpd 2.4.63), and the selection hook after
+/// authentication.
 pub fn late_fixups(request: Request<'_>) -> HookStatus {
     if order::rewrites() && !order::rewrites_before_proxy() && !Record::is_foreign(request) {
         match rewrite::adopt(request, Rules::OfSection) {
@@ -96,8 +98,8 @@ pub fn late_fixups(request: Request<'_>) -> HookStatus {
     select(request)
 }
 
-/// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script chose gets its canonical form
-/// here.
+/// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script
+/// chose gets its canonical form here.
 fn select(request: Request<'_>) -> HookStatus {
     if !anywhere::SELECT.is_there() {
         return HookStatus::Declined;
@@ -105,7 +107,8 @@ fn select(request: Request<'_>) -> HookStatus {
     let Some(child) = child::get() else { return without_child(request, select_hooks) };
     let Some(scope) = Scope::of(request, child) else { return HookStatus::Declined };
     let hooks = select_hooks(&scope);
-    // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by these very hooks.
+    // A target that httpd has taken from a sub-request (mod_negotiation) was decided there, by
+    // these very hooks.
     if hooks.is_empty()
         || Record::of(request).is_some_and(|record| record.route().borrowed && record.is_of(request))
     {
@@ -127,8 +130,9 @@ fn select(request: Request<'_>) -> HookStatus {
 /// What mod_proxy's own fixup, being over, does no more.
 fn canonicalise_late(request: Request<'_>) -> HookStatus {
     let url = request.proxied_url().unwrap_or_default();
-    // With `[NE]` mod_rewrite puts the query behind the path, and with it the path is sent as it stands. It may have done so
-    // without, too: then it is taken away, as it comes with the encoded path again.
+    // With `[NE]` mod_rewrite puts the query behind the path, and with it the path is sent as it
+    // stands. It may have done so without, too: then it is taken away, as it comes with the encoded
+    // path again.
     let query = request.args().map(|args| [b"?", args].concat()).unwrap_or_default();
     let raw = request.notes().get(c"proxy-nocanon").is_some();
     let own = if raw { url } else { url.strip_suffix(query.as_slice()).unwrap_or(url) };
@@ -194,7 +198,8 @@ fn run_hook(visit: &Visit<'_>, hook: &Resolved) -> HookStatus {
     mod_lua::settle(visit, status)
 }
 
-/// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there is a decision.
+/// The worker that `lb://` requests get until an attempt picks the real one. Makes sure that there
+/// is a decision.
 pub fn stand_in(request: Request<'_>) -> Result<Worker, HookStatus> {
     let child = child::get().ok_or(UNAVAILABLE)?;
     let is_ready = Record::of(request).is_some_and(|record| record.is_of(request));
@@ -204,8 +209,8 @@ pub fn stand_in(request: Request<'_>) -> Result<Worker, HookStatus> {
     child.stand_in.ok_or(FAILED)
 }
 
-/// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd leaves the decision with
-/// the sub-request. False when there is none.
+/// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd
+/// leaves the decision with the sub-request. False when there is none.
 fn take_over(request: Request<'_>) -> bool {
     let Some(url) = request.proxied_url().filter(|url| url.starts_with(b"lb://")) else { return false };
     Record::borrow(request);

@@ -1,4 +1,5 @@
-//! Where a request is to go: scripts, mod_rewrite's targets and `lb://` URLs become a [`Route`](crate::relay::route::Route).
+//! Where a request is to go: scripts, mod_rewrite's targets and `lb://` URLs become a
+//! [`Route`](crate::relay::route::Route).
 //!
 //! ```text
 //! entry ─▶ answer ─▶ mod_lua ─▶ fail ─▶ send

@@ -1,4 +1,5 @@
-//! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that they return.
+//! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that
+//! they return.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,8 +16,9 @@ use crate::httpd::request::PROXYREQ_REVERSE;
 use crate::relay::journey::Turn;
 use crate::relay::route::{Decision, OF_FILE};
 
-/// Leaves no request in a state that httpd's modules take for impossible. One that is translated has a file name, which they read
-/// unasked. One that is for a proxy has the proxy's: mod_proxy takes every other one for its own all the same.
+/// Leaves no request in a state that httpd's modules take for impossible. One that is translated
+/// has a file name, which they read unasked. One that is for a proxy has the proxy's: mod_proxy
+/// takes every other one for its own all the same.
 pub fn settle(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let goes_on = matches!(status, HookStatus::Ok | HookStatus::Declined);
@@ -44,8 +46,8 @@ fn is_special(name: &[u8]) -> bool {
     found.is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one; otherwise httpd is told
-/// about the new one.
+/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one;
+/// otherwise httpd is told about the new one.
 fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     let Turn { request, child, .. } = visit.turn;
     if !child.library.is_sandboxed() {
@@ -57,8 +59,9 @@ fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     wrong_target(visit, request.filename().unwrap_or_default(), message)
 }
 
-/// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which httpd itself would
-/// answer with 403; mod_lua's documentation shows it, so that it means what it was meant to.
+/// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which
+/// httpd itself would answer with 403; mod_lua's documentation shows it, so that it means what it
+/// was meant to.
 pub fn declined(visit: &Visit<'_>) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     if request.proxyreq() == PROXYREQ_REVERSE
@@ -83,12 +86,13 @@ pub fn backend_of(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"proxy:")
 }
 
-/// `r.handler = "proxy:URL"`: the URL, and behind it the path that the script put into `r.filename`. None when the script did not
-/// set it.
+/// `r.handler = "proxy:URL"`: the URL, and behind it the path that the script put into
+/// `r.filename`. None when the script did not set it.
 fn by_handler(visit: &Visit<'_>) -> Option<HookStatus> {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let url = backend_of(before.new_handler(request)?)?;
-    // A file's path is what FastCGI and its like want; an HTTP backend is asked for what the client asked for.
+    // A file's path is what FastCGI and its like want; an HTTP backend is asked for what the client
+    // asked for.
     let own = if speaks_http(url) { request.uri() } else { request.filename() };
     let path = before.new_filename(request).or(own).unwrap_or_default();
     // Split before the path is put behind it, so that no path becomes part of a host.
@@ -112,13 +116,15 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
-/// `r.filename = "proxy:URL"`. mod_lua's scripts write it for both phases: in translate_name httpd takes it for decoded text and
-/// encodes it, in fixups it goes to the backend as it stands. What the client wrote itself stands in either.
+/// `r.filename = "proxy:URL"`. mod_lua's scripts write it for both phases: in translate_name httpd
+/// takes it for decoded text and encodes it, in fixups it goes to the backend as it stands. What
+/// the client wrote itself stands in either.
 fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
     let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
-    // Behind a prefix that is no text of URLs the client's own text stays, and the prefix gets encoded.
+    // Behind a prefix that is no text of URLs the client's own text stays, and the prefix gets
+    // encoded.
     let stands = if written { send::split(request, url).is_ok() } else { before.phase == Phase::Select };
     if stands && !decoded && !names_other_proxy(url) {
         return to_url(visit, url);
@@ -132,7 +138,8 @@ fn names_other_proxy(url: &[u8]) -> bool {
     starts_with(url, b"lb://") || starts_with(url, b"balancer://")
 }
 
-/// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is. The query stays the request's.
+/// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is.
+/// The query stays the request's.
 fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
     let request = visit.turn.request;
     if starts_with(base, b"balancer://") {
@@ -161,8 +168,9 @@ fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
     answer
 }
 
-/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with the query: it stays, and what
-/// stands before it gets encoded. None: the path is decoded text, as mod_lua's are.
+/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with
+/// the query: it stays, and what stands before it gets encoded. None: the path is decoded text, as
+/// mod_lua's are.
 fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, HookStatus> {
     let Turn { request, child, .. } = turn;
     let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
@@ -178,8 +186,8 @@ fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, H
     Ok(Some([slash, encoded, own, &query].concat()))
 }
 
-/// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the request's, and a query its
-/// query.
+/// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the
+/// request's, and a query its query.
 pub fn to_url(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
     let request = visit.turn.request;
     let target = send::split(request, url);

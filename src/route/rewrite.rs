@@ -1,6 +1,7 @@
-//! Requests that mod_rewrite has sent to a pool. It does not know the scheme `lb`: it takes the target of
-//! `RewriteRule … lb://pool/path [P]` for a path and puts this server's own name (the client's Host, with `UseCanonicalName Off`)
-//! before it. That is taken away again where the rules themselves wrote it; a client's words never become a pool.
+//! Requests that mod_rewrite has sent to a pool. It does not know the scheme `lb`: it takes the
+//! target of `RewriteRule … lb://pool/path [P]` for a path and puts this server's own name (the
+//! client's Host, with `UseCanonicalName Off`) before it. That is taken away again where the rules
+//! themselves wrote it; a client's words never become a pool.
 
 use balance::rewrite::{may_become, names_pool};
 
@@ -23,8 +24,9 @@ pub enum Rules {
     OfSection,
 }
 
-/// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request whose target a rule wrote, or a
-/// client by the hand of another one, or a rule that does not say `lb://` itself.
+/// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request
+/// whose target a rule wrote, or a client by the hand of another one, or a rule that does not say
+/// `lb://` itself.
 pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return Ok(false);
@@ -57,7 +59,8 @@ pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     Ok(is_written)
 }
 
-/// Says why nobody is asked: not even the host that such a target begins with, which the client may have named.
+/// Says why nobody is asked: not even the host that such a target begins with, which the client may
+/// have named.
 fn refuse(request: Request<'_>, rule: &[u8], is_written: bool) -> HookStatus {
     let rule = String::from_utf8_lossy(rule).escape_debug().to_string();
     let words = if is_written {

@@ -51,7 +51,8 @@ pub fn send(turn: Turn<'_>, decision: Decision) -> HookStatus {
     send_path(turn, decision, Path { encoded: b"", decoded: uri })
 }
 
-/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a request by it.
+/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a
+/// request by it.
 pub fn send_path(turn: Turn<'_>, decision: Decision, path: Path<'_>) -> HookStatus {
     let request = turn.request;
     if request.uri() == Some(b"*") {

@@ -97,8 +97,8 @@ impl Background {
     }
 
     /// Ends the threads; false when the one that may lead has not ended in time. Under prefork this
-    /// runs inside a signal handler, which may have interrupted anything: flags, and a bounded wait,
-    /// but no lock.
+    /// runs inside a signal handler, which may have interrupted anything: flags, and a bounded
+    /// wait, but no lock.
     pub fn stop(&self) -> bool {
         let signal = &self.signal;
         signal.stop.store(true, Ordering::Release);

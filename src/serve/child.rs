@@ -1,5 +1,5 @@
-//! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background thread; and what each of
-//! its threads keeps.
+//! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background
+//! thread; and what each of its threads keeps.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -67,7 +67,8 @@ pub struct Child {
     pub timers: Vec<Timer>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks, by path as written.
     method_scripts: Vec<(String, ScriptId)>,
-    /// The databases of `LuaBalancerGeoIP`; the parent read them, so that all children share their pages.
+    /// The databases of `LuaBalancerGeoIP`; the parent read them, so that all children share their
+    /// pages.
     pub geo: Option<Arc<geo::Databases>>,
     /// Where saved scripts are vetted.
     pub vetting: Option<Client>,
@@ -101,7 +102,8 @@ pub fn forget() {
     CHILD.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-/// child_init. `own`: the module's scheme handler, which the relay has to leave out. `start` starts the threads of the child.
+/// child_init. `own`: the module's scheme handler, which the relay has to leave out. `start` starts
+/// the threads of the child.
 ///
 /// # Safety
 /// `pchild` and `server` are what httpd passes to child_init.
@@ -183,7 +185,8 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     })
 }
 
-/// Runs `body` with this thread's things, which are made at its first call. None while the thread is ending.
+/// Runs `body` with this thread's things, which are made at its first call. None while the thread
+/// is ending.
 pub fn with_thread<T>(child: &'static Child, body: impl FnOnce(&Thread) -> T) -> Option<T> {
     let thread = THREAD
         .try_with(|place| {
@@ -211,8 +214,8 @@ impl Ends for Child {
 }
 
 impl Child {
-    /// Hands the lead over at once, if this child has it. The lane of in-flight counts is given back
-    /// by the parent, when the last request is gone.
+    /// Hands the lead over at once, if this child has it. The lane of in-flight counts is given
+    /// back by the parent, when the last request is gone.
     pub fn hand_over(&self) {
         self.table.resign(memory::pid());
     }

@@ -53,8 +53,8 @@ impl CurrentRequest {
 
     /// Makes `request` the current one until the answer is dropped.
     pub fn enter<'c>(&'c self, request: Request<'_>) -> Entered<'c> {
-        // SAFETY: the value is reached through this cell only, and `Entered` takes it out before the hook that owns the
-        // request returns.
+        // SAFETY: the value is reached through this cell only, and `Entered` takes it out before
+        // the hook that owns the request returns.
         #[allow(unsafe_code)]
         let request: Option<Request<'static>> = unsafe { Request::from_ptr(request.as_ptr()) };
         Entered { place: self, before: self.now.replace(request) }
@@ -84,7 +84,8 @@ fn table(request: Request<'static>, name: TableName) -> Table<'static> {
 const NO_DAV: &str =
     "the handler 'dav-handler' is set by mod_dav itself, where Dav is on; elsewhere it would end the process";
 
-/// Whether a handler, or a type that httpd would take for one, is mod_dav's, which expects a section with `Dav on` unseen.
+/// Whether a handler, or a type that httpd would take for one, is mod_dav's, which expects a
+/// section with `Dav on` unseen.
 fn is_dav(name: &[u8]) -> bool {
     let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
     name.trim_ascii_end() == b"dav-handler"

@@ -1,6 +1,7 @@
-//! The child's Lua states. A script is called on the state that this processor used last, whatever thread it runs on: that one is
-//! in the processor's caches, and there are no more states than scripts that ever ran at once. A state in which scripts keep something for the
-//! length of a request (`ngx.ctx`) stays with its thread.
+//! The child's Lua states. A script is called on the state that this processor used last, whatever
+//! thread it runs on: that one is in the processor's caches, and there are no more states than
+//! scripts that ever ran at once. A state in which scripts keep something for the length of a
+//! request (`ngx.ctx`) stays with its thread.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -62,9 +63,10 @@ pub struct LuaStates {
     rest: Mutex<Vec<Box<Seat>>>,
 }
 
-// SAFETY: A seat is in one place or in one thread's hands, and goes from hand to hand through an atomic exchange or a lock, so
-// that what one thread did with it is seen by the next. All that is not thread-safe in it (the Lua state, reference counts of
-// `Rc`) is reached through the seat alone, and neither Lua nor mlua keep anything of a state by thread.
+// SAFETY: A seat is in one place or in one thread's hands, and goes from hand to hand through an
+// atomic exchange or a lock, so that what one thread did with it is seen by the next. All that is
+// not thread-safe in it (the Lua state, reference counts of `Rc`) is reached through the seat
+// alone, and neither Lua nor mlua keep anything of a state by thread.
 #[allow(unsafe_code)]
 unsafe impl Send for LuaStates {}
 // SAFETY: as above.
@@ -78,8 +80,8 @@ struct Taken<'s> {
 }
 
 thread_local! {
-    /// The seat of a thread whose scripts keep something for the length of a request: one thread handles all of a request but
-    /// its end.
+    /// The seat of a thread whose scripts keep something for the length of a request: one thread
+    /// handles all of a request but its end.
     static OWN: Cell<Option<Box<Seat>>> = const { Cell::new(None) };
 }
 
@@ -103,7 +105,8 @@ impl Drop for Taken<'_> {
 }
 
 impl LuaStates {
-    /// No states yet; room for one by each processor. A child with one thread has use for one state, wherever it runs.
+    /// No states yet; room for one by each processor. A child with one thread has use for one
+    /// state, wherever it runs.
     pub fn new(parts: Parts) -> Self {
         let processors = if mpm::is_threaded() {
             std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two()
@@ -129,7 +132,8 @@ impl LuaStates {
         if here.is_null() {
             return self.rest.lock().pop();
         }
-        // SAFETY: made by Box::into_raw in `put`, and taken out by the exchange, so that nobody else has it.
+        // SAFETY: made by Box::into_raw in `put`, and taken out by the exchange, so that nobody
+        // else has it.
         #[allow(unsafe_code)]
         Some(unsafe { Box::from_raw(here) })
     }
@@ -144,7 +148,8 @@ impl LuaStates {
         }
     }
 
-    /// Makes states ahead of the first requests, for as many scripts at once as there are processors, and a few at most.
+    /// Makes states ahead of the first requests, for as many scripts at once as there are
+    /// processors, and a few at most.
     pub fn prepare(&self) {
         const MOST: usize = 4;
         if self.parts.library.ids().next().is_none() {

@@ -1,4 +1,5 @@
-//! What a child has for its requests: connection pools, Lua states, the host of scripts, the directives of a place.
+//! What a child has for its requests: connection pools, Lua states, the host of scripts, the
+//! directives of a place.
 
 pub mod anywhere;
 pub mod background;

@@ -1,4 +1,5 @@
-//! What children tell each other about scripts through the table: versions, and those that are stuck.
+//! What children tell each other about scripts through the table: versions, and those that are
+//! stuck.
 
 use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
 use table::Table;
@@ -91,13 +92,15 @@ pub fn install_stored(table: &Table, library: &Library) -> Vec<Option<u32>> {
         .collect()
 }
 
-/// Takes a newer version out of the table, if there is one, and lets go of one that is in quarantine.
+/// Takes a newer version out of the table, if there is one, and lets go of one that is in
+/// quarantine.
 pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     take_newer(table, library, id, row);
     library.quarantine(id, table.quarantined_version(row));
 }
 
-/// A version was stuck in C: no child calls it any more. One line, of the first who sees it. `late`: beyond its limit.
+/// A version was stuck in C: no child calls it any more. One line, of the first who sees it.
+/// `late`: beyond its limit.
 pub fn quarantine(
     (table, library): (&Table, &Library),
     row: Option<u32>,

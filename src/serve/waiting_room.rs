@@ -6,8 +6,8 @@ use table::{Table, Waiting, Wants};
 
 use crate::httpd::mpm;
 
-/// How many may wait: at most half of the server's threads, and half of this child's, so that the rest goes on serving
-/// what has a place.
+/// How many may wait: at most half of the server's threads, and half of this child's, so that the
+/// rest goes on serving what has a place.
 pub struct Room {
     most: usize,
     most_here: u32,

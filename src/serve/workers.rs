@@ -1,6 +1,7 @@
-//! mod_proxy workers by URL: made on first use, kept until the child ends (mod_proxy cannot free one), so that removing
-//! and adding a member again costs nothing. A connection with TLS belongs to the settings it was made under (which
-//! certificate is shown, who is trusted), so that backends over TLS have a worker for each of them.
+//! mod_proxy workers by URL: made on first use, kept until the child ends (mod_proxy cannot free
+//! one), so that removing and adding a member again costs nothing. A connection with TLS belongs to
+//! the settings it was made under (which certificate is shown, who is trusted), so that backends
+//! over TLS have a worker for each of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -165,12 +166,12 @@ impl Workers {
         Ok(worker)
     }
 
-    /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit of [`MAX_TARGETS`] is
-    /// reached, or mod_proxy's own words.
+    /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit
+    /// of [`MAX_TARGETS`] is reached, or mod_proxy's own words.
     ///
-    /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is no room for a worker of
-    /// these, that of the URL alone serves. A name for TLS has connections of its own, whatever
-    /// the times.
+    /// Behind the URL may stand `connectiontimeout=` and `timeout=` in milliseconds; where there is
+    /// no room for a worker of these, that of the URL alone serves. A name for TLS has connections
+    /// of its own, whatever the times.
     pub fn of_target(&self, target: &str, settings: Option<Settings>) -> Result<Worker, String> {
         let mut made = self.made.lock();
         let key = (target.to_owned(), settings);

@@ -1,4 +1,5 @@
-//! Who asks the vetting server: the parent for all scripts at once, a child's background thread for a saved one.
+//! Who asks the vetting server: the parent for all scripts at once, a child's background thread for
+//! a saved one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -50,8 +51,8 @@ impl Client {
         Ok(Pending { answer: own, bytes: Vec::new(), asked: Instant::now(), server })
     }
 
-    /// In a child: ends a server that somebody has stopped, which has the child's account. The parent
-    /// makes another one, and what was asked is asked again.
+    /// In a child: ends a server that somebody has stopped, which has the child's account. The
+    /// parent makes another one, and what was asked is asked again.
     pub fn end_if_stopped<'p>(&self, pending: impl Iterator<Item = &'p Pending>) {
         let server = self.server.load(Ordering::Acquire);
         // One that was asked of an earlier server has its end already.
@@ -108,8 +109,9 @@ pub fn settle(
     }
 }
 
-/// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are refused. A server that ends meanwhile
-/// is replaced, and what it was at is asked about again, one by one: so the script that ends it is known, and no other is refused for it.
+/// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are
+/// refused. A server that ends meanwhile is replaced, and what it was at is asked about again, one
+/// by one: so the script that ends it is known, and no other is refused for it.
 pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptError>> {
     let library = &scope.library;
     let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();

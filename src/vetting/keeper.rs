@@ -38,7 +38,8 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Makes another server when the last one has ended. `late`: it waits before its first job, since it may end for the same reason.
+    /// Makes another server when the last one has ended. `late`: it waits before its first job,
+    /// since it may end for the same reason.
     ///
     /// # Errors
     /// The system gives no process.
@@ -78,14 +79,16 @@ impl Keeper {
         Client { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
     }
 
-    /// In a child: lets go of the server's end, so that sending fails once the server is gone for good.
+    /// In a child: lets go of the server's end, so that sending fails once the server is gone for
+    /// good.
     pub fn leave_to_parent(&self) {
         if memory::pid() != self.owner {
             process::close(self.server);
         }
     }
 
-    /// Whether it lives, as far as the parent knows. One that somebody has stopped is killed: nothing else makes it go on.
+    /// Whether it lives, as far as the parent knows. One that somebody has stopped is killed:
+    /// nothing else makes it go on.
     pub fn is_alive(&self) -> bool {
         let pid = self.pid();
         if pid > 0 && (process::is_stopped(pid) || memory::is_stopped(pid)) {

@@ -1,11 +1,13 @@
-//! Scripts are vetted in processes of their own: read, compiled, and their top levels run, before they are taken. No Lua
-//! runs in httpd's parent or in the background threads of children.
+//! Scripts are vetted in processes of their own: read, compiled, and their top levels run, before
+//! they are taken. No Lua runs in httpd's parent or in the background threads of children.
 //!
-//! The parent forks a *vetting server* ([`server`]) while it has one thread: for `configtest` and the start's check one
-//! that ends with it, and in post_config one that lives as long as the configuration does. That process has given up root's
-//! rights and every descriptor but one; it never runs Lua itself. It forks a *worker* ([`worker`]) for each script that
-//! somebody asks about, and kills it when its time is over. Who asks, parent or child, is a [`client`]: it sends a script's
-//! number and one end of a socket pair, and reads the answer from the other, which it does not trust.
+//! The parent forks a *vetting server* ([`server`]) while it has one thread: for `configtest` and
+//! the start's check one that ends with it, and in post_config one that lives as long as the
+//! configuration does. That process has given up root's rights and every descriptor but one; it
+//! never runs Lua itself. It forks a *worker* ([`worker`]) for each script that somebody asks
+//! about, and kills it when its time is over. Who asks, parent or child, is a [`client`]: it sends
+//! a script's number and one end of a socket pair, and reads the answer from the other, which it
+//! does not trust.
 
 pub mod client;
 mod keeper;
@@ -39,7 +41,8 @@ fn time_of_all() -> Duration {
     Duration::from_secs(10) * slowdown()
 }
 
-/// How many times slower everything is than usual: 1, but in tests of a server that runs under a checker.
+/// How many times slower everything is than usual: 1, but in tests of a server that runs under a
+/// checker.
 fn slowdown() -> u32 {
     static TIMES: OnceLock<u32> = OnceLock::new();
     let read = || std::env::var("LUA_BALANCER_TEST_SLOWDOWN").ok()?.parse().ok();

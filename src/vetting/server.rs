@@ -14,7 +14,8 @@ use crate::httpd::{confine, log, memory, process};
 const NAME: &std::ffi::CStr = c"lua-balancer-vet";
 /// How often what workers have left behind is looked for, while there is some.
 const SWEEP: Duration = Duration::from_millis(10);
-/// How long a server waits that takes the place of one that has ended: it may end for the same reason.
+/// How long a server waits that takes the place of one that has ended: it may end for the same
+/// reason.
 const PAUSE: Duration = Duration::from_secs(1);
 
 struct Running {
@@ -31,7 +32,8 @@ struct Server<'s> {
     running: Vec<Running>,
 }
 
-/// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes another one's place.
+/// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes
+/// another one's place.
 pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
     confine::name(NAME);
     let null = confine::null();
@@ -129,8 +131,8 @@ impl Server<'_> {
         }
     }
 
-    /// Ends what workers have left behind in sessions of their own: whatever is a child of this process and no worker. False while
-    /// there is something left.
+    /// Ends what workers have left behind in sessions of their own: whatever is a child of this
+    /// process and no worker. False while there is something left.
     fn sweep(&self) -> bool {
         if self.scope.library.is_sandboxed() {
             return true;

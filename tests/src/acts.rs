@@ -30,8 +30,8 @@ impl Builder {
 }
 
 impl Httpd {
-    /// `app/drain/a`, `app/set_weight/a/3`, `app/add/c/8080` (name and port), `app/remove/c`; panics when the
-    /// script fails. Needs [`Builder::with_acts`].
+    /// `app/drain/a`, `app/set_weight/a/3`, `app/add/c/8080` (name and port), `app/remove/c`;
+    /// panics when the script fails. Needs [`Builder::with_acts`].
     pub fn act(&self, what: &str) {
         let response = self.client().get(&format!("/--act/{what}"));
         assert_eq!(response.status, 204, "{what}: {}", response.text());

@@ -1,8 +1,8 @@
 //! A backend whose manners, good and bad, are method calls.
 //!
-//! Every answer names the backend in `X-Backend` and in the body (`name uri`), and echoes what arrived:
-//! `X-Method`, `X-Uri`, `X-Host`, `X-Body-Length`, `X-Body-Hash` ([`body_hash`])
-//! and `X-Connection` (its number, from 1).
+//! Every answer names the backend in `X-Backend` and in the body (`name uri`), and echoes what
+//! arrived: `X-Method`, `X-Uri`, `X-Host`, `X-Body-Length`, `X-Body-Hash` ([`body_hash`]) and
+//! `X-Connection` (its number, from 1).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -17,8 +17,8 @@ use crate::message::{Headers, body_hash, read_body, read_head};
 use crate::play::{Gate, Step, play};
 use crate::ports::ReservedPort;
 
-/// How requests are answered; the health path (see [`Backend::health_status`]) is not affected by the manners
-/// that concern a request.
+/// How requests are answered; the health path (see [`Backend::health_status`]) is not affected by
+/// the manners that concern a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Manner {
     #[default]
@@ -164,7 +164,8 @@ impl Backend {
         }
     }
 
-    /// Reads requests and keeps them without an answer until [`answer`](Self::answer) or another manner.
+    /// Reads requests and keeps them without an answer until [`answer`](Self::answer) or another
+    /// manner.
     pub fn hang(&self) {
         self.set(Manner::Hang);
     }
@@ -174,7 +175,8 @@ impl Backend {
         self.set(Manner::Reset);
     }
 
-    /// Answers the first request of a connection and resets it when the next one arrives: the keep-alive race.
+    /// Answers the first request of a connection and resets it when the next one arrives: the
+    /// keep-alive race.
     pub fn reset_kept_alive(&self) {
         self.set(Manner::ResetKeptAlive);
     }
@@ -197,13 +199,14 @@ impl Backend {
         self.set(Manner::SlowEvery(n, delay));
     }
 
-    /// Answers, and closes every third connection or so after an answer that promised to keep it: at once, or a
-    /// moment later, when the next request may be on its way.
+    /// Answers, and closes every third connection or so after an answer that promised to keep it:
+    /// at once, or a moment later, when the next request may be on its way.
     pub fn close_at_random(&self) {
         self.set(Manner::CloseAtRandom);
     }
 
-    /// Does these steps once a request's header is read, the body still unread, and closes at their end.
+    /// Does these steps once a request's header is read, the body still unread, and closes at their
+    /// end.
     pub fn play(&self, steps: impl Into<Vec<Step>>) {
         self.set(Manner::Play(steps.into()));
     }
@@ -268,8 +271,9 @@ impl Backend {
         self.shared.in_flight.load(Ordering::SeqCst)
     }
 
-    /// The largest number of requests that a slow backend ever had to work on at once. A request counts until just
-    /// before its answer is sent, so that nobody can have taken its place already.
+    /// The largest number of requests that a slow backend ever had to work on at once. A request
+    /// counts until just before its answer is sent, so that nobody can have taken its place
+    /// already.
     pub fn most_at_work(&self) -> usize {
         self.shared.most_at_work.load(Ordering::SeqCst)
     }

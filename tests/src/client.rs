@@ -165,8 +165,9 @@ impl Client {
         self
     }
 
-    /// Does not send a request again when a kept-alive connection ends before its answer. Without this the
-    /// client does it once, as every HTTP client must: a server may close an idle connection at any time.
+    /// Does not send a request again when a kept-alive connection ends before its answer. Without
+    /// this the client does it once, as every HTTP client must: a server may close an idle
+    /// connection at any time.
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
@@ -243,7 +244,8 @@ impl Client {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        // A server may answer (413, 400) and close while the body is still being sent: read the answer anyway.
+        // A server may answer (413, 400) and close while the body is still being sent: read the
+        // answer anyway.
         let sent = connection.get_mut().write_all(bytes);
         let response = read_response(&mut connection, head).map_err(|error| match (error, sent) {
             (ClientError::Broken(read), _) => ClientError::Broken(read),
@@ -307,8 +309,8 @@ fn classify(error: io::Error, nothing_read: bool) -> ClientError {
     }
 }
 
-/// Sends bytes on a connection of their own and returns everything the server says until it closes or is
-/// silent for `timeout`: for requests that no parser should see.
+/// Sends bytes on a connection of their own and returns everything the server says until it closes
+/// or is silent for `timeout`: for requests that no parser should see.
 pub fn raw_exchange(port: u16, bytes: &[u8], timeout: Duration) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(timeout))?;

@@ -1,8 +1,9 @@
 //! Support for tests against a real httpd: a server, backends and clients that are plain values.
 //!
-//! Nothing here knows the module's insides. A test builds an [`Httpd`] with a configuration, gives it
-//! [`Backend`]s whose bad behaviour is a method call, and talks to it through a raw [`Client`]. Every value
-//! owns its folder and ports and ends what it started when it is dropped, so tests run in parallel.
+//! Nothing here knows the module's insides. A test builds an [`Httpd`] with a configuration, gives
+//! it [`Backend`]s whose bad behaviour is a method call, and talks to it through a raw [`Client`].
+//! Every value owns its folder and ports and ends what it started when it is dropped, so tests run
+//! in parallel.
 
 pub mod acts;
 pub mod backend;
@@ -25,9 +26,9 @@ pub use play::Step;
 pub use pools::pool;
 pub use wait::{eventually, patience, slower, wait_until};
 
-/// Runs a scenario once for every MPM: `on_every_mpm!(refused_members_are_skipped);` turns the function
-/// `fn refused_members_are_skipped(mpm: Mpm)` into the tests `refused_members_are_skipped::event`,
-/// `…::worker` and `…::prefork`.
+/// Runs a scenario once for every MPM: `on_every_mpm!(refused_members_are_skipped);` turns the
+/// function `fn refused_members_are_skipped(mpm: Mpm)` into the tests
+/// `refused_members_are_skipped::event`, `…::worker` and `…::prefork`.
 #[macro_export]
 macro_rules! on_every_mpm {
     ($($scenario:ident),+ $(,)?) => {$(

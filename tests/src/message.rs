@@ -1,4 +1,5 @@
-//! HTTP/1.1 messages as bytes, for both ends of the tests. Lenient on purpose: hostile bytes pass through.
+//! HTTP/1.1 messages as bytes, for both ends of the tests. Lenient on purpose: hostile bytes pass
+//! through.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -41,8 +42,8 @@ pub fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Header
     }
 }
 
-/// A body as the header announces it. `until_close` says whether a body without a length runs to the end of
-/// the connection (responses) or is empty (requests).
+/// A body as the header announces it. `until_close` says whether a body without a length runs to
+/// the end of the connection (responses) or is empty (requests).
 pub fn read_body(reader: &mut impl BufRead, headers: &Headers, until_close: bool) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if headers.is_chunked() {

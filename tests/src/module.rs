@@ -18,13 +18,15 @@ pub fn shared_object() -> &'static Path {
     })
 }
 
-/// The module with the feature `faults`, which `scripts/test` builds and names in `LUA_BALANCER_FAULTS_SO`; None without.
+/// The module with the feature `faults`, which `scripts/test` builds and names in
+/// `LUA_BALANCER_FAULTS_SO`; None without.
 pub fn with_faults() -> Option<PathBuf> {
     let path = std::env::var_os("LUA_BALANCER_FAULTS_SO")?;
     Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("LUA_BALANCER_FAULTS_SO={path:?}: {error}")))
 }
 
-/// The module with another layout of the shared table, which `scripts/test` builds and names in `LUA_BALANCER_MOVED_SO`; None without.
+/// The module with another layout of the shared table, which `scripts/test` builds and names in
+/// `LUA_BALANCER_MOVED_SO`; None without.
 pub fn with_moved_table() -> Option<PathBuf> {
     let path = std::env::var_os("LUA_BALANCER_MOVED_SO")?;
     Some(fs::canonicalize(&path).unwrap_or_else(|error| panic!("LUA_BALANCER_MOVED_SO={path:?}: {error}")))

@@ -1,5 +1,6 @@
-//! Loopback ports that stay ours: a bound socket that never listens keeps the number out of other tests'
-//! reach, refuses connections while nobody listens, and leaves room for one listener beside it.
+//! Loopback ports that stay ours: a bound socket that never listens keeps the number out of other
+//! tests' reach, refuses connections while nobody listens, and leaves room for one listener beside
+//! it.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 
@@ -45,7 +46,8 @@ impl Default for ReservedPort {
     }
 }
 
-/// A port where connections neither come about nor are refused: its queue is full and nobody accepts.
+/// A port where connections neither come about nor are refused: its queue is full and nobody
+/// accepts.
 #[derive(Debug)]
 pub struct Blackhole {
     listener: Socket,

@@ -1,4 +1,5 @@
-//! Hooks and rules that a restart adds or takes away. Requests look for them only where the configuration has any at all.
+//! Hooks and rules that a restart adds or takes away. Requests look for them only where the
+//! configuration has any at all.
 
 use server_tests::{Backend, Httpd, Mpm, on_every_mpm, pool};
 

@@ -1,4 +1,5 @@
-//! An agent beside a member says what it wants, and gets it; an administrator's orders stay his own.
+//! An agent beside a member says what it wants, and gets it; an administrator's orders stay his
+//! own.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -1,5 +1,6 @@
-//! The scripts of a published article about load balancing with Apache and Lua, as they are printed (`article/*.lua`), with the
-//! addresses of real servers: each runs, in at least two children, and routes.
+//! The scripts of a published article about load balancing with Apache and Lua, as they are printed
+//! (`article/*.lua`), with the addresses of real servers: each runs, in at least two children, and
+//! routes.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -148,7 +149,8 @@ fn the_weighted_choice_can_proxy_over_kept_connections() {
 
 on_every_mpm!(a_check_by_socket_in_a_request_is_refused_with_words);
 
-/// It would hold up a thread of the server for as long as a member pleases; the periodic check below is its place.
+/// It would hold up a thread of the server for as long as a member pleases; the periodic check
+/// below is its place.
 fn a_check_by_socket_in_a_request_is_refused_with_words(mpm: Mpm) {
     let script = choosing_by(&[IS_SERVER_HEALTHY, GET_BACKEND_SERVER], "get_backend_server");
     let backends = Backend::named(["a", "b", "c"]);
@@ -204,7 +206,8 @@ fn the_periodic_check_runs_every_interval_in_one_child() {
     assert_eq!(pids.len(), 1, "{pids:?}");
 }
 
-/// Members of a pool in place of the article's table, and their counts before the choice, as the article asks for.
+/// Members of a pool in place of the article's table, and their counts before the choice, as the
+/// article asks for.
 const MEMBERS: &str = "local backend_servers = {}\nfor m in lb.pool('app'):members() do backend_servers[#backend_servers + 1] = m end\n\
                        local server_count = #backend_servers\n";
 

@@ -83,7 +83,8 @@ fn a_body_is_the_form_that_it_is_in_mod_lua() {
     }
 }
 
-/// `lb://` that comes out of a variable or a map, by every way into a rule, and the Host that the rest of the target would go to.
+/// `lb://` that comes out of a variable or a map, by every way into a rule, and the Host that the
+/// rest of the target would go to.
 #[test]
 fn a_target_whose_scheme_no_rule_says_reaches_neither_pool_nor_host() {
     let [member, decoy] = Backend::named(["member", "decoy"]);

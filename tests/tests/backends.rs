@@ -1,4 +1,5 @@
-//! Backends that misbehave: no thread is lost to one, no client gets a mixture, and counts stay right.
+//! Backends that misbehave: no thread is lost to one, no client gets a mixture, and counts stay
+//! right.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -106,7 +107,8 @@ fn a_header_slower_than_the_timeout_ends_with_it() {
     let response = httpd.client().get("/app/x");
     let took = start.elapsed();
     assert!(took < patience(Duration::from_secs(4)), "answered after {took:?}");
-    // Part of a header is no answer: whether it counts as late or as cut short, the client gets a whole one.
+    // Part of a header is no answer: whether it counts as late or as cut short, the client gets a
+    // whole one.
     assert!([200, 502, 504].contains(&response.status), "{}", response.status);
     nothing_in_flight(&httpd);
     serves_again(&httpd, &a);
@@ -226,7 +228,8 @@ fn expect_100_continue_is_kept_with_members_of_every_temper() {
     // A member that says 100, reads, answers.
     let response = httpd.client().send(&expecting());
     assert_eq!((response.status, response.header("X-Body-Length")), (200, Some("100000")));
-    // One that says nothing until it has the body: mod_proxy waits for its 100 as long as `timeout=` says.
+    // One that says nothing until it has the body: mod_proxy waits for its 100 as long as
+    // `timeout=` says.
     a.play([Step::ReadBody, Step::answer(200, "silent")]);
     let (start, status) = (Instant::now(), httpd.client().send(&expecting()).status);
     assert!([200, 503, 504].contains(&status), "{status}");
@@ -252,7 +255,8 @@ fn an_early_answer_to_an_upload_reaches_the_client() {
     a.play([Step::ReadSome(1000), Step::answer(413, "too large"), Step::ReadBody]);
     let response = httpd.client().send(&upload);
     assert_eq!((response.status, response.text().as_str()), (413, "too large"));
-    // Answers and closes with the body unread: the answer may be lost to the reset, the client may not wait.
+    // Answers and closes with the body unread: the answer may be lost to the reset, the client may
+    // not wait.
     a.play([Step::ReadSome(1000), Step::answer(413, "too large")]);
     let start = Instant::now();
     let _ = httpd.client().try_send(&upload);
@@ -381,7 +385,8 @@ fn race_requests() -> usize {
     std::env::var("RACE_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2000)
 }
 
-/// Two members that close kept-alive connections at random right after an answer. Returns every outcome but a 200.
+/// Two members that close kept-alive connections at random right after an answer. Returns every
+/// outcome but a 200.
 fn race(httpd: &Httpd, a: &Backend, b: &Backend) -> Vec<String> {
     a.close_at_random();
     b.close_at_random();

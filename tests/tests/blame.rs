@@ -21,7 +21,8 @@ fn a_then_b(mpm: Mpm, a: &Backend, b: &Backend, keys: &str) -> Builder {
         .config("ProxyPass /app lb://app\nTimeout 5")
 }
 
-/// Sends these bytes, waits until the backend has read a request more, does what is left, and hangs up.
+/// Sends these bytes, waits until the backend has read a request more, does what is left, and hangs
+/// up.
 fn bother(httpd: &Httpd, a: &Backend, head: &str, then: impl FnOnce(&mut TcpStream)) {
     let before = a.requests();
     let mut stream = TcpStream::connect(("127.0.0.1", httpd.port())).expect("connect");
@@ -231,7 +232,8 @@ fn a_slow_url_alone_leaves_a_part_of_the_pool() {
     }
 }
 
-/// httpd's own guard against error documents of error documents; mod_proxy_balancer is the reference.
+/// httpd's own guard against error documents of error documents; mod_proxy_balancer is the
+/// reference.
 #[test]
 fn an_error_document_behind_the_dead_pool_is_asked_for_once() {
     let [a, b] = Backend::named(["a", "b"]);

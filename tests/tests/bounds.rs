@@ -1,12 +1,13 @@
-//! No function that a script can call takes longer than a call may, or more memory than it may: what got past the limits once, and
-//! its neighbours, on a real httpd.
+//! No function that a script can call takes longer than a call may, or more memory than it may:
+//! what got past the limits once, and its neighbours, on a real httpd.
 
 use std::fs;
 use std::time::Duration;
 
 use server_tests::{Backend, Client, Httpd, Mpm, on_every_mpm, pool};
 
-/// Twice `time=`, and some for a machine that is busy with other things, on which the watch is late.
+/// Twice `time=`, and some for a machine that is busy with other things, on which the watch is
+/// late.
 const MOST_TIME: Duration = Duration::from_millis(2 * 50 + 250);
 /// `memory=`, 4 MiB, and what a first request of a child takes by itself.
 const MOST_KIB: u64 = (16 + 4 + 6) << 10;

@@ -1,4 +1,5 @@
-//! What scripts bring with them from mod_lua and OpenResty works as it did there, beside mod_lua where it is the reference.
+//! What scripts bring with them from mod_lua and OpenResty works as it did there, beside mod_lua
+//! where it is the reference.
 
 use server_tests::{Backend, Httpd, Request, pool};
 

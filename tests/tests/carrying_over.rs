@@ -1,5 +1,5 @@
-//! Lines of mod_proxy_balancer's configuration with the directive's name changed: they mean what they meant, or configtest says what
-//! to write. Stock httpd is asked beside.
+//! Lines of mod_proxy_balancer's configuration with the directive's name changed: they mean what
+//! they meant, or configtest says what to write. Stock httpd is asked beside.
 
 use std::fs;
 use std::os::unix::net::UnixListener;

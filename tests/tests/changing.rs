@@ -210,7 +210,8 @@ fn changes_from_many_children_at_once_are_all_there() {
     assert!(members.iter().all(|(name, member)| member.weight == if name.len() == 1 { 1 } else { 14 }));
 }
 
-/// Three pools: `app` and `other` of the configuration, each with an added member; what `app` looks like afterwards.
+/// Three pools: `app` and `other` of the configuration, each with an added member; what `app` looks
+/// like afterwards.
 fn with_added_members(mpm: Mpm, extra: &Backend, backends: &[Backend; 3]) -> Httpd {
     let [a, b, c] = backends;
     let httpd = Httpd::builder()
@@ -267,7 +268,8 @@ fn members_added_while_running_stay_over_restarts(mpm: Mpm) {
     httpd.edit_config("<LuaBalancerPool many>", &format!("{more}<LuaBalancerPool many>"));
     httpd.restart();
     assert_eq!(httpd.members("other").into_keys().collect::<Vec<_>>(), ["c"]);
-    // The configuration names one of them: its line holds. A script removes the other one: it stays away.
+    // The configuration names one of them: its line holds. A script removes the other one: it stays
+    // away.
     let (old, now) =
         (pool("app", &[(a, ""), (b, "")], ""), pool("app", &[(a, ""), (&extra, "weight=3")], ""));
     httpd.edit_config(&old, &now);

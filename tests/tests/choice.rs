@@ -1,8 +1,10 @@
-//! A client never chooses a pool: it is reached only where configuration or script wrote `lb://` itself.
+//! A client never chooses a pool: it is reached only where configuration or script wrote `lb://`
+//! itself.
 
 use server_tests::{Backend, Builder, Httpd, Request, pool};
 
-/// A pool that nobody outside may reach, and a public backend whose name and port clients may send as their Host.
+/// A pool that nobody outside may reach, and a public backend whose name and port clients may send
+/// as their Host.
 fn stage(public: &Backend, private: &Backend) -> Builder {
     Httpd::builder()
         .config(&pool("secret", &[(private, "")], ""))
@@ -34,7 +36,8 @@ fn attacks(path: &str, host: &str) -> Vec<Request> {
     ]
 }
 
-/// Substitutions for a rule with one group that holds the rest of the path. `PUB` is the public backend.
+/// Substitutions for a rule with one group that holds the rest of the path. `PUB` is the public
+/// backend.
 const TARGETS: [&str; 14] = [
     "http://PUB/%{HTTP:X-Path}",
     "http://PUB/%{HTTP:X-Path}%{HTTP:X-More}",
@@ -108,7 +111,8 @@ fn no_word_of_a_client_in_a_rule_of_a_section_is_a_pool() {
     }
 }
 
-/// What a client may fill in as a whole reaches `balancer://` in stock httpd; here a line has to write `lb://` itself.
+/// What a client may fill in as a whole reaches `balancer://` in stock httpd; here a line has to
+/// write `lb://` itself.
 #[test]
 fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
     for line in [
@@ -163,7 +167,8 @@ fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
     }
 }
 
-/// Beside rules that a client may fill in, rules to pools go on working for all hosts but that of the other rule's target.
+/// Beside rules that a client may fill in, rules to pools go on working for all hosts but that of
+/// the other rule's target.
 #[test]
 fn rules_that_name_a_pool_work_beside_others() {
     let [public, private] = Backend::named(["public", "private"]);
@@ -194,7 +199,8 @@ fn rules_that_name_a_pool_work_beside_others() {
     assert!(httpd.error_log().contains("refused: mod_rewrite's target"), "{}", httpd.error_log());
 }
 
-/// A translate hook of another module, before mod_rewrite, that proxies to the host that the client names.
+/// A translate hook of another module, before mod_rewrite, that proxies to the host that the client
+/// names.
 #[test]
 fn another_modules_target_is_no_rules() {
     let [public, private] = Backend::named(["public", "private"]);

@@ -1,4 +1,5 @@
-//! Every wrong name, key or value stops `apachectl configtest` with the file, the line and what was expected.
+//! Every wrong name, key or value stops `apachectl configtest` with the file, the line and what was
+//! expected.
 
 use server_tests::Httpd;
 use server_tests::httpd::ConfigTest;

@@ -1,4 +1,5 @@
-//! Children are killed, crash and stop at random while they serve: only what was inside of them is lost.
+//! Children are killed, crash and stop at random while they serve: only what was inside of them is
+//! lost.
 //!
 //! `CRASH_SECONDS=60` makes the runs long.
 
@@ -138,7 +139,8 @@ fn killed_children_cost_only_what_was_inside_of_them(mpm: Mpm) {
     let stage = stage(mpm);
     let (ended, tally) =
         end_children(&stage, Signal::SIGKILL, run_time(if mpm == Mpm::Event { 8 } else { 4 }));
-    // Clients repeat a request once when a kept-alive connection ends, so most of those do not even show.
+    // Clients repeat a request once when a kept-alive connection ends, so most of those do not even
+    // show.
     let inside = ended * if mpm == Mpm::Prefork { 1 } else { CLIENTS };
     assert!(ended > 3, "only {ended} children were killed");
     assert!(failures(&tally) <= inside, "{} failed, {inside} can have: {tally:?}", failures(&tally));
@@ -221,7 +223,8 @@ fn the_table_is_right_after_children_died_while_they_changed_it() {
         nothing_in_flight(&stage.httpd);
         stage.httpd.fault("check_table");
         looks += 1;
-        // What the last one left is cleared by the leader, or the parent, before the look: it leads or has been reaped.
+        // What the last one left is cleared by the leader, or the parent, before the look: it leads
+        // or has been reaped.
         let lines = stage.httpd.wait_for_log_lines("the table is (right|wrong)", looks);
         assert!(lines[looks - 1].contains("the table is right"), "{} after {ended} kills", lines[looks - 1]);
         stage.httpd.fault("");

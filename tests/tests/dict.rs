@@ -1,4 +1,5 @@
-//! Dictionaries and `r:ivm_set` values: one for all children, right after any death, kept over restarts.
+//! Dictionaries and `r:ivm_set` values: one for all children, right after any death, kept over
+//! restarts.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -1,11 +1,12 @@
-//! Whole scripts as people have them: for mod_lua's translate hook and for OpenResty's balancer phase, unchanged, with
-//! connections that are kept.
+//! Whole scripts as people have them: for mod_lua's translate hook and for OpenResty's balancer
+//! phase, unchanged, with connections that are kept.
 
 use std::collections::BTreeMap;
 
 use server_tests::{Backend, Builder, Client, Httpd, Mpm, Request, on_every_mpm};
 
-/// A balancer for mod_lua in one file: a weighted choice by random numbers, a cookie that holds a client, a path that stays here.
+/// A balancer for mod_lua in one file: a weighted choice by random numbers, a cookie that holds a
+/// client, a path that stays here.
 const MOD_LUA: &str = r#"
 local apache2 = require "apache2"
 local backends = {

@@ -1,5 +1,5 @@
-//! Scripts that were written for mod_lua or OpenResty, with the names that they use; stock httpd with mod_lua beside it where it is
-//! the reference.
+//! Scripts that were written for mod_lua or OpenResty, with the names that they use; stock httpd
+//! with mod_lua beside it where it is the reference.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -312,7 +312,8 @@ fn answers_of_the_scripts_own_are_mod_luas() {
     for kind in ["redirect", "page", "teapot", "gone", "moved", "cookies", "stat"] {
         for request in [Request::get(&format!("/{kind}/x")), Request::new("HEAD", &format!("/{kind}"))] {
             let mut wanted = told(&theirs, &request);
-            // mod_lua lets the request's own status line be; so that a status without words is a 500 there.
+            // mod_lua lets the request's own status line be; so that a status without words is a
+            // 500 there.
             if kind == "teapot" {
                 wanted.0 = 418;
             }
@@ -538,7 +539,8 @@ end"#;
     }
 }
 
-/// As in the original: a second holder waits for at most `timeout`, gets how long that took, or `nil, "timeout"`.
+/// As in the original: a second holder waits for at most `timeout`, gets how long that took, or
+/// `nil, "timeout"`.
 #[test]
 fn a_timer_waits_for_a_lock_and_a_request_does_not() {
     let script = r#"

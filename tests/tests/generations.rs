@@ -7,8 +7,9 @@ use server_tests::{Backend, Httpd, Mpm, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// The parent gives an old child's place away when a thread of it has ended after its listener. Threads without work may
-/// end before the listener, so there is one that certainly does not: the one that answers for `b`.
+/// The parent gives an old child's place away when a thread of it has ended after its listener.
+/// Threads without work may end before the listener, so there is one that certainly does not: the
+/// one that answers for `b`.
 #[test]
 fn a_child_that_lost_its_place_to_a_new_one_keeps_its_counts() {
     const MAIN: usize = 1;

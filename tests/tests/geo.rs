@@ -1,4 +1,5 @@
-//! Geography: clients are routed by the country of their address, databases are replaced while the server runs.
+//! Geography: clients are routed by the country of their address, databases are replaced while the
+//! server runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,7 +121,8 @@ fn clients_are_routed_by_country_in_every_child() {
             assert_eq!(from(address), "rest", "{address}");
         }
         assert_eq!(from("::ffff:175.16.199.1"), "china");
-        // mod_remoteip takes the last address that is not a proxy of ours: what a client claims before it does not count.
+        // mod_remoteip takes the last address that is not a proxy of ours: what a client claims
+        // before it does not count.
         assert_eq!(from(&format!("{CHINA}, {USA}")), "usa");
         assert_eq!(client.get("/x").backend(), "rest", "127.0.0.1 is nowhere");
     }

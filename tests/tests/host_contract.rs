@@ -1,4 +1,5 @@
-//! What scripts get of httpd is what they get of every host: the same cases run against the plain one, without httpd.
+//! What scripts get of httpd is what they get of every host: the same cases run against the plain
+//! one, without httpd.
 
 #[path = "../../crates/script/tests/contract/mod.rs"]
 mod contract;

@@ -1,4 +1,5 @@
-//! Hostile requests: no host but the configured ones is ever reached, and the server goes on serving.
+//! Hostile requests: no host but the configured ones is ever reached, and the server goes on
+//! serving.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,8 +16,8 @@ struct Stage {
     decoy: Backend,
 }
 
-/// `/app` through ProxyPass, `/script` through a script that returns a member, `/text` through one that returns
-/// an ad-hoc target, `/rewrite` through mod_rewrite. The decoy is configured nowhere.
+/// `/app` through ProxyPass, `/script` through a script that returns a member, `/text` through one
+/// that returns an ad-hoc target, `/rewrite` through mod_rewrite. The decoy is configured nowhere.
 fn stage(mpm: Mpm) -> Stage {
     let (app, decoy) = (Backend::new("app"), Backend::new("decoy"));
     let script = format!(
@@ -151,7 +152,8 @@ fn a_script_sees_odd_bytes_without_harm() {
     httpd.assert_no_crash();
 }
 
-/// Ways of a client to make a request fail, each with the bytes that it sends and what it does then.
+/// Ways of a client to make a request fail, each with the bytes that it sends and what it does
+/// then.
 fn spoilt_requests() -> Vec<(&'static str, Vec<u8>, Leaving)> {
     let post = |headers: &str, body: &str| {
         format!("POST /app/x HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}").into_bytes()
@@ -318,7 +320,8 @@ fn no_key_is_too_odd_for_a_hash_method_and_a_flood_of_them_costs_nothing_lasting
             // Without a key there is nothing to hash: any member will do.
             assert!(key.trim().is_empty() || ask().backend() == first.backend(), "{}: {key:?}", method);
         }
-        // These two have one CRC-32: the methods that use it may send them to one member, and do no worse.
+        // These two have one CRC-32: the methods that use it may send them to one member, and do no
+        // worse.
         let mut client = httpd.client();
         for n in 0..200 {
             let key = format!("{}{n:0>64}", if n % 2 == 0 { "plumless" } else { "buckeroo" });
@@ -350,7 +353,8 @@ fn a_flood_of_keys_neither_fills_a_dictionary_nor_slows_a_script() {
         .start();
     let mut client = httpd.client();
     for round in 0..30 {
-        // Names of one length that differ in few bytes, the usual shape of a collision attack, and then other ones.
+        // Names of one length that differ in few bytes, the usual shape of a collision attack, and
+        // then other ones.
         let names: String = (0..700)
             .map(|n| format!("{}k{:03x}={n}&", if n % 2 == 0 { "AaAa" } else { "BBBB" }, n + round))
             .collect();
@@ -383,7 +387,8 @@ fn a_forged_session_of_any_size_is_no_session() {
         assert_eq!((response.status, response.backend()), (200, "a"), "{cookie}");
         assert_eq!(response.headers.all("Set-Cookie"), ["LB=.a; Path=/; HttpOnly; SameSite=Lax"], "{cookie}");
     }
-    // A member of weight 0 keeps its sessions, and the right route is found behind many wrong ones of any length.
+    // A member of weight 0 keeps its sessions, and the right route is found behind many wrong ones
+    // of any length.
     let mine = httpd
         .client()
         .send(&Request::get("/app/").header("Cookie", &format!("LB=.{}; LB=.r3", over_long[6])));

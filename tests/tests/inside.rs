@@ -1,5 +1,6 @@
-//! Requests that httpd makes of a request (`DirectoryIndex`, mod_negotiation, SSI) and after one (`ErrorDocument`, rewriting): the
-//! selection hooks run for them as for any other, and what they decide holds.
+//! Requests that httpd makes of a request (`DirectoryIndex`, mod_negotiation, SSI) and after one
+//! (`ErrorDocument`, rewriting): the selection hooks run for them as for any other, and what they
+//! decide holds.
 
 use server_tests::{Backend, Builder, Httpd, Mpm, on_every_mpm, pool};
 

@@ -1,4 +1,5 @@
-//! A relative script that is not under ServerRoot is looked for in the folder of the installed ones.
+//! A relative script that is not under ServerRoot is looked for in the folder of the installed
+//! ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +7,8 @@ use std::process::Command;
 
 use server_tests::{Builder, Httpd};
 
-/// Gives the server a `/usr/share` of its own, with one installed script in it, and becomes the rest of the words.
+/// Gives the server a `/usr/share` of its own, with one installed script in it, and becomes the
+/// rest of the words.
 const WITH_INSTALLED: &str = r#"#!/bin/sh
 set -e
 folder=$(dirname "$0")

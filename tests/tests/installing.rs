@@ -143,7 +143,8 @@ fn after_a2enmod_and_make_uninstall_httpd_still_starts() {
     assert_eq!(left, "", "left behind");
 }
 
-/// A copy of Debian's stock configuration after README's install; None on other systems. The module is the one below `root`.
+/// A copy of Debian's stock configuration after README's install; None on other systems. The module
+/// is the one below `root`.
 fn installed(root: &Folder, folder: &Folder) -> Option<String> {
     if !Path::new("/usr/sbin/a2enmod").exists() {
         eprintln!("not a Debian system: nothing to show");
@@ -196,7 +197,8 @@ fn the_readmes_configuration_passes_configtest_after_the_readmes_install() {
     assert!(said.contains("Syntax OK"), "{said}");
 }
 
-/// Programs that say that they were called, in place of those that would change this system; and what they said.
+/// Programs that say that they were called, in place of those that would change this system; and
+/// what they said.
 fn stand_ins(folder: &Path, programs: &[(&str, &str)]) -> PathBuf {
     let said = folder.join("said");
     for (name, body) in programs {

@@ -1,6 +1,6 @@
-//! What a request costs over plain ProxyPass, in instructions between request and answer: callgrind counts them in a real httpd, and
-//! they are held against stored bounds, some 10 % above what was measured when they were set. Seconds vary from run to run; these do
-//! not.
+//! What a request costs over plain ProxyPass, in instructions between request and answer: callgrind
+//! counts them in a real httpd, and they are held against stored bounds, some 10 % above what was
+//! measured when they were set. Seconds vary from run to run; these do not.
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;
@@ -8,7 +8,8 @@ use std::process::Command;
 
 use server_tests::{Backend, Builder, Httpd, Mpm, pool};
 
-/// Two runs of one configuration differ by so many requests, so that what is done once does not count.
+/// Two runs of one configuration differ by so many requests, so that what is done once does not
+/// count.
 const FEW: usize = 150;
 const MANY: usize = 650;
 
@@ -30,10 +31,12 @@ fn has_valgrind() -> bool {
     there
 }
 
-/// When a child has made what it makes ahead of its first request, and else might count as part of one.
+/// When a child has made what it makes ahead of its first request, and else might count as part of
+/// one.
 const READY: &str = r"\bleads\b";
 
-/// Instructions of so many requests, one after the other over one connection, once the log says `ready`; the targets take turns.
+/// Instructions of so many requests, one after the other over one connection, once the log says
+/// `ready`; the targets take turns.
 fn collected(
     configure: &dyn Fn(Builder) -> Builder,
     ready: &str,

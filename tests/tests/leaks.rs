@@ -1,5 +1,5 @@
-//! What requests leave behind in a child, in bytes: memcheck adds up what is in use when a child ends, after some requests and after
-//! three times as many.
+//! What requests leave behind in a child, in bytes: memcheck adds up what is in use when a child
+//! ends, after some requests and after three times as many.
 
 use std::fs;
 use std::process::Command;
@@ -124,7 +124,8 @@ fn requests_leave_no_memory_behind() {
     let [few, many] = [FEW, MANY].map(|rounds| heap_after(&configure, rounds));
     println!("{} requests: {few:?}\n{} requests: {many:?}", FEW * KINDS, MANY * KINDS);
     assert!(many.allocations > few.allocations + FEW as u64, "nothing was counted");
-    // A child loses some words at its end, whatever it has done; one block a round would be far more.
+    // A child loses some words at its end, whatever it has done; one block a round would be far
+    // more.
     let lost = |heap: &Heap| heap.definitely_lost + heap.indirectly_lost;
     assert!(
         lost(&many) < lost(&few) + 4 * (MANY - FEW) as u64,

@@ -79,8 +79,8 @@ on_every_mpm!(health_and_weights_survive_graceful_and_restart);
 fn health_and_weights_survive_graceful_and_restart(mpm: Mpm) {
     let [a, b] = Backend::named(["a", "b"]);
     a.health_status(500);
-    // One failed check is enough to go down; each new leader checks at once, so that more good ones than there are leaders
-    // would be needed to come up.
+    // One failed check is enough to go down; each new leader checks at once, so that more good ones
+    // than there are leaders would be needed to come up.
     let check = "LuaBalancerHealthCheck http uri=/health interval=10m fall=1 rise=20";
     let mut httpd = two_members(mpm, &a, &b, check)
         .file("set.lua", SET_WEIGHT)

@@ -1,5 +1,5 @@
-//! Limits of time, memory and stack hold wherever scripts run: a run that goes over one is stopped and is one clear line, and the
-//! next run works.
+//! Limits of time, memory and stack hold wherever scripts run: a run that goes over one is stopped
+//! and is one clear line, and the next run works.
 
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ fn harms() -> String {
     format!("local harms = {{}}\n{}", rows.collect::<String>())
 }
 
-/// What the line of a harm names: the file, the line (Lua tells none with an error of memory: then one near it), the reason.
+/// What the line of a harm names: the file, the line (Lua tells none with an error of memory: then
+/// one near it), the reason.
 fn place_of(at: usize, file: &str) -> String {
     let line = if HARMS[at].2.contains("memory") { r"\d+".to_owned() } else { (at + 2).to_string() };
     format!(r"{file}\.lua:{line}: .*({})", HARMS[at].2)
@@ -51,7 +52,8 @@ fn limited(mpm: Mpm, a: &Backend) -> Builder {
 
 on_every_mpm!(loops_beside_good_requests_are_stopped_and_cost_no_child);
 
-/// Many at once, in threads that go from loops to short calls and back: each is reached where it loops, and nobody else.
+/// Many at once, in threads that go from loops to short calls and back: each is reached where it
+/// loops, and nobody else.
 fn loops_beside_good_requests_are_stopped_and_cost_no_child(mpm: Mpm) {
     const LOOPS: [&str; 6] = [
         "while true do end",

@@ -1,4 +1,5 @@
-//! What the log says of members and picks: the pool, who changed what, and by which method a member was picked.
+//! What the log says of members and picks: the pool, who changed what, and by which method a member
+//! was picked.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -57,7 +57,8 @@ fn rounds() -> usize {
     std::env::var("CHECKS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
-/// A thousand members: the addresses from 127.1.0.0 on, at one port. The first hundred read a check and say nothing.
+/// A thousand members: the addresses from 127.1.0.0 on, at one port. The first hundred read a check
+/// and say nothing.
 struct Crowd {
     port: u16,
     /// When each member was checked.

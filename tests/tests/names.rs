@@ -1,5 +1,5 @@
-//! Host names whose addresses change while the server runs. The names are those of an `/etc/hosts` that only the server
-//! sees, which takes a mount namespace.
+//! Host names whose addresses change while the server runs. The names are those of an `/etc/hosts`
+//! that only the server sees, which takes a mount namespace.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The same servers, weights and keys in nginx and in a pool: the same member answers, request for request.
+//! The same servers, weights and keys in nginx and in a pool: the same member answers, request for
+//! request.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -163,7 +164,8 @@ function translate(r)
 end
 "#;
 
-/// Every number of servers, at one port of many addresses, at many ports of one, at both; equal and unequal weights.
+/// Every number of servers, at one port of many addresses, at many ports of one, at both; equal and
+/// unequal weights.
 fn server_lists() -> Vec<(&'static str, Vec<Server>)> {
     vec![
         ("addresses", vec![up("127.0.1.1", 0, 1), up("127.0.1.2", 0, 1), up("127.0.2.3", 0, 1)]),
@@ -206,7 +208,8 @@ fn asked(client: &mut Client, request: &Request) -> String {
     if response.status == 200 { response.backend().to_owned() } else { format!("status {}", response.status) }
 }
 
-/// Asks both for every key, and the pool by its directive and by a script, each in turn through two children.
+/// Asks both for every key, and the pool by its directive and by a script, each in turn through two
+/// children.
 fn assert_same_members(
     nginx: &Nginx,
     httpd: &Httpd,

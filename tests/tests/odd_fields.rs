@@ -1,4 +1,5 @@
-//! Odd values that a script gives to a request's fields beside those of wedging.rs: handlers of all modules, files that are none.
+//! Odd values that a script gives to a request's fields beside those of wedging.rs: handlers of all
+//! modules, files that are none.
 
 use std::time::{Duration, Instant};
 

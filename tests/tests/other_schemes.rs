@@ -1,4 +1,5 @@
-//! Members of other schemes than HTTP: their modules say less about how an attempt ended, and no request is repeated for that.
+//! Members of other schemes than HTTP: their modules say less about how an attempt ended, and no
+//! request is repeated for that.
 
 use std::io::Read;
 use std::net::TcpListener;

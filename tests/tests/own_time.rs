@@ -1,4 +1,5 @@
-//! `time=` is what a call uses of the processor: on a machine that others keep busy a short call stays a short one.
+//! `time=` is what a call uses of the processor: on a machine that others keep busy a short call
+//! stays a short one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

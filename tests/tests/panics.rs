@@ -1,6 +1,7 @@
 //! A panic anywhere in the module costs the request that met it, and one line of the log.
 //!
-//! The module is one that panics on demand: `scripts/test` builds it and names it in `LUA_BALANCER_FAULTS_SO`.
+//! The module is one that panics on demand: `scripts/test` builds it and names it in
+//! `LUA_BALANCER_FAULTS_SO`.
 
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ fn nothing_is_left(httpd: &Httpd, what: &str) {
     wait_until(&format!("nothing in flight after {what}"), SOON, || httpd.inflight("app") == 0);
 }
 
-/// The status of a request on a connection of its own, which is read to its end: all phases are over then.
+/// The status of a request on a connection of its own, which is read to its end: all phases are
+/// over then.
 fn status_of(httpd: &Httpd, target: &str) -> u16 {
     let request = Request::get(target).header("Connection", "close").to_bytes();
     let answer = raw_exchange(httpd.port(), &request, SOON).expect("an exchange");

@@ -1,4 +1,5 @@
-//! What path and query a member is asked for, by every way into a pool: what the client wrote, and the later decision.
+//! What path and query a member is asked for, by every way into a pool: what the client wrote, and
+//! the later decision.
 
 use server_tests::client::Request;
 use server_tests::httpd::Builder;
@@ -27,7 +28,8 @@ fn asked(httpd: &Httpd, backend: &Backend, target: &str) -> String {
     backend.last().expect("a request").uri
 }
 
-/// Paths as a client may write them, with what a member behind `ProxyPass / balancer://…` is asked for.
+/// Paths as a client may write them, with what a member behind `ProxyPass / balancer://…` is asked
+/// for.
 const SPELLINGS: [(&str, &str); 9] = [
     ("plain", "plain"),
     ("a%20b", "a%20b"),
@@ -95,7 +97,8 @@ fn a_returned_url_is_used_as_it_stands() {
     }
 }
 
-/// mod_lua's own way, which httpd takes for decoded text in translate_name and leaves alone in fixups.
+/// mod_lua's own way, which httpd takes for decoded text in translate_name and leaves alone in
+/// fixups.
 const BY_FILENAME: &str = "local function send(r, rest)
   r.handler, r.proxyreq, r.filename = 'proxy-server', apache2.PROXYREQ_REVERSE, 'proxy:' .. URL .. rest
   return apache2.OK

@@ -1,4 +1,5 @@
-//! A further attempt asks what the script asked: the same pool or view, method and key. Lists are asked in order.
+//! A further attempt asks what the script asked: the same pool or view, method and key. Lists are
+//! asked in order.
 
 use std::collections::BTreeSet;
 
@@ -129,7 +130,8 @@ fn a_list_of_anything_is_asked_in_order() {
     }
 }
 
-/// Each of a list has its further attempts for itself, so that a large dead view does not use up those of the next one.
+/// Each of a list has its further attempts for itself, so that a large dead view does not use up
+/// those of the next one.
 #[test]
 fn a_dead_view_leaves_attempts_for_the_next() {
     let script =

@@ -1,4 +1,5 @@
-//! `queue=`: requests that find every member at `max_inflight` wait for a place, first come, first served.
+//! `queue=`: requests that find every member at `max_inflight` wait for a place, first come, first
+//! served.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -58,7 +59,8 @@ fn ask(httpd: &Httpd, target: &str) -> thread::JoinHandle<u16> {
     thread::spawn(move || client.get(&target).status)
 }
 
-/// Sends requests one after the other, each once the one before is in the queue; their statuses, in any order.
+/// Sends requests one after the other, each once the one before is in the queue; their statuses, in
+/// any order.
 fn line_up(httpd: &Httpd, targets: &[&str]) -> Receiver<u16> {
     let (sender, answers) = channel();
     let before = queued(httpd);
@@ -109,7 +111,8 @@ fn a_place_is_taken_the_moment_it_is_free() {
     for _ in targets {
         assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     }
-    // Whoever is not called looks four times a second: ten turns of two at a time would take more than a second.
+    // Whoever is not called looks four times a second: ten turns of two at a time would take more
+    // than a second.
     assert!(began.elapsed() < patience(Duration::from_millis(1000)), "{:?}", began.elapsed());
     for request in held {
         assert_eq!(request.join().expect("a client"), 200);
@@ -646,15 +649,17 @@ fn what_waits_holds_up_no_child_that_is_to_end_at_once(mpm: Mpm) {
     }
 }
 
-/// A request that waits in a child that nothing else keeps from ending, and a client of another one.
+/// A request that waits in a child that nothing else keeps from ending, and a client of another
+/// one.
 fn one_waits_in_a_child_of_its_own(
     httpd: &Httpd,
     a: &Backend,
 ) -> (thread::JoinHandle<Result<u16, ClientError>>, u32, Client) {
     let [mut all, more] = [(); 2].map(|()| httpd.clients_in_children(2, "/--queued/app"));
     let [(_, holds), (two, waits)] = [(); 2].map(|()| all.pop_first().expect("two children"));
-    // httpd may crash when it closes connections that are just ending (close_worker_sockets), so this one stays; and a thread that waits
-    // for the next request of a connection may sleep on when it is closed, so it is at another child.
+    // httpd may crash when it closes connections that are just ending (close_worker_sockets), so
+    // this one stays; and a thread that waits for the next request of a connection may sleep on
+    // when it is closed, so it is at another child.
     let (_, mut probe) = more.into_iter().find(|(pid, _)| *pid != two).expect("a client of another child");
     ask_with(holds, "/app/held");
     wait_until("a request", SOON, || a.in_flight() == 1);
@@ -680,7 +685,8 @@ fn an_http2_stream_that_waits_in_a_child_that_is_to_end_at_once_gives_up() {
     httpd.signal(httpd.pid(), Signal::SIGTERM);
     httpd.wait_for_log("/app/waits waits no more: this child ends at once");
     a.answer();
-    // How long httpd takes to end its threads for HTTP/2 is not looked at: it waits five seconds for one that does not hear of it.
+    // How long httpd takes to end its threads for HTTP/2 is not looked at: it waits five seconds
+    // for one that does not hear of it.
     assert!(held.join().expect("a client").is_err());
     assert_eq!(uris(&a), ["/held"]);
 }

@@ -29,8 +29,8 @@ fn answers(client: &mut Client) -> u16 {
     response.backend().parse().unwrap_or_else(|_| panic!("no version in {response:?}"))
 }
 
-/// Every request that starts later than a second after `saved` must be answered by version `n`; returns when
-/// each client has had one.
+/// Every request that starts later than a second after `saved` must be answered by version `n`;
+/// returns when each client has had one.
 fn assert_served_within_a_second(clients: &mut BTreeMap<u32, Client>, saved: Instant, n: u16) {
     for (pid, client) in clients {
         loop {

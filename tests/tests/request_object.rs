@@ -94,7 +94,8 @@ end
 #[test]
 fn every_name_of_the_contract_is_there_with_its_meaning() {
     let [a, b] = Backend::named(["a", "b"]);
-    // As in mod_lua, name and port are those of the Host header here (UseCanonicalName Off, no port in it).
+    // As in mod_lua, name and port are those of the Host header here (UseCanonicalName Off, no port
+    // in it).
     let httpd = Httpd::builder()
         .file("check.lua", SCRIPT)
         .config(&pool("app", &[(&a, "weight=3 zone=eu meta.version=2"), (&b, "")], ""))

@@ -1,4 +1,5 @@
-//! Restarts with changes between them: no answer lost, nothing forgotten, nothing kept that is of no use.
+//! Restarts with changes between them: no answer lost, nothing forgotten, nothing kept that is of
+//! no use.
 //!
 //! `RESTARTS=100` makes the runs long.
 
@@ -15,8 +16,8 @@ fn restarts() -> usize {
     std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-/// What the `round`th configuration says: members come, go, change their order and weight; the second pool has
-/// another name each time.
+/// What the `round`th configuration says: members come, go, change their order and weight; the
+/// second pool has another name each time.
 fn pools(round: usize, [a, b, c]: &[Backend; 3]) -> String {
     let heavy = format!("weight={}", 1 + round % 5);
     let members: Vec<(&Backend, &str)> = match round % 4 {
@@ -49,7 +50,8 @@ fn memory_of(pid: u32) -> Memory {
         let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     };
-    // What children still share with the parent by fork counts as shared: both together are what the parent holds.
+    // What children still share with the parent by fork counts as shared: both together are what
+    // the parent holds.
     let dirty_kib = field("Private_Dirty:") + field("Shared_Dirty:");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read maps");
     let shared: Vec<usize> = maps.lines().filter_map(bytes_if_shared).collect();
@@ -103,8 +105,8 @@ fn graceful_restarts_with_changes_fail_no_request(mpm: Mpm) {
     }
 }
 
-/// The parent of an httpd may grow by a few pages a restart whatever its modules do; a table or a configuration kept
-/// each time would be far more.
+/// The parent of an httpd may grow by a few pages a restart whatever its modules do; a table or a
+/// configuration kept each time would be far more.
 fn assert_flat(warm: Memory, now: Memory) {
     assert_eq!(now.shared_mappings, warm.shared_mappings, "shared mappings: {warm:?}, then {now:?}");
     assert_eq!(now.shared_bytes, warm.shared_bytes, "shared memory: {warm:?}, then {now:?}");
@@ -209,8 +211,8 @@ fn hard_restarts_under_load_keep_counts_and_state(mpm: Mpm) {
         httpd.restart();
         load.wait_for(60);
         let tally = load.stop();
-        // A restart ends the requests that are in the children: at most one for each client, and its connection
-        // may meet the old children's closing sockets once more.
+        // A restart ends the requests that are in the children: at most one for each client, and
+        // its connection may meet the old children's closing sockets once more.
         assert!(tally.errors.len() <= 8, "{tally:?}");
         assert!(tally.statuses.keys().all(|status| *status == 200), "{tally:?}");
         wait_until("nothing in flight", SOON, || httpd.inflight("app") == 0);
@@ -257,7 +259,8 @@ fn a_graceful_stop_answers_what_is_in_flight(mpm: Mpm) {
     drop(answering.join().expect("the thread of the backends"));
 }
 
-/// As long as it has no threads, a child of httpd ends inside of its signal handler: that must not meet an allocation.
+/// As long as it has no threads, a child of httpd ends inside of its signal handler: that must not
+/// meet an allocation.
 #[test]
 fn restarts_that_meet_children_just_born_end_none_of_them_by_a_crash() {
     let backends = Backend::named(["a", "b"]);

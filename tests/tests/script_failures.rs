@@ -1,4 +1,5 @@
-//! A script that fails costs its request what `LuaBalancerOnError` says, and costs the thread nothing.
+//! A script that fails costs its request what `LuaBalancerOnError` says, and costs the thread
+//! nothing.
 
 use std::time::{Duration, Instant};
 

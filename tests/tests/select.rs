@@ -1,4 +1,5 @@
-//! `LuaHookSelect`: after authentication, with the user known, and the ways in which mod_lua's larger proxies name a backend.
+//! `LuaHookSelect`: after authentication, with the user known, and the ways in which mod_lua's
+//! larger proxies name a backend.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -166,7 +167,8 @@ fn pass_on(near: UnixStream, far: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The way of the larger proxies: an authenticated user, a handler with the user's socket or node, a path in the file name.
+/// The way of the larger proxies: an authenticated user, a handler with the user's socket or node,
+/// a path in the file name.
 const HANDLERS: &str = r#"
 function select(r)
   local form, rest = r.uri:match("^/([a-z_]+)(.*)$")

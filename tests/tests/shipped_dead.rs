@@ -1,5 +1,5 @@
-//! Every script of the folder `lua/` with members that refuse connections and that no check has found yet: what each script says about
-//! its members holds then, too.
+//! Every script of the folder `lua/` with members that refuse connections and that no check has
+//! found yet: what each script says about its members holds then, too.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Signals and threads stay httpd's: each promise is measured beside an httpd without the module, in one run.
+//! Signals and threads stay httpd's: each promise is measured beside an httpd without the module,
+//! in one run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,8 +55,9 @@ fn tasks(mpm: Mpm) -> usize {
     if mpm == Mpm::Prefork { 1 } else { THREADS + 2 }
 }
 
-/// The different sets of masks that the server's processes have, once their threads are complete and no mask has changed for a
-/// while: a thread that has just been born has its maker's for a moment.
+/// The different sets of masks that the server's processes have, once their threads are complete
+/// and no mask has changed for a while: a thread that has just been born has its maker's for a
+/// moment.
 fn all_masks(httpd: &Httpd, mpm: Mpm) -> BTreeSet<Vec<u64>> {
     let mut last = BTreeSet::new();
     eventually("masks that stay as they are", SOON, || {
@@ -137,7 +139,8 @@ fn signals_to_a_child_do_what_they_do_without_the_module(mpm: Mpm) {
     }
 }
 
-/// How long a graceful restart with a request right after it, a restart, and the end of a server took.
+/// How long a graceful restart with a request right after it, a restart, and the end of a server
+/// took.
 fn times(mut httpd: Httpd) -> [Duration; 3] {
     let start = Instant::now();
     httpd.graceful();
@@ -157,7 +160,8 @@ fn the_ends_of_a_server_take_no_longer_than_without_the_module(mpm: Mpm) {
         let stock = times(server(mpm, cgid).stock().start());
         let own = times(with_the_module(mpm, cgid, &backend));
         for ((what, stock), own) in ["graceful", "restart", "stop"].iter().zip(stock).zip(own) {
-            // Of the three seconds that httpd gives a deaf process, one and a half are far from either.
+            // Of the three seconds that httpd gives a deaf process, one and a half are far from
+            // either.
             let most = stock + patience(Duration::from_millis(1500));
             assert!(
                 own < most,

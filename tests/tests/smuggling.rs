@@ -1,4 +1,5 @@
-//! One request in front is one request behind, and no value of a script becomes a header of its own.
+//! One request in front is one request behind, and no value of a script becomes a header of its
+//! own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +20,8 @@ fn stage(mpm: server_tests::Mpm, a: &Backend) -> Httpd {
         .start()
 }
 
-/// Requests whose end is a matter of opinion, each with another one behind it that nobody may have asked for.
+/// Requests whose end is a matter of opinion, each with another one behind it that nobody may have
+/// asked for.
 fn shapes(path: &str) -> Vec<(&'static str, String)> {
     let inner = format!("GET {path}/inner HTTP/1.1\r\nHost: x\r\nX-Inner: yes\r\n\r\n");
     let length = inner.len();
@@ -195,7 +197,8 @@ fn no_backend_sees_a_request_that_the_front_did_not(mpm: server_tests::Mpm) {
     for request in &behind {
         assert_unambiguous(request, &request.uri);
     }
-    // What came to the backend is what httpd took for a request, each as often. /script has no prefix to map.
+    // What came to the backend is what httpd took for a request, each as often. /script has no
+    // prefix to map.
     let logged = |path: &str| httpd.access_log().iter().filter(|line| line.path.starts_with(path)).count();
     for (uri, times) in paths(behind.iter().map(|request| request.uri.clone())) {
         let seen = || logged(&uri).max(logged(&format!("/app{uri}")));

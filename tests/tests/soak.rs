@@ -1,4 +1,5 @@
-//! Many requests with faults coming and going. SOAK_REQUESTS says how many; `make soak` sends a million.
+//! Many requests with faults coming and going. SOAK_REQUESTS says how many; `make soak` sends a
+//! million.
 
 use std::fs;
 use std::time::Duration;

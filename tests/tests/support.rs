@@ -1,4 +1,5 @@
-//! The support itself, against stock httpd with plain ProxyPass: what it claims is so without the module.
+//! The support itself, against stock httpd with plain ProxyPass: what it claims is so without the
+//! module.
 
 use std::time::Duration;
 

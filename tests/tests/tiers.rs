@@ -1,4 +1,5 @@
-//! Who serves when not everybody can: lbsets, spares, standbys, zones, panic, and places that are taken.
+//! Who serves when not everybody can: lbsets, spares, standbys, zones, panic, and places that are
+//! taken.
 
 use std::time::Duration;
 
@@ -175,7 +176,8 @@ fn without_panic_one_healthy_member_serves_alone() {
 
 on_every_mpm!(max_inflight_holds_over_all_children);
 
-/// Sixteen clients, two members of three places each: whatever is answered, no backend ever sees a fourth request.
+/// Sixteen clients, two members of three places each: whatever is answered, no backend ever sees a
+/// fourth request.
 fn max_inflight_holds_over_all_children(mpm: Mpm) {
     let [a, b] = Backend::named(["a", "b"]);
     a.slow(Duration::from_millis(3));

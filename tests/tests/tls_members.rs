@@ -1,5 +1,5 @@
-//! TLS to members: connections belong to the settings they were made under, and the settings come from where they do for stock
-//! mod_proxy.
+//! TLS to members: connections belong to the settings they were made under, and the settings come
+//! from where they do for stock mod_proxy.
 
 use std::path::Path;
 use std::process::Command;
@@ -53,7 +53,8 @@ fn tls_backend_of(hosts: &str) -> Httpd {
         .start()
 }
 
-/// Ways into one and the same backend, as lines of a virtual host. `TO` is its URL, `scripts.lua` has a function for each.
+/// Ways into one and the same backend, as lines of a virtual host. `TO` is its URL, `scripts.lua`
+/// has a function for each.
 const WAYS: [(&str, &str); 8] = [
     ("a pool", "ProxyPass / lb://t/"),
     ("a pool by handler", "<Location />\nSetHandler proxy:lb://t\n</Location>"),
@@ -134,7 +135,8 @@ fn a_connection_never_serves_hosts_with_other_tls_settings(mpm: Mpm) {
     }
 }
 
-/// Settings of a section for the URL, and for the pool. A plain worker is the reference for the former.
+/// Settings of a section for the URL, and for the pool. A plain worker is the reference for the
+/// former.
 #[test]
 fn a_proxy_sections_settings_hold_for_the_member_of_that_url() {
     let backend = tls_backend();
@@ -255,7 +257,8 @@ fn connections_are_kept_for_hosts_with_the_same_settings() {
     assert_eq!(ports.len(), 1, "{ports:?}");
 }
 
-/// With `ProxyPreserveHost` the client's host is the name that the backend is asked for, on its own connection.
+/// With `ProxyPreserveHost` the client's host is the name that the backend is asked for, on its own
+/// connection.
 #[test]
 fn the_name_asked_for_is_the_requests_host_where_that_is_preserved() {
     let backend = tls_backend();

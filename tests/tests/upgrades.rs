@@ -1,4 +1,5 @@
-//! Another version of the module takes the place of the one that serves: what was changed while running goes on.
+//! Another version of the module takes the place of the one that serves: what was changed while
+//! running goes on.
 //!
 //! `LUA_BALANCER_MOVED_SO` names a build whose shared table has another layout (`scripts/moved`).
 

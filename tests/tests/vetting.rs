@@ -1,4 +1,5 @@
-//! Scripts are vetted in a process of its own: nothing that a top level does holds up the server, and none of it is done as root.
+//! Scripts are vetted in a process of its own: nothing that a top level does holds up the server,
+//! and none of it is done as root.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +35,8 @@ fn served(httpd: &Httpd) -> String {
     httpd.client().get("/v").backend().to_owned()
 }
 
-/// A top level that waits in C, where nothing interrupts it: outside of the sandbox a program's output.
+/// A top level that waits in C, where nothing interrupts it: outside of the sandbox a program's
+/// output.
 fn waits(seconds: &str) -> String {
     format!("local p = 1\nio.popen('exec sleep {seconds}'):read('a')\n{}", version(9))
 }
@@ -361,8 +363,8 @@ fn what_a_vetting_process_may_take_is_bounded() {
     let builder =
         Httpd::builder().file("bad.lua", limits).config("LuaHookTranslate bad.lua\nLuaBalancerSandbox off");
     let test = builder.configtest();
-    // Memory in KiB (what httpd has mapped, and 272 MiB), seconds, descriptors, no files, no cores; ls and its pipe have four
-    // descriptors and the folder.
+    // Memory in KiB (what httpd has mapped, and 272 MiB), seconds, descriptors, no files, no cores;
+    // ls and its pipe have four descriptors and the folder.
     assert!(test.says(r"v=[0-9]{4,7} t=6 n=64 f=0 c=0 [45]\b"), "{}", test.output);
 
     let hog = "local all = {}\nfor i = 1, 1e9 do all[i] = ('x'):rep(1000) .. i end";

@@ -1,4 +1,5 @@
-//! What top levels do against the process that vets them, and against the server through what they define.
+//! What top levels do against the process that vets them, and against the server through what they
+//! define.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +11,8 @@ use nix::unistd::Uid;
 use server_tests::{Builder, Httpd, Mpm, on_every_mpm, patience, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
-/// The process that vets, as a program sees it that a top level has started: the parent of its parent.
+/// The process that vets, as a program sees it that a top level has started: the parent of its
+/// parent.
 const ITS_SERVER: &str = "$(sed 's/.*) . //' /proc/$PPID/stat | cut -d' ' -f1)";
 
 fn version(n: u16) -> String {

@@ -1,4 +1,5 @@
-//! The way back: what names a member comes back as the front's, and nothing else does; cookies can be edited.
+//! The way back: what names a member comes back as the front's, and nothing else does; cookies can
+//! be edited.
 
 use server_tests::client::Response;
 use server_tests::httpd::Builder;

@@ -1,4 +1,5 @@
-//! Ways into a pool that other modules' directives open: configtest tells those that lead nowhere, or that say what would do nothing.
+//! Ways into a pool that other modules' directives open: configtest tells those that lead nowhere,
+//! or that say what would do nothing.
 
 use server_tests::httpd::ConfigTest;
 use server_tests::{Backend, Builder, Httpd};

@@ -1,4 +1,5 @@
-//! Nothing that clients send makes a script fail for others, or for good; and no script gets at what others, the server or its files have.
+//! Nothing that clients send makes a script fail for others, or for good; and no script gets at
+//! what others, the server or its files have.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -55,8 +56,8 @@ fn long_texts_that_scripts_search_by_are_not_kept(mpm: Mpm) {
 
 on_every_mpm!(a_state_that_ran_out_of_memory_is_replaced);
 
-/// What fills it is no script's global, so that only a new state has room again. Lua needs up to three times the text to make it, beside the
-/// 128 KiB that a state may have itself.
+/// What fills it is no script's global, so that only a new state has room again. Lua needs up to
+/// three times the text to make it, beside the 128 KiB that a state may have itself.
 fn a_state_that_ran_out_of_memory_is_replaced(mpm: Mpm) {
     let a = Backend::new("a");
     let script = "function pick(r)\n\
@@ -171,7 +172,8 @@ fn the_shipped_script_by_zone_answers_whatever_zone_is_asked_for() {
     assert_eq!(httpd.count_log("script failed"), 0, "{}", httpd.error_log());
 }
 
-/// What each expression is for the request of [`told`], in the sandbox: a value, or words that the reason holds.
+/// What each expression is for the request of [`told`], in the sandbox: a value, or words that the
+/// reason holds.
 const EXPRESSIONS: [(&str, &str); 24] = [
     ("%{REQUEST_URI} == '/x'", "true"),
     ("%{HTTP:X-Form} =~ /^(a)(b)$/ && '$1' == 'a' && '$2' == 'b' && '$0' == 'ab'", "true"),
@@ -294,7 +296,8 @@ fn searches_of_expressions_end(mpm: Mpm) {
     httpd.assert_no_crash();
 }
 
-/// Values that a script may give the fields of a request, and what it may return, in all combinations.
+/// Values that a script may give the fields of a request, and what it may return, in all
+/// combinations.
 const FIELDS: &str = "local NONE = {}\n\
     local handlers = { NONE, 'type-map', 'proxy-server', 'default-handler', 'send-as-is', 'server-status', 'imap-file', 'x', false }\n\
     local filenames = { NONE, '/', 'x', false, 'proxy:', 'proxy:x', '' }\n\
@@ -523,7 +526,8 @@ fn without_sandbox_the_path_of_modules_is_the_scripts() {
     assert_eq!(httpd.client().get("/x").header("X-Told"), Some("outsideinsidestring"));
 }
 
-/// Goes through all that a script can reach. `marked` counts marks of another script; `mark` leaves some.
+/// Goes through all that a script can reach. `marked` counts marks of another script; `mark` leaves
+/// some.
 const WALK: &str = r#"
 local MARK = "a mark"
 local function reached(r)

@@ -1,5 +1,6 @@
-//! Nanoseconds a pick: every method at 3 to 10,000 members, idle and with requests in flight, by one thread and by two; beside
-//! `pingora-load-balancing` on the same addresses. And the time that a pool's rings and tables take to build.
+//! Nanoseconds a pick: every method at 3 to 10,000 members, idle and with requests in flight, by
+//! one thread and by two; beside `pingora-load-balancing` on the same addresses. And the time that
+//! a pool's rings and tables take to build.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -125,7 +126,8 @@ where
     S::Iter: BackendIter,
 {
     let keys = keys();
-    // The bare algorithm over a list that never changes; and what a proxy calls, which knows health and new members as ours does.
+    // The bare algorithm over a list that never changes; and what a proxy calls, which knows health
+    // and new members as ours does.
     let mut group = c.benchmark_group(format!("pingora {name}, bare/idle"));
     for members in SIZES {
         let selection = Arc::new(S::build(&backends(members)));

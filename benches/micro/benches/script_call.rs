@@ -1,5 +1,6 @@
-//! Nanoseconds a call: the selection script of the manual, and parts of it. `cargo bench --bench script_call`. Each is measured with
-//! another URI for each call, as a server sees them, and with one URI all the time, where strings are made once.
+//! Nanoseconds a call: the selection script of the manual, and parts of it. `cargo bench --bench
+//! script_call`. Each is measured with another URI for each call, as a server sees them, and with
+//! one URI all the time, where strings are made once.
 #![allow(missing_docs)]
 
 #[path = "../../../crates/script/tests/common/mod.rs"]

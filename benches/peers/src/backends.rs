@@ -1,4 +1,5 @@
-//! What answers behind the servers under test: one fast nginx at many addresses, or members that take their time.
+//! What answers behind the servers under test: one fast nginx at many addresses, or members that
+//! take their time.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -56,8 +57,8 @@ pub fn nginx_folders(folder: &Folder) -> String {
     names.map(|name| format!("{name}_temp_path {}/{name};\n", folder.path().display())).concat()
 }
 
-/// Members that wait before each answer, a thread for each connection: exact to a tenth of a millisecond, which
-/// nginx's timers are not. The first is the slow one and says so in its body.
+/// Members that wait before each answer, a thread for each connection: exact to a tenth of a
+/// millisecond, which nginx's timers are not. The first is the slow one and says so in its body.
 #[derive(Debug)]
 pub struct Slow {
     ended: Arc<AtomicBool>,

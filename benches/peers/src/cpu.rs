@@ -7,8 +7,9 @@ use nix::unistd::Pid;
 
 use crate::process::tree;
 
-/// User and system time, so far, of a process, all its threads (ended ones too) and its living descendants. The
-/// same that utime and stime of /proc/PID/stat add up to, without their steps of 10 ms.
+/// User and system time, so far, of a process, all its threads (ended ones too) and its living
+/// descendants. The same that utime and stime of /proc/PID/stat add up to, without their steps of
+/// 10 ms.
 pub fn time_of(root: u32) -> Duration {
     tree(root).into_iter().map(of_process).sum()
 }

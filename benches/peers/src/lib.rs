@@ -1,4 +1,5 @@
-//! What the benchmarks share: servers as values, load, the CPU time and memory of a server's processes, medians.
+//! What the benchmarks share: servers as values, load, the CPU time and memory of a server's
+//! processes, medians.
 //!
 //! Nothing here waits without a bound, and every value ends what it started when it is dropped.
 

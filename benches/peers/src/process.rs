@@ -1,4 +1,5 @@
-//! Processes: a server that is not httpd, the tree below a process, a program that may not take too long.
+//! Processes: a server that is not httpd, the tree below a process, a program that may not take too
+//! long.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,8 +150,8 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-/// Standard output and error of a program that ends by itself; it is killed when it takes longer than `limit`,
-/// or when the run shall stop. The output must fit into a pipe.
+/// Standard output and error of a program that ends by itself; it is killed when it takes longer
+/// than `limit`, or when the run shall stop. The output must fit into a pipe.
 pub fn output_of(command: &mut Command, limit: Duration) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

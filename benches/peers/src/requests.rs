@@ -1,4 +1,5 @@
-//! A closed loop of clients that keeps the time of every request: so many requests are under way at any time.
+//! A closed loop of clients that keeps the time of every request: so many requests are under way at
+//! any time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +36,8 @@ impl Seen {
     }
 }
 
-/// Runs `clients`, each over a kept-alive connection, for `length`; what began before `skip` is not counted.
+/// Runs `clients`, each over a kept-alive connection, for `length`; what began before `skip` is not
+/// counted.
 pub fn run(port: u16, clients: usize, skip: Duration, length: Duration) -> Seen {
     let start = Instant::now();
     let mut all = Seen::default();

@@ -18,7 +18,8 @@ impl Spread {
     }
 }
 
-/// The value at a share (0 … 1) of the sorted values, between two of them in proportion; NaN when there is none.
+/// The value at a share (0 … 1) of the sorted values, between two of them in proportion; NaN when
+/// there is none.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

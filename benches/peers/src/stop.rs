@@ -1,5 +1,5 @@
-//! Whether the run shall end early. A benchmark asks between its steps, so that everything is ended and removed
-//! on the way out.
+//! Whether the run shall end early. A benchmark asks between its steps, so that everything is ended
+//! and removed on the way out.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,8 @@ pub fn check() -> Result<(), String> {
     if requested() { Err("stopped".to_owned()) } else { Ok(()) }
 }
 
-/// Takes the end of standard input for the wish to stop: whoever holds its other end may die in any way.
+/// Takes the end of standard input for the wish to stop: whoever holds its other end may die in any
+/// way.
 pub fn at_end_of_input() {
     thread::spawn(|| {
         let mut rest = Vec::new();

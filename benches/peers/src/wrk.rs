@@ -44,8 +44,8 @@ impl Load {
         Self { seconds, connections, many_paths: Some(folder) }
     }
 
-    /// Loads the server with this parent process and port on 127.0.0.1; an error when more than one request in
-    /// a thousand fails.
+    /// Loads the server with this parent process and port on 127.0.0.1; an error when more than one
+    /// request in a thousand fails.
     pub fn turn(&self, pid: u32, port: u16) -> Result<Turn, String> {
         let before = cpu::time_of(pid);
         let text = self.run(port)?;

@@ -1,5 +1,5 @@
-//! The balancer as scripts, hooks and checks see it: one trait, so that the Lua runtime knows neither the shared table
-//! nor httpd.
+//! The balancer as scripts, hooks and checks see it: one trait, so that the Lua runtime knows
+//! neither the shared table nor httpd.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub struct Membership {
     pub members: Vec<Arc<Member>>,
 }
 
-/// A narrowed pool: what `pool:where`, `pool:except` and `pool:only` make. Steps apply one after the other.
+/// A narrowed pool: what `pool:where`, `pool:except` and `pool:only` make. Steps apply one after
+/// the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct View {
     /// The steps.
@@ -200,8 +201,9 @@ pub trait Balancer {
     fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError>;
     /// Removes a member by name. Requests that it has are finished.
     fn remove(&self, pool: PoolId, name: &str, by: &By) -> Result<(), ChangeError>;
-    /// Defines or redefines a pool: the difference to the running table is applied, members that stay keep their state.
-    /// `version` grows with every accepted edit of the script; an older definition never overwrites a newer one.
+    /// Defines or redefines a pool: the difference to the running table is applied, members that
+    /// stay keep their state. `version` grows with every accepted edit of the script; an older
+    /// definition never overwrites a newer one.
     fn define(
         &self,
         name: &str,

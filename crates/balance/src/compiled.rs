@@ -1,5 +1,5 @@
-//! A pool made ready for picking: who may be picked now, with everything that makes a pick cheap. Built when the pool's
-//! epoch changes, shared by all threads of a child.
+//! A pool made ready for picking: who may be picked now, with everything that makes a pick cheap.
+//! Built when the pool's epoch changes, shared by all threads of a child.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -41,7 +41,8 @@ pub struct Compiled {
     pub(crate) alias: Alias,
     /// What hash methods use: depends on members and configured weights alone.
     pub(crate) rings: Arc<Rings>,
-    /// Mean latency of those that were measured, as bits of a float, and for how many uses more it does << 32.
+    /// Mean latency of those that were measured, as bits of a float, and for how many uses more it
+    /// does << 32.
     pub(crate) mean_latency: AtomicU64,
     /// Whether all candidates have the same weight.
     pub(crate) even: bool,
@@ -50,8 +51,8 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by default as the statuses
-    /// say. `rings` of an earlier build are used again when members and
+    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by
+    /// default as the statuses say. `rings` of an earlier build are used again when members and
     /// configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,

@@ -1,7 +1,9 @@
-//! The balancer of a child: compiled pools by epoch, shared by its threads, and a handle for each thread.
+//! The balancer of a child: compiled pools by epoch, shared by its threads, and a handle for each
+//! thread.
 //!
-//! A pick compares the cached epoch with the table's (one load) and goes on with the compiled pool that the thread has. Only
-//! when they differ is the child's cache asked, under a lock, and only one thread compiles.
+//! A pick compares the cached epoch with the table's (one load) and goes on with the compiled pool
+//! that the thread has. Only when they differ is the child's cache asked, under a lock, and only
+//! one thread compiles.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -126,7 +128,8 @@ impl<S: Store> Engine<S> {
         let members: Vec<Arc<Member>> =
             whole.membership.members.iter().filter(|member| view.holds(member)).cloned().collect();
         if members.is_empty() {
-            // By a text that a client has sent, perhaps: there are as many such views as clients like, and nobody takes turns there.
+            // By a text that a client has sent, perhaps: there are as many such views as clients
+            // like, and nobody takes turns there.
             let compiled = self.compile(members, &whole.settings, None);
             return Arc::new(Part { epoch: whole.epoch, cursor: whole.cursor, compiled, is_empty: true });
         }
@@ -177,7 +180,8 @@ struct Cached {
     views: RefCell<Vec<(View, Arc<Part>)>>,
 }
 
-/// A pool as it is at one moment, in one thread: reading it counts no references that other threads count as well.
+/// A pool as it is at one moment, in one thread: reading it counts no references that other threads
+/// count as well.
 pub struct Now(Rc<Cached>);
 
 impl Now {
@@ -209,8 +213,9 @@ impl<S: Store> Handle<S> {
         self.cached(pool).map(Now)
     }
 
-    /// Picks, in the pool as it was a moment ago; as [`Balancer::pick`] otherwise. The member is lent by the pool where that is
-    /// possible: to count a reference that all threads count costs as much as a pick.
+    /// Picks, in the pool as it was a moment ago; as [`Balancer::pick`] otherwise. The member is
+    /// lent by the pool where that is possible: to count a reference that all threads count costs
+    /// as much as a pick.
     pub fn pick_in<'n>(&self, now: &'n Now, query: &Query<'_>) -> Result<Cow<'n, Arc<Member>>, NoMember> {
         let whole = &*now.0.whole;
         match query.view {
@@ -340,8 +345,8 @@ impl<S: Store> Handle<S> {
         search.route(route)
     }
 
-    /// No candidate is left. When they were tried or are at `max_inflight`: without them, other zones, spares, the next lbset
-    /// or standbys come in.
+    /// No candidate is left. When they were tried or are at `max_inflight`: without them, other
+    /// zones, spares, the next lbset or standbys come in.
     #[cold]
     fn next_tier(
         &self,

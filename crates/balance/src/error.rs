@@ -1,6 +1,7 @@
 //! What is wrong with a configured text.
 
-/// A URL, key or value that cannot be taken. One line, for administrators: what was found, what was expected.
+/// A URL, key or value that cannot be taken. One line, for administrators: what was found, what was
+/// expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {

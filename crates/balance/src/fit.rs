@@ -3,7 +3,8 @@
 use crate::settings::{CheckKind, HealthCheck, PoolSettings};
 use crate::url::MemberUrl;
 
-/// Whether the pool's check can ask this member at all. Err: why it could only fail, and what was expected.
+/// Whether the pool's check can ask this member at all. Err: why it could only fail, and what was
+/// expected.
 pub fn check_fits(settings: &PoolSettings, member: &MemberUrl) -> Result<(), String> {
     let Some(check) = &settings.health else { return Ok(()) };
     // With a port of its own the check asks something else than the member.

@@ -1,12 +1,14 @@
-//! Active checks: consecutive results that bring a member up or down, packed into one word of the shared table.
+//! Active checks: consecutive results that bring a member up or down, packed into one word of the
+//! shared table.
 
 use crate::live::Advice;
 use crate::settings::HealthCheck;
 use crate::status::Status;
 
-/// Bits 0..=15 consecutive successes, 16..=31 consecutive failures, 32: checked before, 33: down; what an agent has ordered:
-/// 34: drain, 35: maintenance, 36..=51: percent of the weight, less 100 (so that 0 is the whole), 52..=63: most requests at the same time, 0 for
-/// as configured and all ones for no limit.
+/// Bits 0..=15 consecutive successes, 16..=31 consecutive failures, 32: checked before, 33: down;
+/// what an agent has ordered: 34: drain, 35: maintenance, 36..=51: percent of the weight, less 100
+/// (so that 0 is the whole), 52..=63: most requests at the same time, 0 for as configured and all
+/// ones for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HealthState(u64);
 
@@ -45,7 +47,8 @@ impl HealthState {
     /// The part of the word that an agent's orders are in.
     pub const AGENT: u64 = AGENT_DRAIN | AGENT_MAINT | PERCENT | LIMIT;
 
-    /// With an agent's limit of requests at the same time: 0, or more than 4094, for none. None: as it ordered last.
+    /// With an agent's limit of requests at the same time: 0, or more than 4094, for none. None: as
+    /// it ordered last.
     #[must_use]
     pub fn limited(self, most: Option<u32>) -> Self {
         let Some(most) = most else { return self };
@@ -125,8 +128,8 @@ impl HealthState {
         ((self.0 & COUNT) as u32, (self.0 >> 16 & COUNT) as u32)
     }
 
-    /// Takes one result in. Only consecutive results count: the opposite one starts the count anew. Before the first check a
-    /// member is what `initial=` says.
+    /// Takes one result in. Only consecutive results count: the opposite one starts the count anew.
+    /// Before the first check a member is what `initial=` says.
     #[must_use]
     pub fn observe(self, ok: bool, check: &HealthCheck) -> (Self, Option<Transition>) {
         let was_down = if self.is_checked() { self.0 & DOWN != 0 } else { !check.initial_up };

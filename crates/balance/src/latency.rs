@@ -1,4 +1,5 @@
-//! Peak EWMA of response times, as Finagle computes it: a slower answer counts at once, a faster one by and by.
+//! Peak EWMA of response times, as Finagle computes it: a slower answer counts at once, a faster
+//! one by and by.
 
 use crate::live::Latency;
 

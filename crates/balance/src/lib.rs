@@ -1,4 +1,5 @@
-//! Pools, members and the choice among them: pure. Time and randomness are arguments; nothing here does I/O or knows httpd.
+//! Pools, members and the choice among them: pure. Time and randomness are arguments; nothing here
+//! does I/O or knows httpd.
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -79,14 +79,14 @@ impl MemberSpec {
         }
     }
 
-    /// From a URL and `key=value` words, as [`words::split`] makes them. Keys are found in any case. Fails on a wrong URL,
-    /// an unknown key, a wrong value, and on a key that is there twice.
+    /// From a URL and `key=value` words, as [`words::split`] makes them. Keys are found in any
+    /// case. Fails on a wrong URL, an unknown key, a wrong value, and on a key that is there twice.
     pub fn parse(url: &str, keys: &[impl AsRef<str>]) -> Result<Self, ParseError> {
         MemberSpec::parse_beside(url, keys, |_| false)
     }
 
-    /// As [`MemberSpec::parse`], for a pool whose members have the names that `taken` tells: without `name=`, a twin gets `-2`
-    /// (`-3` …) behind its name.
+    /// As [`MemberSpec::parse`], for a pool whose members have the names that `taken` tells:
+    /// without `name=`, a twin gets `-2` (`-3` …) behind its name.
     pub fn parse_beside(
         url: &str,
         keys: &[impl AsRef<str>],
@@ -120,7 +120,8 @@ impl MemberSpec {
         Ok(spec)
     }
 
-    /// From one line, as [`MemberSpec::to_line`] writes it and as it stands behind the directive's name.
+    /// From one line, as [`MemberSpec::to_line`] writes it and as it stands behind the directive's
+    /// name.
     pub fn from_line(line: &str) -> Result<Self, ParseError> {
         let words = words::split(line)?;
         let Some((url, keys)) = words.split_first() else {
@@ -129,7 +130,8 @@ impl MemberSpec {
         MemberSpec::parse(url, keys)
     }
 
-    /// The line that [`MemberSpec::from_line`] makes the same member of; keys at their default are left out.
+    /// The line that [`MemberSpec::from_line`] makes the same member of; keys at their default are
+    /// left out.
     pub fn to_line(&self) -> String {
         let mut line = words::quote(&self.url.to_string());
         let mut put = |key: &str, value: &str| {

@@ -1,5 +1,5 @@
-//! What a pick reads of the world: the live half of the members, by slot. The shared table implements it; tests have a
-//! plain one.
+//! What a pick reads of the world: the live half of the members, by slot. The shared table
+//! implements it; tests have a plain one.
 
 use crate::member::MemberSpec;
 use crate::status::Status;
@@ -48,7 +48,8 @@ pub trait Live {
     fn status(&self, slot: Slot) -> Status;
     /// Requests now at the member, over all children.
     fn inflight(&self, slot: Slot) -> u32;
-    /// Tells `see` the requests at each of these members, until it says that it has seen enough (false).
+    /// Tells `see` the requests at each of these members, until it says that it has seen enough
+    /// (false).
     fn each_inflight(&self, slots: impl Iterator<Item = Slot>, mut see: impl FnMut(u32) -> bool)
     where
         Self: Sized,

@@ -1,23 +1,25 @@
-//! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's row in the table.
+//! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's
+//! row in the table.
 
 use crate::live::Slot;
 use crate::url::MemberUrl;
 
-/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end mark).
+/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end
+/// mark).
 pub const MAX_URL: usize = 383;
 /// Longest route, in bytes.
 pub const MAX_NAME: usize = 95;
 /// Longest member name, in bytes.
 pub const MAX_MEMBER_NAME: usize = 63;
 
-/// A member as configured. Parsed from and written back to the directive's own syntax, which is also how it is kept in
-/// shared memory: `url key=value key="value with blanks" …`.
+/// A member as configured. Parsed from and written back to the directive's own syntax, which is
+/// also how it is kept in shared memory: `url key=value key="value with blanks" …`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberSpec {
     /// Where it is.
     pub url: MemberUrl,
-    /// Unique in its pool: letters, digits and `_ - . : [ ] @ ~`. Default: `host:port`, and with `-2`, `-3` behind it where
-    /// others of the pool have that already.
+    /// Unique in its pool: letters, digits and `_ - . : [ ] @ ~`. Default: `host:port`, and with
+    /// `-2`, `-3` behind it where others of the pool have that already.
     pub name: String,
     /// `weight=` in hundredths, 0 ..= 6 553 500.
     pub weight: u32,
@@ -43,8 +45,8 @@ pub struct MemberSpec {
     pub connection: Connection,
 }
 
-/// Keys that go to mod_proxy's worker, with BalancerMember's names, units and ranges (modules/proxy/mod_proxy.c,
-/// `set_worker_param`). None: mod_proxy's own default.
+/// Keys that go to mod_proxy's worker, with BalancerMember's names, units and ranges
+/// (modules/proxy/mod_proxy.c, `set_worker_param`). None: mod_proxy's own default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Connection {

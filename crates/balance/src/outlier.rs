@@ -1,9 +1,10 @@
-//! Passive checks: consecutive failed requests eject a member for a while, packed into one word of the shared table.
+//! Passive checks: consecutive failed requests eject a member for a while, packed into one word of
+//! the shared table.
 
 use crate::settings::Outlier;
 
-/// Bits 0..=15 consecutive failures, 16..=21 ejections so far, 22: ejected now, 23..=63 milliseconds of the table's clock:
-/// when the ejection ends, or ended.
+/// Bits 0..=15 consecutive failures, 16..=21 ejections so far, 22: ejected now, 23..=63
+/// milliseconds of the table's clock: when the ejection ends, or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutlierState(u64);
 
@@ -71,8 +72,8 @@ impl OutlierState {
         self.0 >> 23
     }
 
-    /// A failure that counts. `may_eject`: see [`may_eject`]. The n-th ejection lasts first × 2ⁿ⁻¹, at most
-    /// `max_ejection`; after `max_ejection` without one the doubling starts anew.
+    /// A failure that counts. `may_eject`: see [`may_eject`]. The n-th ejection lasts first × 2ⁿ⁻¹,
+    /// at most `max_ejection`; after `max_ejection` without one the doubling starts anew.
     #[must_use]
     pub fn failed(
         self,

@@ -1,4 +1,5 @@
-//! Judging an attempt: what the end of an exchange with a member means for the member, the request and the client.
+//! Judging an attempt: what the end of an exchange with a member means for the member, the request
+//! and the client.
 
 use std::ffi::CStr;
 
@@ -55,7 +56,8 @@ impl HookStatus {
 pub enum SchemeModule {
     /// mod_proxy_http: no connection.
     Http,
-    /// mod_proxy_fcgi, _scgi, _uwsgi: no connection, or it ended, at whatever point. They count what they send at once.
+    /// mod_proxy_fcgi, _scgi, _uwsgi: no connection, or it ended, at whatever point. They count
+    /// what they send at once.
     Counting,
     /// mod_proxy_ajp: no connection, or no answer to a request that may be repeated.
     Ajp,
@@ -94,11 +96,13 @@ pub enum ErrorWords {
 pub struct FailureSigns {
     /// It noted that time ran out.
     pub timed_out: bool,
-    /// The member answered with an error, and httpd's own page stands in for it (`ProxyErrorOverride`).
+    /// The member answered with an error, and httpd's own page stands in for it
+    /// (`ProxyErrorOverride`).
     pub overridden: bool,
     /// Its words for the error page.
     pub words: ErrorWords,
-    /// The request's body has a transfer coding other than `chunked`: mod_proxy_http refuses it before it asks anybody.
+    /// The request's body has a transfer coding other than `chunked`: mod_proxy_http refuses it
+    /// before it asks anybody.
     pub unknown_coding: bool,
 }
 
@@ -119,18 +123,20 @@ pub struct Exchange {
     pub connected: bool,
     /// The worker's count of bytes sent has changed, by this request or by others.
     pub sent: bool,
-    /// mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed handshake, before a byte of
-    /// the request was sent: another one drops a kept-alive client, which the relay never lets it see, and one is about
-    /// the request's encoding.
+    /// mod_proxy_http speaks TLS with the member. Its only 500 from there is the one of a failed
+    /// handshake, before a byte of the request was sent: another one drops a kept-alive client,
+    /// which the relay never lets it see, and one is about the request's encoding.
     pub secure: bool,
-    /// All connections that the worker may have are in use, and the request has waited for one as long as it may.
+    /// All connections that the worker may have are in use, and the request has waited for one as
+    /// long as it may.
     pub exhausted: bool,
     /// What else is known of a failure; the default when `returned` is no status.
     pub signs: FailureSigns,
 }
 
 impl Exchange {
-    /// The status that the member's answer had, or that httpd has for there being none; 0 when nobody answered at all.
+    /// The status that the member's answer had, or that httpd has for there being none; 0 when
+    /// nobody answered at all.
     pub fn last_status(&self, outcome: Outcome) -> u16 {
         match (outcome, self.returned) {
             (Outcome::Answered(status), _) | (_, HookStatus::Http(status)) => status,
@@ -143,20 +149,22 @@ impl Exchange {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The member answered with this status and the answer went to the client (or its error page will).
+    /// The member answered with this status and the answer went to the client (or its error page
+    /// will).
     Answered(u16),
     /// No connection: nothing of the request was sent.
     Connect,
     /// The connection ended before an answer.
     Reset,
-    /// A kept connection ended before a byte of an answer: the member may have closed it just when the request came, which
-    /// says nothing about the member.
+    /// A kept connection ended before a byte of an answer: the member may have closed it just when
+    /// the request came, which says nothing about the member.
     Stale,
     /// The connection ended within the answer, which the client has a part of.
     Broken,
     /// No answer in time.
     Timeout,
-    /// This child cannot connect to the member, for no fault of it: nothing of the request was sent.
+    /// This child cannot connect to the member, for no fault of it: nothing of the request was
+    /// sent.
     NoWorker,
     /// The client or its request is to blame, or httpd itself.
     NotTheMember,
@@ -195,20 +203,21 @@ fn failed(status: u16, exchange: &Exchange) -> Outcome {
     }
 }
 
-/// Whether `DONE` means that the member's answer broke off. Handlers return it as well when the client has gone, and when
-/// a connection that has changed its protocol (101) ends.
+/// Whether `DONE` means that the member's answer broke off. Handlers return it as well when the
+/// client has gone, and when a connection that has changed its protocol (101) ends.
 fn breaks_off(exchange: &Exchange) -> bool {
     !exchange.aborted && exchange.status != 101
 }
 
-/// Whether it went over a connection that earlier requests had used. mod_proxy_http alone makes a connection of httpd's of
-/// each new one to a member.
+/// Whether it went over a connection that earlier requests had used. mod_proxy_http alone makes a
+/// connection of httpd's of each new one to a member.
 fn is_reused(exchange: &Exchange) -> bool {
     !exchange.connected && exchange.module == SchemeModule::Http
 }
 
-/// Whether not even a status line came. A status line changes the request's status, and mod_proxy_http tells in its words
-/// for the error page whether it could not read one or could not use what it read; it has none when it could not write.
+/// Whether not even a status line came. A status line changes the request's status, and
+/// mod_proxy_http tells in its words for the error page whether it could not read one or could not
+/// use what it read; it has none when it could not write.
 fn was_silent(exchange: &Exchange) -> bool {
     exchange.status == exchange.status_before
         && matches!(exchange.signs.words, ErrorWords::None | ErrorWords::NothingRead)
@@ -239,16 +248,18 @@ pub fn again(outcome: Outcome, asked: Asked, kinds: &FailureKinds) -> bool {
     unanswered && outcome.is_among(kinds) && harmless && !asked.answered && !asked.aborted
 }
 
-/// Whether the client may have brought a failure about, by not sending the body that it announced. A client that expects a
-/// `100 Continue` sends it only then, and the member need not know of that; one that sends it slowly or not at all tries any
-/// member's patience. `prompt`: the body was there, to its end, without a long wait.
+/// Whether the client may have brought a failure about, by not sending the body that it announced.
+/// A client that expects a `100 Continue` sends it only then, and the member need not know of that;
+/// one that sends it slowly or not at all tries any member's patience. `prompt`: the body was
+/// there, to its end, without a long wait.
 #[inline]
 pub fn is_the_clients(outcome: Outcome, asked: Asked, prompt: bool) -> bool {
     let doubtful = matches!(outcome, Outcome::Reset | Outcome::Stale | Outcome::Timeout | Outcome::Broken);
     doubtful && (asked.expects || (asked.has_body && !prompt))
 }
 
-/// Seconds, 1 or more, until it is worth asking a pool again that had nobody: the time in which a member can come back.
+/// Seconds, 1 or more, until it is worth asking a pool again that had nobody: the time in which a
+/// member can come back.
 pub fn retry_after_s(settings: &PoolSettings) -> u64 {
     let by_checks =
         settings.health.as_ref().map(|check| check.interval_ms.saturating_mul(u64::from(check.rise)));

@@ -1,5 +1,6 @@
-//! Mapping back what a member's answer says about itself: redirects, and the domains and paths of cookies. Only what names a
-//! member, with its own path, is mapped. Everything is bytes: headers need not be UTF-8.
+//! Mapping back what a member's answer says about itself: redirects, and the domains and paths of
+//! cookies. Only what names a member, with its own path, is mapped. Everything is bytes: headers
+//! need not be UTF-8.
 
 use crate::url::MemberUrl;
 
@@ -39,7 +40,8 @@ impl<'m> Names<'m> {
         Names { members: members.map(name).collect() }
     }
 
-    /// What comes behind the name and the own path of a member that a URL names; the shortest such rest.
+    /// What comes behind the name and the own path of a member that a URL names; the shortest such
+    /// rest.
     fn rest_of<'u>(&self, url: &'u [u8]) -> Option<&'u [u8]> {
         let (secure, rest) = scheme_of(url)?;
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
@@ -56,7 +58,8 @@ impl<'m> Names<'m> {
 }
 
 impl Mapping<'_> {
-    /// The front's path for one of the pool, which may have a query; None when the pool's URL does not reach it.
+    /// The front's path for one of the pool, which may have a query; None when the pool's URL does
+    /// not reach it.
     fn to_front(self, path: &[u8]) -> Option<Vec<u8>> {
         let rest = below(path, self.back.strip_suffix(b"/").unwrap_or(self.back))?;
         if rest.starts_with(b"/") {
@@ -104,8 +107,8 @@ fn split_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     }
 }
 
-/// The front's path for a Location that names a member. A path that the configured mapping does not reach stays the path behind
-/// the member's own. None: it names no member, and is to be left alone.
+/// The front's path for a Location that names a member. A path that the configured mapping does not
+/// reach stays the path behind the member's own. None: it names no member, and is to be left alone.
 pub fn map_location(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> Option<Vec<u8>> {
     let rest = names.rest_of(location)?;
     let plain = || Mapping::default().to_front(rest);
@@ -117,8 +120,8 @@ pub fn map_exactly(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> 
     mapping.to_front(names.rest_of(location)?)
 }
 
-/// A Set-Cookie line whose domain is a member's host, or whose path lies below a member's own path, with the front's instead.
-/// None: leave it alone.
+/// A Set-Cookie line whose domain is a member's host, or whose path lies below a member's own path,
+/// with the front's instead. None: leave it alone.
 pub fn map_cookie(names: &Names<'_>, mapping: Mapping<'_>, cookie: &[u8], host: &[u8]) -> Option<Vec<u8>> {
     let mut changed = false;
     let mut out = Vec::with_capacity(cookie.len() + host.len());
@@ -154,8 +157,8 @@ fn map_attribute(names: &Names<'_>, mapping: Mapping<'_>, part: &[u8], host: &[u
     None
 }
 
-/// What is left of a path behind the prefix of a ProxyPass, as mod_proxy compares them: slashes stand for one or more, and a
-/// prefix ends where a segment does. None: the prefix does not match.
+/// What is left of a path behind the prefix of a ProxyPass, as mod_proxy compares them: slashes
+/// stand for one or more, and a prefix ends where a segment does. None: the prefix does not match.
 pub fn behind_prefix<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
     let slashes = |text: &[u8]| text.iter().take_while(|byte| **byte == b'/').count();
     let (mut path, mut prefix, mut ended) = (path, prefix, false);

@@ -1,8 +1,10 @@
-//! Targets of mod_rewrite's `[P]` rules, as the configuration has them. mod_rewrite does not know the scheme `lb`: it takes such a target
-//! for a path and puts this server's own name before it, which a client may choose with its Host. So what comes out is told from
-//! other rules' work by what each rule's text may become.
+//! Targets of mod_rewrite's `[P]` rules, as the configuration has them. mod_rewrite does not know
+//! the scheme `lb`: it takes such a target for a path and puts this server's own name before it,
+//! which a client may choose with its Host. So what comes out is told from other rules' work by
+//! what each rule's text may become.
 
-/// The substitution of a rule with the flag `P`, out of a `RewriteRule` line's arguments. None for every other rule.
+/// The substitution of a rule with the flag `P`, out of a `RewriteRule` line's arguments. None for
+/// every other rule.
 pub fn proxied(args: &[u8]) -> Option<&[u8]> {
     let (_, rest) = word(args);
     let (target, rest) = word(rest);
@@ -90,13 +92,14 @@ fn is_ours(target: &[u8]) -> bool {
     target.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"lb://"))
 }
 
-/// Whether a target begins with `lb://`, or with what a request, a variable or a map fills in and may be that.
+/// Whether a target begins with `lb://`, or with what a request, a variable or a map fills in and
+/// may be that.
 pub fn may_be_ours(target: &[u8]) -> bool {
     is_ours(target) || pieces(target).first() == Some(&Piece::Any)
 }
 
-/// Whether a target begins with `lb://` and a pool of this name, as the configuration wrote it. A name that is made of variables is
-/// any name from there on.
+/// Whether a target begins with `lb://` and a pool of this name, as the configuration wrote it. A
+/// name that is made of variables is any name from there on.
 pub fn names_pool(target: &[u8], pool: &[u8]) -> bool {
     let pieces = pieces(target);
     let scheme = b"lb://";
@@ -119,8 +122,8 @@ pub fn names_pool(target: &[u8], pool: &[u8]) -> bool {
     name.next().is_none()
 }
 
-/// Whether this target, with whatever a client may put into its variables, may have become `url`: by itself, or behind `own`, the
-/// server's own name. Errs on the side of yes.
+/// Whether this target, with whatever a client may put into its variables, may have become `url`:
+/// by itself, or behind `own`, the server's own name. Errs on the side of yes.
 pub fn may_become(target: &[u8], url: &[u8], own: &[u8]) -> bool {
     let mut pieces = pieces(target);
     if matches(&authority(&pieces), url) {
@@ -131,7 +134,8 @@ pub fn may_become(target: &[u8], url: &[u8], own: &[u8]) -> bool {
     url.strip_prefix(own).is_some_and(|path| matches(&pieces, path))
 }
 
-/// What comes before a target's path, with the slash where that begins; all of it when there is no host.
+/// What comes before a target's path, with the slash where that begins; all of it when there is no
+/// host.
 fn authority(pieces: &[Piece]) -> Vec<Piece> {
     let slash = |piece: &Piece| *piece == Piece::Byte(b'/');
     let scheme = pieces.windows(2).position(|two| two.iter().all(slash)).map_or(0, |at| at + 2);

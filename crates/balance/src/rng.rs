@@ -1,4 +1,5 @@
-//! A small seedable generator (SplitMix64, Steele, Lea and Flood 2014): good enough to spread requests, never for secrets.
+//! A small seedable generator (SplitMix64, Steele, Lea and Flood 2014): good enough to spread
+//! requests, never for secrets.
 
 use std::cell::Cell;
 
@@ -22,7 +23,8 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound` (0 when the bound is 0). Lemire's multiplication; the bias is below bound / 2⁶⁴.
+    /// A number below `bound` (0 when the bound is 0). Lemire's multiplication; the bias is below
+    /// bound / 2⁶⁴.
     #[inline]
     pub fn below(&self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -1,8 +1,9 @@
 //! Smooth weighted round robin as a precomputed sequence.
 //!
-//! nginx's algorithm (each turn: every current weight grows by the weight, the largest wins, the first among equals, and
-//! loses the total) comes back to its start after total / gcd turns, so that the sequence can be written down once and a
-//! pick is one look-up by a shared counter: one sequence for all threads and children, whatever the number of members.
+//! nginx's algorithm (each turn: every current weight grows by the weight, the largest wins, the
+//! first among equals, and loses the total) comes back to its start after total / gcd turns, so
+//! that the sequence can be written down once and a pick is one look-up by a shared counter: one
+//! sequence for all threads and children, whatever the number of members.
 
 /// Most steps (members × period) that are spent on writing a sequence down.
 const MAX_WORK: u64 = 1 << 20;
@@ -16,7 +17,8 @@ pub enum Schedule {
     Equal(u32),
     /// Written down.
     Written(Box<[u32]>),
-    /// Too long to write down: exact shares in each period by walking through the cumulative weights in strides.
+    /// Too long to write down: exact shares in each period by walking through the cumulative
+    /// weights in strides.
     Strides {
         /// Cumulative weights, divided by their greatest common divisor.
         cumulative: Box<[u64]>,

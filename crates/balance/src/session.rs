@@ -1,5 +1,6 @@
-//! Which member serves a request's session. As mod_proxy_balancer does it (`find_session_route`, `find_route_worker`):
-//! the member of the session's route in any lbset, standbys last; when it is out, the one that its `redirect` names.
+//! Which member serves a request's session. As mod_proxy_balancer does it (`find_session_route`,
+//! `find_route_worker`): the member of the session's route in any lbset, standbys last; when it is
+//! out, the one that its `redirect` names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub struct Session {
     pub route: Vec<u8>,
     /// Where it stood.
     pub source: Source,
-    /// The value is nothing but the route (perhaps behind a dot): no application's session depends on it.
+    /// The value is nothing but the route (perhaps behind a dot): no application's session depends
+    /// on it.
     pub bare: bool,
     /// Who serves it.
     pub routed: Routed,
@@ -41,15 +43,16 @@ impl Session {
         self.route == route.as_bytes()
     }
 
-    /// Whether the value is an application's: an identifier before a route that a member has. It is not the module's to
-    /// replace.
+    /// Whether the value is an application's: an identifier before a route that a member has. It is
+    /// not the module's to replace.
     pub fn is_foreign(&self) -> bool {
         !self.bare && self.routed != Routed::Unknown
     }
 }
 
-/// The session of a request: the first value that names a member who serves it; or else the first that names one who is
-/// out; or else the first that claims to be one. `lookup` tells about a route.
+/// The session of a request: the first value that names a member who serves it; or else the first
+/// that names one who is out; or else the first that claims to be one. `lookup` tells about a
+/// route.
 pub fn find(sticky: &Sticky, client: Client<'_>, lookup: &mut dyn FnMut(&[u8]) -> Routed) -> Option<Session> {
     let mut second = None;
     for (source, value) in values(sticky, client) {

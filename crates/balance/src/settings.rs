@@ -1,5 +1,6 @@
-//! A pool's settings: the directives inside `<LuaBalancerPool>` other than the members. They are kept in shared memory
-//! as the directives' own text, one a line, so that configured and script-defined pools take the same way.
+//! A pool's settings: the directives inside `<LuaBalancerPool>` other than the members. They are
+//! kept in shared memory as the directives' own text, one a line, so that configured and
+//! script-defined pools take the same way.
 
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -7,8 +7,8 @@ use crate::status::Status;
 /// Smallest share of the weight, percent.
 pub const START_PERCENT: u64 = 10;
 
-/// The ramp (0 ..= 255, 255 = full weight; see [`crate::status::Status::ramp`]) after `elapsed_ms` of `slow_start_ms`: linear in time
-/// from [`START_PERCENT`] to 100 %.
+/// The ramp (0 ..= 255, 255 = full weight; see [`crate::status::Status::ramp`]) after `elapsed_ms`
+/// of `slow_start_ms`: linear in time from [`START_PERCENT`] to 100 %.
 pub fn ramp(elapsed_ms: u64, slow_start_ms: u64) -> u8 {
     if elapsed_ms >= slow_start_ms {
         return 255;

@@ -1,5 +1,5 @@
-//! One member's live status: everything that decides whether it may be picked, in one 64-bit word, so that a reader
-//! sees weight and state of the same instant with one load.
+//! One member's live status: everything that decides whether it may be picked, in one 64-bit word,
+//! so that a reader sees weight and state of the same instant with one load.
 //!
 //! | bits   | holds |
 //! |--------|-------|
@@ -55,7 +55,8 @@ impl Status {
 
     const WEIGHT: u64 = (1 << 23) - 1;
 
-    /// A live member with this weight (hundredths, capped at [`MAX_WEIGHT_HUNDREDTHS`]), lbset and admin flags, at full ramp.
+    /// A live member with this weight (hundredths, capped at [`MAX_WEIGHT_HUNDREDTHS`]), lbset and
+    /// admin flags, at full ramp.
     pub fn new(weight_hundredths: u32, lbset: u8, flags: u64) -> Self {
         Status(
             u64::from(weight_hundredths.min(MAX_WEIGHT_HUNDREDTHS))
@@ -144,13 +145,14 @@ impl Status {
             && self.healthy()
     }
 
-    /// May take new requests: live, not switched off, not draining, healthy, and of a weight above 0. Tiers (lbset,
-    /// spares, standbys) are the pool's affair.
+    /// May take new requests: live, not switched off, not draining, healthy, and of a weight
+    /// above 0. Tiers (lbset, spares, standbys) are the pool's affair.
     pub fn usable(self) -> bool {
         self.serves_sessions() && !self.has(Self::DRAINING | Self::AGENT_DRAIN) && self.weight() > 0
     }
 
-    /// The word that scripts and pages show. A draining member that is down or ejected serves nobody, and is shown so.
+    /// The word that scripts and pages show. A draining member that is down or ejected serves
+    /// nobody, and is shown so.
     pub fn state(self) -> State {
         if self.has(Self::DISABLED | Self::STOPPED | Self::AGENT_MAINT) {
             State::Disabled

@@ -1,5 +1,6 @@
-//! Sessions as text: the values that a request's cookies and parameters hold, the routes that a value may name, and the
-//! cookie that the module sets. Bytes, because that is what clients send. Which member serves a route: [`crate::session`].
+//! Sessions as text: the values that a request's cookies and parameters hold, the routes that a
+//! value may name, and the cookie that the module sets. Bytes, because that is what clients send.
+//! Which member serves a route: [`crate::session`].
 
 use std::borrow::Cow;
 
@@ -36,7 +37,8 @@ pub struct Named<'a> {
     pub bare: bool,
 }
 
-/// The values that may name a session, in mod_proxy_balancer's order: the URL's parameter, then cookies.
+/// The values that may name a session, in mod_proxy_balancer's order: the URL's parameter, then
+/// cookies.
 pub fn values<'a>(sticky: &'a Sticky, client: Client<'a>) -> impl Iterator<Item = (Source, &'a [u8])> {
     let param = sticky.param.as_deref().and_then(|name| url_param(client.url, name));
     let cookies = cookie_values(client.cookies, &sticky.cookie).take(MOST_COOKIES);
@@ -44,8 +46,8 @@ pub fn values<'a>(sticky: &'a Sticky, client: Client<'a>) -> impl Iterator<Item 
     param.chain(cookies.map(|value| (Source::Cookie, value)))
 }
 
-/// Every route that a session's value may name, the longest first: all of it, then what comes after each dot. Routes may
-/// have dots of their own: the default one is an address.
+/// Every route that a session's value may name, the longest first: all of it, then what comes after
+/// each dot. Routes may have dots of their own: the default one is an address.
 pub fn named_routes(value: &[u8]) -> impl Iterator<Item = Named<'_>> {
     let first = value.len().saturating_sub(MAX_NAME);
     let starts = move |at: &usize| *at == 0 || value.get(at - 1) == Some(&b'.');
@@ -114,8 +116,9 @@ pub fn query_param<'a>(args: &'a [u8], name: &str) -> Option<&'a [u8]> {
     args.split(|byte| matches!(byte, b'&' | b';')).find_map(|part| value_of(part, name))
 }
 
-/// The `Set-Cookie` value that binds a client to this route; `https` says how the client came. The route stands after a
-/// dot, as mod_proxy_balancer wants it; bytes that no cookie may hold are written as `%XX`.
+/// The `Set-Cookie` value that binds a client to this route; `https` says how the client came. The
+/// route stands after a dot, as mod_proxy_balancer wants it; bytes that no cookie may hold are
+/// written as `%XX`.
 pub fn set_cookie(sticky: &Sticky, route: &str, https: bool) -> String {
     let mut out = format!("{}=.{}; Path={}", sticky.cookie, encoded(route), sticky.path);
     if let Some(domain) = &sticky.domain {

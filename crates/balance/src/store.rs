@@ -1,4 +1,5 @@
-//! What the engine needs of the place where pools are kept: the shared table, or a plain one in tests.
+//! What the engine needs of the place where pools are kept: the shared table, or a plain one in
+//! tests.
 
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ pub struct PoolImage {
     pub settings: PoolSettings,
 }
 
-/// Versions of definitions have a mark of who counts them from this bit on: 0 for the configuration, something else for each
-/// script. A pool that goes from one to the other is what the last one says.
+/// Versions of definitions have a mark of who counts them from this bit on: 0 for the
+/// configuration, something else for each script. A pool that goes from one to the other is what
+/// the last one says.
 pub const SOURCE_SHIFT: u32 = 40;
 
 /// Where a pool's definition comes from.
@@ -38,7 +40,8 @@ pub trait Store: Live {
     fn pool_names(&self) -> Vec<String>;
     /// Grows with every change of membership, settings, or any member's status word. One load.
     fn epoch(&self, pool: PoolId) -> u64;
-    /// Grows with every change of membership or settings only. One load. A change bumps the epoch as well, and after it.
+    /// Grows with every change of membership or settings only. One load. A change bumps the epoch
+    /// as well, and after it.
     fn version(&self, pool: PoolId) -> u64;
     /// Reads a pool. None when there is no such pool.
     fn read_pool(&self, pool: PoolId) -> Option<PoolImage>;
@@ -67,24 +70,28 @@ pub trait Store: Live {
     fn queued(&self, _pool: PoolId) -> u32 {
         0
     }
-    /// Changes a status word by compare-and-swap and, when it changed, bumps the pool's epoch (and restarts its round
-    /// robin sequence when the weight changed). Returns the words before and after; `Removed` when the row holds another.
+    /// Changes a status word by compare-and-swap and, when it changed, bumps the pool's epoch (and
+    /// restarts its round robin sequence when the weight changed). Returns the words before and
+    /// after; `Removed` when the row holds another.
     fn update(
         &self,
         slot: Slot,
         incarnation: u32,
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError>;
-    /// Milliseconds of a member's slow start, by its own line and its pool's settings as they are now.
+    /// Milliseconds of a member's slow start, by its own line and its pool's settings as they are
+    /// now.
     fn slow_start_ms(&self, member: &Member) -> u64;
-    /// Adds a member at the end of the pool. Its slow start begins; where checks start from `initial=down` it is down.
+    /// Adds a member at the end of the pool. Its slow start begins; where checks start from
+    /// `initial=down` it is down.
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError>;
     /// Removes a member by name.
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;
-    /// Makes a pool be like this: members that are new are added, those no longer named are removed (also those that were
-    /// added while running), those that stay keep health, counters and what was changed while running — unless the definition itself changed that weight or status.
-    /// Idempotent; a definition with a smaller `version` than the last one applied is ignored (Ok), if both have the same
-    /// mark above [`SOURCE_SHIFT`].
+    /// Makes a pool be like this: members that are new are added, those no longer named are removed
+    /// (also those that were added while running), those that stay keep health, counters and what
+    /// was changed while running — unless the definition itself changed that weight or status.
+    /// Idempotent; a definition with a smaller `version` than the last one applied is ignored (Ok),
+    /// if both have the same mark above [`SOURCE_SHIFT`].
     fn define(
         &self,
         name: &str,
@@ -94,8 +101,8 @@ pub trait Store: Live {
     ) -> Result<PoolId, ChangeError>;
 }
 
-/// What checks and requests say of each member, in one word each. A row that is replaced in the very
-/// instant of a change may get one that was meant for its predecessor.
+/// What checks and requests say of each member, in one word each. A row that is replaced in the
+/// very instant of a change may get one that was meant for its predecessor.
 pub trait Vitals: Store {
     /// The word of [`crate::health::HealthState`]; 0 for a row that does not exist.
     fn health(&self, slot: Slot) -> u64;
@@ -118,7 +125,8 @@ pub trait Vitals: Store {
         change: impl FnMut(u64) -> u64,
     ) -> Option<(u64, u64)>;
     /// Counts a failure of a member; `members` are its pool's. Returns for how many milliseconds it
-    /// is out, when it is: the status then says so. However many fail at once, one that serves stays.
+    /// is out, when it is: the status then says so. However many fail at once, one that serves
+    /// stays.
     fn count_failure(
         &self,
         members: &[Arc<Member>],

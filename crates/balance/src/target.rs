@@ -1,5 +1,5 @@
-//! The URL that a script returns for an ad-hoc target, taken apart: what stands encoded, and what is still the decoded path of
-//! the request.
+//! The URL that a script returns for an ad-hoc target, taken apart: what stands encoded, and what
+//! is still the decoded path of the request.
 
 /// Its parts. Put together they are the URL, without a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +21,8 @@ impl Target<'_> {
     }
 }
 
-/// Takes a URL apart; `uri` is the request's path as the script sees it, decoded. A URL that ends in that very text has it as
-/// its decoded part, unless a `?` or `#` stands before it.
+/// Takes a URL apart; `uri` is the request's path as the script sees it, decoded. A URL that ends
+/// in that very text has it as its decoded part, unless a `?` or `#` stands before it.
 pub fn split<'u>(url: &'u [u8], uri: &[u8]) -> Target<'u> {
     let (base, rest) = url.split_at(path_start(url, b"/?#"));
     let is_mark = |byte: &u8| matches!(byte, b'?' | b'#');

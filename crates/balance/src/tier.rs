@@ -4,7 +4,8 @@ use crate::member::Member;
 use crate::settings::Set;
 use crate::status::Status;
 
-/// Whether so few members are usable that health is ignored: of those that would be if all were healthy, less than `panic=` percent.
+/// Whether so few members are usable that health is ignored: of those that would be if all were
+/// healthy, less than `panic=` percent.
 pub fn is_panic(status: &[Status], set: &Set) -> bool {
     set.panic_percent > 0 && {
         let counted = status.iter().filter(|s| if_healthy(**s).usable()).count();
@@ -17,9 +18,11 @@ fn if_healthy(status: Status) -> Status {
     status.without(Status::CHECK_DOWN | Status::EJECTED)
 }
 
-/// Indices of the members that picks choose among, in configured order. In a `panic` health is ignored. As mod_proxy_balancer does it
-/// (`ap_proxy_balancer_get_best_worker` in modules/proxy/proxy_util.c): the lowest lbset that has anybody. In it hot spares
-/// stand in for members that are not usable, one for one, and standbys serve when there is nobody else in that set.
+/// Indices of the members that picks choose among, in configured order. In a `panic` health is
+/// ignored. As mod_proxy_balancer does it (`ap_proxy_balancer_get_best_worker` in
+/// modules/proxy/proxy_util.c): the lowest lbset that has anybody. In it hot spares stand in for
+/// members that are not usable, one for one, and standbys serve when there is nobody else in that
+/// set.
 pub fn active<M: AsRef<Member>>(members: &[M], status: &[Status], set: &Set, panic: bool) -> Vec<usize> {
     let usable: Vec<bool> =
         status.iter().map(|s| if panic { if_healthy(*s).usable() } else { s.usable() }).collect();
@@ -66,7 +69,8 @@ mod tests {
     use super::*;
     use crate::member::MemberSpec;
 
-    /// The names of those that picks choose among; of each line, what stands behind `|` are flags of its status now.
+    /// The names of those that picks choose among; of each line, what stands behind `|` are flags
+    /// of its status now.
     fn chosen(lines: &[&str]) -> String {
         let (mut members, mut status) = (Vec::new(), Vec::new());
         for (slot, line) in (0..).zip(lines) {

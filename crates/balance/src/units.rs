@@ -21,8 +21,8 @@ pub fn duration_ms(text: &str) -> Result<u64, ParseError> {
     duration_ms_in(text, Unit::Seconds)
 }
 
-/// A duration in milliseconds, where a bare number has this unit. Units: `ms s m h`, and httpd's `mi`, `min`. Fractions
-/// such as `1.5s` are taken down to a millisecond. At most [`MAX_MS`].
+/// A duration in milliseconds, where a bare number has this unit. Units: `ms s m h`, and httpd's
+/// `mi`, `min`. Fractions such as `1.5s` are taken down to a millisecond. At most [`MAX_MS`].
 pub fn duration_ms_in(text: &str, default: Unit) -> Result<u64, ParseError> {
     let wrong = || ParseError::word(text, DURATION);
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -75,7 +75,8 @@ pub fn digits_only(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A weight in hundredths: 0 to 65535, digits after the second behind the point are dropped (as `loadfactor` does it).
+/// A weight in hundredths: 0 to 65535, digits after the second behind the point are dropped (as
+/// `loadfactor` does it).
 pub fn weight(text: &str) -> Result<u32, ParseError> {
     let wrong = || ParseError::word(text, "a weight of 0 to 65535, for example 3 or 1.5");
     let (whole, fraction) = match text.split_once('.') {

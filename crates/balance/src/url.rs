@@ -24,8 +24,8 @@ pub const SCHEMES: [(&str, u16); 10] = [
     ("wss", 443),
 ];
 
-/// Where a member is. Printed by `Display` in mod_proxy's normal form: lower-case scheme and host, no port that is the
-/// scheme's default, no trailing slash.
+/// Where a member is. Printed by `Display` in mod_proxy's normal form: lower-case scheme and host,
+/// no port that is the scheme's default, no trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MemberUrl {
     /// `http https h2 h2c ajp fcgi scgi uwsgi ws wss`.
@@ -60,9 +60,9 @@ pub fn default_port(scheme: &str) -> Option<u16> {
 }
 
 impl MemberUrl {
-    /// Reads a URL as BalancerMember takes it. Fails on an unknown scheme, an empty host, a user, a query, a fragment,
-    /// control characters and blanks, a port that is 0 or too large, more than [`MAX_URL`] bytes, and a socket path that
-    /// is not absolute or longer than [`MAX_SOCKET`].
+    /// Reads a URL as BalancerMember takes it. Fails on an unknown scheme, an empty host, a user, a
+    /// query, a fragment, control characters and blanks, a port that is 0 or too large, more than
+    /// [`MAX_URL`] bytes, and a socket path that is not absolute or longer than [`MAX_SOCKET`].
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         parse(text).map_err(|why| ParseError::Url { found: shown(text), why })
     }
@@ -84,8 +84,9 @@ impl MemberUrl {
         }
     }
 
-    /// A member's name when it has no other: `host:port`, with the end of the host left out where it is too long. Several
-    /// members of a pool may have the same, see [`crate::member::MemberSpec::parse_beside`].
+    /// A member's name when it has no other: `host:port`, with the end of the host left out where
+    /// it is too long. Several members of a pool may have the same, see
+    /// [`crate::member::MemberSpec::parse_beside`].
     pub fn default_name(&self) -> String {
         let whole = self.authority();
         if whole.len() <= MAX_MEMBER_NAME {

@@ -12,7 +12,8 @@ use balance::store::Store;
 
 const GOLDEN: &str = include_str!("golden/nginx.tsv");
 
-/// The name of a pool with these servers (`port*weight`, `!` behind those that are down), made when it is new.
+/// The name of a pool with these servers (`port*weight`, `!` behind those that are down), made when
+/// it is new.
 fn pool(store: &MemoryStore, servers: &str) {
     if store.find_pool(servers).is_some() {
         return;

@@ -33,8 +33,9 @@ impl Database {
         Self::from_bytes(path, stamp, bytes.into()).map(Some)
     }
 
-    /// Reads a file that takes the place of a database of this kind, and walks through all of it: what breaks in places is refused
-    /// as a whole. None while somebody writes it, and when `go_on` says false.
+    /// Reads a file that takes the place of a database of this kind, and walks through all of it:
+    /// what breaks in places is refused as a whole. None while somebody writes it, and when `go_on`
+    /// says false.
     pub fn read_successor(
         path: &Path,
         kind: Option<&str>,
@@ -44,7 +45,8 @@ impl Database {
         database.check_successor(kind, go_on).map(|whole| whole.then_some(database))
     }
 
-    /// Whether this one may take the place of a database of this kind. Ok(false): it was not asked to the end.
+    /// Whether this one may take the place of a database of this kind. Ok(false): it was not asked
+    /// to the end.
     pub fn check_successor(&self, kind: Option<&str>, go_on: &dyn Fn() -> bool) -> Result<bool, Problem> {
         if let Some(kind) = kind.filter(|kind| *kind != self.kind()) {
             let own = self.kind();
@@ -86,7 +88,8 @@ impl Database {
         Ok(true)
     }
 
-    /// From a file's content. A database that is not whole, or that fails a sample of look-ups, is refused.
+    /// From a file's content. A database that is not whole, or that fails a sample of look-ups, is
+    /// refused.
     pub fn from_bytes(path: &Path, stamp: Stamp, bytes: Cow<'static, [u8]>) -> Result<Self, Problem> {
         let length = bytes.len();
         let opened = guarded(|| Reader::from_source(bytes).map_err(|error| error.to_string()));
@@ -151,7 +154,8 @@ impl Database {
         !self.reported.swap(true, Ordering::Relaxed)
     }
 
-    /// Spread over the address space: what is damaged at large is found here, at the cost of about a millisecond.
+    /// Spread over the address space: what is damaged at large is found here, at the cost of about
+    /// a millisecond.
     fn try_samples(&self) -> Result<(), Problem> {
         for n in 0..SAMPLES {
             // Multiples of the golden ratio fall evenly into their range.

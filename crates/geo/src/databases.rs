@@ -42,7 +42,8 @@ type Walk = Result<bool, Problem>;
 /// What became of reading a file.
 type Read = Result<Option<Database>, Problem>;
 
-/// Reads a new state of a file, which may take a second of computing: to be run away from everything that has to go on.
+/// Reads a new state of a file, which may take a second of computing: to be run away from
+/// everything that has to go on.
 pub type Job = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
 
 /// A file and what could be read of it.
@@ -83,9 +84,10 @@ impl Databases {
         Databases { files: files.into_iter().map(watched).collect() }
     }
 
-    /// What the databases together know of an address; the first that knows a field counts. A damaged one knows nothing
-    /// where its look-up fails; `report` hears of it once for each file and each time it is read. An IPv4 address in IPv6 form
-    /// is the IPv4 address. Err: not one database could be read.
+    /// What the databases together know of an address; the first that knows a field counts. A
+    /// damaged one knows nothing where its look-up fails; `report` hears of it once for each file
+    /// and each time it is read. An IPv4 address in IPv6 form is the IPv4 address. Err: not one
+    /// database could be read.
     pub fn lookup(
         &self,
         address: IpAddr,
@@ -113,9 +115,10 @@ impl Databases {
         }
     }
 
-    /// Takes replaced files; to be called a few times a second, away from requests. Costs a `stat` a file while nothing
-    /// changes. A new state of a file is read when it was seen twice, so that most writers are done by then, and walked through
-    /// whole: that is a [`Job`] for `run`, which says false when it cannot have it run now. What it is given says whether to go on.
+    /// Takes replaced files; to be called a few times a second, away from requests. Costs a `stat`
+    /// a file while nothing changes. A new state of a file is read when it was seen twice, so that
+    /// most writers are done by then, and walked through whole: that is a [`Job`] for `run`, which
+    /// says false when it cannot have it run now. What it is given says whether to go on.
     pub fn refresh_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
         self.files.iter().filter_map(|file| file.refresh(run)).collect()
     }
@@ -127,8 +130,9 @@ impl Databases {
         }
     }
 
-    /// Walks through what was not walked through yet, as [`Databases::refresh_by`] reads new files. Tells of each that is damaged,
-    /// once; it goes on serving, since what it does not tell counts as unknown.
+    /// Walks through what was not walked through yet, as [`Databases::refresh_by`] reads new files.
+    /// Tells of each that is damaged, once; it goes on serving, since what it does not tell counts
+    /// as unknown.
     pub fn walk_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
         self.files.iter().filter_map(|file| file.walk(run)).map(Change::Damaged).collect()
     }

@@ -26,7 +26,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// From one database's record. The layouts are subsets of one another but for where the ASN stands.
+    /// From one database's record. The layouts are subsets of one another but for where the ASN
+    /// stands.
     pub(crate) fn from_record(record: &Enterprise<'_>, network: &Asn<'_>) -> Self {
         let text = |value: Option<&str>| value.map(str::to_owned);
         let traits = &record.traits;
@@ -43,8 +44,8 @@ impl Place {
         }
     }
 
-    /// Takes from `other` what this one does not know. What would contradict the country, or split what belongs together, is
-    /// left.
+    /// Takes from `other` what this one does not know. What would contradict the country, or split
+    /// what belongs together, is left.
     pub(crate) fn complete(&mut self, other: Place) {
         if self.asn.is_none() {
             (self.asn, self.org) = (other.asn, other.org);

@@ -1,5 +1,6 @@
-//! What a thousand HTTP checks every two seconds cost: `cargo run --release -p probe --example thousand [hanging] [tcp]`.
-//! A child process serves the members, so that only the checks are measured.
+//! What a thousand HTTP checks every two seconds cost: `cargo run --release -p probe --example
+//! thousand [hanging] [tcp]`. A child process serves the members, so that only the checks are
+//! measured.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -1,5 +1,6 @@
-//! The line of an agent check, as HAProxy's agents write it: words separated by blanks or commas, then perhaps `#` and a
-//! description for people. Only the first line counts, in upper or lower case.
+//! The line of an agent check, as HAProxy's agents write it: words separated by blanks or commas,
+//! then perhaps `#` and a description for people. Only the first line counts, in upper or lower
+//! case.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -81,8 +82,8 @@ pub enum AgentError {
     OutOfRange(String),
 }
 
-/// Reads an agent's answer: everything up to the first line end, or all of it. When words contradict each other, the last
-/// one counts.
+/// Reads an agent's answer: everything up to the first line end, or all of it. When words
+/// contradict each other, the last one counts.
 ///
 /// # Errors
 /// See [`AgentError`].

@@ -1,5 +1,5 @@
-//! Requests and connections that scripts make while they check or run on a timer: side by side with the checks, bounded in
-//! time and size, with nothing kept between them.
+//! Requests and connections that scripts make while they check or run on a timer: side by side with
+//! the checks, bounded in time and size, with nothing kept between them.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};

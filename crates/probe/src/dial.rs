@@ -94,7 +94,8 @@ impl Place {
     }
 }
 
-/// All addresses but the last get their share of the time that is left; the last one runs into the check's own timeout.
+/// All addresses but the last get their share of the time that is left; the last one runs into the
+/// check's own timeout.
 async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Result<TcpStream, Failure> {
     let connecting = TcpStream::connect(address);
     let result = if left > 1 {
@@ -106,7 +107,8 @@ async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Res
         connecting.await
     };
     let stream = result.map_err(|error| Failure::connect(address, &error))?;
-    // The request follows the end of a TLS handshake at once. Without this it would wait for an acknowledgement.
+    // The request follows the end of a TLS handshake at once. Without this it would wait for an
+    // acknowledgement.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }

@@ -56,8 +56,8 @@ impl Engine {
         self.away.set(self.away.get() + time);
     }
 
-    /// Runs `work` for at most `timeout`, not counting time during which the owner had the thread: that is no fault of
-    /// the member's. None: timed out.
+    /// Runs `work` for at most `timeout`, not counting time during which the owner had the thread:
+    /// that is no fault of the member's. None: timed out.
     pub(crate) async fn within<T>(&self, timeout: Duration, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let mut alarm = pin!(tokio::time::sleep(timeout));

@@ -17,7 +17,8 @@ use crate::link::{Link, MAX_BODY, Payload, was_dead, words};
 use crate::plan::{HttpPlan, Plan};
 use crate::redirect::{MAX_REDIRECTS, Origin, follow};
 
-/// Connections are kept for checks at least this often: less often, most servers have closed them by then.
+/// Connections are kept for checks at least this often: less often, most servers have closed them
+/// by then.
 const REUSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One check.
@@ -65,7 +66,8 @@ impl Exchange<'_> {
         Err(Failure::Exchange(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Sends the request over the kept connection if there is one, and over a fresh one if that turns out dead.
+    /// Sends the request over the kept connection if there is one, and over a fresh one if that
+    /// turns out dead.
     async fn ask(
         &mut self,
         addresses: &[SocketAddr],
@@ -115,7 +117,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Keeps the connection for the next request when that is allowed, likely to help, and there is room.
+    /// Keeps the connection for the next request when that is allowed, likely to help, and there is
+    /// room.
     async fn keep(&mut self, mut link: Link) {
         let often = Duration::from_millis(self.plan.check.interval_ms) <= REUSE_WITHIN;
         if !often || !link.is_reusable().await {
@@ -159,7 +162,8 @@ fn redirected(
         .map_err(|why| Failure::Redirect { status: status.as_u16(), why })
 }
 
-/// What the method becomes (RFC 9110, section 15.4): GET after 303 and, as browsers do, after 301 and 302 to a POST.
+/// What the method becomes (RFC 9110, section 15.4): GET after 303 and, as browsers do, after 301
+/// and 302 to a POST.
 fn method_after(status: StatusCode, method: Method) -> Method {
     match status.as_u16() {
         303 if method != Method::HEAD => Method::GET,

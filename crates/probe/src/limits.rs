@@ -1,4 +1,5 @@
-//! How many sockets the checks may hold, so that requests served by the same process never run out of file descriptors.
+//! How many sockets the checks may hold, so that requests served by the same process never run out
+//! of file descriptors.
 
 /// What is taken for the limit of open files when the system does not tell.
 const USUAL_LIMIT: usize = 1024;
@@ -13,7 +14,8 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Half of the process's limit of open files: a quarter for running checks, a quarter for kept connections.
+    /// Half of the process's limit of open files: a quarter for running checks, a quarter for kept
+    /// connections.
     pub(crate) fn of_this_process() -> Self {
         let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
         Self::within(soft_file_limit(&text).unwrap_or(USUAL_LIMIT))

@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection to a member. It has no task of its own: whoever waits for it drives it, so that a kept
-//! connection costs nothing until its next use.
+//! One HTTP/1.1 connection to a member. It has no task of its own: whoever waits for it drives it,
+//! so that a kept connection costs nothing until its next use.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -63,7 +63,8 @@ impl Link {
         .await
     }
 
-    /// Reads a body to its end, or until `most` bytes were seen; appends them to `keep`. Says whether the end was reached.
+    /// Reads a body to its end, or until `most` bytes were seen; appends them to `keep`. Says
+    /// whether the end was reached.
     pub(crate) async fn read(
         &mut self,
         body: &mut Incoming,

@@ -1,4 +1,5 @@
-//! Settings made ready: what every check of a pool, and every check of one member, would otherwise work out again.
+//! Settings made ready: what every check of a pool, and every check of one member, would otherwise
+//! work out again.
 
 use std::net::Ipv6Addr;
 use std::rc::Rc;

@@ -66,8 +66,8 @@ impl Running {
 pub struct Waker(Arc<Notify>);
 
 impl Waker {
-    /// Ends the running turn at once, or else the next one. Allocates nothing; its only lock is held for a few
-    /// instructions, by the prober's thread and other wakers alone.
+    /// Ends the running turn at once, or else the next one. Allocates nothing; its only lock is
+    /// held for a few instructions, by the prober's thread and other wakers alone.
     pub fn wake(&self) {
         self.0.notify_one();
     }
@@ -126,7 +126,8 @@ impl Prober {
         Client::new(self.engine.clone())
     }
 
-    /// Runs a future beside the checks, during turns, until it ends or the prober goes. A panic ends it.
+    /// Runs a future beside the checks, during turns, until it ends or the prober goes. A panic
+    /// ends it.
     pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.local.spawn_local(work);
     }
@@ -136,15 +137,15 @@ impl Prober {
         self.waker.clone()
     }
 
-    /// Runs Lua checks from now on; without it, targets with a Lua check are ignored. To be called before
-    /// [`Prober::set_targets`].
+    /// Runs Lua checks from now on; without it, targets with a Lua check are ignored. To be called
+    /// before [`Prober::set_targets`].
     pub fn set_script_check(&mut self, script: Option<ScriptCheck>) {
         *self.engine.script.borrow_mut() = script;
     }
 
-    /// Sets what is checked. A target whose key, check and URL are as before keeps its schedule, its connection and a
-    /// check that is running; new and changed ones are checked at once; checks of all others end without a result.
-    /// Of targets with the same key the first counts.
+    /// Sets what is checked. A target whose key, check and URL are as before keeps its schedule,
+    /// its connection and a check that is running; new and changed ones are checked at once; checks
+    /// of all others end without a result. Of targets with the same key the first counts.
     pub fn set_targets(&mut self, targets: Vec<Target>) {
         let with_scripts = self.engine.script.borrow().is_some();
         let mut before = std::mem::take(&mut self.running);
@@ -205,8 +206,9 @@ impl Prober {
         self.engine.resolver.keep_only(&hosts);
     }
 
-    /// Lends the checks the thread for at most this long, and hands every result to `sink`. Ends early when woken.
-    /// Nothing runs between turns; when they are far apart, checks start late, but do not time out for that reason.
+    /// Lends the checks the thread for at most this long, and hands every result to `sink`. Ends
+    /// early when woken. Nothing runs between turns; when they are far apart, checks start late,
+    /// but do not time out for that reason.
     pub fn turn(&mut self, for_at_most: Duration, sink: &mut dyn FnMut(Observation)) {
         let now = Instant::now();
         let absence = self.left_at.map_or(Duration::ZERO, |left_at| now - left_at);
@@ -239,8 +241,8 @@ impl Prober {
         *left_at = Some(Instant::now());
     }
 
-    /// What kept checks from running since this was last asked (no file descriptors, unusable settings): a matter for the log, not an
-    /// observation of any member.
+    /// What kept checks from running since this was last asked (no file descriptors, unusable
+    /// settings): a matter for the log, not an observation of any member.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.engine.trouble.take()
     }

@@ -12,8 +12,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) member: &'a str,
 }
 
-/// The path and query to ask for next (RFC 3986, section 5). Only the scheme of the check, with the check's Host or the
-/// member's own address, is followed; Err says why not.
+/// The path and query to ask for next (RFC 3986, section 5). Only the scheme of the check, with the
+/// check's Host or the member's own address, is followed; Err says why not.
 pub(crate) fn follow(location: &str, current: &str, origin: &Origin<'_>) -> Result<String, String> {
     let location = location.split('#').next().unwrap_or_default();
     let rest = match split_scheme(location) {

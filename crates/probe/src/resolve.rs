@@ -1,5 +1,6 @@
-//! Host names. The system's resolver blocks, so it runs on a few threads; one that hangs may keep those, but never a
-//! check of another name that was found before, and never the thread that runs the checks.
+//! Host names. The system's resolver blocks, so it runs on a few threads; one that hangs may keep
+//! those, but never a check of another name that was found before, and never the thread that runs
+//! the checks.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -58,8 +59,8 @@ impl Resolver {
         Resolver { lookup, names: RefCell::default(), proven: lane(), unproven: lane() }
     }
 
-    /// Addresses of `host`. When a name that was found before takes longer than `patience`, its old addresses are used,
-    /// as traffic does.
+    /// Addresses of `host`. When a name that was found before takes longer than `patience`, its old
+    /// addresses are used, as traffic does.
     pub(crate) async fn resolve(&self, host: &str, patience: Duration) -> Result<Rc<[SocketAddr]>, Failure> {
         let name = self.names.borrow_mut().entry(host.to_owned()).or_default().clone();
         if let Some(fresh) = name.fresh() {
@@ -105,7 +106,8 @@ impl Resolver {
         tokio::task::spawn_local(async move {
             let answer = match lane.acquire_owned().await {
                 Ok(permit) => {
-                    // The permit goes along: a lookup cannot be cancelled, so its thread counts until it ends.
+                    // The permit goes along: a lookup cannot be cancelled, so its thread counts
+                    // until it ends.
                     let thread = tokio::task::spawn_blocking(move || {
                         let answer = lookup(&host);
                         drop(permit);
@@ -156,7 +158,8 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(50);
 
-    /// Names with `hung` in them hang until the sender is dropped; the number of lookups at work at most is counted.
+    /// Names with `hung` in them hang until the sender is dropped; the number of lookups at work at
+    /// most is counted.
     fn lookup(most: Arc<AtomicUsize>) -> (Lookup, Sender<()>) {
         let (release, released): (Sender<()>, Receiver<()>) = channel();
         let (released, now) = (Mutex::new(released), AtomicUsize::new(0));

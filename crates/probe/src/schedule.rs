@@ -54,9 +54,9 @@ impl Schedule {
         self.due
     }
 
-    /// Sets the next start, after a check that started at `started` and ended at `ended`. Small delays do not add up: the
-    /// time counts from when the check was due, unless it came much too late. A check that outlasted the interval is
-    /// followed by the next one at once.
+    /// Sets the next start, after a check that started at `started` and ended at `ended`. Small
+    /// delays do not add up: the time counts from when the check was due, unless it came much too
+    /// late. A check that outlasted the interval is followed by the next one at once.
     pub(crate) fn advance(&mut self, started: Instant, ended: Instant) {
         let base = if started > self.due + self.interval / 10 { started } else { self.due };
         let factor = 1.0 + self.jitter * (2.0 * self.rng.unit() - 1.0);

@@ -13,7 +13,8 @@ use crate::agent::AgentReply;
 /// A member to be checked.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Identity: the member's slot in the upper, its incarnation in the lower 32 bits. Comes back in [`Observation`].
+    /// Identity: the member's slot in the upper, its incarnation in the lower 32 bits. Comes back
+    /// in [`Observation`].
     pub key: u64,
     /// Name of the pool.
     pub pool: Arc<str>,
@@ -28,9 +29,11 @@ pub struct Target {
 pub struct Observation {
     /// [`Target::key`].
     pub key: u64,
-    /// Whether the check passed. An agent's answer passes unless it says `down`, `fail` or `stopped`.
+    /// Whether the check passed. An agent's answer passes unless it says `down`, `fail` or
+    /// `stopped`.
     pub ok: bool,
-    /// The reason, for administrators: `HTTP 503, expected 200-399`, `connect: refused (10.0.0.1:80)`, `HTTP 200`.
+    /// The reason, for administrators: `HTTP 503, expected 200-399`, `connect: refused
+    /// (10.0.0.1:80)`, `HTTP 200`.
     pub why: String,
     /// How long the whole check took.
     pub millis: f64,
@@ -38,6 +41,7 @@ pub struct Observation {
     pub agent: Option<AgentReply>,
 }
 
-/// Runs a Lua check. Called on the prober's thread when a member's check is due; the future is polled there too, beside
-/// all other checks, and dropped when the check's timeout is over. `Err` holds why the member failed.
+/// Runs a Lua check. Called on the prober's thread when a member's check is due; the future is
+/// polled there too, beside all other checks, and dropped when the check's timeout is over. `Err`
+/// holds why the member failed.
 pub type ScriptCheck = Rc<dyn Fn(&Target) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;

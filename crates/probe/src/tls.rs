@@ -27,8 +27,8 @@ impl TlsConfigs {
         TlsConfigs { provider: Arc::new(ring::default_provider()), made: RefCell::default() }
     }
 
-    /// Settings for a check; reads certificates the first time. Failures are not kept, so that a file that appears later
-    /// is found.
+    /// Settings for a check; reads certificates the first time. Failures are not kept, so that a
+    /// file that appears later is found.
     pub(crate) fn config(&self, verify: bool, ca: Option<&str>) -> Result<Arc<ClientConfig>, Failure> {
         let key = (verify, ca.filter(|_| verify).map(str::to_owned));
         if let Some(config) = self.made.borrow().get(&key) {

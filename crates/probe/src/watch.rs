@@ -126,8 +126,8 @@ impl Watch {
         *self.engine.trouble.borrow_mut() = Some(trouble);
     }
 
-    /// What is wrong with this machine or with the check's settings goes to the owner's log, and is no observation of the
-    /// member.
+    /// What is wrong with this machine or with the check's settings goes to the owner's log, and is
+    /// no observation of the member.
     fn report(&self, started: Instant, result: Result<Passed, Failure>) {
         let passed = match result {
             Ok(passed) => passed,

@@ -1,6 +1,7 @@
-//! What the runtime asks of the server it lives in. The module implements the traits over httpd, and [`crate::offline`] without
-//! one. No method has a body here: a host that lacks something says so itself. `tests/contract` holds what both have to answer.
-//! Time that scripts see, and that timers go by, is the host's; limits on what runs measure the process's own.
+//! What the runtime asks of the server it lives in. The module implements the traits over httpd,
+//! and [`crate::offline`] without one. No method has a body here: a host that lacks something says
+//! so itself. `tests/contract` holds what both have to answer. Time that scripts see, and that
+//! timers go by, is the host's; limits on what runs measure the process's own.
 
 use std::ops::Range;
 use std::path::Path;
@@ -39,8 +40,8 @@ pub trait Server {
     fn shared(&self) -> Rc<dyn SharedValues>;
     /// A `LuaBalancerDict` by name.
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>>;
-    /// Where an address is. Ok(None): not in the databases; Err: there are none ([`NO_DATABASE`]), they cannot be read, or it is no
-    /// address.
+    /// Where an address is. Ok(None): not in the databases; Err: there are none ([`NO_DATABASE`]),
+    /// they cannot be read, or it is no address.
     fn geo(&self, address: &str) -> Result<Option<Place>, String>;
     /// Number of this child among its siblings, from 0.
     fn worker(&self) -> u32;
@@ -120,8 +121,8 @@ pub trait Dict {
     fn get(&self, key: &[u8]) -> Result<Option<Scalar>, DictError>;
     /// Stores; `ttl` in seconds, 0 for ever. Ok(true): others were thrown out for it.
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError>;
-    /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if there is one.
-    /// Both are numbers; whole ones are added as such.
+    /// Adds to a number; an absent one starts at `init` (living `init_ttl` seconds, 0 for ever), if
+    /// there is one. Both are numbers; whole ones are added as such.
     fn incr(
         &self,
         key: &[u8],
@@ -223,15 +224,16 @@ pub enum Table {
     SubprocessEnv,
 }
 
-/// The current request of this thread. One value a thread, reused: [`Request::active`] tells whether there is a request
-/// now; the runtime raises "no request here" in every other case and never calls the rest.
+/// The current request of this thread. One value a thread, reused: [`Request::active`] tells
+/// whether there is a request now; the runtime raises "no request here" in every other case and
+/// never calls the rest.
 pub trait Request {
     /// Whether a request is being handled.
     fn active(&self) -> bool;
     /// Calls `f` once with the field's bytes, or None when it is not set.
     fn field(&self, field: Field, f: &mut dyn FnMut(Option<&[u8]>));
-    /// Sets `Uri`, `Args`, `Filename`, `Handler`, `User`, `ContentType`; None clears. Err names the field that may not be set
-    /// or the byte that may not stand in it (control characters, NUL).
+    /// Sets `Uri`, `Args`, `Filename`, `Handler`, `User`, `ContentType`; None clears. Err names the
+    /// field that may not be set or the byte that may not stand in it (control characters, NUL).
     fn set_field(&self, field: Field, value: Option<&[u8]>) -> Result<(), String>;
     /// A number field.
     fn number(&self, field: Number) -> i64;
@@ -245,7 +247,8 @@ pub trait Request {
     fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String>;
     /// Calls `f` with every pair, repeated keys as often as they stand; false from `f` ends it.
     fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool);
-    /// Calls `f` once with the text of a POSTed form of at most `max` bytes; None when there is none. (mod_lua's parsebody)
+    /// Calls `f` once with the text of a POSTed form of at most `max` bytes; None when there is
+    /// none. (mod_lua's parsebody)
     fn body(&self, max: usize, f: &mut dyn FnMut(Option<&[u8]>));
     /// `r:ssl_var_lookup`.
     fn ssl_var(&self, name: &str) -> Option<Vec<u8>>;
@@ -266,8 +269,8 @@ pub trait Request {
         search: &Search<'_>,
         f: &mut dyn FnMut(Vec<Option<Range<usize>>>) -> bool,
     ) -> Result<Vec<(usize, String)>, String>;
-    /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are httpd's, as
-    /// raw bytes (16 or 20).
+    /// `r:escape_html`, `r:os_escape_path` and so on are pure and live in the runtime; digests are
+    /// httpd's, as raw bytes (16 or 20).
     fn digest(&self, kind: Digest, data: &[u8]) -> Vec<u8>;
     /// An httpd expression as text, for `LuaBalancerMethod … key="%{…}"`.
     fn expr_text(&self, expression: &str) -> Result<Vec<u8>, String>;

@@ -1,5 +1,6 @@
-//! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and the API that scripts see.
-//! It knows neither httpd nor the shared table: both come in through the traits of [`host`] and `balance::api`.
+//! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and
+//! the API that scripts see. It knows neither httpd nor the shared table: both come in through the
+//! traits of [`host`] and `balance::api`.
 //!
 //! Its files stand on floors; each imports those of its own floor and of the floors below:
 //!

@@ -15,7 +15,8 @@ pub fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), Stri
     }
 }
 
-/// Key and value of a table may not hold what ends or forges a line of the protocol, where the table has headers.
+/// Key and value of a table may not hold what ends or forges a line of the protocol, where the
+/// table has headers.
 ///
 /// # Errors
 /// Says what is wrong with which.

@@ -1,4 +1,5 @@
-//! Timers and checks: they take turns, wait without holding anybody up, and are stopped when they take too long.
+//! Timers and checks: they take turns, wait without holding anybody up, and are stopped when they
+//! take too long.
 #![allow(missing_docs)]
 
 mod common;

@@ -181,7 +181,8 @@ fn what_a_script_keeps_over_calls_is_bounded_and_a_leak_costs_no_thread() {
         }
         assert!(state.used_memory() < 5 << 20, "call {call}: {} bytes", state.used_memory());
     }
-    // At 4 MiB, with what a call itself takes, every eighth call or so finds the state full; no other does.
+    // At 4 MiB, with what a call itself takes, every eighth call or so finds the state full; no
+    // other does.
     assert!((10..40).contains(&failures), "{failures} of 200 calls failed");
 }
 

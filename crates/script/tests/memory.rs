@@ -35,7 +35,8 @@ fn held(state: &State) -> usize {
     state.used_memory()
 }
 
-/// Bytes of a state whose script was called once, with the pools there that it names; None when it does not start.
+/// Bytes of a state whose script was called once, with the pools there that it names; None when it
+/// does not start.
 fn state_of(what: &str, text: &str) -> Option<usize> {
     let world = World::new(text, "select");
     let missing = |error: &script::ScriptError| {

@@ -1,4 +1,5 @@
-//! What scripts call most goes a short way (`src/shortcuts.rs`): it does what the long one does, and leaves it the rest.
+//! What scripts call most goes a short way (`src/shortcuts.rs`): it does what the long one does,
+//! and leaves it the rest.
 #![allow(missing_docs)]
 
 mod common;

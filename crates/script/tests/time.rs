@@ -1,4 +1,5 @@
-//! `time=` is what a call may use of the processor: others' work costs it nothing, and what it waits is bounded all the same.
+//! `time=` is what a call may use of the processor: others' work costs it nothing, and what it
+//! waits is bounded all the same.
 #![allow(missing_docs, unsafe_code)]
 
 mod common;
@@ -12,7 +13,8 @@ use script::{Answer, ErrorKind, Limits, Phase, longest};
 
 const LIMITS: Limits = Limits { time_ms: 60, memory_bytes: 16 << 20, timer_time_ms: 5000 };
 
-/// Everything of this process runs on one processor from here on: threads that are made later as well.
+/// Everything of this process runs on one processor from here on: threads that are made later as
+/// well.
 fn on_one_processor() {
     // SAFETY: plain system calls with a set of this frame.
     unsafe {

@@ -1,5 +1,5 @@
--- Drives functions with lists of arguments. The request's args say which, a line for each: the path of the function, 1 for a method, and
--- the number of the list.
+-- Drives functions with lists of arguments. The request's args say which, a line for each: the path
+-- of the function, 1 for a method, and the number of the list.
 local text, nul = ("x"):rep(1 << 20), ("\0"):rep(1 << 20)
 local numbers, texts, long = {}, {}, {}
 for i = 1, 100000 do

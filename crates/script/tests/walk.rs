@@ -1,5 +1,6 @@
-//! Everything that a script can reach is bounded: each function is in a list of how, and is driven with hostile arguments. No call takes longer
-//! than twice its time, nor more than its memory and 4 MiB of the process.
+//! Everything that a script can reach is bounded: each function is in a list of how, and is driven
+//! with hostile arguments. No call takes longer than twice its time, nor more than its memory and 4
+//! MiB of the process.
 #![allow(missing_docs, unsafe_code)]
 
 mod common;
@@ -47,8 +48,8 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const LIMITS: Limits = Limits { time_ms: 10, memory_bytes: 16 << 20, timer_time_ms: 5000 };
-/// What a call may take of the processor: twice its time, and some for a machine that is busy with other things, on which the watch
-/// is late.
+/// What a call may take of the processor: twice its time, and some for a machine that is busy with
+/// other things, on which the watch is late.
 const MOST_TIME: Duration = Duration::from_millis(2 * 10 + 60);
 /// What it may take of the memory, beside the 128 KiB that a state has before it knows a script.
 const MOST_MEMORY: usize = ((16 + 4) << 20) + (128 << 10);

@@ -1,5 +1,5 @@
-//! Time of a dictionary's operations, alone and with a second thread on the same key or on others: `cargo bench -p table
-//! --bench dict`.
+//! Time of a dictionary's operations, alone and with a second thread on the same key or on others:
+//! `cargo bench -p table --bench dict`.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 
@@ -35,7 +35,8 @@ fn time(mut operation: impl FnMut(u64)) -> f64 {
     rounds[rounds.len() / 2]
 }
 
-/// Times an operation alone, and with one other thread that does the same with another seed all the time.
+/// Times an operation alone, and with one other thread that does the same with another seed all the
+/// time.
 fn measure(what: &str, operation: impl Fn(u64, u64) + Sync) {
     let alone = time(|round| operation(1, round));
     let stop = AtomicBool::new(false);

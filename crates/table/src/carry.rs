@@ -21,9 +21,10 @@ fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
 }
 
 impl Table {
-    /// Copies pools, members with their live state, round robin sequences, scripts and the generation from another table
-    /// into this one, which nobody else uses yet. In-flight counts, children and the lead stay where they are: the
-    /// children that have them go on with the old table.
+    /// Copies pools, members with their live state, round robin sequences, scripts and the
+    /// generation from another table into this one, which nobody else uses yet. In-flight counts,
+    /// children and the lead stay where they are: the children that have them go on with the old
+    /// table.
     pub fn carry_over(&self, old: &Table) -> Result<(), ChangeError> {
         for pool in old.all_pools() {
             self.carry_pool(old, pool)?;
@@ -95,9 +96,10 @@ impl Table {
         Ok(())
     }
 
-    /// Takes pools and members over from a table of another layout into this one, which nobody else uses yet: members by name, with
-    /// weight, flags, health and counters. Returns how many there were, and how many of them were added while running and have a
-    /// line that this module cannot read. Round robin sequences and scripts begin anew.
+    /// Takes pools and members over from a table of another layout into this one, which nobody else
+    /// uses yet: members by name, with weight, flags, health and counters. Returns how many there
+    /// were, and how many of them were added while running and have a line that this module cannot
+    /// read. Round robin sequences and scripts begin anew.
     pub fn take_up(&self, old: &Foreign) -> Result<(usize, usize), ChangeError> {
         let (mut taken, mut strange) = (0, 0);
         for left in old.pools() {
@@ -130,7 +132,8 @@ impl Table {
         let Some(here) = self.script_row(key) else { return };
         let to = &self.map.scripts()[here as usize];
         if let Some((version, sources)) = old.read_script(row as u32) {
-            // The new table's first publication gets version + 1, so that nobody takes it for the old one.
+            // The new table's first publication gets version + 1, so that nobody takes it for the
+            // old one.
             to.current.store(version << 2 | (COPIES as u64 - 1), SeqCst);
             to.claim.store(u64::from(self.pid as u32) << 32, SeqCst);
             let stamp = from.judged.load(SeqCst);

@@ -12,9 +12,9 @@ use crate::protocol::queue;
 use crate::protocol::text;
 
 impl Table {
-    /// Checks a table that nobody changes at the moment: no two live rows of one name, no live member without a pool or
-    /// line, no row left half done, no chunk without a row and none with two, nothing counted in lanes that are nobody's, no
-    /// ticket of a dead process.
+    /// Checks a table that nobody changes at the moment: no two live rows of one name, no live
+    /// member without a pool or line, no row left half done, no chunk without a row and none with
+    /// two, nothing counted in lanes that are nobody's, no ticket of a dead process.
     pub fn check(&self) -> Result<(), String> {
         self.check_names()?;
         self.check_rows()?;

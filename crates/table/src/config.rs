@@ -1,7 +1,8 @@
-//! The word beside a member's line: what its definition says of weight, lbset and flags, in the places that they have in
-//! [`Status`]. Its topmost 12 bits are two counters that grow when the definition changes the weight (bits 52..=57) or the
-//! flags (58..=63). The status word has the same bits, so that one compare-and-swap both applies a change and remembers
-//! that it was applied: exactly once, whoever does it.
+//! The word beside a member's line: what its definition says of weight, lbset and flags, in the
+//! places that they have in [`Status`]. Its topmost 12 bits are two counters that grow when the
+//! definition changes the weight (bits 52..=57) or the flags (58..=63). The status word has the
+//! same bits, so that one compare-and-swap both applies a change and remembers that it was applied:
+//! exactly once, whoever does it.
 
 use balance::member::MemberSpec;
 use balance::status::Status;
@@ -21,7 +22,8 @@ pub(crate) fn of(spec: &MemberSpec) -> u64 {
     status & (WEIGHT_FIELDS | Status::ADMIN)
 }
 
-/// Starts the counters of a new row with its incarnation, so that its status word differs from its predecessor's.
+/// Starts the counters of a new row with its incarnation, so that its status word differs from its
+/// predecessor's.
 pub(crate) fn begin(config: u64, incarnation: u32) -> u64 {
     config & !COUNTERS | u64::from(incarnation & 0xfff) << 52
 }

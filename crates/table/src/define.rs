@@ -1,11 +1,13 @@
-//! Definitions: making a pool be like a list of members, while others do the same, or an older or a newer one.
+//! Definitions: making a pool be like a list of members, while others do the same, or an older or a
+//! newer one.
 //!
-//! A definer raises the pool's `wanted` version first. Each of its changes is a compare-and-swap on a word that it read
-//! before it made sure that `wanted` is still its own. A newer definer touches the same words even where nothing changes
-//! (it *confirms* them), so the compare-and-swaps of an older one, however late, fail. `done` remembers the fingerprint
-//! of what was applied to the end: the same definition is applied once, by as many as there are, and what was changed
-//! while running stays. Members that were added while running stay in a pool of the configuration's until it names them
-//! or somebody removes them; a script's list of members is the whole list.
+//! A definer raises the pool's `wanted` version first. Each of its changes is a compare-and-swap on
+//! a word that it read before it made sure that `wanted` is still its own. A newer definer touches
+//! the same words even where nothing changes (it *confirms* them), so the compare-and-swaps of an
+//! older one, however late, fail. `done` remembers the fingerprint of what was applied to the end:
+//! the same definition is applied once, by as many as there are, and what was changed while running
+//! stays. Members that were added while running stay in a pool of the configuration's until it
+//! names them or somebody removes them; a script's list of members is the whole list.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -26,7 +28,8 @@ use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER, Record};
 use crate::{Table, codec, config};
 
-/// Orders of members that were added while running: from here on, behind all that a definition names.
+/// Orders of members that were added while running: from here on, behind all that a definition
+/// names.
 pub(crate) const ADDED: u32 = 1 << 23;
 const _: () = assert!(ADDED < MAX_ORDER);
 
@@ -49,8 +52,9 @@ pub(crate) fn origin_of(word: u64) -> Option<Origin> {
     [Origin::Configuration, Origin::Script].into_iter().find(|origin| word_of(*origin) == word)
 }
 
-/// What a new member of a pool with these settings begins with: checks that start from `initial=down` hold it back, and
-/// `slow_start=` where it comes `late`, to a pool that serves already.
+/// What a new member of a pool with these settings begins with: checks that start from
+/// `initial=down` hold it back, and `slow_start=` where it comes `late`, to a pool that serves
+/// already.
 pub(crate) fn start(settings: &PoolSettings, spec: &MemberSpec, late: bool) -> Start {
     let waits = settings.health.as_ref().is_some_and(|check| !check.initial_up);
     Start {
@@ -161,7 +165,8 @@ impl Table {
 
     fn start(&self, origin: Origin, pool: PoolRef, version: u64, fingerprint: u64) -> Option<Definition<'_>> {
         let cells = &self.map.pools()[pool.row];
-        // Versions of different sources say nothing of which is newer: then the one that comes last is.
+        // Versions of different sources say nothing of which is newer: then the one that comes last
+        // is.
         let is_older = |seen: u64| seen >> SOURCE_SHIFT == version >> SOURCE_SHIFT && seen > version;
         let raise = |seen: u64| (!is_older(seen)).then_some(version);
         if cells.wanted.fetch_update(SeqCst, SeqCst, raise).is_err() || cells.done.load(SeqCst) == fingerprint
@@ -196,7 +201,8 @@ impl Table {
             .is_some_and(|(_, record)| record.order >= ADDED)
     }
 
-    /// Removes the members of these pools that were added while running. Returns `pool/member` of each.
+    /// Removes the members of these pools that were added while running. Returns `pool/member` of
+    /// each.
     pub fn remove_added(&self, pools: &[&str]) -> Vec<String> {
         let mut removed = Vec::new();
         for pool in pools.iter().filter_map(|name| self.pool_by_name(name)) {
@@ -291,7 +297,8 @@ impl Definition<'_> {
         Ok(())
     }
 
-    /// Goes over the pool's rows; returns the members that have none. Fails before the first change when there is no room.
+    /// Goes over the pool's rows; returns the members that have none. Fails before the first change
+    /// when there is no room.
     fn keep_or_remove<'i>(&self, items: &'i [Item], changed: &mut bool) -> Result<Vec<&'i Item>, Stop> {
         let mut missing: HashMap<u64, &Item> = items.iter().map(|item| (item.name, item)).collect();
         let mut rows = Vec::new();
@@ -348,7 +355,8 @@ impl Definition<'_> {
         Ok(false)
     }
 
-    /// Gives a row the definition's line, weight and flags, and confirms it. False when it was removed meanwhile.
+    /// Gives a row the definition's line, weight and flags, and confirms it. False when it was
+    /// removed meanwhile.
     fn keep(&self, row: usize, incarnation: u32, item: &Item, changed: &mut bool) -> Result<bool, Stop> {
         let key = &self.table.map.keys()[row];
         let cells = &self.table.map.members()[row];
@@ -359,7 +367,8 @@ impl Definition<'_> {
         self.confirm(row, incarnation)
     }
 
-    /// Touches a live row's word, so that an older definition cannot remove it any more. False when it was removed.
+    /// Touches a live row's word, so that an older definition cannot remove it any more. False when
+    /// it was removed.
     fn confirm(&self, row: usize, incarnation: u32) -> Result<bool, Stop> {
         let cell = &self.table.map.keys()[row].life;
         loop {

@@ -4,14 +4,16 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// Sleeps while the lower half of `cell` is `seen`, at most for `time`. May return at any time before.
+/// Sleeps while the lower half of `cell` is `seen`, at most for `time`. May return at any time
+/// before.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: time.subsec_nanos() as _,
     };
-    // SAFETY: the address of half of a word that is borrowed for the call, and a timespec on the stack.
+    // SAFETY: the address of half of a word that is borrowed for the call, and a timespec on the
+    // stack.
     unsafe {
         libc::syscall(libc::SYS_futex, lower_half(cell), libc::FUTEX_WAIT, seen, &raw const time);
     }
@@ -32,7 +34,8 @@ fn lower_half(cell: &AtomicU64) -> *const u32 {
     halves.wrapping_add(usize::from(cfg!(target_endian = "big")))
 }
 
-/// Elsewhere one looks now and then; under miri as well, which takes a futex on half of a word for an access of that size.
+/// Elsewhere one looks now and then; under miri as well, which takes a futex on half of a word for
+/// an access of that size.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     if cell.load(std::sync::atomic::Ordering::SeqCst) as u32 == seen {

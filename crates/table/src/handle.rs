@@ -10,8 +10,8 @@ use crate::protocol::lead::{self, Lead};
 
 /// A handle on the shared table. Cheap to clone; clones have the same identity.
 ///
-/// The identity is the pid that is written beside what this process has half done. A forked process sets its own before
-/// it changes anything.
+/// The identity is the pid that is written beside what this process has half done. A forked process
+/// sets its own before it changes anything.
 #[derive(Clone)]
 pub struct Table {
     pub(crate) map: Arc<Mapping>,
@@ -30,15 +30,17 @@ impl Table {
     /// Makes an empty table in zeroed shared memory, such as a fresh anonymous mapping.
     ///
     /// # Safety
-    /// `base` points to at least `len` zeroed bytes that stay mapped, readable and writable, until the last clone of the
-    /// handle is dropped (in this process; a forked one has its own copy of the mapping), and nothing but tables touches them.
+    /// `base` points to at least `len` zeroed bytes that stay mapped, readable and writable, until
+    /// the last clone of the handle is dropped (in this process; a forked one has its own copy of
+    /// the mapping), and nothing but tables touches them.
     #[allow(unsafe_code)]
     pub unsafe fn create(base: *mut u8, len: usize, geometry: Geometry) -> Result<Self, AttachError> {
         // SAFETY: the caller's promise is the one asked for.
         unsafe { Mapping::create(base, len, geometry) }.map(Table::over)
     }
 
-    /// Opens a table that is there already. Its header is checked; all numbers of rows in it are checked when used.
+    /// Opens a table that is there already. Its header is checked; all numbers of rows in it are
+    /// checked when used.
     ///
     /// # Safety
     /// As for [`Table::create`], except that the bytes may be anything.
@@ -48,8 +50,8 @@ impl Table {
         unsafe { Mapping::attach(base, len) }.map(Table::over)
     }
 
-    /// A table of another layout, to take over what it tells of itself ([`Table::take_up`]). None when it is no table, or
-    /// tells nothing.
+    /// A table of another layout, to take over what it tells of itself ([`Table::take_up`]). None
+    /// when it is no table, or tells nothing.
     ///
     /// # Safety
     /// As for [`Table::create`], except that the bytes may be anything, until the value is dropped.
@@ -68,8 +70,9 @@ impl Table {
         Table { map: Arc::new(map), pid: std::process::id() as i32, alive: |_| true, clock: None }
     }
 
-    /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`; never false for one that
-    /// is). Without it the identity is the pid of the process that made the handle, and everybody counts as alive.
+    /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`;
+    /// never false for one that is). Without it the identity is the pid of the process that made
+    /// the handle, and everybody counts as alive.
     #[must_use]
     pub fn with_identity(mut self, pid: i32, alive: fn(i32) -> bool) -> Self {
         self.pid = pid;
@@ -99,7 +102,8 @@ impl Table {
         self.map.geometry()
     }
 
-    /// Starts a generation of the configuration: only its children may lead from now on. Never goes back.
+    /// Starts a generation of the configuration: only its children may lead from now on. Never goes
+    /// back.
     pub fn set_generation(&self, generation: u32) {
         self.map.header().generation.fetch_max(u64::from(generation), SeqCst);
     }
@@ -109,8 +113,8 @@ impl Table {
         u32::try_from(self.map.header().generation.load(SeqCst)).unwrap_or(u32::MAX)
     }
 
-    /// Asks for the lead or renews it: to be called at least three times a lease. `now_ms` is a monotonic clock that all
-    /// processes share, `lease_ms` at most a day.
+    /// Asks for the lead or renews it: to be called at least three times a lease. `now_ms` is a
+    /// monotonic clock that all processes share, `lease_ms` at most a day.
     pub fn lead(
         &self,
         pid: i32,

@@ -32,8 +32,8 @@ impl Child {
 pub struct ChildrenFull(pub u32);
 
 impl Table {
-    /// Gives a child a lane, empty. One child has one lane; an older row of the same pid is taken for that of a dead
-    /// process whose pid was used again.
+    /// Gives a child a lane, empty. One child has one lane; an older row of the same pid is taken
+    /// for that of a dead process whose pid was used again.
     pub fn join(&self, pid: i32, generation: u32) -> Result<Child, ChildrenFull> {
         self.reap(pid);
         queue::bury(self.map.tickets(), &|waiting| waiting == pid);
@@ -67,16 +67,16 @@ impl Table {
         cells.map(|cell| lanes::clear(cell, lane)).fold(0, u32::saturating_add)
     }
 
-    /// Gives the lane back at a child's end. Returns what was still counted. Safe in a signal handler; does nothing the
-    /// second time.
+    /// Gives the lane back at a child's end. Returns what was still counted. Safe in a signal
+    /// handler; does nothing the second time.
     pub fn leave(&self, child: Child) -> u32 {
         let Some(row) = self.map.children().get(child.row as usize) else { return 0 };
         self.resign(child.owner.pid());
         children::reap(row, child.owner, self.pid, &self.alive, &mut || self.clear_lane(child.lane))
     }
 
-    /// Gives back what a process that has certainly ended (the parent has waited for it) still counted, and puts right
-    /// what it left half done. Returns the requests given back.
+    /// Gives back what a process that has certainly ended (the parent has waited for it) still
+    /// counted, and puts right what it left half done. Returns the requests given back.
     pub fn reap(&self, pid: i32) -> u32 {
         self.reap_where(&|owner| owner == pid, &|other| other != pid && (self.alive)(other))
     }
@@ -98,8 +98,8 @@ impl Table {
             if dead {
                 found = true;
                 lead::resign(&self.map.header().leader, owner.pid());
-                // It may have died between a change and its announcement. The row is still there, so whoever reaps it
-                // when this process dies here announces it as well.
+                // It may have died between a change and its announcement. The row is still there,
+                // so whoever reaps it when this process dies here announces it as well.
                 self.bump_all();
             }
             given_back = given_back.saturating_add(self.reap_row(index, row, owner, alive));
@@ -126,8 +126,8 @@ impl Table {
         .collect()
     }
 
-    /// Counts a request in at a member. False when the row is not that incarnation any more (nothing is counted then), or
-    /// when the lane is full.
+    /// Counts a request in at a member. False when the row is not that incarnation any more
+    /// (nothing is counted then), or when the lane is full.
     #[inline]
     pub fn begin(&self, child: &Child, slot: Slot, incarnation: u32) -> bool {
         match (self.lane_cell(child.lane.word, slot), self.map.keys().get(slot as usize)) {
@@ -216,7 +216,8 @@ fn each(slots: impl Iterator<Item = Slot>, sum: impl Fn(Slot) -> u32, see: &mut 
     }
 }
 
-/// Of many words a member: row by row for some members at a time, so that what lies together is read together.
+/// Of many words a member: row by row for some members at a time, so that what lies together is
+/// read together.
 fn each_of_rows<'a>(
     mut slots: impl Iterator<Item = Slot>,
     rows: impl Iterator<Item = &'a [AtomicU64]> + Clone,

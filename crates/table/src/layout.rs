@@ -1,7 +1,8 @@
-//! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only numbers of rows.
+//! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only
+//! numbers of rows.
 //!
-//! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children · cursors · tickets ·
-//! script rows · script copies. Every section starts at a multiple of 64 bytes.
+//! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
+//! cursors · tickets · script rows · script copies. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -64,7 +65,8 @@ pub struct Needs {
 }
 
 impl Geometry {
-    /// A geometry with slack: rows for redefinitions, children of two generations, three chunks for a member.
+    /// A geometry with slack: rows for redefinitions, children of two generations, three chunks for
+    /// a member.
     pub fn for_config(needs: Needs) -> Self {
         let members = needs.members.saturating_add(needs.members / 8).saturating_add(needs.extra_members);
         let members = members.saturating_add(16).min(1 << 20);

@@ -1,8 +1,9 @@
-//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts, and dictionaries, in
-//! memory that several processes use at once.
+//! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts,
+//! and dictionaries, in memory that several processes use at once.
 //!
-//! Every word is an atomic and there is no lock. A process may be killed or stopped at any instruction; what it leaves half
-//! done is invisible, or is put right by the next one that looks. How is described at the [`protocol`]s, which loom checks.
+//! Every word is an atomic and there is no lock. A process may be killed or stopped at any
+//! instruction; what it leaves half done is invisible, or is put right by the next one that looks.
+//! How is described at the [`protocol`]s, which loom checks.
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests measure"))]
 

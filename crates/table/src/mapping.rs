@@ -1,5 +1,5 @@
-//! The memory of a table, seen as rows of atomics. This and the dictionaries' memory are the only unsafe code of the crate:
-//! everything else works on the slices that come from here.
+//! The memory of a table, seen as rows of atomics. This and the dictionaries' memory are the only
+//! unsafe code of the crate: everything else works on the slices that come from here.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -43,7 +43,8 @@ pub enum AttachError {
 /// Types that are nothing but atomics.
 ///
 /// # Safety
-/// `repr(C)`, no padding, only `AtomicU64` fields, alignment at most 64: any bytes are a valid value.
+/// `repr(C)`, no padding, only `AtomicU64` fields, alignment at most 64: any bytes are a valid
+/// value.
 unsafe trait Row {}
 // SAFETY: it is one.
 unsafe impl Row for AtomicU64 {}
@@ -158,8 +159,8 @@ impl Mapping {
     }
 
     /// # Safety
-    /// `base` is null or points to `len` bytes that stay mapped, readable and writable as long as the mapping lives, and
-    /// are reached through atomics only.
+    /// `base` is null or points to `len` bytes that stay mapped, readable and writable as long as
+    /// the mapping lives, and are reached through atomics only.
     unsafe fn over(base: *mut u8, len: usize, geometry: Geometry) -> Result<Self, AttachError> {
         let base = NonNull::new(base).filter(|base| base.addr().get() % 64 == 0);
         let base = base.ok_or(AttachError::Unaligned)?;
@@ -178,8 +179,9 @@ impl Mapping {
 
     #[inline]
     fn rows<T: Row>(&self, section: Section) -> &[T] {
-        // SAFETY: `Sections::of` placed this section inside `geometry.bytes()`, which `over` compared with the length; it
-        // starts at a multiple of 64 bytes; every T is valid for any bytes; shared access goes through atomics.
+        // SAFETY: `Sections::of` placed this section inside `geometry.bytes()`, which `over`
+        // compared with the length; it starts at a multiple of 64 bytes; every T is valid for any
+        // bytes; shared access goes through atomics.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(section.offset).cast(), section.rows) }
     }
 
@@ -270,7 +272,8 @@ impl Words {
 
     /// All words.
     pub fn cells(&self) -> &[AtomicU64] {
-        // SAFETY: `over` was promised that many bytes, which stay mapped and are reached through atomics only.
+        // SAFETY: `over` was promised that many bytes, which stay mapped and are reached through
+        // atomics only.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }

@@ -222,8 +222,9 @@ impl Table {
             .ok_or_else(|| ChangeError::Invalid("this process is taken for dead by another".to_owned()))
     }
 
-    /// Puts a record in place of the one that the text word links. `allowed` is asked with each reading of the text word
-    /// before it is replaced; false leaves it as it is. False when there are too few chunks.
+    /// Puts a record in place of the one that the text word links. `allowed` is asked with each
+    /// reading of the text word before it is replaced; false leaves it as it is. False when there
+    /// are too few chunks.
     pub(crate) fn write_text(
         &self,
         cell: &AtomicU64,
@@ -283,7 +284,8 @@ impl Table {
         }
     }
 
-    /// Applies what the definition says of weight and flags, if that was not done yet. True when it changed something.
+    /// Applies what the definition says of weight and flags, if that was not done yet. True when it
+    /// changed something.
     pub(crate) fn apply_config(&self, row: usize) -> bool {
         let cells = &self.map.members()[row];
         for _ in 0..TRIES {
@@ -303,8 +305,8 @@ impl Table {
         false
     }
 
-    /// Changes a word by compare-and-swap while the row is that incarnation. Returns the values before and after; None
-    /// when the row is another one's.
+    /// Changes a word by compare-and-swap while the row is that incarnation. Returns the values
+    /// before and after; None when the row is another one's.
     pub(crate) fn change_word(
         &self,
         slot: Slot,

@@ -1,10 +1,12 @@
-//! What a module of another layout can read of a table: who the members are, and what was changed while running.
+//! What a module of another layout can read of a table: who the members are, and what was changed
+//! while running.
 //!
-//! A table says itself where these words lie: its header ends with an *outline*, at the same place in every layout. What the words
-//! mean is fixed by the outline's own number, [`MARK`]: life words ([`crate::protocol::life`]), names, links and heads of texts
-//! ([`crate::protocol::text`]), the lines in them, and a member's eight words (status, latency, outlier, health, requests, failures,
-//! since, in that order). A change of what they mean needs another number, and a reader of the older one; a change of where they
-//! lie needs nothing.
+//! A table says itself where these words lie: its header ends with an *outline*, at the same place
+//! in every layout. What the words mean is fixed by the outline's own number, [`MARK`]: life words
+//! ([`crate::protocol::life`]), names, links and heads of texts ([`crate::protocol::text`]), the
+//! lines in them, and a member's eight words (status, latency, outlier, health, requests, failures,
+//! since, in that order). A change of what they mean needs another number, and a reader of the
+//! older one; a change of where they lie needs nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
@@ -237,7 +239,8 @@ impl Foreign {
         Life(self.word(self.keys, row, 1)?).same_as(life).then_some((place, left))
     }
 
-    /// The text that a row's field links; None when there is none, it is damaged, or it changed too often meanwhile.
+    /// The text that a row's field links; None when there is none, it is damaged, or it changed too
+    /// often meanwhile.
     fn text(&self, rows: Rows, row: usize, field: usize) -> Option<Record> {
         let cell = self.cell(rows, row, rows.field(field))?;
         let mut seen = cell.load(SeqCst);
@@ -253,7 +256,8 @@ impl Foreign {
         None
     }
 
-    /// The words of a chain of chunks; `head` and links are numbers of chunks and 1. Endless when damaged.
+    /// The words of a chain of chunks; `head` and links are numbers of chunks and 1. Endless when
+    /// damaged.
     fn chain(&self, head: u32) -> impl Iterator<Item = u64> {
         let chunks = self.chunks;
         let (mut chunk, mut at) = (head, 0);

@@ -167,7 +167,8 @@ impl Table {
         cells.origin.store(origin, SeqCst);
         self.empty_pool_text(cells);
         step();
-        // Version and epoch go on from the row's last pool, so that nobody takes a cached one for this.
+        // Version and epoch go on from the row's last pool, so that nobody takes a cached one for
+        // this.
         bump(cells);
         let announced = life::announce(&cells.life, building)?;
         step();

@@ -1,13 +1,14 @@
-//! The atomics that the protocols are written against: the standard ones, or loom's when the protocols are checked.
+//! The atomics that the protocols are written against: the standard ones, or loom's when the
+//! protocols are checked.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// Stands between a SeqCst access and a later SeqCst access to another word where the protocol needs both in the single
-/// total order. The language gives that order to the accesses themselves; loom treats them as acquire/release and knows
-/// the total order of fences only, so it gets one.
+/// Stands between a SeqCst access and a later SeqCst access to another word where the protocol
+/// needs both in the single total order. The language gives that order to the accesses themselves;
+/// loom treats them as acquire/release and knows the total order of fences only, so it gets one.
 #[inline(always)]
 pub(crate) fn total_order() {
     #[cfg(loom)]
@@ -23,7 +24,8 @@ pub(crate) fn pause() {
     std::thread::yield_now();
 }
 
-/// A place where a process may die. Nothing outside of this crate's own tests, where `crash` makes the operation stop.
+/// A place where a process may die. Nothing outside of this crate's own tests, where `crash` makes
+/// the operation stop.
 #[inline(always)]
 pub(crate) fn step() {
     #[cfg(all(test, not(loom)))]
@@ -79,8 +81,8 @@ pub(crate) mod crash {
         }
     }
 
-    /// Runs `slow` in a thread up to its step number `steps`, then `meanwhile`, then the rest of `slow`. False when `slow`
-    /// has not as many steps; `meanwhile` is run after it then.
+    /// Runs `slow` in a thread up to its step number `steps`, then `meanwhile`, then the rest of
+    /// `slow`. False when `slow` has not as many steps; `meanwhile` is run after it then.
     pub(crate) fn around<T: Send, U>(
         steps: u32,
         slow: impl FnOnce() -> T + Send,

@@ -10,8 +10,8 @@ use crate::protocol::queue::{self, Held, Who};
 
 pub use crate::protocol::queue::Wants;
 
-/// How long one sleeps before looking whether those ahead are alive, and whether there is a place that nobody told of: a
-/// member that came up, a limit that was raised.
+/// How long one sleeps before looking whether those ahead are alive, and whether there is a place
+/// that nobody told of: a member that came up, a limit that was raised.
 const SLICE_MS: u32 = 250;
 
 /// A place in the queue.
@@ -39,7 +39,8 @@ impl Table {
             && queue::is_ahead(self.map.tickets(), None, wants, now_ms as u32)
     }
 
-    /// Joins the queue, at its end. None when `most` wait, or as many as the table has room for. Look for a place then, if [`Table::is_first`].
+    /// Joins the queue, at its end. None when `most` wait, or as many as the table has room for.
+    /// Look for a place then, if [`Table::is_first`].
     pub fn join_queue(&self, wants: Wants, most: usize) -> Option<Waiting> {
         let flag = self.queued(wants.pool())?;
         let number = &self.map.header().ticket_number;
@@ -53,7 +54,8 @@ impl Table {
         !queue::is_ahead(self.map.tickets(), Some(&waiting.0), waiting.0.wants(), now_ms as u32)
     }
 
-    /// Waits for a call until `until_ms`. Now and then, and before a call is taken, `is_pointless` is asked, which gets the time.
+    /// Waits for a call until `until_ms`. Now and then, and before a call is taken, `is_pointless`
+    /// is asked, which gets the time.
     pub fn wait_in_queue(
         &self,
         waiting: &Waiting,
@@ -146,8 +148,8 @@ impl Table {
         }
     }
 
-    /// After the death of children, of `dead` for certain: calls that they had are others', and so are their places, if any
-    /// `were_given_back`.
+    /// After the death of children, of `dead` for certain: calls that they had are others', and so
+    /// are their places, if any `were_given_back`.
     pub fn rouse_queues(&self, dead: Option<i32>, were_given_back: bool, now_ms: u64) {
         let buried = queue::bury(self.map.tickets(), &|pid| dead == Some(pid) || !(self.alive)(pid));
         if buried || were_given_back {

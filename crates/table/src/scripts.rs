@@ -10,7 +10,8 @@ impl Table {
         self.map.scripts().get(row as usize)
     }
 
-    /// The row of a script by the hash of its name, taken if there was none. None when all rows are others'.
+    /// The row of a script by the hash of its name, taken if there was none. None when all rows are
+    /// others'.
     pub fn script_row(&self, key_hash: u64) -> Option<u32> {
         let key = key_hash.max(1);
         let rows = self.map.scripts();
@@ -34,9 +35,9 @@ impl Table {
         scripts::read(self.script(row)?, self.map.copies(row as usize))
     }
 
-    /// Takes the judgement of new sources, known by their `stamp` (not 0): true for one process only, until it publishes
-    /// or rejects them, dies, or takes longer than [`crate::JUDGEMENT_MS`] of the monotonic clock `now_ms`. False as well
-    /// when these sources were judged already.
+    /// Takes the judgement of new sources, known by their `stamp` (not 0): true for one process
+    /// only, until it publishes or rejects them, dies, or takes longer than [`crate::JUDGEMENT_MS`]
+    /// of the monotonic clock `now_ms`. False as well when these sources were judged already.
     pub fn claim_judgement(
         &self,
         row: u32,
@@ -75,7 +76,8 @@ impl Table {
         }
     }
 
-    /// Has a version not called any more in any child, until there is another one. True for the first who does so.
+    /// Has a version not called any more in any child, until there is another one. True for the
+    /// first who does so.
     pub fn quarantine_script(&self, row: u32, version: u64) -> bool {
         self.script(row).is_some_and(|row| scripts::quarantine(row, version))
     }

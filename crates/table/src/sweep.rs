@@ -12,15 +12,16 @@ use crate::protocol::text;
 /// What a sweep has put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Rows that a dead writer left, members of pools that are gone, definitions that were not applied to the end.
+    /// Rows that a dead writer left, members of pools that are gone, definitions that were not
+    /// applied to the end.
     pub rows: u32,
     /// Chunks that nothing referred to.
     pub chunks: u32,
 }
 
 impl Table {
-    /// Frees rows and chunks that dead processes have left, and removed rows that are idle by now. For the leader, now and
-    /// then; writers do it when they find no room.
+    /// Frees rows and chunks that dead processes have left, and removed rows that are idle by now.
+    /// For the leader, now and then; writers do it when they find no room.
     pub fn sweep(&self) -> Swept {
         self.sweep_with(&self.alive)
     }

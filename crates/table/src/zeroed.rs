@@ -1,7 +1,7 @@
 //! Zeroed memory of this process's own, in place of a shared mapping: for tests and `configtest`.
 //!
-//! It comes from the system and goes back there: what an allocator hands out may be old, so that zeros are written over all of it, and
-//! stays in the heap of httpd's parent and its children.
+//! It comes from the system and goes back there: what an allocator hands out may be old, so that
+//! zeros are written over all of it, and stays in the heap of httpd's parent and its children.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -50,7 +50,8 @@ impl Zeroed {
 
     fn give_back(&self) {
         if let Some(layout) = layout(self.size) {
-            // SAFETY: `new` allocated it with this layout, and its owner, who goes now, was the only one to refer to it.
+            // SAFETY: `new` allocated it with this layout, and its owner, who goes now, was the
+            // only one to refer to it.
             unsafe { std::alloc::dealloc(self.start.as_ptr(), layout) };
         }
     }

@@ -57,8 +57,8 @@ fn numbers() -> &'static [AtomicU64] {
 
 /// Forks a child that does `work` with rising numbers until it is killed.
 fn fork(dict: &Dict, work: impl Fn(&Dict, u64)) -> i32 {
-    // SAFETY: the child runs on with the forking thread alone; it allocates, which glibc allows after a fork, touches no
-    // lock of another thread, and is killed or leaves by _exit.
+    // SAFETY: the child runs on with the forking thread alone; it allocates, which glibc allows
+    // after a fork, touches no lock of another thread, and is killed or leaves by _exit.
     unsafe {
         let pid = libc::fork();
         assert!(pid >= 0);
@@ -99,8 +99,8 @@ fn random(seed: &mut u64) -> u64 {
     *seed >> 33
 }
 
-/// Each child counts on, in the dictionary and, afterwards, beside it: one who is killed has been counted once more at
-/// most. Meanwhile it overwrites and deletes other keys.
+/// Each child counts on, in the dictionary and, afterwards, beside it: one who is killed has been
+/// counted once more at most. Meanwhile it overwrites and deletes other keys.
 #[test]
 fn killed_children_lose_no_count_and_leave_no_claim() {
     let (dict, beside) = (shared(256 << 10), numbers());
@@ -206,7 +206,8 @@ fn a_full_dictionary_outlives_its_writers() {
     assert!(dict.room().1 > MIN_SIZE * 9 / 10, "space is lost");
 }
 
-/// A stopped process, perhaps in the middle of a change, holds up nobody for long, and goes on later as if nothing was.
+/// A stopped process, perhaps in the middle of a change, holds up nobody for long, and goes on
+/// later as if nothing was.
 #[test]
 fn a_stopped_writer_is_waited_for_and_not_for_ever() {
     let (dict, beside) = (shared(MIN_SIZE), numbers());

@@ -58,8 +58,8 @@ fn spec(number: u16) -> MemberSpec {
 
 /// Forks a child that does `work` until it is killed.
 fn fork(table: &Table, work: fn(&Table, u64)) -> i32 {
-    // SAFETY: the child runs on with the forking thread alone; it allocates, which glibc allows after a fork, touches no
-    // lock of another thread, and is killed or leaves by _exit.
+    // SAFETY: the child runs on with the forking thread alone; it allocates, which glibc allows
+    // after a fork, touches no lock of another thread, and is killed or leaves by _exit.
     unsafe {
         let pid = libc::fork();
         assert!(pid >= 0);

@@ -1,6 +1,7 @@
-//! What a pick costs, in instructions: they are the same in every run, where nanoseconds are not. Callgrind counts them over a fixed
-//! loop, and they are held against stored bounds, some 15 % above what was measured when they were set (x86-64; other processors have
-//! other numbers, and are not asked).
+//! What a pick costs, in instructions: they are the same in every run, where nanoseconds are not.
+//! Callgrind counts them over a fixed loop, and they are held against stored bounds, some 15 %
+//! above what was measured when they were set (x86-64; other processors have other numbers, and are
+//! not asked).
 #![cfg(all(not(loom), target_arch = "x86_64"))]
 
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! The protocols under every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p table --release --test loom`.
+//! The protocols under every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p table --release
+//! --test loom`.
 #![cfg(loom)]
 #![allow(clippy::disallowed_methods, reason = "loom has threads of its own")]
 
@@ -53,7 +54,8 @@ fn a_row_is_not_used_again_under_a_request() {
     });
 }
 
-/// Emptying a dead child's lane takes nothing of its neighbour's and gives back what there was, once.
+/// Emptying a dead child's lane takes nothing of its neighbour's and gives back what there was,
+/// once.
 #[test]
 fn a_reaper_leaves_the_neighbours_alone() {
     model(3, || {
@@ -119,7 +121,8 @@ fn add(rows: &[AtomicU64; 2], mine: usize) -> Verdict {
     contest::run(&field, mine, announced, &|| true)
 }
 
-/// Of two who add one name at most one succeeds, and a loser that was beaten by a live row says so rightly.
+/// Of two who add one name at most one succeeds, and a loser that was beaten by a live row says so
+/// rightly.
 #[test]
 fn two_adders_of_one_name_never_both_succeed() {
     model(4, || {
@@ -219,7 +222,8 @@ fn texts_are_read_whole() {
     });
 }
 
-/// Two who replace one text, and one who looks for leaks: no chunk is lost, none is freed under the text.
+/// Two who replace one text, and one who looks for leaks: no chunk is lost, none is freed under the
+/// text.
 #[test]
 fn chunks_are_freed_once() {
     model(3, || {
@@ -341,7 +345,8 @@ fn long(byte: u8) -> Value {
     Value::Text(vec![byte; 80])
 }
 
-/// A key that is overwritten is there, and its value is whole, although its chunks are used again at once.
+/// A key that is overwritten is there, and its value is whole, although its chunks are used again
+/// at once.
 #[test]
 fn overwritten_values_are_read_whole_and_are_never_absent() {
     for value in [long as fn(u8) -> Value, |byte| Value::Text(vec![byte; 16])] {
@@ -366,7 +371,8 @@ fn overwritten_values_are_read_whole_and_are_never_absent() {
     }
 }
 
-/// Nobody finds another key's value, nor misses a key, because a neighbour in the bucket goes and its chunk is used again.
+/// Nobody finds another key's value, nor misses a key, because a neighbour in the bucket goes and
+/// its chunk is used again.
 #[test]
 fn a_neighbours_chunk_is_used_again_under_a_reader() {
     model(2, || {
@@ -617,7 +623,8 @@ fn of_two_places_none_is_forgotten() {
     });
 }
 
-/// A place that becomes free while the first in line is called to look round is found by it, and nobody else is called for it.
+/// A place that becomes free while the first in line is called to look round is found by it, and
+/// nobody else is called for it.
 #[test]
 fn a_place_that_meets_a_look_round_is_the_first_ones() {
     model(3, || {

@@ -1,4 +1,5 @@
-//! `demo-backend PORT NAME`: answers `NAME path` on a loopback port, for `make run` and `make demo`.
+//! `demo-backend PORT NAME`: answers `NAME path` on a loopback port, for `make run` and `make
+//! demo`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

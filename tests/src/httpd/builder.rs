@@ -104,7 +104,8 @@ impl ConfigTest {
         line.unwrap_or_else(|| panic!("no line with {text:?} in the configuration")) + 1
     }
 
-    /// Panics unless the test failed at the line with `culprit` and its message matches every pattern.
+    /// Panics unless the test failed at the line with `culprit` and its message matches every
+    /// pattern.
     pub fn assert_error_at(&self, culprit: &str, patterns: &[&str]) {
         assert!(!self.ok, "configtest accepts {culprit:?}");
         let place = format!("line {} of {}", self.line_of(culprit), self.file.display());
@@ -199,7 +200,8 @@ impl Builder {
         self
     }
 
-    /// Takes the module that panics on demand ([`Httpd::fault`]); None where there is no such build.
+    /// Takes the module that panics on demand ([`Httpd::fault`]); None where there is no such
+    /// build.
     pub fn with_faults(mut self) -> Option<Self> {
         self.own_module = Some(module::with_faults()?);
         Some(self.file(super::FAULTS, ""))
@@ -211,7 +213,8 @@ impl Builder {
         self
     }
 
-    /// Runs httpd under a checker: its program and options. LUA_BALANCER_WRAPPER does so for every server.
+    /// Runs httpd under a checker: its program and options. LUA_BALANCER_WRAPPER does so for every
+    /// server.
     pub fn under(mut self, wrapper: &str) -> Self {
         self.wrapper = Some(wrapper.to_owned());
         self
@@ -236,8 +239,9 @@ impl Builder {
         self
     }
 
-    /// Gives the server an `/etc/hosts` of its own: the file `hosts` of its folder, which a test may
-    /// [overwrite in place](Httpd::write_in_place) while it runs. Ask [`Httpd::own_hosts_denied`] first.
+    /// Gives the server an `/etc/hosts` of its own: the file `hosts` of its folder, which a test
+    /// may [overwrite in place](Httpd::write_in_place) while it runs. Ask
+    /// [`Httpd::own_hosts_denied`] first.
     pub fn hosts(self, text: &str) -> Self {
         self.file(super::HOSTS, text)
     }
@@ -332,8 +336,8 @@ impl Builder {
         lines
     }
 
-    /// A fixed number of children: enough spare threads that a dead child is replaced, never so many that one
-    /// is ended; room for those that finish after a graceful restart.
+    /// A fixed number of children: enough spare threads that a dead child is replaced, never so
+    /// many that one is ended; room for those that finish after a graceful restart.
     fn mpm_lines(&self) -> String {
         let (children, threads, all) = (self.children, self.threads, self.children * self.threads);
         match self.mpm {

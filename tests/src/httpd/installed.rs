@@ -24,8 +24,8 @@ pub fn installed() -> &'static Installed {
 }
 
 impl Installed {
-    /// The `LoadModule` line of `name` (as in `mod_NAME.so`); empty for a built-in module. Panics when there is
-    /// no such module.
+    /// The `LoadModule` line of `name` (as in `mod_NAME.so`); empty for a built-in module. Panics
+    /// when there is no such module.
     pub fn load_line(&self, name: &str) -> String {
         let file = self.modules.join(format!("mod_{name}.so"));
         if file.exists() {

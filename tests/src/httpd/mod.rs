@@ -1,5 +1,5 @@
-//! A real httpd as a value: own folder, own port, ended when dropped; prints its configuration and error log
-//! when the test panics.
+//! A real httpd as a value: own folder, own port, ended when dropped; prints its configuration and
+//! error log when the test panics.
 
 mod builder;
 mod installed;
@@ -33,7 +33,8 @@ static PROBES: AtomicUsize = AtomicUsize::new(0);
 
 /// The server's own `/etc/hosts`, see [`Builder::hosts`].
 const HOSTS: &str = "hosts";
-/// Puts the file `$1` in place of `/etc/hosts`, in a mount namespace of its own, and becomes the rest of the words.
+/// Puts the file `$1` in place of `/etc/hosts`, in a mount namespace of its own, and becomes the
+/// rest of the words.
 const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
 
 /// Where the module is to panic, see [`Builder::with_faults`].
@@ -66,7 +67,8 @@ pub struct AccessLine {
     pub method: String,
     /// The path, decoded.
     pub path: String,
-    /// `LB_POOL`, `LB_MEMBER`, `LB_METHOD`, `LB_ATTEMPTS`, `LB_REASON`, `LB_SECONDS`; `-` when unset.
+    /// `LB_POOL`, `LB_MEMBER`, `LB_METHOD`, `LB_ATTEMPTS`, `LB_REASON`, `LB_SECONDS`; `-` when
+    /// unset.
     pub env: BTreeMap<&'static str, String>,
 }
 
@@ -111,7 +113,8 @@ impl Httpd {
         Ok(httpd)
     }
 
-    /// Why no server here can have an `/etc/hosts` of its own ([`Builder::hosts`]); None when it can.
+    /// Why no server here can have an `/etc/hosts` of its own ([`Builder::hosts`]); None when it
+    /// can.
     pub fn own_hosts_denied() -> Option<String> {
         let words = with_hosts(Path::new("/etc/hosts"));
         let output = match Command::new(&words[0]).args(&words[1..]).arg("true").output() {
@@ -142,8 +145,8 @@ impl Httpd {
         Client::new(self.port())
     }
 
-    /// Makes the module panic at these places (words) from now on; at none, when there are none. Needs
-    /// [`Builder::with_faults`].
+    /// Makes the module panic at these places (words) from now on; at none, when there are none.
+    /// Needs [`Builder::with_faults`].
     pub fn fault(&self, places: &str) {
         self.write(FAULTS, places);
     }
@@ -190,7 +193,8 @@ impl Httpd {
         (start.elapsed(), status)
     }
 
-    /// SIGWINCH: what is in flight is answered first. Returns how long the end took, and how the process ended.
+    /// SIGWINCH: what is in flight is answered first. Returns how long the end took, and how the
+    /// process ended.
     pub fn graceful_stop(&mut self) -> (Duration, ExitStatus) {
         let start = Instant::now();
         self.signal(self.pid(), Signal::SIGWINCH);
@@ -218,7 +222,8 @@ impl Httpd {
         children
     }
 
-    /// The processes of the server that vet scripts: those that wait for work, and those that do it. Zombies count as well.
+    /// The processes of the server that vet scripts: those that wait for work, and those that do
+    /// it. Zombies count as well.
     pub fn vetting_processes(&self) -> Vec<u32> {
         all_pids().into_iter().filter(|pid| group_of_vetting(*pid, self.pid())).collect()
     }
@@ -235,13 +240,14 @@ impl Httpd {
         })
     }
 
-    /// Clients whose kept-alive connections are held by `n` different children, with those children's pids.
-    /// `probe` is asked once for every connection; it should reach no backend.
+    /// Clients whose kept-alive connections are held by `n` different children, with those
+    /// children's pids. `probe` is asked once for every connection; it should reach no backend.
     pub fn clients_in_children(&self, n: usize, probe: &str) -> BTreeMap<u32, Client> {
         let mut found = BTreeMap::new();
         let mut surplus = Vec::new();
         for _ in 0..500 {
-            // No path twice: a line is written after its answer, and that of an earlier probe may be taken for it.
+            // No path twice: a line is written after its answer, and that of an earlier probe may
+            // be taken for it.
             let path = format!("{probe}/{}", PROBES.fetch_add(1, Ordering::Relaxed));
             let mut client = self.client();
             client.get(&path);
@@ -329,9 +335,9 @@ impl Httpd {
         })
     }
 
-    /// Waits until the threads of the children are all there and wait for work. A child accepts connections once its
-    /// threads exist, and drops kept connections, without an answer, whenever none of them is idle: in its first
-    /// milliseconds as well, when they have not come to run yet.
+    /// Waits until the threads of the children are all there and wait for work. A child accepts
+    /// connections once its threads exist, and drops kept connections, without an answer, whenever
+    /// none of them is idle: in its first milliseconds as well, when they have not come to run yet.
     fn wait_for_tasks(&self) {
         let Some((children, tasks)) = self.tasks else { return };
         eventually("the children's threads to wait for work", PATIENCE, || {
@@ -343,8 +349,9 @@ impl Httpd {
         });
     }
 
-    /// Waits a moment for threads that are at the end of a connection, unless there is always one at work. A hard stop that meets
-    /// one of them makes the event MPM look at that connection when it is gone, and crash.
+    /// Waits a moment for threads that are at the end of a connection, unless there is always one
+    /// at work. A hard stop that meets one of them makes the event MPM look at that connection when
+    /// it is gone, and crash.
     fn let_connections_end(&self) {
         const MOST: Duration = Duration::from_millis(500);
         let start = Instant::now();
@@ -407,7 +414,8 @@ fn group_of_vetting(pid: u32, httpd: u32) -> bool {
     is_server(pid) || parent_of(&stat).is_some_and(|parent| parent != 0 && is_server(parent))
 }
 
-/// From `/proc/PID/stat`: what follows the name, which may hold spaces, is the state and the parent.
+/// From `/proc/PID/stat`: what follows the name, which may hold spaces, is the state and the
+/// parent.
 fn parent_of(stat: &str) -> Option<u32> {
     stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
@@ -426,7 +434,8 @@ fn living_child_of(pid: u32, parent: u32) -> bool {
     fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.to_string().as_str())
 }
 
-/// The states of a child's tasks, as in `/proc`, without the module's own; None when the child has gone.
+/// The states of a child's tasks, as in `/proc`, without the module's own; None when the child has
+/// gone.
 fn tasks_of(pid: u32) -> Option<Vec<char>> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     let stats = tasks.map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default());

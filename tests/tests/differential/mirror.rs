@@ -37,7 +37,8 @@ impl Mirror {
     }
 }
 
-/// One request; None when the connection is over. Nothing is read ahead, as nothing is sent before its answer.
+/// One request; None when the connection is over. Nothing is read ahead, as nothing is sent before
+/// its answer.
 fn serve(stream: &TcpStream, seen: &Mutex<Vec<String>>, port: u16) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();

@@ -1,9 +1,12 @@
-//! CPU time of httpd per request for the ways to a backend, as ratios to plain `ProxyPass` in the same round.
+//! CPU time of httpd per request for the ways to a backend, as ratios to plain `ProxyPass` in the
+//! same round.
 //!
-//! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16] [threads=25] [only=TEXT]`: needs wrk and nginx; `only` keeps the ways whose name has that text. Every way has an httpd of its own; all of
-//! them run at once and take turns under load, each between two turns of plain ProxyPass, so that the machine's moods meet
-//! all alike. Every three rounds all servers start anew: where a process has its memory costs or saves some hundredths for as long as it
-//! lives. Medians over the rounds.
+//! `bench-quick [members=3] [rounds=5] [seconds=2] [connections=16] [threads=25] [only=TEXT]`:
+//! needs wrk and nginx; `only` keeps the ways whose name has that text. Every way has an httpd of
+//! its own; all of them run at once and take turns under load, each between two turns of plain
+//! ProxyPass, so that the machine's moods meet all alike. Every three rounds all servers start
+//! anew: where a process has its memory costs or saves some hundredths for as long as it lives.
+//! Medians over the rounds.
 
 use std::collections::BTreeMap;
 

@@ -63,8 +63,8 @@ impl Method {
     }
 }
 
-/// Reads the arguments. `own`: text that the module wrote itself, where a key may stand by any method (a script may give
-/// one and change the method later).
+/// Reads the arguments. `own`: text that the module wrote itself, where a key may stand by any
+/// method (a script may give one and change the method later).
 pub(super) fn read(words: &[String], own: bool) -> Result<(Method, Option<String>), ParseError> {
     let missing = || ParseError::Missing(format!("a method: one of {}", NAMES.join(", ")));
     let (name, mut rest) = words.split_first().ok_or_else(missing)?;

@@ -1,5 +1,5 @@
-//! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the same settings as a
-//! script's pool definition names them.
+//! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the
+//! same settings as a script's pool definition names them.
 
 mod failures;
 pub(crate) mod health;
@@ -47,12 +47,14 @@ pub(crate) fn set_sticky(sticky: &mut Sticky, key: &str, value: &str) -> Result<
 }
 
 impl PoolSettings {
-    /// Takes one directive with its arguments, as [`words::split`] makes them. On an error nothing is changed.
+    /// Takes one directive with its arguments, as [`words::split`] makes them. On an error nothing
+    /// is changed.
     pub fn set_directive(&mut self, directive: &str, words: &[String]) -> Result<(), ParseError> {
         self.take(directive, words, false)
     }
 
-    /// All settings as directives, one a line; defaults are left out. [`PoolSettings::from_text`] reads it back exactly.
+    /// All settings as directives, one a line; defaults are left out. [`PoolSettings::from_text`]
+    /// reads it back exactly.
     pub fn to_text(&self) -> String {
         let mut lines = Vec::new();
         lines.extend(method::write(&self.method, self.key.as_deref()));
@@ -75,8 +77,9 @@ impl PoolSettings {
         Ok(settings)
     }
 
-    /// Takes one setting of a script's pool definition: `group` is `""`, `health`, `outlier` or `sticky`. `method` comes
-    /// before `balance_factor`, `type` before the other keys of `health`; [`PoolSettings::check`] comes after the last.
+    /// Takes one setting of a script's pool definition: `group` is `""`, `health`, `outlier` or
+    /// `sticky`. `method` comes before `balance_factor`, `type` before the other keys of `health`;
+    /// [`PoolSettings::check`] comes after the last.
     pub fn set_option(&mut self, group: &str, key: &str, value: &str) -> Result<(), ParseError> {
         match (group, key) {
             ("", "method") => {
@@ -121,7 +124,8 @@ impl PoolSettings {
         }
     }
 
-    /// Whether the settings fit together: what [`PoolSettings::set_option`] cannot see while they come one by one.
+    /// Whether the settings fit together: what [`PoolSettings::set_option`] cannot see while they
+    /// come one by one.
     pub fn check(&self) -> Result<(), ParseError> {
         if let Some(check) = &self.health {
             health::check(check)?;

@@ -8,7 +8,8 @@ use super::number;
 
 /// Largest C int.
 const MAX_INT: u64 = i32::MAX as u64;
-/// Longest secret and upgrade protocol, in bytes: mod_proxy's arrays of 64 and 16 count the end mark.
+/// Longest secret and upgrade protocol, in bytes: mod_proxy's arrays of 64 and 16 count the end
+/// mark.
 const MAX_SECRET: usize = 63;
 const MAX_UPGRADE: usize = 15;
 

@@ -1,5 +1,5 @@
-//! Weighted random in constant time: Vose's alias method ("A linear algorithm for generating random numbers with a given
-//! distribution", 1991).
+//! Weighted random in constant time: Vose's alias method ("A linear algorithm for generating random
+//! numbers with a given distribution", 1991).
 
 use crate::rng::Rng;
 

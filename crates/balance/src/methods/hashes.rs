@@ -13,9 +13,10 @@ fn mix(word: u64) -> u64 {
 }
 
 impl<L: Live> Picking<'_, '_, L> {
-    /// The member of the first point ≥ crc32(key), and on along the ring past members that cannot be picked. With a balance
-    /// factor (> 1) members whose load would exceed ⌈factor × (all requests + 1) × weight share⌉ are passed as well (Mirrokni
-    /// and others, "Consistent hashing with bounded loads"), unless all are.
+    /// The member of the first point ≥ crc32(key), and on along the ring past members that cannot
+    /// be picked. With a balance factor (> 1) members whose load would exceed ⌈factor × (all
+    /// requests + 1) × weight share⌉ are passed as well (Mirrokni and others, "Consistent hashing
+    /// with bounded loads"), unless all are.
     #[inline(never)]
     pub(super) fn consistent_hash(&self, key: &[u8], balance_factor: Option<f64>) -> Option<usize> {
         let (ring, start) = self.pool.rings.ketama_from(crc32fast::hash(key));
@@ -46,7 +47,8 @@ impl<L: Live> Picking<'_, '_, L> {
         })
     }
 
-    /// slot = xxh64(key, 0) mod M; for a member that cannot be picked xxh64(key, n) mod M, n = 1, 2, …
+    /// slot = xxh64(key, 0) mod M; for a member that cannot be picked xxh64(key, n) mod M, n = 1,
+    /// 2, …
     #[inline(never)]
     pub(super) fn maglev(&self, key: &[u8]) -> Option<usize> {
         let table = self.pool.rings.maglev();
@@ -63,8 +65,9 @@ impl<L: Live> Picking<'_, '_, L> {
             .or_else(|| self.scan(0))
     }
 
-    /// Weighted highest random weight (Schindelhauer and Schomaker 2005): the largest −weight / ln(h), h in (0, 1) from key and
-    /// member. Among members of one weight that is the largest h, so that a logarithm is taken only where the weight changes.
+    /// Weighted highest random weight (Schindelhauer and Schomaker 2005): the largest −weight /
+    /// ln(h), h in (0, 1) from key and member. Among members of one weight that is the largest h,
+    /// so that a logarithm is taken only where the weight changes.
     #[inline(never)]
     pub(super) fn rendezvous(&self, key: &[u8]) -> Option<usize> {
         let key = xxh64(key, 0);
@@ -100,8 +103,9 @@ impl<L: Live> Picking<'_, '_, L> {
         best.map(|(index, _)| index).or_else(|| self.scan(0))
     }
 
-    /// nginx's `hash`: ((crc32(key) >> 16) & 0x7fff) mod total weight, walking the weights. For a member that cannot be picked
-    /// crc32 of the number of the try before the key is added, 20 times; then, and for an empty key, round robin.
+    /// nginx's `hash`: ((crc32(key) >> 16) & 0x7fff) mod total weight, walking the weights. For a
+    /// member that cannot be picked crc32 of the number of the try before the key is added, 20
+    /// times; then, and for an empty key, round robin.
     #[inline(never)]
     pub(super) fn hash(&self, key: &[u8]) -> Option<usize> {
         let rings = &self.pool.rings;

@@ -1,9 +1,10 @@
-//! Searching a sorted row in about as many steps whatever its length: a first look at where values of that size begin, then a
-//! binary search among the few of about that size.
+//! Searching a sorted row in about as many steps whatever its length: a first look at where values
+//! of that size begin, then a binary search among the few of about that size.
 
 use std::ops::Range;
 
-/// Where each of as many equal parts of the values' span as there are values begins in the row; 4 bytes a value.
+/// Where each of as many equal parts of the values' span as there are values begins in the row; 4
+/// bytes a value.
 #[derive(Debug)]
 pub struct Index {
     /// For each part the number of values before it; one more at the end.
@@ -13,7 +14,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// For this sorted row of values of at most `span`. `span` is at most 2^40, the row has at most 2^24 values.
+    /// For this sorted row of values of at most `span`. `span` is at most 2^40, the row has at most
+    /// 2^24 values.
     pub fn new(values: impl ExactSizeIterator<Item = u64>, span: u64) -> Self {
         let parts = values.len().max(1) as u64;
         let mut index = Index { starts: Box::default(), factor: (parts << 32) / span.max(1) };
@@ -34,7 +36,8 @@ impl Index {
         ((u128::from(value) * u128::from(self.factor)) >> 32) as usize
     }
 
-    /// Where in the row the first value that is not below this one is, and the first above it. The end of the range is included.
+    /// Where in the row the first value that is not below this one is, and the first above it. The
+    /// end of the range is included.
     pub fn around(&self, value: u64) -> Range<usize> {
         let last = self.starts.len() - 2;
         let part = self.part(value).min(last);

@@ -8,8 +8,8 @@ use crate::live::Live;
 use crate::rng::Rng;
 
 impl<L: Live> Picking<'_, '_, L> {
-    /// Smallest in-flight/weight, compared crosswise as nginx does it; among equals the round robin sequence decides. Two idle
-    /// members end the search: nobody has less.
+    /// Smallest in-flight/weight, compared crosswise as nginx does it; among equals the round robin
+    /// sequence decides. Two idle members end the search: nobody has less.
     #[inline(never)]
     pub(super) fn least_connections(&self) -> Option<usize> {
         let candidates = &*self.pool.candidates;
@@ -66,7 +66,8 @@ impl<L: Live> Picking<'_, '_, L> {
         Some(if tied { self.among_equals(best, u64::from(least), weight) } else { best })
     }
 
-    /// The next of the round robin sequence whose load equals the best one's. `best` when none is near.
+    /// The next of the round robin sequence whose load equals the best one's. `best` when none is
+    /// near.
     fn among_equals(&self, best: usize, inflight: u64, weight: u64) -> usize {
         let equal = |candidate: &Candidate| {
             u64::from(self.live.inflight(candidate.slot)) * weight == inflight * u64::from(candidate.weight)
@@ -88,8 +89,8 @@ impl<L: Live> Picking<'_, '_, L> {
         })
     }
 
-    /// Two different weighted draws, the smaller peak EWMA × (in-flight + 1) / weight. Members that were never measured count
-    /// with the mean of the others.
+    /// Two different weighted draws, the smaller peak EWMA × (in-flight + 1) / weight. Members that
+    /// were never measured count with the mean of the others.
     #[inline(never)]
     pub(super) fn least_latency(&self, rng: &Rng) -> Option<usize> {
         let cost = |candidate: &Candidate| {
@@ -102,8 +103,8 @@ impl<L: Live> Picking<'_, '_, L> {
         })
     }
 
-    /// The mean of those that were measured, taken anew after as many uses as there are candidates: a use costs the same however
-    /// many they are.
+    /// The mean of those that were measured, taken anew after as many uses as there are candidates:
+    /// a use costs the same however many they are.
     #[cold]
     fn mean_latency(&self) -> f32 {
         let kept = self.pool.mean_latency.load(Relaxed);

@@ -7,8 +7,9 @@ pub const SIZE: u32 = 65_537;
 
 /// The table for nodes (name, weight, value), sorted by name: slot → value. Empty without nodes.
 ///
-/// offset = xxh64(name, 0) mod M, skip = xxh64(name, 1) mod (M − 1) + 1. In round i = 1, 2, … a node takes its next free slot
-/// unless i × weight < target; its target, from 0, then grows by the largest weight.
+/// offset = xxh64(name, 0) mod M, skip = xxh64(name, 1) mod (M − 1) + 1. In round i = 1, 2, … a
+/// node takes its next free slot unless i × weight < target; its target, from 0, then grows by the
+/// largest weight.
 pub fn table(nodes: &[(String, u32, u32)], size: u32) -> Box<[u32]> {
     struct Turn {
         at: u64,

@@ -1,5 +1,6 @@
-//! The ways to pick. All of them choose among the candidates of a [`Compiled`] pool, leave out the members to avoid and those
-//! at `max_inflight`, do a bounded amount of work, and end in a plain scan when their own way meets too many of those.
+//! The ways to pick. All of them choose among the candidates of a [`Compiled`] pool, leave out the
+//! members to avoid and those at `max_inflight`, do a bounded amount of work, and end in a plain
+//! scan when their own way meets too many of those.
 
 pub mod alias;
 mod hashes;
@@ -35,8 +36,9 @@ pub struct Picking<'p, 'a, L: Live> {
 }
 
 impl<'p, L: Live> Picking<'p, '_, L> {
-    /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does. What is short is inlined here,
-    /// and the rest is not, so that a short pick does not save registers for a long one.
+    /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does.
+    /// What is short is inlined here, and the rest is not, so that a short pick does not save
+    /// registers for a long one.
     #[inline]
     pub fn pick(&self, method: &Method, key: &[u8], rng: &Rng) -> Option<&'p Arc<Member>> {
         if self.pool.candidates.is_empty() {

@@ -1,5 +1,6 @@
-//! What the hash methods look keys up in. Depends on members and configured weights alone: a member that goes down stays in it
-//! and is skipped, so that only its own keys move, and they come back exactly.
+//! What the hash methods look keys up in. Depends on members and configured weights alone: a member
+//! that goes down stays in it and is skipped, so that only its own keys move, and they come back
+//! exactly.
 
 use std::sync::{Arc, OnceLock};
 
@@ -137,7 +138,8 @@ impl Rings {
     }
 }
 
-/// Points of one server (nginx, ngx_http_upstream_hash_module): crc32 of host, NUL, port, and the last point.
+/// Points of one server (nginx, ngx_http_upstream_hash_module): crc32 of host, NUL, port, and the
+/// last point.
 fn points_of(node: &Node) -> Vec<(u32, u32)> {
     let mut base = crc32fast::Hasher::new();
     base.update(node.host.as_bytes());

@@ -22,8 +22,8 @@ enum Part {
     Body { pattern: String, wanted: bool },
 }
 
-/// Reads comparisons of `%{REQUEST_STATUS}` and `hc('body')` joined by `&&`; None for anything else. Without one of the status any
-/// status is good, as mod_proxy_hcheck has it.
+/// Reads comparisons of `%{REQUEST_STATUS}` and `hc('body')` joined by `&&`; None for anything
+/// else. Without one of the status any status is good, as mod_proxy_hcheck has it.
 pub(super) fn read(expression: &str) -> Option<Wanted> {
     let (mut codes, mut body, mut not_body) = ((100..=599).collect::<Vec<u16>>(), None, None);
     let mut rest = expression.trim();

@@ -1,5 +1,5 @@
-//! The keys of mod_proxy_hcheck at a member's line. A pool has one check for all its members, so they are taken where they say one
-//! thing.
+//! The keys of mod_proxy_hcheck at a member's line. A pool has one check for all its members, so
+//! they are taken where they say one thing.
 
 use super::hcexpr;
 use crate::error::ParseError;
@@ -118,7 +118,8 @@ impl Keys {
         Ok(())
     }
 
-    /// The pool's check that does the same for this member; None for no check. Err: why there is none, and the line to write.
+    /// The pool's check that does the same for this member; None for no check. Err: why there is
+    /// none, and the line to write.
     fn check(&self, member: &MemberUrl) -> Result<Option<HealthCheck>, String> {
         let Some(mut check) = self.nearest(member) else { return Ok(None) };
         let line = crate::directives::write_health(&check);
@@ -196,8 +197,8 @@ fn method(key: &str, value: &str) -> Result<Method, ParseError> {
     })
 }
 
-/// The one check that the members' keys say; `own`: the pool has a check already. Err: the number of the member whose line is
-/// wrong, and why.
+/// The one check that the members' keys say; `own`: the pool has a check already. Err: the number
+/// of the member whose line is wrong, and why.
 pub fn of_pool(members: &[(Keys, &MemberUrl)], own: bool) -> Result<Option<HealthCheck>, (usize, String)> {
     let mut all = Vec::with_capacity(members.len());
     for (at, (keys, url)) in members.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Lines of mod_proxy and mod_proxy_balancer as people bring them: what of them means the same here is taken, for the rest
-//! there is the line to write.
+//! Lines of mod_proxy and mod_proxy_balancer as people bring them: what of them means the same here
+//! is taken, for the rest there is the line to write.
 
 mod hcexpr;
 pub mod hcheck;

@@ -1,11 +1,13 @@
-//! The parameters of a stock balancer (`ProxySet` in `<Proxy "balancer://…">`) in a `LuaBalancerSet` line.
+//! The parameters of a stock balancer (`ProxySet` in `<Proxy "balancer://…">`) in a
+//! `LuaBalancerSet` line.
 
 use crate::error::ParseError;
 use crate::line::MEMBER_KEYS;
 use crate::settings::{FailureKinds, Method, Outlier, PoolSettings};
 use crate::units;
 
-/// Where a key of mod_proxy's own stands in a pool: for messages. None: it has nothing to do with it.
+/// Where a key of mod_proxy's own stands in a pool: for messages. None: it has nothing to do with
+/// it.
 pub(super) fn home_of(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase();
     match key.as_str() {
@@ -57,7 +59,8 @@ pub(crate) fn take(settings: &mut PoolSettings, words: &[String]) -> Result<Vec<
     Ok(rest)
 }
 
-/// `failonstatus=` and `failontimeout=`: what takes a member out of a stock balancer besides refused connections.
+/// `failonstatus=` and `failontimeout=`: what takes a member out of a stock balancer besides
+/// refused connections.
 #[derive(Default)]
 struct Failing {
     codes: Vec<u16>,
@@ -65,7 +68,8 @@ struct Failing {
 }
 
 impl Failing {
-    /// Without a LuaBalancerOutlier before it as in stock httpd, where one failure is enough; else beside what that line counts.
+    /// Without a LuaBalancerOutlier before it as in stock httpd, where one failure is enough; else
+    /// beside what that line counts.
     fn count_in(self, outlier: &mut Outlier) -> Result<(), ParseError> {
         let counts = !self.codes.is_empty() || self.timeout == Some(true);
         if counts && !outlier.on {

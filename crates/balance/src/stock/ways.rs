@@ -1,4 +1,5 @@
-//! Ways into a pool that directives of other modules open: what they name, and what of them would do nothing.
+//! Ways into a pool that directives of other modules open: what they name, and what of them would
+//! do nothing.
 
 use super::parameters::home_of;
 use super::{SCHEME, is_ours};
@@ -87,15 +88,16 @@ pub fn unproxied(line: Line<'_>) -> Option<String> {
     (!flags.any(hands_on)).then(|| format!("RewriteRule to {target} reaches nobody: expected the flag [P]"))
 }
 
-/// Whether a client's words may become a target in `lb://` by this line of ProxyPass, which does not write `lb://` itself.
+/// Whether a client's words may become a target in `lb://` by this line of ProxyPass, which does
+/// not write `lb://` itself.
 pub fn is_open(line: Line<'_>) -> bool {
     let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
     let mut words = line.args.split([' ', '\t']).map(|word| word.trim_matches(['"', '\'']));
     (is("ProxyPass") || is("ProxyPassMatch")) && words.any(|word| may_begin_ours(word.as_bytes()))
 }
 
-/// The same for what stands behind `SetHandler`, which is an expression: one that looks at anything and does not write `lb://`
-/// before that.
+/// The same for what stands behind `SetHandler`, which is an expression: one that looks at anything
+/// and does not write `lb://` before that.
 pub fn is_open_handler(args: &[u8]) -> bool {
     let find = |what: &[u8]| args.windows(what.len()).position(|part| part.eq_ignore_ascii_case(what));
     let looks = [&b"%{"[..], b"$"].into_iter().filter_map(find).min();

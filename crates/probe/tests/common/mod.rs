@@ -28,7 +28,8 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Every connection gets a thread that runs `serve` with its number, from 0; its requests' heads go to `heads`.
+    /// Every connection gets a thread that runs `serve` with its number, from 0; its requests'
+    /// heads go to `heads`.
     pub fn new(serve: impl Fn(usize, &mut Conversation) + Send + Sync + 'static) -> Self {
         Self::bound("127.0.0.1:0", serve).unwrap()
     }

@@ -1,5 +1,5 @@
-//! `lb.define_pool` and `pool:add`: tables made into what the directives would say, so that both take the same way and
-//! get the same checks.
+//! `lb.define_pool` and `pool:add`: tables made into what the directives would say, so that both
+//! take the same way and get the same checks.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -12,8 +12,8 @@ use super::spec::{member, settings, weight};
 use crate::context::Context;
 use crate::decision::definition::Definition;
 
-/// `lb.define_pool(name, {…})`. While judging, the definition is kept until the script is accepted; in a thread, the pool is
-/// there already.
+/// `lb.define_pool(name, {…})`. While judging, the definition is kept until the script is accepted;
+/// in a thread, the pool is there already.
 pub(crate) fn define_pool(lua: &Lua, ctx: &Rc<Context>, name: &str, table: &Table) -> mlua::Result<Value> {
     let wrong = |text: String| mlua::Error::runtime(format!("lb.define_pool(\"{name}\"): {text}"));
     if !is_name(name) {

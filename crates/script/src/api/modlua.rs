@@ -1,5 +1,5 @@
-//! What mod_lua's request object has beyond what a choice needs: made when a script asks for it. Names that are not here say what to
-//! use instead.
+//! What mod_lua's request object has beyond what a choice needs: made when a script asks for it.
+//! Names that are not here say what to use instead.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -57,7 +57,8 @@ pub(crate) fn pool_object(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Res
     Ok(Value::UserData(object))
 }
 
-/// With the first object of a state: fields for all, and short ways of picking. Done as a whole, so outside of the memory limit.
+/// With the first object of a state: fields for all, and short ways of picking. Done as a whole, so
+/// outside of the memory limit.
 fn prepare(lua: &Lua, ctx: &Rc<Context>, object: &AnyUserData) -> mlua::Result<()> {
     let field =
         |lua: &Lua, (this, key): (UserDataRef<PoolHandle>, LuaString)| this.field(lua, &key.as_bytes());
@@ -120,7 +121,8 @@ impl PoolHandle {
         }
     }
 
-    /// Notes that this member was the answer to a question; without a method: one that the pool's own would take the place of.
+    /// Notes that this member was the answer to a question; without a method: one that the pool's
+    /// own would take the place of.
     fn note(&self, member: &Member, method: Option<&Method>, key: &[u8]) {
         let Some(pool) = self.row.get() else { return };
         let key = method.filter(|method| method.is_by_key()).map(|_| key.into());
@@ -128,7 +130,8 @@ impl PoolHandle {
         self.ctx.asked.note_other(member.slot, question);
     }
 
-    /// The object of a member that was named, or is the session's. Of a whole pool there is nothing to note: its method takes over.
+    /// The object of a member that was named, or is the session's. Of a whole pool there is nothing
+    /// to note: its method takes over.
     fn named(&self, lua: &Lua, member: &Arc<Member>) -> mlua::Result<AnyUserData> {
         if self.view.is_some() {
             self.note(member, None, b"");
@@ -152,7 +155,8 @@ impl PoolHandle {
         none
     }
 
-    /// A key that is missing or empty picks in turn, as nginx does it: all such requests on one member would be worse.
+    /// A key that is missing or empty picks in turn, as nginx does it: all such requests on one
+    /// member would be worse.
     fn pick_by(&self, lua: &Lua, method: &Method, key: Option<LuaString>) -> mlua::Result<Found> {
         match key {
             Some(key) if !key.as_bytes().is_empty() => self.pick(lua, method, &key.as_bytes()),

@@ -1,4 +1,5 @@
-//! The request object `r`, with mod_lua's names: one for each state, looking at whatever request is handled.
+//! The request object `r`, with mod_lua's names: one for each state, looking at whatever request is
+//! handled.
 
 use std::rc::Rc;
 
@@ -38,8 +39,9 @@ const LOGS: [(&str, u8); 16] = [
     ("trace8", 15),
 ];
 
-/// Makes the object, and gives the tables that belong to it as well. It is an empty table whose reads go to the methods first and then to the fields: a method costs no
-/// call into the runtime to find, and a field one.
+/// Makes the object, and gives the tables that belong to it as well. It is an empty table whose
+/// reads go to the methods first and then to the fields: a method costs no call into the runtime to
+/// find, and a field one.
 pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<Table>)> {
     let methods = lua.create_table()?;
     let mut parts = Vec::new();
@@ -366,7 +368,8 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     methods.raw_set("clock", lua.create_function(clock)?)
 }
 
-/// Bytes of the longest text that an expression can find in the request. Headers of one name are one text.
+/// Bytes of the longest text that an expression can find in the request. Headers of one name are
+/// one text.
 fn longest_text(request: &dyn Request) -> usize {
     let fields = [
         Field::Uri,

@@ -13,8 +13,8 @@ const SCHEMES: [&str; 10] = ["http", "https", "h2", "h2c", "ajp", "fcgi", "scgi"
 const EXPECTED: &str = "expected a member, a pool or view, a list of these, a URL like \"http://10.0.0.1:8080\", a number \
                         (apache2.OK, apache2.DECLINED, apache2.DONE or a status from 200 to 599), or nil";
 
-/// Makes a decision of the two values returned; `none` is what the last method that found no member said. Err is the text
-/// for the error line.
+/// Makes a decision of the two values returned; `none` is what the last method that found no member
+/// said. Err is the text for the error line.
 pub(crate) fn convert(none: Option<FoundNone>, first: &Value, second: &Value) -> Result<Answer, String> {
     match first {
         Value::Nil => Ok(match (second, none) {

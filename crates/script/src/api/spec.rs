@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tables of members and pools made into what the directives would say, so that both take the same way and get the same
-//! checks.
+//! Tables of members and pools made into what the directives would say, so that both take the same
+//! way and get the same checks.
 
 use balance::keys;
 use balance::member::MemberSpec;
@@ -110,8 +110,8 @@ pub(crate) fn settings(table: &Table) -> Result<PoolSettings, String> {
     Ok(settings)
 }
 
-/// A directive's words: the first from `"text"`, from `{"text", …}` or from one of `names`; then `key=value`. A boolean
-/// stands for `on`, or for `off`, the word that switches it off.
+/// A directive's words: the first from `"text"`, from `{"text", …}` or from one of `names`; then
+/// `key=value`. A boolean stands for `on`, or for `off`, the word that switches it off.
 fn directive(value: &Value, names: &[&str], off: &str) -> Result<Vec<String>, String> {
     let table = match value {
         Value::Boolean(true) => return Ok(vec!["on".into()]),

@@ -81,8 +81,8 @@ pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> m
     value
 }
 
-/// Sets a key, or unsets it for nil. In headers a control character of the value becomes a space, with a warning, so that
-/// nothing a client sent can start a header of its own.
+/// Sets a key, or unsets it for nil. In headers a control character of the value becomes a space,
+/// with a warning, so that nothing a client sent can start a header of its own.
 pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) -> mlua::Result<()> {
     let bytes = match value {
         Value::Nil => None,

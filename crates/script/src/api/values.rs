@@ -13,7 +13,8 @@ const MAX_BYTES: usize = 4 << 20;
 /// Deepest table that `ivm_set` keeps.
 const MAX_DEPTH: u32 = 32;
 
-/// `r:ivm_get(key)` and `r:ivm_set(key, value)`: numbers, strings, booleans and tables of them come back as they were.
+/// `r:ivm_get(key)` and `r:ivm_set(key, value)`: numbers, strings, booleans and tables of them come
+/// back as they were.
 pub(crate) fn ivm(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let get = move |lua: &Lua, (_, key): (bool, LuaString)| {

@@ -25,14 +25,16 @@ pub(super) fn bytes_of(step: &ViewStep) -> usize {
     }
 }
 
-/// A text that a member could have somewhere; None for one that none has, whatever a client has sent.
+/// A text that a member could have somewhere; None for one that none has, whatever a client has
+/// sent.
 fn possible(text: &LuaString) -> Option<String> {
     let bytes = text.as_bytes();
     let fits = bytes.len() <= MAX_CONDITION;
     std::str::from_utf8(&bytes).ok().filter(|_| fits).map(str::to_owned)
 }
 
-/// Names out of members, names, and lists of them. Without those that no member can have; whether there were any is the answer.
+/// Names out of members, names, and lists of them. Without those that no member can have; whether
+/// there were any is the answer.
 pub(super) fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) -> mlua::Result<bool> {
     let mut all = true;
     for value in values {

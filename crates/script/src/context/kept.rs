@@ -17,7 +17,8 @@ use crate::source::library::ScriptId;
 
 /// Most jobs of timers at the same time (OpenResty's limit); further timers are late.
 pub(crate) const MOST_RUNNING: usize = 256;
-/// How many times the memory limit of one run the state may hold, with all runs and what scripts keep.
+/// How many times the memory limit of one run the state may hold, with all runs and what scripts
+/// keep.
 pub(crate) const STATE_SHARE: usize = 4;
 /// Bytes that all sockets of a state may have received and not handed on.
 pub(crate) const MOST_RECEIVED: usize = 16 << 20;
@@ -43,8 +44,8 @@ pub(crate) struct Jobs {
     pub(crate) serving: RefCell<HashMap<ScriptId, u64>>,
     /// What the job that is about to yield waits for.
     pub(crate) wanted: RefCell<Option<Io>>,
-    /// When the hook interrupted the job. Until that has come up through all of its coroutines, the hook leaves it alone: one
-    /// of those further out has a count of its own.
+    /// When the hook interrupted the job. Until that has come up through all of its coroutines, the
+    /// hook leaves it alone: one of those further out has a count of its own.
     pub(crate) interrupted: Cell<Option<Instant>>,
     stop: Arc<AtomicBool>,
     pub(crate) outgrown: Cell<bool>,
@@ -65,7 +66,8 @@ pub(crate) struct Shared {
     pub(crate) received: Cell<usize>,
 }
 
-/// How long an interruption may be on its way. Where nothing could be interrupted it is forgotten after that.
+/// How long an interruption may be on its way. Where nothing could be interrupted it is forgotten
+/// after that.
 const ON_ITS_WAY: Duration = Duration::from_millis(5);
 
 impl Jobs {
@@ -82,7 +84,8 @@ impl Jobs {
         }
     }
 
-    /// Called with the bytes that are left when a run was stopped for memory and everything it held is gone.
+    /// Called with the bytes that are left when a run was stopped for memory and everything it held
+    /// is gone.
     pub(crate) fn note_size(&self, kept: usize, limit: usize) {
         if kept > limit.saturating_mul(STATE_SHARE) / 2 {
             self.outgrown.set(true);

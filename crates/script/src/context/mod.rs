@@ -192,7 +192,8 @@ impl Context {
         Ok(())
     }
 
-    /// For each step of a long native function: looks at the clock now and then. `steps` is the function's own count.
+    /// For each step of a long native function: looks at the clock now and then. `steps` is the
+    /// function's own count.
     pub(crate) fn step(&self, steps: &mut u32) -> mlua::Result<()> {
         *steps = steps.wrapping_add(1);
         match steps.is_multiple_of(STEPS) {

@@ -1,5 +1,6 @@
-//! The request's text fields as Lua strings. A text that is the same as last time is not made again. What scripts have asked for
-//! before is put within their reach as a call begins, so that they read it without a call into the runtime.
+//! The request's text fields as Lua strings. A text that is the same as last time is not made
+//! again. What scripts have asked for before is put within their reach as a call begins, so that
+//! they read it without a call into the runtime.
 
 use std::cell::{Cell, OnceCell, RefCell};
 
@@ -11,7 +12,8 @@ use crate::limits::memory::text_of;
 /// Longer texts are not worth comparing.
 const MOST: usize = 256;
 
-/// The names that scripts have for text fields. First those that change only by `set_field` while a script runs.
+/// The names that scripts have for text fields. First those that change only by `set_field` while a
+/// script runs.
 pub(crate) const NAMES: [(&str, Field); 22] = [
     ("uri", Field::Uri),
     ("method", Field::Method),
@@ -40,7 +42,8 @@ pub(crate) const NAMES: [(&str, Field); 22] = [
 /// How many of them are shown to scripts.
 const SHOWN: usize = 9;
 
-/// Where a field's name stands among them, by the field's number; behind all names when it is not shown.
+/// Where a field's name stands among them, by the field's number; behind all names when it is not
+/// shown.
 const PLACES: [usize; u32::BITS as usize] = {
     let mut places = [NAMES.len(); u32::BITS as usize];
     let mut at = 0;
@@ -113,7 +116,8 @@ impl Texts {
         }
     }
 
-    /// Shows nothing until the next call begins: a call inside of another one may have another request.
+    /// Shows nothing until the next call begins: a call inside of another one may have another
+    /// request.
     pub(crate) fn hide_all(&self) {
         if let Some(table) = self.table.get() {
             self.hide(table);

@@ -15,7 +15,8 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// A request of `lb.http`. Header names are tokens and values hold no line ends; the URL is as the script gave it.
+/// A request of `lb.http`. Header names are tokens and values hold no line ends; the URL is as the
+/// script gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct HttpRequest {
@@ -82,7 +83,8 @@ impl Io {
     }
 }
 
-/// The answer to an [`Io`]. Errors are words for scripts: `timeout`, `closed`, `connection refused`, `host not found`.
+/// The answer to an [`Io`]. Errors are words for scripts: `timeout`, `closed`, `connection
+/// refused`, `host not found`.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Reply {

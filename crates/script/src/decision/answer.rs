@@ -14,7 +14,8 @@ pub enum Answer {
     Decline,
     /// `apache2.OK`: the script has set `r.filename` and `r.handler` itself.
     Ok,
-    /// End with this status, 200 ..= 599: those below announce an answer, and a client would take the next one for it.
+    /// End with this status, 200 ..= 599: those below announce an answer, and a client would take
+    /// the next one for it.
     Status(u16),
     /// This member first, then the pool's method among the others.
     Member(Arc<Member>),
@@ -29,11 +30,11 @@ pub enum Answer {
     },
     /// These members, in this order. Never empty.
     List(Vec<Arc<Member>>),
-    /// Members, pools and views, each a [`Answer::Member`] or [`Answer::Pool`], asked one after the other until each has nobody
-    /// left. Some of them are no members.
+    /// Members, pools and views, each a [`Answer::Member`] or [`Answer::Pool`], asked one after the
+    /// other until each has nobody left. Some of them are no members.
     Each(Vec<Answer>),
-    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme. Its path may be the decoded text of
-    /// `r.uri` and hold any byte.
+    /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme. Its path may
+    /// be the decoded text of `r.uri` and hold any byte.
     Target(Vec<u8>),
     /// No member: the pool's `on_empty`, and the message is logged.
     NoMember {

@@ -1,5 +1,5 @@
-//! What the running call has asked pools and views: a member that it returns stands for the question that gave it, so that a further
-//! attempt asks the same again.
+//! What the running call has asked pools and views: a member that it returns stands for the
+//! question that gave it, so that a further attempt asks the same again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
--- require "resty.dns.resolver": the system's resolver under that module's names, for checks and timers.
+-- require "resty.dns.resolver": the system's resolver under that module's names, for checks and
+-- timers.
 local resolve, raw = ...
 local type, setmetatable = raw.type, raw.setmetatable
 local class = {

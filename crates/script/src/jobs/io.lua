@@ -1,4 +1,5 @@
--- lb.http and lb.tcp where timers and checks run: a call says what it waits for, and suspends its job.
+-- lb.http and lb.tcp where timers and checks run: a call says what it waits for, and suspends its
+-- job.
 local native, raw = ...
 
 local yield, isyieldable = raw.coroutine.yield, raw.coroutine.isyieldable

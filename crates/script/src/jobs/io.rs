@@ -41,7 +41,8 @@ pub(crate) fn is_token(ctx: &Context, value: Option<&Value>) -> bool {
     })
 }
 
-/// `lb.http` and `lb.tcp`. Where jobs run, the function that raises where nothing can wait is the answer.
+/// `lb.http` and `lb.tcp`. Where jobs run, the function that raises where nothing can wait is the
+/// answer.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<Option<Function>> {
     if ctx.jobs.is_none() {
         for name in ["http", "tcp"] {

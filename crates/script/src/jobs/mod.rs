@@ -1,4 +1,5 @@
-//! What timers and checks do that others cannot: wait, and start each other. Their runs are in [`crate::state::run`].
+//! What timers and checks do that others cannot: wait, and start each other. Their runs are in
+//! [`crate::state::run`].
 
 pub(crate) mod arguments;
 pub(crate) mod http;

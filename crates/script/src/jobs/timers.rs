@@ -17,8 +17,8 @@ const SHORTEST_S: f64 = 0.001;
 /// Longest time, some thirty years.
 const LONGEST_S: f64 = 1e9;
 
-/// Registers a timer; only a state that runs jobs keeps it. Elsewhere the top level of a script runs the same line, and it
-/// means the same timer. The inner Err is for the script: not now.
+/// Registers a timer; only a state that runs jobs keeps it. Elsewhere the top level of a script
+/// runs the same line, and it means the same timer. The inner Err is for the script: not now.
 pub(crate) fn start_timer(
     ctx: &Context,
     name: &str,
@@ -55,7 +55,8 @@ pub(crate) fn told(result: Result<(), String>) -> (Option<bool>, Option<String>)
     }
 }
 
-/// What the prelude needs where jobs run: how it tells a job that waits or is interrupted from one that yields.
+/// What the prelude needs where jobs run: how it tells a job that waits or is interrupted from one
+/// that yields.
 pub(crate) fn for_prelude(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     if ctx.jobs.is_none() {
         return Ok(());

@@ -11,7 +11,8 @@ use crate::limits::seen::Seen;
 use crate::limits::watch::Watched;
 use crate::source::library::Limits;
 
-/// Longest time of a top level that is vetted, in milliseconds. Less than the process has, so that the script's line is known.
+/// Longest time of a top level that is vetted, in milliseconds. Less than the process has, so that
+/// the script's line is known.
 pub(crate) const VETTING_MS: u64 = 4500;
 
 /// Lines that one call may log, and their bytes.
@@ -19,8 +20,8 @@ pub(crate) const MOST_LINES: u32 = 1000;
 pub(crate) const MOST_LOGGED: usize = 1 << 20;
 /// Bytes that a call may have made outside of Lua's memory.
 const MOST_OUTSIDE: usize = 4 << 20;
-/// How long a call may last that waits, or gets no processor, within what it may compute: ten times that, a second at least, and
-/// five seconds more than that at most.
+/// How long a call may last that waits, or gets no processor, within what it may compute: ten times
+/// that, a second at least, and five seconds more than that at most.
 pub fn longest(limit: Duration) -> Duration {
     const LEAST: Duration = Duration::from_secs(1);
     const MOST_WAITED: Duration = Duration::from_secs(5);
@@ -51,7 +52,8 @@ pub(crate) struct Budget {
     pub(crate) seen: Seen,
     /// The error of a call that is over has been raised by the hook.
     pub(crate) raised: Cell<bool>,
-    /// It was the hook that saw that the call is over: where the script was seen last is where it ended.
+    /// It was the hook that saw that the call is over: where the script was seen last is where it
+    /// ended.
     pub(crate) ended_by_hook: Cell<bool>,
     /// Sets the hook.
     pub(crate) watched: OnceCell<Watched>,
@@ -97,7 +99,8 @@ impl Budget {
         limit.saturating_sub(used).min(limit / 2)
     }
 
-    /// For a call that has lasted as long as it may compute: whether it has computed, or others have.
+    /// For a call that has lasted as long as it may compute: whether it has computed, or others
+    /// have.
     #[cold]
     fn check_use(&self, started: Start, lasted: Duration) -> Result<(), Halt> {
         let limit = self.time_ms.get();
@@ -116,7 +119,8 @@ impl Budget {
         if all < MOST { Ok(()) } else { self.check() }
     }
 
-    /// Notes bytes that are made outside of Lua's memory; Err when they are more than a call may have there.
+    /// Notes bytes that are made outside of Lua's memory; Err when they are more than a call may
+    /// have there.
     pub(crate) fn spend(&self, bytes: usize) -> Result<(), Halt> {
         let limit = self.limits.get().memory_bytes;
         if self.depth.get() == 0 || limit == 0 {
@@ -166,7 +170,8 @@ impl Budget {
         }
     }
 
-    /// Whether the call is over for good. After `ngx.exit` and its like, `<close>` handlers still run.
+    /// Whether the call is over for good. After `ngx.exit` and its like, `<close>` handlers still
+    /// run.
     pub(crate) fn is_over(&self) -> bool {
         self.halt.get().is_some_and(|halt| halt != Halt::Answered)
     }

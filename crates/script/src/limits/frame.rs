@@ -26,7 +26,8 @@ pub enum Phase {
 pub struct Attempt {
     /// Attempts made before this one.
     pub before: u32,
-    /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the status.
+    /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the
+    /// status.
     pub last_failure: Option<(bool, u16)>,
 }
 
@@ -42,7 +43,8 @@ pub(crate) struct Frame {
 const TAG_LOAD: u64 = 1 << 31;
 
 impl Frame {
-    /// The script (high half), the version's lower 31 bits, and whether it is the top level, in one word for the watch.
+    /// The script (high half), the version's lower 31 bits, and whether it is the top level, in one
+    /// word for the watch.
     pub(crate) fn tag(&self) -> u64 {
         let script = u64::from(self.script.map_or(0, |id| id.0));
         let load = if self.phase == Phase::Load { TAG_LOAD } else { 0 };

@@ -12,8 +12,9 @@ pub(crate) fn text_of(lua: &Lua, bytes: &[u8]) -> mlua::Result<mlua::LuaString> 
     unlimited(lua, || lua.create_string(bytes))
 }
 
-/// Makes one value outside of the memory limit, which the rest of the call meets all the same: under a limit Lua allocates in
-/// protected calls, which cost more than a short string does. For values that httpd bounds already.
+/// Makes one value outside of the memory limit, which the rest of the call meets all the same:
+/// under a limit Lua allocates in protected calls, which cost more than a short string does. For
+/// values that httpd bounds already.
 pub(crate) fn unlimited<T>(lua: &Lua, make: impl FnOnce() -> T) -> T {
     let limit = lua.set_memory_limit(0);
     let made = make();

@@ -1,10 +1,11 @@
-//! How much of the processor a thread has used: the time of a call is counted so, since on a busy machine others may run most of the while.
+//! How much of the processor a thread has used: the time of a call is counted so, since on a busy
+//! machine others may run most of the while.
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
-/// What Linux makes a clock of a thread's number with, as its C library does: the lowest bits say that it is of one thread, and that it
-/// counts all the thread has run.
+/// What Linux makes a clock of a thread's number with, as its C library does: the lowest bits say
+/// that it is of one thread, and that it counts all the thread has run.
 const OF_A_THREAD: i32 = 0b110;
 const NUMBER_AT: u32 = 3;
 

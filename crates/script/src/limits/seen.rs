@@ -1,5 +1,6 @@
-//! Where a script was when it was last looked at. Lua tells no place with an error of memory, nor when a run is over while it
-//! waits for its turn: the last look at the clock, or the function's own beginning, is as near as can be said.
+//! Where a script was when it was last looked at. Lua tells no place with an error of memory, nor
+//! when a run is over while it waits for its turn: the last look at the clock, or the function's
+//! own beginning, is as near as can be said.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,7 +15,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Notes where the script is; false when that is in the runtime's own Lua or in text that it has loaded.
+    /// Notes where the script is; false when that is in the runtime's own Lua or in text that it
+    /// has loaded.
     pub(crate) fn note(&self, source: &str, line: usize) -> bool {
         let Some(name) = file_of(source) else { return false };
         self.line.set(line);
@@ -46,7 +48,8 @@ pub(crate) fn beginning(function: &Function) -> Option<String> {
     Some(format!("{}:{line}:", file_of(info.source.as_deref()?)?))
 }
 
-/// Files of scripts are marked by `@`; the runtime's own Lua and text that a script has loaded are not.
+/// Files of scripts are marked by `@`; the runtime's own Lua and text that a script has loaded are
+/// not.
 fn file_of(source: &str) -> Option<&str> {
     source.strip_prefix('@')
 }

@@ -1,4 +1,5 @@
--- require "socket.http": LuaSocket's requests over lb.http. The table is the script's own, so that it may set TIMEOUT.
+-- require "socket.http": LuaSocket's requests over lb.http. The table is the script's own, so that
+-- it may set TIMEOUT.
 local http, raw = ...
 local type, tostring, pairs = raw.type, raw.tostring, raw.pairs
 local module = { TIMEOUT = 60, USERAGENT = "LuaSocket", _VERSION = "small" }
@@ -35,7 +36,8 @@ local function line_of(answer)
   return "HTTP/1.1 " .. answer.status
 end
 
--- request(url[, body]) gives body, status, headers, line; request{url =, sink =, …} gives 1 instead of the body.
+-- request(url[, body]) gives body, status, headers, line; request{url =, sink =, …} gives 1 instead
+-- of the body.
 function module.request(spec, body)
   local simple = type(spec) == "string"
   if simple then

@@ -1,6 +1,6 @@
-//! LuaSocket's names, all of them here: `socket` with `socket.tcp()`, `socket.http`, `ltn12`. In timers and checks they wait as
-//! jobs do (`crate::jobs::io`). In requests, where a socket would hold up a thread of the server, and at the top level of
-//! scripts they say where they work.
+//! LuaSocket's names, all of them here: `socket` with `socket.tcp()`, `socket.http`, `ltn12`. In
+//! timers and checks they wait as jobs do (`crate::jobs::io`). In requests, where a socket would
+//! hold up a thread of the server, and at the top level of scripts they say where they work.
 
 mod receive;
 
@@ -37,7 +37,8 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox, ready: Fu
     Ok(())
 }
 
-/// `require "socket.http"` over the state's `lb.http`, which refuses in requests. A table of the script's own.
+/// `require "socket.http"` over the state's `lb.http`, which refuses in requests. A table of the
+/// script's own.
 pub(crate) fn http(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     let http = ctx.modules.borrow().get(io::HTTP).cloned();
     let http = http.unwrap_or(Value::Function(io::refused(lua, "socket.http")?));
@@ -118,7 +119,8 @@ impl Socket {
         self.count(0);
     }
 
-    /// What is left of the time of the `receive` that is under way; a first wait begins it. None: nothing.
+    /// What is left of the time of the `receive` that is under way; a first wait begins it. None:
+    /// nothing.
     fn left(&self, first: bool) -> Option<Duration> {
         if first {
             self.until.set(Instant::now().checked_add(self.timeout()));
@@ -213,7 +215,8 @@ fn on_connection(socket: &Socket, f: impl FnOnce(Connection) -> Option<String>) 
     }
 }
 
-/// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it is all there.
+/// `(socket, pattern, chunk, error) -> done, value, error, partial`: what `receive` gives once it
+/// is all there.
 #[allow(clippy::type_complexity)]
 fn take_received(
     lua: &Lua,

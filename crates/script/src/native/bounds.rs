@@ -1,5 +1,5 @@
-//! A function in front of those that take any number of arguments, each of which costs something no hook interrupts: too many of them, or too
-//! much text, is an error of the script.
+//! A function in front of those that take any number of arguments, each of which costs something no
+//! hook interrupts: too many of them, or too much text, is an error of the script.
 //!
 //! Errors leave it by longjmp: see `crate::native::cfunctions`.
 #![allow(unsafe_code)]
@@ -82,8 +82,8 @@ unsafe fn is_plain(lua: *mut ffi::lua_State) -> bool {
 
 /// Upvalues: the place in [`BOUNDS`], the function.
 unsafe extern "C-unwind" fn front(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: called by Lua. Lua's own functions use their arguments and nothing else, so that they can run in this frame, and their
-    // errors name the script's line.
+    // SAFETY: called by Lua. Lua's own functions use their arguments and nothing else, so that they
+    // can run in this frame, and their errors name the script's line.
     unsafe {
         let nth = ffi::lua_tointegerx(lua, upvalue(1), std::ptr::null_mut()) as usize;
         if let Some(bound) = BOUNDS.get(nth)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What functions are made of that Lua calls directly.
 //!
-//! Lua's errors leave a C function by longjmp. So such functions hold nothing that wants to be dropped, and call
-//! parts of the runtime only through [`tried`], out of which neither errors nor panics come.
+//! Lua's errors leave a C function by longjmp. So such functions hold nothing that wants to be
+//! dropped, and call parts of the runtime only through [`tried`], out of which neither errors nor
+//! panics come.
 #![allow(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +19,8 @@ pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
 }
 
-/// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops Lua first.
+/// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops
+/// Lua first.
 pub(crate) fn pointer(ctx: &Rc<Context>) -> LightUserData {
     LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
 }
@@ -32,7 +34,8 @@ pub(crate) fn upvalue(nth: c_int) -> c_int {
 /// # Safety
 /// The slice is good for as long as the argument stays on the stack.
 pub(crate) unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Option<&'a [u8]> {
-    // SAFETY: a string's bytes stay where they are while it is on the stack; for a string, tolstring changes nothing.
+    // SAFETY: a string's bytes stay where they are while it is on the stack; for a string,
+    // tolstring changes nothing.
     unsafe {
         if ffi::lua_type(lua, argument) != ffi::LUA_TSTRING {
             return None;
@@ -43,7 +46,8 @@ pub(crate) unsafe fn bytes<'a>(lua: *mut ffi::lua_State, argument: c_int) -> Opt
     }
 }
 
-/// Calls an upvalue with all arguments, and gives the number of its results, which are all that is on the stack then.
+/// Calls an upvalue with all arguments, and gives the number of its results, which are all that is
+/// on the stack then.
 ///
 /// # Safety
 /// For C functions that Lua has called, with nothing but their arguments on the stack.

@@ -5,7 +5,8 @@ use mlua::{Function, Lua, Table};
 
 use crate::error::{ErrorKind, INTERNAL, ScriptError};
 
-/// A file of the runtime's own Lua, without names and lines for a debugger: they are a fifth of what it holds.
+/// A file of the runtime's own Lua, without names and lines for a debugger: they are a fifth of
+/// what it holds.
 pub(crate) fn internal(lua: &Lua, text: &str) -> mlua::Result<Function> {
     let whole = lua.load(text).set_name(format!("={INTERNAL}")).into_function()?;
     lua.load(whole.dump(true)).set_name(format!("={INTERNAL}")).into_function()

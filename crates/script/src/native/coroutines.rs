@@ -1,5 +1,6 @@
-//! `coroutine.resume`, `wrap` and `close`: as Lua's own, but for two things. They say which coroutine runs (`crate::limits::watch`), and one whose
-//! call was over while it ran is not closed any more: no hook is called in it, so that what its variables run at their end had no limit.
+//! `coroutine.resume`, `wrap` and `close`: as Lua's own, but for two things. They say which
+//! coroutine runs (`crate::limits::watch`), and one whose call was over while it ran is not closed
+//! any more: no hook is called in it, so that what its variables run at their end had no limit.
 //!
 //! Errors leave these functions by longjmp, as with all of Lua's: see `crate::native::cfunctions`.
 #![allow(unsafe_code)]
@@ -23,7 +24,8 @@ const TOO_MANY: &CStr = c"too many arguments to resume";
 const TOO_MANY_RESULTS: &CStr = c"too many results to resume";
 const SPOILED: &CStr = c"this coroutine was stopped, and cannot be closed";
 
-/// Puts the functions into a table. With `caught` (see the prelude), what `resume` and `close` give of an error has gone through it.
+/// Puts the functions into a table. With `caught` (see the prelude), what `resume` and `close` give
+/// of an error has gone through it.
 pub(crate) fn install(
     lua: &Lua,
     ctx: &Rc<Context>,
@@ -73,7 +75,8 @@ unsafe fn in_place(
     }
 }
 
-/// Resumes a coroutine with the uppermost values, and gives the number of its results; -1 and the error on the stack.
+/// Resumes a coroutine with the uppermost values, and gives the number of its results; -1 and the
+/// error on the stack.
 ///
 /// # Safety
 /// As with [`in_place`].

@@ -1,7 +1,9 @@
-//! The hook of Lua: looks at the clock, and ends calls that are over. It is set by the watch (`crate::limits::watch`), for one look at a time; once a
-//! call is over it stays, and raises at every instruction and every call until the call ends, in every coroutine.
+//! The hook of Lua: looks at the clock, and ends calls that are over. It is set by the watch
+//! (`crate::limits::watch`), for one look at a time; once a call is over it stays, and raises at
+//! every instruction and every call until the call ends, in every coroutine.
 //!
-//! Errors and yields leave it by longjmp, so that it holds nothing that wants to be dropped (see `crate::native::cfunctions`).
+//! Errors and yields leave it by longjmp, so that it holds nothing that wants to be dropped (see
+//! `crate::native::cfunctions`).
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -18,7 +20,8 @@ use crate::native::cfunctions::{pointer, tried};
 /// Addresses that stand for entries of Lua's registry.
 static CONTEXT: u8 = 0;
 static RAISE: u8 = 1;
-/// What is raised once the first error of a call that is over is on its way: `<close>` handlers may be many.
+/// What is raised once the first error of a call that is over is on its way: `<close>` handlers may
+/// be many.
 static AGAIN: u8 = 2;
 
 /// Frames that are looked at for one of a script's file.

@@ -1,6 +1,6 @@
-//! C functions for what scripts call most, where the way through mlua costs several times the work itself. Each knows the
-//! plain case and leaves all others (errors, panics, other arguments, no request) to the function that mlua made.
-//! How errors leave them: see `crate::native::cfunctions`.
+//! C functions for what scripts call most, where the way through mlua costs several times the work
+//! itself. Each knows the plain case and leaves all others (errors, panics, other arguments, no
+//! request) to the function that mlua made. How errors leave them: see `crate::native::cfunctions`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -30,8 +30,8 @@ const LONGEST_NUMBER: ffi::lua_Integer = 32;
 
 // Looking into tables.
 
-/// For the prelude's layers: a maker of `next`, which has a table with a metatable looked at before its first key is told; and what
-/// takes a table's metatable off, protected or not.
+/// For the prelude's layers: a maker of `next`, which has a table with a metatable looked at before
+/// its first key is told; and what takes a table's metatable off, protected or not.
 pub(crate) fn looks(lua: &Lua) -> mlua::Result<(Function, Function)> {
     Ok((closure(lua, with_look, ())?, closure(lua, bare, ())?))
 }
@@ -59,7 +59,8 @@ unsafe extern "C-unwind" fn with_look(lua: *mut ffi::lua_State) -> c_int {
 
 /// `next`. Upvalue: `(table)`, to be called for one with a metatable.
 unsafe extern "C-unwind" fn next_key(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: Lua calls it; the stack has room for what is pushed, and the first argument is a table when `lua_next` is asked.
+    // SAFETY: Lua calls it; the stack has room for what is pushed, and the first argument is a
+    // table when `lua_next` is asked.
     unsafe {
         ffi::luaL_checktype(lua, 1, ffi::LUA_TTABLE);
         ffi::lua_settop(lua, 2);
@@ -79,8 +80,8 @@ unsafe extern "C-unwind" fn next_key(lua: *mut ffi::lua_State) -> c_int {
 
 // Fields and methods of objects.
 
-/// Gives objects of this type fields beside their methods: `fields` is called with an object and a key that is no method. Returns
-/// the table of methods; an error when there is none.
+/// Gives objects of this type fields beside their methods: `fields` is called with an object and a
+/// key that is no method. Returns the table of methods; an error when there is none.
 pub(crate) fn with_fields(lua: &Lua, object: &AnyUserData, fields: Function) -> mlua::Result<Table> {
     const INDEX: &CStr = c"__index";
     // SAFETY: a protected call with two values on the stack; it leaves one.
@@ -118,7 +119,8 @@ unsafe extern "C-unwind" fn index(lua: *mut ffi::lua_State) -> c_int {
 
 // Picks.
 
-/// Puts the short ways of picks into the pools' methods. `show` gives what a pick of a pool gives, for [`Shortcuts::take_picked`].
+/// Puts the short ways of picks into the pools' methods. `show` gives what a pick of a pool gives,
+/// for [`Shortcuts::take_picked`].
 pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Function) -> mlua::Result<()> {
     let members = ctx.shortcuts.members(lua)?;
     members.raw_set(0, show)?;
@@ -165,7 +167,8 @@ fn picked(ctx: &Context, at: *const c_void, nth: usize, key: &[u8]) -> Option<Pi
     }
 }
 
-/// `pool:method()`, `pool:method(key)`. Upvalues: the context, the method's place in [`PICKS`], members, the long way.
+/// `pool:method()`, `pool:method(key)`. Upvalues: the context, the method's place in [`PICKS`],
+/// members, the long way.
 unsafe extern "C-unwind" fn pick(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: the context is there, see `pointer`.
     unsafe {
@@ -243,8 +246,8 @@ unsafe extern "C-unwind" fn cookie(lua: *mut ffi::lua_State) -> c_int {
 
 // Patterns.
 
-/// `find` and `match` of strings: `plain`, which has to be Lua's own, for subjects that it may have, and `counted` for the others.
-/// `longest` keeps what is known of patterns.
+/// `find` and `match` of strings: `plain`, which has to be Lua's own, for subjects that it may
+/// have, and `counted` for the others. `longest` keeps what is known of patterns.
 pub(crate) fn search(
     lua: &Lua,
     ctx: &Rc<Context>,
@@ -262,8 +265,8 @@ pub(crate) fn direct(lua: &Lua, ctx: &Rc<Context>, longest: &Table) -> mlua::Res
 
 /// Upvalues: what is known, the context, plain, counted.
 unsafe extern "C-unwind" fn search_in(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: Lua's own functions of strings use their arguments and nothing else. That they run in this frame makes their errors
-    // name the script's line.
+    // SAFETY: Lua's own functions of strings use their arguments and nothing else. That they run in
+    // this frame makes their errors name the script's line.
     unsafe {
         if is_direct(lua)
             && let Some(plain) = ffi::lua_tocfunction(lua, upvalue(3))
@@ -283,8 +286,8 @@ unsafe extern "C-unwind" fn tell_direct(lua: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// Whether the plain matcher may have the first two arguments. What is neither string nor number it refuses, and a number as a
-/// pattern repeats nothing that matters.
+/// Whether the plain matcher may have the first two arguments. What is neither string nor number it
+/// refuses, and a number as a pattern repeats nothing that matters.
 ///
 /// # Safety
 /// For C functions whose first upvalues are the table of what is known and the context.
@@ -314,8 +317,8 @@ unsafe fn is_direct(lua: *mut ffi::lua_State) -> bool {
     }
 }
 
-/// Looks at the pattern, and remembers how long a subject may be, unless the pattern is long itself. The number of those that are
-/// known is at 1.
+/// Looks at the pattern, and remembers how long a subject may be, unless the pattern is long
+/// itself. The number of those that are known is at 1.
 ///
 /// # Safety
 /// As with [`is_direct`], and the second argument is a string.

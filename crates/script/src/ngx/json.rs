@@ -1,5 +1,5 @@
-//! `cjson` and `cjson.safe`: text goes into Lua's memory, and out of it, without a copy of the values in between, and with a look at the
-//! clock now and then.
+//! `cjson` and `cjson.safe`: text goes into Lua's memory, and out of it, without a copy of the
+//! values in between, and with a look at the clock now and then.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -16,8 +16,8 @@ const MAX_DEPTH: u32 = 1000;
 const MAX_ENCODE: u32 = 128;
 /// Largest text, either way.
 const MAX_BYTES: usize = 2 << 20;
-/// Bytes of keys and values that wait to be put in order, so that the same table is the same text in every thread. Of a larger one the
-/// rest stands as it comes.
+/// Bytes of keys and values that wait to be put in order, so that the same table is the same text
+/// in every thread. Of a larger one the rest stands as it comes.
 const MOST_SORTED: usize = 1 << 20;
 /// What one of them takes beside its key's text.
 const PAIR_BYTES: usize = 96;

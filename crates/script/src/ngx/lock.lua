@@ -1,5 +1,5 @@
--- require "resty.lock": locks in a dictionary. A timer or check waits for one that somebody else holds; a request, whose thread
--- must not sleep, gets "timeout" at once.
+-- require "resty.lock": locks in a dictionary. A timer or check waits for one that somebody else
+-- holds; a request, whose thread must not sleep, gets "timeout" at once.
 local _, raw, ngx, sleep = ...
 local setmetatable, type, error, math = raw.setmetatable, raw.type, raw.error, raw.math
 local class = { _VERSION = "0.09" }

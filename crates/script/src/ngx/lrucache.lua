@@ -1,4 +1,5 @@
--- require "resty.lrucache": a bounded cache of this Lua state, the least recently used entries go first.
+-- require "resty.lrucache": a bounded cache of this Lua state, the least recently used entries go
+-- first.
 local native, raw = ...
 local setmetatable, type, error = raw.setmetatable, raw.type, raw.error
 local class = { _VERSION = "0.15" }

@@ -183,7 +183,8 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     table.raw_set("redirect", lua.create_function(redirect)?)
 }
 
-/// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in OpenResty.
+/// The answer is given. Before the balancer phase the script ends here; in it, it goes on, as in
+/// OpenResty.
 fn end(ctx: &Context, answer: Answer) -> mlua::Result<()> {
     ctx.request()?;
     // `ngx.exit(ngx.OK)` behind `set_current_peer` ends the phase, and the peer stays.

@@ -136,7 +136,8 @@ function req.set_uri(uri, jump)
   if jump then
     error("ngx.req.set_uri: there are no locations to jump to here", 2)
   end
-  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is both, all the same.
+  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is
+  -- both, all the same.
   local own = native.var("uri") or ""
   local before = #uri - #own
   if own ~= "" and uri:sub(before + 1) == own and not uri:sub(1, before):find("?", 1, true) then

@@ -16,9 +16,9 @@ type Places = Vec<Option<Range<usize>>>;
 /// Matches, and the groups that have names.
 type Found = (Vec<Places>, Vec<(usize, String)>);
 
-/// `regex(text, pattern, flags, from, most)`: a list of matches and a list of where they are, or nil
-/// and why not. A match is a table of groups from 0, and by their names; false for one that took no part. Its place is
-/// `{ start, end, start, end, … }`, with 0 for such a group.
+/// `regex(text, pattern, flags, from, most)`: a list of matches and a list of where they are, or
+/// nil and why not. A match is a table of groups from 0, and by their names; false for one that
+/// took no part. Its place is `{ start, end, start, end, … }`, with 0 for such a group.
 pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     type Args = (LuaString, String, String, usize, usize);
     let own = ctx.clone();

@@ -1,5 +1,5 @@
--- require "resty.roundrobin": weighted round robin by the greatest common divisor. Ids go in sorted order, so that
--- every thread has the same sequence.
+-- require "resty.roundrobin": weighted round robin by the greatest common divisor. Ids go in sorted
+-- order, so that every thread has the same sequence.
 local native, raw = ...
 local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring
 local class = {}

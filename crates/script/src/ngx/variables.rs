@@ -121,7 +121,8 @@ fn fixed_variable(name: &[u8]) -> Option<&'static str> {
     NAMES.contains(&name).then_some(if name == b"uri" { "ngx.req.set_uri" } else { "a name of your own" })
 }
 
-/// `ngx.var.NAME = value`: the arguments, or a variable of the script's own, which is one of the environment.
+/// `ngx.var.NAME = value`: the arguments, or a variable of the script's own, which is one of the
+/// environment.
 fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
     let shown = || text::line(name).into_owned();
     if name == b"args" {

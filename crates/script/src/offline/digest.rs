@@ -1,4 +1,5 @@
-//! MD5 (RFC 1321) and SHA-1 (RFC 3174), by their descriptions: httpd brings its own, and no secret depends on these.
+//! MD5 (RFC 1321) and SHA-1 (RFC 3174), by their descriptions: httpd brings its own, and no secret
+//! depends on these.
 
 /// The message with its end: a set bit, zeros, and the length in bits.
 fn padded(data: &[u8], length: [u8; 8]) -> Vec<u8> {

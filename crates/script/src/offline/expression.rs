@@ -1,5 +1,5 @@
-//! A part of httpd's expression language: variables in text, and conditions of comparisons. What is not known is an error that
-//! says so.
+//! A part of httpd's expression language: variables in text, and conditions of comparisons. What is
+//! not known is an error that says so.
 
 use super::pattern;
 use crate::host::{Field, Number, Request, Table};
@@ -160,7 +160,8 @@ impl<'t> Reader<'_, 't> {
         Err(format!("syntax error near '{}', or not known without httpd", self.rest))
     }
 
-    /// `/pattern/flags` or `m#pattern#flags`, with or without the limits that are put around scripts' patterns.
+    /// `/pattern/flags` or `m#pattern#flags`, with or without the limits that are put around
+    /// scripts' patterns.
     fn matches(&mut self, text: &[u8]) -> Result<bool, String> {
         self.eat("m");
         let mark = self.rest.trim_start().chars().next().ok_or("syntax error: expected a pattern")?;

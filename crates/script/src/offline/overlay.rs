@@ -1,5 +1,5 @@
-//! A dictionary over another one: what is there can be read, and what is written is seen here alone. A top level that is vetted
-//! gets this.
+//! A dictionary over another one: what is there can be read, and what is written is seen here
+//! alone. A top level that is vetted gets this.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

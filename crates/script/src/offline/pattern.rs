@@ -1,4 +1,5 @@
-//! Regular expressions without httpd's PCRE. What both know means the same; look-around and back references are an error here.
+//! Regular expressions without httpd's PCRE. What both know means the same; look-around and back
+//! references are an error here.
 
 use std::ops::Range;
 

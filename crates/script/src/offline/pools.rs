@@ -66,8 +66,8 @@ impl Pools {
         self.handle.define(name, settings, members, 0)
     }
 
-    /// Defines the pools of a piece of configuration: sections `<LuaBalancerPool name>` and what stands in them. Other lines are
-    /// not its own, and left out.
+    /// Defines the pools of a piece of configuration: sections `<LuaBalancerPool name>` and what
+    /// stands in them. Other lines are not its own, and left out.
     ///
     /// # Errors
     /// The line, and what is wrong with it.

@@ -10,7 +10,8 @@ use crate::host::{Digest, Field, NO_REQUEST, Number, Request, Search, Table};
 use crate::rules;
 use crate::strings::text::unescape_with;
 
-/// A request, or the place where one is while it is handled. What a script sets is read back from it afterwards.
+/// A request, or the place where one is while it is handled. What a script sets is read back from
+/// it afterwards.
 #[derive(Debug, Default)]
 pub struct PlainRequest {
     active: Cell<bool>,
@@ -31,7 +32,8 @@ impl PlainRequest {
         PlainRequest::default()
     }
 
-    /// A request with this method and target, as a client of this machine sends it over plain HTTP/1.1.
+    /// A request with this method and target, as a client of this machine sends it over plain
+    /// HTTP/1.1.
     pub fn new(method: &str, target: &str) -> Self {
         let request = PlainRequest::default();
         request.begin(method, target);

@@ -56,7 +56,8 @@ impl PlainServer {
         self.dicts.borrow_mut().insert(name.to_owned(), Rc::new(dict));
     }
 
-    /// A database that knows this address, and those that were added before. None: one that knows it not.
+    /// A database that knows this address, and those that were added before. None: one that knows
+    /// it not.
     pub fn add_place(&self, address: &str, place: Option<Place>) {
         let mut places = self.places.borrow_mut();
         let places = places.get_or_insert_default();

@@ -1,4 +1,5 @@
-//! A table of a request, as APR's are: pairs in order, keys without case, a key as often as it was added.
+//! A table of a request, as APR's are: pairs in order, keys without case, a key as often as it was
+//! added.
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +11,8 @@ impl Pairs {
         self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_slice())
     }
 
-    /// Puts a value in the place of the first one, whose key stays as it was written, and drops the others.
+    /// Puts a value in the place of the first one, whose key stays as it was written, and drops the
+    /// others.
     pub(super) fn set(&mut self, key: &[u8], value: &[u8]) {
         let mut pending = Some(value.to_vec());
         self.0.retain_mut(|(known, value)| {

@@ -1,5 +1,6 @@
--- The functions of `string` that search, for what the plain matcher may not have: with steps counted (pattern.rs). `raw` is Lua's
--- library, `native` are functions of the runtime. No methods of strings here: a script may have replaced them.
+-- The functions of `string` that search, for what the plain matcher may not have: with steps
+-- counted (pattern.rs). `raw` is Lua's library, `native` are functions of the runtime. No methods
+-- of strings here: a script may have replaced them.
 local raw, native = ...
 
 local type, select, tostring, tonumber, error = raw.type, raw.select, raw.tostring, raw.tonumber, raw.error

@@ -1,5 +1,6 @@
--- `load` for scripts: source alone, and not too much of it. Compiling takes longer than in proportion to what it compiles, and a hook is called
--- only where it asks for more: it gets all text in pieces. `raw` is Lua's library, `native` are functions of the runtime.
+-- `load` for scripts: source alone, and not too much of it. Compiling takes longer than in
+-- proportion to what it compiles, and a hook is called only where it asks for more: it gets all
+-- text in pieces. `raw` is Lua's library, `native` are functions of the runtime.
 local raw, native = ...
 
 local type, select, tostring, error, load = raw.type, raw.select, raw.tostring, raw.error, raw.load

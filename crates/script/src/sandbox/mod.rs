@@ -90,7 +90,8 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lazy: Function, open: bool) 
     Ok(Sandbox { environment, protect, base, protected })
 }
 
-/// For the prelude: what is shared, and the notice of a change. Layers are told by script and version.
+/// For the prelude: what is shared, and the notice of a change. Layers are told by script and
+/// version.
 fn strings(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     let key = lua.create_string("__index")?;
     let own = ctx.clone();
@@ -117,7 +118,8 @@ fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     })
 }
 
-/// What `pcall` gives for an error: raises again when the call is over, and makes text of the runtime's own errors.
+/// What `pcall` gives for an error: raises again when the call is over, and makes text of the
+/// runtime's own errors.
 fn caught(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     let ctx = ctx.clone();
     lua.create_function(move |lua, mut values: MultiValue| {
@@ -170,7 +172,8 @@ fn checked_find(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     })
 }
 
-/// `(subject, text, init) -> start, end` in a time that grows with their lengths, not with the product of them.
+/// `(subject, text, init) -> start, end` in a time that grows with their lengths, not with the
+/// product of them.
 fn find_plain(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     let ctx = ctx.clone();
     lua.create_function(move |_, (subject, text, init): (LuaString, LuaString, i64)| {

@@ -29,8 +29,9 @@ local function protect(t, name)
   return setmetatable(proxy, meta)
 end
 
--- The libraries: each script has a layer over each of them, which is empty and asks the shared one until the script changes it, or
--- looks into it. Then all that is there is put into it, and it is a table like any other.
+-- The libraries: each script has a layer over each of them, which is empty and asks the shared one
+-- until the script changes it, or looks into it. Then all that is there is put into it, and it is a
+-- table like any other.
 local layers, strings = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
 
 local function fill(layer)
@@ -138,8 +139,9 @@ end
 local resume, close = native.resume, native.close
 coroutine.resume, coroutine.close, coroutine.wrap = resume, close, native.wrap
 
--- Where timers and checks run: a call that waits suspends the job as a whole, whatever coroutines it has made, and so does the
--- end of a turn. Both go up through every resume; what the script itself yields does not.
+-- Where timers and checks run: a call that waits suspends the job as a whole, whatever coroutines
+-- it has made, and so does the end of a turn. Both go up through every resume; what the script
+-- itself yields does not.
 if native.token then
   local token, suspended, unsuspend = native.token, native.suspended, native.unsuspend
   local make, status, isyieldable = coroutine.create, coroutine.status, coroutine.isyieldable
@@ -192,7 +194,8 @@ for k, v in next, raw.string do
   string[k] = v
 end
 string.dump = nil
--- The plain matcher where it ends in time; where it may not, one that counts its steps, there when it is first needed.
+-- The plain matcher where it ends in time; where it may not, one that counts its steps, there when
+-- it is first needed.
 local gmatch, gsub, rep, byte = string.gmatch, string.gsub, string.rep, string.byte
 local direct, check_room = native.direct, native.check_room
 local parts = {}
@@ -213,8 +216,8 @@ function string.gmatch(s, p, ...)
   end
   return part("counted").gmatch(s, p, ...)
 end
--- Each replacement costs more than a search does, a long one by its length, and what a table with a metatable gives is looked for in a
--- chain of others.
+-- Each replacement costs more than a search does, a long one by its length, and what a table with a
+-- metatable gives is looked for in a chain of others.
 local most_replaced, usual = 1 << 18, 16
 function string.gsub(s, p, repl, ...)
   local most = most_replaced
@@ -246,13 +249,15 @@ function string.rep(s, n, sep)
   return rep(s, n, sep)
 end
 
--- What takes any number of arguments and makes numbers or text of each has a function in front that counts them (bounds.rs).
+-- What takes any number of arguments and makes numbers or text of each has a function in front that
+-- counts them (bounds.rs).
 local bounded = native.bounded
 string.char, string.pack, string.packsize = bounded("char", string.char), bounded("pack", string.pack), bounded("pack", string.packsize)
 string.unpack, string.format = bounded("unpack", string.unpack), bounded("format", string.format)
 
--- table: a metatable can say another length each time it is asked, and answer by functions of C, which would keep C code busy for
--- ever. What has one is worked on in Lua (tables.lua, there when it is first needed), where a loop can be stopped.
+-- table: a metatable can say another length each time it is asked, and answer by functions of C,
+-- which would keep C code busy for ever. What has one is worked on in Lua (tables.lua, there when
+-- it is first needed), where a loop can be stopped.
 local table = {}
 for k, v in next, raw.table do
   table[k] = v
@@ -386,8 +391,9 @@ setmetatable(base, {
   end,
 })
 
--- `package` of an environment. In the sandbox the folders of modules are the configuration's choice, since whatever stands in
--- them runs: `path` can be read there, and `require` looks for no other one.
+-- `package` of an environment. In the sandbox the folders of modules are the configuration's
+-- choice, since whatever stands in them runs: `path` can be read there, and `require` looks for no
+-- other one.
 local function package_of(search)
   local package = { loaded = {}, preload = {}, config = "/\n;\n?\n!\n-\n" }
   if open then

@@ -1,4 +1,5 @@
--- Functions of `table` for tables with a metatable, and for large ones: in Lua, where a hook can end them. `raw` is Lua's library, `native` are functions of the runtime.
+-- Functions of `table` for tables with a metatable, and for large ones: in Lua, where a hook can
+-- end them. `raw` is Lua's library, `native` are functions of the runtime.
 local raw, native = ...
 
 local math_type, tointeger, tonumber, select, error = raw.math.type, raw.math.tointeger, raw.tonumber, raw.select, raw.error

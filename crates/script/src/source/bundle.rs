@@ -1,4 +1,5 @@
-//! A script's version: its source and the sources of the modules it wants, in memory and as bytes for shared memory.
+//! A script's version: its source and the sources of the modules it wants, in memory and as bytes
+//! for shared memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub(crate) struct Source {
     pub(crate) text: Arc<[u8]>,
 }
 
-/// A good version of a script: what runs when it runs. Made by [`crate::judge()`], kept in shared memory as bytes.
+/// A good version of a script: what runs when it runs. Made by [`crate::judge()`], kept in shared
+/// memory as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     pub(crate) stamp: Stamp,

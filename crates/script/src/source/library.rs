@@ -1,7 +1,7 @@
 //! All scripts of a child: which there are, how they are limited, and the version that is served.
 //!
-//! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are read by the
-//! background thread alone, see [`crate::judge()`].
+//! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are
+//! read by the background thread alone, see [`crate::judge()`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,8 +66,8 @@ pub(crate) struct Entry {
     live: Mutex<Live>,
 }
 
-/// Of a version's number: it is not called. A thread that compares the version with the one that it has loaded sees a difference, so a
-/// plain call does not look for this.
+/// Of a version's number: it is not called. A thread that compares the version with the one that it
+/// has loaded sees a difference, so a plain call does not look for this.
 const QUARANTINED: u64 = 1 << 63;
 
 #[derive(Debug, Default)]
@@ -115,8 +115,8 @@ impl Entry {
         }
     }
 
-    /// What this script's definitions of pools are numbered by: the version, which each script counts for itself, behind a mark of
-    /// the script. See `balance::store::Store::define`.
+    /// What this script's definitions of pools are numbered by: the version, which each script
+    /// counts for itself, behind a mark of the script. See `balance::store::Store::define`.
     pub(crate) fn definition(&self, version: u64) -> u64 {
         let mark = xxhash_rust::xxh64::xxh64(self.label().as_bytes(), 0) | 1 << SOURCE_SHIFT;
         mark >> SOURCE_SHIFT << SOURCE_SHIFT | version & ((1 << SOURCE_SHIFT) - 1)
@@ -194,8 +194,8 @@ impl Builder {
         self
     }
 
-    /// Adds a script file. `path` is absolute; `package_path` are folders or templates (`/x/?.lua`). The same file with the
-    /// same settings has one id.
+    /// Adds a script file. `path` is absolute; `package_path` are folders or templates
+    /// (`/x/?.lua`). The same file with the same settings has one id.
     pub fn file(&mut self, path: impl Into<PathBuf>, package_path: &[String]) -> ScriptId {
         let path = path.into();
         let own = templates(&path.parent().unwrap_or(Path::new("/")).to_string_lossy());
@@ -222,7 +222,8 @@ impl Builder {
         self.push(Origin::Inline { name: name.to_owned(), code: bare.to_owned(), search })
     }
 
-    /// Says that the configuration names this function (`-`: the file itself is the body): judging then expects it.
+    /// Says that the configuration names this function (`-`: the file itself is the body): judging
+    /// then expects it.
     pub fn need(&mut self, id: ScriptId, function: &str) {
         if let Some(entry) = self.entries.get_mut(id.0 as usize)
             && !entry.needs.iter().any(|known| known == function)
@@ -306,8 +307,9 @@ impl Library {
         self.entry(id).ok()?.live.lock().bundle.clone()
     }
 
-    /// Whether the files differ from those judged last, and have been as they are now over two calls of this: then their
-    /// stamp, once for each state of the files. To be called every 200 ms or so; never under `CodeCache::Forever`.
+    /// Whether the files differ from those judged last, and have been as they are now over two
+    /// calls of this: then their stamp, once for each state of the files. To be called every 200 ms
+    /// or so; never under `CodeCache::Forever`.
     pub fn changed(&self, id: ScriptId) -> Option<Stamp> {
         let entry = self.entry(id).ok()?;
         if !matches!(entry.origin, Origin::File { .. }) && entry.live.lock().watch.is_empty() {
@@ -325,7 +327,8 @@ impl Library {
         stable.then_some(now)
     }
 
-    /// Serves this bundle from now on, in every thread at its next call. Versions grow; an older or equal one is ignored.
+    /// Serves this bundle from now on, in every thread at its next call. Versions grow; an older or
+    /// equal one is ignored.
     pub fn install(&self, id: ScriptId, bundle: Bundle, version: u64) {
         let Ok(entry) = self.entry(id) else { return };
         let mut live = entry.live.lock();
@@ -341,8 +344,9 @@ impl Library {
         entry.version.store(version, Ordering::Release);
     }
 
-    /// Whether the files are to be watched: not under `CodeCache::Forever`. Under `CodeCache::Never` requests read them
-    /// anyway, but timers and checks go on with what was loaded.
+    /// Whether the files are to be watched: not under `CodeCache::Forever`. Under
+    /// `CodeCache::Never` requests read them anyway, but timers and checks go on with what was
+    /// loaded.
     pub fn is_watched(&self, id: ScriptId) -> bool {
         self.entry(id).is_ok_and(|entry| entry.cache != CodeCache::Forever)
     }

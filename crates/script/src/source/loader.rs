@@ -1,4 +1,5 @@
-//! Where a state takes sources from: a bundle in memory, or the disk, with a record of every file looked at.
+//! Where a state takes sources from: a bundle in memory, or the disk, with a record of every file
+//! looked at.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,8 +41,8 @@ fn look(path: &Path) -> (Option<FileStamp>, Option<Text>) {
     }
 }
 
-/// Whether `name` is that of a module: parts with a dot or a slash between them. So there are no more names than files, and none
-/// leads out of the folders where modules are.
+/// Whether `name` is that of a module: parts with a dot or a slash between them. So there are no
+/// more names than files, and none leads out of the folders where modules are.
 pub(crate) fn is_module_name(name: &str) -> bool {
     let good = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control());
     name.len() <= MOST_NAME && name.split(['.', '/']).all(good)
@@ -165,8 +166,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ScriptError {
 /// Where a loaded script takes its modules from.
 #[derive(Debug, Clone)]
 pub(crate) enum Modules {
-    /// Memory; what is not there was wanted by a computed name, and is read when it is wanted. Nothing is kept of it here: such
-    /// names may be a client's.
+    /// Memory; what is not there was wanted by a computed name, and is read when it is wanted.
+    /// Nothing is kept of it here: such names may be a client's.
     Bundle(Arc<Bundle>),
     /// The disk, on record.
     Disk(Rc<RefCell<Recorder>>),

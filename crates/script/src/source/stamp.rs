@@ -11,7 +11,8 @@ use xxhash_rust::xxh64::Xxh64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp(pub u64);
 
-/// State of one file. A file written within one tick of the clock still changes its inode, size or change time.
+/// State of one file. A file written within one tick of the clock still changes its inode, size or
+/// change time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     inode: u64,
@@ -36,7 +37,8 @@ impl FileStamp {
     }
 }
 
-/// The stamp of these files as they are now. A missing file counts as well, so that its appearance is a change.
+/// The stamp of these files as they are now. A missing file counts as well, so that its appearance
+/// is a change.
 pub(crate) fn stamp_of(paths: &[PathBuf]) -> Stamp {
     combine(paths.iter().map(|path| (path.as_path(), FileStamp::read(path))))
 }
@@ -66,8 +68,8 @@ const MAX_SOURCE: u64 = 8 << 20;
 
 /// Reads a script with the stamp it had before.
 ///
-/// The file is opened before it is looked at, and not waited for: it may have become a fifo meanwhile. Files of `/proc` say that
-/// they are empty, so what is read is bounded as well.
+/// The file is opened before it is looked at, and not waited for: it may have become a fifo
+/// meanwhile. Files of `/proc` say that they are empty, so what is read is bounded as well.
 pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, FileStamp)> {
     let too_large = || io::Error::other("larger than 8 MiB, too large for a script");
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
@@ -83,7 +85,8 @@ pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, FileStamp)> {
     if text.len() as u64 > MAX_SOURCE { Err(too_large()) } else { Ok((text, FileStamp::of(&meta))) }
 }
 
-/// The files that `require name` would try, in order. Templates as in `package.path`; relative ones are under `folder`.
+/// The files that `require name` would try, in order. Templates as in `package.path`; relative ones
+/// are under `folder`.
 pub(crate) fn candidates(path: &str, name: &str, folder: &Path) -> Vec<PathBuf> {
     let inner = name.replace('.', "/");
     path.split(';')
@@ -102,7 +105,8 @@ pub(crate) fn templates(entry: &str) -> String {
     format!("{folder}/?.lua;{folder}/?/init.lua")
 }
 
-/// Names in `require "x"`, `require 'x'`, `require("x")`: what a script will want later, found without running it.
+/// Names in `require "x"`, `require 'x'`, `require("x")`: what a script will want later, found
+/// without running it.
 pub(crate) fn required(source: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(source);
     let mut names = Vec::new();

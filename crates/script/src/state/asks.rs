@@ -29,14 +29,16 @@ pub struct FinishResult {
 }
 
 impl State {
-    /// Runs a selection function with the current request. `function` is `-` when the file itself is the body.
+    /// Runs a selection function with the current request. `function` is `-` when the file itself
+    /// is the body.
     pub fn select(&self, id: ScriptId, function: &str, phase: Phase) -> Result<Answer, ScriptError> {
         let loaded = self.current(id)?;
         let function = self.function(&loaded, function)?;
         self.answer(id, &loaded, &function, phase, &self.request)
     }
 
-    /// The question to a pool or view that gave the last call this member. None when it was named in another way.
+    /// The question to a pool or view that gave the last call this member. None when it was named
+    /// in another way.
     pub fn asked(&self, member: &Member) -> Option<Question> {
         self.ctx.asked.of(member.slot)
     }
@@ -46,7 +48,8 @@ impl State {
         self.ctx.asked.is_of_session(member.slot)
     }
 
-    /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are left to choose from.
+    /// `LuaBalancerMethod lua`: calls the function with `(pool, r)`. `view` says which members are
+    /// left to choose from.
     pub fn pick(
         &self,
         id: ScriptId,
@@ -72,7 +75,8 @@ impl State {
         self.guarded(&callee, (&self.request, result)).map(drop)
     }
 
-    /// Loads a script now, as the first call would. For the background thread, whose timers start that way.
+    /// Loads a script now, as the first call would. For the background thread, whose timers start
+    /// that way.
     pub fn load(&self, id: ScriptId) -> Result<(), ScriptError> {
         self.current(id).map(drop)
     }

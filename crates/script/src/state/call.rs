@@ -31,7 +31,8 @@ impl<'c> Callee<'c> {
     }
 }
 
-/// The error of a call that is over: what came out of it, if that says so, or where it was when the hook saw that.
+/// The error of a call that is over: what came out of it, if that says so, or where it was when the
+/// hook saw that.
 #[cold]
 pub(super) fn ended(budget: &Budget, halt: Halt, error: Option<mlua::Error>) -> mlua::Error {
     let place = || budget.seen.place().filter(|_| budget.ended_by_hook.get());
@@ -101,7 +102,8 @@ impl State {
         })
     }
 
-    /// The one place that calls into a script: under the limits, and leaving the state usable whatever happens.
+    /// The one place that calls into a script: under the limits, and leaving the state usable
+    /// whatever happens.
     pub(super) fn guarded(
         &self,
         callee: &Callee<'_>,
@@ -144,7 +146,8 @@ impl State {
         Err(error)
     }
 
-    /// Scripts whose globals fill the state start anew, so that a leak costs a request now and then, not the thread.
+    /// Scripts whose globals fill the state start anew, so that a leak costs a request now and
+    /// then, not the thread.
     fn shed(&self, limit: usize) {
         const WARNING: u8 = 4;
         if let Some(jobs) = &self.ctx.jobs {

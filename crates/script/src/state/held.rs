@@ -58,8 +58,8 @@ impl State {
         State::make(server, request, balancer, library, Keep::Nothing)
     }
 
-    /// A state for the thread of timers and checks: it keeps the timers that scripts ask for, and runs [`Job`](crate::Job)s.
-    /// While `stop` is set, whatever runs is stopped.
+    /// A state for the thread of timers and checks: it keeps the timers that scripts ask for, and
+    /// runs [`Job`](crate::Job)s. While `stop` is set, whatever runs is stopped.
     pub fn background(
         server: Rc<dyn Server>,
         balancer: Rc<dyn Balancer>,
@@ -138,14 +138,14 @@ impl State {
         self.lua.gc_collect().ok();
     }
 
-    /// Whether scripts have kept something here for the length of a request (`ngx.ctx`): all calls for one request then want the
-    /// same state.
+    /// Whether scripts have kept something here for the length of a request (`ngx.ctx`): all calls
+    /// for one request then want the same state.
     pub fn keeps_request(&self) -> bool {
         self.ctx.keeps_request.get()
     }
 
-    /// Whether a call found no memory left here, and part of it was what earlier calls have left behind, wherever that is: such a
-    /// state is to be replaced by a new one.
+    /// Whether a call found no memory left here, and part of it was what earlier calls have left
+    /// behind, wherever that is: such a state is to be replaced by a new one.
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.get()
     }
@@ -159,7 +159,8 @@ impl State {
         self.ctx.judging.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
-    /// Forgets layers over `string`. Not in a call inside of another one, whose script may be one of these.
+    /// Forgets layers over `string`. Not in a call inside of another one, whose script may be one
+    /// of these.
     pub(super) fn forget_strings(&self, is_gone: impl Fn(ScriptId, u64) -> bool) {
         if self.ctx.budget.depth.get() == 0 {
             self.ctx.strings.forget(is_gone);

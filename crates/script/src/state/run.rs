@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs of timers and checks: each is a [`Job`], a coroutine that the host resumes turn by turn. A job that waits for the network
-//! says for what; one that computes too long for the others is interrupted. So one thread runs any number of them.
+//! Runs of timers and checks: each is a [`Job`], a coroutine that the host resumes turn by turn. A
+//! job that waits for the network says for what; one that computes too long for the others is
+//! interrupted. So one thread runs any number of them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -106,7 +107,8 @@ impl State {
         self.job((id, loaded.version), &loaded.label, &callee, MultiValue::new())
     }
 
-    /// A Lua health check: a run of this function with the member. It may take `timeout`, waiting included.
+    /// A Lua health check: a run of this function with the member. It may take `timeout`, waiting
+    /// included.
     pub fn start_check(
         &self,
         id: ScriptId,
@@ -127,7 +129,8 @@ impl State {
     }
 
     /// Runs of the timers that scripts asked for and that are due at `now` (seconds of
-    /// [`Server::now`](crate::host::Server::now)). One whose last run is not over yet is left out this time.
+    /// [`Server::now`](crate::host::Server::now)). One whose last run is not over yet is left out
+    /// this time.
     pub fn due(&self, now: f64) -> Vec<Result<Job, ScriptError>> {
         let Some(jobs) = &self.ctx.jobs else { return Vec::new() };
         let room = MOST_RUNNING.saturating_sub(jobs.shared.running.get());
@@ -160,7 +163,8 @@ impl State {
         due.into_iter().map(start).collect()
     }
 
-    /// When the next timer that a script asked for is due, in seconds of [`Server::now`](crate::host::Server::now).
+    /// When the next timer that a script asked for is due, in seconds of
+    /// [`Server::now`](crate::host::Server::now).
     pub fn next_due(&self) -> Option<f64> {
         let jobs = self.ctx.jobs.as_ref()?;
         if jobs.shared.running.get() >= MOST_RUNNING {
@@ -200,12 +204,14 @@ impl State {
         (job.frame.script.unwrap_or(ScriptId(0)), job.frame.version)
     }
 
-    /// Whether scripts keep so much in their globals that runs are stopped for it: a state to be replaced.
+    /// Whether scripts keep so much in their globals that runs are stopped for it: a state to be
+    /// replaced.
     pub fn is_outgrown(&self) -> bool {
         self.ctx.jobs.as_ref().is_some_and(|jobs| jobs.outgrown.get())
     }
 
-    /// Frees what jobs held that were dropped before their end: their connections among it. For quiet moments.
+    /// Frees what jobs held that were dropped before their end: their connections among it. For
+    /// quiet moments.
     pub fn collect_abandoned(&self) {
         if self.ctx.jobs.as_ref().is_some_and(|jobs| jobs.shared.abandoned.take()) {
             self.collect();
@@ -310,7 +316,8 @@ impl State {
                 };
                 match job.check {
                     _ if left.is_zero() => Err(job.most.1.raise()),
-                    // A check that waits too long has failed, whatever it would make of the missing answer.
+                    // A check that waits too long has failed, whatever it would make of the missing
+                    // answer.
                     Some(_) => Ok(Some(Ok(io.within(left + LATE)))),
                     None => Ok(Some(Ok(io.within(left)))),
                 }

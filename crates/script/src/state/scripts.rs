@@ -21,7 +21,8 @@ impl State {
         compile(&self.lua, path, text, None).map(drop)
     }
 
-    /// Compiles and starts a version that is not served yet, and looks for the functions wanted of it.
+    /// Compiles and starts a version that is not served yet, and looks for the functions wanted of
+    /// it.
     pub(crate) fn load_candidate(
         &self,
         id: ScriptId,
@@ -33,7 +34,8 @@ impl State {
         entry.needs.iter().try_for_each(|need| self.function(&loaded, need).map(drop))
     }
 
-    /// The script as it is to be served now: a comparison of versions, and a rebuild when they differ.
+    /// The script as it is to be served now: a comparison of versions, and a rebuild when they
+    /// differ.
     pub(crate) fn current(&self, id: ScriptId) -> Result<Rc<Loaded>, ScriptError> {
         let index = id.0 as usize;
         let entry = self.ctx.library.entry(id)?;
@@ -74,8 +76,8 @@ impl State {
         }
     }
 
-    /// Whether a script is loaded once a version. With `CodeCache::Never` requests read files each time; timers have to
-    /// outlive a call.
+    /// Whether a script is loaded once a version. With `CodeCache::Never` requests read files each
+    /// time; timers have to outlive a call.
     fn keeps(&self, entry: &Entry) -> bool {
         entry.cache != CodeCache::Never || self.ctx.jobs.is_some()
     }

@@ -1,5 +1,6 @@
--- Names of all functions within reach of a script, for tests: by tables, by what indexing gives, and by metatables. `raw` is Lua's library, `debug`
--- too, `roots` are values by name. Returns a list of names.
+-- Names of all functions within reach of a script, for tests: by tables, by what indexing gives,
+-- and by metatables. `raw` is Lua's library, `debug` too, `roots` are values by name. Returns a
+-- list of names.
 local raw, debug, roots = ...
 local type, next, pcall = raw.type, raw.next, raw.pcall
 

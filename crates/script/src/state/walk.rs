@@ -8,8 +8,8 @@ use crate::source::library::ScriptId;
 use crate::state::held::State;
 
 impl State {
-    /// Names of all functions within reach of a script: from its globals, the request, what `require` gives by these names, and what these
-    /// expressions give.
+    /// Names of all functions within reach of a script: from its globals, the request, what
+    /// `require` gives by these names, and what these expressions give.
     #[doc(hidden)]
     pub fn reachable(
         &self,

@@ -1,6 +1,7 @@
-//! What scripts have of httpd's expression language (`r:expr`). A text is read as httpd's own scanner reads it, and one that this
-//! reader is not sure of is refused. Sub-requests are refused: they would run the script again. In the sandbox
-//! there are no files and no environment of the server. The searches of `=~` and `!~` get a limit of steps.
+//! What scripts have of httpd's expression language (`r:expr`). A text is read as httpd's own
+//! scanner reads it, and one that this reader is not sure of is refused. Sub-requests are refused:
+//! they would run the script again. In the sandbox there are no files and no environment of the
+//! server. The searches of `=~` and `!~` get a limit of steps.
 
 /// Longest expression, in bytes. httpd's own parts are at most as long.
 const MOST_TEXT: usize = 8000;
@@ -8,8 +9,9 @@ const MOST_TEXT: usize = 8000;
 const MOST_PATTERN: usize = 4000;
 /// Variables inside of others.
 const MOST_DEPTH: u32 = 8;
-/// Put before a pattern. All places where a match could begin are tried in one search from the start, so that the steps are those
-/// of all of them. They take some hundredths of a second, and depth takes memory.
+/// Put before a pattern. All places where a match could begin are tried in one search from the
+/// start, so that the steps are those of all of them. They take some hundredths of a second, and
+/// depth takes memory.
 const BEFORE: &str = r"(*LIMIT_MATCH=300000)(*LIMIT_RECURSION=10000)\A[\s\S]*?\K(?:";
 const BEHIND: &str = ")";
 /// The steps in it, and what they may go through: each step may be one through all of a text.
@@ -67,7 +69,8 @@ impl Checked {
         ))
     }
 
-    /// The expression where no text that the request holds is longer than this: longer ones get fewer steps.
+    /// The expression where no text that the request holds is longer than this: longer ones get
+    /// fewer steps.
     pub(crate) fn within(self, longest: usize) -> Result<String, String> {
         let made = self.made(longest);
         if made > MOST_SEARCHED * self.parts.max(1) {
@@ -338,7 +341,8 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a limit can be put around a pattern: not with verbs of its own, nor where it calls itself as a whole.
+/// Whether a limit can be put around a pattern: not with verbs of its own, nor where it calls
+/// itself as a whole.
 fn may_be_limited(pattern: &[u8]) -> Result<(), String> {
     if pattern.len() > MOST_PATTERN {
         return Err(format!("a pattern of more than {MOST_PATTERN} bytes"));

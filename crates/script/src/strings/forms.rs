@@ -48,7 +48,8 @@ fn parameter<'t>(header: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
     Some(bare.unwrap_or(value))
 }
 
-/// The parts of a `multipart/form-data` body that have a name. One that does not end, as the body was longer, is left out.
+/// The parts of a `multipart/form-data` body that have a name. One that does not end, as the body
+/// was longer, is left out.
 struct Parts<'t> {
     rest: Option<&'t [u8]>,
     boundary: Vec<u8>,

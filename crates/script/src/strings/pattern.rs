@@ -1,13 +1,16 @@
-//! Lua patterns with a step count: for subjects so long, or patterns so nested, that the plain matcher could take for ever.
+//! Lua patterns with a step count: for subjects so long, or patterns so nested, that the plain
+//! matcher could take for ever.
 //!
-//! Lua cannot stop one long call of `string.find`. The sandbox's string functions ask [`longest_direct`] once a pattern how
-//! long a subject may be for the plain matcher, and come here with longer ones. Semantics: Lua 5.4 reference manual, 6.4.1.
+//! Lua cannot stop one long call of `string.find`. The sandbox's string functions ask
+//! [`longest_direct`] once a pattern how long a subject may be for the plain matcher, and come here
+//! with longer ones. Semantics: Lua 5.4 reference manual, 6.4.1.
 
 /// Steps that the plain matcher may take: some tens of milliseconds.
 const DIRECT_STEPS: f64 = 4e6;
 /// Bytes of a pattern that one step looks at, as a rule; what is longer makes steps as much longer.
 const BYTES_A_STEP: f64 = 8.0;
-/// Longest pattern that may have any subject. It may be meant as plain text, to be looked for everywhere.
+/// Longest pattern that may have any subject. It may be meant as plain text, to be looked for
+/// everywhere.
 const MAX_ENDLESS: usize = 256;
 /// Depth of recursion, as in Lua.
 const MAX_DEPTH: u32 = 200;
@@ -16,8 +19,9 @@ const MAX_CAPTURES: usize = 32;
 /// Steps between two looks at the clock.
 const CLOCK_STEPS: u32 = 16384;
 
-/// The longest subject with which this pattern ends in time in the worst case. Each repetition can be anywhere, each `?`
-/// doubles the ways, and at the end of each the rest of the pattern may match all but for its last byte.
+/// The longest subject with which this pattern ends in time in the worst case. Each repetition can
+/// be anywhere, each `?` doubles the ways, and at the end of each the rest of the pattern may match
+/// all but for its last byte.
 pub(crate) fn longest_direct(pattern: &[u8]) -> i64 {
     let anywhere = pattern.first() != Some(&b'^') || pattern.len() > MAX_ENDLESS;
     let (mut repeats, mut options) = (u32::from(anywhere), 0_u32);
@@ -95,8 +99,8 @@ pub(crate) struct Match {
     pub(crate) captures: Vec<Capture>,
 }
 
-/// Finds the first match at or after `init`. With `anchored`, `^` is special at the start. `over` is asked every few
-/// thousand steps whether the call is over.
+/// Finds the first match at or after `init`. With `anchored`, `^` is special at the start. `over`
+/// is asked every few thousand steps whether the call is over.
 pub(crate) fn find(
     subject: &[u8],
     pattern: &[u8],
@@ -153,7 +157,8 @@ impl Matcher<'_> {
         Ok(())
     }
 
-    /// Looking at so many bytes of the pattern or the subject is worth so many steps. The next step looks at the clock.
+    /// Looking at so many bytes of the pattern or the subject is worth so many steps. The next step
+    /// looks at the clock.
     fn look_at(&mut self, bytes: usize) {
         const BYTES_A_STEP: usize = 16;
         self.left = self.left.saturating_sub(u32::try_from(bytes / BYTES_A_STEP).unwrap_or(u32::MAX)).max(1);

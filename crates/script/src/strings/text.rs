@@ -75,8 +75,8 @@ pub(crate) fn set_cookie(cookie: &NewCookie<'_>) -> String {
     line
 }
 
-/// RFC 9110 date of epoch seconds, up to the year 9999. Civil date from days: Howard Hinnant, "chrono-compatible low-level
-/// date algorithms".
+/// RFC 9110 date of epoch seconds, up to the year 9999. Civil date from days: Howard Hinnant,
+/// "chrono-compatible low-level date algorithms".
 pub(crate) fn http_date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -129,7 +129,8 @@ pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
     unescape_with(text, true)
 }
 
-/// Takes percent-encoding away, once; with `plus`, `+` is a space. What is no encoding stays as it is.
+/// Takes percent-encoding away, once; with `plus`, `+` is a space. What is no encoding stays as it
+/// is.
 pub fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut out = Vec::with_capacity(text.len());
@@ -157,7 +158,8 @@ pub(crate) fn is_encoded(text: &[u8]) -> bool {
     after.all(|part| part.len() > 1 && part[..2].iter().all(u8::is_ascii_hexdigit) && part[..2] != *b"00")
 }
 
-/// For a log that is read by programs, as httpd writes its own: no control characters, quotes, backslashes or bytes beyond ASCII.
+/// For a log that is read by programs, as httpd writes its own: no control characters, quotes,
+/// backslashes or bytes beyond ASCII.
 pub(crate) fn escape_logitem(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for &byte in text {
@@ -175,7 +177,8 @@ pub(crate) fn escape_logitem(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// As httpd's ap_os_escape_path. A path that is no part of another one gets `./` before a colon that would end a scheme.
+/// As httpd's ap_os_escape_path. A path that is no part of another one gets `./` before a colon
+/// that would end a scheme.
 pub(crate) fn escape_path(text: &[u8], is_part: bool) -> Vec<u8> {
     let colon = text.iter().position(|byte| *byte == b':');
     let slash = text.iter().position(|byte| *byte == b'/');

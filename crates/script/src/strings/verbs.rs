@@ -1,4 +1,5 @@
-//! Verbs at the beginning of a regular expression: PCRE takes the last word on its limits, so a script's own is refused.
+//! Verbs at the beginning of a regular expression: PCRE takes the last word on its limits, so a
+//! script's own is refused.
 
 /// An error when a pattern begins with limits of its own.
 pub fn check_limits(pattern: &str) -> Result<(), String> {

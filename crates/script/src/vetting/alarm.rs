@@ -1,6 +1,7 @@
-//! Where a top level is that does not end: a process that vets sets an alarm shortly before it is killed, and the handler writes
-//! the script's line into the answer. It looks at Lua's stack whatever it interrupts. In another process that would be wrong;
-//! this one ends a moment later in any case, and at worst without that line.
+//! Where a top level is that does not end: a process that vets sets an alarm shortly before it is
+//! killed, and the handler writes the script's line into the answer. It looks at Lua's stack
+//! whatever it interrupts. In another process that would be wrong; this one ends a moment later in
+//! any case, and at worst without that line.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -20,7 +21,8 @@ static ANSWER: AtomicI32 = AtomicI32::new(-1);
 /// Frames of Lua's stack that are looked at.
 const DEEPEST: c_int = 200;
 
-/// Has the line of the script that runs after this time written to `answer`. For a process that vets, and nothing else.
+/// Has the line of the script that runs after this time written to `answer`. For a process that
+/// vets, and nothing else.
 pub fn set(after: Duration, answer: RawFd) {
     ANSWER.store(answer, Ordering::Release);
     let time = libc::timeval {
@@ -28,7 +30,8 @@ pub fn set(after: Duration, answer: RawFd) {
         tv_usec: libc::suseconds_t::from(after.subsec_micros()),
     };
     let once = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: time };
-    // SAFETY: plain calls with structures of this frame; the handler has the form that signal() wants.
+    // SAFETY: plain calls with structures of this frame; the handler has the form that signal()
+    // wants.
     unsafe {
         libc::signal(libc::SIGALRM, on_alarm as extern "C" fn(c_int) as usize);
         libc::setitimer(libc::ITIMER_REAL, &once, ptr::null_mut());
@@ -64,8 +67,8 @@ extern "C" fn on_alarm(_: c_int) {
     if lua.is_null() || answer < 0 {
         return;
     }
-    // SAFETY: the state lives while it is named. What the interrupted code was changing may be half done: see the
-    // head of this file.
+    // SAFETY: the state lives while it is named. What the interrupted code was changing may be half
+    // done: see the head of this file.
     unsafe {
         for level in 0..DEEPEST {
             let mut frame: ffi::lua_Debug = std::mem::zeroed();

@@ -1,5 +1,6 @@
-//! Vetting a script: it is read, compiled and started in a state of its own, away from requests. The module does it in a
-//! process of its own, and what was found travels as bytes, see [`crate::report`].
+//! Vetting a script: it is read, compiled and started in a state of its own, away from requests.
+//! The module does it in a process of its own, and what was found travels as bytes, see
+//! [`crate::report`].
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -26,12 +27,14 @@ pub struct Candidate {
     pub bundle: Bundle,
     /// Pools that its top level defines.
     pub definitions: Vec<Definition>,
-    /// Number of the first version's definitions: see [`Entry::definition`](crate::source::library::Entry::definition).
+    /// Number of the first version's definitions: see
+    /// [`Entry::definition`](crate::source::library::Entry::definition).
     source: u64,
 }
 
 impl Candidate {
-    /// Brings the pools into the running table. To be done before [`Library::install`], with the same version.
+    /// Brings the pools into the running table. To be done before [`Library::install`], with the
+    /// same version.
     pub fn apply(&self, balancer: &dyn Balancer, version: u64) -> Result<(), ChangeError> {
         for definition in &self.definitions {
             let Definition { name, settings, members } = definition.clone();
@@ -44,8 +47,9 @@ impl Candidate {
 /// How often a script is read again when it changes while being read.
 const ATTEMPTS: u32 = 3;
 
-/// Reads a script and its modules from disk, compiles them, runs the top level under the limits and looks for the functions
-/// that the configuration names. The running table is not changed, and the library is not either.
+/// Reads a script and its modules from disk, compiles them, runs the top level under the limits and
+/// looks for the functions that the configuration names. The running table is not changed, and the
+/// library is not either.
 pub fn vet(
     library: &Arc<Library>,
     id: ScriptId,
@@ -69,7 +73,8 @@ pub fn vet(
     Verdict { watch: Vec::new(), stamp: None, outcome: Err(error) }
 }
 
-/// Vets a script in this process and accepts the verdict. For tests and tools: a top level that hangs hangs the caller.
+/// Vets a script in this process and accepts the verdict. For tests and tools: a top level that
+/// hangs hangs the caller.
 pub fn judge(
     library: &Arc<Library>,
     id: ScriptId,
@@ -103,8 +108,8 @@ fn attempt(
 }
 
 impl Library {
-    /// Takes a verdict that came from elsewhere. The library remembers it for these files, so that [`Library::changed`] is
-    /// silent until they change again.
+    /// Takes a verdict that came from elsewhere. The library remembers it for these files, so that
+    /// [`Library::changed`] is silent until they change again.
     ///
     /// # Errors
     /// What the verdict says is wrong, or what is wrong with the verdict.
@@ -121,7 +126,8 @@ impl Library {
         checked
     }
 
-    /// No verdict came: the version is refused as the files are now. `seen` are files that vetting has looked at.
+    /// No verdict came: the version is refused as the files are now. `seen` are files that vetting
+    /// has looked at.
     pub fn refuse(&self, id: ScriptId, seen: Vec<PathBuf>, error: ScriptError) {
         let Ok(entry) = self.entry(id) else { return };
         let mut watch = self.watched(entry);

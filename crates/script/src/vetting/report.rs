@@ -1,5 +1,6 @@
-//! The answer of a process that vets, as bytes: records of a length (four bytes, little endian), a kind and a payload. The
-//! process has run the script and is not trusted: whatever the bytes are, reading them gives a [`Report`] within bounds.
+//! The answer of a process that vets, as bytes: records of a length (four bytes, little endian), a
+//! kind and a payload. The process has run the script and is not trusted: whatever the bytes are,
+//! reading them gives a [`Report`] within bounds.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -44,7 +45,8 @@ pub struct Report {
     pub files: Vec<PathBuf>,
     /// `file:line` where the script was shortly before its time was over.
     pub place: Option<String>,
-    /// None: the process ended before it had one, or it is no verdict of this version of the module.
+    /// None: the process ended before it had one, or it is no verdict of this version of the
+    /// module.
     pub verdict: Option<Verdict>,
 }
 
@@ -61,8 +63,8 @@ pub enum Ended {
     Unknown,
 }
 
-/// The end of an answer, which whoever waited for the process adds. It is looked for behind the last byte, since a process that was
-/// killed may have written a part of a record.
+/// The end of an answer, which whoever waited for the process adds. It is looked for behind the
+/// last byte, since a process that was killed may have written a part of a record.
 const END_MARK: [u8; 8] = *b"LBvetEND";
 const END_LENGTH: usize = END_MARK.len() + 5;
 

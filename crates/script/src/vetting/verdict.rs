@@ -8,7 +8,8 @@ use crate::error::ScriptError;
 use crate::source::bundle::Bundle;
 use crate::source::stamp::Stamp;
 
-/// What vetting found. It comes from a process that ran the script and is not trusted: [`Library::accept`] looks at it.
+/// What vetting found. It comes from a process that ran the script and is not trusted:
+/// [`Library::accept`] looks at it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The files that were looked at.

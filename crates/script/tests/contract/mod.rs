@@ -1,7 +1,8 @@
-//! What every host answers to scripts, as data: `cases.txt` has a name in the first column, the body of a function of `r` below
-//! it, and behind `=>` what it gives. The cases of a section run one after the other, each for a request of its own, with one
-//! server: in [`SETUP`]'s state at the beginning, which a case leaves as it found it. Without httpd `crates/script/tests`
-//! runs them, with it `tests/tests`.
+//! What every host answers to scripts, as data: `cases.txt` has a name in the first column, the
+//! body of a function of `r` below it, and behind `=>` what it gives. The cases of a section run
+//! one after the other, each for a request of its own, with one server: in [`SETUP`]'s state at the
+//! beginning, which a case leaves as it found it. Without httpd `crates/script/tests` runs them,
+//! with it `tests/tests`.
 //!
 //! With `CONTRACT_SHOW=1` in the environment the tests print the file's text with what they got.
 
@@ -102,13 +103,15 @@ pub fn cases(section: &str) -> Vec<Case> {
 
 /// Where jobs find somebody, and nobody.
 pub struct Around {
-    /// Host and port of a server that answers `HTTP/1.1 200 Whatever`, `X-Y: z` and `hello` to everything, and closes.
+    /// Host and port of a server that answers `HTTP/1.1 200 Whatever`, `X-Y: z` and `hello` to
+    /// everything, and closes.
     pub server: (String, u16),
     /// A port of the same host that is closed.
     pub closed: u16,
 }
 
-/// The script: `case` and `answer` run the case whose number is in `X-Case`, and `told` gives what the jobs have to say.
+/// The script: `case` and `answer` run the case whose number is in `X-Case`, and `told` gives what
+/// the jobs have to say.
 pub fn script(around: &Around) -> String {
     let mut text = PRELUDE.to_owned();
     for section in ["get", "post", "answer", "job"] {

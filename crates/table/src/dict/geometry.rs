@@ -1,5 +1,5 @@
-//! What lies where in a dictionary's memory: header, heads of the segments, then for each segment its buckets and chunks.
-//! The size says it all.
+//! What lies where in a dictionary's memory: header, heads of the segments, then for each segment
+//! its buckets and chunks. The size says it all.
 
 use std::sync::atomic::AtomicU64;
 

@@ -12,7 +12,8 @@ use crate::zeroed::Zeroed;
 /// Types that are nothing but atomics.
 ///
 /// # Safety
-/// `repr(C)`, no padding, only `AtomicU64` fields, alignment at most [`ALIGN`]: any bytes are a valid value.
+/// `repr(C)`, no padding, only `AtomicU64` fields, alignment at most [`ALIGN`]: any bytes are a
+/// valid value.
 unsafe trait Row {}
 // SAFETY: it is one.
 unsafe impl Row for AtomicU64 {}
@@ -75,8 +76,8 @@ impl Memory {
     }
 
     /// # Safety
-    /// `base` is null or points to `size` bytes that stay mapped, readable and writable as long as the value lives, and are
-    /// reached through atomics only.
+    /// `base` is null or points to `size` bytes that stay mapped, readable and writable as long as
+    /// the value lives, and are reached through atomics only.
     unsafe fn over(base: *mut u8, size: usize) -> Result<Self, OpenError> {
         let base = NonNull::new(base).filter(|base| base.addr().get() % ALIGN == 0);
         let base = base.ok_or(OpenError::Unaligned)?;
@@ -89,8 +90,9 @@ impl Memory {
 
     #[inline]
     fn rows<T: Row>(&self, offset: usize, rows: usize) -> &[T] {
-        // SAFETY: the callers take offsets and numbers from the geometry, whose end `over` compared with the size; parts
-        // begin at multiples of ALIGN; every T is valid for any bytes; shared access goes through atomics.
+        // SAFETY: the callers take offsets and numbers from the geometry, whose end `over` compared
+        // with the size; parts begin at multiples of ALIGN; every T is valid for any bytes; shared
+        // access goes through atomics.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), rows) }
     }
 

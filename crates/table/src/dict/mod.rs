@@ -1,13 +1,15 @@
 //! Dictionaries: bounded key/value stores in shared memory, for scripts.
 //!
-//! A dictionary is one mapping: a header, and segments. A key belongs to one segment, by its hash. How a segment is read
-//! without waiting and written by one thread at a time, and what becomes of it when that thread dies, stands at
-//! [`crate::protocol::segment`] and [`crate::protocol::claim`]. Here is who waits how long for whom.
+//! A dictionary is one mapping: a header, and segments. A key belongs to one segment, by its hash.
+//! How a segment is read without waiting and written by one thread at a time, and what becomes of
+//! it when that thread dies, stands at [`crate::protocol::segment`] and [`crate::protocol::claim`].
+//! Here is who waits how long for whom.
 //!
-//! A writer that finds its segment claimed yields and sleeps in short turns, and asks now and then how the holder is. The
-//! claim of a dead one it takes over. For one that is stopped it waits for [`PATIENCE`], for one that runs and does not get
-//! on (since the processors are busy with others) for [`LONG_PATIENCE`], and says [`DictError::Busy`] then; until that
-//! claim is let go, others wait for it only briefly. Readers are not concerned.
+//! A writer that finds its segment claimed yields and sleeps in short turns, and asks now and then
+//! how the holder is. The claim of a dead one it takes over. For one that is stopped it waits for
+//! [`PATIENCE`], for one that runs and does not get on (since the processors are busy with others)
+//! for [`LONG_PATIENCE`], and says [`DictError::Busy`] then; until that claim is let go, others
+//! wait for it only briefly. Readers are not concerned.
 
 mod geometry;
 mod memory;
@@ -139,8 +141,8 @@ impl Drop for Held<'_> {
 }
 
 impl Dict {
-    /// Makes an empty dictionary in zeroed shared memory. `seed` goes into the hashes, so that nobody outside can choose
-    /// keys that collide.
+    /// Makes an empty dictionary in zeroed shared memory. `seed` goes into the hashes, so that
+    /// nobody outside can choose keys that collide.
     ///
     /// # Safety
     /// As for [`crate::Table::create`].
@@ -208,7 +210,8 @@ impl Dict {
         Ok(value.flatten())
     }
 
-    /// The value, also of an entry past its time that nothing has taken the place of, and whether it is.
+    /// The value, also of an entry past its time that nothing has taken the place of, and whether
+    /// it is.
     pub fn get_stale(&self, key: &[u8]) -> Result<Option<(Value, bool)>, DictError> {
         let now = (self.world.now_us)();
         self.read(key, |entry| {
@@ -217,7 +220,8 @@ impl Dict {
         })
     }
 
-    /// Stores; `ttl` in seconds, 0 for ever. True: entries that had time left were thrown out for it.
+    /// Stores; `ttl` in seconds, 0 for ever. True: entries that had time left were thrown out for
+    /// it.
     pub fn store(&self, how: Store, key: &[u8], value: &Value, ttl: f64) -> Result<bool, DictError> {
         let now = (self.world.now_us)();
         self.change(key, now, until(now, ttl), |segment, item| segment.store(how, item, value))
@@ -228,8 +232,8 @@ impl Dict {
         self.clone().never_evicting().store(how, key, value, ttl).map(|_| ())
     }
 
-    /// Adds to a number; an absent one starts at `init` and lives `init_ttl` seconds (0 for ever), if there is an `init`.
-    /// Whole numbers stay whole. Gives the sum, and as [`Dict::store`] says.
+    /// Adds to a number; an absent one starts at `init` and lives `init_ttl` seconds (0 for ever),
+    /// if there is an `init`. Whole numbers stay whole. Gives the sum, and as [`Dict::store`] says.
     pub fn incr(
         &self,
         key: &[u8],
@@ -339,8 +343,9 @@ impl Dict {
         (self.size(), free * geometry::CHUNK)
     }
 
-    /// Copies everything from another dictionary that has time left into this one, which nobody uses yet. When it does not
-    /// fit, what was used last stays. Gives how many entries there were and how many are here now.
+    /// Copies everything from another dictionary that has time left into this one, which nobody
+    /// uses yet. When it does not fit, what was used last stays. Gives how many entries there were
+    /// and how many are here now.
     pub fn carry_over(&self, old: &Dict) -> Result<(usize, usize), DictError> {
         let mut entries = old.entries(0)?;
         entries.sort_unstable();

@@ -1,4 +1,5 @@
-//! Tests of a dictionary in one process: against a model, with deaths at every step, with stopped writers.
+//! Tests of a dictionary in one process: against a model, with deaths at every step, with stopped
+//! writers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -432,7 +433,8 @@ proptest! {
         }
     }
 
-    /// A writer that dies at any step leaves the old state or the new one; the next one does it again.
+    /// A writer that dies at any step leaves the old state or the new one; the next one does it
+    /// again.
     #[test]
     fn a_death_leaves_the_old_or_the_new(
         operations in proptest::collection::vec((operation(), 0..14u32), 1..or_miri(40, 6)),
@@ -463,7 +465,8 @@ proptest! {
         dict.check().unwrap();
     }
 
-    /// In a full dictionary every answer is the last one stored, or nothing; nothing leaks, also when writers die.
+    /// In a full dictionary every answer is the last one stored, or nothing; nothing leaks, also
+    /// when writers die.
     #[test]
     fn a_full_one_forgets_and_never_lies(
         operations in proptest::collection::vec((0..200u8, 0..2500usize, 0..60u32), 1..or_miri(300, 40)),

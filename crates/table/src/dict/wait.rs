@@ -23,7 +23,8 @@ const STARVED: Duration = LONG_PATIENCE.saturating_mul(2);
 static THREADS: AtomicU16 = AtomicU16::new(0);
 
 thread_local! {
-    /// Number of the thread and of its last turn. No destructor: a module that is unloaded must not leave any.
+    /// Number of the thread and of its last turn. No destructor: a module that is unloaded must not
+    /// leave any.
     static TURN: Cell<(u16, u16)> = const { Cell::new((0, 0)) };
 }
 

@@ -1,8 +1,9 @@
 //! Rows of the children: who owns which lane.
 //!
-//! A dead child's lane is emptied by whoever sees it dead; several may do that at once and each may die doing it. What may
-//! not happen is that a slow one empties the lane when it is somebody else's already. So reapers enter their pid in the
-//! row before they look at it, and whoever takes a lane does so first and looks for reapers then: one of them sees the other.
+//! A dead child's lane is emptied by whoever sees it dead; several may do that at once and each may
+//! die doing it. What may not happen is that a slow one empties the lane when it is somebody else's
+//! already. So reapers enter their pid in the row before they look at it, and whoever takes a lane
+//! does so first and looks for reapers then: one of them sees the other.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst, step, total_order};
 
@@ -106,8 +107,9 @@ pub fn take(row: &ChildRow, pid: i32, alive: &dyn Fn(i32) -> bool) -> Option<Own
     None
 }
 
-/// Empties the lane of the owner `seen` with `clear` and frees the row. Returns what `clear` gave back, 0 when others have
-/// done it. `me` is the pid of the caller. Idempotent; does nothing when the row is somebody else's already.
+/// Empties the lane of the owner `seen` with `clear` and frees the row. Returns what `clear` gave
+/// back, 0 when others have done it. `me` is the pid of the caller. Idempotent; does nothing when
+/// the row is somebody else's already.
 pub fn reap(
     row: &ChildRow,
     seen: Owner,

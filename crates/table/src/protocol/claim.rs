@@ -1,11 +1,13 @@
 //! Who may write: a word that one thread of one process holds at a time.
 //!
-//! It is no lock that the dead keep: the word names its holder, and whoever wants it looks whether that process is alive.
-//! A claim is taken from the dead only, never from the slow or the stopped, so a holder that is alive is the holder until
-//! it lets go. Whoever takes it from the dead is told so and puts right what the dead one left, before anything else; if
-//! it dies doing that, the next one finds its claim and starts over.
+//! It is no lock that the dead keep: the word names its holder, and whoever wants it looks whether
+//! that process is alive. A claim is taken from the dead only, never from the slow or the stopped,
+//! so a holder that is alive is the holder until it lets go. Whoever takes it from the dead is told
+//! so and puts right what the dead one left, before anything else; if it dies doing that, the next
+//! one finds its claim and starts over.
 //!
-//! The word tells threads and turns of one process apart, and a process from a later one with the same pid.
+//! The word tells threads and turns of one process apart, and a process from a later one with the
+//! same pid.
 
 use crate::primitive::{AtomicU64, Ordering::*, step};
 
@@ -67,7 +69,8 @@ pub enum Taken {
     Inherited,
 }
 
-/// Takes a claim, waiting as long as `wait` says: it gets the claim's value and tells what to do. None: given up.
+/// Takes a claim, waiting as long as `wait` says: it gets the claim's value and tells what to do.
+/// None: given up.
 #[inline]
 pub fn take(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> Wait) -> Option<Taken> {
     if cell.compare_exchange(0, mine.0, Acquire, Relaxed).is_ok() {
@@ -111,7 +114,8 @@ fn take_slowly(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> Wai
 /// Lets go.
 #[inline]
 pub fn release(cell: &AtomicU64, mine: Claim) {
-    // Nobody takes a claim from the living, so this does not fail; if it did, the claim would be another's.
+    // Nobody takes a claim from the living, so this does not fail; if it did, the claim would be
+    // another's.
     let _ = cell.compare_exchange(mine.0, 0, Release, Relaxed);
 }
 

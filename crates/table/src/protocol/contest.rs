@@ -1,8 +1,9 @@
 //! Two writers that add one name: exactly one row goes live.
 //!
-//! A writer announces its filled row first and looks at all others then, so of two writers at least one sees the other's
-//! row. Before it goes live it must have retired every announced rival, and a rival's way to live and its retirement are
-//! compare-and-swaps on the same word: two rows of one name are never live together, and nobody waits for one that is stopped.
+//! A writer announces its filled row first and looks at all others then, so of two writers at least
+//! one sees the other's row. Before it goes live it must have retired every announced rival, and a
+//! rival's way to live and its retirement are compare-and-swaps on the same word: two rows of one
+//! name are never live together, and nobody waits for one that is stopped.
 
 use super::life::{self, Life, Phase};
 use crate::primitive::{AtomicU64, pause, step, total_order};

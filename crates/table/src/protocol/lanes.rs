@@ -1,6 +1,6 @@
-//! In-flight counts. Each child owns a lane of 8 or 16 bits in one word per member; the word is shared with other
-//! children's lanes. A lane never overflows into its neighbour and never goes below zero: both are checked in the same
-//! compare-and-swap that changes it.
+//! In-flight counts. Each child owns a lane of 8 or 16 bits in one word per member; the word is
+//! shared with other children's lanes. A lane never overflows into its neighbour and never goes
+//! below zero: both are checked in the same compare-and-swap that changes it.
 
 use super::life::Life;
 use crate::primitive::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, total_order};
@@ -72,8 +72,9 @@ pub fn held(cell: &AtomicU64, lane: Lane) -> u32 {
     lane.read(cell.load(SeqCst)) as u32
 }
 
-/// Counts a request in, if the row is still that incarnation: first the count, then the look at the row. Whoever
-/// reclaims the row changes it first and looks at the count then ([`idle`]), so one of the two sees the other.
+/// Counts a request in, if the row is still that incarnation: first the count, then the look at the
+/// row. Whoever reclaims the row changes it first and looks at the count then ([`idle`]), so one of
+/// the two sees the other.
 #[inline]
 pub fn begin(cell: &AtomicU64, lane: Lane, life: &AtomicU64, incarnation: u32) -> bool {
     if !add(cell, lane) {
@@ -99,7 +100,8 @@ pub fn sum(word: u64, bits: u8) -> u32 {
     whole_sum(partial_sums(word, bits))
 }
 
-/// Two sums of 32 bits, each of half of the lanes: those of many words can be added up before they are made one.
+/// Two sums of 32 bits, each of half of the lanes: those of many words can be added up before they
+/// are made one.
 #[inline]
 pub fn partial_sums(word: u64, bits: u8) -> u64 {
     const HALVES: u64 = 0x0000_ffff_0000_ffff;

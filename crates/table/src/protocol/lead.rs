@@ -1,4 +1,5 @@
-//! Which child leads: one word with pid, generation and the end of the lease, so that they always belong together.
+//! Which child leads: one word with pid, generation and the end of the lease, so that they always
+//! belong together.
 //!
 //! | bits    | holds |
 //! |---------|-------|
@@ -30,7 +31,8 @@ fn is_over(word: u64, now_ms: u64) -> bool {
     past <= TICKS / 2
 }
 
-/// Asks for the lead, or renews it. `now_ms` is a monotonic clock that all processes share, `lease_ms` at most a day.
+/// Asks for the lead, or renews it. `now_ms` is a monotonic clock that all processes share,
+/// `lease_ms` at most a day.
 pub fn lead(
     leader: &AtomicU64,
     newest: &AtomicU64,

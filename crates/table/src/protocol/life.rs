@@ -6,8 +6,8 @@
 //! | 3..=31  | incarnation, grows when a row is retired |
 //! | 32..=63 | pid of the writer (building, announced) or the number of confirmations (live) |
 //!
-//! `Free → Building(pid) → Announced(pid) → Live → Removed → Free`; a row of a dead writer goes from building or announced
-//! straight to removed. Every step is one compare-and-swap.
+//! `Free → Building(pid) → Announced(pid) → Live → Removed → Free`; a row of a dead writer goes
+//! from building or announced straight to removed. Every step is one compare-and-swap.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst};
 

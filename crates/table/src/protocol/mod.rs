@@ -1,5 +1,5 @@
-//! The protocols over single words: each is a small function over atomics, so that loom can check it without a mapping.
-//! Public for those checks only.
+//! The protocols over single words: each is a small function over atomics, so that loom can check
+//! it without a mapping. Public for those checks only.
 
 pub mod children;
 pub mod claim;

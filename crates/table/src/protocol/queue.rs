@@ -1,20 +1,25 @@
 //! Requests that wait for a place at a member, first come, first served.
 //!
-//! A request that waits has a *ticket*: who waits, for what, and a number that tells who came first. Tickets lie in no order.
-//! Whoever has a place to give calls the oldest ticket that may want it and has not been called yet; the called one looks for
-//! a place itself. A call reserves nothing, so a caller or a called one that dies keeps nothing from anybody.
+//! A request that waits has a *ticket*: who waits, for what, and a number that tells who came
+//! first. Tickets lie in no order. Whoever has a place to give calls the oldest ticket that may
+//! want it and has not been called yet; the called one looks for a place itself. A call reserves
+//! nothing, so a caller or a called one that dies keeps nothing from anybody.
 //!
-//! Who has looked in vain and wants something else than a newcomer (another view of the pool, other members tried before) does not stand
-//! in the newcomer's way: what is free now was of no use to it.
+//! Who has looked in vain and wants something else than a newcomer (another view of the pool, other
+//! members tried before) does not stand in the newcomer's way: what is free now was of no use to
+//! it.
 //!
-//! No call is lost: a waiter shows its ticket (or shows it as not called) first and looks for a place then; a giver frees the
-//! place first and looks for tickets then, so one of them sees the other. One who leaves with a call that it has not used
-//! hands it on. Now and then the first in line is called without a place, should something have gone wrong; a place that becomes free before
-//! it answers is still for it. One who does not answer its call for [`STALLED_MS`] is passed over, with all others of its process: it is stopped.
+//! No call is lost: a waiter shows its ticket (or shows it as not called) first and looks for a
+//! place then; a giver frees the place first and looks for tickets then, so one of them sees the
+//! other. One who leaves with a call that it has not used hands it on. Now and then the first in
+//! line is called without a place, should something have gone wrong; a place that becomes free
+//! before it answers is still for it. One who does not answer its call for [`STALLED_MS`] is passed
+//! over, with all others of its process: it is stopped.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
 
-/// How long a call may go unanswered before those behind look for a place themselves, in milliseconds.
+/// How long a call may go unanswered before those behind look for a place themselves, in
+/// milliseconds.
 pub const STALLED_MS: u32 = 500;
 
 /// One place to wait in. A row that is all zeros is free.
@@ -84,12 +89,13 @@ enum Phase {
 
 /// Set while a ticket is called and another place became free: for when one place is enough for it.
 const AGAIN: u64 = 4;
-/// Set while a ticket is called to look round, though nobody gave a place: it can be called for one still.
+/// Set while a ticket is called to look round, though nobody gave a place: it can be called for one
+/// still.
 const IDLE: u64 = 8;
 const TURN_SHIFT: u32 = 4;
 
-/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another), 32..=63 when it was called last, in
-/// milliseconds.
+/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another),
+/// 32..=63 when it was called last, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call(u64);
 
@@ -150,7 +156,8 @@ impl Call {
     }
 }
 
-/// How often a giver looks again when tickets change under its eyes; whoever waits looks for itself now and then.
+/// How often a giver looks again when tickets change under its eyes; whoever waits looks for itself
+/// now and then.
 const TRIES: usize = 8;
 
 const SHOWN: u64 = 1;
@@ -226,7 +233,8 @@ pub fn join(
     None
 }
 
-/// Whether the ticket was called. Shows it as not called again: to be done before looking for a place.
+/// Whether the ticket was called. Shows it as not called again: to be done before looking for a
+/// place.
 pub fn answer(tickets: &[Ticket], held: &Held) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
     let mut seen = Call::load(&ticket.call);
@@ -263,7 +271,8 @@ pub fn waiting_word(ticket: &Ticket) -> Option<u32> {
     call.is_open().then_some(call.0 as u32)
 }
 
-/// Gives the ticket back. True when it had a call that it has not answered, or another one: hand it on.
+/// Gives the ticket back. True when it had a call that it has not answered, or another one: hand it
+/// on.
 pub fn leave(tickets: &[Ticket], held: &Held) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
     let mut seen = Call::load(&ticket.call);
@@ -303,7 +312,8 @@ pub fn bury(tickets: &[Ticket], is_dead: &dyn Fn(i32) -> bool) -> bool {
     found
 }
 
-/// Whether somebody waits who came before, whom a place may do that does for `wants` too, and whose process answers its calls.
+/// Whether somebody waits who came before, whom a place may do that does for `wants` too, and whose
+/// process answers its calls.
 pub fn is_ahead(tickets: &[Ticket], of: Option<&Held>, wants: Wants, now_ms: u32) -> bool {
     let number = of.map_or(u64::MAX, |held| held.number);
     tickets.iter().any(|ticket| {
@@ -337,8 +347,8 @@ pub fn put_up(flag: &AtomicU64) {
     flag.store(1, SeqCst);
 }
 
-/// A place is free, and somebody [may wait](may_wait) for it: calls the first in line, or takes the flag down when nobody waits. Returns
-/// the row to be woken.
+/// A place is free, and somebody [may wait](may_wait) for it: calls the first in line, or takes the
+/// flag down when nobody waits. Returns the row to be woken.
 pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Option<usize> {
     for _ in 0..TRIES {
         let called = call(tickets, Who::Pool(pool), now_ms);
@@ -355,7 +365,8 @@ pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Opt
     flag.store(0, SeqCst);
     total_order();
     step();
-    // Who joins shows its ticket first and sets the flag then: it is set after this, or its ticket is seen here.
+    // Who joins shows its ticket first and sets the flag then: it is set after this, or its ticket
+    // is seen here.
     if !has_any(tickets, pool) {
         return None;
     }
@@ -387,7 +398,8 @@ pub enum Who {
     Pool(u32),
     /// Those behind a ticket that could not use its call, and want something else of the same pool.
     Behind(u64, Wants),
-    /// Anybody of this pool, to look round, unless the first in line was called within so many milliseconds, or has a call to answer.
+    /// Anybody of this pool, to look round, unless the first in line was called within so many
+    /// milliseconds, or has a call to answer.
     Quiet(u32, u32),
 }
 
@@ -414,7 +426,8 @@ impl Who {
     }
 }
 
-/// Calls the oldest ticket that fits and was not called for a place yet. Its row, to be woken; None when there is none.
+/// Calls the oldest ticket that fits and was not called for a place yet. Its row, to be woken; None
+/// when there is none.
 pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     total_order();
     loop {
@@ -436,7 +449,8 @@ pub fn call(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<usize> {
     }
 }
 
-/// Whether one who waits for this pool, and came before the ticket, has a call that it may still answer: the place is its.
+/// Whether one who waits for this pool, and came before the ticket, has a call that it may still
+/// answer: the place is its.
 fn somebody_is_called(tickets: &[Ticket], pool: u32, row: usize, now_ms: u32) -> bool {
     let number = tickets[row].number.load(SeqCst);
     waiting(tickets, pool).any(|ticket| {
@@ -446,7 +460,8 @@ fn somebody_is_called(tickets: &[Ticket], pool: u32, row: usize, now_ms: u32) ->
     })
 }
 
-/// Nobody of this pool is left to be called: notes with one who has a call that there is another place.
+/// Nobody of this pool is left to be called: notes with one who has a call that there is another
+/// place.
 fn call_again(tickets: &[Ticket], pool: u32) -> bool {
     waiting(tickets, pool).any(|ticket| {
         let seen = Call::load(&ticket.call);
@@ -459,7 +474,8 @@ fn oldest(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<(usize, u64, Call
     let any_stalled = tickets.iter().any(|ticket| Call::load(&ticket.call).is_stalled(now_ms));
     let mut best: Option<(u64, (usize, u64, Call))> = None;
     for (row, ticket) in tickets.iter().enumerate() {
-        // The call first: if the ticket is another's when the rest is read, the word has changed, and calling it fails.
+        // The call first: if the ticket is another's when the rest is read, the word has changed,
+        // and calling it fails.
         let call = Call::load(&ticket.call);
         let owner = ticket.owner.load(SeqCst);
         if !who.may_have(call)

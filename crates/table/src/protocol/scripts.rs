@@ -1,7 +1,8 @@
 //! The last good sources of a script, and who judges new ones.
 //!
-//! There are three copies: one is current, one may be written, and one may belong to a writer that was stopped in the
-//! middle: until it goes on or dies its copy cannot be used, because it may still write a word into it.
+//! There are three copies: one is current, one may be written, and one may belong to a writer that
+//! was stopped in the middle: until it goes on or dies its copy cannot be used, because it may
+//! still write a word into it.
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -80,8 +81,8 @@ pub enum PublishError {
     UnknownRow,
 }
 
-/// Takes the judgement of the sources with this stamp: true for one process only, until it publishes, rejects, dies, or
-/// takes longer than [`JUDGEMENT_MS`].
+/// Takes the judgement of the sources with this stamp: true for one process only, until it
+/// publishes, rejects, dies, or takes longer than [`JUDGEMENT_MS`].
 pub fn claim(row: &ScriptRow, stamp: u64, pid: i32, now_ms: u64, alive: &dyn Fn(i32) -> bool) -> bool {
     if row.judged.load(SeqCst) == stamp {
         return false;

@@ -1,9 +1,10 @@
 //! Definitions (a member's line, a pool's settings) in chunks of 64 bytes.
 //!
-//! A row's *text word* holds the first chunk and a sequence number that grows with every change. A writer fills fresh
-//! chunks, links them with one compare-and-swap on that word, and frees the old chain: only who unlinked a chain frees it,
-//! by the chunks' own counters, so that nobody frees one twice. A reader copies the chain and looks at the text word again.
-//! A chunk that no text word reaches and that no living writer fills is leaked; [`reclaim`] finds it.
+//! A row's *text word* holds the first chunk and a sequence number that grows with every change. A
+//! writer fills fresh chunks, links them with one compare-and-swap on that word, and frees the old
+//! chain: only who unlinked a chain frees it, by the chunks' own counters, so that nobody frees one
+//! twice. A reader copies the chain and looks at the text word again. A chunk that no text word
+//! reaches and that no living writer fills is leaked; [`reclaim`] finds it.
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -23,7 +24,8 @@ const READ_TRIES: u32 = 256;
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Chunk {
-    /// Bits 0..=1 state, 2..=31 counter (grows when the chunk is claimed), 32..=63 pid while it is filled.
+    /// Bits 0..=1 state, 2..=31 counter (grows when the chunk is claimed), 32..=63 pid while it is
+    /// filled.
     pub owner: AtomicU64,
     /// Low half: next chunk + 1, 0 for the last. High half: the row's tag.
     pub link: AtomicU64,
@@ -83,8 +85,8 @@ impl Record {
 /// A chunk and its counter at the time.
 pub type Held = (u32, u64);
 
-/// Fills fresh chunks for the writer `pid`, looking from `hint` on. Returns the chain, first chunk first; empty when there
-/// are too few chunks or the text is too long.
+/// Fills fresh chunks for the writer `pid`, looking from `hint` on. Returns the chain, first chunk
+/// first; empty when there are too few chunks or the text is too long.
 pub fn fill(chunks: &[Chunk], record: &Record, tag: u32, pid: i32, hint: &AtomicU64) -> Vec<Held> {
     if record.text.len() > MAX_TEXT || chunks.is_empty() {
         return Vec::new();
@@ -161,7 +163,8 @@ pub fn link(cell: &AtomicU64, seen: u64, chain: &[Held]) -> bool {
     cell.compare_exchange(seen, succeed(seen) | head, SeqCst, SeqCst).is_ok()
 }
 
-/// Confirms a text word that still is as seen: whoever means to replace it on an older reading will fail.
+/// Confirms a text word that still is as seen: whoever means to replace it on an older reading will
+/// fail.
 pub fn confirm(cell: &AtomicU64, seen: u64) -> bool {
     cell.compare_exchange(seen, succeed(seen) | u64::from(seen as u32), SeqCst, SeqCst).is_ok()
 }
@@ -193,8 +196,8 @@ pub fn chain(chunks: &[Chunk], text_word: u64) -> Vec<Held> {
     held
 }
 
-/// Reads the record that a text word links, and the text word's value then. None when there is none, it is damaged, or
-/// it changed too often meanwhile.
+/// Reads the record that a text word links, and the text word's value then. None when there is
+/// none, it is damaged, or it changed too often meanwhile.
 pub fn read(chunks: &[Chunk], cell: &AtomicU64) -> Option<(u64, Record)> {
     let mut seen = cell.load(SeqCst);
     for _ in 0..READ_TRIES {
@@ -252,8 +255,8 @@ impl Iterator for Words<'_> {
     }
 }
 
-/// Frees chunk number `index` when it is leaked; says whether it is in use without being so. `text_word` finds the text
-/// word of a tag's row.
+/// Frees chunk number `index` when it is leaked; says whether it is in use without being so.
+/// `text_word` finds the text word of a tag's row.
 pub fn reclaim<'a>(
     chunks: &[Chunk],
     index: u32,

@@ -1,7 +1,8 @@
 //! The table against a plain model, with processes that die in the middle of what they do.
 //!
-//! After a death the process is reaped, and another one does the same thing again. The outcome must be as if it had been
-//! done once, nothing may be left over, and a reader who goes by versions must see everything.
+//! After a death the process is reaped, and another one does the same thing again. The outcome must
+//! be as if it had been done once, nothing may be left over, and a reader who goes by versions must
+//! see everything.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +133,8 @@ impl World {
         members.into_iter().find(|member| member.spec.name == MEMBER_NAMES[name])
     }
 
-    /// Does it in process `by`, which dies after so many steps if there are as many; then another does it again.
+    /// Does it in process `by`, which dies after so many steps if there are as many; then another
+    /// does it again.
     fn run(&mut self, operation: &Operation, by: usize, death: Option<u32>) {
         let operation = self.settle(operation);
         if let Some(steps) = death {

@@ -136,7 +136,8 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
     let _stopped = [(); 2].map(|()| as_child(&table, 101).join_queue(ALL(), 99).unwrap());
     let waiting = table.join_queue(ALL(), 99).unwrap();
     assert!(!called(&table, &waiting, 0));
-    // Nobody gives a place back; the waiter calls the stopped one itself, and then goes on without it.
+    // Nobody gives a place back; the waiter calls the stopped one itself, and then goes on without
+    // it.
     let clock = Cell::new(0);
     let tick = || {
         clock.set(clock.get() + 50);
@@ -175,7 +176,8 @@ fn a_place_that_becomes_free_while_the_first_in_line_looks_round_is_for_it() {
         clock.set(clock.get() + 300);
         clock.get()
     };
-    // The second one looks round, and has the first one look for a place, should a call have been lost.
+    // The second one looks round, and has the first one look for a place, should a call have been
+    // lost.
     assert_eq!(table.wait_in_queue(&second, 1700, tick, |_| false), Turn::TimeIsUp);
     table.call_queue(POOL, || 1800);
     assert!(!called(&table, &second, 1800), "two look for one place");

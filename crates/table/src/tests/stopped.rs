@@ -1,4 +1,5 @@
-//! A process that is stopped at any step and goes on much later does no harm, and nobody waits for it.
+//! A process that is stopped at any step and goes on much later does no harm, and nobody waits for
+//! it.
 
 use balance::live::Live;
 use balance::status::Status;

@@ -110,8 +110,8 @@ pub fn compare(
 }
 
 impl Contender {
-    /// Starts a way and a backend of its own: a process may not have as many connections open as all ways
-    /// together keep. One that does not start stays, with the reason.
+    /// Starts a way and a backend of its own: a process may not have as many connections open as
+    /// all ways together keep. One that does not start stays, with the reason.
     fn start(way: &Way, members: usize, threads: usize) -> Self {
         let backend = servers::caught(|| Fast::start(members));
         let server = backend

@@ -1,8 +1,9 @@
 //! The module beside the servers that people use today: `make bench`.
 //!
-//! Without arguments it runs itself as `bench --run`, in a process group of its own and with a pipe as standard
-//! input. When this first process ends in any way (a Ctrl-C, a kill), the pipe ends, and the one that runs the
-//! servers ends them and removes their folders. Settings are environment variables (`settings`).
+//! Without arguments it runs itself as `bench --run`, in a process group of its own and with a pipe
+//! as standard input. When this first process ends in any way (a Ctrl-C, a kill), the pipe ends,
+//! and the one that runs the servers ends them and removes their folders. Settings are environment
+//! variables (`settings`).
 
 mod cpu;
 mod latency;

@@ -1,8 +1,10 @@
-//! Plots as SVG: lines over a logarithmic axis, and rows of marks. They follow the reader's light or dark scheme.
+//! Plots as SVG: lines over a logarithmic axis, and rows of marks. They follow the reader's light
+//! or dark scheme.
 
 use std::fmt::Write;
 
-/// Colours that stand out on white and on near-black; marks and dashes tell lines apart without them.
+/// Colours that stand out on white and on near-black; marks and dashes tell lines apart without
+/// them.
 const COLOURS: [&str; 12] = [
     "#3b82f6", "#e8833a", "#2ea36b", "#e05252", "#a371f7", "#22a6b3", "#c9a227", "#d96fa8", "#8b949e",
     "#a97142", "#6a8f2f", "#5b6ee1",

@@ -1,5 +1,5 @@
-//! Ten thousand members in a hundred pools: start, graceful restart, shared memory, and what pools cost that a
-//! request does not use.
+//! Ten thousand members in a hundred pools: start, graceful restart, shared memory, and what pools
+//! cost that a request does not use.
 
 use std::time::{Duration, Instant};
 

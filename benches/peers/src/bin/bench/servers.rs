@@ -192,8 +192,8 @@ fn stock(scene: &Scene, modules: &[&str], config: &str) -> Result<Running, Strin
     httpd(scene, builder.config(config))
 }
 
-/// The hook of httpd's documentation, which picks at random from a list; with the answer OK, as the documented one
-/// gets every request a 403.
+/// The hook of httpd's documentation, which picks at random from a list; with the answer OK, as the
+/// documented one gets every request a 403.
 fn mod_lua(scene: &Scene, config: &str) -> Result<Running, String> {
     let urls: String = (0..scene.members).map(|index| format!("  \"{}\",\n", url(scene, index))).collect();
     let script = format!(

@@ -1,13 +1,16 @@
-//! The time limit of calls, for nothing while they are short. Lua looks at a clock only in a hook, and a hook
-//! costs every instruction of a script, so none is set: a thread of each process, the watch, looks every few milliseconds at what
-//! each state is doing. To a thread whose call it has seen before it sends a signal, and the handler sets the hook, for the very next
-//! instruction or call, of a C function too. The hook looks at the clock (see `crate::native::hook`), and takes itself off again: a call that lasts
-//! longer gets the next signal a step later. So whatever one instruction costs, a few milliseconds pass between two looks.
+//! The time limit of calls, for nothing while they are short. Lua looks at a clock only in a hook,
+//! and a hook costs every instruction of a script, so none is set: a thread of each process, the
+//! watch, looks every few milliseconds at what each state is doing. To a thread whose call it has
+//! seen before it sends a signal, and the handler sets the hook, for the very next instruction or
+//! call, of a C function too. The hook looks at the clock (see `crate::native::hook`), and takes
+//! itself off again: a call that lasts longer gets the next signal a step later. So whatever one
+//! instruction costs, a few milliseconds pass between two looks.
 //!
-//! The watch writes `RUNNING -> ARMING` and nothing else. All other changes of a slot, the handler's included, are made
-//! by the thread that runs the call, so that the end of a call waits for nobody: a signal that comes late finds no
-//! `ARMING` of its thread. The next signal is sent only after the hook was there: a thread that waits in the system for something is
-//! interrupted once, and its timeouts run on.
+//! The watch writes `RUNNING -> ARMING` and nothing else. All other changes of a slot, the
+//! handler's included, are made by the thread that runs the call, so that the end of a call waits
+//! for nobody: a signal that comes late finds no `ARMING` of its thread. The next signal is sent
+//! only after the hook was there: a thread that waits in the system for something is interrupted
+//! once, and its timeouts run on.
 #![allow(unsafe_code)]
 
 mod signal;
@@ -57,11 +60,13 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Of a state that has just been made. `turns`: runs take turns in it. The hook is called at all times where there is no watch.
+    /// Of a state that has just been made. `turns`: runs take turns in it. The hook is called at
+    /// all times where there is no watch.
     pub(crate) fn new(lua: &Lua, hook: ffi::lua_Hook, turns: bool) -> mlua::Result<Self> {
         HOOK.get_or_init(|| hook);
         let mut main = ptr::null_mut();
-        // SAFETY: called outside of scripts, where the state is the main thread; nothing is left on its stack.
+        // SAFETY: called outside of scripts, where the state is the main thread; nothing is left on
+        // its stack.
         unsafe { lua.exec_raw::<()>((), |state| main = state)? };
         let pace = match RUNS.load(Ordering::Acquire) {
             true if turns => TURNS,
@@ -134,8 +139,8 @@ impl Watched {
         }
     }
 
-    /// This coroutine runs from here on, until [`Watched::comes_back`] is called with what this returns. A hook that waits for its moment
-    /// goes along.
+    /// This coroutine runs from here on, until [`Watched::comes_back`] is called with what this
+    /// returns. A hook that waits for its moment goes along.
     ///
     /// # Safety
     /// It is of this state, and lives as long as it runs.
@@ -211,7 +216,8 @@ impl Drop for Watched {
     }
 }
 
-/// Starts the watch of this process, once: states made from now on are watched. `shortest_ms` is the shortest time limit that a call may have.
+/// Starts the watch of this process, once: states made from now on are watched. `shortest_ms` is
+/// the shortest time limit that a call may have.
 ///
 /// # Errors
 /// The system gives no thread or no signal. States then have the hook at all times.
@@ -238,8 +244,8 @@ fn spawn(step: Duration) -> std::io::Result<Thread> {
     }
 }
 
-/// Tells the watch to end. For the end of the process: calls that still run have no time limit from here on. It may be called from the handler
-/// of a signal.
+/// Tells the watch to end. For the end of the process: calls that still run have no time limit from
+/// here on. It may be called from the handler of a signal.
 pub fn stop() {
     STOP.store(true, Ordering::SeqCst);
     wake();
@@ -268,8 +274,8 @@ fn run(step: Duration) {
             thread::park_timeout(step);
             continue;
         }
-        // Whoever begins a call after the look below sees that the watch sleeps: a call's word and ASLEEP are each
-        // written before the other is read.
+        // Whoever begins a call after the look below sees that the watch sleeps: a call's word and
+        // ASLEEP are each written before the other is read.
         ASLEEP.store(true, Ordering::SeqCst);
         let is_idle = |slot: &Slot| slot.word.load(Ordering::SeqCst) & STATE == IDLE;
         if slots().all(is_idle) && !STOP.load(Ordering::SeqCst) {

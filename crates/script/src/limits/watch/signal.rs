@@ -76,7 +76,8 @@ pub(super) fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
 }
 
 pub(super) fn take_signal() -> std::io::Result<()> {
-    // SAFETY: plain calls with structures of this frame; the handler has the form that SA_SIGINFO names.
+    // SAFETY: plain calls with structures of this frame; the handler has the form that SA_SIGINFO
+    // names.
     unsafe {
         let mut before: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(SIGNAL, ptr::null(), &mut before) != 0 {

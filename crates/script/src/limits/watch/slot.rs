@@ -14,7 +14,8 @@ use crate::limits::frame::Frame;
 use crate::limits::processor::{self, Start};
 use crate::source::library::ScriptId;
 
-/// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by chance does no harm.
+/// Ignored by default and sent by nobody else, since httpd asks no socket for it. One that comes by
+/// chance does no harm.
 pub(super) const SIGNAL: c_int = libc::SIGURG;
 /// When a hook is called: events, and instructions between two of them.
 #[derive(Clone, Copy)]
@@ -39,7 +40,8 @@ pub(super) const ARMED: u64 = 3;
 pub(super) const STATE: u64 = 3;
 pub(super) const NEXT_CALL: u64 = 4;
 
-/// What one Lua state is doing. Never freed, used again. On cache lines of its own: states run at once.
+/// What one Lua state is doing. Never freed, used again. On cache lines of its own: states run at
+/// once.
 #[repr(align(128))]
 pub(super) struct Slot {
     pub(super) word: AtomicU64,
@@ -47,8 +49,8 @@ pub(super) struct Slot {
     pub(super) thread: AtomicI32,
     /// What it calls, see `Frame::tag`.
     pub(super) tag: AtomicU64,
-    /// The watch's own: the word when it last was of another call than before, and when that was, in microseconds since
-    /// [`epoch`].
+    /// The watch's own: the word when it last was of another call than before, and when that was,
+    /// in microseconds since [`epoch`].
     pub(super) seen: AtomicU64,
     pub(super) seen_us: AtomicU64,
     /// What the call's thread had used of the processor then, in microseconds.
@@ -75,7 +77,8 @@ pub(super) fn slots() -> impl Iterator<Item = &'static Slot> {
 }
 
 /// # Safety
-/// The state lives, and this thread runs it, or is in a handler of a signal over it: Lua lets those set hooks, whatever they interrupt.
+/// The state lives, and this thread runs it, or is in a handler of a signal over it: Lua lets those
+/// set hooks, whatever they interrupt.
 pub(super) unsafe fn set_hook(lua: *mut ffi::lua_State, Pace(events, count): Pace) {
     if let Some(hook) = HOOK.get() {
         // SAFETY: as above.
@@ -111,8 +114,8 @@ impl Slot {
         }
     }
 
-    /// Sets the hook of the coroutine that runs, in its thread or in a signal handler of it. Doing it twice, or within itself, is
-    /// doing it once.
+    /// Sets the hook of the coroutine that runs, in its thread or in a signal handler of it. Doing
+    /// it twice, or within itself, is doing it once.
     pub(super) fn set_hook(&self, pace: Pace) {
         let lua = self.lua.load(Ordering::Relaxed);
         if !lua.is_null() {
@@ -123,7 +126,8 @@ impl Slot {
 
     pub(super) fn signal(&self) {
         let thread = self.thread.load(Ordering::Relaxed);
-        // SAFETY: a plain system call. A thread that has ended, or another of its number, does no harm.
+        // SAFETY: a plain system call. A thread that has ended, or another of its number, does no
+        // harm.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
     }
 }
@@ -174,8 +178,8 @@ impl Slot {
         self.used_us.store(used.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// A look of the watch: sends a signal to a call that was there a step ago. Returns whether the state has been used since
-    /// the last look.
+    /// A look of the watch: sends a signal to a call that was there a step ago. Returns whether the
+    /// state has been used since the last look.
     pub(super) fn look(&self, now: Instant, step: Duration) -> bool {
         let word = self.word.load(Ordering::SeqCst);
         let now_us = now.duration_since(epoch()).as_micros() as u64;

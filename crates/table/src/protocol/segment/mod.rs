@@ -1,27 +1,33 @@
-//! A segment of a dictionary: a hash table of entries in chunks of equal size, with one claim for its writers.
+//! A segment of a dictionary: a hash table of entries in chunks of equal size, with one claim for
+//! its writers.
 //!
-//! **Entries.** An entry is a chain of chunks: the first holds its fields and the beginning of key and value, the others
-//! the rest. All chunks of an entry carry its *stamp*, which no other entry of the segment has had. A *link* is a chunk's
-//! number together with the stamp that is to be found there. Entries of a bucket are chained by links.
+//! **Entries.** An entry is a chain of chunks: the first holds its fields and the beginning of key
+//! and value, the others the rest. All chunks of an entry carry its *stamp*, which no other entry
+//! of the segment has had. A *link* is a chunk's number together with the stamp that is to be found
+//! there. Entries of a bucket are chained by links.
 //!
-//! **Writers** hold the claim (see [`super::claim`]). They write a new entry into free chunks, where nobody reads, and
-//! publish it by storing one link: into the bucket, or in the place of the entry that it replaces. Removing an entry is
-//! one store as well. Numbers that stay what they are, and times, change by one store in place. Only afterwards the chunks
-//! of the old entry go to the free list, which begins with taking the stamp from the first of them. So at every instant
-//! the entries that can be reached are whole, and each is the old one or the new one.
+//! **Writers** hold the claim (see [`super::claim`]). They write a new entry into free chunks,
+//! where nobody reads, and publish it by storing one link: into the bucket, or in the place of the
+//! entry that it replaces. Removing an entry is one store as well. Numbers that stay what they are,
+//! and times, change by one store in place. Only afterwards the chunks of the old entry go to the
+//! free list, which begins with taking the stamp from the first of them. So at every instant the
+//! entries that can be reached are whole, and each is the old one or the new one.
 //!
-//! **Readers** hold nothing and wait for nobody. They follow links, and what they have read counts if the entry's first
-//! chunk still has the link's stamp afterwards: the stamp goes before any chunk of the entry is written anew, and the
-//! writer's release fence and the reader's acquire fence between make sure that whoever sees new words sees that. Otherwise
-//! they begin again at the bucket, where the replacement was published before the stamp was taken away. Thus an entry that
-//! is only being overwritten is never absent, and one that a stopped writer is working on is read as it was.
+//! **Readers** hold nothing and wait for nobody. They follow links, and what they have read counts
+//! if the entry's first chunk still has the link's stamp afterwards: the stamp goes before any
+//! chunk of the entry is written anew, and the writer's release fence and the reader's acquire
+//! fence between make sure that whoever sees new words sees that. Otherwise they begin again at the
+//! bucket, where the replacement was published before the stamp was taken away. Thus an entry that
+//! is only being overwritten is never absent, and one that a stopped writer is working on is read
+//! as it was.
 //!
-//! **Death.** A process may die between any two stores. What can be reached is whole; chunks that it had taken or not yet
-//! given back are not reachable. The free list and its counters are the only things that may be wrong, and whoever takes
-//! the claim over makes them anew from what is reachable.
+//! **Death.** A process may die between any two stores. What can be reached is whole; chunks that
+//! it had taken or not yet given back are not reachable. The free list and its counters are the
+//! only things that may be wrong, and whoever takes the claim over makes them anew from what is
+//! reachable.
 //!
-//! **Recent use** is a word in each chunk that nothing else uses, so that a reader that marks an entry too late, when its
-//! chunk is another's, does no harm.
+//! **Recent use** is a word in each chunk that nothing else uses, so that a reader that marks an
+//! entry too late, when its chunk is another's, does no harm.
 
 mod read;
 mod recover;
@@ -133,8 +139,8 @@ impl SegmentHead {
     }
 }
 
-/// A chunk's first word: the next chunk of the entry (or of the free list) and 1, whether it is an entry's first chunk, and
-/// the stamp, 0 for a free chunk.
+/// A chunk's first word: the next chunk of the entry (or of the free list) and 1, whether it is an
+/// entry's first chunk, and the stamp, 0 for a free chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag(u64);
 

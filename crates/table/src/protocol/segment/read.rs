@@ -6,7 +6,8 @@ use super::{
 };
 use crate::primitive::{AtomicU64, Ordering::*, fence};
 
-/// Uses of an entry within so many µs are one, so that readers on several processors do not fight for its chunk.
+/// Uses of an entry within so many µs are one, so that readers on several processors do not fight
+/// for its chunk.
 const USE_US: u64 = 16;
 
 /// An entry that a link led to.
@@ -192,7 +193,8 @@ pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The words of key and text, over all chunks of an entry. Ends early, or tells nonsense, when the entry goes meanwhile.
+/// The words of key and text, over all chunks of an entry. Ends early, or tells nonsense, when the
+/// entry goes meanwhile.
 pub(super) struct Payload<'a> {
     pub(super) chunks: &'a [Chunk],
     pub(super) chunk: &'a Chunk,

@@ -6,8 +6,9 @@ use super::{Link, NEXT, SHAPE, Segment, Shape, TAG, Tag};
 use crate::primitive::{AtomicU64, Ordering::*, step};
 
 impl<'a> Segment<'a> {
-    /// Makes the free list anew from what cannot be reached. For the holder of the claim; may be broken off and started
-    /// again anywhere. Also cuts off what is damaged, which no death leaves behind.
+    /// Makes the free list anew from what cannot be reached. For the holder of the claim; may be
+    /// broken off and started again anywhere. Also cuts off what is damaged, which no death leaves
+    /// behind.
     pub fn recover(&self) {
         let mut reached = vec![false; self.chunks.len()];
         let mut end = self.used_chunks();
@@ -63,8 +64,8 @@ impl<'a> Segment<'a> {
         Some(last)
     }
 
-    /// Checks a segment that nobody changes at the moment: every entry whole and in its bucket, no key twice, every chunk
-    /// in one entry, in the free list once, or never used.
+    /// Checks a segment that nobody changes at the moment: every entry whole and in its bucket, no
+    /// key twice, every chunk in one entry, in the free list once, or never used.
     pub fn check(&self) -> Result<(), String> {
         if self.head.claim.load(SeqCst) != 0 {
             return Err(format!("claimed by {:#x}", self.head.claim.load(SeqCst)));

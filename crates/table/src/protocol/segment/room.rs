@@ -1,9 +1,10 @@
 //! Making room: entries whose time is over go, then those that were not used for longest.
 //!
-//! A *survey* looks at all entries and finds the oldest sixteenth (only the oldest one in a small segment). They go in order
-//! of age until there is room. The others of that sixteenth are found again by the *hand*, which goes over the chunks once
-//! and takes what was not used since the survey; when it is through, there is another survey. So an entry that goes is
-//! always among the oldest sixteenth of its segment, and making room costs some dozen chunk visits a time.
+//! A *survey* looks at all entries and finds the oldest sixteenth (only the oldest one in a small
+//! segment). They go in order of age until there is room. The others of that sixteenth are found
+//! again by the *hand*, which goes over the chunks once and takes what was not used since the
+//! survey; when it is through, there is another survey. So an entry that goes is always among the
+//! oldest sixteenth of its segment, and making room costs some dozen chunk visits a time.
 
 use super::write::Refusal;
 use super::{EXPIRY, Segment, USED};
@@ -20,7 +21,8 @@ const SURVEYS: u32 = 4;
 type Old = (u64, usize);
 
 impl Segment<'_> {
-    /// Frees chunks until there are `need`, sparing the entry that begins at `keep`. True: some had time left.
+    /// Frees chunks until there are `need`, sparing the entry that begins at `keep`. True: some had
+    /// time left.
     pub(super) fn make_room(
         &self,
         need: usize,

@@ -46,8 +46,8 @@ pub struct Item<'k> {
 }
 
 impl<'a> Segment<'a> {
-    /// The entry's place. What the holder of the claim reads is not torn; if it is, the memory is damaged, and the segment
-    /// is put right.
+    /// The entry's place. What the holder of the claim reads is not torn; if it is, the memory is
+    /// damaged, and the segment is put right.
     fn held(&self, hash: u64, key: &[u8]) -> Option<Place<'a>> {
         for _ in 0..2 {
             match self.place(hash, key) {
@@ -70,7 +70,8 @@ impl<'a> Segment<'a> {
         self.put(old, item, value)
     }
 
-    /// Adds to a number; an absent one starts at `init`, if there is one. Gives the sum, and as [`Segment::store`] says.
+    /// Adds to a number; an absent one starts at `init`, if there is one. Gives the sum, and as
+    /// [`Segment::store`] says.
     pub fn incr(&self, item: &Item<'_>, by: &Value, init: Option<&Value>) -> Result<(Value, bool), Refusal> {
         let old = self.held(item.hash, item.key);
         let live = old.as_ref().filter(|old| !old.entry.is_expired(item.now));
@@ -173,7 +174,8 @@ impl<'a> Segment<'a> {
         Link::new(index, stamp)
     }
 
-    /// What a writer leaves that dies before it has linked the new entry; for checks of the protocol.
+    /// What a writer leaves that dies before it has linked the new entry; for checks of the
+    /// protocol.
     #[cfg(loom)]
     pub fn leave_half_written(&self, hash: u64, key: &[u8], value: &Value) {
         let item = Item { hash, key, expiry: 0, now: 1, evict: false };
@@ -213,7 +215,8 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Gives the chunks of an entry that nothing links to any more back, the first one first: readers look at its stamp.
+    /// Gives the chunks of an entry that nothing links to any more back, the first one first:
+    /// readers look at its stamp.
     fn free(&self, index: usize) {
         let stamp = self.chunks[index].tag().stamp();
         let mut at = Some(index);
