@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # make run    three demo backends and httpd on 127.0.0.1:8080, in the foreground
 # make demo   the same without hands: shares, a dead backend, a changed weight; fails when not so
 # make test   everything that CI runs

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asks apxs for httpd's headers and flags, makes narrow bindings with bindgen, compiles the shim
 //! (macros and varargs).
 

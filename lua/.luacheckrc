@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- What the scripts of this folder may use and define. Run: luacheck --config lua/.luacheckrc lua
 std = "lua54"
 max_line_length = 120

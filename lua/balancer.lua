@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A selection script: static files stay here, the API and the application go to their pools,
 -- testers to version 2.
 --

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Two complete sets of members, of which one is live. To switch, change the line below and save the
 -- file: all children serve the other set within a second; a typing error in it is refused. The
 -- cookie "colour" shows testers the idle set.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A header or else a cookie names the version of the application that answers. Without either, or
 -- with a version that there is not, it is the usual one.
 --

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A pool for each part of the site, by the first part of the path. What is in no list stays with
 -- httpd.
 --

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A share of the clients goes to the new version, always the same ones; the cookie "track"
 -- overrides the dice.
 --

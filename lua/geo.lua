@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Each client goes to the members near it, by the country of its address: China, the USA, and the
 -- rest of the world.
 --

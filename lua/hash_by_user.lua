@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Each user always meets the same member, whose cache knows the user: by name if httpd knows it,
 -- else by API key, else by session cookie, else by address. When a member goes down only its users
 -- move, and they come back with it.

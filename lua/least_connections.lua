@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The member with the fewest requests for its weight, counted over all children: in the client's
 -- own zone as long as one there is usable, else anywhere.
 --

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Tries a new policy on live requests: the candidate is asked as well, and a line in the error log
 -- tells each request that it would have sent elsewhere. It is asked when the response is out:
 -- nobody notices if it fails or never ends.

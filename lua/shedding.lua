@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Under overload what can wait is told to come back later (503 with Retry-After), so that what
 -- cannot wait is served. Requests are of low priority by their path or by the header "X-Priority:
 -- low"; all others are never turned away here.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A share of the clients goes to the new version, and who was there once stays there: a cookie
 -- remembers it when the client's address changes and when the share becomes smaller. With a share
 -- of 0 the canary is over, for everybody.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Tenants with members of their own: a request gets its tenant's pool and never another one, even
 -- when all members of it are down. A host that belongs to nobody gets 421 (Misdirected Request).
 --

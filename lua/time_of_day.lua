@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- One pool for working hours and one for the rest of the week, such as a few machines that may also
 -- be slow.
 --

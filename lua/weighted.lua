@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Backends with weights, listed in the script itself. Save an edited list or weight: the difference
 -- is applied to the running pool within a second, with no restart, and members that stay keep their
 -- state.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Panics on demand, for tests that show what one costs, and a look over the shared table. Only
 //! builds with the feature `faults` have them; in all others these functions are empty.
 

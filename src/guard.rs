@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The panic boundary: the body of every `extern "C"` function is one call of [`guard`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md
 //! is the drawing.
 

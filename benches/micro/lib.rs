@@ -1,1 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nothing by itself: the benchmarks stand in `benches/` beside it.

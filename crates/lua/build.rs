@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Builds Lua from the source that comes with the crate `lua-src`, with a few changes. Each
 //! replaces a text that has to be there just once, so that another version of the source fails the
 //! build instead of losing a change.

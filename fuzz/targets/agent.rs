@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An agent's answer: understood, or refused with a message.
 #![no_main]
 

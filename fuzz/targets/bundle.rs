@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What children read of scripts in shared memory: whole, or refused.
 #![no_main]
 

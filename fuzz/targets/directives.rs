@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Directive values and members' lines: refused with a message, or kept so that writing and reading
 //! them again changes nothing.
 #![no_main]

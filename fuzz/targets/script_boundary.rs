@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values of every Lua type, passed to and returned from every function of the API, by programs
 //! that the fuzzer writes: no panic, and every call ends within its limits.
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Random programs of hostile pieces: functions within reach of scripts, one after the other, with
 //! the arguments of the walk and what the step before gave. Each program ends within its limits.
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Any bytes as a script: it is taken or refused, with a message, within its limits.
 #![no_main]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Cookies, parameters and answers of others: what names a session, and what comes back as the
 //! front's.
 #![no_main]

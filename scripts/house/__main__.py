@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds the code against its drawing and its habits: `python3 scripts/house [--shrink]`.
 
 allowed.txt lists what there was when a rule came. It may only get shorter: a number that has become

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads drawing.txt: who may import whom, and the homes of `unsafe` and of httpd's types."""
 
 from functools import lru_cache

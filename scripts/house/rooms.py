@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who imports whom: the graph of a crate's files, its circles, and imports between rooms.
 
 A re-export is no import: who imports through it imports the file that the name comes from.

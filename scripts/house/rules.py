@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules. Each yields what it finds as (rule, where, number, details)."""
 
 import json

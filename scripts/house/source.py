@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Source files of the project, and Rust's text without comments and strings."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the lint itself has to see: `python3 scripts/house/tests.py`."""
 
 import unittest

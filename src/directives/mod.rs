@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command table: httpd's view of [`config::DIRECTIVES`]. What directives say goes into the
 //! configuration being read.
 #![allow(unsafe_code)]

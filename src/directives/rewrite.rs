@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Directives of others that may name a target in `lb://`. `RewriteRule`, which is mod_rewrite's:
 //! httpd shows a directive to every module that names it. Only the targets of `[P]` rules are
 //! noted, to know which of them the configuration itself sends to `lb://`. Stands in `.htaccess`

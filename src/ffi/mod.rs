@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The raw ring: bindings to httpd, generated, and the shim. Only `httpd`, `hooks` and `directives`
 //! may look in here.
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals, missing_docs, unsafe_code, dead_code)]

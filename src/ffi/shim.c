@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Macros and varargs of httpd's API, as plain functions. No policy here. */
 #include "wrapper.h"
 #include "mod_ssl.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What of httpd's headers the module sees, and the shim's own functions. */
 #include "httpd.h"
 #include "http_config.h"

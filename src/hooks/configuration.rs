@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hooks of the configuration phase.
 
 use super::status::{FAILED, OK};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hooks of new connections.
 
 use crate::faults;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where httpd calls in: one file a phase, each function one call of the guard.
 #![allow(unsafe_code)]
 

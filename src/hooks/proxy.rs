@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Our hooks in mod_proxy.
 
 use std::os::raw::{c_char, c_int};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hooks of the request's phases.
 
 use super::status::{DECLINED, FAILED, OK};

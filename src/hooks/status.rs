@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What hooks return, as httpd has it.
 
 use crate::ffi;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What ProxyPass and ProxyPassReverse say about a request.
 
 use balance::stock::ways::{self, may_begin_ours};

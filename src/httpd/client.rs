@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client of a request that waits: whether it is still there. Nothing is read from it.
 
 use std::os::raw::c_int;

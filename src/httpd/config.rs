@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Things of the configuration phase.
 
 use std::ffi::{CStr, CString, OsStr};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a process gives up that runs scripts which nobody has looked at yet: rights, signals,
 //! descriptors, memory and time.
 

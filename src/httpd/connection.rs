@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Connections to backends: whether mod_proxy made one for an attempt, or took one that it kept;
 //! and the name that TLS asks for.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Digests and names that httpd and APR bring along.
 
 use crate::ffi;

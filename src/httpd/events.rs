@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What happens to pools and members, as lines of the log.
 
 use balance::event::{Event, Level, MemberEvent};

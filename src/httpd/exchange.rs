@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One exchange with a backend: the scheme handlers of mod_proxy run over a request, and what they
 //! leave on it.
 

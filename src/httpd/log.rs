@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One line to the error log, at the module's own LogLevel. Text is never a format.
 
 use std::ffi::CString;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The wrapped ring: safe, non-owning views of httpd's objects. Nothing above this room and
 //! `hooks`, `directives` touches a raw pointer of httpd.
 #![allow(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the MPM and the process tell.
 
 use std::os::raw::c_int;

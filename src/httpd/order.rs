@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! In which order httpd runs the hooks of other modules.
 
 use std::ffi::CStr;

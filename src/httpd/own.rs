@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one value that this module keeps with a request, by its place in the request's
 //! configuration.
 

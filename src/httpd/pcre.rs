@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Searches by PCRE that look at the clock. A limit of steps, all that httpd's own functions can be
 //! given, bounds no time: one step may go through the whole text, at each place of it anew. PCRE
 //! calls back before each part of a pattern that is compiled for it. The library is the one that

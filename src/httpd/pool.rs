@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! APR pools: memory that lives as long as its request, connection or configuration.
 
 use std::any::TypeId;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Processes of the module's own: made by fork, ended by number, talked to over socket pairs.
 
 use std::io;

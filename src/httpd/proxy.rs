@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_proxy, bound late: Debian loads `lua_balancer.load` before `proxy.load`, so its symbols are
 //! looked up in every pre_config (their addresses may have moved) instead of by the linker.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd's regular expressions (PCRE), for `r:regex` and `ngx.re`.
 
 use std::borrow::Cow;

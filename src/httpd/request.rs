@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A request, borrowed for the time of a hook.
 
 use std::ffi::CStr;

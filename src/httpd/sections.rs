@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `<Proxy>` sections of mod_proxy: which ones a URL is in.
 
 use std::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! APR tables: headers, notes, environment.
 
 use std::ffi::{CStr, CString};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A process that httpd's parent tells about when it ends, beside its children.
 
 use std::os::raw::{c_int, c_void};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_proxy's workers: connection pools to one backend, private to the module and to a child.
 
 use std::ffi::{CStr, CString};

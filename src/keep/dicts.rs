@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The dictionaries of a configuration: each `LuaBalancerDict`, and the one behind `r:ivm_set`.
 //! Each is a mapping of its own, which the parent keeps over restarts.
 

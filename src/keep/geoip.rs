@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take
 //! replaced files by themselves.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is kept over restarts (the table, dictionaries, databases of places), and the configuration
 //! while it is being read.
 

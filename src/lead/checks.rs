@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Active checks: which members are checked, and what comes of the results.
 
 use std::collections::HashMap;

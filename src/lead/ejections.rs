@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Gives ejected members their chance when their time is over.
 
 use std::time::Instant;

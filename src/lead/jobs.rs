@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keeps the thread of timers and Lua checks running ([`super::timers`]), where there is Lua
 //! at all.
 

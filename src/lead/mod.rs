@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The background thread of a child, and what the leading child does in it for all children: a list
 //! of tasks.
 

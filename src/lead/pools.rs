@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The pools as the leader's tasks see them: read anew when membership or settings change.
 
 use std::sync::Arc;

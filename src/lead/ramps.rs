@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Takes the steps of members whose weight is coming back.
 
 use std::time::Instant;

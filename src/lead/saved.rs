@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Saved scripts: a child's background thread notices them, has one of them vetted by the server,
 //! and goes on with its own work until the answer is there.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every child does for its scripts, whoever leads: takes saved versions, and looks for calls
 //! that do not come back.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Clears up after dead children, and removes pools that only children of earlier configurations
 //! needed.
 

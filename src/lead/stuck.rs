@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Calls of scripts that do not come back from C, where no limit reaches them: the version is not
 //! called any more, and a thread of timers that is lost so is replaced.
 

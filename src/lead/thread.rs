@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The background thread itself: it looks at scripts, asks for the lead, and gives the tasks of a
 //! leader their turns.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The thread of the leading child that runs Lua besides requests: timers and Lua checks. It is a
 //! thread of its own so that no script can hold up the lead and the other checks; inside it, runs
 //! take turns, see [`script::Job`].

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members that scripts pick attempt by attempt: `LuaBalancerMethod lua`, and `ngx.balancer`.
 
 use std::sync::Arc;

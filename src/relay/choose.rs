@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where an attempt goes: what was decided, asked again for each, those left out that were tried.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who says where an attempt goes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};

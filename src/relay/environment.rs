@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The environment variables that tell where a request went, for headers, logs and scripts.
 
 use std::ffi::CStr;

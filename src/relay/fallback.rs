@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where an attempt goes when nobody else is left.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the filters see while mod_proxy is inside of an attempt.
 
 use super::record::Record;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the loop over attempts knows of a request: its own value, on its stack.
 
 use std::borrow::Cow;

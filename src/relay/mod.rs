@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A request on its way through a pool: attempt after attempt, until one is answered or nobody is
 //! left.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an attempt's end counts for: the member's numbers, and its life.
 
 use std::sync::Arc;

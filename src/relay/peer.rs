@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What `ngx.balancer` was told, as the URL of an ad-hoc target.
 
 use std::sync::Arc;

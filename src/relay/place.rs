@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A place at a member: a request counted in, and counted out again however its attempt ends.
 
 use balance::api::PoolId;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the module keeps about one request, in the request's pool.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};

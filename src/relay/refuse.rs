@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests that no member could be asked for.
 
 use balance::api::NoMember;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The way back: `reverse=on` and `ProxyPassReverse … lb://pool/`. Location, Content-Location, URI
 //! and Destination that name a member, and cookies' domains and paths that do, come back as the
 //! front's.

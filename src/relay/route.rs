@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a request is to go: written once, before the relay, which only reads it.
 
 use std::ffi::CStr;

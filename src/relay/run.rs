@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
 
 use balance::api::{Balancer, NoMember};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One attempt: at a member, or at an ad-hoc target.
 
 use std::os::raw::c_char;

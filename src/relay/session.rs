@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sticky sessions of a request: whose session it is, and the cookie that binds a client without
 //! one.
 

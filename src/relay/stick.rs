@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The session of a request to a sticky pool.
 
 use balance::session::Session;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! TLS with backends: the settings that hold for one. They are those of the virtual host, of
 //! `<Proxy "lb://pool">`, and of `<Proxy "https://host:port">`, the last one first; however the
 //! request came to the backend.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting for a place when all members are at `max_inflight` (`queue=`). The order is kept in the
 //! shared table, over all children; a thread that waits sleeps until it is called.
 

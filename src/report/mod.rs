@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! After the relay: what finish hooks are told.
 
 pub mod finish;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a script answered, as a decision.
 
 use std::sync::Arc;

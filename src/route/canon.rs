@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The canonical form of `lb://pool/path`: the path and query that a backend is asked for, made
 //! once for a request, whoever chose and whatever member is asked.
 

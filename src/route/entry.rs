@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hooks of a request's phases: who looks at it, in which order.
 
 use balance::relay::HookStatus;

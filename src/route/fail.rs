@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What follows a script's failure: one line in the log, and what `LuaBalancerOnError` says.
 
 use balance::api::Balancer;

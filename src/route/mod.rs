@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a request is to go: scripts, mod_rewrite's targets and `lb://` URLs become a
 //! [`Route`](crate::relay::route::Route).
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that
 //! they return.
 

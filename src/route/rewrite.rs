@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests that mod_rewrite has sent to a pool. It does not know the scheme `lb`: it takes the
 //! target of `RewriteRule … lb://pool/path [P]` for a path and puts this server's own name (the
 //! client's Host, with `UseCanonicalName Off`) before it. That is taken away again where the rules

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hands a request to mod_proxy, with the decision and the path that the backend is asked for.
 
 use balance::relay::HookStatus;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script's visit to a request.
 
 use script::Phase;

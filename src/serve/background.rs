@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A child's hold on its background threads ([`crate::lead::thread`]): how they are told to end.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

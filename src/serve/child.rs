@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background
 //! thread; and what each of its threads keeps.
 

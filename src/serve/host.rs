@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd as scripts see it: the request of this thread, and the server.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `key=`: what the methods that hash a request take for it.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The child's Lua states. A script is called on the state that this processor used last, whatever
 //! thread it runs on: that one is in the processor's caches, and there are no more states than
 //! scripts that ever ran at once. A state in which scripts keep something for the length of a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! This module's directives as they hold for a request.
 
 use config::{Hooks, OnError, Resolved, Rewrites};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What children tell each other about scripts through the table: versions, and those that are
 //! stuck.
 

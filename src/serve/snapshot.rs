@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Everything that can be shown, as any child sees it, and a door to it for tests.
 
 use std::sync::OnceLock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How many requests of a child may wait for places (`queue=`).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_proxy workers by URL: made on first use, kept until the child ends (mod_proxy cannot free
 //! one), so that removing and adding a member again costs nothing. A connection with TLS belongs to
 //! the settings it was made under (which certificate is shown, who is trusted), so that backends

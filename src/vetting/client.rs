@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who asks the vetting server: the parent for all scripts at once, a child's background thread for
 //! a saved one.
 

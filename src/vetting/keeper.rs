@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The parent's hold on its vetting server.
 
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Scripts are vetted in processes of their own: read, compiled, and their top levels run, before
 //! they are taken. No Lua runs in httpd's parent or in the background threads of children.
 //!

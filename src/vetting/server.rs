@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The vetting server: makes workers and ends them. It runs no Lua and reads no file of a script.
 
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A worker: vets one script, tells what it found, and ends.
 
 use std::cell::RefCell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A hand on the pools: what a script can do to them, as one request each.
 
 use crate::httpd::{Builder, Httpd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A backend whose manners, good and bad, are method calls.
 //!
 //! Every answer names the backend in `X-Backend` and in the body (`name uri`), and echoes what

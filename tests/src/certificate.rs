@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Certificates that nobody signed.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A raw HTTP/1.1 client: keep-alive, chunked bodies, arbitrary bytes, every response parsed.
 
 use std::collections::BTreeMap;

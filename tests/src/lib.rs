@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Support for tests against a real httpd: a server, backends and clients that are plain values.
 //!
 //! Nothing here knows the module's insides. A test builds an [`Httpd`] with a configuration, gives

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Load that runs beside a test until it is told to stop.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! HTTP/1.1 messages as bytes, for both ends of the tests. Lenient on purpose: hostile bytes pass
 //! through.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module under test: `LUA_BALANCER_SO`, or the root package built once for the whole test run.
 
 use std::fs::{self, File};

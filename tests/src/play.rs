@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Backends that follow a script of their own, byte by byte: what a server never should send.
 
 use std::io::{self, BufRead, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Configuration of pools, and what the module shows of them.
 
 use std::collections::BTreeMap;

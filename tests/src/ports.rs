@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Loopback ports that stay ours: a bound socket that never listens keeps the number out of other
 //! tests' reach, refuses connections while nobody listens, and leaves room for one listener beside
 //! it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting for a condition instead of sleeping for a guess.
 
 use std::sync::OnceLock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hooks and rules that a restart adds or takes away. Requests look for them only where the
 //! configuration has any at all.
 

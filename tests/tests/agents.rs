@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An agent beside a member says what it wants, and gets it; an administrator's orders stay his
 //! own.
 

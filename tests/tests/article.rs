@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The scripts of a published article about load balancing with Apache and Lua, as they are printed
 //! (`article/*.lua`), with the addresses of real servers: each runs, in at least two children, and
 //! routes.

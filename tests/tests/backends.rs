@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Backends that misbehave: no thread is lost to one, no client gets a mixture, and counts stay
 //! right.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What counts against a member, and what does not: nothing that a client can bring about.
 
 use std::io::{Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script that reads the body leaves it whole to the member.
 
 use server_tests::client::BodyEncoding;

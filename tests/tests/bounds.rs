@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! No function that a script can call takes longer than a call may, or more memory than it may:
 //! what got past the limits once, and its neighbours, on a real httpd.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts bring with them from mod_lua and OpenResty works as it did there, beside mod_lua
 //! where it is the reference.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Lines of mod_proxy_balancer's configuration with the directive's name changed: they mean what
 //! they meant, or configtest says what to write. Stock httpd is asked beside.
 

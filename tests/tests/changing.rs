@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pools change while they serve: no request fails, no count is lost, and room is used again.
 
 use std::thread;

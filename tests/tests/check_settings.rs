@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Settings of checks: read early, named when they cannot be used, and never held against a member.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What checks say about a member, and nothing else, makes it down.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A client never chooses a pool: it is reached only where configuration or script wrote `lb://`
 //! itself.
 

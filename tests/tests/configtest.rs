@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every wrong name, key or value stops `apachectl configtest` with the file, the line and what was
 //! expected.
 

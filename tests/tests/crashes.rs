@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Children are killed, crash and stop at random while they serve: only what was inside of them is
 //! lost.
 //!

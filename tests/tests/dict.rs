@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Dictionaries and `r:ivm_set` values: one for all children, right after any death, kept over
 //! restarts.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a member and a client see of a pool is, byte for byte, what they see of mod_proxy_balancer:
 //! every generated request goes through every configuration twice, by `lb://` and by `balancer://`,
 //! in one httpd and to one member. What differs on purpose stands in docs/directives.md, "What

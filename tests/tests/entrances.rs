@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every way into a pool, and what a request carries on its way out.
 
 use std::io::{Read, Write};

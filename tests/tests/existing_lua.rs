@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whole scripts as people have them: for mod_lua's translate hook and for OpenResty's balancer
 //! phase, unchanged, with connections that are kept.
 

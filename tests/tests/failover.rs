@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member that fails costs no client an answer, and no request is sent twice that must not be.
 
 use std::time::{Duration, Instant};

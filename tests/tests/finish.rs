@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! After the response: `LuaHookFinish` and the environment of a request.
 
 use std::io::Write;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Scripts that were written for mod_lua or OpenResty, with the names that they use; stock httpd
 //! with mod_lua beside it where it is the reference.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Children of an older configuration serve what they have; what they need stays while they do.
 
 use std::thread;

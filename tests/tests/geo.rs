@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Geography: clients are routed by the country of their address, databases are replaced while the
 //! server runs.
 

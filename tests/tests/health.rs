@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Active checks: what is down gets no request, what is up again gets its share.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts get of httpd is what they get of every host: the same cases run against the plain
 //! one, without httpd.
 

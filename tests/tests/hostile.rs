@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hostile requests: no host but the configured ones is ever reached, and the server goes on
 //! serving.
 

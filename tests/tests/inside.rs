@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests that httpd makes of a request (`DirectoryIndex`, mod_negotiation, SSI) and after one
 //! (`ErrorDocument`, rewriting): the selection hooks run for them as for any other, and what they
 //! decide holds.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A relative script that is not under ServerRoot is looked for in the folder of the installed
 //! ones.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `make install`, then Debian's own tools on a copy of its stock configuration.
 
 use std::fs;

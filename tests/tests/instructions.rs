@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a request costs over plain ProxyPass, in instructions between request and answer: callgrind
 //! counts them in a real httpd, and they are held against stored bounds, some 10 % above what was
 //! measured when they were set. Seconds vary from run to run; these do not.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Clients and backends keep connections; what happens to one of them costs no request.
 
 use std::io::{BufRead, BufReader};

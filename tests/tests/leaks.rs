@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What requests leave behind in a child, in bytes: memcheck adds up what is in use when a child
 //! ends, after some requests and after three times as many.
 

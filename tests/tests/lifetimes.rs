@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Children die and generations pass; what the pools know stays right.
 
 use std::process::Command;

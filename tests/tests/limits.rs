@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Limits of time, memory and stack hold wherever scripts run: a run that goes over one is stopped
 //! and is one clear line, and the next run works.
 

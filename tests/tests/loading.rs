@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module loads anywhere in the configuration, beside anything, and says what it lacks.
 
 use server_tests::httpd::{Builder, installed};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the log says of members and picks: the pool, who changed what, and by which method a member
 //! was picked.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members come and go by the thousands.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerMethod lua`: what becomes of a request when its function gives nobody to ask.
 
 use server_tests::{Backend, Httpd, pool};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Host names whose addresses change while the server runs. The names are those of an `/etc/hosts`
 //! that only the server sees, which takes a mount namespace.
 

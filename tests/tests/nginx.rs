@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The same servers, weights and keys in nginx and in a pool: the same member answers, request for
 //! request.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members of other schemes than HTTP: their modules say less about how an attempt ended, and no
 //! request is repeated for that.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! More requests than members have places for.
 
 use std::sync::{Arc, Barrier};

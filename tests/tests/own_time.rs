@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `time=` is what a call uses of the processor: on a machine that others keep busy a short call
 //! stays a short one.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A panic anywhere in the module costs the request that met it, and one line of the log.
 //!
 //! The module is one that panics on demand: `scripts/test` builds it and names it in

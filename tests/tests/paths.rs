@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What path and query a member is asked for, by every way into a pool: what the client wrote, and
 //! the later decision.
 

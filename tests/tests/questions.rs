@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A further attempt asks what the script asked: the same pool or view, method and key. Lists are
 //! asked in order.
 

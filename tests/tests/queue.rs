@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `queue=`: requests that find every member at `max_inflight` wait for a place, first come, first
 //! served.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Saved scripts are served everywhere within a second; broken ones never.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request object and the library, as a script in a real httpd sees them.
 
 use server_tests::{Backend, Httpd, Request, pool};

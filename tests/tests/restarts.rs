@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Restarts with changes between them: no answer lost, nothing forgotten, nothing kept that is of
 //! no use.
 //!

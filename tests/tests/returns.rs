@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every kind of value that a selection function may return.
 
 use server_tests::{Backend, Httpd, Request, pool};

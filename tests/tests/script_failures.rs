@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script that fails costs its request what `LuaBalancerOnError` says, and costs the thread
 //! nothing.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Each script of a server has its own layer over Lua's libraries.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `LuaHookSelect`: after authentication, with the user known, and the ways in which mod_lua's
 //! larger proxies name a backend.
 

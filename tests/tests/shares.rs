@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Exact shares: one round robin over all threads and children.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every script of the folder `lua/` in a real httpd, configured as its first lines say.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every script of the folder `lua/` with members that refuse connections and that no check has
 //! found yet: what each script says about its members holds then, too.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Signals and threads stay httpd's: each promise is measured beside an httpd without the module,
 //! in one run.
 

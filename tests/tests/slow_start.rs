@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member that comes up gets its weight back by and by, whatever brought it up.
 
 use std::time::Duration;

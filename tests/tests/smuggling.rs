@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One request in front is one request behind, and no value of a script becomes a header of its
 //! own.
 

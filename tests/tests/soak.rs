@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Many requests with faults coming and going. SOAK_REQUESTS says how many; `make soak` sends a
 //! million.
 

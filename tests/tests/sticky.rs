@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sticky sessions: who serves them, who loses them, and the cookie.
 
 use std::collections::BTreeSet;

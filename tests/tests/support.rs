@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The support itself, against stock httpd with plain ProxyPass: what it claims is so without the
 //! module.
 

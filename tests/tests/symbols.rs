@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the shared object gives to httpd and takes from it.
 
 use std::collections::BTreeSet;

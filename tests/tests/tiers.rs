@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who serves when not everybody can: lbsets, spares, standbys, zones, panic, and places that are
 //! taken.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Timers and Lua checks: one child runs them, none holds up another, and they move with the lead.
 
 use std::time::{Duration, Instant};

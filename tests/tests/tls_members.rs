@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! TLS to members: connections belong to the settings they were made under, and the settings come
 //! from where they do for stock mod_proxy.
 

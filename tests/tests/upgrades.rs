@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Another version of the module takes the place of the one that serves: what was changed while
 //! running goes on.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Scripts are vetted in a process of its own: nothing that a top level does holds up the server,
 //! and none of it is done as root.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What top levels do against the process that vets them, and against the server through what they
 //! define.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The way back: what names a member comes back as the front's, and nothing else does; cookies can
 //! be edited.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ways into a pool that other modules' directives open: configtest tells those that lead nowhere,
 //! or that say what would do nothing.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nothing that clients send makes a script fail for others, or for good; and no script gets at
 //! what others, the server or its files have.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nanoseconds a pick: every method at 3 to 10,000 members, idle and with requests in flight, by
 //! one thread and by two; beside `pingora-load-balancing` on the same addresses. And the time that
 //! a pool's rings and tables take to build.

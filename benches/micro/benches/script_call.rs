@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nanoseconds a call: the selection script of the manual, and parts of it. `cargo bench --bench
 //! script_call`. Each is measured with another URI for each call, as a server sees them, and with
 //! one URI all the time, where strings are made once.

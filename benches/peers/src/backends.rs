@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What answers behind the servers under test: one fast nginx at many addresses, or members that
 //! take their time.
 

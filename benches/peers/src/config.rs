@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Configuration that the benchmarks share.
 
 /// The selection script of the README.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! CPU time of a server: of all its processes, in nanoseconds.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the benchmarks share: servers as values, load, the CPU time and memory of a server's
 //! processes, medians.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Memory of a server's processes, in KiB.
 
 use std::fs;

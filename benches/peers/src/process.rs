@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Processes: a server that is not httpd, the tree below a process, a program that may not take too
 //! long.
 

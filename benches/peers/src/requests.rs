@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A closed loop of clients that keeps the time of every request: so many requests are under way at
 //! any time.
 

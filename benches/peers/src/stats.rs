@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Medians and quartiles: what is left of noise.
 
 /// The quartiles of some measurements.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether the run shall end early. A benchmark asks between its steps, so that everything is ended
 //! and removed on the way out.
 

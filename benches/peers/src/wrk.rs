@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! wrk in front of a server, and what that costs the server's processes.
 
 use std::process::Command;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The balancer as scripts, hooks and checks see it: one trait, so that the Lua runtime knows
 //! neither the shared table nor httpd.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A pool made ready for picking: who may be picked now, with everything that makes a pick cheap.
 //! Built when the pool's epoch changes, shared by all threads of a child.
 

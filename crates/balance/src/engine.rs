@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The balancer of a child: compiled pools by epoch, shared by its threads, and a handle for each
 //! thread.
 //!

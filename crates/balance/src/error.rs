@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is wrong with a configured text.
 
 /// A URL, key or value that cannot be taken. One line, for administrators: what was found, what was

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What happens to members and pools, as values: the one source of the log's lines about them.
 
 use std::fmt;

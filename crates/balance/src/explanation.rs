@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who may be picked at a moment, and who is left out for what reason.
 
 use std::fmt;

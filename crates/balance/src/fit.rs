@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether a pool's settings and its members fit together.
 
 use crate::settings::{CheckKind, HealthCheck, PoolSettings};

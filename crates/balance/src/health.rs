@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Active checks: consecutive results that bring a member up or down, packed into one word of the
 //! shared table.
 

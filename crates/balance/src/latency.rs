@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Peak EWMA of response times, as Finagle computes it: a slower answer counts at once, a faster
 //! one by and by.
 

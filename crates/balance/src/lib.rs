@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pools, members and the choice among them: pure. Time and randomness are arguments; nothing here
 //! does I/O or knows httpd.
 #![forbid(unsafe_code)]

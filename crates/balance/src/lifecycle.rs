@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member's life: what checks, requests, orders and time make of it. Each of these functions
 //! changes the store and returns what has happened; whoever calls it tells the log. Time is an
 //! argument, or the store's own clock for what is noted.

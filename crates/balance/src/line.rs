@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members as text: `LuaBalancerMember`'s own syntax, read and written.
 
 mod connection;

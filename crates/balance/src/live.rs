@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a pick reads of the world: the live half of the members, by slot. The shared table
 //! implements it; tests have a plain one.
 

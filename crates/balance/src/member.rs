@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's
 //! row in the table.
 

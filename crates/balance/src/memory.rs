@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A store on the heap: for tests, and wherever no other process takes part.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Passive checks: consecutive failed requests eject a member for a while, packed into one word of
 //! the shared table.
 

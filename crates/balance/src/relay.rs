@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Judging an attempt: what the end of an exchange with a member means for the member, the request
 //! and the client.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Mapping back what a member's answer says about itself: redirects, and the domains and paths of
 //! cookies. Only what names a member, with its own path, is mapped. Everything is bytes: headers
 //! need not be UTF-8.

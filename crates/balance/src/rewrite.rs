@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Targets of mod_rewrite's `[P]` rules, as the configuration has them. mod_rewrite does not know
 //! the scheme `lb`: it takes such a target for a path and puts this server's own name before it,
 //! which a client may choose with its Host. So what comes out is told from other rules' work by

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A small seedable generator (SplitMix64, Steele, Lea and Flood 2014): good enough to spread
 //! requests, never for secrets.
 

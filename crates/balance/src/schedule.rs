@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Smooth weighted round robin as a precomputed sequence.
 //!
 //! nginx's algorithm (each turn: every current weight grows by the weight, the largest wins, the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which member serves a request's session. As mod_proxy_balancer does it (`find_session_route`,
 //! `find_route_worker`): the member of the session's route in any lbset, standbys last; when it is
 //! out, the one that its `redirect` names.

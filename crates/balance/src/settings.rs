@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A pool's settings: the directives inside `<LuaBalancerPool>` other than the members. They are
 //! kept in shared memory as the directives' own text, one a line, so that configured and
 //! script-defined pools take the same way.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Slow start: a member that came up gets its weight back by and by.
 
 use crate::member::MemberSpec;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Everything that can be shown of a running balancer, as values. A store makes it in one go;
 //! pages, programs and tests read these and nothing else. Its text is for tests: one line for each
 //! thing, as words and `key=value`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One member's live status: everything that decides whether it may be picked, in one 64-bit word,
 //! so that a reader sees weight and state of the same instant with one load.
 //!

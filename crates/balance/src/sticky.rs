@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions as text: the values that a request's cookies and parameters hold, the routes that a
 //! value may name, and the cookie that the module sets. Bytes, because that is what clients send.
 //! Which member serves a route: [`crate::session`].

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the engine needs of the place where pools are kept: the shared table, or a plain one in
 //! tests.
 

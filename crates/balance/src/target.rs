@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The URL that a script returns for an ad-hoc target, taken apart: what stands encoded, and what
 //! is still the decoded path of the request.
 

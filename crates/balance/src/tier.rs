@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who may be picked now: lbsets, spares, standbys, zones and panic.
 
 use crate::member::Member;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a definition has changed of a pool's members, as events.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Durations, sizes, weights and switches as they are written.
 
 use crate::error::ParseError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Member URLs.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which members a view leaves.
 
 use crate::api::{View, ViewStep};

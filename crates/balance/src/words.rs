@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A directive's arguments as words, and back. As httpd splits them: words end at blanks, a word
 //! may stand in `"…"` or `'…'`, a backslash there stands before the quote or another backslash.
 //! Beyond httpd, `key="value with blanks"` is one word.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Picks by key are those of a real nginx: `golden/nginx.tsv`, written by `golden/nginx.py`.
 
 use std::collections::BTreeMap;

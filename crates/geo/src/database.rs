@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One database in memory.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! All databases of a server.
 
 use std::net::IpAddr;

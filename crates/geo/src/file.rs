@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading a file that somebody may be writing.
 
 use std::fs::{self, File, Metadata};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where an address is, by MaxMind databases (country, city, ASN and what has their layout) that
 //! are merged into one answer and replaced while the server runs.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a database is not used.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the databases answer, and that damaged ones answer nothing worse than an error.
 #![allow(missing_docs)]
 

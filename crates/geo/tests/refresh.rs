@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Replaced files are taken, broken ones are not.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a thousand HTTP checks every two seconds cost: `cargo run --release -p probe --example
 //! thousand [hanging] [tcp]`. A child process serves the members, so that only the checks are
 //! measured.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The line of an agent check, as HAProxy's agents write it: words separated by blanks or commas,
 //! then perhaps `#` and a description for people. Only the first line counts, in upper or lower
 //! case.

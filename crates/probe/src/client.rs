@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests and connections that scripts make while they check or run on a timer: side by side with
 //! the checks, bounded in time and size, with nothing kept between them.
 

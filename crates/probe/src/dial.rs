@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Connecting to a member: TCP over IPv4 and IPv6, unix sockets, TLS on top.
 
 use std::cell::Cell;

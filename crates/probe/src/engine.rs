@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all checks of one prober share.
 
 use std::cell::{Cell, RefCell};

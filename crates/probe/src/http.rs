@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! HTTP and HTTPS checks: the request, redirects, and what makes an answer good.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Active health checks of many members on one thread.
 //!
 //! A [`Prober`] keeps a schedule per member and runs TCP, HTTP, HTTPS and agent checks side by

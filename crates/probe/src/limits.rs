@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How many sockets the checks may hold, so that requests served by the same process never run out
 //! of file descriptors.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One HTTP/1.1 connection to a member. It has no task of its own: whoever waits for it drives it,
 //! so that a kept connection costs nothing until its next use.
 

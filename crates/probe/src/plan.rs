@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Settings made ready: what every check of a pool, and every check of one member, would otherwise
 //! work out again.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The prober: targets in, observations out.
 
 use std::collections::hash_map::RandomState;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a redirect leads, as long as it stays with the member.
 
 /// Most redirects that one check follows.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Host names. The system's resolver blocks, so it runs on a few threads; one that hangs may keep
 //! those, but never a check of another name that was found before, and never the thread that runs
 //! the checks.

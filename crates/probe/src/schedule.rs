@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When a member is checked: start to start, with jitter.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is checked, and what came of it.
 
 use std::future::Future;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! TLS settings of https checks, made once per (`verify=`, `ca=`).
 
 use std::cell::RefCell;

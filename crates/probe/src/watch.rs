@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The life of one target: wait until it is due, check it, report, again.
 
 use std::cell::Cell;

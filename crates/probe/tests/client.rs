@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests and connections of scripts.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every kind of check against members that behave well and badly.
 
 mod common;

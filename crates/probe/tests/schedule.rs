@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When checks run, and that members do not stand in each other's way.
 
 mod common;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! https checks against a server with a certificate of the test's own authority.
 
 mod common;

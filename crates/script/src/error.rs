@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What went wrong in a script, told so that an administrator finds the place.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the runtime asks of the server it lives in. The module implements the traits over httpd,
 //! and [`crate::offline`] without one. No method has a body here: a host that lacks something says
 //! so itself. `tests/contract` holds what both have to answer. Time that scripts see, and that

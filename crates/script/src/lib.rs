@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Lua runtime: one state a thread, scripts kept current from memory, a sandbox, limits, and
 //! the API that scripts see. It knows neither httpd nor the shared table: both come in through the
 //! traits of [`host`] and `balance::api`.

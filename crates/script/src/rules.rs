@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts may set in a request, whatever server it is in.
 
 use crate::host::{Field, Number, Table};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a selection function may return, and what each value means.
 #![allow(missing_docs)]
 

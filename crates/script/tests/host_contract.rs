@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The plain host answers as every host does.
 #![allow(missing_docs)]
 

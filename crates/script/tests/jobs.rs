@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Timers and checks: they take turns, wait without holding anybody up, and are stopped when they
 //! take too long.
 #![allow(missing_docs)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Each script has its own layer over Lua's libraries.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script over its limits is stopped, and the state serves the next call.
 #![allow(missing_docs)]
 

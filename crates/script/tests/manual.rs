@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The examples of docs/lua-api.md run as they are printed.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a Lua state holds, and that calls leave nothing behind.
 #![allow(missing_docs)]
 

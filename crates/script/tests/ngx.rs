@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! OpenResty's names, and the scripts of a published article that use them.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What timers, checks and top levels hold outside of Lua's memory is bounded as well.
 #![allow(missing_docs)]
 

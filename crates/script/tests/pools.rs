@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pools, views and members as scripts use them.
 #![allow(missing_docs)]
 

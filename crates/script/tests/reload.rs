@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A saved script is judged, taken or refused; threads follow without reading files.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request object means what mod_lua's means.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Panics of the host and calls inside calls leave a state that works.
 #![allow(missing_docs)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts cannot reach, and cannot do to each other.
 #![allow(missing_docs)]
 

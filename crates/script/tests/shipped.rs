@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The scripts of the folder `lua/` do what their comments say.
 #![allow(missing_docs)]
 

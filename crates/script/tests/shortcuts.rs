@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts call most goes a short way (`src/shortcuts.rs`): it does what the long one does,
 //! and leaves it the rest.
 #![allow(missing_docs)]

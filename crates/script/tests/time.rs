@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `time=` is what a call may use of the processor: others' work costs it nothing, and what it
 //! waits is bounded all the same.
 #![allow(missing_docs, unsafe_code)]

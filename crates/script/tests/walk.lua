@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Drives functions with lists of arguments. The request's args say which, a line for each: the path
 -- of the function, 1 for a method, and the number of the list.
 local text, nul = ("x"):rep(1 << 20), ("\0"):rep(1 << 20)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Everything that a script can reach is bounded: each function is in a list of how, and is driven
 //! with hostile arguments. No call takes longer than twice its time, nor more than its memory and 4
 //! MiB of the process.

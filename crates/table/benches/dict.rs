@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Time of a dictionary's operations, alone and with a second thread on the same key or on others:
 //! `cargo bench -p table --bench dict`.
 #![cfg(not(loom))]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Time of the calls that a pick and a request make: `cargo bench -p table`.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, reason = "what runs is measured")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Taking the state over into a bigger table.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

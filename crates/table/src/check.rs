@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A look over the whole table, for tests and soak runs.
 
 use std::collections::{HashMap, HashSet};

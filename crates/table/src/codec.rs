@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members and settings as the text that is kept in the chunks: the directives' own syntax.
 
 use balance::api::ChangeError;

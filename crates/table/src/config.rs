@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The word beside a member's line: what its definition says of weight, lbset and flags, in the
 //! places that they have in [`Status`]. Its topmost 12 bits are two counters that grow when the
 //! definition changes the weight (bits 52..=57) or the flags (58..=63). The status word has the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Definitions: making a pool be like a list of members, while others do the same, or an older or a
 //! newer one.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Taking out a member whose requests fail, without ever emptying its pool.
 //!
 //! The outlier word announces an ejection, the status word makes it hold. Between the two the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sleeping until another process changes a word.
 #![allow(unsafe_code)]
 

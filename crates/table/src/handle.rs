@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A process's handle on the table.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Children and their in-flight counts.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

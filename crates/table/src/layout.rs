@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only
 //! numbers of rows.
 //!

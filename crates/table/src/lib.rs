@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The shared table: pools, members, in-flight counts, health, the lead, and the last good scripts,
 //! and dictionaries, in memory that several processes use at once.
 //!

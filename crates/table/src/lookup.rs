@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which pool a member is in.
 
 use std::sync::atomic::Ordering::SeqCst;

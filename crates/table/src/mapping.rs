@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The memory of a table, seen as rows of atomics. This and the dictionaries' memory are the only
 //! unsafe code of the crate: everything else works on the slices that come from here.
 #![allow(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rows of members: building, finding, changing and recycling them.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

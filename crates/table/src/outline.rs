@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a module of another layout can read of a table: who the members are, and what was changed
 //! while running.
 //!

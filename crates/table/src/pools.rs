@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rows of pools.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The atomics that the protocols are written against: the standard ones, or loom's when the
 //! protocols are checked.
 

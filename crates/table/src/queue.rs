@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests that wait for a place, see [`crate::protocol::queue`].
 
 use std::sync::atomic::Ordering::SeqCst;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The last good sources of scripts.
 
 use std::sync::atomic::Ordering::SeqCst;

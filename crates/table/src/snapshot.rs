@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Everything of the table that can be shown.
 
 use std::sync::atomic::Ordering::SeqCst;

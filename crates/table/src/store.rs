@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The table as the engine sees it.
 
 use std::sync::Arc;

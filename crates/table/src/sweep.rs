@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Putting right what dead processes left half done.
 
 use std::sync::atomic::Ordering::SeqCst;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What checks and requests say of members.
 
 use std::sync::Arc;

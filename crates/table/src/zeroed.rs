@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Zeroed memory of this process's own, in place of a shared mapping: for tests and `configtest`.
 //!
 //! It comes from the system and goes back there: what an allocator hands out may be old, so that

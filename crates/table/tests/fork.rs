@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Real processes on a real shared mapping, killed in the middle of what they do.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, reason = "what runs is measured")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a pick costs, in instructions: they are the same in every run, where nanoseconds are not.
 //! Callgrind counts them over a fixed loop, and they are held against stored bounds, some 15 %
 //! above what was measured when they were set (x86-64; other processors have other numbers, and are

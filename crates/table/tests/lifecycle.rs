@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member's life, over the shared table and over the store on the heap: the same events, the same
 //! state.
 #![cfg(not(loom))]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The protocols under every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p table --release
 //! --test loom`.
 #![cfg(loom)]

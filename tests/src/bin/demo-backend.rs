@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `demo-backend PORT NAME`: answers `NAME path` on a loopback port, for `make run` and `make
 //! demo`.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The installed httpd: where its program and modules are, as apxs says.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A real httpd as a value: own folder, own port, ended when dropped; prints its configuration and
 //! error log when the test panics.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ways into a pool, each written for both: `LB` stands for the scheme.
 
 use super::generator::Generated;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests of every sort, the same ones in every run.
 
 use super::mirror::KINDS;

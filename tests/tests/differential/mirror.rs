@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member that shows what it was asked: the very bytes of the head, and the body.
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! CPU time of httpd per request for the ways to a backend, as ratios to plain `ProxyPass` in the
 //! same round.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `count=` and `retry_on=`.
 
 use crate::error::ParseError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the
 //! same settings as a script's pool definition names them.
 

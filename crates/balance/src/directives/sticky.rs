@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerSticky`.
 
 use super::values::{self, Line};

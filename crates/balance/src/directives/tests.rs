@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::settings::{CheckKind, FailureKinds, HealthCheck, Method, Outlier, Set};
 use proptest::option::of;

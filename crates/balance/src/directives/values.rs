@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values of keys, with errors that name the key, and lines of keys.
 
 use crate::error::ParseError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Slow start, as the leader drives it: whoever brings a member up sets the first step in the same
 //! change, and the leader takes the others. The step itself is in the table, so that another leader
 //! goes on from there.

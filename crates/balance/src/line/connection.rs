@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The connection keys: BalancerMember's names, default units and ranges.
 
 use crate::error::ParseError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Weighted random in constant time: Vose's alias method ("A linear algorithm for generating random
 //! numbers with a given distribution", 1991).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Picking by a key.
 
 use xxhash_rust::xxh64::xxh64;

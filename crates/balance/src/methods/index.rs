@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Searching a sorted row in about as many steps whatever its length: a first look at where values
 //! of that size begin, then a binary search among the few of about that size.
 

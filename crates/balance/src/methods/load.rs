@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Picking by load.
 
 use std::sync::atomic::Ordering::Relaxed;

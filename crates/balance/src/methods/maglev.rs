@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Maglev (Eisenbud and others, NSDI 2016) with weights, as Envoy fills the table.
 
 use xxhash_rust::xxh64::xxh64;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The ways to pick. All of them choose among the candidates of a [`Compiled`] pool, leave out the
 //! members to avoid and those at `max_inflight`, do a bounded amount of work, and end in a plain
 //! scan when their own way meets too many of those.

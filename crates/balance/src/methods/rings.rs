@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the hash methods look keys up in. Depends on members and configured weights alone: a member
 //! that goes down stays in it and is skipped, so that only its own keys move, and they come back
 //! exactly.

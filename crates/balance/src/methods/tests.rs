@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every method promises.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::api::{Balancer, PoolId, View, ViewStep};
 use crate::engine::{Engine, Handle};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The expressions of `ProxyHCExpr` that say what `expect=`, `body=` and `not_body=` can say.
 
 use regex::Regex;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The keys of mod_proxy_hcheck at a member's line. A pool has one check for all its members, so
 //! they are taken where they say one thing.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Lines of mod_proxy and mod_proxy_balancer as people bring them: what of them means the same here
 //! is taken, for the rest there is the line to write.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The parameters of a stock balancer (`ProxySet` in `<Proxy "balancer://…">`) in a
 //! `LuaBalancerSet` line.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ways into a pool that directives of other modules open: what they name, and what of them would
 //! do nothing.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes nginx.tsv: which server a real nginx picks for a key, by `hash $arg_k` and `hash $arg_k consistent`.
 
 Usage: nginx.py [path of nginx] > nginx.tsv

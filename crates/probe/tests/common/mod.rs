@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Members that behave as told, on loopback, and probers that watch them.
 #![allow(dead_code)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The global `apache2`: mod_lua's constants, with the values that mod_lua gives them.
 
 use mlua::{Lua, Table};

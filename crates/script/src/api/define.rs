@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `lb.define_pool` and `pool:add`: tables made into what the directives would say, so that both
 //! take the same way and get the same checks.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A member as scripts see it.
 
 use std::rc::Rc;

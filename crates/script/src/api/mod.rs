@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts see: `lb`, pools, members, the request, `apache2`.
 
 mod apache2;

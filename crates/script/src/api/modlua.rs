@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What mod_lua's request object has beyond what a choice needs: made when a script asks for it.
 //! Names that are not here say what to use instead.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pools and views as scripts see them.
 
 use std::cell::Cell;

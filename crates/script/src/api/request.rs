@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request object `r`, with mod_lua's names: one for each state, looking at whatever request is
 //! handled.
 

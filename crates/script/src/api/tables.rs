@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd's tables of the request: headers, notes, environment.
 
 use std::rc::Rc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values that outlive a request: `r:ivm_get`, `lb.dict`; and `lb.geo`.
 
 use std::rc::Rc;

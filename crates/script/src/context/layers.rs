@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Methods of strings. All strings of a state have one metatable, and each script its own layer
 //! over `string`: while a script runs that has changed its layer, the metatable's `__index` is that
 //! layer. As long as no script has, nothing is done.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all API functions of a state share: the host, the call that is running, its limits.
 
 pub(crate) mod kept;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request's text fields as Lua strings. A text that is the same as last time is not made
 //! again. What scripts have asked for before is put within their reach as a call begins, so that
 //! they read it without a call into the runtime.

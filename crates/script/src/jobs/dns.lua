@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.dns.resolver": the system's resolver under that module's names, for checks and
 -- timers.
 local resolve, raw = ...

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- lb.http and lb.tcp where timers and checks run: a call says what it waits for, and suspends its
 -- job.
 local native, raw = ...

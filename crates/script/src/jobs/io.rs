@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `lb.http`, `lb.tcp` and what else makes a job wait.
 
 use std::rc::Rc;

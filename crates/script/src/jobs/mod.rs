@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What timers and checks do that others cannot: wait, and start each other. Their runs are in
 //! [`crate::state::run`].
 

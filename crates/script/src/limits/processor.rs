@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How much of the processor a thread has used: the time of a call is counted so, since on a busy
 //! machine others may run most of the while.
 #![allow(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a script was when it was last looked at. Lua tells no place with an error of memory, nor
 //! when a run is over while it waits for its turn: the last look at the clock, or the function's
 //! own beginning, is as near as can be said.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "socket.http": LuaSocket's requests over lb.http. The table is the script's own, so that
 -- it may set TIMEOUT.
 local http, raw = ...

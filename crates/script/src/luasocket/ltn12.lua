@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "ltn12": the sources and sinks that scripts give to socket.http.
 local _, raw = ...
 local ltn12 = { source = {}, sink = {}, pump = {}, BLOCKSIZE = 2048, _VERSION = "small" }

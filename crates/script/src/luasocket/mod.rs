@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! LuaSocket's names, all of them here: `socket` with `socket.tcp()`, `socket.http`, `ltn12`. In
 //! timers and checks they wait as jobs do (`crate::jobs::io`). In requests, where a socket would
 //! hold up a thread of the server, and at the top level of scripts they say where they work.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a socket's `receive` is asked for, and what it takes out of the bytes that have come.
 
 use mlua::Value;

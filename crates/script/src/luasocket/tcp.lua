@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "socket" where timers and checks run. `ready` raises where nothing can wait.
 local native, raw, ready = ...
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A function in front of those that take any number of arguments, each of which costs something no
 //! hook interrupts: too many of them, or too much text, is an error of the script.
 //!

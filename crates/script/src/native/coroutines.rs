@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `coroutine.resume`, `wrap` and `close`: as Lua's own, but for two things. They say which
 //! coroutine runs (`crate::limits::watch`), and one whose call was over while it ran is not closed
 //! any more: no hook is called in it, so that what its variables run at their end had no limit.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hook of Lua: looks at the clock, and ends calls that are over. It is set by the watch
 //! (`crate::limits::watch`), for one look at a time; once a call is over it stays, and raises at
 //! every instruction and every call until the call ends, in every coroutine.

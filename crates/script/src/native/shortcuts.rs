@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! C functions for what scripts call most, where the way through mlua costs several times the work
 //! itself. Each knows the plain case and leaves all others (errors, panics, other arguments, no
 //! request) to the function that mlua made. How errors leave them: see `crate::native::cfunctions`.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "ngx.balancer": the peer of the next attempt.
 local native, raw = ...
 local type, error, tonumber, tostring = raw.type, raw.error, raw.tonumber, raw.tostring

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module `bit`: 32-bit operations with signed results, as LuaJIT has them.
 
 use mlua::{Lua, Table, Value, Variadic};

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.chash": consistent hashing, the points that nginx makes.
 local native, raw = ...
 local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring

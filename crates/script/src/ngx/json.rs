@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `cjson` and `cjson.safe`: text goes into Lua's memory, and out of it, without a copy of the
 //! values in between, and with a look at the clock now and then.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.lock": locks in a dictionary. A timer or check waits for one that somebody else
 -- holds; a request, whose thread must not sleep, gets "timeout" at once.
 local _, raw, ngx, sleep = ...

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.lrucache": a bounded cache of this Lua state, the least recently used entries go
 -- first.
 local native, raw = ...

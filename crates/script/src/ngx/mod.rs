@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! OpenResty's names, made when a script first uses them: Lua files over a few native functions.
 
 mod bit;

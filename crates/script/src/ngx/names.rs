@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Names that `ngx` has as plain values, and those that it lacks here.
 
 use mlua::{Lua, Table, Value};

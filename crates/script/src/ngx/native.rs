@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the Lua files of this folder are built on.
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The global `ngx`: OpenResty's names over the request of httpd.
 local native, raw = ...
 local type, pairs, ipairs, tostring, error, setmetatable = raw.type, raw.pairs, raw.ipairs, raw.tostring, raw.error,

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Functions of `ngx` that scripts seldom call. There when a script first names one.
 local native, raw, ngx = ...
 local type, pairs, ipairs, tostring, table = raw.type, raw.pairs, raw.ipairs, raw.tostring, raw.table

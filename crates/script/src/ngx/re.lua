@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- ngx.re: httpd's regular expressions are PCRE as well. There when a script first uses it.
 local native, raw = ...
 local type, pairs, tostring, table = raw.type, raw.pairs, raw.tostring, raw.table

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The ring of `resty.chash`: ketama over CRC-32, the points that nginx makes for the same ids.
 
 use std::rc::Rc;

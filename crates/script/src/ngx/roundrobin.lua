@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.roundrobin": weighted round robin by the greatest common divisor. Ids go in sorted
 -- order, so that every thread has the same sequence.
 local native, raw = ...

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "resty.swrr": smooth weighted round robin, ids in sorted order.
 local native, raw = ...
 local pairs, setmetatable, tostring = raw.pairs, raw.setmetatable, raw.tostring

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- require "table.new" and its like: LuaJIT's functions for tables.
 local _, raw = ...
 local next, type = raw.next, raw.type

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ngx.var`: the request's variables, and those that scripts set.
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the world outside answers, given beforehand: no job gets at a socket here.
 
 use std::cell::Cell;

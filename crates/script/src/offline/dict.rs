@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Dictionaries in memory, and the values of `r:ivm_set`.
 
 use std::cell::{Cell, RefCell};

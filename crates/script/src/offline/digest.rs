@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! MD5 (RFC 1321) and SHA-1 (RFC 3174), by their descriptions: httpd brings its own, and no secret
 //! depends on these.
 

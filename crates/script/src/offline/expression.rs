@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A part of httpd's expression language: variables in text, and conditions of comparisons. What is
 //! not known is an error that says so.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The plain host: what scripts ask of a server, without one. Requests are made from data, pools
 //! and dictionaries live in memory, the clock is set by hand, log lines are collected, and what a
 //! script would fetch comes out of a map. There is no socket and no thread here, and the same input

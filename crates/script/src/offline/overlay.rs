@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A dictionary over another one: what is there can be read, and what is written is seen here
 //! alone. A top level that is vetted gets this.
 

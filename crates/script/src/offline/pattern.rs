@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Regular expressions without httpd's PCRE. What both know means the same; look-around and back
 //! references are an error here.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pools in memory, with the engine that a server has.
 
 use std::rc::Rc;

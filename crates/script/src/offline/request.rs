@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A request made from data.
 
 use std::cell::{Cell, RefCell};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The server at large, without one.
 
 use std::cell::{Cell, RefCell};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A table of a request, as APR's are: pairs in order, keys without case, a key as often as it was
 //! added.
 

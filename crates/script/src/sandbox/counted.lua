@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The functions of `string` that search, for what the plain matcher may not have: with steps
 -- counted (pattern.rs). `raw` is Lua's library, `native` are functions of the runtime. No methods
 -- of strings here: a script may have replaced them.

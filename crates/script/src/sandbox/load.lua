@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- `load` for scripts: source alone, and not too much of it. Compiling takes longer than in
 -- proportion to what it compiles, and a hook is called only where it asks for more: it gets all
 -- text in pieces. `raw` is Lua's library, `native` are functions of the runtime.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Lua state: which libraries, the limits' hook, and the environments that scripts run in.
 
 use std::rc::Rc;

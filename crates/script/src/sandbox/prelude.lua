@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- What scripts see of Lua's own library: the same names, read-only, bounded in time and memory.
 -- `raw` is Lua's library, `native` are functions of the runtime. Returns a maker of environments.
 local raw, native, open = ...

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Functions of `table` for tables with a metatable, and for large ones: in Lua, where a hook can
 -- end them. `raw` is Lua's library, `native` are functions of the runtime.
 local raw, native = ...

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script's version: its source and the sources of the modules it wants, in memory and as bytes
 //! for shared memory.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! All scripts of a child: which there are, how they are limited, and the version that is served.
 //!
 //! A thread compares one number a call; when it differs, it takes the bundle from memory. Files are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a state takes sources from: a bundle in memory, or the disk, with a record of every file
 //! looked at.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Script files: reading them, noticing changes, finding modules on a path.
 
 use std::fs::{File, Metadata};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script in a state: its environment and the functions found in it.
 
 use std::cell::{Cell, OnceCell, RefCell};

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Names of all functions within reach of a script, for tests: by tables, by what indexing gives,
 -- and by metatables. `raw` is Lua's library, `debug` too, `roots` are values by name. Returns a
 -- list of names.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts can reach, for the test that each function of it is bounded (tests/walk.rs).
 #![allow(unsafe_code)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts have of httpd's expression language (`r:expr`). A text is read as httpd's own
 //! scanner reads it, and one that this reader is not sure of is refused. Sub-requests are refused:
 //! they would run the script again. In the sandbox there are no files and no environment of the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What forms and query strings say, as mod_lua's `parseargs` and `parsebody` take them.
 
 use crate::strings::text::unescape;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Lua patterns with a step count: for subjects so long, or patterns so nested, that the plain
 //! matcher could take for ever.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pure text work: escaping, cookies, sessions, forms, base64.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Verbs at the beginning of a regular expression: PCRE takes the last word on its limits, so a
 //! script's own is refused.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a top level is that does not end: a process that vets sets an alarm shortly before it is
 //! killed, and the handler writes the script's line into the answer. It looks at Lua's stack
 //! whatever it interrupts. In another process that would be wrong; this one ends a moment later in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Vetting a script: it is read, compiled and started in a state of its own, away from requests.
 //! The module does it in a process of its own, and what was found travels as bytes, see
 //! [`crate::report`].

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The answer of a process that vets, as bytes: records of a length (four bytes, little endian), a
 //! kind and a payload. The process has run the script and is not trusted: whatever the bytes are,
 //! reading them gives a [`Report`] within bounds.

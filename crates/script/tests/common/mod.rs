@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A plain server, request and balancer for tests.
 #![allow(dead_code, missing_docs, clippy::type_complexity)]
 

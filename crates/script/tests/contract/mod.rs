@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every host answers to scripts, as data: `cases.txt` has a name in the first column, the
 //! body of a function of `r` below it, and behind `=>` what it gives. The cases of a section run
 //! one after the other, each for a request of its own, with one server: in [`SETUP`]'s state at the

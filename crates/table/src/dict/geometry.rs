@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What lies where in a dictionary's memory: header, heads of the segments, then for each segment
 //! its buckets and chunks. The size says it all.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The memory of a dictionary, seen as rows of atomics.
 #![allow(unsafe_code)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Dictionaries: bounded key/value stores in shared memory, for scripts.
 //!
 //! A dictionary is one mapping: a header, and segments. A key belongs to one segment, by its hash.

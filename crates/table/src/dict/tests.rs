@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tests of a dictionary in one process: against a model, with deaths at every step, with stopped
 //! writers.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting for a claim: short turns, a look whether the holder lives, an end.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rows of the children: who owns which lane.
 //!
 //! A dead child's lane is emptied by whoever sees it dead; several may do that at once and each may

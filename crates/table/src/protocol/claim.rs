@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who may write: a word that one thread of one process holds at a time.
 //!
 //! It is no lock that the dead keep: the word names its holder, and whoever wants it looks whether

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Two writers that add one name: exactly one row goes live.
 //!
 //! A writer announces its filled row first and looks at all others then, so of two writers at least

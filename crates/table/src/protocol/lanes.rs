@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! In-flight counts. Each child owns a lane of 8 or 16 bits in one word per member; the word is
 //! shared with other children's lanes. A lane never overflows into its neighbour and never goes
 //! below zero: both are checked in the same compare-and-swap that changes it.

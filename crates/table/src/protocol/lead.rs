@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which child leads: one word with pid, generation and the end of the lease, so that they always
 //! belong together.
 //!

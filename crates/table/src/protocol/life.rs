@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The life word of a row: which incarnation it is, and what phase it is in.
 //!
 //! | bits    | holds |

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The protocols over single words: each is a small function over atomics, so that loom can check
 //! it without a mapping. Public for those checks only.
 

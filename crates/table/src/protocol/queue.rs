@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests that wait for a place at a member, first come, first served.
 //!
 //! A request that waits has a *ticket*: who waits, for what, and a number that tells who came

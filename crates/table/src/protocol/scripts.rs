@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The last good sources of a script, and who judges new ones.
 //!
 //! There are three copies: one is current, one may be written, and one may belong to a writer that

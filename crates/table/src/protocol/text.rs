@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Definitions (a member's line, a pool's settings) in chunks of 64 bytes.
 //!
 //! A row's *text word* holds the first chunk and a sequence number that grows with every change. A

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What lanes, children and rows in use promise.
 
 use std::sync::atomic::Ordering::Relaxed;

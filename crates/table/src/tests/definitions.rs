@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What define, add, remove and update promise.
 
 use balance::api::{ChangeError, PoolId};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whatever fails, a pool keeps a member that serves.
 
 use balance::live::Live;

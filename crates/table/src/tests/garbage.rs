@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Memory that holds anything at all does no harm.
 
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The table against a plain model, with processes that die in the middle of what they do.
 //!
 //! After a death the process is reaped, and another one does the same thing again. The outcome must

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a module of another layout takes over.
 
 use balance::live::Live;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the queue of requests that wait for a place promises.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the store of script sources promises.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A process that is stopped at any step and goes on much later does no harm, and nobody waits for
 //! it.
 

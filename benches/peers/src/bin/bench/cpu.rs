@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! CPU time per request: every way takes its turns between two of plain ProxyPass.
 
 use peers::backends::Fast;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Latency while one of ten members takes ten times as long as the others.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where and with what a run was made. No names of hosts, no paths.
 
 use std::fs;

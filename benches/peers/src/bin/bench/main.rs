@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module beside the servers that people use today: `make bench`.
 //!
 //! Without arguments it runs itself as `bench --run`, in a process group of its own and with a pipe

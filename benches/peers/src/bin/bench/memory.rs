@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Memory of each server's processes, one server at a time.
 
 use std::thread::sleep;

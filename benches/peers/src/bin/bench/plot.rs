@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Plots as SVG: lines over a logarithmic axis, and rows of marks. They follow the reader's light
 //! or dark scheme.
 

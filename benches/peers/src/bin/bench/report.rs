@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The report: Markdown and plots from numbers. Nothing here measures.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ten thousand members in a hundred pools: start, graceful restart, shared memory, and what pools
 //! cost that a request does not use.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The servers that are compared, as ways from client to backend.
 
 use std::panic::{self, AssertUnwindSafe};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a run does, from the environment: everything can be made smaller.
 
 use std::env;

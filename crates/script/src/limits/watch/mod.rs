@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The time limit of calls, for nothing while they are short. Lua looks at a clock only in a hook,
 //! and a hook costs every instruction of a script, so none is set: a thread of each process, the
 //! watch, looks every few milliseconds at what each state is doing. To a thread whose call it has

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A segment of a dictionary: a hash table of entries in chunks of equal size, with one claim for
 //! its writers.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Putting a segment right from what can be reached, and checking that it is.
 
 use std::collections::HashSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Making room: entries whose time is over go, then those that were not used for longest.
 //!
 //! A *survey* looks at all entries and finds the oldest sixteenth (only the oldest one in a small

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Changing a segment, for the holder of its claim.
 
 use super::read::{Payload, Place, words};
