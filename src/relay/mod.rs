@@ -3,7 +3,8 @@
 //! left.
 //!
 //! ```text
-//! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange ─▶ balance::relay ─▶ environment
+//! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange
+//!    │                                                              ─▶ balance::relay ─▶ environment
 //!    └─▶ refuse
 //! ```
 //!
