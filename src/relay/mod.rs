@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange
-//!    │                                                              ─▶ balance::relay ─▶ environment
+//!    │                                             ─▶ balance::relay ─▶ environment
 //!    └─▶ refuse
 //! ```
 //!
