@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::World;
-use script::host::{Digest, Field, Number, Request, Table};
+use script::host::{Digest, Field, Number, Request, Search, Table};
 use script::{Phase, State};
 
 /// A request without any cost of its own.
@@ -83,7 +83,10 @@ impl Request for Quick {
     fn expr(&self, _: &str, _: bool) -> Result<bool, String> {
         Ok(true)
     }
-    fn regex(&self, _: &[u8], _: &str, _: &str) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+    fn expr_word(&self, _: &str, _: bool) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+    fn regex(&self, _: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
         Ok(None)
     }
     fn digest(&self, _: Digest, _: &[u8]) -> Vec<u8> {
@@ -94,12 +97,10 @@ impl Request for Quick {
     }
     fn regex_each(
         &self,
-        _: (&[u8], usize),
-        _: &str,
-        _: &str,
+        _: &Search<'_>,
         _: &mut dyn FnMut(Vec<Option<std::ops::Range<usize>>>) -> bool,
-    ) -> Result<(), String> {
-        Ok(())
+    ) -> Result<Vec<(usize, String)>, String> {
+        Ok(Vec::new())
     }
     fn expr_text(&self, _: &str) -> Result<Vec<u8>, String> {
         Ok(Vec::new())

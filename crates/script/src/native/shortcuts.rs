@@ -121,7 +121,7 @@ unsafe extern "C-unwind" fn index(lua: *mut ffi::lua_State) -> c_int {
 // Picks.
 
 /// Puts the short ways of picks into the pools' methods. `show` gives what a pick of a pool gives,
-/// for [`Shortcuts::take_picked`].
+/// for `Shortcuts::take_picked`.
 pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Function) -> mlua::Result<()> {
     let members = ctx.shortcuts.members(lua)?;
     members.raw_set(0, show)?;
@@ -135,7 +135,7 @@ pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Functi
 enum Picked {
     /// Whose object is there, at this index.
     Known(ffi::lua_Integer),
-    /// It is in [`Shortcuts::picked`].
+    /// It is in `Shortcuts::picked`.
     Left,
 }
 

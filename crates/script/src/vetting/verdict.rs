@@ -9,7 +9,7 @@ use crate::source::bundle::Bundle;
 use crate::source::stamp::Stamp;
 
 /// What vetting found. It comes from a process that ran the script and is not trusted:
-/// [`Library::accept`] looks at it.
+/// `Library::accept` looks at it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The files that were looked at.
