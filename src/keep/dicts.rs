@@ -126,9 +126,8 @@ fn open<const N: usize>(kept: &mut Mappings<N>, name: &str, size: usize) -> Resu
     if let Some((_, old)) = old {
         log::server(log::NOTICE, &carry(name, &dict, old));
     }
-    // SAFETY: a fresh mapping, which is given back by its list alone. The one before was mapped for
-    // an earlier configuration, whose users in the parent are gone; `carry` has dropped its own
-    // handle.
+    // SAFETY: a fresh mapping, which its list alone gives back. The one before was an earlier
+    // configuration's, whose users in the parent are gone; `carry` has dropped its own handle.
     #[allow(unsafe_code)]
     unsafe { kept.put(name, mapping) }?;
     Ok(dict)
