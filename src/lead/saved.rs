@@ -2,6 +2,7 @@
 //! Saved scripts: a child's background thread notices them, has one of them vetted by the server,
 //! and goes on with its own work until the answer is there.
 
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
 use crate::serve::scripts;
 use crate::vetting::WORKERS;
-use crate::vetting::client::{Pending, settle};
+use crate::vetting::client::{Answer, Pending, settle};
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds.
 /// Later turns wait for nothing.
@@ -34,8 +35,8 @@ struct Running {
 #[derive(Default)]
 pub struct Saved {
     running: Vec<Running>,
-    /// The state of files that was asked about last without an answer, and how often.
-    unanswered: (Option<Stamp>, u32),
+    /// By script: the state of files that was asked about without an answer, and how often.
+    unanswered: HashMap<u32, (Stamp, u32)>,
 }
 
 impl Saved {
@@ -91,27 +92,33 @@ impl Saved {
 
     fn collect(&mut self, child: &Child, balancer: &dyn Balancer) {
         let mut done = Vec::new();
-        self.running.retain_mut(|job| match job.pending.look() {
-            Some(answer) => {
-                done.push((job.id, job.row, job.stamp, answer));
-                false
-            }
-            None => true,
+        self.running.retain_mut(|job| {
+            let answer = match job.pending.look() {
+                Answer::Awaited => return true,
+                Answer::Lost => (Report::default(), Ended::Unknown),
+                Answer::Told(report, ended) => (report, ended),
+            };
+            done.push((job.id, job.row, job.stamp, answer));
+            false
         });
         for (id, row, stamp, (report, ended)) in done {
-            if report.verdict.is_none() && ended == Ended::Unknown && self.may_ask_again(stamp) {
+            if report.verdict.is_none() && ended == Ended::Unknown && self.may_ask_again(id, stamp) {
                 child.table.give_up_judgement(row, memory::pid());
                 continue;
             }
+            self.unanswered.remove(&id.0);
             finish(child, balancer, (id, row, stamp), (report, ended));
         }
     }
 
     /// Without any answer the server itself has ended, for which the script may not be to blame.
-    fn may_ask_again(&mut self, stamp: Stamp) -> bool {
-        let count = if self.unanswered.0 == Some(stamp) { self.unanswered.1 + 1 } else { 1 };
-        self.unanswered = (Some(stamp), count);
-        count < TRIES
+    fn may_ask_again(&mut self, id: ScriptId, stamp: Stamp) -> bool {
+        let entry = self.unanswered.entry(id.0).or_insert((stamp, 0));
+        if entry.0 != stamp {
+            *entry = (stamp, 0);
+        }
+        entry.1 += 1;
+        entry.1 < TRIES
     }
 }
 

@@ -31,6 +31,20 @@ pub struct Client {
     pub(super) server: Arc<SharedNumber>,
 }
 
+/// How long the parent waits for the server's own end when an answer has ended without one.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What has come of a question so far.
+pub enum Answer {
+    /// Nothing yet.
+    Awaited,
+    /// The connection ended, and neither a verdict nor the server's word came before: the server
+    /// itself has ended, most likely, for which this script may not be to blame.
+    Lost,
+    /// What the process that vetted has told, and how it ended.
+    Told(Report, Ended),
+}
+
 /// An answer that is awaited.
 pub struct Pending {
     answer: OwnedFd,
@@ -70,24 +84,36 @@ impl Pending {
         self.answer.as_raw_fd()
     }
 
-    /// Reads what is there; the answer, once it is whole or there will be none.
-    pub fn look(&mut self) -> Option<(Report, Ended)> {
+    /// Reads what is there.
+    pub fn look(&mut self) -> Answer {
         let mut chunk = [0; 16 << 10];
         while self.bytes.len() <= MAX_ANSWER {
             match process::read(self.answer.as_raw_fd(), &mut chunk) {
-                Ok(0) => return Some(Report::read_all(&self.bytes)),
+                Ok(0) => return self.at_end(),
                 Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if Report::has_verdict(&self.bytes) {
-                        return Some(Report::read_all(&self.bytes));
-                    }
-                    return (self.asked.elapsed() > PATIENCE).then(|| (Report::default(), Ended::Unknown));
+                    let is_over = self.asked.elapsed() > PATIENCE;
+                    return match Report::has_verdict(&self.bytes) {
+                        true => self.told(),
+                        false if is_over => Answer::Told(Report::default(), Ended::Unknown),
+                        false => Answer::Awaited,
+                    };
                 }
-                Err(_) => break,
+                Err(_) => return Answer::Lost,
             }
         }
-        Some((Report::default(), Ended::Unknown))
+        Answer::Told(Report::default(), Ended::Unknown)
+    }
+
+    fn at_end(&self) -> Answer {
+        let is_told = Report::has_verdict(&self.bytes) || Report::has_end(&self.bytes);
+        if is_told { self.told() } else { Answer::Lost }
+    }
+
+    fn told(&self) -> Answer {
+        let (report, ended) = Report::read_all(&self.bytes);
+        Answer::Told(report, ended)
     }
 }
 
@@ -116,8 +142,8 @@ pub fn settle(
 pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptError>> {
     let library = &scope.library;
     let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();
-    let mut all =
-        All { keeper, scope, open: library.ids().collect(), running: Vec::new(), suspects: 0, found };
+    let open = library.ids().collect();
+    let mut all = All { keeper, scope, open, running: Vec::new(), lost: None, suspects: 0, found };
     let until = Instant::now() + time_of_all();
     while !all.is_done() && Instant::now() < until {
         all.turn();
@@ -136,6 +162,8 @@ struct All<'a> {
     scope: &'a Scope,
     open: VecDeque<ScriptId>,
     running: Vec<(ScriptId, Pending)>,
+    /// When the first of those that run was lost.
+    lost: Option<Instant>,
     /// So many of those that are next may have ended a server: each is asked about alone.
     suspects: usize,
     found: Vec<Result<Candidate, ScriptError>>,
@@ -148,15 +176,26 @@ impl All<'_> {
 
     fn turn(&mut self) {
         self.ask();
-        let descriptors: Vec<RawFd> = self.running.iter().map(|(_, pending)| pending.descriptor()).collect();
-        process::wait_for(&descriptors, Duration::from_millis(50));
+        self.wait();
         // Asked before, so that an answer which was given in time is seen.
         let is_alive = self.keeper.is_alive();
-        self.collect();
+        self.collect(is_alive);
         if !is_alive && !self.is_done() {
             self.suspect();
             self.replace();
         }
+    }
+
+    fn wait(&self) {
+        const A_TURN: Duration = Duration::from_millis(50);
+        const UNTIL_ITS_END: Duration = Duration::from_millis(1);
+        if self.lost.is_some() {
+            // What is lost could be read at once, again and again.
+            std::thread::sleep(UNTIL_ITS_END);
+            return;
+        }
+        let descriptors: Vec<RawFd> = self.running.iter().map(|(_, pending)| pending.descriptor()).collect();
+        process::wait_for(&descriptors, A_TURN);
     }
 
     fn ask(&mut self) {
@@ -171,14 +210,27 @@ impl All<'_> {
         }
     }
 
-    fn collect(&mut self) {
+    /// Takes the answers. One that is lost stays among those that run until the server has ended as
+    /// well; a server that does not end has lost it by itself.
+    fn collect(&mut self, is_alive: bool) {
         let (library, found, suspects) = (&self.scope.library, &mut self.found, &mut self.suspects);
+        let is_given_up = is_alive && self.lost.is_some_and(|since| since.elapsed() > GRACE);
+        let mut has_lost = false;
         self.running.retain_mut(|(id, pending)| {
-            let Some((report, ended)) = pending.look() else { return true };
+            let (report, ended) = match pending.look() {
+                Answer::Told(report, ended) => (report, ended),
+                Answer::Lost if is_given_up => (Report::default(), Ended::Unknown),
+                Answer::Lost => {
+                    has_lost = true;
+                    return true;
+                }
+                Answer::Awaited => return true,
+            };
             found[id.0 as usize] = settle(library, *id, report, ended);
             *suspects = suspects.saturating_sub(1);
             false
         });
+        self.lost = if has_lost { self.lost.or_else(|| Some(Instant::now())) } else { None };
     }
 
     /// The server has ended: one script alone is to blame, several are asked about again.
@@ -191,6 +243,7 @@ impl All<'_> {
             self.running.iter().rev().for_each(|(id, _)| self.open.push_front(*id));
         }
         self.running.clear();
+        self.lost = None;
     }
 
     fn replace(&self) {

@@ -31,6 +31,8 @@ struct Server<'s> {
     scope: &'s Scope,
     jobs: OwnedFd,
     running: Vec<Running>,
+    /// So many jobs are run one by one: some of them may have ended the server before this one.
+    suspects: usize,
 }
 
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes
@@ -51,7 +53,8 @@ pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
     log::divert(|_, _| ());
     let Ok(jobs) = confine::close_all_but(jobs, null) else { return };
     confine::serve(parent);
-    let mut server = Server { scope, jobs, running: Vec::new() };
+    let suspects = if is_next { 2 * WORKERS } else { 0 };
+    let mut server = Server { scope, jobs, running: Vec::new(), suspects };
     if is_next {
         server.pause();
     }
@@ -79,7 +82,7 @@ impl Server<'_> {
             process::kill_group(job.pid);
         }
         let is_swept = self.sweep();
-        let has_room = self.running.len() < WORKERS;
+        let has_room = self.running.len() < if self.suspects > 0 { 1 } else { WORKERS };
         let next = self.running.iter().filter(|job| !job.overdue).map(|job| job.until).min();
         let time = next.map(|next| next.saturating_duration_since(now) + Duration::from_millis(1));
         let time = if is_swept { time } else { Some(time.map_or(SWEEP, |time| time.min(SWEEP))) };
@@ -93,6 +96,7 @@ impl Server<'_> {
             Received::Nothing => {}
             Received::End => return false,
             Received::Message(bytes, Some(answer)) => {
+                self.suspects = self.suspects.saturating_sub(1);
                 if let Ok(number) = <[u8; 4]>::try_from(bytes.as_slice()) {
                     self.start(ScriptId(u32::from_le_bytes(number)), answer);
                 }

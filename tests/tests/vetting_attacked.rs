@@ -61,6 +61,24 @@ fn a_top_level_that_kills_the_process_that_vets_costs_no_other_script_and_no_lat
 }
 
 #[test]
+fn a_saved_script_that_kills_the_process_that_vets_costs_none_that_is_saved_with_it() {
+    let names = ["a", "b", "c", "d"];
+    let httpd = scripted(Httpd::builder(), &names).config("LuaBalancerSandbox off").start();
+    let children = httpd.children();
+    children.iter().for_each(|pid| httpd.signal(*pid, Signal::SIGSTOP));
+    httpd.write("b.lua", &signals("KILL"));
+    for name in ["a", "c", "d"] {
+        httpd.write(&format!("{name}.lua"), &version(211));
+    }
+    children.iter().for_each(|pid| httpd.signal(*pid, Signal::SIGCONT));
+    wait_until("the other saves", SOON, || names.map(|name| answers(&httpd, name)) == [211, 210, 211, 211]);
+    httpd.wait_for_log(r"lua_balancer:error.*b\.lua: .*gave no answer.*not taken");
+    assert_eq!(httpd.count_log(r"lua_balancer:error.*/[acd]\.lua: "), 0, "{}", httpd.error_log());
+    httpd.write("b.lua", &version(212));
+    wait_until("its own next save", SOON, || answers(&httpd, "b") == 212);
+}
+
+#[test]
 fn saves_are_taken_after_a_top_level_has_killed_or_stopped_the_process_that_vets() {
     for signal in ["KILL", "STOP"] {
         let mut httpd = scripted(Httpd::builder(), &["a"]).config("LuaBalancerSandbox off").start();

@@ -109,6 +109,11 @@ impl Report {
         std::iter::from_fn(|| record(&mut bytes)).any(|(kind, _)| kind == VERDICT)
     }
 
+    /// Whether these bytes end as [`end_of`] has them end.
+    pub fn has_end(bytes: &[u8]) -> bool {
+        bytes.last_chunk::<END_LENGTH>().is_some_and(|end| end.starts_with(&END_MARK))
+    }
+
     /// The records, as far as they are whole.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut report = Report::default();
