@@ -143,7 +143,7 @@ fn take(
     candidate: Candidate,
 ) {
     let (table, library) = (&child.table, &child.library);
-    let version = scripts::publish_judged(table, library, id, row, stamp.0, &candidate.bundle);
+    let version = scripts::publish_judged((table, library), id, row, stamp.0, &candidate.bundle);
     if let Err(error) = candidate.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
