@@ -15,6 +15,7 @@ use super::pools;
 use crate::httpd::confine::Account;
 use crate::httpd::events;
 use crate::httpd::log;
+use crate::httpd::process::OneThread;
 use crate::keep::dicts::Dicts;
 use crate::keep::reading::Vetted;
 use crate::keep::table::with_slack;
@@ -50,7 +51,7 @@ pub fn scope(generation: &Generation) -> Scope {
 /// Vets all scripts with pools and dictionaries of their own: there is no server yet, or none that
 /// this is about. The table is as large as the server's would be, so that pools which find no room
 /// there are known here.
-pub fn vet_for_check(config: &Config) -> Result<Vec<Vetted>, String> {
+pub fn vet_for_check(alone: OneThread, config: &Config) -> Result<Vec<Vetted>, String> {
     if config.scripts.is_empty() {
         return Ok(Vec::new());
     }
@@ -63,7 +64,7 @@ pub fn vet_for_check(config: &Config) -> Result<Vec<Vetted>, String> {
         table,
         account: Account::of_children(),
     };
-    let mut found = vetting::vet_all(&Keeper::start(&scope)?, &scope);
+    let mut found = vetting::vet_all(&Keeper::start(alone, &scope)?, &scope);
     define_found(&scope, &mut found);
     Ok(found)
 }
@@ -81,11 +82,11 @@ fn define_found(scope: &Scope, found: &mut [Vetted]) {
 }
 
 /// The process that vets scripts, now and when they are saved; where there are any.
-pub fn start_vetting(generation: &Generation) -> Option<Keeper> {
+pub fn start_vetting(alone: OneThread, generation: &Generation) -> Option<Keeper> {
     if generation.main_config.config.scripts.is_empty() {
         return None;
     }
-    let started = Keeper::start(&scope(generation));
+    let started = Keeper::start(alone, &scope(generation));
     started.map_err(|error| log::server(log::CRIT, &format!("{error}: saved scripts are not taken"))).ok()
 }
 

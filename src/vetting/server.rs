@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The vetting server: makes workers and ends them. It runs no Lua and reads no file of a script.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use script::ScriptId;
 use script::report::{self, Ended};
 
 use super::{Scope, WORKERS, time, worker};
-use crate::httpd::process::{Received, Status};
+use crate::httpd::process::{OneThread, Received, Status};
 use crate::httpd::{confine, log, memory, process};
 
 /// In lists of processes.
@@ -28,6 +28,7 @@ struct Running {
 }
 
 struct Server<'s> {
+    alone: OneThread,
     scope: &'s Scope,
     jobs: OwnedFd,
     running: Vec<Running>,
@@ -37,7 +38,7 @@ struct Server<'s> {
 
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes
 /// another one's place.
-pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
+pub fn run(alone: OneThread, scope: &Scope, jobs: BorrowedFd<'_>, parent: i32, is_next: bool) {
     confine::name(NAME);
     let null = confine::null();
     let ready = null.and_then(|null| scope.account.assume().map(|()| null));
@@ -54,7 +55,7 @@ pub fn run(scope: &Scope, jobs: OwnedFd, parent: i32, is_next: bool) {
     let Ok(jobs) = confine::close_all_but(jobs, null) else { return };
     confine::serve(parent);
     let suspects = if is_next { 2 * WORKERS } else { 0 };
-    let mut server = Server { scope, jobs, running: Vec::new(), suspects };
+    let mut server = Server { alone, scope, jobs, running: Vec::new(), suspects };
     if is_next {
         server.pause();
     }
@@ -109,9 +110,7 @@ impl Server<'_> {
     fn start(&mut self, id: ScriptId, answer: OwnedFd) {
         let (scope, own) = (self.scope, memory::pid());
         let (Ok(theirs), until) = (answer.try_clone(), Instant::now() + time()) else { return };
-        // SAFETY: this process has one thread.
-        #[allow(unsafe_code)]
-        let made = unsafe { process::fork(|| worker::run(scope, id, theirs, own)) };
+        let made = process::fork(self.alone, |_| worker::run(scope, id, theirs, own));
         if let Ok(pid) = made {
             self.running.push(Running { pid, until, overdue: false, answer });
         }
