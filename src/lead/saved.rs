@@ -96,7 +96,7 @@ impl Saved {
             let answer = match job.pending.look() {
                 Answer::Awaited => return true,
                 Answer::Lost => (Report::default(), Ended::Unknown),
-                Answer::Told(report, ended) => (report, ended),
+                Answer::Told(report, ended) => (*report, ended),
             };
             done.push((job.id, job.row, job.stamp, answer));
             false

@@ -98,7 +98,7 @@ impl All<'_> {
         let mut has_lost = false;
         self.running.retain_mut(|(id, pending)| {
             let (report, ended) = match pending.look() {
-                Answer::Told(report, ended) => (report, ended),
+                Answer::Told(report, ended) => (*report, ended),
                 Answer::Lost if is_given_up => (Report::default(), Ended::Unknown),
                 Answer::Lost => {
                     has_lost = true;

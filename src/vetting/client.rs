@@ -37,7 +37,7 @@ pub enum Answer {
     /// itself has ended, most likely, for which this script may not be to blame.
     Lost,
     /// What the process that vetted has told, and how it ended.
-    Told(Report, Ended),
+    Told(Box<Report>, Ended),
 }
 
 /// An answer that is awaited.
@@ -91,14 +91,14 @@ impl Pending {
                     let is_over = self.asked.elapsed() > PATIENCE;
                     return match Report::has_verdict(&self.bytes) {
                         true => self.told(),
-                        false if is_over => Answer::Told(Report::default(), Ended::Unknown),
+                        false if is_over => Answer::Told(Box::default(), Ended::Unknown),
                         false => Answer::Awaited,
                     };
                 }
                 Err(_) => return Answer::Lost,
             }
         }
-        Answer::Told(Report::default(), Ended::Unknown)
+        Answer::Told(Box::default(), Ended::Unknown)
     }
 
     fn at_end(&self) -> Answer {
@@ -108,7 +108,7 @@ impl Pending {
 
     fn told(&self) -> Answer {
         let (report, ended) = Report::read_all(&self.bytes);
-        Answer::Told(report, ended)
+        Answer::Told(Box::new(report), ended)
     }
 }
 
