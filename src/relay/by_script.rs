@@ -15,8 +15,8 @@ use super::journey::{Goal, Journey, Turn};
 use crate::httpd::log;
 use crate::relay::peer;
 
-/// What a script that uses `ngx.balancer` may ask for further tries after: nginx's
-/// `proxy_next_upstream error timeout`.
+/// The failures after which a script that uses `ngx.balancer` may ask for further tries, as nginx's
+/// `proxy_next_upstream error timeout` has it.
 static PEER_FAILURES: FailureKinds =
     FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() };
 
@@ -28,7 +28,7 @@ pub struct ScriptChooser<'r> {
 }
 
 impl<'r> ScriptChooser<'r> {
-    /// With what it said first.
+    /// `peer` and `more`: the answer that the script gave first.
     pub fn new(script: &'r Resolved, peer: Arc<str>, more: u32) -> Self {
         ScriptChooser { script, peer, more }
     }

@@ -55,8 +55,8 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     }
 }
 
-/// The front's path, or URL, for what names a member: by the lines of ProxyPassReverse first, then
-/// as the request was mapped.
+/// The front's path, or URL, for a header that names a member: by the lines of ProxyPassReverse
+/// first, then as the request was mapped.
 fn map_header(request: Request<'_>, child: &'static Child, record: &Record, value: &[u8]) -> Option<Vec<u8>> {
     let configured =
         child.api.reverse_aliases(request).filter(|alias| names_pool(alias.url)).find_map(|alias| {
@@ -97,8 +97,8 @@ fn full(request: Request<'_>, path: Vec<u8>) -> Option<CString> {
 }
 
 /// The path of the front and that of the pool's URL, encoded, as ProxyPass or SetHandler wrote
-/// them. Both empty where neither did: a script or a pattern left the path as it was, as far as
-/// anybody can tell.
+/// them. Both are empty where neither did: then a script or a pattern is taken to have left the
+/// path as it was.
 fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, Vec<u8>) {
     let encoded = |path: &[u8]| {
         let [text] = request.pool().texts([&[path]]);
@@ -115,7 +115,7 @@ fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, V
     by_line.map_or_else(Default::default, |(front, back)| (encoded(front), encoded(back)))
 }
 
-/// What a line of ProxyPass has made of what, if it has made this URL.
+/// The front's path and the path of the pool's URL in a line of ProxyPass, if it made this URL.
 fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Option<(&'r [u8], &'r [u8])> {
     if alias.is_pattern || !names_pool(url) {
         return None;
@@ -123,7 +123,7 @@ fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Optio
     let paths = [request.uri(), request.unparsed_uri().filter(|_| alias.is_raw)];
     let real = paths.into_iter().flatten().find_map(|path| {
         let real = url.strip_suffix(behind_prefix(path, alias.front)?)?;
-        // What the line says may have variables in it.
+        // The line's URL may have variables in it.
         (real == alias.url || alias.url.contains(&b'$') && names_pool(real)).then_some(real)
     })?;
     Some((alias.front, split(real).1))

@@ -35,8 +35,8 @@ fn look(
     session::find(sticky, client, &mut |route| turn.thread.balancer.route(pool, view, route, avoid))
 }
 
-/// The member of the request's session. Ok(None): it has none, or one that any member may take
-/// over.
+/// The member of the request's session. Ok(None): the request has no session, or one that any
+/// member may take over.
 pub fn pick(
     turn: Turn<'_>,
     journey: &mut Journey,

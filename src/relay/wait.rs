@@ -18,8 +18,8 @@ use crate::serve::child::Child;
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;
 
-/// Whether a request that has found a member may have it: it has waited for its turn, or nobody who
-/// came before may want the same.
+/// Whether a request that has found a member may have it: it has waited for its turn, or no request
+/// before it in the queue may want the same.
 pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     if journey.wait.ticket.is_some() {
         return true;
@@ -27,25 +27,27 @@ pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &No
     let Some(wants) = chooser.wants(journey, pool) else { return true };
     let is_behind = child.table.has_queue(wants, memory::monotonic_ms());
     if is_behind && journey.races > 0 {
-        // The place that it raced for in vain may be free, and whoever waits has seen it taken.
+        // The place that this request raced for in vain may be free, and the queue has seen it
+        // taken.
         place_is_free(child, wants.pool());
     }
     !is_behind
 }
 
-/// What is said while others come first.
+/// The refusal while requests in the queue come first.
 pub fn nobody_is_free(pool: &Now) -> NoMember {
     let membership = pool.membership();
     NoMember::Full(membership.name.clone(), membership.members.len())
 }
 
-/// Whether waiting may help a request that has found nobody: some that it might have had are full.
+/// Whether waiting may help a request that has found no member: some that it might have had are
+/// full.
 pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
     !journey.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
-/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be
-/// answered: the request has left the queue then.
+/// Waits for a turn to look. False when the time is up, too many wait, or the client has gone: the
+/// request has left the queue then.
 pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     let Some(wants) = chooser.wants(journey, pool) else {
         journey.wait.leave();
@@ -101,8 +103,8 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
     }
 }
 
-/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it
-/// is nudged, once.
+/// Whether the client has gone. One that sends no more may wait for its answer still, and is nudged
+/// once.
 fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mut bool) -> Option<InVain> {
     if child.room.is_closed() {
         return Some(InVain::Stopping);

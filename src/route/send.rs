@@ -65,7 +65,7 @@ pub fn send_path(turn: Turn<'_>, decision: Decision, path: Path<'_>) -> HookStat
         _ => None,
     };
     let record = Record::decide(request, decision);
-    // What a ProxyPass before this asked for its own path, and a script for a file's.
+    // Marks that a ProxyPass before this made for its own path, and a script for a file's.
     if !request.notes().is_empty() {
         request.notes().unset(OF_FILE);
         request.notes().unset(c"proxy-nocanon");

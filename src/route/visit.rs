@@ -18,7 +18,7 @@ pub struct Visit<'r> {
     pub before: Before<'r>,
 }
 
-/// What of a request a script sets in mod_lua's manner, as it was before the script.
+/// The fields of a request that a script sets in mod_lua's manner, as they were before the script.
 #[derive(Clone, Copy)]
 pub struct Before<'r> {
     /// `r.filename`.
@@ -49,7 +49,8 @@ impl<'r> Before<'r> {
         request.handler().filter(|now| self.handler.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
     }
 
-    /// Takes back what a script set that failed afterwards, so that httpd goes on without it.
+    /// Takes back the fields that a script has set before it failed, so that httpd goes on without
+    /// them.
     pub fn restore(self, request: Request<'r>) {
         match self.filename {
             Some(_) => request.set_filename(self.filename),

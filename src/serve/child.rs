@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background
-//! thread; and what each of its threads keeps.
+//! A child's own values (the table's handle, frozen configuration, workers, scripts, the background
+//! thread), and those of each of its threads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,7 +58,7 @@ pub struct Child {
     pub api: &'static Api,
     /// The schemes' handlers, in mod_proxy's order.
     pub scheme_handlers: Vec<SchemeHandler>,
-    /// What the directives say.
+    /// The configuration as it was read.
     pub main_config: &'static Main,
     /// Parsed `key=` expressions.
     pub keys: Arc<Keys>,

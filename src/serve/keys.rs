@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `key=`: what the methods that hash a request take for it.
+//! `key=`: the text that the methods which hash a request take for it.
 
 use std::borrow::Cow;
 

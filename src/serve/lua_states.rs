@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The child's Lua states. A script is called on the state that this processor used last, whatever
-//! thread it runs on: that one is in the processor's caches, and there are no more states than
-//! scripts that ever ran at once. A state in which scripts keep something for the length of a
+//! thread it runs on: that one is in the processor's caches, and there are only as many states as
+//! scripts ever ran at once. A state in which scripts keep something for the length of a
 //! request (`ngx.ctx`) stays with its thread.
 
 use std::cell::Cell;
@@ -21,7 +21,7 @@ use crate::keep::dicts::Dicts;
 use crate::serve::host::{CurrentRequest, HttpdServer};
 use crate::serve::keys::Keys;
 
-/// What a state is made of.
+/// The values that a state is made of.
 pub struct Parts {
     /// Picks.
     pub engine: Arc<Engine<Table>>,
@@ -51,7 +51,7 @@ impl Seat {
     }
 }
 
-/// One processor's place, on cache lines of its own.
+/// The seat that a processor keeps, on cache lines of its own.
 #[repr(align(128))]
 struct Place(AtomicPtr<Seat>);
 
@@ -95,7 +95,7 @@ impl Drop for Taken<'_> {
         }
         if seat.state.keeps_request() {
             let Ok(before) = OWN.try_with(|own| own.replace(Some(seat))) else { return };
-            // Of a call inside this one.
+            // The seat is that of a call inside this one.
             if let Some(before) = before {
                 self.seats.put(before, self.seats.place());
             }
@@ -161,7 +161,7 @@ impl LuaStates {
         for _ in 0..count {
             let Ok(seat) = Seat::new(&self.parts) else { break };
             for id in self.parts.library.ids() {
-                // A script that does not load says so to whoever calls it.
+                // A script that does not load says so when it is called.
                 let _ = seat.state.load(id);
             }
             made.push(seat);

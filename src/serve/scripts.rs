@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What children tell each other about scripts through the table: versions, and those that are
+//! Children tell each other about scripts through the table: the versions, and those that are
 //! stuck.
 
 use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
@@ -24,7 +24,7 @@ pub fn script_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32>
     table.script_row(key(library, id))
 }
 
-/// Refuses a version whose pools find no room: taken, it would fail in each child that loads it.
+/// Refuses a version whose pools find no room: it would fail in each child that loads it.
 pub fn check_room(
     table: &Table,
     library: &Library,
@@ -79,7 +79,7 @@ pub fn publish_judged(
     }
 }
 
-/// Gives a new child's library what the table holds. Returns each script's row.
+/// Gives a new child's library the versions that the table holds. Returns each script's row.
 pub fn install_stored(table: &Table, library: &Library) -> Vec<Option<u32>> {
     library
         .ids()
@@ -100,8 +100,8 @@ pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     library.quarantine(id, table.quarantined_version(row));
 }
 
-/// A version was stuck in C: no child calls it any more. One line, of the first who sees it.
-/// `late`: beyond its limit.
+/// Puts a version that was stuck in C into quarantine: no child calls it any more. The first child
+/// that sees it writes one line. `late`: the time beyond its limit.
 pub fn quarantine(
     (table, library): (&Table, &Library),
     row: Option<u32>,

@@ -33,7 +33,7 @@ impl Room {
         self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Nobody waits here any more: who does gives up at its next look.
+    /// Lets no request wait any more: those that do give up at their next look.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -49,7 +49,7 @@ impl Room {
         waiting
     }
 
-    /// One has left.
+    /// A request has left the queue.
     pub fn left(&self) {
         self.here.fetch_sub(1, Ordering::Relaxed);
     }
