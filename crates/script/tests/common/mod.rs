@@ -73,7 +73,11 @@ pub struct TestRequest {
     pub numbers: RefCell<BTreeMap<String, i64>>,
     pub tables: RefCell<Vec<(Table, Vec<u8>, Vec<u8>)>>,
     pub body: RefCell<Option<Vec<u8>>>,
+    /// Called as a script gets to the host, with the name of the call: `get` or `expr`.
+    pub on_call: RefCell<Option<OnCall>>,
 }
+
+pub type OnCall = Rc<dyn Fn(&str)>;
 
 impl Default for TestRequest {
     fn default() -> Self {
@@ -83,6 +87,7 @@ impl Default for TestRequest {
             numbers: RefCell::default(),
             tables: RefCell::default(),
             body: RefCell::default(),
+            on_call: RefCell::default(),
         };
         request.put(Field::Method, "GET");
         request.put(Field::Uri, "/app/list");
@@ -131,6 +136,13 @@ impl TestRequest {
         let fields = self.fields.borrow();
         fields.get(&format!("{field:?}")).map(|value| String::from_utf8_lossy(value).into_owned())
     }
+
+    fn called(&self, name: &str) {
+        let on_call = self.on_call.borrow().clone();
+        if let Some(on_call) = on_call {
+            on_call(name);
+        }
+    }
 }
 
 impl Request for TestRequest {
@@ -155,7 +167,8 @@ impl Request for TestRequest {
         self.count(field, value);
         Ok(())
     }
-    fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, table: RequestTable, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        self.called("get");
         let tables = self.tables.borrow();
         let found = tables.iter().find(|(t, k, _)| *t == table && k.eq_ignore_ascii_case(key));
         f(found.map(|(_, _, value)| value.as_slice()));
@@ -189,6 +202,7 @@ impl Request for TestRequest {
         [b"https://example.org", path].concat()
     }
     fn expr(&self, expression: &str, _restricted: bool) -> Result<bool, String> {
+        self.called("expr");
         match expression {
             "true" => Ok(true),
             "false" => Ok(false),
