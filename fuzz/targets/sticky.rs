@@ -5,7 +5,7 @@
 
 use balance::reverse::{Names, map_cookie, map_location};
 use balance::settings::Sticky;
-use balance::sticky::{Client, claimed_route, decoded, is_about, named_routes, values};
+use balance::sticky::{Sent, claimed_route, decoded, is_about, named_routes, values};
 use balance::url::MemberUrl;
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let words: Vec<String> = ["cookie=id", "param=id"].map(str::to_owned).into();
     settings.set_directive("LuaBalancerSticky", &words).expect("good words");
     let Some(sticky): Option<&Sticky> = settings.sticky.as_ref() else { return };
-    for (_, value) in values(sticky, Client { url, cookies }) {
+    for (_, value) in values(sticky, Sent { url, cookies }) {
         for named in named_routes(value) {
             assert!(named.route.len() <= value.len());
         }

@@ -13,7 +13,7 @@ use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::filter;
 use crate::httpd::order;
-use crate::httpd::proxy::{Api, Hooks};
+use crate::httpd::proxy::{Api, ProxyHooks};
 use crate::serve::snapshot;
 
 /// `register_hooks` of the module record.
@@ -118,7 +118,7 @@ static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()
 pub fn register_with_proxy(api: &Api) {
     order::look();
     order::as_own_module(|| {
-        api.register(&Hooks {
+        api.register(&ProxyHooks {
             pre_request: proxy::pre_request,
             scheme_handler: proxy::scheme_handler,
             canon_handler: proxy::canon_handler,

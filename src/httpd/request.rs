@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
-use super::pool::{Kept, Pool, Text};
-use super::table::Table;
+use super::pool::{Kept, MemoryPool, Text};
+use super::table::AprTable;
 use crate::ffi;
 
 mod asked;
@@ -112,9 +112,10 @@ impl<'r> Request<'r> {
     }
 
     /// The request's pool.
-    pub fn pool(self) -> Pool<'r> {
+    pub fn pool(self) -> MemoryPool<'r> {
         // SAFETY: a request's pool lives as long as the request.
-        unsafe { Pool::from_ptr(self.get().pool) }.unwrap_or_else(|| unreachable!("a request has a pool"))
+        unsafe { MemoryPool::from_ptr(self.get().pool) }
+            .unwrap_or_else(|| unreachable!("a request has a pool"))
     }
 
     /// Points a string field at pool memory.
@@ -337,33 +338,33 @@ impl<'r> Request<'r> {
     }
 
     /// Headers from the client.
-    pub fn headers_in(self) -> Table<'r> {
+    pub fn headers_in(self) -> AprTable<'r> {
         // SAFETY: a table of the request.
-        unsafe { Table::from_ptr(self.get().headers_in) }
+        unsafe { AprTable::from_ptr(self.get().headers_in) }
     }
 
     /// Headers of the answer.
-    pub fn headers_out(self) -> Table<'r> {
+    pub fn headers_out(self) -> AprTable<'r> {
         // SAFETY: a table of the request.
-        unsafe { Table::from_ptr(self.get().headers_out) }
+        unsafe { AprTable::from_ptr(self.get().headers_out) }
     }
 
     /// Headers that also error answers carry.
-    pub fn err_headers_out(self) -> Table<'r> {
+    pub fn err_headers_out(self) -> AprTable<'r> {
         // SAFETY: a table of the request.
-        unsafe { Table::from_ptr(self.get().err_headers_out) }
+        unsafe { AprTable::from_ptr(self.get().err_headers_out) }
     }
 
     /// Notes between modules.
-    pub fn notes(self) -> Table<'r> {
+    pub fn notes(self) -> AprTable<'r> {
         // SAFETY: a table of the request.
-        unsafe { Table::from_ptr(self.get().notes) }
+        unsafe { AprTable::from_ptr(self.get().notes) }
     }
 
     /// Environment, as in `%{…}e`.
-    pub fn env(self) -> Table<'r> {
+    pub fn env(self) -> AprTable<'r> {
         // SAFETY: a table of the request.
-        unsafe { Table::from_ptr(self.get().subprocess_env) }
+        unsafe { AprTable::from_ptr(self.get().subprocess_env) }
     }
 
     /// The module's own per-request pointer, or NULL.

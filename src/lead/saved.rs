@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use balance::api::Balancer;
 use balance::lifecycle;
 use script::report::{Ended, Report};
-use script::{Candidate, ScriptError, ScriptId, Stamp};
+use script::{GoodVersion, ScriptError, ScriptId, Stamp};
 
 use crate::httpd::events;
 use crate::httpd::{log, memory, process};
@@ -129,26 +129,21 @@ fn finish(
     (report, ended): (Report, Ended),
 ) {
     let found = settle(&child.library, id, report, ended);
-    let found = found.and_then(|candidate| scripts::check_room(&child.table, &child.library, id, candidate));
+    let found = found.and_then(|good| scripts::check_room(&child.table, &child.library, id, good));
     match found {
-        Ok(candidate) => take(child, balancer, (id, row, stamp), candidate),
+        Ok(good) => take(child, balancer, (id, row, stamp), good),
         Err(error) => refuse(child, row, stamp, &error),
     }
 }
 
-fn take(
-    child: &Child,
-    balancer: &dyn Balancer,
-    (id, row, stamp): (ScriptId, u32, Stamp),
-    candidate: Candidate,
-) {
+fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32, Stamp), good: GoodVersion) {
     let (table, library) = (&child.table, &child.library);
-    let version = scripts::publish_judged(table, library, id, row, stamp.0, &candidate.bundle);
-    if let Err(error) = candidate.apply(balancer, version) {
+    let version = scripts::publish_judged(table, library, id, row, stamp.0, &good.bundle);
+    if let Err(error) = good.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
     events::tell_all(lifecycle::forget_checks(table));
-    library.install(id, candidate.bundle, version);
+    library.install(id, good.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }
 

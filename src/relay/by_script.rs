@@ -8,7 +8,7 @@ use balance::live::Slot;
 use balance::member::Member;
 use balance::settings::{FailureKinds, PoolSettings};
 use config::Resolved;
-use script::{Answer, Attempt, Phase};
+use script::{Answer, AttemptsSoFar, Phase};
 
 use super::chooser::Chooser;
 use super::journey::{Goal, Journey, Turn};
@@ -38,7 +38,7 @@ impl<'r> ScriptChooser<'r> {
             lua.set_attempt(attempt(journey));
             let answer =
                 lua.select(turn.child.script(self.script.script), &self.script.function, Phase::Pick);
-            lua.set_attempt(Attempt::default());
+            lua.set_attempt(AttemptsSoFar::default());
             answer
         });
         match answer {
@@ -61,15 +61,15 @@ impl<'r> ScriptChooser<'r> {
     }
 }
 
-/// What the script is told. A failure as nginx names it: 504 for one that took too long, 502 for
-/// one that gave no answer.
-fn attempt(journey: &Journey) -> Attempt {
+/// The attempt as the script sees it. Failures have nginx's numbers: 504 for a peer that took too
+/// long, 502 for one that gave no answer.
+fn attempt(journey: &Journey) -> AttemptsSoFar {
     let status = match journey.word().to_bytes() {
         b"timeout" => 504,
         b"connect" | b"reset" => 502,
         _ => journey.last.map_or(0, |ended| ended.status),
     };
-    Attempt { before: journey.attempts, last_failure: Some((journey.word() == c"ok", status)) }
+    AttemptsSoFar { before: journey.attempts, last_failure: Some((journey.word() == c"ok", status)) }
 }
 
 impl Chooser for ScriptChooser<'_> {

@@ -19,7 +19,7 @@ use crate::httpd::request::Request;
 pub struct Record {
     route: RefCell<Route>,
     /// For the filter that sees the answer's headers.
-    pub answer: Answer,
+    pub answer: AnswerRules,
     /// For and from the filter that sees the request's body.
     pub body: Body,
     /// How it ended.
@@ -28,7 +28,7 @@ pub struct Record {
 
 /// The rules for the filter of the answer's headers.
 #[derive(Default)]
-pub struct Answer {
+pub struct AnswerRules {
     /// The pool of the last attempt.
     pub pool: Cell<Option<PoolId>>,
     /// `reverse=on` of that pool.
@@ -102,10 +102,10 @@ fn set_mark(request: Request<'_>, mark: usize) {
     request.set_own_record((&raw const MARKS[mark]).cast_mut().cast());
 }
 
-/// See [`Record::has_lent`].
+/// Whether any sub-request has left a decision, see [`Record::has_lent`].
 static HAS_LENT: AtomicBool = AtomicBool::new(false);
 
-impl Answer {
+impl AnswerRules {
     /// Whether a cookie may have to be set with the answer of the attempt that begins.
     pub fn has_offer(&self) -> bool {
         let offer = self.offer.take();
@@ -223,7 +223,7 @@ impl Record {
             request,
             Record {
                 route: RefCell::new(route),
-                answer: Answer::default(),
+                answer: AnswerRules::default(),
                 body: Body::default(),
                 report: OnceCell::new(),
             },

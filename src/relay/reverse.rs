@@ -6,13 +6,13 @@
 use std::ffi::{CStr, CString};
 
 use balance::api::{Balancer, PoolId};
-use balance::reverse::{Mapping, Names, behind_prefix, map_cookie, map_exactly, map_location};
+use balance::reverse::{Names, PathPair, behind_prefix, map_cookie, map_exactly, map_location};
 use balance::target::path_start;
 
 use super::record::Record;
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
-use crate::httpd::table::Table;
+use crate::httpd::table::AprTable;
 use crate::serve::child::{self, Child};
 
 const SCHEME: &[u8] = b"lb://";
@@ -50,7 +50,7 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     if cookies {
         let (front, back) = prefixes(request, child, record);
         with_names(child, record.answer.pool.get(), |names| {
-            map_cookies(request, headers, names, Mapping { front: &front, back: &back });
+            map_cookies(request, headers, names, PathPair { front: &front, back: &back });
         });
     }
 }
@@ -63,7 +63,7 @@ fn map_header(request: Request<'_>, child: &'static Child, record: &Record, valu
             let (pool, back) = split(alias.url);
             let pool =
                 child::with_thread(child, |thread| thread.balancer.find(&String::from_utf8_lossy(pool)));
-            let mapping = Mapping { front: alias.front, back };
+            let mapping = PathPair { front: alias.front, back };
             with_names(child, pool.flatten(), |names| map_exactly(names, mapping, value)).flatten()
         });
     if configured.is_some() || !record.answer.reverse.get() {
@@ -71,7 +71,7 @@ fn map_header(request: Request<'_>, child: &'static Child, record: &Record, valu
     }
     let (front, back) = prefixes(request, child, record);
     with_names(child, record.answer.pool.get(), |names| {
-        map_location(names, Mapping { front: &front, back: &back }, value)
+        map_location(names, PathPair { front: &front, back: &back }, value)
     })
     .flatten()
 }
@@ -129,7 +129,7 @@ fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Optio
     Some((alias.front, split(real).1))
 }
 
-fn map_cookies(request: Request<'_>, headers: Table<'_>, names: &Names<'_>, mapping: Mapping<'_>) {
+fn map_cookies(request: Request<'_>, headers: AprTable<'_>, names: &Names<'_>, mapping: PathPair<'_>) {
     let host = request.hostname().unwrap_or_default();
     let mut all = Vec::new();
     let mut changed = false;

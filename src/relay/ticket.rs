@@ -22,7 +22,7 @@ pub enum InVain {
 }
 
 impl InVain {
-    /// For `LB_REASON`.
+    /// The word in `LB_REASON`.
     pub fn word(self) -> &'static CStr {
         match self {
             InVain::TimeIsUp => c"queue timeout",

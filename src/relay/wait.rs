@@ -4,13 +4,13 @@
 
 use balance::api::NoMember;
 use balance::engine::Now;
-use table::{Turn as Call, Wants};
+use table::{WaitEnd, Wants};
 
 use super::chooser::Chooser;
 use super::journey::{Journey, Tried, Turn};
 use super::session;
 use super::ticket::{InVain, Ticket, Wait, place_is_free};
-use crate::httpd::client::{self, Client};
+use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
@@ -97,9 +97,9 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
         found.is_some()
     };
     match child.table.wait_in_queue(waiting, until_ms, memory::monotonic_ms, is_pointless) {
-        Call::Look => Ok(()),
-        Call::TimeIsUp => Err(InVain::TimeIsUp),
-        Call::Pointless => Err(nobody),
+        WaitEnd::Look => Ok(()),
+        WaitEnd::TimeIsUp => Err(InVain::TimeIsUp),
+        WaitEnd::Pointless => Err(nobody),
     }
 }
 
@@ -110,11 +110,11 @@ fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mu
         return Some(InVain::Stopping);
     }
     match client::look(request) {
-        Client::Gone => Some(InVain::ClientGone),
-        Client::SendsNoMore if may_nudge && !*nudged => {
+        Presence::Gone => Some(InVain::ClientGone),
+        Presence::SendsNoMore if may_nudge && !*nudged => {
             *nudged = client::nudge(request);
             None
         }
-        Client::SendsNoMore | Client::There => None,
+        Presence::SendsNoMore | Presence::There => None,
     }
 }

@@ -7,7 +7,7 @@ use config::Resolved;
 use script::{Answer, Phase};
 
 use super::rewrite::{self, Rules};
-use super::visit::{Before, Visit};
+use super::visit::{FieldsBefore, Visit};
 use super::{answer, canon, fail, mod_lua};
 use crate::httpd::log;
 use crate::httpd::order;
@@ -115,7 +115,7 @@ fn select(request: Request<'_>) -> HookStatus {
     {
         return HookStatus::Declined;
     }
-    let before = Before::of(request, Phase::Select);
+    let before = FieldsBefore::of(request, Phase::Select);
     let answer = run_hooks((request, child), scope, hooks, Phase::Select);
     if answer == HookStatus::Ok {
         request.forget_directory();
@@ -151,7 +151,7 @@ fn run_hooks(
     for hook in hooks {
         let status = child::with_thread(child, |thread| {
             let turn = Turn { request, child, thread };
-            run_hook(&Visit { turn, scope, before: Before::of(request, phase) }, hook)
+            run_hook(&Visit { turn, scope, before: FieldsBefore::of(request, phase) }, hook)
         });
         match status.unwrap_or(FAILED) {
             HookStatus::Declined => {}
@@ -210,8 +210,8 @@ pub fn stand_in(request: Request<'_>) -> Result<Worker, HookStatus> {
     child.stand_in.ok_or(FAILED)
 }
 
-/// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd
-/// leaves the decision with the sub-request. False when there is none.
+/// Takes the decision of a sub-request whose target this request was given (`DirectoryIndex`,
+/// `FallbackResource`): httpd leaves it with the sub-request. False when there is none.
 fn take_over(request: Request<'_>) -> bool {
     let Some(url) = request.proxied_url().filter(|url| url.starts_with(b"lb://")) else { return false };
     Record::borrow(request);

@@ -11,7 +11,7 @@ use balance::target::{self, path_start};
 use script::Phase;
 
 use super::fail::wrong_target;
-use super::send::{self, Path as BackendPath};
+use super::send::{self, BackendPath};
 use super::visit::Visit;
 use crate::httpd::request::PROXYREQ_REVERSE;
 use crate::relay::journey::Turn;

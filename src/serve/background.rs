@@ -44,7 +44,7 @@ impl Background {
 
     /// Has a thread of its own read a database; false when there is none to be had. It ends with
     /// the others.
-    pub fn walk(&self, job: geo::Job) -> bool {
+    pub fn walk(&self, job: geo::Inspection) -> bool {
         let signal = self.signal.clone();
         signal.walks.fetch_add(1, Ordering::AcqRel);
         let body = move || {

@@ -16,17 +16,17 @@ use crate::ffi;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::pool::{Ends, Pool};
+use crate::httpd::pool::{Ends, MemoryPool};
 use crate::httpd::proxy::{Api, SchemeHandler};
-use crate::httpd::tls::Sections;
+use crate::httpd::tls::TlsModules;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
-use crate::serve::keys::Keys;
+use crate::serve::keys::KeyExpressions;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
-use crate::serve::waiting_room::Room;
+use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
 use crate::vetting::Client;
 
@@ -47,11 +47,11 @@ pub struct Child {
     /// Lua states.
     pub lua: LuaStates,
     /// Requests that wait for a place.
-    pub room: Room,
+    pub room: WaitingRoom,
     /// Connection pools.
     pub workers: Workers,
     /// Where TLS settings come from.
-    pub sections: Sections,
+    pub sections: TlsModules,
     /// The worker that `lb://` requests have until an attempt picks one.
     pub stand_in: Option<Worker>,
     /// mod_proxy.
@@ -61,7 +61,7 @@ pub struct Child {
     /// The configuration as it was read.
     pub main_config: &'static Main,
     /// Parsed `key=` expressions.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeyExpressions>,
     /// Rows of the scripts in the table, by script.
     pub script_rows: Vec<Option<u32>>,
     /// `LuaBalancerTimer`.
@@ -123,7 +123,7 @@ pub unsafe fn init(
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
             // SAFETY: httpd's child pool; nobody else uses it at this moment.
-            if let Some(pool) = unsafe { Pool::from_ptr(pchild) } {
+            if let Some(pool) = unsafe { MemoryPool::from_ptr(pchild) } {
                 pool.before_clearing(child);
             }
             start(child);
@@ -150,7 +150,7 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
     let script_rows = crate::serve::scripts::install_stored(&table, &library);
     let engine = Engine::new(table.clone(), Box::new(events::tell));
     let dicts = Arc::new(generation.dicts.in_child());
-    let keys = Arc::new(Keys::new(generation.expressions.clone()));
+    let keys = Arc::new(KeyExpressions::new(generation.expressions.clone()));
     let lua = LuaStates::new(Parts {
         engine: engine.clone(),
         library: library.clone(),
@@ -167,9 +167,9 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
         library,
         lua,
         keys,
-        room: Room::new(),
+        room: WaitingRoom::new(),
         workers,
-        sections: Sections::new(),
+        sections: TlsModules::new(),
         stand_in: Some(stand_in),
         api,
         scheme_handlers: api.scheme_handlers(own),

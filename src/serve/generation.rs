@@ -10,7 +10,7 @@ use script::{Library, ScriptId};
 use table::{StalePool, Table};
 
 use crate::httpd::config::Expression;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::keep::dicts::Dicts;
 use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
@@ -51,8 +51,8 @@ pub struct Generation {
     pub stale: Vec<StalePool>,
     /// The process that vets scripts.
     pub vetting: Option<Keeper>,
-    /// Where it lives.
-    pub pool: Pool<'static>,
+    /// The memory pool that the generation lives in.
+    pub pool: MemoryPool<'static>,
 }
 
 impl Generation {

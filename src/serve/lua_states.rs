@@ -19,7 +19,7 @@ use crate::httpd::mpm;
 use crate::httpd::request::Request;
 use crate::keep::dicts::Dicts;
 use crate::serve::host::{CurrentRequest, HttpdServer};
-use crate::serve::keys::Keys;
+use crate::serve::keys::KeyExpressions;
 
 /// The values that a state is made of.
 pub struct Parts {
@@ -30,7 +30,7 @@ pub struct Parts {
     /// Dictionaries.
     pub dicts: Arc<Dicts>,
     /// Parsed `key=` expressions.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeyExpressions>,
     /// The child's number.
     pub lane: u32,
 }
@@ -53,12 +53,12 @@ impl Seat {
 
 /// The seat that a processor keeps, on cache lines of its own.
 #[repr(align(128))]
-struct Place(AtomicPtr<Seat>);
+struct PerProcessor(AtomicPtr<Seat>);
 
 /// A child's states, those that nobody is using.
 pub struct LuaStates {
     parts: Parts,
-    places: Box<[Place]>,
+    places: Box<[PerProcessor]>,
     // Boxes, as in the places: a seat goes between them without being moved in memory.
     #[allow(clippy::vec_box)]
     rest: Mutex<Vec<Box<Seat>>>,
@@ -116,7 +116,7 @@ impl LuaStates {
         };
         LuaStates {
             parts,
-            places: (0..processors.min(256)).map(|_| Place(AtomicPtr::default())).collect(),
+            places: (0..processors.min(256)).map(|_| PerProcessor(AtomicPtr::default())).collect(),
             rest: Mutex::default(),
         }
     }

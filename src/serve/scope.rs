@@ -61,7 +61,7 @@ impl<'r> Scope<'r> {
         [self.section.rewrites, self.server.rewrites, self.main.section.rewrites]
     }
 
-    /// What follows a script's failure.
+    /// The `LuaBalancerOnError` that holds for the request.
     pub fn on_error(&self) -> &'r OnError {
         let rule = self.section.on_error.or(self.server.on_error).or(self.main.section.on_error);
         rule.map_or(&OnError::Error, |rule| self.main.config.on_error(rule))

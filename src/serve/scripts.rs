@@ -2,7 +2,7 @@
 //! Children tell each other about scripts through the table: the versions, and those that are
 //! stuck.
 
-use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
+use script::{Bundle, ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::log;
@@ -29,10 +29,10 @@ pub fn check_room(
     table: &Table,
     library: &Library,
     id: ScriptId,
-    candidate: Candidate,
-) -> Result<Candidate, ScriptError> {
-    let wanted = candidate.definitions.iter().map(|pool| (pool.name.as_str(), pool.members.len()));
-    let Err(error) = table.check_room(wanted) else { return Ok(candidate) };
+    good: GoodVersion,
+) -> Result<GoodVersion, ScriptError> {
+    let wanted = good.definitions.iter().map(|pool| (pool.name.as_str(), pool.members.len()));
+    let Err(error) = table.check_room(wanted) else { return Ok(good) };
     let error = ScriptError::new(ErrorKind::Load, format!("{}: {error}", library.label(id)));
     library.refuse(id, Vec::new(), error.clone());
     Err(error)

@@ -11,8 +11,8 @@ use crate::httpd::config::server_root;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::mpm::{self, Phase};
-use crate::httpd::pool::Pool;
+use crate::httpd::mpm::{self, RunState};
+use crate::httpd::pool::MemoryPool;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
 use crate::keep::geoip;
@@ -28,13 +28,13 @@ use crate::serve::own_config::{Main, Section};
 pub struct Refused;
 
 /// Refuses with a line that also goes to the terminal.
-fn refuse(pool: Pool<'_>, text: &str) -> Refused {
+fn refuse(pool: MemoryPool<'_>, text: &str) -> Refused {
     log::startup(pool, log::CRIT, text);
     Refused
 }
 
 fn is_restarting() -> bool {
-    mpm::phase() == Phase::Running && kept_table::is_there()
+    mpm::run_state() == RunState::Running && kept_table::is_there()
 }
 
 /// Whether a client's words may become a target in `lb://` by some line of the configuration.
@@ -43,7 +43,7 @@ pub fn has_open_targets() -> bool {
 }
 
 /// pre_config: forgets the last configuration and binds mod_proxy, for which `register` adds hooks.
-pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused> {
+pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), Refused> {
     child::forget();
     geoip::forget();
     anywhere::forget();
@@ -76,7 +76,7 @@ pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused
 /// check_config: finds every function that the configuration names; at `configtest` and at start a
 /// script that is not there, does not compile or lacks its function refuses the configuration. At a
 /// restart the last good version goes on.
-pub fn check_config(pool: Pool<'static>) -> Result<(), Refused> {
+pub fn check_config(pool: MemoryPool<'static>) -> Result<(), Refused> {
     let checked = reading::with(|reading| {
         let config = settle(reading).map_err(|text| refuse(pool, &text))?;
         check(pool, reading, &config)
@@ -92,7 +92,7 @@ fn settle(reading: &mut Reading) -> Result<Arc<Config>, String> {
     Ok(config)
 }
 
-fn check(pool: Pool<'_>, reading: &mut Reading, config: &Config) -> Result<(), Refused> {
+fn check(pool: MemoryPool<'_>, reading: &mut Reading, config: &Config) -> Result<(), Refused> {
     let restarting = is_restarting();
     let (databases, mut wrong) = geoip::load(&config.geo_files, restarting);
     reading.geo = databases;
@@ -114,7 +114,7 @@ fn check(pool: Pool<'_>, reading: &mut Reading, config: &Config) -> Result<(), R
             }
         }
     }
-    reading.vetted = (mpm::phase() == Phase::Running).then_some(found);
+    reading.vetted = (mpm::run_state() == RunState::Running).then_some(found);
     wrong.extend(checks::all(config, &known));
     for text in checks::doubts(config) {
         log::startup(pool, log::WARNING, &text);
@@ -127,8 +127,8 @@ fn check(pool: Pool<'_>, reading: &mut Reading, config: &Config) -> Result<(), R
 
 /// post_config: the table, the pools, the scripts. `main`: what the main server has outside of
 /// sections.
-pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
-    if mpm::phase() != Phase::Running {
+pub fn post_config(pool: MemoryPool<'static>, main: Section) -> Result<(), Refused> {
+    if mpm::run_state() != RunState::Running {
         return Ok(());
     }
     let taken = reading::with(|reading| {
@@ -159,7 +159,11 @@ pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
 type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>);
 
 /// The table with the pools; scripts are loaded afterwards.
-fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> Result<Generation, String> {
+fn prepare(
+    pool: MemoryPool<'static>,
+    main_config: Main,
+    (expressions, geo): Read,
+) -> Result<Generation, String> {
     let config = &main_config.config;
     let (table, number) = kept_table::shared_table(pools::needs(config))?;
     let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);

@@ -8,7 +8,7 @@ use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
 use config::Config;
-use script::{Candidate, ErrorKind, ScriptError, ScriptId};
+use script::{ErrorKind, GoodVersion, ScriptError, ScriptId};
 use table::{Geometry, Table};
 
 use super::pools;
@@ -33,8 +33,8 @@ pub fn of_methods(config: &Config) -> Vec<(String, ScriptId)> {
 }
 
 /// Names of the pools that a version defines.
-pub fn names_in(candidate: &Candidate) -> impl Iterator<Item = String> {
-    candidate.definitions.iter().map(|definition| definition.name.clone())
+pub fn names_in(good: &GoodVersion) -> impl Iterator<Item = String> {
+    good.definitions.iter().map(|definition| definition.name.clone())
 }
 
 /// What the scripts of a generation are vetted with.
@@ -72,8 +72,8 @@ pub fn vet_for_check(config: &Config) -> Result<Vec<Vetted>, String> {
 fn define_found(scope: &Scope, found: &mut [Vetted]) {
     let balancer = Handle::new(Engine::new(scope.table.clone(), Box::new(|_| ())), 1);
     for (id, found) in scope.library.ids().zip(found) {
-        let Ok(candidate) = found else { continue };
-        if let Err(error) = candidate.apply(&balancer as &dyn Balancer, 1) {
+        let Ok(good) = found else { continue };
+        if let Err(error) = good.apply(&balancer as &dyn Balancer, 1) {
             let label = scope.library.label(id);
             *found = Err(ScriptError::new(ErrorKind::Load, format!("{label}: {error}")));
         }
@@ -111,11 +111,11 @@ pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> 
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet(generation, &scope, known)) {
-        match found.and_then(|candidate| stored::check_room(table, library, id, candidate)) {
-            Ok(candidate) => {
-                defined.extend(names_in(&candidate));
-                let version = stored::publish(table, library, id, &candidate.bundle);
-                if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
+        match found.and_then(|good| stored::check_room(table, library, id, good)) {
+            Ok(good) => {
+                defined.extend(names_in(&good));
+                let version = stored::publish(table, library, id, &good.bundle);
+                if let Err(error) = good.apply(balancer.as_ref() as &dyn Balancer, version) {
                     log::server(log::ERR, &format!("{}: {error}", library.label(id)));
                 }
             }

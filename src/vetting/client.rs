@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use script::report::{Ended, MAX_ANSWER, Report};
-use script::{Candidate, ErrorKind, Library, ScriptError, ScriptId};
+use script::{ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 
 use super::{Keeper, Scope, WORKERS, time, time_of_all};
 use crate::httpd::memory::SharedNumber;
@@ -123,7 +123,7 @@ pub fn settle(
     id: ScriptId,
     report: Report,
     ended: Ended,
-) -> Result<Candidate, ScriptError> {
+) -> Result<GoodVersion, ScriptError> {
     let mut report = report;
     report.lines.iter().for_each(|(level, text)| log::server(*level, text));
     match report.verdict.take() {
@@ -139,7 +139,7 @@ pub fn settle(
 /// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are
 /// refused. A server that ends meanwhile is replaced, and what it was at is asked about again, one
 /// by one: so the script that ends it is known, and no other is refused for it.
-pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptError>> {
+pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<GoodVersion, ScriptError>> {
     let library = &scope.library;
     let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();
     let open = library.ids().collect();
@@ -166,7 +166,7 @@ struct All<'a> {
     lost: Option<Instant>,
     /// So many of those that are next may have ended a server: each is asked about alone.
     suspects: usize,
-    found: Vec<Result<Candidate, ScriptError>>,
+    found: Vec<Result<GoodVersion, ScriptError>>,
 }
 
 impl All<'_> {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use balance::engine::{Engine, Handle};
 use script::ScriptId;
-use script::host::{Dict, Level, Place, Server, SharedValues};
+use script::host::{Dict, Level, Location, Server, SharedValues};
 use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
@@ -110,7 +110,7 @@ impl Server for Host {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
     }
 
-    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+    fn geo(&self, address: &str) -> Result<Option<Location>, String> {
         geoip::find(address)
     }
 

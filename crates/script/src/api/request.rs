@@ -184,7 +184,7 @@ fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
 /// The value of a cookie of the request, as it stands.
 pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     let mut value = Ok(Value::Nil);
-    ctx.request()?.get(crate::host::Table::HeadersIn, b"Cookie", &mut |header| {
+    ctx.request()?.get(crate::host::RequestTable::HeadersIn, b"Cookie", &mut |header| {
         if let Some(found) = header.and_then(|header| text::cookie(header, name)) {
             value = text_of(lua, found).map(Value::String);
         }
@@ -226,7 +226,7 @@ fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
             };
             own.spend(line.len() + tables::ENTRY_BYTES)?;
             own.request()?
-                .add(crate::host::Table::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
+                .add(crate::host::RequestTable::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
                 .map_err(mlua::Error::runtime)
         })?,
     )
@@ -307,7 +307,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         let max = max.unwrap_or(8192).min(most.max(8192));
         own.spend(max)?;
         let mut kind = Vec::new();
-        own.request()?.get(host::Table::HeadersIn, b"Content-Type", &mut |value| {
+        own.request()?.get(host::RequestTable::HeadersIn, b"Content-Type", &mut |value| {
             kind.extend_from_slice(value.unwrap_or_default());
         });
         own.request()?.body(max, &mut |body| {

@@ -64,9 +64,12 @@ fn longest_text(request: &dyn Request) -> usize {
     for field in fields {
         request.field(field, &mut |text| longest = longest.max(text.map_or(0, <[u8]>::len)));
     }
-    for table in
-        [host::Table::HeadersIn, host::Table::HeadersOut, host::Table::Notes, host::Table::SubprocessEnv]
-    {
+    for table in [
+        host::RequestTable::HeadersIn,
+        host::RequestTable::HeadersOut,
+        host::RequestTable::Notes,
+        host::RequestTable::SubprocessEnv,
+    ] {
         let mut names: Vec<(Vec<u8>, usize)> = Vec::new();
         request.each(table, &mut |name, value| {
             let name = name.to_ascii_lowercase();

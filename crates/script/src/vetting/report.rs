@@ -181,22 +181,22 @@ pub fn file(path: &Path) -> Vec<u8> {
 }
 
 /// A place record, made without allocation.
-pub(crate) struct Place {
-    bytes: [u8; Place::MOST],
+pub(crate) struct PlaceRecord {
+    bytes: [u8; PlaceRecord::MOST],
     length: usize,
 }
 
-impl Place {
+impl PlaceRecord {
     const MOST: usize = 1024;
     const HEAD: usize = 5;
 
     pub(crate) fn new() -> Self {
-        Place { bytes: [0; Place::MOST], length: Place::HEAD }
+        PlaceRecord { bytes: [0; PlaceRecord::MOST], length: PlaceRecord::HEAD }
     }
 
     pub(crate) fn put(&mut self, text: &[u8]) {
         for byte in text {
-            if self.length < Place::MOST {
+            if self.length < PlaceRecord::MOST {
                 self.bytes[self.length] = *byte;
                 self.length += 1;
             }
@@ -217,7 +217,7 @@ impl Place {
     }
 
     pub(crate) fn bytes(&mut self) -> &[u8] {
-        let payload = (self.length - Place::HEAD) as u32;
+        let payload = (self.length - PlaceRecord::HEAD) as u32;
         self.bytes[..4].copy_from_slice(&payload.to_le_bytes());
         self.bytes[4] = PLACE;
         &self.bytes[..self.length]

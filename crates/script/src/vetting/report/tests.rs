@@ -46,13 +46,16 @@ fn an_answer_comes_back_as_it_was() {
 
 #[test]
 fn a_place_is_a_record() {
-    let mut place = Place::new();
+    let mut place = PlaceRecord::new();
     place.put(b"/l/x.lua:");
     place.put_number(1207);
     assert_eq!(Report::read(place.bytes()).place.as_deref(), Some("/l/x.lua:1207"));
-    let mut long = Place::new();
+    let mut long = PlaceRecord::new();
     long.put(&[b'x'; 5000]);
-    assert_eq!(Report::read(long.bytes()).place.map(|text| text.len()), Some(Place::MOST - Place::HEAD));
+    assert_eq!(
+        Report::read(long.bytes()).place.map(|text| text.len()),
+        Some(PlaceRecord::MOST - PlaceRecord::HEAD)
+    );
 }
 
 #[test]
