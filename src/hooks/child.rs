@@ -7,7 +7,9 @@ use super::proxy;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
+use crate::httpd::log;
 use crate::httpd::memory::Deferred;
+use crate::httpd::pool::MemoryPool;
 use crate::lead::thread;
 use crate::serve::child;
 use crate::start;
@@ -39,8 +41,12 @@ pub(super) unsafe extern "C" fn after_privileges(_: *mut ffi::apr_pool_t, _: *mu
 pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
     guard((), || {
         let _deferred = Deferred::begin();
-        // SAFETY: httpd's child pool and main server.
-        unsafe { child::init((pchild, server), proxy::scheme_handler, thread::start) }
+        log::set_server(server);
+        // SAFETY: httpd's child pool, which is cleared as the process ends, which 'static stands
+        // for; nobody else uses it at this moment.
+        if let Some(pool) = unsafe { MemoryPool::from_ptr(pchild) } {
+            child::init(pool, proxy::scheme_handler, thread::start);
+        }
     });
 }
 

@@ -2,12 +2,14 @@
 //! Hooks of the configuration phase.
 
 use super::status::{FAILED, OK};
+use super::with_proxy;
 use crate::directives;
 use crate::faults;
 use crate::ffi::{apr_pool_t, server_rec};
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::pool::MemoryPool;
+use crate::httpd::process::OneThread;
 use crate::route::canon;
 use crate::start::{self, Refused};
 
@@ -21,7 +23,7 @@ pub(super) unsafe extern "C" fn pre_config(
         log::set_server(std::ptr::null_mut());
         canon::watch_targets(start::has_open_targets());
         // SAFETY: httpd's configuration pool.
-        status(unsafe { pool(pconf) }.and_then(|pool| start::pre_config(pool, super::register_with_proxy)))
+        status(unsafe { pool(pconf) }.and_then(|pool| start::pre_config(pool, with_proxy::register)))
     })
 }
 
@@ -33,8 +35,9 @@ pub(super) unsafe extern "C" fn check_config(
 ) -> i32 {
     guard(FAILED, || {
         faults::point("check_config");
-        // SAFETY: httpd's configuration pool.
-        status(unsafe { pool(pconf) }.and_then(start::check_config))
+        // SAFETY: httpd's configuration pool. Its parent has one thread.
+        let (pool, alone) = unsafe { (pool(pconf), OneThread::assume()) };
+        status(pool.and_then(|pool| start::check_config(pool, alone)))
     })
 }
 
@@ -47,9 +50,11 @@ pub(super) unsafe extern "C" fn post_config(
     guard(FAILED, || {
         faults::point("post_config");
         log::set_server(server);
-        // SAFETY: httpd's configuration pool and main server, whose directives have been read.
-        let (pool, main) = unsafe { (pool(pconf), directives::server_config(server)) };
-        status(main.ok_or(Refused).and_then(|main| start::post_config(pool?, main.section)))
+        // SAFETY: httpd's configuration pool and main server, whose directives have been read. Its
+        // parent has one thread.
+        let (pool, main, alone) =
+            unsafe { (pool(pconf), directives::server_config(server), OneThread::assume()) };
+        status(main.ok_or(Refused).and_then(|main| start::post_config(pool?, alone, main.section)))
     })
 }
 

@@ -5,15 +5,19 @@
 mod child;
 mod configuration;
 mod connection;
+mod names;
 mod proxy;
 mod request;
 mod status;
+mod with_proxy;
 
+use self::names::{
+    AFTER_ENVIRONMENT, AFTER_PROXY, AFTER_REWRITE, BEFORE_BOTH, BEFORE_HEADERS, BEFORE_PROXY, BEFORE_REWRITE,
+};
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::filter;
 use crate::httpd::order;
-use crate::httpd::proxy::{Api, ProxyHooks};
 use crate::serve::snapshot;
 
 /// `register_hooks` of the module record.
@@ -46,8 +50,8 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             );
             // One before mod_rewrite's rules of sections and mod_proxy's canonical form; one after
             // them and after all that set the environment (mod_env, mod_ssl, mod_lua), but before
-            // what works on a request's end form (mod_headers, mod_dir). `register_with_proxy` adds
-            // one between the two.
+            // what works on a request's end form (mod_headers, mod_dir). `with_proxy` adds one
+            // between the two.
             ffi::ap_hook_fixups(
                 Some(request::fixups),
                 none,
@@ -89,50 +93,4 @@ fn watch_rewriting() {
             ffi::APR_HOOK_FIRST as i32,
         );
     }
-}
-
-struct Names<const N: usize>([*const std::os::raw::c_char; N]);
-// SAFETY: static strings.
-unsafe impl<const N: usize> Sync for Names<N> {}
-impl<const N: usize> Names<N> {
-    const fn as_ptr(&self) -> *const *const std::os::raw::c_char {
-        self.0.as_ptr()
-    }
-}
-static AFTER_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
-static AFTER_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
-static BEFORE_REWRITE: Names<2> = Names([c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
-static AFTER_ENVIRONMENT: Names<6> = Names([
-    c"mod_rewrite.c".as_ptr(),
-    c"mod_proxy.c".as_ptr(),
-    c"mod_env.c".as_ptr(),
-    c"mod_ssl.c".as_ptr(),
-    c"mod_lua.c".as_ptr(),
-    std::ptr::null(),
-]);
-static BEFORE_HEADERS: Names<3> = Names([c"mod_headers.c".as_ptr(), c"mod_dir.c".as_ptr(), std::ptr::null()]);
-static BEFORE_BOTH: Names<3> = Names([c"mod_proxy.c".as_ptr(), c"mod_rewrite.c".as_ptr(), std::ptr::null()]);
-static BEFORE_PROXY: Names<2> = Names([c"mod_proxy.c".as_ptr(), std::ptr::null()]);
-
-/// Our hooks in mod_proxy and beside it, registered in every pre_config.
-pub fn register_with_proxy(api: &Api) {
-    order::look();
-    order::as_own_module(|| {
-        api.register(&ProxyHooks {
-            pre_request: proxy::pre_request,
-            scheme_handler: proxy::scheme_handler,
-            canon_handler: proxy::canon_handler,
-        });
-        if order::rewrites_before_proxy() {
-            // SAFETY: as in `register`.
-            unsafe {
-                ffi::ap_hook_fixups(
-                    Some(request::rewritten_fixups),
-                    AFTER_REWRITE.as_ptr(),
-                    BEFORE_PROXY.as_ptr(),
-                    ffi::APR_HOOK_FIRST as i32,
-                );
-            }
-        }
-    });
 }

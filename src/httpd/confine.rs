@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -227,11 +227,11 @@ pub fn null() -> io::Result<OwnedFd> {
 
 /// Closes all descriptors but one, which gets a number above the standard files'; those become
 /// `null`.
-pub fn close_all_but(kept: OwnedFd, null: OwnedFd) -> io::Result<OwnedFd> {
+pub fn close_all_but(kept: BorrowedFd<'_>, null: OwnedFd) -> io::Result<OwnedFd> {
     const FIRST: RawFd = 3;
-    let (kept, null) = (kept.into_raw_fd(), null.into_raw_fd());
+    let (kept, null) = (kept.as_raw_fd(), null.into_raw_fd());
     // SAFETY: plain system calls; nothing in this process uses the standard files, and both
-    // descriptors are its own.
+    // descriptors are open.
     let kept = unsafe {
         let kept = libc::fcntl(kept, libc::F_DUPFD_CLOEXEC, FIRST);
         let null = libc::fcntl(null, libc::F_DUPFD_CLOEXEC, FIRST);

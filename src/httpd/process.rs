@@ -5,28 +5,52 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::memory;
 use crate::guard::guard;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// By itself, with this code.
     Exit(i32),
     /// By this signal.
     Signal(i32),
 }
 
+/// Says that a process has one thread: a fork is safe for any work in it.
+#[derive(Debug, Clone, Copy)]
+pub struct OneThread {
+    pid: i32,
+}
+
+impl OneThread {
+    /// # Safety
+    /// This process has one thread whenever the value, or a copy of it, is used.
+    pub unsafe fn assume() -> Self {
+        OneThread { pid: memory::pid() }
+    }
+
+    /// Whether this is the process that it speaks of, and none that was forked since.
+    pub fn is_here(self) -> bool {
+        self.pid == memory::pid()
+    }
+}
+
 /// Makes a process that runs `body` and ends. What runs at exit in the parent does not run in it.
 ///
-/// # Safety
-/// The calling process has one thread, or `body` does only what may be done after a fork of
-/// several.
-pub unsafe fn fork(body: impl FnOnce()) -> io::Result<i32> {
-    // SAFETY: the caller's promise. The new process never returns from here.
+/// # Errors
+/// The system gives no process, or `alone` speaks of another one than this.
+pub fn fork(alone: OneThread, body: impl FnOnce(OneThread)) -> io::Result<i32> {
+    if !alone.is_here() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    // SAFETY: this process has one thread. The new process never returns from here.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            guard((), body);
+            // SAFETY: what a fork makes has one thread; `body` starts none while it uses this.
+            let alone = unsafe { OneThread::assume() };
+            guard((), || body(alone));
             // SAFETY: ends this process at once.
             unsafe { libc::_exit(0) }
         }
@@ -139,12 +163,6 @@ pub fn write_all(to: RawFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes a descriptor that nothing uses any more.
-pub fn close(descriptor: RawFd) {
-    // SAFETY: the callers own it.
-    unsafe { libc::close(descriptor) };
-}
-
 /// Writes as much as there is room for, without waiting.
 pub fn write_some(to: RawFd, bytes: &[u8]) {
     // SAFETY: reads the slice.
@@ -162,7 +180,7 @@ pub fn wait_for(descriptors: &[RawFd], time: Duration) {
 
 /// Asks whether a child of this process has ended, and takes its status. Err: there is none of that
 /// number.
-pub fn ended(pid: i32) -> io::Result<Option<Status>> {
+pub fn ended(pid: i32) -> io::Result<Option<ExitStatus>> {
     let mut status = 0;
     // SAFETY: writes one status.
     match unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } {
@@ -198,11 +216,11 @@ pub fn any_ended() -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-fn read_status(status: i32) -> Status {
+fn read_status(status: i32) -> ExitStatus {
     if libc::WIFSIGNALED(status) {
-        Status::Signal(libc::WTERMSIG(status))
+        ExitStatus::Signal(libc::WTERMSIG(status))
     } else {
-        Status::Exit(libc::WEXITSTATUS(status))
+        ExitStatus::Exit(libc::WEXITSTATUS(status))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use balance::member::Connection;
 
+use super::pool::MemoryPool;
 use super::proxy::Api;
 use crate::ffi;
 
@@ -73,10 +74,7 @@ unsafe impl Send for WorkerPool {}
 
 impl WorkerPool {
     /// Makes the pool in a child's pool.
-    ///
-    /// # Safety
-    /// `child` is the pool that child_init got.
-    pub unsafe fn new(child: *mut ffi::apr_pool_t) -> Option<Self> {
+    pub fn new(child: MemoryPool<'static>) -> Option<Self> {
         let mut allocator = std::ptr::null_mut();
         let mut mutex = std::ptr::null_mut();
         let mut pool = std::ptr::null_mut();
@@ -86,7 +84,7 @@ impl WorkerPool {
             if ffi::apr_allocator_create(&mut allocator) != 0 {
                 return None;
             }
-            if ffi::apr_pool_create_ex(&mut pool, child, None, allocator) != 0 {
+            if ffi::apr_pool_create_ex(&mut pool, child.as_ptr(), None, allocator) != 0 {
                 return None;
             }
             ffi::apr_allocator_owner_set(allocator, pool);

@@ -12,7 +12,6 @@ use script::{Library, ScriptId};
 use table::Table;
 
 use crate::faults;
-use crate::ffi;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -28,7 +27,7 @@ use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
 use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
-use crate::vetting::Client;
+use crate::vetting::Asker;
 
 /// One child process.
 pub struct Child {
@@ -72,7 +71,7 @@ pub struct Child {
     /// pages.
     pub geo: Option<Arc<geo::Databases>>,
     /// Where saved scripts are vetted.
-    pub vetting: Option<Client>,
+    pub vetting: Option<Asker>,
     /// The background thread.
     pub background: Background,
 }
@@ -103,47 +102,30 @@ pub fn forget() {
     CHILD.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-/// child_init. `own`: the module's scheme handler, which the relay has to leave out. `start` starts
-/// the threads of the child.
-///
-/// # Safety
-/// `pchild` and `server` are what httpd passes to child_init.
-#[allow(unsafe_code)]
-pub unsafe fn init(
-    (pchild, server): (*mut ffi::apr_pool_t, *mut ffi::server_rec),
-    own: SchemeHandler,
-    start: fn(&'static Child),
-) {
-    log::set_server(server);
+/// child_init. `pool`: httpd's for this child. `own`: the module's scheme handler, which the relay
+/// has to leave out. `start` starts the threads of the child.
+pub fn init(pool: MemoryPool<'static>, own: SchemeHandler, start: fn(&'static Child)) {
     log::log_panics();
     faults::point("child_init");
-    // SAFETY: the caller's promise.
-    match unsafe { build(pchild, own) } {
+    match build(pool, own) {
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
-            // SAFETY: httpd's child pool; nobody else uses it at this moment.
-            if let Some(pool) = unsafe { MemoryPool::from_ptr(pchild) } {
-                pool.before_clearing(child);
-            }
+            pool.before_clearing(child);
             start(child);
         }
         Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
     }
 }
 
-/// # Safety
-/// As [`init`].
-#[allow(unsafe_code)]
-unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Child, String> {
+fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String> {
     let generation: &'static Generation =
         crate::serve::generation::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
     let table = generation.table.clone().with_identity(pid, memory::alive).with_clock(memory::epoch_s);
     let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
-    // SAFETY: httpd's child pool.
-    let pool = unsafe { WorkerPool::new(pchild) }.ok_or("no pool for workers")?;
+    let pool = WorkerPool::new(pool).ok_or("no pool for workers")?;
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());

@@ -58,13 +58,12 @@ pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) 
         // A child judges these very files at this moment, or did: its verdict holds.
         return table.script_version(row).max(1);
     }
-    publish_judged(table, library, id, row, stamp, bundle)
+    publish_judged((table, library), id, row, stamp, bundle)
 }
 
 /// Stores a version that was just judged good.
 pub fn publish_judged(
-    table: &Table,
-    library: &Library,
+    (table, library): (&Table, &Library),
     id: ScriptId,
     row: u32,
     stamp: u64,

@@ -13,6 +13,7 @@ use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm::{self, RunState};
 use crate::httpd::pool::MemoryPool;
+use crate::httpd::process::OneThread;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
 use crate::keep::geoip;
@@ -76,10 +77,10 @@ pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), R
 /// check_config: finds every function that the configuration names; at `configtest` and at start a
 /// script that is not there, does not compile or lacks its function refuses the configuration. At a
 /// restart the last good version goes on.
-pub fn check_config(pool: MemoryPool<'static>) -> Result<(), Refused> {
+pub fn check_config(pool: MemoryPool<'static>, alone: OneThread) -> Result<(), Refused> {
     let checked = reading::with(|reading| {
         let config = settle(reading).map_err(|text| refuse(pool, &text))?;
-        check(pool, reading, &config)
+        check(pool, alone, reading, &config)
     });
     checked.unwrap_or(Err(Refused))
 }
@@ -92,14 +93,19 @@ fn settle(reading: &mut Reading) -> Result<Arc<Config>, String> {
     Ok(config)
 }
 
-fn check(pool: MemoryPool<'_>, reading: &mut Reading, config: &Config) -> Result<(), Refused> {
+fn check(
+    pool: MemoryPool<'_>,
+    alone: OneThread,
+    reading: &mut Reading,
+    config: &Config,
+) -> Result<(), Refused> {
     let restarting = is_restarting();
     let (databases, mut wrong) = geoip::load(&config.geo_files, restarting);
     reading.geo = databases;
     if restarting {
         return Ok(());
     }
-    let found = scripts::vet_for_check(config).map_err(|text| refuse(pool, &text))?;
+    let found = scripts::vet_for_check(alone, config).map_err(|text| refuse(pool, &text))?;
     let mut known: std::collections::HashSet<String> =
         config.pool_names().into_iter().map(str::to_owned).collect();
     for (planned, found) in config.scripts.iter().zip(&found) {
@@ -127,7 +133,7 @@ fn check(pool: MemoryPool<'_>, reading: &mut Reading, config: &Config) -> Result
 
 /// post_config: the table, the pools, the scripts. `main`: what the main server has outside of
 /// sections.
-pub fn post_config(pool: MemoryPool<'static>, main: Section) -> Result<(), Refused> {
+pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -> Result<(), Refused> {
     if mpm::run_state() != RunState::Running {
         return Ok(());
     }
@@ -144,7 +150,7 @@ pub fn post_config(pool: MemoryPool<'static>, main: Section) -> Result<(), Refus
         log::server(log::CRIT, &text);
         Refused
     })?;
-    generation.vetting = scripts::start_vetting(&generation);
+    generation.vetting = scripts::start_vetting(alone, &generation);
     let defined = scripts::load(&generation, vetted);
     generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
     events::tell_all(lifecycle::forget_checks(&generation.table));

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The parent's hold on its vetting server.
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Client, Scope, server};
+use super::{Asker, VettingSetup, server};
 use crate::httpd::memory::SharedNumber;
+use crate::httpd::process::OneThread;
 use crate::httpd::{memory, process};
 
 /// How long a server may take to end what it has started.
@@ -15,13 +16,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A vetting server. It ends when this value is dropped in the process that made it.
 pub struct Keeper {
-    owner: i32,
+    owner: OneThread,
     /// 0: it has ended. Children see it as well.
     pid: Arc<SharedNumber>,
     /// Where jobs are sent into, by children as well.
     client: OwnedFd,
-    /// The server's own end, kept for the one that takes its place.
-    server: RawFd,
+    /// The server's own end, kept for the one that takes its place. None in children.
+    server: Mutex<Option<OwnedFd>>,
 }
 
 impl Keeper {
@@ -29,13 +30,12 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no process or no connection.
-    pub fn start(scope: &Scope) -> Result<Self, String> {
+    pub fn start(owner: OneThread, setup: &VettingSetup) -> Result<Self, String> {
         let made = process::socket_pair(true);
         let (client, server) = made.map_err(|error| format!("no connection to vet scripts: {error}"))?;
         let pid = SharedNumber::new().map_err(|error| format!("no memory to vet scripts: {error}"))?;
-        let keeper =
-            Keeper { owner: memory::pid(), pid: Arc::new(pid), client, server: server.into_raw_fd() };
-        keeper.spawn(scope, false)?;
+        let keeper = Keeper { owner, pid: Arc::new(pid), client, server: Mutex::new(Some(server)) };
+        keeper.spawn(setup, false)?;
         Ok(keeper)
     }
 
@@ -44,30 +44,30 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no process.
-    pub fn start_again(&self, scope: &Scope, late: bool) -> Result<(), String> {
+    pub fn start_again(&self, setup: &VettingSetup, late: bool) -> Result<(), String> {
         self.pid.store(0, Ordering::Release);
-        self.spawn(scope, late)
+        self.spawn(setup, late)
     }
 
     /// Drops the jobs that no server has taken: whoever sent them gets no answer.
     pub fn forget_jobs(&self) {
-        while let process::Received::Message(..) = process::receive(self.server) {}
+        if let Some(server) = self.server().as_ref() {
+            while let process::Received::Message(..) = process::receive(server.as_raw_fd()) {}
+        }
     }
 
-    fn spawn(&self, scope: &Scope, is_next: bool) -> Result<(), String> {
-        let (server, own) = (self.server, memory::pid());
-        let body = || {
-            // SAFETY: the new process has this end for itself, and never comes back to the keeper.
-            #[allow(unsafe_code)]
-            let jobs = unsafe { OwnedFd::from_raw_fd(server) };
-            server::run(scope, jobs, own, is_next);
-        };
-        // SAFETY: httpd's parent has one thread.
-        #[allow(unsafe_code)]
-        let made = unsafe { process::fork(body) };
+    fn spawn(&self, setup: &VettingSetup, is_next: bool) -> Result<(), String> {
+        let (jobs, parent) = (self.server(), memory::pid());
+        let jobs = jobs.as_ref().ok_or("no connection to vet scripts")?;
+        let made =
+            process::fork(self.owner, |alone| server::run(alone, setup, jobs.as_fd(), parent, is_next));
         let pid = made.map_err(|error| format!("no process to vet scripts: {error}"))?;
         self.pid.store(pid, Ordering::Release);
         Ok(())
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its process.
@@ -76,15 +76,15 @@ impl Keeper {
     }
 
     /// For asking.
-    pub fn client(&self) -> Client {
-        Client { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
+    pub fn client(&self) -> Asker {
+        Asker { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
     }
 
     /// In a child: lets go of the server's end, so that sending fails once the server is gone for
     /// good.
     pub fn leave_to_parent(&self) {
-        if memory::pid() != self.owner {
-            process::close(self.server);
+        if !self.owner.is_here() {
+            *self.server() = None;
         }
     }
 
@@ -131,9 +131,8 @@ fn has_ended(pid: i32, patience: Duration) -> bool {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if memory::pid() == self.owner {
+        if self.owner.is_here() {
             self.end();
-            process::close(self.server);
         }
     }
 }

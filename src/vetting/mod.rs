@@ -10,6 +10,7 @@
 //! a script's number and one end of a socket pair, and reads the answer from the other, which it
 //! does not trust.
 
+mod all;
 pub mod client;
 mod keeper;
 mod server;
@@ -24,7 +25,8 @@ use table::Table;
 use crate::httpd::confine::Account;
 use crate::keep::dicts::Dicts;
 
-pub use client::{Client, vet_all};
+pub use all::vet_all;
+pub use client::Asker;
 pub use keeper::Keeper;
 
 /// How long a top level may take.
@@ -55,7 +57,7 @@ pub const WORKERS: usize = 8;
 
 /// What scripts are vetted with.
 #[derive(Clone)]
-pub struct Scope {
+pub struct VettingSetup {
     /// The scripts.
     pub library: Arc<Library>,
     /// Dictionaries: read, never written.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::event::By;
 use crate::live::Slot;
 use crate::member::{Member, MemberSpec};
-use crate::session::{Routed, Routes, Search};
+use crate::session::Routed;
 use crate::settings::{Method, PoolSettings};
 use crate::status::Status;
 
@@ -167,29 +167,13 @@ pub trait Balancer {
     /// Picks a member.
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember>;
     /// Picks a member for `body` to look at, which costs less than to have it.
-    fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember> {
-        self.pick(query).map(|member| body(&member))
-    }
+    fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember>;
     /// Who serves the sessions of a route, `avoid` left out. With a view: among its members.
-    fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
-        let Some(membership) = self.membership(pool) else { return Routed::Unknown };
-        let members = &membership.members;
-        let status = |place: usize| self.status(&members[place]).unwrap_or_default();
-        let search = Search {
-            members,
-            routes: &Routes::of(members),
-            inside: &|place| view.is_none_or(|view| view.holds(&members[place])),
-            standby: &|place| status(place).has(Status::STANDBY),
-            serves: &|place| !avoid.contains(&members[place].slot) && status(place).serves_sessions(),
-        };
-        search.route(route)
-    }
+    fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed;
     /// Number of members that [`Balancer::pick`] may choose from now.
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize;
     /// Requests that wait for a place in this pool (`queue=`), all children.
-    fn queued(&self, _pool: PoolId) -> u32 {
-        0
-    }
+    fn queued(&self, pool: PoolId) -> u32;
     /// Whether this member would be in that number.
     fn is_usable(&self, member: &Member) -> bool;
     /// The status word; None once the member was removed.

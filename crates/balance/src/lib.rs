@@ -6,6 +6,7 @@
 pub mod api;
 pub mod compiled;
 mod directives;
+pub mod ejection;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -2,16 +2,18 @@
 //! Members as text: `LuaBalancerMember`'s own syntax, read and written.
 
 mod connection;
+mod values;
 
 use crate::error::ParseError;
-use crate::member::{Connection, MAX_MEMBER_NAME, MAX_NAME, MemberSpec};
+use crate::member::{Connection, MemberSpec};
 use crate::status::{MAX_LBSET, Status};
 use crate::units::{self, Unit};
-use crate::url::MemberUrl;
+use crate::url::{MAX_MEMBER_NAME, MemberUrl};
 use crate::words;
 
-/// Longest value of a zone or a meta key, in bytes.
-pub const MAX_VALUE: usize = 1024;
+use self::values::{check_name, check_route, check_text, number};
+
+pub use self::values::MAX_VALUE;
 
 /// All keys of `LuaBalancerMember` but `meta.KEY`.
 pub const MEMBER_KEYS: [&str; 32] = [
@@ -234,23 +236,6 @@ fn same_key(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || PAIRS.iter().any(|pair| among(pair, a) && among(pair, b))
 }
 
-fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ParseError> {
-    let number = units::digits_only(value).filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| ParseError::value(key, value, format!("a number of {least} to {most}")))
-}
-
-fn check_name(key: &str, value: &str) -> Result<String, ParseError> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-.:[]@~".contains(&b);
-    if value.is_empty() || value.len() > MAX_MEMBER_NAME || !value.bytes().all(good) {
-        return Err(ParseError::value(
-            key,
-            value,
-            format!("1 to {MAX_MEMBER_NAME} letters, digits and _ - . : [ ] @ ~, for example name=app1"),
-        ));
-    }
-    Ok(value.to_owned())
-}
-
 /// The name, or the first of `name-2`, `name-3` … that nobody has.
 fn apart(name: String, taken: impl Fn(&str) -> bool) -> String {
     if !taken(&name) {
@@ -263,27 +248,6 @@ fn apart(name: String, taken: impl Fn(&str) -> bool) -> String {
         format!("{}{end}", name.get(..room).unwrap_or(&name))
     };
     (2..u32::MAX).map(numbered).find(|name| !taken(name)).unwrap_or(name)
-}
-
-/// Routes stand in cookies and URLs, so nothing that ends those.
-fn check_route(key: &str, value: &str) -> Result<String, ParseError> {
-    if value.is_empty()
-        || value.len() > MAX_NAME
-        || value.contains(|c: char| c.is_whitespace() || ";,\"".contains(c))
-    {
-        let expected = format!(
-            "1 to {MAX_NAME} bytes without blanks, commas, semicolons and quotes, for example {key}=app1"
-        );
-        return Err(ParseError::value(key, value, expected));
-    }
-    Ok(value.to_owned())
-}
-
-fn check_text(key: &str, value: &str) -> Result<String, ParseError> {
-    if value.is_empty() || value.len() > MAX_VALUE {
-        return Err(ParseError::value(key, value, format!("1 to {MAX_VALUE} bytes")));
-    }
-    Ok(value.to_owned())
 }
 
 /// Letters as mod_proxy takes them: a sign holds for all letters up to the next one.

@@ -5,8 +5,7 @@
 use crate::member::MemberSpec;
 use crate::status::Status;
 
-/// A member's row number in the shared table.
-pub type Slot = u32;
+pub use crate::member::Slot;
 
 /// A round robin sequence shared by all threads and children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,20 +50,11 @@ pub trait Live {
     fn inflight(&self, slot: Slot) -> u32;
     /// Tells `see` the requests at each of these members, until it says that it has seen enough
     /// (false).
-    fn each_inflight(&self, slots: impl Iterator<Item = Slot>, mut see: impl FnMut(u32) -> bool)
+    fn each_inflight(&self, slots: impl Iterator<Item = Slot>, see: impl FnMut(u32) -> bool)
     where
-        Self: Sized,
-    {
-        for slot in slots {
-            if !see(self.inflight(slot)) {
-                return;
-            }
-        }
-    }
+        Self: Sized;
     /// What an agent wants of the member.
-    fn advice(&self, _slot: Slot) -> Advice {
-        Advice::default()
-    }
+    fn advice(&self, slot: Slot) -> Advice;
     /// Response time statistics.
     fn latency(&self, slot: Slot) -> Latency;
     /// Takes the next number of a round robin sequence (0, 1, 2, … over all threads and children).

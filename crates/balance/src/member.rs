@@ -2,16 +2,13 @@
 //! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's
 //! row in the table.
 
-use crate::live::Slot;
 use crate::url::MemberUrl;
 
-/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end
-/// mark).
-pub const MAX_URL: usize = 383;
+/// A member's row number in the shared table.
+pub type Slot = u32;
+
 /// Longest route, in bytes.
 pub const MAX_NAME: usize = 95;
-/// Longest member name, in bytes.
-pub const MAX_MEMBER_NAME: usize = 63;
 
 /// A member as configured. Parsed from and written back to the directive's own syntax, which is
 /// also how it is kept in shared memory: `url key=value key="value with blanks" …`.

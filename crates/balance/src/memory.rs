@@ -132,6 +132,10 @@ impl Live for MemoryStore {
         self.state().rows.get(slot as usize).map_or(0, |row| row.inflight.load(SeqCst))
     }
 
+    fn each_inflight(&self, mut slots: impl Iterator<Item = Slot>, mut see: impl FnMut(u32) -> bool) {
+        let _ = slots.all(|slot| see(self.inflight(slot)));
+    }
+
     fn advice(&self, slot: Slot) -> Advice {
         let word = self.state().rows.get(slot as usize).map_or(0, |row| row.health);
         HealthState::from_bits(word).advice()
@@ -196,6 +200,12 @@ impl Store for MemoryStore {
         incarnation == 1 && self.state().rows.get(slot as usize).is_some_and(|row| row.live)
     }
 
+    fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
+        let state = self.state();
+        let row = state.rows.get(slot as usize).filter(|row| row.live && incarnation == 1)?;
+        Some(PoolId(row.pool as u32))
+    }
+
     fn origin(&self, pool: PoolId) -> Option<Origin> {
         self.state().pools.get(pool.0 as usize).map(|_| Origin::Script)
     }
@@ -212,6 +222,11 @@ impl Store for MemoryStore {
             failures: row.failures,
             since: row.since,
         })
+    }
+
+    /// Nobody waits here.
+    fn queued(&self, _pool: PoolId) -> u32 {
+        0
     }
 
     fn update(

@@ -106,7 +106,7 @@ impl Routes {
 }
 
 /// A pool as the search sees it. The functions take places in `members`.
-pub struct Search<'a> {
+pub struct SessionSearch<'a> {
     /// All members.
     pub members: &'a [Arc<Member>],
     /// Their routes.
@@ -119,7 +119,7 @@ pub struct Search<'a> {
     pub serves: &'a dyn Fn(usize) -> bool,
 }
 
-impl<'a> Search<'a> {
+impl<'a> SessionSearch<'a> {
     /// Who serves this route.
     pub fn route(&self, route: &[u8]) -> Routed {
         if !self.places(route).any(|_| true) {

@@ -3,7 +3,6 @@
 //! pages, programs and tests read these and nothing else. Its text is for tests: one line for each
 //! thing, as words and `key=value`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::api::PoolId;
@@ -403,11 +402,5 @@ impl OutlierView {
             ejections: state.times(),
             until_ms: state.is_ejected().then(|| state.until_ms()),
         }
-    }
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write(self, f)
     }
 }

@@ -53,13 +53,7 @@ pub trait Store: Live {
     /// Whether the row still holds that incarnation.
     fn is_current(&self, slot: Slot, incarnation: u32) -> bool;
     /// The pool of a row that still holds that incarnation.
-    fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
-        let pools = self.pool_names().into_iter().filter_map(|name| self.find_pool(&name));
-        pools.into_iter().find(|pool| {
-            let members = self.read_pool(*pool).map(|image| image.membership.members).unwrap_or_default();
-            members.iter().any(|member| member.slot == slot && member.incarnation == incarnation)
-        })
-    }
+    fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId>;
     /// Where the pool's definition comes from. None when there is no such pool.
     fn origin(&self, pool: PoolId) -> Option<Origin>;
     /// The store's clock, by which it notes when a member changes: epoch seconds, 0 where it has
@@ -68,9 +62,7 @@ pub trait Store: Live {
     /// Counters of a row.
     fn stats(&self, slot: Slot) -> Stats;
     /// Requests that wait for a place in this pool, all children.
-    fn queued(&self, _pool: PoolId) -> u32 {
-        0
-    }
+    fn queued(&self, pool: PoolId) -> u32;
     /// Changes a status word by compare-and-swap and, when it changed, bumps the pool's epoch (and
     /// restarts its round robin sequence when the weight changed). Returns the words before and
     /// after; `Removed` when the row holds another.

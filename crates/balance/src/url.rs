@@ -4,8 +4,12 @@
 use std::fmt;
 
 use crate::error::{ParseError, shown};
-use crate::member::{MAX_MEMBER_NAME, MAX_URL};
 
+/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end
+/// mark).
+pub const MAX_URL: usize = 383;
+/// Longest member name, in bytes.
+pub const MAX_MEMBER_NAME: usize = 63;
 /// Longest path of a unix socket, in bytes: mod_proxy's limit of 96 counts the end mark.
 pub const MAX_SOCKET: usize = 95;
 /// Longest host name, in bytes.

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use balance::api::ChangeError;
 
 use crate::define::ADDED;
+use crate::foreign::{Foreign, MemberLeft};
 use crate::layout::MemberRow;
 use crate::members::{Inserted, Item, Start};
-use crate::outline::{Foreign, MemberLeft};
-use crate::pools::{PoolRef, pool_tag};
+use crate::place::PoolRef;
+use crate::pools::pool_tag;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{Life, Phase};
 use crate::protocol::scripts::COPIES;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::Table;
-use crate::pools::PoolRef;
+use crate::place::PoolRef;
 use crate::protocol::children::{Owner, Phase as LanePhase};
 use crate::protocol::lanes::{self, Lane};
 use crate::protocol::life::{Life, Phase};

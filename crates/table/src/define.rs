@@ -22,7 +22,8 @@ use balance::store::{Origin, SOURCE_SHIFT, Store};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::members::{Inserted, Item, Start, TRIES, member_tag};
-use crate::pools::{PoolRef, hash, pool_tag};
+use crate::place::PoolRef;
+use crate::pools::{hash, pool_tag};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};

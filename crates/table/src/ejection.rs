@@ -8,12 +8,10 @@
 
 use std::sync::Arc;
 
-use balance::live::{Live, Slot};
+use balance::ejection::{self, Failure};
 use balance::member::Member;
-use balance::outlier::{self, OutlierState, Verdict};
 use balance::settings::Outlier;
-use balance::status::Status;
-use balance::store::{Store, Vitals};
+use balance::store::Vitals;
 
 use crate::Table;
 use crate::primitive::step;
@@ -27,44 +25,18 @@ impl Table {
         settings: &Outlier,
         now_ms: u64,
     ) -> Option<u64> {
-        let (slot, incarnation) = (member.slot, member.incarnation);
-        let fail = |word: u64, may_eject: bool| {
-            let first_ms = member.spec.first_ejection_ms;
-            OutlierState::from_bits(word).failed(settings, first_ms, now_ms, may_eject)
-        };
-        let may_eject = self.may_eject(members, slot, settings);
-        let mut verdict = Verdict::Counted;
-        let (before, announced) = self.update_outlier(slot, incarnation, |word| {
-            let (state, found) = fail(word, may_eject);
-            verdict = found;
-            state.to_bits()
-        })?;
+        let (slot, failure) = (member.slot, Failure { member, settings, now_ms });
+        let may_eject = ejection::may_eject(self, members, slot, settings);
+        let ((before, announced), verdict) = failure.count(self, may_eject)?;
         let millis = verdict.ejected_for_ms()?;
         step();
-        if !self.may_eject(members, slot, settings) {
-            let counted = fail(before, false).0.to_bits();
-            self.update_outlier(slot, incarnation, |word| if word == announced { counted } else { word });
+        if !ejection::may_eject(self, members, slot, settings) {
+            let (counted, _) = failure.counted(before, false);
+            let back = |word| if word == announced { counted } else { word };
+            self.update_outlier(slot, member.incarnation, back);
             return None;
         }
         step();
-        let changed = self.update(slot, incarnation, &mut |status| status.with(Status::EJECTED));
-        changed.is_ok_and(|(before, after)| before != after).then_some(millis)
-    }
-
-    /// Whether one more member may go out: others are left that serve, and not too many are out.
-    fn may_eject(&self, members: &[Arc<Member>], slot: Slot, settings: &Outlier) -> bool {
-        let (mut ejected, mut serving) = (0, false);
-        for other in members.iter().filter(|other| other.slot != slot) {
-            let status = self.status(other.slot);
-            let out = status.has(Status::EJECTED) || self.is_announced(other.slot);
-            ejected += usize::from(out);
-            serving |= status.usable() && (!out || status.has(Status::IGNORE_ERRORS));
-        }
-        serving && outlier::may_eject(members.len(), ejected, settings.max_percent)
-    }
-
-    /// Whether an ejection is running, made known or not: who announced it may have died.
-    pub(crate) fn is_announced(&self, slot: Slot) -> bool {
-        OutlierState::from_bits(self.outlier(slot)).is_ejected()
+        ejection::hold(self, member).then_some(millis)
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use crate::foreign::Foreign;
 use crate::layout::Geometry;
 use crate::mapping::{AttachError, Mapping, Words};
-use crate::outline::Foreign;
-use crate::protocol::lead::{self, Lead};
+use crate::protocol::lead::{self, Lead, Term};
 
 /// A handle on the shared table. Cheap to clone; clones have the same identity.
 ///
@@ -125,7 +125,7 @@ impl Table {
         alive: &dyn Fn(i32) -> bool,
     ) -> Lead {
         let header = self.map.header();
-        lead::lead(&header.leader, &header.generation, (pid, generation), now_ms, lease_ms, alive)
+        lead::lead(&header.leader, &header.generation, (pid, generation), Term { now_ms, lease_ms }, alive)
     }
 
     /// Gives the lead up, if `pid` has it. Safe in a signal handler.

@@ -21,6 +21,9 @@ pub(crate) const LAYOUT_VERSION: u64 = 6;
 #[cfg(feature = "moved")]
 pub(crate) const LAYOUT_VERSION: u64 = 1_000_006;
 
+/// How many words an outline has.
+pub(crate) const OUTLINE_WORDS: usize = 12;
+
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
@@ -180,7 +183,7 @@ pub(crate) struct Header {
     pub buried_ms: AtomicU64,
     pub spare: AtomicU64,
     /// At the same place in every layout, see [`crate::outline`].
-    pub outline: [AtomicU64; crate::outline::WORDS],
+    pub outline: [AtomicU64; OUTLINE_WORDS],
 }
 
 /// 256 bytes.

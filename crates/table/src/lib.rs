@@ -27,6 +27,8 @@ pub mod dict;
 #[cfg(not(loom))]
 mod ejection;
 #[cfg(not(loom))]
+mod foreign;
+#[cfg(not(loom))]
 mod futex;
 #[cfg(not(loom))]
 mod handle;
@@ -42,6 +44,8 @@ mod mapping;
 mod members;
 #[cfg(not(loom))]
 mod outline;
+#[cfg(not(loom))]
+mod place;
 #[cfg(not(loom))]
 mod pools;
 #[cfg(not(loom))]
@@ -66,11 +70,11 @@ mod tests;
 #[cfg(not(loom))]
 pub use self::{
     define::StalePool,
+    foreign::Foreign,
     handle::Table,
     inflight::{Child, ChildrenFull},
     layout::{Geometry, Needs},
     mapping::AttachError,
-    outline::Foreign,
     protocol::lead::Lead,
     protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},

@@ -7,7 +7,7 @@ use balance::api::PoolId;
 use balance::live::Slot;
 
 use crate::Table;
-use crate::pools::PoolRef;
+use crate::place::PoolRef;
 use crate::protocol::life::Life;
 
 impl Table {

@@ -8,7 +8,7 @@ use balance::live::{Latency, Slot};
 use balance::status::Status;
 
 use crate::layout::{MemberKey, MemberRow, PoolRow};
-use crate::pools::PoolRef;
+use crate::place::PoolRef;
 use crate::primitive::step;
 use crate::protocol::contest::{self, Field, Verdict};
 use crate::protocol::life::{self, Life, Phase};

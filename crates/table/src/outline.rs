@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a module of another layout can read of a table: who the members are, and what was changed
-//! while running.
+//! What a table says of its own layout, for modules of another one ([`crate::foreign`] reads it).
 //!
 //! A table says itself where these words lie: its header ends with an *outline*, at the same place
 //! in every layout. What the words mean is fixed by the outline's own number, [`MARK`]: life words
@@ -9,21 +8,13 @@
 //! since, in that order). A change of what they mean needs another number, and a reader of the
 //! older one; a change of where they lie needs nothing.
 
-use std::collections::HashMap;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
-
-use crate::layout::{Geometry, Header, MemberKey, MemberRow, PoolRow, Sections};
-use crate::mapping::Words;
-use crate::protocol::life::Life;
-use crate::protocol::text::{self, Chunk, Record};
+use crate::layout::{Geometry, Header, MemberKey, MemberRow, OUTLINE_WORDS, PoolRow, Sections};
+use crate::protocol::text::{self, Chunk};
 
 /// First word of an outline: `LBREAD` and its number, 1.
-const MARK: u64 = u64::from_le_bytes(*b"LBREAD\x01\0");
-/// Where it is, in words from the table's start, and how many words it has.
+pub(crate) const MARK: u64 = u64::from_le_bytes(*b"LBREAD\x01\0");
+/// Where it is, in words from the table's start.
 pub(crate) const PLACE: usize = 20;
-pub(crate) const WORDS: usize = 12;
-const TRIES: u32 = 256;
 
 const _: () = assert!(std::mem::offset_of!(Header, outline) == PLACE * 8);
 
@@ -35,7 +26,7 @@ macro_rules! field {
 }
 
 /// The outline of a table of this module's layout.
-pub(crate) fn of(geometry: &Geometry) -> [u64; WORDS] {
+pub(crate) fn of(geometry: &Geometry) -> [u64; OUTLINE_WORDS] {
     let sections = Sections::of(geometry);
     let place = |section: crate::layout::Section| (section.offset / 8) as u64 | (section.rows as u64) << 32;
     let members = [
@@ -77,200 +68,4 @@ pub(crate) fn of(geometry: &Geometry) -> [u64; WORDS] {
 fn row<T>(fields: &[usize]) -> u64 {
     let bytes = std::iter::once(size_of::<T>() / 8).chain(fields.iter().copied());
     bytes.zip(0..8).fold(0, |word, (value, at)| word | (value as u64 & 0xff) << (8 * at))
-}
-
-/// Rows of a table of another layout.
-#[derive(Clone, Copy)]
-struct Rows {
-    start: usize,
-    count: usize,
-    stride: usize,
-    fields: u64,
-}
-
-impl Rows {
-    fn read(place: u64, fields: u64) -> Self {
-        Rows {
-            start: place as u32 as usize,
-            count: (place >> 32) as usize,
-            stride: (fields & 0xff) as usize,
-            fields,
-        }
-    }
-
-    /// Whether all rows lie in a memory of so many words.
-    fn fits(&self, words: usize) -> bool {
-        let end = self.count.checked_mul(self.stride).and_then(|length| length.checked_add(self.start));
-        self.stride > 0 && end.is_some_and(|end| end <= words)
-    }
-
-    /// The `at`th of the fields, from 1.
-    fn field(&self, at: usize) -> usize {
-        (self.fields >> (8 * at) & 0xff) as usize
-    }
-}
-
-/// A pool, as another layout has left it.
-pub(crate) struct PoolLeft {
-    pub name: String,
-    pub origin: u64,
-    pub settings: Option<Record>,
-    pub members: Vec<MemberLeft>,
-}
-
-/// A member, as it is taken over.
-pub(crate) struct MemberLeft {
-    /// Hashes of name and URL.
-    pub name: u64,
-    pub url: u64,
-    pub record: Record,
-    pub status: u64,
-    /// latency, outlier, health, requests, failures, since.
-    pub observed: [u64; 6],
-}
-
-/// A table of another layout that has an outline.
-pub struct Foreign {
-    words: Words,
-    pools: Rows,
-    keys: Rows,
-    members: Rows,
-    since: usize,
-    chunks: Rows,
-    generation: usize,
-}
-
-impl Foreign {
-    pub(crate) fn over(words: Words) -> Option<Self> {
-        let outline: Vec<u64> =
-            words.cells().get(PLACE..PLACE + WORDS)?.iter().map(|cell| cell.load(SeqCst)).collect();
-        if outline[0] != MARK {
-            return None;
-        }
-        let foreign = Foreign {
-            generation: outline[1] as usize,
-            pools: Rows::read(outline[2], outline[3]),
-            keys: Rows::read(outline[4], outline[5]),
-            members: Rows::read(outline[6], outline[7]),
-            since: outline[8] as usize & 0xff,
-            chunks: Rows::read(outline[9], outline[10]),
-            words,
-        };
-        let all = [foreign.pools, foreign.keys, foreign.members, foreign.chunks];
-        let length = foreign.words.cells().len();
-        all.iter().all(|rows| rows.fits(length)).then_some(foreign)
-    }
-
-    /// Starts a generation there, so that none of its children leads any more. Never goes back.
-    pub fn set_generation(&self, generation: u32) {
-        if let Some(cell) = self.words.cells().get(self.generation) {
-            cell.fetch_max(u64::from(generation), SeqCst);
-        }
-    }
-
-    /// The `offset`th word of a row; None beyond the memory, whatever the outline says.
-    fn cell(&self, rows: Rows, row: usize, offset: usize) -> Option<&AtomicU64> {
-        if row >= rows.count {
-            return None;
-        }
-        let at = row.checked_mul(rows.stride)?.checked_add(rows.start)?.checked_add(offset)?;
-        self.words.cells().get(at)
-    }
-
-    fn word(&self, rows: Rows, row: usize, field: usize) -> Option<u64> {
-        self.cell(rows, row, rows.field(field)).map(|cell| cell.load(SeqCst))
-    }
-
-    /// All pools with their members.
-    pub(crate) fn pools(&self) -> Vec<PoolLeft> {
-        let (mut places, mut pools) = (HashMap::new(), Vec::new());
-        for (place, pool) in (0..self.pools.count).filter_map(|row| self.pool(row)) {
-            places.insert(place, pools.len());
-            pools.push(pool);
-        }
-        for (place, member) in (0..self.keys.count).filter_map(|row| self.member(row)) {
-            if let Some(pool) = places.get(&place).and_then(|at| pools.get_mut(*at)) {
-                pool.members.push(member);
-            }
-        }
-        pools
-    }
-
-    /// A live pool, and what its members carry as their place.
-    fn pool(&self, row: usize) -> Option<(u64, PoolLeft)> {
-        let life = Life(self.word(self.pools, row, 1)?);
-        if !life.is_live() {
-            return None;
-        }
-        let mut name = Vec::with_capacity(64);
-        for at in 0..8 {
-            let cell = self.cell(self.pools, row, self.pools.field(2) + at)?;
-            name.extend_from_slice(&cell.load(SeqCst).to_le_bytes());
-        }
-        name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
-        let left = PoolLeft {
-            name: String::from_utf8(name).ok()?,
-            origin: self.word(self.pools, row, 4)?,
-            settings: self.text(self.pools, row, 3),
-            members: Vec::new(),
-        };
-        let pool = crate::pools::PoolRef { row, incarnation: life.incarnation() };
-        Life(self.word(self.pools, row, 1)?).same_as(life).then(|| (pool.place(), left))
-    }
-
-    /// A live member, and its place.
-    fn member(&self, row: usize) -> Option<(u64, MemberLeft)> {
-        let life = Life(self.word(self.keys, row, 1)?);
-        if !life.is_live() {
-            return None;
-        }
-        let mut observed = [0; 6];
-        for (at, word) in observed[..5].iter_mut().enumerate() {
-            *word = self.word(self.members, row, 3 + at)?;
-        }
-        observed[5] = self.cell(self.members, row, self.since)?.load(SeqCst);
-        let left = MemberLeft {
-            name: self.word(self.keys, row, 3)?,
-            url: self.word(self.keys, row, 4)?,
-            record: self.text(self.members, row, 1)?,
-            status: self.word(self.members, row, 2)?,
-            observed,
-        };
-        let place = self.word(self.keys, row, 2)?;
-        Life(self.word(self.keys, row, 1)?).same_as(life).then_some((place, left))
-    }
-
-    /// The text that a row's field links; None when there is none, it is damaged, or it changed too
-    /// often meanwhile.
-    fn text(&self, rows: Rows, row: usize, field: usize) -> Option<Record> {
-        let cell = self.cell(rows, row, rows.field(field))?;
-        let mut seen = cell.load(SeqCst);
-        for _ in 0..TRIES {
-            let record = text::decode(&mut self.chain(seen as u32));
-            fence(Acquire);
-            let now = cell.load(SeqCst);
-            if now == seen {
-                return record;
-            }
-            seen = now;
-        }
-        None
-    }
-
-    /// The words of a chain of chunks; `head` and links are numbers of chunks and 1. Endless when
-    /// damaged.
-    fn chain(&self, head: u32) -> impl Iterator<Item = u64> {
-        let chunks = self.chunks;
-        let (mut chunk, mut at) = (head, 0);
-        std::iter::from_fn(move || {
-            let row = (chunk as usize).checked_sub(1)?;
-            let word = self.cell(chunks, row, chunks.field(2) + at)?.load(Relaxed);
-            at += 1;
-            if at >= chunks.field(3) {
-                at = 0;
-                chunk = self.cell(chunks, row, chunks.field(1))?.load(Relaxed) as u32;
-            }
-            Some(word)
-        })
-    }
 }

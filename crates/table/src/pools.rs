@@ -10,6 +10,7 @@ use xxhash_rust::xxh64::xxh64;
 use crate::Table;
 use crate::layout::PoolRow;
 use crate::members::{PATIENCE, TRIES};
+use crate::place::PoolRef;
 use crate::primitive::step;
 use crate::protocol::contest::{self, Field, Verdict};
 use crate::protocol::life::{self, Life, Phase};
@@ -17,25 +18,6 @@ use crate::protocol::text;
 
 /// Longest name of a pool, in bytes.
 const MAX_POOL_NAME: usize = balance::names::MAX;
-
-/// A pool's row and its incarnation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PoolRef {
-    pub row: usize,
-    pub incarnation: u32,
-}
-
-impl PoolRef {
-    /// What the pool's members carry.
-    pub fn place(self) -> u64 {
-        1 << 63 | u64::from(self.incarnation) << 16 | self.row as u64 & 0xffff
-    }
-
-    /// The other way round.
-    pub fn of_place(place: u64) -> Self {
-        PoolRef { row: (place & 0xffff) as usize, incarnation: (place >> 16) as u32 & 0x1fff_ffff }
-    }
-}
 
 /// Identity of a name or a URL. Two names of equal hash count as one name.
 pub(crate) fn hash(text: &str) -> u64 {

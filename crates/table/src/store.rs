@@ -14,7 +14,8 @@ use balance::store::{Origin, PoolImage, Store, Vitals};
 
 use crate::define::{ADDED, item};
 use crate::members::{Inserted, unpack_latency};
-use crate::pools::{PoolRef, hash};
+use crate::place::PoolRef;
+use crate::pools::hash;
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, Phase};

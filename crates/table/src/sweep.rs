@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crate::Table;
 use crate::members::member_tag;
-use crate::pools::{PoolRef, pool_tag};
+use crate::place::PoolRef;
+use crate::pools::pool_tag;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life};
 use crate::protocol::text;

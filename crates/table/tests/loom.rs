@@ -12,7 +12,7 @@ use table::protocol::children::{self, ChildRow, Owner};
 use table::protocol::claim::{self, Claim, Process, Taken, Wait};
 use table::protocol::contest::{self, Field, Verdict};
 use table::protocol::lanes::{self, Lane};
-use table::protocol::lead::{self, Lead};
+use table::protocol::lead::{self, Lead, Term};
 use table::protocol::life::{self, Life, Phase};
 use table::protocol::queue::{self, Held, Ticket, Wants, Who};
 use table::protocol::scripts::{self, ScriptRow};
@@ -151,13 +151,18 @@ fn two_adders_of_one_name_never_both_succeed() {
 fn one_process_takes_the_lead() {
     model(4, || {
         let words = Arc::new([cell(), cell()]);
-        assert_eq!(lead::lead(&words[0], &words[1], (7, 0), 0, 100, &alive), Lead::Taken);
+        assert_eq!(
+            lead::lead(&words[0], &words[1], (7, 0), Term { now_ms: 0, lease_ms: 100 }, &alive),
+            Lead::Taken
+        );
         let ask = |pid: i32| {
             let words = words.clone();
-            thread::spawn(move || lead::lead(&words[0], &words[1], (pid, 0), 1000, 100, &alive))
+            thread::spawn(move || {
+                lead::lead(&words[0], &words[1], (pid, 0), Term { now_ms: 1000, lease_ms: 100 }, &alive)
+            })
         };
         let others = [ask(8), ask(9)];
-        let old = lead::lead(&words[0], &words[1], (7, 0), 1000, 100, &alive);
+        let old = lead::lead(&words[0], &words[1], (7, 0), Term { now_ms: 1000, lease_ms: 100 }, &alive);
         let answers = others.map(|other| other.join().unwrap());
         let taken = answers.iter().filter(|&&answer| answer == Lead::Taken).count();
         assert_eq!(taken + usize::from(old == Lead::Kept), 1, "{old:?} {answers:?}");

@@ -6,6 +6,8 @@ use crate::error::{ParseError, unknown};
 use crate::settings::{CheckKind, HealthCheck};
 use crate::units::digits_only;
 
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerHealthCheck";
 const TYPES: [&str; 6] = ["none", "tcp", "http", "https", "agent", "lua"];
 /// Keys of every check.
 pub const COMMON: &[&str] = &["interval", "timeout", "rise", "fall", "initial", "jitter", "port"];
@@ -207,9 +209,10 @@ fn expect(key: &str, value: &str) -> Result<Vec<(u16, u16)>, ParseError> {
         .collect()
 }
 
-pub(super) fn write(of: &HealthCheck) -> String {
+/// The directive's line that says a check.
+pub(crate) fn write(of: &HealthCheck) -> String {
     let default = HealthCheck::new(of.kind);
-    let mut line = Line::new(super::HEALTH).word(of.kind.name());
+    let mut line = Line::new(DIRECTIVE).word(of.kind.name());
     line.unless(&default.interval_ms, "interval", &of.interval_ms, values::ms);
     line.unless(&default.timeout_ms, "timeout", &of.timeout_ms, values::ms);
     line.unless(&default.rise, "rise", &of.rise, u32::to_string);

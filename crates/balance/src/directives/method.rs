@@ -6,6 +6,8 @@ use crate::error::{ParseError, unknown};
 use crate::settings::Method;
 use crate::units::digits_only;
 
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerMethod";
 const NAMES: [&str; 11] = [
     "round_robin",
     "random",
@@ -120,7 +122,7 @@ pub(super) fn set_balance_factor(method: &mut Method, value: &str) -> Result<(),
 }
 
 pub(super) fn write(method: &Method, key: Option<&str>) -> Option<String> {
-    let mut line = Line::new(super::METHOD).word(method.name());
+    let mut line = Line::new(DIRECTIVE).word(method.name());
     match method {
         Method::Lua { script, function } => {
             line = line.word(script);

@@ -13,15 +13,12 @@ mod tests;
 mod values;
 
 use crate::error::ParseError;
-use crate::settings::{HealthCheck, PoolSettings, Sticky};
+use crate::settings::PoolSettings;
 use crate::stock::parameters;
 use crate::words;
 
-const METHOD: &str = "LuaBalancerMethod";
-const HEALTH: &str = "LuaBalancerHealthCheck";
-const OUTLIER: &str = "LuaBalancerOutlier";
-const STICKY: &str = "LuaBalancerSticky";
-const SET: &str = "LuaBalancerSet";
+const DIRECTIVES: [&str; 5] =
+    [method::DIRECTIVE, health::DIRECTIVE, outlier::DIRECTIVE, sticky::DIRECTIVE, set::DIRECTIVE];
 /// Keys of a script's pool definition that stand outside of its groups.
 const OPTIONS: [&str; 11] = [
     "method",
@@ -36,16 +33,6 @@ const OPTIONS: [&str; 11] = [
     "reverse",
     "queue",
 ];
-
-/// The directive's line that says a check.
-pub(crate) fn write_health(check: &HealthCheck) -> String {
-    health::write(check)
-}
-
-/// Sets one key of `LuaBalancerSticky`.
-pub(crate) fn set_sticky(sticky: &mut Sticky, key: &str, value: &str) -> Result<(), ParseError> {
-    sticky::set(sticky, key, value)
-}
 
 impl PoolSettings {
     /// Takes one directive with its arguments, as [`words::split`] makes them. On an error nothing
@@ -139,15 +126,15 @@ impl PoolSettings {
 
     fn take(&mut self, directive: &str, words: &[String], own: bool) -> Result<(), ParseError> {
         let is = |name: &str| directive.eq_ignore_ascii_case(name);
-        if is(METHOD) {
+        if is(method::DIRECTIVE) {
             (self.method, self.key) = method::read(words, own)?;
-        } else if is(HEALTH) {
+        } else if is(health::DIRECTIVE) {
             self.health = health::read(words)?;
-        } else if is(OUTLIER) {
+        } else if is(outlier::DIRECTIVE) {
             self.outlier = outlier::read(words)?;
-        } else if is(STICKY) {
+        } else if is(sticky::DIRECTIVE) {
             self.sticky = Some(sticky::read(words)?);
-        } else if is(SET) {
+        } else if is(set::DIRECTIVE) {
             // More than one of them add up, but each is taken whole or not at all.
             let mut now = self.clone();
             let rest = if own { words.to_vec() } else { parameters::take(&mut now, words)? };
@@ -156,8 +143,7 @@ impl PoolSettings {
             }
             *self = now;
         } else {
-            let known = [METHOD, HEALTH, OUTLIER, STICKY, SET].join(", ");
-            return Err(ParseError::word(directive, format!("one of {known}")));
+            return Err(ParseError::word(directive, format!("one of {}", DIRECTIVES.join(", "))));
         }
         Ok(())
     }

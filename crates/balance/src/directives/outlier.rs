@@ -7,6 +7,8 @@ use crate::error::ParseError;
 use crate::outlier::MOST_FAILURES;
 use crate::settings::Outlier;
 
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerOutlier";
 /// Its keys.
 pub const KEYS: &[&str] = &["failures", "ejection", "max_ejection", "max_percent", "count"];
 
@@ -62,7 +64,7 @@ pub(super) fn check(of: &Outlier) -> Result<(), ParseError> {
 
 pub(super) fn write(of: &Outlier) -> Option<String> {
     let default = Outlier::default();
-    let mut line = Line::new(super::OUTLIER).word(if of.on { "on" } else { "off" });
+    let mut line = Line::new(DIRECTIVE).word(if of.on { "on" } else { "off" });
     line.unless(&default.failures, "failures", &of.failures, u32::to_string);
     line.unless(&default.ejection_ms, "ejection", &of.ejection_ms, values::ms);
     line.unless(&default.max_ejection_ms, "max_ejection", &of.max_ejection_ms, values::ms);

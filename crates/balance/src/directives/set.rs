@@ -7,6 +7,8 @@ use crate::error::ParseError;
 use crate::member::MAX_NAME;
 use crate::settings::Set;
 
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerSet";
 /// Its keys.
 pub const KEYS: &[&str] =
     &["retries", "retry_on", "zone", "panic", "slow_start", "on_empty", "reverse", "queue"];
@@ -42,7 +44,7 @@ pub(super) fn set(to: &mut Set, key: &str, value: &str) -> Result<(), ParseError
 
 pub(super) fn write(of: &Set) -> Option<String> {
     let default = Set::default();
-    let mut line = Line::new(super::SET);
+    let mut line = Line::new(DIRECTIVE);
     line.unless(&default.retries, "retries", &of.retries, u32::to_string);
     line.unless(&default.retry_on, "retry_on", &of.retry_on, failures::write);
     line.option("zone", of.zone.as_deref());

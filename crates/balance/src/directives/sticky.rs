@@ -6,6 +6,8 @@ use crate::error::ParseError;
 use crate::settings::Sticky;
 use crate::url::MAX_HOST;
 
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerSticky";
 /// Its keys.
 pub const KEYS: &[&str] =
     &["cookie", "param", "ttl", "path", "domain", "secure", "httponly", "samesite", "force"];
@@ -38,7 +40,8 @@ pub(super) fn read(words: &[String]) -> Result<Sticky, ParseError> {
     Ok(to)
 }
 
-pub(super) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseError> {
+/// Sets one key.
+pub(crate) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseError> {
     match key {
         "cookie" => {
             if let Some((cookie, param)) = value.split_once('|') {
@@ -110,7 +113,7 @@ pub(super) fn check(of: &Sticky) -> Result<(), ParseError> {
 
 pub(super) fn write(of: &Sticky) -> String {
     let default = Sticky::default();
-    let mut line = Line::new(super::STICKY);
+    let mut line = Line::new(DIRECTIVE);
     line.pair("cookie", &of.cookie);
     line.option("param", of.param.as_deref());
     line.option("ttl", of.ttl_s.map(|ttl| format!("{ttl}s")).as_deref());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
-use crate::settings::{CheckKind, FailureKinds, HealthCheck, Method, Outlier, Set};
+use crate::settings::{CheckKind, FailureKinds, HealthCheck, Method, Outlier, Set, Sticky};
 use proptest::option::of;
 use proptest::prelude::*;
 

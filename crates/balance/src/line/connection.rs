@@ -5,7 +5,7 @@ use crate::error::ParseError;
 use crate::member::Connection;
 use crate::units::{self, Unit};
 
-use super::number;
+use super::values::number;
 
 /// Largest C int.
 const MAX_INT: u64 = i32::MAX as u64;

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use super::{MemoryStore, Row};
+use crate::ejection::{self, Failure};
 use crate::health::HealthState;
-use crate::live::{Latency, Live, Slot};
+use crate::live::{Latency, Slot};
 use crate::member::Member;
-use crate::outlier::{self, OutlierState, Verdict};
 use crate::settings::Outlier;
-use crate::status::Status;
 use crate::store::{Store, Vitals};
 
 impl MemoryStore {
@@ -17,20 +16,6 @@ impl MemoryStore {
     fn with_row<T>(&self, slot: Slot, incarnation: u32, body: impl FnOnce(&mut Row) -> T) -> Option<T> {
         let mut state = self.state();
         state.rows.get_mut(slot as usize).filter(|row| row.live && incarnation == 1).map(body)
-    }
-
-    fn is_out(&self, slot: Slot) -> bool {
-        self.status(slot).has(Status::EJECTED) || OutlierState::from_bits(self.outlier(slot)).is_ejected()
-    }
-
-    fn may_eject(&self, members: &[Arc<Member>], member: &Member, settings: &Outlier) -> bool {
-        let others = || members.iter().filter(|other| other.slot != member.slot);
-        let ejected = others().filter(|other| self.is_out(other.slot)).count();
-        let serving = others().any(|other| {
-            let status = self.status(other.slot);
-            status.usable() && (!self.is_out(other.slot) || status.has(Status::IGNORE_ERRORS))
-        });
-        serving && outlier::may_eject(members.len(), ejected, settings.max_percent)
     }
 }
 
@@ -75,17 +60,10 @@ impl Vitals for MemoryStore {
         settings: &Outlier,
         now_ms: u64,
     ) -> Option<u64> {
-        let may_eject = self.may_eject(members, member, settings);
-        let mut verdict = Verdict::Counted;
-        self.update_outlier(member.slot, member.incarnation, |word| {
-            let first_ms = member.spec.first_ejection_ms;
-            let (state, found) = OutlierState::from_bits(word).failed(settings, first_ms, now_ms, may_eject);
-            verdict = found;
-            state.to_bits()
-        })?;
+        let may_eject = ejection::may_eject(self, members, member.slot, settings);
+        let (_, verdict) = Failure { member, settings, now_ms }.count(self, may_eject)?;
         let millis = verdict.ejected_for_ms()?;
-        let changed = self.update(member.slot, member.incarnation, &mut |s| s.with(Status::EJECTED));
-        changed.is_ok_and(|(before, after)| before != after).then_some(millis)
+        ejection::hold(self, member).then_some(millis)
     }
 
     fn record(&self, slot: Slot, incarnation: u32, failed: bool) {

@@ -11,30 +11,32 @@ use crate::event::{By, weight_text};
 use crate::store::Origin;
 use crate::words;
 
-pub(super) fn write(all: &Snapshot, f: &mut Formatter<'_>) -> Result {
-    if let Some(lead) = &all.lead {
-        writeln!(f, "lead pid={} generation={} fresh={}", lead.pid, lead.generation, lead.fresh)?;
+impl Display for Snapshot {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        if let Some(lead) = &self.lead {
+            writeln!(f, "lead pid={} generation={} fresh={}", lead.pid, lead.generation, lead.fresh)?;
+        }
+        for child in &self.children {
+            writeln!(f, "child pid={} generation={}", child.pid, child.generation)?;
+        }
+        if let Some(fill) = &self.fill {
+            let [members, pools, children] = [fill.members, fill.pools, fill.children];
+            let (text, scripts) = (fill.text, fill.scripts);
+            writeln!(
+                f,
+                "table members={members} pools={pools} children={children} text={text} scripts={scripts}"
+            )?;
+        }
+        self.scripts.iter().try_for_each(|script| script_line(script, f))?;
+        for DictState { name, size, free } in &self.dicts {
+            writeln!(f, "dict {} size={size} free={free}", word(name))?;
+        }
+        for pool in &self.pools {
+            pool_line(pool, f)?;
+            pool.members.iter().try_for_each(|member| member_line(&pool.name, member, f))?;
+        }
+        Ok(())
     }
-    for child in &all.children {
-        writeln!(f, "child pid={} generation={}", child.pid, child.generation)?;
-    }
-    if let Some(fill) = &all.fill {
-        let [members, pools, children] = [fill.members, fill.pools, fill.children];
-        let (text, scripts) = (fill.text, fill.scripts);
-        writeln!(
-            f,
-            "table members={members} pools={pools} children={children} text={text} scripts={scripts}"
-        )?;
-    }
-    all.scripts.iter().try_for_each(|script| script_line(script, f))?;
-    for DictState { name, size, free } in &all.dicts {
-        writeln!(f, "dict {} size={size} free={free}", word(name))?;
-    }
-    for pool in &all.pools {
-        pool_line(pool, f)?;
-        pool.members.iter().try_for_each(|member| member_line(&pool.name, member, f))?;
-    }
-    Ok(())
 }
 
 /// One word, whatever is in it: a script may give its members any text.

@@ -3,6 +3,7 @@
 //! they are taken where they say one thing.
 
 use super::hcexpr;
+use crate::directives::health;
 use crate::error::ParseError;
 use crate::settings::{CheckKind, HealthCheck};
 use crate::units;
@@ -123,7 +124,7 @@ impl Keys {
     /// none, and the line to write.
     fn check(&self, member: &MemberUrl) -> Result<Option<HealthCheck>, String> {
         let Some(mut check) = self.nearest(member) else { return Ok(None) };
-        let line = crate::directives::write_health(&check);
+        let line = health::write(&check);
         let wanted = self.expr.as_ref().filter(|_| check.kind != CheckKind::Tcp);
         let wanted = wanted.map(|(name, text)| (name, text, hcexpr::read(text)));
         if let Some((name, text, None)) = wanted {
@@ -135,7 +136,7 @@ impl Keys {
         if let Some((_, _, Some(wanted))) = wanted {
             (check.expect, check.body, check.not_body) = (wanted.expect, wanted.body, wanted.not_body);
         }
-        let line = crate::directives::write_health(&check);
+        let line = health::write(&check);
         match self.method {
             Method::Cping => Err(format!("hcmethod=CPING has no like here: expected {line} in the pool")),
             Method::Options | Method::Head | Method::Get if member.is_secure() => Err(format!(
@@ -212,7 +213,7 @@ pub fn of_pool(members: &[(Keys, &MemberUrl)], own: bool) -> Result<Option<Healt
     }
     let Some(first) = all.iter().flatten().next() else { return Ok(None) };
     if let Some(other) = all.iter().position(|check| check.as_ref() != Some(first)) {
-        let line = crate::directives::write_health(first);
+        let line = health::write(first);
         let what = format!(
             "its hcmethod= and the like differ from those of the pool's other members, and a pool has one check for all: \
              expected {line} in the pool instead"
@@ -259,7 +260,7 @@ mod tests {
             })
             .collect();
         let lent: Vec<(Keys, &MemberUrl)> = parsed.iter().map(|(keys, url)| (keys.clone(), url)).collect();
-        of_pool(&lent, own).map(|check| check.map(|check| crate::directives::write_health(&check)))
+        of_pool(&lent, own).map(|check| check.map(|check| health::write(&check)))
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! The parameters of a stock balancer (`ProxySet` in `<Proxy "balancer://…">`) in a
 //! `LuaBalancerSet` line.
 
+use crate::directives::sticky;
 use crate::error::ParseError;
 use crate::line::MEMBER_KEYS;
 use crate::settings::{FailureKinds, Method, Outlier, PoolSettings};
@@ -113,7 +114,7 @@ fn stick(settings: &mut PoolSettings, key: &str, value: &str) -> Result<(), Pars
     };
     let sticky = settings.sticky.get_or_insert_default();
     for (key, value) in [("cookie", cookie), ("param", param)] {
-        crate::directives::set_sticky(sticky, key, value).map_err(wrong)?;
+        sticky::set(sticky, key, value).map_err(wrong)?;
     }
     Ok(())
 }

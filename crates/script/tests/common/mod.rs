@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use balance::api::*;
 use balance::event::By;
+use balance::live::Slot;
 use balance::member::{Connection, Member, MemberSpec};
+use balance::session::{self, Routed, Routes};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
@@ -384,9 +386,28 @@ impl Balancer for TestBalancer {
         let nth = pool.members.iter().filter(fits).nth(turn % usable);
         nth.cloned().ok_or(NoMember::UnknownPool)
     }
+    fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember> {
+        self.pick(query).map(|member| body(&member))
+    }
+    fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed {
+        let Some(membership) = self.membership(pool) else { return Routed::Unknown };
+        let members = &membership.members;
+        let status = |place: usize| self.status(&members[place]).unwrap_or_default();
+        let search = session::SessionSearch {
+            members,
+            routes: &Routes::of(members),
+            inside: &|place| takes(view, &members[place]),
+            standby: &|place| status(place).has(Status::STANDBY),
+            serves: &|place| !avoid.contains(&members[place].slot) && status(place).serves_sessions(),
+        };
+        search.route(route)
+    }
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize {
         let members = self.membership(pool).map(|m| m.members.clone()).unwrap_or_default();
         members.iter().filter(|member| takes(view, member) && self.is_usable(member)).count()
+    }
+    fn queued(&self, _pool: PoolId) -> u32 {
+        0
     }
     fn is_usable(&self, member: &Member) -> bool {
         self.status(member).is_some_and(Status::usable)

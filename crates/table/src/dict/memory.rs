@@ -5,10 +5,27 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::OpenError;
-use super::geometry::{ALIGN, Geometry, Header, LAYOUT, MAGIC};
+use super::geometry::{ALIGN, Geometry, Header, LAYOUT, MAGIC, MAX_SIZE, MIN_SIZE};
 use crate::protocol::segment::{Chunk, Segment, SegmentHead};
 use crate::zeroed::Zeroed;
+
+/// Why memory cannot be used as a dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is wrong.
+    #[error("a dictionary begins at a multiple of 128 bytes, such as the start of a page")]
+    Unaligned,
+    /// No dictionary has that size.
+    #[error("a dictionary has {MIN_SIZE} to {MAX_SIZE} bytes, not {0}")]
+    Size(usize),
+    /// This process gets no more memory.
+    #[error("no memory for a dictionary of {0} bytes")]
+    NoMemory(usize),
+    /// There is something else, or another version's dictionary.
+    #[error("the memory holds no dictionary of this version")]
+    Other,
+}
 
 /// Types that are nothing but atomics.
 ///

@@ -19,43 +19,21 @@ mod tests;
 mod wait;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use xxhash_rust::xxh64::xxh64;
 
 pub use self::geometry::{MAX_SIZE, MIN_SIZE};
 use self::memory::Memory;
+pub use self::memory::OpenError;
 use self::wait::Waiting;
+pub use self::wait::{Condition, LONG_PATIENCE, PATIENCE, World};
 pub use crate::protocol::claim::Process;
 use crate::protocol::claim::{self, Claim, Taken};
 use crate::protocol::segment::{Entry, How, Item, Refusal, Segment, Torn};
 pub use crate::protocol::segment::{How as Store, MAX_KEY, Value};
 
-/// How long a writer waits for another one whose process is stopped.
-pub const PATIENCE: Duration = Duration::from_millis(250);
-/// How long it waits for one that may go on at any time.
-pub const LONG_PATIENCE: Duration = Duration::from_secs(3);
-
 /// Attempts at reading what is being changed all the time, before waiting for the writers' turn.
 const READ_TRIES: u32 = 256;
-
-/// Why memory cannot be used as a dictionary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The address is wrong.
-    #[error("a dictionary begins at a multiple of 128 bytes, such as the start of a page")]
-    Unaligned,
-    /// No dictionary has that size.
-    #[error("a dictionary has {MIN_SIZE} to {MAX_SIZE} bytes, not {0}")]
-    Size(usize),
-    /// This process gets no more memory.
-    #[error("no memory for a dictionary of {0} bytes")]
-    NoMemory(usize),
-    /// There is something else, or another version's dictionary.
-    #[error("the memory holds no dictionary of this version")]
-    Other,
-}
 
 /// Why a dictionary did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,28 +65,6 @@ impl From<Refusal> for DictError {
             Refusal::NoMemory => DictError::NoMemory,
         }
     }
-}
-
-/// How a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// It runs, or it is not known.
-    Running,
-    /// It does nothing until another process says so.
-    Stopped,
-    /// It will never run an instruction again. To be said only if it is so.
-    Dead,
-}
-
-/// How a dictionary finds out about time and processes.
-#[derive(Debug, Clone, Copy)]
-pub struct World {
-    /// This process.
-    pub me: Process,
-    /// How a process is.
-    pub condition: fn(Process) -> Condition,
-    /// µs of a clock that all processes share and that does not go back.
-    pub now_us: fn() -> u64,
 }
 
 /// A handle on a dictionary. Cheap to clone.

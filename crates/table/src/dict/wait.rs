@@ -5,9 +5,13 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::{Condition, LONG_PATIENCE, PATIENCE, World};
 use crate::primitive::pause;
 use crate::protocol::claim::{Claim, Process, Wait};
+
+/// How long a writer waits for another one whose process is stopped.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+/// How long it waits for one that may go on at any time.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Turns that only yield; then each one sleeps.
 const YIELDS: u32 = 64;
@@ -20,6 +24,28 @@ const FIRST_LOOK: Duration = Duration::from_micros(250);
 const STALLED: Duration = Duration::from_millis(1);
 /// How long one waits when the holders change but it is never one's own turn.
 const STARVED: Duration = LONG_PATIENCE.saturating_mul(2);
+
+/// How a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs, or it is not known.
+    Running,
+    /// It does nothing until another process says so.
+    Stopped,
+    /// It will never run an instruction again. To be said only if it is so.
+    Dead,
+}
+
+/// How a dictionary finds out about time and processes.
+#[derive(Debug, Clone, Copy)]
+pub struct World {
+    /// This process.
+    pub me: Process,
+    /// How a process is.
+    pub condition: fn(Process) -> Condition,
+    /// µs of a clock that all processes share and that does not go back.
+    pub now_us: fn() -> u64,
+}
 
 static THREADS: AtomicU16 = AtomicU16::new(0);
 

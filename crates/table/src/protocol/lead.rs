@@ -21,6 +21,15 @@ pub enum Lead {
     Other(i32),
 }
 
+/// When one asks, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    /// Of a monotonic clock that all processes share.
+    pub now_ms: u64,
+    /// At most a day.
+    pub lease_ms: u64,
+}
+
 const TICKS: u64 = (1 << 24) - 1;
 
 fn pack(pid: i32, generation: u32, until_ms: u64) -> u64 {
@@ -32,17 +41,15 @@ fn is_over(word: u64, now_ms: u64) -> bool {
     past <= TICKS / 2
 }
 
-/// Asks for the lead, or renews it. `now_ms` is a monotonic clock that all processes share,
-/// `lease_ms` at most a day.
+/// Asks for the lead, or renews it. `me`: pid and generation.
 pub fn lead(
     leader: &AtomicU64,
     newest: &AtomicU64,
     me: (i32, u32),
-    now_ms: u64,
-    lease_ms: u64,
+    term: Term,
     alive: &dyn Fn(i32) -> bool,
 ) -> Lead {
-    let (pid, generation) = me;
+    let ((pid, generation), Term { now_ms, lease_ms }) = (me, term);
     let wanted = pack(pid, generation, now_ms.wrapping_add(lease_ms));
     loop {
         let seen = leader.load(SeqCst);
@@ -97,7 +104,7 @@ mod tests {
     use super::*;
 
     fn ask(words: &[AtomicU64; 2], pid: i32, generation: u32, now_ms: u64, alive: bool) -> Lead {
-        lead(&words[0], &words[1], (pid, generation), now_ms, 1000, &|_| alive)
+        lead(&words[0], &words[1], (pid, generation), Term { now_ms, lease_ms: 1000 }, &|_| alive)
     }
 
     #[test]

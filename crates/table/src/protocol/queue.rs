@@ -17,11 +17,11 @@
 //! before it answers is still for it. One who does not answer its call for [`STALLED_MS`] is passed
 //! over, with all others of its process: it is stopped.
 
-use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
+mod call;
 
-/// How long a call may go unanswered before those behind look for a place themselves, in
-/// milliseconds.
-pub const STALLED_MS: u32 = 500;
+pub use self::call::STALLED_MS;
+use self::call::{AGAIN, Call, Phase};
+use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
 
 /// One place to wait in. A row that is all zeros is free.
 #[repr(C)]
@@ -75,85 +75,6 @@ impl Wants {
     /// Whether one place may do for either.
     fn overlaps(self, other: Wants) -> bool {
         self.pool() == other.pool() && (self.0 == other.0 || self.0 as u32 == 0 || other.0 as u32 == 0)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Away = 0,
-    /// Has not looked for a place since it was shown, or called.
-    Waiting = 1,
-    Called = 2,
-    /// Has looked in vain.
-    Looked = 3,
-}
-
-/// Set while a ticket is called and another place became free: for when one place is enough for it.
-const AGAIN: u64 = 4;
-/// Set while a ticket is called to look round, though nobody gave a place: it can be called for one
-/// still.
-const IDLE: u64 = 8;
-const TURN_SHIFT: u32 = 4;
-
-/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another),
-/// 32..=63 when it was called last, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Call(u64);
-
-impl Call {
-    fn load(cell: &AtomicU64) -> Self {
-        Call(cell.load(SeqCst))
-    }
-
-    fn phase(self) -> Phase {
-        match self.0 & 3 {
-            1 => Phase::Waiting,
-            2 => Phase::Called,
-            3 => Phase::Looked,
-            _ => Phase::Away,
-        }
-    }
-
-    /// Whether it may be called.
-    fn is_open(self) -> bool {
-        matches!(self.phase(), Phase::Waiting | Phase::Looked)
-    }
-
-    fn is_again(self) -> bool {
-        self.0 & AGAIN != 0
-    }
-
-    /// Whether a place that is free now is for it, if it is the first in line.
-    fn is_open_to_a_place(self) -> bool {
-        self.is_open() || self.phase() == Phase::Called && self.0 & IDLE != 0
-    }
-
-    fn called(self, is_idle: bool, now_ms: u32) -> Self {
-        Call(self.0 & !IDLE | if is_idle { IDLE } else { 0 }).with(Phase::Called).at(now_ms)
-    }
-
-    /// Milliseconds since it was called last; 0 for a call from the future.
-    fn age_ms(self, now_ms: u32) -> u32 {
-        const FUTURE: u32 = 60_000;
-        let age = now_ms.wrapping_sub((self.0 >> 32) as u32);
-        if age > u32::MAX - FUTURE { 0 } else { age }
-    }
-
-    fn with(self, phase: Phase) -> Self {
-        Call(self.0 & !3 | phase as u64)
-    }
-
-    fn next_turn(self) -> Self {
-        let turn = (self.0 as u32 >> TURN_SHIFT).wrapping_add(1) & ((1 << (32 - TURN_SHIFT)) - 1);
-        Call(self.0 & !0xffff_ffff | u64::from(turn) << TURN_SHIFT | self.0 & (AGAIN | 3))
-    }
-
-    fn at(self, now_ms: u32) -> Self {
-        Call(self.0 & 0xffff_ffff | u64::from(now_ms) << 32)
-    }
-
-    fn is_stalled(self, now_ms: u32) -> bool {
-        self.phase() == Phase::Called && self.age_ms(now_ms) >= STALLED_MS
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whatever fails, a pool keeps a member that serves.
 
+use balance::ejection::is_announced;
 use balance::live::Live;
 use balance::settings::Outlier;
 use balance::status::Status;
@@ -74,7 +75,7 @@ fn an_ejection_whose_announcer_died_holds_nobody_else_back_for_good() {
         if after(steps, || fail(0)).is_some() {
             break;
         }
-        if table.is_announced(members[0].slot) {
+        if is_announced(&table, members[0].slot) {
             table.update_outlier(members[0].slot, members[0].incarnation, |word| {
                 balance::outlier::OutlierState::from_bits(word).expire(20_000).0.to_bits()
             });

@@ -7,7 +7,9 @@ use balance::store::{Store, Vitals};
 use proptest::prelude::*;
 
 use super::*;
-use crate::outline::{Foreign, PLACE, WORDS};
+use crate::foreign::Foreign;
+use crate::layout::OUTLINE_WORDS;
+use crate::outline::PLACE;
 use crate::{Geometry, Origin};
 
 fn foreign(table: &Table) -> Foreign {
@@ -73,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
     #[test]
     fn a_damaged_outline_never_leads_out_of_the_memory(
-        damage in proptest::collection::vec((1..WORDS, prop_oneof![any::<u64>(), 0u64..64, Just(u64::MAX)]), 0..12),
+        damage in proptest::collection::vec((1..OUTLINE_WORDS, prop_oneof![any::<u64>(), 0u64..64, Just(u64::MAX)]), 0..12),
         words in proptest::collection::vec((0usize..1_000_000, any::<u64>()), 0..50),
     ) {
         let old = table();
@@ -81,7 +83,7 @@ proptest! {
         let memory = old.map.words();
         let cells = memory.cells();
         for (at, word) in words {
-            cells[(PLACE + WORDS + at) % cells.len()].store(word, std::sync::atomic::Ordering::Relaxed);
+            cells[(PLACE + OUTLINE_WORDS + at) % cells.len()].store(word, std::sync::atomic::Ordering::Relaxed);
         }
         for (at, word) in damage {
             cells[PLACE + at].store(word, std::sync::atomic::Ordering::Relaxed);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which pool a member is in, as its row says it.
+
+/// A pool's row and its incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolRef {
+    pub row: usize,
+    pub incarnation: u32,
+}
+
+impl PoolRef {
+    /// What the pool's members carry.
+    pub fn place(self) -> u64 {
+        1 << 63 | u64::from(self.incarnation) << 16 | self.row as u64 & 0xffff
+    }
+
+    /// The other way round.
+    pub fn of_place(place: u64) -> Self {
+        PoolRef { row: (place & 0xffff) as usize, incarnation: (place >> 16) as u32 & 0x1fff_ffff }
+    }
+}
