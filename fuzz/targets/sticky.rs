@@ -26,7 +26,9 @@ fuzz_target!(|data: &[u8]| {
     let member = MemberUrl::parse("http://10.0.0.1:8080/app").expect("a good URL");
     let names = Names::new([&member].into_iter(), url, cookies);
     for value in [data, url, cookies] {
-        for mapped in [map_location(&names, value), map_cookie(&names, value, b"front.example")].into_iter().flatten() {
+        for mapped in
+            [map_location(&names, value), map_cookie(&names, value, b"front.example")].into_iter().flatten()
+        {
             let is_clean = |bytes: &[u8]| !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
             assert!(is_clean(&mapped) || !is_clean(value) || !is_clean(url), "{value:?} became {mapped:?}");
         }

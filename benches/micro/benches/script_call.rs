@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::World;
-use script::host::{Digest, Field, Number, Request, Search, RequestTable};
+use script::host::{Digest, Field, Number, Request, RequestTable, Search};
 use script::{Phase, State};
 
 /// A request without any cost of its own.
