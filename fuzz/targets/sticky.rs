@@ -5,7 +5,7 @@
 
 use balance::reverse::{Names, map_cookie, map_location};
 use balance::settings::Sticky;
-use balance::sticky::{Client, claimed_route, decoded, is_about, named_routes, values};
+use balance::sticky::{Sent, claimed_route, decoded, is_about, named_routes, values};
 use balance::url::MemberUrl;
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let words: Vec<String> = ["cookie=id", "param=id"].map(str::to_owned).into();
     settings.set_directive("LuaBalancerSticky", &words).expect("good words");
     let Some(sticky): Option<&Sticky> = settings.sticky.as_ref() else { return };
-    for (_, value) in values(sticky, Client { url, cookies }) {
+    for (_, value) in values(sticky, Sent { url, cookies }) {
         for named in named_routes(value) {
             assert!(named.route.len() <= value.len());
         }
@@ -26,7 +26,9 @@ fuzz_target!(|data: &[u8]| {
     let member = MemberUrl::parse("http://10.0.0.1:8080/app").expect("a good URL");
     let names = Names::new([&member].into_iter(), url, cookies);
     for value in [data, url, cookies] {
-        for mapped in [map_location(&names, value), map_cookie(&names, value, b"front.example")].into_iter().flatten() {
+        for mapped in
+            [map_location(&names, value), map_cookie(&names, value, b"front.example")].into_iter().flatten()
+        {
             let is_clean = |bytes: &[u8]| !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
             assert!(is_clean(&mapped) || !is_clean(value) || !is_clean(url), "{value:?} became {mapped:?}");
         }

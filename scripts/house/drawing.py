@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads drawing.txt: who may import whom, and the homes of `unsafe` and of httpd's types."""
+"""Reads drawing.txt: who may import whom, the homes of `unsafe` and of httpd's types, and twins."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +39,12 @@ def floors() -> dict[str, dict[str, int]]:
             height = max(heights.values(), default=-1) + 1
             heights.update({room: height for room in words[2:]})
     return found
+
+
+@lru_cache(None)
+def twins() -> frozenset[str]:
+    """Names of public types that are the same idea on several floors."""
+    return frozenset(word for words in lines() if words[0] == "twins" for word in words[1:])
 
 
 def is_home(rule: str, name: str) -> bool:

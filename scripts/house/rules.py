@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import drawing
+import mentions
 import rooms
 from source import TOKEN, closing, code, files, is_test, line_of, named, production, text
 
@@ -210,6 +211,36 @@ def bound():
             yield "bound", name, 1, [f"build.rs or wrapper.h: {name} is bound and not called"]
 
 
+def names():
+    """A public type has a name of its own, but for those that are the same on another floor."""
+    found = {}
+    for name in named(r"(src|crates/[^/]+/src)/.*\.rs"):
+        if not is_test(name):
+            for word in re.findall(r"^pub (?:struct|enum|union|trait|type) (\w+)", production(name), re.MULTILINE):
+                found.setdefault(word, []).append(name)
+    for word, places in found.items():
+        others = [] if word in drawing.twins() else places[1:]
+        told = [f"{other}: {word} is {places[0]}'s already, and means something else there" for other in others]
+        yield "names", word, len(others), told
+
+
+def stale():
+    """Files, folders, modules and tests that documents and comments name are there."""
+    for name in files():
+        if name.endswith(".md") and name not in {"CHANGELOG.md", *GENERATED}:
+            lines, fenced = [], False
+            for number, line in enumerate(text(name).splitlines(), 1):
+                fenced ^= line.lstrip().startswith("```")
+                lines += [] if fenced else [(number, line)]
+        elif begin := mark(name):
+            lines = comment_lines(name, begin)
+        else:
+            continue
+        found = [(number, what) for number, line in lines for what in mentions.missing(name, line)]
+        told = [f"{name}:{number}: names {what}, which is not there" for number, what in found]
+        yield "stale", name, len(found), told
+
+
 SECTIONS = {
     "health.rs": "LuaBalancerHealthCheck",
     "outlier.rs": "LuaBalancerOutlier",
@@ -284,4 +315,6 @@ def bans():
             yield "bans", name, 1, [f"{name}: {missing}, which the workspace bans, is not banned"]
 
 
-RULES = (licences, comments, prose, sizes, homes, imports, floors, circles, bound, reference, dependencies, bans)
+RULES = (
+    licences, comments, prose, names, stale, sizes, homes, imports, floors, circles, bound, reference, dependencies, bans,
+)

@@ -3,6 +3,7 @@
 
 import unittest
 
+import mentions
 import rooms
 import rules
 import source
@@ -89,6 +90,18 @@ class Documents(unittest.TestCase):
         self.assertTrue(rules.documented("rise", "takes `rise=2`, `fall`"))
         self.assertTrue(rules.documented("smax", "`max smax min`"))
         self.assertFalse(rules.documented("rise", "the `sunrise` will rise"))
+
+    def test_what_is_named_and_is_not_there_is_found(self):
+        def found(line, name="docs/ARCHITECTURE.md"):
+            return list(mentions.missing(name, line))
+
+        self.assertEqual(found("`crates/balance` and src/hooks/mod.rs, `serve/child`, tests/tests/*.rs"), [])
+        self.assertEqual(found("`app/events` and (src/none.rs)"), ["src/none.rs", "app/events"])
+        self.assertEqual(found("`serve::child::get`, `std::fs::no_such`, `script::host`"), [])
+        self.assertEqual(found("`serve::no_such` in `no_such.rs`"), ["no_such.rs", "serve::no_such"])
+        self.assertEqual(found("`a_test_that_is_nowhere` calls `apr_proc_other_child`"), ["a_test_that_is_nowhere"])
+        self.assertEqual(found("// `src/lib.rs` here, tests/walk.rs", "crates/script/src/lib.rs"), [])
+        self.assertEqual(found("// multipart/form-data, `app/drain/a`", "tests/src/acts.rs"), [])
 
     def test_versions_compare_by_numbers(self):
         self.assertLess(rules.version("1.9"), rules.version("1.88.0"))

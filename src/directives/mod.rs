@@ -10,17 +10,17 @@ mod world;
 use std::ffi::CString;
 use std::os::raw::{c_char, c_int, c_void};
 
-use config::{At, Contexts, DIRECTIVES, Directive, Draft, Place, Standing, Statement};
+use config::{At, Contexts, DIRECTIVES, Directive, Draft, Position, Standing, Statement};
 
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::config::Command;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::keep::reading::{self, Reading};
 use crate::serve::own_config::{Section, ServerConfig};
 pub use server::server_config;
-use world::World;
+use world::CommandSurroundings;
 
 const BEGUN: &str = "internal error: the configuration was not begun";
 
@@ -132,14 +132,14 @@ unsafe fn run(
         let section = if standing.in_section { section } else { None };
         let section = section.unwrap_or(&mut server.section);
         let mut at = At { directive, place: place(command), server: number, section };
-        draft.apply(statement, &mut at, &World { command, expressions })
+        draft.apply(statement, &mut at, &CommandSurroundings { command, expressions })
     });
     done.ok_or(BEGUN)?
 }
 
-fn place(command: Command) -> Place {
+fn place(command: Command) -> Position {
     let (file, line) = command.place();
-    Place { file, line }
+    Position { file, line }
 }
 
 /// The number of a server: the main one's is 0.
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn merge_dir_config(
         let merged = Section::merged(outer, inner, |both| {
             // SAFETY: the pool that httpd merges in; what is made there lives as long as the merged
             // configuration, which 'static stands for.
-            let pool: Pool<'static> = unsafe { Pool::from_ptr(pool) }?;
+            let pool: MemoryPool<'static> = unsafe { MemoryPool::from_ptr(pool) }?;
             Some(pool.keep(both))
         });
         new_value(pool, merged)

@@ -14,7 +14,7 @@ use crate::ffi;
 use crate::guard::guard;
 use crate::httpd;
 use crate::httpd::order;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::serve::anywhere::OPEN_HANDLERS;
 use crate::serve::own_config::Section;
 
@@ -40,7 +40,7 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
                 return UNKNOWN.as_ptr();
             }
             let target = httpd::bytes(args).and_then(balance::rewrite::proxied);
-            let (Some(target), Some(pool)) = (target, Pool::from_ptr((*cmd).pool)) else {
+            let (Some(target), Some(pool)) = (target, MemoryPool::from_ptr((*cmd).pool)) else {
                 return std::ptr::null();
             };
             order::note_rule();

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use config::Surroundings;
 
 use crate::httpd::config::{Command, Expression, lines};
-use crate::httpd::mpm::{self, Phase};
+use crate::httpd::mpm::{self, RunState};
 use crate::serve::generation::shipped;
 
 /// One directive's surroundings.
-pub struct World<'c> {
+pub struct CommandSurroundings<'c> {
     /// httpd's record of the directive.
     pub command: Command,
     /// Expressions that have been parsed.
     pub expressions: &'c RefCell<Vec<(String, Expression)>>,
 }
 
-impl Surroundings for World<'_> {
+impl Surroundings for CommandSurroundings<'_> {
     fn under_root(&self, path: &str) -> Option<String> {
         self.command.server_relative(path)
     }
@@ -46,7 +46,7 @@ impl Surroundings for World<'_> {
 
     /// A restart has to go on; there the file is looked at when it is used.
     fn check_ca(&self, written: &str) -> Result<(), String> {
-        if mpm::phase() == Phase::Running {
+        if mpm::run_state() == RunState::Running {
             return Ok(());
         }
         let path = self.under_root(written).ok_or_else(|| format!("'{written}' is no path of a file"))?;

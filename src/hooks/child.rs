@@ -9,7 +9,7 @@ use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory::Deferred;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::lead::thread;
 use crate::serve::child;
 use crate::start;
@@ -44,7 +44,7 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
         log::set_server(server);
         // SAFETY: httpd's child pool, which is cleared as the process ends, which 'static stands
         // for; nobody else uses it at this moment.
-        if let Some(pool) = unsafe { Pool::from_ptr(pchild) } {
+        if let Some(pool) = unsafe { MemoryPool::from_ptr(pchild) } {
             child::init(pool, proxy::scheme_handler, thread::start);
         }
     });

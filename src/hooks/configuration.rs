@@ -8,7 +8,7 @@ use crate::faults;
 use crate::ffi::{apr_pool_t, server_rec};
 use crate::guard::guard;
 use crate::httpd::log;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::httpd::process::OneThread;
 use crate::route::canon;
 use crate::start::{self, Refused};
@@ -60,10 +60,10 @@ pub(super) unsafe extern "C" fn post_config(
 
 /// # Safety
 /// `pconf` is httpd's configuration pool.
-unsafe fn pool(pconf: *mut apr_pool_t) -> Result<Pool<'static>, Refused> {
+unsafe fn pool(pconf: *mut apr_pool_t) -> Result<MemoryPool<'static>, Refused> {
     // SAFETY: the caller's promise; what is kept there is gone with the configuration, which
     // 'static stands for.
-    unsafe { Pool::from_ptr(pconf) }.ok_or(Refused)
+    unsafe { MemoryPool::from_ptr(pconf) }.ok_or(Refused)
 }
 
 fn status(result: Result<(), Refused>) -> i32 {

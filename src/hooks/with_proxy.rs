@@ -5,13 +5,13 @@ use super::names::{AFTER_REWRITE, BEFORE_PROXY};
 use super::{proxy, request};
 use crate::ffi;
 use crate::httpd::order;
-use crate::httpd::proxy::{Api, Hooks};
+use crate::httpd::proxy::{Api, ProxyHooks};
 
 /// Our hooks in mod_proxy and beside it, registered in every pre_config.
 pub(super) fn register(api: &Api) {
     order::look();
     order::as_own_module(|| {
-        api.register(&Hooks {
+        api.register(&ProxyHooks {
             pre_request: proxy::pre_request,
             scheme_handler: proxy::scheme_handler,
             canon_handler: proxy::canon_handler,

@@ -8,7 +8,7 @@ use crate::httpd::request::Request;
 
 /// What is known of a client without a byte from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
+pub enum Presence {
     /// As far as anybody can tell.
     There,
     /// It sends no more. It may have closed the connection, or wait for its answer still: the
@@ -22,7 +22,7 @@ pub enum Client {
 const HTTP_1_1: c_int = 1001;
 
 /// Looks at the client's connection.
-pub fn look(request: Request<'_>) -> Client {
+pub fn look(request: Request<'_>) -> Presence {
     // SAFETY: a request's connection lives longer than it. HTTP/2 sets `aborted` from the
     // connection's own thread.
     let (aborted, is_stream) = unsafe {
@@ -30,10 +30,10 @@ pub fn look(request: Request<'_>) -> Client {
         ((&raw const (*connection).aborted).read_volatile() != 0, !(*connection).master.is_null())
     };
     if aborted {
-        return Client::Gone;
+        return Presence::Gone;
     }
     // A stream has no socket of its own, and the one of its connection is another thread's.
-    if is_stream { Client::There } else { socket(request).map_or(Client::There, look_at) }
+    if is_stream { Presence::There } else { socket(request).map_or(Presence::There, look_at) }
 }
 
 /// -1 once the MPM has closed it, as it does when the child is told to end at once.
@@ -49,25 +49,25 @@ fn socket(request: Request<'_>) -> Option<c_int> {
 }
 
 #[cfg(target_os = "linux")]
-fn look_at(fd: c_int) -> Client {
+fn look_at(fd: c_int) -> Presence {
     if fd < 0 {
-        return Client::Gone;
+        return Presence::Gone;
     }
     let mut asked = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one entry, and no time. Should the MPM have closed the socket just now, this looks at
     // another one: no harm.
     let found = unsafe { libc::poll(&mut asked, 1, 0) };
     match asked.revents {
-        _ if found <= 0 => Client::There,
-        events if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => Client::Gone,
-        _ => Client::SendsNoMore,
+        _ if found <= 0 => Presence::There,
+        events if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => Presence::Gone,
+        _ => Presence::SendsNoMore,
     }
 }
 
 /// Elsewhere the flags of poll mean other things.
 #[cfg(not(target_os = "linux"))]
-fn look_at(fd: c_int) -> Client {
-    if fd < 0 { Client::Gone } else { Client::There }
+fn look_at(fd: c_int) -> Presence {
+    if fd < 0 { Presence::Gone } else { Presence::There }
 }
 
 /// Tells a client that sends no more that its request waits (102). A closed connection answers that

@@ -6,7 +6,7 @@ use std::os::raw::{c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::pool::Pool;
+use super::pool::MemoryPool;
 use crate::ffi;
 
 /// A parsed string expression; lives as long as its configuration.
@@ -157,7 +157,7 @@ impl Command {
 
 /// A directive of the configuration as written, whoever it belongs to.
 #[derive(Debug, Clone, Default)]
-pub struct Line {
+pub struct DirectiveLine {
     /// Its name; of a section with its `<`.
     pub directive: String,
     /// What stands behind it.
@@ -170,7 +170,7 @@ pub struct Line {
 
 /// All directives of the configuration that has been read, in order, a section before what stands
 /// in it. Only for the configuration phase.
-pub fn lines() -> Vec<Line> {
+pub fn lines() -> Vec<DirectiveLine> {
     let mut found = Vec::new();
     // SAFETY: httpd has built the tree when it calls any module in the configuration phase, which
     // has one thread; its nodes and their texts live until the next configuration is read.
@@ -180,13 +180,13 @@ pub fn lines() -> Vec<Line> {
 
 /// # Safety
 /// `first` is NULL or a node of a directive tree that is alive and not being changed.
-unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, found: &mut Vec<Line>) {
+unsafe fn collect(first: *const ffi::ap_directive_t, section: Option<usize>, found: &mut Vec<DirectiveLine>) {
     let mut next = first;
     // SAFETY: the caller's promise; siblings and children of a node are nodes or NULL, texts are C
     // strings or NULL.
     unsafe {
         while let Some(node) = next.as_ref() {
-            found.push(Line {
+            found.push(DirectiveLine {
                 directive: super::text(node.directive),
                 args: super::text(node.args),
                 section,
@@ -229,7 +229,7 @@ pub fn is_defined(name: &CStr) -> bool {
 }
 
 /// ServerRoot.
-pub fn server_root(pool: Pool<'_>) -> PathBuf {
+pub fn server_root(pool: MemoryPool<'_>) -> PathBuf {
     // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
     let root = unsafe { super::bytes(ffi::ap_server_root_relative(pool.as_ptr(), c".".as_ptr())) };
     PathBuf::from(OsStr::from_bytes(root.unwrap_or_default()))

@@ -13,7 +13,7 @@ use crate::ffi;
 thread_local! {
     /// A scheme handler runs in one thread, and httpd makes the connections of an attempt in it.
     static MADE: Cell<bool> = const { Cell::new(false) };
-    /// The name for connections made now: NULL, or a text that outlives the [`Named`] of it.
+    /// The name for connections made now: NULL, or a text that outlives the [`TlsName`] of it.
     static NAME: Cell<*const c_char> = const { Cell::new(null()) };
 }
 
@@ -35,17 +35,17 @@ pub fn made() {
 
 /// Connections with TLS that this thread makes until it is dropped ask for a name that is not the
 /// URL's.
-pub struct Named<'n>(PhantomData<&'n CStr>);
+pub struct TlsName<'n>(PhantomData<&'n CStr>);
 
-impl<'n> Named<'n> {
+impl<'n> TlsName<'n> {
     /// From here on.
     pub fn new(name: &'n CStr) -> Self {
         NAME.set(name.as_ptr());
-        Named(PhantomData)
+        TlsName(PhantomData)
     }
 }
 
-impl Drop for Named<'_> {
+impl Drop for TlsName<'_> {
     fn drop(&mut self) {
         NAME.set(null());
     }
@@ -61,7 +61,7 @@ pub unsafe fn begins(connection: *mut ffi::conn_rec) {
         return;
     }
     // SAFETY: a live connection and its notes, into whose pool both texts are copied. The name is
-    // alive as long as there is a `Named`.
+    // alive as long as there is a `TlsName`.
     unsafe {
         let notes = (*connection).notes;
         if !ffi::apr_table_get(notes, TLS_NAME.as_ptr()).is_null() {

@@ -4,18 +4,18 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::pool::Pool;
+use super::pool::MemoryPool;
 
 /// A place for one value: that of the configuration being read, or in force. For the parent in its
 /// configuration phase, which has one thread.
-pub struct Slot<T: 'static> {
+pub struct PerReading<T: 'static> {
     value: AtomicPtr<Held<T>>,
 }
 
 /// A value as it lies in its pool. Its drop empties the place.
 struct Held<T: 'static> {
     value: RefCell<T>,
-    slot: &'static Slot<T>,
+    slot: &'static PerReading<T>,
 }
 
 impl<T> Drop for Held<T> {
@@ -26,14 +26,14 @@ impl<T> Drop for Held<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T> PerReading<T> {
     /// An empty one.
     pub const fn new() -> Self {
-        Slot { value: AtomicPtr::new(std::ptr::null_mut()) }
+        PerReading { value: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     /// Puts a value there for as long as the configuration's pool is not cleared.
-    pub fn put(&'static self, pool: Pool<'static>, value: T) {
+    pub fn put(&'static self, pool: MemoryPool<'static>, value: T) {
         let held = pool.keep(Held { value: RefCell::new(value), slot: self });
         self.value.store(held, Ordering::Release);
     }

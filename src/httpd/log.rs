@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::pool::Pool;
+use super::pool::MemoryPool;
 use super::request::Request;
 use crate::ffi;
 
@@ -89,7 +89,7 @@ pub fn logs_request(request: Request<'_>, level: Level) -> bool {
 }
 
 /// A line while httpd reads its configuration; it also goes to the terminal.
-pub fn startup(pool: Pool<'_>, level: Level, text: &str) {
+pub fn startup(pool: MemoryPool<'_>, level: Level, text: &str) {
     let line = line(text);
     // SAFETY: a live pool; the shim copies the text.
     unsafe { ffi::lb_log_startup(i32::from(level), pool.as_ptr(), line.as_ptr()) }

@@ -44,7 +44,7 @@ pub fn is_stopping() -> bool {
 
 /// What httpd is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum RunState {
     /// `apachectl configtest`, and whatever reads the configuration only to show it.
     ConfigTest,
     /// The first reading at start, before the modules are loaded again.
@@ -53,8 +53,8 @@ pub enum Phase {
     Running,
 }
 
-/// See [`Phase`].
-pub fn phase() -> Phase {
+/// See [`RunState`].
+pub fn run_state() -> RunState {
     // SAFETY: plain queries.
     let (main, run) = unsafe {
         (
@@ -63,10 +63,10 @@ pub fn phase() -> Phase {
         )
     };
     if run == ffi::AP_SQ_RM_CONFIG_TEST as c_int || run == ffi::AP_SQ_RM_CONFIG_DUMP as c_int {
-        Phase::ConfigTest
+        RunState::ConfigTest
     } else if main == ffi::AP_SQ_MS_CREATE_PRE_CONFIG as c_int {
-        Phase::FirstPass
+        RunState::FirstPass
     } else {
-        Phase::Running
+        RunState::Running
     }
 }

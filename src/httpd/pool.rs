@@ -12,16 +12,16 @@ use crate::guard::guard;
 
 /// A pool that lives for `'p`.
 #[derive(Clone, Copy)]
-pub struct Pool<'p> {
+pub struct MemoryPool<'p> {
     raw: NonNull<ffi::apr_pool_t>,
     lives: PhantomData<&'p ()>,
 }
 
-impl<'p> Pool<'p> {
+impl<'p> MemoryPool<'p> {
     /// # Safety
     /// The pool lives for `'p` and is used by this thread alone while the value is.
     pub unsafe fn from_ptr(raw: *mut ffi::apr_pool_t) -> Option<Self> {
-        NonNull::new(raw).map(|raw| Pool { raw, lives: PhantomData })
+        NonNull::new(raw).map(|raw| MemoryPool { raw, lives: PhantomData })
     }
 
     /// The raw pool.
@@ -50,7 +50,7 @@ impl<'p> Pool<'p> {
     }
 
     /// NUL-terminated copies of several strings, each given in pieces, in one allocation. As for
-    /// [`Pool::concat`], no piece holds a NUL.
+    /// [`MemoryPool::concat`], no piece holds a NUL.
     pub fn texts<const N: usize>(self, strings: [&[&[u8]]; N]) -> [Text<'p>; N] {
         let length: usize = strings.iter().flat_map(|pieces| pieces.iter()).map(|piece| piece.len()).sum();
         // SAFETY: as in `concat`.
@@ -107,7 +107,7 @@ pub trait Ends: Sync + 'static {
     fn end(&'static self);
 }
 
-impl Pool<'_> {
+impl MemoryPool<'_> {
     /// Tells `value` before the pool and what is in it are cleared.
     pub fn before_clearing<T: Ends>(self, value: &'static T) {
         let data = std::ptr::from_ref(value).cast_mut().cast();
@@ -146,7 +146,7 @@ impl<T: Default + 'static> Shelf<T> {
     }
 
     /// What the pool has.
-    pub fn find<'p>(&self, pool: Pool<'p>) -> Option<&'p T> {
+    pub fn find<'p>(&self, pool: MemoryPool<'p>) -> Option<&'p T> {
         let mut found = std::ptr::null_mut();
         // SAFETY: a live pool. What is there under this module's names was put there by `get`,
         // lives as long as the pool, and begins with the number of its type.
@@ -158,7 +158,7 @@ impl<T: Default + 'static> Shelf<T> {
     }
 
     /// What the pool has, made now if it has none.
-    pub fn get<'p>(&self, pool: Pool<'p>) -> &'p T {
+    pub fn get<'p>(&self, pool: MemoryPool<'p>) -> &'p T {
         if let Some(found) = self.find(pool) {
             return found;
         }
@@ -235,7 +235,7 @@ impl Kept {
 
     /// The string, with the pool of the request that it was kept for.
     #[inline]
-    pub fn bytes<'r>(self, _: Pool<'r>) -> Option<&'r [u8]> {
+    pub fn bytes<'r>(self, _: MemoryPool<'r>) -> Option<&'r [u8]> {
         // SAFETY: NULL, or a string of the request's pool: that of the text it was made from.
         unsafe { super::bytes(self.0) }
     }

@@ -10,7 +10,7 @@ use crate::guard::guard;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// By itself, with this code.
     Exit(i32),
     /// By this signal.
@@ -180,7 +180,7 @@ pub fn wait_for(descriptors: &[RawFd], time: Duration) {
 
 /// Asks whether a child of this process has ended, and takes its status. Err: there is none of that
 /// number.
-pub fn ended(pid: i32) -> io::Result<Option<Status>> {
+pub fn ended(pid: i32) -> io::Result<Option<ExitStatus>> {
     let mut status = 0;
     // SAFETY: writes one status.
     match unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } {
@@ -216,11 +216,11 @@ pub fn any_ended() -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-fn read_status(status: i32) -> Status {
+fn read_status(status: i32) -> ExitStatus {
     if libc::WIFSIGNALED(status) {
-        Status::Signal(libc::WTERMSIG(status))
+        ExitStatus::Signal(libc::WTERMSIG(status))
     } else {
-        Status::Exit(libc::WEXITSTATUS(status))
+        ExitStatus::Exit(libc::WEXITSTATUS(status))
     }
 }
 

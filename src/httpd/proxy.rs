@@ -131,7 +131,7 @@ pub fn api() -> Option<&'static Api> {
 }
 
 /// Our own hooks in mod_proxy.
-pub struct Hooks {
+pub struct ProxyHooks {
     /// Gives a worker for `lb://` requests.
     pub pre_request: PreRequest,
     /// The loop over attempts.
@@ -142,7 +142,7 @@ pub struct Hooks {
 
 impl Api {
     /// Registers our hooks, before mod_proxy_balancer's and before all real scheme handlers.
-    pub fn register(&self, hooks: &Hooks) {
+    pub fn register(&self, hooks: &ProxyHooks) {
         let before: [*const c_char; 2] = [c"mod_proxy_balancer.c".as_ptr(), std::ptr::null()];
         // SAFETY: APR copies nothing but keeps the array's names only until hooks are sorted, which
         // reads static strings; the array itself is leaked so that it stays valid until then.

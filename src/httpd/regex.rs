@@ -10,7 +10,7 @@ use std::time::Duration;
 use script::host::Search;
 
 use super::pcre::{self, Places, Timed};
-use super::pool::Pool;
+use super::pool::MemoryPool;
 use crate::ffi;
 
 const MAX_GROUPS: usize = 25;
@@ -37,7 +37,7 @@ const NO_MATCH: i32 = ffi::AP_REG_NOMATCH as i32;
 const TOO_MANY: &str = "the search takes too many steps";
 
 /// Groups 0 … n of the first match, None for an unmatched group; Ok(None) for no match.
-pub fn groups(pool: Pool<'_>, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
+pub fn groups(pool: MemoryPool<'_>, search: &Search<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>, String> {
     let found = Pattern::new(pool, search)?.find(search.text, search.from)?;
     let piece = |place: Option<Range<usize>>| search.text.get(place?).map(<[u8]>::to_vec);
     Ok(found.map(|places| places.into_iter().map(piece).collect()))
@@ -45,7 +45,7 @@ pub fn groups(pool: Pool<'_>, search: &Search<'_>) -> Result<Option<Vec<Option<V
 
 /// Calls `f` with all matches in turn, until it says false. Returns the names of groups.
 pub fn each(
-    pool: Pool<'_>,
+    pool: MemoryPool<'_>,
     search: &Search<'_>,
     f: &mut dyn FnMut(Places) -> bool,
 ) -> Result<Vec<(usize, String)>, String> {
@@ -75,7 +75,7 @@ fn looks_back(pattern: &str, flags: &str) -> bool {
 
 /// A compiled pattern, for texts of one length.
 struct Pattern<'p> {
-    pool: Pool<'p>,
+    pool: MemoryPool<'p>,
     compiled: *mut ffi::ap_regex_t,
     groups: usize,
     text: Cow<'p, str>,
@@ -99,7 +99,7 @@ impl Drop for Pattern<'_> {
 }
 
 impl<'p> Pattern<'p> {
-    fn new(pool: Pool<'p>, search: &Search<'p>) -> Result<Self, String> {
+    fn new(pool: MemoryPool<'p>, search: &Search<'p>) -> Result<Self, String> {
         let Search { text, pattern, flags, most, .. } = *search;
         let length = text.len();
         let mut options = 0;

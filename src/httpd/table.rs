@@ -9,16 +9,16 @@ use crate::ffi;
 
 /// A table of a request.
 #[derive(Clone, Copy)]
-pub struct Table<'r> {
+pub struct AprTable<'r> {
     raw: *mut ffi::apr_table_t,
     lives: PhantomData<&'r ()>,
 }
 
-impl<'r> Table<'r> {
+impl<'r> AprTable<'r> {
     /// # Safety
     /// `raw` is NULL or a table that lives for `'r` and is used by this thread alone.
     pub unsafe fn from_ptr(raw: *mut ffi::apr_table_t) -> Self {
-        Table { raw, lives: PhantomData }
+        AprTable { raw, lives: PhantomData }
     }
 
     /// Whether there is nothing in it.
@@ -36,7 +36,7 @@ impl<'r> Table<'r> {
         unsafe { super::bytes(ffi::apr_table_get(self.raw, key.as_ptr())) }
     }
 
-    /// As [`Table::get`] for a key that is not yet a C string; short keys cost no allocation.
+    /// As [`AprTable::get`] for a key that is not yet a C string; short keys cost no allocation.
     pub fn get_bytes(self, key: &[u8]) -> Option<&'r [u8]> {
         with_c_str(key, |key| self.get(key)).flatten()
     }

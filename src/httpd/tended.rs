@@ -5,7 +5,7 @@ use std::os::raw::{c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::mpm;
-use super::pool::Pool;
+use super::pool::MemoryPool;
 use crate::ffi;
 use crate::guard::guard;
 
@@ -16,7 +16,7 @@ static ON_END: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Has `on_end` called when this process of the parent's ends, until the pool is cleared. One
 /// process at a time.
-pub fn tend(pool: Pool<'static>, pid: i32, on_end: OnEnd) {
+pub fn tend(pool: MemoryPool<'static>, pid: i32, on_end: OnEnd) {
     ON_END.store(on_end as *mut (), Ordering::Release);
     // SAFETY: httpd's configuration pool; the record is zeroed, lives as long as the pool, and so
     // does the registration.

@@ -34,25 +34,25 @@ unsafe impl Send for Settings {}
 unsafe impl Sync for Settings {}
 
 /// mod_proxy's settings of a virtual host, and the modules whose part of them matters here.
-pub struct Sections {
+pub struct TlsModules {
     proxy: *mut ffi::module,
     modules: [*mut ffi::module; MODULES.len()],
 }
 
 // SAFETY: records of modules that stay loaded as long as the child lives, and only read.
-unsafe impl Send for Sections {}
+unsafe impl Send for TlsModules {}
 // SAFETY: as above.
-unsafe impl Sync for Sections {}
+unsafe impl Sync for TlsModules {}
 
-impl Sections {
+impl TlsModules {
     /// Looks the modules up.
     pub fn new() -> Self {
         // SAFETY: httpd's list of modules, which is complete before there are children.
         let modules = MODULES.map(|name| unsafe { ffi::ap_find_linked_module(name.as_ptr()) });
-        Sections { proxy: proxy::module(), modules }
+        TlsModules { proxy: proxy::module(), modules }
     }
 
-    /// [`Sections::settings`] by what mod_proxy gave its scheme handler.
+    /// [`TlsModules::settings`] by what mod_proxy gave its scheme handler.
     pub fn settings_by(&self, request: Request<'_>, proxy: &Proxy, urls: &[&CStr]) -> Settings {
         // SAFETY: mod_proxy's own configuration of this request's server, which it passes to scheme
         // handlers.

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 
 use balance::member::Connection;
 
-use super::pool::Pool;
+use super::pool::MemoryPool;
 use super::proxy::Api;
 use crate::ffi;
 
@@ -74,7 +74,7 @@ unsafe impl Send for WorkerPool {}
 
 impl WorkerPool {
     /// Makes the pool in a child's pool.
-    pub fn new(child: Pool<'static>) -> Option<Self> {
+    pub fn new(child: MemoryPool<'static>) -> Option<Self> {
         let mut allocator = std::ptr::null_mut();
         let mut mutex = std::ptr::null_mut();
         let mut pool = std::ptr::null_mut();

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use config::GeoFile;
-use geo::{Change, Database, Databases, Job, Problem, Source, Stamp};
-use script::host::{NO_DATABASE, Place};
+use geo::{Database, DatabaseFile, Databases, Inspection, Problem, Refresh, Stamp};
+use script::host::{Location, NO_DATABASE};
 
 use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
@@ -72,7 +72,7 @@ fn databases() -> Option<&'static Databases> {
 }
 
 struct Loaded {
-    source: Source,
+    source: DatabaseFile,
     kept: Option<Kept>,
     problem: Option<Problem>,
 }
@@ -81,7 +81,7 @@ struct Loaded {
 fn read(path: &Path, known: Option<Kept>) -> Loaded {
     let seen = Stamp::of(path);
     let loaded = |database, kept, seen, problem| Loaded {
-        source: Source { path: path.to_owned(), database, seen },
+        source: DatabaseFile { path: path.to_owned(), database, seen },
         kept,
         problem,
     };
@@ -118,13 +118,13 @@ fn read(path: &Path, known: Option<Kept>) -> Loaded {
 }
 
 /// Where an address is, as the databases of this configuration say.
-pub fn find(address: &str) -> Result<Option<Place>, String> {
+pub fn find(address: &str) -> Result<Option<Location>, String> {
     let databases = databases().ok_or(NO_DATABASE)?;
     let place = databases.lookup(parse(address)?, &mut |problem| {
         log::server(log::ERR, &format!("{problem}; what it does not tell counts as unknown"));
     });
     let place = place.map_err(|problem| format!("lb.geo: {problem}"))?;
-    Ok(place.map(|found| Place {
+    Ok(place.map(|found| Location {
         country: found.country,
         country_name: found.country_name,
         continent: found.continent,
@@ -147,24 +147,24 @@ fn parse(address: &str) -> Result<IpAddr, String> {
 
 /// Takes replaced files; a few times a second, in a child's background thread. One child tells.
 /// `run` has a thread of its own read a database.
-pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Job) -> bool, tells: bool) {
+pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Inspection) -> bool, tells: bool) {
     let mut changes = databases.refresh_by(run);
     if tells {
         changes.extend(databases.walk_by(run));
     }
     for change in changes {
         let (level, text) = match change {
-            Change::Taken(path, kind) => {
+            Refresh::Taken(path, kind) => {
                 (log::NOTICE, format!("{}: a new {kind} is in service", path.display()))
             }
-            Change::Refused(problem) => {
+            Refresh::Refused(problem) => {
                 (log::ERR, format!("{problem} (not taken, the last good one goes on serving)"))
             }
-            Change::Damaged(problem) => (
+            Refresh::Damaged(problem) => (
                 log::ERR,
                 format!("{problem}; it goes on serving, and what it does not tell counts as unknown"),
             ),
-            Change::Gone(path) => {
+            Refresh::Gone(path) => {
                 (log::WARNING, format!("{}: is gone, what was read of it goes on serving", path.display()))
             }
         };

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use config::{Config, Draft};
 
 use crate::httpd::config::Expression;
-use crate::httpd::cycle::Slot;
-use crate::httpd::pool::Pool;
+use crate::httpd::cycle::PerReading;
+use crate::httpd::pool::MemoryPool;
 
 /// A script's good version, or what is wrong with it.
-pub type Vetted = Result<script::Candidate, script::ScriptError>;
+pub type Vetted = Result<script::GoodVersion, script::ScriptError>;
 
 /// What one reading has brought so far.
 #[derive(Default)]
@@ -28,10 +28,10 @@ pub struct Reading {
     pub vetted: Option<Vec<Vetted>>,
 }
 
-static READING: Slot<Reading> = Slot::new();
+static READING: PerReading<Reading> = PerReading::new();
 
 /// pre_config: another configuration is about to be read into this pool.
-pub fn begin(pool: Pool<'static>) {
+pub fn begin(pool: MemoryPool<'static>) {
     READING.put(pool, Reading::default());
 }
 

@@ -11,7 +11,7 @@ use balance::member::Member;
 use balance::settings::{CheckKind, HealthCheck};
 use balance::store::PoolImage;
 use probe::agent::AgentAdmin;
-use probe::{Observation, Prober, Target};
+use probe::{CheckTarget, Observation, Prober};
 
 use super::{Lease, Rest, TICK, Task};
 use crate::httpd::events;
@@ -43,7 +43,7 @@ impl NativeChecks {
         if self.checks.is_some() || self.failed.is_some_and(|at| at.elapsed() < AGAIN) {
             return;
         }
-        match Checks::new(Scope::Native) {
+        match Checks::new(Kinds::Native) {
             Ok(checks) => {
                 self.child.background.lends_to(Some(checks.prober.waker()));
                 self.checks = Some(checks);
@@ -76,22 +76,22 @@ impl Task for NativeChecks {
 
 /// Which checks run in a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum Kinds {
     /// All but those in Lua.
     Native,
     /// Those in Lua.
     Lua,
 }
 
-impl Scope {
+impl Kinds {
     fn has(self, kind: CheckKind) -> bool {
-        (kind == CheckKind::Lua) == (self == Scope::Lua)
+        (kind == CheckKind::Lua) == (self == Kinds::Lua)
     }
 }
 
 /// The checks of one thread.
 pub struct Checks {
-    scope: Scope,
+    kinds: Kinds,
     prober: Prober,
     /// The number of the pools when the targets were listed.
     seen: u64,
@@ -104,12 +104,12 @@ impl Checks {
     ///
     /// # Errors
     /// No file descriptors are left.
-    pub fn new(scope: Scope) -> std::io::Result<Self> {
-        let prober = match scope {
-            Scope::Native => Prober::new()?,
-            Scope::Lua => Prober::for_scripts()?,
+    pub fn new(kinds: Kinds) -> std::io::Result<Self> {
+        let prober = match kinds {
+            Kinds::Native => Prober::new()?,
+            Kinds::Lua => Prober::for_scripts()?,
         };
-        Ok(Checks { scope, prober, seen: 0, names: HashMap::new(), told: None })
+        Ok(Checks { kinds, prober, seen: 0, names: HashMap::new(), told: None })
     }
 
     /// What runs them.
@@ -159,21 +159,21 @@ impl Checks {
         self.seen = lease.pools.number();
         self.names.clear();
         let targets = lease.pools.images().iter().flat_map(|image| self.targets_of(image)).collect();
-        if self.scope == Scope::Native {
+        if self.kinds == Kinds::Native {
             // What a leader of the configuration before has said since it ended.
             events::tell_all(lifecycle::forget_checks(&lease.child.table));
         }
         self.prober.set_targets(targets);
     }
 
-    fn targets_of(&mut self, image: &PoolImage) -> Vec<Target> {
-        let check = image.settings.health.clone().filter(|check| self.scope.has(check.kind));
+    fn targets_of(&mut self, image: &PoolImage) -> Vec<CheckTarget> {
+        let check = image.settings.health.clone().filter(|check| self.kinds.has(check.kind));
         let Some(check) = check.map(absolute).map(Arc::new) else { return Vec::new() };
         let pool = &image.membership.name;
         let target = |member: &Arc<Member>| {
             let key = u64::from(member.slot) << 32 | u64::from(member.incarnation);
             self.names.insert(key, (pool.clone(), member.clone(), check.clone()));
-            Target { key, pool: pool.clone(), member: member.clone(), check: check.clone() }
+            CheckTarget { key, pool: pool.clone(), member: member.clone(), check: check.clone() }
         };
         image.membership.members.iter().map(target).collect()
     }

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
 use balance::lifecycle;
-use script::report::{Ended, Report};
-use script::{Candidate, ScriptError, ScriptId, Stamp};
+use script::report::{Findings, ProcessEnd};
+use script::{GoodVersion, ScriptError, ScriptId, Stamp};
 
 use crate::httpd::events;
 use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
 use crate::serve::scripts;
 use crate::vetting::WORKERS;
-use crate::vetting::client::{Answer, Pending, settle};
+use crate::vetting::client::{Pending, Progress, settle};
 
 /// How long a turn waits for the answers to what it has asked: most come within a few milliseconds.
 /// Later turns wait for nothing.
@@ -94,15 +94,15 @@ impl Saved {
         let mut done = Vec::new();
         self.running.retain_mut(|job| {
             let answer = match job.pending.look() {
-                Answer::Awaited => return true,
-                Answer::Lost => (Report::default(), Ended::Unknown),
-                Answer::Told(report, ended) => (*report, ended),
+                Progress::Awaited => return true,
+                Progress::Lost => (Findings::default(), ProcessEnd::Unknown),
+                Progress::Told(report, ended) => (*report, ended),
             };
             done.push((job.id, job.row, job.stamp, answer));
             false
         });
         for (id, row, stamp, (report, ended)) in done {
-            if report.verdict.is_none() && ended == Ended::Unknown && self.may_ask_again(id, stamp) {
+            if report.verdict.is_none() && ended == ProcessEnd::Unknown && self.may_ask_again(id, stamp) {
                 child.table.give_up_judgement(row, memory::pid());
                 continue;
             }
@@ -126,29 +126,24 @@ fn finish(
     child: &Child,
     balancer: &dyn Balancer,
     (id, row, stamp): (ScriptId, u32, Stamp),
-    (report, ended): (Report, Ended),
+    (report, ended): (Findings, ProcessEnd),
 ) {
     let found = settle(&child.library, id, report, ended);
-    let found = found.and_then(|candidate| scripts::check_room(&child.table, &child.library, id, candidate));
+    let found = found.and_then(|good| scripts::check_room(&child.table, &child.library, id, good));
     match found {
-        Ok(candidate) => take(child, balancer, (id, row, stamp), candidate),
+        Ok(good) => take(child, balancer, (id, row, stamp), good),
         Err(error) => refuse(child, row, stamp, &error),
     }
 }
 
-fn take(
-    child: &Child,
-    balancer: &dyn Balancer,
-    (id, row, stamp): (ScriptId, u32, Stamp),
-    candidate: Candidate,
-) {
+fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32, Stamp), good: GoodVersion) {
     let (table, library) = (&child.table, &child.library);
-    let version = scripts::publish_judged((table, library), id, row, stamp.0, &candidate.bundle);
-    if let Err(error) = candidate.apply(balancer, version) {
+    let version = scripts::publish_judged((table, library), id, row, stamp.0, &good.bundle);
+    if let Err(error) = good.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
     events::tell_all(lifecycle::forget_checks(table));
-    library.install(id, candidate.bundle, version);
+    library.install(id, good.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }
 

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use probe::{Client, ScriptCheck, Target, Tcp};
+use probe::{CheckTarget, Client, ScriptCheck, Tcp};
 use script::host::Server;
 use script::{
     CheckResult, Connection, ErrorKind, HttpAnswer, HttpRequest, Io, Job, Reply, ScriptError, ScriptId,
     State, Step,
 };
 
-use super::checks::{Checks, Scope};
+use super::checks::{Checks, Kinds};
 use super::pools::Pools;
 use super::{Lease, TICK};
 use crate::faults;
@@ -186,7 +186,7 @@ impl Scripts {
             signal.stop.clone(),
         );
         let state = Rc::new(state.map_err(|error| error.to_string())?);
-        let mut checks = Checks::new(Scope::Lua).map_err(|error| error.to_string())?;
+        let mut checks = Checks::new(Kinds::Lua).map_err(|error| error.to_string())?;
         let prober = checks.prober();
         let runner = Runner { state, client: prober.client(), waker: prober.waker(), signal: signal.clone() };
         prober.set_script_check(Some(script_check(child, runner.clone())));
@@ -390,19 +390,19 @@ fn taken(on: &Connection) -> Result<(Rc<Shared>, Tcp), String> {
 async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, String> {
     let HttpRequest { url, method, headers, body, verify, timeout } = request;
     let request = probe::Request { url: &url, method: &method, headers: &headers, body, verify, timeout };
-    let probe::Answer { status, headers, body } = client.http(request).await?;
+    let probe::Response { status, headers, body } = client.http(request).await?;
     Ok(HttpAnswer { status, headers, body })
 }
 
 /// What the prober calls for a Lua check.
 fn script_check(child: &'static Child, runner: Runner) -> ScriptCheck {
-    Rc::new(move |target: &Target| {
+    Rc::new(move |target: &CheckTarget| {
         let (runner, target) = (runner.clone(), target.clone());
         Box::pin(async move { check(child, &runner, &target).await })
     })
 }
 
-async fn check(child: &'static Child, runner: &Runner, target: &Target) -> Result<(), String> {
+async fn check(child: &'static Child, runner: &Runner, target: &CheckTarget) -> Result<(), String> {
     let Some((script, function)) = &target.check.script else { return Err("no script= is set".into()) };
     let id = child.method_script(script).ok_or_else(|| {
         format!(

@@ -8,15 +8,15 @@ use balance::live::Slot;
 use balance::member::Member;
 use balance::settings::{FailureKinds, PoolSettings};
 use config::Resolved;
-use script::{Answer, Attempt, Phase};
+use script::{Answer, AttemptsSoFar, Phase};
 
 use super::chooser::Chooser;
 use super::journey::{Goal, Journey, Turn};
 use crate::httpd::log;
 use crate::relay::peer;
 
-/// What a script that uses `ngx.balancer` may ask for further tries after: nginx's
-/// `proxy_next_upstream error timeout`.
+/// The failures after which a script that uses `ngx.balancer` may ask for further tries, as nginx's
+/// `proxy_next_upstream error timeout` has it.
 static PEER_FAILURES: FailureKinds =
     FailureKinds { connect: true, reset: true, timeout: true, any_5xx: false, codes: Vec::new() };
 
@@ -28,7 +28,7 @@ pub struct ScriptChooser<'r> {
 }
 
 impl<'r> ScriptChooser<'r> {
-    /// With what it said first.
+    /// `peer` and `more`: the answer that the script gave first.
     pub fn new(script: &'r Resolved, peer: Arc<str>, more: u32) -> Self {
         ScriptChooser { script, peer, more }
     }
@@ -38,7 +38,7 @@ impl<'r> ScriptChooser<'r> {
             lua.set_attempt(attempt(journey));
             let answer =
                 lua.select(turn.child.script(self.script.script), &self.script.function, Phase::Pick);
-            lua.set_attempt(Attempt::default());
+            lua.set_attempt(AttemptsSoFar::default());
             answer
         });
         match answer {
@@ -61,15 +61,15 @@ impl<'r> ScriptChooser<'r> {
     }
 }
 
-/// What the script is told. A failure as nginx names it: 504 for one that took too long, 502 for
-/// one that gave no answer.
-fn attempt(journey: &Journey) -> Attempt {
+/// The attempt as the script sees it. Failures have nginx's numbers: 504 for a peer that took too
+/// long, 502 for one that gave no answer.
+fn attempt(journey: &Journey) -> AttemptsSoFar {
     let status = match journey.word().to_bytes() {
         b"timeout" => 504,
         b"connect" | b"reset" => 502,
         _ => journey.last.map_or(0, |ended| ended.status),
     };
-    Attempt { before: journey.attempts, last_failure: Some((journey.word() == c"ok", status)) }
+    AttemptsSoFar { before: journey.attempts, last_failure: Some((journey.word() == c"ok", status)) }
 }
 
 impl Chooser for ScriptChooser<'_> {

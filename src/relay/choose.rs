@@ -22,9 +22,8 @@ use crate::httpd::log;
 /// `LB_METHOD` of a member that a script named.
 const NAMED: &str = "script";
 
-/// The chooser of a decision.
+/// The chooser of a decision: one variant for each kind.
 pub enum AnyChooser<'r> {
-    /// See each.
     Pool(PoolChooser<'r>),
     List(ListChooser<'r>),
     Each(EachChooser<'r>),
@@ -34,7 +33,7 @@ pub enum AnyChooser<'r> {
 }
 
 impl<'r> AnyChooser<'r> {
-    /// For a route.
+    /// The chooser for a route.
     pub fn of(route: &'r Route) -> Self {
         match &route.decision {
             Decision::Pool { pool, view, method, first } => AnyChooser::Pool(PoolChooser {
@@ -59,13 +58,13 @@ impl<'r> AnyChooser<'r> {
         }
     }
 
-    /// The pool's own method, whoever it picks.
+    /// The chooser that asks a pool's own method.
     pub fn of_pool(pool: PoolId) -> Self {
         let question = Question { pool, view: None, method: None, key: None };
         AnyChooser::Pool(PoolChooser { question, first: None, picked_by: None })
     }
 
-    /// Whichever it is.
+    /// The chooser within.
     #[inline]
     pub fn get(&mut self) -> &mut dyn Chooser {
         match self {

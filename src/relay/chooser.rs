@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who says where an attempt goes.
+//! The trait of the values that say where an attempt goes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,10 +10,10 @@ use table::Wants;
 
 use super::journey::{Goal, Journey, Turn};
 
-/// Says for each attempt of a request where it goes. What it does not say itself is that of a
-/// single target.
+/// Says for each attempt of a request where it goes. The default bodies are those of a single
+/// target.
 pub trait Chooser {
-    /// The next one.
+    /// Where the next attempt goes.
     fn next(&mut self, turn: Turn<'_>, journey: &mut Journey) -> Result<Goal, NoMember>;
 
     /// How the member of the attempt that begins was picked.
@@ -25,8 +25,8 @@ pub trait Chooser {
         false
     }
 
-    /// Everybody else has failed this request: one that is ejected may be back, and can do no
-    /// worse.
+    /// An ejected member, when all others have failed this request: it may be back, and cannot do
+    /// worse than fail.
     fn last_resort(&self, _: Turn<'_>, _: &Journey) -> Option<Goal> {
         None
     }
@@ -41,7 +41,7 @@ pub trait Chooser {
         &settings.set.retry_on
     }
 
-    /// What the request may want of a pool with a queue. None: it never waits.
+    /// The members of a pool with a queue that the request may want. None: it never waits.
     fn wants(&self, _: &Journey, _: &Now) -> Option<Wants> {
         None
     }
@@ -62,7 +62,7 @@ pub trait Chooser {
     }
 }
 
-/// The same in all children: the hasher has fixed keys.
+/// A hash that is the same in all children: the hasher has fixed keys.
 pub fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where an attempt goes when nobody else is left.
+//! Where an attempt goes when no other member is left.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub fn is_ejected(turn: Turn<'_>, journey: &Journey, member: &Member) -> bool {
         && status.is_some_and(|s| s.has(Status::EJECTED) && s.without(Status::EJECTED).usable())
 }
 
-/// Such a member of a pool or view.
+/// An ejected member of a pool or view that this request has not asked.
 pub fn ejected_of(
     turn: Turn<'_>,
     journey: &Journey,
@@ -38,7 +38,7 @@ pub fn ejected_of(
 ) -> Option<Goal> {
     let settings = turn.thread.balancer.settings(pool)?;
     if matches!(method.unwrap_or(&settings.method), Method::Lua { .. }) {
-        // Who is left is for the function to say.
+        // The function alone says which members are left.
         return None;
     }
     let membership = turn.thread.balancer.membership(pool)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the filters see while mod_proxy is inside of an attempt.
+//! The filters' part: they run while mod_proxy is inside of an attempt.
 
 use super::record::Record;
 use super::{reverse, session};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the loop over attempts knows of a request: its own value, on its stack.
+//! A request as the loop over attempts knows it: a value of its own, on its stack.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -28,7 +28,7 @@ pub struct Turn<'r> {
     pub request: Request<'r>,
     /// The process.
     pub child: &'static Child,
-    /// What the thread has.
+    /// The thread's own values.
     pub thread: &'r Thread,
 }
 
@@ -37,9 +37,9 @@ pub struct Turn<'r> {
 pub struct Run<'r> {
     /// The request, and where it runs.
     pub turn: Turn<'r>,
-    /// What mod_proxy passed.
+    /// The values that mod_proxy passed.
     pub proxy: &'r Proxy,
-    /// What is kept with the request.
+    /// The record that is kept with the request.
     pub record: &'r Record,
 }
 
@@ -54,17 +54,17 @@ pub enum Goal {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
-    /// What it means.
+    /// The meaning of the end.
     pub outcome: Outcome,
-    /// For mod_proxy, should it have been the last.
+    /// The answer for mod_proxy, if the attempt was the last.
     pub answer: HookStatus,
-    /// The member's status, or httpd's for there being none.
+    /// The member's status, or the one that httpd sends in place of it.
     pub status: u16,
     /// The client may have brought the failure about.
     pub excused: bool,
 }
 
-/// What is known so far.
+/// The state of the loop: where the request is, and what it has tried.
 #[derive(Default)]
 pub struct Journey {
     /// The pool that the request is at.
@@ -77,7 +77,7 @@ pub struct Journey {
     pub full: Tried,
     /// Attempts so far.
     pub attempts: u32,
-    /// Those of them that earlier choices had.
+    /// Attempts that earlier choices had.
     pub earlier: u32,
     /// How often another request was faster to the last place of a member.
     pub races: u32,

@@ -8,9 +8,9 @@
 //!    └─▶ refuse
 //! ```
 //!
-//! [`run`](run::run) calls down and is never called back. What the loop knows is its own
-//! (`journey`); what filters see while mod_proxy is inside of an attempt is shared with them
-//! (`record`).
+//! [`run`](run::run) calls down and is never called back. The loop has its knowledge for itself
+//! (`journey`). It shares a part with the filters, which run while mod_proxy is inside of an
+//! attempt (`record`).
 
 pub mod by_script;
 pub mod choose;

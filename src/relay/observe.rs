@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an attempt's end counts for: the member's numbers, and its life.
+//! The end of an attempt counts: for the member's numbers, and for its state.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `ngx.balancer` was told, as the URL of an ad-hoc target.
+//! The peer that `ngx.balancer` was told, as the URL of an ad-hoc target.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub fn url(peer: &Peer) -> Arc<str> {
     at(format!("{scheme}://{host}{port}"))
 }
 
-/// What `set_timeouts` asked for, as keys behind the URL. A worker of mod_proxy has one time for
+/// The times of `set_timeouts`, as keys behind the URL. A worker of mod_proxy has one time for
 /// sending and receiving.
 fn waits(peer: &Peer) -> String {
     let [connect, send, read] = peer.timeouts;
@@ -34,7 +34,7 @@ fn waits(peer: &Peer) -> String {
 /// Milliseconds, up to the next number of two digits and zeros, so that times that are computed do
 /// not make a worker each.
 fn rounded_ms(seconds: f64) -> u64 {
-    // What is no number becomes the shortest time.
+    // NaN becomes the shortest time.
     let ms = ((seconds * 1000.0).min(1e9) as u64).max(1);
     let step = 10_u64.pow(ms.ilog10().saturating_sub(1));
     ms.div_ceil(step) * step

@@ -23,16 +23,17 @@ pub struct Place {
 /// Why a member has no place for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPlace {
-    /// It is at `max_inflight`.
+    /// The member is at `max_inflight`.
     Full,
-    /// It went away between pick and count.
+    /// The member went away between pick and count.
     Gone,
-    /// Others were as fast to the last place: then nobody has it, and it is worth asking again.
+    /// Other requests were as fast to the last place: none of them has it, and asking again may
+    /// help.
     Raced,
 }
 
 impl Place {
-    /// Counts a request in. `queue`: the pool, if it has one.
+    /// Counts a request in. `queue`: the pool, if it has a queue.
     pub fn take(
         child: &'static Child,
         member: &Member,
@@ -55,7 +56,7 @@ impl Place {
         if journey.races >= MOST_RACES {
             return Err(NoPlace::Full);
         }
-        // Whoever waits would find it taken by those that race.
+        // A request from the queue would find the place taken by the requests that race.
         place.queue = None;
         drop(place);
         std::thread::yield_now();

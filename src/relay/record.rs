@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module keeps about one request, in the request's pool.
+//! The module's record of one request, kept in the request's memory pool.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};
 use std::ffi::{CStr, CString};
@@ -19,16 +19,16 @@ use crate::httpd::request::Request;
 pub struct Record {
     route: RefCell<Route>,
     /// For the filter that sees the answer's headers.
-    pub answer: Answer,
+    pub answer: AnswerRules,
     /// For and from the filter that sees the request's body.
     pub body: Body,
     /// How it ended.
     pub report: OnceCell<Report>,
 }
 
-/// What the filter of the answer's headers acts by.
+/// The rules for the filter of the answer's headers.
 #[derive(Default)]
-pub struct Answer {
+pub struct AnswerRules {
     /// The pool of the last attempt.
     pub pool: Cell<Option<PoolId>>,
     /// `reverse=on` of that pool.
@@ -45,12 +45,12 @@ pub struct Offer {
     pub value: CString,
 }
 
-/// What was seen of the request's body.
+/// The request's body, as far as a filter has seen it.
 #[derive(Default)]
 pub struct Body {
-    /// How long was waited for the client to send it, microseconds.
+    /// How long the server waited for the client to send it, microseconds.
     pub waited_us: Cell<u64>,
-    /// Its end was seen.
+    /// The filter has seen its end.
     pub ended: Cell<bool>,
 }
 
@@ -76,13 +76,13 @@ struct Lent {
     route: Route,
 }
 
-/// Those of one request.
+/// All decisions that sub-requests of one request have left.
 #[derive(Default)]
 struct AllLent(RefCell<Vec<Lent>>);
 
 static LENT: Shelf<AllLent> = Shelf::new(c"lua_balancer decisions of sub-requests");
 
-/// In place of a record, by address: what is known of a request that nobody has decided over.
+/// Stand in place of a record, by address, for a request that nobody has decided over.
 static MARKS: [u8; 3] = [0; 3];
 /// mod_rewrite's server-wide rules left the request alone, so that a target in it is not theirs.
 const UNTOUCHED: usize = 0;
@@ -91,7 +91,7 @@ const FOREIGN: usize = 1;
 /// mod_rewrite's server-wide rules are next.
 const BEFORE_REWRITING: usize = 2;
 
-/// Which mark it is.
+/// The mark that stands in place of a record.
 #[inline]
 fn mark_of(place: *mut c_void) -> Option<usize> {
     let mark = place.addr().wrapping_sub(MARKS.as_ptr().addr());
@@ -102,10 +102,10 @@ fn set_mark(request: Request<'_>, mark: usize) {
     request.set_own_record((&raw const MARKS[mark]).cast_mut().cast());
 }
 
-/// See [`Record::has_lent`].
+/// Whether any sub-request has left a decision, see [`Record::has_lent`].
 static HAS_LENT: AtomicBool = AtomicBool::new(false);
 
-impl Answer {
+impl AnswerRules {
     /// Whether a cookie may have to be set with the answer of the attempt that begins.
     pub fn has_offer(&self) -> bool {
         let offer = self.offer.take();
@@ -223,14 +223,14 @@ impl Record {
             request,
             Record {
                 route: RefCell::new(route),
-                answer: Answer::default(),
+                answer: AnswerRules::default(),
                 body: Body::default(),
                 report: OnceCell::new(),
             },
         )
     }
 
-    /// The same for a decision alone.
+    /// Gives the request a record with a decision, and no path as yet.
     pub fn decide(request: Request<'_>, decision: Decision) -> &Record {
         Record::attach(request, Route::new(decision))
     }

@@ -41,8 +41,8 @@ pub fn no_member(
     HookStatus::Http(status)
 }
 
-/// Nobody is there to be answered any more: not even by an error document, which may be another
-/// backend's.
+/// The client has gone, so that no answer is sent: not even an error document, which may come from
+/// another backend.
 pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> HookStatus {
     let request = run.turn.request;
     let in_vain = journey.wait.in_vain;

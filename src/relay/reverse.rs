@@ -6,13 +6,13 @@
 use std::ffi::{CStr, CString};
 
 use balance::api::{Balancer, PoolId};
-use balance::reverse::{Mapping, Names, behind_prefix, map_cookie, map_exactly, map_location};
+use balance::reverse::{Names, PathPair, behind_prefix, map_cookie, map_exactly, map_location};
 use balance::target::path_start;
 
 use super::record::Record;
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
-use crate::httpd::table::Table;
+use crate::httpd::table::AprTable;
 use crate::serve::child::{self, Child};
 
 const SCHEME: &[u8] = b"lb://";
@@ -50,20 +50,20 @@ pub fn map_back(request: Request<'_>, record: &Record) {
     if cookies {
         let (front, back) = prefixes(request, child, record);
         with_names(child, record.answer.pool.get(), |names| {
-            map_cookies(request, headers, names, Mapping { front: &front, back: &back });
+            map_cookies(request, headers, names, PathPair { front: &front, back: &back });
         });
     }
 }
 
-/// The front's path, or URL, for what names a member: by the lines of ProxyPassReverse first, then
-/// as the request was mapped.
+/// The front's path, or URL, for a header that names a member: by the lines of ProxyPassReverse
+/// first, then as the request was mapped.
 fn map_header(request: Request<'_>, child: &'static Child, record: &Record, value: &[u8]) -> Option<Vec<u8>> {
     let configured =
         child.api.reverse_aliases(request).filter(|alias| names_pool(alias.url)).find_map(|alias| {
             let (pool, back) = split(alias.url);
             let pool =
                 child::with_thread(child, |thread| thread.balancer.find(&String::from_utf8_lossy(pool)));
-            let mapping = Mapping { front: alias.front, back };
+            let mapping = PathPair { front: alias.front, back };
             with_names(child, pool.flatten(), |names| map_exactly(names, mapping, value)).flatten()
         });
     if configured.is_some() || !record.answer.reverse.get() {
@@ -71,7 +71,7 @@ fn map_header(request: Request<'_>, child: &'static Child, record: &Record, valu
     }
     let (front, back) = prefixes(request, child, record);
     with_names(child, record.answer.pool.get(), |names| {
-        map_location(names, Mapping { front: &front, back: &back }, value)
+        map_location(names, PathPair { front: &front, back: &back }, value)
     })
     .flatten()
 }
@@ -97,8 +97,8 @@ fn full(request: Request<'_>, path: Vec<u8>) -> Option<CString> {
 }
 
 /// The path of the front and that of the pool's URL, encoded, as ProxyPass or SetHandler wrote
-/// them. Both empty where neither did: a script or a pattern left the path as it was, as far as
-/// anybody can tell.
+/// them. Both are empty where neither did: then a script or a pattern is taken to have left the
+/// path as it was.
 fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, Vec<u8>) {
     let encoded = |path: &[u8]| {
         let [text] = request.pool().texts([&[path]]);
@@ -115,7 +115,7 @@ fn prefixes(request: Request<'_>, child: &Child, record: &Record) -> (Vec<u8>, V
     by_line.map_or_else(Default::default, |(front, back)| (encoded(front), encoded(back)))
 }
 
-/// What a line of ProxyPass has made of what, if it has made this URL.
+/// The front's path and the path of the pool's URL in a line of ProxyPass, if it made this URL.
 fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Option<(&'r [u8], &'r [u8])> {
     if alias.is_pattern || !names_pool(url) {
         return None;
@@ -123,13 +123,13 @@ fn mapped_by<'r>(request: Request<'r>, alias: Alias<'r>, url: &'r [u8]) -> Optio
     let paths = [request.uri(), request.unparsed_uri().filter(|_| alias.is_raw)];
     let real = paths.into_iter().flatten().find_map(|path| {
         let real = url.strip_suffix(behind_prefix(path, alias.front)?)?;
-        // What the line says may have variables in it.
+        // The line's URL may have variables in it.
         (real == alias.url || alias.url.contains(&b'$') && names_pool(real)).then_some(real)
     })?;
     Some((alias.front, split(real).1))
 }
 
-fn map_cookies(request: Request<'_>, headers: Table<'_>, names: &Names<'_>, mapping: Mapping<'_>) {
+fn map_cookies(request: Request<'_>, headers: AprTable<'_>, names: &Names<'_>, mapping: PathPair<'_>) {
     let host = request.hostname().unwrap_or_default();
     let mut all = Vec::new();
     let mut changed = false;

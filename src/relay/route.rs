@@ -18,7 +18,7 @@ pub const OF_FILE: &CStr = c"lb-file-path";
 /// A decision, and the path that goes with it.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Where to.
+    /// The decision.
     pub decision: Decision,
     /// The key that the script gave to the method that it asked; otherwise the pool's `key=` makes
     /// it.
@@ -28,13 +28,13 @@ pub struct Route {
     pub picked_by: Option<&'static str>,
     /// Whether the decision is that of a sub-request whose target the request was given.
     pub borrowed: bool,
-    /// What a script chose, as it stands in the request's file name.
+    /// A script's choice, as it stands in the request's file name.
     pub chosen: Option<Chosen>,
-    /// What members are asked for.
+    /// The path and query that members are asked for.
     pub path: Path,
 }
 
-/// What members are asked for: made once for all attempts.
+/// The path and query that members are asked for: made once for all attempts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path {
     /// The path (encoded) and query for http-like members, with the leading slash: what is sent.
@@ -55,7 +55,7 @@ pub struct Chosen {
     pub encoded: usize,
 }
 
-/// Where to.
+/// Where a request is to go.
 #[derive(Debug, Clone)]
 pub enum Decision {
     /// The pool's (or view's) method picks for every attempt; a first member may be given.
@@ -85,9 +85,9 @@ pub enum Decision {
     },
     /// The script itself runs again for every attempt (`ngx.balancer`).
     Script {
-        /// Which.
+        /// The script.
         script: Resolved,
-        /// What it said first.
+        /// The peer that it named first.
         peer: Arc<str>,
         /// Further attempts that it asked for.
         more: u32,

@@ -139,8 +139,8 @@ fn log_failure(
 }
 
 /// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again,
-/// and keeps its place in the queue until it has one at a member. With it comes the request's pool,
-/// as it was when that was found.
+/// and keeps its ticket until it has a place at a member. With the goal comes the request's pool,
+/// as it was when the goal was found.
 fn goal_in_turn(
     turn: Turn<'_>,
     journey: &mut Journey,
@@ -174,7 +174,7 @@ fn goal_in_turn(
     }
 }
 
-/// Somebody who may be asked now, as far as this request knows.
+/// A member or target that may be asked now, as far as this request knows.
 fn look(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
     let looked = chooser.next(turn, journey);
     let (Err(nobody), Some(last)) = (&looked, journey.last) else { return looked };

@@ -113,7 +113,7 @@ pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
         .map(|url| tls_settings(run, (None, &url)));
     let _named = name.map(|name| {
         let [name] = run.turn.request.pool().texts([&[name.as_bytes()]]);
-        connection::Named::new(name.c_str())
+        connection::TlsName::new(name.c_str())
     });
     match run.turn.child.workers.of_target(kept, tls) {
         Ok(worker) => exchange(run, journey, worker, (scheme, tls)),

@@ -12,7 +12,7 @@ use balance::member::Member;
 use balance::relay::Outcome;
 use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
-use balance::sticky::{Client, Source, is_about, set_cookie};
+use balance::sticky::{Sent, Source, is_about, set_cookie};
 
 use super::chooser::Chooser;
 use super::journey::{Journey, Turn};
@@ -20,7 +20,7 @@ use super::record::{Offer, Record};
 use super::stick::Stick;
 use crate::httpd::log;
 use crate::httpd::request::Request;
-use crate::httpd::table::Table;
+use crate::httpd::table::AprTable;
 
 fn look(
     turn: Turn<'_>,
@@ -28,15 +28,15 @@ fn look(
     avoid: &[Slot],
     sticky: &Sticky,
 ) -> Option<Session> {
-    let client = Client {
+    let client = Sent {
         url: turn.request.unparsed_uri().unwrap_or_default(),
         cookies: turn.request.headers_in().get(c"Cookie").unwrap_or_default(),
     };
     session::find(sticky, client, &mut |route| turn.thread.balancer.route(pool, view, route, avoid))
 }
 
-/// The member of the request's session. Ok(None): it has none, or one that any member may take
-/// over.
+/// The member of the request's session. Ok(None): the request has no session, or one that any
+/// member may take over.
 pub fn pick(
     turn: Turn<'_>,
     journey: &mut Journey,
@@ -155,7 +155,7 @@ pub fn end(request: Request<'_>, record: &Record, outcome: Outcome) {
 
 /// Sets the cookie, unless the member or anyone else has set one of that name. Called when the
 /// headers of an answer are known, before mod_headers and its like come to them.
-pub fn offer_cookie(request: Request<'_>, record: &Record, to: Table<'_>) {
+pub fn offer_cookie(request: Request<'_>, record: &Record, to: AprTable<'_>) {
     let Some(offer) = record.answer.offer.take() else { return };
     let tables = [request.headers_out(), request.err_headers_out()];
     if !tables.into_iter().any(|table| sets_cookie(table, &offer.name)) {
@@ -163,7 +163,7 @@ pub fn offer_cookie(request: Request<'_>, record: &Record, to: Table<'_>) {
     }
 }
 
-fn sets_cookie(table: Table<'_>, name: &str) -> bool {
+fn sets_cookie(table: AprTable<'_>, name: &str) -> bool {
     if table.get(c"Set-Cookie").is_none() {
         return false;
     }

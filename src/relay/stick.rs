@@ -3,7 +3,7 @@
 
 use balance::session::Session;
 
-/// What a request to a sticky pool has beyond others.
+/// The session of a request to a sticky pool, as far as the relay needs it.
 #[derive(Default)]
 pub struct Stick {
     /// The client's session, as far as it has one.

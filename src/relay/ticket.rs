@@ -11,18 +11,18 @@ use crate::serve::child::Child;
 /// Why a wait ended without a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InVain {
-    /// As long as `queue=` allows.
+    /// The request has waited as long as `queue=` allows.
     TimeIsUp,
-    /// As many wait as may.
+    /// As many requests wait as may.
     TooMany,
-    /// There is nobody to be answered.
+    /// The client has gone.
     ClientGone,
     /// The child ends at once, and has closed its clients' connections.
     Stopping,
 }
 
 impl InVain {
-    /// For `LB_REASON`.
+    /// The word in `LB_REASON`.
     pub fn word(self) -> &'static CStr {
         match self {
             InVain::TimeIsUp => c"queue timeout",
@@ -31,12 +31,12 @@ impl InVain {
         }
     }
 
-    /// Whether nobody is left to be answered.
+    /// Whether no client is left to be answered.
     pub fn is_nobody(self) -> bool {
         matches!(self, InVain::ClientGone | InVain::Stopping)
     }
 
-    /// For the log.
+    /// The words in the log.
     pub fn explain(self) -> &'static str {
         match self {
             InVain::TimeIsUp => "all members were at max_inflight as long as queue= allows to wait",
@@ -49,12 +49,12 @@ impl InVain {
     }
 }
 
-/// A request's wait, or waits: the time allowed is for all of them.
+/// All waits of a request together: the time allowed is for all of them.
 #[derive(Default)]
 pub struct Wait {
     pub(super) until_ms: Option<u64>,
     pub(super) ticket: Option<Ticket>,
-    /// Why it ended without a place.
+    /// Why the last wait ended without a place.
     pub in_vain: Option<InVain>,
     pub(super) nudged: bool,
 }
@@ -99,7 +99,7 @@ impl Wait {
     }
 }
 
-/// A place in a pool is free.
+/// Calls the queue of a pool, in which a place is free.
 pub fn place_is_free(child: &Child, pool: u32) {
     child.table.call_queue(pool, memory::monotonic_ms);
 }

@@ -4,13 +4,13 @@
 
 use balance::api::NoMember;
 use balance::engine::Now;
-use table::{Turn as Call, Wants};
+use table::{WaitEnd, Wants};
 
 use super::chooser::Chooser;
 use super::journey::{Journey, Tried, Turn};
 use super::session;
 use super::ticket::{InVain, Ticket, Wait, place_is_free};
-use crate::httpd::client::{self, Client};
+use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
@@ -18,8 +18,8 @@ use crate::serve::child::Child;
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;
 
-/// Whether a request that has found a member may have it: it has waited for its turn, or nobody who
-/// came before may want the same.
+/// Whether a request that has found a member may have it: it has waited for its turn, or no request
+/// before it in the queue may want the same.
 pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     if journey.wait.ticket.is_some() {
         return true;
@@ -27,25 +27,27 @@ pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &No
     let Some(wants) = chooser.wants(journey, pool) else { return true };
     let is_behind = child.table.has_queue(wants, memory::monotonic_ms());
     if is_behind && journey.races > 0 {
-        // The place that it raced for in vain may be free, and whoever waits has seen it taken.
+        // The place that this request raced for in vain may be free, and the queue has seen it
+        // taken.
         place_is_free(child, wants.pool());
     }
     !is_behind
 }
 
-/// What is said while others come first.
+/// The refusal while requests in the queue come first.
 pub fn nobody_is_free(pool: &Now) -> NoMember {
     let membership = pool.membership();
     NoMember::Full(membership.name.clone(), membership.members.len())
 }
 
-/// Whether waiting may help a request that has found nobody: some that it might have had are full.
+/// Whether waiting may help a request that has found no member: some that it might have had are
+/// full.
 pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
     !journey.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
-/// Waits for a turn to look. False when the time is up, too many wait, or nobody is there to be
-/// answered: the request has left the queue then.
+/// Waits for a turn to look. False when the time is up, too many wait, or the client has gone: the
+/// request has left the queue then.
 pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
     let Some(wants) = chooser.wants(journey, pool) else {
         journey.wait.leave();
@@ -95,24 +97,24 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
         found.is_some()
     };
     match child.table.wait_in_queue(waiting, until_ms, memory::monotonic_ms, is_pointless) {
-        Call::Look => Ok(()),
-        Call::TimeIsUp => Err(InVain::TimeIsUp),
-        Call::Pointless => Err(nobody),
+        WaitEnd::Look => Ok(()),
+        WaitEnd::TimeIsUp => Err(InVain::TimeIsUp),
+        WaitEnd::Pointless => Err(nobody),
     }
 }
 
-/// Whether nobody is there to be answered. A client that sends no more may wait for its answer; it
-/// is nudged, once.
+/// Whether the client has gone. One that sends no more may wait for its answer still, and is nudged
+/// once.
 fn find_nobody(request: Request<'_>, child: &Child, may_nudge: bool, nudged: &mut bool) -> Option<InVain> {
     if child.room.is_closed() {
         return Some(InVain::Stopping);
     }
     match client::look(request) {
-        Client::Gone => Some(InVain::ClientGone),
-        Client::SendsNoMore if may_nudge && !*nudged => {
+        Presence::Gone => Some(InVain::ClientGone),
+        Presence::SendsNoMore if may_nudge && !*nudged => {
             *nudged = client::nudge(request);
             None
         }
-        Client::SendsNoMore | Client::There => None,
+        Presence::SendsNoMore | Presence::There => None,
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a script answered, as a decision.
+//! A script's answer, as a decision.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ pub fn send_picked(visit: &Visit<'_>, member: Arc<Member>, asked: Question) -> H
     status
 }
 
-/// What a script decided, beside all that it could choose from: `LogLevel trace2`.
+/// Logs a script's answer beside all members that it could choose from, at `LogLevel trace2`.
 #[cold]
 pub fn explain(turn: Turn<'_>, answer: &Answer, by: Option<&'static str>) {
     let Turn { request, child, thread } = turn;

@@ -27,7 +27,8 @@ pub fn watch_targets(on: bool) {
     OPEN_TARGETS.store(on, Ordering::Relaxed);
 }
 
-/// Whether nobody but the client may have written the target in `lb://`: the line by which it did.
+/// The line by which a client may have written the target in `lb://`, where no line of the
+/// configuration has.
 fn filled_by(request: Request<'_>, child: &Child) -> Option<String> {
     let (handlers, targets) = (anywhere::OPEN_HANDLERS.is_there(), OPEN_TARGETS.load(Ordering::Relaxed));
     if !handlers && !targets {
@@ -112,8 +113,8 @@ fn by_handler<'r>(request: Request<'r>) -> Option<Text<'r>> {
     Some(path)
 }
 
-/// A path that begins with encoded text: that much stands as it is. Backends of other schemes
-/// encode it themselves.
+/// A path that begins with encoded text, which stays as it is. Backends of other schemes encode the
+/// path themselves.
 fn prepare_encoded<'r>(
     request: Request<'r>,
     child: &Child,

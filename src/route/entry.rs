@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of a request's phases: who looks at it, in which order.
+//! The hooks of a request's phases: the rooms that look at it, in their order.
 
 use balance::relay::HookStatus;
 use balance::settings::Method;
@@ -7,7 +7,7 @@ use config::Resolved;
 use script::{Answer, Phase};
 
 use super::rewrite::{self, Rules};
-use super::visit::{Before, Visit};
+use super::visit::{FieldsBefore, Visit};
 use super::{answer, canon, fail, mod_lua};
 use crate::httpd::log;
 use crate::httpd::order;
@@ -32,7 +32,7 @@ fn select_hooks<'r>(scope: &Scope<'r>) -> &'r [Resolved] {
     scope.hooks(|section| section.select)
 }
 
-/// A child that could not be made ready, as its log says, serves nothing that a hook decides over.
+/// Refuses what a hook would decide over, in a child that could not be made ready: its log says so.
 fn without_child<'r>(request: Request<'r>, hooks_of: impl Fn(&Scope<'r>) -> &'r [Resolved]) -> HookStatus {
     let main = generation().map(|generation| &generation.main_config);
     match main.and_then(|main| Scope::below(request, main)) {
@@ -55,7 +55,7 @@ pub fn translate(request: Request<'_>) -> HookStatus {
     run_hooks((request, child), scope, hooks, Phase::Translate)
 }
 
-/// fixups, before mod_rewrite's rules of sections: what its rules of the server have rewritten.
+/// fixups, before mod_rewrite's rules of sections: takes the targets of its rules of the server.
 pub fn fixups(request: Request<'_>) -> HookStatus {
     request.carry_body();
     if order::rewrites()
@@ -115,7 +115,7 @@ fn select(request: Request<'_>) -> HookStatus {
     {
         return HookStatus::Declined;
     }
-    let before = Before::of(request, Phase::Select);
+    let before = FieldsBefore::of(request, Phase::Select);
     let answer = run_hooks((request, child), scope, hooks, Phase::Select);
     if answer == HookStatus::Ok {
         request.forget_directory();
@@ -128,12 +128,12 @@ fn select(request: Request<'_>) -> HookStatus {
     if answer == HookStatus::Ok { HookStatus::Declined } else { answer }
 }
 
-/// What mod_proxy's own fixup, being over, does no more.
+/// Does the work of mod_proxy's own fixup, which is over.
 fn canonicalise_late(request: Request<'_>) -> HookStatus {
     let url = request.proxied_url().unwrap_or_default();
-    // With `[NE]` mod_rewrite puts the query behind the path, and with it the path is sent as it
-    // stands. It may have done so without, too: then it is taken away, as it comes with the encoded
-    // path again.
+    // With `[NE]` mod_rewrite puts the query behind the path, and the path is sent as it stands.
+    // Without `[NE]` the query may stand there as well: then it is taken away here, since it comes
+    // with the encoded path again.
     let query = request.args().map(|args| [b"?", args].concat()).unwrap_or_default();
     let raw = request.notes().get(c"proxy-nocanon").is_some();
     let own = if raw { url } else { url.strip_suffix(query.as_slice()).unwrap_or(url) };
@@ -151,7 +151,7 @@ fn run_hooks(
     for hook in hooks {
         let status = child::with_thread(child, |thread| {
             let turn = Turn { request, child, thread };
-            run_hook(&Visit { turn, scope, before: Before::of(request, phase) }, hook)
+            run_hook(&Visit { turn, scope, before: FieldsBefore::of(request, phase) }, hook)
         });
         match status.unwrap_or(FAILED) {
             HookStatus::Declined => {}
@@ -210,8 +210,8 @@ pub fn stand_in(request: Request<'_>) -> Result<Worker, HookStatus> {
     child.stand_in.ok_or(FAILED)
 }
 
-/// A request that a sub-request's target was given to (`DirectoryIndex`, `FallbackResource`): httpd
-/// leaves the decision with the sub-request. False when there is none.
+/// Takes the decision of a sub-request whose target this request was given (`DirectoryIndex`,
+/// `FallbackResource`): httpd leaves it with the sub-request. False when there is none.
 fn take_over(request: Request<'_>) -> bool {
     let Some(url) = request.proxied_url().filter(|url| url.starts_with(b"lb://")) else { return false };
     Record::borrow(request);

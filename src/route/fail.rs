@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What follows a script's failure: one line in the log, and what `LuaBalancerOnError` says.
+//! A script's failure: one line in the log, and the answer that `LuaBalancerOnError` chooses.
 
 use balance::api::Balancer;
 use balance::relay::HookStatus;
@@ -13,7 +13,7 @@ use crate::httpd::request::Request;
 use crate::relay::record::{Record, Report};
 use crate::relay::route::Decision;
 
-/// A script that failed: one line, and what `LuaBalancerOnError` says.
+/// A script has failed: one line, and the answer that `LuaBalancerOnError` chooses.
 pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
     let request = visit.turn.request;
     let choice = visit.scope.on_error();
@@ -46,7 +46,7 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
     }
 }
 
-/// A 500 that logs and `LuaHookFinish` can tell from others.
+/// A 500 that can be told from others in logs and in `LuaHookFinish`.
 fn give_up(request: Request<'_>) -> HookStatus {
     let message = "the script failed".to_owned();
     let record = Record::decide(request, Decision::Nobody { pool: None, message });
@@ -55,7 +55,8 @@ fn give_up(request: Request<'_>) -> HookStatus {
     HookStatus::Http(500)
 }
 
-/// A target that is none: one line, and what `LuaBalancerOnError` says.
+/// A script gave a target that cannot be one: one line, and the answer that `LuaBalancerOnError`
+/// chooses.
 pub fn wrong_target(visit: &Visit<'_>, url: &[u8], message: &str) -> HookStatus {
     let url = String::from_utf8_lossy(url);
     let error = ScriptError::new(ErrorKind::Answer, format!("chose \"{}\": {message}", url.escape_debug()));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts of mod_lua set: `r.filename = "proxy:…"`, `r.handler = "proxy:…"`, and URLs that
-//! they return.
+//! The ways in which scripts of mod_lua name a backend: `r.filename = "proxy:…"`,
+//! `r.handler = "proxy:…"`, and URLs that they return.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,15 +11,15 @@ use balance::target::{self, path_start};
 use script::Phase;
 
 use super::fail::wrong_target;
-use super::send::{self, Path as BackendPath};
+use super::send::{self, BackendPath};
 use super::visit::Visit;
 use crate::httpd::request::PROXYREQ_REVERSE;
 use crate::relay::journey::Turn;
 use crate::relay::route::{Decision, OF_FILE};
 
-/// Leaves no request in a state that httpd's modules take for impossible. One that is translated
-/// has a file name, which they read unasked. One that is for a proxy has the proxy's: mod_proxy
-/// takes every other one for its own all the same.
+/// Leaves no request in a state that httpd's modules take for impossible. A translated request has
+/// a file name, which modules read without asking. A request for a proxy has the proxy's file name:
+/// mod_proxy takes every other one for its own all the same.
 pub fn settle(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let goes_on = matches!(status, HookStatus::Ok | HookStatus::Declined);
@@ -47,8 +47,8 @@ fn is_special(name: &[u8]) -> bool {
     found.is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// In fixups httpd has looked at the file, and at who may have it. In the sandbox it stays the one;
-/// otherwise httpd is told about the new one.
+/// In fixups httpd has looked at the file, and has checked the right to it. In the sandbox the file
+/// stays the same; otherwise httpd is told about the new one.
 fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     let Turn { request, child, .. } = visit.turn;
     if !child.library.is_sandboxed() {
@@ -60,9 +60,9 @@ fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
     wrong_target(visit, request.filename().unwrap_or_default(), message)
 }
 
-/// Declined. A mod_lua script may say so with `r.proxyreq` and `r.filename = "proxy:…"` set, which
-/// httpd itself would answer with 403; mod_lua's documentation shows it, so that it means what it
-/// was meant to.
+/// Declined. A mod_lua script may decline with `r.proxyreq` and `r.filename = "proxy:…"` set, as
+/// mod_lua's documentation shows it. httpd itself would answer with 403; here the request goes to
+/// the proxy.
 pub fn declined(visit: &Visit<'_>) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     if request.proxyreq() == PROXYREQ_REVERSE
@@ -82,7 +82,7 @@ pub fn accepted(visit: &Visit<'_>) -> HookStatus {
     by_handler(visit).unwrap_or(HookStatus::Ok)
 }
 
-/// What stands behind `proxy:`.
+/// The text behind `proxy:`.
 pub fn backend_of(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"proxy:")
 }
@@ -92,8 +92,7 @@ pub fn backend_of(text: &[u8]) -> Option<&[u8]> {
 fn by_handler(visit: &Visit<'_>) -> Option<HookStatus> {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let url = backend_of(before.new_handler(request)?)?;
-    // A file's path is what FastCGI and its like want; an HTTP backend is asked for what the client
-    // asked for.
+    // FastCGI and its like want the file's path; an HTTP backend is asked for the client's path.
     let own = if speaks_http(url) { request.uri() } else { request.filename() };
     let path = before.new_filename(request).or(own).unwrap_or_default();
     // Split before the path is put behind it, so that no path becomes part of a host.
@@ -124,8 +123,7 @@ fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
     let Visit { turn: Turn { request, .. }, before, .. } = *visit;
     let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
     let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
-    // Behind a prefix that is no text of URLs the client's own text stays, and the prefix gets
-    // encoded.
+    // A prefix that may not stand in a URL gets encoded, and the client's own text behind it stays.
     let stands = if written { send::split(request, url).is_ok() } else { before.phase == Phase::Select };
     if stands && !decoded && !names_other_proxy(url) {
         return to_url(visit, url);
@@ -134,13 +132,14 @@ fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
     to_backend(visit, (base, path))
 }
 
-/// `lb://` and `balancer://`: nothing that this module opens connections for by itself.
+/// Whether a URL is of `lb://` or `balancer://`, for which this module opens no connection by
+/// itself.
 fn names_other_proxy(url: &[u8]) -> bool {
     starts_with(url, b"lb://") || starts_with(url, b"balancer://")
 }
 
-/// What a script of mod_lua set: the worker's URL, and the path behind it, decoded as `r.uri` is.
-/// The query stays the request's.
+/// Sends the request to the worker's URL and path that a script of mod_lua set, decoded as `r.uri`
+/// is. The query stays the request's.
 fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
     let request = visit.turn.request;
     if starts_with(base, b"balancer://") {
@@ -169,8 +168,8 @@ fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
     answer
 }
 
-/// A path that a script has made of `r.unparsed_uri` holds the client's own text, encoded and with
-/// the query: it stays, and what stands before it gets encoded. None: the path is decoded text, as
+/// The path that a script has made of `r.unparsed_uri`: the client's own text in it, encoded and
+/// with the query, stays, and the text before it gets encoded. None: the path is decoded text, as
 /// mod_lua's are.
 fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, HookStatus> {
     let Turn { request, child, .. } = turn;

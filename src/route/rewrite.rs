@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests that mod_rewrite has sent to a pool. It does not know the scheme `lb`: it takes the
 //! target of `RewriteRule … lb://pool/path [P]` for a path and puts this server's own name (the
-//! client's Host, with `UseCanonicalName Off`) before it. That is taken away again where the rules
-//! themselves wrote it; a client's words never become a pool.
+//! client's Host, with `UseCanonicalName Off`) before it. The name is taken away again where the
+//! rules themselves wrote the target; a client's words never become a pool.
 
 use balance::rewrite::{may_become, names_pool};
 
@@ -16,7 +16,7 @@ use crate::serve::scope::Scope;
 
 const FORBIDDEN: HookStatus = HookStatus::Http(403);
 
-/// Whose work a target is.
+/// The rules that made a target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
     /// Rules outside of sections, which run in translate_name.
@@ -25,9 +25,9 @@ pub enum Rules {
     OfSection,
 }
 
-/// Makes the target `lb://pool/path` again. True when it was one. Err: the status of a request
-/// whose target a rule wrote, or a client by the hand of another one, or a rule that does not say
-/// `lb://` itself.
+/// Makes the target `lb://pool/path` again. True when the target was such a one. Err: the status of
+/// a request whose target may have come from the client, by a rule that does not say `lb://` itself
+/// or that could have written the same of another one's text.
 pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     if request.proxyreq() != PROXYREQ_REVERSE {
         return Ok(false);
@@ -60,8 +60,8 @@ pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
     Ok(is_written)
 }
 
-/// Says why nobody is asked: not even the host that such a target begins with, which the client may
-/// have named.
+/// Logs why no backend is asked: not even the host that such a target begins with, which the client
+/// may have named.
 fn refuse(request: Request<'_>, rule: &[u8], is_written: bool) -> HookStatus {
     let rule = String::from_utf8_lossy(rule).escape_debug().to_string();
     let words = if is_written {
@@ -95,7 +95,7 @@ fn is_written(request: Request<'_>, rules: Rules, target: &[u8]) -> bool {
     }
 }
 
-/// Another rule that a client may have got the same target out of.
+/// Another rule of which a client may have got the same target.
 fn other_source(request: Request<'_>, target: &[u8], url: &[u8], own: &[u8]) -> Option<Vec<u8>> {
     let scope = Scope::of(request, child::get()?)?;
     let mut found = None;

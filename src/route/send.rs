@@ -11,15 +11,15 @@ use crate::relay::route::{Chosen, Decision, OF_FILE};
 
 /// The part of a path that is encoded text already, and the rest, which is decoded.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Path<'p> {
+pub struct BackendPath<'p> {
     /// Used as it stands.
     pub encoded: &'p [u8],
     /// As in `r.uri`.
     pub decoded: &'p [u8],
 }
 
-impl Path<'_> {
-    /// What may stand in a URL that is used as it stands.
+impl BackendPath<'_> {
+    /// Whether the encoded part may stand in a URL as it is.
     fn is_url_text(&self) -> bool {
         self.encoded.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
     }
@@ -28,8 +28,8 @@ impl Path<'_> {
 /// Takes apart what a script wrote as a URL. Err: it holds what has no place in one.
 pub fn split<'u>(request: Request<'_>, url: &'u [u8]) -> Result<Target<'u>, String> {
     let target = target::split(url, request.uri().unwrap_or_default());
-    let query = Path { encoded: target.query.unwrap_or_default(), decoded: b"" };
-    if !(Path { encoded: target.encoded, decoded: b"" }).is_url_text() || !query.is_url_text() {
+    let query = BackendPath { encoded: target.query.unwrap_or_default(), decoded: b"" };
+    if !(BackendPath { encoded: target.encoded, decoded: b"" }).is_url_text() || !query.is_url_text() {
         return Err("expected no blanks and no control characters but in the text of r.uri".into());
     }
     Ok(target)
@@ -43,18 +43,18 @@ pub fn send_to(turn: Turn<'_>, decision: Decision, target: &Target<'_>) -> HookS
     if target.is_bare() {
         return send(turn, decision);
     }
-    send_path(turn, decision, Path { encoded: target.encoded, decoded: target.decoded })
+    send_path(turn, decision, BackendPath { encoded: target.encoded, decoded: target.decoded })
 }
 
 /// Hands the request to mod_proxy, to come back in `relay::run`.
 pub fn send(turn: Turn<'_>, decision: Decision) -> HookStatus {
     let uri = turn.request.uri().unwrap_or(b"/");
-    send_path(turn, decision, Path { encoded: b"", decoded: uri })
+    send_path(turn, decision, BackendPath { encoded: b"", decoded: uri })
 }
 
-/// The same with another path. `r.uri` stays, since httpd chooses the sections that protect a
-/// request by it.
-pub fn send_path(turn: Turn<'_>, decision: Decision, path: Path<'_>) -> HookStatus {
+/// Hands the request to mod_proxy with another path. `r.uri` stays, since httpd chooses the
+/// sections that protect a request by it.
+pub fn send_path(turn: Turn<'_>, decision: Decision, path: BackendPath<'_>) -> HookStatus {
     let request = turn.request;
     if request.uri() == Some(b"*") {
         // `OPTIONS *` asks about this server, and nothing of mod_proxy's can ask a backend so.
@@ -65,7 +65,7 @@ pub fn send_path(turn: Turn<'_>, decision: Decision, path: Path<'_>) -> HookStat
         _ => None,
     };
     let record = Record::decide(request, decision);
-    // What a ProxyPass before this asked for its own path, and a script for a file's.
+    // Marks that a ProxyPass before this made for its own path, and a script for a file's.
     if !request.notes().is_empty() {
         request.notes().unset(OF_FILE);
         request.notes().unset(c"proxy-nocanon");

@@ -14,13 +14,13 @@ pub struct Visit<'r> {
     pub turn: Turn<'r>,
     /// The directives that hold for it.
     pub scope: Scope<'r>,
-    /// As it was before the script.
-    pub before: Before<'r>,
+    /// Its fields before the script.
+    pub before: FieldsBefore<'r>,
 }
 
-/// What of a request a script sets in mod_lua's manner, as it was before the script.
+/// The fields of a request that a script sets in mod_lua's manner, as they were before the script.
 #[derive(Clone, Copy)]
-pub struct Before<'r> {
+pub struct FieldsBefore<'r> {
     /// `r.filename`.
     pub filename: Option<&'r [u8]>,
     /// `r.handler`.
@@ -31,11 +31,11 @@ pub struct Before<'r> {
     pub phase: Phase,
 }
 
-impl<'r> Before<'r> {
-    /// As it is now.
+impl<'r> FieldsBefore<'r> {
+    /// The fields as they are now.
     pub fn of(request: Request<'r>, phase: Phase) -> Self {
         let (filename, handler) = (request.filename(), request.handler());
-        Before { filename, handler, proxyreq: request.proxyreq(), phase }
+        FieldsBefore { filename, handler, proxyreq: request.proxyreq(), phase }
     }
 
     /// The file name, when it was set since.
@@ -49,7 +49,8 @@ impl<'r> Before<'r> {
         request.handler().filter(|now| self.handler.map(<[u8]>::as_ptr) != Some(now.as_ptr()))
     }
 
-    /// Takes back what a script set that failed afterwards, so that httpd goes on without it.
+    /// Takes back the fields that a script has set before it failed, so that httpd goes on without
+    /// them.
     pub fn restore(self, request: Request<'r>) {
         match self.filename {
             Some(_) => request.set_filename(self.filename),

@@ -14,7 +14,7 @@ impl Anywhere {
         Anywhere(AtomicBool::new(false))
     }
 
-    /// There is one.
+    /// Notes that there is one.
     pub fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use crate::httpd::memory;
 /// How long the end of a child may wait for its threads.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// See the module.
+/// The handle on the background thread.
 pub struct Background {
     signal: Arc<Signal>,
 }
@@ -31,7 +31,7 @@ struct Signal {
 }
 
 impl Background {
-    /// Without any thread.
+    /// A handle without any thread.
     pub fn new() -> Self {
         Background {
             signal: Arc::new(Signal {
@@ -44,7 +44,7 @@ impl Background {
 
     /// Has a thread of its own read a database; false when there is none to be had. It ends with
     /// the others.
-    pub fn walk(&self, job: geo::Job) -> bool {
+    pub fn walk(&self, job: geo::Inspection) -> bool {
         let signal = self.signal.clone();
         signal.walks.fetch_add(1, Ordering::AcqRel);
         let body = move || {
@@ -82,12 +82,12 @@ impl Background {
         self.signal.stop.load(Ordering::Acquire)
     }
 
-    /// The thread runs, or does not.
+    /// Notes that the thread runs, or does not.
     pub fn runs(&self, runs: bool) {
         self.signal.done.store(!runs, Ordering::Release);
     }
 
-    /// The first states are being made, or are not any more.
+    /// Notes that the first states are being made, or are not any more.
     pub fn prepares(&self, prepares: bool) {
         self.signal.prepared.store(!prepares, Ordering::Release);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a child keeps: the table's handle, frozen configuration, workers, scripts, the background
-//! thread; and what each of its threads keeps.
+//! A child's own values (the table's handle, frozen configuration, workers, scripts, the background
+//! thread), and those of each of its threads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,19 +15,19 @@ use crate::faults;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::pool::{Ends, Pool};
+use crate::httpd::pool::{Ends, MemoryPool};
 use crate::httpd::proxy::{Api, SchemeHandler};
-use crate::httpd::tls::Sections;
+use crate::httpd::tls::TlsModules;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
-use crate::serve::keys::Keys;
+use crate::serve::keys::KeyExpressions;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
-use crate::serve::waiting_room::Room;
+use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
-use crate::vetting::Client;
+use crate::vetting::Asker;
 
 /// One child process.
 pub struct Child {
@@ -46,21 +46,21 @@ pub struct Child {
     /// Lua states.
     pub lua: LuaStates,
     /// Requests that wait for a place.
-    pub room: Room,
+    pub room: WaitingRoom,
     /// Connection pools.
     pub workers: Workers,
     /// Where TLS settings come from.
-    pub sections: Sections,
+    pub sections: TlsModules,
     /// The worker that `lb://` requests have until an attempt picks one.
     pub stand_in: Option<Worker>,
     /// mod_proxy.
     pub api: &'static Api,
     /// The schemes' handlers, in mod_proxy's order.
     pub scheme_handlers: Vec<SchemeHandler>,
-    /// What the directives say.
+    /// The configuration as it was read.
     pub main_config: &'static Main,
     /// Parsed `key=` expressions.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeyExpressions>,
     /// Rows of the scripts in the table, by script.
     pub script_rows: Vec<Option<u32>>,
     /// `LuaBalancerTimer`.
@@ -71,7 +71,7 @@ pub struct Child {
     /// pages.
     pub geo: Option<Arc<geo::Databases>>,
     /// Where saved scripts are vetted.
-    pub vetting: Option<Client>,
+    pub vetting: Option<Asker>,
     /// The background thread.
     pub background: Background,
 }
@@ -104,7 +104,7 @@ pub fn forget() {
 
 /// child_init. `pool`: httpd's for this child. `own`: the module's scheme handler, which the relay
 /// has to leave out. `start` starts the threads of the child.
-pub fn init(pool: Pool<'static>, own: SchemeHandler, start: fn(&'static Child)) {
+pub fn init(pool: MemoryPool<'static>, own: SchemeHandler, start: fn(&'static Child)) {
     log::log_panics();
     faults::point("child_init");
     match build(pool, own) {
@@ -118,7 +118,7 @@ pub fn init(pool: Pool<'static>, own: SchemeHandler, start: fn(&'static Child)) 
     }
 }
 
-fn build(pool: Pool<'static>, own: SchemeHandler) -> Result<Child, String> {
+fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String> {
     let generation: &'static Generation =
         crate::serve::generation::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
@@ -132,7 +132,7 @@ fn build(pool: Pool<'static>, own: SchemeHandler) -> Result<Child, String> {
     let script_rows = crate::serve::scripts::install_stored(&table, &library);
     let engine = Engine::new(table.clone(), Box::new(events::tell));
     let dicts = Arc::new(generation.dicts.in_child());
-    let keys = Arc::new(Keys::new(generation.expressions.clone()));
+    let keys = Arc::new(KeyExpressions::new(generation.expressions.clone()));
     let lua = LuaStates::new(Parts {
         engine: engine.clone(),
         library: library.clone(),
@@ -149,9 +149,9 @@ fn build(pool: Pool<'static>, own: SchemeHandler) -> Result<Child, String> {
         library,
         lua,
         keys,
-        room: Room::new(),
+        room: WaitingRoom::new(),
         workers,
-        sections: Sections::new(),
+        sections: TlsModules::new(),
         stand_in: Some(stand_in),
         api,
         scheme_handlers: api.scheme_handlers(own),

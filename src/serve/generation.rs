@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the parent has prepared for the children of one configuration.
+//! The values that the parent has prepared for the children of one configuration.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use script::{Library, ScriptId};
 use table::{StalePool, Table};
 
 use crate::httpd::config::Expression;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::MemoryPool;
 use crate::keep::dicts::Dicts;
 use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
@@ -34,7 +34,7 @@ pub struct Generation {
     pub dicts: Arc<Dicts>,
     /// Grows with every (re)start.
     pub number: u32,
-    /// What the directives say.
+    /// The configuration as it was read.
     pub main_config: Main,
     /// Parsed `key=` expressions.
     pub expressions: Vec<(String, Expression)>,
@@ -51,8 +51,8 @@ pub struct Generation {
     pub stale: Vec<StalePool>,
     /// The process that vets scripts.
     pub vetting: Option<Keeper>,
-    /// Where it lives.
-    pub pool: Pool<'static>,
+    /// The memory pool that the generation lives in.
+    pub pool: MemoryPool<'static>,
 }
 
 impl Generation {
@@ -64,7 +64,7 @@ impl Generation {
 
 static GENERATION: AtomicPtr<Generation> = AtomicPtr::new(std::ptr::null_mut());
 
-/// What post_config prepared.
+/// The generation that post_config prepared.
 pub fn generation() -> Option<&'static Generation> {
     // SAFETY: set by `publish` to a value in the configuration's pool, which outlives the
     // children's use of it; `forget` runs before the parent reads the next one.
@@ -74,7 +74,7 @@ pub fn generation() -> Option<&'static Generation> {
     }
 }
 
-/// post_config: this is what children are made for from now on.
+/// post_config: children are made for this generation from now on.
 pub fn publish(generation: Generation) {
     let pool = generation.pool;
     GENERATION.store(pool.keep(generation), Ordering::Release);

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use script::host::{
-    Dict, Digest, Field, Level, NO_REQUEST, Number, Place, Request as RequestHost, Search, Server,
-    SharedValues, Table as TableName,
+    Dict, Digest, Field, Level, Location, NO_REQUEST, Number, Request as RequestHost, RequestTable, Search,
+    Server, SharedValues,
 };
 use script::rules;
 
@@ -23,15 +23,15 @@ use crate::httpd::memory;
 use crate::httpd::mpm;
 use crate::httpd::regex;
 use crate::httpd::request::Request;
-use crate::httpd::table::{Table, with_c_str};
+use crate::httpd::table::{AprTable, with_c_str};
 use crate::keep::dicts::Dicts;
-use crate::serve::keys::Keys;
+use crate::serve::keys::KeyExpressions;
 
 /// The request that this thread's script is called for, while it is.
 #[derive(Default)]
 pub struct CurrentRequest {
     now: Cell<Option<Request<'static>>>,
-    keys: Arc<Keys>,
+    keys: Arc<KeyExpressions>,
 }
 
 /// Puts the request before this one back when the call is over, however it ends.
@@ -47,8 +47,8 @@ impl Drop for Entered<'_> {
 }
 
 impl CurrentRequest {
-    /// None yet.
-    pub fn new(keys: Arc<Keys>) -> Self {
+    /// No request yet.
+    pub fn new(keys: Arc<KeyExpressions>) -> Self {
         CurrentRequest { keys, ..CurrentRequest::default() }
     }
 
@@ -71,17 +71,17 @@ impl CurrentRequest {
     }
 }
 
-fn table(request: Request<'static>, name: TableName) -> Table<'static> {
+fn table(request: Request<'static>, name: RequestTable) -> AprTable<'static> {
     match name {
-        TableName::HeadersIn => request.headers_in(),
-        TableName::HeadersOut => request.headers_out(),
-        TableName::ErrHeadersOut => request.err_headers_out(),
-        TableName::Notes => request.notes(),
-        TableName::SubprocessEnv => request.env(),
+        RequestTable::HeadersIn => request.headers_in(),
+        RequestTable::HeadersOut => request.headers_out(),
+        RequestTable::ErrHeadersOut => request.err_headers_out(),
+        RequestTable::Notes => request.notes(),
+        RequestTable::SubprocessEnv => request.env(),
     }
 }
 
-/// Why [`is_dav`] is refused.
+/// The refusal of a handler that [`is_dav`] finds.
 const NO_DAV: &str =
     "the handler 'dav-handler' is set by mod_dav itself, where Dav is on; elsewhere it would end the process";
 
@@ -170,11 +170,11 @@ impl RequestHost for CurrentRequest {
         Ok(())
     }
 
-    fn get(&self, name: TableName, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, name: RequestTable, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
         f(self.now.get().and_then(|r| table(r, name).get_bytes(key)));
     }
 
-    fn set(&self, name: TableName, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn set(&self, name: RequestTable, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Some(r) = self.now.get() else { return Err(NO_REQUEST.into()) };
         let target = rules::check_pair(name, key, value.unwrap_or_default()).map(|()| table(r, name))?;
         match value {
@@ -184,14 +184,14 @@ impl RequestHost for CurrentRequest {
         Ok(())
     }
 
-    fn add(&self, name: TableName, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn add(&self, name: RequestTable, key: &[u8], value: &[u8]) -> Result<(), String> {
         let r = self.now.get().ok_or(NO_REQUEST)?;
         let target = rules::check_pair(name, key, value).map(|()| table(r, name))?;
         with_c_str(key, |key| with_c_str(value, |value| target.add(key, value)));
         Ok(())
     }
 
-    fn each(&self, name: TableName, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+    fn each(&self, name: RequestTable, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
         self.with(|r| table(r, name).each(f), ());
     }
 
@@ -316,7 +316,7 @@ impl Server for HttpdServer {
         CString::new(name).is_ok_and(|name| config::is_defined(&name))
     }
 
-    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+    fn geo(&self, address: &str) -> Result<Option<Location>, String> {
         crate::keep::geoip::find(address)
     }
 

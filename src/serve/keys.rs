@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `key=`: what the methods that hash a request take for it.
+//! `key=`: the text that the methods which hash a request take for it.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use crate::httpd::request::Request;
 
 /// The expressions of all pools, parsed.
 #[derive(Default)]
-pub struct Keys(Vec<(String, Expression)>);
+pub struct KeyExpressions(Vec<(String, Expression)>);
 
-impl Keys {
-    /// With these expressions, by their text.
+impl KeyExpressions {
+    /// The expressions, by their text.
     pub fn new(expressions: Vec<(String, Expression)>) -> Self {
-        Keys(expressions)
+        KeyExpressions(expressions)
     }
 
     /// The key of a pool's hash methods for this request; empty when there is none.

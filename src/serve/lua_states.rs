@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The child's Lua states. A script is called on the state that this processor used last, whatever
-//! thread it runs on: that one is in the processor's caches, and there are no more states than
-//! scripts that ever ran at once. A state in which scripts keep something for the length of a
+//! thread it runs on: that one is in the processor's caches, and there are only as many states as
+//! scripts ever ran at once. A state in which scripts keep something for the length of a
 //! request (`ngx.ctx`) stays with its thread.
 
 use std::cell::Cell;
@@ -19,9 +19,9 @@ use crate::httpd::mpm;
 use crate::httpd::request::Request;
 use crate::keep::dicts::Dicts;
 use crate::serve::host::{CurrentRequest, HttpdServer};
-use crate::serve::keys::Keys;
+use crate::serve::keys::KeyExpressions;
 
-/// What a state is made of.
+/// The values that a state is made of.
 pub struct Parts {
     /// Picks.
     pub engine: Arc<Engine<Table>>,
@@ -30,7 +30,7 @@ pub struct Parts {
     /// Dictionaries.
     pub dicts: Arc<Dicts>,
     /// Parsed `key=` expressions.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeyExpressions>,
     /// The child's number.
     pub lane: u32,
 }
@@ -51,14 +51,14 @@ impl Seat {
     }
 }
 
-/// One processor's place, on cache lines of its own.
+/// The seat that a processor keeps, on cache lines of its own.
 #[repr(align(128))]
-struct Place(AtomicPtr<Seat>);
+struct PerProcessor(AtomicPtr<Seat>);
 
 /// A child's states, those that nobody is using.
 pub struct LuaStates {
     parts: Parts,
-    places: Box<[Place]>,
+    places: Box<[PerProcessor]>,
     // Boxes, as in the places: a seat goes between them without being moved in memory.
     #[allow(clippy::vec_box)]
     rest: Mutex<Vec<Box<Seat>>>,
@@ -95,7 +95,7 @@ impl Drop for Taken<'_> {
         }
         if seat.state.keeps_request() {
             let Ok(before) = OWN.try_with(|own| own.replace(Some(seat))) else { return };
-            // Of a call inside this one.
+            // The seat is that of a call inside this one.
             if let Some(before) = before {
                 self.seats.put(before, self.seats.place());
             }
@@ -116,7 +116,7 @@ impl LuaStates {
         };
         LuaStates {
             parts,
-            places: (0..processors.min(256)).map(|_| Place(AtomicPtr::default())).collect(),
+            places: (0..processors.min(256)).map(|_| PerProcessor(AtomicPtr::default())).collect(),
             rest: Mutex::default(),
         }
     }
@@ -161,7 +161,7 @@ impl LuaStates {
         for _ in 0..count {
             let Ok(seat) = Seat::new(&self.parts) else { break };
             for id in self.parts.library.ids() {
-                // A script that does not load says so to whoever calls it.
+                // A script that does not load says so when it is called.
                 let _ = seat.state.load(id);
             }
             made.push(seat);

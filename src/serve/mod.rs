@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a child has for its requests: connection pools, Lua states, the host of scripts, the
+//! A child's values for its requests: connection pools, Lua states, the host of scripts, the
 //! directives of a place.
 
 pub mod anywhere;

@@ -10,11 +10,11 @@ use crate::serve::own_config::{Main, Section, ServerConfig};
 /// This module's configuration for a request.
 #[derive(Clone, Copy)]
 pub struct Scope<'r> {
-    /// Its section's.
+    /// The directives of its section.
     pub section: &'r Section,
-    /// Its virtual host's.
+    /// The directives of its virtual host.
     pub server: &'r Section,
-    /// The main server's, and all that they name.
+    /// The directives of the main server, and all values that directives name.
     pub main: &'r Main,
 }
 
@@ -22,12 +22,12 @@ pub struct Scope<'r> {
 pub type HooksOf = fn(&Section) -> Option<Hooks>;
 
 impl<'r> Scope<'r> {
-    /// Looks it up.
+    /// Looks the configuration up.
     pub fn of(request: Request<'r>, child: &'r Child) -> Option<Self> {
         Scope::below(request, child.main_config)
     }
 
-    /// The same below this main server.
+    /// The configuration for a request below this main server.
     pub fn below(request: Request<'r>, main: &'r Main) -> Option<Self> {
         // SAFETY: httpd hands back what `directives` made; both live as long as the configuration,
         // longer than requests.
@@ -61,7 +61,7 @@ impl<'r> Scope<'r> {
         [self.section.rewrites, self.server.rewrites, self.main.section.rewrites]
     }
 
-    /// What follows a script's failure.
+    /// The `LuaBalancerOnError` that holds for the request.
     pub fn on_error(&self) -> &'r OnError {
         let rule = self.section.on_error.or(self.server.on_error).or(self.main.section.on_error);
         rule.map_or(&OnError::Error, |rule| self.main.config.on_error(rule))

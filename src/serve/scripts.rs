@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What children tell each other about scripts through the table: versions, and those that are
+//! Children tell each other about scripts through the table: the versions, and those that are
 //! stuck.
 
-use script::{Bundle, Candidate, ErrorKind, Library, ScriptError, ScriptId};
+use script::{Bundle, ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::log;
@@ -24,15 +24,15 @@ pub fn script_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32>
     table.script_row(key(library, id))
 }
 
-/// Refuses a version whose pools find no room: taken, it would fail in each child that loads it.
+/// Refuses a version whose pools find no room: it would fail in each child that loads it.
 pub fn check_room(
     table: &Table,
     library: &Library,
     id: ScriptId,
-    candidate: Candidate,
-) -> Result<Candidate, ScriptError> {
-    let wanted = candidate.definitions.iter().map(|pool| (pool.name.as_str(), pool.members.len()));
-    let Err(error) = table.check_room(wanted) else { return Ok(candidate) };
+    good: GoodVersion,
+) -> Result<GoodVersion, ScriptError> {
+    let wanted = good.definitions.iter().map(|pool| (pool.name.as_str(), pool.members.len()));
+    let Err(error) = table.check_room(wanted) else { return Ok(good) };
     let error = ScriptError::new(ErrorKind::Load, format!("{}: {error}", library.label(id)));
     library.refuse(id, Vec::new(), error.clone());
     Err(error)
@@ -78,7 +78,7 @@ pub fn publish_judged(
     }
 }
 
-/// Gives a new child's library what the table holds. Returns each script's row.
+/// Gives a new child's library the versions that the table holds. Returns each script's row.
 pub fn install_stored(table: &Table, library: &Library) -> Vec<Option<u32>> {
     library
         .ids()
@@ -99,8 +99,8 @@ pub fn install_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     library.quarantine(id, table.quarantined_version(row));
 }
 
-/// A version was stuck in C: no child calls it any more. One line, of the first who sees it.
-/// `late`: beyond its limit.
+/// Puts a version that was stuck in C into quarantine: no child calls it any more. The first child
+/// that sees it writes one line. `late`: the time beyond its limit.
 pub fn quarantine(
     (table, library): (&Table, &Library),
     row: Option<u32>,

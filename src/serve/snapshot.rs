@@ -11,7 +11,7 @@ use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::{self, Child};
 
-/// The whole of it.
+/// The snapshot, with scripts and dictionaries.
 pub fn of(child: &Child) -> Snapshot {
     let mut all = child.table.snapshot(memory::monotonic_ms());
     let known = std::mem::take(&mut all.scripts);

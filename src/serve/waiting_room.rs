@@ -7,20 +7,20 @@ use table::{Table, Waiting, Wants};
 
 use crate::httpd::mpm;
 
-/// How many may wait: at most half of the server's threads, and half of this child's, so that the
-/// rest goes on serving what has a place.
-pub struct Room {
+/// How many requests may wait: at most half of the server's threads, and half of this child's, so
+/// that the rest goes on with requests that have a place.
+pub struct WaitingRoom {
     most: usize,
     most_here: u32,
     here: AtomicU32,
     is_closed: AtomicBool,
 }
 
-impl Room {
-    /// As the MPM is configured.
+impl WaitingRoom {
+    /// A room of the size that the MPM's configuration asks for.
     pub fn new() -> Self {
         let (children, threads) = (mpm::children(), mpm::threads());
-        Room {
+        WaitingRoom {
             most: (children.saturating_mul(threads) / 2).max(1) as usize,
             most_here: (threads / 2).max(1),
             here: AtomicU32::new(0),
@@ -33,7 +33,7 @@ impl Room {
         self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Nobody waits here any more: who does gives up at its next look.
+    /// Lets no request wait any more: those that do give up at their next look.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -49,7 +49,7 @@ impl Room {
         waiting
     }
 
-    /// One has left.
+    /// A request has left the queue.
     pub fn left(&self) {
         self.here.fetch_sub(1, Ordering::Relaxed);
     }

@@ -42,9 +42,9 @@ pub struct Workers {
 
 /// Why there is no worker.
 pub enum NoWorker {
-    /// mod_proxy's own words.
+    /// mod_proxy refuses, in its own words.
     Refused(String),
-    /// This child has made as many as it may.
+    /// This child has made as many workers as it may.
     TooMany,
 }
 
@@ -62,7 +62,7 @@ impl Made {
     }
 }
 
-/// What makes a worker serve a member: its URL and the keys of its connections.
+/// The key by which a worker serves a member: its URL and the keys of its connections.
 fn key_of(member: &Member) -> (String, String) {
     let url = member.spec.url.to_string();
     let key = format!("{url} {:?}", member.spec.connection);

@@ -7,18 +7,18 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::path::Path;
 
-use ::config::{Config, Place, Pool};
+use ::config::{Config, Pool, Position};
 use balance::fit;
 use balance::stock::ways;
 use balance::url::modules_of;
 
-use crate::httpd::config::{self, Line};
+use crate::httpd::config::{self, DirectiveLine};
 
 /// Lines of other modules that open a way to a pool and say what would do nothing. Asked before
 /// those modules read them, since their own words would not lead anywhere.
 pub fn ways() -> Vec<String> {
     let lines = config::lines();
-    let wrong = |line: &Line| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
+    let wrong = |line: &DirectiveLine| ways::problem(seen(line, &lines)).map(|text| at(line, &text));
     lines.iter().filter_map(wrong).collect()
 }
 
@@ -33,7 +33,8 @@ pub fn has_open_targets() -> bool {
 pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let lines = config::lines();
-    let unknown = |line: &Line| ways::unknown_pool(seen(line, &lines), &names).map(|text| at(line, &text));
+    let unknown =
+        |line: &DirectiveLine| ways::unknown_pool(seen(line, &lines), &names).map(|text| at(line, &text));
     let mut wrong: Vec<String> = lines.iter().filter_map(unknown).collect();
     let has = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     let fallbacks = wanted.fallbacks().filter(|(name, _)| !has(name));
@@ -50,7 +51,7 @@ pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
 /// keys.
 pub fn doubts(wanted: &Config) -> Vec<String> {
     let lines = config::lines();
-    let unproxied = |line: &Line| ways::unproxied(seen(line, &lines)).map(|text| at(line, &text));
+    let unproxied = |line: &DirectiveLine| ways::unproxied(seen(line, &lines)).map(|text| at(line, &text));
     let mut found: Vec<String> = lines.iter().filter_map(unproxied).collect();
     for pool in &wanted.pools {
         let (name, place, settings) = (&pool.name, &pool.place, &pool.settings);
@@ -118,7 +119,7 @@ fn enable(modules: &[&str]) -> String {
     name.map(|name| format!(" (Debian: a2enmod {name})")).unwrap_or_default()
 }
 
-fn seen<'l>(line: &'l Line, lines: &'l [Line]) -> ways::Line<'l> {
+fn seen<'l>(line: &'l DirectiveLine, lines: &'l [DirectiveLine]) -> ways::Line<'l> {
     let section = line.section.and_then(|section| lines.get(section));
     ways::Line {
         directive: &line.directive,
@@ -127,7 +128,7 @@ fn seen<'l>(line: &'l Line, lines: &'l [Line]) -> ways::Line<'l> {
     }
 }
 
-fn at(line: &Line, text: &str) -> String {
+fn at(line: &DirectiveLine, text: &str) -> String {
     let (file, number) = line.place.clone();
-    format!("{}: {text}", Place { file, line: number })
+    format!("{}: {text}", Position { file, line: number })
 }

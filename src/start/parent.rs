@@ -33,7 +33,7 @@ fn vetting_ended() {
 pub fn tend_vetting(generation: &Generation) {
     let Some(keeper) = &generation.vetting else { return };
     let started =
-        if keeper.is_alive() { Ok(()) } else { keeper.start_again(&scripts::scope(generation), true) };
+        if keeper.is_alive() { Ok(()) } else { keeper.start_again(&scripts::setup(generation), true) };
     match started {
         Ok(()) => tended::tend(generation.pool, keeper.pid(), vetting_ended),
         Err(error) => log::server(log::CRIT, &format!("{error}: saved scripts are not taken")),

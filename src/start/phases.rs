@@ -11,8 +11,8 @@ use crate::httpd::config::server_root;
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
-use crate::httpd::mpm::{self, Phase};
-use crate::httpd::pool::Pool;
+use crate::httpd::mpm::{self, RunState};
+use crate::httpd::pool::MemoryPool;
 use crate::httpd::process::OneThread;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
@@ -29,13 +29,13 @@ use crate::serve::own_config::{Main, Section};
 pub struct Refused;
 
 /// Refuses with a line that also goes to the terminal.
-fn refuse(pool: Pool<'_>, text: &str) -> Refused {
+fn refuse(pool: MemoryPool<'_>, text: &str) -> Refused {
     log::startup(pool, log::CRIT, text);
     Refused
 }
 
 fn is_restarting() -> bool {
-    mpm::phase() == Phase::Running && kept_table::is_there()
+    mpm::run_state() == RunState::Running && kept_table::is_there()
 }
 
 /// Whether a client's words may become a target in `lb://` by some line of the configuration.
@@ -44,7 +44,7 @@ pub fn has_open_targets() -> bool {
 }
 
 /// pre_config: forgets the last configuration and binds mod_proxy, for which `register` adds hooks.
-pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused> {
+pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), Refused> {
     child::forget();
     geoip::forget();
     anywhere::forget();
@@ -77,7 +77,7 @@ pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused
 /// check_config: finds every function that the configuration names; at `configtest` and at start a
 /// script that is not there, does not compile or lacks its function refuses the configuration. At a
 /// restart the last good version goes on.
-pub fn check_config(pool: Pool<'static>, alone: OneThread) -> Result<(), Refused> {
+pub fn check_config(pool: MemoryPool<'static>, alone: OneThread) -> Result<(), Refused> {
     let checked = reading::with(|reading| {
         let config = settle(reading).map_err(|text| refuse(pool, &text))?;
         check(pool, alone, reading, &config)
@@ -93,7 +93,12 @@ fn settle(reading: &mut Reading) -> Result<Arc<Config>, String> {
     Ok(config)
 }
 
-fn check(pool: Pool<'_>, alone: OneThread, reading: &mut Reading, config: &Config) -> Result<(), Refused> {
+fn check(
+    pool: MemoryPool<'_>,
+    alone: OneThread,
+    reading: &mut Reading,
+    config: &Config,
+) -> Result<(), Refused> {
     let restarting = is_restarting();
     let (databases, mut wrong) = geoip::load(&config.geo_files, restarting);
     reading.geo = databases;
@@ -115,7 +120,7 @@ fn check(pool: Pool<'_>, alone: OneThread, reading: &mut Reading, config: &Confi
             }
         }
     }
-    reading.vetted = (mpm::phase() == Phase::Running).then_some(found);
+    reading.vetted = (mpm::run_state() == RunState::Running).then_some(found);
     wrong.extend(checks::all(config, &known));
     for text in checks::doubts(config) {
         log::startup(pool, log::WARNING, &text);
@@ -128,8 +133,8 @@ fn check(pool: Pool<'_>, alone: OneThread, reading: &mut Reading, config: &Confi
 
 /// post_config: the table, the pools, the scripts. `main`: what the main server has outside of
 /// sections.
-pub fn post_config(pool: Pool<'static>, alone: OneThread, main: Section) -> Result<(), Refused> {
-    if mpm::phase() != Phase::Running {
+pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -> Result<(), Refused> {
+    if mpm::run_state() != RunState::Running {
         return Ok(());
     }
     let taken = reading::with(|reading| {
@@ -160,7 +165,11 @@ pub fn post_config(pool: Pool<'static>, alone: OneThread, main: Section) -> Resu
 type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>);
 
 /// The table with the pools; scripts are loaded afterwards.
-fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> Result<Generation, String> {
+fn prepare(
+    pool: MemoryPool<'static>,
+    main_config: Main,
+    (expressions, geo): Read,
+) -> Result<Generation, String> {
     let config = &main_config.config;
     let (table, number) = kept_table::shared_table(pools::needs(config))?;
     let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);

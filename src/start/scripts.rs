@@ -8,7 +8,7 @@ use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
 use balance::store::Store;
 use config::Config;
-use script::{Candidate, ErrorKind, ScriptError, ScriptId};
+use script::{ErrorKind, GoodVersion, ScriptError, ScriptId};
 use table::{Geometry, Table};
 
 use super::pools;
@@ -21,7 +21,7 @@ use crate::keep::reading::Vetted;
 use crate::keep::table::with_slack;
 use crate::serve::generation::{Generation, library};
 use crate::serve::scripts as stored;
-use crate::vetting::{self, Keeper, Scope};
+use crate::vetting::{self, Keeper, VettingSetup};
 
 /// The library's number of a planned script.
 pub fn id(number: usize) -> ScriptId {
@@ -34,13 +34,13 @@ pub fn of_methods(config: &Config) -> Vec<(String, ScriptId)> {
 }
 
 /// Names of the pools that a version defines.
-pub fn names_in(candidate: &Candidate) -> impl Iterator<Item = String> {
-    candidate.definitions.iter().map(|definition| definition.name.clone())
+pub fn names_in(good: &GoodVersion) -> impl Iterator<Item = String> {
+    good.definitions.iter().map(|definition| definition.name.clone())
 }
 
 /// What the scripts of a generation are vetted with.
-pub fn scope(generation: &Generation) -> Scope {
-    Scope {
+pub fn setup(generation: &Generation) -> VettingSetup {
+    VettingSetup {
         library: Arc::new(generation.library()),
         dicts: generation.dicts.clone(),
         table: generation.table.clone(),
@@ -58,24 +58,24 @@ pub fn vet_for_check(alone: OneThread, config: &Config) -> Result<Vec<Vetted>, S
     let geometry = Geometry::for_config(with_slack(pools::needs(config)));
     let table = Table::on_heap(geometry).map_err(|error| error.to_string())?;
     pools::define(&table, config, 1)?;
-    let scope = Scope {
+    let setup = VettingSetup {
         library: Arc::new(library(config)),
         dicts: Arc::new(Dicts::for_test(&config.dicts)?),
         table,
         account: Account::of_children(),
     };
-    let mut found = vetting::vet_all(&Keeper::start(alone, &scope)?, &scope);
-    define_found(&scope, &mut found);
+    let mut found = vetting::vet_all(&Keeper::start(alone, &setup)?, &setup);
+    define_found(&setup, &mut found);
     Ok(found)
 }
 
 /// Defines the pools of accepted scripts; those whose pools find no room are refused.
-fn define_found(scope: &Scope, found: &mut [Vetted]) {
-    let balancer = Handle::new(Engine::new(scope.table.clone(), Box::new(|_| ())), 1);
-    for (id, found) in scope.library.ids().zip(found) {
-        let Ok(candidate) = found else { continue };
-        if let Err(error) = candidate.apply(&balancer as &dyn Balancer, 1) {
-            let label = scope.library.label(id);
+fn define_found(setup: &VettingSetup, found: &mut [Vetted]) {
+    let balancer = Handle::new(Engine::new(setup.table.clone(), Box::new(|_| ())), 1);
+    for (id, found) in setup.library.ids().zip(found) {
+        let Ok(good) = found else { continue };
+        if let Err(error) = good.apply(&balancer as &dyn Balancer, 1) {
+            let label = setup.library.label(id);
             *found = Err(ScriptError::new(ErrorKind::Load, format!("{label}: {error}")));
         }
     }
@@ -86,16 +86,16 @@ pub fn start_vetting(alone: OneThread, generation: &Generation) -> Option<Keeper
     if generation.main_config.config.scripts.is_empty() {
         return None;
     }
-    let started = Keeper::start(alone, &scope(generation));
+    let started = Keeper::start(alone, &setup(generation));
     started.map_err(|error| log::server(log::CRIT, &format!("{error}: saved scripts are not taken"))).ok()
 }
 
 /// All scripts, vetted; the answers of check_config where it has just asked.
-fn vet(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
-    let library = &scope.library;
+fn vet(generation: &Generation, setup: &VettingSetup, known: Option<Vec<Vetted>>) -> Vec<Vetted> {
+    let library = &setup.library;
     match (known, &generation.vetting) {
         (Some(known), _) if known.len() == library.ids().count() => known,
-        (_, Some(keeper)) => vetting::vet_all(keeper, scope),
+        (_, Some(keeper)) => vetting::vet_all(keeper, setup),
         (_, None) => {
             let error = ScriptError::new(ErrorKind::Load, "scripts cannot be vetted");
             library.ids().map(|_| Err(error.clone())).collect()
@@ -106,17 +106,17 @@ fn vet(generation: &Generation, scope: &Scope, known: Option<Vec<Vetted>>) -> Ve
 /// Puts every script's current (or last good) version into the table. Returns the pools that
 /// scripts define.
 pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
-    let scope = scope(generation);
-    let (table, library) = (&generation.table, &scope.library);
+    let setup = setup(generation);
+    let (table, library) = (&generation.table, &setup.library);
     let engine = Engine::new(table.clone(), Box::new(events::tell));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
-    for (id, found) in library.ids().zip(vet(generation, &scope, known)) {
-        match found.and_then(|candidate| stored::check_room(table, library, id, candidate)) {
-            Ok(candidate) => {
-                defined.extend(names_in(&candidate));
-                let version = stored::publish(table, library, id, &candidate.bundle);
-                if let Err(error) = candidate.apply(balancer.as_ref() as &dyn Balancer, version) {
+    for (id, found) in library.ids().zip(vet(generation, &setup, known)) {
+        match found.and_then(|good| stored::check_room(table, library, id, good)) {
+            Ok(good) => {
+                defined.extend(names_in(&good));
+                let version = stored::publish(table, library, id, &good.bundle);
+                if let Err(error) = good.apply(balancer.as_ref() as &dyn Balancer, version) {
                     log::server(log::ERR, &format!("{}: {error}", library.label(id)));
                 }
             }

@@ -6,11 +6,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use script::report::{Ended, Report};
-use script::{Candidate, ErrorKind, Library, ScriptError, ScriptId};
+use script::report::{Findings, ProcessEnd};
+use script::{ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 
-use super::client::{Answer, Pending, settle};
-use super::{Keeper, Scope, WORKERS, time, time_of_all};
+use super::client::{Pending, Progress, settle};
+use super::{Keeper, VettingSetup, WORKERS, time, time_of_all};
 use crate::httpd::{log, process};
 
 /// How long the parent waits for the server's own end when an answer has ended without one.
@@ -19,11 +19,11 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are
 /// refused. A server that ends meanwhile is replaced, and what it was at is asked about again, one
 /// by one: so the script that ends it is known, and no other is refused for it.
-pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptError>> {
-    let library = &scope.library;
+pub fn vet_all(keeper: &Keeper, setup: &VettingSetup) -> Vec<Result<GoodVersion, ScriptError>> {
+    let library = &setup.library;
     let found = library.ids().map(|id| Err(out_of_time(library, id))).collect();
     let open = library.ids().collect();
-    let mut all = All { keeper, scope, open, running: Vec::new(), lost: None, suspects: 0, found };
+    let mut all = All { keeper, setup, open, running: Vec::new(), lost: None, suspects: 0, found };
     let until = Instant::now() + time_of_all();
     while !all.is_done() && Instant::now() < until {
         all.turn();
@@ -39,14 +39,14 @@ pub fn vet_all(keeper: &Keeper, scope: &Scope) -> Vec<Result<Candidate, ScriptEr
 /// The scripts of a configuration while they are vetted.
 struct All<'a> {
     keeper: &'a Keeper,
-    scope: &'a Scope,
+    setup: &'a VettingSetup,
     open: VecDeque<ScriptId>,
     running: Vec<(ScriptId, Pending)>,
     /// When the first of those that run was lost.
     lost: Option<Instant>,
     /// So many of those that are next may have ended a server: each is asked about alone.
     suspects: usize,
-    found: Vec<Result<Candidate, ScriptError>>,
+    found: Vec<Result<GoodVersion, ScriptError>>,
 }
 
 impl All<'_> {
@@ -85,7 +85,7 @@ impl All<'_> {
         {
             match self.keeper.client().ask(id) {
                 Ok(pending) => self.running.push((id, pending)),
-                Err(error) => self.found[id.0 as usize] = Err(unasked(&self.scope.library, id, &error)),
+                Err(error) => self.found[id.0 as usize] = Err(unasked(&self.setup.library, id, &error)),
             }
         }
     }
@@ -93,18 +93,18 @@ impl All<'_> {
     /// Takes the answers. One that is lost stays among those that run until the server has ended as
     /// well; a server that does not end has lost it by itself.
     fn collect(&mut self, is_alive: bool) {
-        let (library, found, suspects) = (&self.scope.library, &mut self.found, &mut self.suspects);
+        let (library, found, suspects) = (&self.setup.library, &mut self.found, &mut self.suspects);
         let is_given_up = is_alive && self.lost.is_some_and(|since| since.elapsed() > GRACE);
         let mut has_lost = false;
         self.running.retain_mut(|(id, pending)| {
             let (report, ended) = match pending.look() {
-                Answer::Told(report, ended) => (*report, ended),
-                Answer::Lost if is_given_up => (Report::default(), Ended::Unknown),
-                Answer::Lost => {
+                Progress::Told(report, ended) => (*report, ended),
+                Progress::Lost if is_given_up => (Findings::default(), ProcessEnd::Unknown),
+                Progress::Lost => {
                     has_lost = true;
                     return true;
                 }
-                Answer::Awaited => return true,
+                Progress::Awaited => return true,
             };
             found[id.0 as usize] = settle(library, *id, report, ended);
             *suspects = suspects.saturating_sub(1);
@@ -116,7 +116,8 @@ impl All<'_> {
     /// The server has ended: one script alone is to blame, several are asked about again.
     fn suspect(&mut self) {
         if let [(id, _)] = self.running[..] {
-            self.found[id.0 as usize] = settle(&self.scope.library, id, Report::default(), Ended::Unknown);
+            self.found[id.0 as usize] =
+                settle(&self.setup.library, id, Findings::default(), ProcessEnd::Unknown);
             self.suspects = self.suspects.saturating_sub(1);
         } else {
             self.suspects = self.suspects.max(self.running.len());
@@ -128,7 +129,7 @@ impl All<'_> {
 
     fn replace(&self) {
         self.keeper.forget_jobs();
-        if let Err(error) = self.keeper.start_again(self.scope, false) {
+        if let Err(error) = self.keeper.start_again(self.setup, false) {
             log::server(log::ERR, &error);
         }
     }

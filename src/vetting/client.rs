@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use script::report::{Ended, MAX_ANSWER, Report};
-use script::{Candidate, Library, ScriptError, ScriptId};
+use script::report::{Findings, MAX_ANSWER, ProcessEnd};
+use script::{GoodVersion, Library, ScriptError, ScriptId};
 
 use crate::httpd::memory::SharedNumber;
 use crate::httpd::{log, memory, process};
@@ -22,7 +22,7 @@ const A_WHILE: Duration = Duration::from_secs(1);
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct Asker {
     /// The end of the connection that jobs are sent into.
     pub(super) jobs: RawFd,
     /// The server's process, 0 when it has ended.
@@ -30,14 +30,14 @@ pub struct Client {
 }
 
 /// What has come of a question so far.
-pub enum Answer {
+pub enum Progress {
     /// Nothing yet.
     Awaited,
     /// The connection ended, and neither a verdict nor the server's word came before: the server
     /// itself has ended, most likely, for which this script may not be to blame.
     Lost,
     /// What the process that vetted has told, and how it ended.
-    Told(Box<Report>, Ended),
+    Told(Box<Findings>, ProcessEnd),
 }
 
 /// An answer that is awaited.
@@ -49,7 +49,7 @@ pub struct Pending {
     server: i32,
 }
 
-impl Client {
+impl Asker {
     /// Asks about a script.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Pending {
     }
 
     /// Reads what is there.
-    pub fn look(&mut self) -> Answer {
+    pub fn look(&mut self) -> Progress {
         let mut chunk = [0; 16 << 10];
         while self.bytes.len() <= MAX_ANSWER {
             match process::read(self.answer.as_raw_fd(), &mut chunk) {
@@ -89,26 +89,26 @@ impl Pending {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let is_over = self.asked.elapsed() > PATIENCE;
-                    return match Report::has_verdict(&self.bytes) {
+                    return match Findings::has_verdict(&self.bytes) {
                         true => self.told(),
-                        false if is_over => Answer::Told(Box::default(), Ended::Unknown),
-                        false => Answer::Awaited,
+                        false if is_over => Progress::Told(Box::default(), ProcessEnd::Unknown),
+                        false => Progress::Awaited,
                     };
                 }
-                Err(_) => return Answer::Lost,
+                Err(_) => return Progress::Lost,
             }
         }
-        Answer::Told(Box::default(), Ended::Unknown)
+        Progress::Told(Box::default(), ProcessEnd::Unknown)
     }
 
-    fn at_end(&self) -> Answer {
-        let is_told = Report::has_verdict(&self.bytes) || Report::has_end(&self.bytes);
-        if is_told { self.told() } else { Answer::Lost }
+    fn at_end(&self) -> Progress {
+        let is_told = Findings::has_verdict(&self.bytes) || Findings::has_end(&self.bytes);
+        if is_told { self.told() } else { Progress::Lost }
     }
 
-    fn told(&self) -> Answer {
-        let (report, ended) = Report::read_all(&self.bytes);
-        Answer::Told(Box::new(report), ended)
+    fn told(&self) -> Progress {
+        let (report, ended) = Findings::read_all(&self.bytes);
+        Progress::Told(Box::new(report), ended)
     }
 }
 
@@ -116,9 +116,9 @@ impl Pending {
 pub fn settle(
     library: &Library,
     id: ScriptId,
-    report: Report,
-    ended: Ended,
-) -> Result<Candidate, ScriptError> {
+    report: Findings,
+    ended: ProcessEnd,
+) -> Result<GoodVersion, ScriptError> {
     let mut report = report;
     report.lines.iter().for_each(|(level, text)| log::server(*level, text));
     match report.verdict.take() {

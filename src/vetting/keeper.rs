@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Client, Scope, server};
+use super::{Asker, VettingSetup, server};
 use crate::httpd::memory::SharedNumber;
 use crate::httpd::process::OneThread;
 use crate::httpd::{memory, process};
@@ -30,12 +30,12 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no process or no connection.
-    pub fn start(owner: OneThread, scope: &Scope) -> Result<Self, String> {
+    pub fn start(owner: OneThread, setup: &VettingSetup) -> Result<Self, String> {
         let made = process::socket_pair(true);
         let (client, server) = made.map_err(|error| format!("no connection to vet scripts: {error}"))?;
         let pid = SharedNumber::new().map_err(|error| format!("no memory to vet scripts: {error}"))?;
         let keeper = Keeper { owner, pid: Arc::new(pid), client, server: Mutex::new(Some(server)) };
-        keeper.spawn(scope, false)?;
+        keeper.spawn(setup, false)?;
         Ok(keeper)
     }
 
@@ -44,9 +44,9 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no process.
-    pub fn start_again(&self, scope: &Scope, late: bool) -> Result<(), String> {
+    pub fn start_again(&self, setup: &VettingSetup, late: bool) -> Result<(), String> {
         self.pid.store(0, Ordering::Release);
-        self.spawn(scope, late)
+        self.spawn(setup, late)
     }
 
     /// Drops the jobs that no server has taken: whoever sent them gets no answer.
@@ -56,11 +56,11 @@ impl Keeper {
         }
     }
 
-    fn spawn(&self, scope: &Scope, is_next: bool) -> Result<(), String> {
+    fn spawn(&self, setup: &VettingSetup, is_next: bool) -> Result<(), String> {
         let (jobs, parent) = (self.server(), memory::pid());
         let jobs = jobs.as_ref().ok_or("no connection to vet scripts")?;
         let made =
-            process::fork(self.owner, |alone| server::run(alone, scope, jobs.as_fd(), parent, is_next));
+            process::fork(self.owner, |alone| server::run(alone, setup, jobs.as_fd(), parent, is_next));
         let pid = made.map_err(|error| format!("no process to vet scripts: {error}"))?;
         self.pid.store(pid, Ordering::Release);
         Ok(())
@@ -76,8 +76,8 @@ impl Keeper {
     }
 
     /// For asking.
-    pub fn client(&self) -> Client {
-        Client { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
+    pub fn client(&self) -> Asker {
+        Asker { jobs: self.client.as_raw_fd(), server: self.pid.clone() }
     }
 
     /// In a child: lets go of the server's end, so that sending fails once the server is gone for

@@ -26,7 +26,7 @@ use crate::httpd::confine::Account;
 use crate::keep::dicts::Dicts;
 
 pub use all::vet_all;
-pub use client::Client;
+pub use client::Asker;
 pub use keeper::Keeper;
 
 /// How long a top level may take.
@@ -57,7 +57,7 @@ pub const WORKERS: usize = 8;
 
 /// What scripts are vetted with.
 #[derive(Clone)]
-pub struct Scope {
+pub struct VettingSetup {
     /// The scripts.
     pub library: Arc<Library>,
     /// Dictionaries: read, never written.

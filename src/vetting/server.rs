@@ -5,10 +5,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use script::ScriptId;
-use script::report::{self, Ended};
+use script::report::{self, ProcessEnd};
 
-use super::{Scope, WORKERS, time, worker};
-use crate::httpd::process::{OneThread, Received, Status};
+use super::{VettingSetup, WORKERS, time, worker};
+use crate::httpd::process::{ExitStatus, OneThread, Received};
 use crate::httpd::{confine, log, memory, process};
 
 /// In lists of processes.
@@ -29,7 +29,7 @@ struct Running {
 
 struct Server<'s> {
     alone: OneThread,
-    scope: &'s Scope,
+    setup: &'s VettingSetup,
     jobs: OwnedFd,
     running: Vec<Running>,
     /// So many jobs are run one by one: some of them may have ended the server before this one.
@@ -38,14 +38,14 @@ struct Server<'s> {
 
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes
 /// another one's place.
-pub fn run(alone: OneThread, scope: &Scope, jobs: BorrowedFd<'_>, parent: i32, is_next: bool) {
+pub fn run(alone: OneThread, setup: &VettingSetup, jobs: BorrowedFd<'_>, parent: i32, is_next: bool) {
     confine::name(NAME);
     let null = confine::null();
-    let ready = null.and_then(|null| scope.account.assume().map(|()| null));
+    let ready = null.and_then(|null| setup.account.assume().map(|()| null));
     let null = match ready {
         Ok(null) => null,
         Err(error) => {
-            let name = scope.account.name();
+            let name = setup.account.name();
             log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
             return;
         }
@@ -55,7 +55,7 @@ pub fn run(alone: OneThread, scope: &Scope, jobs: BorrowedFd<'_>, parent: i32, i
     let Ok(jobs) = confine::close_all_but(jobs, null) else { return };
     confine::serve(parent);
     let suspects = if is_next { 2 * WORKERS } else { 0 };
-    let mut server = Server { alone, scope, jobs, running: Vec::new(), suspects };
+    let mut server = Server { alone, setup, jobs, running: Vec::new(), suspects };
     if is_next {
         server.pause();
     }
@@ -108,9 +108,9 @@ impl Server<'_> {
     }
 
     fn start(&mut self, id: ScriptId, answer: OwnedFd) {
-        let (scope, own) = (self.scope, memory::pid());
+        let (setup, own) = (self.setup, memory::pid());
         let (Ok(theirs), until) = (answer.try_clone(), Instant::now() + time()) else { return };
-        let made = process::fork(self.alone, |_| worker::run(scope, id, theirs, own));
+        let made = process::fork(self.alone, |_| worker::run(setup, id, theirs, own));
         if let Ok(pid) = made {
             self.running.push(Running { pid, until, overdue: false, answer });
         }
@@ -126,10 +126,10 @@ impl Server<'_> {
             let status = process::ended(pid).ok().flatten();
             let Some(job) = job.map(|at| self.running.swap_remove(at)) else { continue };
             let ended = match status {
-                _ if job.overdue => Ended::Overdue,
-                Some(Status::Signal(signal)) => Ended::Signal(signal),
-                Some(Status::Exit(code)) => Ended::Exit(code),
-                None => Ended::Unknown,
+                _ if job.overdue => ProcessEnd::Overdue,
+                Some(ExitStatus::Signal(signal)) => ProcessEnd::Signal(signal),
+                Some(ExitStatus::Exit(code)) => ProcessEnd::Exit(code),
+                None => ProcessEnd::Unknown,
             };
             process::write_some(job.answer.as_raw_fd(), &report::end_of(ended));
         }
@@ -138,7 +138,7 @@ impl Server<'_> {
     /// Ends what workers have left behind in sessions of their own: whatever is a child of this
     /// process and no worker. False while there is something left.
     fn sweep(&self) -> bool {
-        if self.scope.library.is_sandboxed() {
+        if self.setup.library.is_sandboxed() {
             return true;
         }
         let left = |pid: &i32| !self.running.iter().any(|job| job.pid == *pid);

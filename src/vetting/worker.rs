@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use balance::engine::{Engine, Handle};
 use script::ScriptId;
-use script::host::{Dict, Level, Place, Server, SharedValues};
+use script::host::{Dict, Level, Location, Server, SharedValues};
 use script::offline::{Overlay, PlainValues};
 use script::report::{self, MAX_LINES};
 
-use super::{Scope, alarm, time};
+use super::{VettingSetup, alarm, time};
 use crate::faults;
 use crate::httpd::confine::{self, Bounds};
 use crate::httpd::events;
@@ -35,36 +35,36 @@ static ANSWER: AtomicI32 = AtomicI32::new(-1);
 static LINES: AtomicUsize = AtomicUsize::new(0);
 
 /// In a process that was forked for it.
-pub fn run(scope: &Scope, id: ScriptId, answer: OwnedFd, parent: i32) {
+pub fn run(setup: &VettingSetup, id: ScriptId, answer: OwnedFd, parent: i32) {
     let bounds = Bounds {
-        memory: (scope.library.limits(id).memory_bytes as u64).saturating_add(ROOM),
+        memory: (setup.library.limits(id).memory_bytes as u64).saturating_add(ROOM),
         processor_s: time().as_secs() + 1,
-        processes: if scope.library.is_sandboxed() { 0 } else { PROCESSES },
+        processes: if setup.library.is_sandboxed() { 0 } else { PROCESSES },
     };
     let Ok(answer) = confine::vet(answer, parent, bounds) else { return };
     ANSWER.store(answer, Ordering::Release);
     log::divert(tell);
     log::log_panics();
     script::alarm::set(alarm(), answer);
-    let verdict = vet(scope, id, answer);
+    let verdict = vet(setup, id, answer);
     script::alarm::clear();
     // Nobody is there to hear of a failure.
     let _ = process::write_all(answer, &verdict.to_record());
 }
 
-fn vet(scope: &Scope, id: ScriptId, answer: RawFd) -> script::Verdict {
+fn vet(setup: &VettingSetup, id: ScriptId, answer: RawFd) -> script::Verdict {
     faults::point("vetting");
-    let table = scope.table.clone().with_identity(memory::pid(), memory::alive);
+    let table = setup.table.clone().with_identity(memory::pid(), memory::alive);
     let engine = Engine::new(table, Box::new(events::tell));
     let host = Host {
         answer,
         files: AtomicUsize::new(0),
-        dicts: Arc::new(scope.dicts.in_child()),
+        dicts: Arc::new(setup.dicts.in_child()),
         overlays: RefCell::default(),
         values: Rc::default(),
-        account: scope.account.name().to_owned(),
+        account: setup.account.name().to_owned(),
     };
-    script::vet(&scope.library, id, Rc::new(host), Rc::new(Handle::new(engine, 1)))
+    script::vet(&setup.library, id, Rc::new(host), Rc::new(Handle::new(engine, 1)))
 }
 
 /// A log line becomes a part of the answer.
@@ -110,7 +110,7 @@ impl Server for Host {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
     }
 
-    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+    fn geo(&self, address: &str) -> Result<Option<Location>, String> {
         geoip::find(address)
     }
 

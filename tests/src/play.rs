@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::backend::is_closed_by_peer;
 use crate::message::{Headers, read_body};
 
 /// What a backend does next on a connection whose request's header it has read.
@@ -114,4 +113,12 @@ fn read_some(reader: &mut impl BufRead, most: usize) -> io::Result<()> {
         left -= length;
     }
     Ok(())
+}
+
+/// Whether the peer closed. What it sent and nobody has read yet hides that.
+pub(crate) fn is_closed_by_peer(stream: &TcpStream) -> bool {
+    let _ = stream.set_nonblocking(true);
+    let peeked = stream.peek(&mut [0]);
+    let _ = stream.set_nonblocking(false);
+    matches!(peeked, Ok(0)) || peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
 }

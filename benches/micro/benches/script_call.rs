@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::World;
-use script::host::{Digest, Field, Number, Request, Search, Table};
+use script::host::{Digest, Field, Number, Request, RequestTable, Search};
 use script::{Phase, State};
 
 /// A request without any cost of its own.
@@ -64,13 +64,13 @@ impl Request for Quick {
     fn set_number(&self, _: Number, _: i64) -> Result<(), String> {
         Ok(())
     }
-    fn get(&self, _: Table, _: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, _: RequestTable, _: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
         f(Some(b"theme=dark; session=0123456789abcdef"));
     }
-    fn set(&self, _: Table, _: &[u8], _: Option<&[u8]>) -> Result<(), String> {
+    fn set(&self, _: RequestTable, _: &[u8], _: Option<&[u8]>) -> Result<(), String> {
         Ok(())
     }
-    fn each(&self, _: Table, _: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
+    fn each(&self, _: RequestTable, _: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
     fn body(&self, _: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
         f(None);
     }
@@ -92,7 +92,7 @@ impl Request for Quick {
     fn digest(&self, _: Digest, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn add(&self, _: Table, _: &[u8], _: &[u8]) -> Result<(), String> {
+    fn add(&self, _: RequestTable, _: &[u8], _: &[u8]) -> Result<(), String> {
         Ok(())
     }
     fn regex_each(

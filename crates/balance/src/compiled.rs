@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::live::{Advice, Slot};
 use crate::member::Member;
-use crate::methods::alias::Alias;
+use crate::methods::alias::AliasTable;
 use crate::methods::rings::Rings;
 use crate::schedule::Schedule;
 use crate::settings::Set;
@@ -39,7 +39,7 @@ pub struct Compiled {
     /// Round robin.
     pub(crate) schedule: Schedule,
     /// Weighted random.
-    pub(crate) alias: Alias,
+    pub(crate) alias: AliasTable,
     /// What hash methods use: depends on members and configured weights alone.
     pub(crate) rings: Arc<Rings>,
     /// Mean latency of those that were measured, as bits of a float, and for how many uses more it
@@ -87,7 +87,7 @@ impl Compiled {
             .unwrap_or_else(|| Arc::new(Rings::new(&members, configured, key)));
         Compiled {
             schedule: Schedule::new(&weights),
-            alias: Alias::new(&weights),
+            alias: AliasTable::new(&weights),
             limited: candidates.iter().any(|candidate| candidate.max_inflight > 0),
             mean_latency: AtomicU64::new(0),
             even: weights.windows(2).all(|two| two[0] == two[1]),

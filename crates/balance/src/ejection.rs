@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::live::Slot;
 use crate::member::Member;
-use crate::outlier::{self, OutlierState, Verdict};
+use crate::outlier::{self, Consequence, OutlierState};
 use crate::settings::Outlier;
 use crate::status::Status;
 use crate::store::{Store, Vitals};
@@ -43,22 +43,22 @@ pub struct Failure<'f> {
 
 impl Failure<'_> {
     /// The outlier word with this failure, and what it brings.
-    pub fn counted(self, word: u64, may_eject: bool) -> (u64, Verdict) {
+    pub fn counted(self, word: u64, may_eject: bool) -> (u64, Consequence) {
         let (state, first_ms) = (OutlierState::from_bits(word), self.member.spec.first_ejection_ms);
-        let (state, verdict) = state.failed(self.settings, first_ms, self.now_ms, may_eject);
-        (state.to_bits(), verdict)
+        let (state, consequence) = state.failed(self.settings, first_ms, self.now_ms, may_eject);
+        (state.to_bits(), consequence)
     }
 
     /// Counts it in the member's word. Returns the words before and after, and what it brought;
     /// None when the row is another one's.
-    pub fn count(self, store: &impl Vitals, may_eject: bool) -> Option<((u64, u64), Verdict)> {
-        let mut verdict = Verdict::Counted;
+    pub fn count(self, store: &impl Vitals, may_eject: bool) -> Option<((u64, u64), Consequence)> {
+        let mut consequence = Consequence::Counted;
         let words = store.update_outlier(self.member.slot, self.member.incarnation, |word| {
             let (counted, found) = self.counted(word, may_eject);
-            verdict = found;
+            consequence = found;
             counted
         })?;
-        Some((words, verdict))
+        Some((words, consequence))
     }
 }
 

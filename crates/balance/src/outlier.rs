@@ -11,7 +11,7 @@ pub struct OutlierState(u64);
 
 /// What a failure brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Consequence {
     /// It counts, no more.
     Counted,
     /// The member is out for these milliseconds.
@@ -20,11 +20,11 @@ pub enum Verdict {
     Spared,
 }
 
-impl Verdict {
+impl Consequence {
     /// Milliseconds of an ejection.
     pub fn ejected_for_ms(self) -> Option<u64> {
         match self {
-            Verdict::Ejected(millis) => Some(millis),
+            Consequence::Ejected(millis) => Some(millis),
             _ => None,
         }
     }
@@ -82,22 +82,22 @@ impl OutlierState {
         first_ms: Option<u64>,
         now_ms: u64,
         may_eject: bool,
-    ) -> (Self, Verdict) {
+    ) -> (Self, Consequence) {
         let failures = self.failures() + 1;
         if self.is_ejected() || failures < u64::from(settings.failures) {
             return (
                 OutlierState::new(failures, self.times(), self.is_ejected(), self.until_ms()),
-                Verdict::Counted,
+                Consequence::Counted,
             );
         }
         if !may_eject {
-            return (OutlierState::new(failures, self.times(), false, self.until_ms()), Verdict::Spared);
+            return (OutlierState::new(failures, self.times(), false, self.until_ms()), Consequence::Spared);
         }
         let long_ago = now_ms.saturating_sub(self.until_ms()) > settings.max_ejection_ms;
         let before = if long_ago { 0 } else { self.times() };
         let millis = first_ms.unwrap_or(settings.ejection_ms).saturating_mul(1 << before.min(30));
         let millis = millis.clamp(1, settings.max_ejection_ms.max(1));
-        (OutlierState::new(0, before + 1, true, now_ms + millis), Verdict::Ejected(millis))
+        (OutlierState::new(0, before + 1, true, now_ms + millis), Consequence::Ejected(millis))
     }
 
     /// A success: the row of failures is broken.
@@ -128,22 +128,22 @@ mod tests {
         Outlier { failures: 3, ejection_ms: 100, max_ejection_ms: 300, ..Outlier::default() }
     }
 
-    fn fail(mut state: OutlierState, times: usize, now_ms: u64) -> (OutlierState, Verdict) {
-        let mut verdict = Verdict::Counted;
+    fn fail(mut state: OutlierState, times: usize, now_ms: u64) -> (OutlierState, Consequence) {
+        let mut consequence = Consequence::Counted;
         for _ in 0..times {
-            (state, verdict) = state.failed(&settings(), None, now_ms, true);
+            (state, consequence) = state.failed(&settings(), None, now_ms, true);
         }
-        (state, verdict)
+        (state, consequence)
     }
 
     #[test]
     fn consecutive_failures_eject_and_a_success_breaks_the_row() {
-        let (state, verdict) = fail(OutlierState::default(), 2, 0);
-        assert_eq!(verdict, Verdict::Counted);
-        let (state, verdict) = fail(state.succeeded(), 2, 0);
-        assert_eq!(verdict, Verdict::Counted);
-        let (state, verdict) = fail(state, 1, 10);
-        assert_eq!(verdict, Verdict::Ejected(100));
+        let (state, consequence) = fail(OutlierState::default(), 2, 0);
+        assert_eq!(consequence, Consequence::Counted);
+        let (state, consequence) = fail(state.succeeded(), 2, 0);
+        assert_eq!(consequence, Consequence::Counted);
+        let (state, consequence) = fail(state, 1, 10);
+        assert_eq!(consequence, Consequence::Ejected(100));
         assert!(state.is_ejected() && !state.expire(109).1 && state.expire(110).1);
     }
 
@@ -151,12 +151,12 @@ mod tests {
     fn ejections_double_up_to_the_limit_and_start_anew_after_a_good_time() {
         let mut state = OutlierState::default();
         for (now, expected) in [(0, 100), (200, 200), (500, 300), (900, 300)] {
-            let (next, verdict) = fail(state.expire(now).0, 3, now);
-            assert_eq!(verdict, Verdict::Ejected(expected), "at {now}");
+            let (next, consequence) = fail(state.expire(now).0, 3, now);
+            assert_eq!(consequence, Consequence::Ejected(expected), "at {now}");
             state = next;
         }
-        let (_, verdict) = fail(state.expire(10_000).0, 3, 10_000);
-        assert_eq!(verdict, Verdict::Ejected(100));
+        let (_, consequence) = fail(state.expire(10_000).0, 3, 10_000);
+        assert_eq!(consequence, Consequence::Ejected(100));
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         for _ in 1..MOST_FAILURES {
             state = state.failed(&settings, None, 0, true).0;
         }
-        assert_eq!(state.failed(&settings, None, 0, true).1, Verdict::Ejected(100));
+        assert_eq!(state.failed(&settings, None, 0, true).1, Consequence::Ejected(100));
         let asks = |failures: u64| {
             let words = ["on".to_owned(), format!("failures={failures}")];
             crate::settings::PoolSettings::default().set_directive("LuaBalancerOutlier", &words)
@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn failures_while_ejected_do_not_prolong_it() {
         let (state, _) = fail(OutlierState::default(), 3, 0);
-        let (state, verdict) = fail(state, 10, 50);
-        assert_eq!((verdict, state.expire(100).1), (Verdict::Counted, true));
+        let (state, consequence) = fail(state, 10, 50);
+        assert_eq!((consequence, state.expire(100).1), (Consequence::Counted, true));
     }
 
     #[test]

@@ -22,7 +22,7 @@ struct Name<'m> {
 
 /// Which path of the front became which path of the pool, as the configuration says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Mapping<'p> {
+pub struct PathPair<'p> {
     /// As written, with the trailing slash if there is one. Empty: the path stayed as it was.
     pub front: &'p [u8],
     /// The same of the pool's URL.
@@ -58,7 +58,7 @@ impl<'m> Names<'m> {
     }
 }
 
-impl Mapping<'_> {
+impl PathPair<'_> {
     /// The front's path for one of the pool, which may have a query; None when the pool's URL does
     /// not reach it.
     fn to_front(self, path: &[u8]) -> Option<Vec<u8>> {
@@ -110,20 +110,20 @@ fn split_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 /// The front's path for a Location that names a member. A path that the configured mapping does not
 /// reach stays the path behind the member's own. None: it names no member, and is to be left alone.
-pub fn map_location(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> Option<Vec<u8>> {
+pub fn map_location(names: &Names<'_>, mapping: PathPair<'_>, location: &[u8]) -> Option<Vec<u8>> {
     let rest = names.rest_of(location)?;
-    let plain = || Mapping::default().to_front(rest);
+    let plain = || PathPair::default().to_front(rest);
     mapping.to_front(rest).or_else(plain)
 }
 
 /// The same for a line of `ProxyPassReverse`, which maps nothing else than what it names.
-pub fn map_exactly(names: &Names<'_>, mapping: Mapping<'_>, location: &[u8]) -> Option<Vec<u8>> {
+pub fn map_exactly(names: &Names<'_>, mapping: PathPair<'_>, location: &[u8]) -> Option<Vec<u8>> {
     mapping.to_front(names.rest_of(location)?)
 }
 
 /// A Set-Cookie line whose domain is a member's host, or whose path lies below a member's own path,
 /// with the front's instead. None: leave it alone.
-pub fn map_cookie(names: &Names<'_>, mapping: Mapping<'_>, cookie: &[u8], host: &[u8]) -> Option<Vec<u8>> {
+pub fn map_cookie(names: &Names<'_>, mapping: PathPair<'_>, cookie: &[u8], host: &[u8]) -> Option<Vec<u8>> {
     let mut changed = false;
     let mut out = Vec::with_capacity(cookie.len() + host.len());
     for (at, part) in cookie.split(|byte| *byte == b';').enumerate() {
@@ -141,7 +141,7 @@ pub fn map_cookie(names: &Names<'_>, mapping: Mapping<'_>, cookie: &[u8], host: 
     changed.then_some(out)
 }
 
-fn map_attribute(names: &Names<'_>, mapping: Mapping<'_>, part: &[u8], host: &[u8]) -> Option<Vec<u8>> {
+fn map_attribute(names: &Names<'_>, mapping: PathPair<'_>, part: &[u8], host: &[u8]) -> Option<Vec<u8>> {
     let at = part.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (part[..at].trim_ascii(), part[at + 1..].trim_ascii());
     if key.eq_ignore_ascii_case(b"domain") && !host.is_empty() {
@@ -190,7 +190,7 @@ mod tests {
     fn mapped(front: &str, back: &str, location: &[u8]) -> Option<String> {
         let members = members();
         let names = Names::new(members.iter());
-        let mapping = Mapping { front: front.as_bytes(), back: back.as_bytes() };
+        let mapping = PathPair { front: front.as_bytes(), back: back.as_bytes() };
         map_location(&names, mapping, location).map(|path| String::from_utf8_lossy(&path).into_owned())
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn a_line_of_proxypassreverse_maps_what_it_names_alone() {
         let members = members();
         let names = Names::new(members.iter());
-        let mapping = Mapping { front: b"/app", back: b"/path" };
+        let mapping = PathPair { front: b"/app", back: b"/path" };
         let map = |location: &[u8]| map_exactly(&names, mapping, location);
         assert_eq!(map(b"http://back.example/path/x").as_deref(), Some(b"/app/x".as_slice()));
         assert_eq!(map(b"http://back.example/other"), None);
@@ -254,7 +254,7 @@ mod tests {
     fn a_cookies_domain_and_path_are_mapped_and_nothing_else() {
         let members = members();
         let names = Names::new(members.iter());
-        let mapping = Mapping { front: b"/app", back: b"" };
+        let mapping = PathPair { front: b"/app", back: b"" };
         let map = |cookie: &[u8]| map_cookie(&names, mapping, cookie, b"front.example");
         assert_eq!(
             map(b"a=domain=back.example; Path=/; domain=.back.example; Secure").as_deref(),
@@ -294,7 +294,7 @@ mod tests {
         fn no_bytes_break_the_mapping(bytes in proptest::collection::vec(any::<u8>(), 0..60), tail in "[a-z/:@?#\\[\\].=; ]{0,30}") {
             let members = members();
             let names = Names::new(members.iter());
-            let mapping = Mapping { front: b"/f/", back: b"/b" };
+            let mapping = PathPair { front: b"/f/", back: b"/b" };
             for head in ["", "http://", "http://back.example", "https://[::1"] {
                 let text = [head.as_bytes(), tail.as_bytes(), &bytes].concat();
                 if let Some(path) = map_location(&names, mapping, &text) {

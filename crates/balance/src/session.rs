@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::member::Member;
 use crate::settings::Sticky;
-use crate::sticky::{Client, Source, claimed_route, decoded, named_routes, values};
+use crate::sticky::{Sent, Source, claimed_route, decoded, named_routes, values};
 
 /// Most routes that are looked at from one redirect to the next.
 const MOST_REDIRECTS: usize = 32;
@@ -54,7 +54,7 @@ impl Session {
 /// The session of a request: the first value that names a member who serves it; or else the first
 /// that names one who is out; or else the first that claims to be one. `lookup` tells about a
 /// route.
-pub fn find(sticky: &Sticky, client: Client<'_>, lookup: &mut dyn FnMut(&[u8]) -> Routed) -> Option<Session> {
+pub fn find(sticky: &Sticky, client: Sent<'_>, lookup: &mut dyn FnMut(&[u8]) -> Routed) -> Option<Session> {
     let mut second = None;
     for (source, value) in values(sticky, client) {
         let session = read(source, value, lookup)
@@ -106,7 +106,7 @@ impl Routes {
 }
 
 /// A pool as the search sees it. The functions take places in `members`.
-pub struct Search<'a> {
+pub struct SessionSearch<'a> {
     /// All members.
     pub members: &'a [Arc<Member>],
     /// Their routes.
@@ -119,7 +119,7 @@ pub struct Search<'a> {
     pub serves: &'a dyn Fn(usize) -> bool,
 }
 
-impl<'a> Search<'a> {
+impl<'a> SessionSearch<'a> {
     /// Who serves this route.
     pub fn route(&self, route: &[u8]) -> Routed {
         if !self.places(route).any(|_| true) {

@@ -13,7 +13,7 @@ const MOST_COOKIES: usize = 16;
 
 /// What a client sent: both may be empty.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Client<'a> {
+pub struct Sent<'a> {
     /// The request's target as it came: path and query.
     pub url: &'a [u8],
     /// The Cookie header.
@@ -40,7 +40,7 @@ pub struct Named<'a> {
 
 /// The values that may name a session, in mod_proxy_balancer's order: the URL's parameter, then
 /// cookies.
-pub fn values<'a>(sticky: &'a Sticky, client: Client<'a>) -> impl Iterator<Item = (Source, &'a [u8])> {
+pub fn values<'a>(sticky: &'a Sticky, client: Sent<'a>) -> impl Iterator<Item = (Source, &'a [u8])> {
     let param = sticky.param.as_deref().and_then(|name| url_param(client.url, name));
     let cookies = cookie_values(client.cookies, &sticky.cookie).take(MOST_COOKIES);
     let param = param.into_iter().map(|value| (Source::Param, value));
@@ -260,14 +260,14 @@ mod tests {
     #[test]
     fn the_url_comes_before_cookies_and_only_when_it_has_a_name() {
         let mut sticky = Sticky { cookie: "LB".into(), param: Some("sid".into()), ..Sticky::default() };
-        let client = Client { url: b"/a;sid=u", cookies: b"LB=c; LB=d" };
+        let client = Sent { url: b"/a;sid=u", cookies: b"LB=c; LB=d" };
         let all =
             |sticky: &Sticky| values(sticky, client).map(|(_, value)| value.to_vec()).collect::<Vec<_>>();
         assert_eq!(all(&sticky), [b"u", b"c", b"d"]);
         sticky.param = None;
         assert_eq!(all(&sticky), [b"c", b"d"]);
         let many = "LB=x;".repeat(5000);
-        assert_eq!(values(&sticky, Client { url: b"/", cookies: many.as_bytes() }).count(), MOST_COOKIES);
+        assert_eq!(values(&sticky, Sent { url: b"/", cookies: many.as_bytes() }).count(), MOST_COOKIES);
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         #[test]
         fn no_bytes_break_the_reading(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let sticky = Sticky { cookie: "L".into(), param: Some("s".into()), ..Sticky::default() };
-            for (_, value) in values(&sticky, Client { url: &bytes, cookies: &bytes }) {
+            for (_, value) in values(&sticky, Sent { url: &bytes, cookies: &bytes }) {
                 prop_assert!(named_routes(value).count() <= MAX_NAME);
                 let _ = (claimed_route(value), decoded(value));
             }

@@ -23,7 +23,7 @@ pub use directive::{Contexts, DIRECTIVES, Directive, Key, Standing};
 pub use draft::{At, Draft, MOST_DICTS};
 pub use parse::{MAX_DICT, MIN_DICT, check_dict_name, check_pool_name};
 pub use parts::{Dict, GeoFile, Pool, PoolScript};
-pub use place::Place;
+pub use place::Position;
 pub use plan::{Config, Planned, Resolved, Script, Timer};
 pub use section::{ErrorRule, Hooks, Rewrites, Section};
 pub use statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError, Statement};

@@ -7,7 +7,7 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::stock::hcheck;
 
-use crate::place::Place;
+use crate::place::Position;
 
 /// One `<LuaBalancerPool>`.
 #[derive(Debug, Clone)]
@@ -15,13 +15,13 @@ pub struct Pool {
     /// Its name.
     pub name: String,
     /// Where it begins.
-    pub place: Place,
+    pub place: Position,
     /// Everything but the members.
     pub settings: PoolSettings,
     /// The members in order.
     pub members: Vec<MemberSpec>,
     /// Where each of them is written.
-    pub member_places: Vec<Place>,
+    pub member_places: Vec<Position>,
     /// What each says in mod_proxy_hcheck's words.
     pub member_checks: Vec<hcheck::Keys>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks.
@@ -38,7 +38,7 @@ pub struct PoolScript {
     /// Function in it.
     pub function: String,
     /// Where it is written.
-    pub place: Place,
+    pub place: Position,
 }
 
 /// A file of `LuaBalancerGeoIP`.
@@ -47,7 +47,7 @@ pub struct GeoFile {
     /// Full path.
     pub path: PathBuf,
     /// Where it is written.
-    pub place: Place,
+    pub place: Position,
 }
 
 /// One `LuaBalancerDict`.
@@ -58,5 +58,5 @@ pub struct Dict {
     /// Bytes.
     pub size: usize,
     /// Where it is written.
-    pub place: Place,
+    pub place: Position,
 }

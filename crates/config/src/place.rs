@@ -3,14 +3,14 @@
 
 /// Place of a directive, for messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Configuration file.
     pub file: String,
     /// Line in it.
     pub line: u32,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "line {} of {}", self.line, self.file)
     }

@@ -4,7 +4,7 @@
 
 use crate::draft::{Draft, MAIN, Server, Source, Use};
 use crate::parts::{Dict, GeoFile, Pool};
-use crate::place::Place;
+use crate::place::Position;
 use crate::section::{ErrorRule, Hooks};
 use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
 
@@ -52,7 +52,7 @@ pub struct Planned {
     /// Of its calls and states.
     pub limit: Limit,
     /// Where it is named first.
-    pub place: Place,
+    pub place: Position,
     /// Functions that have to be there.
     pub needs: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub struct Config {
     pub uses: usize,
     lists: Vec<Vec<Resolved>>,
     kinds: Vec<HookKind>,
-    error_rules: Vec<(OnError, Place)>,
+    error_rules: Vec<(OnError, Position)>,
 }
 
 impl Config {
@@ -102,7 +102,7 @@ impl Config {
     }
 
     /// Pools of `LuaBalancerOnError`, with their places.
-    pub fn fallbacks(&self) -> impl Iterator<Item = (&str, &Place)> {
+    pub fn fallbacks(&self) -> impl Iterator<Item = (&str, &Position)> {
         self.error_rules.iter().filter_map(|(rule, place)| match rule {
             OnError::Pool(name) => Some((name.as_str(), place)),
             _ => None,
@@ -201,7 +201,7 @@ impl<'d> Plan<'d> {
         all.map(|one| (one.written.clone(), self.file(&one.path, &one.function, MAIN, &one.place))).collect()
     }
 
-    fn file(&mut self, path: &str, function: &str, server: usize, place: &Place) -> usize {
+    fn file(&mut self, path: &str, function: &str, server: usize, place: &Position) -> usize {
         let planned = self.planned(Script::File(path.to_owned()), server, place);
         let index = self.number_of(planned, |known, new| {
             known.script == new.script
@@ -224,7 +224,7 @@ impl<'d> Plan<'d> {
     }
 
     /// A script of a server: what the server does not say comes from the main one; paths add up.
-    fn planned(&self, script: Script, server: usize, place: &Place) -> Planned {
+    fn planned(&self, script: Script, server: usize, place: &Position) -> Planned {
         let (own, main) = (self.server(server), self.server(MAIN));
         let mut package_path = own.package_path.clone();
         if server != MAIN {

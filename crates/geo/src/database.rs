@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use maxminddb::geoip2::{Asn, Enterprise};
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
-use crate::{Place, Problem, Stamp, file};
+use crate::{Location, Problem, Stamp, file};
 
 /// Addresses of each kind that a database is asked for before it is taken.
 const SAMPLES: u32 = 1024;
@@ -120,7 +120,7 @@ impl Database {
     }
 
     /// Ok(None): the address is not in it.
-    pub fn lookup(&self, address: IpAddr) -> Result<Option<Place>, Problem> {
+    pub fn lookup(&self, address: IpAddr) -> Result<Option<Location>, Problem> {
         if self.dead.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -138,7 +138,7 @@ impl Database {
         })
     }
 
-    fn find(&self, address: IpAddr) -> Result<Option<Place>, MaxMindDbError> {
+    fn find(&self, address: IpAddr) -> Result<Option<Location>, MaxMindDbError> {
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
         }
@@ -146,7 +146,7 @@ impl Database {
         let (Some(record), Some(network)) = (found.decode::<Enterprise>()?, found.decode::<Asn>()?) else {
             return Ok(None);
         };
-        let place = Place::from_record(&record, &network);
+        let place = Location::from_record(&record, &network);
         Ok((!place.is_empty()).then_some(place))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::{Database, Place, Problem, Stamp};
+use crate::{Database, Location, Problem, Stamp};
 
 /// The databases in the order of the configuration.
 #[derive(Debug, Default)]
@@ -45,11 +45,11 @@ type Read = Result<Option<Database>, Problem>;
 
 /// Reads a new state of a file, which may take a second of computing: to be run away from
 /// everything that has to go on.
-pub type Job = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
+pub type Inspection = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
 
 /// A file and what could be read of it.
 #[derive(Debug)]
-pub struct Source {
+pub struct DatabaseFile {
     /// The file.
     pub path: PathBuf,
     /// Its content, or that of an earlier state of it.
@@ -60,7 +60,7 @@ pub struct Source {
 
 /// What [`Databases::refresh`] found.
 #[derive(Debug)]
-pub enum Change {
+pub enum Refresh {
     /// A replaced file is in service; its layout's name.
     Taken(PathBuf, String),
     /// A replaced file is not taken.
@@ -73,8 +73,8 @@ pub enum Change {
 
 impl Databases {
     /// What a file holds is looked at again when its state is another than the one seen.
-    pub fn new(files: Vec<Source>) -> Self {
-        let watched = |file: Source| {
+    pub fn new(files: Vec<DatabaseFile>) -> Self {
+        let watched = |file: DatabaseFile| {
             let watch = Watch { judged: file.seen, gone: file.seen.is_none(), ..Watch::default() };
             Watched {
                 path: file.path,
@@ -93,9 +93,9 @@ impl Databases {
         &self,
         address: IpAddr,
         report: &mut dyn FnMut(&Problem),
-    ) -> Result<Option<Place>, Problem> {
+    ) -> Result<Option<Location>, Problem> {
         let address = address.to_canonical();
-        let mut place = None::<Place>;
+        let mut place = None::<Location>;
         let mut asked = false;
         for file in &self.files {
             let Some(database) = file.current.read().clone() else { continue };
@@ -118,9 +118,9 @@ impl Databases {
 
     /// Takes replaced files; to be called a few times a second, away from requests. Costs a `stat`
     /// a file while nothing changes. A new state of a file is read when it was seen twice, so that
-    /// most writers are done by then, and walked through whole: that is a [`Job`] for `run`, which
-    /// says false when it cannot have it run now. What it is given says whether to go on.
-    pub fn refresh_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
+    /// most writers are done by then, and walked through whole: that is a [`Inspection`] for `run`,
+    /// which says false when it cannot have it run now. What it is given says whether to go on.
+    pub fn refresh_by(&self, run: &mut dyn FnMut(Inspection) -> bool) -> Vec<Refresh> {
         self.files.iter().filter_map(|file| file.refresh(run)).collect()
     }
 
@@ -134,12 +134,12 @@ impl Databases {
     /// Walks through what was not walked through yet, as [`Databases::refresh_by`] reads new files.
     /// Tells of each that is damaged, once; it goes on serving, since what it does not tell counts
     /// as unknown.
-    pub fn walk_by(&self, run: &mut dyn FnMut(Job) -> bool) -> Vec<Change> {
-        self.files.iter().filter_map(|file| file.walk(run)).map(Change::Damaged).collect()
+    pub fn walk_by(&self, run: &mut dyn FnMut(Inspection) -> bool) -> Vec<Refresh> {
+        self.files.iter().filter_map(|file| file.walk(run)).map(Refresh::Damaged).collect()
     }
 
     /// The same as [`Databases::refresh_by`], which reads at once.
-    pub fn refresh(&self) -> Vec<Change> {
+    pub fn refresh(&self) -> Vec<Refresh> {
         self.refresh_by(&mut |job| {
             job(&|| true);
             true
@@ -148,13 +148,13 @@ impl Databases {
 }
 
 impl Watched {
-    fn refresh(&self, run: &mut dyn FnMut(Job) -> bool) -> Option<Change> {
+    fn refresh(&self, run: &mut dyn FnMut(Inspection) -> bool) -> Option<Refresh> {
         let mut watch = self.watch.lock();
         if watch.reading.is_none() {
             match self.look(&mut watch) {
                 Look::Fresh => self.read(&mut watch, run),
                 Look::Same => return None,
-                Look::Gone => return Some(Change::Gone(self.path.clone())),
+                Look::Gone => return Some(Refresh::Gone(self.path.clone())),
             }
         }
         let result = watch.reading.as_ref()?.lock().take();
@@ -170,7 +170,7 @@ impl Watched {
         }
     }
 
-    fn walk(&self, run: &mut dyn FnMut(Job) -> bool) -> Option<Problem> {
+    fn walk(&self, run: &mut dyn FnMut(Inspection) -> bool) -> Option<Problem> {
         let mut watch = self.watch.lock();
         if !watch.unwalked {
             return None;
@@ -218,7 +218,7 @@ impl Watched {
         if watch.fresh.replace(stamp) == Some(stamp) { Look::Fresh } else { Look::Same }
     }
 
-    fn read(&self, watch: &mut Watch, run: &mut dyn FnMut(Job) -> bool) {
+    fn read(&self, watch: &mut Watch, run: &mut dyn FnMut(Inspection) -> bool) {
         let place = Arc::new(Mutex::new(None));
         let (path, result) = (self.path.clone(), place.clone());
         let kind = self.current.read().as_ref().map(|database| database.kind().to_owned());
@@ -231,7 +231,7 @@ impl Watched {
         }
     }
 
-    fn take(&self, watch: &mut Watch, read: Read) -> Option<Change> {
+    fn take(&self, watch: &mut Watch, read: Read) -> Option<Refresh> {
         watch.reading = None;
         match read {
             // Somebody is writing: a new state again, soon.
@@ -242,11 +242,11 @@ impl Watched {
                 let before = self.current.write().replace(Arc::new(database));
                 // The old one goes when its last look-up ends, not under the lock.
                 drop(before);
-                Some(Change::Taken(self.path.clone(), kind))
+                Some(Refresh::Taken(self.path.clone(), kind))
             }
             Err(problem) => {
                 *watch = Watch { judged: watch.fresh, ..Watch::default() };
-                Some(Change::Refused(problem))
+                Some(Refresh::Refused(problem))
             }
         }
     }

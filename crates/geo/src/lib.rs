@@ -4,7 +4,7 @@
 //!
 //! A database is read into memory, never mapped: a mapped file that somebody truncates in place
 //! would end the process with SIGBUS at the next look-up, and files do get overwritten in place.
-//! Reading belongs to the configuration phase and to a background thread; a look-up costs a read
+//! Inspection belongs to the configuration phase and to a background thread; a look-up costs a read
 //! lock and the search.
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ mod place;
 mod problem;
 
 pub use database::Database;
-pub use databases::{Change, Databases, Job, Source};
+pub use databases::{DatabaseFile, Databases, Inspection, Refresh};
 pub use file::{Stamp, read};
-pub use place::Place;
+pub use place::Location;
 pub use problem::Problem;

@@ -5,7 +5,7 @@ use maxminddb::geoip2::{Asn, Enterprise};
 
 /// What the databases know of an address; names are the English ones.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Place {
+pub struct Location {
     /// ISO 3166-1, two letters.
     pub country: Option<String>,
     /// Name of the country.
@@ -26,13 +26,13 @@ pub struct Place {
     pub org: Option<String>,
 }
 
-impl Place {
+impl Location {
     /// From one database's record. The layouts are subsets of one another but for where the ASN
     /// stands.
     pub(crate) fn from_record(record: &Enterprise<'_>, network: &Asn<'_>) -> Self {
         let text = |value: Option<&str>| value.map(str::to_owned);
         let traits = &record.traits;
-        Place {
+        Location {
             country: text(record.country.iso_code),
             country_name: text(record.country.names.english),
             continent: text(record.continent.code),
@@ -47,7 +47,7 @@ impl Place {
 
     /// Takes from `other` what this one does not know. What would contradict the country, or split
     /// what belongs together, is left.
-    pub(crate) fn complete(&mut self, other: Place) {
+    pub(crate) fn complete(&mut self, other: Location) {
         if self.asn.is_none() {
             (self.asn, self.org) = (other.asn, other.org);
         }
@@ -72,13 +72,13 @@ impl Place {
 
     /// Whether nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
-        *self == Place::default()
+        *self == Location::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::Location;
 
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())
@@ -86,42 +86,47 @@ mod tests {
 
     #[test]
     fn the_first_that_knows_a_field_counts() {
-        let mut place = Place { country: text("CN"), ..Place::default() };
-        place.complete(Place {
+        let mut place = Location { country: text("CN"), ..Location::default() };
+        place.complete(Location {
             country: text("CN"),
             country_name: text("China"),
             asn: Some(1),
-            ..Place::default()
+            ..Location::default()
         });
-        place.complete(Place { city: text("Changchun"), asn: Some(2), org: text("Org"), ..Place::default() });
-        let expected = Place {
+        place.complete(Location {
+            city: text("Changchun"),
+            asn: Some(2),
+            org: text("Org"),
+            ..Location::default()
+        });
+        let expected = Location {
             country: text("CN"),
             country_name: text("China"),
             city: text("Changchun"),
             asn: Some(1),
-            ..Place::default()
+            ..Location::default()
         };
         assert_eq!(place, expected);
     }
 
     #[test]
     fn a_database_that_contradicts_the_country_adds_no_city() {
-        let mut place = Place { country: text("CN"), ..Place::default() };
-        place.complete(Place {
+        let mut place = Location { country: text("CN"), ..Location::default() };
+        place.complete(Location {
             country: text("US"),
             city: text("Milton"),
             latitude: Some(47.2),
             longitude: Some(-122.3),
             asn: Some(209),
-            ..Place::default()
+            ..Location::default()
         });
-        assert_eq!(place, Place { country: text("CN"), asn: Some(209), ..Place::default() });
+        assert_eq!(place, Location { country: text("CN"), asn: Some(209), ..Location::default() });
     }
 
     #[test]
     fn half_a_position_is_none() {
-        let mut place = Place { latitude: Some(1.0), ..Place::default() };
-        place.complete(Place { latitude: Some(2.0), longitude: Some(3.0), ..Place::default() });
+        let mut place = Location { latitude: Some(1.0), ..Location::default() };
+        place.complete(Location { latitude: Some(2.0), longitude: Some(3.0), ..Location::default() });
         assert_eq!((place.latitude, place.longitude), (Some(2.0), Some(3.0)));
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use geo::{Database, Databases, Place, Source, Stamp};
+use geo::{Database, DatabaseFile, Databases, Location, Stamp};
 use proptest::prelude::*;
 
 const CITY: &str = "GeoIP2-City-Test.mmdb";
@@ -22,7 +22,7 @@ fn data(name: &str) -> PathBuf {
 fn open(names: &[&str]) -> Databases {
     let read = |name: &&str| {
         let database = read(name);
-        Source { path: data(name), seen: Some(database.stamp()), database: Some(database) }
+        DatabaseFile { path: data(name), seen: Some(database.stamp()), database: Some(database) }
     };
     Databases::new(names.iter().map(read).collect())
 }
@@ -35,7 +35,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn place(databases: &Databases, address: &str) -> Option<Place> {
+fn place(databases: &Databases, address: &str) -> Option<Location> {
     databases.lookup(ip(address), &mut |problem| panic!("{problem}")).unwrap()
 }
 
@@ -46,7 +46,7 @@ fn country(databases: &Databases, address: &str) -> Option<String> {
 #[test]
 fn a_city_database_tells_all_it_knows() {
     let text = |text: &str| Some(text.to_owned());
-    let expected = Place {
+    let expected = Location {
         country: text("CN"),
         country_name: text("China"),
         continent: text("AS"),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use geo::{Change, Database, Databases, Source, Stamp};
+use geo::{Database, DatabaseFile, Databases, Refresh, Stamp};
 
 /// A folder of its own that goes with the value, with one database in it.
 struct Folder(PathBuf);
@@ -29,7 +29,7 @@ impl Folder {
     fn open(&self) -> Databases {
         let database = Database::read(&self.file()).unwrap().expect("a file at rest");
         let seen = Some(database.stamp());
-        Databases::new(vec![Source { path: self.file(), database: Some(database), seen }])
+        Databases::new(vec![DatabaseFile { path: self.file(), database: Some(database), seen }])
     }
 }
 
@@ -64,7 +64,7 @@ fn country(databases: &Databases) -> String {
 }
 
 /// What two turns of the watcher say.
-fn turns(databases: &Databases) -> Vec<Change> {
+fn turns(databases: &Databases) -> Vec<Refresh> {
     let mut changes = databases.refresh();
     changes.extend(databases.refresh());
     changes
@@ -91,7 +91,7 @@ fn a_replaced_file_is_taken_when_it_was_seen_twice() {
     assert!(databases.refresh().is_empty(), "it has changed again");
     let changes = databases.refresh();
     assert!(
-        matches!(&changes[..], [Change::Taken(path, kind)] if *path == folder.file() && kind == "GeoIP2-City")
+        matches!(&changes[..], [Refresh::Taken(path, kind)] if *path == folder.file() && kind == "GeoIP2-City")
     );
     assert_eq!(country(&databases), "XB");
     assert!(turns(&databases).is_empty());
@@ -103,7 +103,7 @@ fn a_file_overwritten_in_place_is_taken() {
     folder.replace(&city());
     let databases = folder.open();
     fs::write(folder.file(), relabelled(b"XA")).unwrap();
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XA");
 }
 
@@ -117,14 +117,14 @@ fn a_broken_file_is_refused_once_and_tried_again_when_it_changes() {
         folder.replace(broken);
         let changes = turns(&databases);
         assert!(
-            matches!(&changes[..], [Change::Refused(problem)] if problem.path == folder.file()),
+            matches!(&changes[..], [Refresh::Refused(problem)] if problem.path == folder.file()),
             "{changes:?}"
         );
         assert!(turns(&databases).is_empty(), "it is refused once");
         assert_eq!(country(&databases), "CN");
     }
     folder.replace(&relabelled(b"XA"));
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XA");
 }
 
@@ -135,11 +135,11 @@ fn a_database_of_another_type_is_not_taken() {
     let databases = folder.open();
     folder.replace(&test_file("GeoLite2-ASN-Test.mmdb"));
     let changes = turns(&databases);
-    let [Change::Refused(problem)] = &changes[..] else { panic!("{changes:?}") };
+    let [Refresh::Refused(problem)] = &changes[..] else { panic!("{changes:?}") };
     assert!(problem.what.contains("is of type GeoLite2-ASN; expected GeoIP2-City"), "{problem}");
     assert_eq!(country(&databases), "CN");
     folder.replace(&relabelled(b"XA"));
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
 }
 
 /// The city database with one record broken that no sample of addresses meets.
@@ -159,7 +159,7 @@ fn a_database_that_breaks_in_one_place_is_not_taken() {
     assert!(Database::read(&folder.file()).unwrap().is_some(), "a sample of addresses does not meet it");
     let changes = turns(&databases);
     assert!(
-        matches!(&changes[..], [Change::Refused(problem)] if problem.what.contains("is damaged behind")),
+        matches!(&changes[..], [Refresh::Refused(problem)] if problem.what.contains("is damaged behind")),
         "{changes:?}"
     );
     assert_eq!(country(&databases), "CN");
@@ -182,14 +182,14 @@ fn reading_is_left_to_somebody_else_and_goes_on_where_it_was() {
     assert_eq!(jobs.len(), 1, "it is read once");
     assert_eq!(country(&databases), "CN");
     jobs.remove(0)(&|| true);
-    assert!(matches!(&databases.refresh()[..], [Change::Taken(..)]));
+    assert!(matches!(&databases.refresh()[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XA");
     // Who reads may end without a word, or may not begin.
     folder.replace(&relabelled(b"XB"));
     assert!(databases.refresh_by(&mut |_| false).is_empty());
     assert!(databases.refresh_by(&mut |_| false).is_empty());
     assert!(databases.refresh_by(&mut |_| true).is_empty());
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XB");
 }
 
@@ -199,24 +199,24 @@ fn a_removed_file_goes_on_serving() {
     folder.replace(&city());
     let databases = folder.open();
     fs::remove_file(folder.file()).unwrap();
-    assert!(matches!(&turns(&databases)[..], [Change::Gone(path)] if *path == folder.file()));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Gone(path)] if *path == folder.file()));
     assert!(turns(&databases).is_empty());
     assert_eq!(country(&databases), "CN");
     folder.replace(&relabelled(b"XA"));
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XA");
 }
 
 #[test]
 fn a_file_that_could_not_be_read_at_first_is_taken_later() {
     let folder = Folder::new();
-    let databases = Databases::new(vec![Source { path: folder.file(), database: None, seen: None }]);
+    let databases = Databases::new(vec![DatabaseFile { path: folder.file(), database: None, seen: None }]);
     let address = "175.16.199.1".parse().unwrap();
     let error = databases.lookup(address, &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("city.mmdb"), "{error}");
     assert!(turns(&databases).is_empty(), "whoever opened it has told");
     folder.replace(&city());
-    assert!(matches!(&turns(&databases)[..], [Change::Taken(..)]));
+    assert!(matches!(&turns(&databases)[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "CN");
 }
 
@@ -227,7 +227,7 @@ fn what_was_refused_before_is_not_told_again() {
     let database = Database::read(&folder.file()).unwrap();
     folder.replace(b"broken");
     let seen = Stamp::of(&folder.file());
-    let databases = Databases::new(vec![Source { path: folder.file(), database, seen }]);
+    let databases = Databases::new(vec![DatabaseFile { path: folder.file(), database, seen }]);
     assert!(turns(&databases).is_empty());
     assert_eq!(country(&databases), "CN");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use balance::member::{Connection, Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
-use probe::{Prober, Target};
+use probe::{CheckTarget, Prober};
 
 const MEMBERS: u64 = 1000;
 const SECONDS: u64 = 20;
@@ -131,7 +131,7 @@ fn settings(kind: CheckKind) -> HealthCheck {
     }
 }
 
-fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> Target {
+fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> CheckTarget {
     let url = MemberUrl {
         scheme: "http".into(),
         host: "127.0.0.1".into(),
@@ -154,7 +154,7 @@ fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> Target {
         meta: Vec::new(),
         connection: Connection::default(),
     };
-    Target {
+    CheckTarget {
         key,
         pool: "app".into(),
         member: Arc::new(Member { slot: 0, incarnation: 0, order: 0, spec }),

@@ -14,9 +14,9 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::dial::{self, Place, Stream};
+use crate::dial::{self, Reach, Stream};
 use crate::engine::Engine;
-use crate::failure::{Failure, Phase, io_words, printable};
+use crate::failure::{Failure, Stage, io_words, printable};
 use crate::link::{Link, Payload, words};
 
 /// Most bytes of an answer's body.
@@ -72,7 +72,7 @@ pub struct Request<'a> {
 /// An answer, whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
@@ -108,14 +108,14 @@ impl Client {
     ///
     /// # Errors
     /// Why there is none, for administrators.
-    pub async fn http(&self, request: Request<'_>) -> Result<Answer, String> {
+    pub async fn http(&self, request: Request<'_>) -> Result<Response, String> {
         let target = Target::parse(request.url)?;
-        let phase = Cell::new(Phase::Connect);
+        let stage = Cell::new(Stage::Connect);
         let timeout = request.timeout;
         let deadline = Instant::now() + timeout;
-        let work = self.exchange(&target, request, deadline, &phase);
+        let work = self.exchange(&target, request, deadline, &stage);
         let result = self.0.within(timeout, work).await;
-        let timed_out = || Err(Failure::TimedOut { after: timeout, phase: phase.get() });
+        let timed_out = || Err(Failure::TimedOut { after: timeout, stage: stage.get() });
         result.unwrap_or_else(timed_out).map_err(|failure| {
             // Those are keys of checks.
             failure.to_string().replace(" (see sni=)", "").replace(" (see ca=)", "")
@@ -127,22 +127,22 @@ impl Client {
         target: &Target,
         mut request: Request<'_>,
         deadline: Instant,
-        phase: &Cell<Phase>,
-    ) -> Result<Answer, Failure> {
+        stage: &Cell<Stage>,
+    ) -> Result<Response, Failure> {
         let body = std::mem::take(&mut request.body);
         let made = target.request(&request, body)?;
-        let mut stream = self.dial(&target.place, request.timeout, deadline, phase).await?;
+        let mut stream = self.dial(&target.place, request.timeout, deadline, stage).await?;
         if let Some(name) = &target.server_name {
-            stream = dial::handshake(&self.0, (request.verify, None), name, stream, phase).await?;
+            stream = dial::handshake(&self.0, (request.verify, None), name, stream, stage).await?;
         }
         let exchange = |error| Failure::Exchange(words(&error));
         let mut link = Link::new(stream, None).await?;
-        phase.set(Phase::Header);
+        stage.set(Stage::Header);
         let answer = link.send(made).await.map_err(exchange)?;
         let status = answer.status().as_u16();
         let pairs = answer.headers().iter();
         let headers = pairs.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-        phase.set(Phase::Body);
+        stage.set(Stage::Body);
         let (mut incoming, mut body) = (answer.into_body(), Vec::new());
         let mut held = Held { all: &self.0.answers, own: 0 };
         while let Some(piece) = link.piece(&mut incoming).await.map_err(exchange)? {
@@ -158,19 +158,19 @@ impl Client {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Answer { status, headers, body })
+        Ok(Response { status, headers, body })
     }
 
     async fn dial(
         &self,
-        place: &Place,
+        place: &Reach,
         timeout: Duration,
         deadline: Instant,
-        phase: &Cell<Phase>,
+        stage: &Cell<Stage>,
     ) -> Result<Stream, Failure> {
         self.0.resolver.keep_at_most(MOST_NAMES);
-        let addresses = place.addresses(&self.0, timeout, phase).await?;
-        Ok(place.connect(&addresses, deadline, phase).await?.0)
+        let addresses = place.addresses(&self.0, timeout, stage).await?;
+        Ok(place.connect(&addresses, deadline, stage).await?.0)
     }
 
     /// Opens a TCP connection; `host` is a name, or an address without brackets.
@@ -178,9 +178,9 @@ impl Client {
     /// # Errors
     /// In LuaSocket's words: `timeout`, `connection refused`, `host not found`.
     pub async fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<Tcp, String> {
-        let phase = Cell::new(Phase::Connect);
-        let place = Place::at(host, port);
-        let work = self.dial(&place, timeout, Instant::now() + timeout, &phase);
+        let stage = Cell::new(Stage::Connect);
+        let place = Reach::at(host, port);
+        let work = self.dial(&place, timeout, Instant::now() + timeout, &stage);
         match self.0.within(timeout, work).await {
             Some(Ok(stream)) => Ok(Tcp(stream)),
             Some(Err(Failure::Lookup { .. })) => Err("host not found".into()),
@@ -199,10 +199,10 @@ impl Client {
     /// # Errors
     /// `timeout`, `host not found`.
     pub async fn resolve(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, String> {
-        let phase = Cell::new(Phase::Connect);
-        let place = Place::at(host, 0);
+        let stage = Cell::new(Stage::Connect);
+        let place = Reach::at(host, 0);
         self.0.resolver.keep_at_most(MOST_NAMES);
-        let work = place.addresses(&self.0, timeout, &phase);
+        let work = place.addresses(&self.0, timeout, &stage);
         match self.0.within(timeout, work).await {
             Some(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
             Some(Err(_)) => Err("host not found".into()),
@@ -260,7 +260,7 @@ fn socket_words(error: &std::io::Error) -> String {
 
 /// A URL taken apart.
 struct Target {
-    place: Place,
+    place: Reach,
     /// For https.
     server_name: Option<ServerName<'static>>,
     host_header: HeaderValue,
@@ -303,7 +303,7 @@ impl Target {
         let path = parsed.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let uri = path.parse().map_err(|_| bad("is no URL"))?;
-        Ok(Target { place: Place::at(host, port), server_name, host_header, uri })
+        Ok(Target { place: Reach::at(host, port), server_name, host_header, uri })
     }
 
     fn request(&self, request: &Request<'_>, body: Vec<u8>) -> Result<hyper::Request<Payload>, Failure> {

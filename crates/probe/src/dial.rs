@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::engine::Engine;
-use crate::failure::{Failure, Phase};
+use crate::failure::{Failure, Stage};
 use crate::tls::handshake_words;
 
 /// How long a slow lookup may hold up a check of a member whose old addresses are known.
@@ -30,26 +30,26 @@ pub(crate) type Stream = Box<dyn Duplex>;
 
 /// Where a member is to be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Reach {
     Unix(PathBuf),
     Address(SocketAddr),
     Name { host: String, port: u16 },
 }
 
-impl Place {
+impl Reach {
     /// `port=` beats the member's port, and its unix socket too.
     pub(crate) fn new(url: &MemberUrl, check: &HealthCheck) -> Self {
         if let (Some(socket), None) = (&url.socket, check.port) {
-            return Place::Unix(socket.into());
+            return Reach::Unix(socket.into());
         }
-        Place::at(&url.host, check.port.unwrap_or(url.port))
+        Reach::at(&url.host, check.port.unwrap_or(url.port))
     }
 
     /// A host (a name, or an address without brackets) and a port.
     pub(crate) fn at(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
-            Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
-            Err(_) => Place::Name { host: host.to_owned(), port },
+            Ok(ip) => Reach::Address(SocketAddr::new(ip, port)),
+            Err(_) => Reach::Name { host: host.to_owned(), port },
         }
     }
 
@@ -58,13 +58,13 @@ impl Place {
         &self,
         engine: &Engine,
         timeout: Duration,
-        phase: &Cell<Phase>,
+        stage: &Cell<Stage>,
     ) -> Result<Rc<[SocketAddr]>, Failure> {
         match self {
-            Place::Unix(_) => Ok(Rc::from([])),
-            Place::Address(address) => Ok(Rc::from([*address])),
-            Place::Name { host, port } => {
-                phase.set(Phase::Lookup);
+            Reach::Unix(_) => Ok(Rc::from([])),
+            Reach::Address(address) => Ok(Rc::from([*address])),
+            Reach::Name { host, port } => {
+                stage.set(Stage::Lookup);
                 let found = engine.resolver.resolve(host, LOOKUP_PATIENCE.min(timeout / 4)).await?;
                 Ok(found.iter().map(|address| with_port(*address, *port)).collect())
             }
@@ -76,10 +76,10 @@ impl Place {
         &self,
         addresses: &[SocketAddr],
         deadline: Instant,
-        phase: &Cell<Phase>,
+        stage: &Cell<Stage>,
     ) -> Result<(Stream, Option<SocketAddr>), Failure> {
-        phase.set(Phase::Connect);
-        if let Place::Unix(path) = self {
+        stage.set(Stage::Connect);
+        if let Reach::Unix(path) = self {
             let stream =
                 UnixStream::connect(path).await.map_err(|error| Failure::connect(path.display(), &error))?;
             return Ok((Box::new(stream), None));
@@ -120,10 +120,10 @@ pub(crate) async fn handshake(
     (verify, ca): (bool, Option<&str>),
     name: &ServerName<'static>,
     stream: Stream,
-    phase: &Cell<Phase>,
+    stage: &Cell<Stage>,
 ) -> Result<Stream, Failure> {
     let config = engine.tls.config(verify, ca)?;
-    phase.set(Phase::Handshake);
+    stage.set(Stage::Handshake);
     match TlsConnector::from(config).connect(name.clone(), stream).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Failure::Tls(handshake_words(&error, &name.to_str()))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Where a check is; says what a timeout interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum Stage {
     Lookup,
     Connect,
     Handshake,
@@ -16,16 +16,16 @@ pub(crate) enum Phase {
     Script,
 }
 
-impl Phase {
+impl Stage {
     fn words(self) -> &'static str {
         match self {
-            Phase::Lookup => "looking up the host name",
-            Phase::Connect => "connecting",
-            Phase::Handshake => "in the TLS handshake",
-            Phase::Header => "waiting for the answer",
-            Phase::Body => "reading the body",
-            Phase::Agent => "waiting for the agent's line",
-            Phase::Script => "running the script",
+            Stage::Lookup => "looking up the host name",
+            Stage::Connect => "connecting",
+            Stage::Handshake => "in the TLS handshake",
+            Stage::Header => "waiting for the answer",
+            Stage::Body => "reading the body",
+            Stage::Agent => "waiting for the agent's line",
+            Stage::Script => "running the script",
         }
     }
 }
@@ -53,8 +53,8 @@ pub(crate) enum Failure {
     Agent(String),
     #[error("script: {0}")]
     Script(String),
-    #[error("timed out after {} {}", seconds(.after), .phase.words())]
-    TimedOut { after: Duration, phase: Phase },
+    #[error("timed out after {} {}", seconds(.after), .stage.words())]
+    TimedOut { after: Duration, stage: Stage },
     /// The settings cannot be used: no statement about the member.
     #[error("{0}")]
     Settings(String),
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn timeouts_name_the_time_and_the_phase() {
-        let text = |ms, phase| Failure::TimedOut { after: Duration::from_millis(ms), phase }.to_string();
-        assert_eq!(text(2000, Phase::Connect), "timed out after 2s connecting");
-        assert_eq!(text(250, Phase::Body), "timed out after 250ms reading the body");
-        assert_eq!(text(1500, Phase::Header), "timed out after 1.5s waiting for the answer");
+        let text = |ms, stage| Failure::TimedOut { after: Duration::from_millis(ms), stage }.to_string();
+        assert_eq!(text(2000, Stage::Connect), "timed out after 2s connecting");
+        assert_eq!(text(250, Stage::Body), "timed out after 250ms reading the body");
+        assert_eq!(text(1500, Stage::Header), "timed out after 1.5s waiting for the answer");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::dial;
 use crate::engine::Engine;
-use crate::failure::{Failure, Phase, printable};
+use crate::failure::{Failure, Stage, printable};
 use crate::link::{Link, MAX_BODY, Payload, was_dead, words};
 use crate::plan::{HttpPlan, Plan};
 use crate::redirect::{MAX_REDIRECTS, Origin, follow};
@@ -23,22 +23,22 @@ use crate::redirect::{MAX_REDIRECTS, Origin, follow};
 const REUSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One check.
-pub(crate) struct Exchange<'a> {
+pub(crate) struct HttpCheck<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) plan: &'a Plan,
-    pub(crate) phase: &'a Cell<Phase>,
+    pub(crate) stage: &'a Cell<Stage>,
     /// When the check times out; addresses share the time until then.
     pub(crate) deadline: Instant,
     /// The connection kept from the last check, and for the next one.
     pub(crate) kept: &'a mut Option<Link>,
 }
 
-impl Exchange<'_> {
+impl HttpCheck<'_> {
     /// Asks, follows redirects, judges. The status of a good answer.
     pub(crate) async fn run(&mut self) -> Result<u16, Failure> {
         let http = self.plan.http()?;
         let (check, timeout) = (&*self.plan.check, Duration::from_millis(self.plan.check.timeout_ms));
-        let addresses = self.plan.place.addresses(self.engine, timeout, self.phase).await?;
+        let addresses = self.plan.place.addresses(self.engine, timeout, self.stage).await?;
         let (mut method, mut uri) = (http.shared.method.clone(), http.uri.clone());
         for _ in 0..=MAX_REDIRECTS {
             let request = || make_request(http, &method, &uri);
@@ -76,7 +76,7 @@ impl Exchange<'_> {
     ) -> Result<(Link, Response<Incoming>), Failure> {
         let usable = |link: &Link| link.peer.is_none_or(|peer| addresses.contains(&peer));
         if let Some(mut link) = self.kept.take().filter(usable) {
-            self.phase.set(Phase::Header);
+            self.stage.set(Stage::Header);
             match link.send(request()).await {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) if was_dead(&error) => {}
@@ -84,7 +84,7 @@ impl Exchange<'_> {
             }
         }
         let mut link = self.connect(addresses).await?;
-        self.phase.set(Phase::Header);
+        self.stage.set(Stage::Header);
         match link.send(request()).await {
             Ok(answer) => Ok((link, answer)),
             Err(error) => Err(Failure::Exchange(words(&error))),
@@ -92,11 +92,11 @@ impl Exchange<'_> {
     }
 
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<Link, Failure> {
-        let (stream, peer) = self.plan.place.connect(addresses, self.deadline, self.phase).await?;
+        let (stream, peer) = self.plan.place.connect(addresses, self.deadline, self.stage).await?;
         let stream = match &self.plan.http()?.server_name {
             Some(name) => {
                 let trust = (self.plan.check.verify, self.plan.check.ca.as_deref());
-                dial::handshake(self.engine, trust, name, stream, self.phase).await?
+                dial::handshake(self.engine, trust, name, stream, self.stage).await?
             }
             None => stream,
         };
@@ -109,7 +109,7 @@ impl Exchange<'_> {
         answer: Response<Incoming>,
         wanted: bool,
     ) -> Result<(Vec<u8>, bool), Failure> {
-        self.phase.set(Phase::Body);
+        self.stage.set(Stage::Body);
         let mut kept = Vec::new();
         let mut body = answer.into_body();
         match link.read(&mut body, MAX_BODY, wanted.then_some(&mut kept)).await {

@@ -13,7 +13,7 @@ use hyper::{Method, Uri};
 use regex::bytes::Regex;
 use rustls::pki_types::ServerName;
 
-use crate::dial::Place;
+use crate::dial::Reach;
 use crate::failure::{Failure, printable};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static("mod_lua_balancer");
@@ -70,7 +70,7 @@ fn value(key: &str, text: &str) -> Result<HeaderValue, String> {
 /// The check of one member.
 pub(crate) struct Plan {
     pub(crate) check: Arc<HealthCheck>,
-    pub(crate) place: Place,
+    pub(crate) place: Reach,
     /// For http and https.
     pub(crate) http: Result<Option<HttpPlan>, String>,
 }
@@ -93,7 +93,7 @@ impl Plan {
         check: &Arc<HealthCheck>,
         shared: &Result<Rc<CheckPlan>, String>,
     ) -> Self {
-        let place = Place::new(url, check);
+        let place = Reach::new(url, check);
         let http = match check.kind {
             CheckKind::Http | CheckKind::Https => {
                 shared.clone().and_then(|shared| HttpPlan::new(url, check, shared)).map(Some)

@@ -24,7 +24,7 @@ use crate::limits::Sockets;
 use crate::plan::{CheckPlan, Plan};
 use crate::resolve::{self, Lookup};
 use crate::schedule::{Rng, Schedule};
-use crate::target::{Observation, ScriptCheck, Target};
+use crate::target::{CheckTarget, Observation, ScriptCheck};
 use crate::watch::Watch;
 
 /// New targets are first checked within this time, evenly spread.
@@ -52,12 +52,12 @@ type SharedPlan = Result<Rc<CheckPlan>, String>;
 
 struct Running {
     id: u64,
-    target: Target,
+    target: CheckTarget,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn is_same(&self, target: &Target) -> bool {
+    fn is_same(&self, target: &CheckTarget) -> bool {
         self.target.check == target.check && self.target.member.spec.url == target.member.spec.url
     }
 }
@@ -147,7 +147,7 @@ impl Prober {
     /// Sets what is checked. A target whose key, check and URL are as before keeps its schedule,
     /// its connection and a check that is running; new and changed ones are checked at once; checks
     /// of all others end without a result. Of targets with the same key the first counts.
-    pub fn set_targets(&mut self, targets: Vec<Target>) {
+    pub fn set_targets(&mut self, targets: Vec<CheckTarget>) {
         let with_scripts = self.engine.script.borrow().is_some();
         let mut before = std::mem::take(&mut self.running);
         let (mut seen, mut fresh) = (HashSet::new(), Vec::new());
@@ -172,7 +172,7 @@ impl Prober {
         self.forget_unused();
     }
 
-    fn start(&mut self, fresh: Vec<Target>) {
+    fn start(&mut self, fresh: Vec<CheckTarget>) {
         let now = Instant::now();
         let count = u32::try_from(fresh.len()).unwrap_or(u32::MAX).max(1);
         for (at, target) in (0u32..).zip(fresh) {

@@ -13,7 +13,7 @@ use crate::agent::AgentReply;
 
 /// A member to be checked.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct CheckTarget {
     /// Identity: the member's slot in the upper, its incarnation in the lower 32 bits. Comes back
     /// in [`Observation`].
     pub key: u64,
@@ -28,7 +28,7 @@ pub struct Target {
 /// The result of one check of one member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// [`Target::key`].
+    /// [`CheckTarget::key`].
     pub key: u64,
     /// Whether the check passed. An agent's answer passes unless it says `down`, `fail` or
     /// `stopped`.
@@ -45,4 +45,4 @@ pub struct Observation {
 /// Runs a Lua check. Called on the prober's thread when a member's check is due; the future is
 /// polled there too, beside all other checks, and dropped when the check's timeout is over. `Err`
 /// holds why the member failed.
-pub type ScriptCheck = Rc<dyn Fn(&Target) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
+pub type ScriptCheck = Rc<dyn Fn(&CheckTarget) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;

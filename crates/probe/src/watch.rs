@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 use crate::agent::{self, AgentReply};
 use crate::engine::Engine;
-use crate::failure::{Failure, Phase};
-use crate::http::Exchange;
+use crate::failure::{Failure, Stage};
+use crate::http::HttpCheck;
 use crate::link::Link;
 use crate::plan::Plan;
 use crate::schedule::Schedule;
-use crate::target::{Observation, Target};
+use crate::target::{CheckTarget, Observation};
 
 /// A check that came to an end.
 struct Passed {
@@ -38,7 +38,7 @@ impl Passed {
 pub(crate) struct Watch {
     pub(crate) id: u64,
     pub(crate) engine: Rc<Engine>,
-    pub(crate) target: Target,
+    pub(crate) target: CheckTarget,
     pub(crate) plan: Plan,
     pub(crate) schedule: Schedule,
 }
@@ -60,8 +60,8 @@ impl Watch {
 
     async fn check(&self, started: Instant, kept: &mut Option<Link>) -> Result<Passed, Failure> {
         let timeout = Duration::from_millis(self.plan.check.timeout_ms.max(1));
-        let phase = Cell::new(Phase::Connect);
-        let work = caught(self.once(started + timeout, &phase, kept));
+        let stage = Cell::new(Stage::Connect);
+        let work = caught(self.once(started + timeout, &stage, kept));
         match self.engine.within(timeout, work).await {
             Some(Some(result)) => result,
             Some(None) => {
@@ -70,37 +70,37 @@ impl Watch {
                     "the check of member {member} of pool {pool} panicked: a defect of this module"
                 )))
             }
-            None => Err(Failure::TimedOut { after: timeout, phase: phase.get() }),
+            None => Err(Failure::TimedOut { after: timeout, stage: stage.get() }),
         }
     }
 
     async fn once(
         &self,
         deadline: Instant,
-        phase: &Cell<Phase>,
+        stage: &Cell<Stage>,
         kept: &mut Option<Link>,
     ) -> Result<Passed, Failure> {
         match self.plan.check.kind {
-            CheckKind::Tcp => self.connect(deadline, phase).await.map(|_| Passed::ok("connected".into())),
+            CheckKind::Tcp => self.connect(deadline, stage).await.map(|_| Passed::ok("connected".into())),
             CheckKind::Http | CheckKind::Https => {
                 let (engine, plan) = (&*self.engine, &self.plan);
-                let status = Exchange { engine, plan, phase, deadline, kept }.run().await?;
+                let status = HttpCheck { engine, plan, stage, deadline, kept }.run().await?;
                 Ok(Passed::ok(format!("HTTP {status}")))
             }
-            CheckKind::Agent => self.ask_agent(deadline, phase).await,
-            CheckKind::Lua => self.run_script(phase).await,
+            CheckKind::Agent => self.ask_agent(deadline, stage).await,
+            CheckKind::Lua => self.run_script(stage).await,
         }
     }
 
-    async fn connect(&self, deadline: Instant, phase: &Cell<Phase>) -> Result<crate::dial::Stream, Failure> {
+    async fn connect(&self, deadline: Instant, stage: &Cell<Stage>) -> Result<crate::dial::Stream, Failure> {
         let timeout = Duration::from_millis(self.plan.check.timeout_ms);
-        let addresses = self.plan.place.addresses(&self.engine, timeout, phase).await?;
-        Ok(self.plan.place.connect(&addresses, deadline, phase).await?.0)
+        let addresses = self.plan.place.addresses(&self.engine, timeout, stage).await?;
+        Ok(self.plan.place.connect(&addresses, deadline, stage).await?.0)
     }
 
-    async fn ask_agent(&self, deadline: Instant, phase: &Cell<Phase>) -> Result<Passed, Failure> {
-        let mut stream = self.connect(deadline, phase).await?;
-        phase.set(Phase::Agent);
+    async fn ask_agent(&self, deadline: Instant, stage: &Cell<Stage>) -> Result<Passed, Failure> {
+        let mut stream = self.connect(deadline, stage).await?;
+        stage.set(Stage::Agent);
         let mut line = Vec::with_capacity(128);
         while line.len() <= agent::MAX_LINE && !line.contains(&b'\n') {
             let read = stream.read_buf(&mut line).await;
@@ -112,8 +112,8 @@ impl Watch {
         Ok(Passed { ok: reply.is_ok(), why: format!("agent: {reply}"), agent: Some(reply) })
     }
 
-    async fn run_script(&self, phase: &Cell<Phase>) -> Result<Passed, Failure> {
-        phase.set(Phase::Script);
+    async fn run_script(&self, stage: &Cell<Stage>) -> Result<Passed, Failure> {
+        stage.set(Stage::Script);
         let script = self.engine.script.borrow().clone();
         match script {
             Some(script) => {

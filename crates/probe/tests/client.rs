@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{Backend, closed_port, ok};
-use probe::{Answer, Client, Prober, Request};
+use probe::{Client, Prober, Request, Response};
 
 /// Runs one future over a client's prober.
 fn run<T: 'static, F: Future<Output = T> + 'static>(work: impl FnOnce(Client) -> F) -> T {
@@ -43,12 +43,12 @@ fn request(url: &str) -> Request<'_> {
     }
 }
 
-fn get(url: &str) -> Result<Answer, String> {
+fn get(url: &str) -> Result<Response, String> {
     let url = url.to_owned();
     run(|client| async move { client.http(request(&url)).await })
 }
 
-fn get_within(url: &str, millis: u64) -> Result<Answer, String> {
+fn get_within(url: &str, millis: u64) -> Result<Response, String> {
     let url = url.to_owned();
     run(|client| async move {
         client.http(Request { timeout: Duration::from_millis(millis), ..request(&url) }).await

@@ -43,7 +43,7 @@ pub trait Server {
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>>;
     /// Where an address is. Ok(None): not in the databases; Err: there are none ([`NO_DATABASE`]),
     /// they cannot be read, or it is no address.
-    fn geo(&self, address: &str) -> Result<Option<Place>, String>;
+    fn geo(&self, address: &str) -> Result<Option<Location>, String>;
     /// Number of this child among its siblings, from 0.
     fn worker(&self) -> u32;
     /// How many children there may be at once.
@@ -152,7 +152,7 @@ pub trait Dict {
 /// What the databases know of an address.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)]
-pub struct Place {
+pub struct Location {
     pub country: Option<String>,
     pub country_name: Option<String>,
     pub continent: Option<String>,
@@ -217,7 +217,7 @@ pub enum Number {
 /// httpd tables of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Table {
+pub enum RequestTable {
     HeadersIn,
     HeadersOut,
     ErrHeadersOut,
@@ -241,13 +241,13 @@ pub trait Request {
     /// Sets `Status` or `Proxyreq`.
     fn set_number(&self, field: Number, value: i64) -> Result<(), String>;
     /// Calls `f` once with the first value of a key (case-insensitive).
-    fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
+    fn get(&self, table: RequestTable, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
     /// Sets or (None) unsets a key. Err when key or value hold CR, LF or NUL in a header table.
-    fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+    fn set(&self, table: RequestTable, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
     /// Adds a further value of a key. Err as in [`Request::set`].
-    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String>;
+    fn add(&self, table: RequestTable, key: &[u8], value: &[u8]) -> Result<(), String>;
     /// Calls `f` with every pair, repeated keys as often as they stand; false from `f` ends it.
-    fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool);
+    fn each(&self, table: RequestTable, f: &mut dyn FnMut(&[u8], &[u8]) -> bool);
     /// Calls `f` once with the text of a POSTed form of at most `max` bytes; None when there is
     /// none. (mod_lua's parsebody)
     fn body(&self, max: usize, f: &mut dyn FnMut(Option<&[u8]>));
@@ -311,13 +311,13 @@ impl Request for NoRequest {
     fn set_number(&self, _field: Number, _value: i64) -> Result<(), String> {
         Err(NO_REQUEST.into())
     }
-    fn get(&self, _table: Table, _key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, _table: RequestTable, _key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
         f(None);
     }
-    fn set(&self, _table: Table, _key: &[u8], _value: Option<&[u8]>) -> Result<(), String> {
+    fn set(&self, _table: RequestTable, _key: &[u8], _value: Option<&[u8]>) -> Result<(), String> {
         Err(NO_REQUEST.into())
     }
-    fn each(&self, _table: Table, _f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
+    fn each(&self, _table: RequestTable, _f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {}
     fn body(&self, _max: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
         f(None);
     }
@@ -339,7 +339,7 @@ impl Request for NoRequest {
     fn digest(&self, _kind: Digest, _data: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn add(&self, _table: Table, _key: &[u8], _value: &[u8]) -> Result<(), String> {
+    fn add(&self, _table: RequestTable, _key: &[u8], _value: &[u8]) -> Result<(), String> {
         Err(NO_REQUEST.into())
     }
     fn regex_each(

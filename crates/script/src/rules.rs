@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What scripts may set in a request, whatever server it is in.
 
-use crate::host::{Field, Number, Table};
+use crate::host::{Field, Number, RequestTable};
 
 /// Text may not hold what ends or forges a line of the protocol.
 ///
@@ -21,8 +21,8 @@ pub fn check_text(what: &str, value: &[u8], forbidden: &[u8]) -> Result<(), Stri
 ///
 /// # Errors
 /// Says what is wrong with which.
-pub fn check_pair(table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
-    let is_header = !matches!(table, Table::Notes | Table::SubprocessEnv);
+pub fn check_pair(table: RequestTable, key: &[u8], value: &[u8]) -> Result<(), String> {
+    let is_header = !matches!(table, RequestTable::Notes | RequestTable::SubprocessEnv);
     check_text("the key", key, if is_header { b"\r\n\0: " } else { b"\0" })?;
     if key.is_empty() {
         return Err("an empty key".into());

@@ -136,7 +136,7 @@ fn the_finish_hook_sees_the_result() {
         error: Some("reset".into()),
     };
     state.finish(world.id, "done", &result).unwrap();
-    assert_eq!(world.request.value(script::host::Table::Notes, "seen").unwrap(), "b:250220.57reset");
+    assert_eq!(world.request.value(script::host::RequestTable::Notes, "seen").unwrap(), "b:250220.57reset");
 }
 
 #[test]

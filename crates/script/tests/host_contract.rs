@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::Folder;
 use contract::{ADDRESS, Around, BODY, DICTS, HEADERS, POOLS, TARGET, cases, compare, script};
-use script::host::{Dict as _, Place, Scalar, Server as _, Table};
+use script::host::{Dict as _, Location, RequestTable, Scalar, Server as _};
 use script::offline::{Answers, Overlay, PlainDict, PlainRequest, PlainServer, Pools};
 use script::{Answer, HttpAnswer, Library, Limits, Phase, ScriptId, State, judge};
 
@@ -39,13 +39,13 @@ fn start() -> Plain {
     }
     server.define("CONTRACT");
     let text = |text: &str| Some(text.to_owned());
-    let place = Place {
+    let place = Location {
         country: text("CN"),
         country_name: text("China"),
         continent: text("AS"),
         city: text("Changchun"),
         time_zone: text("Asia/Harbin"),
-        ..Place::default()
+        ..Location::default()
     };
     server.add_place(ADDRESS, Some(place));
     let pools = Pools::default();
@@ -97,7 +97,7 @@ impl Plain {
             Err(_) => (500, None),
             Ok(other) => return format!("{other:?}"),
         };
-        let place = [Table::HeadersOut, Table::ErrHeadersOut].iter();
+        let place = [RequestTable::HeadersOut, RequestTable::ErrHeadersOut].iter();
         let place = place.filter_map(|table| self.request.value(*table, "Location")).next();
         let page = page.map(|page| String::from_utf8_lossy(&page).trim_end().to_owned());
         format!("{status} {} {}", place.unwrap_or("-".into()), page.unwrap_or_default()).trim_end().to_owned()

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{World, eval, value};
-use script::host::{Field, Table};
-use script::{Answer, Attempt, ErrorKind, Library, Peer, Phase};
+use script::host::{Field, RequestTable};
+use script::{Answer, AttemptsSoFar, ErrorKind, Library, Peer, Phase};
 
 #[test]
 fn variables_of_the_request() {
@@ -186,7 +186,11 @@ fn exits_end_the_script_for_good() {
     let world = World::new("function f(pool, r) ngx.exit(503) r.notes.after = 'yes' end", "f");
     let state = world.started();
     assert_eq!(state.pick(world.id, "f", "app", None).unwrap(), Answer::Status(503));
-    assert_eq!(world.request.value(Table::Notes, "after").unwrap(), "yes", "the balancer phase goes on");
+    assert_eq!(
+        world.request.value(RequestTable::Notes, "after").unwrap(),
+        "yes",
+        "the balancer phase goes on"
+    );
 }
 
 #[test]
@@ -216,11 +220,11 @@ end";
         timeouts: [Some(0.5), None, Some(2.0)],
     };
     assert_eq!(first, Answer::Peer(expected));
-    state.set_attempt(Attempt { before: 1, last_failure: Some((false, 502)) });
+    state.set_attempt(AttemptsSoFar { before: 1, last_failure: Some((false, 502)) });
     let second = state.select(world.id, "f", Phase::Pick).unwrap();
     let Answer::Peer(peer) = second else { panic!("{second:?}") };
     assert_eq!((peer.host.as_str(), peer.port, peer.more_tries), ("127.0.0.2", 8081, None));
-    assert_eq!(world.request.value(Table::Notes, "why").unwrap(), "failed502");
+    assert_eq!(world.request.value(RequestTable::Notes, "why").unwrap(), "failed502");
     for (call, expected) in [
         ("set_current_peer('example.org', 80)", "no host allowed"),
         ("set_current_peer('127.0.0.1', 70000)", "bad port: 70000"),
@@ -310,9 +314,12 @@ fn the_articles_script_runs_as_a_body() {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..100 {
         assert_eq!(state.select(world.id, "-", Phase::Translate).unwrap(), Answer::Status(302));
-        let backend = world.request.value(Table::HeadersIn, "X-Backend-Server").unwrap();
-        assert_eq!(world.request.value(Table::HeadersOut, "Location").unwrap(), format!("http://{backend}/"));
-        assert_eq!(world.request.value(Table::HeadersIn, "Host").unwrap(), backend);
+        let backend = world.request.value(RequestTable::HeadersIn, "X-Backend-Server").unwrap();
+        assert_eq!(
+            world.request.value(RequestTable::HeadersOut, "Location").unwrap(),
+            format!("http://{backend}/")
+        );
+        assert_eq!(world.request.value(RequestTable::HeadersIn, "Host").unwrap(), backend);
         assert_eq!(world.request.text(Field::Uri).unwrap(), "/app/list");
         seen.insert(backend);
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{World, eval, value};
-use script::host::{Field, Table};
+use script::host::{Field, RequestTable};
 use script::{ErrorKind, Phase};
 
 #[test]
@@ -124,13 +124,13 @@ end";
     let state = world.started();
     assert_eq!(value(&world, &state), "done");
     let get = |table, key| world.request.value(table, key);
-    assert_eq!(get(Table::HeadersIn, "X-New").unwrap(), "a  Evil: 1 ");
-    assert_eq!(get(Table::HeadersIn, "X-Multi"), None);
-    assert_eq!(get(Table::HeadersOut, "X-Count").unwrap(), "5");
-    assert_eq!(get(Table::HeadersOut, "X-Set").unwrap(), "s");
-    assert_eq!(get(Table::ErrHeadersOut, "X-Flag").unwrap(), "true");
-    assert_eq!(get(Table::Notes, "n").unwrap(), "line\nbreak");
-    assert_eq!(get(Table::SubprocessEnv, "E").unwrap(), "v");
+    assert_eq!(get(RequestTable::HeadersIn, "X-New").unwrap(), "a  Evil: 1 ");
+    assert_eq!(get(RequestTable::HeadersIn, "X-Multi"), None);
+    assert_eq!(get(RequestTable::HeadersOut, "X-Count").unwrap(), "5");
+    assert_eq!(get(RequestTable::HeadersOut, "X-Set").unwrap(), "s");
+    assert_eq!(get(RequestTable::ErrHeadersOut, "X-Flag").unwrap(), "true");
+    assert_eq!(get(RequestTable::Notes, "n").unwrap(), "line\nbreak");
+    assert_eq!(get(RequestTable::SubprocessEnv, "E").unwrap(), "v");
     assert!(world.server.lines.borrow().iter().any(|(level, line)| *level == 4 && line.contains("X-New")));
 }
 
@@ -145,7 +145,7 @@ end";
     let state = world.started();
     assert_eq!(value(&world, &state), "done");
     let tables = world.request.tables.borrow();
-    let set: Vec<_> = tables.iter().filter(|(table, ..)| *table == Table::ErrHeadersOut).collect();
+    let set: Vec<_> = tables.iter().filter(|(table, ..)| *table == RequestTable::ErrHeadersOut).collect();
     assert_eq!(
         String::from_utf8_lossy(&set[0].2),
         "a=b+c; Expires=Tue, 29 Feb 2000 00:00:00 GMT; Path=/x; SameSite=Lax; Secure; HttpOnly"
@@ -225,7 +225,7 @@ fn geo_data_is_a_table() {
     );
     let state = world.started();
     assert_eq!(value(&world, &state), "nowhere");
-    let place = script::host::Place { country: Some("CN".into()), asn: Some(64500), ..Default::default() };
+    let place = script::host::Location { country: Some("CN".into()), asn: Some(64500), ..Default::default() };
     world.server.place.replace(Some(place));
     assert_eq!(value(&world, &state), "CN64500");
 }
@@ -254,7 +254,7 @@ fn fields_are_those_of_the_request_at_hand() {
         }
         state.select(world.id, "f", Phase::Translate).unwrap();
         let expected = format!("{uri} {} {uri} GET", args.unwrap_or("nil"));
-        assert_eq!(world.request.value(Table::Notes, "x"), Some(expected));
+        assert_eq!(world.request.value(RequestTable::Notes, "x"), Some(expected));
     }
 }
 
@@ -268,7 +268,7 @@ fn a_field_that_is_set_is_read_as_it_was_set() {
         world.request.put(Field::Uri, &format!("/{}", nth / 2));
         state.select(world.id, "f", Phase::Translate).unwrap();
         let expected = format!("/{0} /set /{0}!", nth / 2);
-        assert_eq!(world.request.value(Table::Notes, "x"), Some(expected));
+        assert_eq!(world.request.value(RequestTable::Notes, "x"), Some(expected));
         assert_eq!(world.request.text(Field::Uri), Some(format!("/{}!", nth / 2)));
     }
 }

@@ -149,12 +149,12 @@ fn wanted(answer: &Answer) -> String {
 
 #[test]
 fn geo_sends_each_country_to_its_zone() {
-    use script::host::Place;
+    use script::host::Location;
     let world = app_with(&shipped("geo.lua"), "zone", &["china", "usa", "rest"]);
     let state = started(&world);
     let go = |country: Option<&str>| {
         *world.server.place.borrow_mut() =
-            Some(Place { country: country.map(str::to_owned), asn: Some(1), ..Place::default() });
+            Some(Location { country: country.map(str::to_owned), asn: Some(1), ..Location::default() });
         wanted(&ask(&world, &state, "/"))
     };
     assert_eq!(go(Some("CN")), "china");
@@ -198,7 +198,7 @@ fn sticky_canary_keeps_whom_it_has() {
         }
         world.request.put(Field::UseragentIp, address);
         let track = wanted(&ask(&world, &state, "/"));
-        (track, world.request.value(script::host::Table::ErrHeadersOut, "Set-Cookie"))
+        (track, world.request.value(script::host::RequestTable::ErrHeadersOut, "Set-Cookie"))
     };
     let mut canaries = 0;
     let mut outsider = String::new();
@@ -338,7 +338,7 @@ fn shedding_turns_away_what_can_wait_and_nothing_else() {
             world.request.header("X-Priority", value);
         }
         let answer = ask(&world, &state, uri);
-        let retry = world.request.value(script::host::Table::ErrHeadersOut, "Retry-After");
+        let retry = world.request.value(script::host::RequestTable::ErrHeadersOut, "Retry-After");
         assert_eq!(retry.is_some(), answer == Answer::Status(503));
         answer == Answer::Status(503)
     };

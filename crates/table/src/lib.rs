@@ -78,7 +78,7 @@ pub use self::{
     protocol::lead::Lead,
     protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
-    queue::{Turn, Waiting},
+    queue::{WaitEnd, Waiting},
     sweep::Swept,
 };
 #[cfg(not(loom))]

@@ -22,7 +22,7 @@ pub struct Waiting(Held);
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum WaitEnd {
     /// There may be a place: look for it.
     Look,
     /// Without a place.
@@ -63,21 +63,21 @@ impl Table {
         until_ms: u64,
         now_ms: impl Fn() -> u64,
         mut is_pointless: impl FnMut(u64) -> bool,
-    ) -> Turn {
+    ) -> WaitEnd {
         let tickets = self.map.tickets();
-        let Some(ticket) = tickets.get(waiting.0.row) else { return Turn::TimeIsUp };
+        let Some(ticket) = tickets.get(waiting.0.row) else { return WaitEnd::TimeIsUp };
         let mut slice_end = now_ms() + u64::from(SLICE_MS);
         loop {
             let is_called = queue::answer(tickets, &waiting.0);
             let now = now_ms();
             if (is_called || now >= slice_end) && is_pointless(now) {
-                return Turn::Pointless;
+                return WaitEnd::Pointless;
             }
             if is_called {
-                return Turn::Look;
+                return WaitEnd::Look;
             }
             if now >= until_ms {
-                return Turn::TimeIsUp;
+                return WaitEnd::TimeIsUp;
             }
             if now >= slice_end {
                 slice_end = now + u64::from(SLICE_MS);
@@ -87,7 +87,7 @@ impl Table {
                 }
                 self.bury_now_and_then(now);
                 if self.is_first(waiting, now) {
-                    return Turn::Look;
+                    return WaitEnd::Look;
                 }
                 // Those ahead may be stopped: one who does not answer is passed over.
                 self.call(Who::Quiet(waiting.0.wants().pool(), SLICE_MS), now);

@@ -4,6 +4,8 @@
 
 mod builder;
 mod installed;
+mod logs;
+mod processes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use regex::Regex;
 
 pub use builder::{Builder, ConfigTest, Mpm};
 pub use installed::{Installed, installed};
+pub use logs::AccessLine;
+
+use processes::{all_pids, all_sleep, group_of_vetting, living_child_of, tasks_of};
 
 use crate::client::Client;
 use crate::ports::ReservedPort;
@@ -56,24 +60,6 @@ pub struct Httpd {
     /// How many children start, and how many tasks each has; None under prefork.
     tasks: Option<(usize, usize)>,
 }
-
-/// A line of the access log.
-#[derive(Clone, Debug, Default)]
-pub struct AccessLine {
-    /// The child.
-    pub pid: u32,
-    /// The final status.
-    pub status: u16,
-    /// The request's method.
-    pub method: String,
-    /// The path, decoded.
-    pub path: String,
-    /// `LB_POOL`, `LB_MEMBER`, `LB_METHOD`, `LB_ATTEMPTS`, `LB_REASON`, `LB_SECONDS`; `-` when
-    /// unset.
-    pub env: BTreeMap<&'static str, String>,
-}
-
-const ENV_FIELDS: [&str; 6] = ["LB_POOL", "LB_MEMBER", "LB_METHOD", "LB_ATTEMPTS", "LB_REASON", "LB_SECONDS"];
 
 impl Httpd {
     /// A server to configure.
@@ -267,47 +253,6 @@ impl Httpd {
         panic!("500 connections met only the children {:?}", found.keys());
     }
 
-    /// The error log so far.
-    pub fn error_log(&self) -> String {
-        let log = fs::read(self.dir.join("error.log")).unwrap_or_default();
-        String::from_utf8_lossy(&log).into_owned()
-    }
-
-    /// How many error log lines match.
-    pub fn count_log(&self, pattern: &str) -> usize {
-        let pattern = Regex::new(pattern).expect("a pattern");
-        self.error_log().lines().filter(|line| pattern.is_match(line)).count()
-    }
-
-    /// Waits for an error log line that matches and returns the first.
-    pub fn wait_for_log(&self, pattern: &str) -> String {
-        self.wait_for_log_lines(pattern, 1).remove(0)
-    }
-
-    /// Waits until at least `n` error log lines match and returns them.
-    pub fn wait_for_log_lines(&self, pattern: &str, n: usize) -> Vec<String> {
-        let regex = Regex::new(pattern).expect("a pattern");
-        eventually(&format!("{n} error log lines like /{pattern}/"), PATIENCE, || {
-            let log = self.error_log();
-            let lines: Vec<String> =
-                log.lines().filter(|line| regex.is_match(line)).map(str::to_owned).collect();
-            Some(lines).filter(|lines| lines.len() >= n)
-        })
-    }
-
-    /// The access log so far.
-    pub fn access_log(&self) -> Vec<AccessLine> {
-        let log = fs::read(self.dir.join("access.log")).unwrap_or_default();
-        String::from_utf8_lossy(&log).lines().filter_map(parse_access_line).collect()
-    }
-
-    /// Waits for the access log line of a path and returns the last one.
-    pub fn wait_for_access(&self, path: &str) -> AccessLine {
-        eventually(&format!("an access log line for {path}"), PATIENCE, || {
-            self.access_log().into_iter().rev().find(|line| line.path == path)
-        })
-    }
-
     /// Panics when a child crashed.
     pub fn assert_no_crash(&self) {
         let crashes = self.count_log("exit signal (Segmentation|Abort|Bus|Illegal)|panicked at");
@@ -400,59 +345,8 @@ fn with_hosts(file: &Path) -> Vec<OsString> {
     words.into_iter().chain([file.as_os_str().to_owned()]).collect()
 }
 
-fn all_pids() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").expect("read /proc").flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The vetting server is a child of the parent by its name; its workers are its children.
-fn group_of_vetting(pid: u32, httpd: u32) -> bool {
-    let is_server = |pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.contains("(lua-balancer") && parent_of(&stat) == Some(httpd)
-    };
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    is_server(pid) || parent_of(&stat).is_some_and(|parent| parent != 0 && is_server(parent))
-}
-
-/// From `/proc/PID/stat`: what follows the name, which may hold spaces, is the state and the
-/// parent.
-fn parent_of(stat: &str) -> Option<u32> {
-    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
-}
-
 fn raw_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
-}
-
-/// Fields of /proc/PID/stat after the name, which may hold spaces: state, parent, …
-fn living_child_of(pid: u32, parent: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    if stat.contains("(lua-balancer") {
-        return false;
-    }
-    let mut fields = stat.rsplit(") ").next().unwrap_or("").split(' ');
-    fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(parent.to_string().as_str())
-}
-
-/// The states of a child's tasks, as in `/proc`, without the module's own; None when the child has
-/// gone.
-fn tasks_of(pid: u32) -> Option<Vec<char>> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-    let stats = tasks.map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default());
-    let of_httpd = stats.filter(|stat| !stat.contains("(lua-balancer"));
-    Some(of_httpd.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).collect())
-}
-
-fn all_sleep(states: &[char]) -> bool {
-    states.iter().all(|state| *state == 'S')
-}
-
-fn parse_access_line(line: &str) -> Option<AccessLine> {
-    let mut fields = line.split('|').map(str::to_owned);
-    let (pid, status) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let (method, path) = (fields.next()?, fields.next()?);
-    Some(AccessLine { pid, status, method, path, env: ENV_FIELDS.into_iter().zip(fields).collect() })
 }
 
 fn tail(text: &str, lines: usize) -> String {

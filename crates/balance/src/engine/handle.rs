@@ -16,7 +16,7 @@ use crate::live::{CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
 use crate::rng::Rng;
-use crate::session::{Routed, Routes, Search};
+use crate::session::{Routed, Routes, SessionSearch};
 use crate::settings::PoolSettings;
 use crate::status::Status;
 use crate::store::Store;
@@ -190,7 +190,7 @@ impl<S: Store> Handle<S> {
         let status = |place: usize| store.status(members[place].slot);
         // A candidate serves in panic as well, when health is ignored.
         let candidate = |place: usize| whole.compiled.place.get(place).is_some_and(|at| *at != u32::MAX);
-        let search = Search {
+        let search = SessionSearch {
             members,
             routes: whole.routes.get_or_init(|| Routes::of(members)),
             inside: &|place| view.is_none_or(|view| view.holds(&members[place])),

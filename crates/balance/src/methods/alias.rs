@@ -6,18 +6,18 @@ use crate::rng::Rng;
 
 /// Draws an index with a probability proportional to its weight.
 #[derive(Debug, Clone, Default)]
-pub struct Alias {
+pub struct AliasTable {
     /// For each index: keep it below this threshold of 2³², else take the other one.
     slots: Box<[(u32, u32)]>,
 }
 
-impl Alias {
+impl AliasTable {
     /// For these weights. Empty weights, or all 0: every draw gives 0.
     pub fn new(weights: &[u32]) -> Self {
         let count = weights.len() as u64;
         let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
         if total == 0 {
-            return Alias::default();
+            return AliasTable::default();
         }
         let mut left: Vec<u128> =
             weights.iter().map(|weight| u128::from(*weight) * u128::from(count)).collect();
@@ -33,7 +33,7 @@ impl Alias {
                 small.push(more);
             }
         }
-        Alias { slots: slots.into() }
+        AliasTable { slots: slots.into() }
     }
 
     /// One draw.

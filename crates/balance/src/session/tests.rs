@@ -138,7 +138,7 @@ fn session(url: &str, cookies: &str) -> Option<Session> {
     let lines = ["a name=a", "b name=b status=+D", "127.0.0.1:80", "c name=c route=x.c"];
     let (handle, pool) = pool(&lines, &[]);
     let sticky = Sticky { cookie: "LB".into(), param: Some("sid".into()), ..Sticky::default() };
-    let client = Client { url: url.as_bytes(), cookies: cookies.as_bytes() };
+    let client = Sent { url: url.as_bytes(), cookies: cookies.as_bytes() };
     find(&sticky, client, &mut |route| handle.route(pool, None, route, &[]))
 }
 

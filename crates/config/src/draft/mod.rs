@@ -7,7 +7,7 @@ mod state;
 
 use crate::directive::check_inside_pool;
 use crate::parts::{Dict, GeoFile, Pool};
-use crate::place::Place;
+use crate::place::Position;
 use crate::section::ErrorRule;
 use crate::statement::{Limit, OnError, Statement};
 use crate::surroundings::Surroundings;
@@ -24,7 +24,7 @@ impl Draft {
     }
 
     /// `<LuaBalancerPool name>` begins. `inside`: the directives in it, with their lines.
-    pub fn open_pool(&mut self, name: &str, place: Place, inside: &[(String, u32)]) -> Result<(), String> {
+    pub fn open_pool(&mut self, name: &str, place: Position, inside: &[(String, u32)]) -> Result<(), String> {
         if self.open_pool.is_some() {
             return Err("pools cannot stand inside one another".into());
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::directive::Directive;
 use crate::parts::{Dict, GeoFile, Pool};
-use crate::place::Place;
+use crate::place::Position;
 use crate::section::{Hooks, Section};
 use crate::statement::{CodeCache, HookKind, Limit, OnError};
 
@@ -19,7 +19,7 @@ pub struct At<'a, 'p> {
     /// Its directive.
     pub directive: &'static Directive,
     /// File and line.
-    pub place: Place,
+    pub place: Position,
     /// Number of its virtual host, 0 for the main server.
     pub server: usize,
     /// What its section, or its server, has for requests.
@@ -45,7 +45,7 @@ pub(crate) struct Use {
     /// The function.
     pub(crate) source: Source,
     /// Where it is written.
-    pub(crate) place: Place,
+    pub(crate) place: Position,
     /// The virtual host it stands in.
     pub(crate) server: usize,
 }
@@ -79,7 +79,7 @@ pub struct Draft {
     pub(crate) dicts: Vec<Dict>,
     pub(crate) geo_files: Vec<GeoFile>,
     /// `LuaBalancerOnError`, with their places.
-    pub(crate) error_rules: Vec<(OnError, Place)>,
+    pub(crate) error_rules: Vec<(OnError, Position)>,
     /// `key=` expressions that are kept.
     pub(crate) expressions: Vec<String>,
     pub(crate) max_members: u32,

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::{At, Config, DIRECTIVES, Directive, Draft, Place, Section, Standing, Statement, Surroundings};
+use crate::{At, Config, DIRECTIVES, Directive, Draft, Position, Section, Standing, Statement, Surroundings};
 
 /// A server that is made up: ServerRoot is `/root`, scripts are installed under `/installed/lua`.
 #[derive(Default)]
@@ -87,7 +87,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn read(&mut self, stand: Stand, line: &str) -> Result<(), String> {
         self.line += 1;
-        let place = Place { file: "test.conf".into(), line: self.line };
+        let place = Position { file: "test.conf".into(), line: self.line };
         if line == "</LuaBalancerPool>" {
             return self.draft.close_pool(Ok(()));
         }

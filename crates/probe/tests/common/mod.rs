@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use balance::member::{Connection, Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
-use probe::{Observation, Prober, Target};
+use probe::{CheckTarget, Observation, Prober};
 
 /// How long a test waits for what has to come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,7 +137,7 @@ pub fn url(host: &str, port: u16) -> MemberUrl {
     MemberUrl { scheme: "http".into(), host: host.into(), port, path: String::new(), socket: None }
 }
 
-pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> Target {
+pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> CheckTarget {
     let spec = MemberSpec {
         name: format!("{}:{}", url.host, url.port),
         url,
@@ -155,7 +155,7 @@ pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> Target {
     };
     let (slot, incarnation) = ((key >> 32) as u32, key as u32);
     let member = Arc::new(Member { slot, incarnation, order: slot, spec });
-    Target { key, pool: "app".into(), member, check: check.clone() }
+    CheckTarget { key, pool: "app".into(), member, check: check.clone() }
 }
 
 /// Turns until `count` observations are there.

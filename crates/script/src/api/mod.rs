@@ -9,6 +9,7 @@ pub(crate) mod modlua;
 mod pool;
 mod request;
 mod returned;
+mod searches;
 mod spec;
 pub(crate) mod tables;
 mod values;

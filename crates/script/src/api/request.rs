@@ -7,19 +7,14 @@ use std::rc::Rc;
 use mlua::{BString, Lua, LuaString, Table, Value};
 
 use super::arguments::{handy, short};
-use super::{modlua, tables, values};
+use super::{modlua, searches, tables, values};
 use crate::context::Context;
 use crate::context::texts;
-use crate::error::Halt;
-use crate::host::{self, Digest, Field, Number, Request, Search};
+use crate::host::{self, Digest, Field, Number};
 use crate::limits::memory::text_of;
 use crate::native::shortcuts;
-use crate::strings::expression;
 use crate::strings::forms;
 use crate::strings::text;
-
-/// Names that a table of the request may have where an expression may be costly.
-const MOST_NAMES: usize = 1000;
 
 const LOGS: [(&str, u8); 16] = [
     ("emerg", 0),
@@ -55,6 +50,7 @@ pub(crate) fn object(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<(Table, Vec<T
     cookies(lua, ctx, &methods)?;
     strings(lua, ctx, &methods)?;
     httpd(lua, ctx, &methods)?;
+    searches::install(lua, ctx, &methods)?;
     values::ivm(lua, ctx, &methods)?;
     let fields = lua.create_table()?;
     let own = ctx.clone();
@@ -188,7 +184,7 @@ fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
 /// The value of a cookie of the request, as it stands.
 pub(crate) fn cookie_value(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     let mut value = Ok(Value::Nil);
-    ctx.request()?.get(crate::host::Table::HeadersIn, b"Cookie", &mut |header| {
+    ctx.request()?.get(crate::host::RequestTable::HeadersIn, b"Cookie", &mut |header| {
         if let Some(found) = header.and_then(|header| text::cookie(header, name)) {
             value = text_of(lua, found).map(Value::String);
         }
@@ -230,7 +226,7 @@ fn cookies(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
             };
             own.spend(line.len() + tables::ENTRY_BYTES)?;
             own.request()?
-                .add(crate::host::Table::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
+                .add(crate::host::RequestTable::ErrHeadersOut, b"Set-Cookie", line.as_bytes())
                 .map_err(mlua::Error::runtime)
         })?,
     )
@@ -311,7 +307,7 @@ fn strings(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
         let max = max.unwrap_or(8192).min(most.max(8192));
         own.spend(max)?;
         let mut kind = Vec::new();
-        own.request()?.get(host::Table::HeadersIn, b"Content-Type", &mut |value| {
+        own.request()?.get(host::RequestTable::HeadersIn, b"Content-Type", &mut |value| {
             kind.extend_from_slice(value.unwrap_or_default());
         });
         own.request()?.body(max, &mut |body| {
@@ -335,128 +331,6 @@ fn httpd(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
     };
     methods.raw_set("construct_url", lua.create_function(url)?)?;
     let own = ctx.clone();
-    let expr = move |_: &Lua, (_, expression): (bool, LuaString)| {
-        own.spend(expression.as_bytes().len())?;
-        Ok(match expression_of(&own, &expression.as_bytes())? {
-            Ok(verdict) => (verdict, None),
-            Err(error) => (false, Some(error)),
-        })
-    };
-    methods.raw_set("expr", lua.create_function(expr)?)?;
-    let own = ctx.clone();
-    type Asked = (bool, LuaString, LuaString, Value);
-    let regex = move |lua: &Lua, (_, text, pattern, flags): Asked| match search(
-        &own,
-        &text.as_bytes(),
-        &short(&pattern)?,
-        &regex_flags(&flags),
-    )? {
-        Ok(Some(groups)) => {
-            let table = lua.create_table_with_capacity(groups.len(), 1)?;
-            for (at, group) in groups.iter().enumerate() {
-                if let Some(group) = group {
-                    table.raw_set(at, lua.create_string(group)?)?;
-                }
-            }
-            Ok((Value::Table(table), None))
-        }
-        Ok(None) => Ok((Value::Boolean(false), None)),
-        Err(error) => Ok((Value::Boolean(false), Some(error))),
-    };
-    methods.raw_set("regex", lua.create_function(regex)?)?;
-    let own = ctx.clone();
     let clock = move |_: &Lua, _: bool| Ok((own.server.time() * 1e6) as i64);
     methods.raw_set("clock", lua.create_function(clock)?)
-}
-
-/// Bytes of the longest text that an expression can find in the request. Headers of one name are
-/// one text.
-fn longest_text(request: &dyn Request) -> usize {
-    let fields = [
-        Field::Uri,
-        Field::UnparsedUri,
-        Field::Args,
-        Field::TheRequest,
-        Field::User,
-        Field::Filename,
-        Field::PathInfo,
-    ];
-    let mut longest = 0;
-    for field in fields {
-        request.field(field, &mut |text| longest = longest.max(text.map_or(0, <[u8]>::len)));
-    }
-    for table in
-        [host::Table::HeadersIn, host::Table::HeadersOut, host::Table::Notes, host::Table::SubprocessEnv]
-    {
-        let mut names: Vec<(Vec<u8>, usize)> = Vec::new();
-        request.each(table, &mut |name, value| {
-            let name = name.to_ascii_lowercase();
-            let known = names.iter_mut().find(|(known, _)| *known == name);
-            match known {
-                Some((_, length)) => *length += value.len() + 2,
-                None => names.push((name, value.len())),
-            }
-            names.len() < MOST_NAMES
-        });
-        let of_table = names.iter().map(|(_, length)| *length).max().unwrap_or(0);
-        longest = longest.max(if names.len() < MOST_NAMES { of_table } else { usize::MAX });
-    }
-    longest
-}
-
-/// `r:expr`. The inner Err is what the script gets as a message.
-fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String>> {
-    /// What httpd keeps of one until the request ends, whatever it is.
-    const KEPT: usize = 1024;
-    let request = ctx.request()?;
-    ctx.spend(text.len() + KEPT)?;
-    let verdict = verdict(ctx, request, text);
-    ctx.budget.check().map_err(Halt::raise)?;
-    Ok(verdict)
-}
-
-fn verdict(ctx: &Context, request: &dyn Request, text: &[u8]) -> Result<bool, String> {
-    let sandbox = ctx.library.sandbox;
-    let checked = expression::checked(text, sandbox)?;
-    let most = ctx.budget.search_time();
-    // The limit goes around a pattern, which may not end it.
-    for pattern in &checked.patterns {
-        request.regex(&Search { text: b"", from: 0, pattern, flags: "", most })?;
-    }
-    if !checked.may_be_costly() {
-        return request.expr(&checked.text, sandbox);
-    }
-    let longest = longest_text(request);
-    checked.may_make(longest)?;
-    let Some(alone) = expression::alone(text) else {
-        return request.expr(&checked.within(longest)?, sandbox);
-    };
-    let value = request.expr_word(alone.word, sandbox)?;
-    let search = Search { text: &value, from: 0, pattern: alone.pattern, flags: alone.flags, most };
-    Ok(request.regex(&search)?.is_some() != alone.is_negated)
-}
-
-type Groups = Vec<Option<Vec<u8>>>;
-
-/// The inner Err is what the script gets as a message.
-fn search(
-    ctx: &Context,
-    text: &[u8],
-    pattern: &str,
-    flags: &str,
-) -> mlua::Result<Result<Option<Groups>, String>> {
-    let search = Search { text, from: 0, pattern, flags, most: ctx.budget.search_time() };
-    Ok(ctx.request()?.regex(&search))
-}
-
-/// Letters, or httpd's numbers: 1 ignores case, 2 makes ^ and $ match at line ends.
-fn regex_flags(flags: &Value) -> String {
-    match flags {
-        Value::String(letters) => text::line(&letters.as_bytes()).into_owned(),
-        Value::Integer(bits) => {
-            let letters = [(1, 'i'), (2, 'm')].into_iter();
-            letters.filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| letter).collect()
-        }
-        _ => String::new(),
-    }
 }

@@ -12,12 +12,12 @@ use crate::limits::memory::text_of;
 /// What an entry of a table of the request takes beside its texts.
 pub(crate) const ENTRY_BYTES: usize = 64;
 
-const TABLES: [(&str, host::Table); 5] = [
-    ("headers_in", host::Table::HeadersIn),
-    ("headers_out", host::Table::HeadersOut),
-    ("err_headers_out", host::Table::ErrHeadersOut),
-    ("notes", host::Table::Notes),
-    ("subprocess_env", host::Table::SubprocessEnv),
+const TABLES: [(&str, host::RequestTable); 5] = [
+    ("headers_in", host::RequestTable::HeadersIn),
+    ("headers_out", host::RequestTable::HeadersOut),
+    ("err_headers_out", host::RequestTable::ErrHeadersOut),
+    ("notes", host::RequestTable::Notes),
+    ("subprocess_env", host::RequestTable::SubprocessEnv),
 ];
 
 /// The table objects by name; one of each for all requests.
@@ -59,7 +59,7 @@ pub(crate) fn two_tables(
 }
 
 /// All pairs of a table.
-pub(crate) fn pairs(ctx: &Context, table: host::Table) -> mlua::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn pairs(ctx: &Context, table: host::RequestTable) -> mlua::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut pairs = Vec::new();
     let mut bytes = 0;
     ctx.request()?.each(table, &mut |key, value| {
@@ -72,7 +72,7 @@ pub(crate) fn pairs(ctx: &Context, table: host::Table) -> mlua::Result<Vec<(Vec<
 }
 
 /// The first value of a key, nil when there is none.
-pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> mlua::Result<Value> {
+pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::RequestTable, key: &[u8]) -> mlua::Result<Value> {
     let mut value = Ok(Value::Nil);
     ctx.request()?.get(table, key, &mut |bytes| {
         if let Some(bytes) = bytes {
@@ -84,7 +84,7 @@ pub(crate) fn get(lua: &Lua, ctx: &Context, table: host::Table, key: &[u8]) -> m
 
 /// Sets a key, or unsets it for nil. In headers a control character of the value becomes a space,
 /// with a warning, so that nothing a client sent can start a header of its own.
-pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) -> mlua::Result<()> {
+pub(crate) fn set(ctx: &Context, table: host::RequestTable, key: &[u8], value: &Value) -> mlua::Result<()> {
     let bytes = match value {
         Value::Nil => None,
         Value::String(text) => {
@@ -101,8 +101,10 @@ pub(crate) fn set(ctx: &Context, table: host::Table, key: &[u8], value: &Value) 
         }
     };
     ctx.spend(bytes.as_ref().map_or(0, |_| key.len() + ENTRY_BYTES))?;
-    let header =
-        matches!(table, host::Table::HeadersIn | host::Table::HeadersOut | host::Table::ErrHeadersOut);
+    let header = matches!(
+        table,
+        host::RequestTable::HeadersIn | host::RequestTable::HeadersOut | host::RequestTable::ErrHeadersOut
+    );
     if header && (key.is_empty() || key.iter().any(|byte| *byte <= b' ' || *byte == b':' || *byte == 0x7f)) {
         let name = String::from_utf8_lossy(key);
         return Err(mlua::Error::runtime(format!("{name:?} is not the name of a header")));
@@ -127,7 +129,7 @@ fn without_controls(ctx: &Context, key: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn object(lua: &Lua, ctx: &Rc<Context>, table: host::Table, name: &str) -> mlua::Result<Table> {
+fn object(lua: &Lua, ctx: &Rc<Context>, table: host::RequestTable, name: &str) -> mlua::Result<Table> {
     let methods = lua.create_table()?;
     let own = ctx.clone();
     let get_value = move |lua: &Lua, (_, key): (bool, LuaString)| get(lua, &own, table, &key.as_bytes());

@@ -26,7 +26,7 @@ use crate::decision::picks::Shortcuts;
 use crate::error::Halt;
 use crate::host::{Field, Request, Server};
 use crate::limits::budget::{Budget, MOST_LINES, MOST_LOGGED};
-use crate::limits::frame::{Attempt, Frame};
+use crate::limits::frame::{AttemptsSoFar, Frame};
 use crate::limits::processor::Start;
 use crate::source::library::{Library, Limits};
 
@@ -65,7 +65,7 @@ pub(crate) struct Context {
     pub(crate) library: Arc<Library>,
     pub(crate) budget: Budget,
     pub(crate) frame: Cell<Frame>,
-    pub(crate) attempt: Cell<Attempt>,
+    pub(crate) attempt: Cell<AttemptsSoFar>,
     /// What the running call said; None as long as it was nothing.
     pub(crate) said: RefCell<Option<Box<Said>>>,
     /// What the running call has asked pools.

@@ -21,9 +21,9 @@ pub enum Phase {
     Timer,
 }
 
-/// The attempt that a call is for; scripts see it through `ngx.balancer`.
+/// The attempts before the one that a call is for; scripts see them through `ngx.balancer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attempt {
+pub struct AttemptsSoFar {
     /// Attempts made before this one.
     pub before: u32,
     /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the

@@ -213,7 +213,7 @@ pub(crate) fn getcookie(lua: &Lua, ctx: &Rc<Context>, long: &Function) -> mlua::
 fn copied(ctx: &Context, name: &[u8], to: &mut [u8; MOST_COOKIE]) -> Option<Option<usize>> {
     let request = ctx.request().ok()?;
     let mut length = Some(None);
-    request.get(host::Table::HeadersIn, b"Cookie", &mut |header| {
+    request.get(host::RequestTable::HeadersIn, b"Cookie", &mut |header| {
         if let Some(value) = header.and_then(|header| text::cookie(header, name)) {
             let place = to.get_mut(..value.len());
             length = place.map(|place| {

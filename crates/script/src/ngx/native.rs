@@ -49,7 +49,8 @@ pub(crate) fn functions(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
 }
 
 fn requests(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
-    for (name, which) in [("headers", host::Table::HeadersIn), ("response_headers", host::Table::HeadersOut)]
+    for (name, which) in
+        [("headers", host::RequestTable::HeadersIn), ("response_headers", host::RequestTable::HeadersOut)]
     {
         let own = ctx.clone();
         table.raw_set(name, lua.create_function(move |lua, ()| flat(lua, &tables::pairs(&own, which)?))?)?;
@@ -178,7 +179,7 @@ fn endings(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
             return Err(mlua::Error::runtime(format!("ngx.redirect: unsafe byte {byte:#04x} in the URI")));
         }
         let request = own.request()?;
-        request.set(host::Table::HeadersOut, b"Location", Some(&uri)).map_err(mlua::Error::runtime)?;
+        request.set(host::RequestTable::HeadersOut, b"Location", Some(&uri)).map_err(mlua::Error::runtime)?;
         end(&own, Answer::Status(status))
     };
     table.raw_set("redirect", lua.create_function(redirect)?)

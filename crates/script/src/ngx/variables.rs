@@ -72,7 +72,7 @@ fn binary_address(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
 fn request_id(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
     const NOTE: &[u8] = b"lb-request-id";
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let noted = tables::get(lua, ctx, host::Table::Notes, NOTE)?;
+    let noted = tables::get(lua, ctx, host::RequestTable::Notes, NOTE)?;
     if !noted.is_nil() {
         return Ok(noted);
     }
@@ -83,7 +83,7 @@ fn request_id(lua: &Lua, ctx: &Context) -> mlua::Result<Value> {
         let parts = format!("{} {time:?} {count} {}", std::process::id(), request.serial());
         known = Value::String(lua.create_string(text::hex(&request.digest(Digest::Md5, parts.as_bytes())))?);
     }
-    tables::set(ctx, host::Table::Notes, NOTE, &known)?;
+    tables::set(ctx, host::RequestTable::Notes, NOTE, &known)?;
     Ok(known)
 }
 
@@ -146,20 +146,20 @@ fn set_variable(ctx: &Context, name: &[u8], value: &Value) -> mlua::Result<()> {
             shown()
         )));
     }
-    tables::set(ctx, host::Table::SubprocessEnv, name, value)
+    tables::set(ctx, host::RequestTable::SubprocessEnv, name, value)
 }
 
 fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     if let Some(name) = name.strip_prefix(b"http_") {
         let header: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
-        return tables::get(lua, ctx, host::Table::HeadersIn, &header);
+        return tables::get(lua, ctx, host::RequestTable::HeadersIn, &header);
     }
     if let Some(name) = name.strip_prefix(b"cookie_") {
         return crate::api::cookie_value(lua, ctx, name);
     }
     // What nginx has `set $name` for.
     let Some(name) = name.strip_prefix(b"arg_") else {
-        return tables::get(lua, ctx, host::Table::SubprocessEnv, name);
+        return tables::get(lua, ctx, host::RequestTable::SubprocessEnv, name);
     };
     let mut value = Ok(Value::Nil);
     ctx.request()?.field(Field::Args, &mut |args| {

@@ -29,7 +29,7 @@ struct Entry {
 }
 
 /// The sum of two numbers; whole ones stay whole as long as they fit.
-pub(super) fn sum(before: &Scalar, by: &Scalar) -> Option<Scalar> {
+fn sum(before: &Scalar, by: &Scalar) -> Option<Scalar> {
     match (before, by) {
         (Scalar::Integer(before), Scalar::Integer(by)) => {
             let sum = before.checked_add(*by);
@@ -37,6 +37,30 @@ pub(super) fn sum(before: &Scalar, by: &Scalar) -> Option<Scalar> {
         }
         (before, by) => Some(Scalar::Number(float(before)? + float(by)?)),
     }
+}
+
+/// Whether a storing call may go on where its key is there, or is not.
+pub(super) fn may_store(how: Store, is_there: bool) -> Result<(), DictError> {
+    match how {
+        Store::Add | Store::SafeAdd if is_there => Err(DictError::Exists),
+        Store::Replace if !is_there => Err(DictError::NotFound),
+        _ => Ok(()),
+    }
+}
+
+/// The sum that `incr` stores, with the time that goes with it: the entry's, or that of `init`.
+pub(super) fn incremented<T>(
+    before: Option<(Scalar, T)>,
+    by: &Scalar,
+    init: impl FnOnce() -> Option<(Scalar, T)>,
+) -> Result<(Scalar, T), DictError> {
+    let (before, time) = before.or_else(init).ok_or(DictError::NotFound)?;
+    Ok((sum(&before, by).ok_or(DictError::NotANumber)?, time))
+}
+
+/// A limit that a script gave, where 0 is none.
+pub(super) fn most(max: usize) -> usize {
+    if max == 0 { usize::MAX } else { max }
 }
 
 fn float(number: &Scalar) -> Option<f64> {
@@ -115,13 +139,9 @@ impl Dict for PlainDict {
     }
 
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError> {
-        let is_there = self.live(key).is_some();
-        match how {
-            Store::Add | Store::SafeAdd if is_there => Err(DictError::Exists),
-            Store::Replace if !is_there => Err(DictError::NotFound),
-            Store::SafeSet | Store::SafeAdd => self.put(key, value, self.ends(ttl), false),
-            Store::Set | Store::Add | Store::Replace => self.put(key, value, self.ends(ttl), true),
-        }
+        may_store(how, self.live(key).is_some())?;
+        let may_evict = !matches!(how, Store::SafeSet | Store::SafeAdd);
+        self.put(key, value, self.ends(ttl), may_evict)
     }
 
     fn incr(
@@ -131,12 +151,8 @@ impl Dict for PlainDict {
         init: Option<Scalar>,
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError> {
-        let (before, ends) = match (self.live(key), init) {
-            (Some(entry), _) => (entry.value, entry.ends),
-            (None, Some(init)) => (init, self.ends(init_ttl)),
-            (None, None) => return Err(DictError::NotFound),
-        };
-        let sum = sum(&before, &by).ok_or(DictError::NotANumber)?;
+        let before = self.live(key).map(|entry| (entry.value, entry.ends));
+        let (sum, ends) = incremented(before, &by, || Some((init?, self.ends(init_ttl))))?;
         let evicted = self.put(key, sum.clone(), ends, true)?;
         Ok((sum, evicted))
     }
@@ -166,10 +182,9 @@ impl Dict for PlainDict {
     }
 
     fn keys(&self, max: usize) -> Result<Vec<Vec<u8>>, DictError> {
-        let most = if max == 0 { usize::MAX } else { max };
         let entries = self.entries.borrow();
         let live = entries.iter().filter(|(_, entry)| !self.is_over(entry));
-        Ok(live.map(|(key, _)| key.clone()).take(most).collect())
+        Ok(live.map(|(key, _)| key.clone()).take(most(max)).collect())
     }
 
     fn clear(&self) -> Result<(), DictError> {
@@ -178,11 +193,10 @@ impl Dict for PlainDict {
     }
 
     fn purge(&self, max: usize) -> Result<usize, DictError> {
-        let most = if max == 0 { usize::MAX } else { max };
         let mut entries = self.entries.borrow_mut();
         let over: Vec<_> =
             entries.iter().filter(|(_, entry)| self.is_over(entry)).map(|(key, _)| key.clone()).collect();
-        let gone = over.len().min(most);
+        let gone = over.len().min(most(max));
         for key in over.into_iter().take(gone) {
             entries.remove(&key);
         }

@@ -3,7 +3,7 @@
 //! not known is an error that says so.
 
 use super::pattern;
-use crate::host::{Field, Number, Request, Table};
+use crate::host::{Field, Number, Request, RequestTable};
 use crate::strings::expression::limited_pattern;
 
 /// The text of a string expression: its `%{…}` are variables.
@@ -26,7 +26,7 @@ fn bytes(request: &dyn Request, field: Field) -> Vec<u8> {
     found
 }
 
-fn entry(request: &dyn Request, table: Table, key: &str) -> Vec<u8> {
+fn entry(request: &dyn Request, table: RequestTable, key: &str) -> Vec<u8> {
     let mut found = Vec::new();
     request.get(table, key.as_bytes(), &mut |value| found.extend_from_slice(value.unwrap_or_default()));
     found
@@ -34,12 +34,12 @@ fn entry(request: &dyn Request, table: Table, key: &str) -> Vec<u8> {
 
 fn variable(request: &dyn Request, name: &str) -> Result<Vec<u8>, String> {
     let field = |field| Ok(bytes(request, field));
-    let header = |key: &str| Ok(entry(request, Table::HeadersIn, key));
+    let header = |key: &str| Ok(entry(request, RequestTable::HeadersIn, key));
     if let Some((kind, key)) = name.split_once(':') {
         return match kind.to_ascii_lowercase().as_str() {
             "req" | "http" => header(key),
-            "env" | "reqenv" => Ok(entry(request, Table::SubprocessEnv, key)),
-            "note" => Ok(entry(request, Table::Notes, key)),
+            "env" | "reqenv" => Ok(entry(request, RequestTable::SubprocessEnv, key)),
+            "note" => Ok(entry(request, RequestTable::Notes, key)),
             _ => Err(format!("%{{{name}}} is not known without httpd")),
         };
     }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::dict::sum;
+use super::dict::{incremented, may_store, most};
 use crate::host::{Dict, DictError, Scalar, Store};
 
 /// Most entries that are written.
@@ -46,12 +46,9 @@ impl Dict for Overlay {
     }
 
     fn store(&self, how: Store, key: &[u8], value: Scalar, ttl: f64) -> Result<bool, DictError> {
-        let is_there = self.get(key)?.is_some();
-        match how {
-            Store::Add | Store::SafeAdd if is_there => Err(DictError::Exists),
-            Store::Replace if !is_there => Err(DictError::NotFound),
-            _ => self.write(key, Some((value, ttl))).map(|()| false),
-        }
+        may_store(how, self.get(key)?.is_some())?;
+        self.write(key, Some((value, ttl)))?;
+        Ok(false)
     }
 
     fn incr(
@@ -61,12 +58,8 @@ impl Dict for Overlay {
         init: Option<Scalar>,
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError> {
-        let (before, ttl) = match (self.get(key)?, init) {
-            (Some(before), _) => (before, self.ttl(key).unwrap_or(0.0)),
-            (None, Some(init)) => (init, init_ttl),
-            (None, None) => return Err(DictError::NotFound),
-        };
-        let sum = sum(&before, &by).ok_or(DictError::NotANumber)?;
+        let before = self.get(key)?.map(|before| (before, self.ttl(key).unwrap_or(0.0)));
+        let (sum, ttl) = incremented(before, &by, || Some((init?, init_ttl)))?;
         self.write(key, Some((sum.clone(), ttl)))?;
         Ok((sum, false))
     }
@@ -99,8 +92,7 @@ impl Dict for Overlay {
         let written = self.written.borrow();
         let own = written.iter().filter(|(_, entry)| entry.is_some()).map(|(key, _)| key.clone());
         let below = self.below.keys(max)?.into_iter().filter(|key| !written.contains_key(key));
-        let most = if max == 0 { usize::MAX } else { max };
-        Ok(own.chain(below).take(most).collect())
+        Ok(own.chain(below).take(most(max)).collect())
     }
 
     fn clear(&self) -> Result<(), DictError> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::tables::Pairs;
 use super::{digest, expression, pattern};
-use crate::host::{Digest, Field, NO_REQUEST, Number, Request, Search, Table};
+use crate::host::{Digest, Field, NO_REQUEST, Number, Request, RequestTable, Search};
 use crate::rules;
 use crate::strings::text::unescape_with;
 
@@ -19,7 +19,7 @@ pub struct PlainRequest {
     serial: Cell<u64>,
     fields: RefCell<Vec<(Field, Vec<u8>)>>,
     numbers: RefCell<Vec<(Number, i64)>>,
-    tables: RefCell<Vec<(Table, Pairs)>>,
+    tables: RefCell<Vec<(RequestTable, Pairs)>>,
     body: RefCell<Option<Vec<u8>>>,
     tls: RefCell<BTreeMap<String, Vec<u8>>>,
     verdicts: RefCell<BTreeMap<String, bool>>,
@@ -102,7 +102,7 @@ impl PlainRequest {
             self.count(Number::Port, port.parse().unwrap_or(80));
         }
         // Lines of one name become one, as httpd reads them.
-        self.table(Table::HeadersIn, |pairs| match pairs.get(key.as_bytes()).map(<[u8]>::to_vec) {
+        self.table(RequestTable::HeadersIn, |pairs| match pairs.get(key.as_bytes()).map(<[u8]>::to_vec) {
             Some(before) => {
                 pairs.set(key.as_bytes(), &[&before, b", ".as_slice(), value.as_bytes()].concat())
             }
@@ -151,12 +151,12 @@ impl PlainRequest {
     }
 
     /// The first value of a key.
-    pub fn bytes_of(&self, table: Table, key: &str) -> Option<Vec<u8>> {
+    pub fn bytes_of(&self, table: RequestTable, key: &str) -> Option<Vec<u8>> {
         self.table(table, |pairs| pairs.get(key.as_bytes()).map(<[u8]>::to_vec))
     }
 
     /// The first value of a key as text.
-    pub fn value(&self, table: Table, key: &str) -> Option<String> {
+    pub fn value(&self, table: RequestTable, key: &str) -> Option<String> {
         self.bytes_of(table, key).map(|value| String::from_utf8_lossy(&value).into_owned())
     }
 
@@ -165,7 +165,7 @@ impl PlainRequest {
         self.pages.borrow().get(&status).cloned()
     }
 
-    fn table<T>(&self, table: Table, f: impl FnOnce(&mut Pairs) -> T) -> T {
+    fn table<T>(&self, table: RequestTable, f: impl FnOnce(&mut Pairs) -> T) -> T {
         let mut tables = self.tables.borrow_mut();
         if let Some((_, pairs)) = tables.iter_mut().find(|(known, _)| *known == table) {
             return f(pairs);
@@ -212,12 +212,12 @@ impl Request for PlainRequest {
         Ok(())
     }
 
-    fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, table: RequestTable, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
         let value = self.table(table, |pairs| pairs.get(key).map(<[u8]>::to_vec));
         f(value.as_deref());
     }
 
-    fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn set(&self, table: RequestTable, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         self.here()?;
         rules::check_pair(table, key, value.unwrap_or_default())?;
         self.table(table, |pairs| match value {
@@ -227,14 +227,14 @@ impl Request for PlainRequest {
         Ok(())
     }
 
-    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn add(&self, table: RequestTable, key: &[u8], value: &[u8]) -> Result<(), String> {
         self.here()?;
         rules::check_pair(table, key, value)?;
         self.table(table, |pairs| pairs.add(key, value));
         Ok(())
     }
 
-    fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+    fn each(&self, table: RequestTable, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
         let pairs = self.table(table, |pairs| pairs.clone());
         for (key, value) in pairs.iter() {
             if !f(key, value) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{Clock, PlainDict, PlainValues};
-use crate::host::{Dict, Level, NO_DATABASE, Place, Server, SharedValues};
+use crate::host::{Dict, Level, Location, NO_DATABASE, Server, SharedValues};
 
 /// Collects what is logged, and has what it was given.
 pub struct PlainServer {
@@ -17,7 +17,7 @@ pub struct PlainServer {
     values: Rc<PlainValues>,
     dicts: RefCell<BTreeMap<String, Rc<PlainDict>>>,
     /// None: there is no database.
-    places: RefCell<Option<BTreeMap<String, Place>>>,
+    places: RefCell<Option<BTreeMap<String, Location>>>,
     defines: RefCell<BTreeSet<String>>,
 }
 
@@ -59,7 +59,7 @@ impl PlainServer {
 
     /// A database that knows this address, and those that were added before. None: one that knows
     /// it not.
-    pub fn add_place(&self, address: &str, place: Option<Place>) {
+    pub fn add_place(&self, address: &str, place: Option<Location>) {
         let mut places = self.places.borrow_mut();
         let places = places.get_or_insert_default();
         match place {
@@ -110,7 +110,7 @@ impl Server for PlainServer {
         Some(dict)
     }
 
-    fn geo(&self, address: &str) -> Result<Option<Place>, String> {
+    fn geo(&self, address: &str) -> Result<Option<Location>, String> {
         let places = self.places.borrow();
         let places = places.as_ref().ok_or(NO_DATABASE)?;
         let bare = address.split_once('%').map_or(address, |(bare, _)| bare);

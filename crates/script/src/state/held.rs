@@ -21,7 +21,7 @@ use crate::decision::picks::Shortcuts;
 use crate::error::ScriptError;
 use crate::host::{Request, Server};
 use crate::limits::budget::Budget;
-use crate::limits::frame::Attempt;
+use crate::limits::frame::AttemptsSoFar;
 use crate::limits::watch::Watched;
 use crate::native::hook;
 use crate::sandbox::{self, Sandbox};
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// What the next call's attempt is, for `ngx.balancer`.
-    pub fn set_attempt(&self, attempt: Attempt) {
+    pub fn set_attempt(&self, attempt: AttemptsSoFar) {
         self.ctx.attempt.set(attempt);
     }
 

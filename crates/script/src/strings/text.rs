@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use balance::session::{self, Routed, Session};
 use balance::settings::Sticky;
-use balance::sticky::Client;
+use balance::sticky::Sent;
 
-use crate::host::{Field, Request, Table};
+use crate::host::{Field, Request, RequestTable};
 
 /// The request's session, see [`session::find`].
 pub(crate) fn session(
@@ -16,9 +16,9 @@ pub(crate) fn session(
     lookup: &mut dyn FnMut(&[u8]) -> Routed,
 ) -> Option<Session> {
     let mut found = None;
-    request.get(Table::HeadersIn, b"Cookie", &mut |cookies| {
+    request.get(RequestTable::HeadersIn, b"Cookie", &mut |cookies| {
         request.field(Field::UnparsedUri, &mut |url| {
-            let client = Client { url: url.unwrap_or_default(), cookies: cookies.unwrap_or_default() };
+            let client = Sent { url: url.unwrap_or_default(), cookies: cookies.unwrap_or_default() };
             found = session::find(sticky, client, lookup);
         });
     });

@@ -88,7 +88,7 @@ extern "C" fn on_alarm(_: c_int) {
 
 /// Without an allocation, in one write.
 fn tell(answer: RawFd, file: &[u8], line: c_int) {
-    let mut record = report::Place::new();
+    let mut record = report::PlaceRecord::new();
     record.put(file);
     record.put(b":");
     record.put_number(line.unsigned_abs());

@@ -23,7 +23,7 @@ use crate::vetting::verdict::Verdict;
 
 /// A version found good.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
+pub struct GoodVersion {
     /// What to give to [`Library::install`].
     pub bundle: Bundle,
     /// Pools that its top level defines.
@@ -33,7 +33,7 @@ pub struct Candidate {
     source: u64,
 }
 
-impl Candidate {
+impl GoodVersion {
     /// Brings the pools into the running table. To be done before [`Library::install`], with the
     /// same version.
     pub fn apply(&self, balancer: &dyn Balancer, version: u64) -> Result<(), ChangeError> {
@@ -81,7 +81,7 @@ pub fn judge(
     id: ScriptId,
     server: Rc<dyn Server>,
     balancer: Rc<dyn Balancer>,
-) -> Result<Candidate, ScriptError> {
+) -> Result<GoodVersion, ScriptError> {
     let verdict = vet(library, id, server, balancer);
     library.accept(id, verdict)
 }
@@ -114,12 +114,12 @@ impl Library {
     ///
     /// # Errors
     /// What the verdict says is wrong, or what is wrong with the verdict.
-    pub fn accept(&self, id: ScriptId, verdict: Verdict) -> Result<Candidate, ScriptError> {
+    pub fn accept(&self, id: ScriptId, verdict: Verdict) -> Result<GoodVersion, ScriptError> {
         let entry = self.entry(id)?;
         let Verdict { watch, stamp, outcome } = verdict;
         let checked = outcome.and_then(|(bundle, definitions)| {
             self.check(entry, &bundle.main, &definitions)?;
-            Ok(Candidate { bundle, definitions, source: entry.definition(0) })
+            Ok(GoodVersion { bundle, definitions, source: entry.definition(0) })
         });
         if let Some(stamp) = stamp {
             self.judged(id, watch, stamp, checked.as_ref().err().cloned());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The answer of a process that vets, as bytes: records of a length (four bytes, little endian), a
 //! kind and a payload. The process has run the script and is not trusted: whatever the bytes are,
-//! reading them gives a [`Report`] within bounds.
+//! reading them gives a [`Findings`] within bounds.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -39,7 +39,7 @@ const VERSION: u8 = 1;
 
 /// What is left of an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
+pub struct Findings {
     /// Log lines of the top level.
     pub lines: Vec<(Level, String)>,
     /// Files looked at, each once, for the case that there is no verdict.
@@ -53,7 +53,7 @@ pub struct Report {
 
 /// How a vetting process ended that gave no verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ProcessEnd {
     /// It was killed since its time was over.
     Overdue,
     /// Killed by this signal.
@@ -70,12 +70,12 @@ const END_MARK: [u8; 8] = *b"LBvetEND";
 const END_LENGTH: usize = END_MARK.len() + 5;
 
 /// What is added to the answer of a process that has ended.
-pub fn end_of(ended: Ended) -> [u8; END_LENGTH] {
+pub fn end_of(ended: ProcessEnd) -> [u8; END_LENGTH] {
     let (kind, number) = match ended {
-        Ended::Unknown => (0, 0),
-        Ended::Overdue => (1, 0),
-        Ended::Signal(signal) => (2, signal),
-        Ended::Exit(code) => (3, code),
+        ProcessEnd::Unknown => (0, 0),
+        ProcessEnd::Overdue => (1, 0),
+        ProcessEnd::Signal(signal) => (2, signal),
+        ProcessEnd::Exit(code) => (3, code),
     };
     let mut out = [0; END_LENGTH];
     out[..8].copy_from_slice(&END_MARK);
@@ -85,23 +85,25 @@ pub fn end_of(ended: Ended) -> [u8; END_LENGTH] {
 }
 
 /// Takes that end off.
-fn split_end(bytes: &[u8]) -> (&[u8], Ended) {
-    let Some((body, end)) = bytes.split_last_chunk::<END_LENGTH>() else { return (bytes, Ended::Unknown) };
+fn split_end(bytes: &[u8]) -> (&[u8], ProcessEnd) {
+    let Some((body, end)) = bytes.split_last_chunk::<END_LENGTH>() else {
+        return (bytes, ProcessEnd::Unknown);
+    };
     let number = i32::from_le_bytes([end[9], end[10], end[11], end[12]]);
     match (end[..8] == END_MARK, end[8]) {
-        (true, 1) => (body, Ended::Overdue),
-        (true, 2) => (body, Ended::Signal(number)),
-        (true, 3) => (body, Ended::Exit(number)),
-        (true, _) => (body, Ended::Unknown),
-        (false, _) => (bytes, Ended::Unknown),
+        (true, 1) => (body, ProcessEnd::Overdue),
+        (true, 2) => (body, ProcessEnd::Signal(number)),
+        (true, 3) => (body, ProcessEnd::Exit(number)),
+        (true, _) => (body, ProcessEnd::Unknown),
+        (false, _) => (bytes, ProcessEnd::Unknown),
     }
 }
 
-impl Report {
+impl Findings {
     /// A whole answer, and how the process ended.
-    pub fn read_all(bytes: &[u8]) -> (Self, Ended) {
+    pub fn read_all(bytes: &[u8]) -> (Self, ProcessEnd) {
         let (body, ended) = split_end(bytes);
-        (Report::read(body), ended)
+        (Findings::read(body), ended)
     }
 
     /// Whether these bytes hold a whole verdict, so that the process's end need not be waited for.
@@ -116,7 +118,7 @@ impl Report {
 
     /// The records, as far as they are whole.
     pub fn read(mut bytes: &[u8]) -> Self {
-        let mut report = Report::default();
+        let mut report = Findings::default();
         let mut seen = HashSet::new();
         while let Some((kind, payload)) = record(&mut bytes) {
             if kind != FILE || seen.insert(payload) {
@@ -142,18 +144,18 @@ impl Report {
     }
 
     /// Why there is no verdict.
-    pub fn missing(&self, label: &str, ended: Ended) -> ScriptError {
+    pub fn missing(&self, label: &str, ended: ProcessEnd) -> ScriptError {
         let place = self.place.as_deref().unwrap_or(label);
-        let kind = if ended == Ended::Overdue { ErrorKind::Time } else { ErrorKind::Load };
+        let kind = if ended == ProcessEnd::Overdue { ErrorKind::Time } else { ErrorKind::Load };
         let text = match ended {
-            Ended::Overdue => format!("{place}: {NOT_FINISHED}"),
-            Ended::Signal(signal) => {
+            ProcessEnd::Overdue => format!("{place}: {NOT_FINISHED}"),
+            ProcessEnd::Signal(signal) => {
                 format!("{place}: the process that vetted it was ended by {}", signal_name(signal))
             }
-            Ended::Exit(code) => {
+            ProcessEnd::Exit(code) => {
                 format!("{place}: the process that vetted it ended with code {code} before it was done")
             }
-            Ended::Unknown => format!("{place}: the process that vetted it gave no answer"),
+            ProcessEnd::Unknown => format!("{place}: the process that vetted it gave no answer"),
         };
         ScriptError::new(kind, text)
     }
@@ -181,22 +183,22 @@ pub fn file(path: &Path) -> Vec<u8> {
 }
 
 /// A place record, made without allocation.
-pub(crate) struct Place {
-    bytes: [u8; Place::MOST],
+pub(crate) struct PlaceRecord {
+    bytes: [u8; PlaceRecord::MOST],
     length: usize,
 }
 
-impl Place {
+impl PlaceRecord {
     const MOST: usize = 1024;
     const HEAD: usize = 5;
 
     pub(crate) fn new() -> Self {
-        Place { bytes: [0; Place::MOST], length: Place::HEAD }
+        PlaceRecord { bytes: [0; PlaceRecord::MOST], length: PlaceRecord::HEAD }
     }
 
     pub(crate) fn put(&mut self, text: &[u8]) {
         for byte in text {
-            if self.length < Place::MOST {
+            if self.length < PlaceRecord::MOST {
                 self.bytes[self.length] = *byte;
                 self.length += 1;
             }
@@ -217,7 +219,7 @@ impl Place {
     }
 
     pub(crate) fn bytes(&mut self) -> &[u8] {
-        let payload = (self.length - Place::HEAD) as u32;
+        let payload = (self.length - PlaceRecord::HEAD) as u32;
         self.bytes[..4].copy_from_slice(&payload.to_le_bytes());
         self.bytes[4] = PLACE;
         &self.bytes[..self.length]

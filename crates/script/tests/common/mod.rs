@@ -17,10 +17,10 @@ use balance::session::{self, Routed, Routes};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
-use script::host::{self, Digest, Field, Number, Request, Search, Server, Table};
+use script::host::{self, Digest, Field, Number, Request, RequestTable, Search, Server};
 use script::offline::{PlainDict, PlainValues};
 use script::{
-    Answer, Candidate, CheckResult, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
+    Answer, CheckResult, GoodVersion, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
     Step, judge,
 };
 
@@ -28,7 +28,7 @@ use script::{
 pub struct TestServer {
     pub lines: RefCell<Vec<(u8, String)>>,
     pub clock: Cell<f64>,
-    pub place: RefCell<Option<host::Place>>,
+    pub place: RefCell<Option<host::Location>>,
     pub values: Rc<PlainValues>,
 }
 
@@ -64,7 +64,7 @@ impl Server for TestServer {
     fn account(&self) -> Option<String> {
         None
     }
-    fn geo(&self, _address: &str) -> Result<Option<host::Place>, String> {
+    fn geo(&self, _address: &str) -> Result<Option<host::Location>, String> {
         Ok(self.place.borrow().clone())
     }
 }
@@ -73,9 +73,13 @@ pub struct TestRequest {
     pub active: Cell<bool>,
     pub fields: RefCell<BTreeMap<String, Vec<u8>>>,
     pub numbers: RefCell<BTreeMap<String, i64>>,
-    pub tables: RefCell<Vec<(Table, Vec<u8>, Vec<u8>)>>,
+    pub tables: RefCell<Vec<(RequestTable, Vec<u8>, Vec<u8>)>>,
     pub body: RefCell<Option<Vec<u8>>>,
+    /// Called as a script gets to the host, with the name of the call: `get` or `expr`.
+    pub on_call: RefCell<Option<OnCall>>,
 }
+
+pub type OnCall = Rc<dyn Fn(&str)>;
 
 impl Default for TestRequest {
     fn default() -> Self {
@@ -85,6 +89,7 @@ impl Default for TestRequest {
             numbers: RefCell::default(),
             tables: RefCell::default(),
             body: RefCell::default(),
+            on_call: RefCell::default(),
         };
         request.put(Field::Method, "GET");
         request.put(Field::Uri, "/app/list");
@@ -120,9 +125,9 @@ impl TestRequest {
         self.numbers.borrow_mut().insert(format!("{field:?}"), value);
     }
     pub fn header(&self, key: &str, value: &str) {
-        self.tables.borrow_mut().push((Table::HeadersIn, key.into(), value.into()));
+        self.tables.borrow_mut().push((RequestTable::HeadersIn, key.into(), value.into()));
     }
-    pub fn value(&self, table: Table, key: &str) -> Option<String> {
+    pub fn value(&self, table: RequestTable, key: &str) -> Option<String> {
         let mut found = None;
         self.get(table, key.as_bytes(), &mut |value| {
             found = value.map(|value| String::from_utf8_lossy(value).into_owned());
@@ -132,6 +137,13 @@ impl TestRequest {
     pub fn text(&self, field: Field) -> Option<String> {
         let fields = self.fields.borrow();
         fields.get(&format!("{field:?}")).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    fn called(&self, name: &str) {
+        let on_call = self.on_call.borrow().clone();
+        if let Some(on_call) = on_call {
+            on_call(name);
+        }
     }
 }
 
@@ -157,12 +169,13 @@ impl Request for TestRequest {
         self.count(field, value);
         Ok(())
     }
-    fn get(&self, table: Table, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+    fn get(&self, table: RequestTable, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        self.called("get");
         let tables = self.tables.borrow();
         let found = tables.iter().find(|(t, k, _)| *t == table && k.eq_ignore_ascii_case(key));
         f(found.map(|(_, _, value)| value.as_slice()));
     }
-    fn set(&self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn set(&self, table: RequestTable, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let mut tables = self.tables.borrow_mut();
         tables.retain(|(t, k, _)| *t != table || !k.eq_ignore_ascii_case(key));
         if let Some(value) = value {
@@ -170,11 +183,11 @@ impl Request for TestRequest {
         }
         Ok(())
     }
-    fn add(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn add(&self, table: RequestTable, key: &[u8], value: &[u8]) -> Result<(), String> {
         self.tables.borrow_mut().push((table, key.to_vec(), value.to_vec()));
         Ok(())
     }
-    fn each(&self, table: Table, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+    fn each(&self, table: RequestTable, f: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
         for (t, key, value) in self.tables.borrow().iter() {
             if *t == table && !f(key, value) {
                 return;
@@ -191,6 +204,7 @@ impl Request for TestRequest {
         [b"https://example.org", path].concat()
     }
     fn expr(&self, expression: &str, _restricted: bool) -> Result<bool, String> {
+        self.called("expr");
         match expression {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -379,7 +393,7 @@ impl Balancer for TestBalancer {
         let Some(membership) = self.membership(pool) else { return Routed::Unknown };
         let members = &membership.members;
         let status = |place: usize| self.status(&members[place]).unwrap_or_default();
-        let search = session::Search {
+        let search = session::SessionSearch {
             members,
             routes: &Routes::of(members),
             inside: &|place| takes(view, &members[place]),
@@ -532,16 +546,16 @@ impl World {
         }
     }
 
-    pub fn judge(&self) -> Result<Candidate, ScriptError> {
+    pub fn judge(&self) -> Result<GoodVersion, ScriptError> {
         judge(&self.library, self.id, self.server.clone(), self.balancer.clone())
     }
 
     /// Judges and installs.
     pub fn take(&self) -> Result<(), ScriptError> {
-        let candidate = self.judge()?;
+        let good = self.judge()?;
         self.version.set(self.version.get() + 1);
-        candidate.apply(&*self.balancer, self.version.get()).unwrap();
-        self.library.install(self.id, candidate.bundle, self.version.get());
+        good.apply(&*self.balancer, self.version.get()).unwrap();
+        self.library.install(self.id, good.bundle, self.version.get());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::thread;
 
 use super::*;
-use crate::{Turn, Waiting, Wants};
+use crate::{WaitEnd, Waiting, Wants};
 
 const POOL: u32 = 0;
 const ALL: fn() -> Wants = || Wants::new(POOL, None);
@@ -24,7 +24,7 @@ fn as_child(table: &Table, pid: i32) -> Table {
 
 /// Whether the ticket was called: a wait that has no time.
 fn called(table: &Table, waiting: &Waiting, now_ms: u64) -> bool {
-    table.wait_in_queue(waiting, now_ms, || now_ms, |_| false) == Turn::Look
+    table.wait_in_queue(waiting, now_ms, || now_ms, |_| false) == WaitEnd::Look
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn one_that_waits_finds_the_dead_itself() {
         clock.set(clock.get() + 100);
         clock.get()
     };
-    assert_eq!(table.wait_in_queue(&waiting, 2000, tick, |_| false), Turn::Look);
+    assert_eq!(table.wait_in_queue(&waiting, 2000, tick, |_| false), WaitEnd::Look);
     assert!(clock.get() <= 600, "{}", clock.get());
 }
 
@@ -144,7 +144,7 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
         clock.set(clock.get() + 50);
         clock.get()
     };
-    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, |_| false), Turn::Look);
+    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, |_| false), WaitEnd::Look);
     assert!(clock.get() <= 1500, "{}", clock.get());
     // Those behind it go on at once, and so do newcomers.
     assert!(table.is_first(&waiting, clock.get()));
@@ -164,7 +164,7 @@ fn who_is_called_and_slow_to_look_is_not_overtaken_before_it_counts_as_stopped()
         clock.get()
     };
     let turn = table.wait_in_queue(&second, 1450, tick, |_| false);
-    assert_eq!(turn, Turn::TimeIsUp, "overtook after {} ms", clock.get() - 1000);
+    assert_eq!(turn, WaitEnd::TimeIsUp, "overtook after {} ms", clock.get() - 1000);
     assert!(called(&table, &first, 1450));
 }
 
@@ -179,7 +179,7 @@ fn a_place_that_becomes_free_while_the_first_in_line_looks_round_is_for_it() {
     };
     // The second one looks round, and has the first one look for a place, should a call have been
     // lost.
-    assert_eq!(table.wait_in_queue(&second, 1700, tick, |_| false), Turn::TimeIsUp);
+    assert_eq!(table.wait_in_queue(&second, 1700, tick, |_| false), WaitEnd::TimeIsUp);
     table.call_queue(POOL, || 1800);
     assert!(!called(&table, &second, 1800), "two look for one place");
     // A second place is for the second one.
@@ -207,7 +207,7 @@ fn a_wait_ends_in_time() {
         clock.set(clock.get() + 1);
         clock.get()
     };
-    assert_eq!(table.wait_in_queue(&waiting, 20, tick, |_| false), Turn::TimeIsUp);
+    assert_eq!(table.wait_in_queue(&waiting, 20, tick, |_| false), WaitEnd::TimeIsUp);
     assert_eq!(clock.get(), 20);
 }
 
@@ -216,7 +216,7 @@ fn one_whose_wait_is_pointless_gives_up_and_its_call_goes_on() {
     let table = queue_of(100);
     let [gone, next] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     table.call_queue(POOL, || 0);
-    assert_eq!(table.wait_in_queue(&gone, 1000, || 0, |_| true), Turn::Pointless);
+    assert_eq!(table.wait_in_queue(&gone, 1000, || 0, |_| true), WaitEnd::Pointless);
     assert!(!called(&table, &next, 0));
     table.leave_queue(gone, false, 0);
     assert!(called(&table, &next, 0));
@@ -236,7 +236,7 @@ fn whether_a_wait_is_pointless_is_asked_a_few_times_a_second() {
         asked.set(asked.get() + 1);
         now_ms >= 400
     };
-    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, is_pointless), Turn::Pointless);
+    assert_eq!(table.wait_in_queue(&waiting, 5000, tick, is_pointless), WaitEnd::Pointless);
     assert!(clock.get() <= 600 && asked.get() == 2, "{} {}", clock.get(), asked.get());
 }
 
@@ -265,7 +265,7 @@ fn threads_that_take_turns_all_come_to_their_turn() {
             if look {
                 table.looked_in_vain(&waiting, now_ms());
             }
-            look = table.wait_in_queue(&waiting, u64::MAX, now_ms, |_| false) == Turn::Look;
+            look = table.wait_in_queue(&waiting, u64::MAX, now_ms, |_| false) == WaitEnd::Look;
         }
         table.leave_queue(waiting, true, now_ms());
     };
