@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::PoolId;
+use crate::counts::{MemberCounts, PoolCounts};
 use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
@@ -53,6 +54,8 @@ pub struct PoolState {
     pub inflight: u32,
     /// Requests that wait for a place.
     pub queued: u32,
+    /// What is counted of its requests.
+    pub counts: PoolCounts,
     /// In configured order; those that were added while the server ran come last.
     pub members: Vec<MemberState>,
 }
@@ -93,6 +96,8 @@ pub struct MemberState {
     pub check: Option<CheckState>,
     /// What requests say.
     pub outlier: OutlierView,
+    /// What is counted of its attempts.
+    pub counts: MemberCounts,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -287,6 +292,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         usable: active.len(),
         inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
         queued: store.queued(pool),
+        counts: PoolCounts::default(),
         settings,
         members,
     })
@@ -327,6 +333,7 @@ impl Seen<'_> {
             latency: store.latency(*slot),
             check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
+            counts: MemberCounts::default(),
             spec: spec.clone(),
         }
     }
