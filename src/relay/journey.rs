@@ -64,6 +64,16 @@ pub struct Ended {
     pub excused: bool,
 }
 
+/// What one attempt took; all zeros where nobody was asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// When it began and ended, microseconds of the monotonic clock.
+    pub began_us: u64,
+    pub ended_us: u64,
+    /// Bytes sent to the backend and received from it.
+    pub moved: (u64, u64),
+}
+
 /// What is known so far.
 #[derive(Default)]
 pub struct Journey {
@@ -87,9 +97,14 @@ pub struct Journey {
     pub stick: Option<Box<Stick>>,
     /// Its wait for a place, see `queue=`.
     pub wait: Wait,
-    /// When the last attempt began and ended, microseconds of the monotonic clock.
-    pub began_us: u64,
-    pub ended_us: u64,
+    /// What the last attempt took.
+    pub spent: Spent,
+    /// When the first exchange began and the last one ended, microseconds of the monotonic clock.
+    pub first_us: u64,
+    pub over_us: u64,
+    /// Further attempts by what the one before ended with, see
+    /// [`balance::counting::RequestEnd::retries`].
+    pub retries: [u32; 3],
     /// How the last attempt ended.
     pub last: Option<Ended>,
     /// Whether the environment names a member already.
@@ -112,7 +127,7 @@ impl Journey {
 
     /// Microseconds that the last attempt took.
     pub fn took_us(&self) -> u64 {
-        self.ended_us.saturating_sub(self.began_us)
+        self.spent.ended_us.saturating_sub(self.spent.began_us)
     }
 
     /// The pool that the request is at, as it is now.

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod compiled;
+pub mod counting;
 pub mod counts;
 mod directives;
 pub mod engine;

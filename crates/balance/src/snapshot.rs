@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::PoolId;
-use crate::counts::{MemberCounts, PoolCounts};
+use crate::counts::{MemberCounts, PoolCounts, ScriptCounts};
 use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
@@ -197,6 +197,8 @@ pub struct ScriptState {
     pub version: u64,
     /// What was found of the file that was saved last.
     pub verdict: Verdict,
+    /// What is counted of its calls; zeros without a row.
+    pub counts: ScriptCounts,
 }
 
 /// What was found of a script.
@@ -292,7 +294,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         usable: active.len(),
         inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
         queued: store.queued(pool),
-        counts: PoolCounts::default(),
+        counts: store.pool_counts(pool),
         settings,
         members,
     })
@@ -333,7 +335,7 @@ impl Seen<'_> {
             latency: store.latency(*slot),
             check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
-            counts: MemberCounts::default(),
+            counts: store.member_counts(*slot),
             spec: spec.clone(),
         }
     }

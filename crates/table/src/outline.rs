@@ -8,12 +8,18 @@
 //! lines in them, and a member's eight words (status, latency, outlier, health, requests, failures,
 //! since, in that order). A change of what they mean needs another number, and a reader of the
 //! older one; a change of where they lie needs nothing.
+//!
+//! Its last word says how many *more* words follow it, none in older tables: where the counts of
+//! members and pools lie ([`crate::counts`]), each row the row of the same number above.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
-use crate::layout::{Geometry, Header, MemberKey, MemberRow, PoolRow, Sections};
+use crate::counts::{member, pool};
+use crate::layout::{
+    Geometry, Header, MemberCountsRow, MemberKey, MemberRow, PoolCountsRow, PoolRow, Sections,
+};
 use crate::mapping::Words;
 use crate::protocol::life::Life;
 use crate::protocol::text::{self, Chunk, Record};
@@ -23,9 +29,12 @@ const MARK: u64 = u64::from_le_bytes(*b"LBREAD\x01\0");
 /// Where it is, in words from the table's start, and how many words it has.
 pub(crate) const PLACE: usize = 20;
 pub(crate) const WORDS: usize = 12;
+/// Further words behind these.
+pub(crate) const MORE: usize = 8;
 const TRIES: u32 = 256;
 
 const _: () = assert!(std::mem::offset_of!(Header, outline) == PLACE * 8);
+const _: () = assert!(std::mem::offset_of!(Header, more) == (PLACE + WORDS) * 8);
 
 /// A word's number in its row.
 macro_rules! field {
@@ -69,6 +78,22 @@ pub(crate) fn of(geometry: &Geometry) -> [u64; WORDS] {
         field!(MemberRow, since) as u64,
         place(sections.chunks),
         row::<Chunk>(&[field!(Chunk, link), field!(Chunk, data), text::DATA_WORDS]),
+        MORE as u64,
+    ]
+}
+
+/// What follows the outline of such a table.
+pub(crate) fn more(geometry: &Geometry) -> [u64; MORE] {
+    let sections = Sections::of(geometry);
+    let place = |section: crate::layout::Section| (section.offset / 8) as u64 | (section.rows as u64) << 32;
+    [
+        place(sections.member_counts),
+        row::<MemberCountsRow>(&[field!(MemberCountsRow, words), member::USED]),
+        place(sections.pool_counts),
+        row::<PoolCountsRow>(&[field!(PoolCountsRow, words), pool::USED]),
+        0,
+        0,
+        0,
         0,
     ]
 }
@@ -115,6 +140,8 @@ pub(crate) struct PoolLeft {
     pub name: String,
     pub origin: u64,
     pub settings: Option<Record>,
+    /// As many words as were counted there.
+    pub counts: Vec<u64>,
     pub members: Vec<MemberLeft>,
 }
 
@@ -127,6 +154,19 @@ pub(crate) struct MemberLeft {
     pub status: u64,
     /// latency, outlier, health, requests, failures, since.
     pub observed: [u64; 6],
+    /// As many words as were counted there.
+    pub counts: Vec<u64>,
+}
+
+/// Those of the words behind an outline that are there; zeros for the others.
+fn read_more(words: &Words, there: u64) -> [u64; MORE] {
+    let cells = words.cells().get(PLACE + WORDS..).unwrap_or_default();
+    let there = usize::try_from(there).unwrap_or(0);
+    let mut more = [0; MORE];
+    for (word, cell) in more.iter_mut().zip(cells.iter().take(there)) {
+        *word = cell.load(SeqCst);
+    }
+    more
 }
 
 /// A table of another layout that has an outline.
@@ -137,6 +177,8 @@ pub struct Foreign {
     members: Rows,
     since: usize,
     chunks: Rows,
+    member_counts: Rows,
+    pool_counts: Rows,
     generation: usize,
 }
 
@@ -147,7 +189,10 @@ impl Foreign {
         if outline[0] != MARK {
             return None;
         }
+        let more = read_more(&words, outline[WORDS - 1]);
         let foreign = Foreign {
+            member_counts: Rows::read(more[0], more[1]),
+            pool_counts: Rows::read(more[2], more[3]),
             generation: outline[1] as usize,
             pools: Rows::read(outline[2], outline[3]),
             keys: Rows::read(outline[4], outline[5]),
@@ -181,6 +226,12 @@ impl Foreign {
         self.cell(rows, row, rows.field(field)).map(|cell| cell.load(SeqCst))
     }
 
+    /// The words that were counted in a row; none where nothing was, or beyond the memory.
+    fn counts(&self, rows: Rows, row: usize) -> Vec<u64> {
+        let words = (0..rows.field(2)).map_while(|at| self.cell(rows, row, rows.field(1) + at));
+        words.map(|cell| cell.load(Relaxed)).collect()
+    }
+
     /// All pools with their members.
     pub(crate) fn pools(&self) -> Vec<PoolLeft> {
         let (mut places, mut pools) = (HashMap::new(), Vec::new());
@@ -212,6 +263,7 @@ impl Foreign {
             name: String::from_utf8(name).ok()?,
             origin: self.word(self.pools, row, 4)?,
             settings: self.text(self.pools, row, 3),
+            counts: self.counts(self.pool_counts, row),
             members: Vec::new(),
         };
         let pool = crate::pools::PoolRef { row, incarnation: life.incarnation() };
@@ -235,6 +287,7 @@ impl Foreign {
             record: self.text(self.members, row, 1)?,
             status: self.word(self.members, row, 2)?,
             observed,
+            counts: self.counts(self.member_counts, row),
         };
         let place = self.word(self.keys, row, 2)?;
         Life(self.word(self.keys, row, 1)?).same_as(life).then_some((place, left))
