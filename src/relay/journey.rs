@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use balance::api::PoolId;
+use balance::counting::Ending;
 use balance::engine::Now;
 use balance::live::Slot;
 use balance::member::Member;
@@ -99,6 +100,8 @@ pub struct Journey {
     pub wait: Wait,
     /// What the last attempt took.
     pub spent: Spent,
+    /// As what the last attempt at a member was counted.
+    pub ending: Option<Ending>,
     /// When the first exchange began and the last one ended, microseconds of the monotonic clock.
     pub first_us: u64,
     pub over_us: u64,

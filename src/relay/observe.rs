@@ -12,16 +12,23 @@ use balance::relay::Outcome;
 use balance::session::Routed;
 
 use super::journey::{Ended, Journey, Turn};
+use super::stick::Stick;
 use crate::httpd::events;
 use crate::httpd::memory;
 
 /// Counts it: its outcome, requests and failures, response time, outlier detection.
-pub fn attempt_ended(turn: Turn<'_>, journey: &Journey, (pool, member): (&Now, &Arc<Member>), ended: Ended) {
+pub fn attempt_ended(
+    turn: Turn<'_>,
+    journey: &mut Journey,
+    (pool, member): (&Now, &Arc<Member>),
+    ended: Ended,
+) {
     let (sent, received) = journey.spent.moved;
     let ending = Ending::of(ended.outcome, ended.status, turn.request.aborted());
     let answered = matches!(ended.outcome, Outcome::Answered(_)).then_some(ended.status);
     let counted = AttemptEnd { ending, answered, took_us: journey.took_us(), sent, received };
     turn.child.table.count_attempt(member.slot, member.incarnation, &counted);
+    journey.ending = Some(ending);
     let attempt = Attempt {
         member,
         outlier: &pool.settings().outlier,
@@ -36,28 +43,31 @@ pub fn attempt_ended(turn: Turn<'_>, journey: &Journey, (pool, member): (&Now, &
     }
 }
 
-/// The relay is over with a request: counts it in the pool that it was at last.
-pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Ending) {
-    let Some(pool) = journey.pool else { return };
+/// The relay is over with a request: counts it in the pool that it was at last. Without an ending
+/// it was at none, but at an ad-hoc target.
+#[inline]
+pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) {
+    let (Some(pool), Some(ending)) = (journey.pool, ending) else { return };
     let waited_us = journey.wait.waited_us();
+    let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
+    let took_us = if is_all { journey.took_us() } else { took_in_all(journey, waited_us) };
+    let session = journey.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
+    let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
+    turn.child.table.count_request(pool, &counted);
+}
+
+/// From the first attempt, or the wait for it, to the last one's end.
+#[cold]
+fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
     let from_us = match journey.wait.since_us() {
         Some(since_us) if journey.first_us == 0 || since_us < journey.first_us => since_us,
         _ => journey.first_us,
     };
-    let took_us = journey.over_us.saturating_sub(from_us).max(waited_us.unwrap_or(0));
-    let counted = RequestEnd {
-        ending: if turn.request.aborted() { Ending::Aborted } else { ending },
-        took_us,
-        waited_us,
-        retries: journey.retries,
-        session: session_end(turn, journey),
-    };
-    turn.child.table.count_request(pool, &counted);
+    journey.over_us.saturating_sub(from_us).max(waited_us.unwrap_or(0))
 }
 
 /// What became of the session, at a sticky pool.
-fn session_end(turn: Turn<'_>, journey: &Journey) -> Option<SessionEnd> {
-    let stick = journey.stick.as_ref()?;
+fn session_end(turn: Turn<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
     journey.now(turn.thread)?.settings().sticky.as_ref()?;
     match (&stick.session, &journey.member) {
         (None, Some(_)) => Some(SessionEnd::New),

@@ -41,7 +41,9 @@ pub fn no_member(
         NoMember::ScriptFailed => (c"script", Ending::Script),
         _ => (c"no member", Ending::NoMember),
     };
-    observe::request_ended(run.turn, journey, in_vain.map_or(ending, InVain::ending));
+    let ending = in_vain.map_or(ending, InVain::ending);
+    let ending = if request.aborted() { Ending::Aborted } else { ending };
+    observe::request_ended(run.turn, journey, Some(ending));
     environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
     HookStatus::Http(status)
 }
@@ -58,7 +60,7 @@ pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> H
     let pool = journey.now(run.turn.thread);
     request.abort();
     request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
-    observe::request_ended(run.turn, journey, Ending::Aborted);
+    observe::request_ended(run.turn, journey, Some(Ending::Aborted));
     environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
     HookStatus::Done
 }

@@ -115,8 +115,7 @@ fn count_retry(journey: &mut Journey, before: Ended) {
 
 /// The relay is over with this attempt.
 fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: Ended) -> HookStatus {
-    let ending = Ending::of(last.outcome, last.status, false);
-    observe::request_ended(run.turn, journey, ending);
+    observe::request_ended(run.turn, journey, journey.ending);
     environment::report(run, journey, chooser, last.outcome.word());
     last.answer
 }

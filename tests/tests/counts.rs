@@ -404,7 +404,7 @@ fn timers_are_calls_as_well() {
     let httpd = Httpd::builder()
         .with_member_states()
         .file("calls.lua", CALLS)
-        .config("LuaBalancerTimer calls.lua tick 50ms")
+        .config("LuaBalancerTimer calls.lua tick every=50ms")
         .start();
     wait_until("some ticks", SOON, || counts(&httpd, "script_counts", "calls.lua")["ok"] > 2);
 }

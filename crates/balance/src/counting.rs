@@ -94,8 +94,14 @@ impl AttemptEnd {
     /// The place of the answer's class in [`MemberCounts::responses`].
     #[inline]
     pub fn class(&self) -> Option<usize> {
-        let status = self.answered.filter(|_| matches!(self.ending, Ending::Ok | Ending::Status));
-        status.map(|status| usize::from(status / 100).clamp(1, 5) - 1)
+        let status = self.answered.filter(|_| matches!(self.ending, Ending::Ok | Ending::Status))?;
+        Some(match status {
+            200..300 => 1,
+            0..200 => 0,
+            300..400 => 2,
+            400..500 => 3,
+            500.. => 4,
+        })
     }
 }
 

@@ -120,6 +120,7 @@ pub struct ScriptCounts {
 
 impl Histogram {
     /// The bucket of a duration.
+    #[inline]
     pub fn bucket(micros: u64) -> usize {
         BOUNDS_US.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS_US.len())
     }

@@ -2,7 +2,7 @@
 //! What the ends of attempts, requests, checks and calls add to the table's counts.
 
 use balance::api::PoolId;
-use balance::counting::{AttemptEnd, CallEnd, Counters, Ending, RequestEnd, SessionEnd};
+use balance::counting::{AttemptEnd, CallEnd, Counters, RequestEnd, SessionEnd};
 use balance::counts::{MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
 use balance::live::Slot;
 
@@ -11,40 +11,30 @@ use crate::counts::{add, histogram, member, observe, pool, read, script};
 use crate::protocol::AtomicU64;
 use crate::protocol::life::Life;
 
-/// The word of an attempt's end.
-fn member_word(ending: Ending) -> Option<usize> {
-    Some(match ending {
-        Ending::Ok => member::OK,
-        Ending::Status => member::STATUS,
-        Ending::Connect => member::CONNECT,
-        Ending::Reset => member::RESET,
-        Ending::Timeout => member::TIMEOUT,
-        Ending::Aborted => member::ABORTED,
-        Ending::NoMember | Ending::QueueTimeout | Ending::QueueFull | Ending::Script => return None,
-    })
-}
+/// Words of an attempt's ends, in the order of [`balance::counting::Ending::ALL`]; the others are of
+/// requests alone.
+const OF_ATTEMPTS: [usize; 6] =
+    [member::OK, member::STATUS, member::CONNECT, member::RESET, member::TIMEOUT, member::ABORTED];
 
-/// The word of a request's end.
-fn pool_word(ending: Ending) -> usize {
-    match ending {
-        Ending::Ok => pool::OK,
-        Ending::Status => pool::STATUS,
-        Ending::Connect => pool::CONNECT,
-        Ending::Reset => pool::RESET,
-        Ending::Timeout => pool::TIMEOUT,
-        Ending::Aborted => pool::ABORTED,
-        Ending::NoMember => pool::NO_MEMBER,
-        Ending::QueueTimeout => pool::QUEUE_TIMEOUT,
-        Ending::QueueFull => pool::QUEUE_FULL,
-        Ending::Script => pool::SCRIPT,
-    }
-}
+/// Words of a request's ends, in the order of [`balance::counting::Ending::ALL`].
+const OF_REQUESTS: [usize; 10] = [
+    pool::OK,
+    pool::STATUS,
+    pool::CONNECT,
+    pool::RESET,
+    pool::TIMEOUT,
+    pool::ABORTED,
+    pool::NO_MEMBER,
+    pool::QUEUE_TIMEOUT,
+    pool::QUEUE_FULL,
+    pool::SCRIPT,
+];
 
 impl Table {
     /// The words of a member's counts, as long as the row holds that incarnation. None as well
     /// where nothing is counted.
     #[inline]
-    fn counts_of(&self, slot: Slot, incarnation: u32) -> Option<&[AtomicU64]> {
+    fn counts_of(&self, slot: Slot, incarnation: u32) -> Option<&[AtomicU64; 32]> {
         let key = self.map.keys().get(slot as usize).filter(|_| self.counts)?;
         let row = self.map.member_counts().get(slot as usize)?;
         Life::load(&key.life).is_live_as(incarnation).then_some(&row.words)
@@ -95,30 +85,30 @@ impl Counters for Table {
     #[inline]
     fn count_attempt(&self, slot: Slot, incarnation: u32, attempt: &AttemptEnd) {
         let Some(words) = self.counts_of(slot, incarnation) else { return };
-        if let Some(word) = member_word(attempt.ending) {
-            add(words, word, 1);
+        if let Some(word) = OF_ATTEMPTS.get(attempt.ending as usize) {
+            add(words, *word, 1);
         }
         if let Some(class) = attempt.class() {
             add(words, member::RESPONSES[class], 1);
         }
         add(words, member::SENT, attempt.sent);
         add(words, member::RECEIVED, attempt.received);
-        observe(words, member::SUM_US, member::BUCKETS, attempt.took_us);
+        observe(words, (member::SUM_US, member::BUCKETS), attempt.took_us);
     }
 
     #[inline]
     fn count_request(&self, pool: PoolId, request: &RequestEnd) {
         let Some(row) = self.map.pool_counts().get(pool.0 as usize).filter(|_| self.counts) else { return };
         let words = &row.words;
-        add(words, pool_word(request.ending), 1);
-        observe(words, pool::SUM_US, pool::BUCKETS, request.took_us);
+        add(words, OF_REQUESTS[request.ending as usize], 1);
+        observe(words, (pool::SUM_US, pool::BUCKETS), request.took_us);
         if request.retries != [0; 3] {
             for (at, more) in (pool::RETRIES..).zip(request.retries) {
                 add(words, at, u64::from(more));
             }
         }
         if let Some(waited_us) = request.waited_us {
-            observe(words, pool::QUEUE_SUM_US, pool::QUEUE_BUCKETS, waited_us);
+            observe(words, (pool::QUEUE_SUM_US, pool::QUEUE_BUCKETS), waited_us);
         }
         if let Some(session) = request.session {
             let word = match session {

@@ -73,7 +73,7 @@ pub(crate) mod script {
 
 /// Adds to a word.
 #[inline]
-pub(crate) fn add(words: &[AtomicU64], at: usize, amount: u64) {
+pub(crate) fn add<const N: usize>(words: &[AtomicU64; N], at: usize, amount: u64) {
     if let Some(word) = words.get(at) {
         word.fetch_add(amount, Relaxed);
     }
@@ -86,7 +86,11 @@ pub(crate) fn read(words: &[AtomicU64], at: usize) -> u64 {
 
 /// Adds a duration to a histogram: its sum at `sum_us`, its first bucket at `buckets`.
 #[inline]
-pub(crate) fn observe(words: &[AtomicU64], sum_us: usize, buckets: usize, micros: u64) {
+pub(crate) fn observe<const N: usize>(
+    words: &[AtomicU64; N],
+    (sum_us, buckets): (usize, usize),
+    micros: u64,
+) {
     add(words, buckets + Histogram::bucket(micros), 1);
     add(words, sum_us, micros);
 }
