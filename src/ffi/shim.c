@@ -186,6 +186,11 @@ apr_off_t lb_worker_sent(const proxy_worker *w)
     return w->s->transferred;
 }
 
+apr_off_t lb_worker_received(const proxy_worker *w)
+{
+    return w->s->read;
+}
+
 void lb_worker_make_usable(proxy_worker *w)
 {
     w->s->status |= PROXY_WORKER_INITIALIZED | PROXY_WORKER_IGNORE_ERRORS;

@@ -57,6 +57,8 @@ pub struct Timed {
     pub began_us: u64,
     /// Its end.
     pub ended_us: u64,
+    /// Bytes sent to the backend and received from it, see [`Worker::take_moved`].
+    pub moved: (u64, u64),
 }
 
 /// Runs the scheme handlers, as mod_proxy would.
@@ -71,6 +73,7 @@ pub fn run(request: Request<'_>, call: &Call<'_>) -> Timed {
     drop(unpooled);
     drop(kept);
     let failed = matches!(returned, HookStatus::Http(_));
+    let sent = call.worker.sent();
     let exchange = Exchange {
         module: call.module,
         returned,
@@ -78,12 +81,12 @@ pub fn run(request: Request<'_>, call: &Call<'_>) -> Timed {
         status: http_status(request),
         aborted: request.aborted(),
         connected,
-        sent: call.worker.sent() != sent_before,
+        sent: sent != sent_before,
         secure: call.secure,
         exhausted: returned == HookStatus::Http(503) && !connected && call.worker.is_exhausted(),
         signs: if failed { signs(request) } else { FailureSigns::default() },
     };
-    Timed { exchange, began_us, ended_us }
+    Timed { exchange, began_us, ended_us, moved: call.worker.take_moved(sent) }
 }
 
 fn run_handlers(request: Request<'_>, call: &Call<'_>) -> HookStatus {

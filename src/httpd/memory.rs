@@ -199,10 +199,22 @@ pub fn monotonic_ms() -> u64 {
 
 /// Microseconds of CLOCK_MONOTONIC.
 pub fn monotonic_us() -> u64 {
+    let (seconds, nanos) = monotonic();
+    seconds * 1_000_000 + nanos / 1000
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub fn monotonic_ns() -> u64 {
+    let (seconds, nanos) = monotonic();
+    seconds * 1_000_000_000 + nanos
+}
+
+#[inline]
+fn monotonic() -> (u64, u64) {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+    (now.tv_sec as u64, now.tv_nsec as u64)
 }
 
 /// Seconds since the epoch.

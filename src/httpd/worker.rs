@@ -2,6 +2,7 @@
 //! mod_proxy's workers: connection pools to one backend, private to the module and to a child.
 
 use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use balance::member::Connection;
 
@@ -10,10 +11,25 @@ use super::proxy::Api;
 use crate::ffi;
 
 /// A worker of this child. Never freed before the child ends: mod_proxy has no way to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Worker {
     raw: *mut ffi::proxy_worker,
     url: &'static CStr,
+    taken: &'static Taken,
+}
+
+/// How many of the bytes that a worker has moved were asked for by [`Worker::take_moved`].
+#[derive(Default)]
+struct Taken {
+    sent: AtomicI64,
+    received: AtomicI64,
+}
+
+/// Of a count that others raise as well: what is new. Each byte is new to one of those who ask.
+#[inline]
+fn rise(taken: &AtomicI64, now: i64) -> u64 {
+    let before = taken.fetch_max(now, Relaxed);
+    now.saturating_sub(before).max(0) as u64
 }
 
 // SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them
@@ -41,6 +57,16 @@ impl Worker {
         unsafe { ffi::lb_worker_sent(self.raw) }
     }
 
+    /// Bytes that were sent and received since anybody has asked last, as mod_proxy counts them:
+    /// without headers of answers, and nothing over HTTP/2. Requests that run at the same time may
+    /// have some of each other's. `sent`: what [`Worker::sent`] says now.
+    #[inline]
+    pub fn take_moved(self, sent: i64) -> (u64, u64) {
+        // SAFETY: the worker lives as long as the child.
+        let received = unsafe { ffi::lb_worker_received(self.raw) };
+        (rise(&self.taken.sent, sent), rise(&self.taken.received, received))
+    }
+
     /// Whether all of its connections are in use, and it is one that requests wait for with an end
     /// (`acquire=`).
     pub fn is_exhausted(self) -> bool {
@@ -60,7 +86,9 @@ impl Worker {
             };
             let url = url.strip_suffix(b"/").unwrap_or(url);
             let copy = ffi::apr_pstrmemdup(pool, url.as_ptr().cast(), url.len());
-            Worker { raw, url: CStr::from_ptr(copy) }
+            // Like the worker itself, it is there until the child ends.
+            let taken = Box::leak(Box::default());
+            Worker { raw, url: CStr::from_ptr(copy), taken }
         }
     }
 }

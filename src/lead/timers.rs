@@ -147,6 +147,7 @@ fn run(child: &'static Child, signal: Arc<Signal>) {
 /// What one run needs besides its job.
 #[derive(Clone)]
 struct Runner {
+    child: &'static Child,
     state: Rc<State>,
     client: Client,
     waker: probe::Waker,
@@ -188,8 +189,9 @@ impl Scripts {
         let state = Rc::new(state.map_err(|error| error.to_string())?);
         let mut checks = Checks::new(Kinds::Lua).map_err(|error| error.to_string())?;
         let prober = checks.prober();
-        let runner = Runner { state, client: prober.client(), waker: prober.waker(), signal: signal.clone() };
-        prober.set_script_check(Some(script_check(child, runner.clone())));
+        let (client, waker) = (prober.client(), prober.waker());
+        let runner = Runner { child, state, client, waker, signal: signal.clone() };
+        prober.set_script_check(Some(script_check(runner.clone())));
         *signal.waker.lock() = Some(prober.waker());
         let now = server.now();
         let configured = child.timers.iter().map(|timer| Configured {
@@ -320,13 +322,16 @@ fn report(what: &str, error: &ScriptError) {
 
 /// Runs a job to its end, turn by turn, and does what it waits for.
 async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
-    let Runner { state, client, waker, signal } = runner;
+    let Runner { child, state, client, waker, signal } = runner;
     let (script, version) = State::runs(&job);
+    let mut took_ns = 0;
     let mut reply = Reply::Nothing;
     loop {
         let before = state.next_due();
         signal.calls(script, version);
+        let began_ns = memory::monotonic_ns();
         let step = state.resume(&mut job, reply);
+        took_ns += memory::monotonic_ns().saturating_sub(began_ns);
         signal.beat();
         let after = state.next_due();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -334,7 +339,10 @@ async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, Scr
             waker.wake();
         }
         reply = match step {
-            Step::Done(result) => return result,
+            Step::Done(result) => {
+                child.count_call(script, result.as_ref().map(|_| false), took_ns);
+                return result;
+            }
             Step::Again => {
                 client.pause().await;
                 Reply::Nothing
@@ -395,16 +403,16 @@ async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, Strin
 }
 
 /// What the prober calls for a Lua check.
-fn script_check(child: &'static Child, runner: Runner) -> ScriptCheck {
+fn script_check(runner: Runner) -> ScriptCheck {
     Rc::new(move |target: &CheckTarget| {
         let (runner, target) = (runner.clone(), target.clone());
-        Box::pin(async move { check(child, &runner, &target).await })
+        Box::pin(async move { check(&runner, &target).await })
     })
 }
 
-async fn check(child: &'static Child, runner: &Runner, target: &CheckTarget) -> Result<(), String> {
+async fn check(runner: &Runner, target: &CheckTarget) -> Result<(), String> {
     let Some((script, function)) = &target.check.script else { return Err("no script= is set".into()) };
-    let id = child.method_script(script).ok_or_else(|| {
+    let id = runner.child.method_script(script).ok_or_else(|| {
         format!(
             "{script} is not loaded: a pool that a script defines can only use scripts that directives name"
         )

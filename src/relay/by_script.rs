@@ -34,10 +34,10 @@ impl<'r> ScriptChooser<'r> {
     }
 
     fn again(&mut self, turn: Turn<'_>, journey: &Journey) -> Result<Arc<str>, NoMember> {
-        let answer = turn.child.lua.with(turn.request, |lua| {
+        let script = turn.child.script(self.script.script);
+        let answer = turn.child.call(turn.request, script, |lua| {
             lua.set_attempt(attempt(journey));
-            let answer =
-                lua.select(turn.child.script(self.script.script), &self.script.function, Phase::Pick);
+            let answer = lua.select(script, &self.script.function, Phase::Pick);
             lua.set_attempt(AttemptsSoFar::default());
             answer
         });
@@ -121,7 +121,7 @@ pub fn pick(
         .collect();
     let left = membership.members.len() - names.len();
     let view = (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }));
-    let answer = child.lua.with(request, |lua| lua.pick(id, function, &membership.name, view));
+    let answer = child.call(request, id, |lua| lua.pick(id, function, &membership.name, view));
     match answer {
         // A script may also have kept one that is in no pool any more.
         Ok(Answer::Member(member))

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use balance::api::PoolId;
+use balance::counting::Ending;
 use balance::engine::Now;
 use balance::live::Slot;
 use balance::member::Member;
@@ -64,6 +65,16 @@ pub struct Ended {
     pub excused: bool,
 }
 
+/// What one attempt took; all zeros where nobody was asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// When it began and ended, microseconds of the monotonic clock.
+    pub began_us: u64,
+    pub ended_us: u64,
+    /// Bytes sent to the backend and received from it.
+    pub moved: (u64, u64),
+}
+
 /// The state of the loop: where the request is, and what it has tried.
 #[derive(Default)]
 pub struct Journey {
@@ -87,9 +98,16 @@ pub struct Journey {
     pub stick: Option<Box<Stick>>,
     /// Its wait for a place, see `queue=`.
     pub wait: Wait,
-    /// When the last attempt began and ended, microseconds of the monotonic clock.
-    pub began_us: u64,
-    pub ended_us: u64,
+    /// What the last attempt took.
+    pub spent: Spent,
+    /// As what the last attempt at a member was counted.
+    pub ending: Option<Ending>,
+    /// When the first exchange began and the last one ended, microseconds of the monotonic clock.
+    pub first_us: u64,
+    pub over_us: u64,
+    /// Further attempts by what the one before ended with, see
+    /// [`balance::counting::RequestEnd::retries`].
+    pub retries: [u32; 3],
     /// How the last attempt ended.
     pub last: Option<Ended>,
     /// Whether the environment names a member already.
@@ -112,7 +130,7 @@ impl Journey {
 
     /// Microseconds that the last attempt took.
     pub fn took_us(&self) -> u64 {
-        self.ended_us.saturating_sub(self.began_us)
+        self.spent.ended_us.saturating_sub(self.spent.began_us)
     }
 
     /// The pool that the request is at, as it is now.

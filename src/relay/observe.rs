@@ -1,29 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The end of an attempt counts: for the member's numbers, and for its state.
+//! The end of an attempt, and of a request, counts: for numbers, and for the member's state.
 
 use std::sync::Arc;
 
 use balance::api::Balancer;
+use balance::counting::{AttemptEnd, Counters, Ending, RequestEnd, SessionEnd};
 use balance::engine::Now;
 use balance::lifecycle::{self, Attempt};
 use balance::member::Member;
+use balance::relay::Outcome;
+use balance::session::Routed;
 
 use super::journey::{Ended, Journey, Turn};
+use super::stick::Stick;
 use crate::httpd::events;
 use crate::httpd::memory;
 
-/// Counts it: requests and failures, response time, outlier detection.
-pub fn attempt_ended(turn: Turn<'_>, journey: &Journey, (pool, member): (&Now, &Arc<Member>), ended: Ended) {
+/// Counts it: its outcome, requests and failures, response time, outlier detection.
+pub fn attempt_ended(
+    turn: Turn<'_>,
+    journey: &mut Journey,
+    (pool, member): (&Now, &Arc<Member>),
+    ended: Ended,
+) {
+    let (sent, received) = journey.spent.moved;
+    let ending = Ending::of(ended.outcome, ended.status, turn.request.aborted());
+    let answered = matches!(ended.outcome, Outcome::Answered(_)).then_some(ended.status);
+    let counted = AttemptEnd { ending, answered, took_us: journey.took_us(), sent, received };
+    turn.child.table.count_attempt(member.slot, member.incarnation, &counted);
+    journey.ending = Some(ending);
     let attempt = Attempt {
         member,
         outlier: &pool.settings().outlier,
         outcome: ended.outcome,
         excused: ended.excused,
         took_ms: journey.took_us() as f32 / 1e3,
-        ended_ms: (journey.ended_us / 1000) as u32,
+        ended_ms: (journey.spent.ended_us / 1000) as u32,
     };
     let members = || Some((turn.thread.balancer.membership(journey.pool?)?, memory::monotonic_ms()));
     if let Some(event) = lifecycle::attempt_ended(&turn.child.table, &attempt, members) {
         events::tell(&event.into());
+    }
+}
+
+/// The relay is over with a request: counts it in the pool that it was at last. Without an ending
+/// it was at none, but at an ad-hoc target.
+#[inline]
+pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) {
+    let (Some(pool), Some(ending)) = (journey.pool, ending) else { return };
+    let waited_us = journey.wait.waited_us();
+    let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
+    let took_us = if is_all { journey.took_us() } else { took_in_all(journey, waited_us) };
+    let session = journey.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
+    let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
+    turn.child.table.count_request(pool, &counted);
+}
+
+/// From the first attempt, or the wait for it, to the last one's end.
+#[cold]
+fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
+    let from_us = match journey.wait.since_us() {
+        Some(since_us) if journey.first_us == 0 || since_us < journey.first_us => since_us,
+        _ => journey.first_us,
+    };
+    journey.over_us.saturating_sub(from_us).max(waited_us.unwrap_or(0))
+}
+
+/// What became of the session, at a sticky pool.
+fn session_end(turn: Turn<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
+    journey.now(turn.thread)?.settings().sticky.as_ref()?;
+    match (&stick.session, &journey.member) {
+        (None, Some(_)) => Some(SessionEnd::New),
+        (Some(session), Some(member)) if session.is_of(&member.spec.route) => Some(SessionEnd::Kept),
+        (Some(_), Some(_)) => Some(SessionEnd::Moved),
+        (Some(session), None) if session.routed == Routed::Lost => Some(SessionEnd::Lost),
+        (_, None) => None,
     }
 }

@@ -2,12 +2,13 @@
 //! Requests that no member could be asked for.
 
 use balance::api::NoMember;
+use balance::counting::Ending;
 use balance::relay::{HookStatus, retry_after_s};
 
 use super::chooser::Chooser;
-use super::environment;
 use super::journey::{Journey, Run, settings_of};
 use super::ticket::InVain;
+use super::{environment, observe};
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::serve::scope;
@@ -36,7 +37,13 @@ pub fn no_member(
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
     let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
-    let word = if matches!(nobody, NoMember::ScriptFailed) { c"script" } else { c"no member" };
+    let (word, ending) = match nobody {
+        NoMember::ScriptFailed => (c"script", Ending::Script),
+        _ => (c"no member", Ending::NoMember),
+    };
+    let ending = in_vain.map_or(ending, InVain::ending);
+    let ending = if request.aborted() { Ending::Aborted } else { ending };
+    observe::request_ended(run.turn, journey, Some(ending));
     environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
     HookStatus::Http(status)
 }
@@ -53,6 +60,7 @@ pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> H
     let pool = journey.now(run.turn.thread);
     request.abort();
     request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
+    observe::request_ended(run.turn, journey, Some(Ending::Aborted));
     environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
     HookStatus::Done
 }

@@ -2,6 +2,7 @@
 //! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
 
 use balance::api::{Balancer, NoMember};
+use balance::counting::Ending;
 use balance::engine::Now;
 use balance::relay::{self, HookStatus, Outcome};
 use balance::status::Status;
@@ -97,12 +98,24 @@ fn attempt(
         }
         (Goal::Target(url), _) => send::to_target(run, journey, url),
     };
-    journey.last = Some(ended);
+    if let Some(before) = journey.last.replace(ended) {
+        count_retry(journey, before);
+    }
     Some(ended)
+}
+
+/// Notes why there was another attempt.
+#[cold]
+fn count_retry(journey: &mut Journey, before: Ended) {
+    let reason = Ending::of(before.outcome, before.status, false).as_reason();
+    if let Some(count) = reason.and_then(|reason| journey.retries.get_mut(reason)) {
+        *count += 1;
+    }
 }
 
 /// The relay is over with this attempt.
 fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: Ended) -> HookStatus {
+    observe::request_ended(run.turn, journey, journey.ending);
     environment::report(run, journey, chooser, last.outcome.word());
     last.answer
 }

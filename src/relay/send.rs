@@ -11,7 +11,7 @@ use balance::target::{self, Spelled};
 use balance::url::MemberUrl;
 
 use super::chooser::Chooser;
-use super::journey::{Ended, Journey, Run};
+use super::journey::{Ended, Journey, Run, Spent};
 use super::place::{NoPlace, Place};
 use super::record::Record;
 use super::route::{OF_FILE, Path};
@@ -62,6 +62,7 @@ pub fn to_member(
     journey.fresh = journey.tried.contains(&member.slot);
     journey.tried.push(member.slot);
     journey.member = Some(member.clone());
+    journey.spent = Spent::default();
     let ended = at_member(run, journey, chooser, (pool, member));
     drop(place);
     Some(ended)
@@ -104,6 +105,7 @@ fn at_member(
 
 /// One attempt at an ad-hoc target.
 pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
+    journey.spent = Spent::default();
     let Spelled { url, name, .. } = target::spelled(kept);
     // `unix:/path.sock|http://localhost`: the scheme is the one behind the socket.
     let scheme = url.rsplit('|').next().and_then(|url| url.split(':').next()).unwrap_or("http");
@@ -163,9 +165,13 @@ fn exchange(
         secure: is_http_over_tls(scheme),
         fresh: journey.fresh,
     };
-    let Timed { exchange, began_us, ended_us } = exchange::run(request, &call);
+    let Timed { exchange, began_us, ended_us, moved } = exchange::run(request, &call);
     faults::point("attempt");
-    (journey.began_us, journey.ended_us) = (began_us, ended_us);
+    journey.spent = Spent { began_us, ended_us, moved };
+    journey.over_us = ended_us;
+    if journey.first_us == 0 {
+        journey.first_us = began_us;
+    }
     let outcome = relay::judge(&exchange);
     let status = exchange.last_status(outcome);
     let answer = exchange.returned;

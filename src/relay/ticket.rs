@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 
+use balance::counting::Ending;
 use table::Waiting;
 
 use crate::httpd::memory;
@@ -28,6 +29,15 @@ impl InVain {
             InVain::TimeIsUp => c"queue timeout",
             InVain::TooMany => c"queue full",
             InVain::ClientGone | InVain::Stopping => c"aborted",
+        }
+    }
+
+    /// What the request counts for.
+    pub fn ending(self) -> Ending {
+        match self {
+            InVain::TimeIsUp => Ending::QueueTimeout,
+            InVain::TooMany => Ending::QueueFull,
+            InVain::ClientGone | InVain::Stopping => Ending::Aborted,
         }
     }
 
@@ -57,6 +67,10 @@ pub struct Wait {
     /// Why the last wait ended without a place.
     pub in_vain: Option<InVain>,
     pub(super) nudged: bool,
+    /// When it began to wait first.
+    since_ms: Option<u64>,
+    /// How long it has waited, all in all.
+    waited_ms: u64,
 }
 
 /// A place in the queue. Dropping it leaves the queue.
@@ -64,11 +78,12 @@ pub(super) struct Ticket {
     child: &'static Child,
     waiting: Option<Waiting>,
     has_place: bool,
+    since_ms: u64,
 }
 
 impl Ticket {
-    pub(super) fn new(child: &'static Child, waiting: Waiting) -> Self {
-        Ticket { child, waiting: Some(waiting), has_place: false }
+    fn new(child: &'static Child, waiting: Waiting, since_ms: u64) -> Self {
+        Ticket { child, waiting: Some(waiting), has_place: false, since_ms }
     }
 
     pub(super) fn waiting(&self) -> Option<&Waiting> {
@@ -86,16 +101,42 @@ impl Drop for Ticket {
 }
 
 impl Wait {
+    /// The request waits from now on.
+    pub(super) fn begin(&mut self, child: &'static Child, waiting: Waiting, now_ms: u64) {
+        self.since_ms.get_or_insert(now_ms);
+        self.ticket = Some(Ticket::new(child, waiting, now_ms));
+    }
+
     /// The request waits no more: it has given up, or needs no place.
     pub fn leave(&mut self) {
-        self.ticket = None;
+        self.end(false);
     }
 
     /// The request waits no more: it has a place.
+    #[inline]
     pub fn is_served(&mut self) {
-        if let Some(mut ticket) = self.ticket.take() {
-            ticket.has_place = true;
+        if self.ticket.is_some() {
+            self.end(true);
         }
+    }
+
+    #[cold]
+    fn end(&mut self, has_place: bool) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.has_place = has_place;
+            let waited_ms = memory::monotonic_ms().saturating_sub(ticket.since_ms);
+            self.waited_ms = self.waited_ms.saturating_add(waited_ms);
+        }
+    }
+
+    /// When it began to wait, microseconds of the monotonic clock. None: it never did.
+    pub fn since_us(&self) -> Option<u64> {
+        self.since_ms.map(|since_ms| since_ms * 1000)
+    }
+
+    /// How long it has waited, microseconds. None: it never did.
+    pub fn waited_us(&self) -> Option<u64> {
+        self.since_ms.map(|_| self.waited_ms * 1000)
     }
 }
 

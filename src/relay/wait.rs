@@ -9,7 +9,7 @@ use table::{WaitEnd, Wants};
 use super::chooser::Chooser;
 use super::journey::{Journey, Tried, Turn};
 use super::session;
-use super::ticket::{InVain, Ticket, Wait, place_is_free};
+use super::ticket::{InVain, Wait, place_is_free};
 use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -80,7 +80,7 @@ fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(),
     } else {
         let waiting = child.room.join(&child.table, wants).ok_or(InVain::TooMany)?;
         let is_first = child.table.is_first(&waiting, now_ms);
-        wait.ticket = Some(Ticket::new(child, waiting));
+        wait.begin(child, waiting, now_ms);
         if is_first {
             return Ok(());
         }

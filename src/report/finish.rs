@@ -33,8 +33,8 @@ pub fn log(request: Request<'_>) {
     }
     let result = result_of(last, record.report.get().cloned().unwrap_or_default());
     for hook in hooks {
-        let outcome =
-            child.lua.with(last, |lua| lua.finish(child.script(hook.script), &hook.function, &result));
+        let script = child.script(hook.script);
+        let outcome = child.call(last, script, |lua| lua.finish(script, &hook.function, &result));
         if let Err(error) = outcome {
             httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));
         }

@@ -165,8 +165,9 @@ fn run_hook(visit: &Visit<'_>, hook: &Resolved) -> HookStatus {
     let Turn { request, child, .. } = visit.turn;
     let phase = visit.before.phase;
     let (mut asked, mut by) = (None, None);
-    let said = child.lua.with(request, |lua| {
-        let said = lua.select(child.script(hook.script), &hook.function, phase)?;
+    let script = child.script(hook.script);
+    let said = child.call(request, script, |lua| {
+        let said = lua.select(script, &hook.function, phase)?;
         if let Answer::Member(member) = &said {
             asked = lua.asked(member);
             let method = asked.as_ref().and_then(|asked| asked.method.as_ref()).map(Method::name);

@@ -4,6 +4,7 @@
 
 pub mod anywhere;
 pub mod background;
+pub mod calls;
 pub mod child;
 pub mod generation;
 pub mod host;

@@ -26,6 +26,16 @@ fn ways() -> Option<[(PathBuf, PathBuf); 2]> {
     Some([(own.clone(), moved.clone()), (moved, own)])
 }
 
+/// Requests of the pool and attempts at members that ended well, as they are counted.
+fn answered(httpd: &Httpd) -> Vec<u64> {
+    let text = httpd.snapshot();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("pool_counts app ") || line.starts_with("member_counts app/"));
+    let ok = |line: &str| line.split(" ok=").nth(1)?.split(' ').next()?.parse().ok();
+    lines.map(|line| ok(line).unwrap_or_else(|| panic!("no count in {line}"))).collect()
+}
+
 on_every_mpm!(an_upgrade_with_another_layout_keeps_what_was_changed_while_running);
 
 fn an_upgrade_with_another_layout_keeps_what_was_changed_while_running(mpm: Mpm) {
@@ -58,9 +68,15 @@ fn an_upgrade_with_another_layout_keeps_what_was_changed_while_running(mpm: Mpm)
         httpd.act("app/set_weight/late/3");
         httpd.act("scripted/drain/a");
         let before = (httpd.members("app"), httpd.members("scripted"));
+        for _ in 0..10 {
+            assert_eq!(httpd.client().get("/app/x").status, 200);
+        }
+        wait_until("the requests to be counted", SOON, || answered(&httpd)[0] == 10);
+        let counted = answered(&httpd);
         install(&to, &place);
         httpd.graceful();
         wait_until("the new children alone", SOON, || httpd.count_log("configured, 1 pools") >= 2);
+        assert_eq!(answered(&httpd), counted, "{} to {}", from.display(), to.display());
         assert_eq!(
             (httpd.members("app"), httpd.members("scripted")),
             before,

@@ -5,6 +5,8 @@
 
 pub mod api;
 pub mod compiled;
+pub mod counting;
+pub mod counts;
 mod directives;
 pub mod ejection;
 pub mod engine;

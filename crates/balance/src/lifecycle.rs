@@ -75,6 +75,7 @@ pub fn check_ended(
         state.ordered(order, percent).limited(max_inflight).to_bits()
     });
     let Some((before, after)) = updated else { return Vec::new() };
+    store.count_check(slot, incarnation, found.ok);
     let mut events = Vec::new();
     if (before ^ after) & HealthState::AGENT != 0 {
         let why = Why::Agent(found.why.to_owned());
@@ -174,6 +175,7 @@ fn attempt_failed(
         return None;
     }
     let for_ms = store.count_failure(&pool.members, member, outlier, now_ms)?;
+    store.count_ejection(member.slot, member.incarnation);
     let status = store.status(member.slot);
     let (old, new) = (status.without(Status::EJECTED).state(), status.with(Status::EJECTED).state());
     let what = What::State { old, new };

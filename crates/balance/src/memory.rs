@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::{ChangeError, Membership, PoolId, Stats};
+use crate::counts::{MemberCounts, PoolCounts};
 use crate::health::HealthState;
 use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
@@ -15,6 +16,7 @@ use crate::snapshot::{self, Snapshot};
 use crate::status::Status;
 use crate::store::{Origin, PoolImage, Store};
 
+mod counting;
 mod vitals;
 
 /// See the module.
@@ -40,6 +42,7 @@ struct Pool {
     epoch: u64,
     version: u64,
     defined: u64,
+    counts: PoolCounts,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,7 @@ struct Row {
     requests: u64,
     failures: u64,
     since: u64,
+    counts: MemberCounts,
 }
 
 impl MemoryStore {
@@ -244,6 +248,7 @@ impl Store for MemoryStore {
         if before.with_ramp(0) != after.with_ramp(0) {
             row.since = self.now_s();
         }
+        row.counts.transitions += u64::from(before.state() != after.state());
         let pool = row.pool;
         if before != after {
             state.pools[pool].epoch += 1;
@@ -309,6 +314,7 @@ impl Store for MemoryStore {
                 epoch: 1,
                 version: 1,
                 defined: 0,
+                counts: PoolCounts::default(),
             });
         }
         if state.pools[index].defined > version {
@@ -328,8 +334,10 @@ impl Store for MemoryStore {
             if row.configured != configured(spec).0 {
                 row.configured = configured(spec).0;
                 row.since = self.now_s();
-                let observed = Status(row.status.load(SeqCst)).0 & !(Status::ADMIN | 0xffff_ffff);
-                row.status.store(observed | configured(spec).0, SeqCst);
+                let before = Status(row.status.load(SeqCst));
+                let after = Status(before.0 & !(Status::ADMIN | 0xffff_ffff) | configured(spec).0);
+                row.status.store(after.0, SeqCst);
+                row.counts.transitions += u64::from(before.state() != after.state());
             }
             (member.order, member.spec) = (order as u32, spec.clone());
             new.push(Arc::new(member));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::api::PoolId;
+use crate::counts::{MemberCounts, PoolCounts, ScriptCounts};
 use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
@@ -52,6 +53,8 @@ pub struct PoolState {
     pub inflight: u32,
     /// Requests that wait for a place.
     pub queued: u32,
+    /// What is counted of its requests.
+    pub counts: PoolCounts,
     /// In configured order; those that were added while the server ran come last.
     pub members: Vec<MemberState>,
 }
@@ -92,6 +95,8 @@ pub struct MemberState {
     pub check: Option<CheckState>,
     /// What requests say.
     pub outlier: OutlierView,
+    /// What is counted of its attempts.
+    pub counts: MemberCounts,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -191,6 +196,8 @@ pub struct ScriptState {
     pub version: u64,
     /// What was found of the file that was saved last.
     pub verdict: Verdict,
+    /// What is counted of its calls; zeros without a row.
+    pub counts: ScriptCounts,
 }
 
 /// What was found of a script.
@@ -286,6 +293,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         usable: active.len(),
         inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
         queued: store.queued(pool),
+        counts: store.pool_counts(pool),
         settings,
         members,
     })
@@ -326,6 +334,7 @@ impl Seen<'_> {
             latency: store.latency(*slot),
             check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
+            counts: store.member_counts(*slot),
             spec: spec.clone(),
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::api::{ChangeError, Membership, PoolId, Stats};
+use crate::counting::Counters;
 use crate::live::{CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::settings::{Outlier, PoolSettings};
@@ -96,7 +97,7 @@ pub trait Store: Live {
 
 /// What checks and requests say of each member, in one word each. A row that is replaced in the
 /// very instant of a change may get one that was meant for its predecessor.
-pub trait Vitals: Store {
+pub trait Vitals: Store + Counters {
     /// The word of [`crate::health::HealthState`]; 0 for a row that does not exist.
     fn health(&self, slot: Slot) -> u64;
     /// Changes it by compare-and-swap, and bumps the pool's epoch when an agent orders something

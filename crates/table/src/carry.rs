@@ -15,7 +15,7 @@ use crate::protocol::AtomicU64;
 use crate::protocol::life::{Life, Phase};
 use crate::protocol::scripts::COPIES;
 use crate::protocol::text;
-use crate::{Table, codec, config};
+use crate::{Table, codec, config, counts};
 
 /// What a member's row has observed, besides its status.
 fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
@@ -23,7 +23,7 @@ fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
 }
 
 impl Table {
-    /// Copies pools, members with their live state, round robin sequences, scripts and the
+    /// Copies pools, members with their live state, counts, round robin sequences, scripts and the
     /// generation from another table into this one, which nobody else uses yet. In-flight counts,
     /// children and the lead stay where they are: the children that have them go on with the old
     /// table.
@@ -60,6 +60,9 @@ impl Table {
         for (from, to) in pairs {
             to.store(from.load(SeqCst), SeqCst);
         }
+        let [from_counts, to_counts] =
+            [(old, pool.row), (self, here.row)].map(|(table, row)| &table.map.pool_counts()[row].words);
+        counts::copy(from_counts, to_counts);
         to.version.fetch_max(from.version.load(SeqCst).wrapping_add(1), SeqCst);
         to.epoch.fetch_max(from.epoch.load(SeqCst).wrapping_add(1), SeqCst);
         Ok(())
@@ -81,12 +84,14 @@ impl Table {
             return Ok(());
         }
         let observed = observed(from).map(|cell| cell.load(SeqCst));
-        self.settle_left(pool, MemberLeft { name, url, record, status, observed }, free)
+        let words = &old.map.member_counts()[row].words;
+        let counts = words.iter().map(|cell| cell.load(Relaxed)).collect();
+        self.settle_left(pool, MemberLeft { name, url, record, status, observed, counts }, free)
     }
 
     /// Puts a member of another table into this one, as it was there.
     fn settle_left(&self, pool: PoolRef, left: MemberLeft, free: &mut usize) -> Result<(), ChangeError> {
-        let MemberLeft { name, url, record, status, observed: from } = left;
+        let MemberLeft { name, url, record, status, observed: from, counts } = left;
         let inserted = self.insert(pool, &Item { name, url, record, start: Start::FULL }, free, &|| true)?;
         let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
         let to = &self.map.members()[slot as usize];
@@ -95,11 +100,12 @@ impl Table {
         for (from, to) in from.into_iter().zip(observed(to)) {
             to.store(from, SeqCst);
         }
+        counts::fill(&counts, &self.map.member_counts()[slot as usize].words);
         Ok(())
     }
 
     /// Takes pools and members over from a table of another layout into this one, which nobody else
-    /// uses yet: members by name, with weight, flags, health and counters. Returns how many there
+    /// uses yet: members by name, with weight, flags, health and counts. Returns how many there
     /// were, and how many of them were added while running and have a line that this module cannot
     /// read. Round robin sequences and scripts begin anew.
     pub fn take_up(&self, old: &Foreign) -> Result<(usize, usize), ChangeError> {
@@ -110,6 +116,7 @@ impl Table {
             if let Some(record) = left.settings {
                 self.write_text(cell, &record, pool_tag(pool.row), &|_| true)?;
             }
+            counts::fill(&left.counts, &self.map.pool_counts()[pool.row].words);
             let mut free = 0;
             for mut member in left.members {
                 if member.record.order >= ADDED && codec::member(&member.record.text).is_none() {
@@ -133,6 +140,9 @@ impl Table {
         }
         let Some(here) = self.script_row(key) else { return };
         let to = &self.map.scripts()[here as usize];
+        let [from_counts, to_counts] =
+            [(old, row), (self, here as usize)].map(|(table, row)| &table.map.script_counts()[row].words);
+        counts::copy(from_counts, to_counts);
         if let Some((version, sources)) = old.read_script(row as u32) {
             // The new table's first publication gets version + 1, so that nobody takes it for the
             // old one.

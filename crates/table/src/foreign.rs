@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
-use crate::layout::OUTLINE_WORDS;
+use crate::layout::{OUTLINE_MORE, OUTLINE_WORDS};
 use crate::mapping::Words;
 use crate::outline::{MARK, PLACE};
 use crate::place::PoolRef;
@@ -52,6 +52,8 @@ pub(crate) struct PoolLeft {
     pub name: String,
     pub origin: u64,
     pub settings: Option<Record>,
+    /// As many words as were counted there.
+    pub counts: Vec<u64>,
     pub members: Vec<MemberLeft>,
 }
 
@@ -64,6 +66,19 @@ pub(crate) struct MemberLeft {
     pub status: u64,
     /// latency, outlier, health, requests, failures, since.
     pub observed: [u64; 6],
+    /// As many words as were counted there.
+    pub counts: Vec<u64>,
+}
+
+/// Those of the words behind an outline that are there; zeros for the others.
+fn read_more(words: &Words, there: u64) -> [u64; OUTLINE_MORE] {
+    let cells = words.cells().get(PLACE + OUTLINE_WORDS..).unwrap_or_default();
+    let there = usize::try_from(there).unwrap_or(0);
+    let mut more = [0; OUTLINE_MORE];
+    for (word, cell) in more.iter_mut().zip(cells.iter().take(there)) {
+        *word = cell.load(SeqCst);
+    }
+    more
 }
 
 /// A table of another layout that has an outline.
@@ -74,6 +89,8 @@ pub struct Foreign {
     members: Rows,
     since: usize,
     chunks: Rows,
+    member_counts: Rows,
+    pool_counts: Rows,
     generation: usize,
 }
 
@@ -84,7 +101,10 @@ impl Foreign {
         if outline[0] != MARK {
             return None;
         }
+        let more = read_more(&words, outline[OUTLINE_WORDS - 1]);
         let foreign = Foreign {
+            member_counts: Rows::read(more[0], more[1]),
+            pool_counts: Rows::read(more[2], more[3]),
             generation: outline[1] as usize,
             pools: Rows::read(outline[2], outline[3]),
             keys: Rows::read(outline[4], outline[5]),
@@ -118,6 +138,12 @@ impl Foreign {
         self.cell(rows, row, rows.field(field)).map(|cell| cell.load(SeqCst))
     }
 
+    /// The words that were counted in a row; none where nothing was, or beyond the memory.
+    fn counts(&self, rows: Rows, row: usize) -> Vec<u64> {
+        let words = (0..rows.field(2)).map_while(|at| self.cell(rows, row, rows.field(1) + at));
+        words.map(|cell| cell.load(Relaxed)).collect()
+    }
+
     /// All pools with their members.
     pub(crate) fn pools(&self) -> Vec<PoolLeft> {
         let (mut places, mut pools) = (HashMap::new(), Vec::new());
@@ -149,6 +175,7 @@ impl Foreign {
             name: String::from_utf8(name).ok()?,
             origin: self.word(self.pools, row, 4)?,
             settings: self.text(self.pools, row, 3),
+            counts: self.counts(self.pool_counts, row),
             members: Vec::new(),
         };
         let pool = PoolRef { row, incarnation: life.incarnation() };
@@ -172,6 +199,7 @@ impl Foreign {
             record: self.text(self.members, row, 1)?,
             status: self.word(self.members, row, 2)?,
             observed,
+            counts: self.counts(self.member_counts, row),
         };
         let place = self.word(self.keys, row, 2)?;
         Life(self.word(self.keys, row, 1)?).same_as(life).then_some((place, left))

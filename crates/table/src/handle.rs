@@ -19,6 +19,8 @@ pub struct Table {
     pub(crate) pid: i32,
     pub(crate) alive: fn(i32) -> bool,
     pub(crate) clock: Option<fn() -> u64>,
+    /// Whether counts are kept.
+    pub(crate) counts: bool,
 }
 
 impl std::fmt::Debug for Table {
@@ -68,7 +70,8 @@ impl Table {
     }
 
     fn over(map: Mapping) -> Self {
-        Table { map: Arc::new(map), pid: std::process::id() as i32, alive: |_| true, clock: None }
+        let pid = std::process::id() as i32;
+        Table { map: Arc::new(map), pid, alive: |_| true, clock: None, counts: true }
     }
 
     /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`;
@@ -86,6 +89,19 @@ impl Table {
     pub fn with_clock(mut self, clock: fn() -> u64) -> Self {
         self.clock = Some(clock);
         self
+    }
+
+    /// Whether what requests, checks and scripts do is counted through this handle and its clones
+    /// ([`balance::counting`]). It is, unless this says no.
+    #[must_use]
+    pub fn with_counts(mut self, counts: bool) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    /// Whether it is.
+    pub fn has_counts(&self) -> bool {
+        self.counts
     }
 
     /// Says who uses this handle; after a fork.

@@ -3,7 +3,8 @@
 //! numbers of rows.
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
-//! cursors · tickets · script rows · script copies. Every section starts at a multiple of 64 bytes.
+//! cursors · tickets · counts of members, pools and scripts · script rows · script copies. Every
+//! section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -16,13 +17,15 @@ use crate::protocol::text::{Chunk, chunks_for};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 6;
+pub(crate) const LAYOUT_VERSION: u64 = 7;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_006;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_007;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
+/// Further words behind these.
+pub(crate) const OUTLINE_MORE: usize = 8;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,7 @@ impl Geometry {
     pub fn bytes_per_member(&self) -> usize {
         size_of::<MemberKey>()
             + size_of::<MemberRow>()
+            + size_of::<MemberCountsRow>()
             + self.lane_words() as usize * 8
             + 3 * size_of::<Chunk>()
     }
@@ -163,7 +167,7 @@ impl Geometry {
     }
 }
 
-/// The first 256 bytes.
+/// The first 320 bytes.
 #[repr(C, align(64))]
 pub(crate) struct Header {
     pub magic: AtomicU64,
@@ -184,6 +188,8 @@ pub(crate) struct Header {
     pub spare: AtomicU64,
     /// At the same place in every layout, see [`crate::outline`].
     pub outline: [AtomicU64; OUTLINE_WORDS],
+    /// Follows the outline's first words in every layout that has it.
+    pub more: [AtomicU64; OUTLINE_MORE],
 }
 
 /// 256 bytes.
@@ -242,6 +248,28 @@ pub(crate) struct MemberRow {
     pub since: AtomicU64,
 }
 
+/// What is counted of a member, see [`crate::counts::member`]: away from what picks read.
+#[repr(C, align(64))]
+pub(crate) struct MemberCountsRow {
+    #[cfg(feature = "moved")]
+    pub before: [AtomicU64; 8],
+    pub words: [AtomicU64; 32],
+}
+
+/// What is counted of a pool, see [`crate::counts::pool`].
+#[repr(C, align(64))]
+pub(crate) struct PoolCountsRow {
+    #[cfg(feature = "moved")]
+    pub before: [AtomicU64; 8],
+    pub words: [AtomicU64; 48],
+}
+
+/// What is counted of a script's calls, see [`crate::counts::script`].
+#[repr(C, align(64))]
+pub(crate) struct ScriptCountsRow {
+    pub words: [AtomicU64; 8],
+}
+
 /// A round robin sequence of a view.
 #[repr(C)]
 pub(crate) struct CursorRow {
@@ -253,10 +281,13 @@ pub(crate) struct CursorRow {
 const MOVED: usize = if cfg!(feature = "moved") { 64 } else { 0 };
 
 const _: () = {
-    assert!(size_of::<Header>() == 256 && align_of::<Header>() == 64);
+    assert!(size_of::<Header>() == 320 && align_of::<Header>() == 64);
     assert!(size_of::<PoolRow>() == 256 + MOVED);
     assert!(size_of::<MemberKey>() == 32);
     assert!(size_of::<MemberRow>() == 64 + MOVED);
+    assert!(size_of::<MemberCountsRow>() == 256 + MOVED);
+    assert!(size_of::<PoolCountsRow>() == 384 + MOVED);
+    assert!(size_of::<ScriptCountsRow>() == 64);
     assert!(size_of::<CursorRow>() == 16);
     assert!(size_of::<Chunk>() == 64);
     assert!(size_of::<ChildRow>() == 64);
@@ -282,6 +313,9 @@ pub(crate) struct Sections {
     pub children: Section,
     pub cursors: Section,
     pub tickets: Section,
+    pub member_counts: Section,
+    pub pool_counts: Section,
+    pub script_counts: Section,
     pub scripts: Section,
     pub copies: Section,
     pub end: usize,
@@ -305,6 +339,9 @@ impl Sections {
             children: place(geometry.children as usize, size_of::<ChildRow>()),
             cursors: place(geometry.cursors as usize, size_of::<CursorRow>()),
             tickets: place(geometry.tickets as usize, size_of::<Ticket>()),
+            member_counts: place(members, size_of::<MemberCountsRow>()),
+            pool_counts: place(geometry.pools as usize, size_of::<PoolCountsRow>()),
+            script_counts: place(geometry.scripts as usize, size_of::<ScriptCountsRow>()),
             scripts: place(geometry.scripts as usize, size_of::<ScriptRow>()),
             copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
             end,

@@ -21,6 +21,10 @@ mod codec;
 #[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
+mod counting;
+#[cfg(not(loom))]
+mod counts;
+#[cfg(not(loom))]
 mod define;
 #[cfg(not(loom))]
 pub mod dict;

@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::{
-    CursorRow, Geometry, Header, LAYOUT_VERSION, MAGIC, MemberKey, MemberRow, PoolRow, Section, Sections,
+    CursorRow, Geometry, Header, LAYOUT_VERSION, MAGIC, MemberCountsRow, MemberKey, MemberRow, PoolCountsRow,
+    PoolRow, ScriptCountsRow, Section, Sections,
 };
 use crate::protocol::children::ChildRow;
 use crate::protocol::queue::Ticket;
@@ -57,6 +58,12 @@ unsafe impl Row for PoolRow {}
 unsafe impl Row for MemberKey {}
 // SAFETY: as above.
 unsafe impl Row for MemberRow {}
+// SAFETY: as above.
+unsafe impl Row for MemberCountsRow {}
+// SAFETY: as above.
+unsafe impl Row for PoolCountsRow {}
+// SAFETY: as above.
+unsafe impl Row for ScriptCountsRow {}
 // SAFETY: as above.
 unsafe impl Row for CursorRow {}
 // SAFETY: as above.
@@ -141,7 +148,11 @@ impl Mapping {
     }
 
     fn write_outline(&self) {
-        for (cell, word) in self.header().outline.iter().zip(crate::outline::of(&self.geometry)) {
+        let header = self.header();
+        for (cell, word) in header.more.iter().zip(crate::outline::more(&self.geometry)) {
+            cell.store(word, Ordering::SeqCst);
+        }
+        for (cell, word) in header.outline.iter().zip(crate::outline::of(&self.geometry)) {
             cell.store(word, Ordering::SeqCst);
         }
     }
@@ -214,6 +225,21 @@ impl Mapping {
     #[inline]
     pub fn members(&self) -> &[MemberRow] {
         self.rows(self.sections.members)
+    }
+
+    #[inline]
+    pub fn member_counts(&self) -> &[MemberCountsRow] {
+        self.rows(self.sections.member_counts)
+    }
+
+    #[inline]
+    pub fn pool_counts(&self) -> &[PoolCountsRow] {
+        self.rows(self.sections.pool_counts)
+    }
+
+    #[inline]
+    pub fn script_counts(&self) -> &[ScriptCountsRow] {
+        self.rows(self.sections.script_counts)
     }
 
     /// `[word][member]`.

@@ -14,7 +14,7 @@ use crate::protocol::contest::{self, Field, Verdict};
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, Record};
 use crate::protocol::{AtomicU64, lanes};
-use crate::{Table, config};
+use crate::{Table, config, counts};
 
 pub(crate) const PATIENCE: u32 = 100;
 pub(crate) const TRIES: u32 = 64;
@@ -210,6 +210,7 @@ impl Table {
         for cell in [latency, outlier, health, requests, failures, since] {
             cell.store(0, Relaxed);
         }
+        counts::clear(&self.map.member_counts()[row].words);
         self.touch(row as Slot);
         step();
         let written = self.write_text(&cells.text, &record, member_tag(row), &|_| true);
@@ -297,8 +298,12 @@ impl Table {
             let now = config::apply(seen, record.config);
             step();
             if now == seen || cells.status.compare_exchange(seen, now, SeqCst, SeqCst).is_ok() {
-                if config::visible(now) != config::visible(seen) {
+                let (before, after) = (config::visible(seen), config::visible(now));
+                if before != after {
                     self.touch(row as Slot);
+                }
+                if before.state() != after.state() {
+                    self.count_transition(row as Slot, Life::load(&self.map.keys()[row].life).incarnation());
                 }
                 return now != seen;
             }

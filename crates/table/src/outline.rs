@@ -7,8 +7,15 @@
 //! lines in them, and a member's eight words (status, latency, outlier, health, requests, failures,
 //! since, in that order). A change of what they mean needs another number, and a reader of the
 //! older one; a change of where they lie needs nothing.
+//!
+//! Its last word says how many *more* words follow it, none in older tables: where the counts of
+//! members and pools lie ([`crate::counts`]), each row the row of the same number above.
 
-use crate::layout::{Geometry, Header, MemberKey, MemberRow, OUTLINE_WORDS, PoolRow, Sections};
+use crate::counts::{member, pool};
+use crate::layout::{
+    Geometry, Header, MemberCountsRow, MemberKey, MemberRow, OUTLINE_MORE, OUTLINE_WORDS, PoolCountsRow,
+    PoolRow, Sections,
+};
 use crate::protocol::text::{self, Chunk};
 
 /// First word of an outline: `LBREAD` and its number, 1.
@@ -17,6 +24,7 @@ pub(crate) const MARK: u64 = u64::from_le_bytes(*b"LBREAD\x01\0");
 pub(crate) const PLACE: usize = 20;
 
 const _: () = assert!(std::mem::offset_of!(Header, outline) == PLACE * 8);
+const _: () = assert!(std::mem::offset_of!(Header, more) == (PLACE + OUTLINE_WORDS) * 8);
 
 /// A word's number in its row.
 macro_rules! field {
@@ -60,6 +68,22 @@ pub(crate) fn of(geometry: &Geometry) -> [u64; OUTLINE_WORDS] {
         field!(MemberRow, since) as u64,
         place(sections.chunks),
         row::<Chunk>(&[field!(Chunk, link), field!(Chunk, data), text::DATA_WORDS]),
+        OUTLINE_MORE as u64,
+    ]
+}
+
+/// What follows the outline of such a table.
+pub(crate) fn more(geometry: &Geometry) -> [u64; OUTLINE_MORE] {
+    let sections = Sections::of(geometry);
+    let place = |section: crate::layout::Section| (section.offset / 8) as u64 | (section.rows as u64) << 32;
+    [
+        place(sections.member_counts),
+        row::<MemberCountsRow>(&[field!(MemberCountsRow, words), member::USED]),
+        place(sections.pool_counts),
+        row::<PoolCountsRow>(&[field!(PoolCountsRow, words), pool::USED]),
+        0,
+        0,
+        0,
         0,
     ]
 }

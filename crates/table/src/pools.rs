@@ -7,7 +7,6 @@ use std::sync::atomic::fence;
 use balance::api::ChangeError;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::Table;
 use crate::layout::PoolRow;
 use crate::members::{PATIENCE, TRIES};
 use crate::place::PoolRef;
@@ -15,6 +14,7 @@ use crate::primitive::step;
 use crate::protocol::contest::{self, Field, Verdict};
 use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text;
+use crate::{Table, counts};
 
 /// Longest name of a pool, in bytes.
 const MAX_POOL_NAME: usize = balance::names::MAX;
@@ -148,6 +148,7 @@ impl Table {
             cell.store(0, SeqCst);
         }
         cells.origin.store(origin, SeqCst);
+        counts::clear(&self.map.pool_counts()[row].words);
         self.empty_pool_text(cells);
         step();
         // Version and epoch go on from the row's last pool, so that nobody takes a cached one for

@@ -18,7 +18,7 @@ impl Table {
         let children = self.children().into_iter();
         Snapshot {
             pools: snapshot::pools(self),
-            scripts: (0..).zip(self.map.scripts()).filter_map(script_state).collect(),
+            scripts: (0..).zip(self.map.scripts()).filter_map(|row| self.script_state(row)).collect(),
             dicts: Vec::new(),
             lead: self.lead_state(now_ms),
             children: children.map(|(pid, generation)| ChildState { pid, generation }).collect(),
@@ -53,17 +53,18 @@ impl Table {
             },
         }
     }
-}
 
-fn script_state((at, row): (u32, &ScriptRow)) -> Option<ScriptState> {
-    if row.key.load(SeqCst) == 0 {
-        return None;
+    fn script_state(&self, (at, row): (u32, &ScriptRow)) -> Option<ScriptState> {
+        if row.key.load(SeqCst) == 0 {
+            return None;
+        }
+        let version = scripts::version(row);
+        let verdict = match version {
+            0 => Verdict::Missing,
+            version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
+            _ => Verdict::Serves,
+        };
+        let counts = self.script_counts(at);
+        Some(ScriptState { row: Some(at), label: String::new(), version, verdict, counts })
     }
-    let version = scripts::version(row);
-    let verdict = match version {
-        0 => Verdict::Missing,
-        version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
-        _ => Verdict::Serves,
-    };
-    Some(ScriptState { row: Some(at), label: String::new(), version, verdict })
 }

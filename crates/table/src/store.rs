@@ -203,6 +203,9 @@ impl Store for Table {
         if before.with_ramp(0) != after.with_ramp(0) {
             self.touch(slot);
         }
+        if before.state() != after.state() {
+            self.count_transition(slot, incarnation);
+        }
         if before != after
             && let Some(pool) = self.pool_row(slot)
         {

@@ -13,7 +13,12 @@ use crate::store::{Store, Vitals};
 
 impl MemoryStore {
     /// Runs `body` with a row, while it holds that incarnation.
-    fn with_row<T>(&self, slot: Slot, incarnation: u32, body: impl FnOnce(&mut Row) -> T) -> Option<T> {
+    pub(super) fn with_row<T>(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        body: impl FnOnce(&mut Row) -> T,
+    ) -> Option<T> {
         let mut state = self.state();
         state.rows.get_mut(slot as usize).filter(|row| row.live && incarnation == 1).map(body)
     }

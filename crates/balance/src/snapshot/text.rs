@@ -7,6 +7,7 @@ use super::{
     Cause, CheckState, DictState, Flag, MemberState, OutlierView, PoolState, Role, Room, ScriptState,
     Snapshot, Verdict, Weights,
 };
+use crate::counts::{Histogram, MemberCounts, PoolCounts, RETRY_REASONS, ScriptCounts};
 use crate::event::{By, weight_text};
 use crate::store::Origin;
 use crate::words;
@@ -33,7 +34,11 @@ impl Display for Snapshot {
         }
         for pool in &self.pools {
             pool_line(pool, f)?;
-            pool.members.iter().try_for_each(|member| member_line(&pool.name, member, f))?;
+            pool_counts(&pool.name, &pool.counts, f)?;
+            for member in &pool.members {
+                member_line(&pool.name, member, f)?;
+                member_counts((&pool.name, &member.spec.name), &member.counts, f)?;
+            }
         }
         Ok(())
     }
@@ -57,7 +62,49 @@ fn script_line(script: &ScriptState, f: &mut Formatter<'_>) -> Result {
         Verdict::Quarantined => "quarantined",
         Verdict::Missing => "missing",
     };
-    writeln!(f, "script {label} version={} verdict={verdict}", script.version)
+    writeln!(f, "script {label} version={} verdict={verdict}", script.version)?;
+    let ScriptCounts { ok, declined, error, time_limit, memory_limit, sum_us } = script.counts;
+    write!(f, "script_counts {label} ok={ok} declined={declined} error={error}")?;
+    writeln!(f, " time_limit={time_limit} memory_limit={memory_limit} sum_us={sum_us}")
+}
+
+fn pool_counts(pool: &str, counts: &PoolCounts, f: &mut Formatter<'_>) -> Result {
+    write!(f, "pool_counts {pool}")?;
+    for (word, count) in counts.requests() {
+        write!(f, " {word}={count}")?;
+    }
+    for (reason, count) in RETRY_REASONS.iter().zip(counts.retries) {
+        write!(f, " retries.{reason}={count}")?;
+    }
+    let sessions = &counts.sessions;
+    write!(f, " sessions.kept={} sessions.moved={}", sessions.kept, sessions.moved)?;
+    write!(f, " sessions.new={} sessions.lost={}", sessions.new, sessions.lost)?;
+    histogram("", &counts.histogram, f)?;
+    histogram("queue.", &counts.queue_histogram, f)?;
+    writeln!(f)
+}
+
+fn member_counts((pool, member): (&str, &str), counts: &MemberCounts, f: &mut Formatter<'_>) -> Result {
+    write!(f, "member_counts {pool}/{member}")?;
+    for (word, count) in counts.attempts() {
+        write!(f, " {word}={count}")?;
+    }
+    for (class, count) in (1..).zip(counts.responses) {
+        write!(f, " {class}xx={count}")?;
+    }
+    write!(f, " sent_bytes={} received_bytes={}", counts.sent_bytes, counts.received_bytes)?;
+    write!(f, " ejections={} transitions={}", counts.ejections, counts.transitions)?;
+    write!(f, " checks_ok={} checks_failed={}", counts.checks_ok, counts.checks_failed)?;
+    histogram("", &counts.histogram, f)?;
+    writeln!(f)
+}
+
+fn histogram(of: &str, histogram: &Histogram, f: &mut Formatter<'_>) -> Result {
+    write!(f, " {of}sum_us={} {of}buckets=", histogram.sum_us)?;
+    for (at, bucket) in histogram.buckets.iter().enumerate() {
+        write!(f, "{}{bucket}", if at > 0 { "," } else { "" })?;
+    }
+    Ok(())
 }
 
 fn pool_line(pool: &PoolState, f: &mut Formatter<'_>) -> Result {

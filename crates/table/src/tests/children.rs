@@ -128,13 +128,13 @@ fn slots_out_of_range_are_nobody() {
 }
 
 #[test]
-fn a_member_takes_at_most_512_bytes_with_64_children() {
+fn a_member_takes_at_most_768_bytes_with_64_children() {
     let geometry = Geometry::for_config(Needs { children: 32, extra_members: 1024, ..Needs::default() });
     assert_eq!(geometry.children, 64);
-    assert!(geometry.bytes_per_member() <= 512, "{}", geometry.bytes_per_member());
+    assert!(geometry.bytes_per_member() <= 768, "{}", geometry.bytes_per_member());
     let bigger = Geometry { members: geometry.members + 1000, chunks: geometry.chunks + 3000, ..geometry };
     let each = (bigger.bytes() - geometry.bytes()).div_ceil(1000);
-    assert!(each <= 512, "{each}");
+    assert!(each <= 768, "{each}");
     assert!(bigger.fits(&geometry) && !geometry.fits(&bigger));
 }
 

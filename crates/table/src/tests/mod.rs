@@ -2,6 +2,7 @@
 //! Tests of the whole table.
 
 mod children;
+mod counts;
 mod definitions;
 mod ejection;
 mod garbage;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Calls of scripts, counted: how they ended, and how long they took.
+
+use balance::counting::CallEnd;
+use script::{Answer, ErrorKind, ScriptError, ScriptId, State};
+
+use crate::httpd::memory;
+use crate::httpd::request::Request;
+use crate::serve::child::Child;
+
+/// What a call gave, as far as it is counted.
+pub trait Said {
+    /// Whether it left the decision to others.
+    fn is_declined(&self) -> bool;
+}
+
+impl Said for Answer {
+    fn is_declined(&self) -> bool {
+        matches!(self, Answer::Decline)
+    }
+}
+
+impl Said for () {
+    fn is_declined(&self) -> bool {
+        false
+    }
+}
+
+/// How a call counts. None: it was only stopped, and is nobody's failure.
+pub fn ending(said: Result<bool, &ScriptError>) -> Option<CallEnd> {
+    Some(match said {
+        Ok(false) => CallEnd::Ok,
+        Ok(true) => CallEnd::Declined,
+        Err(error) => match error.kind {
+            ErrorKind::Stopped => return None,
+            ErrorKind::Time => CallEnd::TimeLimit,
+            ErrorKind::Memory => CallEnd::MemoryLimit,
+            _ => CallEnd::Error,
+        },
+    })
+}
+
+impl Child {
+    /// Calls `body` with a state whose scripts see this request, for a call of one of them.
+    pub fn call<T: Said>(
+        &self,
+        request: Request<'_>,
+        id: ScriptId,
+        body: impl FnOnce(&State) -> Result<T, ScriptError>,
+    ) -> Result<T, ScriptError> {
+        if !self.table.has_counts() {
+            return self.lua.with(request, body);
+        }
+        let began_ns = memory::monotonic_ns();
+        let said = self.lua.with(request, body);
+        let took_ns = memory::monotonic_ns().saturating_sub(began_ns);
+        self.count_call(id, said.as_ref().map(Said::is_declined), took_ns);
+        said
+    }
+
+    /// Counts a call.
+    pub fn count_call(&self, id: ScriptId, said: Result<bool, &ScriptError>, took_ns: u64) {
+        let row = self.script_rows.get(id.0 as usize).copied().flatten();
+        if let (Some(row), Some(ending)) = (row, ending(said)) {
+            self.table.count_call(row, ending, took_ns);
+        }
+    }
+}
