@@ -11,8 +11,7 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
-    /// What kind of thing it is: pool_unusable, pool_panic, script_refused, script_quarantined,
-    /// script_missing or table_nearly_full.
+    /// What kind of thing it is: pool_unusable, pool_panic, script_refused or table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,
@@ -48,19 +47,12 @@ fn of_pool(pool: &PoolState) -> Option<WarningDoc> {
 }
 
 fn of_script(script: &ScriptState) -> Option<WarningDoc> {
-    let label = &script.label;
-    let (code, message) = match script.verdict {
-        Verdict::Serves => return None,
-        Verdict::Refused => (
-            "script_refused",
-            format!("{label}: the file that was saved last is refused, version {} serves", script.version),
-        ),
-        Verdict::Quarantined => {
-            ("script_quarantined", format!("{label}: version {} was stuck, nobody calls it", script.version))
-        }
-        Verdict::Missing => ("script_missing", format!("{label}: there is no good version")),
-    };
-    Some(WarningDoc { code, message, since: None })
+    let (label, version) = (&script.label, script.version);
+    (script.verdict == Verdict::Refused).then(|| WarningDoc {
+        code: "script_refused",
+        message: format!("{label}: the file that was saved last is refused, version {version} serves"),
+        since: None,
+    })
 }
 
 /// From nine tenths on.

@@ -24,7 +24,10 @@ fn reference<T: JsonSchema>(made: &mut SchemaGenerator) -> Value {
 fn element() -> Value {
     let mut keys = Map::new();
     keys.insert("url".into(), json!({ "type": "string", "description": "where it is" }));
-    keys.insert("meta".into(), json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }));
+    keys.insert(
+        "meta".into(),
+        json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
+    );
     for (key, kind) in KEYS {
         let types = match kind {
             Kind::Text => json!(["string", "null"]),
@@ -133,9 +136,8 @@ fn statuses(route: &Route, method: Method) -> Vec<(u16, &'static str)> {
 fn parameters(route: &Route, method: Method) -> Vec<Value> {
     let names = route.path.split('/').filter_map(|piece| piece.strip_prefix('{')?.strip_suffix('}'));
     let text = json!({ "type": "string" });
-    let mut all: Vec<Value> = names
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }))
-        .collect();
+    let mut all: Vec<Value> =
+        names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text })).collect();
     let mut put = |place: &str, name: &str, schema: Value, about: &str| {
         all.push(json!({ "name": name, "in": place, "schema": schema, "description": about }));
     };
@@ -177,7 +179,8 @@ fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenera
         let good = matches!(status, 200..=202 | 412);
         let dry = (route.target, method) == (Target::Members, Method::Put);
         if good && route.target == Target::Batch {
-            let item = json!({ "type": "object", "properties": { "status": { "type": "integer" }, "body": {} } });
+            let item =
+                json!({ "type": "object", "properties": { "status": { "type": "integer" }, "body": {} } });
             response["content"]["application/json"]["schema"] = json!({ "type": "array", "items": item });
         } else if status == 200 && dry {
             let list = json!({ "type": "array", "items": reference::<MemberDoc<'_>>(made) });
@@ -193,7 +196,8 @@ fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenera
         }
         responses.insert(status.to_string(), response);
     }
-    let mut all = json!({ "summary": about, "responses": responses, "parameters": parameters(route, method) });
+    let mut all =
+        json!({ "summary": about, "responses": responses, "parameters": parameters(route, method) });
     let body = match (route.target, method) {
         (Target::Members, Method::Post) => Some(element()),
         (Target::Members, Method::Put) => Some(json!({ "type": "array", "items": element() })),
@@ -202,7 +206,8 @@ fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenera
         _ => None,
     };
     if let Some(schema) = body {
-        all["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+        all["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
     }
     all
 }
@@ -270,7 +275,8 @@ fn every_metric_is_in_the_reference_with_its_type_and_labels() {
     let reference = include_str!("../../../../docs/metrics.md");
     for family in FAMILIES {
         let labels = family.labels.join(" ");
-        let row = format!("| `{PREFIX}{}` | {} | {labels} | {} |", family.name, family.kind.word(), family.help);
+        let row =
+            format!("| `{PREFIX}{}` | {} | {labels} | {} |", family.name, family.kind.word(), family.help);
         let row = row.replace("|  |", "| |");
         assert!(reference.contains(&row), "docs/metrics.md has no row\n{row}");
     }

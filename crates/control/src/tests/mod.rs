@@ -59,7 +59,8 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
     let log: Arc<Mutex<Vec<String>>> = Arc::default();
     let (store, lines_of_log) = (MemoryStore::new(), log.clone());
     store.set_now_s(NOON);
-    let settings = PoolSettings::from_text("LuaBalancerHealthCheck http uri=/up header=\"Authorization: x\"\n");
+    let settings =
+        PoolSettings::from_text("LuaBalancerHealthCheck http uri=/up header=\"Authorization: x\"\n");
     let specs: Vec<MemberSpec> = lines.iter().map(|line| spec(line)).collect();
     store.define("app", &settings.expect("settings"), &specs, 1).expect("a pool");
     store.define("api", &PoolSettings::default(), &[], 1).expect("a pool");
