@@ -15,6 +15,7 @@ use crate::lifecycle::{self, Subject};
 use crate::live::{CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
+use crate::order::Order;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, SessionSearch};
 use crate::settings::PoolSettings;
@@ -361,6 +362,10 @@ impl<S: Store> Balancer for Handle<S> {
             self.tell(event);
         }
         Ok(())
+    }
+
+    fn order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
+        self.engine.store.set_order(member, order)
     }
 
     fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError> {

@@ -13,6 +13,7 @@ use balance::api::*;
 use balance::event::By;
 use balance::live::Slot;
 use balance::member::{Connection, Member, MemberSpec};
+use balance::order::Order;
 use balance::session::{self, Routed, Routes};
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
@@ -426,8 +427,12 @@ impl Balancer for TestBalancer {
             Change::Drain => status.with(Status::DRAINING),
             Change::Disable => status.with(Status::DISABLED),
             Change::Enable => status.without(Status::DRAINING | Status::DISABLED),
+            Change::Switch(_) | Change::Recount => unreachable!("no script orders that"),
         };
         Ok(())
+    }
+    fn order(&self, _member: &Member, _order: Option<&Order>) -> Result<(), ChangeError> {
+        Err(ChangeError::Removed)
     }
     fn add(&self, pool: PoolId, spec: MemberSpec, _by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = self.make(spec);
