@@ -27,6 +27,14 @@ pub fn sha1(data: &[u8]) -> [u8; 20] {
     digest
 }
 
+/// httpd's version, whatever ServerTokens allows.
+pub fn server_version() -> String {
+    // SAFETY: a string of the configuration, which outlives requests.
+    let all = unsafe { super::text(ffi::ap_get_server_description()) };
+    let first = all.split(' ').next().unwrap_or_default();
+    first.split_once('/').map_or(first, |(_, version)| version).to_owned()
+}
+
 /// httpd's name as ServerTokens allows it.
 pub fn server_banner() -> &'static [u8] {
     // SAFETY: a string of the configuration, which outlives requests.

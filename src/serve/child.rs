@@ -21,6 +21,8 @@ use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::Doors;
+use crate::serve::answering::Answering;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::Keys;
@@ -75,6 +77,10 @@ pub struct Child {
     pub vetting: Option<Client>,
     /// The background thread.
     pub background: Background,
+    /// The sockets of the control plane.
+    pub doors: Doors,
+    /// The thread that answers there.
+    pub answering: Answering,
 }
 
 /// One thread of a child.
@@ -183,6 +189,8 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
             keeper.client()
         }),
         background: Background::new(),
+        doors: generation.doors,
+        answering: Answering::new(),
     })
 }
 
@@ -208,9 +216,11 @@ impl Thread {
 
 impl Ends for Child {
     fn end(&'static self) {
+        self.answering.end();
         if !self.background.stop() {
             self.hand_over();
         }
+        self.answering.wait();
     }
 }
 

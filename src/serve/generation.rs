@@ -12,6 +12,7 @@ use table::{StalePool, Table};
 use crate::httpd::config::Expression;
 use crate::httpd::pool::Pool;
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::Doors;
 use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
 
@@ -44,6 +45,8 @@ pub struct Generation {
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
     pub geo: Option<Arc<geo::Databases>>,
+    /// The sockets of the control plane.
+    pub doors: Doors,
     /// ServerRoot.
     pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those

@@ -2,6 +2,7 @@
 //! What a child has for its requests: connection pools, Lua states, the host of scripts, the
 //! directives of a place.
 
+pub mod answering;
 pub mod anywhere;
 pub mod background;
 pub mod child;

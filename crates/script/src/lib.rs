@@ -21,9 +21,6 @@
 //! ```
 #![deny(unsafe_code)]
 
-// Linked, not called by name: mlua does.
-use lua as _;
-
 mod api;
 mod context;
 mod decision;
@@ -47,6 +44,7 @@ pub use decision::answer::{Answer, MAX_MORE_TRIES, Peer};
 pub use decision::asked::Question;
 pub use decision::definition::Definition;
 pub use error::{ErrorKind, ScriptError};
+pub use lua::RELEASE as LUA_RELEASE;
 pub use limits::budget::longest;
 pub use limits::frame::{Attempt, Phase};
 pub use limits::watch;
