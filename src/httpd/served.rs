@@ -15,8 +15,12 @@ pub fn is_for(request: Request<'_>, handler: &[u8]) -> bool {
 pub fn allow_changes(request: Request<'_>) {
     let methods = [ffi::M_GET, ffi::M_PUT, ffi::M_POST, ffi::M_DELETE, ffi::M_PATCH];
     let bits = methods.iter().fold(0, |bits, method| bits | 1 << method);
-    // SAFETY: alive and handled by this thread alone.
-    unsafe { (*request.as_ptr()).allowed |= bits }
+    // SAFETY: alive and handled by this thread alone; its list of methods is NULL or lives as long.
+    unsafe {
+        if let Some(list) = (*request.as_ptr()).allowed_methods.as_mut() {
+            list.method_mask |= bits;
+        }
+    }
 }
 
 /// What the answer's body is.
