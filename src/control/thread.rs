@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 
 use control::{Admin, Caller, Request};
-use listen::{Answer, Door, Incoming, Limits, Listener, Outgoing, Peer, Server};
+use listen::{Answer, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
 
 use super::house::ChildHouse;
 use crate::faults;
@@ -23,24 +23,23 @@ pub fn start(child: &'static Child) {
     if taken.socket.is_none() && taken.metrics.is_none() {
         return;
     }
+    let ender = child.answering.begins();
     let body = move || {
-        guard((), || serve(child, taken));
+        guard((), || serve(child, taken, ender));
         child.answering.has_ended();
     };
     let spawned = memory::with_signals_blocked(|| {
         std::thread::Builder::new().name("lua-balancer-cp".into()).spawn(body)
     });
     if let Err(error) = spawned {
+        child.answering.has_ended();
         log::server(log::CRIT, &format!("no thread for the control plane's sockets in this child: {error}"));
     }
 }
 
-fn serve(child: &'static Child, taken: Taken) {
-    match Server::new(doors(child, taken)) {
-        Ok(server) => {
-            child.answering.begins(server.ender());
-            server.run();
-        }
+fn serve(child: &'static Child, taken: Taken, ender: Ender) {
+    match Server::new(doors(child, taken), ender) {
+        Ok(server) => server.run(),
         Err(error) => {
             log::server(log::CRIT, &format!("the control plane's sockets are not answered by this child: {error}"));
         }

@@ -2,7 +2,6 @@
 //! A child's hold on the thread that answers at the sockets of the control plane
 //! (`control::thread`): how it is told to end.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,20 +12,20 @@ const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// See the module.
 pub struct Answering {
-    ender: OnceLock<Ender>,
+    ender: Ender,
     done: AtomicBool,
 }
 
 impl Answering {
     /// Without a thread.
     pub fn new() -> Self {
-        Answering { ender: OnceLock::new(), done: AtomicBool::new(true) }
+        Answering { ender: Ender::default(), done: AtomicBool::new(true) }
     }
 
-    /// There is a thread now.
-    pub fn begins(&self, ender: Ender) {
+    /// There is to be a thread, which is told to end by this.
+    pub fn begins(&self) -> Ender {
         self.done.store(false, Ordering::Release);
-        drop(self.ender.set(ender));
+        self.ender.clone()
     }
 
     /// There is none any more.
@@ -36,22 +35,22 @@ impl Answering {
 
     /// The child is told to end once it has answered what it is at.
     pub fn leave(&self) {
-        self.tell(Ender::leave);
+        self.ender.leave();
     }
 
     /// Others take connections from now on, or nobody does.
     pub fn close(&self) {
-        self.tell(Ender::close);
+        self.ender.close();
     }
 
     /// Whether no connections are taken any more.
     pub fn is_closed(&self) -> bool {
-        self.ender.get().is_none_or(Ender::is_closed)
+        self.ender.is_closed()
     }
 
     /// The child ends. As all of these it may be called inside of a signal handler.
     pub fn end(&self) {
-        self.tell(Ender::end);
+        self.ender.end();
     }
 
     /// Waits, for a bounded time, for what has begun.
@@ -59,12 +58,6 @@ impl Answering {
         let until = Instant::now() + PATIENCE;
         while !self.done.load(Ordering::Acquire) && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    fn tell(&self, what: fn(&Ender)) {
-        if let Some(ender) = self.ender.get() {
-            what(ender);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,35 +57,36 @@ fn a_restart_keeps_the_socket_and_no_call_fails(mpm: Mpm) {
     let mut httpd = plain().mpm(mpm).start();
     let before = file_number(&httpd.socket_path());
     let stop = AtomicBool::new(false);
+    let calls = AtomicUsize::new(0);
     let failed = thread::scope(|scope| {
         // One connection a call, and one kept as long as the server keeps it.
         let pollers = [true, false].map(|keeps| {
-            let (mut client, stop) = (httpd.socket(), &stop);
+            let (mut client, stop, calls) = (httpd.socket(), &stop, &calls);
             scope.spawn(move || {
-                let (mut calls, mut failed) = (0, Vec::new());
+                let mut failed = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
+                    let call = calls.fetch_add(1, Ordering::Relaxed);
                     match client.try_send(&server_tests::Request::get("/")) {
-                        Ok(response) if response.status == 200 => calls += 1,
-                        other => failed.push(format!("call {calls}: {other:?}")),
+                        Ok(response) if response.status == 200 => {}
+                        other => failed.push(format!("call {call}: {other:?}")),
                     }
                     if !keeps {
                         client.disconnect();
                     }
                     thread::sleep(Duration::from_millis(50));
                 }
-                (calls, failed)
+                failed
             })
         });
         for round in 0..6 {
+            let before = calls.load(Ordering::Relaxed);
+            wait_until("some calls", SOON, || calls.load(Ordering::Relaxed) > before + 4);
             if round % 3 == 2 { httpd.restart() } else { httpd.graceful() }
         }
         stop.store(true, Ordering::Relaxed);
         pollers.map(|poller| poller.join().expect("a poller"))
     });
-    for (calls, failed) in failed {
-        assert!(calls > 5, "{calls} calls");
-        assert!(failed.is_empty(), "{failed:?}");
-    }
+    assert_eq!(failed, [Vec::<String>::new(), Vec::new()]);
     assert_eq!(file_number(&httpd.socket_path()), before, "the socket was bound anew");
     httpd.assert_no_crash();
 }

@@ -30,10 +30,13 @@ pub(crate) enum Step {
     Ends,
 }
 
-impl Ender {
-    pub(crate) fn new() -> Self {
+impl Default for Ender {
+    fn default() -> Self {
         Ender(Arc::new(Signal { step: AtomicU8::new(Step::Serves as u8), notify: Notify::new() }))
     }
+}
+
+impl Ender {
 
     /// From now on connections end with their next answer.
     pub fn leave(&self) {

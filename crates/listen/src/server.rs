@@ -30,13 +30,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// With these doors.
+    /// With these doors, until `ender` is told otherwise, which may have been told already.
     ///
     /// # Errors
     /// The system has no descriptors left, or cannot wait for a socket.
-    pub fn new(doors: Vec<Door>) -> io::Result<Self> {
+    pub fn new(doors: Vec<Door>, ender: Ender) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let ender = Ender::new();
         let entered = runtime.enter();
         let doors = doors.into_iter().map(|door| OpenDoor::new(door, ender.clone()));
         let doors = doors.collect::<io::Result<Vec<_>>>()?;
@@ -44,14 +43,12 @@ impl Server {
         Ok(Server { local: LocalSet::new(), runtime, doors, ender })
     }
 
-    /// What tells it to end.
-    pub fn ender(&self) -> Ender {
-        self.ender.clone()
-    }
-
     /// Serves until it is told to end.
     pub fn run(self) {
         let Server { local, runtime, doors, ender } = self;
+        if ender.is_closed() {
+            return;
+        }
         let seats: Vec<Rc<Seats>> = doors.iter().map(|door| door.seats.clone()).collect();
         runtime.block_on(local.run_until(async {
             let open: Vec<_> = doors.into_iter().map(|door| tokio::task::spawn_local(door.run())).collect();

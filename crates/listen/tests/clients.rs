@@ -7,7 +7,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -45,16 +44,14 @@ fn serve(limits: Limits) -> Running {
     let unix = UnixListener::bind(&path).expect("bind a path");
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
     let address = tcp.local_addr().expect("an address");
-    let (sender, receiver) = mpsc::channel();
+    let ender = Ender::default();
+    let own = ender.clone();
     let thread = thread::spawn(move || {
         let answer: Answer = Rc::new(echo);
         let door = |listener| Door { listener, limits, answer: answer.clone() };
-        let server = Server::new(vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))]);
-        let server = server.expect("a server");
-        sender.send(server.ender()).expect("send the ender");
-        server.run();
+        let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
+        Server::new(doors, own).expect("a server").run();
     });
-    let ender = receiver.recv().expect("an ender");
     Running { path, address, ender, thread: Some(thread) }
 }
 
@@ -128,17 +125,16 @@ fn a_request_is_answered_at_both_kinds_of_sockets_with_who_asked() {
 fn a_socket_of_ipv6_is_one() {
     let Ok(tcp) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
     let address = tcp.local_addr().expect("an address");
-    let (sender, receiver) = mpsc::channel();
+    let ender = Ender::default();
+    let own = ender.clone();
     let thread = thread::spawn(move || {
         let door = Door { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo) };
-        let server = Server::new(vec![door]).expect("a server");
-        sender.send(server.ender()).expect("send the ender");
-        server.run();
+        Server::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.write_all(format!("GET / HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).expect("send");
     assert!(all(stream).ends_with("address ::1"));
-    receiver.recv().expect("an ender").end();
+    ender.end();
     thread.join().expect("the server's end");
 }
 
@@ -329,4 +325,24 @@ fn somebody_who_does_not_go_on_holds_up_the_end_for_a_second_at_most() {
     server.ender.end();
     server.thread.take().expect("a thread").join().expect("the server's end");
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
+    let path = std::env::temp_dir().join(format!("listen-{}-never.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let unix = UnixListener::bind(&path).expect("bind a path");
+    let other = unix.try_clone().expect("another descriptor");
+    let mut client = UnixStream::connect(&path).expect("connect");
+    let ender = Ender::default();
+    ender.end();
+    let door = Door { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo) };
+    Server::new(vec![door], ender).expect("a server").run();
+    // Whoever else has the socket takes the connection.
+    let (mut taken, _) = other.accept().expect("the connection");
+    taken.write_all(b"here").expect("send");
+    let mut text = [0; 4];
+    client.read_exact(&mut text).expect("an answer");
+    assert_eq!(&text, b"here");
+    let _ = std::fs::remove_file(&path);
 }
