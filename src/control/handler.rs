@@ -30,22 +30,24 @@ pub fn answer(request: Request<'_>) -> Answered {
     if !served::is_for(request, HANDLER) {
         return Answered::No;
     }
-    if request.method() == Some(b"OPTIONS") {
+    let Some(child) = child::get() else { return Answered::Failed };
+    let admin = admin(request, child);
+    if request.method() == Some(b"OPTIONS") && !comes_from(request, &admin) {
         // httpd answers, by this list.
         served::allow_changes(request);
         return Answered::No;
     }
-    let Some(child) = child::get() else { return Answered::Failed };
     let house = child::with_thread(child, |thread| ChildHouse::new(child, thread));
     let Some(house) = house else { return Answered::Failed };
     let path = path(request);
-    let (_, relative) = control::base(&path);
+    let (base, relative) = control::base::split(&path);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let query = request.args().map(text);
     let headers = headers(request);
     let method = request.method().map(text).unwrap_or_default();
     let asked = control::Request {
         method: &method,
+        base,
         path: relative,
         query: query.as_deref(),
         headers: &headers,
@@ -55,7 +57,7 @@ pub fn answer(request: Request<'_>) -> Answered {
             user: request.user().map(text),
             from: request.useragent_ip().map(text),
         },
-        admin: admin(request, child),
+        admin,
     };
     send(request, control::respond(&asked, &house));
     Answered::Yes
@@ -122,6 +124,12 @@ fn admin(request: Request<'_>, child: &Child) -> Admin {
     let (on, anonymous, origin) =
         said.map_or((false, false, None), |said| (said.on, said.anonymous, said.origin.clone()));
     Admin { on, anonymous, origin, names: if anonymous { served::names(request) } else { Vec::new() } }
+}
+
+/// Whether a page of the place that `origin=` names asks.
+fn comes_from(request: Request<'_>, admin: &Admin) -> bool {
+    let origin = admin.origin.as_ref().map(String::as_bytes);
+    origin.is_some() && request.headers_in().get(c"Origin") == origin
 }
 
 fn send(request: Request<'_>, response: control::Response) {

@@ -6,11 +6,14 @@ use std::time::SystemTime;
 
 use balance::api::Balancer;
 use balance::engine::Handle;
+use balance::event::Level;
 use balance::snapshot::Snapshot;
-use control::{Facts, House, Level};
+use config::MemberSeries;
+use control::{Facts, House};
+use render::metrics::{Histograms, Members, Options};
 use table::Table;
 
-use crate::httpd::{digest, log};
+use crate::httpd::{digest, log, memory};
 use crate::serve::child::{Child, Thread};
 use crate::serve::snapshot;
 
@@ -43,6 +46,8 @@ impl House for ChildHouse {
             lua: script::LUA_RELEASE,
             generation: self.child.table.generation(),
             started_s: self.child.doors.started_s,
+            clock_ms: Some(memory::monotonic_ms()),
+            lead_changes: None,
         }
     }
 
@@ -50,11 +55,48 @@ impl House for ChildHouse {
         SystemTime::now()
     }
 
+    fn place(&self, pool: &str, member: &str) -> Option<String> {
+        self.child.places.of(pool, member)
+    }
+
     fn log(&self, level: Level, line: &str) {
         let level = match level {
-            Level::Notice => log::NOTICE,
             Level::Warning => log::WARNING,
+            Level::Notice => log::NOTICE,
+            Level::Debug => log::DEBUG,
         };
         log::server(level, line);
+    }
+
+    fn may_change(&self, who: &str) -> bool {
+        self.child.admitted.admit(who, memory::monotonic_ms() / 1000)
+    }
+
+    fn metrics(&self) -> Options {
+        let said = &self.child.main_config.config.metrics;
+        Options {
+            members: match said.members {
+                MemberSeries::Auto => Members::Auto,
+                MemberSeries::On => Members::On,
+                MemberSeries::Off => Members::Off,
+            },
+            histograms: match said.histograms {
+                config::Histograms::Members => Histograms::Members,
+                config::Histograms::Pools => Histograms::Pools,
+                config::Histograms::Off => Histograms::Off,
+            },
+            max_series: said.max_series as usize,
+        }
+    }
+
+    fn metrics_reduced(&self, reduced: bool) {
+        if self.child.admitted.is_news(reduced) && reduced {
+            let most = self.child.main_config.config.metrics.max_series;
+            let text = format!(
+                "metrics leave out some of the members' series: there would be more than {most} \
+                 (LuaBalancerMetrics max_series=)"
+            );
+            log::server(log::WARNING, &text);
+        }
     }
 }

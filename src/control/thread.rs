@@ -82,6 +82,7 @@ fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &Child
     };
     let request = Request {
         method: &incoming.method,
+        base: "",
         path: &incoming.path,
         query: incoming.query.as_deref(),
         headers: &incoming.headers,

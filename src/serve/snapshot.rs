@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use balance::counts::ScriptCounts;
 use balance::snapshot::{DictState, ScriptState, Snapshot, Verdict};
 use script::{Bundle, ScriptId};
 use table::Table;
@@ -26,11 +27,17 @@ pub fn of(child: &Child) -> Snapshot {
 fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) -> ScriptState {
     let version = child.library.version(id);
     let verdict = if version == 0 { Verdict::Missing } else { Verdict::Serves };
-    let own = ScriptState { row, label: child.library.label(id), version, verdict };
+    let own = ScriptState {
+        row,
+        label: child.library.label(id),
+        version,
+        verdict,
+        counts: ScriptCounts::default(),
+    };
     let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
     let refused = found.verdict == Verdict::Serves && row.is_some_and(|row| is_refused(&child.table, row));
     let verdict = if refused { Verdict::Refused } else { found.verdict };
-    ScriptState { version: found.version, verdict, ..own }
+    ScriptState { version: found.version, verdict, counts: found.counts, ..own }
 }
 
 /// Whether other files were looked at since those that serve, and not taken.

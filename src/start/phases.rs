@@ -19,6 +19,7 @@ use crate::keep::doors::{self, Doors};
 use crate::keep::geoip;
 use crate::keep::reading::{self, Reading};
 use crate::keep::table as kept_table;
+use crate::serve::admitted::Admitted;
 use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::generation::{self, Generation, Timer};
@@ -175,6 +176,7 @@ fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo, doors): Re
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     pools::define_and_tell(&table, config, u64::from(number))?;
+    let admitted = Admitted::new().map_err(|error| format!("no shared memory: {error}"))?;
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
     Ok(Generation {
@@ -187,6 +189,7 @@ fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo, doors): Re
         method_scripts,
         geo,
         doors,
+        admitted: Arc::new(admitted),
         server_root,
         stale: Vec::new(),
         vetting: None,

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod compiled;
+pub mod counts;
 mod directives;
 pub mod engine;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod member;
 pub mod memory;
 pub mod methods;
 pub mod names;
+pub mod order;
 pub mod outlier;
 pub mod relay;
 pub mod reverse;

@@ -7,14 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::PoolId;
+use crate::counts::{MemberCounts, PoolCounts, ScriptCounts};
 use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
 use crate::member::{Member, MemberSpec};
+use crate::order::{Admin, Order};
 use crate::outlier::OutlierState;
 use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
-use crate::store::{Origin, PoolImage, Vitals};
+use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
 
 mod text;
@@ -53,6 +55,8 @@ pub struct PoolState {
     pub inflight: u32,
     /// Requests that wait for a place.
     pub queued: u32,
+    /// What is counted of its requests.
+    pub counts: PoolCounts,
     /// In configured order; those that were added while the server ran come last.
     pub members: Vec<MemberState>,
 }
@@ -93,6 +97,12 @@ pub struct MemberState {
     pub check: Option<CheckState>,
     /// What requests say.
     pub outlier: OutlierView,
+    /// What is counted of its attempts.
+    pub counts: MemberCounts,
+    /// It was added while the server ran; no definition names it.
+    pub added: bool,
+    /// What somebody has ordered of it.
+    pub order: Option<Order>,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -192,6 +202,8 @@ pub struct ScriptState {
     pub version: u64,
     /// What was found of the file that was saved last.
     pub verdict: Verdict,
+    /// What is counted of its calls.
+    pub counts: ScriptCounts,
 }
 
 /// What was found of a script.
@@ -287,6 +299,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         usable: active.len(),
         inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
         queued: store.queued(pool),
+        counts: PoolCounts::default(),
         settings,
         members,
     })
@@ -304,12 +317,12 @@ impl Seen<'_> {
     fn state(&self, store: &impl Vitals, usable: bool) -> MemberState {
         let (Member { slot, spec, .. }, status) = (self.member, self.status);
         let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
-        let advice = health.advice();
+        let (advice, order) = (health.advice(), store.order(*slot));
         MemberState {
             state: status.state(),
             healthy: status.healthy(),
             usable,
-            why: self.why(),
+            why: self.why(order.as_ref()),
             since: stats.since,
             weights: Weights {
                 configured: spec.weight,
@@ -327,19 +340,22 @@ impl Seen<'_> {
             latency: store.latency(*slot),
             check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
+            counts: MemberCounts::default(),
+            added: self.member.order >= ADDED,
+            order,
             spec: spec.clone(),
         }
     }
 
-    fn why(&self) -> Vec<Cause> {
+    fn why(&self, order: Option<&Order>) -> Vec<Cause> {
         let set = Flag::ALL.iter().filter(|(flag, bit)| match flag {
             Flag::NoWeight => self.status.weight() == 0,
             _ => self.status.has(*bit),
         });
-        set.map(|(flag, bit)| Cause { flag: *flag, by: self.by(*flag, *bit) }).collect()
+        set.map(|(flag, bit)| Cause { flag: *flag, by: self.by(*flag, *bit, order) }).collect()
     }
 
-    fn by(&self, flag: Flag, bit: u64) -> By {
+    fn by(&self, flag: Flag, bit: u64, order: Option<&Order>) -> By {
         let defined = match flag {
             Flag::CheckDown => return By::Checks,
             Flag::Ejected => return By::Requests,
@@ -347,8 +363,15 @@ impl Seen<'_> {
             Flag::NoWeight => self.member.spec.weight == 0,
             _ => self.member.spec.flags & bit != 0,
         };
+        let ordered = |order: &&Order| match flag {
+            Flag::NoWeight => order.weight == Some(0),
+            _ => order.admin.is_some_and(|admin: Admin| admin.flags() & bit != 0),
+        };
         match (defined, self.origin) {
-            (false, _) => By::Somebody,
+            (false, _) => match order.filter(ordered) {
+                Some(order) => By::Person(order.person()),
+                None => By::Somebody,
+            },
             (true, Origin::Configuration) => By::Configuration,
             (true, Origin::Script) => By::Definition,
         }

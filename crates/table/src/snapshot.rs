@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use balance::counts::ScriptCounts;
 use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, Snapshot, Verdict};
 
 use crate::Table;
@@ -65,5 +66,11 @@ fn script_state((at, row): (u32, &ScriptRow)) -> Option<ScriptState> {
         version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
         _ => Verdict::Serves,
     };
-    Some(ScriptState { row: Some(at), label: String::new(), version, verdict })
+    Some(ScriptState {
+        row: Some(at),
+        label: String::new(),
+        version,
+        verdict,
+        counts: ScriptCounts::default(),
+    })
 }
