@@ -41,7 +41,10 @@ fn serve(child: &'static Child, taken: Taken, ender: Ender) {
     match Server::new(doors(child, taken), ender) {
         Ok(server) => server.run(),
         Err(error) => {
-            log::server(log::CRIT, &format!("the control plane's sockets are not answered by this child: {error}"));
+            log::server(
+                log::CRIT,
+                &format!("the control plane's sockets are not answered by this child: {error}"),
+            );
         }
     }
 }

@@ -78,7 +78,11 @@ fn connect(path: &Path) -> io::Result<()> {
         let socket = OwnedFd::from_raw_fd(socket);
         let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         let address = std::ptr::from_ref(&address).cast();
-        if libc::connect(socket.as_raw_fd(), address, length) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if libc::connect(socket.as_raw_fd(), address, length) == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 

@@ -151,7 +151,9 @@ impl KeptSocket {
                 if !restarting {
                     log::server(
                         log::WARNING,
-                        &format!("no socket for the control plane: {error}; LuaBalancerSocket names another path, or none"),
+                        &format!(
+                            "no socket for the control plane: {error}; LuaBalancerSocket names another path, or none"
+                        ),
                     );
                 }
                 Ok(())
@@ -251,11 +253,11 @@ impl KeptListener {
         if self.is_there && text(&self.address) == name {
             return Ok(());
         }
-        let made = sockets::at_address(address)
-            .map_err(|error| format!("no listener for metrics (LuaBalancerMetrics listen={name}): {error}"))?;
+        let made = sockets::at_address(address).map_err(|error| {
+            format!("no listener for metrics (LuaBalancerMetrics listen={name}): {error}")
+        })?;
         self.close();
-        *self =
-            KeptListener { is_there: true, descriptor: made.into_raw_fd(), address: padded(&name) };
+        *self = KeptListener { is_there: true, descriptor: made.into_raw_fd(), address: padded(&name) };
         Ok(())
     }
 

@@ -168,7 +168,11 @@ pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
 type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>, Doors);
 
 /// The table with the pools; scripts are loaded afterwards.
-fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo, doors): Read) -> Result<Generation, String> {
+fn prepare(
+    pool: Pool<'static>,
+    main_config: Main,
+    (expressions, geo, doors): Read,
+) -> Result<Generation, String> {
     let config = &main_config.config;
     let (table, number) = kept_table::shared_table(pools::needs(config))?;
     let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);

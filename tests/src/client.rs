@@ -51,6 +51,12 @@ impl Request {
         self.method == "HEAD"
     }
 
+    /// The same with another method.
+    pub fn with_method(mut self, method: &str) -> Self {
+        self.method = method.to_owned();
+        self
+    }
+
     /// One more header field; a `Host` replaces the default one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

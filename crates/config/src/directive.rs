@@ -131,12 +131,17 @@ pub static DIRECTIVES: &[Directive] = &[
         Key { name: "histograms", value: "members, pools or off", default: "members" },
         Key { name: "max_series", value: "a number of at least 1", default: "50000" },
     ]),
-    of(c"LuaBalancerAdmin", Contexts::Sections, "on|off [anonymous=on] [origin=https://HOST]", door_lines::admin)
-        .help(c"whether SetHandler lua-balancer takes changes here: on or off, then anonymous=on and origin=")
-        .own_keys(&[
-            Key { name: "anonymous", value: "on or off", default: "" },
-            Key { name: "origin", value: "a scheme and a host", default: "" },
-        ]),
+    of(
+        c"LuaBalancerAdmin",
+        Contexts::Sections,
+        "on|off [anonymous=on] [origin=https://HOST]",
+        door_lines::admin,
+    )
+    .help(c"whether SetHandler lua-balancer takes changes here: on or off, then anonymous=on and origin=")
+    .own_keys(&[
+        Key { name: "anonymous", value: "on or off", default: "" },
+        Key { name: "origin", value: "a scheme and a host", default: "" },
+    ]),
 ];
 
 const fn of(c_name: &'static CStr, contexts: Contexts, arguments: &'static str, parse: Parse) -> Directive {

@@ -73,7 +73,8 @@ async fn respond(request: Request<Body>, peer: Peer, seat: &Seat, common: &Commo
 
 /// What the rules of HTTP itself refuse. The connection ends: the rest of the request may come yet.
 fn refused(status: u16, words: &str) -> Outgoing {
-    let headers = vec![("content-type", "text/plain; charset=utf-8".to_owned()), ("connection", "close".to_owned())];
+    let headers =
+        vec![("content-type", "text/plain; charset=utf-8".to_owned()), ("connection", "close".to_owned())];
     Outgoing { status, headers, body: format!("{words}\n").into_bytes() }
 }
 
@@ -95,8 +96,8 @@ async fn read(request: Request<Body>, peer: Peer, limits: Limits) -> Result<Inco
     })
 }
 
-/// A body. What is beyond the limit is read as well, within bounds, and forgotten: a connection that
-/// is closed with something unread may take the answer with it.
+/// A body. What is beyond the limit is read as well, within bounds, and forgotten: a connection
+/// that is closed with something unread may take the answer with it.
 async fn read_body(mut body: Body, limits: Limits) -> Result<Vec<u8>, Outgoing> {
     let (mut kept, mut forgotten) = (Vec::new(), 0);
     let all = async {

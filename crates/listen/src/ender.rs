@@ -37,7 +37,6 @@ impl Default for Ender {
 }
 
 impl Ender {
-
     /// From now on connections end with their next answer.
     pub fn leave(&self) {
         self.go(Step::Leaves);

@@ -84,7 +84,8 @@ impl Seats {
     pub(crate) fn take(self: &Rc<Self>, most: usize, time: Duration) -> Taken {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= most.max(1) {
-            let oldest = taken.iter().enumerate().min_by_key(|(_, seat)| (!seat.waits.get(), seat.since.get()));
+            let oldest =
+                taken.iter().enumerate().min_by_key(|(_, seat)| (!seat.waits.get(), seat.since.get()));
             if let Some(at) = oldest.map(|(at, _)| at) {
                 taken.swap_remove(at).leave.notify_one();
             }

@@ -113,7 +113,8 @@ fn a_group_has_the_rights_of_the_owner_unless_others_are_given() {
     let admins = Some(Group { name: "admins".into(), id: 77 });
     let config = read(&["LuaBalancerSocket a.sock group=admins"]);
     assert_eq!((config.socket.mode, &config.socket.group), (0o660, &admins));
-    for line in ["LuaBalancerSocket a.sock mode=640 group=admins", "LuaBalancerSocket a.sock group=admins mode=0640"]
+    for line in
+        ["LuaBalancerSocket a.sock mode=640 group=admins", "LuaBalancerSocket a.sock group=admins mode=0640"]
     {
         let config = read(&[line]);
         assert_eq!((config.socket.mode, &config.socket.group), (0o640, &admins));
@@ -124,8 +125,7 @@ fn a_group_has_the_rights_of_the_owner_unless_others_are_given() {
 fn metrics_take_all_their_keys() {
     assert_eq!(read(&[]).metrics, Metrics::default());
     assert_eq!(read(&["LuaBalancerMetrics OFF"]).metrics, Metrics { counts: false, ..Metrics::default() });
-    let config =
-        read(&["LuaBalancerMetrics listen=[::1]:9117 members=on histograms=pools max_series=9"]);
+    let config = read(&["LuaBalancerMetrics listen=[::1]:9117 members=on histograms=pools max_series=9"]);
     let wanted = Metrics {
         counts: true,
         listen: Some("[::1]:9117".parse().unwrap()),
