@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use super::proxy;
+use crate::control;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -11,7 +12,7 @@ use crate::httpd::log;
 use crate::httpd::memory::Deferred;
 use crate::httpd::pool::MemoryPool;
 use crate::lead::thread;
-use crate::serve::child;
+use crate::serve::child::{self, Child};
 use crate::start;
 
 thread_local! {
@@ -45,19 +46,26 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
         // SAFETY: httpd's child pool, which is cleared as the process ends, which 'static stands
         // for; nobody else uses it at this moment.
         if let Some(pool) = unsafe { MemoryPool::from_ptr(pchild) } {
-            child::init(pool, proxy::scheme_handler, thread::start);
+            child::init(pool, proxy::scheme_handler, start_threads);
         }
     });
+}
+
+fn start_threads(child: &'static Child) {
+    thread::start(child);
+    control::thread::start(child);
 }
 
 /// The child is told to end: at once, its clients' connections being closed already, or when it has
 /// answered them. prefork calls this inside of a signal handler.
 pub(super) unsafe extern "C" fn stopping(_: *mut ffi::apr_pool_t, graceful: i32) {
     guard((), || {
-        if graceful == 0
-            && let Some(child) = child::get()
-        {
+        let Some(child) = child::get() else { return };
+        if graceful == 0 {
             child.room.close();
+            child.answering.close();
+        } else {
+            child.answering.leave();
         }
     });
 }

@@ -163,6 +163,12 @@ pub fn write_all(to: RawFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes a descriptor that nothing uses any more.
+pub fn close(descriptor: RawFd) {
+    // SAFETY: the callers own it.
+    unsafe { libc::close(descriptor) };
+}
+
 /// Writes as much as there is room for, without waiting.
 pub fn write_some(to: RawFd, bytes: &[u8]) {
     // SAFETY: reads the slice.

@@ -20,11 +20,15 @@ use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::TlsModules;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::Doors;
+use crate::serve::admitted::Admitted;
+use crate::serve::answering::Answering;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::KeyExpressions;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
+use crate::serve::places::Places;
 use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
 use crate::vetting::Asker;
@@ -74,6 +78,14 @@ pub struct Child {
     pub vetting: Option<Asker>,
     /// The background thread.
     pub background: Background,
+    /// The sockets of the control plane.
+    pub doors: Doors,
+    /// The thread that answers there.
+    pub answering: Answering,
+    /// What answers of all children go by.
+    pub admitted: Arc<Admitted>,
+    /// Where the configuration names members.
+    pub places: Places,
 }
 
 /// One thread of a child.
@@ -165,6 +177,10 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
             keeper.client()
         }),
         background: Background::new(),
+        doors: generation.doors,
+        answering: Answering::new(),
+        admitted: generation.admitted.clone(),
+        places: Places::new(&generation.main_config.config, &generation.server_root),
     })
 }
 
@@ -190,9 +206,11 @@ impl Thread {
 
 impl Ends for Child {
     fn end(&'static self) {
+        self.answering.end();
         if !self.background.stop() {
             self.hand_over();
         }
+        self.answering.wait();
     }
 }
 

@@ -2,6 +2,8 @@
 //! A child's values for its requests: connection pools, Lua states, the host of scripts, the
 //! directives of a place.
 
+pub mod admitted;
+pub mod answering;
 pub mod anywhere;
 pub mod background;
 pub mod calls;
@@ -11,6 +13,7 @@ pub mod host;
 pub mod keys;
 pub mod lua_states;
 pub mod own_config;
+pub mod places;
 pub mod scope;
 pub mod scripts;
 pub mod snapshot;

@@ -7,7 +7,7 @@ use balance::lifecycle;
 use config::{Config, Script};
 
 use super::{checks, parent, pools, scripts};
-use crate::httpd::config::server_root;
+use crate::httpd::config::{runtime_relative, server_root};
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -16,13 +16,18 @@ use crate::httpd::pool::MemoryPool;
 use crate::httpd::process::OneThread;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::{self, Doors};
 use crate::keep::geoip;
 use crate::keep::reading::{self, Reading};
 use crate::keep::table as kept_table;
+use crate::serve::admitted::Admitted;
 use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::generation::{self, Generation, Timer};
 use crate::serve::own_config::{Main, Section};
+
+/// The default socket of the control plane, below DefaultRuntimeDir.
+const SOCKET: &str = "lua_balancer.sock";
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), R
     anywhere::forget();
     generation::forget();
     reading::begin(pool);
+    doors::close_at_end(pool);
     if !proxy::is_loaded() {
         return Err(refuse(
             pool,
@@ -145,11 +151,14 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     let members = config.members();
     let pools = config.pools.len();
     let vetted = read.vetted;
-    let generation = prepare(pool, Main { config, section: main }, (read.expressions.into_inner(), read.geo));
-    let mut generation = generation.map_err(|text| {
+    let refuse = |text: String| {
         log::server(log::CRIT, &text);
         Refused
-    })?;
+    };
+    let default = runtime_relative(pool, SOCKET);
+    let doors = doors::open(&config, default.as_deref(), is_restarting()).map_err(refuse)?;
+    let read = (read.expressions.into_inner(), read.geo, doors);
+    let mut generation = prepare(pool, Main { config, section: main }, read).map_err(refuse)?;
     generation.vetting = scripts::start_vetting(alone, &generation);
     let defined = scripts::load(&generation, vetted);
     generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
@@ -162,13 +171,13 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     Ok(())
 }
 
-type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>);
+type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>, Doors);
 
 /// The table with the pools; scripts are loaded afterwards.
 fn prepare(
     pool: MemoryPool<'static>,
     main_config: Main,
-    (expressions, geo): Read,
+    (expressions, geo, doors): Read,
 ) -> Result<Generation, String> {
     let config = &main_config.config;
     let (table, number) = kept_table::shared_table(pools::needs(config))?;
@@ -177,6 +186,7 @@ fn prepare(
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     pools::define_and_tell(&table, config, u64::from(number))?;
+    let admitted = Admitted::new().map_err(|error| format!("no shared memory: {error}"))?;
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
     Ok(Generation {
@@ -188,6 +198,8 @@ fn prepare(
         timers,
         method_scripts,
         geo,
+        doors,
+        admitted: Arc::new(admitted),
         server_root,
         stale: Vec::new(),
         vetting: None,
