@@ -96,7 +96,7 @@ impl Saved {
             let answer = match job.pending.look() {
                 Progress::Awaited => return true,
                 Progress::Lost => (Findings::default(), ProcessEnd::Unknown),
-                Progress::Told(report, ended) => (report, ended),
+                Progress::Told(report, ended) => (*report, ended),
             };
             done.push((job.id, job.row, job.stamp, answer));
             false

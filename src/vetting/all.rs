@@ -98,7 +98,7 @@ impl All<'_> {
         let mut has_lost = false;
         self.running.retain_mut(|(id, pending)| {
             let (report, ended) = match pending.look() {
-                Progress::Told(report, ended) => (report, ended),
+                Progress::Told(report, ended) => (*report, ended),
                 Progress::Lost if is_given_up => (Findings::default(), ProcessEnd::Unknown),
                 Progress::Lost => {
                     has_lost = true;

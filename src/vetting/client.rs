@@ -37,7 +37,7 @@ pub enum Progress {
     /// itself has ended, most likely, for which this script may not be to blame.
     Lost,
     /// What the process that vetted has told, and how it ended.
-    Told(Findings, ProcessEnd),
+    Told(Box<Findings>, ProcessEnd),
 }
 
 /// An answer that is awaited.
@@ -91,14 +91,14 @@ impl Pending {
                     let is_over = self.asked.elapsed() > PATIENCE;
                     return match Findings::has_verdict(&self.bytes) {
                         true => self.told(),
-                        false if is_over => Progress::Told(Findings::default(), ProcessEnd::Unknown),
+                        false if is_over => Progress::Told(Box::default(), ProcessEnd::Unknown),
                         false => Progress::Awaited,
                     };
                 }
                 Err(_) => return Progress::Lost,
             }
         }
-        Progress::Told(Findings::default(), ProcessEnd::Unknown)
+        Progress::Told(Box::default(), ProcessEnd::Unknown)
     }
 
     fn at_end(&self) -> Progress {
@@ -108,7 +108,7 @@ impl Pending {
 
     fn told(&self) -> Progress {
         let (report, ended) = Findings::read_all(&self.bytes);
-        Progress::Told(report, ended)
+        Progress::Told(Box::new(report), ended)
     }
 }
 
