@@ -10,7 +10,9 @@ use balance::store::{Store, Vitals};
 use proptest::prelude::*;
 
 use super::*;
-use crate::outline::{Foreign, PLACE, WORDS};
+use crate::foreign::Foreign;
+use crate::layout::OUTLINE_WORDS;
+use crate::outline::PLACE;
 use crate::{Geometry, Origin};
 
 fn attempt(ending: Ending, status: u16, took_us: u64) -> AttemptEnd {
@@ -182,7 +184,7 @@ fn a_table_of_another_layout_gives_its_counts() {
 fn a_table_that_knows_no_counts_gives_none() {
     let (old, _) = counted(&[spec("a", 1, 100)]);
     let memory = old.map.words();
-    memory.cells()[PLACE + WORDS - 1].store(0, std::sync::atomic::Ordering::SeqCst);
+    memory.cells()[PLACE + OUTLINE_WORDS - 1].store(0, std::sync::atomic::Ordering::SeqCst);
     let foreign = Foreign::over(old.map.words()).expect("a table has an outline");
     let new = table();
     assert_eq!(new.take_up(&foreign), Ok((1, 0)));
