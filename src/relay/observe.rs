@@ -45,7 +45,7 @@ pub fn attempt_ended(
 
 /// The relay is over with a request: counts it in the pool that it was at last. Without an ending
 /// it was at none, but at an ad-hoc target.
-#[inline]
+#[inline(always)]
 pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) {
     let (Some(pool), Some(ending)) = (journey.pool, ending) else { return };
     let waited_us = journey.wait.waited_us();
@@ -54,6 +54,14 @@ pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) 
     let session = journey.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
     let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
     turn.child.table.count_request(pool, &counted);
+}
+
+/// The same for one that nobody could be asked for.
+#[cold]
+#[inline(never)]
+pub fn request_refused(turn: Turn<'_>, journey: &Journey, ending: Ending) {
+    let ending = if turn.request.aborted() { Ending::Aborted } else { ending };
+    request_ended(turn, journey, Some(ending));
 }
 
 /// From the first attempt, or the wait for it, to the last one's end.

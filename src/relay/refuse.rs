@@ -42,8 +42,7 @@ pub fn no_member(
         _ => (c"no member", Ending::NoMember),
     };
     let ending = in_vain.map_or(ending, InVain::ending);
-    let ending = if request.aborted() { Ending::Aborted } else { ending };
-    observe::request_ended(run.turn, journey, Some(ending));
+    observe::request_refused(run.turn, journey, ending);
     environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
     HookStatus::Http(status)
 }
@@ -60,7 +59,7 @@ pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> H
     let pool = journey.now(run.turn.thread);
     request.abort();
     request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
-    observe::request_ended(run.turn, journey, Some(Ending::Aborted));
+    observe::request_refused(run.turn, journey, Ending::Aborted);
     environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
     HookStatus::Done
 }

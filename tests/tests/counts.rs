@@ -103,6 +103,9 @@ fn go_away(httpd: &Httpd) {
     stream.read_exact(&mut some).expect("the beginning of the answer");
 }
 
+/// How the backend behaves, what the client does, and what becomes more of the member and the pool.
+type Case<'c> = (&'c dyn Fn(&Backend), fn(&Httpd), &'c str, &'c str);
+
 on_every_mpm!(each_end_of_a_request_is_counted_once);
 
 fn each_end_of_a_request_is_counted_once(mpm: Mpm) {
@@ -113,8 +116,8 @@ fn each_end_of_a_request_is_counted_once(mpm: Mpm) {
         let header = "HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n";
         a.play([Step::send(header), Step::Repeat("x".repeat(65_536), 4000)]);
     };
-    type Manner<'m> = &'m dyn Fn(&Backend);
-    let cases: [(Manner<'_>, fn(&Httpd), &str, &str); 11] = [
+    let go_without = |httpd: &Httpd| drop(httpd.client().try_get("/app/x"));
+    let cases: [Case<'_>; 11] = [
         (&Backend::answer, get, "2xx=1 ok=1", "ok=1"),
         (&answer(302), get, "3xx=1 ok=1", "ok=1"),
         (&answer(404), get, "4xx=1 ok=1", "ok=1"),
@@ -123,7 +126,7 @@ fn each_end_of_a_request_is_counted_once(mpm: Mpm) {
         (&Backend::refuse, get, "connect=1", "connect=1"),
         (&Backend::answer, get, "2xx=1 ok=1", "ok=1"),
         (&Backend::close_after_accept, get, "reset=1", "reset=1"),
-        (&Backend::half_body, |httpd| drop(httpd.client().try_get("/app/x")), "reset=1", "reset=1"),
+        (&Backend::half_body, go_without, "reset=1", "reset=1"),
         (&Backend::hang, get, "timeout=1", "timeout=1"),
         (&endless, go_away, "aborted=1", "aborted=1"),
     ];
@@ -179,6 +182,63 @@ fn bytes_and_durations_are_those_of_the_attempts() {
 }
 
 #[test]
+fn members_of_one_backend_have_their_own_bytes() {
+    let a = Backend::new("a");
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, "")], ""))
+        .config(&pool("other", &[(&a, "")], ""))
+        .config("ProxyPass /app lb://app\nProxyPass /other lb://other")
+        .start();
+    a.play([Step::ReadBody, Step::answer(200, &"y".repeat(10_000))]);
+    for (path, times) in [("/app/x", 1), ("/other/x", 2), ("/app/x", 1)] {
+        for _ in 0..times {
+            httpd.client().send(&Request::post(path, vec![b'x'; 3000]));
+        }
+    }
+    for (name, times) in [("app/a", 2), ("other/a", 2)] {
+        wait_until("all to be counted", SOON, || of_member(&httpd, name)["ok"] == times);
+        let counts = of_member(&httpd, name);
+        let (sent, received) = (counts["sent_bytes"], counts["received_bytes"]);
+        assert!((3000..4000).contains(&(sent / times)), "{name}: {counts:?}");
+        assert!((10_000..11_000).contains(&(received / times)), "{name}: {counts:?}");
+    }
+}
+
+#[test]
+fn an_error_document_from_another_pool_is_a_request_there() {
+    let [a, b] = Backend::named(["a", "b"]);
+    a.refuse();
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .config(&pool("app", &[(&a, "")], "LuaBalancerOutlier off"))
+        .config(&pool("excuses", &[(&b, "")], ""))
+        .config("ProxyPass /app lb://app\nProxyPass /excuses lb://excuses\nErrorDocument 503 /excuses/sorry")
+        .start();
+    for _ in 0..3 {
+        assert_eq!(httpd.client().get("/app/x").backend(), "b");
+    }
+    wait_for_more("the request", &Counts::new(), "connect=3", || of_pool(&httpd, "app"));
+    wait_for_more("its page", &Counts::new(), "ok=3", || of_pool(&httpd, "excuses"));
+    assert_eq!(of_member(&httpd, "excuses/b")["2xx"], 3);
+}
+
+#[test]
+fn what_went_to_no_pool_is_counted_in_none() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let script = format!("function elsewhere(r) return '{}/x' end", b.url());
+    let httpd = Httpd::builder()
+        .with_member_states()
+        .file("elsewhere.lua", &script)
+        .config(&pool("app", &[(&a, "")], ""))
+        .config("<Location /target>\n  LuaHookTranslate elsewhere.lua elsewhere\n</Location>")
+        .start();
+    assert_eq!(httpd.client().get("/target").backend(), "b");
+    wait_until("the call", SOON, || counts(&httpd, "script_counts", "elsewhere.lua")["ok"] == 1);
+    assert_eq!(words(&more(&Counts::new(), &of_pool(&httpd, "app"))), "");
+}
+
+#[test]
 fn further_attempts_are_counted_by_their_reason_and_the_request_once() {
     let [a, b] = Backend::named(["a", "b"]);
     let lines =
@@ -188,7 +248,8 @@ fn further_attempts_are_counted_by_their_reason_and_the_request_once() {
         .config(&pool("app", &[(&a, "timeout=1"), (&b, "")], lines))
         .config("ProxyPass /app lb://app")
         .start();
-    let cases: [(fn(&Backend), &str, &str); 3] = [
+    type Manner = fn(&Backend);
+    let cases: [(Manner, &str, &str); 3] = [
         (Backend::refuse, "connect", "ok=1 retries.connect=1"),
         (Backend::close_after_accept, "reset", "ok=1 retries.reset=1"),
         (Backend::hang, "timeout", "ok=1 retries.timeout=1"),
