@@ -9,6 +9,7 @@ use table::Lead;
 use super::checks::NativeChecks;
 use super::ejections::Ejections;
 use super::jobs::Jobs;
+use super::orders::Orders;
 use super::pools::Pools;
 use super::ramps::Ramps;
 use super::scripts::Scripts;
@@ -102,6 +103,7 @@ impl Worker {
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
+            Box::new(Orders::default()),
             Box::new(Ramps::default()),
             Box::new(NativeChecks::new(child)),
         ];

@@ -133,6 +133,8 @@ pub enum Why {
     EjectionOver,
     /// The time of the slow start is over.
     SlowStartOver,
+    /// The time of an order is over, whose author the event names.
+    OrderOver,
 }
 
 /// On whose account.
@@ -240,6 +242,7 @@ impl fmt::Display for MemberEvent {
             ),
             Why::EjectionOver => write!(f, " takes requests again after its ejection"),
             Why::SlowStartOver => write!(f, ": {what}"),
+            Why::OrderOver => write!(f, ": {what} (the time is over of an order by {by})"),
         }
     }
 }

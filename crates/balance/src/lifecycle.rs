@@ -18,8 +18,10 @@ use crate::slow_start;
 use crate::status::Status;
 use crate::store::{PoolImage, Store, Vitals};
 
+mod deadlines;
 mod ramps;
 
+pub use self::deadlines::Deadlines;
 pub use self::ramps::Ramps;
 
 /// What [`Change::Enable`] takes back.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way of a request: where it leads, whether it may go there, and what it gets.
 
+use crate::asked::Asked;
 use crate::headers;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -37,33 +38,17 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
         guard::change(request, house)?;
     }
     let asked = Asked { request, house, names: &names, query: Query::parse(request.query)? };
-    asked.dispatch(route.target, method)
+    dispatch(&asked, route.target, method)
 }
 
-/// A request at its place in the table.
-pub(crate) struct Asked<'a> {
-    pub request: &'a Request<'a>,
-    pub house: &'a dyn House,
-    /// What stands in place of the names in the path.
-    pub names: &'a [String],
-    pub query: Query,
-}
-
-impl Asked<'_> {
-    fn dispatch(&self, target: Target, method: Method) -> Result<Response, Problem> {
-        match (target, method) {
-            (Target::Members, Method::Post) => change::add(self),
-            (Target::Members, Method::Put) => put::replace(self),
-            (Target::Member, Method::Patch) => change::patch(self),
-            (Target::Member, Method::Delete) => change::delete(self),
-            (Target::Batch, _) => batch::run(self),
-            (target, _) => read::document(self, target),
-        }
-    }
-
-    /// The name in this place of the path.
-    pub(crate) fn name(&self, at: usize) -> &str {
-        self.names.get(at).map(String::as_str).unwrap_or_default()
+fn dispatch(asked: &Asked<'_>, target: Target, method: Method) -> Result<Response, Problem> {
+    match (target, method) {
+        (Target::Members, Method::Post) => change::add(asked),
+        (Target::Members, Method::Put) => put::replace(asked),
+        (Target::Member, Method::Patch) => change::patch(asked),
+        (Target::Member, Method::Delete) => change::delete(asked),
+        (Target::Batch, _) => batch::run(asked),
+        (target, _) => read::document(asked, target),
     }
 }
 

@@ -5,8 +5,8 @@ use balance::event::By;
 use render::mark::Mark;
 use serde_json::{Value, json};
 
-use crate::answer::Asked;
 use crate::apply::Applying;
+use crate::asked::Asked;
 use crate::change::{self, Deletion, epoch_s, person};
 use crate::draft::{Draft, Step};
 use crate::patch::{self, Now};

@@ -6,18 +6,17 @@ use balance::event::{By, Person};
 use balance::order::{Admin, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
 use render::mark::Mark;
-use render::time::Time;
 use serde_json::Value;
 
-use crate::answer::Asked;
 use crate::apply::Applying;
+use crate::asked::Asked;
 use crate::draft::{Draft, Step, What, flags};
 use crate::element::Element;
 use crate::patch::{self, Now};
 use crate::problem::Problem;
 use crate::query::encoded;
 use crate::types::{House, Request, Response};
-use crate::{body, condition, read};
+use crate::{body, condition, find, read};
 
 /// Who has sent a request, for the log and for orders.
 pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
@@ -96,7 +95,7 @@ pub(crate) fn delete(asked: &Asked<'_>) -> Result<Response, Problem> {
         return member_answer(asked.house, 202, (&pool, &name));
     }
     let all = asked.house.snapshot();
-    let mark = Mark::of_pool(read::pool(&all, &pool)?);
+    let mark = Mark::of_pool(find::pool(&all, &pool)?);
     Ok(Response { status: 204, headers: vec![("ETag", mark.to_string())], body: Vec::new() })
 }
 
@@ -165,7 +164,7 @@ pub(crate) fn run(asked: &Asked<'_>, draft: &Draft, note: Option<String>) -> Res
 /// A member's new document.
 fn member_answer(house: &dyn House, status: u16, (pool, name): (&str, &str)) -> Result<Response, Problem> {
     let all = house.snapshot();
-    let (pool, member) = read::member(&all, pool, name)?;
+    let (pool, member) = find::member(&all, pool, name)?;
     let mark = Mark::of_member(member);
     read::with_view(house, &all, |view| read::changed(status, mark, &view.member(pool, member)))
 }
@@ -187,10 +186,4 @@ pub(crate) fn stale_pool(asked: &Asked<'_>, draft: &Draft) -> Result<Response, P
 /// Seconds since 1970.
 pub(crate) fn epoch_s(house: &dyn House) -> u64 {
     house.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A time of a request: at, or in so many seconds.
-pub(crate) fn time(text: &str, now_s: u64) -> Option<u64> {
-    let at = Time::parse(text).map(|time| time.0);
-    at.or_else(|| patch::seconds("until", text).ok().map(|seconds| now_s.saturating_add(seconds)))
 }

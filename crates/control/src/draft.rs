@@ -8,8 +8,8 @@ use balance::order::{Admin, Order};
 use balance::snapshot::{MemberState, PoolState, Snapshot};
 use balance::status::Status;
 
+use crate::find;
 use crate::problem::Problem;
-use crate::read;
 
 /// One change of one member.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,11 +47,11 @@ impl Draft {
     }
 
     pub(crate) fn pool(&self, name: &str) -> Result<&PoolState, Problem> {
-        read::pool(&self.all, name)
+        find::pool(&self.all, name)
     }
 
     pub(crate) fn member(&self, pool: &str, name: &str) -> Result<(&PoolState, &MemberState), Problem> {
-        read::member(&self.all, pool, name)
+        find::member(&self.all, pool, name)
     }
 
     /// Takes these steps as well.

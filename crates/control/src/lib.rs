@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod asked;
 pub mod base;
 mod batch;
 mod body;
@@ -12,6 +13,7 @@ mod change;
 mod condition;
 mod draft;
 mod element;
+mod find;
 mod guard;
 mod headers;
 mod patch;

@@ -7,9 +7,9 @@ use balance::line::MAX_VALUE;
 use balance::order::{Admin, MAX_NOTE, MAX_ORDER_TEXT, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
 use balance::units;
+use render::time::Time;
 use serde_json::Value;
 
-use crate::change::time;
 use crate::draft::{Step, What, flags};
 use crate::element::decimal;
 use crate::problem::Problem;
@@ -260,4 +260,10 @@ pub(crate) fn seconds(key: &str, text: &str) -> Result<u64, Problem> {
     let ms = units::duration_ms(text);
     ms.map(|ms| ms.div_ceil(1000))
         .map_err(|_| Problem::value(key, text, "a duration such as 500ms, 30s, 5m or 1h"))
+}
+
+/// A time of a request: at, or in so many seconds.
+fn time(text: &str, now_s: u64) -> Option<u64> {
+    let at = Time::parse(text).map(|time| time.0);
+    at.or_else(|| seconds("until", text).ok().map(|seconds| now_s.saturating_add(seconds)))
 }

@@ -28,21 +28,13 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     #[serde(skip)]
-    pub headers: Vec<(&'static str, String)>,
+    pub header: Option<Box<(&'static str, String)>>,
 }
 
 impl Problem {
     pub(crate) fn new(status: u16, detail: impl Into<String>) -> Self {
         let (kind, title) = ("about:blank", phrase(status));
-        Problem {
-            kind,
-            title,
-            status,
-            detail: detail.into(),
-            field: None,
-            expected: None,
-            headers: Vec::new(),
-        }
+        Problem { kind, title, status, detail: detail.into(), field: None, expected: None, header: None }
     }
 
     /// A value that cannot be taken: 422.
@@ -73,14 +65,14 @@ impl Problem {
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.header = Some(Box::new((name, value.into())));
         self
     }
 
     pub(crate) fn response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut headers = vec![("Content-Type", "application/problem+json".to_owned())];
-        headers.extend(self.headers);
+        headers.extend(self.header.map(|header| *header));
         Response { status: self.status, headers, body }
     }
 }

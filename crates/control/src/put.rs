@@ -11,13 +11,13 @@ use render::mark::Mark;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::Asked;
+use crate::asked::Asked;
 use crate::change::{self, defined, duplicate, epoch_s};
 use crate::draft::{Draft, Step, What};
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::types::Response;
-use crate::{body, condition, patch, read};
+use crate::{body, condition, find, patch, read};
 
 /// What a list would change.
 #[derive(Debug, Default, Serialize)]
@@ -84,7 +84,7 @@ pub(crate) fn replace(asked: &Asked<'_>) -> Result<Response, Problem> {
     }
     change::run(asked, &draft, None)?;
     let all = asked.house.snapshot();
-    let pool = read::pool(&all, &name)?;
+    let pool = find::pool(&all, &name)?;
     let mark = Mark::of_pool(pool);
     read::with_view(asked.house, &all, |view| read::changed(200, mark, &view.members(pool)))
 }
@@ -178,7 +178,8 @@ impl Plan<'_> {
         wanted.max_inflight = member.spec.max_inflight;
         wanted.meta.clone_from(&member.spec.meta);
         if wanted != member.spec {
-            return Ok(self.line(member, wanted, (weight, most, meta)));
+            self.line(member, wanted, (weight, most, meta));
+            return Ok(());
         }
         let order = self.order(member, (weight, most, meta), &mut keys);
         if let Some(weight) = weight {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Documents.
 
-use balance::snapshot::{MemberState, PoolState, Snapshot};
+use balance::snapshot::Snapshot;
 use render::fields::Fields;
 use render::mark::Mark;
 use render::member::{STATES, state_word};
@@ -10,8 +10,9 @@ use render::{View, html, text};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::answer::Asked;
+use crate::asked::Asked;
 use crate::condition;
+use crate::find::{member, pool};
 use crate::headers;
 use crate::problem::{Problem, shown};
 use crate::routes::{Method, ROUTES, Target};
@@ -67,26 +68,6 @@ pub(crate) fn document_of(asked: &Asked<'_>, target: Target, all: &Snapshot) -> 
         Target::Children => with_view(asked.house, all, |view| plain(&view.children())),
         _ => Err(Problem::new(404, "there is nothing here")),
     }
-}
-
-/// A pool by its name, in any case, as everywhere.
-pub(crate) fn pool<'s>(all: &'s Snapshot, name: &str) -> Result<&'s PoolState, Problem> {
-    let found = all.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(name));
-    found.ok_or_else(|| Problem::new(404, format!("there is no pool {}", shown(name))))
-}
-
-/// A member by its name.
-pub(crate) fn member<'s>(
-    all: &'s Snapshot,
-    pool_name: &str,
-    name: &str,
-) -> Result<(&'s PoolState, &'s MemberState), Problem> {
-    let pool = pool(all, pool_name)?;
-    let found = pool.members.iter().find(|member| member.spec.name == name);
-    let member = found.ok_or_else(|| {
-        Problem::new(404, format!("pool {} has no member named {}", pool.name, shown(name)))
-    })?;
-    Ok((pool, member))
 }
 
 pub(crate) fn answer(content_type: &str, body: Vec<u8>) -> Response {

@@ -4,7 +4,6 @@
 use balance::api::Change;
 use balance::event::By;
 use balance::snapshot::LeadState;
-use balance::store::Vitals;
 use render::metrics::{Histograms, Members, Options};
 
 use super::{Ask, fill, header, house, house_of, json, refused, text};
@@ -193,5 +192,4 @@ fn a_script_that_drains_a_member_is_not_taken_for_the_user_of_an_older_order() {
             {"flag": "draining", "by": null, "from": null, "at": null, "until": null, "note": null}
         ])
     );
-    house.store().record(0, 1, false);
 }

@@ -9,6 +9,7 @@ mod doors;
 mod golden;
 mod hostile;
 mod lists;
+mod promtool;
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};

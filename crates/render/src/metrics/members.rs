@@ -4,9 +4,12 @@
 use balance::counts::MemberCounts;
 use balance::snapshot::MemberState;
 
-use super::Extent;
+use super::options::Extent;
 use super::write::{Writer, labels, with};
 use crate::View;
+
+/// A metric's name, and what it says of a thing.
+type Says<T, N> = (&'static str, fn(&T) -> N);
 
 type Members<'a> = [(String, &'a MemberState)];
 
@@ -33,7 +36,7 @@ pub(super) fn write(view: &View<'_>, extent: Extent, to: &mut Writer) {
 }
 
 fn write_gauges(members: &Members<'_>, to: &mut Writer) {
-    let gauges: [(&str, fn(&MemberState) -> f64); 4] = [
+    let gauges: [Says<MemberState, f64>; 4] = [
         ("member_up", |member| f64::from(u8::from(member.usable))),
         ("member_weight", |member| f64::from(member.weights.ordered) / 100.0),
         ("member_weight_configured", |member| f64::from(member.weights.configured) / 100.0),
@@ -47,7 +50,7 @@ fn write_gauges(members: &Members<'_>, to: &mut Writer) {
 }
 
 fn write_counters(members: &Members<'_>, to: &mut Writer) {
-    let counters: [(&str, fn(&MemberCounts) -> u64); 4] = [
+    let counters: [Says<MemberCounts, u64>; 4] = [
         ("member_sent_bytes_total", |counts| counts.sent_bytes),
         ("member_received_bytes_total", |counts| counts.received_bytes),
         ("member_ejections_total", |counts| counts.ejections),

@@ -4,10 +4,13 @@
 use balance::counts::{Histogram, PoolCounts};
 use balance::snapshot::PoolState;
 
-use super::Extent;
+use super::options::Extent;
 use super::write::{Writer, labels, with};
 use crate::View;
 use crate::member::{STATES, state_word};
+
+/// A metric's name, and what it says of a pool.
+type Says = (&'static str, fn(&PoolState) -> u64);
 
 type Pools<'a> = [(String, &'a PoolState)];
 
@@ -40,7 +43,7 @@ fn write_states(pools: &Pools<'_>, to: &mut Writer) {
 }
 
 fn write_gauges(pools: &Pools<'_>, to: &mut Writer) {
-    let gauges: [(&str, fn(&PoolState) -> u64); 4] = [
+    let gauges: [Says; 4] = [
         ("pool_usable_members", |pool| pool.usable as u64),
         ("pool_in_flight", |pool| u64::from(pool.inflight)),
         ("pool_queued", |pool| u64::from(pool.queued)),

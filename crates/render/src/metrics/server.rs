@@ -3,7 +3,7 @@
 
 use balance::snapshot::Verdict;
 
-use super::Extent;
+use super::options::Extent;
 use super::write::{Writer, labels, with};
 use crate::View;
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use balance::counts::{BOUNDS_S, Histogram};
 
-use super::Format;
 use super::families::{Kind, PREFIX, family};
+use super::options::Format;
 
 pub(super) struct Writer {
     out: String,
