@@ -62,8 +62,8 @@ fn as_mod_proxy(text: &mut String, at: usize, pool: &PoolState) {
         put(text, format_args!("{name}Status: {}\n", words(member)));
         put(text, format_args!("{name}Elected: {}\n", member.requests));
         put(text, format_args!("{name}Busy: {}\n", member.inflight));
-        put(text, format_args!("{name}Sent: {}K\n", sent(member) >> 10));
-        put(text, format_args!("{name}Rcvd: {}K\n", received(member) >> 10));
+        put(text, format_args!("{name}Sent: {}K\n", member.counts.sent_bytes >> 10));
+        put(text, format_args!("{name}Rcvd: {}K\n", member.counts.received_bytes >> 10));
     }
 }
 
@@ -126,20 +126,10 @@ fn row(text: &mut String, member: &MemberState) {
             member.inflight,
             member.requests,
             member.failures,
-            sent(member) >> 10,
-            received(member) >> 10,
+            member.counts.sent_bytes >> 10,
+            member.counts.received_bytes >> 10,
         ),
     );
-}
-
-/// Bytes of requests.
-fn sent(_: &MemberState) -> u64 {
-    0
-}
-
-/// Bytes of answers.
-fn received(_: &MemberState) -> u64 {
-    0
 }
 
 fn put(text: &mut String, more: std::fmt::Arguments<'_>) {
