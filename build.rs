@@ -12,16 +12,16 @@ const FUNCTIONS: &str = "
     ap_add_input_filter_handle ap_add_output_filter_handle ap_auth_type ap_construct_url
     ap_context_document_root ap_context_prefix ap_create_per_dir_config ap_custom_response
     ap_document_root ap_exists_config_define ap_find_linked_module ap_get_brigade
-    ap_get_conn_socket ap_get_server_banner ap_get_server_name ap_get_server_name_for_url
+    ap_get_conn_socket ap_get_server_banner ap_get_server_description ap_get_server_name ap_get_server_name_for_url
     ap_get_server_port ap_get_status_line_ex ap_hook_check_config ap_hook_child_init
     ap_hook_child_status ap_hook_child_stopping ap_hook_create_connection
-    ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_log_transaction
+    ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_handler ap_hook_log_transaction
     ap_hook_post_config ap_hook_pre_config ap_hook_pre_connection ap_hook_quick_handler ap_hook_translate_name ap_merge_per_dir_configs
     ap_mpm_query ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
     ap_regexec_len ap_register_input_filter ap_regname apr_array_make
     ap_register_output_filter ap_remove_output_filter ap_request_has_body
     ap_retained_data_create ap_retained_data_get ap_runtime_dir_relative ap_rwrite
-    ap_scan_vchar_obstext ap_send_interim_response ap_server_root_relative ap_state_query
+    ap_scan_vchar_obstext ap_send_interim_response ap_set_content_type ap_server_root_relative ap_state_query
     ap_walk_config apr_allocator_create apr_allocator_mutex_set apr_allocator_owner_set
     apr_fnmatch apr_md5 apr_os_sock_get apr_palloc apr_pool_cleanup_null
     apr_pool_cleanup_register apr_pool_create_ex apr_pool_pre_cleanup_register
@@ -93,7 +93,7 @@ fn bindings(flags: &[String], out: &std::path::Path) {
         .allowlist_function("lb_.*")
         .allowlist_var(
             "MODULE_MAGIC_NUMBER_M.*|MODULE_MAGIC_COOKIE|OK|DECLINED|DONE|HTTP_.*|AP_REG_.*|AP_FTYPE_.*|PROXY_CANONENC_.*|PROXYREQ_.*|PROXYPASS_NOCANON|PROXYPASS_INTERPOLATE|M_[A-Z]+|APLOG_.*|AP_MPMQ_.*|AP_SQ_.*|\
-             OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|APR_HOOK_.*|APR_SUCCESS|NOT_IN_.*|GLOBAL_ONLY|PROXY_WORKER_.*|AP_CONN_.*|LB_.*|\
+             OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|APR_HOOK_.*|APR_SUCCESS|NOT_IN_.*|GLOBAL_ONLY|PROXY_WORKER_.*|AP_CONN_.*|AP_STATUS_SHORT|LB_.*|\
              ap_server_conf|ap_conftree|ap_unixd_config|APR_OC_REASON_.*|apr_hook_debug_current|apr_hook_global_pool|ap_.*_module",
         )
         .layout_tests(false)

@@ -2,6 +2,7 @@
 //! mod_lua_balancer: an Apache httpd module that lets Lua choose the backend. docs/ARCHITECTURE.md
 //! is the drawing.
 
+mod control;
 mod directives;
 mod faults;
 mod ffi;

@@ -169,6 +169,7 @@ unsigned int luaS_hash (const char *str, size_t l, unsigned int seed) {
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={OWN_SOURCE}");
+    println!("cargo:rustc-env=LUA_RELEASE={}", FOLDER.trim_start_matches("lua-"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("OUT_DIR"));
     let source = out.join("source");
     copy(&source_folder(), &source);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use config::Surroundings;
 
+use crate::httpd::accounts;
 use crate::httpd::config::{Command, Expression, lines};
 use crate::httpd::mpm::{self, Phase};
 use crate::serve::generation::shipped;
@@ -51,6 +52,10 @@ impl Surroundings for World<'_> {
         }
         let path = self.under_root(written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
         probe::check_ca(&path)
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        accounts::group(name)
     }
 
     fn keep_expression(&self, text: &str) -> Result<(), String> {

@@ -374,3 +374,19 @@ int lb_worker_is_exhausted(const proxy_worker *w)
     return w->s->acquire_set && w->s->hmax > 0 && w->cp && w->cp->res
            && apr_reslist_acquired_count(w->cp->res) >= (apr_uint32_t)w->s->hmax;
 }
+
+int lb_listeners_closed(void)
+{
+    const ap_listen_rec *each;
+    for (each = ap_listeners; each; each = each->next) {
+        if (each->active) {
+            return 0;
+        }
+    }
+    return ap_listeners != NULL;
+}
+
+void lb_register_status(int (*show)(request_rec *r, int flags))
+{
+    APR_OPTIONAL_HOOK(ap, status_hook, show, NULL, NULL, APR_HOOK_MIDDLE);
+}

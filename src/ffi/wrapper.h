@@ -9,10 +9,12 @@
 #include "http_request.h"
 #include "http_vhost.h"
 #include "ap_expr.h"
+#include "ap_listen.h"
 #include "ap_mpm.h"
 #include "ap_regex.h"
 #include "mpm_common.h"
 #include "mod_proxy.h"
+#include "mod_status.h"
 #include "unixd.h"
 #include "util_md5.h"
 #include "util_script.h"
@@ -72,6 +74,11 @@ int lb_brigade_ends(const apr_bucket_brigade *bb);
 const apr_array_header_t *lb_proxy_aliases(const request_rec *r, const module *proxy);
 const struct proxy_alias *lb_location_alias(const request_rec *r, const module *proxy);
 const apr_array_header_t *lb_reverse_aliases(const request_rec *r, const module *proxy);
+
+/* Whether this process has closed the sockets of its Listen lines. */
+int lb_listeners_closed(void);
+/* Has mod_status, where it is loaded, call this function for its page. */
+void lb_register_status(int (*show)(request_rec *r, int flags));
 
 /* The first bytes of the request's body, at most max, in r->pool; NULL when there is none or it
    cannot be read. What was read is there for whoever reads the body after this, through the filter

@@ -4,12 +4,13 @@
 use std::cell::Cell;
 
 use super::proxy;
+use crate::control;
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
 use crate::httpd::memory::Deferred;
 use crate::lead::thread;
-use crate::serve::child;
+use crate::serve::child::{self, Child};
 use crate::start;
 
 thread_local! {
@@ -40,18 +41,25 @@ pub(super) unsafe extern "C" fn init(pchild: *mut ffi::apr_pool_t, server: *mut 
     guard((), || {
         let _deferred = Deferred::begin();
         // SAFETY: httpd's child pool and main server.
-        unsafe { child::init((pchild, server), proxy::scheme_handler, thread::start) }
+        unsafe { child::init((pchild, server), proxy::scheme_handler, start_threads) }
     });
+}
+
+fn start_threads(child: &'static Child) {
+    thread::start(child);
+    control::thread::start(child);
 }
 
 /// The child is told to end: at once, its clients' connections being closed already, or when it has
 /// answered them. prefork calls this inside of a signal handler.
 pub(super) unsafe extern "C" fn stopping(_: *mut ffi::apr_pool_t, graceful: i32) {
     guard((), || {
-        if graceful == 0
-            && let Some(child) = child::get()
-        {
+        let Some(child) = child::get() else { return };
+        if graceful == 0 {
             child.room.close();
+            child.answering.close();
+        } else {
+            child.answering.leave();
         }
     });
 }

@@ -70,6 +70,8 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
                 ffi::APR_HOOK_FIRST as i32,
             );
             order::on_own_rule(watch_rewriting);
+            ffi::ap_hook_handler(Some(request::handler), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::lb_register_status(Some(request::status));
             ffi::lb_register_body();
             filter::ANSWER.register(c"LUA_BALANCER_REVERSE", request::reverse_filter);
             filter::BODY.register_for_input(c"LUA_BALANCER_BODY", request::body_filter);

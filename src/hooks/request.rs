@@ -2,6 +2,7 @@
 //! Hooks of the request's phases.
 
 use super::status::{DECLINED, FAILED, OK};
+use crate::control::{self, Answered};
 use crate::faults;
 use crate::ffi;
 use crate::guard::guard;
@@ -52,6 +53,29 @@ pub(super) unsafe extern "C" fn late_fixups(r: *mut ffi::request_rec) -> i32 {
         faults::point("late_fixups");
         // SAFETY: as above.
         unsafe { Request::from_ptr(r) }.map_or(DECLINED, |request| entry::late_fixups(request).code())
+    })
+}
+
+pub(super) unsafe extern "C" fn handler(r: *mut ffi::request_rec) -> i32 {
+    guard(FAILED, || {
+        faults::point("handler");
+        // SAFETY: as above.
+        match unsafe { Request::from_ptr(r) }.map_or(Answered::No, control::answer) {
+            Answered::No => DECLINED,
+            Answered::Yes => OK,
+            Answered::Failed => FAILED,
+        }
+    })
+}
+
+/// Adds to mod_status's page.
+pub(super) unsafe extern "C" fn status(r: *mut ffi::request_rec, flags: i32) -> i32 {
+    guard(DECLINED, || {
+        faults::point("status");
+        // SAFETY: as above.
+        let Some(request) = (unsafe { Request::from_ptr(r) }) else { return DECLINED };
+        control::status::show(request, flags as u32 & ffi::AP_STATUS_SHORT != 0);
+        OK
     })
 }
 

@@ -138,11 +138,8 @@ impl Command {
     /// A path under DefaultRuntimeDir when it is relative, which is where mod_proxy looks for
     /// sockets.
     pub fn runtime_relative(&self, path: &str) -> Option<String> {
-        let path = CString::new(path).ok()?;
-        // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
-        let full = unsafe { ffi::ap_runtime_dir_relative(self.pool(), path.as_ptr()) };
-        // SAFETY: as above.
-        (!full.is_null()).then(|| unsafe { super::text(full) })
+        // SAFETY: the configuration's pool, during the directive's call.
+        runtime_relative(unsafe { Pool::from_ptr(self.pool()) }?, path)
     }
 
     /// A path under ServerRoot when it is relative.
@@ -226,6 +223,15 @@ pub fn is_defined(name: &CStr) -> bool {
     // SAFETY: reads a list that changes only while the configuration is read, before children are
     // made.
     unsafe { ffi::ap_exists_config_define(name.as_ptr()) != 0 }
+}
+
+/// A path under DefaultRuntimeDir when it is relative.
+pub fn runtime_relative(pool: Pool<'_>, path: &str) -> Option<String> {
+    let path = CString::new(path).ok()?;
+    // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.
+    let full = unsafe { ffi::ap_runtime_dir_relative(pool.as_ptr(), path.as_ptr()) };
+    // SAFETY: as above.
+    (!full.is_null()).then(|| unsafe { super::text(full) })
 }
 
 /// ServerRoot.

@@ -27,6 +27,17 @@ pub fn sha1(data: &[u8]) -> [u8; 20] {
     digest
 }
 
+/// httpd's name and version with its system, as in `Apache/2.4.62 (Debian)`, whatever ServerTokens
+/// allows.
+pub fn server_version() -> String {
+    // SAFETY: a string of the configuration, which outlives requests.
+    let all = unsafe { super::text(ffi::ap_get_server_description()) };
+    let mut words = all.split(' ');
+    let name = words.next().unwrap_or_default();
+    let system = words.next().filter(|word| word.starts_with('(') && word.ends_with(')'));
+    system.map_or_else(|| name.to_owned(), |system| format!("{name} {system}"))
+}
+
 /// httpd's name as ServerTokens allows it.
 pub fn server_banner() -> &'static [u8] {
     // SAFETY: a string of the configuration, which outlives requests.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::ops::Deref;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicU64};
 
 use table::dict::{Condition, Process};
 
@@ -49,6 +49,41 @@ impl SharedNumber {
     /// The system gives no memory.
     pub fn new() -> io::Result<Self> {
         Ok(SharedNumber(map_shared(size_of::<AtomicI32>())?.cast()))
+    }
+}
+
+/// Numbers that children share with the process that made them, as long as that has them.
+#[derive(Debug)]
+pub struct SharedWords<const N: usize>(*const [AtomicU64; N]);
+
+// SAFETY: atomics in a mapping that lives as long as this value.
+unsafe impl<const N: usize> Send for SharedWords<N> {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Sync for SharedWords<N> {}
+
+impl<const N: usize> SharedWords<N> {
+    /// All 0 at first.
+    ///
+    /// # Errors
+    /// The system gives no memory.
+    pub fn new() -> io::Result<Self> {
+        Ok(SharedWords(map_shared(size_of::<[AtomicU64; N]>())?.cast()))
+    }
+}
+
+impl<const N: usize> Deref for SharedWords<N> {
+    type Target = [AtomicU64; N];
+
+    fn deref(&self) -> &[AtomicU64; N] {
+        // SAFETY: mapped by `new`, page-aligned and zeroed, until `drop`.
+        unsafe { &*self.0 }
+    }
+}
+
+impl<const N: usize> Drop for SharedWords<N> {
+    fn drop(&mut self) {
+        // SAFETY: this value's own mapping.
+        unsafe { unmap(self.0.cast_mut().cast(), size_of::<[AtomicU64; N]>()) };
     }
 }
 

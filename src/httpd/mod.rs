@@ -3,6 +3,7 @@
 //! `hooks`, `directives` touches a raw pointer of httpd.
 #![allow(unsafe_code)]
 
+pub mod accounts;
 pub mod aliases;
 pub mod client;
 pub mod config;
@@ -26,6 +27,8 @@ pub mod regex;
 pub mod request;
 pub mod retained;
 pub mod sections;
+pub mod served;
+pub mod sockets;
 pub mod table;
 pub mod tended;
 pub mod tls;

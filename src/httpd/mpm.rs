@@ -42,6 +42,20 @@ pub fn is_stopping() -> bool {
     query(ffi::AP_MPMQ_MPM_STATE).is_none_or(|state| state == ffi::AP_MPMQ_STOPPING as i32)
 }
 
+/// Whether this process is on its way out, for good: its configuration's pool goes next.
+pub fn is_exiting() -> bool {
+    // SAFETY: a plain query.
+    let state = unsafe { ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int) };
+    state == ffi::AP_SQ_MS_EXITING as c_int
+}
+
+/// Whether this process takes no connections any more, though it goes on: the parent after it was
+/// told to stop gracefully.
+pub fn has_closed_its_listeners() -> bool {
+    // SAFETY: a list of the configuration, which the process's first thread alone changes.
+    unsafe { ffi::lb_listeners_closed() != 0 }
+}
+
 /// What httpd is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept over restarts (the table, dictionaries, databases of places), and the configuration
-//! while it is being read.
+//! What is kept over restarts (the table, dictionaries, databases of places, sockets), and the
+//! configuration while it is being read.
 
 pub mod dicts;
+pub mod doors;
 pub mod geoip;
 pub mod mappings;
 pub mod reading;

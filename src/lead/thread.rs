@@ -147,6 +147,7 @@ impl Worker {
     }
 
     fn turn(&mut self) {
+        self.leave_answering_to_others();
         self.scripts.turn(self.child, self.thread.balancer.as_ref());
         if let Some(databases) = self.child.geo.as_deref() {
             let run = &mut |job| self.child.background.walk(job);
@@ -173,6 +174,18 @@ impl Worker {
                 self.rest(Rest::Lost);
                 self.pause(TICK);
             }
+        }
+    }
+
+    /// Once there are children of a later configuration, those are asked at the control plane's
+    /// sockets.
+    fn leave_answering_to_others(&self) {
+        let (table, own) = (&self.child.table, self.child.generation);
+        if self.child.answering.is_closed() || table.generation() == own {
+            return;
+        }
+        if table.children().iter().any(|(_, generation)| *generation != own) {
+            self.child.answering.close();
         }
     }
 

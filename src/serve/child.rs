@@ -21,11 +21,15 @@ use crate::httpd::proxy::{Api, SchemeHandler};
 use crate::httpd::tls::Sections;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::Doors;
+use crate::serve::admitted::Admitted;
+use crate::serve::answering::Answering;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::Keys;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
+use crate::serve::places::Places;
 use crate::serve::waiting_room::Room;
 use crate::serve::workers::Workers;
 use crate::vetting::Client;
@@ -75,6 +79,14 @@ pub struct Child {
     pub vetting: Option<Client>,
     /// The background thread.
     pub background: Background,
+    /// The sockets of the control plane.
+    pub doors: Doors,
+    /// The thread that answers there.
+    pub answering: Answering,
+    /// What answers of all children go by.
+    pub admitted: Arc<Admitted>,
+    /// Where the configuration names members.
+    pub places: Places,
 }
 
 /// One thread of a child.
@@ -183,6 +195,10 @@ unsafe fn build(pchild: *mut ffi::apr_pool_t, own: SchemeHandler) -> Result<Chil
             keeper.client()
         }),
         background: Background::new(),
+        doors: generation.doors,
+        answering: Answering::new(),
+        admitted: generation.admitted.clone(),
+        places: Places::new(&generation.main_config.config, &generation.server_root),
     })
 }
 
@@ -208,9 +224,11 @@ impl Thread {
 
 impl Ends for Child {
     fn end(&'static self) {
+        self.answering.end();
         if !self.background.stop() {
             self.hand_over();
         }
+        self.answering.wait();
     }
 }
 

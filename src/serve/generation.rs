@@ -12,6 +12,8 @@ use table::{StalePool, Table};
 use crate::httpd::config::Expression;
 use crate::httpd::pool::Pool;
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::Doors;
+use crate::serve::admitted::Admitted;
 use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
 
@@ -44,6 +46,10 @@ pub struct Generation {
     pub method_scripts: Vec<(String, ScriptId)>,
     /// The databases of `LuaBalancerGeoIP`.
     pub geo: Option<Arc<geo::Databases>>,
+    /// The sockets of the control plane.
+    pub doors: Doors,
+    /// What answers of all children go by.
+    pub admitted: Arc<Admitted>,
     /// ServerRoot.
     pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those

@@ -2,6 +2,8 @@
 //! What a child has for its requests: connection pools, Lua states, the host of scripts, the
 //! directives of a place.
 
+pub mod admitted;
+pub mod answering;
 pub mod anywhere;
 pub mod background;
 pub mod child;
@@ -10,6 +12,7 @@ pub mod host;
 pub mod keys;
 pub mod lua_states;
 pub mod own_config;
+pub mod places;
 pub mod scope;
 pub mod scripts;
 pub mod snapshot;

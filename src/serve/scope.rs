@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! This module's directives as they hold for a request.
 
-use config::{Hooks, OnError, Resolved, Rewrites};
+use config::{Admin, Hooks, OnError, Resolved, Rewrites};
 
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
@@ -59,6 +59,12 @@ impl<'r> Scope<'r> {
     /// Targets of mod_rewrite's rules, of the section and of the server.
     pub fn rewrites(&self) -> [Option<&'static Rewrites<'static>>; 3] {
         [self.section.rewrites, self.server.rewrites, self.main.section.rewrites]
+    }
+
+    /// What `LuaBalancerAdmin` says here, if anything.
+    pub fn admin(&self) -> Option<&'r Admin> {
+        let rule = self.section.admin.or(self.server.admin).or(self.main.section.admin);
+        rule.and_then(|rule| self.main.config.admin(rule))
     }
 
     /// What follows a script's failure.

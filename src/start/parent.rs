@@ -5,10 +5,12 @@ use super::scripts;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::tended;
+use crate::keep::doors;
 use crate::serve::generation::{Generation, generation};
 
 /// A child has ended, however: its in-flight counts are given back.
 pub fn child_ended(pid: i32) {
+    doors::close_if_stopping();
     let Some(generation) = generation() else { return };
     let given_back = generation.table.reap(pid);
     generation.table.rouse_queues(Some(pid), true, memory::monotonic_ms());

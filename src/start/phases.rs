@@ -7,7 +7,7 @@ use balance::lifecycle;
 use config::{Config, Script};
 
 use super::{checks, parent, pools, scripts};
-use crate::httpd::config::server_root;
+use crate::httpd::config::{runtime_relative, server_root};
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -15,13 +15,18 @@ use crate::httpd::mpm::{self, Phase};
 use crate::httpd::pool::Pool;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
+use crate::keep::doors::{self, Doors};
 use crate::keep::geoip;
 use crate::keep::reading::{self, Reading};
 use crate::keep::table as kept_table;
+use crate::serve::admitted::Admitted;
 use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::generation::{self, Generation, Timer};
 use crate::serve::own_config::{Main, Section};
+
+/// The default socket of the control plane, below DefaultRuntimeDir.
+const SOCKET: &str = "lua_balancer.sock";
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
@@ -49,6 +54,7 @@ pub fn pre_config(pool: Pool<'static>, register: fn(&Api)) -> Result<(), Refused
     anywhere::forget();
     generation::forget();
     reading::begin(pool);
+    doors::close_at_end(pool);
     if !proxy::is_loaded() {
         return Err(refuse(
             pool,
@@ -139,11 +145,14 @@ pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
     let members = config.members();
     let pools = config.pools.len();
     let vetted = read.vetted;
-    let generation = prepare(pool, Main { config, section: main }, (read.expressions.into_inner(), read.geo));
-    let mut generation = generation.map_err(|text| {
+    let refuse = |text: String| {
         log::server(log::CRIT, &text);
         Refused
-    })?;
+    };
+    let default = runtime_relative(pool, SOCKET);
+    let doors = doors::open(&config, default.as_deref(), is_restarting()).map_err(refuse)?;
+    let read = (read.expressions.into_inner(), read.geo, doors);
+    let mut generation = prepare(pool, Main { config, section: main }, read).map_err(refuse)?;
     generation.vetting = scripts::start_vetting(&generation);
     let defined = scripts::load(&generation, vetted);
     generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
@@ -156,10 +165,14 @@ pub fn post_config(pool: Pool<'static>, main: Section) -> Result<(), Refused> {
     Ok(())
 }
 
-type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>);
+type Read = (Vec<(String, crate::httpd::config::Expression)>, Option<Arc<geo::Databases>>, Doors);
 
 /// The table with the pools; scripts are loaded afterwards.
-fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> Result<Generation, String> {
+fn prepare(
+    pool: Pool<'static>,
+    main_config: Main,
+    (expressions, geo, doors): Read,
+) -> Result<Generation, String> {
     let config = &main_config.config;
     let (table, number) = kept_table::shared_table(pools::needs(config))?;
     let table = table.with_identity(memory::pid(), memory::alive).with_clock(memory::epoch_s);
@@ -167,6 +180,7 @@ fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> 
     table.set_generation(number);
     table.reap_dead(&memory::alive);
     pools::define_and_tell(&table, config, u64::from(number))?;
+    let admitted = Admitted::new().map_err(|error| format!("no shared memory: {error}"))?;
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
     Ok(Generation {
@@ -178,6 +192,8 @@ fn prepare(pool: Pool<'static>, main_config: Main, (expressions, geo): Read) -> 
         timers,
         method_scripts,
         geo,
+        doors,
+        admitted: Arc::new(admitted),
         server_root,
         stale: Vec::new(),
         vetting: None,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -44,6 +44,17 @@ impl Request {
     /// POST with a body.
     pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..Self::new("POST", target) }
+    }
+
+    /// Whether the answer has no body.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// The same with another method.
+    pub fn with_method(mut self, method: &str) -> Self {
+        self.method = method.to_owned();
+        self
     }
 
     /// One more header field; a `Host` replaces the default one.
@@ -277,9 +288,9 @@ pub fn count(names: impl IntoIterator<Item = String>) -> BTreeMap<String, usize>
     })
 }
 
-fn read_response(connection: &mut BufReader<TcpStream>, head: bool) -> Result<Response, ClientError> {
+pub(crate) fn read_response(connection: &mut impl BufRead, head: bool) -> Result<Response, ClientError> {
     loop {
-        let first = std::io::BufRead::fill_buf(connection).map_err(|error| classify(error, true))?;
+        let first = connection.fill_buf().map_err(|error| classify(error, true))?;
         if first.is_empty() {
             return Err(ClientError::NoAnswer(ErrorKind::UnexpectedEof.into()));
         }
@@ -302,7 +313,7 @@ fn read_response(connection: &mut BufReader<TcpStream>, head: bool) -> Result<Re
     }
 }
 
-fn classify(error: io::Error, nothing_read: bool) -> ClientError {
+pub(crate) fn classify(error: io::Error, nothing_read: bool) -> ClientError {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::Timeout,
         _ if nothing_read => ClientError::NoAnswer(error),

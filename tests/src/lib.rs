@@ -17,6 +17,7 @@ pub mod module;
 pub mod play;
 pub mod pools;
 pub mod ports;
+pub mod socket;
 pub mod wait;
 
 pub use backend::Backend;
@@ -25,6 +26,7 @@ pub use httpd::{Builder, Httpd, Mpm};
 pub use load::Load;
 pub use play::Step;
 pub use pools::pool;
+pub use socket::SocketClient;
 pub use wait::{eventually, patience, slower, wait_until};
 
 /// Runs a scenario once for every MPM: `on_every_mpm!(refused_members_are_skipped);` turns the

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use balance::keys;
 
+use crate::door_lines;
 use crate::parse;
 use crate::statement::Statement;
 
@@ -111,6 +112,36 @@ pub static DIRECTIVES: &[Directive] = &[
         .help(c"a store for scripts in shared memory: name size"),
     of(c"LuaBalancerMaxMembers", Contexts::Server, "1024", parse::max_members)
         .help(c"room for members added while running"),
+    of(c"LuaBalancerSocket", Contexts::Server, "path|none [mode=0600] [group=NAME]", door_lines::socket)
+        .help(c"the socket of the control plane: path or none, then mode= and group=")
+        .own_keys(&[
+            Key { name: "mode", value: "rights of a file, octal", default: "0600" },
+            Key { name: "group", value: "a group of the system", default: "" },
+        ]),
+    of(
+        c"LuaBalancerMetrics",
+        Contexts::Server,
+        "off|[listen=ADDR:PORT] [members=auto] [histograms=members] [max_series=50000]",
+        door_lines::metrics,
+    )
+    .help(c"off, or listen=ADDR:PORT members=auto|on|off histograms=members|pools|off max_series=50000")
+    .own_keys(&[
+        Key { name: "listen", value: "an address and a port", default: "" },
+        Key { name: "members", value: "auto, on or off", default: "auto" },
+        Key { name: "histograms", value: "members, pools or off", default: "members" },
+        Key { name: "max_series", value: "a number of at least 1", default: "50000" },
+    ]),
+    of(
+        c"LuaBalancerAdmin",
+        Contexts::Sections,
+        "on|off [anonymous=on] [origin=https://HOST]",
+        door_lines::admin,
+    )
+    .help(c"whether SetHandler lua-balancer takes changes here: on or off, then anonymous=on and origin=")
+    .own_keys(&[
+        Key { name: "anonymous", value: "on or off", default: "" },
+        Key { name: "origin", value: "a scheme and a host", default: "" },
+    ]),
 ];
 
 const fn of(c_name: &'static CStr, contexts: Contexts, arguments: &'static str, parse: Parse) -> Directive {

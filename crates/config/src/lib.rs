@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod directive;
+mod door_lines;
+mod doors;
 mod draft;
 mod lines;
 mod parse;
@@ -20,11 +22,12 @@ mod surroundings;
 mod tests;
 
 pub use directive::{Contexts, DIRECTIVES, Directive, Key, Standing};
+pub use doors::{Admin, Group, Histograms, MemberSeries, Metrics, Socket, SocketPath};
 pub use draft::{At, Draft, MOST_DICTS};
 pub use parse::{MAX_DICT, MIN_DICT, check_dict_name, check_pool_name};
 pub use parts::{Dict, GeoFile, Pool, PoolScript};
 pub use place::Place;
 pub use plan::{Config, Planned, Resolved, Script, Timer};
-pub use section::{ErrorRule, Hooks, Rewrites, Section};
+pub use section::{AdminRule, ErrorRule, Hooks, Rewrites, Section};
 pub use statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError, Statement};
 pub use surroundings::Surroundings;

@@ -188,7 +188,7 @@ pub(crate) fn package_path(_: &str, args: &str) -> Read {
     }
 }
 
-fn one_of<T: Copy>(args: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(crate) fn one_of<T: Copy>(args: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let all = words(args)?;
     let found = match all.as_slice() {
         [word] => choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)),

@@ -2,10 +2,11 @@
 //! A configuration that has been read: every function resolved to a script of the library. What the
 //! library is to hold is the plan of scripts.
 
+use crate::doors::{Admin, Metrics, Socket};
 use crate::draft::{Draft, MAIN, Server, Source, Use};
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Place;
-use crate::section::{ErrorRule, Hooks};
+use crate::section::{AdminRule, ErrorRule, Hooks};
 use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
 
 /// A script of the library and a function in it.
@@ -76,11 +77,16 @@ pub struct Config {
     pub max_members: u32,
     /// `LuaBalancerSandbox`.
     pub sandbox: bool,
+    /// `LuaBalancerSocket`.
+    pub socket: Socket,
+    /// `LuaBalancerMetrics`.
+    pub metrics: Metrics,
     /// How many places outside of pools name a function.
     pub uses: usize,
     lists: Vec<Vec<Resolved>>,
     kinds: Vec<HookKind>,
     error_rules: Vec<(OnError, Place)>,
+    admins: Vec<Admin>,
 }
 
 impl Config {
@@ -94,6 +100,11 @@ impl Config {
     #[inline]
     pub fn on_error(&self, ErrorRule(at): ErrorRule) -> &OnError {
         self.error_rules.get(at.get() as usize - 1).map_or(&OnError::Error, |(rule, _)| rule)
+    }
+
+    /// What `LuaBalancerAdmin` says.
+    pub fn admin(&self, AdminRule(at): AdminRule) -> Option<&Admin> {
+        self.admins.get(at.get() as usize - 1)
     }
 
     /// Whether there are hooks of a kind, in any place.
@@ -141,6 +152,9 @@ impl Draft {
             geo_files: self.geo_files,
             max_members: self.max_members,
             sandbox: self.sandbox,
+            socket: self.socket,
+            metrics: self.metrics,
+            admins: self.admins,
             uses: self.uses.len(),
             lists,
             kinds: self.kinds,

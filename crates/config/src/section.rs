@@ -14,6 +14,10 @@ pub struct Hooks(pub(crate) NonZeroU32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorRule(pub(crate) NonZeroU32);
 
+/// A `LuaBalancerAdmin`, as a [`crate::Config`] knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminRule(pub(crate) NonZeroU32);
+
 /// Directives of one section, or of one server outside of its sections. None: not given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Section<'p> {
@@ -25,6 +29,8 @@ pub struct Section<'p> {
     pub finish: Option<Hooks>,
     /// `LuaBalancerOnError`.
     pub on_error: Option<ErrorRule>,
+    /// `LuaBalancerAdmin`.
+    pub admin: Option<AdminRule>,
     /// Targets of mod_rewrite's `[P]` rules.
     pub rewrites: Option<&'p Rewrites<'p>>,
     /// Whether a client's words may become what `SetHandler` says.
@@ -48,6 +54,7 @@ impl<'p> Section<'p> {
             select: inner.select.or(outer.select),
             finish: inner.finish.or(outer.finish),
             on_error: inner.on_error.or(outer.on_error),
+            admin: inner.admin.or(outer.admin),
             rewrites,
             open_handler: inner.open_handler.or(outer.open_handler),
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a line of the configuration says, before it is put together with others.
 
+use crate::doors::{Admin, Metrics};
+
 /// What one directive says. Paths are as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
@@ -59,6 +61,19 @@ pub enum Statement {
     },
     /// `LuaBalancerMaxMembers`.
     MaxMembers(u32),
+    /// `LuaBalancerSocket`. None: not given.
+    Socket {
+        /// None: there is to be no socket.
+        path: Option<String>,
+        /// Rights of its file.
+        mode: Option<u32>,
+        /// Name of its group.
+        group: Option<String>,
+    },
+    /// `LuaBalancerMetrics`.
+    Metrics(Metrics),
+    /// `LuaBalancerAdmin`.
+    Admin(Admin),
 }
 
 /// The function that a directive names.

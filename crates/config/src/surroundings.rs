@@ -26,6 +26,9 @@ pub trait Surroundings {
     /// Looks at a file of certificates as written, unless the server has to go on.
     fn check_ca(&self, written: &str) -> Result<(), String>;
 
+    /// The number of a group of the system. None: there is none of this name.
+    fn group(&self, name: &str) -> Option<u32>;
+
     /// Parses an expression for a hash key, and keeps it.
     fn keep_expression(&self, text: &str) -> Result<(), String>;
 }

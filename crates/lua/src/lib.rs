@@ -4,3 +4,6 @@
 //! the interpreter takes long, whatever a script gives it: a hook can end a call only between
 //! steps.
 #![forbid(unsafe_code)]
+
+/// Its version.
+pub const RELEASE: &str = env!("LUA_RELEASE");

@@ -21,9 +21,6 @@
 //! ```
 #![deny(unsafe_code)]
 
-// Linked, not called by name: mlua does.
-use lua as _;
-
 mod api;
 mod context;
 mod decision;
@@ -50,6 +47,7 @@ pub use error::{ErrorKind, ScriptError};
 pub use limits::budget::longest;
 pub use limits::frame::{Attempt, Phase};
 pub use limits::watch;
+pub use lua::RELEASE as LUA_RELEASE;
 pub use source::bundle::{Bundle, BundleError};
 pub use source::library::{Builder, CodeCache, Library, Limits, ScriptId};
 pub use source::stamp::Stamp;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A configuration while its directives are being read.
 
+mod doors;
 mod members;
 mod scripts;
 mod state;
@@ -8,7 +9,7 @@ mod state;
 use crate::directive::check_inside_pool;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Place;
-use crate::section::ErrorRule;
+use crate::section::{AdminRule, ErrorRule};
 use crate::statement::{Limit, OnError, Statement};
 use crate::surroundings::Surroundings;
 
@@ -106,6 +107,19 @@ impl Draft {
             Statement::Dict { name, size } => self.dict(name, size, at),
             Statement::MaxMembers(number) => {
                 self.max_members = number;
+                Ok(())
+            }
+            Statement::Socket { path, mode, group } => {
+                self.socket = doors::socket(path, (mode, group), at, world)?;
+                Ok(())
+            }
+            Statement::Metrics(metrics) => {
+                self.metrics = metrics;
+                Ok(())
+            }
+            Statement::Admin(admin) => {
+                self.admins.push(admin);
+                at.section.admin = Some(AdminRule(number(self.admins.len())?));
                 Ok(())
             }
         }

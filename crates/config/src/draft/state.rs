@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 
 use crate::directive::Directive;
+use crate::doors::{Admin, Metrics, Socket};
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Place;
 use crate::section::{Hooks, Section};
@@ -84,6 +85,10 @@ pub struct Draft {
     pub(crate) expressions: Vec<String>,
     pub(crate) max_members: u32,
     pub(crate) sandbox: bool,
+    pub(crate) socket: Socket,
+    pub(crate) metrics: Metrics,
+    /// `LuaBalancerAdmin`.
+    pub(crate) admins: Vec<Admin>,
 }
 
 impl Default for Draft {
@@ -103,6 +108,9 @@ impl Default for Draft {
             expressions: Vec::new(),
             max_members: 1024,
             sandbox: true,
+            socket: Socket::default(),
+            metrics: Metrics::default(),
+            admins: Vec::new(),
         }
     }
 }

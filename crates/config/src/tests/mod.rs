@@ -2,6 +2,7 @@
 //! What the directives promise, without httpd.
 
 mod directives;
+mod doors;
 mod plan;
 mod reference;
 mod sections;
@@ -28,7 +29,7 @@ impl Surroundings for World {
     }
 
     fn under_runtime(&self, path: &str) -> Option<String> {
-        Some(format!("/run/{path}"))
+        Some(if path.starts_with('/') { path.to_owned() } else { format!("/run/{path}") })
     }
 
     fn installed(&self) -> PathBuf {
@@ -50,6 +51,10 @@ impl Surroundings for World {
 
     fn check_ca(&self, written: &str) -> Result<(), String> {
         if self.broken_ca { Err(format!("{written}: no certificate")) } else { Ok(()) }
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        (name == "admins").then_some(77)
     }
 
     fn keep_expression(&self, text: &str) -> Result<(), String> {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection: its requests read, answered one after the other.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming as Body};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::ender::{Ender, Step};
+use crate::race::{First, first};
+use crate::seats::{Seat, Taken};
+use crate::{Answer, Incoming, Limits, Outgoing, Peer};
+
+/// Most bytes of a head, which is also what is buffered of an answer in one piece.
+const HEAD: usize = 64 << 10;
+/// Bytes of a body that are read beyond its limit.
+const MOST_FORGOTTEN: usize = 16 << 20;
+
+/// What the connections of a door share.
+pub(crate) struct Common {
+    pub(crate) answer: Answer,
+    pub(crate) limits: Limits,
+    pub(crate) ender: Ender,
+}
+
+/// Serves a connection until it ends, or has to.
+pub(crate) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: Peer,
+    taken: Taken,
+    common: Rc<Common>,
+) {
+    let seat = taken.seat.clone();
+    let service = service_fn(|request| {
+        let (seat, common) = (seat.clone(), common.clone());
+        async move { Ok::<_, Infallible>(respond(request, peer, &seat, &common).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(common.limits.head);
+    builder.max_buf_size(HEAD).half_close(true);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // A client's errors are its own affair.
+    let finished = first(connection.as_mut(), first(seat.is_over(), seat.finish.notified())).await;
+    if let First::Other(First::Other(())) = finished {
+        connection.as_mut().graceful_shutdown();
+        first(connection, seat.is_over()).await;
+    }
+}
+
+async fn respond(request: Request<Body>, peer: Peer, seat: &Seat, common: &Common) -> Response<Full<Bytes>> {
+    seat.begins(common.limits.body + common.limits.answer);
+    let is_head = request.method() == Method::HEAD;
+    let outgoing = match read(request, peer, common.limits).await {
+        Ok(incoming) => (common.answer)(incoming),
+        Err(refused) => refused,
+    };
+    seat.answers(common.limits.answer);
+    let mut response = response(outgoing, is_head);
+    if common.ender.has_come_to(Step::Leaves) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What the rules of HTTP itself refuse. The connection ends: the rest of the request may come yet.
+fn refused(status: u16, words: &str) -> Outgoing {
+    let headers =
+        vec![("content-type", "text/plain; charset=utf-8".to_owned()), ("connection", "close".to_owned())];
+    Outgoing { status, headers, body: format!("{words}\n").into_bytes() }
+}
+
+async fn read(request: Request<Body>, peer: Peer, limits: Limits) -> Result<Incoming, Outgoing> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    if !path.starts_with('/') {
+        return Err(refused(400, "the request's target is no path"));
+    }
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
+    Ok(Incoming {
+        method: head.method.as_str().to_owned(),
+        path: path.to_owned(),
+        query: head.uri.query().map(str::to_owned),
+        headers: headers.collect(),
+        body: if body.is_end_stream() { Vec::new() } else { read_body(body, limits).await? },
+        peer,
+    })
+}
+
+/// A body. What is beyond the limit is read as well, within bounds, and forgotten: a connection
+/// that is closed with something unread may take the answer with it.
+async fn read_body(mut body: Body, limits: Limits) -> Result<Vec<u8>, Outgoing> {
+    let (mut kept, mut forgotten) = (Vec::new(), 0);
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(refused(400, "the request's body broke off")) };
+            let Some(data) = frame.data_ref() else { continue };
+            let wanted = data.len().min(limits.most_body - kept.len());
+            kept.extend_from_slice(data.get(..wanted).unwrap_or_default());
+            forgotten += data.len() - wanted;
+            if forgotten > MOST_FORGOTTEN {
+                break;
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limits.body, all).await {
+        Ok(Ok(())) => Ok(kept),
+        Ok(Err(refused)) => Err(refused),
+        Err(_) => Err(refused(408, "the request's body did not come in time")),
+    }
+}
+
+fn response(outgoing: Outgoing, is_head: bool) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(outgoing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let length = outgoing.body.len();
+    let body = if is_head { Bytes::new() } else { outgoing.body.into() };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in outgoing.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    if is_head && length > 0 && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    response
+}

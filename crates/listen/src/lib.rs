@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! HTTP/1.1 at listening sockets that somebody else has bound, on the thread that calls
+//! [`Server::run`]. No client holds up another: each has so much time for a head, a body and an
+//! answer, and the number of connections is bounded. It knows nothing of what is answered.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod door;
+mod ender;
+mod race;
+mod seats;
+mod server;
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use ender::Ender;
+pub use server::Server;
+
+/// A request, read as a whole.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// Its method.
+    pub method: String,
+    /// Its path, as sent. It begins with a slash.
+    pub path: String,
+    /// What is behind the `?`.
+    pub query: Option<String>,
+    /// Names are in lower case.
+    pub headers: Vec<(String, String)>,
+    /// At most [`Limits::most_body`] bytes.
+    pub body: Vec<u8>,
+    /// Who sent it.
+    pub peer: Peer,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this user (its number), on the same machine.
+    User(u32),
+    /// A client at this address.
+    Address(IpAddr),
+    /// The system does not tell.
+    Unknown,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing {
+    /// The status code.
+    pub status: u16,
+    /// Header fields. The length of the body is added.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// A Unix socket.
+    Unix(std::os::unix::net::UnixListener),
+    /// A socket of TCP.
+    Tcp(std::net::TcpListener),
+}
+
+/// Answers a request. It is called on the server's thread, and nobody else is answered meanwhile.
+pub type Answer = Rc<dyn Fn(Incoming) -> Outgoing>;
+
+/// A listening socket and what is answered there.
+pub struct Door {
+    /// The socket.
+    pub listener: Listener,
+    /// What clients may take.
+    pub limits: Limits,
+    /// The answers.
+    pub answer: Answer,
+}
+
+/// What clients of one door may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once. One more takes the place of the one that has waited for longest.
+    pub connections: usize,
+    /// Time for a request's head; a kept connection has it as well until its next one.
+    pub head: Duration,
+    /// Time for a request's body.
+    pub body: Duration,
+    /// Time for an answer to be taken.
+    pub answer: Duration,
+    /// Bytes of a body that are read; no body is read when it is 0.
+    pub most_body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 256,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+            most_body: (1 << 20) + 1,
+        }
+    }
+}

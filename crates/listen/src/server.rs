@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server: doors that are open until it is told to end.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::Door;
+use crate::door::OpenDoor;
+use crate::ender::{Ender, Step};
+use crate::race::first;
+use crate::seats::Seats;
+
+/// How long a client of a kept connection has to send what it was about to send when the server was
+/// told to end.
+const LINGER: Duration = Duration::from_millis(100);
+/// How long all that has begun may take in the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server, which serves on the thread that has made it.
+pub struct Server {
+    local: LocalSet,
+    runtime: Runtime,
+    doors: Vec<OpenDoor>,
+    ender: Ender,
+}
+
+impl Server {
+    /// With these doors, until `ender` is told otherwise, which may have been told already.
+    ///
+    /// # Errors
+    /// The system has no descriptors left, or cannot wait for a socket.
+    pub fn new(doors: Vec<Door>, ender: Ender) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let entered = runtime.enter();
+        let doors = doors.into_iter().map(|door| OpenDoor::new(door, ender.clone()));
+        let doors = doors.collect::<io::Result<Vec<_>>>()?;
+        drop(entered);
+        Ok(Server { local: LocalSet::new(), runtime, doors, ender })
+    }
+
+    /// Serves until it is told to end.
+    pub fn run(self) {
+        let Server { local, runtime, doors, ender } = self;
+        if ender.is_closed() {
+            return;
+        }
+        let seats: Vec<Rc<Seats>> = doors.iter().map(|door| door.seats.clone()).collect();
+        runtime.block_on(local.run_until(async {
+            let open: Vec<_> = doors.into_iter().map(|door| tokio::task::spawn_local(door.run())).collect();
+            ender.wait_for(Step::Closed).await;
+            for door in open {
+                door.abort();
+                // What it had is dropped, its socket closed, when this returns.
+                drop(door.await);
+            }
+            first(ender.wait_for(Step::Ends), all_gone(&seats)).await;
+            finish(&seats).await;
+        }));
+        // Connections close before the runtime that they are registered with.
+        drop(local);
+        runtime.shutdown_background();
+    }
+}
+
+async fn all_gone(seats: &[Rc<Seats>]) {
+    for seats in seats {
+        while seats.count() > 0 {
+            seats.freed.notified().await;
+        }
+    }
+}
+
+/// Lets end what has begun, for a bounded time.
+async fn finish(seats: &[Rc<Seats>]) {
+    let began = Instant::now();
+    first(all_gone(seats), tokio::time::sleep(LINGER)).await;
+    seats.iter().for_each(|seats| seats.finish());
+    first(all_gone(seats), tokio::time::sleep_until(began + PATIENCE)).await;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a child's answers are made of. It is the same in every child.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use balance::api::Balancer;
+use balance::engine::Handle;
+use balance::event::Level;
+use balance::snapshot::Snapshot;
+use config::MemberSeries;
+use control::{Facts, House};
+use render::metrics::{Histograms, Members, Options};
+use table::Table;
+
+use crate::httpd::{digest, log, memory};
+use crate::serve::child::{Child, Thread};
+use crate::serve::snapshot;
+
+/// A child, on one of its threads.
+pub struct ChildHouse {
+    child: &'static Child,
+    balancer: Rc<Handle<Table>>,
+}
+
+impl ChildHouse {
+    /// With what this thread has.
+    pub fn new(child: &'static Child, thread: &Thread) -> Self {
+        ChildHouse { child, balancer: thread.balancer.clone() }
+    }
+}
+
+impl House for ChildHouse {
+    fn snapshot(&self) -> Snapshot {
+        snapshot::of(self.child)
+    }
+
+    fn balancer(&self) -> &dyn Balancer {
+        self.balancer.as_ref()
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            httpd: digest::server_version(),
+            lua: script::LUA_RELEASE,
+            generation: self.child.table.generation(),
+            started_s: self.child.doors.started_s,
+            clock_ms: Some(memory::monotonic_ms()),
+            lead_changes: None,
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn place(&self, pool: &str, member: &str) -> Option<String> {
+        self.child.places.of(pool, member)
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        let level = match level {
+            Level::Warning => log::WARNING,
+            Level::Notice => log::NOTICE,
+            Level::Debug => log::DEBUG,
+        };
+        log::server(level, line);
+    }
+
+    fn may_change(&self, who: &str) -> bool {
+        self.child.admitted.admit(who, memory::monotonic_ms() / 1000)
+    }
+
+    fn metrics(&self) -> Options {
+        let said = &self.child.main_config.config.metrics;
+        Options {
+            members: match said.members {
+                MemberSeries::Auto => Members::Auto,
+                MemberSeries::On => Members::On,
+                MemberSeries::Off => Members::Off,
+            },
+            histograms: match said.histograms {
+                config::Histograms::Members => Histograms::Members,
+                config::Histograms::Pools => Histograms::Pools,
+                config::Histograms::Off => Histograms::Off,
+            },
+            max_series: said.max_series as usize,
+        }
+    }
+
+    fn metrics_reduced(&self, reduced: bool) {
+        if self.child.admitted.is_news(reduced) && reduced {
+            let most = self.child.main_config.config.metrics.max_series;
+            let text = format!(
+                "metrics leave out some of the members' series: there would be more than {most} \
+                 (LuaBalancerMetrics max_series=)"
+            );
+            log::server(log::WARNING, &text);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread that answers at the Unix socket and at the listener of metrics. No request of the
+//! server and no script runs on it, so that it is free while all workers are held.
+
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+
+use control::{Admin, Caller, Request};
+use listen::{Answer, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
+
+use super::house::ChildHouse;
+use crate::faults;
+use crate::guard::guard;
+use crate::httpd::{accounts, log, memory};
+use crate::keep::doors::Taken;
+use crate::serve::child::{Child, Thread};
+
+/// Starts the thread, if there is anything to answer at. Its end is the child's affair.
+pub fn start(child: &'static Child) {
+    let taken = child.doors.take();
+    if taken.socket.is_none() && taken.metrics.is_none() {
+        return;
+    }
+    let ender = child.answering.begins();
+    let body = move || {
+        guard((), || serve(child, taken, ender));
+        child.answering.has_ended();
+    };
+    let spawned = memory::with_signals_blocked(|| {
+        std::thread::Builder::new().name("lua-balancer-cp".into()).spawn(body)
+    });
+    if let Err(error) = spawned {
+        child.answering.has_ended();
+        log::server(log::CRIT, &format!("no thread for the control plane's sockets in this child: {error}"));
+    }
+}
+
+fn serve(child: &'static Child, taken: Taken, ender: Ender) {
+    match Server::new(doors(child, taken), ender) {
+        Ok(server) => server.run(),
+        Err(error) => {
+            log::server(
+                log::CRIT,
+                &format!("the control plane's sockets are not answered by this child: {error}"),
+            );
+        }
+    }
+}
+
+fn doors(child: &'static Child, taken: Taken) -> Vec<Door> {
+    let house = Rc::new(ChildHouse::new(child, &Thread::new(child)));
+    let mut doors = Vec::new();
+    if let Some(socket) = taken.socket {
+        let listener = Listener::Unix(UnixListener::from(socket));
+        let answer = answers(house.clone(), control::Door::Socket);
+        doors.push(Door { listener, limits: Limits::default(), answer });
+    }
+    if let Some(socket) = taken.metrics {
+        let listener = Listener::Tcp(TcpListener::from(socket));
+        let limits = Limits { most_body: 0, ..Limits::default() };
+        doors.push(Door { listener, limits, answer: answers(house, control::Door::Metrics) });
+    }
+    doors
+}
+
+fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answer {
+    let users = Users::default();
+    Rc::new(move |incoming| {
+        // A panic is logged by the panic hook, and costs this answer.
+        guard(None, || {
+            faults::point("control");
+            Some(answer(&incoming, door, &users, &house))
+        })
+        .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
+    })
+}
+
+fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &ChildHouse) -> Outgoing {
+    let (user, from) = match incoming.peer {
+        Peer::User(number) => (Some(users.name(number)), None),
+        Peer::Address(address) => (None, Some(address.to_string())),
+        Peer::Unknown => (None, None),
+    };
+    let request = Request {
+        method: &incoming.method,
+        base: "",
+        path: &incoming.path,
+        query: incoming.query.as_deref(),
+        headers: &incoming.headers,
+        body: &incoming.body,
+        caller: Caller { door, user, from },
+        // Of the socket's callers the file's rights are asked, and nothing else.
+        admin: Admin::default(),
+    };
+    let response = control::respond(&request, house);
+    Outgoing { status: response.status, headers: response.headers, body: response.body }
+}
+
+/// Names of users that were looked up: where accounts are kept elsewhere, that may take a while.
+#[derive(Default)]
+struct Users(RefCell<Vec<(u32, String)>>);
+
+impl Users {
+    /// Most names that are kept.
+    const MOST: usize = 64;
+
+    fn name(&self, number: u32) -> String {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, name)) = known.iter().find(|(other, _)| *other == number) {
+            return name.clone();
+        }
+        let name = accounts::user(number).unwrap_or_else(|| format!("uid {number}"));
+        known.truncate(Self::MOST - 1);
+        known.insert(0, (number, name.clone()));
+        name
+    }
+}

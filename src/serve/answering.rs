@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A child's hold on the thread that answers at the sockets of the control plane
+//! (`control::thread`): how it is told to end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use listen::Ender;
+
+/// How long the end of a child may wait for answers that have begun.
+const PATIENCE: Duration = Duration::from_millis(1200);
+
+/// See the module.
+pub struct Answering {
+    ender: Ender,
+    done: AtomicBool,
+}
+
+impl Answering {
+    /// Without a thread.
+    pub fn new() -> Self {
+        Answering { ender: Ender::default(), done: AtomicBool::new(true) }
+    }
+
+    /// There is to be a thread, which is told to end by this.
+    pub fn begins(&self) -> Ender {
+        self.done.store(false, Ordering::Release);
+        self.ender.clone()
+    }
+
+    /// There is none any more.
+    pub fn has_ended(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// The child is told to end once it has answered what it is at.
+    pub fn leave(&self) {
+        self.ender.leave();
+    }
+
+    /// Others take connections from now on, or nobody does.
+    pub fn close(&self) {
+        self.ender.close();
+    }
+
+    /// Whether no connections are taken any more.
+    pub fn is_closed(&self) -> bool {
+        self.ender.is_closed()
+    }
+
+    /// The child ends. As all of these it may be called inside of a signal handler.
+    pub fn end(&self) {
+        self.ender.end();
+    }
+
+    /// Waits, for a bounded time, for what has begun.
+    pub fn wait(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.done.load(Ordering::Acquire) && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the configuration names members.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use config::{Config, Place};
+
+/// Files and lines by pool and member.
+#[derive(Debug, Default)]
+pub struct Places(HashMap<String, HashMap<String, String>>);
+
+impl Places {
+    /// Those of a configuration. Files below `root` are named from there.
+    pub fn new(config: &Config, root: &Path) -> Self {
+        let text = |place: &Place| {
+            let file = Path::new(&place.file);
+            let file = file.strip_prefix(root).unwrap_or(file);
+            format!("{}:{}", file.display(), place.line)
+        };
+        let pool = |pool: &config::Pool| {
+            let members = pool.members.iter().zip(&pool.member_places);
+            (pool.name.clone(), members.map(|(spec, place)| (spec.name.clone(), text(place))).collect())
+        };
+        Places(config.pools.iter().map(pool).collect())
+    }
+
+    /// That of a member.
+    pub fn of(&self, pool: &str, member: &str) -> Option<String> {
+        self.0.get(pool)?.get(member).cloned()
+    }
+}
