@@ -199,3 +199,33 @@ fn a_panic_while_the_configuration_is_read_refuses_it() {
         assert!(!said.contains("signal"), "{place}: {said}");
     }
 }
+
+on_every_mpm!(a_panic_at_a_door_costs_its_answer_alone);
+
+fn a_panic_at_a_door_costs_its_answer_alone(mpm: Mpm) {
+    let a = Backend::new("a");
+    let Some(builder) = builder() else { return };
+    let httpd = builder
+        .mpm(mpm)
+        .config(&pool("app", &[(&a, "")], ""))
+        .config("<Location /lb>\nSetHandler lua-balancer\n</Location>")
+        .config("<Location /status>\nSetHandler server-status\n</Location>")
+        .start();
+    let pools = "/api/v1/pools";
+    for (place, status) in [("handler", 500), ("control", 200)] {
+        httpd.fault(place);
+        assert_eq!(httpd.client().get(&format!("/lb{pools}")).status, status, "{place}");
+        let at_socket = httpd.socket().get(pools).status;
+        assert_eq!(at_socket, if place == "control" { 500 } else { 200 }, "{place}");
+        httpd.fault("");
+        assert_eq!(httpd.client().get(&format!("/lb{pools}")).status, 200, "after {place}");
+        assert_eq!(httpd.socket().get(pools).status, 200, "after {place}");
+    }
+    httpd.fault("status");
+    let page = httpd.client().get("/status?auto");
+    httpd.fault("");
+    assert_eq!(page.status, 200);
+    assert!(!page.text().contains("LuaBalancerPool"), "{}", page.text());
+    assert_eq!(httpd.count_log(LINE), 3);
+    httpd.assert_no_crash();
+}

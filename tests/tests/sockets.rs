@@ -404,3 +404,61 @@ fn a_graceful_stop_leaves_nobody_waiting_at_the_socket() {
     });
     assert!(!path.exists());
 }
+
+#[test]
+fn the_leaders_end_in_the_middle_of_a_large_change_leaves_a_whole_table() {
+    let httpd = plain()
+        .config("<LuaBalancerPool app>\n</LuaBalancerPool>\nLuaBalancerMaxMembers 3000")
+        .children(3)
+        .start();
+    let list = |count: usize| {
+        let member = |at: usize| format!("{{\"url\":\"http://127.0.0.1:{}\",\"name\":\"m{at}\"}}", 1000 + at);
+        format!("[{}]", (0..count).map(member).collect::<Vec<_>>().join(","))
+    };
+    let put = |count: usize| {
+        let request = server_tests::Request::post("/api/v1/pools/app/members", list(count));
+        request.with_method("PUT").header("Content-Type", "application/json")
+    };
+    let count = |httpd: &Httpd| {
+        let text = httpd.socket().get("/api/v1/pools/app?fields=members.name").text();
+        text.matches("\"name\"").count()
+    };
+    assert_eq!(httpd.socket().send(&put(10)).status, 200);
+    for round in 0..6 {
+        let mut client = httpd.socket();
+        let request = put(if round % 2 == 0 { 1000 } else { 10 });
+        let change = thread::spawn(move || client.try_send(&request).map(|response| response.status));
+        thread::sleep(Duration::from_millis(5 + 15 * round));
+        let start = Instant::now();
+        for pid in httpd.children() {
+            httpd.signal(pid, Signal::SIGKILL);
+        }
+        assert_eq!(httpd.socket().get("/api/v1/pools").status, 200);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        drop(change.join().expect("a client"));
+        let seen = count(&httpd);
+        assert!((10..=1000).contains(&seen), "{seen} members");
+        assert_eq!(httpd.socket().send(&put(20 + round as usize)).status, 200, "the table takes no change");
+        assert_eq!(count(&httpd), 20 + round as usize);
+        assert_eq!(httpd.socket().send(&put(10)).status, 200);
+    }
+}
+
+#[test]
+fn two_hundred_connections_at_once_get_their_answers() {
+    let httpd = plain().children(1).start();
+    let path = httpd.socket_path();
+    let mut streams: Vec<_> = (0..200).map(|_| connect(&path).expect("connect")).collect();
+    for stream in &mut streams {
+        std::io::Write::write_all(
+            stream,
+            b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .expect("send");
+    }
+    for mut stream in streams {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).expect("an answer");
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+}
