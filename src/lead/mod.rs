@@ -10,6 +10,7 @@ use crate::serve::child::Child;
 pub mod checks;
 mod ejections;
 mod jobs;
+mod orders;
 pub mod pools;
 mod ramps;
 pub mod saved;

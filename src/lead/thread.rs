@@ -9,6 +9,7 @@ use table::Lead;
 use super::checks::NativeChecks;
 use super::ejections::Ejections;
 use super::jobs::Jobs;
+use super::orders::Orders;
 use super::pools::Pools;
 use super::ramps::Ramps;
 use super::scripts::Scripts;
@@ -90,7 +91,7 @@ struct Worker {
     scripts: Scripts,
     pools: Pools,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 5],
+    tasks: [(Option<Instant>, Box<dyn Task>); 6],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -98,10 +99,11 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 5] = [
+        let tasks: [Box<dyn Task>; 6] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
+            Box::new(Orders::default()),
             Box::new(Ramps::default()),
             Box::new(NativeChecks::new(child)),
         ];

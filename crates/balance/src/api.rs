@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::event::By;
 use crate::live::Slot;
 use crate::member::{Member, MemberSpec};
+use crate::order::Order;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::{Method, PoolSettings};
 use crate::status::Status;
@@ -115,6 +116,10 @@ pub enum Change {
     Disable,
     /// Undo Drain, Disable, and what `status=` switched off.
     Enable,
+    /// Of the flags of [`crate::order::Admin::FLAGS`] exactly these.
+    Switch(u64),
+    /// End an ejection, and count failures and checks from 0.
+    Recount,
 }
 
 /// Why a change was refused.
@@ -198,6 +203,8 @@ pub trait Balancer {
     fn stats(&self, member: &Member) -> Stats;
     /// Changes a member for all children at once. `by` says in the event who did it.
     fn change(&self, member: &Member, change: Change, by: &By) -> Result<(), ChangeError>;
+    /// Keeps another order beside a member, or none any more.
+    fn order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError>;
     /// Adds a member.
     fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError>;
     /// Removes a member by name. Requests that it has are finished.

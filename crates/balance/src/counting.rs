@@ -3,7 +3,7 @@
 //! the numbers of [`crate::counts`], and who keeps them.
 
 use crate::api::PoolId;
-use crate::counts::{MemberCounts, PoolCounts, ScriptCounts};
+use crate::counts::{MemberCounts, PoolCounts};
 use crate::live::Slot;
 use crate::relay::Outcome;
 
@@ -217,12 +217,5 @@ impl PoolCounts {
             Some(SessionEnd::Lost) => self.sessions.lost += 1,
             None => {}
         }
-    }
-}
-
-impl ScriptCounts {
-    /// Calls, however they ended.
-    pub fn calls(&self) -> u64 {
-        self.ok + self.declined + self.error + self.time_limit + self.memory_limit
     }
 }

@@ -14,7 +14,7 @@ pub const BOUNDS_S: [&str; 11] =
 pub const RETRY_REASONS: [&str; 3] = ["connect", "reset", "timeout"];
 
 /// Durations. A duration that is a bound is in that bound's bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Histogram {
     /// How many were so long: one for each of [`BOUNDS_US`], and those beyond. Not cumulated.
     pub buckets: [u64; 12],
@@ -23,7 +23,7 @@ pub struct Histogram {
 }
 
 /// What is counted of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct MemberCounts {
     /// Attempts: complete answers below 500.
     pub ok: u64,
@@ -56,7 +56,7 @@ pub struct MemberCounts {
 }
 
 /// What is counted of a pool. A request has one result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PoolCounts {
     /// Requests: answered below 500.
     pub ok: u64,
@@ -89,7 +89,7 @@ pub struct PoolCounts {
 }
 
 /// What became of the sessions of a pool's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SessionCounts {
     /// They stayed with their member.
     pub kept: u64,
@@ -102,7 +102,7 @@ pub struct SessionCounts {
 }
 
 /// What is counted of a script's calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ScriptCounts {
     /// Calls that decided.
     pub ok: u64,
@@ -182,7 +182,46 @@ impl MemberCounts {
     }
 }
 
+impl MemberCounts {
+    /// Answers, with the words of their classes.
+    pub fn classes(&self) -> [(&'static str, u64); 5] {
+        let [first, second, third, fourth, fifth] = self.responses;
+        [("1xx", first), ("2xx", second), ("3xx", third), ("4xx", fourth), ("5xx", fifth)]
+    }
+
+    /// Checks, with the words of their results.
+    pub fn checks(&self) -> [(&'static str, u64); 2] {
+        [("ok", self.checks_ok), ("failed", self.checks_failed)]
+    }
+}
+
+impl SessionCounts {
+    /// What became of sessions, with its words.
+    pub fn kinds(&self) -> [(&'static str, u64); 4] {
+        [("kept", self.kept), ("moved", self.moved), ("new", self.new), ("lost", self.lost)]
+    }
+}
+
+impl ScriptCounts {
+    /// The results of calls, with their words.
+    pub fn calls(&self) -> [(&'static str, u64); 5] {
+        [
+            ("ok", self.ok),
+            ("declined", self.declined),
+            ("error", self.error),
+            ("time_limit", self.time_limit),
+            ("memory_limit", self.memory_limit),
+        ]
+    }
+}
+
 impl PoolCounts {
+    /// How often another member was asked, with the reasons.
+    pub fn retries_by_reason(&self) -> [(&'static str, u64); 3] {
+        let [connect, reset, timeout] = self.retries;
+        [(RETRY_REASONS[0], connect), (RETRY_REASONS[1], reset), (RETRY_REASONS[2], timeout)]
+    }
+
     /// The results of requests, with their words.
     pub fn requests(&self) -> [(&'static str, u64); 10] {
         [

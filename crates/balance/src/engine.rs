@@ -21,6 +21,7 @@ use crate::live::{Advice, CursorId, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
 use crate::methods::rings::Rings;
+use crate::order::Order;
 use crate::rng::Rng;
 use crate::session::{Routed, Routes, Search};
 use crate::settings::PoolSettings;
@@ -502,6 +503,10 @@ impl<S: Store> Balancer for Handle<S> {
             self.tell(event);
         }
         Ok(())
+    }
+
+    fn order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
+        self.engine.store.set_order(member, order)
     }
 
     fn add(&self, pool: PoolId, spec: MemberSpec, by: &By) -> Result<Arc<Member>, ChangeError> {

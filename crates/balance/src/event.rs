@@ -133,6 +133,8 @@ pub enum Why {
     EjectionOver,
     /// The time of the slow start is over.
     SlowStartOver,
+    /// The time of an order is over, whose author the event names.
+    OrderOver,
 }
 
 /// On whose account.
@@ -152,8 +154,36 @@ pub enum By {
     Definition,
     /// A script, by its label; None: one that nobody knows the name of.
     Script(Option<String>),
+    /// Somebody whose name or address is known.
+    Person(Person),
     /// Somebody while the server ran. The table does not keep whom.
     Somebody,
+}
+
+/// Somebody who gives an order, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// The user's name.
+    pub name: Option<String>,
+    /// The address.
+    pub from: Option<String>,
+    /// The reason, in words.
+    pub note: Option<String>,
+}
+
+/// One line, whatever is in it.
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clean = |text: &str| text.replace(char::is_control, "?");
+        f.write_str(&self.name.as_deref().map_or_else(|| "somebody".to_owned(), clean))?;
+        if let Some(from) = &self.from {
+            write!(f, " from {}", clean(from))?;
+        }
+        match &self.note {
+            Some(note) => write!(f, ": {}", clean(note)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl MemberEvent {
@@ -212,6 +242,7 @@ impl fmt::Display for MemberEvent {
             ),
             Why::EjectionOver => write!(f, " takes requests again after its ejection"),
             Why::SlowStartOver => write!(f, ": {what}"),
+            Why::OrderOver => write!(f, ": {what} (the time is over of an order by {by})"),
         }
     }
 }
@@ -255,6 +286,7 @@ impl fmt::Display for By {
             By::Definition => "the script that defines it",
             By::Script(Some(label)) => return write!(f, "script {label}"),
             By::Script(None) => "a script",
+            By::Person(person) => return person.fmt(f),
             By::Somebody => "somebody",
         })
     }

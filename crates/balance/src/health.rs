@@ -85,6 +85,12 @@ impl HealthState {
         HealthState(bits)
     }
 
+    /// Counted from 0; it stays up or down.
+    #[must_use]
+    pub fn recounted(self) -> Self {
+        HealthState(self.0 & !(COUNT | COUNT << 16))
+    }
+
     /// Without what an agent has ordered.
     #[must_use]
     pub fn without_orders(self) -> Self {

@@ -23,6 +23,7 @@ pub mod member;
 pub mod memory;
 pub mod methods;
 pub mod names;
+pub mod order;
 pub mod outlier;
 pub mod relay;
 pub mod reverse;

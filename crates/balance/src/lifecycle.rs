@@ -10,6 +10,7 @@ use crate::event::{By, MemberEvent, What, Why, differences};
 use crate::health::{HealthState, Order};
 use crate::latency;
 use crate::member::Member;
+use crate::order::Admin;
 use crate::outlier::OutlierState;
 use crate::relay::Outcome;
 use crate::settings::{CheckKind, HealthCheck, Outlier};
@@ -17,12 +18,14 @@ use crate::slow_start;
 use crate::status::Status;
 use crate::store::{PoolImage, Store, Vitals};
 
+mod deadlines;
 mod ramps;
 
+pub use self::deadlines::Deadlines;
 pub use self::ramps::Ramps;
 
 /// What [`Change::Enable`] takes back.
-const SWITCHED_OFF: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
+const SWITCHED_OFF: u64 = Admin::FLAGS;
 
 /// A member, and the name of its pool.
 #[derive(Debug, Clone, Copy)]
@@ -251,7 +254,19 @@ pub fn ordered(
             slow_start::begin(status.without(SWITCHED_OFF), slow_start_ms)
         }
         Change::Enable => status,
+        Change::Switch(flags) => {
+            let now = status.without(SWITCHED_OFF).with(flags & SWITCHED_OFF);
+            let back = status.has(SWITCHED_OFF) && !now.has(SWITCHED_OFF);
+            if back { slow_start::begin(now, slow_start_ms) } else { now }
+        }
+        Change::Recount if status.has(Status::EJECTED) => {
+            slow_start::begin(status.without(Status::EJECTED), slow_start_ms)
+        }
+        Change::Recount => status,
     };
+    if change == Change::Recount {
+        store.recount(of.member.slot, of.member.incarnation);
+    }
     let (before, after) = store.update(of.member.slot, of.member.incarnation, &mut apply)?;
     let at = store.now_s();
     let changes = differences(before, after).into_iter();

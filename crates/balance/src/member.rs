@@ -48,7 +48,7 @@ pub struct MemberSpec {
 
 /// Keys that go to mod_proxy's worker, with BalancerMember's names, units and ranges
 /// (modules/proxy/mod_proxy.c, `set_worker_param`). None: mod_proxy's own default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct Connection {
     pub max: Option<u32>,

@@ -10,11 +10,13 @@ use crate::counts::{MemberCounts, PoolCounts};
 use crate::health::HealthState;
 use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
+use crate::order::{MAX_ORDER_TEXT, Order};
+use crate::outlier::OutlierState;
 use crate::settings::PoolSettings;
 use crate::slow_start;
 use crate::snapshot::{self, Snapshot};
 use crate::status::Status;
-use crate::store::{Origin, PoolImage, Store};
+use crate::store::{ADDED, Origin, PoolImage, Store};
 
 mod counting;
 mod vitals;
@@ -59,6 +61,7 @@ struct Row {
     failures: u64,
     since: u64,
     counts: MemberCounts,
+    order: Option<Order>,
 }
 
 impl MemoryStore {
@@ -117,6 +120,15 @@ impl State {
             ..Row::default()
         });
         Arc::new(Member { slot, incarnation: 1, order, spec: spec.clone() })
+    }
+
+    /// The member, with what an order says in place of its line.
+    fn overlaid(&self, member: &Arc<Member>) -> Arc<Member> {
+        let order = self.rows.get(member.slot as usize).and_then(|row| row.order.as_ref());
+        let Some(order) = order else { return member.clone() };
+        let mut member = (**member).clone();
+        order.overlay(&mut member.spec);
+        Arc::new(member)
     }
 
     fn retire(&mut self, member: &Member) {
@@ -182,7 +194,7 @@ impl Store for MemoryStore {
                 pool,
                 name: found.name.clone(),
                 version: found.version,
-                members: found.members.clone(),
+                members: found.members.iter().map(|member| state.overlaid(member)).collect(),
             },
             settings: found.settings.clone(),
         })
@@ -244,6 +256,31 @@ impl Store for MemoryStore {
         Ok((before, after))
     }
 
+    fn order(&self, slot: Slot) -> Option<Order> {
+        self.state().rows.get(slot as usize).and_then(|row| row.order.clone())
+    }
+
+    fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
+        if order.is_some_and(|order| order.to_text().len() > MAX_ORDER_TEXT) {
+            return Err(ChangeError::Invalid(format!("an order has at most {MAX_ORDER_TEXT} bytes")));
+        }
+        let mut state = self.state();
+        let row = state.rows.get_mut(member.slot as usize).filter(|row| row.live);
+        let row = row.ok_or(ChangeError::Removed)?;
+        row.order = order.cloned();
+        let pool = row.pool;
+        state.pools[pool].epoch += 1;
+        state.pools[pool].version += 1;
+        Ok(())
+    }
+
+    fn recount(&self, slot: Slot, _incarnation: u32) {
+        if let Some(row) = self.state().rows.get_mut(slot as usize).filter(|row| row.live) {
+            row.outlier = OutlierState::default().to_bits();
+            row.health = HealthState::from_bits(row.health).recounted().to_bits();
+        }
+    }
+
     fn slow_start_ms(&self, member: &Member) -> u64 {
         let state = self.state();
         let pool = state.rows.get(member.slot as usize).and_then(|row| state.pools.get(row.pool));
@@ -258,7 +295,10 @@ impl Store for MemoryStore {
             return Err(ChangeError::Duplicate { pool: found.name.to_string(), name: spec.name.clone() });
         }
         let slow_start_ms = slow_start::of(spec, &found.settings);
-        let member = state.insert(index, spec, self.now_s());
+        let mut member = state.insert(index, spec, self.now_s());
+        if member.order < ADDED {
+            member = Arc::new(Member { order: ADDED, ..(*member).clone() });
+        }
         let cell = &state.rows[member.slot as usize].status;
         cell.store(slow_start::begin(Status(cell.load(SeqCst)), slow_start_ms).0, SeqCst);
         let found = &mut state.pools[index];

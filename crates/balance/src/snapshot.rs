@@ -12,10 +12,11 @@ use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
 use crate::member::{Member, MemberSpec};
+use crate::order::{Admin, Order};
 use crate::outlier::OutlierState;
 use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
-use crate::store::{Origin, PoolImage, Vitals};
+use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
 
 mod text;
@@ -98,6 +99,10 @@ pub struct MemberState {
     pub outlier: OutlierView,
     /// What is counted of its attempts.
     pub counts: MemberCounts,
+    /// It was added while the server ran; no definition names it.
+    pub added: bool,
+    /// What somebody has ordered of it.
+    pub order: Option<Order>,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -312,12 +317,12 @@ impl Seen<'_> {
     fn state(&self, store: &impl Vitals, usable: bool) -> MemberState {
         let (Member { slot, spec, .. }, status) = (self.member, self.status);
         let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
-        let advice = health.advice();
+        let (advice, order) = (health.advice(), store.order(*slot));
         MemberState {
             state: status.state(),
             healthy: status.healthy(),
             usable,
-            why: self.why(),
+            why: self.why(order.as_ref()),
             since: stats.since,
             weights: Weights {
                 configured: spec.weight,
@@ -336,19 +341,21 @@ impl Seen<'_> {
             check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
             counts: store.member_counts(*slot),
+            added: self.member.order >= ADDED,
+            order,
             spec: spec.clone(),
         }
     }
 
-    fn why(&self) -> Vec<Cause> {
+    fn why(&self, order: Option<&Order>) -> Vec<Cause> {
         let set = Flag::ALL.iter().filter(|(flag, bit)| match flag {
             Flag::NoWeight => self.status.weight() == 0,
             _ => self.status.has(*bit),
         });
-        set.map(|(flag, bit)| Cause { flag: *flag, by: self.by(*flag, *bit) }).collect()
+        set.map(|(flag, bit)| Cause { flag: *flag, by: self.by(*flag, *bit, order) }).collect()
     }
 
-    fn by(&self, flag: Flag, bit: u64) -> By {
+    fn by(&self, flag: Flag, bit: u64, order: Option<&Order>) -> By {
         let defined = match flag {
             Flag::CheckDown => return By::Checks,
             Flag::Ejected => return By::Requests,
@@ -356,8 +363,15 @@ impl Seen<'_> {
             Flag::NoWeight => self.member.spec.weight == 0,
             _ => self.member.spec.flags & bit != 0,
         };
+        let ordered = |order: &&Order| match flag {
+            Flag::NoWeight => order.weight == Some(0),
+            _ => order.admin.is_some_and(|admin: Admin| admin.flags() & bit != 0),
+        };
         match (defined, self.origin) {
-            (false, _) => By::Somebody,
+            (false, _) => match order.filter(ordered) {
+                Some(order) => By::Person(order.person()),
+                None => By::Somebody,
+            },
             (true, Origin::Configuration) => By::Configuration,
             (true, Origin::Script) => By::Definition,
         }

@@ -8,6 +8,7 @@ use crate::api::{ChangeError, Membership, PoolId, Stats};
 use crate::counting::Counters;
 use crate::live::{CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
+use crate::order::Order;
 use crate::settings::{Outlier, PoolSettings};
 use crate::status::Status;
 
@@ -24,6 +25,10 @@ pub struct PoolImage {
 /// configuration, something else for each script. A pool that goes from one to the other is what
 /// the last one says.
 pub const SOURCE_SHIFT: u32 = 40;
+
+/// Places of members that were added while the server ran: from here on, behind all that a
+/// definition names.
+pub const ADDED: u32 = 1 << 23;
 
 /// Where a pool's definition comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +86,14 @@ pub trait Store: Live {
         incarnation: u32,
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError>;
+    /// What somebody has ordered of a row's member, beyond its status.
+    fn order(&self, slot: Slot) -> Option<Order>;
+    /// Keeps another order of a member, or none any more: what the order says in place of the
+    /// member's line is what [`Store::read_pool`] says from then on. A definition leaves it.
+    fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError>;
+    /// Forgets what failed requests say of a member, and the row of alike checks; whether it is up
+    /// stays. Its status is another word.
+    fn recount(&self, slot: Slot, incarnation: u32);
     /// Milliseconds of a member's slow start, by its own line and its pool's settings as they are
     /// now.
     fn slow_start_ms(&self, member: &Member) -> u64;

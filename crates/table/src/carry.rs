@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use balance::api::ChangeError;
+use balance::store::ADDED;
 
-use crate::define::ADDED;
 use crate::layout::MemberRow;
 use crate::members::{Inserted, Item, Start};
 use crate::outline::{Foreign, MemberLeft};

@@ -3,6 +3,7 @@
 
 use balance::api::ChangeError;
 use balance::member::MemberSpec;
+use balance::order::Order;
 use balance::settings::PoolSettings;
 
 /// The line of a member. What could not be read back as it is, is refused here.
@@ -15,9 +16,48 @@ pub(crate) fn line(spec: &MemberSpec) -> Result<String, ChangeError> {
     }
 }
 
-/// The member of a line; None when it is damaged.
-pub(crate) fn member(line: &[u8]) -> Option<MemberSpec> {
-    MemberSpec::from_line(std::str::from_utf8(line).ok()?).ok()
+/// A member's text: its line, and behind a line's end what was ordered of it.
+fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&text[..end], Some(&text[end + 1..])),
+        None => (text, None),
+    }
+}
+
+/// The member of a text, with what was ordered in place of what its line says; None when the line
+/// is damaged.
+pub(crate) fn member(text: &[u8]) -> Option<MemberSpec> {
+    let (line, _) = parts(text);
+    let mut spec = MemberSpec::from_line(std::str::from_utf8(line).ok()?).ok()?;
+    if let Some(order) = order(text) {
+        order.overlay(&mut spec);
+    }
+    Some(spec)
+}
+
+/// What was ordered of the member of a text.
+pub(crate) fn order(text: &[u8]) -> Option<Order> {
+    Order::from_text(std::str::from_utf8(parts(text).1?).ok()?).ok()
+}
+
+/// The same text with another order.
+pub(crate) fn with_order(text: &[u8], order: Option<&str>) -> Vec<u8> {
+    let mut text = parts(text).0.to_vec();
+    if let Some(order) = order {
+        text.push(b'\n');
+        text.extend_from_slice(order.as_bytes());
+    }
+    text
+}
+
+/// Another line, with the order that stands in the text before.
+pub(crate) fn with_line(line: &[u8], before: &[u8]) -> Vec<u8> {
+    let mut text = line.to_vec();
+    if let Some(order) = parts(before).1 {
+        text.push(b'\n');
+        text.extend_from_slice(order);
+    }
+    text
 }
 
 /// The text of a pool's settings.

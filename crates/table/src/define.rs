@@ -18,10 +18,10 @@ use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::slow_start;
 use balance::status::Status;
-use balance::store::{Origin, SOURCE_SHIFT, Store};
+use balance::store::{ADDED, Origin, SOURCE_SHIFT, Store};
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::members::{Inserted, Item, Start, TRIES, member_tag};
+use crate::members::{Inserted, Item, Start, TRIES, is_members, member_tag};
 use crate::pools::{PoolRef, hash, pool_tag};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
@@ -29,9 +29,6 @@ use crate::protocol::life::{self, Life, Phase};
 use crate::protocol::text::{self, MAX_ORDER, Record};
 use crate::{Table, codec, config};
 
-/// Orders of members that were added while running: from here on, behind all that a definition
-/// names.
-pub(crate) const ADDED: u32 = 1 << 23;
 const _: () = assert!(ADDED < MAX_ORDER);
 
 /// A pool that its origin no longer names.
@@ -399,6 +396,9 @@ impl Definition<'_> {
                 .unwrap_or_else(|| (cell.load(SeqCst), Record::default()));
             let mut record = wanted.clone();
             record.config = config::succeed(found.config, wanted.config);
+            if is_members(tag) {
+                record.text = codec::with_line(&wanted.text, &found.text);
+            }
             self.check()?;
             if !is_live() {
                 return Ok(changed);

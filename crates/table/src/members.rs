@@ -63,6 +63,11 @@ pub(crate) fn member_tag(row: usize) -> u32 {
     (row as u32) << 1
 }
 
+/// Whether a tag is a member's.
+pub(crate) fn is_members(tag: u32) -> bool {
+    tag.is_multiple_of(2)
+}
+
 impl Table {
     pub(crate) fn row(&self, slot: Slot) -> Option<(&MemberKey, &MemberRow)> {
         self.map.keys().get(slot as usize).zip(self.map.members().get(slot as usize))

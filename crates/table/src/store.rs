@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table as the engine sees it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -8,12 +9,14 @@ use balance::api::{ChangeError, Membership, PoolId, Stats};
 use balance::health::HealthState;
 use balance::live::{Advice, CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
+use balance::order::{MAX_ORDER_TEXT, Order};
+use balance::outlier::OutlierState;
 use balance::settings::PoolSettings;
 use balance::status::Status;
-use balance::store::{Origin, PoolImage, Store, Vitals};
+use balance::store::{ADDED, Origin, PoolImage, Store, Vitals};
 
-use crate::define::{ADDED, item};
-use crate::members::{Inserted, unpack_latency};
+use crate::define::item;
+use crate::members::{Inserted, member_tag, unpack_latency};
 use crate::pools::{PoolRef, hash};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
@@ -215,6 +218,47 @@ impl Store for Table {
             pool.epoch.fetch_add(1, SeqCst);
         }
         Ok((before, after))
+    }
+
+    fn order(&self, slot: Slot) -> Option<Order> {
+        let (_, row) = self.row(slot)?;
+        let (_, record) = text::read(self.map.chunks(), &row.text)?;
+        codec::order(&record.text)
+    }
+
+    fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
+        let order = order.map(Order::to_text);
+        if order.as_ref().is_some_and(|order| order.len() > MAX_ORDER_TEXT) {
+            return Err(ChangeError::Invalid(format!("an order has at most {MAX_ORDER_TEXT} bytes")));
+        }
+        let (key, row) = self.row(member.slot).ok_or(ChangeError::Removed)?;
+        let is_live = || Life::load(&key.life).is_live_as(member.incarnation);
+        loop {
+            let (seen, mut record) = text::read(self.map.chunks(), &row.text).ok_or(ChangeError::Removed)?;
+            if !is_live() {
+                return Err(ChangeError::Removed);
+            }
+            record.text = codec::with_order(&record.text, order.as_deref());
+            step();
+            let linked = Cell::new(false);
+            let allowed = |now| {
+                linked.set(now == seen && is_live());
+                linked.get()
+            };
+            if !self.write_text(&row.text, &record, member_tag(member.slot as usize), &allowed)? {
+                return Err(ChangeError::Full { what: "order" });
+            }
+            if linked.get() {
+                step();
+                self.bump_pool(PoolRef::of_place(key.place.load(SeqCst)));
+                return Ok(());
+            }
+        }
+    }
+
+    fn recount(&self, slot: Slot, incarnation: u32) {
+        self.update_outlier(slot, incarnation, |_| OutlierState::default().to_bits());
+        self.update_health(slot, incarnation, |word| HealthState::from_bits(word).recounted().to_bits());
     }
 
     fn slow_start_ms(&self, member: &Member) -> u64 {

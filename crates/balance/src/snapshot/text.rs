@@ -161,6 +161,7 @@ fn account(by: &By) -> &'static str {
         By::Configuration => "configuration",
         By::Definition => "definition",
         By::Script(_) => "script",
+        By::Person(_) => "person",
         By::Somebody => "somebody",
     }
 }

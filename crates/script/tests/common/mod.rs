@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use balance::api::*;
 use balance::event::By;
 use balance::member::{Connection, Member, MemberSpec};
+use balance::order::Order;
 use balance::settings::{Method, PoolSettings};
 use balance::status::Status;
 use balance::url::MemberUrl;
@@ -391,8 +392,12 @@ impl Balancer for TestBalancer {
             Change::Drain => status.with(Status::DRAINING),
             Change::Disable => status.with(Status::DISABLED),
             Change::Enable => status.without(Status::DRAINING | Status::DISABLED),
+            Change::Switch(_) | Change::Recount => unreachable!("no script orders that"),
         };
         Ok(())
+    }
+    fn order(&self, _member: &Member, _order: Option<&Order>) -> Result<(), ChangeError> {
+        Err(ChangeError::Removed)
     }
     fn add(&self, pool: PoolId, spec: MemberSpec, _by: &By) -> Result<Arc<Member>, ChangeError> {
         let member = self.make(spec);

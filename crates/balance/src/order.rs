@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What somebody has ordered of a member while the server ran, and why: kept beside the member's
+//! line, as one line of `key=value` words.
+
+use crate::error::ParseError;
+use crate::event::Person;
+use crate::member::MemberSpec;
+use crate::status::Status;
+use crate::words;
+
+/// Longest text of an order, in bytes.
+pub const MAX_ORDER_TEXT: usize = 1024;
+/// Longest note, in bytes.
+pub const MAX_NOTE: usize = 200;
+
+/// What an administrator wants of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Admin {
+    /// It serves.
+    Ready,
+    /// It keeps its sessions, and takes no new ones.
+    Drain,
+    /// It gets no requests at all.
+    Disabled,
+}
+
+/// What holds when the time of an order has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Then {
+    /// Another order.
+    Admin(Admin),
+    /// The member is removed.
+    Removed,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Order {
+    /// Who.
+    pub by: Option<String>,
+    /// From which address.
+    pub from: Option<String>,
+    /// When: epoch seconds.
+    pub at: u64,
+    /// What was ordered of the state; None: nothing.
+    pub admin: Option<Admin>,
+    /// The weight that was ordered, in hundredths; None: none.
+    pub weight: Option<u32>,
+    /// When `then` holds: epoch seconds.
+    pub until: Option<u64>,
+    /// What holds then.
+    pub then: Option<Then>,
+    /// Why, in words.
+    pub note: Option<String>,
+    /// Most requests at the same time, in place of the configured number.
+    pub max_inflight: Option<u32>,
+    /// All meta keys, in place of the configured ones.
+    pub meta: Option<Vec<(String, String)>>,
+}
+
+impl Admin {
+    /// What [`Admin`] is made of.
+    pub const FLAGS: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
+
+    /// What these flags of a status amount to.
+    pub fn of(flags: u64) -> Self {
+        if flags & (Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR) != 0 {
+            Admin::Disabled
+        } else if flags & Status::DRAINING != 0 {
+            Admin::Drain
+        } else {
+            Admin::Ready
+        }
+    }
+
+    /// The flags of a status that say this.
+    pub fn flags(self) -> u64 {
+        match self {
+            Admin::Ready => 0,
+            Admin::Drain => Status::DRAINING,
+            Admin::Disabled => Status::DISABLED,
+        }
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Admin::Ready => "ready",
+            Admin::Drain => "drain",
+            Admin::Disabled => "disabled",
+        }
+    }
+
+    /// By its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Admin::Ready, Admin::Drain, Admin::Disabled].into_iter().find(|admin| admin.word() == word)
+    }
+}
+
+impl Then {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Then::Admin(admin) => admin.word(),
+            Then::Removed => "removed",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        if word == "removed" { Some(Then::Removed) } else { Admin::from_word(word).map(Then::Admin) }
+    }
+}
+
+impl Order {
+    /// Who gave it.
+    pub fn person(&self) -> Person {
+        Person { name: self.by.clone(), from: self.from.clone(), note: self.note.clone() }
+    }
+
+    /// Whether it asks for nothing (any more).
+    pub fn is_empty(&self) -> bool {
+        self.admin.is_none()
+            && self.weight.is_none()
+            && self.until.is_none()
+            && self.note.is_none()
+            && self.max_inflight.is_none()
+            && self.meta.is_none()
+    }
+
+    /// Puts what it says in place of what the member's line says.
+    pub fn overlay(&self, spec: &mut MemberSpec) {
+        if let Some(most) = self.max_inflight {
+            spec.max_inflight = most;
+        }
+        if let Some(meta) = &self.meta {
+            spec.meta.clone_from(meta);
+        }
+    }
+
+    /// The line that [`Order::from_text`] makes the same order of. Without control characters.
+    pub fn to_text(&self) -> String {
+        let mut line = String::new();
+        let mut put = |key: &str, value: &str| {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(&words::pair(key, &value.replace(char::is_control, "?")));
+        };
+        put("at", &self.at.to_string());
+        for (key, text) in [("by", &self.by), ("from", &self.from), ("note", &self.note)] {
+            if let Some(text) = text {
+                put(key, text);
+            }
+        }
+        let words = [("admin", self.admin.map(Admin::word)), ("then", self.then.map(Then::word))];
+        for (key, word) in words {
+            if let Some(word) = word {
+                put(key, word);
+            }
+        }
+        let numbers = [
+            ("weight", self.weight.map(u64::from)),
+            ("until", self.until),
+            ("max_inflight", self.max_inflight.map(u64::from)),
+        ];
+        for (key, number) in numbers {
+            if let Some(number) = number {
+                put(key, &number.to_string());
+            }
+        }
+        if let Some(meta) = &self.meta {
+            put("meta", "");
+            for (key, value) in meta {
+                put(&format!("meta.{key}"), value);
+            }
+        }
+        line
+    }
+
+    /// Reads what [`Order::to_text`] wrote. Words that it does not know are left out: a later
+    /// version has written them.
+    pub fn from_text(text: &str) -> Result<Self, ParseError> {
+        let mut order = Order::default();
+        for word in words::split(text)? {
+            let Some((key, value)) = word.split_once('=') else { continue };
+            let number = || value.parse::<u64>().ok();
+            let small = || value.parse::<u32>().ok();
+            match key {
+                "at" => order.at = number().unwrap_or_default(),
+                "by" => order.by = Some(value.to_owned()),
+                "from" => order.from = Some(value.to_owned()),
+                "note" => order.note = Some(value.to_owned()),
+                "admin" => order.admin = Admin::from_word(value),
+                "then" => order.then = Then::from_word(value),
+                "weight" => order.weight = small(),
+                "until" => order.until = number(),
+                "max_inflight" => order.max_inflight = small(),
+                "meta" => order.meta = Some(order.meta.take().unwrap_or_default()),
+                key => {
+                    if let Some(key) = key.strip_prefix("meta.") {
+                        let pairs = order.meta.get_or_insert_default();
+                        pairs.push((key.to_owned(), value.to_owned()));
+                    }
+                }
+            }
+        }
+        Ok(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn order() -> impl Strategy<Value = Order> {
+        let text = || proptest::option::of("[ -~é\u{1f600}]{0,40}");
+        let admin = prop_oneof![Just(Admin::Ready), Just(Admin::Drain), Just(Admin::Disabled)];
+        let then = prop_oneof![admin.clone().prop_map(Then::Admin), Just(Then::Removed)];
+        let meta =
+            proptest::option::of(proptest::collection::vec(("[a-zA-Z0-9_.-]{1,8}", "[ -~é]{0,12}"), 0..4));
+        let people = (text(), text(), text(), any::<u64>());
+        let what = (
+            proptest::option::of(admin),
+            proptest::option::of(any::<u32>()),
+            proptest::option::of(any::<u64>()),
+            proptest::option::of(then),
+            proptest::option::of(any::<u32>()),
+        );
+        (people, what, meta).prop_map(|((by, from, note, at), what, meta)| {
+            let (admin, weight, until, then, max_inflight) = what;
+            Order { by, from, at, admin, weight, until, then, note, max_inflight, meta }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn orders_are_read_back_as_they_were_written(order in order()) {
+            let text = order.to_text();
+            prop_assert!(!text.contains('\n'), "{text}");
+            prop_assert_eq!(Order::from_text(&text), Ok(order));
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_writes_is_left_out() {
+        let read = Order::from_text("at=5 colour=red plain note=\"a b\" then=exploded");
+        assert_eq!(read, Ok(Order { at: 5, note: Some("a b".into()), ..Order::default() }));
+    }
+
+    #[test]
+    fn the_words_of_flags_are_those_that_set_them() {
+        for admin in [Admin::Ready, Admin::Drain, Admin::Disabled] {
+            assert_eq!(Admin::of(admin.flags()), admin);
+            assert_eq!(Admin::from_word(admin.word()), Some(admin));
+        }
+        assert_eq!(Admin::of(Status::DRAINING | Status::STOPPED), Admin::Disabled);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The way of a request: where it leads, whether it may go there, and what it gets.
+
+use crate::asked::Asked;
+use crate::headers;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::routes::{self, Method, Route, Target};
+use crate::types::{Door, House, Request, Response};
+use crate::{batch, change, guard, put, read};
+
+/// Answers a request.
+pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
+    let response = answer(request, house).unwrap_or_else(Problem::response);
+    headers::finish(request, response)
+}
+
+fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem> {
+    if request.path.is_empty() {
+        guard::host(request)?;
+        return redirect(request);
+    }
+    let (route, names) = routes::find(request.path)?;
+    let is_open = matches!(route.target, Target::Metrics | Target::Health);
+    if request.caller.door == Door::Metrics && !is_open {
+        return Err(Problem::new(404, "only /metrics and /health are here"));
+    }
+    guard::host(request)?;
+    if request.method == "OPTIONS" {
+        return Ok(options(request, route));
+    }
+    let method = Method::from_name(request.method).filter(|method| route.has(*method));
+    let Some(method) = method else {
+        let detail = format!("{} takes {}", route.path, route.allow());
+        return Err(Problem::new(405, detail).with("Allow", route.allow()));
+    };
+    if method != Method::Get {
+        guard::change(request, house)?;
+    }
+    let asked = Asked { request, house, names: &names, query: Query::parse(request.query)? };
+    dispatch(&asked, route.target, method)
+}
+
+fn dispatch(asked: &Asked<'_>, target: Target, method: Method) -> Result<Response, Problem> {
+    match (target, method) {
+        (Target::Members, Method::Post) => change::add(asked),
+        (Target::Members, Method::Put) => put::replace(asked),
+        (Target::Member, Method::Patch) => change::patch(asked),
+        (Target::Member, Method::Delete) => change::delete(asked),
+        (Target::Batch, _) => batch::run(asked),
+        (target, _) => read::document(asked, target),
+    }
+}
+
+/// To the same URL with a slash at its end, so that relative links lead where they should.
+fn redirect(request: &Request<'_>) -> Result<Response, Problem> {
+    let last = request.base.rsplit('/').next().unwrap_or_default();
+    let query = request.query.map(|query| format!("?{query}")).unwrap_or_default();
+    // `./` in front: a name with a colon would be taken for a scheme.
+    let place = format!("./{last}/{query}");
+    if place.contains(char::is_control) {
+        return Err(Problem::new(400, "control characters in the URL"));
+    }
+    Ok(Response { status: 308, headers: vec![("Location", place)], body: Vec::new() })
+}
+
+fn options(request: &Request<'_>, route: &Route) -> Response {
+    let mut headers = vec![("Allow", route.allow())];
+    if guard::is_allowed_origin(request) {
+        headers.push(("Access-Control-Allow-Methods", route.allow()));
+        headers.push(("Access-Control-Allow-Headers", "Content-Type, If-Match, If-None-Match".to_owned()));
+    }
+    Response { status: 204, headers, body: Vec::new() }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps carried out, all of them or none.
+
+use std::sync::Arc;
+
+use balance::api::{Balancer, Change, ChangeError, PoolId};
+use balance::event::{By, Level};
+use balance::member::{Member, MemberSpec};
+use balance::order::{Admin, Order};
+
+use crate::draft::{Step, What};
+use crate::problem::Problem;
+use crate::types::House;
+
+/// Who changes something, and what is to be undone should a later step fail.
+pub(crate) struct Applying<'a> {
+    house: &'a dyn House,
+    by: By,
+    /// The last one first.
+    undo: Vec<Undo>,
+    /// Members, as `pool/member`, whose change the balancer has told the log of.
+    told: Vec<String>,
+}
+
+enum Undo {
+    Remove(PoolId, String),
+    Add(PoolId, Box<MemberSpec>),
+    Change(Arc<Member>, Change),
+    Order(Arc<Member>, Option<Order>),
+}
+
+impl<'a> Applying<'a> {
+    pub(crate) fn new(house: &'a dyn House, by: By) -> Self {
+        Applying { house, by, undo: Vec::new(), told: Vec::new() }
+    }
+
+    /// Carries all steps out; when one fails, those before it are taken back.
+    pub(crate) fn run(mut self, steps: &[Step]) -> Result<(), Problem> {
+        // What a member was before is what the first step of it finds.
+        let before = self.house.snapshot();
+        for step in steps {
+            let order = read_order(&before, step);
+            if let Err(error) = self.step(step, order) {
+                self.take_back();
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step, before: Option<&Order>) -> Result<(), ChangeError> {
+        let balancer = self.house.balancer();
+        let pool = balancer.find(&step.pool).ok_or(ChangeError::UnknownPool)?;
+        match &step.what {
+            What::Add(spec) => {
+                balancer.add(pool, (**spec).clone(), &self.by)?;
+                self.undo.push(Undo::Remove(pool, step.member.clone()));
+            }
+            What::Remove => {
+                let member = member(balancer, pool, step)?;
+                balancer.remove(pool, &step.member, &self.by)?;
+                self.undo.push(Undo::Add(pool, Box::new(member.spec.clone())));
+            }
+            What::Change(change) => self.change(member(balancer, pool, step)?, *change)?,
+            What::Order(order) => {
+                let member = member(balancer, pool, step)?;
+                balancer.order(&member, order.as_ref())?;
+                self.tell_order(step, before, order.as_ref());
+                self.undo.push(Undo::Order(member, before.cloned()));
+            }
+        }
+        if !matches!(step.what, What::Order(_)) {
+            self.told.push(format!("{}/{}", step.pool, step.member));
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, member: Arc<Member>, change: Change) -> Result<(), ChangeError> {
+        let balancer = self.house.balancer();
+        let status = balancer.status(&member).ok_or(ChangeError::Removed)?;
+        balancer.change(&member, change, &self.by)?;
+        let back = match change {
+            Change::SetWeight(_) => Some(Change::SetWeight(status.weight())),
+            Change::Switch(_) => Some(Change::Switch(status.0 & Admin::FLAGS)),
+            _ => None,
+        };
+        self.undo.extend(back.map(|back| Undo::Change(member, back)));
+        Ok(())
+    }
+
+    /// What the balancer does not tell: an order that changes neither state nor weight.
+    fn tell_order(&self, step: &Step, before: Option<&Order>, now: Option<&Order>) {
+        let name = format!("{}/{}", step.pool, step.member);
+        let changes = order_changes(before, now);
+        if !changes.is_empty() && !self.told.contains(&name) {
+            let (pool, member, by) = (&step.pool, &step.member, &self.by);
+            let line = format!("pool {pool}: member {member}: {} (by {by})", changes.join(", "));
+            self.house.log(Level::Notice, &line);
+        }
+    }
+
+    /// What cannot be taken back (somebody else has changed it meanwhile) stays, and is in the log.
+    fn take_back(&mut self) {
+        let balancer = self.house.balancer();
+        while let Some(undo) = self.undo.pop() {
+            let done = match undo {
+                Undo::Remove(pool, name) => balancer.remove(pool, &name, &self.by),
+                Undo::Add(pool, spec) => balancer.add(pool, *spec, &self.by).map(drop),
+                Undo::Change(member, change) => balancer.change(&member, change, &self.by),
+                Undo::Order(member, order) => balancer.order(&member, order.as_ref()),
+            };
+            if let Err(error) = done {
+                self.house.log(Level::Warning, &format!("a change cannot be taken back: {error}"));
+            }
+        }
+    }
+}
+
+fn read_order<'s>(before: &'s balance::snapshot::Snapshot, step: &Step) -> Option<&'s Order> {
+    let pool = before.pools.iter().find(|pool| *pool.name == *step.pool)?;
+    pool.members.iter().find(|member| member.spec.name == step.member)?.order.as_ref()
+}
+
+fn member(balancer: &dyn Balancer, pool: PoolId, step: &Step) -> Result<Arc<Member>, ChangeError> {
+    let membership = balancer.membership(pool).ok_or(ChangeError::UnknownPool)?;
+    let found = membership.members.iter().find(|member| member.spec.name == step.member);
+    found
+        .cloned()
+        .ok_or_else(|| ChangeError::UnknownMember { pool: step.pool.clone(), name: step.member.clone() })
+}
+
+/// What an order changes besides state and weight, as `key old -> new`.
+fn order_changes(before: Option<&Order>, now: Option<&Order>) -> Vec<String> {
+    let none = Order::default();
+    let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));
+    let number = |number: Option<u32>| number.map_or_else(|| "configured".to_owned(), |n| n.to_string());
+    let meta = |meta: &Option<Vec<(String, String)>>| match meta {
+        None => "configured".to_owned(),
+        Some(pairs) if pairs.is_empty() => "none".to_owned(),
+        Some(pairs) => {
+            let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            pairs.join(" ")
+        }
+    };
+    let until = |until: Option<u64>| {
+        until.map_or_else(|| "none".to_owned(), |until| render::time::Time(until).to_string())
+    };
+    let then = |order: &Order| order.then.map_or("ready", |then| then.word());
+    let note =
+        |note: &Option<String>| note.as_ref().map_or_else(|| "none".to_owned(), |note| format!("{note:?}"));
+    let all = [
+        ("max_inflight", number(before.max_inflight), number(now.max_inflight)),
+        ("meta", meta(&before.meta), meta(&now.meta)),
+        ("until", until(before.until), until(now.until)),
+        ("then", then(before).to_owned(), then(now).to_owned()),
+        ("note", note(&before.note), note(&now.note)),
+    ];
+    let changed = all.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(key, old, new)| format!("{key} {old} -> {new}")).collect()
+}

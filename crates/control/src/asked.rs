@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request that has found its place.
+
+use crate::query::Query;
+use crate::types::{House, Request};
+
+/// A request at its place in the table.
+pub(crate) struct Asked<'a> {
+    pub request: &'a Request<'a>,
+    pub house: &'a dyn House,
+    /// What stands in place of the names in the path.
+    pub names: &'a [String],
+    pub query: Query,
+}
+
+impl Asked<'_> {
+    /// The name in this place of the path.
+    pub(crate) fn name(&self, at: usize) -> &str {
+        self.names.get(at).map(String::as_str).unwrap_or_default()
+    }
+}

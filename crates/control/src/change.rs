@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Changes of single members.
+
+use balance::api::Change;
+use balance::event::{By, Person};
+use balance::order::{Admin, Order, Then};
+use balance::snapshot::{MemberState, PoolState};
+use render::mark::Mark;
+use serde_json::Value;
+
+use crate::apply::Applying;
+use crate::asked::Asked;
+use crate::draft::{Draft, Step, What, flags};
+use crate::element::Element;
+use crate::patch::{self, Now};
+use crate::problem::Problem;
+use crate::query::encoded;
+use crate::types::{House, Request, Response};
+use crate::{body, condition, find, read};
+
+/// Who has sent a request, for the log and for orders.
+pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
+    Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
+}
+
+/// `POST …/members`.
+pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
+    let body = body::json(asked.request)?;
+    let mut draft = Draft::of(asked.house.snapshot());
+    let pool = draft.pool(asked.name(0))?;
+    if !condition::may_change(asked.request, Mark::of_pool(pool)) {
+        return stale_pool(asked, &draft);
+    }
+    let steps = adding(pool, &body)?;
+    let (pool, name) = (pool.name.to_string(), steps[0].member.clone());
+    draft.take(steps)?;
+    run(asked, &draft, None)?;
+    let mut response = member_answer(asked.house, 201, (&pool, &name))?;
+    let base = asked.request.base;
+    let place = format!("{base}/api/v1/pools/{}/members/{}", encoded(&pool), encoded(&name));
+    response.headers.push(("Location", place));
+    Ok(response)
+}
+
+/// The steps that add a member.
+pub(crate) fn adding(pool: &PoolState, body: &Value) -> Result<Vec<Step>, Problem> {
+    let element = Element::of(body)?;
+    let taken = |name: &str| pool.members.iter().any(|member| member.spec.name == name);
+    let spec = element.spec(taken)?;
+    if taken(&spec.name) {
+        return Err(duplicate(pool, &spec.name));
+    }
+    let (pool, member) = (pool.name.to_string(), spec.name.clone());
+    Ok(vec![Step { pool, member, what: What::Add(Box::new(spec)) }])
+}
+
+pub(crate) fn duplicate(pool: &PoolState, name: &str) -> Problem {
+    Problem::new(409, format!("pool {} already has a member named {name}", pool.name))
+}
+
+/// `PATCH …/members/{member}`.
+pub(crate) fn patch(asked: &Asked<'_>) -> Result<Response, Problem> {
+    let body = body::json(asked.request)?;
+    let mut draft = Draft::of(asked.house.snapshot());
+    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+    if !condition::may_change(asked.request, Mark::of_member(member)) {
+        return stale_member(asked, &draft);
+    }
+    let now = Now { epoch_s: epoch_s(asked.house), by: person(asked.request, None) };
+    let patched = patch::steps(pool, member, &body, &now)?;
+    let (pool, name) = (pool.name.to_string(), member.spec.name.clone());
+    draft.take(patched.steps)?;
+    run(asked, &draft, patched.note)?;
+    member_answer(asked.house, 200, (&pool, &name))
+}
+
+/// `DELETE …/members/{member}`.
+pub(crate) fn delete(asked: &Asked<'_>) -> Result<Response, Problem> {
+    if !asked.request.body.is_empty() {
+        body::json(asked.request)?;
+    }
+    let force = asked.query.switch("force")?;
+    let drain_s = asked.query.get("drain")?.map(|text| patch::seconds("drain", text)).transpose()?;
+    let mut draft = Draft::of(asked.house.snapshot());
+    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+    if !condition::may_change(asked.request, Mark::of_member(member)) {
+        return stale_member(asked, &draft);
+    }
+    let deletion = Deletion { force, drain_s, now_s: epoch_s(asked.house), by: person(asked.request, None) };
+    let steps = deletion.steps(asked.house, pool, member)?;
+    let (pool, name) = (pool.name.to_string(), member.spec.name.clone());
+    draft.take(steps)?;
+    run(asked, &draft, None)?;
+    if drain_s.is_some() {
+        return member_answer(asked.house, 202, (&pool, &name));
+    }
+    let all = asked.house.snapshot();
+    let mark = Mark::of_pool(find::pool(&all, &pool)?);
+    Ok(Response { status: 204, headers: vec![("ETag", mark.to_string())], body: Vec::new() })
+}
+
+/// How a member is removed.
+pub(crate) struct Deletion {
+    /// Also when the configuration names it.
+    pub force: bool,
+    /// Drained so long before.
+    pub drain_s: Option<u64>,
+    pub now_s: u64,
+    pub by: Person,
+}
+
+impl Deletion {
+    pub(crate) fn steps(
+        &self,
+        house: &dyn House,
+        pool: &PoolState,
+        member: &MemberState,
+    ) -> Result<Vec<Step>, Problem> {
+        let name = &member.spec.name;
+        if !member.added && !self.force {
+            return Err(Problem::new(409, defined(house, pool, name)));
+        }
+        let step = |what| Step { pool: pool.name.to_string(), member: name.clone(), what };
+        let Some(drain_s) = self.drain_s else { return Ok(vec![step(What::Remove)]) };
+        let order = Order {
+            by: self.by.name.clone(),
+            from: self.by.from.clone(),
+            at: self.now_s,
+            admin: Some(Admin::Drain),
+            until: Some(self.now_s.saturating_add(drain_s)),
+            then: Some(Then::Removed),
+            ..member.order.clone().unwrap_or_default()
+        };
+        let mut steps = Vec::new();
+        // What is disabled already gets no sessions back for its last seconds.
+        if Admin::of(flags(member)) == Admin::Ready {
+            steps.push(step(What::Change(Change::Switch(Admin::Drain.flags()))));
+        }
+        steps.push(step(What::Order(Some(order))));
+        Ok(steps)
+    }
+}
+
+/// Why a member is not removed: what defines it, and what to do instead.
+pub(crate) fn defined(house: &dyn House, pool: &PoolState, name: &str) -> String {
+    let by = match (pool.origin, house.place(&pool.name, name)) {
+        (balance::store::Origin::Script, _) => "by the script that defines the pool".to_owned(),
+        (_, Some(place)) => format!("by the configuration, {place}"),
+        (_, None) => "by the configuration".to_owned(),
+    };
+    format!(
+        "member {name} of pool {} is defined {by}: disable it instead (PATCH {{\"admin\":\"disabled\"}}), \
+         or remove it until the next graceful or start with ?force=1",
+        pool.name
+    )
+}
+
+/// Carries a draft's steps out. A note goes with them into the log.
+pub(crate) fn run(asked: &Asked<'_>, draft: &Draft, note: Option<String>) -> Result<(), Problem> {
+    let by = By::Person(person(asked.request, note));
+    Applying::new(asked.house, by).run(&draft.steps)
+}
+
+/// A member's new document.
+fn member_answer(house: &dyn House, status: u16, (pool, name): (&str, &str)) -> Result<Response, Problem> {
+    let all = house.snapshot();
+    let (pool, member) = find::member(&all, pool, name)?;
+    let mark = Mark::of_member(member);
+    read::with_view(house, &all, |view| read::changed(status, mark, &view.member(pool, member)))
+}
+
+/// Somebody has changed the member since the asker saw it: what it is now.
+fn stale_member(asked: &Asked<'_>, draft: &Draft) -> Result<Response, Problem> {
+    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+    let mark = Mark::of_member(member);
+    read::with_view(asked.house, &draft.all, |view| read::changed(412, mark, &view.member(pool, member)))
+}
+
+/// The same of a pool's members.
+pub(crate) fn stale_pool(asked: &Asked<'_>, draft: &Draft) -> Result<Response, Problem> {
+    let pool = draft.pool(asked.name(0))?;
+    let mark = Mark::of_pool(pool);
+    read::with_view(asked.house, &draft.all, |view| read::changed(412, mark, &view.members(pool)))
+}
+
+/// Seconds since 1970.
+pub(crate) fn epoch_s(house: &dyn House) -> u64 {
+    house.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The control plane: one request in, one answer out. Handler, socket, listener and tests share it;
+//! it knows no httpd, no clock and no socket.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod apply;
+mod asked;
+pub mod base;
+mod batch;
+mod body;
+mod change;
+mod condition;
+mod draft;
+mod element;
+mod find;
+mod guard;
+mod headers;
+mod patch;
+mod problem;
+mod put;
+mod query;
+pub mod rate;
+mod read;
+pub mod routes;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use answer::respond;
+pub use render::Facts;
+pub use types::{Admin, Caller, Door, House, Request, Response};

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Requests against a house on the heap.
+
+mod changes;
+mod conditions;
+mod description;
+mod documents;
+mod doors;
+mod golden;
+mod hostile;
+mod lists;
+mod promtool;
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use balance::api::Balancer;
+use balance::engine::{Engine, Handle};
+use balance::event::Level;
+use balance::member::MemberSpec;
+use balance::memory::MemoryStore;
+use balance::settings::PoolSettings;
+use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, Snapshot, Verdict};
+use balance::store::Store;
+use render::metrics::Options;
+use serde_json::Value;
+
+use crate::{Admin, Caller, Door, Facts, House, Request, Response, respond};
+
+/// 2026-11-29T12:00:00Z.
+pub(super) const NOON: u64 = 1_795_953_600;
+
+/// A house whose pools are on the heap.
+pub(super) struct Heap {
+    pub engine: Arc<Engine<MemoryStore>>,
+    handle: Handle<MemoryStore>,
+    pub now_s: Cell<u64>,
+    /// Lines of the log: of the balancer, and of the house.
+    pub log: Arc<Mutex<Vec<String>>>,
+    pub lead: Cell<Option<LeadState>>,
+    pub fill: Cell<Option<Fill>>,
+    pub options: Cell<Options>,
+    pub reduced: RefCell<Vec<bool>>,
+    pub may_change: Cell<bool>,
+    /// Members that the configuration names: all that were there at first.
+    configured: RefCell<Vec<String>>,
+}
+
+/// Pool `app` with members a, b and c; pool `api` with nobody.
+pub(super) fn house() -> Heap {
+    house_of(&[
+        "http://10.0.0.1:8080 name=a weight=5 zone=eu meta.version=2",
+        "http://10.0.0.2:8080 name=b max_inflight=9 timeout=5s redirect=a secret=hush",
+        "http://10.0.0.3:8080 name=c status=+N lbset=1",
+    ])
+}
+
+pub(super) fn house_of(lines: &[&str]) -> Heap {
+    let log: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (store, lines_of_log) = (MemoryStore::new(), log.clone());
+    store.set_now_s(NOON);
+    let settings =
+        PoolSettings::from_text("LuaBalancerHealthCheck http uri=/up header=\"Authorization: x\"\n");
+    let specs: Vec<MemberSpec> = lines.iter().map(|line| spec(line)).collect();
+    store.define("app", &settings.expect("settings"), &specs, 1).expect("a pool");
+    store.define("api", &PoolSettings::default(), &[], 1).expect("a pool");
+    let notice = move |event: &balance::event::Event| {
+        lines_of_log.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_string());
+    };
+    let engine = Engine::new(store, Box::new(notice));
+    Heap {
+        handle: Handle::new(engine.clone(), 1),
+        engine,
+        now_s: Cell::new(NOON),
+        log,
+        lead: Cell::new(Some(LeadState { pid: 101, generation: 3, fresh: true })),
+        fill: Cell::new(Some(fill(3, 64))),
+        options: Cell::default(),
+        reduced: RefCell::default(),
+        may_change: Cell::new(true),
+        configured: RefCell::new(specs.into_iter().map(|spec| spec.name).collect()),
+    }
+}
+
+pub(super) fn fill(used: usize, of: usize) -> Fill {
+    let room = Room { used: 1, of: 64 };
+    Fill { members: Room { used, of }, pools: room, children: room, text: room, scripts: room }
+}
+
+pub(super) fn spec(line: &str) -> MemberSpec {
+    MemberSpec::from_line(line).expect("a member's line")
+}
+
+impl Heap {
+    /// The lines of the log since the last call.
+    pub fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn store(&self) -> &MemoryStore {
+        self.engine.store()
+    }
+
+    /// The row of a member of pool `app`.
+    pub fn slot(&self, name: &str) -> u32 {
+        let pool = self.handle.find("app").expect("the pool");
+        let members = self.handle.membership(pool).expect("the pool").members.clone();
+        members.iter().find(|member| member.spec.name == name).expect("the member").slot
+    }
+
+    /// A request over the socket.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Response {
+        Ask::new(method, path).body(body).of(self)
+    }
+
+    /// The document that a GET answers.
+    pub fn get(&self, path: &str) -> Value {
+        let response = self.ask("GET", path, "");
+        assert_eq!(response.status, 200, "{path}: {}", text(&response));
+        json(&response)
+    }
+
+    /// Names of the members of pool `app`.
+    pub fn names(&self) -> Vec<String> {
+        let members = self.get("/api/v1/pools/app/members");
+        let names = members.as_array().expect("a list").iter();
+        names.map(|member| member["name"].as_str().expect("a name").to_owned()).collect()
+    }
+}
+
+impl House for Heap {
+    fn snapshot(&self) -> Snapshot {
+        let mut all = self.store().snapshot();
+        let counts = balance::counts::ScriptCounts { ok: 7, sum_us: 1_500, ..Default::default() };
+        all.scripts = vec![ScriptState {
+            row: Some(0),
+            label: "route.lua".into(),
+            version: 2,
+            verdict: Verdict::Serves,
+            counts,
+        }];
+        all.dicts = vec![DictState { name: "seen".into(), size: 1_048_576, free: 1_000_000 }];
+        all.lead = self.lead.get();
+        all.children = [101, 102].map(|pid| ChildState { pid, generation: 3 }).to_vec();
+        all.fill = self.fill.get();
+        // What is defined here is the configuration's.
+        for pool in &mut all.pools {
+            pool.origin = balance::store::Origin::Configuration;
+        }
+        all
+    }
+
+    fn balancer(&self) -> &dyn Balancer {
+        &self.handle
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            version: "0.1.0",
+            httpd: "Apache/2.4.99 (Test)".into(),
+            lua: "Lua 5.4",
+            generation: 3,
+            started_s: NOON - 3_600,
+            clock_ms: Some(1_000_000),
+            lead_changes: Some(1),
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.now_s.get())
+    }
+
+    fn place(&self, _pool: &str, member: &str) -> Option<String> {
+        let known = self.configured.borrow();
+        known.iter().position(|name| name == member).map(|at| format!("sites-enabled/x.conf:{}", at + 12))
+    }
+
+    fn log(&self, _level: Level, line: &str) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    }
+
+    fn may_change(&self, _who: &str) -> bool {
+        self.may_change.get()
+    }
+
+    fn metrics(&self) -> Options {
+        self.options.get()
+    }
+
+    fn metrics_reduced(&self, reduced: bool) {
+        self.reduced.borrow_mut().push(reduced);
+    }
+}
+
+/// A request, in parts.
+pub(super) struct Ask {
+    method: String,
+    base: String,
+    path: String,
+    query: Option<String>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    caller: Caller,
+    admin: Admin,
+}
+
+impl Ask {
+    /// Over the socket, by root. A body is JSON, if no header says otherwise.
+    pub fn new(method: &str, url: &str) -> Self {
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        Ask {
+            method: method.into(),
+            base: String::new(),
+            path: path.into(),
+            query: query.map(str::to_owned),
+            headers: Vec::new(),
+            body: Vec::new(),
+            caller: Caller { door: Door::Socket, user: Some("root".into()), from: None },
+            admin: Admin::default(),
+        }
+    }
+
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        self
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Through the handler at `/lb`, by this user, where this may be changed.
+    pub fn handler(mut self, user: Option<&str>, admin: Admin) -> Self {
+        let from = Some("10.0.0.5".into());
+        self.caller = Caller { door: Door::Handler, user: user.map(str::to_owned), from };
+        (self.base, self.admin) = ("/lb".into(), admin);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            self = self.header("host", "lb.example.org");
+        }
+        self
+    }
+
+    pub fn door(mut self, door: Door) -> Self {
+        self.caller.door = door;
+        self
+    }
+
+    pub fn base(mut self, base: &str, path: &str) -> Self {
+        (self.base, self.path) = (base.into(), path.into());
+        self
+    }
+
+    pub fn of(mut self, house: &Heap) -> Response {
+        if !self.body.is_empty() && !self.headers.iter().any(|(name, _)| name == "content-type") {
+            self = self.header("content-type", "application/json");
+        }
+        let request = Request {
+            method: &self.method,
+            base: &self.base,
+            path: &self.path,
+            query: self.query.as_deref(),
+            headers: &self.headers,
+            body: &self.body,
+            caller: self.caller.clone(),
+            admin: self.admin.clone(),
+        };
+        respond(&request, house)
+    }
+}
+
+pub(super) fn on() -> Admin {
+    Admin { on: true, names: vec!["lb.example.org".into()], ..Admin::default() }
+}
+
+pub(super) fn text(response: &Response) -> String {
+    String::from_utf8_lossy(&response.body).into_owned()
+}
+
+pub(super) fn json(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("{error}: {}", text(response)))
+}
+
+pub(super) fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    let mut all = response.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    let found = all.next().map(|(_, value)| value.as_str());
+    assert!(all.next().is_none(), "{name} twice");
+    found
+}
+
+/// Fails unless the answer is a problem of this status that says so.
+#[track_caller]
+pub(super) fn refused(response: &Response, status: u16, says: &str) {
+    let said = text(response);
+    assert_eq!(response.status, status, "{said}");
+    assert_eq!(header(response, "content-type"), Some("application/problem+json"), "{said}");
+    let problem = json(response);
+    assert_eq!(problem["status"], status, "{said}");
+    assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{said}");
+    let whole = problem["detail"].as_str().unwrap_or_default();
+    assert!(whole.contains(says), "{said} should say {says:?}");
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What comes in, what goes out, and what it is asked of.
+
+use std::time::SystemTime;
+
+use balance::api::Balancer;
+use balance::event::Level;
+use balance::snapshot::Snapshot;
+use render::Facts;
+use render::metrics::Options;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `SetHandler lua-balancer`.
+    Handler,
+    /// `LuaBalancerSocket`. Whoever may open it may do everything.
+    Socket,
+    /// `LuaBalancerMetrics listen=`: metrics and health alone.
+    Metrics,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Through which door.
+    pub door: Door,
+    /// The user's name, as httpd or the socket knows it.
+    pub user: Option<String>,
+    /// The address.
+    pub from: Option<String>,
+}
+
+/// What `LuaBalancerAdmin` says here; of the handler alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// Changes are allowed.
+    pub on: bool,
+    /// Also without a user.
+    pub anonymous: bool,
+    /// Pages of this origin may ask as well: `https://admin.example.org`.
+    pub origin: Option<String>,
+    /// ServerName and ServerAlias, which may have `*` and `?`.
+    pub names: Vec<String>,
+}
+
+/// A request, as the door has read it.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// As written.
+    pub method: &'a str,
+    /// What stands before `path` in the URL, without a slash at its end; empty on the socket.
+    pub base: &'a str,
+    /// Behind the base, still percent-encoded: begins with `/`. Empty: the base itself was asked
+    /// for, without a slash at its end. See [`crate::base::split`].
+    pub path: &'a str,
+    /// Behind the `?`.
+    pub query: Option<&'a str>,
+    /// Names in lower case.
+    pub headers: &'a [(String, String)],
+    /// At most 1 MiB and one byte: more is not read.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub caller: Caller,
+    /// What may be changed here.
+    pub admin: Admin,
+}
+
+/// An answer. It has no `Content-Length`, but for those to HEAD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Each name once.
+    pub headers: Vec<(&'static str, String)>,
+    /// Empty for HEAD.
+    pub body: Vec<u8>,
+}
+
+/// The server, as a child has it.
+pub trait House {
+    /// Everything that can be shown, now.
+    fn snapshot(&self) -> Snapshot;
+    /// Changes pools and members, and tells the log of it.
+    fn balancer(&self) -> &dyn Balancer;
+    /// What the snapshot does not say of the server.
+    fn facts(&self) -> Facts;
+    /// The time.
+    fn now(&self) -> SystemTime;
+    /// File and line of a pool's member, where the configuration names it.
+    fn place(&self, pool: &str, member: &str) -> Option<String>;
+    /// A line for the log: of a change that the balancer says nothing of.
+    fn log(&self, level: Level, line: &str);
+    /// Whether this user or address may make one more change now; see [`crate::rate::Rate`].
+    fn may_change(&self, who: &str) -> bool;
+    /// What `LuaBalancerMetrics` says of series.
+    fn metrics(&self) -> Options;
+    /// Whether series were left out of the metrics just now: it is said once in the log.
+    fn metrics_reduced(&self, reduced: bool);
+}
+
+impl Request<'_> {
+    /// The value of a header; None when there is none, or more than one.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
+        let first = all.next()?;
+        all.next().is_none().then_some(first)
+    }
+
+    /// All values of a header.
+    pub(crate) fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.trim())
+    }
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The document of a member.
+
+use balance::counts::{Histogram, MemberCounts};
+use balance::event::By;
+use balance::live::Latency;
+use balance::order::{Admin, Order, Then};
+use balance::settings::CheckKind;
+use balance::snapshot::{Cause, Flag, MemberState, PoolState, Role};
+use balance::status::State;
+use balance::store::Origin;
+use serde::Serialize;
+
+use crate::View;
+use crate::time::Time;
+use crate::value::{Number, Pairs};
+
+/// A member.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Member"))]
+pub struct MemberDoc<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// Unique in its pool.
+    pub name: &'a str,
+    /// Where it is.
+    pub url: String,
+    /// In one word: disabled, down, ejected, draining or up.
+    pub state: &'static str,
+    /// Neither checks nor requests have anything against it.
+    pub healthy: bool,
+    /// A new request may go there.
+    pub usable: bool,
+    /// When its state changed last.
+    pub since: Option<Time>,
+    /// All that keeps it from serving like any other.
+    pub why: Vec<WhyDoc<'a>>,
+    /// What is ordered: ready, drain or disabled.
+    pub admin: &'static str,
+    /// When `then` holds.
+    pub until: Option<Time>,
+    /// What holds then: ready, drain, disabled or removed.
+    pub then: Option<&'static str>,
+    /// Why it is ordered, in words.
+    pub note: Option<&'a str>,
+    /// As ordered last.
+    pub weight: Number,
+    /// All that its weight is made of.
+    pub weights: WeightsDoc,
+    /// Its tier.
+    pub lbset: u8,
+    /// Its zone.
+    pub zone: Option<&'a str>,
+    /// The name that sessions know it by.
+    pub route: &'a str,
+    /// active, spare or standby.
+    pub role: &'static str,
+    /// What its line says of it for scripts and people.
+    pub meta: Pairs<'a>,
+    /// Requests there now.
+    pub inflight: u32,
+    /// Most requests at the same time, 0 for no limit.
+    pub max_inflight: u32,
+    /// How attempts ended.
+    pub attempts: AttemptsDoc,
+    /// Answers by class.
+    pub responses: ResponsesDoc,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+    /// Response times, in seconds.
+    pub latency: LatencyDoc,
+    /// What active checks say; null where there are none.
+    pub check: Option<CheckDoc>,
+    /// What requests say.
+    pub outlier: OutlierDoc,
+    /// Where it comes from.
+    pub source: SourceDoc,
+    /// What is ordered in place of what is configured.
+    pub overrides: Vec<&'static str>,
+}
+
+/// Something that keeps a member from serving like any other.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Why"))]
+pub struct WhyDoc<'a> {
+    /// What.
+    pub flag: String,
+    /// A user's name, or checks, agent, requests, configuration, script; null when nobody knows.
+    pub by: Option<&'a str>,
+    /// The address of who has ordered it.
+    pub from: Option<&'a str>,
+    /// When it was ordered.
+    pub at: Option<Time>,
+    /// Until when.
+    pub until: Option<Time>,
+    /// Why, in words.
+    pub note: Option<&'a str>,
+}
+
+/// What a member's weight is made of.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Weights"))]
+pub struct WeightsDoc {
+    /// By its line.
+    pub configured: Number,
+    /// As ordered last.
+    pub ordered: Number,
+    /// Of which picks use this much.
+    pub effective: Number,
+    /// The part that slow start gives, up to 1.
+    pub ramp: Number,
+    /// Percent that an agent wants.
+    pub agent_percent: Option<u16>,
+}
+
+/// How attempts ended.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Attempts"))]
+pub struct AttemptsDoc {
+    /// Complete answers below 500.
+    pub ok: u64,
+    /// No connection.
+    pub connect: u64,
+    /// The connection ended before or within the answer.
+    pub reset: u64,
+    /// No answer in time.
+    pub timeout: u64,
+    /// Complete answers of 500 and more.
+    pub status: u64,
+    /// The client went away.
+    pub aborted: u64,
+}
+
+/// Answers by class.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Responses"))]
+#[allow(missing_docs)]
+pub struct ResponsesDoc {
+    #[serde(rename = "1xx")]
+    pub informational: u64,
+    #[serde(rename = "2xx")]
+    pub success: u64,
+    #[serde(rename = "3xx")]
+    pub redirection: u64,
+    #[serde(rename = "4xx")]
+    pub client_error: u64,
+    #[serde(rename = "5xx")]
+    pub server_error: u64,
+}
+
+/// Response times, in seconds; the parts are those of the last ten minutes.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Latency"))]
+pub struct LatencyDoc {
+    /// The moving average that least_latency goes by.
+    pub ewma: Option<Number>,
+    /// Half of the answers took no longer.
+    pub p50: Option<Number>,
+    /// 95 % took no longer.
+    pub p95: Option<Number>,
+    /// 99 % took no longer.
+    pub p99: Option<Number>,
+}
+
+/// What active checks say.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Check"))]
+pub struct CheckDoc {
+    /// tcp, http, https, agent or lua.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The last one passed; null before the first one.
+    pub ok: Option<bool>,
+    /// When it ended.
+    pub at: Option<Time>,
+    /// How long it took.
+    pub seconds: Option<Number>,
+    /// So many have ended alike, one after the other.
+    pub row: u32,
+    /// So many passes bring the member up.
+    pub rise: u32,
+    /// So many failures take it down.
+    pub fall: u32,
+    /// What it found, in words.
+    pub detail: Option<String>,
+    /// Seconds until the next one.
+    pub next: Option<Number>,
+}
+
+/// What requests say.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Outlier"))]
+pub struct OutlierDoc {
+    /// It is out.
+    pub ejected: bool,
+    /// Failures in a row.
+    pub failures: u64,
+    /// Ejections without a long good time between.
+    pub ejections: u64,
+    /// When it gets its chance.
+    pub until: Option<Time>,
+}
+
+/// Where a member comes from.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Source"))]
+pub struct SourceDoc {
+    /// config, script or api.
+    pub kind: &'static str,
+    /// File and line.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+}
+
+impl View<'_> {
+    /// A member's document.
+    pub fn member<'a>(&self, pool: &'a PoolState, member: &'a MemberState) -> MemberDoc<'a> {
+        let (spec, order) = (&member.spec, member.order.as_ref());
+        MemberDoc {
+            pool: &pool.name,
+            name: &spec.name,
+            url: spec.url.to_string(),
+            state: state_word(member.state),
+            healthy: member.healthy,
+            usable: member.usable,
+            since: Time::noted(member.since),
+            why: member.why.iter().map(|cause| why(cause, order)).collect(),
+            admin: admin(member).word(),
+            until: order.and_then(|order| order.until).map(Time),
+            then: order.filter(|order| order.until.is_some()).map(|order| then(order).word()),
+            note: order.and_then(|order| order.note.as_deref()),
+            weight: Number::weight(member.weights.ordered),
+            weights: WeightsDoc::of(member),
+            lbset: member.lbset,
+            zone: spec.zone.as_deref(),
+            route: &spec.route,
+            role: role_word(member.role),
+            meta: Pairs(&spec.meta),
+            inflight: member.inflight,
+            max_inflight: member.max_inflight,
+            attempts: AttemptsDoc::of(&member.counts),
+            responses: ResponsesDoc::of(&member.counts),
+            sent_bytes: member.counts.sent_bytes,
+            received_bytes: member.counts.received_bytes,
+            latency: LatencyDoc::of(Some(member.latency), recent()),
+            check: check(pool, member),
+            outlier: OutlierDoc {
+                ejected: member.outlier.ejected,
+                failures: member.outlier.failures,
+                ejections: member.outlier.ejections,
+                until: member.outlier.until_ms.and_then(|until_ms| self.on_calendar(until_ms)),
+            },
+            source: self.source(pool, member),
+            overrides: overrides(member),
+        }
+    }
+
+    /// Where a member comes from.
+    pub fn source(&self, pool: &PoolState, member: &MemberState) -> SourceDoc {
+        match (member.added, pool.origin) {
+            (true, _) => SourceDoc { kind: "api", place: None },
+            (false, Origin::Script) => SourceDoc { kind: "script", place: None },
+            (false, Origin::Configuration) => {
+                SourceDoc { kind: "config", place: (self.place)(&pool.name, &member.spec.name) }
+            }
+        }
+    }
+}
+
+/// What is ordered of a member's state, or configured.
+pub fn admin(member: &MemberState) -> Admin {
+    let set = member.why.iter().map(|cause| match cause.flag {
+        Flag::Disabled | Flag::Stopped | Flag::ForcedError => Admin::Disabled.flags(),
+        Flag::Draining => Admin::Drain.flags(),
+        _ => 0,
+    });
+    Admin::of(set.fold(0, |flags, flag| flags | flag))
+}
+
+/// What holds when the time of an order has passed.
+pub fn then(order: &Order) -> Then {
+    order.then.unwrap_or(Then::Admin(Admin::Ready))
+}
+
+/// What is ordered in place of what is configured.
+pub fn overrides(member: &MemberState) -> Vec<&'static str> {
+    let order = member.order.as_ref();
+    let all = [
+        ("admin", admin(member) != Admin::of(member.spec.flags)),
+        ("weight", member.weights.ordered != member.weights.configured),
+        ("max_inflight", order.is_some_and(|order| order.max_inflight.is_some())),
+        ("meta", order.is_some_and(|order| order.meta.is_some())),
+    ];
+    all.into_iter().filter(|(_, is)| *is).map(|(key, _)| key).collect()
+}
+
+/// The histogram of the last ten minutes. Nothing keeps one yet.
+pub(crate) fn recent() -> Option<Histogram> {
+    None
+}
+
+fn why<'a>(cause: &'a Cause, order: Option<&'a Order>) -> WhyDoc<'a> {
+    let (by, person) = match &cause.by {
+        By::Checks => (Some("checks"), None),
+        By::Agent => (Some("agent"), None),
+        By::Requests => (Some("requests"), None),
+        By::Time => (Some("time"), None),
+        By::Configuration => (Some("configuration"), None),
+        By::Definition => (Some("script"), None),
+        By::Script(label) => (Some(label.as_deref().unwrap_or("script")), None),
+        By::Person(person) => (person.name.as_deref(), Some(person)),
+        By::Somebody => (None, None),
+    };
+    let order = order.filter(|_| person.is_some());
+    WhyDoc {
+        flag: cause.flag.to_string(),
+        by,
+        from: person.and_then(|person| person.from.as_deref()),
+        at: order.and_then(|order| Time::noted(order.at)),
+        until: order.and_then(|order| order.until).map(Time),
+        note: person.and_then(|person| person.note.as_deref()),
+    }
+}
+
+fn check(pool: &PoolState, member: &MemberState) -> Option<CheckDoc> {
+    let settings = pool.settings.health.as_ref()?;
+    let seen = member.check;
+    Some(CheckDoc {
+        kind: kind_word(settings.kind),
+        ok: seen.map(|check| check.ok),
+        at: None,
+        seconds: None,
+        row: seen.map_or(0, |check| check.row),
+        rise: settings.rise,
+        fall: settings.fall,
+        detail: None,
+        next: None,
+    })
+}
+
+pub(crate) fn kind_word(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Tcp => "tcp",
+        CheckKind::Http => "http",
+        CheckKind::Https => "https",
+        CheckKind::Agent => "agent",
+        CheckKind::Lua => "lua",
+    }
+}
+
+/// All states, in the order in which they count.
+pub const STATES: [State; 5] = [State::Disabled, State::Down, State::Ejected, State::Draining, State::Up];
+
+/// A state's word.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Up => "up",
+        State::Down => "down",
+        State::Ejected => "ejected",
+        State::Draining => "draining",
+        State::Disabled => "disabled",
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Active => "active",
+        Role::Spare => "spare",
+        Role::Standby => "standby",
+    }
+}
+
+impl WeightsDoc {
+    fn of(member: &MemberState) -> Self {
+        let weights = &member.weights;
+        let ramp = (f64::from(weights.ramp) + 1.0) / 256.0;
+        WeightsDoc {
+            configured: Number::weight(weights.configured),
+            ordered: Number::weight(weights.ordered),
+            effective: Number::weight(weights.effective),
+            ramp: Number((ramp * 1000.0).round() / 1000.0),
+            agent_percent: (weights.agent_percent != 100).then_some(weights.agent_percent),
+        }
+    }
+}
+
+impl AttemptsDoc {
+    fn of(counts: &MemberCounts) -> Self {
+        let MemberCounts { ok, connect, reset, timeout, status, aborted, .. } = *counts;
+        AttemptsDoc { ok, connect, reset, timeout, status, aborted }
+    }
+}
+
+impl ResponsesDoc {
+    fn of(counts: &MemberCounts) -> Self {
+        let [informational, success, redirection, client_error, server_error] = counts.responses;
+        ResponsesDoc { informational, success, redirection, client_error, server_error }
+    }
+}
+
+impl LatencyDoc {
+    pub(crate) fn of(average: Option<Latency>, recent: Option<Histogram>) -> Self {
+        let average = average.filter(|latency| latency.ewma_ms > 0.0);
+        let part = |part| recent.as_ref().and_then(|recent| recent.quantile(part)).map(Number::measured);
+        LatencyDoc {
+            ewma: average.map(|latency| Number::measured(f64::from(latency.ewma_ms) / 1000.0)),
+            p50: part(0.5),
+            p95: part(0.95),
+            p99: part(0.99),
+        }
+    }
+}

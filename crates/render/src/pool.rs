@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The document of a pool.
+
+use balance::counts::PoolCounts;
+use balance::snapshot::PoolState;
+use balance::store::Origin;
+use serde::Serialize;
+
+use crate::View;
+use crate::member::{LatencyDoc, MemberDoc, recent};
+use crate::settings::SettingsDoc;
+use crate::value::Number;
+
+/// A pool.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Pool"))]
+pub struct PoolDoc<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where its definition comes from: config or script.
+    pub origin: &'static str,
+    /// How it picks.
+    pub method: &'static str,
+    /// What its directives say.
+    pub settings: SettingsDoc<'a>,
+    /// Members that a new request may go to.
+    pub usable: usize,
+    /// All members.
+    pub total: usize,
+    /// Requests at its members.
+    pub inflight: u32,
+    /// Requests that wait for a place.
+    pub queued: u32,
+    /// So few members are usable that health is ignored.
+    pub panic: bool,
+    /// How requests ended.
+    pub requests: RequestsDoc,
+    /// How often another member was asked.
+    pub retries: u64,
+    /// How long requests took, in seconds.
+    pub latency: PartsDoc,
+    /// In configured order; those that were added while the server ran come last.
+    pub members: Vec<MemberDoc<'a>>,
+}
+
+/// How requests ended. Each has one of these.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Requests"))]
+pub struct RequestsDoc {
+    /// Answered below 500.
+    pub ok: u64,
+    /// Answered with 500 and more.
+    pub status: u64,
+    /// No connection, at last.
+    pub connect: u64,
+    /// The connection ended, at last.
+    pub reset: u64,
+    /// No answer in time, at last.
+    pub timeout: u64,
+    /// The client went away.
+    pub aborted: u64,
+    /// There was no member.
+    pub no_member: u64,
+    /// It waited for a place as long as it may.
+    pub queue_timeout: u64,
+    /// Too many waited already.
+    pub queue_full: u64,
+    /// The script failed.
+    pub script: u64,
+}
+
+/// How long requests of the last ten minutes took, in seconds.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Parts"))]
+pub struct PartsDoc {
+    /// Half of them took no longer.
+    pub p50: Option<Number>,
+    /// 95 % took no longer.
+    pub p95: Option<Number>,
+    /// 99 % took no longer.
+    pub p99: Option<Number>,
+}
+
+/// All pools.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Pools"))]
+pub struct PoolsDoc<'a> {
+    /// In the order in which they were defined first.
+    pub pools: Vec<PoolDoc<'a>>,
+}
+
+impl View<'_> {
+    /// A pool's document.
+    pub fn pool<'a>(&self, pool: &'a PoolState) -> PoolDoc<'a> {
+        let LatencyDoc { p50, p95, p99, .. } = LatencyDoc::of(None, recent());
+        PoolDoc {
+            name: &pool.name,
+            origin: match pool.origin {
+                Origin::Configuration => "config",
+                Origin::Script => "script",
+            },
+            method: pool.settings.method.name(),
+            settings: SettingsDoc::of(&pool.settings),
+            usable: pool.usable,
+            total: pool.members.len(),
+            inflight: pool.inflight,
+            queued: pool.queued,
+            panic: pool.panic,
+            requests: RequestsDoc::of(&pool.counts),
+            retries: pool.counts.retries.iter().fold(0, |sum, count| sum.saturating_add(*count)),
+            latency: PartsDoc { p50, p95, p99 },
+            members: self.members(pool),
+        }
+    }
+
+    /// The documents of a pool's members.
+    pub fn members<'a>(&self, pool: &'a PoolState) -> Vec<MemberDoc<'a>> {
+        pool.members.iter().map(|member| self.member(pool, member)).collect()
+    }
+}
+
+impl<'a> View<'a> {
+    /// All pools.
+    pub fn pools(&self) -> PoolsDoc<'a> {
+        PoolsDoc { pools: self.all.pools.iter().map(|pool| self.pool(pool)).collect() }
+    }
+}
+
+impl RequestsDoc {
+    fn of(counts: &PoolCounts) -> Self {
+        let PoolCounts { ok, status, connect, reset, timeout, .. } = *counts;
+        let PoolCounts { aborted, no_member, queue_timeout, queue_full, script, .. } = *counts;
+        RequestsDoc {
+            ok,
+            status,
+            connect,
+            reset,
+            timeout,
+            aborted,
+            no_member,
+            queue_timeout,
+            queue_full,
+            script,
+        }
+    }
+}

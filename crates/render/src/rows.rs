@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Lists of scripts, dictionaries and children. Each row says its last error; null where nobody
+//! keeps one.
+
+use balance::snapshot::Verdict;
+use serde::Serialize;
+
+use crate::View;
+use crate::value::Number;
+
+/// All scripts.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Scripts"))]
+pub struct ScriptsDoc<'a> {
+    /// In the order in which the configuration names them.
+    pub scripts: Vec<ScriptDoc<'a>>,
+}
+
+/// A script.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Script"))]
+pub struct ScriptDoc<'a> {
+    /// What the log calls it.
+    pub name: &'a str,
+    /// The version that serves, 0 for none.
+    pub version: u64,
+    /// serves, refused, quarantined or missing.
+    pub verdict: &'static str,
+    /// Calls by result.
+    pub calls: CallsDoc,
+    /// Seconds that all calls took together.
+    pub seconds: Number,
+    /// What is wrong with the file that was saved last, with its line.
+    pub last_error: Option<&'a str>,
+}
+
+/// Calls by result.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Calls"))]
+pub struct CallsDoc {
+    /// They decided.
+    pub ok: u64,
+    /// They left the decision to others.
+    pub declined: u64,
+    /// They failed.
+    pub error: u64,
+    /// They took too long.
+    pub time_limit: u64,
+    /// They wanted too much memory.
+    pub memory_limit: u64,
+}
+
+/// All dictionaries.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Dicts"))]
+pub struct DictsDoc<'a> {
+    /// In configured order.
+    pub dicts: Vec<DictDoc<'a>>,
+}
+
+/// A dictionary.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Dict"))]
+pub struct DictDoc<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Bytes in all.
+    pub size: usize,
+    /// Bytes free.
+    pub free: usize,
+    /// What went wrong there last.
+    pub last_error: Option<&'a str>,
+}
+
+/// All children.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Children"))]
+pub struct ChildrenDoc {
+    /// Those that take part.
+    pub children: Vec<ChildDoc>,
+}
+
+/// A child.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Child"))]
+pub struct ChildDoc {
+    /// Its process.
+    pub pid: i32,
+    /// The configuration that it serves by.
+    pub generation: u32,
+    /// It does what one child does for all.
+    pub leads: bool,
+    /// What went wrong there last.
+    pub last_error: Option<String>,
+}
+
+/// The word of a verdict.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Serves => "serves",
+        Verdict::Refused => "refused",
+        Verdict::Quarantined => "quarantined",
+        Verdict::Missing => "missing",
+    }
+}
+
+impl<'a> View<'a> {
+    /// All scripts.
+    pub fn scripts(&self) -> ScriptsDoc<'a> {
+        let all = self.all.scripts.iter().map(|script| ScriptDoc {
+            name: &script.label,
+            version: script.version,
+            verdict: verdict_word(script.verdict),
+            calls: CallsDoc {
+                ok: script.counts.ok,
+                declined: script.counts.declined,
+                error: script.counts.error,
+                time_limit: script.counts.time_limit,
+                memory_limit: script.counts.memory_limit,
+            },
+            seconds: Number::measured(script.counts.sum_us as f64 / 1e6),
+            last_error: None,
+        });
+        ScriptsDoc { scripts: all.collect() }
+    }
+
+    /// All dictionaries.
+    pub fn dicts(&self) -> DictsDoc<'a> {
+        let all = self.all.dicts.iter().map(|dict| DictDoc {
+            name: &dict.name,
+            size: dict.size,
+            free: dict.free,
+            last_error: None,
+        });
+        DictsDoc { dicts: all.collect() }
+    }
+
+    /// All children.
+    pub fn children(&self) -> ChildrenDoc {
+        let lead = self.all.lead.filter(|lead| lead.fresh).map(|lead| lead.pid);
+        let all = self.all.children.iter().map(|child| ChildDoc {
+            pid: child.pid,
+            generation: child.generation,
+            leads: lead == Some(child.pid),
+            last_error: None,
+        });
+        ChildrenDoc { children: all.collect() }
+    }
+}

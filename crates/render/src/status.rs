@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The document of the server.
+
+use serde::Serialize;
+
+use crate::View;
+use crate::time::Time;
+use crate::warnings::WarningDoc;
+
+/// The server.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Status"))]
+pub struct StatusDoc<'a> {
+    /// Of the module.
+    pub version: &'static str,
+    /// Of httpd.
+    pub httpd: &'a str,
+    /// Of Lua.
+    pub lua: &'static str,
+    /// The configuration that the newest children serve by.
+    pub generation: u32,
+    /// When the server started.
+    pub started: Option<Time>,
+    /// Those that take part.
+    pub children: Vec<ChildRefDoc>,
+    /// The child that does what one does for all; null while nobody has.
+    pub leader: Option<LeaderDoc>,
+    /// How full the table is; null for one without limits.
+    pub table: Option<TableDoc>,
+    /// What somebody should look at.
+    pub warnings: Vec<WarningDoc>,
+}
+
+/// A child.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ChildRef"))]
+pub struct ChildRefDoc {
+    /// Its process.
+    pub pid: i32,
+    /// The configuration that it serves by.
+    pub generation: u32,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Leader"))]
+pub struct LeaderDoc {
+    /// The child.
+    pub pid: i32,
+    /// Since when; null where nobody has noted it.
+    pub since: Option<Time>,
+}
+
+/// How full the table is.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Table"))]
+pub struct TableDoc {
+    /// Rows of members.
+    pub members: RoomDoc,
+    /// Pools.
+    pub pools: usize,
+}
+
+/// How much of something is taken.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Room"))]
+pub struct RoomDoc {
+    /// Taken.
+    pub used: usize,
+    /// In all.
+    pub room: usize,
+}
+
+impl<'a> View<'a> {
+    /// The server.
+    pub fn status(&self) -> StatusDoc<'a> {
+        let children = self.all.children.iter();
+        StatusDoc {
+            version: self.facts.version,
+            httpd: &self.facts.httpd,
+            lua: self.facts.lua,
+            generation: self.facts.generation,
+            started: Time::noted(self.facts.started_s),
+            children: children
+                .map(|child| ChildRefDoc { pid: child.pid, generation: child.generation })
+                .collect(),
+            leader: self
+                .all
+                .lead
+                .filter(|lead| lead.fresh)
+                .map(|lead| LeaderDoc { pid: lead.pid, since: None }),
+            table: self.all.fill.map(|fill| TableDoc {
+                members: RoomDoc { used: fill.members.used, room: fill.members.of },
+                pools: fill.pools.used,
+            }),
+            warnings: self.warnings(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What documents are made from.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use balance::snapshot::Snapshot;
+
+use crate::time::Time;
+
+/// What the snapshot does not say of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Of the module.
+    pub version: &'static str,
+    /// Of httpd, as in `Apache/2.4.62 (Debian)`.
+    pub httpd: String,
+    /// Of Lua.
+    pub lua: &'static str,
+    /// The configuration that the newest children serve by.
+    pub generation: u32,
+    /// When the server started: epoch seconds.
+    pub started_s: u64,
+    /// The table's clock now, in milliseconds; None where there is none. Ends of ejections are
+    /// times of this clock.
+    pub clock_ms: Option<u64>,
+    /// How often the lead has changed hands, where that is counted.
+    pub lead_changes: Option<u64>,
+}
+
+/// A snapshot, and what it takes to show it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The pools, and all the rest.
+    pub all: &'a Snapshot,
+    /// Of the server.
+    pub facts: &'a Facts,
+    /// The time.
+    pub now: SystemTime,
+    /// File and line of a pool's member, where a configuration names it.
+    pub place: &'a dyn Fn(&str, &str) -> Option<String>,
+}
+
+impl View<'_> {
+    /// Milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let since = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A time of the table's clock as one of the calendar, to the second.
+    pub(crate) fn on_calendar(&self, clock_ms: u64) -> Option<Time> {
+        let now_ms = self.facts.clock_ms?;
+        let ms = self.now_ms().saturating_add(clock_ms).saturating_sub(now_ms);
+        Some(Time(ms.saturating_add(500) / 1000))
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What somebody should look at.
+
+use balance::snapshot::{PoolState, Room, ScriptState, Verdict};
+use serde::Serialize;
+
+use crate::View;
+use crate::time::Time;
+
+/// Something that somebody should look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
+pub struct WarningDoc {
+    /// What kind of thing it is: pool_unusable, pool_panic, script_refused or table_nearly_full.
+    pub code: &'static str,
+    /// In words.
+    pub message: String,
+    /// Since when; null where nobody has noted it.
+    pub since: Option<Time>,
+}
+
+impl View<'_> {
+    /// Everything of that kind.
+    pub fn warnings(&self) -> Vec<WarningDoc> {
+        let pools = self.all.pools.iter().filter_map(of_pool);
+        let scripts = self.all.scripts.iter().filter_map(of_script);
+        let table = self.all.fill.iter().flat_map(|fill| {
+            let rooms = [("members", fill.members), ("pools", fill.pools), ("text", fill.text)];
+            rooms.into_iter().filter_map(|(what, room)| of_room(what, room))
+        });
+        pools.chain(scripts).chain(table).collect()
+    }
+}
+
+fn of_pool(pool: &PoolState) -> Option<WarningDoc> {
+    let name = &pool.name;
+    let since = pool.members.iter().map(|member| member.since).max().and_then(Time::noted);
+    if pool.panic {
+        let message = format!("pool {name} ignores health: too few of its members are usable");
+        return Some(WarningDoc { code: "pool_panic", message, since });
+    }
+    (pool.usable == 0).then(|| WarningDoc {
+        code: "pool_unusable",
+        message: format!("pool {name} has no usable member ({} in all)", pool.members.len()),
+        since,
+    })
+}
+
+fn of_script(script: &ScriptState) -> Option<WarningDoc> {
+    let (label, version) = (&script.label, script.version);
+    (script.verdict == Verdict::Refused).then(|| WarningDoc {
+        code: "script_refused",
+        message: format!("{label}: the file that was saved last is refused, version {version} serves"),
+        since: None,
+    })
+}
+
+/// From nine tenths on.
+fn of_room(what: &str, room: Room) -> Option<WarningDoc> {
+    let is_near = room.of > 0 && room.used.saturating_mul(10) >= room.of.saturating_mul(9);
+    is_near.then(|| WarningDoc {
+        code: "table_nearly_full",
+        message: format!(
+            "the table is nearly full: {} of {} rows of {what} are taken (LuaBalancerMaxMembers)",
+            room.used, room.of
+        ),
+        since: None,
+    })
+}
