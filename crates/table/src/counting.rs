@@ -11,8 +11,8 @@ use crate::counts::{add, histogram, member, observe, pool, read, script};
 use crate::protocol::AtomicU64;
 use crate::protocol::life::Life;
 
-/// Words of an attempt's ends, in the order of [`balance::counting::Ending::ALL`]; the others are of
-/// requests alone.
+/// Words of an attempt's ends, in the order of [`balance::counting::Ending::ALL`]; the others are
+/// of requests alone.
 const OF_ATTEMPTS: [usize; 6] =
     [member::OK, member::STATUS, member::CONNECT, member::RESET, member::TIMEOUT, member::ABORTED];
 
