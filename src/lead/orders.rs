@@ -15,7 +15,7 @@ pub struct Orders(Deadlines);
 impl Task for Orders {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        events::tell_all(self.0.advance(&*lease.child.table, lease.pools.memberships(), now_s));
+        events::tell_all(self.0.advance(&lease.child.table, lease.pools.memberships(), now_s));
         None
     }
 

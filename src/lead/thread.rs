@@ -91,7 +91,7 @@ struct Worker {
     scripts: Scripts,
     pools: Pools,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 5],
+    tasks: [(Option<Instant>, Box<dyn Task>); 6],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -99,7 +99,7 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 5] = [
+        let tasks: [Box<dyn Task>; 6] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),

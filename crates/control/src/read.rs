@@ -84,11 +84,11 @@ fn plain(document: &impl Serialize) -> Result<Response, Problem> {
 
 /// A document with its mark; without it for whoever has it.
 fn marked(asked: &Asked<'_>, mark: Mark, document: &impl Serialize) -> Result<Response, Problem> {
-    let body = body_of(asked, document)?;
+    let parts = Parts::of(asked)?;
     if condition::has_it(asked.request, mark) {
         return Ok(Response { status: 304, headers: vec![("ETag", mark.to_string())], body: Vec::new() });
     }
-    Ok(with_mark(200, mark, body))
+    Ok(with_mark(200, mark, parts.written(document)?))
 }
 
 /// A document as the answer of a change.
@@ -102,24 +102,35 @@ fn with_mark(status: u16, mark: Mark, body: Vec<u8>) -> Response {
     response
 }
 
-/// The whole, or what `fields=` and `state=` ask for.
-fn body_of(asked: &Asked<'_>, document: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    let fields = asked.query.get("fields")?;
-    let fields = fields.map(|text| {
-        let expected = "paths of keys such as name,usable,members.name";
-        Fields::parse(text).ok_or_else(|| Problem::value("fields", text, expected))
-    });
-    let fields = fields.transpose()?;
-    let state = asked.query.get("state")?.map(state).transpose()?;
-    if fields.is_none() && state.is_none() {
-        return serde_json::to_vec(document).map_err(broken);
+/// What `fields=` and `state=` ask for.
+struct Parts {
+    fields: Option<Fields>,
+    state: Option<&'static str>,
+}
+
+impl Parts {
+    fn of(asked: &Asked<'_>) -> Result<Self, Problem> {
+        let fields = asked.query.get("fields")?.map(|text| {
+            let expected = "paths of keys such as name,usable,members.name";
+            Fields::parse(text).ok_or_else(|| Problem::value("fields", text, expected))
+        });
+        let state = asked.query.get("state")?.map(state).transpose()?;
+        Ok(Parts { fields: fields.transpose()?, state })
     }
-    let mut value = serde_json::to_value(document).map_err(broken)?;
-    if let Some(state) = state {
-        keep_state(&mut value, state);
+
+    fn written(self, document: &impl Serialize) -> Result<Vec<u8>, Problem> {
+        if self.fields.is_none() && self.state.is_none() {
+            return serde_json::to_vec(document).map_err(broken);
+        }
+        let mut value = serde_json::to_value(document).map_err(broken)?;
+        if let Some(state) = self.state {
+            keep_state(&mut value, state);
+        }
+        if let Some(fields) = self.fields {
+            value = fields.apply(value);
+        }
+        serde_json::to_vec(&value).map_err(broken)
     }
-    let value = fields.map_or(value.clone(), |fields| fields.apply(value));
-    serde_json::to_vec(&value).map_err(broken)
 }
 
 fn state(text: &str) -> Result<&'static str, Problem> {

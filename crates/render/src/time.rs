@@ -91,13 +91,11 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let epoch = self.0.min(LAST);
         let (mut day, clock) = (epoch / DAY, epoch % DAY);
-        let mut year = 1970;
-        loop {
-            let length = 365 + u64::from(is_leap(year));
-            if day < length {
-                break;
-            }
-            (day, year) = (day - length, year + 1);
+        // Never too late: no year is longer than 366 days.
+        let mut year = 1970 + day / 366;
+        day -= days(year, 1, 1) as u64;
+        while day >= 365 + u64::from(is_leap(year)) {
+            (day, year) = (day - 365 - u64::from(is_leap(year)), year + 1);
         }
         let mut month = 1;
         while day >= days_of(year, month) {

@@ -96,7 +96,7 @@ mod tests {
             (Number::weight(0), "0"),
             (Number::seconds(1500), "1.5"),
             (Number::measured(0.012_345_678), "0.012346"),
-            (Number(1e300), "1e300"),
+            (Number(1e300), "1e+300"),
             (Number(f64::NAN), "null"),
         ] {
             assert_eq!(written(number), text);

@@ -197,3 +197,35 @@ fn a_batch_with_one_that_fails_does_nothing() {
     assert!(house.lines().is_empty());
     assert_eq!(super::json(&house.ask("POST", "/api/v1/batch", "[]")), json!([]));
 }
+
+/// Processor time of this thread.
+fn spent() -> std::time::Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanos = told.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    std::time::Duration::from_nanos(nanos.expect("a number"))
+}
+
+#[test]
+#[ignore = "prints how long it takes"]
+fn a_thousand_members_are_shown_fast() {
+    let house = house_of(&[]);
+    house.fill.set(Some(fill(0, 20_000)));
+    let member = |at: usize| json!({ "url": format!("http://10.0.{}.{}:80", at / 250, at % 250), "zone": "eu", "meta": { "version": "2" } });
+    put(&house, LIST, &json!((0..1_000).map(member).collect::<Vec<_>>()));
+    let all = crate::House::snapshot(&house);
+    let began = spent();
+    let times = 20;
+    (0..times).for_each(|_| drop(crate::House::snapshot(&house)));
+    println!("snapshot: {:?}", (spent() - began) / times);
+    for path in ["/api/v1/pools/app", "/api/v1/pools?fields=name,members.name", "/metrics", "/"] {
+        let began = spent();
+        let mut bytes = 0;
+        (0..times).for_each(|_| bytes = house.ask("GET", path, "").body.len());
+        println!("{path}: {:?}, {bytes} bytes", (spent() - began) / times);
+    }
+    let began = spent();
+    (0..times).for_each(|_| {
+        std::hint::black_box(render::mark::Mark::of_pools(&all.pools));
+    });
+    println!("mark: {:?}", (spent() - began) / times);
+}
