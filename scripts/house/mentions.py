@@ -16,7 +16,7 @@ TOP = r"(?:src|crates|tests|benches|fuzz|scripts|docs|lua|docker)"
 PATH = re.compile(r"(?<![\w/.:-])" + TOP + r"(?:/[\w.*-]+)+")
 # A test of crates/control compares it with the code, and its names are those of metrics.
 METRICS = "docs/metrics.md"
-PAIR = re.compile(r"`([a-z_]+(?:/[a-z_*]+)+)`")
+PAIR = re.compile(r"`((?!application/)[a-z_]+(?:/[a-z_*]+)+)`")
 FILE = re.compile(r"(?<![\w/.-])\w+\.(?:rs|py)\b")
 MODULE = re.compile(r"`(\w+(?:::[a-z_]\w*)+)(?=`|::)")
 # A name of so many words is a test's or another function's.

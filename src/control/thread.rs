@@ -8,13 +8,15 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 
 use control::{Admin, Caller, Request};
-use listen::{Answer, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
+use listen::{
+    Answerer, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
+};
 
 use super::house::ChildHouse;
 use crate::faults;
 use crate::guard::guard;
 use crate::httpd::{accounts, log, memory};
-use crate::keep::doors::Taken;
+use crate::keep::doors::TakenOver;
 use crate::serve::child::{Child, Thread};
 
 /// Starts the thread, if there is anything to answer at. Its end is the child's affair.
@@ -37,8 +39,8 @@ pub fn start(child: &'static Child) {
     }
 }
 
-fn serve(child: &'static Child, taken: Taken, ender: Ender) {
-    match Server::new(doors(child, taken), ender) {
+fn serve(child: &'static Child, taken: TakenOver, ender: Ender) {
+    match DoorKeeper::new(doors(child, taken), ender) {
         Ok(server) => server.run(),
         Err(error) => {
             log::server(
@@ -49,23 +51,23 @@ fn serve(child: &'static Child, taken: Taken, ender: Ender) {
     }
 }
 
-fn doors(child: &'static Child, taken: Taken) -> Vec<Door> {
+fn doors(child: &'static Child, taken: TakenOver) -> Vec<Entrance> {
     let house = Rc::new(ChildHouse::new(child, &Thread::new(child)));
     let mut doors = Vec::new();
     if let Some(socket) = taken.socket {
         let listener = Listener::Unix(UnixListener::from(socket));
         let answer = answers(house.clone(), control::Door::Socket);
-        doors.push(Door { listener, limits: Limits::default(), answer });
+        doors.push(Entrance { listener, limits: ConnectionLimits::default(), answer });
     }
     if let Some(socket) = taken.metrics {
         let listener = Listener::Tcp(TcpListener::from(socket));
-        let limits = Limits { most_body: 0, ..Limits::default() };
-        doors.push(Door { listener, limits, answer: answers(house, control::Door::Metrics) });
+        let limits = ConnectionLimits { most_body: 0, ..ConnectionLimits::default() };
+        doors.push(Entrance { listener, limits, answer: answers(house, control::Door::Metrics) });
     }
     doors
 }
 
-fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answer {
+fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answerer {
     let users = Users::default();
     Rc::new(move |incoming| {
         // A panic is logged by the panic hook, and costs this answer.
@@ -79,9 +81,9 @@ fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answer {
 
 fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &ChildHouse) -> Outgoing {
     let (user, from) = match incoming.peer {
-        Peer::User(number) => (Some(users.name(number)), None),
-        Peer::Address(address) => (None, Some(address.to_string())),
-        Peer::Unknown => (None, None),
+        RemoteEnd::User(number) => (Some(users.name(number)), None),
+        RemoteEnd::Address(address) => (None, Some(address.to_string())),
+        RemoteEnd::Unknown => (None, None),
     };
     let request = Request {
         method: &incoming.method,

@@ -65,7 +65,7 @@ pub struct Doors {
 
 /// The sockets as a child has them.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct TakenOver {
     /// The Unix socket.
     pub socket: Option<OwnedFd>,
     /// The listener of metrics.
@@ -75,7 +75,7 @@ pub struct Taken {
 impl Doors {
     /// To be called once in a child: from then on it has the sockets for itself, and can close
     /// them. A parent that is its own child has others of its own.
-    pub fn take(&self) -> Taken {
+    pub fn take(&self) -> TakenOver {
         let own = memory::pid() != self.owner;
         let take = |number: RawFd| {
             if own {
@@ -84,7 +84,7 @@ impl Doors {
             }
             sockets::again(number).ok()
         };
-        Taken { socket: self.socket.and_then(take), metrics: self.metrics.and_then(take) }
+        TakenOver { socket: self.socket.and_then(take), metrics: self.metrics.and_then(take) }
     }
 }
 

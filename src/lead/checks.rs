@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::health::Order;
+use balance::health::AgentOrder;
 use balance::lifecycle::{self, AgentWords, Finding, Subject};
 use balance::member::Member;
 use balance::settings::{CheckKind, HealthCheck};
@@ -200,9 +200,9 @@ fn take_in(child: &Child, names: &Names, observation: &Observation) {
 fn words(observation: &Observation) -> AgentWords {
     let Some(reply) = &observation.agent else { return AgentWords::default() };
     let order = reply.admin.map(|admin| match admin {
-        AgentAdmin::Ready => Order::Ready,
-        AgentAdmin::Drain => Order::Drain,
-        AgentAdmin::Maint => Order::Maint,
+        AgentAdmin::Ready => AgentOrder::Ready,
+        AgentAdmin::Drain => AgentOrder::Drain,
+        AgentAdmin::Maint => AgentOrder::Maint,
     });
     AgentWords { order, percent: reply.weight_percent, max_inflight: reply.max_inflight }
 }

@@ -398,7 +398,7 @@ fn taken(on: &Connection) -> Result<(Rc<Shared>, Tcp), String> {
 async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, String> {
     let HttpRequest { url, method, headers, body, verify, timeout } = request;
     let request = probe::Request { url: &url, method: &method, headers: &headers, body, verify, timeout };
-    let probe::Response { status, headers, body } = client.http(request).await?;
+    let probe::ProbeResponse { status, headers, body } = client.http(request).await?;
     Ok(HttpAnswer { status, headers, body })
 }
 

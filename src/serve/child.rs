@@ -28,7 +28,7 @@ use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::KeyExpressions;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::own_config::Main;
-use crate::serve::places::Places;
+use crate::serve::places::MemberPlaces;
 use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
 use crate::vetting::Asker;
@@ -85,7 +85,7 @@ pub struct Child {
     /// What answers of all children go by.
     pub admitted: Arc<Admitted>,
     /// Where the configuration names members.
-    pub places: Places,
+    pub places: MemberPlaces,
 }
 
 /// One thread of a child.
@@ -180,7 +180,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         doors: generation.doors,
         answering: Answering::new(),
         admitted: generation.admitted.clone(),
-        places: Places::new(&generation.main_config.config, &generation.server_root),
+        places: MemberPlaces::new(&generation.main_config.config, &generation.server_root),
     })
 }
 

@@ -8,9 +8,9 @@ use config::{Config, Position};
 
 /// Files and lines by pool and member.
 #[derive(Debug, Default)]
-pub struct Places(HashMap<String, HashMap<String, String>>);
+pub struct MemberPlaces(HashMap<String, HashMap<String, String>>);
 
-impl Places {
+impl MemberPlaces {
     /// Those of a configuration. Files below `root` are named from there.
     pub fn new(config: &Config, root: &Path) -> Self {
         let text = |place: &Position| {
@@ -22,7 +22,7 @@ impl Places {
             let members = pool.members.iter().zip(&pool.member_places);
             (pool.name.clone(), members.map(|(spec, place)| (spec.name.clone(), text(place))).collect())
         };
-        Places(config.pools.iter().map(pool).collect())
+        MemberPlaces(config.pools.iter().map(pool).collect())
     }
 
     /// That of a member.

@@ -35,7 +35,7 @@ const NO_LIMIT: u64 = 0xfff;
 
 /// What an agent may order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum AgentOrder {
     /// `ready`: takes the others back.
     Ready,
     /// `drain`: no new sessions.
@@ -69,14 +69,14 @@ impl HealthState {
 
     /// With an agent's orders; what it says nothing of stays as it ordered last.
     #[must_use]
-    pub fn ordered(self, order: Option<Order>, percent: Option<u16>) -> Self {
+    pub fn ordered(self, order: Option<AgentOrder>, percent: Option<u16>) -> Self {
         let mut bits = self.0;
         if let Some(order) = order {
             bits &= !(AGENT_DRAIN | AGENT_MAINT);
             bits |= match order {
-                Order::Ready => 0,
-                Order::Drain => AGENT_DRAIN,
-                Order::Maint => AGENT_MAINT,
+                AgentOrder::Ready => 0,
+                AgentOrder::Drain => AGENT_DRAIN,
+                AgentOrder::Maint => AGENT_MAINT,
             };
         }
         if let Some(percent) = percent {
@@ -190,13 +190,13 @@ mod tests {
     fn an_agents_orders_hold_until_it_says_otherwise() {
         let state = HealthState::default();
         assert_eq!((state.percent(), state.flags()), (100, 0));
-        let state = state.ordered(Some(Order::Drain), Some(50)).observe(true, &check("agent")).0;
+        let state = state.ordered(Some(AgentOrder::Drain), Some(50)).observe(true, &check("agent")).0;
         assert_eq!((state.percent(), state.flags()), (50, Status::AGENT_DRAIN));
         let state = state.ordered(None, Some(65_535));
         assert_eq!((state.percent(), state.flags()), (65_535, Status::AGENT_DRAIN));
-        let state = state.ordered(Some(Order::Maint), None).observe(false, &check("agent fall=1")).0;
+        let state = state.ordered(Some(AgentOrder::Maint), None).observe(false, &check("agent fall=1")).0;
         assert_eq!(state.flags(), Status::AGENT_MAINT | Status::CHECK_DOWN);
-        let state = state.ordered(Some(Order::Ready), Some(0));
+        let state = state.ordered(Some(AgentOrder::Ready), Some(0));
         assert_eq!(state.flags(), Status::AGENT_DRAIN | Status::CHECK_DOWN, "0 % is no new sessions");
         let state = state.ordered(None, Some(100));
         assert_eq!(state, state.without_orders());

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::api::{Change, ChangeError, Membership};
 use crate::event::{By, MemberEvent, What, Why, differences};
-use crate::health::{HealthState, Order};
+use crate::health::{AgentOrder, HealthState};
 use crate::latency;
 use crate::member::Member;
-use crate::order::Admin;
+use crate::order::AdminState;
 use crate::outlier::OutlierState;
 use crate::relay::Outcome;
 use crate::settings::{CheckKind, HealthCheck, Outlier};
@@ -25,7 +25,7 @@ pub use self::deadlines::Deadlines;
 pub use self::ramps::Ramps;
 
 /// What [`Change::Enable`] takes back.
-const SWITCHED_OFF: u64 = Admin::FLAGS;
+const SWITCHED_OFF: u64 = AdminState::FLAGS;
 
 /// A member, and the name of its pool.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ pub struct Finding<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AgentWords {
     /// The state.
-    pub order: Option<Order>,
+    pub order: Option<AgentOrder>,
     /// Percent of the weight.
     pub percent: Option<u16>,
     /// Most requests at the same time, 0 for no limit.

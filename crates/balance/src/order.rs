@@ -15,7 +15,7 @@ pub const MAX_NOTE: usize = 200;
 
 /// What an administrator wants of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Admin {
+pub enum AdminState {
     /// It serves.
     Ready,
     /// It keeps its sessions, and takes no new ones.
@@ -28,7 +28,7 @@ pub enum Admin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {
     /// Another order.
-    Admin(Admin),
+    AdminState(AdminState),
     /// The member is removed.
     Removed,
 }
@@ -43,7 +43,7 @@ pub struct Order {
     /// When: epoch seconds.
     pub at: u64,
     /// What was ordered of the state; None: nothing.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminState>,
     /// The weight that was ordered, in hundredths; None: none.
     pub weight: Option<u32>,
     /// When `then` holds: epoch seconds.
@@ -58,42 +58,44 @@ pub struct Order {
     pub meta: Option<Vec<(String, String)>>,
 }
 
-impl Admin {
-    /// What [`Admin`] is made of.
+impl AdminState {
+    /// What [`AdminState`] is made of.
     pub const FLAGS: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 
     /// What these flags of a status amount to.
     pub fn of(flags: u64) -> Self {
         if flags & (Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR) != 0 {
-            Admin::Disabled
+            AdminState::Disabled
         } else if flags & Status::DRAINING != 0 {
-            Admin::Drain
+            AdminState::Drain
         } else {
-            Admin::Ready
+            AdminState::Ready
         }
     }
 
     /// The flags of a status that say this.
     pub fn flags(self) -> u64 {
         match self {
-            Admin::Ready => 0,
-            Admin::Drain => Status::DRAINING,
-            Admin::Disabled => Status::DISABLED,
+            AdminState::Ready => 0,
+            AdminState::Drain => Status::DRAINING,
+            AdminState::Disabled => Status::DISABLED,
         }
     }
 
     /// Its word.
     pub fn word(self) -> &'static str {
         match self {
-            Admin::Ready => "ready",
-            Admin::Drain => "drain",
-            Admin::Disabled => "disabled",
+            AdminState::Ready => "ready",
+            AdminState::Drain => "drain",
+            AdminState::Disabled => "disabled",
         }
     }
 
     /// By its word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Admin::Ready, Admin::Drain, Admin::Disabled].into_iter().find(|admin| admin.word() == word)
+        [AdminState::Ready, AdminState::Drain, AdminState::Disabled]
+            .into_iter()
+            .find(|admin| admin.word() == word)
     }
 }
 
@@ -101,13 +103,17 @@ impl Then {
     /// Its word.
     pub fn word(self) -> &'static str {
         match self {
-            Then::Admin(admin) => admin.word(),
+            Then::AdminState(admin) => admin.word(),
             Then::Removed => "removed",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        if word == "removed" { Some(Then::Removed) } else { Admin::from_word(word).map(Then::Admin) }
+        if word == "removed" {
+            Some(Then::Removed)
+        } else {
+            AdminState::from_word(word).map(Then::AdminState)
+        }
     }
 }
 
@@ -152,7 +158,7 @@ impl Order {
                 put(key, text);
             }
         }
-        let words = [("admin", self.admin.map(Admin::word)), ("then", self.then.map(Then::word))];
+        let words = [("admin", self.admin.map(AdminState::word)), ("then", self.then.map(Then::word))];
         for (key, word) in words {
             if let Some(word) = word {
                 put(key, word);
@@ -190,7 +196,7 @@ impl Order {
                 "by" => order.by = Some(value.to_owned()),
                 "from" => order.from = Some(value.to_owned()),
                 "note" => order.note = Some(value.to_owned()),
-                "admin" => order.admin = Admin::from_word(value),
+                "admin" => order.admin = AdminState::from_word(value),
                 "then" => order.then = Then::from_word(value),
                 "weight" => order.weight = small(),
                 "until" => order.until = number(),
@@ -215,8 +221,8 @@ mod tests {
 
     fn order() -> impl Strategy<Value = Order> {
         let text = || proptest::option::of("[ -~é\u{1f600}]{0,40}");
-        let admin = prop_oneof![Just(Admin::Ready), Just(Admin::Drain), Just(Admin::Disabled)];
-        let then = prop_oneof![admin.clone().prop_map(Then::Admin), Just(Then::Removed)];
+        let admin = prop_oneof![Just(AdminState::Ready), Just(AdminState::Drain), Just(AdminState::Disabled)];
+        let then = prop_oneof![admin.clone().prop_map(Then::AdminState), Just(Then::Removed)];
         let meta =
             proptest::option::of(proptest::collection::vec(("[a-zA-Z0-9_.-]{1,8}", "[ -~é]{0,12}"), 0..4));
         let people = (text(), text(), text(), any::<u64>());
@@ -250,10 +256,10 @@ mod tests {
 
     #[test]
     fn the_words_of_flags_are_those_that_set_them() {
-        for admin in [Admin::Ready, Admin::Drain, Admin::Disabled] {
-            assert_eq!(Admin::of(admin.flags()), admin);
-            assert_eq!(Admin::from_word(admin.word()), Some(admin));
+        for admin in [AdminState::Ready, AdminState::Drain, AdminState::Disabled] {
+            assert_eq!(AdminState::of(admin.flags()), admin);
+            assert_eq!(AdminState::from_word(admin.word()), Some(admin));
         }
-        assert_eq!(Admin::of(Status::DRAINING | Status::STOPPED), Admin::Disabled);
+        assert_eq!(AdminState::of(Status::DRAINING | Status::STOPPED), AdminState::Disabled);
     }
 }

@@ -11,7 +11,7 @@ use crate::event::By;
 use crate::health::HealthState;
 use crate::live::Latency;
 use crate::member::{Member, MemberSpec};
-use crate::order::{Admin, Order};
+use crate::order::{AdminState, Order};
 use crate::outlier::OutlierState;
 use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
@@ -364,7 +364,7 @@ impl Seen<'_> {
         };
         let ordered = |order: &&Order| match flag {
             Flag::NoWeight => order.weight == Some(0),
-            _ => order.admin.is_some_and(|admin: Admin| admin.flags() & bit != 0),
+            _ => order.admin.is_some_and(|admin: AdminState| admin.flags() & bit != 0),
         };
         match (defined, self.origin) {
             (false, _) => match order.filter(ordered) {

@@ -5,7 +5,7 @@ use crate::asked::Asked;
 use crate::headers;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::routes::{self, Method, Route, Target};
+use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
 use crate::{batch, change, guard, put, read};
 
@@ -21,7 +21,7 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
         return redirect(request);
     }
     let (route, names) = routes::find(request.path)?;
-    let is_open = matches!(route.target, Target::Metrics | Target::Health);
+    let is_open = matches!(route.target, Endpoint::Metrics | Endpoint::Health);
     if request.caller.door == Door::Metrics && !is_open {
         return Err(Problem::new(404, "only /metrics and /health are here"));
     }
@@ -29,25 +29,25 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
     if request.method == "OPTIONS" {
         return Ok(options(request, route));
     }
-    let method = Method::from_name(request.method).filter(|method| route.has(*method));
+    let method = Verb::from_name(request.method).filter(|method| route.has(*method));
     let Some(method) = method else {
         let detail = format!("{} takes {}", route.path, route.allow());
         return Err(Problem::new(405, detail).with("Allow", route.allow()));
     };
-    if method != Method::Get {
+    if method != Verb::Get {
         guard::change(request, house)?;
     }
     let asked = Asked { request, house, names: &names, query: Query::parse(request.query)? };
     dispatch(&asked, route.target, method)
 }
 
-fn dispatch(asked: &Asked<'_>, target: Target, method: Method) -> Result<Response, Problem> {
+fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Response, Problem> {
     match (target, method) {
-        (Target::Members, Method::Post) => change::add(asked),
-        (Target::Members, Method::Put) => put::replace(asked),
-        (Target::Member, Method::Patch) => change::patch(asked),
-        (Target::Member, Method::Delete) => change::delete(asked),
-        (Target::Batch, _) => batch::run(asked),
+        (Endpoint::Members, Verb::Post) => change::add(asked),
+        (Endpoint::Members, Verb::Put) => put::replace(asked),
+        (Endpoint::Member, Verb::Patch) => change::patch(asked),
+        (Endpoint::Member, Verb::Delete) => change::delete(asked),
+        (Endpoint::Batch, _) => batch::run(asked),
         (target, _) => read::document(asked, target),
     }
 }
@@ -64,7 +64,7 @@ fn redirect(request: &Request<'_>) -> Result<Response, Problem> {
     Ok(Response { status: 308, headers: vec![("Location", place)], body: Vec::new() })
 }
 
-fn options(request: &Request<'_>, route: &Route) -> Response {
+fn options(request: &Request<'_>, route: &ApiRoute) -> Response {
     let mut headers = vec![("Allow", route.allow())];
     if guard::is_allowed_origin(request) {
         headers.push(("Access-Control-Allow-Methods", route.allow()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balance::api::{Balancer, Change, ChangeError, PoolId};
 use balance::event::{By, Level};
 use balance::member::{Member, MemberSpec};
-use balance::order::{Admin, Order};
+use balance::order::{AdminState, Order};
 
 use crate::draft::{Step, What};
 use crate::problem::Problem;
@@ -81,7 +81,7 @@ impl<'a> Applying<'a> {
         balancer.change(&member, change, &self.by)?;
         let back = match change {
             Change::SetWeight(_) => Some(Change::SetWeight(status.weight())),
-            Change::Switch(_) => Some(Change::Switch(status.0 & Admin::FLAGS)),
+            Change::Switch(_) => Some(Change::Switch(status.0 & AdminState::FLAGS)),
             _ => None,
         };
         self.undo.extend(back.map(|back| Undo::Change(member, back)));

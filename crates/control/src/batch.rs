@@ -12,7 +12,7 @@ use crate::draft::{Draft, Step};
 use crate::patch::{self, Now};
 use crate::problem::Problem;
 use crate::query::{Query, encoded};
-use crate::routes::{self, Method, Target};
+use crate::routes::{self, Endpoint, Verb};
 use crate::types::{Request, Response};
 use crate::{body, put, read};
 
@@ -85,7 +85,7 @@ impl<'j> Item<'j> {
 /// What is answered when all is done.
 struct Planned {
     status: u16,
-    target: Target,
+    target: Endpoint,
     pool: String,
     member: String,
 }
@@ -94,7 +94,7 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
     let (path, query) =
         item.path.split_once('?').map_or((item.path, None), |(path, query)| (path, Some(query)));
     let (route, names) = routes::find(path)?;
-    let method = Method::from_name(item.method).filter(|method| route.has(*method));
+    let method = Verb::from_name(item.method).filter(|method| route.has(*method));
     let method =
         method.ok_or_else(|| Problem::new(405, format!("{} takes {}", route.path, route.allow())))?;
     let name = |at: usize| names.get(at).map(String::as_str).unwrap_or_default();
@@ -103,12 +103,12 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
     let by = person(asked.request, None);
     let (status, steps, member): (u16, Vec<Step>, String) = match (route.target, method) {
         (target, method) if read::is_document(target, method) => (200, Vec::new(), member_name.to_owned()),
-        (Target::Members, Method::Post) => {
+        (Endpoint::Members, Verb::Post) => {
             let steps = change::adding(draft.pool(pool_name)?, item.body)?;
             let name = steps.first().map(|step| step.member.clone()).unwrap_or_default();
             (201, steps, name)
         }
-        (Target::Members, Method::Put) => {
+        (Endpoint::Members, Verb::Put) => {
             let (steps, difference) =
                 put::plan(asked, draft.pool(pool_name)?, item.body, query.switch("force")?)?;
             if let Some(refused) = difference.refused.first() {
@@ -116,12 +116,12 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
             }
             (200, steps, String::new())
         }
-        (Target::Member, Method::Patch) => {
+        (Endpoint::Member, Verb::Patch) => {
             let (pool, member) = draft.member(pool_name, member_name)?;
             let now = Now { epoch_s: epoch_s(asked.house), by };
             (200, patch::steps(pool, member, item.body, &now)?.steps, member_name.to_owned())
         }
-        (Target::Member, Method::Delete) => {
+        (Endpoint::Member, Verb::Delete) => {
             let (pool, member) = draft.member(pool_name, member_name)?;
             let drain_s = query.get("drain")?.map(|text| patch::seconds("drain", text)).transpose()?;
             let force = query.switch("force")?;
@@ -132,7 +132,7 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
         _ => return Err(Problem::new(404, format!("{}: not in a batch", route.path))),
     };
     draft.take(steps)?;
-    let target = if status == 201 { Target::Member } else { route.target };
+    let target = if status == 201 { Endpoint::Member } else { route.target };
     Ok(Planned { status, target, pool: pool_name.to_owned(), member })
 }
 
@@ -142,9 +142,9 @@ impl Planned {
         let mut inner = Value::Null;
         if self.status != 204 {
             let path = match self.target {
-                Target::Pools => "/api/v1/pools".to_owned(),
-                Target::Pool => format!("/api/v1/pools/{}", encoded(&self.pool)),
-                Target::Members => format!("/api/v1/pools/{}/members", encoded(&self.pool)),
+                Endpoint::Pools => "/api/v1/pools".to_owned(),
+                Endpoint::Pool => format!("/api/v1/pools/{}", encoded(&self.pool)),
+                Endpoint::Members => format!("/api/v1/pools/{}/members", encoded(&self.pool)),
                 _ => {
                     format!("/api/v1/pools/{}/members/{}", encoded(&self.pool), encoded(&self.member))
                 }

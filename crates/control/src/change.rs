@@ -3,7 +3,7 @@
 
 use balance::api::Change;
 use balance::event::{By, Person};
-use balance::order::{Admin, Order, Then};
+use balance::order::{AdminState, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
 use render::mark::Mark;
 use serde_json::Value;
@@ -126,15 +126,15 @@ impl Deletion {
             by: self.by.name.clone(),
             from: self.by.from.clone(),
             at: self.now_s,
-            admin: Some(Admin::Drain),
+            admin: Some(AdminState::Drain),
             until: Some(self.now_s.saturating_add(drain_s)),
             then: Some(Then::Removed),
             ..member.order.clone().unwrap_or_default()
         };
         let mut steps = Vec::new();
         // What is disabled already gets no sessions back for its last seconds.
-        if Admin::of(flags(member)) == Admin::Ready {
-            steps.push(step(What::Change(Change::Switch(Admin::Drain.flags()))));
+        if AdminState::of(flags(member)) == AdminState::Ready {
+            steps.push(step(What::Change(Change::Switch(AdminState::Drain.flags()))));
         }
         steps.push(step(What::Order(Some(order))));
         Ok(steps)

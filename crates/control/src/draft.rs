@@ -4,7 +4,7 @@
 
 use balance::api::Change;
 use balance::member::MemberSpec;
-use balance::order::{Admin, Order};
+use balance::order::{AdminState, Order};
 use balance::snapshot::{MemberState, PoolState, Snapshot};
 use balance::status::Status;
 
@@ -122,10 +122,10 @@ fn set_flags(member: &mut MemberState, flags: u64) {
     use balance::snapshot::{Cause, Flag};
     let ordered = [Flag::Disabled, Flag::Stopped, Flag::ForcedError, Flag::Draining];
     member.why.retain(|cause| !ordered.contains(&cause.flag));
-    let flag = match Admin::of(flags) {
-        Admin::Ready => return,
-        Admin::Drain => Flag::Draining,
-        Admin::Disabled => Flag::Disabled,
+    let flag = match AdminState::of(flags) {
+        AdminState::Ready => return,
+        AdminState::Drain => Flag::Draining,
+        AdminState::Disabled => Flag::Disabled,
     };
     member.why.push(Cause { flag, by: By::Somebody });
 }
@@ -162,6 +162,6 @@ fn newcomer(spec: &MemberSpec) -> MemberState {
         order: None,
         spec: spec.clone(),
     };
-    set_flags(&mut member, spec.flags & Admin::FLAGS);
+    set_flags(&mut member, spec.flags & AdminState::FLAGS);
     member
 }

@@ -4,7 +4,7 @@
 use balance::api::Change;
 use balance::event::Person;
 use balance::line::MAX_VALUE;
-use balance::order::{Admin, MAX_NOTE, MAX_ORDER_TEXT, Order, Then};
+use balance::order::{AdminState, MAX_NOTE, MAX_ORDER_TEXT, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
 use balance::units;
 use render::time::Time;
@@ -88,11 +88,11 @@ impl Patch<'_> {
     }
 
     fn admin(&mut self, value: &Value) -> Result<(), Problem> {
-        let configured = self.member.spec.flags & Admin::FLAGS;
+        let configured = self.member.spec.flags & AdminState::FLAGS;
         let (admin, wanted) = match value {
             Value::Null => (None, configured),
             value => {
-                let admin = word(value).and_then(Admin::from_word);
+                let admin = word(value).and_then(AdminState::from_word);
                 let admin =
                     admin.ok_or_else(|| Problem::json("admin", value, "ready, drain, disabled or null"))?;
                 (Some(admin), admin.flags())
@@ -102,7 +102,7 @@ impl Patch<'_> {
         if wanted != flags(self.member) {
             self.changes.push(Change::Switch(wanted));
         }
-        self.order.admin = admin.filter(|admin| *admin != Admin::of(configured));
+        self.order.admin = admin.filter(|admin| *admin != AdminState::of(configured));
         if is_new {
             (self.order.until, self.order.then, self.order.note) = (None, None, None);
         }
@@ -135,10 +135,10 @@ impl Patch<'_> {
         self.order.then = match value {
             Value::Null => None,
             value => {
-                let admin = word(value).and_then(Admin::from_word);
+                let admin = word(value).and_then(AdminState::from_word);
                 let admin =
                     admin.ok_or_else(|| Problem::json("then", value, "ready, drain, disabled or null"))?;
-                Some(Then::Admin(admin))
+                Some(Then::AdminState(admin))
             }
         };
         Ok(())

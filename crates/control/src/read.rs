@@ -6,7 +6,7 @@ use render::fields::Fields;
 use render::mark::Mark;
 use render::member::{STATES, state_word};
 use render::metrics::{self, Format};
-use render::{View, html, text};
+use render::{Shown, html, text};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::condition;
 use crate::find::{member, pool};
 use crate::headers;
 use crate::problem::{Problem, shown};
-use crate::routes::{Method, ROUTES, Target};
+use crate::routes::{Endpoint, ROUTES, Verb};
 use crate::types::{House, Response};
 
 /// The API's description, as a test makes it from the types that serve.
@@ -23,49 +23,49 @@ const OPENAPI: &str = include_str!("../openapi.json");
 const JSON: &str = "application/json";
 
 /// Runs `body` with what documents are made from.
-pub(crate) fn with_view<T>(house: &dyn House, all: &Snapshot, body: impl FnOnce(&View<'_>) -> T) -> T {
+pub(crate) fn with_view<T>(house: &dyn House, all: &Snapshot, body: impl FnOnce(&Shown<'_>) -> T) -> T {
     let (facts, place) = (house.facts(), |pool: &str, member: &str| house.place(pool, member));
-    body(&View { all, facts: &facts, now: house.now(), place: &place })
+    body(&Shown { all, facts: &facts, now: house.now(), place: &place })
 }
 
 /// What a GET of this place answers.
-pub(crate) fn document(asked: &Asked<'_>, target: Target) -> Result<Response, Problem> {
+pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, Problem> {
     match target {
-        Target::Page => return Ok(page(asked)),
-        Target::Asset => return asset(asked),
-        Target::Links => return plain(&links()),
-        Target::OpenApi => return Ok(answer(JSON, OPENAPI.into())),
-        Target::Metrics => return Ok(metrics(asked)),
+        Endpoint::Page => return Ok(page(asked)),
+        Endpoint::Asset => return asset(asked),
+        Endpoint::Links => return plain(&links()),
+        Endpoint::OpenApi => return Ok(answer(JSON, OPENAPI.into())),
+        Endpoint::Metrics => return Ok(metrics(asked)),
         _ => {}
     }
     document_of(asked, target, &asked.house.snapshot())
 }
 
 /// What a GET of this place answers of this snapshot.
-pub(crate) fn document_of(asked: &Asked<'_>, target: Target, all: &Snapshot) -> Result<Response, Problem> {
+pub(crate) fn document_of(asked: &Asked<'_>, target: Endpoint, all: &Snapshot) -> Result<Response, Problem> {
     match target {
-        Target::Health => health(asked, all),
-        Target::Pools => {
+        Endpoint::Health => health(asked, all),
+        Endpoint::Pools => {
             let mark = Mark::of_pools(&all.pools);
             with_view(asked.house, all, |view| marked(asked, mark, &view.pools()))
         }
-        Target::Pool => {
+        Endpoint::Pool => {
             let pool = pool(all, asked.name(0))?;
             with_view(asked.house, all, |view| marked(asked, Mark::of_pool(pool), &view.pool(pool)))
         }
-        Target::Members => {
+        Endpoint::Members => {
             let pool = pool(all, asked.name(0))?;
             with_view(asked.house, all, |view| marked(asked, Mark::of_pool(pool), &view.members(pool)))
         }
-        Target::Member => {
+        Endpoint::Member => {
             let (pool, member) = member(all, asked.name(0), asked.name(1))?;
             let mark = Mark::of_member(member);
             with_view(asked.house, all, |view| marked(asked, mark, &view.member(pool, member)))
         }
-        Target::Status => with_view(asked.house, all, |view| plain(&view.status())),
-        Target::Scripts => with_view(asked.house, all, |view| plain(&view.scripts())),
-        Target::Dicts => with_view(asked.house, all, |view| plain(&view.dicts())),
-        Target::Children => with_view(asked.house, all, |view| plain(&view.children())),
+        Endpoint::Status => with_view(asked.house, all, |view| plain(&view.status())),
+        Endpoint::Scripts => with_view(asked.house, all, |view| plain(&view.scripts())),
+        Endpoint::Dicts => with_view(asked.house, all, |view| plain(&view.dicts())),
+        Endpoint::Children => with_view(asked.house, all, |view| plain(&view.children())),
         _ => Err(Problem::new(404, "there is nothing here")),
     }
 }
@@ -225,6 +225,7 @@ fn health(asked: &Asked<'_>, all: &Snapshot) -> Result<Response, Problem> {
 }
 
 /// Whether a method is one that a batch may have.
-pub(crate) fn is_document(target: Target, method: Method) -> bool {
-    method == Method::Get && matches!(target, Target::Pools | Target::Pool | Target::Members | Target::Member)
+pub(crate) fn is_document(target: Endpoint, method: Verb) -> bool {
+    method == Verb::Get
+        && matches!(target, Endpoint::Pools | Endpoint::Pool | Endpoint::Members | Endpoint::Member)
 }

@@ -7,7 +7,7 @@ use crate::query::decoded;
 /// A method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Method {
+pub enum Verb {
     Get,
     Post,
     Put,
@@ -18,7 +18,7 @@ pub enum Method {
 /// What a URL leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Target {
+pub enum Endpoint {
     Page,
     Asset,
     Links,
@@ -38,63 +38,63 @@ pub enum Target {
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Route {
+pub struct ApiRoute {
     /// Names in braces stand for one piece of the path each.
     pub path: &'static str,
     /// What it leads to.
-    pub target: Target,
+    pub target: Endpoint,
     /// With what is said of each in the API's description.
-    pub methods: &'static [(Method, &'static str)],
+    pub methods: &'static [(Verb, &'static str)],
 }
 
-const fn to(path: &'static str, target: Target, methods: &'static [(Method, &'static str)]) -> Route {
-    Route { path, target, methods }
+const fn to(path: &'static str, target: Endpoint, methods: &'static [(Verb, &'static str)]) -> ApiRoute {
+    ApiRoute { path, target, methods }
 }
 
 /// All URLs.
-pub const ROUTES: &[Route] = &[
-    to("/", Target::Page, &[(Method::Get, "The page; with Accept: text/plain a table, one line a member.")]),
-    to("/assets/{file}", Target::Asset, &[(Method::Get, "A part of the page.")]),
-    to("/api/v1/", Target::Links, &[(Method::Get, "Where everything is.")]),
-    to("/api/v1/openapi.json", Target::OpenApi, &[(Method::Get, "This description.")]),
-    to("/api/v1/status", Target::Status, &[(Method::Get, "The server, and what somebody should look at.")]),
-    to("/api/v1/pools", Target::Pools, &[(Method::Get, "All pools with their members.")]),
-    to("/api/v1/pools/{pool}", Target::Pool, &[(Method::Get, "A pool with its members.")]),
+pub const ROUTES: &[ApiRoute] = &[
+    to("/", Endpoint::Page, &[(Verb::Get, "The page; with Accept: text/plain a table, one line a member.")]),
+    to("/assets/{file}", Endpoint::Asset, &[(Verb::Get, "A part of the page.")]),
+    to("/api/v1/", Endpoint::Links, &[(Verb::Get, "Where everything is.")]),
+    to("/api/v1/openapi.json", Endpoint::OpenApi, &[(Verb::Get, "This description.")]),
+    to("/api/v1/status", Endpoint::Status, &[(Verb::Get, "The server, and what somebody should look at.")]),
+    to("/api/v1/pools", Endpoint::Pools, &[(Verb::Get, "All pools with their members.")]),
+    to("/api/v1/pools/{pool}", Endpoint::Pool, &[(Verb::Get, "A pool with its members.")]),
     to(
         "/api/v1/pools/{pool}/members",
-        Target::Members,
+        Endpoint::Members,
         &[
-            (Method::Get, "The members of a pool."),
-            (Method::Post, "Adds a member."),
-            (Method::Put, "Makes the pool have these members; applies the difference."),
+            (Verb::Get, "The members of a pool."),
+            (Verb::Post, "Adds a member."),
+            (Verb::Put, "Makes the pool have these members; applies the difference."),
         ],
     ),
     to(
         "/api/v1/pools/{pool}/members/{member}",
-        Target::Member,
+        Endpoint::Member,
         &[
-            (Method::Get, "A member."),
-            (Method::Patch, "Changes a member, as a JSON merge patch."),
-            (Method::Delete, "Removes a member."),
+            (Verb::Get, "A member."),
+            (Verb::Patch, "Changes a member, as a JSON merge patch."),
+            (Verb::Delete, "Removes a member."),
         ],
     ),
-    to("/api/v1/batch", Target::Batch, &[(Method::Post, "Several changes, all or none of them.")]),
-    to("/api/v1/scripts", Target::Scripts, &[(Method::Get, "All scripts.")]),
-    to("/api/v1/dicts", Target::Dicts, &[(Method::Get, "All dictionaries.")]),
-    to("/api/v1/children", Target::Children, &[(Method::Get, "All children.")]),
-    to("/health", Target::Health, &[(Method::Get, "Whether the server, or a pool, is well.")]),
-    to("/metrics", Target::Metrics, &[(Method::Get, "Metrics for Prometheus.")]),
+    to("/api/v1/batch", Endpoint::Batch, &[(Verb::Post, "Several changes, all or none of them.")]),
+    to("/api/v1/scripts", Endpoint::Scripts, &[(Verb::Get, "All scripts.")]),
+    to("/api/v1/dicts", Endpoint::Dicts, &[(Verb::Get, "All dictionaries.")]),
+    to("/api/v1/children", Endpoint::Children, &[(Verb::Get, "All children.")]),
+    to("/health", Endpoint::Health, &[(Verb::Get, "Whether the server, or a pool, is well.")]),
+    to("/metrics", Endpoint::Metrics, &[(Verb::Get, "Metrics for Prometheus.")]),
 ];
 
-impl Method {
+impl Verb {
     /// By its name; HEAD is a GET.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
-            "GET" | "HEAD" => Method::Get,
-            "POST" => Method::Post,
-            "PUT" => Method::Put,
-            "PATCH" => Method::Patch,
-            "DELETE" => Method::Delete,
+            "GET" | "HEAD" => Verb::Get,
+            "POST" => Verb::Post,
+            "PUT" => Verb::Put,
+            "PATCH" => Verb::Patch,
+            "DELETE" => Verb::Delete,
             _ => return None,
         })
     }
@@ -102,22 +102,22 @@ impl Method {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Patch => "PATCH",
-            Method::Delete => "DELETE",
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
         }
     }
 }
 
-impl Route {
+impl ApiRoute {
     /// For `Allow`.
     pub fn allow(&self) -> String {
         let mut names = Vec::with_capacity(self.methods.len() + 2);
         for (method, _) in self.methods {
             names.push(method.name());
-            if *method == Method::Get {
+            if *method == Verb::Get {
                 names.push("HEAD");
             }
         }
@@ -126,7 +126,7 @@ impl Route {
     }
 
     /// Whether it has this method.
-    pub fn has(&self, method: Method) -> bool {
+    pub fn has(&self, method: Verb) -> bool {
         self.methods.iter().any(|(known, _)| *known == method)
     }
 
@@ -146,7 +146,7 @@ impl Route {
 }
 
 /// The row of a path, and what stands in place of its names.
-pub(crate) fn find(path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
+pub(crate) fn find(path: &str) -> Result<(&'static ApiRoute, Vec<String>), Problem> {
     let found = ROUTES.iter().find_map(|route| Some((route, route.fit(path)?)));
     let (route, pieces) =
         found.ok_or_else(|| Problem::new(404, format!("{}: there is nothing here", shown(path))))?;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::ender::{Ender, Step};
 use crate::race::{First, first};
 use crate::seats::{Seat, Taken};
-use crate::{Answer, Incoming, Limits, Outgoing, Peer};
+use crate::{Answerer, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
 
 /// Most bytes of a head, which is also what is buffered of an answer in one piece.
 const HEAD: usize = 64 << 10;
@@ -27,15 +27,15 @@ const MOST_FORGOTTEN: usize = 16 << 20;
 
 /// What the connections of a door share.
 pub(crate) struct Common {
-    pub(crate) answer: Answer,
-    pub(crate) limits: Limits,
+    pub(crate) answer: Answerer,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) ender: Ender,
 }
 
 /// Serves a connection until it ends, or has to.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: Peer,
+    peer: RemoteEnd,
     taken: Taken,
     common: Rc<Common>,
 ) {
@@ -56,7 +56,12 @@ pub(crate) async fn serve(
     }
 }
 
-async fn respond(request: Request<Body>, peer: Peer, seat: &Seat, common: &Common) -> Response<Full<Bytes>> {
+async fn respond(
+    request: Request<Body>,
+    peer: RemoteEnd,
+    seat: &Seat,
+    common: &Common,
+) -> Response<Full<Bytes>> {
     seat.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
     let outgoing = match read(request, peer, common.limits).await {
@@ -78,7 +83,11 @@ fn refused(status: u16, words: &str) -> Outgoing {
     Outgoing { status, headers, body: format!("{words}\n").into_bytes() }
 }
 
-async fn read(request: Request<Body>, peer: Peer, limits: Limits) -> Result<Incoming, Outgoing> {
+async fn read(
+    request: Request<Body>,
+    peer: RemoteEnd,
+    limits: ConnectionLimits,
+) -> Result<Incoming, Outgoing> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if !path.starts_with('/') {
@@ -98,7 +107,7 @@ async fn read(request: Request<Body>, peer: Peer, limits: Limits) -> Result<Inco
 
 /// A body. What is beyond the limit is read as well, within bounds, and forgotten: a connection
 /// that is closed with something unread may take the answer with it.
-async fn read_body(mut body: Body, limits: Limits) -> Result<Vec<u8>, Outgoing> {
+async fn read_body(mut body: Body, limits: ConnectionLimits) -> Result<Vec<u8>, Outgoing> {
     let (mut kept, mut forgotten) = (Vec::new(), 0);
     let all = async {
         while let Some(frame) = body.frame().await {

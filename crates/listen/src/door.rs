@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use crate::connection::{Common, serve};
 use crate::ender::Ender;
 use crate::seats::{Seats, Taken};
-use crate::{Door, Listener, Peer};
+use crate::{Entrance, Listener, RemoteEnd};
 
 /// How long a door rests when there are no descriptors.
 const REST: Duration = Duration::from_millis(50);
@@ -34,7 +34,7 @@ impl OpenDoor {
     ///
     /// # Errors
     /// The system cannot wait for the socket.
-    pub(crate) fn new(door: Door, ender: Ender) -> io::Result<Self> {
+    pub(crate) fn new(door: Entrance, ender: Ender) -> io::Result<Self> {
         let socket = match door.listener {
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
@@ -64,14 +64,14 @@ impl OpenDoor {
         match &self.socket {
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                let peer = stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::User(peer.uid()));
+                let peer = stream.peer_cred().map_or(RemoteEnd::Unknown, |peer| RemoteEnd::User(peer.uid()));
                 spawn_local(serve(stream, peer, self.seat(), self.common.clone()));
             }
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Small answers are not to wait for more.
                 drop(stream.set_nodelay(true));
-                let peer = Peer::Address(address.ip().to_canonical());
+                let peer = RemoteEnd::Address(address.ip().to_canonical());
                 spawn_local(serve(stream, peer, self.seat(), self.common.clone()));
             }
         }

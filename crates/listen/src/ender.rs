@@ -47,7 +47,7 @@ impl Ender {
         self.go(Step::Closed);
     }
 
-    /// Beside that, [`crate::Server::run`] returns when what has begun is answered, or a moment
+    /// Beside that, [`crate::DoorKeeper::run`] returns when what has begun is answered, or a moment
     /// later. As `leave` and `close` it allocates nothing and waits for nobody.
     pub fn end(&self) {
         self.go(Step::Ends);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! HTTP/1.1 at listening sockets that somebody else has bound, on the thread that calls
-//! [`Server::run`]. No client holds up another: each has so much time for a head, a body and an
+//! [`DoorKeeper::run`]. No client holds up another: each has so much time for a head, a body and an
 //! answer, and the number of connections is bounded. It knows nothing of what is answered.
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use ender::Ender;
-pub use server::Server;
+pub use server::DoorKeeper;
 
 /// A request, read as a whole.
 #[derive(Debug, Clone)]
@@ -29,15 +29,15 @@ pub struct Incoming {
     pub query: Option<String>,
     /// Names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// At most [`Limits::most_body`] bytes.
+    /// At most [`ConnectionLimits::most_body`] bytes.
     pub body: Vec<u8>,
     /// Who sent it.
-    pub peer: Peer,
+    pub peer: RemoteEnd,
 }
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub enum RemoteEnd {
     /// A process of this user (its number), on the same machine.
     User(u32),
     /// A client at this address.
@@ -67,21 +67,21 @@ pub enum Listener {
 }
 
 /// Answers a request. It is called on the server's thread, and nobody else is answered meanwhile.
-pub type Answer = Rc<dyn Fn(Incoming) -> Outgoing>;
+pub type Answerer = Rc<dyn Fn(Incoming) -> Outgoing>;
 
 /// A listening socket and what is answered there.
-pub struct Door {
+pub struct Entrance {
     /// The socket.
     pub listener: Listener,
     /// What clients may take.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// The answers.
-    pub answer: Answer,
+    pub answer: Answerer,
 }
 
 /// What clients of one door may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at once. One more takes the place of the one that has waited for longest.
     pub connections: usize,
     /// Time for a request's head; a kept connection has it as well until its next one.
@@ -94,9 +94,9 @@ pub struct Limits {
     pub most_body: usize,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
-        Limits {
+        ConnectionLimits {
             connections: 256,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),

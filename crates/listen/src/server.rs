@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::Door;
+use crate::Entrance;
 use crate::door::OpenDoor;
 use crate::ender::{Ender, Step};
 use crate::race::first;
@@ -22,30 +22,30 @@ const LINGER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server, which serves on the thread that has made it.
-pub struct Server {
+pub struct DoorKeeper {
     local: LocalSet,
     runtime: Runtime,
     doors: Vec<OpenDoor>,
     ender: Ender,
 }
 
-impl Server {
+impl DoorKeeper {
     /// With these doors, until `ender` is told otherwise, which may have been told already.
     ///
     /// # Errors
     /// The system has no descriptors left, or cannot wait for a socket.
-    pub fn new(doors: Vec<Door>, ender: Ender) -> io::Result<Self> {
+    pub fn new(doors: Vec<Entrance>, ender: Ender) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let entered = runtime.enter();
         let doors = doors.into_iter().map(|door| OpenDoor::new(door, ender.clone()));
         let doors = doors.collect::<io::Result<Vec<_>>>()?;
         drop(entered);
-        Ok(Server { local: LocalSet::new(), runtime, doors, ender })
+        Ok(DoorKeeper { local: LocalSet::new(), runtime, doors, ender })
     }
 
     /// Serves until it is told to end.
     pub fn run(self) {
-        let Server { local, runtime, doors, ender } = self;
+        let DoorKeeper { local, runtime, doors, ender } = self;
         if ender.is_closed() {
             return;
         }

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use listen::{Answer, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
+use listen::{
+    Answerer, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
+};
 
-const SHORT: Limits = Limits {
+const SHORT: ConnectionLimits = ConnectionLimits {
     connections: 8,
     head: Duration::from_millis(400),
     body: Duration::from_millis(400),
@@ -36,7 +38,7 @@ impl Drop for Running {
     }
 }
 
-fn serve(limits: Limits) -> Running {
+fn serve(limits: ConnectionLimits) -> Running {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("listen-{}-{number}.sock", std::process::id()));
@@ -47,10 +49,10 @@ fn serve(limits: Limits) -> Running {
     let ender = Ender::default();
     let own = ender.clone();
     let thread = thread::spawn(move || {
-        let answer: Answer = Rc::new(echo);
-        let door = |listener| Door { listener, limits, answer: answer.clone() };
+        let answer: Answerer = Rc::new(echo);
+        let door = |listener| Entrance { listener, limits, answer: answer.clone() };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
-        Server::new(doors, own).expect("a server").run();
+        DoorKeeper::new(doors, own).expect("a server").run();
     });
     Running { path, address, ender, thread: Some(thread) }
 }
@@ -59,9 +61,9 @@ fn serve(limits: Limits) -> Running {
 fn echo(request: Incoming) -> Outgoing {
     assert!(request.path != "/panic", "as told");
     let peer = match request.peer {
-        Peer::User(number) => format!("user {number}"),
-        Peer::Address(address) => format!("address {address}"),
-        Peer::Unknown => "nobody".into(),
+        RemoteEnd::User(number) => format!("user {number}"),
+        RemoteEnd::Address(address) => format!("address {address}"),
+        RemoteEnd::Unknown => "nobody".into(),
     };
     let query = request.query.unwrap_or_default();
     let body = match request.path.strip_prefix("/big") {
@@ -111,7 +113,7 @@ const CLOSE: &str = "Host: x\r\nConnection: close\r\n";
 
 #[test]
 fn a_request_is_answered_at_both_kinds_of_sockets_with_who_asked() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     let text = server.ask(&format!("POST /a%20b?c=d HTTP/1.1\r\n{CLOSE}Content-Length: 5\r\n\r\nhello"));
     let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("/proc"));
     assert!(text.starts_with("HTTP/1.1 200 OK\r\nx-own: yes\r\n"), "{text}");
@@ -128,8 +130,8 @@ fn a_socket_of_ipv6_is_one() {
     let ender = Ender::default();
     let own = ender.clone();
     let thread = thread::spawn(move || {
-        let door = Door { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo) };
-        Server::new(vec![door], own).expect("a server").run();
+        let door = Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo) };
+        DoorKeeper::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.write_all(format!("GET / HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).expect("send");
@@ -140,7 +142,7 @@ fn a_socket_of_ipv6_is_one() {
 
 #[test]
 fn a_connection_carries_many_requests_also_sent_at_once() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     let mut stream = server.connect();
     for _ in 0..3 {
         stream.write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("send");
@@ -155,7 +157,7 @@ fn a_connection_carries_many_requests_also_sent_at_once() {
 
 #[test]
 fn a_half_closed_connection_gets_its_answer() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     let mut stream = server.connect();
     stream.write_all(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n").expect("send");
     stream.shutdown(Shutdown::Write).expect("shut down");
@@ -241,7 +243,7 @@ fn trickling_clients_hold_up_nobody() {
 
 #[test]
 fn two_hundred_at_once_are_all_answered() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     let mut streams: Vec<UnixStream> = (0..200).map(|_| server.connect()).collect();
     for stream in &mut streams {
         stream.write_all(format!("GET /one HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).expect("send");
@@ -253,7 +255,8 @@ fn two_hundred_at_once_are_all_answered() {
 
 #[test]
 fn one_too_many_takes_the_place_of_who_waits_for_longest() {
-    let limits = Limits { head: Duration::from_secs(60), connections: 8, ..Limits::default() };
+    let limits =
+        ConnectionLimits { head: Duration::from_secs(60), connections: 8, ..ConnectionLimits::default() };
     let server = serve(limits);
     let mut silent: Vec<UnixStream> = (0..8).map(|_| server.connect()).collect();
     let start = Instant::now();
@@ -267,14 +270,14 @@ fn one_too_many_takes_the_place_of_who_waits_for_longest() {
 
 #[test]
 fn a_panic_costs_its_connection_alone() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     assert_eq!(server.ask(&format!("GET /panic HTTP/1.1\r\n{CLOSE}\r\n")), "");
     assert!(server.ask(&format!("GET /next HTTP/1.1\r\n{CLOSE}\r\n")).contains("GET /next"));
 }
 
 #[test]
 fn a_server_that_leaves_says_so_and_one_that_has_closed_takes_nobody() {
-    let server = serve(Limits::default());
+    let server = serve(ConnectionLimits::default());
     let mut kept = server.connect();
     kept.write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("send");
     assert!(!one(&mut kept).contains("connection: close"));
@@ -294,7 +297,7 @@ fn a_server_that_leaves_says_so_and_one_that_has_closed_takes_nobody() {
 
 #[test]
 fn the_end_comes_soon_and_after_what_has_begun() {
-    let mut server = serve(Limits::default());
+    let mut server = serve(ConnectionLimits::default());
     let mut half = server.connect();
     half.write_all(b"POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha").expect("send");
     let mut kept = server.connect();
@@ -317,7 +320,7 @@ fn the_end_comes_soon_and_after_what_has_begun() {
 
 #[test]
 fn somebody_who_does_not_go_on_holds_up_the_end_for_a_second_at_most() {
-    let mut server = serve(Limits::default());
+    let mut server = serve(ConnectionLimits::default());
     let mut half = server.connect();
     half.write_all(b"POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha").expect("send");
     thread::sleep(Duration::from_millis(50));
@@ -336,8 +339,8 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door = Door { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo) };
-    Server::new(vec![door], ender).expect("a server").run();
+    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo) };
+    DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Whoever else has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");
     taken.write_all(b"here").expect("send");

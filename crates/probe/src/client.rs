@@ -72,7 +72,7 @@ pub struct Request<'a> {
 /// An answer, whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Response {
+pub struct ProbeResponse {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
@@ -108,7 +108,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is none, for administrators.
-    pub async fn http(&self, request: Request<'_>) -> Result<Response, String> {
+    pub async fn http(&self, request: Request<'_>) -> Result<ProbeResponse, String> {
         let target = Target::parse(request.url)?;
         let stage = Cell::new(Stage::Connect);
         let timeout = request.timeout;
@@ -128,7 +128,7 @@ impl Client {
         mut request: Request<'_>,
         deadline: Instant,
         stage: &Cell<Stage>,
-    ) -> Result<Response, Failure> {
+    ) -> Result<ProbeResponse, Failure> {
         let body = std::mem::take(&mut request.body);
         let made = target.request(&request, body)?;
         let mut stream = self.dial(&target.place, request.timeout, deadline, stage).await?;
@@ -158,7 +158,7 @@ impl Client {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Response { status, headers, body })
+        Ok(ProbeResponse { status, headers, body })
     }
 
     async fn dial(

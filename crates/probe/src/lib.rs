@@ -24,7 +24,7 @@ mod tls;
 mod watch;
 
 pub use agent::AgentReply;
-pub use client::{Client, Request, Response, Tcp};
+pub use client::{Client, ProbeResponse, Request, Tcp};
 pub use prober::{Prober, Waker};
 pub use target::{CheckTarget, Observation, ScriptCheck};
 pub use tls::check_ca;

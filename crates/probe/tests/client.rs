@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{Backend, closed_port, ok};
-use probe::{Client, Prober, Request, Response};
+use probe::{Client, ProbeResponse, Prober, Request};
 
 /// Runs one future over a client's prober.
 fn run<T: 'static, F: Future<Output = T> + 'static>(work: impl FnOnce(Client) -> F) -> T {
@@ -43,12 +43,12 @@ fn request(url: &str) -> Request<'_> {
     }
 }
 
-fn get(url: &str) -> Result<Response, String> {
+fn get(url: &str) -> Result<ProbeResponse, String> {
     let url = url.to_owned();
     run(|client| async move { client.http(request(&url)).await })
 }
 
-fn get_within(url: &str, millis: u64) -> Result<Response, String> {
+fn get_within(url: &str, millis: u64) -> Result<ProbeResponse, String> {
     let url = url.to_owned();
     run(|client| async move {
         client.http(Request { timeout: Duration::from_millis(millis), ..request(&url) }).await

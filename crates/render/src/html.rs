@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use balance::event::weight_text;
 use balance::snapshot::{MemberState, PoolState};
 
-use crate::View;
+use crate::Shown;
 use crate::member::state_word;
 use crate::text;
 use crate::time::Time;
@@ -40,7 +40,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// The page. Its links are relative to it.
-pub fn page(view: &View<'_>) -> String {
+pub fn page(view: &Shown<'_>) -> String {
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     // Writing into a String cannot fail, here and below.

@@ -19,4 +19,4 @@ pub mod value;
 mod view;
 pub mod warnings;
 
-pub use view::{Facts, View};
+pub use view::{Facts, Shown};

@@ -4,16 +4,16 @@
 use balance::counts::{Histogram, MemberCounts};
 use balance::event::By;
 use balance::live::Latency;
-use balance::order::{Admin, Order, Then};
+use balance::order::{AdminState, Order, Then};
 use balance::settings::CheckKind;
 use balance::snapshot::{Cause, Flag, MemberState, PoolState, Role};
 use balance::status::State;
 use balance::store::Origin;
 use serde::Serialize;
 
-use crate::View;
+use crate::Shown;
 use crate::time::Time;
-use crate::value::{Number, Pairs};
+use crate::value::{Figure, Pairs};
 
 /// A member.
 #[derive(Debug, Clone, Serialize)]
@@ -44,7 +44,7 @@ pub struct MemberDoc<'a> {
     /// Why it is ordered, in words.
     pub note: Option<&'a str>,
     /// As ordered last.
-    pub weight: Number,
+    pub weight: Figure,
     /// All that its weight is made of.
     pub weights: WeightsDoc,
     /// Its tier.
@@ -104,13 +104,13 @@ pub struct WhyDoc<'a> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Weights"))]
 pub struct WeightsDoc {
     /// By its line.
-    pub configured: Number,
+    pub configured: Figure,
     /// As ordered last.
-    pub ordered: Number,
+    pub ordered: Figure,
     /// Of which picks use this much.
-    pub effective: Number,
+    pub effective: Figure,
     /// The part that slow start gives, up to 1.
-    pub ramp: Number,
+    pub ramp: Figure,
     /// Percent that an agent wants.
     pub agent_percent: Option<u16>,
 }
@@ -155,13 +155,13 @@ pub struct ResponsesDoc {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Latency"))]
 pub struct LatencyDoc {
     /// The moving average that least_latency goes by.
-    pub ewma: Option<Number>,
+    pub ewma: Option<Figure>,
     /// Half of the answers took no longer.
-    pub p50: Option<Number>,
+    pub p50: Option<Figure>,
     /// 95 % took no longer.
-    pub p95: Option<Number>,
+    pub p95: Option<Figure>,
     /// 99 % took no longer.
-    pub p99: Option<Number>,
+    pub p99: Option<Figure>,
 }
 
 /// What active checks say.
@@ -176,7 +176,7 @@ pub struct CheckDoc {
     /// When it ended.
     pub at: Option<Time>,
     /// How long it took.
-    pub seconds: Option<Number>,
+    pub seconds: Option<Figure>,
     /// So many have ended alike, one after the other.
     pub row: u32,
     /// So many passes bring the member up.
@@ -186,7 +186,7 @@ pub struct CheckDoc {
     /// What it found, in words.
     pub detail: Option<String>,
     /// Seconds until the next one.
-    pub next: Option<Number>,
+    pub next: Option<Figure>,
 }
 
 /// What requests say.
@@ -214,7 +214,7 @@ pub struct SourceDoc {
     pub place: Option<String>,
 }
 
-impl View<'_> {
+impl Shown<'_> {
     /// A member's document.
     pub fn member<'a>(&self, pool: &'a PoolState, member: &'a MemberState) -> MemberDoc<'a> {
         let (spec, order) = (&member.spec, member.order.as_ref());
@@ -231,7 +231,7 @@ impl View<'_> {
             until: order.and_then(|order| order.until).map(Time),
             then: order.filter(|order| order.until.is_some()).map(|order| then(order).word()),
             note: order.and_then(|order| order.note.as_deref()),
-            weight: Number::weight(member.weights.ordered),
+            weight: Figure::weight(member.weights.ordered),
             weights: WeightsDoc::of(member),
             lbset: member.lbset,
             zone: spec.zone.as_deref(),
@@ -270,25 +270,25 @@ impl View<'_> {
 }
 
 /// What is ordered of a member's state, or configured.
-pub fn admin(member: &MemberState) -> Admin {
+pub fn admin(member: &MemberState) -> AdminState {
     let set = member.why.iter().map(|cause| match cause.flag {
-        Flag::Disabled | Flag::Stopped | Flag::ForcedError => Admin::Disabled.flags(),
-        Flag::Draining => Admin::Drain.flags(),
+        Flag::Disabled | Flag::Stopped | Flag::ForcedError => AdminState::Disabled.flags(),
+        Flag::Draining => AdminState::Drain.flags(),
         _ => 0,
     });
-    Admin::of(set.fold(0, |flags, flag| flags | flag))
+    AdminState::of(set.fold(0, |flags, flag| flags | flag))
 }
 
 /// What holds when the time of an order has passed.
 pub fn then(order: &Order) -> Then {
-    order.then.unwrap_or(Then::Admin(Admin::Ready))
+    order.then.unwrap_or(Then::AdminState(AdminState::Ready))
 }
 
 /// What is ordered in place of what is configured.
 pub fn overrides(member: &MemberState) -> Vec<&'static str> {
     let order = member.order.as_ref();
     let all = [
-        ("admin", admin(member) != Admin::of(member.spec.flags)),
+        ("admin", admin(member) != AdminState::of(member.spec.flags)),
         ("weight", member.weights.ordered != member.weights.configured),
         ("max_inflight", order.is_some_and(|order| order.max_inflight.is_some())),
         ("meta", order.is_some_and(|order| order.meta.is_some())),
@@ -377,10 +377,10 @@ impl WeightsDoc {
         let weights = &member.weights;
         let ramp = (f64::from(weights.ramp) + 1.0) / 256.0;
         WeightsDoc {
-            configured: Number::weight(weights.configured),
-            ordered: Number::weight(weights.ordered),
-            effective: Number::weight(weights.effective),
-            ramp: Number((ramp * 1000.0).round() / 1000.0),
+            configured: Figure::weight(weights.configured),
+            ordered: Figure::weight(weights.ordered),
+            effective: Figure::weight(weights.effective),
+            ramp: Figure((ramp * 1000.0).round() / 1000.0),
             agent_percent: (weights.agent_percent != 100).then_some(weights.agent_percent),
         }
     }
@@ -403,9 +403,9 @@ impl ResponsesDoc {
 impl LatencyDoc {
     pub(crate) fn of(average: Option<Latency>, recent: Option<Histogram>) -> Self {
         let average = average.filter(|latency| latency.ewma_ms > 0.0);
-        let part = |part| recent.as_ref().and_then(|recent| recent.quantile(part)).map(Number::measured);
+        let part = |part| recent.as_ref().and_then(|recent| recent.quantile(part)).map(Figure::measured);
         LatencyDoc {
-            ewma: average.map(|latency| Number::measured(f64::from(latency.ewma_ms) / 1000.0)),
+            ewma: average.map(|latency| Figure::measured(f64::from(latency.ewma_ms) / 1000.0)),
             p50: part(0.5),
             p95: part(0.95),
             p99: part(0.99),

@@ -6,10 +6,10 @@ use balance::snapshot::PoolState;
 use balance::store::Origin;
 use serde::Serialize;
 
-use crate::View;
+use crate::Shown;
 use crate::member::{LatencyDoc, MemberDoc, recent};
 use crate::settings::SettingsDoc;
-use crate::value::Number;
+use crate::value::Figure;
 
 /// A pool.
 #[derive(Debug, Clone, Serialize)]
@@ -74,11 +74,11 @@ pub struct RequestsDoc {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Parts"))]
 pub struct PartsDoc {
     /// Half of them took no longer.
-    pub p50: Option<Number>,
+    pub p50: Option<Figure>,
     /// 95 % took no longer.
-    pub p95: Option<Number>,
+    pub p95: Option<Figure>,
     /// 99 % took no longer.
-    pub p99: Option<Number>,
+    pub p99: Option<Figure>,
 }
 
 /// All pools.
@@ -89,7 +89,7 @@ pub struct PoolsDoc<'a> {
     pub pools: Vec<PoolDoc<'a>>,
 }
 
-impl View<'_> {
+impl Shown<'_> {
     /// A pool's document.
     pub fn pool<'a>(&self, pool: &'a PoolState) -> PoolDoc<'a> {
         let LatencyDoc { p50, p95, p99, .. } = LatencyDoc::of(None, recent());
@@ -119,7 +119,7 @@ impl View<'_> {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> Shown<'a> {
     /// All pools.
     pub fn pools(&self) -> PoolsDoc<'a> {
         PoolsDoc { pools: self.all.pools.iter().map(|pool| self.pool(pool)).collect() }

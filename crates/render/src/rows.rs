@@ -5,8 +5,8 @@
 use balance::snapshot::Verdict;
 use serde::Serialize;
 
-use crate::View;
-use crate::value::Number;
+use crate::Shown;
+use crate::value::Figure;
 
 /// All scripts.
 #[derive(Debug, Clone, Serialize)]
@@ -29,7 +29,7 @@ pub struct ScriptDoc<'a> {
     /// Calls by result.
     pub calls: CallsDoc,
     /// Seconds that all calls took together.
-    pub seconds: Number,
+    pub seconds: Figure,
     /// What is wrong with the file that was saved last, with its line.
     pub last_error: Option<&'a str>,
 }
@@ -104,7 +104,7 @@ pub fn verdict_word(verdict: Verdict) -> &'static str {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> Shown<'a> {
     /// All scripts.
     pub fn scripts(&self) -> ScriptsDoc<'a> {
         let all = self.all.scripts.iter().map(|script| ScriptDoc {
@@ -118,7 +118,7 @@ impl<'a> View<'a> {
                 time_limit: script.counts.time_limit,
                 memory_limit: script.counts.memory_limit,
             },
-            seconds: Number::measured(script.counts.sum_us as f64 / 1e6),
+            seconds: Figure::measured(script.counts.sum_us as f64 / 1e6),
             last_error: None,
         });
         ScriptsDoc { scripts: all.collect() }

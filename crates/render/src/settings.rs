@@ -6,7 +6,7 @@ use balance::settings::{FailureKinds, HealthCheck, Method, Outlier, PoolSettings
 use serde::Serialize;
 
 use crate::member::kind_word;
-use crate::value::Number;
+use crate::value::Figure;
 
 /// All settings, by the names that scripts define pools with; durations are seconds.
 #[derive(Debug, Clone, Serialize)]
@@ -15,15 +15,15 @@ use crate::value::Number;
 pub struct SettingsDoc<'a> {
     pub method: &'static str,
     pub key: Option<&'a str>,
-    pub balance_factor: Option<Number>,
+    pub balance_factor: Option<Figure>,
     pub retries: u32,
     pub retry_on: Vec<String>,
     pub zone: Option<&'a str>,
     pub panic: u8,
-    pub slow_start: Number,
+    pub slow_start: Figure,
     pub on_empty: u16,
     pub reverse: bool,
-    pub queue: Number,
+    pub queue: Figure,
     pub health: Option<HealthDoc<'a>>,
     pub outlier: OutlierSettingsDoc,
     pub sticky: Option<StickyDoc<'a>>,
@@ -36,8 +36,8 @@ pub struct SettingsDoc<'a> {
 pub struct HealthDoc<'a> {
     #[serde(rename = "type")]
     pub kind: &'static str,
-    pub interval: Number,
-    pub timeout: Number,
+    pub interval: Figure,
+    pub timeout: Figure,
     pub rise: u32,
     pub fall: u32,
     /// up or down.
@@ -64,8 +64,8 @@ pub struct HealthDoc<'a> {
 pub struct OutlierSettingsDoc {
     pub on: bool,
     pub failures: u32,
-    pub ejection: Number,
-    pub max_ejection: Number,
+    pub ejection: Figure,
+    pub max_ejection: Figure,
     pub max_percent: u8,
     pub count: Vec<String>,
 }
@@ -93,17 +93,17 @@ impl<'a> SettingsDoc<'a> {
             method: settings.method.name(),
             key: settings.key.as_deref(),
             balance_factor: match settings.method {
-                Method::ConsistentHash { balance_factor } => balance_factor.map(Number),
+                Method::ConsistentHash { balance_factor } => balance_factor.map(Figure),
                 _ => None,
             },
             retries: set.retries,
             retry_on: kinds(&set.retry_on),
             zone: set.zone.as_deref(),
             panic: set.panic_percent,
-            slow_start: Number::seconds(set.slow_start_ms),
+            slow_start: Figure::seconds(set.slow_start_ms),
             on_empty: set.on_empty,
             reverse: set.reverse,
-            queue: Number::seconds(set.queue_ms),
+            queue: Figure::seconds(set.queue_ms),
             health: settings.health.as_ref().map(HealthDoc::of),
             outlier: OutlierSettingsDoc::of(&settings.outlier),
             sticky: settings.sticky.as_ref().map(StickyDoc::of),
@@ -115,8 +115,8 @@ impl<'a> HealthDoc<'a> {
     fn of(check: &'a HealthCheck) -> Self {
         HealthDoc {
             kind: kind_word(check.kind),
-            interval: Number::seconds(check.interval_ms),
-            timeout: Number::seconds(check.timeout_ms),
+            interval: Figure::seconds(check.interval_ms),
+            timeout: Figure::seconds(check.timeout_ms),
             rise: check.rise,
             fall: check.fall,
             initial: if check.initial_up { "up" } else { "down" },
@@ -141,8 +141,8 @@ impl OutlierSettingsDoc {
         OutlierSettingsDoc {
             on: outlier.on,
             failures: outlier.failures,
-            ejection: Number::seconds(outlier.ejection_ms),
-            max_ejection: Number::seconds(outlier.max_ejection_ms),
+            ejection: Figure::seconds(outlier.ejection_ms),
+            max_ejection: Figure::seconds(outlier.max_ejection_ms),
             max_percent: outlier.max_percent,
             count: kinds(&outlier.count),
         }

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::View;
+use crate::Shown;
 use crate::time::Time;
 use crate::warnings::WarningDoc;
 
@@ -71,7 +71,7 @@ pub struct RoomDoc {
     pub room: usize,
 }
 
-impl<'a> View<'a> {
+impl<'a> Shown<'a> {
     /// The server.
     pub fn status(&self) -> StatusDoc<'a> {
         let children = self.all.children.iter();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use balance::event::weight_text;
 use balance::snapshot::{MemberState, PoolState};
 
-use crate::View;
+use crate::Shown;
 use crate::member::{admin, state_word};
 use crate::time::Time;
 
@@ -14,7 +14,7 @@ const HEAD: [&str; 10] =
     ["POOL", "MEMBER", "STATE", "USABLE", "WEIGHT", "INFLIGHT", "REQUESTS", "FAILED", "SINCE", "WHY"];
 
 /// The table.
-pub fn table(view: &View<'_>) -> String {
+pub fn table(view: &Shown<'_>) -> String {
     let members = view.all.pools.iter().flat_map(|pool| pool.members.iter().map(move |one| (pool, one)));
     let rows: Vec<[String; HEAD.len()]> = members.map(|(pool, member)| row(pool, member)).collect();
     let head = HEAD.map(str::to_owned);

@@ -5,26 +5,26 @@ use serde::{Serialize, Serializer};
 
 /// A number that is written without a fraction where it has none.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Number(pub f64);
+pub struct Figure(pub f64);
 
-impl Number {
+impl Figure {
     /// A weight, from hundredths.
     pub fn weight(hundredths: u32) -> Self {
-        Number(f64::from(hundredths) / 100.0)
+        Figure(f64::from(hundredths) / 100.0)
     }
 
     /// Seconds, from milliseconds.
     pub fn seconds(ms: u64) -> Self {
-        Number(ms as f64 / 1000.0)
+        Figure(ms as f64 / 1000.0)
     }
 
     /// Seconds that were measured, to the microsecond.
     pub fn measured(seconds: f64) -> Self {
-        Number((seconds * 1e6).round() / 1e6)
+        Figure((seconds * 1e6).round() / 1e6)
     }
 }
 
-impl Serialize for Number {
+impl Serialize for Figure {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         /// Whole numbers up to here are exact.
         const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -52,15 +52,15 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{Number, Pairs};
+    use super::{Figure, Pairs};
 
-    impl JsonSchema for Number {
+    impl JsonSchema for Figure {
         fn inline_schema() -> bool {
             true
         }
 
         fn schema_name() -> Cow<'static, str> {
-            "Number".into()
+            "Figure".into()
         }
 
         fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -89,15 +89,15 @@ mod tests {
 
     #[test]
     fn whole_numbers_have_no_fraction() {
-        let written = |number: Number| serde_json::to_string(&number).unwrap_or_default();
+        let written = |number: Figure| serde_json::to_string(&number).unwrap_or_default();
         for (number, text) in [
-            (Number::weight(300), "3"),
-            (Number::weight(150), "1.5"),
-            (Number::weight(0), "0"),
-            (Number::seconds(1500), "1.5"),
-            (Number::measured(0.012_345_678), "0.012346"),
-            (Number(1e300), "1e+300"),
-            (Number(f64::NAN), "null"),
+            (Figure::weight(300), "3"),
+            (Figure::weight(150), "1.5"),
+            (Figure::weight(0), "0"),
+            (Figure::seconds(1500), "1.5"),
+            (Figure::measured(0.012_345_678), "0.012346"),
+            (Figure(1e300), "1e+300"),
+            (Figure(f64::NAN), "null"),
         ] {
             assert_eq!(written(number), text);
         }

@@ -29,7 +29,7 @@ pub struct Facts {
 
 /// A snapshot, and what it takes to show it.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct Shown<'a> {
     /// The pools, and all the rest.
     pub all: &'a Snapshot,
     /// Of the server.
@@ -40,7 +40,7 @@ pub struct View<'a> {
     pub place: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
-impl View<'_> {
+impl Shown<'_> {
     /// Milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> u64 {
         let since = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();

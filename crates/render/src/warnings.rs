@@ -4,7 +4,7 @@
 use balance::snapshot::{PoolState, Room, ScriptState, Verdict};
 use serde::Serialize;
 
-use crate::View;
+use crate::Shown;
 use crate::time::Time;
 
 /// Something that somebody should look at.
@@ -19,7 +19,7 @@ pub struct WarningDoc {
     pub since: Option<Time>,
 }
 
-impl View<'_> {
+impl Shown<'_> {
     /// Everything of that kind.
     pub fn warnings(&self) -> Vec<WarningDoc> {
         let pools = self.all.pools.iter().filter_map(of_pool);

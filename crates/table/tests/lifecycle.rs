@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use balance::api::{Change, Membership};
 use balance::event::By;
-use balance::health::{HealthState, Order};
+use balance::health::{AgentOrder, HealthState};
 use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
 use balance::live::Live;
 use balance::member::{Member, MemberSpec};
@@ -181,7 +181,7 @@ fn a_check_puts_right_what_another_process_left_half_done() {
 #[test]
 fn what_an_agent_wants_is_told_when_it_changes() {
     lives!(["LuaBalancerHealthCheck agent port=9 rise=1 fall=1"], |life| {
-        let drain = AgentWords { order: Some(Order::Drain), percent: Some(50), max_inflight: Some(7) };
+        let drain = AgentWords { order: Some(AgentOrder::Drain), percent: Some(50), max_inflight: Some(7) };
         life.agent("a", true, "agent: drain 50% maxconn:7", drain);
         life.agent("a", true, "agent: drain 50% maxconn:7", drain);
         assert_eq!(life.told(), ["pool app: member a: agent: drain 50% maxconn:7"]);
@@ -190,7 +190,7 @@ fn what_an_agent_wants_is_told_when_it_changes() {
         assert_eq!((advice.percent, advice.max_inflight), (50, Some(7)));
         life.agent("a", false, "agent: down", AgentWords::default());
         assert_eq!(life.told(), ["pool app: member a is down: 1 checks failed, the last one: agent: down"]);
-        let ready = AgentWords { order: Some(Order::Ready), percent: Some(100), max_inflight: None };
+        let ready = AgentWords { order: Some(AgentOrder::Ready), percent: Some(100), max_inflight: None };
         life.agent("a", true, "agent: up ready 100%", ready);
         assert_eq!(
             life.told(),
@@ -324,7 +324,7 @@ fn a_slow_start_ends_once_and_another_leader_goes_on_with_it() {
 #[test]
 fn checks_that_are_made_no_longer_are_forgotten() {
     lives!(["LuaBalancerHealthCheck agent port=9 rise=1 fall=1"], |life| {
-        let maint = AgentWords { order: Some(Order::Maint), ..AgentWords::default() };
+        let maint = AgentWords { order: Some(AgentOrder::Maint), ..AgentWords::default() };
         life.agent("a", true, "agent: maint", maint);
         life.check("b", false, "refused");
         life.told();

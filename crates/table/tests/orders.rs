@@ -11,7 +11,7 @@ use balance::lifecycle::{self, Deadlines, Subject};
 use balance::live::Live;
 use balance::member::{Member, MemberSpec};
 use balance::memory::MemoryStore;
-use balance::order::{Admin, MAX_ORDER_TEXT, Order, Then};
+use balance::order::{AdminState, MAX_ORDER_TEXT, Order, Then};
 use balance::settings::PoolSettings;
 use balance::snapshot::{self, MemberState};
 use balance::status::{State, Status};
@@ -66,7 +66,7 @@ fn shown(store: &impl Vitals, name: &str) -> MemberState {
     pools[0].members.iter().find(|member| member.spec.name == name).cloned().expect("a member")
 }
 
-fn switch(store: &impl Store, name: &str, admin: Admin) {
+fn switch(store: &impl Store, name: &str, admin: AdminState) {
     let member = member(store, name);
     let of = Subject { pool: &"app".into(), member: &member };
     let by = By::Script(None);
@@ -149,14 +149,14 @@ fn orders_of_members_that_are_gone_or_too_long_are_refused() {
 #[test]
 fn who_has_ordered_it_is_named_as_long_as_it_holds() {
     both!(store => {
-        switch(store, "a", Admin::Drain);
+        switch(store, "a", AdminState::Drain);
         let cause = |name: &str| shown(store, name).why[0].by.clone();
         assert_eq!(cause("a"), By::Somebody);
-        let order = Order { admin: Some(Admin::Drain), note: Some("n".into()), ..alice() };
+        let order = Order { admin: Some(AdminState::Drain), note: Some("n".into()), ..alice() };
         store.set_order(&member(store, "a"), Some(&order)).expect("room");
         let person = Person { name: Some("alice".into()), from: Some("10.0.0.5".into()), note: Some("n".into()) };
         assert_eq!(cause("a"), By::Person(person));
-        switch(store, "a", Admin::Disabled);
+        switch(store, "a", AdminState::Disabled);
         assert_eq!(cause("a"), By::Somebody, "that was somebody else");
     });
 }
@@ -168,10 +168,10 @@ fn what_an_order_says_for_then_holds_when_its_time_is_over() {
         assert!(look(store, &mut deadlines, NOW_S).is_empty());
         for (then, state, line) in [
             (None, State::Up, "draining -> up"),
-            (Some(Then::Admin(Admin::Disabled)), State::Disabled, "draining -> disabled"),
+            (Some(Then::AdminState(AdminState::Disabled)), State::Disabled, "draining -> disabled"),
         ] {
-            switch(store, "a", Admin::Drain);
-            let order = Order { admin: Some(Admin::Drain), until: Some(NOW_S + 9), then, max_inflight: Some(3), ..alice() };
+            switch(store, "a", AdminState::Drain);
+            let order = Order { admin: Some(AdminState::Drain), until: Some(NOW_S + 9), then, max_inflight: Some(3), ..alice() };
             store.set_order(&member(store, "a"), Some(&order)).expect("room");
             assert!(look(store, &mut deadlines, NOW_S + 8).is_empty());
             let told = look(store, &mut deadlines, NOW_S + 9);
@@ -189,7 +189,7 @@ fn a_member_that_drains_until_it_is_removed_goes_then() {
     both!(store => {
         let pool = store.find_pool("app").expect("the pool");
         let added = store.add(pool, &spec("http://10.0.0.9:80 name=x")).expect("room");
-        let order = Order { admin: Some(Admin::Drain), until: Some(NOW_S + 30), then: Some(Then::Removed), ..alice() };
+        let order = Order { admin: Some(AdminState::Drain), until: Some(NOW_S + 30), then: Some(Then::Removed), ..alice() };
         store.set_order(&added, Some(&order)).expect("room");
         let mut deadlines = Deadlines::default();
         assert!(look(store, &mut deadlines, NOW_S + 29).is_empty());
@@ -202,10 +202,10 @@ fn a_member_that_drains_until_it_is_removed_goes_then() {
 #[test]
 fn what_somebody_has_changed_meanwhile_stays() {
     both!(store => {
-        switch(store, "a", Admin::Drain);
-        let order = Order { admin: Some(Admin::Drain), until: Some(NOW_S + 9), ..alice() };
+        switch(store, "a", AdminState::Drain);
+        let order = Order { admin: Some(AdminState::Drain), until: Some(NOW_S + 9), ..alice() };
         store.set_order(&member(store, "a"), Some(&order)).expect("room");
-        switch(store, "a", Admin::Disabled);
+        switch(store, "a", AdminState::Disabled);
         assert!(look(store, &mut Deadlines::default(), NOW_S + 9).is_empty());
         assert_eq!(shown(store, "a").state, State::Disabled);
         assert_eq!(store.order(member(store, "a").slot).and_then(|order| order.until), None);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use balance::api::{Balancer, Change};
 use balance::engine::{Engine, Handle};
 use balance::event::By;
-use balance::health::Order;
+use balance::health::AgentOrder;
 use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
 use balance::live::Latency;
 use balance::member::{Member, MemberSpec};
@@ -64,7 +64,7 @@ fn play<S: Vitals + 'static>(store: S, begin: impl Fn(&S, &Member)) -> Arc<Engin
         let check = handle.settings(app).expect("settings").health.clone().expect("a check");
         lifecycle::check_ended(store, of, &check, &Finding { ok, why: "", advice });
     };
-    let words = AgentWords { order: Some(Order::Drain), percent: Some(50), max_inflight: Some(4) };
+    let words = AgentWords { order: Some(AgentOrder::Drain), percent: Some(50), max_inflight: Some(4) };
     check("a", true, words);
     check("b", false, AgentWords::default());
     check("b", true, AgentWords::default());

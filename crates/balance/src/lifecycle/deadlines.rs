@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::{Subject, ordered};
 use crate::api::{Change, Membership, PoolId};
 use crate::event::{By, MemberEvent, What, Why};
-use crate::order::{Admin, Order, Then};
+use crate::order::{AdminState, Order, Then};
 use crate::store::Store;
 
 /// When the next order of each pool ends, as of a version: an order makes another version, so that
@@ -59,12 +59,12 @@ fn look(store: &impl Store, pool: &Membership, now_s: u64, events: &mut Vec<Memb
 /// state is no longer what was ordered, and leaves it.
 fn carry_out(store: &impl Store, of: Subject<'_>, order: Order) -> Vec<MemberEvent> {
     let (member, by) = (of.member, By::Person(order.person()));
-    let then = match order.then.unwrap_or(Then::Admin(Admin::Ready)) {
+    let then = match order.then.unwrap_or(Then::AdminState(AdminState::Ready)) {
         Then::Removed => return remove(store, of, by),
-        Then::Admin(then) => then,
+        Then::AdminState(then) => then,
     };
-    let configured = Admin::of(member.spec.flags);
-    let now = Admin::of(store.status(member.slot).0);
+    let configured = AdminState::of(member.spec.flags);
+    let now = AdminState::of(store.status(member.slot).0);
     let mut told = Vec::new();
     // Somebody else, a script perhaps, has changed it since: that stays.
     let stands = now == order.admin.unwrap_or(configured);

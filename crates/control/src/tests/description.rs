@@ -14,7 +14,7 @@ use render::status::StatusDoc;
 use crate::element::{KEYS, Kind};
 use crate::problem::Problem;
 use crate::put::Difference;
-use crate::routes::{Method, ROUTES, Route, Target};
+use crate::routes::{ApiRoute, Endpoint, ROUTES, Verb};
 
 fn reference<T: JsonSchema>(made: &mut SchemaGenerator) -> Value {
     made.subschema_for::<T>().to_value()
@@ -66,42 +66,43 @@ fn batch() -> Value {
     json!({ "type": "array", "items": item })
 }
 
-fn document(target: Target, made: &mut SchemaGenerator) -> Option<(&'static str, Value)> {
+fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static str, Value)> {
     let json = "application/json";
     Some(match target {
-        Target::Page => ("text/html", json!({ "type": "string" })),
-        Target::Asset => ("text/css", json!({ "type": "string" })),
-        Target::Metrics => ("text/plain", json!({ "type": "string" })),
-        Target::Links | Target::OpenApi | Target::Health => (json, json!({ "type": "object" })),
-        Target::Status => (json, reference::<StatusDoc<'_>>(made)),
-        Target::Pools => (json, reference::<PoolsDoc<'_>>(made)),
-        Target::Pool => (json, reference::<PoolDoc<'_>>(made)),
-        Target::Members => (json, json!({ "type": "array", "items": reference::<MemberDoc<'_>>(made) })),
-        Target::Member => (json, reference::<MemberDoc<'_>>(made)),
-        Target::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
-        Target::Dicts => (json, reference::<DictsDoc<'_>>(made)),
-        Target::Children => (json, reference::<ChildrenDoc>(made)),
-        Target::Batch => return None,
+        Endpoint::Page => ("text/html", json!({ "type": "string" })),
+        Endpoint::Asset => ("text/css", json!({ "type": "string" })),
+        Endpoint::Metrics => ("text/plain", json!({ "type": "string" })),
+        Endpoint::Links | Endpoint::OpenApi | Endpoint::Health => (json, json!({ "type": "object" })),
+        Endpoint::Status => (json, reference::<StatusDoc<'_>>(made)),
+        Endpoint::Pools => (json, reference::<PoolsDoc<'_>>(made)),
+        Endpoint::Pool => (json, reference::<PoolDoc<'_>>(made)),
+        Endpoint::Members => (json, json!({ "type": "array", "items": reference::<MemberDoc<'_>>(made) })),
+        Endpoint::Member => (json, reference::<MemberDoc<'_>>(made)),
+        Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
+        Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
+        Endpoint::Children => (json, reference::<ChildrenDoc>(made)),
+        Endpoint::Batch => return None,
     })
 }
 
 /// The statuses of a method, with what they have to say.
-fn statuses(route: &Route, method: Method) -> Vec<(u16, &'static str)> {
+fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
     let has_names = route.path.contains('{');
-    let is_marked = matches!(route.target, Target::Pools | Target::Pool | Target::Members | Target::Member);
+    let is_marked =
+        matches!(route.target, Endpoint::Pools | Endpoint::Pool | Endpoint::Members | Endpoint::Member);
     let mut all = Vec::new();
     let mut put = |statuses: &[u16], text| all.extend(statuses.iter().map(|status| (*status, text)));
     match (route.target, method) {
-        (Target::Members, Method::Post) => put(&[201], "The new member."),
-        (Target::Member, Method::Delete) => {
+        (Endpoint::Members, Verb::Post) => put(&[201], "The new member."),
+        (Endpoint::Member, Verb::Delete) => {
             put(&[202], "It drains first.");
             put(&[204], "It is removed.");
         }
-        (Target::Members, Method::Put) => put(&[200], "The new list; with dry_run=1 what would change."),
-        (_, Method::Get) => put(&[200], "The document."),
+        (Endpoint::Members, Verb::Put) => put(&[200], "The new list; with dry_run=1 what would change."),
+        (_, Verb::Get) => put(&[200], "The document."),
         _ => put(&[200], "The new document."),
     }
-    if method == Method::Get && is_marked {
+    if method == Verb::Get && is_marked {
         put(&[304], "It is as If-None-Match says.");
     }
     put(&[400], "The URL or the body cannot be read.");
@@ -109,15 +110,15 @@ fn statuses(route: &Route, method: Method) -> Vec<(u16, &'static str)> {
         put(&[404], "There is no such thing.");
     }
     put(&[421], "The Host is not this server's.");
-    if route.target == Target::Health {
+    if route.target == Endpoint::Health {
         put(&[404], "There is no such pool.");
         put(&[422], "A parameter has a wrong value.");
         put(&[503], "It is not well.");
     }
-    if method == Method::Get && is_marked {
+    if method == Verb::Get && is_marked {
         put(&[422], "A parameter has a wrong value.");
     }
-    if method != Method::Get {
+    if method != Verb::Get {
         put(&[403], "Changes are off here, need a user, or come from another site's page.");
         if is_marked {
             put(&[412], "Somebody has changed it meanwhile: the current document.");
@@ -133,7 +134,7 @@ fn statuses(route: &Route, method: Method) -> Vec<(u16, &'static str)> {
     all
 }
 
-fn parameters(route: &Route, method: Method) -> Vec<Value> {
+fn parameters(route: &ApiRoute, method: Verb) -> Vec<Value> {
     let names = route.path.split('/').filter_map(|piece| piece.strip_prefix('{')?.strip_suffix('}'));
     let text = json!({ "type": "string" });
     let mut all: Vec<Value> =
@@ -143,26 +144,26 @@ fn parameters(route: &Route, method: Method) -> Vec<Value> {
     };
     let one = json!({ "enum": ["0", "1"] });
     match (route.target, method) {
-        (Target::Pools | Target::Pool | Target::Members | Target::Member, Method::Get) => {
+        (Endpoint::Pools | Endpoint::Pool | Endpoint::Members | Endpoint::Member, Verb::Get) => {
             put("query", "fields", text.clone(), "The parts to show: name,usable,members.name");
             let states = render::member::STATES.map(render::member::state_word);
             put("query", "state", json!({ "enum": states }), "Members of this state alone");
             put("header", "If-None-Match", text, "304 when the document still has this ETag");
         }
-        (Target::Members, Method::Put) => {
+        (Endpoint::Members, Verb::Put) => {
             put("query", "dry_run", one.clone(), "1: say what would change, and change nothing");
             put("query", "force", one, "1: also remove what a configuration defines");
             put("header", "If-Match", text, "412 when membership, orders or state have changed since");
         }
-        (Target::Member, Method::Delete) => {
+        (Endpoint::Member, Verb::Delete) => {
             put("query", "drain", text.clone(), "Drain so long first, for example 30s");
             put("query", "force", one, "1: also when a configuration defines it");
             put("header", "If-Match", text, "412 when orders or state have changed since");
         }
-        (Target::Members, Method::Post) | (Target::Member, Method::Patch) => {
+        (Endpoint::Members, Verb::Post) | (Endpoint::Member, Verb::Patch) => {
             put("header", "If-Match", text, "412 when orders or state have changed since");
         }
-        (Target::Health, _) => {
+        (Endpoint::Health, _) => {
             put("query", "pool", text, "503 unless this pool has enough usable members");
             put("query", "min", json!({ "type": "integer", "minimum": 0 }), "How many are enough; 1");
         }
@@ -171,14 +172,14 @@ fn parameters(route: &Route, method: Method) -> Vec<Value> {
     all
 }
 
-fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenerator) -> Value {
+fn operation(route: &ApiRoute, method: Verb, about: &str, made: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     let problem = reference::<Problem>(made);
     for (status, text) in statuses(route, method) {
         let mut response = json!({ "description": text });
         let good = matches!(status, 200..=202 | 412);
-        let dry = (route.target, method) == (Target::Members, Method::Put);
-        if good && route.target == Target::Batch {
+        let dry = (route.target, method) == (Endpoint::Members, Verb::Put);
+        if good && route.target == Endpoint::Batch {
             let item =
                 json!({ "type": "object", "properties": { "status": { "type": "integer" }, "body": {} } });
             response["content"]["application/json"]["schema"] = json!({ "type": "array", "items": item });
@@ -187,7 +188,7 @@ fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenera
             let either = json!([list, reference::<Difference>(made)]);
             response["content"]["application/json"]["schema"] = json!({ "anyOf": either });
         } else if good {
-            let target = if status == 201 { Target::Member } else { route.target };
+            let target = if status == 201 { Endpoint::Member } else { route.target };
             if let Some((media, schema)) = document(target, made) {
                 response["content"][media]["schema"] = schema;
             }
@@ -199,10 +200,10 @@ fn operation(route: &Route, method: Method, about: &str, made: &mut SchemaGenera
     let mut all =
         json!({ "summary": about, "responses": responses, "parameters": parameters(route, method) });
     let body = match (route.target, method) {
-        (Target::Members, Method::Post) => Some(element()),
-        (Target::Members, Method::Put) => Some(json!({ "type": "array", "items": element() })),
-        (Target::Member, Method::Patch) => Some(patch()),
-        (Target::Batch, _) => Some(batch()),
+        (Endpoint::Members, Verb::Post) => Some(element()),
+        (Endpoint::Members, Verb::Put) => Some(json!({ "type": "array", "items": element() })),
+        (Endpoint::Member, Verb::Patch) => Some(patch()),
+        (Endpoint::Batch, _) => Some(batch()),
         _ => None,
     };
     if let Some(schema) = body {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Metrics of members.
+//! Exporter of members.
 
 use balance::counts::MemberCounts;
 use balance::snapshot::MemberState;
 
 use super::options::Extent;
 use super::write::{Writer, labels, with};
-use crate::View;
+use crate::Shown;
 
 /// A metric's name, and what it says of a thing.
 type Says<T, N> = (&'static str, fn(&T) -> N);
 
 type Members<'a> = [(String, &'a MemberState)];
 
-pub(super) fn write(view: &View<'_>, extent: Extent, to: &mut Writer) {
+pub(super) fn write(view: &Shown<'_>, extent: Extent, to: &mut Writer) {
     let pools = view.all.pools.iter();
     let members = pools.flat_map(|pool| {
         pool.members.iter().map(|one| (labels(&[("pool", &pool.name), ("member", &one.spec.name)]), one))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Metrics: Prometheus' text format 0.0.4, and OpenMetrics 1.0. [`FAMILIES`] is the table of all of
-//! them, which docs/metrics.md is checked against.
+//! Metrics: Prometheus' text format 0.0.4, and OpenMetrics 1.0. [`FAMILIES`] is the table of all
+//! of them, which docs/metrics.md is checked against.
 
 mod families;
 mod members;
@@ -13,10 +13,10 @@ pub use families::{FAMILIES, Family, Kind, PREFIX};
 pub use options::{Format, Histograms, Members, Options};
 use write::Writer;
 
-use crate::View;
+use crate::Shown;
 
 /// The metrics, and whether they are fewer than was asked for.
-pub struct Metrics {
+pub struct Exporter {
     /// The text.
     pub text: String,
     /// Members, or their histograms, are left out.
@@ -24,7 +24,7 @@ pub struct Metrics {
 }
 
 /// All metrics. `elapsed` says, at the end, how many seconds it took.
-pub fn metrics(view: &View<'_>, format: Format, options: Options, elapsed: &dyn Fn() -> f64) -> Metrics {
+pub fn metrics(view: &Shown<'_>, format: Format, options: Options, elapsed: &dyn Fn() -> f64) -> Exporter {
     let count = view.all.pools.iter().map(|pool| pool.members.len()).sum();
     let extent = options.extent(view.all.pools.len(), count);
     let mut to = Writer::new(format);
@@ -38,5 +38,5 @@ pub fn metrics(view: &View<'_>, format: Format, options: Options, elapsed: &dyn 
     if to.begin("scrape_duration_seconds") {
         to.value("scrape_duration_seconds", "", elapsed());
     }
-    Metrics { text: to.done(), reduced: extent.reduced }
+    Exporter { text: to.done(), reduced: extent.reduced }
 }

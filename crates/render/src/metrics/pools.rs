@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Metrics of pools.
+//! Exporter of pools.
 
 use balance::counts::{Histogram, PoolCounts};
 use balance::snapshot::PoolState;
 
 use super::options::Extent;
 use super::write::{Writer, labels, with};
-use crate::View;
+use crate::Shown;
 use crate::member::{STATES, state_word};
 
 /// A metric's name, and what it says of a pool.
@@ -14,7 +14,7 @@ type Says = (&'static str, fn(&PoolState) -> u64);
 
 type Pools<'a> = [(String, &'a PoolState)];
 
-pub(super) fn write(view: &View<'_>, extent: Extent, to: &mut Writer) {
+pub(super) fn write(view: &Shown<'_>, extent: Extent, to: &mut Writer) {
     let pools: Vec<_> = view.all.pools.iter().map(|pool| (labels(&[("pool", &pool.name)]), pool)).collect();
     if pools.is_empty() {
         return;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Metrics of the server, its scripts and its dictionaries.
+//! Exporter of the server, its scripts and its dictionaries.
 
 use balance::snapshot::Verdict;
 
 use super::options::Extent;
 use super::write::{Writer, labels, with};
-use crate::View;
+use crate::Shown;
 
-pub(super) fn write(view: &View<'_>, extent: Extent, to: &mut Writer) {
+pub(super) fn write(view: &Shown<'_>, extent: Extent, to: &mut Writer) {
     let facts = view.facts;
     if to.begin("build_info") {
         let build = [("version", facts.version), ("httpd", &facts.httpd), ("lua", facts.lua)];
@@ -32,7 +32,7 @@ pub(super) fn write(view: &View<'_>, extent: Extent, to: &mut Writer) {
     }
 }
 
-pub(super) fn write_scripts(view: &View<'_>, to: &mut Writer) {
+pub(super) fn write_scripts(view: &Shown<'_>, to: &mut Writer) {
     let scripts: Vec<_> =
         view.all.scripts.iter().map(|one| (labels(&[("script", &one.label)]), one)).collect();
     if scripts.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn write_scripts(view: &View<'_>, to: &mut Writer) {
     }
 }
 
-pub(super) fn write_dicts(view: &View<'_>, to: &mut Writer) {
+pub(super) fn write_dicts(view: &Shown<'_>, to: &mut Writer) {
     let dicts: Vec<_> = view.all.dicts.iter().map(|one| (labels(&[("dict", &one.name)]), one)).collect();
     if dicts.is_empty() {
         return;
