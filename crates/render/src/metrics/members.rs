@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Exporter of members.
+//! Metrics of members.
 
 use balance::counts::MemberCounts;
 use balance::snapshot::MemberState;

@@ -16,7 +16,7 @@ use write::Writer;
 use crate::Shown;
 
 /// The metrics, and whether they are fewer than was asked for.
-pub struct Exporter {
+pub struct Exported {
     /// The text.
     pub text: String,
     /// Members, or their histograms, are left out.
@@ -24,7 +24,7 @@ pub struct Exporter {
 }
 
 /// All metrics. `elapsed` says, at the end, how many seconds it took.
-pub fn metrics(view: &Shown<'_>, format: Format, options: Options, elapsed: &dyn Fn() -> f64) -> Exporter {
+pub fn metrics(view: &Shown<'_>, format: Format, options: Options, elapsed: &dyn Fn() -> f64) -> Exported {
     let count = view.all.pools.iter().map(|pool| pool.members.len()).sum();
     let extent = options.extent(view.all.pools.len(), count);
     let mut to = Writer::new(format);
@@ -38,5 +38,5 @@ pub fn metrics(view: &Shown<'_>, format: Format, options: Options, elapsed: &dyn
     if to.begin("scrape_duration_seconds") {
         to.value("scrape_duration_seconds", "", elapsed());
     }
-    Exporter { text: to.done(), reduced: extent.reduced }
+    Exported { text: to.done(), reduced: extent.reduced }
 }

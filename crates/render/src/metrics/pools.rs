@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Exporter of pools.
+//! Metrics of pools.
 
 use balance::counts::{Histogram, PoolCounts};
 use balance::snapshot::PoolState;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Exporter of the server, its scripts and its dictionaries.
+//! Metrics of the server, its scripts and its dictionaries.
 
 use balance::snapshot::Verdict;
 
