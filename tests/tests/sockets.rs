@@ -368,7 +368,9 @@ on_every_mpm!(the_socket_answers_while_all_workers_are_held);
 
 /// Of one child, which is busy, so that none ends soon; and of two, one of which does.
 fn a_graceful_stop_leaves_nobody_waiting_at_the_socket(mpm: Mpm) {
-    [1, 2].map(|children| gracefully_stopped(mpm, children));
+    for children in [1, 2] {
+        gracefully_stopped(mpm, children);
+    }
 }
 
 on_every_mpm!(a_graceful_stop_leaves_nobody_waiting_at_the_socket);
