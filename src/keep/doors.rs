@@ -86,6 +86,13 @@ impl Doors {
         };
         TakenOver { socket: self.socket.and_then(take), metrics: self.metrics.and_then(take) }
     }
+
+    /// The child ends. One that is its own parent (`httpd -X`) ends without another word.
+    pub fn end_with_child(&self) {
+        if memory::pid() == self.owner {
+            close_all();
+        }
+    }
 }
 
 /// What is wanted of a socket.

@@ -211,6 +211,7 @@ impl Ends for Child {
             self.hand_over();
         }
         self.answering.wait();
+        self.doors.end_with_child();
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use server_tests::{Backend, Builder, Httpd, Mpm, Request, Response, on_every_mpm, pool, wait_until};
 
@@ -276,4 +277,36 @@ fn places_of_members_are_file_and_line() {
         let text = httpd.socket().get("/api/v1/pools/app/members/a").text();
         text.contains("sites/x.conf:3") && !text.contains(&format!("{}/sites", dir.display()))
     });
+}
+
+#[test]
+fn more_changes_than_two_hundred_a_second_are_too_many_over_all_children() {
+    let a = Backend::new("a");
+    let httpd = with_a_pool(&a)
+        .children(3)
+        .config("<Location /lb>\nSetHandler lua-balancer\nLuaBalancerAdmin on anonymous=on\n</Location>")
+        .start();
+    // What cannot be read counts as well.
+    let change = |target: &str| patch(target, "no JSON");
+    let until = Instant::now() + SOON * 2;
+    let refused = thread::scope(|scope| {
+        let ask = || {
+            let mut client = httpd.client();
+            while Instant::now() < until {
+                let response = client.send(&change("/lb/api/v1/pools/app/members/a"));
+                match response.status {
+                    429 => return response.header("Retry-After").map(str::to_owned),
+                    status => assert_eq!(status, 400, "{}", response.text()),
+                }
+            }
+            None
+        };
+        let all = [(); 4].map(|()| scope.spawn(ask));
+        all.map(|one| one.join().expect("a client"))
+    });
+    assert!(refused.contains(&Some("1".to_owned())), "{refused:?}");
+    let mut socket = httpd.socket();
+    for _ in 0..300 {
+        assert_eq!(socket.send(&change("/api/v1/pools/app/members/a")).status, 400);
+    }
 }

@@ -139,3 +139,19 @@ fn slow_and_silent_clients_hold_up_neither_metrics_nor_the_socket() {
     drop(silent);
     held.into_iter().for_each(|held| drop(held.join()));
 }
+
+#[test]
+fn series_that_are_left_out_are_told_once_whoever_is_asked() {
+    let (a, port) = (Backend::new("a"), ReservedPort::new());
+    let httpd = Httpd::builder()
+        .children(3)
+        .config(&format!("LuaBalancerMetrics listen=127.0.0.1:{} max_series=3", port.port()))
+        .config(&pool("app", &[(&a, "")], ""))
+        .start();
+    for _ in 0..20 {
+        let text = Client::new(port.port()).get("/metrics").text();
+        assert!(text.contains("luabalancer_metrics_reduced 1"), "{text}");
+    }
+    let line = r"lua_balancer:warn.*metrics leave out.*more than 3 \(LuaBalancerMetrics max_series=\)";
+    assert_eq!(httpd.count_log(line), 1, "{}", httpd.error_log());
+}

@@ -366,16 +366,26 @@ fn the_socket_answers_while_all_workers_are_held(mpm: Mpm) {
 
 on_every_mpm!(the_socket_answers_while_all_workers_are_held);
 
-#[test]
-fn a_graceful_stop_leaves_nobody_waiting_at_the_socket() {
+/// Of one child, which is busy, so that none ends soon; and of two, one of which does.
+fn a_graceful_stop_leaves_nobody_waiting_at_the_socket(mpm: Mpm) {
+    for children in [1, 2] {
+        gracefully_stopped(mpm, children);
+    }
+}
+
+on_every_mpm!(a_graceful_stop_leaves_nobody_waiting_at_the_socket);
+
+fn gracefully_stopped(mpm: Mpm, children: usize) {
     let backend = Backend::new("slow");
     backend.slow(Duration::from_secs(3));
     let mut httpd = plain()
-        .children(2)
+        .mpm(mpm)
+        .children(children)
         .config(&pool("app", &[(&backend, "")], ""))
         .config("ProxyPass /app lb://app")
         .start();
     let path = httpd.socket_path();
+    assert_eq!(httpd.socket().get("/").status, 200);
     let mut client = httpd.client();
     thread::scope(|scope| {
         let slow = scope.spawn(move || client.get("/app/").status);
