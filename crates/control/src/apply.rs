@@ -61,7 +61,12 @@ impl<'a> Applying<'a> {
                 balancer.remove(pool, &step.member, &self.by)?;
                 self.undo.push(Undo::Add(pool, Box::new(member.spec.clone())));
             }
-            What::Change(change) => self.change(member(balancer, pool, step)?, *change)?,
+            What::Change(change) => {
+                self.change(member(balancer, pool, step)?, *change)?;
+                if *change == Change::Recount {
+                    self.tell(step, "failures and checks count from 0");
+                }
+            }
             What::Order(order) => {
                 let member = member(balancer, pool, step)?;
                 balancer.order(&member, order.as_ref())?;
@@ -88,15 +93,19 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    /// What the balancer does not tell: an order that changes neither state nor weight.
+    /// What the balancer does not tell of an order: limits and meta keys, and what goes with a state
+    /// or a weight where neither changes.
     fn tell_order(&self, step: &Step, before: Option<&Order>, now: Option<&Order>) {
-        let name = format!("{}/{}", step.pool, step.member);
-        let changes = order_changes(before, now);
-        if !changes.is_empty() && !self.told.contains(&name) {
-            let (pool, member, by) = (&step.pool, &step.member, &self.by);
-            let line = format!("pool {pool}: member {member}: {} (by {by})", changes.join(", "));
-            self.house.log(Level::Notice, &line);
+        let told = self.told.contains(&format!("{}/{}", step.pool, step.member));
+        let changes = order_changes(before, now, !told);
+        if !changes.is_empty() {
+            self.tell(step, &changes.join(", "));
         }
+    }
+
+    fn tell(&self, step: &Step, what: &str) {
+        let (pool, member, by) = (&step.pool, &step.member, &self.by);
+        self.house.log(Level::Notice, &format!("pool {pool}: member {member}: {what} (by {by})"));
     }
 
     /// What cannot be taken back (somebody else has changed it meanwhile) stays, and is in the log.
@@ -129,8 +138,9 @@ fn member(balancer: &dyn Balancer, pool: PoolId, step: &Step) -> Result<Arc<Memb
         .ok_or_else(|| ChangeError::UnknownMember { pool: step.pool.clone(), name: step.member.clone() })
 }
 
-/// What an order changes besides state and weight, as `key old -> new`.
-fn order_changes(before: Option<&Order>, now: Option<&Order>) -> Vec<String> {
+/// What an order changes besides state and weight, as `key old -> new`; with `all` also its end and
+/// its reason.
+fn order_changes(before: Option<&Order>, now: Option<&Order>, all: bool) -> Vec<String> {
     let none = Order::default();
     let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));
     let number = |number: Option<u32>| number.map_or_else(|| "configured".to_owned(), |n| n.to_string());
@@ -148,13 +158,15 @@ fn order_changes(before: Option<&Order>, now: Option<&Order>) -> Vec<String> {
     let then = |order: &Order| order.then.map_or("ready", |then| then.word());
     let note =
         |note: &Option<String>| note.as_ref().map_or_else(|| "none".to_owned(), |note| format!("{note:?}"));
-    let all = [
+    let mut pairs = vec![
         ("max_inflight", number(before.max_inflight), number(now.max_inflight)),
         ("meta", meta(&before.meta), meta(&now.meta)),
-        ("until", until(before.until), until(now.until)),
-        ("then", then(before).to_owned(), then(now).to_owned()),
-        ("note", note(&before.note), note(&now.note)),
     ];
-    let changed = all.into_iter().filter(|(_, old, new)| old != new);
+    if all {
+        pairs.push(("until", until(before.until), until(now.until)));
+        pairs.push(("then", then(before).to_owned(), then(now).to_owned()));
+        pairs.push(("note", note(&before.note), note(&now.note)));
+    }
+    let changed = pairs.into_iter().filter(|(_, old, new)| old != new);
     changed.map(|(key, old, new)| format!("{key} {old} -> {new}")).collect()
 }
