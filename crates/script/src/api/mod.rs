@@ -9,7 +9,7 @@ pub(crate) mod modlua;
 mod pool;
 mod request;
 mod returned;
-mod spec;
+pub(crate) mod spec;
 pub(crate) mod tables;
 mod values;
 mod view;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::out::Form;
+
+/// Tests scripts and explains decisions of mod_lua_balancer, without a server.
+#[derive(Debug, Parser)]
+#[command(name = "lbctl", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Form of output.
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
+    pub form: Form,
+    /// The same as -o json.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Runs tests of scripts (*_test.lua): virtual clock, seeded draws.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    /// Tells in words where a request would go, and why.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Writes completions for a shell.
+    #[command(after_help = "Example:\n  lbctl completions bash > /etc/bash_completion.d/lbctl")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes the manual pages into a folder.
+    #[command(after_help = "Example:\n  lbctl man /usr/local/share/man/man1")]
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+const TEST_EXAMPLES: &str = "Examples:
+  lbctl test                                  all *_test.lua below this folder
+  lbctl test lua/balancer_test.lua
+  lbctl test --filter beta --watch lua
+  lbctl test --coverage --fail-under 90 --junit results.xml lua
+
+Exit: 0 all passed, 1 something failed or too little is covered, 2 called in a wrong way.";
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  lbctl explain --config /etc/apache2/apache2.conf http://www.example.org/api/x
+  lbctl explain --config pools.conf --script balancer.lua -H 'Cookie: beta=1' /
+  lbctl explain --config httpd.conf --client 192.0.2.7 --user ada -X POST /orders
+
+Exit: 0 a member or target is chosen, or the request is httpd's; 1 nobody serves it; 2 called in a wrong way.";
+
+/// `lbctl test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Files, or folders that are looked through for *_test.lua.
+    #[arg(default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// Only cases whose name holds this text.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Tells which lines of the scripts under test ran; with a file name, writes lcov's format there.
+    #[arg(long, value_name = "LCOV", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub coverage: Option<PathBuf>,
+    /// Fails when less than this percentage of the lines ran.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub fail_under: Option<u8>,
+    /// Writes the results as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Runs the tests again whenever a file changes.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `lbctl explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The request's URL, or its path.
+    pub url: String,
+    /// Its method.
+    #[arg(short = 'X', long = "method", value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// A header, as 'Name: value'.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// The client's address.
+    #[arg(long, value_name = "IP")]
+    pub client: Option<std::net::IpAddr>,
+    /// Whom httpd has authenticated.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Where the decision comes from.
+    #[command(flatten)]
+    pub from: From,
+}
+
+/// Where decisions come from.
+#[derive(Debug, Args)]
+pub struct From {
+    /// httpd's configuration, or a file with pools alone.
+    #[arg(long, value_name = "HTTPD.CONF")]
+    pub config: Option<PathBuf>,
+    /// A script, and the function in it: by default translate, else select, else the only one.
+    #[arg(long, value_name = "FILE[:FUNCTION]")]
+    pub script: Option<String>,
+    /// Seed of draws.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// As httpd's -D.
+    #[arg(short = 'D', value_name = "NAME")]
+    pub defines: Vec<String>,
+}
