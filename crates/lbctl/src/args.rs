@@ -32,6 +32,9 @@ pub enum Verb {
     /// Tells in words where a request would go, and why.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Tells what a script or method would have done with the traffic of a log.
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(SimulateArgs),
     /// Writes completions for a shell.
     #[command(after_help = "Example:\n  lbctl completions bash > /etc/bash_completion.d/lbctl")]
     Completions {
@@ -61,6 +64,15 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
 
 Exit: 0 a member or target is chosen, or the request is httpd's; 1 nobody serves it; 2 called in a wrong way.";
 
+const SIMULATE_EXAMPLES: &str = "Examples:
+  lbctl simulate --config httpd.conf access.log access.log.1.gz
+  lbctl simulate --config pools.conf --pool app --method least_connections access.log
+  lbctl simulate --config pools.conf --script new.lua --compare old.lua access.log
+  lbctl simulate --config pools.conf --down b@14:10+60s --slow a=10x@14:00+5m --html out.html access.log
+  zcat access.log.gz | lbctl simulate --config httpd.conf --against-log --log-format '%h %t \"%r\" %D %{LB_MEMBER}e' -
+
+Exit: 0 done, 1 no line could be read, 2 called in a wrong way.";
+
 /// `lbctl test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -71,8 +83,8 @@ pub struct TestArgs {
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Tells which lines of the scripts under test ran; with a file name, writes lcov's format there.
-    #[arg(long, value_name = "LCOV", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub coverage: Option<PathBuf>,
+    #[arg(long, value_name = "LCOV", require_equals = true)]
+    pub coverage: Option<Option<PathBuf>>,
     /// Fails when less than this percentage of the lines ran.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     pub fail_under: Option<u8>,
@@ -106,8 +118,52 @@ pub struct ExplainArgs {
     pub from: From,
 }
 
-/// Where decisions come from.
+/// `lbctl simulate`.
 #[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Logs, packed or not, in order; - is standard input.
+    #[arg(required = true)]
+    pub logs: Vec<PathBuf>,
+    /// Where decisions come from.
+    #[command(flatten)]
+    pub from: From,
+    /// Sends every request to this pool.
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// Another method for the pools, as LuaBalancerMethod says it.
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Format of the log, in httpd's syntax; by default common, combined, vhost_combined or JSON.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// How long members take where the log does not say: 20ms, lognormal:20ms,0.8 or exponential:20ms.
+    #[arg(long, default_value = "lognormal:20ms,0.8")]
+    pub service: String,
+    /// A member is slow: MEMBER=10x@14:00+5m (UTC).
+    #[arg(long)]
+    pub slow: Vec<String>,
+    /// A member takes no connections: MEMBER@14:10+60s.
+    #[arg(long)]
+    pub down: Vec<String>,
+    /// A member comes: MEMBER=URL@15:00.
+    #[arg(long)]
+    pub add: Vec<String>,
+    /// Another script: tells which requests would go elsewhere.
+    #[arg(long, value_name = "FILE[:FUNCTION]")]
+    pub compare: Option<String>,
+    /// Compares with the members that the log names (LB_MEMBER).
+    #[arg(long, conflicts_with = "compare")]
+    pub against_log: bool,
+    /// Writes pictures into a folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
+    /// Writes a page with everything.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// Where decisions come from.
+#[derive(Debug, Clone, Args)]
 pub struct From {
     /// httpd's configuration, or a file with pools alone.
     #[arg(long, value_name = "HTTPD.CONF")]

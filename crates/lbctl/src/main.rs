@@ -9,7 +9,9 @@ mod args;
 mod conf;
 mod explain;
 mod manual;
+mod moment;
 mod out;
+mod simulate;
 mod suite;
 mod world;
 
@@ -36,6 +38,7 @@ fn run(out: &Out, verb: &Verb) -> Outcome {
     match verb {
         Verb::Test(args) => suite::run(out, args),
         Verb::Explain(args) => explain::run(out, args),
+        Verb::Simulate(args) => simulate::run(out, args),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { folder } => manual::pages(folder),
     }

@@ -95,6 +95,12 @@ pub struct Scope<'s> {
 }
 
 impl Site {
+    /// Whether mod_proxy maps any path.
+    pub fn passes_any(&self) -> bool {
+        let any = |host: &Host| !host.passes.is_empty() || host.spots.iter().any(|spot| spot.target.is_some());
+        any(&self.main) || self.hosts.iter().any(any)
+    }
+
     /// What holds for a request to this server and path.
     pub fn scope(&self, name: &str, port: u16, path: &str) -> Scope<'_> {
         let host = self.host(name, port);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use balance::api::{Balancer, Change};
 use balance::event::By;
 use balance::units;
-use mlua::{Function, Lua, Table, Value};
+use mlua::{Function, HookTriggers, Lua, Table, Value, VmState};
 use script::host::{Request, Table as Headers};
 use script::offline::define_member;
 
@@ -14,6 +14,7 @@ use super::background::Background;
 use super::described;
 use super::stage::{Failed, Running, Stage};
 use crate::explain::words;
+use crate::moment;
 use crate::world::ask::Ask;
 use crate::world::ended::{Ended, Told};
 
@@ -51,40 +52,62 @@ fn cases(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
         lua.create_function(move |_, what: Value| own.configure(&what).map_err(wrong))?,
     )?;
     let own = stage.clone();
-    native.set("line", lua.create_function(move |lua, ()| Ok(line(lua, &own)))?)?;
-    let own = stage.clone();
-    let begin = move |lua: &Lua, name: String| {
-        let line = line(lua, &own).unwrap_or(0);
-        own.begin(name, line).map_err(wrong)
-    };
-    native.set("begin", lua.create_function(begin)?)?;
-    let own = stage.clone();
-    let ended = move |_: &Lua, (ok, failure): (bool, Option<Table>)| {
-        own.ended(failure.filter(|_| !ok).map(|failure| failed(&own, &failure)));
+    let case = move |lua: &Lua, (name, body): (String, Function)| {
+        let begun = own.begin(name, line(lua, &own).unwrap_or(0)).map_err(wrong)?;
+        if begun {
+            let failed = body.call::<()>(()).err().map(|error| failed(&own, &error.to_string()));
+            own.ended(failed);
+            limit_time(lua, &own, STEPS)?;
+        }
         Ok(())
     };
-    native.set("ended", lua.create_function(ended)?)?;
+    native.set("case", lua.create_function(case)?)?;
+    let own = stage.clone();
+    type Words = (String, String, Option<String>);
+    let fail = move |lua: &Lua, (expected, came, explanation): Words| -> mlua::Result<()> {
+        let line = line(lua, &own);
+        let explanation = explanation.unwrap_or_default();
+        let text = format!("expected {expected}, came {came}");
+        own.note(Failed { line, expected: Some(expected), came, explanation, log: Vec::new() });
+        Err(wrong(text))
+    };
+    native.set("fail", lua.create_function(fail)?)?;
     let own = stage.clone();
     let last = move |_: &Lua, ()| Ok(explained(&own));
     native.set("last", lua.create_function(last)?)
 }
 
-/// A failure as test.lua describes it.
-fn failed(stage: &Stage, failure: &Table) -> Failed {
-    let text = |key: &str| failure.get::<Option<String>>(key).ok().flatten();
-    if let Some(expected) = text("expected") {
-        let line = failure.get::<Option<usize>>("line").ok().flatten();
-        let explanation = text("explanation").unwrap_or_default();
-        let came = text("came").unwrap_or_default();
-        return Failed { line, expected: Some(expected), came, explanation, log: Vec::new() };
-    }
-    let message = text("message").unwrap_or_default();
-    let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
+/// Instructions between two looks at the clock.
+pub const STEPS: u32 = 10_000;
+
+/// Ends a case that takes too long: at every instruction from then on, whatever it catches.
+pub fn limit_time(lua: &Lua, stage: &Rc<Stage>, steps: u32) -> mlua::Result<()> {
+    let own = stage.clone();
+    lua.set_global_hook(HookTriggers::new().every_nth_instruction(steps), move |lua, _| {
+        let Err(text) = own.check_time() else { return Ok(VmState::Continue) };
+        if steps > 1 {
+            limit_time(lua, &own, 1)?;
+        }
+        Err(wrong(text))
+    })
+}
+
+/// Why a case failed that ended with this error: an expectation's, or any other.
+fn failed(stage: &Stage, error: &str) -> Failed {
+    let message = error.strip_prefix("runtime error: ").unwrap_or(error);
     let message = message.split("\nstack traceback:").next().unwrap_or_default();
+    if let Some(noted) = stage.noted() {
+        let expected = noted.expected.clone().unwrap_or_default();
+        if message.contains(&format!("expected {expected}, came {}", noted.came)) {
+            return noted;
+        }
+    }
     let place = format!("{}:", stage.file.display());
     let at = message.find(&place).map(|at| &message[at + place.len()..]);
     let line = at.and_then(|rest| rest.split(':').next()?.parse().ok());
-    let came = message.replacen(&place, "line ", 1);
+    // Where a table is in memory is nobody's news, and differs from run to run.
+    let raised_table = message.starts_with("table: 0x");
+    let came = if raised_table { "a table was raised".into() } else { message.replacen(&place, "line ", 1) };
     Failed { line, expected: None, came, explanation: explained(stage), log: Vec::new() }
 }
 
@@ -307,7 +330,7 @@ fn time(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     let at = move |_: &Lua, when: Value| {
         let text = when.to_string().unwrap_or_default();
         let running = own.running().map_err(wrong)?;
-        let moment = described::moment(&text).map_err(wrong)?;
+        let moment = moment::of(&text).map_err(wrong)?;
         running.world.set_epoch(moment);
         Ok(())
     };

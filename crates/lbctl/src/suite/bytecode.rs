@@ -136,7 +136,7 @@ mod tests {
         let text = "-- a comment\nlocal a = 1\nlocal function f(x)\n  if x then\n    return {\n      x,\n    }\n  \
                     else\n    return nil\n  end\nend\n\nreturn f(\n  a\n)\n";
         let lines: Vec<usize> = code_lines(text.as_bytes()).unwrap().into_iter().collect();
-        assert_eq!(lines, [2, 4, 5, 6, 9, 13, 14]);
+        assert_eq!(lines, [2, 4, 5, 9, 13]);
     }
 
     #[test]

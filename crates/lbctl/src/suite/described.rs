@@ -12,6 +12,7 @@ use script::{Phase, host};
 
 use super::copies::Copies;
 use crate::conf::read;
+use crate::moment;
 use crate::world::ask::Ask;
 use crate::world::setup::Setup;
 
@@ -100,7 +101,7 @@ fn of_table(table: &Table, folder: &Path, copies: &Copies) -> Result<Setup, Stri
         setup.seed = seed.parse().map_err(|_| format!("seed: expected a number, found '{seed}'"))?;
     }
     if let Some(time) = text(table, "time")? {
-        setup.epoch = moment(&time)?;
+        setup.epoch = moment::of(&time)?;
     }
     Ok(setup)
 }
@@ -141,32 +142,6 @@ fn replaced(path: &Path, changes: &Table, copies: &Copies) -> Result<(PathBuf, V
     let copy = copies.write(path, &script).map_err(|error| format!("{shown}: {error}"))?;
     let folder = path.parent().unwrap_or(Path::new("/")).display().to_string();
     Ok((copy, vec![format!("{folder}/?.lua")]))
-}
-
-/// `2026-11-30T09:00:00Z`, or seconds since the epoch.
-pub fn moment(written: &str) -> Result<f64, String> {
-    if let Ok(seconds) = written.parse() {
-        return Ok(seconds);
-    }
-    let wrong = || format!("'{written}': expected a time such as 2026-11-30T09:00:00Z, or seconds");
-    let numbers: Vec<i64> = written
-        .strip_suffix('Z')
-        .ok_or_else(wrong)?
-        .split(['-', 'T', ':'])
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|_| wrong())?;
-    let [year, month, day, hour, minute, second] = numbers[..] else { return Err(wrong()) };
-    Ok(((days(year, month, day) * 24 + hour) * 60 + minute) as f64 * 60.0 + second as f64)
-}
-
-/// Days from the epoch (the usual count of the proleptic Gregorian calendar, years from March).
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 /// What `lb.geo` gives for an address.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use mlua::{HookTriggers, Lua, VmState};
+use mlua::Lua;
 
 use self::copies::Copies;
 use self::coverage::Coverage;
@@ -94,7 +94,7 @@ fn once(out: &Out, args: &TestArgs) -> Outcome {
     }
     let mut exit = if runs.count().1 > 0 { Exit::No } else { Exit::Done };
     if let Some(coverage) = &runs.coverage {
-        if let Some(path) = args.coverage.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        if let Some(Some(path)) = &args.coverage {
             write(path, &coverage.lcov())?;
         }
         if let Some(least) = args.fail_under.filter(|least| coverage.percent() < f64::from(*least)) {
@@ -178,25 +178,29 @@ fn execute(stage: &Rc<Stage>) -> Result<(), String> {
         let name = format!("@{}", stage.file.display());
         lua.load(text).set_name(name).exec()
     });
-    done.map_err(|error| {
-        let error = error.to_string();
-        let words = error.split("\nstack traceback:").next().unwrap_or_default();
-        stage.copies.named(words)
-    })
+    done.map_err(|error| stage.copies.named(&told(&error.to_string(), &stage.file)))
+}
+
+/// An error of the file itself, with its line.
+fn told(error: &str, file: &Path) -> String {
+    let (words, trace) = error.split_once("\nstack traceback:").unwrap_or((error, ""));
+    let words = ["runtime error: ", "syntax error: "].iter().find_map(|kind| words.strip_prefix(kind));
+    let words = words.unwrap_or(error);
+    let place = format!("{}:", file.display());
+    if words.contains(&place) {
+        return words.replacen(&place, "line ", 1);
+    }
+    let line = trace.find(&place).and_then(|at| trace[at + place.len()..].split(':').next());
+    line.map_or_else(|| words.to_owned(), |line| format!("line {line}: {words}"))
 }
 
 /// `require "lb.test"`, modules beside the test, and the limit of time.
 fn prepare(lua: &Lua, stage: &Rc<Stage>) -> mlua::Result<()> {
-    const STEPS: u32 = 10_000;
     let module = api::module(lua, stage)?;
     let package: mlua::Table = lua.globals().get("package")?;
     let folder = stage.file.parent().unwrap_or(Path::new("."));
     package.set("path", format!("{}/?.lua", folder.display()))?;
     let loaded: mlua::Table = package.get("loaded")?;
     loaded.set("lb.test", module)?;
-    let own = stage.clone();
-    lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEPS), move |_, _| {
-        own.check_time().map_err(mlua::Error::runtime)?;
-        Ok(VmState::Continue)
-    })
+    api::limit_time(lua, stage, api::STEPS)
 }

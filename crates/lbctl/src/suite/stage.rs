@@ -87,6 +87,7 @@ pub struct Stage {
     began: Cell<Option<Instant>>,
     /// Of the open case.
     late: Cell<bool>,
+    noted: RefCell<Option<Failed>>,
     /// The last request of the case.
     pub last: RefCell<Option<Told>>,
     /// What ran so far.
@@ -108,6 +109,7 @@ impl Stage {
             open: RefCell::default(),
             began: Cell::new(None),
             late: Cell::new(false),
+            noted: RefCell::default(),
             last: RefCell::default(),
             cases: RefCell::default(),
             scripts: RefCell::default(),
@@ -162,6 +164,7 @@ impl Stage {
         }
         self.open.replace(Some((name, line)));
         self.last.replace(None);
+        self.noted.replace(None);
         self.began.set(Some(Instant::now()));
         self.late.set(false);
         Ok(true)
@@ -175,6 +178,16 @@ impl Stage {
         }
         self.late.set(true);
         Err(format!("the case was stopped after {} s", MOST.as_secs()))
+    }
+
+    /// What an expectation found, before it raises.
+    pub fn note(&self, failed: Failed) {
+        self.noted.replace(Some(failed));
+    }
+
+    /// Takes what an expectation has found last.
+    pub fn noted(&self) -> Option<Failed> {
+        self.noted.take()
     }
 
     /// The case is over.

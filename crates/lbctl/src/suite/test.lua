@@ -4,26 +4,13 @@ local native = ...
 
 local t = {}
 
-t.config, t.get, t.many = native.config, native.get, native.many
+t.config, t.case, t.get, t.many = native.config, native.case, native.get, native.many
 t.up, t.down, t.drain, t.enable, t.disable = native.up, native.down, native.drain, native.enable, native.disable
 t.weight, t.slow, t.remove, t.add = native.weight, native.slow, native.remove, native.add
 t.advance, t.inflight, t.time, t.place = native.advance, native.inflight, native.time, native.place
 
-function t.case(name, body)
-  if not native.begin(name) then
-    return
-  end
-  local ok, failure = xpcall(body, function(problem)
-    if type(problem) == "table" and problem.expected then
-      return problem
-    end
-    return { message = tostring(problem) }
-  end)
-  native.ended(ok, failure)
-end
-
 local function fail(got, expected, came)
-  error({ expected = expected, came = came, line = native.line(), explanation = got.explanation }, 0)
+  native.fail(expected, came, got.explanation)
 end
 
 local function sorted(counts)

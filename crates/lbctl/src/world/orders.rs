@@ -123,7 +123,7 @@ impl World {
     }
 
     /// Whether nobody is ejected, and no weight is still coming back.
-    fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         let store = self.pools.store();
         let all = self.memberships();
         all.iter().flat_map(|membership| &membership.members).all(|member| {

@@ -10,7 +10,7 @@ use script::{Library, Phase, ScriptId, SeeLine, host};
 
 use super::{OnlyScript, World};
 use crate::conf::read::Read;
-use crate::conf::site::Site;
+use crate::conf::site::{Pass, Paths, Site};
 use crate::conf::surroundings::installed;
 
 /// Seconds since the epoch at which every world begins: 2026-01-05, a Monday, 12:00 UTC.
@@ -91,6 +91,14 @@ impl Setup {
         let number = self.add_script(path);
         let own = |text: Option<&str>| text.map(str::to_owned);
         self.only = Some(Named { number, function: own(function), finish: own(finish), phase: None });
+    }
+
+    /// Has every request go to a pool, whatever else the configuration says.
+    pub fn send_all_to(&mut self, pool: &str) {
+        let written = format!("ProxyPass / lb://{pool}/");
+        let pass = Pass { paths: Paths::Start("/".into()), target: format!("lb://{pool}/"), written };
+        self.site = Site::default();
+        self.site.main.passes.push(pass);
     }
 
     /// Has the script look for modules in these folders too.
