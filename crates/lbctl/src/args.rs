@@ -35,6 +35,9 @@ pub enum Verb {
     /// Tells what a script or method would have done with the traffic of a log.
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
+    /// Writes a configuration of another balancer as pools.
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
     /// Writes completions for a shell.
     #[command(after_help = "Example:\n  lbctl completions bash > /etc/bash_completion.d/lbctl")]
     Completions {
@@ -72,6 +75,14 @@ const SIMULATE_EXAMPLES: &str = "Examples:
   zcat access.log.gz | lbctl simulate --config httpd.conf --against-log --log-format '%h %t \"%r\" %D %{LB_MEMBER}e' -
 
 Exit: 0 done, 1 no line could be read, 2 called in a wrong way.";
+
+const CONVERT_EXAMPLES: &str = "Examples:
+  lbctl convert balancer /etc/apache2/sites-enabled/app.conf
+  lbctl convert nginx /etc/nginx/nginx.conf > pools.conf
+  lbctl convert haproxy /etc/haproxy/haproxy.cfg
+
+Whatever has no counterpart becomes a comment.
+Exit: 0 done, 1 there is no pool in it, 2 called in a wrong way.";
 
 /// `lbctl test`.
 #[derive(Debug, Args)]
@@ -177,4 +188,24 @@ pub struct From {
     /// As httpd's -D.
     #[arg(short = 'D', value_name = "NAME")]
     pub defines: Vec<String>,
+}
+
+/// `lbctl convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Whose configuration it is.
+    pub from: ConvertFrom,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// Whose configurations are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConvertFrom {
+    /// <Proxy balancer://…> of httpd.
+    Balancer,
+    /// upstream {} of nginx.
+    Nginx,
+    /// backend and listen of HAProxy.
+    Haproxy,
 }

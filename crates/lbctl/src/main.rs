@@ -7,6 +7,7 @@
 
 mod args;
 mod conf;
+mod convert;
 mod explain;
 mod manual;
 mod moment;
@@ -39,6 +40,7 @@ fn run(out: &Out, verb: &Verb) -> Outcome {
         Verb::Test(args) => suite::run(out, args),
         Verb::Explain(args) => explain::run(out, args),
         Verb::Simulate(args) => simulate::run(out, args),
+        Verb::Convert(args) => convert::run(out, args),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { folder } => manual::pages(folder),
     }

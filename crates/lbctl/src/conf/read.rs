@@ -29,8 +29,9 @@ pub fn read(file: &Path, defines: &[String]) -> Result<Read, String> {
     let mut reader = Reader { text: &text, draft: Draft::default(), unknown: text.unknown.clone() };
     let mut site = Site::default();
     reader.server(&text.nodes, (0, false), &mut site.main, &mut site.hosts)?;
-    let unknown = reader.unknown;
+    let mut unknown = reader.unknown;
     let config = reader.draft.finish()?;
+    unknown.extend(config.geo_files.iter().map(|file| format!("LuaBalancerGeoIP of {}", file.place)));
     Ok(Read { config, site, unknown })
 }
 

@@ -97,10 +97,10 @@ impl Format {
             match piece {
                 Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
                 Piece::Value(inside, kind) => {
-                    let next = match self.0.get(at + 1) {
-                        Some(Piece::Text(text)) => text.chars().next(),
-                        _ => None,
-                    };
+                    let next = self.0[at + 1..].iter().find_map(|piece| match piece {
+                        Piece::Text(text) => text.chars().next(),
+                        Piece::Value(..) => None,
+                    });
                     let end = end_of(rest, *kind, inside, next)?;
                     let (value, after) = rest.split_at(end);
                     take(&mut record, *kind, inside, value)?;
@@ -117,6 +117,11 @@ impl Format {
 fn end_of(rest: &str, kind: char, inside: &str, next: Option<char>) -> Option<usize> {
     if kind == 't' && inside.is_empty() && rest.starts_with('[') {
         return Some(rest.find(']')? + 1);
+    }
+    // The query stands behind the path without anything between.
+    let own = if kind == 'U' { rest.find('?') } else { None };
+    if own.is_some() {
+        return own;
     }
     let Some(next) = next else { return Some(rest.len()) };
     let mut escaped = false;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use balance::api::{Balancer, Change};
 use balance::event::By;
 use balance::units;
-use mlua::{Function, HookTriggers, Lua, Table, Value, VmState};
+use mlua::{AnyUserData, Function, HookTriggers, Lua, Table, Value, VmState};
 use script::host::{Request, Table as Headers};
 use script::offline::define_member;
 
@@ -63,17 +63,18 @@ fn cases(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     };
     native.set("case", lua.create_function(case)?)?;
     let own = stage.clone();
-    type Words = (String, String, Option<String>);
-    let fail = move |lua: &Lua, (expected, came, explanation): Words| -> mlua::Result<()> {
+    type Words = (String, String, Option<AnyUserData>);
+    let fail = move |lua: &Lua, (expected, came, told): Words| -> mlua::Result<()> {
         let line = line(lua, &own);
-        let explanation = explanation.unwrap_or_default();
+        let told = told.and_then(|told| Some(told.borrow::<Handle>().ok()?.0.clone()));
+        let explanation = told.map(|told| explained(&own, &told)).unwrap_or_default();
         let text = format!("expected {expected}, came {came}");
         own.note(Failed { line, expected: Some(expected), came, explanation, log: Vec::new() });
         Err(wrong(text))
     };
     native.set("fail", lua.create_function(fail)?)?;
     let own = stage.clone();
-    let last = move |_: &Lua, ()| Ok(explained(&own));
+    let last = move |lua: &Lua, ()| handle(lua, &own);
     native.set("last", lua.create_function(last)?)
 }
 
@@ -105,15 +106,25 @@ fn failed(stage: &Stage, error: &str) -> Failed {
     let place = format!("{}:", stage.file.display());
     let at = message.find(&place).map(|at| &message[at + place.len()..]);
     let line = at.and_then(|rest| rest.split(':').next()?.parse().ok());
+    let last = stage.last.borrow().clone();
+    let explanation = last.map(|told| explained(stage, &told)).unwrap_or_default();
     // Where a table is in memory is nobody's news, and differs from run to run.
     let raised_table = message.starts_with("table: 0x");
     let came = if raised_table { "a table was raised".into() } else { message.replacen(&place, "line ", 1) };
-    Failed { line, expected: None, came, explanation: explained(stage), log: Vec::new() }
+    Failed { line, expected: None, came, explanation, log: Vec::new() }
 }
 
-fn explained(stage: &Stage) -> String {
-    let (Ok(running), Some(last)) = (stage.running(), &*stage.last.borrow()) else { return String::new() };
-    words::of(&running.world, last)
+/// A request that may have to be explained, kept with what Lua has of it: explaining asks the pool
+/// for more, which no request does that is only looked at.
+struct Handle(Rc<Told>);
+
+fn handle(lua: &Lua, stage: &Stage) -> mlua::Result<Option<AnyUserData>> {
+    let told = stage.last.borrow().clone();
+    told.map(|told| lua.create_any_userdata(Handle(told))).transpose()
+}
+
+fn explained(stage: &Stage, told: &Told) -> String {
+    stage.running().map(|running| words::of(&running.world, told)).unwrap_or_default()
 }
 
 fn go(stage: &Stage, running: &Running, ask: &Ask) -> Ended {
@@ -127,7 +138,7 @@ fn go(stage: &Stage, running: &Running, ask: &Ask) -> Ended {
         running.took(&if any_slow { pool_name(member) } else { String::new() }, member)
     };
     let (visited, ended, candidates) = running.world.go(ask, took);
-    stage.last.replace(Some(Told { visited, ended: ended.clone(), candidates }));
+    stage.last.replace(Some(Rc::new(Told { visited, ended: ended.clone(), candidates })));
     ended
 }
 
@@ -139,7 +150,7 @@ fn requests(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
         running.world.server.take_lines();
         let ended = go(&own, &running, &ask);
         let result = result(lua, &running, &ended)?;
-        result.set("explanation", explained(&own))?;
+        result.set("told", handle(lua, &own)?)?;
         Ok(result)
     };
     native.set("get", lua.create_function(get)?)?;
@@ -241,7 +252,7 @@ fn many(
     }
     table.set("counts", counts)?;
     table.set("total", count)?;
-    table.set("explanation", explained(stage))?;
+    table.set("told", handle(lua, stage)?)?;
     Ok(table)
 }
 

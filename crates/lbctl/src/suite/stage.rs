@@ -89,7 +89,7 @@ pub struct Stage {
     late: Cell<bool>,
     noted: RefCell<Option<Failed>>,
     /// The last request of the case.
-    pub last: RefCell<Option<Told>>,
+    pub last: RefCell<Option<Rc<Told>>>,
     /// What ran so far.
     pub cases: RefCell<Vec<Case>>,
     /// Scripts under test.

@@ -10,7 +10,7 @@ t.weight, t.slow, t.remove, t.add = native.weight, native.slow, native.remove, n
 t.advance, t.inflight, t.time, t.place = native.advance, native.inflight, native.time, native.place
 
 local function fail(got, expected, came)
-  native.fail(expected, came, got.explanation)
+  native.fail(expected, came, got.told)
 end
 
 local function sorted(counts)
@@ -157,7 +157,7 @@ function t.moved(change, keys)
       count = count + 1
     end
   end
-  return { moved = moved, count = count, total = #keys, explanation = native.last() }
+  return { moved = moved, count = count, total = #keys, told = native.last() }
 end
 
 return t

@@ -33,8 +33,17 @@ impl World {
         let (name, port) = ask.server();
         let scope = self.setup.site.scope(name, port, ask.path());
         let mut visited = Visited { hooks: Vec::new(), verdict: Verdict::Declined, by_line: None };
-        ask.put(&self.request, false);
         let early = self.hooks(ask, &scope, Phase::Translate);
+        let late = self.hooks(ask, &scope, Phase::Select);
+        if early.is_empty() && late.is_empty() {
+            self.by_line(ask, &scope, &mut visited);
+            let late = self.hooks(ask, &scope, Phase::Finish);
+            if !late.is_empty() || self.looks_at_requests(&visited.verdict) {
+                ask.put(&self.request, true);
+            }
+            return visited;
+        }
+        ask.put(&self.request, false);
         visited.verdict = self.ask_all(&early, &scope, &mut visited.hooks);
         if matches!(visited.verdict, Verdict::Answer { .. }) {
             return visited;
@@ -42,7 +51,6 @@ impl World {
         if self.only.is_none() && matches!(visited.verdict, Verdict::Declined) {
             self.by_line(ask, &scope, &mut visited);
         }
-        let late = self.hooks(ask, &scope, Phase::Select);
         if !late.is_empty() {
             ask.put(&self.request, true);
             match self.ask_all(&late, &scope, &mut visited.hooks) {
@@ -51,6 +59,15 @@ impl World {
             }
         }
         visited
+    }
+
+    /// Whether anything but the members decides where a request goes.
+    fn looks_at_requests(&self, verdict: &Verdict) -> bool {
+        let Verdict::Send(Decision::Pool { pool, .. }) = verdict else { return true };
+        self.handle().now(*pool).is_none_or(|now| {
+            let settings = now.settings();
+            settings.key.is_some() || settings.sticky.is_some() || matches!(settings.method, Method::Lua { .. })
+        })
     }
 
     /// `LuaHookFinish`. Returns what went wrong.

@@ -2,6 +2,8 @@
 //! The program as people call it: what it prints, and how it ends.
 #![allow(missing_docs)]
 
+mod check;
+mod convert;
 mod docs;
 mod explain;
 mod manual;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Folder;
 
-const VERBS: [&str; 5] = ["test", "explain", "simulate", "completions", "man"];
+const VERBS: [&str; 7] = ["test", "explain", "simulate", "convert", "check", "completions", "man"];
 
 #[test]
 fn every_verb_has_help_with_an_example_and_a_page() {
