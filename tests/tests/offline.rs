@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `lbctl test` says without a server is what the module does: the same configuration, the same
-//! requests, one after the other, member by member.
+//! What `lbctl test` says without a server is what the module does: the same configuration, the
+//! same requests, one after the other, member by member.
 //!
 //! Methods that draw are left out: their draws have another seed in each thread of a server.
 
@@ -99,10 +99,12 @@ fn configuration(port: u16) -> String {
         writeln!(text, "ProxyPass /pool/{name} lb://{name}").expect("room");
     }
     for (name, directive) in SHIPPED {
-        writeln!(text, "<LocationMatch ^/{name}/>\n  {directive} lua/{name}.lua select\n</LocationMatch>").expect("room");
+        writeln!(text, "<LocationMatch ^/{name}/>\n  {directive} lua/{name}.lua select\n</LocationMatch>")
+            .expect("room");
     }
     for function in ["each", "list", "view", "odd"] {
-        writeln!(text, "<Location /{function}>\n  LuaHookTranslate pick.lua {function}\n</Location>").expect("room");
+        writeln!(text, "<Location /{function}>\n  LuaHookTranslate pick.lua {function}\n</Location>")
+            .expect("room");
     }
     text
 }
@@ -130,7 +132,8 @@ fn requests() -> Vec<Asked> {
         let path = format!("{}{rest}?n={}", places[below(places.len())], below(300));
         let mut headers = vec![("X-Key", format!("key{}", below(500)))];
         match below(8) {
-            0 => headers.push(("Cookie", format!("SRV=.{}", ["a", "b", "other", "d", "e", "nobody"][below(6)]))),
+            0 => headers
+                .push(("Cookie", format!("SRV=.{}", ["a", "b", "other", "d", "e", "nobody"][below(6)]))),
             1 => headers.push(("Cookie", "beta=1; colour=green; track=canary; app_version=2".into())),
             2 => headers.push(("X-Zone", ["eu", "us", "mars"][below(3)].into())),
             3 => headers.push(("X-Api-Key", format!("api{}", below(50)))),
@@ -195,7 +198,8 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
         .iter()
         .map(|asked| {
             let request = Request::get(&asked.path);
-            let request = asked.headers.iter().fold(request, |request, (key, value)| request.header(key, value));
+            let request =
+                asked.headers.iter().fold(request, |request, (key, value)| request.header(key, value));
             let answer = client.send(&request);
             let member = answer.header("X-Member").unwrap_or_default();
             if member.is_empty() { answer.status.to_string() } else { member.to_owned() }
@@ -215,7 +219,9 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
         .iter()
         .zip(served.iter().zip(&told))
         .filter(|(_, (served, told))| served != *told)
-        .map(|(asked, (served, told))| format!("{} {:?}: {served}, lbctl says {told}", asked.path, asked.headers))
+        .map(|(asked, (served, told))| {
+            format!("{} {:?}: {served}, lbctl says {told}", asked.path, asked.headers)
+        })
         .collect();
     let first = differ.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(differ.is_empty(), "{} of {} differ:\n{first}", differ.len(), served.len());

@@ -38,6 +38,9 @@ pub enum Verb {
     /// Writes a configuration of another balancer as pools.
     #[command(after_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Tells what is legal in a configuration, and probably wrong.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Writes completions for a shell.
     #[command(after_help = "Example:\n  lbctl completions bash > /etc/bash_completion.d/lbctl")]
     Completions {
@@ -84,6 +87,13 @@ const CONVERT_EXAMPLES: &str = "Examples:
 Whatever has no counterpart becomes a comment.
 Exit: 0 done, 1 there is no pool in it, 2 called in a wrong way.";
 
+const CHECK_EXAMPLES: &str = "Examples:
+  lbctl check
+  lbctl check /etc/apache2/apache2.conf --reach
+  lbctl check --httpd /usr/sbin/apache2 httpd.conf -o json
+
+Exit: 0 nothing was found, 1 something was, 2 called in a wrong way, 4 there is no httpd.";
+
 /// `lbctl test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -93,7 +103,7 @@ pub struct TestArgs {
     /// Only cases whose name holds this text.
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
-    /// Tells which lines of the scripts under test ran; with a file name, writes lcov's format there.
+    /// Tells which lines of the scripts under test ran; with a file, writes lcov's format there.
     #[arg(long, value_name = "LCOV", require_equals = true)]
     pub coverage: Option<Option<PathBuf>>,
     /// Fails when less than this percentage of the lines ran.
@@ -144,10 +154,10 @@ pub struct SimulateArgs {
     /// Another method for the pools, as LuaBalancerMethod says it.
     #[arg(long)]
     pub method: Option<String>,
-    /// Format of the log, in httpd's syntax; by default common, combined, vhost_combined or JSON.
+    /// Format of the log, as httpd has it; by default common, combined, vhost_combined or JSON.
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// How long members take where the log does not say: 20ms, lognormal:20ms,0.8 or exponential:20ms.
+    /// How long members take where the log does not say: 20ms, lognormal:20ms,0.8 and the like.
     #[arg(long, default_value = "lognormal:20ms,0.8")]
     pub service: String,
     /// A member is slow: MEMBER=10x@14:00+5m (UTC).
@@ -208,4 +218,20 @@ pub enum ConvertFrom {
     Nginx,
     /// backend and listen of HAProxy.
     Haproxy,
+}
+
+/// `lbctl check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// httpd's configuration; by default the one of the system.
+    pub file: Option<PathBuf>,
+    /// Has this httpd look at the syntax first.
+    #[arg(long, value_name = "PATH")]
+    pub httpd: Option<PathBuf>,
+    /// Connects to every member once.
+    #[arg(long)]
+    pub reach: bool,
+    /// As httpd's -D.
+    #[arg(short = 'D', value_name = "NAME")]
+    pub defines: Vec<String>,
 }

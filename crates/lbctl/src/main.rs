@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod check;
 mod conf;
 mod convert;
 mod explain;
@@ -41,6 +42,7 @@ fn run(out: &Out, verb: &Verb) -> Outcome {
         Verb::Explain(args) => explain::run(out, args),
         Verb::Simulate(args) => simulate::run(out, args),
         Verb::Convert(args) => convert::run(out, args),
+        Verb::Check(args) => check::run(out, args),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { folder } => manual::pages(folder),
     }

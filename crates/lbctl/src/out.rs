@@ -15,6 +15,8 @@ pub enum Exit {
     No = 1,
     /// Called in a wrong way.
     Usage = 2,
+    /// Nobody is there to be asked.
+    Unreachable = 4,
 }
 
 /// Why a command did not do it.

@@ -103,7 +103,13 @@ fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Finding>) {
     for (member, place) in pool.members.iter().zip(&pool.member_places) {
         let url = member.url.to_string();
         if let Some(first) = seen.insert(url.clone(), &member.name) {
-            warn(place, format!("pool {name}: {} has the address of {first}, {url}: it gets both shares", member.name));
+            warn(
+                place,
+                format!(
+                    "pool {name}: {} has the address of {first}, {url}: it gets both shares",
+                    member.name
+                ),
+            );
         }
     }
     if !pool.members.is_empty() && pool.members.iter().all(|member| member.weight == 0) {
@@ -138,7 +144,9 @@ fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Finding>) {
         warn(&pool.place, format!("pool {name}: {method} without key= sends everybody to one member"));
     }
     let all_out = !pool.members.is_empty()
-        && pool.members.iter().all(|member| member.flags & (balance::status::Status::DISABLED | balance::status::Status::STOPPED) != 0);
+        && pool.members.iter().all(|member| {
+            member.flags & (balance::status::Status::DISABLED | balance::status::Status::STOPPED) != 0
+        });
     if all_out {
         warn(&pool.place, format!("pool {name}: every member is switched off by status="));
     }
@@ -161,7 +169,8 @@ fn cookies(config: &Config, found: &mut Vec<Finding>) {
 
 /// A script that names neither a pool nor a backend sends nothing anywhere.
 fn scripts(config: &Config, found: &mut Vec<Finding>) {
-    const WORDS: [&str; 7] = ["lb.pool", "lb.define_pool", "lb.pools", "ngx.balancer", "proxy:", "http", "require"];
+    const WORDS: [&str; 7] =
+        ["lb.pool", "lb.define_pool", "lb.pools", "ngx.balancer", "proxy:", "http", "require"];
     for planned in &config.scripts {
         let Script::File(path) = &planned.script else { continue };
         let is_hook = planned.needs.iter().any(|need| !matches!(need.as_str(), "finish" | "timer" | "check"));

@@ -19,7 +19,10 @@ pub fn unreachable(pools: &[Pool]) -> Vec<Finding> {
     for pool in pools {
         for (member, place) in pool.members.iter().zip(&pool.member_places) {
             if let Err(error) = dial(&member.url) {
-                let text = format!("pool {}: {} ({}) takes no connection: {error}", pool.name, member.name, member.url);
+                let text = format!(
+                    "pool {}: {} ({}) takes no connection: {error}",
+                    pool.name, member.name, member.url
+                );
                 let place = format!("{}:{}", place.file, place.line);
                 found.push(Finding { is_error: false, place, text });
             }

@@ -137,7 +137,10 @@ impl Reader<'_> {
         for line in inside {
             match (&line.inside, line.name.to_ascii_lowercase().as_str()) {
                 (Some(_), "luabalancerpool") => {
-                    return Err(format!("{}: <{}> belongs outside of <{}>", line.place, line.name, node.name));
+                    return Err(format!(
+                        "{}: <{}> belongs outside of <{}>",
+                        line.place, line.name, node.name
+                    ));
                 }
                 (Some(more), _) => self.spot(line, more, (server, in_virtual_host), host)?,
                 (None, "sethandler") => {

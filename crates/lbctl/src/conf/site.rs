@@ -97,7 +97,8 @@ pub struct Scope<'s> {
 impl Site {
     /// Whether mod_proxy maps any path.
     pub fn passes_any(&self) -> bool {
-        let any = |host: &Host| !host.passes.is_empty() || host.spots.iter().any(|spot| spot.target.is_some());
+        let any =
+            |host: &Host| !host.passes.is_empty() || host.spots.iter().any(|spot| spot.target.is_some());
         any(&self.main) || self.hosts.iter().any(any)
     }
 

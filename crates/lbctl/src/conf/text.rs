@@ -116,7 +116,8 @@ impl Reader {
         // What Lua has in a line is no variable's.
         let inline = name.eq_ignore_ascii_case("LuaRegisterFunc");
         let args = if inline { args.trim().to_owned() } else { self.filled(args.trim()) };
-        let into = open.iter_mut().rev().find_map(|section| section.node.as_mut()?.inside.as_mut()).unwrap_or(into);
+        let into =
+            open.iter_mut().rev().find_map(|section| section.node.as_mut()?.inside.as_mut()).unwrap_or(into);
         match name.to_ascii_lowercase().as_str() {
             "define" => self.define(&args),
             "undefine" => drop(self.defined.remove(args.trim())),
@@ -203,7 +204,8 @@ fn close(name: &str, place: &Place, open: &mut Vec<Open>, into: &mut Vec<Node>) 
 /// Lines with the numbers of their beginnings: without comments and empty ones, those that end in a
 /// backslash joined.
 fn whole_lines(text: &str) -> Vec<(String, u32)> {
-    let (mut all, mut begun): (Vec<(String, u32)>, Option<(String, u32)>) = (Vec::new(), None);
+    let mut all: Vec<(String, u32)> = Vec::new();
+    let mut begun: Option<(String, u32)> = None;
     for (line, number) in text.lines().zip(1..) {
         let (mut whole, first) = begun.take().unwrap_or((String::new(), number));
         match line.strip_suffix('\\') {

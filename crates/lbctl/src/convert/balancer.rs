@@ -5,8 +5,7 @@ use std::path::Path;
 
 use balance::words;
 
-use super::Converted;
-use super::pool::Pool;
+use super::pool::{Converted, Pool};
 use crate::conf::text::{self, Node};
 
 /// Converts a configuration and all that it includes.
@@ -48,7 +47,9 @@ fn walk<'n>(nodes: &'n [Node], found: &mut Found<'n>) {
                 found.others.push((node, "outside of its section: write it into the pool"));
             }
             (None, "balancergrowth") => {
-                found.others.push((node, "LuaBalancerMaxMembers is the room for members added while running"));
+                found
+                    .others
+                    .push((node, "LuaBalancerMaxMembers is the room for members added while running"));
             }
             (None, "balancerinherit" | "balancerpersist") => found.others.push((node, "no counterpart")),
             _ => {}
@@ -76,7 +77,8 @@ fn section(node: &Node) -> Pool {
         let all = words_of(line);
         if line.is("BalancerMember") {
             let urls: Vec<&String> = all.iter().filter(|word| !is_pair(word)).collect();
-            let keys: Vec<(String, String)> = all.iter().filter(|word| is_pair(word)).filter_map(|w| pair(w)).collect();
+            let keys: Vec<(String, String)> =
+                all.iter().filter(|word| is_pair(word)).filter_map(|w| pair(w)).collect();
             match urls.first() {
                 Some(url) => pool.member(url, &keys, &format!("BalancerMember {}", line.args)),
                 None => pool.comment(&format!("BalancerMember {}: there is no URL", line.args)),
@@ -84,7 +86,11 @@ fn section(node: &Node) -> Pool {
         } else if line.is("ProxySet") {
             all.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(&mut pool, &key, &value));
         } else {
-            let what = if line.inside.is_some() { format!("<{} {}>", line.name, line.args) } else { format!("{} {}", line.name, line.args) };
+            let what = if line.inside.is_some() {
+                format!("<{} {}>", line.name, line.args)
+            } else {
+                format!("{} {}", line.name, line.args)
+            };
             pool.comment(&format!("{what} has no place in a pool: it may stand in a <Location>"));
         }
     }
@@ -111,11 +117,7 @@ fn set(pool: &mut Pool, key: &str, value: &str) {
         },
         "stickysession" => {
             let (cookie, param) = value.split_once('|').unwrap_or((value, value));
-            pool.set(
-                "LuaBalancerSticky",
-                &[&format!("cookie={cookie}"), &format!("param={param}")],
-                &from,
-            );
+            pool.set("LuaBalancerSticky", &[&format!("cookie={cookie}"), &format!("param={param}")], &from);
             pool.comment("the pool sets the session's cookie itself where the application does not");
         }
         "nofailover" if value.eq_ignore_ascii_case("on") => {
@@ -123,7 +125,11 @@ fn set(pool: &mut Pool, key: &str, value: &str) {
         }
         "maxattempts" => pool.set("LuaBalancerSet", &[&format!("retries={value}")], &from),
         "failonstatus" => {
-            pool.set("LuaBalancerOutlier", &["on", "failures=1", &format!("count=connect,reset,timeout,{value}")], &from);
+            pool.set(
+                "LuaBalancerOutlier",
+                &["on", "failures=1", &format!("count=connect,reset,timeout,{value}")],
+                &from,
+            );
         }
         "failontimeout" if value.eq_ignore_ascii_case("on") => {
             pool.comment("failontimeout=On: a timeout counts as a failure anyway (LuaBalancerOutlier)");
@@ -145,14 +151,17 @@ fn pass(node: &Node, converted: &mut Converted) {
         }
     }
     if node.is("ProxyPassReverse") {
-        let text = "not needed: the pool maps answers back itself (LuaBalancerSet reverse=off switches that off)";
+        let text =
+            "not needed: the pool maps answers back itself (LuaBalancerSet reverse=off switches that off)";
         converted.lines.push(format!("# {} {}: {text}", node.name, node.args));
         return;
     }
     if !rest.is_empty() {
         let name = all.iter().find_map(|word| name_of(word)).map(|(name, _)| name);
         match name.and_then(|name| converted.pools.iter_mut().find(|pool| pool.name() == name)) {
-            Some(pool) => rest.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(pool, &key, &value)),
+            Some(pool) => {
+                rest.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(pool, &key, &value))
+            }
             None => converted.lines.push(format!("# {}: there is no section of this name", rest.join(" "))),
         }
     }

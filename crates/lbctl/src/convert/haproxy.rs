@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `backend` and `listen` of HAProxy.
 
-use super::Converted;
-use super::pool::Pool;
+use super::pool::{Converted, Pool};
 
 /// A section: its words, and its lines.
 struct Section<'t> {
@@ -12,8 +11,20 @@ struct Section<'t> {
 }
 
 const KINDS: [&str; 14] = [
-    "global", "defaults", "frontend", "backend", "listen", "resolvers", "peers", "userlist", "cache", "mailers",
-    "program", "ring", "http-errors", "fcgi-app",
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "resolvers",
+    "peers",
+    "userlist",
+    "cache",
+    "mailers",
+    "program",
+    "ring",
+    "http-errors",
+    "fcgi-app",
 ];
 
 /// Converts a configuration.
@@ -56,7 +67,11 @@ fn frontend(section: &Section<'_>, lines: &mut Vec<String>) {
         match words.as_slice() {
             ["default_backend", name] => lines.push(format!("ProxyPass \"/\" \"lb://{name}/\"")),
             ["use_backend", ..] => {
-                lines.push(format!("# frontend {}: {}: a ProxyPass, a <Location> or a script decides", section.name, words.join(" ")));
+                lines.push(format!(
+                    "# frontend {}: {}: a ProxyPass, a <Location> or a script decides",
+                    section.name,
+                    words.join(" ")
+                ));
             }
             _ => {}
         }
@@ -124,7 +139,9 @@ fn about_line<'t>(pool: &mut Pool, about: &mut About<'t>, words: &[&'t str], own
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             pool.set("LuaBalancerSticky", &keys, &said);
             if !rest.contains(&"insert") {
-                pool.comment(&format!("{said}: the pool sets the cookie itself where the application does not"));
+                pool.comment(&format!(
+                    "{said}: the pool sets the cookie itself where the application does not"
+                ));
             }
         }
         ["retries", number] => pool.set("LuaBalancerSet", &[&format!("retries={number}")], &said),
@@ -206,7 +223,8 @@ fn server(pool: &mut Pool, about: &mut About<'_>, words: &[&str], timing: &mut V
             "fall" => timing.push(("fall".into(), value().into())),
             "port" => timing.push(("port".into(), value().into())),
             "verify" | "ca-file" | "sni" | "crt" | "alpn" => {
-                let text = format!("{word} {}: TLS to members is configured by SSLProxy… of mod_ssl", value());
+                let text =
+                    format!("{word} {}: TLS to members is configured by SSLProxy… of mod_ssl", value());
                 pool.comment(&text);
             }
             other => pool.comment(&format!("server {name}: {other} has no counterpart")),

@@ -9,17 +9,9 @@ mod pool;
 use std::fs;
 use std::path::Path;
 
+use self::pool::{Converted, Pool};
 use crate::args::{ConvertArgs, ConvertFrom};
 use crate::out::{Exit, Failure, Form, Out, Outcome};
-
-/// What a converter gives.
-#[derive(Debug, Default)]
-pub struct Converted {
-    /// The pools.
-    pub pools: Vec<pool::Pool>,
-    /// Lines behind them.
-    pub lines: Vec<String>,
-}
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &ConvertArgs) -> Outcome {
@@ -46,7 +38,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn text(converted: &Converted) -> String {
-    let mut parts: Vec<String> = converted.pools.iter().map(pool::Pool::text).collect();
+    let mut parts: Vec<String> = converted.pools.iter().map(Pool::text).collect();
     if parts.is_empty() {
         parts.push("# no pool was found".into());
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `upstream {}` of nginx, and the locations that pass to it.
 
-use super::Converted;
-use super::pool::Pool;
+use super::pool::{Converted, Pool};
 
 /// A directive, or a block.
 #[derive(Debug)]
@@ -65,7 +64,9 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
             begun = true;
             match letter {
                 '"' | '\'' => word.extend(letters.by_ref().take_while(|next| *next != letter)),
-                '\\' => word.extend(letters.next()),
+                '\\' if letters.peek().is_some_and(|next| matches!(next, '"' | '\'' | '\\')) => {
+                    word.extend(letters.next());
+                }
                 '{' => {
                     word.push('{');
                     word.extend(letters.by_ref().take_while(|next| *next != '}'));
@@ -98,7 +99,10 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
         }
     }
     if !heads.is_empty() {
-        return Err(format!("{{ of {} has no end", heads.last().map(|head| head.join(" ")).unwrap_or_default()));
+        return Err(format!(
+            "{{ of {} has no end",
+            heads.last().map(|head| head.join(" ")).unwrap_or_default()
+        ));
     }
     Ok(stack.pop().unwrap_or_default())
 }
@@ -136,7 +140,9 @@ fn upstream(name: &str, scheme: &str, lines: &[Node]) -> Pool {
             ["least_conn"] => pool.set("LuaBalancerMethod", &["least_connections"], &said),
             ["ip_hash"] => {
                 pool.set("LuaBalancerMethod", &["consistent_hash", "key=%{REMOTE_ADDR}"], &said);
-                pool.comment("ip_hash takes the first three numbers of an IPv4 address, this the whole address");
+                pool.comment(
+                    "ip_hash takes the first three numbers of an IPv4 address, this the whole address",
+                );
             }
             ["hash", key, rest @ ..] => {
                 let method = if rest.contains(&"consistent") { "consistent_hash" } else { "hash" };
@@ -162,7 +168,9 @@ fn upstream(name: &str, scheme: &str, lines: &[Node]) -> Pool {
                 pool.set("LuaBalancerSticky", &keys, &said);
             }
             ["keepalive" | "keepalive_timeout" | "keepalive_requests" | "keepalive_time", ..] => {
-                pool.comment(&format!("{said}: connections are kept by default; max= and ttl= of a member bound them"));
+                pool.comment(&format!(
+                    "{said}: connections are kept by default; max= and ttl= of a member bound them"
+                ));
             }
             ["zone", ..] => pool.comment(&format!("{said}: members are shared by all children anyway")),
             ["queue", _, rest @ ..] => {
@@ -180,7 +188,9 @@ fn upstream(name: &str, scheme: &str, lines: &[Node]) -> Pool {
 fn outlier(pool: &mut Pool, failures: &[(String, String)]) {
     let Some((fails, timeout)) = failures.first() else { return };
     if failures.iter().any(|other| other != &failures[0]) {
-        pool.comment("max_fails and fail_timeout differ from server to server: those of the first hold for all");
+        pool.comment(
+            "max_fails and fail_timeout differ from server to server: those of the first hold for all",
+        );
     }
     if fails == "0" {
         return pool.set("LuaBalancerOutlier", &["off"], "max_fails=0");
@@ -193,6 +203,8 @@ fn outlier(pool: &mut Pool, failures: &[(String, String)]) {
 fn server(pool: &mut Pool, scheme: &str, address: &str, parameters: &[&str]) -> (String, String) {
     let url = match address.strip_prefix("unix:") {
         Some(path) => format!("unix:{path}|{scheme}://localhost"),
+        // The port is 80 whatever is spoken there.
+        None if scheme != "http" && !has_port(address) => format!("{scheme}://{address}:80"),
         None => format!("{scheme}://{address}"),
     };
     let (mut keys, mut fails, mut timeout) = (Vec::new(), "1".to_owned(), "10s".to_owned());
@@ -215,13 +227,20 @@ fn server(pool: &mut Pool, scheme: &str, address: &str, parameters: &[&str]) -> 
     (fails, timeout)
 }
 
+fn has_port(address: &str) -> bool {
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// nginx's variables in httpd's words. Err: one that has none.
 fn expression(text: &str) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
         let after = after.strip_prefix('{').unwrap_or(after);
-        let end = after.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(after.len());
+        let end = after
+            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .unwrap_or(after.len());
         let (name, behind) = after.split_at(end);
         out += &match name {
             "remote_addr" | "binary_remote_addr" => "%{REMOTE_ADDR}".into(),
@@ -251,7 +270,10 @@ fn line_of(pass: &Node, location: Option<&str>, pools: &[Pool]) -> Option<String
     let pool = pools.iter().find(|pool| pool.name() == host)?;
     let location = location.unwrap_or("/");
     if location.starts_with(['~', '=', '^', '@']) || location.contains(' ') {
-        return Some(format!("# location {location}: ProxyPassMatch, or a <LocationMatch>, to lb://{}", pool.name()));
+        return Some(format!(
+            "# location {location}: ProxyPassMatch, or a <LocationMatch>, to lb://{}",
+            pool.name()
+        ));
     }
     // Without a path nginx sends the location's own along.
     let path = if path.is_empty() { location } else { path };

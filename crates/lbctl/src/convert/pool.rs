@@ -4,6 +4,15 @@
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 
+/// What a converter gives.
+#[derive(Debug, Default)]
+pub struct Converted {
+    /// The pools.
+    pub pools: Vec<Pool>,
+    /// Lines behind them.
+    pub lines: Vec<String>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Pool {
@@ -18,7 +27,8 @@ impl Pool {
     /// An empty one. Letters that no name may have become `-`.
     pub fn new(name: &str) -> Self {
         let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
-        let own: String = name.chars().map(|letter| if fits(letter) { letter } else { '-' }).take(63).collect();
+        let own: String =
+            name.chars().map(|letter| if fits(letter) { letter } else { '-' }).take(63).collect();
         let mut pool = Pool { name: own, ..Pool::default() };
         if pool.name != name {
             pool.comment(&format!("was called {name}"));
@@ -74,7 +84,9 @@ impl Pool {
                     _ => (*word).to_owned(),
                 };
                 let line = format!("{directive} {}", words.iter().map(word).collect::<Vec<_>>().join(" "));
-                self.lines.retain(|known| !known.starts_with(&format!("{directive} ")) || directive == "LuaBalancerSet");
+                self.lines.retain(|known| {
+                    !known.starts_with(&format!("{directive} ")) || directive == "LuaBalancerSet"
+                });
                 self.lines.push(line);
             }
             Err(error) => self.comment(&format!("{from}: {error}")),

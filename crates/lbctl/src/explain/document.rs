@@ -84,7 +84,7 @@ pub struct Candidate {
 /// The document about a request. It asks the pool for those that would be tried next: the request
 /// is the last one of the world, or of its case.
 pub fn of(world: &World, told: &Told) -> Document {
-    let method = told.candidates.is_some().then(|| told.ended.method);
+    let method = told.candidates.is_some().then_some(told.ended.method);
     let pool = told.ended.pool.and_then(|pool| world.handle().now(pool));
     let ended = &told.ended;
     let decision = match &told.visited.verdict {
@@ -142,7 +142,11 @@ fn because(told: &Told, decision: Option<&Decision>) -> String {
     let asked = told.visited.hooks.last();
     let Some(decision) = decision else {
         let failed = ended.reason == "script";
-        return if failed { "the script failed".into() } else { format!("the script answers {}", ended.status) };
+        return if failed {
+            "the script failed".into()
+        } else {
+            format!("the script answers {}", ended.status)
+        };
     };
     let by = match (&told.visited.by_line, asked) {
         (Some(line), _) => format!("{line}: "),

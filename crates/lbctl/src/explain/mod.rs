@@ -31,7 +31,8 @@ pub fn run(out: &Out, args: &ExplainArgs) -> Outcome {
         note(&error);
     }
     let served = told.ended.declined || told.ended.member.is_some() || told.ended.target.is_some();
-    let answered = matches!(told.visited.verdict, crate::world::decision::Verdict::Answer { failed: false, .. });
+    let answered =
+        matches!(told.visited.verdict, crate::world::decision::Verdict::Answer { failed: false, .. });
     Ok(if served || answered { Exit::Done } else { Exit::No })
 }
 
@@ -54,7 +55,8 @@ pub fn setup(from: &From) -> Result<Setup, Failure> {
             }
             _ => (script.as_str(), None),
         };
-        let whole = std::fs::canonicalize(path).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+        let whole =
+            std::fs::canonicalize(path).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
         setup.ask_script(&whole, function, None);
     }
     Ok(setup)

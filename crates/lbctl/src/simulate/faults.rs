@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn faults_hold_while_they_are_said_to() {
-        let faults = [Fault::slow("a=10x@14:00+5m").unwrap(), Fault::down("app/b@2026-11-30T14:10:00Z+60s").unwrap()];
+        let faults =
+            [Fault::slow("a=10x@14:00+5m").unwrap(), Fault::down("app/b@2026-11-30T14:10:00Z+60s").unwrap()];
         let at = |time: &str| moment::of(&format!("2026-11-30T{time}Z")).unwrap();
         let weigh = |member, time| Fault::weigh(&faults, "app", member, at(time));
         assert_eq!(weigh("a", "13:59:59"), (1.0, true));

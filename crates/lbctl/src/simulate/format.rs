@@ -227,7 +227,8 @@ pub fn of_json(line: &str) -> Option<Record> {
     ask.client = text(&["client", "remote_addr", "client_ip", "ip"]);
     ask.user = text(&["user", "remote_user"]).filter(|user| user != "-");
     if let Some(Value::Object(headers)) = document.get("headers") {
-        let each = headers.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+        let each =
+            headers.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         ask.headers.extend(each);
     }
     let number = |names: &[&str]| text(names).and_then(|text| text.parse::<f64>().ok());
@@ -246,7 +247,8 @@ mod tests {
     fn usual_lines_are_read() {
         let all = usual();
         let read = |line: &str| all.iter().find_map(|format| format.read(line));
-        let common = read(r#"192.0.2.1 - ada [10/Oct/2000:13:55:36 -0700] "GET /a?b=c HTTP/1.1" 200 12"#).unwrap();
+        let common =
+            read(r#"192.0.2.1 - ada [10/Oct/2000:13:55:36 -0700] "GET /a?b=c HTTP/1.1" 200 12"#).unwrap();
         assert_eq!((common.at, common.ask.target.as_str()), (971_211_336.0, "/a?b=c"));
         assert_eq!((common.ask.user.as_deref(), common.ask.host.as_deref()), (Some("ada"), None));
         let vhost = read(
@@ -255,7 +257,9 @@ mod tests {
         let vhost = vhost.unwrap();
         assert_eq!(vhost.ask.host.as_deref(), Some("www.example.org"));
         assert_eq!(vhost.ask.headers, [("User-Agent".to_owned(), "a \"b\" c".to_owned())]);
-        for broken in ["", "x", r#"h - - [10/Oct/2000:13:55:36] "GET" 1 2"#, r#"h - - [t] "GET / HTTP/1.1" 2 3"#] {
+        for broken in
+            ["", "x", r#"h - - [10/Oct/2000:13:55:36] "GET" 1 2"#, r#"h - - [t] "GET / HTTP/1.1" 2 3"#]
+        {
             assert_eq!(read(broken), None, "{broken}");
         }
     }
@@ -271,7 +275,8 @@ mod tests {
 
     #[test]
     fn json_is_read_by_its_names() {
-        let record = of_json(r#"{"time":"2026-11-30T09:00:00.5Z","request":"GET /x HTTP/1.1","request_time":0.2}"#);
+        let record =
+            of_json(r#"{"time":"2026-11-30T09:00:00.5Z","request":"GET /x HTTP/1.1","request_time":0.2}"#);
         assert_eq!(record.map(|record| (record.ask.target, record.took)), Some(("/x".into(), Some(0.2))));
         assert_eq!(of_json("{"), None);
         assert_eq!(of_json(r#"{"time":1}"#), None);

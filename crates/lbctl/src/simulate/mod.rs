@@ -7,6 +7,7 @@ mod figures;
 mod format;
 mod picture;
 mod report;
+mod results;
 mod run;
 mod service;
 mod source;
@@ -22,29 +23,14 @@ use config::HookKind;
 use self::compare::Differences;
 use self::faults::Fault;
 use self::format::Format;
-use self::run::{Figures, Simulation};
+use self::results::Results;
+use self::run::Simulation;
 use self::service::Service;
 use self::source::Logs;
 use crate::args::{From, SimulateArgs};
 use crate::explain;
 use crate::out::{Exit, Failure, Out, Outcome};
 use crate::world::setup::Setup;
-
-/// Everything that came out.
-pub struct Results {
-    /// The simulation.
-    pub figures: Figures,
-    /// What could not be read.
-    pub unread: source::Unread,
-    /// Lines of the logs.
-    pub lines: u64,
-    /// From the first request to the last, in seconds.
-    pub seconds: f64,
-    /// When the first request came, seconds since the epoch.
-    pub begin: f64,
-    /// How others would have decided.
-    pub differences: Option<Differences>,
-}
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &SimulateArgs) -> Outcome {
@@ -58,7 +44,10 @@ pub fn run(out: &Out, args: &SimulateArgs) -> Outcome {
     let Some(results) = found else {
         let first = logs.unread.first.join("\n  ");
         let hint = "expected common, combined, vhost_combined, JSON, or what --log-format says";
-        return Err(Failure { exit: Exit::No, text: format!("no line of the log can be read: {hint}\n  {first}") });
+        return Err(Failure {
+            exit: Exit::No,
+            text: format!("no line of the log can be read: {hint}\n  {first}"),
+        });
     };
     report::show(out, &results)?;
     if let Some(folder) = &args.svg {
@@ -126,7 +115,8 @@ fn simulate(
     let Some(first) = logs.next()? else { return Ok(None) };
     let begin = first.at;
     let mut one = Simulation::new(setup, faults.clone(), begin).map_err(Failure::usage)?;
-    let mut other = other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
+    let mut other =
+        other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
     let compares = other.is_some() || args.against_log;
     let mut differences = compares.then(Differences::default);
     let (mut last, mut progress) = (begin, Progress::new());

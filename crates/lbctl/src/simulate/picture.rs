@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::Results;
+use super::results::Results;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 260.0;
@@ -77,7 +77,8 @@ fn shares(results: &Results) -> String {
     }
     let end = series.width * series.slots.len() as f64;
     let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"{:.1}\">0 s</text>", HEIGHT - 8.0);
-    let _ = writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\">{end:.0} s</text>", LEFT + wide - 30.0, HEIGHT - 8.0);
+    let _ =
+        writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\">{end:.0} s</text>", LEFT + wide - 30.0, HEIGHT - 8.0);
     for (number, member) in results.figures.members.iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
         let mut points = String::new();

@@ -5,8 +5,8 @@ use std::io;
 
 use serde::Serialize;
 
-use super::Results;
 use super::figures::Times;
+use super::results::Results;
 use super::run::MemberFigures;
 use crate::out::{Form, Out, Tone};
 
@@ -32,8 +32,15 @@ pub fn show(out: &Out, results: &Results) -> io::Result<()> {
         out.line(&line)?;
     }
     if let Some(differences) = &results.differences {
-        let percent = if differences.all > 0 { differences.differ as f64 * 100.0 / differences.all as f64 } else { 0.0 };
-        let text = format!("{} of {} requests ({percent:.2} %) go to another member", differences.differ, differences.all);
+        let percent = if differences.all > 0 {
+            differences.differ as f64 * 100.0 / differences.all as f64
+        } else {
+            0.0
+        };
+        let text = format!(
+            "{} of {} requests ({percent:.2} %) go to another member",
+            differences.differ, differences.all
+        );
         out.line(&out.tone(Tone::Strong, &text))?;
         for (path, differ, all) in differences.worst() {
             out.line(&format!("  {path}: {differ} of {all}"))?;
@@ -208,11 +215,19 @@ fn document(results: &Results) -> Document<'_> {
         differences: results.differences.as_ref().map(|differences| Differences {
             all: differences.all,
             differ: differences.differ,
-            by_path: differences.worst().into_iter().map(|(path, differ, all)| Path { path, differ, all }).collect(),
+            by_path: differences
+                .worst()
+                .into_iter()
+                .map(|(path, differ, all)| Path { path, differ, all })
+                .collect(),
             examples: differences
                 .examples
                 .iter()
-                .map(|one| Example { path: &one.path, before: one.before.as_deref(), now: one.now.as_deref() })
+                .map(|one| Example {
+                    path: &one.path,
+                    before: one.before.as_deref(),
+                    now: one.now.as_deref(),
+                })
                 .collect(),
         }),
     }

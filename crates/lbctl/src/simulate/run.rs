@@ -185,7 +185,8 @@ impl Simulation {
             let pool_name = name.split('/').next().unwrap_or_default();
             let (factor, serves) = Fault::weigh(&self.faults, pool_name, &member.spec.name, at);
             if serves {
-                let moved = course.stick.as_ref().is_some_and(|stick| stick.session.is_some() && !stick.picked);
+                let moved =
+                    course.stick.as_ref().is_some_and(|stick| stick.session.is_some() && !stick.picked);
                 self.figures.moved += u64::from(moved);
                 self.begin_at(number, member.slot, (at, now), took * factor);
                 return Some(member.spec.name.clone());
@@ -213,7 +214,12 @@ impl Simulation {
         self.figures.series.add(at, number);
         self.numbers += 1;
         let took_us = (took * 1e6) as u64;
-        self.due.push(Reverse(Due { at_us: (now * 1e6) as u64 + took_us, number: self.numbers, slot, took_us }));
+        self.due.push(Reverse(Due {
+            at_us: (now * 1e6) as u64 + took_us,
+            number: self.numbers,
+            slot,
+            took_us,
+        }));
     }
 
     fn number_of(&mut self, pool: PoolId, member: &Arc<Member>) -> usize {
@@ -253,7 +259,8 @@ impl Simulation {
             let answer = self.due.peek().map(|Reverse(due)| due.at_us as f64 / 1e6);
             let check = self.checks.iter().map(|(_, _, next)| *next).min_by(f64::total_cmp);
             let tick = self.next_tick;
-            let next = [answer, check, Some(tick)].into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
+            let next =
+                [answer, check, Some(tick)].into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
             if next > now {
                 break;
             }
@@ -316,7 +323,8 @@ impl Simulation {
             self.added[number] = true;
             for membership in self.world.memberships() {
                 if pool.as_ref().is_none_or(|pool| membership.name.eq_ignore_ascii_case(pool))
-                    && let Err(error) = self.world.handle().add(membership.pool, (**spec).clone(), &By::Somebody)
+                    && let Err(error) =
+                        self.world.handle().add(membership.pool, (**spec).clone(), &By::Somebody)
                 {
                     self.note_error(error.to_string());
                 }

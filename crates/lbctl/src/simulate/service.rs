@@ -39,7 +39,8 @@ impl Service {
             Service::Exponential(mean) => -mean * uniform(rng).ln(),
             // A normal number by Box and Muller.
             Service::LogNormal(median, deviation) => {
-                let (radius, angle) = ((-2.0 * uniform(rng).ln()).sqrt(), std::f64::consts::TAU * uniform(rng));
+                let (radius, angle) =
+                    ((-2.0 * uniform(rng).ln()).sqrt(), std::f64::consts::TAU * uniform(rng));
                 median * (deviation * radius * angle.cos()).exp()
             }
         }

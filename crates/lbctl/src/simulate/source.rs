@@ -167,7 +167,11 @@ impl Logs {
                         Some(record) => return Ok(Some(record)),
                         None => {
                             let shown: String = line.chars().take(60).collect();
-                            self.unread.note(path, *number, &format!("cannot be read: {}", shown.escape_debug()));
+                            self.unread.note(
+                                path,
+                                *number,
+                                &format!("cannot be read: {}", shown.escape_debug()),
+                            );
                         }
                     }
                 }

@@ -47,10 +47,7 @@ fn line(lua: &Lua, stage: &Stage) -> Option<usize> {
 
 fn cases(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     let own = stage.clone();
-    native.set(
-        "config",
-        lua.create_function(move |_, what: Value| own.configure(&what).map_err(wrong))?,
-    )?;
+    native.set("config", lua.create_function(move |_, what: Value| own.configure(&what).map_err(wrong))?)?;
     let own = stage.clone();
     let case = move |lua: &Lua, (name, body): (String, Function)| {
         let begun = own.begin(name, line(lua, &own).unwrap_or(0)).map_err(wrong)?;
@@ -328,7 +325,8 @@ fn add(stage: &Stage, pool: &str, member: &Value) -> Result<(), String> {
     let running = stage.running()?;
     let handle = running.world.handle();
     let found = handle.find(pool);
-    let found = found.ok_or_else(|| format!("there is no pool {pool}: found {}", handle.names().join(", ")))?;
+    let found =
+        found.ok_or_else(|| format!("there is no pool {pool}: found {}", handle.names().join(", ")))?;
     let spec = define_member(member)?;
     handle.add(found, spec, &By::Somebody).map(drop).map_err(|error| error.to_string())
 }

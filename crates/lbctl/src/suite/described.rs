@@ -179,7 +179,8 @@ pub fn ask(path: &str, options: Option<&Table>) -> Result<Ask, String> {
             }
             ("cookies", Value::Table(cookies)) => {
                 let each = pairs(cookies)?.into_iter();
-                let each = each.map(|(name, value)| format!("{name}={}", value.to_string().unwrap_or_default()));
+                let each =
+                    each.map(|(name, value)| format!("{name}={}", value.to_string().unwrap_or_default()));
                 ask.headers.push(("Cookie".into(), each.collect::<Vec<_>>().join("; ")));
             }
             ("method" | "client" | "user" | "host", Value::String(text)) => {

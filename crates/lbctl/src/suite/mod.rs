@@ -8,6 +8,7 @@ mod copies;
 mod coverage;
 mod described;
 mod report;
+mod runs;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -20,43 +21,10 @@ use mlua::Lua;
 
 use self::copies::Copies;
 use self::coverage::Coverage;
-use self::stage::{Case, Stage};
+use self::runs::{FileRun, Runs};
+use self::stage::Stage;
 use crate::args::TestArgs;
 use crate::out::{Exit, Failure, Out, Outcome};
-
-/// A file of tests that was run.
-pub struct FileRun {
-    /// How messages call it.
-    pub name: String,
-    /// Its cases.
-    pub cases: Vec<Case>,
-    /// Why it ended before its end.
-    pub error: Option<String>,
-}
-
-impl FileRun {
-    fn failures(&self) -> usize {
-        self.cases.iter().filter(|case| case.failed.is_some()).count() + usize::from(self.error.is_some())
-    }
-}
-
-/// Everything that was run.
-pub struct Runs {
-    /// By file.
-    pub files: Vec<FileRun>,
-    /// Lines that ran, where that was asked for.
-    pub coverage: Option<Coverage>,
-}
-
-impl Runs {
-    /// Cases that passed, and those (and files) that failed.
-    pub fn count(&self) -> (usize, usize) {
-        let all: usize = self.files.iter().map(|file| file.cases.len()).sum();
-        let failed: usize = self.files.iter().map(FileRun::failures).sum();
-        let broken = self.files.iter().filter(|file| file.error.is_some()).count();
-        (all + broken - failed, failed)
-    }
-}
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &TestArgs) -> Outcome {

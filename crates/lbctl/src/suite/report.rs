@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::runs::{FileRun, Runs};
 use super::stage::{Case, Failed};
-use super::{FileRun, Runs};
 use crate::out::{Form, Out, Tone};
 
 /// Shows everything.
@@ -25,7 +25,11 @@ pub fn show(out: &Out, runs: &Runs) -> io::Result<()> {
             show_case(out, case)?;
         }
         if let Some(error) = &file.error {
-            out.line(&format!("  {} {}", out.tone(Tone::Bad, "FAILED"), indented(error, "    ").trim_start()))?;
+            out.line(&format!(
+                "  {} {}",
+                out.tone(Tone::Bad, "FAILED"),
+                indented(error, "    ").trim_start()
+            ))?;
         }
     }
     if let Some(coverage) = &runs.coverage {

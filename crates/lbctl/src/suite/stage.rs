@@ -197,7 +197,8 @@ impl Stage {
         let Some((name, line)) = self.open.take() else { return };
         let mut failed = failure;
         if self.late.get() && failed.is_none() {
-            failed = Some(Failed { came: format!("it took more than {} s", MOST.as_secs()), ..Failed::default() });
+            failed =
+                Some(Failed { came: format!("it took more than {} s", MOST.as_secs()), ..Failed::default() });
         }
         if let (Some(failed), Some(running)) = (&mut failed, running) {
             const LOUD: u8 = 4;

@@ -35,7 +35,9 @@ impl Ask {
             return Ok(Ask { target: url.to_owned(), ..Ask::default() });
         }
         if !https && !scheme.eq_ignore_ascii_case("http") {
-            return Err(format!("'{url}': expected a URL such as http://www.example.org/x, or a path such as /x"));
+            return Err(format!(
+                "'{url}': expected a URL such as http://www.example.org/x, or a path such as /x"
+            ));
         }
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, target) = rest.split_at(at);

@@ -124,8 +124,12 @@ impl<'d> Course<'d> {
                 {
                     return Ok(Goal::Member(*pool, member.clone()));
                 }
-                let question =
-                    Question { pool: *pool, view: view.as_ref(), method: method.as_ref(), key: key.as_deref() };
+                let question = Question {
+                    pool: *pool,
+                    view: view.as_ref(),
+                    method: method.as_ref(),
+                    key: key.as_deref(),
+                };
                 let of_session = first.is_none() || method.is_none();
                 self.ask(world, question, of_session)
             }
@@ -239,7 +243,8 @@ impl<'d> Course<'d> {
         question: Question<'_>,
     ) -> Result<Option<Arc<Member>>, NoMember> {
         let Some(sticky) = &now.settings().sticky else { return Ok(None) };
-        let session = session_of(world, (question.pool, question.view.map(|view| &**view)), now, &self.avoid());
+        let session =
+            session_of(world, (question.pool, question.view.map(|view| &**view)), now, &self.avoid());
         let stick = self.stick.get_or_insert_default();
         let routed = session.as_ref().map_or(Routed::Unknown, |session| session.routed.clone());
         stick.session = session;
@@ -292,9 +297,9 @@ impl<'d> Course<'d> {
             Decision::Pool { .. } if by_session => "sticky",
             Decision::Pool { method, first, picked_by, .. } => {
                 let is_first = self.attempts <= 1
-                    && first.as_ref().is_some_and(|first| {
-                        self.last.as_ref().is_some_and(|last| last.slot == first.slot)
-                    });
+                    && first
+                        .as_ref()
+                        .is_some_and(|first| self.last.as_ref().is_some_and(|last| last.slot == first.slot));
                 if is_first {
                     return picked_by.unwrap_or(NAMED);
                 }

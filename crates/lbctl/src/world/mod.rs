@@ -98,9 +98,24 @@ impl World {
         let only = None;
         let mut world =
             World { pools, request, server, clock, library, ids, state, setup, only, errors, see };
-        world.only = world.setup.clone().only_script(&world)?;
+        world.only = world.only_script()?;
         pools_are_quiet(&world.pools);
         Ok(world)
+    }
+
+    /// The script that is asked, its function looked for: `translate`, else `select`, else the only
+    /// one.
+    fn only_script(&self) -> Result<Option<OnlyScript>, String> {
+        let Some(named) = &self.setup.only else { return Ok(None) };
+        let id = self.script(named.number).ok_or("internal error: the script has no number")?;
+        let function = match &named.function {
+            Some(function) => function.clone(),
+            None => usual(self, id, named.finish.as_deref())?,
+        };
+        for function in std::iter::once(&function).chain(&named.finish) {
+            self.state.line_of(id, function).map_err(|error| error.to_string())?;
+        }
+        Ok(Some(OnlyScript { id, function, finish: named.finish.clone(), phase: named.phase }))
     }
 
     /// What it was made of.
@@ -198,4 +213,22 @@ impl World {
 /// What the definitions have noted is nobody's news.
 fn pools_are_quiet(pools: &Pools) {
     pools.take_notices();
+}
+
+fn usual(world: &World, id: ScriptId, finish: Option<&str>) -> Result<String, String> {
+    let mut names = world.state.functions(id).map_err(|error| error.to_string())?;
+    if let Some(usual) = ["translate", "select"].iter().find(|usual| names.iter().any(|name| name == *usual))
+    {
+        return Ok((*usual).to_owned());
+    }
+    names.retain(|name| finish != Some(name));
+    let label = world.library.label(id);
+    match names.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(format!("{label}: there is no global function: expected one named select")),
+        _ => Err(format!(
+            "{label}: which function? Found {}: expected one named translate or select, or name it as {label}:FUNCTION",
+            names.join(", ")
+        )),
+    }
 }

@@ -18,6 +18,9 @@ use super::World;
 /// Checks that bring a member up or down, whatever they have said before.
 const MOST_CHECKS: u32 = 10_000;
 
+/// A member, and the pool that it is in.
+pub type Found = (Arc<Membership>, Arc<Member>);
+
 impl World {
     /// The pools, as they are now.
     pub fn memberships(&self) -> Vec<Arc<Membership>> {
@@ -30,7 +33,7 @@ impl World {
     ///
     /// # Errors
     /// There is none; those that there are are named.
-    pub fn members(&self, name: &str) -> Result<Vec<(Arc<Membership>, Arc<Member>)>, String> {
+    pub fn members(&self, name: &str) -> Result<Vec<Found>, String> {
         let (pool, own) = name.split_once('/').map_or((None, name), |(pool, own)| (Some(pool), own));
         let (mut found, mut others) = (Vec::new(), Vec::new());
         for membership in self.memberships() {

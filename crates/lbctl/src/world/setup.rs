@@ -8,7 +8,6 @@ use balance::settings::PoolSettings;
 use config::{CodeCache, Config, DEFAULT_LIMIT, Draft, Limit, Place, Planned, Pool, Script};
 use script::{Library, Phase, ScriptId, SeeLine, host};
 
-use super::{OnlyScript, World};
 use crate::conf::read::Read;
 use crate::conf::site::{Pass, Paths, Site};
 use crate::conf::surroundings::installed;
@@ -18,11 +17,15 @@ pub const EPOCH: f64 = 1_767_614_400.0;
 
 /// A script that is asked in the place of hooks.
 #[derive(Debug, Clone)]
-struct Named {
-    number: usize,
-    function: Option<String>,
-    finish: Option<String>,
-    phase: Option<Phase>,
+pub struct Named {
+    /// Its number among the planned ones.
+    pub number: usize,
+    /// Its selection function; None for the usual names.
+    pub function: Option<String>,
+    /// Its function for after the response.
+    pub finish: Option<String>,
+    /// Which hook.
+    pub phase: Option<Phase>,
 }
 
 /// See the module.
@@ -44,7 +47,8 @@ pub struct Setup {
     pub defines: Vec<String>,
     /// Gets every line of a script that runs.
     pub see: Option<SeeLine>,
-    only: Option<Named>,
+    /// The script that is asked in the place of hooks.
+    pub only: Option<Named>,
 }
 
 impl Setup {
@@ -154,38 +158,6 @@ impl Setup {
             ids.push(id);
         }
         (builder.build(), ids)
-    }
-
-    /// The script that is asked, its function looked for: `translate`, else `select`, else the only
-    /// one.
-    pub fn only_script(&self, world: &World) -> Result<Option<OnlyScript>, String> {
-        let Some(named) = &self.only else { return Ok(None) };
-        let id = world.script(named.number).ok_or("internal error: the script has no number")?;
-        let function = match &named.function {
-            Some(function) => function.clone(),
-            None => usual(world, id, named.finish.as_deref())?,
-        };
-        for function in std::iter::once(&function).chain(&named.finish) {
-            world.state.line_of(id, function).map_err(|error| error.to_string())?;
-        }
-        Ok(Some(OnlyScript { id, function, finish: named.finish.clone(), phase: named.phase }))
-    }
-}
-
-fn usual(world: &World, id: ScriptId, finish: Option<&str>) -> Result<String, String> {
-    let mut names = world.state.functions(id).map_err(|error| error.to_string())?;
-    if let Some(usual) = ["translate", "select"].iter().find(|usual| names.iter().any(|name| name == *usual)) {
-        return Ok((*usual).to_owned());
-    }
-    names.retain(|name| finish != Some(name));
-    let label = world.library.label(id);
-    match names.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(format!("{label}: there is no global function: expected one named select")),
-        _ => Err(format!(
-            "{label}: which function? Found {}: expected one named translate or select, or name it as {label}:FUNCTION",
-            names.join(", ")
-        )),
     }
 }
 

@@ -66,7 +66,9 @@ impl World {
         let Verdict::Send(Decision::Pool { pool, .. }) = verdict else { return true };
         self.handle().now(*pool).is_none_or(|now| {
             let settings = now.settings();
-            settings.key.is_some() || settings.sticky.is_some() || matches!(settings.method, Method::Lua { .. })
+            settings.key.is_some()
+                || settings.sticky.is_some()
+                || matches!(settings.method, Method::Lua { .. })
         })
     }
 
@@ -150,7 +152,10 @@ impl World {
                 return self.by_handler(scope).unwrap_or(Verdict::Declined);
             }
             Answer::Decline | Answer::Ok => {
-                return self.by_filename(scope).or_else(|| self.by_handler(scope)).unwrap_or(Verdict::Declined);
+                return self
+                    .by_filename(scope)
+                    .or_else(|| self.by_handler(scope))
+                    .unwrap_or(Verdict::Declined);
             }
             Answer::Status(status) => return answered(status, None),
             Answer::Done => return answered(own_status, None),

@@ -41,9 +41,13 @@ fn what_is_legal_and_probably_wrong_is_told_with_its_place() {
         pool("app", "  LuaBalancerMember http://a:1 name=a\n  LuaBalancerMember http://a:1 name=b"),
         pool("app", "  LuaBalancerMember http://a:1 weight=0\n  LuaBalancerMember http://b:1 weight=0"),
         pool("app", &format!("{APP}\n  LuaBalancerSet zone=eu")),
-        pool("app", "  LuaBalancerMember http://a:1 max_inflight=5\n  LuaBalancerMember http://b:1 max_inflight=5"),
+        pool(
+            "app",
+            "  LuaBalancerMember http://a:1 max_inflight=5\n  LuaBalancerMember http://b:1 max_inflight=5",
+        ),
         pool("app", &format!("{APP}\n  LuaBalancerHealthCheck tcp interval=1s timeout=3s")),
-        pool("app", &format!("{APP}\n  LuaBalancerSticky cookie=S")) + &pool("two", &format!("{APP}\n  LuaBalancerSticky cookie=S")),
+        pool("app", &format!("{APP}\n  LuaBalancerSticky cookie=S"))
+            + &pool("two", &format!("{APP}\n  LuaBalancerSticky cookie=S")),
         pool("app", &format!("{APP}\n  LuaBalancerMethod maglev")),
         pool("app", "  LuaBalancerMember http://a:1 status=+D"),
         pool("app", APP) + "LuaHookTranslate idle.lua select\n",
@@ -83,14 +87,21 @@ fn members_that_take_no_connection_are_told() {
     let open = listener.local_addr().unwrap().port();
     let conf = pool(
         "app",
-        &format!("  LuaBalancerMember http://127.0.0.1:{open} name=a\n  LuaBalancerMember http://127.0.0.1:1 name=b"),
+        &format!(
+            "  LuaBalancerMember http://127.0.0.1:{open} name=a\n  LuaBalancerMember http://127.0.0.1:1 name=b"
+        ),
     );
     let folder = Folder::with(&[("httpd.conf", &conf)]);
     folder.lbctl(&["check", "httpd.conf"]).done();
     let said = folder.lbctl(&["check", "httpd.conf", "--reach", "-o", "json"]);
     let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((said.code, document["findings"].as_array().map(Vec::len)), (1, Some(1)), "{}", said.out);
-    assert!(document["findings"][0]["text"].as_str().unwrap().contains("b (http://127.0.0.1:1) takes no connection"));
+    assert!(
+        document["findings"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("b (http://127.0.0.1:1) takes no connection")
+    );
     assert_eq!(folder.lbctl(&["check", "--httpd", "/nowhere/httpd", "httpd.conf"]).code, 4);
     assert_eq!(folder.lbctl(&["check", "gone.conf"]).code, 2);
 }

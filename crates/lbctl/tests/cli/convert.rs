@@ -116,7 +116,8 @@ fn every_line_has_a_counterpart_or_a_comment() {
         assert!(said.contains(word), "{word} is gone without a word:\n{said}");
     }
     let said = converted("balancer", "httpd.conf", BALANCER);
-    for word in ["growth", "bytraffic", "nofailover", "Require all granted", "RewriteRule", "BalancerPersist"] {
+    for word in ["growth", "bytraffic", "nofailover", "Require all granted", "RewriteRule", "BalancerPersist"]
+    {
         assert!(said.contains(word), "{word} is gone without a word:\n{said}");
     }
 }

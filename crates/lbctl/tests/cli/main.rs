@@ -15,10 +15,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of its own for a test.
-pub struct Folder(pub PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("lbctl-test-{}-{number}", std::process::id()));
@@ -58,7 +58,7 @@ impl Drop for Folder {
 }
 
 /// What the program said.
-pub struct Said {
+struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -79,19 +79,15 @@ impl Said {
 }
 
 /// Calls the program in a folder, whose name becomes `DIR`.
-pub fn lbctl(folder: &Path, arguments: &[&str]) -> Said {
+fn lbctl(folder: &Path, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
     command.args(arguments).current_dir(folder).env_remove("NO_COLOR").env_remove("COLUMNS");
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*folder.to_string_lossy(), "DIR");
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: text(&output.stdout),
-        err: text(&output.stderr),
-    }
+    Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// The root of the project.
-pub fn root() -> PathBuf {
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }

@@ -74,8 +74,19 @@ fn shares_follow_weights_and_the_script_has_its_say() {
 fn the_same_seed_gives_the_same_bytes() {
     let folder = folder();
     let once = |seed: &str| {
-        let arguments =
-            ["--method", "power_of_two", "--seed", seed, "--svg", "out", "--html", "out.html", "-o", "json", "access.log"];
+        let arguments = [
+            "--method",
+            "power_of_two",
+            "--seed",
+            seed,
+            "--svg",
+            "out",
+            "--html",
+            "out.html",
+            "-o",
+            "json",
+            "access.log",
+        ];
         (simulate(&folder, &arguments).done().out, folder.read("out/shares.svg"), folder.read("out.html"))
     };
     assert_eq!(once("7"), once("7"));
@@ -85,15 +96,26 @@ fn the_same_seed_gives_the_same_bytes() {
 #[test]
 fn a_member_that_is_down_is_ejected_and_its_requests_go_elsewhere() {
     let folder = folder();
-    let document =
-        json(&simulate(&folder, &["--json", "--down", "a@14:01+60s", "access.log"]).done());
+    let document = json(&simulate(&folder, &["--json", "--down", "a@14:01+60s", "access.log"]).done());
     assert_eq!(document["unserved"], 0);
     let retries = document["retries"].as_u64().unwrap();
     assert!((3..100).contains(&retries), "{document}");
     assert!(share(&document, "app/a") < 0.55, "{document}");
     let all = json(
-        &simulate(&folder, &["--json", "--down", "a@14:01+60s", "--down", "b@14:01+60s", "--down", "c@14:01+60s", "access.log"])
-            .done(),
+        &simulate(
+            &folder,
+            &[
+                "--json",
+                "--down",
+                "a@14:01+60s",
+                "--down",
+                "b@14:01+60s",
+                "--down",
+                "c@14:01+60s",
+                "access.log",
+            ],
+        )
+        .done(),
     );
     assert!(all["unserved"].as_u64().unwrap() > 1000, "{all}");
 }
@@ -101,8 +123,18 @@ fn a_member_that_is_down_is_ejected_and_its_requests_go_elsewhere() {
 #[test]
 fn members_come_and_are_slow() {
     let folder = folder();
-    let arguments =
-        ["--json", "--method", "least_connections", "--service", "200ms", "--slow", "a=10x@14:00", "--add", "d=http://192.0.2.4:80@14:02", "access.log"];
+    let arguments = [
+        "--json",
+        "--method",
+        "least_connections",
+        "--service",
+        "200ms",
+        "--slow",
+        "a=10x@14:00",
+        "--add",
+        "d=http://192.0.2.4:80@14:02",
+        "access.log",
+    ];
     let document = json(&simulate(&folder, &arguments).done());
     assert!(share(&document, "app/a") < 0.7 && share(&document, "app/d") > 0.05, "{document}");
     let p50 = document["members"].as_array().unwrap().iter().find(|one| one["member"] == "app/a").unwrap();
@@ -113,11 +145,12 @@ fn members_come_and_are_slow() {
 #[test]
 fn service_times_of_the_log_are_the_members() {
     let folder = folder();
-    let lines: String = (0..500).map(|n| format!("{} \"GET /x{n} HTTP/1.1\" 200 30000\n", 1_796_047_200_000u64 + n * 50)).collect();
+    let lines: String = (0..500)
+        .map(|n| format!("{} \"GET /x{n} HTTP/1.1\" 200 30000\n", 1_796_047_200_000u64 + n * 50))
+        .collect();
     folder.write("timed.log", lines);
-    let document = json(
-        &simulate(&folder, &["--json", "--log-format", "%{msec}t \"%r\" %>s %D", "timed.log"]).done(),
-    );
+    let document =
+        json(&simulate(&folder, &["--json", "--log-format", "%{msec}t \"%r\" %>s %D", "timed.log"]).done());
     let p50 = document["latency"]["p50"].as_f64().unwrap();
     assert!((p50 / 0.03 - 1.0).abs() < 0.03, "{document}");
 }

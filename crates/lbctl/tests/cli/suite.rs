@@ -190,7 +190,11 @@ t.case('the next one runs', function() t.expect(t.get('/')).status(200) end)
     let said = folder.lbctl(&["test"]);
     assert_eq!(said.code, 1);
     assert_eq!(said.out.matches("the case was stopped after 5 s").count(), 2, "{}", said.out);
-    assert!(said.out.contains("ok the next one runs") && said.out.contains("1 passed, 2 failed"), "{}", said.out);
+    assert!(
+        said.out.contains("ok the next one runs") && said.out.contains("1 passed, 2 failed"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -230,12 +234,24 @@ fn wrong_calls_and_wrong_tests_are_told() {
         ("key_test.lua", "require 'lb.test'.config { scripts = 'a.lua' }\n"),
         ("gone_test.lua", "require 'lb.test'.config { script = 'gone.lua' }\n"),
         ("syntax_test.lua", "x =\n"),
-        ("broken_test.lua", "local t = require 'lb.test'\nt.config { script = 'broken.lua' }\nt.case('x', function() t.get('/') end)\n"),
+        (
+            "broken_test.lua",
+            "local t = require 'lb.test'\nt.config { script = 'broken.lua' }\nt.case('x', function() t.get('/') end)\n",
+        ),
         ("broken.lua", "function select(r) return end end\n"),
-        ("which_test.lua", "local t = require 'lb.test'\nt.config { script = 'which.lua' }\nt.case('x', function() t.get('/') end)\n"),
+        (
+            "which_test.lua",
+            "local t = require 'lb.test'\nt.config { script = 'which.lua' }\nt.case('x', function() t.get('/') end)\n",
+        ),
         ("which.lua", "function a() end function b() end\n"),
-        ("option_test.lua", "local t = require 'lb.test'\nt.config { pools = {} }\nt.case('x', function() t.get('/', { cookie = 1 }) end)\n"),
-        ("pool_test.lua", "require 'lb.test'.config { pools = { app = { { url = 'http://a:1', wait = 3 } } } }\n"),
+        (
+            "option_test.lua",
+            "local t = require 'lb.test'\nt.config { pools = {} }\nt.case('x', function() t.get('/', { cookie = 1 }) end)\n",
+        ),
+        (
+            "pool_test.lua",
+            "require 'lb.test'.config { pools = { app = { { url = 'http://a:1', wait = 3 } } } }\n",
+        ),
     ]);
     assert_snapshot!("wrong_tests", folder.lbctl(&["test"]).whole());
     assert_snapshot!("no_such_folder", folder.lbctl(&["test", "gone"]).whole());
