@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use server_tests::{Backend, Httpd, Request};
+use server_tests::{Backend, Httpd, Request, wait_until};
 
 const REQUESTS: usize = 10_000;
 
@@ -172,18 +173,22 @@ end)
     text
 }
 
-#[test]
-fn offline_answers_are_the_modules_for_ten_thousand_requests() {
-    let program = program();
-    assert!(program.is_file(), "{} is not built: cargo build --profile tests -p lbctl", program.display());
-    let backend = Backend::new("all");
-    let text = configuration(backend.port());
+/// Headers that decide, as they stand in the log.
+const LOGGED: [&str; 7] = ["X-Key", "Cookie", "X-Zone", "X-Api-Key", "X-Name", "X-What", "X-Priority"];
+
+fn log_format() -> String {
+    let headers: String = LOGGED.iter().map(|name| format!(" \"%{{{name}}}i\"")).collect();
+    format!("%{{usec}}t %a \"%r\" %D{headers} %{{LB_MEMBER}}e")
+}
+
+fn start(backend: &Backend) -> (Httpd, PathBuf) {
     let mut builder = Httpd::builder()
         .children(1)
-        .file("offline.conf", &text)
+        .file("offline.conf", &configuration(backend.port()))
         .file("pick.lua", PICK)
         .config("Include offline.conf\nUseCanonicalName Off\nKeepAlive On\nMaxKeepAliveRequests 0")
-        .config("Header always set X-Member \"expr=%{reqenv:LB_MEMBER}\"");
+        .config("Header always set X-Member \"expr=%{reqenv:LB_MEMBER}\"")
+        .config(&format!("CustomLog sim.log \"{}\"", log_format().replace('"', "\\\"")));
     let lua = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lua");
     for (name, _) in SHIPPED {
         let name = format!("{name}.lua");
@@ -191,27 +196,41 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
         builder = builder.file(&format!("lua/{name}"), &script);
     }
     let folder = builder.dir().to_owned();
-    let httpd = builder.start();
-    let requests = requests();
+    (builder.start(), folder)
+}
+
+/// Sends them one after the other; who served each.
+fn serve(httpd: &Httpd, requests: &[Asked]) -> Vec<String> {
     let mut client = httpd.client();
-    let served: Vec<String> = requests
-        .iter()
-        .map(|asked| {
-            let request = Request::get(&asked.path);
-            let request =
-                asked.headers.iter().fold(request, |request, (key, value)| request.header(key, value));
-            let answer = client.send(&request);
-            let member = answer.header("X-Member").unwrap_or_default();
-            if member.is_empty() { answer.status.to_string() } else { member.to_owned() }
-        })
-        .collect();
+    let one = |asked: &Asked| {
+        let request = Request::get(&asked.path);
+        let request = asked.headers.iter().fold(request, |request, (key, value)| request.header(key, value));
+        let answer = client.send(&request);
+        let member = answer.header("X-Member").unwrap_or_default();
+        if member.is_empty() { answer.status.to_string() } else { member.to_owned() }
+    };
+    requests.iter().map(one).collect()
+}
+
+fn lbctl(folder: &Path, arguments: &[&str]) -> String {
+    let program = program();
+    assert!(program.is_file(), "{} is not built: cargo build --profile tests -p lbctl", program.display());
+    let said = Command::new(&program).args(arguments).current_dir(folder).output().expect("run lbctl");
+    let words = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success(), "{words}{}", String::from_utf8_lossy(&said.stderr));
+    words
+}
+
+#[test]
+fn offline_answers_are_the_modules_for_ten_thousand_requests() {
+    let backend = Backend::new("all");
+    let (httpd, folder) = start(&backend);
+    let requests = requests();
+    let served = serve(&httpd, &requests);
 
     let out = folder.join("offline.txt");
     fs::write(folder.join("offline_test.lua"), suite(&requests, &out)).expect("write the test");
-    let said = Command::new(&program).args(["test", "offline_test.lua"]).current_dir(&folder).output();
-    let said = said.expect("run lbctl");
-    let words = String::from_utf8_lossy(&said.stdout);
-    assert!(said.status.success(), "{words}{}", String::from_utf8_lossy(&said.stderr));
+    lbctl(&folder, &["test", "offline_test.lua"]);
     let told = fs::read_to_string(&out).expect("what lbctl has told");
     let told: Vec<&str> = told.lines().collect();
     assert_eq!(told.len(), served.len());
@@ -225,4 +244,21 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
         .collect();
     let first = differ.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(differ.is_empty(), "{} of {} differ:\n{first}", differ.len(), served.len());
+}
+
+#[test]
+fn a_simulation_of_the_modules_own_log_finds_the_members_that_it_names() {
+    let backend = Backend::new("all");
+    let (httpd, folder) = start(&backend);
+    serve(&httpd, &requests());
+    let log = folder.join("sim.log");
+    let lines = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    wait_until("the log has every request", Duration::from_secs(10), || lines() >= REQUESTS);
+    let format = log_format();
+    let words = lbctl(
+        &folder,
+        &["simulate", "--config", "offline.conf", "--against-log", "--log-format", &format, "sim.log"],
+    );
+    let found = format!("0 of {} requests (0.00 %) go to another member", lines());
+    assert!(words.contains(&found), "{words}");
 }

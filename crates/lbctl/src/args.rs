@@ -95,7 +95,7 @@ const CHECK_EXAMPLES: &str = "Examples:
 Exit: 0 nothing was found, 1 something was, 2 called in a wrong way, 4 there is no httpd.";
 
 /// `lbctl test`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct TestArgs {
     /// Files, or folders that are looked through for *_test.lua.
     #[arg(default_value = ".")]

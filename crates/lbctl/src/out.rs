@@ -56,6 +56,7 @@ pub enum Form {
 }
 
 /// Where output goes.
+#[derive(Clone)]
 pub struct Out {
     /// Its form.
     pub form: Form,
@@ -130,7 +131,8 @@ impl Out {
 /// Columns of the terminal; as many as there are anywhere where there is none.
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    told.filter(|columns| *columns >= 20).unwrap_or(usize::MAX)
+    let seen = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    told.or_else(seen).filter(|columns| *columns >= 20).unwrap_or(usize::MAX)
 }
 
 /// Says something to whoever watches, beside the output.

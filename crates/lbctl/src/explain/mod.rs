@@ -22,18 +22,28 @@ pub fn run(out: &Out, args: &ExplainArgs) -> Outcome {
     let visited = world.visit(&ask);
     let (ended, candidates) = world.settle(&visited);
     let told = Told { visited, ended, candidates };
-    let document = document::of(&world, &told);
+    let mut document = document::of(&world, &told);
+    let (unknown, errors) = sorted(world.take_errors());
+    document.unknown.extend(unknown);
     match out.form {
         Form::Json => out.json(&document)?,
         form => out.line(&words::text(&document, form))?,
     }
-    for error in world.take_errors() {
-        note(&error);
-    }
+    errors.iter().for_each(|error| note(error));
     let served = told.ended.declined || told.ended.member.is_some() || told.ended.target.is_some();
     let answered =
         matches!(told.visited.verdict, crate::world::decision::Verdict::Answer { failed: false, .. });
     Ok(if served || answered { Exit::Done } else { Exit::No })
+}
+
+/// Keys that only the server knows, and what went wrong; each once.
+fn sorted(mut all: Vec<String>) -> (Vec<String>, Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|text| seen.insert(text.clone()));
+    let is_key = |text: &String| text.starts_with("key=");
+    let (keys, errors) = all.into_iter().partition::<Vec<_>, _>(is_key);
+    let empty = |text| format!("{text}; an empty key was taken");
+    (keys.into_iter().map(empty).collect(), errors)
 }
 
 /// Where decisions come from.

@@ -108,9 +108,17 @@ impl Format {
                 }
             }
         }
-        let whole = record.at.is_finite() && record.ask.target.starts_with('/');
-        whole.then_some(record)
+        sound(record)
     }
+}
+
+/// A record whose time and path can be; times that cannot be are none.
+fn sound(mut record: Record) -> Option<Record> {
+    /// The year 2200, in seconds since the epoch, and a day.
+    const LAST: f64 = 7_258_118_400.0;
+    const DAY: f64 = 86_400.0;
+    record.took = record.took.filter(|seconds| (0.0..=DAY).contains(seconds));
+    ((0.0..LAST).contains(&record.at) && record.ask.target.starts_with('/')).then_some(record)
 }
 
 /// Where a value ends: before the next text. Within quotes a backslash stands before a quote.
@@ -236,7 +244,7 @@ pub fn of_json(line: &str) -> Option<Record> {
     let took = took.or_else(|| number(&["duration_ms", "ms"]).map(|ms| ms / 1e3));
     let took = took.or_else(|| number(&["duration_us", "us"]).map(|us| us / 1e6));
     let member = text(&["member", "LB_MEMBER"]);
-    ask.target.starts_with('/').then_some(Record { at, exact: at.fract() != 0.0, ask, took, member })
+    sound(Record { at, exact: at.fract() != 0.0, ask, took, member })
 }
 
 #[cfg(test)]

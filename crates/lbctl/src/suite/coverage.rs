@@ -39,6 +39,12 @@ impl Coverage {
         })
     }
 
+    /// Takes in the modules that scripts have required.
+    pub fn add_modules(&mut self) {
+        let labels: Vec<PathBuf> = self.ran.borrow().keys().map(PathBuf::from).collect();
+        labels.iter().filter(|path| path.is_file()).for_each(|path| self.add(path));
+    }
+
     /// Takes in a script that was tested. Twice counts once.
     pub fn add(&mut self, path: &Path) {
         let Some(lines) = fs::read(path).ok().and_then(|text| code_lines(&text)) else { return };

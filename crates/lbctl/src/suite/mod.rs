@@ -4,6 +4,7 @@
 mod api;
 mod background;
 mod bytecode;
+mod clock;
 mod copies;
 mod coverage;
 mod described;
@@ -15,10 +16,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mlua::Lua;
 
+use self::clock::CaseClock;
 use self::copies::Copies;
 use self::coverage::Coverage;
 use self::runs::{FileRun, Runs};
@@ -46,14 +49,33 @@ pub fn run(out: &Out, args: &TestArgs) -> Outcome {
 
 /// How often `--watch` looks at files.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often the clock of the running case is looked at.
+const LOOK_AT_CLOCK: Duration = Duration::from_millis(5);
 
+/// Runs everything on a thread of its own: a function of C that never ends cannot be stopped, only
+/// left behind.
 fn once(out: &Out, args: &TestArgs) -> Outcome {
+    let clock = Arc::new(CaseClock::default());
+    let (own, printer, wanted) = (clock.clone(), out.clone(), args.clone());
+    let worker = std::thread::spawn(move || whole_run(&printer, &wanted, &own));
+    while !worker.is_finished() {
+        std::thread::sleep(LOOK_AT_CLOCK);
+        if let Some(name) = clock.stuck() {
+            let text = format!("the case '{name}' is stuck in a function of C: the run ends here");
+            return Err(Failure { exit: Exit::No, text });
+        }
+    }
+    let broken = |_| Err(Failure::usage("internal error: the run of the tests broke off"));
+    worker.join().unwrap_or_else(broken)
+}
+
+fn whole_run(out: &Out, args: &TestArgs, clock: &Arc<CaseClock>) -> Outcome {
     let files = test_files(&args.paths)?;
     let covers = args.coverage.is_some() || args.fail_under.is_some();
     let mut coverage = covers.then(Coverage::default);
     let mut runs = Vec::new();
     for file in &files {
-        runs.push(run_file(file, args.filter.clone(), coverage.as_mut()));
+        runs.push(run_file(file, args.filter.clone(), coverage.as_mut(), clock));
     }
     let runs = Runs { files: runs, coverage };
     report::show(out, &runs)?;
@@ -124,16 +146,22 @@ fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Option<SystemTime>> {
     all
 }
 
-fn run_file(file: &Path, filter: Option<String>, coverage: Option<&mut Coverage>) -> FileRun {
+fn run_file(
+    file: &Path,
+    filter: Option<String>,
+    coverage: Option<&mut Coverage>,
+    clock: &Arc<CaseClock>,
+) -> FileRun {
     let name = file.display().to_string();
     let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
     let copies = Rc::new(Copies::default());
     let see = coverage.as_ref().map(|coverage| coverage.see(&copies));
     let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let stage = Rc::new(Stage::new(whole, filter, see, copies));
+    let stage = Rc::new(Stage::new((whole, clock.clone()), filter, see, copies));
     let error = execute(&stage).err();
     if let Some(coverage) = coverage {
         stage.scripts.borrow().iter().for_each(|path| coverage.add(path));
+        coverage.add_modules();
     }
     let cases = stage.cases.borrow().clone();
     FileRun { name, cases, error }
@@ -164,6 +192,9 @@ fn told(error: &str, file: &Path) -> String {
 
 /// `require "lb.test"`, modules beside the test, and the limit of time.
 fn prepare(lua: &Lua, stage: &Rc<Stage>) -> mlua::Result<()> {
+    // What a test keeps is its own affair, within what a machine has.
+    const MOST_MEMORY: usize = 1 << 30;
+    lua.set_memory_limit(MOST_MEMORY)?;
     let module = api::module(lua, stage)?;
     let package: mlua::Table = lua.globals().get("package")?;
     let folder = stage.file.parent().unwrap_or(Path::new("."));

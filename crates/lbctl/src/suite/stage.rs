@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use balance::lifecycle::Ramps;
 use balance::member::Member;
@@ -13,6 +14,7 @@ use mlua::{Table, Value};
 use script::SeeLine;
 
 use super::background::Background;
+use super::clock::{CaseClock, MOST};
 use super::copies::Copies;
 use super::described;
 use crate::world::World;
@@ -20,8 +22,6 @@ use crate::world::ask::Ask;
 use crate::world::ended::Told;
 use crate::world::setup::Setup;
 
-/// How long a case may take.
-pub const MOST: Duration = Duration::from_secs(5);
 /// How long members take to answer, in seconds, if nobody says otherwise.
 pub const USUAL: f64 = 0.01;
 
@@ -88,6 +88,7 @@ pub struct Stage {
     /// Of the open case.
     late: Cell<bool>,
     noted: RefCell<Option<Failed>>,
+    clock: Arc<CaseClock>,
     /// The last request of the case.
     pub last: RefCell<Option<Rc<Told>>>,
     /// What ran so far.
@@ -98,7 +99,12 @@ pub struct Stage {
 
 impl Stage {
     /// For a test file.
-    pub fn new(file: PathBuf, filter: Option<String>, see: Option<SeeLine>, copies: Rc<Copies>) -> Self {
+    pub fn new(
+        (file, clock): (PathBuf, Arc<CaseClock>),
+        filter: Option<String>,
+        see: Option<SeeLine>,
+        copies: Rc<Copies>,
+    ) -> Self {
         Stage {
             file,
             filter,
@@ -110,6 +116,7 @@ impl Stage {
             began: Cell::new(None),
             late: Cell::new(false),
             noted: RefCell::default(),
+            clock,
             last: RefCell::default(),
             cases: RefCell::default(),
             scripts: RefCell::default(),
@@ -162,6 +169,7 @@ impl Stage {
         if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
             return Ok(false);
         }
+        self.clock.begin(&name);
         self.open.replace(Some((name, line)));
         self.last.replace(None);
         self.noted.replace(None);
@@ -193,6 +201,7 @@ impl Stage {
     /// The case is over.
     pub fn ended(&self, failure: Option<Failed>) {
         self.began.set(None);
+        self.clock.end();
         let running = self.running.take();
         let Some((name, line)) = self.open.take() else { return };
         let mut failed = failure;

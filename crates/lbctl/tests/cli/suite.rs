@@ -258,3 +258,51 @@ fn wrong_calls_and_wrong_tests_are_told() {
     std::fs::create_dir(folder.0.join("empty")).unwrap();
     assert_snapshot!("no_tests", folder.lbctl(&["test", "empty"]).whole());
 }
+
+#[test]
+fn a_case_that_is_stuck_in_c_ends_the_run() {
+    let folder =
+        folder("t.case('slow pattern', function() (('a'):rep(300000)):find(('.-'):rep(40) .. 'b') end)\n");
+    let said = folder.lbctl(&["test"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("the case 'slow pattern' is stuck in a function of C"), "{}", said.whole());
+}
+
+#[test]
+fn modules_that_a_script_requires_are_covered_too() {
+    let folder = Folder::with(&[
+        (
+            "part.lua",
+            "local part = {}\nfunction part.one()\n  return 1\nend\nfunction part.two()\n  return 2\nend\nreturn part\n",
+        ),
+        ("b.lua", "local part = require 'part'\nfunction select(r)\n  return 402 + part.one()\nend\n"),
+        (
+            "b_test.lua",
+            "local t = require 'lb.test'\nt.config { script = 'b.lua', pools = {} }\nt.case('x', function() t.expect(t.get('/')).status(403) end)\n",
+        ),
+    ]);
+    let said = folder.lbctl(&["test", "--coverage", "-o", "plain"]).done();
+    assert!(said.out.contains("b.lua\t3/3\t\n") && said.out.contains("part.lua\t5/6\t6\n"), "{}", said.out);
+}
+
+#[test]
+fn watching_runs_the_tests_again_when_a_file_changes() {
+    use std::io::{BufRead, BufReader};
+    let folder = folder("t.case('one', function() end)\n");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .args(["test", "--watch"])
+        .current_dir(&folder.0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "1 passed, 0 failed"));
+    assert!(lines.any(|line| line.starts_with("watching")));
+    folder.write(
+        "a_test.lua",
+        format!("{CONFIG}t.case('one', function() end)\nt.case('two', function() end)\n"),
+    );
+    assert!(lines.any(|line| line == "2 passed, 0 failed"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
