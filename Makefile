@@ -18,6 +18,9 @@ LUADIR     ?= /usr/share/mod_lua_balancer/lua
 INSTALLED   = $(LUADIR)/.installed
 TARGET     ?= $(or $(CARGO_TARGET_DIR),target)
 MODULE      = $(TARGET)/release/libmod_lua_balancer.so
+LBCTL       = $(TARGET)/release/lbctl
+BINDIR     ?= /usr/local/bin
+MANDIR     ?= /usr/local/share/man/man1
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
@@ -38,7 +41,7 @@ deps-test: first
 	@scripts/deps test
 
 build: deps
-	$(CARGO) build --release -p mod_lua_balancer
+	$(CARGO) build --release -p mod_lua_balancer -p lbctl
 
 run: port build
 	@scripts/demo run "$(MODULE)"
@@ -68,7 +71,12 @@ install:
 	sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|' apache-conf/lua_balancer.load > "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/mods-available" apache-conf/lua_balancer.conf
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/conf-available" apache-conf/lua_balancer-example.conf
-	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(LUADIR)" lua/*.lua
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(LUADIR)" $(filter-out %_test.lua,$(wildcard lua/*.lua))
+	@if [ -f "$(LBCTL)" ]; then \
+	    install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)" && \
+	    install -m 755 "$(LBCTL)" "$(DESTDIR)$(BINDIR)/lbctl" && \
+	    "$(LBCTL)" man "$(DESTDIR)$(MANDIR)"; \
+	fi
 
 # What a2enmod and a2enconf made goes first: a link to nothing would keep httpd from starting.
 uninstall:
@@ -76,6 +84,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.load" "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.conf" \
 	      "$(DESTDIR)$(SYSCONFDIR)/conf-enabled/lua_balancer-example.conf"
 	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
+	rm -f "$(DESTDIR)$(BINDIR)/lbctl" "$(DESTDIR)$(MANDIR)"/lbctl.1 "$(DESTDIR)$(MANDIR)"/lbctl-*.1
 	@DESTDIR="$(DESTDIR)" scripts/install-files -r "$(INSTALLED)"
 	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true
 

@@ -18,11 +18,16 @@ fn text(name: &str) -> String {
     fs::read_to_string(folder().join(name)).expect("a shipped script")
 }
 
+/// Not a test of one (`lbctl test`).
+fn is_script(name: &str) -> bool {
+    name.ends_with(".lua") && !name.ends_with("_test.lua")
+}
+
 /// A server with the scripts of `lua/` at their usual place under ServerRoot.
 fn with_scripts(hook: &str) -> Builder {
     let scripts = fs::read_dir(folder()).expect("the folder lua").flatten();
     let names = scripts.filter_map(|entry| entry.file_name().into_string().ok());
-    let copied = names.filter(|name| name.ends_with(".lua"));
+    let copied = names.filter(|name| is_script(name));
     copied
         .fold(Httpd::builder(), |builder, name| builder.file(&format!("lua/{name}"), &text(&name)))
         .config(hook)
@@ -43,7 +48,7 @@ fn every_shipped_script_has_a_test_here() {
     let source = include_str!("shipped.rs");
     for entry in fs::read_dir(folder()).expect("the folder lua").flatten() {
         let name = entry.file_name().into_string().expect("a name");
-        if name.ends_with(".lua") {
+        if is_script(&name) {
             let line =
                 text(&name).lines().find_map(|line| line.strip_prefix("--   LuaHook").map(str::to_owned));
             let line = line.unwrap_or_else(|| panic!("{name} does not say how it is configured"));

@@ -10,7 +10,7 @@ mod pool;
 mod request;
 mod returned;
 mod searches;
-mod spec;
+pub(crate) mod spec;
 pub(crate) mod tables;
 mod values;
 mod view;

@@ -32,6 +32,11 @@ impl Clock {
         self.epoch.get() + self.now.get()
     }
 
+    /// Makes it this many seconds after the epoch now; the monotonic time goes on.
+    pub fn set_time(&self, time: f64) {
+        self.epoch.set(time - self.now.get());
+    }
+
     /// Lets seconds pass.
     pub fn pass(&self, seconds: f64) {
         self.now.set(self.now.get() + seconds);

@@ -8,6 +8,7 @@
 
 mod answers;
 mod clock;
+mod define;
 mod dict;
 mod digest;
 mod expression;
@@ -20,6 +21,7 @@ mod tables;
 
 pub use answers::Answers;
 pub use clock::Clock;
+pub use define::{define_member, define_pool};
 pub use dict::{PlainDict, PlainValues};
 pub use overlay::Overlay;
 pub use pools::Pools;

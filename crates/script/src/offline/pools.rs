@@ -44,6 +44,11 @@ impl Pools {
         self.handle.clone()
     }
 
+    /// The engine's handle, for picks that look at members without a copy.
+    pub fn handle(&self) -> &Rc<Handle<MemoryStore>> {
+        &self.handle
+    }
+
     /// Where the pools are.
     pub fn store(&self) -> &MemoryStore {
         self.engine.store()

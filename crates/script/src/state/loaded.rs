@@ -65,7 +65,7 @@ impl Loaded {
         self.main.text.starts_with(b"return function")
     }
 
-    fn function_names(&self) -> Vec<String> {
+    pub(crate) fn function_names(&self) -> Vec<String> {
         const OWN: [&str; 3] = ["load", "loadstring", "require"];
         let globals = self.env.pairs::<String, Value>().flatten();
         globals

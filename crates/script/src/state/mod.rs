@@ -5,6 +5,7 @@
 pub(crate) mod asks;
 mod call;
 pub(crate) mod held;
+pub(crate) mod lines;
 mod loaded;
 pub(crate) mod run;
 mod scripts;

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A decision in words.
+
+use super::document::{self, Document};
+use crate::out::{Form, Out};
+use crate::world::World;
+use crate::world::ended::Told;
+
+/// About a request.
+pub fn of(world: &World, told: &Told) -> String {
+    text(&document::of(world, told), Form::Table)
+}
+
+/// A document for people.
+pub fn text(document: &Document, form: Form) -> String {
+    let mut lines = Vec::new();
+    if let Some(hook) = &document.hook {
+        let line = hook.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let place = format!("{}{line}", hook.script);
+        lines.push(format!("{} {place} {}: {}", hook.directive, hook.function, hook.returned));
+    }
+    let decision = &document.decision;
+    let mut head = match (&decision.member, decision.status) {
+        (Some(member), _) => format!("goes to {member}"),
+        (None, Some(status)) => format!("answered with {status}"),
+        (None, None) => "not ours".to_owned(),
+    };
+    if let Some(pool) = &decision.pool {
+        head += &format!(" of pool {pool}");
+    }
+    if let Some(view) = &decision.view {
+        head += &format!(", narrowed ({view})");
+    }
+    lines.push(format!("{head}: {}", decision.because));
+    if let Some(session) = &document.session {
+        lines.push(format!("session: route {session}"));
+    }
+    if !document.candidates.is_empty() {
+        lines.push(String::new());
+        lines.push(table(document, form));
+    }
+    if !document.then.is_empty() {
+        lines.push(format!("then: {}", document.then.join(", ")));
+    }
+    lines.extend(document.unknown.iter().map(|one| format!("unknown without the server: {one}")));
+    lines.join("\n")
+}
+
+fn table(document: &Document, form: Form) -> String {
+    let method = document.decision.method.as_deref().unwrap_or("score");
+    let rows = document.candidates.iter().map(|member| {
+        let score = member.score.map(|score| score.to_string()).unwrap_or_else(|| "-".into());
+        let why = match (member.considered, member.why.as_str()) {
+            (_, "chosen") => "chosen".to_owned(),
+            (true, _) => String::new(),
+            (false, why) => format!("left out: {why}"),
+        };
+        vec![member.member.clone(), member.weight.to_string(), member.inflight.to_string(), score, why]
+    });
+    Out::plain(form).rows(&["member", "weight", "in flight", method, "why"], rows.collect())
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is said, and how: forms of output, colours, exit codes.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The answer is no.
+    No = 1,
+    /// Called in a wrong way.
+    Usage = 2,
+    /// Nobody is there to be asked.
+    Unreachable = 4,
+}
+
+/// Why a command did not do it.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the command ends.
+    pub exit: Exit,
+    /// What was found, what was expected, what to try.
+    pub text: String,
+}
+
+impl Failure {
+    /// Called in a wrong way, or with files that are wrong.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Failure { exit: Exit::Usage, text: text.into() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure { exit: Exit::No, text: error.to_string() }
+    }
+}
+
+/// What every verb gives back.
+pub type Outcome = Result<Exit, Failure>;
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people, with colours on a terminal.
+    Table,
+    /// For programs.
+    Json,
+    /// For people and for grep: no lines, no colours.
+    Plain,
+}
+
+/// Where output goes.
+#[derive(Clone)]
+pub struct Out {
+    /// Its form.
+    pub form: Form,
+    colours: bool,
+}
+
+/// What a piece of text is about.
+#[derive(Clone, Copy)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Not as it should be.
+    Bad,
+    /// What counts.
+    Strong,
+}
+
+impl Out {
+    /// To standard output. Colours: on a terminal, unless `NO_COLOR` is set.
+    pub fn new(form: Form) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let terminal = io::stdout().is_terminal();
+        Out { form, colours: wanted && terminal && form == Form::Table }
+    }
+
+    /// In this form, without colours.
+    pub fn plain(form: Form) -> Self {
+        Out { form, colours: false }
+    }
+
+    /// A piece of text in its colour.
+    pub fn tone(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Strong => 1,
+        };
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Writes text and a line end. A reader that has gone away is no failure.
+    pub fn line(&self, text: &str) -> io::Result<()> {
+        let written = writeln!(io::stdout().lock(), "{text}");
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes a document.
+    pub fn json(&self, document: &impl serde::Serialize) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
+        self.line(&text)
+    }
+
+    /// Rows with a head; cut to the terminal's width, never wrapped.
+    pub fn rows(&self, head: &[&str], rows: Vec<Vec<String>>) -> String {
+        if self.form == Form::Plain {
+            let lines = rows.iter().map(|row| row.join("\t"));
+            return std::iter::once(head.join("\t")).chain(lines).collect::<Vec<_>>().join("\n");
+        }
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(head);
+        table.add_rows(rows);
+        let width = width();
+        let cut = |line: &str| line.trim_end().chars().take(width).collect::<String>();
+        table.lines().map(|line| cut(&line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Columns of the terminal; as many as there are anywhere where there is none.
+fn width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    told.or_else(seen).filter(|columns| *columns >= 20).unwrap_or(usize::MAX)
+}
+
+/// Says something to whoever watches, beside the output.
+pub fn note(text: &str) {
+    writeln!(io::stderr().lock(), "lbctl: {text}").ok();
+}

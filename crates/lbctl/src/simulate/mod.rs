@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl simulate`: what a script or method would have done with the traffic of a log.
+
+mod compare;
+mod faults;
+mod figures;
+mod format;
+mod picture;
+mod report;
+mod results;
+mod run;
+mod service;
+mod source;
+
+use std::io::{IsTerminal, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use balance::rng::Rng;
+use balance::words;
+use config::HookKind;
+
+use self::compare::Differences;
+use self::faults::Fault;
+use self::format::Format;
+use self::results::Results;
+use self::run::Simulation;
+use self::service::Service;
+use self::source::Logs;
+use crate::args::{From, SimulateArgs};
+use crate::explain;
+use crate::out::{Exit, Failure, Out, Outcome};
+use crate::world::setup::Setup;
+
+/// Runs the verb.
+pub fn run(out: &Out, args: &SimulateArgs) -> Outcome {
+    let setup = setup(args)?;
+    let service = Service::parse(&args.service).map_err(Failure::usage)?;
+    let format = args.log_format.as_deref().map(Format::parse).transpose().map_err(Failure::usage)?;
+    let other = other(args)?;
+    let faults = Rc::new(faults(args)?);
+    let mut logs = Logs::new(&args.logs, format);
+    let found = simulate(args, (setup, other), (&service, faults), &mut logs)?;
+    let Some(results) = found else {
+        let first = logs.unread.first.join("\n  ");
+        let hint = "expected common, combined, vhost_combined, JSON, or what --log-format says";
+        return Err(Failure {
+            exit: Exit::No,
+            text: format!("no line of the log can be read: {hint}\n  {first}"),
+        });
+    };
+    report::show(out, &results)?;
+    if let Some(folder) = &args.svg {
+        picture::write_svg(folder, &results).map_err(|error| named(folder, &error))?;
+    }
+    if let Some(file) = &args.html {
+        std::fs::write(file, picture::html(&results)).map_err(|error| named(file, &error))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn named(path: &std::path::Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("{}: {error}", path.display()))
+}
+
+fn setup(args: &SimulateArgs) -> Result<Setup, Failure> {
+    let mut setup = explain::setup(&args.from)?;
+    if let Some(method) = &args.method {
+        let words = words::split(method).map_err(|error| Failure::usage(format!("--method: {error}")))?;
+        for pool in &mut setup.config.pools {
+            let set = pool.settings.set_directive("LuaBalancerMethod", &words);
+            set.map_err(|error| Failure::usage(format!("--method '{method}': {error}")))?;
+        }
+    }
+    let hooks = [HookKind::Translate, HookKind::Select].iter().any(|kind| setup.config.has_hooks(*kind));
+    match (&args.pool, args.from.script.is_some() || hooks || setup.site.passes_any()) {
+        (Some(pool), _) => setup.send_all_to(pool),
+        (None, true) => {}
+        (None, false) => match setup.config.pool_names().as_slice() {
+            [one] => {
+                let one = (*one).to_owned();
+                setup.send_all_to(&one);
+            }
+            names => {
+                let text = format!("which pool? Found {}: name one with --pool", names.join(", "));
+                return Err(Failure::usage(text));
+            }
+        },
+    }
+    Ok(setup)
+}
+
+/// What `--compare` names.
+fn other(args: &SimulateArgs) -> Result<Option<Setup>, Failure> {
+    let Some(script) = &args.compare else { return Ok(None) };
+    let from = From { script: Some(script.clone()), ..args.from.clone() };
+    explain::setup(&from).map(Some)
+}
+
+fn faults(args: &SimulateArgs) -> Result<Vec<Fault>, Failure> {
+    let slow = args.slow.iter().map(|text| Fault::slow(text));
+    let down = args.down.iter().map(|text| Fault::down(text));
+    let add = args.add.iter().map(|text| Fault::add(text));
+    slow.chain(down).chain(add).collect::<Result<_, _>>().map_err(Failure::usage)
+}
+
+/// Runs a log through. None: nothing could be read.
+fn simulate(
+    args: &SimulateArgs,
+    (setup, other): (Setup, Option<Setup>),
+    (service, faults): (&Service, Rc<Vec<Fault>>),
+    logs: &mut Logs,
+) -> Result<Option<Results>, Failure> {
+    let rng = Rng::new(args.from.seed ^ SERVICE_SEED);
+    let Some(first) = logs.next()? else { return Ok(None) };
+    let begin = first.at;
+    let mut one = Simulation::new(setup, faults.clone(), begin).map_err(Failure::usage)?;
+    let mut other =
+        other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
+    let compares = other.is_some() || args.against_log;
+    let mut differences = compares.then(Differences::default);
+    let (mut last, mut progress) = (begin, Progress::new());
+    let mut record = first;
+    loop {
+        last = record.at.max(last);
+        let took = record.took.unwrap_or_else(|| service.draw(&rng));
+        let chosen = one.arrive(&record, took);
+        if let Some(differences) = &mut differences {
+            let others = match &mut other {
+                Some(other) => other.arrive(&record, took),
+                None => record.member.clone(),
+            };
+            differences.compare(&record.ask, chosen, others);
+        }
+        progress.tell(logs.lines);
+        match logs.next()? {
+            Some(next) => record = next,
+            None => break,
+        }
+    }
+    progress.end();
+    let (unread, lines) = (logs.unread.clone(), logs.lines);
+    Ok(Some(Results { figures: one.figures, unread, lines, seconds: last - begin, begin, differences }))
+}
+
+/// Keeps service times and picks apart.
+const SERVICE_SEED: u64 = 0x7365_7276_6963_6573;
+
+/// How far it is, on a terminal.
+struct Progress {
+    shown: bool,
+    looked: Instant,
+    lines: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Progress { shown: std::io::stderr().is_terminal(), looked: Instant::now(), lines: 0 }
+    }
+
+    fn tell(&mut self, lines: u64) {
+        const LINES: u64 = 1 << 13;
+        const EVERY: Duration = Duration::from_millis(200);
+        if !self.shown || lines < self.lines + LINES || self.looked.elapsed() < EVERY {
+            return;
+        }
+        (self.lines, self.looked) = (lines, Instant::now());
+        write!(std::io::stderr(), "\r{lines} lines").ok();
+    }
+
+    fn end(&self) {
+        if self.shown && self.lines > 0 {
+            write!(std::io::stderr(), "\r                    \r").ok();
+        }
+    }
+}

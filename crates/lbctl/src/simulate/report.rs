@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What came out of a simulation: for people, and as JSON.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::figures::Times;
+use super::results::Results;
+use super::run::MemberFigures;
+use crate::out::{Form, Out, Tone};
+
+/// Shows everything.
+pub fn show(out: &Out, results: &Results) -> io::Result<()> {
+    if out.form == Form::Json {
+        return out.json(&document(results));
+    }
+    let figures = &results.figures;
+    let served: u64 = figures.members.iter().map(|member| member.requests).sum();
+    let rows = figures.members.iter().enumerate().map(|(number, member)| {
+        let share = if served > 0 { member.requests as f64 * 100.0 / served as f64 } else { 0.0 };
+        let times = [50.0, 95.0, 99.0].map(|percent| shown(member.times.percentile(percent)));
+        let spark = spark(figures.series.shares(number));
+        let head = [member.name.clone(), member.requests.to_string(), format!("{share:.2} %")];
+        let rest = [member.peak.to_string(), member.failures.to_string()];
+        head.into_iter().chain(rest).chain(times).chain([spark]).collect()
+    });
+    let head = ["member", "requests", "share", "peak", "failed", "p50", "p95", "p99", "share over time"];
+    out.line(&out.rows(&head, rows.collect()))?;
+    out.line("")?;
+    for line in summary(results) {
+        out.line(&line)?;
+    }
+    if let Some(differences) = &results.differences {
+        let percent = if differences.all > 0 {
+            differences.differ as f64 * 100.0 / differences.all as f64
+        } else {
+            0.0
+        };
+        let text = format!(
+            "{} of {} requests ({percent:.2} %) go to another member",
+            differences.differ, differences.all
+        );
+        out.line(&out.tone(Tone::Strong, &text))?;
+        for (path, differ, all) in differences.worst() {
+            out.line(&format!("  {path}: {differ} of {all}"))?;
+        }
+        for example in &differences.examples {
+            let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "nobody".into());
+            let (before, now) = (name(&example.before), name(&example.now));
+            out.line(&format!("  for example {}: {before}, now {now}", example.path))?;
+        }
+    }
+    Ok(())
+}
+
+fn summary(results: &Results) -> Vec<String> {
+    let figures = &results.figures;
+    let mut lines = vec![format!(
+        "{} requests in {:.0} s: {} retries, {} unserved (503), {} sessions moved",
+        figures.requests, results.seconds, figures.retries, figures.unserved, figures.moved
+    )];
+    let times = [50.0, 95.0, 99.0].map(|percent| shown(figures.times.percentile(percent)));
+    lines.push(format!("latency: p50 {}, p95 {}, p99 {}", times[0], times[1], times[2]));
+    let mut others = Vec::new();
+    for (count, what) in [
+        (figures.declined, "not ours"),
+        (figures.answered, "answered by the script"),
+        (figures.targets, "to backends of no pool"),
+    ] {
+        if count > 0 {
+            others.push(format!("{count} {what}"));
+        }
+    }
+    if !others.is_empty() {
+        lines.push(others.join(", "));
+    }
+    lines.extend(figures.errors.iter().map(|(error, count)| format!("{count} times: {error}")));
+    if results.unread.count > 0 {
+        lines.push(format!("{} of {} lines cannot be read:", results.unread.count, results.lines));
+        lines.extend(results.unread.first.iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
+
+/// Seconds for people.
+fn shown(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "-".into(),
+        Some(seconds) if seconds < 0.9995 => format!("{:.0} ms", (seconds * 1e3).max(1.0)),
+        Some(seconds) => format!("{seconds:.2} s"),
+    }
+}
+
+/// Columns of a line of sparks.
+const SPARKS: usize = 40;
+
+/// Shares from 0 to 1 as a line of blocks.
+fn spark(shares: impl Iterator<Item = Option<f64>>) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let all: Vec<Option<f64>> = shares.collect();
+    let step = all.len().div_ceil(SPARKS).max(1);
+    let block = |chunk: &[Option<f64>]| {
+        let known: Vec<f64> = chunk.iter().flatten().copied().collect();
+        if known.is_empty() {
+            return ' ';
+        }
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        BLOCKS[((mean * 8.0) as usize).min(7)]
+    };
+    all.chunks(step).map(block).collect()
+}
+
+#[derive(Serialize)]
+struct Document<'r> {
+    begin: f64,
+    seconds: f64,
+    lines: u64,
+    unread: u64,
+    unread_examples: &'r [String],
+    requests: u64,
+    declined: u64,
+    answered: u64,
+    targets: u64,
+    retries: u64,
+    unserved: u64,
+    sessions_moved: u64,
+    latency: Percentiles,
+    members: Vec<Member<'r>>,
+    slot_seconds: f64,
+    errors: &'r std::collections::BTreeMap<String, u64>,
+    differences: Option<Differences<'r>>,
+}
+
+#[derive(Serialize)]
+struct Percentiles {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Member<'r> {
+    member: &'r str,
+    requests: u64,
+    share: f64,
+    peak: u32,
+    failures: u64,
+    latency: Percentiles,
+    /// In each slot.
+    shares: Vec<Option<f64>>,
+}
+
+#[derive(Serialize)]
+struct Differences<'r> {
+    all: u64,
+    differ: u64,
+    by_path: Vec<Path<'r>>,
+    examples: Vec<Example<'r>>,
+}
+
+#[derive(Serialize)]
+struct Path<'r> {
+    path: &'r str,
+    differ: u64,
+    all: u64,
+}
+
+#[derive(Serialize)]
+struct Example<'r> {
+    path: &'r str,
+    before: Option<&'r str>,
+    now: Option<&'r str>,
+}
+
+/// As many digits as there is something behind.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
+fn percentiles(times: &Times) -> Percentiles {
+    let at = |percent| times.percentile(percent).map(rounded);
+    Percentiles { p50: at(50.0), p95: at(95.0), p99: at(99.0) }
+}
+
+fn document(results: &Results) -> Document<'_> {
+    let figures = &results.figures;
+    let served: u64 = figures.members.iter().map(|member| member.requests).sum();
+    let member = |(number, member): (usize, &'_ MemberFigures)| Member {
+        member: name_of(&figures.members, number),
+        requests: member.requests,
+        share: if served > 0 { rounded(member.requests as f64 / served as f64) } else { 0.0 },
+        peak: member.peak,
+        failures: member.failures,
+        latency: percentiles(&member.times),
+        shares: figures.series.shares(number).map(|share| share.map(rounded)).collect(),
+    };
+    Document {
+        begin: results.begin,
+        seconds: rounded(results.seconds),
+        lines: results.lines,
+        unread: results.unread.count,
+        unread_examples: &results.unread.first,
+        requests: figures.requests,
+        declined: figures.declined,
+        answered: figures.answered,
+        targets: figures.targets,
+        retries: figures.retries,
+        unserved: figures.unserved,
+        sessions_moved: figures.moved,
+        latency: percentiles(&figures.times),
+        members: figures.members.iter().enumerate().map(member).collect(),
+        slot_seconds: figures.series.width,
+        errors: &figures.errors,
+        differences: results.differences.as_ref().map(|differences| Differences {
+            all: differences.all,
+            differ: differences.differ,
+            by_path: differences
+                .worst()
+                .into_iter()
+                .map(|(path, differ, all)| Path { path, differ, all })
+                .collect(),
+            examples: differences
+                .examples
+                .iter()
+                .map(|one| Example {
+                    path: &one.path,
+                    before: one.before.as_deref(),
+                    now: one.now.as_deref(),
+                })
+                .collect(),
+        }),
+    }
+}
+
+/// The name of a member.
+fn name_of(members: &[MemberFigures], number: usize) -> &str {
+    members.get(number).map_or("", |member| member.name.as_str())
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What comes out of a simulation.
+
+use super::compare::Differences;
+use super::run::Figures;
+use super::source::Unread;
+
+/// Everything that came out.
+pub struct Results {
+    /// The simulation.
+    pub figures: Figures,
+    /// What could not be read.
+    pub unread: Unread,
+    /// Lines of the logs.
+    pub lines: u64,
+    /// From the first request to the last, in seconds.
+    pub seconds: f64,
+    /// When the first request came, seconds since the epoch.
+    pub begin: f64,
+    /// How others would have decided.
+    pub differences: Option<Differences>,
+}

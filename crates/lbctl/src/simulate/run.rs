@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The simulation: arrivals of a log, real picks, members that answer in virtual time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use balance::api::{Balancer, PoolId};
+use balance::event::By;
+use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
+use balance::live::Slot;
+use balance::member::Member;
+use balance::relay::Outcome;
+
+use super::faults::Fault;
+use super::figures::{Series, Times};
+use super::format::Record;
+use crate::world::World;
+use crate::world::course::{Course, Goal};
+use crate::world::decision::Verdict;
+use crate::world::setup::Setup;
+
+/// What one member got.
+#[derive(Debug, Clone, Default)]
+pub struct MemberFigures {
+    /// `POOL/NAME`.
+    pub name: String,
+    /// Requests that it answered.
+    pub requests: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Most at the same time.
+    pub peak: u32,
+    /// How long they took.
+    pub times: Times,
+    inflight: u32,
+}
+
+/// What everybody got.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Members by the order in which they were first asked.
+    pub members: Vec<MemberFigures>,
+    /// All requests that somebody of ours was to answer.
+    pub requests: u64,
+    /// Those that are none of ours.
+    pub declined: u64,
+    /// Those that scripts answered.
+    pub answered: u64,
+    /// Those that went to backends of no pool.
+    pub targets: u64,
+    /// Further attempts.
+    pub retries: u64,
+    /// Those that nobody served.
+    pub unserved: u64,
+    /// Sessions that went to another member than theirs.
+    pub moved: u64,
+    /// What scripts failed at, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// How long requests took.
+    pub times: Times,
+    /// Requests over time.
+    pub series: Series,
+}
+
+/// An answer that is on its way: when it comes, in microseconds.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at_us: u64,
+    number: u64,
+    slot: Slot,
+    took_us: u64,
+}
+
+/// See the module.
+pub struct Simulation {
+    world: World,
+    faults: Rc<Vec<Fault>>,
+    added: Vec<bool>,
+    begin: f64,
+    due: BinaryHeap<Reverse<Due>>,
+    /// Members by slot: number among the figures, pool, the member.
+    known: Vec<Option<(usize, PoolId, Arc<Member>)>>,
+    ramps: Ramps,
+    next_tick: f64,
+    /// By pool: seconds from check to check, when the next one is.
+    checks: Vec<(PoolId, f64, f64)>,
+    numbers: u64,
+    /// What was counted.
+    pub figures: Figures,
+}
+
+/// Seconds between two looks at ejections and slow starts.
+const TICK: f64 = 1.0;
+/// Kinds of errors that are kept apart.
+const MOST_ERRORS: usize = 20;
+
+impl Simulation {
+    /// From the moment of the first request on.
+    pub fn new(mut setup: Setup, faults: Rc<Vec<Fault>>, begin: f64) -> Result<Self, String> {
+        setup.epoch = begin;
+        let world = World::new(Rc::new(setup))?;
+        let mut checks = Vec::new();
+        for membership in world.memberships() {
+            let settings = world.handle().settings(membership.pool);
+            if let Some(check) = settings.as_ref().and_then(|settings| settings.health.as_ref()) {
+                let every = check.interval_ms as f64 / 1e3;
+                checks.push((membership.pool, every, every));
+            }
+        }
+        Ok(Simulation {
+            world,
+            added: vec![false; faults.len()],
+            faults,
+            begin,
+            due: BinaryHeap::new(),
+            known: Vec::new(),
+            ramps: Ramps::default(),
+            next_tick: TICK,
+            checks,
+            numbers: 0,
+            figures: Figures::default(),
+        })
+    }
+
+    /// A request comes. Returns who answers it, as `LB_MEMBER` would say.
+    pub fn arrive(&mut self, record: &Record, took: f64) -> Option<String> {
+        let now = (record.at - self.begin).max(0.0);
+        self.pass_to(now, record.at);
+        let visited = self.world.visit(&record.ask);
+        for error in self.world.take_errors() {
+            self.note_error(error);
+        }
+        self.world.server.take_lines();
+        let name = match &visited.verdict {
+            Verdict::Declined => {
+                self.figures.declined += 1;
+                None
+            }
+            Verdict::Answer { .. } => {
+                self.figures.answered += 1;
+                None
+            }
+            Verdict::Send(decision) => {
+                let idempotent = !matches!(record.ask.method.as_str(), "POST" | "PATCH" | "CONNECT");
+                self.send(&mut Course::new(decision), (record.at, now), took, idempotent)
+            }
+        };
+        self.world.pools.take_notices();
+        name
+    }
+
+    fn note_error(&mut self, error: String) {
+        let errors = &mut self.figures.errors;
+        if errors.len() < MOST_ERRORS || errors.contains_key(&error) {
+            *errors.entry(error).or_default() += 1;
+        }
+    }
+
+    fn send(
+        &mut self,
+        course: &mut Course<'_>,
+        (at, now): (f64, f64),
+        took: f64,
+        idempotent: bool,
+    ) -> Option<String> {
+        self.figures.requests += 1;
+        loop {
+            let (pool, member) = match course.next(&self.world) {
+                Ok(Goal::Member(pool, member)) => (pool, member),
+                Ok(Goal::Target(url)) => {
+                    self.figures.targets += 1;
+                    self.figures.times.add(took);
+                    return Some(url);
+                }
+                Err(_) => {
+                    self.figures.unserved += 1;
+                    return None;
+                }
+            };
+            self.figures.retries += u64::from(course.attempts > 1);
+            let number = self.number_of(pool, &member);
+            let name = &self.figures.members[number].name;
+            let pool_name = name.split('/').next().unwrap_or_default();
+            let (factor, serves) = Fault::weigh(&self.faults, pool_name, &member.spec.name, at);
+            if serves {
+                let moved =
+                    course.stick.as_ref().is_some_and(|stick| stick.session.is_some() && !stick.picked);
+                self.figures.moved += u64::from(moved);
+                self.begin_at(number, member.slot, (at, now), took * factor);
+                return Some(member.spec.name.clone());
+            }
+            self.figures.members[number].failures += 1;
+            self.ended(pool, &member, Outcome::Connect, 0.0);
+            let settings = self.world.handle().settings(pool);
+            let again =
+                settings.is_some_and(|settings| course.goes_on(Outcome::Connect, idempotent, &settings));
+            if !again {
+                self.figures.unserved += 1;
+                return None;
+            }
+        }
+    }
+
+    fn begin_at(&mut self, number: usize, slot: Slot, (at, now): (f64, f64), took: f64) {
+        let figures = &mut self.figures.members[number];
+        figures.inflight += 1;
+        figures.peak = figures.peak.max(figures.inflight);
+        figures.requests += 1;
+        figures.times.add(took);
+        self.world.pools.store().set_inflight(slot, figures.inflight);
+        self.figures.times.add(took);
+        self.figures.series.add(at, number);
+        self.numbers += 1;
+        let took_us = (took * 1e6) as u64;
+        self.due.push(Reverse(Due {
+            at_us: (now * 1e6) as u64 + took_us,
+            number: self.numbers,
+            slot,
+            took_us,
+        }));
+    }
+
+    fn number_of(&mut self, pool: PoolId, member: &Arc<Member>) -> usize {
+        let slot = member.slot as usize;
+        if self.known.len() <= slot {
+            self.known.resize(slot + 1, None);
+        }
+        if let Some((number, ..)) = &self.known[slot] {
+            return *number;
+        }
+        let now = self.world.handle().now(pool);
+        let pool_name = now.map(|now| now.membership().name.to_string()).unwrap_or_default();
+        let number = self.figures.members.len();
+        let name = format!("{pool_name}/{}", member.spec.name);
+        self.figures.members.push(MemberFigures { name, ..MemberFigures::default() });
+        self.known[slot] = Some((number, pool, member.clone()));
+        number
+    }
+
+    fn ended(&self, pool: PoolId, member: &Member, outcome: Outcome, seconds: f64) {
+        let Some(now) = self.world.handle().now(pool) else { return };
+        let attempt = Attempt {
+            member,
+            outlier: &now.settings().outlier,
+            outcome,
+            excused: false,
+            took_ms: (seconds * 1e3) as f32,
+            ended_ms: self.world.now_ms() as u32,
+        };
+        let members = || Some((self.world.handle().membership(pool)?, self.world.now_ms()));
+        lifecycle::attempt_ended(self.world.pools.store(), &attempt, members);
+    }
+
+    /// Everything that happens up to a moment.
+    fn pass_to(&mut self, now: f64, at: f64) {
+        self.skip(now);
+        loop {
+            let answer = self.due.peek().map(|Reverse(due)| due.at_us as f64 / 1e6);
+            let check = self.checks.iter().map(|(_, _, next)| *next).min_by(f64::total_cmp);
+            let tick = self.next_tick;
+            let next =
+                [answer, check, Some(tick)].into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
+            if next > now {
+                break;
+            }
+            self.world.set_now(next);
+            if answer == Some(next) {
+                self.answer();
+            } else if check == Some(next) {
+                self.check(next);
+            } else {
+                self.tick(now);
+            }
+        }
+        self.world.set_now(now);
+        self.add(at);
+    }
+
+    /// Of a long time without requests only the end is lived through.
+    fn skip(&mut self, now: f64) {
+        const LONG: f64 = 3600.0;
+        let from = now - LONG;
+        if self.world.now() < from {
+            self.next_tick = self.next_tick.max(from);
+            for (_, every, next) in &mut self.checks {
+                *next += ((from - *next) / *every).ceil().max(0.0) * *every;
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        let Some(Reverse(due)) = self.due.pop() else { return };
+        let Some(Some((number, pool, member))) = self.known.get(due.slot as usize).cloned() else { return };
+        let figures = &mut self.figures.members[number];
+        figures.inflight = figures.inflight.saturating_sub(1);
+        self.world.pools.store().set_inflight(due.slot, figures.inflight);
+        self.ended(pool, &member, Outcome::Answered(200), due.took_us as f64 / 1e6);
+    }
+
+    fn check(&mut self, next: f64) {
+        let (store, at) = (self.world.pools.store(), self.begin + next);
+        for (pool, every, due) in self.checks.iter_mut().filter(|(_, _, due)| *due <= next) {
+            *due += *every;
+            let (Some(settings), Some(membership)) =
+                (self.world.handle().settings(*pool), self.world.handle().membership(*pool))
+            else {
+                continue;
+            };
+            let Some(check) = &settings.health else { continue };
+            for member in &membership.members {
+                let (_, ok) = Fault::weigh(&self.faults, &membership.name, &member.spec.name, at);
+                let found = Finding { ok, why: "simulated", advice: AgentWords::default() };
+                lifecycle::check_ended(store, Subject { pool: &membership.name, member }, check, &found);
+            }
+        }
+    }
+
+    /// Ejections end, slow starts go on. Long times without either are one step.
+    fn tick(&mut self, now: f64) {
+        self.world.pass_to(&mut self.ramps, self.next_tick);
+        self.next_tick += TICK;
+        if self.world.is_settled() && self.next_tick < now {
+            self.next_tick = now.max(self.next_tick);
+        }
+    }
+
+    /// Members that come by now.
+    fn add(&mut self, at: f64) {
+        for (number, fault) in self.faults.clone().iter().enumerate() {
+            let Fault::Add(pool, spec, _) = fault else { continue };
+            if self.added[number] || !fault.has_begun(at) {
+                continue;
+            }
+            self.added[number] = true;
+            for membership in self.world.memberships() {
+                if pool.as_ref().is_none_or(|pool| membership.name.eq_ignore_ascii_case(pool))
+                    && let Err(error) =
+                        self.world.handle().add(membership.pool, (**spec).clone(), &By::Somebody)
+                {
+                    self.note_error(error.to_string());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The requests of logs in order of their arrival, with as little in memory as that takes.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::format::{Format, Record, of_json, usual};
+
+/// Requests that are held back, since logs are in order of the ends.
+const WINDOW: usize = 8192;
+/// Longest line that is looked at.
+const LONGEST: u64 = 1 << 20;
+/// Lines that are named when they cannot be read.
+const NAMED: usize = 5;
+
+/// What could not be read.
+#[derive(Debug, Default, Clone)]
+pub struct Unread {
+    /// Lines.
+    pub count: u64,
+    /// The first of them: file, number, what is wrong.
+    pub first: Vec<String>,
+}
+
+impl Unread {
+    fn note(&mut self, path: &Path, line: u64, what: &str) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(format!("{}:{line}: {what}", path.display()));
+        }
+    }
+}
+
+/// Logs, one after the other.
+pub struct Logs {
+    paths: VecDeque<PathBuf>,
+    open: Option<(PathBuf, Box<dyn BufRead>, u64)>,
+    formats: Vec<Format>,
+    held: BinaryHeap<Held>,
+    ready: VecDeque<Record>,
+    taken: u64,
+    last: f64,
+    /// What could not be read.
+    pub unread: Unread,
+    /// Lines that were read.
+    pub lines: u64,
+}
+
+struct Held(Record, u64);
+
+impl Held {
+    fn key(&self) -> (f64, u64) {
+        (self.0.at, self.1)
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    /// The earliest is the greatest: the heap gives that one first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((at, number), (other_at, other_number)) = (self.key(), other.key());
+        other_at.total_cmp(&at).then(other_number.cmp(&number))
+    }
+}
+
+impl Logs {
+    /// Of these files; `-` is standard input.
+    pub fn new(paths: &[PathBuf], format: Option<Format>) -> Self {
+        Logs {
+            paths: paths.iter().cloned().collect(),
+            open: None,
+            formats: format.map_or_else(usual, |format| vec![format]),
+            held: BinaryHeap::new(),
+            ready: VecDeque::new(),
+            taken: 0,
+            last: f64::NEG_INFINITY,
+            unread: Unread::default(),
+            lines: 0,
+        }
+    }
+
+    /// The next request.
+    pub fn next(&mut self) -> io::Result<Option<Record>> {
+        if self.ready.is_empty() {
+            self.fill()?;
+        }
+        let Some(mut record) = self.ready.pop_front() else { return Ok(None) };
+        // One that comes later than the window lets it be is taken as the last one was.
+        record.at = record.at.max(self.last);
+        self.last = record.at;
+        Ok(Some(record))
+    }
+
+    /// Takes those of the earliest moment out; whole seconds are shared out evenly.
+    fn fill(&mut self) -> io::Result<()> {
+        self.hold()?;
+        let Some(Held(first, _)) = self.held.pop() else { return Ok(()) };
+        let (at, exact) = (first.at, first.exact);
+        self.ready.push_back(first);
+        if exact {
+            return Ok(());
+        }
+        while self.ready.len() < WINDOW {
+            self.hold()?;
+            if self.held.peek().is_none_or(|next| next.0.at != at || next.0.exact) {
+                break;
+            }
+            self.ready.extend(self.held.pop().map(|held| held.0));
+        }
+        let count = self.ready.len() as f64;
+        for (number, record) in self.ready.iter_mut().enumerate() {
+            record.at += number as f64 / count;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self) -> io::Result<()> {
+        while self.held.len() < WINDOW {
+            let Some(record) = self.read()? else { break };
+            self.taken += 1;
+            self.held.push(Held(record, self.taken));
+        }
+        Ok(())
+    }
+
+    /// The next line that can be read.
+    fn read(&mut self) -> io::Result<Option<Record>> {
+        let mut bytes = Vec::new();
+        loop {
+            let Some((path, reader, number)) = &mut self.open else {
+                let Some(path) = self.paths.pop_front() else { return Ok(None) };
+                let reader = open(&path)?;
+                self.open = Some((path, reader, 0));
+                continue;
+            };
+            bytes.clear();
+            *number += 1;
+            let read = reader.take(LONGEST).read_until(b'\n', &mut bytes);
+            match read {
+                Ok(0) => self.open = None,
+                Ok(_) => {
+                    self.lines += 1;
+                    let line = String::from_utf8_lossy(&bytes);
+                    let line = line.trim_end_matches(['\n', '\r']);
+                    if line.is_empty() || line.starts_with('#') {
+                        continue;
+                    }
+                    match parsed(&self.formats, line) {
+                        Some(record) => return Ok(Some(record)),
+                        None => {
+                            let shown: String = line.chars().take(60).collect();
+                            self.unread.note(
+                                path,
+                                *number,
+                                &format!("cannot be read: {}", shown.escape_debug()),
+                            );
+                        }
+                    }
+                }
+                // A packed file that ends too early, for one: what came before counts.
+                Err(error) => {
+                    self.unread.note(path, *number, &format!("the rest cannot be read: {error}"));
+                    self.open = None;
+                }
+            }
+        }
+    }
+}
+
+fn parsed(formats: &[Format], line: &str) -> Option<Record> {
+    if line.starts_with('{') {
+        return of_json(line);
+    }
+    formats.iter().find_map(|format| format.read(line))
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    const ROOM: usize = 1 << 18;
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(BufReader::with_capacity(ROOM, io::stdin())));
+    }
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut file = File::open(path).map_err(named)?;
+    let mut magic = [0; 2];
+    let read = file.read(&mut magic).map_err(named)?;
+    let whole = io::Cursor::new(magic[..read].to_vec()).chain(file);
+    if magic == [0x1f, 0x8b] {
+        return Ok(Box::new(BufReader::with_capacity(ROOM, MultiGzDecoder::new(whole))));
+    }
+    Ok(Box::new(BufReader::with_capacity(ROOM, whole)))
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl check`.
+
+use insta::assert_snapshot;
+
+use crate::{Folder, root};
+
+fn checked(conf: &str) -> String {
+    let folder = Folder::with(&[
+        ("httpd.conf", conf),
+        ("good.lua", "function select(r) return lb.pool('app') end\n"),
+        ("idle.lua", "function select(r) return nil end\n"),
+        ("broken.lua", "function select(r) return end end\n"),
+    ]);
+    folder.lbctl(&["check", "httpd.conf"]).whole()
+}
+
+fn pool(name: &str, lines: &str) -> String {
+    format!("<LuaBalancerPool {name}>\n{lines}\n</LuaBalancerPool>\n")
+}
+
+const APP: &str = "  LuaBalancerMember http://a:1 name=a\n  LuaBalancerMember http://b:2 name=b";
+
+#[test]
+fn the_readmes_configuration_has_nothing_wrong() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = readme.split("```apache\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = Folder::with(&[("httpd.conf", lines)]);
+    folder.write("lua/balancer.lua", std::fs::read(root().join("lua/balancer.lua")).unwrap());
+    let said = folder.lbctl(&["check", "httpd.conf"]).done();
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
+}
+
+#[test]
+fn what_is_legal_and_probably_wrong_is_told_with_its_place() {
+    let cases = [
+        pool("app", "") + "ProxyPass / lb://app/\n",
+        pool("app", APP) + "ProxyPass / lb://ap/\n",
+        pool("app", APP) + "<Location /x>\n  SetHandler proxy:lb://other\n</Location>\n",
+        pool("app", APP) + "LuaHookTranslate good.lua select\nLuaBalancerOnError pool:spare\n",
+        pool("app", "  LuaBalancerMember http://a:1 name=a\n  LuaBalancerMember http://a:1 name=b"),
+        pool("app", "  LuaBalancerMember http://a:1 weight=0\n  LuaBalancerMember http://b:1 weight=0"),
+        pool("app", &format!("{APP}\n  LuaBalancerSet zone=eu")),
+        pool(
+            "app",
+            "  LuaBalancerMember http://a:1 max_inflight=5\n  LuaBalancerMember http://b:1 max_inflight=5",
+        ),
+        pool("app", &format!("{APP}\n  LuaBalancerHealthCheck tcp interval=1s timeout=3s")),
+        pool("app", &format!("{APP}\n  LuaBalancerSticky cookie=S"))
+            + &pool("two", &format!("{APP}\n  LuaBalancerSticky cookie=S")),
+        pool("app", &format!("{APP}\n  LuaBalancerMethod maglev")),
+        pool("app", "  LuaBalancerMember http://a:1 status=+D"),
+        pool("app", APP) + "LuaHookTranslate idle.lua select\n",
+        // And what the server itself would refuse.
+        pool("app", APP) + "LuaHookTranslate broken.lua select\n",
+        pool("app", APP) + "LuaHookTranslate gone.lua select\n",
+        pool("app", APP) + "LuaHookTranslate good.lua choose\n",
+        pool("app", "  LuaBalancerMember http://a:1 wieght=3"),
+        pool("app", "  LuaBalancerMember htp:/a"),
+        pool("app", &format!("{APP}\n  LuaBalancerMethod best")),
+        pool("app", &format!("{APP}\n  LuaBalancerMember http://a:1 name=a")),
+        pool("app", APP) + &pool("APP", APP),
+        pool("a/b", APP),
+        pool("app", &format!("{APP}\n  ProxyPass / lb://x/")),
+        format!("<VirtualHost *:80>\n{}</VirtualHost>\n", pool("app", APP)),
+        "LuaBalancerMember http://a:1\n".into(),
+        "LuaBalancerPoll app\n".into(),
+        "LuaBalancerDict sessions 1K\n".into(),
+        "LuaBalancerScriptLimit time=0\n".into(),
+        "LuaBalancerCodeCache sometimes\n".into(),
+        "<Location /x>\n".into(),
+        "</Location>\n".into(),
+        "Include gone.conf\n".into(),
+    ];
+    let mut all = String::new();
+    for (number, case) in cases.iter().enumerate() {
+        let said = checked(case);
+        assert!(said.starts_with("--- exit 1\n"), "nothing is wrong with\n{case}\n{said}");
+        all += &format!("{}. {}\n", number + 1, said.trim_start_matches("--- exit 1\n").trim_end());
+    }
+    assert_snapshot!("wrong_configurations", all);
+}
+
+#[test]
+fn members_that_take_no_connection_are_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    let conf = pool(
+        "app",
+        &format!(
+            "  LuaBalancerMember http://127.0.0.1:{open} name=a\n  LuaBalancerMember http://127.0.0.1:1 name=b"
+        ),
+    );
+    let folder = Folder::with(&[("httpd.conf", &conf)]);
+    folder.lbctl(&["check", "httpd.conf"]).done();
+    let said = folder.lbctl(&["check", "httpd.conf", "--reach", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, document["findings"].as_array().map(Vec::len)), (1, Some(1)), "{}", said.out);
+    assert!(
+        document["findings"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("b (http://127.0.0.1:1) takes no connection")
+    );
+    assert_eq!(folder.lbctl(&["check", "--httpd", "/nowhere/httpd", "httpd.conf"]).code, 4);
+    assert_eq!(folder.lbctl(&["check", "gone.conf"]).code, 2);
+}

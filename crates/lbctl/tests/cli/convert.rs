@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl convert`.
+
+use insta::assert_snapshot;
+
+use crate::Folder;
+
+const BALANCER: &str = "\
+<Proxy balancer://mycluster>
+    BalancerMember http://192.168.1.50:80 loadfactor=5 route=one ping=3
+    BalancerMember http://192.168.1.51:80 status=+H timeout=30 lbset=1
+    BalancerMember http://192.168.1.52:80 growth=10
+    ProxySet lbmethod=bytraffic stickysession=JSESSIONID|jsessionid nofailover=On
+    Require all granted
+</Proxy>
+<VirtualHost *:80>
+    ProxyPass /test balancer://mycluster/app maxattempts=3 failonstatus=500,503
+    ProxyPassReverse /test balancer://mycluster/app
+    RewriteRule ^/old/(.*) balancer://mycluster/$1 [P]
+</VirtualHost>
+BalancerPersist On
+";
+
+const NGINX: &str = "\
+# a comment { with braces; }
+http {
+    upstream backend {
+        server backend1.example.com weight=5;
+        server 127.0.0.1:8080 max_fails=3 fail_timeout=30s max_conns=20;
+        server unix:/tmp/backend3 resolve;
+        server backup1.example.com:8080 backup;
+        server off.example.com down;
+        keepalive 16;
+        zone upstream_dynamic 64k;
+    }
+    upstream hashed { hash $http_x_key$request_uri consistent; server h1; server h2 slow_start=30s; }
+    upstream cookied { hash $cookie_sid; server c1; }
+    upstream two { random two least_conn; server t1:81; sticky cookie srv_id expires=1h domain=.example.com path=/; }
+    upstream php { ip_hash; server 10.0.0.1:9000; }
+    server {
+        location / { proxy_pass http://backend; proxy_next_upstream error timeout; }
+        location /h/ { proxy_pass https://hashed/; }
+        location ~ \\.php$ { fastcgi_pass php; }
+    }
+}
+";
+
+const HAPROXY: &str = "\
+global
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 5s
+    timeout server 50000
+    retries 3
+    option redispatch
+frontend www
+    bind *:80
+    acl is_api path_beg /api
+    use_backend api if is_api
+    default_backend app
+backend app
+    balance leastconn
+    option httpchk GET /health
+    http-check expect status 200
+    cookie SRV insert indirect nocache
+    timeout queue 10s
+    default-server inter 3s fall 3 rise 2
+    server a 10.0.0.1:8080 check weight 50 cookie a maxconn 100
+    server b 10.0.0.2:8080 check cookie b backup slowstart 30s
+    server c 10.0.0.3:8443 ssl verify none disabled
+    http-request set-header X-A b
+backend api
+    balance hdr(X-Key)
+    hash-type consistent
+    server x 10.0.1.1:80 check inter 1s
+    server y 10.0.1.2:80 check inter 2s send-proxy
+backend db
+    mode tcp
+    balance rdp-cookie
+    server d /run/db.sock
+";
+
+fn converted(from: &str, name: &str, text: &str) -> String {
+    let folder = Folder::with(&[(name, text)]);
+    let said = folder.lbctl(&["convert", from, name]);
+    folder.write("pools.conf", &said.out);
+    // What comes out is a configuration.
+    folder.lbctl(&["explain", "--config", "pools.conf", "/elsewhere"]).done();
+    said.whole()
+}
+
+#[test]
+fn a_balancer_becomes_a_pool() {
+    assert_snapshot!("balancer", converted("balancer", "httpd.conf", BALANCER));
+}
+
+#[test]
+fn an_upstream_becomes_a_pool() {
+    assert_snapshot!("nginx", converted("nginx", "nginx.conf", NGINX));
+}
+
+#[test]
+fn a_backend_becomes_a_pool() {
+    assert_snapshot!("haproxy", converted("haproxy", "haproxy.cfg", HAPROXY));
+}
+
+#[test]
+fn every_line_has_a_counterpart_or_a_comment() {
+    let said = converted("haproxy", "haproxy.cfg", HAPROXY);
+    for word in ["X-A", "send-proxy", "rdp-cookie", "use_backend", "mode tcp", "verify"] {
+        assert!(said.contains(word), "{word} is gone without a word:\n{said}");
+    }
+    let said = converted("nginx", "nginx.conf", NGINX);
+    for word in ["resolve", "keepalive 16", "$cookie_sid", "proxy_next_upstream", "php$"] {
+        assert!(said.contains(word), "{word} is gone without a word:\n{said}");
+    }
+    let said = converted("balancer", "httpd.conf", BALANCER);
+    for word in ["growth", "bytraffic", "nofailover", "Require all granted", "RewriteRule", "BalancerPersist"]
+    {
+        assert!(said.contains(word), "{word} is gone without a word:\n{said}");
+    }
+}
+
+#[test]
+fn what_holds_no_pool_is_told() {
+    let folder = Folder::with(&[("empty", "\n"), ("open", "http { upstream x {\n")]);
+    for from in ["balancer", "nginx", "haproxy"] {
+        assert_eq!(folder.lbctl(&["convert", from, "empty"]).code, 1, "{from}");
+        assert_eq!(folder.lbctl(&["convert", from, "gone"]).code, 2, "{from}");
+    }
+    let said = folder.lbctl(&["convert", "nginx", "open"]);
+    assert!(said.code == 2 && said.err.contains("has no end"), "{}", said.whole());
+    assert_eq!(folder.lbctl(&["convert", "varnish", "empty"]).code, 2);
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Help, completions, manual pages.
+
+use std::process::Command;
+
+use crate::Folder;
+
+const VERBS: [&str; 7] = ["test", "explain", "simulate", "convert", "check", "completions", "man"];
+
+#[test]
+fn every_verb_has_help_with_an_example_and_a_page() {
+    let folder = Folder::new();
+    folder.lbctl(&["man", "pages"]).done();
+    for verb in VERBS {
+        let help = folder.lbctl(&[verb, "--help"]).done().out;
+        assert!(help.contains("Example") && help.contains(&format!("  lbctl {verb}")), "{help}");
+        let page = folder.read(&format!("pages/lbctl-{verb}.1"));
+        assert!(page.contains(&format!("lbctl {verb}")) || page.contains("lbctl"), "{page}");
+    }
+    // Where mandoc is there, it has nothing to complain about that would hurt a reader.
+    let pages = std::fs::read_dir(folder.0.join("pages")).unwrap().flatten().map(|entry| entry.path());
+    let linted = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).args(pages).output();
+    if let Ok(linted) = linted {
+        assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+    }
+}
+
+#[test]
+fn completions_are_scripts_that_shells_take() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let text = folder.lbctl(&["completions", shell]).done().out;
+        assert!(text.contains("fail-under"), "{shell}");
+        folder.write(shell, &text);
+        if let Ok(output) = Command::new(shell).arg("-n").arg(folder.0.join(shell)).output() {
+            assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn wrong_words_are_a_usage_error() {
+    let folder = Folder::new();
+    assert_eq!(folder.lbctl(&["tset"]).code, 2);
+    assert_eq!(folder.lbctl(&[]).code, 2);
+    assert_eq!(folder.lbctl(&["test", "--fail-under", "101"]).code, 2);
+    assert_eq!(folder.lbctl(&["explain", "--client", "somebody", "/"]).code, 2);
+}

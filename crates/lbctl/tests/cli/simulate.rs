@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl simulate`.
+
+use std::io::Write as _;
+
+use insta::assert_snapshot;
+
+use crate::{Folder, Said};
+
+const POOLS: &str = "\
+<LuaBalancerPool app>
+  LuaBalancerMember http://192.0.2.1:8080 name=a weight=5
+  LuaBalancerMember http://192.0.2.2:8080 name=b
+  LuaBalancerMember http://192.0.2.3:8080 name=c
+  LuaBalancerOutlier on failures=3 ejection=10s
+</LuaBalancerPool>
+";
+
+const SCRIPT: &str = "\
+local app = lb.pool('app')
+function select(r)
+  if r.uri:find('^/static/') then return nil end
+  if r.uri == '/teapot' then return 418 end
+  if r.uri == '/loop' then while true do end end
+  return app:round_robin()
+end
+";
+
+/// `count` lines from 14:00 on, twenty a second.
+fn log(count: usize) -> String {
+    let line = |n: usize| {
+        let (minute, second) = (n / 20 / 60, n / 20 % 60);
+        let path = ["/", "/api/x?y=1", "/static/a.css", "/api/y"][n % 4];
+        format!(
+            "192.0.2.{} - - [30/Nov/2026:14:{minute:02}:{second:02} +0000] \"GET {path} HTTP/1.1\" 200 5 \
+             \"-\" \"agent\"\n",
+            n % 200
+        )
+    };
+    (0..count).map(line).collect()
+}
+
+fn folder() -> Folder {
+    Folder::with(&[("pools.conf", POOLS), ("a.lua", SCRIPT), ("access.log", &log(4000))])
+}
+
+fn simulate(folder: &Folder, arguments: &[&str]) -> Said {
+    folder.lbctl(&[&["simulate", "--config", "pools.conf"], arguments].concat())
+}
+
+fn json(said: &Said) -> serde_json::Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}\n{}", said.whole()))
+}
+
+fn share(document: &serde_json::Value, member: &str) -> f64 {
+    let members = document["members"].as_array().unwrap();
+    members.iter().find(|one| one["member"] == member).map_or(0.0, |one| one["share"].as_f64().unwrap())
+}
+
+#[test]
+fn shares_follow_weights_and_the_script_has_its_say() {
+    let folder = folder();
+    let said = simulate(&folder, &["--script", "a.lua", "access.log"]).done();
+    assert_snapshot!("by_script", said.whole());
+    let document = json(&simulate(&folder, &["--script", "a.lua", "--json", "access.log"]).done());
+    assert_eq!(document["requests"], 3000);
+    assert_eq!(document["declined"], 1000);
+    for (member, expected) in [("app/a", 5.0 / 7.0), ("app/b", 1.0 / 7.0), ("app/c", 1.0 / 7.0)] {
+        assert!((share(&document, member) - expected).abs() < 0.002, "{member}: {document}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let folder = folder();
+    let once = |seed: &str| {
+        let arguments = [
+            "--method",
+            "power_of_two",
+            "--seed",
+            seed,
+            "--svg",
+            "out",
+            "--html",
+            "out.html",
+            "-o",
+            "json",
+            "access.log",
+        ];
+        (simulate(&folder, &arguments).done().out, folder.read("out/shares.svg"), folder.read("out.html"))
+    };
+    assert_eq!(once("7"), once("7"));
+    assert_ne!(once("7").0, once("8").0);
+}
+
+#[test]
+fn a_member_that_is_down_is_ejected_and_its_requests_go_elsewhere() {
+    let folder = folder();
+    let document = json(&simulate(&folder, &["--json", "--down", "a@14:01+60s", "access.log"]).done());
+    assert_eq!(document["unserved"], 0);
+    let retries = document["retries"].as_u64().unwrap();
+    assert!((3..100).contains(&retries), "{document}");
+    assert!(share(&document, "app/a") < 0.55, "{document}");
+    let all = json(
+        &simulate(
+            &folder,
+            &[
+                "--json",
+                "--down",
+                "a@14:01+60s",
+                "--down",
+                "b@14:01+60s",
+                "--down",
+                "c@14:01+60s",
+                "access.log",
+            ],
+        )
+        .done(),
+    );
+    assert!(all["unserved"].as_u64().unwrap() > 1000, "{all}");
+}
+
+#[test]
+fn members_come_and_are_slow() {
+    let folder = folder();
+    let arguments = [
+        "--json",
+        "--method",
+        "least_connections",
+        "--service",
+        "200ms",
+        "--slow",
+        "a=10x@14:00",
+        "--add",
+        "d=http://192.0.2.4:80@14:02",
+        "access.log",
+    ];
+    let document = json(&simulate(&folder, &arguments).done());
+    assert!(share(&document, "app/a") < 0.7 && share(&document, "app/d") > 0.05, "{document}");
+    let p50 = document["members"].as_array().unwrap().iter().find(|one| one["member"] == "app/a").unwrap();
+    let p50 = p50["latency"]["p50"].as_f64().unwrap();
+    assert!((p50 / 2.0 - 1.0).abs() < 0.03, "{p50}");
+}
+
+#[test]
+fn service_times_of_the_log_are_the_members() {
+    let folder = folder();
+    let lines: String = (0..500)
+        .map(|n| format!("{} \"GET /x{n} HTTP/1.1\" 200 30000\n", 1_796_047_200_000u64 + n * 50))
+        .collect();
+    folder.write("timed.log", lines);
+    let document =
+        json(&simulate(&folder, &["--json", "--log-format", "%{msec}t \"%r\" %>s %D", "timed.log"]).done());
+    let p50 = document["latency"]["p50"].as_f64().unwrap();
+    assert!((p50 / 0.03 - 1.0).abs() < 0.03, "{document}");
+}
+
+#[test]
+fn differences_are_counted_by_path_with_examples() {
+    let folder = folder();
+    folder.write("old.lua", SCRIPT.replace("app:round_robin()", "app:hash(r.useragent_ip)"));
+    folder.write("same.lua", SCRIPT);
+    let said = simulate(&folder, &["--script", "a.lua", "--compare", "old.lua", "access.log"]).done();
+    assert_snapshot!("compared", said.whole());
+    let same = simulate(&folder, &["--script", "a.lua", "--compare", "same.lua", "access.log"]).done();
+    assert!(same.out.contains("0 of 4000 requests (0.00 %) go to another member"), "{}", same.out);
+}
+
+#[test]
+fn what_the_module_has_logged_is_found_again() {
+    let folder = folder();
+    // Smooth round robin over 5, 1, 1.
+    let turn = ["a", "a", "b", "a", "c", "a", "a"];
+    let lines: String = (0..700)
+        .map(|n| format!("h [30/Nov/2026:14:00:{:02} +0000] \"GET / HTTP/1.1\" {}\n", n / 20, turn[n % 7]))
+        .collect();
+    folder.write("own.log", lines);
+    let arguments = ["--against-log", "--log-format", "%h %t \"%r\" %{LB_MEMBER}e", "own.log"];
+    let said = simulate(&folder, &arguments).done();
+    assert!(said.out.contains("0 of 700 requests"), "{}", said.out);
+}
+
+#[test]
+fn broken_lines_are_named_and_the_rest_goes_on() {
+    let folder = folder();
+    let mut bytes = b"\xff\xfe\x00 binary\n".to_vec();
+    bytes.extend(log(20).into_bytes());
+    bytes.extend(b"192.0.2.1 - - [30/Nov/2026:14:00:00 +0000] \"GET\n{\"time\": 1}\n");
+    folder.write("broken.log", &bytes);
+    assert_snapshot!("broken_lines", simulate(&folder, &["broken.log"]).done().whole());
+    folder.write("nothing.log", "x\ny\n");
+    assert_snapshot!("nothing", simulate(&folder, &["nothing.log"]).whole());
+    folder.write("empty.log", "");
+    assert_eq!(simulate(&folder, &["empty.log"]).code, 1);
+}
+
+#[test]
+fn packed_logs_are_read_as_far_as_they_go() {
+    let folder = folder();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(log(4000).as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    folder.write("whole.log.gz", &packed);
+    folder.write("cut.log.gz", &packed[..packed.len() / 2]);
+    let whole = json(&simulate(&folder, &["--json", "whole.log.gz"]).done());
+    assert_eq!((whole["requests"].as_u64(), whole["unread"].as_u64()), (Some(4000), Some(0)));
+    let cut = json(&simulate(&folder, &["--json", "cut.log.gz"]).done());
+    assert!((100..4000).contains(&cut["requests"].as_u64().unwrap()), "{cut}");
+    assert!(cut["unread_examples"][0].as_str().unwrap().contains("the rest cannot be read"), "{cut}");
+}
+
+#[test]
+fn a_script_that_loops_is_told_and_the_rest_goes_on() {
+    let folder = folder();
+    let lines = log(3).replace("GET / ", "GET /loop ");
+    folder.write("loop.log", lines);
+    let said = simulate(&folder, &["--script", "a.lua", "loop.log"]).done();
+    assert!(said.out.contains("1 times: script failed") && said.out.contains("50 ms"), "{}", said.out);
+}
+
+#[test]
+fn wrong_calls_are_told() {
+    let folder = folder();
+    folder.write("two.conf", POOLS.to_owned() + &POOLS.replace("Pool app", "Pool other"));
+    let mut all = String::new();
+    for arguments in [
+        &["simulate", "access.log"][..],
+        &["simulate", "--config", "pools.conf"],
+        &["simulate", "--config", "two.conf", "access.log"],
+        &["simulate", "--config", "pools.conf", "gone.log"],
+        &["simulate", "--config", "pools.conf", "--service", "slow", "access.log"],
+        &["simulate", "--config", "pools.conf", "--slow", "a", "access.log"],
+        &["simulate", "--config", "pools.conf", "--method", "best", "access.log"],
+        &["simulate", "--config", "pools.conf", "--log-format", "%h", "access.log"],
+    ] {
+        all += &format!("$ lbctl {}\n{}\n", arguments.join(" "), folder.lbctl(arguments).whole());
+    }
+    assert_snapshot!("wrong_simulations", all);
+}
