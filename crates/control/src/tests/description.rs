@@ -66,6 +66,11 @@ fn batch() -> Value {
     json!({ "type": "array", "items": item })
 }
 
+/// The whole, or what `fields=` leaves of it.
+fn in_parts(whole: Value) -> Value {
+    json!({ "anyOf": [whole, { "type": "object", "description": "with fields=: these parts alone" }] })
+}
+
 fn document(target: Target, made: &mut SchemaGenerator) -> Option<(&'static str, Value)> {
     let json = "application/json";
     Some(match target {
@@ -74,10 +79,12 @@ fn document(target: Target, made: &mut SchemaGenerator) -> Option<(&'static str,
         Target::Metrics => ("text/plain", json!({ "type": "string" })),
         Target::Links | Target::OpenApi | Target::Health => (json, json!({ "type": "object" })),
         Target::Status => (json, reference::<StatusDoc<'_>>(made)),
-        Target::Pools => (json, reference::<PoolsDoc<'_>>(made)),
-        Target::Pool => (json, reference::<PoolDoc<'_>>(made)),
-        Target::Members => (json, json!({ "type": "array", "items": reference::<MemberDoc<'_>>(made) })),
-        Target::Member => (json, reference::<MemberDoc<'_>>(made)),
+        Target::Pools => (json, in_parts(reference::<PoolsDoc<'_>>(made))),
+        Target::Pool => (json, in_parts(reference::<PoolDoc<'_>>(made))),
+        Target::Members => {
+            (json, json!({ "type": "array", "items": in_parts(reference::<MemberDoc<'_>>(made)) }))
+        }
+        Target::Member => (json, in_parts(reference::<MemberDoc<'_>>(made))),
         Target::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Target::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Target::Children => (json, reference::<ChildrenDoc>(made)),
