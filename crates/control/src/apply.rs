@@ -93,8 +93,8 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    /// What the balancer does not tell of an order: limits and meta keys, and what goes with a state
-    /// or a weight where neither changes.
+    /// What the balancer does not tell of an order: limits and meta keys, and end and reason where
+    /// neither state nor weight changes.
     fn tell_order(&self, step: &Step, before: Option<&Order>, now: Option<&Order>) {
         let told = self.told.contains(&format!("{}/{}", step.pool, step.member));
         let changes = order_changes(before, now, !told);

@@ -112,7 +112,10 @@ impl Parts {
     fn of(asked: &Asked<'_>) -> Result<Self, Problem> {
         let fields = asked.query.get("fields")?.map(|text| {
             let expected = "paths of keys such as name,usable,members.name";
-            Fields::parse(text).ok_or_else(|| Problem::value("fields", text, expected))
+            // In the list of all pools they are those of each pool.
+            let paths: Vec<&str> =
+                text.split(',').map(|path| path.trim().trim_start_matches("pools.")).collect();
+            Fields::parse(&paths.join(",")).ok_or_else(|| Problem::value("fields", text, expected))
         });
         let state = asked.query.get("state")?.map(state).transpose()?;
         Ok(Parts { fields: fields.transpose()?, state })
@@ -127,7 +130,10 @@ impl Parts {
             keep_state(&mut value, state);
         }
         if let Some(fields) = self.fields {
-            value = fields.apply(value);
+            match value.get_mut("pools").map(Value::take) {
+                Some(pools) => value["pools"] = fields.apply(pools),
+                None => value = fields.apply(value),
+            }
         }
         serde_json::to_vec(&value).map_err(broken)
     }

@@ -66,6 +66,11 @@ fn batch() -> Value {
     json!({ "type": "array", "items": item })
 }
 
+/// The whole, or what `fields=` leaves of it.
+fn in_parts(whole: Value) -> Value {
+    json!({ "anyOf": [whole, { "type": "object", "description": "with fields=: these parts alone" }] })
+}
+
 fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static str, Value)> {
     let json = "application/json";
     Some(match target {
@@ -74,10 +79,12 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         Endpoint::Metrics => ("text/plain", json!({ "type": "string" })),
         Endpoint::Links | Endpoint::OpenApi | Endpoint::Health => (json, json!({ "type": "object" })),
         Endpoint::Status => (json, reference::<StatusDoc<'_>>(made)),
-        Endpoint::Pools => (json, reference::<PoolsDoc<'_>>(made)),
-        Endpoint::Pool => (json, reference::<PoolDoc<'_>>(made)),
-        Endpoint::Members => (json, json!({ "type": "array", "items": reference::<MemberDoc<'_>>(made) })),
-        Endpoint::Member => (json, reference::<MemberDoc<'_>>(made)),
+        Endpoint::Pools => (json, in_parts(reference::<PoolsDoc<'_>>(made))),
+        Endpoint::Pool => (json, in_parts(reference::<PoolDoc<'_>>(made))),
+        Endpoint::Members => {
+            (json, json!({ "type": "array", "items": in_parts(reference::<MemberDoc<'_>>(made)) }))
+        }
+        Endpoint::Member => (json, in_parts(reference::<MemberDoc<'_>>(made))),
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),

@@ -6,7 +6,9 @@ use balance::event::By;
 use balance::snapshot::LeadState;
 use render::metrics::{Histograms, Members, Options};
 
-use super::{Ask, fill, header, house, house_of, json, refused, text};
+use serde_json::json;
+
+use super::{Ask, fill, header, house, house_of, refused, text};
 use crate::House;
 
 #[test]
@@ -26,7 +28,7 @@ fn health_is_that_of_the_lead_and_of_a_pool() {
     for lead in [None, Some(LeadState { pid: 1, generation: 1, fresh: false })] {
         house.lead.set(lead);
         refused(&house.ask("GET", "/health", ""), 503, "leads");
-        assert_eq!(json(&house.ask("GET", "/api/v1/status", ""))["leader"], serde_json::Value::Null);
+        assert_eq!(super::json(&house.ask("GET", "/api/v1/status", ""))["leader"], serde_json::Value::Null);
     }
 }
 
@@ -60,10 +62,13 @@ fn unknown_things_are_not_found() {
 fn parts_of_a_document_are_asked_for_by_their_paths() {
     let house = house();
     let get = |query: &str| house.get(&format!("/api/v1/pools/app?{query}"));
-    assert_eq!(get("fields=name,usable"), serde_json::json!({"name": "app", "usable": 2}));
+    assert_eq!(get("fields=name,usable"), json!({"name": "app", "usable": 2}));
+    let all = json!({"pools": [{"name": "app", "usable": 2}, {"name": "api", "usable": 0}]});
+    assert_eq!(house.get("/api/v1/pools?fields=name,usable"), all);
+    assert_eq!(house.get("/api/v1/pools?fields=pools.name,pools.usable"), all);
     let states = get("fields=members.state&state=draining");
-    assert_eq!(states, serde_json::json!({"members": [{"state": "draining"}]}));
-    assert_eq!(house.get("/api/v1/pools/app/members?state=down"), serde_json::json!([]));
+    assert_eq!(states, json!({"members": [{"state": "draining"}]}));
+    assert_eq!(house.get("/api/v1/pools/app/members?state=down"), json!([]));
     for query in ["fields=", "fields=a..b", "state=", "state=UP", "state=up&state=down"] {
         refused(&house.ask("GET", &format!("/api/v1/pools?{query}"), ""), 422, "");
     }
@@ -188,7 +193,7 @@ fn a_script_that_drains_a_member_is_not_taken_for_the_user_of_an_older_order() {
     let why = house.get("/api/v1/pools/app/members/a")["why"].clone();
     assert_eq!(
         why,
-        serde_json::json!([
+        json!([
             {"flag": "draining", "by": null, "from": null, "at": null, "until": null, "note": null}
         ])
     );
