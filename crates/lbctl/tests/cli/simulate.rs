@@ -237,3 +237,23 @@ fn wrong_calls_are_told() {
     }
     assert_snapshot!("wrong_simulations", all);
 }
+
+#[test]
+fn years_without_requests_take_no_time() {
+    let folder = folder();
+    folder.write("pools.conf", POOLS.replace("</Lua", "  LuaBalancerHealthCheck tcp interval=1s\n</Lua"));
+    folder.write(
+        "odd.log",
+        "{\"time\":1,\"path\":\"/x\",\"seconds\":-5}\n{\"time\":1e300,\"path\":\"/x\"}\n\
+         {\"time\":\"2026-11-30T14:00:00Z\",\"path\":\"/x\",\"seconds\":1e300}\n\
+         {\"time\":7258118399,\"path\":\"/x\"}\n",
+    );
+    let started = std::time::Instant::now();
+    let document = json(&simulate(&folder, &["--json", "odd.log"]).done());
+    assert_eq!(
+        (document["requests"].as_u64(), document["unread"].as_u64()),
+        (Some(3), Some(1)),
+        "{document}"
+    );
+    assert!(started.elapsed().as_secs() < 10);
+}
