@@ -65,6 +65,7 @@ fn shares_follow_weights_and_the_script_has_its_say() {
     let document = json(&simulate(&folder, &["--script", "a.lua", "--json", "access.log"]).done());
     assert_eq!(document["requests"], 3000);
     assert_eq!(document["declined"], 1000);
+    assert_eq!(document["shares"]["app/a"], document["members"][0]["share"]);
     for (member, expected) in [("app/a", 5.0 / 7.0), ("app/b", 1.0 / 7.0), ("app/c", 1.0 / 7.0)] {
         assert!((share(&document, member) - expected).abs() < 0.002, "{member}: {document}");
     }
