@@ -4,7 +4,13 @@ local t = require "lb.test"
 t.config {
   script = "hash_by_user.lua",
   hook = "select",
-  pools = { app = { { name = "a", url = "http://a:1" }, { name = "b", url = "http://b:2" }, { name = "c", url = "http://c:3" } } },
+  pools = {
+    app = {
+      { name = "a", url = "http://a:1" },
+      { name = "b", url = "http://b:2" },
+      { name = "c", url = "http://c:3" },
+    },
+  },
 }
 
 -- A thousand requests of one kind of key.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::world::World;
 use crate::world::course::{Course, Goal};
-use crate::world::decision::{Decision, Verdict};
+use crate::world::decision::{Asked, Decision, Verdict};
 use crate::world::ended::Told;
 
 /// See the module.
@@ -94,14 +94,10 @@ pub fn of(world: &World, told: &Told) -> Document {
     let view = decision.and_then(|decision| Course::new(decision).view().map(|view| in_words(view)));
     let named = ended.member.as_ref().map(|member| member.spec.name.clone());
     Document {
-        hook: told.visited.hooks.last().filter(|_| told.visited.by_line.is_none()).map(|asked| Hook {
-            directive: asked.directive,
-            script: asked.script.clone(),
-            function: asked.function.clone(),
-            line: asked.line,
-            version: asked.version,
-            seconds: None,
-            returned: asked.returned.clone(),
+        hook: told.visited.hooks.last().filter(|_| told.visited.by_line.is_none()).map(|asked| {
+            let (script, version, line, returned) = world.tell(asked);
+            let Asked { directive, function, .. } = asked.clone();
+            Hook { directive, script, function, line, version, seconds: None, returned }
         }),
         decision: Decided {
             pool: pool.map(|pool| pool.membership().name.to_string()),

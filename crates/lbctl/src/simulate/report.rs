@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What came out of a simulation: for people, and as JSON.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
@@ -125,10 +126,12 @@ struct Document<'r> {
     retries: u64,
     unserved: u64,
     sessions_moved: u64,
+    /// Each member's part of what members answered.
+    shares: BTreeMap<&'r str, f64>,
     latency: Percentiles,
     members: Vec<Member<'r>>,
     slot_seconds: f64,
-    errors: &'r std::collections::BTreeMap<String, u64>,
+    errors: &'r BTreeMap<String, u64>,
     differences: Option<Differences<'r>>,
 }
 
@@ -147,8 +150,8 @@ struct Member<'r> {
     peak: u32,
     failures: u64,
     latency: Percentiles,
-    /// In each slot.
-    shares: Vec<Option<f64>>,
+    /// Its share in each slot.
+    over_time: Vec<Option<f64>>,
 }
 
 #[derive(Serialize)]
@@ -186,14 +189,17 @@ fn percentiles(times: &Times) -> Percentiles {
 fn document(results: &Results) -> Document<'_> {
     let figures = &results.figures;
     let served: u64 = figures.members.iter().map(|member| member.requests).sum();
+    let share = |member: &MemberFigures| {
+        if served > 0 { rounded(member.requests as f64 / served as f64) } else { 0.0 }
+    };
     let member = |(number, member): (usize, &'_ MemberFigures)| Member {
         member: name_of(&figures.members, number),
         requests: member.requests,
-        share: if served > 0 { rounded(member.requests as f64 / served as f64) } else { 0.0 },
+        share: share(member),
         peak: member.peak,
         failures: member.failures,
         latency: percentiles(&member.times),
-        shares: figures.series.shares(number).map(|share| share.map(rounded)).collect(),
+        over_time: figures.series.shares(number).map(|share| share.map(rounded)).collect(),
     };
     Document {
         begin: results.begin,
@@ -208,6 +214,7 @@ fn document(results: &Results) -> Document<'_> {
         retries: figures.retries,
         unserved: figures.unserved,
         sessions_moved: figures.moved,
+        shares: figures.members.iter().map(|member| (member.name.as_str(), share(member))).collect(),
         latency: percentiles(&figures.times),
         members: figures.members.iter().enumerate().map(member).collect(),
         slot_seconds: figures.series.width,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use balance::api::{PoolId, View};
 use balance::member::Member;
 use balance::settings::Method;
+use script::{Answer, ScriptId};
 
 /// Where to; the same cases as in the module's relay.
 #[derive(Debug, Clone)]
@@ -57,20 +58,16 @@ impl Decision {
 }
 
 /// A hook that was asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// The directive.
     pub directive: &'static str,
-    /// The script's label.
-    pub script: String,
+    /// The script.
+    pub id: ScriptId,
     /// The function.
     pub function: String,
-    /// Where it begins.
-    pub line: Option<usize>,
-    /// The version that was asked.
-    pub version: u64,
-    /// What it returned, in words; or the error.
-    pub returned: String,
+    /// What it said, or why it failed.
+    pub said: Result<Answer, String>,
 }
 
 /// What all hooks, and mod_proxy's lines behind them, make of a request.

@@ -119,25 +119,22 @@ impl World {
             Phase::Select => "LuaHookSelect",
             _ => "LuaHookTranslate",
         };
-        let mut asked = Asked {
-            directive,
-            script: self.library.label(hook.id),
-            function: hook.function.clone(),
-            line: self.state.line_of(hook.id, &hook.function).ok().flatten(),
-            version: self.library.version(hook.id),
-            returned: String::new(),
+        let said = said.map_err(|error| error.to_string());
+        let verdict = match &said {
+            Ok(answer) => self.take(answer.clone(), scope),
+            Err(error) => self.failed(error, scope),
         };
-        let verdict = match said {
-            Ok(answer) => {
-                asked.returned = self.words(&answer);
-                self.take(answer, scope)
-            }
-            Err(error) => {
-                asked.returned = format!("error: {error}");
-                self.failed(&error.to_string(), scope)
-            }
+        (Asked { directive, id: hook.id, function: hook.function.clone(), said }, verdict)
+    }
+
+    /// The label and version of a hook's script, the line of its function, and what it returned.
+    pub fn tell(&self, asked: &Asked) -> (String, u64, Option<usize>, String) {
+        let line = self.state.line_of(asked.id, &asked.function).ok().flatten();
+        let returned = match &asked.said {
+            Ok(answer) => self.words(answer),
+            Err(error) => format!("error: {error}"),
         };
-        (asked, verdict)
+        (self.library.label(asked.id), self.library.version(asked.id), line, returned)
     }
 
     fn pool_of(&self, member: &Member) -> Option<PoolId> {

@@ -65,6 +65,7 @@ fn shares_follow_weights_and_the_script_has_its_say() {
     let document = json(&simulate(&folder, &["--script", "a.lua", "--json", "access.log"]).done());
     assert_eq!(document["requests"], 3000);
     assert_eq!(document["declined"], 1000);
+    assert_eq!(document["shares"]["app/a"], document["members"][0]["share"]);
     for (member, expected) in [("app/a", 5.0 / 7.0), ("app/b", 1.0 / 7.0), ("app/c", 1.0 / 7.0)] {
         assert!((share(&document, member) - expected).abs() < 0.002, "{member}: {document}");
     }
@@ -236,4 +237,24 @@ fn wrong_calls_are_told() {
         all += &format!("$ lbctl {}\n{}\n", arguments.join(" "), folder.lbctl(arguments).whole());
     }
     assert_snapshot!("wrong_simulations", all);
+}
+
+#[test]
+fn years_without_requests_take_no_time() {
+    let folder = folder();
+    folder.write("pools.conf", POOLS.replace("</Lua", "  LuaBalancerHealthCheck tcp interval=1s\n</Lua"));
+    folder.write(
+        "odd.log",
+        "{\"time\":1,\"path\":\"/x\",\"seconds\":-5}\n{\"time\":1e300,\"path\":\"/x\"}\n\
+         {\"time\":\"2026-11-30T14:00:00Z\",\"path\":\"/x\",\"seconds\":1e300}\n\
+         {\"time\":7258118399,\"path\":\"/x\"}\n",
+    );
+    let started = std::time::Instant::now();
+    let document = json(&simulate(&folder, &["--json", "odd.log"]).done());
+    assert_eq!(
+        (document["requests"].as_u64(), document["unread"].as_u64()),
+        (Some(3), Some(1)),
+        "{document}"
+    );
+    assert!(started.elapsed().as_secs() < 10);
 }
