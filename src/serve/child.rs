@@ -135,7 +135,9 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         crate::serve::generation::generation().ok_or("the parent prepared nothing")?;
     let api = crate::httpd::proxy::api().ok_or("mod_proxy is missing")?;
     let pid = memory::pid();
+    let counts = generation.main_config.config.metrics.counts;
     let table = generation.table.clone().with_identity(pid, memory::alive).with_clock(memory::epoch_s);
+    let table = table.with_counts(counts);
     let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
     let pool = WorkerPool::new(pool).ok_or("no pool for workers")?;
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
