@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use control::{Admin, Caller, Request};
-use listen::{Answer, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
+use listen::{Answer, Aside, Door, Ender, Incoming, Limits, Listener, Outgoing, Peer, Server};
 
 use super::house::ChildHouse;
 use crate::faults;
@@ -55,12 +56,14 @@ fn doors(child: &'static Child, taken: Taken) -> Vec<Door> {
     if let Some(socket) = taken.socket {
         let listener = Listener::Unix(UnixListener::from(socket));
         let answer = answers(house.clone(), control::Door::Socket);
-        doors.push(Door { listener, limits: Limits::default(), answer });
+        let aside: Aside = Arc::new(move |incoming| changed(child, &incoming));
+        doors.push(Door { listener, limits: Limits::default(), answer, aside: Some(aside) });
     }
     if let Some(socket) = taken.metrics {
         let listener = Listener::Tcp(TcpListener::from(socket));
         let limits = Limits { most_body: 0, ..Limits::default() };
-        doors.push(Door { listener, limits, answer: answers(house, control::Door::Metrics) });
+        let answer = answers(house, control::Door::Metrics);
+        doors.push(Door { listener, limits, answer, aside: None });
     }
     doors
 }
@@ -75,6 +78,16 @@ fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answer {
         })
         .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
     })
+}
+
+/// A change at the socket, on a thread of its own: one of many members takes a while.
+fn changed(child: &'static Child, incoming: &Incoming) -> Outgoing {
+    guard(None, || {
+        faults::point("control");
+        let house = ChildHouse::new(child, &Thread::new(child));
+        Some(answer(incoming, control::Door::Socket, &Users::default(), &house))
+    })
+    .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
 }
 
 fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &ChildHouse) -> Outgoing {
