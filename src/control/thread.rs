@@ -6,10 +6,11 @@ use std::cell::RefCell;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use control::{Admin, Caller, Request};
 use listen::{
-    Answerer, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
+    Answerer, Aside, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
 };
 
 use super::house::ChildHouse;
@@ -57,12 +58,14 @@ fn doors(child: &'static Child, taken: TakenOver) -> Vec<Entrance> {
     if let Some(socket) = taken.socket {
         let listener = Listener::Unix(UnixListener::from(socket));
         let answer = answers(house.clone(), control::Door::Socket);
-        doors.push(Entrance { listener, limits: ConnectionLimits::default(), answer });
+        let aside: Aside = Arc::new(move |incoming| changed(child, &incoming));
+        doors.push(Entrance { listener, limits: ConnectionLimits::default(), answer, aside: Some(aside) });
     }
     if let Some(socket) = taken.metrics {
         let listener = Listener::Tcp(TcpListener::from(socket));
         let limits = ConnectionLimits { most_body: 0, ..ConnectionLimits::default() };
-        doors.push(Entrance { listener, limits, answer: answers(house, control::Door::Metrics) });
+        let answer = answers(house, control::Door::Metrics);
+        doors.push(Entrance { listener, limits, answer, aside: None });
     }
     doors
 }
@@ -77,6 +80,16 @@ fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answerer {
         })
         .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
     })
+}
+
+/// A change at the socket, on a thread of its own: one of many members takes a while.
+fn changed(child: &'static Child, incoming: &Incoming) -> Outgoing {
+    guard(None, || {
+        faults::point("control");
+        let house = ChildHouse::new(child, &Thread::new(child));
+        Some(answer(incoming, control::Door::Socket, &Users::default(), &house))
+    })
+    .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
 }
 
 fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &ChildHouse) -> Outgoing {

@@ -472,3 +472,25 @@ fn two_hundred_connections_at_once_get_their_answers() {
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     }
 }
+
+#[test]
+fn a_large_change_holds_up_no_reader() {
+    let builder = plain().children(1).config("LuaBalancerMaxMembers 2000");
+    let httpd = builder.config("<LuaBalancerPool app>\n</LuaBalancerPool>").start();
+    let member = |at: usize| format!("{{\"url\":\"http://127.0.0.1:{}\",\"name\":\"m{at}\"}}", 1000 + at);
+    let list = format!("[{}]", (0..600).map(member).collect::<Vec<_>>().join(","));
+    let request = server_tests::Request::post("/api/v1/pools/app/members", list);
+    let request = request.with_method("PUT").header("Content-Type", "application/json");
+    let mut client = httpd.socket();
+    let change = thread::spawn(move || client.send(&request).status);
+    let mut times = Vec::new();
+    while !change.is_finished() {
+        let start = Instant::now();
+        assert_eq!(httpd.socket().get("/api/v1/status").status, 200);
+        times.push(start.elapsed());
+    }
+    assert_eq!(change.join().expect("a client"), 200);
+    times.sort();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    assert!(median < Duration::from_millis(100), "{times:?}");
+}

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::ender::{Ender, Step};
 use crate::race::{First, first};
 use crate::seats::{Seat, Taken};
-use crate::{Answerer, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
+use crate::{Answerer, Aside, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
 
 /// Most bytes of a head, which is also what is buffered of an answer in one piece.
 const HEAD: usize = 64 << 10;
@@ -28,8 +28,18 @@ const MOST_FORGOTTEN: usize = 16 << 20;
 /// What the connections of a door share.
 pub(crate) struct Common {
     pub(crate) answer: Answerer,
+    pub(crate) aside: Option<Aside>,
     pub(crate) limits: ConnectionLimits,
     pub(crate) ender: Ender,
+}
+
+impl Common {
+    async fn answered(&self, incoming: Incoming) -> Outgoing {
+        let is_read = matches!(incoming.method.as_str(), "GET" | "HEAD");
+        let Some(aside) = self.aside.clone().filter(|_| !is_read) else { return (self.answer)(incoming) };
+        let answered = tokio::task::spawn_blocking(move || aside(incoming)).await;
+        answered.unwrap_or_else(|_| Outgoing { status: 500, ..Outgoing::default() })
+    }
 }
 
 /// Serves a connection until it ends, or has to.
@@ -65,7 +75,7 @@ async fn respond(
     seat.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
     let outgoing = match read(request, peer, common.limits).await {
-        Ok(incoming) => (common.answer)(incoming),
+        Ok(incoming) => common.answered(incoming).await,
         Err(refused) => refused,
     };
     seat.answers(common.limits.answer);

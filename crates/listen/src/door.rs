@@ -45,7 +45,7 @@ impl OpenDoor {
                 Socket::Tcp(TcpListener::from_std(listener)?)
             }
         };
-        let common = Rc::new(Common { answer: door.answer, limits: door.limits, ender });
+        let common = Rc::new(Common { answer: door.answer, aside: door.aside, limits: door.limits, ender });
         Ok(OpenDoor { socket, common, seats: Rc::default() })
     }
 

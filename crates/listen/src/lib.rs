@@ -13,6 +13,7 @@ mod server;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use ender::Ender;
@@ -69,6 +70,10 @@ pub enum Listener {
 /// Answers a request. It is called on the server's thread, and nobody else is answered meanwhile.
 pub type Answerer = Rc<dyn Fn(Incoming) -> Outgoing>;
 
+/// Answers a request on a thread of its own, one after the other: what takes long holds up no other
+/// request.
+pub type Aside = Arc<dyn Fn(Incoming) -> Outgoing + Send + Sync>;
+
 /// A listening socket and what is answered there.
 pub struct Entrance {
     /// The socket.
@@ -77,6 +82,8 @@ pub struct Entrance {
     pub limits: ConnectionLimits,
     /// The answers.
     pub answer: Answerer,
+    /// The answers to other methods than GET and HEAD, where they are made aside.
+    pub aside: Option<Aside>,
 }
 
 /// What clients of one door may take.

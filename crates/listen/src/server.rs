@@ -35,7 +35,12 @@ impl DoorKeeper {
     /// # Errors
     /// The system has no descriptors left, or cannot wait for a socket.
     pub fn new(doors: Vec<Entrance>, ender: Ender) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(1)
+            .thread_name("lua-balancer-ch")
+            .build()?;
         let entered = runtime.enter();
         let doors = doors.into_iter().map(|door| OpenDoor::new(door, ender.clone()));
         let doors = doors.collect::<io::Result<Vec<_>>>()?;

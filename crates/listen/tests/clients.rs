@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -50,7 +51,8 @@ fn serve(limits: ConnectionLimits) -> Running {
     let own = ender.clone();
     let thread = thread::spawn(move || {
         let answer: Answerer = Rc::new(echo);
-        let door = |listener| Entrance { listener, limits, answer: answer.clone() };
+        let door =
+            |listener| Entrance { listener, limits, answer: answer.clone(), aside: Some(Arc::new(aside)) };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
         DoorKeeper::new(doors, own).expect("a server").run();
     });
@@ -71,6 +73,14 @@ fn echo(request: Incoming) -> Outgoing {
         None => format!("{} {} {query} {} {peer}", request.method, request.path, request.body.len()),
     };
     Outgoing { status: 200, headers: vec![("x-own", "yes".into())], body: body.into_bytes() }
+}
+
+/// The same, after a while where that is asked for.
+fn aside(request: Incoming) -> Outgoing {
+    if request.path == "/long" {
+        thread::sleep(Duration::from_millis(500));
+    }
+    echo(request)
 }
 
 impl Running {
@@ -130,7 +140,8 @@ fn a_socket_of_ipv6_is_one() {
     let ender = Ender::default();
     let own = ender.clone();
     let thread = thread::spawn(move || {
-        let door = Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo) };
+        let door =
+            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo), aside: None };
         DoorKeeper::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
@@ -339,7 +350,7 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo) };
+    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo), aside: None };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Whoever else has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");
@@ -348,4 +359,17 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     client.read_exact(&mut text).expect("an answer");
     assert_eq!(&text, b"here");
     let _ = std::fs::remove_file(&path);
+}
+
+#[test]
+fn a_change_that_takes_long_holds_up_no_reader() {
+    let server = serve(ConnectionLimits::default());
+    let mut long = server.connect();
+    long.write_all(format!("PUT /long HTTP/1.1\r\n{CLOSE}Content-Length: 1\r\n\r\nx").as_bytes())
+        .expect("send");
+    thread::sleep(Duration::from_millis(50));
+    let start = Instant::now();
+    assert!(server.ask(&format!("GET /fast HTTP/1.1\r\n{CLOSE}\r\n")).contains("GET /fast"));
+    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    assert!(all(long).contains("PUT /long  1"));
 }
