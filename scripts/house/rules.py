@@ -212,10 +212,12 @@ def bound():
 
 
 def names():
-    """A public type has a name of its own, but for those that are the same on another floor."""
+    """A public type has a name of its own, but for those that are the same on another floor. What a
+    program has is its own affair: nobody imports it."""
     found = {}
     for name in named(r"(src|crates/[^/]+/src)/.*\.rs"):
-        if not is_test(name):
+        is_programs = f"{name.split('/src/')[0]}/src/main.rs" in files()
+        if not is_test(name) and not is_programs:
             for word in re.findall(r"^pub (?:struct|enum|union|trait|type) (\w+)", production(name), re.MULTILINE):
                 found.setdefault(word, []).append(name)
     for word, places in found.items():
