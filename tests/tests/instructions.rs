@@ -101,14 +101,14 @@ fn a_request_takes_no_more_instructions_than_it_did() {
         )
     };
     let target = ["/app/".to_owned()];
-    for (method, bound) in [("round_robin", 2700), ("least_connections", 2930)] {
+    for (method, bound) in [("round_robin", 2900), ("least_connections", 3130)] {
         let lb = |builder: Builder| builder.config(&members(method)).config("ProxyPass /app lb://app");
         check(&format!("lb:// {method}"), a_request(&lb, READY, &target), plain, bound);
     }
     let script = |builder: Builder| {
         builder.config(&members("round_robin")).file("pick.lua", SCRIPT).config("LuaHookTranslate pick.lua")
     };
-    check("LuaHookTranslate", a_request(&script, READY, &target), plain, 10_350);
+    check("LuaHookTranslate", a_request(&script, READY, &target), plain, 10_550);
 }
 
 #[test]
