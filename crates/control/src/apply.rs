@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Steps carried out, all of them or none.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use balance::api::{Balancer, Change, ChangeError, PoolId};
 use balance::event::{By, Level};
 use balance::member::{Member, MemberSpec};
 use balance::order::{AdminState, Order};
+use balance::snapshot::Snapshot;
 
 use crate::draft::{Step, What};
 use crate::problem::Problem;
@@ -19,7 +21,15 @@ pub(crate) struct Applying<'a> {
     /// The last one first.
     undo: Vec<Undo>,
     /// Members, as `pool/member`, whose change the balancer has told the log of.
-    told: Vec<String>,
+    told: HashSet<String>,
+    pools: HashMap<String, Known>,
+}
+
+/// A pool and its members, read once: each step changes the pool, and to read all of it anew each
+/// time would take the square of the time.
+struct Known {
+    id: PoolId,
+    members: HashMap<String, Arc<Member>>,
 }
 
 enum Undo {
@@ -29,17 +39,25 @@ enum Undo {
     Order(Arc<Member>, Option<Order>),
 }
 
+impl Known {
+    fn member(&self, step: &Step) -> Result<Arc<Member>, ChangeError> {
+        let unknown = || ChangeError::UnknownMember { pool: step.pool.clone(), name: step.member.clone() };
+        self.members.get(&step.member).cloned().ok_or_else(unknown)
+    }
+}
+
 impl<'a> Applying<'a> {
     pub(crate) fn new(house: &'a dyn House, by: By) -> Self {
-        Applying { house, by, undo: Vec::new(), told: Vec::new() }
+        Applying { house, by, undo: Vec::new(), told: HashSet::new(), pools: HashMap::new() }
     }
 
     /// Carries all steps out; when one fails, those before it are taken back.
     pub(crate) fn run(mut self, steps: &[Step]) -> Result<(), Problem> {
         // What a member was before is what the first step of it finds.
         let before = self.house.snapshot();
+        let orders = orders_of(&before);
         for step in steps {
-            let order = read_order(&before, step);
+            let order = orders.get(&(&*step.pool, &*step.member)).copied();
             if let Err(error) = self.step(step, order) {
                 self.take_back();
                 return Err(error.into());
@@ -50,32 +68,35 @@ impl<'a> Applying<'a> {
 
     fn step(&mut self, step: &Step, before: Option<&Order>) -> Result<(), ChangeError> {
         let balancer = self.house.balancer();
-        let pool = balancer.find(&step.pool).ok_or(ChangeError::UnknownPool)?;
+        let pool = known(&mut self.pools, balancer, &step.pool)?;
         match &step.what {
             What::Add(spec) => {
-                balancer.add(pool, (**spec).clone(), &self.by)?;
-                self.undo.push(Undo::Remove(pool, step.member.clone()));
+                let added = balancer.add(pool.id, (**spec).clone(), &self.by)?;
+                pool.members.insert(step.member.clone(), added);
+                self.undo.push(Undo::Remove(pool.id, step.member.clone()));
             }
             What::Remove => {
-                let member = member(balancer, pool, step)?;
-                balancer.remove(pool, &step.member, &self.by)?;
-                self.undo.push(Undo::Add(pool, Box::new(member.spec.clone())));
+                let member = pool.member(step)?;
+                balancer.remove(pool.id, &step.member, &self.by)?;
+                pool.members.remove(&step.member);
+                self.undo.push(Undo::Add(pool.id, Box::new(member.spec.clone())));
             }
             What::Change(change) => {
-                self.change(member(balancer, pool, step)?, *change)?;
+                let member = pool.member(step)?;
+                self.change(member, *change)?;
                 if *change == Change::Recount {
                     self.tell(step, "failures and checks count from 0");
                 }
             }
             What::Order(order) => {
-                let member = member(balancer, pool, step)?;
+                let member = pool.member(step)?;
                 balancer.order(&member, order.as_ref())?;
                 self.tell_order(step, before, order.as_ref());
                 self.undo.push(Undo::Order(member, before.cloned()));
             }
         }
         if !matches!(step.what, What::Order(_)) {
-            self.told.push(format!("{}/{}", step.pool, step.member));
+            self.told.insert(format!("{}/{}", step.pool, step.member));
         }
         Ok(())
     }
@@ -125,17 +146,27 @@ impl<'a> Applying<'a> {
     }
 }
 
-fn read_order<'s>(before: &'s balance::snapshot::Snapshot, step: &Step) -> Option<&'s Order> {
-    let pool = before.pools.iter().find(|pool| *pool.name == *step.pool)?;
-    pool.members.iter().find(|member| member.spec.name == step.member)?.order.as_ref()
+/// The pool of this name, read when it is named first.
+fn known<'p>(
+    pools: &'p mut HashMap<String, Known>,
+    balancer: &dyn Balancer,
+    name: &str,
+) -> Result<&'p mut Known, ChangeError> {
+    if !pools.contains_key(name) {
+        let id = balancer.find(name).ok_or(ChangeError::UnknownPool)?;
+        let membership = balancer.membership(id).ok_or(ChangeError::UnknownPool)?;
+        let members = membership.members.iter().map(|member| (member.spec.name.clone(), member.clone()));
+        pools.insert(name.to_owned(), Known { id, members: members.collect() });
+    }
+    pools.get_mut(name).ok_or(ChangeError::UnknownPool)
 }
 
-fn member(balancer: &dyn Balancer, pool: PoolId, step: &Step) -> Result<Arc<Member>, ChangeError> {
-    let membership = balancer.membership(pool).ok_or(ChangeError::UnknownPool)?;
-    let found = membership.members.iter().find(|member| member.spec.name == step.member);
-    found
-        .cloned()
-        .ok_or_else(|| ChangeError::UnknownMember { pool: step.pool.clone(), name: step.member.clone() })
+/// The orders that members have, by pool and member.
+fn orders_of(before: &Snapshot) -> HashMap<(&str, &str), &Order> {
+    let members = before.pools.iter().flat_map(|pool| pool.members.iter().map(move |member| (pool, member)));
+    members
+        .filter_map(|(pool, member)| Some(((&*pool.name, &*member.spec.name), member.order.as_ref()?)))
+        .collect()
 }
 
 /// What an order changes besides state and weight, as `key old -> new`; with `all` also its end and

@@ -277,8 +277,15 @@ impl<S: Store> Handle<S> {
         }
     }
 
+    /// The pool's name. What the thread has of the pool may be of an earlier state, and is not made
+    /// anew for this alone.
     fn name(&self, pool: PoolId) -> Arc<str> {
-        self.now(pool).map(|now| now.membership().name.clone()).unwrap_or_default()
+        let known = self.pools.try_borrow().ok().and_then(|pools| {
+            let cached = pools.get(pool.0 as usize)?.as_ref()?;
+            Some(cached.whole.membership.name.clone())
+        });
+        let known = known.filter(|name| self.engine.store.find_pool(name) == Some(pool));
+        known.or_else(|| self.now(pool).map(|now| now.membership().name.clone())).unwrap_or_default()
     }
 
     fn tell(&self, event: impl Into<Event>) {
