@@ -126,8 +126,6 @@ const MOST_NAME: usize = 63;
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
     let bytes = name.as_bytes();
-    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST_SHOWN)]);
-    let shown: String = shown.chars().take(MOST_SHOWN).collect();
     // No pool has a name that is no text, or a long one.
     let name = if bytes.len() > MOST_NAME { "" } else { std::str::from_utf8(&bytes).unwrap_or_default() };
     let defined = ctx
@@ -135,14 +133,19 @@ fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Va
         .as_ref()
         .is_some_and(|all| all.borrow().iter().any(|d| d.name.eq_ignore_ascii_case(name)));
     if !defined && ctx.balancer.find(name).is_none() {
-        let mut names = ctx.balancer.names();
-        names.sort();
-        let there = if names.is_empty() { "no pools".to_owned() } else { names.join(", ") };
-        return Err(mlua::Error::runtime(format!(
-            "lb.pool: there is no pool named \"{shown}\" (there are: {there})"
-        )));
+        return Err(unknown_pool(ctx, &bytes));
     }
     pool_object(lua, ctx, name)
+}
+
+#[cold]
+fn unknown_pool(ctx: &Context, name: &[u8]) -> mlua::Error {
+    let shown = String::from_utf8_lossy(&name[..name.len().min(4 * MOST_SHOWN)]);
+    let shown: String = shown.chars().take(MOST_SHOWN).collect();
+    let mut names = ctx.balancer.names();
+    names.sort();
+    let there = if names.is_empty() { "no pools".to_owned() } else { names.join(", ") };
+    mlua::Error::runtime(format!("lb.pool: there is no pool named \"{shown}\" (there are: {there})"))
 }
 
 fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
