@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Odd values that a script gives to a request's fields beside those of wedging.rs: handlers of all
+//! Odd values that a script gives to a request's fields beside those of wedging: handlers of all
 //! modules, files that are none.
 
 use std::time::{Duration, Instant};
