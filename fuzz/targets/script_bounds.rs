@@ -40,7 +40,7 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let limits = Limits { time_ms: 20, memory_bytes: 16 << 20, timer_time_ms: 5000 };
-    let text = include_str!("../../crates/script/tests/walk.lua");
+    let text = include_str!("../../crates/script/tests/walk/walk.lua");
     let world = World::with(text, &["f"], |builder| builder.limits(limits));
     world.balancer.quiet.set(true);
     world.take().expect("the driver loads");

@@ -100,7 +100,7 @@ class Documents(unittest.TestCase):
         self.assertEqual(found("`serve::child::get`, `std::fs::no_such`, `script::host`"), [])
         self.assertEqual(found("`serve::no_such` in `no_such.rs`"), ["no_such.rs", "serve::no_such"])
         self.assertEqual(found("`a_test_that_is_nowhere` calls `apr_proc_other_child`"), ["a_test_that_is_nowhere"])
-        self.assertEqual(found("// `src/lib.rs` here, tests/walk.rs", "crates/script/src/lib.rs"), [])
+        self.assertEqual(found("// `src/lib.rs` here, tests/ngx/main.rs", "crates/script/src/lib.rs"), [])
         self.assertEqual(found("// multipart/form-data, `app/drain/a`", "tests/src/acts.rs"), [])
 
     def test_versions_compare_by_numbers(self):

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts can reach, for the test that each function of it is bounded (tests/walk.rs).
+//! What scripts can reach, for the test that each function of it is bounded (`tests/walk`).
 #![allow(unsafe_code)]
 
 use mlua::{Table, Value, ffi};
