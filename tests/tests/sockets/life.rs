@@ -61,28 +61,32 @@ on_every_mpm!(a_restart_keeps_the_socket_and_no_call_fails);
 #[test]
 fn a_hundred_graceful_restarts_cost_no_call() {
     let mut httpd = plain().children(1).threads(2).start();
-    let stop = AtomicBool::new(false);
-    let (calls, failed) = thread::scope(|scope| {
-        let (mut client, stop) = (httpd.socket(), &stop);
+    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let failed = thread::scope(|scope| {
+        let (mut client, stop, calls) = (httpd.socket(), &stop, &calls);
         let poller = scope.spawn(move || {
-            let (mut calls, mut failed) = (0, Vec::new());
+            let mut failed = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 client.disconnect();
                 match client.try_send(&server_tests::Request::get("/")) {
-                    Ok(response) if response.status == 200 => calls += 1,
-                    other => failed.push(format!("call {calls}: {other:?}")),
+                    Ok(response) if response.status == 200 => drop(calls.fetch_add(1, Ordering::Relaxed)),
+                    other => failed.push(format!("call {calls:?}: {other:?}")),
                 }
                 thread::sleep(Duration::from_millis(50));
             }
-            (calls, failed)
+            failed
         });
-        for _ in 0..100 {
+        for round in 0..100 {
+            let before = calls.load(Ordering::Relaxed);
             httpd.graceful();
+            if round % 4 == 0 {
+                wait_until("a call", SOON, || calls.load(Ordering::Relaxed) > before);
+            }
         }
         stop.store(true, Ordering::Relaxed);
         poller.join().expect("a poller")
     });
-    assert!(calls > 20 && failed.is_empty(), "{calls} calls, failed: {failed:?}");
+    assert_eq!(failed, Vec::<String>::new(), "of {calls:?} calls");
     httpd.assert_no_crash();
 }
 
