@@ -3,7 +3,7 @@
 //! front's.
 #![no_main]
 
-use balance::reverse::{Names, map_cookie, map_location};
+use balance::reverse::{Names, PathPair, map_cookie, map_location};
 use balance::settings::Sticky;
 use balance::sticky::{Sent, claimed_route, decoded, is_about, named_routes, values};
 use balance::url::MemberUrl;
@@ -24,10 +24,12 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = is_about(data, "id");
     let member = MemberUrl::parse("http://10.0.0.1:8080/app").expect("a good URL");
-    let names = Names::new([&member].into_iter(), url, cookies);
+    let names = Names::new([&member].into_iter());
+    let pair = PathPair { front: url, back: cookies };
     for value in [data, url, cookies] {
-        for mapped in
-            [map_location(&names, value), map_cookie(&names, value, b"front.example")].into_iter().flatten()
+        for mapped in [map_location(&names, pair, value), map_cookie(&names, pair, value, b"front.example")]
+            .into_iter()
+            .flatten()
         {
             let is_clean = |bytes: &[u8]| !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
             assert!(is_clean(&mapped) || !is_clean(value) || !is_clean(url), "{value:?} became {mapped:?}");
