@@ -325,10 +325,11 @@ static apr_size_t keep_body(ap_filter_t *f, request_rec *r, apr_size_t max)
 {
     lb_body *body = f->ctx;
     apr_bucket_brigade *more = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    apr_off_t length = 0;
+    apr_off_t length = 0, come = 0;
+    /* Measured once: a body may come in very many chunks of a byte. */
+    apr_brigade_length(body->kept, 1, &length);
     for (;;) {
         apr_bucket *last = APR_BRIGADE_LAST(body->kept);
-        apr_brigade_length(body->kept, 1, &length);
         if ((apr_size_t)length >= max || body->failed
             || (last != APR_BRIGADE_SENTINEL(body->kept) && APR_BUCKET_IS_EOS(last))) {
             break;
@@ -341,6 +342,9 @@ static apr_size_t keep_body(ap_filter_t *f, request_rec *r, apr_size_t max)
         for (last = APR_BRIGADE_FIRST(more); last != APR_BRIGADE_SENTINEL(more); last = APR_BUCKET_NEXT(last)) {
             apr_bucket_setaside(last, r->pool);
         }
+        come = 0;
+        apr_brigade_length(more, 1, &come);
+        length += come;
         APR_BRIGADE_CONCAT(body->kept, more);
     }
     apr_brigade_destroy(more);
