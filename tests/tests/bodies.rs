@@ -96,3 +96,36 @@ fn a_body_that_was_read_goes_along_with_an_internal_redirect() {
         }
     }
 }
+
+/// User and system time of a process, in ticks of the clock.
+fn ticks_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process's stat");
+    let behind_the_name = stat.rsplit_once(')').expect("a name in brackets").1;
+    let mut words = behind_the_name.split_ascii_whitespace().skip(11);
+    let mut ticks = || -> u64 { words.next().and_then(|word| word.parse().ok()).expect("a number of ticks") };
+    ticks() + ticks()
+}
+
+#[test]
+fn a_body_in_very_many_chunks_costs_no_more_than_the_same_chunks_in_several_bodies() {
+    let httpd = Httpd::builder()
+        .file("deny.lua", "function translate(r) r:parsebody(200000) return 403 end")
+        .config("<Location /t>\n  LuaHookTranslate deny.lua\n</Location>")
+        .children(1)
+        .start();
+    let child = httpd.wait_for_children(1)[0];
+    let cost_of = |chunks: usize, bodies: usize| {
+        let head =
+            format!("POST /t HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let request = [head.as_bytes(), &b"1\r\na\r\n".repeat(chunks), b"0\r\n\r\n"].concat();
+        let before = ticks_of(child);
+        for _ in 0..bodies {
+            let answer = httpd.client().try_send_raw(&request).expect("an answer");
+            assert_eq!(answer.status, 403, "{}", answer.text());
+        }
+        ticks_of(child) - before
+    };
+    cost_of(5_000, 2);
+    let (several, one) = (cost_of(5_000, 16), cost_of(80_000, 1));
+    assert!(one <= 4 * several + 20, "80,000 chunks: {one} ticks in one body, {several} in sixteen");
+}
