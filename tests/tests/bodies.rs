@@ -115,8 +115,9 @@ fn a_body_in_very_many_chunks_costs_no_more_than_the_same_chunks_in_several_bodi
         .start();
     let child = httpd.wait_for_children(1)[0];
     let cost_of = |chunks: usize, bodies: usize| {
-        let head =
-            format!("POST /t HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!(
+            "POST /t HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
         let request = [head.as_bytes(), &b"1\r\na\r\n".repeat(chunks), b"0\r\n\r\n"].concat();
         let before = ticks_of(child);
         for _ in 0..bodies {
