@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use common::{TestRequest, World};
 use libfuzzer_sys::fuzz_target;
 use script::host::Field;
-use script::{FinishResult, Phase, State};
+use script::{FinishResult, Phase, LuaState};
 
 struct Fixture {
     world: World,
-    state: State,
+    state: LuaState,
     calls: u32,
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::World;
 use libfuzzer_sys::fuzz_target;
 use script::host::Field;
-use script::{Limits, Phase, State};
+use script::{Limits, Phase, LuaState};
 
 const MODULES: [&str; 10] = [
     "apache2",
@@ -33,7 +33,7 @@ const STEPS: usize = 8;
 
 struct Fixture {
     world: World,
-    state: State,
+    state: LuaState,
     names: Vec<String>,
     calls: u32,
 }

@@ -32,7 +32,7 @@ pub struct Proxy {
 }
 
 /// Whom to ask, and how.
-pub struct Call<'c> {
+pub struct Dispatch<'c> {
     /// mod_proxy's handlers, in its order.
     pub handlers: &'c [SchemeHandler],
     /// What mod_proxy passed.
@@ -62,7 +62,7 @@ pub struct Timed {
 }
 
 /// Runs the scheme handlers, as mod_proxy would.
-pub fn run(request: Request<'_>, call: &Call<'_>) -> Timed {
+pub fn run(request: Request<'_>, call: &Dispatch<'_>) -> Timed {
     let kept = KeepAlives::hide(request);
     let unpooled = call.fresh.then(|| Unpooled::ask(request));
     let status_before = http_status(request);
@@ -89,7 +89,7 @@ pub fn run(request: Request<'_>, call: &Call<'_>) -> Timed {
     Timed { exchange, began_us, ended_us, moved: call.worker.take_moved(sent) }
 }
 
-fn run_handlers(request: Request<'_>, call: &Call<'_>) -> HookStatus {
+fn run_handlers(request: Request<'_>, call: &Dispatch<'_>) -> HookStatus {
     let proxy = call.proxy;
     for handler in call.handlers {
         // SAFETY: mod_proxy's own handlers, with what mod_proxy itself would pass.

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use balance::member::Connection;
+use balance::member::ConnectionSettings;
 
 use super::pool::MemoryPool;
 use super::proxy::Api;
@@ -124,7 +124,7 @@ impl WorkerPool {
     }
 
     /// Makes and initialises a worker for a URL. Err: mod_proxy's own words.
-    pub fn define(&self, api: &Api, url: &str, options: &Connection) -> Result<Worker, String> {
+    pub fn define(&self, api: &Api, url: &str, options: &ConnectionSettings) -> Result<Worker, String> {
         let server = super::log::main_server();
         if server.is_null() {
             return Err("the server is not up yet".into());
@@ -167,7 +167,7 @@ fn number<T: Into<u64>>(value: Option<T>, scale: i64) -> i64 {
 }
 
 fn raw_options(
-    options: &Connection,
+    options: &ConnectionSettings,
     secret: Option<&CStr>,
     upgrade: Option<&CStr>,
 ) -> ffi::lb_worker_options {

@@ -28,7 +28,7 @@ pub struct Lease<'t> {
     /// This child.
     pub child: &'static Child,
     /// The pools as they are in this turn.
-    pub pools: &'t pools::Pools,
+    pub pools: &'t pools::PoolImages,
     /// Until when the lead is certain.
     pub until_ms: u64,
 }

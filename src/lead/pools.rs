@@ -9,14 +9,14 @@ use table::Table;
 
 /// See the module.
 #[derive(Default)]
-pub struct Pools {
+pub struct PoolImages {
     /// Versions by which they were read.
     seen: Vec<(PoolId, u64)>,
     images: Vec<Arc<PoolImage>>,
     number: u64,
 }
 
-impl Pools {
+impl PoolImages {
     /// Reads what has changed.
     pub fn refresh(&mut self, table: &Table) {
         let found = table.pool_names().into_iter().filter_map(|name| table.find_pool(&name));

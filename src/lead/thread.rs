@@ -10,7 +10,7 @@ use super::checks::NativeChecks;
 use super::ejections::Ejections;
 use super::jobs::Jobs;
 use super::orders::Orders;
-use super::pools::Pools;
+use super::pools::PoolImages;
 use super::ramps::Ramps;
 use super::scripts::Scripts;
 use super::stale::Stale;
@@ -89,7 +89,7 @@ struct Worker {
     child: &'static Child,
     thread: Thread,
     scripts: Scripts,
-    pools: Pools,
+    pools: PoolImages,
     /// The last one lends the thread to checks.
     tasks: [(Option<Instant>, Box<dyn Task>); 6],
     /// Until when this child's lead was certain, by its last turn.
@@ -111,7 +111,7 @@ impl Worker {
             child,
             thread: Thread::new(child),
             scripts: Scripts::default(),
-            pools: Pools::default(),
+            pools: PoolImages::default(),
             tasks: tasks.map(|task| (None, task)),
             until_ms: 0,
             leads: false,

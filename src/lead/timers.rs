@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use probe::{CheckTarget, Client, ScriptCheck, Tcp};
 use script::host::Server;
 use script::{
-    CheckResult, Connection, ErrorKind, HttpAnswer, HttpRequest, Io, Job, Reply, ScriptError, ScriptId,
-    State, Step,
+    CheckResult, Connection, ErrorKind, HttpAnswer, HttpRequest, Io, Job, LuaState, Reply, ScriptError,
+    ScriptId, Step,
 };
 
 use super::checks::{Checks, Kinds};
-use super::pools::Pools;
+use super::pools::PoolImages;
 use super::{Lease, TICK};
 use crate::faults;
 use crate::guard::guard;
@@ -148,7 +148,7 @@ fn run(child: &'static Child, signal: Arc<Signal>) {
 #[derive(Clone)]
 struct Runner {
     child: &'static Child,
-    state: Rc<State>,
+    state: Rc<LuaState>,
     client: Client,
     waker: probe::Waker,
     signal: Arc<Signal>,
@@ -167,7 +167,7 @@ struct Scripts {
     server: Rc<HttpdServer>,
     runner: Runner,
     checks: Checks,
-    pools: Pools,
+    pools: PoolImages,
     configured: Vec<Configured>,
     /// The version of each script when it was loaded last.
     loaded: Vec<u64>,
@@ -180,7 +180,7 @@ impl Scripts {
         let thread = Thread::new(child);
         // Scripts that start their timers in worker 0 alone mean: once.
         let server = Rc::new(HttpdServer::new(Rc::default(), 0, child.dicts.clone()));
-        let state = State::background(
+        let state = LuaState::background(
             server.clone(),
             thread.balancer.clone(),
             child.library.clone(),
@@ -204,7 +204,7 @@ impl Scripts {
             server,
             runner,
             checks,
-            pools: Pools::default(),
+            pools: PoolImages::default(),
             configured: configured.collect(),
             loaded: vec![0; child.library.ids().count()],
             until_ms: u64::MAX,
@@ -323,7 +323,7 @@ fn report(what: &str, error: &ScriptError) {
 /// Runs a job to its end, turn by turn, and does what it waits for.
 async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
     let Runner { child, state, client, waker, signal } = runner;
-    let (script, version) = State::runs(&job);
+    let (script, version) = LuaState::runs(&job);
     let mut took_ns = 0;
     let mut reply = Reply::Nothing;
     loop {

@@ -18,7 +18,7 @@ use super::route::{OF_FILE, Path};
 use super::{environment, reverse, session};
 use crate::faults;
 use crate::httpd::connection;
-use crate::httpd::exchange::{self, Call, Timed};
+use crate::httpd::exchange::{self, Dispatch, Timed};
 use crate::httpd::filter;
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -156,7 +156,7 @@ fn exchange(
             return Ended { answer, status: status.clamp(0, 999) as u16, ..FAILED };
         }
     };
-    let call = Call {
+    let call = Dispatch {
         handlers: &turn.child.scheme_handlers,
         proxy,
         worker,

@@ -2,7 +2,7 @@
 //! Calls of scripts, counted: how they ended, and how long they took.
 
 use balance::counting::CallEnd;
-use script::{Answer, ErrorKind, ScriptError, ScriptId, State};
+use script::{Answer, ErrorKind, LuaState, ScriptError, ScriptId};
 
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -46,7 +46,7 @@ impl Child {
         &self,
         request: Request<'_>,
         id: ScriptId,
-        body: impl FnOnce(&State) -> Result<T, ScriptError>,
+        body: impl FnOnce(&LuaState) -> Result<T, ScriptError>,
     ) -> Result<T, ScriptError> {
         if !self.table.has_counts() {
             return self.lua.with(request, body);

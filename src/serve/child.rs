@@ -40,7 +40,7 @@ pub struct Child {
     /// Dictionaries.
     pub dicts: Arc<Dicts>,
     /// This child's lane of in-flight counts.
-    pub lane: table::Child,
+    pub lane: table::ChildLane,
     /// The configuration's number.
     pub generation: u32,
     /// Picks.
@@ -140,7 +140,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
     let table = table.with_counts(counts);
     let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
     let pool = WorkerPool::new(pool).ok_or("no pool for workers")?;
-    let stand_in = pool.define(api, "http://lb.invalid", &balance::member::Connection::default())?;
+    let stand_in = pool.define(api, "http://lb.invalid", &balance::member::ConnectionSettings::default())?;
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
     let script_rows = crate::serve::scripts::install_stored(&table, &library);

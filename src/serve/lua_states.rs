@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use balance::engine::{Engine, Handle};
 use parking_lot::Mutex;
-use script::{Library, ScriptError, State};
+use script::{Library, LuaState, ScriptError};
 use table::Table;
 
 use crate::httpd::memory;
@@ -38,7 +38,7 @@ pub struct Parts {
 /// A Lua state, with the request that it is called for.
 struct Seat {
     request: Rc<CurrentRequest>,
-    state: State,
+    state: LuaState,
 }
 
 impl Seat {
@@ -46,7 +46,7 @@ impl Seat {
         let request = Rc::new(CurrentRequest::new(parts.keys.clone()));
         let balancer = Rc::new(Handle::new(parts.engine.clone(), memory::seed()));
         let server = Rc::new(HttpdServer::new(request.clone(), parts.lane, parts.dicts.clone()));
-        let state = State::new(server, request.clone(), balancer, parts.library.clone())?;
+        let state = LuaState::new(server, request.clone(), balancer, parts.library.clone())?;
         Ok(Box::new(Seat { request, state }))
     }
 }
@@ -175,7 +175,7 @@ impl LuaStates {
     pub fn with<T>(
         &self,
         request: Request<'_>,
-        body: impl FnOnce(&State) -> Result<T, ScriptError>,
+        body: impl FnOnce(&LuaState) -> Result<T, ScriptError>,
     ) -> Result<T, ScriptError> {
         let seat = match self.take() {
             Some(seat) => seat,

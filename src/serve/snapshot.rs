@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
-use balance::snapshot::{DictState, ScriptState, Snapshot, Verdict};
+use balance::snapshot::{DictState, ScriptState, ScriptVerdict, Snapshot};
 use script::{Bundle, ScriptId};
 use table::Table;
 
@@ -26,12 +26,13 @@ pub fn of(child: &Child) -> Snapshot {
 /// A script without a row is known to this child alone.
 fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) -> ScriptState {
     let version = child.library.version(id);
-    let verdict = if version == 0 { Verdict::Missing } else { Verdict::Serves };
+    let verdict = if version == 0 { ScriptVerdict::Missing } else { ScriptVerdict::Serves };
     let counts = ScriptCounts::default();
     let own = ScriptState { row, label: child.library.label(id), version, verdict, counts };
     let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
-    let refused = found.verdict == Verdict::Serves && row.is_some_and(|row| is_refused(&child.table, row));
-    let verdict = if refused { Verdict::Refused } else { found.verdict };
+    let refused =
+        found.verdict == ScriptVerdict::Serves && row.is_some_and(|row| is_refused(&child.table, row));
+    let verdict = if refused { ScriptVerdict::Refused } else { found.verdict };
     ScriptState { version: found.version, verdict, counts: found.counts, ..own }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use balance::live::Slot;
-use balance::member::{Connection, Member};
+use balance::member::{ConnectionSettings, Member};
 use balance::target::{self, Spelled};
 use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
@@ -197,8 +197,8 @@ impl Workers {
 }
 
 /// The times that stand behind a target.
-fn times(target: &str) -> Connection {
-    let mut connection = Connection::default();
+fn times(target: &str) -> ConnectionSettings {
+    let mut connection = ConnectionSettings::default();
     for (key, value) in target::spelled(target).keys() {
         match key {
             "connectiontimeout" => connection.connectiontimeout_ms = value.parse().ok(),

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use common::World;
 use script::host::{Digest, Field, Number, Request, RequestTable, Search};
-use script::{Phase, State};
+use script::{Phase, LuaState};
 
 /// A request without any cost of its own.
 struct Quick {
@@ -31,7 +31,7 @@ fn measure(world: &World, uris: usize) -> (f64, f64) {
     let uris = (0..uris).map(|n| format!("/app/list/of/things/{n}").into_bytes()).collect();
     let request = Rc::new(Quick { uris, now: Cell::new(0) });
     let state =
-        State::new(world.server.clone(), request.clone(), world.balancer.clone(), Arc::clone(&world.library));
+        LuaState::new(world.server.clone(), request.clone(), world.balancer.clone(), Arc::clone(&world.library));
     let state = state.expect("state");
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {

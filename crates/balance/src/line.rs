@@ -5,7 +5,7 @@ mod connection;
 mod values;
 
 use crate::error::ParseError;
-use crate::member::{Connection, MemberSpec};
+use crate::member::{ConnectionSettings, MemberSpec};
 use crate::status::{MAX_LBSET, Status};
 use crate::units::{self, Unit};
 use crate::url::{MAX_MEMBER_NAME, MemberUrl};
@@ -78,7 +78,7 @@ impl MemberSpec {
             slow_start_ms: None,
             first_ejection_ms: None,
             meta: Vec::new(),
-            connection: Connection::default(),
+            connection: ConnectionSettings::default(),
         }
     }
 

@@ -40,14 +40,14 @@ pub struct MemberSpec {
     /// `meta.KEY=VALUE`, in the order given.
     pub meta: Vec<(String, String)>,
     /// Connection keys for mod_proxy's worker.
-    pub connection: Connection,
+    pub connection: ConnectionSettings,
 }
 
 /// Keys that go to mod_proxy's worker, with BalancerMember's names, units and ranges
 /// (modules/proxy/mod_proxy.c, `set_worker_param`). None: mod_proxy's own default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
-pub struct Connection {
+pub struct ConnectionSettings {
     pub max: Option<u32>,
     pub smax: Option<u32>,
     pub min: Option<u32>,

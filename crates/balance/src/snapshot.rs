@@ -200,14 +200,14 @@ pub struct ScriptState {
     /// The version that serves, 0 for none.
     pub version: u64,
     /// What was found of the file that was saved last.
-    pub verdict: Verdict,
+    pub verdict: ScriptVerdict,
     /// What is counted of its calls; zeros without a row.
     pub counts: ScriptCounts,
 }
 
 /// What was found of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ScriptVerdict {
     /// It serves.
     Serves,
     /// The file that was saved last was refused; the version before goes on serving.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::member::{Connection, Member, MemberSpec};
+use balance::member::{ConnectionSettings, Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
 use probe::{CheckTarget, Prober};
@@ -152,7 +152,7 @@ fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> CheckTarget {
         slow_start_ms: None,
         first_ejection_ms: None,
         meta: Vec::new(),
-        connection: Connection::default(),
+        connection: ConnectionSettings::default(),
     };
     CheckTarget {
         key,

@@ -75,7 +75,7 @@ impl Making {
     fn member(&mut self, member: &MemberState) {
         let spec = &member.spec;
         // Without the secret: a hash of it would tell whoever can guess.
-        let connection = balance::member::Connection { secret: None, ..spec.connection.clone() };
+        let connection = balance::member::ConnectionSettings { secret: None, ..spec.connection.clone() };
         (&spec.url, &spec.name, &spec.route, &spec.redirect, &spec.zone, &spec.meta).hash(&mut self.change);
         (spec.weight, spec.lbset, spec.flags, spec.max_inflight).hash(&mut self.change);
         (spec.slow_start_ms, spec.first_ejection_ms, connection).hash(&mut self.change);

@@ -2,7 +2,7 @@
 //! Lists of scripts, dictionaries and children. Each row says its last error; null where nobody
 //! keeps one.
 
-use balance::snapshot::Verdict;
+use balance::snapshot::ScriptVerdict;
 use serde::Serialize;
 
 use crate::Shown;
@@ -95,12 +95,12 @@ pub struct ChildDoc {
 }
 
 /// The word of a verdict.
-pub fn verdict_word(verdict: Verdict) -> &'static str {
+pub fn verdict_word(verdict: ScriptVerdict) -> &'static str {
     match verdict {
-        Verdict::Serves => "serves",
-        Verdict::Refused => "refused",
-        Verdict::Quarantined => "quarantined",
-        Verdict::Missing => "missing",
+        ScriptVerdict::Serves => "serves",
+        ScriptVerdict::Refused => "refused",
+        ScriptVerdict::Quarantined => "quarantined",
+        ScriptVerdict::Missing => "missing",
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What somebody should look at.
 
-use balance::snapshot::{PoolState, Room, ScriptState, Verdict};
+use balance::snapshot::{PoolState, Room, ScriptState, ScriptVerdict};
 use serde::Serialize;
 
 use crate::Shown;
@@ -48,7 +48,7 @@ fn of_pool(pool: &PoolState) -> Option<WarningDoc> {
 
 fn of_script(script: &ScriptState) -> Option<WarningDoc> {
     let (label, version) = (&script.label, script.version);
-    (script.verdict == Verdict::Refused).then(|| WarningDoc {
+    (script.verdict == ScriptVerdict::Refused).then(|| WarningDoc {
         code: "script_refused",
         message: format!("{label}: the file that was saved last is refused, version {version} serves"),
         since: None,

@@ -52,7 +52,7 @@ pub use source::bundle::{Bundle, BundleError};
 pub use source::library::{Builder, CodeCache, Library, Limits, ScriptId};
 pub use source::stamp::Stamp;
 pub use state::asks::FinishResult;
-pub use state::held::State;
+pub use state::held::LuaState;
 pub use state::lines::SeeLine;
 pub use state::run::{CheckResult, Job, Step};
 pub use strings::text::unescape_with;

@@ -12,7 +12,7 @@ use common::Folder;
 use contract::{ADDRESS, Around, BODY, DICTS, HEADERS, POOLS, TARGET, cases, compare, script};
 use script::host::{Dict as _, Location, RequestTable, Scalar, Server as _};
 use script::offline::{Answers, Overlay, PlainDict, PlainRequest, PlainServer, Pools};
-use script::{Answer, HttpAnswer, Library, Limits, Phase, ScriptId, State, judge};
+use script::{Answer, HttpAnswer, Library, Limits, LuaState, Phase, ScriptId, judge};
 
 struct Plain {
     server: Rc<PlainServer>,
@@ -57,8 +57,8 @@ fn start() -> Plain {
 }
 
 impl Plain {
-    fn state(&self) -> State {
-        State::new(self.server.clone(), self.request.clone(), self.pools.balancer(), self.library.clone())
+    fn state(&self) -> LuaState {
+        LuaState::new(self.server.clone(), self.request.clone(), self.pools.balancer(), self.library.clone())
             .expect("a state")
     }
 
@@ -129,7 +129,7 @@ fn answers_are_those_of_a_server() {
 #[test]
 fn jobs_get_the_answers_that_were_given() {
     let plain = start();
-    let state = State::background(
+    let state = LuaState::background(
         plain.server.clone(),
         plain.pools.balancer(),
         plain.library.clone(),

@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Folder, World, eval};
-use script::{Library, Phase, ScriptId, State, judge};
+use script::{Library, LuaState, Phase, ScriptId, judge};
 
 /// What `f` says in each of these scripts, all in one state, called in this order.
 fn said(scripts: &[&str], calls: &[usize]) -> Vec<String> {
@@ -31,7 +31,7 @@ fn world_of(scripts: &[&str]) -> (World, Vec<ScriptId>) {
     (world, ids)
 }
 
-fn word(state: &State, id: ScriptId) -> String {
+fn word(state: &LuaState, id: ScriptId) -> String {
     match state.select(id, "f", Phase::Translate) {
         Ok(answer) => format!("{answer:?}"),
         Err(error) => error.message,

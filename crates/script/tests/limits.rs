@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::World;
-use script::{Answer, ErrorKind, Limits, Phase, State};
+use script::{Answer, ErrorKind, Limits, LuaState, Phase};
 
 /// Runs `f` of a script, then checks that the state still answers.
 fn stopped(body: &str) -> ErrorKind {
@@ -34,7 +34,7 @@ fn names_a_line(message: &str) -> bool {
     !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn still_serves(world: &World, state: &State, body: &str) {
+fn still_serves(world: &World, state: &LuaState, body: &str) {
     for _ in 0..3 {
         let answer = state.select(world.id, "after", Phase::Translate);
         assert_eq!(answer.unwrap(), Answer::Status(204), "after {body}");

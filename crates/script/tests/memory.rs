@@ -6,7 +6,7 @@ mod common;
 
 use balance::api::Balancer as _;
 use common::{World, spec};
-use script::{Phase, State};
+use script::{LuaState, Phase};
 
 /// Bytes that a state may hold with any of the scripts that the module ships.
 const STATE: usize = 128 << 10;
@@ -30,7 +30,7 @@ local all = ngx.re and ngx.var and ngx.req and ngx.shared
 function select(r) return nil end
 "#;
 
-fn held(state: &State) -> usize {
+fn held(state: &LuaState) -> usize {
     state.collect();
     state.collect();
     state.used_memory()

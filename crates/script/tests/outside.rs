@@ -7,7 +7,7 @@ mod common;
 use std::rc::Rc;
 
 use common::World;
-use script::{Connection, ErrorKind, Io, Job, Limits, Reply, State, Step};
+use script::{Connection, ErrorKind, Io, Job, Limits, LuaState, Reply, Step};
 
 const LIMITS: Limits = Limits { time_ms: 1000, memory_bytes: 16 << 20, timer_time_ms: 5000 };
 
@@ -74,7 +74,7 @@ fn one_body_one_url_and_all_headers_are_bounded() {
 }
 
 /// Feeds a job that receives, until it is over.
-fn feed(state: &State, job: &mut Job, chunk: &[u8], chunks: usize) {
+fn feed(state: &LuaState, job: &mut Job, chunk: &[u8], chunks: usize) {
     let mut reply = Reply::Nothing;
     for _ in 0..chunks {
         reply = match state.resume(job, reply) {
@@ -122,7 +122,7 @@ const VIEWS: &str = "local function views()\n\
     for i = 1, 60 do view = view:where{ zone = ('x'):rep(4000) .. i } end\n\
     end\n";
 
-fn kind_of(state: &State, world: &World) -> ErrorKind {
+fn kind_of(state: &LuaState, world: &World) -> ErrorKind {
     let mut job = state.start_timer(world.id, "tick").unwrap();
     match state.resume(&mut job, Reply::Nothing) {
         Step::Done(Err(error)) => error.kind,

@@ -5,9 +5,9 @@
 mod common;
 
 use common::World;
-use script::{Answer, Bundle, CodeCache, ErrorKind, Phase, State};
+use script::{Answer, Bundle, CodeCache, ErrorKind, LuaState, Phase};
 
-fn status(world: &World, state: &State) -> u16 {
+fn status(world: &World, state: &LuaState) -> u16 {
     match state.select(world.id, "f", Phase::Translate).unwrap() {
         Answer::Status(status) => status,
         other => panic!("{other:?}"),

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use common::{TestRequest, World};
-use script::{Answer, Phase, State};
+use script::{Answer, LuaState, Phase};
 
 const TEXT: &str = "
 local balancer = require 'ngx.balancer'
@@ -19,14 +19,14 @@ function cookie(r) pcall(r.getcookie, r, 'x') return 500 end
 function outer(r) balancer.set_current_peer('127.0.0.1', 1) r:expr('true') end
 function inner(r) ngx.exit(403) end";
 
-fn world() -> (World, Rc<TestRequest>, Rc<State>) {
+fn world() -> (World, Rc<TestRequest>, Rc<LuaState>) {
     // To print a panic may take longer than the usual limit.
     let limits = script::Limits { time_ms: 10_000, ..common::limits() };
     let world = World::with(TEXT, &["f", "outer", "inner"], |builder| builder.limits(limits));
     world.take().unwrap();
     let request = Rc::new(TestRequest::default());
     let state =
-        State::new(world.server.clone(), request.clone(), world.balancer.clone(), world.library.clone());
+        LuaState::new(world.server.clone(), request.clone(), world.balancer.clone(), world.library.clone());
     (world, request, Rc::new(state.unwrap()))
 }
 

@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Folder, World, eval};
-use script::{Answer, Library, Phase, State, judge};
+use script::{Answer, Library, LuaState, Phase, judge};
 
 #[test]
 fn dangerous_names_are_gone() {
@@ -92,7 +92,7 @@ fn two_scripts_share_no_globals() {
         let candidate = judge(&world.library, id, world.server.clone(), world.balancer.clone()).unwrap();
         world.library.install(id, candidate.bundle, version);
     }
-    let state: State = world.state();
+    let state: LuaState = world.state();
     let answers = ids.map(|id| state.select(id, "f", Phase::Translate).unwrap());
     assert_eq!(answers, [Answer::Status(201).clone(), Answer::Status(204)].map(|a| a));
 }

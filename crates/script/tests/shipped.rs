@@ -7,20 +7,20 @@ mod common;
 use balance::api::ViewStep;
 use common::{World, name_of, spec};
 use script::host::Field;
-use script::{Answer, Phase, State};
+use script::{Answer, LuaState, Phase};
 
 fn shipped(name: &str) -> String {
     let path = format!("{}/../../lua/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn started(world: &World) -> State {
+fn started(world: &World) -> LuaState {
     use balance::api::Balancer as _;
     world.balancer.define("static", Default::default(), vec![spec("s", 1)], 0).unwrap();
     world.started()
 }
 
-fn ask(world: &World, state: &State, uri: &str) -> Answer {
+fn ask(world: &World, state: &LuaState, uri: &str) -> Answer {
     world.request.put(Field::Uri, uri);
     state.select(world.id, "select", Phase::Translate).unwrap()
 }

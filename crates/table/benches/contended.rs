@@ -12,7 +12,7 @@ use balance::live::{Live, Slot};
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::store::Store;
-use table::{Child, Geometry, Needs, Table};
+use table::{ChildLane, Geometry, Needs, Table};
 
 const MEMBERS: u32 = 10_000;
 const ROUNDS: usize = 15;
@@ -21,7 +21,7 @@ const OPERATIONS: u32 = 100_000;
 struct World {
     table: Table,
     /// The first 64.
-    children: Vec<Child>,
+    children: Vec<ChildLane>,
     incarnation: u32,
 }
 
@@ -37,7 +37,7 @@ fn world() -> Option<World> {
     let pool = table.define("app", &PoolSettings::default(), &specs, 1).ok()?;
     println!("definition of {MEMBERS} members: {:?}", began.elapsed());
     let incarnation = table.read_pool(pool)?.membership.members.first()?.incarnation;
-    let children: Vec<Child> = (0..64).filter_map(|n| table.join(1000 + n, 1).ok()).collect();
+    let children: Vec<ChildLane> = (0..64).filter_map(|n| table.join(1000 + n, 1).ok()).collect();
     Some(World { table, children, incarnation })
 }
 

@@ -12,7 +12,7 @@ use crate::members::{Inserted, Item, Start};
 use crate::place::PoolRef;
 use crate::pools::pool_tag;
 use crate::protocol::AtomicU64;
-use crate::protocol::life::{Life, Phase};
+use crate::protocol::life::{Life, LifePhase};
 use crate::protocol::scripts::COPIES;
 use crate::protocol::text;
 use crate::{Table, codec, config, counts};
@@ -53,7 +53,7 @@ impl Table {
             return Err(ChangeError::Full { what: "pool's settings" });
         }
         let mut free = 0;
-        for (row, life) in old.rows_of(pool, &[Phase::Live]) {
+        for (row, life) in old.rows_of(pool, &[LifePhase::Live]) {
             self.carry_member(old, (row, life), here, &mut free)?;
         }
         let pairs = [(&from.wanted, &to.wanted), (&from.done, &to.done), (&from.cursor, &to.cursor)];

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crate::Table;
 use crate::place::PoolRef;
-use crate::protocol::children::{Owner, Phase as LanePhase};
+use crate::protocol::children::{LanePhase, Owner};
 use crate::protocol::lanes::{self, Lane};
-use crate::protocol::life::{Life, Phase};
+use crate::protocol::life::{Life, LifePhase};
 use crate::protocol::queue;
 use crate::protocol::text;
 
@@ -120,8 +120,8 @@ impl Table {
 
 fn check_phase(what: &str, row: usize, life: Life) -> Result<(), String> {
     match life.phase() {
-        Phase::Free | Phase::Live | Phase::Removed => Ok(()),
-        Phase::Building | Phase::Announced => {
+        LifePhase::Free | LifePhase::Live | LifePhase::Removed => Ok(()),
+        LifePhase::Building | LifePhase::Announced => {
             Err(format!("{what} {row} was left half done by pid {:?}", life.writer()))
         }
     }

@@ -26,8 +26,8 @@ use crate::place::PoolRef;
 use crate::pools::{hash, pool_tag};
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
-use crate::protocol::life::{self, Life, Phase};
-use crate::protocol::text::{self, MAX_ORDER, Record};
+use crate::protocol::life::{self, Life, LifePhase};
+use crate::protocol::text::{self, MAX_ORDER, RowText};
 use crate::{Table, codec, config};
 
 const _: () = assert!(ADDED < MAX_ORDER);
@@ -66,7 +66,7 @@ pub(crate) fn item(spec: &MemberSpec, order: u32, start: Start) -> Result<Item, 
     Ok(Item {
         name: hash(&spec.name),
         url: hash(&spec.url.to_string()),
-        record: Record {
+        record: RowText {
             order: order.min(MAX_ORDER),
             config: config::of(spec),
             text: codec::line(spec)?.into_bytes(),
@@ -118,7 +118,7 @@ impl Table {
     ) -> Result<PoolId, ChangeError> {
         let mut items = items(name, members, settings)?;
         let late: Vec<Start> = members.iter().map(|spec| start(settings, spec, true)).collect();
-        let settings = Record { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
+        let settings = RowText { order: 0, config: 0, text: codec::text(settings)?.into_bytes() };
         for _ in 0..TRIES {
             let pool = self.find_or_make_pool(name, word_of(origin))?;
             self.spell_pool(pool, name);
@@ -148,10 +148,10 @@ impl Table {
         for (name, members) in pools {
             let there = self.pool_by_name(name);
             new_pools += usize::from(there.is_none());
-            let there = there.map_or(0, |pool| self.rows_of(pool, &[Phase::Live]).len());
+            let there = there.map_or(0, |pool| self.rows_of(pool, &[LifePhase::Live]).len());
             new_members = new_members.saturating_add(members.saturating_sub(there));
         }
-        let is_free = |life: Life| matches!(life.phase(), Phase::Free | Phase::Removed);
+        let is_free = |life: Life| matches!(life.phase(), LifePhase::Free | LifePhase::Removed);
         let free = self.map.pools().iter().filter(|cells| is_free(Life::load(&cells.life)));
         if free.take(new_pools).count() < new_pools {
             return Err(ChangeError::Full { what: "pool" });
@@ -237,7 +237,7 @@ fn items(pool: &str, members: &[MemberSpec], settings: &PoolSettings) -> Result<
 }
 
 /// Never 0.
-fn fingerprint(settings: &Record, items: &[Item], version: u64) -> u64 {
+fn fingerprint(settings: &RowText, items: &[Item], version: u64) -> u64 {
     let mut hash = Xxh64::new(version);
     hash.update(&settings.text);
     for item in items {
@@ -259,7 +259,7 @@ impl Definition<'_> {
         if self.is_current() { Ok(()) } else { Err(Superseded) }
     }
 
-    fn run(&self, settings: &Record, items: &[Item]) -> Result<(), Stop> {
+    fn run(&self, settings: &RowText, items: &[Item]) -> Result<(), Stop> {
         let mut changed = false;
         let outcome = self.apply(settings, items, &mut changed);
         let cells = &self.table.map.pools()[self.pool.row];
@@ -278,7 +278,7 @@ impl Definition<'_> {
         }
     }
 
-    fn apply(&self, settings: &Record, items: &[Item], changed: &mut bool) -> Result<(), Stop> {
+    fn apply(&self, settings: &RowText, items: &[Item], changed: &mut bool) -> Result<(), Stop> {
         let cells = &self.table.map.pools()[self.pool.row];
         let missing = self.keep_or_remove(items, changed)?;
         *changed |= self.settle_text(&cells.text, settings, pool_tag(self.pool.row), &|| true)?;
@@ -301,7 +301,7 @@ impl Definition<'_> {
     fn keep_or_remove<'i>(&self, items: &'i [Item], changed: &mut bool) -> Result<Vec<&'i Item>, Stop> {
         let mut missing: HashMap<u64, &Item> = items.iter().map(|item| (item.name, item)).collect();
         let mut rows = Vec::new();
-        for (row, seen) in self.table.rows_of(self.pool, &[Phase::Live, Phase::Announced]) {
+        for (row, seen) in self.table.rows_of(self.pool, &[LifePhase::Live, LifePhase::Announced]) {
             let key = &self.table.map.keys()[row];
             let kept = missing.get(&key.name.load(SeqCst)).copied();
             let fate = match kept {
@@ -348,7 +348,7 @@ impl Definition<'_> {
             now = Life::load(cell);
         }
         // An announced row that has gone live meanwhile is one of this pool's members now.
-        if seen.phase() == Phase::Announced && now.is_live_as(seen.incarnation()) {
+        if seen.phase() == LifePhase::Announced && now.is_live_as(seen.incarnation()) {
             return self.remove(row, now);
         }
         Ok(false)
@@ -387,14 +387,14 @@ impl Definition<'_> {
     fn settle_text(
         &self,
         cell: &AtomicU64,
-        wanted: &Record,
+        wanted: &RowText,
         tag: u32,
         is_live: &dyn Fn() -> bool,
     ) -> Result<bool, Stop> {
         let mut changed = false;
         loop {
             let (seen, found) = text::read(self.table.map.chunks(), cell)
-                .unwrap_or_else(|| (cell.load(SeqCst), Record::default()));
+                .unwrap_or_else(|| (cell.load(SeqCst), RowText::default()));
             let mut record = wanted.clone();
             record.config = config::succeed(found.config, wanted.config);
             if is_members(tag) {

@@ -11,7 +11,7 @@ use crate::mapping::Words;
 use crate::outline::{MARK, PLACE};
 use crate::place::PoolRef;
 use crate::protocol::life::Life;
-use crate::protocol::text::{self, Record};
+use crate::protocol::text::{self, RowText};
 
 /// Attempts at reading a text that changes meanwhile.
 const TRIES: u32 = 256;
@@ -51,7 +51,7 @@ impl Rows {
 pub(crate) struct PoolLeft {
     pub name: String,
     pub origin: u64,
-    pub settings: Option<Record>,
+    pub settings: Option<RowText>,
     /// As many words as were counted there.
     pub counts: Vec<u64>,
     pub members: Vec<MemberLeft>,
@@ -62,7 +62,7 @@ pub(crate) struct MemberLeft {
     /// Hashes of name and URL.
     pub name: u64,
     pub url: u64,
-    pub record: Record,
+    pub record: RowText,
     pub status: u64,
     /// latency, outlier, health, requests, failures, since.
     pub observed: [u64; 6],
@@ -207,7 +207,7 @@ impl Foreign {
 
     /// The text that a row's field links; None when there is none, it is damaged, or it changed too
     /// often meanwhile.
-    fn text(&self, rows: Rows, row: usize, field: usize) -> Option<Record> {
+    fn text(&self, rows: Rows, row: usize, field: usize) -> Option<RowText> {
         let cell = self.cell(rows, row, rows.field(field))?;
         let mut seen = cell.load(SeqCst);
         for _ in 0..TRIES {

@@ -7,20 +7,20 @@ use balance::live::Slot;
 
 use crate::Table;
 use crate::protocol::AtomicU64;
-use crate::protocol::children::{self, ChildRow, Owner, Phase};
+use crate::protocol::children::{self, ChildRow, LanePhase, Owner};
 use crate::protocol::lanes::{self, Lane};
 use crate::protocol::lead;
 use crate::protocol::queue;
 
 /// A child's place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Child {
+pub struct ChildLane {
     row: u32,
     lane: Lane,
     owner: Owner,
 }
 
-impl Child {
+impl ChildLane {
     /// Number of the lane.
     pub fn index(&self) -> u32 {
         self.row
@@ -35,7 +35,7 @@ pub struct ChildrenFull(pub u32);
 impl Table {
     /// Gives a child a lane, empty. One child has one lane; an older row of the same pid is taken
     /// for that of a dead process whose pid was used again.
-    pub fn join(&self, pid: i32, generation: u32) -> Result<Child, ChildrenFull> {
+    pub fn join(&self, pid: i32, generation: u32) -> Result<ChildLane, ChildrenFull> {
         self.reap(pid);
         queue::bury(self.map.tickets(), &|waiting| waiting == pid);
         if let Some(child) = self.take_lane(pid, generation) {
@@ -45,7 +45,7 @@ impl Table {
         self.take_lane(pid, generation).ok_or(ChildrenFull(self.geometry().children))
     }
 
-    fn take_lane(&self, pid: i32, generation: u32) -> Option<Child> {
+    fn take_lane(&self, pid: i32, generation: u32) -> Option<ChildLane> {
         let rows = self.map.children();
         let (row, owner) = rows
             .iter()
@@ -55,7 +55,7 @@ impl Table {
         self.map.header().lanes_used.fetch_max(row as u64 + 1, SeqCst);
         let lane = self.lane(row);
         self.clear_lane(lane);
-        Some(Child { row: row as u32, lane, owner })
+        Some(ChildLane { row: row as u32, lane, owner })
     }
 
     fn lane(&self, row: usize) -> Lane {
@@ -70,7 +70,7 @@ impl Table {
 
     /// Gives the lane back at a child's end. Returns what was still counted. Safe in a signal
     /// handler; does nothing the second time.
-    pub fn leave(&self, child: Child) -> u32 {
+    pub fn leave(&self, child: ChildLane) -> u32 {
         let Some(row) = self.map.children().get(child.row as usize) else { return 0 };
         self.resign(child.owner.pid());
         children::reap(row, child.owner, self.pid, &self.alive, &mut || self.clear_lane(child.lane))
@@ -92,8 +92,8 @@ impl Table {
         let mut found = false;
         for (index, row) in self.map.children().iter().enumerate() {
             let owner = Owner::load(&row.owner);
-            let dead = owner.phase() == Phase::Joined && is_dead(owner.pid());
-            if !dead && owner.phase() != Phase::Leaving {
+            let dead = owner.phase() == LanePhase::Joined && is_dead(owner.pid());
+            if !dead && owner.phase() != LanePhase::Leaving {
                 continue;
             }
             if dead {
@@ -122,7 +122,7 @@ impl Table {
         rows.filter_map(|row| {
             let owner = Owner::load(&row.owner);
             let generation = row.generation.load(Relaxed) as u32;
-            (owner.phase() == Phase::Joined).then_some((owner.pid(), generation))
+            (owner.phase() == LanePhase::Joined).then_some((owner.pid(), generation))
         })
         .collect()
     }
@@ -130,7 +130,7 @@ impl Table {
     /// Counts a request in at a member. False when the row is not that incarnation any more
     /// (nothing is counted then), or when the lane is full.
     #[inline]
-    pub fn begin(&self, child: &Child, slot: Slot, incarnation: u32) -> bool {
+    pub fn begin(&self, child: &ChildLane, slot: Slot, incarnation: u32) -> bool {
         match (self.lane_cell(child.lane.word, slot), self.map.keys().get(slot as usize)) {
             (Some(cell), Some(key)) => lanes::begin(cell, child.lane, &key.life, incarnation),
             _ => false,
@@ -139,7 +139,7 @@ impl Table {
 
     /// Counts it out.
     #[inline]
-    pub fn end(&self, child: &Child, slot: Slot) {
+    pub fn end(&self, child: &ChildLane, slot: Slot) {
         if let Some(cell) = self.lane_cell(child.lane.word, slot) {
             lanes::subtract(cell, child.lane);
         }

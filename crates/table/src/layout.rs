@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use crate::protocol::children::ChildRow;
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
-use crate::protocol::text::{Chunk, chunks_for};
+use crate::protocol::text::{TextChunk, chunks_for};
 
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
@@ -116,7 +116,7 @@ impl Geometry {
             + size_of::<MemberRow>()
             + size_of::<MemberCountsRow>()
             + self.lane_words() as usize * 8
-            + 3 * size_of::<Chunk>()
+            + 3 * size_of::<TextChunk>()
     }
 
     /// Words of lanes for each member.
@@ -289,7 +289,7 @@ const _: () = {
     assert!(size_of::<PoolCountsRow>() == 384 + MOVED);
     assert!(size_of::<ScriptCountsRow>() == 64);
     assert!(size_of::<CursorRow>() == 16);
-    assert!(size_of::<Chunk>() == 64);
+    assert!(size_of::<TextChunk>() == 64);
     assert!(size_of::<ChildRow>() == 64);
     assert!(size_of::<ScriptRow>() == 128);
     assert!(size_of::<Ticket>() == 32);
@@ -335,7 +335,7 @@ impl Sections {
             keys: place(members, size_of::<MemberKey>()),
             members: place(members, size_of::<MemberRow>()),
             lanes: place(members * geometry.lane_words() as usize, 8),
-            chunks: place(geometry.chunks as usize, size_of::<Chunk>()),
+            chunks: place(geometry.chunks as usize, size_of::<TextChunk>()),
             children: place(geometry.children as usize, size_of::<ChildRow>()),
             cursors: place(geometry.cursors as usize, size_of::<CursorRow>()),
             tickets: place(geometry.tickets as usize, size_of::<Ticket>()),

@@ -76,7 +76,7 @@ pub use self::{
     define::StalePool,
     foreign::Foreign,
     handle::Table,
-    inflight::{Child, ChildrenFull},
+    inflight::{ChildLane, ChildrenFull},
     layout::{Geometry, Needs},
     mapping::AttachError,
     protocol::lead::Lead,

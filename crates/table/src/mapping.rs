@@ -13,7 +13,7 @@ use crate::layout::{
 use crate::protocol::children::ChildRow;
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
-use crate::protocol::text::Chunk;
+use crate::protocol::text::TextChunk;
 use crate::zeroed::Zeroed;
 
 /// Why memory cannot be used as a table.
@@ -67,7 +67,7 @@ unsafe impl Row for ScriptCountsRow {}
 // SAFETY: as above.
 unsafe impl Row for CursorRow {}
 // SAFETY: as above.
-unsafe impl Row for Chunk {}
+unsafe impl Row for TextChunk {}
 // SAFETY: as above.
 unsafe impl Row for ChildRow {}
 // SAFETY: as above.
@@ -249,7 +249,7 @@ impl Mapping {
     }
 
     #[inline]
-    pub fn chunks(&self) -> &[Chunk] {
+    pub fn chunks(&self) -> &[TextChunk] {
         self.rows(self.sections.chunks)
     }
 

@@ -10,9 +10,9 @@ use balance::status::Status;
 use crate::layout::{MemberKey, MemberRow, PoolRow};
 use crate::place::PoolRef;
 use crate::primitive::step;
-use crate::protocol::contest::{self, Field, Verdict};
-use crate::protocol::life::{self, Life, Phase};
-use crate::protocol::text::{self, Record};
+use crate::protocol::contest::{self, ContestEnd, Rivals};
+use crate::protocol::life::{self, Life, LifePhase};
+use crate::protocol::text::{self, RowText};
 use crate::protocol::{AtomicU64, lanes};
 use crate::{Table, config, counts};
 
@@ -24,7 +24,7 @@ pub(crate) const TRIES: u32 = 64;
 pub(crate) struct Item {
     pub name: u64,
     pub url: u64,
-    pub record: Record,
+    pub record: RowText,
     pub start: Start,
 }
 
@@ -78,7 +78,7 @@ impl Table {
     }
 
     /// Rows of a pool in these phases, with their life words.
-    pub(crate) fn rows_of(&self, pool: PoolRef, phases: &[Phase]) -> Vec<(usize, Life)> {
+    pub(crate) fn rows_of(&self, pool: PoolRef, phases: &[LifePhase]) -> Vec<(usize, Life)> {
         let keys = &self.map.keys()[..self.members_used()];
         let rows = keys.iter().enumerate().filter_map(|(row, key)| {
             let life = Life::load(&key.life);
@@ -115,14 +115,14 @@ impl Table {
             let announced = self.build(row, building, pool, item)?;
             step();
             match self.contest_member(row, announced, pool, item.name, allowed) {
-                Verdict::Live(live) => {
+                ContestEnd::Live(live) => {
                     return Ok(Inserted::Live { slot: row as Slot, incarnation: live.incarnation() });
                 }
-                Verdict::Taken(_) => {
+                ContestEnd::Taken(_) => {
                     self.recycle_member(row);
                     return Ok(Inserted::Taken);
                 }
-                Verdict::Retired => self.recycle_member(row),
+                ContestEnd::Retired => self.recycle_member(row),
             }
             if !allowed() {
                 return Ok(Inserted::NotAllowed);
@@ -138,9 +138,9 @@ impl Table {
         pool: PoolRef,
         name: u64,
         allowed: &dyn Fn() -> bool,
-    ) -> Verdict {
+    ) -> ContestEnd {
         let keys = self.map.keys();
-        let field = Field {
+        let field = Rivals {
             rows: self.members_used(),
             life: &|row| &keys[row].life,
             same_name: &|row| {
@@ -163,10 +163,10 @@ impl Table {
     fn try_claim_member(&self, from: &mut usize) -> Option<(usize, Life)> {
         let keys = self.map.keys();
         let start = (*from).min(keys.len());
-        for phase in [Phase::Free, Phase::Removed] {
+        for phase in [LifePhase::Free, LifePhase::Removed] {
             for row in (start..keys.len()).chain(0..start) {
                 let seen = Life::load(&keys[row].life);
-                if seen.phase() != phase || phase == Phase::Removed && !self.is_idle(row) {
+                if seen.phase() != phase || phase == LifePhase::Removed && !self.is_idle(row) {
                     continue;
                 }
                 if let Some(building) = life::claim(&keys[row].life, seen, self.pid) {
@@ -182,8 +182,8 @@ impl Table {
     /// Whether so many rows can be taken now.
     pub(crate) fn has_room_for(&self, members: usize) -> bool {
         let takable = |(row, key): (usize, &MemberKey)| match Life::load(&key.life).phase() {
-            Phase::Free => true,
-            Phase::Removed => self.is_idle(row),
+            LifePhase::Free => true,
+            LifePhase::Removed => self.is_idle(row),
             _ => false,
         };
         let count = || self.map.keys().iter().enumerate().filter(|&row| takable(row)).take(members).count();
@@ -235,7 +235,7 @@ impl Table {
     pub(crate) fn write_text(
         &self,
         cell: &AtomicU64,
-        record: &Record,
+        record: &RowText,
         tag: u32,
         allowed: &dyn Fn(u64) -> bool,
     ) -> Result<bool, ChangeError> {
@@ -279,7 +279,7 @@ impl Table {
         let (key, cells) = (&self.map.keys()[row], &self.map.members()[row]);
         let text_word = cells.text.load(SeqCst);
         let seen = Life::load(&key.life);
-        if seen.phase() != Phase::Removed {
+        if seen.phase() != LifePhase::Removed {
             return;
         }
         if text_word as u32 != 0 {

@@ -16,7 +16,7 @@ use crate::layout::{
     Geometry, Header, MemberCountsRow, MemberKey, MemberRow, OUTLINE_MORE, OUTLINE_WORDS, PoolCountsRow,
     PoolRow, Sections,
 };
-use crate::protocol::text::{self, Chunk};
+use crate::protocol::text::{self, TextChunk};
 
 /// First word of an outline: `LBREAD` and its number, 1.
 pub(crate) const MARK: u64 = u64::from_le_bytes(*b"LBREAD\x01\0");
@@ -67,7 +67,7 @@ pub(crate) fn of(geometry: &Geometry) -> [u64; OUTLINE_WORDS] {
         row::<MemberRow>(&members),
         field!(MemberRow, since) as u64,
         place(sections.chunks),
-        row::<Chunk>(&[field!(Chunk, link), field!(Chunk, data), text::DATA_WORDS]),
+        row::<TextChunk>(&[field!(TextChunk, link), field!(TextChunk, data), text::DATA_WORDS]),
         OUTLINE_MORE as u64,
     ]
 }

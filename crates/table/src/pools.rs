@@ -11,8 +11,8 @@ use crate::layout::PoolRow;
 use crate::members::{PATIENCE, TRIES};
 use crate::place::PoolRef;
 use crate::primitive::step;
-use crate::protocol::contest::{self, Field, Verdict};
-use crate::protocol::life::{self, Life, Phase};
+use crate::protocol::contest::{self, ContestEnd, Rivals};
+use crate::protocol::life::{self, Life, LifePhase};
 use crate::protocol::text;
 use crate::{Table, counts};
 
@@ -121,7 +121,7 @@ impl Table {
     }
 
     fn claim_pool(&self) -> Result<(usize, Life), ChangeError> {
-        for phase in [Phase::Free, Phase::Removed] {
+        for phase in [LifePhase::Free, LifePhase::Removed] {
             for (row, cells) in self.map.pools().iter().enumerate() {
                 let seen = Life::load(&cells.life);
                 if seen.phase() != phase {
@@ -156,15 +156,15 @@ impl Table {
         bump(cells);
         let announced = life::announce(&cells.life, building)?;
         step();
-        let field = Field {
+        let field = Rivals {
             rows: self.pools_used(),
             life: &|row| &pools[row].life,
             same_name: &|row| pools[row].key.load(SeqCst) == key,
             patience: PATIENCE,
         };
         match contest::run(&field, row, announced, &|| true) {
-            Verdict::Live(live) => Some(PoolRef { row, incarnation: live.incarnation() }),
-            Verdict::Taken(_) | Verdict::Retired => None,
+            ContestEnd::Live(live) => Some(PoolRef { row, incarnation: live.incarnation() }),
+            ContestEnd::Taken(_) | ContestEnd::Retired => None,
         }
     }
 
@@ -182,7 +182,7 @@ impl Table {
         let cells = &self.map.pools()[row];
         let text_word = cells.text.load(SeqCst);
         let seen = Life::load(&cells.life);
-        if seen.phase() != Phase::Removed {
+        if seen.phase() != LifePhase::Removed {
             return;
         }
         if text_word as u32 != 0 {
@@ -206,10 +206,10 @@ impl Table {
 
     /// Removes what is left of a pool that is gone.
     pub(crate) fn remove_members_of(&self, pool: PoolRef) {
-        for (row, seen) in self.rows_of(pool, &[Phase::Live, Phase::Announced]) {
+        for (row, seen) in self.rows_of(pool, &[LifePhase::Live, LifePhase::Announced]) {
             let cell = &self.map.keys()[row].life;
             let retired = match seen.phase() {
-                Phase::Live => life::retire_live(cell, seen.incarnation()),
+                LifePhase::Live => life::retire_live(cell, seen.incarnation()),
                 _ => life::retire(cell, seen),
             };
             step();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Table;
 use crate::futex;
 use crate::protocol::AtomicU64;
-use crate::protocol::queue::{self, Held, Who};
+use crate::protocol::queue::{self, HeldTicket, Who};
 
 pub use crate::protocol::queue::Wants;
 
@@ -18,7 +18,7 @@ const SLICE_MS: u32 = 250;
 /// A place in the queue.
 #[derive(Debug)]
 #[must_use = "others wait behind it until it is given to `Table::leave_queue`"]
-pub struct Waiting(Held);
+pub struct Waiting(HeldTicket);
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

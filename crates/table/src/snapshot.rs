@@ -3,11 +3,11 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, Snapshot, Verdict};
+use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
 
 use crate::Table;
 use crate::protocol::lead;
-use crate::protocol::life::{Life, Phase};
+use crate::protocol::life::{Life, LifePhase};
 use crate::protocol::scripts::{self, ScriptRow};
 use crate::protocol::text;
 
@@ -34,7 +34,7 @@ impl Table {
     /// Rows that are live; removed ones that somebody has a request at are taken as well.
     fn fill(&self) -> Fill {
         let map = &self.map;
-        let is_taken = |life: Life| life.phase() != Phase::Free;
+        let is_taken = |life: Life| life.phase() != LifePhase::Free;
         let (members, pools) = (map.keys(), map.pools());
         let used_members =
             members[..self.members_used()].iter().filter(|row| is_taken(Life::load(&row.life)));
@@ -60,9 +60,9 @@ impl Table {
         }
         let version = scripts::version(row);
         let verdict = match version {
-            0 => Verdict::Missing,
-            version if version == row.quarantined.load(SeqCst) => Verdict::Quarantined,
-            _ => Verdict::Serves,
+            0 => ScriptVerdict::Missing,
+            version if version == row.quarantined.load(SeqCst) => ScriptVerdict::Quarantined,
+            _ => ScriptVerdict::Serves,
         };
         let counts = self.script_counts(at);
         Some(ScriptState { row: Some(at), label: String::new(), version, verdict, counts })

@@ -21,7 +21,7 @@ use crate::place::PoolRef;
 use crate::pools::hash;
 use crate::primitive::step;
 use crate::protocol::AtomicU64;
-use crate::protocol::life::{self, Life, Phase};
+use crate::protocol::life::{self, Life, LifePhase};
 use crate::protocol::text::{self, MAX_ORDER};
 use crate::{Table, codec, config, define};
 
@@ -48,7 +48,7 @@ impl Table {
     }
 
     fn read_members(&self, pool: PoolRef) -> Vec<Arc<Member>> {
-        let rows = self.rows_of(pool, &[Phase::Live]).into_iter();
+        let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
         let mut members: Vec<_> =
             rows.filter_map(|(row, life)| self.read_member(row, life)).map(Arc::new).collect();
         members.sort_by_key(|member| (member.order, member.slot));
@@ -65,7 +65,7 @@ impl Table {
     }
 
     fn last_order(&self, pool: PoolRef) -> Option<u32> {
-        let rows = self.rows_of(pool, &[Phase::Live]).into_iter();
+        let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
         let cells = rows.map(|(row, _)| &self.map.members()[row].text);
         cells.filter_map(|cell| text::read(self.map.chunks(), cell)).map(|(_, record)| record.order).max()
     }

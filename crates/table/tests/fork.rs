@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use balance::live::Live;
-use balance::member::{Connection, MemberSpec};
+use balance::member::{ConnectionSettings, MemberSpec};
 use balance::settings::PoolSettings;
 use balance::store::{Store, Vitals};
 use balance::url::MemberUrl;
@@ -53,7 +53,7 @@ fn spec(number: u16) -> MemberSpec {
         slow_start_ms: None,
         first_ejection_ms: None,
         meta: Vec::new(),
-        connection: Connection::default(),
+        connection: ConnectionSettings::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use balance::member::{Member, MemberSpec};
 use balance::memory::MemoryStore;
 use balance::relay::Outcome;
 use balance::settings::PoolSettings;
-use balance::snapshot::{Snapshot, Verdict};
+use balance::snapshot::{ScriptVerdict, Snapshot};
 use balance::store::Vitals;
 use table::{Geometry, Needs, Origin, Table};
 
@@ -161,7 +161,7 @@ fn the_table_shows_who_leads_what_is_full_and_which_scripts_serve() {
     assert!(table.snapshot(9000).lead.is_some_and(|lead| !lead.fresh), "the lease has run out");
     assert!(table.quarantine_script(good, 1));
     let verdicts = table.snapshot(0).scripts.into_iter().map(|script| script.verdict);
-    assert_eq!(verdicts.filter(|verdict| *verdict == Verdict::Quarantined).count(), 1);
+    assert_eq!(verdicts.filter(|verdict| *verdict == ScriptVerdict::Quarantined).count(), 1);
 }
 
 #[test]

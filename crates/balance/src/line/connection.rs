@@ -2,7 +2,7 @@
 //! The connection keys: BalancerMember's names, default units and ranges.
 
 use crate::error::ParseError;
-use crate::member::Connection;
+use crate::member::ConnectionSettings;
 use crate::units::{self, Unit};
 
 use super::values::number;
@@ -15,7 +15,7 @@ const MAX_SECRET: usize = 63;
 const MAX_UPGRADE: usize = 15;
 
 /// Sets a key, in lower case; false when it is not one of these.
-pub(super) fn set(to: &mut Connection, key: &str, value: &str) -> Result<bool, ParseError> {
+pub(super) fn set(to: &mut ConnectionSettings, key: &str, value: &str) -> Result<bool, ParseError> {
     match key {
         "max" => to.max = Some(number(key, value, 0, MAX_INT)? as u32),
         "smax" => to.smax = Some(number(key, value, 0, MAX_INT)? as u32),
@@ -45,7 +45,7 @@ pub(super) fn set(to: &mut Connection, key: &str, value: &str) -> Result<bool, P
 }
 
 /// Hands every key that is set to `put`.
-pub(super) fn write(from: &Connection, put: &mut impl FnMut(&str, &str)) {
+pub(super) fn write(from: &ConnectionSettings, put: &mut impl FnMut(&str, &str)) {
     let numbers = [
         ("max", from.max),
         ("smax", from.smax),

@@ -33,7 +33,7 @@ fn a_balancer_member_line_carries_over() {
         (spec.weight, spec.lbset, spec.flags, spec.first_ejection_ms),
         (250, 3, Status::STANDBY, Some(5000))
     );
-    let expected = Connection {
+    let expected = ConnectionSettings {
         max: Some(20),
         smax: Some(10),
         min: Some(1),
@@ -167,8 +167,8 @@ prop_compose! {
         flushwait_ms in proptest::option::of(0u64..=1000),
         texts in (proptest::option::of("[ -~]{1,63}"), proptest::option::of("[a-z ]{1,15}")),
         addressttl_s in proptest::option::of(0..=i32::MAX as u32),
-    ) -> Connection {
-        Connection {
+    ) -> ConnectionSettings {
+        ConnectionSettings {
             max: numbers[0], smax: numbers[1], min: numbers[2],
             ttl_ms: times[0], acquire_ms: times[1], timeout_ms: times[2], connectiontimeout_ms: times[3], ping_ms: times[4],
             keepalive: switches[0], disablereuse: switches[1], flushpackets, flushwait_ms,

@@ -5,7 +5,7 @@ use std::fmt::{Display, Formatter, Result};
 
 use super::{
     Cause, CheckState, DictState, Flag, MemberState, OutlierView, PoolState, Role, Room, ScriptState,
-    Snapshot, Verdict, Weights,
+    ScriptVerdict, Snapshot, Weights,
 };
 use crate::counts::{Histogram, MemberCounts, PoolCounts, RETRY_REASONS, ScriptCounts};
 use crate::event::{By, weight_text};
@@ -57,10 +57,10 @@ fn pair(key: &str, value: &str) -> String {
 fn script_line(script: &ScriptState, f: &mut Formatter<'_>) -> Result {
     let label = if script.label.is_empty() { "-".to_owned() } else { word(&script.label) };
     let verdict = match script.verdict {
-        Verdict::Serves => "serves",
-        Verdict::Refused => "refused",
-        Verdict::Quarantined => "quarantined",
-        Verdict::Missing => "missing",
+        ScriptVerdict::Serves => "serves",
+        ScriptVerdict::Refused => "refused",
+        ScriptVerdict::Quarantined => "quarantined",
+        ScriptVerdict::Missing => "missing",
     };
     writeln!(f, "script {label} version={} verdict={verdict}", script.version)?;
     let ScriptCounts { ok, declined, error, time_limit, memory_limit, sum_us } = script.counts;

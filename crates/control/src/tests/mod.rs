@@ -21,7 +21,7 @@ use balance::event::Level;
 use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
-use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, Snapshot, Verdict};
+use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
 use balance::store::Store;
 use render::metrics::Options;
 use serde_json::Value;
@@ -137,7 +137,7 @@ impl House for Heap {
             row: Some(0),
             label: "route.lua".into(),
             version: 2,
-            verdict: Verdict::Serves,
+            verdict: ScriptVerdict::Serves,
             counts,
         }];
         all.dicts = vec![DictState { name: "seen".into(), size: 1_048_576, free: 1_000_000 }];

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use script::offline::Answers;
-use script::{ScriptId, State};
+use script::{LuaState, ScriptId};
 
 use crate::world::World;
 
@@ -13,7 +13,7 @@ const MOST_MOMENTS: usize = 100_000;
 
 /// The state that timers run in.
 pub struct Background {
-    state: State,
+    state: LuaState,
     answers: Answers,
     /// `LuaBalancerTimer`: what it runs, seconds from start to start, when it is due.
     timers: Vec<(ScriptId, String, f64, f64)>,

@@ -21,7 +21,7 @@ use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
 use script::host::Request;
 use script::offline::{Clock, PlainRequest, PlainServer, Pools};
-use script::{Library, Phase, ScriptError, ScriptId, SeeLine, State, judge};
+use script::{Library, LuaState, Phase, ScriptError, ScriptId, SeeLine, judge};
 
 use self::setup::Setup;
 
@@ -50,7 +50,7 @@ pub struct World {
     library: Arc<Library>,
     /// Of each planned script.
     ids: Vec<ScriptId>,
-    state: State,
+    state: LuaState,
     setup: Rc<Setup>,
     only: Option<OnlyScript>,
     errors: RefCell<Vec<String>>,
@@ -87,7 +87,7 @@ impl World {
             library.install(id, found.bundle, 1);
         }
         let request = Rc::new(PlainRequest::none());
-        let state = State::new(server.clone(), request.clone(), pools.balancer(), library.clone());
+        let state = LuaState::new(server.clone(), request.clone(), pools.balancer(), library.clone());
         let state = state.map_err(|error| error.to_string())?;
         state.seed(setup.seed.cast_signed()).map_err(|error| error.to_string())?;
         let see = setup.see.clone();
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// The Lua state. Where lines are looked at, a call that was stopped has ended that.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &LuaState {
         if let Some(see) = &self.see
             && let Err(error) = self.state.see_lines(see)
         {
@@ -140,9 +140,9 @@ impl World {
     }
 
     /// A state that runs timers, over the same pools and clock.
-    pub fn background(&self, stop: Arc<AtomicBool>) -> Result<State, ScriptError> {
+    pub fn background(&self, stop: Arc<AtomicBool>) -> Result<LuaState, ScriptError> {
         let state =
-            State::background(self.server.clone(), self.pools.balancer(), self.library.clone(), stop)?;
+            LuaState::background(self.server.clone(), self.pools.balancer(), self.library.clone(), stop)?;
         if let Some(see) = &self.see {
             state.see_lines(see)?;
         }

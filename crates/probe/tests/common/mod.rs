@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use balance::member::{Connection, Member, MemberSpec};
+use balance::member::{ConnectionSettings, Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
 use probe::{CheckTarget, Observation, Prober};
@@ -151,7 +151,7 @@ pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> CheckTarget
         slow_start_ms: None,
         first_ejection_ms: None,
         meta: Vec::new(),
-        connection: Connection::default(),
+        connection: ConnectionSettings::default(),
     };
     let (slot, incarnation) = ((key >> 32) as u32, key as u32);
     let member = Arc::new(Member { slot, incarnation, order: slot, spec });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Metrics of the server, its scripts and its dictionaries.
 
-use balance::snapshot::Verdict;
+use balance::snapshot::ScriptVerdict;
 
 use super::options::Extent;
 use super::write::{Writer, labels, with};
@@ -53,7 +53,7 @@ pub(super) fn write_scripts(view: &Shown<'_>, to: &mut Writer) {
     }
     if to.begin("script_last_reload_successful") {
         for (labels, script) in &scripts {
-            let serves = script.verdict == Verdict::Serves;
+            let serves = script.verdict == ScriptVerdict::Serves;
             to.count("script_last_reload_successful", labels, u64::from(serves));
         }
     }

@@ -19,8 +19,8 @@ pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
 }
 
-/// The context as an upvalue. It outlives the state: [`State`](crate::State) has both, and drops
-/// Lua first.
+/// The context as an upvalue. It outlives the state: [`LuaState`](crate::LuaState) has both, and
+/// drops Lua first.
 pub(crate) fn pointer(ctx: &Rc<Context>) -> LightUserData {
     LightUserData(Rc::as_ptr(ctx).cast_mut().cast())
 }

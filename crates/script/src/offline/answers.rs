@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::context::wait::{Connection, HttpAnswer, Io, Reply};
 use crate::error::ScriptError;
-use crate::state::held::State;
+use crate::state::held::LuaState;
 use crate::state::run::{CheckResult, Job, Step};
 
 /// Answers by what is asked. Whatever is not here is an error that says so.
@@ -71,7 +71,7 @@ impl Answers {
     ///
     /// # Errors
     /// The script's.
-    pub fn finish(&self, state: &State, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+    pub fn finish(&self, state: &LuaState, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
         let mut reply = Reply::Nothing;
         loop {
             reply = match state.resume(&mut job, reply) {
@@ -83,7 +83,7 @@ impl Answers {
     }
 
     /// Runs the timers that are due at `now`; gives what failed.
-    pub fn run_due(&self, state: &State, now: f64) -> Vec<ScriptError> {
+    pub fn run_due(&self, state: &LuaState, now: f64) -> Vec<ScriptError> {
         let runs = state.due(now).into_iter().map(|job| self.finish(state, job?));
         runs.filter_map(Result::err).collect()
     }

@@ -8,7 +8,7 @@ use balance::member::Member;
 use mlua::Table;
 
 use super::call::Callee;
-use super::held::State;
+use super::held::LuaState;
 use crate::api::{self, PoolHandle};
 use crate::decision::answer::Answer;
 use crate::decision::asked::Question;
@@ -28,7 +28,7 @@ pub struct FinishResult {
     pub error: Option<String>,
 }
 
-impl State {
+impl LuaState {
     /// Runs a selection function with the current request. `function` is `-` when the file itself
     /// is the body.
     pub fn select(&self, id: ScriptId, function: &str, phase: Phase) -> Result<Answer, ScriptError> {

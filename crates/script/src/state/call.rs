@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mlua::{Function, IntoLuaMulti, Value};
 
-use super::held::State;
+use super::held::LuaState;
 use super::loaded::{Loaded, place};
 use crate::api::{convert, with_page};
 use crate::context::{Outer, Said};
@@ -44,12 +44,12 @@ pub(super) fn ended(budget: &Budget, halt: Halt, error: Option<mlua::Error>) -> 
 
 /// A running call; ends it when dropped, in a panic as well.
 pub(super) struct Call<'a> {
-    state: &'a State,
+    state: &'a LuaState,
     outer: Option<Box<Outer>>,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn start(state: &'a State, frame: Frame, limits: Limits) -> Self {
+    pub(super) fn start(state: &'a LuaState, frame: Frame, limits: Limits) -> Self {
         let time_ms = match frame.phase {
             Phase::Load | Phase::Timer => limits.timer_time_ms,
             _ => limits.time_ms,
@@ -79,7 +79,7 @@ impl Drop for Call<'_> {
     }
 }
 
-impl State {
+impl LuaState {
     pub(super) fn answer(
         &self,
         id: ScriptId,

@@ -28,7 +28,7 @@ use crate::sandbox::{self, Sandbox};
 use crate::source::library::{Library, ScriptId};
 
 /// One thread's Lua state. Not `Send`: it lives and dies in its thread.
-pub struct State {
+pub struct LuaState {
     // The order matters: Lua goes first and lets go of the context.
     pub(crate) lua: Lua,
     pub(super) sandbox: Sandbox,
@@ -37,7 +37,7 @@ pub struct State {
     pub(super) scripts: RefCell<Vec<Option<Rc<Loaded>>>>,
     /// Bytes that Lua held before any script was loaded.
     pub(crate) own_bytes: usize,
-    /// See [`State::is_exhausted`].
+    /// See [`LuaState::is_exhausted`].
     pub(super) exhausted: Cell<bool>,
 }
 
@@ -47,15 +47,15 @@ enum Keep {
     Timers(Arc<AtomicBool>),
 }
 
-impl State {
+impl LuaState {
     /// A state for a thread that serves requests.
     pub fn new(
         server: Rc<dyn Server>,
         request: Rc<dyn Request>,
         balancer: Rc<dyn Balancer>,
         library: Arc<Library>,
-    ) -> Result<State, ScriptError> {
-        State::make(server, request, balancer, library, Keep::Nothing)
+    ) -> Result<LuaState, ScriptError> {
+        LuaState::make(server, request, balancer, library, Keep::Nothing)
     }
 
     /// A state for the thread of timers and checks: it keeps the timers that scripts ask for, and
@@ -65,8 +65,8 @@ impl State {
         balancer: Rc<dyn Balancer>,
         library: Arc<Library>,
         stop: Arc<AtomicBool>,
-    ) -> Result<State, ScriptError> {
-        State::make(server, Rc::new(crate::host::NoRequest), balancer, library, Keep::Timers(stop))
+    ) -> Result<LuaState, ScriptError> {
+        LuaState::make(server, Rc::new(crate::host::NoRequest), balancer, library, Keep::Timers(stop))
     }
 
     pub(crate) fn for_judging(
@@ -74,8 +74,8 @@ impl State {
         request: Rc<dyn Request>,
         balancer: Rc<dyn Balancer>,
         library: Arc<Library>,
-    ) -> Result<State, ScriptError> {
-        State::make(server, request, balancer, library, Keep::Definitions)
+    ) -> Result<LuaState, ScriptError> {
+        LuaState::make(server, request, balancer, library, Keep::Definitions)
     }
 
     fn make(
@@ -84,7 +84,7 @@ impl State {
         balancer: Rc<dyn Balancer>,
         library: Arc<Library>,
         keep: Keep,
-    ) -> Result<State, ScriptError> {
+    ) -> Result<LuaState, ScriptError> {
         let open = !library.sandbox;
         let ctx = Rc::new(Context {
             server,
@@ -111,10 +111,10 @@ impl State {
             texts: Texts::default(),
             strings: Strings::default(),
         });
-        State::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
+        LuaState::assemble(ctx, open).map_err(|error| ScriptError::from_lua(&error, "Lua"))
     }
 
-    fn assemble(ctx: Rc<Context>, open: bool) -> mlua::Result<State> {
+    fn assemble(ctx: Rc<Context>, open: bool) -> mlua::Result<LuaState> {
         let lua = sandbox::new_lua(open)?;
         let lazy = crate::ngx::lazy(&lua, &ctx)?;
         let sandbox = sandbox::install(&lua, &ctx, lazy, open)?;
@@ -125,7 +125,7 @@ impl State {
         ctx.budget.watched.set(Watched::new(&lua, hook::on_event, ctx.jobs.is_some())?).ok();
         let own_bytes = lua.used_memory();
         let exhausted = Cell::new(false);
-        Ok(State { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes, exhausted })
+        Ok(LuaState { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes, exhausted })
     }
 
     /// What the next call's attempt is, for `ngx.balancer`.

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use mlua::{HookTriggers, VmState};
 
-use super::held::State;
+use super::held::LuaState;
 use crate::error::ScriptError;
 use crate::source::library::ScriptId;
 
 /// Gets a script's label and a line of it.
 pub type SeeLine = Rc<dyn Fn(&str, usize)>;
 
-impl State {
+impl LuaState {
     /// Tells `see` each line that scripts run from here on, until a call is stopped: to be said
     /// again before each call. Limits are looked at with every line, whatever the watch does.
     ///

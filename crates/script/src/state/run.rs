@@ -12,7 +12,7 @@ use mlua::thread::ThreadStatus;
 use mlua::{Function, IntoLuaMulti, MultiValue, Thread, Value};
 
 use super::call::{Call, ended};
-use super::held::State;
+use super::held::LuaState;
 use crate::api;
 use crate::context::kept::{MOST_RUNNING, STATE_SHARE, Shared};
 use crate::context::wait::{Io, Reply};
@@ -99,7 +99,7 @@ impl Drop for Job {
     }
 }
 
-impl State {
+impl LuaState {
     /// `LuaBalancerTimer`: a run of this function, without arguments.
     pub fn start_timer(&self, id: ScriptId, function: &str) -> Result<Job, ScriptError> {
         let loaded = self.current(id)?;

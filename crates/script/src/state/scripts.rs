@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Table, Value};
 
 use super::call::Callee;
-use super::held::State;
+use super::held::LuaState;
 use super::loaded::{Loaded, missing};
 use crate::error::ScriptError;
 use crate::limits::frame::{Frame, Phase};
@@ -16,7 +16,7 @@ use crate::source::bundle::Source;
 use crate::source::library::{CodeCache, Entry, ScriptId};
 use crate::source::loader::{Modules, Recorder};
 
-impl State {
+impl LuaState {
     pub(crate) fn compile(&self, path: &str, text: &[u8]) -> Result<(), ScriptError> {
         compile(&self.lua, path, text, None).map(drop)
     }

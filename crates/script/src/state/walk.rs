@@ -6,9 +6,9 @@ use mlua::{Table, Value, ffi};
 
 use crate::error::ScriptError;
 use crate::source::library::ScriptId;
-use crate::state::held::State;
+use crate::state::held::LuaState;
 
-impl State {
+impl LuaState {
     /// Names of all functions within reach of a script: from its globals, the request, what
     /// `require` gives by these names, and what these expressions give.
     #[doc(hidden)]

@@ -18,7 +18,7 @@ use crate::source::bundle::{Bundle, Source};
 use crate::source::library::{Entry, Library, Origin, ScriptId};
 use crate::source::loader::Recorder;
 use crate::source::stamp::stamp_of;
-use crate::state::held::State;
+use crate::state::held::LuaState;
 use crate::vetting::verdict::Verdict;
 
 /// A version found good.
@@ -95,7 +95,7 @@ fn attempt(
 ) -> Result<(Bundle, Vec<Definition>), ScriptError> {
     let entry = library.entry(id)?;
     let main = recorder.borrow_mut().main(entry)?;
-    let state = State::for_judging(server, Rc::new(NoRequest), balancer, library.clone())?;
+    let state = LuaState::for_judging(server, Rc::new(NoRequest), balancer, library.clone())?;
     let _alarm = crate::vetting::alarm::watch(&state.lua);
     state.load_candidate(id, &main, recorder.clone())?;
     recorder.borrow_mut().foresee(&main, entry)?;

@@ -38,7 +38,7 @@ pub fn spec(host: &str, port: u16) -> MemberSpec {
         slow_start_ms: None,
         first_ejection_ms: None,
         meta: Vec::new(),
-        connection: Connection::default(),
+        connection: ConnectionSettings::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use balance::api::*;
 use balance::event::By;
 use balance::live::Slot;
-use balance::member::{Connection, Member, MemberSpec};
+use balance::member::{ConnectionSettings, Member, MemberSpec};
 use balance::order::Order;
 use balance::session::{self, Routed, Routes};
 use balance::settings::{Method, PoolSettings};
@@ -27,8 +27,8 @@ use balance::url::MemberUrl;
 use script::host::{self, Digest, Field, Number, Request, RequestTable, Search, Server};
 use script::offline::{PlainDict, PlainValues};
 use script::{
-    Answer, CheckResult, GoodVersion, Io, Job, Library, Limits, Phase, Reply, ScriptError, ScriptId, State,
-    Step, judge,
+    Answer, CheckResult, GoodVersion, Io, Job, Library, Limits, LuaState, Phase, Reply, ScriptError,
+    ScriptId, Step, judge,
 };
 
 #[derive(Default)]
@@ -166,24 +166,24 @@ impl World {
     }
 
     /// A state that is watched, as in a server.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> LuaState {
         script::watch::start(limits().time_ms).unwrap();
         self.unwatched()
     }
 
-    pub fn unwatched(&self) -> State {
-        State::new(self.server.clone(), self.request.clone(), self.balancer.clone(), self.library.clone())
+    pub fn unwatched(&self) -> LuaState {
+        LuaState::new(self.server.clone(), self.request.clone(), self.balancer.clone(), self.library.clone())
             .unwrap()
     }
 
     /// A state with the script taken.
-    pub fn started(&self) -> State {
+    pub fn started(&self) -> LuaState {
         self.take().unwrap();
         self.state()
     }
 
     /// A state that runs timers and checks, with the script taken and loaded.
-    pub fn background(&self) -> State {
+    pub fn background(&self) -> LuaState {
         self.take().unwrap();
         let state = self.unloaded(Arc::default());
         state.load(self.id).unwrap();
@@ -191,8 +191,8 @@ impl World {
     }
 
     /// A state that runs timers and checks until `stop` is set.
-    pub fn unloaded(&self, stop: Arc<AtomicBool>) -> State {
-        State::background(self.server.clone(), self.balancer.clone(), self.library.clone(), stop).unwrap()
+    pub fn unloaded(&self, stop: Arc<AtomicBool>) -> LuaState {
+        LuaState::background(self.server.clone(), self.balancer.clone(), self.library.clone(), stop).unwrap()
     }
 
     /// Everything logged so far.
@@ -213,7 +213,7 @@ pub fn answer(body: &str) -> Result<Answer, ScriptError> {
 }
 
 /// The text that a function body gives as a status message: for looking at values of scripts.
-pub fn value(world: &World, state: &State) -> String {
+pub fn value(world: &World, state: &LuaState) -> String {
     match state.select(world.id, "f", Phase::Translate) {
         Ok(Answer::NoMember { message, .. }) => message,
         Ok(other) => format!("{other:?}"),
@@ -246,7 +246,7 @@ pub fn exists(path: &Path) -> bool {
 pub const ROUND_ROBIN: Method = Method::RoundRobin;
 
 /// Runs a job alone to its end, over blocking sockets.
-pub fn finish(state: &State, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+pub fn finish(state: &LuaState, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
     let mut reply = Reply::Nothing;
     loop {
         reply = match state.resume(&mut job, reply) {
@@ -292,7 +292,7 @@ pub fn perform(io: Io) -> Reply {
 }
 
 /// Runs the timers due at `now`; the time of the next one, and what failed.
-pub fn run_timers(state: &State, now: f64) -> (Option<f64>, Vec<ScriptError>) {
+pub fn run_timers(state: &LuaState, now: f64) -> (Option<f64>, Vec<ScriptError>) {
     let runs = state.due(now).into_iter().map(|job| finish(state, job?));
     let failed = runs.filter_map(Result::err).collect();
     (state.next_due(), failed)
@@ -300,7 +300,7 @@ pub fn run_timers(state: &State, now: f64) -> (Option<f64>, Vec<ScriptError>) {
 
 /// One run of a check, within a second.
 pub fn check(
-    state: &State,
+    state: &LuaState,
     world: &World,
     function: &str,
     member: &Arc<Member>,

@@ -9,7 +9,7 @@ mod limits;
 mod waiting;
 
 use common::World;
-use script::{Connection, ErrorKind, HttpAnswer, Io, Job, Reply, State, Step};
+use script::{Connection, ErrorKind, HttpAnswer, Io, Job, LuaState, Reply, Step};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ fn message(body: &str) -> String {
     error.message
 }
 
-fn wait_for(state: &State, job: &mut Job, mut reply: Reply) -> Io {
+fn wait_for(state: &LuaState, job: &mut Job, mut reply: Reply) -> Io {
     loop {
         reply = match state.resume(job, reply) {
             Step::Wait(io) => return io,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::World;
 use script::host::Field;
-use script::{Answer, Limits, Phase, State};
+use script::{Answer, Limits, LuaState, Phase};
 
 /// Counts what the process has allocated, Lua included.
 struct Counting;
@@ -145,7 +145,7 @@ fn processor_time() -> Duration {
 
 struct Driven {
     world: World,
-    state: State,
+    state: LuaState,
 }
 
 impl Driven {

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::protocol::segment::{Chunk, MAX_CHUNKS, SegmentHead};
+use crate::protocol::segment::{DictChunk, MAX_CHUNKS, SegmentHead};
 
 /// Bytes of the smallest dictionary.
 pub const MIN_SIZE: usize = 32 << 10;
@@ -16,7 +16,7 @@ pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"LBDICT\0\0");
 /// Grows with every change of the layout or the meaning of a word.
 pub(super) const LAYOUT: u64 = 1;
 /// Bytes of a chunk.
-pub(super) const CHUNK: usize = size_of::<Chunk>();
+pub(super) const CHUNK: usize = size_of::<DictChunk>();
 
 /// Bytes of a segment at least, where there are several.
 const SEGMENT: usize = 1 << 20;

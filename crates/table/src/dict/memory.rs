@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::geometry::{ALIGN, Geometry, Header, LAYOUT, MAGIC, MAX_SIZE, MIN_SIZE};
-use crate::protocol::segment::{Chunk, Segment, SegmentHead};
+use crate::protocol::segment::{DictChunk, Segment, SegmentHead};
 use crate::zeroed::Zeroed;
 
 /// Why memory cannot be used as a dictionary.
@@ -40,7 +40,7 @@ unsafe impl Row for Header {}
 // SAFETY: as above.
 unsafe impl Row for SegmentHead {}
 // SAFETY: as above.
-unsafe impl Row for Chunk {}
+unsafe impl Row for DictChunk {}
 
 /// A dictionary's memory.
 pub(super) struct Memory {

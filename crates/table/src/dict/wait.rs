@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::primitive::pause;
-use crate::protocol::claim::{Claim, Process, Wait};
+use crate::protocol::claim::{Claim, Process, WhenTaken};
 
 /// How long a writer waits for another one whose process is stopped.
 pub const PATIENCE: Duration = Duration::from_millis(250);
@@ -97,11 +97,11 @@ impl<'w> Waiting<'w> {
     }
 
     /// What to do about this claim.
-    pub(super) fn turn(&mut self, seen: Claim) -> Wait {
+    pub(super) fn turn(&mut self, seen: Claim) -> WhenTaken {
         self.turns += 1;
         if self.turns < YIELDS / 2 {
             std::hint::spin_loop();
-            return Wait::Again;
+            return WhenTaken::Again;
         }
         #[expect(clippy::disallowed_methods, reason = "a writer that waits measures real time, whoever asks")]
         let now = Instant::now();
@@ -119,7 +119,7 @@ impl<'w> Waiting<'w> {
         if waited >= times.look {
             times.look = waited + LOOK;
             match condition(self.world, seen) {
-                Condition::Dead => return Wait::TakeOver,
+                Condition::Dead => return WhenTaken::TakeOver,
                 other => times.stopped = other == Condition::Stopped,
             }
         }
@@ -130,14 +130,14 @@ impl<'w> Waiting<'w> {
         };
         if waited >= patience || now - times.began >= STARVED {
             self.stalled.store(seen.0, Relaxed);
-            return Wait::GiveUp;
+            return WhenTaken::GiveUp;
         }
         if self.turns < YIELDS {
             pause();
         } else {
             std::thread::sleep(SLEEP);
         }
-        Wait::Again
+        WhenTaken::Again
     }
 }
 

@@ -42,7 +42,7 @@ const STAMPS: u32 = (1 << 30) - 1;
 
 /// What a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum LanePhase {
     /// Nobody's.
     Free = 0,
     /// A child's.
@@ -56,7 +56,7 @@ pub enum Phase {
 pub struct Owner(pub u64);
 
 impl Owner {
-    fn new(phase: Phase, stamp: u32, pid: i32) -> Self {
+    fn new(phase: LanePhase, stamp: u32, pid: i32) -> Self {
         Owner(phase as u64 | u64::from(stamp & STAMPS) << 2 | u64::from(pid as u32) << 32)
     }
 
@@ -66,11 +66,11 @@ impl Owner {
     }
 
     /// The phase. Values that no writer makes read as leaving, so that a damaged row is emptied.
-    pub fn phase(self) -> Phase {
+    pub fn phase(self) -> LanePhase {
         match self.0 & 3 {
-            0 => Phase::Free,
-            1 => Phase::Joined,
-            _ => Phase::Leaving,
+            0 => LanePhase::Free,
+            1 => LanePhase::Joined,
+            _ => LanePhase::Leaving,
         }
     }
 
@@ -88,10 +88,10 @@ impl Owner {
 /// Takes a free row for `pid`. None when it is not free, or somebody still empties its lane.
 pub fn take(row: &ChildRow, pid: i32, alive: &dyn Fn(i32) -> bool) -> Option<Owner> {
     let seen = Owner::load(&row.owner);
-    if seen.phase() != Phase::Free {
+    if seen.phase() != LanePhase::Free {
         return None;
     }
-    let mine = Owner::new(Phase::Joined, seen.stamp().wrapping_add(1), pid);
+    let mine = Owner::new(LanePhase::Joined, seen.stamp().wrapping_add(1), pid);
     row.owner.compare_exchange(seen.0, mine.0, SeqCst, SeqCst).ok()?;
     step();
     total_order();
@@ -102,7 +102,7 @@ pub fn take(row: &ChildRow, pid: i32, alive: &dyn Fn(i32) -> bool) -> Option<Own
     if !busy {
         return Some(mine);
     }
-    let back = Owner::new(Phase::Free, mine.stamp(), 0);
+    let back = Owner::new(LanePhase::Free, mine.stamp(), 0);
     // Failing means that another has taken this row for a dead child's; it is freed there.
     let _ = row.owner.compare_exchange(mine.0, back.0, SeqCst, SeqCst);
     None
@@ -129,8 +129,8 @@ pub fn reap(
         step();
         given_back = clear();
         step();
-        let leaving = Owner::new(Phase::Leaving, seen.stamp(), seen.pid());
-        let freed = Owner::new(Phase::Free, seen.stamp(), 0);
+        let leaving = Owner::new(LanePhase::Leaving, seen.stamp(), seen.pid());
+        let freed = Owner::new(LanePhase::Free, seen.stamp(), 0);
         // Failing means that a helper was faster.
         let _ = row.owner.compare_exchange(leaving.0, freed.0, SeqCst, SeqCst);
         step();
@@ -152,13 +152,13 @@ fn enter<'a>(row: &'a ChildRow, me: i32, alive: &dyn Fn(i32) -> bool) -> Option<
 fn mark(row: &ChildRow, seen: Owner) -> bool {
     loop {
         let now = Owner::load(&row.owner);
-        if now.phase() == Phase::Free || now.stamp() != seen.stamp() || now.pid() != seen.pid() {
+        if now.phase() == LanePhase::Free || now.stamp() != seen.stamp() || now.pid() != seen.pid() {
             return false;
         }
-        if now.0 & 3 == Phase::Leaving as u64 {
+        if now.0 & 3 == LanePhase::Leaving as u64 {
             return true;
         }
-        let leaving = Owner::new(Phase::Leaving, seen.stamp(), seen.pid());
+        let leaving = Owner::new(LanePhase::Leaving, seen.stamp(), seen.pid());
         if row.owner.compare_exchange(now.0, leaving.0, SeqCst, SeqCst).is_ok() {
             return true;
         }

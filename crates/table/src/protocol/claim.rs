@@ -73,7 +73,7 @@ pub enum Taken {
 /// Takes a claim, waiting as long as `wait` says: it gets the claim's value and tells what to do.
 /// None: given up.
 #[inline]
-pub fn take(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> Wait) -> Option<Taken> {
+pub fn take(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> WhenTaken) -> Option<Taken> {
     if cell.compare_exchange(0, mine.0, Acquire, Relaxed).is_ok() {
         step();
         return Some(Taken::Free);
@@ -83,7 +83,7 @@ pub fn take(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> Wait) 
 
 /// What to do about a claim that another has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub enum WhenTaken {
     /// Look again.
     Again,
     /// Its holder is dead: take it over.
@@ -93,16 +93,16 @@ pub enum Wait {
 }
 
 #[cold]
-fn take_slowly(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> Wait) -> Option<Taken> {
+fn take_slowly(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> WhenTaken) -> Option<Taken> {
     loop {
         let seen = Claim(cell.load(Relaxed));
         let taken = match seen.0 {
             0 => Taken::Free,
             _ if seen == Claim::ABANDONED => Taken::Inherited,
             _ => match wait(seen) {
-                Wait::Again => continue,
-                Wait::TakeOver => Taken::Inherited,
-                Wait::GiveUp => return None,
+                WhenTaken::Again => continue,
+                WhenTaken::TakeOver => Taken::Inherited,
+                WhenTaken::GiveUp => return None,
             },
         };
         if cell.compare_exchange(seen.0, mine.0, Acquire, Relaxed).is_ok() {

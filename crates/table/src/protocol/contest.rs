@@ -6,12 +6,12 @@
 //! rival's way to live and its retirement are compare-and-swaps on the same word: two rows of one
 //! name are never live together, and nobody waits for one that is stopped.
 
-use super::life::{self, Life, Phase};
+use super::life::{self, Life, LifePhase};
 use crate::primitive::{AtomicU64, pause, step, total_order};
 
 /// How a contest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ContestEnd {
     /// The row is live.
     Live(Life),
     /// Another row of that name is live; this one is retired.
@@ -21,7 +21,7 @@ pub enum Verdict {
 }
 
 /// The rows that may hold rivals.
-pub struct Field<'a> {
+pub struct Rivals<'a> {
     /// How many rows there are to look at.
     pub rows: usize,
     /// The life word of a row.
@@ -33,34 +33,34 @@ pub struct Field<'a> {
 }
 
 /// Brings the announced row number `mine` to life. `allowed` is asked last: false retires the row.
-pub fn run(field: &Field<'_>, mine: usize, announced: Life, allowed: &dyn Fn() -> bool) -> Verdict {
+pub fn run(field: &Rivals<'_>, mine: usize, announced: Life, allowed: &dyn Fn() -> bool) -> ContestEnd {
     total_order();
     let cell = (field.life)(mine);
     for rival in (0..field.rows).filter(|&row| row != mine) {
         if beaten_by(field, rival, mine) {
             life::retire(cell, announced);
-            return Verdict::Taken(rival);
+            return ContestEnd::Taken(rival);
         }
     }
     step();
     if !allowed() {
         life::retire(cell, announced);
-        return Verdict::Retired;
+        return ContestEnd::Retired;
     }
     step();
     match life::go_live(cell, announced) {
-        Some(live) => Verdict::Live(live),
-        None => Verdict::Retired,
+        Some(live) => ContestEnd::Live(live),
+        None => ContestEnd::Retired,
     }
 }
 
 /// Retires an announced rival; true when the rival is live.
-fn beaten_by(field: &Field<'_>, rival: usize, mine: usize) -> bool {
+fn beaten_by(field: &Rivals<'_>, rival: usize, mine: usize) -> bool {
     let cell = (field.life)(rival);
     let mut patience = if rival < mine { field.patience } else { 0 };
     loop {
         let seen = Life::load(cell);
-        if !matches!(seen.phase(), Phase::Live | Phase::Announced) || !(field.same_name)(rival) {
+        if !matches!(seen.phase(), LifePhase::Live | LifePhase::Announced) || !(field.same_name)(rival) {
             return false;
         }
         if !Life::load(cell).same_as(seen) {

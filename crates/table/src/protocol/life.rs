@@ -16,7 +16,7 @@ const INCARNATIONS: u32 = (1 << 29) - 1;
 
 /// What a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum LifePhase {
     /// Nothing; zeroed memory reads as this.
     Free = 0,
     /// A writer fills it; nobody else looks.
@@ -35,7 +35,7 @@ pub struct Life(pub u64);
 
 impl Life {
     /// Packs a word.
-    pub fn new(phase: Phase, incarnation: u32, upper: u32) -> Self {
+    pub fn new(phase: LifePhase, incarnation: u32, upper: u32) -> Self {
         Life(phase as u64 | u64::from(incarnation & INCARNATIONS) << 3 | u64::from(upper) << 32)
     }
 
@@ -47,13 +47,13 @@ impl Life {
 
     /// The phase. Values that no writer makes read as removed, so that a damaged row is reclaimed.
     #[inline]
-    pub fn phase(self) -> Phase {
+    pub fn phase(self) -> LifePhase {
         match self.0 & 7 {
-            0 => Phase::Free,
-            1 => Phase::Building,
-            2 => Phase::Announced,
-            3 => Phase::Live,
-            _ => Phase::Removed,
+            0 => LifePhase::Free,
+            1 => LifePhase::Building,
+            2 => LifePhase::Announced,
+            3 => LifePhase::Live,
+            _ => LifePhase::Removed,
         }
     }
 
@@ -65,19 +65,19 @@ impl Life {
 
     /// The writer, while there is one.
     pub fn writer(self) -> Option<i32> {
-        matches!(self.phase(), Phase::Building | Phase::Announced).then_some((self.0 >> 32) as i32)
+        matches!(self.phase(), LifePhase::Building | LifePhase::Announced).then_some((self.0 >> 32) as i32)
     }
 
     /// Whether the row is live.
     #[inline]
     pub fn is_live(self) -> bool {
-        self.phase() == Phase::Live
+        self.phase() == LifePhase::Live
     }
 
     /// Whether this is that incarnation, live.
     #[inline]
     pub fn is_live_as(self, incarnation: u32) -> bool {
-        self.0 as u32 == Life::new(Phase::Live, incarnation, 0).0 as u32
+        self.0 as u32 == Life::new(LifePhase::Live, incarnation, 0).0 as u32
     }
 
     /// Whether two words are the same incarnation in the same phase.
@@ -94,8 +94,8 @@ fn step(cell: &AtomicU64, from: Life, to: Life) -> Option<Life> {
 /// Takes a free row, or a removed one that the caller has found idle, for the writer `pid`.
 pub fn claim(cell: &AtomicU64, seen: Life, pid: i32) -> Option<Life> {
     match seen.phase() {
-        Phase::Free | Phase::Removed => {
-            step(cell, seen, Life::new(Phase::Building, seen.incarnation(), pid as u32))
+        LifePhase::Free | LifePhase::Removed => {
+            step(cell, seen, Life::new(LifePhase::Building, seen.incarnation(), pid as u32))
         }
         _ => None,
     }
@@ -104,23 +104,24 @@ pub fn claim(cell: &AtomicU64, seen: Life, pid: i32) -> Option<Life> {
 /// Shows a filled row to the other writers.
 pub fn announce(cell: &AtomicU64, building: Life) -> Option<Life> {
     let upper = (building.0 >> 32) as u32;
-    step(cell, building, Life::new(Phase::Announced, building.incarnation(), upper))
+    step(cell, building, Life::new(LifePhase::Announced, building.incarnation(), upper))
 }
 
 /// Shows an announced row to everybody. Fails when another writer has retired it meanwhile.
 pub fn go_live(cell: &AtomicU64, announced: Life) -> Option<Life> {
-    step(cell, announced, Life::new(Phase::Live, announced.incarnation(), 0))
+    step(cell, announced, Life::new(LifePhase::Live, announced.incarnation(), 0))
 }
 
 /// Confirms a live row: whoever means to retire it on an older reading will fail.
 pub fn confirm(cell: &AtomicU64, seen: Life) -> bool {
     let confirmations = ((seen.0 >> 32) as u32).wrapping_add(1);
-    seen.is_live() && step(cell, seen, Life::new(Phase::Live, seen.incarnation(), confirmations)).is_some()
+    seen.is_live()
+        && step(cell, seen, Life::new(LifePhase::Live, seen.incarnation(), confirmations)).is_some()
 }
 
 /// Retires a row that still is exactly as seen, and starts the next incarnation.
 pub fn retire(cell: &AtomicU64, seen: Life) -> bool {
-    step(cell, seen, Life::new(Phase::Removed, seen.incarnation().wrapping_add(1), 0)).is_some()
+    step(cell, seen, Life::new(LifePhase::Removed, seen.incarnation().wrapping_add(1), 0)).is_some()
 }
 
 /// Retires a live incarnation, however often it is confirmed meanwhile.
@@ -138,6 +139,6 @@ pub fn retire_live(cell: &AtomicU64, incarnation: u32) -> bool {
 
 /// Frees a removed row that the caller has found idle and emptied.
 pub fn free(cell: &AtomicU64, seen: Life) -> bool {
-    seen.phase() == Phase::Removed
-        && step(cell, seen, Life::new(Phase::Free, seen.incarnation(), 0)).is_some()
+    seen.phase() == LifePhase::Removed
+        && step(cell, seen, Life::new(LifePhase::Free, seen.incarnation(), 0)).is_some()
 }

@@ -20,7 +20,7 @@
 mod call;
 
 pub use self::call::STALLED_MS;
-use self::call::{AGAIN, Call, Phase};
+use self::call::{AGAIN, CallPhase, CallWord};
 use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
 
 /// One place to wait in. A row that is all zeros is free.
@@ -33,7 +33,7 @@ pub struct Ticket {
     number: AtomicU64,
     /// See [`Wants`].
     wants: AtomicU64,
-    /// See [`Call`].
+    /// See [`CallWord`].
     call: AtomicU64,
 }
 
@@ -103,7 +103,7 @@ fn freed(owner: u64) -> u64 {
 
 /// A ticket that a request holds.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldTicket {
     /// Its row.
     pub row: usize,
     owner: u64,
@@ -111,7 +111,7 @@ pub struct Held {
     wants: Wants,
 }
 
-impl Held {
+impl HeldTicket {
     /// What it waits for.
     pub fn wants(&self) -> Wants {
         self.wants
@@ -125,7 +125,7 @@ pub fn join(
     last_number: &AtomicU64,
     pid: i32,
     wants: Wants,
-) -> Option<Held> {
+) -> Option<HeldTicket> {
     for (row, ticket) in tickets.iter().enumerate() {
         let seen = ticket.owner.load(SeqCst);
         if pid_of(seen) != 0 {
@@ -137,7 +137,7 @@ pub fn join(
         }
         step();
         ticket.wants.store(wants.0, SeqCst);
-        let call = Call::load(&ticket.call).next_turn().with(Phase::Waiting);
+        let call = CallWord::load(&ticket.call).next_turn().with(CallPhase::Waiting);
         ticket.call.store(call.0 & !AGAIN, SeqCst);
         step();
         let number = last_number.fetch_add(1, SeqCst) + 1;
@@ -150,18 +150,18 @@ pub fn join(
         flag.store(1, SeqCst);
         fence(SeqCst);
         step();
-        return Some(Held { row, owner: owner | SHOWN, number, wants });
+        return Some(HeldTicket { row, owner: owner | SHOWN, number, wants });
     }
     None
 }
 
 /// Whether the ticket was called. Shows it as not called again: to be done before looking for a
 /// place.
-pub fn answer(tickets: &[Ticket], held: &Held) -> bool {
+pub fn answer(tickets: &[Ticket], held: &HeldTicket) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
-    let mut seen = Call::load(&ticket.call);
-    while seen.phase() == Phase::Called {
-        let answered = seen.next_turn().with(Phase::Waiting);
+    let mut seen = CallWord::load(&ticket.call);
+    while seen.phase() == CallPhase::Called {
+        let answered = seen.next_turn().with(CallPhase::Waiting);
         match ticket.call.compare_exchange(seen.0, answered.0, SeqCst, SeqCst) {
             Ok(_) => {
                 fence(SeqCst);
@@ -169,7 +169,7 @@ pub fn answer(tickets: &[Ticket], held: &Held) -> bool {
                 return true;
             }
             // It was called again.
-            Err(now) => seen = Call(now),
+            Err(now) => seen = CallWord(now),
         }
     }
     fence(SeqCst);
@@ -177,11 +177,11 @@ pub fn answer(tickets: &[Ticket], held: &Held) -> bool {
 }
 
 /// The holder has looked in vain.
-pub fn looked(tickets: &[Ticket], held: &Held) {
+pub fn looked(tickets: &[Ticket], held: &HeldTicket) {
     let Some(ticket) = tickets.get(held.row) else { return };
-    let seen = Call::load(&ticket.call);
-    if seen.phase() == Phase::Waiting {
-        let looked = seen.0 & !AGAIN | Phase::Looked as u64;
+    let seen = CallWord::load(&ticket.call);
+    if seen.phase() == CallPhase::Waiting {
+        let looked = seen.0 & !AGAIN | CallPhase::Looked as u64;
         // Failing means that it is called now.
         let _ = ticket.call.compare_exchange(seen.0, looked, SeqCst, SeqCst);
     }
@@ -189,28 +189,28 @@ pub fn looked(tickets: &[Ticket], held: &Held) {
 
 /// Whether a ticket waits for its call: the lower half of its word then.
 pub fn waiting_word(ticket: &Ticket) -> Option<u32> {
-    let call = Call::load(&ticket.call);
+    let call = CallWord::load(&ticket.call);
     call.is_open().then_some(call.0 as u32)
 }
 
 /// Gives the ticket back. True when it had a call that it has not answered, or another one: hand it
 /// on.
-pub fn leave(tickets: &[Ticket], held: &Held) -> bool {
+pub fn leave(tickets: &[Ticket], held: &HeldTicket) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
-    let mut seen = Call::load(&ticket.call);
+    let mut seen = CallWord::load(&ticket.call);
     let mut mine = ticket.owner.load(SeqCst) == held.owner;
     while mine {
-        let away = seen.next_turn().with(Phase::Away);
+        let away = seen.next_turn().with(CallPhase::Away);
         match ticket.call.compare_exchange(seen.0, away.0, SeqCst, SeqCst) {
             Ok(_) => break,
-            Err(now) => seen = Call(now),
+            Err(now) => seen = CallWord(now),
         }
         mine = ticket.owner.load(SeqCst) == held.owner;
     }
     step();
     // Failing means that somebody took this process for dead, and freed it.
     let left = ticket.owner.compare_exchange(held.owner, freed(held.owner), SeqCst, SeqCst).is_ok();
-    left && (seen.phase() == Phase::Called || seen.is_again())
+    left && (seen.phase() == CallPhase::Called || seen.is_again())
 }
 
 /// Frees the tickets of the dead. True when there was one: it may have had a call.
@@ -236,25 +236,25 @@ pub fn bury(tickets: &[Ticket], is_dead: &dyn Fn(i32) -> bool) -> bool {
 
 /// Whether somebody waits who came before, whom a place may do that does for `wants` too, and whose
 /// process answers its calls.
-pub fn is_ahead(tickets: &[Ticket], of: Option<&Held>, wants: Wants, now_ms: u32) -> bool {
+pub fn is_ahead(tickets: &[Ticket], of: Option<&HeldTicket>, wants: Wants, now_ms: u32) -> bool {
     let number = of.map_or(u64::MAX, |held| held.number);
     tickets.iter().any(|ticket| {
         let owner = ticket.owner.load(SeqCst);
         is_shown(owner)
             && ticket.number.load(SeqCst) < number
-            && stands_before(Call::load(&ticket.call), Wants(ticket.wants.load(SeqCst)), wants)
+            && stands_before(CallWord::load(&ticket.call), Wants(ticket.wants.load(SeqCst)), wants)
             && !is_stalled(tickets, pid_of(owner), now_ms)
     })
 }
 
-fn stands_before(call: Call, its: Wants, wants: Wants) -> bool {
-    its == wants || call.phase() != Phase::Looked && wants.overlaps(its)
+fn stands_before(call: CallWord, its: Wants, wants: Wants) -> bool {
+    its == wants || call.phase() != CallPhase::Looked && wants.overlaps(its)
 }
 
 fn is_stalled(tickets: &[Ticket], pid: i32, now_ms: u32) -> bool {
-    tickets
-        .iter()
-        .any(|ticket| Call::load(&ticket.call).is_stalled(now_ms) && pid_of(ticket.owner.load(SeqCst)) == pid)
+    tickets.iter().any(|ticket| {
+        CallWord::load(&ticket.call).is_stalled(now_ms) && pid_of(ticket.owner.load(SeqCst)) == pid
+    })
 }
 
 /// Whether anybody may wait; asked after a place was freed, by a SeqCst access.
@@ -277,7 +277,7 @@ pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Opt
         if called.is_some() || call_again(tickets, pool) {
             return called;
         }
-        if !waiting(tickets, pool).any(|ticket| Call::load(&ticket.call).is_open_to_a_place()) {
+        if !waiting(tickets, pool).any(|ticket| CallWord::load(&ticket.call).is_open_to_a_place()) {
             break;
         }
     }
@@ -327,7 +327,7 @@ pub enum Who {
 
 impl Who {
     /// Those behind this ticket who may have a use for what it had none for.
-    pub fn behind(held: &Held) -> Self {
+    pub fn behind(held: &HeldTicket) -> Self {
         Who::Behind(held.number, held.wants)
     }
 
@@ -336,7 +336,7 @@ impl Who {
     }
 
     /// Whether a ticket that was called so may be called.
-    fn may_have(self, call: Call) -> bool {
+    fn may_have(self, call: CallWord) -> bool {
         if self.is_idle() { call.is_open() } else { call.is_open_to_a_place() }
     }
 
@@ -377,7 +377,7 @@ fn somebody_is_called(tickets: &[Ticket], pool: u32, row: usize, now_ms: u32) ->
     let number = tickets[row].number.load(SeqCst);
     waiting(tickets, pool).any(|ticket| {
         ticket.number.load(SeqCst) < number
-            && Call::load(&ticket.call).phase() == Phase::Called
+            && CallWord::load(&ticket.call).phase() == CallPhase::Called
             && !is_stalled(tickets, pid_of(ticket.owner.load(SeqCst)), now_ms)
     })
 }
@@ -386,19 +386,20 @@ fn somebody_is_called(tickets: &[Ticket], pool: u32, row: usize, now_ms: u32) ->
 /// place.
 fn call_again(tickets: &[Ticket], pool: u32) -> bool {
     waiting(tickets, pool).any(|ticket| {
-        let seen = Call::load(&ticket.call);
+        let seen = CallWord::load(&ticket.call);
         let noted = seen.0 | AGAIN;
-        seen.phase() == Phase::Called && ticket.call.compare_exchange(seen.0, noted, SeqCst, SeqCst).is_ok()
+        seen.phase() == CallPhase::Called
+            && ticket.call.compare_exchange(seen.0, noted, SeqCst, SeqCst).is_ok()
     })
 }
 
-fn oldest(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<(usize, u64, Call)> {
-    let any_stalled = tickets.iter().any(|ticket| Call::load(&ticket.call).is_stalled(now_ms));
-    let mut best: Option<(u64, (usize, u64, Call))> = None;
+fn oldest(tickets: &[Ticket], who: Who, now_ms: u32) -> Option<(usize, u64, CallWord)> {
+    let any_stalled = tickets.iter().any(|ticket| CallWord::load(&ticket.call).is_stalled(now_ms));
+    let mut best: Option<(u64, (usize, u64, CallWord))> = None;
     for (row, ticket) in tickets.iter().enumerate() {
         // The call first: if the ticket is another's when the rest is read, the word has changed,
         // and calling it fails.
-        let call = Call::load(&ticket.call);
+        let call = CallWord::load(&ticket.call);
         let owner = ticket.owner.load(SeqCst);
         if !who.may_have(call)
             || !is_shown(owner)

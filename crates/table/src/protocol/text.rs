@@ -24,7 +24,7 @@ const READ_TRIES: u32 = 256;
 /// 64 bytes: who has it, the link, 48 bytes of data.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Chunk {
+pub struct TextChunk {
     /// Bits 0..=1 state, 2..=31 counter (grows when the chunk is claimed), 32..=63 pid while it is
     /// filled.
     pub owner: AtomicU64,
@@ -34,11 +34,11 @@ pub struct Chunk {
     pub data: [AtomicU64; DATA_WORDS],
 }
 
-impl Chunk {
+impl TextChunk {
     /// A free chunk.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Chunk {
+        TextChunk {
             owner: AtomicU64::new(0),
             link: AtomicU64::new(0),
             data: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -66,7 +66,7 @@ fn counter(owner: u64) -> u64 {
 
 /// What a row says of itself besides its fixed words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Record {
+pub struct RowText {
     /// Place in the pool, at most [`MAX_ORDER`].
     pub order: u32,
     /// A word of the caller's.
@@ -75,7 +75,7 @@ pub struct Record {
     pub text: Vec<u8>,
 }
 
-impl Record {
+impl RowText {
     fn header(&self) -> u64 {
         let seed = self.config ^ u64::from(self.order) << 40;
         let check = xxh64(&self.text, seed) & 0xff_ffff;
@@ -84,11 +84,11 @@ impl Record {
 }
 
 /// A chunk and its counter at the time.
-pub type Held = (u32, u64);
+pub type HeldChunk = (u32, u64);
 
 /// Fills fresh chunks for the writer `pid`, looking from `hint` on. Returns the chain, first chunk
 /// first; empty when there are too few chunks or the text is too long.
-pub fn fill(chunks: &[Chunk], record: &Record, tag: u32, pid: i32, hint: &AtomicU64) -> Vec<Held> {
+pub fn fill(chunks: &[TextChunk], record: &RowText, tag: u32, pid: i32, hint: &AtomicU64) -> Vec<HeldChunk> {
     if record.text.len() > MAX_TEXT || chunks.is_empty() {
         return Vec::new();
     }
@@ -111,7 +111,7 @@ pub fn fill(chunks: &[Chunk], record: &Record, tag: u32, pid: i32, hint: &Atomic
     held
 }
 
-fn claim(chunks: &[Chunk], wanted: usize, pid: i32, hint: &AtomicU64) -> Vec<Held> {
+fn claim(chunks: &[TextChunk], wanted: usize, pid: i32, hint: &AtomicU64) -> Vec<HeldChunk> {
     let mut held = Vec::with_capacity(wanted);
     let start = hint.load(Relaxed) as usize % chunks.len();
     for index in (start..chunks.len()).chain(0..start) {
@@ -132,7 +132,7 @@ fn claim(chunks: &[Chunk], wanted: usize, pid: i32, hint: &AtomicU64) -> Vec<Hel
 }
 
 /// Marks a linked chain as no longer being filled.
-pub fn settle(chunks: &[Chunk], held: &[Held], pid: i32) {
+pub fn settle(chunks: &[TextChunk], held: &[HeldChunk], pid: i32) {
     for &(index, count) in held {
         let from = owner(FILLING, count, pid);
         // Failing means that the chain was unlinked and freed already.
@@ -142,7 +142,7 @@ pub fn settle(chunks: &[Chunk], held: &[Held], pid: i32) {
 }
 
 /// Frees chunks that still have these counters.
-pub fn free(chunks: &[Chunk], held: &[Held]) {
+pub fn free(chunks: &[TextChunk], held: &[HeldChunk]) {
     for &(index, count) in held {
         let cell = &chunks[index as usize].owner;
         loop {
@@ -159,7 +159,7 @@ pub fn free(chunks: &[Chunk], held: &[Held]) {
 }
 
 /// Puts another chain (or none) into a text word that still is as seen.
-pub fn link(cell: &AtomicU64, seen: u64, chain: &[Held]) -> bool {
+pub fn link(cell: &AtomicU64, seen: u64, chain: &[HeldChunk]) -> bool {
     let head = chain.first().map_or(0, |head| u64::from(head.0) + 1);
     cell.compare_exchange(seen, succeed(seen) | head, SeqCst, SeqCst).is_ok()
 }
@@ -175,7 +175,7 @@ fn succeed(text_word: u64) -> u64 {
 }
 
 /// Unlinks and frees what `seen` linked, if the text word still is that.
-pub fn unlink(chunks: &[Chunk], cell: &AtomicU64, seen: u64) -> bool {
+pub fn unlink(chunks: &[TextChunk], cell: &AtomicU64, seen: u64) -> bool {
     let held = chain(chunks, seen);
     let unlinked = link(cell, seen, &[]);
     if unlinked {
@@ -186,7 +186,7 @@ pub fn unlink(chunks: &[Chunk], cell: &AtomicU64, seen: u64) -> bool {
 }
 
 /// The chunks that a text word links; as far as they go when the words are damaged.
-pub fn chain(chunks: &[Chunk], text_word: u64) -> Vec<Held> {
+pub fn chain(chunks: &[TextChunk], text_word: u64) -> Vec<HeldChunk> {
     let mut held = Vec::new();
     let mut next = u64::from(text_word as u32);
     while next != 0 && next <= chunks.len() as u64 && held.len() < MAX_CHUNKS {
@@ -199,7 +199,7 @@ pub fn chain(chunks: &[Chunk], text_word: u64) -> Vec<Held> {
 
 /// Reads the record that a text word links, and the text word's value then. None when there is
 /// none, it is damaged, or it changed too often meanwhile.
-pub fn read(chunks: &[Chunk], cell: &AtomicU64) -> Option<(u64, Record)> {
+pub fn read(chunks: &[TextChunk], cell: &AtomicU64) -> Option<(u64, RowText)> {
     let mut seen = cell.load(SeqCst);
     for _ in 0..READ_TRIES {
         let record = copy(chunks, seen);
@@ -214,12 +214,12 @@ pub fn read(chunks: &[Chunk], cell: &AtomicU64) -> Option<(u64, Record)> {
     None
 }
 
-fn copy(chunks: &[Chunk], text_word: u64) -> Option<Record> {
+fn copy(chunks: &[TextChunk], text_word: u64) -> Option<RowText> {
     decode(&mut Words { chunks, chunk: text_word as u32, at: 0 })
 }
 
 /// Reads a record from the words of its chain; None when they are damaged.
-pub(crate) fn decode(words: &mut dyn Iterator<Item = u64>) -> Option<Record> {
+pub(crate) fn decode(words: &mut dyn Iterator<Item = u64>) -> Option<RowText> {
     let header = words.next()?;
     let config = words.next()?;
     let length = (header & 0xffff) as usize;
@@ -231,12 +231,12 @@ pub(crate) fn decode(words: &mut dyn Iterator<Item = u64>) -> Option<Record> {
         text.extend_from_slice(&words.next()?.to_le_bytes());
     }
     text.truncate(length);
-    let record = Record { order: (header >> 16) as u32 & MAX_ORDER, config, text };
+    let record = RowText { order: (header >> 16) as u32 & MAX_ORDER, config, text };
     (record.header() == header).then_some(record)
 }
 
 struct Words<'a> {
-    chunks: &'a [Chunk],
+    chunks: &'a [TextChunk],
     chunk: u32,
     at: usize,
 }
@@ -259,7 +259,7 @@ impl Iterator for Words<'_> {
 /// Frees chunk number `index` when it is leaked; says whether it is in use without being so.
 /// `text_word` finds the text word of a tag's row.
 pub fn reclaim<'a>(
-    chunks: &[Chunk],
+    chunks: &[TextChunk],
     index: u32,
     text_word: &dyn Fn(u32) -> Option<&'a AtomicU64>,
     alive: &dyn Fn(i32) -> bool,
@@ -293,7 +293,7 @@ pub fn reclaim<'a>(
 }
 
 /// Whether a chunk is in use.
-pub fn is_used(chunk: &Chunk) -> bool {
+pub fn is_used(chunk: &TextChunk) -> bool {
     chunk.owner.load(SeqCst) & 3 != FREE
 }
 
@@ -301,13 +301,13 @@ pub fn is_used(chunk: &Chunk) -> bool {
 mod tests {
     use super::*;
 
-    fn record(letter: u8) -> Record {
-        Record { order: 3, config: 4, text: vec![letter; 100] }
+    fn record(letter: u8) -> RowText {
+        RowText { order: 3, config: 4, text: vec![letter; 100] }
     }
 
     #[test]
     fn a_late_free_does_not_touch_the_chunks_next_user() {
-        let chunks: Vec<Chunk> = (0..3).map(|_| Chunk::new()).collect();
+        let chunks: Vec<TextChunk> = (0..3).map(|_| TextChunk::new()).collect();
         let (cell, hint) = (AtomicU64::new(0), AtomicU64::new(0));
         let first = fill(&chunks, &record(b'a'), 0, 1, &hint);
         assert_eq!(first.len(), 3);
@@ -327,11 +327,11 @@ mod tests {
 
     #[test]
     fn texts_of_all_lengths_come_back() {
-        let chunks: Vec<Chunk> = (0..chunks_for(MAX_TEXT)).map(|_| Chunk::new()).collect();
+        let chunks: Vec<TextChunk> = (0..chunks_for(MAX_TEXT)).map(|_| TextChunk::new()).collect();
         let hint = AtomicU64::new(0);
         for length in [0, 1, 7, 8, 31, 32, 33, 48, 79, 80, 81, 4095, MAX_TEXT - 1, MAX_TEXT] {
             let cell = AtomicU64::new(0);
-            let record = Record { order: MAX_ORDER, config: u64::MAX, text: vec![b'z'; length] };
+            let record = RowText { order: MAX_ORDER, config: u64::MAX, text: vec![b'z'; length] };
             let held = fill(&chunks, &record, 0, 1, &hint);
             assert_eq!(held.len(), chunks_for(length));
             assert!(link(&cell, 0, &held));
@@ -339,7 +339,7 @@ mod tests {
             assert!(unlink(&chunks, &cell, cell.load(SeqCst)));
             assert!(!chunks.iter().any(is_used));
         }
-        let long = Record { text: vec![0; MAX_TEXT + 1], ..Record::default() };
+        let long = RowText { text: vec![0; MAX_TEXT + 1], ..RowText::default() };
         assert!(fill(&chunks, &long, 0, 1, &hint).is_empty());
     }
 }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use balance::api::PoolId;
-use balance::member::{Connection, Member, MemberSpec};
+use balance::member::{ConnectionSettings, Member, MemberSpec};
 use balance::settings::PoolSettings;
 use balance::store::Store;
 use balance::url::MemberUrl;
@@ -75,7 +75,7 @@ pub(super) fn spec(name: &str, port: u16, weight: u32) -> MemberSpec {
         slow_start_ms: None,
         first_ejection_ms: None,
         meta: Vec::new(),
-        connection: Connection::default(),
+        connection: ConnectionSettings::default(),
     }
 }
 

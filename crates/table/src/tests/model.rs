@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::primitive::crash;
-use crate::{Child, Origin};
+use crate::{ChildLane, Origin};
 
 const POOL_NAMES: [&str; 2] = ["app", "api"];
 const MEMBER_NAMES: [&str; 5] =
@@ -72,7 +72,7 @@ struct ModelPool {
 
 struct Process {
     table: Table,
-    child: Child,
+    child: ChildLane,
     requests: Vec<(u32, u32)>,
 }
 
@@ -286,7 +286,7 @@ thread_local! {
     static VERSION: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-fn act(table: &Table, child: Child, requests: &[(u32, u32)], operation: &Operation) {
+fn act(table: &Table, child: ChildLane, requests: &[(u32, u32)], operation: &Operation) {
     match *operation {
         Operation::Define { pool, ref members, .. } => {
             let specs: Vec<_> =

@@ -12,15 +12,15 @@ use loom::sync::atomic::Ordering::SeqCst;
 use loom::thread;
 use table::protocol::AtomicU64;
 use table::protocol::children::{self, ChildRow, Owner};
-use table::protocol::claim::{self, Claim, Process, Taken, Wait};
-use table::protocol::contest::{self, Field, Verdict};
+use table::protocol::claim::{self, Claim, Process, Taken, WhenTaken};
+use table::protocol::contest::{self, ContestEnd, Rivals};
 use table::protocol::lanes::{self, Lane};
 use table::protocol::lead::{self, Lead, Term};
-use table::protocol::life::{self, Life, Phase};
-use table::protocol::queue::{self, Held, Ticket, Wants, Who};
+use table::protocol::life::{self, Life, LifePhase};
+use table::protocol::queue::{self, HeldTicket, Ticket, Wants, Who};
 use table::protocol::scripts::{self, ScriptRow};
 use table::protocol::segment::{self, How, Item, Segment, SegmentHead, Torn, Value};
-use table::protocol::text::{self, Chunk, Record};
+use table::protocol::text::{self, RowText, TextChunk};
 
 fn alive(_: i32) -> bool {
     true
@@ -38,23 +38,23 @@ fn cell() -> AtomicU64 {
 }
 
 fn live_row() -> AtomicU64 {
-    AtomicU64::new(Life::new(Phase::Live, 0, 0).0)
+    AtomicU64::new(Life::new(LifePhase::Live, 0, 0).0)
 }
 
-fn add(rows: &[AtomicU64; 2], mine: usize) -> Verdict {
+fn add(rows: &[AtomicU64; 2], mine: usize) -> ContestEnd {
     let seen = Life::load(&rows[mine]);
     let building = life::claim(&rows[mine], seen, mine as i32 + 1).expect("free");
     let announced = life::announce(&rows[mine], building).expect("mine");
     let field =
-        Field { rows: 2, life: &|row| &rows[row], same_name: &|_| true, patience: u32::from(mine == 1) };
+        Rivals { rows: 2, life: &|row| &rows[row], same_name: &|_| true, patience: u32::from(mine == 1) };
     contest::run(&field, mine, announced, &|| true)
 }
 
-fn record(letter: u8) -> Record {
-    Record { order: 0, config: u64::from(letter), text: vec![letter; 40] }
+fn record(letter: u8) -> RowText {
+    RowText { order: 0, config: u64::from(letter), text: vec![letter; 40] }
 }
 
-fn replace(chunks: &[Chunk], cell: &AtomicU64, hint: &AtomicU64, letter: u8) {
+fn replace(chunks: &[TextChunk], cell: &AtomicU64, hint: &AtomicU64, letter: u8) {
     let held = text::fill(chunks, &record(letter), 0, 1, hint);
     assert!(!held.is_empty());
     let seen = cell.load(SeqCst);
@@ -68,7 +68,7 @@ fn replace(chunks: &[Chunk], cell: &AtomicU64, hint: &AtomicU64, letter: u8) {
 struct Small {
     head: SegmentHead,
     buckets: [AtomicU64; 1],
-    chunks: [segment::Chunk; 4],
+    chunks: [segment::DictChunk; 4],
     /// Whether the process that died is dead for the others.
     dead: AtomicU64,
 }
@@ -77,7 +77,7 @@ const DEAD: Process = Process { pid: 66, born: 0 };
 
 impl Small {
     fn new() -> Arc<Self> {
-        let chunk = segment::Chunk::new;
+        let chunk = segment::DictChunk::new;
         let chunks = [chunk(), chunk(), chunk(), chunk()];
         Arc::new(Small { head: SegmentHead::new(), buckets: [cell()], chunks, dead: cell() })
     }
@@ -91,10 +91,10 @@ impl Small {
         let mine = Claim::new(Process { pid, born: 0 }, 0, 0);
         let taken = claim::take(&self.head.claim, mine, &mut |seen| {
             if seen.holder() == Some(DEAD) && self.dead.load(SeqCst) == 1 {
-                return Wait::TakeOver;
+                return WhenTaken::TakeOver;
             }
             thread::yield_now();
-            Wait::Again
+            WhenTaken::Again
         });
         let segment = self.segment();
         if taken == Some(Taken::Inherited) {
@@ -144,7 +144,7 @@ impl Small {
     /// A writer that dies half way: chunks taken and written, nothing linked, the claim kept.
     fn die_writing(&self) {
         let mine = Claim::new(DEAD, 0, 0);
-        if claim::take(&self.head.claim, mine, &mut |_| Wait::GiveUp).is_some() {
+        if claim::take(&self.head.claim, mine, &mut |_| WhenTaken::GiveUp).is_some() {
             self.segment().leave_half_written(hash(b"k"), b"k", &long(b'b'));
         }
         // As the system says it to others.
@@ -177,7 +177,7 @@ impl Line {
         }
     }
 
-    fn join(&self, pid: i32) -> Held {
+    fn join(&self, pid: i32) -> HeldTicket {
         queue::join(&self.tickets, &self.flag, &self.number, pid, Wants::new(0, None)).expect("a ticket")
     }
 
@@ -193,7 +193,7 @@ impl Line {
         self.taken.load(loom::sync::atomic::Ordering::Relaxed) == 0
     }
 
-    fn leave(&self, held: &Held) {
+    fn leave(&self, held: &HeldTicket) {
         if queue::leave(&self.tickets, held) {
             queue::call(&self.tickets, Who::Pool(0), 0);
         }

@@ -73,7 +73,7 @@ fn a_slow_reaper_does_not_empty_the_next_owners_lane() {
         } else {
             slow.join().unwrap();
             assert_eq!(state.0.load(SeqCst), 0);
-            assert_eq!(Owner::load(&state.1.owner).phase(), children::Phase::Free);
+            assert_eq!(Owner::load(&state.1.owner).phase(), children::LanePhase::Free);
         }
     });
 }
@@ -90,14 +90,14 @@ fn two_adders_of_one_name_never_both_succeed() {
         };
         let verdicts = [add(&rows, 0), other.join().unwrap()];
         let live = rows.iter().filter(|row| Life::load(row).is_live()).count();
-        let won = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Live(_))).count();
+        let won = verdicts.iter().filter(|verdict| matches!(verdict, ContestEnd::Live(_))).count();
         assert_eq!(live, won);
         assert!(live <= 1, "{verdicts:?}");
-        if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Taken(_))) {
+        if verdicts.iter().any(|verdict| matches!(verdict, ContestEnd::Taken(_))) {
             assert_eq!(live, 1, "{verdicts:?}");
         }
         for row in rows.iter() {
-            assert!(matches!(Life::load(row).phase(), Phase::Live | Phase::Removed));
+            assert!(matches!(Life::load(row).phase(), LifePhase::Live | LifePhase::Removed));
         }
     });
 }
@@ -155,7 +155,11 @@ fn sources_are_read_whole() {
 #[test]
 fn texts_are_read_whole() {
     model(2, || {
-        let state = Arc::new(([Chunk::new(), Chunk::new(), Chunk::new(), Chunk::new()], cell(), cell()));
+        let state = Arc::new((
+            [TextChunk::new(), TextChunk::new(), TextChunk::new(), TextChunk::new()],
+            cell(),
+            cell(),
+        ));
         replace(&state.0, &state.1, &state.2, b'a');
         let writer = {
             let state = state.clone();
@@ -175,9 +179,9 @@ fn texts_are_read_whole() {
 #[test]
 fn chunks_are_freed_once() {
     model(3, || {
-        let state = Arc::new(([Chunk::new(), Chunk::new(), Chunk::new()], cell(), cell()));
-        let short = |letter: u8| Record { text: vec![letter; 8], ..record(letter) };
-        let replace = move |state: &([Chunk; 3], AtomicU64, AtomicU64), letter: u8, pid: i32| {
+        let state = Arc::new(([TextChunk::new(), TextChunk::new(), TextChunk::new()], cell(), cell()));
+        let short = |letter: u8| RowText { text: vec![letter; 8], ..record(letter) };
+        let replace = move |state: &([TextChunk; 3], AtomicU64, AtomicU64), letter: u8, pid: i32| {
             let held = text::fill(&state.0, &short(letter), 0, pid, &state.2);
             if held.is_empty() {
                 return;

@@ -8,7 +8,7 @@ use crate::primitive::{AtomicU64, Ordering::SeqCst};
 pub const STALLED_MS: u32 = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum CallPhase {
     Away = 0,
     /// Has not looked for a place since it was shown, or called.
     Waiting = 1,
@@ -27,25 +27,25 @@ const TURN_SHIFT: u32 = 4;
 /// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another),
 /// 32..=63 when it was called last, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call(pub u64);
+pub struct CallWord(pub u64);
 
-impl Call {
+impl CallWord {
     pub fn load(cell: &AtomicU64) -> Self {
-        Call(cell.load(SeqCst))
+        CallWord(cell.load(SeqCst))
     }
 
-    pub fn phase(self) -> Phase {
+    pub fn phase(self) -> CallPhase {
         match self.0 & 3 {
-            1 => Phase::Waiting,
-            2 => Phase::Called,
-            3 => Phase::Looked,
-            _ => Phase::Away,
+            1 => CallPhase::Waiting,
+            2 => CallPhase::Called,
+            3 => CallPhase::Looked,
+            _ => CallPhase::Away,
         }
     }
 
     /// Whether it may be called.
     pub fn is_open(self) -> bool {
-        matches!(self.phase(), Phase::Waiting | Phase::Looked)
+        matches!(self.phase(), CallPhase::Waiting | CallPhase::Looked)
     }
 
     pub fn is_again(self) -> bool {
@@ -54,11 +54,11 @@ impl Call {
 
     /// Whether a place that is free now is for it, if it is the first in line.
     pub fn is_open_to_a_place(self) -> bool {
-        self.is_open() || self.phase() == Phase::Called && self.0 & IDLE != 0
+        self.is_open() || self.phase() == CallPhase::Called && self.0 & IDLE != 0
     }
 
     pub fn called(self, is_idle: bool, now_ms: u32) -> Self {
-        Call(self.0 & !IDLE | if is_idle { IDLE } else { 0 }).with(Phase::Called).at(now_ms)
+        CallWord(self.0 & !IDLE | if is_idle { IDLE } else { 0 }).with(CallPhase::Called).at(now_ms)
     }
 
     /// Milliseconds since it was called last; 0 for a call from the future.
@@ -68,20 +68,20 @@ impl Call {
         if age > u32::MAX - FUTURE { 0 } else { age }
     }
 
-    pub fn with(self, phase: Phase) -> Self {
-        Call(self.0 & !3 | phase as u64)
+    pub fn with(self, phase: CallPhase) -> Self {
+        CallWord(self.0 & !3 | phase as u64)
     }
 
     pub fn next_turn(self) -> Self {
         let turn = (self.0 as u32 >> TURN_SHIFT).wrapping_add(1) & ((1 << (32 - TURN_SHIFT)) - 1);
-        Call(self.0 & !0xffff_ffff | u64::from(turn) << TURN_SHIFT | self.0 & (AGAIN | 3))
+        CallWord(self.0 & !0xffff_ffff | u64::from(turn) << TURN_SHIFT | self.0 & (AGAIN | 3))
     }
 
     pub fn at(self, now_ms: u32) -> Self {
-        Call(self.0 & 0xffff_ffff | u64::from(now_ms) << 32)
+        CallWord(self.0 & 0xffff_ffff | u64::from(now_ms) << 32)
     }
 
     pub fn is_stalled(self, now_ms: u32) -> bool {
-        self.phase() == Phase::Called && self.age_ms(now_ms) >= STALLED_MS
+        self.phase() == CallPhase::Called && self.age_ms(now_ms) >= STALLED_MS
     }
 }

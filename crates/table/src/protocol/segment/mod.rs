@@ -75,15 +75,15 @@ const STAMPS: u64 = (1 << (64 - STAMP_SHIFT)) - 1;
 /// A chunk: 128 bytes.
 #[repr(C, align(128))]
 #[derive(Debug)]
-pub struct Chunk {
+pub struct DictChunk {
     words: [AtomicU64; WORDS],
 }
 
-impl Chunk {
+impl DictChunk {
     /// A chunk that was never used.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Chunk { words: std::array::from_fn(|_| AtomicU64::new(0)) }
+        DictChunk { words: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
     fn tag(&self) -> Tag {
@@ -279,7 +279,7 @@ pub struct Segment<'a> {
     /// Links of the buckets' first entries.
     pub buckets: &'a [AtomicU64],
     /// Its chunks, at most [`MAX_CHUNKS`].
-    pub chunks: &'a [Chunk],
+    pub chunks: &'a [DictChunk],
 }
 
 impl<'a> Segment<'a> {

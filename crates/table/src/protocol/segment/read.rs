@@ -2,8 +2,8 @@
 //! Reading, with and without the claim.
 
 use super::{
-    Chunk, EXPIRY, FIRST_PAYLOAD, HASH, Link, NEXT, PAYLOAD, SCALAR, SHAPE, Segment, Shape, TAG, Tag, Torn,
-    USED, Value, WORDS,
+    DictChunk, EXPIRY, FIRST_PAYLOAD, HASH, Link, NEXT, PAYLOAD, SCALAR, SHAPE, Segment, Shape, TAG, Tag,
+    Torn, USED, Value, WORDS,
 };
 use crate::primitive::{AtomicU64, Ordering::*, fence};
 
@@ -14,8 +14,8 @@ const USE_US: u64 = 16;
 /// An entry that a link led to.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    chunks: &'a [Chunk],
-    chunk: &'a Chunk,
+    chunks: &'a [DictChunk],
+    chunk: &'a DictChunk,
     pub(super) link: Link,
     pub(super) shape: Shape,
 }
@@ -197,8 +197,8 @@ pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
 /// The words of key and text, over all chunks of an entry. Ends early, or tells nonsense, when the
 /// entry goes meanwhile.
 pub(super) struct Payload<'a> {
-    pub(super) chunks: &'a [Chunk],
-    pub(super) chunk: &'a Chunk,
+    pub(super) chunks: &'a [DictChunk],
+    pub(super) chunk: &'a DictChunk,
     pub(super) at: usize,
 }
 
