@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules. Each yields what it finds as (rule, where, number, details)."""
+"""The rules. Each yields a line for each fault that it finds."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def licences():
         head = text(name).splitlines()[:2]
         line = head[1] if head and head[0].startswith("#!") and len(head) > 1 else head[0] if head else ""
         if not line.startswith(f"{begin} {LICENCE}"):
-            yield "spdx", name, 1, [f"{name}:1: no line `{begin} {LICENCE}`"]
+            yield f"{name}:1: no line `{begin} {LICENCE}`"
 
 
 def comments():
@@ -61,7 +61,7 @@ def comments():
         if (begin := mark(name)) is None:
             continue
         wide = [number for number, line in comment_lines(name, begin) if len(line) > COMMENT]
-        yield "comments", name, len(wide), places(name, wide, f"a comment of more than {COMMENT} columns")
+        yield from places(name, wide, f"a comment of more than {COMMENT} columns")
 
 
 def comment_lines(name: str, begin: str):
@@ -79,17 +79,16 @@ def comment_lines(name: str, begin: str):
 
 
 def prose():
-    """Lines of documents are not wider than 120 columns; rows of tables are counted apart."""
+    """Lines of documents are not wider than 120 columns."""
     for name in named(r"[A-Z]+\.md", r"docs/.*\.md", r"\.github/.*\.md", r"crates/.*\.md"):
         if name in GENERATED:
             continue
-        lines, rows, fenced = [], [], False
+        wide, fenced = [], False
         for number, line in enumerate(text(name).splitlines(), 1):
             fenced ^= line.lstrip().startswith("```")
             if len(line) > PROSE and not fenced:
-                (rows if line.startswith("|") else lines).append(number)
-        yield "prose", name, len(lines), places(name, lines, f"a line of more than {PROSE} columns")
-        yield "rows", name, len(rows), places(name, rows, f"a row of more than {PROSE} columns")
+                wide.append(number)
+        yield from places(name, wide, f"a line of more than {PROSE} columns")
 
 
 def sizes():
@@ -97,10 +96,10 @@ def sizes():
     for name in named(*PRODUCTION):
         if is_test(name):
             continue
-        yield "lines", name, text(name).count("\n"), [f"{name}: more than {LINES} lines"]
-        wide = list(wide_functions(code(name)))
-        told = [f"{name}:{at}: {what} has more than {PARAMETERS} parameters" for at, what in wide]
-        yield "parameters", name, len(wide), told
+        if text(name).count("\n") > LINES:
+            yield f"{name}: more than {LINES} lines"
+        for at, what in wide_functions(code(name)):
+            yield f"{name}:{at}: {what} has more than {PARAMETERS} parameters"
 
 
 def wide_functions(source: str):
@@ -142,7 +141,7 @@ def homes():
                 continue
             source = production(name)
             at = [line_of(source, match.start()) for match in re.finditer(pattern, source)]
-            yield rule, name, len(at), places(name, at, f"`{rule}` outside of its homes")
+            yield from places(name, at, f"`{rule}` outside of its homes")
 
 
 def imports():
@@ -151,17 +150,15 @@ def imports():
         for other in sorted(others):
             own, wanted = rooms.room(name), rooms.room(other)
             if own not in drawing.rooms():
-                yield "room", name, 1, [f"{name}: `{own}` is no room of scripts/house/drawing.txt"]
+                yield f"{name}: `{own}` is no room of scripts/house/drawing.txt"
             elif own != wanted and wanted not in drawing.rooms()[own]:
-                where = f"{name}>{wanted}"
-                told = f"{name}: imports {other}; `{own}` may import {drawing.told(own)}"
-                yield "import", where, 1, [told]
+                yield f"{name}: imports {other}; `{own}` may import {drawing.told(own)}"
     for name, (allowed, never) in drawing.crates().items():
         table = tomllib.loads(text(f"crates/{name}/Cargo.toml"))
         wanted = set(table.get("dependencies", {}))
         ours = {one for one in wanted if one in drawing.crates()}
         for other in sorted(wanted & set(never) | ours - set(allowed)):
-            yield "import", f"crates/{name}>{other}", 1, [f"crates/{name} may not depend on {other}"]
+            yield f"crates/{name} may not depend on {other}"
 
 
 def floors():
@@ -170,9 +167,9 @@ def floors():
         for name, others in rooms.graphs()[folder].items():
             own = rooms.room(name)
             if own not in heights and own != "lib":
-                yield "floor", name, 1, [f"{name}: `{own}` is on no floor of scripts/house/drawing.txt"]
+                yield f"{name}: `{own}` is on no floor of scripts/house/drawing.txt"
             wrong = [other for other in sorted(others) if not is_below(rooms.room(other), own, heights)]
-            yield "floor", name, len(wrong), [f"{name}: imports {other}, which is not below" for other in wrong]
+            yield from (f"{name}: imports {other}, which is not below" for other in wrong)
 
 
 def is_below(wanted: str, own: str, heights: dict[str, int]) -> bool:
@@ -181,11 +178,11 @@ def is_below(wanted: str, own: str, heights: dict[str, int]) -> bool:
 
 
 def circles():
-    """No circle of files that import each other, but for those that there are: no file joins one."""
+    """No circle of files that import each other."""
     for folder, graph in rooms.graphs().items():
         for circle in rooms.circles(graph):
             for name in circle:
-                yield "circle", name, 1, [f"{name}: imports itself: {way(graph, name, circle)}"]
+                yield f"{name}: imports itself: {way(graph, name, circle)}"
 
 
 def way(graph: dict, name: str, circle: list[str]) -> str:
@@ -208,7 +205,7 @@ def bound():
     called = set(re.findall(r"\bffi::(\w+)", "".join(production(name) for name in named(r"src/.*\.rs"))))
     for name in names:
         if name not in called:
-            yield "bound", name, 1, [f"build.rs or wrapper.h: {name} is bound and not called"]
+            yield f"build.rs or wrapper.h: {name} is bound and not called"
 
 
 def names():
@@ -222,8 +219,7 @@ def names():
                 found.setdefault(word, []).append(name)
     for word, places in found.items():
         others = [] if word in drawing.twins() else places[1:]
-        told = [f"{other}: {word} is {places[0]}'s already, and means something else there" for other in others]
-        yield "names", word, len(others), told
+        yield from (f"{other}: {word} is {places[0]}'s already, and means something else there" for other in others)
 
 
 def stale():
@@ -238,9 +234,8 @@ def stale():
             lines = comment_lines(name, begin)
         else:
             continue
-        found = [(number, what) for number, line in lines for what in mentions.missing(name, line)]
-        told = [f"{name}:{number}: names {what}, which is not there" for number, what in found]
-        yield "stale", name, len(found), told
+        for number, line in lines:
+            yield from (f"{name}:{number}: names {what}, which is not there" for what in mentions.missing(name, line))
 
 
 SECTIONS = {
@@ -265,15 +260,15 @@ def reference():
     table = set(re.findall(r'\bof\(\s*c"<?(Lua\w+)"', data))
     for name in sorted(table ^ set(heads)):
         what = "a section without a directive" if name in heads else "no section"
-        yield "reference", name, 1, [f"docs/directives.md: {what}: {name}"]
+        yield f"docs/directives.md: {what}: {name}"
     for name in named(r"crates/balance/src/directives/\w+\.rs", r"crates/balance/src/(line|stock/hcheck)\.rs"):
         section = heads.get(SECTIONS.get(Path(name).name, ""), page)
         for key in keys(text(name)):
             if not documented(key, section):
-                yield "reference", key, 1, [f"docs/directives.md: `{key}` ({name}) is not in its section"]
+                yield f"docs/directives.md: `{key}` ({name}) is not in its section"
     for key in re.findall(r'\bKey \{ name: "(\w+)"', data):
         if not documented(key, page):
-            yield "reference", key, 1, [f"docs/directives.md: `{key}=` (crates/config) is nowhere"]
+            yield f"docs/directives.md: `{key}=` (crates/config) is nowhere"
 
 
 def keys(source: str) -> list[str]:
@@ -295,14 +290,14 @@ def dependencies():
     command += ["--filter-platform", host[0]] if host else []
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
-        yield "rust", "Cargo.lock", 1, [f"cargo metadata: {answer.stderr.strip().splitlines()[-1]}"]
+        yield f"cargo metadata: {answer.stderr.strip().splitlines()[-1]}"
         return
     promised = re.search(r'^rust-version = "([\d.]+)"', text("Cargo.toml"), re.MULTILINE)[1]
     for package in json.loads(answer.stdout)["packages"]:
         wanted = package.get("rust_version") or "0"
         if version(wanted) > version(promised):
             name = package["name"]
-            yield "rust", name, 1, [f"Cargo.lock: {name} needs Rust {wanted}, the project promises {promised}"]
+            yield f"Cargo.lock: {name} needs Rust {wanted}, the project promises {promised}"
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -314,7 +309,7 @@ def bans():
     common = set(re.findall(r'path = "([^"]+)"', text("clippy.toml")))
     for name in named(r".+/clippy\.toml"):
         for missing in sorted(common - set(re.findall(r'path = "([^"]+)"', text(name)))):
-            yield "bans", name, 1, [f"{name}: {missing}, which the workspace bans, is not banned"]
+            yield f"{name}: {missing}, which the workspace bans, is not banned"
 
 
 RULES = (
