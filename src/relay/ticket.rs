@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request's turn in the queue of a full pool, and why a wait for it ended.
+//! A request's ticket in the queue of a full pool, and why a wait for it ended.
 
 use std::ffi::CStr;
 

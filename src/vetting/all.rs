@@ -16,7 +16,7 @@ use crate::httpd::{log, process};
 /// How long the parent waits for the server's own end when an answer has ended without one.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Vets all scripts of a configuration, several at once. Those whose turn does not come in time are
+/// Vets all scripts of a configuration, several at once. Those that are not begun in time are
 /// refused. A server that ends meanwhile is replaced, and what it was at is asked about again, one
 /// by one: so the script that ends it is known, and no other is refused for it.
 pub fn vet_all(keeper: &Keeper, setup: &VettingSetup) -> Vec<Result<GoodVersion, ScriptError>> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Smooth weighted round robin as a precomputed sequence.
 //!
-//! nginx's algorithm (each turn: every current weight grows by the weight, the largest wins, the
-//! first among equals, and loses the total) comes back to its start after total / gcd turns, so
+//! nginx's algorithm (each pick: every current weight grows by the weight, the largest wins, the
+//! first among equals, and loses the total) comes back to its start after total / gcd picks, so
 //! that the sequence can be written down once and a pick is one look-up by a shared counter: one
 //! sequence for all threads and children, whatever the number of members.
 

@@ -12,7 +12,7 @@ pub const SIZE: u32 = 65_537;
 /// node takes its next free slot unless i × weight < target; its target, from 0, then grows by the
 /// largest weight.
 pub fn table(nodes: &[(String, u32, u32)], size: u32) -> Box<[u32]> {
-    struct Turn {
+    struct Walk {
         at: u64,
         skip: u64,
         weight: u64,
@@ -24,9 +24,9 @@ pub fn table(nodes: &[(String, u32, u32)], size: u32) -> Box<[u32]> {
     if largest == 0 || size < 2 {
         return Box::default();
     }
-    let mut turns: Vec<Turn> = nodes
+    let mut walks: Vec<Walk> = nodes
         .iter()
-        .map(|(name, weight, value)| Turn {
+        .map(|(name, weight, value)| Walk {
             at: xxh64(name.as_bytes(), 0) % size,
             skip: xxh64(name.as_bytes(), 1) % (size - 1) + 1,
             weight: u64::from(*weight),
@@ -37,16 +37,16 @@ pub fn table(nodes: &[(String, u32, u32)], size: u32) -> Box<[u32]> {
     let mut slots = vec![u32::MAX; size as usize];
     let mut free = size;
     for round in 1u64.. {
-        for turn in &mut turns {
-            if round * turn.weight < turn.target {
+        for walk in &mut walks {
+            if round * walk.weight < walk.target {
                 continue;
             }
-            turn.target += largest;
-            while slots[turn.at as usize] != u32::MAX {
-                turn.at = (turn.at + turn.skip) % size;
+            walk.target += largest;
+            while slots[walk.at as usize] != u32::MAX {
+                walk.at = (walk.at + walk.skip) % size;
             }
-            slots[turn.at as usize] = turn.value;
-            turn.at = (turn.at + turn.skip) % size;
+            slots[walk.at as usize] = walk.value;
+            walk.at = (walk.at + walk.skip) % size;
             free -= 1;
             if free == 0 {
                 return slots.into();

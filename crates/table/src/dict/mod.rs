@@ -6,7 +6,7 @@
 //! it when that thread dies, stands at [`crate::protocol::segment`] and [`crate::protocol::claim`].
 //! Here is who waits how long for whom.
 //!
-//! A writer that finds its segment claimed yields and sleeps in short turns, and asks now and then
+//! A writer that finds its segment claimed yields and sleeps for moments, and asks now and then
 //! how the holder is. The claim of a dead one it takes over. For one that is stopped it waits for
 //! [`PATIENCE`], for one that runs and does not get on (since the processors are busy with others)
 //! for [`LONG_PATIENCE`], and says [`DictError::Busy`] then; until that claim is let go, others
@@ -32,7 +32,7 @@ use crate::protocol::claim::{self, Claim, Taken};
 use crate::protocol::segment::{Entry, How, Item, Refusal, Segment, Torn};
 pub use crate::protocol::segment::{How as Store, MAX_KEY, Value};
 
-/// Attempts at reading what is being changed all the time, before waiting for the writers' turn.
+/// Attempts at reading what is being changed all the time, before it waits among the writers.
 const READ_TRIES: u32 = 256;
 
 /// Why a dictionary did not do it.
@@ -385,7 +385,7 @@ impl Dict {
     fn claim<'d>(&'d self, segment: Segment<'d>) -> Result<Held<'d>, DictError> {
         let mine = wait::next_claim(self.world.me);
         let mut waiting = Waiting::new(&self.world, &segment.head.stalled);
-        let taken = claim::take(&segment.head.claim, mine, &mut |seen| waiting.turn(seen));
+        let taken = claim::take(&segment.head.claim, mine, &mut |seen| waiting.look(seen));
         let taken = taken.ok_or(DictError::Busy)?;
         let held = Held { segment, mine };
         if taken == Taken::Inherited {

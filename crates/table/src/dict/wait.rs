@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Waiting for a claim: short turns, a look whether the holder lives, an end.
+//! Waiting for a claim: short pauses, a look whether the holder lives, an end.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -13,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_millis(250);
 /// How long it waits for one that may go on at any time.
 pub const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Turns that only yield; then each one sleeps.
+/// So many looks are followed by a yield, all others by a sleep.
 const YIELDS: u32 = 64;
 const SLEEP: Duration = Duration::from_micros(100);
 /// How often the holder is looked at.
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const FIRST_LOOK: Duration = Duration::from_micros(250);
 /// How long one waits for a claim that another has waited for in vain.
 const STALLED: Duration = Duration::from_millis(1);
-/// How long one waits when the holders change but it is never one's own turn.
+/// How long one waits when the holders change but it never gets the claim.
 const STARVED: Duration = LONG_PATIENCE.saturating_mul(2);
 
 /// How a process is.
@@ -50,35 +50,35 @@ pub struct World {
 static THREADS: AtomicU16 = AtomicU16::new(0);
 
 thread_local! {
-    /// Number of the thread and of its last turn. No destructor: a module that is unloaded must not
-    /// leave any.
-    static TURN: Cell<(u16, u16)> = const { Cell::new((0, 0)) };
+    /// Numbers of the thread and of its last claim. No destructor: a module that is unloaded must
+    /// not leave any.
+    static LAST: Cell<(u16, u16)> = const { Cell::new((0, 0)) };
 }
 
 /// A claim of this thread that differs from its last ones.
 #[inline]
 pub(super) fn next_claim(me: Process) -> Claim {
-    let (thread, turn) = TURN
+    let (thread, number) = LAST
         .try_with(|cell| {
-            let (mut thread, turn) = cell.get();
+            let (mut thread, number) = cell.get();
             if thread == 0 {
                 thread = THREADS.fetch_add(1, Relaxed).wrapping_add(1).max(1);
             }
             // 2 is set in every claim.
-            let turn = turn.wrapping_add(1);
-            let turn = if turn & 2 != 0 { turn.wrapping_add(2) } else { turn };
-            cell.set((thread, turn));
-            (thread, turn)
+            let number = number.wrapping_add(1);
+            let number = if number & 2 != 0 { number.wrapping_add(2) } else { number };
+            cell.set((thread, number));
+            (thread, number)
         })
         .unwrap_or((0, 0));
-    Claim::new(me, thread, turn)
+    Claim::new(me, thread, number)
 }
 
 /// One wait.
 pub(super) struct Waiting<'w> {
     world: &'w World,
     stalled: &'w AtomicU64,
-    turns: u32,
+    looks: u32,
     times: Option<Times>,
 }
 
@@ -93,13 +93,13 @@ struct Times {
 impl<'w> Waiting<'w> {
     #[inline]
     pub(super) fn new(world: &'w World, stalled: &'w AtomicU64) -> Self {
-        Waiting { world, stalled, turns: 0, times: None }
+        Waiting { world, stalled, looks: 0, times: None }
     }
 
     /// What to do about this claim.
-    pub(super) fn turn(&mut self, seen: Claim) -> WhenTaken {
-        self.turns += 1;
-        if self.turns < YIELDS / 2 {
+    pub(super) fn look(&mut self, seen: Claim) -> WhenTaken {
+        self.looks += 1;
+        if self.looks < YIELDS / 2 {
             std::hint::spin_loop();
             return WhenTaken::Again;
         }
@@ -132,7 +132,7 @@ impl<'w> Waiting<'w> {
             self.stalled.store(seen.0, Relaxed);
             return WhenTaken::GiveUp;
         }
-        if self.turns < YIELDS {
+        if self.looks < YIELDS {
             pause();
         } else {
             std::thread::sleep(SLEEP);

@@ -7,7 +7,7 @@
 //! so and puts right what the dead one left, before anything else; if it dies doing that, the next
 //! one finds its claim and starts over.
 //!
-//! The word tells threads and turns of one process apart, and a process from a later one with the
+//! The word tells threads and claims of one process apart, and a process from a later one with the
 //! same pid.
 
 use crate::primitive::{AtomicU64, Ordering::*, step};
@@ -42,15 +42,15 @@ impl Claim {
     /// A thread was unwound while it held the claim.
     pub const ABANDONED: Claim = Claim(1);
 
-    /// A thread's claim; `turn` differs from one claim of the thread to the next.
-    pub fn new(holder: Process, thread: u16, turn: u16) -> Self {
+    /// A thread's claim; `number` differs from one claim of the thread to the next.
+    pub fn new(holder: Process, thread: u16, number: u16) -> Self {
         // A pid that has no room becomes 0, which nobody takes for dead.
         let pid = u64::try_from(holder.pid).ok().filter(|pid| pid >> PID_BITS == 0).unwrap_or(0);
         let born = u64::from(holder.born) & ((1 << BORN_BITS) - 1);
         let thread = u64::from(thread) & ((1 << THREAD_BITS) - 1);
         // Never 0 nor ABANDONED.
-        let turn = u64::from(turn) | 2;
-        Claim(pid << 40 | born << 28 | thread << 16 | turn)
+        let number = u64::from(number) | 2;
+        Claim(pid << 40 | born << 28 | thread << 16 | number)
     }
 
     /// The holder, None when it cannot be told (and has to be taken for alive).

@@ -137,7 +137,7 @@ pub fn join(
         }
         step();
         ticket.wants.store(wants.0, SeqCst);
-        let call = CallWord::load(&ticket.call).next_turn().with(CallPhase::Waiting);
+        let call = CallWord::load(&ticket.call).next_showing().with(CallPhase::Waiting);
         ticket.call.store(call.0 & !AGAIN, SeqCst);
         step();
         let number = last_number.fetch_add(1, SeqCst) + 1;
@@ -161,7 +161,7 @@ pub fn answer(tickets: &[Ticket], held: &HeldTicket) -> bool {
     let Some(ticket) = tickets.get(held.row) else { return false };
     let mut seen = CallWord::load(&ticket.call);
     while seen.phase() == CallPhase::Called {
-        let answered = seen.next_turn().with(CallPhase::Waiting);
+        let answered = seen.next_showing().with(CallPhase::Waiting);
         match ticket.call.compare_exchange(seen.0, answered.0, SeqCst, SeqCst) {
             Ok(_) => {
                 fence(SeqCst);
@@ -200,7 +200,7 @@ pub fn leave(tickets: &[Ticket], held: &HeldTicket) -> bool {
     let mut seen = CallWord::load(&ticket.call);
     let mut mine = ticket.owner.load(SeqCst) == held.owner;
     while mine {
-        let away = seen.next_turn().with(CallPhase::Away);
+        let away = seen.next_showing().with(CallPhase::Away);
         match ticket.call.compare_exchange(seen.0, away.0, SeqCst, SeqCst) {
             Ok(_) => break,
             Err(now) => seen = CallWord(now),

@@ -22,9 +22,9 @@ pub const AGAIN: u64 = 4;
 /// Set while a ticket is called to look round, though nobody gave a place: it can be called for one
 /// still.
 const IDLE: u64 = 8;
-const TURN_SHIFT: u32 = 4;
+const SHOWING_SHIFT: u32 = 4;
 
-/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 turn (each showing is another),
+/// Bits 0..=1 phase, 2 called again, 3 called to look round, 4..=31 the number of the showing,
 /// 32..=63 when it was called last, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallWord(pub u64);
@@ -72,9 +72,9 @@ impl CallWord {
         CallWord(self.0 & !3 | phase as u64)
     }
 
-    pub fn next_turn(self) -> Self {
-        let turn = (self.0 as u32 >> TURN_SHIFT).wrapping_add(1) & ((1 << (32 - TURN_SHIFT)) - 1);
-        CallWord(self.0 & !0xffff_ffff | u64::from(turn) << TURN_SHIFT | self.0 & (AGAIN | 3))
+    pub fn next_showing(self) -> Self {
+        let showing = (self.0 as u32 >> SHOWING_SHIFT).wrapping_add(1) & ((1 << (32 - SHOWING_SHIFT)) - 1);
+        CallWord(self.0 & !0xffff_ffff | u64::from(showing) << SHOWING_SHIFT | self.0 & (AGAIN | 3))
     }
 
     pub fn at(self, now_ms: u32) -> Self {
