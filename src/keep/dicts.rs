@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use config::MOST_DICTS;
 use script::host::{self, DictError, Scalar, SharedValues};
-use table::dict::{self, Dict, Value, World};
+use table::dict::{self, Dict, Processes, Value};
 
 use super::mappings::{Mapping, Mappings};
 use crate::httpd::log;
@@ -93,8 +93,8 @@ impl Dicts {
     }
 }
 
-fn world() -> World {
-    World { me: memory::this_process(), condition: memory::condition, now_us: memory::monotonic_us }
+fn world() -> Processes {
+    Processes { me: memory::this_process(), condition: memory::condition, now_us: memory::monotonic_us }
 }
 
 /// Random, so that no client can choose keys that collide.

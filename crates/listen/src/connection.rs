@@ -16,8 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ender::{Ender, Step};
+use crate::guests::{Guest, Present};
 use crate::race::{First, first};
-use crate::seats::{Seat, Taken};
 use crate::{Answerer, Aside, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
 
 /// Most bytes of a head, which is also what is buffered of an answer in one piece.
@@ -46,39 +46,39 @@ impl Common {
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: RemoteEnd,
-    taken: Taken,
+    present: Present,
     common: Rc<Common>,
 ) {
-    let seat = taken.seat.clone();
+    let guest = present.guest.clone();
     let service = service_fn(|request| {
-        let (seat, common) = (seat.clone(), common.clone());
-        async move { Ok::<_, Infallible>(respond(request, peer, &seat, &common).await) }
+        let (guest, common) = (guest.clone(), common.clone());
+        async move { Ok::<_, Infallible>(respond(request, peer, &guest, &common).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(common.limits.head);
     builder.max_buf_size(HEAD).half_close(true);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // A client's errors are its own affair.
-    let finished = first(connection.as_mut(), first(seat.is_over(), seat.finish.notified())).await;
+    let finished = first(connection.as_mut(), first(guest.is_over(), guest.finish.notified())).await;
     if let First::Other(First::Other(())) = finished {
         connection.as_mut().graceful_shutdown();
-        first(connection, seat.is_over()).await;
+        first(connection, guest.is_over()).await;
     }
 }
 
 async fn respond(
     request: Request<Body>,
     peer: RemoteEnd,
-    seat: &Seat,
+    guest: &Guest,
     common: &Common,
 ) -> Response<Full<Bytes>> {
-    seat.begins(common.limits.body + common.limits.answer);
+    guest.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
     let outgoing = match read(request, peer, common.limits).await {
         Ok(incoming) => common.answered(incoming).await,
         Err(refused) => refused,
     };
-    seat.answers(common.limits.answer);
+    guest.answers(common.limits.answer);
     let mut response = response(outgoing, is_head);
     if common.ender.has_come_to(Step::Leaves) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -10,7 +10,7 @@ use tokio::task::spawn_local;
 
 use crate::connection::{Common, serve};
 use crate::ender::Ender;
-use crate::seats::{Seats, Taken};
+use crate::guests::{Guests, Present};
 use crate::{Entrance, Listener, RemoteEnd};
 
 /// How long a door rests when there are no descriptors.
@@ -26,7 +26,7 @@ enum Socket {
 pub(crate) struct OpenDoor {
     socket: Socket,
     common: Rc<Common>,
-    pub(crate) seats: Rc<Seats>,
+    pub(crate) guests: Rc<Guests>,
 }
 
 impl OpenDoor {
@@ -46,7 +46,7 @@ impl OpenDoor {
             }
         };
         let common = Rc::new(Common { answer: door.answer, aside: door.aside, limits: door.limits, ender });
-        Ok(OpenDoor { socket, common, seats: Rc::default() })
+        Ok(OpenDoor { socket, common, guests: Rc::default() })
     }
 
     /// Takes connections for ever.
@@ -65,22 +65,22 @@ impl OpenDoor {
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let peer = stream.peer_cred().map_or(RemoteEnd::Unknown, |peer| RemoteEnd::User(peer.uid()));
-                spawn_local(serve(stream, peer, self.seat(), self.common.clone()));
+                spawn_local(serve(stream, peer, self.admit(), self.common.clone()));
             }
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Small answers are not to wait for more.
                 drop(stream.set_nodelay(true));
                 let peer = RemoteEnd::Address(address.ip().to_canonical());
-                spawn_local(serve(stream, peer, self.seat(), self.common.clone()));
+                spawn_local(serve(stream, peer, self.admit(), self.common.clone()));
             }
         }
         Ok(())
     }
 
-    fn seat(&self) -> Taken {
+    fn admit(&self) -> Present {
         let limits = self.common.limits;
         // The head's own limit ends a connection that sends nothing; this one is for the rest.
-        self.seats.take(limits.connections, limits.head * 2)
+        self.guests.admit(limits.connections, limits.head * 2)
     }
 }

@@ -7,8 +7,8 @@
 mod connection;
 mod door;
 mod ender;
+mod guests;
 mod race;
-mod seats;
 mod server;
 
 use std::net::IpAddr;

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::Entrance;
 use crate::door::OpenDoor;
 use crate::ender::{Ender, Step};
+use crate::guests::Guests;
 use crate::race::first;
-use crate::seats::Seats;
 
 /// How long a client of a kept connection has to send what it was about to send when the server was
 /// told to end.
@@ -54,7 +54,7 @@ impl DoorKeeper {
         if ender.is_closed() {
             return;
         }
-        let seats: Vec<Rc<Seats>> = doors.iter().map(|door| door.seats.clone()).collect();
+        let guests: Vec<Rc<Guests>> = doors.iter().map(|door| door.guests.clone()).collect();
         runtime.block_on(local.run_until(async {
             let open: Vec<_> = doors.into_iter().map(|door| tokio::task::spawn_local(door.run())).collect();
             ender.wait_for(Step::Closed).await;
@@ -63,8 +63,8 @@ impl DoorKeeper {
                 // What it had is dropped, its socket closed, when this returns.
                 drop(door.await);
             }
-            first(ender.wait_for(Step::Ends), all_gone(&seats)).await;
-            finish(&seats).await;
+            first(ender.wait_for(Step::Ends), all_gone(&guests)).await;
+            finish(&guests).await;
         }));
         // Connections close before the runtime that they are registered with.
         drop(local);
@@ -72,18 +72,18 @@ impl DoorKeeper {
     }
 }
 
-async fn all_gone(seats: &[Rc<Seats>]) {
-    for seats in seats {
-        while seats.count() > 0 {
-            seats.freed.notified().await;
+async fn all_gone(guests: &[Rc<Guests>]) {
+    for guests in guests {
+        while guests.count() > 0 {
+            guests.freed.notified().await;
         }
     }
 }
 
 /// Lets end what has begun, for a bounded time.
-async fn finish(seats: &[Rc<Seats>]) {
+async fn finish(guests: &[Rc<Guests>]) {
     let began = Instant::now();
-    first(all_gone(seats), tokio::time::sleep(LINGER)).await;
-    seats.iter().for_each(|seats| seats.finish());
-    first(all_gone(seats), tokio::time::sleep_until(began + PATIENCE)).await;
+    first(all_gone(guests), tokio::time::sleep(LINGER)).await;
+    guests.iter().for_each(|guests| guests.finish());
+    first(all_gone(guests), tokio::time::sleep_until(began + PATIENCE)).await;
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use table::dict::{Condition, Dict, Process, Store, Value, World};
+use table::dict::{Condition, Dict, Process, Processes, Store, Value};
 
 const ROUND: u64 = 20_000;
 
@@ -20,7 +20,7 @@ fn now_us() -> u64 {
 
 fn dict(size: usize) -> Option<Dict> {
     let me = Process::new(std::process::id() as i32, None);
-    Dict::on_heap(size, 7, World { me, condition: |_| Condition::Running, now_us }).ok()
+    Dict::on_heap(size, 7, Processes { me, condition: |_| Condition::Running, now_us }).ok()
 }
 
 /// The median of some rounds, in ns.

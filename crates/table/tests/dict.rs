@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use table::dict::{Condition, Dict, DictError, MIN_SIZE, PATIENCE, Process, Store, Value, World};
+use table::dict::{Condition, Dict, DictError, MIN_SIZE, PATIENCE, Process, Processes, Store, Value};
 
 const CHILDREN: usize = 5;
 
@@ -41,12 +41,12 @@ fn map(bytes: usize) -> *mut u8 {
 }
 
 fn shared(size: usize) -> Dict {
-    let world = World { me: Process::new(std::process::id() as i32, None), condition, now_us };
+    let processes = Processes { me: Process::new(std::process::id() as i32, None), condition, now_us };
     let base = map(size);
     // SAFETY: a fresh mapping of that size, which stays.
     unsafe {
-        drop(Dict::create(base, size, 99, world).expect("a page is aligned"));
-        Dict::attach(base, size, world).expect("just made")
+        drop(Dict::create(base, size, 99, processes).expect("a page is aligned"));
+        Dict::attach(base, size, processes).expect("just made")
     }
 }
 

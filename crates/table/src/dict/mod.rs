@@ -26,7 +26,7 @@ pub use self::geometry::{MAX_SIZE, MIN_SIZE};
 use self::memory::Memory;
 pub use self::memory::OpenError;
 use self::wait::Waiting;
-pub use self::wait::{Condition, LONG_PATIENCE, PATIENCE, World};
+pub use self::wait::{Condition, LONG_PATIENCE, PATIENCE, Processes};
 pub use crate::protocol::claim::Process;
 use crate::protocol::claim::{self, Claim, Taken};
 use crate::protocol::segment::{Entry, How, Item, Refusal, Segment, Torn};
@@ -71,13 +71,13 @@ impl From<Refusal> for DictError {
 #[derive(Clone)]
 pub struct Dict {
     memory: Arc<Memory>,
-    world: World,
+    processes: Processes,
     evicts: bool,
 }
 
 impl std::fmt::Debug for Dict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dict").field("size", &self.size()).field("me", &self.world.me).finish()
+        f.debug_struct("Dict").field("size", &self.size()).field("me", &self.processes.me).finish()
     }
 }
 
@@ -104,9 +104,14 @@ impl Dict {
     /// # Safety
     /// As for [`crate::Table::create`].
     #[allow(unsafe_code)]
-    pub unsafe fn create(base: *mut u8, size: usize, seed: u64, world: World) -> Result<Self, OpenError> {
+    pub unsafe fn create(
+        base: *mut u8,
+        size: usize,
+        seed: u64,
+        processes: Processes,
+    ) -> Result<Self, OpenError> {
         // SAFETY: the caller's promise is the one asked for.
-        unsafe { Memory::create(base, size, seed) }.map(|memory| Dict::over(memory, world))
+        unsafe { Memory::create(base, size, seed) }.map(|memory| Dict::over(memory, processes))
     }
 
     /// Opens a dictionary that is there already.
@@ -114,24 +119,24 @@ impl Dict {
     /// # Safety
     /// As for [`crate::Table::attach`].
     #[allow(unsafe_code)]
-    pub unsafe fn attach(base: *mut u8, size: usize, world: World) -> Result<Self, OpenError> {
+    pub unsafe fn attach(base: *mut u8, size: usize, processes: Processes) -> Result<Self, OpenError> {
         // SAFETY: the caller's promise is the one asked for.
-        unsafe { Memory::attach(base, size) }.map(|memory| Dict::over(memory, world))
+        unsafe { Memory::attach(base, size) }.map(|memory| Dict::over(memory, processes))
     }
 
     /// A dictionary in this process's own memory, for tests and `configtest`.
-    pub fn on_heap(size: usize, seed: u64, world: World) -> Result<Self, OpenError> {
-        Memory::on_heap(size, seed).map(|memory| Dict::over(memory, world))
+    pub fn on_heap(size: usize, seed: u64, processes: Processes) -> Result<Self, OpenError> {
+        Memory::on_heap(size, seed).map(|memory| Dict::over(memory, processes))
     }
 
-    fn over(memory: Memory, world: World) -> Self {
-        Dict { memory: Arc::new(memory), world, evicts: true }
+    fn over(memory: Memory, processes: Processes) -> Self {
+        Dict { memory: Arc::new(memory), processes, evicts: true }
     }
 
     /// Says who uses this handle; after a fork.
     #[must_use]
     pub fn with_identity(mut self, me: Process) -> Self {
-        self.world.me = me;
+        self.processes.me = me;
         self
     }
 
@@ -155,7 +160,7 @@ impl Dict {
     /// The value, unless absent or past its time.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         let value = self.read(key, |entry| {
             if entry.is_expired(now) {
                 return if entry.is_valid() { Ok(None) } else { Err(Torn) };
@@ -170,7 +175,7 @@ impl Dict {
     /// The value, also of an entry past its time that nothing has taken the place of, and whether
     /// it is.
     pub fn get_stale(&self, key: &[u8]) -> Result<Option<(Value, bool)>, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         self.read(key, |entry| {
             let is_over = entry.is_expired(now);
             Ok((entry.value()?, is_over))
@@ -180,7 +185,7 @@ impl Dict {
     /// Stores; `ttl` in seconds, 0 for ever. True: entries that had time left were thrown out for
     /// it.
     pub fn store(&self, how: Store, key: &[u8], value: &Value, ttl: f64) -> Result<bool, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         self.change(key, now, until(now, ttl), |segment, item| segment.store(how, item, value))
     }
 
@@ -209,7 +214,7 @@ impl Dict {
         init: Option<&Value>,
         init_ttl: f64,
     ) -> Result<(Value, bool), DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         self.change(key, now, until(now, init_ttl), |segment, item| segment.incr(item, by, init))
     }
 
@@ -222,7 +227,7 @@ impl Dict {
 
     /// Seconds left, 0 for ever.
     pub fn ttl(&self, key: &[u8]) -> Result<f64, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         let expiry = self.read(key, |entry| {
             let expiry = entry.expiry();
             if entry.is_valid() { Ok(expiry) } else { Err(Torn) }
@@ -236,7 +241,7 @@ impl Dict {
 
     /// Sets the seconds left, 0 for ever.
     pub fn expire(&self, key: &[u8], ttl: f64) -> Result<(), DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         self.change(key, now, until(now, ttl), |segment, item| match segment.find(item.hash, key) {
             Ok(Some(entry)) if !entry.is_expired(now) => {
                 entry.set_expiry(item.expiry);
@@ -254,7 +259,7 @@ impl Dict {
 
     /// Last use and key of entries.
     fn entries(&self, max: usize) -> Result<Vec<(u64, Vec<u8>)>, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         let mut found = Vec::new();
         for segment in self.segments() {
             for bucket in 0..segment.buckets.len() {
@@ -282,7 +287,7 @@ impl Dict {
 
     /// Frees entries whose time is over, at most `max` (0: all). Gives their number.
     pub fn purge(&self, max: usize) -> Result<usize, DictError> {
-        let now = (self.world.now_us)();
+        let now = (self.processes.now_us)();
         let mut gone = 0;
         for segment in self.segments() {
             let left = if max == 0 { 0 } else { max - gone };
@@ -383,8 +388,8 @@ impl Dict {
 
     #[inline]
     fn claim<'d>(&'d self, segment: Segment<'d>) -> Result<Held<'d>, DictError> {
-        let mine = wait::next_claim(self.world.me);
-        let mut waiting = Waiting::new(&self.world, &segment.head.stalled);
+        let mine = wait::next_claim(self.processes.me);
+        let mut waiting = Waiting::new(&self.processes, &segment.head.stalled);
         let taken = claim::take(&segment.head.claim, mine, &mut |seen| waiting.look(seen));
         let taken = taken.ok_or(DictError::Busy)?;
         let held = Held { segment, mine };

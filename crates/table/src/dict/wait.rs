@@ -38,7 +38,7 @@ pub enum Condition {
 
 /// How a dictionary finds out about time and processes.
 #[derive(Debug, Clone, Copy)]
-pub struct World {
+pub struct Processes {
     /// This process.
     pub me: Process,
     /// How a process is.
@@ -76,7 +76,7 @@ pub(super) fn next_claim(me: Process) -> Claim {
 
 /// One wait.
 pub(super) struct Waiting<'w> {
-    world: &'w World,
+    processes: &'w Processes,
     stalled: &'w AtomicU64,
     looks: u32,
     times: Option<Times>,
@@ -92,8 +92,8 @@ struct Times {
 
 impl<'w> Waiting<'w> {
     #[inline]
-    pub(super) fn new(world: &'w World, stalled: &'w AtomicU64) -> Self {
-        Waiting { world, stalled, looks: 0, times: None }
+    pub(super) fn new(processes: &'w Processes, stalled: &'w AtomicU64) -> Self {
+        Waiting { processes, stalled, looks: 0, times: None }
     }
 
     /// What to do about this claim.
@@ -118,7 +118,7 @@ impl<'w> Waiting<'w> {
         let waited = now - times.since;
         if waited >= times.look {
             times.look = waited + LOOK;
-            match condition(self.world, seen) {
+            match condition(self.processes, seen) {
                 Condition::Dead => return WhenTaken::TakeOver,
                 other => times.stopped = other == Condition::Stopped,
             }
@@ -142,7 +142,7 @@ impl<'w> Waiting<'w> {
 }
 
 /// How the holder is. One that cannot be told is taken to run, and so is this process.
-fn condition(world: &World, seen: Claim) -> Condition {
-    let other = seen.holder().filter(|holder| *holder != world.me);
-    other.map_or(Condition::Running, world.condition)
+fn condition(processes: &Processes, seen: Claim) -> Condition {
+    let other = seen.holder().filter(|holder| *holder != processes.me);
+    other.map_or(Condition::Running, processes.condition)
 }

@@ -40,14 +40,14 @@ fn process(pid: i32) -> Process {
 }
 
 fn dict(size: usize) -> Dict {
-    let world = World { me: process(1), condition, now_us: now };
-    Dict::on_heap(size, 42, world).expect("a valid size")
+    let processes = Processes { me: process(1), condition, now_us: now };
+    Dict::on_heap(size, 42, processes).expect("a valid size")
 }
 
 /// With the real clock, for threads.
 fn timed(size: usize) -> Dict {
-    let world = World { me: process(1), condition: |_| Condition::Stopped, now_us: real_now };
-    Dict::on_heap(size, 42, world).expect("a valid size")
+    let processes = Processes { me: process(1), condition: |_| Condition::Stopped, now_us: real_now };
+    Dict::on_heap(size, 42, processes).expect("a valid size")
 }
 
 /// Does it as a process of its own, which dies at that step. None: it has died.

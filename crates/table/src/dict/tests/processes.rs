@@ -38,8 +38,8 @@ fn a_stopped_holder_is_waited_for_and_not_for_ever() {
 #[test]
 fn a_running_holder_is_waited_for_longer() {
     let dict = timed(MIN_SIZE);
-    let world = World { condition: |_| Condition::Running, ..dict.world };
-    let dict = Dict { world, ..dict };
+    let processes = Processes { condition: |_| Condition::Running, ..dict.processes };
+    let dict = Dict { processes, ..dict };
     let cell = &dict.memory.segment(0).head.claim;
     let other = wait::next_claim(process(99));
     cell.store(other.0, SeqCst);

@@ -198,7 +198,8 @@ fn another_size_takes_over_what_was_used_last() {
 
 #[test]
 fn sizes_have_limits() {
-    let open = |size| Dict::on_heap(size, 0, World { me: process(1), condition, now_us: now }).map(|_| ());
+    let open =
+        |size| Dict::on_heap(size, 0, Processes { me: process(1), condition, now_us: now }).map(|_| ());
     assert_eq!(open(MIN_SIZE - 1), Err(OpenError::Size(MIN_SIZE - 1)));
     for size in [MIN_SIZE, MIN_SIZE + 1, 1 << 20, (1 << 20) + 77, (5 << 20) + 13, 70 << 20, MAX_SIZE] {
         let geometry = geometry::Geometry::of(size).unwrap();

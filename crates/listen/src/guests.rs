@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 /// Those of one door.
 #[derive(Default)]
-pub(crate) struct Seats {
-    taken: RefCell<Vec<Rc<Seat>>>,
-    /// One has been given back.
+pub(crate) struct Guests {
+    present: RefCell<Vec<Rc<Guest>>>,
+    /// One has left.
     pub(crate) freed: Notify,
 }
 
 /// One connection.
-pub(crate) struct Seat {
+pub(crate) struct Guest {
     /// No head of a request is there, of its first or of its next one.
     waits: Cell<bool>,
     /// Since when it is at that.
@@ -32,10 +32,10 @@ pub(crate) struct Seat {
     pub(crate) finish: Notify,
 }
 
-impl Seat {
+impl Guest {
     fn new(time: Duration) -> Self {
         let now = Instant::now();
-        Seat {
+        Guest {
             waits: Cell::new(true),
             since: Cell::new(now),
             until: Cell::new(now + time),
@@ -73,46 +73,45 @@ impl Seat {
     }
 }
 
-impl Seats {
+impl Guests {
     pub(crate) fn count(&self) -> usize {
-        self.taken.borrow().len()
+        self.present.borrow().len()
     }
 
-    /// A seat for one more connection, which has this time for its first request. When all `most`
-    /// are taken, the one leaves that waits for a request for longest, or else is at one for
-    /// longest.
-    pub(crate) fn take(self: &Rc<Self>, most: usize, time: Duration) -> Taken {
-        let mut taken = self.taken.borrow_mut();
-        if taken.len() >= most.max(1) {
+    /// Lets one more connection in, which has this time for its first request. When `most` are
+    /// present, the one leaves that waits for a request for longest, or else is at one for longest.
+    pub(crate) fn admit(self: &Rc<Self>, most: usize, time: Duration) -> Present {
+        let mut present = self.present.borrow_mut();
+        if present.len() >= most.max(1) {
             let oldest =
-                taken.iter().enumerate().min_by_key(|(_, seat)| (!seat.waits.get(), seat.since.get()));
+                present.iter().enumerate().min_by_key(|(_, guest)| (!guest.waits.get(), guest.since.get()));
             if let Some(at) = oldest.map(|(at, _)| at) {
-                taken.swap_remove(at).leave.notify_one();
+                present.swap_remove(at).leave.notify_one();
             }
         }
-        let seat = Rc::new(Seat::new(time));
-        taken.push(seat.clone());
-        Taken { seats: self.clone(), seat }
+        let guest = Rc::new(Guest::new(time));
+        present.push(guest.clone());
+        Present { guests: self.clone(), guest }
     }
 
     /// All end with the answer that they are at; those that never had a request, at once.
     pub(crate) fn finish(&self) {
-        for seat in self.taken.borrow().iter() {
-            let end = if seat.fresh.get() { &seat.leave } else { &seat.finish };
+        for guest in self.present.borrow().iter() {
+            let end = if guest.fresh.get() { &guest.leave } else { &guest.finish };
             end.notify_one();
         }
     }
 }
 
-/// A seat that is taken until this value's end.
-pub(crate) struct Taken {
-    seats: Rc<Seats>,
-    pub(crate) seat: Rc<Seat>,
+/// A guest until this value's end.
+pub(crate) struct Present {
+    guests: Rc<Guests>,
+    pub(crate) guest: Rc<Guest>,
 }
 
-impl Drop for Taken {
+impl Drop for Present {
     fn drop(&mut self) {
-        self.seats.taken.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.seat));
-        self.seats.freed.notify_one();
+        self.guests.present.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.guest));
+        self.guests.freed.notify_one();
     }
 }
