@@ -111,6 +111,13 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// A number that is another for each request that a client sends, and stays the same over its
+    /// sub-requests and internal redirects.
+    pub fn draw(self) -> u64 {
+        let record = self.get();
+        (record.request_time as u64) ^ (record.connection.addr() as u64).rotate_left(32)
+    }
+
     /// The request's pool.
     pub fn pool(self) -> MemoryPool<'r> {
         // SAFETY: a request's pool lives as long as the request.

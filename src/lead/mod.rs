@@ -19,6 +19,7 @@ mod stale;
 mod stuck;
 pub mod thread;
 mod timers;
+mod trials;
 
 /// How often scripts, the lead and ejections are looked at.
 pub const TICK: Duration = Duration::from_millis(200);

@@ -11,6 +11,7 @@ use balance::lifecycle;
 use script::report::{Findings, ProcessEnd};
 use script::{GoodVersion, ScriptError, ScriptId, Stamp};
 
+use super::trials;
 use crate::httpd::events;
 use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
@@ -138,6 +139,9 @@ fn finish(
 
 fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32, Stamp), good: GoodVersion) {
     let (table, library) = (&child.table, &child.library);
+    if trials::begin(child, id, (row, stamp), &good.bundle) {
+        return;
+    }
     let version = scripts::publish_judged((table, library), id, row, stamp.0, &good.bundle);
     if let Err(error) = good.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));

@@ -6,6 +6,7 @@ use balance::api::Balancer;
 
 use super::saved::Saved;
 use super::stuck::StuckCalls;
+use super::trials;
 use crate::serve::child::Child;
 
 /// See the module.
@@ -18,6 +19,7 @@ pub struct Scripts {
 impl Scripts {
     /// Once a tick.
     pub fn turn(&mut self, child: &Child, balancer: &dyn Balancer) {
+        trials::turn(child);
         self.saved.turn(child, balancer);
         self.stuck.look(child);
     }

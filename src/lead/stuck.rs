@@ -10,6 +10,7 @@ use script::watch::{self, LongCall};
 use super::timers::Timers;
 use crate::serve::child::Child;
 use crate::serve::scripts;
+use crate::serve::trials::is_on_trial;
 
 /// How long a call may go on after its limit.
 const GRACE: Duration = Duration::from_secs(2);
@@ -101,6 +102,9 @@ fn limit(child: &Child, call: &LongCall) -> Duration {
 }
 
 fn quarantine(child: &Child, (id, version): (ScriptId, u64), late: &str) {
+    if is_on_trial(version) {
+        return super::trials::fail_stuck(child, id, late);
+    }
     let row = child.script_rows.get(id.0 as usize).copied().flatten();
     scripts::quarantine((&child.table, &child.library), row, (id, version), late);
 }

@@ -48,11 +48,20 @@ impl Child {
         id: ScriptId,
         body: impl FnOnce(&LuaState) -> Result<T, ScriptError>,
     ) -> Result<T, ScriptError> {
-        if !self.table.has_counts() {
-            return self.lua.with(request, body);
+        let (lua, on_trial) = match self.trials.as_deref().and_then(|trials| trials.of(id, request)) {
+            None => (&self.lua, None),
+            Some(trial) => (trial.lua, Some(trial.row)),
+        };
+        if on_trial.is_none() && !self.table.has_counts() {
+            return lua.with(request, body);
         }
         let began_ns = memory::monotonic_ns();
-        let said = self.lua.with(request, body);
+        let said = lua.with(request, body);
+        if let Some(row) = on_trial
+            && let Some(ending) = ending(said.as_ref().map(Said::is_declined))
+        {
+            self.table.count_trial(row, !matches!(ending, CallEnd::Ok | CallEnd::Declined));
+        }
         let took_ns = memory::monotonic_ns().saturating_sub(began_ns);
         self.count_call(id, said.as_ref().map(Said::is_declined), took_ns);
         said
@@ -61,7 +70,7 @@ impl Child {
     /// Counts a call.
     pub fn count_call(&self, id: ScriptId, said: Result<bool, &ScriptError>, took_ns: u64) {
         let row = self.script_rows.get(id.0 as usize).copied().flatten();
-        if let (Some(row), Some(ending)) = (row, ending(said)) {
+        if let (true, Some(row), Some(ending)) = (self.table.has_counts(), row, ending(said)) {
             self.table.count_call(row, ending, took_ns);
         }
     }

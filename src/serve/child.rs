@@ -26,9 +26,10 @@ use crate::serve::answering::Answering;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::KeyExpressions;
-use crate::serve::lua_states::{LuaStates, Parts};
+use crate::serve::lua_states::{LuaStates, Parts, Versions};
 use crate::serve::own_config::Main;
 use crate::serve::places::MemberPlaces;
+use crate::serve::trials::Trials;
 use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
 use crate::vetting::Asker;
@@ -67,6 +68,8 @@ pub struct Child {
     pub keys: Arc<KeyExpressions>,
     /// Rows of the scripts in the table, by script.
     pub script_rows: Vec<Option<u32>>,
+    /// Versions of scripts on trial, where there may be any.
+    pub trials: Option<Box<Trials>>,
     /// `LuaBalancerTimer`.
     pub timers: Vec<Timer>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks, by path as written.
@@ -153,7 +156,17 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         dicts: dicts.clone(),
         keys: keys.clone(),
         lane: lane.index(),
+        versions: Versions::Serving,
     });
+    let parts = |library: &Arc<Library>| Parts {
+        engine: engine.clone(),
+        library: library.clone(),
+        dicts: dicts.clone(),
+        keys: keys.clone(),
+        lane: lane.index(),
+        versions: Versions::OnTrial,
+    };
+    let trials = Trials::new(generation, &table, parts).map(Box::new);
     Ok(Child {
         engine,
         table,
@@ -171,6 +184,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         scheme_handlers: api.scheme_handlers(own),
         main_config: &generation.main_config,
         script_rows,
+        trials,
         timers: generation.timers.clone(),
         method_scripts: generation.method_scripts.clone(),
         geo: generation.geo.clone(),

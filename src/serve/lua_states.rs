@@ -33,6 +33,17 @@ pub struct Parts {
     pub keys: Arc<KeyExpressions>,
     /// The child's number.
     pub lane: u32,
+    /// Which versions of scripts the states run.
+    pub versions: Versions,
+}
+
+/// Which versions of scripts a set of states runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Those that serve.
+    Serving,
+    /// Those on trial.
+    OnTrial,
 }
 
 /// A Lua state, with the request that it is called for.
@@ -83,7 +94,7 @@ struct Taken<'s> {
 thread_local! {
     /// The seat of a thread whose scripts keep something for the length of a request: one thread
     /// handles all of a request but its end.
-    static OWN: Cell<Option<Box<Seat>>> = const { Cell::new(None) };
+    static OWN: [Cell<Option<Box<Seat>>>; 2] = const { [Cell::new(None), Cell::new(None)] };
 }
 
 impl Drop for Taken<'_> {
@@ -94,7 +105,8 @@ impl Drop for Taken<'_> {
             return drop(seat);
         }
         if seat.state.keeps_request() {
-            let Ok(before) = OWN.try_with(|own| own.replace(Some(seat))) else { return };
+            let set = self.seats.parts.versions as usize;
+            let Ok(before) = OWN.try_with(|own| own[set].replace(Some(seat))) else { return };
             // The seat is that of a call inside this one.
             if let Some(before) = before {
                 self.seats.put(before, self.seats.place());
@@ -126,7 +138,7 @@ impl LuaStates {
     }
 
     fn take(&self) -> Option<Box<Seat>> {
-        if let Ok(Some(own)) = OWN.try_with(Cell::take) {
+        if let Ok(Some(own)) = OWN.try_with(|own| own[self.parts.versions as usize].take()) {
             return Some(own);
         }
         let here = self.place().swap(std::ptr::null_mut(), Ordering::Acquire);
@@ -147,6 +159,20 @@ impl LuaStates {
             #[allow(unsafe_code)]
             self.rest.lock().push(unsafe { Box::from_raw(seat) });
         }
+    }
+
+    /// Ends the states that nobody is using. Those that threads keep end at their next use.
+    pub fn clear(&self) {
+        for place in &self.places {
+            let here = place.0.swap(std::ptr::null_mut(), Ordering::Acquire);
+            if !here.is_null() {
+                // SAFETY: made by Box::into_raw in `put`, and taken out by the exchange, so that
+                // nobody else has it.
+                #[allow(unsafe_code)]
+                drop(unsafe { Box::from_raw(here) });
+            }
+        }
+        self.rest.lock().clear();
     }
 
     /// Makes states ahead of the first requests, for as many scripts at once as there are

@@ -17,5 +17,6 @@ pub mod places;
 pub mod scope;
 pub mod scripts;
 pub mod snapshot;
+pub mod trials;
 pub mod waiting_room;
 pub mod workers;

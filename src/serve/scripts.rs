@@ -2,6 +2,7 @@
 //! Children tell each other about scripts through the table: the versions, and those that are
 //! stuck.
 
+use balance::trial::TrialStage;
 use script::{Bundle, ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 use table::Table;
 
@@ -17,6 +18,14 @@ fn key(library: &Library, id: ScriptId) -> u64 {
     let mut hasher = DefaultHasher::new();
     (label, same).hash(&mut hasher);
     hasher.finish().max(1)
+}
+
+/// What the key of a script's versions on trial has beyond the script's own.
+const ON_TRIAL: u64 = 0x7261_6c74_0000_0001;
+
+/// Row of a script's versions on trial, if there is room.
+pub fn trial_row(table: &Table, library: &Library, id: ScriptId) -> Option<u32> {
+    table.script_row((key(library, id) ^ ON_TRIAL).max(1))
 }
 
 /// Row of a script in the table, if there is room.
@@ -36,6 +45,18 @@ pub fn check_room(
     let error = ScriptError::new(ErrorKind::Load, format!("{}: {error}", library.label(id)));
     library.refuse(id, Vec::new(), error.clone());
     Err(error)
+}
+
+/// Whether the version of these files is on trial, or was not taken after one: then the version
+/// before goes on serving.
+pub fn is_held_back(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) -> bool {
+    let [row, on_trial] = [script_row(table, library, id), trial_row(table, library, id)];
+    let (Some(row), Some(on_trial)) = (row, on_trial) else { return false };
+    let is_open = table.trial(on_trial).is_some_and(|trial| trial.stage != TrialStage::Passed);
+    let serving = || table.read_script(row).and_then(|(_, bytes)| Bundle::from_bytes(&bytes).ok());
+    is_open
+        && table.judged_stamp(on_trial) == bundle.stamp().0
+        && serving().is_some_and(|serving| serving.stamp() != bundle.stamp())
 }
 
 /// Stores a good version for all children. Returns its number, 1 when the table has no room for it.

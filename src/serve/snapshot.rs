@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
 use balance::snapshot::{DictState, ScriptState, ScriptVerdict, Snapshot};
+use balance::trial::{Rollout, Trial, TrialStage};
 use script::{Bundle, ScriptId};
 use table::Table;
 
@@ -28,12 +29,25 @@ fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) 
     let version = child.library.version(id);
     let verdict = if version == 0 { ScriptVerdict::Missing } else { ScriptVerdict::Serves };
     let counts = ScriptCounts::default();
-    let own = ScriptState { row, label: child.library.label(id), version, verdict, counts };
+    let trial = trial(child, id);
+    let own = ScriptState { row, label: child.library.label(id), version, verdict, counts, trial };
     let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
-    let refused =
-        found.verdict == ScriptVerdict::Serves && row.is_some_and(|row| is_refused(&child.table, row));
+    let is_tried = trial.is_some_and(|(trial, _)| trial.stage != TrialStage::Failed);
+    let refused = !is_tried
+        && found.verdict == ScriptVerdict::Serves
+        && row.is_some_and(|row| is_refused(&child.table, row));
     let verdict = if refused { ScriptVerdict::Refused } else { found.verdict };
     ScriptState { version: found.version, verdict, counts: found.counts, ..own }
+}
+
+/// The version of the files that were judged last, while those do not serve.
+fn trial(child: &Child, id: ScriptId) -> Option<(Trial, Rollout)> {
+    let script = child.trials.as_deref()?.script(id)?;
+    let row = child.script_rows.get(id.0 as usize).copied().flatten()?;
+    let trial = child.table.trial(script.row)?;
+    let judged = child.table.judged_stamp(row);
+    let is_last = judged == child.table.judged_stamp(script.row) || trial.stage == TrialStage::Passed;
+    is_last.then_some((trial, script.rollout))
 }
 
 /// Whether other files were looked at since those that serve, and not taken.

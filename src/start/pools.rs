@@ -18,6 +18,8 @@ pub fn needs(config: &Config) -> Needs {
     };
     // Of each place that names a function, and of each pool that does.
     let of_pools = config.pools.iter().map(|pool| pool.scripts.len()).sum::<usize>();
+    // And of the versions on trial.
+    let on_trial = if config.has_trials() { config.scripts.len() } else { 0 };
     Needs {
         members: config.members() as u32,
         extra_members: config.max_members,
@@ -26,7 +28,7 @@ pub fn needs(config: &Config) -> Needs {
         children: mpm::max_children(),
         one_request: !mpm::is_threaded(),
         requests: mpm::max_threads(),
-        scripts: (config.uses + of_pools) as u32,
+        scripts: (config.uses + of_pools + on_trial) as u32,
     }
 }
 

@@ -103,6 +103,11 @@ fn vet(generation: &Generation, setup: &VettingSetup, known: Option<Vec<Vetted>>
     }
 }
 
+fn may_try(generation: &Generation, id: ScriptId) -> bool {
+    let scripts = &generation.main_config.config.scripts;
+    scripts.get(id.0 as usize).is_some_and(config::Planned::has_trials)
+}
+
 /// Puts every script's current (or last good) version into the table. Returns the pools that
 /// scripts define.
 pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
@@ -113,6 +118,14 @@ pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> 
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet(generation, &setup, known)) {
         match found.and_then(|good| stored::check_room(table, library, id, good)) {
+            Ok(good) if may_try(generation, id) && stored::is_held_back(table, library, id, &good.bundle) => {
+                let text = format!(
+                    "{}: its saved version is on trial, or was not taken: the one before goes on serving",
+                    library.label(id)
+                );
+                log::server(log::NOTICE, &text);
+                defined.extend(table.pool_names());
+            }
             Ok(good) => {
                 defined.extend(names_in(&good));
                 let version = stored::publish(table, library, id, &good.bundle);

@@ -42,6 +42,7 @@ pub mod store;
 pub mod target;
 pub mod tier;
 pub mod told;
+pub mod trial;
 pub mod units;
 pub mod url;
 pub mod view;

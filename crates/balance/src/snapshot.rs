@@ -17,6 +17,7 @@ use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
 use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
+use crate::trial::{Rollout, Trial};
 
 mod text;
 
@@ -203,6 +204,9 @@ pub struct ScriptState {
     pub verdict: ScriptVerdict,
     /// What is counted of its calls; zeros without a row.
     pub counts: ScriptCounts,
+    /// The saved version that is on trial, or was last, and by which rules. None: a later one was
+    /// saved without, or it serves.
+    pub trial: Option<(Trial, Rollout)>,
 }
 
 /// What was found of a script.

@@ -7,6 +7,7 @@ use balance::keys;
 
 use crate::door_lines;
 use crate::parse;
+use crate::script_lines;
 use crate::statement::Statement;
 
 /// Where a directive may stand.
@@ -103,6 +104,18 @@ pub static DIRECTIVES: &[Directive] = &[
             Key { name: "time", value: "a duration of at least 1ms", default: "50ms" },
             Key { name: "memory", value: "a size of at least 1M", default: "16M" },
         ]),
+    of(
+        c"LuaBalancerRollout",
+        Contexts::Servers,
+        "off|[percent=10%] [for=60s] [errors=1%]",
+        script_lines::rollout,
+    )
+    .help(c"a saved script serves a share of the requests first: off, or percent=10% for=60s errors=1%")
+    .own_keys(&[
+        Key { name: "percent", value: "a percentage above 0", default: "10%" },
+        Key { name: "for", value: "a duration of at least 1s", default: "60s" },
+        Key { name: "errors", value: "a percentage", default: "1%" },
+    ]),
     of(c"LuaBalancerOnError", Contexts::Sections, "error|decline|pool:NAME", parse::on_error)
         .help(c"error, decline or pool:NAME"),
     of(c"LuaBalancerSandbox", Contexts::Server, "on|off", parse::sandbox).help(c"on or off"),

@@ -15,6 +15,7 @@ mod parse;
 mod parts;
 mod place;
 mod plan;
+mod script_lines;
 mod section;
 mod statement;
 mod surroundings;

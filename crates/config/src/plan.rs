@@ -2,6 +2,8 @@
 //! A configuration that has been read: every function resolved to a script of the library. What the
 //! library is to hold is the plan of scripts.
 
+use balance::trial::Rollout;
+
 use crate::doors::{Admin, Metrics, Socket};
 use crate::draft::{Draft, MAIN, Server, Source, Use};
 use crate::parts::{Dict, GeoFile, Pool};
@@ -52,6 +54,8 @@ pub struct Planned {
     pub cache: CodeCache,
     /// Of its calls and states.
     pub limit: Limit,
+    /// How a saved version comes into service. None: at once.
+    pub rollout: Option<Rollout>,
     /// Where it is named first.
     pub place: Position,
     /// Functions that have to be there.
@@ -89,6 +93,14 @@ pub struct Config {
     admins: Vec<Admin>,
 }
 
+impl Planned {
+    /// Whether its saved versions may be on trial: they have to be noticed, and served until
+    /// another one is.
+    pub fn has_trials(&self) -> bool {
+        self.rollout.is_some() && self.cache == CodeCache::Stat
+    }
+}
+
 impl Config {
     /// The functions of a list, in order.
     #[inline]
@@ -118,6 +130,11 @@ impl Config {
             OnError::Pool(name) => Some((name.as_str(), place)),
             _ => None,
         })
+    }
+
+    /// Whether a saved script may be on trial.
+    pub fn has_trials(&self) -> bool {
+        self.scripts.iter().any(Planned::has_trials)
     }
 
     /// The number of configured members.
@@ -249,6 +266,7 @@ impl<'d> Plan<'d> {
             package_path,
             cache: own.code_cache.or(main.code_cache).unwrap_or(CodeCache::Stat),
             limit: own.limit.or(main.limit).unwrap_or(DEFAULT_LIMIT),
+            rollout: own.rollout.or(main.rollout).flatten(),
             place: place.clone(),
             needs: Vec::new(),
         }

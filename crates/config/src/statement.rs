@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a line of the configuration says, before it is put together with others.
 
+use balance::trial::Rollout;
+
 use crate::doors::{Admin, Metrics};
 
 /// What one directive says. Paths are as written.
@@ -46,6 +48,8 @@ pub enum Statement {
         /// Bytes of one Lua state.
         memory: Option<u64>,
     },
+    /// `LuaBalancerRollout`. None: off.
+    Rollout(Option<Rollout>),
     /// `LuaBalancerOnError`.
     OnError(OnError),
     /// `LuaBalancerSandbox`.

@@ -3,9 +3,11 @@
 //! keeps one.
 
 use balance::snapshot::ScriptVerdict;
+use balance::trial::{Rollout, Trial, TrialStage};
 use serde::Serialize;
 
 use crate::Shown;
+use crate::time::Time;
 use crate::value::Figure;
 
 /// All scripts.
@@ -30,8 +32,28 @@ pub struct ScriptDoc<'a> {
     pub calls: CallsDoc,
     /// Seconds that all calls took together.
     pub seconds: Figure,
+    /// The saved version that is on trial, or was last and was not taken (LuaBalancerRollout).
+    pub rollout: Option<RolloutDoc>,
     /// What is wrong with the file that was saved last, with its line.
     pub last_error: Option<&'a str>,
+}
+
+/// A version on trial.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Rollout"))]
+pub struct RolloutDoc {
+    /// running, passed or failed.
+    pub state: &'static str,
+    /// Percent of the requests that it serves while it is running.
+    pub percent: Figure,
+    /// Percent of its calls that may fail.
+    pub errors: Figure,
+    /// Its calls.
+    pub calls: u64,
+    /// How many of them have failed.
+    pub failed: u64,
+    /// When it is over, if too many calls have not failed by then.
+    pub until: Option<Time>,
 }
 
 /// Calls by result.
@@ -119,9 +141,25 @@ impl<'a> Shown<'a> {
                 memory_limit: script.counts.memory_limit,
             },
             seconds: Figure::measured(script.counts.sum_us as f64 / 1e6),
+            rollout: script.trial.as_ref().map(|(trial, rollout)| self.rollout(trial, rollout)),
             last_error: None,
         });
         ScriptsDoc { scripts: all.collect() }
+    }
+
+    fn rollout(&self, trial: &Trial, rollout: &Rollout) -> RolloutDoc {
+        RolloutDoc {
+            state: match trial.stage {
+                TrialStage::Running => "running",
+                TrialStage::Passed => "passed",
+                TrialStage::Failed => "failed",
+            },
+            percent: Figure::measured(f64::from(rollout.share) / 100.0),
+            errors: Figure::measured(f64::from(rollout.errors) / 100.0),
+            calls: trial.calls,
+            failed: trial.failed,
+            until: self.on_calendar(trial.began_ms.saturating_add(rollout.for_ms)),
+        }
     }
 
     /// All dictionaries.

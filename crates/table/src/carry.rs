@@ -143,6 +143,9 @@ impl Table {
         let [from_counts, to_counts] =
             [(old, row), (self, here as usize)].map(|(table, row)| &table.map.script_counts()[row].words);
         counts::copy(from_counts, to_counts);
+        for (from, to) in [(&from.trial_calls, &to.trial_calls), (&from.trial, &to.trial)] {
+            to.store(from.load(SeqCst), SeqCst);
+        }
         if let Some((version, sources)) = old.read_script(row as u32) {
             // The new table's first publication gets version + 1, so that nobody takes it for the
             // old one.

@@ -62,7 +62,8 @@ mod snapshot;
 mod store;
 #[cfg(not(loom))]
 mod sweep;
-
+#[cfg(not(loom))]
+mod trials;
 #[cfg(not(loom))]
 mod vitals;
 #[cfg(not(loom))]

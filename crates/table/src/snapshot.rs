@@ -65,6 +65,6 @@ impl Table {
             _ => ScriptVerdict::Serves,
         };
         let counts = self.script_counts(at);
-        Some(ScriptState { row: Some(at), label: String::new(), version, verdict, counts })
+        Some(ScriptState { row: Some(at), label: String::new(), version, verdict, counts, trial: None })
     }
 }

@@ -98,6 +98,10 @@ impl Draft {
                 });
                 Ok(())
             }
+            Statement::Rollout(rollout) => {
+                self.server(at).rollout = Some(rollout);
+                Ok(())
+            }
             Statement::OnError(rule) => self.on_error(rule, at),
             Statement::Sandbox(on) => {
                 self.sandbox = on;

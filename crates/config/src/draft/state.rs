@@ -3,6 +3,8 @@
 
 use std::num::NonZeroU32;
 
+use balance::trial::Rollout;
+
 use crate::directive::Directive;
 use crate::doors::{Admin, Metrics, Socket};
 use crate::parts::{Dict, GeoFile, Pool};
@@ -38,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) code_cache: Option<CodeCache>,
     /// `LuaBalancerScriptLimit`.
     pub(crate) limit: Option<Limit>,
+    /// `LuaBalancerRollout`. Some(None): off.
+    pub(crate) rollout: Option<Option<Rollout>>,
 }
 
 /// One use of a function.

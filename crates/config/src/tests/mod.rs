@@ -5,6 +5,7 @@ mod directives;
 mod doors;
 mod plan;
 mod reference;
+mod script_lines;
 mod sections;
 
 use std::cell::RefCell;

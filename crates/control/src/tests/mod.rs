@@ -23,6 +23,7 @@ use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
 use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
 use balance::store::Store;
+use balance::trial::{Rollout, Trial, TrialStage};
 use render::metrics::Options;
 use serde_json::Value;
 
@@ -139,6 +140,10 @@ impl House for Heap {
             version: 2,
             verdict: ScriptVerdict::Serves,
             counts,
+            trial: Some((
+                Trial { stage: TrialStage::Running, began_ms: 5_000, calls: 40, failed: 0 },
+                Rollout::default(),
+            )),
         }];
         all.dicts = vec![DictState { name: "seen".into(), size: 1_048_576, free: 1_000_000 }];
         all.lead = self.lead.get();

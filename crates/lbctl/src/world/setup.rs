@@ -126,6 +126,7 @@ impl Setup {
             package_path: Vec::new(),
             cache: CodeCache::Forever,
             limit: DEFAULT_LIMIT,
+            rollout: None,
             place: Position::default(),
             needs: Vec::new(),
         });

@@ -50,6 +50,11 @@ impl Bundle {
         self.stamp
     }
 
+    /// Whether another version would run the same, whenever its files were written.
+    pub fn has_sources_of(&self, other: &Bundle) -> bool {
+        (&self.main, &self.modules) == (&other.main, &other.modules)
+    }
+
     pub(crate) fn module(&self, name: &str) -> Option<&Source> {
         self.modules.iter().find(|module| module.name == name)
     }

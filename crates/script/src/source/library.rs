@@ -328,6 +328,13 @@ impl Library {
         stable.then_some(now)
     }
 
+    /// Has the files looked at anew, though they were judged in this process before.
+    pub fn judge_again(&self, id: ScriptId) {
+        if let Ok(entry) = self.entry(id) {
+            entry.live.lock().judged = None;
+        }
+    }
+
     /// Serves this bundle from now on, in every thread at its next call. Versions grow; an older or
     /// equal one is ignored.
     pub fn install(&self, id: ScriptId, bundle: Bundle, version: u64) {

@@ -36,8 +36,10 @@ pub struct ScriptRow {
     pub check: [AtomicU64; COPIES],
     /// The version that is not called any more, 0 for none.
     pub quarantined: AtomicU64,
-    /// Room for later versions.
-    pub spare: [AtomicU64; 2],
+    /// Of a version on trial, which has a row of its own: the beginning in ms << 2 | how far it is.
+    pub trial: AtomicU64,
+    /// Its calls << 32 | how many of them have failed.
+    pub trial_calls: AtomicU64,
 }
 
 impl ScriptRow {
@@ -54,7 +56,8 @@ impl ScriptRow {
             size: cells(),
             check: cells(),
             quarantined: AtomicU64::new(0),
-            spare: std::array::from_fn(|_| AtomicU64::new(0)),
+            trial: AtomicU64::new(0),
+            trial_calls: AtomicU64::new(0),
         }
     }
 }

@@ -86,3 +86,38 @@ fn a_quarantined_version_is_told_once_and_a_new_one_is_free() {
     assert!(table.claim_judgement(row, 12, 100, 0, &alive));
     assert!(table.publish_script(row, 100, 12, b"two").unwrap() > table.quarantined_version(row));
 }
+
+#[test]
+fn a_trial_is_counted_and_ended_once_and_goes_with_a_bigger_table() {
+    use balance::trial::{Trial, TrialStage::*};
+    let table = table();
+    let row = table.script_row(5).unwrap();
+    assert_eq!(table.trial(row), None);
+    table.begin_trial(row, 70_000);
+    for has_failed in [false, true, false] {
+        table.count_trial(row, has_failed);
+    }
+    let seen = Trial { stage: Running, began_ms: 70_000, calls: 3, failed: 1 };
+    assert_eq!(table.trial(row), Some(seen));
+    let new = Table::on_heap(Geometry { scripts: 5, ..geometry() }).unwrap().with_identity(1, alive);
+    new.carry_over(&table).expect("room for all");
+    assert_eq!(new.trial(new.script_row(5).unwrap()), Some(seen));
+    assert!(table.end_trial(row, seen, Failed) && !table.end_trial(row, seen, Passed));
+    assert_eq!(table.trial(row), Some(Trial { stage: Failed, ..seen }));
+    table.begin_trial(row, 80_000);
+    assert!(!table.end_trial(row, seen, Failed), "another trial");
+    assert_eq!(table.trial(row).map(|trial| (trial.stage, trial.calls)), Some((Running, 0)));
+    table.forget_trial(row);
+    assert_eq!((table.trial(row), table.trial(99)), (None, None));
+}
+
+#[test]
+fn sources_that_were_judged_last_are_judged_once_more_when_wanted() {
+    let table = table();
+    let row = table.script_row(5).unwrap();
+    assert!(table.claim_judgement(row, 7, 100, 0, &alive));
+    table.reject_script(row, 100, 7);
+    assert!(!table.judge_again(row, 6) && !table.claim_judgement(row, 7, 101, 0, &alive));
+    assert!(table.judge_again(row, 7) && !table.judge_again(row, 7));
+    assert!(table.claim_judgement(row, 7, 101, 0, &alive));
+}
