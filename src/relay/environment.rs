@@ -7,7 +7,7 @@ use std::sync::Arc;
 use balance::engine::Now;
 use balance::member::Member;
 
-use super::chooser::Chooser;
+use super::circumstances::RouteChooser;
 use super::journey::{Journey, Run};
 use super::record::Report;
 use crate::httpd::request::Request;
@@ -21,7 +21,7 @@ pub const ABORTED: &CStr = c"aborted";
 pub fn announce(
     request: Request<'_>,
     journey: &mut Journey,
-    chooser: &dyn Chooser,
+    chooser: &RouteChooser<'_>,
     (pool, member, worker): (&Now, &Arc<Member>, Worker),
 ) {
     let env = request.env();
@@ -30,7 +30,7 @@ pub fn announce(
     const SCHEME: &[u8] = b"lb://";
     let [name, method, member, route] = request.pool().texts([
         &[SCHEME, pool.membership().name.as_bytes()],
-        &[chooser.method(journey, pool.settings()).as_bytes()],
+        &[chooser.method(&journey.course, pool.settings()).as_bytes()],
         &[member.spec.name.as_bytes()],
         &[member.spec.route.as_bytes()],
     ]);
@@ -44,7 +44,7 @@ pub fn announce(
 
 /// The relay is over: sets those of the last attempt, and reports it. Called once a request, so
 /// that the keys are new.
-pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, reason: &'static CStr) {
+pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, reason: &'static CStr) {
     let request = run.turn.request;
     let (env, memory) = (request.env(), request.pool());
     if journey.announced {
@@ -53,7 +53,7 @@ pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, reaso
         let [url] = memory.texts([&[url.split(' ').next().unwrap_or_default().as_bytes()]]);
         env.point(true, c"LB_MEMBER", url);
     } else if let Some(pool) = journey.now(run.turn.thread) {
-        let method = chooser.method(journey, pool.settings());
+        let method = chooser.method(&journey.course, pool.settings());
         let [name, method] = memory.texts([&[pool.membership().name.as_bytes()], &[method.as_bytes()]]);
         env.point(true, c"LB_POOL", name);
         env.point(true, c"LB_METHOD", method);
@@ -61,13 +61,14 @@ pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, reaso
     let reason = if request.aborted() { ABORTED } else { reason };
     let took_us = journey.took_us();
     let [attempts, seconds] = memory.texts([
-        &[Decimal::new(u64::from(journey.attempts), 0).as_bytes()],
+        &[Decimal::new(u64::from(journey.course.attempts), 0).as_bytes()],
         &[Decimal::new(took_us, 6).as_bytes()],
     ]);
     env.point(true, c"LB_ATTEMPTS", attempts);
     env.point(true, c"LB_REASON", reason);
     env.point(true, c"LB_SECONDS", seconds);
-    let report = Report { member: journey.member.take(), attempts: journey.attempts, took_us, reason };
+    let report =
+        Report { member: journey.course.member.take(), attempts: journey.course.attempts, took_us, reason };
     // There is one already where a script failed before.
     let _ = run.record.report.set(report);
 }

@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request as the loop over attempts knows it: a value of its own, on its stack.
 
-use std::borrow::Cow;
-use std::ffi::CStr;
-use std::ops::Deref;
-use std::sync::Arc;
-
-use balance::api::PoolId;
+use balance::choosing::Course;
 use balance::counting::Ending;
 use balance::engine::Now;
-use balance::live::Slot;
-use balance::member::Member;
 use balance::relay::{HookStatus, Outcome};
 use balance::settings::PoolSettings;
 use once_cell::sync::Lazy;
 
 use super::record::Record;
-use super::stick::Stick;
 use super::ticket::Wait;
 use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
@@ -42,14 +34,6 @@ pub struct Run<'r> {
     pub proxy: &'r Proxy,
     /// The record that is kept with the request.
     pub record: &'r Record,
-}
-
-/// Where one attempt goes.
-pub enum Goal {
-    /// A member of a pool.
-    Member(PoolId, Arc<Member>),
-    /// An ad-hoc target.
-    Target(Arc<str>),
 }
 
 /// How an attempt ended.
@@ -78,24 +62,10 @@ pub struct Spent {
 /// The state of the loop: where the request is, and what it has tried.
 #[derive(Default)]
 pub struct Journey {
-    /// The pool that the request is at.
-    pub pool: Option<PoolId>,
-    /// The member of the last attempt.
-    pub member: Option<Arc<Member>>,
-    /// Rows tried so far.
-    pub tried: Tried,
-    /// Rows with no place left for this request, see `max_inflight=`.
-    pub full: Tried,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// Attempts that earlier choices had.
-    pub earlier: u32,
+    /// What it has tried.
+    pub course: Course,
     /// How often another request was faster to the last place of a member.
     pub races: u32,
-    /// The last member is asked once more, over a fresh connection.
-    pub fresh: bool,
-    /// The session, in sticky pools.
-    pub stick: Option<Box<Stick>>,
     /// Its wait for a place, see `queue=`.
     pub wait: Wait,
     /// What the last attempt took.
@@ -119,15 +89,6 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// Rows that are not to be picked.
-    #[inline]
-    pub fn avoid(&self) -> Cow<'_, [Slot]> {
-        if self.full.is_empty() {
-            return Cow::Borrowed(&self.tried);
-        }
-        Cow::Owned(self.tried.iter().chain(self.full.iter()).copied().collect())
-    }
-
     /// Microseconds that the last attempt took.
     pub fn took_us(&self) -> u64 {
         self.spent.ended_us.saturating_sub(self.spent.began_us)
@@ -135,12 +96,7 @@ impl Journey {
 
     /// The pool that the request is at, as it is now.
     pub fn now(&self, thread: &Thread) -> Option<Now> {
-        self.pool.and_then(|pool| thread.balancer.now(pool))
-    }
-
-    /// How the last attempt ended, in one word; empty when there was none.
-    pub fn word(&self) -> &'static CStr {
-        self.last.map_or(c"", |ended| ended.outcome.word())
+        self.course.pool.and_then(|pool| thread.balancer.now(pool))
     }
 }
 
@@ -148,37 +104,4 @@ impl Journey {
 pub fn settings_of(pool: Option<&Now>) -> &PoolSettings {
     static DEFAULTS: Lazy<PoolSettings> = Lazy::new(PoolSettings::default);
     pool.map_or_else(|| &*DEFAULTS, Now::settings)
-}
-
-/// Rows that a request has tried. A few take no allocation.
-#[derive(Default)]
-pub struct Tried {
-    few: [Slot; 4],
-    count: usize,
-    /// All of them, once they are more than a few.
-    many: Vec<Slot>,
-}
-
-impl Tried {
-    /// Adds one.
-    #[inline]
-    pub fn push(&mut self, slot: Slot) {
-        if let Some(place) = self.few.get_mut(self.count) {
-            *place = slot;
-        } else {
-            if self.many.is_empty() {
-                self.many.extend_from_slice(&self.few);
-            }
-            self.many.push(slot);
-        }
-        self.count += 1;
-    }
-}
-
-impl Deref for Tried {
-    type Target = [Slot];
-
-    fn deref(&self) -> &[Slot] {
-        self.few.get(..self.count).unwrap_or(&self.many)
-    }
 }

@@ -3,8 +3,8 @@
 //! left.
 //!
 //! ```text
-//! run ─▶ choose (by_script, session, fallback) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange
-//!    │                                             ─▶ balance::relay ─▶ environment
+//! run ─▶ balance::choosing (circumstances, by_script) ─▶ wait ─▶ place ─▶ send ─▶ httpd::exchange
+//!    │                                                ─▶ balance::relay ─▶ environment
 //!    └─▶ refuse
 //! ```
 //!
@@ -13,14 +13,11 @@
 //! attempt (`record`).
 
 pub mod by_script;
-pub mod choose;
-pub mod chooser;
+pub mod circumstances;
 pub mod environment;
-pub mod fallback;
 pub mod headers;
 pub mod journey;
 pub mod observe;
-pub mod peer;
 pub mod place;
 pub mod record;
 pub mod refuse;
@@ -29,7 +26,6 @@ pub mod route;
 pub mod run;
 pub mod send;
 pub mod session;
-pub mod stick;
 pub mod ticket;
 pub mod tls;
 pub mod wait;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use balance::api::Balancer;
+use balance::choosing::Stick;
 use balance::counting::{AttemptEnd, Counters, Ending, RequestEnd, SessionEnd};
 use balance::engine::Now;
 use balance::lifecycle::{self, Attempt};
@@ -12,7 +13,6 @@ use balance::relay::Outcome;
 use balance::session::Routed;
 
 use super::journey::{Ended, Journey, Turn};
-use super::stick::Stick;
 use crate::httpd::events;
 use crate::httpd::memory;
 
@@ -37,7 +37,7 @@ pub fn attempt_ended(
         took_ms: journey.took_us() as f32 / 1e3,
         ended_ms: (journey.spent.ended_us / 1000) as u32,
     };
-    let members = || Some((turn.thread.balancer.membership(journey.pool?)?, memory::monotonic_ms()));
+    let members = || Some((turn.thread.balancer.membership(journey.course.pool?)?, memory::monotonic_ms()));
     if let Some(event) = lifecycle::attempt_ended(&turn.child.table, &attempt, members) {
         events::tell(&event.into());
     }
@@ -47,11 +47,11 @@ pub fn attempt_ended(
 /// it was at none, but at an ad-hoc target.
 #[inline(always)]
 pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) {
-    let (Some(pool), Some(ending)) = (journey.pool, ending) else { return };
+    let (Some(pool), Some(ending)) = (journey.course.pool, ending) else { return };
     let waited_us = journey.wait.waited_us();
     let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
     let took_us = if is_all { journey.took_us() } else { took_in_all(journey, waited_us) };
-    let session = journey.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
+    let session = journey.course.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
     let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
     turn.child.table.count_request(pool, &counted);
 }
@@ -77,7 +77,7 @@ fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
 /// What became of the session, at a sticky pool.
 fn session_end(turn: Turn<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
     journey.now(turn.thread)?.settings().sticky.as_ref()?;
-    match (&stick.session, &journey.member) {
+    match (&stick.session, &journey.course.member) {
         (None, Some(_)) => Some(SessionEnd::New),
         (Some(session), Some(member)) if session.is_of(&member.spec.route) => Some(SessionEnd::Kept),
         (Some(_), Some(_)) => Some(SessionEnd::Moved),

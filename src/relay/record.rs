@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use balance::api::PoolId;
 use balance::member::Member;
 
-use super::route::{Decision, Path, Route};
+use super::route::{Path, Route};
 use crate::httpd::own;
 use crate::httpd::pool::Shelf;
 use crate::httpd::request::Request;
+use balance::choosing::Decision;
+use config::Resolved;
 
 /// One request's record. The relay and the filters that run inside of it share it.
 pub struct Record {
@@ -231,7 +233,7 @@ impl Record {
     }
 
     /// Gives the request a record with a decision, and no path as yet.
-    pub fn decide(request: Request<'_>, decision: Decision) -> &Record {
+    pub fn decide(request: Request<'_>, decision: Decision<Resolved>) -> &Record {
         Record::attach(request, Route::new(decision))
     }
 }

@@ -5,7 +5,7 @@ use balance::api::NoMember;
 use balance::counting::Ending;
 use balance::relay::{HookStatus, retry_after_s};
 
-use super::chooser::Chooser;
+use super::circumstances::RouteChooser;
 use super::journey::{Journey, Run, settings_of};
 use super::ticket::InVain;
 use super::{environment, observe};
@@ -17,7 +17,7 @@ use crate::serve::scope;
 pub fn no_member(
     run: &Run<'_>,
     journey: &mut Journey,
-    chooser: &dyn Chooser,
+    chooser: &RouteChooser<'_>,
     nobody: &NoMember,
 ) -> HookStatus {
     let request = run.turn.request;
@@ -49,7 +49,7 @@ pub fn no_member(
 
 /// The client has gone, so that no answer is sent: not even an error document, which may come from
 /// another backend.
-pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser) -> HookStatus {
+pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>) -> HookStatus {
     let request = run.turn.request;
     let in_vain = journey.wait.in_vain;
     if log::logs_request(request, log::DEBUG) {

@@ -2,17 +2,17 @@
 //! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
 
 use balance::api::{Balancer, NoMember};
+use balance::choosing::{Chooser, Goal};
 use balance::counting::Ending;
 use balance::engine::Now;
-use balance::relay::{self, HookStatus, Outcome};
+use balance::relay::{HookStatus, Outcome};
 use balance::status::Status;
 
-use super::choose::AnyChooser;
-use super::chooser::Chooser;
-use super::journey::{Ended, Goal, Journey, Run, Turn, settings_of};
+use super::circumstances::{RouteChooser, chooser_of};
+use super::journey::{Ended, Journey, Run, Turn, settings_of};
 use super::record::Record;
 use super::ticket::InVain;
-use super::{environment, fallback, observe, refuse, send, wait};
+use super::{environment, observe, refuse, send, wait};
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -34,11 +34,11 @@ pub fn run(request: Request<'_>, proxy: &Proxy) -> HookStatus {
 fn attempts(run: &Run<'_>) -> HookStatus {
     let Run { turn, record, .. } = *run;
     let route = record.route();
-    let mut chosen = AnyChooser::of(&route);
+    let mut chosen = chooser_of(&route);
     let mut journey = Journey::default();
     let status = turn.request.status();
     loop {
-        let chooser = chosen.get();
+        let chooser = &mut chosen;
         let (goal, mut pool) = match (goal_in_turn(turn, &mut journey, chooser), journey.last) {
             (Ok(found), _) => found,
             (Err(_), _) if journey.wait.in_vain.is_some_and(InVain::is_nobody) => {
@@ -54,17 +54,16 @@ fn attempts(run: &Run<'_>) -> HookStatus {
             (Err(_), Some(last)) => return finish(run, &mut journey, chooser, last),
         };
         if let Goal::Member(id, _) = &goal
-            && journey.pool != Some(*id)
+            && journey.course.pool != Some(*id)
         {
-            journey.pool = Some(*id);
+            journey.course.pool = Some(*id);
             pool = journey.now(turn.thread);
         }
         let Some(ended) = attempt(run, &mut journey, chooser, (pool.as_ref(), &goal)) else { continue };
         let settings = settings_of(pool.as_ref());
         let answered = matches!(ended.outcome, Outcome::Answered(_));
         let more = !answered
-            && relay::again(ended.outcome, exchange::asked(turn.request), chooser.retry_on(settings))
-            && (journey.attempts - journey.earlier <= chooser.more(settings) || chooser.go_on(&mut journey));
+            && chooser.goes_on(&mut journey.course, (ended.outcome, exchange::asked(turn.request)), settings);
         if !answered && log::logs_request(turn.request, log::DEBUG) {
             log_failure(turn.request, &journey, (pool.as_ref(), &goal), ended, more);
         }
@@ -79,11 +78,11 @@ fn attempts(run: &Run<'_>) -> HookStatus {
 fn attempt(
     run: &Run<'_>,
     journey: &mut Journey,
-    chooser: &dyn Chooser,
+    chooser: &RouteChooser<'_>,
     (pool, goal): (Option<&Now>, &Goal),
 ) -> Option<Ended> {
     let answer = &run.record.answer;
-    answer.pool.set(journey.pool);
+    answer.pool.set(journey.course.pool);
     answer.reverse.set(pool.is_some_and(|pool| pool.settings().set.reverse));
     let ended = match (goal, pool) {
         (Goal::Member(_, member), Some(pool)) => {
@@ -93,11 +92,12 @@ fn attempt(
         }
         // The pool went away between pick and now.
         (Goal::Member(_, member), None) => {
-            journey.tried.push(member.slot);
+            journey.course.tried.push(member.slot);
             return None;
         }
         (Goal::Target(url), _) => send::to_target(run, journey, url),
     };
+    journey.course.last = Some((ended.outcome, ended.status));
     if let Some(before) = journey.last.replace(ended) {
         count_retry(journey, before);
     }
@@ -114,7 +114,7 @@ fn count_retry(journey: &mut Journey, before: Ended) {
 }
 
 /// The relay is over with this attempt.
-fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: Ended) -> HookStatus {
+fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, last: Ended) -> HookStatus {
     observe::request_ended(run.turn, journey, journey.ending);
     environment::report(run, journey, chooser, last.outcome.word());
     last.answer
@@ -123,14 +123,14 @@ fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &dyn Chooser, last: End
 /// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request
 /// from here on.
 #[cold]
-fn after_failed_method<'r>(turn: Turn<'r>, journey: &Journey, nobody: &NoMember) -> Option<AnyChooser<'r>> {
+fn after_failed_method<'r>(turn: Turn<'r>, journey: &Journey, nobody: &NoMember) -> Option<RouteChooser<'r>> {
     if !matches!(nobody, NoMember::ScriptFailed) {
         return None;
     }
     let name = scope::pool_on_error(turn.request, turn.child)?;
-    let pool = turn.thread.balancer.find(name).filter(|pool| journey.pool != Some(*pool))?;
+    let pool = turn.thread.balancer.find(name).filter(|pool| journey.course.pool != Some(*pool))?;
     log::request(turn.request, log::ERR, &format!("using pool {name}"));
-    Some(AnyChooser::of_pool(pool))
+    Some(Chooser::of_pool(pool))
 }
 
 #[cold]
@@ -147,7 +147,7 @@ fn log_failure(
     };
     let place = pool.map(|pool| format!("pool {}: ", pool.membership().name)).unwrap_or_default();
     let then = if more { "trying another member" } else { "giving up" };
-    let (attempts, word) = (journey.attempts, ended.outcome.word().to_string_lossy());
+    let (attempts, word) = (journey.course.attempts, ended.outcome.word().to_string_lossy());
     log::request(request, log::DEBUG, &format!("{place}attempt {attempts} at {name} failed: {word}, {then}"));
 }
 
@@ -157,10 +157,10 @@ fn log_failure(
 fn goal_in_turn(
     turn: Turn<'_>,
     journey: &mut Journey,
-    chooser: &mut dyn Chooser,
+    chooser: &mut RouteChooser<'_>,
 ) -> Result<(Goal, Option<Now>), NoMember> {
     loop {
-        let looked = look(turn, journey, chooser);
+        let looked = chooser.look(&turn, &mut journey.course);
         let now = journey.now(turn.thread);
         let Some(pool) = now.as_ref().filter(|pool| pool.settings().set.queue_ms > 0) else {
             return looked.map(|goal| (goal, now));
@@ -185,15 +185,4 @@ fn goal_in_turn(
             return Err(nobody);
         }
     }
-}
-
-/// A member or target that may be asked now, as far as this request knows.
-fn look(turn: Turn<'_>, journey: &mut Journey, chooser: &mut dyn Chooser) -> Result<Goal, NoMember> {
-    let looked = chooser.next(turn, journey);
-    let (Err(nobody), Some(last)) = (&looked, journey.last) else { return looked };
-    let other = fallback::same_again(turn, journey, last.outcome).or_else(|| {
-        let may_be_back = !matches!(nobody, NoMember::SessionLost(_));
-        may_be_back.then(|| chooser.last_resort(turn, journey)).flatten()
-    });
-    other.map_or(looked, Ok)
 }

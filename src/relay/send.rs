@@ -10,7 +10,7 @@ use balance::relay::{self, HookStatus, Outcome, SchemeModule};
 use balance::target::{self, Spelled};
 use balance::url::MemberUrl;
 
-use super::chooser::Chooser;
+use super::circumstances::RouteChooser;
 use super::journey::{Ended, Journey, Run, Spent};
 use super::place::{NoPlace, Place};
 use super::record::Record;
@@ -39,29 +39,25 @@ const FAILED: Ended =
 pub fn to_member(
     run: &Run<'_>,
     journey: &mut Journey,
-    chooser: &dyn Chooser,
+    chooser: &RouteChooser<'_>,
     (pool, member): (&Now, &Arc<Member>),
 ) -> Option<Ended> {
     let child = run.turn.child;
-    let queue = journey.pool.filter(|_| pool.settings().set.queue_ms > 0);
+    let queue = journey.course.pool.filter(|_| pool.settings().set.queue_ms > 0);
     let place = match Place::take(child, member, queue, journey) {
         Ok(place) => place,
         Err(NoPlace::Raced) => return None,
         Err(NoPlace::Full) => {
-            journey.full.push(member.slot);
-            session::member_is_full(journey);
+            journey.course.is_full(member);
             return None;
         }
         Err(NoPlace::Gone) => {
-            journey.tried.push(member.slot);
+            journey.course.tried.push(member.slot);
             return None;
         }
     };
     journey.wait.is_served();
-    // Only the last one is asked twice: see `fallback::same_again`.
-    journey.fresh = journey.tried.contains(&member.slot);
-    journey.tried.push(member.slot);
-    journey.member = Some(member.clone());
+    journey.course.goes_to(member);
     journey.spent = Spent::default();
     let ended = at_member(run, journey, chooser, (pool, member));
     drop(place);
@@ -71,7 +67,7 @@ pub fn to_member(
 fn at_member(
     run: &Run<'_>,
     journey: &mut Journey,
-    chooser: &dyn Chooser,
+    chooser: &RouteChooser<'_>,
     (pool, member): (&Now, &Arc<Member>),
 ) -> Ended {
     let Run { turn, record, .. } = *run;
@@ -121,7 +117,7 @@ pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
         Ok(worker) => exchange(run, journey, worker, (scheme, tls)),
         Err(message) => {
             log::request(run.turn.request, log::ERR, &format!("target {url}: {message}"));
-            journey.attempts += 1;
+            journey.course.attempts += 1;
             FAILED
         }
     }
@@ -146,7 +142,7 @@ fn exchange(
 ) -> Ended {
     let Run { turn, proxy, record } = *run;
     let request = turn.request;
-    journey.attempts += 1;
+    journey.course.attempts += 1;
     add_filters(run, journey);
     let _worn = tls.and_then(|settings| turn.child.sections.wear(request, &settings));
     let url = match backend_url(run, record.route().path, worker, scheme) {
@@ -163,7 +159,7 @@ fn exchange(
         url,
         module: SchemeModule::of(scheme),
         secure: is_http_over_tls(scheme),
-        fresh: journey.fresh,
+        fresh: journey.course.fresh,
     };
     let Timed { exchange, began_us, ended_us, moved } = exchange::run(request, &call);
     faults::point("attempt");

@@ -6,9 +6,8 @@ use balance::api::NoMember;
 use balance::engine::Now;
 use table::{WaitEnd, Wants};
 
-use super::chooser::Chooser;
-use super::journey::{Journey, Tried, Turn};
-use super::session;
+use super::circumstances::RouteChooser;
+use super::journey::{Journey, Turn};
 use super::ticket::{InVain, Wait, place_is_free};
 use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
@@ -18,13 +17,18 @@ use crate::serve::child::Child;
 /// How long a client may have nothing to send before it is asked whether it is there.
 const PATIENCE_MS: u64 = 250;
 
+/// The members of a pool with a queue that the request may want. None: it never waits.
+fn wants(journey: &Journey, chooser: &RouteChooser<'_>, pool: &Now) -> Option<Wants> {
+    chooser.wants(&journey.course, pool).map(|(pool, part)| Wants::new(pool.0, part))
+}
+
 /// Whether a request that has found a member may have it: it has waited for its turn, or no request
 /// before it in the queue may want the same.
-pub fn may_go(child: &Child, journey: &Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
+pub fn may_go(child: &Child, journey: &Journey, chooser: &RouteChooser<'_>, pool: &Now) -> bool {
     if journey.wait.ticket.is_some() {
         return true;
     }
-    let Some(wants) = chooser.wants(journey, pool) else { return true };
+    let Some(wants) = wants(journey, chooser, pool) else { return true };
     let is_behind = child.table.has_queue(wants, memory::monotonic_ms());
     if is_behind && journey.races > 0 {
         // The place that this request raced for in vain may be free, and the queue has seen it
@@ -43,22 +47,21 @@ pub fn nobody_is_free(pool: &Now) -> NoMember {
 /// Whether waiting may help a request that has found no member: some that it might have had are
 /// full.
 pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
-    !journey.full.is_empty() || matches!(nobody, NoMember::Full(..))
+    !journey.course.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
 /// Waits for a turn to look. False when the time is up, too many wait, or the client has gone: the
 /// request has left the queue then.
-pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &dyn Chooser, pool: &Now) -> bool {
-    let Some(wants) = chooser.wants(journey, pool) else {
+pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, pool: &Now) -> bool {
+    let Some(wants) = wants(journey, chooser, pool) else {
         journey.wait.leave();
         return false;
     };
     journey.wait.in_vain = wait(turn, &mut journey.wait, wants, pool).err();
     let may_look = journey.wait.in_vain.is_none();
     if may_look {
-        journey.full = Tried::default();
         journey.races = 0;
-        session::looks_again(journey);
+        journey.course.looks_again();
     } else {
         journey.wait.leave();
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use balance::choosing::Choice;
 use balance::member::{Member, MemberSpec};
 use balance::relay::HookStatus;
 use config::Resolved;
@@ -14,9 +15,8 @@ use super::send::send;
 use super::visit::Visit;
 use crate::httpd::log;
 use crate::relay::journey::Turn;
-use crate::relay::peer;
 use crate::relay::record::Record;
-use crate::relay::route::{Choice, Decision};
+use balance::choosing::Decision;
 
 /// Takes an answer: sends the request where it says.
 pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
@@ -72,7 +72,7 @@ pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
         }
         Answer::Peer(peer) => Decision::Script {
             script: hook.clone(),
-            peer: peer::url(&peer),
+            peer: peer.url(),
             more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
         },
         other => {

@@ -13,10 +13,10 @@ use crate::httpd::pool::Text;
 use crate::httpd::request::{PROXYREQ_PROXY, Request};
 use crate::httpd::sections;
 use crate::relay::record::Record;
-use crate::relay::route::Decision;
 use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
 use crate::serve::scope::Scope;
+use balance::choosing::Decision;
 
 /// Whether the configuration has ProxyPass lines whose target a client's words may fill; set in
 /// each pre_config.

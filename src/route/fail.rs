@@ -11,7 +11,7 @@ use super::visit::Visit;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::relay::record::{Record, Report};
-use crate::relay::route::Decision;
+use balance::choosing::Decision;
 
 /// A script has failed: one line, and the answer that `LuaBalancerOnError` chooses.
 pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {

@@ -15,7 +15,8 @@ use super::send::{self, BackendPath};
 use super::visit::Visit;
 use crate::httpd::request::PROXYREQ_REVERSE;
 use crate::relay::journey::Turn;
-use crate::relay::route::{Decision, OF_FILE};
+use crate::relay::route::OF_FILE;
+use balance::choosing::Decision;
 
 /// Leaves no request in a state that httpd's modules take for impossible. A translated request has
 /// a file name, which modules read without asking. A request for a proxy has the proxy's file name:

@@ -7,7 +7,9 @@ use balance::target::{self, Target};
 use crate::httpd::request::Request;
 use crate::relay::journey::Turn;
 use crate::relay::record::Record;
-use crate::relay::route::{Chosen, Decision, OF_FILE};
+use crate::relay::route::{Chosen, OF_FILE};
+use balance::choosing::Decision;
+use config::Resolved;
 
 /// The part of a path that is encoded text already, and the rest, which is decoded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +38,7 @@ pub fn split<'u>(request: Request<'_>, url: &'u [u8]) -> Result<Target<'u>, Stri
 }
 
 /// Sends the request to a URL that a script wrote, its query in place of the request's.
-pub fn send_to(turn: Turn<'_>, decision: Decision, target: &Target<'_>) -> HookStatus {
+pub fn send_to(turn: Turn<'_>, decision: Decision<Resolved>, target: &Target<'_>) -> HookStatus {
     if let Some(query) = target.query {
         turn.request.set_args(Some(query));
     }
@@ -47,14 +49,14 @@ pub fn send_to(turn: Turn<'_>, decision: Decision, target: &Target<'_>) -> HookS
 }
 
 /// Hands the request to mod_proxy, to come back in `relay::run`.
-pub fn send(turn: Turn<'_>, decision: Decision) -> HookStatus {
+pub fn send(turn: Turn<'_>, decision: Decision<Resolved>) -> HookStatus {
     let uri = turn.request.uri().unwrap_or(b"/");
     send_path(turn, decision, BackendPath { encoded: b"", decoded: uri })
 }
 
 /// Hands the request to mod_proxy with another path. `r.uri` stays, since httpd chooses the
 /// sections that protect a request by it.
-pub fn send_path(turn: Turn<'_>, decision: Decision, path: BackendPath<'_>) -> HookStatus {
+pub fn send_path(turn: Turn<'_>, decision: Decision<Resolved>, path: BackendPath<'_>) -> HookStatus {
     let request = turn.request;
     if request.uri() == Some(b"*") {
         // `OPTIONS *` asks about this server, and nothing of mod_proxy's can ask a backend so.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod choosing;
 pub mod compiled;
 pub mod counting;
 pub mod counts;

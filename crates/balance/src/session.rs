@@ -44,6 +44,14 @@ impl Session {
         self.route == route.as_bytes()
     }
 
+    /// The cookie or parameter in which it stood.
+    pub fn name<'s>(&self, sticky: &'s Sticky) -> &'s str {
+        match self.source {
+            Source::Param => sticky.param.as_deref().unwrap_or(&sticky.cookie),
+            Source::Cookie => &sticky.cookie,
+        }
+    }
+
     /// Whether the value is an application's: an identifier before a route that a member has. It is
     /// not the module's to replace.
     pub fn is_foreign(&self) -> bool {

@@ -42,6 +42,7 @@ mod vetting;
 pub use context::wait::{Connection, HttpAnswer, HttpRequest, Io, Reply};
 pub use decision::answer::{Answer, MAX_MORE_TRIES, Peer};
 pub use decision::asked::Question;
+pub use decision::by_method::MethodCall;
 pub use decision::definition::Definition;
 pub use error::{ErrorKind, ScriptError};
 pub use limits::budget::longest;

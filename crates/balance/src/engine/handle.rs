@@ -68,6 +68,12 @@ impl<S: Store> Handle<S> {
         }
     }
 
+    /// Where members are kept.
+    #[inline]
+    pub fn store(&self) -> &S {
+        &self.engine.store
+    }
+
     /// The pool as it is now. None when there is no such pool (any more).
     #[inline]
     pub fn now(&self, pool: PoolId) -> Option<Now> {

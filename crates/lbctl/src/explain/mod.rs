@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl explain`: the decision for one request.
 
-pub mod document;
 pub mod words;
 
 use std::rc::Rc;
+
+use explain::ended::settle;
+use explain::{Ruling, Told, document};
 
 use crate::args::{ExplainArgs, From};
 use crate::conf::read;
 use crate::out::{Exit, Failure, Form, Out, Outcome, note};
 use crate::world::World;
 use crate::world::ask::Ask;
-use crate::world::ended::Told;
 use crate::world::setup::Setup;
 
 /// Runs the verb.
@@ -20,9 +21,9 @@ pub fn run(out: &Out, args: &ExplainArgs) -> Outcome {
     let ask = ask(args)?;
     let world = World::new(Rc::new(setup)).map_err(Failure::usage)?;
     let visited = world.visit(&ask);
-    let (ended, candidates) = world.settle(&visited);
+    let (ended, candidates) = settle(&world, &visited);
     let told = Told { visited, ended, candidates };
-    let mut document = document::of(&world, &told);
+    let mut document = document::of(&world, &told, world.setup().unknown.clone());
     let (unknown, errors) = sorted(world.take_errors());
     document.unknown.extend(unknown);
     match out.form {
@@ -31,8 +32,7 @@ pub fn run(out: &Out, args: &ExplainArgs) -> Outcome {
     }
     errors.iter().for_each(|error| note(error));
     let served = told.ended.declined || told.ended.member.is_some() || told.ended.target.is_some();
-    let answered =
-        matches!(told.visited.verdict, crate::world::decision::Verdict::Answer { failed: false, .. });
+    let answered = matches!(told.visited.verdict, Ruling::Answer { failed: false, .. });
     Ok(if served || answered { Exit::Done } else { Exit::No })
 }
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A decision in words.
 
-use super::document::{self, Document};
+use explain::{Told, document};
+use render::explained::ExplainedDoc;
+
 use crate::out::{Form, Out};
 use crate::world::World;
-use crate::world::ended::Told;
 
 /// About a request.
 pub fn of(world: &World, told: &Told) -> String {
-    text(&document::of(world, told), Form::Table)
+    text(&document::of(world, told, world.setup().unknown.clone()), Form::Table)
 }
 
 /// A document for people.
-pub fn text(document: &Document, form: Form) -> String {
+pub fn text(document: &ExplainedDoc, form: Form) -> String {
     let mut lines = Vec::new();
     if let Some(hook) = &document.hook {
         let line = hook.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -46,7 +47,7 @@ pub fn text(document: &Document, form: Form) -> String {
     lines.join("\n")
 }
 
-fn table(document: &Document, form: Form) -> String {
+fn table(document: &ExplainedDoc, form: Form) -> String {
     let method = document.decision.method.as_deref().unwrap_or("score");
     let rows = document.candidates.iter().map(|member| {
         let score = member.score.map(|score| score.to_string()).unwrap_or_else(|| "-".into());

@@ -7,18 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use balance::api::{Balancer, PoolId};
+use balance::choosing::Goal;
 use balance::event::By;
 use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
+use explain::{Ruling, Way};
 
 use super::faults::Fault;
 use super::figures::{Series, Times};
 use super::format::Record;
 use crate::world::World;
-use crate::world::course::{Course, Goal};
-use crate::world::decision::Verdict;
 use crate::world::setup::Setup;
 
 /// What one member got.
@@ -134,17 +134,17 @@ impl Simulation {
         }
         self.world.server.take_lines();
         let name = match &visited.verdict {
-            Verdict::Declined => {
+            Ruling::Declined => {
                 self.figures.declined += 1;
                 None
             }
-            Verdict::Answer { .. } => {
+            Ruling::Answer { .. } => {
                 self.figures.answered += 1;
                 None
             }
-            Verdict::Send(decision) => {
+            Ruling::Send(plan) => {
                 let idempotent = !matches!(record.ask.method.as_str(), "POST" | "PATCH" | "CONNECT");
-                self.send(&mut Course::new(decision), (record.at, now), took, idempotent)
+                self.send(&mut Way::new(plan), (record.at, now), took, idempotent)
             }
         };
         self.world.pools.take_notices();
@@ -160,33 +160,32 @@ impl Simulation {
 
     fn send(
         &mut self,
-        course: &mut Course<'_>,
+        way: &mut Way<'_>,
         (at, now): (f64, f64),
         took: f64,
         idempotent: bool,
     ) -> Option<String> {
         self.figures.requests += 1;
         loop {
-            let (pool, member) = match course.next(&self.world) {
+            let (pool, member) = match way.next(&self.world) {
                 Ok(Goal::Member(pool, member)) => (pool, member),
                 Ok(Goal::Target(url)) => {
                     self.figures.targets += 1;
                     self.figures.times.add(took);
-                    return Some(url);
+                    return Some(url.split(' ').next().unwrap_or_default().to_owned());
                 }
                 Err(_) => {
                     self.figures.unserved += 1;
                     return None;
                 }
             };
-            self.figures.retries += u64::from(course.attempts > 1);
+            self.figures.retries += u64::from(way.course.attempts > 1);
             let number = self.number_of(pool, &member);
             let name = &self.figures.members[number].name;
             let pool_name = name.split('/').next().unwrap_or_default();
             let (factor, serves) = Fault::weigh(&self.faults, pool_name, &member.spec.name, at);
             if serves {
-                let moved =
-                    course.stick.as_ref().is_some_and(|stick| stick.session.is_some() && !stick.picked);
+                let moved = way.course.route().is_some() && !way.course.is_by_session();
                 self.figures.moved += u64::from(moved);
                 self.begin_at(number, member.slot, (at, now), took * factor);
                 return Some(member.spec.name.clone());
@@ -194,8 +193,7 @@ impl Simulation {
             self.figures.members[number].failures += 1;
             self.ended(pool, &member, Outcome::Connect, 0.0);
             let settings = self.world.handle().settings(pool);
-            let again =
-                settings.is_some_and(|settings| course.goes_on(Outcome::Connect, idempotent, &settings));
+            let again = settings.is_some_and(|settings| way.goes_on(Outcome::Connect, idempotent, &settings));
             if !again {
                 self.figures.unserved += 1;
                 return None;

@@ -16,7 +16,7 @@ use super::stage::{Failed, Running, Stage};
 use crate::explain::words;
 use crate::moment;
 use crate::world::ask::Ask;
-use crate::world::ended::{Ended, Told};
+use explain::{Settled, Told};
 
 fn wrong(text: String) -> mlua::Error {
     mlua::Error::runtime(text)
@@ -124,7 +124,7 @@ fn explained(stage: &Stage, told: &Told) -> String {
     stage.running().map(|running| words::of(&running.world, told)).unwrap_or_default()
 }
 
-fn go(stage: &Stage, running: &Running, ask: &Ask) -> Ended {
+fn go(stage: &Stage, running: &Running, ask: &Ask) -> Settled {
     let pool_name = |member: &balance::member::Member| {
         let pools = running.world.memberships();
         let own = pools.iter().find(|pool| pool.members.iter().any(|other| other.slot == member.slot));
@@ -166,7 +166,7 @@ fn requests(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     native.set("many", lua.create_function(many)?)
 }
 
-fn result(lua: &Lua, running: &Running, ended: &Ended) -> mlua::Result<Table> {
+fn result(lua: &Lua, running: &Running, ended: &Settled) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let pool = ended.pool.and_then(|pool| running.world.handle().now(pool));
     table.set("pool", pool.map(|pool| pool.membership().name.to_string()))?;
@@ -215,7 +215,7 @@ fn many(
         }
     };
     let counts = lua.create_table()?;
-    let mut seen: Option<Ended> = None;
+    let mut seen: Option<Settled> = None;
     let (mut one_member, mut one_status) = (true, true);
     for number in 1..=count {
         stage.check_time().map_err(wrong)?;

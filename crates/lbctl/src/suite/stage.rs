@@ -19,8 +19,8 @@ use super::copies::Copies;
 use super::described;
 use crate::world::World;
 use crate::world::ask::Ask;
-use crate::world::ended::Told;
 use crate::world::setup::Setup;
+use explain::Told;
 
 /// How long members take to answer, in seconds, if nobody says otherwise.
 pub const USUAL: f64 = 0.01;

@@ -3,14 +3,12 @@
 //! by the module's own crates, and the same input gives the same output.
 
 pub mod ask;
-pub mod course;
-pub mod decision;
 pub mod ended;
+pub mod ground;
 pub mod orders;
 pub mod setup;
 pub mod visit;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,8 +16,6 @@ use std::sync::atomic::AtomicBool;
 
 use balance::engine::Handle;
 use balance::memory::MemoryStore;
-use balance::settings::PoolSettings;
-use script::host::Request;
 use script::offline::{Clock, PlainRequest, PlainServer, Pools};
 use script::{Library, LuaState, Phase, ScriptError, ScriptId, SeeLine, judge};
 
@@ -176,27 +172,9 @@ impl World {
         self.pools.store().set_now_s(self.clock.time() as u64);
     }
 
-    /// The number of a script that a pool names, as written.
-    pub fn method_script(&self, written: &str) -> Option<ScriptId> {
-        let known = self.setup.config.method_scripts.iter().find(|(known, _)| known == written);
-        self.script(known?.1)
-    }
-
     /// The library's number of a planned script.
     pub fn script(&self, number: usize) -> Option<ScriptId> {
         self.ids.get(number).copied()
-    }
-
-    /// The key of a pool's hash methods for the request.
-    pub fn key_of(&self, settings: &PoolSettings) -> Cow<'static, [u8]> {
-        let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
-        match self.request.expr_text(key) {
-            Ok(text) => Cow::Owned(text),
-            Err(error) => {
-                self.fail(format!("key=\"{key}\": {error}"));
-                Cow::Borrowed(b"")
-            }
-        }
     }
 
     /// Notes what went wrong on the way of a request.

@@ -3,5 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod asked;
+pub(crate) mod by_method;
 pub(crate) mod definition;
+mod peer;
 pub(crate) mod picks;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a script is called for: the running call, as events, errors and the watch name it.
 
+use balance::choosing::Course;
+
 use crate::source::library::ScriptId;
 
 /// What a script is called for. It decides what some names do, `ngx.exit` for one.
@@ -29,6 +31,20 @@ pub struct AttemptsSoFar {
     /// How the last one ended: whether the connection is good ("next") or not ("failed"), and the
     /// status.
     pub last_failure: Option<(bool, u16)>,
+}
+
+impl AttemptsSoFar {
+    /// Those of a request. Failures have nginx's numbers: 504 for a peer that took too long, 502
+    /// for one that gave no answer.
+    pub fn of(course: &Course) -> Self {
+        let word = course.last.map_or(c"", |(outcome, _)| outcome.word());
+        let status = match word.to_bytes() {
+            b"timeout" => 504,
+            b"connect" | b"reset" => 502,
+            _ => course.last.map_or(0, |(_, status)| status),
+        };
+        AttemptsSoFar { before: course.attempts, last_failure: Some((word == c"ok", status)) }
+    }
 }
 
 /// The running call.

@@ -4,21 +4,24 @@
 use std::sync::Arc;
 
 use balance::target;
-use script::Peer;
 
-/// The URL, and behind it the name for TLS and the keys of its connections, as
-/// [`target::spelled`] takes them apart.
-pub fn url(peer: &Peer) -> Arc<str> {
-    let scheme = if peer.tls { "https" } else { "http" };
-    let name = peer.tls_name.as_deref().filter(|name| peer.tls && *name != peer.host);
-    let at = |base: String| format!("{}{}", target::with_name(&base, name), waits(peer)).into();
-    if peer.host.starts_with("unix:") {
-        return at(format!("{}|{scheme}://localhost", peer.host));
+use super::answer::Peer;
+
+impl Peer {
+    /// The URL, and behind it the name for TLS and the keys of its connections, as
+    /// [`target::spelled`] takes them apart.
+    pub fn url(&self) -> Arc<str> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let name = self.tls_name.as_deref().filter(|name| self.tls && *name != self.host);
+        let at = |base: String| format!("{}{}", target::with_name(&base, name), waits(self)).into();
+        if self.host.starts_with("unix:") {
+            return at(format!("{}|{scheme}://localhost", self.host));
+        }
+        let bare = self.host.contains(':') && !self.host.starts_with('[');
+        let host = if bare { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = if self.port == 0 { String::new() } else { format!(":{}", self.port) };
+        at(format!("{scheme}://{host}{port}"))
     }
-    let bare = peer.host.contains(':') && !peer.host.starts_with('[');
-    let host = if bare { format!("[{}]", peer.host) } else { peer.host.clone() };
-    let port = if peer.port == 0 { String::new() } else { format!(":{}", peer.port) };
-    at(format!("{scheme}://{host}{port}"))
 }
 
 /// The times of `set_timeouts`, as keys behind the URL. A worker of mod_proxy has one time for

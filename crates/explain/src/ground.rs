@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an explanation stands on.
+
+use std::sync::Arc;
+
+use balance::api::{Balancer, NoMember};
+use balance::choosing::{Circumstances, Course};
+use balance::engine::Now;
+use balance::live::Slot;
+use balance::member::Member;
+use balance::sticky::Sent;
+use script::host::{Field, Request, RequestTable};
+use script::{Answer, AttemptsSoFar, Library, LuaState, MethodCall, Phase, ScriptId};
+
+/// A function that is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The script.
+    pub id: ScriptId,
+    /// The function.
+    pub function: String,
+    /// When it is asked.
+    pub phase: Phase,
+}
+
+/// A server, or what stands in for one, and the request that it looks at.
+pub trait Ground: Circumstances<Script = Hook> {
+    /// The Lua state, over the request.
+    fn state(&self) -> &LuaState;
+    /// The request.
+    fn request(&self) -> &dyn Request;
+    /// All scripts.
+    fn library(&self) -> &Library;
+    /// The number of a script that a pool names, as written.
+    fn method_script(&self, written: &str) -> Option<ScriptId>;
+    /// Seconds of a clock. None: nobody measures.
+    fn seconds(&self) -> Option<f64>;
+    /// Notes what went wrong on the way.
+    fn fail(&self, text: String);
+}
+
+/// A field of the request.
+pub fn bytes(request: &dyn Request, field: Field) -> Option<Vec<u8>> {
+    let mut found = None;
+    request.field(field, &mut |value| found = value.map(<[u8]>::to_vec));
+    found
+}
+
+/// [`Circumstances::with_sent`] over the request.
+pub fn with_sent<T>(request: &dyn Request, body: impl FnOnce(Sent<'_>) -> T) -> T {
+    let url = bytes(request, Field::UnparsedUri).unwrap_or_default();
+    let mut cookies = Vec::new();
+    request.get(RequestTable::HeadersIn, b"Cookie", &mut |value| {
+        cookies.extend_from_slice(value.unwrap_or_default());
+    });
+    body(Sent { url: &url, cookies: &cookies })
+}
+
+/// [`Circumstances::pick_by_script`].
+pub fn pick_by_script<G: Ground>(
+    ground: &G,
+    pool: &Now,
+    (script, function): (&str, &str),
+    avoid: &[Slot],
+) -> Result<Arc<Member>, NoMember> {
+    let complain = |what: &str| ground.fail(what.to_owned());
+    let Some(id) = ground.method_script(script) else {
+        complain(&format!("LuaBalancerMethod lua {script}: the script is unknown"));
+        return Err(NoMember::ScriptFailed);
+    };
+    let call = MethodCall { pool: pool.membership(), function, avoid };
+    let said = ground.state().pick(id, function, &call.pool.name, call.view());
+    call.picked(said, |member| ground.handle().status(member).is_some(), complain)
+}
+
+/// [`Circumstances::name_again`].
+pub fn name_again<G: Ground>(ground: &G, hook: &Hook, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
+    let state = ground.state();
+    state.set_attempt(AttemptsSoFar::of(course));
+    let answer = state.select(hook.id, &hook.function, Phase::Pick);
+    state.set_attempt(AttemptsSoFar::default());
+    match answer {
+        Ok(Answer::Peer(next)) => Ok((next.url(), next.more_tries.unwrap_or(0))),
+        Ok(_) => Err(NoMember::UnknownPool),
+        Err(error) => {
+            ground.fail(format!("script failed at attempt {}: {error}", course.attempts + 1));
+            Err(NoMember::UnknownPool)
+        }
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What would be decided for a request, and why: hooks, what they answer, whom the pool picks, and
+//! all of it as a document. The command line asks over pools in memory, a server over its own, in
+//! which nothing moves.
+#![forbid(unsafe_code)]
+
+pub mod document;
+pub mod ended;
+pub mod ground;
+pub mod ruling;
+pub mod visit;
+pub mod way;
+pub mod words;
+
+pub use self::ended::{Candidates, Settled, Told};
+pub use self::ground::{Ground, Hook};
+pub use self::ruling::{HookCall, Plan, Ruling, Visited};
+pub use self::way::Way;
