@@ -14,13 +14,12 @@ from source import files, named, text
 PAGES = {"docs/ARCHITECTURE.md", "docs/SAFETY.md", "CONTRIBUTING.md"}
 TOP = r"(?:src|crates|tests|benches|fuzz|scripts|docs|lua|docker)"
 PATH = re.compile(r"(?<![\w/.:-])" + TOP + r"(?:/[\w.*-]+)+")
-# A test of crates/control compares it with the code, and its names are those of metrics.
-METRICS = "docs/metrics.md"
 PAIR = re.compile(r"`((?!application/)[a-z_]+(?:/[a-z_*]+)+)`")
 FILE = re.compile(r"(?<![\w/.-])\w+\.(?:rs|py)\b")
 MODULE = re.compile(r"`(\w+(?:::[a-z_]\w*)+)(?=`|::)")
-# A name of so many words is a test's or another function's.
+# A name of so many words is a test's, another function's, or a metric's without its prefix.
 FUNCTION = re.compile(r"`(?:\w+::)*([a-z0-9]+(?:_[a-z0-9]+){3,})`")
+METRIC = re.compile(r"`(luabalancer_\w+)`")
 NOT_OURS = ("ap_", "apr_", "lua_")
 
 
@@ -34,6 +33,13 @@ def folders() -> frozenset[str]:
 def functions() -> frozenset[str]:
     """All functions of the tree, tests included."""
     return frozenset(word for name in named(r".*\.rs") for word in re.findall(r"\bfn (\w+)", text(name)))
+
+
+@lru_cache(None)
+def metrics() -> frozenset[str]:
+    """All metrics, without their prefix."""
+    table = text("crates/render/src/metrics/families.rs")
+    return frozenset(re.findall(r'\bof\(\s*Kind::\w+,\s*"(\w+)"', table))
 
 
 @lru_cache(None)
@@ -83,6 +89,15 @@ def is_in(tree: rooms.Crate, rest: list[str]) -> bool:
     return passed_on or bool(at in tree.files and item.search(text(tree.files[at])))
 
 
+def unknown(section: str) -> list[str]:
+    """The functions, types and modules that a section names in code spans and that are nowhere."""
+    rust = [text(name) for name in named(r"(src|crates)/.*\.rs")]
+    known = {Path(name).stem for name in files()} | {Path(folder).name for folder in folders()}
+    known |= {word for whole in rust for word in re.findall(r"\b(?:fn|struct|enum|trait) (\w+)", whole)}
+    spans = re.findall(r"`(\w+(?:::\w+)*)`", section)
+    return [span for span in spans if not known.issuperset(span.split("::"))]
+
+
 def missing(name: str, line: str):
     """What a line names and is not there. A crate's files may name each other from its root."""
     own = re.match(r"crates/\w+/", name)
@@ -100,7 +115,8 @@ def missing(name: str, line: str):
         for pair in PAIR.findall(line):
             if not any(is_there(path) for path in homes_of(pair)):
                 yield pair
-    if name.endswith(".md") and name != METRICS:
-        for word in FUNCTION.findall(line):
-            if word not in functions() and not word.startswith(NOT_OURS):
+    if name.endswith(".md"):
+        for word in sorted({*FUNCTION.findall(line), *METRIC.findall(line)}):
+            known = word in functions() or word.removeprefix("luabalancer_") in metrics()
+            if not known and not word.startswith(NOT_OURS):
                 yield word

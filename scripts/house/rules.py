@@ -22,6 +22,7 @@ PRODUCTION = (
 )
 # Scripts of somebody else, as they were printed.
 PRINTED = "tests/tests/article/"
+DRAWN = "docs/ARCHITECTURE.md"
 # Written by `make bench`.
 GENERATED = {"docs/performance/README.md"}
 MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "toml": "#"}
@@ -238,6 +239,14 @@ def stale():
             yield from (f"{name}:{number}: names {what}, which is not there" for what in mentions.missing(name, line))
 
 
+def walk():
+    """The walk of one request names what is there, each function once."""
+    section = re.search(r"^### One request,.*?(?=^## )", text(DRAWN), re.MULTILINE | re.DOTALL)[0]
+    yield from (f"{DRAWN}: the walk names {what}, which is nowhere" for what in mentions.unknown(section))
+    steps = re.findall(r"`(\w+(?:::\w+)*)`", section)
+    yield from (f"{DRAWN}: the walk passes {step} twice" for step in sorted(set(steps)) if steps.count(step) > 1)
+
+
 SECTIONS = {
     "health.rs": "LuaBalancerHealthCheck",
     "outlier.rs": "LuaBalancerOutlier",
@@ -313,5 +322,6 @@ def bans():
 
 
 RULES = (
-    licences, comments, prose, names, stale, sizes, homes, imports, floors, circles, bound, reference, dependencies, bans,
+    licences, comments, prose, names, stale, walk, sizes, homes, imports, floors, circles, bound, reference,
+    dependencies, bans,
 )

@@ -103,6 +103,14 @@ class Documents(unittest.TestCase):
         self.assertEqual(found("// `src/lib.rs` here, tests/ngx/main.rs", "crates/script/src/lib.rs"), [])
         self.assertEqual(found("// multipart/form-data, `app/drain/a`", "tests/src/acts.rs"), [])
 
+    def test_metrics_are_named_with_and_without_their_prefix(self):
+        line = "`luabalancer_member_up`, `member_latency_ewma_seconds`, `luabalancer_none`"
+        self.assertEqual(list(mentions.missing("docs/metrics.md", line)), ["luabalancer_none"])
+
+    def test_a_walk_names_what_is_there(self):
+        self.assertEqual(mentions.unknown("`relay::run::run` → `attempts`, `Place::take`, mod_proxy_http"), [])
+        self.assertEqual(mentions.unknown("`Place::no_such` → `nothing_there`"), ["Place::no_such", "nothing_there"])
+
     def test_versions_compare_by_numbers(self):
         self.assertLess(rules.version("1.9"), rules.version("1.88.0"))
 
