@@ -11,14 +11,18 @@ use balance::member::Member;
 use config::Resolved;
 use script::{Answer, AttemptsSoFar, MethodCall, Phase};
 
-use super::journey::Turn;
+use super::journey::Serving;
 use crate::httpd::log;
 
 /// Has the script of `ngx.balancer` run once more: the peer that it names, and how many more
 /// attempts it asks for.
-pub fn name_again(turn: Turn<'_>, hook: &Resolved, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
-    let script = turn.child.script(hook.script);
-    let answer = turn.child.call(turn.request, script, |lua| {
+pub fn name_again(
+    serving: Serving<'_>,
+    hook: &Resolved,
+    course: &Course,
+) -> Result<(Arc<str>, u32), NoMember> {
+    let script = serving.child.script(hook.script);
+    let answer = serving.child.call(serving.request, script, |lua| {
         lua.set_attempt(AttemptsSoFar::of(course));
         let answer = lua.select(script, &hook.function, Phase::Pick);
         lua.set_attempt(AttemptsSoFar::default());
@@ -29,7 +33,7 @@ pub fn name_again(turn: Turn<'_>, hook: &Resolved, course: &Course) -> Result<(A
         Ok(_) => Err(NoMember::UnknownPool),
         Err(error) => {
             let what = format!("script failed at attempt {}: {error}", course.attempts + 1);
-            log::request(turn.request, log::ERR, &what);
+            log::request(serving.request, log::ERR, &what);
             Err(NoMember::UnknownPool)
         }
     }
@@ -37,12 +41,12 @@ pub fn name_again(turn: Turn<'_>, hook: &Resolved, course: &Course) -> Result<(A
 
 /// `LuaBalancerMethod lua`: the function gets `(pool, r)` and returns a member.
 pub fn pick(
-    turn: Turn<'_>,
+    serving: Serving<'_>,
     pool: &Now,
     (script, function): (&str, &str),
     avoid: &[Slot],
 ) -> Result<Arc<Member>, NoMember> {
-    let Turn { request, child, thread } = turn;
+    let Serving { request, child, thread } = serving;
     let complain = |what: &str| log::request(request, log::ERR, what);
     let Some(id) = child.method_script(script) else {
         complain(&format!("LuaBalancerMethod lua {script}: the script is unknown"));

@@ -15,7 +15,7 @@ use config::Resolved;
 use table::Table;
 
 use super::by_script;
-use super::journey::Turn;
+use super::journey::Serving;
 use super::route::Route;
 use crate::httpd::log;
 
@@ -27,7 +27,7 @@ pub fn chooser_of(route: &Route) -> RouteChooser<'_> {
     Chooser::of(&route.decision, route.key.as_deref(), route.picked_by)
 }
 
-impl Circumstances for Turn<'_> {
+impl Circumstances for Serving<'_> {
     type Store = Table;
     type Script = Resolved;
 

@@ -45,14 +45,14 @@ pub fn announce(
 /// The relay is over: sets those of the last attempt, and reports it. Called once a request, so
 /// that the keys are new.
 pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, reason: &'static CStr) {
-    let request = run.turn.request;
+    let request = run.serving.request;
     let (env, memory) = (request.env(), request.pool());
     if journey.announced {
     } else if let Some(url) = chooser.target() {
         // Without the keys that may stand behind it.
         let [url] = memory.texts([&[url.split(' ').next().unwrap_or_default().as_bytes()]]);
         env.point(true, c"LB_MEMBER", url);
-    } else if let Some(pool) = journey.now(run.turn.thread) {
+    } else if let Some(pool) = journey.now(run.serving.thread) {
         let method = chooser.method(&journey.course, pool.settings());
         let [name, method] = memory.texts([&[pool.membership().name.as_bytes()], &[method.as_bytes()]]);
         env.point(true, c"LB_POOL", name);

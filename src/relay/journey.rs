@@ -14,9 +14,9 @@ use crate::httpd::exchange::Proxy;
 use crate::httpd::request::Request;
 use crate::serve::child::{Child, Thread};
 
-/// A request in a thread of a child.
+/// A request, and the thread of a child that serves it.
 #[derive(Clone, Copy)]
-pub struct Turn<'r> {
+pub struct Serving<'r> {
     /// The request.
     pub request: Request<'r>,
     /// The process.
@@ -29,7 +29,7 @@ pub struct Turn<'r> {
 #[derive(Clone, Copy)]
 pub struct Run<'r> {
     /// The request, and where it runs.
-    pub turn: Turn<'r>,
+    pub serving: Serving<'r>,
     /// The values that mod_proxy passed.
     pub proxy: &'r Proxy,
     /// The record that is kept with the request.

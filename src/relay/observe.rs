@@ -12,22 +12,22 @@ use balance::member::Member;
 use balance::relay::Outcome;
 use balance::session::Routed;
 
-use super::journey::{Ended, Journey, Turn};
+use super::journey::{Ended, Journey, Serving};
 use crate::httpd::events;
 use crate::httpd::memory;
 
 /// Counts it: its outcome, requests and failures, response time, outlier detection.
 pub fn attempt_ended(
-    turn: Turn<'_>,
+    serving: Serving<'_>,
     journey: &mut Journey,
     (pool, member): (&Now, &Arc<Member>),
     ended: Ended,
 ) {
     let (sent, received) = journey.spent.moved;
-    let ending = Ending::of(ended.outcome, ended.status, turn.request.aborted());
+    let ending = Ending::of(ended.outcome, ended.status, serving.request.aborted());
     let answered = matches!(ended.outcome, Outcome::Answered(_)).then_some(ended.status);
     let counted = AttemptEnd { ending, answered, took_us: journey.took_us(), sent, received };
-    turn.child.table.count_attempt(member.slot, member.incarnation, &counted);
+    serving.child.table.count_attempt(member.slot, member.incarnation, &counted);
     journey.ending = Some(ending);
     let attempt = Attempt {
         member,
@@ -37,8 +37,9 @@ pub fn attempt_ended(
         took_ms: journey.took_us() as f32 / 1e3,
         ended_ms: (journey.spent.ended_us / 1000) as u32,
     };
-    let members = || Some((turn.thread.balancer.membership(journey.course.pool?)?, memory::monotonic_ms()));
-    if let Some(event) = lifecycle::attempt_ended(&turn.child.table, &attempt, members) {
+    let members =
+        || Some((serving.thread.balancer.membership(journey.course.pool?)?, memory::monotonic_ms()));
+    if let Some(event) = lifecycle::attempt_ended(&serving.child.table, &attempt, members) {
         events::tell(&event.into());
     }
 }
@@ -46,22 +47,22 @@ pub fn attempt_ended(
 /// The relay is over with a request: counts it in the pool that it was at last. Without an ending
 /// it was at none, but at an ad-hoc target.
 #[inline(always)]
-pub fn request_ended(turn: Turn<'_>, journey: &Journey, ending: Option<Ending>) {
+pub fn request_ended(serving: Serving<'_>, journey: &Journey, ending: Option<Ending>) {
     let (Some(pool), Some(ending)) = (journey.course.pool, ending) else { return };
     let waited_us = journey.wait.waited_us();
     let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
     let took_us = if is_all { journey.took_us() } else { took_in_all(journey, waited_us) };
-    let session = journey.course.stick.as_ref().and_then(|stick| session_end(turn, journey, stick));
+    let session = journey.course.stick.as_ref().and_then(|stick| session_end(serving, journey, stick));
     let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
-    turn.child.table.count_request(pool, &counted);
+    serving.child.table.count_request(pool, &counted);
 }
 
 /// The same for one that nobody could be asked for.
 #[cold]
 #[inline(never)]
-pub fn request_refused(turn: Turn<'_>, journey: &Journey, ending: Ending) {
-    let ending = if turn.request.aborted() { Ending::Aborted } else { ending };
-    request_ended(turn, journey, Some(ending));
+pub fn request_refused(serving: Serving<'_>, journey: &Journey, ending: Ending) {
+    let ending = if serving.request.aborted() { Ending::Aborted } else { ending };
+    request_ended(serving, journey, Some(ending));
 }
 
 /// From the first attempt, or the wait for it, to the last one's end.
@@ -75,8 +76,8 @@ fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
 }
 
 /// What became of the session, at a sticky pool.
-fn session_end(turn: Turn<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
-    journey.now(turn.thread)?.settings().sticky.as_ref()?;
+fn session_end(serving: Serving<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
+    journey.now(serving.thread)?.settings().sticky.as_ref()?;
     match (&stick.session, &journey.course.member) {
         (None, Some(_)) => Some(SessionEnd::New),
         (Some(session), Some(member)) if session.is_of(&member.spec.route) => Some(SessionEnd::Kept),

@@ -20,18 +20,18 @@ pub fn no_member(
     chooser: &RouteChooser<'_>,
     nobody: &NoMember,
 ) -> HookStatus {
-    let request = run.turn.request;
+    let request = run.serving.request;
     let in_vain = journey.wait.in_vain;
     let message = match (in_vain, chooser.explain()) {
         (Some(why), _) => why.explain().to_owned(),
         (None, Some(why)) => why.to_owned(),
         (None, None) => nobody.to_string(),
     };
-    let pool = journey.now(run.turn.thread);
+    let pool = journey.now(run.serving.thread);
     let settings = settings_of(pool.as_ref());
     let status = match nobody {
         NoMember::SessionLost(_) => 503,
-        NoMember::ScriptFailed if scope::errors_are_answers(request, run.turn.child) => 500,
+        NoMember::ScriptFailed if scope::errors_are_answers(request, run.serving.child) => 500,
         _ => settings.set.on_empty,
     };
     log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
@@ -42,7 +42,7 @@ pub fn no_member(
         _ => (c"no member", Ending::NoMember),
     };
     let ending = in_vain.map_or(ending, InVain::ending);
-    observe::request_refused(run.turn, journey, ending);
+    observe::request_refused(run.serving, journey, ending);
     environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
     HookStatus::Http(status)
 }
@@ -50,16 +50,16 @@ pub fn no_member(
 /// The client has gone, so that no answer is sent: not even an error document, which may come from
 /// another backend.
 pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>) -> HookStatus {
-    let request = run.turn.request;
+    let request = run.serving.request;
     let in_vain = journey.wait.in_vain;
     if log::logs_request(request, log::DEBUG) {
         let why = in_vain.map_or("", InVain::explain);
         log::request(request, log::DEBUG, &format!("{} waits no more: {why}", request_line(request)));
     }
-    let pool = journey.now(run.turn.thread);
+    let pool = journey.now(run.serving.thread);
     request.abort();
     request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
-    observe::request_refused(run.turn, journey, Ending::Aborted);
+    observe::request_refused(run.serving, journey, Ending::Aborted);
     environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
     HookStatus::Done
 }

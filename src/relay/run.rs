@@ -9,7 +9,7 @@ use balance::relay::{HookStatus, Outcome};
 use balance::status::Status;
 
 use super::circumstances::{RouteChooser, chooser_of};
-use super::journey::{Ended, Journey, Run, Turn, settings_of};
+use super::journey::{Ended, Journey, Run, Serving, settings_of};
 use super::record::Record;
 use super::ticket::InVain;
 use super::{environment, observe, refuse, send, wait};
@@ -25,26 +25,26 @@ pub fn run(request: Request<'_>, proxy: &Proxy) -> HookStatus {
         return HookStatus::Http(503);
     };
     let answer = child::with_thread(child, |thread| {
-        let turn = Turn { request, child, thread };
-        attempts(&Run { turn, proxy, record })
+        let serving = Serving { request, child, thread };
+        attempts(&Run { serving, proxy, record })
     });
     answer.unwrap_or(HookStatus::Http(500))
 }
 
 fn attempts(run: &Run<'_>) -> HookStatus {
-    let Run { turn, record, .. } = *run;
+    let Run { serving, record, .. } = *run;
     let route = record.route();
     let mut chosen = chooser_of(&route);
     let mut journey = Journey::default();
-    let status = turn.request.status();
+    let status = serving.request.status();
     loop {
         let chooser = &mut chosen;
-        let (goal, mut pool) = match (goal_in_turn(turn, &mut journey, chooser), journey.last) {
+        let (goal, mut pool) = match (next_goal(serving, &mut journey, chooser), journey.last) {
             (Ok(found), _) => found,
             (Err(_), _) if journey.wait.in_vain.is_some_and(InVain::is_nobody) => {
                 return refuse::give_up(run, &mut journey, chooser);
             }
-            (Err(nobody), None) => match after_failed_method(turn, &journey, &nobody) {
+            (Err(nobody), None) => match after_failed_method(serving, &journey, &nobody) {
                 Some(pool) => {
                     chosen = pool;
                     continue;
@@ -57,20 +57,24 @@ fn attempts(run: &Run<'_>) -> HookStatus {
             && journey.course.pool != Some(*id)
         {
             journey.course.pool = Some(*id);
-            pool = journey.now(turn.thread);
+            pool = journey.now(serving.thread);
         }
         let Some(ended) = attempt(run, &mut journey, chooser, (pool.as_ref(), &goal)) else { continue };
         let settings = settings_of(pool.as_ref());
         let answered = matches!(ended.outcome, Outcome::Answered(_));
         let more = !answered
-            && chooser.goes_on(&mut journey.course, (ended.outcome, exchange::asked(turn.request)), settings);
-        if !answered && log::logs_request(turn.request, log::DEBUG) {
-            log_failure(turn.request, &journey, (pool.as_ref(), &goal), ended, more);
+            && chooser.goes_on(
+                &mut journey.course,
+                (ended.outcome, exchange::asked(serving.request)),
+                settings,
+            );
+        if !answered && log::logs_request(serving.request, log::DEBUG) {
+            log_failure(serving.request, &journey, (pool.as_ref(), &goal), ended, more);
         }
         if !more {
             return finish(run, &mut journey, chooser, ended);
         }
-        exchange::forget(turn.request, status);
+        exchange::forget(serving.request, status);
     }
 }
 
@@ -87,7 +91,7 @@ fn attempt(
     let ended = match (goal, pool) {
         (Goal::Member(_, member), Some(pool)) => {
             let ended = send::to_member(run, journey, chooser, (pool, member))?;
-            observe::attempt_ended(run.turn, journey, (pool, member), ended);
+            observe::attempt_ended(run.serving, journey, (pool, member), ended);
             ended
         }
         // The pool went away between pick and now.
@@ -115,7 +119,7 @@ fn count_retry(journey: &mut Journey, before: Ended) {
 
 /// The relay is over with this attempt.
 fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, last: Ended) -> HookStatus {
-    observe::request_ended(run.turn, journey, journey.ending);
+    observe::request_ended(run.serving, journey, journey.ending);
     environment::report(run, journey, chooser, last.outcome.word());
     last.answer
 }
@@ -123,13 +127,17 @@ fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, last
 /// `LuaBalancerMethod lua` has failed: the pool that `LuaBalancerOnError` names has the request
 /// from here on.
 #[cold]
-fn after_failed_method<'r>(turn: Turn<'r>, journey: &Journey, nobody: &NoMember) -> Option<RouteChooser<'r>> {
+fn after_failed_method<'r>(
+    serving: Serving<'r>,
+    journey: &Journey,
+    nobody: &NoMember,
+) -> Option<RouteChooser<'r>> {
     if !matches!(nobody, NoMember::ScriptFailed) {
         return None;
     }
-    let name = scope::pool_on_error(turn.request, turn.child)?;
-    let pool = turn.thread.balancer.find(name).filter(|pool| journey.course.pool != Some(*pool))?;
-    log::request(turn.request, log::ERR, &format!("using pool {name}"));
+    let name = scope::pool_on_error(serving.request, serving.child)?;
+    let pool = serving.thread.balancer.find(name).filter(|pool| journey.course.pool != Some(*pool))?;
+    log::request(serving.request, log::ERR, &format!("using pool {name}"));
     Some(Chooser::of_pool(pool))
 }
 
@@ -154,22 +162,22 @@ fn log_failure(
 /// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again,
 /// and keeps its ticket until it has a place at a member. With the goal comes the request's pool,
 /// as it was when the goal was found.
-fn goal_in_turn(
-    turn: Turn<'_>,
+fn next_goal(
+    serving: Serving<'_>,
     journey: &mut Journey,
     chooser: &mut RouteChooser<'_>,
 ) -> Result<(Goal, Option<Now>), NoMember> {
     loop {
-        let looked = chooser.look(&turn, &mut journey.course);
-        let now = journey.now(turn.thread);
+        let looked = chooser.look(&serving, &mut journey.course);
+        let now = journey.now(serving.thread);
         let Some(pool) = now.as_ref().filter(|pool| pool.settings().set.queue_ms > 0) else {
             return looked.map(|goal| (goal, now));
         };
         let nobody = match looked {
             Ok(Goal::Member(id, member)) => {
                 // A session's member that takes no new requests is nobody's in the queue.
-                let is_contested = turn.thread.balancer.status(&member).is_some_and(Status::usable);
-                if !is_contested || wait::may_go(turn.child, journey, chooser, pool) {
+                let is_contested = serving.thread.balancer.status(&member).is_some_and(Status::usable);
+                if !is_contested || wait::may_go(serving.child, journey, chooser, pool) {
                     return Ok((Goal::Member(id, member), now));
                 }
                 wait::nobody_is_free(pool)
@@ -181,7 +189,7 @@ fn goal_in_turn(
                 return Err(nobody);
             }
         };
-        if !wait::wait_for_turn(turn, journey, chooser, pool) {
+        if !wait::wait_in_line(serving, journey, chooser, pool) {
             return Err(nobody);
         }
     }

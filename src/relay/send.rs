@@ -42,7 +42,7 @@ pub fn to_member(
     chooser: &RouteChooser<'_>,
     (pool, member): (&Now, &Arc<Member>),
 ) -> Option<Ended> {
-    let child = run.turn.child;
+    let child = run.serving.child;
     let queue = journey.course.pool.filter(|_| pool.settings().set.queue_ms > 0);
     let place = match Place::take(child, member, queue, journey) {
         Ok(place) => place,
@@ -70,22 +70,22 @@ fn at_member(
     chooser: &RouteChooser<'_>,
     (pool, member): (&Now, &Arc<Member>),
 ) -> Ended {
-    let Run { turn, record, .. } = *run;
+    let Run { serving, record, .. } = *run;
     let scheme = &member.spec.url.scheme;
     let tls = tls::is_spoken(scheme)
         .then(|| tls_settings(run, (Some(pool.membership().name.as_bytes()), &member.spec.url)));
     let worker = match &tls {
-        None => turn.child.workers.of_member(member),
-        Some(settings) => turn.child.workers.of_secure_member(member, settings),
+        None => serving.child.workers.of_member(member),
+        Some(settings) => serving.child.workers.of_secure_member(member, settings),
     };
     match worker {
         Ok(worker) => {
-            environment::announce(turn.request, journey, chooser, (pool, member, worker));
+            environment::announce(serving.request, journey, chooser, (pool, member, worker));
             if pool.settings().sticky.is_some() {
-                record.answer.offer.set(session::begin(turn, journey, chooser, (pool, member)));
+                record.answer.offer.set(session::begin(serving, journey, chooser, (pool, member)));
             }
             let ended = exchange(run, journey, worker, (scheme, tls));
-            session::end(turn.request, record, ended.outcome);
+            session::end(serving.request, record, ended.outcome);
             ended
         }
         Err(NoWorker::TooMany) => {
@@ -93,7 +93,7 @@ fn at_member(
         }
         Err(NoWorker::Refused(message)) => {
             let (pool, name) = (&pool.membership().name, &member.spec.name);
-            log::request(turn.request, log::ERR, &format!("pool {pool}: member {name}: {message}"));
+            log::request(serving.request, log::ERR, &format!("pool {pool}: member {name}: {message}"));
             FAILED
         }
     }
@@ -110,13 +110,13 @@ pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
         .flatten()
         .map(|url| tls_settings(run, (None, &url)));
     let _named = name.map(|name| {
-        let [name] = run.turn.request.pool().texts([&[name.as_bytes()]]);
+        let [name] = run.serving.request.pool().texts([&[name.as_bytes()]]);
         connection::TlsName::new(name.c_str())
     });
-    match run.turn.child.workers.of_target(kept, tls) {
+    match run.serving.child.workers.of_target(kept, tls) {
         Ok(worker) => exchange(run, journey, worker, (scheme, tls)),
         Err(message) => {
-            log::request(run.turn.request, log::ERR, &format!("target {url}: {message}"));
+            log::request(run.serving.request, log::ERR, &format!("target {url}: {message}"));
             journey.course.attempts += 1;
             FAILED
         }
@@ -125,7 +125,7 @@ pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
 
 fn tls_settings(run: &Run<'_>, of: (Option<&[u8]>, &MemberUrl)) -> Settings {
     let path = run.record.route().path;
-    tls::settings(run.turn.request, run.turn.child, run.proxy, path, of)
+    tls::settings(run.serving.request, run.serving.child, run.proxy, path, of)
 }
 
 /// Schemes that mod_proxy_http speaks TLS for.
@@ -140,11 +140,11 @@ fn exchange(
     worker: Worker,
     (scheme, tls): (&str, Option<Settings>),
 ) -> Ended {
-    let Run { turn, proxy, record } = *run;
-    let request = turn.request;
+    let Run { serving, proxy, record } = *run;
+    let request = serving.request;
     journey.course.attempts += 1;
     add_filters(run, journey);
-    let _worn = tls.and_then(|settings| turn.child.sections.wear(request, &settings));
+    let _worn = tls.and_then(|settings| serving.child.sections.wear(request, &settings));
     let url = match backend_url(run, record.route().path, worker, scheme) {
         Ok(url) => url,
         Err(status) => {
@@ -153,7 +153,7 @@ fn exchange(
         }
     };
     let call = Dispatch {
-        handlers: &turn.child.scheme_handlers,
+        handlers: &serving.child.scheme_handlers,
         proxy,
         worker,
         url,
@@ -196,12 +196,12 @@ fn say_nobody_speaks(request: Request<'_>, scheme: &str) {
 /// The filters that see the answer's headers and the request's body, where there is anything for
 /// them to do.
 fn add_filters(run: &Run<'_>, journey: &mut Journey) {
-    let Run { turn, record, .. } = *run;
-    let request = turn.request;
+    let Run { serving, record, .. } = *run;
+    let request = serving.request;
     if !journey.filters_answer
         && (record.answer.reverse.get()
             || record.answer.has_offer()
-            || reverse::is_configured(request, turn.child))
+            || reverse::is_configured(request, serving.child))
     {
         journey.filters_answer = true;
         request.add_filter(&filter::ANSWER);
@@ -215,7 +215,7 @@ fn add_filters(run: &Run<'_>, journey: &mut Journey) {
 /// The URL for the real handler. http-like schemes share one encoding of the path; the others'
 /// modules make their own.
 fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Result<*mut c_char, i32> {
-    let request = run.turn.request;
+    let request = run.serving.request;
     let pool = request.pool();
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
         return Ok(pool.concat(&[worker.url().to_bytes(), path.tail.bytes(request.pool()).unwrap_or(b"/")]));
@@ -226,7 +226,7 @@ fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Resul
     }
     let raw = path.raw.bytes(request.pool()).unwrap_or_default();
     request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw]));
-    run.turn.child.api.canonicalise(request)?;
+    run.serving.child.api.canonicalise(request)?;
     let filename = request.filename().unwrap_or_default();
     Ok(pool.copy(filename.strip_prefix(b"proxy:").unwrap_or(filename)))
 }

@@ -11,7 +11,7 @@ use balance::relay::Outcome;
 use balance::sticky::{is_about, set_cookie};
 
 use super::circumstances::RouteChooser;
-use super::journey::{Journey, Turn};
+use super::journey::{Journey, Serving};
 use super::record::{Offer, Record};
 use crate::httpd::request::Request;
 use crate::httpd::table::AprTable;
@@ -19,15 +19,15 @@ use crate::httpd::table::AprTable;
 /// An attempt at a member of a sticky pool begins: tells the environment what mod_proxy_balancer
 /// tells. Returns the cookie that binds the client to this member, where one is wanted.
 pub fn begin(
-    turn: Turn<'_>,
+    serving: Serving<'_>,
     journey: &mut Journey,
     chooser: &RouteChooser<'_>,
     (pool, member): (&Now, &Member),
 ) -> Option<Box<Offer>> {
     let sticky = pool.settings().sticky.as_ref()?;
-    let request = turn.request;
+    let request = serving.request;
     if journey.course.stick.is_none() || !chooser.looks_for_session() {
-        choosing::look_again(&turn, &mut journey.course, sticky)?;
+        choosing::look_again(&serving, &mut journey.course, sticky)?;
     }
     let stick = journey.course.stick.as_ref()?;
     let put = |key, value: &[u8]| {

@@ -7,7 +7,7 @@ use balance::engine::Now;
 use table::{WaitEnd, Wants};
 
 use super::circumstances::RouteChooser;
-use super::journey::{Journey, Turn};
+use super::journey::{Journey, Serving};
 use super::ticket::{InVain, Wait, place_is_free};
 use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
@@ -22,7 +22,7 @@ fn wants(journey: &Journey, chooser: &RouteChooser<'_>, pool: &Now) -> Option<Wa
     chooser.wants(&journey.course, pool).map(|(pool, part)| Wants::new(pool.0, part))
 }
 
-/// Whether a request that has found a member may have it: it has waited for its turn, or no request
+/// Whether a request that has found a member may have it: it was called in the queue, or no request
 /// before it in the queue may want the same.
 pub fn may_go(child: &Child, journey: &Journey, chooser: &RouteChooser<'_>, pool: &Now) -> bool {
     if journey.wait.ticket.is_some() {
@@ -50,14 +50,19 @@ pub fn would_help(journey: &Journey, nobody: &NoMember) -> bool {
     !journey.course.full.is_empty() || matches!(nobody, NoMember::Full(..))
 }
 
-/// Waits for a turn to look. False when the time is up, too many wait, or the client has gone: the
+/// Waits until it may look. False when the time is up, too many wait, or the client has gone: the
 /// request has left the queue then.
-pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, pool: &Now) -> bool {
+pub fn wait_in_line(
+    serving: Serving<'_>,
+    journey: &mut Journey,
+    chooser: &RouteChooser<'_>,
+    pool: &Now,
+) -> bool {
     let Some(wants) = wants(journey, chooser, pool) else {
         journey.wait.leave();
         return false;
     };
-    journey.wait.in_vain = wait(turn, &mut journey.wait, wants, pool).err();
+    journey.wait.in_vain = wait(serving, &mut journey.wait, wants, pool).err();
     let may_look = journey.wait.in_vain.is_none();
     if may_look {
         journey.races = 0;
@@ -68,8 +73,8 @@ pub fn wait_for_turn(turn: Turn<'_>, journey: &mut Journey, chooser: &RouteChoos
     may_look
 }
 
-fn wait(turn: Turn<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(), InVain> {
-    let Turn { request, child, .. } = turn;
+fn wait(serving: Serving<'_>, wait: &mut Wait, wants: Wants, pool: &Now) -> Result<(), InVain> {
+    let Serving { request, child, .. } = serving;
     let now_ms = memory::monotonic_ms();
     let queue_ms = pool.settings().set.queue_ms;
     // The clock has whole milliseconds: one more, so that none is missing.

@@ -14,13 +14,13 @@ use super::mod_lua;
 use super::send::send;
 use super::visit::Visit;
 use crate::httpd::log;
-use crate::relay::journey::Turn;
+use crate::relay::journey::Serving;
 use crate::relay::record::Record;
 use balance::choosing::Decision;
 
 /// Takes an answer: sends the request where it says.
 pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
-    let Turn { request, child, thread } = visit.turn;
+    let Serving { request, child, thread } = visit.serving;
     let pool_of = |member: &Member| child.table.pool_of(member.slot, member.incarnation);
     let decision = match answer {
         Answer::Decline => return mod_lua::declined(visit),
@@ -80,13 +80,13 @@ pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
             return HookStatus::Http(500);
         }
     };
-    send(visit.turn, decision)
+    send(visit.serving, decision)
 }
 
 /// A script that has answered by itself. An interim status would leave the client waiting for
 /// another one.
 fn finished(visit: &Visit<'_>) -> HookStatus {
-    let request = visit.turn.request;
+    let request = visit.serving.request;
     let status = request.status();
     if !(200..=599).contains(&status) {
         let text = format!("it answered with r.status = {status}, expected one from 200 to 599");
@@ -100,9 +100,9 @@ fn finished(visit: &Visit<'_>) -> HookStatus {
 /// A member that a method of a pool or view has picked, and the question for further attempts.
 pub fn send_picked(visit: &Visit<'_>, member: Arc<Member>, asked: Question) -> HookStatus {
     let Question { pool, view, method, key } = asked;
-    let status = send(visit.turn, Decision::Pool { pool, view, method, first: Some(member) });
+    let status = send(visit.serving, Decision::Pool { pool, view, method, first: Some(member) });
     if status == HookStatus::Ok
-        && let Some(record) = Record::of(visit.turn.request)
+        && let Some(record) = Record::of(visit.serving.request)
     {
         record.write_route().key = key;
     }
@@ -111,8 +111,8 @@ pub fn send_picked(visit: &Visit<'_>, member: Arc<Member>, asked: Question) -> H
 
 /// Logs a script's answer beside all members that it could choose from, at `LogLevel trace2`.
 #[cold]
-pub fn explain(turn: Turn<'_>, answer: &Answer, by: Option<&'static str>) {
-    let Turn { request, child, thread } = turn;
+pub fn explain(serving: Serving<'_>, answer: &Answer, by: Option<&'static str>) {
+    let Serving { request, child, thread } = serving;
     let beside = |member: &Member| {
         let pool = child.table.pool_of(member.slot, member.incarnation);
         pool.map_or_else(

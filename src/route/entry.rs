@@ -13,7 +13,7 @@ use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, Request};
 use crate::httpd::worker::Worker;
-use crate::relay::journey::Turn;
+use crate::relay::journey::Serving;
 use crate::relay::record::Record;
 use crate::serve::anywhere;
 use crate::serve::child::{self, Child};
@@ -142,16 +142,16 @@ fn canonicalise_late(request: Request<'_>) -> HookStatus {
 }
 
 fn run_hooks(
-    turn: (Request<'_>, &'static Child),
+    serving: (Request<'_>, &'static Child),
     scope: Scope<'_>,
     hooks: &[Resolved],
     phase: Phase,
 ) -> HookStatus {
-    let (request, child) = turn;
+    let (request, child) = serving;
     for hook in hooks {
         let status = child::with_thread(child, |thread| {
-            let turn = Turn { request, child, thread };
-            run_hook(&Visit { turn, scope, before: FieldsBefore::of(request, phase) }, hook)
+            let serving = Serving { request, child, thread };
+            run_hook(&Visit { serving, scope, before: FieldsBefore::of(request, phase) }, hook)
         });
         match status.unwrap_or(FAILED) {
             HookStatus::Declined => {}
@@ -162,7 +162,7 @@ fn run_hooks(
 }
 
 fn run_hook(visit: &Visit<'_>, hook: &Resolved) -> HookStatus {
-    let Turn { request, child, .. } = visit.turn;
+    let Serving { request, child, .. } = visit.serving;
     let phase = visit.before.phase;
     let (mut asked, mut by) = (None, None);
     let script = child.script(hook.script);
@@ -178,7 +178,7 @@ fn run_hook(visit: &Visit<'_>, hook: &Resolved) -> HookStatus {
     let status = match said {
         Ok(said) => {
             if log::logs_request(request, log::TRACE2) {
-                answer::explain(visit.turn, &said, by);
+                answer::explain(visit.serving, &said, by);
             }
             let status = match (said, asked) {
                 (Answer::Member(member), Some(asked))

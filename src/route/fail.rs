@@ -15,7 +15,7 @@ use balance::choosing::Decision;
 
 /// A script has failed: one line, and the answer that `LuaBalancerOnError` chooses.
 pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
-    let request = visit.turn.request;
+    let request = visit.serving.request;
     let choice = visit.scope.on_error();
     let then = match choice {
         OnError::Error => "answering 500".to_owned(),
@@ -32,8 +32,8 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
             visit.before.restore(request);
             HookStatus::Declined
         }
-        OnError::Pool(name) => match visit.turn.thread.balancer.find(name) {
-            Some(pool) => send::send(visit.turn, Decision::pool(pool)),
+        OnError::Pool(name) => match visit.serving.thread.balancer.find(name) {
+            Some(pool) => send::send(visit.serving, Decision::pool(pool)),
             None => {
                 log::request(
                     request,

@@ -14,7 +14,7 @@ use super::fail::wrong_target;
 use super::send::{self, BackendPath};
 use super::visit::Visit;
 use crate::httpd::request::PROXYREQ_REVERSE;
-use crate::relay::journey::Turn;
+use crate::relay::journey::Serving;
 use crate::relay::route::OF_FILE;
 use balance::choosing::Decision;
 
@@ -22,7 +22,7 @@ use balance::choosing::Decision;
 /// a file name, which modules read without asking. A request for a proxy has the proxy's file name:
 /// mod_proxy takes every other one for its own all the same.
 pub fn settle(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
-    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     let goes_on = matches!(status, HookStatus::Ok | HookStatus::Declined);
     let is_accepted = before.phase == Phase::Translate && status == HookStatus::Ok;
     if is_accepted && request.filename().is_none() {
@@ -51,7 +51,7 @@ fn is_special(name: &[u8]) -> bool {
 /// In fixups httpd has looked at the file, and has checked the right to it. In the sandbox the file
 /// stays the same; otherwise httpd is told about the new one.
 fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
-    let Turn { request, child, .. } = visit.turn;
+    let Serving { request, child, .. } = visit.serving;
     if !child.library.is_sandboxed() {
         request.look_at_file();
         return status;
@@ -65,7 +65,7 @@ fn settle_file(visit: &Visit<'_>, status: HookStatus) -> HookStatus {
 /// mod_lua's documentation shows it. httpd itself would answer with 403; here the request goes to
 /// the proxy.
 pub fn declined(visit: &Visit<'_>) -> HookStatus {
-    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     if request.proxyreq() == PROXYREQ_REVERSE
         && let Some(url) = before.new_filename(request).and_then(backend_of)
     {
@@ -76,7 +76,7 @@ pub fn declined(visit: &Visit<'_>) -> HookStatus {
 
 /// `apache2.OK`: with `r.filename = "proxy:…"` the request goes there over pooled connections.
 pub fn accepted(visit: &Visit<'_>) -> HookStatus {
-    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     if let Some(url) = before.new_filename(request).and_then(backend_of) {
         return to_filename(visit, url);
     }
@@ -91,7 +91,7 @@ pub fn backend_of(text: &[u8]) -> Option<&[u8]> {
 /// `r.handler = "proxy:URL"`: the URL, and behind it the path that the script put into
 /// `r.filename`. None when the script did not set it.
 fn by_handler(visit: &Visit<'_>) -> Option<HookStatus> {
-    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     let url = backend_of(before.new_handler(request)?)?;
     // FastCGI and its like want the file's path; an HTTP backend is asked for the client's path.
     let own = if speaks_http(url) { request.uri() } else { request.filename() };
@@ -121,7 +121,7 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
 /// takes it for decoded text and encodes it, in fixups it goes to the backend as it stands. What
 /// the client wrote itself stands in either.
 fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
-    let Visit { turn: Turn { request, .. }, before, .. } = *visit;
+    let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));
     let decoded = !target::split(url, request.uri().unwrap_or_default()).decoded.is_empty();
     // A prefix that may not stand in a URL gets encoded, and the client's own text behind it stays.
@@ -142,11 +142,11 @@ fn names_other_proxy(url: &[u8]) -> bool {
 /// Sends the request to the worker's URL and path that a script of mod_lua set, decoded as `r.uri`
 /// is. The query stays the request's.
 fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
-    let request = visit.turn.request;
+    let request = visit.serving.request;
     if starts_with(base, b"balancer://") {
         return HookStatus::Ok;
     }
-    let encoded = match as_the_client_wrote(visit.turn, path) {
+    let encoded = match as_the_client_wrote(visit.serving, path) {
         Ok(encoded) => encoded,
         Err(status) => return status,
     };
@@ -158,7 +158,7 @@ fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
         match worker_url(base) {
             Ok(base) => {
                 let path = BackendPath { encoded: b"", decoded: path };
-                send::send_path(visit.turn, Decision::Target(base.into()), path)
+                send::send_path(visit.serving, Decision::Target(base.into()), path)
             }
             Err(message) => return wrong_target(visit, base, &message),
         }
@@ -172,8 +172,8 @@ fn to_backend(visit: &Visit<'_>, (base, path): (&[u8], &[u8])) -> HookStatus {
 /// The path that a script has made of `r.unparsed_uri`: the client's own text in it, encoded and
 /// with the query, stays, and the text before it gets encoded. None: the path is decoded text, as
 /// mod_lua's are.
-fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, HookStatus> {
-    let Turn { request, child, .. } = turn;
+fn as_the_client_wrote(serving: Serving<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, HookStatus> {
+    let Serving { request, child, .. } = serving;
     let own = request.unparsed_uri().filter(|own| own.starts_with(b"/") && request.uri() != Some(*own));
     let Some((own, before)) = own.and_then(|own| Some((own, path.strip_suffix(own)?))) else {
         return Ok(None);
@@ -190,10 +190,10 @@ fn as_the_client_wrote(turn: Turn<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, H
 /// A URL that a script returned: scheme, host and port make the worker; a path in it replaces the
 /// request's, and a query its query.
 pub fn to_url(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
-    let request = visit.turn.request;
+    let request = visit.serving.request;
     let target = send::split(request, url);
     match target.and_then(|target| Ok((worker_url(target.base)?, target))) {
-        Ok((base, target)) => send::send_to(visit.turn, Decision::Target(base.into()), &target),
+        Ok((base, target)) => send::send_to(visit.serving, Decision::Target(base.into()), &target),
         Err(message) => wrong_target(visit, url, &message),
     }
 }

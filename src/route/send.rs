@@ -5,7 +5,7 @@ use balance::relay::HookStatus;
 use balance::target::{self, Target};
 
 use crate::httpd::request::Request;
-use crate::relay::journey::Turn;
+use crate::relay::journey::Serving;
 use crate::relay::record::Record;
 use crate::relay::route::{Chosen, OF_FILE};
 use balance::choosing::Decision;
@@ -38,32 +38,32 @@ pub fn split<'u>(request: Request<'_>, url: &'u [u8]) -> Result<Target<'u>, Stri
 }
 
 /// Sends the request to a URL that a script wrote, its query in place of the request's.
-pub fn send_to(turn: Turn<'_>, decision: Decision<Resolved>, target: &Target<'_>) -> HookStatus {
+pub fn send_to(serving: Serving<'_>, decision: Decision<Resolved>, target: &Target<'_>) -> HookStatus {
     if let Some(query) = target.query {
-        turn.request.set_args(Some(query));
+        serving.request.set_args(Some(query));
     }
     if target.is_bare() {
-        return send(turn, decision);
+        return send(serving, decision);
     }
-    send_path(turn, decision, BackendPath { encoded: target.encoded, decoded: target.decoded })
+    send_path(serving, decision, BackendPath { encoded: target.encoded, decoded: target.decoded })
 }
 
 /// Hands the request to mod_proxy, to come back in `relay::run`.
-pub fn send(turn: Turn<'_>, decision: Decision<Resolved>) -> HookStatus {
-    let uri = turn.request.uri().unwrap_or(b"/");
-    send_path(turn, decision, BackendPath { encoded: b"", decoded: uri })
+pub fn send(serving: Serving<'_>, decision: Decision<Resolved>) -> HookStatus {
+    let uri = serving.request.uri().unwrap_or(b"/");
+    send_path(serving, decision, BackendPath { encoded: b"", decoded: uri })
 }
 
 /// Hands the request to mod_proxy with another path. `r.uri` stays, since httpd chooses the
 /// sections that protect a request by it.
-pub fn send_path(turn: Turn<'_>, decision: Decision<Resolved>, path: BackendPath<'_>) -> HookStatus {
-    let request = turn.request;
+pub fn send_path(serving: Serving<'_>, decision: Decision<Resolved>, path: BackendPath<'_>) -> HookStatus {
+    let request = serving.request;
     if request.uri() == Some(b"*") {
         // `OPTIONS *` asks about this server, and nothing of mod_proxy's can ask a backend so.
         return HookStatus::Declined;
     }
     let pool = match &decision {
-        Decision::Pool { pool, .. } => turn.thread.balancer.now(*pool),
+        Decision::Pool { pool, .. } => serving.thread.balancer.now(*pool),
         _ => None,
     };
     let record = Record::decide(request, decision);

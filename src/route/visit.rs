@@ -4,14 +4,14 @@
 use script::Phase;
 
 use crate::httpd::request::Request;
-use crate::relay::journey::Turn;
+use crate::relay::journey::Serving;
 use crate::serve::scope::Scope;
 
 /// A request that a hook's script looks at.
 #[derive(Clone, Copy)]
 pub struct Visit<'r> {
     /// The request, and where it runs.
-    pub turn: Turn<'r>,
+    pub serving: Serving<'r>,
     /// The directives that hold for it.
     pub scope: Scope<'r>,
     /// Its fields before the script.
