@@ -10,20 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use server_tests::lbctl::lbctl_program;
 use server_tests::{Backend, Httpd, Request, wait_until};
 
 const REQUESTS: usize = 10_000;
-
-/// The program: what `LBCTL` names, or the one beside this test.
-fn program() -> PathBuf {
-    std::env::var_os("LBCTL").map_or_else(
-        || {
-            let own = std::env::current_exe().expect("the test's own path");
-            own.parent().and_then(Path::parent).expect("the folder of programs").join("lbctl")
-        },
-        PathBuf::from,
-    )
-}
 
 /// Members, all at one port.
 const MEMBERS: &str = "  LuaBalancerMember http://127.0.0.1:PORT/1 name=a weight=5 zone=eu meta.version=1 meta.track=stable meta.colour=blue
@@ -213,7 +203,7 @@ fn serve(httpd: &Httpd, requests: &[Asked]) -> Vec<String> {
 }
 
 fn lbctl(folder: &Path, arguments: &[&str]) -> String {
-    let program = program();
+    let program = lbctl_program();
     assert!(program.is_file(), "{} is not built: cargo build --profile tests -p lbctl", program.display());
     let said = Command::new(&program).args(arguments).current_dir(folder).output().expect("run lbctl");
     let words = String::from_utf8_lossy(&said.stdout).into_owned();

@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::live::args::{
+    AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EventsArgs, MembersArgs, PlainArgs,
+    RemoveArgs, ScriptsArgs, StateArgs, StatusArgs, WaitArgs, WeightArgs,
+};
+use crate::live_examples::*;
 use crate::out::Form;
 
-/// Tests scripts and explains decisions of mod_lua_balancer, without a server.
+/// Tests scripts and explains decisions of mod_lua_balancer without a server; shows and changes
+/// running ones.
 #[derive(Debug, Parser)]
 #[command(name = "lbctl", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -41,6 +47,51 @@ pub enum Verb {
     /// Tells what is legal in a configuration, and probably wrong.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Shows servers with their pools and members.
+    #[command(after_help = STATUS)]
+    Status(StatusArgs),
+    /// Shows the members of a pool.
+    #[command(after_help = MEMBERS)]
+    Members(MembersArgs),
+    /// Adds a member.
+    #[command(after_help = ADD)]
+    Add(AddArgs),
+    /// Removes members.
+    #[command(after_help = REMOVE)]
+    Remove(RemoveArgs),
+    /// Changes weights.
+    #[command(after_help = WEIGHT)]
+    Weight(WeightArgs),
+    /// Lets members finish what they have; sessions stay, new ones go elsewhere.
+    #[command(after_help = DRAIN)]
+    Drain(DrainArgs),
+    /// Lets members serve again.
+    #[command(after_help = ENABLE)]
+    Enable(PlainArgs),
+    /// Takes members out.
+    #[command(after_help = DISABLE)]
+    Disable(DisableArgs),
+    /// Ends ejections, and counts failures from 0.
+    #[command(after_help = RESET)]
+    Reset(PlainArgs),
+    /// Waits until something is so.
+    #[command(after_help = WAIT)]
+    Wait(WaitArgs),
+    /// Shows what has happened.
+    #[command(after_help = EVENTS)]
+    Events(EventsArgs),
+    /// Shows where requests went, and why.
+    #[command(after_help = DECISIONS)]
+    Decisions(DecisionsArgs),
+    /// Shows scripts, and how they do.
+    #[command(after_help = SCRIPTS)]
+    Scripts(ScriptsArgs),
+    /// Shows where members are found.
+    #[command(after_help = DISCOVERY)]
+    Discovery(DiscoveryArgs),
+    /// Shows what is kept over a stop of the server.
+    #[command(after_help = STATE)]
+    State(StateArgs),
     /// Writes completions for a shell.
     #[command(after_help = "Example:\n  lbctl completions bash > /etc/bash_completion.d/lbctl")]
     Completions {

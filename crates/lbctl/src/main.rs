@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! lbctl: what the module would do, said without one.
+//! lbctl: what the module would do, told without one, and what it does.
 //!
-//! The decisions are made by the crates that the module consists of, over a store in memory: what
-//! is said here is what the server does.
+//! Without a server, decisions are made by the crates that the module consists of, over a store in
+//! memory: what is told here is what the server does. Running servers are asked and changed by
+//! their API (`live`).
 #![forbid(unsafe_code)]
 
 mod args;
 mod check;
+mod clean;
 mod conf;
 mod convert;
 mod explain;
+mod live;
+mod live_examples;
 mod manual;
 mod moment;
 mod out;
@@ -43,6 +47,21 @@ fn run(out: &Out, verb: &Verb) -> Outcome {
         Verb::Simulate(args) => simulate::run(out, args),
         Verb::Convert(args) => convert::run(out, args),
         Verb::Check(args) => check::run(out, args),
+        Verb::Status(args) => live::status::run(out, args),
+        Verb::Members(args) => live::status::members(out, args),
+        Verb::Add(args) => live::membership::add(out, args),
+        Verb::Remove(args) => live::membership::remove(out, args),
+        Verb::Weight(args) => live::change::weight(out, args),
+        Verb::Drain(args) => live::change::drain(out, args),
+        Verb::Enable(args) => live::change::enable(out, args),
+        Verb::Disable(args) => live::change::disable(out, args),
+        Verb::Reset(args) => live::change::reset(out, args),
+        Verb::Wait(args) => live::wait::run(out, args),
+        Verb::Events(args) => live::events::run(out, args),
+        Verb::Decisions(args) => live::views::decisions(out, args),
+        Verb::Scripts(args) => live::views::scripts(out, args),
+        Verb::Discovery(args) => live::views::discovery(out, args),
+        Verb::State(args) => live::views::state(out, &args.what),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { folder } => manual::pages(folder),
     }

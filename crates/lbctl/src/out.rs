@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::clean;
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -15,8 +17,12 @@ pub enum Exit {
     No = 1,
     /// Called in a wrong way.
     Usage = 2,
+    /// The server does not let it happen.
+    Refused = 3,
     /// Nobody is there to be asked.
     Unreachable = 4,
+    /// Time was up before what was waited for.
+    TimedOut = 5,
 }
 
 /// Why a command did not do it.
@@ -106,10 +112,21 @@ impl Out {
         }
     }
 
+    /// Whether documents are wanted.
+    pub fn is_json(&self) -> bool {
+        self.form == Form::Json
+    }
+
     /// Writes a document.
     pub fn json(&self, document: &impl serde::Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
-        self.line(&text)
+        self.line(&spelled(&text))
+    }
+
+    /// Writes a document as one line.
+    pub fn json_line(&self, document: &impl serde::Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(document).map_err(io::Error::other)?;
+        self.line(&spelled(&text))
     }
 
     /// Rows with a head; cut to the terminal's width, never wrapped.
@@ -126,6 +143,21 @@ impl Out {
         let cut = |line: &str| line.trim_end().chars().take(width).collect::<String>();
         table.lines().map(|line| cut(&line)).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A document, with whatever would steer a terminal spelled as JSON does it. Beside line ends, such
+/// characters stand in texts only.
+fn spelled(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    let mut units = [0; 2];
+    for letter in document.chars() {
+        if letter != '\n' && clean::steers(letter) {
+            letter.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
 }
 
 /// Columns of the terminal; as many as there are anywhere where there is none.

@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod docs;
 mod explain;
+mod live;
 mod manual;
 mod simulate;
 mod suite;

@@ -5,7 +5,30 @@ use std::process::Command;
 
 use crate::Folder;
 
-const VERBS: [&str; 7] = ["test", "explain", "simulate", "convert", "check", "completions", "man"];
+const VERBS: [&str; 22] = [
+    "test",
+    "explain",
+    "simulate",
+    "convert",
+    "check",
+    "completions",
+    "man",
+    "status",
+    "members",
+    "add",
+    "remove",
+    "weight",
+    "drain",
+    "enable",
+    "disable",
+    "reset",
+    "wait",
+    "events",
+    "decisions",
+    "scripts",
+    "discovery",
+    "state",
+];
 
 #[test]
 fn every_verb_has_help_with_an_example_and_a_page() {

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The words of the verbs that speak to a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Which servers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Servers")]
+pub struct Reach {
+    /// The server's socket; by default LBCTL_SOCKET, or else where it usually is.
+    #[arg(long, value_name = "PATH", conflicts_with = "urls")]
+    pub socket: Option<PathBuf>,
+    /// Where a server has SetHandler lua-balancer; may be given several times.
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Takes names and passwords from ~/.netrc, or from this file.
+    #[arg(long, value_name = "FILE", require_equals = true)]
+    pub netrc: Option<Option<PathBuf>>,
+    /// Certificates (PEM) of who has signed those of the servers.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// Which servers, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct Login {
+    /// Which servers.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Whom to be there; without a password, LBCTL_PASSWORD or the .netrc has it.
+    #[arg(long, value_name = "NAME[:PASSWORD]", help_heading = "Servers")]
+    pub user: Option<String>,
+}
+
+/// `lbctl status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl members`.
+#[derive(Debug, Args)]
+pub struct MembersArgs {
+    /// The pool; * and ? stand for anything.
+    pub pool: String,
+    /// Only members of this state: up, draining, ejected, down, disabled.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// Which members.
+#[derive(Debug, Clone, Args)]
+#[group(id = "which", required = true, multiple = false)]
+pub struct Which {
+    /// Members as POOL/MEMBER; * and ? stand for anything.
+    #[arg(value_name = "POOL/MEMBER", group = "which")]
+    pub members: Vec<String>,
+    /// All members at this address, in all pools, by one request.
+    #[arg(long, value_name = "HOST[:PORT]", group = "which")]
+    pub address: Option<String>,
+}
+
+/// How a change is made.
+#[derive(Debug, Clone, Args)]
+pub struct How {
+    /// Tells what would change, old → new, and changes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// Why, for whoever looks at it later.
+#[derive(Debug, Clone, Args)]
+pub struct Note {
+    /// Why, in at most 200 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// When it ends: a duration such as 10m, or a time.
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// What holds then: ready (by default), drain or disabled.
+    #[arg(long, value_name = "STATE", requires = "until")]
+    pub then: Option<String>,
+}
+
+/// `lbctl drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Which members.
+    #[command(flatten)]
+    pub which: Which,
+    /// Waits until the last request there is gone, at most so long.
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+    /// Until when, and why.
+    #[command(flatten)]
+    pub note: Note,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl disable`.
+#[derive(Debug, Args)]
+pub struct DisableArgs {
+    /// Which members.
+    #[command(flatten)]
+    pub which: Which,
+    /// Until when, and why.
+    #[command(flatten)]
+    pub note: Note,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl enable`, `lbctl reset`.
+#[derive(Debug, Args)]
+pub struct PlainArgs {
+    /// Which members.
+    #[command(flatten)]
+    pub which: Which,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl weight`.
+#[derive(Debug, Args)]
+pub struct WeightArgs {
+    /// Members as POOL/MEMBER, and last the weight: a number, or configured.
+    #[arg(value_name = "POOL/MEMBER… N", required = true, num_args = 1..)]
+    pub words: Vec<String>,
+    /// All members at this address, in all pools, by one request.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub address: Option<String>,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Which members.
+    #[command(flatten)]
+    pub which: Which,
+    /// Drains first, and removes after this time.
+    #[arg(long, value_name = "TIME")]
+    pub drain: Option<String>,
+    /// Also members that the configuration names, until the next graceful or start.
+    #[arg(long)]
+    pub force: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The pool; POOL/NAME names the member.
+    #[arg(value_name = "POOL[/NAME]")]
+    pub pool: String,
+    /// Where it is, for example http://10.0.0.1:8080.
+    #[arg(value_name = "MEMBER-URL")]
+    pub member: String,
+    /// Keys of LuaBalancerMember: weight=2 zone=eu meta.version=2.
+    #[arg(value_name = "KEY=VALUE")]
+    pub keys: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `lbctl wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// A pool, or members as POOL/MEMBER; * and ? stand for anything.
+    #[arg(value_name = "POOL[/MEMBER]")]
+    pub of: String,
+    /// What for: inflight=0, state=up, 'usable>=2'; several with commas between.
+    #[arg(long = "for", value_name = "CONDITION")]
+    pub condition: String,
+    /// How long at most.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub timeout: String,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Goes on with whatever happens, until Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only of this pool.
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// Only after this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub since: Option<u64>,
+    /// At most so many.
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<u32>,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl decisions`.
+#[derive(Debug, Args)]
+pub struct DecisionsArgs {
+    /// Only of this pool.
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// Only of this member.
+    #[arg(long)]
+    pub member: Option<String>,
+    /// Only for this reason, as LB_REASON has it.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl scripts`.
+#[derive(Debug, Args)]
+pub struct ScriptsArgs {
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl discovery`.
+#[derive(Debug, Args)]
+pub struct DiscoveryArgs {
+    /// Asks a source now.
+    #[arg(long, value_name = "POOL/SOURCE", conflicts_with = "accept")]
+    pub refresh: Option<String>,
+    /// Takes what is held of a source.
+    #[arg(long, value_name = "POOL/SOURCE")]
+    pub accept: Option<String>,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl state`.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// What of it.
+    #[command(subcommand)]
+    pub what: StateVerb,
+}
+
+/// What of the state file.
+#[derive(Debug, Subcommand)]
+pub enum StateVerb {
+    /// The file as it is.
+    Show(StatusArgs),
+    /// What a start would apply of it, and what not.
+    Diff(StatusArgs),
+    /// Drops what a start would not apply.
+    Prune(StatusArgs),
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl events`: what has happened, and what happens.
+
+use std::thread;
+use std::time::Duration;
+
+use super::args::EventsArgs;
+use super::client::{Call, Link};
+use super::model::{SeenEvent, SeenEvents};
+use super::servers::Servers;
+use super::views::query;
+use crate::out::{Exit, Failure, Out, Outcome, note};
+
+/// How long a server may wait for something to happen, and how often one is asked that may not.
+const WAIT: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the verb.
+pub fn run(out: &Out, args: &EventsArgs) -> Outcome {
+    let servers = Servers::of(&args.login)?;
+    if !args.follow {
+        let (said, exit) = servers.ask(|link| ask(link, args, args.since, None)).some()?;
+        for one in said {
+            let server = servers.are_many().then_some(one.server.as_str());
+            tell(out, server, &one.what.0, &one.what.1)?;
+        }
+        return Ok(exit);
+    }
+    thread::scope(|scope| {
+        let followers: Vec<_> = servers
+            .all
+            .iter()
+            .map(|link| scope.spawn(|| follow(out, link, servers.are_many(), args)))
+            .collect();
+        let mut ends = followers.into_iter().filter_map(|follower| follower.join().ok());
+        ends.try_fold(Exit::Done, |_, end| end)
+    })
+}
+
+type Answer = (serde_json::Value, SeenEvents);
+
+fn ask(
+    link: &Link,
+    args: &EventsArgs,
+    since: Option<u64>,
+    wait: Option<Duration>,
+) -> Result<Answer, Failure> {
+    let filters = [
+        ("since", &since.map(|number| number.to_string())),
+        ("pool", &args.pool),
+        ("limit", &args.limit.map(|number| number.to_string())),
+        ("wait", &wait.map(|time| format!("{}s", time.as_secs()))),
+    ];
+    let path = format!("/api/v1/events{}", query(&filters));
+    let call = Call { method: "GET", path, etag: None, body: None, wait: wait.unwrap_or_default() };
+    let reply = link.send(&call)?;
+    let seen = link.read(&reply.body)?;
+    Ok((reply.body, seen))
+}
+
+/// Until the server has refused. One that goes away is waited for.
+fn follow(out: &Out, link: &Link, many: bool, args: &EventsArgs) -> Outcome {
+    let (mut since, mut is_first, mut is_away) = (args.since, true, false);
+    loop {
+        let wait = (link.is_socket && !is_first).then_some(WAIT);
+        match ask(link, args, since, wait) {
+            Ok((raw, seen)) => {
+                if is_away {
+                    note(&format!("{}: there again", link.name));
+                }
+                if seen.lost > 0 && !is_first {
+                    note(&format!("{}: {} events are lost", link.name, seen.lost));
+                }
+                tell(out, many.then_some(link.name.as_str()), &raw, &seen)?;
+                // A server that was started anew counts from the beginning.
+                since = Some(seen.next);
+                (is_first, is_away) = (false, false);
+            }
+            Err(failure) if is_first || failure.exit != Exit::Unreachable => return Err(failure),
+            Err(failure) => {
+                if !is_away {
+                    note(&failure.text);
+                }
+                is_away = true;
+                thread::sleep(PAUSE);
+            }
+        }
+        if !link.is_socket {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn tell(out: &Out, server: Option<&str>, raw: &serde_json::Value, seen: &SeenEvents) -> Result<(), Failure> {
+    if out.is_json() {
+        // One document a line: something that can be read while it goes on.
+        for event in raw["events"].as_array().into_iter().flatten() {
+            let mut event = event.clone();
+            if let Some(server) = server {
+                event["server"] = server.into();
+            }
+            out.json_line(&event)?;
+        }
+        return Ok(());
+    }
+    let server = server.map(|server| format!("{server} ")).unwrap_or_default();
+    for event in &seen.events {
+        out.line(&format!("{server}{}", line(event)))?;
+    }
+    Ok(())
+}
+
+/// An event in one line.
+pub fn line(event: &SeenEvent) -> String {
+    let of = match (&event.pool, &event.member) {
+        (Some(pool), Some(member)) => format!(" {pool}/{member}"),
+        (Some(pool), None) => format!(" {pool}"),
+        _ => String::new(),
+    };
+    let change = match (&event.old, &event.new) {
+        (Some(old), Some(new)) => format!(" {old} → {new}"),
+        (None, Some(new)) => format!(" {new}"),
+        (Some(old), None) => format!(" {old} → gone"),
+        (None, None) => String::new(),
+    };
+    let by = event.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let from = event.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+    let texts = [&event.why, &event.message, &event.note];
+    let mut texts: Vec<&str> = texts.into_iter().flatten().map(String::as_str).collect();
+    texts.dedup();
+    let texts = if texts.is_empty() { String::new() } else { format!(": {}", texts.join("; ")) };
+    format!("{} {}{of}{change}{by}{from}{texts}", event.at, event.kind)
+}

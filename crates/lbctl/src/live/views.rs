@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a server has to show beside its members: decisions, scripts, discovery, the state file.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::args::{DecisionsArgs, DiscoveryArgs, ScriptsArgs, StateVerb, StatusArgs};
+use super::client::{Call, piece};
+use super::servers::{self, Servers};
+use crate::clean;
+use crate::out::{Exit, Failure, Out, Outcome};
+
+/// Runs `lbctl decisions`.
+pub fn decisions(out: &Out, args: &DecisionsArgs) -> Outcome {
+    let filters = [("pool", &args.pool), ("member", &args.member), ("reason", &args.reason)];
+    let path = format!("/api/v1/decisions{}", query(&filters));
+    const COLUMNS: [&str; 9] =
+        ["at", "pool", "member", "method", "reason", "attempts", "seconds", "status", "path"];
+    let servers = Servers::of(&args.login)?;
+    servers::show(out, &servers, &path, |_, document| rows(out, document, "decisions", &COLUMNS))
+}
+
+/// Runs `lbctl scripts`.
+pub fn scripts(out: &Out, args: &ScriptsArgs) -> Outcome {
+    let servers = Servers::of(&args.login)?;
+    servers::show(out, &servers, "/api/v1/scripts", |_, document| rows(out, document, "scripts", &[]))
+}
+
+/// Runs `lbctl discovery`.
+pub fn discovery(out: &Out, args: &DiscoveryArgs) -> Outcome {
+    let servers = Servers::of(&args.login)?;
+    for (verb, source) in [("refresh", &args.refresh), ("accept", &args.accept)] {
+        if let Some(source) = source {
+            return order(out, &servers, verb, source);
+        }
+    }
+    servers::show(out, &servers, "/api/v1/discovery", |_, document| rows(out, document, "discovery", &[]))
+}
+
+fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> Outcome {
+    let wrong = || Failure::usage(format!("--{verb} {source}: expected POOL/SOURCE, for example app/file-1"));
+    let (pool, name) = source.split_once('/').ok_or_else(wrong)?;
+    let path = format!("/api/v1/discovery/{}/{}/{verb}", piece(pool), piece(name));
+    let nothing = Value::Object(serde_json::Map::new());
+    let call = Call { method: "POST", path, etag: None, body: Some(&nothing), wait: Duration::ZERO };
+    let (said, exit) = servers.ask(|link| link.send(&call)).some()?;
+    for one in &said {
+        if out.is_json() {
+            out.json(&one.what.body)?;
+        } else {
+            out.line(&format!("{}: {source}: {verb} done", one.server))?;
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs `lbctl state`.
+pub fn state(out: &Out, verb: &StateVerb) -> Outcome {
+    match verb {
+        StateVerb::Show(args) => state_part(out, args, |document| document.clone()),
+        StateVerb::Diff(args) => state_part(out, args, |document| {
+            let mut rest = document.clone();
+            if let Some(keys) = rest.as_object_mut() {
+                // The file itself is what `show` shows.
+                keys.remove("file");
+            }
+            rest
+        }),
+        StateVerb::Prune(args) => prune(out, args),
+    }
+}
+
+fn state_part(out: &Out, args: &StatusArgs, part: fn(&Value) -> Value) -> Outcome {
+    let servers = Servers::of(&args.login)?;
+    servers::show(out, &servers, "/api/v1/state", |_, document| {
+        out.json(&part(document))?;
+        Ok(Exit::Done)
+    })
+}
+
+fn prune(out: &Out, args: &StatusArgs) -> Outcome {
+    let servers = Servers::of(&args.login)?;
+    let nothing = Value::Object(serde_json::Map::new());
+    let call = Call {
+        method: "POST",
+        path: "/api/v1/state/prune".into(),
+        etag: None,
+        body: Some(&nothing),
+        wait: Duration::ZERO,
+    };
+    let (said, exit) = servers.ask(|link| link.send(&call)).some()?;
+    for one in &said {
+        if servers.are_many() && !out.is_json() {
+            out.line(&format!("{}:", one.server))?;
+        }
+        out.json(&one.what.body)?;
+    }
+    Ok(exit)
+}
+
+/// A query of what is given.
+pub fn query(pairs: &[(&str, &Option<String>)]) -> String {
+    let given = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}", piece(value.as_ref()?))));
+    let given: Vec<String> = given.collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
+/// The rows of a list, with these columns, or with all that have short values.
+fn rows(out: &Out, document: &Value, key: &str, columns: &[&str]) -> Outcome {
+    let list: Vec<Value> = document
+        .get(key)
+        .and_then(Value::as_array)
+        .map(|list| list.iter().map(clean::value).collect())
+        .unwrap_or_default();
+    if list.is_empty() {
+        out.line("none")?;
+        return Ok(Exit::Done);
+    }
+    let mut head: Vec<&str> = columns.to_vec();
+    if head.is_empty() {
+        for row in &list {
+            let short = row.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object());
+            let new: Vec<&str> =
+                short.map(|(key, _)| key.as_str()).filter(|key| !head.contains(key)).collect();
+            head.extend(new);
+        }
+        head.sort_by_key(|key| place(key));
+    }
+    let cells = list.iter().map(|row| head.iter().map(|key| cell(&row[*key])).collect()).collect();
+    out.line(&out.rows(&head, cells))?;
+    Ok(Exit::Done)
+}
+
+/// Names come first, long texts last.
+fn place(key: &str) -> u8 {
+    match key {
+        "name" | "script" | "pool" | "path" => 0,
+        "source" => 1,
+        "last_error" | "error" | "message" => 9,
+        _ => 5,
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(attempt).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// An attempt, as `a:connect`; other things as they are.
+fn attempt(value: &Value) -> String {
+    match (value.get("member").and_then(Value::as_str), value.get("outcome").and_then(Value::as_str)) {
+        (Some(member), Some(outcome)) => format!("{member}:{outcome}"),
+        _ => cell(value),
+    }
+}

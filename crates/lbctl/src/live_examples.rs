@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Examples in the help of the verbs that speak to a server.
+
+/// Of `lbctl status`.
+pub const STATUS: &str = "Examples:
+  lbctl status
+  lbctl status --url https://lb1.example.org/balancer --url https://lb2.example.org/balancer --netrc
+  lbctl status -o json
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl members`.
+pub const MEMBERS: &str = "Examples:
+  lbctl members app
+  lbctl members '*' --state down
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl add`.
+pub const ADD: &str = "Examples:
+  lbctl add app http://192.168.1.13:8080
+  lbctl add app/d http://192.168.1.13:8080 weight=2 zone=eu meta.version=2 --dry-run
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl remove`.
+pub const REMOVE: &str = "Examples:
+  lbctl remove app/d
+  lbctl remove app/d --drain 30s
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl weight`.
+pub const WEIGHT: &str = "Examples:
+  lbctl weight app/a 2.5
+  lbctl weight 'app/*' configured --dry-run
+  lbctl weight --address 192.168.1.10 0
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl drain`.
+pub const DRAIN: &str = "Examples:
+  lbctl drain app/a --wait 5m
+  lbctl drain '*/a' --until 10m --then disabled --note 'new disk'
+  lbctl drain --address 192.168.1.10 --dry-run
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there,
+5 requests were left when the time of --wait was up.";
+
+/// Of `lbctl enable`.
+pub const ENABLE: &str = "Examples:
+  lbctl enable app/a
+  lbctl enable --address 192.168.1.10
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl disable`.
+pub const DISABLE: &str = "Examples:
+  lbctl disable app/a --note 'broken disk'
+  lbctl disable app/a --until 2h
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl reset`.
+pub const RESET: &str = "Examples:
+  lbctl reset app/a
+  lbctl reset 'app/*'
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl wait`.
+pub const WAIT: &str = "Examples:
+  lbctl wait app/a --for inflight=0 --timeout 5m
+  lbctl wait app/a --for state=up
+  lbctl wait app --for 'usable>=2'
+
+Conditions: state and admin with = and !=; usable, total, inflight, queued, weight, errors,
+p50, p95 and p99 with < <= = != >= >. State of a pool is that of all its members.
+Exit: 0 it is so, 2 called in a wrong way, 3 refused by the server, 4 no server there, 5 time was up.";
+
+/// Of `lbctl events`.
+pub const EVENTS: &str = "Examples:
+  lbctl events
+  lbctl events -f --pool app
+  lbctl events -o json | jq 'select(.kind == \"state\")'
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl decisions`.
+pub const DECISIONS: &str = "Examples:
+  lbctl decisions --pool app
+  lbctl decisions --member a -o json
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl scripts`.
+pub const SCRIPTS: &str = "Examples:
+  lbctl scripts
+  lbctl scripts -o json
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl discovery`.
+pub const DISCOVERY: &str = "Examples:
+  lbctl discovery
+  lbctl discovery --refresh app/file-1
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
+/// Of `lbctl state`.
+pub const STATE: &str = "Examples:
+  lbctl state show
+  lbctl state diff
+  lbctl state prune
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";

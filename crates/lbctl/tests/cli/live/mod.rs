@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The verbs that speak to a server, with one that says what the test wants.
+
+mod documents;
+mod fake;
+mod hostile;
+
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+
+use self::documents::{DECISIONS, EVENTS, SCRIPTS, STATUS, member, pools};
+use self::fake::{Fake, Line};
+use crate::{Folder, Said};
+
+fn json(text: &str) -> Line {
+    Line::Json(text.to_owned())
+}
+
+fn usual(members: &[String]) -> Vec<(&'static str, Line)> {
+    vec![
+        ("GET /api/v1/status", json(STATUS)),
+        ("GET /api/v1/pools", json(&pools(members))),
+        ("GET /api/v1/pools/app/members/a", json(&members[0])),
+        ("PATCH /api/v1/pools/app/members/a", json(&member("a", &[("admin", "\"drain\"")]))),
+        ("GET /api/v1/events", json(EVENTS)),
+        ("GET /api/v1/decisions", json(DECISIONS)),
+        ("GET /api/v1/scripts", json(SCRIPTS)),
+    ]
+}
+
+fn two() -> Vec<String> {
+    vec![member("a", &[]), member("b", &[("admin", "\"drain\""), ("inflight", "0")])]
+}
+
+/// A server, and a call of the program with its socket.
+struct Scene {
+    folder: Folder,
+    fake: Fake,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Scene::with(usual(&two()))
+    }
+
+    fn with(lines: Vec<(&'static str, Line)>) -> Self {
+        let folder = Folder::new();
+        let fake = Fake::new(&folder.0, "lb", lines);
+        Scene { folder, fake }
+    }
+
+    fn lbctl(&self, words: &[&str]) -> Said {
+        let socket = self.fake.path.to_string_lossy().into_owned();
+        self.folder.lbctl(&[words, &["--socket", &socket]].concat())
+    }
+}
+
+#[test]
+fn views_are_tables_for_people() {
+    let scene = Scene::new();
+    for (name, words) in [
+        ("status", vec!["status"]),
+        ("members", vec!["members", "app"]),
+        ("members_plain", vec!["members", "APP", "--state", "draining", "-o", "plain"]),
+        ("events", vec!["events"]),
+        ("decisions", vec!["decisions", "--pool", "app"]),
+        ("scripts", vec!["scripts"]),
+    ] {
+        assert_snapshot!(name, scene.lbctl(&words).whole());
+    }
+}
+
+#[test]
+fn documents_are_those_of_the_server() {
+    let scene = Scene::new();
+    for words in [["scripts", "--json"], ["decisions", "--json"]] {
+        let said = scene.lbctl(&words).done();
+        let of_server = if words[0] == "scripts" { SCRIPTS } else { DECISIONS };
+        let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(parsed(&said.out), parsed(of_server));
+    }
+    assert_snapshot!("status_json", scene.lbctl(&["status", "--json"]).whole());
+    assert_snapshot!("events_json", scene.lbctl(&["events", "--json"]).whole());
+}
+
+#[test]
+fn a_change_is_told_and_goes_with_what_was_seen() {
+    let scene = Scene::new();
+    let words = ["drain", "app/a", "--until", "10m", "--note", "deploy 42"];
+    assert_snapshot!("drain_dry", scene.lbctl(&[&words[..], &["--dry-run"]].concat()).whole());
+    let asked = scene.fake.asked();
+    assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:?}");
+    assert_snapshot!("drain", scene.lbctl(&words).whole());
+    let change =
+        r#"PATCH /api/v1/pools/app/members/a "7.9" {"admin":"drain","note":"deploy 42","until":"10m"}"#;
+    assert_eq!(scene.fake.asked().last().map(String::as_str), Some(change));
+    assert_snapshot!("drain_json", scene.lbctl(&[&words[..], &["--json"]].concat()).whole());
+}
+
+#[test]
+fn many_members_are_one_request_that_is_refused_as_a_whole() {
+    let refused = r#"[{"status":424,"body":{"detail":"not done"}},{"status":409,"body":{"detail":"pool app: b is held"}}]"#;
+    let mut lines = usual(&two());
+    lines.push(("POST /api/v1/batch", json(refused)));
+    let scene = Scene::with(lines);
+    let said = scene.lbctl(&["weight", "--address", "192.168.1.10", "3"]);
+    assert!(said.code == 3 && said.err.contains("nothing is done: pool app: b is held"), "{}", said.whole());
+    let asked = scene.fake.asked();
+    let changes: Vec<_> = asked.iter().filter(|line| !line.starts_with("GET ")).collect();
+    assert_eq!(changes.len(), 1, "{asked:?}");
+    assert!(changes[0].contains("members/a") && changes[0].contains("members/b"), "{asked:?}");
+}
+
+#[test]
+fn servers_that_differ_are_told_apart() {
+    let folder = Folder::new();
+    let one = Fake::new(&folder.0, "lb", usual(&two()));
+    let tcp = |fake: &Fake| relay(fake.path.clone());
+    let other = [member("a", &[("weight", "3")])];
+    let other = Fake::new(&folder.0, "lb2", usual(&other));
+    let (first, second) = (tcp(&one), tcp(&other));
+    let urls = [format!("http://127.0.0.1:{first}/lb"), format!("http://127.0.0.1:{second}/lb")];
+    let words = ["--url", &urls[0], "--url", &urls[1]];
+    let named = |said: Said| {
+        said.whole()
+            .replace(&format!("127.0.0.1:{first}"), "LB1")
+            .replace(&format!("127.0.0.1:{second}"), "LB2")
+    };
+    assert_snapshot!("differ", named(folder.lbctl(&[&["status"], &words[..]].concat())));
+    assert_snapshot!(
+        "differ_json",
+        named(folder.lbctl(&[&["members", "app", "--json"], &words[..]].concat()))
+    );
+    // One of them has no such member: none is changed.
+    let said = folder.lbctl(&[&["drain", "app/b"], &words[..]].concat());
+    assert!(said.code == 3 && said.err.contains("no member app/b; there is app/a"), "{}", said.whole());
+    let asked = [one.asked(), other.asked()].concat();
+    assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:?}");
+}
+
+/// A port that leads to a socket, whose handler stands at /lb.
+fn relay(path: std::path::PathBuf) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let mut head = vec![0; 65536];
+                let size = stream.read(&mut head).unwrap();
+                let text = String::from_utf8_lossy(&head[..size]).replacen(" /lb/", " /", 1);
+                let mut server = std::os::unix::net::UnixStream::connect(path).unwrap();
+                server.write_all(text.as_bytes()).unwrap();
+                std::io::copy(&mut server, &mut stream).unwrap();
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn waiting_ends_when_it_is_so_or_time_is_up() {
+    let scene = Scene::new();
+    let wait =
+        |of: &str, condition: &str| scene.lbctl(&["wait", of, "--for", condition, "--timeout", "300ms"]);
+    assert!(wait("app/b", "inflight=0,state=draining").done().out.starts_with("app/b has inflight=0"));
+    assert!(wait("app", "usable>=1").done().err.is_empty());
+    let late = wait("app/*", "inflight=0");
+    assert!(late.code == 5 && late.err.contains("app/a has inflight 2"), "{}", late.whole());
+    assert_eq!(wait("app", "usable>=2").code, 5);
+    assert_eq!(wait("app/a", "queued=0").code, 2);
+    assert_eq!(wait("app/a", "inflight").code, 2);
+    assert_eq!(wait("nobody", "usable>=1").code, 3);
+}
+
+#[test]
+fn a_server_without_such_a_view_is_told_in_words() {
+    let scene = Scene::new();
+    for words in
+        [&["discovery"][..], &["state", "show"], &["state", "prune"], &["discovery", "--refresh", "app/f"]]
+    {
+        let said = scene.lbctl(words);
+        assert!(said.code == 3 && said.err.contains("older than this lbctl"), "{}", said.whole());
+    }
+}
+
+#[test]
+fn nobody_there_is_four_with_a_word_on_what_to_try() {
+    let scene = Scene::new();
+    let gone = scene.folder.lbctl(&["status", "--socket", "nothing.sock"]);
+    assert!(gone.code == 4 && gone.err.contains("no such socket"), "{}", gone.whole());
+    scene.folder.write("left", "");
+    let left = scene.folder.lbctl(&["status", "--socket", "left"]);
+    assert!(left.code == 4 && left.err.contains("nobody answers"), "{}", left.whole());
+    let url = scene.folder.lbctl(&["status", "--url", "http://127.0.0.1:1/lb"]);
+    assert_eq!(url.code, 4, "{}", url.whole());
+    for wrong in ["lb1", "ftp://lb1/", "http://", "http://lb1/x?y", "http://:80/"] {
+        assert_eq!(scene.folder.lbctl(&["status", "--url", wrong]).code, 2, "{wrong}");
+    }
+    let no_password = scene.folder.lbctl(&["status", "--url", "http://127.0.0.1:1/", "--user", "ada"]);
+    assert!(no_password.code == 2 && no_password.err.contains("LBCTL_PASSWORD"), "{}", no_password.whole());
+}
+
+#[test]
+fn a_socket_of_others_is_four_with_its_mode_and_group() {
+    let scene = Scene::new();
+    std::fs::set_permissions(&scene.fake.path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(&scene.folder.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_lbctl"), "status"]);
+    let output = command.arg("--socket").arg(&scene.fake.path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("setpriv") {
+        // Only root may become somebody else.
+        return;
+    }
+    assert!(output.status.code() == Some(4) && said.contains("mode= and group="), "{said}");
+}
+
+#[test]
+fn tables_fit_eighty_columns_and_colours_stay_away_from_files() {
+    let scene = Scene::new();
+    let socket = scene.fake.path.to_string_lossy().into_owned();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    let output = command.args(["status", "--socket", &socket]).env("COLUMNS", "80").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains('\x1b'), "{text:?}");
+    let rows = text.lines().skip_while(|line| !line.starts_with("pool "));
+    for line in rows.skip(1) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every verb does what it says, and says what it has done.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use server_tests::{Backend, Load, Step, wait_until};
+
+use crate::{SOON, serving};
+
+#[test]
+fn orders_are_followed_and_told_old_and_new() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let dry = httpd.lbctl(&["drain", "app/a", "--dry-run", "--note", "x"]).done();
+    assert!(
+        dry.out.contains("app/a: admin ready → drain") && dry.err.contains("nothing is changed"),
+        "{dry:?}"
+    );
+    assert_eq!(httpd.member("app", "a").state, "up");
+    for (words, told, state) in [
+        (
+            &["drain", "app/a", "--note", "deploy 42"][..],
+            "app/a: admin ready → drain, note - → deploy 42",
+            "draining",
+        ),
+        (&["disable", "APP/a"], "app/a: admin drain → disabled, note deploy 42 → -", "disabled"),
+        (&["enable", "app/a"], "app/a: admin disabled → ready", "up"),
+        (&["enable", "app/a"], "app/a: admin ready already", "up"),
+        (&["reset", "app/a"], "app/a: ejection ended", "up"),
+    ] {
+        let said = httpd.lbctl(words).done();
+        assert!(said.out.starts_with(told), "{words:?}: {said:?}");
+        assert_eq!(httpd.member("app", "a").state, state, "{words:?}");
+    }
+    let said = httpd.lbctl(&["weight", "app/a", "2"]).done();
+    assert_eq!(said.out, "app/a: weight 5 → 2\n");
+    let said = httpd.lbctl(&["weight", "app/*", "configured"]).done();
+    assert_eq!(
+        said.out,
+        "app/a: weight 2 → 5\napp/b: weight 1 → 1\n".replace("weight 1 → 1", "weight 1 already")
+    );
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn a_machine_leaves_every_pool_by_one_request() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let address = format!("127.0.0.1:{}", a.port());
+    let said = httpd.lbctl(&["drain", "--address", &address, "--until", "10m", "--then", "disabled"]).done();
+    assert!(
+        said.out.contains("app/a: ") && said.out.contains("api/a: ") && !said.out.contains("/b"),
+        "{said:?}"
+    );
+    for name in ["app", "api"] {
+        assert_eq!(httpd.member(name, "a").state, "draining");
+        assert_eq!(httpd.member(name, "b").state, "up");
+    }
+    httpd.lbctl(&["enable", "*/a"]).done();
+    assert_eq!([httpd.member("app", "a").state, httpd.member("api", "a").state], ["up", "up"]);
+}
+
+#[test]
+fn members_come_and_go() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    let httpd = serving(&a, &b).start();
+    let dry = httpd.lbctl(&["add", "app/c", &c.url(), "weight=2", "meta.version=2", "--dry-run"]).done();
+    assert!(dry.out.starts_with("app/c: - → http://"), "{dry:?}");
+    assert!(!httpd.members("app").contains_key("c"));
+    httpd.lbctl(&["add", "app/c", &c.url(), "weight=2", "zone=5", "meta.version=2", "timeout=5"]).done();
+    assert_eq!(httpd.member("app", "c").weight, 2);
+    let again = httpd.lbctl(&["add", "app/c", &c.url()]);
+    assert!(again.code == 3 && again.err.contains("refused"), "{again:?}");
+    let wrong = httpd.lbctl(&["add", "app", &c.url(), "wieght=2"]);
+    assert!(wrong.code == 3 && wrong.err.contains("wieght"), "{wrong:?}");
+    let configured = httpd.lbctl(&["remove", "app/a"]);
+    assert!(configured.code == 3 && configured.err.contains("httpd.conf:"), "{configured:?}");
+    httpd.lbctl(&["remove", "app/c"]).done();
+    assert!(!httpd.members("app").contains_key("c"));
+}
+
+#[test]
+fn a_drain_waits_for_the_last_request_and_no_longer() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    a.play([Step::Gate, Step::answer(200, "late")]);
+    httpd.lbctl(&["drain", "app/b"]).done();
+    let load = Load::start(httpd.port(), "/app", 1);
+    wait_until("a request to be at a", SOON, || httpd.member("app", "a").inflight == 1);
+    let early = httpd.lbctl(&["drain", "app/a", "--wait", "300ms"]);
+    assert!(early.code == 5 && early.err.contains("app/a has 1 requests in flight"), "{early:?}");
+    let begun = Instant::now();
+    let mut waiting = httpd.lbctl_beside(&["drain", "app/a", "--wait", "60s"]);
+    thread::sleep(Duration::from_millis(300));
+    assert!(waiting.try_wait().expect("look").is_none(), "it did not wait");
+    a.open_gate();
+    let ended = waiting.wait().expect("its end");
+    assert!(ended.success() && begun.elapsed() < Duration::from_secs(30), "{ended:?}");
+    drop(load);
+}
+
+#[test]
+fn somebody_elses_change_is_not_overwritten() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let tag = httpd.socket().get("/api/v1/pools/app/members/a").header("ETag").unwrap_or_default().to_owned();
+    httpd.lbctl(&["weight", "app/a", "3"]).done();
+    let stale = server_tests::Request::post("/api/v1/pools/app/members/a", r#"{"weight":4}"#)
+        .with_method("PATCH")
+        .header("Content-Type", "application/json")
+        .header("If-Match", &tag);
+    assert_eq!(httpd.socket().send(&stale).status, 412);
+    assert_eq!(httpd.member("app", "a").weight, 3);
+}
+
+#[test]
+fn waiting_outlives_a_restart() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut httpd = serving(&a, &b).start();
+    httpd.lbctl(&["disable", "app/a"]).done();
+    let mut waiting = httpd.lbctl_beside(&["wait", "app", "--for", "usable>=2", "--timeout", "60s"]);
+    httpd.restart();
+    httpd.graceful();
+    assert!(waiting.try_wait().expect("look").is_none(), "it did not wait");
+    httpd.lbctl(&["enable", "app/a"]).done();
+    assert!(waiting.wait().expect("its end").success());
+}
+
+#[test]
+fn views_show_what_there_is() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd =
+        serving(&a, &b).file("s.lua", "function translate(r) end\n").config("LuaHookTranslate s.lua").start();
+    httpd.client().get("/app");
+    let status = httpd.lbctl(&["status"]).done().out;
+    assert!(status.contains("pool app: ") && status.contains("2 of 2 usable"), "{status}");
+    assert!(status.contains(&a.url()) && status.contains("1 requests"), "{status}");
+    assert!(httpd.lbctl(&["scripts"]).done().out.contains("s.lua"));
+    let members = httpd.lbctl(&["members", "api", "--json"]).done().out;
+    assert!(members.contains("\"pool\": \"api\"") && !members.contains("\"pool\": \"app\""), "{members}");
+}
