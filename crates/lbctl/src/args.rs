@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::live::args::{
     AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EventsArgs, MembersArgs, PlainArgs,
-    RemoveArgs, ScriptsArgs, StateArgs, StatusArgs, WaitArgs, WeightArgs,
+    RemoveArgs, RolloutArgs, ScriptsArgs, StateArgs, StatusArgs, TopArgs, WaitArgs, WeightArgs,
 };
 use crate::live_examples::*;
 use crate::out::Form;
@@ -77,6 +77,12 @@ pub enum Verb {
     /// Waits until something is so.
     #[command(after_help = WAIT)]
     Wait(WaitArgs),
+    /// Runs a command for member after member, drained, and watches how the pool does.
+    #[command(after_help = ROLLOUT)]
+    Rollout(RolloutArgs),
+    /// Shows servers live, with keys to steer members.
+    #[command(after_help = TOP)]
+    Top(TopArgs),
     /// Shows what has happened.
     #[command(after_help = EVENTS)]
     Events(EventsArgs),

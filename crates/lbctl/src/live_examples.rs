@@ -78,6 +78,26 @@ Conditions: state and admin with = and !=; usable, total, inflight, queued, weig
 p50, p95 and p99 with < <= = != >= >. State of a pool is that of all its members.
 Exit: 0 it is so, 2 called in a wrong way, 3 refused by the server, 4 no server there, 5 time was up.";
 
+/// Of `lbctl rollout`.
+pub const ROLLOUT: &str = "Examples:
+  lbctl rollout app -- ssh {host} systemctl restart app
+  lbctl rollout app --gate 'usable>=2,errors<1%,p99<0.5' --hold 30s -- ./deploy {host} {port}
+  lbctl rollout app --undo './deploy --back {host}' -- ./deploy {host}
+  lbctl rollout app --resume -- ./deploy {host}
+
+For each member: drain, wait for its last request, run the command, wait for its checks, enable,
+hold the gate. Members that are drained or disabled already are left so, without the command.
+Exit: 0 done, 1 the command or the gate has failed, 2 called in a wrong way, 3 refused by the server,
+4 no server there, 5 time was up. What is left drained is named.";
+
+/// Of `lbctl top`.
+pub const TOP: &str = "Examples:
+  lbctl top
+  lbctl top --url https://lb1.example.org/balancer --url https://lb2.example.org/balancer --netrc
+  lbctl top --once --json
+
+Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
+
 /// Of `lbctl events`.
 pub const EVENTS: &str = "Examples:
   lbctl events

@@ -2,7 +2,9 @@
 //! `lbctl` steers a running server: at its socket, and through its handler.
 
 mod doors;
+mod rollout;
 mod steering;
+mod top;
 
 use std::time::Duration;
 

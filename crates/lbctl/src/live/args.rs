@@ -42,6 +42,55 @@ pub struct StatusArgs {
     pub login: Login,
 }
 
+/// `lbctl top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Shows the table once, as lbctl status does.
+    #[arg(long)]
+    pub once: bool,
+    /// How often servers are asked.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub interval: String,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// `lbctl rollout`.
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
+    /// The pool.
+    pub pool: String,
+    /// How many members may be out at the same time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_unavailable: u16,
+    /// What has to hold after each member: 'usable>=2,errors<1%,p99<0.5'.
+    #[arg(long, value_name = "CONDITIONS")]
+    pub gate: Option<String>,
+    /// How long the gate has to hold.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub hold: String,
+    /// How long to wait for the last request of a member, and for its checks.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub timeout: String,
+    /// A line for the shell that takes a member back; run for all that were changed, last first,
+    /// when the command or the gate fails.
+    #[arg(long, value_name = "LINE")]
+    pub undo: Option<String>,
+    /// Goes on where an earlier rollout of the pool has stopped.
+    #[arg(long)]
+    pub resume: bool,
+    /// Where it is noted how far it has come; by default below ~/.local/state/lbctl.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Which servers.
+    #[command(flatten)]
+    pub login: Login,
+    /// What is run for each member; {name}, {host}, {port}, {url} and {pool} are its own.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 /// `lbctl members`.
 #[derive(Debug, Args)]
 pub struct MembersArgs {

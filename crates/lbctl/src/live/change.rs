@@ -266,6 +266,31 @@ fn word(value: &Value) -> String {
     }
 }
 
+/// A change of one member at one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its number among the servers.
+    pub server: usize,
+    /// The pool.
+    pub pool: String,
+    /// The member.
+    pub name: String,
+    /// What it is, for people.
+    pub verb: String,
+    /// A merge patch.
+    pub patch: Value,
+}
+
+/// Changes one member, and tells what has changed.
+pub fn one(link: &Link, order: &Order) -> Result<String, Failure> {
+    let member = SeenMember { pool: order.pool.clone(), name: order.name.clone(), ..SeenMember::default() };
+    let all = [one_before(link, &member)?];
+    let after = patch(link, &all, &order.patch)?;
+    let lines =
+        all.iter().zip(after).map(|(old, new)| Changed::new(&link.name, old, new, &order.patch).line(false));
+    Ok(lines.collect::<Vec<_>>().join(", "))
+}
+
 /// How changes are told.
 pub struct Told {
     /// There are several servers.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Folder;
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 24] = [
     "test",
     "explain",
     "simulate",
@@ -28,6 +28,8 @@ const VERBS: [&str; 22] = [
     "scripts",
     "discovery",
     "state",
+    "rollout",
+    "top",
 ];
 
 #[test]

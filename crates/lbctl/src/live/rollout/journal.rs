@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How far a rollout has come, for the one that goes on.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::args::RolloutArgs;
+use crate::out::{Exit, Failure, note};
+
+/// A file with the members that are done.
+pub struct Journal {
+    path: Option<PathBuf>,
+    notes: RefCell<Notes>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Notes {
+    pool: String,
+    command: Vec<String>,
+    done: BTreeSet<String>,
+}
+
+impl Journal {
+    /// A new one, or that of the rollout that goes on.
+    pub fn open(args: &RolloutArgs) -> Result<Self, Failure> {
+        let path = args.journal.clone().or_else(|| usual(&args.pool));
+        let fresh = Notes { pool: args.pool.clone(), command: args.command.clone(), done: BTreeSet::new() };
+        if !args.resume {
+            let journal = Journal { path, notes: RefCell::new(fresh) };
+            journal.write()?;
+            return Ok(journal);
+        }
+        let wrong = |text: String| Failure { exit: Exit::Usage, text: format!("--resume: {text}") };
+        let file = path.clone().ok_or_else(|| wrong("there is no HOME; expected --journal FILE".into()))?;
+        let text = fs::read_to_string(&file).map_err(|error| {
+            wrong(format!("{}: {error}: no rollout of {} has stopped", file.display(), args.pool))
+        })?;
+        let notes: Notes =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
+        if notes.pool != args.pool || notes.command != args.command {
+            let command = notes.command.join(" ");
+            return Err(wrong(format!("the rollout that has stopped is of {} with: {command}", notes.pool)));
+        }
+        Ok(Journal { path, notes: RefCell::new(notes) })
+    }
+
+    /// Whether this member is done.
+    pub fn has(&self, member: &str) -> bool {
+        self.notes.borrow().done.contains(member)
+    }
+
+    /// This member is done.
+    pub fn add(&self, member: &str) -> Result<(), Failure> {
+        self.notes.borrow_mut().done.insert(member.to_owned());
+        self.write()
+    }
+
+    /// This member was undone.
+    pub fn remove(&self, member: &str) {
+        self.notes.borrow_mut().done.remove(member);
+        if let Err(failure) = self.write() {
+            note(&failure.text);
+        }
+    }
+
+    /// All are done.
+    pub fn end(&self) {
+        if let Some(path) = &self.path {
+            // Gone already is as good.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let text = serde_json::to_string_pretty(&*self.notes.borrow()).map_err(std::io::Error::other)?;
+        let beside = path.with_extension("new");
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = folder.and_then(|()| fs::write(&beside, text)).and_then(|()| fs::rename(&beside, path));
+        written.map_err(|error| Failure { exit: Exit::No, text: format!("{}: {error}", path.display()) })
+    }
+}
+
+fn usual(pool: &str) -> Option<PathBuf> {
+    let set = std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let name: String =
+        pool.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+    Some(set.or_else(home)?.join("lbctl").join(format!("rollout-{name}.json")))
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl rollout` over three members under load: nobody notices, and a failure leaves nobody out
+//! without a word.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use server_tests::{Backend, Ended, Httpd, Load, Step, pool, wait_until};
+
+use crate::SOON;
+
+struct Site {
+    httpd: Httpd,
+    members: [Backend; 3],
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with("LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1")
+    }
+
+    /// With these lines in the pool.
+    fn with(lines: &str) -> Self {
+        let members = Backend::named(["a", "b", "c"]);
+        let all: Vec<(&Backend, &str)> = members.iter().map(|member| (member, "")).collect();
+        let builder = Httpd::builder().with_member_states().config(&pool("app", &all, lines));
+        Site { httpd: builder.config("ProxyPass /app lb://app").start(), members }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.httpd.dir().join(name)
+    }
+
+    /// The words of a call, with a journal of its own.
+    fn words<'w>(&'w self, options: &[&'w str], line: &'w str) -> Vec<String> {
+        let journal = self.file("journal").display().to_string();
+        let own = ["rollout", "app", "--journal", &journal];
+        let command = ["--", "sh", "-c", line];
+        let all = own.iter().chain(options).chain(&command);
+        all.map(|word| word.replace("DIR", &self.httpd.dir().display().to_string())).collect()
+    }
+
+    fn rollout(&self, options: &[&str], line: &str) -> Ended {
+        let words = self.words(options, line);
+        self.httpd.lbctl(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn beside(&self, options: &[&str], line: &str) -> Child {
+        let words = self.words(options, line);
+        self.httpd.lbctl_beside(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn states(&self) -> Vec<String> {
+        self.httpd.members("app").into_values().map(|member| member.state).collect()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+}
+
+/// Tells the test that it has begun, and waits until the test has done what there is to do.
+const WITH_HANDS: &str = "touch DIR/begun-{name}; while [ ! -e DIR/done-{name} ]; do sleep 0.05; done";
+
+#[test]
+fn three_members_are_started_anew_under_load_without_a_failed_request() {
+    let site = Site::new();
+    let load = Load::start(site.httpd.port(), "/app", 4);
+    load.wait_for(50);
+    let gate = ["--gate", "usable>=3,errors<1%", "--hold", "500ms"];
+    let mut rollout = site.beside(&gate, WITH_HANDS);
+    for member in &site.members {
+        let name = member.name();
+        wait_until("its turn", SOON * 3, || site.file(&format!("begun-{name}")).exists());
+        assert_eq!(site.httpd.member("app", name).inflight, 0);
+        let out: Vec<_> = site.states().into_iter().filter(|state| state != "up").collect();
+        assert_eq!(out, ["draining"]);
+        member.refuse();
+        thread::sleep(Duration::from_millis(300));
+        member.answer();
+        fs::write(site.file(&format!("done-{name}")), "").expect("tell the command");
+    }
+    let ended = rollout.wait_with_output_of();
+    load.wait_for(50);
+    load.stop().assert_all_ok();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+    assert!(!site.file("journal").exists());
+    site.httpd.assert_no_crash();
+}
+
+/// The end of a child, with its words.
+trait WithOutput {
+    fn wait_with_output_of(&mut self) -> Ended;
+}
+
+impl WithOutput for Child {
+    fn wait_with_output_of(&mut self) -> Ended {
+        use std::io::Read;
+        let (mut out, mut err) = (String::new(), String::new());
+        // Little is written: neither pipe fills up.
+        if let Some(pipe) = self.stdout.as_mut() {
+            pipe.read_to_string(&mut out).expect("its output");
+        }
+        if let Some(pipe) = self.stderr.as_mut() {
+            pipe.read_to_string(&mut err).expect("its errors");
+        }
+        Ended { code: self.wait().expect("its end").code().unwrap_or(-1), out, err }
+    }
+}
+
+#[test]
+fn a_failed_command_stops_and_names_who_is_left_and_can_be_resumed() {
+    let site = Site::new();
+    let line = "echo {name} >> DIR/log; [ {name} != b ] || [ -e DIR/fixed ]";
+    let said = site.rollout(&[], line);
+    assert!(said.code == 1 && said.err.contains("app/b IS LEFT DRAINED"), "{said:?}");
+    assert_eq!(site.states(), ["up", "draining", "up"]);
+    assert_eq!(site.log(), "a\nb\n");
+    // Found drained, it is left so: the administrator has to say that it is well again.
+    fs::write(site.file("fixed"), "").expect("mend it");
+    site.httpd.lbctl(&["enable", "app/b"]).done();
+    let said = site.rollout(&["--resume"], line);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(site.log(), "a\nb\nb\nc\n");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+    assert_eq!(site.rollout(&["--resume"], line).code, 2);
+}
+
+#[test]
+fn a_failed_gate_undoes_all_that_was_done() {
+    let site = Site::new();
+    let undo = "echo back {name} >> DIR/log";
+    let line = "echo {name} >> DIR/log";
+    let options = ["--undo", undo, "--gate", "total>=4", "--hold", "1s"];
+    let said = site.rollout(&options, line);
+    assert!(said.code == 1 && said.err.contains("the gate has failed: app has total 3"), "{said:?}");
+    assert_eq!(site.log(), "a\nback a\n");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+    let said = site.rollout(&options[2..], line);
+    assert!(said.code == 1 && said.err.contains("app/a serves, with what"), "{said:?}");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+}
+
+#[test]
+fn an_interrupted_rollout_leaves_nobody_drained_without_saying_so() {
+    // Without checks: the member that hangs would be down.
+    let site = Site::with("");
+    site.members[0].play([Step::Gate, Step::answer(200, "late")]);
+    let load = Load::start(site.httpd.port(), "/app", 1);
+    wait_until("a request to be at a", SOON, || site.httpd.member("app", "a").inflight >= 1);
+    // Before the command: the member is as it was.
+    let mut early = site.beside(&[], "echo {name} >> DIR/log");
+    wait_until("a to drain", SOON, || site.httpd.member("app", "a").state == "draining");
+    kill(Pid::from_raw(early.id().cast_signed()), Signal::SIGINT).expect("interrupt it");
+    let ended = early.wait_with_output_of();
+    assert!(ended.code == 1 && ended.err.contains("app/a is as it was"), "{ended:?}");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+    site.members[0].open_gate();
+    site.members[0].answer();
+    drop(load);
+    // Within the command: it stays out, and that is told.
+    let site = Site::with("");
+    let mut late = site.beside(&[], WITH_HANDS);
+    wait_until("its turn", SOON, || site.file("begun-a").exists());
+    kill(Pid::from_raw(late.id().cast_signed()), Signal::SIGTERM).expect("interrupt it");
+    fs::write(site.file("done-a"), "").expect("tell the command");
+    let ended = late.wait_with_output_of();
+    assert!(ended.code == 1 && ended.err.contains("app/a IS LEFT DRAINED"), "{ended:?}");
+    assert_eq!(site.log(), "");
+}
+
+#[test]
+fn members_found_drained_are_left_so_and_the_last_one_never_goes() {
+    let site = Site::new();
+    site.httpd.lbctl(&["drain", "app/a"]).done();
+    site.httpd.lbctl(&["disable", "app/b"]).done();
+    let said = site.rollout(&["--timeout", "500ms"], "echo {name} >> DIR/log");
+    assert!(said.code == 5 && said.err.contains("nobody else of app is usable"), "{said:?}");
+    site.httpd.lbctl(&["enable", "app/b"]).done();
+    site.rollout(&[], "echo {name}:{port} >> DIR/log").done();
+    let [_, b, c] = &site.members;
+    assert_eq!(site.log(), format!("b:{}\nc:{}\n", b.port(), c.port()));
+    assert_eq!(site.states(), ["draining", "up", "up"]);
+}
