@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use balance::api::Balancer;
 use balance::engine::Handle;
 use balance::event::Level;
+use balance::history::PoolHistory;
 use balance::snapshot::Snapshot;
+use balance::store::Store;
 use config::MemberSeries;
 use control::{Facts, House};
 use render::metrics::{Histograms, Members, Options};
@@ -33,6 +35,11 @@ impl ChildHouse {
 impl House for ChildHouse {
     fn snapshot(&self) -> Snapshot {
         snapshot::of(self.child)
+    }
+
+    fn history(&self, pool: &str) -> Option<PoolHistory> {
+        let table = &self.child.table;
+        table.pool_history(table.find_pool(pool)?)
     }
 
     fn balancer(&self) -> &dyn Balancer {

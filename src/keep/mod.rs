@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept over restarts (the table, dictionaries, databases of places, sockets), and the
+//! What is kept over restarts (the table and its history, dictionaries, databases of places, sockets), and the
 //! configuration while it is being read.
 
 pub mod dicts;
 pub mod doors;
 pub mod geoip;
+mod history;
 pub mod mappings;
 pub mod reading;
 pub mod table;

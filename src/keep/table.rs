@@ -4,6 +4,7 @@
 
 use table::{AttachError, Geometry, Needs, Table};
 
+use super::history;
 use super::mappings::{Mapping, Mappings};
 use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
@@ -48,18 +49,23 @@ impl Retained {
     fn open(&mut self, needs: Needs) -> Result<(Table, u32), String> {
         self.generation = self.generation.wrapping_add(1).max(1);
         let before = self.table.find(NAME);
-        let old = before.and_then(attach);
+        let old = before.and_then(attach).map(history::of_kept);
         if let Some(old) = &old
             && old.geometry().fits(&Geometry::for_config(needs))
         {
             return Ok((old.clone(), self.generation));
         }
         let (table, mapping) = new_table(Geometry::for_config(with_slack(needs)))?;
-        match (old, before) {
-            (Some(old), _) => carry_over(&table, &old, self.generation),
+        let (table, kept) = history::of_new(table);
+        match (&old, before) {
+            (Some(old), _) => carry_over(&table, old, self.generation),
             (None, Some(before)) => take_up(&table, before, self.generation),
             (None, None) => {}
         }
+        // Where nothing was taken over with the counts, they are of an unknown time.
+        history::begin(&table);
+        drop(old);
+        history::keep(kept);
         // SAFETY: a fresh mapping. The one before was made by an earlier generation in this
         // process, whose users in the parent are gone.
         unsafe { self.table.put(NAME, mapping) }?;

@@ -15,7 +15,7 @@ use probe::{CheckTarget, Observation, Prober};
 
 use super::{Lease, Rest, TICK, Task};
 use crate::httpd::events;
-use crate::httpd::log;
+use crate::httpd::{log, memory};
 use crate::serve::child::Child;
 use crate::serve::generation::generation;
 
@@ -193,7 +193,13 @@ type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>)>;
 /// One check's result.
 fn take_in(child: &Child, names: &Names, observation: &Observation) {
     let Some((pool, member, check)) = names.get(&observation.key) else { return };
-    let found = Finding { ok: observation.ok, why: &observation.why, advice: words(observation) };
+    let found = Finding {
+        ok: observation.ok,
+        why: &observation.why,
+        advice: words(observation),
+        took_us: (observation.millis * 1e3) as u64,
+        due_ms: memory::monotonic_ms().saturating_add(observation.next.as_millis() as u64),
+    };
     events::tell_all(lifecycle::check_ended(&child.table, Subject { pool, member }, check, &found));
 }
 

@@ -9,6 +9,7 @@ use crate::serve::child::Child;
 
 pub mod checks;
 mod ejections;
+mod history;
 mod jobs;
 mod orders;
 pub mod pools;

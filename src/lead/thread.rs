@@ -8,6 +8,7 @@ use table::Lead;
 
 use super::checks::NativeChecks;
 use super::ejections::Ejections;
+use super::history::Readings;
 use super::jobs::Jobs;
 use super::orders::Orders;
 use super::pools::PoolImages;
@@ -91,7 +92,7 @@ struct Worker {
     scripts: Scripts,
     pools: PoolImages,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 6],
+    tasks: [(Option<Instant>, Box<dyn Task>); 7],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -99,12 +100,13 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 6] = [
+        let tasks: [Box<dyn Task>; 7] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
             Box::new(Orders::default()),
             Box::new(Ramps::default()),
+            Box::new(Readings::default()),
             Box::new(NativeChecks::new(child)),
         ];
         Worker {

@@ -3,7 +3,8 @@
 //! the numbers of [`crate::counts`], and who keeps them.
 
 use crate::api::PoolId;
-use crate::counts::{MemberCounts, PoolCounts};
+use crate::counts::{Histogram, MemberCounts, PoolCounts};
+use crate::history::CheckReport;
 use crate::live::Slot;
 use crate::relay::Outcome;
 
@@ -164,6 +165,14 @@ pub trait Counters {
     fn member_counts(&self, slot: Slot) -> MemberCounts;
     /// The counts of a pool.
     fn pool_counts(&self, pool: PoolId) -> PoolCounts;
+    /// How long attempts of the last ten minutes took, by these counts and what was read then.
+    fn member_recent(&self, slot: Slot, incarnation: u32, counts: &MemberCounts) -> Histogram;
+    /// How long requests of the last ten minutes took.
+    fn pool_recent(&self, pool: PoolId, counts: &PoolCounts) -> Histogram;
+    /// Remembers what a check has found.
+    fn note_check(&self, slot: Slot, incarnation: u32, report: &CheckReport);
+    /// What the last check has found.
+    fn last_check(&self, slot: Slot, incarnation: u32) -> Option<CheckReport>;
 }
 
 impl MemberCounts {

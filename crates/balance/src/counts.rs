@@ -227,6 +227,15 @@ impl PoolCounts {
         [(RETRY_REASONS[0], connect), (RETRY_REASONS[1], reset), (RETRY_REASONS[2], timeout)]
     }
 
+    /// Requests that failed: all but those that were answered below 500, and those whose client
+    /// went away.
+    pub fn errors(&self) -> u64 {
+        let PoolCounts { status, connect, reset, timeout, .. } = *self;
+        let PoolCounts { no_member, queue_timeout, queue_full, script, .. } = *self;
+        let all = [status, connect, reset, timeout, no_member, queue_timeout, queue_full, script];
+        all.into_iter().fold(0, u64::wrapping_add)
+    }
+
     /// The results of requests, with their words.
     pub fn requests(&self) -> [(&'static str, u64); 10] {
         [

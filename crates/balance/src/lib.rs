@@ -16,6 +16,7 @@ pub mod event;
 pub mod explanation;
 pub mod fit;
 pub mod health;
+pub mod history;
 pub mod keys;
 pub mod latency;
 pub mod lifecycle;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::api::{Change, ChangeError, Membership};
 use crate::event::{By, MemberEvent, What, Why, differences};
 use crate::health::{AgentOrder, HealthState};
+use crate::history::CheckReport;
 use crate::latency;
 use crate::member::Member;
 use crate::order::AdminState;
@@ -43,7 +44,7 @@ impl Subject<'_> {
 }
 
 /// What one check has found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Finding<'a> {
     /// It passed.
     pub ok: bool,
@@ -51,6 +52,10 @@ pub struct Finding<'a> {
     pub why: &'a str,
     /// What an agent wants.
     pub advice: AgentWords,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+    /// When the next one begins: milliseconds of the store's monotonic clock, 0 where nobody knows.
+    pub due_ms: u64,
 }
 
 /// What an agent wants; what it says nothing of stays as it said last.
@@ -79,6 +84,9 @@ pub fn check_ended(
     });
     let Some((before, after)) = updated else { return Vec::new() };
     store.count_check(slot, incarnation, found.ok);
+    let Finding { took_us, due_ms, .. } = *found;
+    let report = CheckReport { at_s: store.now_s(), took_us, due_ms, detail: found.why.to_owned() };
+    store.note_check(slot, incarnation, &report);
     let mut events = Vec::new();
     if (before ^ after) & HealthState::AGENT != 0 {
         let why = Why::Agent(found.why.to_owned());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::api::{ChangeError, Membership, PoolId, Stats};
 use crate::counts::{MemberCounts, PoolCounts};
 use crate::health::HealthState;
+use crate::history::CheckReport;
 use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::order::{MAX_ORDER_TEXT, Order};
@@ -61,6 +62,7 @@ struct Row {
     failures: u64,
     since: u64,
     counts: MemberCounts,
+    check: Option<CheckReport>,
     order: Option<Order>,
 }
 

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use crate::api::PoolId;
-use crate::counts::{MemberCounts, PoolCounts, ScriptCounts};
+use crate::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts};
 use crate::event::By;
 use crate::health::HealthState;
+use crate::history::CheckReport;
 use crate::live::Latency;
 use crate::member::{Member, MemberSpec};
 use crate::order::{AdminState, Order};
@@ -57,6 +58,8 @@ pub struct PoolState {
     pub queued: u32,
     /// What is counted of its requests.
     pub counts: PoolCounts,
+    /// How long those of the last ten minutes took.
+    pub recent: Histogram,
     /// In configured order; those that were added while the server ran come last.
     pub members: Vec<MemberState>,
 }
@@ -95,10 +98,14 @@ pub struct MemberState {
     pub latency: Latency,
     /// What active checks say. None: none are made, or none was yet.
     pub check: Option<CheckState>,
+    /// What the last one has found, where that is remembered.
+    pub last_check: Option<CheckReport>,
     /// What requests say.
     pub outlier: OutlierView,
     /// What is counted of its attempts.
     pub counts: MemberCounts,
+    /// How long those of the last ten minutes took.
+    pub recent: Histogram,
     /// It was added while the server ran; no definition names it.
     pub added: bool,
     /// What somebody has ordered of it.
@@ -295,6 +302,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         seen.state(store, active.contains(&at))
     });
     let members: Vec<MemberState> = views.collect();
+    let counts = store.pool_counts(pool);
     Some(PoolState {
         name: membership.name,
         origin,
@@ -302,7 +310,8 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
         usable: active.len(),
         inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
         queued: store.queued(pool),
-        counts: store.pool_counts(pool),
+        recent: store.pool_recent(pool, &counts),
+        counts,
         settings,
         members,
     })
@@ -321,6 +330,8 @@ impl Seen<'_> {
         let (Member { slot, spec, .. }, status) = (self.member, self.status);
         let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
         let (advice, order) = (health.advice(), store.order(*slot));
+        let (counts, incarnation) = (store.member_counts(*slot), self.member.incarnation);
+        let check = self.check.filter(|_| health.is_checked());
         MemberState {
             state: status.state(),
             healthy: status.healthy(),
@@ -341,9 +352,11 @@ impl Seen<'_> {
             requests: stats.requests,
             failures: stats.failures,
             latency: store.latency(*slot),
-            check: self.check.filter(|_| health.is_checked()).map(|check| CheckState::of(health, check)),
+            check: check.map(|check| CheckState::of(health, check)),
+            last_check: check.and_then(|_| store.last_check(*slot, incarnation)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
-            counts: store.member_counts(*slot),
+            recent: store.member_recent(*slot, incarnation, &counts),
+            counts,
             added: self.member.order >= ADDED,
             order,
             spec: spec.clone(),

@@ -132,7 +132,7 @@ fn set_flags(member: &mut MemberState, flags: u64) {
 
 /// A member that is not there yet.
 fn newcomer(spec: &MemberSpec) -> MemberState {
-    use balance::counts::MemberCounts;
+    use balance::counts::{Histogram, MemberCounts};
     use balance::live::Latency;
     use balance::snapshot::{OutlierView, Role, Weights};
     let mut member = MemberState {
@@ -156,8 +156,10 @@ fn newcomer(spec: &MemberSpec) -> MemberState {
         failures: 0,
         latency: Latency::default(),
         check: None,
+        last_check: None,
         outlier: OutlierView { ejected: false, failures: 0, ejections: 0, until_ms: None },
         counts: MemberCounts::default(),
+        recent: Histogram::default(),
         added: true,
         order: None,
         spec: spec.clone(),

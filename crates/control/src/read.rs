@@ -3,6 +3,7 @@
 
 use balance::snapshot::Snapshot;
 use render::fields::Fields;
+use render::history::HistoryDoc;
 use render::mark::Mark;
 use render::member::{STATES, state_word};
 use render::metrics::{self, Format};
@@ -61,6 +62,11 @@ pub(crate) fn document_of(asked: &Asked<'_>, target: Endpoint, all: &Snapshot) -
             let (pool, member) = member(all, asked.name(0), asked.name(1))?;
             let mark = Mark::of_member(member);
             with_view(asked.house, all, |view| marked(asked, mark, &view.member(pool, member)))
+        }
+        Endpoint::History => {
+            let pool = pool(all, asked.name(0))?;
+            let history = asked.house.history(&pool.name).unwrap_or_default();
+            plain(&HistoryDoc::of(&pool.name, &history))
         }
         Endpoint::Status => with_view(asked.house, all, |view| plain(&view.status())),
         Endpoint::Scripts => with_view(asked.house, all, |view| plain(&view.scripts())),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use balance::api::Balancer;
 use balance::event::Level;
+use balance::history::PoolHistory;
 use balance::snapshot::Snapshot;
 use render::Facts;
 use render::metrics::Options;
@@ -81,6 +82,8 @@ pub struct Response {
 pub trait House {
     /// Everything that can be shown, now.
     fn snapshot(&self) -> Snapshot;
+    /// What is remembered of a pool. None: there is no such pool.
+    fn history(&self, pool: &str) -> Option<PoolHistory>;
     /// Changes pools and members, and tells the log of it.
     fn balancer(&self) -> &dyn Balancer;
     /// What the snapshot does not say of the server.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use balance::member::Member;
 use balance::settings::HealthCheck;
@@ -34,10 +35,12 @@ pub struct Observation {
     /// `stopped`.
     pub ok: bool,
     /// The reason, for administrators: `HTTP 503, expected 200-399`, `connect: refused
-    /// (10.0.0.1:80)`, `HTTP 200`.
+    /// (10.0.0.1:80)`, `status 200`.
     pub why: String,
     /// How long the whole check took.
     pub millis: f64,
+    /// How long it is until the next one begins.
+    pub next: Duration,
     /// What an agent said, when it said something that could be read.
     pub agent: Option<AgentReply>,
 }

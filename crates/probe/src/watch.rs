@@ -53,8 +53,8 @@ impl Watch {
             let started = Instant::now();
             let result = self.check(started, &mut kept).await;
             drop(permit);
-            self.report(started, result);
             self.schedule.advance(started, Instant::now());
+            self.report(started, result);
         }
     }
 
@@ -85,7 +85,7 @@ impl Watch {
             CheckKind::Http | CheckKind::Https => {
                 let (engine, plan) = (&*self.engine, &self.plan);
                 let status = HttpCheck { engine, plan, stage, deadline, kept }.run().await?;
-                Ok(Passed::ok(format!("HTTP {status}")))
+                Ok(Passed::ok(format!("status {status}")))
             }
             CheckKind::Agent => self.ask_agent(deadline, stage).await,
             CheckKind::Lua => self.run_script(stage).await,
@@ -141,8 +141,9 @@ impl Watch {
         };
         let millis = started.elapsed().as_secs_f64() * 1000.0;
         let Passed { ok, why, agent } = passed;
-        let _ =
-            self.engine.reports.send((self.id, Observation { key: self.target.key, ok, why, millis, agent }));
+        let next = self.schedule.due().saturating_duration_since(Instant::now());
+        let observation = Observation { key: self.target.key, ok, why, millis, next, agent };
+        let _ = self.engine.reports.send((self.id, observation));
     }
 }
 

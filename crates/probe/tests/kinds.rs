@@ -61,7 +61,8 @@ fn statuses_are_judged_by_the_expected_ranges() {
         let backend = Backend::answering(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
         let seen = once_at(&backend, HealthCheck { expect: expect.clone(), ..http() });
         assert_eq!(seen.ok, ok, "{status}");
-        let why = if ok { format!("HTTP {status}") } else { format!("HTTP {status}, expected 200-399,418") };
+        let why =
+            if ok { format!("status {status}") } else { format!("HTTP {status}, expected 200-399,418") };
         assert_eq!(seen.why, why);
     }
 }

@@ -86,9 +86,9 @@ impl Drop for Site {
 #[test]
 fn a_certificate_of_the_named_authority_passes() {
     let site = site("good", false);
-    assert_eq!(site.why(site.check()), "HTTP 200");
+    assert_eq!(site.why(site.check()), "status 200");
     let host = Some("app.example:8443".into());
-    assert_eq!(site.why(HealthCheck { sni: None, host, ..site.check() }), "HTTP 200");
+    assert_eq!(site.why(HealthCheck { sni: None, host, ..site.check() }), "status 200");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn certificates_that_do_not_fit_fail_and_say_why() {
 #[test]
 fn verify_off_takes_any_certificate() {
     let site = site("off", true);
-    assert_eq!(site.why(HealthCheck { verify: false, ca: None, sni: None, ..site.check() }), "HTTP 200");
+    assert_eq!(site.why(HealthCheck { verify: false, ca: None, sni: None, ..site.check() }), "status 200");
 }
 
 #[test]

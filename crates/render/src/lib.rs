@@ -6,6 +6,7 @@
 
 pub mod explained;
 pub mod fields;
+pub mod history;
 pub mod html;
 pub mod mark;
 pub mod member;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use balance::history::CheckReport;
 use balance::snapshot::{CheckState, MemberState, PoolState};
 use xxhash_rust::xxh64::Xxh64;
 
@@ -65,11 +66,11 @@ struct Making {
 
 impl Making {
     fn pool(&mut self, pool: &PoolState) {
-        let PoolState { name, origin: _, settings, panic, usable, inflight, queued, counts, members } = pool;
+        let PoolState { name, origin: _, settings, panic, usable, inflight, queued, counts, .. } = pool;
         (name, settings.to_text()).hash(&mut self.change);
         (panic, usable, inflight, queued).hash(&mut self.number);
-        counts.hash(&mut self.number);
-        members.iter().for_each(|member| self.member(member));
+        (counts, &pool.recent).hash(&mut self.number);
+        pool.members.iter().for_each(|member| self.member(member));
     }
 
     fn member(&mut self, member: &MemberState) {
@@ -94,6 +95,9 @@ impl Making {
             (ok, row, down, rise, fall).hash(to);
         }
         (member.outlier.ejected, member.outlier.failures, member.outlier.ejections).hash(to);
-        (member.outlier.until_ms, &member.counts).hash(to);
+        (member.outlier.until_ms, &member.counts, &member.recent).hash(to);
+        if let Some(CheckReport { at_s, took_us, due_ms: _, detail }) = &member.last_check {
+            (at_s, took_us, detail).hash(to);
+        }
     }
 }

@@ -72,7 +72,7 @@ pub struct MemberDoc<'a> {
     /// Response times, in seconds.
     pub latency: LatencyDoc,
     /// What active checks say; null where there are none.
-    pub check: Option<CheckDoc>,
+    pub check: Option<CheckDoc<'a>>,
     /// What requests say.
     pub outlier: OutlierDoc,
     /// Where it comes from.
@@ -167,7 +167,7 @@ pub struct LatencyDoc {
 /// What active checks say.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Check"))]
-pub struct CheckDoc {
+pub struct CheckDoc<'a> {
     /// tcp, http, https, agent or lua.
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -184,7 +184,7 @@ pub struct CheckDoc {
     /// So many failures take it down.
     pub fall: u32,
     /// What it found, in words.
-    pub detail: Option<String>,
+    pub detail: Option<&'a str>,
     /// Seconds until the next one.
     pub next: Option<Figure>,
 }
@@ -244,8 +244,8 @@ impl Shown<'_> {
             responses: ResponsesDoc::of(&member.counts),
             sent_bytes: member.counts.sent_bytes,
             received_bytes: member.counts.received_bytes,
-            latency: LatencyDoc::of(Some(member.latency), recent()),
-            check: check(pool, member),
+            latency: LatencyDoc::of(Some(member.latency), &member.recent),
+            check: self.check(pool, member),
             outlier: OutlierDoc {
                 ejected: member.outlier.ejected,
                 failures: member.outlier.failures,
@@ -255,6 +255,26 @@ impl Shown<'_> {
             source: self.source(pool, member),
             overrides: overrides(member),
         }
+    }
+
+    fn check<'a>(&self, pool: &PoolState, member: &'a MemberState) -> Option<CheckDoc<'a>> {
+        let settings = pool.settings.health.as_ref()?;
+        let (seen, last) = (member.check, member.last_check.as_ref());
+        let left_ms = |due_ms: u64| {
+            let now_ms = self.facts.clock_ms.filter(|_| due_ms > 0)?;
+            Some(Figure::seconds(due_ms.saturating_sub(now_ms)))
+        };
+        Some(CheckDoc {
+            kind: kind_word(settings.kind),
+            ok: seen.map(|check| check.ok),
+            at: last.and_then(|last| Time::noted(last.at_s)),
+            seconds: last.map(|last| Figure::measured(last.took_us as f64 / 1e6)),
+            row: seen.map_or(0, |check| check.row),
+            rise: settings.rise,
+            fall: settings.fall,
+            detail: last.map(|last| last.detail.as_str()),
+            next: last.and_then(|last| left_ms(last.due_ms)),
+        })
     }
 
     /// Where a member comes from.
@@ -296,11 +316,6 @@ pub fn overrides(member: &MemberState) -> Vec<&'static str> {
     all.into_iter().filter(|(_, is)| *is).map(|(key, _)| key).collect()
 }
 
-/// The histogram of the last ten minutes. Nothing keeps one yet.
-pub(crate) fn recent() -> Option<Histogram> {
-    None
-}
-
 fn why<'a>(cause: &'a Cause, order: Option<&'a Order>) -> WhyDoc<'a> {
     let (by, person) = match &cause.by {
         By::Checks => (Some("checks"), None),
@@ -322,22 +337,6 @@ fn why<'a>(cause: &'a Cause, order: Option<&'a Order>) -> WhyDoc<'a> {
         until: order.and_then(|order| order.until).map(Time),
         note: person.and_then(|person| person.note.as_deref()),
     }
-}
-
-fn check(pool: &PoolState, member: &MemberState) -> Option<CheckDoc> {
-    let settings = pool.settings.health.as_ref()?;
-    let seen = member.check;
-    Some(CheckDoc {
-        kind: kind_word(settings.kind),
-        ok: seen.map(|check| check.ok),
-        at: None,
-        seconds: None,
-        row: seen.map_or(0, |check| check.row),
-        rise: settings.rise,
-        fall: settings.fall,
-        detail: None,
-        next: None,
-    })
 }
 
 pub(crate) fn kind_word(kind: CheckKind) -> &'static str {
@@ -401,9 +400,9 @@ impl ResponsesDoc {
 }
 
 impl LatencyDoc {
-    pub(crate) fn of(average: Option<Latency>, recent: Option<Histogram>) -> Self {
+    pub(crate) fn of(average: Option<Latency>, recent: &Histogram) -> Self {
         let average = average.filter(|latency| latency.ewma_ms > 0.0);
-        let part = |part| recent.as_ref().and_then(|recent| recent.quantile(part)).map(Figure::measured);
+        let part = |part| recent.quantile(part).map(Figure::measured);
         LatencyDoc {
             ewma: average.map(|latency| Figure::measured(f64::from(latency.ewma_ms) / 1000.0)),
             p50: part(0.5),

@@ -7,7 +7,7 @@ use balance::store::Origin;
 use serde::Serialize;
 
 use crate::Shown;
-use crate::member::{LatencyDoc, MemberDoc, recent};
+use crate::member::{LatencyDoc, MemberDoc};
 use crate::settings::SettingsDoc;
 use crate::value::Figure;
 
@@ -92,7 +92,7 @@ pub struct PoolsDoc<'a> {
 impl Shown<'_> {
     /// A pool's document.
     pub fn pool<'a>(&self, pool: &'a PoolState) -> PoolDoc<'a> {
-        let LatencyDoc { p50, p95, p99, .. } = LatencyDoc::of(None, recent());
+        let LatencyDoc { p50, p95, p99, .. } = LatencyDoc::of(None, &pool.recent);
         PoolDoc {
             name: &pool.name,
             origin: match pool.origin {

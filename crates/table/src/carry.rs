@@ -7,6 +7,7 @@ use balance::api::ChangeError;
 use balance::store::ADDED;
 
 use crate::foreign::{Foreign, MemberLeft};
+use crate::history::Owner;
 use crate::layout::MemberRow;
 use crate::members::{Inserted, Item, Start};
 use crate::place::PoolRef;
@@ -63,6 +64,7 @@ impl Table {
         let [from_counts, to_counts] =
             [(old, pool.row), (self, here.row)].map(|(table, row)| &table.map.pool_counts()[row].words);
         counts::copy(from_counts, to_counts);
+        self.carry_pool_history(old, (pool.row, pool.incarnation), (here.row, here.incarnation));
         to.version.fetch_max(from.version.load(SeqCst).wrapping_add(1), SeqCst);
         to.epoch.fetch_max(from.epoch.load(SeqCst).wrapping_add(1), SeqCst);
         Ok(())
@@ -86,14 +88,23 @@ impl Table {
         let observed = observed(from).map(|cell| cell.load(SeqCst));
         let words = &old.map.member_counts()[row].words;
         let counts = words.iter().map(|cell| cell.load(Relaxed)).collect();
-        self.settle_left(pool, MemberLeft { name, url, record, status, observed, counts }, free)
+        let left = MemberLeft { name, url, record, status, observed, counts };
+        if let Some(here) = self.settle_left(pool, left, free)? {
+            self.carry_member_history(old, (row, life.incarnation()), here);
+        }
+        Ok(())
     }
 
-    /// Puts a member of another table into this one, as it was there.
-    fn settle_left(&self, pool: PoolRef, left: MemberLeft, free: &mut usize) -> Result<(), ChangeError> {
+    /// Puts a member of another table into this one, as it was there. Returns its row.
+    fn settle_left(
+        &self,
+        pool: PoolRef,
+        left: MemberLeft,
+        free: &mut usize,
+    ) -> Result<Option<Owner>, ChangeError> {
         let MemberLeft { name, url, record, status, observed: from, counts } = left;
         let inserted = self.insert(pool, &Item { name, url, record, start: Start::FULL }, free, &|| true)?;
-        let Inserted::Live { slot, .. } = inserted else { return Ok(()) };
+        let Inserted::Live { slot, incarnation, .. } = inserted else { return Ok(None) };
         let to = &self.map.members()[slot as usize];
         let own = to.status.load(SeqCst) & config::COUNTERS;
         to.status.store(config::visible(status).0 | own, SeqCst);
@@ -101,7 +112,7 @@ impl Table {
             to.store(from, SeqCst);
         }
         counts::fill(&counts, &self.map.member_counts()[slot as usize].words);
-        Ok(())
+        Ok(Some((slot as usize, incarnation)))
     }
 
     /// Takes pools and members over from a table of another layout into this one, which nobody else

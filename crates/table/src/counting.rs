@@ -3,7 +3,8 @@
 
 use balance::api::PoolId;
 use balance::counting::{AttemptEnd, CallEnd, Counters, RequestEnd, SessionEnd};
-use balance::counts::{MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
+use balance::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
+use balance::history::CheckReport;
 use balance::live::Slot;
 
 use crate::Table;
@@ -49,6 +50,12 @@ impl Table {
     /// A member's state has become another one.
     pub(crate) fn count_transition(&self, slot: Slot, incarnation: u32) {
         self.count_of_member(slot, incarnation, member::TRANSITIONS);
+    }
+
+    /// How long a member's attempts took.
+    pub(crate) fn member_histogram(&self, slot: Slot) -> Histogram {
+        let row = self.map.member_counts().get(slot as usize);
+        row.map_or(Histogram::default(), |row| histogram(&row.words, member::SUM_US, member::BUCKETS))
     }
 
     /// A call of a script has ended.
@@ -143,7 +150,7 @@ impl Counters for Table {
             responses: member::RESPONSES.map(word),
             sent_bytes: word(member::SENT),
             received_bytes: word(member::RECEIVED),
-            histogram: histogram(&row.words, member::SUM_US, member::BUCKETS),
+            histogram: self.member_histogram(slot),
             ejections: word(member::EJECTIONS),
             transitions: word(member::TRANSITIONS),
             checks_ok: word(member::CHECKS_OK),
@@ -175,5 +182,20 @@ impl Counters for Table {
                 lost: word(pool::LOST),
             },
         }
+    }
+    fn member_recent(&self, slot: Slot, incarnation: u32, counts: &MemberCounts) -> Histogram {
+        self.recent_of_member(slot, incarnation, counts)
+    }
+
+    fn pool_recent(&self, pool: PoolId, counts: &PoolCounts) -> Histogram {
+        self.recent_of_pool(pool, counts)
+    }
+
+    fn note_check(&self, slot: Slot, incarnation: u32, report: &CheckReport) {
+        self.note_last_check(slot, incarnation, report);
+    }
+
+    fn last_check(&self, slot: Slot, incarnation: u32) -> Option<CheckReport> {
+        self.read_last_check(slot, incarnation)
     }
 }

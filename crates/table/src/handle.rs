@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::foreign::Foreign;
+use crate::history::History;
 use crate::layout::Geometry;
 use crate::mapping::{AttachError, Mapping, Words};
 use crate::protocol::lead::{self, Lead, Term};
@@ -21,6 +22,8 @@ pub struct Table {
     pub(crate) clock: Option<fn() -> u64>,
     /// Whether counts are kept.
     pub(crate) counts: bool,
+    /// What was counted when.
+    pub(crate) history: Option<History>,
 }
 
 impl std::fmt::Debug for Table {
@@ -71,7 +74,7 @@ impl Table {
 
     fn over(map: Mapping) -> Self {
         let pid = std::process::id() as i32;
-        Table { map: Arc::new(map), pid, alive: |_| true, clock: None, counts: true }
+        Table { map: Arc::new(map), pid, alive: |_| true, clock: None, counts: true, history: None }
     }
 
     /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`;

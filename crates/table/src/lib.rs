@@ -37,6 +37,8 @@ mod futex;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
+pub mod history;
+#[cfg(not(loom))]
 mod inflight;
 #[cfg(not(loom))]
 mod layout;

@@ -54,7 +54,12 @@ impl<S: Vitals> Life<'_, S> {
         let (PoolImage { membership, settings }, member) = (self.image(), self.member(name));
         let of = Subject { pool: &membership.name, member: &member };
         let check = settings.health.expect("a check");
-        let events = lifecycle::check_ended(self.store, of, &check, &Finding { ok, why, advice });
+        let events = lifecycle::check_ended(
+            self.store,
+            of,
+            &check,
+            &Finding { ok, why, advice, ..Finding::default() },
+        );
         self.tell(events);
     }
 
@@ -368,7 +373,7 @@ fn whoever_is_gone_has_no_life() {
         let (image, a) = (life.image(), life.member("a"));
         life.store.remove(image.membership.pool, "a").expect("it was there");
         let of = Subject { pool: &image.membership.name, member: &a };
-        let found = Finding { ok: false, why: "refused", advice: AgentWords::default() };
+        let found = Finding { ok: false, why: "refused", ..Finding::default() };
         let check = image.settings.health.expect("a check");
         assert!(lifecycle::check_ended(life.store, of, &check, &found).is_empty());
         let outlier = &image.settings.outlier;

@@ -17,6 +17,7 @@ use balance::relay::Outcome;
 use balance::settings::PoolSettings;
 use balance::snapshot::{ScriptVerdict, Snapshot};
 use balance::store::Vitals;
+use table::history::History;
 use table::{Geometry, Needs, Origin, Table};
 
 fn settings(lines: &[&str]) -> PoolSettings {
@@ -62,7 +63,7 @@ fn play<S: Vitals + 'static>(store: S, begin: impl Fn(&S, &Member)) -> Arc<Engin
         let (member, pool) = (find(app, name), Arc::from("app"));
         let of = Subject { pool: &pool, member: &member };
         let check = handle.settings(app).expect("settings").health.clone().expect("a check");
-        lifecycle::check_ended(store, of, &check, &Finding { ok, why: "", advice });
+        lifecycle::check_ended(store, of, &check, &Finding { ok, why: "", advice, ..Finding::default() });
     };
     let words = AgentWords { order: Some(AgentOrder::Drain), percent: Some(50), max_inflight: Some(4) };
     check("a", true, words);
@@ -106,7 +107,9 @@ fn text(snapshot: &Snapshot) -> String {
 
 fn table() -> Table {
     let needs = Needs { members: 16, children: 2, pools: 4, scripts: 2, ..Needs::default() };
-    Table::on_heap(Geometry::for_config(needs)).expect("a table").with_clock(|| NOW_S)
+    let geometry = Geometry::for_config(needs);
+    let table = Table::on_heap(geometry).expect("a table").with_clock(|| NOW_S);
+    table.with_history(History::on_heap(&geometry))
 }
 
 #[test]

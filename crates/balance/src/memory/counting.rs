@@ -4,7 +4,8 @@
 use super::MemoryStore;
 use crate::api::PoolId;
 use crate::counting::{AttemptEnd, Counters, RequestEnd};
-use crate::counts::{MemberCounts, PoolCounts};
+use crate::counts::{Histogram, MemberCounts, PoolCounts};
+use crate::history::CheckReport;
 use crate::live::Slot;
 
 impl Counters for MemoryStore {
@@ -35,5 +36,22 @@ impl Counters for MemoryStore {
 
     fn pool_counts(&self, pool: PoolId) -> PoolCounts {
         self.state().pools.get(pool.0 as usize).map_or_else(PoolCounts::default, |pool| pool.counts)
+    }
+
+    /// All of them: nobody reads here now and then.
+    fn member_recent(&self, _: Slot, _: u32, counts: &MemberCounts) -> Histogram {
+        counts.histogram
+    }
+
+    fn pool_recent(&self, _: PoolId, counts: &PoolCounts) -> Histogram {
+        counts.histogram
+    }
+
+    fn note_check(&self, slot: Slot, incarnation: u32, report: &CheckReport) {
+        self.with_row(slot, incarnation, |row| row.check = Some(report.clone()));
+    }
+
+    fn last_check(&self, slot: Slot, _: u32) -> Option<CheckReport> {
+        self.state().rows.get(slot as usize)?.check.clone()
     }
 }

@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use render::history::HistoryDoc;
 use render::member::MemberDoc;
 use render::pool::{PoolDoc, PoolsDoc};
 use render::rows::{ChildrenDoc, DictsDoc, ScriptsDoc};
@@ -85,6 +86,7 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
             (json, json!({ "type": "array", "items": in_parts(reference::<MemberDoc<'_>>(made)) }))
         }
         Endpoint::Member => (json, in_parts(reference::<MemberDoc<'_>>(made))),
+        Endpoint::History => (json, reference::<HistoryDoc<'_>>(made)),
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use balance::counting::{AttemptEnd, Counters, Ending, RequestEnd};
+use balance::history::CheckReport;
 use balance::live::Latency;
 use balance::store::{Store, Vitals};
 
@@ -33,6 +35,17 @@ pub(super) fn busy() -> Heap {
     house.store().update_health(a, 1, |word| {
         balance::health::HealthState::from_bits(word).observe(true, &check).0.to_bits()
     });
+    let detail = "status 200".to_owned();
+    let report = CheckReport { at_s: super::NOON - 2, took_us: 3_210, due_ms: 1_003_100, detail };
+    house.store().note_check(a, 1, &report);
+    for took_us in [1_500, 3_000, 8_000, 40_000] {
+        let (ending, answered) = (Ending::Ok, Some(200));
+        let attempt = AttemptEnd { ending, answered, took_us, sent: 100, received: 1_000 };
+        house.store().count_attempt(a, 1, &attempt);
+        let request =
+            RequestEnd { ending, took_us: took_us + 100, waited_us: None, retries: [0; 3], session: None };
+        house.store().count_request(balance::api::PoolId(0), &request);
+    }
     house.store().update_outlier(b, 1, |_| {
         let state = balance::outlier::OutlierState::default();
         let outlier = balance::settings::Outlier { failures: 1, ..Default::default() };
@@ -60,6 +73,7 @@ fn every_document_is_as_it_was_looked_at() {
         ("/api/v1/pools/app/members/a", "member.json"),
         ("/api/v1/pools/app/members/a?fields=name,why.by,attempts.ok", "fields.json"),
         ("/api/v1/pools?state=draining&fields=pools.name,pools.members.name", "state.json"),
+        ("/api/v1/pools/app/history", "history.json"),
         ("/api/v1/scripts", "scripts.json"),
         ("/api/v1/dicts", "dicts.json"),
         ("/api/v1/children", "children.json"),

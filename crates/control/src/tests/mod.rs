@@ -16,8 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use balance::api::Balancer;
+use balance::counts::Histogram;
 use balance::engine::{Engine, Handle};
 use balance::event::Level;
+use balance::history::{HistorySample, PoolHistory};
 use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
@@ -154,6 +156,24 @@ impl House for Heap {
             pool.origin = balance::store::Origin::Configuration;
         }
         all
+    }
+
+    fn history(&self, pool: &str) -> Option<PoolHistory> {
+        let mut all = HistorySample {
+            at_ms: NOON * 1000 + 400,
+            span_ms: 2_000,
+            errors: 1,
+            retries: 2,
+            inflight: 3,
+            queued: 0,
+            usable: 2,
+            histogram: Histogram::default(),
+        };
+        (0..20).for_each(|at| all.histogram.observe(at * 1_000));
+        let none = HistorySample { errors: 0, retries: 0, histogram: Histogram::default(), ..all };
+        let later = |one: HistorySample, s: u64| HistorySample { at_ms: one.at_ms + s * 1000, ..one };
+        let recent = vec![all, later(none, 2), later(HistorySample { span_ms: 8_000, ..all }, 10)];
+        (pool == "app").then(|| PoolHistory { recent, day: vec![HistorySample { span_ms: 300_000, ..all }] })
     }
 
     fn balancer(&self) -> &dyn Balancer {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use balance::api::{Balancer, PoolId};
 use balance::choosing::Goal;
 use balance::event::By;
-use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
+use balance::lifecycle::{self, Attempt, Finding, Ramps, Subject};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
@@ -309,7 +309,7 @@ impl Simulation {
             let Some(check) = &settings.health else { continue };
             for member in &membership.members {
                 let (_, ok) = Fault::weigh(&self.faults, &membership.name, &member.spec.name, at);
-                let found = Finding { ok, why: "simulated", advice: AgentWords::default() };
+                let found = Finding { ok, why: "simulated", ..Finding::default() };
                 lifecycle::check_ended(store, Subject { pool: &membership.name, member }, check, &found);
             }
         }

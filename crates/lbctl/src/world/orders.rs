@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balance::api::{Balancer, Change, ChangeError, Membership};
 use balance::event::By;
 use balance::health::HealthState;
-use balance::lifecycle::{self, AgentWords, Finding, Ramps, Subject};
+use balance::lifecycle::{self, Finding, Ramps, Subject};
 use balance::live::Live;
 use balance::member::Member;
 use balance::settings::{HealthCheck, PoolSettings};
@@ -70,7 +70,7 @@ impl World {
     fn check(&self, membership: &Membership, member: &Arc<Member>, check: &HealthCheck, up: bool) {
         let store = self.pools.store();
         let of = Subject { pool: &membership.name, member };
-        let found = Finding { ok: up, why: "said so", advice: AgentWords::default() };
+        let found = Finding { ok: up, why: "said so", ..Finding::default() };
         for _ in 0..MOST_CHECKS {
             lifecycle::check_ended(store, of, check, &found);
             let state = HealthState::from_bits(store.health(member.slot));

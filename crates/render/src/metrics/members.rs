@@ -69,7 +69,9 @@ fn write_times(members: &Members<'_>, to: &mut Writer) {
         (member.latency.ewma_ms > 0.0).then(|| (f64::from(member.latency.ewma_ms) * 1e3).round() / 1e6)
     };
     let changed = |member: &MemberState| (member.since > 0).then_some(member.since as f64);
+    let check = |member: &MemberState| member.last_check.as_ref().map(|last| last.took_us as f64 / 1e6);
     write_known(members, to, "member_latency_ewma_seconds", &average);
+    write_known(members, to, "member_check_duration_seconds", &check);
     write_known(members, to, "member_state_changed_timestamp_seconds", &changed);
 }
 

@@ -8,6 +8,7 @@ pub mod contest;
 pub mod lanes;
 pub mod lead;
 pub mod life;
+pub mod noted;
 pub mod queue;
 pub mod scripts;
 pub mod segment;

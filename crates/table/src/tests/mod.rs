@@ -6,6 +6,7 @@ mod counts;
 mod definitions;
 mod ejection;
 mod garbage;
+mod history;
 mod model;
 mod outline;
 mod queue;
