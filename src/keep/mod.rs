@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept over restarts (the table and its history, dictionaries, databases of places, sockets), and the
-//! configuration while it is being read.
+//! What is kept over restarts (the table and its history, dictionaries, databases of places,
+//! sockets), and the configuration while it is being read.
 
 pub mod dicts;
 pub mod doors;

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod explanation;
+pub mod figures;
 pub mod fit;
 pub mod health;
 pub mod history;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use balance::history::CheckReport;
 
-use super::{note, pair, pair_of};
+use super::stamps::{note, pair, pair_of};
 use crate::protocol::noted::Noted;
 
 /// Words of what was found, in text.
@@ -74,6 +74,7 @@ fn bounded(text: &str) -> String {
     if text.len() <= MOST_TEXT {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(MOST_TEXT - DOTS.len());
-    format!("{}{DOTS}", text.get(..end).unwrap_or_default())
+    let room = MOST_TEXT - DOTS.len();
+    let kept = (0..=room).rev().find_map(|end| text.get(..end));
+    format!("{}{DOTS}", kept.unwrap_or_default())
 }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::Geometry;
-use crate::protocol::noted::Noted;
 
 mod carry;
 mod checks;
 mod memory;
 mod series;
+mod stamps;
 mod take;
 mod window;
 
@@ -107,8 +107,8 @@ impl History {
         Self::begin(unsafe { Words::over(base, len) }?, geometry)
     }
 
-    /// Opens one that is there already, beside a table of this geometry. None: it is none, or one of
-    /// another layout or size.
+    /// Opens one that is there already, beside a table of this geometry. None: it is none, or one
+    /// of another layout or size.
     ///
     /// # Safety
     /// As for [`History::create`], except that the bytes may be anything.
@@ -153,32 +153,6 @@ impl History {
         let rows = (row < self.0.rows.pools.min(MOST_SERIES)).then_some(self.0.rows)?;
         self.part(rows.series_from() + row * OF_SERIES, OF_SERIES)
     }
-}
-
-/// A stamp: when, as a number of steps, and whose.
-fn stamped(step: u64, incarnation: u32) -> u64 {
-    // Never 0: steps are counted from 1.
-    step.wrapping_add(1) << 32 | u64::from(incarnation)
-}
-
-/// The other way round. None for nothing, and for a row's former owner.
-fn step_of(stamp: u64, incarnation: u32) -> Option<u64> {
-    (stamp != 0 && stamp as u32 == incarnation).then(|| (stamp >> 32).wrapping_sub(1))
-}
-
-/// Two numbers in a word.
-fn pair(upper: u32, lower: u32) -> u64 {
-    u64::from(upper) << 32 | u64::from(lower)
-}
-
-/// The other way round.
-fn pair_of(word: u64) -> [u32; 2] {
-    [(word >> 32) as u32, word as u32]
-}
-
-/// A note whose stamp and values lie apart.
-fn note<'m>(stamp: Option<&'m AtomicU64>, values: Option<&'m [AtomicU64]>) -> Option<Noted<'m>> {
-    Some(Noted { stamp: stamp?, values: values? })
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use balance::history::{DAY, HistorySample, RECENT, Spacing};
 
+use super::stamps::{note, pair, pair_of, stamped, step_of};
 use super::window::{OF_HISTOGRAM, grown};
-use super::{note, pair, pair_of, stamped, step_of};
 use crate::protocol::noted::Noted;
 
 /// When it was, errors and retries, requests in flight and queued, members and whether it is the

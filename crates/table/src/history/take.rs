@@ -6,7 +6,8 @@ use std::sync::Arc;
 use balance::api::PoolId;
 use balance::counting::Counters;
 use balance::counts::{Histogram, MemberCounts, PoolCounts};
-use balance::history::{CheckReport, PoolFigures, PoolHistory};
+use balance::figures::PoolFigures;
+use balance::history::{CheckReport, PoolHistory};
 use balance::live::Slot;
 use balance::store::PoolImage;
 

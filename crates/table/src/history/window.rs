@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use balance::counts::Histogram;
 
-use super::{note, pair, pair_of, stamped, step_of};
+use super::stamps::{note, pair, pair_of, stamped, step_of};
 use crate::protocol::noted::Noted;
 
 /// Time between two readings.
