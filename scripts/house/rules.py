@@ -210,14 +210,26 @@ def bound():
 
 
 def names():
-    """A public type has a name of its own, but for those that are the same on another floor. What a
-    program has is its own affair: nobody imports it."""
-    found = {}
+    """A public type has a name of its own, but for those that are the same on another floor. Nobody
+    imports a program: its names differ from each other and from those of the crates it depends on."""
+    found, programs = {}, {}
     for name in named(r"(src|crates/[^/]+/src)/.*\.rs"):
-        is_programs = f"{name.split('/src/')[0]}/src/main.rs" in files()
-        if not is_test(name) and not is_programs:
+        if not is_test(name):
+            home = name.split("/src/")[0].removeprefix("crates/")
+            is_program = f"crates/{home}/src/main.rs" in files()
+            kept = programs.setdefault(home, {}) if is_program else found
             for word in re.findall(r"^pub (?:struct|enum|union|trait|type) (\w+)", production(name), re.MULTILINE):
-                found.setdefault(word, []).append(name)
+                kept.setdefault(word, []).append(name)
+    yield from doubles(found)
+    for home, own in programs.items():
+        near = [f"crates/{crate}/" for crate in drawing.crates().get(home, ((), ()))[0]]
+        for word in own:
+            known = [name for name in found.get(word, []) if name.startswith(tuple(near))]
+            yield from doubles({word: known + own[word]})
+
+
+def doubles(found: dict[str, list[str]]):
+    """The places after the first of each name."""
     for word, places in found.items():
         others = [] if word in drawing.twins() else places[1:]
         yield from (f"{other}: {word} is {places[0]}'s already, and means something else there" for other in others)

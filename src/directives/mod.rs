@@ -24,7 +24,7 @@ use world::CommandSurroundings;
 
 const BEGUN: &str = "internal error: the configuration was not begun";
 
-/// Those of others, and the entry without a name that ends the table.
+/// The directives of others, and the entry without a name that ends the table.
 const MORE: usize = 3;
 const COUNT: usize = DIRECTIVES.len();
 

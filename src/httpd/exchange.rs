@@ -31,7 +31,7 @@ pub struct Proxy {
     pub port: ffi::apr_port_t,
 }
 
-/// Whom to ask, and how.
+/// The worker to ask, and how to ask it.
 pub struct Dispatch<'c> {
     /// mod_proxy's handlers, in its order.
     pub handlers: &'c [SchemeHandler],

@@ -189,7 +189,7 @@ const ENDING: [libc::c_int; 6] =
 /// its threads run, a child of httpd ends inside of the handler, which frees memory whatever it has
 /// interrupted: an allocation, for example.
 pub struct Deferred {
-    /// Those that were not blocked before.
+    /// The signals that were not blocked before.
     added: libc::sigset_t,
 }
 

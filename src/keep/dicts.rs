@@ -39,7 +39,8 @@ impl Dicts {
         Self::open(wanted, open)
     }
 
-    /// Those that the children share: kept ones where name and size are the same. For the parent.
+    /// The dictionaries that the children share: kept ones where name and size are the same. For
+    /// the parent.
     pub fn shared(wanted: &[config::Dict]) -> Result<Self, String> {
         let open_all = |kept: &mut Mappings<_>| {
             let is_wanted = |name: &str| name == VALUES || wanted.iter().any(|dict| dict.name == name);

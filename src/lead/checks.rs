@@ -79,7 +79,7 @@ impl Task for NativeChecks {
 pub enum Kinds {
     /// All but those in Lua.
     Native,
-    /// Those in Lua.
+    /// The checks in Lua.
     Lua,
 }
 

@@ -40,9 +40,9 @@ pub struct Parts {
 /// Which versions of scripts a set of states runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
-    /// Those that serve.
+    /// The versions that serve.
     Serving,
-    /// Those on trial.
+    /// The versions on trial.
     OnTrial,
 }
 

@@ -11,7 +11,7 @@ use config::{Config, Position};
 pub struct MemberPlaces(HashMap<String, HashMap<String, String>>);
 
 impl MemberPlaces {
-    /// Those of a configuration. Files below `root` are named from there.
+    /// The databases of a configuration. Files below `root` are named from there.
     pub fn new(config: &Config, root: &Path) -> Self {
         let text = |place: &Position| {
             let file = Path::new(&place.file);

@@ -53,7 +53,7 @@ pub struct OnTrial<'t> {
 }
 
 impl Trials {
-    /// Those of a child. None: no script has any.
+    /// The trials of a child. None: no script has any.
     pub fn new(
         generation: &Generation,
         table: &Table,

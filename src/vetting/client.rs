@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// How long a server may take for an answer until somebody looks whether it has been stopped.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// Who asks.
+/// The side that asks.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// The end of the connection that trials are asked for at.

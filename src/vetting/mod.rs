@@ -64,6 +64,6 @@ pub struct VettingSetup {
     pub dicts: Arc<Dicts>,
     /// Pools: read, never changed.
     pub table: Table,
-    /// Who scripts are run as.
+    /// The account that scripts are run as.
     pub account: Account,
 }

@@ -86,9 +86,9 @@ struct Host {
     answer: RawFd,
     files: AtomicUsize,
     dicts: Arc<Dicts>,
-    /// Those that the script has asked for: all names of one see what it writes.
+    /// The dictionaries that the script has asked for: all names of one see what it writes.
     overlays: RefCell<HashMap<String, Rc<dyn Dict>>>,
-    /// Those of `r:ivm_set`, which needs a request, so that no top level gets at them.
+    /// The dictionaries of `r:ivm_set`, which needs a request, so that no top level gets at them.
     values: Rc<PlainValues>,
     account: String,
 }

@@ -173,7 +173,8 @@ pub trait Balancer {
     fn pick(&self, query: Query<'_>) -> Result<Arc<Member>, NoMember>;
     /// Picks a member for `body` to look at, which costs less than to have it.
     fn pick_for(&self, query: Query<'_>, body: &mut dyn FnMut(&Arc<Member>)) -> Result<(), NoMember>;
-    /// Who serves the sessions of a route, `avoid` left out. With a view: among its members.
+    /// The member that serves the sessions of a route, `avoid` left out. With a view: among its
+    /// members.
     fn route(&self, pool: PoolId, view: Option<&View>, route: &[u8], avoid: &[Slot]) -> Routed;
     /// Number of members that [`Balancer::pick`] may choose from now.
     fn usable(&self, pool: PoolId, view: Option<&View>) -> usize;

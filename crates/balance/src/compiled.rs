@@ -32,7 +32,7 @@ pub struct Candidate {
 pub struct Compiled {
     /// All members of the pool or view, in configured order.
     pub members: Vec<Arc<Member>>,
-    /// Those that may be picked, in configured order.
+    /// The members that may be picked, in configured order.
     pub candidates: Vec<Candidate>,
     /// Index of each member among the candidates, `u32::MAX` for none.
     pub(crate) place: Vec<u32>,

@@ -32,8 +32,8 @@ pub fn may_eject(store: &impl Vitals, members: &[Arc<Member>], slot: Slot, setti
 
 /// A failure of a member.
 #[derive(Clone, Copy)]
-pub struct Failure<'f> {
-    /// Whose it is.
+pub struct FailedAttempt<'f> {
+    /// The member that failed.
     pub member: &'f Member,
     /// Its pool's.
     pub settings: &'f Outlier,
@@ -41,7 +41,7 @@ pub struct Failure<'f> {
     pub now_ms: u64,
 }
 
-impl Failure<'_> {
+impl FailedAttempt<'_> {
     /// The outlier word with this failure, and what it brings.
     pub fn counted(self, word: u64, may_eject: bool) -> (u64, Consequence) {
         let (state, first_ms) = (OutlierState::from_bits(word), self.member.spec.first_ejection_ms);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may be picked at a moment, and who is left out for what reason.
+//! The members that may be picked at a moment, and those that are left out for what reason.
 
 use std::fmt;
 use std::sync::Arc;

@@ -102,7 +102,7 @@ impl HealthState {
         ((self.0 >> PERCENT_AT & COUNT) as u16).wrapping_add(100)
     }
 
-    /// Those of [`Status::CHECKS`] that belong to this state.
+    /// The bits of [`Status::CHECKS`] that belong to this state.
     pub fn flags(self) -> u64 {
         let flag = |on: bool, flag: u64| if on { flag } else { 0 };
         flag(self.is_down(), Status::CHECK_DOWN)

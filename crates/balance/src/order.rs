@@ -36,7 +36,7 @@ pub enum Then {
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Order {
-    /// Who.
+    /// The person.
     pub by: Option<String>,
     /// From which address.
     pub from: Option<String>,
@@ -118,7 +118,7 @@ impl Then {
 }
 
 impl Order {
-    /// Who gave it.
+    /// The person that gave it.
     pub fn person(&self) -> Person {
         Person { name: self.by.clone(), from: self.from.clone(), note: self.note.clone() }
     }

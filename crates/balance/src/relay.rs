@@ -110,7 +110,7 @@ pub struct FailureSigns {
 /// One exchange with a member, as it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange {
-    /// Who spoke.
+    /// The module that spoke.
     pub module: SchemeModule,
     /// What its handler returned.
     pub returned: HookStatus,

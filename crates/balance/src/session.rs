@@ -34,7 +34,7 @@ pub struct Session {
     /// The value is nothing but the route (perhaps behind a dot): no application's session depends
     /// on it.
     pub bare: bool,
-    /// Who serves it.
+    /// The member that serves it.
     pub routed: Routed,
 }
 
@@ -128,7 +128,7 @@ pub struct SessionSearch<'a> {
 }
 
 impl<'a> SessionSearch<'a> {
-    /// Who serves this route.
+    /// The member that serves this route.
     pub fn route(&self, route: &[u8]) -> Routed {
         if !self.places(route).any(|_| true) {
             return Routed::Unknown;

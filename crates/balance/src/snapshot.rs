@@ -31,9 +31,9 @@ pub struct Snapshot {
     pub scripts: Vec<ScriptState>,
     /// In configured order.
     pub dicts: Vec<DictState>,
-    /// Who leads. None: nobody, or there are no children.
+    /// The child that leads. None: nobody, or there are no children.
     pub lead: Option<LeadState>,
-    /// Those that take part.
+    /// The children that take part.
     pub children: Vec<ChildState>,
     /// How full the table is. None for a store without limits.
     pub fill: Option<Fill>,
@@ -240,7 +240,7 @@ pub struct DictState {
     pub free: usize,
 }
 
-/// Who leads.
+/// The lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeadState {
     /// The child.

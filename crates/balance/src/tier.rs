@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may be picked now: lbsets, spares, standbys, zones and panic.
+//! The members that may be picked now: lbsets, spares, standbys, zones and panic.
 
 use crate::member::Member;
 use crate::settings::Set;

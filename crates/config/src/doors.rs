@@ -13,7 +13,7 @@ pub struct Socket {
     pub path: SocketPath,
     /// Rights of the file, as `chmod` has them.
     pub mode: u32,
-    /// Who has the file beside its owner.
+    /// The group that has the file beside its owner.
     pub group: Option<Group>,
 }
 

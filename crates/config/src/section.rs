@@ -74,7 +74,7 @@ impl<'p> Section<'p> {
 pub enum Rewrites<'p> {
     /// This one, and more.
     Rule(Vec<u8>, Option<&'p Rewrites<'p>>),
-    /// Those of a section, and those around it, which it may inherit.
+    /// The rules of a section, and of those around it, which it may inherit.
     Both(&'p Rewrites<'p>, &'p Rewrites<'p>),
 }
 

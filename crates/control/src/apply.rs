@@ -14,7 +14,7 @@ use crate::draft::{Step, What};
 use crate::problem::Problem;
 use crate::types::House;
 
-/// Who changes something, and what is to be undone should a later step fail.
+/// The person that changes something, and what is to be undone should a later step fail.
 pub(crate) struct Applying<'a> {
     house: &'a dyn House,
     by: By,

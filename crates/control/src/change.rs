@@ -18,7 +18,7 @@ use crate::query::encoded;
 use crate::types::{House, Request, Response};
 use crate::{body, condition, find, read};
 
-/// Who has sent a request, for the log and for orders.
+/// The sender of a request, for the log and for orders.
 pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
     Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may change something, and from which pages.
+//! The rules on who may change something, and from which pages.
 
 use std::net::IpAddr;
 

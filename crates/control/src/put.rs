@@ -111,7 +111,7 @@ pub(crate) fn plan(
     for member in pool.members.iter().filter(|member| !named.contains(&member.spec.name)) {
         plan.leave_out(member, force);
     }
-    // Those that go make room for those that come.
+    // Members that go make room for those that come.
     let mut steps = plan.steps;
     steps.extend(plan.added);
     Ok((steps, plan.difference))

@@ -21,7 +21,7 @@ pub enum Door {
     Metrics,
 }
 
-/// Who asks.
+/// The client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Through which door.

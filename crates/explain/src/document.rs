@@ -150,7 +150,7 @@ fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }
 
-/// Those that further attempts would go to, were nobody to answer.
+/// The members that further attempts would go to, were nobody to answer.
 fn then<G: Ground>(ground: &G, plan: &Plan, told: &Told) -> Vec<String> {
     let mut found = Vec::new();
     let (mut at, Some(first)) = (told.ended.pool, &told.ended.member) else { return found };

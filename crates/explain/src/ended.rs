@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who serves a request, at members that all answer at once.
+//! The member that serves a request, at members that all answer at once.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub type Candidates = Option<Explanation>;
 /// A request with all that there is to tell about it.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// Who was asked.
+    /// The member that was asked.
     pub visited: Visited,
     /// What came of it.
     pub ended: Settled,
@@ -57,7 +57,7 @@ pub struct Told {
     pub candidates: Candidates,
 }
 
-/// Who serves a request, and what it is answered otherwise. Nothing counts as asked.
+/// The member that serves a request, and what it is answered otherwise. Nothing counts as asked.
 pub fn settle<G: Ground>(ground: &G, visited: &Visited) -> (Settled, Candidates) {
     let plan = match &visited.verdict {
         Ruling::Declined => return (Settled { status: 200, declined: true, ..Settled::default() }, None),

@@ -19,7 +19,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whoever the pool's own method picks.
+    /// The member that the pool's own method picks.
     pub fn pool(pool: PoolId) -> Self {
         Decision::pool(pool).into()
     }
@@ -70,7 +70,7 @@ pub enum Ruling {
 /// A visit to the hooks.
 #[derive(Debug, Clone)]
 pub struct Visited {
-    /// Those that were asked, in order.
+    /// The hooks that were asked, in order.
     pub hooks: Vec<HookCall>,
     /// What came of it.
     pub verdict: Ruling,

@@ -19,7 +19,7 @@ use crate::ruling::{HookCall, Plan, Ruling, Visited};
 
 const PROXYREQ_REVERSE: i64 = 2;
 
-/// Who has a say about a request, in the server's order.
+/// The hooks that have a say about a request, in the server's order.
 #[derive(Debug, Clone)]
 pub struct HookPlace<'p> {
     /// `LuaHookTranslate`.

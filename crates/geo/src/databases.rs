@@ -161,7 +161,7 @@ impl Watched {
         match result {
             Some(read) => self.take(&mut watch, read),
             None => {
-                // Who read it has ended without a word: a new state again.
+                // The reader has ended without a word: a new state again.
                 if watch.reading.as_ref().is_some_and(|reading| Arc::strong_count(reading) == 1) {
                     watch.reading = None;
                 }

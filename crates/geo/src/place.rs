@@ -22,7 +22,7 @@ pub struct Location {
     pub time_zone: Option<String>,
     /// Number of the autonomous system.
     pub asn: Option<u32>,
-    /// Who runs the autonomous system.
+    /// The organisation that runs the autonomous system.
     pub org: Option<String>,
 }
 

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Verb};
-use out::{Form, Out, Outcome, note};
+use out::{Form, Out, VerbResult, note};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(out: &Out, verb: &Verb) -> Outcome {
+fn run(out: &Out, verb: &Verb) -> VerbResult {
     match verb {
         Verb::Test(args) => suite::run(out, args),
         Verb::Explain(args) => explain::run(out, args),

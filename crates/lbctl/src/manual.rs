@@ -9,10 +9,10 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::Cli;
-use crate::out::{Exit, Failure, Outcome};
+use crate::out::{Exit, Failure, VerbResult};
 
 /// Writes completions to standard output.
-pub fn completions(shell: Shell) -> Outcome {
+pub fn completions(shell: Shell) -> VerbResult {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "lbctl", &mut text);
     io::Write::write_all(&mut io::stdout().lock(), &text)?;
@@ -20,7 +20,7 @@ pub fn completions(shell: Shell) -> Outcome {
 }
 
 /// Writes a page for the program, and one for each verb.
-pub fn pages(folder: &Path) -> Outcome {
+pub fn pages(folder: &Path) -> VerbResult {
     let shown = folder.display();
     fs::create_dir_all(folder).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     let written = clap_mangen::generate_to(Cli::command(), folder);

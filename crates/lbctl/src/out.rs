@@ -48,7 +48,7 @@ impl From<io::Error> for Failure {
 }
 
 /// What every verb gives back.
-pub type Outcome = Result<Exit, Failure>;
+pub type VerbResult = Result<Exit, Failure>;
 
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Those of one door.
+/// The connections of one door.
 #[derive(Default)]
 pub(crate) struct Guests {
     present: RefCell<Vec<Rc<Guest>>>,

@@ -32,7 +32,7 @@ pub struct Incoming {
     pub headers: Vec<(String, String)>,
     /// At most [`ConnectionLimits::most_body`] bytes.
     pub body: Vec<u8>,
-    /// Who sent it.
+    /// The sender.
     pub peer: RemoteEnd,
 }
 

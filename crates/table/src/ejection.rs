@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use balance::ejection::{self, Failure};
+use balance::ejection::{self, FailedAttempt};
 use balance::member::Member;
 use balance::settings::Outlier;
 use balance::store::Vitals;
@@ -25,7 +25,7 @@ impl Table {
         settings: &Outlier,
         now_ms: u64,
     ) -> Option<u64> {
-        let (slot, failure) = (member.slot, Failure { member, settings, now_ms });
+        let (slot, failure) = (member.slot, FailedAttempt { member, settings, now_ms });
         let may_eject = ejection::may_eject(self, members, slot, settings);
         let ((before, announced), verdict) = failure.count(self, may_eject)?;
         let millis = verdict.ejected_for_ms()?;

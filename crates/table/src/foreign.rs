@@ -70,7 +70,7 @@ pub(crate) struct MemberLeft {
     pub counts: Vec<u64>,
 }
 
-/// Those of the words behind an outline that are there; zeros for the others.
+/// The words behind an outline that are there; zeros for the others.
 fn read_more(words: &Words, there: u64) -> [u64; OUTLINE_MORE] {
     let cells = words.cells().get(PLACE + OUTLINE_WORDS..).unwrap_or_default();
     let there = usize::try_from(there).unwrap_or(0);

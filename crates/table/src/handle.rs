@@ -152,7 +152,7 @@ impl Table {
         lead::resign(&self.map.header().leader, pid);
     }
 
-    /// Who leads; its lease may be over.
+    /// The child that leads; its lease may be over.
     pub fn leader(&self) -> Option<i32> {
         lead::holder(&self.map.header().leader)
     }

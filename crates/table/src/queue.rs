@@ -89,7 +89,7 @@ impl Table {
                 if self.is_first(waiting, now) {
                     return WaitEnd::Look;
                 }
-                // Those ahead may be stopped: one who does not answer is passed over.
+                // Processes ahead may be stopped: one that does not answer is passed over.
                 self.call(Who::Quiet(waiting.0.wants().pool(), SLICE_MS), now);
             }
             if let Some(word) = queue::waiting_word(ticket) {

@@ -40,7 +40,7 @@ pub(super) fn set(to: &mut Outlier, key: &str, value: &str) -> Result<(), ParseE
         "failures" => to.failures = values::number(key, value, 1, MOST_FAILURES)?,
         "ejection" => {
             to.ejection_ms = values::some_duration(key, value)?;
-            // Whoever says nothing of the longest ejection wants no error about it.
+            // An administrator who says nothing of the longest ejection wants no error about it.
             if to.max_ejection_ms == Outlier::default().max_ejection_ms {
                 to.max_ejection_ms = to.max_ejection_ms.max(to.ejection_ms);
             }

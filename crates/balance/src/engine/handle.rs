@@ -232,7 +232,7 @@ impl<S: Store> Handle<S> {
             let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
             (if out { status.with(Status::STOPPED) } else { status }, advice)
         };
-        // Who was tried or is full is healthy all the same.
+        // A member that was tried or is full is healthy all the same.
         let set = &whole.settings.set;
         let all: Vec<Status> = compiled.members.iter().map(|member| store.status(member.slot)).collect();
         let panic = Some(tier::is_panic(&all, set));
@@ -257,7 +257,8 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// Who may be picked, and who is left out; its text is one line, for `LogLevel trace2`.
+    /// The members that may be picked, and those that are left out; its text is one line, for
+    /// `LogLevel trace2`.
     pub fn explain(&self, pool: PoolId, view: Option<&View>) -> Explanation {
         let explained = self.with(pool, |cached| {
             let whole = &cached.whole;

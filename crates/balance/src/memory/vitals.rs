@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{MemoryStore, Row};
-use crate::ejection::{self, Failure};
+use crate::ejection::{self, FailedAttempt};
 use crate::health::HealthState;
 use crate::live::{Latency, Slot};
 use crate::member::Member;
@@ -66,7 +66,7 @@ impl Vitals for MemoryStore {
         now_ms: u64,
     ) -> Option<u64> {
         let may_eject = ejection::may_eject(self, members, member.slot, settings);
-        let (_, verdict) = Failure { member, settings, now_ms }.count(self, may_eject)?;
+        let (_, verdict) = FailedAttempt { member, settings, now_ms }.count(self, may_eject)?;
         let millis = verdict.ejected_for_ms()?;
         ejection::hold(self, member).then_some(millis)
     }

@@ -12,7 +12,7 @@ use crate::conf::text::{Node, Text};
 
 /// Something that is wrong, or may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Remark {
     /// The server would not start, or not use it.
     pub is_error: bool,
     /// File and line.
@@ -21,19 +21,19 @@ pub struct Finding {
     pub text: String,
 }
 
-impl Finding {
+impl Remark {
     /// Something that is wrong.
     pub fn error(place: String, text: String) -> Self {
-        Finding { is_error: true, place, text }
+        Remark { is_error: true, place, text }
     }
 
     fn warning(place: &config::Position, text: String) -> Self {
-        Finding { is_error: false, place: format!("{}:{}", place.file, place.line), text }
+        Remark { is_error: false, place: format!("{}:{}", place.file, place.line), text }
     }
 }
 
 /// Everything, in order of the file.
-pub fn of(read: &Read, text: &Text) -> Vec<Finding> {
+pub fn of(read: &Read, text: &Text) -> Vec<Remark> {
     let mut found = Vec::new();
     let config = &read.config;
     unknown_pools(config, &text.nodes, &mut found);
@@ -54,14 +54,14 @@ fn has_pool(config: &Config, name: &str) -> bool {
     config.pools.iter().any(|pool| pool.name.eq_ignore_ascii_case(name))
 }
 
-fn no_pool(place: &config::Position, name: &str, config: &Config) -> Finding {
+fn no_pool(place: &config::Position, name: &str, config: &Config) -> Remark {
     let names = config.pool_names().join(", ");
     let text = format!("there is no pool {name}, unless a script defines it: the configuration has {names}");
-    Finding::warning(place, text)
+    Remark::warning(place, text)
 }
 
 /// `lb://name` in any line.
-fn unknown_pools(config: &Config, nodes: &[Node], found: &mut Vec<Finding>) {
+fn unknown_pools(config: &Config, nodes: &[Node], found: &mut Vec<Remark>) {
     for node in nodes {
         let named = node.args.split("lb://").skip(1).map(|rest| {
             rest.split(|letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '_' | '-' | '.'))
@@ -93,9 +93,9 @@ fn workers(nodes: &[Node]) -> u32 {
     all
 }
 
-fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Finding>) {
+fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Remark>) {
     let name = &pool.name;
-    let mut warn = |place: &config::Position, text: String| found.push(Finding::warning(place, text));
+    let mut warn = |place: &config::Position, text: String| found.push(Remark::warning(place, text));
     if pool.members.is_empty() {
         warn(&pool.place, format!("pool {name} has no members: it answers {}", pool.settings.set.on_empty));
     }
@@ -153,7 +153,7 @@ fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Finding>) {
 }
 
 /// One cookie on two pools: each takes the other's sessions for its own.
-fn cookies(config: &Config, found: &mut Vec<Finding>) {
+fn cookies(config: &Config, found: &mut Vec<Remark>) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for pool in &config.pools {
         let Some(sticky) = &pool.settings.sticky else { continue };
@@ -162,13 +162,13 @@ fn cookies(config: &Config, found: &mut Vec<Finding>) {
                 "pool {} has the cookie {} of pool {other} on the same path: each overwrites the other's",
                 pool.name, sticky.cookie
             );
-            found.push(Finding::warning(&pool.place, text));
+            found.push(Remark::warning(&pool.place, text));
         }
     }
 }
 
 /// A script that names neither a pool nor a backend sends nothing anywhere.
-fn scripts(config: &Config, found: &mut Vec<Finding>) {
+fn scripts(config: &Config, found: &mut Vec<Remark>) {
     const WORDS: [&str; 7] =
         ["lb.pool", "lb.define_pool", "lb.pools", "ngx.balancer", "proxy:", "http", "require"];
     for planned in &config.scripts {
@@ -177,7 +177,7 @@ fn scripts(config: &Config, found: &mut Vec<Finding>) {
         let Some(text) = fs::read_to_string(path).ok().filter(|_| is_hook) else { continue };
         if !WORDS.iter().any(|word| text.contains(word)) {
             let text = format!("{path} names neither a pool nor a backend: it never returns a member");
-            found.push(Finding::warning(&planned.place, text));
+            found.push(Remark::warning(&planned.place, text));
         }
     }
 }

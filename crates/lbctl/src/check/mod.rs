@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use self::findings::Finding;
+use self::findings::Remark;
 use crate::args::CheckArgs;
 use crate::conf::{read, text};
-use crate::out::{Exit, Failure, Form, Out, Outcome, Tone};
+use crate::out::{Exit, Failure, Form, Out, Tone, VerbResult};
 use crate::world::World;
 use crate::world::setup::Setup;
 
@@ -24,11 +24,11 @@ const USUAL: [&str; 3] =
 #[derive(Serialize)]
 struct Document<'f> {
     file: String,
-    findings: &'f [Finding],
+    findings: &'f [Remark],
 }
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &CheckArgs) -> Outcome {
+pub fn run(out: &Out, args: &CheckArgs) -> VerbResult {
     let file = file(args)?;
     if let Some(httpd) = &args.httpd {
         ask_httpd(httpd, &file)?;
@@ -70,8 +70,8 @@ fn ask_httpd(httpd: &Path, file: &Path) -> Result<(), Failure> {
     Err(Failure { exit: Exit::No, text: format!("{} -t: {words}", httpd.display()) })
 }
 
-fn findings_of(file: &Path, defines: &[String]) -> Vec<Finding> {
-    let wrong = |text: String| vec![Finding::error(file.display().to_string(), text)];
+fn findings_of(file: &Path, defines: &[String]) -> Vec<Remark> {
+    let wrong = |text: String| vec![Remark::error(file.display().to_string(), text)];
     let text = match text::read(file, defines) {
         Ok(text) => text,
         Err(error) => return wrong(error),
@@ -82,7 +82,7 @@ fn findings_of(file: &Path, defines: &[String]) -> Vec<Finding> {
     };
     let mut found = findings::of(&read, &text);
     if let Err(error) = World::new(Rc::new(Setup::of(read))) {
-        found.push(Finding::error(file.display().to_string(), error));
+        found.push(Remark::error(file.display().to_string(), error));
     }
     found
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use balance::url::MemberUrl;
 use config::Pool;
 
-use super::findings::Finding;
+use super::findings::Remark;
 
 /// How long one may take.
 const MOST: Duration = Duration::from_secs(2);
 
 /// Dials every member once; those that did not answer.
-pub fn unreachable(pools: &[Pool]) -> Vec<Finding> {
+pub fn unreachable(pools: &[Pool]) -> Vec<Remark> {
     let mut found = Vec::new();
     for pool in pools {
         for (member, place) in pool.members.iter().zip(&pool.member_places) {
@@ -24,7 +24,7 @@ pub fn unreachable(pools: &[Pool]) -> Vec<Finding> {
                     pool.name, member.name, member.url
                 );
                 let place = format!("{}:{}", place.file, place.line);
-                found.push(Finding { is_error: false, place, text });
+                found.push(Remark { is_error: false, place, text });
             }
         }
     }

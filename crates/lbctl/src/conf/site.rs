@@ -46,9 +46,9 @@ pub struct Spot {
 pub enum Paths {
     /// This one and those below.
     Below(String),
-    /// Those that begin so.
+    /// The paths that begin so.
     Start(String),
-    /// Those that match.
+    /// The paths that match.
     Match(Regex),
     /// Only httpd knows.
     Unknown,

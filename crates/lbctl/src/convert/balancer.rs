@@ -5,7 +5,7 @@ use std::path::Path;
 
 use balance::words;
 
-use super::pool::{Converted, Pool};
+use super::pool::{Converted, PoolBlock};
 use crate::conf::text::{self, Node};
 
 /// Converts a configuration and all that it includes.
@@ -68,9 +68,9 @@ fn words_of(node: &Node) -> Vec<String> {
     words::split(&node.args).unwrap_or_else(|_| node.args.split_whitespace().map(str::to_owned).collect())
 }
 
-fn section(node: &Node) -> Pool {
+fn section(node: &Node) -> PoolBlock {
     let name = name_of(&node.args).map_or("app", |(name, _)| name);
-    let mut pool = Pool::new(name);
+    let mut pool = PoolBlock::new(name);
     // What mod_proxy_balancer does where nothing is said.
     pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
     for line in node.inside.iter().flatten() {
@@ -107,7 +107,7 @@ fn pair(word: &str) -> Option<(String, String)> {
 }
 
 /// A parameter of a balancer.
-fn set(pool: &mut Pool, key: &str, value: &str) {
+fn set(pool: &mut PoolBlock, key: &str, value: &str) {
     let from = format!("{key}={value}");
     match key {
         "lbmethod" => match value {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `backend` and `listen` of HAProxy.
 
-use super::pool::{Converted, Pool};
+use super::pool::{Converted, PoolBlock};
 
 /// A section: its words, and its lines.
 struct Section<'t> {
@@ -92,8 +92,8 @@ struct About<'t> {
     default_server: Vec<&'t str>,
 }
 
-fn pool(section: &Section<'_>, defaults: &[Vec<&str>]) -> Pool {
-    let mut pool = Pool::new(section.name);
+fn pool(section: &Section<'_>, defaults: &[Vec<&str>]) -> PoolBlock {
+    let mut pool = PoolBlock::new(section.name);
     let mut about = About::default();
     for words in defaults {
         about_line(&mut pool, &mut about, words, false);
@@ -115,7 +115,7 @@ fn pool(section: &Section<'_>, defaults: &[Vec<&str>]) -> Pool {
     pool
 }
 
-fn about_line<'t>(pool: &mut Pool, about: &mut About<'t>, words: &[&'t str], own: bool) {
+fn about_line<'t>(pool: &mut PoolBlock, about: &mut About<'t>, words: &[&'t str], own: bool) {
     let said = words.join(" ");
     match words {
         ["balance", rest @ ..] => about.balance = rest.to_vec(),
@@ -167,7 +167,7 @@ fn timed(time: &str) -> String {
     if time.bytes().all(|byte| byte.is_ascii_digit()) { format!("{time}ms") } else { time.to_owned() }
 }
 
-fn method(pool: &mut Pool, about: &About<'_>) {
+fn method(pool: &mut PoolBlock, about: &About<'_>) {
     let said = format!("balance {}", about.balance.join(" "));
     let hash = if about.consistent { "consistent_hash" } else { "hash" };
     let mut by_key = |key: &str| pool.set("LuaBalancerMethod", &[hash, &format!("key={key}")], &said);
@@ -198,7 +198,7 @@ fn method(pool: &mut Pool, about: &About<'_>) {
     }
 }
 
-fn server(pool: &mut Pool, about: &mut About<'_>, words: &[&str], timing: &mut Vec<(String, String)>) {
+fn server(pool: &mut PoolBlock, about: &mut About<'_>, words: &[&str], timing: &mut Vec<(String, String)>) {
     let [_, name, address, own @ ..] = words else {
         return pool.comment(&format!("{}: there is no address", words.join(" ")));
     };
@@ -247,7 +247,7 @@ fn server(pool: &mut Pool, about: &mut About<'_>, words: &[&str], timing: &mut V
     pool.member(&url, &last, &words.join(" "));
 }
 
-fn check(pool: &mut Pool, about: &About<'_>, timing: &[(String, String)]) {
+fn check(pool: &mut PoolBlock, about: &About<'_>, timing: &[(String, String)]) {
     let mut words: Vec<String> = match about.check.as_slice() {
         [] => vec!["tcp".into()],
         [kind] => vec![kind.clone()],

@@ -9,12 +9,12 @@ mod pool;
 use std::fs;
 use std::path::Path;
 
-use self::pool::{Converted, Pool};
+use self::pool::{Converted, PoolBlock};
 use crate::args::{ConvertArgs, ConvertFrom};
-use crate::out::{Exit, Failure, Form, Out, Outcome};
+use crate::out::{Exit, Failure, Form, Out, VerbResult};
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &ConvertArgs) -> Outcome {
+pub fn run(out: &Out, args: &ConvertArgs) -> VerbResult {
     let converted = match args.from {
         ConvertFrom::Balancer => balancer::convert(&args.file),
         ConvertFrom::Nginx => read(&args.file).and_then(|text| nginx::convert(&text)),
@@ -38,7 +38,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn text(converted: &Converted) -> String {
-    let mut parts: Vec<String> = converted.pools.iter().map(Pool::text).collect();
+    let mut parts: Vec<String> = converted.pools.iter().map(PoolBlock::text).collect();
     if parts.is_empty() {
         parts.push("# no pool was found".into());
     }

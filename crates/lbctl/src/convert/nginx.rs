@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `upstream {}` of nginx, and the locations that pass to it.
 
-use super::pool::{Converted, Pool};
+use super::pool::{Converted, PoolBlock};
 
 /// A directive, or a block.
 #[derive(Debug)]
@@ -126,8 +126,8 @@ fn scheme_of(pass: &Node, name: &str) -> Option<&'static str> {
     }
 }
 
-fn upstream(name: &str, scheme: &str, lines: &[Node]) -> Pool {
-    let mut pool = Pool::new(name);
+fn upstream(name: &str, scheme: &str, lines: &[Node]) -> PoolBlock {
+    let mut pool = PoolBlock::new(name);
     pool.set("LuaBalancerMethod", &["round_robin"], "upstream");
     let mut failures: Vec<(String, String)> = Vec::new();
     for Node { words, .. } in lines {
@@ -185,7 +185,7 @@ fn upstream(name: &str, scheme: &str, lines: &[Node]) -> Pool {
 }
 
 /// `max_fails` and `fail_timeout` are a server's in nginx, and a pool's here.
-fn outlier(pool: &mut Pool, failures: &[(String, String)]) {
+fn outlier(pool: &mut PoolBlock, failures: &[(String, String)]) {
     let Some((fails, timeout)) = failures.first() else { return };
     if failures.iter().any(|other| other != &failures[0]) {
         pool.comment(
@@ -200,7 +200,7 @@ fn outlier(pool: &mut Pool, failures: &[(String, String)]) {
 }
 
 /// A member; gives its `max_fails` and `fail_timeout`.
-fn server(pool: &mut Pool, scheme: &str, address: &str, parameters: &[&str]) -> (String, String) {
+fn server(pool: &mut PoolBlock, scheme: &str, address: &str, parameters: &[&str]) -> (String, String) {
     let url = match address.strip_prefix("unix:") {
         Some(path) => format!("unix:{path}|{scheme}://localhost"),
         // The port is 80 whatever is spoken there.
@@ -262,7 +262,7 @@ fn expression(text: &str) -> Result<String, String> {
     Ok(out + rest)
 }
 
-fn line_of(pass: &Node, location: Option<&str>, pools: &[Pool]) -> Option<String> {
+fn line_of(pass: &Node, location: Option<&str>, pools: &[PoolBlock]) -> Option<String> {
     let target = pass.words.get(1)?;
     let rest = target.split_once("://").map_or(target.as_str(), |(_, rest)| rest);
     let at = rest.find('/').unwrap_or(rest.len());

@@ -8,14 +8,14 @@ use balance::settings::PoolSettings;
 #[derive(Debug, Default)]
 pub struct Converted {
     /// The pools.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<PoolBlock>,
     /// Lines behind them.
     pub lines: Vec<String>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub struct PoolBlock {
     name: String,
     lines: Vec<String>,
     members: Vec<String>,
@@ -23,13 +23,13 @@ pub struct Pool {
     seen: Vec<String>,
 }
 
-impl Pool {
+impl PoolBlock {
     /// An empty one. Letters that no name may have become `-`.
     pub fn new(name: &str) -> Self {
         let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
         let own: String =
             name.chars().map(|letter| if fits(letter) { letter } else { '-' }).take(63).collect();
-        let mut pool = Pool { name: own, ..Pool::default() };
+        let mut pool = PoolBlock { name: own, ..PoolBlock::default() };
         if pool.name != name {
             pool.comment(&format!("was called {name}"));
         }

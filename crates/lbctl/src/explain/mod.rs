@@ -10,13 +10,13 @@ use explain::{Ruling, Told, document};
 
 use crate::args::{ExplainArgs, From};
 use crate::conf::read;
-use crate::out::{Exit, Failure, Form, Out, Outcome, note};
+use crate::out::{Exit, Failure, Form, Out, VerbResult, note};
 use crate::world::World;
 use crate::world::ask::Ask;
 use crate::world::setup::Setup;
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &ExplainArgs) -> Outcome {
+pub fn run(out: &Out, args: &ExplainArgs) -> VerbResult {
     let setup = setup(&args.from)?;
     let ask = ask(args)?;
     let world = World::new(Rc::new(setup)).map_err(Failure::usage)?;

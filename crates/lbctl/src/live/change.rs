@@ -13,10 +13,10 @@ use super::names::Selection;
 use super::servers::{self, Said, Servers};
 use super::wait;
 use crate::clean;
-use crate::out::{Exit, Failure, Out, Outcome, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// Runs `lbctl drain`.
-pub fn drain(out: &Out, args: &DrainArgs) -> Outcome {
+pub fn drain(out: &Out, args: &DrainArgs) -> VerbResult {
     let wait = args.wait.as_deref().map(|text| wait::duration("--wait", text)).transpose()?;
     let servers = Servers::of(&args.how.login)?;
     let patch = ordered("drain", &args.note);
@@ -29,22 +29,22 @@ pub fn drain(out: &Out, args: &DrainArgs) -> Outcome {
 }
 
 /// Runs `lbctl disable`.
-pub fn disable(out: &Out, args: &DisableArgs) -> Outcome {
+pub fn disable(out: &Out, args: &DisableArgs) -> VerbResult {
     simple(out, &args.which, &args.how, ordered("disabled", &args.note))
 }
 
 /// Runs `lbctl enable`.
-pub fn enable(out: &Out, args: &PlainArgs) -> Outcome {
+pub fn enable(out: &Out, args: &PlainArgs) -> VerbResult {
     simple(out, &args.which, &args.how, json!({ "admin": "ready" }))
 }
 
 /// Runs `lbctl reset`.
-pub fn reset(out: &Out, args: &PlainArgs) -> Outcome {
+pub fn reset(out: &Out, args: &PlainArgs) -> VerbResult {
     simple(out, &args.which, &args.how, json!({ "reset": true }))
 }
 
 /// Runs `lbctl weight`.
-pub fn weight(out: &Out, args: &WeightArgs) -> Outcome {
+pub fn weight(out: &Out, args: &WeightArgs) -> VerbResult {
     let Some((last, members)) = args.words.split_last() else { return Ok(Exit::Usage) };
     let weight = match last.as_str() {
         "configured" => Value::Null,
@@ -59,7 +59,7 @@ pub fn weight(out: &Out, args: &WeightArgs) -> Outcome {
     simple(out, &which, &args.how, json!({ "weight": weight }))
 }
 
-fn simple(out: &Out, which: &Which, how: &How, patch: Value) -> Outcome {
+fn simple(out: &Out, which: &Which, how: &How, patch: Value) -> VerbResult {
     let selections = Selection::all(which)?;
     let wish = Wish { selections: &selections, patch, dry_run: how.dry_run };
     patch_all(out, &Servers::of(&how.login)?, &wish)
@@ -95,7 +95,7 @@ struct Before {
 }
 
 /// Changes members of all servers, and tells what has changed.
-pub fn patch_all(out: &Out, servers: &Servers, wish: &Wish<'_>) -> Outcome {
+pub fn patch_all(out: &Out, servers: &Servers, wish: &Wish<'_>) -> VerbResult {
     let found = servers.ask(|link| before(link, wish.selections)).all()?;
     let mut rows = Vec::new();
     let mut worst = Exit::Done;
@@ -117,7 +117,7 @@ pub fn patch_all(out: &Out, servers: &Servers, wish: &Wish<'_>) -> Outcome {
             }
         }
     }
-    tell(out, &rows, &Told { many: servers.are_many(), dry_run: wish.dry_run })?;
+    tell(out, &rows, &Telling { many: servers.are_many(), dry_run: wish.dry_run })?;
     Ok(worst)
 }
 
@@ -268,7 +268,7 @@ fn word(value: &Value) -> String {
 
 /// A change of one member at one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct MemberChange {
     /// Its number among the servers.
     pub server: usize,
     /// The pool.
@@ -282,7 +282,7 @@ pub struct Order {
 }
 
 /// Changes one member, and tells what has changed.
-pub fn one(link: &Link, order: &Order) -> Result<String, Failure> {
+pub fn one(link: &Link, order: &MemberChange) -> Result<String, Failure> {
     let member = SeenMember { pool: order.pool.clone(), name: order.name.clone(), ..SeenMember::default() };
     let all = [one_before(link, &member)?];
     let after = patch(link, &all, &order.patch)?;
@@ -292,7 +292,7 @@ pub fn one(link: &Link, order: &Order) -> Result<String, Failure> {
 }
 
 /// How changes are told.
-pub struct Told {
+pub struct Telling {
     /// There are several servers.
     pub many: bool,
     /// Nothing was done.
@@ -300,7 +300,7 @@ pub struct Told {
 }
 
 /// Tells what has changed.
-pub fn tell(out: &Out, rows: &[Changed], told: &Told) -> Result<(), Failure> {
+pub fn tell(out: &Out, rows: &[Changed], told: &Telling) -> Result<(), Failure> {
     if out.is_json() {
         let changes: Vec<Value> = rows.iter().map(Changed::document).collect();
         return Ok(out.json(&json!({ "dry_run": told.dry_run, "changes": changes }))?);

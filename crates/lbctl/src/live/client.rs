@@ -34,7 +34,7 @@ pub struct Link {
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct ServerReply {
     /// The status.
     pub status: u16,
     /// The document's `ETag`.
@@ -90,13 +90,13 @@ impl Link {
     }
 
     /// A document.
-    pub fn get(&self, path: impl Into<String>) -> Result<Reply, Failure> {
+    pub fn get(&self, path: impl Into<String>) -> Result<ServerReply, Failure> {
         let call = Call { method: "GET", path: path.into(), etag: None, body: None, wait: Duration::ZERO };
         self.send(&call)
     }
 
     /// An answer of 2xx, or why there is none.
-    pub fn send(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+    pub fn send(&self, call: &Call<'_>) -> Result<ServerReply, Failure> {
         let mut rest = 3;
         loop {
             let (reply, retry_after) = self.ask(call)?;
@@ -109,7 +109,7 @@ impl Link {
         }
     }
 
-    fn ask(&self, call: &Call<'_>) -> Result<(Reply, Duration), Failure> {
+    fn ask(&self, call: &Call<'_>) -> Result<(ServerReply, Duration), Failure> {
         let mut request = http::Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.base, call.path))
@@ -132,7 +132,7 @@ impl Link {
         self.reply(response)
     }
 
-    fn reply(&self, mut response: http::Response<Body>) -> Result<(Reply, Duration), Failure> {
+    fn reply(&self, mut response: http::Response<Body>) -> Result<(ServerReply, Duration), Failure> {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = header("etag").map(str::to_owned);
@@ -154,7 +154,7 @@ impl Link {
                 return Err(self.unreadable(&format!("status {status}{place}, {}", clean::text(&kind))));
             }
         };
-        Ok((Reply { status, etag, body }, Duration::from_secs(u64::min(seconds, 5))))
+        Ok((ServerReply { status, etag, body }, Duration::from_secs(u64::min(seconds, 5))))
     }
 
     /// Nobody, or nobody whom this program understands.
@@ -186,7 +186,7 @@ impl Link {
         Failure { exit: Exit::Unreachable, text: format!("{}: {why}", self.name) }
     }
 
-    fn refusal(&self, call: &Call<'_>, reply: &Reply) -> Failure {
+    fn refusal(&self, call: &Call<'_>, reply: &ServerReply) -> Failure {
         let text = |key: &str| reply.body.get(key).and_then(Value::as_str).map(clean::text);
         let said = text("detail").or_else(|| text("title"));
         let advice = match reply.status {

@@ -65,7 +65,7 @@ const KEYS: [(&str, Key); 11] = [
 
 /// What is looked at.
 #[derive(Clone, Copy)]
-pub enum Subject<'s> {
+pub enum Waited<'s> {
     /// A pool; `before` is how it was when the looking began, which errors are counted from.
     Pool {
         /// As it is now.
@@ -97,7 +97,7 @@ impl Conditions {
     }
 
     /// The first that does not hold, and what is there instead.
-    pub fn missing(&self, subject: Subject<'_>) -> Option<String> {
+    pub fn missing(&self, subject: Waited<'_>) -> Option<String> {
         self.0.iter().find_map(|one| one.missing(subject))
     }
 }
@@ -146,16 +146,16 @@ impl Condition {
         Ok(Condition { key, compare, wanted, written: text.to_owned() })
     }
 
-    fn missing(&self, subject: Subject<'_>) -> Option<String> {
+    fn missing(&self, subject: Waited<'_>) -> Option<String> {
         match (subject, self.key) {
             // A word of a pool is one of all its members.
-            (Subject::Pool { now, .. }, Key::State | Key::Admin) => {
-                now.members.iter().find_map(|member| self.missing(Subject::Member(member)))
+            (Waited::Pool { now, .. }, Key::State | Key::Admin) => {
+                now.members.iter().find_map(|member| self.missing(Waited::Member(member)))
             }
-            (Subject::Member(member), Key::State) => self.word(&member.full(), &member.state),
-            (Subject::Member(member), Key::Admin) => self.word(&member.full(), &member.admin),
-            (Subject::Member(member), key) => self.number(&member.full(), of_member(member, key)),
-            (Subject::Pool { now, before }, key) => self.number(&now.name, of_pool(now, before, key)),
+            (Waited::Member(member), Key::State) => self.word(&member.full(), &member.state),
+            (Waited::Member(member), Key::Admin) => self.word(&member.full(), &member.admin),
+            (Waited::Member(member), key) => self.number(&member.full(), of_member(member, key)),
+            (Waited::Pool { now, before }, key) => self.number(&now.name, of_pool(now, before, key)),
         }
     }
 
@@ -228,7 +228,7 @@ fn number(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Conditions, Subject};
+    use super::{Conditions, Waited};
     use crate::live::model::{SeenMember, SeenPool};
 
     #[test]
@@ -245,10 +245,10 @@ mod tests {
         pool.requests.insert("ok".into(), 98);
         pool.requests.insert("connect".into(), 2);
         let of_member = |text: &str| {
-            Conditions::parse(text).map(|all| all.missing(Subject::Member(&member))).ok().flatten()
+            Conditions::parse(text).map(|all| all.missing(Waited::Member(&member))).ok().flatten()
         };
         let of_pool = |text: &str| {
-            let subject = Subject::Pool { now: &pool, before: None };
+            let subject = Waited::Pool { now: &pool, before: None };
             Conditions::parse(text).map(|all| all.missing(subject)).ok().flatten()
         };
         assert_eq!(of_member("inflight<=2,state!=up"), None);

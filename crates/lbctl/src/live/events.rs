@@ -9,14 +9,14 @@ use super::client::{Call, Link};
 use super::model::{SeenEvent, SeenEvents};
 use super::servers::Servers;
 use super::views::query;
-use crate::out::{Exit, Failure, Out, Outcome, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// How long a server may wait for something to happen, and how often one is asked that may not.
 const WAIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &EventsArgs) -> Outcome {
+pub fn run(out: &Out, args: &EventsArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     if !args.follow {
         let (said, exit) = servers.ask(|link| ask(link, args, args.since, None)).some()?;
@@ -59,7 +59,7 @@ fn ask(
 }
 
 /// Until the server has refused. One that goes away is waited for.
-fn follow(out: &Out, link: &Link, many: bool, args: &EventsArgs) -> Outcome {
+fn follow(out: &Out, link: &Link, many: bool, args: &EventsArgs) -> VerbResult {
     let (mut since, mut is_first, mut is_away) = (args.since, true, false);
     loop {
         let wait = (link.is_socket && !is_first).then_some(WAIT);

@@ -6,19 +6,19 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::{AddArgs, RemoveArgs};
-use super::change::{Changed, Told, batch, path, tell};
+use super::change::{Changed, Telling, batch, path, tell};
 use super::client::{Call, Link, piece};
 use super::model::SeenMember;
 use super::names::Selection;
 use super::servers::{self, Said, Servers};
 use super::wait;
-use crate::out::{Exit, Failure, Out, Outcome, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// Keys whose values are texts, whatever they look like.
 const TEXTS: [&str; 7] = ["name", "zone", "route", "redirect", "status", "secret", "upgrade"];
 
 /// Runs `lbctl add`.
-pub fn add(out: &Out, args: &AddArgs) -> Outcome {
+pub fn add(out: &Out, args: &AddArgs) -> VerbResult {
     let (pool, name) =
         args.pool.split_once('/').map_or((args.pool.as_str(), None), |(pool, name)| (pool, Some(name)));
     let element = element(args, name)?;
@@ -40,7 +40,7 @@ pub fn add(out: &Out, args: &AddArgs) -> Outcome {
             }
         }
     }
-    tell(out, &rows, &Told { many: servers.are_many(), dry_run: args.how.dry_run })?;
+    tell(out, &rows, &Telling { many: servers.are_many(), dry_run: args.how.dry_run })?;
     Ok(worst)
 }
 
@@ -86,7 +86,7 @@ fn typed(key: &str, value: &str) -> Value {
 }
 
 /// Runs `lbctl remove`.
-pub fn remove(out: &Out, args: &RemoveArgs) -> Outcome {
+pub fn remove(out: &Out, args: &RemoveArgs) -> VerbResult {
     args.drain.as_deref().map(|text| wait::duration("--drain", text)).transpose()?;
     let selections = Selection::all(&args.which)?;
     let servers = Servers::of(&args.how.login)?;
@@ -104,7 +104,7 @@ pub fn remove(out: &Out, args: &RemoveArgs) -> Outcome {
             }
         }
     }
-    tell(out, &rows, &Told { many: servers.are_many(), dry_run: args.how.dry_run })?;
+    tell(out, &rows, &Telling { many: servers.are_many(), dry_run: args.how.dry_run })?;
     Ok(worst)
 }
 

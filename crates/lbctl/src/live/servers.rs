@@ -6,10 +6,10 @@ use std::thread;
 use serde_json::{Map, Value, json};
 
 use super::args::Login;
-use super::client::{Link, Reply};
+use super::client::{Link, ServerReply};
 use super::model::{SeenPool, SeenPools};
 use super::place::{self, Door};
-use crate::out::{Exit, Failure, Out, Outcome, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// See the module. At least one.
 pub struct Servers {
@@ -90,7 +90,7 @@ impl<T> Everyone<T> {
 }
 
 /// The pools of a server.
-pub fn pools(link: &Link) -> Result<(Reply, Vec<SeenPool>), Failure> {
+pub fn pools(link: &Link) -> Result<(ServerReply, Vec<SeenPool>), Failure> {
     let reply = link.get("/api/v1/pools")?;
     let seen: SeenPools = link.read(&reply.body)?;
     Ok((reply, seen.pools))
@@ -110,7 +110,12 @@ pub fn documents(out: &Out, said: &[Said<Value>], differences: Vec<Value>) -> Re
 }
 
 /// A verb that shows one document.
-pub fn show(out: &Out, servers: &Servers, path: &str, words: impl Fn(&Link, &Value) -> Outcome) -> Outcome {
+pub fn show(
+    out: &Out,
+    servers: &Servers,
+    path: &str,
+    words: impl Fn(&Link, &Value) -> VerbResult,
+) -> VerbResult {
     let (said, exit) = servers.ask(|link| link.get(path)).some()?;
     if out.is_json() {
         let said: Vec<_> =

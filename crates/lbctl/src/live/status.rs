@@ -10,10 +10,10 @@ use super::client::Link;
 use super::model::{SeenMember, SeenPool, SeenServer};
 use super::names::Selection;
 use super::servers::{self, Said, Servers};
-use crate::out::{Exit, Failure, Out, Outcome, Tone};
+use crate::out::{Exit, Failure, Out, Tone, VerbResult};
 
 /// Runs `lbctl status`.
-pub fn run(out: &Out, args: &StatusArgs) -> Outcome {
+pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     let (said, exit) = servers.ask(whole).some()?;
     let differences = differences(&said);
@@ -38,7 +38,7 @@ pub fn run(out: &Out, args: &StatusArgs) -> Outcome {
 }
 
 /// Runs `lbctl members`.
-pub fn members(out: &Out, args: &MembersArgs) -> Outcome {
+pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     let selection = Selection::pool_or_member(&args.pool)?;
     let (said, exit) = servers.ask(|link| some(link, &selection, args.state.as_deref())).some()?;

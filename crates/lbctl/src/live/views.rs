@@ -9,10 +9,10 @@ use super::args::{DecisionsArgs, DiscoveryArgs, ScriptsArgs, StateVerb, StatusAr
 use super::client::{Call, piece};
 use super::servers::{self, Servers};
 use crate::clean;
-use crate::out::{Exit, Failure, Out, Outcome};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// Runs `lbctl decisions`.
-pub fn decisions(out: &Out, args: &DecisionsArgs) -> Outcome {
+pub fn decisions(out: &Out, args: &DecisionsArgs) -> VerbResult {
     let filters = [("pool", &args.pool), ("member", &args.member), ("reason", &args.reason)];
     let path = format!("/api/v1/decisions{}", query(&filters));
     const COLUMNS: [&str; 9] =
@@ -22,13 +22,13 @@ pub fn decisions(out: &Out, args: &DecisionsArgs) -> Outcome {
 }
 
 /// Runs `lbctl scripts`.
-pub fn scripts(out: &Out, args: &ScriptsArgs) -> Outcome {
+pub fn scripts(out: &Out, args: &ScriptsArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     servers::show(out, &servers, "/api/v1/scripts", |_, document| rows(out, document, "scripts", &[]))
 }
 
 /// Runs `lbctl discovery`.
-pub fn discovery(out: &Out, args: &DiscoveryArgs) -> Outcome {
+pub fn discovery(out: &Out, args: &DiscoveryArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     for (verb, source) in [("refresh", &args.refresh), ("accept", &args.accept)] {
         if let Some(source) = source {
@@ -38,7 +38,7 @@ pub fn discovery(out: &Out, args: &DiscoveryArgs) -> Outcome {
     servers::show(out, &servers, "/api/v1/discovery", |_, document| rows(out, document, "discovery", &[]))
 }
 
-fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> Outcome {
+fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> VerbResult {
     let wrong = || Failure::usage(format!("--{verb} {source}: expected POOL/SOURCE, for example app/file-1"));
     let (pool, name) = source.split_once('/').ok_or_else(wrong)?;
     let path = format!("/api/v1/discovery/{}/{}/{verb}", piece(pool), piece(name));
@@ -56,7 +56,7 @@ fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> Outcome {
 }
 
 /// Runs `lbctl state`.
-pub fn state(out: &Out, verb: &StateVerb) -> Outcome {
+pub fn state(out: &Out, verb: &StateVerb) -> VerbResult {
     match verb {
         StateVerb::Show(args) => state_part(out, args, |document| document.clone()),
         StateVerb::Diff(args) => state_part(out, args, |document| {
@@ -71,7 +71,7 @@ pub fn state(out: &Out, verb: &StateVerb) -> Outcome {
     }
 }
 
-fn state_part(out: &Out, args: &StatusArgs, part: fn(&Value) -> Value) -> Outcome {
+fn state_part(out: &Out, args: &StatusArgs, part: fn(&Value) -> Value) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     servers::show(out, &servers, "/api/v1/state", |_, document| {
         out.json(&part(document))?;
@@ -79,7 +79,7 @@ fn state_part(out: &Out, args: &StatusArgs, part: fn(&Value) -> Value) -> Outcom
     })
 }
 
-fn prune(out: &Out, args: &StatusArgs) -> Outcome {
+fn prune(out: &Out, args: &StatusArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     let nothing = Value::Object(serde_json::Map::new());
     let call = Call {
@@ -107,7 +107,7 @@ pub fn query(pairs: &[(&str, &Option<String>)]) -> String {
 }
 
 /// The rows of a list, with these columns, or with all that have short values.
-fn rows(out: &Out, document: &Value, key: &str, columns: &[&str]) -> Outcome {
+fn rows(out: &Out, document: &Value, key: &str, columns: &[&str]) -> VerbResult {
     let list: Vec<Value> = document
         .get(key)
         .and_then(Value::as_array)

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::args::WaitArgs;
 use super::client::Link;
-use super::condition::{Conditions, Subject};
+use super::condition::{Conditions, Waited};
 use super::model::SeenPool;
 use super::names::Selection;
 use super::servers::{self, Servers};
-use crate::out::{Exit, Failure, Out, Outcome, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// How often somebody is asked.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -22,7 +22,7 @@ pub fn duration(of: &str, text: &str) -> Result<Duration, Failure> {
 }
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &WaitArgs) -> Outcome {
+pub fn run(out: &Out, args: &WaitArgs) -> VerbResult {
     let time = duration("--timeout", &args.timeout)?;
     let conditions = Conditions::parse(&args.condition)?;
     let selection = Selection::pool_or_member(&args.of)?;
@@ -52,18 +52,18 @@ fn missing(selection: &Selection, conditions: &Conditions, pools: &[SeenPool]) -
     match selection {
         Selection::Named { member: None, .. } => {
             let mut known = known;
-            known.find_map(|now| conditions.missing(Subject::Pool { now, before: None }))
+            known.find_map(|now| conditions.missing(Waited::Pool { now, before: None }))
         }
         _ => {
             let mut meant =
                 known.flat_map(|pool| &pool.members).filter(|member| selection.has_member(member));
-            meant.find_map(|member| conditions.missing(Subject::Member(member)))
+            meant.find_map(|member| conditions.missing(Waited::Member(member)))
         }
     }
 }
 
 /// Waits until no request is left at members; those that are gone have none.
-pub fn until_idle(servers: &Servers, selections: &[Selection], time: Duration) -> Outcome {
+pub fn until_idle(servers: &Servers, selections: &[Selection], time: Duration) -> VerbResult {
     until(servers, Instant::now() + time, |link| {
         let (_, pools) = servers::pools(link)?;
         let is_busy = |pool: &SeenPool| {
@@ -86,7 +86,7 @@ pub fn until(
     servers: &Servers,
     end: Instant,
     missing: impl Fn(&Link) -> Result<Option<String>, Failure> + Sync,
-) -> Outcome {
+) -> VerbResult {
     let mut is_first = true;
     loop {
         let everyone = servers.ask(&missing);

@@ -15,9 +15,9 @@ const EXAMPLES: usize = 10;
 pub struct Example {
     /// What was asked for.
     pub path: String,
-    /// Who is asked now.
+    /// The member that is asked now.
     pub now: Option<String>,
-    /// Who was, or would have been.
+    /// The member that was asked, or would have been.
     pub before: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub struct Example {
 pub struct Differences {
     /// Requests that were compared.
     pub all: u64,
-    /// Those that differ.
+    /// The decisions that differ.
     pub differ: u64,
     /// By the first part of the path: those that differ, and all.
     pub by_path: BTreeMap<String, (u64, u64)>,

@@ -17,7 +17,7 @@ pub struct Record {
     pub ask: Ask,
     /// Seconds that it took.
     pub took: Option<f64>,
-    /// Who served it (`LB_MEMBER`).
+    /// The member that served it (`LB_MEMBER`).
     pub member: Option<String>,
 }
 
@@ -31,7 +31,7 @@ enum Piece {
 
 /// A format of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format(Vec<Piece>);
+pub struct LineFormat(Vec<Piece>);
 
 /// Formats that are tried, the longest first.
 const USUAL: [&str; 3] = [
@@ -41,11 +41,11 @@ const USUAL: [&str; 3] = [
 ];
 
 /// The formats that a log without `--log-format` may have.
-pub fn usual() -> Vec<Format> {
-    USUAL.iter().filter_map(|format| Format::parse(format).ok()).collect()
+pub fn usual() -> Vec<LineFormat> {
+    USUAL.iter().filter_map(|format| LineFormat::parse(format).ok()).collect()
 }
 
-impl Format {
+impl LineFormat {
     /// httpd's syntax.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut pieces, mut literal) = (Vec::new(), String::new());
@@ -86,7 +86,7 @@ impl Format {
         if !says("t") || !says("rU") {
             return Err(format!("--log-format '{text}': expected a time (%t) and a request (%r, or %U)"));
         }
-        Ok(Format(pieces))
+        Ok(LineFormat(pieces))
     }
 
     /// A line of this format. More may stand behind.
@@ -274,11 +274,11 @@ mod tests {
 
     #[test]
     fn formats_of_ones_own() {
-        let format = Format::parse(r#"%{usec}t %a "%m %U%q" %D %{LB_MEMBER}e"#).unwrap();
+        let format = LineFormat::parse(r#"%{usec}t %a "%m %U%q" %D %{LB_MEMBER}e"#).unwrap();
         let record = format.read(r#"1000000500000 10.0.0.1 "GET /x?y" 2500 a"#).unwrap();
         assert_eq!((record.at, record.took, record.exact), (1_000_000.5, Some(0.0025), true));
         assert_eq!((record.ask.target.as_str(), record.member.as_deref()), ("/x?y", Some("a")));
-        assert!(Format::parse("%h %r").is_err() && Format::parse("%t %").is_err());
+        assert!(LineFormat::parse("%h %r").is_err() && LineFormat::parse("%t %").is_err());
     }
 
     #[test]

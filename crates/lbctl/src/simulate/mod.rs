@@ -22,21 +22,21 @@ use config::HookKind;
 
 use self::compare::Differences;
 use self::faults::Fault;
-use self::format::Format;
+use self::format::LineFormat;
 use self::results::Results;
 use self::run::Simulation;
 use self::service::Service;
 use self::source::Logs;
 use crate::args::{From, SimulateArgs};
 use crate::explain;
-use crate::out::{Exit, Failure, Out, Outcome};
+use crate::out::{Exit, Failure, Out, VerbResult};
 use crate::world::setup::Setup;
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &SimulateArgs) -> Outcome {
+pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
     let setup = setup(args)?;
     let service = Service::parse(&args.service).map_err(Failure::usage)?;
-    let format = args.log_format.as_deref().map(Format::parse).transpose().map_err(Failure::usage)?;
+    let format = args.log_format.as_deref().map(LineFormat::parse).transpose().map_err(Failure::usage)?;
     let other = other(args)?;
     let faults = Rc::new(faults(args)?);
     let mut logs = Logs::new(&args.logs, format);

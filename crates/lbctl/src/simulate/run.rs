@@ -44,15 +44,15 @@ pub struct Figures {
     pub members: Vec<MemberFigures>,
     /// All requests that somebody of ours was to answer.
     pub requests: u64,
-    /// Those that are none of ours.
+    /// The requests that are none of ours.
     pub declined: u64,
-    /// Those that scripts answered.
+    /// The requests that scripts answered.
     pub answered: u64,
-    /// Those that went to backends of no pool.
+    /// The requests that went to backends of no pool.
     pub targets: u64,
     /// Further attempts.
     pub retries: u64,
-    /// Those that nobody served.
+    /// The requests that nobody served.
     pub unserved: u64,
     /// Sessions that went to another member than theirs.
     pub moved: u64,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::format::{Format, Record, of_json, usual};
+use super::format::{LineFormat, Record, of_json, usual};
 
 /// Requests that are held back, since logs are in order of the ends.
 const WINDOW: usize = 8192;
@@ -40,7 +40,7 @@ impl Unread {
 pub struct Logs {
     paths: VecDeque<PathBuf>,
     open: Option<(PathBuf, Box<dyn BufRead>, u64)>,
-    formats: Vec<Format>,
+    formats: Vec<LineFormat>,
     held: BinaryHeap<Held>,
     ready: VecDeque<Record>,
     taken: u64,
@@ -83,7 +83,7 @@ impl Ord for Held {
 
 impl Logs {
     /// Of these files; `-` is standard input.
-    pub fn new(paths: &[PathBuf], format: Option<Format>) -> Self {
+    pub fn new(paths: &[PathBuf], format: Option<LineFormat>) -> Self {
         Logs {
             paths: paths.iter().cloned().collect(),
             open: None,
@@ -185,7 +185,7 @@ impl Logs {
     }
 }
 
-fn parsed(formats: &[Format], line: &str) -> Option<Record> {
+fn parsed(formats: &[LineFormat], line: &str) -> Option<Record> {
     if line.starts_with('{') {
         return of_json(line);
     }

@@ -27,10 +27,10 @@ use self::coverage::Coverage;
 use self::runs::{FileRun, Runs};
 use self::stage::Stage;
 use crate::args::TestArgs;
-use crate::out::{Exit, Failure, Out, Outcome};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &TestArgs) -> Outcome {
+pub fn run(out: &Out, args: &TestArgs) -> VerbResult {
     if !args.watch {
         return once(out, args);
     }
@@ -54,7 +54,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_millis(5);
 
 /// Runs everything on a thread of its own: a function of C that never ends cannot be stopped, only
 /// left behind.
-fn once(out: &Out, args: &TestArgs) -> Outcome {
+fn once(out: &Out, args: &TestArgs) -> VerbResult {
     let clock = Arc::new(CaseClock::default());
     let (own, printer, wanted) = (clock.clone(), out.clone(), args.clone());
     let worker = std::thread::spawn(move || whole_run(&printer, &wanted, &own));
@@ -69,7 +69,7 @@ fn once(out: &Out, args: &TestArgs) -> Outcome {
     worker.join().unwrap_or_else(broken)
 }
 
-fn whole_run(out: &Out, args: &TestArgs, clock: &Arc<CaseClock>) -> Outcome {
+fn whole_run(out: &Out, args: &TestArgs, clock: &Arc<CaseClock>) -> VerbResult {
     let files = test_files(&args.paths)?;
     let covers = args.coverage.is_some() || args.fail_under.is_some();
     let mut coverage = covers.then(Coverage::default);

@@ -17,7 +17,7 @@ pub const EPOCH: f64 = 1_767_614_400.0;
 
 /// A script that is asked in the place of hooks.
 #[derive(Debug, Clone)]
-pub struct Named {
+pub struct ScriptAlone {
     /// Its number among the planned ones.
     pub number: usize,
     /// Its selection function; None for the usual names.
@@ -48,7 +48,7 @@ pub struct Setup {
     /// Gets every line of a script that runs.
     pub see: Option<SeeLine>,
     /// The script that is asked in the place of hooks.
-    pub only: Option<Named>,
+    pub only: Option<ScriptAlone>,
 }
 
 impl Setup {
@@ -94,7 +94,7 @@ impl Setup {
     pub fn ask_script(&mut self, path: &Path, function: Option<&str>, finish: Option<&str>) {
         let number = self.add_script(path);
         let own = |text: Option<&str>| text.map(str::to_owned);
-        self.only = Some(Named { number, function: own(function), finish: own(finish), phase: None });
+        self.only = Some(ScriptAlone { number, function: own(function), finish: own(finish), phase: None });
     }
 
     /// Has every request go to a pool, whatever else the configuration says.

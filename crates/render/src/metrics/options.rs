@@ -37,10 +37,10 @@ pub enum Members {
 /// Which histograms there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Histograms {
-    /// Those of members and of pools.
+    /// The histograms of members and of pools.
     #[default]
     Members,
-    /// Those of pools.
+    /// The histograms of pools.
     Pools,
     /// None.
     Off,

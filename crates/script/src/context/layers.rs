@@ -26,7 +26,7 @@ struct Shared {
 pub(crate) struct Strings {
     shared: OnceCell<Shared>,
     own: RefCell<Vec<(Owner, Table)>>,
-    /// Whose layer is in place; None: the plain one.
+    /// The script whose layer is in place; None: the plain one.
     current: Cell<Option<Owner>>,
     /// Whether any script of this state has a layer of its own.
     pub(crate) any: Cell<bool>,

@@ -93,12 +93,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Who runs here, for events.
+    /// The script that runs here, for events.
     pub(crate) fn by(&self) -> By {
         By::Script(self.frame.get().script.map(|id| self.library.label(id)))
     }
 
-    /// Who runs here, for the log.
+    /// The script that runs here, for the log.
     pub(crate) fn who(&self) -> String {
         self.by().to_string()
     }

@@ -33,7 +33,7 @@ struct Short {
     nth: usize,
 }
 
-/// Those of the running call.
+/// The questions of the running call.
 #[derive(Default)]
 pub(crate) struct Asked {
     short: Cell<Option<Short>>,

@@ -29,8 +29,8 @@ impl MethodCall<'_> {
         (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }))
     }
 
-    /// Whom the answer names; `is_there` says whether a member is one still. What went wrong with
-    /// the script is told to `complain`.
+    /// The member that the answer names; `is_there` says whether a member is one still. Whatever
+    /// went wrong with the script is told to `complain`.
     ///
     /// # Errors
     /// It names nobody, or has failed.

@@ -133,7 +133,7 @@ pub(crate) fn picks(lua: &Lua, ctx: &Rc<Context>, methods: &Table, show: &Functi
 }
 
 enum Picked {
-    /// Whose object is there, at this index.
+    /// A member whose object is there, at this index.
     Known(ffi::lua_Integer),
     /// It is in `Shortcuts::picked`.
     Left,

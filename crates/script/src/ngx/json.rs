@@ -33,7 +33,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// Those of this state, made once for both modules.
+    /// The values of this state, made once for both modules.
     fn of(lua: &Lua, ctx: &Context) -> mlua::Result<Self> {
         let one = |name: &str| -> mlua::Result<Table> {
             if let Some(Value::Table(known)) = ctx.modules.borrow().get(name) {

@@ -21,7 +21,7 @@ pub(crate) struct Loaded {
     pub(crate) returned: Value,
     pub(crate) body: OnceCell<Rc<Function>>,
     pub(crate) main: Source,
-    /// Those that were called, by name.
+    /// The functions that were called, by name.
     pub(crate) functions: RefCell<Vec<(Box<str>, Rc<Function>)>>,
     /// Of one call.
     pub(crate) limits: Limits,

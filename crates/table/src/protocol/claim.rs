@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may write: a word that one thread of one process holds at a time.
+//! The right to write: a word that one thread of one process holds at a time.
 //!
 //! It is no lock that the dead keep: the word names its holder, and whoever wants it looks whether
 //! that process is alive. A claim is taken from the dead only, never from the slow or the stopped,

@@ -82,7 +82,7 @@ pub fn resign(leader: &AtomicU64, pid: i32) {
     }
 }
 
-/// Who leads, lease or not.
+/// The child that leads, lease or not.
 pub fn holder(leader: &AtomicU64) -> Option<i32> {
     match (leader.load(SeqCst) >> 32) as i32 {
         0 => None,
@@ -90,7 +90,7 @@ pub fn holder(leader: &AtomicU64) -> Option<i32> {
     }
 }
 
-/// Who leads, and whether its lease lasts.
+/// The child that leads, and whether its lease lasts.
 pub fn seen(leader: &AtomicU64, now_ms: u64) -> Option<(i32, bool)> {
     let word = leader.load(SeqCst);
     match (word >> 32) as i32 {

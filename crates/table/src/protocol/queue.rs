@@ -29,7 +29,7 @@ use crate::primitive::{AtomicU64, Ordering::SeqCst, fence, step, total_order};
 pub struct Ticket {
     /// Bit 0: shown, 1..=31 stamp (grows when the row is taken), 32..=63 pid; pid 0: free.
     owner: AtomicU64,
-    /// Who came first.
+    /// The order of their coming.
     number: AtomicU64,
     /// See [`Wants`].
     wants: AtomicU64,
@@ -287,8 +287,8 @@ pub fn give(tickets: &[Ticket], flag: &AtomicU64, pool: u32, now_ms: u32) -> Opt
     flag.store(0, SeqCst);
     total_order();
     step();
-    // Who joins shows its ticket first and sets the flag then: it is set after this, or its ticket
-    // is seen here.
+    // A request that joins shows its ticket first and sets the flag then: the flag is set after
+    // this, or the ticket is seen here.
     if !has_any(tickets, pool) {
         return None;
     }
@@ -313,12 +313,12 @@ fn has_any(tickets: &[Ticket], pool: u32) -> bool {
     waiting(tickets, pool).next().is_some()
 }
 
-/// Who is to be called.
+/// The tickets that may be called.
 #[derive(Debug, Clone, Copy)]
 pub enum Who {
     /// Anybody who waits for this pool.
     Pool(u32),
-    /// Those behind a ticket that could not use its call, and want something else of the same pool.
+    /// The tickets behind one that could not use its call, which want something else of the pool.
     Behind(u64, Wants),
     /// Anybody of this pool, to look round, unless the first in line was called within so many
     /// milliseconds, or has a call to answer.
@@ -326,7 +326,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// Those behind this ticket who may have a use for what it had none for.
+    /// The tickets behind this one that may have a use for what it had none for.
     pub fn behind(held: &HeldTicket) -> Self {
         Who::Behind(held.number, held.wants)
     }

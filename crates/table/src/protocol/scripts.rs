@@ -28,7 +28,7 @@ pub struct ScriptRow {
     pub judged: AtomicU64,
     /// Low half: start in ms, wrapping. High half: pid of the judge.
     pub claim: AtomicU64,
-    /// Who writes a copy.
+    /// The process that writes a copy.
     pub writer: [AtomicU64; COPIES],
     /// Bytes in a copy.
     pub size: [AtomicU64; COPIES],

@@ -10,13 +10,13 @@ use std::sync::atomic::AtomicBool;
 
 use self::command::Runner;
 use self::journal::Journal;
-use self::site::Site;
+use self::site::Fleet;
 use super::args::RolloutArgs;
 use super::condition::Conditions;
 use super::model::SeenMember;
 use super::servers::Servers;
 use super::wait::duration;
-use crate::out::{Exit, Failure, Outcome, note};
+use crate::out::{Exit, Failure, VerbResult, note};
 
 /// How far a member has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ enum Stage {
 }
 
 /// Runs the verb.
-pub fn run(args: &RolloutArgs) -> Outcome {
+pub fn run(args: &RolloutArgs) -> VerbResult {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // Whoever asks twice gets it at once.
@@ -38,7 +38,7 @@ pub fn run(args: &RolloutArgs) -> Outcome {
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let gate = args.gate.as_deref().map(Conditions::parse).transpose()?;
-    let site = Site {
+    let site = Fleet {
         pool: args.pool.clone(),
         servers: Servers::of(&args.login)?,
         stop,
@@ -52,7 +52,7 @@ pub fn run(args: &RolloutArgs) -> Outcome {
 }
 
 struct Rollout {
-    site: Site,
+    site: Fleet,
     journal: Journal,
     runner: Runner,
     /// Most members that are out at the same time.
@@ -61,7 +61,7 @@ struct Rollout {
 }
 
 impl Rollout {
-    fn all(&mut self) -> Outcome {
+    fn all(&mut self) -> VerbResult {
         let (ready, others): (Vec<_>, Vec<_>) =
             self.site.members()?.into_iter().partition(|member| member.admin == "ready");
         for member in others {

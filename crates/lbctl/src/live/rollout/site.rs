@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::super::change::{Order, one};
-use super::super::condition::{Conditions, Subject};
+use super::super::change::{MemberChange, one};
+use super::super::condition::{Conditions, Waited};
 use super::super::model::{SeenMember, SeenPool};
 use super::super::servers::{self, Servers};
 use crate::out::{Exit, Failure, note};
@@ -19,7 +19,7 @@ use crate::out::{Exit, Failure, note};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// See the module.
-pub struct Site {
+pub struct Fleet {
     /// The pool's name.
     pub pool: String,
     /// All of them.
@@ -34,7 +34,7 @@ pub struct Site {
     pub gate: Option<Conditions>,
 }
 
-impl Site {
+impl Fleet {
     /// The pool, at each server.
     pub fn pools(&self) -> Result<Vec<SeenPool>, Failure> {
         let all = self.servers.ask(|link| {
@@ -99,7 +99,7 @@ impl Site {
     fn order(&self, member: &SeenMember, verb: &str, patch: Value) -> Result<(), Failure> {
         for (server, link) in self.servers.all.iter().enumerate() {
             let (pool, name) = (member.pool.clone(), member.name.clone());
-            let order = Order { server, pool, name, verb: verb.to_owned(), patch: patch.clone() };
+            let order = MemberChange { server, pool, name, verb: verb.to_owned(), patch: patch.clone() };
             note(&one(link, &order)?);
         }
         Ok(())
@@ -155,7 +155,7 @@ impl Site {
             let missing = now
                 .iter()
                 .zip(before)
-                .find_map(|(now, before)| gate.missing(Subject::Pool { now, before: Some(before) }));
+                .find_map(|(now, before)| gate.missing(Waited::Pool { now, before: Some(before) }));
             if let Some(missing) = missing {
                 return Err(Failure { exit: Exit::No, text: format!("the gate has failed: {missing}") });
             }

@@ -4,24 +4,24 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
-use super::super::change::Order;
+use super::super::change::MemberChange;
 use super::screen::{Mode, Screen};
 
 /// What follows from a key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Move {
     /// Nothing but another picture.
     Stay,
     /// The end.
     Leave,
     /// An order.
-    Order(Order),
+    Order(MemberChange),
 }
 
 /// A key was pressed.
-pub fn pressed(screen: &mut Screen, key: KeyEvent) -> Step {
+pub fn pressed(screen: &mut Screen, key: KeyEvent) -> Move {
     if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-        return Step::Leave;
+        return Move::Leave;
     }
     match screen.mode.clone() {
         Mode::Walk => walking(screen, key.code),
@@ -32,20 +32,20 @@ pub fn pressed(screen: &mut Screen, key: KeyEvent) -> Step {
                 KeyCode::Char('y') | KeyCode::Enter => ordered(screen, order),
                 _ => {
                     screen.message = "nothing is changed".into();
-                    Step::Stay
+                    Move::Stay
                 }
             }
         }
         Mode::Help => {
             screen.mode = Mode::Walk;
-            Step::Stay
+            Move::Stay
         }
     }
 }
 
-fn walking(screen: &mut Screen, key: KeyCode) -> Step {
+fn walking(screen: &mut Screen, key: KeyCode) -> Move {
     match key {
-        KeyCode::Char('q') | KeyCode::Esc => return Step::Leave,
+        KeyCode::Char('q') | KeyCode::Esc => return Move::Leave,
         KeyCode::Down | KeyCode::Char('j') => screen.walk(1),
         KeyCode::Up | KeyCode::Char('k') => screen.walk(-1),
         KeyCode::PageDown => screen.walk(10),
@@ -71,7 +71,7 @@ fn walking(screen: &mut Screen, key: KeyCode) -> Step {
         }
         _ => {}
     }
-    Step::Stay
+    Move::Stay
 }
 
 /// What takes something from service is asked for twice.
@@ -81,7 +81,7 @@ fn ask(screen: &mut Screen, verb: &'static str) {
     }
 }
 
-fn order(screen: &Screen, verb: &'static str) -> Option<Order> {
+fn order(screen: &Screen, verb: &'static str) -> Option<MemberChange> {
     let member = screen.chosen()?;
     let patch = match verb {
         "drain" => json!({ "admin": "drain" }),
@@ -90,28 +90,28 @@ fn order(screen: &Screen, verb: &'static str) -> Option<Order> {
         _ => json!({ "reset": true }),
     };
     let (pool, name) = (member.pool.clone(), member.name.clone());
-    Some(Order { server: screen.at, pool, name, verb: verb.to_owned(), patch })
+    Some(MemberChange { server: screen.at, pool, name, verb: verb.to_owned(), patch })
 }
 
-fn ordered(screen: &mut Screen, order: Order) -> Step {
+fn ordered(screen: &mut Screen, order: MemberChange) -> Move {
     screen.message = format!("{} {}/{} …", order.verb, order.pool, order.name);
-    Step::Order(order)
+    Move::Order(order)
 }
 
-fn weighing(screen: &mut Screen, key: KeyCode, member: String, mut text: String) -> Step {
+fn weighing(screen: &mut Screen, key: KeyCode, member: String, mut text: String) -> Move {
     match key {
         KeyCode::Esc => screen.mode = Mode::Walk,
         KeyCode::Enter => {
             screen.mode = Mode::Walk;
             let Ok(weight) = text.parse::<f64>() else {
                 screen.message = format!("'{text}' is no weight");
-                return Step::Stay;
+                return Move::Stay;
             };
             if let Some((pool, name)) = member.split_once('/') {
                 let (pool, name) = (pool.to_owned(), name.to_owned());
                 let patch = json!({ "weight": weight });
                 let verb = format!("weight {weight}:");
-                return ordered(screen, Order { server: screen.at, pool, name, verb, patch });
+                return ordered(screen, MemberChange { server: screen.at, pool, name, verb, patch });
             }
         }
         KeyCode::Backspace => {
@@ -124,5 +124,5 @@ fn weighing(screen: &mut Screen, key: KeyCode, member: String, mut text: String)
         }
         _ => {}
     }
-    Step::Stay
+    Move::Stay
 }

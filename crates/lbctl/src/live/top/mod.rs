@@ -15,23 +15,23 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
-use self::keys::Step;
+use self::keys::Move;
 use self::screen::{News, Screen};
 use super::args::{StatusArgs, TopArgs};
-use super::change::{self, Order};
+use super::change::{self, MemberChange};
 use super::client::Link;
 use super::events::line;
 use super::model::SeenEvents;
 use super::servers::Servers;
 use super::status;
 use super::wait;
-use crate::out::{Exit, Failure, Out, Outcome};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// How long a key may wait for a picture.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Runs the verb.
-pub fn run(out: &Out, args: &TopArgs) -> Outcome {
+pub fn run(out: &Out, args: &TopArgs) -> VerbResult {
     if args.once {
         return status::run(out, &StatusArgs { login: args.login.clone() });
     }
@@ -65,7 +65,7 @@ fn has_colours() -> bool {
 }
 
 /// Until somebody wants to leave.
-fn watched(terminal: &mut ratatui::DefaultTerminal, screen: &mut Screen, room: &Room) -> Outcome {
+fn watched(terminal: &mut ratatui::DefaultTerminal, screen: &mut Screen, room: &Room) -> VerbResult {
     loop {
         for news in room.news.try_iter() {
             screen.take(news);
@@ -79,15 +79,15 @@ fn watched(terminal: &mut ratatui::DefaultTerminal, screen: &mut Screen, room: &
             continue;
         }
         match keys::pressed(screen, key) {
-            Step::Stay => {}
-            Step::Leave => return Ok(Exit::Done),
-            Step::Order(order) => give(room, order),
+            Move::Stay => {}
+            Move::Leave => return Ok(Exit::Done),
+            Move::Order(order) => give(room, order),
         }
     }
 }
 
 /// Gives an order beside the picture.
-fn give(room: &Room, order: Order) {
+fn give(room: &Room, order: MemberChange) {
     let (servers, sender) = (room.servers.clone(), room.sender.clone());
     thread::spawn(move || {
         let said = match servers.all.get(order.server) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::super::change::Order;
+use super::super::change::MemberChange;
 use super::super::model::{SeenMember, SeenPool};
 use super::super::status::Seen;
 
@@ -31,7 +31,7 @@ pub enum Mode {
     /// They write a weight for this member.
     Weigh(String, String),
     /// They say yes or no to this order.
-    Confirm(Order),
+    Confirm(MemberChange),
     /// They end the page of help.
     Help,
 }

@@ -6,7 +6,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::draw::{draw, spark};
-use super::keys::{Step, pressed};
+use super::keys::{Move, pressed};
 use super::screen::{Mode, News, Screen};
 use crate::live::model::{SeenMember, SeenPool, SeenServer, SeenWhy};
 use crate::live::status::Seen;
@@ -47,8 +47,8 @@ fn picture(screen: &Screen, width: u16, height: u16) -> String {
     terminal.backend().to_string()
 }
 
-fn press(screen: &mut Screen, keys: &str) -> Step {
-    let mut last = Step::Stay;
+fn press(screen: &mut Screen, keys: &str) -> Move {
+    let mut last = Move::Stay;
     for key in keys.chars() {
         let code = match key {
             '\n' => KeyCode::Enter,
@@ -75,17 +75,17 @@ fn the_picture_fits_wide_and_narrow_terminals() {
 #[test]
 fn orders_name_the_member_under_the_cursor() {
     let mut screen = screen(&["lb1", "lb2"]);
-    assert_eq!(press(&mut screen, "jd"), Step::Stay);
+    assert_eq!(press(&mut screen, "jd"), Move::Stay);
     assert!(picture(&screen, 80, 24).contains("drain app/b at lb1? y/n"));
-    let Step::Order(order) = press(&mut screen, "y") else { panic!("no order") };
+    let Move::Order(order) = press(&mut screen, "y") else { panic!("no order") };
     assert_eq!((order.server, order.name.as_str(), order.patch["admin"].as_str()), (0, "b", Some("drain")));
-    assert_eq!(press(&mut screen, "dn"), Step::Stay);
+    assert_eq!(press(&mut screen, "dn"), Move::Stay);
     assert_eq!(screen.mode, Mode::Walk);
-    let Step::Order(order) = press(&mut screen, "\tkw2.5x\n") else { panic!("no order") };
+    let Move::Order(order) = press(&mut screen, "\tkw2.5x\n") else { panic!("no order") };
     assert_eq!((order.server, order.name.as_str(), order.patch["weight"].as_f64()), (1, "a", Some(2.5)));
-    assert_eq!(press(&mut screen, "w\n"), Step::Stay);
-    assert_eq!(press(&mut screen, "?q"), Step::Stay);
-    assert_eq!(press(&mut screen, "q"), Step::Leave);
+    assert_eq!(press(&mut screen, "w\n"), Move::Stay);
+    assert_eq!(press(&mut screen, "?q"), Move::Stay);
+    assert_eq!(press(&mut screen, "q"), Move::Leave);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_member_that_goes_takes_no_cursor_with_it() {
     let mut fewer = seen();
     fewer.pools.clear();
     screen.take(News::Seen(0, Box::new(fewer), Vec::new()));
-    assert_eq!(press(&mut screen, "d"), Step::Stay);
+    assert_eq!(press(&mut screen, "d"), Move::Stay);
     assert_eq!(screen.mode, Mode::Walk);
     screen.take(News::Away(0, "nobody answers".into()));
     assert!(picture(&screen, 80, 24).contains("away: nobody answers"));

@@ -275,8 +275,8 @@ fn run(step: Duration) {
             thread::park_timeout(step);
             continue;
         }
-        // Whoever begins a call after the look below sees that the watch sleeps: a call's word and
-        // ASLEEP are each written before the other is read.
+        // A thread that begins a call after the look below sees that the watch sleeps: the call's
+        // word and ASLEEP are each written before the other is read.
         ASLEEP.store(true, Ordering::SeqCst);
         let is_idle = |slot: &Slot| slot.word.load(Ordering::SeqCst) & STATE == IDLE;
         if slots().all(is_idle) && !STOP.load(Ordering::SeqCst) {

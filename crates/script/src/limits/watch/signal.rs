@@ -11,7 +11,7 @@ use libc::{c_int, c_void};
 
 use super::slot::{ARMED, ARMING, AT_ONCE, SIGNAL, STATE, slots};
 
-/// Who had the signal before.
+/// The handler that had the signal before.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 thread_local! {

@@ -156,7 +156,7 @@ impl<'a> Segment<'a> {
             rest = index as u64 + 1;
             step();
         }
-        // Whoever sees what is written from here on sees the new stamps as well.
+        // A reader that sees what is written from here on sees the new stamps as well.
         fence(Release);
         let index = (rest as usize).saturating_sub(1);
         let chunk = &self.chunks[index];
