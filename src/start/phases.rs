@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The phases of a (re)start, in their order.
 
+use std::ffi::CStr;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use balance::lifecycle;
 use config::{Config, Script};
 
 use super::{checks, parent, pools, scripts};
-use crate::httpd::config::{runtime_relative, server_root};
+use crate::httpd::config::{is_defined, runtime_relative, server_root};
 use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -28,6 +30,9 @@ use crate::serve::own_config::{Main, Section};
 
 /// The default socket of the control plane, below DefaultRuntimeDir.
 const SOCKET: &str = "lua_balancer.sock";
+
+/// Asks for the configuration as a document.
+const DUMP: &CStr = c"DUMP_LUA_BALANCER";
 
 /// The configuration is refused; why was logged.
 #[derive(Debug)]
@@ -134,7 +139,20 @@ fn check(
     for text in &wrong {
         refuse(pool, text);
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Refused) }
+    if !wrong.is_empty() {
+        return Err(Refused);
+    }
+    if mpm::run_state() == RunState::ConfigTest && is_defined(DUMP) {
+        show(config).map_err(|error| refuse(pool, &format!("-D DUMP_LUA_BALANCER: {error}")))?;
+    }
+    Ok(())
+}
+
+/// `httpd -t -D DUMP_LUA_BALANCER`: what was read, as a document at standard output.
+fn show(config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", config.dump())?;
+    out.flush()
 }
 
 /// post_config: the table, the pools, the scripts. `main`: what the main server has outside of

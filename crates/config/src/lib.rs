@@ -10,6 +10,7 @@ mod directive;
 mod door_lines;
 mod doors;
 mod draft;
+mod dump;
 mod lines;
 mod parse;
 mod parts;

@@ -87,6 +87,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How many places outside of pools name a function.
     pub uses: usize,
+    /// These functions, and where they are named.
+    pub named: Vec<(Resolved, Position)>,
     lists: Vec<Vec<Resolved>>,
     kinds: Vec<HookKind>,
     error_rules: Vec<(OnError, Position)>,
@@ -156,6 +158,8 @@ impl Draft {
         let method_scripts = plan.method_scripts();
         let scripts = plan.scripts;
         let list = |list: &Vec<usize>| list.iter().filter_map(|at| resolved.get(*at).cloned()).collect();
+        let places = self.uses.iter().map(|one| one.place.clone());
+        let named = resolved.iter().cloned().zip(places).collect();
         let lists = self.lists.iter().map(list).collect();
         let timer = |(at, every_ms): &(usize, u64)| {
             Some(Timer { function: resolved.get(*at)?.clone(), every_ms: *every_ms })
@@ -173,6 +177,7 @@ impl Draft {
             metrics: self.metrics,
             admins: self.admins,
             uses: self.uses.len(),
+            named,
             lists,
             kinds: self.kinds,
             error_rules: self.error_rules,

@@ -282,7 +282,7 @@ pub enum ConvertFrom {
 pub struct CheckArgs {
     /// httpd's configuration; by default the one of the system.
     pub file: Option<PathBuf>,
-    /// Has this httpd look at the syntax first.
+    /// Has this httpd read it first: its syntax, and what the module in it makes of it.
     #[arg(long, value_name = "PATH")]
     pub httpd: Option<PathBuf>,
     /// Connects to every member once.

@@ -2,6 +2,7 @@
 //! `lbctl` steers a running server: at its socket, and through its handler.
 
 mod doors;
+mod dump;
 mod rollout;
 mod steering;
 mod top;

@@ -27,7 +27,8 @@ impl Remark {
         Remark { is_error: true, place, text }
     }
 
-    fn warning(place: &config::Position, text: String) -> Self {
+    /// Something that may be.
+    pub fn warning(place: &config::Position, text: String) -> Self {
         Remark { is_error: false, place: format!("{}:{}", place.file, place.line), text }
     }
 }

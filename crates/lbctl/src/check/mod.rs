@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl check`: what is legal in a configuration, and probably wrong.
 
+mod dumped;
 mod findings;
 mod reach;
 
@@ -30,10 +31,14 @@ struct Document<'f> {
 /// Runs the verb.
 pub fn run(out: &Out, args: &CheckArgs) -> VerbResult {
     let file = file(args)?;
-    if let Some(httpd) = &args.httpd {
-        ask_httpd(httpd, &file)?;
-    }
+    let dump = match &args.httpd {
+        Some(httpd) => Some(ask_httpd(httpd, &file, &args.defines)?),
+        None => None,
+    };
     let mut found = findings_of(&file, &args.defines);
+    if let Some(dump) = dump {
+        found.extend(dumped::unseen(&dump, &file, &args.defines));
+    }
     if args.reach && found.iter().all(|finding| !finding.is_error) {
         let read = read::read(&file, &args.defines).map_err(Failure::usage)?;
         found.extend(reach::unreachable(&read.config.pools));
@@ -56,15 +61,17 @@ fn file(args: &CheckArgs) -> Result<PathBuf, Failure> {
     std::fs::canonicalize(&file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
-/// httpd's own word on the syntax.
-fn ask_httpd(httpd: &Path, file: &Path) -> Result<(), Failure> {
-    let said = Command::new(httpd).arg("-t").arg("-f").arg(file).output();
-    let said = said.map_err(|error| Failure {
+/// httpd's own word on the syntax, and what the module in it has read.
+fn ask_httpd(httpd: &Path, file: &Path, defines: &[String]) -> Result<String, Failure> {
+    let defines = defines.iter().flat_map(|define| ["-D", define.as_str()]);
+    let mut command = Command::new(httpd);
+    command.args(["-t", "-D", "DUMP_LUA_BALANCER"]).args(defines).arg("-f").arg(file);
+    let said = command.output().map_err(|error| Failure {
         exit: Exit::Unreachable,
         text: format!("{}: {error}: expected httpd, or apache2", httpd.display()),
     })?;
     if said.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&said.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&said.stderr).trim().to_owned();
     Err(Failure { exit: Exit::No, text: format!("{} -t: {words}", httpd.display()) })

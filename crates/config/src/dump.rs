@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A configuration as a document, for programs that look at it from outside. There are no secrets
+//! in it: of a member's connection keys, none is shown.
+
+use balance::member::MemberSpec;
+use balance::units;
+use serde_json::{Value, json};
+
+use crate::parts::{Dict, Pool};
+use crate::place::Position;
+use crate::plan::{Config, Planned, Resolved, Script};
+
+impl Config {
+    /// Pools, members, hooks, scripts and dictionaries, each with file and line.
+    pub fn dump(&self) -> String {
+        let document = json!({
+            "pools": self.pools.iter().map(pool).collect::<Vec<_>>(),
+            "hooks": self.named.iter().map(|(resolved, place)| hook(self, resolved, place)).collect::<Vec<_>>(),
+            "scripts": self.scripts.iter().map(script).collect::<Vec<_>>(),
+            "dicts": self.dicts.iter().map(dict).collect::<Vec<_>>(),
+        });
+        format!("{document:#}")
+    }
+}
+
+fn pool(pool: &Pool) -> Value {
+    let members = pool.members.iter().zip(&pool.member_places);
+    let scripts = pool.scripts.iter().map(|script| {
+        let (path, function) = (&script.path, &script.function);
+        json!({ "script": path, "function": function, "file": script.place.file, "line": script.place.line })
+    });
+    json!({
+        "name": pool.name,
+        "file": pool.place.file,
+        "line": pool.place.line,
+        "method": pool.settings.method.name(),
+        "members": members.map(|(spec, place)| member(spec, place)).collect::<Vec<_>>(),
+        "scripts": scripts.collect::<Vec<_>>(),
+    })
+}
+
+fn member(spec: &MemberSpec, place: &Position) -> Value {
+    let meta: serde_json::Map<String, Value> =
+        spec.meta.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    json!({
+        "name": spec.name,
+        "url": spec.url.to_string(),
+        "weight": units::write_weight(spec.weight).parse::<f64>().ok(),
+        "zone": spec.zone,
+        "route": spec.route,
+        "lbset": spec.lbset,
+        "max_inflight": spec.max_inflight,
+        "meta": meta,
+        "file": place.file,
+        "line": place.line,
+    })
+}
+
+fn hook(config: &Config, resolved: &Resolved, place: &Position) -> Value {
+    let script = config.scripts.get(resolved.script).map(|planned| label(&planned.script));
+    json!({ "script": script, "function": resolved.function, "file": place.file, "line": place.line })
+}
+
+fn script(planned: &Planned) -> Value {
+    json!({
+        "script": label(&planned.script),
+        "functions": planned.needs,
+        "file": planned.place.file,
+        "line": planned.place.line,
+    })
+}
+
+/// The path of a file; the name of what stands in the configuration.
+fn label(script: &Script) -> &str {
+    match script {
+        Script::File(path) => path,
+        Script::Inline { name, .. } => name,
+    }
+}
+
+fn dict(dict: &Dict) -> Value {
+    json!({ "name": dict.name, "size": dict.size, "file": dict.place.file, "line": dict.place.line })
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `httpd -t -D DUMP_LUA_BALANCER`, and what `lbctl check --httpd` makes of it.
+
+use std::path::Path;
+use std::process::Command;
+
+use server_tests::httpd::installed;
+use server_tests::{Backend, Ended, Httpd, ended, lbctl};
+
+use crate::serving;
+
+const MORE: &str = "LuaBalancerDict counts 1M\nLuaHookTranslate s.lua translate\n\
+                    <LuaBalancerPool far>\n\
+                    LuaBalancerMember ajp://10.0.0.1 name=z secret=sesame zone=eu weight=2.5 meta.version=2\n\
+                    </LuaBalancerPool>";
+
+fn dumped(httpd: &Httpd, defines: &[&str]) -> Ended {
+    let mut command = Command::new(&installed().program);
+    command.arg("-t").args(defines).arg("-f").arg(httpd.dir().join("httpd.conf"));
+    ended(&mut command)
+}
+
+fn started() -> Httpd {
+    let [a, b] = Backend::named(["a", "b"]);
+    let builder = serving(&a, &b).module("proxy_ajp").file("s.lua", "function translate(r) end\n");
+    builder.config(MORE).start()
+}
+
+#[test]
+fn a_configuration_is_shown_with_file_and_line_and_without_secrets() {
+    let httpd = started();
+    let said = dumped(&httpd, &["-D", "DUMP_LUA_BALANCER"]).done();
+    let text = std::fs::read_to_string(httpd.dir().join("httpd.conf")).expect("read the configuration");
+    let line_of = |word: &str| text.lines().position(|line| line.contains(word)).expect("its line") + 1;
+    let squeezed: String = said.out.split_whitespace().collect();
+    for wanted in [
+        format!("\"line\":{}", line_of("ajp://")),
+        "\"name\":\"counts\",\"size\":1048576".to_owned(),
+        "\"meta\":{\"version\":\"2\"}".to_owned(),
+        "\"function\":\"translate\"".to_owned(),
+        "\"weight\":2.5".to_owned(),
+        format!("\"line\":{}", line_of("<LuaBalancerPool far>")),
+    ] {
+        assert!(squeezed.contains(&wanted), "no {wanted} in {}", said.out);
+    }
+    assert!(!said.out.contains("sesame"), "{}", said.out);
+    let plain = dumped(&httpd, &[]).done();
+    assert!(!plain.out.contains("pools"), "{plain:?}");
+}
+
+#[test]
+fn a_check_asks_httpd_and_names_what_only_httpd_sees() {
+    let httpd = started();
+    let program = installed().program.display().to_string();
+    let file = httpd.dir().join("httpd.conf").display().to_string();
+    let check = |file: &str| lbctl(&["check", file, "--httpd", &program]);
+    let said = check(&file);
+    assert!(!said.out.contains("only httpd sees") && !said.out.contains("LoadModule"), "{said:?}");
+    httpd.edit_config("<LuaBalancerPool far>", "<LuaBalancerPool broken");
+    let said = check(&file);
+    assert!(said.code == 1 && said.err.contains("httpd.conf"), "{said:?}");
+    assert_eq!(lbctl(&["check", &file, "--httpd", "/nowhere"]).code, 4);
+    let stock = Path::new(&file).with_file_name("stock.conf");
+    let dir = httpd.dir().display();
+    let without =
+        format!("ServerRoot {dir}\nErrorLog {dir}/x.log\nListen 127.0.0.1:1\nServerName localhost\n");
+    let mpm = installed().load_line("mpm_event");
+    std::fs::write(&stock, format!("{without}{mpm}")).expect("write a configuration");
+    let said = check(&stock.display().to_string());
+    assert!(said.code == 1 && said.out.contains("LoadModule lua_balancer_module"), "{said:?}");
+}
