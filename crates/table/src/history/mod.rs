@@ -43,7 +43,7 @@ const OF_MEMBER: usize = (window::WORDS + checks::WORDS).next_multiple_of(8);
 const OF_POOL: usize = window::WORDS.next_multiple_of(8);
 const OF_SERIES: usize = series::WORDS.next_multiple_of(8);
 
-// What docs/ARCHITECTURE.md and docs/PERFORMANCE.md say of its size.
+// What docs/ARCHITECTURE.md says of its size.
 const _: () = assert!(OF_MEMBER == 88 && OF_POOL == 72 && OF_SERIES == 6472);
 
 /// Two clocks at one moment.
