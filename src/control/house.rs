@@ -4,11 +4,11 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use balance::api::Balancer;
 use balance::engine::Handle;
 use balance::event::Level;
 use balance::history::PoolHistory;
 use balance::snapshot::Snapshot;
+use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
 use control::{Facts, House};
@@ -42,7 +42,7 @@ impl House for ChildHouse {
         table.pool_history(table.find_pool(pool)?)
     }
 
-    fn balancer(&self) -> &dyn Balancer {
+    fn steering(&self) -> &dyn Steering {
         self.balancer.as_ref()
     }
 

@@ -39,6 +39,8 @@ pub mod settings;
 pub mod slow_start;
 pub mod snapshot;
 pub mod status;
+pub mod steering;
+pub mod steps;
 pub mod sticky;
 pub mod stock;
 pub mod store;

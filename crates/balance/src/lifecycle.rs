@@ -254,7 +254,19 @@ pub fn ordered(
     by: &By,
 ) -> Result<Vec<MemberEvent>, ChangeError> {
     let slow_start_ms = store.slow_start_ms(of.member);
-    let mut apply = |status: Status| match change {
+    let mut apply = |status| changed(status, change, slow_start_ms);
+    if change == Change::Recount {
+        store.recount(of.member.slot, of.member.incarnation);
+    }
+    let (before, after) = store.update(of.member.slot, of.member.incarnation, &mut apply)?;
+    let at = store.now_s();
+    let changes = differences(before, after).into_iter();
+    Ok(changes.map(|what| of.event(at, what, Why::Order, by.clone())).collect())
+}
+
+/// The status word that an order makes of another; `slow_start_ms` is the member's.
+pub fn changed(status: Status, change: Change, slow_start_ms: u64) -> Status {
+    match change {
         Change::SetWeight(hundredths) => status.with_weight(hundredths),
         Change::Drain => status.with(Status::DRAINING),
         Change::Disable => status.with(Status::DISABLED),
@@ -271,14 +283,7 @@ pub fn ordered(
             slow_start::begin(status.without(Status::EJECTED), slow_start_ms)
         }
         Change::Recount => status,
-    };
-    if change == Change::Recount {
-        store.recount(of.member.slot, of.member.incarnation);
     }
-    let (before, after) = store.update(of.member.slot, of.member.incarnation, &mut apply)?;
-    let at = store.now_s();
-    let changes = differences(before, after).into_iter();
-    Ok(changes.map(|what| of.event(at, what, Why::Order, by.clone())).collect())
 }
 
 /// Members that no check has seen: down where checks start from `initial=down`; what earlier checks

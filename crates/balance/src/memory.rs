@@ -17,9 +17,11 @@ use crate::settings::PoolSettings;
 use crate::slow_start;
 use crate::snapshot::{self, Snapshot};
 use crate::status::Status;
+use crate::steps::Deed;
 use crate::store::{ADDED, Origin, PoolImage, Store};
 
 mod counting;
+mod deeds;
 mod vitals;
 
 /// See the module.
@@ -29,6 +31,8 @@ pub struct MemoryStore {
     cursors: Mutex<BTreeMap<u32, u64>>,
     /// Epoch seconds.
     now_s: AtomicU64,
+    /// Who changes several things as one.
+    pen: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -336,6 +340,16 @@ impl Store for MemoryStore {
         found.version += 1;
         state.retire(&member);
         Ok(())
+    }
+
+    fn with_pen(&self, body: &mut dyn FnMut()) -> bool {
+        let _pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        body();
+        true
+    }
+
+    fn carry_out(&self, deeds: &[Deed]) -> Result<Vec<(Status, Status)>, ChangeError> {
+        deeds.iter().map(|deed| self.carry_out_one(deed)).collect()
     }
 
     fn define(

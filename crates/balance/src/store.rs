@@ -11,6 +11,7 @@ use crate::member::{Member, MemberSpec};
 use crate::order::Order;
 use crate::settings::{Outlier, PoolSettings};
 use crate::status::Status;
+use crate::steps::Deed;
 
 /// A consistent reading of one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +95,14 @@ pub trait Store: Live {
     fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError>;
     /// Removes a member by name.
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;
+    /// Runs `body` while the caller has the pen, with which several things are changed as one:
+    /// nobody else has it meanwhile. What single calls of the others change is not held up. False,
+    /// without a run: somebody has the pen and does not put it down.
+    fn with_pen(&self, body: &mut dyn FnMut()) -> bool;
+    /// Does all of this, or nothing; with the pen. Nobody who reads all of the store sees some of
+    /// it, and when the process dies it is done by another, or nothing is. Returns each member's
+    /// status word before and after.
+    fn carry_out(&self, deeds: &[Deed]) -> Result<Vec<(Status, Status)>, ChangeError>;
     /// Makes a pool be like this: members that are new are added, those no longer named are removed
     /// (also those that were added while running), those that stay keep health, counters and what
     /// was changed while running — unless the definition itself changed that weight or status.

@@ -1,172 +1,111 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Steps carried out, all of them or none.
+//! Changes made: nobody else of the control plane makes one meanwhile, so that what a request was
+//! checked against is what it is carried out on.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
-use balance::api::{Balancer, Change, ChangeError, PoolId};
-use balance::event::{By, Level};
-use balance::member::{Member, MemberSpec};
-use balance::order::{AdminState, Order};
-use balance::snapshot::Snapshot;
+use balance::api::ChangeError;
+use balance::event::{By, Event, Level};
+use balance::order::Order;
+use balance::steps::{Doing, MemberStep};
 
-use crate::draft::{Step, What};
+use crate::asked::{Asked, person};
+use crate::draft::Draft;
 use crate::problem::Problem;
-use crate::types::House;
+use crate::types::Response;
 
-/// The person that changes something, and what is to be undone should a later step fail.
-pub(crate) struct Applying<'a> {
-    house: &'a dyn House,
-    by: By,
-    /// The last one first.
-    undo: Vec<Undo>,
-    /// Members, as `pool/member`, whose change the balancer has told the log of.
-    told: HashSet<String>,
-    pools: HashMap<String, Known>,
+/// What a request comes to.
+pub(crate) enum Intent {
+    /// To this answer alone: nothing is done.
+    Answer(Response),
+    /// To the draft's steps, with this note for the log.
+    Change(Option<String>),
 }
 
-/// A pool and its members, read once: each step changes the pool, and to read all of it anew each
-/// time would take the square of the time.
-struct Known {
-    id: PoolId,
-    members: HashMap<String, Arc<Member>>,
+/// What became of it.
+enum Made {
+    Answer(Response),
+    /// It is made, and the log is to be told.
+    Change {
+        events: Vec<Event>,
+        lines: Vec<String>,
+    },
 }
 
-enum Undo {
-    Remove(PoolId, String),
-    Add(PoolId, Box<MemberSpec>),
-    Change(Arc<Member>, Change),
-    Order(Arc<Member>, Option<Order>),
-}
-
-impl Known {
-    fn member(&self, step: &Step) -> Result<Arc<Member>, ChangeError> {
-        let unknown = || ChangeError::UnknownMember { pool: step.pool.clone(), name: step.member.clone() };
-        self.members.get(&step.member).cloned().ok_or_else(unknown)
-    }
-}
-
-impl<'a> Applying<'a> {
-    pub(crate) fn new(house: &'a dyn House, by: By) -> Self {
-        Applying { house, by, undo: Vec::new(), told: HashSet::new(), pools: HashMap::new() }
-    }
-
-    /// Carries all steps out; when one fails, those before it are taken back.
-    pub(crate) fn run(mut self, steps: &[Step]) -> Result<(), Problem> {
-        // What a member was before is what the first step of it finds.
-        let before = self.house.snapshot();
-        let orders = orders_of(&before);
-        for step in steps {
-            let order = orders.get(&(&*step.pool, &*step.member)).copied();
-            if let Err(error) = self.step(step, order) {
-                self.take_back();
-                return Err(error.into());
-            }
+/// Plans a change and makes it, all of it or nothing. None: it is made.
+pub(crate) fn make(
+    asked: &Asked<'_>,
+    plan: &mut dyn FnMut(&mut Draft) -> Result<Intent, Problem>,
+) -> Result<Option<Response>, Problem> {
+    let steering = asked.house.steering();
+    let mut outcome = None;
+    steering.with_pen(&mut || outcome = Some(attempt(asked, plan)));
+    let busy =
+        || Problem::new(503, "another change is being made, and does not end").with("Retry-After", "1");
+    match outcome.ok_or_else(busy)?? {
+        Made::Answer(response) => Ok(Some(response)),
+        // The log may be slow: others have the pen meanwhile.
+        Made::Change { events, lines } => {
+            steering.tell_all(&events);
+            lines.iter().for_each(|line| asked.house.log(Level::Notice, line));
+            Ok(None)
         }
-        Ok(())
     }
+}
 
-    fn step(&mut self, step: &Step, before: Option<&Order>) -> Result<(), ChangeError> {
-        let balancer = self.house.balancer();
-        let pool = known(&mut self.pools, balancer, &step.pool)?;
-        match &step.what {
-            What::Add(spec) => {
-                let added = balancer.add(pool.id, (**spec).clone(), &self.by)?;
-                pool.members.insert(step.member.clone(), added);
-                self.undo.push(Undo::Remove(pool.id, step.member.clone()));
-            }
-            What::Remove => {
-                let member = pool.member(step)?;
-                balancer.remove(pool.id, &step.member, &self.by)?;
-                pool.members.remove(&step.member);
-                self.undo.push(Undo::Add(pool.id, Box::new(member.spec.clone())));
-            }
-            What::Change(change) => {
-                let member = pool.member(step)?;
-                self.change(member, *change)?;
-                if *change == Change::Recount {
-                    self.tell(step, "failures and checks count from 0");
-                }
-            }
-            What::Order(order) => {
-                let member = pool.member(step)?;
-                balancer.order(&member, order.as_ref())?;
-                self.tell_order(step, before, order.as_ref());
-                self.undo.push(Undo::Order(member, before.cloned()));
-            }
-        }
-        if !matches!(step.what, What::Order(_)) {
-            self.told.insert(format!("{}/{}", step.pool, step.member));
-        }
-        Ok(())
+fn attempt(
+    asked: &Asked<'_>,
+    plan: &mut dyn FnMut(&mut Draft) -> Result<Intent, Problem>,
+) -> Result<Made, Problem> {
+    let mut draft = Draft::of(asked.house.snapshot());
+    let note = match plan(&mut draft)? {
+        Intent::Answer(response) => return Ok(Made::Answer(response)),
+        Intent::Change(note) => note,
+    };
+    let by = By::Person(person(asked.request, note));
+    let events =
+        asked.house.steering().carry_out(&draft.steps, &by).map_err(|error| refused(asked, error))?;
+    Ok(Made::Change { events, lines: lines(&draft, &by) })
+}
+
+/// A script may have changed the pool since the draft was made.
+fn refused(asked: &Asked<'_>, error: ChangeError) -> Problem {
+    let is_gone =
+        matches!(error, ChangeError::UnknownMember { .. } | ChangeError::Removed | ChangeError::UnknownPool);
+    // What the URL names is gone, or else a part of what the body wants.
+    match is_gone && asked.names.len() < 2 {
+        true => Problem::new(409, format!("{error} any more: it was changed just now")),
+        false => error.into(),
     }
+}
 
-    fn change(&mut self, member: Arc<Member>, change: Change) -> Result<(), ChangeError> {
-        let balancer = self.house.balancer();
-        let status = balancer.status(&member).ok_or(ChangeError::Removed)?;
-        balancer.change(&member, change, &self.by)?;
-        let back = match change {
-            Change::SetWeight(_) => Some(Change::SetWeight(status.weight())),
-            Change::Switch(_) => Some(Change::Switch(status.0 & AdminState::FLAGS)),
-            _ => None,
+/// What the balancer does not tell of steps: limits and meta keys, and end and reason where neither
+/// state nor weight changes.
+fn lines(draft: &Draft, by: &By) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut steps: Vec<&MemberStep> = draft.steps.iter().collect();
+    steps.retain(|step| seen.insert((&*step.pool, &*step.member, std::mem::discriminant(&step.what))));
+    let told: HashSet<(&str, &str)> = steps
+        .iter()
+        .filter(|step| !matches!(step.what, Doing::Order(_)))
+        .map(|step| (&*step.pool, &*step.member))
+        .collect();
+    let mut lines = Vec::new();
+    for step in steps {
+        let (pool, member) = (&step.pool, &step.member);
+        let what = match &step.what {
+            Doing::Recount => "failures and checks count from 0".to_owned(),
+            Doing::Order(_) => {
+                let (before, now) = draft.orders(pool, member);
+                order_changes(before, now, !told.contains(&(pool, member))).join(", ")
+            }
+            _ => continue,
         };
-        self.undo.extend(back.map(|back| Undo::Change(member, back)));
-        Ok(())
-    }
-
-    /// What the balancer does not tell of an order: limits and meta keys, and end and reason where
-    /// neither state nor weight changes.
-    fn tell_order(&self, step: &Step, before: Option<&Order>, now: Option<&Order>) {
-        let told = self.told.contains(&format!("{}/{}", step.pool, step.member));
-        let changes = order_changes(before, now, !told);
-        if !changes.is_empty() {
-            self.tell(step, &changes.join(", "));
+        if !what.is_empty() {
+            lines.push(format!("pool {pool}: member {member}: {what} (by {by})"));
         }
     }
-
-    fn tell(&self, step: &Step, what: &str) {
-        let (pool, member, by) = (&step.pool, &step.member, &self.by);
-        self.house.log(Level::Notice, &format!("pool {pool}: member {member}: {what} (by {by})"));
-    }
-
-    /// What cannot be taken back (somebody else has changed it meanwhile) stays, and is in the log.
-    fn take_back(&mut self) {
-        let balancer = self.house.balancer();
-        while let Some(undo) = self.undo.pop() {
-            let done = match undo {
-                Undo::Remove(pool, name) => balancer.remove(pool, &name, &self.by),
-                Undo::Add(pool, spec) => balancer.add(pool, *spec, &self.by).map(drop),
-                Undo::Change(member, change) => balancer.change(&member, change, &self.by),
-                Undo::Order(member, order) => balancer.order(&member, order.as_ref()),
-            };
-            if let Err(error) = done {
-                self.house.log(Level::Warning, &format!("a change cannot be taken back: {error}"));
-            }
-        }
-    }
-}
-
-/// The pool of this name, read when it is named first.
-fn known<'p>(
-    pools: &'p mut HashMap<String, Known>,
-    balancer: &dyn Balancer,
-    name: &str,
-) -> Result<&'p mut Known, ChangeError> {
-    if !pools.contains_key(name) {
-        let id = balancer.find(name).ok_or(ChangeError::UnknownPool)?;
-        let membership = balancer.membership(id).ok_or(ChangeError::UnknownPool)?;
-        let members = membership.members.iter().map(|member| (member.spec.name.clone(), member.clone()));
-        pools.insert(name.to_owned(), Known { id, members: members.collect() });
-    }
-    pools.get_mut(name).ok_or(ChangeError::UnknownPool)
-}
-
-/// The orders that members have, by pool and member.
-fn orders_of(before: &Snapshot) -> HashMap<(&str, &str), &Order> {
-    let members = before.pools.iter().flat_map(|pool| pool.members.iter().map(move |member| (pool, member)));
-    members
-        .filter_map(|(pool, member)| Some(((&*pool.name, &*member.spec.name), member.order.as_ref()?)))
-        .collect()
+    lines
 }
 
 /// What an order changes besides state and weight, as `key old -> new`; with `all` also its end and

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request that has found its place.
 
+use balance::event::Person;
+
 use crate::query::Query;
 use crate::types::{House, Request};
 
@@ -18,4 +20,9 @@ impl Asked<'_> {
     pub(crate) fn name(&self, at: usize) -> &str {
         self.names.get(at).map(String::as_str).unwrap_or_default()
     }
+}
+
+/// Who has sent a request, for the log and for orders.
+pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
+    Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `POST /api/v1/batch`: several requests, all or none of them.
 
-use balance::event::By;
+use balance::steps::MemberStep;
 use render::mark::Mark;
 use serde_json::{Value, json};
 
-use crate::apply::Applying;
-use crate::asked::Asked;
-use crate::change::{self, Deletion, epoch_s, person};
-use crate::draft::{Draft, Step};
+use crate::apply::{self, Intent};
+use crate::asked::{Asked, person};
+use crate::change::{self, Deletion, epoch_s};
+use crate::draft::Draft;
 use crate::patch::{self, Now};
 use crate::problem::Problem;
 use crate::query::{Query, encoded};
@@ -34,17 +34,21 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
         .enumerate()
         .map(|(at, value)| Item::of(value).map_err(|problem| problem.of_element(at)))
         .collect::<Result<_, _>>()?;
-    let mut draft = Draft::of(asked.house.snapshot());
     let mut planned = Vec::with_capacity(items.len());
-    for (at, item) in items.iter().enumerate() {
-        match plan(asked, item, &mut draft) {
-            Ok(done) => planned.push(done),
-            Err(problem) => return Ok(refused(items.len(), at, problem)),
+    let instead = apply::make(asked, &mut |draft| {
+        planned.clear();
+        for (at, item) in items.iter().enumerate() {
+            match plan(asked, item, draft) {
+                Ok(done) => planned.push(done),
+                Err(problem) => return Ok(Intent::Answer(refused(items.len(), at, problem))),
+            }
         }
-    }
-    let by = By::Person(person(asked.request, None));
-    if let Err(problem) = Applying::new(asked.house, by).run(&draft.steps) {
-        return Ok(refused(items.len(), items.len(), problem));
+        Ok(Intent::Change(None))
+    });
+    match instead {
+        Ok(None) => {}
+        Ok(Some(response)) => return Ok(response),
+        Err(problem) => return Ok(refused(items.len(), items.len(), problem)),
     }
     let all = asked.house.snapshot();
     let answers = planned.iter().map(|done| done.answer(asked, &all));
@@ -101,12 +105,12 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
     let query = Query::parse(query)?;
     let (pool_name, member_name) = (name(0), name(1));
     let by = person(asked.request, None);
-    let (status, steps, member): (u16, Vec<Step>, String) = match (route.target, method) {
+    let (status, steps, member): (u16, Vec<MemberStep>, String) = match (route.target, method) {
         (target, method) if read::is_document(target, method) => (200, Vec::new(), member_name.to_owned()),
         (Endpoint::Members, Verb::Post) => {
-            let steps = change::adding(draft.pool(pool_name)?, item.body)?;
-            let name = steps.first().map(|step| step.member.clone()).unwrap_or_default();
-            (201, steps, name)
+            let step = change::adding(draft.pool(pool_name)?, item.body)?;
+            let name = step.member.clone();
+            (201, vec![step], name)
         }
         (Endpoint::Members, Verb::Put) => {
             let (steps, difference) =

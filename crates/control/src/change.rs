@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes of single members.
 
-use balance::api::Change;
-use balance::event::{By, Person};
+use balance::event::Person;
 use balance::order::{AdminState, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
+use balance::steps::{Doing, MemberStep};
 use render::mark::Mark;
 use serde_json::Value;
 
-use crate::apply::Applying;
-use crate::asked::Asked;
-use crate::draft::{Draft, Step, What, flags};
+use crate::apply::{self, Intent};
+use crate::asked::{Asked, person};
+use crate::draft::{Draft, flags};
 use crate::element::Element;
 use crate::patch::{self, Now};
 use crate::problem::Problem;
 use crate::query::encoded;
-use crate::types::{House, Request, Response};
+use crate::types::{House, Response};
 use crate::{body, condition, find, read};
-
-/// The sender of a request, for the log and for orders.
-pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
-    Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
-}
 
 /// `POST …/members`.
 pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
-    let mut draft = Draft::of(asked.house.snapshot());
-    let pool = draft.pool(asked.name(0))?;
-    if !condition::may_change(asked.request, Mark::of_pool(pool)) {
-        return stale_pool(asked, &draft);
+    let mut names = (String::new(), String::new());
+    let instead = apply::make(asked, &mut |draft| {
+        let pool = draft.pool(asked.name(0))?;
+        if !condition::may_change(asked.request, Mark::of_pool(pool)) {
+            return stale_pool(asked, draft).map(Intent::Answer);
+        }
+        let step = adding(pool, &body)?;
+        names = (step.pool.clone(), step.member.clone());
+        draft.take(vec![step])?;
+        Ok(Intent::Change(None))
+    })?;
+    if let Some(response) = instead {
+        return Ok(response);
     }
-    let steps = adding(pool, &body)?;
-    let (pool, name) = (pool.name.to_string(), steps[0].member.clone());
-    draft.take(steps)?;
-    run(asked, &draft, None)?;
+    let (pool, name) = names;
     let mut response = member_answer(asked.house, 201, (&pool, &name))?;
     let base = asked.request.base;
     let place = format!("{base}/api/v1/pools/{}/members/{}", encoded(&pool), encoded(&name));
@@ -42,8 +43,8 @@ pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// The steps that add a member.
-pub(crate) fn adding(pool: &PoolState, body: &Value) -> Result<Vec<Step>, Problem> {
+/// The step that adds a member.
+pub(crate) fn adding(pool: &PoolState, body: &Value) -> Result<MemberStep, Problem> {
     let element = Element::of(body)?;
     let taken = |name: &str| pool.members.iter().any(|member| member.spec.name == name);
     let spec = element.spec(taken)?;
@@ -51,7 +52,7 @@ pub(crate) fn adding(pool: &PoolState, body: &Value) -> Result<Vec<Step>, Proble
         return Err(duplicate(pool, &spec.name));
     }
     let (pool, member) = (pool.name.to_string(), spec.name.clone());
-    Ok(vec![Step { pool, member, what: What::Add(Box::new(spec)) }])
+    Ok(MemberStep { pool, member, what: Doing::Add(Box::new(spec)) })
 }
 
 pub(crate) fn duplicate(pool: &PoolState, name: &str) -> Problem {
@@ -61,17 +62,17 @@ pub(crate) fn duplicate(pool: &PoolState, name: &str) -> Problem {
 /// `PATCH …/members/{member}`.
 pub(crate) fn patch(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
-    let mut draft = Draft::of(asked.house.snapshot());
-    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
-    if !condition::may_change(asked.request, Mark::of_member(member)) {
-        return stale_member(asked, &draft);
-    }
-    let now = Now { epoch_s: epoch_s(asked.house), by: person(asked.request, None) };
-    let patched = patch::steps(pool, member, &body, &now)?;
-    let (pool, name) = (pool.name.to_string(), member.spec.name.clone());
-    draft.take(patched.steps)?;
-    run(asked, &draft, patched.note)?;
-    member_answer(asked.house, 200, (&pool, &name))
+    let instead = apply::make(asked, &mut |draft| {
+        let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+        if !condition::may_change(asked.request, Mark::of_member(member)) {
+            return stale_member(asked, draft).map(Intent::Answer);
+        }
+        let now = Now { epoch_s: epoch_s(asked.house), by: person(asked.request, None) };
+        let patched = patch::steps(pool, member, &body, &now)?;
+        draft.take(patched.steps)?;
+        Ok(Intent::Change(patched.note))
+    })?;
+    instead.map_or_else(|| member_answer(asked.house, 200, (asked.name(0), asked.name(1))), Ok)
 }
 
 /// `DELETE …/members/{member}`.
@@ -81,21 +82,25 @@ pub(crate) fn delete(asked: &Asked<'_>) -> Result<Response, Problem> {
     }
     let force = asked.query.switch("force")?;
     let drain_s = asked.query.get("drain")?.map(|text| patch::seconds("drain", text)).transpose()?;
-    let mut draft = Draft::of(asked.house.snapshot());
-    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
-    if !condition::may_change(asked.request, Mark::of_member(member)) {
-        return stale_member(asked, &draft);
+    let instead = apply::make(asked, &mut |draft| {
+        let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+        if !condition::may_change(asked.request, Mark::of_member(member)) {
+            return stale_member(asked, draft).map(Intent::Answer);
+        }
+        let by = person(asked.request, None);
+        let deletion = Deletion { force, drain_s, now_s: epoch_s(asked.house), by };
+        let steps = deletion.steps(asked.house, pool, member)?;
+        draft.take(steps)?;
+        Ok(Intent::Change(None))
+    })?;
+    if let Some(response) = instead {
+        return Ok(response);
     }
-    let deletion = Deletion { force, drain_s, now_s: epoch_s(asked.house), by: person(asked.request, None) };
-    let steps = deletion.steps(asked.house, pool, member)?;
-    let (pool, name) = (pool.name.to_string(), member.spec.name.clone());
-    draft.take(steps)?;
-    run(asked, &draft, None)?;
     if drain_s.is_some() {
-        return member_answer(asked.house, 202, (&pool, &name));
+        return member_answer(asked.house, 202, (asked.name(0), asked.name(1)));
     }
     let all = asked.house.snapshot();
-    let mark = Mark::of_pool(find::pool(&all, &pool)?);
+    let mark = Mark::of_pool(find::pool(&all, asked.name(0))?);
     Ok(Response { status: 204, headers: vec![("ETag", mark.to_string())], body: Vec::new() })
 }
 
@@ -115,13 +120,13 @@ impl Deletion {
         house: &dyn House,
         pool: &PoolState,
         member: &MemberState,
-    ) -> Result<Vec<Step>, Problem> {
+    ) -> Result<Vec<MemberStep>, Problem> {
         let name = &member.spec.name;
         if !member.added && !self.force {
             return Err(Problem::new(409, defined(house, pool, name)));
         }
-        let step = |what| Step { pool: pool.name.to_string(), member: name.clone(), what };
-        let Some(drain_s) = self.drain_s else { return Ok(vec![step(What::Remove)]) };
+        let step = |what| MemberStep { pool: pool.name.to_string(), member: name.clone(), what };
+        let Some(drain_s) = self.drain_s else { return Ok(vec![step(Doing::Remove)]) };
         let order = Order {
             by: self.by.name.clone(),
             from: self.by.from.clone(),
@@ -134,9 +139,9 @@ impl Deletion {
         let mut steps = Vec::new();
         // What is disabled already gets no sessions back for its last seconds.
         if AdminState::of(flags(member)) == AdminState::Ready {
-            steps.push(step(What::Change(Change::Switch(AdminState::Drain.flags()))));
+            steps.push(step(Doing::Switch(AdminState::Drain.flags())));
         }
-        steps.push(step(What::Order(Some(order))));
+        steps.push(step(Doing::Order(Some(order))));
         Ok(steps)
     }
 }
@@ -153,12 +158,6 @@ pub(crate) fn defined(house: &dyn House, pool: &PoolState, name: &str) -> String
          or remove it until the next graceful or start with ?force=1",
         pool.name
     )
-}
-
-/// Carries a draft's steps out. A note goes with them into the log.
-pub(crate) fn run(asked: &Asked<'_>, draft: &Draft, note: Option<String>) -> Result<(), Problem> {
-    let by = By::Person(person(asked.request, note));
-    Applying::new(asked.house, by).run(&draft.steps)
 }
 
 /// A member's new document.

@@ -2,48 +2,32 @@
 //! A change before it is made: steps, tried on a copy of what there is. Several changes of one
 //! request see what those before them would do.
 
-use balance::api::Change;
+use std::collections::HashMap;
+
 use balance::member::MemberSpec;
 use balance::order::{AdminState, Order};
 use balance::snapshot::{MemberState, PoolState, Snapshot};
 use balance::status::Status;
+use balance::steps::{Doing, MemberStep};
 
 use crate::find;
 use crate::problem::Problem;
 
-/// One change of one member.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Step {
-    /// The pool's name.
-    pub pool: String,
-    /// The member's name.
-    pub member: String,
-    pub what: What,
-}
-
-/// See [`Step`].
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum What {
-    Add(Box<MemberSpec>),
-    Remove,
-    Change(Change),
-    /// Another order beside the member, or none any more.
-    Order(Option<Order>),
-}
-
 /// What there would be.
 pub(crate) struct Draft {
     pub all: Snapshot,
-    pub steps: Vec<Step>,
+    pub steps: Vec<MemberStep>,
     /// Members that are new, and rows that are free.
     added: usize,
     room: usize,
+    /// Orders by pool and member, before and after.
+    orders: HashMap<(String, String), (Option<Order>, Option<Order>)>,
 }
 
 impl Draft {
     pub(crate) fn of(all: Snapshot) -> Self {
         let room = all.fill.map_or(usize::MAX, |fill| fill.members.of.saturating_sub(fill.members.used));
-        Draft { all, steps: Vec::new(), added: 0, room }
+        Draft { all, steps: Vec::new(), added: 0, room, orders: HashMap::new() }
     }
 
     pub(crate) fn pool(&self, name: &str) -> Result<&PoolState, Problem> {
@@ -55,7 +39,7 @@ impl Draft {
     }
 
     /// Takes these steps as well.
-    pub(crate) fn take(&mut self, steps: Vec<Step>) -> Result<(), Problem> {
+    pub(crate) fn take(&mut self, steps: Vec<MemberStep>) -> Result<(), Problem> {
         for step in steps {
             self.try_out(&step)?;
             self.steps.push(step);
@@ -63,13 +47,19 @@ impl Draft {
         Ok(())
     }
 
+    /// What was ordered of a member before, and is then.
+    pub(crate) fn orders(&self, pool: &str, member: &str) -> (Option<&Order>, Option<&Order>) {
+        let found = self.orders.get(&(pool.to_owned(), member.to_owned()));
+        found.map_or((None, None), |(before, now)| (before.as_ref(), now.as_ref()))
+    }
+
     /// A row that a removed member leaves is free only when its last request has ended: it is not
     /// counted.
-    fn try_out(&mut self, step: &Step) -> Result<(), Problem> {
+    fn try_out(&mut self, step: &MemberStep) -> Result<(), Problem> {
         let pools = &mut self.all.pools;
         let pool = pools.iter_mut().find(|pool| *pool.name == *step.pool);
         let pool = pool.ok_or_else(|| Problem::new(404, "the pool is gone"))?;
-        if let What::Add(spec) = &step.what {
+        if let Doing::Add(spec) = &step.what {
             self.added += 1;
             if self.added > self.room {
                 let detail = "no room for another member: raise LuaBalancerMaxMembers";
@@ -81,26 +71,22 @@ impl Draft {
         let place = pool.members.iter().position(|member| member.spec.name == step.member);
         let place = place.ok_or_else(|| Problem::new(404, "the member is gone"))?;
         match &step.what {
-            What::Remove => drop(pool.members.remove(place)),
-            What::Change(change) => try_change(&mut pool.members[place], *change),
-            What::Order(order) => {
+            Doing::Remove => drop(pool.members.remove(place)),
+            Doing::Weigh(hundredths) => pool.members[place].weights.ordered = *hundredths,
+            Doing::Switch(flags) => set_flags(&mut pool.members[place], *flags),
+            Doing::Order(order) => {
                 let member = &mut pool.members[place];
+                let names = (step.pool.clone(), step.member.clone());
+                let before = member.order.clone();
+                self.orders.entry(names).or_insert_with(|| (before, None)).1.clone_from(order);
                 if let Some(order) = order {
                     order.overlay(&mut member.spec);
                 }
                 member.order.clone_from(order);
             }
-            What::Add(_) => {}
+            Doing::Add(_) | Doing::Recount => {}
         }
         Ok(())
-    }
-}
-
-fn try_change(member: &mut MemberState, change: Change) {
-    match change {
-        Change::SetWeight(hundredths) => member.weights.ordered = hundredths,
-        Change::Switch(flags) => set_flags(member, flags),
-        _ => {}
     }
 }
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A merge patch of a member as steps.
 
-use balance::api::Change;
 use balance::event::Person;
 use balance::line::MAX_VALUE;
 use balance::order::{AdminState, MAX_NOTE, MAX_ORDER_TEXT, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
+use balance::steps::{Doing, MemberStep};
 use balance::units;
 use render::time::Time;
 use serde_json::Value;
 
-use crate::draft::{Step, What, flags};
+use crate::draft::flags;
 use crate::element::decimal;
 use crate::problem::Problem;
 
@@ -26,7 +26,7 @@ pub(crate) struct Now {
 
 /// What a patch comes to.
 pub(crate) struct Patched {
-    pub steps: Vec<Step>,
+    pub steps: Vec<MemberStep>,
     /// For the log.
     pub note: Option<String>,
 }
@@ -64,7 +64,7 @@ struct Patch<'a> {
     member: &'a MemberState,
     now: &'a Now,
     order: Order,
-    changes: Vec<Change>,
+    changes: Vec<Doing>,
 }
 
 impl Patch<'_> {
@@ -100,7 +100,7 @@ impl Patch<'_> {
         };
         let is_new = admin != self.order.admin;
         if wanted != flags(self.member) {
-            self.changes.push(Change::Switch(wanted));
+            self.changes.push(Doing::Switch(wanted));
         }
         self.order.admin = admin.filter(|admin| *admin != AdminState::of(configured));
         if is_new {
@@ -165,7 +165,7 @@ impl Patch<'_> {
             value => weight(value)?,
         };
         if wanted != self.member.weights.ordered {
-            self.changes.push(Change::SetWeight(wanted));
+            self.changes.push(Doing::Weigh(wanted));
         }
         self.order.weight = (wanted != configured).then_some(wanted);
         Ok(())
@@ -194,14 +194,14 @@ impl Patch<'_> {
 
     fn reset(&mut self, value: &Value) -> Result<(), Problem> {
         match value {
-            Value::Bool(true) => self.changes.push(Change::Recount),
+            Value::Bool(true) => self.changes.push(Doing::Recount),
             Value::Bool(false) => {}
             value => return Err(Problem::json("reset", value, "true")),
         }
         Ok(())
     }
 
-    fn finish(mut self, pool: &PoolState) -> Result<Vec<Step>, Problem> {
+    fn finish(mut self, pool: &PoolState) -> Result<Vec<MemberStep>, Problem> {
         let before = self.member.order.as_ref();
         let same = before.cloned().unwrap_or_default() == self.order;
         let order = (!self.order.is_empty()).then(|| {
@@ -217,11 +217,10 @@ impl Patch<'_> {
             return Err(Problem::new(422, detail));
         }
         let (pool, name) = (pool.name.to_string(), &self.member.spec.name);
-        let step = |what| Step { pool: pool.clone(), member: name.clone(), what };
-        let mut steps: Vec<Step> =
-            self.changes.into_iter().map(|change| step(What::Change(change))).collect();
+        let step = |what| MemberStep { pool: pool.clone(), member: name.clone(), what };
+        let mut steps: Vec<MemberStep> = self.changes.into_iter().map(step).collect();
         if order.as_ref() != before {
-            steps.push(step(What::Order(order)));
+            steps.push(step(Doing::Order(order)));
         }
         Ok(steps)
     }

@@ -3,17 +3,17 @@
 
 use std::collections::HashSet;
 
-use balance::api::Change;
 use balance::member::MemberSpec;
 use balance::order::Order;
 use balance::snapshot::{MemberState, PoolState};
+use balance::steps::{Doing, MemberStep};
 use render::mark::Mark;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::asked::Asked;
+use crate::apply::{self, Intent};
+use crate::asked::{Asked, person};
 use crate::change::{self, defined, duplicate, epoch_s};
-use crate::draft::{Draft, Step, What};
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::types::Response;
@@ -67,24 +67,27 @@ pub(crate) struct Refused {
 pub(crate) fn replace(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
     let (dry, force) = (asked.query.switch("dry_run")?, asked.query.switch("force")?);
-    let mut draft = Draft::of(asked.house.snapshot());
-    let pool = draft.pool(asked.name(0))?;
-    if !condition::may_change(asked.request, Mark::of_pool(pool)) {
-        return change::stale_pool(asked, &draft);
+    let instead = apply::make(asked, &mut |draft| {
+        let pool = draft.pool(asked.name(0))?;
+        let mark = Mark::of_pool(pool);
+        if !condition::may_change(asked.request, mark) {
+            return change::stale_pool(asked, draft).map(Intent::Answer);
+        }
+        let (steps, difference) = plan(asked, pool, &body, force)?;
+        draft.take(steps)?;
+        if dry {
+            return read::changed(200, mark, &difference).map(Intent::Answer);
+        }
+        match difference.refused.first() {
+            Some(refused) => Err(Problem::new(409, refused.detail.clone())),
+            None => Ok(Intent::Change(None)),
+        }
+    })?;
+    if let Some(response) = instead {
+        return Ok(response);
     }
-    let (steps, difference) = plan(asked, pool, &body, force)?;
-    let name = pool.name.to_string();
-    let mark = Mark::of_pool(pool);
-    draft.take(steps)?;
-    if dry {
-        return read::changed(200, mark, &difference);
-    }
-    if let Some(refused) = difference.refused.first() {
-        return Err(Problem::new(409, refused.detail.clone()));
-    }
-    change::run(asked, &draft, None)?;
     let all = asked.house.snapshot();
-    let pool = find::pool(&all, &name)?;
+    let pool = find::pool(&all, asked.name(0))?;
     let mark = Mark::of_pool(pool);
     read::with_view(asked.house, &all, |view| read::changed(200, mark, &view.members(pool)))
 }
@@ -95,7 +98,7 @@ pub(crate) fn plan(
     pool: &PoolState,
     body: &Value,
     force: bool,
-) -> Result<(Vec<Step>, Difference), Problem> {
+) -> Result<(Vec<MemberStep>, Difference), Problem> {
     let Value::Array(list) = body else {
         return Err(Problem::json("body", body, "a list of members"));
     };
@@ -121,8 +124,8 @@ struct Plan<'a> {
     asked: &'a Asked<'a>,
     pool: &'a PoolState,
     /// Of members that are there.
-    steps: Vec<Step>,
-    added: Vec<Step>,
+    steps: Vec<MemberStep>,
+    added: Vec<MemberStep>,
     difference: Difference,
 }
 
@@ -139,13 +142,13 @@ impl Plan<'_> {
         Ok(spec.name)
     }
 
-    fn step(&self, name: &str, what: What) -> Step {
-        Step { pool: self.pool.name.to_string(), member: name.to_owned(), what }
+    fn step(&self, name: &str, what: Doing) -> MemberStep {
+        MemberStep { pool: self.pool.name.to_string(), member: name.to_owned(), what }
     }
 
     fn add(&mut self, spec: MemberSpec) {
         let (name, url) = (spec.name.clone(), spec.url.to_string());
-        let step = self.step(&name, What::Add(Box::new(spec)));
+        let step = self.step(&name, Doing::Add(Box::new(spec)));
         self.added.push(step);
         self.difference.add.push(Named { name, url });
     }
@@ -157,7 +160,7 @@ impl Plan<'_> {
             self.difference.refused.push(Refused { name, detail });
             return;
         }
-        let step = self.step(&name, What::Remove);
+        let step = self.step(&name, Doing::Remove);
         self.steps.push(step);
         self.difference.remove.push(Named { name, url });
     }
@@ -183,10 +186,10 @@ impl Plan<'_> {
         }
         let order = self.order(member, (weight, most, meta), &mut keys);
         if let Some(weight) = weight {
-            self.steps.push(self.step(&member.spec.name, What::Change(Change::SetWeight(weight))));
+            self.steps.push(self.step(&member.spec.name, Doing::Weigh(weight)));
         }
         if let Some(order) = order {
-            self.steps.push(self.step(&member.spec.name, What::Order(Some(order))));
+            self.steps.push(self.step(&member.spec.name, Doing::Order(Some(order))));
         }
         if !keys.is_empty() {
             self.difference.change.push(Changed { name: member.spec.name.clone(), keys });
@@ -201,7 +204,7 @@ impl Plan<'_> {
         if keys.is_empty() {
             return None;
         }
-        let by = change::person(self.asked.request, None);
+        let by = person(self.asked.request, None);
         let before = member.order.clone().unwrap_or_default();
         Some(Order {
             by: by.name,
@@ -227,7 +230,7 @@ impl Plan<'_> {
         wanted.weight = weight.unwrap_or(member.weights.ordered);
         wanted.max_inflight = most.unwrap_or(wanted.max_inflight);
         wanted.meta = meta.unwrap_or(wanted.meta);
-        let steps = [What::Remove, What::Add(Box::new(wanted))].map(|what| self.step(&name, what));
+        let steps = [Doing::Remove, Doing::Add(Box::new(wanted))].map(|what| self.step(&name, what));
         self.steps.extend(steps);
         self.difference.change.push(Changed { name, keys: vec!["url"] });
     }

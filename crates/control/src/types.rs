@@ -3,10 +3,10 @@
 
 use std::time::SystemTime;
 
-use balance::api::Balancer;
 use balance::event::Level;
 use balance::history::PoolHistory;
 use balance::snapshot::Snapshot;
+use balance::steering::Steering;
 use render::Facts;
 use render::metrics::Options;
 
@@ -85,7 +85,7 @@ pub trait House {
     /// What is remembered of a pool. None: there is no such pool.
     fn history(&self, pool: &str) -> Option<PoolHistory>;
     /// Changes pools and members, and tells the log of it.
-    fn balancer(&self) -> &dyn Balancer;
+    fn steering(&self) -> &dyn Steering;
     /// What the snapshot does not say of the server.
     fn facts(&self) -> Facts;
     /// The time.

@@ -21,7 +21,8 @@ impl Table {
         self.check_rows()?;
         self.check_chunks()?;
         self.check_lanes()?;
-        self.check_tickets()
+        self.check_tickets()?;
+        self.check_journal()
     }
 
     fn check_names(&self) -> Result<(), String> {
@@ -112,6 +113,15 @@ impl Table {
         Ok(())
     }
 
+    fn check_journal(&self) -> Result<(), String> {
+        let journal = self.map.journal();
+        let words = [&journal.claim, &journal.author, &journal.sequence].map(|cell| cell.load(SeqCst));
+        match words {
+            [0, 0, sequence] if sequence.is_multiple_of(2) => Ok(()),
+            _ => Err(format!("a larger change was left half done: {words:?}")),
+        }
+    }
+
     fn check_tickets(&self) -> Result<(), String> {
         let dead = queue::holders(self.map.tickets()).find(|pid| !(self.alive)(*pid));
         dead.map_or(Ok(()), |pid| Err(format!("pid {pid} is dead and has a ticket of the queue")))
@@ -121,7 +131,7 @@ impl Table {
 fn check_phase(what: &str, row: usize, life: Life) -> Result<(), String> {
     match life.phase() {
         LifePhase::Free | LifePhase::Live | LifePhase::Removed => Ok(()),
-        LifePhase::Building | LifePhase::Announced => {
+        LifePhase::Building | LifePhase::Announced | LifePhase::Held => {
             Err(format!("{what} {row} was left half done by pid {:?}", life.writer()))
         }
     }

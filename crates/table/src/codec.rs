@@ -60,6 +60,11 @@ pub(crate) fn with_line(line: &[u8], before: &[u8]) -> Vec<u8> {
     text
 }
 
+/// The same text with the order that stands in another one.
+pub(crate) fn with_order_of(text: &[u8], other: &[u8]) -> Vec<u8> {
+    with_line(parts(text).0, other)
+}
+
 /// The text of a pool's settings.
 pub(crate) fn text(settings: &PoolSettings) -> Result<String, ChangeError> {
     let text = settings.to_text();

@@ -88,6 +88,7 @@ impl Table {
     }
 
     fn reap_where(&self, is_dead: &dyn Fn(i32) -> bool, alive: &dyn Fn(i32) -> bool) -> u32 {
+        self.finish_for_dead(alive);
         let mut given_back: u32 = 0;
         let mut found = false;
         for (index, row) in self.map.children().iter().enumerate() {

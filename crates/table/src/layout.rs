@@ -3,12 +3,13 @@
 //! numbers of rows.
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
-//! cursors · tickets · counts of members, pools and scripts · script rows · script copies. Every
-//! section starts at a multiple of 64 bytes.
+//! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
+//! · its entries. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
 use crate::protocol::children::ChildRow;
+use crate::protocol::journal::{Journal, WORDS};
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::{TextChunk, chunks_for};
@@ -17,15 +18,18 @@ use crate::protocol::text::{TextChunk, chunks_for};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 7;
+pub(crate) const LAYOUT_VERSION: u64 = 8;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_007;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_008;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
 /// Further words behind these.
 pub(crate) const OUTLINE_MORE: usize = 8;
+
+/// Entries of the journal for each member: its status and its text.
+const MEMBER_ENTRIES: usize = 2;
 
 /// How much a table has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +121,7 @@ impl Geometry {
             + size_of::<MemberCountsRow>()
             + self.lane_words() as usize * 8
             + 3 * size_of::<TextChunk>()
+            + MEMBER_ENTRIES * WORDS * 8
     }
 
     /// Words of lanes for each member.
@@ -293,6 +298,7 @@ const _: () = {
     assert!(size_of::<ChildRow>() == 64);
     assert!(size_of::<ScriptRow>() == 128);
     assert!(size_of::<Ticket>() == 32);
+    assert!(size_of::<Journal>() == 64);
 };
 
 /// Where a section starts, and how many rows it has.
@@ -318,6 +324,8 @@ pub(crate) struct Sections {
     pub script_counts: Section,
     pub scripts: Section,
     pub copies: Section,
+    pub journal: Section,
+    pub entries: Section,
     pub end: usize,
 }
 
@@ -344,12 +352,19 @@ impl Sections {
             script_counts: place(geometry.scripts as usize, size_of::<ScriptCountsRow>()),
             scripts: place(geometry.scripts as usize, size_of::<ScriptRow>()),
             copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
+            journal: place(1, size_of::<Journal>()),
+            entries: place(geometry.journal_entries() * WORDS, 8),
             end,
         }
     }
 }
 
 impl Geometry {
+    /// Entries that a change of everything may have.
+    pub(crate) fn journal_entries(&self) -> usize {
+        self.members as usize * MEMBER_ENTRIES + self.pools as usize
+    }
+
     /// Words in each copy of a script.
     pub(crate) fn script_words(&self) -> usize {
         (self.script_bytes as usize).div_ceil(8)

@@ -25,6 +25,8 @@ mod counting;
 #[cfg(not(loom))]
 mod counts;
 #[cfg(not(loom))]
+mod deeds;
+#[cfg(not(loom))]
 mod define;
 #[cfg(not(loom))]
 pub mod dict;
@@ -51,9 +53,13 @@ mod members;
 #[cfg(not(loom))]
 mod outline;
 #[cfg(not(loom))]
+mod pen;
+#[cfg(not(loom))]
 mod place;
 #[cfg(not(loom))]
 mod pools;
+#[cfg(not(loom))]
+mod publish;
 #[cfg(not(loom))]
 mod queue;
 #[cfg(not(loom))]

@@ -11,6 +11,7 @@ use crate::layout::{
     PoolRow, ScriptCountsRow, Section, Sections,
 };
 use crate::protocol::children::ChildRow;
+use crate::protocol::journal::Journal;
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::TextChunk;
@@ -74,6 +75,8 @@ unsafe impl Row for ChildRow {}
 unsafe impl Row for ScriptRow {}
 // SAFETY: as above.
 unsafe impl Row for Ticket {}
+// SAFETY: as above.
+unsafe impl Row for Journal {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -269,6 +272,15 @@ impl Mapping {
 
     pub fn scripts(&self) -> &[ScriptRow] {
         self.rows(self.sections.scripts)
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.rows(self.sections.journal)[0]
+    }
+
+    /// The words of the journal's entries.
+    pub fn entries(&self) -> &[AtomicU64] {
+        self.rows(self.sections.entries)
     }
 
     /// The words of a script's copies; the row must be one of [`Mapping::scripts`].

@@ -68,6 +68,11 @@ pub(crate) fn is_members(tag: u32) -> bool {
     tag.is_multiple_of(2)
 }
 
+/// Another process has taken a row away from this one.
+pub(crate) fn taken_for_dead() -> ChangeError {
+    ChangeError::Invalid("this process is taken for dead by another".to_owned())
+}
+
 impl Table {
     pub(crate) fn row(&self, slot: Slot) -> Option<(&MemberKey, &MemberRow)> {
         self.map.keys().get(slot as usize).zip(self.map.members().get(slot as usize))
@@ -112,15 +117,20 @@ impl Table {
         for _ in 0..TRIES {
             let (row, building) = self.claim_member(from)?;
             step();
-            let announced = self.build(row, building, pool, item)?;
+            self.build(row, building, pool, item)?;
+            step();
+            let announced =
+                life::announce(&self.map.keys()[row].life, building).ok_or_else(taken_for_dead)?;
             step();
             match self.contest_member(row, announced, pool, item.name, allowed) {
                 ContestEnd::Live(live) => {
                     return Ok(Inserted::Live { slot: row as Slot, incarnation: live.incarnation() });
                 }
-                ContestEnd::Taken(_) => {
+                ContestEnd::Taken(rival) => {
                     self.recycle_member(row);
-                    return Ok(Inserted::Taken);
+                    if !self.await_held(rival) {
+                        return Ok(Inserted::Taken);
+                    }
                 }
                 ContestEnd::Retired => self.recycle_member(row),
             }
@@ -151,7 +161,7 @@ impl Table {
         contest::run(&field, row, announced, allowed)
     }
 
-    fn claim_member(&self, from: &mut usize) -> Result<(usize, Life), ChangeError> {
+    pub(crate) fn claim_member(&self, from: &mut usize) -> Result<(usize, Life), ChangeError> {
         if let Some(claimed) = self.try_claim_member(from) {
             return Ok(claimed);
         }
@@ -198,7 +208,14 @@ impl Table {
         lanes::idle(self.lane_cells(row as Slot))
     }
 
-    fn build(&self, row: usize, building: Life, pool: PoolRef, item: &Item) -> Result<Life, ChangeError> {
+    /// Fills a row that was claimed for it. A failure gives the row back.
+    pub(crate) fn build(
+        &self,
+        row: usize,
+        building: Life,
+        pool: PoolRef,
+        item: &Item,
+    ) -> Result<(), ChangeError> {
         let (key, cells) = (&self.map.keys()[row], &self.map.members()[row]);
         key.place.store(pool.place(), SeqCst);
         key.name.store(item.name, SeqCst);
@@ -224,9 +241,7 @@ impl Table {
             self.recycle_member(row);
             return Err(written.err().unwrap_or(ChangeError::Full { what: "member's line" }));
         }
-        step();
-        life::announce(&key.life, building)
-            .ok_or_else(|| ChangeError::Invalid("this process is taken for dead by another".to_owned()))
+        Ok(())
     }
 
     /// Puts a record in place of the one that the text word links. `allowed` is asked with each
@@ -239,20 +254,8 @@ impl Table {
         tag: u32,
         allowed: &dyn Fn(u64) -> bool,
     ) -> Result<bool, ChangeError> {
-        if record.text.len() > text::MAX_TEXT {
-            return Err(ChangeError::Invalid(format!(
-                "the definition has {} bytes, at most {} fit",
-                record.text.len(),
-                text::MAX_TEXT
-            )));
-        }
         let chunks = self.map.chunks();
-        let hint = &self.map.header().chunk_hint;
-        let mut held = text::fill(chunks, record, tag, self.pid, hint);
-        if held.is_empty() {
-            self.sweep();
-            held = text::fill(chunks, record, tag, self.pid, hint);
-        }
+        let held = self.fill_text(record, tag)?;
         if held.is_empty() {
             return Ok(false);
         }
@@ -272,6 +275,24 @@ impl Table {
                 return Ok(true);
             }
         }
+    }
+
+    /// Fills chunks with a record. None when there are too few.
+    pub(crate) fn fill_text(&self, record: &RowText, tag: u32) -> Result<Vec<text::HeldChunk>, ChangeError> {
+        if record.text.len() > text::MAX_TEXT {
+            return Err(ChangeError::Invalid(format!(
+                "the definition has {} bytes, at most {} fit",
+                record.text.len(),
+                text::MAX_TEXT
+            )));
+        }
+        let (chunks, hint) = (self.map.chunks(), &self.map.header().chunk_hint);
+        let held = text::fill(chunks, record, tag, self.pid, hint);
+        if !held.is_empty() {
+            return Ok(held);
+        }
+        self.sweep();
+        Ok(text::fill(chunks, record, tag, self.pid, hint))
     }
 
     /// Empties and frees a removed row, if nobody has a request there.

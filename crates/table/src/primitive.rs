@@ -33,10 +33,20 @@ pub(crate) fn step() {
     crash::step();
 }
 
+/// Whether the process has died at a [`step`] and only its stack is left: what is dropped there
+/// does nothing, as where a process is killed.
+#[inline(always)]
+pub(crate) fn is_killed() -> bool {
+    #[cfg(all(test, not(loom)))]
+    return crash::is_killed();
+    #[cfg(not(all(test, not(loom))))]
+    false
+}
+
 /// Makes operations die half way, as by SIGKILL (nothing is undone), or stop there, as by SIGSTOP.
 #[cfg(all(test, not(loom)))]
 pub(crate) mod crash {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -47,6 +57,11 @@ pub(crate) mod crash {
 
     thread_local! {
         static LEFT: RefCell<Option<(u32, End)>> = const { RefCell::new(None) };
+        static KILLED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(crate) fn is_killed() -> bool {
+        KILLED.get()
     }
 
     struct Crashed;
@@ -61,7 +76,10 @@ pub(crate) mod crash {
             None => None,
         });
         match reached {
-            Some((_, End::Die)) => resume_unwind(Box::new(Crashed)),
+            Some((_, End::Die)) => {
+                KILLED.set(true);
+                resume_unwind(Box::new(Crashed))
+            }
             Some((_, End::Stop(stopped, go_on))) => {
                 stopped.send(()).expect("somebody waits");
                 go_on.recv().expect("somebody goes on");
@@ -75,6 +93,7 @@ pub(crate) mod crash {
         LEFT.set(Some((steps, End::Die)));
         let outcome = catch_unwind(AssertUnwindSafe(operation));
         LEFT.set(None);
+        KILLED.set(false);
         match outcome {
             Ok(value) => Some(value),
             Err(payload) if payload.is::<Crashed>() => None,

@@ -14,7 +14,12 @@ use crate::protocol::text;
 impl Table {
     /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
     /// scripts and dictionaries are not in the table: whoever knows them adds them.
+    /// A larger change is in it as a whole, or not at all.
     pub fn snapshot(&self, now_ms: u64) -> Snapshot {
+        self.settled(&|| self.snapshot_now(now_ms))
+    }
+
+    fn snapshot_now(&self, now_ms: u64) -> Snapshot {
         let children = self.children().into_iter();
         Snapshot {
             pools: snapshot::pools(self),

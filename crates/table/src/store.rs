@@ -13,6 +13,7 @@ use balance::order::{MAX_ORDER_TEXT, Order};
 use balance::outlier::OutlierState;
 use balance::settings::PoolSettings;
 use balance::status::Status;
+use balance::steps::Deed;
 use balance::store::{ADDED, Origin, PoolImage, Store, Vitals};
 
 use crate::define::item;
@@ -55,19 +56,22 @@ impl Table {
         members
     }
 
-    fn read_settings(&self, pool: PoolRef) -> PoolSettings {
+    pub(crate) fn read_settings(&self, pool: PoolRef) -> PoolSettings {
         let record = text::read(self.map.chunks(), &self.map.pools()[pool.row].text);
         record.and_then(|(_, record)| codec::settings(&record.text)).unwrap_or_default()
     }
 
-    fn live_pool(&self, pool: PoolId) -> Result<PoolRef, ChangeError> {
+    pub(crate) fn live_pool(&self, pool: PoolId) -> Result<PoolRef, ChangeError> {
         self.pool_ref(pool.0 as usize).ok_or(ChangeError::UnknownPool)
     }
 
-    fn last_order(&self, pool: PoolRef) -> Option<u32> {
+    /// The place of a member that is added now.
+    pub(crate) fn next_order(&self, pool: PoolRef) -> u32 {
         let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
         let cells = rows.map(|(row, _)| &self.map.members()[row].text);
-        cells.filter_map(|cell| text::read(self.map.chunks(), cell)).map(|(_, record)| record.order).max()
+        let records = cells.filter_map(|cell| text::read(self.map.chunks(), cell));
+        let last = records.map(|(_, record)| record.order).max();
+        last.map_or(ADDED, |last| (last + 1).clamp(ADDED, MAX_ORDER))
     }
 }
 
@@ -279,7 +283,7 @@ impl Store for Table {
         if self.find_member(found, hash(&spec.name)).is_some() {
             return Err(duplicate());
         }
-        let order = self.last_order(found).map_or(ADDED, |last| (last + 1).clamp(ADDED, MAX_ORDER));
+        let order = self.next_order(found);
         let item = item(spec, order, define::start(&self.read_settings(found), spec, true))?;
         match self.insert(found, &item, &mut 0, &|| self.is_pool(found))? {
             Inserted::Live { slot, incarnation } => {
@@ -308,6 +312,14 @@ impl Store for Table {
         }
         self.bump_pool(found);
         Ok(())
+    }
+
+    fn with_pen(&self, body: &mut dyn FnMut()) -> bool {
+        self.take_pen(body)
+    }
+
+    fn carry_out(&self, deeds: &[Deed]) -> Result<Vec<(Status, Status)>, ChangeError> {
+        self.carry_out_deeds(deeds)
     }
 
     fn define(

@@ -29,6 +29,8 @@ impl Table {
     }
 
     pub(crate) fn sweep_with(&self, alive: &dyn Fn(i32) -> bool) -> Swept {
+        self.finish_for_dead(alive);
+        let alive = &|pid| self.is_owner(pid, alive);
         let rows = self.sweep_pools(alive) + self.sweep_members(alive);
         Swept { rows, chunks: self.sweep_chunks(alive) }
     }

@@ -20,6 +20,8 @@ use crate::rng::Rng;
 use crate::session::{Routed, Routes, SessionSearch};
 use crate::settings::PoolSettings;
 use crate::status::Status;
+use crate::steering::{self, Steering};
+use crate::steps::MemberStep;
 use crate::store::Store;
 use crate::tier;
 use crate::told;
@@ -412,5 +414,22 @@ impl<S: Store> Balancer for Handle<S> {
             }
         }
         Ok(pool)
+    }
+}
+
+impl<S: Store> Steering for Handle<S> {
+    fn with_pen(&self, body: &mut dyn FnMut()) -> bool {
+        self.engine.store.with_pen(body)
+    }
+
+    fn carry_out(&self, steps: &[MemberStep], by: &By) -> Result<Vec<Event>, ChangeError> {
+        let store = &self.engine.store;
+        let deeds = steering::deeds(store, steps)?;
+        let words = store.carry_out(&deeds)?;
+        Ok(steering::events(&deeds, &words, store.now_s(), by))
+    }
+
+    fn tell_all(&self, events: &[Event]) {
+        events.iter().for_each(|event| (self.engine.notice)(event));
     }
 }

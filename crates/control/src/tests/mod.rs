@@ -24,6 +24,7 @@ use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
 use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
+use balance::steering::Steering;
 use balance::store::Store;
 use balance::trial::{Rollout, Trial, TrialStage};
 use render::metrics::Options;
@@ -112,6 +113,10 @@ impl Heap {
         members.iter().find(|member| member.spec.name == name).expect("the member").slot
     }
 
+    pub fn balancer(&self) -> &dyn Balancer {
+        &self.handle
+    }
+
     /// A request over the socket.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Response {
         Ask::new(method, path).body(body).of(self)
@@ -176,7 +181,7 @@ impl House for Heap {
         (pool == "app").then(|| PoolHistory { recent, day: vec![HistorySample { span_ms: 300_000, ..all }] })
     }
 
-    fn balancer(&self) -> &dyn Balancer {
+    fn steering(&self) -> &dyn Steering {
         &self.handle
     }
 

@@ -14,7 +14,7 @@ use crate::primitive::{AtomicU64, pause, step, total_order};
 pub enum ContestEnd {
     /// The row is live.
     Live(Life),
-    /// Another row of that name is live; this one is retired.
+    /// Another row of that name is live, or held; this one is retired.
     Taken(usize),
     /// A rival retired this row: build a new one.
     Retired,
@@ -54,19 +54,29 @@ pub fn run(field: &Rivals<'_>, mine: usize, announced: Life, allowed: &dyn Fn() 
     }
 }
 
-/// Retires an announced rival; true when the rival is live.
+/// The same for rows that are held: the first row of a name of theirs that is live. When there is
+/// none nobody else of these names gets there any more, since whoever announces itself finds a row
+/// that is held. `same_name` says no of the held rows themselves, and of those that go with the
+/// same change.
+pub fn rival_of_held(field: &Rivals<'_>) -> Option<usize> {
+    total_order();
+    (0..field.rows).find(|rival| beaten_by(field, *rival, field.rows))
+}
+
+/// Retires an announced rival; true when the rival is live, or held.
 fn beaten_by(field: &Rivals<'_>, rival: usize, mine: usize) -> bool {
     let cell = (field.life)(rival);
     let mut patience = if rival < mine { field.patience } else { 0 };
     loop {
         let seen = Life::load(cell);
-        if !matches!(seen.phase(), LifePhase::Live | LifePhase::Announced) || !(field.same_name)(rival) {
+        let counts = matches!(seen.phase(), LifePhase::Live | LifePhase::Announced | LifePhase::Held);
+        if !counts || !(field.same_name)(rival) {
             return false;
         }
         if !Life::load(cell).same_as(seen) {
             continue;
         }
-        if seen.is_live() {
+        if seen.is_live() || seen.phase() == LifePhase::Held {
             return true;
         }
         if patience > 0 {

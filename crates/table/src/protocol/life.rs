@@ -5,10 +5,11 @@
 //! |---------|-------|
 //! | 0..=2   | phase |
 //! | 3..=31  | incarnation, grows when a row is retired |
-//! | 32..=63 | pid of the writer (building, announced) or the number of confirmations (live) |
+//! | 32..=63 | pid of the writer (building, announced, held); confirmations (live) |
 //!
 //! `Free → Building(pid) → Announced(pid) → Live → Removed → Free`; a row of a dead writer goes
-//! from building or announced straight to removed. Every step is one compare-and-swap.
+//! from building or announced straight to removed. A row that is a part of a larger change
+//! ([`super::journal`]) is `Held(pid)` in place of announced. Every step is one compare-and-swap.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst};
 
@@ -27,6 +28,8 @@ pub enum LifePhase {
     Live = 3,
     /// Gone; becomes free when nobody has a request there.
     Removed = 4,
+    /// Filled, as a part of a change that is not made yet; nobody else may have its name.
+    Held = 5,
 }
 
 /// A life word's value.
@@ -53,6 +56,7 @@ impl Life {
             1 => LifePhase::Building,
             2 => LifePhase::Announced,
             3 => LifePhase::Live,
+            5 => LifePhase::Held,
             _ => LifePhase::Removed,
         }
     }
@@ -65,7 +69,8 @@ impl Life {
 
     /// The writer, while there is one.
     pub fn writer(self) -> Option<i32> {
-        matches!(self.phase(), LifePhase::Building | LifePhase::Announced).then_some((self.0 >> 32) as i32)
+        matches!(self.phase(), LifePhase::Building | LifePhase::Announced | LifePhase::Held)
+            .then_some((self.0 >> 32) as i32)
     }
 
     /// Whether the row is live.
@@ -107,7 +112,13 @@ pub fn announce(cell: &AtomicU64, building: Life) -> Option<Life> {
     step(cell, building, Life::new(LifePhase::Announced, building.incarnation(), upper))
 }
 
-/// Shows an announced row to everybody. Fails when another writer has retired it meanwhile.
+/// Keeps a filled row, with its name, for later.
+pub fn hold(cell: &AtomicU64, building: Life) -> Option<Life> {
+    let upper = (building.0 >> 32) as u32;
+    step(cell, building, Life::new(LifePhase::Held, building.incarnation(), upper))
+}
+
+/// Shows an announced or held row to everybody. Fails when another writer has retired it meanwhile.
 pub fn go_live(cell: &AtomicU64, announced: Life) -> Option<Life> {
     step(cell, announced, Life::new(LifePhase::Live, announced.incarnation(), 0))
 }

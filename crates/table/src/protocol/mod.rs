@@ -5,6 +5,7 @@
 pub mod children;
 pub mod claim;
 pub mod contest;
+pub mod journal;
 pub mod lanes;
 pub mod lead;
 pub mod life;

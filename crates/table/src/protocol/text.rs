@@ -141,6 +141,12 @@ pub fn settle(chunks: &[TextChunk], held: &[HeldChunk], pid: i32) {
     }
 }
 
+/// Whether a chunk with this counter is filled and was never linked, or not settled since.
+pub fn is_filled(chunk: &TextChunk, count: u64) -> bool {
+    let seen = chunk.owner.load(SeqCst);
+    seen & 3 == FILLING && counter(seen) == count
+}
+
 /// Frees chunks that still have these counters.
 pub fn free(chunks: &[TextChunk], held: &[HeldChunk]) {
     for &(index, count) in held {
@@ -212,6 +218,11 @@ pub fn read(chunks: &[TextChunk], cell: &AtomicU64) -> Option<(u64, RowText)> {
         pause();
     }
     None
+}
+
+/// Reads the record of a chain that nobody changes.
+pub fn read_chain(chunks: &[TextChunk], text_word: u64) -> Option<RowText> {
+    copy(chunks, text_word)
 }
 
 fn copy(chunks: &[TextChunk], text_word: u64) -> Option<RowText> {

@@ -3,6 +3,7 @@
 
 mod children;
 mod counts;
+mod deeds;
 mod definitions;
 mod ejection;
 mod garbage;
