@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::query::{Query, encoded};
 use crate::routes::{self, Endpoint, Verb};
 use crate::types::{Request, Response};
-use crate::{body, put, read};
+use crate::{body, condition, put, read};
 
 /// Most requests of one batch.
 const MAX_ITEMS: usize = 10_000;
@@ -37,6 +37,12 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
     let mut planned = Vec::with_capacity(items.len());
     let instead = apply::make(asked, &mut |draft| {
         planned.clear();
+        let mark = Mark::of_pools(&draft.all.pools);
+        if !condition::may_change(asked.request, mark) {
+            let current =
+                read::with_view(asked.house, &draft.all, |view| read::changed(412, mark, &view.pools()));
+            return current.map(Intent::Answer);
+        }
         for (at, item) in items.iter().enumerate() {
             match plan(asked, item, draft) {
                 Ok(done) => planned.push(done),

@@ -191,10 +191,10 @@ fn page(asked: &Asked<'_>) -> Response {
 }
 
 fn asset(asked: &Asked<'_>) -> Result<Response, Problem> {
-    if asked.name(0) != html::style_name() {
-        return Err(Problem::new(404, format!("{}: there is nothing here", shown(asked.name(0)))));
-    }
-    let mut response = answer("text/css; charset=utf-8", html::STYLE.into());
+    let asset = html::asset(asked.name(0));
+    let asset =
+        asset.ok_or_else(|| Problem::new(404, format!("{}: there is nothing here", shown(asked.name(0)))))?;
+    let mut response = answer(asset.content_type, asset.text.into());
     response.headers.push(("Cache-Control", "public, max-age=31536000, immutable".to_owned()));
     Ok(response)
 }

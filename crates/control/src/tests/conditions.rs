@@ -115,3 +115,22 @@ fn every_change_of_a_pool_heeds_what_was_read() {
         "",
     );
 }
+
+#[test]
+fn a_batch_is_made_only_where_nothing_has_changed_meanwhile() {
+    let house = house();
+    let seen = tag_of(&house, "/api/v1/pools");
+    let body = format!(r#"[{{"method":"PATCH","path":"{MEMBER}","body":{{"admin":"drain"}}}}]"#);
+    let ask = |seen: &str| {
+        let asked = Ask::new("POST", "/api/v1/batch").header("if-match", seen);
+        asked.body(&body).of(&house)
+    };
+    house.ask("PATCH", "/api/v1/pools/app/members/b", r#"{"weight":9}"#);
+    let refused = ask(&seen);
+    assert_eq!((refused.status, json(&refused)["pools"][0]["name"].as_str()), (412, Some("app")));
+    assert_eq!(house.get(MEMBER)["admin"], "ready", "nothing is done");
+    // Numbers may have changed.
+    house.store().set_inflight(house.slot("a"), 3);
+    assert_eq!(ask(&tag(&refused)).status, 200);
+    assert_eq!(house.get(MEMBER)["admin"], "drain");
+}
