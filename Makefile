@@ -2,6 +2,7 @@
 # make run    three demo backends and httpd on 127.0.0.1:8080, in the foreground
 # make demo   the same without hands: shares, a dead backend, a changed weight; fails when not so
 # make test   everything that CI runs
+# make test-page  the page in a real Chromium; CI runs it too
 # make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
@@ -24,7 +25,7 @@ MANDIR     ?= /usr/local/share/man/man1
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 
-.PHONY: all first port deps deps-test build run demo test lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
+.PHONY: all first port deps deps-test build run demo test test-page lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
 
 all: build
 
@@ -51,6 +52,10 @@ demo: build
 
 test: deps-test
 	@scripts/test
+
+test-page: build
+	@scripts/deps page
+	@LUA_BALANCER_SO="$(realpath $(MODULE))" scripts/test-page
 
 lint: first
 	@scripts/deps lint

@@ -19,9 +19,9 @@ function makeFrame() {
   $("main").replaceChildren($("warnings"),
     make("div", { class: "tools" }, make("div", { role: "tablist", "aria-label": "Views", onkeydown: onTabKey }, tabs),
       make("div", { id: "search-box" }, make("span", { id: "found", role: "status" }), search)),
-    ...panels);
+    ...panels, bar);
   $("top").append(make("p", { id: "live", role: "status" }));
-  document.body.append(bar, make("div", { id: "toasts", role: "region", "aria-label": "Messages" }), makeDialog());
+  document.body.append(make("div", { id: "toasts", role: "region", "aria-label": "Messages" }), makeDialog());
 }
 
 function showStatus() {

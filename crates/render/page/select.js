@@ -78,8 +78,8 @@ function showSelection() {
     card.all.indeterminate = number > 0 && number < rows.length;
   }
   const bar = $("bar");
-  bar.hidden = selected.size === 0;
-  document.body.classList.toggle("choosing", selected.size > 0);
+  bar.hidden = selected.size === 0 || open !== "pools";
+  document.body.classList.toggle("choosing", !bar.hidden);
   say($("chosen"), several(selected.size, "member") + " selected");
 }
 

@@ -80,6 +80,7 @@ function openTab(name, isAsked) {
     panel.hidden = known !== open;
   }
   $("search-box").hidden = open !== "pools";
+  showSelection();
   if (isAsked) history.replaceState(null, "", open === "pools" ? location.pathname + location.search : "#" + open);
   refreshTab();
 }
