@@ -17,6 +17,7 @@ LIBEXECDIR  = $(shell $(APXS) -q LIBEXECDIR)
 SYSCONFDIR  = $(shell $(APXS) -q SYSCONFDIR)
 LUADIR     ?= /usr/share/mod_lua_balancer/lua
 INSTALLED   = $(LUADIR)/.installed
+STATEDIR   ?= /var/lib/mod_lua_balancer
 TARGET     ?= $(or $(CARGO_TARGET_DIR),target)
 MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 LBCTL       = $(TARGET)/release/lbctl
@@ -24,6 +25,7 @@ BINDIR     ?= /usr/local/bin
 MANDIR     ?= /usr/local/share/man/man1
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
+export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
 .PHONY: all first port deps deps-test build run demo test test-page lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
 
@@ -70,7 +72,7 @@ symbols: build
 # What was edited where it is installed stays (scripts/install-files).
 install:
 	@test -f "$(MODULE)" || { echo "run 'make build' first"; exit 1; }
-	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(SYSCONFDIR)/mods-available" "$(DESTDIR)$(SYSCONFDIR)/conf-available" "$(DESTDIR)$(LUADIR)"
+	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(SYSCONFDIR)/mods-available" "$(DESTDIR)$(SYSCONFDIR)/conf-available" "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(STATEDIR)"
 	install -m 644 "$(MODULE)" "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new"
 	mv "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new" "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so"
 	sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|' apache-conf/lua_balancer.load > "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
@@ -91,6 +93,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
 	rm -f "$(DESTDIR)$(BINDIR)/lbctl" "$(DESTDIR)$(MANDIR)"/lbctl.1 "$(DESTDIR)$(MANDIR)"/lbctl-*.1
 	@DESTDIR="$(DESTDIR)" scripts/install-files -r "$(INSTALLED)"
+	@rmdir "$(DESTDIR)$(STATEDIR)" 2>/dev/null || true
 	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true
 
 bench: build

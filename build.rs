@@ -94,7 +94,7 @@ fn bindings(flags: &[String], out: &std::path::Path) {
         .allowlist_var(
             "MODULE_MAGIC_NUMBER_M.*|MODULE_MAGIC_COOKIE|OK|DECLINED|DONE|HTTP_.*|AP_REG_.*|AP_FTYPE_.*|PROXY_CANONENC_.*|PROXYREQ_.*|PROXYPASS_NOCANON|PROXYPASS_INTERPOLATE|M_[A-Z]+|APLOG_.*|AP_MPMQ_.*|AP_SQ_.*|\
              OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|APR_HOOK_.*|APR_SUCCESS|NOT_IN_.*|GLOBAL_ONLY|PROXY_WORKER_.*|AP_CONN_.*|AP_STATUS_SHORT|LB_.*|\
-             ap_server_conf|ap_conftree|ap_unixd_config|APR_OC_REASON_.*|apr_hook_debug_current|apr_hook_global_pool|ap_.*_module",
+             ap_server_conf|ap_pid_fname|ap_conftree|ap_unixd_config|APR_OC_REASON_.*|apr_hook_debug_current|apr_hook_global_pool|ap_.*_module",
         )
         .layout_tests(false)
         .generate_comments(false)

@@ -2,7 +2,7 @@
 //! What a child's answers are made of. It is the same in every child.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use balance::engine::Handle;
 use balance::event::Level;
@@ -11,13 +11,17 @@ use balance::snapshot::Snapshot;
 use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
-use control::{Facts, House};
+use control::{Facts, House, StateSeen};
 use render::metrics::{Histograms, Members, Options};
 use table::Table;
 
 use crate::httpd::{digest, log, memory};
+use crate::keep::state::{StateBytes, StateFile};
 use crate::serve::child::{Child, Thread};
 use crate::serve::snapshot;
+
+/// How long a caller waits for the leading child.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A child, on one of its threads.
 pub struct ChildHouse {
@@ -55,6 +59,7 @@ impl House for ChildHouse {
             started_s: self.child.doors.started_s,
             clock_ms: Some(memory::monotonic_ms()),
             lead_changes: None,
+            state_trouble: self.child.state_file.as_ref().and_then(StateFile::trouble),
         }
     }
 
@@ -94,6 +99,30 @@ impl House for ChildHouse {
             },
             max_series: said.max_series as usize,
         }
+    }
+
+    fn state_file(&self) -> Option<StateSeen> {
+        let file = self.child.state_file.as_ref()?;
+        let bytes = match file.read(None) {
+            StateBytes::Nothing => Ok(None),
+            StateBytes::Bytes(bytes) => Ok(Some(bytes)),
+            StateBytes::Strange(why) | StateBytes::Unreadable(why) => Err(why),
+        };
+        let trouble = file.trouble().map(|(why, _)| why);
+        Some(StateSeen { path: file.path(), bytes, ages: file.ages, trouble })
+    }
+
+    fn prune_state(&self) -> Result<(), String> {
+        let file = self.child.state_file.as_ref().ok_or("there is no state file")?;
+        let asked = file.ask_to_prune();
+        let until = Instant::now() + PATIENCE;
+        while !file.is_pruned(asked) {
+            if Instant::now() >= until {
+                return Err("the leading child has not written the state file in time".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn metrics_reduced(&self, reduced: bool) {

@@ -234,6 +234,13 @@ pub fn runtime_relative(pool: MemoryPool<'_>, path: &str) -> Option<String> {
     (!full.is_null()).then(|| unsafe { super::text(full) })
 }
 
+/// PidFile, under DefaultRuntimeDir when it is relative.
+pub fn pid_file(pool: MemoryPool<'_>) -> String {
+    // SAFETY: httpd's own text, or NULL, set while its directives are read by this one thread.
+    let written = unsafe { super::text(ffi::ap_pid_fname) };
+    runtime_relative(pool, &written).unwrap_or(written)
+}
+
 /// ServerRoot.
 pub fn server_root(pool: MemoryPool<'_>) -> PathBuf {
     // SAFETY: httpd allocates the answer in the pool; NULL for an impossible path.

@@ -51,6 +51,16 @@ impl Account {
         Account { user, group, name: name_of(user).unwrap_or_else(|| format!("uid {user}")), root }
     }
 
+    /// User and group.
+    pub fn numbers(&self) -> (u32, u32) {
+        (self.user, self.group)
+    }
+
+    /// Whether it is within ChrootDir.
+    pub fn is_confined(&self) -> bool {
+        self.root.is_some()
+    }
+
     /// For messages.
     pub fn name(&self) -> &str {
         &self.name

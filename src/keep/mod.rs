@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is kept over restarts (the table and its history, dictionaries, databases of places,
-//! sockets), and the configuration while it is being read.
+//! sockets) or over stops (the state file), and the configuration while it is being read.
 
 pub mod dicts;
 pub mod doors;
@@ -8,4 +8,5 @@ pub mod geoip;
 mod history;
 pub mod mappings;
 pub mod reading;
+pub mod state;
 pub mod table;

@@ -17,6 +17,7 @@ mod ramps;
 pub mod saved;
 mod scripts;
 mod stale;
+mod state;
 mod stuck;
 pub mod thread;
 mod timers;

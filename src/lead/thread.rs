@@ -15,6 +15,7 @@ use super::pools::PoolImages;
 use super::ramps::Ramps;
 use super::scripts::Scripts;
 use super::stale::Stale;
+use super::state::StateWriter;
 use super::{Lease, Rest, TICK, Task};
 use crate::faults;
 use crate::guard::guard;
@@ -92,7 +93,7 @@ struct Worker {
     scripts: Scripts,
     pools: PoolImages,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 7],
+    tasks: [(Option<Instant>, Box<dyn Task>); 8],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -100,13 +101,14 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 7] = [
+        let tasks: [Box<dyn Task>; 8] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
             Box::new(Orders::default()),
             Box::new(Ramps::default()),
             Box::new(Readings::default()),
+            Box::new(StateWriter::default()),
             Box::new(NativeChecks::new(child)),
         ];
         Worker {

@@ -25,8 +25,8 @@ struct Signal {
     /// The first states are made.
     prepared: AtomicBool,
     prober: Mutex<Option<probe::Waker>>,
-    /// How many threads read databases.
-    walks: AtomicUsize,
+    /// How many threads read databases or write the state file.
+    asides: AtomicUsize,
     thread: OnceLock<std::thread::Thread>,
 }
 
@@ -46,16 +46,22 @@ impl Background {
     /// the others.
     pub fn walk(&self, job: geo::Inspection) -> bool {
         let signal = self.signal.clone();
-        signal.walks.fetch_add(1, Ordering::AcqRel);
+        self.aside("lua-balancer-db", move || job(&|| !signal.stop.load(Ordering::Acquire)))
+    }
+
+    /// Has a thread of its own do something that may take a while; false when there is none to be
+    /// had. The child waits for its end a moment.
+    pub fn aside(&self, name: &str, job: impl FnOnce() + Send + 'static) -> bool {
+        let signal = self.signal.clone();
+        signal.asides.fetch_add(1, Ordering::AcqRel);
         let body = move || {
-            guard((), || job(&|| !signal.stop.load(Ordering::Acquire)));
-            signal.walks.fetch_sub(1, Ordering::AcqRel);
+            guard((), job);
+            signal.asides.fetch_sub(1, Ordering::AcqRel);
         };
-        let spawned = memory::with_signals_blocked(|| {
-            std::thread::Builder::new().name("lua-balancer-db".into()).spawn(body)
-        });
+        let spawned =
+            memory::with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body));
         if spawned.is_err() {
-            self.signal.walks.fetch_sub(1, Ordering::AcqRel);
+            self.signal.asides.fetch_sub(1, Ordering::AcqRel);
         }
         spawned.is_ok()
     }
@@ -115,7 +121,7 @@ impl Background {
             signal.done.load(Ordering::Acquire)
                 && self.is_prepared()
                 && script::watch::has_stopped()
-                && signal.walks.load(Ordering::Acquire) == 0
+                && signal.asides.load(Ordering::Acquire) == 0
         };
         while !has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));

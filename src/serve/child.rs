@@ -21,6 +21,7 @@ use crate::httpd::tls::TlsModules;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::keep::doors::Doors;
+use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
 use crate::serve::answering::Answering;
 use crate::serve::background::Background;
@@ -87,6 +88,8 @@ pub struct Child {
     pub answering: Answering,
     /// What answers of all children go by.
     pub admitted: Arc<Admitted>,
+    /// The state file, where there is one.
+    pub state_file: Option<StateFile>,
     /// Where the configuration names members.
     pub places: MemberPlaces,
 }
@@ -196,6 +199,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         doors: generation.doors,
         answering: Answering::new(),
         admitted: generation.admitted.clone(),
+        state_file: generation.state_file.clone().inspect(StateFile::leave_to_parent),
         places: MemberPlaces::new(&generation.main_config.config, &generation.server_root),
     })
 }

@@ -13,6 +13,7 @@ use crate::httpd::config::Expression;
 use crate::httpd::pool::MemoryPool;
 use crate::keep::dicts::Dicts;
 use crate::keep::doors::Doors;
+use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
 use crate::serve::own_config::Main;
 use crate::vetting::Keeper;
@@ -50,6 +51,8 @@ pub struct Generation {
     pub doors: Doors,
     /// What answers of all children go by.
     pub admitted: Arc<Admitted>,
+    /// The state file, where there is one.
+    pub state_file: Option<StateFile>,
     /// ServerRoot.
     pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those
@@ -99,6 +102,16 @@ pub fn shipped() -> PathBuf {
         None => "/usr/share/mod_lua_balancer/lua",
     };
     std::env::var_os("LUA_BALANCER_LUADIR").map_or_else(|| BUILT.into(), PathBuf::from)
+}
+
+/// Folder of the state files of servers that name none: fixed when the module is built, unless
+/// httpd's environment names another one.
+pub fn states() -> PathBuf {
+    const BUILT: &str = match option_env!("LUA_BALANCER_STATEDIR") {
+        Some(folder) => folder,
+        None => "/var/lib/mod_lua_balancer",
+    };
+    std::env::var_os("LUA_BALANCER_STATEDIR").map_or_else(|| BUILT.into(), PathBuf::from)
 }
 
 /// The library of a plan of scripts.

@@ -17,6 +17,7 @@ pub mod places;
 pub mod scope;
 pub mod scripts;
 pub mod snapshot;
+pub mod stated;
 pub mod trials;
 pub mod waiting_room;
 pub mod workers;

@@ -7,6 +7,7 @@ mod parent;
 mod phases;
 mod pools;
 mod scripts;
+mod state;
 
 pub use parent::child_ended;
 pub use phases::{Refused, check_config, has_open_targets, post_config, pre_config};

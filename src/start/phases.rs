@@ -8,7 +8,7 @@ use std::sync::Arc;
 use balance::lifecycle;
 use config::{Config, Script};
 
-use super::{checks, parent, pools, scripts};
+use super::{checks, parent, pools, scripts, state};
 use crate::httpd::config::{is_defined, runtime_relative, server_root};
 use crate::httpd::events;
 use crate::httpd::log;
@@ -173,6 +173,7 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
         log::server(log::CRIT, &text);
         Refused
     };
+    let is_first = !is_restarting();
     let default = runtime_relative(pool, SOCKET);
     let doors = doors::open(&config, default.as_deref(), is_restarting()).map_err(refuse)?;
     let read = (read.expressions.into_inner(), read.geo, doors);
@@ -180,9 +181,14 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     generation.vetting = scripts::start_vetting(alone, &generation);
     let defined = scripts::load(&generation, vetted);
     generation.stale = pools::stale(&generation.table, &generation.main_config.config, &defined);
+    generation.state_file = state::open(pool, &generation);
+    if is_first {
+        state::restore(&generation);
+    }
     events::tell_all(lifecycle::forget_checks(&generation.table));
     parent::tend_vetting(&generation);
     generation::publish(generation);
+    state::write_at_end(pool, alone);
     let version = env!("CARGO_PKG_VERSION");
     let text = format!("mod_lua_balancer/{version} configured, {pools} pools, {members} members");
     log::server(log::NOTICE, &text);
@@ -218,6 +224,7 @@ fn prepare(
         geo,
         doors,
         admitted: Arc::new(admitted),
+        state_file: None,
         server_root,
         stale: Vec::new(),
         vetting: None,

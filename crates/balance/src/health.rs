@@ -120,6 +120,12 @@ impl HealthState {
         self.0
     }
 
+    /// A member of which earlier checks have said that it is up, or down.
+    #[must_use]
+    pub fn resumed(down: bool) -> Self {
+        HealthState(CHECKED | if down { DOWN } else { 0 })
+    }
+
     /// Whether a check has been made.
     pub fn is_checked(self) -> bool {
         self.0 & CHECKED != 0

@@ -281,6 +281,13 @@ impl Store for MemoryStore {
         self.state().rows.get(slot as usize).and_then(|row| row.order.clone())
     }
 
+    fn configured(&self, slot: Slot) -> Option<MemberSpec> {
+        let state = self.state();
+        let row = state.rows.get(slot as usize).filter(|row| row.live)?;
+        let members = &state.pools.get(row.pool)?.members;
+        members.iter().find(|member| member.slot == slot).map(|member| member.spec.clone())
+    }
+
     fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
         if order.is_some_and(|order| order.to_text().len() > MAX_ORDER_TEXT) {
             return Err(ChangeError::Invalid(format!("an order has at most {MAX_ORDER_TEXT} bytes")));

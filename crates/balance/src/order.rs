@@ -58,6 +58,15 @@ pub struct Order {
     pub meta: Option<Vec<(String, String)>>,
 }
 
+/// What a member's line says where an order says something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Most requests at the same time.
+    pub max_inflight: u32,
+    /// The meta keys.
+    pub meta: Vec<(String, String)>,
+}
+
 impl AdminState {
     /// What [`AdminState`] is made of.
     pub const FLAGS: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
@@ -131,6 +140,11 @@ impl Order {
             && self.note.is_none()
             && self.max_inflight.is_none()
             && self.meta.is_none()
+    }
+
+    /// Whether it stands in place of something of the member's line.
+    pub fn overlays(&self) -> bool {
+        self.max_inflight.is_some() || self.meta.is_some()
     }
 
     /// Puts what it says in place of what the member's line says.

@@ -48,6 +48,12 @@ impl OutlierState {
         OutlierState(bits)
     }
 
+    /// A member that is out until then, and was so often before.
+    #[must_use]
+    pub fn resumed(times: u64, until_ms: u64) -> Self {
+        OutlierState::new(0, times.max(1), true, until_ms)
+    }
+
     /// For the table.
     pub fn to_bits(self) -> u64 {
         self.0

@@ -12,7 +12,7 @@ use crate::health::HealthState;
 use crate::history::CheckReport;
 use crate::live::Latency;
 use crate::member::{Member, MemberSpec};
-use crate::order::{AdminState, Order};
+use crate::order::{AdminState, Order, Replaced};
 use crate::outlier::OutlierState;
 use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
@@ -20,7 +20,10 @@ use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
 use crate::trial::{Rollout, Trial};
 
+mod fill;
 mod text;
+
+pub use fill::{Fill, Room};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -110,6 +113,8 @@ pub struct MemberState {
     pub added: bool,
     /// What somebody has ordered of it.
     pub order: Option<Order>,
+    /// What its line says where the order says something else; None where the order does not.
+    pub replaced: Option<Replaced>,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -260,30 +265,6 @@ pub struct ChildState {
     pub generation: u32,
 }
 
-/// How full the table is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fill {
-    /// Rows of members.
-    pub members: Room,
-    /// Rows of pools.
-    pub pools: Room,
-    /// Rows of children.
-    pub children: Room,
-    /// Pieces of text.
-    pub text: Room,
-    /// Rows of scripts.
-    pub scripts: Room,
-}
-
-/// How much of something is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Taken.
-    pub used: usize,
-    /// In all.
-    pub of: usize,
-}
-
 /// The pools of a store as they are now.
 pub fn pools(store: &impl Vitals) -> Vec<PoolState> {
     let known = store.pool_names().into_iter().filter_map(|name| store.find_pool(&name));
@@ -358,6 +339,10 @@ impl Seen<'_> {
             recent: store.member_recent(*slot, incarnation, &counts),
             counts,
             added: self.member.order >= ADDED,
+            replaced: order.as_ref().filter(|order| order.overlays()).and_then(|_| {
+                let MemberSpec { max_inflight, meta, .. } = store.configured(*slot)?;
+                Some(Replaced { max_inflight, meta })
+            }),
             order,
             spec: spec.clone(),
         }

@@ -81,6 +81,8 @@ pub trait Store: Live {
     ) -> Result<(Status, Status), ChangeError>;
     /// What somebody has ordered of a row's member, beyond its status.
     fn order(&self, slot: Slot) -> Option<Order>;
+    /// A row's member as its line has it, whatever was ordered.
+    fn configured(&self, slot: Slot) -> Option<MemberSpec>;
     /// Keeps another order of a member, or none any more: what the order says in place of the
     /// member's line is what [`Store::read_pool`] says from then on. A definition leaves it.
     fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError>;

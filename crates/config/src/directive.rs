@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use balance::keys;
 
 use crate::door_lines;
+use crate::kept;
 use crate::parse;
 use crate::script_lines;
 use crate::statement::Statement;
@@ -154,6 +155,17 @@ pub static DIRECTIVES: &[Directive] = &[
     .own_keys(&[
         Key { name: "anonymous", value: "on or off", default: "" },
         Key { name: "origin", value: "a scheme and a host", default: "" },
+    ]),
+    of(
+        c"LuaBalancerStateFile",
+        Contexts::Server,
+        "path|none [max_age=7d] [health_age=60s]",
+        kept::state_file,
+    )
+    .help(c"the file that keeps orders over stops: path or none, then max_age= and health_age=")
+    .own_keys(&[
+        Key { name: "max_age", value: "a duration", default: "7d" },
+        Key { name: "health_age", value: "a duration", default: "60s" },
     ]),
 ];
 

@@ -6,6 +6,7 @@ use balance::trial::Rollout;
 
 use crate::doors::{Admin, Metrics, Socket};
 use crate::draft::{Draft, MAIN, Server, Source, Use};
+use crate::kept::StateSetting;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
 use crate::section::{AdminRule, ErrorRule, Hooks};
@@ -85,6 +86,8 @@ pub struct Config {
     pub socket: Socket,
     /// `LuaBalancerMetrics`.
     pub metrics: Metrics,
+    /// `LuaBalancerStateFile`.
+    pub state_file: StateSetting,
     /// How many places outside of pools name a function.
     pub uses: usize,
     /// These functions, and where they are named.
@@ -176,6 +179,7 @@ impl Draft {
             socket: self.socket,
             metrics: self.metrics,
             admins: self.admins,
+            state_file: self.state_file,
             uses: self.uses.len(),
             named,
             lists,

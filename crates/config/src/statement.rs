@@ -78,6 +78,15 @@ pub enum Statement {
     Metrics(Metrics),
     /// `LuaBalancerAdmin`.
     Admin(Admin),
+    /// `LuaBalancerStateFile`.
+    StateFile {
+        /// None: there is to be no file.
+        path: Option<String>,
+        /// Seconds for which anything of it holds.
+        max_age_s: u64,
+        /// Seconds for which what checks and requests say holds.
+        health_age_s: u64,
+    },
 }
 
 /// The function that a directive names.

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, change, guard, put, read};
+use crate::{batch, change, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
@@ -48,6 +48,8 @@ fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Respons
         (Endpoint::Member, Verb::Patch) => change::patch(asked),
         (Endpoint::Member, Verb::Delete) => change::delete(asked),
         (Endpoint::Batch, _) => batch::run(asked),
+        (Endpoint::State, _) => state::document(asked),
+        (Endpoint::StatePrune, _) => state::prune(asked),
         (target, _) => read::document(asked, target),
     }
 }

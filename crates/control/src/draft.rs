@@ -148,6 +148,7 @@ fn newcomer(spec: &MemberSpec) -> MemberState {
         recent: Histogram::default(),
         added: true,
         order: None,
+        replaced: None,
         spec: spec.clone(),
     };
     set_flags(&mut member, spec.flags & AdminState::FLAGS);

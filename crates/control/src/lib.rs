@@ -23,10 +23,11 @@ mod query;
 pub mod rate;
 mod read;
 pub mod routes;
+mod state;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use answer::respond;
 pub use render::Facts;
-pub use types::{Admin, Caller, Door, House, Request, Response};
+pub use types::{Admin, Caller, Door, House, Request, Response, StateSeen};

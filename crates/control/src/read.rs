@@ -84,7 +84,7 @@ fn broken(_: serde_json::Error) -> Problem {
     Problem::new(500, "the document cannot be written")
 }
 
-fn plain(document: &impl Serialize) -> Result<Response, Problem> {
+pub(crate) fn plain(document: &impl Serialize) -> Result<Response, Problem> {
     Ok(answer(JSON, serde_json::to_vec(document).map_err(broken)?))
 }
 

@@ -33,6 +33,8 @@ pub enum Endpoint {
     Scripts,
     Dicts,
     Children,
+    State,
+    StatePrune,
     Health,
     Metrics,
 }
@@ -88,6 +90,16 @@ pub const ROUTES: &[ApiRoute] = &[
     to("/api/v1/scripts", Endpoint::Scripts, &[(Verb::Get, "All scripts.")]),
     to("/api/v1/dicts", Endpoint::Dicts, &[(Verb::Get, "All dictionaries.")]),
     to("/api/v1/children", Endpoint::Children, &[(Verb::Get, "All children.")]),
+    to(
+        "/api/v1/state",
+        Endpoint::State,
+        &[(Verb::Get, "The state file as it is, and what a start would make of it.")],
+    ),
+    to(
+        "/api/v1/state/prune",
+        Endpoint::StatePrune,
+        &[(Verb::Post, "Leaves out of the state file what no start would take.")],
+    ),
     to("/health", Endpoint::Health, &[(Verb::Get, "Whether the server, or a pool, is well.")]),
     to("/metrics", Endpoint::Metrics, &[(Verb::Get, "Metrics for Prometheus.")]),
 ];

@@ -78,6 +78,19 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// The state file, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSeen {
+    /// Where it is.
+    pub path: String,
+    /// What is in it. None: there is no file yet.
+    pub bytes: Result<Option<Vec<u8>>, String>,
+    /// For how long it is good.
+    pub ages: statefile::Ages,
+    /// Why it cannot be written.
+    pub trouble: Option<String>,
+}
+
 /// The server, as a child has it.
 pub trait House {
     /// Everything that can be shown, now.
@@ -98,6 +111,13 @@ pub trait House {
     fn may_change(&self, who: &str) -> bool;
     /// What `LuaBalancerMetrics` says of series.
     fn metrics(&self) -> Options;
+    /// The state file as it is now. None: there is to be none.
+    fn state_file(&self) -> Option<StateSeen>;
+    /// Has the state file written without what no start would take.
+    ///
+    /// # Errors
+    /// Nobody could do that in time.
+    fn prune_state(&self) -> Result<(), String>;
     /// Whether series were left out of the metrics just now: it is said once in the log.
     fn metrics_reduced(&self, reduced: bool);
 }

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod pool;
 pub mod rows;
 mod settings;
+pub mod state;
 pub mod status;
 pub mod text;
 pub mod time;

@@ -25,6 +25,8 @@ pub struct Facts {
     pub clock_ms: Option<u64>,
     /// How often the lead has changed hands, where that is counted.
     pub lead_changes: Option<u64>,
+    /// Why the state file cannot be written, and since when: epoch seconds.
+    pub state_trouble: Option<(String, u64)>,
 }
 
 /// A snapshot, and what it takes to show it.

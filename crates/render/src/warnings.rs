@@ -11,7 +11,8 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
-    /// What kind of thing it is: pool_unusable, pool_panic, script_refused or table_nearly_full.
+    /// What kind of thing it is: pool_unusable, pool_panic, script_refused, state_file or
+    /// table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,
@@ -28,7 +29,12 @@ impl Shown<'_> {
             let rooms = [("members", fill.members), ("pools", fill.pools), ("text", fill.text)];
             rooms.into_iter().filter_map(|(what, room)| of_room(what, room))
         });
-        pools.chain(scripts).chain(table).collect()
+        let state = self.facts.state_trouble.iter().map(|(why, since_s)| WarningDoc {
+            code: "state_file",
+            message: why.clone(),
+            since: Time::noted(*since_s),
+        });
+        pools.chain(scripts).chain(state).chain(table).collect()
     }
 }
 

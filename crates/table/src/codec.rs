@@ -27,12 +27,17 @@ fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// The member of a text, with what was ordered in place of what its line says; None when the line
 /// is damaged.
 pub(crate) fn member(text: &[u8]) -> Option<MemberSpec> {
-    let (line, _) = parts(text);
-    let mut spec = MemberSpec::from_line(std::str::from_utf8(line).ok()?).ok()?;
+    let mut spec = configured(text)?;
     if let Some(order) = order(text) {
         order.overlay(&mut spec);
     }
     Some(spec)
+}
+
+/// The member of a text, as its line has it.
+pub(crate) fn configured(text: &[u8]) -> Option<MemberSpec> {
+    let (line, _) = parts(text);
+    MemberSpec::from_line(std::str::from_utf8(line).ok()?).ok()
 }
 
 /// What was ordered of the member of a text.

@@ -231,6 +231,12 @@ impl Store for Table {
         codec::order(&record.text)
     }
 
+    fn configured(&self, slot: Slot) -> Option<MemberSpec> {
+        let (_, row) = self.row(slot)?;
+        let (_, record) = text::read(self.map.chunks(), &row.text)?;
+        codec::configured(&record.text)
+    }
+
     fn set_order(&self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
         let order = order.map(Order::to_text);
         if order.as_ref().is_some_and(|order| order.len() > MAX_ORDER_TEXT) {

@@ -50,6 +50,9 @@ pub(crate) const DOOR: &str = "/--state";
 /// A server whose folder has this file opens the door.
 pub(crate) const DOOR_FILE: &str = "door";
 
+/// The folder of state files in a server's own, where a test makes one.
+pub const STATES: &str = "states";
+
 /// A running httpd.
 #[derive(Debug)]
 pub struct Httpd {
@@ -75,6 +78,25 @@ impl Httpd {
         wrapper: &str,
         tasks: Option<(usize, usize)>,
     ) -> Result<Self, String> {
+        let process = Self::spawn(&dir, &config, wrapper);
+        let mut httpd = Self { dir, config, port, process, tasks };
+        httpd.wait_for_generation(1)?;
+        httpd.wait_for_tasks();
+        Ok(httpd)
+    }
+
+    /// Starts the program on the same folder and configuration, after a stop. The error log begins
+    /// anew.
+    pub fn start_again(&mut self) {
+        assert!(self.exit_status().is_some(), "the server runs still");
+        let log = self.dir.join("error.log");
+        fs::rename(&log, self.dir.join("error.log.before")).expect("move the error log away");
+        self.process = Self::spawn(&self.dir, &self.config, "");
+        self.wait_for_generation(1).unwrap_or_else(|log| panic!("httpd does not start again:\n{log}"));
+        self.wait_for_tasks();
+    }
+
+    fn spawn(dir: &Path, config: &Path, wrapper: &str) -> Child {
         let output = fs::File::create(dir.join("output")).expect("create the output file");
         let hosts = dir.join(HOSTS);
         let mut words = if hosts.exists() { with_hosts(&hosts) } else { Vec::new() };
@@ -88,16 +110,14 @@ impl Httpd {
         if dir.join(DOOR_FILE).exists() {
             command.env("LUA_BALANCER_TEST_DOOR", DOOR);
         }
-        command.args(&words[1..]).arg("-DFOREGROUND").arg("-d").arg(&dir).arg("-f").arg(&config);
+        // No server of a test keeps its state where one that is installed does.
+        command.env("LUA_BALANCER_STATEDIR", dir.join(STATES));
+        command.args(&words[1..]).arg("-DFOREGROUND").arg("-d").arg(dir).arg("-f").arg(config);
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("share the output file"))
             .stderr(output);
-        let process = command.process_group(0).spawn().expect("start httpd");
-        let mut httpd = Self { dir, config, port, process, tasks };
-        httpd.wait_for_generation(1)?;
-        httpd.wait_for_tasks();
-        Ok(httpd)
+        command.process_group(0).spawn().expect("start httpd")
     }
 
     /// Why no server here can have an `/etc/hosts` of its own ([`Builder::hosts`]); None when it
@@ -169,6 +189,12 @@ impl Httpd {
     pub fn restart(&mut self) {
         self.let_connections_end();
         self.next_generation(Signal::SIGHUP);
+    }
+
+    /// SIGKILL for the parent and all its processes.
+    pub fn kill(&mut self) {
+        signal::killpg(raw_pid(self.pid()), Signal::SIGKILL).expect("kill the server");
+        eventually("the killed server to go", PATIENCE, || self.exit_status());
     }
 
     /// SIGTERM; returns how long the end took, and how the process ended.

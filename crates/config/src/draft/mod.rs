@@ -7,6 +7,7 @@ mod scripts;
 mod state;
 
 use crate::directive::check_inside_pool;
+use crate::kept;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
 use crate::section::{AdminRule, ErrorRule};
@@ -124,6 +125,10 @@ impl Draft {
             Statement::Admin(admin) => {
                 self.admins.push(admin);
                 at.section.admin = Some(AdminRule(number(self.admins.len())?));
+                Ok(())
+            }
+            Statement::StateFile { path, max_age_s, health_age_s } => {
+                self.state_file = kept::settled(path, (max_age_s, health_age_s), &at.place, world)?;
                 Ok(())
             }
         }

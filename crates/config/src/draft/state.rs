@@ -7,6 +7,7 @@ use balance::trial::Rollout;
 
 use crate::directive::Directive;
 use crate::doors::{Admin, Metrics, Socket};
+use crate::kept::StateSetting;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
 use crate::section::{Hooks, Section};
@@ -93,6 +94,7 @@ pub struct Draft {
     pub(crate) metrics: Metrics,
     /// `LuaBalancerAdmin`.
     pub(crate) admins: Vec<Admin>,
+    pub(crate) state_file: StateSetting,
 }
 
 impl Default for Draft {
@@ -115,6 +117,7 @@ impl Default for Draft {
             socket: Socket::default(),
             metrics: Metrics::default(),
             admins: Vec::new(),
+            state_file: StateSetting::default(),
         }
     }
 }

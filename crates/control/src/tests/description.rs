@@ -10,6 +10,7 @@ use render::history::HistoryDoc;
 use render::member::MemberDoc;
 use render::pool::{PoolDoc, PoolsDoc};
 use render::rows::{ChildrenDoc, DictsDoc, ScriptsDoc};
+use render::state::StateFileDoc;
 use render::status::StatusDoc;
 
 use crate::element::{KEYS, Kind};
@@ -90,6 +91,7 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),
+        Endpoint::State | Endpoint::StatePrune => (json, reference::<StateFileDoc>(made)),
         Endpoint::Batch => return None,
     })
 }
@@ -123,6 +125,9 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
         put(&[404], "There is no such pool.");
         put(&[422], "A parameter has a wrong value.");
         put(&[503], "It is not well.");
+    }
+    if route.target == Endpoint::StatePrune {
+        put(&[503], "No child could write it in time.");
     }
     if method == Verb::Get && is_marked {
         put(&[422], "A parameter has a wrong value.");

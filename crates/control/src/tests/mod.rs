@@ -30,7 +30,7 @@ use balance::trial::{Rollout, Trial, TrialStage};
 use render::metrics::Options;
 use serde_json::Value;
 
-use crate::{Admin, Caller, Door, Facts, House, Request, Response, respond};
+use crate::{Admin, Caller, Door, Facts, House, Request, Response, StateSeen, respond};
 
 /// 2026-11-29T12:00:00Z.
 pub(super) const NOON: u64 = 1_795_953_600;
@@ -47,6 +47,9 @@ pub(super) struct Heap {
     pub options: Cell<Options>,
     pub reduced: RefCell<Vec<bool>>,
     pub may_change: Cell<bool>,
+    pub state: RefCell<Option<StateSeen>>,
+    pub pruned: Cell<usize>,
+    pub may_prune: Cell<bool>,
     /// Members that the configuration names: all that were there at first.
     configured: RefCell<Vec<String>>,
 }
@@ -83,6 +86,9 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         options: Cell::default(),
         reduced: RefCell::default(),
         may_change: Cell::new(true),
+        state: RefCell::default(),
+        pruned: Cell::new(0),
+        may_prune: Cell::new(true),
         configured: RefCell::new(specs.into_iter().map(|spec| spec.name).collect()),
     }
 }
@@ -194,6 +200,7 @@ impl House for Heap {
             started_s: NOON - 3_600,
             clock_ms: Some(1_000_000),
             lead_changes: Some(1),
+            state_trouble: self.state.borrow().as_ref().and_then(|seen| Some((seen.trouble.clone()?, NOON))),
         }
     }
 
@@ -216,6 +223,15 @@ impl House for Heap {
 
     fn metrics(&self) -> Options {
         self.options.get()
+    }
+
+    fn state_file(&self) -> Option<StateSeen> {
+        self.state.borrow().clone()
+    }
+
+    fn prune_state(&self) -> Result<(), String> {
+        self.pruned.set(self.pruned.get() + 1);
+        if self.may_prune.get() { Ok(()) } else { Err("nobody leads".into()) }
     }
 
     fn metrics_reduced(&self, reduced: bool) {

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The state file. The parent makes its folder, holds its lock and reads it at a start; the leading
+//! child writes it.
+#![allow(unsafe_code)]
+
+mod files;
+
+use std::io;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use config::{StatePath, StateSetting};
+use statefile::Ages;
+
+pub use self::files::{Folder, StateBytes};
+use super::mappings::{Mapping, Mappings};
+use crate::httpd::confine::Account;
+use crate::httpd::retained::{Block, Plain};
+use crate::httpd::{log, memory, process};
+
+/// What the parent remembers.
+#[repr(C)]
+struct Retained {
+    is_locked: bool,
+    lock: RawFd,
+    /// Of the path that the lock is for.
+    path: u64,
+    words: Mappings<1>,
+}
+
+// SAFETY: fixed layout of numbers and mappings without drop; zeros are no lock yet.
+unsafe impl Plain for Retained {}
+
+static RETAINED: Block<Retained> = Block::new("mod_lua_balancer state file", 1);
+const NAME: &str = "words";
+
+/// What all children know of the file, over restarts.
+#[repr(C)]
+#[derive(Debug)]
+struct Words {
+    /// The number of the system's error that writing it has brought last; 0: it was written.
+    error: AtomicU64,
+    /// Since when that is so: epoch seconds.
+    since: AtomicU64,
+    /// How often somebody has asked to leave out what no start would take.
+    prunes: AtomicU64,
+    /// How many of these were done.
+    pruned: AtomicU64,
+}
+
+/// The state file of this server.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    folder: PathBuf,
+    name: String,
+    /// For how long what it says is good.
+    pub ages: Ages,
+    /// The parent.
+    owner: i32,
+    lock: RawFd,
+    words: &'static Words,
+}
+
+/// Where the file is by default, if a package has made the folder for it.
+pub struct DefaultPlace<'p> {
+    /// The folder of the package.
+    pub base: &'p Path,
+    /// The name of this server's own folder in it.
+    pub instance: String,
+}
+
+/// The state file that the configuration wants, if it can be had. At a restart the lock stays.
+pub fn open(setting: &StateSetting, default: &DefaultPlace<'_>, account: &Account) -> Option<StateFile> {
+    let (path, place) = match &setting.path {
+        StatePath::None => return give_up(),
+        StatePath::Default if !is_made(default.base) => return give_up(),
+        StatePath::Default => (default.base.join(&default.instance).join("state.json"), None),
+        StatePath::At(path, place) => (PathBuf::from(path), Some(place)),
+    };
+    let opened = if account.is_confined() {
+        Err("children are within ChrootDir and see other paths".to_owned())
+    } else {
+        take(&path, setting, account, place.is_none())
+    };
+    let failed = |why: String| {
+        let from = place.map(|place| format!(" (LuaBalancerStateFile, {place})")).unwrap_or_default();
+        // The default one may be out of reach, for example of a server without root.
+        let level = if place.is_some() { log::WARNING } else { log::NOTICE };
+        log::server(
+            level,
+            &format!("no state file at {}: {why}; orders end with this server{from}", path.display()),
+        );
+    };
+    opened.map_err(failed).ok().or_else(give_up)
+}
+
+/// Whether a package has made the folder: no link, of root or of this account.
+fn is_made(base: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::symlink_metadata(base).is_ok_and(|found| found.is_dir() && [0, own].contains(&found.uid()))
+}
+
+fn give_up() -> Option<StateFile> {
+    RETAINED.with(Retained::release);
+    None
+}
+
+fn take(path: &Path, setting: &StateSetting, account: &Account, is_own: bool) -> Result<StateFile, String> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err("it is no path of a file".into());
+    };
+    let at_folder = |error: io::Error| format!("{}: {error}", folder.display());
+    let opened = Folder::made(folder, account, is_own).map_err(at_folder)?;
+    let taken = RETAINED.with(|kept| {
+        let lock = kept.lock(&opened, path, account)?;
+        Ok::<_, String>((lock, kept.words()?))
+    });
+    let (lock, words) = taken.ok_or("httpd keeps no retained data")??;
+    let ages = Ages { max_age_s: setting.max_age_s, health_age_s: setting.health_age_s };
+    let (folder, name) = (folder.to_owned(), name.to_owned());
+    Ok(StateFile { folder, name, ages, owner: memory::pid(), lock, words })
+}
+
+impl Retained {
+    fn lock(&mut self, folder: &Folder, path: &Path, account: &Account) -> Result<RawFd, String> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        let path_hash = hasher.finish();
+        if self.is_locked && self.path == path_hash {
+            return Ok(self.lock);
+        }
+        self.release();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let taken = folder.lock(name, account).map_err(|error| format!("its lock: {error}"))?;
+        let taken = taken.ok_or("another server has it")?;
+        (self.is_locked, self.lock, self.path) = (true, taken.into_raw_fd(), path_hash);
+        Ok(self.lock)
+    }
+
+    fn release(&mut self) {
+        if self.is_locked {
+            process::close(self.lock);
+            self.is_locked = false;
+        }
+    }
+
+    fn words(&mut self) -> Result<&'static Words, String> {
+        let mapping = match self.words.find(NAME) {
+            Some(mapping) => mapping,
+            None => {
+                let mapping = Mapping::new(size_of::<Words>())?;
+                // SAFETY: a fresh mapping, and there was none of this name.
+                unsafe { self.words.put(NAME, mapping) }?;
+                mapping
+            }
+        };
+        // SAFETY: a shared mapping of this size, zeroed when it was made, which is never given
+        // back; atomics.
+        Ok(unsafe { &*mapping.base.cast::<Words>() })
+    }
+}
+
+impl StateFile {
+    /// Its path.
+    pub fn path(&self) -> String {
+        self.folder.join(&self.name).display().to_string()
+    }
+
+    /// A child has its parent hold the lock alone, so that it ends with that one.
+    pub fn leave_to_parent(&self) {
+        if memory::pid() != self.owner {
+            process::close(self.lock);
+        }
+    }
+
+    /// Whether the parent that holds the lock is there.
+    pub fn is_held(&self) -> bool {
+        let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+        self.owner == memory::pid() || parent == Some(self.owner)
+    }
+
+    /// What is there now. `account`: whose it may be, besides root's and this process's own.
+    pub fn read(&self, account: Option<&Account>) -> StateBytes {
+        match Folder::open(&self.folder) {
+            Ok(folder) => folder.read(&self.name, account),
+            Err(error) => StateBytes::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Gives what is there another name, whose path is returned.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn move_aside(&self) -> io::Result<String> {
+        let aside = Folder::open(&self.folder)?.move_aside(&self.name)?;
+        Ok(self.folder.join(aside).display().to_string())
+    }
+
+    /// Writes it anew, if `may` still says so when all is written.
+    ///
+    /// # Errors
+    /// It stays as it is.
+    pub fn write(&self, text: &str, may: &dyn Fn() -> bool) -> io::Result<()> {
+        Folder::open(&self.folder)?.replace(&self.name, text, may)
+    }
+
+    /// Removes what writers have left that were killed.
+    pub fn sweep(&self) {
+        if let Ok(folder) = Folder::open(&self.folder) {
+            folder.sweep(&self.name);
+        }
+    }
+
+    /// Notes how writing it went. True when that is news.
+    pub fn note(&self, written: &io::Result<()>, now_s: u64) -> bool {
+        let error = match written {
+            Ok(()) => 0,
+            Err(error) => error.raw_os_error().and_then(|error| u64::try_from(error).ok()).unwrap_or(EIO),
+        };
+        let before = self.words.error.swap(error, Ordering::AcqRel);
+        let is_news = (before == 0) != (error == 0);
+        if is_news {
+            self.words.since.store(now_s, Ordering::Release);
+        }
+        is_news
+    }
+
+    /// Why it cannot be written, and since when: epoch seconds.
+    pub fn trouble(&self) -> Option<(String, u64)> {
+        let error =
+            i32::try_from(self.words.error.load(Ordering::Acquire)).ok().filter(|error| *error != 0)?;
+        let why = io::Error::from_raw_os_error(error);
+        let text = format!("the state file {} cannot be written: {why}", self.path());
+        Some((text, self.words.since.load(Ordering::Acquire)))
+    }
+
+    /// Asks the leader to leave out what no start would take. Returns what to wait for with
+    /// [`StateFile::is_pruned`].
+    pub fn ask_to_prune(&self) -> u64 {
+        self.words.prunes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether that was done.
+    pub fn is_pruned(&self, asked: u64) -> bool {
+        self.words.pruned.load(Ordering::Acquire) >= asked
+    }
+
+    /// Whether somebody waits for that: what to say with [`StateFile::has_pruned`] then.
+    pub fn is_to_prune(&self) -> Option<u64> {
+        let asked = self.words.prunes.load(Ordering::Acquire);
+        (asked > self.words.pruned.load(Ordering::Acquire)).then_some(asked)
+    }
+
+    /// It was done.
+    pub fn has_pruned(&self, asked: u64) {
+        self.words.pruned.fetch_max(asked, Ordering::AcqRel);
+    }
+}
+
+/// Stands for errors that the system has no number for.
+const EIO: u64 = 5;
