@@ -204,6 +204,6 @@ fn check(check: &CheckDoc) -> String {
     let Some(ok) = check.ok else { return format!("{}: none yet", check.kind) };
     let word = if ok { "passed" } else { "failed" };
     let row = format!("{} in a row", check.row);
-    let detail = check.detail.as_deref().unwrap_or(&row);
+    let detail = check.detail.unwrap_or(&row);
     format!("<span class=\"{word}\">{} {word}</span>{}", check.kind, sub(detail))
 }
