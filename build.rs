@@ -17,14 +17,14 @@ const FUNCTIONS: &str = "
     ap_hook_child_status ap_hook_child_stopping ap_hook_create_connection
     ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_handler ap_hook_log_transaction
     ap_hook_post_config ap_hook_pre_config ap_hook_pre_connection ap_hook_quick_handler ap_hook_translate_name ap_merge_per_dir_configs
-    ap_mpm_query ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
+    ap_mpm_query ap_method_number_of ap_parse_uri ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
     ap_regexec_len ap_register_input_filter ap_regname apr_array_make
     ap_register_output_filter ap_remove_output_filter ap_request_has_body
     ap_retained_data_create ap_retained_data_get ap_runtime_dir_relative ap_rwrite
     ap_scan_vchar_obstext ap_send_interim_response ap_set_content_type ap_server_root_relative ap_state_query
     ap_walk_config apr_allocator_create apr_allocator_mutex_set apr_allocator_owner_set
     apr_fnmatch apr_md5 apr_os_sock_get apr_palloc apr_pool_cleanup_null
-    apr_pool_cleanup_register apr_pool_create_ex apr_pool_pre_cleanup_register
+    apr_pool_cleanup_register apr_pool_create_ex apr_pool_create_unmanaged_ex apr_pool_destroy apr_pool_pre_cleanup_register
     apr_pool_userdata_get apr_pool_userdata_setn apr_proc_other_child_register
     apr_proc_other_child_unregister apr_pstrmemdup apr_sha1_final apr_sha1_init apr_sha1_update
     apr_table_add apr_table_addn apr_table_elts apr_table_get apr_table_set apr_table_setn

@@ -11,10 +11,12 @@ use balance::snapshot::Snapshot;
 use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
-use control::{Facts, House, StateSeen};
+use control::{Described, Facts, House, StateSeen, Unexplained};
+use render::explained::ExplainedDoc;
 use render::metrics::{Histograms, Members, Options};
 use table::Table;
 
+use super::explain;
 use crate::httpd::{digest, log, memory};
 use crate::keep::state::{StateBytes, StateFile};
 use crate::serve::child::{Child, Thread};
@@ -123,6 +125,10 @@ impl House for ChildHouse {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained> {
+        explain::explain(self.child, described)
     }
 
     fn metrics_reduced(&self, reduced: bool) {

@@ -2,6 +2,7 @@
 //! The doors of the control plane in a child: the handler, the Unix socket, the listener of
 //! metrics. What is answered is decided in the crate `control`.
 
+mod explain;
 mod handler;
 mod house;
 pub mod status;

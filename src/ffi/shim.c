@@ -48,6 +48,90 @@ int lb_encoded_slashes_kept(const request_rec *r)
     return d->allow_encoded_slashes && !d->decode_encoded_slashes;
 }
 
+request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port)
+{
+    conn_rec *c = apr_pcalloc(p, sizeof(*c));
+    const ap_listen_rec *l, *at = ap_listeners;
+    char *ip = NULL;
+    for (l = ap_listeners; l; l = l->next) {
+        if (port && l->bind_addr->port == port) {
+            at = l;
+            break;
+        }
+    }
+    if (at) {
+        port = port ? port : at->bind_addr->port;
+        apr_sockaddr_ip_get(&ip, at->bind_addr);
+    }
+    if (apr_sockaddr_info_get(&c->local_addr, ip ? ip : "127.0.0.1", APR_UNSPEC, port ? port : 80, 0, p)
+        || apr_sockaddr_info_get(&c->client_addr, client, APR_UNSPEC, 0, 0, p)) {
+        return NULL;
+    }
+    c->local_ip = ip ? ip : "127.0.0.1";
+    c->client_ip = apr_pstrdup(p, client);
+    c->pool = p;
+    c->base_server = s;
+    c->conn_config = ap_create_conn_config(p);
+    c->notes = apr_table_make(p, 4);
+    c->bucket_alloc = apr_bucket_alloc_create(p);
+    c->keepalive = AP_CONN_CLOSE;
+    ap_update_vhost_given_ip(c);
+    return ap_create_request(c);
+}
+
+int lb_place_described(request_rec *r)
+{
+    core_server_config *s;
+    core_dir_config *d;
+    unsigned int flags = AP_NORMALIZE_NOT_ABOVE_ROOT;
+    char *path = r->parsed_uri.path;
+    int status;
+    ap_update_vhost_from_headers(r);
+    r->per_dir_config = r->server->lookup_defaults;
+    if (r->status != HTTP_OK) {
+        return r->status;
+    }
+    s = ap_get_core_module_config(r->server->module_config);
+    if (s->merge_slashes != AP_CORE_CONFIG_OFF) {
+        flags |= AP_NORMALIZE_MERGE_SLASHES;
+    }
+    if (path && !ap_normalize_path(path, flags | AP_NORMALIZE_DECODE_UNRESERVED)) {
+        return HTTP_BAD_REQUEST;
+    }
+    if ((status = ap_location_walk(r))) {
+        return status;
+    }
+    d = ap_get_core_module_config(r->per_dir_config);
+    if (path) {
+        status = d->allow_encoded_slashes ? ap_unescape_url_keep2f(path, d->decode_encoded_slashes)
+                                          : ap_unescape_url(path);
+        if (status) {
+            return status;
+        }
+        if (d->allow_encoded_slashes && d->decode_encoded_slashes) {
+            ap_normalize_path(path, flags);
+        }
+    }
+    return ap_location_walk(r);
+}
+
+const char *lb_set_handler(request_rec *r)
+{
+    core_dir_config *d = ap_get_core_module_config(r->per_dir_config);
+    const char *error = NULL, *name;
+    if (!d->expr_handler) {
+        return d->handler;
+    }
+    name = ap_expr_str_exec(r, d->expr_handler, &error);
+    return error ? NULL : name;
+}
+
+int lb_has_conditions(const request_rec *r)
+{
+    core_dir_config *d = ap_get_core_module_config(r->per_dir_config);
+    return d->sec_if && d->sec_if->nelts > 0;
+}
+
 const char *lb_http_scheme(const request_rec *r)
 {
     return ap_http_scheme(r);

@@ -35,6 +35,15 @@ int lb_logs_request(const request_rec *r, int level);
 void *lb_module_config(const ap_conf_vector_t *v, const module *m);
 void lb_set_module_config(ap_conf_vector_t *v, const module *m, void *value);
 int lb_encoded_slashes_kept(const request_rec *r);
+
+/* A request that no client has sent, in its own connection; NULL without addresses. */
+request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port);
+/* Its virtual host, path and sections, once line and headers are in: 0 or a status. */
+int lb_place_described(request_rec *r);
+/* What SetHandler says; it may be an expression. */
+const char *lb_set_handler(request_rec *r);
+/* Whether there are sections with conditions here. */
+int lb_has_conditions(const request_rec *r);
 const char *lb_http_scheme(const request_rec *r);
 unsigned lb_default_port(const request_rec *r);
 int lb_client_port(const request_rec *r);

@@ -108,6 +108,28 @@ impl Api {
         .next()
     }
 
+    /// The URL to which a line of ProxyPass maps a request, with the line; as mod_proxy finds it,
+    /// but for variables, which are left as they are written (true).
+    pub fn mapped<'r>(&self, request: Request<'r>) -> Option<(Vec<u8>, Alias<'r>, bool)> {
+        // SAFETY: as above.
+        let all = unsafe {
+            let own = ffi::lb_location_alias(request.as_ptr(), self.module).as_ref();
+            own.into_iter().chain(records(ffi::lb_proxy_aliases(request.as_ptr(), self.module)))
+        };
+        let path = request.uri()?;
+        let mut all = all.filter_map(|alias| {
+            // SAFETY: as above.
+            let line = unsafe { line(alias) }?;
+            let unknown = alias.flags & ffi::PROXYPASS_INTERPOLATE != 0 && line.url.contains(&b'$');
+            if line.is_pattern {
+                return Some((filled(alias, line, path)?, line, unknown));
+            }
+            let taken = ways::taken(line.front, path)?;
+            Some(([line.url, &path[taken..]].concat(), line, unknown))
+        });
+        all.next().filter(|(_, line, _)| line.url != b"!")
+    }
+
     /// The lines of ProxyPassReverse that hold for a request.
     pub fn reverse_aliases<'r>(&self, request: Request<'r>) -> impl Iterator<Item = Alias<'r>> {
         // SAFETY: as above.

@@ -252,6 +252,12 @@ fn monotonic() -> (u64, u64) {
     (now.tv_sec as u64, now.tv_nsec as u64)
 }
 
+/// Microseconds since the epoch, as httpd counts them.
+pub fn epoch_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// Seconds since the epoch.
 pub fn epoch_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())

@@ -10,6 +10,7 @@ pub mod config;
 pub mod confine;
 pub mod connection;
 pub mod cycle;
+pub mod described;
 pub mod digest;
 pub mod events;
 pub mod exchange;

@@ -16,6 +16,7 @@ pub mod event;
 pub mod explanation;
 pub mod figures;
 pub mod fit;
+pub mod frozen;
 pub mod health;
 pub mod history;
 pub mod keys;

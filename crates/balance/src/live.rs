@@ -59,4 +59,6 @@ pub trait Live {
     fn latency(&self, slot: Slot) -> Latency;
     /// Takes the next number of a round robin sequence (0, 1, 2, … over all threads and children).
     fn advance(&self, cursor: CursorId) -> u64;
+    /// The number that would be taken next.
+    fn peek(&self, cursor: CursorId) -> u64;
 }

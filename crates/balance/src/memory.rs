@@ -173,6 +173,11 @@ impl Live for MemoryStore {
         *next += 1;
         *next - 1
     }
+
+    fn peek(&self, cursor: CursorId) -> u64 {
+        let cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        cursors.get(&cursor.0).copied().unwrap_or(0)
+    }
 }
 
 impl Store for MemoryStore {

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, change, guard, put, read, state};
+use crate::{batch, change, explain, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
@@ -34,7 +34,9 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
         let detail = format!("{} takes {}", route.path, route.allow());
         return Err(Problem::new(405, detail).with("Allow", route.allow()));
     };
-    if method != Verb::Get {
+    if route.target == Endpoint::Explain {
+        guard::question(request)?;
+    } else if method != Verb::Get {
         guard::change(request, house)?;
     }
     let asked = Asked { request, house, names: &names, query: Query::parse(request.query)? };
@@ -50,6 +52,7 @@ fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Respons
         (Endpoint::Batch, _) => batch::run(asked),
         (Endpoint::State, _) => state::document(asked),
         (Endpoint::StatePrune, _) => state::prune(asked),
+        (Endpoint::Explain, _) => explain::run(asked),
         (target, _) => read::document(asked, target),
     }
 }

@@ -11,8 +11,10 @@ mod batch;
 mod body;
 mod change;
 mod condition;
+mod described;
 mod draft;
 mod element;
+mod explain;
 mod find;
 mod guard;
 mod headers;
@@ -29,5 +31,6 @@ mod tests;
 mod types;
 
 pub use answer::respond;
+pub use described::{Described, Unexplained};
 pub use render::Facts;
 pub use types::{Admin, Caller, Door, House, Request, Response, StateSeen};

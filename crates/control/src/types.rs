@@ -8,7 +8,10 @@ use balance::history::PoolHistory;
 use balance::snapshot::Snapshot;
 use balance::steering::Steering;
 use render::Facts;
+use render::explained::ExplainedDoc;
 use render::metrics::Options;
+
+use crate::described::{Described, Unexplained};
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,11 @@ pub trait House {
     /// # Errors
     /// Nobody could do that in time.
     fn prune_state(&self) -> Result<(), String>;
+    /// What would be decided for a described request. Nothing moves.
+    ///
+    /// # Errors
+    /// It cannot be said now.
+    fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained>;
     /// Whether series were left out of the metrics just now: it is said once in the log.
     fn metrics_reduced(&self, reduced: bool);
 }

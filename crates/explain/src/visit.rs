@@ -20,12 +20,11 @@ use crate::ruling::{HookCall, Plan, Ruling, Visited};
 const PROXYREQ_REVERSE: i64 = 2;
 
 /// The hooks that have a say about a request, in the server's order.
-#[derive(Debug, Clone)]
 pub struct HookPlace<'p> {
     /// `LuaHookTranslate`.
     pub early: Vec<Hook>,
-    /// Where mod_proxy sends it, and the line that says so.
-    pub line: Option<(String, String)>,
+    /// Where mod_proxy sends it now, and the line that says so.
+    pub line: &'p dyn Fn() -> Option<(String, String)>,
     /// `LuaHookSelect`.
     pub late: Vec<Hook>,
     /// What follows a script's failure.
@@ -56,11 +55,11 @@ pub fn visit<G: Ground>(ground: &G, place: &HookPlace<'_>, before: impl Fn(Phase
 
 /// What mod_proxy's line makes of it, where one is ours.
 pub fn by_line<G: Ground>(ground: &G, place: &HookPlace<'_>, visited: &mut Visited) {
-    if let Some((target, line)) = &place.line
-        && let Some(pool) = pool_in(target)
+    if let Some((target, line)) = (place.line)()
+        && let Some(pool) = pool_in(&target)
     {
         visited.verdict = to_pool(ground, pool);
-        visited.by_line = Some(line.clone());
+        visited.by_line = Some(line);
     }
 }
 

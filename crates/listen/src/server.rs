@@ -15,6 +15,8 @@ use crate::ender::{Ender, Step};
 use crate::guests::Guests;
 use crate::race::first;
 
+/// Answers that are made aside at the same time.
+const ASIDE: usize = 4;
 /// How long a client of a kept connection has to send what it was about to send when the server was
 /// told to end.
 const LINGER: Duration = Duration::from_millis(100);
@@ -38,7 +40,7 @@ impl DoorKeeper {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .max_blocking_threads(1)
+            .max_blocking_threads(ASIDE)
             .thread_name("lua-balancer-ch")
             .build()?;
         let entered = runtime.enter();

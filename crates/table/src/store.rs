@@ -105,6 +105,10 @@ impl Live for Table {
     fn advance(&self, cursor: CursorId) -> u64 {
         self.cursor_cell(cursor).map_or(0, |cell| cell.fetch_add(1, Relaxed))
     }
+
+    fn peek(&self, cursor: CursorId) -> u64 {
+        self.cursor_cell(cursor).map_or(0, |cell| cell.load(Relaxed))
+    }
 }
 
 impl Store for Table {

@@ -130,6 +130,25 @@ pub fn filled(target: &[u8], groups: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+/// How much of a path a line's own path takes up, as mod_proxy compares them: slashes count once,
+/// and the last piece is a whole one. None: it does not hold for the path.
+pub fn taken(front: &[u8], path: &[u8]) -> Option<usize> {
+    let slashes = |text: &[u8]| text.iter().take_while(|byte| **byte == b'/').count();
+    let (mut own, mut at) = (front, 0);
+    while let Some(first) = own.first() {
+        let step = match first {
+            b'/' => (slashes(own), slashes(&path[at..])),
+            first => (1, usize::from(path.get(at) == Some(first))),
+        };
+        if step.1 == 0 {
+            return None;
+        }
+        (own, at) = (&own[step.0..], at + step.1);
+    }
+    let is_whole = front.ends_with(b"/") || matches!(path.get(at), None | Some(b'/'));
+    is_whole.then_some(at)
+}
+
 /// `key=value` behind the target: mod_proxy keeps it for a worker of its own that nobody uses.
 fn idle_parameters(line: Line<'_>) -> Option<String> {
     let words = words::split(line.args).ok()?;
@@ -223,6 +242,23 @@ fn named(target: &str) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lines_path_takes_whole_pieces_of_a_path() {
+        for (front, path, taken_up) in [
+            ("/", "/x", Some(1)),
+            ("/a", "/a", Some(2)),
+            ("/a", "/a/b", Some(2)),
+            ("/a", "/ab", None),
+            ("/a/", "/a", None),
+            ("/a/", "/a//b", Some(4)),
+            ("/a//b", "/a/b", Some(4)),
+            ("/a", "", None),
+            ("", "/x", Some(0)),
+        ] {
+            assert_eq!(taken(front.as_bytes(), path.as_bytes()), taken_up, "{front} {path}");
+        }
+    }
 
     const POOLS: [&str; 2] = ["App", "api"];
 

@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use render::explained::ExplainedDoc;
 use render::history::HistoryDoc;
 use render::member::MemberDoc;
 use render::pool::{PoolDoc, PoolsDoc};
@@ -68,6 +69,17 @@ fn batch() -> Value {
     json!({ "type": "array", "items": item })
 }
 
+fn question() -> Value {
+    let text = json!({ "type": ["string", "null"] });
+    let value = json!({ "type": ["string", "array"], "items": { "type": "string" } });
+    json!({ "type": "object", "required": ["uri"], "additionalProperties": false, "properties": {
+        "method": text, "uri": { "type": "string", "description": "path and query, or a URL" },
+        "headers": { "type": ["object", "null"], "additionalProperties": value },
+        "client": { "type": ["string", "null"], "description": "an address" },
+        "user": text, "host": { "type": ["string", "null"], "description": "a name, and perhaps a port" },
+    } })
+}
+
 /// The whole, or what `fields=` leaves of it.
 fn in_parts(whole: Value) -> Value {
     json!({ "anyOf": [whole, { "type": "object", "description": "with fields=: these parts alone" }] })
@@ -92,6 +104,7 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),
         Endpoint::State | Endpoint::StatePrune => (json, reference::<StateFileDoc>(made)),
+        Endpoint::Explain => (json, reference::<ExplainedDoc>(made)),
         Endpoint::Batch => return None,
     })
 }
@@ -111,6 +124,7 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
         }
         (Endpoint::Members, Verb::Put) => put(&[200], "The new list; with dry_run=1 what would change."),
         (_, Verb::Get) => put(&[200], "The document."),
+        (Endpoint::Explain, _) => put(&[200], "The decision, and why."),
         _ => put(&[200], "The new document."),
     }
     if method == Verb::Get && is_marked {
@@ -132,7 +146,13 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
     if method == Verb::Get && is_marked {
         put(&[422], "A parameter has a wrong value.");
     }
-    if method != Verb::Get {
+    if route.target == Endpoint::Explain {
+        put(&[403], "It comes from another site's page.");
+        put(&[413], "The body has more than 1 MiB.");
+        put(&[415], "The body is no application/json.");
+        put(&[422], "A key is unknown or has a wrong value.");
+        put(&[503], "Other requests are being explained.");
+    } else if method != Verb::Get {
         put(&[403], "Changes are off here, need a user, or come from another site's page.");
         if is_marked {
             put(&[412], "Somebody has changed it meanwhile: the current document.");
@@ -218,6 +238,7 @@ fn operation(route: &ApiRoute, method: Verb, about: &str, made: &mut SchemaGener
         (Endpoint::Members, Verb::Put) => Some(json!({ "type": "array", "items": element() })),
         (Endpoint::Member, Verb::Patch) => Some(patch()),
         (Endpoint::Batch, _) => Some(batch()),
+        (Endpoint::Explain, _) => Some(question()),
         _ => None,
     };
     if let Some(schema) = body {

@@ -6,6 +6,7 @@ mod conditions;
 mod description;
 mod documents;
 mod doors;
+mod explaining;
 mod golden;
 mod hostile;
 mod lists;
@@ -27,10 +28,13 @@ use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptStat
 use balance::steering::Steering;
 use balance::store::Store;
 use balance::trial::{Rollout, Trial, TrialStage};
+use render::explained::ExplainedDoc;
 use render::metrics::Options;
 use serde_json::Value;
 
-use crate::{Admin, Caller, Door, Facts, House, Request, Response, StateSeen, respond};
+use crate::{
+    Admin, Caller, Described, Door, Facts, House, Request, Response, StateSeen, Unexplained, respond,
+};
 
 /// 2026-11-29T12:00:00Z.
 pub(super) const NOON: u64 = 1_795_953_600;
@@ -46,6 +50,8 @@ pub(super) struct Heap {
     pub fill: Cell<Option<Fill>>,
     pub options: Cell<Options>,
     pub reduced: RefCell<Vec<bool>>,
+    /// Requests that were to be explained.
+    pub described: RefCell<Vec<Described>>,
     pub may_change: Cell<bool>,
     pub state: RefCell<Option<StateSeen>>,
     pub pruned: Cell<usize>,
@@ -85,6 +91,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         fill: Cell::new(Some(fill(3, 64))),
         options: Cell::default(),
         reduced: RefCell::default(),
+        described: RefCell::default(),
         may_change: Cell::new(true),
         state: RefCell::default(),
         pruned: Cell::new(0),
@@ -232,6 +239,15 @@ impl House for Heap {
     fn prune_state(&self) -> Result<(), String> {
         self.pruned.set(self.pruned.get() + 1);
         if self.may_prune.get() { Ok(()) } else { Err("nobody leads".into()) }
+    }
+
+    fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained> {
+        self.described.borrow_mut().push(described.clone());
+        match described.uri.as_str() {
+            "/busy" => Err(Unexplained::Busy),
+            "/broken" => Err(Unexplained::Broken("it is broken".into())),
+            _ => Ok(explaining::explained()),
+        }
     }
 
     fn metrics_reduced(&self, reduced: bool) {

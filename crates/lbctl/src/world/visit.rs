@@ -17,9 +17,10 @@ impl World {
     pub fn visit(&self, ask: &Ask) -> Visited {
         let (name, port) = ask.server();
         let scope = self.setup.site.scope(name, port, ask.path());
+        let line = || self.only.is_none().then(|| scope.pass(ask.path())).flatten();
         let place = HookPlace {
             early: self.hooks(ask, &scope, Phase::Translate),
-            line: self.only.is_none().then(|| scope.pass(ask.path())).flatten(),
+            line: &line,
             late: self.hooks(ask, &scope, Phase::Select),
             on_error: scope.on_error(&self.setup.config),
         };
