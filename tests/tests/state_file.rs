@@ -169,13 +169,13 @@ fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
     let good = fs::read_to_string(&path).expect("the file");
     let outside = httpd.dir().join("outside.json");
     fs::write(&outside, &good).expect("another file");
-    let cases: Vec<(&str, Box<dyn Fn()>)> = vec![
-        ("it is empty", Box::new(|| fs::write(&path, "").expect("write"))),
-        ("checksum", Box::new(|| fs::write(&path, good.replace("drain", "ready")).expect("write"))),
-        ("not whole", Box::new(|| fs::write(&path, &good[..good.len() / 2]).expect("write"))),
+    let cases: [(&str, &dyn Fn()); 6] = [
+        ("it is empty", &(|| fs::write(&path, "").expect("write"))),
+        ("checksum", &(|| fs::write(&path, good.replace("drain", "ready")).expect("write"))),
+        ("not whole", &(|| fs::write(&path, &good[..good.len() / 2]).expect("write"))),
         (
             "more than 64 MiB",
-            Box::new(|| {
+            &(|| {
                 fs::write(&path, "").expect("write");
                 fs::OpenOptions::new()
                     .write(true)
@@ -184,8 +184,8 @@ fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
                     .expect("grow");
             }),
         ),
-        ("a link", Box::new(|| symlink(&outside, &path).expect("link"))),
-        ("a folder", Box::new(|| fs::create_dir(&path).expect("folder"))),
+        ("a link", &(|| symlink(&outside, &path).expect("link"))),
+        ("a folder", &(|| fs::create_dir(&path).expect("folder"))),
     ];
     for (what, make) in &cases {
         let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
