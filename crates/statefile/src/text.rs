@@ -64,7 +64,7 @@ fn checksum(text: &str) -> String {
     format!("{:08x}", crc32fast::hash(text.as_bytes()))
 }
 
-/// Reads what [`write`] wrote, as something that anybody may have changed.
+/// Reads what [`write()`] wrote, as something that anybody may have changed.
 ///
 /// # Errors
 /// It is no such text, or says something that nobody could have ordered.

@@ -8,10 +8,10 @@
 //! member or pool that had the row before count for nobody.
 //!
 //! * Of each member and pool one reading a minute, of the last ten: how long attempts, or requests,
-//!   took ([`window`]).
-//! * Of each member what the last check found ([`checks`]).
+//!   took (`window`).
+//! * Of each member what the last check found (`checks`).
 //! * Of each of the first [`MOST_SERIES`] pools one reading every two seconds for ten minutes, and
-//!   one every five minutes for a day ([`series`]).
+//!   one every five minutes for a day (`series`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
