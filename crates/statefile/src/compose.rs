@@ -45,6 +45,10 @@ pub fn compose(pools: &[PoolState], when: WriteTime, by: &str, left: &[KeptPool]
 /// What a document has of members that these pools do not have, and no start could make again: to
 /// be kept for `max_age_s` from when they were missed first.
 pub fn left_over(document: &StateDocument, pools: &[PoolState], now_s: u64, max_age_s: u64) -> Vec<KeptPool> {
+    // Nothing of a document holds that is too old.
+    if document.written.0.saturating_add(max_age_s) < now_s {
+        return Vec::new();
+    }
     let known: HashMap<String, HashSet<&str>> = pools
         .iter()
         .map(|pool| {

@@ -144,7 +144,9 @@ fn members_that_no_configuration_has_are_kept_for_a_while_and_old_files_say_noth
         document.pools.iter().flat_map(|pool| pool.members.iter().map(|member| member.name.clone())).collect()
     };
     assert_eq!(names(&again), ["a"]);
-    assert!(plan(&kept, &ordered(), NOON + AGES.max_age_s + 1).is_too_old);
+    let late = NOON + AGES.max_age_s + 1;
+    assert!(plan(&kept, &ordered(), late).is_too_old);
+    assert_eq!(crate::left_over(&kept, &other.snapshot().pools, late, AGES.max_age_s), []);
 }
 
 #[test]
