@@ -116,10 +116,13 @@ fn many_members_are_one_request_that_is_refused_as_a_whole() {
 fn servers_that_differ_are_told_apart() {
     let folder = Folder::new();
     let one = Fake::new(&folder.0, "lb", usual(&two()));
-    let tcp = |fake: &Fake| relay(fake.path.clone());
     let other = [member("a", &[("weight", "3")])];
     let other = Fake::new(&folder.0, "lb2", usual(&other));
-    let (first, second) = (tcp(&one), tcp(&other));
+    // JSON names the servers in the order of their addresses.
+    let mut listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.sort_by_key(|listener| listener.local_addr().unwrap().port());
+    let [first, second] = listeners;
+    let (first, second) = (relay(first, one.path.clone()), relay(second, other.path.clone()));
     let urls = [format!("http://127.0.0.1:{first}/lb"), format!("http://127.0.0.1:{second}/lb")];
     let words = ["--url", &urls[0], "--url", &urls[1]];
     let named = |said: Said| {
@@ -140,9 +143,8 @@ fn servers_that_differ_are_told_apart() {
 }
 
 /// A port that leads to a socket, whose handler stands at /lb.
-fn relay(path: std::path::PathBuf) -> u16 {
+fn relay(listener: std::net::TcpListener, path: std::path::PathBuf) -> u16 {
     use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
