@@ -40,7 +40,7 @@ pub struct Compiled {
     pub(crate) schedule: Schedule,
     /// Weighted random.
     pub(crate) alias: AliasTable,
-    /// What hash methods use: depends on members and configured weights alone.
+    /// The rings of the hash methods: they depend on members and configured weights alone.
     pub(crate) rings: Arc<Rings>,
     /// Mean latency of those that were measured, as bits of a float, and for how many uses more it
     /// does << 32.

@@ -106,7 +106,7 @@ impl AttemptEnd {
     }
 }
 
-/// What became of the session of a request to a sticky pool.
+/// How the session of a request to a sticky pool ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionEnd {
     /// Its member has answered.
@@ -149,9 +149,9 @@ pub enum CallEnd {
     MemoryLimit,
 }
 
-/// Who keeps the counts, for all processes together. Counts of a member or pool that has gone are
-/// gone; a row that is replaced in the very instant of a count may get one that was meant for its
-/// predecessor.
+/// The keeper of the counts, for all processes together. Counts of a member or pool that has gone
+/// are gone; a row that is replaced in the very instant of a count may get one that was meant for
+/// its predecessor.
 pub trait Counters {
     /// An attempt has ended.
     fn count_attempt(&self, slot: Slot, incarnation: u32, attempt: &AttemptEnd);
@@ -171,7 +171,7 @@ pub trait Counters {
     fn pool_recent(&self, pool: PoolId, counts: &PoolCounts) -> Histogram;
     /// Remembers what a check has found.
     fn note_check(&self, slot: Slot, incarnation: u32, report: &CheckReport);
-    /// What the last check has found.
+    /// The finding of the last check.
     fn last_check(&self, slot: Slot, incarnation: u32) -> Option<CheckReport>;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted of requests, as values: of a member, a pool, a script. They only grow; the store
+//! The counts of requests, as values: of a member, a pool, a script. They only grow; the store
 //! keeps them for all children.
 
 /// Upper bounds of the buckets of [`Histogram`], in microseconds. Longer ones are in the last one.
@@ -22,7 +22,7 @@ pub struct Histogram {
     pub sum_us: u64,
 }
 
-/// What is counted of a member.
+/// The counts of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct MemberCounts {
     /// Attempts: complete answers below 500.
@@ -55,7 +55,7 @@ pub struct MemberCounts {
     pub checks_failed: u64,
 }
 
-/// What is counted of a pool. A request has one result.
+/// The counts of a pool. A request has one result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PoolCounts {
     /// Requests: answered below 500.
@@ -84,11 +84,11 @@ pub struct PoolCounts {
     pub histogram: Histogram,
     /// How long requests waited for a place.
     pub queue_histogram: Histogram,
-    /// What became of sessions.
+    /// How sessions ended.
     pub sessions: SessionCounts,
 }
 
-/// What became of the sessions of a pool's requests.
+/// How the sessions of a pool's requests ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SessionCounts {
     /// They stayed with their member.
@@ -101,7 +101,7 @@ pub struct SessionCounts {
     pub lost: u64,
 }
 
-/// What is counted of a script's calls.
+/// The counts of a script's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ScriptCounts {
     /// Calls that decided.
@@ -137,7 +137,7 @@ impl Histogram {
         self.buckets.iter().fold(0, |sum, bucket| sum.saturating_add(*bucket))
     }
 
-    /// What came since an earlier reading of the same histogram.
+    /// The counts since an earlier reading of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Histogram) -> Histogram {
         let mut buckets = self.buckets;
@@ -196,7 +196,7 @@ impl MemberCounts {
 }
 
 impl SessionCounts {
-    /// What became of sessions, with its words.
+    /// How sessions ended, each with its word.
     pub fn kinds(&self) -> [(&'static str, u64); 4] {
         [("kept", self.kept), ("moved", self.moved), ("new", self.new), ("lost", self.lost)]
     }

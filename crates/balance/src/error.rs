@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is wrong with a configured text.
+//! The faults of a configured text.
 
 /// A URL, key or value that cannot be taken. One line, for administrators: what was found, what was
 /// expected.
@@ -11,7 +11,7 @@ pub enum ParseError {
     Url {
         /// As written, shortened.
         found: String,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
     /// The value of a key.
@@ -21,7 +21,7 @@ pub enum ParseError {
         key: String,
         /// As written, shortened.
         found: String,
-        /// What would be taken, with an example.
+        /// The accepted form, with an example.
         expected: String,
     },
     /// A word without `=` where a key was expected, or a word too many.
@@ -29,7 +29,7 @@ pub enum ParseError {
     Word {
         /// As written, shortened.
         found: String,
-        /// What would be taken.
+        /// The accepted form.
         expected: String,
     },
     /// A key that is not known here.
@@ -98,7 +98,7 @@ pub(crate) fn hint(found: &str, known: &[&str]) -> String {
     format!("did you mean {}? Expected one of {}", names.join(" or "), known.join(", "))
 }
 
-/// What was expected in place of a name that is not known, behind "expected".
+/// The accepted names, to stand behind "expected" where a name is not known.
 pub(crate) fn unknown(what: &str, found: &str, known: &[&str]) -> String {
     let hint = hint(found, known);
     match hint.strip_prefix("expected ") {

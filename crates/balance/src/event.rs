@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What happens to members and pools, as values: the one source of the log's lines about them.
+//! Events of members and pools, as values: the one source of the log's lines about them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub struct MemberEvent {
     pub member: String,
     /// Epoch seconds; 0 where the store has no clock.
     pub at: u64,
-    /// What has changed.
+    /// The change.
     pub what: What,
     /// For what reason.
     pub why: Why,
@@ -53,7 +53,7 @@ pub struct MemberEvent {
     pub by: By,
 }
 
-/// What has changed.
+/// A change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// The member is new in its pool.
@@ -108,7 +108,7 @@ pub enum Why {
     ChecksFailed {
         /// How many.
         count: u32,
-        /// What the last one found.
+        /// The finding of the last one.
         last: String,
     },
     /// So many checks passed, one after the other.
@@ -306,7 +306,8 @@ pub fn weight_text(hundredths: u32) -> String {
     }
 }
 
-/// What an order or a definition has changed of weight, state and an administrator's flags.
+/// The changes of weight, state and an administrator's flags that an order or a definition has
+/// made.
 pub fn differences(before: Status, now: Status) -> Vec<What> {
     let mut found = Vec::new();
     if before.weight() != now.weight() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::status::{State, Status};
 
-/// What a pick has to choose from.
+/// The candidates of a pick, and the members that are left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// The pool's name. None: there is no such pool any more.
@@ -22,15 +22,15 @@ pub struct Considered {
     pub name: String,
     /// Its state.
     pub state: State,
-    /// What it counts for, in hundredths.
+    /// Its weight in this pick, in hundredths.
     pub weight: u32,
     /// Requests there now.
     pub inflight: u32,
-    /// Why it is no candidate. None: it is one.
+    /// Why it is not a candidate. None: it is one. None: it is one.
     pub left_out: Option<LeftOut>,
 }
 
-/// Why a member is no candidate.
+/// Why a member is not a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftOut {
     /// Its state says so.
@@ -42,7 +42,7 @@ pub enum LeftOut {
 }
 
 impl LeftOut {
-    /// Of a member with this status that is no candidate.
+    /// The reason of a member with this status that is not a candidate.
     pub(crate) fn of(status: Status) -> Self {
         if status.usable() {
             LeftOut::OthersFirst

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a pool is like at a moment, in a few numbers.
+//! The state of a pool at a moment, in a few numbers.
 
 use crate::api::Membership;
 use crate::status::Status;
 use crate::store::{PoolImage, Store};
 use crate::tier;
 
-/// What a pool is like at a moment.
+/// The state of a pool at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolFigures {
     /// Members that picks choose among.

@@ -36,7 +36,7 @@ impl<S: Store> Frozen<S> {
         self.engine.store()
     }
 
-    /// What was to be changed and was not, in words.
+    /// The changes that were asked for and not made, in words.
     pub fn changes(&self) -> Vec<String> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -13,7 +13,7 @@ use crate::status::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HealthState(u64);
 
-/// What a result changed.
+/// The change that a result brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// The member is up now.
@@ -33,7 +33,7 @@ const LIMIT_AT: u32 = 52;
 const LIMIT: u64 = NO_LIMIT << LIMIT_AT;
 const NO_LIMIT: u64 = 0xfff;
 
-/// What an agent may order.
+/// An order that an agent may give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentOrder {
     /// `ready`: takes the others back.
@@ -57,7 +57,7 @@ impl HealthState {
         HealthState(self.0 & !LIMIT | field << LIMIT_AT)
     }
 
-    /// What an agent wants besides a state.
+    /// The agent's wish besides a state.
     pub fn advice(self) -> Advice {
         let max_inflight = match self.0 >> LIMIT_AT {
             0 => None,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is remembered of the time that has passed, as values: how a pool did, and what the last
-//! check of a member found.
+//! The past, as values: how a pool did, and the finding of a member's last check.
 
 use crate::counts::Histogram;
 
@@ -49,7 +48,7 @@ pub struct HistorySample {
     pub histogram: Histogram,
 }
 
-/// What the last check of a member found.
+/// The finding of a member's last check.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct CheckReport {
     /// When it ended: epoch seconds.
@@ -58,6 +57,6 @@ pub struct CheckReport {
     pub took_us: u64,
     /// When the next one begins: milliseconds of the table's clock, 0 where nobody knows.
     pub due_ms: u64,
-    /// What it found, in words.
+    /// The finding, in words.
     pub detail: String,
 }

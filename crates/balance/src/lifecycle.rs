@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A member's life: what checks, requests, orders and time make of it. Each of these functions
-//! changes the store and returns what has happened; whoever calls it tells the log. Time is an
-//! argument, or the store's own clock for what is noted.
+//! A member's life: how checks, requests, orders and time change it. Each of these functions
+//! changes the store and returns the events; its caller tells the log. Time is an argument, or the
+//! store's own clock for what is noted.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ mod ramps;
 pub use self::deadlines::Deadlines;
 pub use self::ramps::Ramps;
 
-/// What [`Change::Enable`] takes back.
+/// The flags that [`Change::Enable`] takes back.
 const SWITCHED_OFF: u64 = AdminState::FLAGS;
 
 /// A member, and the name of its pool.
@@ -43,14 +43,14 @@ impl Subject<'_> {
     }
 }
 
-/// What one check has found.
+/// The finding of one check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Finding<'a> {
     /// It passed.
     pub ok: bool,
     /// In words, for people.
     pub why: &'a str,
-    /// What an agent wants.
+    /// The agent's wishes.
     pub advice: AgentWords,
     /// How long it took, in microseconds.
     pub took_us: u64,
@@ -58,7 +58,7 @@ pub struct Finding<'a> {
     pub due_ms: u64,
 }
 
-/// What an agent wants; what it says nothing of stays as it said last.
+/// An agent's wishes; a wish that it does not repeat stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AgentWords {
     /// The state.
@@ -96,9 +96,9 @@ pub fn check_ended(
     events
 }
 
-/// Makes the status say what the checks' own word says. Compared after every check, not only when
-/// that word changes: whoever changed it last may have died before it said so, and `initial=` may
-/// have been another one when the member came.
+/// Makes the status agree with the checks' own word. They are compared after every check, not only
+/// when that word changes: the process that changed it last may have died before it changed the
+/// status, and `initial=` may have been another one when the member came.
 fn follow_checks(
     store: &impl Vitals,
     of: Subject<'_>,
@@ -131,7 +131,7 @@ fn follow_checks(
 pub struct Attempt<'a> {
     /// The member.
     pub member: &'a Member,
-    /// Which failures count in its pool.
+    /// The failures that count in its pool.
     pub outlier: &'a Outlier,
     /// How it ended.
     pub outcome: Outcome,
@@ -194,8 +194,9 @@ fn attempt_failed(
     Some(Subject { pool: &pool.name, member }.event(store.now_s(), what, why, By::Requests))
 }
 
-/// Whether another request was answered while this one got no answer: then it may be the request,
-/// and not the member. A member that takes no connections is no matter of requests.
+/// Whether another request was answered while this one got no answer: then the fault may be the
+/// request's, and not the member's. A member that takes no connections is at fault whatever the
+/// request is.
 fn answered_meanwhile(store: &impl Vitals, attempt: &Attempt<'_>) -> bool {
     /// Another thread may note its answer a little after this attempt has ended.
     const LATE_MS: u32 = 1000;

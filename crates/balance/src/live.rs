@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a pick reads of the world: the live half of the members, by slot. The shared table
-//! implements it; tests have a plain one.
+//! The live half of the members, by slot, as a pick reads it. The shared table implements it; tests
+//! have a plain one.
 
 use crate::member::MemberSpec;
 use crate::status::Status;
@@ -20,7 +20,7 @@ pub struct Latency {
     pub stamp_ms: u32,
 }
 
-/// What an agent wants of its member, besides its state.
+/// An agent's wishes for its member, besides a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advice {
     /// Percent of the weight.
@@ -53,7 +53,7 @@ pub trait Live {
     fn each_inflight(&self, slots: impl Iterator<Item = Slot>, see: impl FnMut(u32) -> bool)
     where
         Self: Sized;
-    /// What an agent wants of the member.
+    /// The agent's wishes for the member.
     fn advice(&self, slot: Slot) -> Advice;
     /// Response time statistics.
     fn latency(&self, slot: Slot) -> Latency;

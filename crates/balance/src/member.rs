@@ -79,6 +79,6 @@ pub struct Member {
     pub incarnation: u32,
     /// Place in configured order; smaller ones come first.
     pub order: u32,
-    /// What it is.
+    /// Its line.
     pub spec: MemberSpec,
 }

@@ -31,7 +31,7 @@ pub struct MemoryStore {
     cursors: Mutex<BTreeMap<u32, u64>>,
     /// Epoch seconds.
     now_s: AtomicU64,
-    /// Who changes several things as one.
+    /// The claim of the one that changes several things as one.
     pen: Mutex<()>,
 }
 

@@ -4,7 +4,7 @@
 /// Longest name, in bytes.
 pub const MAX: usize = 63;
 
-/// What a name is, for messages.
+/// The form of a name, for messages.
 pub const EXPECTED: &str = "1 to 63 letters, digits, '_', '-' or '.'";
 
 /// Whether a pool or a dictionary may be called so.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What somebody has ordered of a member while the server ran, and why: kept beside the member's
+//! Orders about a member from while the server ran, and their reasons: kept beside the member's
 //! line, as one line of `key=value` words.
 
 use crate::error::ParseError;
@@ -13,7 +13,7 @@ pub const MAX_ORDER_TEXT: usize = 1024;
 /// Longest note, in bytes.
 pub const MAX_NOTE: usize = 200;
 
-/// What an administrator wants of a member.
+/// The state that an administrator wants for a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AdminState {
     /// It serves.
@@ -24,7 +24,7 @@ pub enum AdminState {
     Disabled,
 }
 
-/// What holds when the time of an order has passed.
+/// The state that holds when the time of an order has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {
     /// Another order.
@@ -42,13 +42,13 @@ pub struct Order {
     pub from: Option<String>,
     /// When: epoch seconds.
     pub at: u64,
-    /// What was ordered of the state; None: nothing.
+    /// The ordered state; None: nothing was ordered of it.
     pub admin: Option<AdminState>,
     /// The weight that was ordered, in hundredths; None: none.
     pub weight: Option<u32>,
     /// When `then` holds: epoch seconds.
     pub until: Option<u64>,
-    /// What holds then.
+    /// The state that holds then.
     pub then: Option<Then>,
     /// Why, in words.
     pub note: Option<String>,
@@ -58,7 +58,7 @@ pub struct Order {
     pub meta: Option<Vec<(String, String)>>,
 }
 
-/// What a member's line says where an order says something else.
+/// The words of a member's line that an order replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
     /// Most requests at the same time.
@@ -68,10 +68,10 @@ pub struct Replaced {
 }
 
 impl AdminState {
-    /// What [`AdminState`] is made of.
+    /// The flags that make up an [`AdminState`].
     pub const FLAGS: u64 = Status::DRAINING | Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR;
 
-    /// What these flags of a status amount to.
+    /// The state that these flags of a status amount to.
     pub fn of(flags: u64) -> Self {
         if flags & (Status::DISABLED | Status::STOPPED | Status::FORCED_ERROR) != 0 {
             AdminState::Disabled

@@ -9,7 +9,7 @@ use crate::settings::Outlier;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutlierState(u64);
 
-/// What a failure brought.
+/// The consequence of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
     /// It counts, no more.
@@ -30,7 +30,7 @@ impl Consequence {
     }
 }
 
-/// What the count of consecutive failures holds.
+/// The largest count of consecutive failures.
 pub const MOST_FAILURES: u64 = 0xffff;
 const EJECTED: u64 = 1 << 22;
 const MAX_TIMES: u64 = 63;

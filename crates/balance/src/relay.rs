@@ -9,7 +9,7 @@ use crate::settings::{FailureKinds, PoolSettings};
 #[cfg(test)]
 mod tests;
 
-/// What one of httpd's hooks or handlers returned.
+/// The return value of one of httpd's hooks or handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookStatus {
     /// `OK`: done as it should be.
@@ -92,7 +92,7 @@ pub enum ErrorWords {
     Other,
 }
 
-/// What a scheme's module left on a request that it has failed.
+/// The signs that a scheme's module left on a request that it has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FailureSigns {
     /// It noted that time ran out.
@@ -112,7 +112,7 @@ pub struct FailureSigns {
 pub struct Exchange {
     /// The module that spoke.
     pub module: SchemeModule,
-    /// What its handler returned.
+    /// The return value of its handler.
     pub returned: HookStatus,
     /// The request's status before the exchange.
     pub status_before: u16,
@@ -131,7 +131,7 @@ pub struct Exchange {
     /// All connections that the worker may have are in use, and the request has waited for one as
     /// long as it may.
     pub exhausted: bool,
-    /// What else is known of a failure; the default when `returned` is no status.
+    /// Further signs of a failure; the default when `returned` is not a status.
     pub signs: FailureSigns,
 }
 
@@ -171,7 +171,7 @@ pub enum Outcome {
     NotTheMember,
 }
 
-/// What an exchange's end means.
+/// The meaning of an exchange's end.
 pub fn judge(exchange: &Exchange) -> Outcome {
     match exchange.returned {
         HookStatus::Done if breaks_off(exchange) => Outcome::Broken,
@@ -224,7 +224,7 @@ fn was_silent(exchange: &Exchange) -> bool {
         && matches!(exchange.signs.words, ErrorWords::None | ErrorWords::NothingRead)
 }
 
-/// What of a request says whether it may be asked again, and who is to blame.
+/// The facts of a request that say whether it may be asked again, and who is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// Its method is idempotent (RFC 9110, 9.2.2).

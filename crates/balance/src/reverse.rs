@@ -20,7 +20,7 @@ struct Name<'m> {
     path: &'m str,
 }
 
-/// Which path of the front became which path of the pool, as the configuration says.
+/// A path of the front and the path of the pool that it became, as the configuration says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PathPair<'p> {
     /// As written, with the trailing slash if there is one. Empty: the path stayed as it was.
@@ -41,8 +41,8 @@ impl<'m> Names<'m> {
         Names { members: members.map(name).collect() }
     }
 
-    /// What comes behind the name and the own path of a member that a URL names; the shortest such
-    /// rest.
+    /// The rest of a URL behind the name and the own path of a member that it names; the shortest
+    /// such rest.
     fn rest_of<'u>(&self, url: &'u [u8]) -> Option<&'u [u8]> {
         let (secure, rest) = scheme_of(url)?;
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
@@ -72,7 +72,7 @@ impl PathPair<'_> {
     }
 }
 
-/// What comes behind a prefix that ends where a segment does.
+/// The rest of a path behind a prefix that ends where a segment does.
 fn below<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(prefix)?;
     (rest.is_empty() || matches!(rest.first(), Some(b'/' | b'?' | b'#'))).then_some(rest)
@@ -98,7 +98,7 @@ fn split_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
         authority.split_at(authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len()))
     };
     match port.strip_prefix(b":") {
-        // A colon without a port is no port.
+        // A colon with nothing behind it names no port.
         Some(b"") => Some((host, None)),
         Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
             Some((host, Some(std::str::from_utf8(digits).ok()?.parse().ok()?)))
@@ -158,8 +158,8 @@ fn map_attribute(names: &Names<'_>, mapping: PathPair<'_>, part: &[u8], host: &[
     None
 }
 
-/// What is left of a path behind the prefix of a ProxyPass, as mod_proxy compares them: slashes
-/// stand for one or more, and a prefix ends where a segment does. None: the prefix does not match.
+/// The rest of a path behind the prefix of a ProxyPass, as mod_proxy compares them: slashes stand
+/// for one or more, and a prefix ends where a segment does. None: the prefix does not match.
 pub fn behind_prefix<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
     let slashes = |text: &[u8]| text.iter().take_while(|byte| **byte == b'/').count();
     let (mut path, mut prefix, mut ended) = (path, prefix, false);

@@ -135,8 +135,8 @@ pub fn may_become(target: &[u8], url: &[u8], own: &[u8]) -> bool {
     url.strip_prefix(own).is_some_and(|path| matches(&pieces, path))
 }
 
-/// What comes before a target's path, with the slash where that begins; all of it when there is no
-/// host.
+/// The part of a target before its path, with the slash where that begins; all of it when there is
+/// no host.
 fn authority(pieces: &[Piece]) -> Vec<Piece> {
     let slash = |piece: &Piece| *piece == Piece::Byte(b'/');
     let scheme = pieces.windows(2).position(|two| two.iter().all(slash)).map_or(0, |at| at + 2);
@@ -144,7 +144,7 @@ fn authority(pieces: &[Piece]) -> Vec<Piece> {
     pieces[..end].to_vec()
 }
 
-/// Whether a text begins as the pieces say. What may be encoded on the way is as good as anything.
+/// Whether a text begins as the pieces say. Text that may be encoded on the way matches anything.
 fn matches(pieces: &[Piece], text: &[u8]) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte);
     let mut rest = text;
@@ -237,7 +237,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever stands in the place of the variable.
+        /// Any text may stand in the place of the variable.
         #[test]
         fn what_a_target_became_it_may_become(
             head in "[a-z]{1,5}://[a-z.:0-9%{}/-]{0,12}", filled in "[ -~]{0,20}", tail in "[a-z/ ~]{0,6}"

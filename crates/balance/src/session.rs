@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which member serves a request's session. As mod_proxy_balancer does it (`find_session_route`,
+//! The member that serves a request's session. As in mod_proxy_balancer (`find_session_route`,
 //! `find_route_worker`): the member of the session's route in any lbset, standbys last; when it is
 //! out, the one that its `redirect` names.
 
@@ -13,7 +13,7 @@ use crate::sticky::{Sent, Source, claimed_route, decoded, named_routes, values};
 /// Most routes that are looked at from one redirect to the next.
 const MOST_REDIRECTS: usize = 32;
 
-/// What became of a route.
+/// The fate of a route.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Routed {
     /// No member has this route.

@@ -76,7 +76,7 @@ pub struct HealthCheck {
     pub rise: u32,
     /// Consecutive failures that take a member down. Default 3.
     pub fall: u32,
-    /// What a member is before its first check: up (true, default) or down.
+    /// A member's state before its first check: up (true, default) or down.
     pub initial_up: bool,
     /// Percent of the interval, 0 ..= 100. Default 10.
     pub jitter_percent: u8,
@@ -132,7 +132,7 @@ pub struct Outlier {
     pub max_ejection_ms: u64,
     /// Never more than this part of a pool (and never its last member). Default 50.
     pub max_percent: u8,
-    /// What counts as a failure.
+    /// The kinds of failures that count.
     pub count: FailureKinds,
 }
 

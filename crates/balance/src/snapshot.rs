@@ -49,7 +49,7 @@ pub struct PoolState {
     pub name: Arc<str>,
     /// Where its definition comes from.
     pub origin: Origin,
-    /// What its directives say.
+    /// The settings that its directives make.
     pub settings: PoolSettings,
     /// So few members are usable that health is ignored.
     pub panic: bool,
@@ -59,7 +59,7 @@ pub struct PoolState {
     pub inflight: u32,
     /// Requests that wait for a place.
     pub queued: u32,
-    /// What is counted of its requests.
+    /// The counts of its requests.
     pub counts: PoolCounts,
     /// How long those of the last ten minutes took.
     pub recent: Histogram,
@@ -70,7 +70,7 @@ pub struct PoolState {
 /// A member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberState {
-    /// What its line says. Has secrets: `secret=`.
+    /// Its line. Has secrets: `secret=`.
     pub spec: MemberSpec,
     /// In one word.
     pub state: State,
@@ -82,7 +82,7 @@ pub struct MemberState {
     pub why: Vec<Cause>,
     /// When it changed last: epoch seconds.
     pub since: u64,
-    /// What it counts for.
+    /// Its weights.
     pub weights: Weights,
     /// Its tier now.
     pub lbset: u8,
@@ -99,28 +99,29 @@ pub struct MemberState {
     pub failures: u64,
     /// Response times.
     pub latency: Latency,
-    /// What active checks say. None: none are made, or none was yet.
+    /// The state of active checks. None: none are made, or none was yet. None: none are made, or
+    /// none was yet.
     pub check: Option<CheckState>,
-    /// What the last one has found, where that is remembered.
+    /// The finding of the last one, where that is remembered.
     pub last_check: Option<CheckReport>,
-    /// What requests say.
+    /// The state of failures of requests.
     pub outlier: OutlierView,
-    /// What is counted of its attempts.
+    /// The counts of its attempts.
     pub counts: MemberCounts,
     /// How long those of the last ten minutes took.
     pub recent: Histogram,
     /// It was added while the server ran; no definition names it.
     pub added: bool,
-    /// What somebody has ordered of it.
+    /// The order that stands for it.
     pub order: Option<Order>,
-    /// What its line says where the order says something else; None where the order does not.
+    /// The words of its line that the order replaces; None where it replaces none.
     pub replaced: Option<Replaced>,
 }
 
 /// Something that keeps a member from serving like any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// What.
+    /// The flag.
     pub flag: Flag,
     /// On whose account.
     pub by: By,
@@ -149,7 +150,7 @@ pub enum Flag {
     NoWeight,
 }
 
-/// What part a member plays in its tier.
+/// The part of a member in its tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It serves.
@@ -160,7 +161,7 @@ pub enum Role {
     Standby,
 }
 
-/// What a member counts for, in hundredths.
+/// The weights of a member, in hundredths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
     /// By its line.
@@ -175,7 +176,7 @@ pub struct Weights {
     pub agent_percent: u16,
 }
 
-/// What active checks say.
+/// The state of a member's active checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckState {
     /// The last one passed.
@@ -190,7 +191,7 @@ pub struct CheckState {
     pub fall: u32,
 }
 
-/// What requests say.
+/// The state of a member's failures of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutlierView {
     /// It is out.
@@ -212,16 +213,16 @@ pub struct ScriptState {
     pub label: String,
     /// The version that serves, 0 for none.
     pub version: u64,
-    /// What was found of the file that was saved last.
+    /// The verdict on the file that was saved last.
     pub verdict: ScriptVerdict,
-    /// What is counted of its calls; zeros without a row.
+    /// The counts of its calls; zeros without a row.
     pub counts: ScriptCounts,
     /// The saved version that is on trial, or was last, and by which rules. None: a later one was
     /// saved without, or it serves.
     pub trial: Option<(Trial, Rollout)>,
 }
 
-/// What was found of a script.
+/// The verdict on a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptVerdict {
     /// It serves.
@@ -298,7 +299,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
     })
 }
 
-/// What a member's state is made of, besides its words.
+/// The sources of a member's state, besides its words.
 struct Seen<'a> {
     member: &'a Member,
     status: Status,

@@ -43,9 +43,9 @@ impl Status {
     pub const AGENT_DRAIN: u64 = 1 << 50;
     /// An agent wants no requests there.
     pub const AGENT_MAINT: u64 = 1 << 51;
-    /// What active checks say; an administrator's orders are other flags.
+    /// The flags of active checks; an administrator's orders are other flags.
     pub const CHECKS: u64 = Self::CHECK_DOWN | Self::AGENT_DRAIN | Self::AGENT_MAINT;
-    /// What an administrator or script sets; the rest is observed.
+    /// The flags that an administrator or script sets; the rest is observed.
     pub const ADMIN: u64 = Self::DISABLED
         | Self::STOPPED
         | Self::IGNORE_ERRORS
@@ -184,7 +184,7 @@ impl std::fmt::Debug for Status {
     }
 }
 
-/// What a member's `state` field says.
+/// The word of a member's `state` field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Takes requests.

@@ -21,7 +21,8 @@ pub trait Steering {
     fn tell_all(&self, events: &[Event]);
 }
 
-/// What steps come to, in the order in which members are named first. Nothing is done yet.
+/// The deeds that steps come to, in the order in which members are named first. Nothing is done
+/// yet.
 ///
 /// # Errors
 /// A step finds no pool, no member, or one of its name.
@@ -56,7 +57,7 @@ pub fn deeds(store: &impl Store, steps: &[MemberStep]) -> Result<Vec<Deed>, Chan
     Ok(deeds)
 }
 
-/// What the log is told of deeds that are done, and have changed the status words so.
+/// The events of deeds that are done, and have changed the status words so.
 pub fn events(deeds: &[Deed], words: &[(Status, Status)], at: u64, by: &By) -> Vec<Event> {
     deeds.iter().zip(words).flat_map(|(deed, words)| deed.events(*words, at, by)).collect()
 }

@@ -16,7 +16,7 @@ pub struct MemberStep {
     pub pool: String,
     /// The member's name.
     pub member: String,
-    /// What becomes of it.
+    /// Its change.
     pub what: Doing,
 }
 
@@ -37,7 +37,7 @@ pub enum Doing {
     Order(Option<Order>),
 }
 
-/// What all steps of one member come to. What stands behind `goes` and `comes` is of the member
+/// The sum of all steps of one member. The fields behind `goes` and `comes` are about the member
 /// that is there in the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deed {
@@ -69,7 +69,7 @@ impl Deed {
         self.there.as_ref().filter(|_| !self.goes)
     }
 
-    /// What changes in the status word, in the order in which it does.
+    /// The changes of the status word, in order.
     pub fn changes(&self) -> impl Iterator<Item = Change> {
         let recount = self.recount.then_some(Change::Recount);
         let (flags, weight) = (self.flags.map(Change::Switch), self.weight.map(Change::SetWeight));
@@ -101,7 +101,7 @@ impl Deed {
         Ok(())
     }
 
-    /// What the log is told of it, when it has changed the status word so.
+    /// Its events, when it has changed the status word so.
     pub(crate) fn events(&self, (before, after): (Status, Status), at: u64, by: &By) -> Vec<Event> {
         let event = |what| {
             let (pool, member) = (self.pool_name.clone(), self.name.clone());

@@ -11,7 +11,7 @@ use crate::settings::Sticky;
 /// Most cookies of one name that are looked at. Browsers send a few when paths or domains differ.
 const MOST_COOKIES: usize = 16;
 
-/// What a client sent: both may be empty.
+/// The session parts that a client sent: both may be empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sent<'a> {
     /// The request's target as it came: path and query.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the engine needs of the place where pools are kept: the shared table, or a plain one in
-//! tests.
+//! The engine's needs of the place where pools are kept: the shared table, or a plain one in tests.
 
 use std::sync::Arc;
 
@@ -79,7 +78,7 @@ pub trait Store: Live {
         incarnation: u32,
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError>;
-    /// What somebody has ordered of a row's member, beyond its status.
+    /// The order that stands for a row's member, beyond its status.
     fn order(&self, slot: Slot) -> Option<Order>;
     /// A row's member as its line has it, whatever was ordered.
     fn configured(&self, slot: Slot) -> Option<MemberSpec>;
@@ -98,8 +97,8 @@ pub trait Store: Live {
     /// Removes a member by name.
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError>;
     /// Runs `body` while the caller has the pen, with which several things are changed as one:
-    /// nobody else has it meanwhile. What single calls of the others change is not held up. False,
-    /// without a run: somebody has the pen and does not put it down.
+    /// nobody else has it meanwhile. Single calls of the others go on. False, without a run:
+    /// somebody has the pen and does not put it down.
     fn with_pen(&self, body: &mut dyn FnMut()) -> bool;
     /// Does all of this, or nothing; with the pen. Nobody who reads all of the store sees some of
     /// it, and when the process dies it is done by another, or nothing is. Returns each member's
@@ -119,7 +118,7 @@ pub trait Store: Live {
     ) -> Result<PoolId, ChangeError>;
 }
 
-/// What checks and requests say of each member, in one word each. A row that is replaced in the
+/// The words of checks and requests about each member, one word each. A row that is replaced in the
 /// very instant of a change may get one that was meant for its predecessor.
 pub trait Vitals: Store + Counters {
     /// The word of [`crate::health::HealthState`]; 0 for a row that does not exist.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a definition has changed of a pool's members, as events.
+//! The changes that a definition has made to a pool's members, as events.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -50,8 +50,8 @@ pub enum TrialStage {
 }
 
 impl Trial {
-    /// What has become of it by `now_ms`. A share of failures is compared at the end, whatever the
-    /// number of calls; before that from the [`EARLY`]th failure on.
+    /// The stage that it has reached by `now_ms`. A share of failures is compared at the end,
+    /// whatever the number of calls; before that from the [`EARLY`]th failure on.
     pub fn stage_at(&self, now_ms: u64, rollout: &Rollout) -> TrialStage {
         if self.stage != TrialStage::Running {
             return self.stage;

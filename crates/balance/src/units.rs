@@ -7,7 +7,7 @@ use crate::status::MAX_WEIGHT_HUNDREDTHS;
 /// Longest duration, in milliseconds: a hundred years. Sums of a few never overflow.
 pub const MAX_MS: u64 = 100 * 366 * 24 * 3_600_000;
 
-/// What a number without a unit means.
+/// The meaning of a number without a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Unit {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which members a view leaves.
+//! The members that a view leaves.
 
 use crate::api::{View, ViewStep};
 use crate::member::Member;

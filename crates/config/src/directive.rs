@@ -38,9 +38,9 @@ pub struct Standing {
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What its value is.
+    /// The form of its value.
     pub value: &'static str,
-    /// What holds without it; empty where it has to be given.
+    /// Its default; empty where it has to be given.
     pub default: &'static str,
 }
 
@@ -216,7 +216,7 @@ impl Directive {
         statement.map_err(|text| self.named(&text))
     }
 
-    /// An error's text with the directive's name. What stands inside a section names itself.
+    /// An error's text with the directive's name. A statement inside a section names itself.
     pub fn named(&self, text: &str) -> String {
         if text.starts_with("LuaBalancer") { text.to_owned() } else { format!("{}: {text}", self.name()) }
     }
@@ -225,7 +225,7 @@ impl Directive {
         self.c_name.to_bytes().starts_with(b"<")
     }
 
-    /// What httpd itself does not refuse: to it, server and virtual host are one place.
+    /// Refuses the places that httpd itself takes: to it, server and virtual host are one place.
     fn check_standing(&self, standing: Standing) -> Result<(), String> {
         let is_elsewhere = standing.in_virtual_host || self.is_section() && standing.in_section;
         if self.contexts != Contexts::Server || !is_elsewhere {

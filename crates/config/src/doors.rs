@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the directives say about the doors of the control plane: the socket, the listener of
-//! metrics, and who may change something through the handler.
+//! The directives of the doors of the control plane: the socket, the listener of metrics, and who
+//! may change something through the handler.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ pub struct Group {
 }
 
 impl Default for Socket {
-    /// What holds without the directive.
+    /// The settings without the directive.
     fn default() -> Self {
         Socket { path: SocketPath::Default, mode: 0o600, group: None }
     }
@@ -53,7 +53,7 @@ pub struct Metrics {
     pub listen: Option<SocketAddr>,
     /// Whether members have series of their own.
     pub members: MemberSeries,
-    /// What has histograms.
+    /// The things that have histograms.
     pub histograms: Histograms,
     /// More series than this are not told.
     pub max_series: u32,
@@ -70,7 +70,7 @@ pub enum MemberSeries {
     Off,
 }
 
-/// What has histograms.
+/// The things that have histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Histograms {
     /// Pools and members.
@@ -85,7 +85,7 @@ pub enum Histograms {
 pub(crate) const MAX_SERIES: u32 = 50_000;
 
 impl Default for Metrics {
-    /// What holds without the directive.
+    /// The settings without the directive.
     fn default() -> Self {
         Metrics {
             counts: true,

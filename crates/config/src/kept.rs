@@ -37,13 +37,13 @@ const HEALTH_AGE_S: u64 = 60;
 const DAY_S: u64 = 86_400;
 
 impl Default for StateSetting {
-    /// What holds without the directive.
+    /// The settings without the directive.
     fn default() -> Self {
         StateSetting { path: StatePath::Default, max_age_s: MAX_AGE_S, health_age_s: HEALTH_AGE_S }
     }
 }
 
-/// What the line says. Paths are as written.
+/// Reads the line. Paths are as written.
 pub(crate) fn state_file(_: &str, args: &str) -> Result<Statement, String> {
     const EXAMPLE: &str = "for example LuaBalancerStateFile /var/lib/balancer/state.json max_age=7d";
     let all = words(args)?;
@@ -79,7 +79,7 @@ fn seconds(key: &str, value: &str) -> Result<u64, String> {
     seconds.ok_or_else(|| format!("{key}={value} is no duration: expected one such as 60s, 12h or 7d"))
 }
 
-/// What a line says, with the whole path of the file.
+/// The settings of a line, with the whole path of the file.
 pub(crate) fn settled(
     path: Option<String>,
     (max_age_s, health_age_s): (u64, u64),

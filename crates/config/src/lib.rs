@@ -3,7 +3,7 @@
 //!
 //! [`DIRECTIVES`] is the list of all of them. Each has a function that reads its text into a
 //! [`Statement`]. A [`Draft`] takes the statements one by one and becomes a [`Config`], which does
-//! not change any more. What only httpd knows comes in through [`Surroundings`].
+//! not change any more. [`Surroundings`] answers what only httpd knows.
 #![forbid(unsafe_code)]
 
 mod directive;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a configuration consists of.
+//! The parts of a configuration.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct Pool {
     pub members: Vec<MemberSpec>,
     /// Where each of them is written.
     pub member_places: Vec<Position>,
-    /// What each says in mod_proxy_hcheck's words.
+    /// The words of each for mod_proxy_hcheck.
     pub member_checks: Vec<hcheck::Keys>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks.
     pub scripts: Vec<PoolScript>,

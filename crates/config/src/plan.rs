@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A configuration that has been read: every function resolved to a script of the library. What the
-//! library is to hold is the plan of scripts.
+//! A configuration that has been read: every function resolved to a script of the library. The plan
+//! of scripts lists the contents of the library.
 
 use balance::trial::Rollout;
 
@@ -24,7 +24,7 @@ pub struct Resolved {
 /// A `LuaBalancerTimer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
-    /// What it runs.
+    /// The function that it runs.
     pub function: Resolved,
     /// Milliseconds from start to start.
     pub every_ms: u64,
@@ -113,13 +113,13 @@ impl Config {
         self.lists.get(at.get() as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// What `LuaBalancerOnError` says.
+    /// The settings of `LuaBalancerOnError`.
     #[inline]
     pub fn on_error(&self, ErrorRule(at): ErrorRule) -> &OnError {
         self.error_rules.get(at.get() as usize - 1).map_or(&OnError::Error, |(rule, _)| rule)
     }
 
-    /// What `LuaBalancerAdmin` says.
+    /// The settings of `LuaBalancerAdmin`.
     pub fn admin(&self, AdminRule(at): AdminRule) -> Option<&Admin> {
         self.admins.get(at.get() as usize - 1)
     }
@@ -226,8 +226,8 @@ impl<'d> Plan<'d> {
         }
     }
 
-    /// What a name stands for, which is never another name: in its own virtual host, or else in the
-    /// main server.
+    /// The use that a name stands for, which is never another name: in its own virtual host, or
+    /// else in the main server.
     fn registered(&self, name: &str, server: usize) -> Option<&'d Use> {
         let (own, main) = (self.server(server), self.server(MAIN));
         let mut known = own.registered.iter().chain(&main.registered);

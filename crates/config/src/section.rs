@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What holds for a request: the part of the configuration that sections and virtual hosts have,
+//! The settings of a request: the part of the configuration that sections and virtual hosts have,
 //! as plain numbers, since httpd merges sections for every request.
 
 use std::num::NonZeroU32;

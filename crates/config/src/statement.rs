@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a line of the configuration says, before it is put together with others.
+//! The meaning of a line of the configuration, before it is put together with others.
 
 use balance::trial::Rollout;
 
 use crate::doors::{Admin, Metrics};
 
-/// What one directive says. Paths are as written.
+/// The meaning of one directive. Paths are as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     /// `<LuaBalancerPool name>`: the section begins.
@@ -25,7 +25,7 @@ pub enum Statement {
     Hook(HookKind, Callee),
     /// `LuaBalancerTimer`.
     Timer {
-        /// What it runs.
+        /// The function that it runs.
         callee: Callee,
         /// Milliseconds from start to start.
         every_ms: u64,
@@ -34,7 +34,7 @@ pub enum Statement {
     Register {
         /// The name that it gives.
         name: String,
-        /// What the name stands for.
+        /// The function that the name stands for.
         callee: Callee,
     },
     /// `LuaBalancerPackagePath`: the patterns of one line.
@@ -116,7 +116,7 @@ pub enum HookKind {
     Finish,
 }
 
-/// What a failing script means for its request.
+/// The consequence of a failing script for its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnError {
     /// 500.

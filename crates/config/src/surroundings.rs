@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What only the server can tell while the configuration is read.
+//! The facts that only the server knows while the configuration is read.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub trait Surroundings {
     /// Whether there is a file at a path.
     fn is_file(&self, path: &Path) -> bool;
 
-    /// The arguments of every directive of this name, whoever it belongs to.
+    /// The arguments of every directive of this name, of any module.
     fn lines(&self, directive: &str) -> Vec<String>;
 
     /// Looks at a file of certificates as written, unless the server has to go on.

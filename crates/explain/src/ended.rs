@@ -16,7 +16,7 @@ use crate::ground::{Ground, bytes};
 use crate::ruling::{Plan, Ruling, Visited};
 use crate::way::Way;
 
-/// What became of a request.
+/// The end of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Settled {
     /// Its pool.
@@ -43,7 +43,7 @@ pub struct Settled {
     pub session: Option<String>,
 }
 
-/// What was to be chosen from, as it was before the choice.
+/// The members and views to choose from, as they were before the choice.
 pub type Candidates = Option<Explanation>;
 
 /// A request with all that there is to tell about it.
@@ -51,9 +51,9 @@ pub type Candidates = Option<Explanation>;
 pub struct Told {
     /// The member that was asked.
     pub visited: Visited,
-    /// What came of it.
+    /// Its end.
     pub ended: Settled,
-    /// What there was to choose from.
+    /// The members and views to choose from.
     pub candidates: Candidates,
 }
 
@@ -116,7 +116,7 @@ fn cookie<G: Ground>(ground: &G, way: &mut Way<'_>, member: &Member) -> Option<S
     binds.then(|| set_cookie(sticky, &member.spec.route, https()))
 }
 
-/// What the first pick of a decision has to choose from.
+/// The members and views that the first pick of a decision chooses from.
 pub fn candidates<G: Ground>(ground: &G, plan: &Plan) -> Candidates {
     let pool = match &plan.decision {
         Decision::Pool { pool, .. } => Some(*pool),

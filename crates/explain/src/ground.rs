@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an explanation stands on.
+//! The ground of an explanation.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What would be decided for a request, and why: hooks, what they answer, whom the pool picks, and
-//! all of it as a document. The command line asks over pools in memory, a server over its own, in
-//! which nothing moves.
+//! The decision about a request, and its reasons: hooks, their answers, the pool's pick, and all of
+//! it as a document. The command line asks over pools in memory, a server over its own, in which
+//! nothing moves.
 #![forbid(unsafe_code)]
 
 pub mod document;

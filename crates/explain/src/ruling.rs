@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was decided for a request, and by whom.
+//! The decision about a request, and who made it.
 
 use balance::api::PoolId;
 use balance::choosing::{Chooser, Decision};
@@ -43,13 +43,13 @@ pub struct HookCall {
     pub hook: Hook,
     /// The directive.
     pub directive: &'static str,
-    /// What it said, or why it failed.
+    /// Its answer, or why it failed.
     pub said: Result<Answer, String>,
     /// How long it took, where somebody measures.
     pub seconds: Option<f64>,
 }
 
-/// What all hooks, and mod_proxy's lines behind them, make of a request.
+/// The ruling of all hooks, and of mod_proxy's lines behind them, on a request.
 #[derive(Debug, Clone)]
 pub enum Ruling {
     /// It goes there.
@@ -72,7 +72,7 @@ pub enum Ruling {
 pub struct Visited {
     /// The hooks that were asked, in order.
     pub hooks: Vec<HookCall>,
-    /// What came of it.
+    /// The ruling.
     pub verdict: Ruling,
     /// The line of mod_proxy that decided, where one did.
     pub by_line: Option<String>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the hooks make of a request, and mod_proxy's lines behind them.
+//! The visit of a request to the hooks, and to mod_proxy's lines behind them.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct HookPlace<'p> {
     pub line: &'p dyn Fn() -> Option<(String, String)>,
     /// `LuaHookSelect`.
     pub late: Vec<Hook>,
-    /// What follows a script's failure.
+    /// The consequence of a script's failure.
     pub on_error: &'p OnError,
 }
 
@@ -53,7 +53,7 @@ pub fn visit<G: Ground>(ground: &G, place: &HookPlace<'_>, before: impl Fn(Phase
     visited
 }
 
-/// What mod_proxy's line makes of it, where one is ours.
+/// The ruling of mod_proxy's line, where it names one of our pools.
 pub fn by_line<G: Ground>(ground: &G, place: &HookPlace<'_>, visited: &mut Visited) {
     if let Some((target, line)) = (place.line)()
         && let Some(pool) = pool_in(&target)

@@ -17,7 +17,7 @@ use crate::ruling::Plan;
 #[derive(Debug)]
 pub struct Way<'p> {
     chooser: Chooser<'p, Hook>,
-    /// What it has tried.
+    /// Its course so far.
     pub course: Course,
     /// `LB_METHOD` of the attempt that was made last.
     pub method: &'static str,
@@ -29,7 +29,7 @@ impl<'p> Way<'p> {
         Way { chooser: plan.chooser(), course: Course::default(), method: "" }
     }
 
-    /// Where the next attempt goes, which counts as made. Whoever is full is passed over.
+    /// The place of the next attempt, which counts as made. Full members are passed over.
     pub fn next<G: Ground>(&mut self, ground: &G) -> Result<Goal, NoMember> {
         loop {
             let looked = self.chooser.look(ground, &mut self.course);
@@ -57,7 +57,7 @@ impl<'p> Way<'p> {
         }
     }
 
-    /// An attempt at this member was made, whoever has chosen it.
+    /// An attempt at this member was made, by any choice.
     pub fn has_been_at(&mut self, member: &Arc<Member>) {
         self.course.goes_to(member);
         self.course.attempts += 1;

@@ -41,7 +41,7 @@ pub fn of_considered(member: &Considered) -> String {
     }
 }
 
-/// What a script returned.
+/// The words for a script's answer.
 pub fn of_answer<G: Ground>(ground: &G, answer: &Answer) -> String {
     let name = |pool: &PoolId| {
         let now = ground.handle().now(*pool);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a request has tried.
+//! The way of a request so far: its attempts, their members, and the rows that were full.
 
 use std::borrow::Cow;
 use std::ops::Deref;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was decided for a request.
+//! The decision about a request.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub enum Choice {
 }
 
 impl<S> Decision<S> {
-    /// The pool's own method, whoever it picks.
+    /// The pool's own method, over all of its members.
     pub fn pool(pool: PoolId) -> Self {
         Decision::Pool { pool, view: None, method: None, first: None }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the attempts of a request go, one after the other: the order of questions, for the relay
-//! of a server and for whoever says without one what it would do.
+//! Where the attempts of a request go, one after the other. The order of the questions stands here
+//! once, for the relay of a server and for those who only say what it would do.
 //!
-//! A [`Chooser`] holds what was decided, a [`Course`] what the request has tried. What both ask for
-//! comes from [`Circumstances`].
+//! A [`Chooser`] holds the decision, a [`Course`] the tries of the request. Both ask their
+//! [`Circumstances`] for what they need.
 
 mod chooser;
 mod course;

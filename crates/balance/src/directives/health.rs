@@ -48,7 +48,7 @@ impl HealthCheck {
 }
 
 impl CheckKind {
-    /// What it is called in the configuration and in scripts.
+    /// Its name in the configuration and in scripts.
     pub fn name(self) -> &'static str {
         match self {
             CheckKind::Tcp => "tcp",
@@ -95,7 +95,7 @@ pub(super) fn read(words: &[String]) -> Result<Option<HealthCheck>, ParseError> 
     Ok(Some(to))
 }
 
-/// What no single key can tell.
+/// Finds the faults that no single key shows.
 pub(super) fn check(of: &HealthCheck) -> Result<(), ParseError> {
     if of.kind == CheckKind::Lua && of.script.as_ref().is_none_or(|(script, _)| script.is_empty()) {
         return Err(ParseError::Missing("script= for a lua check, for example script=lua/check.lua".into()));

@@ -44,7 +44,7 @@ impl Method {
         })
     }
 
-    /// What it is called in the configuration and in scripts.
+    /// Its name in the configuration and in scripts.
     pub fn name(&self) -> &'static str {
         match self {
             Method::RoundRobin => "round_robin",

@@ -53,7 +53,7 @@ pub(super) fn set(to: &mut Outlier, key: &str, value: &str) -> Result<(), ParseE
     Ok(())
 }
 
-/// What no single key can tell.
+/// Finds the faults that no single key shows.
 pub(super) fn check(of: &Outlier) -> Result<(), ParseError> {
     if of.max_ejection_ms < of.ejection_ms {
         let expected = format!("at least ejection={}", values::ms(&of.ejection_ms));

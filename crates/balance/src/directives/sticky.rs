@@ -99,7 +99,7 @@ pub(crate) fn set(to: &mut Sticky, key: &str, value: &str) -> Result<(), ParseEr
     Ok(())
 }
 
-/// What no single key can tell.
+/// Finds the faults that no single key shows.
 pub(super) fn check(of: &Sticky) -> Result<(), ParseError> {
     if of.cookie.is_empty() {
         return Err(ParseError::Missing("cookie=NAME, for example LuaBalancerSticky cookie=LB".into()));

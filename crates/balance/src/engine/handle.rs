@@ -286,8 +286,9 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// The pool's name. What the thread has of the pool may be of an earlier state, and is not made
-    /// anew for this alone.
+    /// The pool's name. The thread's copy of the pool may be of an earlier state; it is not renewed
+    /// for a name alone. What the thread has of the pool may be of an earlier state, and is not
+    /// made anew for this alone.
     fn name(&self, pool: PoolId) -> Arc<str> {
         let known = self.pools.try_borrow().ok().and_then(|pools| {
             let cached = pools.get(pool.0 as usize)?.as_ref()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Slow start, as the leader drives it: whoever brings a member up sets the first step in the same
-//! change, and the leader takes the others. The step itself is in the table, so that another leader
+//! Slow start, as the leader drives it. The first step is set in the change that brings a member
+//! up, and the leader takes the others. The step itself is in the table, so that another leader
 //! goes on from there.
 
 use std::collections::HashMap;

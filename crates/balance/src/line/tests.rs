@@ -73,7 +73,7 @@ fn twins_get_names_of_their_own() {
         assert_eq!((spec.name.as_str(), spec.route.as_str()), (name, name), "{url}");
         names.push(spec.name);
     }
-    // Who is named is that name, taken or not: whether it may be is for the pool to say.
+    // A given name is taken as it is; the pool says whether it is allowed.
     let named = MemberSpec::parse_beside("http://h:8080", &["NAME=h:8080"], |_| true).unwrap();
     assert_eq!(named.name, "h:8080");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What checks and requests say of members, in the store on the heap.
+//! The words of checks and requests about members, in the store on the heap.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ use crate::settings::Method;
 /// Draws that may miss before a scan ends the search.
 const MISSES: usize = 20;
 
-/// What a pick needs besides the compiled pool.
+/// The needs of a pick besides the compiled pool.
 pub struct Picking<'p, 'a, L: Live> {
     /// The pool.
     pub pool: &'p Compiled,
@@ -38,7 +38,7 @@ pub struct Picking<'p, 'a, L: Live> {
 
 impl<'p, L: Live> Picking<'p, '_, L> {
     /// Picks by a method. None: no candidate is left. [`Method::Lua`] picks as round robin does.
-    /// What is short is inlined here, and the rest is not, so that a short pick does not save
+    /// Short methods are inlined here, the others are not, so that a short pick does not save
     /// registers for a long one.
     #[inline]
     pub fn pick(&self, method: &Method, key: &[u8], rng: &Rng) -> Option<&'p Arc<Member>> {

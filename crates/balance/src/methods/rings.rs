@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the hash methods look keys up in. Depends on members and configured weights alone: a member
-//! that goes down stays in it and is skipped, so that only its own keys move, and they come back
-//! exactly.
+//! The rings and tables in which the hash methods look up keys. They depend on members and
+//! configured weights alone: a member that goes down stays in them and is skipped, so that only its
+//! own keys move, and they come back exactly.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every method promises.
+//! The promises of every method.
 
 use std::sync::Arc;
 

@@ -141,7 +141,7 @@ const GET: Asked =
 const PUT: Asked = Asked { has_body: true, ..GET };
 const POST: Asked = Asked { idempotent: false, has_body: true, ..GET };
 
-/// What `retry_on=` names when nobody sets it.
+/// The kinds of `retry_on=` when nobody sets it.
 fn usual() -> FailureKinds {
     PoolSettings::default().set.retry_on
 }

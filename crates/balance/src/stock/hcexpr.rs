@@ -3,14 +3,14 @@
 
 use regex::Regex;
 
-/// What an answer must be like.
+/// The properties that an answer must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Ranges of statuses.
     pub expect: Vec<(u16, u16)>,
-    /// What the body must match.
+    /// The pattern that the body must match.
     pub body: Option<String>,
-    /// What it must not match.
+    /// The pattern that it must not match.
     pub not_body: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn read(expression: &str) -> Option<Wanted> {
             Part::Status(holds) => codes.retain(|code| holds(*code)),
             Part::Body { pattern, wanted } => {
                 let place = if wanted { &mut body } else { &mut not_body };
-                // Two of a kind are no single pattern.
+                // Two of a kind cannot be one pattern.
                 if place.replace(pattern).is_some() {
                     return None;
                 }

@@ -25,7 +25,7 @@ pub struct Known<'t> {
     pub expression: &'t dyn Fn(&str) -> Option<String>,
 }
 
-/// What a member's keys say. The default is mod_proxy_hcheck's: no check.
+/// The keys of a member. The default is mod_proxy_hcheck's: no check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     method: Method,

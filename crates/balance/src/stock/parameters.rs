@@ -149,7 +149,7 @@ fn switch(key: &str, value: &str) -> Result<bool, ParseError> {
     units::switch(value).ok_or_else(|| ParseError::value(key, value, "On or Off"))
 }
 
-/// What to write instead of a key that means nothing like it here.
+/// The advice for a key that has no counterpart here.
 fn advice(key: &str) -> Option<String> {
     Some(match key {
         "timeout" => {

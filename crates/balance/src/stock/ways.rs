@@ -12,7 +12,7 @@ use crate::words;
 pub struct Line<'t> {
     /// The directive as written, sections with their `<`.
     pub directive: &'t str,
-    /// What stands behind it.
+    /// The text behind it.
     pub args: &'t str,
     /// The section that it stands in: the same two of that one.
     pub section: Option<(&'t str, &'t str)>,
@@ -47,7 +47,7 @@ pub fn unknown_pool(line: Line<'_>, known: &[&str]) -> Option<String> {
     ))
 }
 
-/// What a line says that would do nothing, or not what it seems to.
+/// The problem of a line that would do nothing, or something else than it seems to.
 pub fn problem(line: Line<'_>) -> Option<String> {
     let is = |name: &str| line.directive.eq_ignore_ascii_case(name);
     let in_own_proxy = line.section.filter(|(section, args)| {
@@ -73,8 +73,8 @@ pub fn problem(line: Line<'_>) -> Option<String> {
     ))
 }
 
-/// What a `RewriteRule` to a pool lacks: mod_rewrite knows `balancer://` for a URL, and sends a
-/// client there; `lb://` it takes for a path, which no client gets an answer for.
+/// The part that a `RewriteRule` to a pool lacks: mod_rewrite knows `balancer://` for a URL, and
+/// sends a client there; `lb://` it takes for a path, which no client gets an answer for.
 pub fn unproxied(line: Line<'_>) -> Option<String> {
     if !line.directive.eq_ignore_ascii_case("RewriteRule") {
         return None;

@@ -6,7 +6,7 @@ use crate::door_lines::LONGEST_PATH;
 use crate::doors::{Group, Socket, SocketPath};
 use crate::surroundings::Surroundings;
 
-/// What `LuaBalancerSocket` says. `group=` without `mode=` gives the group the rights of the owner.
+/// Reads `LuaBalancerSocket`. `group=` without `mode=` gives the group the rights of the owner.
 pub(super) fn socket(
     path: Option<String>,
     (mode, group): (Option<u32>, Option<String>),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands inside `<LuaBalancerPool>`.
+//! The lines inside `<LuaBalancerPool>`.
 
 use balance::member::MemberSpec;
 use balance::settings::{Method, PoolSettings};
@@ -10,7 +10,7 @@ use crate::lines;
 use crate::parts::{Pool, PoolScript};
 use crate::surroundings::{Surroundings, script_file, whole_socket};
 
-/// What the members say in mod_proxy_hcheck's words becomes the pool's check.
+/// Makes the pool's check of what its members say in mod_proxy_hcheck's words.
 pub(super) fn settle_check(pool: &mut Pool) -> Result<(), String> {
     let urls = pool.members.iter().map(|member| &member.url);
     let said: Vec<_> = pool.member_checks.iter().cloned().zip(urls).collect();

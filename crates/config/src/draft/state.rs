@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has been read so far.
+//! The statements that have been read so far.
 
 use std::num::NonZeroU32;
 
@@ -26,7 +26,7 @@ pub struct At<'a, 'p> {
     pub place: Position,
     /// Number of its virtual host, 0 for the main server.
     pub server: usize,
-    /// What its section, or its server, has for requests.
+    /// The settings of its section, or its server, for requests.
     pub section: &'a mut Section<'p>,
 }
 
@@ -98,7 +98,7 @@ pub struct Draft {
 }
 
 impl Default for Draft {
-    /// What holds without any directive.
+    /// The settings without any directive.
     fn default() -> Self {
         Draft {
             pools: Vec::new(),

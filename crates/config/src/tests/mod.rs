@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the directives promise, without httpd.
+//! The promises of the directives, without httpd.
 
 mod directives;
 mod doors;

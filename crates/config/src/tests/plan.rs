@@ -30,7 +30,7 @@ fn a_virtual_host_has_its_own_settings_and_else_those_of_the_main_server() {
         Stand::Host,
         &["LuaHookSelect a.lua", "LuaBalancerPackagePath /host/?.lua", "LuaBalancerScriptLimit memory=4M"],
     );
-    // What stands behind a hook holds for it too.
+    // A line behind a hook holds for it too.
     reader.main(&["LuaBalancerPackagePath /main/?.lua", "LuaBalancerCodeCache forever"]);
     reader.main(&["LuaBalancerScriptLimit time=7ms"]);
     let (main, host) = (reader.main, reader.host);

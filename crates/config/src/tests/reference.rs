@@ -54,7 +54,7 @@ fn every_key_is_in_the_part_of_its_directive() {
     }
 }
 
-/// What ends a key's name.
+/// Characters that end a key's name.
 const NOT_OF_A_KEY: fn(char) -> bool = |c| !(c.is_ascii_alphanumeric() || c == '_' || c == '.');
 
 /// Keys in the first column of a directive's tables.
