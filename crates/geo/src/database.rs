@@ -67,7 +67,7 @@ impl Database {
     fn walk(&self, go_on: &dyn Fn() -> bool, last: &mut Option<String>) -> Result<bool, String> {
         /// Networks between two looks at whether to go on.
         const STEP: u64 = 1024;
-        // Each node has two ends; a tree that has more is none.
+        // Each node has two ends; a tree never has more.
         let most = u64::from(self.reader.metadata().node_count) * 2 + 2;
         let (mut seen, mut count) = (HashSet::new(), 0);
         let networks = self.reader.networks(WithinOptions::default()).map_err(|error| error.to_string())?;

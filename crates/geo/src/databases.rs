@@ -31,16 +31,16 @@ struct Watch {
     gone: bool,
     /// Somebody reads the new state.
     reading: Option<Arc<Mutex<Option<Read>>>>,
-    /// What serves was tried by samples only.
+    /// The database that serves was tried by samples only.
     unwalked: bool,
     /// Somebody walks through what serves.
     walking: Option<Arc<Mutex<Option<Walk>>>>,
 }
 
-/// What became of walking through a database; Ok(false): not to the end.
+/// The result of walking through a database; Ok(false): not to the end.
 type Walk = Result<bool, Problem>;
 
-/// What became of reading a file.
+/// The result of reading a file.
 type Read = Result<Option<Database>, Problem>;
 
 /// Reads a new state of a file, which may take a second of computing: to be run away from
@@ -58,7 +58,7 @@ pub struct DatabaseFile {
     pub seen: Option<Stamp>,
 }
 
-/// What [`Databases::refresh`] found.
+/// The finding of [`Databases::refresh`].
 #[derive(Debug)]
 pub enum Refresh {
     /// A replaced file is in service; its layout's name.
@@ -67,12 +67,12 @@ pub enum Refresh {
     Refused(Problem),
     /// A file is no longer there; what was read from it goes on serving.
     Gone(PathBuf),
-    /// What serves since the start breaks in places, which count as unknown.
+    /// The database that serves since the start breaks in places, which count as unknown.
     Damaged(Problem),
 }
 
 impl Databases {
-    /// What a file holds is looked at again when its state is another than the one seen.
+    /// A file's content is looked at again when its state is another than the one seen.
     pub fn new(files: Vec<DatabaseFile>) -> Self {
         let watched = |file: DatabaseFile| {
             let watch = Watch { judged: file.seen, gone: file.seen.is_none(), ..Watch::default() };
@@ -85,7 +85,7 @@ impl Databases {
         Databases { files: files.into_iter().map(watched).collect() }
     }
 
-    /// What the databases together know of an address; the first that knows a field counts. A
+    /// The databases' common knowledge of an address; the first that knows a field counts. A
     /// damaged one knows nothing where its look-up fails; `report` hears of it once for each file
     /// and each time it is read. An IPv4 address in IPv6 form is the IPv4 address. Err: not one
     /// database could be read.
@@ -118,8 +118,9 @@ impl Databases {
 
     /// Takes replaced files; to be called a few times a second, away from requests. Costs a `stat`
     /// a file while nothing changes. A new state of a file is read when it was seen twice, so that
-    /// most writers are done by then, and walked through whole: that is a [`Inspection`] for `run`,
-    /// which says false when it cannot have it run now. What it is given says whether to go on.
+    /// most writers are done by then, and walked through whole: that is an [`Inspection`] for
+    /// `run`, which returns false when it cannot have it run now. The inspection's argument says
+    /// whether to go on.
     pub fn refresh_by(&self, run: &mut dyn FnMut(Inspection) -> bool) -> Vec<Refresh> {
         self.files.iter().filter_map(|file| file.refresh(run)).collect()
     }
@@ -252,7 +253,7 @@ impl Watched {
     }
 }
 
-/// What a look at a file's state has found.
+/// The finding of a look at a file's state.
 enum Look {
     /// A new state, seen twice.
     Fresh,

@@ -11,8 +11,8 @@ use crate::Problem;
 /// Offsets in a database have 32 bits.
 const MAX_BYTES: u64 = 1 << 32;
 
-/// What tells one state of a file from another. Owner or mode count as well: a file that could not
-/// be read is looked at again when they change.
+/// The marks that tell one state of a file from another. Owner and mode count as well: a file that
+/// could not be read is looked at again when they change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stamp {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known of an address.
+//! The location of an address.
 
 use maxminddb::geoip2::{Asn, Enterprise};
 
-/// What the databases know of an address; names are the English ones.
+/// The databases' knowledge of an address; names are the English ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Location {
     /// ISO 3166-1, two letters.
@@ -45,8 +45,8 @@ impl Location {
         }
     }
 
-    /// Takes from `other` what this one does not know. What would contradict the country, or split
-    /// what belongs together, is left.
+    /// Takes from `other` the fields that this one lacks, but for those that would contradict the
+    /// country, or split what belongs together.
     pub(crate) fn complete(&mut self, other: Location) {
         if self.asn.is_none() {
             (self.asn, self.org) = (other.asn, other.org);

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-/// What is wrong with a database's file.
+/// The fault of a database's file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {what}", path.display())]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
-    /// What was found, and what was expected.
+    /// The finding, and the expectation.
     pub what: String,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the databases answer, and that damaged ones answer nothing worse than an error.
+//! The answers of databases, and that damaged ones answer nothing worse than an error.
 #![allow(missing_docs)]
 
 use std::borrow::Cow;

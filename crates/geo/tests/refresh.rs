@@ -63,7 +63,7 @@ fn country(databases: &Databases) -> String {
     found.unwrap().unwrap().country.unwrap()
 }
 
-/// What two turns of the watcher say.
+/// The findings of two turns of the watcher.
 fn turns(databases: &Databases) -> Vec<Refresh> {
     let mut changes = databases.refresh();
     changes.extend(databases.refresh());
@@ -184,7 +184,7 @@ fn reading_is_left_to_somebody_else_and_goes_on_where_it_was() {
     jobs.remove(0)(&|| true);
     assert!(matches!(&databases.refresh()[..], [Refresh::Taken(..)]));
     assert_eq!(country(&databases), "XA");
-    // Who reads may end without a word, or may not begin.
+    // A reader may end without a word, or may not begin.
     folder.replace(&relabelled(b"XB"));
     assert!(databases.refresh_by(&mut |_| false).is_empty());
     assert!(databases.refresh_by(&mut |_| false).is_empty());

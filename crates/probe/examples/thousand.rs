@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a thousand HTTP checks every two seconds cost: `cargo run --release -p probe --example
+//! The cost of a thousand HTTP checks every two seconds: `cargo run --release -p probe --example
 //! thousand [hanging] [tcp]`. A child process serves the members, so that only the checks are
 //! measured.
 

@@ -17,12 +17,12 @@ pub const MAX_LINE: usize = 1024;
 /// Longest description that is kept, in characters.
 const MAX_DESCRIPTION: usize = 200;
 
-/// What an agent said. A part that it left out is None: that stays as it is.
+/// An agent's reply. A part that it left out is None: that stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AgentReply {
     /// Up or down.
     pub health: Option<AgentHealth>,
-    /// What the agent wants done with the member.
+    /// The state that the agent wants for the member.
     pub admin: Option<AgentAdmin>,
     /// Percent of the configured weight.
     pub weight_percent: Option<u16>,

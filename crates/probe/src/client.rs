@@ -29,7 +29,7 @@ const MOST_NAMES: usize = 512;
 /// Bytes of bodies that all requests may have read so far and not handed on.
 const MOST_ANSWERS: usize = 16 << 20;
 
-/// What one request has of these.
+/// The share of one request in these.
 struct Held<'a> {
     all: &'a Cell<usize>,
     own: usize,
@@ -117,7 +117,7 @@ impl Client {
         let result = self.0.within(timeout, work).await;
         let timed_out = || Err(Failure::TimedOut { after: timeout, stage: stage.get() });
         result.unwrap_or_else(timed_out).map_err(|failure| {
-            // Those are keys of checks.
+            // Both are keys of checks.
             failure.to_string().replace(" (see sni=)", "").replace(" (see ca=)", "")
         })
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all checks of one prober share.
+//! The parts that all checks of one prober share.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -29,7 +29,7 @@ pub(crate) struct Engine {
     pub(crate) idle: Arc<Semaphore>,
     pub(crate) script: RefCell<Option<ScriptCheck>>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
-    /// What kept checks from running, for the owner's log.
+    /// The trouble that kept checks from running, for the owner's log.
     pub(crate) trouble: RefCell<Option<String>>,
     /// Bytes of answers to scripts that are read so far.
     pub(crate) answers: Cell<usize>,
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Runs `work` for at most `timeout`, not counting time during which the owner had the thread:
-    /// that is no fault of the member's. None: timed out.
+    /// the member is not to blame for that. None: timed out.
     pub(crate) async fn within<T>(&self, timeout: Duration, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let mut alarm = pin!(tokio::time::sleep(timeout));

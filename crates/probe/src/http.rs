@@ -163,8 +163,8 @@ fn redirected(
         .map_err(|why| Failure::Redirect { status: status.as_u16(), why })
 }
 
-/// What the method becomes (RFC 9110, section 15.4): GET after 303 and, as browsers do, after 301
-/// and 302 to a POST.
+/// The method after a redirect (RFC 9110, section 15.4): GET after 303 and, as browsers do, after
+/// 301 and 302 to a POST.
 fn method_after(status: StatusCode, method: Method) -> Method {
     match status.as_u16() {
         303 if method != Method::HEAD => Method::GET,
@@ -173,7 +173,7 @@ fn method_after(status: StatusCode, method: Method) -> Method {
     }
 }
 
-/// What the body has to hold, and what it must not.
+/// Compares the body with the text that it has to hold, and the text that it must not.
 fn judge_body(http: &HttpPlan, status: u16, body: &[u8]) -> Result<(), Failure> {
     let shown = |pattern: &Regex| printable(pattern.as_str(), 100);
     if let Some(wanted) = http.shared.body.as_ref().filter(|wanted| !wanted.is_match(body)) {

@@ -3,7 +3,7 @@
 //!
 //! A [`Prober`] keeps a schedule per member and runs TCP, HTTP, HTTPS and agent checks side by
 //! side; its owner lends it the thread by calling [`Prober::turn`] and gets [`Observation`]s back.
-//! What an observation means (rise, fall, up, down) is not decided here.
+//! The meaning of an observation (rise, fall, up, down) is not decided here.
 #![forbid(unsafe_code)]
 
 pub mod agent;

@@ -2,7 +2,7 @@
 //! How many sockets the checks may hold, so that requests served by the same process never run out
 //! of file descriptors.
 
-/// What is taken for the limit of open files when the system does not tell.
+/// The limit of open files when the system does not tell it.
 const USUAL_LIMIT: usize = 1024;
 
 /// Bounds on open sockets.

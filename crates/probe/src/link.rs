@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One HTTP/1.1 connection to a member. It has no task of its own: whoever waits for it drives it,
-//! so that a kept connection costs nothing until its next use.
+//! One HTTP/1.1 connection to a member. It has no task of its own: the future that waits for it
+//! drives it, so that a kept connection costs nothing until its next use.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -25,7 +25,7 @@ const MAX_HEADER: usize = 32 * 1024;
 /// Most bytes of a body that a check looks at.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// What requests carry.
+/// The body of a request.
 pub(crate) type Payload = Full<Bytes>;
 
 type Driver = Connection<TokioIo<Stream>, Payload>;
@@ -129,7 +129,7 @@ pub(crate) fn was_dead(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || io_error(error).is_some()
 }
 
-/// What went wrong with an answer.
+/// The words for a failed answer.
 pub(crate) fn words(error: &hyper::Error) -> String {
     // The kind has no accessor of its own.
     if error.is_parse() && error.to_string().contains("too large") {

@@ -133,7 +133,7 @@ impl Prober {
         self.local.spawn_local(work);
     }
 
-    /// What ends a turn early.
+    /// The waker that ends a turn early.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -242,8 +242,8 @@ impl Prober {
         *left_at = Some(Instant::now());
     }
 
-    /// What kept checks from running since this was last asked (no file descriptors, unusable
-    /// settings): a matter for the log, not an observation of any member.
+    /// The trouble that kept checks from running since this was last asked (no file descriptors,
+    /// unusable settings): a matter for the log, not an observation of any member.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.engine.trouble.take()
     }

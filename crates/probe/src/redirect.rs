@@ -4,7 +4,7 @@
 /// Most redirects that one check follows.
 pub(crate) const MAX_REDIRECTS: usize = 5;
 
-/// What is taken for the member itself in an absolute `Location`.
+/// The member itself, as an absolute `Location` names it.
 pub(crate) struct Origin<'a> {
     pub(crate) https: bool,
     /// `host[:port]` as in the Host header.
@@ -50,7 +50,7 @@ fn leaves(location: &str) -> String {
     format!("the redirect to \"{}\" leaves the member", crate::failure::printable(location, 100))
 }
 
-/// `http://x` → (`http`, `//x`); a colon in a relative path is none of a scheme.
+/// `http://x` → (`http`, `//x`); a colon in a relative path ends no scheme.
 fn split_scheme(location: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = location.split_once(':')?;
     let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is checked, and what came of it.
+//! The target of a check, and its result.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +41,7 @@ pub struct Observation {
     pub millis: f64,
     /// How long it is until the next one begins.
     pub next: Duration,
-    /// What an agent said, when it said something that could be read.
+    /// The agent's reply, when it could be read.
     pub agent: Option<AgentReply>,
 }
 

@@ -127,8 +127,8 @@ impl Watch {
         *self.engine.trouble.borrow_mut() = Some(trouble);
     }
 
-    /// What is wrong with this machine or with the check's settings goes to the owner's log, and is
-    /// no observation of the member.
+    /// Faults of this machine or of the check's settings go to the owner's log, and are not
+    /// observations of the member.
     fn report(&self, started: Instant, result: Result<Passed, Failure>) {
         let passed = match result {
             Ok(passed) => passed,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What went wrong in a script, told so that an administrator finds the place.
+//! The errors of scripts, told so that an administrator finds the place.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What kind of thing went wrong.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The call took longer than `LuaBalancerScriptLimit time=`.
@@ -99,7 +99,7 @@ impl Halt {
 
 /// Name of the chunks that belong to the runtime itself; they never stand in a message.
 pub(crate) const INTERNAL: &str = "[lb]";
-/// What Lua calls a file that it knows no name of: the runtime's own, which are loaded without.
+/// Lua's name for a file that came without one: the runtime's own files.
 const NAMELESS: &str = "?";
 
 impl ScriptError {
@@ -194,7 +194,8 @@ impl Parts {
         }
     }
 
-    /// What `pcall` gives a script for an error raised by the runtime: plain text with the place.
+    /// The value that `pcall` gives a script for an error raised by the runtime: plain text with
+    /// the place.
     pub(crate) fn for_script(&self) -> String {
         let text = strip_internal(&self.text);
         match place(&self.traceback) {
@@ -235,7 +236,7 @@ fn expand(text: &str, path: &str) -> String {
     out
 }
 
-/// `file:12:` at the start. A port in a URL further on is no line.
+/// `file:12:` at the start. A port in a URL further on does not count as a line.
 fn has_place(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default();
     line.match_indices(':').any(|(at, _)| {

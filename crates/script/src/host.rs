@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the runtime asks of the server it lives in. The module implements the traits over httpd,
-//! and [`crate::offline`] without one. No method has a body here: a host that lacks something says
-//! so itself. `tests/contract` holds what both have to answer. Time that scripts see, and that
-//! timers go by, is the host's; limits on what runs measure the process's own.
+//! The server as the runtime sees it. The module implements the traits over httpd, and
+//! [`crate::offline`] without one. No method has a body here: a host that lacks something says so
+//! itself. `tests/contract` holds the answers that both have to give. Time that scripts see, and
+//! that timers go by, is the host's; limits on running code measure the process's own.
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,11 +19,12 @@ pub struct Search<'a> {
     pub text: &'a [u8],
     /// Where in it the search begins.
     pub from: usize,
-    /// What is looked for.
+    /// The pattern that is looked for.
     pub pattern: &'a str,
     /// Any of `i m s x`.
     pub flags: &'a str,
-    /// What it may use of the processor. One that would need more is given up, with an error.
+    /// The processor time that it may use. A search that would need more is given up, with an
+    /// error.
     pub most: Duration,
 }
 
@@ -41,8 +42,8 @@ pub trait Server {
     fn shared(&self) -> Rc<dyn SharedValues>;
     /// A `LuaBalancerDict` by name.
     fn dict(&self, name: &str) -> Option<Rc<dyn Dict>>;
-    /// Where an address is. Ok(None): not in the databases; Err: there are none ([`NO_DATABASE`]),
-    /// they cannot be read, or it is no address.
+    /// The location of an address. Ok(None): not in the databases; Err: there are none
+    /// ([`NO_DATABASE`]), they cannot be read, or the text is not an address.
     fn geo(&self, address: &str) -> Result<Option<Location>, String>;
     /// Number of this child among its siblings, from 0.
     fn worker(&self) -> u32;
@@ -56,10 +57,10 @@ pub trait Server {
     fn account(&self) -> Option<String>;
 }
 
-/// What `lb.geo` says where there is no database.
+/// The message of `lb.geo` where there is no database.
 pub const NO_DATABASE: &str =
     "lb.geo needs a database, for example: LuaBalancerGeoIP /usr/share/GeoIP/GeoLite2-City.mmdb";
-/// What everything of a request says where there is none.
+/// The message of every function of a request where there is none.
 pub const NO_REQUEST: &str = "no request here";
 
 /// Bytes by key, shared by all children.
@@ -80,7 +81,7 @@ pub enum Scalar {
     Text(Vec<u8>),
 }
 
-/// Which of the storing calls of a [`Dict`] is meant.
+/// The way in which a call of a [`Dict`] stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// In any case.
@@ -149,7 +150,7 @@ pub trait Dict {
     fn room(&self) -> (usize, usize);
 }
 
-/// What the databases know of an address.
+/// The databases' knowledge of an address.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Location {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts may set in a request, whatever server it is in.
+//! The parts of a request that scripts may set, whatever server it is in.
 
 use crate::host::{Field, Number, RequestTable};
 

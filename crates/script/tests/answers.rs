@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a selection function may return, and what each value means.
+//! The values that a selection function may return, and their meaning.
 #![allow(missing_docs)]
 
 mod common;

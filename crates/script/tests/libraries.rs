@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Folder, World, eval};
 use script::{Library, LuaState, Phase, ScriptId, judge};
 
-/// What `f` says in each of these scripts, all in one state, called in this order.
+/// The results of `f` in each of these scripts, all in one state, called in this order.
 fn said(scripts: &[&str], calls: &[usize]) -> Vec<String> {
     let (world, ids) = world_of(scripts);
     let state = world.state();

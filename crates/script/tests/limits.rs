@@ -271,7 +271,7 @@ const METAMETHODS: [(&str, &str); 25] = [
     ("__pairs", "for x in pairs(t) do end"),
 ];
 
-/// What a metamethod does, and the kinds of error that stop it.
+/// The body of a metamethod, and the kinds of error that stop it.
 const HARMS: [(&str, &[ErrorKind]); 4] = [
     ("while true do end", &[ErrorKind::Time]),
     ("local s = 'x' while true do s = s .. s end", &[ErrorKind::Memory]),

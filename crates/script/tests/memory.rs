@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a Lua state holds, and that calls leave nothing behind.
+//! The memory of a Lua state, and that calls leave nothing behind.
 #![allow(missing_docs)]
 
 mod common;
@@ -90,7 +90,7 @@ fn a_million_calls_leave_nothing_behind() {
         }
         held(&state)
     };
-    // Whatever is made once is there by then.
+    // All that is made once is there by then.
     let before = call(10_000);
     let after = call(1_000_000);
     println!("{before} bytes after 10,000 calls, {after} after a million more");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What timers, checks and top levels hold outside of Lua's memory is bounded as well.
+//! The memory that timers, checks and top levels hold outside of Lua's is bounded as well.
 #![allow(missing_docs)]
 
 mod common;

@@ -230,7 +230,7 @@ fn geo_data_is_a_table() {
     assert_eq!(value(&world, &state), "CN64500");
 }
 
-/// What a script has read before is put in its reach as a call begins.
+/// Fields that a script has read before are put in its reach as a call begins.
 #[test]
 fn fields_are_those_of_the_request_at_hand() {
     let text =

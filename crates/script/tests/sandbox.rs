@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts cannot reach, and cannot do to each other.
+//! The things that scripts cannot reach, and cannot do to each other.
 #![allow(missing_docs)]
 
 mod common;

@@ -130,8 +130,8 @@ fn clear(world: &World) {
     world.request.tables.borrow_mut().clear();
 }
 
-/// What a view asks for, `all` for the whole pool. A list is one of a view and the whole pool
-/// behind it.
+/// The view that was asked for, `all` for the whole pool. A list is one of a view and the whole
+/// pool behind it.
 fn wanted(answer: &Answer) -> String {
     match answer {
         Answer::Each(list) => match &list[..] {

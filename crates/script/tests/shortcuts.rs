@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts call most goes a short way (`src/native/shortcuts.rs`): it does what the long one
-//! does, and leaves it the rest.
+//! The functions that scripts call most go a short way (`src/native/shortcuts.rs`): it does the
+//! same as the long one, and leaves it the rest.
 #![allow(missing_docs)]
 
 mod common;

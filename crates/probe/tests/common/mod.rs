@@ -181,7 +181,7 @@ pub fn once(url: MemberUrl, check: HealthCheck) -> Observation {
     observe(&mut prober, 1).remove(0)
 }
 
-/// What kept the one check of one member from running.
+/// The trouble that kept the one check of one member from running.
 pub fn trouble(url: MemberUrl, check: HealthCheck) -> String {
     let mut prober = Prober::with_seed(1).unwrap();
     prober.set_targets(vec![target(1 << 32 | 1, url, &Arc::new(check))]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts see: `lb`, pools, members, the request, `apache2`.
+//! The names that scripts see: `lb`, pools, members, the request, `apache2`.
 
 mod apache2;
 pub(crate) mod arguments;
@@ -126,7 +126,7 @@ const MOST_NAME: usize = 63;
 
 fn known_pool(lua: &Lua, ctx: &Rc<Context>, name: &LuaString) -> mlua::Result<Value> {
     let bytes = name.as_bytes();
-    // No pool has a name that is no text, or a long one.
+    // No pool's name is other than text, or that long.
     let name = if bytes.len() > MOST_NAME { "" } else { std::str::from_utf8(&bytes).unwrap_or_default() };
     let defined = ctx
         .judging

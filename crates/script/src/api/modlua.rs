@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What mod_lua's request object has beyond what a choice needs: made when a script asks for it.
-//! Names that are not here say what to use instead.
+//! The parts of mod_lua's request object that a choice does not need: each is made when a script
+//! asks for it. Names that are missing here say what to use instead.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -156,7 +156,8 @@ fn custom_response(ctx: &Context, status: i64, text: &[u8]) -> mlua::Result<()> 
     request.custom_response(status, text).map_err(mlua::Error::runtime)
 }
 
-/// The body that came with the request. It stays there for whoever reads it after the script.
+/// The body that came with the request. It stays there for a handler that reads it after the
+/// script. It stays there for whoever reads it after the script.
 fn request_body(lua: &Lua, ctx: &Context, most: &Value) -> mlua::Result<Value> {
     let room = (ctx.budget.limits.get().memory_bytes / 16).max(8192);
     let wanted = match most {
@@ -177,7 +178,8 @@ fn request_body(lua: &Lua, ctx: &Context, most: &Value) -> mlua::Result<Value> {
     text
 }
 
-/// What mod_lua tells of a file: times in µs, APR's numbers for type and protection.
+/// The facts about a file as mod_lua tells them: times in µs, APR's numbers for type and
+/// protection.
 fn stat(lua: &Lua, ctx: &Context, path: &[u8]) -> mlua::Result<Option<Table>> {
     ctx.request()?;
     ctx.budget.check().map_err(|halt| halt.raise())?;

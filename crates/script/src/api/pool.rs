@@ -239,7 +239,7 @@ impl PoolHandle {
         }
     }
 
-    /// What became of the request's session, and whether the pool insists on its member.
+    /// The fate of the request's session, and whether the pool insists on its member.
     fn session(&self) -> Option<(Routed, bool)> {
         if !self.ctx.request.active() {
             return None;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a selection function returned, made into a decision.
+//! The result of a selection function, made into a decision.
 
 use mlua::Value;
 
@@ -96,7 +96,7 @@ fn target(text: &[u8]) -> Result<Answer, String> {
     Ok(Answer::Target(text.to_owned()))
 }
 
-/// None when the table is no list.
+/// None when the table is not a list.
 fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
     let length = list.raw_len();
     if length == 0 {
@@ -132,7 +132,7 @@ fn members(list: &mlua::Table) -> Option<Result<Answer, String>> {
     Some(Ok(members.map_or(Answer::Each(all), Answer::List)))
 }
 
-/// A member, pool or view of a list. None when it is none.
+/// A member, pool or view of a list. None for any other object.
 fn one_of_list(object: &mlua::AnyUserData) -> Result<Option<Answer>, String> {
     if let Ok(member) = object.borrow::<MemberHandle>() {
         return Ok(Some(Answer::Member(member.member.clone())));

@@ -88,7 +88,7 @@ fn longest_text(request: &dyn Request) -> usize {
 
 /// `r:expr`. The inner Err is what the script gets as a message.
 fn expression_of(ctx: &Context, text: &[u8]) -> mlua::Result<Result<bool, String>> {
-    /// What httpd keeps of one until the request ends, whatever it is.
+    /// The bytes that httpd keeps of any expression until the request ends.
     const KEPT: usize = 1024;
     let request = ctx.request()?;
     ctx.spend(text.len() + KEPT)?;

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::host;
 use crate::limits::memory::text_of;
 
-/// What an entry of a table of the request takes beside its texts.
+/// The bytes that an entry of a table of the request takes beside its texts.
 pub(crate) const ENTRY_BYTES: usize = 64;
 
 const TABLES: [(&str, host::RequestTable); 5] = [

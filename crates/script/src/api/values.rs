@@ -166,7 +166,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<
     lb.raw_set("dict", lua.create_function(dict)?)?;
     let own = ctx.clone();
     let geo = move |lua: &Lua, address: LuaString| {
-        // What is no address is in no database, whatever bytes it has.
+        // Text that is not an address is in no database, whatever bytes it has.
         let Some(place) = own.server.geo(&shown(&address)).map_err(mlua::Error::runtime)? else {
             return Ok(None);
         };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a view of a pool is made by.
+//! The conditions that make a view of a pool.
 
 use balance::api::ViewStep;
 use mlua::{LuaString, Table, Value};
@@ -72,7 +72,7 @@ pub(super) fn names(values: &[Value], inside_list: bool, out: &mut Vec<String>) 
     Ok(all)
 }
 
-/// What members are to have; one that none can have leaves nobody.
+/// The properties that members of a view must have; one that no member can have leaves nobody.
 pub(super) fn conditions(table: &Table) -> mlua::Result<ViewStep> {
     let mut pairs = Vec::new();
     for pair in table.pairs::<Value, Value>() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a state that runs jobs keeps of them.
+//! The notes of a state about the jobs that it runs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -37,12 +37,12 @@ pub(crate) struct Timer {
     pub(crate) running: Rc<()>,
 }
 
-/// What a state that runs jobs keeps of them.
+/// The notes of a state about the jobs that it runs.
 pub(crate) struct Jobs {
     pub(crate) timers: RefCell<Vec<Timer>>,
     /// The version of each script whose timers run.
     pub(crate) serving: RefCell<HashMap<ScriptId, u64>>,
-    /// What the job that is about to yield waits for.
+    /// The thing that the job waits for which is about to yield.
     pub(crate) wanted: RefCell<Option<Io>>,
     /// When the hook interrupted the job. Until that has come up through all of its coroutines, the
     /// hook leaves it alone: one of those further out has a count of its own.
@@ -54,7 +54,7 @@ pub(crate) struct Jobs {
     pub(crate) shared: Rc<Shared>,
 }
 
-/// What all jobs of a state share.
+/// The counts that all jobs of a state share.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) running: Cell<usize>,

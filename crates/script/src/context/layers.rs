@@ -13,11 +13,11 @@ use crate::source::library::ScriptId;
 /// A version of a script.
 type Owner = (ScriptId, u64);
 
-/// What the prelude tells once.
+/// The objects that the prelude hands over once.
 struct Shared {
     metatable: Table,
     key: LuaString,
-    /// What scripts have that changed nothing.
+    /// `string` as scripts see it that have changed nothing.
     plain: Table,
 }
 
@@ -50,7 +50,7 @@ impl Strings {
         }
     }
 
-    /// What all scripts share that have changed nothing.
+    /// Takes the objects that all scripts share which have changed nothing.
     pub(crate) fn share(&self, metatable: Table, key: LuaString, plain: Table) {
         self.shared.set(Shared { metatable, key, plain }).ok();
     }

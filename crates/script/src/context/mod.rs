@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all API functions of a state share: the host, the call that is running, its limits.
+//! The context of a state, which all its API functions share: the host, the call that is running,
+//! its limits.
 
 pub(crate) mod kept;
 pub(crate) mod layers;
@@ -33,7 +34,7 @@ use crate::source::library::{Library, Limits};
 /// Steps of a native function between two looks at the clock.
 const STEPS: u32 = 256;
 
-/// What a call says in other ways than by what it returns.
+/// The results of a call besides its return value.
 #[derive(Default)]
 pub(crate) struct Said {
     /// By `ngx.exit` and its like.
@@ -42,7 +43,7 @@ pub(crate) struct Said {
     pub(crate) peer: Peer,
     /// The pool whose method found no member last.
     pub(crate) found_none: Option<FoundNone>,
-    /// What it wrote for the client itself.
+    /// The page that it wrote for the client itself.
     pub(crate) page: Option<Vec<u8>>,
 }
 
@@ -66,9 +67,9 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     pub(crate) frame: Cell<Frame>,
     pub(crate) attempt: Cell<AttemptsSoFar>,
-    /// What the running call said; None as long as it was nothing.
+    /// The running call's results besides its return value; None as long as there are none.
     pub(crate) said: RefCell<Option<Box<Said>>>,
-    /// What the running call has asked pools.
+    /// The questions of the running call to pools.
     pub(crate) asked: Asked,
     /// Modules made so far: `ngx`, `cjson` …
     pub(crate) modules: RefCell<HashMap<String, Value>>,
@@ -161,7 +162,7 @@ impl Context {
         budget.turn.set(outer.turn);
     }
 
-    /// What the running call says.
+    /// Notes a result of the running call.
     pub(crate) fn say<T>(&self, what: impl FnOnce(&mut Said) -> T) -> T {
         what(self.said.borrow_mut().get_or_insert_default())
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The request's text fields as Lua strings. A text that is the same as last time is not made
-//! again. What scripts have asked for before is put within their reach as a call begins, so that
-//! they read it without a call into the runtime.
+//! again. Texts that scripts have asked for before are put within their reach as a call begins, so
+//! that they read them without a call into the runtime.
 
 use std::cell::{Cell, OnceCell, RefCell};
 
@@ -161,7 +161,7 @@ fn slot(made: &mut Vec<Option<Made>>, field: Field) -> &mut Option<Made> {
 fn make(lua: &Lua, slot: &mut Option<Made>, bytes: &[u8]) -> mlua::Result<LuaString> {
     match slot {
         Some(made) if made.bytes == bytes => Ok(made.text.clone()),
-        // What is shown stays what it was.
+        // A text within reach of the script stays as it was.
         Some(made) if made.shown => text_of(lua, bytes),
         Some(made) => {
             made.text = text_of(lua, bytes)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What jobs wait for, as plain values: the host does it.
+//! The things that jobs wait for, as plain values: the host does them.
 
 use std::any::Any;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub struct HttpAnswer {
     pub body: Vec<u8>,
 }
 
-/// What a job waits for. Every timeout is within what the job may still take.
+/// A thing that a job waits for. Every timeout is within the time that the job may still take.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Io {
@@ -57,7 +57,7 @@ pub enum Io {
 }
 
 impl Io {
-    /// What is copied out of Lua's memory to be sent.
+    /// The number of bytes that are copied out of Lua's memory to be sent.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Io::Http(request) => {

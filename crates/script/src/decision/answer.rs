@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a script decided.
+//! The decision of a script.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use balance::api::{PoolId, View};
 use balance::member::Member;
 use balance::settings::Method;
 
-/// What a script decided.
+/// The decision of a script.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -32,7 +32,7 @@ pub enum Answer {
     /// These members, in this order. Never empty.
     List(Vec<Arc<Member>>),
     /// Members, pools and views, each a [`Answer::Member`] or [`Answer::Pool`], asked one after the
-    /// other until each has nobody left. Some of them are no members.
+    /// other until each has nobody left. The list may hold values that stand for no member.
     Each(Vec<Answer>),
     /// An ad-hoc target: `scheme://host…`, as the script wrote it, of a known scheme. Its path may
     /// be the decoded text of `r.uri` and hold any byte.
@@ -66,7 +66,7 @@ pub enum Answer {
     },
 }
 
-/// What the last method of a pool that found no member had to say.
+/// How the last method of a pool that found no member explains it.
 #[derive(Debug, Clone)]
 pub(crate) enum FoundNone {
     /// None is usable in this pool.

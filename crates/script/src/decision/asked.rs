@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the running call has asked pools and views: a member that it returns stands for the
+//! The questions of the running call to pools and views: a member that it returns stands for the
 //! question that gave it, so that a further attempt asks the same again.
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts decide: answers, the questions behind them, pools that they define.
+//! The decisions of scripts: answers, the questions behind them, pools that they define.
 
 pub(crate) mod answer;
 pub(crate) mod asked;

@@ -14,7 +14,7 @@ use mlua::{AnyUserData, Lua, Table};
 /// A pool's row, once it was found; its views share it.
 pub(crate) type Row = Rc<Cell<Option<PoolId>>>;
 
-/// What became of a pick that its short way leaves to [`Shortcuts::take_picked`].
+/// The result of a pick that its short way leaves to [`Shortcuts::take_picked`].
 pub(crate) enum Left {
     /// This one, which has no object yet.
     New(Arc<Member>),
@@ -22,7 +22,7 @@ pub(crate) enum Left {
     None(PoolId, NoMember),
 }
 
-/// What the short ways of a state know.
+/// The objects that the short ways of a state know.
 #[derive(Default)]
 pub(crate) struct Shortcuts {
     /// Pool objects that live as long as the state, sorted by address.

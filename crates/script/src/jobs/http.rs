@@ -102,7 +102,7 @@ pub(super) fn http_request(spec: &Value) -> mlua::Result<Result<HttpRequest, Str
     Ok(checked(request))
 }
 
-/// What could be more than one header, or one request.
+/// Refuses text that could be more than one header, or one request.
 fn checked(request: HttpRequest) -> Result<HttpRequest, String> {
     let token = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))

@@ -26,7 +26,7 @@ const TOKEN: &str = "token of jobs";
 pub(crate) const CANNOT_WAIT: &str =
     "cannot wait inside a function that string.gsub, table.sort or their like call";
 
-/// What a job yields when it waits; scripts never see it.
+/// The value that a job yields when it waits; scripts never see it.
 pub(crate) fn token(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     if let Some(known) = ctx.modules.borrow().get(TOKEN) {
         return Ok(known.clone());
@@ -62,7 +62,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, lb: &Table) -> mlua::Result<
     Ok(Some(ready))
 }
 
-/// What stands where nothing can wait.
+/// The function that stands where nothing can wait.
 pub(crate) fn refused(lua: &Lua, name: &str) -> mlua::Result<Function> {
     let name = name.to_owned();
     lua.create_function(move |_, _: Variadic<Value>| Err::<(), _>(not_here(&name)))

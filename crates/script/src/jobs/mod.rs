@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What timers and checks do that others cannot: wait, and start each other. Their runs are in
-//! [`crate::state::run`].
+//! The abilities of timers and checks that other calls lack: to wait, and to start each other.
+//! Their runs are in [`crate::state::run`].
 
 pub(crate) mod arguments;
 pub(crate) mod http;

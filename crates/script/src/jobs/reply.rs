@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts get of the answer to what a job has waited for.
+//! The reply to a job's wait, as scripts get it.
 
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value};
 

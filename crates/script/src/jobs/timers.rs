@@ -47,7 +47,7 @@ pub(crate) fn start_timer(
     Ok(Ok(()))
 }
 
-/// What scripts get: `true`, or `nil` and why not.
+/// The results for scripts: `true`, or `nil` and why not. `true`, or `nil` and why not.
 pub(crate) fn told(result: Result<(), String>) -> (Option<bool>, Option<String>) {
     match result {
         Ok(()) => (Some(true), None),
@@ -55,8 +55,8 @@ pub(crate) fn told(result: Result<(), String>) -> (Option<bool>, Option<String>)
     }
 }
 
-/// What the prelude needs where jobs run: how it tells a job that waits or is interrupted from one
-/// that yields.
+/// The functions that the prelude needs where jobs run: how it tells a job that waits or is
+/// interrupted from one that yields.
 pub(crate) fn for_prelude(lua: &Lua, ctx: &Rc<Context>, native: &Table) -> mlua::Result<()> {
     if ctx.jobs.is_none() {
         return Ok(());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the running call may still take: time, memory outside of Lua's, lines for the log.
+//! The rest that the running call may take: time, memory outside of Lua's, lines for the log.
 
 use std::cell::{Cell, OnceCell};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub fn longest(limit: Duration) -> Duration {
     limit.saturating_mul(10).min(limit.saturating_add(MOST_WAITED)).max(LEAST)
 }
 
-/// What a state notes of the call that runs in it.
+/// The notes of a state about the call that runs in it.
 #[derive(Default)]
 pub(crate) struct Budget {
     pub(crate) depth: Cell<u32>,
@@ -88,7 +88,7 @@ impl Budget {
         }
     }
 
-    /// What one search may use of the processor: half of what the call may, or what is left.
+    /// The processor time that one search may use: half of the call's, or the rest of it.
     pub(crate) fn search_time(&self) -> Duration {
         let limit = Duration::from_millis(self.time_ms.get());
         if limit.is_zero() || self.depth.get() == 0 {

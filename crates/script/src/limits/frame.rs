@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a script is called for: the running call, as events, errors and the watch name it.
+//! The reason of a script's call: the running call, as events, errors and the watch name it.
 
 use balance::choosing::Course;
 
 use crate::source::library::ScriptId;
 
-/// What a script is called for. It decides what some names do, `ngx.exit` for one.
+/// The reason of a script's call. It decides what some names do, `ngx.exit` for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
     /// The script's top level, and everything without a request.
@@ -34,8 +34,8 @@ pub struct AttemptsSoFar {
 }
 
 impl AttemptsSoFar {
-    /// Those of a request. Failures have nginx's numbers: 504 for a peer that took too long, 502
-    /// for one that gave no answer.
+    /// The phase of a request on this course. Failures have nginx's numbers: 504 for a peer that
+    /// took too long, 502 for one that gave no answer.
     pub fn of(course: &Course) -> Self {
         let word = course.last.map_or(c"", |(outcome, _)| outcome.word());
         let status = match word.to_bytes() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a call may take, and how its end comes about.
+//! The limits of a call, and how they end it.
 
 pub(crate) mod budget;
 pub(crate) mod frame;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// What Linux makes a clock of a thread's number with, as its C library does: the lowest bits say
-/// that it is of one thread, and that it counts all the thread has run.
+/// The bits with which Linux makes a clock of a thread's number, as its C library does: the lowest
+/// bits say that it is of one thread, and that it counts all the thread has run.
 const OF_A_THREAD: i32 = 0b110;
 const NUMBER_AT: u32 = 3;
 
@@ -14,7 +14,7 @@ const NUMBER_AT: u32 = 3;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     pub(crate) at: Instant,
-    /// What its thread had used by then.
+    /// The processor time that its thread had used by then.
     pub(crate) used: Duration,
 }
 
@@ -24,18 +24,19 @@ impl Start {
         Start { at: Instant::now(), used: used_here() }
     }
 
-    /// What this thread has used since.
+    /// The processor time that this thread has used since.
     pub(crate) fn used_since(&self) -> Duration {
         used_here().saturating_sub(self.used)
     }
 }
 
-/// What this thread has used so far.
+/// The processor time that this thread has used so far.
 fn used_here() -> Duration {
     read(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
 }
 
-/// What a thread of this process has used so far, by its number in the system. None: it has ended.
+/// The processor time that a thread of this process has used so far, by its number in the system.
+/// None: it has ended.
 pub(crate) fn used_by(thread: i32) -> Option<Duration> {
     read((!thread << NUMBER_AT) | OF_A_THREAD)
 }

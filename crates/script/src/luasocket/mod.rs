@@ -120,7 +120,7 @@ impl Socket {
         self.count(0);
     }
 
-    /// What is left of the time of the `receive` that is under way; a first wait begins it. None:
+    /// The time that the `receive` that is under way has left; a first wait begins it. None:
     /// nothing.
     fn left(&self, first: bool) -> Option<Duration> {
         if first {
@@ -136,7 +136,7 @@ impl Socket {
     }
 }
 
-/// What `tcp.lua` is made of.
+/// The functions that `tcp.lua` is made of.
 fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     let own = ctx.clone();
@@ -203,7 +203,8 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     Ok(native)
 }
 
-/// Whether no further socket may be opened. Those that scripts have forgotten do not count.
+/// Whether no further socket may be opened. Sockets that scripts have forgotten do not count. Those
+/// that scripts have forgotten do not count.
 fn is_full(lua: &Lua, ctx: &Context) -> bool {
     let full = || ctx.jobs.as_ref().is_some_and(|jobs| Rc::strong_count(&jobs.sockets) > MOST_SOCKETS);
     full() && lua.gc_collect().is_ok() && full()
@@ -235,7 +236,7 @@ fn take_received(
     let closed = error.as_deref() == Some("closed");
     let found = wanted.take(&mut buffer, closed);
     if found.is_some() && buffer.capacity() > KEPT {
-        // What is left keeps no more room than it needs.
+        // The rest keeps no more room than it needs.
         buffer.shrink_to_fit();
     }
     socket.count(buffer.len());

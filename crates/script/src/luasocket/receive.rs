@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a socket's `receive` is asked for, and what it takes out of the bytes that have come.
+//! The wish of a socket's `receive`, and the bytes that it takes out of those that have come.
 
 use mlua::Value;
 
 /// Most bytes that one receive gathers.
 pub(super) const MOST: usize = 1 << 20;
 
-/// What `receive` is asked for.
+/// The wish of a `receive`.
 pub(super) enum Wanted {
     Line,
     Bytes(usize),

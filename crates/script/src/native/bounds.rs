@@ -12,7 +12,7 @@ use mlua::{Function, Lua, ffi};
 
 use crate::native::cfunctions::{bytes, closure, long_way, upvalue};
 
-/// What one call may be given.
+/// The limits of one call's arguments.
 struct Bound {
     name: &'static str,
     arguments: c_int,
@@ -42,7 +42,7 @@ pub(crate) fn bounded(lua: &Lua, name: &str, function: &Function) -> mlua::Resul
     closure(lua, front, (nth, function))
 }
 
-/// What is wrong with the arguments.
+/// The fault of the arguments.
 ///
 /// # Safety
 /// Called by Lua.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What functions are made of that Lua calls directly.
+//! The parts of functions that Lua calls directly.
 //!
 //! Lua's errors leave a C function by longjmp. So such functions hold nothing that wants to be
 //! dropped, and call parts of the runtime only through [`tried`], out of which neither errors nor
@@ -14,7 +14,7 @@ use mlua::{Function, LightUserData, Lua, ffi};
 
 use crate::context::Context;
 
-/// What a part of the runtime says; None when it panicked.
+/// The result of a part of the runtime; None when it panicked.
 pub(crate) fn tried<T>(part: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or(None)
 }
@@ -29,7 +29,7 @@ pub(crate) fn upvalue(nth: c_int) -> c_int {
     ffi::lua_upvalueindex(nth)
 }
 
-/// The bytes of an argument; None when it is no string.
+/// The bytes of an argument; None when it is not a string.
 ///
 /// # Safety
 /// The slice is good for as long as the argument stays on the stack.

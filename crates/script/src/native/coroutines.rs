@@ -110,7 +110,7 @@ unsafe fn run(lua: *mut ffi::lua_State, coroutine: *mut ffi::lua_State, argument
 /// # Safety
 /// For C functions that Lua has called.
 unsafe fn coroutine_of(lua: *mut ffi::lua_State) -> *mut ffi::lua_State {
-    // SAFETY: raises when it is no coroutine.
+    // SAFETY: raises when it is not a coroutine.
     unsafe {
         ffi::luaL_checktype(lua, 1, ffi::LUA_TTHREAD);
         ffi::lua_tothread(lua, 1)
@@ -164,7 +164,7 @@ unsafe extern "C-unwind" fn wrap(lua: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// What `coroutine.wrap` gives. Upvalues: the context, the coroutine.
+/// The function that `coroutine.wrap` gives. Upvalues: the context, the coroutine.
 unsafe extern "C-unwind" fn wrapped(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {

@@ -21,8 +21,8 @@ use crate::native::cfunctions::{pointer, tried};
 /// Addresses that stand for entries of Lua's registry.
 static CONTEXT: u8 = 0;
 static RAISE: u8 = 1;
-/// What is raised once the first error of a call that is over is on its way: `<close>` handlers may
-/// be many.
+/// The error that is raised once the first one of a call that is over is on its way: `<close>`
+/// handlers may be many.
 static AGAIN: u8 = 2;
 
 /// Frames that are looked at for one of a script's file.

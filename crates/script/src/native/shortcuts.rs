@@ -82,7 +82,7 @@ unsafe extern "C-unwind" fn next_key(lua: *mut ffi::lua_State) -> c_int {
 // Fields and methods of objects.
 
 /// Gives objects of this type fields beside their methods: `fields` is called with an object and a
-/// key that is no method. Returns the table of methods; an error when there is none.
+/// key that names no method. Returns the table of methods; an error when there is none.
 pub(crate) fn with_fields(lua: &Lua, object: &AnyUserData, fields: Function) -> mlua::Result<Table> {
     const INDEX: &CStr = c"__index";
     // SAFETY: a protected call with two values on the stack; it leaves one.
@@ -287,8 +287,8 @@ unsafe extern "C-unwind" fn tell_direct(lua: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// Whether the plain matcher may have the first two arguments. What is neither string nor number it
-/// refuses, and a number as a pattern repeats nothing that matters.
+/// Whether the plain matcher may have the first two arguments. It refuses values that are neither
+/// string nor number, and a number as a pattern repeats nothing that matters.
 ///
 /// # Safety
 /// For C functions whose first upvalues are the table of what is known and the context.

@@ -20,10 +20,11 @@ const MAX_BYTES: usize = 2 << 20;
 /// Bytes of keys and values that wait to be put in order, so that the same table is the same text
 /// in every thread. Of a larger one the rest stands as it comes.
 const MOST_SORTED: usize = 1 << 20;
-/// What one of them takes beside its key's text.
+/// The bytes that one of them takes beside its key's text.
 const PAIR_BYTES: usize = 96;
 
-/// What is written as a list though it may be empty. Read-only, since all scripts share both.
+/// The values that are written as lists though they may be empty. Read-only, since all scripts
+/// share both.
 #[derive(Clone)]
 struct Lists {
     /// `array_mt`: of any table that has it as its metatable.
@@ -94,7 +95,7 @@ fn either(lua: &Lua, ctx: &Context, result: mlua::Result<Value>, safe: bool) -> 
 
 // Decoding.
 
-/// What all parts of a text share.
+/// The parts that all values of a text share.
 struct Decoding<'a> {
     lua: &'a Lua,
     ctx: &'a Context,

@@ -71,7 +71,7 @@ const NUMBERS: [(&str, i64); 63] = [
     ("HTTP_TRACE", 32768),
 ];
 
-/// What a script that chooses a backend cannot have, and what to use instead.
+/// Names that a script that chooses a backend cannot have, and what to use instead.
 const INSTEAD: [(&str, &str); 15] = [
     ("sleep", "a request's thread must not sleep; queue= lets requests wait, ngx.timer.at runs later"),
     ("exec", "use httpd's RewriteRule, or ngx.req.set_uri"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the Lua files of this folder are built on.
+//! The functions that the Lua files of this folder are built on.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -227,7 +227,7 @@ fn peers(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Result<()> {
     let own = ctx.clone();
     let tries = move |_: &Lua, tries: f64| {
         let most = f64::from(MAX_MORE_TRIES.saturating_sub(own.attempt.get().before));
-        // Not above `most`, so that it fits; what is no number is 0.
+        // Not above `most`, so that it fits; NaN becomes 0.
         own.say(|said| said.peer.more_tries = Some(tries.min(most) as u32));
         Ok(tries > most)
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `ngx.re` is built on: httpd's regular expressions, all matches of a text in one call.
+//! The base of `ngx.re`: httpd's regular expressions, all matches of a text in one call.
 
 use std::ops::Range;
 use std::rc::Rc;

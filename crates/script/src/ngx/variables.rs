@@ -157,7 +157,7 @@ fn family(lua: &Lua, ctx: &Context, name: &[u8]) -> mlua::Result<Value> {
     if let Some(name) = name.strip_prefix(b"cookie_") {
         return crate::api::cookie_value(lua, ctx, name);
     }
-    // What nginx has `set $name` for.
+    // httpd's counterpart of a variable that nginx has by `set $name`.
     let Some(name) = name.strip_prefix(b"arg_") else {
         return tables::get(lua, ctx, host::RequestTable::SubprocessEnv, name);
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the world outside answers, given beforehand: no job gets at a socket here.
+//! The answers of the world outside, given beforehand: no job gets at a socket here.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -28,12 +28,12 @@ struct Talk {
 const PIECE: usize = 4096;
 
 impl Answers {
-    /// What a request is answered.
+    /// Sets the answer to a request.
     pub fn http(&mut self, method: &str, url: &str, answer: HttpAnswer) {
         self.http.insert((method.to_owned(), url.to_owned()), answer);
     }
 
-    /// A server at this place that sends this to whoever connects.
+    /// A server at this place that sends this to each client.
     pub fn server(&mut self, host: &str, port: u16, says: &[u8]) {
         self.servers.insert((host.to_owned(), port), says.to_vec());
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Clock;
 use crate::host::{Dict, DictError, Scalar, SharedValues, Store};
 
-/// What an entry takes beside its key and value.
+/// The bytes that an entry takes beside its key and value.
 const ENTRY: usize = 128;
 
 /// A bounded dictionary. The least recently used entries go when it is full.
@@ -58,7 +58,7 @@ pub(super) fn incremented<T>(
     Ok((sum(&before, by).ok_or(DictError::NotANumber)?, time))
 }
 
-/// A limit that a script gave, where 0 is none.
+/// A limit that a script gave; 0 stands for the largest.
 pub(super) fn most(max: usize) -> usize {
     if max == 0 { usize::MAX } else { max }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A part of httpd's expression language: variables in text, and conditions of comparisons. What is
-//! not known is an error that says so.
+//! A part of httpd's expression language: variables in text, and conditions of comparisons.
+//! Anything else is an error that says so.
 
 use super::pattern;
 use crate::host::{Field, Number, Request, RequestTable};

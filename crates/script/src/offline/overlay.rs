@@ -12,7 +12,7 @@ use crate::host::{Dict, DictError, Scalar, Store};
 /// Most entries that are written.
 const MOST: usize = 10_000;
 
-/// What was written, with the time left; None: removed. Nothing that was written expires.
+/// A written value, with the time left; None: removed. Written values do not expire.
 type Written = Option<(Scalar, f64)>;
 
 /// Writes over a dictionary, kept here.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Regular expressions without httpd's PCRE. What both know means the same; look-around and back
-//! references are an error here.
+//! Regular expressions without httpd's PCRE. The parts that both know mean the same; look-around
+//! and back references are an error here.
 
 use std::ops::Range;
 

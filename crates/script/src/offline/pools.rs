@@ -39,7 +39,7 @@ impl Pools {
         Pools { handle: Rc::new(Handle::new(engine.clone(), seed)), engine, notices }
     }
 
-    /// What scripts ask.
+    /// The balancer that scripts ask.
     pub fn balancer(&self) -> Rc<dyn Balancer> {
         self.handle.clone()
     }

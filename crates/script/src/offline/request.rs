@@ -11,8 +11,8 @@ use crate::host::{Digest, Field, NO_REQUEST, Number, Request, RequestTable, Sear
 use crate::rules;
 use crate::strings::text::unescape_with;
 
-/// A request, or the place where one is while it is handled. What a script sets is read back from
-/// it afterwards.
+/// A request, or the place where one is while it is handled. The changes of a script are read back
+/// from it afterwards.
 #[derive(Debug, Default)]
 pub struct PlainRequest {
     active: Cell<bool>,
@@ -134,7 +134,7 @@ impl PlainRequest {
         self.tls.borrow_mut().insert(name.to_owned(), value.into());
     }
 
-    /// What an expression is, which this host could not evaluate itself.
+    /// Sets the verdict on an expression that this host cannot evaluate itself.
     pub fn put_verdict(&self, expression: &str, verdict: bool) {
         self.verdicts.borrow_mut().insert(expression.to_owned(), verdict);
     }
@@ -160,7 +160,7 @@ impl PlainRequest {
         self.bytes_of(table, key).map(|value| String::from_utf8_lossy(&value).into_owned())
     }
 
-    /// What [`Request::custom_response`] has set for a status.
+    /// The page that [`Request::custom_response`] has set for a status.
     pub fn page(&self, status: u16) -> Option<Vec<u8>> {
         self.pages.borrow().get(&status).cloned()
     }

@@ -14,7 +14,7 @@ use crate::native::shortcuts;
 use crate::source::library::ScriptId;
 use crate::strings::pattern::{Capture, Failure, find};
 
-/// What the prelude gives back.
+/// The tables and functions that the prelude gives back.
 pub(crate) struct Sandbox {
     /// `(require, search, script, version) -> env`.
     pub(crate) environment: Function,
@@ -119,8 +119,8 @@ fn print(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     })
 }
 
-/// What `pcall` gives for an error: raises again when the call is over, and makes text of the
-/// runtime's own errors.
+/// The value that `pcall` gives for an error: raises again when the call is over, and makes text of
+/// the runtime's own errors.
 fn caught(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
     let ctx = ctx.clone();
     lua.create_function(move |lua, mut values: MultiValue| {

@@ -31,7 +31,7 @@ pub struct Bundle {
     pub(crate) watch: Vec<PathBuf>,
 }
 
-/// Bytes that are no bundle.
+/// Why bytes are not a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
@@ -77,7 +77,7 @@ impl Bundle {
         out
     }
 
-    /// What [`Bundle::to_bytes`] gave. Damaged bytes are an error, never another bundle.
+    /// Reads the bytes of [`Bundle::to_bytes`]. Damaged bytes are an error, never another bundle.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
         Bundle::parse(bytes).ok_or(BundleError::Damaged(bytes.len()))
     }

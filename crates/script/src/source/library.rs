@@ -48,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// What a script is.
+/// The origin of a script.
 #[derive(Debug)]
 pub(crate) enum Origin {
     File { path: PathBuf, search: String },
@@ -108,7 +108,7 @@ impl Entry {
         Err(ScriptError::new(ErrorKind::Quarantined, text))
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn label(&self) -> String {
         match &self.origin {
             Origin::File { path, .. } => path.to_string_lossy().into_owned(),
@@ -116,8 +116,8 @@ impl Entry {
         }
     }
 
-    /// What this script's definitions of pools are numbered by: the version, which each script
-    /// counts for itself, behind a mark of the script. See `balance::store::Store::define`.
+    /// The number of this script's definitions of pools: the version, which each script counts for
+    /// itself, behind a mark of the script. See `balance::store::Store::define`.
     pub(crate) fn definition(&self, version: u64) -> u64 {
         let mark = xxhash_rust::xxh64::xxh64(self.label().as_bytes(), 0) | 1 << SOURCE_SHIFT;
         mark >> SOURCE_SHIFT << SOURCE_SHIFT | version & ((1 << SOURCE_SHIFT) - 1)
@@ -274,7 +274,7 @@ impl Library {
         (0..self.entries.len() as u32).map(ScriptId)
     }
 
-    /// What a call of this script may take.
+    /// The limits of a call of this script.
     pub fn limits(&self, id: ScriptId) -> Limits {
         self.entry(id).map_or_else(|_| Limits::default(), |entry| entry.limits)
     }
@@ -284,7 +284,7 @@ impl Library {
         self.entries.iter().map(|entry| entry.limits.time_ms.min(entry.limits.timer_time_ms)).min()
     }
 
-    /// What messages call this script: its path, or the registered name.
+    /// This script's name in messages: its path, or the registered name.
     pub fn label(&self, id: ScriptId) -> String {
         self.entry(id).map_or_else(|_| format!("script {}", id.0), Entry::label)
     }
@@ -303,7 +303,7 @@ impl Library {
         }
     }
 
-    /// What is served now.
+    /// The version that is served now.
     pub fn bundle(&self, id: ScriptId) -> Option<Arc<Bundle>> {
         self.entry(id).ok()?.live.lock().bundle.clone()
     }

@@ -19,7 +19,7 @@ const MOST_PROBES: usize = 4096;
 /// Bytes of the longest name of a module.
 const MOST_NAME: usize = 200;
 
-/// What was read from disk for one candidate version.
+/// The files that were read from disk for one candidate version.
 #[derive(Default)]
 pub(crate) struct Recorder {
     /// While vetting: who is told what is looked at.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What requests ask of a state: the functions that the configuration names.
+//! The calls of requests into a state: the functions that the configuration names.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::limits::frame::{Frame, Phase};
 use crate::limits::seen;
 use crate::source::library::{Limits, ScriptId};
 
-/// What is called, and what the call may take.
+/// The called function, and the limits of the call.
 pub(super) struct Callee<'c> {
     pub(super) frame: Frame,
     pub(super) label: &'c str,
@@ -114,7 +114,7 @@ impl LuaState {
             let _call = Call::start(self, frame, limits);
             let result = function.call::<(Value, Value)>(args);
             match (self.ctx.budget.halt.get(), result) {
-                // Whatever kept the error, the call is over.
+                // The call is over, even if the script kept the error.
                 (Some(halt), result) => Err(ended(&self.ctx.budget, halt, result.err())),
                 (None, result) => result,
             }
@@ -139,7 +139,7 @@ impl LuaState {
         }
         let error = ScriptError::from_lua_near(error, label, near);
         if matches!(error.kind, ErrorKind::Memory | ErrorKind::Stack) {
-            // What the call left behind goes at once, so that the next one starts with room.
+            // The garbage of the call goes at once, so that the next one starts with room.
             self.lua.gc_collect().ok();
             self.shed(limits.memory_bytes);
         }

@@ -128,7 +128,7 @@ impl LuaState {
         Ok(LuaState { lua, sandbox, ctx, request, scripts: RefCell::default(), own_bytes, exhausted })
     }
 
-    /// What the next call's attempt is, for `ngx.balancer`.
+    /// Sets the attempt of the next call, for `ngx.balancer`.
     pub fn set_attempt(&self, attempt: AttemptsSoFar) {
         self.ctx.attempt.set(attempt);
     }

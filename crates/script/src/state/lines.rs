@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tools ask of a state that no server does: which lines run, which functions there are and
-//! where, and draws that can be repeated.
+//! The questions of tools to a state, which no server asks: which lines run, which functions there
+//! are and where, and draws that can be repeated.
 
 use std::rc::Rc;
 

@@ -17,7 +17,7 @@ pub(crate) struct Loaded {
     pub(crate) version: u64,
     pub(crate) label: String,
     pub(crate) env: Table,
-    /// What the top level returned: a table of functions, or the function itself.
+    /// The value that the top level returned: a table of functions, or the function itself.
     pub(crate) returned: Value,
     pub(crate) body: OnceCell<Rc<Function>>,
     pub(crate) main: Source,

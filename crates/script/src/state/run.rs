@@ -29,7 +29,7 @@ const TURN: Duration = Duration::from_millis(2);
 /// How much longer than a check itself its last wait may take: its end is the check's.
 const LATE: Duration = Duration::from_millis(500);
 
-/// What a Lua health check said.
+/// The result of a Lua health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
     /// Whether the member is well.
@@ -38,7 +38,7 @@ pub struct CheckResult {
     pub reason: Option<String>,
 }
 
-/// What came of a job's turn.
+/// The result of a job's turn.
 #[derive(Debug)]
 pub enum Step {
     /// It is over. A check has a result, a timer has none.
@@ -55,7 +55,7 @@ pub struct Job {
     first: Option<MultiValue>,
     frame: Frame,
     label: String,
-    /// What it runs, and where it was last: for errors without a place.
+    /// The function that it runs, and where it was last: for errors without a place.
     function: Function,
     seen: Option<String>,
     limits: Limits,
@@ -199,7 +199,7 @@ impl LuaState {
         }
     }
 
-    /// Which script's function a job runs, and of which version.
+    /// The script whose function a job runs, and its version.
     pub fn runs(job: &Job) -> (ScriptId, u64) {
         (job.frame.script.unwrap_or(ScriptId(0)), job.frame.version)
     }
@@ -294,7 +294,7 @@ impl LuaState {
             job.logged = budget.logged.get();
             job.seen = budget.seen.place().or(job.seen.take());
             match (budget.halt.get(), result) {
-                // Whatever kept the error, the call is over.
+                // The call is over, even if the script kept the error.
                 (Some(halt), result) => return Err(ended(budget, halt, result.err())),
                 (None, result) => result?,
             }

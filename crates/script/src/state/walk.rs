@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts can reach, for the test that each function of it is bounded (`tests/walk`).
+//! The values that scripts can reach, for the test that each function of them is bounded
+//! (`tests/walk`).
 #![allow(unsafe_code)]
 
 use mlua::{Table, Value, ffi};

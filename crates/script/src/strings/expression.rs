@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts have of httpd's expression language (`r:expr`). A text is read as httpd's own
-//! scanner reads it, and one that this reader is not sure of is refused. Sub-requests are refused:
-//! they would run the script again. In the sandbox there are no files and no environment of the
-//! server. The searches of `=~` and `!~` get a limit of steps.
+//! httpd's expression language as scripts have it (`r:expr`). A text is read as httpd's own scanner
+//! reads it, and one that this reader is not sure of is refused. Sub-requests are refused: they
+//! would run the script again. In the sandbox there are no files and no environment of the server.
+//! The searches of `=~` and `!~` get a limit of steps.
 
 mod reader;
 
@@ -89,7 +89,7 @@ pub(crate) fn checked(text: &[u8], sandbox: bool) -> Result<Checked, String> {
 /// An expression that is one search: `WORD =~ /pattern/` or `!~`, with nothing around it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Alone<'t> {
-    /// What is searched, as a string expression.
+    /// The text that is searched, as a string expression.
     pub(crate) word: &'t str,
     pub(crate) is_negated: bool,
     pub(crate) pattern: &'t str,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What forms and query strings say, as mod_lua's `parseargs` and `parsebody` take them.
+//! The fields of forms and query strings, as mod_lua's `parseargs` and `parsebody` take them.
 
 use crate::strings::text::unescape;
 
@@ -13,7 +13,7 @@ pub(crate) fn of_query(text: &[u8]) -> impl Iterator<Item = Pair> {
     })
 }
 
-/// Pairs of a posted form; nothing where the body is no form.
+/// Pairs of a posted form; none where the body is not a form.
 pub(crate) fn of_body<'t>(kind: &[u8], body: &'t [u8]) -> Box<dyn Iterator<Item = Pair> + 't> {
     let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
     if is(b"application/x-www-form-urlencoded") {
@@ -76,7 +76,7 @@ impl Iterator for Parts<'_> {
     }
 }
 
-/// What stands before and behind the first `mark`.
+/// The parts before and behind the first `mark`.
 fn split<'t>(text: &'t [u8], mark: &[u8]) -> Option<(&'t [u8], &'t [u8])> {
     let at = match mark {
         [byte] => text.iter().position(|other| other == byte)?,

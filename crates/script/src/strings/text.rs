@@ -130,8 +130,7 @@ pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
     unescape_with(text, true)
 }
 
-/// Takes percent-encoding away, once; with `plus`, `+` is a space. What is no encoding stays as it
-/// is.
+/// Takes percent-encoding away, once; with `plus`, `+` is a space. Other text stays as it is.
 pub fn unescape_with(text: &[u8], plus: bool) -> Vec<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut out = Vec::with_capacity(text.len());
@@ -178,7 +177,7 @@ pub(crate) fn escape_logitem(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// As httpd's ap_os_escape_path. A path that is no part of another one gets `./` before a colon
+/// As httpd's ap_os_escape_path. A path that is not a part of another one gets `./` before a colon
 /// that would end a scheme.
 pub(crate) fn escape_path(text: &[u8], is_part: bool) -> Vec<u8> {
     let colon = text.iter().position(|byte| *byte == b':');
@@ -261,7 +260,7 @@ pub(crate) fn joined(values: &[mlua::Value], between: &str) -> mlua::Result<Stri
     Ok(line)
 }
 
-/// Decodes up to the first byte that is no symbol, as httpd does.
+/// Decodes up to the first byte that is not a symbol, as httpd does.
 pub(crate) fn base64_decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut word, mut bits) = (0_u32, 0);

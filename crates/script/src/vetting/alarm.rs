@@ -68,8 +68,8 @@ extern "C" fn on_alarm(_: c_int) {
     if lua.is_null() || answer < 0 {
         return;
     }
-    // SAFETY: the state lives while it is named. What the interrupted code was changing may be half
-    // done: see the head of this file.
+    // SAFETY: the state lives while it is named. The value that the interrupted code was changing
+    // may be half done: see the head of this file.
     unsafe {
         for level in 0..DEEPEST {
             let mut frame: ffi::lua_Debug = std::mem::zeroed();

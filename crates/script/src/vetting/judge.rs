@@ -24,7 +24,7 @@ use crate::vetting::verdict::Verdict;
 /// A version found good.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GoodVersion {
-    /// What to give to [`Library::install`].
+    /// The version, for [`Library::install`].
     pub bundle: Bundle,
     /// Pools that its top level defines.
     pub definitions: Vec<Definition>,
@@ -138,7 +138,7 @@ impl Library {
         self.judged(id, watch, stamp, Some(error));
     }
 
-    /// What `lb.define_pool` has promised, looked at again.
+    /// Checks the promises of `lb.define_pool` again.
     fn check(&self, entry: &Entry, main: &Source, definitions: &[Definition]) -> Result<(), ScriptError> {
         let wrong =
             |text: String| Err(ScriptError::new(ErrorKind::Load, format!("{}: {text}", entry.label())));

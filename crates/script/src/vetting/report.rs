@@ -37,7 +37,7 @@ const VERDICT: u8 = 4;
 /// Of the format of a verdict.
 const VERSION: u8 = 1;
 
-/// What is left of an answer.
+/// The readable parts of an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
     /// Log lines of the top level.
@@ -46,8 +46,7 @@ pub struct Findings {
     pub files: Vec<PathBuf>,
     /// `file:line` where the script was shortly before its time was over.
     pub place: Option<String>,
-    /// None: the process ended before it had one, or it is no verdict of this version of the
-    /// module.
+    /// None: the process ended before it had one, or it does not fit this version of the module.
     pub verdict: Option<Verdict>,
 }
 
@@ -64,12 +63,12 @@ pub enum ProcessEnd {
     Unknown,
 }
 
-/// The end of an answer, which whoever waited for the process adds. It is looked for behind the
-/// last byte, since a process that was killed may have written a part of a record.
+/// The end of an answer, added by the process that waited for the worker. It is looked for behind
+/// the last byte, since a process that was killed may have written a part of a record.
 const END_MARK: [u8; 8] = *b"LBvetEND";
 const END_LENGTH: usize = END_MARK.len() + 5;
 
-/// What is added to the answer of a process that has ended.
+/// The bytes that are added to the answer of a process that has ended.
 pub fn end_of(ended: ProcessEnd) -> [u8; END_LENGTH] {
     let (kind, number) = match ended {
         ProcessEnd::Unknown => (0, 0),
@@ -227,7 +226,7 @@ impl PlaceRecord {
 }
 
 impl Verdict {
-    /// What is more in it than the reader takes.
+    /// The parts of it that are more than the reader takes.
     fn excess(&self) -> Option<String> {
         if self.watch.len() > MAX_FILES {
             return Some(format!("it looks at more than {MAX_FILES} files"));

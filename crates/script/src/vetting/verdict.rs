@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What vetting found.
+//! The findings of vetting.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use crate::error::ScriptError;
 use crate::source::bundle::Bundle;
 use crate::source::stamp::Stamp;
 
-/// What vetting found. It comes from a process that ran the script and is not trusted:
+/// The findings of vetting. They come from a process that ran the script and is not trusted:
+/// `Library::accept` looks at them. It comes from a process that ran the script and is not trusted:
 /// `Library::accept` looks at it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {

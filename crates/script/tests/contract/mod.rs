@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every host answers to scripts, as data: `cases.txt` has a name in the first column, the
-//! body of a function of `r` below it, and behind `=>` what it gives. The cases of a section run
-//! one after the other, each for a request of its own, with one server: in [`SETUP`]'s state at the
+//! The answers of every host to scripts, as data: `cases.txt` has a name in the first column, the
+//! body of a function of `r` below it, and behind `=>` its result. The cases of a section run one
+//! after the other, each for a request of its own, with one server: in [`SETUP`]'s state at the
 //! beginning, which a case leaves as it found it. Without httpd `crates/script/tests` runs them,
 //! with it `tests/tests`.
 //!
@@ -50,7 +50,7 @@ pub const POOLS: &str = "\
 </LuaBalancerPool>
 ";
 
-/// What is asked for in `get` and `post`, behind the place of the script.
+/// The target of `get` and `post`, behind the place of the script.
 pub const TARGET: &str = "/case/a%20b?x=1&y=two%20words&x=3&empty=&flag";
 
 /// Headers of every request but the number of the case, which is `X-Case`.
@@ -75,11 +75,11 @@ pub const ADDRESS: &str = "175.16.199.1";
 
 /// One case.
 pub struct Case {
-    /// What it is about.
+    /// Its subject.
     pub name: &'static str,
     /// The body of a function of `r`.
     pub lua: &'static str,
-    /// What it gives.
+    /// Its result.
     pub expected: &'static str,
 }
 

@@ -26,7 +26,7 @@ fn run(body: &str) -> (World, Result<(), script::ScriptError>) {
     (world, result.map(drop))
 }
 
-/// What a timer's body prints.
+/// The lines that a timer's body prints.
 fn printed(body: &str) -> Vec<String> {
     let (world, result) = run(body);
     result.unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What waits, and how it goes on.
+//! Jobs that wait, and how they go on.
 
 use super::*;
 

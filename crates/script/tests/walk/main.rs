@@ -52,10 +52,10 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const LIMITS: Limits = Limits { time_ms: 10, memory_bytes: 16 << 20, timer_time_ms: 5000 };
-/// What a call may take of the processor: twice its time, and some for a machine that is busy with
-/// other things, on which the watch is late.
+/// The processor time that a call may take: twice its time, and some for a machine that is busy
+/// with other things, on which the watch is late.
 const MOST_TIME: Duration = Duration::from_millis(2 * 10 + 60);
-/// What it may take of the memory, beside the 128 KiB that a state has before it knows a script.
+/// The memory that it may take, beside the 128 KiB that a state has before it knows a script.
 const MOST_MEMORY: usize = ((16 + 4) << 20) + (128 << 10);
 /// A call that took too long has been hit by others' work if it does not the next time.
 const ATTEMPTS: u32 = 4;
@@ -108,7 +108,7 @@ const OBJECTS: [&str; 23] = [
     "require('ngx').re.match",
     "require('ngx').re.sub",
 ];
-/// What there is in timers and checks besides.
+/// The objects of timers and checks besides.
 const OF_JOBS: [&str; 1] = ["require('socket').tcp()"];
 
 fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -157,11 +157,11 @@ impl Driven {
         Driven { world, state }
     }
 
-    /// What is wrong with a call, if anything.
+    /// The fault of a call, if any.
     fn fault(&self) -> Option<String> {
         let held = HELD.load(Ordering::Relaxed);
         MOST_HELD.store(held, Ordering::Relaxed);
-        // What Lua holds already counts as the call's.
+        // The bytes that Lua holds already count as the call's.
         let others = held.saturating_sub(self.state.used_memory());
         let start = processor_time();
         let result = self.state.select(self.world.id, "f", Phase::Translate);
@@ -171,7 +171,7 @@ impl Driven {
             Ok(_) => "ended well".to_owned(),
             Err(error) => error.message.chars().take(150).collect(),
         };
-        // What a test's request keeps is a server's pool.
+        // The values that a test's request keeps are those of a server's pool.
         self.world.request.tables.borrow_mut().clear();
         self.world.server.lines.borrow_mut().clear();
         if grown > MOST_MEMORY {
@@ -197,7 +197,7 @@ fn drive(part: usize, parts: usize) {
         let on_object = ["r.", "lb.pool(", "lb.dict(", "ngx.shared", "require('socket').tcp()."]
             .iter()
             .any(|of| name.starts_with(of));
-        // Which of them hangs on the function: each list meets some.
+        // The function decides which of them it gets: each list meets some.
         for list in (1 + nth % step..=count).step_by(step) {
             let call = format!("{name} {} {list}\n", u8::from(on_object));
             let once = || {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the watch knows of one Lua state: a word that says whether a call runs, and of what.
+//! The watch's knowledge of one Lua state: a word that says whether a call runs, and which one.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -40,20 +40,20 @@ pub(super) const ARMED: u64 = 3;
 pub(super) const STATE: u64 = 3;
 pub(super) const NEXT_CALL: u64 = 4;
 
-/// What one Lua state is doing. Never freed, used again. On cache lines of its own: states run at
+/// The activity of one Lua state. Never freed, used again. On cache lines of its own: states run at
 /// once.
 #[repr(align(128))]
 pub(super) struct Slot {
     pub(super) word: AtomicU64,
     /// The thread that runs the call, by its number in the system.
     pub(super) thread: AtomicI32,
-    /// What it calls, see `Frame::tag`.
+    /// The script and the phase of the call, see `Frame::tag`.
     pub(super) tag: AtomicU64,
     /// The watch's own: the word when it last was of another call than before, and when that was,
     /// in microseconds since [`epoch`].
     pub(super) seen: AtomicU64,
     pub(super) seen_us: AtomicU64,
-    /// What the call's thread had used of the processor then, in microseconds.
+    /// The processor time that the call's thread had used by then, in microseconds.
     pub(super) used_us: AtomicU64,
     /// The state's main thread or the coroutine that runs; not NULL while a call runs.
     pub(super) lua: AtomicPtr<ffi::lua_State>,
@@ -135,7 +135,7 @@ impl Slot {
 /// A call that has lasted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LongCall {
-    /// Which state's, and which of its calls: the same as long as it is the same call.
+    /// The state's number, and the call's: the same as long as it is the same call.
     pub call: (usize, u64),
     /// The script.
     pub script: ScriptId,

@@ -12,9 +12,9 @@ pub(super) const BEFORE: &str = r"(*LIMIT_MATCH=300000)(*LIMIT_RECURSION=10000)\
 pub(super) const BEHIND: &str = ")";
 /// Functions that make their text longer, three times at most.
 const GROWING: [&str; 4] = ["base64", "escape", "ldap", "replace"];
-/// What may stand around a pattern after `m`.
+/// The delimiters that may stand around a pattern after `m`.
 pub(super) const MARKS: &[u8] = b"/#$%^,;:_?|-!.'\"";
-/// What may stand around it with `BEFORE` inside.
+/// The delimiters that may stand around it with `BEFORE` inside.
 const OWN_MARKS: &[u8] = b"/#%;,!|\"'";
 
 /// Goes through an expression once, and writes it anew with its searches limited.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `r:expr` lets through, and how it is limited.
+//! The expressions that `r:expr` takes, and how it is limited.
 
 use super::*;
 

@@ -69,7 +69,7 @@ fn a_verdict_that_is_cut_or_changed_is_none_or_a_whole_one() {
     for at in 0..bytes.len() {
         let mut bytes = bytes.clone();
         bytes[at] ^= 0x55;
-        // What is changed in the sources breaks their checksum; elsewhere the same rules as for a
+        // A change of the sources breaks their checksum; elsewhere the same rules as for a
         // configuration hold.
         if let Some(Verdict { outcome: Ok((bundle, definitions)), .. }) = Findings::read(&bytes).verdict {
             assert_eq!(bundle.main.text[..], b"return 1"[..]);
