@@ -6,8 +6,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What of httpd and APR is called, besides the functions of the shim. `make lint` looks that each
-/// is.
+/// The functions of httpd and APR that are called, besides those of the shim. `make lint` checks
+/// that each is.
 const FUNCTIONS: &str = "
     ap_add_input_filter_handle ap_add_output_filter_handle ap_auth_type ap_construct_url
     ap_context_document_root ap_context_prefix ap_create_per_dir_config ap_custom_response

@@ -14,7 +14,7 @@ const HANDLER: &[u8] = b"lua-balancer";
 /// Bytes of a body that are read: one more than is taken.
 const MOST_BODY: usize = (1 << 20) + 1;
 
-/// What became of a request.
+/// The end of a request at the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answered {
     /// It is another handler's, or httpd answers it better.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a child's answers are made of. It is the same in every child.
+//! The parts that a child's answers are made of. It is the same in every child.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};

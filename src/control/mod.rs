@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The doors of the control plane in a child: the handler, the Unix socket, the listener of
-//! metrics. What is answered is decided in the crate `control`.
+//! metrics. The crate `control` decides the answers.
 
 mod explain;
 mod handler;

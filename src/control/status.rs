@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What mod_status shows of pools: a table in its page, and lines in `?auto`, among them those that
-//! programs know from mod_proxy.
+//! The pools as mod_status shows them: a table in its page, and lines in `?auto`, among them those
+//! that programs know from mod_proxy.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command table: httpd's view of [`config::DIRECTIVES`]. What directives say goes into the
-//! configuration being read.
+//! The command table: httpd's view of [`config::DIRECTIVES`]. The statements of directives go into
+//! the configuration being read.
 #![allow(unsafe_code)]
 
 mod rewrite;

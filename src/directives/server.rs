@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd keeps of this module for a server.
+//! The record that httpd keeps of this module for a server.
 
 use crate::ffi;
 use crate::serve::own_config::ServerConfig;

@@ -30,7 +30,7 @@ pub(super) unsafe extern "C" fn before_privileges(_: *mut ffi::apr_pool_t, _: *m
     })
 }
 
-/// The last of these hooks. What follows is not ours: the MPM sets its children's mask next, and a
+/// The last of these hooks. The next steps are not ours: the MPM sets its children's mask, and a
 /// helper goes to its work.
 pub(super) unsafe extern "C" fn after_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
     guard(ffi::DECLINED, || {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What hooks return, as httpd has it.
+//! The return values of hooks, as httpd has them.
 
 use crate::ffi;
 

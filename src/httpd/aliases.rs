@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What ProxyPass and ProxyPassReverse say about a request.
+//! The lines of ProxyPass and ProxyPassReverse that hold for a request.
 
 use balance::stock::ways::{self, may_begin_ours};
 
@@ -51,7 +51,7 @@ unsafe fn records<'r>(array: *const ffi::apr_array_header_t) -> &'r [ffi::proxy_
     }
 }
 
-/// What a line makes of a path; None when it does not hold for it.
+/// The target that a line makes of a path; None when it does not hold for it.
 fn filled(alias: &ffi::proxy_alias, line: Alias<'_>, path: &[u8]) -> Option<Vec<u8>> {
     if alias.regex.is_null() {
         let rest = path.strip_prefix(line.front)?;
@@ -88,8 +88,8 @@ impl Api {
     }
 
     /// The line by which a request may have come to a target in `lb://` that the line itself does
-    /// not write. What a variable's value was is not known any more, so one that begins a target
-    /// counts.
+    /// not write. The value that a variable had is not known any more, so a variable that begins a
+    /// target counts.
     pub fn filled_alias<'r>(&self, request: Request<'r>) -> Option<Alias<'r>> {
         // SAFETY: as above.
         let all = unsafe {

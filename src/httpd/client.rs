@@ -6,7 +6,7 @@ use std::os::raw::c_int;
 use crate::ffi;
 use crate::httpd::request::Request;
 
-/// What is known of a client without a byte from it.
+/// The state of a client, as far as it is known without a byte from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// As far as anybody can tell.

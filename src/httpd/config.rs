@@ -152,12 +152,12 @@ impl Command {
     }
 }
 
-/// A directive of the configuration as written, whoever it belongs to.
+/// A directive of the configuration as written, of any module.
 #[derive(Debug, Clone, Default)]
 pub struct DirectiveLine {
     /// Its name; of a section with its `<`.
     pub directive: String,
-    /// What stands behind it.
+    /// The text behind it.
     pub args: String,
     /// Number of the section that it stands in, in the list.
     pub section: Option<usize>,

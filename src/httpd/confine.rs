@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a process gives up that runs scripts which nobody has looked at yet: rights, signals,
-//! descriptors, memory and time.
+//! The confinement of a process that runs scripts which nobody has looked at yet: it gives up
+//! rights, signals, descriptors, memory and time.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +12,7 @@ use crate::ffi;
 
 /// Ends a process that [`serve`] has set up. The MPMs do not send it to their group.
 pub const END: i32 = libc::SIGUSR2;
-/// Who reads scripts where httpd is root and its User directive names nobody: the account of
+/// The account of nobody, which reads scripts where httpd is root and its User directive names
 /// nobody.
 const NOBODY: u32 = 65_534;
 
@@ -189,7 +189,7 @@ unsafe fn default_handlers() {
     }
 }
 
-/// What a process may take that vets a script.
+/// The bounds of a process that vets a script.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Bytes of memory more than there are now.

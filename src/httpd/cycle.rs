@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What belongs to one reading of the configuration, from pre_config until its pool is cleared.
+//! The values of one reading of the configuration, from pre_config until its pool is cleared.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicPtr, Ordering};

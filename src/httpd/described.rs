@@ -94,7 +94,7 @@ impl Drop for DescribedRequest {
 }
 
 impl Request<'_> {
-    /// What `SetHandler` says here.
+    /// The words of `SetHandler` here.
     pub fn set_handler_here(&self) -> Option<&[u8]> {
         // SAFETY: a live request with its sections; a text of the configuration, or in its pool.
         unsafe { bytes(ffi::lb_set_handler(self.as_ptr())) }

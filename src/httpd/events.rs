@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What happens to pools and members, as lines of the log.
+//! The events of pools and members, as lines of the log.
 
 use balance::event::{Event, Level, MemberEvent};
 

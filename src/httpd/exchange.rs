@@ -21,7 +21,7 @@ const ERROR_NOTES: &CStr = c"error-notes";
 const NOTHING_READ: &[u8] = b"Error reading from remote server";
 const NOT_FOUND: &[u8] = b"DNS lookup failure for";
 
-/// What mod_proxy gives a scheme handler beyond the request.
+/// The arguments that mod_proxy gives a scheme handler beyond the request.
 pub struct Proxy {
     /// mod_proxy's configuration.
     pub conf: *mut ffi::proxy_server_conf,
@@ -35,7 +35,7 @@ pub struct Proxy {
 pub struct Dispatch<'c> {
     /// mod_proxy's handlers, in its order.
     pub handlers: &'c [SchemeHandler],
-    /// What mod_proxy passed.
+    /// The arguments of mod_proxy.
     pub proxy: &'c Proxy,
     /// The connection pool.
     pub worker: Worker,
@@ -51,7 +51,7 @@ pub struct Dispatch<'c> {
 
 /// An exchange, and when it began and ended: microseconds of the monotonic clock.
 pub struct Timed {
-    /// What came of it.
+    /// Its result.
     pub exchange: Exchange,
     /// Its begin.
     pub began_us: u64,
@@ -131,7 +131,7 @@ fn words(text: &[u8]) -> ErrorWords {
     }
 }
 
-/// What a request, an attempt at which has failed, says about asking again.
+/// The facts of a request with a failed attempt that say whether it may be asked again.
 pub fn asked(request: Request<'_>) -> Asked {
     // RFC 9110, 9.2.2. (HEAD has GET's number.)
     let idempotent = [ffi::M_GET, ffi::M_PUT, ffi::M_DELETE, ffi::M_OPTIONS, ffi::M_TRACE];

@@ -140,7 +140,7 @@ pub fn this_process() -> Process {
     Process::new(pid(), Stat::of(pid()).map(|stat| stat.born))
 }
 
-/// What Linux tells of a process.
+/// The facts about a process that Linux tells.
 struct Stat {
     state: u8,
     threads: u64,
@@ -214,7 +214,8 @@ impl Deferred {
 }
 
 impl Drop for Deferred {
-    /// One that came meanwhile comes now. What others have blocked meanwhile stays so.
+    /// A signal that came meanwhile comes now. Signals that others have blocked meanwhile stay
+    /// blocked.
     fn drop(&mut self) {
         // SAFETY: a set that `begin` filled.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &self.added, std::ptr::null_mut()) };

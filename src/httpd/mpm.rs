@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the MPM and the process tell.
+//! The facts that the MPM and the process tell.
 
 use std::os::raw::c_int;
 
@@ -56,7 +56,7 @@ pub fn has_closed_its_listeners() -> bool {
     unsafe { ffi::lb_listeners_closed() != 0 }
 }
 
-/// What httpd is doing.
+/// The state of httpd's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
     /// `apachectl configtest`, and whatever reads the configuration only to show it.

@@ -48,11 +48,11 @@ pub fn note_rule() {
     REWRITES.store(true, Ordering::Relaxed);
 }
 
-/// What [`on_own_rule`] was given.
+/// The function that [`on_own_rule`] was given.
 static ON_OWN_RULE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Names what is to be done when a rule of a server may lead to `lb://`: whoever registers the
-/// module's hooks does.
+/// Names the function that is called when a rule of a server may lead to `lb://`. The registration
+/// of the module's hooks calls this.
 pub fn on_own_rule(react: fn()) {
     ON_OWN_RULE.store(react as *mut (), Ordering::Release);
 }

@@ -15,7 +15,7 @@ use crate::ffi;
 /// Where groups 0 … n of a match are, None for an unmatched group.
 pub type Places = Vec<Option<Range<usize>>>;
 
-/// What one search may use of the processor, however long its call may last.
+/// The processor time that one search may use, however long its call may last.
 const MOST_TIME: Duration = Duration::from_millis(25);
 /// KiB that a search may remember its ways back in.
 const MOST_HEAP: u32 = 2048;
@@ -23,7 +23,7 @@ const MOST_HEAP: u32 = 2048;
 const MOST_STEPS: u32 = 10_000_000;
 /// Between two looks at the clock, in bytes that may be gone through: some milliseconds.
 const STEP: usize = 1 << 22;
-/// What each call back costs beside what it goes through.
+/// The steps that each call back costs beside those that it goes through.
 const CALL: usize = 64;
 
 /// Of pcre2.h, which does not change them.
@@ -101,7 +101,7 @@ pub(super) struct Timed {
     code: *mut c_void,
     data: *mut c_void,
     context: *mut c_void,
-    /// What a search may use of the processor.
+    /// The processor time that a search may use.
     most: Duration,
 }
 
@@ -128,8 +128,8 @@ impl Timed {
             | set(ffi::AP_REG_DOTALL, DOTALL)
             | set(ffi::AP_REG_DOLLAR_ENDONLY, DOLLAR_ENDONLY);
         let (mut error, mut at) = (0, 0);
-        // SAFETY: PCRE reads the pattern and writes two numbers of this frame. What is NULL is not
-        // used, and freed by `Drop`.
+        // SAFETY: PCRE reads the pattern and writes two numbers of this frame. NULL is not used,
+        // and `Drop` frees the rest.
         unsafe {
             let code =
                 (api.compile)(pattern.as_ptr(), pattern.len(), own, &mut error, &mut at, ptr::null_mut());
@@ -207,7 +207,7 @@ extern "C" fn look(_: *mut c_void, clock: *mut c_void) -> c_int {
     if used() < clock.end { 0 } else { OVER }
 }
 
-/// What this thread has used of the processor.
+/// The processor time that this thread has used.
 fn used() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a plain system call with a structure of this frame.

@@ -82,7 +82,7 @@ impl<'p> MemoryPool<'p> {
 
     /// Keeps `value` until the pool is cleared, then drops it. The address is stable.
     pub fn keep<T>(self, value: T) -> &'p mut T {
-        // What apr_palloc promises.
+        // apr_palloc promises this alignment.
         const { assert!(align_of::<T>() <= 8) };
         // SAFETY: a block of that size and alignment, which lives as long as the pool; the cleanup
         // gets what it was registered with, once.
@@ -145,10 +145,10 @@ impl<T: Default + 'static> Shelf<T> {
         Shelf { name, of: PhantomData }
     }
 
-    /// What the pool has.
+    /// The pool's value.
     pub fn find<'p>(&self, pool: MemoryPool<'p>) -> Option<&'p T> {
         let mut found = std::ptr::null_mut();
-        // SAFETY: a live pool. What is there under this module's names was put there by `get`,
+        // SAFETY: a live pool. A value there under this module's names was put there by `get`,
         // lives as long as the pool, and begins with the number of its type.
         unsafe {
             ffi::apr_pool_userdata_get(&mut found, self.name.as_ptr(), pool.as_ptr());
@@ -157,7 +157,7 @@ impl<T: Default + 'static> Shelf<T> {
         }
     }
 
-    /// What the pool has, made now if it has none.
+    /// The pool's value, made now if there is none.
     pub fn get<'p>(&self, pool: MemoryPool<'p>) -> &'p T {
         if let Some(found) = self.find(pool) {
             return found;
@@ -206,7 +206,7 @@ impl<'p> Text<'p> {
         unsafe { CStr::from_ptr(self.start) }
     }
 
-    /// What is behind the first `count` bytes; empty when there are not so many.
+    /// The bytes behind the first `count`; none when there are not so many.
     pub fn skip(self, count: usize) -> Self {
         let count = count.min(self.length);
         // SAFETY: within the string, or its end mark.

@@ -36,7 +36,7 @@ impl OneThread {
     }
 }
 
-/// Makes a process that runs `body` and ends. What runs at exit in the parent does not run in it.
+/// Makes a process that runs `body` and ends. The parent's functions at exit do not run in it.
 ///
 /// # Errors
 /// The system gives no process, or `alone` speaks of another one than this.
@@ -104,7 +104,7 @@ pub fn send(to: RawFd, bytes: &[u8], passed: &OwnedFd) -> io::Result<()> {
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What [`receive`] found.
+/// The finding of [`receive`].
 pub enum Received {
     /// Nothing now.
     Nothing,

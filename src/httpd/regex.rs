@@ -19,8 +19,8 @@ const MAX_TEXT: usize = 1 << 20;
 /// Longest text where no search looks at the clock.
 const MAX_UNTIMED: usize = 8 << 10;
 /// Steps of a search by httpd's functions: those at each place, each of which may go through all of
-/// the text, times the places. Some milliseconds. What takes more is searched anew with the clock
-/// (`pcre`).
+/// the text, times the places. Some milliseconds. A search that takes more is made anew with the
+/// clock (`pcre`).
 const MAX_QUICK: usize = 4_000_000;
 /// The same where no search looks at the clock, without what a step goes through.
 const MAX_STEPS: usize = 5_000_000;
@@ -80,7 +80,7 @@ struct Pattern<'p> {
     groups: usize,
     text: Cow<'p, str>,
     options: u32,
-    /// What a search may use of the processor.
+    /// The processor time that a search may use.
     most: Duration,
     /// Whether it looks at what stands before the place of a search. httpd's searches have no such
     /// place but the text's beginning.

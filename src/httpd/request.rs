@@ -18,7 +18,7 @@ pub struct Request<'r> {
     lives: PhantomData<&'r ()>,
 }
 
-/// What the proxy is asked to be for a request.
+/// The roles of the proxy for a request.
 pub const PROXYREQ_NONE: i32 = ffi::PROXYREQ_NONE as i32;
 /// A forward proxy.
 pub const PROXYREQ_PROXY: i32 = ffi::PROXYREQ_PROXY as i32;
@@ -90,7 +90,7 @@ impl<'r> Request<'r> {
             return None;
         }
         let mut at = filename;
-        // SAFETY: strchr reads up to the end of a NUL-terminated string. What is compared lies
+        // SAFETY: strchr reads up to the end of a NUL-terminated string. The compared bytes lie
         // behind its start and, since a NUL differs from a slash, before its end.
         unsafe {
             loop {
@@ -185,12 +185,12 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// What mod_proxy is asked for, behind `proxy:`.
+    /// The URL that mod_proxy is asked for, behind `proxy:`.
     pub fn proxied_url(self) -> Option<&'r [u8]> {
         self.filename()?.strip_prefix(b"proxy:")
     }
 
-    /// What stands behind the `proxy:` of a file name that begins so; nothing for others.
+    /// The text behind the `proxy:` of a file name that begins so; none for others.
     #[inline]
     pub fn proxied(self) -> Kept {
         let name = self.get().filename.cast_const();
@@ -281,7 +281,7 @@ impl<'r> Request<'r> {
     }
 
     /// The request that this one is a sub-request of, or of whose sub-request; itself when it is
-    /// none.
+    /// not a sub-request.
     pub fn outermost(self) -> Request<'r> {
         let main = |request: &Request<'r>| {
             // SAFETY: a request lives longer than its sub-requests.

@@ -8,7 +8,7 @@ use std::os::raw::c_void;
 
 use crate::ffi;
 
-/// What may be kept.
+/// A type whose values may be kept.
 ///
 /// # Safety
 /// Bytes of zeros are a value of the type. Its layout is fixed (`repr(C)`), and it needs no drop.
@@ -43,7 +43,7 @@ impl Drop for Use<'_> {
 impl<T: Plain> Block<T> {
     /// `version` changes whenever the meaning of the value does and its size may not.
     pub const fn new(name: &'static str, version: u32) -> Self {
-        // What httpd's allocator promises.
+        // httpd's allocator promises this alignment.
         const { assert!(align_of::<Kept<T>>() <= 8) };
         Block { name, version, of: PhantomData }
     }

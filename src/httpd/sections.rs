@@ -12,8 +12,8 @@ use crate::ffi;
 /// Modules whose directives say who may go somewhere.
 const AUTHORISATION: [&CStr; 2] = [c"mod_authz_core.c", c"mod_access_compat.c"];
 
-/// Whether a section for `lb://` that this URL is in says who may go there. What it says was heard
-/// when httpd checked the request's access.
+/// Whether a section for `lb://` that this URL is in says who may go there. httpd has obeyed it
+/// when it checked the request's access.
 pub fn grants(request: Request<'_>, url: &CStr) -> bool {
     let module = proxy::module();
     // SAFETY: a request's server, and mod_proxy's own configuration of it, live as long as httpd's

@@ -23,7 +23,7 @@ pub fn allow_changes(request: Request<'_>) {
     }
 }
 
-/// What the answer's body is.
+/// Sets the type of the answer's body.
 pub fn set_content_type(request: Request<'_>, value: &str) {
     let Ok(value) = CString::new(value) else { return };
     let copy = request.pool().copy(value.as_bytes());

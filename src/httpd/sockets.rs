@@ -12,7 +12,7 @@ use std::path::Path;
 /// Connections that may wait to be taken.
 const WAITING: libc::c_int = 1024;
 
-/// Which file a path names.
+/// The file that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Identity {
@@ -20,7 +20,7 @@ pub struct Identity {
     number: u64,
 }
 
-/// What is at a path.
+/// The file at a path.
 pub enum Found {
     /// Nothing.
     Nothing,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! TLS settings for backends (`SSLProxy…`): which of them hold for an attempt, and giving them to a
-//! request for its time. What the TLS module made of its directives is opaque here: compared and
+//! request for its time. The TLS module's record of its directives is opaque here: compared and
 //! handed on by pointer.
 
 use std::ffi::CStr;

@@ -88,7 +88,7 @@ impl Dicts {
         self.named.iter().map(|(name, dict)| (name.as_str(), dict.room()))
     }
 
-    /// What `r:ivm_set` writes into.
+    /// The values that `r:ivm_set` writes.
     pub fn values(&self) -> Rc<dyn SharedValues> {
         Rc::new(Values(self.values.clone()))
     }
@@ -103,7 +103,7 @@ fn seed() -> u64 {
     RandomState::new().hash_one(memory::monotonic_us())
 }
 
-/// What the parent remembers over restarts and over reloads of the module.
+/// The parent's memory over restarts and over reloads of the module.
 static RETAINED: Block<Mappings<{ MOST_DICTS + 1 }>> = Block::new("mod_lua_balancer dictionaries", 1);
 
 fn attach(kept: Mapping) -> Result<Dict, String> {
@@ -142,7 +142,7 @@ fn new(size: usize) -> Result<(Dict, Mapping), String> {
     Ok((dict.map_err(|error| error.to_string())?, mapping))
 }
 
-/// Fills a dictionary with what another one held. What to tell the administrator.
+/// Fills a dictionary with the entries of another one. Returns words for the administrator.
 fn carry(name: &str, dict: &Dict, old: Result<Dict, String>) -> String {
     let carried = old.and_then(|old| {
         let sizes = (old.size(), dict.size());

@@ -19,7 +19,7 @@ const PATH: usize = 108;
 /// Bytes of the longest address, with its end.
 const ADDRESS: usize = 64;
 
-/// What the parent remembers.
+/// The parent's memory over restarts.
 #[repr(C)]
 struct Retained {
     /// When this server was started: epoch seconds.
@@ -28,7 +28,7 @@ struct Retained {
     metrics: KeptListener,
 }
 
-// SAFETY: fixed layout of numbers and bytes without drop; zeros are no sockets yet.
+// SAFETY: fixed layout of numbers and bytes without drop; zeros stand for "no sockets yet".
 unsafe impl Plain for Retained {}
 
 #[repr(C)]
@@ -53,7 +53,7 @@ struct KeptListener {
 
 static RETAINED: Block<Retained> = Block::new("mod_lua_balancer doors", 1);
 
-/// What children answer at.
+/// The doors that children answer at.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Doors {
     owner: i32,
@@ -95,7 +95,7 @@ impl Doors {
     }
 }
 
-/// What is wanted of a socket.
+/// The wishes for a socket.
 struct Wanted<'c> {
     path: &'c str,
     mode: u32,

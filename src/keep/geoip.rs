@@ -2,9 +2,9 @@
 //! `LuaBalancerGeoIP` and `lb.geo`: the parent reads the databases, children inherit them and take
 //! replaced files by themselves.
 //!
-//! What the parent read stays where it is over restarts, in a list that httpd keeps for the module:
-//! a restart reads nothing that has not changed, and one that finds a broken file goes on with what
-//! it has.
+//! The databases that the parent read stay where they are over restarts, in a list that httpd keeps
+//! for the module: a restart reads only files that have changed, and one that finds a broken file
+//! goes on with the database that it has.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -172,7 +172,7 @@ pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Inspection) -> bool, t
     }
 }
 
-/// What the parent read of a file, in an allocation of its own.
+/// The database that the parent read of a file, in an allocation of its own.
 #[repr(C)]
 struct Kept {
     path: *mut u8,
@@ -189,7 +189,7 @@ struct Retained {
     count: usize,
 }
 
-// SAFETY: fixed layout of a pointer and a number without drop; zeros are no list.
+// SAFETY: fixed layout of a pointer and a number without drop; zeros stand for an empty list.
 #[allow(unsafe_code)]
 unsafe impl Plain for Retained {}
 

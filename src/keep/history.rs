@@ -14,7 +14,7 @@ use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::retained::Block;
 
-/// What the parent remembers.
+/// The parent's memory over restarts.
 static RETAINED: Block<Mappings<1>> = Block::new("mod_lua_balancer history", 1);
 const NAME: &str = "history";
 

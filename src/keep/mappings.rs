@@ -29,7 +29,7 @@ pub struct Mappings<const N: usize> {
     kept: [Named; N],
 }
 
-// SAFETY: fixed layout of numbers and pointers without drop; zeros are no mapping.
+// SAFETY: fixed layout of numbers and pointers without drop; zeros stand for "no mapping".
 unsafe impl<const N: usize> Plain for Mappings<N> {}
 
 #[repr(C)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept over restarts (the table and its history, dictionaries, databases of places,
+//! State that is kept over restarts (the table and its history, dictionaries, databases of places,
 //! sockets) or over stops (the state file), and the configuration while it is being read.
 
 pub mod dicts;

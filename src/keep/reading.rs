@@ -13,12 +13,12 @@ use crate::httpd::pool::MemoryPool;
 /// A script's good version, or what is wrong with it.
 pub type Vetted = Result<script::GoodVersion, script::ScriptError>;
 
-/// What one reading has brought so far.
+/// The state of one reading so far.
 #[derive(Default)]
 pub struct Reading {
     /// The directives; check_config makes the configuration of them.
     pub draft: Draft,
-    /// What they say together.
+    /// The configuration that they make together.
     pub config: Option<Arc<Config>>,
     /// Parsed `key=` expressions by text.
     pub expressions: RefCell<Vec<(String, Expression)>>,

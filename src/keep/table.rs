@@ -9,14 +9,14 @@ use super::mappings::{Mapping, Mappings};
 use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
 
-/// What the parent remembers.
+/// The parent's memory over restarts.
 #[repr(C)]
 struct Retained {
     generation: u32,
     table: Mappings<1>,
 }
 
-// SAFETY: fixed layout of numbers and mappings without drop; zeros are no generation yet.
+// SAFETY: fixed layout of numbers and mappings without drop; zeros stand for "no generation yet".
 unsafe impl Plain for Retained {}
 
 static RETAINED: Block<Retained> = Block::new("mod_lua_balancer table", 1);
@@ -27,8 +27,8 @@ pub fn is_there() -> bool {
     RETAINED.with(|kept| kept.table.find(NAME).is_some()).unwrap_or(false)
 }
 
-/// What a new table is made for: more than wanted, so that the next restarts with some members,
-/// pools or scripts more find it large enough and all counts go on in one place.
+/// The needs that a new table is made for: more than wanted, so that the next restarts with some
+/// members, pools or scripts more find it large enough and all counts go on in one place.
 pub fn with_slack(needs: Needs) -> Needs {
     Needs {
         members: needs.members + (needs.members / 2).max(256),

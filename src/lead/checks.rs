@@ -65,8 +65,8 @@ impl Task for NativeChecks {
         Some(Instant::now())
     }
 
-    /// Whatever the reason: checks that ran while this process was stopped have timed out for no
-    /// fault of a member.
+    /// For any reason: checks that ran while this process was stopped have timed out, and no member
+    /// is to blame for that.
     fn rest(&mut self, _: Rest) {
         if self.checks.take().is_some() {
             self.child.background.lends_to(None);
@@ -74,7 +74,7 @@ impl Task for NativeChecks {
     }
 }
 
-/// Which checks run in a thread.
+/// The kinds of checks that run in a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kinds {
     /// All but those in Lua.
@@ -112,7 +112,7 @@ impl Checks {
         Ok(Checks { kinds, prober, seen: 0, names: HashMap::new(), told: None })
     }
 
-    /// What runs them.
+    /// The prober that runs them.
     pub fn prober(&mut self) -> &mut Prober {
         &mut self.prober
     }
@@ -131,8 +131,8 @@ impl Checks {
         self.tell_trouble();
     }
 
-    /// What keeps checks from running: at most one line in [`TROUBLE`], the same one in
-    /// [`SAME_TROUBLE`].
+    /// Tells the trouble that keeps checks from running: at most one line in [`TROUBLE`], the same
+    /// one in [`SAME_TROUBLE`].
     fn tell_trouble(&mut self) {
         let Some(trouble) = self.prober.take_trouble() else { return };
         let quiet = match &self.told {
@@ -160,7 +160,8 @@ impl Checks {
         self.names.clear();
         let targets = lease.pools.images().iter().flat_map(|image| self.targets_of(image)).collect();
         if self.kinds == Kinds::Native {
-            // What a leader of the configuration before has said since it ended.
+            // The words of checks that a leader of the configuration before has noted since it
+            // ended.
             events::tell_all(lifecycle::forget_checks(&lease.child.table));
         }
         self.prober.set_targets(targets);

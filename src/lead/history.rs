@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Takes readings of what is counted, for histories and for the percentiles of the last minutes.
-//! All is kept in shared memory, so that whoever leads next goes on.
+//! Takes readings of the counts, for histories and for the percentiles of the last minutes. All is
+//! kept in shared memory, so that the next leader goes on.
 
 use std::time::{Duration, Instant};
 

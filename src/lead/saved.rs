@@ -69,8 +69,8 @@ impl Saved {
     /// Has a changed script vetted; true when it was asked for.
     fn look(&mut self, child: &Child, id: ScriptId, row: u32) -> bool {
         let Some(client) = &child.vetting else { return false };
-        // What the server would not begin yet is asked for later, so that few descriptors are taken
-        // however many files have changed.
+        // A question that the server would not begin yet is asked later, so that few descriptors
+        // are taken however many files have changed.
         if self.running.len() >= WORKERS || self.running.iter().any(|job| job.id == id) {
             return false;
         }

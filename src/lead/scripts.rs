@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every child does for its scripts, whoever leads: takes saved versions, and looks for calls
-//! that do not come back.
+//! The work of every child for its scripts, whether it leads or not: takes saved versions, and
+//! looks for calls that do not come back.
 
 use balance::api::Balancer;
 

@@ -30,7 +30,7 @@ impl Stale {
         }
     }
 
-    /// What only children of earlier configurations serve by, once there are none.
+    /// Removes pools that only children of earlier configurations serve by, once there are none.
     fn remove_pools(&mut self, child: &Child) {
         let (table, own) = (&child.table, child.generation);
         if !self.pools.is_empty() && table.children().iter().all(|(_, generation)| *generation >= own) {

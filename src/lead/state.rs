@@ -32,12 +32,12 @@ pub struct StateWriter {
     due: Option<Instant>,
     /// Not before.
     rest: Option<Instant>,
-    /// What the last writing has left for the next.
+    /// The knowledge that the last writing has left for the next.
     known: Known,
     running: Option<Receiver<Known>>,
 }
 
-/// What is known of the file.
+/// The writer's knowledge of the file.
 #[derive(Default)]
 struct Known {
     /// Members that no configuration has; None: the file was not looked at.
@@ -90,7 +90,7 @@ impl StateWriter {
         (self.known, self.running) = (known, None);
     }
 
-    /// What checks and requests say is good for a while only: then it is written anew.
+    /// The words of checks and requests are good for a while only: then the file is written anew.
     fn is_stale(&self, file: &StateFile) -> bool {
         let Some(written) = &self.known.written else { return false };
         let mut members = written.pools.iter().flat_map(|pool| &pool.members);

@@ -45,7 +45,7 @@ struct Signal {
     waker: Mutex<Option<probe::Waker>>,
     /// When the thread was last seen between two calls of scripts, in ms.
     beat_ms: AtomicU64,
-    /// What it calls: the script and its version.
+    /// The script that it calls, and its version.
     calls: [AtomicU64; 2],
 }
 
@@ -144,7 +144,7 @@ fn run(child: &'static Child, signal: Arc<Signal>) {
     }
 }
 
-/// What one run needs besides its job.
+/// The parts that one run needs besides its job.
 #[derive(Clone)]
 struct Runner {
     child: &'static Child,
@@ -308,8 +308,8 @@ fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, run
     });
 }
 
-/// One line, and the traceback for those who want it. What was only stopped is no error, and a
-/// quarantine was told already.
+/// One line, and the traceback for those who want it. A call that was only stopped did not fail,
+/// and a quarantine was told already.
 fn report(what: &str, error: &ScriptError) {
     if matches!(error.kind, ErrorKind::Stopped | ErrorKind::Quarantined) {
         return;
@@ -402,7 +402,7 @@ async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, Strin
     Ok(HttpAnswer { status, headers, body })
 }
 
-/// What the prober calls for a Lua check.
+/// The function that the prober calls for a Lua check.
 fn script_check(runner: Runner) -> ScriptCheck {
     Rc::new(move |target: &CheckTarget| {
         let (runner, target) = (runner.clone(), target.clone());

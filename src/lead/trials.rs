@@ -85,7 +85,7 @@ pub fn begin(child: &Child, id: ScriptId, (row, stamp): (u32, Stamp), bundle: &B
         table.forget_trial(script.row);
         return false;
     }
-    // What serves was saved again: that is the way back from a trial.
+    // The version that serves was saved again: that is the way back from a trial.
     let serves = child.library.bundle(id).is_some_and(|serving| serving.has_sources_of(bundle));
     if serves {
         table.forget_trial(script.row);

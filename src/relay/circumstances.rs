@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the choice of a member asks of a request and its server ([`balance::choosing`]).
+//! The relay's answers to a choice of a member that asks about a request and its server
+//! ([`balance::choosing`]).
 
 use std::borrow::Cow;
 use std::sync::Arc;

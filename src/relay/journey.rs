@@ -49,7 +49,7 @@ pub struct Ended {
     pub excused: bool,
 }
 
-/// What one attempt took; all zeros where nobody was asked.
+/// The cost of one attempt; all zeros where nobody was asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spent {
     /// When it began and ended, microseconds of the monotonic clock.
@@ -62,13 +62,13 @@ pub struct Spent {
 /// The state of the loop: where the request is, and what it has tried.
 #[derive(Default)]
 pub struct Journey {
-    /// What it has tried.
+    /// Its course so far.
     pub course: Course,
     /// How often another request was faster to the last place of a member.
     pub races: u32,
     /// Its wait for a place, see `queue=`.
     pub wait: Wait,
-    /// What the last attempt took.
+    /// The cost of the last attempt.
     pub spent: Spent,
     /// As what the last attempt at a member was counted.
     pub ending: Option<Ending>,

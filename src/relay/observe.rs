@@ -75,7 +75,7 @@ fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
     journey.over_us.saturating_sub(from_us).max(waited_us.unwrap_or(0))
 }
 
-/// What became of the session, at a sticky pool.
+/// The end of the session, at a sticky pool.
 fn session_end(serving: Serving<'_>, journey: &Journey, stick: &Stick) -> Option<SessionEnd> {
     journey.now(serving.thread)?.settings().sticky.as_ref()?;
     match (&stick.session, &journey.course.member) {

@@ -32,7 +32,7 @@ impl InVain {
         }
     }
 
-    /// What the request counts for.
+    /// The ending that the request counts for.
     pub fn ending(self) -> Ending {
         match self {
             InVain::TimeIsUp => Ending::QueueTimeout,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The canonical form of `lb://pool/path`: the path and query that a backend is asked for, made
-//! once for a request, whoever chose and whatever member is asked.
+//! once for a request, for any choice and any member.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -118,8 +118,8 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
 }
 
 /// `r.filename = "proxy:URL"`. mod_lua's scripts write it for both phases: in translate_name httpd
-/// takes it for decoded text and encodes it, in fixups it goes to the backend as it stands. What
-/// the client wrote itself stands in either.
+/// takes it for decoded text and encodes it, in fixups it goes to the backend as it stands. The
+/// client's own text stands in either.
 fn to_filename(visit: &Visit<'_>, url: &[u8]) -> HookStatus {
     let Visit { serving: Serving { request, .. }, before, .. } = *visit;
     let written = request.unparsed_uri().is_some_and(|own| own.starts_with(b"/") && url.ends_with(own));

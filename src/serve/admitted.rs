@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all children of a configuration know together of their answers: how many changes somebody
-//! has made, and whether something was said already.
+//! The common knowledge of all children of a configuration about their answers: how many changes
+//! somebody has made, and whether something was said already.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -10,7 +10,7 @@ use control::rate::MOST;
 
 use crate::httpd::memory::SharedWords;
 
-/// Who makes changes goes by one of so many words.
+/// The author of changes stands for one of so many words.
 const WORDS: usize = 1024;
 
 /// See the module.

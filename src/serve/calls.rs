@@ -8,7 +8,7 @@ use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
 
-/// What a call gave, as far as it is counted.
+/// The result of a call, as far as it is counted.
 pub trait Said {
     /// Whether it left the decision to others.
     fn is_declined(&self) -> bool;

@@ -86,7 +86,7 @@ pub struct Child {
     pub doors: Doors,
     /// The thread that answers there.
     pub answering: Answering,
-    /// What answers of all children go by.
+    /// The counts by which all children limit their answers.
     pub admitted: Arc<Admitted>,
     /// The state file, where there is one.
     pub state_file: Option<StateFile>,

@@ -49,7 +49,7 @@ pub struct Generation {
     pub geo: Option<Arc<geo::Databases>>,
     /// The sockets of the control plane.
     pub doors: Doors,
-    /// What answers of all children go by.
+    /// The counts by which all children limit their answers.
     pub admitted: Arc<Admitted>,
     /// The state file, where there is one.
     pub state_file: Option<StateFile>,

@@ -33,11 +33,11 @@ pub struct Parts {
     pub keys: Arc<KeyExpressions>,
     /// The child's number.
     pub lane: u32,
-    /// Which versions of scripts the states run.
+    /// The versions of scripts that the states run.
     pub versions: Versions,
 }
 
-/// Which versions of scripts a set of states runs.
+/// The versions of scripts that a set of states runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
     /// The versions that serve.
@@ -161,7 +161,7 @@ impl LuaStates {
         }
     }
 
-    /// Ends the states that nobody is using. Those that threads keep end at their next use.
+    /// Ends the states that nobody is using. States that threads keep end at their next use.
     pub fn clear(&self) {
         for place in &self.places {
             let here = place.0.swap(std::ptr::null_mut(), Ordering::Acquire);

@@ -61,7 +61,7 @@ impl<'r> Scope<'r> {
         [self.section.rewrites, self.server.rewrites, self.main.section.rewrites]
     }
 
-    /// What `LuaBalancerAdmin` says here, if anything.
+    /// The words of `LuaBalancerAdmin` here, if any.
     pub fn admin(&self) -> Option<&'r Admin> {
         let rule = self.section.admin.or(self.server.admin).or(self.main.section.admin);
         rule.and_then(|rule| self.main.config.admin(rule))

@@ -20,7 +20,7 @@ fn key(library: &Library, id: ScriptId) -> u64 {
     hasher.finish().max(1)
 }
 
-/// What the key of a script's versions on trial has beyond the script's own.
+/// The mark that tells the key of a script's versions on trial from the script's own.
 const ON_TRIAL: u64 = 0x7261_6c74_0000_0001;
 
 /// Row of a script's versions on trial, if there is room.

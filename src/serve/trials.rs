@@ -27,7 +27,7 @@ pub fn is_on_trial(version: u64) -> bool {
 
 /// A script whose saved versions may be on trial.
 pub struct TriedScript {
-    /// Which.
+    /// The script.
     pub id: ScriptId,
     /// How its versions come into service.
     pub rollout: Rollout,

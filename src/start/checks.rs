@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `configtest` refuses beyond single directives: ways to pools that are not there, members
-//! that nobody can talk to, checks that could only fail. A restart has to go on, and is asked none
-//! of this.
+//! The faults that `configtest` refuses beyond single directives: ways to pools that are not there,
+//! members that nobody can talk to, checks that could only fail. A restart has to go on, and is
+//! asked none of this.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -47,8 +47,8 @@ pub fn all(wanted: &Config, known: &HashSet<String>) -> Vec<String> {
     wrong
 }
 
-/// What is allowed and hardly meant. Members may still come from scripts, and scripts may give
-/// keys.
+/// Doubts about lines that are allowed and hardly meant. Members may still come from scripts, and
+/// scripts may give keys.
 pub fn doubts(wanted: &Config) -> Vec<String> {
     let lines = config::lines();
     let unproxied = |line: &DirectiveLine| ways::unproxied(seen(line, &lines)).map(|text| at(line, &text));
@@ -72,8 +72,8 @@ pub fn doubts(wanted: &Config) -> Vec<String> {
     found
 }
 
-/// What a message about a script adds when there is no such file: `path` is what its name means
-/// under ServerRoot.
+/// The hint that a message about a script adds when there is no such file: `path` is the file that
+/// its name means under ServerRoot.
 pub fn elsewhere(path: &str, installed: &Path) -> String {
     if Path::new(path).exists() {
         return String::new();

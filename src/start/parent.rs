@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the parent does while its children serve.
+//! The parent's work while its children serve.
 
 use super::scripts;
 use crate::httpd::log;

@@ -10,7 +10,7 @@ use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::mpm;
 
-/// What the table has to have room for.
+/// The room that the table needs.
 pub fn needs(config: &Config) -> Needs {
     let text = |pool: &Pool| {
         let lines = pool.members.iter().map(|member| member.to_line().len() + 64);

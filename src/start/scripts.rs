@@ -38,7 +38,7 @@ pub fn names_in(good: &GoodVersion) -> impl Iterator<Item = String> {
     good.definitions.iter().map(|definition| definition.name.clone())
 }
 
-/// What the scripts of a generation are vetted with.
+/// The parts with which the scripts of a generation are vetted.
 pub fn setup(generation: &Generation) -> VettingSetup {
     VettingSetup {
         library: Arc::new(generation.library()),

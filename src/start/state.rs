@@ -98,7 +98,8 @@ struct LastWriting {
     alone: OneThread,
 }
 
-/// From now on the end of the process is cared for. What is kept in the pool before outlives it.
+/// From now on the file is written at the end of the process. Values that the pool has kept before
+/// outlive that.
 pub fn write_at_end(pool: MemoryPool<'static>, alone: OneThread) {
     pool.keep(LastWriting { alone });
 }

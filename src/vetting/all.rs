@@ -16,8 +16,8 @@ use crate::httpd::{log, process};
 /// How long the parent waits for the server's own end when an answer has ended without one.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Vets all scripts of a configuration, several at once. Those that are not begun in time are
-/// refused. A server that ends meanwhile is replaced, and what it was at is asked about again, one
+/// Vets all scripts of a configuration, several at once. Scripts that are not begun in time are
+/// refused. A server that ends meanwhile is replaced, and its open questions are asked again, one
 /// by one: so the script that ends it is known, and no other is refused for it.
 pub fn vet_all(keeper: &Keeper, setup: &VettingSetup) -> Vec<Result<GoodVersion, ScriptError>> {
     let library = &setup.library;
@@ -70,7 +70,7 @@ impl All<'_> {
         const A_TURN: Duration = Duration::from_millis(50);
         const UNTIL_ITS_END: Duration = Duration::from_millis(1);
         if self.lost.is_some() {
-            // What is lost could be read at once, again and again.
+            // A lost socket could be read at once, again and again.
             std::thread::sleep(UNTIL_ITS_END);
             return;
         }

@@ -29,14 +29,14 @@ pub struct Asker {
     pub(super) server: Arc<SharedNumber>,
 }
 
-/// What has come of a question so far.
+/// The progress of a question so far.
 pub enum Progress {
     /// Nothing yet.
     Awaited,
     /// The connection ended, and neither a verdict nor the server's word came before: the server
     /// itself has ended, most likely, for which this script may not be to blame.
     Lost,
-    /// What the process that vetted has told, and how it ended.
+    /// The findings of the process that vetted, and how it ended.
     Told(Box<Findings>, ProcessEnd),
 }
 
@@ -74,7 +74,7 @@ impl Asker {
 }
 
 impl Pending {
-    /// What to wait for.
+    /// The descriptor to wait for.
     pub fn descriptor(&self) -> RawFd {
         self.answer.as_raw_fd()
     }

@@ -6,9 +6,9 @@
 //! the start's check one that ends with it, and in post_config one that lives as long as the
 //! configuration does. That process has given up root's rights and every descriptor but one; it
 //! never runs Lua itself. It forks a *worker* ([`worker`]) for each script that somebody asks
-//! about, and kills it when its time is over. Who asks, parent or child, is a [`client`]: it sends
-//! a script's number and one end of a socket pair, and reads the answer from the other, which it
-//! does not trust.
+//! about, and kills it when its time is over. Parent or child asks as a [`client`]: it sends a
+//! script's number and one end of a socket pair, and reads the answer from the other, which it does
+//! not trust.
 
 mod all;
 pub mod client;
@@ -55,7 +55,7 @@ fn slowdown() -> u32 {
 /// How many workers run at once.
 pub const WORKERS: usize = 8;
 
-/// What scripts are vetted with.
+/// The parts with which scripts are vetted.
 #[derive(Clone)]
 pub struct VettingSetup {
     /// The scripts.

@@ -120,7 +120,7 @@ impl Server<'_> {
         while let Some(pid) = process::any_ended() {
             let trial = self.running.iter().position(|trial| trial.pid == pid);
             if trial.is_some() {
-                // What it has started ends with it.
+                // Processes that it has started end with it.
                 process::kill_group(pid);
             }
             let status = process::ended(pid).ok().flatten();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd is asked about a request, and asked to do with it, by calls of its functions.
+//! Questions about a request, and orders for it, that are calls of httpd's functions.
 
 use std::ffi::CStr;
 use std::os::raw::c_int;

@@ -22,21 +22,21 @@ const NEW: &str = ".new";
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
 
-/// What was found in the place of the state file.
+/// The bytes in the place of the state file.
 #[derive(Debug)]
 pub enum StateBytes {
     /// Nothing.
     Nothing,
     /// A file with these bytes.
     Bytes(Vec<u8>),
-    /// Something that is no state file, and why.
+    /// Something else than a state file, and why.
     Strange(String),
     /// Something that cannot be looked at now.
     Unreadable(String),
 }
 
 impl Folder {
-    /// The folder at a path, whose last part is no link.
+    /// The folder at a path, whose last part must not be a link.
     ///
     /// # Errors
     /// There is none, or it cannot be opened.

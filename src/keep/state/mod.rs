@@ -19,7 +19,7 @@ use crate::httpd::confine::Account;
 use crate::httpd::retained::{Block, Plain};
 use crate::httpd::{log, memory, process};
 
-/// What the parent remembers.
+/// The parent's memory over restarts.
 #[repr(C)]
 struct Retained {
     is_locked: bool,
@@ -29,13 +29,13 @@ struct Retained {
     words: Mappings<1>,
 }
 
-// SAFETY: fixed layout of numbers and mappings without drop; zeros are no lock yet.
+// SAFETY: fixed layout of numbers and mappings without drop; zeros stand for "no lock yet".
 unsafe impl Plain for Retained {}
 
 static RETAINED: Block<Retained> = Block::new("mod_lua_balancer state file", 1);
 const NAME: &str = "words";
 
-/// What all children know of the file, over restarts.
+/// The children's common knowledge of the file, over restarts.
 #[repr(C)]
 #[derive(Debug)]
 struct Words {
@@ -182,7 +182,8 @@ impl StateFile {
         self.owner == memory::pid() || parent == Some(self.owner)
     }
 
-    /// What is there now. `account`: whose it may be, besides root's and this process's own.
+    /// The bytes that are there now. `account`: the owner that it may have, besides root and this
+    /// process's own.
     pub fn read(&self, account: Option<&Account>) -> StateBytes {
         match Folder::open(&self.folder) {
             Ok(folder) => folder.read(&self.name, account),
