@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What children read of scripts in shared memory: whole, or refused.
+//! The bundles of scripts that children read in shared memory: whole, or refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

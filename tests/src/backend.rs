@@ -172,7 +172,7 @@ impl Backend {
         self.set(Manner::Status(code));
     }
 
-    /// What [`HEALTH_PATH`] answers; by default it is answered like any other request.
+    /// Sets the answer to [`HEALTH_PATH`]; by default it is answered like any other request.
     pub fn health_status(&self, code: u16) {
         self.state().health = Some(code);
     }
@@ -219,12 +219,12 @@ impl Backend {
         self.shared.most_at_work.load(Ordering::SeqCst)
     }
 
-    /// What arrived, health checks included, in order (the first 20,000).
+    /// The requests that arrived, health checks included, in order (the first 20,000).
     pub fn recorded(&self) -> Vec<Recorded> {
         self.state().recorded.clone()
     }
 
-    /// What arrived last.
+    /// The last request that arrived.
     pub fn last(&self) -> Option<Recorded> {
         self.state().recorded.last().cloned()
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::wait::wait_until;
 
-/// What the load saw.
+/// The counts of the load.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Responses by status.
@@ -68,7 +68,7 @@ impl Load {
         wait_until(&format!("{n} more requests"), Duration::from_secs(60), || self.finished() >= goal);
     }
 
-    /// What was seen so far.
+    /// The counts so far.
     pub fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use crate::message::{Headers, read_body};
 
-/// What a backend does next on a connection whose request's header it has read.
+/// The next step of a backend on a connection whose request's header it has read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Sends these bytes.
@@ -115,7 +115,7 @@ fn read_some(reader: &mut impl BufRead, most: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the peer closed. What it sent and nobody has read yet hides that.
+/// Whether the peer closed. Bytes that it sent and nobody has read yet hide that.
 pub(crate) fn is_closed_by_peer(stream: &TcpStream) -> bool {
     let _ = stream.set_nonblocking(true);
     let peeked = stream.peek(&mut [0]);

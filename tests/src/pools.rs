@@ -20,8 +20,8 @@ pub fn pool(name: &str, members: &[(&Backend, &str)], lines: &str) -> String {
 pub struct Seen {
     /// `up`, `down`, `ejected`, `draining`, `disabled`.
     pub state: String,
-    /// What keeps it from serving like any other, and on whose account: `draining:somebody`; `-`
-    /// for nothing.
+    /// The reason that keeps it from serving like any other, and on whose account:
+    /// `draining:somebody`; `-` for none.
     pub why: String,
     /// The weight as ordered last.
     pub weight: u32,

@@ -71,7 +71,7 @@ fn a_rule_of_htaccess_alone_is_heard_at_once(mpm: Mpm) {
         assert_eq!((answer.status, answer.backend()), (200, "a"), "{nth}\n{}", httpd.error_log());
         assert_eq!(answer.header("X-Uri"), Some(format!("/{nth}").as_str()));
     }
-    // What looks like such a target, and is a client's, is none.
+    // A client's path that looks like such a target is left alone.
     let foreign = httpd.client().get("/lb://app/x");
     assert_eq!(foreign.status, 404, "{}", httpd.error_log());
     httpd.assert_no_crash();

@@ -164,7 +164,7 @@ fn an_agents_maxconn_is_the_limit_until_it_says_another_one() {
     for request in waiting {
         assert_eq!(request.join().expect("a client thread").expect("an answer").status, 200);
     }
-    // What it has ordered ends with its check.
+    // Its orders end with its check.
     agent.says("maxconn:1");
     httpd.wait_for_log_lines("member [ab]: agent: .*maxconn:1", 4);
     httpd.edit_config("LuaBalancerHealthCheck agent", "LuaBalancerHealthCheck tcp");

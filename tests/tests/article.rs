@@ -65,7 +65,7 @@ fn in_two_children(httpd: &Httpd) -> Vec<Client> {
     httpd.clients_in_children(2, "/--who").into_values().collect()
 }
 
-/// Who is named by a redirect, which is followed.
+/// The backend that a redirect names, which is followed.
 fn redirected_to(response: &Response, backends: &[Backend; 3]) -> String {
     assert_eq!(response.status, 302, "{}", response.text());
     let to = response.header("Location").expect("Location");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts ask of the request says the same here as in mod_lua, beside it in one server.
+//! A script's questions to the request have the same answers here as in mod_lua, beside it in one
+//! server.
 
 use server_tests::{Backend, Httpd, Request, Response, pool};
 

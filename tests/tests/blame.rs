@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What counts against a member, and what does not: nothing that a client can bring about.
+//! The failures that count against a member, and those that do not: a client can bring about none
+//! of the former.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -159,7 +160,7 @@ fn a_refused_connection_counts_also_where_connections_are_few() {
 /// Clients that ask for `/app/poison`, each in a thread of its own, when all are at the backends.
 fn poison(httpd: &Httpd, backends: &[&Backend], clients: usize) -> Vec<JoinHandle<u16>> {
     let at_work = || backends.iter().map(|backend| backend.in_flight()).sum::<usize>();
-    // Those of an earlier round notice by and by that nobody waits for them.
+    // Requests of an earlier round notice by and by that nobody waits for them.
     wait_until("the backends to be idle", SOON, || at_work() == 0);
     let port = httpd.port();
     let ask = move || Client::new(port).get("/app/poison").status;
@@ -186,7 +187,7 @@ fn a_url_without_an_answer_ejects_no_member_that_answers_others(mpm: Mpm) {
             if what == "breaks" {
                 (0..5).for_each(|_| a.open_gate());
             }
-            // What breaks is asked for elsewhere; nobody waits as long again.
+            // A request that breaks is asked for elsewhere; nobody waits as long again.
             let want = if what == "breaks" { [200; 5] } else { [502; 5] };
             let seen = statuses(threads);
             assert_eq!(seen, want, "{what}\n{}", httpd.error_log());

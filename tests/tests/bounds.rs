@@ -15,7 +15,7 @@ const MOST_KIB: u64 = (16 + 4 + 6) << 10;
 /// A call that took too long was hit by others' work if it does not the next time.
 const ATTEMPTS: usize = 3;
 
-/// What a script does, and whether its request gets a 500.
+/// The body of a script, and whether its request gets a 500.
 const PROGRAMS: &[(&str, bool)] = &[
     ("table.concat(setmetatable({}, {__index = tostring, __tostring = table.concat}), '', 1, math.maxinteger)", true),
     ("table.concat(setmetatable({}, {__index = rawlen, __len = function() return 1 << 40 end}))", true),
@@ -56,7 +56,7 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("local m, why = require('ngx').re.match(('a'):rep(300000) .. '!=', [[\\w+=]]) assert(not m and why)", false),
     ("r.notes.x = ('a'):rep(8000) .. '!=' r:expr([[%{note:x} =~ /\\w+=/]])", false),
     ("r.notes.x = ('a'):rep(1000000) .. '!=' local m, why = r:expr([[%{note:x} =~ /\\w+=/]]) assert(not m and why)", false),
-    // What takes many steps, and little time.
+    // Many steps, and little time.
     ("assert(r:regex(('a'):rep(20000) .. 'b=', '.*b=(.*)'))", false),
     ("local m, why = r:regex(('a=b;'):rep(5000), '(.*)=x') assert(not m and not why)", false),
     ("local m = r:regex(('key=value; '):rep(3000) .. 'last: one', [[(\\w+)\\s*:\\s*(\\w+)$]]) assert(m[1] == 'last' and m[2] == 'one')", false),
@@ -153,7 +153,7 @@ fn forget_most(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the kernel forgets the highest mark");
 }
 
-/// What is wrong with a run of a program, if anything.
+/// The fault of a run of a program, if any.
 fn fault(client: &mut Client, pid: u32, nth: usize) -> Option<String> {
     forget_most(pid);
     let (memory, time) = (most_memory(pid), processor_time(pid));

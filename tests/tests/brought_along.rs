@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts bring with them from mod_lua and OpenResty works as it did there, beside mod_lua
-//! where it is the reference.
+//! The files that scripts bring with them from mod_lua and OpenResty work as they did there, beside
+//! mod_lua where it is the reference.
 
 use server_tests::{Backend, Httpd, Request, pool};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What checks say about a member, and nothing else, makes it down.
+//! The words of checks about a member, and nothing else, make it down.
 
 use std::time::{Duration, Instant};
 

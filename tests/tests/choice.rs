@@ -17,7 +17,7 @@ fn stage(public: &Backend, private: &Backend) -> Builder {
 
 /// Requests that bring `lb://secret/p` along in every way that a rule may use.
 fn attacks(path: &str, host: &str) -> Vec<Request> {
-    // What goes to the server itself ends.
+    // Requests to the server itself end.
     let to = |target: &str| Request::get(target).header("Host", host).header("Max-Forwards", "2");
     let plain = || to(path);
     vec![
@@ -112,8 +112,8 @@ fn no_word_of_a_client_in_a_rule_of_a_section_is_a_pool() {
     }
 }
 
-/// What a client may fill in as a whole reaches `balancer://` in stock httpd; here a line has to
-/// write `lb://` itself.
+/// A text that a client may fill in as a whole reaches `balancer://` in stock httpd; here a line
+/// has to write `lb://` itself.
 #[test]
 fn no_word_of_a_client_in_a_proxy_pass_is_a_pool() {
     for line in [

@@ -224,8 +224,8 @@ fn the_table_is_right_after_children_died_while_they_changed_it() {
         nothing_in_flight(&stage.httpd);
         stage.httpd.fault("check_table");
         looks += 1;
-        // What the last one left is cleared by the leader, or the parent, before the look: it leads
-        // or has been reaped.
+        // The remains of the last one are cleared by the leader, or the parent, before the look: it
+        // leads or has been reaped.
         let lines = stage.httpd.wait_for_log_lines("the table is (right|wrong)", looks);
         assert!(lines[looks - 1].contains("the table is right"), "{} after {ended} kills", lines[looks - 1]);
         stage.httpd.fault("");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a member and a client see of a pool is, byte for byte, what they see of mod_proxy_balancer:
-//! every generated request goes through every configuration twice, by `lb://` and by `balancer://`,
-//! in one httpd and to one member. What differs on purpose stands in docs/directives.md, "What
-//! differs from balancer://".
+//! A member and a client of a pool see, byte for byte, the same as with mod_proxy_balancer: every
+//! generated request goes through every configuration twice, by `lb://` and by `balancer://`, in
+//! one httpd and to one member. The intended differences stand in docs/directives.md, "What differs
+//! from balancer://".
 
 #[path = "differential/configurations.rs"]
 mod configurations;
@@ -70,7 +70,7 @@ fn server(configurations: &[Configuration], mirror: &Mirror, other: &ReservedPor
     builder.start()
 }
 
-/// What both ends saw of one request.
+/// One request as both ends saw it.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     member: Vec<String>,

@@ -212,7 +212,7 @@ fn a_peer_that_takes_too_long_is_left_for_the_next() {
         .start();
     assert_eq!(httpd.client().get("/x").backend(), "b");
     httpd.wait_for_log("peer 1 failed: failed 504 for /x");
-    // What may have been done is not done twice.
+    // A request that may have been carried out is not sent twice.
     a.reset();
     httpd.client().get("/turn");
     let response = httpd.client().send(&Request::post("/x", "body"));

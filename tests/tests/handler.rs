@@ -286,7 +286,7 @@ fn more_changes_than_two_hundred_a_second_are_too_many_over_all_children() {
         .children(3)
         .config("<Location /lb>\nSetHandler lua-balancer\nLuaBalancerAdmin on anonymous=on\n</Location>")
         .start();
-    // What cannot be read counts as well.
+    // A body that cannot be read counts as well.
     let change = |target: &str| patch(target, "no JSON");
     let until = Instant::now() + SOON * 2;
     let refused = thread::scope(|scope| {

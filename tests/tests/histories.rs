@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What happened when: histories of pools, percentiles of the last ten minutes, and what the last
-//! check of a member found. The same from every child and at every door, and kept over restarts.
+//! The past of a server: histories of pools, percentiles of the last ten minutes, and the finding
+//! of a member's last check. The same from every child and at every door, and kept over restarts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

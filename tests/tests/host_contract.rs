@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What scripts get of httpd is what they get of every host: the same cases run against the plain
-//! one, without httpd.
+//! Scripts get of httpd what they get of every host: the same cases run against the plain one,
+//! without httpd.
 
 #[path = "../../crates/script/tests/contract/mod.rs"]
 mod contract;
@@ -100,7 +100,7 @@ fn jobs_get_from_the_world_what_every_host_gets() {
     compare("job", &told.lines().map(str::to_owned).collect::<Vec<_>>());
 }
 
-/// What PCRE knows and the plain host does not.
+/// The patterns that PCRE knows and the plain host does not.
 const PATTERNS: &str = r#"
 function told(r)
   local seen = {}

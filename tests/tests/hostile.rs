@@ -177,7 +177,7 @@ fn spoilt_requests() -> Vec<(&'static str, Vec<u8>, Leaving)> {
     ]
 }
 
-/// What a client does after it has sent its bytes.
+/// A client's behaviour after it has sent its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leaving {
     Waits,

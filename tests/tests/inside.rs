@@ -5,7 +5,7 @@
 
 use server_tests::{Backend, Builder, Httpd, Mpm, on_every_mpm, pool};
 
-/// What no client may see.
+/// The source that no client may see.
 const SOURCE: &str = "<?php $password = 'secret';";
 
 /// Every way for a script to say where `.php` goes. `/who` names the way.

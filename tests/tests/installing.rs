@@ -154,7 +154,7 @@ fn installed(root: &Folder, folder: &Folder) -> Option<String> {
     run(Command::new("cp").args(["-a", "/etc/apache2"]).arg(&folder.0));
     run(&mut make("install", &workspace(), &root.0));
 
-    // What a package would put in place, under the folder that stands for the root.
+    // The files that a package would put in place, under the folder that stands for the root.
     let available = folder.0.join("apache2/mods-available");
     let load = text(&file_below(&root.0, "lua_balancer.load"));
     let module = file_below(&root.0, "mod_lua_balancer.so");

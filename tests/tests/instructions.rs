@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a request costs over plain ProxyPass, in instructions between request and answer: callgrind
-//! counts them in a real httpd, and they are held against stored bounds, some 10 % above what was
-//! measured when they were set. Seconds vary from run to run; these do not.
+//! The cost of a request over plain ProxyPass, in instructions between request and answer:
+//! callgrind counts them in a real httpd, and they are held against stored bounds, some 10 % above
+//! the counts of the day when they were set. Seconds vary from run to run; these do not.
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;

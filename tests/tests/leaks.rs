@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What requests leave behind in a child, in bytes: memcheck adds up what is in use when a child
-//! ends, after some requests and after three times as many.
+//! The memory that requests leave behind in a child, in bytes: memcheck adds up the blocks in use
+//! when a child ends, after some requests and after three times as many.
 
 use std::fs;
 use std::process::Command;
@@ -31,7 +31,7 @@ function finish(r, result)
 end
 "#;
 
-/// What memcheck says of a process that has ended, in bytes.
+/// The report of memcheck on a process that has ended, in bytes.
 #[derive(Debug)]
 struct Heap {
     in_use: u64,
@@ -48,7 +48,7 @@ impl Heap {
                 rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
             digits.replace(',', "").parse().ok()
         };
-        // What memcheck does not list is none: then everything was freed.
+        // memcheck leaves out kinds of blocks that there are none of: then everything was freed.
         let lost = |what: &str| number(what).unwrap_or(0);
         Heap {
             in_use: number("in use at exit:").unwrap_or_else(|| panic!("no summary in:\n{log}")),

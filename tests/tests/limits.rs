@@ -8,7 +8,7 @@ use server_tests::{Backend, Builder, Httpd, Mpm, Request, on_every_mpm, pool, wa
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What a run does, and what its one line says.
+/// The harm that a run does, and its one line.
 const HARMS: [(&str, &str, &str); 5] = [
     ("loop", "while true do pcall(function() while true do end end) end", r"stopped after \d+ ms"),
     ("memory", "local t = {} while true do t[#t + 1] = ('x'):rep(4096) .. #t end", "memory"),
@@ -31,8 +31,8 @@ fn harms() -> String {
     format!("local harms = {{}}\n{}", rows.collect::<String>())
 }
 
-/// What the line of a harm names: the file, the line (Lua tells none with an error of memory: then
-/// one near it), the reason.
+/// The place that the line of a harm names: the file, the line (Lua tells none with an error of
+/// memory: then one near it), the reason.
 fn place_of(at: usize, file: &str) -> String {
     let line = if HARMS[at].2.contains("memory") { r"\d+".to_owned() } else { (at + 2).to_string() };
     format!(r"{file}\.lua:{line}: .*({})", HARMS[at].2)

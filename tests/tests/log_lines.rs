@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the log says of members and picks: the pool, who changed what, and by which method a member
-//! was picked.
+//! The log's words about members and picks: the pool, who changed what, and by which method a
+//! member was picked.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,7 +38,7 @@ fn changes_by_scripts_name_pool_and_script() {
     ] {
         httpd.wait_for_log(&format!(r"lua_balancer:notice.*{line} \(by script .*/act\.lua\)"));
     }
-    // What changes nothing is no change.
+    // An order that changes nothing is not logged.
     httpd.act("app/set_weight/b/3");
     assert_eq!(httpd.count_log("weight 3 -> 3"), 0);
 }
@@ -167,7 +167,7 @@ fn lb_method_names_the_method_that_picked() {
         wait_until("its line", SOON, || httpd.access_log().len() > lines);
         assert_eq!(httpd.wait_for_access(path).env["LB_METHOD"], method, "{path}");
     }
-    // Who takes over after a failure was picked by the pool's method.
+    // The member that takes over after a failure was picked by the pool's method.
     a.refuse();
     assert_eq!(httpd.client().get("/named").backend(), "b");
     wait_until("the second line of /named", SOON, || {

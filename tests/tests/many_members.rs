@@ -141,7 +141,7 @@ fn processor_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// What a process has written to, in KiB.
+/// The memory that a process has written to, in KiB.
 fn private_kib(pid: u32) -> usize {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("read smaps_rollup");
     let line = rollup.lines().find(|line| line.starts_with("Private_Dirty:")).expect("a line");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Odd values that a script gives to a request's fields beside those of wedging: handlers of all
-//! modules, files that are none.
+//! modules, paths without a file.
 
 use std::time::{Duration, Instant};
 

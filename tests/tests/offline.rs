@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `lbctl test` says without a server is what the module does: the same configuration, the
-//! same requests, one after the other, member by member.
+//! `lbctl test` says without a server what the module does: the same configuration, the same
+//! requests, one after the other, member by member.
 //!
 //! Methods that draw are left out: their draws have another seed in each thread of a server.
 

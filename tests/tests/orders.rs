@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Orders that people give over the API: kept over restarts, ended by the leader whoever that is,
-//! and read by every child at once.
+//! Orders that people give over the API: kept over restarts, ended by the leader of the time, and
+//! read by every child at once.
 
 use std::time::Duration;
 

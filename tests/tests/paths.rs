@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What path and query a member is asked for, by every way into a pool: what the client wrote, and
-//! the later decision.
+//! The path and query that a member is asked for, by every way into a pool: the client's own words,
+//! and the later decision.
 
 use server_tests::client::Request;
 use server_tests::httpd::Builder;
@@ -21,7 +21,7 @@ fn scripted(hook: &str, script: &str, backend: &Backend) -> Builder {
         .config("<Location />\n  Require all granted\n</Location>\nAllowEncodedSlashes On")
 }
 
-/// What the member is asked for; panics when it is not asked.
+/// The path that the member is asked for; panics when it is not asked.
 fn asked(httpd: &Httpd, backend: &Backend, target: &str) -> String {
     let before = backend.requests();
     let answer = httpd.client().get(target);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What contrib/ has for Prometheus and Grafana, asked of a real Prometheus that has scraped a real
-//! httpd under load; and other readers of the metrics. All of them are Debian's: `scripts/deps
+//! The files of contrib/ for Prometheus and Grafana, asked of a real Prometheus that has scraped a
+//! real httpd under load; and other readers of the metrics. All of them are Debian's: `scripts/deps
 //! test` installs them.
 
 use std::fmt::Write as _;
@@ -117,7 +117,7 @@ fn as_number(condition: &str) -> String {
     bound.replace_all(condition, "$1 bool $2").into_owned()
 }
 
-/// What Prometheus itself says of the rules: each one's expression.
+/// Prometheus's own reading of the rules: each one's expression.
 fn of_rules(prometheus: &Prometheus) -> Vec<String> {
     let all = prometheus.get("/api/v1/rules");
     let groups = all["data"]["groups"].as_array().expect("groups");

@@ -27,7 +27,7 @@ fn stage(script: &str, dead: &[&str], lines: &str) -> (Httpd, [Backend; 5]) {
     (httpd, backends)
 }
 
-/// Who answers, over a number of requests; the status where nobody does.
+/// The members that answer, over a number of requests; the status where none does.
 fn answers(httpd: &Httpd, path: &str) -> BTreeSet<String> {
     (0..12)
         .map(|_| {
@@ -139,7 +139,7 @@ fn a_dead_view_leaves_attempts_for_the_next() {
         "local app = lb.pool('app')\nfunction translate(r)\n  return {app:where{version = '2'}, app}\nend";
     let (httpd, backends) = stage(script, &["a2", "b2", "c2"], "LuaBalancerSet retries=0");
     assert_eq!(httpd.client().get("/x").status, 200);
-    // What has no connection was not sent; what was sent is sent once.
+    // A request without a connection was not sent; one that was sent is sent once.
     backends[0].reset();
     backends[1].reset();
     assert_eq!(httpd.client().send(&Request::post("/x", "once")).status, 502);

@@ -15,7 +15,7 @@ fn version(n: u16) -> String {
     format!("function translate(r) r.subprocess_env['VERSION'] = '{n}' return 204 end")
 }
 
-/// What load and clients read versions from.
+/// The header that load and clients read versions from.
 const NAME_VERSION: &str = "Header always set X-Backend \"%{VERSION}e\"";
 
 fn versioned(mpm: Mpm) -> Builder {

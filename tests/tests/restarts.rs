@@ -17,7 +17,7 @@ fn restarts() -> usize {
     std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-/// What the `round`th configuration says: members come, go, change their order and weight; the
+/// The pools of the `round`th configuration: members come, go, change their order and weight; the
 /// second pool has another name each time.
 fn pools(round: usize, [a, b, c]: &[Backend; 3]) -> String {
     let heavy = format!("weight={}", 1 + round % 5);
@@ -37,7 +37,7 @@ fn pools(round: usize, [a, b, c]: &[Backend; 3]) -> String {
     .concat()
 }
 
-/// What a process has written to, and its shared writable mappings.
+/// The memory that a process has written to, and its shared writable mappings.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     dirty_kib: usize,
@@ -51,8 +51,8 @@ fn memory_of(pid: u32) -> Memory {
         let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     };
-    // What children still share with the parent by fork counts as shared: both together are what
-    // the parent holds.
+    // Pages that children still share with the parent by fork count as shared: both together are
+    // the parent's memory.
     let dirty_kib = field("Private_Dirty:") + field("Shared_Dirty:");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read maps");
     let shared: Vec<usize> = maps.lines().filter_map(bytes_if_shared).collect();

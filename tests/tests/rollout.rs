@@ -29,7 +29,7 @@ fn with_trials(mpm: Mpm, rollout: &str) -> Builder {
     ))
 }
 
-/// What so many requests were answered by; an empty name for failures.
+/// The versions that so many requests were answered by; an empty name for failures.
 fn answers(client: &mut Client, count: usize) -> Vec<String> {
     (0..count).map(|_| client.get("/v")).map(|response| response.backend().to_owned()).collect()
 }

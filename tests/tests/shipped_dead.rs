@@ -20,7 +20,7 @@ struct Script {
     name: &'static str,
     hooks: &'static str,
     members: &'static [(&'static str, &'static str, &'static str)],
-    /// Who is dead, what is asked, who may answer (or the status).
+    /// The dead backends, the request, and the backends that may answer it (or the status).
     cases: &'static [(&'static [&'static str], Ask, &'static [&'static str])],
 }
 

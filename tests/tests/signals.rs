@@ -32,7 +32,7 @@ fn with_the_module(mpm: Mpm, cgid: bool, backend: &Backend) -> Httpd {
         .start()
 }
 
-/// What a thread blocks, by the line of `/proc/…/status`.
+/// The signals that a thread blocks, by the line of `/proc/…/status`.
 fn mask(task: &Path, line: &str) -> Option<u64> {
     let status = fs::read_to_string(task.join("status")).ok()?;
     let hex = status.lines().find_map(|text| text.strip_prefix(line))?;
@@ -105,7 +105,7 @@ fn a_thread_that_runs_scripts_lets_one_more_signal_through(mpm: Mpm) {
     assert_eq!(all_but_that(&httpd), stock);
 }
 
-/// What a signal does to a child that serves.
+/// The effect of a signal on a child that serves.
 fn fate(httpd: &Httpd, mpm: Mpm, signal: Signal) -> &'static str {
     httpd.wait_for_children(2);
     all_masks(httpd, mpm);

@@ -198,8 +198,7 @@ fn no_backend_sees_a_request_that_the_front_did_not(mpm: server_tests::Mpm) {
     for request in &behind {
         assert_unambiguous(request, &request.uri);
     }
-    // What came to the backend is what httpd took for a request, each as often. /script has no
-    // prefix to map.
+    // The backend got the requests that httpd saw, each as often. /script has no prefix to map.
     let logged = |path: &str| httpd.access_log().iter().filter(|line| line.path.starts_with(path)).count();
     for (uri, times) in paths(behind.iter().map(|request| request.uri.clone())) {
         let seen = || logged(&uri).max(logged(&format!("/app{uri}")));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module shows of itself: the same in every child, and in servers of tests alone.
+//! The module's snapshot of itself: the same in every child, and in servers of tests alone.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use server_tests::{Backend, Httpd, Load, pool, slower, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
-/// Growth that is none: pages that a child touches for the first time.
+/// Pages that a child touches for the first time do not count as growth.
 const ROOM_KIB: u64 = 4096;
 
 const SCRIPT: &str = r#"

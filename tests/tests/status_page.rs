@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What mod_status shows of pools.
+//! The pools as mod_status shows them.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the shared object gives to httpd and takes from it.
+//! The symbols that the shared object gives to httpd and takes from it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who serves when not everybody can: lbsets, spares, standbys, zones, panic, and places that are
+//! Members that serve when not all can: lbsets, spares, standbys, zones, panic, and places that are
 //! taken.
 
 use std::time::Duration;

@@ -329,7 +329,8 @@ fn a_peers_name_is_asked_for_and_has_to_be_in_its_certificate(mpm: Mpm) {
     }
 }
 
-/// What a script makes of a client's words is no way to another's connection, nor to other keys.
+/// A name that a script makes of a client's words leads to no connection of another, nor to other
+/// keys.
 #[test]
 fn a_name_that_cannot_be_one_is_an_error_of_the_script() {
     let backend = tls_backend_of("DNS:one.example");

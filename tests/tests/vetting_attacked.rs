@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What top levels do against the process that vets them, and against the server through what they
-//! define.
+//! The attacks of top levels on the process that vets them, and on the server by their definitions.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

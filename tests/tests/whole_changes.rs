@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A change of the control plane is one, at every door and whoever dies of it.
+//! A change of the control plane is one, at every door and whichever process dies of it.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What answers behind the servers under test: one fast nginx at many addresses, or members that
+//! The backends behind the servers under test: one fast nginx at many addresses, or members that
 //! take their time.
 
 use std::io::{Read, Write};

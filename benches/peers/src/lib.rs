@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the benchmarks share: servers as values, load, the CPU time and memory of a server's
-//! processes, medians.
+//! The common parts of the benchmarks: servers as values, load, the CPU time and memory of a
+//! server's processes, medians.
 //!
 //! Nothing here waits without a bound, and every value ends what it started when it is dropped.
 

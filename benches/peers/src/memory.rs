@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::process::tree;
 
-/// What all processes of a server hold.
+/// The memory of all processes of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The sum of what each process has in memory; what two share is counted twice.
@@ -19,7 +19,7 @@ pub struct Held {
 pub struct SharedMappings {
     /// Address space.
     pub size: u64,
-    /// What of it anybody has touched.
+    /// The part of it that anybody has touched.
     pub touched: u64,
 }
 

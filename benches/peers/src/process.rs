@@ -99,7 +99,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it wrote, the last lines of it.
+    /// The last lines of its output.
     pub fn output(&self) -> String {
         let read = |name: &str| fs::read(self.folder.path().join(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&[read("output"), read("error.log")].concat()).into_owned();

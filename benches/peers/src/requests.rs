@@ -10,7 +10,7 @@ use crate::stats::quantile;
 use crate::stop;
 use server_tests::client::Client;
 
-/// What the clients saw.
+/// The counts of the clients.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Milliseconds from request to response.

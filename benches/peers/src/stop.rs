@@ -18,8 +18,8 @@ pub fn check() -> Result<(), String> {
     if requested() { Err("stopped".to_owned()) } else { Ok(()) }
 }
 
-/// Takes the end of standard input for the wish to stop: whoever holds its other end may die in any
-/// way.
+/// Takes the end of standard input for the wish to stop: the process that holds its other end may
+/// die in any way.
 pub fn at_end_of_input() {
     thread::spawn(|| {
         let mut rest = Vec::new();

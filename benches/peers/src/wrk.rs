@@ -18,7 +18,7 @@ pub struct Load {
     pub many_paths: Option<Folder>,
 }
 
-/// What one turn gave.
+/// The figures of one turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     /// Microseconds of CPU time of the server's processes per request.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a backend is told, and what its connections have seen.
+//! The orders to a backend, and the notes of its connections.
 
 use std::net::TcpStream;
 use std::sync::atomic::AtomicUsize;
@@ -51,7 +51,7 @@ pub struct Recorded {
     pub connection: usize,
 }
 
-/// What changes while a backend serves.
+/// The orders that change while a backend serves.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) manner: Manner,
@@ -63,7 +63,7 @@ pub(super) struct State {
     pub(super) streams: Vec<(usize, TcpStream)>,
 }
 
-/// What a backend and its connections have in common.
+/// The values that a backend and its connections have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: String,

@@ -88,7 +88,7 @@ pub struct Builder {
 pub struct ConfigTest {
     /// Whether the configuration is valid.
     pub ok: bool,
-    /// What httpd said.
+    /// The output of httpd.
     pub output: String,
     /// The configuration file.
     pub file: PathBuf,
@@ -360,7 +360,7 @@ impl Builder {
 const ACCESS_FORMAT: &str = "%P|%>s|%m|%U|%{LB_POOL}e|%{LB_MEMBER}e|%{LB_METHOD}e|%{LB_ATTEMPTS}e|\
                              %{LB_REASON}e|%{LB_SECONDS}e";
 
-/// What every httpd runs under.
+/// The wrapper that every httpd runs under.
 fn wrapper_of_all() -> String {
     std::env::var("LUA_BALANCER_WRAPPER").unwrap_or_default()
 }

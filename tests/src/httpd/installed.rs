@@ -14,7 +14,7 @@ pub struct Installed {
     built_in: Vec<String>,
 }
 
-/// What apxs says, asked once: env `APXS`, then `apxs2`, then `apxs`.
+/// The answers of apxs, asked once: env `APXS`, then `apxs2`, then `apxs`.
 pub fn installed() -> &'static Installed {
     static INSTALLED: OnceLock<Installed> = OnceLock::new();
     INSTALLED.get_or_init(|| {

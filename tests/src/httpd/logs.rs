@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a server has written into its logs.
+//! The lines that a server has written into its logs.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted of requests: each once, by how it ended, in all children together, and never
-//! less than before.
+//! The counts of requests: each once, by how it ended, in all children together, and never less
+//! than before.
 
 mod ends;
 mod numbers;
@@ -48,7 +48,7 @@ fn of_member(httpd: &Httpd, member: &str) -> Counts {
     counts(httpd, "member_counts", member)
 }
 
-/// What has become more, without durations and bytes.
+/// The counts that have grown, without durations and bytes.
 fn more(before: &Counts, now: &Counts) -> Counts {
     let is_count = |key: &str| !["sum_us", "buckets", "bytes"].iter().any(|part| key.contains(part));
     let grown = now.iter().map(|(key, count)| {

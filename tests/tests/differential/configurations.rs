@@ -116,8 +116,8 @@ const HTACCESS: [&str; 8] = [
     "RewriteEngine On\nDirectoryIndex index.php\nRewriteRule ^(.*\\.php)$ LB://based/a/$1 [P,NE]\n",
 ];
 
-/// What `reverse=on` does by itself, and the lines that do it for a balancer. `FRONT` is the host
-/// that the client asks.
+/// Lines with which a pool with `reverse=on` maps by itself, and the lines that do it for a
+/// balancer. `FRONT` is the host that the client asks.
 const MAPPED: [(&str, &str); 3] = [
     (
         "ProxyPass /a LB://mapped",

@@ -32,7 +32,7 @@ impl Mirror {
         self.port
     }
 
-    /// What it was asked since the last call.
+    /// The requests since the last call.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().expect("the list"))
     }

@@ -25,7 +25,7 @@ pub fn explained(httpd: &Httpd, described: &Value) -> Value {
     serde_json::from_str(&answer.text()).expect("JSON")
 }
 
-/// Who would be asked, or the status that is answered otherwise.
+/// The member that would be asked, or the status that is answered otherwise.
 pub fn who(document: &Value) -> String {
     let decision = &document["decision"];
     match (decision["member"].as_str(), decision["status"].as_u64()) {

@@ -28,7 +28,7 @@ fn text(response: &Response) -> String {
     response.text().trim_end().to_owned()
 }
 
-/// What mod_lua's LuaHookFixups and LuaHookSelect see alike.
+/// The fields that mod_lua's LuaHookFixups and LuaHookSelect see alike.
 const SEES: &str = r#"
 function sees(r)
   local env = r.subprocess_env

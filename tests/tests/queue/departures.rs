@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who goes before its turn has come.
+//! Requests that leave before their turn has come.
 
 use super::*;
 

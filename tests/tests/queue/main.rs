@@ -140,7 +140,7 @@ fn taken(httpd: Builder, a: &Backend) -> (Httpd, thread::JoinHandle<u16>) {
     (httpd, held)
 }
 
-/// Whoever waits still waits after many looks.
+/// All that wait still wait after many looks.
 fn assert_goes_on_waiting(httpd: &Httpd, n: usize) {
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1500) {

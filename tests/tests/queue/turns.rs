@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is served when.
+//! The order in which requests are served.
 
 use super::*;
 
@@ -38,8 +38,8 @@ fn a_place_is_taken_the_moment_it_is_free() {
     for _ in targets {
         assert_eq!(answers.recv_timeout(patience(SOON)), Ok(200));
     }
-    // Whoever is not called looks four times a second: ten turns of two at a time would take more
-    // than a second.
+    // A request that is not called looks four times a second: ten turns of two at a time would take
+    // more than a second.
     assert!(began.elapsed() < patience(Duration::from_millis(1000)), "{:?}", began.elapsed());
     for request in held {
         assert_eq!(request.join().expect("a client"), 200);

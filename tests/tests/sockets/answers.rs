@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may have it, and how it answers.
+//! Users of the socket, and its answers.
 
 use super::*;
 

@@ -74,7 +74,7 @@ end
 function method(pool, r) return pool:member("c") end
 "#;
 
-/// What mod_proxy_balancer tells of a request, in its order.
+/// The variables in which mod_proxy_balancer tells of a request, in its order.
 const VARIABLES: [&str; 6] = [
     "BALANCER_NAME",
     "BALANCER_WORKER_NAME",

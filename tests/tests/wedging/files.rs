@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What files, modules and sockets scripts reach.
+//! The files, modules and sockets that scripts reach.
 
 use super::*;
 

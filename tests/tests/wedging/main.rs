@@ -45,7 +45,7 @@ fn seconds_of(client: &mut Client, requests: usize, from: usize) -> Duration {
     start.elapsed()
 }
 
-/// What each expression is for the request of [`told`], in the sandbox: a value, or words that the
+/// The value of each expression for the request of [`told`], in the sandbox, or words that the
 /// reason holds.
 const EXPRESSIONS: [(&str, &str); 24] = [
     ("%{REQUEST_URI} == '/x'", "true"),

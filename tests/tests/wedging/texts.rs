@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What texts, expressions and fields do to a child.
+//! The effects of texts, expressions and fields on a child.
 
 use super::*;
 
@@ -25,8 +25,8 @@ fn long_texts_that_scripts_search_by_are_not_kept(mpm: Mpm) {
 
 on_every_mpm!(a_state_that_ran_out_of_memory_is_replaced);
 
-/// What fills it is no script's global, so that only a new state has room again. Lua needs up to
-/// three times the text to make it, beside the 128 KiB that a state may have itself.
+/// No script's global holds the text that fills it, so that only a new state has room again. Lua
+/// needs up to three times the text to make it, beside the 128 KiB that a state may have itself.
 fn a_state_that_ran_out_of_memory_is_replaced(mpm: Mpm) {
     let a = Backend::new("a");
     let script = "function pick(r)\n\

@@ -18,7 +18,7 @@ pub struct CpuTable {
     pub rows: Vec<CpuRow>,
 }
 
-/// What a way costs.
+/// The cost of a way.
 #[derive(Clone, Debug)]
 pub struct CpuRow {
     /// The way.
@@ -153,7 +153,7 @@ impl Contender {
         outcome
     }
 
-    /// What came out.
+    /// The results.
     pub fn row(&self) -> CpuRow {
         let of = |what: fn(&Turn) -> f64| median(&self.turns.iter().map(what).collect::<Vec<_>>());
         let cost = || Cost {

@@ -31,7 +31,7 @@ const WAYS: [&str; 7] = [
     "lb:// least_latency",
 ];
 
-/// What a way's clients saw.
+/// The times that a way's clients saw.
 #[derive(Clone, Debug)]
 pub struct LatencyRow {
     /// The way.

@@ -21,7 +21,7 @@ pub fn machine() -> String {
     format!(
         "{model}, {cores} cores, {} GiB of memory; Linux {}; {}",
         memory.unwrap_or(0).div_ceil(1024 * 1024),
-        // What a builder appends names builders, not kernels.
+        // A suffix that a builder appends names builders, not kernels.
         read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default(),
         system.trim_matches('"')
     )
@@ -50,7 +50,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output).into_owned()
 }
 
-/// What stands after `name:`.
+/// The text after `name:`.
 fn after(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())

@@ -83,7 +83,8 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// What a step finds, or its failure, which the others survive; only a wish to stop ends the run.
+/// The finding of a step, or its failure, which the others survive; only a wish to stop ends the
+/// run.
 fn step<T>(
     settings: &Settings,
     name: &str,

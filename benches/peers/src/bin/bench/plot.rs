@@ -24,7 +24,7 @@ const TOP: f64 = 48.0;
 pub struct Line {
     /// In the legend.
     pub name: String,
-    /// Where it goes; points that are no numbers are left out.
+    /// The points; those that are not numbers are left out.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -37,7 +37,7 @@ pub struct LinePlot {
     pub x: String,
     /// Whether the vertical axis is logarithmic too.
     pub log_y: bool,
-    /// What to draw.
+    /// The lines to draw.
     pub lines: Vec<Line>,
 }
 
@@ -57,9 +57,9 @@ pub struct RowPlot {
     pub title: String,
     /// Under the axis.
     pub x: String,
-    /// What the marks mean.
+    /// The meaning of the marks.
     pub marks: Vec<String>,
-    /// What to draw.
+    /// The rows to draw.
     pub rows: Vec<Row>,
 }
 

@@ -12,7 +12,7 @@ use crate::scale::{self, Scale};
 use crate::servers::{Kind, PLAIN};
 use crate::settings::Settings;
 
-/// What a run found, each part or the reason why it is missing. None: not wanted.
+/// The findings of a run, each part or the reason why it is missing. None: not wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// CPU time, for each number of members.

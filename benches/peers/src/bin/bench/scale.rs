@@ -23,7 +23,7 @@ pub const OF_MEMBERS: usize = 100;
 /// Starts, and restarts of each, whose median counts.
 const TIMES: usize = 3;
 
-/// What the step found.
+/// The findings of the step.
 #[derive(Clone, Debug)]
 pub struct Scale {
     /// Times and memory of servers with this many members.
@@ -35,7 +35,7 @@ pub struct Scale {
 /// One server.
 #[derive(Clone, Debug)]
 pub struct ScaleRow {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// The numbers, or why there are none.
     pub outcome: Result<Times, String>,

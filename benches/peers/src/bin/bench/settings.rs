@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a run does, from the environment: everything can be made smaller.
+//! The settings of a run, from the environment: everything can be made smaller.
 
 use std::env;
 use std::path::PathBuf;
