@@ -30,6 +30,7 @@ pub mod methods;
 pub mod names;
 pub mod order;
 pub mod outlier;
+pub mod packed;
 pub mod relay;
 pub mod reverse;
 pub mod rewrite;

@@ -24,10 +24,10 @@ fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
 }
 
 impl Table {
-    /// Copies pools, members with their live state, counts, round robin sequences, scripts and the
-    /// generation from another table into this one, which nobody else uses yet. In-flight counts,
-    /// children and the lead stay where they are: the children that have them go on with the old
-    /// table.
+    /// Copies pools, members with their live state, counts, round robin sequences, scripts, rings
+    /// and the generation from another table into this one, which nobody else uses yet. In-flight
+    /// counts, children and the lead stay where they are: the children that have them go on with
+    /// the old table.
     pub fn carry_over(&self, old: &Table) -> Result<(), ChangeError> {
         for pool in old.all_pools() {
             self.carry_pool(old, pool)?;
@@ -39,6 +39,7 @@ impl Table {
         for row in 0..old.map.scripts().len() {
             self.carry_script(old, row);
         }
+        self.carry_rings(old);
         self.set_generation(old.generation());
         Ok(())
     }

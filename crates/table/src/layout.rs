@@ -4,13 +4,14 @@
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
-//! · its entries. Every section starts at a multiple of 64 bytes.
+//! · its entries · events. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
 use crate::protocol::children::ChildRow;
 use crate::protocol::journal::{Journal, WORDS};
 use crate::protocol::queue::Ticket;
+use crate::protocol::ring::RingShape;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::{TextChunk, chunks_for};
 
@@ -18,15 +19,18 @@ use crate::protocol::text::{TextChunk, chunks_for};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 8;
+pub(crate) const LAYOUT_VERSION: u64 = 9;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_008;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_009;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
 /// Further words behind these.
 pub(crate) const OUTLINE_MORE: usize = 8;
+
+/// Events of pools, members and scripts: 1.3 MiB.
+pub const EVENTS: RingShape = RingShape { entries: 1024, bytes: 1026 };
 
 /// Entries of the journal for each member: its status and its text.
 const MEMBER_ENTRIES: usize = 2;
@@ -326,6 +330,7 @@ pub(crate) struct Sections {
     pub copies: Section,
     pub journal: Section,
     pub entries: Section,
+    pub events: Section,
     pub end: usize,
 }
 
@@ -354,6 +359,7 @@ impl Sections {
             copies: place(geometry.scripts as usize * COPIES * geometry.script_words(), 8),
             journal: place(1, size_of::<Journal>()),
             entries: place(geometry.journal_entries() * WORDS, 8),
+            events: place(EVENTS.words(), 8),
             end,
         }
     }

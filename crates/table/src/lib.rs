@@ -63,6 +63,8 @@ mod publish;
 #[cfg(not(loom))]
 mod queue;
 #[cfg(not(loom))]
+pub mod ring;
+#[cfg(not(loom))]
 mod scripts;
 #[cfg(not(loom))]
 mod snapshot;

@@ -283,6 +283,11 @@ impl Mapping {
         self.rows(self.sections.entries)
     }
 
+    /// The words of the ring of events.
+    pub fn events(&self) -> &[AtomicU64] {
+        self.rows(self.sections.events)
+    }
+
     /// The words of a script's copies; the row must be one of [`Mapping::scripts`].
     pub fn copies(&self, row: usize) -> [&[AtomicU64]; COPIES] {
         let words = self.geometry.script_words();

@@ -11,6 +11,7 @@ pub mod lead;
 pub mod life;
 pub mod noted;
 pub mod queue;
+pub mod ring;
 pub mod scripts;
 pub mod segment;
 pub mod text;

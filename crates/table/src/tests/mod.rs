@@ -11,6 +11,7 @@ mod history;
 mod model;
 mod outline;
 mod queue;
+mod ring;
 mod scripts;
 mod stopped;
 

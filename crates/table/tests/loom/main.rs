@@ -4,6 +4,7 @@
 #![cfg(loom)]
 #![allow(clippy::disallowed_methods, reason = "loom has threads of its own")]
 
+mod rings;
 mod rows;
 mod waiting;
 
