@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use balance::api::PoolId;
 use balance::ejection;
 use balance::health::{AgentOrder, HealthState};
-use balance::member::{Member, MemberSpec};
+use balance::member::Member;
 use balance::order::AdminState;
 use balance::outlier::OutlierState;
 use balance::settings::PoolSettings;
 use balance::status::Status;
+use balance::steps::Deed;
 use balance::store::Vitals;
 
 use crate::compose::WriteTime;
@@ -28,20 +30,22 @@ pub struct Applied {
     pub refused: Vec<String>,
 }
 
-/// Carries a plan out.
+/// Carries a plan out: members and orders as one change, in a time that grows with their number.
 pub fn apply(store: &impl Vitals, plan: &StartPlan, now: WriteTime) -> Applied {
     let mut applying = Applying { store, now, applied: Applied::default(), pools: HashMap::new() };
-    // Members first: whether one may be out hangs on how many there are.
-    let members: Vec<Option<Arc<Member>>> =
-        plan.members.iter().map(|planned| applying.member(planned)).collect();
-    for (planned, member) in plan.members.iter().zip(&members) {
-        if let Some(member) = member {
-            applying.orders(planned, member);
-        }
+    let deeds: Vec<Deed> = plan.members.iter().filter_map(|planned| applying.deed(planned)).collect();
+    if !store.with_pen(&mut || applying.carry_out(&deeds)) {
+        deeds.iter().for_each(|deed| applying.refuse(deed, &"somebody changes the table and does not end"));
     }
-    for (planned, member) in plan.members.iter().zip(&members) {
-        if let (Some(health), Some(member)) = (&planned.health, member) {
-            applying.health(health, planned, member);
+    // Their pools have other members by now.
+    applying.pools.clear();
+    deeds.iter().for_each(|deed| applying.ramp_up(deed));
+    // Last: whether a member may be out hangs on how many there are.
+    for planned in &plan.members {
+        if let Some(health) = &planned.health
+            && let Some(member) = applying.member(&planned.pool, &planned.name)
+        {
+            applying.health(health, planned, &member);
         }
     }
     applying.applied
@@ -49,6 +53,8 @@ pub fn apply(store: &impl Vitals, plan: &StartPlan, now: WriteTime) -> Applied {
 
 /// A pool as it is.
 struct Known {
+    id: PoolId,
+    name: Arc<str>,
     settings: PoolSettings,
     members: HashMap<String, Arc<Member>>,
 }
@@ -63,68 +69,85 @@ struct Applying<'s, S> {
 impl<S: Vitals> Applying<'_, S> {
     fn pool(&mut self, name: &str) -> Option<&mut Known> {
         if !self.pools.contains_key(name) {
-            let image = self.store.read_pool(self.store.find_pool(name)?)?;
+            let id = self.store.find_pool(name)?;
+            let image = self.store.read_pool(id)?;
             let members = image.membership.members.into_iter();
             let members = members.map(|member| (member.spec.name.clone(), member)).collect();
-            self.pools.insert(name.to_owned(), Known { settings: image.settings, members });
+            let known = Known { id, name: image.membership.name, settings: image.settings, members };
+            self.pools.insert(name.to_owned(), known);
         }
         self.pools.get_mut(name)
     }
 
-    /// The member of a plan, which is added where that is planned.
-    fn member(&mut self, planned: &MemberPlan) -> Option<Arc<Member>> {
-        match &planned.add {
-            None => self.pool(&planned.pool)?.members.get(&planned.name).cloned(),
-            Some(spec) => self.add(planned, spec),
+    fn member(&mut self, pool: &str, name: &str) -> Option<Arc<Member>> {
+        self.pool(pool)?.members.get(name).cloned()
+    }
+
+    /// The deed of a member's plan. None: nothing is to be done, or there is no such member.
+    fn deed(&mut self, planned: &MemberPlan) -> Option<Deed> {
+        let known = self.pool(&planned.pool)?;
+        let there = known.members.get(&planned.name).cloned();
+        let deed = Deed {
+            pool: known.id,
+            pool_name: known.name.clone(),
+            name: planned.name.clone(),
+            there: there.filter(|_| planned.add.is_none()),
+            goes: false,
+            comes: planned.add.as_deref().cloned(),
+            recount: false,
+            flags: planned.admin.map(AdminState::flags),
+            weight: planned.weight,
+            order: planned.order.clone().map(Some),
+        };
+        let is_there = deed.comes.is_some() || deed.there.is_some();
+        (is_there && (deed.comes.is_some() || is_order(&deed))).then_some(deed)
+    }
+
+    /// As one change; where the table does not take that, in halves, until it is known whom it does
+    /// not take.
+    fn carry_out(&mut self, deeds: &[Deed]) {
+        if deeds.is_empty() {
+            return;
         }
+        let error = match self.store.carry_out(deeds) {
+            Ok(_) => {
+                self.applied.added += deeds.iter().filter(|deed| deed.comes.is_some()).count();
+                self.applied.ordered += deeds.iter().filter(|deed| is_order(deed)).count();
+                return;
+            }
+            Err(error) => error,
+        };
+        match deeds {
+            [deed] => {
+                self.refuse(deed, &error);
+                self.carry_out_without_text(deed);
+            }
+            _ => {
+                let (one, other) = deeds.split_at(deeds.len() / 2);
+                self.carry_out(one);
+                self.carry_out(other);
+            }
+        }
+    }
+
+    /// A table without room for an order's text has it for the state and the weight.
+    fn carry_out_without_text(&mut self, deed: &Deed) {
+        if deed.there.is_some() && deed.order.is_some() && (deed.flags.is_some() || deed.weight.is_some()) {
+            self.carry_out(&[Deed { order: None, ..deed.clone() }]);
+        }
+    }
+
+    fn refuse(&mut self, deed: &Deed, error: &dyn std::fmt::Display) {
+        self.applied.refused.push(format!("pool {}: member {}: {error}", deed.pool_name, deed.name));
     }
 
     /// It was there before the stop: it has its whole weight at once.
-    fn add(&mut self, planned: &MemberPlan, spec: &MemberSpec) -> Option<Arc<Member>> {
-        let store = self.store;
-        let added = store.find_pool(&planned.pool).map(|pool| store.add(pool, spec));
-        match added? {
-            Ok(member) => {
-                let whole = &mut |status: Status| status.with_ramp(u8::MAX);
-                // A row that is another's by now has no ramp of this member.
-                let _ = store.update(member.slot, member.incarnation, whole);
-                self.applied.added += 1;
-                let member = Arc::new(member);
-                let known = self.pool(&planned.pool)?;
-                known.members.insert(planned.name.clone(), member.clone());
-                Some(member)
-            }
-            Err(error) => {
-                self.refuse(planned, &error);
-                None
-            }
+    fn ramp_up(&mut self, deed: &Deed) {
+        if let Some(member) = self.member(&deed.pool_name, &deed.name) {
+            let whole = &mut |status: Status| status.with_ramp(u8::MAX);
+            // A row that is another's by now has no ramp of this member.
+            let _ = self.store.update(member.slot, member.incarnation, whole);
         }
-    }
-
-    fn refuse(&mut self, planned: &MemberPlan, error: &dyn std::fmt::Display) {
-        self.applied.refused.push(format!("pool {}: member {}: {error}", planned.pool, planned.name));
-    }
-
-    fn orders(&mut self, planned: &MemberPlan, member: &Member) {
-        let change = &mut |status: Status| {
-            let status = match planned.admin {
-                Some(admin) => status.without(AdminState::FLAGS).with(admin.flags()),
-                None => status,
-            };
-            planned.weight.map_or(status, |weight| status.with_weight(weight))
-        };
-        let is_status = planned.admin.is_some() || planned.weight.is_some();
-        if is_status && let Err(error) = self.store.update(member.slot, member.incarnation, change) {
-            self.refuse(planned, &error);
-            return;
-        }
-        if let Some(order) = &planned.order
-            && let Err(error) = self.store.set_order(member, Some(order))
-        {
-            self.refuse(planned, &error);
-            return;
-        }
-        self.applied.ordered += usize::from(is_status || planned.order.is_some());
     }
 
     fn health(&mut self, health: &KeptHealth, planned: &MemberPlan, member: &Member) {
@@ -162,6 +185,11 @@ impl<S: Vitals> Applying<'_, S> {
         store.update_outlier(member.slot, member.incarnation, |_| state.to_bits());
         ejection::hold(store, member);
     }
+}
+
+/// Whether somebody has ordered something of the member.
+fn is_order(deed: &Deed) -> bool {
+    deed.flags.is_some() || deed.weight.is_some() || deed.order.is_some()
 }
 
 fn order(agent: &KeptAgent) -> Option<AgentOrder> {

@@ -33,10 +33,16 @@ pub fn compose(pools: &[PoolState], when: WriteTime, by: &str, left: &[KeptPool]
         members: pool.members.iter().filter_map(|member| kept(pool, member, when)).collect(),
     });
     let mut kept: Vec<KeptPool> = kept.filter(|pool| !pool.members.is_empty()).collect();
+    let there = names(pools);
     for pool in left {
+        // A member that has come under such a name meanwhile is the truth.
+        let names = there.get(&pool.name.to_ascii_lowercase());
+        let is_left = |member: &&KeptMember| names.is_none_or(|names| !names.contains(member.name.as_str()));
+        let members: Vec<KeptMember> = pool.members.iter().filter(is_left).cloned().collect();
         match kept.iter_mut().find(|known| known.name.eq_ignore_ascii_case(&pool.name)) {
-            Some(known) => known.members.extend(pool.members.iter().cloned()),
-            None => kept.push(pool.clone()),
+            Some(known) => known.members.extend(members),
+            None if members.is_empty() => {}
+            None => kept.push(KeptPool { name: pool.name.clone(), members }),
         }
     }
     StateDocument { format: FORMAT, written: KeptTime(when.now_s), by: by.to_owned(), pools: kept }
@@ -49,13 +55,7 @@ pub fn left_over(document: &StateDocument, pools: &[PoolState], now_s: u64, max_
     if document.written.0.saturating_add(max_age_s) < now_s {
         return Vec::new();
     }
-    let known: HashMap<String, HashSet<&str>> = pools
-        .iter()
-        .map(|pool| {
-            let names = pool.members.iter().map(|member| member.spec.name.as_str());
-            (pool.name.to_ascii_lowercase(), names.collect())
-        })
-        .collect();
+    let known = names(pools);
     let of_pool = |pool: &KeptPool| {
         let names = known.get(&pool.name.to_ascii_lowercase());
         let is_left = |member: &&KeptMember| match names {
@@ -70,6 +70,17 @@ pub fn left_over(document: &StateDocument, pools: &[PoolState], now_s: u64, max_
         KeptPool { name: pool.name.clone(), members: members.collect() }
     };
     document.pools.iter().map(of_pool).filter(|pool| !pool.members.is_empty()).collect()
+}
+
+/// The members' names of each pool, whose own is in lower case.
+fn names(pools: &[PoolState]) -> HashMap<String, HashSet<&str>> {
+    let of_pool = |pool: &PoolState| pool.name.to_ascii_lowercase();
+    let members = |pool| -> HashSet<&str> { member_names(pool).collect() };
+    pools.iter().map(|pool| (of_pool(pool), members(pool))).collect()
+}
+
+fn member_names(pool: &PoolState) -> impl Iterator<Item = &str> {
+    pool.members.iter().map(|member| member.spec.name.as_str())
 }
 
 fn kept(pool: &PoolState, member: &MemberState, when: WriteTime) -> Option<KeptMember> {

@@ -150,6 +150,19 @@ fn members_that_no_configuration_has_are_kept_for_a_while_and_old_files_say_noth
 }
 
 #[test]
+fn a_member_that_comes_under_a_name_that_was_left_is_written_once() {
+    let kept = document(&ordered());
+    let other = store("", &["http://10.0.0.2:80 name=b"]);
+    let left = crate::left_over(&kept, &other.snapshot().pools, NOON, AGES.max_age_s);
+    // Somebody adds it while the server runs, and gives no orders.
+    other.add(app(&other), &spec("http://10.0.0.9:80 name=a")).expect("a member");
+    let again = compose(&other.snapshot().pools, NOW, "test", &left);
+    let members = &again.pools[0].members;
+    assert_eq!((members.len(), &*members[0].url, &members[0].order), (1, "http://10.0.0.9", &None));
+    assert_eq!(read(write(&again).as_bytes()), Ok(again));
+}
+
+#[test]
 fn health_holds_while_it_is_young_and_never_takes_the_last_member() {
     let checked = "LuaBalancerHealthCheck tcp\n";
     let lines = ["http://10.0.0.1:80 name=a", "http://10.0.0.2:80 name=b"];
