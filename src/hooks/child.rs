@@ -11,6 +11,7 @@ use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory::Deferred;
 use crate::httpd::pool::MemoryPool;
+use crate::keep::state;
 use crate::lead::thread;
 use crate::serve::child::{self, Child};
 use crate::start;
@@ -26,6 +27,7 @@ thread_local! {
 pub(super) unsafe extern "C" fn before_privileges(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
     guard(ffi::DECLINED, || {
         DEFERRED.set(Some(Deferred::begin()));
+        state::leave_to_parent();
         ffi::DECLINED
     })
 }

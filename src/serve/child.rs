@@ -199,7 +199,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         doors: generation.doors,
         answering: Answering::new(),
         admitted: generation.admitted.clone(),
-        state_file: generation.state_file.clone().inspect(StateFile::leave_to_parent),
+        state_file: generation.state_file.clone(),
         places: MemberPlaces::new(&generation.main_config.config, &generation.server_root),
     })
 }

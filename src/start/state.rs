@@ -113,11 +113,13 @@ impl Drop for LastWriting {
     }
 }
 
-/// By a process that has the rights of children, for which the end waits.
+/// By a process that has the rights of children, for which the end waits. What was told before is
+/// not told again.
 fn write_last(alone: OneThread) {
     let Some(generation) = generation() else { return };
     let Some(file) = &generation.state_file else { return };
     let account = Account::of_children();
+    let was_in_trouble = file.trouble().is_some();
     let write = |_: OneThread| {
         let now = WriteTime { now_s: memory::epoch_s(), now_ms: memory::monotonic_ms() };
         let written = account.assume().and_then(|()| {
@@ -125,15 +127,21 @@ fn write_last(alone: OneThread) {
             let document = stated::compose(&generation.table, now, &left);
             file.write(&statefile::write(&document), &|| true)
         });
-        file.note(&written, now.now_s);
+        file.note(written.err().as_ref(), now.now_s);
     };
     let failed = match process::fork(alone, write) {
         Ok(pid) => ended_well(pid).err(),
         Err(error) => Some(error.to_string()),
     };
-    let failed = failed.or_else(|| file.trouble().map(|(why, _)| why));
-    if let Some(why) = failed {
-        log::server(log::WARNING, &format!("the last state of this server is not kept: {why}"));
+    let trouble = file.trouble().map(|(why, _)| why);
+    match failed.or_else(|| trouble.filter(|_| !was_in_trouble)) {
+        Some(why) => {
+            log::server(log::WARNING, &format!("the last state of this server is not kept: {why}"));
+        }
+        None if was_in_trouble && file.trouble().is_none() => {
+            log::server(log::NOTICE, &format!("the state file {} is written again", file.path()));
+        }
+        None => {}
     }
 }
 

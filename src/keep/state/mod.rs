@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use config::{StatePath, StateSetting};
 use statefile::Ages;
 
-pub use self::files::{Folder, StateBytes};
+pub use self::files::{FileMark, Folder, StateBytes};
 use super::mappings::{Mapping, Mappings};
 use crate::httpd::confine::Account;
 use crate::httpd::retained::{Block, Plain};
@@ -24,6 +24,8 @@ use crate::httpd::{log, memory, process};
 struct Retained {
     is_locked: bool,
     lock: RawFd,
+    /// The process that has taken the lock.
+    owner: i32,
     /// Of the path that the lock is for.
     path: u64,
     words: Mappings<1>,
@@ -32,7 +34,7 @@ struct Retained {
 // SAFETY: fixed layout of numbers and mappings without drop; zeros stand for "no lock yet".
 unsafe impl Plain for Retained {}
 
-static RETAINED: Block<Retained> = Block::new("mod_lua_balancer state file", 1);
+static RETAINED: Block<Retained> = Block::new("mod_lua_balancer state file", 2);
 const NAME: &str = "words";
 
 /// The children's common knowledge of the file, over restarts.
@@ -58,7 +60,6 @@ pub struct StateFile {
     pub ages: Ages,
     /// The parent.
     owner: i32,
-    lock: RawFd,
     words: &'static Words,
 }
 
@@ -74,14 +75,16 @@ pub struct DefaultPlace<'p> {
 pub fn open(setting: &StateSetting, default: &DefaultPlace<'_>, account: &Account) -> Option<StateFile> {
     let (path, place) = match &setting.path {
         StatePath::None => return give_up(),
-        StatePath::Default if !is_made(default.base) => return give_up(),
+        StatePath::Default if !default.base.exists() => return give_up(),
         StatePath::Default => (default.base.join(&default.instance).join("state.json"), None),
         StatePath::At(path, place) => (PathBuf::from(path), Some(place)),
     };
-    let opened = if account.is_confined() {
-        Err("children are within ChrootDir and see other paths".to_owned())
-    } else {
-        take(&path, setting, account, place.is_none())
+    let opened = match place {
+        _ if account.is_confined() => Err("children are within ChrootDir and see other paths".to_owned()),
+        None if !is_safe(default.base) => {
+            Err(format!("{} is no folder that root alone can write to", default.base.display()))
+        }
+        _ => take(&path, setting, account, place.is_none()),
     };
     let failed = |why: String| {
         let from = place.map(|place| format!(" (LuaBalancerStateFile, {place})")).unwrap_or_default();
@@ -95,11 +98,13 @@ pub fn open(setting: &StateSetting, default: &DefaultPlace<'_>, account: &Accoun
     opened.map_err(failed).ok().or_else(give_up)
 }
 
-/// Whether a package has made the folder: no link, of root or of this account.
-fn is_made(base: &Path) -> bool {
+/// Whether nobody else can put anything into a folder: no link, of root or of this account.
+fn is_safe(base: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
+    const OTHERS: u32 = 0o022;
     let own = rustix::process::geteuid().as_raw();
-    std::fs::symlink_metadata(base).is_ok_and(|found| found.is_dir() && [0, own].contains(&found.uid()))
+    std::fs::symlink_metadata(base)
+        .is_ok_and(|found| found.is_dir() && [0, own].contains(&found.uid()) && found.mode() & OTHERS == 0)
 }
 
 fn give_up() -> Option<StateFile> {
@@ -112,32 +117,47 @@ fn take(path: &Path, setting: &StateSetting, account: &Account, is_own: bool) ->
         return Err("it is no path of a file".into());
     };
     let at_folder = |error: io::Error| format!("{}: {error}", folder.display());
-    let opened = Folder::made(folder, account, is_own).map_err(at_folder)?;
+    let lock_name = lock_name(name);
+    let opened = Folder::made(folder, account, is_own, &[name, &lock_name]).map_err(at_folder)?;
     let taken = RETAINED.with(|kept| {
-        let lock = kept.lock(&opened, path, account)?;
-        Ok::<_, String>((lock, kept.words()?))
+        kept.lock(&opened, path, account)?;
+        kept.words()
     });
-    let (lock, words) = taken.ok_or("httpd keeps no retained data")??;
+    let words = taken.ok_or("httpd keeps no retained data")??;
     let ages = Ages { max_age_s: setting.max_age_s, health_age_s: setting.health_age_s };
     let (folder, name) = (folder.to_owned(), name.to_owned());
-    Ok(StateFile { folder, name, ages, owner: memory::pid(), lock, words })
+    Ok(StateFile { folder, name, ages, owner: memory::pid(), words })
+}
+
+fn lock_name(name: &str) -> String {
+    format!("{name}.lock")
+}
+
+/// A process that httpd has made has its parent hold the lock alone, so that it ends with that one.
+pub fn leave_to_parent() {
+    RETAINED.with(|kept| {
+        if kept.owner != memory::pid() {
+            kept.release();
+        }
+    });
 }
 
 impl Retained {
-    fn lock(&mut self, folder: &Folder, path: &Path, account: &Account) -> Result<RawFd, String> {
+    fn lock(&mut self, folder: &Folder, path: &Path, account: &Account) -> Result<(), String> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
         let path_hash = hasher.finish();
         if self.is_locked && self.path == path_hash {
-            return Ok(self.lock);
+            return Ok(());
         }
         self.release();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let taken = folder.lock(name, account).map_err(|error| format!("its lock: {error}"))?;
+        let taken = folder.lock(&lock_name(name), account).map_err(|error| format!("its lock: {error}"))?;
         let taken = taken.ok_or("another server has it")?;
         (self.is_locked, self.lock, self.path) = (true, taken.into_raw_fd(), path_hash);
-        Ok(self.lock)
+        self.owner = memory::pid();
+        Ok(())
     }
 
     fn release(&mut self) {
@@ -169,13 +189,6 @@ impl StateFile {
         self.folder.join(&self.name).display().to_string()
     }
 
-    /// A child has its parent hold the lock alone, so that it ends with that one.
-    pub fn leave_to_parent(&self) {
-        if memory::pid() != self.owner {
-            process::close(self.lock);
-        }
-    }
-
     /// Whether the parent that holds the lock is there.
     pub fn is_held(&self) -> bool {
         let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
@@ -200,11 +213,16 @@ impl StateFile {
         Ok(self.folder.join(aside).display().to_string())
     }
 
-    /// Writes it anew, if `may` still says so when all is written.
+    /// The mark of the file that is there now.
+    pub fn mark(&self) -> Option<FileMark> {
+        Folder::open(&self.folder).ok()?.mark(&self.name)
+    }
+
+    /// Writes it anew, if `may` still says so when all is written. None: it does not.
     ///
     /// # Errors
     /// It stays as it is.
-    pub fn write(&self, text: &str, may: &dyn Fn() -> bool) -> io::Result<()> {
+    pub fn write(&self, text: &str, may: &dyn Fn() -> bool) -> io::Result<Option<FileMark>> {
         Folder::open(&self.folder)?.replace(&self.name, text, may)
     }
 
@@ -216,10 +234,10 @@ impl StateFile {
     }
 
     /// Notes how writing it went. True when that is news.
-    pub fn note(&self, written: &io::Result<()>, now_s: u64) -> bool {
-        let error = match written {
-            Ok(()) => 0,
-            Err(error) => error.raw_os_error().and_then(|error| u64::try_from(error).ok()).unwrap_or(EIO),
+    pub fn note(&self, failed: Option<&io::Error>, now_s: u64) -> bool {
+        let error = match failed {
+            None => 0,
+            Some(error) => error.raw_os_error().and_then(|error| u64::try_from(error).ok()).unwrap_or(EIO),
         };
         let before = self.words.error.swap(error, Ordering::AcqRel);
         let is_news = (before == 0) != (error == 0);
