@@ -77,6 +77,7 @@ pub struct Builder {
     own_module: Option<PathBuf>,
     log_level: String,
     wrapper: Option<String>,
+    account: Option<String>,
     access_log: bool,
     config: String,
     dir: PathBuf,
@@ -133,6 +134,7 @@ impl Builder {
             own_module: None,
             log_level: "notice lua_balancer:info".to_owned(),
             wrapper: None,
+            account: None,
             access_log: true,
             config: String::new(),
             dir: new_folder(),
@@ -221,6 +223,16 @@ impl Builder {
         self
     }
 
+    /// Starts httpd as the account of children instead of root, whose the server's folder then is.
+    /// Tests that do not run as root cannot have that.
+    pub fn without_root(mut self) -> Self {
+        let (name, group) = account();
+        let owned = Command::new("chown").arg("-R").arg(name).arg(&self.dir).status();
+        assert!(owned.expect("run chown").success(), "the server's folder cannot be given to {name}");
+        self.account = Some(format!("setpriv --reuid={name} --regid={group} --clear-groups"));
+        self
+    }
+
     /// Writes no access log: a benchmark's, whose others write none either.
     pub fn without_access_log(mut self) -> Self {
         self.access_log = false;
@@ -275,8 +287,11 @@ impl Builder {
         let file = self.write_config();
         // Beside the workers at least the main thread and the listener.
         let tasks = (self.mpm != Mpm::Prefork).then_some((self.children, self.threads + 2));
-        let wrapper = self.wrapper.unwrap_or_else(wrapper_of_all);
-        Httpd::launch(self.dir, file, self.port, &wrapper, tasks)
+        let again = self.account.clone().unwrap_or_default();
+        let wrapper = self.account.or(self.wrapper).unwrap_or_else(wrapper_of_all);
+        let mut httpd = Httpd::launch(self.dir, file, self.port, &wrapper, tasks)?;
+        httpd.again = again;
+        Ok(httpd)
     }
 
     /// `httpd -t` on this configuration.
@@ -411,11 +426,17 @@ fn user_lines() -> String {
     if !Uid::effective().is_root() {
         return String::new();
     }
+    let (user, group) = account();
+    format!("User {user}\nGroup {group}\n")
+}
+
+/// User and group of children, where the tests run as root.
+pub fn account() -> (&'static str, &'static str) {
     let exists = |file: &str, name: &str| {
         fs::read_to_string(file).unwrap_or_default().lines().any(|line| line.split(':').next() == Some(name))
     };
     let pick = |file: &str, names: [&'static str; 4]| names.into_iter().find(|name| exists(file, name));
     let user = pick("/etc/passwd", ["www-data", "apache", "daemon", "nobody"]).expect("an account for httpd");
     let group = pick("/etc/group", ["www-data", "apache", "daemon", "nogroup"]).expect("a group for httpd");
-    format!("User {user}\nGroup {group}\n")
+    (user, group)
 }

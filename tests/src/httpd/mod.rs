@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-pub use builder::{Builder, ConfigTest, Mpm};
+pub use builder::{Builder, ConfigTest, Mpm, account};
 pub use installed::{Installed, installed};
 pub use logs::AccessLine;
 
@@ -62,6 +62,8 @@ pub struct Httpd {
     process: Child,
     /// How many children start, and how many tasks each has; None under prefork.
     tasks: Option<(usize, usize)>,
+    /// What it is started with again.
+    again: String,
 }
 
 impl Httpd {
@@ -79,19 +81,19 @@ impl Httpd {
         tasks: Option<(usize, usize)>,
     ) -> Result<Self, String> {
         let process = Self::spawn(&dir, &config, wrapper);
-        let mut httpd = Self { dir, config, port, process, tasks };
+        let mut httpd = Self { dir, config, port, process, tasks, again: String::new() };
         httpd.wait_for_generation(1)?;
         httpd.wait_for_tasks();
         Ok(httpd)
     }
 
-    /// Starts the program on the same folder and configuration, after a stop. The error log begins
-    /// anew.
+    /// Starts the program on the same folder and configuration, after a stop, without a checker but
+    /// as the same account. The error log begins anew.
     pub fn start_again(&mut self) {
         assert!(self.exit_status().is_some(), "the server runs still");
         let log = self.dir.join("error.log");
         fs::rename(&log, self.dir.join("error.log.before")).expect("move the error log away");
-        self.process = Self::spawn(&self.dir, &self.config, "");
+        self.process = Self::spawn(&self.dir, &self.config, &self.again);
         self.wait_for_generation(1).unwrap_or_else(|log| panic!("httpd does not start again:\n{log}"));
         self.wait_for_tasks();
     }

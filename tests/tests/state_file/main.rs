@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state file: what holds again after a stop and a start.
 
+mod costs;
+mod disks;
+mod hostile;
+mod keys;
+mod kills;
+
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server_tests::{Backend, Builder, Httpd, Request, Response, pool, wait_until};
+use nix::unistd::Uid;
+use server_tests::{Backend, Builder, Httpd, Mpm, Request, Response, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 const MEMBER: &str = "/api/v1/pools/app/members/a";
@@ -51,16 +58,39 @@ fn wait_for_file(httpd: &Httpd, part: &str) {
     });
 }
 
+/// Whether this test cannot be made, for which it has a reason.
+fn is_not_root(what: &str) -> bool {
+    let is_not = !Uid::effective().is_root();
+    if is_not {
+        eprintln!("SKIPPED: {what} (the tests do not run as root)");
+    }
+    is_not
+}
+
+/// `stop` and `start`, as `systemctl restart` has it.
 fn stop_and_start(httpd: &mut Httpd) {
     let (_, status) = httpd.stop();
     assert!(status.success(), "{status}");
     httpd.start_again();
 }
 
-#[test]
-fn all_that_was_ordered_holds_after_a_stop_and_a_start() {
+on_every_mpm!(all_that_was_ordered_holds_after_a_stop_and_a_start);
+fn all_that_was_ordered_holds_after_a_stop_and_a_start(mpm: Mpm) {
     let [a, b] = ["a", "b"].map(Backend::new);
-    let mut httpd = kept(&a, &b).start();
+    holds_again(kept(&a, &b).mpm(mpm));
+}
+
+#[test]
+fn a_server_without_root_keeps_its_state() {
+    if is_not_root("httpd as another account than the tests") {
+        return;
+    }
+    let [a, b] = ["a", "b"].map(Backend::new);
+    holds_again(kept(&a, &b).without_root());
+}
+
+fn holds_again(builder: Builder) {
+    let mut httpd = builder.start();
     patch(
         &httpd,
         r#"{"admin":"drain","until":"2099-01-01T00:00:00Z","then":"disabled","note":"deploy 42","weight":2.5,
@@ -137,74 +167,6 @@ fn a_file_is_written_within_two_seconds_and_survives_the_death_of_all_processes(
 }
 
 #[test]
-fn a_kill_at_any_moment_of_writing_leaves_the_old_or_the_new_file() {
-    let [a, b] = ["a", "b"].map(Backend::new);
-    let mut httpd = kept(&a, &b).children(2).start();
-    patch(&httpd, r#"{"note":"n0","admin":"drain"}"#);
-    wait_for_file(&httpd, "n0");
-    for round in 1..=40_u64 {
-        let response = send(&httpd, "PATCH", MEMBER, &format!(r#"{{"note":"n{round}","admin":"drain"}}"#));
-        assert_eq!(response.status, 200, "{}", response.text());
-        let moment = std::time::Instant::now();
-        let wait = Duration::from_millis(round * 37 % 900);
-        wait_until("a moment", SOON, || moment.elapsed() >= wait);
-        httpd.kill();
-        httpd.start_again();
-        assert_eq!(httpd.count_log("lua_balancer:error"), 0, "{}", httpd.error_log());
-        let now = read(&httpd);
-        let is_old_or_new = (0..=round).any(|n| now.contains(&format!("\"n{n}\"")));
-        assert!(is_old_or_new && now.contains("draining"), "{now}");
-    }
-    let left = fs::read_dir(httpd.dir().join("kept")).expect("the folder").count();
-    assert!(left <= 3, "what killed writers left is swept: {left}");
-}
-
-#[test]
-fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
-    let [a, b] = ["a", "b"].map(Backend::new);
-    let mut httpd = kept(&a, &b).start();
-    patch(&httpd, r#"{"admin":"drain"}"#);
-    httpd.stop();
-    let path = file(&httpd);
-    let good = fs::read_to_string(&path).expect("the file");
-    let outside = httpd.dir().join("outside.json");
-    fs::write(&outside, &good).expect("another file");
-    let cases: [(&str, &dyn Fn()); 6] = [
-        ("it is empty", &(|| fs::write(&path, "").expect("write"))),
-        ("checksum", &(|| fs::write(&path, good.replace("drain", "ready")).expect("write"))),
-        ("not whole", &(|| fs::write(&path, &good[..good.len() / 2]).expect("write"))),
-        (
-            "more than 64 MiB",
-            &(|| {
-                fs::write(&path, "").expect("write");
-                fs::OpenOptions::new()
-                    .write(true)
-                    .open(&path)
-                    .and_then(|f| f.set_len((64 << 20) + 1))
-                    .expect("grow");
-            }),
-        ),
-        ("a link", &(|| symlink(&outside, &path).expect("link"))),
-        ("a folder", &(|| fs::create_dir(&path).expect("folder"))),
-    ];
-    for (what, make) in &cases {
-        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
-        make();
-        httpd.start_again();
-        httpd.wait_for_log("error.*the state file .* is of no use");
-        assert_eq!(httpd.count_log("lua_balancer:error"), 1, "{what}: {}", httpd.error_log());
-        says(&httpd.error_log(), &[what]);
-        says(&read(&httpd), &[r#""state":"up""#]);
-        httpd.stop();
-    }
-    assert_eq!(
-        fs::read_to_string(&outside).expect("the other file"),
-        good,
-        "what a link led to is as it was"
-    );
-}
-
-#[test]
 fn a_second_server_goes_on_without_the_file() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let first = kept(&a, &b).start();
@@ -219,24 +181,6 @@ fn a_second_server_goes_on_without_the_file() {
     says(&read(&second), &[r#""state":"up""#]);
     assert!(fs::read_to_string(&path).expect("the file").contains("drain"));
     first.assert_no_crash();
-}
-
-#[test]
-fn a_disk_that_takes_nothing_is_one_warning_and_one_in_the_status() {
-    let [a, b] = ["a", "b"].map(Backend::new);
-    let httpd = kept(&a, &b).start();
-    patch(&httpd, r#"{"admin":"drain"}"#);
-    wait_for_file(&httpd, "drain");
-    let folder = httpd.dir().join("kept");
-    let moved = httpd.dir().join("elsewhere");
-    fs::rename(&folder, &moved).expect("move the folder away");
-    patch(&httpd, r#"{"admin":"ready"}"#);
-    httpd.wait_for_log("warn.*the state file .* cannot be written");
-    says(&httpd.socket().get("/api/v1/status").text(), &[r#""code":"state_file""#]);
-    fs::rename(&moved, &folder).expect("bring it back");
-    httpd.wait_for_log("notice.*the state file .* is written again");
-    assert_eq!(httpd.count_log("cannot be written"), 1, "{}", httpd.error_log());
-    wait_until("no warning", SOON, || !httpd.socket().get("/api/v1/status").text().contains("state_file"));
 }
 
 #[test]
@@ -284,4 +228,35 @@ fn by_default_there_is_a_file_where_a_package_has_made_the_folder() {
     assert_eq!(fs::metadata(instance).expect("its folder").permissions().mode() & 0o777, 0o700);
     assert!(instance.join("state.json").exists());
     assert!(httpd.configtest().says("Syntax OK"));
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_is_written_again() {
+    let [a, b] = ["a", "b"].map(Backend::new);
+    let httpd = kept(&a, &b).start();
+    patch(&httpd, r#"{"admin":"drain","note":"stays"}"#);
+    wait_for_file(&httpd, "stays");
+    fs::remove_file(file(&httpd)).expect("remove the file");
+    wait_for_file(&httpd, "stays");
+    fs::write(file(&httpd), "something else").expect("overwrite the file");
+    wait_for_file(&httpd, "stays");
+    assert_eq!(httpd.count_log("state file"), 0, "{}", httpd.error_log());
+}
+
+#[test]
+fn a_file_that_says_the_same_for_long_does_not_get_too_old() {
+    let [a, b] = ["a", "b"].map(Backend::new);
+    let mut httpd = kept(&a, &b).start();
+    httpd.edit_config("kept/state.json", "kept/state.json max_age=4s");
+    httpd.graceful();
+    patch(&httpd, r#"{"admin":"drain"}"#);
+    wait_for_file(&httpd, "drain");
+    let written = || {
+        let text = fs::read_to_string(file(&httpd)).expect("the file");
+        text.lines().find(|line| line.contains("\"written\"")).expect("when it was written").to_owned()
+    };
+    let first = written();
+    wait_until("the file to be renewed", SOON, || written() != first);
+    let second = written();
+    wait_until("the file to be renewed again", SOON, || written() != second);
 }
