@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::parts::{Dict, Pool};
 use crate::place::Position;
-use crate::plan::{Config, Planned, Resolved, Script};
+use crate::plan::{Config, Naming, Planned, Script};
 
 impl Config {
     /// Pools, members, hooks, scripts and dictionaries, each with file and line.
     pub fn dump(&self) -> String {
         let document = json!({
             "pools": self.pools.iter().map(pool).collect::<Vec<_>>(),
-            "hooks": self.named.iter().map(|(resolved, place)| hook(self, resolved, place)).collect::<Vec<_>>(),
+            "hooks": self.named.iter().map(|naming| hook(self, naming)).collect::<Vec<_>>(),
             "scripts": self.scripts.iter().map(script).collect::<Vec<_>>(),
             "dicts": self.dicts.iter().map(dict).collect::<Vec<_>>(),
         });
@@ -56,9 +56,16 @@ fn member(spec: &MemberSpec, place: &Position) -> Value {
     })
 }
 
-fn hook(config: &Config, resolved: &Resolved, place: &Position) -> Value {
-    let script = config.scripts.get(resolved.script).map(|planned| label(&planned.script));
-    json!({ "script": script, "function": resolved.function, "file": place.file, "line": place.line })
+fn hook(config: &Config, naming: &Naming) -> Value {
+    let (function, place) = (&naming.function, &naming.place);
+    let script = config.scripts.get(function.script).map(|planned| label(&planned.script));
+    json!({
+        "directive": naming.directive,
+        "script": script,
+        "function": function.function,
+        "file": place.file,
+        "line": place.line,
+    })
 }
 
 fn script(planned: &Planned) -> Value {

@@ -31,7 +31,7 @@ pub use kept::{StatePath, StateSetting};
 pub use parse::{MAX_DICT, MIN_DICT, check_dict_name, check_pool_name};
 pub use parts::{Dict, GeoFile, Pool, PoolScript};
 pub use place::Position;
-pub use plan::{Config, Planned, Resolved, Script, Timer};
+pub use plan::{Config, Naming, Planned, Resolved, Script, Timer};
 pub use section::{AdminRule, ErrorRule, Hooks, Rewrites, Section};
 pub use statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError, Statement};
 pub use surroundings::Surroundings;

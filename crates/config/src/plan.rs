@@ -21,6 +21,17 @@ pub struct Resolved {
     pub function: String,
 }
 
+/// A line that names a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// Its directive.
+    pub directive: &'static str,
+    /// The function.
+    pub function: Resolved,
+    /// Where it is written.
+    pub place: Position,
+}
+
 /// A `LuaBalancerTimer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
@@ -91,7 +102,7 @@ pub struct Config {
     /// How many places outside of pools name a function.
     pub uses: usize,
     /// These functions, and where they are named.
-    pub named: Vec<(Resolved, Position)>,
+    pub named: Vec<Naming>,
     lists: Vec<Vec<Resolved>>,
     kinds: Vec<HookKind>,
     error_rules: Vec<(OnError, Position)>,
@@ -161,8 +172,12 @@ impl Draft {
         let method_scripts = plan.method_scripts();
         let scripts = plan.scripts;
         let list = |list: &Vec<usize>| list.iter().filter_map(|at| resolved.get(*at).cloned()).collect();
-        let places = self.uses.iter().map(|one| one.place.clone());
-        let named = resolved.iter().cloned().zip(places).collect();
+        let naming = |(one, function): (&Use, &Resolved)| Naming {
+            directive: one.directive,
+            function: function.clone(),
+            place: one.place.clone(),
+        };
+        let named = self.uses.iter().zip(&resolved).map(naming).collect();
         let lists = self.lists.iter().map(list).collect();
         let timer = |(at, every_ms): &(usize, u64)| {
             Some(Timer { function: resolved.get(*at)?.clone(), every_ms: *every_ms })

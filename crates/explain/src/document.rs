@@ -18,6 +18,9 @@ const MOST_NEXT: usize = 8;
 /// Seconds for finding them, where somebody measures.
 const PATIENCE: f64 = 0.5;
 
+/// How the reason begins where the script itself answers, as it means to.
+pub const ANSWERS: &str = "the script answers";
+
 /// The document about a request. It asks the pool for those that would be tried next.
 pub fn of<G: Ground>(ground: &G, told: &Told, unknown: Vec<String>) -> ExplainedDoc {
     let ended = &told.ended;
@@ -59,7 +62,7 @@ fn hook<G: Ground>(ground: &G, asked: &HookCall) -> HookDoc {
         Err(error) => format!("error: {error}"),
     };
     HookDoc {
-        directive: asked.directive,
+        directive: asked.directive.into(),
         script: ground.library().label(id),
         function: function.clone(),
         line: ground.state().line_of(id, function).ok().flatten(),
@@ -79,11 +82,7 @@ fn because(told: &Told, plan: Option<&Plan>) -> String {
     }
     let Some(plan) = plan else {
         let failed = ended.reason == "script";
-        return if failed {
-            "the script failed".into()
-        } else {
-            format!("the script answers {}", ended.status)
-        };
+        return if failed { "the script failed".into() } else { format!("{ANSWERS} {}", ended.status) };
     };
     let by = told.visited.by_line.as_ref().map(|line| format!("{line}: ")).unwrap_or_default();
     let what = match (&plan.decision, ended.method) {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::live::args::{
-    AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EventsArgs, MembersArgs, PlainArgs,
+    AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EventsArgs, MembersArgs, PlainArgs, Reach,
     RemoveArgs, RolloutArgs, ScriptsArgs, StateArgs, StatusArgs, TopArgs, WaitArgs, WeightArgs,
 };
 use crate::live_examples::*;
@@ -121,11 +121,16 @@ const TEST_EXAMPLES: &str = "Examples:
 Exit: 0 all passed, 1 something failed or too little is covered, 2 called in a wrong way.";
 
 const EXPLAIN_EXAMPLES: &str = "Examples:
+  lbctl explain -H 'Cookie: beta=1' http://www.example.org/
+  lbctl explain --url https://lb1.example.org/balancer --url https://lb2.example.org/balancer --netrc /cart
   lbctl explain --config /etc/apache2/apache2.conf http://www.example.org/api/x
   lbctl explain --config pools.conf --script balancer.lua -H 'Cookie: beta=1' /
   lbctl explain --config httpd.conf --client 192.0.2.7 --user ada -X POST /orders
 
-Exit: 0 a member or target is chosen, or the request is httpd's; 1 nobody serves it; 2 called in a wrong way.";
+Without --config and --script, a running server explains; nothing is sent anywhere. --user is the user
+of the request; a name for the server stands in --url, or in a .netrc.
+Exit: 0 a member or target is chosen, or the request is httpd's; 1 nobody serves it; 2 called in a wrong way,
+3 refused by the server, 4 no server there.";
 
 const SIMULATE_EXAMPLES: &str = "Examples:
   lbctl simulate --config httpd.conf access.log access.log.1.gz
@@ -147,8 +152,10 @@ Exit: 0 done, 1 there is no pool in it, 2 called in a wrong way.";
 const CHECK_EXAMPLES: &str = "Examples:
   lbctl check
   lbctl check /etc/apache2/apache2.conf --reach
-  lbctl check --httpd /usr/sbin/apache2 httpd.conf -o json
+  lbctl check --httpd /usr/local/apache2/bin/httpd httpd.conf -o json
+  lbctl check --without-httpd pools.conf
 
+httpd reads the file first (httpd -t), with the module: apache2ctl, httpd, apache2 or apachectl.
 Exit: 0 nothing was found, 1 something was, 2 called in a wrong way, 4 there is no httpd.";
 
 /// `lbctl test`.
@@ -191,9 +198,12 @@ pub struct ExplainArgs {
     /// Whom httpd has authenticated.
     #[arg(long)]
     pub user: Option<String>,
-    /// Where the decision comes from.
+    /// Where the decision comes from; without a configuration or script, a running server says it.
     #[command(flatten)]
     pub from: From,
+    /// Which servers.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// `lbctl simulate`.
@@ -282,9 +292,12 @@ pub enum ConvertFrom {
 pub struct CheckArgs {
     /// httpd's configuration; by default the one of the system.
     pub file: Option<PathBuf>,
-    /// Has this httpd read it first: its syntax, and what the module in it makes of it.
+    /// The httpd that reads it first, and the module in it; by default the one of the system.
     #[arg(long, value_name = "PATH")]
     pub httpd: Option<PathBuf>,
+    /// Looks at the file alone.
+    #[arg(long, conflicts_with = "httpd")]
+    pub without_httpd: bool,
     /// Connects to every member once.
     #[arg(long)]
     pub reach: bool,

@@ -12,6 +12,11 @@ pub fn text(text: &str) -> String {
     clean
 }
 
+/// As [`text`], of several lines.
+pub fn lines(text: &str) -> String {
+    text.split('\n').map(self::text).collect::<Vec<_>>().join("\n")
+}
+
 /// A document, all texts of which are clean.
 pub fn value(document: &Value) -> Value {
     match document {

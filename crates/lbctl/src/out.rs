@@ -129,8 +129,9 @@ impl Out {
         self.line(&spelled(&text))
     }
 
-    /// Rows with a head; cut to the terminal's width, never wrapped.
-    pub fn rows(&self, head: &[&str], rows: Vec<Vec<String>>) -> String {
+    /// Rows with a head; cut to the terminal's width, never wrapped. No cell steers the terminal.
+    pub fn rows(&self, head: &[&str], mut rows: Vec<Vec<String>>) -> String {
+        rows.iter_mut().flatten().for_each(|cell| *cell = clean::text(cell));
         if self.form == Form::Plain {
             let lines = rows.iter().map(|row| row.join("\t"));
             return std::iter::once(head.join("\t")).chain(lines).collect::<Vec<_>>().join("\n");
@@ -169,5 +170,5 @@ fn width() -> usize {
 
 /// Says something to whoever watches, beside the output.
 pub fn note(text: &str) {
-    writeln!(io::stderr().lock(), "lbctl: {text}").ok();
+    writeln!(io::stderr().lock(), "lbctl: {}", clean::lines(text)).ok();
 }

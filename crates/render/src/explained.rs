@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why a request would go where it goes.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// The decision about a request, by whom, and from among whom.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Explained"))]
 pub struct ExplainedDoc {
     /// The hook that decided; null where none did.
@@ -22,11 +24,11 @@ pub struct ExplainedDoc {
 }
 
 /// A hook.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ExplainedHook"))]
 pub struct HookDoc {
     /// The directive.
-    pub directive: &'static str,
+    pub directive: Cow<'static, str>,
     /// The script.
     pub script: String,
     /// The function.
@@ -42,7 +44,7 @@ pub struct HookDoc {
 }
 
 /// A decision.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ExplainedDecision"))]
 pub struct DecisionDoc {
     /// The pool.
@@ -60,7 +62,7 @@ pub struct DecisionDoc {
 }
 
 /// A member of the pool or view.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ExplainedCandidate"))]
 pub struct CandidateDoc {
     /// Its name.

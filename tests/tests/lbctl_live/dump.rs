@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use server_tests::httpd::installed;
-use server_tests::{Backend, Ended, Httpd, ended, lbctl};
+use server_tests::{Backend, Ended, Httpd, ended, lbctl, lbctl_command};
 
 use crate::serving;
 
@@ -26,17 +26,23 @@ fn started() -> Httpd {
     builder.config(MORE).start()
 }
 
+/// The first line that has a word.
+fn line_of(httpd: &Httpd, word: &str) -> usize {
+    let text = std::fs::read_to_string(httpd.dir().join("httpd.conf")).expect("read the configuration");
+    text.lines().position(|line| line.contains(word)).expect("its line") + 1
+}
+
 #[test]
 fn a_configuration_is_shown_with_file_and_line_and_without_secrets() {
     let httpd = started();
     let said = dumped(&httpd, &["-D", "DUMP_LUA_BALANCER"]).done();
-    let text = std::fs::read_to_string(httpd.dir().join("httpd.conf")).expect("read the configuration");
-    let line_of = |word: &str| text.lines().position(|line| line.contains(word)).expect("its line") + 1;
+    let line_of = |word: &str| line_of(&httpd, word);
     let squeezed: String = said.out.split_whitespace().collect();
     for wanted in [
         format!("\"line\":{}", line_of("ajp://")),
         "\"name\":\"counts\",\"size\":1048576".to_owned(),
         "\"meta\":{\"version\":\"2\"}".to_owned(),
+        "\"directive\":\"LuaHookTranslate\"".to_owned(),
         "\"function\":\"translate\"".to_owned(),
         "\"weight\":2.5".to_owned(),
         format!("\"line\":{}", line_of("<LuaBalancerPool far>")),
@@ -58,7 +64,8 @@ fn a_check_asks_httpd_and_names_what_only_httpd_sees() {
     assert!(!said.out.contains("only httpd sees") && !said.out.contains("LoadModule"), "{said:?}");
     httpd.edit_config("<LuaBalancerPool far>", "<LuaBalancerPool broken");
     let said = check(&file);
-    assert!(said.code == 1 && said.err.contains("httpd.conf"), "{said:?}");
+    let wrong = format!("httpd.conf:{}: error: ", line_of(&httpd, "<LuaBalancerPool broken"));
+    assert!(said.code == 1 && said.out.contains(&wrong), "{wrong}: {said:?}");
     assert_eq!(lbctl(&["check", &file, "--httpd", "/nowhere"]).code, 4);
     let stock = Path::new(&file).with_file_name("stock.conf");
     let dir = httpd.dir().display();
@@ -68,4 +75,20 @@ fn a_check_asks_httpd_and_names_what_only_httpd_sees() {
     std::fs::write(&stock, format!("{without}{mpm}")).expect("write a configuration");
     let said = check(&stock.display().to_string());
     assert!(said.code == 1 && said.out.contains("LoadModule lua_balancer_module"), "{said:?}");
+}
+
+#[test]
+fn httpd_is_found_on_path_and_has_nothing_against_the_readmes_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
+    let lines = readme.split("```apache\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines");
+    let script = std::fs::read_to_string(root.join("lua/balancer.lua")).expect("its script");
+    let builder = Httpd::builder().file("lua/balancer.lua", &script).config(lines);
+    let httpd = builder.start();
+    let bin = httpd.dir().join("bin");
+    std::fs::create_dir(&bin).expect("make a folder");
+    std::os::unix::fs::symlink(&installed().program, bin.join("httpd")).expect("link httpd");
+    let file = httpd.dir().join("httpd.conf").display().to_string();
+    let said = ended(lbctl_command(&["check", &file]).env("PATH", &bin)).done();
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
 }

@@ -3,6 +3,7 @@
 
 mod doors;
 mod dump;
+mod explaining;
 mod rollout;
 mod steering;
 mod top;

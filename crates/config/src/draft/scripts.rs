@@ -23,7 +23,12 @@ impl Draft {
                 Source::Inline { code, name, beside }
             }
         };
-        self.uses.push(Use { source, place: at.place.clone(), server: at.server });
+        self.uses.push(Use {
+            source,
+            directive: at.directive.name(),
+            place: at.place.clone(),
+            server: at.server,
+        });
         Ok(self.uses.len() - 1)
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Server {
 pub(crate) struct Use {
     /// The function.
     pub(crate) source: Source,
+    /// The directive that names it.
+    pub(crate) directive: &'static str,
     /// Where it is written.
     pub(crate) place: Position,
     /// The virtual host it stands in.

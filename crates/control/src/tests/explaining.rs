@@ -12,7 +12,7 @@ const PATH: &str = "/api/v1/explain";
 pub(super) fn explained() -> ExplainedDoc {
     ExplainedDoc {
         hook: Some(HookDoc {
-            directive: "LuaHookTranslate",
+            directive: "LuaHookTranslate".into(),
             script: "route.lua".into(),
             function: "select".into(),
             line: Some(3),

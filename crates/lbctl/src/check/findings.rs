@@ -2,7 +2,7 @@
 //! What is legal, and probably wrong.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::path::Path;
 
 use config::{Config, Pool, Script};
 use serde::Serialize;
@@ -29,50 +29,77 @@ impl Remark {
 
     /// Something that may be.
     pub fn warning(place: &config::Position, text: String) -> Self {
-        Remark { is_error: false, place: format!("{}:{}", place.file, place.line), text }
+        Remark { is_error: false, place: spot(place), text }
+    }
+
+    /// An error in words, which may begin with its line as `line 5 of FILE: `.
+    pub fn told(file: &Path, words: &str) -> Self {
+        let placed = words.strip_prefix("line ").and_then(|rest| {
+            let (line, rest) = rest.split_once(" of ")?;
+            let (file, text) = rest.split_once(": ")?;
+            line.parse::<u32>().ok().map(|line| (format!("{file}:{line}"), text.to_owned()))
+        });
+        let (place, text) = placed.unwrap_or_else(|| {
+            let file = file.display().to_string();
+            let text = words.strip_prefix(&format!("{file}: ")).unwrap_or(words).to_owned();
+            (file, text)
+        });
+        Remark::error(place, text)
     }
 }
 
-/// Everything, in order of the file.
-pub fn of(read: &Read, text: &Text) -> Vec<Remark> {
+fn spot(place: &config::Position) -> String {
+    format!("{}:{}", place.file, place.line)
+}
+
+/// Everything but what scripts do. `names`: the pools that there are when all scripts are loaded.
+pub fn of(read: &Read, text: &Text, names: &[String]) -> Vec<Remark> {
     let mut found = Vec::new();
     let config = &read.config;
-    unknown_pools(config, &text.nodes, &mut found);
-    for (place, name) in config.fallbacks().map(|(name, place)| (place, name)) {
-        if !has_pool(config, name) {
-            found.push(no_pool(place, name, config));
-        }
+    let known = Known { config, names };
+    known.unknown_pools(&text.nodes, &mut found);
+    for (name, place) in config.fallbacks() {
+        found.extend(known.missing(place, name));
     }
     for pool in &config.pools {
         of_pool(pool, workers(&text.nodes), &mut found);
     }
     cookies(config, &mut found);
-    scripts(config, &mut found);
     found
 }
 
-fn has_pool(config: &Config, name: &str) -> bool {
-    config.pools.iter().any(|pool| pool.name.eq_ignore_ascii_case(name))
+/// The pools that there are.
+struct Known<'c> {
+    config: &'c Config,
+    /// With those that scripts define; empty where that is not known.
+    names: &'c [String],
 }
 
-fn no_pool(place: &config::Position, name: &str, config: &Config) -> Remark {
-    let names = config.pool_names().join(", ");
-    let text = format!("there is no pool {name}, unless a script defines it: the configuration has {names}");
-    Remark::warning(place, text)
-}
-
-/// `lb://name` in any line.
-fn unknown_pools(config: &Config, nodes: &[Node], found: &mut Vec<Remark>) {
-    for node in nodes {
-        let named = node.args.split("lb://").skip(1).map(|rest| {
-            rest.split(|letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '_' | '-' | '.'))
-                .next()
-                .unwrap_or_default()
-        });
-        for name in named.filter(|name| !name.is_empty() && !has_pool(config, name)) {
-            found.push(no_pool(&node.place, name, config));
+impl Known<'_> {
+    fn missing(&self, place: &config::Position, name: &str) -> Option<Remark> {
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        if self.names.iter().any(|known| is(known)) || self.config.pools.iter().any(|pool| is(&pool.name)) {
+            return None;
         }
-        unknown_pools(config, node.inside.as_deref().unwrap_or_default(), found);
+        let names = self.config.pool_names().join(", ");
+        let names = if names.is_empty() { "none" } else { &names };
+        let text =
+            format!("there is no pool {name}, unless a script defines it: the configuration has {names}");
+        Some(Remark::warning(place, text))
+    }
+
+    /// `lb://name` in any line.
+    fn unknown_pools(&self, nodes: &[Node], found: &mut Vec<Remark>) {
+        for node in nodes {
+            let named = node.args.split("lb://").skip(1).map(|rest| {
+                let is_name =
+                    |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+                rest.split(|letter: char| !is_name(letter)).next().unwrap_or_default()
+            });
+            let named = named.filter(|name| !name.is_empty());
+            found.extend(named.filter_map(|name| self.missing(&node.place, name)));
+            self.unknown_pools(node.inside.as_deref().unwrap_or_default(), found);
+        }
     }
 }
 
@@ -168,17 +195,14 @@ fn cookies(config: &Config, found: &mut Vec<Remark>) {
     }
 }
 
-/// A script that names neither a pool nor a backend sends nothing anywhere.
-fn scripts(config: &Config, found: &mut Vec<Remark>) {
-    const WORDS: [&str; 7] =
-        ["lb.pool", "lb.define_pool", "lb.pools", "ngx.balancer", "proxy:", "http", "require"];
-    for planned in &config.scripts {
-        let Script::File(path) = &planned.script else { continue };
-        let is_hook = planned.needs.iter().any(|need| !matches!(need.as_str(), "finish" | "timer" | "check"));
-        let Some(text) = fs::read_to_string(path).ok().filter(|_| is_hook) else { continue };
-        if !WORDS.iter().any(|word| text.contains(word)) {
-            let text = format!("{path} names neither a pool nor a backend: it never returns a member");
-            found.push(Remark::warning(&planned.place, text));
-        }
+/// Why a world cannot be made: at the line that names the script, where it is a script's.
+pub fn of_script(config: &Config, file: &Path, error: String) -> Remark {
+    let named = config.scripts.iter().find(|planned| match &planned.script {
+        Script::File(path) => error.starts_with(path.as_str()),
+        Script::Inline { .. } => false,
+    });
+    match named {
+        Some(planned) => Remark::error(spot(&planned.place), error),
+        None => Remark::told(file, &error),
     }
 }

@@ -3,16 +3,20 @@
 
 mod dumped;
 mod findings;
+mod hooks;
 mod reach;
+mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::rc::Rc;
 
+use balance::api::Balancer;
 use serde::Serialize;
 
 use self::findings::Remark;
+use self::server::Word;
 use crate::args::CheckArgs;
+use crate::clean;
 use crate::conf::{read, text};
 use crate::out::{Exit, Failure, Form, Out, Tone, VerbResult};
 use crate::world::World;
@@ -28,30 +32,41 @@ struct Document<'f> {
     findings: &'f [Remark],
 }
 
-/// Runs the verb.
+/// Runs the verb. Without an httpd, the file itself is looked at all the same.
 pub fn run(out: &Out, args: &CheckArgs) -> VerbResult {
     let file = file(args)?;
-    let dump = match &args.httpd {
-        Some(httpd) => Some(ask_httpd(httpd, &file, &args.defines)?),
-        None => None,
-    };
     let mut found = findings_of(&file, &args.defines);
-    if let Some(dump) = dump {
-        found.extend(dumped::unseen(&dump, &file, &args.defines));
+    let asked = match args.without_httpd {
+        true => Ok(Word::NotAsked),
+        false => server::ask(args.httpd.as_deref(), &file, &args.defines),
+    };
+    match &asked {
+        Ok(Word::Taken(dump)) => found.extend(dumped::unseen(dump, &file, &args.defines)),
+        Ok(Word::Refused(remark)) => {
+            // Its word on a line counts for ours.
+            found.retain(|own| !own.is_error || own.place != remark.place);
+            found.insert(0, remark.clone());
+        }
+        Ok(Word::NotAsked) | Err(_) => {}
     }
     if args.reach && found.iter().all(|finding| !finding.is_error) {
         let read = read::read(&file, &args.defines).map_err(Failure::usage)?;
         found.extend(reach::unreachable(&read.config.pools));
     }
-    if out.form == Form::Json {
-        out.json(&Document { file: file.display().to_string(), findings: &found })?;
-    } else {
-        for finding in &found {
-            let kind = if finding.is_error { out.tone(Tone::Bad, "error") } else { "warning".into() };
-            out.line(&format!("{}: {kind}: {}", finding.place, finding.text))?;
-        }
-    }
+    tell(out, &file, &found)?;
+    asked?;
     Ok(if found.is_empty() { Exit::Done } else { Exit::No })
+}
+
+fn tell(out: &Out, file: &Path, found: &[Remark]) -> Result<(), Failure> {
+    if out.form == Form::Json {
+        return Ok(out.json(&Document { file: file.display().to_string(), findings: found })?);
+    }
+    for finding in found {
+        let kind = if finding.is_error { out.tone(Tone::Bad, "error") } else { "warning".into() };
+        out.line(&format!("{}: {kind}: {}", clean::text(&finding.place), clean::text(&finding.text)))?;
+    }
+    Ok(())
 }
 
 fn file(args: &CheckArgs) -> Result<PathBuf, Failure> {
@@ -61,24 +76,8 @@ fn file(args: &CheckArgs) -> Result<PathBuf, Failure> {
     std::fs::canonicalize(&file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
-/// httpd's own word on the syntax, and what the module in it has read.
-fn ask_httpd(httpd: &Path, file: &Path, defines: &[String]) -> Result<String, Failure> {
-    let defines = defines.iter().flat_map(|define| ["-D", define.as_str()]);
-    let mut command = Command::new(httpd);
-    command.args(["-t", "-D", "DUMP_LUA_BALANCER"]).args(defines).arg("-f").arg(file);
-    let said = command.output().map_err(|error| Failure {
-        exit: Exit::Unreachable,
-        text: format!("{}: {error}: expected httpd, or apache2", httpd.display()),
-    })?;
-    if said.status.success() {
-        return Ok(String::from_utf8_lossy(&said.stdout).into_owned());
-    }
-    let words = String::from_utf8_lossy(&said.stderr).trim().to_owned();
-    Err(Failure { exit: Exit::No, text: format!("{} -t: {words}", httpd.display()) })
-}
-
 fn findings_of(file: &Path, defines: &[String]) -> Vec<Remark> {
-    let wrong = |text: String| vec![Remark::error(file.display().to_string(), text)];
+    let wrong = |text: String| vec![Remark::told(file, &text)];
     let text = match text::read(file, defines) {
         Ok(text) => text,
         Err(error) => return wrong(error),
@@ -87,9 +86,12 @@ fn findings_of(file: &Path, defines: &[String]) -> Vec<Remark> {
         Ok(read) => read,
         Err(error) => return wrong(error),
     };
-    let mut found = findings::of(&read, &text);
-    if let Err(error) = World::new(Rc::new(Setup::of(read))) {
-        found.push(Remark::error(file.display().to_string(), error));
+    let world = World::new(Rc::new(Setup::of(read.clone())));
+    let names = world.as_ref().map(|world| world.handle().names()).unwrap_or_default();
+    let mut found = findings::of(&read, &text, &names);
+    match world {
+        Ok(world) => hooks::idle(world.setup(), &mut found),
+        Err(error) => found.push(findings::of_script(&read.config, file, error)),
     }
     found
 }

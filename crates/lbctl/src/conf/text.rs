@@ -66,6 +66,7 @@ struct Reader {
 /// A section whose end has not come yet.
 struct Open {
     name: String,
+    place: Position,
     node: Option<Node>,
     /// What stands in it does not count.
     skipped: bool,
@@ -88,7 +89,7 @@ impl Reader {
         self.files.pop();
         match open.pop() {
             None => Ok(()),
-            Some(section) => Err(format!("{shown}: <{}> has no end", section.name)),
+            Some(section) => Err(format!("{}: <{}> has no end", section.place, section.name)),
         }
     }
 
@@ -152,8 +153,13 @@ impl Reader {
         }
         let skipped = skipped || unknowable || holds == Some(false);
         let is_node = !skipped && holds.is_none();
-        let node = is_node.then(|| Node { name: name.to_owned(), args, place, inside: Some(Vec::new()) });
-        Open { name: lower, node, skipped }
+        let node = is_node.then(|| Node {
+            name: name.to_owned(),
+            args,
+            place: place.clone(),
+            inside: Some(Vec::new()),
+        });
+        Open { name: name.to_owned(), place, node, skipped }
     }
 
     fn include(

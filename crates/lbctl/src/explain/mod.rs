@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `lbctl explain`: the decision for one request.
+//! `lbctl explain`: the decision for one request, by a configuration or script, or by a running server.
 
 pub mod words;
 
@@ -10,6 +10,7 @@ use explain::{Ruling, Told, document};
 
 use crate::args::{ExplainArgs, From};
 use crate::conf::read;
+use crate::live;
 use crate::out::{Exit, Failure, Form, Out, VerbResult, note};
 use crate::world::World;
 use crate::world::ask::Ask;
@@ -17,6 +18,19 @@ use crate::world::setup::Setup;
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &ExplainArgs) -> VerbResult {
+    let by_files = args.from.config.is_some() || args.from.script.is_some();
+    let by_server = args.reach.socket.is_some() || !args.reach.urls.is_empty();
+    match (by_files, by_server) {
+        (true, true) => Err(Failure::usage(
+            "--config and --script say what would be decided without a server, --socket and --url ask one: \
+             expected one of the two",
+        )),
+        (true, false) => by_itself(out, args),
+        (false, _) => live::explain::run(out, &ask(args)?, &args.reach),
+    }
+}
+
+fn by_itself(out: &Out, args: &ExplainArgs) -> VerbResult {
     let setup = setup(&args.from)?;
     let ask = ask(args)?;
     let world = World::new(Rc::new(setup)).map_err(Failure::usage)?;
@@ -28,7 +42,7 @@ pub fn run(out: &Out, args: &ExplainArgs) -> VerbResult {
     document.unknown.extend(unknown);
     match out.form {
         Form::Json => out.json(&document)?,
-        form => out.line(&words::text(&document, form))?,
+        form => out.line(&words::text(&document, form, "without the server"))?,
     }
     errors.iter().for_each(|error| note(error));
     let served = told.ended.declined || told.ended.member.is_some() || told.ended.target.is_some();
@@ -52,9 +66,7 @@ pub fn setup(from: &From) -> Result<Setup, Failure> {
         (Some(config), _) => Setup::of(read::read(config, &from.defines).map_err(Failure::usage)?),
         (None, Some(_)) => Setup::empty().map_err(Failure::usage)?,
         (None, None) => {
-            return Err(Failure::usage(
-                "nothing decides: expected --config HTTPD.CONF or --script FILE (asking a running server comes later)",
-            ));
+            return Err(Failure::usage("nothing decides: expected --config HTTPD.CONF or --script FILE"));
         }
     };
     (setup.seed, setup.defines) = (from.seed, from.defines.clone());

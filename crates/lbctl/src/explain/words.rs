@@ -4,16 +4,17 @@
 use explain::{Told, document};
 use render::explained::ExplainedDoc;
 
+use crate::clean;
 use crate::out::{Form, Out};
 use crate::world::World;
 
 /// About a request.
 pub fn of(world: &World, told: &Told) -> String {
-    text(&document::of(world, told, world.setup().unknown.clone()), Form::Table)
+    text(&document::of(world, told, world.setup().unknown.clone()), Form::Table, "without the server")
 }
 
-/// A document for people.
-pub fn text(document: &ExplainedDoc, form: Form) -> String {
+/// A document for people. `where_unknown` follows the word "unknown".
+pub fn text(document: &ExplainedDoc, form: Form, where_unknown: &str) -> String {
     let mut lines = Vec::new();
     if let Some(hook) = &document.hook {
         let line = hook.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -36,14 +37,16 @@ pub fn text(document: &ExplainedDoc, form: Form) -> String {
     if let Some(session) = &document.session {
         lines.push(format!("session: route {session}"));
     }
+    lines.iter_mut().for_each(|line| *line = clean::text(line));
     if !document.candidates.is_empty() {
         lines.push(String::new());
         lines.push(table(document, form));
     }
     if !document.then.is_empty() {
-        lines.push(format!("then: {}", document.then.join(", ")));
+        lines.push(clean::text(&format!("then: {}", document.then.join(", "))));
     }
-    lines.extend(document.unknown.iter().map(|one| format!("unknown without the server: {one}")));
+    let unknown = document.unknown.iter().map(|one| format!("unknown {where_unknown}: {one}"));
+    lines.extend(unknown.map(|line| clean::text(&line)));
     lines.join("\n")
 }
 

@@ -100,16 +100,23 @@ impl Link {
         let mut rest = 3;
         loop {
             let (reply, retry_after) = self.ask(call)?;
-            match reply.status {
+            // The server is busy, and says when it may be asked again.
+            let pause = match reply.status {
                 200..=299 => return Ok(reply),
-                429 if rest > 0 => std::thread::sleep(retry_after),
-                _ => return Err(self.refusal(call, &reply)),
+                429 => Some(retry_after.unwrap_or(Duration::from_secs(1))),
+                503 => retry_after,
+                _ => None,
+            };
+            match pause.filter(|_| rest > 0) {
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(self.refusal(call, &reply)),
             }
             rest -= 1;
         }
     }
 
-    fn ask(&self, call: &Call<'_>) -> Result<(ServerReply, Duration), Failure> {
+    /// An answer, and its `Retry-After`.
+    fn ask(&self, call: &Call<'_>) -> Result<(ServerReply, Option<Duration>), Failure> {
         let mut request = http::Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.base, call.path))
@@ -132,13 +139,13 @@ impl Link {
         self.reply(response)
     }
 
-    fn reply(&self, mut response: http::Response<Body>) -> Result<(ServerReply, Duration), Failure> {
+    fn reply(&self, mut response: http::Response<Body>) -> Result<(ServerReply, Option<Duration>), Failure> {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = header("etag").map(str::to_owned);
         let kind = header("content-type").unwrap_or("nothing").to_owned();
         let place = header("location").map(clean::text);
-        let seconds = header("retry-after").and_then(|value| value.parse().ok()).unwrap_or(1);
+        let seconds = header("retry-after").and_then(|value| value.parse::<u64>().ok());
         let text = response.body_mut().with_config().limit(MOST).read_to_vec();
         let text = text.map_err(|error| self.unreachable(&error))?;
         let body = match serde_json::from_slice(&text) {
@@ -154,7 +161,7 @@ impl Link {
                 return Err(self.unreadable(&format!("status {status}{place}, {}", clean::text(&kind))));
             }
         };
-        Ok((ServerReply { status, etag, body }, Duration::from_secs(u64::min(seconds, 5))))
+        Ok((ServerReply { status, etag, body }, seconds.map(|seconds| Duration::from_secs(seconds.min(5)))))
     }
 
     /// Nobody, or nobody whom this program understands.

@@ -6,6 +6,7 @@ pub mod change;
 mod client;
 mod condition;
 pub mod events;
+pub mod explain;
 pub mod membership;
 mod model;
 mod names;

@@ -173,7 +173,14 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn document(&self) -> Value {
+    /// Of values by server; none where they are the same.
+    pub fn between(of: &str, key: &'static str, values: Vec<(String, String)>) -> Option<Self> {
+        let differs = values.windows(2).any(|pair| pair[0].1 != pair[1].1);
+        differs.then(|| Difference { of: of.to_owned(), key, values })
+    }
+
+    /// As a document.
+    pub fn document(&self) -> Value {
         let values: BTreeMap<&str, &str> =
             self.values.iter().map(|(server, value)| (server.as_str(), value.as_str())).collect();
         json!({ "of": self.of, "key": self.key, "values": values })
@@ -206,20 +213,15 @@ pub fn differences(said: &[Said<Seen>]) -> Vec<Difference> {
     let mut found = Vec::new();
     for name in names {
         for (key, look) in LOOKS {
-            let values: Vec<(String, String)> =
-                said.iter().map(|one| (one.server.clone(), of(&name, &one.what, look))).collect();
-            let differs =
-                values.iter().any(|(_, value)| Some(value) != values.first().map(|(_, first)| first));
-            if differs {
-                let is_missing = values.iter().any(|(_, value)| value == "not there");
-                found.push(Difference {
-                    of: name.clone(),
-                    key: if is_missing { "member" } else { key },
-                    values,
-                });
-                if is_missing {
-                    break;
-                }
+            let values = said.iter().map(|one| (one.server.clone(), of(&name, &one.what, look)));
+            let Some(mut difference) = Difference::between(&name, key, values.collect()) else { continue };
+            let is_missing = difference.values.iter().any(|(_, value)| value == "not there");
+            if is_missing {
+                difference.key = "member";
+            }
+            found.push(difference);
+            if is_missing {
+                break;
             }
         }
     }

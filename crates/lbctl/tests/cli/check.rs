@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl check`.
 
+use std::os::unix::fs::PermissionsExt;
+
 use insta::assert_snapshot;
 
 use crate::{Folder, root};
@@ -11,8 +13,13 @@ fn checked(conf: &str) -> String {
         ("good.lua", "function select(r) return lb.pool('app') end\n"),
         ("idle.lua", "function select(r) return nil end\n"),
         ("broken.lua", "function select(r) return end end\n"),
+        ("forgetful.lua", "-- return lb.pool('app')\nfunction select(r)\n  lb.pool('app'):pick()\nend\n"),
+        (
+            "defines.lua",
+            "lb.define_pool('made', { { url = 'http://a:1' } })\nfunction select(r) return lb.pool('made') end\n",
+        ),
     ]);
-    folder.lbctl(&["check", "httpd.conf"]).whole()
+    folder.lbctl(&["check", "--without-httpd", "httpd.conf"]).whole()
 }
 
 fn pool(name: &str, lines: &str) -> String {
@@ -27,7 +34,7 @@ fn the_readmes_configuration_has_nothing_wrong() {
     let lines = readme.split("```apache\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let folder = Folder::with(&[("httpd.conf", lines)]);
     folder.write("lua/balancer.lua", std::fs::read(root().join("lua/balancer.lua")).unwrap());
-    let said = folder.lbctl(&["check", "httpd.conf"]).done();
+    let said = folder.lbctl(&["check", "--without-httpd", "httpd.conf"]).done();
     assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
 }
 
@@ -51,6 +58,7 @@ fn what_is_legal_and_probably_wrong_is_told_with_its_place() {
         pool("app", &format!("{APP}\n  LuaBalancerMethod maglev")),
         pool("app", "  LuaBalancerMember http://a:1 status=+D"),
         pool("app", APP) + "LuaHookTranslate idle.lua select\n",
+        pool("app", APP) + "LuaHookTranslate forgetful.lua select\n",
         // And what the server itself would refuse.
         pool("app", APP) + "LuaHookTranslate broken.lua select\n",
         pool("app", APP) + "LuaHookTranslate gone.lua select\n",
@@ -92,8 +100,8 @@ fn members_that_take_no_connection_are_told() {
         ),
     );
     let folder = Folder::with(&[("httpd.conf", &conf)]);
-    folder.lbctl(&["check", "httpd.conf"]).done();
-    let said = folder.lbctl(&["check", "httpd.conf", "--reach", "-o", "json"]);
+    folder.lbctl(&["check", "--without-httpd", "httpd.conf"]).done();
+    let said = folder.lbctl(&["check", "--without-httpd", "httpd.conf", "--reach", "-o", "json"]);
     let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((said.code, document["findings"].as_array().map(Vec::len)), (1, Some(1)), "{}", said.out);
     assert!(
@@ -104,4 +112,58 @@ fn members_that_take_no_connection_are_told() {
     );
     assert_eq!(folder.lbctl(&["check", "--httpd", "/nowhere/httpd", "httpd.conf"]).code, 4);
     assert_eq!(folder.lbctl(&["check", "gone.conf"]).code, 2);
+}
+
+#[test]
+fn pools_that_a_script_defines_are_there() {
+    let said = checked("LuaHookTranslate defines.lua select\nProxyPass /x lb://made/\n");
+    assert_eq!(said, "--- exit 0\n");
+}
+
+/// A program that stands for httpd: what it writes, and how it ends.
+fn httpd(folder: &Folder, name: &str, script: &str) {
+    folder.write(name, format!("#!/bin/sh\n{script}\n"));
+    let path = folder.0.join(name);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_httpd_of_the_system_is_asked_about_the_whole_path() {
+    let folder = Folder::with(&[("httpd.conf", &pool("app", APP))]);
+    let dump = r#"echo "$@" >> bin/asked; echo '{"pools":[]}'"#;
+    httpd(&folder, "bin/httpd", dump);
+    httpd(&folder, "bin/apachectl", "exit 9");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    let output = command
+        .args(["check", "-D", "EXTRA", "httpd.conf"])
+        .current_dir(&folder.0)
+        .env("PATH", folder.0.join("bin"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let whole = folder.0.join("httpd.conf");
+    assert_eq!(
+        folder.read("bin/asked"),
+        format!("-t -D DUMP_LUA_BALANCER -D EXTRA -f {}\n", whole.display())
+    );
+}
+
+#[test]
+fn what_httpd_refuses_is_told_once_with_its_place() {
+    let folder = Folder::with(&[("httpd.conf", &pool("app", "  LuaBalancerMember htp:/a"))]);
+    let line = format!("AH00526: Syntax error on line 2 of {}/httpd.conf:", folder.0.display());
+    httpd(&folder, "httpd", &format!("echo '{line}\nLuaBalancerMember: no such URL' >&2\nexit 1"));
+    let said = folder.lbctl(&["check", "httpd.conf", "--httpd", "./httpd"]);
+    assert_eq!(said.whole(), "--- exit 1\nDIR/httpd.conf:2: error: LuaBalancerMember: no such URL\n");
+    httpd(&folder, "httpd", "kill -9 $$");
+    let said = folder.lbctl(&["check", "httpd.conf", "--httpd", "./httpd"]);
+    assert!(said.code == 1 && said.out.contains("signal: 9"), "{}", said.whole());
+}
+
+#[test]
+fn no_httpd_is_four_beside_what_the_file_itself_shows() {
+    let folder = Folder::with(&[("httpd.conf", &pool("app", ""))]);
+    let said = folder.lbctl(&["check", "httpd.conf", "--httpd", "/nowhere/httpd"]);
+    assert!(said.code == 4 && said.out.contains("has no members"), "{}", said.whole());
+    assert!(said.err.contains("expected httpd"), "{}", said.whole());
 }

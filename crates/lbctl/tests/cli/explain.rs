@@ -84,7 +84,8 @@ fn wrong_calls_are_told() {
     folder.write("open.conf", "<Location /x>\n");
     let mut all = String::new();
     for arguments in [
-        &["explain", "/"][..],
+        &["explain", "--config", "pools.conf", "--socket", "x.sock", "/"][..],
+        &["explain", "--socket", "x.sock", "nonsense"],
         &["explain", "--config", "gone.conf", "/"],
         &["explain", "--config", "broken.conf", "/"],
         &["explain", "--config", "loop.conf", "/"],
