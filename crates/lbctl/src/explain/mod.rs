@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `lbctl explain`: the decision for one request, by a configuration or script, or by a running server.
+//! `lbctl explain`: the decision for one request, by a configuration or script, or by a server.
 
 pub mod words;
 

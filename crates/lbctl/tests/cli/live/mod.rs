@@ -156,6 +156,9 @@ fn relay(listener: std::net::TcpListener, path: std::path::PathBuf) -> u16 {
                 let text = String::from_utf8_lossy(&head[..size]).replacen(" /lb/", " /", 1);
                 let mut server = std::os::unix::net::UnixStream::connect(path).unwrap();
                 server.write_all(text.as_bytes()).unwrap();
+                // A body may come by itself.
+                let (mut rest, mut on) = (stream.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut rest, &mut on));
                 std::io::copy(&mut server, &mut stream).unwrap();
             });
         }
