@@ -135,6 +135,11 @@ impl Backend {
         self.set(Manner::Slow(delay));
     }
 
+    /// Answers after as many milliseconds as stand behind `ms=` in the target.
+    pub fn slow_as_asked(&self) {
+        self.set(Manner::SlowAsAsked);
+    }
+
     /// Answers every `n`th request after this long, the others at once.
     pub fn slow_every(&self, n: usize, delay: Duration) {
         self.set(Manner::SlowEvery(n, delay));

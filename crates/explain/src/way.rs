@@ -29,6 +29,16 @@ impl<'p> Way<'p> {
         Way { chooser: plan.chooser(), course: Course::default(), method: "" }
     }
 
+    /// Where one that has waited goes on: what it has tried, and how many choices it is past.
+    pub fn resumed(plan: &'p Plan, (course, stage): (Course, usize)) -> Self {
+        Way { chooser: plan.chooser().at_stage(stage), course, method: "" }
+    }
+
+    /// What a wait for a place interrupts.
+    pub fn interrupted(self) -> (Course, usize) {
+        (self.course, self.chooser.stage())
+    }
+
     /// The place of the next attempt, which counts as made. Full members are passed over.
     pub fn next<G: Ground>(&mut self, ground: &G) -> Result<Goal, NoMember> {
         loop {

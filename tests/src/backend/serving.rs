@@ -130,6 +130,11 @@ fn respond(stream: &TcpStream, shared: &Shared, request: &Recorded, nth: usize) 
             work(shared, delay);
             send_answer(stream, shared, request, 200)
         }
+        Manner::SlowAsAsked => {
+            let ms = request.uri.split("ms=").nth(1).and_then(|ms| ms.parse().ok());
+            work(shared, Duration::from_millis(ms.unwrap_or(0)));
+            send_answer(stream, shared, request, 200)
+        }
         Manner::SlowEvery(n, delay) => {
             if shared.requests.load(Ordering::SeqCst).is_multiple_of(n.max(1)) {
                 work(shared, delay);

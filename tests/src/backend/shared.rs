@@ -26,6 +26,7 @@ pub(super) enum Manner {
     ResetKeptAlive,
     CloseAfterAccept,
     Slow(Duration),
+    SlowAsAsked,
     SlowEvery(usize, Duration),
     CloseAtRandom,
     Play(Vec<Step>),

@@ -263,6 +263,22 @@ impl<'d, S> Chooser<'d, S> {
         (pool, narrowed.then(|| hash(&(view, &*course.tried, route))))
     }
 
+    /// How many of several choices it is past.
+    pub fn stage(&self) -> usize {
+        match &self.0 {
+            Kind::Each { at, .. } => *at,
+            _ => 0,
+        }
+    }
+
+    /// Past so many of several choices.
+    pub fn at_stage(mut self, stage: usize) -> Self {
+        if let Kind::Each { at, .. } = &mut self.0 {
+            *at = stage;
+        }
+        self
+    }
+
     /// Whether it looks for the request's session by itself, in the pool that it asks.
     pub fn looks_for_session(&self) -> bool {
         matches!(self.0, Kind::Pool { .. })

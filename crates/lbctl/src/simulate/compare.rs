@@ -21,6 +21,63 @@ pub struct Example {
     pub before: Option<String>,
 }
 
+/// Who serves a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Served {
+    /// This member, or nobody.
+    Now(Option<String>),
+    /// It waits in a queue, under this number.
+    Later(u64),
+}
+
+/// Who has served a request that has waited.
+pub type Late = (u64, Option<String>);
+
+/// Requests, compared when both sides know who serves them.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// Those that were.
+    pub differences: Differences,
+    /// Those that wait on a side.
+    open: Vec<(Ask, Served, Served)>,
+}
+
+impl Comparison {
+    /// Takes in one request.
+    pub fn put(&mut self, ask: &Ask, now: Served, before: Served) {
+        match (now, before) {
+            (Served::Now(now), Served::Now(before)) => self.differences.compare(ask, now, before),
+            (now, before) => self.open.push((ask.clone(), now, before)),
+        }
+    }
+
+    /// Takes in those that have waited, on either side.
+    pub fn settle(&mut self, now: Vec<Late>, before: Option<Vec<Late>>) {
+        let is = |served: &Served, number: u64| *served == Served::Later(number);
+        for (number, name) in now {
+            if let Some(open) = self.open.iter_mut().find(|open| is(&open.1, number)) {
+                open.1 = Served::Now(name);
+            }
+        }
+        for (number, name) in before.into_iter().flatten() {
+            if let Some(open) = self.open.iter_mut().find(|open| is(&open.2, number)) {
+                open.2 = Served::Now(name);
+            }
+        }
+        let (mut at, open) = (0, &mut self.open);
+        while at < open.len() {
+            if matches!(open[at], (_, Served::Now(_), Served::Now(_))) {
+                let (ask, now, before) = open.remove(at);
+                if let (Served::Now(now), Served::Now(before)) = (now, before) {
+                    self.differences.compare(&ask, now, before);
+                }
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {

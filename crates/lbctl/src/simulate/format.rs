@@ -92,6 +92,8 @@ impl LineFormat {
     /// A line of this format. More may stand behind.
     pub fn read(&self, line: &str) -> Option<Record> {
         let mut record = Record { at: f64::NAN, ..Record::default() };
+        // What the member itself took, without waits of the request.
+        let mut attempt: Option<f64> = None;
         let mut rest = line;
         for (at, piece) in self.0.iter().enumerate() {
             match piece {
@@ -103,11 +105,15 @@ impl LineFormat {
                     });
                     let end = end_of(rest, *kind, inside, next)?;
                     let (value, after) = rest.split_at(end);
+                    if (*kind, inside.as_str()) == ('e', "LB_SECONDS") {
+                        attempt = value.parse().ok();
+                    }
                     take(&mut record, *kind, inside, value)?;
                     rest = after;
                 }
             }
         }
+        record.took = attempt.or(record.took);
         sound(record)
     }
 }
@@ -174,7 +180,6 @@ fn take(record: &mut Record, kind: char, inside: &str, value: &str) -> Option<()
                 record.ask.headers.push((inside.to_owned(), value));
             }
         }
-        'e' if inside == "LB_SECONDS" => record.took = value.parse().ok().or(record.took),
         'e' if inside == "LB_MEMBER" => record.member = given.map(str::to_owned),
         _ => {}
     }
@@ -278,6 +283,12 @@ mod tests {
         let record = format.read(r#"1000000500000 10.0.0.1 "GET /x?y" 2500 a"#).unwrap();
         assert_eq!((record.at, record.took, record.exact), (1_000_000.5, Some(0.0025), true));
         assert_eq!((record.ask.target.as_str(), record.member.as_deref()), ("/x?y", Some("a")));
+        for both in ["%t \"%r\" %{LB_SECONDS}e %D", "%t \"%r\" %D %{LB_SECONDS}e"] {
+            let numbers = if both.ends_with('D') { "0.25 300000" } else { "300000 0.25" };
+            let line = format!("[30/Nov/2026:14:00:00 +0000] \"GET / HTTP/1.1\" {numbers}");
+            let record = LineFormat::parse(both).unwrap().read(&line).unwrap();
+            assert_eq!(record.took, Some(0.25), "{both}");
+        }
         assert!(LineFormat::parse("%h %r").is_err() && LineFormat::parse("%t %").is_err());
     }
 

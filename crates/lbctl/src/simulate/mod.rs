@@ -6,11 +6,13 @@ mod faults;
 mod figures;
 mod format;
 mod picture;
+mod queue;
 mod report;
 mod results;
 mod run;
 mod service;
 mod source;
+mod waiting;
 
 use std::io::{IsTerminal, Write};
 use std::rc::Rc;
@@ -20,7 +22,7 @@ use balance::rng::Rng;
 use balance::words;
 use config::HookKind;
 
-use self::compare::Differences;
+use self::compare::{Comparison, Served};
 use self::faults::Fault;
 use self::format::LineFormat;
 use self::results::Results;
@@ -118,19 +120,20 @@ fn simulate(
     let mut other =
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
     let compares = other.is_some() || args.against_log;
-    let mut differences = compares.then(Differences::default);
+    let mut compared = compares.then(Comparison::default);
     let (mut last, mut progress) = (begin, Progress::new());
     let mut record = first;
     loop {
         last = record.at.max(last);
         let took = record.took.unwrap_or_else(|| service.draw(&rng));
         let chosen = one.arrive(&record, took);
-        if let Some(differences) = &mut differences {
+        if let Some(compared) = &mut compared {
             let others = match &mut other {
                 Some(other) => other.arrive(&record, took),
-                None => record.member.clone(),
+                None => Served::Now(record.member.clone()),
             };
-            differences.compare(&record.ask, chosen, others);
+            compared.put(&record.ask, chosen, others);
+            compared.settle(one.take_late(), other.as_mut().map(Simulation::take_late));
         }
         progress.tell(logs.lines);
         match logs.next()? {
@@ -138,9 +141,24 @@ fn simulate(
             None => break,
         }
     }
+    one.finish();
+    if let (Some(compared), Some(other)) = (&mut compared, &mut other) {
+        other.finish();
+        compared.settle(Vec::new(), Some(other.take_late()));
+    }
+    if let Some(compared) = &mut compared {
+        compared.settle(one.take_late(), None);
+    }
     progress.end();
     let (unread, lines) = (logs.unread.clone(), logs.lines);
-    Ok(Some(Results { figures: one.figures, unread, lines, seconds: last - begin, begin, differences }))
+    Ok(Some(Results {
+        figures: one.figures,
+        unread,
+        lines,
+        seconds: last - begin,
+        begin,
+        differences: compared.map(|compared| compared.differences),
+    }))
 }
 
 /// Keeps service times and picks apart.

@@ -63,6 +63,13 @@ fn summary(results: &Results) -> Vec<String> {
     )];
     let times = [50.0, 95.0, 99.0].map(|percent| shown(figures.times.percentile(percent)));
     lines.push(format!("latency: p50 {}, p95 {}, p99 {}", times[0], times[1], times[2]));
+    if figures.waited > 0 {
+        let waits = [50.0, 95.0].map(|percent| shown(figures.waits.percentile(percent)));
+        lines.push(format!(
+            "{} waited for a place (p50 {}, p95 {}), {} of them in vain",
+            figures.waited, waits[0], waits[1], figures.gave_up
+        ));
+    }
     let mut others = Vec::new();
     for (count, what) in [
         (figures.declined, "not ours"),
@@ -125,6 +132,9 @@ struct Document<'r> {
     targets: u64,
     retries: u64,
     unserved: u64,
+    waited: u64,
+    gave_up: u64,
+    waits: Percentiles,
     sessions_moved: u64,
     /// Each member's part of what members answered.
     shares: BTreeMap<&'r str, f64>,
@@ -213,6 +223,9 @@ fn document(results: &Results) -> Document<'_> {
         targets: figures.targets,
         retries: figures.retries,
         unserved: figures.unserved,
+        waited: figures.waited,
+        gave_up: figures.gave_up,
+        waits: percentiles(&figures.waits),
         sessions_moved: figures.moved,
         shares: figures.members.iter().map(|member| (member.name.as_str(), share(member))).collect(),
         latency: percentiles(&figures.times),

@@ -6,18 +6,20 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use balance::api::{Balancer, PoolId};
+use balance::api::{Balancer, NoMember, PoolId};
 use balance::choosing::Goal;
 use balance::event::By;
 use balance::lifecycle::{self, Attempt, Finding, Ramps, Subject};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
-use explain::{Ruling, Way};
+use explain::{Plan, Ruling, Way};
 
+use super::compare::{Late, Served};
 use super::faults::Fault;
 use super::figures::{Series, Times};
 use super::format::Record;
+use super::queue::{Arrival, Dispatched, Queues, Waiter};
 use crate::world::World;
 use crate::world::setup::Setup;
 
@@ -54,6 +56,12 @@ pub struct Figures {
     pub retries: u64,
     /// The requests that nobody served.
     pub unserved: u64,
+    /// The requests that have waited in a queue.
+    pub waited: u64,
+    /// Those of them that waited in vain.
+    pub gave_up: u64,
+    /// How long they waited.
+    pub waits: Times,
     /// Sessions that went to another member than theirs.
     pub moved: u64,
     /// What scripts failed at, and how often.
@@ -75,10 +83,10 @@ struct Due {
 
 /// See the module.
 pub struct Simulation {
-    world: World,
+    pub(super) world: World,
     faults: Rc<Vec<Fault>>,
     added: Vec<bool>,
-    begin: f64,
+    pub(super) begin: f64,
     due: BinaryHeap<Reverse<Due>>,
     /// Members by slot: number among the figures, pool, the member.
     known: Vec<Option<(usize, PoolId, Arc<Member>)>>,
@@ -87,6 +95,12 @@ pub struct Simulation {
     /// By pool: seconds from check to check, when the next one is.
     checks: Vec<(PoolId, f64, f64)>,
     numbers: u64,
+    /// Requests so far.
+    pub(super) arrivals: u64,
+    /// Those that wait.
+    pub(super) queues: Queues,
+    /// Who has served those that have waited.
+    pub(super) late: Vec<Late>,
     /// What was counted.
     pub figures: Figures,
 }
@@ -120,12 +134,15 @@ impl Simulation {
             next_tick: TICK,
             checks,
             numbers: 0,
+            arrivals: 0,
+            queues: Queues::default(),
+            late: Vec::new(),
             figures: Figures::default(),
         })
     }
 
     /// A request comes. Returns who answers it, as `LB_MEMBER` would say.
-    pub fn arrive(&mut self, record: &Record, took: f64) -> Option<String> {
+    pub fn arrive(&mut self, record: &Record, took: f64) -> Served {
         let now = (record.at - self.begin).max(0.0);
         self.pass_to(now, record.at);
         let visited = self.world.visit(&record.ask);
@@ -133,22 +150,52 @@ impl Simulation {
             self.note_error(error);
         }
         self.world.server.take_lines();
-        let name = match &visited.verdict {
+        self.arrivals += 1;
+        let served = match visited.verdict {
             Ruling::Declined => {
                 self.figures.declined += 1;
-                None
+                Served::Now(None)
             }
             Ruling::Answer { .. } => {
                 self.figures.answered += 1;
-                None
+                Served::Now(None)
             }
             Ruling::Send(plan) => {
                 let idempotent = !matches!(record.ask.method.as_str(), "POST" | "PATCH" | "CONNECT");
-                self.send(&mut Way::new(plan), (record.at, now), took, idempotent)
+                let (number, at) = (self.arrivals, record.at);
+                let arrival =
+                    Arrival { number, came: now, now, at, took, waited: 0.0, in_line: false, idempotent };
+                self.figures.requests += 1;
+                self.set_out(plan, arrival, record)
             }
         };
         self.world.pools.take_notices();
-        name
+        served
+    }
+
+    fn set_out(&mut self, plan: Plan, arrival: Arrival, record: &Record) -> Served {
+        let mut way = Way::new(&plan);
+        let (wants, seconds) = match self.send(&mut way, &plan, &arrival) {
+            Dispatched::To(name) => return Served::Now(name),
+            Dispatched::Waits(wants, seconds) => (wants, seconds),
+        };
+        let state = way.interrupted();
+        let (ask, until) = (record.ask.clone(), arrival.came + seconds);
+        self.figures.waited += 1;
+        self.queues.join(Waiter { arrival, ask, plan, state, wants, until });
+        Served::Later(arrival.number)
+    }
+
+    /// Everybody who waits has an end. No request comes any more.
+    pub fn finish(&mut self) {
+        while let Some(end) = self.queues.next_end() {
+            self.pass_to(end, self.begin + end);
+        }
+    }
+
+    /// Who has served those that have waited, since this was asked last.
+    pub fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
     }
 
     fn note_error(&mut self, error: String) {
@@ -158,25 +205,30 @@ impl Simulation {
         }
     }
 
-    fn send(
-        &mut self,
-        way: &mut Way<'_>,
-        (at, now): (f64, f64),
-        took: f64,
-        idempotent: bool,
-    ) -> Option<String> {
-        self.figures.requests += 1;
+    /// Sends a request to a member that has a place, or has it wait for one.
+    pub fn send(&mut self, way: &mut Way<'_>, plan: &Plan, arrival: &Arrival) -> Dispatched {
+        let Arrival { at, now, took, .. } = *arrival;
         loop {
+            if !arrival.in_line
+                && let Some((wants, seconds)) = self.wants(way, plan)
+                && self.queues.is_behind(wants)
+            {
+                return Dispatched::Waits(wants, seconds);
+            }
             let (pool, member) = match way.next(&self.world) {
                 Ok(Goal::Member(pool, member)) => (pool, member),
                 Ok(Goal::Target(url)) => {
                     self.figures.targets += 1;
                     self.figures.times.add(took);
-                    return Some(url.split(' ').next().unwrap_or_default().to_owned());
+                    return Dispatched::To(Some(url.split(' ').next().unwrap_or_default().to_owned()));
                 }
-                Err(_) => {
+                Err(nobody) => {
+                    let are_full = !way.course.full.is_empty() || matches!(nobody, NoMember::Full(..));
+                    if are_full && let Some((wants, seconds)) = self.wants(way, plan) {
+                        return Dispatched::Waits(wants, seconds);
+                    }
                     self.figures.unserved += 1;
-                    return None;
+                    return Dispatched::To(None);
                 }
             };
             self.figures.retries += u64::from(way.course.attempts > 1);
@@ -188,15 +240,17 @@ impl Simulation {
                 let moved = way.course.route().is_some() && !way.course.is_by_session();
                 self.figures.moved += u64::from(moved);
                 self.begin_at(number, member.slot, (at, now), took * factor);
-                return Some(member.spec.name.clone());
+                self.figures.times.add(arrival.waited + took * factor);
+                return Dispatched::To(Some(member.spec.name.clone()));
             }
             self.figures.members[number].failures += 1;
             self.ended(pool, &member, Outcome::Connect, 0.0);
             let settings = self.world.handle().settings(pool);
-            let again = settings.is_some_and(|settings| way.goes_on(Outcome::Connect, idempotent, &settings));
+            let again =
+                settings.is_some_and(|settings| way.goes_on(Outcome::Connect, arrival.idempotent, &settings));
             if !again {
                 self.figures.unserved += 1;
-                return None;
+                return Dispatched::To(None);
             }
         }
     }
@@ -208,7 +262,6 @@ impl Simulation {
         figures.requests += 1;
         figures.times.add(took);
         self.world.pools.store().set_inflight(slot, figures.inflight);
-        self.figures.times.add(took);
         self.figures.series.add(at, number);
         self.numbers += 1;
         let took_us = (took * 1e6) as u64;
@@ -257,9 +310,9 @@ impl Simulation {
         loop {
             let answer = self.due.peek().map(|Reverse(due)| due.at_us as f64 / 1e6);
             let check = self.checks.iter().map(|(_, _, next)| *next).min_by(f64::total_cmp);
-            let tick = self.next_tick;
-            let next =
-                [answer, check, Some(tick)].into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
+            let end = self.queues.next_end();
+            let all = [answer, check, Some(self.next_tick), end];
+            let next = all.into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
             if next > now {
                 break;
             }
@@ -268,6 +321,8 @@ impl Simulation {
                 self.answer();
             } else if check == Some(next) {
                 self.check(next);
+            } else if end == Some(next) {
+                self.give_up(next);
             } else {
                 self.tick(now);
             }
@@ -295,6 +350,7 @@ impl Simulation {
         figures.inflight = figures.inflight.saturating_sub(1);
         self.world.pools.store().set_inflight(due.slot, figures.inflight);
         self.ended(pool, &member, Outcome::Answered(200), due.took_us as f64 / 1e6);
+        self.call(pool);
     }
 
     fn check(&mut self, next: f64) {
@@ -315,9 +371,13 @@ impl Simulation {
         }
     }
 
-    /// Ejections end, slow starts go on. Long times without either are one step.
+    /// Ejections end, slow starts go on. Long times without either are one step. Whoever waits may
+    /// find a member that is back.
     fn tick(&mut self, now: f64) {
         self.world.pass_to(&mut self.ramps, self.next_tick);
+        for pool in self.queues.pools() {
+            while self.call(pool) {}
+        }
         self.next_tick += TICK;
         if self.world.is_settled() && self.next_tick < now {
             self.next_tick = now.max(self.next_tick);

@@ -258,3 +258,76 @@ fn years_without_requests_take_no_time() {
     );
     assert!(started.elapsed().as_secs() < 10);
 }
+
+/// Ten requests at once, and one a minute later; each takes 100 ms.
+fn crowd(set: &str, path: fn(usize) -> String) -> Folder {
+    let member = |name: &str, port: u16| {
+        format!("  LuaBalancerMember http://192.0.2.1:{port} name={name} max_inflight=1\n")
+    };
+    let pool = format!(
+        "<LuaBalancerPool app>\n{}{}  LuaBalancerSet {set}\n</LuaBalancerPool>\n",
+        member("a", 1),
+        member("b", 2)
+    );
+    let line = |second: usize, path: String| {
+        format!("{{\"time\":\"2026-11-30T14:{second:02}:00.500Z\",\"path\":\"{path}\",\"seconds\":0.1}}\n")
+    };
+    let log: String = (0..10).map(|n| line(0, path(n))).chain([line(1, "/late".into())]).collect();
+    Folder::with(&[("pools.conf", &pool), ("access.log", &log)])
+}
+
+#[test]
+fn requests_wait_for_a_place_first_come_first_served() {
+    let folder = crowd("queue=5s", |n| format!("/{n}"));
+    let document = json(&simulate(&folder, &["--json", "access.log"]).done());
+    let number = |key: &str| document[key].as_u64().unwrap();
+    assert_eq!([number("requests"), number("unserved"), number("waited"), number("gave_up")], [11, 0, 8, 0]);
+    let near = |value: &serde_json::Value, wanted: f64| (value.as_f64().unwrap() / wanted - 1.0).abs() < 0.03;
+    // Two at a time: the last ones wait for four times 100 ms, and take as long once more.
+    assert!(near(&document["latency"]["p99"], 0.5) && near(&document["waits"]["p50"], 0.2), "{document}");
+    for member in ["app/a", "app/b"] {
+        let one = document["members"].as_array().unwrap().iter().find(|one| one["member"] == member).unwrap();
+        assert!(one["peak"] == 1 && near(&one["latency"]["p99"], 0.1), "{document}");
+    }
+    let words = simulate(&folder, &["access.log"]).done().out;
+    assert!(words.contains("8 waited for a place (p50 20"), "{words}");
+    assert!(words.contains("0 of them in vain"), "{words}");
+}
+
+#[test]
+fn who_waits_longer_than_the_queue_allows_gets_503() {
+    let folder = crowd("queue=150ms", |n| format!("/{n}"));
+    let document = json(&simulate(&folder, &["--json", "access.log"]).done());
+    let number = |key: &str| document[key].as_u64().unwrap();
+    assert_eq!([number("waited"), number("gave_up"), number("unserved")], [8, 6, 6], "{document}");
+    let without = crowd("retries=1", |n| format!("/{n}"));
+    let document = json(&simulate(&without, &["--json", "access.log"]).done());
+    assert_eq!((&document["waited"], &document["unserved"]), (&0.into(), &8.into()), "{document}");
+}
+
+#[test]
+fn one_that_wants_a_member_of_its_own_stands_in_nobodys_way() {
+    let folder = crowd("queue=5s", |n| if n < 5 { "/a".into() } else { "/any".into() });
+    folder.write(
+        "s.lua",
+        "local app = lb.pool('app')\nfunction select(r)\n  if r.uri == '/a' then return app:only('a') end\n  return app\nend\n",
+    );
+    let said = simulate(&folder, &["--script", "s.lua", "--json", "access.log"]).done();
+    let document = json(&said);
+    assert_eq!((&document["unserved"], &document["waited"]), (&0.into(), &8.into()), "{document}");
+    // b has the five that want anybody one after the other, and the last request.
+    assert!((share(&document, "app/a") - 5.0 / 11.0).abs() < 0.2, "{document}");
+}
+
+#[test]
+fn requests_that_have_waited_are_compared_with_the_member_they_got() {
+    let folder = crowd("queue=5s", |n| format!("/{n}"));
+    folder.write("one.lua", "function select(r) return lb.pool('app') end\n");
+    folder.write("two.lua", "local app = lb.pool('app')\nfunction select(r) return app end\n");
+    let arguments = ["--script", "two.lua", "--compare", "one.lua", "access.log"];
+    let words = simulate(&folder, &arguments).done().out;
+    assert!(words.contains("0 of 11 requests (0.00 %) go to another member"), "{words}");
+    folder.write("one.lua", "function select(r) return lb.pool('app'):only('a') end\n");
+    let words = simulate(&folder, &arguments).done().out;
+    assert!(words.contains(" of 11 requests (") && !words.contains("0 of 11 requests"), "{words}");
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `lbctl simulate` beside a real server: the same arrivals and service times give the same shares
+//! and latencies.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use server_tests::{Backend, Httpd, ended, lbctl_command, pool, wait_until};
+
+const REQUESTS: usize = 300;
+/// Requests a second.
+const RATE: f64 = 60.0;
+const FORMAT: &str = "%{begin:usec}t \"%r\" %{LB_SECONDS}e %{LB_MEMBER}e %D";
+
+/// When requests come, and how many milliseconds a backend takes for each: of a fixed seed, the
+/// gaps exponentially distributed.
+fn arrivals() -> Vec<(Duration, u64)> {
+    let (mut state, mut at) = (0x2545_f491_4f6c_dd1d_u64, 0.0);
+    let mut uniform = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ((state >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
+    };
+    let one = |_| {
+        at += -uniform().ln() / RATE;
+        (Duration::from_secs_f64(at), 60 + (uniform() * 100.0) as u64)
+    };
+    (0..REQUESTS).map(one).collect()
+}
+
+/// Sends a request at each of these moments, whatever became of those before.
+fn send(httpd: &Httpd, path: &str) {
+    const CLIENTS: usize = 48;
+    let (due, next, begin) = (arrivals(), AtomicUsize::new(0), Instant::now());
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = httpd.client().timeout(Duration::from_secs(60));
+                while let Some((due, ms)) = due.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    thread::sleep(due.saturating_sub(begin.elapsed()));
+                    assert_eq!(client.get(&format!("{path}?ms={ms}")).status, 200);
+                }
+            });
+        }
+    });
+}
+
+/// What came out: the share of each member, and the percentiles 50, 95 and 99.
+#[derive(Debug)]
+struct Outcome {
+    shares: BTreeMap<String, f64>,
+    percentiles: [f64; 3],
+}
+
+impl Outcome {
+    /// Of lines of the log.
+    fn served(lines: &[String]) -> Self {
+        let (mut counts, mut times) = (BTreeMap::<String, f64>::new(), Vec::new());
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [.., member, us] = words.as_slice() else { panic!("{line}") };
+            *counts.entry((*member).to_owned()).or_default() += 1.0 / lines.len() as f64;
+            times.push(us.parse::<f64>().expect("microseconds") / 1e6);
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |percent: f64| times[(times.len() as f64 * percent / 100.0).ceil() as usize - 1];
+        Outcome { shares: counts, percentiles: [at(50.0), at(95.0), at(99.0)] }
+    }
+
+    /// Of a simulation's document.
+    fn simulated(document: &Value) -> Self {
+        let members = document["members"].as_array().expect("members");
+        let share = |one: &Value| {
+            let name = one["member"].as_str().expect("a name").split('/').next_back();
+            (name.unwrap_or_default().to_owned(), one["share"].as_f64().expect("a share"))
+        };
+        let at = |key: &str| document["latency"][key].as_f64().expect("a time");
+        Outcome { shares: members.iter().map(share).collect(), percentiles: ["p50", "p95", "p99"].map(at) }
+    }
+
+    /// Shares within 1 %, percentiles within 5 %.
+    fn is_near(&self, other: &Outcome) -> bool {
+        let share = |outcome: &Outcome, name: &String| outcome.shares.get(name).copied().unwrap_or_default();
+        let names = self.shares.keys().chain(other.shares.keys());
+        let mut shares = names.map(|name| share(self, name) - share(other, name));
+        let mut times = self.percentiles.iter().zip(other.percentiles).map(|(own, other)| own / other - 1.0);
+        shares.all(|off| off.abs() <= 0.01) && times.all(|off| off.abs() <= 0.05)
+    }
+}
+
+fn simulate(httpd: &Httpd, name: &str, lines: &[String]) -> Value {
+    let log = format!("{name}.log");
+    fs::write(httpd.dir().join(&log), lines.join("\n")).expect("write the log");
+    let words = ["simulate", "--config", "pools.conf", "--json", "--log-format", FORMAT, &log];
+    let said = ended(lbctl_command(&words).current_dir(httpd.dir())).done();
+    serde_json::from_str(&said.out).expect("JSON")
+}
+
+#[test]
+fn shares_and_latencies_are_those_of_a_real_server() {
+    let members = Backend::named(["a", "b", "c"]);
+    members.iter().for_each(Backend::slow_as_asked);
+    let [a, b, c] = &members;
+    let own = [(a, "max_inflight=2"), (b, "max_inflight=3"), (c, "max_inflight=3")];
+    let pools = [
+        pool("even", &[(a, "weight=5"), (b, "weight=2"), (c, "")], ""),
+        pool("least", &[(a, "weight=2"), (b, ""), (c, "")], "LuaBalancerMethod least_connections"),
+        pool("line", &own, "LuaBalancerMethod least_connections\nLuaBalancerSet queue=30s"),
+    ];
+    let passes = ["even", "least", "line"].map(|name| format!("ProxyPass /{name} lb://{name}"));
+    let httpd = Httpd::builder()
+        .children(1)
+        .threads(64)
+        .file("pools.conf", &format!("{}\n{}", pools.join("\n"), passes.join("\n")))
+        .config("Include pools.conf\nMaxKeepAliveRequests 0")
+        .config(&format!("CustomLog sim.log \"{}\"", FORMAT.replace('"', "\\\"")))
+        .start();
+    let lines = || fs::read_to_string(httpd.dir().join("sim.log")).unwrap_or_default();
+    let mut seen = 0;
+    for name in ["even", "least", "line"] {
+        let mut rounds = Vec::new();
+        let begin = seen;
+        // Ties are drawn on both sides: the more requests, the less draws matter.
+        let is_near = (0..5).any(|_| {
+            send(&httpd, &format!("/{name}"));
+            let wanted = seen + REQUESTS;
+            wait_until("the log has every request", Duration::from_secs(10), || {
+                lines().lines().count() >= wanted
+            });
+            let own: Vec<String> = lines().lines().skip(begin).map(str::to_owned).collect();
+            seen = wanted;
+            let document = simulate(&httpd, name, &own);
+            let (served, told) = (Outcome::served(&own), Outcome::simulated(&document));
+            let waited = document["waited"].as_u64().unwrap_or_default();
+            assert!(name != "line" || waited > 20, "too few have waited: {document}");
+            rounds.push(format!("served {served:?}\ntold {told:?}"));
+            told.is_near(&served)
+        });
+        println!("{name}:\n{}", rounds.join("\n"));
+        assert!(is_near, "{name}:\n{}", rounds.join("\n"));
+    }
+}
