@@ -33,6 +33,22 @@ pub fn divert(sink: Sink) {
     SINK.store(sink as *mut (), Ordering::Release);
 }
 
+static WATCHER: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+/// From now on lines of errors without a request are told there as well.
+pub fn watch_errors(watcher: fn(&str)) {
+    WATCHER.store(watcher as *mut (), Ordering::Release);
+}
+
+fn tell_watcher(text: &str) {
+    let watcher = WATCHER.load(Ordering::Acquire);
+    if !watcher.is_null() {
+        // SAFETY: stored by `watch_errors` from a function of this type.
+        let watcher = unsafe { std::mem::transmute::<*mut (), fn(&str)>(watcher) };
+        watcher(text);
+    }
+}
+
 fn sink() -> Option<Sink> {
     let sink = SINK.load(Ordering::Acquire);
     // SAFETY: stored by `divert` from a function of this type.
@@ -61,6 +77,9 @@ fn line(text: &str) -> CString {
 pub fn server(level: Level, text: &str) {
     if let Some(sink) = sink() {
         return sink(level, text);
+    }
+    if level <= ERR {
+        tell_watcher(text);
     }
     let line = line(text);
     // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard

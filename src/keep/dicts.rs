@@ -5,6 +5,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
+use balance::snapshot::DictState;
+use balance::trouble::Trouble;
 use config::MOST_DICTS;
 use script::host::{self, DictError, Scalar, SharedValues};
 use table::dict::{self, Dict, Processes, Value};
@@ -83,15 +85,32 @@ impl Dicts {
         Some(Rc::new(ForScripts(dict.clone())))
     }
 
-    /// All that have a name: bytes in all, and bytes free.
-    pub fn rooms(&self) -> impl Iterator<Item = (&str, (usize, usize))> {
-        self.named.iter().map(|(name, dict)| (name.as_str(), dict.room()))
+    /// All that have a name, as they are shown.
+    pub fn states(&self) -> Vec<DictState> {
+        let state = |(name, dict): &(String, Dict)| {
+            let (size, free) = dict.room();
+            let last_error = dict.last_refusal().map(|(error, at_us)| trouble(dict, error, at_us));
+            DictState { name: name.clone(), size, free, evictions: dict.evictions(), last_error }
+        };
+        self.named.iter().map(state).collect()
     }
 
     /// The values that `r:ivm_set` writes.
     pub fn values(&self) -> Rc<dyn SharedValues> {
         Rc::new(Values(self.values.clone()))
     }
+}
+
+fn trouble(dict: &Dict, error: dict::DictError, at_us: u64) -> Trouble {
+    let ago_s = memory::monotonic_us().saturating_sub(at_us) / 1_000_000;
+    let text = match error {
+        dict::DictError::NoMemory => {
+            let largest = dict.largest();
+            format!("no memory: a value was refused (the largest has {largest} bytes with its key)")
+        }
+        error => error.to_string(),
+    };
+    Trouble::new(memory::epoch_s().saturating_sub(ago_s), &text)
 }
 
 fn world() -> Processes {

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
+use balance::counting::ReloadEnd;
 use balance::lifecycle;
 use script::report::{Findings, ProcessEnd};
 use script::{GoodVersion, ScriptError, ScriptId, Stamp};
@@ -16,6 +17,7 @@ use crate::httpd::events;
 use crate::httpd::{log, memory, process};
 use crate::serve::child::Child;
 use crate::serve::scripts;
+use crate::serve::troubles::note_refused;
 use crate::vetting::WORKERS;
 use crate::vetting::client::{Pending, Progress, settle};
 
@@ -146,12 +148,16 @@ fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32
     if let Err(error) = good.apply(balancer, version) {
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
+    table.count_reload(row, ReloadEnd::Ok);
     events::tell_all(lifecycle::forget_checks(table));
     library.install(id, good.bundle, version);
     log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
 }
 
 fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
+    // Before others see that it is refused.
+    note_refused(&child.table, row, stamp.0, &error.message);
+    child.table.count_reload(row, ReloadEnd::Refused);
     child.table.reject_script(row, memory::pid(), stamp.0);
     log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
 }

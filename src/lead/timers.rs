@@ -341,6 +341,9 @@ async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, Scr
         reply = match step {
             Step::Done(result) => {
                 child.count_call(script, result.as_ref().map(|_| false), took_ns);
+                if let Err(error) = &result {
+                    child.note_failed(script, None, error);
+                }
                 return result;
             }
             Step::Again => {

@@ -3,12 +3,15 @@
 //! what becomes of it. A version that has passed is judged once more and served then, as others are
 //! that are saved without a trial: so nothing but its files has to be kept meanwhile.
 
+use balance::counting::ReloadEnd;
 use balance::trial::{Trial, TrialStage, WHOLE};
 use script::{Bundle, ScriptId, Stamp};
+use table::Whose;
 
 use crate::httpd::{log, memory};
 use crate::serve::child::Child;
 use crate::serve::trials::TriedScript;
+use crate::serve::troubles::note_refused;
 
 /// Once a tick.
 pub fn turn(child: &Child) {
@@ -60,8 +63,14 @@ fn failures(script: &TriedScript, seen: Trial) -> String {
 }
 
 fn tell_failed(child: &Child, script: &TriedScript, why: &str) {
-    let label = child.library.label(script.id);
+    let (table, label) = (&child.table, child.library.label(script.id));
     let text = format!("{label}: {why}: the saved version is not taken, the one before serves everything");
+    if let Some(row) = child.script_rows.get(script.id.0 as usize).copied().flatten() {
+        let last = table.trouble(Whose::Call(script.row), table.script_version(script.row));
+        let last = last.map_or(String::new(), |last| format!("; the last one: {}", last.text));
+        note_refused(table, row, table.judged_stamp(script.row), &format!("{label}: {why}{last}"));
+        table.count_reload(row, ReloadEnd::Failed);
+    }
     log::server(log::ERR, &text);
 }
 

@@ -7,6 +7,7 @@ use script::{Answer, ErrorKind, LuaState, ScriptError, ScriptId};
 use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
+use crate::serve::troubles;
 
 /// The result of a call, as far as it is counted.
 pub trait Said {
@@ -52,11 +53,14 @@ impl Child {
             None => (&self.lua, None),
             Some(trial) => (trial.lua, Some(trial.row)),
         };
-        if on_trial.is_none() && !self.table.has_counts() {
-            return lua.with(request, body);
-        }
         let began_ns = memory::monotonic_ns();
         let said = lua.with(request, body);
+        if let Err(error) = &said {
+            self.note_failed(id, on_trial, error);
+        }
+        if on_trial.is_none() && !self.table.has_counts() {
+            return said;
+        }
         if let Some(row) = on_trial
             && let Some(ending) = ending(said.as_ref().map(Said::is_declined))
         {
@@ -65,6 +69,22 @@ impl Child {
         let took_ns = memory::monotonic_ns().saturating_sub(began_ns);
         self.count_call(id, said.as_ref().map(Said::is_declined), took_ns);
         said
+    }
+
+    /// Keeps the error of a call, of the version that serves, or of the one on trial in that row.
+    pub fn note_failed(&self, id: ScriptId, on_trial: Option<u32>, error: &ScriptError) {
+        // The version in quarantine has its reason already.
+        if matches!(error.kind, ErrorKind::Stopped | ErrorKind::Quarantined) {
+            return;
+        }
+        let own = || self.script_rows.get(id.0 as usize).copied().flatten();
+        let (row, version) = match on_trial {
+            Some(row) => (Some(row), self.table.script_version(row)),
+            None => (own(), self.library.version(id)),
+        };
+        if let Some(row) = row {
+            troubles::note_failed(&self.table, row, version, &error.message);
+        }
     }
 
     /// Counts a call.

@@ -31,6 +31,7 @@ use crate::serve::lua_states::{LuaStates, Parts, Versions};
 use crate::serve::own_config::Main;
 use crate::serve::places::MemberPlaces;
 use crate::serve::trials::Trials;
+use crate::serve::troubles;
 use crate::serve::waiting_room::WaitingRoom;
 use crate::serve::workers::Workers;
 use crate::vetting::Asker;
@@ -129,10 +130,18 @@ pub fn init(pool: MemoryPool<'static>, own: SchemeHandler, start: fn(&'static Ch
         Ok(child) => {
             let child: &'static Child = Box::leak(Box::new(child));
             CHILD.store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
+            log::watch_errors(note_error);
             pool.before_clearing(child);
             start(child);
         }
         Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
+    }
+}
+
+/// Keeps a line that this child has written into the log for itself.
+fn note_error(text: &str) {
+    if let Some(child) = get() {
+        troubles::note_own(&child.table, child.lane.index(), text);
     }
 }
 

@@ -20,5 +20,6 @@ pub mod scripts;
 pub mod snapshot;
 pub mod stated;
 pub mod trials;
+pub mod troubles;
 pub mod waiting_room;
 pub mod workers;

@@ -2,12 +2,14 @@
 //! Children tell each other about scripts through the table: the versions, and those that are
 //! stuck.
 
+use balance::counting::ReloadEnd;
 use balance::trial::TrialStage;
 use script::{Bundle, ErrorKind, GoodVersion, Library, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::serve::troubles::note_failed;
 
 /// The table's key of a script: its label, and how many scripts before it have the same one.
 fn key(library: &Library, id: ScriptId) -> u64 {
@@ -79,7 +81,11 @@ pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) 
         // A child judges these very files at this moment, or did: its verdict holds.
         return table.script_version(row).max(1);
     }
-    publish_judged((table, library), id, row, stamp, bundle)
+    let version = publish_judged((table, library), id, row, stamp, bundle);
+    if version > 1 {
+        table.count_reload(row, ReloadEnd::Ok);
+    }
+    version
 }
 
 /// Stores a version that was just judged good.
@@ -139,6 +145,9 @@ pub fn quarantine(
             "{label}: version {version} is stuck in C, {late}: no child calls it any more until it is saved anew, and its thread \
              is lost while that lasts"
         );
+        if let Some(row) = row {
+            note_failed(table, row, version, &text);
+        }
         log::server(log::CRIT, &text);
     }
 }

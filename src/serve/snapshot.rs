@@ -4,10 +4,10 @@
 use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
-use balance::snapshot::{DictState, ScriptState, ScriptVerdict, Snapshot};
+use balance::snapshot::{ScriptState, ScriptVerdict, Snapshot};
 use balance::trial::{Rollout, Trial, TrialStage};
 use script::{Bundle, ScriptId};
-use table::Table;
+use table::{Table, Whose};
 
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -19,8 +19,7 @@ pub fn of(child: &Child) -> Snapshot {
     let known = std::mem::take(&mut all.scripts);
     let scripts = child.library.ids().zip(&child.script_rows);
     all.scripts = scripts.map(|(id, row)| script(child, &known, id, *row)).collect();
-    let dicts = child.dicts.rooms();
-    all.dicts = dicts.map(|(name, (size, free))| DictState { name: name.to_owned(), size, free }).collect();
+    all.dicts = child.dicts.states();
     all
 }
 
@@ -30,14 +29,20 @@ fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) 
     let verdict = if version == 0 { ScriptVerdict::Missing } else { ScriptVerdict::Serves };
     let counts = ScriptCounts::default();
     let trial = trial(child, id);
-    let own = ScriptState { row, label: child.library.label(id), version, verdict, counts, trial };
+    let label = child.library.label(id);
+    let own = ScriptState { row, label, version, verdict, counts, trial, last_error: None };
     let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
     let is_tried = trial.is_some_and(|(trial, _)| trial.stage != TrialStage::Failed);
     let refused = !is_tried
         && found.verdict == ScriptVerdict::Serves
         && row.is_some_and(|row| is_refused(&child.table, row));
     let verdict = if refused { ScriptVerdict::Refused } else { found.verdict };
-    ScriptState { version: found.version, verdict, counts: found.counts, ..own }
+    let last_error = row.filter(|_| refused).and_then(|row| {
+        let stamp = child.table.judged_stamp(row);
+        child.table.trouble(Whose::Save(row), stamp)
+    });
+    let last_error = last_error.or_else(|| found.last_error.clone());
+    ScriptState { version: found.version, verdict, counts: found.counts, last_error, ..own }
 }
 
 /// The version of the files that were judged last, while those do not serve.

@@ -149,6 +149,17 @@ pub enum CallEnd {
     MemoryLimit,
 }
 
+/// The end of a version that was saved while another one served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadEnd {
+    /// It serves.
+    Ok,
+    /// It was refused when it was vetted.
+    Refused,
+    /// Too many of its calls failed while it was on trial.
+    Failed,
+}
+
 /// The keeper of the counts, for all processes together. Counts of a member or pool that has gone
 /// are gone; a row that is replaced in the very instant of a count may get one that was meant for
 /// its predecessor.

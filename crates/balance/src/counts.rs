@@ -12,6 +12,8 @@ pub const BOUNDS_S: [&str; 11] =
 
 /// Why another member was asked, in the order of [`PoolCounts::retries`].
 pub const RETRY_REASONS: [&str; 3] = ["connect", "reset", "timeout"];
+/// What became of saved versions of scripts, in the order of [`ScriptCounts::reloads`].
+pub const RELOAD_RESULTS: [&str; 3] = ["ok", "refused", "failed"];
 
 /// Durations. A duration that is a bound is in that bound's bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -101,7 +103,7 @@ pub struct SessionCounts {
     pub lost: u64,
 }
 
-/// The counts of a script's calls.
+/// The counts of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ScriptCounts {
     /// Calls that decided.
@@ -116,6 +118,8 @@ pub struct ScriptCounts {
     pub memory_limit: u64,
     /// How long all calls took together, in microseconds.
     pub sum_us: u64,
+    /// Saved versions, in the order of [`RELOAD_RESULTS`].
+    pub reloads: [u64; 3],
 }
 
 impl Histogram {
@@ -206,6 +210,12 @@ impl ScriptCounts {
     /// Calls, however they ended.
     pub fn calls(&self) -> u64 {
         self.by_result().iter().map(|(_, count)| count).sum()
+    }
+
+    /// What became of saved versions, with the words.
+    pub fn reloads_by_result(&self) -> [(&'static str, u64); 3] {
+        let [ok, refused, failed] = self.reloads;
+        [(RELOAD_RESULTS[0], ok), (RELOAD_RESULTS[1], refused), (RELOAD_RESULTS[2], failed)]
     }
 
     /// The results of calls, with their words.

@@ -50,6 +50,7 @@ pub mod target;
 pub mod tier;
 pub mod told;
 pub mod trial;
+pub mod trouble;
 pub mod units;
 pub mod url;
 pub mod view;

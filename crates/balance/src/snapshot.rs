@@ -19,6 +19,7 @@ use crate::status::{State, Status};
 use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
 use crate::trial::{Rollout, Trial};
+use crate::trouble::Trouble;
 
 mod fill;
 mod text;
@@ -220,6 +221,9 @@ pub struct ScriptState {
     /// The saved version that is on trial, or was last, and by which rules. None: a later one was
     /// saved without, or it serves.
     pub trial: Option<(Trial, Rollout)>,
+    /// Why the file that was saved last was refused, while it is; else the last failed call of the
+    /// version that serves.
+    pub last_error: Option<Trouble>,
 }
 
 /// The verdict on a script.
@@ -244,6 +248,10 @@ pub struct DictState {
     pub size: usize,
     /// Bytes free.
     pub free: usize,
+    /// Entries that had time left and were thrown out for others.
+    pub evictions: u64,
+    /// The last thing that it refused for want of room, or since a process held it up.
+    pub last_error: Option<Trouble>,
 }
 
 /// The lead.
@@ -258,12 +266,14 @@ pub struct LeadState {
 }
 
 /// A child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildState {
     /// Its process.
     pub pid: i32,
     /// The configuration that it serves by.
     pub generation: u32,
+    /// The last error that it wrote into the log for itself.
+    pub last_error: Option<Trouble>,
 }
 
 /// The pools of a store as they are now.

@@ -4,6 +4,7 @@
 
 use balance::snapshot::ScriptVerdict;
 use balance::trial::{Rollout, Trial, TrialStage};
+use balance::trouble::Trouble;
 use serde::Serialize;
 
 use crate::Shown;
@@ -34,8 +35,25 @@ pub struct ScriptDoc<'a> {
     pub seconds: Figure,
     /// The saved version that is on trial, or was last and was not taken (LuaBalancerRollout).
     pub rollout: Option<RolloutDoc>,
-    /// What is wrong with the file that was saved last, with its line.
+    /// Saved versions by what became of them, since the server started.
+    pub reloads: ReloadsDoc,
+    /// Why the file that was saved last is refused; else the last failed call of the version that
+    /// serves. With file and line.
     pub last_error: Option<&'a str>,
+    /// When that was.
+    pub last_error_at: Option<Time>,
+}
+
+/// Saved versions by what became of them.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Reloads"))]
+pub struct ReloadsDoc {
+    /// They came into service.
+    pub ok: u64,
+    /// They were refused when they were saved.
+    pub refused: u64,
+    /// Too many of their calls failed on trial.
+    pub failed: u64,
 }
 
 /// A version on trial.
@@ -90,30 +108,44 @@ pub struct DictDoc<'a> {
     pub size: usize,
     /// Bytes free.
     pub free: usize,
-    /// What went wrong there last.
+    /// Entries that had time left and were thrown out for others.
+    pub evictions: u64,
+    /// What it refused last, for want of room or since a process held it up.
     pub last_error: Option<&'a str>,
+    /// When that was.
+    pub last_error_at: Option<Time>,
 }
 
 /// All children.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Children"))]
-pub struct ChildrenDoc {
+pub struct ChildrenDoc<'a> {
     /// Those that take part.
-    pub children: Vec<ChildDoc>,
+    pub children: Vec<ChildDoc<'a>>,
 }
 
 /// A child.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Child"))]
-pub struct ChildDoc {
+pub struct ChildDoc<'a> {
     /// Its process.
     pub pid: i32,
     /// The configuration that it serves by.
     pub generation: u32,
     /// It does what one child does for all.
     pub leads: bool,
-    /// What went wrong there last.
-    pub last_error: Option<String>,
+    /// The last error that it wrote into the log for itself.
+    pub last_error: Option<&'a str>,
+    /// When that was.
+    pub last_error_at: Option<Time>,
+}
+
+fn text_of(error: &Option<Trouble>) -> Option<&str> {
+    error.as_ref().map(|error| error.text.as_str())
+}
+
+fn time_of(error: &Option<Trouble>) -> Option<Time> {
+    error.as_ref().and_then(|error| Time::noted(error.at_s))
 }
 
 /// The word of a verdict.
@@ -142,7 +174,12 @@ impl<'a> Shown<'a> {
             },
             seconds: Figure::measured(script.counts.sum_us as f64 / 1e6),
             rollout: script.trial.as_ref().map(|(trial, rollout)| self.rollout(trial, rollout)),
-            last_error: None,
+            reloads: {
+                let [ok, refused, failed] = script.counts.reloads;
+                ReloadsDoc { ok, refused, failed }
+            },
+            last_error: text_of(&script.last_error),
+            last_error_at: time_of(&script.last_error),
         });
         ScriptsDoc { scripts: all.collect() }
     }
@@ -168,19 +205,22 @@ impl<'a> Shown<'a> {
             name: &dict.name,
             size: dict.size,
             free: dict.free,
-            last_error: None,
+            evictions: dict.evictions,
+            last_error: text_of(&dict.last_error),
+            last_error_at: time_of(&dict.last_error),
         });
         DictsDoc { dicts: all.collect() }
     }
 
     /// All children.
-    pub fn children(&self) -> ChildrenDoc {
+    pub fn children(&self) -> ChildrenDoc<'a> {
         let lead = self.all.lead.filter(|lead| lead.fresh).map(|lead| lead.pid);
         let all = self.all.children.iter().map(|child| ChildDoc {
             pid: child.pid,
             generation: child.generation,
             leads: lead == Some(child.pid),
-            last_error: None,
+            last_error: text_of(&child.last_error),
+            last_error_at: time_of(&child.last_error),
         });
         ChildrenDoc { children: all.collect() }
     }

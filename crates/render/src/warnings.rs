@@ -53,11 +53,12 @@ fn of_pool(pool: &PoolState) -> Option<WarningDoc> {
 }
 
 fn of_script(script: &ScriptState) -> Option<WarningDoc> {
-    let (label, version) = (&script.label, script.version);
+    let (label, version, error) = (&script.label, script.version, &script.last_error);
+    let why = error.as_ref().map_or(String::new(), |error| format!(": {}", error.text));
     (script.verdict == ScriptVerdict::Refused).then(|| WarningDoc {
         code: "script_refused",
-        message: format!("{label}: the file that was saved last is refused, version {version} serves"),
-        since: None,
+        message: format!("{label}: the file that was saved last is refused, version {version} serves{why}"),
+        since: error.as_ref().and_then(|error| Time::noted(error.at_s)),
     })
 }
 

@@ -2,7 +2,7 @@
 //! What the ends of attempts, requests, checks and calls add to the table's counts.
 
 use balance::api::PoolId;
-use balance::counting::{AttemptEnd, CallEnd, Counters, RequestEnd, SessionEnd};
+use balance::counting::{AttemptEnd, CallEnd, Counters, ReloadEnd, RequestEnd, SessionEnd};
 use balance::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
 use balance::history::CheckReport;
 use balance::live::Slot;
@@ -73,7 +73,18 @@ impl Table {
         add(&row.words, script::SUM_NS, took_ns);
     }
 
-    /// What was counted of a script's calls.
+    /// A saved version of a script was taken, or was not.
+    pub fn count_reload(&self, row: u32, ending: ReloadEnd) {
+        let Some(row) = self.map.script_counts().get(row as usize).filter(|_| self.counts) else { return };
+        let word = match ending {
+            ReloadEnd::Ok => script::RELOADED,
+            ReloadEnd::Refused => script::REFUSED,
+            ReloadEnd::Failed => script::FAILED_TRIALS,
+        };
+        add(&row.words, word, 1);
+    }
+
+    /// What was counted of a script.
     pub fn script_counts(&self, row: u32) -> ScriptCounts {
         let Some(row) = self.map.script_counts().get(row as usize) else { return ScriptCounts::default() };
         let word = |at: usize| read(&row.words, at);
@@ -84,6 +95,7 @@ impl Table {
             time_limit: word(script::TIME_LIMIT),
             memory_limit: word(script::MEMORY_LIMIT),
             sum_us: word(script::SUM_NS) / 1000,
+            reloads: [word(script::RELOADED), word(script::REFUSED), word(script::FAILED_TRIALS)],
         }
     }
 }

@@ -69,6 +69,9 @@ pub(crate) mod script {
     pub const MEMORY_LIMIT: usize = 4;
     /// Most calls take a few microseconds: their parts count.
     pub const SUM_NS: usize = 5;
+    pub const RELOADED: usize = 6;
+    pub const REFUSED: usize = 7;
+    pub const FAILED_TRIALS: usize = 8;
 }
 
 /// Adds to a word.

@@ -119,11 +119,16 @@ impl Table {
 
     /// The pids of all children that have a lane, with their generations.
     pub fn children(&self) -> Vec<(i32, u32)> {
-        let rows = self.map.children().iter();
-        rows.filter_map(|row| {
+        self.children_by_lane().into_iter().map(|(_, pid, generation)| (pid, generation)).collect()
+    }
+
+    /// The same, with their lanes.
+    pub(crate) fn children_by_lane(&self) -> Vec<(u32, i32, u32)> {
+        let rows = (0..).zip(self.map.children());
+        rows.filter_map(|(lane, row)| {
             let owner = Owner::load(&row.owner);
             let generation = row.generation.load(Relaxed) as u32;
-            (owner.phase() == LanePhase::Joined).then_some((owner.pid(), generation))
+            (owner.phase() == LanePhase::Joined).then_some((lane, owner.pid(), generation))
         })
         .collect()
     }

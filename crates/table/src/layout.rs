@@ -4,7 +4,7 @@
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
-//! · its entries · events. Every section starts at a multiple of 64 bytes.
+//! · its entries · events · last errors. Every section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,15 +14,16 @@ use crate::protocol::queue::Ticket;
 use crate::protocol::ring::RingShape;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::{TextChunk, chunks_for};
+use crate::protocol::trouble::TroubleRow;
 
 /// First word of a table: `LBTABLE` and a zero.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 9;
+pub(crate) const LAYOUT_VERSION: u64 = 10;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_009;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_010;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
@@ -273,10 +274,10 @@ pub(crate) struct PoolCountsRow {
     pub words: [AtomicU64; 48],
 }
 
-/// What is counted of a script's calls, see [`crate::counts::script`].
+/// What is counted of a script, see [`crate::counts::script`].
 #[repr(C, align(64))]
 pub(crate) struct ScriptCountsRow {
-    pub words: [AtomicU64; 8],
+    pub words: [AtomicU64; 16],
 }
 
 /// A round robin sequence of a view.
@@ -296,13 +297,14 @@ const _: () = {
     assert!(size_of::<MemberRow>() == 64 + MOVED);
     assert!(size_of::<MemberCountsRow>() == 256 + MOVED);
     assert!(size_of::<PoolCountsRow>() == 384 + MOVED);
-    assert!(size_of::<ScriptCountsRow>() == 64);
+    assert!(size_of::<ScriptCountsRow>() == 128);
     assert!(size_of::<CursorRow>() == 16);
     assert!(size_of::<TextChunk>() == 64);
     assert!(size_of::<ChildRow>() == 64);
     assert!(size_of::<ScriptRow>() == 128);
     assert!(size_of::<Ticket>() == 32);
     assert!(size_of::<Journal>() == 64);
+    assert!(size_of::<TroubleRow>() == 512);
 };
 
 /// Where a section starts, and how many rows it has.
@@ -331,6 +333,7 @@ pub(crate) struct Sections {
     pub journal: Section,
     pub entries: Section,
     pub events: Section,
+    pub troubles: Section,
     pub end: usize,
 }
 
@@ -360,6 +363,7 @@ impl Sections {
             journal: place(1, size_of::<Journal>()),
             entries: place(geometry.journal_entries() * WORDS, 8),
             events: place(EVENTS.words(), 8),
+            troubles: place(geometry.trouble_rows(), size_of::<TroubleRow>()),
             end,
         }
     }
@@ -369,6 +373,11 @@ impl Geometry {
     /// Entries that a change of everything may have.
     pub(crate) fn journal_entries(&self) -> usize {
         self.members as usize * MEMBER_ENTRIES + self.pools as usize
+    }
+
+    /// Last errors: two of each script, and one of each child.
+    pub(crate) fn trouble_rows(&self) -> usize {
+        self.scripts as usize * 2 + self.children as usize
     }
 
     /// Words in each copy of a script.

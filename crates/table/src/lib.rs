@@ -75,6 +75,8 @@ mod sweep;
 #[cfg(not(loom))]
 mod trials;
 #[cfg(not(loom))]
+mod trouble;
+#[cfg(not(loom))]
 mod vitals;
 #[cfg(not(loom))]
 mod zeroed;
@@ -95,6 +97,7 @@ pub use self::{
     protocol::scripts::{JUDGEMENT_MS, PublishError},
     queue::{WaitEnd, Waiting},
     sweep::Swept,
+    trouble::Whose,
 };
 #[cfg(not(loom))]
 pub use balance::store::Origin;

@@ -15,6 +15,7 @@ use crate::protocol::journal::Journal;
 use crate::protocol::queue::Ticket;
 use crate::protocol::scripts::{COPIES, ScriptRow};
 use crate::protocol::text::TextChunk;
+use crate::protocol::trouble::TroubleRow;
 use crate::zeroed::Zeroed;
 
 /// Why memory cannot be used as a table.
@@ -77,6 +78,8 @@ unsafe impl Row for ScriptRow {}
 unsafe impl Row for Ticket {}
 // SAFETY: as above.
 unsafe impl Row for Journal {}
+// SAFETY: as above.
+unsafe impl Row for TroubleRow {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -286,6 +289,11 @@ impl Mapping {
     /// The words of the ring of events.
     pub fn events(&self) -> &[AtomicU64] {
         self.rows(self.sections.events)
+    }
+
+    /// Last errors: those of scripts, then those of children ([`crate::trouble`]).
+    pub fn troubles(&self) -> &[TroubleRow] {
+        self.rows(self.sections.troubles)
     }
 
     /// The words of a script's copies; the row must be one of [`Mapping::scripts`].

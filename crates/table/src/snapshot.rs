@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
 
-use crate::Table;
 use crate::protocol::lead;
 use crate::protocol::life::{Life, LifePhase};
 use crate::protocol::scripts::{self, ScriptRow};
 use crate::protocol::text;
+use crate::{Table, Whose};
 
 impl Table {
     /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
@@ -20,15 +20,23 @@ impl Table {
     }
 
     fn snapshot_now(&self, now_ms: u64) -> Snapshot {
-        let children = self.children().into_iter();
         Snapshot {
             pools: snapshot::pools(self),
             scripts: (0..).zip(self.map.scripts()).filter_map(|row| self.script_state(row)).collect(),
             dicts: Vec::new(),
             lead: self.lead_state(now_ms),
-            children: children.map(|(pid, generation)| ChildState { pid, generation }).collect(),
+            children: self.child_states(),
             fill: Some(self.fill()),
         }
+    }
+
+    fn child_states(&self) -> Vec<ChildState> {
+        let known = self.children_by_lane().into_iter();
+        let state = |(lane, pid, generation): (u32, i32, u32)| {
+            let last_error = self.trouble(Whose::Child(lane), u64::from(pid as u32));
+            ChildState { pid, generation, last_error }
+        };
+        known.map(state).collect()
     }
 
     fn lead_state(&self, now_ms: u64) -> Option<LeadState> {
@@ -69,7 +77,14 @@ impl Table {
             version if version == row.quarantined.load(SeqCst) => ScriptVerdict::Quarantined,
             _ => ScriptVerdict::Serves,
         };
-        let counts = self.script_counts(at);
-        Some(ScriptState { row: Some(at), label: String::new(), version, verdict, counts, trial: None })
+        Some(ScriptState {
+            row: Some(at),
+            label: String::new(),
+            version,
+            verdict,
+            counts: self.script_counts(at),
+            trial: None,
+            last_error: self.trouble(Whose::Call(at), version),
+        })
     }
 }

@@ -29,7 +29,7 @@ impl Display for Snapshot {
             )?;
         }
         self.scripts.iter().try_for_each(|script| script_line(script, f))?;
-        for DictState { name, size, free } in &self.dicts {
+        for DictState { name, size, free, .. } in &self.dicts {
             writeln!(f, "dict {} size={size} free={free}", word(name))?;
         }
         for pool in &self.pools {
@@ -63,7 +63,7 @@ fn script_line(script: &ScriptState, f: &mut Formatter<'_>) -> Result {
         ScriptVerdict::Missing => "missing",
     };
     writeln!(f, "script {label} version={} verdict={verdict}", script.version)?;
-    let ScriptCounts { ok, declined, error, time_limit, memory_limit, sum_us } = script.counts;
+    let ScriptCounts { ok, declined, error, time_limit, memory_limit, sum_us, reloads: _ } = script.counts;
     write!(f, "script_counts {label} ok={ok} declined={declined} error={error}")?;
     writeln!(f, " time_limit={time_limit} memory_limit={memory_limit} sum_us={sum_us}")
 }

@@ -28,6 +28,7 @@ use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptStat
 use balance::steering::Steering;
 use balance::store::Store;
 use balance::trial::{Rollout, Trial, TrialStage};
+use balance::trouble::Trouble;
 use render::explained::ExplainedDoc;
 use render::metrics::Options;
 use serde_json::Value;
@@ -153,7 +154,14 @@ impl Heap {
 impl House for Heap {
     fn snapshot(&self) -> Snapshot {
         let mut all = self.store().snapshot();
-        let counts = balance::counts::ScriptCounts { ok: 7, sum_us: 1_500, ..Default::default() };
+        let counts = balance::counts::ScriptCounts {
+            ok: 7,
+            error: 1,
+            sum_us: 1_500,
+            reloads: [1, 2, 0],
+            ..Default::default()
+        };
+        let error = |text: &str| Some(Trouble { at_s: NOON - 60, text: text.into() });
         all.scripts = vec![ScriptState {
             row: Some(0),
             label: "route.lua".into(),
@@ -164,10 +172,18 @@ impl House for Heap {
                 Trial { stage: TrialStage::Running, began_ms: 5_000, calls: 40, failed: 0 },
                 Rollout::default(),
             )),
+            last_error: error("/etc/apache2/lua/route.lua:7: attempt to index a nil value"),
         }];
-        all.dicts = vec![DictState { name: "seen".into(), size: 1_048_576, free: 1_000_000 }];
+        all.dicts = vec![DictState {
+            name: "seen".into(),
+            size: 1_048_576,
+            free: 1_000_000,
+            evictions: 4,
+            last_error: None,
+        }];
         all.lead = self.lead.get();
-        all.children = [101, 102].map(|pid| ChildState { pid, generation: 3 }).to_vec();
+        all.children = [101, 102].map(|pid| ChildState { pid, generation: 3, last_error: None }).to_vec();
+        all.children[1].last_error = error("the history will not outlive this configuration");
         all.fill = self.fill.get();
         // What is defined here is the configuration's.
         for pool in &mut all.pools {

@@ -21,14 +21,19 @@ pub(super) fn write(out: &mut String, view: &Shown<'_>) {
     });
     list(out, "Scripts", &["Name", "Verdict", "Version", "Calls", "Last error"], scripts);
     let dicts = view.dicts().dicts.into_iter();
-    let dicts = dicts.map(|dict| vec![dict.name.to_owned(), dict.size.to_string(), dict.free.to_string()]);
-    list(out, "Dictionaries", &["Name", "Bytes", "Free"], dicts);
+    let dicts = dicts.map(|dict| {
+        let error = dict.last_error.unwrap_or_default().to_owned();
+        let [size, free] = [dict.size, dict.free].map(|bytes| bytes.to_string());
+        vec![dict.name.to_owned(), size, free, dict.evictions.to_string(), error]
+    });
+    list(out, "Dictionaries", &["Name", "Bytes", "Free", "Evictions", "Last error"], dicts);
     let children = view.children().children.into_iter();
     let children = children.map(|child| {
         let leads = if child.leads { "yes" } else { "no" };
-        vec![child.pid.to_string(), child.generation.to_string(), leads.to_owned()]
+        let error = child.last_error.unwrap_or_default().to_owned();
+        vec![child.pid.to_string(), child.generation.to_string(), leads.to_owned(), error]
     });
-    list(out, "Children", &["Process", "Generation", "Leads"], children);
+    list(out, "Children", &["Process", "Generation", "Leads", "Last error"], children);
 }
 
 fn list(out: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {

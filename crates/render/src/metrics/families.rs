@@ -95,8 +95,20 @@ pub const FAMILIES: &[Family] = &[
         &["script"],
         "1 when the file that was saved last serves.",
     ),
+    of(
+        Kind::Counter,
+        "script_reloads_total",
+        &["script", "result"],
+        "Saved versions by what became of them.",
+    ),
     of(Kind::Gauge, "dict_size_bytes", &["dict"], "Bytes of a dictionary."),
     of(Kind::Gauge, "dict_free_bytes", &["dict"], "Bytes of a dictionary that are free."),
+    of(
+        Kind::Counter,
+        "dict_evictions_total",
+        &["dict"],
+        "Entries with time left that were thrown out for others.",
+    ),
     of(Kind::Gauge, "scrape_duration_seconds", NONE, "How long it took to make all of this."),
 ];
 

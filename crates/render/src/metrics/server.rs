@@ -57,6 +57,13 @@ pub(super) fn write_scripts(view: &Shown<'_>, to: &mut Writer) {
             to.count("script_last_reload_successful", labels, u64::from(serves));
         }
     }
+    if to.begin("script_reloads_total") {
+        for (labels, script) in &scripts {
+            for (result, count) in script.counts.reloads_by_result() {
+                to.count("script_reloads_total", &with(labels, "result", result), count);
+            }
+        }
+    }
 }
 
 pub(super) fn write_dicts(view: &Shown<'_>, to: &mut Writer) {
@@ -69,5 +76,8 @@ pub(super) fn write_dicts(view: &Shown<'_>, to: &mut Writer) {
     }
     if to.begin("dict_free_bytes") {
         dicts.iter().for_each(|(labels, dict)| to.count("dict_free_bytes", labels, dict.free as u64));
+    }
+    if to.begin("dict_evictions_total") {
+        dicts.iter().for_each(|(labels, dict)| to.count("dict_evictions_total", labels, dict.evictions));
     }
 }

@@ -31,7 +31,9 @@ pub(super) struct Header {
     pub layout: AtomicU64,
     pub size: AtomicU64,
     pub seed: AtomicU64,
-    pub spare: [AtomicU64; 12],
+    /// The last refusal: 2 bits of its kind, and microseconds of the clock above them; 0 for none.
+    pub refusal: AtomicU64,
+    pub spare: [AtomicU64; 11],
 }
 
 const _: () = assert!(size_of::<Header>() == 128 && size_of::<SegmentHead>() == 128 && CHUNK == 128);

@@ -114,7 +114,7 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), rows) }
     }
 
-    fn header(&self) -> &Header {
+    pub fn header(&self) -> &Header {
         &self.rows(0, 1)[0]
     }
 

@@ -19,6 +19,7 @@ mod tests;
 mod wait;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -305,6 +306,34 @@ impl Dict {
         (self.size(), free * geometry::CHUNK)
     }
 
+    /// Entries that had time left and were thrown out for others, so far.
+    pub fn evictions(&self) -> u64 {
+        self.segments().map(|segment| segment.evictions()).fold(0, u64::wrapping_add)
+    }
+
+    /// The last time that something was refused with [`DictError::NoMemory`] or
+    /// [`DictError::Busy`], in microseconds of the clock.
+    pub fn last_refusal(&self) -> Option<(DictError, u64)> {
+        let word = self.memory.header().refusal.load(Relaxed);
+        let error = match word & 3 {
+            1 => DictError::NoMemory,
+            2 => DictError::Busy,
+            _ => return None,
+        };
+        Some((error, word >> 2))
+    }
+
+    /// Notes what an administrator may want to know of.
+    fn noted<T>(&self, result: Result<T, DictError>) -> Result<T, DictError> {
+        let kind = match result {
+            Err(DictError::NoMemory) => 1,
+            Err(DictError::Busy) => 2,
+            _ => return result,
+        };
+        self.memory.header().refusal.store((self.processes.now_us)() << 2 | kind, Relaxed);
+        result
+    }
+
     /// Copies everything from another dictionary that has time left into this one, which nobody
     /// uses yet. When it does not fit, what was used last stays. Gives how many entries there were
     /// and how many are here now.
@@ -321,6 +350,11 @@ impl Dict {
                 return Err(DictError::Busy);
             }
         }
+        // What did not fit is no eviction of this one's own.
+        for segment in self.segments() {
+            segment.forget_evictions();
+        }
+        self.memory.segment(0).count_evictions(old.evictions());
         Ok((entries.len(), self.entries(0)?.len()))
     }
 
@@ -382,8 +416,7 @@ impl Dict {
     ) -> Result<T, DictError> {
         let (hash, segment) = self.segment_of(key);
         let item = Item { hash, key, expiry, now, evict: self.evicts };
-        let held = self.claim(segment)?;
-        Ok(operation(&held.segment, &item)?)
+        self.noted(self.claim(segment).and_then(|held| Ok(operation(&held.segment, &item)?)))
     }
 
     #[inline]

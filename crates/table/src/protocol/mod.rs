@@ -15,6 +15,7 @@ pub mod ring;
 pub mod scripts;
 pub mod segment;
 pub mod text;
+pub mod trouble;
 
 #[cfg(loom)]
 pub use loom::sync::atomic::AtomicU64;

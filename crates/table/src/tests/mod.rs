@@ -14,6 +14,7 @@ mod queue;
 mod ring;
 mod scripts;
 mod stopped;
+mod trouble;
 
 use std::cell::RefCell;
 use std::collections::HashSet;

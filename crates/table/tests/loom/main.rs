@@ -22,6 +22,7 @@ use table::protocol::queue::{self, HeldTicket, Ticket, Wants, Who};
 use table::protocol::scripts::{self, ScriptRow};
 use table::protocol::segment::{self, How, Item, Segment, SegmentHead, Torn, Value};
 use table::protocol::text::{self, RowText, TextChunk};
+use table::protocol::trouble::{self, TroubleRow, TroubleWords};
 
 fn alive(_: i32) -> bool {
     true

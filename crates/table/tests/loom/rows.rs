@@ -220,3 +220,24 @@ fn chunks_are_freed_once() {
         assert_eq!(state.0.iter().filter(|chunk| text::is_used(chunk)).count(), 1);
     });
 }
+
+/// Of two that write an error at once, readers see one, whole, or none; and whoever comes later is
+/// not kept from writing.
+#[test]
+fn an_error_is_read_whole_and_the_next_one_can_be_written() {
+    model(3, || {
+        let row = Arc::new(TroubleRow::new());
+        let said = |key: u64| TroubleWords { key, at_s: key, text: vec![key as u8; 9] };
+        let writers = [1, 2].map(|key| {
+            let row = row.clone();
+            thread::spawn(move || trouble::write(&row, &said(key), key as i32, 5, &alive))
+        });
+        let seen = trouble::read(&row);
+        assert!(seen.is_none() || seen == Some(said(1)) || seen == Some(said(2)), "{seen:?}");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let seen = trouble::read(&row);
+        assert!(seen == Some(said(1)) || seen == Some(said(2)), "{seen:?}");
+        trouble::write(&row, &said(3), 3, 6, &alive);
+        assert_eq!(trouble::read(&row), Some(said(3)));
+    });
+}

@@ -119,8 +119,13 @@ fn the_least_recently_used_go_first() {
         assert!(set(&dict, &key(new), &Value::Integer(1)));
     }
     dict.check().unwrap();
+    let thrown_out = or_miri(100, 10) as u64;
+    assert_eq!((dict.evictions(), dict.last_refusal()), (thrown_out, None), "that is no refusal");
     let dict = dict.never_evicting();
+    pass(20);
     assert_eq!(dict.store(Store::Set, b"more", &Value::Bool(true), 0.0), Err(DictError::NoMemory));
+    assert_eq!(dict.last_refusal(), Some((DictError::NoMemory, now())));
+    assert_eq!(dict.evictions(), thrown_out);
     let there = dict.keys(1).unwrap().remove(0);
     assert_eq!(dict.store(Store::Add, &there, &Value::Bool(true), 0.0), Err(DictError::Exists));
     dict.delete(&there).unwrap();
@@ -193,6 +198,7 @@ fn another_size_takes_over_what_was_used_last() {
         (many as u32 / 2..many as u32)
             .all(|number: u32| smaller.get(&number.to_le_bytes()).unwrap().is_some())
     );
+    assert_eq!((larger.evictions(), smaller.evictions()), (old.evictions(), old.evictions()));
     [larger, smaller].iter().for_each(|dict| dict.check().unwrap());
 }
 

@@ -118,7 +118,9 @@ pub struct SegmentHead {
     /// Where to look for entries that are due to go, and how old these are; see `room`.
     hand: AtomicU64,
     cutoff: AtomicU64,
-    spare: [AtomicU64; 8],
+    /// Entries that had time left and were thrown out. 0 in those of a module that counted none.
+    evictions: AtomicU64,
+    spare: [AtomicU64; 7],
 }
 
 impl SegmentHead {
@@ -135,6 +137,7 @@ impl SegmentHead {
             stamp: cell(),
             hand: cell(),
             cutoff: cell(),
+            evictions: cell(),
             spare: std::array::from_fn(|_| cell()),
         }
     }

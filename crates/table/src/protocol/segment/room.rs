@@ -46,7 +46,7 @@ impl Segment<'_> {
             for (used, index) in old {
                 // One that was used since is spared, unless that goes on and on.
                 if self.chunks[index].get(USED) == used || fruitless == SURVEYS {
-                    evicted |= self.evict(index);
+                    evicted |= self.throw_out(index);
                 }
                 if self.available() >= need {
                     break;
@@ -87,7 +87,7 @@ impl Segment<'_> {
                 if self.is_over(index, now) {
                     self.evict(index);
                 } else if self.chunks[index].get(USED) <= cutoff {
-                    evicted |= self.evict(index);
+                    evicted |= self.throw_out(index);
                 }
             }
         }
@@ -114,6 +114,30 @@ impl Segment<'_> {
     fn is_over(&self, index: usize, now: u64) -> bool {
         let expiry = self.chunks[index].get(EXPIRY);
         expiry != 0 && expiry <= now
+    }
+
+    /// As [`Self::evict`], for one that had time left.
+    fn throw_out(&self, index: usize) -> bool {
+        let is_gone = self.evict(index);
+        self.count_evictions(u64::from(is_gone));
+        is_gone
+    }
+
+    /// Entries that had time left and were thrown out, in all.
+    pub fn evictions(&self) -> u64 {
+        self.head.evictions.load(Relaxed)
+    }
+
+    /// Forgets how many there were, before anybody else uses the segment.
+    pub fn forget_evictions(&self) {
+        self.head.evictions.store(0, Relaxed);
+    }
+
+    /// Counts some more. For the holder of the claim.
+    pub fn count_evictions(&self, more: u64) {
+        if more > 0 {
+            self.head.evictions.fetch_add(more, Relaxed);
+        }
     }
 
     fn evict(&self, index: usize) -> bool {
