@@ -102,7 +102,7 @@ pub fn write(row: &TroubleRow, said: &TroubleWords, pid: i32, now_ms: u64, alive
 
 /// The last error. None: there was none, or it is half written.
 pub fn read(row: &TroubleRow) -> Option<TroubleWords> {
-    const TRIES: u32 = 8;
+    const TRIES: u32 = if cfg!(loom) { 1 } else { 8 };
     (0..TRIES).find_map(|_| read_once(row)).filter(|said| said.at_s != 0)
 }
 

@@ -221,22 +221,21 @@ fn chunks_are_freed_once() {
     });
 }
 
-/// Of two that write an error at once, readers see one, whole, or none; and whoever comes later is
-/// not kept from writing.
+/// While two write an error at once a reader sees one, whole, or none; and later ones are not kept
+/// from writing.
 #[test]
 fn an_error_is_read_whole_and_the_next_one_can_be_written() {
-    model(3, || {
+    model(2, || {
         let row = Arc::new(TroubleRow::new());
-        let said = |key: u64| TroubleWords { key, at_s: key, text: vec![key as u8; 9] };
-        let writers = [1, 2].map(|key| {
+        let said = |key: u64| TroubleWords { key, at_s: key, text: vec![key as u8] };
+        let other = {
             let row = row.clone();
-            thread::spawn(move || trouble::write(&row, &said(key), key as i32, 5, &alive))
-        });
+            thread::spawn(move || trouble::write(&row, &said(1), 1, 5, &alive))
+        };
+        trouble::write(&row, &said(2), 2, 5, &alive);
         let seen = trouble::read(&row);
         assert!(seen.is_none() || seen == Some(said(1)) || seen == Some(said(2)), "{seen:?}");
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
-        let seen = trouble::read(&row);
-        assert!(seen == Some(said(1)) || seen == Some(said(2)), "{seen:?}");
+        other.join().unwrap();
         trouble::write(&row, &said(3), 3, 6, &alive);
         assert_eq!(trouble::read(&row), Some(said(3)));
     });
