@@ -102,7 +102,9 @@ impl Dicts {
 }
 
 fn trouble(dict: &Dict, error: dict::DictError, at_us: u64) -> Trouble {
-    let ago_s = memory::monotonic_us().saturating_sub(at_us) / 1_000_000;
+    // By milliseconds, so that it is the same second whenever somebody asks.
+    let ago_ms = memory::monotonic_us().saturating_sub(at_us) / 1_000;
+    let at_s = (memory::epoch_ms().saturating_sub(ago_ms) + 500) / 1_000;
     let text = match error {
         dict::DictError::NoMemory => {
             let largest = dict.largest();
@@ -110,7 +112,7 @@ fn trouble(dict: &Dict, error: dict::DictError, at_us: u64) -> Trouble {
         }
         error => error.to_string(),
     };
-    Trouble::new(memory::epoch_s().saturating_sub(ago_s), &text)
+    Trouble::new(at_s, &text)
 }
 
 fn world() -> Processes {
