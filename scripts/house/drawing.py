@@ -14,13 +14,13 @@ def lines() -> tuple[tuple[str, ...], ...]:
 
 @lru_cache(None)
 def rooms() -> dict[str, tuple[str, ...]]:
-    """What each room of `src` may import."""
+    """The rooms that each room of `src` may import."""
     return {words[1].rstrip(":"): words[2:] for words in lines() if words[0] == "room"}
 
 
 @lru_cache(None)
 def crates() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The crates that each crate may depend on, and what it may never depend on."""
+    """The crates that each crate may depend on, and those that it may never."""
     found = {}
     for words in lines():
         if words[0] == "crate":
@@ -54,5 +54,5 @@ def is_home(rule: str, name: str) -> bool:
 
 
 def told(room: str) -> str:
-    """What a room may import, as a reader sees it."""
+    """The rooms that a room may import, in words."""
     return ", ".join(rooms()[room]) or "no other room"

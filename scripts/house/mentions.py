@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What documents and comments name of the tree has to be there: files, folders, modules, tests."""
+"""Files, folders, modules and tests that documents and comments name have to be there."""
 
 import re
 from fnmatch import fnmatch
@@ -56,7 +56,7 @@ def is_there(path: str) -> bool:
 
 
 def homes_of(pair: str) -> list[str]:
-    """What `serve/child` or `balance/url` may stand for."""
+    """The paths that `serve/child` or `balance/url` may stand for."""
     first, rest = pair.split("/", 1)
     return [pair, f"src/{pair}", f"crates/{pair}", f"crates/{first}/src/{rest}"]
 
@@ -99,7 +99,7 @@ def unknown(section: str) -> list[str]:
 
 
 def missing(name: str, line: str):
-    """What a line names and is not there. A crate's files may name each other from its root."""
+    """The names of a line that lead nowhere. A crate's files may name each other from its root."""
     own = re.match(r"crates/\w+/", name)
     for path in PATH.findall(line):
         path = path.rstrip(".")

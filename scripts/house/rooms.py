@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who imports whom: the graph of a crate's files, its circles, and imports between rooms.
+"""Imports: the graph of a crate's files, its circles, and imports between rooms.
 
-A re-export is no import: who imports through it imports the file that the name comes from.
+A re-export does not count: a file that imports through it imports the file of the name.
 """
 
 import re
@@ -51,7 +51,7 @@ class Crate:
         self.uses = {path: self.imports(path) for path in self.files}
 
     def imports(self, path: tuple) -> list[tuple[list[str], str]]:
-        """What a module imports, from the crate's root."""
+        """The imports of a module, from the crate's root."""
         found = []
         for match in USE.finditer(production(self.files[path])):
             for parts, alias in expanded(match[1]):
@@ -125,7 +125,7 @@ class Crate:
         return found
 
     def passed(self, path: tuple, tree: str) -> list[list[str]]:
-        """What a re-export passes on."""
+        """The names that a re-export passes on."""
         return [whole for parts, _ in expanded(tree) if (whole := self.absolute(path, parts))]
 
 

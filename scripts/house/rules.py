@@ -9,6 +9,7 @@ from pathlib import Path
 
 import drawing
 import mentions
+import plain
 import rooms
 from source import TOKEN, closing, code, files, is_test, line_of, named, production, text
 
@@ -29,7 +30,7 @@ MARKS = {"rs": "//", "lua": "--", "c": "/*", "h": "/*", "py": "#", "sh": "#", "t
 
 
 def mark(name: str) -> str | None:
-    """How a comment begins in this file; None for what has none (or is made by a program)."""
+    """How a comment begins in this file; None where there are none (or a program makes it)."""
     ending = Path(name).suffix.lstrip(".")
     if not re.fullmatch(OURS, name) or name.endswith("Cargo.lock") or name.startswith(PRINTED):
         return None
@@ -90,6 +91,31 @@ def prose():
             if len(line) > PROSE and not fenced:
                 wide.append(number)
         yield from places(name, wide, f"a line of more than {PROSE} columns")
+
+
+def subjects():
+    """Comments, documents and messages name the thing that they are about (plain.py)."""
+    for name in files():
+        found = []
+        if name.endswith(".md") and name not in GENERATED:
+            found = list(plain.paragraphs(plain.sentences(text(name)), ""))
+        elif begin := mark(name):
+            found = list(plain.paragraphs(comment_lines(name, begin), begin))
+            found += strings(name)
+        for number, words in found:
+            for riddle in plain.riddles(words):
+                yield f"{name}:{number}: `{riddle}` leaves a reader to guess: name the thing"
+
+
+def strings(name: str):
+    """The messages of Rust's code and Python's documentation, with the numbers of their lines."""
+    if name.endswith(".py"):
+        kinds = re.finditer(r'"""(?P<said>.*?)"""', text(name), re.DOTALL)
+        return [(line_of(text(name), match.start()), " ".join(match["said"].split())) for match in kinds]
+    if not name.endswith(".rs") or is_test(name):
+        return []
+    found = [match for match in TOKEN.finditer(text(name)) if match["string"]]
+    return [(line_of(text(name), match.start()), match["string"][1:-1]) for match in found]
 
 
 def sizes():
@@ -334,6 +360,6 @@ def bans():
 
 
 RULES = (
-    licences, comments, prose, names, stale, walk, sizes, homes, imports, floors, circles, bound, reference,
+    licences, comments, prose, subjects, names, stale, walk, sizes, homes, imports, floors, circles, bound, reference,
     dependencies, bans,
 )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lint itself has to see: `python3 scripts/house/tests.py`."""
+"""Tests of the lint itself: `python3 scripts/house/tests.py`."""
 
 import unittest
 
 import mentions
+import plain
 import rooms
 import rules
 import source
@@ -102,6 +103,23 @@ class Documents(unittest.TestCase):
         self.assertEqual(found("`a_test_that_is_nowhere` calls `apr_proc_other_child`"), ["a_test_that_is_nowhere"])
         self.assertEqual(found("// `src/lib.rs` here, tests/ngx/main.rs", "crates/script/src/lib.rs"), [])
         self.assertEqual(found("// multipart/form-data, `app/drain/a`", "tests/src/acts.rs"), [])
+
+    def test_a_sentence_names_its_subject(self):
+        def found(*lines):
+            numbered = list(enumerate(lines, 1))
+            return [(at, word) for at, words in plain.paragraphs(numbered, "//") for word in plain.riddles(words)]
+
+        self.assertEqual(found("/// The weight. It is", "/// no longer read, and there is no other."), [])
+        self.assertEqual(found("/// What a member weighs."), [(1, "What")])
+        self.assertEqual(found("// The weight. Whoever", "// reads it, waits."), [(1, "Whoever"), (1, "Whoever")])
+        self.assertEqual(found("//", "// A target is", "// no member."), [(2, "is no member")])
+        self.assertEqual(found("// Text, or", "", "//! - Those serve."), [(3, "Those")])
+        self.assertEqual(found('// What is it? A "What" and `is no text`.'), [])
+
+    def test_headings_and_listings_are_no_sentences(self):
+        page = "## What differs\n\n```\nWhat\n```\nWho asks.\n| What a cell says | x |"
+        found = [at for at, words in plain.paragraphs(plain.sentences(page), "") if plain.riddles(words)]
+        self.assertEqual(found, [6, 7])
 
     def test_metrics_are_named_with_and_without_their_prefix(self):
         line = "`luabalancer_member_up`, `member_latency_ewma_seconds`, `luabalancer_none`"
