@@ -9,19 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use balance::api::NoMember;
-use balance::choosing::{Circumstances, Course};
-use balance::engine::{Engine, Handle, Now};
+use balance::engine::{Engine, Handle};
 use balance::frozen::Frozen;
-use balance::live::Slot;
-use balance::member::Member;
 use balance::settings::PoolSettings;
-use balance::sticky::Sent;
 use config::{OnError, Resolved};
 use control::{Described, Unexplained};
 use explain::ended::settle;
 use explain::visit::{HookPlace, visit};
-use explain::{Ground, Hook, Told, document, ground};
+use explain::{Ground, Hook, Told, document};
 use render::explained::{DecisionDoc, ExplainedDoc};
 use script::host::Request as RequestHost;
 use script::{Library, LuaState, Phase, ScriptId};
@@ -97,7 +92,7 @@ fn refused(status: u16) -> ExplainedDoc {
     }
 }
 
-/// A child as what one explanation stands on.
+/// A child as the ground of one explanation.
 struct Standpoint<'c> {
     child: &'c Child,
     request: Request<'c>,
@@ -193,9 +188,8 @@ impl<'c> Standpoint<'c> {
     }
 }
 
-impl Circumstances for Standpoint<'_> {
+impl Ground for Standpoint<'_> {
     type Store = Frozen<Table>;
-    type Script = Hook;
 
     fn handle(&self) -> &Handle<Frozen<Table>> {
         &self.handle
@@ -208,31 +202,6 @@ impl Circumstances for Standpoint<'_> {
         self.child.keys.of_pool(self.request, settings)
     }
 
-    fn with_sent<T>(&self, body: impl FnOnce(Sent<'_>) -> T) -> T {
-        ground::with_sent(self.request(), body)
-    }
-
-    fn pick_by_script(
-        &self,
-        pool: &Now,
-        script: (&str, &str),
-        avoid: &[Slot],
-    ) -> Result<Arc<Member>, NoMember> {
-        ground::pick_by_script(self, pool, script, avoid)
-    }
-
-    fn name_again(&self, script: &Hook, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
-        ground::name_again(self, script, course)
-    }
-
-    fn listens(&self) -> bool {
-        false
-    }
-
-    fn tell(&self, _: &str) {}
-}
-
-impl Ground for Standpoint<'_> {
     fn state(&self) -> &LuaState {
         &self.state
     }

@@ -12,7 +12,7 @@ use balance::settings::PoolSettings;
 use balance::sticky::set_cookie;
 use script::host::Field;
 
-use crate::ground::{Ground, bytes};
+use crate::ground::{Ground, GroundCircumstances, bytes};
 use crate::ruling::{Plan, Ruling, Visited};
 use crate::way::Way;
 
@@ -109,7 +109,7 @@ fn cookie<G: Ground>(ground: &G, way: &mut Way<'_>, member: &Member) -> Option<S
     let now = ground.handle().now(way.course.pool?)?;
     let sticky = now.settings().sticky.as_ref()?;
     if way.course.stick.is_none() || !way.chooser().looks_for_session() {
-        look_again(ground, &mut way.course, sticky)?;
+        look_again(&GroundCircumstances(ground), &mut way.course, sticky)?;
     }
     let binds = way.course.stick.as_ref()?.binds_to(member);
     let https = || bytes(ground.request(), Field::Scheme).as_deref() == Some(b"https");

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ground of an explanation.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use balance::api::{Balancer, NoMember};
 use balance::choosing::{Circumstances, Course};
-use balance::engine::Now;
+use balance::engine::{Handle, Now};
 use balance::live::Slot;
 use balance::member::Member;
+use balance::settings::PoolSettings;
 use balance::sticky::Sent;
+use balance::store::Store;
 use script::host::{Field, Request, RequestTable};
 use script::{Answer, AttemptsSoFar, Library, LuaState, MethodCall, Phase, ScriptId};
 
@@ -23,8 +26,15 @@ pub struct Hook {
     pub phase: Phase,
 }
 
-/// A server, or what stands in for one, and the request that it looks at.
-pub trait Ground: Circumstances<Script = Hook> {
+/// A server, or a world in place of one, and the request that it looks at.
+pub trait Ground {
+    /// The store of the members.
+    type Store: Store;
+
+    /// The balancer.
+    fn handle(&self) -> &Handle<Self::Store>;
+    /// The key of a pool's hash methods for the request.
+    fn key(&self, settings: &PoolSettings) -> Cow<'_, [u8]>;
     /// The Lua state, over the request.
     fn state(&self) -> &LuaState;
     /// The request.
@@ -46,45 +56,65 @@ pub fn bytes(request: &dyn Request, field: Field) -> Option<Vec<u8>> {
     found
 }
 
-/// [`Circumstances::with_sent`] over the request.
-pub fn with_sent<T>(request: &dyn Request, body: impl FnOnce(Sent<'_>) -> T) -> T {
-    let url = bytes(request, Field::UnparsedUri).unwrap_or_default();
-    let mut cookies = Vec::new();
-    request.get(RequestTable::HeadersIn, b"Cookie", &mut |value| {
-        cookies.extend_from_slice(value.unwrap_or_default());
-    });
-    body(Sent { url: &url, cookies: &cookies })
-}
+/// A ground as a choice asks it: nobody listens to its lines.
+pub(crate) struct GroundCircumstances<'g, G>(pub(crate) &'g G);
 
-/// [`Circumstances::pick_by_script`].
-pub fn pick_by_script<G: Ground>(
-    ground: &G,
-    pool: &Now,
-    (script, function): (&str, &str),
-    avoid: &[Slot],
-) -> Result<Arc<Member>, NoMember> {
-    let complain = |what: &str| ground.fail(what.to_owned());
-    let Some(id) = ground.method_script(script) else {
-        complain(&format!("LuaBalancerMethod lua {script}: the script is unknown"));
-        return Err(NoMember::ScriptFailed);
-    };
-    let call = MethodCall { pool: pool.membership(), function, avoid };
-    let said = ground.state().pick(id, function, &call.pool.name, call.view());
-    call.picked(said, |member| ground.handle().status(member).is_some(), complain)
-}
+impl<G: Ground> Circumstances for GroundCircumstances<'_, G> {
+    type Store = G::Store;
+    type Script = Hook;
 
-/// [`Circumstances::name_again`].
-pub fn name_again<G: Ground>(ground: &G, hook: &Hook, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
-    let state = ground.state();
-    state.set_attempt(AttemptsSoFar::of(course));
-    let answer = state.select(hook.id, &hook.function, Phase::Pick);
-    state.set_attempt(AttemptsSoFar::default());
-    match answer {
-        Ok(Answer::Peer(next)) => Ok((next.url(), next.more_tries.unwrap_or(0))),
-        Ok(_) => Err(NoMember::UnknownPool),
-        Err(error) => {
-            ground.fail(format!("script failed at attempt {}: {error}", course.attempts + 1));
-            Err(NoMember::UnknownPool)
+    fn handle(&self) -> &Handle<G::Store> {
+        self.0.handle()
+    }
+
+    fn key(&self, settings: &PoolSettings) -> Cow<'_, [u8]> {
+        self.0.key(settings)
+    }
+
+    fn with_sent<T>(&self, body: impl FnOnce(Sent<'_>) -> T) -> T {
+        let request = self.0.request();
+        let url = bytes(request, Field::UnparsedUri).unwrap_or_default();
+        let mut cookies = Vec::new();
+        request.get(RequestTable::HeadersIn, b"Cookie", &mut |value| {
+            cookies.extend_from_slice(value.unwrap_or_default());
+        });
+        body(Sent { url: &url, cookies: &cookies })
+    }
+
+    fn pick_by_script(
+        &self,
+        pool: &Now,
+        (script, function): (&str, &str),
+        avoid: &[Slot],
+    ) -> Result<Arc<Member>, NoMember> {
+        let complain = |what: &str| self.0.fail(what.to_owned());
+        let Some(id) = self.0.method_script(script) else {
+            complain(&format!("LuaBalancerMethod lua {script}: the script is unknown"));
+            return Err(NoMember::ScriptFailed);
+        };
+        let call = MethodCall { pool: pool.membership(), function, avoid };
+        let said = self.0.state().pick(id, function, &call.pool.name, call.view());
+        call.picked(said, |member| self.0.handle().status(member).is_some(), complain)
+    }
+
+    fn name_again(&self, hook: &Hook, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
+        let state = self.0.state();
+        state.set_attempt(AttemptsSoFar::of(course));
+        let answer = state.select(hook.id, &hook.function, Phase::Pick);
+        state.set_attempt(AttemptsSoFar::default());
+        match answer {
+            Ok(Answer::Peer(next)) => Ok((next.url(), next.more_tries.unwrap_or(0))),
+            Ok(_) => Err(NoMember::UnknownPool),
+            Err(error) => {
+                self.0.fail(format!("script failed at attempt {}: {error}", course.attempts + 1));
+                Err(NoMember::UnknownPool)
+            }
         }
     }
+
+    fn listens(&self) -> bool {
+        false
+    }
+
+    fn tell(&self, _: &str) {}
 }

@@ -10,7 +10,7 @@ use crate::ground::Hook;
 /// A decision, and what belongs to it.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where to.
+    /// The place where it goes.
     pub decision: Decision<Hook>,
     /// The key that the script gave.
     pub key: Option<Box<[u8]>>,

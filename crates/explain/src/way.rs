@@ -10,7 +10,7 @@ use balance::member::Member;
 use balance::relay::{Asked, Outcome};
 use balance::settings::PoolSettings;
 
-use crate::ground::{Ground, Hook};
+use crate::ground::{Ground, GroundCircumstances, Hook};
 use crate::ruling::Plan;
 
 /// A request on its way.
@@ -42,7 +42,7 @@ impl<'p> Way<'p> {
     /// The place of the next attempt, which counts as made. Full members are passed over.
     pub fn next<G: Ground>(&mut self, ground: &G) -> Result<Goal, NoMember> {
         loop {
-            let looked = self.chooser.look(ground, &mut self.course);
+            let looked = self.chooser.look(&GroundCircumstances(ground), &mut self.course);
             if let Ok(Goal::Member(pool, member)) = &looked {
                 self.course.pool = Some(*pool);
                 let store = ground.handle().store();

@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A world as what explanations stand on.
+//! A world as the ground of explanations.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use balance::api::NoMember;
-use balance::choosing::{Circumstances, Course};
-use balance::engine::{Handle, Now};
-use balance::live::Slot;
-use balance::member::Member;
+use balance::engine::Handle;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
-use balance::sticky::Sent;
-use explain::{Ground, Hook, ground};
+use explain::Ground;
 use script::host::Request;
 use script::{Library, LuaState, ScriptId};
 
 use super::World;
 
-impl Circumstances for World {
+impl Ground for World {
     type Store = MemoryStore;
-    type Script = Hook;
 
     #[inline]
     fn handle(&self) -> &Handle<MemoryStore> {
@@ -38,31 +31,6 @@ impl Circumstances for World {
         }
     }
 
-    fn with_sent<T>(&self, body: impl FnOnce(Sent<'_>) -> T) -> T {
-        ground::with_sent(&*self.request, body)
-    }
-
-    fn pick_by_script(
-        &self,
-        pool: &Now,
-        script: (&str, &str),
-        avoid: &[Slot],
-    ) -> Result<Arc<Member>, NoMember> {
-        ground::pick_by_script(self, pool, script, avoid)
-    }
-
-    fn name_again(&self, script: &Hook, course: &Course) -> Result<(Arc<str>, u32), NoMember> {
-        ground::name_again(self, script, course)
-    }
-
-    fn listens(&self) -> bool {
-        false
-    }
-
-    fn tell(&self, _: &str) {}
-}
-
-impl Ground for World {
     fn state(&self) -> &LuaState {
         World::state(self)
     }
