@@ -23,7 +23,7 @@ pub struct MemberDoc<'a> {
     pub pool: &'a str,
     /// Unique in its pool.
     pub name: &'a str,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// In one word: disabled, down, ejected, draining or up.
     pub state: &'static str,
@@ -35,11 +35,11 @@ pub struct MemberDoc<'a> {
     pub since: Option<Time>,
     /// All that keeps it from serving like any other.
     pub why: Vec<WhyDoc<'a>>,
-    /// What is ordered: ready, drain or disabled.
+    /// The ordered state: ready, drain or disabled.
     pub admin: &'static str,
     /// When `then` holds.
     pub until: Option<Time>,
-    /// What holds then: ready, drain, disabled or removed.
+    /// The state that holds then: ready, drain, disabled or removed.
     pub then: Option<&'static str>,
     /// Why it is ordered, in words.
     pub note: Option<&'a str>,
@@ -55,7 +55,7 @@ pub struct MemberDoc<'a> {
     pub route: &'a str,
     /// active, spare or standby.
     pub role: &'static str,
-    /// What its line says of it for scripts and people.
+    /// The meta keys of its line, for scripts and people.
     pub meta: Pairs<'a>,
     /// Requests there now.
     pub inflight: u32,
@@ -71,13 +71,13 @@ pub struct MemberDoc<'a> {
     pub received_bytes: u64,
     /// Response times, in seconds.
     pub latency: LatencyDoc,
-    /// What active checks say; null where there are none.
+    /// The state of active checks; null where there are none.
     pub check: Option<CheckDoc<'a>>,
-    /// What requests say.
+    /// The state of failures of requests.
     pub outlier: OutlierDoc,
-    /// Where it comes from.
+    /// Its source.
     pub source: SourceDoc,
-    /// What is ordered in place of what is configured.
+    /// The keys in which an order replaces the configuration.
     pub overrides: Vec<&'static str>,
 }
 
@@ -85,7 +85,7 @@ pub struct MemberDoc<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Why"))]
 pub struct WhyDoc<'a> {
-    /// What.
+    /// The flag.
     pub flag: String,
     /// A user's name, or checks, agent, requests, configuration, script; null when nobody knows.
     pub by: Option<&'a str>,
@@ -99,7 +99,7 @@ pub struct WhyDoc<'a> {
     pub note: Option<&'a str>,
 }
 
-/// What a member's weight is made of.
+/// The parts of a member's weight.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Weights"))]
 pub struct WeightsDoc {
@@ -107,7 +107,7 @@ pub struct WeightsDoc {
     pub configured: Figure,
     /// As ordered last.
     pub ordered: Figure,
-    /// Of which picks use this much.
+    /// The weight that picks use.
     pub effective: Figure,
     /// The part that slow start gives, up to 1.
     pub ramp: Figure,
@@ -164,7 +164,7 @@ pub struct LatencyDoc {
     pub p99: Option<Figure>,
 }
 
-/// What active checks say.
+/// The state of active checks.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Check"))]
 pub struct CheckDoc<'a> {
@@ -183,13 +183,13 @@ pub struct CheckDoc<'a> {
     pub rise: u32,
     /// So many failures take it down.
     pub fall: u32,
-    /// What it found, in words.
+    /// The finding, in words.
     pub detail: Option<&'a str>,
     /// Seconds until the next one.
     pub next: Option<Figure>,
 }
 
-/// What requests say.
+/// The state of failures of requests.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Outlier"))]
 pub struct OutlierDoc {
@@ -203,7 +203,7 @@ pub struct OutlierDoc {
     pub until: Option<Time>,
 }
 
-/// Where a member comes from.
+/// The source of a member.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Source"))]
 pub struct SourceDoc {
@@ -277,7 +277,7 @@ impl Shown<'_> {
         })
     }
 
-    /// Where a member comes from.
+    /// The source of a member.
     pub fn source(&self, pool: &PoolState, member: &MemberState) -> SourceDoc {
         match (member.added, pool.origin) {
             (true, _) => SourceDoc { kind: "api", place: None },
@@ -289,7 +289,7 @@ impl Shown<'_> {
     }
 }
 
-/// What is ordered of a member's state, or configured.
+/// The state of a member that is ordered, or configured.
 pub fn admin(member: &MemberState) -> AdminState {
     let set = member.why.iter().map(|cause| match cause.flag {
         Flag::Disabled | Flag::Stopped | Flag::ForcedError => AdminState::Disabled.flags(),
@@ -299,12 +299,12 @@ pub fn admin(member: &MemberState) -> AdminState {
     AdminState::of(set.fold(0, |flags, flag| flags | flag))
 }
 
-/// What holds when the time of an order has passed.
+/// The state that holds when the time of an order has passed.
 pub fn then(order: &Order) -> Then {
     order.then.unwrap_or(Then::AdminState(AdminState::Ready))
 }
 
-/// What is ordered in place of what is configured.
+/// The keys in which an order replaces the configuration.
 pub fn overrides(member: &MemberState) -> Vec<&'static str> {
     let order = member.order.as_ref();
     let all = [
@@ -386,14 +386,14 @@ impl WeightsDoc {
 }
 
 impl AttemptsDoc {
-    fn of(counts: &MemberCounts) -> Self {
+    pub(crate) fn of(counts: &MemberCounts) -> Self {
         let MemberCounts { ok, connect, reset, timeout, status, aborted, .. } = *counts;
         AttemptsDoc { ok, connect, reset, timeout, status, aborted }
     }
 }
 
 impl ResponsesDoc {
-    fn of(counts: &MemberCounts) -> Self {
+    pub(crate) fn of(counts: &MemberCounts) -> Self {
         let [informational, success, redirection, client_error, server_error] = counts.responses;
         ResponsesDoc { informational, success, redirection, client_error, server_error }
     }

@@ -17,11 +17,11 @@ use crate::value::Figure;
 pub struct PoolDoc<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Where its definition comes from: config or script.
+    /// The origin of its definition: config or script.
     pub origin: &'static str,
     /// How it picks.
     pub method: &'static str,
-    /// What its directives say.
+    /// The settings that its directives make.
     pub settings: SettingsDoc<'a>,
     /// Members that a new request may go to.
     pub usable: usize,
@@ -142,5 +142,57 @@ impl RequestsDoc {
             queue_full,
             script,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use balance::counts::MemberCounts;
+
+    use super::*;
+    use crate::member::{AttemptsDoc, ResponsesDoc};
+
+    /// The keys and numbers of a document.
+    fn numbers(document: &impl Serialize) -> BTreeMap<String, u64> {
+        let object = serde_json::to_value(document).expect("a document");
+        object
+            .as_object()
+            .expect("an object")
+            .iter()
+            .map(|(key, it)| (key.clone(), it.as_u64().unwrap()))
+            .collect()
+    }
+
+    fn listed(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        counts.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn a_pool_s_document_has_every_result_that_is_counted() {
+        let counts = PoolCounts {
+            ok: 1,
+            status: 2,
+            connect: 3,
+            reset: 4,
+            timeout: 5,
+            aborted: 6,
+            no_member: 7,
+            queue_timeout: 8,
+            queue_full: 9,
+            script: 10,
+            ..PoolCounts::default()
+        };
+        assert_eq!(numbers(&RequestsDoc::of(&counts)), listed(&counts.requests()));
+    }
+
+    #[test]
+    fn a_member_s_document_has_every_outcome_and_class_that_is_counted() {
+        let (responses, counts) = ([7, 8, 9, 10, 11], MemberCounts::default());
+        let counts = MemberCounts { ok: 1, connect: 2, reset: 3, timeout: 4, status: 5, ..counts };
+        let counts = MemberCounts { aborted: 6, responses, ..counts };
+        assert_eq!(numbers(&AttemptsDoc::of(&counts)), listed(&counts.attempts()));
+        assert_eq!(numbers(&ResponsesDoc::of(&counts)), listed(&counts.classes()));
     }
 }
