@@ -1,33 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Random programs of hostile pieces: functions within reach of scripts, one after the other, with
-//! the arguments of the walk and what the step before gave. Each program ends within its limits.
+//! the arguments of the walk and the result of the step before. Each program ends within its
+//! limits.
 #![no_main]
 
 #[path = "../../crates/script/tests/common/mod.rs"]
 mod common;
+#[path = "../../crates/script/tests/walk/reach.rs"]
+mod reach;
 
 use std::time::{Duration, Instant};
 
 use common::World;
 use libfuzzer_sys::fuzz_target;
+use reach::{MODULES, OBJECTS};
 use script::host::Field;
 use script::{Limits, Phase, LuaState};
 
-const MODULES: [&str; 10] = [
-    "apache2",
-    "ngx",
-    "ngx.balancer",
-    "resty.chash",
-    "resty.roundrobin",
-    "resty.swrr",
-    "cjson",
-    "cjson.safe",
-    "bit",
-    "socket",
-];
-const OBJECTS: [&str; 3] = ["lb.pool('app')", "lb.pool('app'):first()", "lb.dict('d')"];
-/// Lists of arguments in walk.lua.
-const LISTS: u8 = 41;
 /// Steps of a program.
 const STEPS: usize = 8;
 
@@ -35,6 +24,8 @@ struct Fixture {
     world: World,
     state: LuaState,
     names: Vec<String>,
+    /// Lists of arguments in walk.lua.
+    lists: u8,
     calls: u32,
 }
 
@@ -46,7 +37,9 @@ fn fixture() -> Fixture {
     world.take().expect("the driver loads");
     let state = world.state();
     let names = state.reachable(world.id, &MODULES, &OBJECTS).expect("names");
-    Fixture { state, world, names, calls: 0 }
+    world.request.put(Field::Args, "count");
+    let lists = common::value(&world, &state).parse().expect("the number of lists");
+    Fixture { state, world, names, lists, calls: 0 }
 }
 
 thread_local! {
@@ -63,7 +56,7 @@ fuzz_target!(|data: &[u8]| {
         let step = |bytes: &[u8]| {
             let nth = usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
             let name = &fixture.names[nth % fixture.names.len()];
-            format!("{name} {} {}\n", bytes[2] >> 7, 1 + bytes[2] % LISTS)
+            format!("{name} {} {}\n", bytes[2] >> 7, 1 + bytes[2] % fixture.lists)
         };
         let program: String = data.chunks_exact(3).take(STEPS).map(step).collect();
         fixture.world.request.put(Field::Args, &program);

@@ -8,12 +8,14 @@ mod by_limits;
 mod by_nature;
 #[path = "../common/mod.rs"]
 mod common;
+mod reach;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::World;
+use reach::{MODULES, OBJECTS};
 use script::host::Field;
 use script::{Answer, Limits, LuaState, Phase};
 
@@ -60,54 +62,6 @@ const MOST_MEMORY: usize = ((16 + 4) << 20) + (128 << 10);
 /// A call that took too long has been hit by others' work if it does not the next time.
 const ATTEMPTS: u32 = 4;
 
-const MODULES: [&str; 21] = [
-    "apache2",
-    "ngx",
-    "ngx.balancer",
-    "resty.chash",
-    "resty.roundrobin",
-    "resty.swrr",
-    "cjson",
-    "cjson.safe",
-    "bit",
-    "socket",
-    "socket.http",
-    "ltn12",
-    "resty.dns.resolver",
-    "resty.lock",
-    "resty.lrucache",
-    "table.clear",
-    "table.clone",
-    "table.isarray",
-    "table.isempty",
-    "table.new",
-    "table.nkeys",
-];
-const OBJECTS: [&str; 23] = [
-    "lb.pool('app')",
-    "lb.pool('app'):first()",
-    "lb.pool('app'):members()",
-    "lb.dict('d')",
-    "ngx.shared.d",
-    "r.puts",
-    "r.write",
-    "r.flush",
-    "r.custom_response",
-    "r.requestbody",
-    "r.stat",
-    "r.strcmp_match",
-    "r.escape_logitem",
-    "r.os_escape_path",
-    "r.exists_config_define",
-    "require('resty.lrucache').new(2)",
-    "require('resty.lock'):new('d')",
-    "require('ngx').md5",
-    "require('ngx').re.find",
-    "require('ngx').re.gmatch",
-    "require('ngx').re.gsub",
-    "require('ngx').re.match",
-    "require('ngx').re.sub",
-];
 /// The objects of timers and checks besides.
 const OF_JOBS: [&str; 1] = ["require('socket').tcp()"];
 

@@ -77,7 +77,7 @@ local lists = {
   function() return "app", numbers end,
 }
 
--- What the step before has given.
+-- The result of the step before.
 local kept
 lists[#lists + 1] = function() return kept, kept, kept end
 lists[#lists + 1] = function() return text, kept, kept end

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The places from which the walk begins, for this test and for `fuzz/targets/script_bounds.rs`.
+
+/// Modules that scripts can require.
+pub const MODULES: [&str; 21] = [
+    "apache2",
+    "ngx",
+    "ngx.balancer",
+    "resty.chash",
+    "resty.roundrobin",
+    "resty.swrr",
+    "cjson",
+    "cjson.safe",
+    "bit",
+    "socket",
+    "socket.http",
+    "ltn12",
+    "resty.dns.resolver",
+    "resty.lock",
+    "resty.lrucache",
+    "table.clear",
+    "table.clone",
+    "table.isarray",
+    "table.isempty",
+    "table.new",
+    "table.nkeys",
+];
+/// Objects, as Lua text, whose functions no global leads to.
+pub const OBJECTS: [&str; 23] = [
+    "lb.pool('app')",
+    "lb.pool('app'):first()",
+    "lb.pool('app'):members()",
+    "lb.dict('d')",
+    "ngx.shared.d",
+    "r.puts",
+    "r.write",
+    "r.flush",
+    "r.custom_response",
+    "r.requestbody",
+    "r.stat",
+    "r.strcmp_match",
+    "r.escape_logitem",
+    "r.os_escape_path",
+    "r.exists_config_define",
+    "require('resty.lrucache').new(2)",
+    "require('resty.lock'):new('d')",
+    "require('ngx').md5",
+    "require('ngx').re.find",
+    "require('ngx').re.gmatch",
+    "require('ngx').re.gsub",
+    "require('ngx').re.match",
+    "require('ngx').re.sub",
+];
