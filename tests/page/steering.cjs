@@ -62,7 +62,7 @@ run(async (open) => {
   assert.equal((await get("pools/app/members/c")).admin, "ready");
   await page.keyboard.press("Escape");
 
-  // What other answers say.
+  // The words of other answers.
   for (const [status, words] of [[403, "Not allowed"], [409, "In conflict"], [429, "Too many changes"]]) {
     await page.route("**/members/c", (route) => (route.request().method() === "PATCH"
       ? route.fulfill({ status, headers: { "Content-Type": "application/problem+json", "Retry-After": "1" }, body: '{"detail":"<b>why</b>"}' })

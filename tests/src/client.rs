@@ -46,6 +46,11 @@ impl Request {
         Self { body: body.into(), ..Self::new("POST", target) }
     }
 
+    /// Any method with a document as its body.
+    pub fn json(method: &str, target: &str, document: impl Into<Vec<u8>>) -> Self {
+        Self { body: document.into(), ..Self::new(method, target) }.header("Content-Type", "application/json")
+    }
+
     /// Whether the answer has no body.
     pub(crate) fn is_head(&self) -> bool {
         self.method == "HEAD"
@@ -126,6 +131,14 @@ impl Response {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Panics unless a document has all of these parts.
+#[track_caller]
+pub fn assert_says(document: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(document.contains(part), "{part} in {document}");
     }
 }
 

@@ -10,6 +10,7 @@ pub mod acts;
 pub mod backend;
 pub mod certificate;
 pub mod client;
+pub mod dice;
 pub mod httpd;
 pub mod lbctl;
 pub mod load;
@@ -22,7 +23,8 @@ pub mod socket;
 pub mod wait;
 
 pub use backend::Backend;
-pub use client::{Client, ClientError, Request, Response};
+pub use client::{Client, ClientError, Request, Response, assert_says};
+pub use dice::Dice;
 pub use httpd::{Builder, Httpd, Mpm};
 pub use lbctl::{Ended, ended, lbctl, lbctl_command};
 pub use load::Load;

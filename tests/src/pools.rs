@@ -77,7 +77,7 @@ impl Httpd {
     }
 }
 
-/// Of `NAME key=value key=value …`.
+/// Reads `NAME key=value key=value …`.
 fn parse_member(line: &str) -> (String, Seen) {
     let name = line.split(' ').next().unwrap_or_default();
     let word = |key: &str| {
@@ -85,14 +85,15 @@ fn parse_member(line: &str) -> (String, Seen) {
         let found = values.into_iter().find(|(known, _)| *known == key);
         found.unwrap_or_else(|| panic!("no {key}= in {line:?}")).1.to_owned()
     };
-    let number = |key: &str| word(key).parse().unwrap_or_else(|_| panic!("{key}= is no count in {line:?}"));
+    let number =
+        |key: &str| word(key).parse().unwrap_or_else(|_| panic!("{key}= is not a count in {line:?}"));
     let seen = Seen {
         state: word("state"),
         why: word("why"),
         weight: number("weight"),
         inflight: number("inflight"),
         failures: number("failures"),
-        since: word("since").parse().unwrap_or_else(|_| panic!("since= is no time in {line:?}")),
+        since: word("since").parse().unwrap_or_else(|_| panic!("since= is not a time in {line:?}")),
     };
     (name.to_owned(), seen)
 }

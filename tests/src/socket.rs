@@ -82,4 +82,17 @@ impl Httpd {
     pub fn socket(&self) -> SocketClient {
         SocketClient::new(&self.socket_path())
     }
+
+    /// Sends a document to that socket, as somebody does who gives an order.
+    pub fn order(&self, method: &str, target: &str, document: &str) -> Response {
+        self.socket().send(&Request::json(method, target, document))
+    }
+
+    /// Patches what the target names, and returns the document that it is then.
+    #[track_caller]
+    pub fn patch(&self, target: &str, document: &str) -> String {
+        let response = self.order("PATCH", target, document);
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.text()
+    }
 }

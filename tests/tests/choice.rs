@@ -269,6 +269,6 @@ fn a_forward_proxy_reaches_a_pool_only_where_a_section_grants_it() {
             assert_eq!(httpd.client().get("/app/x").backend(), "a", "{section}: the way that is configured");
         }
         let plain = format!("{}/x", a.url());
-        assert_eq!(through(&httpd, &plain), (200, "a".to_owned()), "{section}: what is no pool");
+        assert_eq!(through(&httpd, &plain), (200, "a".to_owned()), "{section}: a name without a pool");
     }
 }

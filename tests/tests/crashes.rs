@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use server_tests::load::Tally;
-use server_tests::{Backend, Httpd, Load, Mpm, on_every_mpm, pool, wait_until};
+use server_tests::{Backend, Dice, Httpd, Load, Mpm, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Clients of the load; each has one request at a time.
@@ -55,18 +55,6 @@ fn pid_of(line: &str) -> u32 {
 /// The child that said last that it leads.
 fn leader(httpd: &Httpd) -> u32 {
     pid_of(httpd.wait_for_log_lines(r"\bleads\b", 1).last().expect("a leader"))
-}
-
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % n.max(1)
-    }
 }
 
 /// A child: the leader every third time, else any.

@@ -285,5 +285,5 @@ fn one_that_is_ejected_is_asked_before_a_request_fails() {
     for _ in 0..5 {
         assert_eq!(client.get("/app/").backend(), "c");
     }
-    assert_eq!(httpd.member("app", "c").state, "ejected", "one answer is no proof");
+    assert_eq!(httpd.member("app", "c").state, "ejected", "one answer proves nothing");
 }

@@ -158,7 +158,7 @@ fn what_is_no_address_is_an_error_that_says_so() {
     assert_eq!(client.get("/tell?fe80::1%eth0").header("X-Geo"), Some("nil"));
     for wrong in ["nonsense", "1.2.3", "175.16.199.1,10.0.0.1"] {
         assert_eq!(client.get(&format!("/tell?{wrong}")).status, 500, "{wrong}");
-        httpd.wait_for_log(&format!(r"\[lua_balancer:error\].*tell\.lua:4.*'{wrong}' is no IP address"));
+        httpd.wait_for_log(&format!(r"\[lua_balancer:error\].*tell\.lua:4.*'{wrong}' is not an IP address"));
     }
     let without = Httpd::builder()
         .file("tell.lua", TELL)
@@ -189,7 +189,7 @@ fn a_broken_database_is_not_taken_and_told_once() {
     replace(httpd.dir(), &relabelled(b"XA"));
     assert_in_service_within_a_second(&mut clients, Instant::now(), "XA");
     let whole = data(CITY);
-    let refused = r"\[lua_balancer:error\].*city\.mmdb: is no whole MaxMind database.*not taken";
+    let refused = r"\[lua_balancer:error\].*city\.mmdb: is not a whole MaxMind database.*not taken";
     for (number, broken) in [&whole[..whole.len() / 2], &data(INVALID_NODE_COUNT)[..], b""].iter().enumerate()
     {
         replace(httpd.dir(), broken);
@@ -250,7 +250,10 @@ fn a_restart_over_a_broken_database_goes_on_with_the_last_good_one() {
     replace(httpd.dir(), &data(INVALID_NODE_COUNT));
     for n in 1..=2 {
         httpd.graceful();
-        httpd.wait_for_log_lines(r"line \d+ of .*city\.mmdb: is no whole.*last good one goes on serving", n);
+        httpd.wait_for_log_lines(
+            r"line \d+ of .*city\.mmdb: is not a whole.*last good one goes on serving",
+            n,
+        );
         assert_eq!(country(&mut httpd.client()), "CN");
     }
     assert!(!httpd.configtest().ok);
@@ -322,15 +325,18 @@ fn a_wrong_directive_is_refused_with_file_and_line() {
     for (line, patterns) in [
         ("LuaBalancerGeoIP", &["expected one or more MaxMind databases", "for example"][..]),
         ("LuaBalancerGeoIP missing.mmdb", &["missing\\.mmdb: cannot be read", expected]),
-        ("LuaBalancerGeoIP /tmp", &["/tmp: is no regular file", expected]),
-        ("LuaBalancerGeoIP httpd.conf", &["httpd\\.conf: is no whole MaxMind database"]),
-        ("LuaBalancerGeoIP half.mmdb", &["half\\.mmdb: is no whole MaxMind database"]),
+        ("LuaBalancerGeoIP /tmp", &["/tmp: is not a regular file", expected]),
+        ("LuaBalancerGeoIP httpd.conf", &["httpd\\.conf: is not a whole MaxMind database"]),
+        ("LuaBalancerGeoIP half.mmdb", &["half\\.mmdb: is not a whole MaxMind database"]),
         ("LuaBalancerGeoIP \"\"", &["LuaBalancerGeoIP"]),
     ] {
         builder().config(line).configtest().assert_error_at(line, patterns);
     }
     let damaged = format!("LuaBalancerGeoIP {}", shipped(INVALID_NODE_COUNT).display());
-    builder().config(&damaged).configtest().assert_error_at(&damaged, &["Invalid-Node-Count.*is no whole"]);
+    builder()
+        .config(&damaged)
+        .configtest()
+        .assert_error_at(&damaged, &["Invalid-Node-Count.*is not a whole"]);
     let host = format!("<VirtualHost *>\nLuaBalancerGeoIP {}\n</VirtualHost>", shipped(CITY).display());
     builder().config(&host).configtest().assert_error_at("LuaBalancerGeoIP", &["outside of <VirtualHost>"]);
     let good = format!("LuaBalancerGeoIP {} {}", shipped(CITY).display(), shipped(ASN).display());

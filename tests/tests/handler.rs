@@ -27,8 +27,7 @@ fn with_users(builder: Builder) -> Builder {
 }
 
 fn patch(target: &str, body: &str) -> Request {
-    let request = Request::post(target, body).header("Content-Type", "application/json");
-    request.with_method("PATCH")
+    Request::json("PATCH", target, body)
 }
 
 fn drain(target: &str) -> Request {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use server_tests::{Backend, Builder, Httpd, Mpm, Request, Response, on_every_mpm, pool, wait_until};
+use server_tests::{Backend, Builder, Httpd, Mpm, Request, assert_says, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 const MEMBER: &str = "/api/v1/pools/app/members/a";
@@ -16,26 +16,12 @@ fn two(a: &Backend, b: &Backend) -> Builder {
         .config("ProxyPass /app lb://app")
 }
 
-fn send(httpd: &Httpd, method: &str, target: &str, body: &str) -> Response {
-    let request = Request::post(target, body).header("Content-Type", "application/json").with_method(method);
-    httpd.socket().send(&request)
-}
-
 fn patch(httpd: &Httpd, body: &str) -> String {
-    let response = send(httpd, "PATCH", MEMBER, body);
-    assert_eq!(response.status, 200, "{}", response.text());
-    response.text()
+    httpd.patch(MEMBER, body)
 }
 
 fn read(httpd: &Httpd) -> String {
     httpd.socket().get(MEMBER).text()
-}
-
-#[track_caller]
-fn says(document: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(document.contains(part), "{part} in {document}");
-    }
 }
 
 fn a_drain_with_its_note_and_end_stays_over_restarts(mpm: Mpm) {
@@ -48,7 +34,7 @@ fn a_drain_with_its_note_and_end_stays_over_restarts(mpm: Mpm) {
         r#""until":"2099-01-01T00:00:00Z","then":"ready","note":"deploy 42","weight":3"#,
         r#""overrides":["admin","weight"]"#,
     ];
-    says(&given, &parts);
+    assert_says(&given, &parts);
     let line = httpd.wait_for_log("lua_balancer:notice.*member a: up -> draining");
     assert!(line.contains(": deploy 42)"), "{line}");
     for kind in ["graceful", "restart", "line"] {
@@ -61,7 +47,7 @@ fn a_drain_with_its_note_and_end_stays_over_restarts(mpm: Mpm) {
             }
         }
         let now = read(&httpd);
-        says(&now, &parts);
+        assert_says(&now, &parts);
         assert_eq!(now.contains(r#""zone":"eu""#), kind == "line", "{now}");
         let path = format!("/app/{kind}");
         assert_eq!(httpd.client().get(&path).backend(), b.name(), "{}", httpd.error_log());
@@ -77,7 +63,7 @@ fn the_leader_ends_an_order_whoever_it_is_by_then(mpm: Mpm) {
         httpd.kill_child(pid);
     }
     wait_until("the order's end", SOON, || read(&httpd).contains(r#""state":"disabled""#));
-    says(&read(&httpd), &[r#""until":null,"then":null,"note":null"#]);
+    assert_says(&read(&httpd), &[r#""until":null,"then":null,"note":null"#]);
     let line = httpd.wait_for_log("lua_balancer:notice.*member a: draining -> disabled");
     assert!(line.contains("the time is over of an order by") && line.contains("soon off"), "{line}");
 }
@@ -91,12 +77,12 @@ on_every_mpm!(
 fn a_member_that_drains_before_it_goes_is_gone_then() {
     let [a, b, c] = ["a", "b", "c"].map(Backend::new);
     let httpd = two(&a, &b).start();
-    let added = send(&httpd, "POST", MEMBERS, &format!(r#"{{"url":"{}","name":"x"}}"#, c.url()));
+    let added = httpd.order("POST", MEMBERS, &format!(r#"{{"url":"{}","name":"x"}}"#, c.url()));
     assert_eq!(added.status, 201, "{}", added.text());
     assert_eq!(added.header("Location"), Some("/api/v1/pools/app/members/x"));
     let going = httpd.socket().send(&Request::new("DELETE", &format!("{MEMBERS}/x?drain=1s")));
     assert_eq!(going.status, 202, "{}", going.text());
-    says(&going.text(), &[r#""state":"draining""#, r#""then":"removed""#]);
+    assert_says(&going.text(), &[r#""state":"draining""#, r#""then":"removed""#]);
     wait_until("its removal", SOON, || httpd.socket().get(&format!("{MEMBERS}/x")).status == 404);
     httpd.wait_for_log("lua_balancer:notice.*member x: removed .the time is over of an order by");
 }
@@ -107,7 +93,7 @@ fn a_configured_member_names_its_line_and_comes_back_with_a_graceful() {
     let mut httpd = two(&a, &b).start();
     let kept = httpd.socket().send(&Request::new("DELETE", MEMBER));
     assert_eq!(kept.status, 409);
-    says(&kept.text(), &["by the configuration, ", "disable it instead", "force=1"]);
+    assert_says(&kept.text(), &["by the configuration, ", "disable it instead", "force=1"]);
     assert_eq!(httpd.socket().send(&Request::new("DELETE", &format!("{MEMBER}?force=1"))).status, 204);
     assert_eq!(httpd.socket().get(MEMBER).status, 404);
     httpd.graceful();
@@ -152,8 +138,7 @@ fn a_list_of_a_thousand_members_is_whole_after_its_child_is_killed_in_the_middle
     let body = format!("[{}]", list.join(","));
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
-            let request = Request::post(MEMBERS, body.as_str()).header("Content-Type", "application/json");
-            let _ = httpd.socket().try_send(&request.with_method("PUT"));
+            let _ = httpd.socket().try_send(&Request::json("PUT", MEMBERS, body.as_str()));
         });
         std::thread::sleep(Duration::from_millis(30));
         httpd.children().into_iter().for_each(|pid| httpd.kill_child(pid));
@@ -162,9 +147,9 @@ fn a_list_of_a_thousand_members_is_whole_after_its_child_is_killed_in_the_middle
     wait_until("an answer", server_tests::patience(Duration::from_secs(2)), || {
         httpd.socket().try_send(&Request::get(MEMBERS)).is_ok_and(|response| response.status == 200)
     });
-    let again = send(&httpd, "PUT", MEMBERS, &body);
+    let again = httpd.order("PUT", MEMBERS, &body);
     assert_eq!(again.status, 200, "{}", again.text());
-    let dry = send(&httpd, "PUT", &format!("{MEMBERS}?dry_run=1"), &body);
+    let dry = httpd.order("PUT", &format!("{MEMBERS}?dry_run=1"), &body);
     assert_eq!(dry.text(), r#"{"add":[],"change":[],"remove":[],"refused":[]}"#);
     assert_eq!(httpd.client().get("/app/x").status / 100, 2, "{}", httpd.error_log());
 }

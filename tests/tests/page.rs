@@ -35,8 +35,7 @@ fn three(backends: &[Backend; 3]) -> Builder {
 }
 
 fn patch(httpd: &Httpd, member: &str, body: &str) {
-    let request = Request::post(&format!("/lb/api/v1/pools/app/members/{member}"), body);
-    let request = request.header("Content-Type", "application/json").with_method("PATCH");
+    let request = Request::json("PATCH", &format!("/lb/api/v1/pools/app/members/{member}"), body);
     let response = httpd.client().send(&request);
     assert_eq!(response.status, 200, "{}", response.text());
 }

@@ -98,7 +98,7 @@ fn a_named_member_is_followed_by_its_pools_method() {
     assert_eq!(answers(&httpd, "/x"), set(&["a1"]));
 }
 
-/// Of several questions in one call, each member stands for its own.
+/// In a call with several questions, each member stands for its own.
 #[test]
 fn a_member_stands_for_the_last_question_that_it_answered() {
     let script = "local app = lb.pool('app')\nlocal two = app:where{version = '2'}\nfunction translate(r)\n  \

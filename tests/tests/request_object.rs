@@ -38,7 +38,7 @@ local checks = {
     local m = r:regex(("x "):rep(100000) .. "key=value", "(\\w+)=(\\w+)")
     local too, why = r:regex(("x"):rep((1 << 20) + 1), "x")
     return m and m[2] == "value" and too == false and why:find("1024 KiB") end,
-  ["regex that is none"] = function(r) local m, why = r:regex("x", "(") return m == false and why:find("'%('") end,
+  ["an invalid regex"] = function(r) local m, why = r:regex("x", "(") return m == false and why:find("'%('") end,
   ["regex without a match"] = function(r) return not r:regex("abcd", "x") end,
   ["expr"] = function(r) return r:expr("%{REQUEST_METHOD} == 'GET'") == true and r:expr("%{REQUEST_METHOD} == 'PUT'") == false end,
   ["escape"] = function(r) return r:escape("a b") == "a+b" and r:unescape("a%20b") == "a b" end,

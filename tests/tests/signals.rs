@@ -161,7 +161,7 @@ fn the_ends_of_a_server_take_no_longer_than_without_the_module(mpm: Mpm) {
         let stock = times(server(mpm, cgid).stock().start());
         let own = times(with_the_module(mpm, cgid, &backend));
         for ((what, stock), own) in ["graceful", "restart", "stop"].iter().zip(stock).zip(own) {
-            // Of the three seconds that httpd gives a deaf process, one and a half are far from
+            // One and a half of the three seconds that httpd gives a deaf process are far from
             // either.
             let most = stock + patience(Duration::from_millis(1500));
             assert!(

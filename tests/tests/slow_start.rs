@@ -34,7 +34,7 @@ fn a_member_that_a_check_brings_up_starts_with_a_small_share() {
     let lines = "LuaBalancerSet slow_start=10m\n\
                  LuaBalancerHealthCheck http uri=/health interval=100ms rise=1 fall=1";
     let httpd = stage(&a, &b, lines).start();
-    assert_eq!(share(&httpd, "a"), 10, "a pool that starts is no member that comes up");
+    assert_eq!(share(&httpd, "a"), 10, "a pool that starts has no slow start");
     a.health_status(500);
     wait_for(&httpd, "down");
     a.health_status(200);

@@ -25,8 +25,7 @@ fn httpd(members: usize) -> Httpd {
 }
 
 fn json(method: &str, target: &str, body: &str) -> Request {
-    let request = Request::post(target, body.as_bytes()).with_method(method);
-    request.header("Content-Type", "application/json").header("Host", "localhost")
+    Request::json(method, target, body).header("Host", "localhost")
 }
 
 /// Asks at the handler or at the socket.

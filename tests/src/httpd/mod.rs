@@ -62,7 +62,7 @@ pub struct Httpd {
     process: Child,
     /// How many children start, and how many tasks each has; None under prefork.
     tasks: Option<(usize, usize)>,
-    /// What it is started with again.
+    /// The command that runs httpd when it is started again; empty: httpd itself.
     again: String,
 }
 

@@ -33,7 +33,7 @@ fn counts_in(text: &str, kind: &str, name: &str) -> Option<Counts> {
     let mut found = Counts::new();
     for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
         for (at, number) in value.split(',').enumerate() {
-            let number = number.parse().unwrap_or_else(|_| panic!("{key}= is no count in {line}"));
+            let number = number.parse().unwrap_or_else(|_| panic!("{key}= is not a count in {line}"));
             found.insert(if value.contains(',') { format!("{key}.{at}") } else { key.to_owned() }, number);
         }
     }

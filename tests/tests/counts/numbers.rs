@@ -37,7 +37,7 @@ fn waits_for_a_place_are_counted_with_their_time() {
 fn a_full_queue_and_a_client_that_goes_from_it_are_told_apart() {
     let a = Backend::new("a");
     a.hang();
-    // Of four threads two may wait.
+    // Two of four threads may wait.
     let httpd = waiting(&a, "60s", 4);
     let mut held = vec![ask(&httpd)];
     wait_until("a request", SOON, || a.in_flight() == 1);
@@ -111,7 +111,7 @@ fn ejections_changes_of_state_and_checks_are_counted() {
     wait_until("c to be down", SOON, || httpd.member("checked", "c").state == "down");
     let of_c = of_member(&httpd, "checked/c");
     assert!(of_c["checks_failed"] >= 1 && of_c["transitions"] == 1, "{of_c:?}");
-    assert_eq!(of_c["ok"], 0, "checks are no attempts");
+    assert_eq!(of_c["ok"], 0, "checks do not count as attempts");
 }
 
 #[test]

@@ -74,10 +74,7 @@ fn scripts_that_loop_hold_up_neither_readers_nor_changes() {
         std::thread::sleep(Duration::from_millis(100));
         let began = Instant::now();
         assert_eq!(httpd.socket().get("/api/v1/pools").status, 200);
-        let change = Request::post("/api/v1/pools/app/members/b", br#"{"weight":2}"#.to_vec())
-            .with_method("PATCH")
-            .header("Content-Type", "application/json");
-        assert_eq!(httpd.socket().send(&change).status, 200);
+        httpd.patch("/api/v1/pools/app/members/b", r#"{"weight":2}"#);
         assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
         let statuses: Vec<u16> = askers.into_iter().map(|asker| asker.join().expect("an answer")).collect();
         assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
@@ -89,9 +86,7 @@ fn scripts_that_loop_hold_up_neither_readers_nor_changes() {
 fn the_handler_explains_where_changes_are_off_but_not_for_other_sites() {
     let backend = Backend::new("all");
     let httpd = serving(&backend).start();
-    let at = |described: &Value| {
-        Request::post("/lb/api/v1/explain", described.to_string()).header("Content-Type", "application/json")
-    };
+    let at = |described: &Value| Request::json("POST", "/lb/api/v1/explain", described.to_string());
     let answer = httpd.client().send(&at(&get("/app/x")));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let document: Value = serde_json::from_str(&answer.text()).expect("JSON");

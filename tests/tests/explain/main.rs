@@ -14,8 +14,7 @@ pub fn ask(httpd: &Httpd, described: &Value) -> Response {
 }
 
 fn request(described: &Value) -> Request {
-    let body = described.to_string();
-    Request::post("/api/v1/explain", body).header("Content-Type", "application/json")
+    Request::json("POST", "/api/v1/explain", described.to_string())
 }
 
 /// The explanation of a request.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use server_tests::{Backend, Builder, Httpd, Request};
+use server_tests::{Backend, Builder, Dice, Httpd, Request};
 
 use super::{ask, explained, get, who};
 
@@ -86,13 +86,8 @@ fn serving(backend: &Backend) -> Builder {
 
 /// Requests of a fixed seed: path, and pairs of headers.
 fn requests(count: usize) -> Vec<(String, Vec<(&'static str, String)>)> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut below = move |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % bound as u64) as usize
-    };
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut below = move |bound| dice.below(bound);
     let pools = POOLS.iter().map(|(name, _)| format!("/pool/{name}"));
     let others = ["/pool/scripted", "/each", "/list", "/view", "/odd", "/counted", "/handler", "/late", "/m"];
     let places: Vec<String> = pools.chain(others.map(str::to_owned)).collect();

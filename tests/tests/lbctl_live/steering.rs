@@ -106,9 +106,7 @@ fn somebody_elses_change_is_not_overwritten() {
     let httpd = serving(&a, &b).start();
     let tag = httpd.socket().get("/api/v1/pools/app/members/a").header("ETag").unwrap_or_default().to_owned();
     httpd.lbctl(&["weight", "app/a", "3"]).done();
-    let stale = server_tests::Request::post("/api/v1/pools/app/members/a", r#"{"weight":4}"#)
-        .with_method("PATCH")
-        .header("Content-Type", "application/json")
+    let stale = server_tests::Request::json("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":4}"#)
         .header("If-Match", &tag);
     assert_eq!(httpd.socket().send(&stale).status, 412);
     assert_eq!(httpd.member("app", "a").weight, 3);

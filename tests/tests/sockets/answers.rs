@@ -105,7 +105,7 @@ fn the_socket_answers_while_all_workers_are_held(mpm: Mpm) {
 
 on_every_mpm!(the_socket_answers_while_all_workers_are_held);
 
-/// Of one child, which is busy, so that none ends soon; and of two, one of which does.
+/// With one child, which is busy, so that none ends soon; and with two, one of which ends.
 fn a_graceful_stop_leaves_nobody_waiting_at_the_socket(mpm: Mpm) {
     for children in [1, 2] {
         gracefully_stopped(mpm, children);
@@ -164,10 +164,7 @@ fn the_leaders_end_in_the_middle_of_a_large_change_leaves_a_whole_table() {
         let member = |at: usize| format!("{{\"url\":\"http://127.0.0.1:{}\",\"name\":\"m{at}\"}}", 1000 + at);
         format!("[{}]", (0..count).map(member).collect::<Vec<_>>().join(","))
     };
-    let put = |count: usize| {
-        let request = server_tests::Request::post("/api/v1/pools/app/members", list(count));
-        request.with_method("PUT").header("Content-Type", "application/json")
-    };
+    let put = |count: usize| server_tests::Request::json("PUT", "/api/v1/pools/app/members", list(count));
     let count = |httpd: &Httpd| {
         let text = httpd.socket().get("/api/v1/pools/app?fields=members.name").text();
         text.matches("\"name\"").count()
@@ -218,8 +215,7 @@ fn a_large_change_holds_up_no_reader() {
     let httpd = builder.config("<LuaBalancerPool app>\n</LuaBalancerPool>").start();
     let member = |at: usize| format!("{{\"url\":\"http://127.0.0.1:{}\",\"name\":\"m{at}\"}}", 1000 + at);
     let list = format!("[{}]", (0..600).map(member).collect::<Vec<_>>().join(","));
-    let request = server_tests::Request::post("/api/v1/pools/app/members", list);
-    let request = request.with_method("PUT").header("Content-Type", "application/json");
+    let request = server_tests::Request::json("PUT", "/api/v1/pools/app/members", list);
     let mut client = httpd.socket();
     let change = thread::spawn(move || client.send(&request).status);
     let mut times = Vec::new();

@@ -4,9 +4,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use server_tests::{Backend, Httpd, patience, pool};
+use server_tests::{Backend, Httpd, assert_says, patience, pool};
 
-use super::{file, patch, read, says, send, wait_for_file};
+use super::{file, patch, read, wait_for_file};
 
 const MEMBERS: usize = 10_000;
 
@@ -17,7 +17,7 @@ fn many(httpd: &Httpd, backends: [&Backend; 2], members: usize) {
     let added =
         (0..members).map(|n| format!(r#"{{"url":"http://127.0.0.1:9/{n}","name":"x{n}","weight":2}}"#));
     let all: Vec<String> = configured.into_iter().chain(added).collect();
-    let put = send(httpd, "PUT", "/api/v1/pools/app/members", &format!("[{}]", all.join(",")));
+    let put = httpd.order("PUT", "/api/v1/pools/app/members", &format!("[{}]", all.join(",")));
     assert_eq!(put.status, 200, "{}", put.text().chars().take(400).collect::<String>());
 }
 
@@ -65,7 +65,7 @@ fn ten_thousand_members_come_back_soon_and_hold_up_no_request() {
     let start = start.elapsed();
     eprintln!("{bytes} bytes, {stop:?} to stop, {start:?} to start");
     httpd.wait_for_log("the state file of .*: orders of 1 members hold again, 10000 members are back");
-    says(&read(&httpd), &["draining", "round 4"]);
+    assert_says(&read(&httpd), &["draining", "round 4"]);
     let all = httpd.socket().get("/api/v1/pools/app/members").text();
     let all: serde_json::Value = serde_json::from_str(&all).expect("JSON");
     let names: Vec<&str> =
@@ -88,7 +88,7 @@ fn what_finds_no_room_is_named_and_the_rest_comes_back() {
     httpd.stop();
     httpd.edit_config("LuaBalancerMaxMembers 3300", "LuaBalancerMaxMembers 3");
     httpd.start_again();
-    says(&read(&httpd), &["draining", "stays"]);
+    assert_says(&read(&httpd), &["draining", "stays"]);
     let line = httpd.wait_for_log("orders of 1 members hold again, [0-9]+ members are back");
     let back: usize =
         line.split(", ").last().and_then(|text| text.split(' ').next()?.parse().ok()).expect("a number");

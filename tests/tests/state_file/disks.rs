@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use server_tests::{Backend, Httpd, Mpm, on_every_mpm, wait_until};
+use server_tests::{Backend, Httpd, Mpm, assert_says, on_every_mpm, wait_until};
 
-use super::{SOON, file, is_not_root, kept, patch, read, says, wait_for_file};
+use super::{SOON, file, is_not_root, kept, patch, read, wait_for_file};
 
 const WARNING: &str = "lua_balancer:warn.*(cannot be written|is not kept)";
 
@@ -76,7 +76,7 @@ fn is_warned(httpd: &Httpd) -> bool {
 /// One warning in the log, one in the status, and a server that serves.
 fn meets_trouble(httpd: &Httpd, why: &str) {
     httpd.wait_for_log(WARNING);
-    says(&httpd.error_log(), &[why]);
+    assert_says(&httpd.error_log(), &[why]);
     assert!(is_warned(httpd));
     assert_eq!(httpd.client().get("/app/").status, 200);
 }
@@ -93,7 +93,7 @@ fn ends_without_a_word(httpd: &mut Httpd, warnings: usize) {
     assert_eq!(httpd.count_log(WARNING), warnings, "{}", httpd.error_log());
     assert_eq!(httpd.count_log("lua_balancer:error"), 0, "{}", httpd.error_log());
     httpd.start_again();
-    says(&read(httpd), &["draining", "second"]);
+    assert_says(&read(httpd), &["draining", "second"]);
     httpd.assert_no_crash();
 }
 

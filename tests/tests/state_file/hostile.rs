@@ -10,9 +10,9 @@ use std::process::{Child, Command};
 use nix::sys::stat::Mode;
 use nix::unistd::{User, mkfifo};
 use server_tests::httpd::{STATES, account};
-use server_tests::{Backend, Builder, Httpd, pool, wait_until};
+use server_tests::{Backend, Builder, Httpd, assert_says, pool, wait_until};
 
-use super::{SOON, file, is_not_root, kept, patch, read, says, wait_for_file};
+use super::{SOON, file, is_not_root, kept, patch, read, wait_for_file};
 
 /// A text with the checksum that its body has.
 fn forged(text: &str, from: &str, to: &str) -> String {
@@ -89,8 +89,8 @@ fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
         httpd.start_again();
         httpd.wait_for_log("error.*the state file .* is of no use");
         assert_eq!(httpd.count_log("lua_balancer:error"), 1, "{what}: {}", httpd.error_log());
-        says(&httpd.error_log(), &[what]);
-        says(&read(&httpd), &[r#""state":"up""#]);
+        assert_says(&httpd.error_log(), &[what]);
+        assert_says(&read(&httpd), &[r#""state":"up""#]);
         httpd.stop();
     }
     assert_eq!(
@@ -156,7 +156,7 @@ fn a_server_keeps_its_state_when_it_gets_another_user() {
     assert_eq!(fs::metadata(&folder).expect("it").uid(), number_of(user));
     httpd.edit_config(&format!("User {user}"), "User nobody");
     httpd.start_again();
-    says(&read(&httpd), &["draining", "first"]);
+    assert_says(&read(&httpd), &["draining", "first"]);
     patch(&httpd, r#"{"admin":"drain","note":"second"}"#);
     let path = folder.join("state.json");
     wait_until("a file of the other user", SOON, || {
@@ -180,7 +180,7 @@ fn what_belongs_to_a_third_user_is_not_read() {
     chown(file(&httpd), Some(number_of("nobody")), None).expect("give it away");
     httpd.start_again();
     httpd.wait_for_log("error.*the state file .* is of no use: it belongs to somebody else, user [0-9]+");
-    says(&read(&httpd), &[r#""state":"up""#]);
+    assert_says(&read(&httpd), &[r#""state":"up""#]);
     httpd.stop();
     // A name for a file of root's: what is in it could be anything.
     let secret = httpd.dir().join("secret");
@@ -198,7 +198,7 @@ fn a_folder_of_all_states_that_others_can_write_to_is_not_used() {
     let (builder, base, _backends) = with_states();
     fs::set_permissions(&base, fs::Permissions::from_mode(0o777)).expect("open it");
     let httpd = builder.start();
-    httpd.wait_for_log("notice.*no state file at .*is no folder that root alone can write to");
+    httpd.wait_for_log("notice.*no state file at .*is not a folder that root alone can write to");
     assert_eq!(fs::read_dir(&base).expect("it").count(), 0);
 }
 

@@ -3,12 +3,12 @@
 
 use std::fs;
 
-use server_tests::{Backend, Httpd, pool, wait_until};
+use server_tests::{Backend, Httpd, assert_says, pool, wait_until};
 
-use super::{MEMBER, SOON, file, kept, patch, read, says, send, stop_and_start, wait_for_file};
+use super::{MEMBER, SOON, file, kept, patch, read, stop_and_start, wait_for_file};
 
-/// What is ordered, what is edited while the server is stopped (text, and what takes its place),
-/// what the member says then, and what the log does.
+/// A name, the order, the edit while the server is stopped (a text, and the one in its place), the
+/// words of the member's document then, and those of the log.
 type Case<'c> = (&'c str, &'c str, (&'c str, &'c str), &'c [&'c str], Option<&'c str>);
 
 #[test]
@@ -64,7 +64,7 @@ fn each_key_holds_until_the_configuration_says_otherwise() {
             &["127.0.0.2", r#""state":"draining""#, r#""weight":2"#],
             Some("health"),
         ),
-        // What is not about the edited key holds.
+        // Orders about other keys than the edited one hold.
         ("others", r#"{"admin":"drain"}"#, ("weight=5", "weight=9"), &["draining", r#""weight":9"#], None),
         ("zone", r#"{"weight":2}"#, ("weight=5", "weight=5 zone=eu"), &[r#""weight":2"#, "eu"], None),
     ];
@@ -75,17 +75,17 @@ fn each_key_holds_until_the_configuration_says_otherwise() {
         httpd.stop();
         httpd.edit_config(from, to);
         httpd.start_again();
-        says(&read(&httpd), expected);
+        assert_says(&read(&httpd), expected);
         let lines = httpd.count_log("lua_balancer:notice.*the state file: pool app: member [ab]: dropped");
         assert_eq!(lines > 0, dropped.is_some(), "{what} {order}: {}", httpd.error_log());
         if let Some(dropped) = dropped {
-            says(&httpd.error_log(), &[&format!("member a: dropped {dropped} (")]);
+            assert_says(&httpd.error_log(), &[&format!("member a: dropped {dropped} (")]);
         }
         httpd.stop();
         fs::remove_file(file(&httpd)).expect("remove the file");
         httpd.write("httpd.conf", &original);
         httpd.start_again();
-        says(&read(&httpd), &[r#""overrides":[]"#]);
+        assert_says(&read(&httpd), &[r#""overrides":[]"#]);
     }
 }
 
@@ -95,11 +95,11 @@ fn an_added_member_comes_back_with_its_whole_line() {
     let mut httpd = kept(&a, &b).start();
     let body = r#"{"url":"http://127.0.0.1:9/base","name":"x","weight":4,"zone":"eu","route":"r9","lbset":1,
                    "max_inflight":12,"slow_start":"30s","meta":{"version":"9"},"timeout":"7s","secret":"hush"}"#;
-    let added = send(&httpd, "POST", "/api/v1/pools/app/members", body);
+    let added = httpd.order("POST", "/api/v1/pools/app/members", body);
     assert_eq!(added.status, 201, "{}", added.text());
     let shown = || httpd_member(&httpd, "x");
     let before = shown();
-    says(&before, &["http://127.0.0.1:9/base", r#""weight":4"#, r#""zone":"eu""#, r#""route":"r9""#]);
+    assert_says(&before, &["http://127.0.0.1:9/base", r#""weight":4"#, r#""zone":"eu""#, r#""route":"r9""#]);
     stop_and_start(&mut httpd);
     let after = httpd_member(&httpd, "x");
     let lasting = |text: &str| -> serde_json::Value {
@@ -124,18 +124,18 @@ fn a_member_may_turn_from_added_to_configured_and_back() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let mut httpd = kept(&a, &b).start();
     let body = r#"{"url":"http://127.0.0.1:9","name":"x","weight":4}"#;
-    let added = send(&httpd, "POST", "/api/v1/pools/app/members", body);
+    let added = httpd.order("POST", "/api/v1/pools/app/members", body);
     assert_eq!(added.status, 201, "{}", added.text());
     let order = r#"{"admin":"drain","weight":2}"#;
-    assert_eq!(send(&httpd, "PATCH", "/api/v1/pools/app/members/x", order).status, 200);
+    assert_eq!(httpd.order("PATCH", "/api/v1/pools/app/members/x", order).status, 200);
     httpd.stop();
     let line = "  LuaBalancerMember http://127.0.0.1:9 name=x weight=4\n</LuaBalancerPool>";
     httpd.edit_config("</LuaBalancerPool>", line);
     httpd.start_again();
-    says(&httpd_member(&httpd, "x"), &["draining", r#""weight":2"#, r#""kind":"config""#]);
+    assert_says(&httpd_member(&httpd, "x"), &["draining", r#""weight":2"#, r#""kind":"config""#]);
     httpd.wait_for_log("notice.*member x: dropped added");
     stop_and_start(&mut httpd);
-    says(&httpd_member(&httpd, "x"), &["draining", r#""weight":2"#]);
+    assert_says(&httpd_member(&httpd, "x"), &["draining", r#""weight":2"#]);
     assert_eq!(httpd.count_log("dropped"), 0, "{}", httpd.error_log());
     // The configuration has it no more: what is ordered of it waits, and it is not added by itself.
     httpd.stop();
@@ -144,12 +144,12 @@ fn a_member_may_turn_from_added_to_configured_and_back() {
     assert_eq!(httpd.socket().get("/api/v1/pools/app/members/x").status, 404);
     wait_for_file(&httpd, "unknown_since");
     // Somebody adds it again, and all of it ends at once: that is what is true then.
-    let added = send(&httpd, "POST", "/api/v1/pools/app/members", body);
+    let added = httpd.order("POST", "/api/v1/pools/app/members", body);
     assert_eq!(added.status, 201, "{}", added.text());
     wait_for_file(&httpd, "\"added\"");
     httpd.kill();
     httpd.start_again();
-    says(&httpd_member(&httpd, "x"), &[r#""state":"up""#, r#""weight":4"#]);
+    assert_says(&httpd_member(&httpd, "x"), &[r#""state":"up""#, r#""weight":4"#]);
     assert_eq!(httpd.count_log("lua_balancer:(error|warn)"), 0, "{}", httpd.error_log());
 }
 
@@ -163,13 +163,16 @@ fn orders_of_a_pool_that_is_renamed_wait_for_its_name() {
     httpd.edit_config(from, to);
     httpd.edit_config("lb://app", "lb://other");
     httpd.start_again();
-    says(&httpd.socket().get("/api/v1/pools/other/members/a").text(), &[r#""state":"up""#, r#""weight":5"#]);
+    assert_says(
+        &httpd.socket().get("/api/v1/pools/other/members/a").text(),
+        &[r#""state":"up""#, r#""weight":5"#],
+    );
     wait_for_file(&httpd, "unknown_since");
     httpd.kill();
     httpd.edit_config(to, from);
     httpd.edit_config("lb://other", "lb://app");
     httpd.start_again();
-    says(&read(&httpd), &["draining", r#""weight":2"#]);
+    assert_says(&read(&httpd), &["draining", r#""weight":2"#]);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn what_a_script_has_set_holds_again() {
     assert_eq!(httpd.client().get("/set").status, 204, "{}", httpd.error_log());
     wait_for_file(&httpd, "by_script");
     stop_and_start(&mut httpd);
-    says(&read(&httpd), &[r#""state":"draining""#, r#""weight":2"#]);
+    assert_says(&read(&httpd), &[r#""state":"draining""#, r#""weight":2"#]);
 }
 
 #[test]
@@ -217,8 +220,8 @@ fn what_was_to_be_removed_by_now_does_not_come_back() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let mut httpd = kept(&a, &b).start();
     let body = r#"{"url":"http://127.0.0.1:9","name":"x"}"#;
-    assert_eq!(send(&httpd, "POST", "/api/v1/pools/app/members", body).status, 201);
-    assert_eq!(send(&httpd, "DELETE", "/api/v1/pools/app/members/x?drain=2s", "").status, 202);
+    assert_eq!(httpd.order("POST", "/api/v1/pools/app/members", body).status, 201);
+    assert_eq!(httpd.order("DELETE", "/api/v1/pools/app/members/x?drain=2s", "").status, 202);
     wait_for_file(&httpd, "removed");
     httpd.kill();
     let ended = std::time::Instant::now();
@@ -226,5 +229,5 @@ fn what_was_to_be_removed_by_now_does_not_come_back() {
     httpd.start_again();
     assert_eq!(httpd.socket().get("/api/v1/pools/app/members/x").status, 404);
     httpd.wait_for_log("notice.*member x: dropped added .it was to be removed by now");
-    says(&httpd.socket().get(MEMBER).text(), &["up"]);
+    assert_says(&httpd.socket().get(MEMBER).text(), &["up"]);
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use server_tests::{Backend, Httpd, eventually, patience, wait_until};
 
-use super::{SOON, file, kept, patch, read, send, wait_for_file};
+use super::{SOON, file, kept, patch, read, wait_for_file};
 
 /// So many servers die so many times each.
 const SERVERS: u64 = 8;
 const DEATHS: u64 = 25;
 
-/// Who dies.
+/// The process that dies.
 #[derive(Clone, Copy, Debug)]
 enum Death {
     Leader,
@@ -47,7 +47,7 @@ fn die_again_and_again(server: u64, caught: &AtomicUsize) {
         .iter()
         .map(|member| format!(r#"{{"method":"POST","path":"/api/v1/pools/app/members","body":{member}}}"#));
     let batch = format!("[{}]", listed.collect::<Vec<_>>().join(","));
-    let added = send(&httpd, "POST", "/api/v1/batch", &batch);
+    let added = httpd.order("POST", "/api/v1/batch", &batch);
     assert_eq!(added.status, 200, "{}", added.text());
     note(&httpd, 0);
     wait_for_file(&httpd, "\"n0\"");

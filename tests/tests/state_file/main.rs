@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::Uid;
-use server_tests::{Backend, Builder, Httpd, Mpm, Request, Response, on_every_mpm, pool, wait_until};
+use server_tests::{Backend, Builder, Httpd, Mpm, assert_says, on_every_mpm, pool, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 const MEMBER: &str = "/api/v1/pools/app/members/a";
@@ -30,25 +30,12 @@ fn file(httpd: &Httpd) -> PathBuf {
     httpd.dir().join("kept/state.json")
 }
 
-fn send(httpd: &Httpd, method: &str, target: &str, body: &str) -> Response {
-    let request = Request::post(target, body).header("Content-Type", "application/json").with_method(method);
-    httpd.socket().send(&request)
-}
-
 fn patch(httpd: &Httpd, body: &str) {
-    let response = send(httpd, "PATCH", MEMBER, body);
-    assert_eq!(response.status, 200, "{}", response.text());
+    httpd.patch(MEMBER, body);
 }
 
 fn read(httpd: &Httpd) -> String {
     httpd.socket().get(MEMBER).text()
-}
-
-#[track_caller]
-fn says(document: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(document.contains(part), "{part} in {document}");
-    }
 }
 
 fn wait_for_file(httpd: &Httpd, part: &str) {
@@ -96,8 +83,7 @@ fn holds_again(builder: Builder) {
         r#"{"admin":"drain","until":"2099-01-01T00:00:00Z","then":"disabled","note":"deploy 42","weight":2.5,
             "max_inflight":7,"meta":{"version":"3"}}"#,
     );
-    let added = send(
-        &httpd,
+    let added = httpd.order(
         "POST",
         "/api/v1/pools/app/members",
         r#"{"url":"http://127.0.0.1:9","name":"x","weight":4}"#,
@@ -112,12 +98,15 @@ fn holds_again(builder: Builder) {
         r#""meta":{"version":"3"}"#,
         r#""configured":5"#,
     ];
-    says(&read(&httpd), &parts);
-    says(&httpd.socket().get("/api/v1/pools/app/members/x").text(), &[r#""weight":4"#, "http://127.0.0.1:9"]);
+    assert_says(&read(&httpd), &parts);
+    assert_says(
+        &httpd.socket().get("/api/v1/pools/app/members/x").text(),
+        &[r#""weight":4"#, "http://127.0.0.1:9"],
+    );
     httpd.wait_for_log("notice.*the state file of .*: orders of 1 members hold again, 1 members are back");
     // Once more, since what was restored is to be kept as well.
     stop_and_start(&mut httpd);
-    says(&read(&httpd), &parts);
+    assert_says(&read(&httpd), &parts);
     let mode = fs::metadata(file(&httpd)).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     httpd.assert_no_crash();
@@ -131,12 +120,12 @@ fn a_value_that_the_configuration_says_otherwise_by_now_is_dropped_with_a_notice
     httpd.stop();
     httpd.edit_config("weight=5", "weight=9");
     httpd.start_again();
-    says(&read(&httpd), &[r#""state":"draining""#, r#""weight":9"#, r#""max_inflight":7"#]);
+    assert_says(&read(&httpd), &[r#""state":"draining""#, r#""weight":9"#, r#""max_inflight":7"#]);
     httpd.wait_for_log("notice.*pool app: member a: dropped weight .*2 was in place of 5");
     httpd.stop();
     httpd.edit_config("weight=9", "weight=9 status=+D");
     httpd.start_again();
-    says(&read(&httpd), &[r#""state":"disabled""#]);
+    assert_says(&read(&httpd), &[r#""state":"disabled""#]);
     httpd.wait_for_log("notice.*member a: dropped admin");
 }
 
@@ -149,7 +138,7 @@ fn an_order_whose_time_has_passed_meanwhile_is_over() {
     let asked = std::time::Instant::now();
     wait_until("the order's end", SOON, || asked.elapsed() > Duration::from_secs(3));
     httpd.start_again();
-    says(&read(&httpd), &[r#""state":"disabled""#, r#""until":null"#]);
+    assert_says(&read(&httpd), &[r#""state":"disabled""#, r#""until":null"#]);
 }
 
 #[test]
@@ -163,7 +152,7 @@ fn a_file_is_written_within_two_seconds_and_survives_the_death_of_all_processes(
     assert!(took < server_tests::patience(Duration::from_secs(4)), "{took:?}");
     httpd.kill();
     httpd.start_again();
-    says(&read(&httpd), &[r#""state":"draining""#, "before the end"]);
+    assert_says(&read(&httpd), &[r#""state":"draining""#, "before the end"]);
 }
 
 #[test]
@@ -178,7 +167,7 @@ fn a_second_server_goes_on_without_the_file() {
         .config(&pool("app", &[(&a, "weight=5 meta.version=1"), (&b, "")], ""))
         .start();
     second.wait_for_log("warn.*no state file at .*: another server has it");
-    says(&read(&second), &[r#""state":"up""#]);
+    assert_says(&read(&second), &[r#""state":"up""#]);
     assert!(fs::read_to_string(&path).expect("the file").contains("drain"));
     first.assert_no_crash();
 }
@@ -193,10 +182,10 @@ fn the_api_shows_the_file_with_what_a_start_would_take_and_prunes_the_rest() {
     httpd.start_again();
     let state = || httpd.socket().get("/api/v1/state").text();
     wait_until("what is left", SOON, || state().contains("no configuration has this member now"));
-    says(&state(), &[r#""apply":[]"#, r#""member":"a""#]);
-    let pruned = send(&httpd, "POST", "/api/v1/state/prune", "");
+    assert_says(&state(), &[r#""apply":[]"#, r#""member":"a""#]);
+    let pruned = httpd.order("POST", "/api/v1/state/prune", "");
     assert_eq!(pruned.status, 200, "{}", pruned.text());
-    says(&pruned.text(), &[r#""drop":[]"#]);
+    assert_says(&pruned.text(), &[r#""drop":[]"#]);
     assert!(!fs::read_to_string(file(&httpd)).expect("the file").contains("drain"));
 }
 
@@ -208,7 +197,7 @@ fn a_member_under_another_url_keeps_its_orders() {
     httpd.stop();
     httpd.edit_config(&format!("127.0.0.1:{}", a.port()), &format!("127.0.0.1:{}", c.port()));
     httpd.start_again();
-    says(&read(&httpd), &[r#""state":"draining""#, &format!("127.0.0.1:{}", c.port())]);
+    assert_says(&read(&httpd), &[r#""state":"draining""#, &format!("127.0.0.1:{}", c.port())]);
     httpd.wait_for_log("notice.*member a: dropped health");
 }
 
@@ -221,7 +210,7 @@ fn by_default_there_is_a_file_where_a_package_has_made_the_folder() {
     let mut httpd = builder.start();
     patch(&httpd, r#"{"admin":"drain"}"#);
     stop_and_start(&mut httpd);
-    says(&read(&httpd), &[r#""state":"draining""#]);
+    assert_says(&read(&httpd), &[r#""state":"draining""#]);
     let instances: Vec<PathBuf> =
         fs::read_dir(&base).expect("it").map(|entry| entry.expect("one").path()).collect();
     let [instance] = instances.as_slice() else { panic!("{instances:?}") };

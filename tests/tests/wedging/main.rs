@@ -56,7 +56,7 @@ const EXPRESSIONS: [(&str, &str); 24] = [
     ("'foobar' =~ /(?<=foo)bar/ && 'a' -in { 'b', 'a' }", "true"),
     ("'one\\ntwo' =~ /e.?two/", "true"),
     ("tolower('AB') == 'ab' && '%{tolower:AB}' == 'ab' && -n %{HTTP_HOST}", "true"),
-    ("'a)|(a' =~ /a)|(a/", "no regular expression"),
+    ("'a)|(a' =~ /a)|(a/", "not a regular expression"),
     ("'a' =~ /(*LIMIT_MATCH=99999999)a/", "verbs"),
     ("file('SECRET') =~ /./", "LuaBalancerSandbox"),
     ("'%{file:SECRET}' =~ /./", "LuaBalancerSandbox"),
