@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The parts that a child's answers are made of. It is the same in every child.
+//! The parts that a child's answers are made of. They are the same in every child.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use balance::engine::Handle;
 use balance::event::Level;
@@ -116,15 +116,8 @@ impl House for ChildHouse {
 
     fn prune_state(&self) -> Result<(), String> {
         let file = self.child.state_file.as_ref().ok_or("there is no state file")?;
-        let asked = file.ask_to_prune();
-        let until = Instant::now() + PATIENCE;
-        while !file.is_pruned(asked) {
-            if Instant::now() >= until {
-                return Err("the leading child has not written the state file in time".into());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        let is_done = file.wait_until_pruned(file.ask_to_prune(), PATIENCE);
+        is_done.then_some(()).ok_or_else(|| "the leading child has not written the state file in time".into())
     }
 
     fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained> {

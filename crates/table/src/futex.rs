@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sleeping until another process changes a word.
+//! Sleeping until another process changes a word of shared memory.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::AtomicU64;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Sleeps while the lower half of `cell` is `seen`, at most for `time`. May return at any time
 /// before.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
+pub fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: time.subsec_nanos() as _,
@@ -21,11 +21,20 @@ pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
 }
 
 /// Wakes one who sleeps on the word.
-#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn wake(cell: &AtomicU64) {
+    wake_up_to(cell, 1);
+}
+
+/// Wakes all who sleep on the word.
+pub fn wake_all(cell: &AtomicU64) {
+    wake_up_to(cell, i32::MAX);
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn wake_up_to(cell: &AtomicU64, most: i32) {
     // SAFETY: the address of half of a word that is borrowed for the call.
     unsafe {
-        libc::syscall(libc::SYS_futex, lower_half(cell), libc::FUTEX_WAKE, 1);
+        libc::syscall(libc::SYS_futex, lower_half(cell), libc::FUTEX_WAKE, most);
     }
 }
 
@@ -38,11 +47,11 @@ fn lower_half(cell: &AtomicU64) -> *const u32 {
 /// Elsewhere one looks now and then; under miri as well, which takes a futex on half of a word for
 /// an access of that size.
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub(crate) fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
+pub fn wait(cell: &AtomicU64, seen: u32, time: Duration) {
     if cell.load(std::sync::atomic::Ordering::SeqCst) as u32 == seen {
         std::thread::sleep(time.min(Duration::from_millis(5)));
     }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub(crate) fn wake(_: &AtomicU64) {}
+fn wake_up_to(_: &AtomicU64, _: i32) {}

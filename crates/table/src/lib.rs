@@ -35,7 +35,7 @@ mod ejection;
 #[cfg(not(loom))]
 mod foreign;
 #[cfg(not(loom))]
-mod futex;
+pub mod futex;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]

@@ -9,9 +9,11 @@ use std::io;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use config::{StatePath, StateSetting};
 use statefile::Ages;
+use table::futex;
 
 pub use self::files::{FileMark, Folder, StateBytes};
 use super::mappings::{Mapping, Mappings};
@@ -26,7 +28,7 @@ struct Retained {
     lock: RawFd,
     /// The process that has taken the lock.
     owner: i32,
-    /// Of the path that the lock is for.
+    /// The hash of the path that the lock is for.
     path: u64,
     words: Mappings<1>,
 }
@@ -82,7 +84,7 @@ pub fn open(setting: &StateSetting, default: &DefaultPlace<'_>, account: &Accoun
     let opened = match place {
         _ if account.is_confined() => Err("children are within ChrootDir and see other paths".to_owned()),
         None if !is_safe(default.base) => {
-            Err(format!("{} is no folder that root alone can write to", default.base.display()))
+            Err(format!("{} is not a folder that root alone can write to", default.base.display()))
         }
         _ => take(&path, setting, account, place.is_none()),
     };
@@ -114,7 +116,7 @@ fn give_up() -> Option<StateFile> {
 
 fn take(path: &Path, setting: &StateSetting, account: &Account, is_own: bool) -> Result<StateFile, String> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err("it is no path of a file".into());
+        return Err("it is not the path of a file".into());
     };
     let at_folder = |error: io::Error| format!("{}: {error}", folder.display());
     let lock_name = lock_name(name);
@@ -256,18 +258,26 @@ impl StateFile {
         Some((text, self.words.since.load(Ordering::Acquire)))
     }
 
-    /// Asks the leader to leave out what no start would take. Returns what to wait for with
-    /// [`StateFile::is_pruned`].
+    /// Asks the leader to leave out the parts that no start would take. Returns the number for
+    /// [`StateFile::wait_until_pruned`].
     pub fn ask_to_prune(&self) -> u64 {
         self.words.prunes.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Whether that was done.
-    pub fn is_pruned(&self, asked: u64) -> bool {
-        self.words.pruned.load(Ordering::Acquire) >= asked
+    /// Sleeps until that was done, so long at most. False: it was not.
+    pub fn wait_until_pruned(&self, asked: u64, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            let done = self.words.pruned.load(Ordering::Acquire);
+            let left = until.saturating_duration_since(Instant::now());
+            if done >= asked || left.is_zero() {
+                return done >= asked;
+            }
+            futex::wait(&self.words.pruned, done as u32, left);
+        }
     }
 
-    /// Whether somebody waits for that: what to say with [`StateFile::has_pruned`] then.
+    /// Whether somebody waits for that: the number for [`StateFile::has_pruned`] then.
     pub fn is_to_prune(&self) -> Option<u64> {
         let asked = self.words.prunes.load(Ordering::Acquire);
         (asked > self.words.pruned.load(Ordering::Acquire)).then_some(asked)
@@ -276,6 +286,7 @@ impl StateFile {
     /// It was done.
     pub fn has_pruned(&self, asked: u64) {
         self.words.pruned.fetch_max(asked, Ordering::AcqRel);
+        futex::wake_all(&self.words.pruned);
     }
 }
 
