@@ -35,7 +35,7 @@ pub mod tended;
 pub mod tls;
 pub mod worker;
 
-use std::ffi::CStr;
+pub use std::ffi::{CStr, CString};
 use std::os::raw::c_char;
 
 /// The bytes of a C string; None for NULL.

@@ -2,7 +2,6 @@
 //! The module's record of one request, kept in the request's memory pool.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};
-use std::ffi::{CStr, CString};
 use std::os::raw::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +10,9 @@ use balance::api::PoolId;
 use balance::member::Member;
 
 use super::route::{Path, Route};
-use crate::httpd::own;
 use crate::httpd::pool::Shelf;
 use crate::httpd::request::Request;
+use crate::httpd::{CStr, CString, own};
 use balance::choosing::Decision;
 use config::Resolved;
 

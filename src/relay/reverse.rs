@@ -3,8 +3,6 @@
 //! and Destination that name a member, and cookies' domains and paths that do, come back as the
 //! front's.
 
-use std::ffi::{CStr, CString};
-
 use balance::api::{Balancer, PoolId};
 use balance::reverse::{Names, PathPair, behind_prefix, map_cookie, map_exactly, map_location};
 use balance::target::path_start;
@@ -13,6 +11,7 @@ use super::record::Record;
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
 use crate::httpd::table::AprTable;
+use crate::httpd::{CStr, CString};
 use crate::serve::child::{self, Child};
 
 const SCHEME: &[u8] = b"lb://";
