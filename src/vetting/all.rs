@@ -128,7 +128,7 @@ impl All<'_> {
     }
 
     fn replace(&self) {
-        self.keeper.forget_trials();
+        self.keeper.forget_questions();
         if let Err(error) = self.keeper.start_again(self.setup, false) {
             log::server(log::ERR, &error);
         }

@@ -23,8 +23,8 @@ const A_WHILE: Duration = Duration::from_secs(1);
 /// The side that asks.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    /// The end of the connection that trials are asked for at.
-    pub(super) trials: RawFd,
+    /// The end of the connection that questions are asked for at.
+    pub(super) questions: RawFd,
     /// The server's process, 0 when it has ended.
     pub(super) server: Arc<SharedNumber>,
 }
@@ -56,7 +56,7 @@ impl Asker {
     /// The server is gone, or has too much to do.
     pub fn ask(&self, id: ScriptId) -> io::Result<Pending> {
         let (own, theirs) = process::socket_pair(false)?;
-        process::send(self.trials, &id.0.to_le_bytes(), &theirs)?;
+        process::send(self.questions, &id.0.to_le_bytes(), &theirs)?;
         let server = self.server.load(Ordering::Acquire);
         Ok(Pending { answer: own, bytes: Vec::new(), asked: Instant::now(), server })
     }

@@ -19,7 +19,7 @@ pub struct Keeper {
     owner: OneThread,
     /// 0: it has ended. Children see it as well.
     pid: Arc<SharedNumber>,
-    /// Where trials are asked for, by children as well.
+    /// Where questions are asked for, by children as well.
     client: OwnedFd,
     /// The server's own end, kept for the one that takes its place. None in children.
     server: Mutex<Option<OwnedFd>>,
@@ -39,7 +39,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Makes another server when the last one has ended. `late`: it waits before its first trial,
+    /// Makes another server when the last one has ended. `late`: it waits before its first vetting,
     /// since it may end for the same reason.
     ///
     /// # Errors
@@ -49,18 +49,18 @@ impl Keeper {
         self.spawn(setup, late)
     }
 
-    /// Drops the trials that no server has begun: who asked for one gets no answer.
-    pub fn forget_trials(&self) {
+    /// Drops the questions that no server has begun: who asked for one gets no answer.
+    pub fn forget_questions(&self) {
         if let Some(server) = self.server().as_ref() {
             while let process::Received::Message(..) = process::receive(server.as_raw_fd()) {}
         }
     }
 
     fn spawn(&self, setup: &VettingSetup, is_next: bool) -> Result<(), String> {
-        let (trials, parent) = (self.server(), memory::pid());
-        let trials = trials.as_ref().ok_or("no connection to vet scripts")?;
+        let (questions, parent) = (self.server(), memory::pid());
+        let questions = questions.as_ref().ok_or("no connection to vet scripts")?;
         let made =
-            process::fork(self.owner, |alone| server::run(alone, setup, trials.as_fd(), parent, is_next));
+            process::fork(self.owner, |alone| server::run(alone, setup, questions.as_fd(), parent, is_next));
         let pid = made.map_err(|error| format!("no process to vet scripts: {error}"))?;
         self.pid.store(pid, Ordering::Release);
         Ok(())
@@ -77,7 +77,7 @@ impl Keeper {
 
     /// For asking.
     pub fn client(&self) -> Asker {
-        Asker { trials: self.client.as_raw_fd(), server: self.pid.clone() }
+        Asker { questions: self.client.as_raw_fd(), server: self.pid.clone() }
     }
 
     /// In a child: lets go of the server's end, so that sending fails once the server is gone for

@@ -30,15 +30,15 @@ struct Running {
 struct Server<'s> {
     alone: OneThread,
     setup: &'s VettingSetup,
-    trials: OwnedFd,
+    questions: OwnedFd,
     running: Vec<Running>,
-    /// So many trials are run one by one: some of them may have ended the server before this one.
+    /// So many vettings are made one by one: one of them may have ended the server before this one.
     suspects: usize,
 }
 
 /// The whole life of a vetting server, in a process that was forked for it. `is_next`: it takes
 /// another one's place.
-pub fn run(alone: OneThread, setup: &VettingSetup, trials: BorrowedFd<'_>, parent: i32, is_next: bool) {
+pub fn run(alone: OneThread, setup: &VettingSetup, questions: BorrowedFd<'_>, parent: i32, is_next: bool) {
     confine::name(NAME);
     let null = confine::null();
     let ready = null.and_then(|null| setup.account.assume().map(|()| null));
@@ -52,10 +52,10 @@ pub fn run(alone: OneThread, setup: &VettingSetup, trials: BorrowedFd<'_>, paren
     };
     // httpd's log is among what is closed.
     log::divert(|_, _| ());
-    let Ok(trials) = confine::close_all_but(trials, null) else { return };
+    let Ok(questions) = confine::close_all_but(questions, null) else { return };
     confine::serve(parent);
     let suspects = if is_next { 2 * WORKERS } else { 0 };
-    let mut server = Server { alone, setup, trials, running: Vec::new(), suspects };
+    let mut server = Server { alone, setup, questions, running: Vec::new(), suspects };
     if is_next {
         server.pause();
     }
@@ -78,22 +78,22 @@ impl Server<'_> {
             return false;
         }
         let now = Instant::now();
-        for trial in self.running.iter_mut().filter(|trial| !trial.overdue && trial.until <= now) {
-            trial.overdue = true;
-            process::kill_group(trial.pid);
+        for vetting in self.running.iter_mut().filter(|vetting| !vetting.overdue && vetting.until <= now) {
+            vetting.overdue = true;
+            process::kill_group(vetting.pid);
         }
         let is_swept = self.sweep();
         let has_room = self.running.len() < if self.suspects > 0 { 1 } else { WORKERS };
-        let next = self.running.iter().filter(|trial| !trial.overdue).map(|trial| trial.until).min();
+        let next = self.running.iter().filter(|vetting| !vetting.overdue).map(|vetting| vetting.until).min();
         let time = next.map(|next| next.saturating_duration_since(now) + Duration::from_millis(1));
         let time = if is_swept { time } else { Some(time.map_or(SWEEP, |time| time.min(SWEEP))) };
-        confine::wait(has_room.then(|| self.trials.as_raw_fd()), time);
+        confine::wait(has_room.then(|| self.questions.as_raw_fd()), time);
         !has_room || self.take()
     }
 
-    /// Begins a trial, if one is asked for; false when nobody is left who could ask.
+    /// Begins a vetting, if one is asked for; false when nobody is left who could ask.
     fn take(&mut self) -> bool {
-        match process::receive(self.trials.as_raw_fd()) {
+        match process::receive(self.questions.as_raw_fd()) {
             Received::Nothing => {}
             Received::End => return false,
             Received::Message(bytes, Some(answer)) => {
@@ -118,20 +118,20 @@ impl Server<'_> {
 
     fn reap(&mut self) {
         while let Some(pid) = process::any_ended() {
-            let trial = self.running.iter().position(|trial| trial.pid == pid);
-            if trial.is_some() {
+            let vetting = self.running.iter().position(|vetting| vetting.pid == pid);
+            if vetting.is_some() {
                 // Processes that it has started end with it.
                 process::kill_group(pid);
             }
             let status = process::ended(pid).ok().flatten();
-            let Some(trial) = trial.map(|at| self.running.swap_remove(at)) else { continue };
+            let Some(vetting) = vetting.map(|at| self.running.swap_remove(at)) else { continue };
             let ended = match status {
-                _ if trial.overdue => ProcessEnd::Overdue,
+                _ if vetting.overdue => ProcessEnd::Overdue,
                 Some(ExitStatus::Signal(signal)) => ProcessEnd::Signal(signal),
                 Some(ExitStatus::Exit(code)) => ProcessEnd::Exit(code),
                 None => ProcessEnd::Unknown,
             };
-            process::write_some(trial.answer.as_raw_fd(), &report::end_of(ended));
+            process::write_some(vetting.answer.as_raw_fd(), &report::end_of(ended));
         }
     }
 
@@ -141,7 +141,7 @@ impl Server<'_> {
         if self.setup.library.is_sandboxed() {
             return true;
         }
-        let left = |pid: &i32| !self.running.iter().any(|trial| trial.pid == *pid);
+        let left = |pid: &i32| !self.running.iter().any(|vetting| vetting.pid == *pid);
         let left: Vec<i32> = confine::children().into_iter().filter(left).collect();
         left.iter().for_each(|pid| process::kill(*pid));
         left.is_empty() && self.running.is_empty()
@@ -149,7 +149,7 @@ impl Server<'_> {
 
     fn end(&mut self) {
         const MOST_SWEEPS: u32 = 50;
-        self.running.iter().for_each(|trial| process::kill_group(trial.pid));
+        self.running.iter().for_each(|vetting| process::kill_group(vetting.pid));
         for _ in 0..MOST_SWEEPS {
             self.reap();
             if self.sweep() && self.running.is_empty() {
