@@ -52,7 +52,7 @@ fn many(lua: &Lua, module: &Table, name: &str, operation: fn(u32, u32) -> u32) -
     module.raw_set(name, crate::native::bounds::bounded(lua, "many", &lua.create_function(function)?)?)
 }
 
-/// Of shift and rotation counts the lowest five bits count.
+/// An operation on shift and rotation counts, of which the lowest five bits count.
 fn by(lua: &Lua, module: &Table, name: &str, operation: fn(u32, u32) -> u32) -> mlua::Result<()> {
     let function =
         move |lua: &Lua, (x, n): (Value, Value)| Ok(signed(operation(bits(lua, x)?, bits(lua, n)? & 31)));

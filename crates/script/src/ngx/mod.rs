@@ -80,13 +80,17 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         let native = natives(lua, ctx)?;
         crate::native::chunk::internal(lua, text)?.call((native, lua.globals()))
     };
+    let choosers = |text: &str| -> mlua::Result<Table> {
+        let all = (natives(lua, ctx)?, lua.globals(), run(include_str!("nodes.lua"))?);
+        crate::native::chunk::internal(lua, text)?.call(all)
+    };
     let table = match name {
         // Read-only by itself: ngx.ctx and ngx.status may be set.
         "ngx" => return run(include_str!("ngx.lua")).map(Value::Table),
         "ngx.balancer" => run(include_str!("balancer.lua"))?,
-        "resty.chash" => run(include_str!("chash.lua"))?,
-        "resty.roundrobin" => run(include_str!("roundrobin.lua"))?,
-        "resty.swrr" => run(include_str!("swrr.lua"))?,
+        "resty.chash" => choosers(include_str!("chash.lua"))?,
+        "resty.roundrobin" => choosers(include_str!("roundrobin.lua"))?,
+        "resty.swrr" => choosers(include_str!("swrr.lua"))?,
         "resty.lrucache" => run(include_str!("lrucache.lua"))?,
         "resty.lock" => {
             let (native, ngx) = (natives(lua, ctx)?, module(lua, ctx, "ngx")?);

@@ -269,7 +269,7 @@ fn checked_peer(peer: &mut Peer) -> mlua::Result<()> {
     }
     let shown: String = name.escape_debug().take(100).collect();
     Err(mlua::Error::runtime(format!(
-        "ngx.balancer: \"{shown}\" is no name for TLS: expected that of a host, such as backend.example"
+        "ngx.balancer: \"{shown}\" is not a name for TLS: expected that of a host, such as backend.example"
     )))
 }
 

@@ -36,7 +36,7 @@ end
 
 function ngx.update_time() end
 
--- What scripts seldom call.
+-- Functions that scripts seldom call.
 local function rare(name)
   local load = native.rare
   if load then
@@ -137,7 +137,7 @@ function req.set_uri(uri, jump)
   if jump then
     error("ngx.req.set_uri: there are no locations to jump to here", 2)
   end
-  -- A URI has no query in it, and is no encoded text; nginx scripts pass $request_uri, which is
+  -- A URI has no query in it, and is not encoded; nginx scripts pass $request_uri, which is
   -- both, all the same.
   local own = native.var("uri") or ""
   local before = #uri - #own

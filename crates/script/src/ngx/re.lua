@@ -73,7 +73,7 @@ function re.gmatch(subject, pattern, options)
   end
 end
 
--- What a match is replaced by: a function's answer, or a text with $1, ${1}, $& and $$.
+-- The replacement of a match: a function's answer, or a text with $1, ${1}, $& and $$.
 local function replacement(by, groups)
   if type(by) == "function" then
     return tostring(by(groups))

@@ -48,7 +48,7 @@ pub(super) fn install(lua: &Lua, ctx: &Rc<Context>, table: &Table) -> mlua::Resu
                 ends.raw_push(group.as_ref().map_or(0, |group| group.end))?;
             }
             for (at, name) in &names {
-                // Of groups with one name the one that took part counts.
+                // Several groups may share a name: the one that took part counts.
                 let text: Value = texts.raw_get(*at)?;
                 if text != Value::Boolean(false) || texts.raw_get::<Value>(name.as_str())?.is_nil() {
                     texts.raw_set(name.as_str(), text)?;
