@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::member::{ConnectionSettings, Member, MemberSpec};
+use balance::member::{Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
 use probe::{CheckTarget, Prober};
@@ -139,21 +139,7 @@ fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> CheckTarget {
         path: String::new(),
         socket: None,
     };
-    let spec = MemberSpec {
-        url,
-        name: format!("m{key}"),
-        weight: 100,
-        route: String::new(),
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: ConnectionSettings::default(),
-    };
+    let spec = MemberSpec { name: format!("m{key}"), ..MemberSpec::new(url) };
     CheckTarget {
         key,
         pool: "app".into(),

@@ -276,7 +276,7 @@ impl Target {
         if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(bad("holds blanks or control characters"));
         }
-        let parsed: Uri = url.parse().map_err(|_| bad("is no URL"))?;
+        let parsed: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
         let https = match parsed.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -302,7 +302,7 @@ impl Target {
         let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("names no host"))?;
         let path = parsed.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let uri = path.parse().map_err(|_| bad("is no URL"))?;
+        let uri = path.parse().map_err(|_| bad("is not a URL"))?;
         Ok(Target { place: Reach::at(host, port), server_name, host_header, uri })
     }
 

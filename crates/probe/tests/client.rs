@@ -112,11 +112,11 @@ fn a_plain_get_names_the_host_of_its_url() {
 #[test]
 fn urls_that_cannot_be_are_refused() {
     for (url, expected) in [
-        ("", "is no URL"),
+        ("", "is not a URL"),
         ("h", "neither http:// nor https://"),
         ("ftp://h/", "neither http:// nor https://"),
-        ("http://", "is no URL"),
-        ("http:///x", "is no URL"),
+        ("http://", "is not a URL"),
+        ("http:///x", "is not a URL"),
         ("http://h:0/", "no port"),
         ("http://h:/", "no port"),
         ("http://h:99999/", "no port"),

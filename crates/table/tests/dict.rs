@@ -149,7 +149,7 @@ fn killed_children_lose_no_count_and_leave_no_claim() {
         children[slot] = fork(&dict, work(slot));
     }
     children.into_iter().for_each(kill);
-    // Whoever writes next puts right what they left.
+    // The next writer puts right what they left.
     dict.delete(b"nothing").expect("no error");
     dict.check().expect("consistent");
     let Ok(Some(Value::Integer(all))) = dict.get(b"all") else { panic!("no count") };

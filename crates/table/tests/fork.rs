@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use balance::live::Live;
-use balance::member::{ConnectionSettings, MemberSpec};
+use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use balance::store::{Store, Vitals};
 use balance::url::MemberUrl;
@@ -34,27 +34,14 @@ fn shared(geometry: Geometry) -> Table {
 }
 
 fn spec(number: u16) -> MemberSpec {
-    MemberSpec {
-        url: MemberUrl {
-            scheme: "http".into(),
-            host: "127.0.0.1".into(),
-            port: number + 1,
-            path: String::new(),
-            socket: None,
-        },
-        name: format!("m{number}"),
-        weight: 100,
-        route: format!("m{number}"),
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: ConnectionSettings::default(),
-    }
+    let url = MemberUrl {
+        scheme: "http".into(),
+        host: "127.0.0.1".into(),
+        port: number + 1,
+        path: String::new(),
+        socket: None,
+    };
+    MemberSpec { name: format!("m{number}"), route: format!("m{number}"), ..MemberSpec::new(url) }
 }
 
 /// Forks a child that does `work` until it is killed.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a pick costs, in instructions: they are the same in every run, where nanoseconds are not.
+//! The cost of a pick, in instructions: they are the same in every run, where nanoseconds are not.
 //! Callgrind counts them over a fixed loop, and they are held against stored bounds, some 15 %
-//! above what was measured when they were set (x86-64; other processors have other numbers, and are
-//! not asked).
+//! above the counts of the day when they were set (x86-64; other processors have other numbers, and
+//! are not asked).
 #![cfg(all(not(loom), target_arch = "x86_64"))]
 
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use table::{Geometry, Needs, Table};
 struct Bound {
     method: &'static str,
     members: usize,
-    /// Of every four members so many have requests in flight.
+    /// So many of every four members have requests in flight.
     busy: usize,
     instructions: u64,
 }
@@ -97,7 +97,7 @@ fn picks_for_the_counter() {
     let (engine, pool) = busy_pool(members, busy);
     let handle = Handle::new(engine, 7);
     let keys: Vec<String> = (0..64).map(|n| format!("10.1.2.{n}")).collect();
-    // What is built at first use is not counted.
+    // Values that are built at first use are not counted.
     pick(&handle, pool, &method, b"10.1.1.1");
     measured_picks(&handle, pool, &method, &keys);
 }

@@ -229,7 +229,7 @@ fn failures_in_a_row_eject_and_time_brings_back() {
     });
 }
 
-/// Whatever the clock says: its low half wraps after 49 days.
+/// By any clock: its low half wraps after 49 days.
 #[test]
 fn a_request_without_an_answer_counts_only_if_the_member_answered_no_other_meanwhile() {
     let ends = [10_000, u64::from(u32::MAX) - 500, u64::from(u32::MAX) + 500, (1 << 31) + 10_000];

@@ -77,7 +77,7 @@ fn alice() -> Order {
     Order { by: Some("alice".into()), from: Some("10.0.0.5".into()), at: NOW_S, ..Order::default() }
 }
 
-/// What is told of a look at this time.
+/// The events of a look at this time.
 fn look(store: &impl Store, deadlines: &mut Deadlines, now_s: u64) -> Vec<String> {
     let image = store.read_pool(store.find_pool("app").expect("the pool")).expect("an image");
     let events = deadlines.advance(store, [&image.membership].into_iter(), now_s);

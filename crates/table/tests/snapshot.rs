@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be shown of a balancer is the same over the shared table and over the store on the
-//! heap.
+//! A balancer's snapshot is the same over the shared table and over the store on the heap.
 #![cfg(not(loom))]
 
 use std::sync::Arc;

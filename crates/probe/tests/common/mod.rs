@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use balance::member::{ConnectionSettings, Member, MemberSpec};
+use balance::member::{Member, MemberSpec};
 use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
 use probe::{CheckTarget, Observation, Prober};
@@ -138,21 +138,7 @@ pub fn url(host: &str, port: u16) -> MemberUrl {
 }
 
 pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> CheckTarget {
-    let spec = MemberSpec {
-        name: format!("{}:{}", url.host, url.port),
-        url,
-        weight: 100,
-        route: String::new(),
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: ConnectionSettings::default(),
-    };
+    let spec = MemberSpec { name: format!("{}:{}", url.host, url.port), ..MemberSpec::new(url) };
     let (slot, incarnation) = ((key >> 32) as u32, key as u32);
     let member = Arc::new(Member { slot, incarnation, order: slot, spec });
     CheckTarget { key, pool: "app".into(), member, check: check.clone() }

@@ -25,21 +25,7 @@ pub struct TestBalancer {
 pub fn spec(host: &str, port: u16) -> MemberSpec {
     let url = MemberUrl { scheme: "http".into(), host: host.into(), port, path: String::new(), socket: None };
     let name = format!("{host}:{port}");
-    MemberSpec {
-        url,
-        route: name.clone(),
-        name,
-        weight: 100,
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: ConnectionSettings::default(),
-    }
+    MemberSpec { route: name.clone(), name, ..MemberSpec::new(url) }
 }
 
 impl TestBalancer {

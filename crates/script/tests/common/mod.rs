@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use balance::api::*;
 use balance::event::By;
 use balance::live::Slot;
-use balance::member::{ConnectionSettings, Member, MemberSpec};
+use balance::member::{Member, MemberSpec};
 use balance::order::Order;
 use balance::session::{self, Routed, Routes};
 use balance::settings::{Method, PoolSettings};

@@ -234,7 +234,7 @@ fn the_name_for_tls_is_one_that_can_be_asked_for() {
         }
         for name in ["", "a b", "a timeout=1", "a\\r\\nb", "a\\0", "*.example", "a/b", "a:b"] {
             let error = said(name, true, tls_first).unwrap_err();
-            assert!(error.message.contains("no name for TLS"), "{name:?}: {}", error.message);
+            assert!(error.message.contains("not a name for TLS"), "{name:?}: {}", error.message);
             assert!(said(name, false, tls_first).is_ok(), "{name:?} without TLS");
         }
     }

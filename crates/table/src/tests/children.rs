@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What lanes, children and rows in use promise.
+//! The promises of lanes, children and rows in use.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted, and what becomes of it.
+//! The counts, and their fate.
 
 use balance::api::PoolId;
 use balance::counting::{AttemptEnd, CallEnd, Counters, Ending, RequestEnd, SessionEnd};

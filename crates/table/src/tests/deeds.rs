@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Changes of many members are one, whoever dies, stops or changes something else meanwhile.
+//! Changes of many members are one, though processes die, stop or change something else meanwhile.
 
 use balance::api::ChangeError;
 use balance::live::Live;
@@ -102,7 +102,7 @@ fn a_change_whose_author_dies_is_made_or_not_made() {
         let author = table.clone().with_identity(70, alive);
         let done = crash::after(steps, || run(&author, &everything()));
         kill(70);
-        // Who reads it next has to do with what the dead one has left, and may die of it as well.
+        // The next reader has to do with what the dead one has left, and may die of it as well.
         let heir = table.clone().with_identity(71, alive);
         let died = crash::after(steps % 11, || seen(&heir)).is_none();
         if died {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What define, add, remove and update promise.
+//! The promises of define, add, remove and update.
 
 use balance::api::{ChangeError, PoolId};
 use balance::live::Live;

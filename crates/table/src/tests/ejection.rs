@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whatever fails, a pool keeps a member that serves.
+//! However many fail, a pool keeps a member that serves.
 
 use balance::ejection::is_announced;
 use balance::live::Live;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Histories beside a table: what was counted when, whoever reads and whoever dies.
+//! Histories beside a table: any process may read, and any may die.
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use balance::api::PoolId;
-use balance::member::{ConnectionSettings, Member, MemberSpec};
+use balance::member::{Member, MemberSpec};
 use balance::settings::PoolSettings;
 use balance::store::Store;
 use balance::url::MemberUrl;
@@ -60,27 +60,9 @@ pub(super) fn table() -> Table {
 }
 
 pub(super) fn spec(name: &str, port: u16, weight: u32) -> MemberSpec {
-    MemberSpec {
-        url: MemberUrl {
-            scheme: "http".into(),
-            host: "10.0.0.1".into(),
-            port,
-            path: String::new(),
-            socket: None,
-        },
-        name: name.into(),
-        weight,
-        route: name.into(),
-        redirect: None,
-        zone: None,
-        lbset: 0,
-        flags: 0,
-        max_inflight: 0,
-        slow_start_ms: None,
-        first_ejection_ms: None,
-        meta: Vec::new(),
-        connection: ConnectionSettings::default(),
-    }
+    let url =
+        MemberUrl { scheme: "http".into(), host: "10.0.0.1".into(), port, path: String::new(), socket: None };
+    MemberSpec { name: name.into(), weight, route: name.into(), ..MemberSpec::new(url) }
 }
 
 pub(super) fn settings() -> PoolSettings {

@@ -82,7 +82,7 @@ struct World {
     next_pid: i32,
     pools: BTreeMap<usize, ModelPool>,
     versions: u64,
-    /// What a reader has, that reads again only when the version grows.
+    /// The copy of a reader that reads again only when the version grows.
     cached: BTreeMap<usize, (u64, Vec<String>)>,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a module of another layout takes over.
+//! The parts that a module of another layout takes over.
 
 use balance::live::Live;
 use balance::status::Status;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the queue of requests that wait for a place promises.
+//! The promises of the queue of requests that wait for a place.
 
 use std::cell::Cell;
 use std::thread;
@@ -146,7 +146,7 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
     };
     assert_eq!(table.wait_in_queue(&waiting, 5000, tick, |_| false), WaitEnd::Look);
     assert!(clock.get() <= 1500, "{}", clock.get());
-    // Those behind it go on at once, and so do newcomers.
+    // Waiters behind it go on at once, and so do newcomers.
     assert!(table.is_first(&waiting, clock.get()));
     table.leave_queue(waiting, true, clock.get());
     assert!(!table.has_queue(ALL(), clock.get()));
@@ -240,7 +240,7 @@ fn whether_a_wait_is_pointless_is_asked_a_few_times_a_second() {
     assert!(clock.get() <= 600 && asked.get() == 2, "{} {}", clock.get(), asked.get());
 }
 
-/// Whoever has a place for a moment takes it from a count, so that two at once would be seen.
+/// A waiter that has a place for a moment takes it from a count, so that two at once would be seen.
 #[test]
 fn threads_that_take_turns_all_come_to_their_turn() {
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

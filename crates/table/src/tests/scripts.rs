@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the store of script sources promises.
+//! The promises of the store of script sources.
 
 use super::*;
 use crate::PublishError;

@@ -78,7 +78,7 @@ fn a_slow_reaper_does_not_empty_the_next_owners_lane() {
     });
 }
 
-/// Of two who add one name at most one succeeds, and a loser that was beaten by a live row says so
+/// At most one of two who add one name succeeds, and a loser that was beaten by a live row says so
 /// rightly.
 #[test]
 fn two_adders_of_one_name_never_both_succeed() {

@@ -72,7 +72,7 @@ fn counts_add_up() {
     });
 }
 
-/// Of two who find a dead writer's claim one puts things right, and both do what they wanted.
+/// One of two who find a dead writer's claim puts things right, and both do what they wanted.
 #[test]
 fn a_dead_writers_claim_is_taken_over_by_one() {
     model(2, || {
@@ -105,7 +105,7 @@ fn a_claim_is_taken_over_when_its_holder_dies() {
     });
 }
 
-/// Who joins the queue sees the place that is given back, or is called.
+/// A request that joins the queue sees the place that is given back, or is called.
 #[test]
 fn a_place_is_seen_or_called_out() {
     model(4, || {
@@ -133,7 +133,7 @@ fn taking_the_flag_down_loses_no_call() {
         let held = line.join(7);
         let mut served = line.has_place();
         givers.into_iter().for_each(|giver| giver.join().unwrap());
-        // The last one who gives back makes the place: whoever was called before looks again.
+        // The last one who gives back makes the place: waiters that were called before look again.
         while !served && queue::answer(&line.tickets, &held) {
             served = line.has_place();
         }
@@ -163,7 +163,7 @@ fn who_answers_a_call_misses_none_after_it() {
     });
 }
 
-/// Who gives up hands its call on, whenever it comes.
+/// A waiter that gives up hands its call on, whenever it comes.
 #[test]
 fn who_gives_up_takes_no_call_along() {
     model(4, || {
@@ -179,7 +179,7 @@ fn who_gives_up_takes_no_call_along() {
     });
 }
 
-/// Whoever frees the ticket of a dead process leaves that of the next holder alone.
+/// The one who frees the ticket of a dead process leaves that of the next holder alone.
 #[test]
 fn a_slow_gravedigger_buries_nobody_else() {
     model(4, || {
