@@ -69,7 +69,7 @@ loom:
 symbols: build
 	@scripts/symbols "$(MODULE)"
 
-# What was edited where it is installed stays (scripts/install-files).
+# Files that were edited where they are installed stay (scripts/install-files).
 install:
 	@test -f "$(MODULE)" || { echo "run 'make build' first"; exit 1; }
 	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(SYSCONFDIR)/mods-available" "$(DESTDIR)$(SYSCONFDIR)/conf-available" "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(STATEDIR)"
@@ -85,7 +85,7 @@ install:
 	    "$(LBCTL)" man "$(DESTDIR)$(MANDIR)"; \
 	fi
 
-# What a2enmod and a2enconf made goes first: a link to nothing would keep httpd from starting.
+# The links of a2enmod and a2enconf go first: a link to nothing would keep httpd from starting.
 uninstall:
 	@scripts/in-use "$(DESTDIR)$(SYSCONFDIR)"
 	rm -f "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.load" "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.conf" \

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What the scripts of this folder may use and define. Run: luacheck --config lua/.luacheckrc lua
+-- Names that these scripts may use and define. Run: luacheck --config lua/.luacheckrc lua
 std = "lua54"
 max_line_length = 120
 read_globals = { "lb", "apache2", "ngx" }

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A pool for each part of the site, by the first part of the path. What is in no list stays with
--- httpd.
+-- A pool for each part of the site, by the first part of the path. Other paths stay with httpd.
 --
 --   LuaHookTranslate lua/by_path.lua select
 --

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Reads the request's URI as a program: each step calls one function of the API with values made,
--- or kept, before. The host's fuzzer writes the programs. What a call raises is caught, as scripts
+-- or kept, before. The host's fuzzer writes the programs. Errors of a call are caught, as scripts
 -- do; the last values are the answer.
 local code
 

@@ -106,7 +106,7 @@ fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &Child
         headers: &incoming.headers,
         body: &incoming.body,
         caller: Caller { door, user, from },
-        // Of the socket's callers the file's rights are asked, and nothing else.
+        // The file's rights alone say what the socket's callers may do.
         admin: Admin::default(),
     };
     let response = control::respond(&request, house);

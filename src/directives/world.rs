@@ -50,7 +50,8 @@ impl Surroundings for CommandSurroundings<'_> {
         if mpm::run_state() == RunState::Running {
             return Ok(());
         }
-        let path = self.under_root(written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
+        let path =
+            self.under_root(written).ok_or_else(|| format!("'{written}' is not the path of a file"))?;
         probe::check_ca(&path)
     }
 

@@ -164,7 +164,7 @@ void lb_look_at_file(request_rec *r)
     }
 }
 
-/* What is parsed and put together on the way goes with a pool of its own. The names that an
+/* Trees and texts that are made on the way go with a pool of their own. The names that an
    expression adds to the header Vary * are added once, however often it is evaluated. */
 static int eval(request_rec *r, const char *text, int flags, char **word, const char **error)
 {

@@ -40,7 +40,7 @@ int lb_encoded_slashes_kept(const request_rec *r);
 request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port);
 /* Its virtual host, path and sections, once line and headers are in: 0 or a status. */
 int lb_place_described(request_rec *r);
-/* What SetHandler says; it may be an expression. */
+/* The word of SetHandler; it may be an expression. */
 const char *lb_set_handler(request_rec *r);
 /* Whether there are sections with conditions here. */
 int lb_has_conditions(const request_rec *r);
@@ -92,9 +92,9 @@ int lb_listeners_closed(void);
 void lb_register_status(int (*show)(request_rec *r, int flags));
 
 /* The first bytes of the request's body, at most max, in r->pool; NULL when there is none or it
-   cannot be read. What was read is there for whoever reads the body after this, through the filter
-   that lb_register_body makes known. */
+   cannot be read. The bytes are there for the next reader of the body, through the filter that
+   lb_register_body makes known. */
 void lb_register_body(void);
-/* What was read of the body of a request before an internal redirect is this request's. */
+/* The bytes that were read of the body before an internal redirect are this request's. */
 void lb_carry_body(request_rec *r);
 const char *lb_read_body(request_rec *r, apr_size_t max, apr_size_t *length);

@@ -26,7 +26,7 @@ const STEP: usize = 1 << 22;
 /// The steps that each call back costs beside those that it goes through.
 const CALL: usize = 64;
 
-/// Of pcre2.h, which does not change them.
+/// From pcre2.h, which does not change them.
 const AUTO_CALLOUT: u32 = 0x4;
 const CASELESS: u32 = 0x8;
 const DOLLAR_ENDONLY: u32 = 0x10;

@@ -145,7 +145,7 @@ impl<'p> Pattern<'p> {
             compiled = compile(&one);
         }
         if compiled.is_null() {
-            return Err(format!("'{pattern}' is no regular expression"));
+            return Err(format!("'{pattern}' is not a regular expression"));
         }
         // SAFETY: just compiled.
         let groups = (unsafe { (*compiled).re_nsub } as usize + 1).min(MAX_GROUPS);

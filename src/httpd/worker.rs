@@ -25,7 +25,8 @@ struct Taken {
     received: AtomicI64,
 }
 
-/// Of a count that others raise as well: what is new. Each byte is new to one of those who ask.
+/// Raises a count that others raise as well, and returns what is new. Each byte is new to one of
+/// those who ask.
 #[inline]
 fn rise(taken: &AtomicI64, now: i64) -> u64 {
     let before = taken.fetch_max(now, Relaxed);

@@ -100,7 +100,7 @@ struct Wanted<'c> {
     path: &'c str,
     mode: u32,
     group: Option<u32>,
-    /// Where it is written; empty for the default one.
+    /// Its place in the configuration; empty for the default one.
     place: String,
 }
 

@@ -141,7 +141,10 @@ pub fn find(address: &str) -> Result<Option<Location>, String> {
 fn parse(address: &str) -> Result<IpAddr, String> {
     let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
     bare.parse().map_err(|_| {
-        format!("lb.geo: '{}' is no IP address: expected one such as r.useragent_ip", address.escape_debug())
+        format!(
+            "lb.geo: '{}' is not an IP address: expected one such as r.useragent_ip",
+            address.escape_debug()
+        )
     })
 }
 

@@ -25,7 +25,7 @@ impl MemberPlaces {
         MemberPlaces(config.pools.iter().map(pool).collect())
     }
 
-    /// That of a member.
+    /// The place of a member.
     pub fn of(&self, pool: &str, member: &str) -> Option<String> {
         self.0.get(pool)?.get(member).cloned()
     }

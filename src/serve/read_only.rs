@@ -125,7 +125,7 @@ pub struct DescribedFields {
 }
 
 impl DescribedFields {
-    /// Of this thread's request.
+    /// The fields of this thread's request.
     pub fn of(current: Rc<CurrentRequest>) -> Self {
         DescribedFields { current, asked_tls: Cell::new(false), asked_body: Cell::new(false) }
     }

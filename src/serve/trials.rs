@@ -16,8 +16,8 @@ use crate::serve::generation::Generation;
 use crate::serve::lua_states::{LuaStates, Parts};
 use crate::serve::scripts;
 
-/// Of a version's number in the library of trials: the watch tells by it which library a call that
-/// lasts is of. The highest bit is the library's own.
+/// The mark in a version's number that it is of the library of trials: the watch tells by it which
+/// library a call that lasts is of. The highest bit is the library's own.
 const ON_TRIAL: u64 = 1 << 62;
 
 /// Whether a version's number is one of a version on trial.

@@ -16,7 +16,7 @@ pub fn needs(config: &Config) -> Needs {
         let lines = pool.members.iter().map(|member| member.to_line().len() + 64);
         pool.settings.to_text().len() + lines.sum::<usize>()
     };
-    // Of each place that names a function, and of each pool that does.
+    // One for each place that names a function, and for each pool that does.
     let of_pools = config.pools.iter().map(|pool| pool.scripts.len()).sum::<usize>();
     // And of the versions on trial.
     let on_trial = if config.has_trials() { config.scripts.len() } else { 0 };

@@ -113,8 +113,8 @@ impl Drop for LastWriting {
     }
 }
 
-/// By a process that has the rights of children, for which the end waits. What was told before is
-/// not told again.
+/// By a process that has the rights of children, for which the end waits. Lines that were told
+/// before are not told again.
 fn write_last(alone: OneThread) {
     let Some(generation) = generation() else { return };
     let Some(file) = &generation.state_file else { return };

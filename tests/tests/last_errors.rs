@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What went wrong last with scripts, dictionaries and children, and how often saved scripts were
-//! taken: the same from every child, over restarts and after deaths.
+//! The last errors of scripts, dictionaries and children, and how often saved scripts were taken:
+//! the same from every child, over restarts and after deaths.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn the_last_failed_call_of_the_version_that_serves_is_told_by_every_child(mpm: M
         httpd.client().get("/v?fail");
         error_of(&row(&httpd, "scripts")).ends_with("no 2")
     });
-    // A saved file counts once, whoever looks: a child, and the parent of a restart.
+    // A saved file counts once, though a child looks at it, and the parent of a restart.
     httpd.write("pick.lua", &version(3));
     httpd.graceful();
     let taken = wait_for_row(&httpd, "scripts", "version 3", |row| row["version"] == 3);

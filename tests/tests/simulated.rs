@@ -50,7 +50,7 @@ fn send(httpd: &Httpd, path: &str) {
     });
 }
 
-/// What came out: the share of each member, and the percentiles 50, 95 and 99.
+/// The results: the share of each member, and the percentiles 50, 95 and 99.
 #[derive(Debug)]
 struct Outcome {
     shares: BTreeMap<String, f64>,
@@ -58,7 +58,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Of lines of the log.
+    /// The outcome that lines of the log tell.
     fn served(lines: &[String]) -> Self {
         let (mut counts, mut times) = (BTreeMap::<String, f64>::new(), Vec::new());
         for line in lines {
@@ -72,7 +72,7 @@ impl Outcome {
         Outcome { shares: counts, percentiles: [at(50.0), at(95.0), at(99.0)] }
     }
 
-    /// Of a simulation's document.
+    /// The outcome that a simulation's document tells.
     fn simulated(document: &Value) -> Self {
         let members = document["members"].as_array().expect("members");
         let share = |one: &Value| {

@@ -23,7 +23,7 @@ pub struct SharedMappings {
     pub touched: u64,
 }
 
-/// Of a process and its descendants (/proc/PID/smaps_rollup).
+/// The memory of a process and its descendants (/proc/PID/smaps_rollup).
 pub fn of(root: u32) -> Held {
     let rollups = tree(root).into_iter().map(|pid| read(pid, "smaps_rollup"));
     rollups.fold(Held::default(), |sum, text| Held {

@@ -13,7 +13,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of any number of values; all NaN when there is none.
+    /// The quartiles of any number of values; all NaN when there is none.
     pub fn of(values: &[f64]) -> Self {
         Self { low: quantile(values, 0.25), median: quantile(values, 0.5), high: quantile(values, 0.75) }
     }

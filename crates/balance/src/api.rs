@@ -116,7 +116,7 @@ pub enum Change {
     Disable,
     /// Undo Drain, Disable, and what `status=` switched off.
     Enable,
-    /// Of the flags of [`crate::order::AdminState::FLAGS`] exactly these.
+    /// Sets exactly these of the flags of [`crate::order::AdminState::FLAGS`].
     Switch(u64),
     /// End an ejection, and count failures and checks from 0.
     Recount,

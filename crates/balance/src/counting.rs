@@ -49,8 +49,8 @@ impl Ending {
         Ending::Script,
     ];
 
-    /// Of an attempt, by its outcome and the status that came of it. `aborted`: the client has
-    /// gone.
+    /// The ending of an attempt, by its outcome and the status that came of it. `aborted`: the
+    /// client has gone.
     #[inline]
     pub fn of(outcome: Outcome, status: u16, aborted: bool) -> Self {
         match outcome {

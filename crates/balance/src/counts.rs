@@ -12,7 +12,7 @@ pub const BOUNDS_S: [&str; 11] =
 
 /// Why another member was asked, in the order of [`PoolCounts::retries`].
 pub const RETRY_REASONS: [&str; 3] = ["connect", "reset", "timeout"];
-/// What became of saved versions of scripts, in the order of [`ScriptCounts::reloads`].
+/// The results of saved versions of scripts, in the order of [`ScriptCounts::reloads`].
 pub const RELOAD_RESULTS: [&str; 3] = ["ok", "refused", "failed"];
 
 /// Durations. A duration that is a bound is in that bound's bucket.
@@ -212,7 +212,7 @@ impl ScriptCounts {
         self.by_result().iter().map(|(_, count)| count).sum()
     }
 
-    /// What became of saved versions, with the words.
+    /// The results of saved versions, with the words.
     pub fn reloads_by_result(&self) -> [(&'static str, u64); 3] {
         let [ok, refused, failed] = self.reloads;
         [(RELOAD_RESULTS[0], ok), (RELOAD_RESULTS[1], refused), (RELOAD_RESULTS[2], failed)]

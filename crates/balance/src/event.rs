@@ -58,7 +58,7 @@ pub struct MemberEvent {
 pub enum What {
     /// The member is new in its pool.
     Added {
-        /// Where it is.
+        /// Its URL.
         url: String,
         /// Hundredths.
         weight: u32,

@@ -26,7 +26,7 @@ pub struct Considered {
     pub weight: u32,
     /// Requests there now.
     pub inflight: u32,
-    /// Why it is not a candidate. None: it is one. None: it is one.
+    /// Why it is not a candidate. None: it is one.
     pub left_out: Option<LeftOut>,
 }
 

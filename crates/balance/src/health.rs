@@ -203,7 +203,7 @@ mod tests {
         let state = state.ordered(Some(AgentOrder::Maint), None).observe(false, &check("agent fall=1")).0;
         assert_eq!(state.flags(), Status::AGENT_MAINT | Status::CHECK_DOWN);
         let state = state.ordered(Some(AgentOrder::Ready), Some(0));
-        assert_eq!(state.flags(), Status::AGENT_DRAIN | Status::CHECK_DOWN, "0 % is no new sessions");
+        assert_eq!(state.flags(), Status::AGENT_DRAIN | Status::CHECK_DOWN, "0 % means no new sessions");
         let state = state.ordered(None, Some(100));
         assert_eq!(state, state.without_orders());
     }

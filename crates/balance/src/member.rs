@@ -14,7 +14,7 @@ pub const MAX_NAME: usize = 95;
 /// also how it is kept in shared memory: `url key=value key="value with blanks" …`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberSpec {
-    /// Where it is.
+    /// Its URL.
     pub url: MemberUrl,
     /// Unique in its pool: letters, digits and `_ - . : [ ] @ ~`. Default: `host:port`, and with
     /// `-2`, `-3` behind it where others of the pool have that already.

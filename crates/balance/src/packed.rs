@@ -2,7 +2,7 @@
 //! Numbers and short texts as bytes, for entries of the table's rings. Nothing is allocated for
 //! packing, so that a request can do it.
 
-/// Packs into a buffer. What no longer fits is left out: a text is cut, a number is not there.
+/// Packs into a buffer. Parts that no longer fit are left out: a text is cut, a number missing.
 #[derive(Debug)]
 pub struct Packer<'b> {
     room: &'b mut [u8],
@@ -50,7 +50,7 @@ impl<'b> Packer<'b> {
         }
     }
 
-    /// What has been packed.
+    /// The bytes that have been packed.
     pub fn packed(self) -> &'b [u8] {
         &self.room[..self.used]
     }
@@ -83,7 +83,7 @@ impl<'b> Unpacker<'b> {
         Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
     }
 
-    /// A text. None as well when it is no UTF-8.
+    /// A text. None as well when it is not UTF-8.
     pub fn text(&mut self) -> Option<&'b str> {
         let length = u16::from_le_bytes(self.bytes(2)?.try_into().ok()?);
         std::str::from_utf8(self.bytes(usize::from(length))?).ok()

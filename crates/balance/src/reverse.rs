@@ -30,7 +30,7 @@ pub struct PathPair<'p> {
 }
 
 impl<'m> Names<'m> {
-    /// Of these members.
+    /// The names of these members.
     pub fn new(members: impl Iterator<Item = &'m MemberUrl>) -> Self {
         let name = |url: &'m MemberUrl| Name {
             secure: matches!(&*url.scheme, "https" | "wss" | "h2"),
@@ -215,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(mapped(front, back, location.as_bytes()).as_deref(), Some(want), "{location}");
         }
-        let odd = mapped("/app", "", b"http://back.example/\xff\xe4").expect("bytes that are no UTF-8");
+        let odd = mapped("/app", "", b"http://back.example/\xff\xe4").expect("bytes that are not UTF-8");
         assert!(odd.starts_with("/app/"), "{odd}");
     }
 

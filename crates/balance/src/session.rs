@@ -99,7 +99,7 @@ fn claim(source: Source, value: &[u8]) -> Option<Session> {
 pub struct Routes(HashMap<Box<[u8]>, Vec<u32>>);
 
 impl Routes {
-    /// Of these members.
+    /// The index of these members.
     pub fn of(members: &[Arc<Member>]) -> Self {
         let mut routes = HashMap::<Box<[u8]>, Vec<u32>>::with_capacity(members.len());
         for (place, member) in members.iter().enumerate() {

@@ -48,7 +48,7 @@ pub struct Snapshot {
 pub struct PoolState {
     /// Its name.
     pub name: Arc<str>,
-    /// Where its definition comes from.
+    /// The origin of its definition.
     pub origin: Origin,
     /// The settings that its directives make.
     pub settings: PoolSettings,
@@ -100,8 +100,7 @@ pub struct MemberState {
     pub failures: u64,
     /// Response times.
     pub latency: Latency,
-    /// The state of active checks. None: none are made, or none was yet. None: none are made, or
-    /// none was yet.
+    /// The state of active checks. None: none are made, or none was yet.
     pub check: Option<CheckState>,
     /// The finding of the last one, where that is remembered.
     pub last_check: Option<CheckReport>,
@@ -169,7 +168,7 @@ pub struct Weights {
     pub configured: u32,
     /// As ordered last; the configured one, where nothing was ordered.
     pub ordered: u32,
-    /// Of which picks use this much.
+    /// The weight that picks use.
     pub effective: u32,
     /// The step of slow start, 255 when it is over.
     pub ramp: u8,

@@ -29,7 +29,7 @@ pub enum Doing {
     Remove,
     /// So many hundredths.
     Weigh(u32),
-    /// Of the flags of [`crate::order::AdminState::FLAGS`] exactly these.
+    /// Sets exactly these of the flags of [`crate::order::AdminState::FLAGS`].
     Switch(u64),
     /// Ends an ejection, and counts failures and checks from 0.
     Recount,

@@ -30,7 +30,7 @@ pub const SOURCE_SHIFT: u32 = 40;
 /// definition names.
 pub const ADDED: u32 = 1 << 23;
 
-/// Where a pool's definition comes from.
+/// The origin of a pool's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `<LuaBalancerPool>`.
@@ -60,7 +60,7 @@ pub trait Store: Live {
     fn is_current(&self, slot: Slot, incarnation: u32) -> bool;
     /// The pool of a row that still holds that incarnation.
     fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId>;
-    /// Where the pool's definition comes from. None when there is no such pool.
+    /// The origin of the pool's definition. None when there is no such pool.
     fn origin(&self, pool: PoolId) -> Option<Origin>;
     /// The store's clock, by which it notes when a member changes: epoch seconds, 0 where it has
     /// none.

@@ -37,7 +37,7 @@ pub(crate) fn socket(_: &str, args: &str) -> Read {
 fn file_mode(value: &str) -> Result<u32, String> {
     let is_octal = (3..=4).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
     let mode = u32::from_str_radix(value, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
-    mode.ok_or_else(|| format!("mode={value} are no rights of a file: expected an octal number, as 0660"))
+    mode.ok_or_else(|| format!("mode={value} is not a file mode: expected an octal number, as 0660"))
 }
 
 pub(crate) fn metrics(_: &str, args: &str) -> Read {
@@ -82,13 +82,15 @@ fn choice<T: Copy>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, S
 fn address(value: &str) -> Result<SocketAddr, String> {
     let found = value.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
     found.ok_or_else(|| {
-        format!("listen={value} is no address with a port: expected one such as 127.0.0.1:9117 or [::1]:9117")
+        format!(
+            "listen={value} is not an address with a port: expected one such as 127.0.0.1:9117 or [::1]:9117"
+        )
     })
 }
 
 fn series(value: &str) -> Result<u32, String> {
     let most = value.parse().ok().filter(|most| *most >= 1);
-    most.ok_or_else(|| format!("max_series={value} is no number of series: expected 1 or more, as 50000"))
+    most.ok_or_else(|| format!("max_series={value} is not a number of series: expected 1 or more, as 50000"))
 }
 
 pub(crate) fn admin(_: &str, args: &str) -> Read {
@@ -126,7 +128,7 @@ fn origin(value: &str) -> Result<String, String> {
     };
     if host.filter(is_host).is_none() {
         return Err(format!(
-            "origin={value} is no origin of a page: expected a scheme and a host alone, as https://admin.example.org"
+            "origin={value} is not the origin of a page: expected a scheme and a host alone, as https://admin.example.org"
         ));
     }
     Ok(lower)

@@ -9,7 +9,7 @@ use crate::place::Position;
 /// `LuaBalancerSocket`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
-    /// Where it is.
+    /// Its path.
     pub path: SocketPath,
     /// Rights of the file, as `chmod` has them.
     pub mode: u32,

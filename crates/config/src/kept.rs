@@ -13,7 +13,7 @@ use crate::surroundings::Surroundings;
 /// `LuaBalancerStateFile`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSetting {
-    /// Where it is.
+    /// Its path.
     pub path: StatePath,
     /// Seconds for which anything of it holds.
     pub max_age_s: u64,
@@ -76,7 +76,7 @@ fn seconds(key: &str, value: &str) -> Result<u64, String> {
         Some(days) => days,
         None => units::duration_ms(value).ok().map(|ms| ms.div_ceil(1000)),
     };
-    seconds.ok_or_else(|| format!("{key}={value} is no duration: expected one such as 60s, 12h or 7d"))
+    seconds.ok_or_else(|| format!("{key}={value} is not a duration: expected one such as 60s, 12h or 7d"))
 }
 
 /// The settings of a line, with the whole path of the file.
@@ -90,7 +90,7 @@ pub(crate) fn settled(
         return Ok(StateSetting { path: StatePath::None, ..StateSetting::default() });
     };
     let path = world.under_root(&written).filter(|path| !written.ends_with('/') && is_file_name(path));
-    let path = path.ok_or_else(|| format!("'{written}' is no path of a file"))?;
+    let path = path.ok_or_else(|| format!("'{written}' is not the path of a file"))?;
     Ok(StateSetting { path: StatePath::At(path, place.clone()), max_age_s, health_age_s })
 }
 

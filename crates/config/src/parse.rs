@@ -291,7 +291,7 @@ pub(crate) fn dict(_: &str, args: &str) -> Read {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     if !(MIN_DICT..=MAX_DICT).contains(&bytes) {
         return Err(format!(
-            "{size} is no size of a dictionary: expected {}K to {}M, for example LuaBalancerDict {name} 1M",
+            "{size} is not a size of a dictionary: expected {}K to {}M, for example LuaBalancerDict {name} 1M",
             MIN_DICT >> 10,
             MAX_DICT >> 20
         ));

@@ -14,7 +14,7 @@ use crate::place::Position;
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// Where it begins.
+    /// The place where it begins.
     pub place: Position,
     /// Everything but the members.
     pub settings: PoolSettings,
@@ -37,7 +37,7 @@ pub struct PoolScript {
     pub path: String,
     /// Function in it.
     pub function: String,
-    /// Where it is written.
+    /// Its place in the configuration.
     pub place: Position,
 }
 
@@ -46,7 +46,7 @@ pub struct PoolScript {
 pub struct GeoFile {
     /// Full path.
     pub path: PathBuf,
-    /// Where it is written.
+    /// Its place in the configuration.
     pub place: Position,
 }
 
@@ -57,6 +57,6 @@ pub struct Dict {
     pub name: String,
     /// Bytes.
     pub size: usize,
-    /// Where it is written.
+    /// Its place in the configuration.
     pub place: Position,
 }

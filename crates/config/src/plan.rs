@@ -41,7 +41,7 @@ pub struct Timer {
     pub every_ms: u64,
 }
 
-/// Where a script's text is.
+/// The place of a script's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Script {
     /// A file: its full path.
@@ -58,17 +58,17 @@ pub enum Script {
 /// A script that the configuration uses, as the library is to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Where its text is.
+    /// The place of its text.
     pub script: Script,
     /// `package.path` of its own, in order.
     pub package_path: Vec<String>,
     /// How its file is watched.
     pub cache: CodeCache,
-    /// Of its calls and states.
+    /// The limits of its calls and states.
     pub limit: Limit,
     /// How a saved version comes into service. None: at once.
     pub rollout: Option<Rollout>,
-    /// Where it is named first.
+    /// The place that names it first.
     pub place: Position,
     /// Functions that have to be there.
     pub needs: Vec<String>,

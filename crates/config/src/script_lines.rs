@@ -61,6 +61,6 @@ fn percentage(key: &str, value: &str) -> Result<u32, String> {
     let found = digits(whole).zip(hundredths);
     let found = found.and_then(|(whole, part)| whole.checked_mul(100)?.checked_add(part));
     found.filter(|found| *found <= WHOLE).ok_or_else(|| {
-        format!("{key}={value} is no percentage: expected a number from 0 to 100, as 10% or 0.5%")
+        format!("{key}={value} is not a percentage: expected a number from 0 to 100, as 10% or 0.5%")
     })
 }

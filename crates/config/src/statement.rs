@@ -123,7 +123,7 @@ pub enum OnError {
     Error,
     /// As if there were no hook.
     Decline,
-    /// That pool.
+    /// It goes to that pool.
     Pool(String),
 }
 

@@ -37,7 +37,7 @@ pub trait Surroundings {
 /// scripts, where `require` looks as well. There it is found with and without that folder's own
 /// name, `lua/`.
 pub(crate) fn script_file(world: &dyn Surroundings, written: &str) -> Result<String, String> {
-    let own = world.under_root(written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
+    let own = world.under_root(written).ok_or_else(|| format!("'{written}' is not the path of a file"))?;
     if Path::new(written).is_absolute() || world.exists(Path::new(&own)) {
         return Ok(own);
     }

@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::problem::Problem;
 use crate::types::Response;
 
-/// What a request comes to.
+/// The intent of a request.
 pub(crate) enum Intent {
     /// To this answer alone: nothing is done.
     Answer(Response),
@@ -22,7 +22,7 @@ pub(crate) enum Intent {
     Change(Option<String>),
 }
 
-/// What became of it.
+/// The result of an intent.
 enum Made {
     Answer(Response),
     /// It is made, and the log is to be told.
@@ -72,15 +72,15 @@ fn attempt(
 fn refused(asked: &Asked<'_>, error: ChangeError) -> Problem {
     let is_gone =
         matches!(error, ChangeError::UnknownMember { .. } | ChangeError::Removed | ChangeError::UnknownPool);
-    // What the URL names is gone, or else a part of what the body wants.
+    // The URL's member is gone, or else a part of the body's.
     match is_gone && asked.names.len() < 2 {
         true => Problem::new(409, format!("{error} any more: it was changed just now")),
         false => error.into(),
     }
 }
 
-/// What the balancer does not tell of steps: limits and meta keys, and end and reason where neither
-/// state nor weight changes.
+/// The lines about steps that the balancer does not log itself: limits and meta keys, and end and
+/// reason where neither state nor weight changes.
 fn lines(draft: &Draft, by: &By) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut steps: Vec<&MemberStep> = draft.steps.iter().collect();
@@ -108,8 +108,8 @@ fn lines(draft: &Draft, by: &By) -> Vec<String> {
     lines
 }
 
-/// What an order changes besides state and weight, as `key old -> new`; with `all` also its end and
-/// its reason.
+/// The changes of an order besides state and weight, as `key old -> new`; with `all` also its end
+/// and its reason.
 fn order_changes(before: Option<&Order>, now: Option<&Order>, all: bool) -> Vec<String> {
     let none = Order::default();
     let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));

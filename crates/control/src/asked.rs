@@ -10,7 +10,7 @@ use crate::types::{House, Request};
 pub(crate) struct Asked<'a> {
     pub request: &'a Request<'a>,
     pub house: &'a dyn House,
-    /// What stands in place of the names in the path.
+    /// The names in the path.
     pub names: &'a [String],
     pub query: Query,
 }
@@ -22,7 +22,7 @@ impl Asked<'_> {
     }
 }
 
-/// Who has sent a request, for the log and for orders.
+/// The sender of a request, for the log and for orders.
 pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
     Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
 }

@@ -92,7 +92,7 @@ impl<'j> Item<'j> {
     }
 }
 
-/// What is answered when all is done.
+/// The answer that is given when all is done.
 struct Planned {
     status: u16,
     target: Endpoint,
@@ -147,7 +147,7 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
 }
 
 impl Planned {
-    /// Its document, as it is when all is done. What a later request has removed has none.
+    /// Its document, as it is when all is done. A member that a later request has removed has none.
     fn answer(&self, asked: &Asked<'_>, all: &balance::snapshot::Snapshot) -> Result<Value, Problem> {
         let mut inner = Value::Null;
         if self.status != 204 {

@@ -32,7 +32,7 @@ pub(crate) fn json(request: &Request<'_>) -> Result<Value, Problem> {
     if request.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err(Problem::new(415, "expected a body without Content-Encoding"));
     }
-    parse(request.body).map_err(|error| Problem::new(400, format!("the body is no JSON: {error}")))
+    parse(request.body).map_err(|error| Problem::new(400, format!("the body is not JSON: {error}")))
 }
 
 fn is_json(content_type: &str, merge: bool) -> bool {
@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-/// What stands below so many lists and objects.
+/// A value at this depth of lists and objects.
 #[derive(Clone, Copy)]
 struct Within {
     depth: usize,

@@ -137,7 +137,7 @@ impl Deletion {
             ..member.order.clone().unwrap_or_default()
         };
         let mut steps = Vec::new();
-        // What is disabled already gets no sessions back for its last seconds.
+        // A member that is disabled already gets no sessions back for its last seconds.
         if AdminState::of(flags(member)) == AdminState::Ready {
             steps.push(step(Doing::Switch(AdminState::Drain.flags())));
         }

@@ -14,7 +14,7 @@ pub struct Described {
     pub headers: Vec<(String, String)>,
     /// The client's address.
     pub client: Option<IpAddr>,
-    /// Whom httpd would have authenticated.
+    /// The user that httpd would have authenticated.
     pub user: Option<String>,
     /// The port of the server that is asked, where the description says it.
     pub port: Option<u16>,

@@ -13,7 +13,7 @@ use balance::steps::{Doing, MemberStep};
 use crate::find;
 use crate::problem::Problem;
 
-/// What there would be.
+/// The snapshot as it would be.
 pub(crate) struct Draft {
     pub all: Snapshot,
     pub steps: Vec<MemberStep>,
@@ -47,7 +47,7 @@ impl Draft {
         Ok(())
     }
 
-    /// What was ordered of a member before, and is then.
+    /// The orders of a member before and after.
     pub(crate) fn orders(&self, pool: &str, member: &str) -> (Option<&Order>, Option<&Order>) {
         let found = self.orders.get(&(pool.to_owned(), member.to_owned()));
         found.map_or((None, None), |(before, now)| (before.as_ref(), now.as_ref()))

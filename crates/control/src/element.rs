@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::problem::Problem;
 
-/// What a value has to be.
+/// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -58,7 +58,7 @@ pub(crate) const KEYS: [(&str, Kind); 30] = [
     ("addressttl", Kind::Duration),
 ];
 
-/// What only a GET shows; left out, so that a list that was read may be put back.
+/// Keys that only a GET shows; left out, so that a list that was read may be put back.
 pub(crate) const SHOWN: [&str; 23] = [
     "pool",
     "state",
@@ -92,7 +92,7 @@ pub(crate) struct Element<'j> {
 }
 
 impl<'j> Element<'j> {
-    /// Of an object; every key is looked at.
+    /// The element of an object; every key is looked at.
     pub(crate) fn of(value: &'j Value) -> Result<Self, Problem> {
         let Value::Object(keys) = value else {
             return Err(Problem::json("body", value, "an object that describes a member"));
@@ -228,7 +228,7 @@ impl Kind {
     }
 }
 
-/// A number without an exponent; None for one that is no weight anyway.
+/// A number without an exponent; None for one that cannot be a weight.
 pub(crate) fn decimal(number: f64) -> Option<String> {
     ((0.0..1e6).contains(&number)).then(|| format!("{number}"))
 }

@@ -53,14 +53,14 @@ pub(crate) fn change(request: &Request<'_>, house: &dyn House) -> Result<(), Pro
     Ok(())
 }
 
-/// A request that changes nothing and makes the server work: whoever may read may ask, but no page
-/// of another site.
+/// A request that changes nothing and makes the server work: everybody who may read may ask, but no
+/// page of another site.
 pub(crate) fn question(request: &Request<'_>) -> Result<(), Problem> {
     if request.caller.door == Door::Socket { Ok(()) } else { same_origin(request) }
 }
 
 /// Whether no page of another origin has sent this. Browsers say in `Sec-Fetch-Site` where a
-/// request comes from, older ones in `Origin`; who says neither is no browser.
+/// request comes from, older ones in `Origin`; a client without either is not a browser.
 pub(crate) fn same_origin(request: &Request<'_>) -> Result<(), Problem> {
     if is_allowed_origin(request) {
         return Ok(());

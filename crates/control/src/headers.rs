@@ -4,7 +4,7 @@
 use crate::guard;
 use crate::types::{Request, Response};
 
-/// What a page of this server may load, and who may show it.
+/// The sources that a page of this server may load, and the sites that may show it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
 

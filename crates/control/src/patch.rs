@@ -24,14 +24,15 @@ pub(crate) struct Now {
     pub by: Person,
 }
 
-/// What a patch comes to.
+/// The steps of a patch, and its note.
 pub(crate) struct Patched {
     pub steps: Vec<MemberStep>,
     /// For the log.
     pub note: Option<String>,
 }
 
-/// The steps of a patch. Nothing is asked for twice: what is so already is no step.
+/// The steps of a patch. Nothing is asked for twice: a key that has its value already makes no
+/// step.
 pub(crate) fn steps(
     pool: &PoolState,
     member: &MemberState,

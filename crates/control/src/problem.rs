@@ -19,12 +19,12 @@ pub(crate) struct Problem {
     pub title: &'static str,
     /// The status.
     pub status: u16,
-    /// What is wrong here.
+    /// The fault.
     pub detail: String,
     /// The key that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What would be taken there.
+    /// The accepted form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     #[serde(skip)]
@@ -110,7 +110,7 @@ impl From<ChangeError> for Problem {
 /// Longest piece of what came that is repeated, in characters.
 const SHOWN: usize = 60;
 
-/// What came, as it may stand in a message: short, without control characters.
+/// The found text, as it may stand in a message: short, without control characters.
 pub(crate) fn shown(text: &str) -> String {
     let mut out: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().nth(SHOWN).is_some() {

@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::types::Response;
 use crate::{body, condition, find, patch, read};
 
-/// What a list would change.
+/// The changes that a list would make.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Difference {
@@ -29,7 +29,7 @@ pub(crate) struct Difference {
     pub change: Vec<Changed>,
     /// Members that go.
     pub remove: Vec<Named>,
-    /// What is not done, and why: then nothing is.
+    /// The members that are refused, and why: then nothing is done.
     pub refused: Vec<Refused>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Difference {
 pub(crate) struct Named {
     /// Its name.
     pub name: String,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Changed {
     pub keys: Vec<&'static str>,
 }
 
-/// What is not done.
+/// A member that is refused.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Refused {
@@ -123,7 +123,7 @@ pub(crate) fn plan(
 struct Plan<'a> {
     asked: &'a Asked<'a>,
     pool: &'a PoolState,
-    /// Of members that are there.
+    /// The steps of members that are there.
     steps: Vec<MemberStep>,
     added: Vec<MemberStep>,
     difference: Difference,

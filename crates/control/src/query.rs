@@ -42,7 +42,7 @@ pub(crate) fn encoded(text: &str) -> String {
     out
 }
 
-/// What stands behind the `?`.
+/// The parameters behind the `?`.
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {

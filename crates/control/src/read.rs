@@ -29,7 +29,7 @@ pub(crate) fn with_view<T>(house: &dyn House, all: &Snapshot, body: impl FnOnce(
     body(&Shown { all, facts: &facts, now: house.now(), place: &place })
 }
 
-/// What a GET of this place answers.
+/// The answer to a GET of this place.
 pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, Problem> {
     match target {
         Endpoint::Page => return Ok(page(asked)),
@@ -42,7 +42,7 @@ pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, 
     document_of(asked, target, &asked.house.snapshot())
 }
 
-/// What a GET of this place answers of this snapshot.
+/// The answer to a GET of this place, from this snapshot.
 pub(crate) fn document_of(asked: &Asked<'_>, target: Endpoint, all: &Snapshot) -> Result<Response, Problem> {
     match target {
         Endpoint::Health => health(asked, all),
@@ -88,7 +88,7 @@ pub(crate) fn plain(document: &impl Serialize) -> Result<Response, Problem> {
     Ok(answer(JSON, serde_json::to_vec(document).map_err(broken)?))
 }
 
-/// A document with its mark; without it for whoever has it.
+/// A document with its mark; the mark alone for a client that has the document.
 fn marked(asked: &Asked<'_>, mark: Mark, document: &impl Serialize) -> Result<Response, Problem> {
     let parts = Parts::of(asked)?;
     if condition::has_it(asked.request, mark) {
@@ -108,7 +108,7 @@ fn with_mark(status: u16, mark: Mark, body: Vec<u8>) -> Response {
     response
 }
 
-/// What `fields=` and `state=` ask for.
+/// The parts that `fields=` and `state=` ask for.
 struct Parts {
     fields: Option<Fields>,
     state: Option<&'static str>,

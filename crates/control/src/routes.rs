@@ -15,7 +15,7 @@ pub enum Verb {
     Delete,
 }
 
-/// What a URL leads to.
+/// The target of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Endpoint {
@@ -45,7 +45,7 @@ pub enum Endpoint {
 pub struct ApiRoute {
     /// Names in braces stand for one piece of the path each.
     pub path: &'static str,
-    /// What it leads to.
+    /// Its target.
     pub target: Endpoint,
     /// With what is said of each in the API's description.
     pub methods: &'static [(Verb, &'static str)],
@@ -91,7 +91,7 @@ pub const ROUTES: &[ApiRoute] = &[
     to(
         "/api/v1/explain",
         Endpoint::Explain,
-        &[(Verb::Post, "What would be decided for a described request. Changes nothing.")],
+        &[(Verb::Post, "The decision that a described request would get. Changes nothing.")],
     ),
     to("/api/v1/scripts", Endpoint::Scripts, &[(Verb::Get, "All scripts.")]),
     to("/api/v1/dicts", Endpoint::Dicts, &[(Verb::Get, "All dictionaries.")]),
@@ -154,7 +154,7 @@ impl ApiRoute {
         self.methods.iter().any(|(known, _)| *known == method)
     }
 
-    /// What stands in place of the names in braces, if the path fits.
+    /// The names in place of those in braces, if the path fits.
     fn fit<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
         let (mut own, mut theirs) = (self.path.split('/'), path.split('/'));
         let mut found = Vec::new();

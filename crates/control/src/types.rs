@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What comes in, what goes out, and what it is asked of.
+//! Requests, answers, and the house that is asked.
 
 use std::time::SystemTime;
 
@@ -13,12 +13,12 @@ use render::metrics::Options;
 
 use crate::described::{Described, Unexplained};
 
-/// Where a request came in.
+/// The door at which a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// `SetHandler lua-balancer`.
     Handler,
-    /// `LuaBalancerSocket`. Whoever may open it may do everything.
+    /// `LuaBalancerSocket`. Everybody who may open it may do everything.
     Socket,
     /// `LuaBalancerMetrics listen=`: metrics and health alone.
     Metrics,
@@ -35,7 +35,7 @@ pub struct Caller {
     pub from: Option<String>,
 }
 
-/// What `LuaBalancerAdmin` says here; of the handler alone.
+/// The settings of `LuaBalancerAdmin` here; of the handler alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Admin {
     /// Changes are allowed.
@@ -53,7 +53,7 @@ pub struct Admin {
 pub struct Request<'a> {
     /// As written.
     pub method: &'a str,
-    /// What stands before `path` in the URL, without a slash at its end; empty on the socket.
+    /// The part of the URL before `path`, without a slash at its end; empty on the socket.
     pub base: &'a str,
     /// Behind the base, still percent-encoded: begins with `/`. Empty: the base itself was asked
     /// for, without a slash at its end. See [`crate::base::split`].
@@ -64,9 +64,9 @@ pub struct Request<'a> {
     pub headers: &'a [(String, String)],
     /// At most 1 MiB and one byte: more is not read.
     pub body: &'a [u8],
-    /// Who asks.
+    /// The client.
     pub caller: Caller,
-    /// What may be changed here.
+    /// The changes that are allowed here.
     pub admin: Admin,
 }
 
@@ -84,9 +84,9 @@ pub struct Response {
 /// The state file, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSeen {
-    /// Where it is.
+    /// Its path.
     pub path: String,
-    /// What is in it. None: there is no file yet.
+    /// Its content. None: there is no file yet.
     pub bytes: Result<Option<Vec<u8>>, String>,
     /// For how long it is good.
     pub ages: statefile::Ages,
@@ -98,11 +98,11 @@ pub struct StateSeen {
 pub trait House {
     /// Everything that can be shown, now.
     fn snapshot(&self) -> Snapshot;
-    /// What is remembered of a pool. None: there is no such pool.
+    /// The history of a pool. None: there is no such pool.
     fn history(&self, pool: &str) -> Option<PoolHistory>;
     /// Changes pools and members, and tells the log of it.
     fn steering(&self) -> &dyn Steering;
-    /// What the snapshot does not say of the server.
+    /// The facts about the server that the snapshot lacks.
     fn facts(&self) -> Facts;
     /// The time.
     fn now(&self) -> SystemTime;
@@ -112,7 +112,7 @@ pub trait House {
     fn log(&self, level: Level, line: &str);
     /// Whether this user or address may make one more change now; see [`crate::rate::Rate`].
     fn may_change(&self, who: &str) -> bool;
-    /// What `LuaBalancerMetrics` says of series.
+    /// The settings of `LuaBalancerMetrics` for series.
     fn metrics(&self) -> Options;
     /// The state file as it is now. None: there is to be none.
     fn state_file(&self) -> Option<StateSeen>;
@@ -121,7 +121,7 @@ pub trait House {
     /// # Errors
     /// Nobody could do that in time.
     fn prune_state(&self) -> Result<(), String>;
-    /// What would be decided for a described request. Nothing moves.
+    /// The decision that a described request would get. Nothing moves.
     ///
     /// # Errors
     /// It cannot be said now.

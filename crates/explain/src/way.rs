@@ -34,7 +34,7 @@ impl<'p> Way<'p> {
         Way { chooser: plan.chooser().at_stage(stage), course, method: "" }
     }
 
-    /// What a wait for a place interrupts.
+    /// The parts of the way that a wait for a place interrupts.
     pub fn interrupted(self) -> (Course, usize) {
         (self.course, self.chooser.stage())
     }

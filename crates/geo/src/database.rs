@@ -95,7 +95,7 @@ impl Database {
         let length = bytes.len();
         let opened = guarded(|| Reader::from_source(bytes).map_err(|error| error.to_string()));
         let reader = opened.map_err(|reason| {
-            let what = format!("is no whole MaxMind database ({reason}; {length} bytes)");
+            let what = format!("is not a whole MaxMind database ({reason}; {length} bytes)");
             Problem::new(path, what)
         })?;
         let database = Database {

@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Option<(Stamp, Vec<u8>)>, Problem> {
     // Asked before it is opened: opening a pipe would wait for its writer.
     let meta = fs::metadata(path).map_err(refuse)?;
     if !meta.is_file() {
-        return Err(Problem::new(path, "is no regular file; expected a MaxMind database (.mmdb)"));
+        return Err(Problem::new(path, "is not a regular file; expected a MaxMind database (.mmdb)"));
     }
     if meta.len() > MAX_BYTES {
         return Err(Problem::new(

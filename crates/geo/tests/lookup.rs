@@ -115,12 +115,12 @@ fn what_is_no_whole_database_is_refused_with_the_reason() {
         Err(problem) => problem.to_string(),
     };
     let line = refused(&data(INVALID_NODE_COUNT));
-    assert!(line.contains("no whole MaxMind database") && line.contains("search tree"), "{line}");
+    assert!(line.contains("not a whole MaxMind database") && line.contains("search tree"), "{line}");
     let line = refused(&data("README.md"));
-    assert!(line.contains("README.md") && line.contains("no whole MaxMind database"), "{line}");
+    assert!(line.contains("README.md") && line.contains("not a whole MaxMind database"), "{line}");
     assert!(refused(&data("missing.mmdb")).contains("expected a MaxMind database"));
-    assert!(refused(&data("")).contains("no regular file"));
-    assert!(refused(Path::new("/dev/zero")).contains("no regular file"));
+    assert!(refused(&data("")).contains("not a regular file"));
+    assert!(refused(Path::new("/dev/zero")).contains("not a regular file"));
     let whole = std::fs::read(data(CITY)).unwrap();
     for length in [0, 1, whole.len() / 2, whole.len() - 200, whole.len() - 1] {
         let cut = whole[..length].to_vec();

@@ -24,7 +24,7 @@ pub struct Cli {
     /// The same as -o json.
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -44,7 +44,7 @@ pub enum Verb {
     /// Writes a configuration of another balancer as pools.
     #[command(after_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
-    /// Tells what is legal in a configuration, and probably wrong.
+    /// Names lines of a configuration that are legal and probably wrong.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Shows servers with their pools and members.
@@ -62,7 +62,7 @@ pub enum Verb {
     /// Changes weights.
     #[command(after_help = WEIGHT)]
     Weight(WeightArgs),
-    /// Lets members finish what they have; sessions stay, new ones go elsewhere.
+    /// Lets members finish their requests; sessions stay, new ones go elsewhere.
     #[command(after_help = DRAIN)]
     Drain(DrainArgs),
     /// Lets members serve again.
@@ -74,28 +74,28 @@ pub enum Verb {
     /// Ends ejections, and counts failures from 0.
     #[command(after_help = RESET)]
     Reset(PlainArgs),
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     #[command(after_help = WAIT)]
     Wait(WaitArgs),
-    /// Runs a command for member after member, drained, and watches how the pool does.
+    /// Drains member after member, runs a command for each, and watches the pool.
     #[command(after_help = ROLLOUT)]
     Rollout(RolloutArgs),
     /// Shows servers live, with keys to steer members.
     #[command(after_help = TOP)]
     Top(TopArgs),
-    /// Shows what has happened.
+    /// Shows the events of a server.
     #[command(after_help = EVENTS)]
     Events(EventsArgs),
     /// Shows where requests went, and why.
     #[command(after_help = DECISIONS)]
     Decisions(DecisionsArgs),
-    /// Shows scripts, and how they do.
+    /// Shows scripts with their counts and errors.
     #[command(after_help = SCRIPTS)]
     Scripts(ScriptsArgs),
-    /// Shows where members are found.
+    /// Shows the sources that find members.
     #[command(after_help = DISCOVERY)]
     Discovery(DiscoveryArgs),
-    /// Shows what is kept over a stop of the server.
+    /// Shows the state file, which keeps orders over a stop of the server.
     #[command(after_help = STATE)]
     State(StateArgs),
     /// Writes completions for a shell.
@@ -195,13 +195,13 @@ pub struct ExplainArgs {
     /// The client's address.
     #[arg(long, value_name = "IP")]
     pub client: Option<std::net::IpAddr>,
-    /// Whom httpd has authenticated.
+    /// The user that httpd has authenticated.
     #[arg(long)]
     pub user: Option<String>,
-    /// Where the decision comes from; without a configuration or script, a running server says it.
+    /// The source of the decision; without a configuration or script, a running server.
     #[command(flatten)]
     pub from: From,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub reach: Reach,
 }
@@ -212,7 +212,7 @@ pub struct SimulateArgs {
     /// Logs, packed or not, in order; - is standard input.
     #[arg(required = true)]
     pub logs: Vec<PathBuf>,
-    /// Where decisions come from.
+    /// The source of decisions.
     #[command(flatten)]
     pub from: From,
     /// Sends every request to this pool.
@@ -250,7 +250,7 @@ pub struct SimulateArgs {
     pub html: Option<PathBuf>,
 }
 
-/// Where decisions come from.
+/// The source of decisions.
 #[derive(Debug, Clone, Args)]
 pub struct From {
     /// httpd's configuration, or a file with pools alone.
@@ -270,13 +270,13 @@ pub struct From {
 /// `lbctl convert`.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Whose configuration it is.
+    /// The program that the configuration is for.
     pub from: ConvertFrom,
     /// The file.
     pub file: PathBuf,
 }
 
-/// Whose configurations are read.
+/// The programs whose configurations are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ConvertFrom {
     /// <Proxy balancer://…> of httpd.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Examples in the help of the verbs that speak to a server.
 
-/// Of `lbctl status`.
+/// The examples of `lbctl status`.
 pub const STATUS: &str = "Examples:
   lbctl status
   lbctl status --url https://lb1.example.org/balancer --url https://lb2.example.org/balancer --netrc
@@ -9,28 +9,28 @@ pub const STATUS: &str = "Examples:
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl members`.
+/// The examples of `lbctl members`.
 pub const MEMBERS: &str = "Examples:
   lbctl members app
   lbctl members '*' --state down
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl add`.
+/// The examples of `lbctl add`.
 pub const ADD: &str = "Examples:
   lbctl add app http://192.168.1.13:8080
   lbctl add app/d http://192.168.1.13:8080 weight=2 zone=eu meta.version=2 --dry-run
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl remove`.
+/// The examples of `lbctl remove`.
 pub const REMOVE: &str = "Examples:
   lbctl remove app/d
   lbctl remove app/d --drain 30s
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl weight`.
+/// The examples of `lbctl weight`.
 pub const WEIGHT: &str = "Examples:
   lbctl weight app/a 2.5
   lbctl weight 'app/*' configured --dry-run
@@ -38,7 +38,7 @@ pub const WEIGHT: &str = "Examples:
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl drain`.
+/// The examples of `lbctl drain`.
 pub const DRAIN: &str = "Examples:
   lbctl drain app/a --wait 5m
   lbctl drain '*/a' --until 10m --then disabled --note 'new disk'
@@ -47,28 +47,28 @@ pub const DRAIN: &str = "Examples:
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there,
 5 requests were left when the time of --wait was up.";
 
-/// Of `lbctl enable`.
+/// The examples of `lbctl enable`.
 pub const ENABLE: &str = "Examples:
   lbctl enable app/a
   lbctl enable --address 192.168.1.10
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl disable`.
+/// The examples of `lbctl disable`.
 pub const DISABLE: &str = "Examples:
   lbctl disable app/a --note 'broken disk'
   lbctl disable app/a --until 2h
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl reset`.
+/// The examples of `lbctl reset`.
 pub const RESET: &str = "Examples:
   lbctl reset app/a
   lbctl reset 'app/*'
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl wait`.
+/// The examples of `lbctl wait`.
 pub const WAIT: &str = "Examples:
   lbctl wait app/a --for inflight=0 --timeout 5m
   lbctl wait app/a --for state=up
@@ -78,7 +78,7 @@ Conditions: state and admin with = and !=; usable, total, inflight, queued, weig
 p50, p95 and p99 with < <= = != >= >. State of a pool is that of all its members.
 Exit: 0 it is so, 2 called in a wrong way, 3 refused by the server, 4 no server there, 5 time was up.";
 
-/// Of `lbctl rollout`.
+/// The examples of `lbctl rollout`.
 pub const ROLLOUT: &str = "Examples:
   lbctl rollout app -- ssh {host} systemctl restart app
   lbctl rollout app --gate 'usable>=2,errors<1%,p99<0.5' --hold 30s -- ./deploy {host} {port}
@@ -88,9 +88,9 @@ pub const ROLLOUT: &str = "Examples:
 For each member: drain, wait for its last request, run the command, wait for its checks, enable,
 hold the gate. Members that are drained or disabled already are left so, without the command.
 Exit: 0 done, 1 the command or the gate has failed, 2 called in a wrong way, 3 refused by the server,
-4 no server there, 5 time was up. What is left drained is named.";
+4 no server there, 5 time was up. Members that are left drained are named.";
 
-/// Of `lbctl top`.
+/// The examples of `lbctl top`.
 pub const TOP: &str = "Examples:
   lbctl top
   lbctl top --url https://lb1.example.org/balancer --url https://lb2.example.org/balancer --netrc
@@ -98,7 +98,7 @@ pub const TOP: &str = "Examples:
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl events`.
+/// The examples of `lbctl events`.
 pub const EVENTS: &str = "Examples:
   lbctl events
   lbctl events -f --pool app
@@ -106,28 +106,28 @@ pub const EVENTS: &str = "Examples:
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl decisions`.
+/// The examples of `lbctl decisions`.
 pub const DECISIONS: &str = "Examples:
   lbctl decisions --pool app
   lbctl decisions --member a -o json
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl scripts`.
+/// The examples of `lbctl scripts`.
 pub const SCRIPTS: &str = "Examples:
   lbctl scripts
   lbctl scripts -o json
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl discovery`.
+/// The examples of `lbctl discovery`.
 pub const DISCOVERY: &str = "Examples:
   lbctl discovery
   lbctl discovery --refresh app/file-1
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there.";
 
-/// Of `lbctl state`.
+/// The examples of `lbctl state`.
 pub const STATE: &str = "Examples:
   lbctl state show
   lbctl state diff

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said, and how: forms of output, colours, exit codes.
+//! The output: its forms, colours, exit codes.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -30,7 +30,7 @@ pub enum Exit {
 pub struct Failure {
     /// How the command ends.
     pub exit: Exit,
-    /// What was found, what was expected, what to try.
+    /// The finding, the expectation, the next thing to try.
     pub text: String,
 }
 
@@ -47,7 +47,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What every verb gives back.
+/// The result of every verb.
 pub type VerbResult = Result<Exit, Failure>;
 
 /// Forms of output.
@@ -61,7 +61,7 @@ pub enum Form {
     Plain,
 }
 
-/// Where output goes.
+/// The place where output goes.
 #[derive(Clone)]
 pub struct Out {
     /// Its form.
@@ -69,14 +69,14 @@ pub struct Out {
     colours: bool,
 }
 
-/// What a piece of text is about.
+/// The meaning of a piece of text.
 #[derive(Clone, Copy)]
 pub enum Tone {
     /// As it should be.
     Good,
     /// Not as it should be.
     Bad,
-    /// What counts.
+    /// Important.
     Strong,
 }
 
@@ -103,7 +103,7 @@ impl Out {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Writes text and a line end. A reader that has gone away is no failure.
+    /// Writes text and a line end. A reader that has gone away does not count as a failure.
     pub fn line(&self, text: &str) -> io::Result<()> {
         let written = writeln!(io::stdout().lock(), "{text}");
         match written {
@@ -168,7 +168,7 @@ fn width() -> usize {
     told.or_else(seen).filter(|columns| *columns >= 20).unwrap_or(usize::MAX)
 }
 
-/// Says something to whoever watches, beside the output.
+/// Says something to people who watch, beside the output.
 pub fn note(text: &str) {
     writeln!(io::stderr().lock(), "lbctl: {}", clean::lines(text)).ok();
 }

@@ -25,7 +25,7 @@ const HEAD: usize = 64 << 10;
 /// Bytes of a body that are read beyond its limit.
 const MOST_FORGOTTEN: usize = 16 << 20;
 
-/// What the connections of a door share.
+/// The parts that the connections of a door share.
 pub(crate) struct Common {
     pub(crate) answer: Answerer,
     pub(crate) aside: Option<Aside>,
@@ -86,7 +86,8 @@ async fn respond(
     response
 }
 
-/// What the rules of HTTP itself refuse. The connection ends: the rest of the request may come yet.
+/// The answer to a request that breaks the rules of HTTP itself. The connection ends: the rest of
+/// the request may come yet.
 fn refused(status: u16, words: &str) -> Outgoing {
     let headers =
         vec![("content-type", "text/plain; charset=utf-8".to_owned()), ("connection", "close".to_owned())];
@@ -101,7 +102,7 @@ async fn read(
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if !path.starts_with('/') {
-        return Err(refused(400, "the request's target is no path"));
+        return Err(refused(400, "the request's target is not a path"));
     }
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
@@ -115,8 +116,8 @@ async fn read(
     })
 }
 
-/// A body. What is beyond the limit is read as well, within bounds, and forgotten: a connection
-/// that is closed with something unread may take the answer with it.
+/// A body. Bytes beyond the limit are read as well, within bounds, and forgotten: a connection that
+/// is closed with something unread may take the answer with it.
 async fn read_body(mut body: Body, limits: ConnectionLimits) -> Result<Vec<u8>, Outgoing> {
     let (mut kept, mut forgotten) = (Vec::new(), 0);
     let all = async {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// Tells a server to end. What has been told is not taken back.
+/// Tells a server to end. That is not taken back.
 #[derive(Debug, Clone)]
 pub struct Ender(Arc<Signal>);
 

@@ -26,7 +26,7 @@ pub struct Incoming {
     pub method: String,
     /// Its path, as sent. It begins with a slash.
     pub path: String,
-    /// What is behind the `?`.
+    /// The text behind the `?`.
     pub query: Option<String>,
     /// Names are in lower case.
     pub headers: Vec<(String, String)>,
@@ -47,7 +47,7 @@ pub enum RemoteEnd {
     Unknown,
 }
 
-/// What is answered.
+/// The answer.
 #[derive(Debug, Clone, Default)]
 pub struct Outgoing {
     /// The status code.
@@ -78,7 +78,7 @@ pub type Aside = Arc<dyn Fn(Incoming) -> Outgoing + Send + Sync>;
 pub struct Entrance {
     /// The socket.
     pub listener: Listener,
-    /// What clients may take.
+    /// The limits of clients.
     pub limits: ConnectionLimits,
     /// The answers.
     pub answer: Answerer,
@@ -86,7 +86,7 @@ pub struct Entrance {
     pub aside: Option<Aside>,
 }
 
-/// What clients of one door may take.
+/// The limits of the clients of one door.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Connections at once. One more takes the place of the one that has waited for longest.

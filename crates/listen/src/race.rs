@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-/// Which one has ended.
+/// The one that has ended.
 pub(crate) enum First<A, B> {
     /// The one.
     One(A),

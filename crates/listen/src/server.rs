@@ -62,7 +62,7 @@ impl DoorKeeper {
             ender.wait_for(Step::Closed).await;
             for door in open {
                 door.abort();
-                // What it had is dropped, its socket closed, when this returns.
+                // Its connections are dropped, its socket closed, when this returns.
                 drop(door.await);
             }
             first(ender.wait_for(Step::Ends), all_gone(&guests)).await;

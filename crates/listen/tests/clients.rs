@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What clients get, and what none of them can keep others from.
+//! The answers that clients get, and that none of them can keep others from theirs.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -352,7 +352,7 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     ender.end();
     let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo), aside: None };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
-    // Whoever else has the socket takes the connection.
+    // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");
     taken.write_all(b"here").expect("send");
     let mut text = [0; 4];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the server says, when it is asked, and how fast its counters move.
+// The server's answers, the times of questions, and the speed of its counters.
 
 const API = "api/v1/";
 const PERIOD = 2000;
@@ -131,7 +131,7 @@ function shares(pool) {
   });
 }
 
-/** An answer that is none, in words. */
+/** An answer that cannot be used, in words. */
 function trouble(answer, name) {
   const detail = (answer.body && answer.body.detail) || "The server answered " + answer.status + ".";
   switch (answer.status) {

@@ -71,7 +71,7 @@ function valueOf(key, value) {
 
 function openTab(name, isAsked) {
   open = TABS.some(([known]) => known === name) ? name : "pools";
-  // Whoever opens it once more wants to know once more.
+  // A tab that is opened once more is asked for once more.
   lists.get(open).missing = false;
   for (const [known] of TABS) {
     const [tab, panel] = [$("tab-" + known), $("panel-" + known)];

@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 pub struct ExplainedDoc {
     /// The hook that decided; null where none did.
     pub hook: Option<HookDoc>,
-    /// What was decided.
+    /// The decision.
     pub decision: DecisionDoc,
-    /// Who could be picked.
+    /// The members that could be picked.
     pub candidates: Vec<CandidateDoc>,
     /// The route of the client's session.
     pub session: Option<String>,
-    /// Who would be asked next, one after the other.
+    /// The members that would be asked next, one after the other.
     pub then: Vec<String>,
-    /// What could not be known.
+    /// The facts that could not be known.
     pub unknown: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct HookDoc {
     pub version: u64,
     /// How long it took; null where nobody measures.
     pub seconds: Option<f64>,
-    /// What it returned.
+    /// Its return value.
     pub returned: String,
 }
 
@@ -71,10 +71,10 @@ pub struct CandidateDoc {
     pub considered: bool,
     /// Why not; or that it was chosen.
     pub why: String,
-    /// What it counts for.
+    /// Its weight in this pick.
     pub weight: f64,
     /// Requests there.
     pub inflight: u32,
-    /// What its method compares; null where it compares nothing.
+    /// The value that its method compares; null where it compares none.
     pub score: Option<f64>,
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Deepest path that is taken.
 const MAX_DEPTH: usize = 8;
 
-/// Which parts. Empty: the whole.
+/// The parts. Empty: the whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(BTreeMap<String, Fields>);
 

@@ -29,8 +29,8 @@ pub struct SeriesDoc {
     pub samples: Vec<SampleDoc>,
 }
 
-/// What happened since the sample before. Numbers are differences, not totals; what is not of a
-/// time, but of a moment, is that of its end.
+/// The time since the sample before. Numbers are differences, not totals; values of a moment are
+/// those of its end.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Sample"))]
 pub struct SampleDoc {
@@ -40,7 +40,7 @@ pub struct SampleDoc {
     pub seconds: Figure,
     /// Requests that ended.
     pub requests: u64,
-    /// Those that failed: neither answered below 500, nor left by their client.
+    /// Requests that failed: neither answered below 500, nor left by their client.
     pub errors: u64,
     /// Further attempts.
     pub retries: u64,
@@ -59,7 +59,7 @@ pub struct SampleDoc {
 }
 
 impl<'a> HistoryDoc<'a> {
-    /// Of this pool.
+    /// The document of this pool.
     pub fn of(pool: &'a str, history: &PoolHistory) -> Self {
         HistoryDoc {
             pool,

@@ -13,24 +13,24 @@ use xxhash_rust::xxh64::Xxh64;
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Of membership, orders and state.
+    /// The hash of membership, orders and state.
     pub change: u64,
-    /// Of numbers.
+    /// The hash of numbers.
     pub number: u64,
 }
 
 impl Mark {
-    /// Of a member.
+    /// The mark of a member.
     pub fn of_member(member: &MemberState) -> Self {
         Mark::made(|mark| mark.member(member))
     }
 
-    /// Of a pool, and of the list of its members.
+    /// The mark of a pool, and of the list of its members.
     pub fn of_pool(pool: &PoolState) -> Self {
         Mark::made(|mark| mark.pool(pool))
     }
 
-    /// Of several pools.
+    /// The mark of several pools.
     pub fn of_pools(pools: &[PoolState]) -> Self {
         Mark::made(|mark| pools.iter().for_each(|pool| mark.pool(pool)))
     }
@@ -75,7 +75,7 @@ impl Making {
 
     fn member(&mut self, member: &MemberState) {
         let spec = &member.spec;
-        // Without the secret: a hash of it would tell whoever can guess.
+        // Without the secret: a hash of it would give it away to everybody who can guess.
         let connection = balance::member::ConnectionSettings { secret: None, ..spec.connection.clone() };
         (&spec.url, &spec.name, &spec.route, &spec.redirect, &spec.zone, &spec.meta).hash(&mut self.change);
         (spec.weight, spec.lbset, spec.flags, spec.max_inflight).hash(&mut self.change);

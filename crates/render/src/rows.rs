@@ -23,7 +23,7 @@ pub struct ScriptsDoc<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Script"))]
 pub struct ScriptDoc<'a> {
-    /// What the log calls it.
+    /// Its name in the log.
     pub name: &'a str,
     /// The version that serves, 0 for none.
     pub version: u64,
@@ -35,7 +35,7 @@ pub struct ScriptDoc<'a> {
     pub seconds: Figure,
     /// The saved version that is on trial, or was last and was not taken (LuaBalancerRollout).
     pub rollout: Option<RolloutDoc>,
-    /// Saved versions by what became of them, since the server started.
+    /// Saved versions by their results, since the server started.
     pub reloads: ReloadsDoc,
     /// Why the file that was saved last is refused; else the last failed call of the version that
     /// serves. With file and line.
@@ -44,7 +44,7 @@ pub struct ScriptDoc<'a> {
     pub last_error_at: Option<Time>,
 }
 
-/// Saved versions by what became of them.
+/// Saved versions by their results.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Reloads"))]
 pub struct ReloadsDoc {
@@ -110,7 +110,7 @@ pub struct DictDoc<'a> {
     pub free: usize,
     /// Entries that had time left and were thrown out for others.
     pub evictions: u64,
-    /// What it refused last, for want of room or since a process held it up.
+    /// Its last refusal, for want of room or since a process held it up.
     pub last_error: Option<&'a str>,
     /// When that was.
     pub last_error_at: Option<Time>,
@@ -120,7 +120,7 @@ pub struct DictDoc<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Children"))]
 pub struct ChildrenDoc<'a> {
-    /// Those that take part.
+    /// The children that take part.
     pub children: Vec<ChildDoc<'a>>,
 }
 

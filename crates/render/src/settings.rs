@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a pool's directives say, as an object. Values of checks' headers stay here: they may be
-//! secrets.
+//! The settings that a pool's directives make, as an object. Values of checks' headers stay here:
+//! they may be secrets.
 
 use balance::settings::{FailureKinds, HealthCheck, Method, Outlier, PoolSettings, Sticky};
 use serde::Serialize;

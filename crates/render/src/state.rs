@@ -10,17 +10,17 @@ use crate::time::Time;
 #[derive(Debug, Clone, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "State"))]
 pub struct StateFileDoc {
-    /// Where it is; null where there is none.
+    /// Its path; null where there is none.
     pub path: Option<String>,
     /// When it was written; null while it was not.
     pub written: Option<Time>,
     /// Why it cannot be read, or written; null when it can.
     pub error: Option<String>,
-    /// What stands in it, but for secrets.
+    /// Its content, but for secrets.
     pub file: Option<Value>,
-    /// What a start would take, with the configuration as it is now.
+    /// The parts that a start would take, with the configuration as it is now.
     pub apply: Vec<StatePartDoc>,
-    /// What it would not.
+    /// The parts that it would not take.
     pub drop: Vec<StatePartDoc>,
 }
 
@@ -32,7 +32,7 @@ pub struct StatePartDoc {
     pub pool: String,
     /// The member's name.
     pub member: String,
-    /// Which: added, admin, weight, max_inflight, meta, until, note, health.
+    /// The keys: added, admin, weight, max_inflight, meta, until, note, health.
     pub keys: Vec<&'static str>,
     /// Why not; null where they are taken.
     pub why: Option<String>,

@@ -11,23 +11,23 @@ use crate::warnings::WarningDoc;
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Status"))]
 pub struct StatusDoc<'a> {
-    /// Of the module.
+    /// The version of the module.
     pub version: &'static str,
-    /// Of httpd.
+    /// The version of httpd.
     pub httpd: &'a str,
-    /// Of Lua.
+    /// The version of Lua.
     pub lua: &'static str,
     /// The configuration that the newest children serve by.
     pub generation: u32,
     /// When the server started.
     pub started: Option<Time>,
-    /// Those that take part.
+    /// The children that take part.
     pub children: Vec<ChildRefDoc>,
     /// The child that does what one does for all; null while nobody has.
     pub leader: Option<LeaderDoc>,
     /// How full the table is; null for one without limits.
     pub table: Option<TableDoc>,
-    /// What somebody should look at.
+    /// The warnings.
     pub warnings: Vec<WarningDoc>,
 }
 
@@ -41,7 +41,7 @@ pub struct ChildRefDoc {
     pub generation: u32,
 }
 
-/// Who leads.
+/// The leader.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Leader"))]
 pub struct LeaderDoc {

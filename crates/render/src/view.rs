@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What documents are made from.
+//! The sources of documents.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,14 +7,14 @@ use balance::snapshot::Snapshot;
 
 use crate::time::Time;
 
-/// What the snapshot does not say of the server.
+/// The facts about the server that the snapshot lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Of the module.
+    /// The version of the module.
     pub version: &'static str,
-    /// Of httpd, as in `Apache/2.4.62 (Debian)`.
+    /// The version of httpd, as in `Apache/2.4.62 (Debian)`.
     pub httpd: String,
-    /// Of Lua.
+    /// The version of Lua.
     pub lua: &'static str,
     /// The configuration that the newest children serve by.
     pub generation: u32,
@@ -34,7 +34,7 @@ pub struct Facts {
 pub struct Shown<'a> {
     /// The pools, and all the rest.
     pub all: &'a Snapshot,
-    /// Of the server.
+    /// The facts of the server.
     pub facts: &'a Facts,
     /// The time.
     pub now: SystemTime,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What somebody should look at.
+//! Warnings: things that somebody should look at.
 
 use balance::snapshot::{PoolState, Room, ScriptState, ScriptVerdict};
 use serde::Serialize;
@@ -11,8 +11,7 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
-    /// What kind of thing it is: pool_unusable, pool_panic, script_refused, state_file or
-    /// table_nearly_full.
+    /// The kind: pool_unusable, pool_panic, script_refused, state_file or table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,

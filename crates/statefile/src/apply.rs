@@ -19,14 +19,14 @@ use crate::compose::WriteTime;
 use crate::document::{KeptAgent, KeptEjection, KeptHealth};
 use crate::plan::{MemberPlan, StartPlan};
 
-/// What was carried out.
+/// The result of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
     /// Members whose orders hold again.
     pub ordered: usize,
     /// Members that are back.
     pub added: usize,
-    /// What the store did not take.
+    /// The parts that the store did not take.
     pub refused: Vec<String>,
 }
 

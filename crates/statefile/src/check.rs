@@ -19,7 +19,7 @@ pub(crate) fn document(document: &StateDocument) -> Result<(), String> {
     let mut seen = HashSet::new();
     for pool in &document.pools {
         if !names::is_name(&pool.name) {
-            return Err(format!("{:?} is no name of a pool", cut(&pool.name)));
+            return Err(format!("{:?} is not a name for a pool", cut(&pool.name)));
         }
         if !seen.insert(pool.name.to_ascii_lowercase()) {
             return Err(format!("pool {} is there twice", pool.name));
@@ -34,7 +34,7 @@ fn members(pool: &KeptPool) -> Result<(), String> {
     for member in &pool.members {
         let at = |what: String| format!("pool {}: {what}", pool.name);
         if !is_member_name(&member.name) {
-            return Err(at(format!("{:?} is no name of a member", cut(&member.name))));
+            return Err(at(format!("{:?} is not a name for a member", cut(&member.name))));
         }
         if !seen.insert(&member.name) {
             return Err(at(format!("member {} is there twice", member.name)));
@@ -64,7 +64,7 @@ fn member(member: &KeptMember) -> Result<(), String> {
             let is_key =
                 !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
             if !is_key {
-                return Err(format!("{:?} is no key of meta", cut(key)));
+                return Err(format!("{:?} is not a key of meta", cut(key)));
             }
             text("meta", value, MAX_VALUE)?;
         }

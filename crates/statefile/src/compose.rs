@@ -25,7 +25,7 @@ pub struct WriteTime {
     pub now_ms: u64,
 }
 
-/// What is kept of these pools, and of members that no configuration has any more. `by`: the
+/// The document of these pools, and of members that no configuration has any more. `by`: the
 /// version that writes.
 pub fn compose(pools: &[PoolState], when: WriteTime, by: &str, left: &[KeptPool]) -> StateDocument {
     let kept = pools.iter().map(|pool| KeptPool {
@@ -48,8 +48,8 @@ pub fn compose(pools: &[PoolState], when: WriteTime, by: &str, left: &[KeptPool]
     StateDocument { format: FORMAT, written: KeptTime(when.now_s), by: by.to_owned(), pools: kept }
 }
 
-/// What a document has of members that these pools do not have, and no start could make again: to
-/// be kept for `max_age_s` from when they were missed first.
+/// The members of a document that these pools do not have, and no start could make again: to be
+/// kept for `max_age_s` from when they were missed first.
 pub fn left_over(document: &StateDocument, pools: &[PoolState], now_s: u64, max_age_s: u64) -> Vec<KeptPool> {
     // Nothing of a document holds that is too old.
     if document.written.0.saturating_add(max_age_s) < now_s {
@@ -163,7 +163,7 @@ fn clipped(text: &str) -> String {
 
 fn health(pool: &PoolState, member: &MemberState, when: WriteTime) -> KeptHealth {
     let has = |flag: Flag| member.why.iter().any(|cause| cause.flag == flag);
-    // What a start supposes without a word.
+    // A start supposes this without a word.
     let supposed_down = pool.settings.health.as_ref().is_some_and(|check| !check.initial_up);
     let down = member.check.map(|check| check.down).filter(|down| *down != supposed_down);
     let agent = KeptAgent {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The document, as JSON has it. What is at its default is left out. Keys that a later version has
-//! written are passed over.
+//! The document, as JSON has it. Values at their default are left out. Keys that a later version
+//! has written are passed over.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::values::{AdminWord, KeptTime, ThenWord, Weight};
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateDocument {
-    /// What its keys mean.
+    /// The meaning of its keys.
     pub format: u32,
     /// When it was written.
     pub written: KeptTime,
@@ -35,18 +35,18 @@ pub struct KeptPool {
 pub struct KeptMember {
     /// Its name.
     pub name: String,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// Its line, where it was added while the server ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<KeptLine>,
-    /// What holds in place of what is configured.
+    /// The values that replace the configuration's.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
-    /// Who has ordered that, until when, and why.
+    /// The author of that order, its end, and its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<KeptOrder>,
-    /// What checks and requests say, where it is not what a start would suppose.
+    /// The words of checks and requests, where they differ from what a start would suppose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<KeptHealth>,
     /// Since when no configuration has it. None: it was there when this was written.
@@ -62,11 +62,11 @@ pub struct KeptLine {
     /// `secret=`: it leaves the file for nobody but the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Who has added it.
+    /// The author of the line.
     pub source: String,
 }
 
-/// What holds in place of what is configured.
+/// The values that replace the configuration's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overrides {
     /// The state.
@@ -86,9 +86,9 @@ pub struct Overrides {
 /// A value, beside the one that it holds in place of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override<T> {
-    /// What holds.
+    /// The value that holds.
     pub value: T,
-    /// What the configuration said.
+    /// The value of the configuration.
     pub configured: T,
     /// A script has set it, and no order.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -99,13 +99,13 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Who has ordered something, until when, and why.
+/// The author of an order, its end, and its reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptOrder {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<KeptTime>,
-    /// Who.
+    /// The author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// From which address.
@@ -114,7 +114,7 @@ pub struct KeptOrder {
     /// When `then` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<KeptTime>,
-    /// What holds then.
+    /// The state that holds then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<ThenWord>,
     /// Why, in words.
@@ -122,13 +122,13 @@ pub struct KeptOrder {
     pub note: Option<String>,
 }
 
-/// What checks and requests say of a member.
+/// The words of checks and requests about a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptHealth {
     /// Active checks say that it is down, or up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<bool>,
-    /// What its agent wants.
+    /// The state that its agent wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<KeptAgent>,
     /// It is out, because requests failed.
@@ -136,7 +136,7 @@ pub struct KeptHealth {
     pub ejected: Option<KeptEjection>,
 }
 
-/// What an agent wants.
+/// The state that an agent wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptAgent {
     /// No requests at all.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a balancer keeps over stops: orders beside what they replaced, members that were added, and
-//! health for a while. A snapshot becomes a document ([`compose()`]), the document a text with a
-//! checksum ([`write()`]), the text a document again ([`read`]). A [`StartPlan`] says what of it
-//! holds in the configuration as it is now, and [`apply()`] carries that out in a store. No file is
-//! opened here, and no clock is asked.
+//! The state of a balancer that is kept over stops: orders beside the values that they replaced,
+//! members that were added, and health for a while. A snapshot becomes a document ([`compose()`]),
+//! the document a text with a checksum ([`write()`]), the text a document again ([`read`]). A
+//! [`StartPlan`] says which parts of it hold in the configuration as it is now, and [`apply()`]
+//! carries that out in a store. No file is opened here, and no clock is asked.
 #![forbid(unsafe_code)]
 
 mod apply;

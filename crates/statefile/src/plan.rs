@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of a document holds in the configuration as it is now.
+//! The parts of a document that hold in the configuration as it is now.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -33,9 +33,9 @@ pub struct StartTime {
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StartPlan {
-    /// What holds, of each member.
+    /// The parts that hold, of each member.
     pub members: Vec<MemberPlan>,
-    /// What does not, and why.
+    /// The parts that do not, and why.
     pub dropped: Vec<Dropped>,
     /// Members that no configuration has now: pool, name and the parts that are kept of each.
     pub left: Vec<(String, String, Vec<&'static str>)>,
@@ -43,7 +43,7 @@ pub struct StartPlan {
     pub is_too_old: bool,
 }
 
-/// What holds of a member.
+/// The parts of a member that hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberPlan {
     /// Its pool.
@@ -69,7 +69,7 @@ pub struct Dropped {
     pub pool: String,
     /// Its name.
     pub member: String,
-    /// Which, and why.
+    /// The parts, and why.
     pub parts: Vec<(&'static str, String)>,
 }
 
@@ -117,7 +117,7 @@ impl StartPlan {
     }
 }
 
-/// What the configuration says now, of what an override may be about.
+/// The configuration's values that an override may replace.
 struct Base {
     admin: AdminState,
     weight: u32,
@@ -213,7 +213,7 @@ impl Planning<'_> {
         }
     }
 
-    /// What is ordered, where the configuration still says what was replaced. None: an order's time
+    /// The orders that hold: the configuration still says what they replaced. None: an order's time
     /// is over, and the member went with it.
     fn ordered(&mut self, base: &Base) -> Option<MemberPlan> {
         let kept = self.kept;
@@ -307,7 +307,7 @@ impl Planning<'_> {
         Some(order.admin)
     }
 
-    /// What checks and requests say, as far as somebody asks them in this pool.
+    /// The words of checks and requests, as far as this pool has checks or looks at failures.
     fn health(&self) -> Option<KeptHealth> {
         let (kept, pool) = (self.kept.health.as_ref()?, self.pool?);
         if !self.is_fresh {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::check;
 use crate::document::StateDocument;
 
-/// What the keys of documents written here mean.
+/// The meaning of the keys in documents written here.
 pub const FORMAT: u32 = 1;
 /// Longest text that is read.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -16,7 +16,7 @@ const AFTER: &str = "\"\n}\n";
 /// Digits of the checksum.
 const DIGITS: usize = 8;
 
-/// Why a text is no document.
+/// Why a text is not a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -34,10 +34,10 @@ pub enum StateError {
     Checksum {
         /// As written.
         found: String,
-        /// Of the text.
+        /// The checksum of the text.
         expected: String,
     },
-    /// It is no JSON of this shape.
+    /// It is not JSON of this shape.
     #[error("it cannot be read: {0}")]
     Json(String),
     /// Its keys mean something else.
@@ -67,7 +67,7 @@ fn checksum(text: &str) -> String {
 /// Reads what [`write()`] wrote, as something that anybody may have changed.
 ///
 /// # Errors
-/// It is no such text, or says something that nobody could have ordered.
+/// It is not such a text, or says something that nobody could have ordered.
 pub fn read(bytes: &[u8]) -> Result<StateDocument, StateError> {
     if bytes.len() > MAX_BYTES {
         return Err(StateError::TooLong);

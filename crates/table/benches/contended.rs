@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a request's two counts cost when another processor counts at the same time: on the same
+//! The cost of a request's two counts when another processor counts at the same time: on the same
 //! word, on the same line of 64 bytes, or elsewhere. `cargo bench -p table --bench contended`.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, reason = "what runs is measured")]

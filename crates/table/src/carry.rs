@@ -18,7 +18,7 @@ use crate::protocol::scripts::COPIES;
 use crate::protocol::text;
 use crate::{Table, codec, config, counts};
 
-/// What a member's row has observed, besides its status.
+/// The observed words of a member's row, besides its status.
 fn observed(row: &MemberRow) -> [&AtomicU64; 6] {
     [&row.latency, &row.outlier, &row.health, &row.requests, &row.failures, &row.since]
 }

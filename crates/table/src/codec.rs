@@ -6,7 +6,7 @@ use balance::member::MemberSpec;
 use balance::order::Order;
 use balance::settings::PoolSettings;
 
-/// The line of a member. What could not be read back as it is, is refused here.
+/// The line of a member. A line that would not be read back the same is refused here.
 pub(crate) fn line(spec: &MemberSpec) -> Result<String, ChangeError> {
     let line = spec.to_line();
     match MemberSpec::from_line(&line) {
@@ -40,7 +40,7 @@ pub(crate) fn configured(text: &[u8]) -> Option<MemberSpec> {
     MemberSpec::from_line(std::str::from_utf8(line).ok()?).ok()
 }
 
-/// What was ordered of the member of a text.
+/// The order in a member's text.
 pub(crate) fn order(text: &[u8]) -> Option<Order> {
     Order::from_text(std::str::from_utf8(parts(text).1?).ok()?).ok()
 }

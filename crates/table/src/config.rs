@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The word beside a member's line: what its definition says of weight, lbset and flags, in the
-//! places that they have in [`Status`]. Its topmost 12 bits are two counters that grow when the
-//! definition changes the weight (bits 52..=57) or the flags (58..=63). The status word has the
-//! same bits, so that one compare-and-swap both applies a change and remembers that it was applied:
-//! exactly once, whoever does it.
+//! The word beside a member's line: its definition's weight, lbset and flags, in the places that
+//! they have in [`Status`]. Its topmost 12 bits are two counters that grow when the definition
+//! changes the weight (bits 52..=57) or the flags (58..=63). The status word has the same bits, so
+//! that one compare-and-swap both applies a change and remembers that it was applied: exactly once,
+//! by any process.
 
 use balance::member::MemberSpec;
 use balance::status::Status;
@@ -46,7 +46,7 @@ pub(crate) fn initial(config: u64) -> u64 {
     255 << 32 | Status::LIVE | config
 }
 
-/// What the status word becomes when this definition is applied to it; the same when it was.
+/// The status word with this definition applied to it; the same when it was.
 pub(crate) fn apply(status: u64, config: u64) -> u64 {
     let mut now = status;
     if (status ^ config) & WEIGHT_COUNTER != 0 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the ends of attempts, requests, checks and calls add to the table's counts.
+//! Adds the ends of attempts, requests, checks and calls to the table's counts.
 
 use balance::api::PoolId;
 use balance::counting::{AttemptEnd, CallEnd, Counters, ReloadEnd, RequestEnd, SessionEnd};
@@ -84,7 +84,7 @@ impl Table {
         add(&row.words, word, 1);
     }
 
-    /// What was counted of a script.
+    /// The counts of a script.
     pub fn script_counts(&self, row: u32) -> ScriptCounts {
         let Some(row) = self.map.script_counts().get(row as usize) else { return ScriptCounts::default() };
         let word = |at: usize| read(&row.words, at);

@@ -28,7 +28,7 @@ use crate::{Table, codec, config};
 
 const UNCHANGED: Words = (Status(0), Status(0));
 
-/// What is prepared. Unless it is committed, it is let go of.
+/// A prepared change. Unless it is committed, it is let go of.
 struct Prepared<'t> {
     table: &'t Table,
     pools: HashMap<PoolId, Pool>,
@@ -37,7 +37,7 @@ struct Prepared<'t> {
     rows: Vec<(usize, Life)>,
     chunks: Vec<Vec<HeldChunk>>,
     entries: Vec<JournalEntry>,
-    /// Of each deed.
+    /// The words of each deed.
     words: Vec<Words>,
     /// The deed of each row whose status word changes.
     statuses: HashMap<u32, usize>,

@@ -51,7 +51,7 @@ pub(crate) fn origin_of(word: u64) -> Option<Origin> {
     [Origin::Configuration, Origin::Script].into_iter().find(|origin| word_of(*origin) == word)
 }
 
-/// What a new member of a pool with these settings begins with: checks that start from
+/// The first state of a new member of a pool with these settings: checks that start from
 /// `initial=down` hold it back, and `slow_start=` where it comes `late`, to a pool that serves
 /// already.
 pub(crate) fn start(settings: &PoolSettings, spec: &MemberSpec, late: bool) -> Start {
@@ -89,7 +89,7 @@ impl From<ChangeError> for Stop {
     }
 }
 
-/// What becomes of a row that a definition finds in its pool.
+/// The fate of a row that a definition finds in its pool.
 enum Fate<'i> {
     /// It is this one.
     Is(&'i Item),

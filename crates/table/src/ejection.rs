@@ -3,8 +3,8 @@
 //!
 //! The outlier word announces an ejection, the status word makes it hold. Between the two the
 //! announcer looks at all other members once more: of several that announce at once, each that
-//! looks late sees those that looked early, so at most as many members go out as may. Those that
-//! see each other both stay, and the next failure tries again.
+//! looks late sees those that looked early, so at most as many members go out as may. Two that see
+//! each other both stay, and the next failure tries again.
 
 use std::sync::Arc;
 

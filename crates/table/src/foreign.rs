@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a module can read of a table of another layout, by its outline: who the members are, and
-//! what was changed while running.
+//! The parts of a table of another layout that a module can read by its outline: the members, and
+//! the changes made while running.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};

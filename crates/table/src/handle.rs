@@ -22,7 +22,7 @@ pub struct Table {
     pub(crate) clock: Option<fn() -> u64>,
     /// Whether counts are kept.
     pub(crate) counts: bool,
-    /// What was counted when.
+    /// The history of counts.
     pub(crate) history: Option<History>,
 }
 
@@ -56,8 +56,8 @@ impl Table {
         unsafe { Mapping::attach(base, len) }.map(Table::over)
     }
 
-    /// A table of another layout, to take over what it tells of itself ([`Table::take_up`]). None
-    /// when it is no table, or tells nothing.
+    /// A table of another layout, to take over the parts that it tells of itself
+    /// ([`Table::take_up`]). None when it is not a table, or tells nothing.
     ///
     /// # Safety
     /// As for [`Table::create`], except that the bytes may be anything, until the value is dropped.
@@ -117,7 +117,7 @@ impl Table {
         self.pid
     }
 
-    /// What the table has room for.
+    /// The room of the table.
     pub fn geometry(&self) -> Geometry {
         self.map.geometry()
     }

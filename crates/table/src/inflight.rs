@@ -101,7 +101,8 @@ impl Table {
                 found = true;
                 lead::resign(&self.map.header().leader, owner.pid());
                 // It may have died between a change and its announcement. The row is still there,
-                // so whoever reaps it when this process dies here announces it as well.
+                // so that the one who reaps it when this process dies here announces the change as
+                // well.
                 self.bump_all();
             }
             given_back = given_back.saturating_add(self.reap_row(index, row, owner, alive));
@@ -223,8 +224,8 @@ fn each(slots: impl Iterator<Item = Slot>, sum: impl Fn(Slot) -> u32, see: &mut 
     }
 }
 
-/// Of many words a member: row by row for some members at a time, so that what lies together is
-/// read together.
+/// Sums the words of many rows, some members at a time, so that neighbouring words are read
+/// together.
 fn each_of_rows<'a>(
     mut slots: impl Iterator<Item = Slot>,
     rows: impl Iterator<Item = &'a [AtomicU64]> + Clone,

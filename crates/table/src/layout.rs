@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What lies where in the mapping. All fields are 64-bit atomics; there are no pointers, only
-//! numbers of rows.
+//! The layout of the mapping. All fields are 64-bit atomics; there are no pointers, only numbers of
+//! rows.
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
@@ -59,7 +59,7 @@ pub struct Geometry {
     pub script_bytes: u32,
 }
 
-/// What a configuration needs, for [`Geometry::for_config`].
+/// The needs of a configuration, for [`Geometry::for_config`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
     /// Configured members.
@@ -228,7 +228,8 @@ pub(crate) struct PoolRow {
     pub more: [AtomicU64; 7],
 }
 
-/// What a search for members reads: kept together, so that a scan of all rows stays in the cache.
+/// The words that a search for members reads: kept together, so that a scan of all rows stays in
+/// the cache.
 #[repr(C)]
 pub(crate) struct MemberKey {
     pub life: AtomicU64,
@@ -240,7 +241,7 @@ pub(crate) struct MemberKey {
     pub url: AtomicU64,
 }
 
-/// What changes with every request.
+/// The words that change with every request.
 #[repr(C, align(64))]
 pub(crate) struct MemberRow {
     #[cfg(feature = "moved")]
@@ -258,7 +259,7 @@ pub(crate) struct MemberRow {
     pub since: AtomicU64,
 }
 
-/// What is counted of a member, see [`crate::counts::member`]: away from what picks read.
+/// The counts of a member, see [`crate::counts::member`]: away from the words that picks read.
 #[repr(C, align(64))]
 pub(crate) struct MemberCountsRow {
     #[cfg(feature = "moved")]
@@ -266,7 +267,7 @@ pub(crate) struct MemberCountsRow {
     pub words: [AtomicU64; 32],
 }
 
-/// What is counted of a pool, see [`crate::counts::pool`].
+/// The counts of a pool, see [`crate::counts::pool`].
 #[repr(C, align(64))]
 pub(crate) struct PoolCountsRow {
     #[cfg(feature = "moved")]
@@ -274,7 +275,7 @@ pub(crate) struct PoolCountsRow {
     pub words: [AtomicU64; 48],
 }
 
-/// What is counted of a script, see [`crate::counts::script`].
+/// The counts of a script, see [`crate::counts::script`].
 #[repr(C, align(64))]
 pub(crate) struct ScriptCountsRow {
     pub words: [AtomicU64; 16],

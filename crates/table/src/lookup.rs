@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which pool a member is in.
+//! The pool that a member is in.
 
 use std::sync::atomic::Ordering::SeqCst;
 

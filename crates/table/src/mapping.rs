@@ -33,7 +33,7 @@ pub enum AttachError {
         /// Bytes it takes.
         needed: usize,
     },
-    /// It is no table.
+    /// The mapping holds something else.
     #[error("the mapping holds no table (it starts with {0:#x})")]
     NoTable(u64),
     /// Another layout.
@@ -311,7 +311,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// None when it is no table.
+    /// None when the memory holds no table.
     ///
     /// # Safety
     /// See [`crate::Table::foreign`].

@@ -28,7 +28,7 @@ pub(crate) struct Item {
     pub start: Start,
 }
 
-/// What a new row begins with, beyond its definition.
+/// The first state of a new row, beyond its definition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     /// Flags of [`Status`].

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a table says of its own layout, for modules of another one ([`crate::foreign`] reads it).
+//! A table's own account of its layout, for modules of another one ([`crate::foreign`] reads it).
 //!
 //! A table says itself where these words lie: its header ends with an *outline*, at the same place
-//! in every layout. What the words mean is fixed by the outline's own number, [`MARK`]: life words
-//! ([`crate::protocol::life`]), names, links and heads of texts ([`crate::protocol::text`]), the
-//! lines in them, and a member's eight words (status, latency, outlier, health, requests, failures,
-//! since, in that order). A change of what they mean needs another number, and a reader of the
-//! older one; a change of where they lie needs nothing.
+//! in every layout. The meaning of the words is fixed by the outline's own number, [`MARK`]: life
+//! words ([`crate::protocol::life`]), names, links and heads of texts ([`crate::protocol::text`]),
+//! the lines in them, and a member's eight words (status, latency, outlier, health, requests,
+//! failures, since, in that order). A change of their meaning needs another number, and a reader of
+//! the older one; a change of their places needs nothing.
 //!
 //! Its last word says how many *more* words follow it, none in older tables: where the counts of
 //! members and pools lie ([`crate::counts`]), each row the row of the same number above.
@@ -72,7 +72,7 @@ pub(crate) fn of(geometry: &Geometry) -> [u64; OUTLINE_WORDS] {
     ]
 }
 
-/// What follows the outline of such a table.
+/// The words that follow the outline of such a table.
 pub(crate) fn more(geometry: &Geometry) -> [u64; OUTLINE_MORE] {
     let sections = Sections::of(geometry);
     let place = |section: crate::layout::Section| (section.offset / 8) as u64 | (section.rows as u64) << 32;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who has the pen, with which several things are changed as one, and readings of everything that
-//! see such a change as a whole or not at all ([`crate::protocol::journal`]).
+//! The holder of the pen, with which several things are changed as one, and readings of everything
+//! that see such a change as a whole or not at all ([`crate::protocol::journal`]).
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
@@ -44,7 +44,7 @@ impl Patience {
             pause();
             return true;
         }
-        #[expect(clippy::disallowed_methods, reason = "who waits measures real time, whoever asks")]
+        #[expect(clippy::disallowed_methods, reason = "a process that waits measures real time")]
         let now = Instant::now();
         if now >= *self.until.get_or_insert(now + self.most) {
             return false;
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    /// What `read` makes of the table while no larger change is half done. A process that is
+    /// The result of `read` on the table while no larger change is half done. A process that is
     /// stopped within one is not waited for.
     pub(crate) fn settled<T>(&self, read: &dyn Fn() -> T) -> T {
         let sequence = &self.map.journal().sequence;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which pool a member is in, as its row says it.
+//! The pool that a member is in, as its row says it.
 
 /// A pool's row and its incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) struct PoolRef {
 }
 
 impl PoolRef {
-    /// What the pool's members carry.
+    /// The word that the pool's members carry.
     pub fn place(self) -> u64 {
         1 << 63 | u64::from(self.incarnation) << 16 | self.row as u64 & 0xffff
     }

@@ -94,7 +94,8 @@ impl Table {
         String::from_utf8(bytes).ok()
     }
 
-    /// Spells a pool's name as it was defined last. Who reads it just then may see letters of both.
+    /// Spells a pool's name as it was defined last. A reader at that moment may see letters of
+    /// both.
     pub(crate) fn spell_pool(&self, pool: PoolRef, name: &str) {
         if self.pool_name(pool).is_some_and(|known| known != name && known.eq_ignore_ascii_case(name)) {
             for (cell, word) in self.map.pools()[pool.row].name.iter().zip(name_words(name)) {

@@ -117,8 +117,8 @@ impl Table {
         }
     }
 
-    /// Links a text that was filled when the text word was as `seen`. Whoever was quicker has
-    /// changed the line: then what is ordered goes beside that one.
+    /// Links a text that was filled when the text word was as `seen`. A quicker writer has changed
+    /// the line: then the order goes beside that one.
     fn relink(&self, (row, incarnation): (Slot, u32), (head, counter): (u32, u32), seen: u64) {
         let Some((key, cells)) = self.row(row) else { return };
         let chunks = self.map.chunks();

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rings of the table: the last so many entries of a kind, kept over restarts and carried into a
 //! bigger table. Any process writes at any time, requests included: nobody waits for anybody, and
-//! nothing is allocated. How is described at [`crate::protocol::ring`].
+//! nothing is allocated. [`crate::protocol::ring`] describes how.
 //!
-//! A ring knows bytes only. What an entry says is the affair of its kind, whose two functions make
-//! the bytes and read them; `balance::packed` has numbers and short texts for that. Bytes come from
-//! other processes, of other versions of the module perhaps: a reader leaves out what it cannot
-//! read.
+//! A ring knows bytes only. Each kind of entry has two functions that make the bytes and read them;
+//! `balance::packed` has numbers and short texts for that. Bytes come from other processes, of
+//! other versions of the module perhaps: a reader leaves out the entries that it cannot read.
 //!
 //! Another kind of entry needs
 //!

@@ -13,8 +13,8 @@ use crate::{Table, Whose};
 
 impl Table {
     /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
-    /// scripts and dictionaries are not in the table: whoever knows them adds them.
-    /// A larger change is in it as a whole, or not at all.
+    /// scripts and dictionaries are not in the table: the caller adds them. A larger change is in
+    /// it as a whole, or not at all.
     pub fn snapshot(&self, now_ms: u64) -> Snapshot {
         self.settled(&|| self.snapshot_now(now_ms))
     }

@@ -11,7 +11,7 @@ use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life};
 use crate::protocol::text;
 
-/// What a sweep has put right.
+/// The repairs of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Rows that a dead writer left, members of pools that are gone, definitions that were not

@@ -8,7 +8,7 @@ use crate::protocol::trouble::{self, TEXT, TroubleRow, TroubleWords};
 
 const _: () = assert!(Trouble::MOST == TEXT * 8);
 
-/// Whose last error it is.
+/// The owner of a last error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
     /// The file of the script in this row was refused when it was saved. Its number is the stamp of

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What checks and requests say of members.
+//! The words of checks and requests about members.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

@@ -138,7 +138,7 @@ impl Folder {
             Err(error) => return Err(error.into()),
         };
         if !is_file(&sys::fstat(&lock)?) {
-            return Err(io::Error::other(format!("{name} is no regular file")));
+            return Err(io::Error::other(format!("{name} is not a regular file")));
         }
         match sys::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(lock)),
@@ -237,7 +237,7 @@ impl Folder {
         Ok(FileMark::of(&sys::fstat(&file)?))
     }
 
-    /// Removes the new files of other writers. Those were killed, or have lost the lead and with it
+    /// Removes the new files of other writers, which were killed, or have lost the lead and with it
     /// the right to put a file in place.
     pub fn sweep(&self, name: &str) {
         let Ok(all) = sys::Dir::read_from(&self.0) else { return };

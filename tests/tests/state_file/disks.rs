@@ -58,7 +58,7 @@ fn mount(options: &[&str], folder: &Path) -> Result<(), String> {
     output.status.success().then_some(()).ok_or(said)
 }
 
-/// Of a server with a drained member, whose state is on a disk of its own.
+/// A server with a drained member, whose state is on a disk of its own.
 fn on_a_disk(mpm: Mpm) -> Option<(Server, [Backend; 2])> {
     let backends = ["a", "b"].map(Backend::new);
     let builder = kept(&backends[0], &backends[1]).mpm(mpm);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What somebody else may have put where the state file is.
+//! Files that somebody else may have put in the place of the state file.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -81,7 +81,7 @@ fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
             "note has control characters",
             &put(forged(&good, "\"order\": {", "\"order\": {\"note\":\"a\\u001b\",")),
         ),
-        ("is no name of a pool", &put(forged(&good, "\"name\": \"app\"", "\"name\": \"../app\""))),
+        ("is not a name for a pool", &put(forged(&good, "\"name\": \"app\"", "\"name\": \"../app\""))),
     ];
     for (what, make) in &cases {
         let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
@@ -110,8 +110,8 @@ fn a_lock_that_is_no_file_is_a_server_without_a_state_file() {
     let is_folder = |path: &Path| fs::create_dir(path).expect("a folder");
     let is_link = |path: &Path| symlink("/etc/passwd", path).expect("a link");
     let cases: [(&str, Putting<'_>); 3] = [
-        ("is no regular file", &is_pipe),
-        ("is no regular file", &is_folder),
+        ("is not a regular file", &is_pipe),
+        ("is not a regular file", &is_folder),
         ("Too many levels of symbolic links", &is_link),
     ];
     for (what, make) in cases {

@@ -41,7 +41,7 @@ pub enum Goal {
 
 /// The request and the server, as the choice of a member sees them.
 pub trait Circumstances {
-    /// Where members are kept.
+    /// The store of the members.
     type Store: Store;
     /// A script that names a peer for every attempt.
     type Script;

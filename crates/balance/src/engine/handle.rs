@@ -70,7 +70,7 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// Where members are kept.
+    /// The store of the members.
     #[inline]
     pub fn store(&self) -> &S {
         &self.engine.store
@@ -287,8 +287,7 @@ impl<S: Store> Handle<S> {
     }
 
     /// The pool's name. The thread's copy of the pool may be of an earlier state; it is not renewed
-    /// for a name alone. What the thread has of the pool may be of an earlier state, and is not
-    /// made anew for this alone.
+    /// for a name alone.
     fn name(&self, pool: PoolId) -> Arc<str> {
         let known = self.pools.try_borrow().ok().and_then(|pools| {
             let cached = pools.get(pool.0 as usize)?.as_ref()?;

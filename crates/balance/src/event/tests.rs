@@ -82,7 +82,7 @@ fn an_order_is_told_as_what_it_has_changed() {
         differences(before, now).iter().map(ToString::to_string).collect()
     };
     assert!(lines(up, up).is_empty());
-    assert!(lines(up, up.with_ramp(3)).is_empty(), "a step of slow start is no order");
+    assert!(lines(up, up.with_ramp(3)).is_empty(), "a step of slow start is not an order");
     assert_eq!(lines(up, up.with(Status::DRAINING).with_weight(0)), ["weight 1 -> 0", "up -> draining"]);
     assert_eq!(lines(up, up.with(Status::STANDBY)), ["status none -> H"]);
     assert_eq!(lines(up.with(Status::DISABLED), up.with(Status::STOPPED)), ["status D -> S"]);

@@ -111,7 +111,7 @@ impl<L: Live> Picking<'_, '_, L> {
         let kept = self.pool.mean_latency.load(Relaxed);
         let (mean, uses) = (f32::from_bits(kept as u32), kept >> 32);
         if uses > 0 {
-            // Of two at once one is not counted.
+            // When two do this at once, one is not counted.
             self.pool.mean_latency.store((uses - 1) << 32 | u64::from(mean.to_bits()), Relaxed);
             return mean;
         }

@@ -63,7 +63,11 @@ fn each_end_of_an_exchange_has_its_verdict() {
             overridden(kept(Http(404))),
             Outcome::Answered(404),
         ),
-        ("also of a 503, which is no failed connection", overridden(kept(Http(503))), Outcome::Answered(503)),
+        (
+            "also of a 503, which is not a failed connection",
+            overridden(kept(Http(503))),
+            Outcome::Answered(503),
+        ),
         (
             "and of one that came as the client left",
             gone(overridden(kept(Http(502)))),

@@ -16,7 +16,8 @@ pub(super) fn socket(
     let Some(written) = path else {
         return Ok(Socket { path: SocketPath::None, ..Socket::default() });
     };
-    let path = world.under_runtime(&written).ok_or_else(|| format!("'{written}' is no path of a file"))?;
+    let path =
+        world.under_runtime(&written).ok_or_else(|| format!("'{written}' is not the path of a file"))?;
     if path.len() > LONGEST_PATH {
         let length = path.len();
         return Err(format!(

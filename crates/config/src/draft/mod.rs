@@ -143,7 +143,7 @@ impl Draft {
     fn geoip(&mut self, files: &[String], at: &At<'_, '_>, world: &dyn Surroundings) -> Result<(), String> {
         for written in files {
             let path = world.under_root(written);
-            let path = path.ok_or_else(|| format!("'{written}' is no path of a file"))?;
+            let path = path.ok_or_else(|| format!("'{written}' is not the path of a file"))?;
             let file = GeoFile { path: path.into(), place: at.place.clone() };
             // Named twice it knows no more than once.
             if !self.geo_files.iter().any(|known| known.path == file.path) {

@@ -70,7 +70,7 @@ impl Draft {
         world: &dyn Surroundings,
     ) -> Result<(), String> {
         for part in parts {
-            let full = world.under_root(part).ok_or_else(|| format!("'{part}' is no path"))?;
+            let full = world.under_root(part).ok_or_else(|| format!("'{part}' is not a path"))?;
             self.server(at).package_path.push(full);
         }
         Ok(())

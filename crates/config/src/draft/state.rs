@@ -52,13 +52,13 @@ pub(crate) struct Use {
     pub(crate) source: Source,
     /// The directive that names it.
     pub(crate) directive: &'static str,
-    /// Where it is written.
+    /// Its place in the configuration.
     pub(crate) place: Position,
     /// The virtual host it stands in.
     pub(crate) server: usize,
 }
 
-/// Where a function comes from.
+/// The source of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A file (full path) and a function in it.

@@ -59,7 +59,7 @@ fn a_wrong_line_is_refused_with_the_directive_and_what_was_expected() {
         ("LuaBalancerOnError pool:", "'' cannot name a pool"),
         ("LuaBalancerSandbox maybe", "expected on or off, found 'maybe'"),
         ("LuaBalancerGeoIP", "expected one or more MaxMind databases, for example LuaBalancerGeoIP"),
-        ("LuaBalancerGeoIP \"a\0b\"", "is no path of a file"),
+        ("LuaBalancerGeoIP \"a\0b\"", "is not the path of a file"),
         (
             "LuaBalancerDict",
             "expected a name and a size, found 0 words; for example LuaBalancerDict sessions 1M",
@@ -68,7 +68,7 @@ fn a_wrong_line_is_refused_with_the_directive_and_what_was_expected() {
         ("LuaBalancerDict d lots", "size of d: "),
         (
             "LuaBalancerDict d 1K",
-            "1K is no size of a dictionary: expected 32K to 65536M, for example \
+            "1K is not a size of a dictionary: expected 32K to 65536M, for example \
                                  LuaBalancerDict d 1M",
         ),
         ("LuaBalancerMaxMembers 1000001", "expected a number from 0 to 1000000, found '1000001'"),

@@ -70,7 +70,7 @@ fn every_key_of_a_table_is_one() {
         let known: BTreeSet<&str> = directive.key_names().collect();
         let (_, text) = part(directive);
         for key in listed(text) {
-            assert!(known.contains(key), "{}: the reference has {key}, which is no key", directive.name());
+            assert!(known.contains(key), "{}: the reference has {key}, which is not a key", directive.name());
         }
     }
 }

@@ -23,7 +23,7 @@ fn reference<T: JsonSchema>(made: &mut SchemaGenerator) -> Value {
     made.subschema_for::<T>().to_value()
 }
 
-/// What a new member, or one of a list, is described by.
+/// The description of a new member, or one of a list.
 fn element() -> Value {
     let mut keys = Map::new();
     keys.insert("url".into(), json!({ "type": "string", "description": "where it is" }));
@@ -149,7 +149,7 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
     if route.target == Endpoint::Explain {
         put(&[403], "It comes from another site's page.");
         put(&[413], "The body has more than 1 MiB.");
-        put(&[415], "The body is no application/json.");
+        put(&[415], "The body is not application/json.");
         put(&[422], "A key is unknown or has a wrong value.");
         put(&[503], "Other requests are being explained.");
     } else if method != Verb::Get {
@@ -159,7 +159,7 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
         }
         put(&[409], "The name is taken, or a configuration defines the member.");
         put(&[413], "The body has more than 1 MiB.");
-        put(&[415], "The body is no application/json.");
+        put(&[415], "The body is not application/json.");
         put(&[422], "A key is unknown or has a wrong value.");
         put(&[429], "Too many changes a second.");
         put(&[507], "The table is full.");
@@ -292,7 +292,7 @@ fn every_url_of_the_table_is_in_the_reference_with_its_methods() {
     let rows = reference.lines().filter_map(|line| line.strip_prefix("| `/")?.split_once('`'));
     for (path, _) in rows {
         let path = format!("/{path}");
-        assert!(ROUTES.iter().any(|route| route.path == path), "docs/api.md: {path} is no URL");
+        assert!(ROUTES.iter().any(|route| route.path == path), "docs/api.md: {path} is not a URL");
     }
 }
 

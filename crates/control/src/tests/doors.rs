@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which door leads where, who may change something, and the headers of all answers.
+//! Doors and their URLs, who may change something, and the headers of all answers.
 
 use super::{Ask, header, house, json, on, refused, text};
 use crate::{Admin, Door};
@@ -179,7 +179,7 @@ fn pages_of_other_sites_change_nothing() {
     ] {
         refused(&sent(headers), 403, "own pages");
     }
-    // Reading is no change.
+    // Reading changes nothing.
     let read = Ask::new("GET", MEMBER).header("sec-fetch-site", "cross-site").handler(None, on()).of(&house);
     assert_eq!(read.status, 200);
 }
@@ -233,7 +233,7 @@ fn an_anonymous_door_answers_to_its_own_names_alone() {
     {
         assert_eq!((asked("PATCH", host), asked("GET", host)), (421, 421), "{host}");
     }
-    // Whoever has named itself may come by any name.
+    // A server that has named itself may be called by any name.
     let named = patch().header("host", "evil.example").handler(Some("alice"), on()).of(&house);
     assert_eq!(named.status, 200);
 }

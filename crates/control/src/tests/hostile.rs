@@ -28,12 +28,12 @@ fn bodies_that_are_no_json_are_told_so() {
             b"{\"a\":1,\"a\":2}",
             b" ",
         ] {
-            refused(&Ask::new(method, path).body(body).of(&house), 400, "no JSON");
+            refused(&Ask::new(method, path).body(body).of(&house), 400, "not JSON");
         }
         let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
         refused(&Ask::new(method, path).body(deep).of(&house), 400, "deeper than 32");
         let empty = Ask::new(method, path).header("content-type", "application/json").of(&house);
-        refused(&empty, 400, "no JSON");
+        refused(&empty, 400, "not JSON");
         let large = format!("\"{}\"", "x".repeat(MAX_BODY - 1));
         refused(&Ask::new(method, path).body(large).of(&house), 413, "1048576");
     }

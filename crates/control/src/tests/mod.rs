@@ -185,7 +185,7 @@ impl House for Heap {
         all.children = [101, 102].map(|pid| ChildState { pid, generation: 3, last_error: None }).to_vec();
         all.children[1].last_error = error("the history will not outlive this configuration");
         all.fill = self.fill.get();
-        // What is defined here is the configuration's.
+        // Members that are defined here are the configuration's.
         for pool in &mut all.pools {
             pool.origin = balance::store::Origin::Configuration;
         }

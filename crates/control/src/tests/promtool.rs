@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What Prometheus' own tool says of the metrics; and a reader of OpenMetrics.
+//! The findings of Prometheus' own tool about the metrics; and a reader of OpenMetrics.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd itself has read (`httpd -t -D DUMP_LUA_BALANCER`), beside what is read here.
+//! The configuration as httpd itself has read it (`httpd -t -D DUMP_LUA_BALANCER`), beside the one
+//! that is read here.
 
 use std::path::Path;
 

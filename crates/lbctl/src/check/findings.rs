@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is legal, and probably wrong.
+//! Findings: lines that are legal, and probably wrong.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Remark {
     pub is_error: bool,
     /// File and line.
     pub place: String,
-    /// What was found, and what to do.
+    /// The finding, and the remedy.
     pub text: String,
 }
 

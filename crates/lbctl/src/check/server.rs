@@ -14,7 +14,7 @@ const NAMES: [&str; 4] = ["apache2ctl", "httpd", "apache2", "apachectl"];
 /// Where it usually is, should PATH not say so.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/apache2/bin", "/usr/bin"];
 
-/// What httpd says.
+/// A line of httpd's answer.
 pub enum Word {
     /// Nobody asked.
     NotAsked,
@@ -62,7 +62,7 @@ fn find(folders: &[PathBuf]) -> Option<PathBuf> {
     NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(runs)
 }
 
-/// What httpd has against a file, and where.
+/// httpd's complaint about a file, and its place.
 fn refusal(file: &Path, words: &str) -> Remark {
     const SYNTAX: &str = "Syntax error on line ";
     let is_talk = |line: &&str| {

@@ -15,11 +15,11 @@ use super::text::{self, Node, Text};
 /// A configuration that was read.
 #[derive(Debug, Clone)]
 pub struct Read {
-    /// What our directives say.
+    /// The configuration that our directives make.
     pub config: Config,
-    /// Where.
+    /// The settings by place.
     pub site: Site,
-    /// What only httpd knows.
+    /// The conditions that only httpd knows.
     pub unknown: Vec<String>,
 }
 

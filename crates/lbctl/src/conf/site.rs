@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What holds where: virtual hosts, sections of paths, and what mod_proxy maps to pools.
+//! The settings by place: virtual hosts, sections of paths, and mod_proxy's mappings to pools.
 
 use config::{Config, OnError, Resolved, Section};
 use regex::Regex;
@@ -16,7 +16,7 @@ pub struct Site {
 /// A server.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
-    /// What `<VirtualHost>` names.
+    /// The addresses of `<VirtualHost>`.
     pub addresses: Vec<String>,
     /// ServerName and ServerAlias, in lower case.
     pub names: Vec<String>,
@@ -74,16 +74,16 @@ impl Paths {
 pub struct Pass {
     /// Its paths.
     pub paths: Paths,
-    /// Where to; `!` for "not".
+    /// The target; `!` for "not".
     pub target: String,
     /// How it is written.
     pub written: String,
 }
 
-/// Which hooks.
+/// Finds the hooks of one kind.
 pub type HooksOf = fn(&Section<'static>) -> Option<config::Hooks>;
 
-/// What holds for one request.
+/// The settings that hold for one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'s> {
     /// Its server.
@@ -102,7 +102,7 @@ impl Site {
         any(&self.main) || self.hosts.iter().any(any)
     }
 
-    /// What holds for a request to this server and path.
+    /// The settings that hold for a request to this server and path.
     pub fn scope(&self, name: &str, port: u16, path: &str) -> Scope<'_> {
         let host = self.host(name, port);
         let own = host.into_iter().flat_map(|host| &host.spots);
@@ -145,7 +145,7 @@ impl<'s> Scope<'s> {
         hooks.map_or(&[], |hooks| config.hooks(hooks))
     }
 
-    /// What follows a script's failure.
+    /// The consequence of a script's failure.
     pub fn on_error<'c>(&self, config: &'c Config) -> &'c OnError {
         let server = self.host.and_then(|host| host.section.on_error);
         let rule = self.section.on_error.or(server).or(self.site.main.section.on_error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd would say while directives are read.
+//! httpd's answers while directives are read.
 
 use std::path::{Path, PathBuf};
 

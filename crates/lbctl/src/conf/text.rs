@@ -19,9 +19,9 @@ pub struct Node {
     pub name: String,
     /// The rest of its line, of a section without the `>`.
     pub args: String,
-    /// Where it is written.
+    /// Its place in the configuration.
     pub place: Position,
-    /// What is in it; None: it is no section.
+    /// The lines in it; None: it is not a section.
     pub inside: Option<Vec<Node>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Text {
     pub nodes: Vec<Node>,
     /// ServerRoot.
     pub root: PathBuf,
-    /// What was left out, since only httpd knows whether it holds.
+    /// The lines that were left out, since only httpd knows whether they hold.
     pub unknown: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ struct Open {
     name: String,
     place: Position,
     node: Option<Node>,
-    /// What stands in it does not count.
+    /// The lines in it do not count.
     skipped: bool,
 }
 
@@ -114,7 +114,7 @@ impl Reader {
         if skipped {
             return Ok(());
         }
-        // What Lua has in a line is no variable's.
+        // The Lua text of a line has none of its variables.
         let inline = name.eq_ignore_ascii_case("LuaRegisterFunc");
         let args = if inline { args.trim().to_owned() } else { self.filled(args.trim()) };
         let into =
@@ -136,8 +136,8 @@ impl Reader {
         self.defined.insert(name.to_owned(), value.to_owned());
     }
 
-    /// A section begins. Those that ask something of httpd are looked through, as if it had every
-    /// module and every file.
+    /// A section begins. Sections that ask something of httpd are looked through, as if it had
+    /// every module and every file.
     fn open(&mut self, name: &str, args: String, place: Position, skipped: bool) -> Open {
         let lower = name.to_ascii_lowercase();
         let args = args.trim_end_matches('>').trim().to_owned();

@@ -71,7 +71,7 @@ fn words_of(node: &Node) -> Vec<String> {
 fn section(node: &Node) -> PoolBlock {
     let name = name_of(&node.args).map_or("app", |(name, _)| name);
     let mut pool = PoolBlock::new(name);
-    // What mod_proxy_balancer does where nothing is said.
+    // mod_proxy_balancer's default.
     pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
     for line in node.inside.iter().flatten() {
         let all = words_of(line);

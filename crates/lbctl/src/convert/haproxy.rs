@@ -79,7 +79,7 @@ fn frontend(section: &Section<'_>, lines: &mut Vec<String>) {
     lines.push(format!("# frontend {}: listening, TLS, ACLs and rules are httpd's own", section.name));
 }
 
-/// What the lines of a backend say that members need.
+/// The settings of a backend that its members need.
 #[derive(Default)]
 struct About<'t> {
     balance: Vec<&'t str>,

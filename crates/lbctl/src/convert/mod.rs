@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `lbctl convert`: configurations of others as pools. What has no counterpart becomes a comment.
+//! `lbctl convert`: configurations of others as pools. Lines without a counterpart become comments.
 
 mod balancer;
 mod haproxy;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A pool while it is put together. Whatever the module would refuse becomes a comment.
+//! A pool while it is put together. Lines that the module would refuse become comments.
 
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 
-/// What a converter gives.
+/// The result of a converter.
 #[derive(Debug, Default)]
 pub struct Converted {
     /// The pools.

@@ -60,7 +60,7 @@ fn sorted(mut all: Vec<String>) -> (Vec<String>, Vec<String>) {
     (keys.into_iter().map(empty).collect(), errors)
 }
 
-/// Where decisions come from.
+/// The source of decisions.
 pub fn setup(from: &From) -> Result<Setup, Failure> {
     let mut setup = match (&from.config, &from.script) {
         (Some(config), _) => Setup::of(read::read(config, &from.defines).map_err(Failure::usage)?),

@@ -5,31 +5,31 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// Which servers.
+/// The servers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Servers")]
 pub struct Reach {
     /// The server's socket; by default LBCTL_SOCKET, or else where it usually is.
     #[arg(long, value_name = "PATH", conflicts_with = "urls")]
     pub socket: Option<PathBuf>,
-    /// Where a server has SetHandler lua-balancer; may be given several times.
+    /// The URL of a server with SetHandler lua-balancer; may be given several times.
     #[arg(long = "url", value_name = "URL")]
     pub urls: Vec<String>,
     /// Takes names and passwords from ~/.netrc, or from this file.
     #[arg(long, value_name = "FILE", require_equals = true)]
     pub netrc: Option<Option<PathBuf>>,
-    /// Certificates (PEM) of who has signed those of the servers.
+    /// Certificates (PEM) of the authority that has signed the servers' own.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 }
 
-/// Which servers, and as whom.
+/// The servers, and the account.
 #[derive(Debug, Clone, Args)]
 pub struct Login {
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub reach: Reach,
-    /// Whom to be there; without a password, LBCTL_PASSWORD or the .netrc has it.
+    /// The account on the server; without a password here, LBCTL_PASSWORD or the .netrc has it.
     #[arg(long, value_name = "NAME[:PASSWORD]", help_heading = "Servers")]
     pub user: Option<String>,
 }
@@ -37,7 +37,7 @@ pub struct Login {
 /// `lbctl status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -48,10 +48,10 @@ pub struct TopArgs {
     /// Shows the table once, as lbctl status does.
     #[arg(long)]
     pub once: bool,
-    /// How often servers are asked.
+    /// The time between two questions to the servers.
     #[arg(long, value_name = "TIME", default_value = "1s")]
     pub interval: String,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -61,32 +61,32 @@ pub struct TopArgs {
 pub struct RolloutArgs {
     /// The pool.
     pub pool: String,
-    /// How many members may be out at the same time.
+    /// The number of members that may be out at the same time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_unavailable: u16,
-    /// What has to hold after each member: 'usable>=2,errors<1%,p99<0.5'.
+    /// The conditions that have to hold after each member: 'usable>=2,errors<1%,p99<0.5'.
     #[arg(long, value_name = "CONDITIONS")]
     pub gate: Option<String>,
     /// How long the gate has to hold.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub hold: String,
-    /// How long to wait for the last request of a member, and for its checks.
+    /// The time to wait for the last request of a member, and for its checks.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub timeout: String,
     /// A line for the shell that takes a member back; run for all that were changed, last first,
     /// when the command or the gate fails.
     #[arg(long, value_name = "LINE")]
     pub undo: Option<String>,
-    /// Goes on where an earlier rollout of the pool has stopped.
+    /// Goes on at the place where an earlier rollout of the pool has stopped.
     #[arg(long)]
     pub resume: bool,
-    /// Where it is noted how far it has come; by default below ~/.local/state/lbctl.
+    /// The file that notes how far the rollout has come; by default below ~/.local/state/lbctl.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
-    /// What is run for each member; {name}, {host}, {port}, {url} and {pool} are its own.
+    /// The command for each member; {name}, {host}, {port}, {url} and {pool} are its own.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -99,12 +99,12 @@ pub struct MembersArgs {
     /// Only members of this state: up, draining, ejected, down, disabled.
     #[arg(long)]
     pub state: Option<String>,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
 
-/// Which members.
+/// The members.
 #[derive(Debug, Clone, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub struct Which {
@@ -122,12 +122,12 @@ pub struct How {
     /// Tells what would change, old → new, and changes nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
 
-/// Why, for whoever looks at it later.
+/// The reason, for people who look at it later.
 #[derive(Debug, Clone, Args)]
 pub struct Note {
     /// Why, in at most 200 bytes.
@@ -136,7 +136,7 @@ pub struct Note {
     /// When it ends: a duration such as 10m, or a time.
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// What holds then: ready (by default), drain or disabled.
+    /// The state that holds then: ready (by default), drain or disabled.
     #[arg(long, value_name = "STATE", requires = "until")]
     pub then: Option<String>,
 }
@@ -144,7 +144,7 @@ pub struct Note {
 /// `lbctl drain`.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
-    /// Which members.
+    /// The members.
     #[command(flatten)]
     pub which: Which,
     /// Waits until the last request there is gone, at most so long.
@@ -161,7 +161,7 @@ pub struct DrainArgs {
 /// `lbctl disable`.
 #[derive(Debug, Args)]
 pub struct DisableArgs {
-    /// Which members.
+    /// The members.
     #[command(flatten)]
     pub which: Which,
     /// Until when, and why.
@@ -175,7 +175,7 @@ pub struct DisableArgs {
 /// `lbctl enable`, `lbctl reset`.
 #[derive(Debug, Args)]
 pub struct PlainArgs {
-    /// Which members.
+    /// The members.
     #[command(flatten)]
     pub which: Which,
     /// How.
@@ -200,7 +200,7 @@ pub struct WeightArgs {
 /// `lbctl remove`.
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
-    /// Which members.
+    /// The members.
     #[command(flatten)]
     pub which: Which,
     /// Drains first, and removes after this time.
@@ -220,7 +220,7 @@ pub struct AddArgs {
     /// The pool; POOL/NAME names the member.
     #[arg(value_name = "POOL[/NAME]")]
     pub pool: String,
-    /// Where it is, for example http://10.0.0.1:8080.
+    /// Its URL, for example http://10.0.0.1:8080.
     #[arg(value_name = "MEMBER-URL")]
     pub member: String,
     /// Keys of LuaBalancerMember: weight=2 zone=eu meta.version=2.
@@ -237,13 +237,13 @@ pub struct WaitArgs {
     /// A pool, or members as POOL/MEMBER; * and ? stand for anything.
     #[arg(value_name = "POOL[/MEMBER]")]
     pub of: String,
-    /// What for: inflight=0, state=up, 'usable>=2'; several with commas between.
+    /// The condition: inflight=0, state=up, 'usable>=2'; several with commas between.
     #[arg(long = "for", value_name = "CONDITION")]
     pub condition: String,
     /// How long at most.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub timeout: String,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -251,7 +251,7 @@ pub struct WaitArgs {
 /// `lbctl events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Goes on with whatever happens, until Ctrl-C.
+    /// Goes on with new events, until Ctrl-C.
     #[arg(short, long)]
     pub follow: bool,
     /// Only of this pool.
@@ -263,7 +263,7 @@ pub struct EventsArgs {
     /// At most so many.
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<u32>,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -280,7 +280,7 @@ pub struct DecisionsArgs {
     /// Only for this reason, as LB_REASON has it.
     #[arg(long)]
     pub reason: Option<String>,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -288,7 +288,7 @@ pub struct DecisionsArgs {
 /// `lbctl scripts`.
 #[derive(Debug, Args)]
 pub struct ScriptsArgs {
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -299,10 +299,10 @@ pub struct DiscoveryArgs {
     /// Asks a source now.
     #[arg(long, value_name = "POOL/SOURCE", conflicts_with = "accept")]
     pub refresh: Option<String>,
-    /// Takes what is held of a source.
+    /// Takes the members of a source that are held back.
     #[arg(long, value_name = "POOL/SOURCE")]
     pub accept: Option<String>,
-    /// Which servers.
+    /// The servers.
     #[command(flatten)]
     pub login: Login,
 }
@@ -310,18 +310,18 @@ pub struct DiscoveryArgs {
 /// `lbctl state`.
 #[derive(Debug, Args)]
 pub struct StateArgs {
-    /// What of it.
+    /// The verb.
     #[command(subcommand)]
     pub what: StateVerb,
 }
 
-/// What of the state file.
+/// The verbs of the state file.
 #[derive(Debug, Subcommand)]
 pub enum StateVerb {
     /// The file as it is.
     Show(StatusArgs),
-    /// What a start would apply of it, and what not.
+    /// Shows the parts that a start would apply, and those that it would not.
     Diff(StatusArgs),
-    /// Drops what a start would not apply.
+    /// Drops the parts that a start would not apply.
     Prune(StatusArgs),
 }

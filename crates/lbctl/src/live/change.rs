@@ -77,9 +77,9 @@ fn ordered(admin: &str, note: &Note) -> Value {
     patch.into()
 }
 
-/// What shall become of members.
+/// The change that members shall get.
 pub struct Wish<'w> {
-    /// Which.
+    /// The members.
     pub selections: &'w [Selection],
     /// A merge patch.
     pub patch: Value,
@@ -186,7 +186,7 @@ pub fn batch(link: &Link, items: Vec<Value>, etag: Option<&str>) -> Result<Vec<V
     Ok(answers.into_iter().map(|answer| answer["body"].clone()).collect())
 }
 
-/// What a patch would make of a document, as far as one can tell without the server.
+/// The document that a patch would make, as far as one can tell without the server.
 fn merged(document: &Value, patch: &Value) -> Value {
     let mut after = document.clone();
     for (key, value) in patch.as_object().into_iter().flatten() {
@@ -275,7 +275,7 @@ pub struct MemberChange {
     pub pool: String,
     /// The member.
     pub name: String,
-    /// What it is, for people.
+    /// Its name for people.
     pub verb: String,
     /// A merge patch.
     pub patch: Value,

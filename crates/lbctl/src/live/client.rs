@@ -49,9 +49,9 @@ pub struct Call<'c> {
     pub method: &'c str,
     /// The path from `/api/` on.
     pub path: String,
-    /// What `If-Match` says.
+    /// The text of `If-Match`.
     pub etag: Option<&'c str>,
-    /// What is sent.
+    /// The body that is sent.
     pub body: Option<&'c Value>,
     /// The answer may take so much longer.
     pub wait: Duration,
@@ -152,7 +152,7 @@ impl Link {
             Ok(body) => body,
             Err(_) if text.is_empty() && matches!(status, 200..=299) => Value::Null,
             Err(_) if kind.contains("json") => {
-                return Err(self.unreadable(&format!("an answer of status {status} that is cut or no JSON")));
+                return Err(self.unreadable(&format!("an answer of status {status} that is cut or not JSON")));
             }
             // httpd's own pages.
             Err(_) if status >= 400 => Value::Null,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is waited for, and what a rollout goes on by: `inflight=0`, `usable>=2,errors<1%`.
+//! Conditions of waits and rollouts: `inflight=0`, `usable>=2,errors<1%`.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ const KEYS: [(&str, Key); 11] = [
     ("p99", Key::P99),
 ];
 
-/// What is looked at.
+/// The things that a condition looks at.
 #[derive(Clone, Copy)]
 pub enum Waited<'s> {
     /// A pool; `before` is how it was when the looking began, which errors are counted from.
@@ -78,7 +78,7 @@ pub enum Waited<'s> {
 }
 
 impl Conditions {
-    /// Of a text, with commas between.
+    /// Reads conditions with commas between.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let all: Result<Vec<Condition>, Failure> =
             text.split(',').map(|one| Condition::parse(one.trim())).collect();

@@ -92,7 +92,7 @@ fn is_served(document: &ExplainedDoc) -> bool {
 
 type Look = fn(&ExplainedDoc) -> String;
 
-/// What is decided in another way, or from among others. Loads and scores differ anywhere.
+/// The decisions that differ, or their candidates. Loads and scores differ anywhere.
 fn differences(said: &[Said<Explained>]) -> Vec<Difference> {
     const LOOKS: [(&str, Look); 7] = [
         ("hook", |document| {

@@ -103,7 +103,7 @@ pub struct SeenLeader {
     pub pid: i64,
 }
 
-/// What somebody should look at.
+/// A warning of the server.
 #[derive(Debug, Default, Clone, Deserialize, Serialize)]
 #[serde(default)]
 #[allow(missing_docs)]
@@ -112,7 +112,7 @@ pub struct SeenWarning {
     pub message: String,
 }
 
-/// What happened.
+/// The events of a server.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]

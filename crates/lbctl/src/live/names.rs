@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which members are meant: `POOL/MEMBER`, with wildcards, or all at an address.
+//! The selection of members: `POOL/MEMBER`, with wildcards, or all at an address.
 
 use balance::url::MemberUrl;
 use regex::Regex;
@@ -15,7 +15,7 @@ enum Name {
     Pattern(Regex),
 }
 
-/// What somebody has asked for.
+/// One argument that selects members.
 #[derive(Debug, Clone)]
 pub enum Selection {
     /// `POOL/MEMBER`, or `POOL` for all of it; as written.
@@ -36,7 +36,7 @@ pub enum Selection {
 pub struct Pattern(Name);
 
 impl Pattern {
-    /// Of a text. Names of pools are the same in any case.
+    /// Reads a pattern. Names of pools are the same in any case.
     pub fn new(text: &str, any_case: bool) -> Self {
         let case = if any_case { "(?i)" } else { "" };
         if !text.contains(['*', '?']) {

@@ -26,7 +26,7 @@ pub enum Door {
     Url(String, Option<String>),
 }
 
-/// What is said on the command line of the servers.
+/// The doors that the command line names.
 pub fn doors(reach: &Reach, user: Option<&str>) -> Result<Vec<Door>, Failure> {
     if reach.urls.is_empty() {
         return Ok(vec![Door::Socket(socket(reach.socket.clone())?)]);

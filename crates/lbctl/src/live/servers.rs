@@ -17,29 +17,29 @@ pub struct Servers {
     pub all: Vec<Link>,
 }
 
-/// What a server has said.
+/// The answer of a server.
 pub struct Said<T> {
-    /// Who.
+    /// The server.
     pub server: String,
-    /// What.
+    /// The answer.
     pub what: T,
 }
 
-/// What all servers have said.
+/// The answers of all servers.
 pub struct Everyone<T> {
-    /// Those that have.
+    /// The answers.
     pub said: Vec<Said<T>>,
     /// Why the others have not.
     pub failed: Vec<Failure>,
 }
 
 impl Servers {
-    /// Those of the command line.
+    /// The servers of the command line.
     pub fn of(login: &Login) -> Result<Self, Failure> {
         Self::at(&place::of_login(login)?, login.reach.ca.as_deref())
     }
 
-    /// Those behind these doors.
+    /// The servers behind these doors.
     pub fn at(doors: &[Door], ca: Option<&std::path::Path>) -> Result<Self, Failure> {
         let all = doors.iter().map(|door| Link::new(door, ca));
         Ok(Servers { all: all.collect::<Result<_, _>>()? })
@@ -70,7 +70,7 @@ impl Servers {
 }
 
 impl<T> Everyone<T> {
-    /// What all have said, or the first that has failed.
+    /// The answers of all, or the first failure.
     pub fn all(self) -> Result<Vec<Said<T>>, Failure> {
         match self.failed.into_iter().next() {
             Some(failure) => Err(failure),
@@ -78,7 +78,7 @@ impl<T> Everyone<T> {
         }
     }
 
-    /// What those have said that answer; notes about the others. The verb ends as the worst did.
+    /// The answers of those that answer; notes about the others. The verb ends as the worst did.
     pub fn some(self) -> Result<(Vec<Said<T>>, Exit), Failure> {
         if self.said.is_empty() {
             return Ok((self.all()?, Exit::Done));

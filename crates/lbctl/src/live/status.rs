@@ -60,7 +60,7 @@ pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     Ok(exit)
 }
 
-/// What a server has told of itself.
+/// A server's state as it tells it.
 pub struct Seen {
     /// The server; without most of it where only members were asked for.
     pub server: SeenServer,
@@ -173,7 +173,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Of values by server; none where they are the same.
+    /// The difference between values by server; none where they are the same.
     pub fn between(of: &str, key: &'static str, values: Vec<(String, String)>) -> Option<Self> {
         let differs = values.windows(2).any(|pair| pair[0].1 != pair[1].1);
         differs.then(|| Difference { of: of.to_owned(), key, values })

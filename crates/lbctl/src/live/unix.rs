@@ -14,7 +14,7 @@ use ureq::unversioned::transport::{
 /// Connects to one socket, whatever the URL.
 #[derive(Debug)]
 pub struct SocketConnector {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
 }
 

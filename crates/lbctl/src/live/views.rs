@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a server has to show beside its members: decisions, scripts, discovery, the state file.
+//! The views of a server beside its members: decisions, scripts, discovery, the state file.
 
 use std::time::Duration;
 

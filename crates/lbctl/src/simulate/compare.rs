@@ -13,7 +13,7 @@ const EXAMPLES: usize = 10;
 /// A request that would go elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// What was asked for.
+    /// The request's path.
     pub path: String,
     /// The member that is asked now.
     pub now: Option<String>,
@@ -21,7 +21,7 @@ pub struct Example {
     pub before: Option<String>,
 }
 
-/// Who serves a request.
+/// The member that serves a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Served {
     /// This member, or nobody.
@@ -30,15 +30,15 @@ pub enum Served {
     Later(u64),
 }
 
-/// Who has served a request that has waited.
+/// A request that has waited, and the member that has served it.
 pub type Late = (u64, Option<String>);
 
 /// Requests, compared when both sides know who serves them.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// Those that were.
+    /// The differences found.
     pub differences: Differences,
-    /// Those that wait on a side.
+    /// The requests that wait on a side.
     open: Vec<(Ask, Served, Served)>,
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What goes wrong, and when: `a=10x@14:00+5m`.
+//! Faults and their times: `a=10x@14:00+5m`.
 
 use balance::member::MemberSpec;
 use balance::units;
 
 use crate::moment;
 
-/// From when, and for how long, in seconds.
+/// A beginning and a length, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     /// Seconds of the day, or of the epoch from the first day of 1971 on.

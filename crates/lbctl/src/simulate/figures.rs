@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted, in memory that does not grow with the log.
+//! The counts, in memory that does not grow with the log.
 
 /// Times by their size, each bound 2 % above the last.
 #[derive(Debug, Clone, Default)]

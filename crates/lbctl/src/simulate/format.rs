@@ -92,7 +92,7 @@ impl LineFormat {
     /// A line of this format. More may stand behind.
     pub fn read(&self, line: &str) -> Option<Record> {
         let mut record = Record { at: f64::NAN, ..Record::default() };
-        // What the member itself took, without waits of the request.
+        // The time of the member itself, without waits of the request.
         let mut attempt: Option<f64> = None;
         let mut rest = line;
         for (at, piece) in self.0.iter().enumerate() {
@@ -118,7 +118,7 @@ impl LineFormat {
     }
 }
 
-/// A record whose time and path can be; times that cannot be are none.
+/// A record whose time and path are possible; impossible durations count as unknown.
 fn sound(mut record: Record) -> Option<Record> {
     /// The year 2200, in seconds since the epoch, and a day.
     const LAST: f64 = 7_258_118_400.0;

@@ -92,7 +92,7 @@ fn setup(args: &SimulateArgs) -> Result<Setup, Failure> {
     Ok(setup)
 }
 
-/// What `--compare` names.
+/// The setup that `--compare` names.
 fn other(args: &SimulateArgs) -> Result<Option<Setup>, Failure> {
     let Some(script) = &args.compare else { return Ok(None) };
     let from = From { script: Some(script.clone()), ..args.from.clone() };

@@ -9,7 +9,7 @@ use explain::Plan;
 
 use crate::world::ask::Ask;
 
-/// What a request waits for: any member of a pool, or a part of it.
+/// The thing that a request waits for: any member of a pool, or a part of it.
 pub type Wants = (PoolId, Option<u64>);
 
 /// A request on its way, in seconds.
@@ -19,7 +19,7 @@ pub struct Arrival {
     pub number: u64,
     /// When it came, since the beginning.
     pub came: f64,
-    /// What time it is now, since the beginning and since the epoch.
+    /// The time, since the beginning and since the epoch.
     pub now: f64,
     /// The same since the epoch.
     pub at: f64,
@@ -46,7 +46,7 @@ pub struct Waiter {
     pub arrival: Arrival,
     pub ask: Ask,
     pub plan: Plan,
-    /// What it has tried, and how many choices it is past.
+    /// Its tries, and the number of choices behind it.
     pub state: (Course, usize),
     pub wants: Wants,
     /// Seconds since the beginning at which it gives up.
@@ -58,8 +58,8 @@ pub struct Waiter {
 pub struct Queues(Vec<(PoolId, VecDeque<Waiter>)>);
 
 impl Queues {
-    /// Whether anybody waits for the same. Those who wait for something else have looked in vain:
-    /// what is free now is of no use to them.
+    /// Whether anybody waits for the same. Requests that wait for something else have looked in
+    /// vain: the place that is free now is of no use to them.
     pub fn is_behind(&self, wants: Wants) -> bool {
         self.of(wants.0).is_some_and(|queue| queue.iter().any(|waiter| waiter.wants == wants))
     }

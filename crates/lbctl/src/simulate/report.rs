@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came out of a simulation: for people, and as JSON.
+//! The report of a simulation: for people, and as JSON.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What comes out of a simulation.
+//! The results of a simulation.
 
 use super::compare::Differences;
 use super::run::Figures;
@@ -9,7 +9,7 @@ use super::source::Unread;
 pub struct Results {
     /// The simulation.
     pub figures: Figures,
-    /// What could not be read.
+    /// The lines that could not be read.
     pub unread: Unread,
     /// Lines of the logs.
     pub lines: u64,

@@ -23,7 +23,7 @@ use super::queue::{Arrival, Dispatched, Queues, Waiter};
 use crate::world::World;
 use crate::world::setup::Setup;
 
-/// What one member got.
+/// The figures of one member.
 #[derive(Debug, Clone, Default)]
 pub struct MemberFigures {
     /// `POOL/NAME`.
@@ -39,14 +39,14 @@ pub struct MemberFigures {
     inflight: u32,
 }
 
-/// What everybody got.
+/// The figures of all.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// Members by the order in which they were first asked.
     pub members: Vec<MemberFigures>,
     /// All requests that somebody of ours was to answer.
     pub requests: u64,
-    /// The requests that are none of ours.
+    /// The requests that are not ours.
     pub declined: u64,
     /// The requests that scripts answered.
     pub answered: u64,
@@ -58,13 +58,13 @@ pub struct Figures {
     pub unserved: u64,
     /// The requests that have waited in a queue.
     pub waited: u64,
-    /// Those of them that waited in vain.
+    /// The requests that waited in vain.
     pub gave_up: u64,
     /// How long they waited.
     pub waits: Times,
     /// Sessions that went to another member than theirs.
     pub moved: u64,
-    /// What scripts failed at, and how often.
+    /// The errors of scripts, and how often each came.
     pub errors: BTreeMap<String, u64>,
     /// How long requests took.
     pub times: Times,
@@ -97,11 +97,11 @@ pub struct Simulation {
     numbers: u64,
     /// Requests so far.
     pub(super) arrivals: u64,
-    /// Those that wait.
+    /// The requests that wait.
     pub(super) queues: Queues,
-    /// Who has served those that have waited.
+    /// The members that have served requests that have waited.
     pub(super) late: Vec<Late>,
-    /// What was counted.
+    /// The figures.
     pub figures: Figures,
 }
 
@@ -193,7 +193,7 @@ impl Simulation {
         }
     }
 
-    /// Who has served those that have waited, since this was asked last.
+    /// The members that have served requests that have waited, since this was asked last.
     pub fn take_late(&mut self) -> Vec<Late> {
         std::mem::take(&mut self.late)
     }
@@ -331,7 +331,7 @@ impl Simulation {
         self.add(at);
     }
 
-    /// Of a long time without requests only the end is lived through.
+    /// Skips a long time without requests, but for its last hour.
     fn skip(&mut self, now: f64) {
         const LONG: f64 = 3600.0;
         let from = now - LONG;
@@ -371,8 +371,8 @@ impl Simulation {
         }
     }
 
-    /// Ejections end, slow starts go on. Long times without either are one step. Whoever waits may
-    /// find a member that is back.
+    /// Ejections end, slow starts go on. Long times without either are one step. Waiting requests
+    /// may find a member that is back.
     fn tick(&mut self, now: f64) {
         self.world.pass_to(&mut self.ramps, self.next_tick);
         for pool in self.queues.pools() {

@@ -18,7 +18,7 @@ const LONGEST: u64 = 1 << 20;
 /// Lines that are named when they cannot be read.
 const NAMED: usize = 5;
 
-/// What could not be read.
+/// The lines that could not be read.
 #[derive(Debug, Default, Clone)]
 pub struct Unread {
     /// Lines.
@@ -45,7 +45,7 @@ pub struct Logs {
     ready: VecDeque<Record>,
     taken: u64,
     last: f64,
-    /// What could not be read.
+    /// The lines that could not be read.
     pub unread: Unread,
     /// Lines that were read.
     pub lines: u64,
@@ -82,7 +82,7 @@ impl Ord for Held {
 }
 
 impl Logs {
-    /// Of these files; `-` is standard input.
+    /// The requests of these files; `-` is standard input.
     pub fn new(paths: &[PathBuf], format: Option<LineFormat>) -> Self {
         Logs {
             paths: paths.iter().cloned().collect(),

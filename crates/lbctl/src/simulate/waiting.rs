@@ -10,7 +10,7 @@ use super::queue::{Arrival, Dispatched, Waiter, Wants};
 use super::run::Simulation;
 
 impl Simulation {
-    /// What a request would wait for, in a pool with a queue; and how long, in seconds.
+    /// The thing that a request would wait for, in a pool with a queue; and how long, in seconds.
     pub fn wants(&self, way: &Way<'_>, plan: &Plan) -> Option<(Wants, f64)> {
         let pool = way.course.pool.or(match &plan.decision {
             Decision::Pool { pool, .. } => Some(*pool),
@@ -39,7 +39,7 @@ impl Simulation {
     pub fn call(&mut self, pool: PoolId) -> bool {
         let mut queue = self.queues.take(pool);
         let (mut place, mut used) = (0, false);
-        // What was looked for in vain.
+        // The things that were looked for in vain.
         let mut gone: Vec<Wants> = Vec::new();
         while place < queue.len() && !used {
             if gone.contains(&queue[place].wants) {

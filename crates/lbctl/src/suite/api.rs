@@ -279,7 +279,7 @@ fn members(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     let weight = move |_: &Lua, (name, weight): (String, f64)| {
         let hundredths = (weight * 100.0).round();
         if !(0.0..=6_553_500.0).contains(&hundredths) {
-            return Err(wrong(format!("t.weight: {weight} is no weight: expected 0 to 65535")));
+            return Err(wrong(format!("t.weight: {weight} is not a weight: expected 0 to 65535")));
         }
         let order = Change::SetWeight(hundredths as u32);
         own.running().and_then(|running| running.world.order(&name, order)).map_err(wrong)

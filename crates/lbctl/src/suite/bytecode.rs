@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which lines of a script have code, by what Lua's compiler makes of it (the format of
+//! The lines of a script that have code, by the output of Lua's compiler (the format of
 //! `string.dump`, Lua 5.4).
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which lines of the scripts under test ran.
+//! The lines of the scripts under test that ran.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

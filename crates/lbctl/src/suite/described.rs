@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tests describe in tables: configurations and requests.
+//! The tables in which tests describe configurations and requests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ fn replaced(path: &Path, changes: &Table, copies: &Copies) -> Result<(PathBuf, V
     Ok((copy, vec![format!("{folder}/?.lua")]))
 }
 
-/// What `lb.geo` gives for an address.
+/// The location that `lb.geo` gives for an address.
 pub fn place_of(table: &Table) -> Result<host::Location, String> {
     let mut place = host::Location::default();
     for (key, value) in pairs(table)? {

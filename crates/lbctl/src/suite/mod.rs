@@ -192,7 +192,7 @@ fn told(error: &str, file: &Path) -> String {
 
 /// `require "lb.test"`, modules beside the test, and the limit of time.
 fn prepare(lua: &Lua, stage: &Rc<Stage>) -> mlua::Result<()> {
-    // What a test keeps is its own affair, within what a machine has.
+    // A test may keep as much as it likes, within a machine's memory.
     const MOST_MEMORY: usize = 1 << 30;
     lua.set_memory_limit(MOST_MEMORY)?;
     let module = api::module(lua, stage)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came of tests: for people, as JSON, as JUnit's XML.
+//! The report of tests: for people, as JSON, as JUnit's XML.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came of tests.
+//! The results of tests.
 
 use super::coverage::Coverage;
 use super::stage::Case;

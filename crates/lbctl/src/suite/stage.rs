@@ -30,13 +30,13 @@ pub const USUAL: f64 = 0.01;
 pub struct Failed {
     /// The line of the test.
     pub line: Option<usize>,
-    /// What was expected; None: the test itself failed.
+    /// The expected value; None: the test itself failed.
     pub expected: Option<String>,
-    /// What came, or the error.
+    /// The value that came, or the error.
     pub came: String,
     /// The decision, explained.
     pub explanation: String,
-    /// What was logged.
+    /// The lines that were logged.
     pub log: Vec<String>,
 }
 
@@ -85,13 +85,13 @@ pub struct Stage {
     running: RefCell<Option<Rc<Running>>>,
     open: RefCell<Option<(String, usize)>>,
     began: Cell<Option<Instant>>,
-    /// Of the open case.
+    /// The open case has run out of time.
     late: Cell<bool>,
     noted: RefCell<Option<Failed>>,
     clock: Arc<CaseClock>,
     /// The last request of the case.
     pub last: RefCell<Option<Rc<Told>>>,
-    /// What ran so far.
+    /// The cases that ran so far.
     pub cases: RefCell<Vec<Case>>,
     /// Scripts under test.
     pub scripts: RefCell<Vec<PathBuf>>,
@@ -188,7 +188,7 @@ impl Stage {
         Err(format!("the case was stopped after {} s", MOST.as_secs()))
     }
 
-    /// What an expectation found, before it raises.
+    /// Notes the failure of an expectation, before it raises.
     pub fn note(&self, failed: Failed) {
         self.noted.replace(Some(failed));
     }

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What `require "lb.test"` gives. `native` are the functions of the program.
+-- The module of `require "lb.test"`. `native` are the functions of the program.
 local native = ...
 
 local t = {}
@@ -25,7 +25,7 @@ local function sorted(counts)
   return #parts > 0 and table.concat(parts, ", ") or "nobody"
 end
 
--- What became of a request, in words.
+-- The end of a request, in words.
 local function came(got)
   if got.counts then
     return sorted(got.counts) .. " of " .. got.total

@@ -19,7 +19,7 @@ pub struct Ask {
     pub headers: Vec<(String, String)>,
     /// The client's address.
     pub client: Option<String>,
-    /// Whom httpd has authenticated.
+    /// The user that httpd has authenticated.
     pub user: Option<String>,
 }
 

@@ -40,11 +40,11 @@ pub struct World {
     pub pools: Pools,
     /// The request that is looked at.
     pub request: Rc<PlainRequest>,
-    /// What scripts ask of a server.
+    /// The server that scripts ask.
     pub server: Rc<PlainServer>,
     clock: Rc<Clock>,
     library: Arc<Library>,
-    /// Of each planned script.
+    /// The numbers of the planned scripts.
     ids: Vec<ScriptId>,
     state: LuaState,
     setup: Rc<Setup>,
@@ -114,7 +114,7 @@ impl World {
         Ok(Some(OnlyScript { id, function, finish: named.finish.clone(), phase: named.phase }))
     }
 
-    /// What it was made of.
+    /// The setup that it was made of.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -188,7 +188,7 @@ impl World {
     }
 }
 
-/// What the definitions have noted is nobody's news.
+/// The events of the definitions are nobody's news.
 fn pools_are_quiet(pools: &Pools) {
     pools.take_notices();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What happens to members while a world runs, by the state machines of `balance::lifecycle`.
+//! Events of members while a world runs, by the state machines of `balance::lifecycle`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a world is made of: a configuration, or a script with pools beside it.
+//! The parts of a world: a configuration, or a script with pools beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct ScriptAlone {
     pub function: Option<String>,
     /// Its function for after the response.
     pub finish: Option<String>,
-    /// Which hook.
+    /// The hook.
     pub phase: Option<Phase>,
 }
 
@@ -33,15 +33,15 @@ pub struct ScriptAlone {
 pub struct Setup {
     /// Pools, scripts, dictionaries.
     pub config: Config,
-    /// What holds where.
+    /// The settings by place.
     pub site: Site,
-    /// What only httpd knows.
+    /// The conditions that only httpd knows.
     pub unknown: Vec<String>,
     /// Seed of all draws.
     pub seed: u64,
     /// When it begins, seconds since the epoch.
     pub epoch: f64,
-    /// What the databases know of addresses.
+    /// The locations of addresses, in place of databases.
     pub places: Vec<(String, host::Location)>,
     /// As httpd's `-D`.
     pub defines: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Of a configuration.
+    /// The setup of a configuration.
     pub fn of(read: Read) -> Self {
         Setup {
             config: read.config,
@@ -113,7 +113,7 @@ impl Setup {
         }
     }
 
-    /// Which hook the script is asked for.
+    /// Sets the hook that the script is asked for.
     pub fn ask_in(&mut self, phase: Phase) {
         if let Some(only) = &mut self.only {
             only.phase = Some(phase);

@@ -85,7 +85,7 @@ fn converted(from: &str, name: &str, text: &str) -> String {
     let folder = Folder::with(&[(name, text)]);
     let said = folder.lbctl(&["convert", from, name]);
     folder.write("pools.conf", &said.out);
-    // What comes out is a configuration.
+    // The output is a configuration.
     folder.lbctl(&["explain", "--config", "pools.conf", "/elsewhere"]).done();
     said.whole()
 }

@@ -58,7 +58,7 @@ impl Drop for Folder {
     }
 }
 
-/// What the program said.
+/// The output of the program.
 struct Said {
     pub code: i32,
     pub out: String,

@@ -11,7 +11,7 @@ pub struct Asset {
     pub name: String,
     /// For `Content-Type`.
     pub content_type: &'static str,
-    /// What is in it.
+    /// Its text.
     pub text: &'static str,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The page. What there is to read stands in it without a script, which then takes its place
+//! The page. All its content stands in it without a script, which then takes its place
 //! (`page/*.js`). Every text from elsewhere goes through [`escape()`].
 
 mod assets;

@@ -126,7 +126,7 @@ fn state(member: &MemberDoc<'_>) -> String {
     format!("<span class=\"state {0}\">{0}</span>{1}", member.state, sub(&facts.join("; ")))
 }
 
-/// What a reason says, with who gave it.
+/// The words of a reason, with its author.
 fn reason(why: &WhyDoc<'_>) -> String {
     let from = why.from.map(|from| format!(" ({from})")).unwrap_or_default();
     let by = why.by.map(|by| format!(" by {by}{from}")).unwrap_or_default();
@@ -188,7 +188,7 @@ fn failures(attempts: &AttemptsDoc) -> [(&'static str, u64, bool); 5] {
     ]
 }
 
-/// Those that have happened.
+/// The results that have a count.
 fn pairs(all: &[(&str, u64, bool)]) -> String {
     let some = all.iter().filter(|(_, count, _)| *count > 0);
     let some: String = some

@@ -38,7 +38,7 @@ pub struct Family {
     pub kind: Kind,
     /// The names of its labels, in their order.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// Its meaning.
     pub help: &'static str,
 }
 
@@ -66,7 +66,7 @@ pub const FAMILIES: &[Family] = &[
     of(Kind::Counter, "pool_retries_total", &["pool", "reason"], "Times that another member was asked."),
     of(Kind::Histogram, "pool_request_duration_seconds", POOL, "How long requests took."),
     of(Kind::Histogram, "pool_queue_wait_seconds", POOL, "How long requests waited for a place."),
-    of(Kind::Counter, "pool_sessions_total", &["pool", "kind"], "What became of sessions."),
+    of(Kind::Counter, "pool_sessions_total", &["pool", "kind"], "How sessions ended."),
     of(Kind::Gauge, "member_up", MEMBER, "1 when a new request may go there."),
     of(Kind::Gauge, "member_weight", MEMBER, "The weight as ordered last."),
     of(Kind::Gauge, "member_weight_configured", MEMBER, "The weight that its line says."),

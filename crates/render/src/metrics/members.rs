@@ -63,7 +63,7 @@ fn write_counters(members: &Members<'_>, to: &mut Writer) {
     }
 }
 
-/// What was measured or noted; members of which nothing was have no sample.
+/// The measured and noted times; members that have none have no sample.
 fn write_times(members: &Members<'_>, to: &mut Writer) {
     let average = |member: &MemberState| {
         (member.latency.ewma_ms > 0.0).then(|| (f64::from(member.latency.ewma_ms) * 1e3).round() / 1e6)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written, and how.
+//! The extent of the metrics, and their form.
 
 use balance::counts::RETRY_REASONS;
 
@@ -34,7 +34,7 @@ pub enum Members {
     Off,
 }
 
-/// Which histograms there are.
+/// The histograms that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Histograms {
     /// The histograms of members and of pools.
@@ -46,7 +46,7 @@ pub enum Histograms {
     Off,
 }
 
-/// What `LuaBalancerMetrics` says of series.
+/// The settings of `LuaBalancerMetrics` for series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// `members=`.
@@ -63,7 +63,7 @@ impl Default for Options {
     }
 }
 
-/// What is written of members and histograms.
+/// The extent of members and histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub members: bool,
@@ -79,7 +79,7 @@ const OF_HISTOGRAM: usize = 14;
 const OF_POOL: usize = 9 + 10 + 4 + RETRY_REASONS.len();
 
 impl Options {
-    /// What fits. `auto` leaves out members' histograms first, then members.
+    /// The extent that fits. `auto` leaves out members' histograms first, then members.
     pub(crate) fn extent(self, pools: usize, members: usize) -> Extent {
         let pool_histograms = self.histograms != Histograms::Off;
         let wanted = Extent {

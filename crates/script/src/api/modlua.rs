@@ -157,7 +157,7 @@ fn custom_response(ctx: &Context, status: i64, text: &[u8]) -> mlua::Result<()> 
 }
 
 /// The body that came with the request. It stays there for a handler that reads it after the
-/// script. It stays there for whoever reads it after the script.
+/// script.
 fn request_body(lua: &Lua, ctx: &Context, most: &Value) -> mlua::Result<Value> {
     let room = (ctx.budget.limits.get().memory_bytes / 16).max(8192);
     let wanted = match most {

@@ -29,8 +29,8 @@ impl MethodCall<'_> {
         (!names.is_empty()).then(|| Arc::new(View { steps: vec![ViewStep::Except(names)] }))
     }
 
-    /// The member that the answer names; `is_there` says whether a member is one still. Whatever
-    /// went wrong with the script is told to `complain`.
+    /// The member that the answer names; `is_there` says whether a member is one still. The
+    /// script's failures are told to `complain`.
     ///
     /// # Errors
     /// It names nobody, or has failed.

@@ -108,7 +108,7 @@ fn checked(request: HttpRequest) -> Result<HttpRequest, String> {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
     if !token(&request.method) || request.method.eq_ignore_ascii_case("CONNECT") {
-        return Err(format!("method: '{}' is none, expected one such as GET", clean(&request.method)));
+        return Err(format!("method: '{}' is not one, expected one such as GET", clean(&request.method)));
     }
     for (name, value) in &request.headers {
         if !token(name) {

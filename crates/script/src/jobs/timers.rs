@@ -47,7 +47,7 @@ pub(crate) fn start_timer(
     Ok(Ok(()))
 }
 
-/// The results for scripts: `true`, or `nil` and why not. `true`, or `nil` and why not.
+/// The results for scripts: `true`, or `nil` and why not.
 pub(crate) fn told(result: Result<(), String>) -> (Option<bool>, Option<String>) {
     match result {
         Ok(()) => (Some(true), None),

@@ -38,9 +38,9 @@ pub(crate) struct Budget {
     pub(crate) started: Cell<Option<Start>>,
     /// Why the call is over; set once, raised again and again.
     pub(crate) halt: Cell<Option<Halt>>,
-    /// Of a job: when its call is over, and why. Then `time_ms` does not count.
+    /// When a job's call is over, and why. Then `time_ms` does not count.
     pub(crate) deadline: Cell<Option<(Instant, Halt)>>,
-    /// Of a job: when others have their turn.
+    /// When other jobs have their turn.
     pub(crate) turn: Cell<Option<Instant>>,
     /// Plain searches since the last look at the clock, in 1024ths of the longest that one may be.
     pub(crate) searched: Cell<i64>,
@@ -142,7 +142,7 @@ impl Budget {
         lines <= MOST_LINES && all <= MOST_LOGGED
     }
 
-    /// Of a call inside of another one nothing is known: the watch sees the outer one.
+    /// The start of the running call as the watch sees it: of nested calls it sees the outer one.
     fn seen_by_the_watch(&self) -> Option<Start> {
         self.watched.get().filter(|_| self.depth.get() == 1).and_then(Watched::seen)
     }

@@ -55,7 +55,7 @@ pub(crate) struct Frame {
     pub(crate) phase: Phase,
 }
 
-/// Of a [`Frame::tag`]: the call is of a top level.
+/// The mark in a [`Frame::tag`] of a call that is a top level.
 const TAG_LOAD: u64 = 1 << 31;
 
 impl Frame {

@@ -203,8 +203,7 @@ fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Table> {
     Ok(native)
 }
 
-/// Whether no further socket may be opened. Sockets that scripts have forgotten do not count. Those
-/// that scripts have forgotten do not count.
+/// Whether no further socket may be opened. Sockets that scripts have forgotten do not count.
 fn is_full(lua: &Lua, ctx: &Context) -> bool {
     let full = || ctx.jobs.as_ref().is_some_and(|jobs| Rc::strong_count(&jobs.sockets) > MOST_SOCKETS);
     full() && lua.gc_collect().is_ok() && full()

@@ -16,9 +16,9 @@ use crate::native::cfunctions::{bytes, closure, long_way, upvalue};
 struct Bound {
     name: &'static str,
     arguments: c_int,
-    /// Of all arguments that are text.
+    /// The most bytes of all arguments that are text.
     bytes: usize,
-    /// Of the first one, which says what is to be done.
+    /// The most bytes of the first one, which is the format.
     format: usize,
 }
 

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::native::cfunctions::{closure, pointer, upvalue};
 
 unsafe extern "C-unwind" {
-    /// Of Lua 5.4.6 and later; mlua knows it of the Lua that it builds itself.
+    /// Lua 5.4.6 and later have it; mlua knows it of the Lua that it builds itself.
     fn lua_closethread(coroutine: *mut ffi::lua_State, from: *mut ffi::lua_State) -> c_int;
 }
 

@@ -10,7 +10,7 @@ use crate::error::ScriptError;
 use crate::state::held::LuaState;
 use crate::state::run::{CheckResult, Job, Step};
 
-/// Answers by what is asked. Whatever is not here is an error that says so.
+/// Answers by question. A question without an answer is an error that says so.
 #[derive(Debug, Default)]
 pub struct Answers {
     http: BTreeMap<(String, String), HttpAnswer>,

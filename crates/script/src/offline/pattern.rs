@@ -30,7 +30,7 @@ fn compiled(length: usize, pattern: &str, flags: &str) -> Result<Regex, String> 
         return Err(format!("a text of more than {} KiB", MAX_TEXT >> 10));
     }
     verbs::check_limits(pattern)?;
-    builder.build().map_err(|_| format!("'{pattern}' is no regular expression"))
+    builder.build().map_err(|_| format!("'{pattern}' is not a regular expression"))
 }
 
 /// The groups of the first match.

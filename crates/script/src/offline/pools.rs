@@ -49,7 +49,7 @@ impl Pools {
         &self.handle
     }
 
-    /// Where the pools are.
+    /// The store of the pools.
     pub fn store(&self) -> &MemoryStore {
         self.engine.store()
     }

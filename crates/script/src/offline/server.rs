@@ -116,7 +116,7 @@ impl Server for PlainServer {
         let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
         if bare.parse::<std::net::IpAddr>().is_err() {
             return Err(format!(
-                "lb.geo: '{}' is no IP address: expected one such as r.useragent_ip",
+                "lb.geo: '{}' is not an IP address: expected one such as r.useragent_ip",
                 address.escape_debug()
             ));
         }

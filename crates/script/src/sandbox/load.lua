@@ -21,7 +21,7 @@ local function in_pieces(text)
   end
 end
 
--- What a script's reader gives, in pieces as well.
+-- The text that a script's reader gives, in pieces as well.
 local function read_by(reader)
   local size, pieces = 0, nil
   return function()

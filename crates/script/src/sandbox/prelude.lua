@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What scripts see of Lua's own library: the same names, read-only, bounded in time and memory.
+-- Lua's own library as scripts see it: the same names, read-only, bounded in time and memory.
 -- `raw` is Lua's library, `native` are functions of the runtime. Returns a maker of environments.
 local raw, native, open = ...
 
@@ -250,15 +250,15 @@ function string.rep(s, n, sep)
   return rep(s, n, sep)
 end
 
--- What takes any number of arguments and makes numbers or text of each has a function in front that
--- counts them (bounds.rs).
+-- Functions that take any number of arguments and make numbers or text of each have one in front
+-- that counts them (bounds.rs).
 local bounded = native.bounded
 string.char, string.pack, string.packsize = bounded("char", string.char), bounded("pack", string.pack), bounded("pack", string.packsize)
 string.unpack, string.format = bounded("unpack", string.unpack), bounded("format", string.format)
 
 -- table: a metatable can say another length each time it is asked, and answer by functions of C,
--- which would keep C code busy for ever. What has one is worked on in Lua (tables.lua, there when
--- it is first needed), where a loop can be stopped.
+-- which would keep C code busy for ever. A table with one is worked on in Lua (tables.lua, loaded
+-- when it is first needed), where a loop can be stopped.
 local table = {}
 for k, v in next, raw.table do
   table[k] = v

@@ -127,7 +127,7 @@ function slow.concat(t, sep, i, j)
   return concat(out, sep)
 end
 
--- What Lua has room for on its stack.
+-- The number of values that Lua's stack has room for.
 local most_values = 1000000
 
 function slow.unpack(t, i, j)

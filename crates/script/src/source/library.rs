@@ -67,8 +67,8 @@ pub(crate) struct Entry {
     live: Mutex<Live>,
 }
 
-/// Of a version's number: it is not called. A thread that compares the version with the one that it
-/// has loaded sees a difference, so a plain call does not look for this.
+/// The mark in a version's number that it is not called. A thread that compares the version with
+/// the one that it has loaded sees a difference, so a plain call does not look for this.
 const QUARANTINED: u64 = 1 << 63;
 
 #[derive(Debug, Default)]

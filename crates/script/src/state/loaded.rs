@@ -23,7 +23,7 @@ pub(crate) struct Loaded {
     pub(crate) main: Source,
     /// The functions that were called, by name.
     pub(crate) functions: RefCell<Vec<(Box<str>, Rc<Function>)>>,
-    /// Of one call.
+    /// The limits of one call.
     pub(crate) limits: Limits,
     /// A newer version that failed to start here, so that it is not tried for each request.
     pub(crate) refused: Cell<u64>,

@@ -149,7 +149,7 @@ impl LuaState {
                 ));
             }
             let Some(every) = timer.every else { return false };
-            // From when it was due, so that small delays do not add up.
+            // Counted from the time when it was due, so that small delays do not add up.
             timer.due = if timer.due + every > now { timer.due + every } else { now + every };
             true
         });

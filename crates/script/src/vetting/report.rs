@@ -34,7 +34,7 @@ const LOG: u8 = 1;
 const FILE: u8 = 2;
 const PLACE: u8 = 3;
 const VERDICT: u8 = 4;
-/// Of the format of a verdict.
+/// The version of a verdict's format.
 const VERSION: u8 = 1;
 
 /// The readable parts of an answer.

@@ -9,8 +9,7 @@ use crate::source::bundle::Bundle;
 use crate::source::stamp::Stamp;
 
 /// The findings of vetting. They come from a process that ran the script and is not trusted:
-/// `Library::accept` looks at them. It comes from a process that ran the script and is not trusted:
-/// `Library::accept` looks at it.
+/// `Library::accept` looks at them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The files that were looked at.

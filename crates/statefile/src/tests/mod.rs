@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept of a balancer, read back, planned and applied, without a file.
+//! The state of a balancer: kept, read back, planned and applied, without a file.
 
 use std::sync::Arc;
 
@@ -216,9 +216,9 @@ fn forged(from: &str, to: &str) -> Vec<u8> {
 fn what_nobody_could_have_ordered_is_refused_though_its_checksum_is_right() {
     let cases = [
         ("\"format\": 1", "\"format\": 2", "it is of format 2"),
-        ("\"name\": \"app\"", "\"name\": \"a/b\"", "\"a/b\" is no name of a pool"),
+        ("\"name\": \"app\"", "\"name\": \"a/b\"", "\"a/b\" is not a name for a pool"),
         ("\"name\": \"b\"", "\"name\": \"a\"", "pool app: member a is there twice"),
-        ("\"name\": \"b\"", "\"name\": \"../b\"", "is no name of a member"),
+        ("\"name\": \"b\"", "\"name\": \"../b\"", "is not a name for a member"),
         ("deploy 42", "deploy\\u0000", "note has control characters"),
         ("\"drain\"", "\"gone\"", "it cannot be read"),
         ("\"pools\": [", "\"pools\": [[[[[[", "it cannot be read"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What lies where in a dictionary's memory: header, heads of the segments, then for each segment
-//! its buckets and chunks. The size says it all.
+//! The layout of a dictionary's memory: header, heads of the segments, then for each segment its
+//! buckets and chunks. It follows from the size.
 
 use std::sync::atomic::AtomicU64;
 
@@ -50,7 +50,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// None for a size that is none.
+    /// None for a size that no dictionary has.
     pub fn of(size: usize) -> Option<Self> {
         if !(MIN_SIZE..=MAX_SIZE).contains(&size) {
             return None;

@@ -253,7 +253,7 @@ impl Dict {
         })
     }
 
-    /// Keys, at most `max` (0: all). Those that are there all the while are among all.
+    /// Keys, at most `max` (0: all). Keys that are there all the while are among all.
     pub fn keys(&self, max: usize) -> Result<Vec<Vec<u8>>, DictError> {
         Ok(self.entries(max)?.into_iter().map(|(_, key)| key).collect())
     }
@@ -350,7 +350,7 @@ impl Dict {
                 return Err(DictError::Busy);
             }
         }
-        // What did not fit is no eviction of this one's own.
+        // A value that did not fit does not count as an eviction of this one's own.
         for segment in self.segments() {
             segment.forget_evictions();
         }

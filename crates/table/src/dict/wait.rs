@@ -96,14 +96,14 @@ impl<'w> Waiting<'w> {
         Waiting { processes, stalled, looks: 0, times: None }
     }
 
-    /// What to do about this claim.
+    /// The next step towards this claim.
     pub(super) fn look(&mut self, seen: Claim) -> WhenTaken {
         self.looks += 1;
         if self.looks < YIELDS / 2 {
             std::hint::spin_loop();
             return WhenTaken::Again;
         }
-        #[expect(clippy::disallowed_methods, reason = "a writer that waits measures real time, whoever asks")]
+        #[expect(clippy::disallowed_methods, reason = "a writer that waits measures real time")]
         let now = Instant::now();
         let times = self.times.get_or_insert(Times {
             began: now,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the last check of each member found.
+//! The findings of each member's last check.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was counted when: beside a table, in a mapping of its own, since it is larger than what
-//! picks need and nobody waits for it. The leading child writes, all read.
+//! The history of counts: beside a table, in a mapping of its own, since it is larger than the
+//! words that picks need and nobody waits for it. The leading child writes, all read.
 //!
 //! All is kept as readings of the table's counts, which only grow: what happened in between is the
 //! difference of two. So nothing but readings is lost when a leader dies, and another one goes on
@@ -43,7 +43,7 @@ const OF_MEMBER: usize = (window::WORDS + checks::WORDS).next_multiple_of(8);
 const OF_POOL: usize = window::WORDS.next_multiple_of(8);
 const OF_SERIES: usize = series::WORDS.next_multiple_of(8);
 
-// What docs/ARCHITECTURE.md says of its size.
+// docs/ARCHITECTURE.md tells these sizes.
 const _: () = assert!(OF_MEMBER == 88 && OF_POOL == 72 && OF_SERIES == 6472);
 
 /// Two clocks at one moment.
@@ -107,8 +107,8 @@ impl History {
         Self::begin(unsafe { Words::over(base, len) }?, geometry)
     }
 
-    /// Opens one that is there already, beside a table of this geometry. None: it is none, or one
-    /// of another layout or size.
+    /// Opens one that is there already, beside a table of this geometry. None: the memory holds
+    /// none, or one of another layout or size.
     ///
     /// # Safety
     /// As for [`History::create`], except that the bytes may be anything.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Series of readings of a pool, in two rings: close ones of the last minutes, and far ones of a
-//! day. The place of a reading in its ring is the number of its step, so that whoever leads writes
+//! day. The place of a reading in its ring is the number of its step, so that every leader writes
 //! to the same places.
 
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,7 @@ const VALUES: usize = NUMBERS + OF_HISTOGRAM;
 const OF_SAMPLE: usize = 1 + VALUES;
 pub(super) const WORDS: usize = (RECENT.samples + DAY.samples) * OF_SAMPLE;
 
-/// A pool at a moment. What is counted only grows.
+/// A pool at a moment. Counts only grow.
 #[derive(Clone, Copy)]
 pub(super) struct PoolReading {
     pub epoch_ms: u64,
@@ -84,7 +84,7 @@ impl<'m> Ring<'m> {
         place.write(stamp, reading.packed());
     }
 
-    /// What happened between each reading and the one before, oldest first.
+    /// The samples between each reading and the one before, oldest first.
     pub fn samples(self, incarnation: u32) -> Vec<HistorySample> {
         let all = (0..self.spacing.samples as u64).filter_map(|at| {
             let (stamp, values) = self.place(at)?.read::<VALUES>()?;

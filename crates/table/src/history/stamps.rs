@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the words of a history are made of.
+//! The parts of a history's words.
 
 use std::sync::atomic::AtomicU64;
 

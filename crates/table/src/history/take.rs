@@ -95,7 +95,7 @@ impl Table {
         }
     }
 
-    /// What is kept of a pool's history. None: there is no such pool.
+    /// The history of a pool. None: there is no such pool.
     pub fn pool_history(&self, pool: PoolId) -> Option<PoolHistory> {
         let incarnation = self.incarnation_of(pool)?;
         let series = self.history.as_ref().and_then(|history| history.series_of(pool.0 as usize));

@@ -46,7 +46,7 @@ impl<'m> Window<'m> {
         place.write(stamp, packed(if is_known { now } else { first }));
     }
 
-    /// What has come since the oldest reading of ten minutes.
+    /// The counts since the oldest reading of ten minutes.
     pub fn since(self, incarnation: u32, now: &Histogram) -> Histogram {
         let newest = self.minutes(incarnation).map(|(minute, _)| minute).max();
         let is_recent = |minute: u64| newest.is_some_and(|newest| minute + READINGS as u64 > newest);
@@ -76,7 +76,7 @@ pub(super) fn packed(of: &Histogram) -> [u64; OF_HISTOGRAM] {
     })
 }
 
-/// What has come between two readings. Nobody keeps how long it took together.
+/// The counts between two readings. Nobody keeps how long they took together.
 pub(super) fn grown(now: &[u64], before: &[u64]) -> Histogram {
     let mut grown = Histogram::default();
     for ((two, now), before) in grown.buckets.chunks_mut(2).zip(now).zip(before) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows of the children: who owns which lane.
 //!
-//! A dead child's lane is emptied by whoever sees it dead; several may do that at once and each may
-//! die doing it. What may not happen is that a slow one empties the lane when it is somebody else's
-//! already. So reapers enter their pid in the row before they look at it, and whoever takes a lane
-//! does so first and looks for reapers then: one of them sees the other.
+//! A dead child's lane is emptied by every process that sees it dead; several may do that at once
+//! and each may die doing it. A slow one must not empty the lane when it belongs to another child
+//! already. So reapers enter their pid in the row before they look at it, and a child that takes a
+//! lane does so first and looks for reapers then: one of them sees the other.
 
 use crate::primitive::{AtomicU64, Ordering::SeqCst, step, total_order};
 
@@ -40,7 +40,7 @@ impl ChildRow {
 
 const STAMPS: u32 = (1 << 30) - 1;
 
-/// What a lane is.
+/// The state of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LanePhase {
     /// Nobody's.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The right to write: a word that one thread of one process holds at a time.
 //!
-//! It is no lock that the dead keep: the word names its holder, and whoever wants it looks whether
-//! that process is alive. A claim is taken from the dead only, never from the slow or the stopped,
-//! so a holder that is alive is the holder until it lets go. Whoever takes it from the dead is told
-//! so and puts right what the dead one left, before anything else; if it dies doing that, the next
-//! one finds its claim and starts over.
+//! It is not a lock that the dead keep: the word names its holder, and a process that wants it
+//! looks whether the holder is alive. A claim is taken from the dead only, never from the slow or
+//! the stopped, so a holder that is alive is the holder until it lets go. The one who takes it from
+//! the dead is told so and puts right what the dead one left, before anything else; if it dies
+//! doing that, the next one finds its claim and starts over.
 //!
 //! The word tells threads and claims of one process apart, and a process from a later one with the
 //! same pid.
@@ -81,7 +81,7 @@ pub fn take(cell: &AtomicU64, mine: Claim, wait: &mut dyn FnMut(Claim) -> WhenTa
     take_slowly(cell, mine, wait)
 }
 
-/// What to do about a claim that another has.
+/// The next step when another has the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenTaken {
     /// Look again.

@@ -55,8 +55,8 @@ pub fn run(field: &Rivals<'_>, mine: usize, announced: Life, allowed: &dyn Fn() 
 }
 
 /// The same for rows that are held: the first row of a name of theirs that is live. When there is
-/// none nobody else of these names gets there any more, since whoever announces itself finds a row
-/// that is held. `same_name` says no of the held rows themselves, and of those that go with the
+/// none nobody else of these names gets there any more, since a row that announces itself finds a
+/// row that is held. `same_name` says no of the held rows themselves, and of those that go with the
 /// same change.
 pub fn rival_of_held(field: &Rivals<'_>) -> Option<usize> {
     total_order();

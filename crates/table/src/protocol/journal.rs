@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one change does to many rows, written down before any of it is done.
+//! One change of many rows, written down before any of it is done.
 //!
-//! Whoever makes such a change has the [`Journal::claim`]. It prepares all that can fail aside,
+//! The author of such a change has the [`Journal::claim`]. It prepares all that can fail aside,
 //! where nobody sees it: rows are *held* ([`super::life::LifePhase::Held`]), texts are filled and
 //! not linked. It writes the entries, and makes the sequence odd: from then on the change is made.
-//! Each entry may be carried out any number of times, so that whoever takes the claim of a dead one
-//! finds an odd sequence and carries all of them out, or an even one and lets go of what is held.
-//! Whoever reads all rows looks at the sequence before and after.
+//! Each entry may be carried out any number of times, so that the heir of a dead one's claim finds
+//! an odd sequence and carries all of them out, or an even one and lets go of the rows that are
+//! held. A reader of all rows looks at the sequence before and after.
 
 use super::life::Life;
 use crate::primitive::AtomicU64;
@@ -17,7 +17,7 @@ pub const WORDS: usize = 3;
 /// 64 bytes.
 #[repr(C, align(64))]
 pub struct Journal {
-    /// Who has the pen, see [`super::claim`].
+    /// The holder of the pen, see [`super::claim`].
     pub claim: AtomicU64,
     /// The pid that has written what is held and unlinked: nobody clears that away, even when the
     /// process is dead. 0 for nobody.
@@ -31,7 +31,7 @@ pub struct Journal {
     pub spare: [AtomicU64; 3],
 }
 
-/// What is done to one row.
+/// The change of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalEntry {
     /// The pool's members have changed.
@@ -82,11 +82,11 @@ pub enum JournalEntry {
 pub struct StatusChange {
     /// Failures and checks count from 0.
     pub recount: bool,
-    /// Of the flags that somebody may order exactly these.
+    /// Sets exactly these of the flags that somebody may order.
     pub flags: Option<u64>,
     /// Hundredths.
     pub weight: Option<u32>,
-    /// Of the member.
+    /// The member's slow start.
     pub slow_start_ms: u64,
 }
 

@@ -9,7 +9,7 @@ use crate::primitive::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, total_ord
 /// Where a child's lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lane {
-    /// Which of a member's words.
+    /// The index of the member's word.
     pub word: u32,
     shift: u32,
     max: u64,
@@ -68,13 +68,13 @@ pub fn clear(cell: &AtomicU64, lane: Lane) -> u32 {
     }
 }
 
-/// What is counted in a lane.
+/// The count of a lane.
 pub fn held(cell: &AtomicU64, lane: Lane) -> u32 {
     lane.read(cell.load(SeqCst)) as u32
 }
 
 /// Counts a request in, if the row is still that incarnation: first the count, then the look at the
-/// row. Whoever reclaims the row changes it first and looks at the count then ([`idle`]), so one of
+/// row. A reclaimer of the row changes it first and looks at the count then ([`idle`]), so one of
 /// the two sees the other.
 #[inline]
 pub fn begin(cell: &AtomicU64, lane: Lane, life: &AtomicU64, incarnation: u32) -> bool {

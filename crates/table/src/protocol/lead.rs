@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which child leads: one word with pid, generation and the end of the lease, so that they always
-//! belong together.
+//! The child that leads: one word with pid, generation and the end of the lease, so that they
+//! always belong together.
 //!
 //! | bits    | holds |
 //! |---------|-------|
@@ -24,7 +24,7 @@ pub enum Lead {
 /// When one asks, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Term {
-    /// Of a monotonic clock that all processes share.
+    /// The time of a monotonic clock that all processes share.
     pub now_ms: u64,
     /// At most a day.
     pub lease_ms: u64,

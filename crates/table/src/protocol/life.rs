@@ -15,7 +15,7 @@ use crate::primitive::{AtomicU64, Ordering::SeqCst};
 
 const INCARNATIONS: u32 = (1 << 29) - 1;
 
-/// What a row is.
+/// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifePhase {
     /// Nothing; zeroed memory reads as this.
@@ -123,7 +123,7 @@ pub fn go_live(cell: &AtomicU64, announced: Life) -> Option<Life> {
     step(cell, announced, Life::new(LifePhase::Live, announced.incarnation(), 0))
 }
 
-/// Confirms a live row: whoever means to retire it on an older reading will fail.
+/// Confirms a live row: a process that means to retire it on an older reading will fail.
 pub fn confirm(cell: &AtomicU64, seen: Life) -> bool {
     let confirmations = ((seen.0 >> 32) as u32).wrapping_add(1);
     seen.is_live()

@@ -3,9 +3,9 @@
 //!
 //! The writer takes the stamp away, writes the values, and sets the new stamp. A reader takes the
 //! values only where the stamp is the same before and after, so it sees those of one writing or
-//! none. No stamp comes twice. Who dies while writing leaves no stamp: nothing is noted there,
-//! until the next one writes. Should two write at once (a leader that was stopped, and its
-//! successor), the values may be of both.
+//! none. No stamp comes twice. A writer that dies leaves no stamp: nothing is noted there, until
+//! the next one writes. Should two write at once (a leader that was stopped, and its successor),
+//! the values may be of both.
 
 use crate::primitive::{AtomicU64, Ordering, fence};
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests that wait for a place at a member, first come, first served.
 //!
-//! A request that waits has a *ticket*: who waits, for what, and a number that tells who came
-//! first. Tickets lie in no order. Whoever has a place to give calls the oldest ticket that may
-//! want it and has not been called yet; the called one looks for a place itself. A call reserves
-//! nothing, so a caller or a called one that dies keeps nothing from anybody.
+//! A request that waits has a *ticket*: its process, its wish, and a number that tells who came
+//! first. Tickets lie in no order. A request that gives a place back calls the oldest ticket that
+//! may want it and has not been called yet; the called one looks for a place itself. A call
+//! reserves nothing, so a caller or a called one that dies keeps nothing from anybody.
 //!
-//! Who has looked in vain and wants something else than a newcomer (another view of the pool, other
-//! members tried before) does not stand in the newcomer's way: what is free now was of no use to
-//! it.
+//! A waiter that has looked in vain and wants something else than a newcomer (another view of the
+//! pool, other members tried before) does not stand in the newcomer's way: the place that is free
+//! now was of no use to it.
 //!
 //! No call is lost: a waiter shows its ticket (or shows it as not called) first and looks for a
 //! place then; a giver frees the place first and looks for tickets then, so one of them sees the
@@ -55,7 +55,7 @@ impl Ticket {
     }
 }
 
-/// What a request waits for: a pool's row, and a hash of what narrows it, 0 for nothing.
+/// The wish of a request that waits: a pool's row, and a hash of what narrows it, 0 for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wants(u64);
 
@@ -78,7 +78,7 @@ impl Wants {
     }
 }
 
-/// How often a giver looks again when tickets change under its eyes; whoever waits looks for itself
+/// How often a giver looks again when tickets change under its eyes; waiters look for themselves
 /// now and then.
 const TRIES: usize = 8;
 
@@ -112,7 +112,7 @@ pub struct HeldTicket {
 }
 
 impl HeldTicket {
-    /// What it waits for.
+    /// Its wish.
     pub fn wants(&self) -> Wants {
         self.wants
     }

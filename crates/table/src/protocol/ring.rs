@@ -55,7 +55,7 @@ pub struct Ring<'m> {
     shape: RingShape,
 }
 
-/// What there is under a number.
+/// The finding under a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RingRead {
     /// The entry's bytes.

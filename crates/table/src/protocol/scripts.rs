@@ -36,7 +36,7 @@ pub struct ScriptRow {
     pub check: [AtomicU64; COPIES],
     /// The version that is not called any more, 0 for none.
     pub quarantined: AtomicU64,
-    /// Of a version on trial, which has a row of its own: the beginning in ms << 2 | how far it is.
+    /// The beginning of a trial in ms << 2 | its stage, in the row of a version on trial.
     pub trial: AtomicU64,
     /// Its calls << 32 | how many of them have failed.
     pub trial_calls: AtomicU64,

@@ -64,7 +64,7 @@ fn counter(owner: u64) -> u64 {
     owner >> 2 & COUNTERS
 }
 
-/// What a row says of itself besides its fixed words.
+/// The text of a row, beside its fixed words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowText {
     /// Place in the pool, at most [`MAX_ORDER`].
@@ -170,8 +170,8 @@ pub fn link(cell: &AtomicU64, seen: u64, chain: &[HeldChunk]) -> bool {
     cell.compare_exchange(seen, succeed(seen) | head, SeqCst, SeqCst).is_ok()
 }
 
-/// Confirms a text word that still is as seen: whoever means to replace it on an older reading will
-/// fail.
+/// Confirms a text word that still is as seen: a process that means to replace it on an older
+/// reading will fail.
 pub fn confirm(cell: &AtomicU64, seen: u64) -> bool {
     cell.compare_exchange(seen, succeed(seen) | u64::from(seen as u32), SeqCst, SeqCst).is_ok()
 }

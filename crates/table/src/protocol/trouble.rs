@@ -52,7 +52,7 @@ impl TroubleRow {
     }
 }
 
-/// What a row says.
+/// The words of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TroubleWords {
     /// The writer's number for that which the error is about.

@@ -23,7 +23,7 @@ pub struct CpuTable {
 pub struct CpuRow {
     /// The way.
     pub name: String,
-    /// Whose code.
+    /// The owner of the code.
     pub kind: Kind,
     /// The numbers, or why there are none.
     pub outcome: Result<Cost, String>,

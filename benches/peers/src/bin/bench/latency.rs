@@ -66,7 +66,7 @@ struct Contender {
     failed: usize,
 }
 
-/// Of one turn: p50, p90, p99, p99.9, the slow member's percent, requests per second.
+/// The figures of one turn: p50, p90, p99, p99.9, the slow member's percent, requests per second.
 type Turn = [f64; 6];
 
 /// A row for each way.

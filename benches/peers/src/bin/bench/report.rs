@@ -30,7 +30,7 @@ pub struct Findings {
 pub struct Place {
     /// Processor, memory, kernel.
     pub machine: String,
-    /// Of all servers.
+    /// The versions of all servers.
     pub versions: String,
     /// Before it began.
     pub load: String,

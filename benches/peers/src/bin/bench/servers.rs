@@ -24,7 +24,7 @@ pub struct Scene {
     pub threads: usize,
 }
 
-/// Whose code does the work.
+/// The owner of the code that does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// httpd with what it brings.
@@ -39,7 +39,7 @@ pub enum Kind {
 pub struct Way {
     /// Its name in tables.
     pub name: String,
-    /// Whose code does the work.
+    /// The owner of the code that does the work.
     pub kind: Kind,
     start: Box<Start>,
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command of a rollout. What it writes is passed on.
+//! The command of a rollout. Its output is passed on.
 
 use std::process::{Command, Stdio};
 use std::thread;

@@ -33,7 +33,7 @@ enum Stage {
 pub fn run(args: &RolloutArgs) -> VerbResult {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Whoever asks twice gets it at once.
+        // The second signal ends the program at once.
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }

@@ -30,7 +30,7 @@ pub struct Fleet {
     pub time: Duration,
     /// How long the gate has to hold.
     pub hold: Duration,
-    /// What has to hold.
+    /// The conditions that have to hold.
     pub gate: Option<Conditions>,
 }
 
@@ -200,7 +200,7 @@ impl Fleet {
     }
 }
 
-/// Those of a wave, as they are now.
+/// The members of a wave, as they are now.
 fn of<'p>(pools: &'p [SeenPool], wave: &'p [SeenMember]) -> impl Iterator<Item = &'p SeenMember> {
     let all = pools.iter().flat_map(|pool| &pool.members);
     all.filter(|member| wave.iter().any(|own| own.name == member.name))

@@ -143,7 +143,7 @@ pub fn spark(rates: &[f64], room: usize) -> String {
     newest.map(bar).collect()
 }
 
-/// What stands in a member's line.
+/// The columns of a member's line.
 fn titles() -> Line<'static> {
     let text = format!(
         " {:<14} {:<9}{:>6}{:>6}{:>8}{:>8}{:>7}  why",

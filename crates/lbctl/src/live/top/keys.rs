@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What keys do.
+//! The keys and their effects.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::change::MemberChange;
 use super::screen::{Mode, Screen};
 
-/// What follows from a key.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Move {
     /// Nothing but another picture.
@@ -74,7 +74,7 @@ fn walking(screen: &mut Screen, key: KeyCode) -> Move {
     Move::Stay
 }
 
-/// What takes something from service is asked for twice.
+/// A verb that takes something from service is asked for twice.
 fn ask(screen: &mut Screen, verb: &'static str) {
     if let Some(order) = order(screen, verb) {
         screen.mode = Mode::Confirm(order);
@@ -104,7 +104,7 @@ fn weighing(screen: &mut Screen, key: KeyCode, member: String, mut text: String)
         KeyCode::Enter => {
             screen.mode = Mode::Walk;
             let Ok(weight) = text.parse::<f64>() else {
-                screen.message = format!("'{text}' is no weight");
+                screen.message = format!("'{text}' is not a weight");
                 return Move::Stay;
             };
             if let Some((pool, name)) = member.split_once('/') {

@@ -115,7 +115,7 @@ fn watch(servers: &Servers, at: usize, pause: Duration, sender: &Sender<News>) {
     }
 }
 
-/// What has happened since the last time; nothing where the server cannot tell.
+/// The events since the last time; none where the server cannot tell.
 fn happened(link: &Link, since: &mut Option<u64>) -> Vec<String> {
     let query = since.map_or("limit=20".to_owned(), |since| format!("since={since}"));
     let Ok(reply) = link.get(format!("/api/v1/events?{query}")) else { return Vec::new() };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the picture shows, and where its cursor is.
+//! The content of the picture, and the place of its cursor.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -19,11 +19,11 @@ pub enum News {
     Seen(usize, Box<Seen>, Vec<String>),
     /// A server does not answer.
     Away(usize, String),
-    /// What has become of an order.
+    /// The result of an order.
     Said(String),
 }
 
-/// What keys mean just now.
+/// The meaning of keys at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// They walk and order.
@@ -44,9 +44,9 @@ pub struct Screen {
     pub at: usize,
     /// Its row, among members.
     pub cursor: usize,
-    /// What keys mean.
+    /// The meaning of keys.
     pub mode: Mode,
-    /// What was said last.
+    /// The last message.
     pub message: String,
     /// Whether there are colours.
     pub colours: bool,
@@ -60,7 +60,7 @@ pub struct Panel {
     pub seen: Option<Seen>,
     /// Why it does not answer.
     pub away: Option<String>,
-    /// What happened, oldest first.
+    /// The events, oldest first.
     pub events: VecDeque<String>,
     speeds: BTreeMap<String, Speed>,
 }
@@ -73,7 +73,7 @@ struct Speed {
 }
 
 impl Screen {
-    /// Of these servers.
+    /// The screen of these servers.
     pub fn new(names: impl Iterator<Item = String>, colours: bool) -> Self {
         let panel =
             |name| Panel { name, seen: None, away: None, events: VecDeque::new(), speeds: BTreeMap::new() };

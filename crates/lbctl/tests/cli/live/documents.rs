@@ -56,7 +56,7 @@ pub const STATUS: &str = r#"{"version":"0.1.0","httpd":"Apache/2.4.66 (Debian)",
     "leader":{"pid":101,"since":null},"table":{"members":{"used":2,"room":256},"pools":1},
     "warnings":[{"code":"script_refused","message":"balancer.lua: the file that was saved last is refused","since":null}]}"#;
 
-/// What has happened.
+/// The server's events.
 pub const EVENTS: &str = r#"{"events":[
     {"seq":1,"at":"2026-11-30T11:00:00Z","kind":"order","pool":"app","member":"b","old":"up","new":"draining","why":null,
      "by":"alice","from":"10.0.0.5","note":"deploy 42","message":null},

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What is said to a request.
+/// The answer to a request.
 #[derive(Clone)]
 pub enum Line {
     /// A document, with an ETag.
@@ -106,6 +106,6 @@ fn speak(mut stream: UnixStream, line: Option<&Line>) {
             Ok(())
         }
     };
-    // Who has gone away has gone away.
+    // A client that has gone away gets nothing.
     let _ = sent;
 }

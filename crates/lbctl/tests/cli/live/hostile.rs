@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Servers that are none, or want to do harm.
+//! Servers that speak no HTTP, or want to do harm.
 
 use std::time::{Duration, Instant};
 

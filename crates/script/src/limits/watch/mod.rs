@@ -61,8 +61,8 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Of a state that has just been made. `turns`: runs take turns in it. The hook is called at
-    /// all times where there is no watch.
+    /// The watch of a state that has just been made. `turns`: runs take turns in it. The hook is
+    /// called at all times where there is no watch.
     pub(crate) fn new(lua: &Lua, hook: ffi::lua_Hook, turns: bool) -> mlua::Result<Self> {
         HOOK.get_or_init(|| hook);
         let mut main = ptr::null_mut();

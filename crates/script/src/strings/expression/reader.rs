@@ -181,7 +181,11 @@ impl Reader<'_> {
                 self.copy(1);
                 self.argument(depth)?;
             }
-            _ => return Err(unsure("a variable that is none, such as %{HTTP_HOST} or %{HTTP:Host}")),
+            _ => {
+                return Err(unsure(
+                    "a name that is not one of a variable, such as %{HTTP_HOST} or %{HTTP:Host}",
+                ));
+            }
         }
         Ok(())
     }

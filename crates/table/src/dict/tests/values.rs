@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept, and for how long.
+//! Values that are kept, and for how long.
 
 use super::*;
 
@@ -147,7 +147,7 @@ fn the_oldest_sixteenth_goes_in_a_large_dictionary() {
         number += 1;
         assert!(dict.get(&key(5)).unwrap().is_some(), "used all the time");
         assert!(set(&dict, &key(number), &Value::Integer(1)));
-        // Asking for the time is no use of a key.
+        // A question for the time does not use a key.
         let young = number - chunks / 16 * 14;
         assert!(dict.ttl(&key(young)).is_ok(), "{young} of {number} is among the younger ones");
     }
@@ -250,7 +250,7 @@ proptest! {
                     model = before;
                 }
                 compare(&dict, &model);
-                // Whoever writes next puts it right.
+                // The next writer puts it right.
                 dict.delete(b"nothing").unwrap();
                 dict.check().unwrap();
                 compare(&dict, &model);

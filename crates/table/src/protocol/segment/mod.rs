@@ -14,18 +14,18 @@
 //! free list, which begins with taking the stamp from the first of them. So at every instant the
 //! entries that can be reached are whole, and each is the old one or the new one.
 //!
-//! **Readers** hold nothing and wait for nobody. They follow links, and what they have read counts
-//! if the entry's first chunk still has the link's stamp afterwards: the stamp goes before any
-//! chunk of the entry is written anew, and the writer's release fence and the reader's acquire
-//! fence between make sure that whoever sees new words sees that. Otherwise they begin again at the
-//! bucket, where the replacement was published before the stamp was taken away. Thus an entry that
-//! is only being overwritten is never absent, and one that a stopped writer is working on is read
-//! as it was.
+//! **Readers** hold nothing and wait for nobody. They follow links, and the bytes that they have
+//! read count if the entry's first chunk still has the link's stamp afterwards: the stamp goes
+//! before any chunk of the entry is written anew, and the writer's release fence and the reader's
+//! acquire fence between make sure that a reader of new words sees that. Otherwise they begin again
+//! at the bucket, where the replacement was published before the stamp was taken away. Thus an
+//! entry that is only being overwritten is never absent, and one that a stopped writer is working
+//! on is read as it was.
 //!
-//! **Death.** A process may die between any two stores. What can be reached is whole; chunks that
-//! it had taken or not yet given back are not reachable. The free list and its counters are the
-//! only things that may be wrong, and whoever takes the claim over makes them anew from what is
-//! reachable.
+//! **Death.** A process may die between any two stores. Everything that can be reached is whole;
+//! chunks that it had taken or not yet given back are not reachable. The free list and its counters
+//! are the only things that may be wrong, and the process that takes the claim over makes them anew
+//! from the reachable chunks.
 //!
 //! **Recent use** is a word in each chunk that nothing else uses, so that a reader that marks an
 //! entry too late, when its chunk is another's, does no harm.
@@ -47,9 +47,9 @@ pub const MAX_CHUNKS: usize = INDEX_MASK as usize - 1;
 /// Bytes of a key at most.
 pub const MAX_KEY: usize = 65_535;
 
-/// Of every chunk: [`Tag`].
+/// The place of the [`Tag`] in every chunk.
 const TAG: usize = 0;
-/// Of every chunk, used in an entry's first only: when it was last read or written, in µs.
+/// The place in an entry's first chunk of the time when it was last read or written, in µs.
 const USED: usize = 1;
 /// The rest is an entry's first chunk's. The next entry's link.
 const NEXT: usize = 2;
@@ -99,7 +99,7 @@ impl DictChunk {
     }
 }
 
-/// What a segment's writers keep: 128 bytes. All but the claim are the holder's.
+/// The words of a segment's writers: 128 bytes. All but the claim are the holder's.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct SegmentHead {
@@ -124,7 +124,7 @@ pub struct SegmentHead {
 }
 
 impl SegmentHead {
-    /// Of an empty segment.
+    /// The head of an empty segment.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let cell = || AtomicU64::new(0);
@@ -270,7 +270,7 @@ impl Shape {
     }
 }
 
-/// What was read is not one entry's: begin again.
+/// The words that were read belong to several entries: begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Torn;
 

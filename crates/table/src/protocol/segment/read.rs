@@ -71,7 +71,7 @@ impl<'a> Segment<'a> {
             if !f(cell, entry, hash) {
                 return Ok(());
             }
-            // What `f` has read may have been another entry's, and made it go on.
+            // The words that `f` has read may have been another entry's, and made it go on.
             if !entry.is_valid() {
                 return Err(Torn);
             }
@@ -89,7 +89,7 @@ impl<'a> Segment<'a> {
             if !entry.is_expired(now) {
                 found.push((entry.used(), entry.key()));
             }
-            // What was read counts if the entry is valid afterwards; the walk looks.
+            // The words count if the entry is valid afterwards; the walk looks.
             true
         });
         if walked.is_err() {

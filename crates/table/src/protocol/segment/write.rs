@@ -7,7 +7,7 @@ use super::{
 };
 use crate::primitive::{AtomicU64, Ordering::*, fence, step};
 
-/// Which of the storing operations is meant.
+/// The way in which a storing operation stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// In any case.
@@ -47,7 +47,7 @@ pub struct Item<'k> {
 }
 
 impl<'a> Segment<'a> {
-    /// The entry's place. What the holder of the claim reads is not torn; if it is, the memory is
+    /// The entry's place. The holder of the claim reads nothing torn; if it does, the memory is
     /// damaged, and the segment is put right.
     fn held(&self, hash: u64, key: &[u8]) -> Option<Place<'a>> {
         for _ in 0..2 {
@@ -175,7 +175,7 @@ impl<'a> Segment<'a> {
         Link::new(index, stamp)
     }
 
-    /// What a writer leaves that dies before it has linked the new entry; for checks of the
+    /// Leaves the words of a writer that dies before it has linked the new entry; for checks of the
     /// protocol.
     #[cfg(loom)]
     pub fn leave_half_written(&self, hash: u64, key: &[u8], value: &Value) {
