@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use balance::engine::Handle;
-use balance::event::Level;
 use balance::history::PoolHistory;
+use balance::journal::{EventEntry, JournalPart};
 use balance::snapshot::Snapshot;
 use balance::steering::Steering;
 use balance::store::Store;
@@ -18,6 +18,7 @@ use table::Table;
 
 use super::explain;
 use crate::httpd::{digest, log, memory};
+use crate::keep::events;
 use crate::keep::state::{StateBytes, StateFile};
 use crate::serve::child::{Child, Thread};
 use crate::serve::snapshot;
@@ -60,7 +61,7 @@ impl House for ChildHouse {
             generation: self.child.table.generation(),
             started_s: self.child.doors.started_s,
             clock_ms: Some(memory::monotonic_ms()),
-            lead_changes: None,
+            lead_changes: Some(self.child.table.lead_changes().0),
             state_trouble: self.child.state_file.as_ref().and_then(StateFile::trouble),
         }
     }
@@ -73,13 +74,17 @@ impl House for ChildHouse {
         self.child.places.of(pool, member)
     }
 
-    fn log(&self, level: Level, line: &str) {
-        let level = match level {
-            Level::Warning => log::WARNING,
-            Level::Notice => log::NOTICE,
-            Level::Debug => log::DEBUG,
-        };
-        log::server(level, line);
+    fn tell(&self, entry: EventEntry) {
+        log::server(log::NOTICE, &entry.message);
+        events::append(&self.child.table, &entry);
+    }
+
+    fn journal(&self, since: Option<u64>) -> JournalPart {
+        events::since(&self.child.table, since)
+    }
+
+    fn next_event(&self) -> u64 {
+        events::next(&self.child.table)
     }
 
     fn may_change(&self, who: &str) -> bool {

@@ -8,9 +8,10 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use control::{Admin, Caller, Request};
+use control::{Admin, Caller, Request, WaitingCall};
 use listen::{
-    Answerer, Aside, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
+    AnswerWhen, Answerer, Aside, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing,
+    Parked, RemoteEnd,
 };
 
 use super::house::ChildHouse;
@@ -71,15 +72,52 @@ fn doors(child: &'static Child, taken: TakenOver) -> Vec<Entrance> {
 }
 
 fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answerer {
-    let users = Users::default();
+    let users = Rc::new(Users::default());
     Rc::new(move |incoming| {
+        let at = At { house: house.clone(), users: users.clone(), door };
+        match guard(None, || at.waiting(&incoming)) {
+            Some(waiting) => AnswerWhen::Later(parked(at, incoming, waiting)),
+            None => AnswerWhen::Now(at.answer(&incoming)),
+        }
+    })
+}
+
+/// What answers at a door are made of.
+struct At {
+    house: Rc<ChildHouse>,
+    users: Rc<Users>,
+    door: control::Door,
+}
+
+impl At {
+    fn answer(&self, incoming: &Incoming) -> Outgoing {
         // A panic is logged by the panic hook, and costs this answer.
         guard(None, || {
             faults::point("control");
-            Some(answer(&incoming, door, &users, &house))
+            Some(answer(incoming, self.door, &self.users, &self.house))
         })
         .unwrap_or_else(|| Outgoing { status: 500, ..Outgoing::default() })
-    })
+    }
+
+    /// None: the request is to be answered now.
+    fn waiting(&self, incoming: &Incoming) -> Option<WaitingCall> {
+        let mut waiting = WaitingCall::of(&asked(incoming, Caller { door: self.door, user: None, from: None }))?;
+        (!waiting.is_over(self.house.as_ref())).then_some(waiting)
+    }
+}
+
+/// The answer to a request that waits until something has happened.
+fn parked(at: At, incoming: Incoming, mut waiting: WaitingCall) -> Parked {
+    let (at, incoming) = (Rc::new(at), Rc::new(incoming));
+    let (later, same) = (at.clone(), incoming.clone());
+    Parked {
+        wait: waiting.longest(),
+        look: Box::new(move || {
+            let is_over = guard(true, || waiting.is_over(at.house.as_ref()));
+            is_over.then(|| at.answer(&incoming))
+        }),
+        give_up: Box::new(move || later.answer(&same)),
+    }
 }
 
 /// A change at the socket, on a thread of its own: one of many members takes a while.
@@ -98,19 +136,22 @@ fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &Child
         RemoteEnd::Address(address) => (None, Some(address.to_string())),
         RemoteEnd::Unknown => (None, None),
     };
-    let request = Request {
+    let response = control::respond(&asked(incoming, Caller { door, user, from }), house);
+    Outgoing { status: response.status, headers: response.headers, body: response.body }
+}
+
+fn asked(incoming: &Incoming, caller: Caller) -> Request<'_> {
+    Request {
         method: &incoming.method,
         base: "",
         path: &incoming.path,
         query: incoming.query.as_deref(),
         headers: &incoming.headers,
         body: &incoming.body,
-        caller: Caller { door, user, from },
+        caller,
         // The file's rights alone say what the socket's callers may do.
         admin: Admin::default(),
-    };
-    let response = control::respond(&request, house);
-    Outgoing { status: response.status, headers: response.headers, body: response.body }
+    }
 }
 
 /// Names of users that were looked up: where accounts are kept elsewhere, that may take a while.

@@ -12,7 +12,6 @@ pub mod connection;
 pub mod cycle;
 pub mod described;
 pub mod digest;
-pub mod events;
 pub mod exchange;
 pub mod filter;
 pub mod log;

@@ -4,6 +4,7 @@
 
 pub mod dicts;
 pub mod doors;
+pub mod events;
 pub mod geoip;
 mod history;
 pub mod mappings;

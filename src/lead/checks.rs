@@ -14,8 +14,8 @@ use probe::agent::AgentAdmin;
 use probe::{CheckTarget, Observation, Prober};
 
 use super::{Lease, Rest, TICK, Task};
-use crate::httpd::events;
 use crate::httpd::{log, memory};
+use crate::keep::events;
 use crate::serve::child::Child;
 use crate::serve::generation::generation;
 
@@ -162,7 +162,8 @@ impl Checks {
         if self.kinds == Kinds::Native {
             // The words of checks that a leader of the configuration before has noted since it
             // ended.
-            events::tell_all(lifecycle::forget_checks(&lease.child.table));
+            let table = &lease.child.table;
+            events::tell_all(table, lifecycle::forget_checks(table));
         }
         self.prober.set_targets(targets);
     }
@@ -201,7 +202,8 @@ fn take_in(child: &Child, names: &Names, observation: &Observation) {
         took_us: (observation.millis * 1e3) as u64,
         due_ms: memory::monotonic_ms().saturating_add(observation.next.as_millis() as u64),
     };
-    events::tell_all(lifecycle::check_ended(&child.table, Subject { pool, member }, check, &found));
+    let told = lifecycle::check_ended(&child.table, Subject { pool, member }, check, &found);
+    events::tell_all(&child.table, told);
 }
 
 fn words(observation: &Observation) -> AgentWords {

@@ -7,8 +7,8 @@ use balance::lifecycle;
 
 use super::{Lease, Rest, Task};
 use crate::faults;
-use crate::httpd::events;
 use crate::httpd::memory;
+use crate::keep::events;
 
 /// See the module.
 pub struct Ejections;
@@ -18,7 +18,8 @@ impl Task for Ejections {
         faults::point("ejections");
         let now_ms = memory::monotonic_ms();
         for pool in lease.pools.memberships() {
-            events::tell_all(lifecycle::expire(&lease.child.table, pool, now_ms));
+            let table = &lease.child.table;
+            events::tell_all(table, lifecycle::expire(table, pool, now_ms));
         }
         None
     }

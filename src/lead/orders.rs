@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use balance::lifecycle::Deadlines;
 
 use super::{Lease, Rest, Task};
-use crate::httpd::events;
+use crate::keep::events;
 
 /// See the module.
 #[derive(Default)]
@@ -15,7 +15,8 @@ pub struct Orders(Deadlines);
 impl Task for Orders {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        events::tell_all(self.0.advance(&lease.child.table, lease.pools.memberships(), now_s));
+        let table = &lease.child.table;
+        events::tell_all(table, self.0.advance(table, lease.pools.memberships(), now_s));
         None
     }
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use balance::lifecycle;
 
 use super::{Lease, Rest, Task};
-use crate::httpd::events;
 use crate::httpd::memory;
+use crate::keep::events;
 
 /// See the module.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Ramps {
 impl Task for Ramps {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         let (table, now_ms) = (&lease.child.table, memory::monotonic_ms());
-        events::tell_all(self.running.advance(table, lease.pools.memberships(), now_ms));
+        events::tell_all(table, self.running.advance(table, lease.pools.memberships(), now_ms));
         None
     }
 

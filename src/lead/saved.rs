@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use balance::api::Balancer;
 use balance::counting::ReloadEnd;
+use balance::journal::EventKind;
 use balance::lifecycle;
 use script::report::{Findings, ProcessEnd};
 use script::{GoodVersion, ScriptError, ScriptId, Stamp};
 
 use super::trials;
-use crate::httpd::events;
 use crate::httpd::{log, memory, process};
+use crate::keep::events;
 use crate::serve::child::Child;
 use crate::serve::scripts;
 use crate::serve::troubles::note_refused;
@@ -149,9 +150,10 @@ fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32
         log::server(log::ERR, &format!("{}: {error}", library.label(id)));
     }
     table.count_reload(row, ReloadEnd::Ok);
-    events::tell_all(lifecycle::forget_checks(table));
+    events::tell_all(table, lifecycle::forget_checks(table));
     library.install(id, good.bundle, version);
-    log::server(log::NOTICE, &format!("{}: version {version} is in service", library.label(id)));
+    let text = format!("{}: version {version} is in service", library.label(id));
+    events::note(table, EventKind::Script, log::NOTICE, &text);
 }
 
 fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
@@ -159,5 +161,6 @@ fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
     note_refused(&child.table, row, stamp.0, &error.message);
     child.table.count_reload(row, ReloadEnd::Refused);
     child.table.reject_script(row, memory::pid(), stamp.0);
-    log::server(log::ERR, &format!("{error} (not taken, the last good version goes on serving)"));
+    let text = format!("{error} (not taken, the last good version goes on serving)");
+    events::note(&child.table, EventKind::Script, log::ERR, &text);
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use balance::journal::EventKind;
 use table::Lead;
 
 use super::checks::NativeChecks;
@@ -21,6 +22,7 @@ use crate::faults;
 use crate::guard::guard;
 use crate::httpd::log;
 use crate::httpd::memory;
+use crate::keep::events;
 use crate::serve::child::{Child, Thread};
 
 /// How long a lead lasts without being renewed.
@@ -167,10 +169,9 @@ impl Worker {
         let until_ms = now_ms + LEASE_MS - LEASE_STEP_MS;
         match table.lead(pid, self.child.generation, now_ms, LEASE_MS, &memory::alive) {
             Lead::Taken => {
-                log::server(
-                    log::NOTICE,
-                    &format!("child {pid} leads: it runs checks and timers for all children"),
-                );
+                table.note_lead(memory::epoch_s());
+                let text = format!("child {pid} leads: it runs checks and timers for all children");
+                events::note(table, EventKind::Lead, log::NOTICE, &text);
                 self.lead(until_ms);
             }
             Lead::Kept => self.lead(until_ms),

@@ -4,11 +4,13 @@
 //! that are saved without a trial: so nothing but its files has to be kept meanwhile.
 
 use balance::counting::ReloadEnd;
+use balance::journal::EventKind;
 use balance::trial::{Trial, TrialStage, WHOLE};
 use script::{Bundle, ScriptId, Stamp};
 use table::Whose;
 
 use crate::httpd::{log, memory};
+use crate::keep::events;
 use crate::serve::child::Child;
 use crate::serve::trials::TriedScript;
 use crate::serve::troubles::note_refused;
@@ -38,7 +40,7 @@ fn look(child: &Child, script: &TriedScript, seen: Trial) {
                 let label = child.library.label(script.id);
                 let text =
                     format!("{label}: {} of {} calls failed: the trial is over", seen.failed, seen.calls);
-                log::server(log::NOTICE, &text);
+                events::note(table, EventKind::Script, log::NOTICE, &text);
             }
             let row = child.script_rows.get(script.id.0 as usize).copied().flatten();
             if row.is_some_and(|row| table.judge_again(row, table.judged_stamp(script.row))) {
@@ -71,7 +73,7 @@ fn tell_failed(child: &Child, script: &TriedScript, why: &str) {
         note_refused(table, row, table.judged_stamp(script.row), &format!("{label}: {why}{last}"));
         table.count_reload(row, ReloadEnd::Failed);
     }
-    log::server(log::ERR, &text);
+    events::note(table, EventKind::Script, log::ERR, &text);
 }
 
 /// A call of the version on trial does not come back: it is served to nobody any more.
@@ -110,10 +112,9 @@ pub fn begin(child: &Child, id: ScriptId, (row, stamp): (u32, Stamp), bundle: &B
     trials.follow(table, script);
     let (percent, label) = (f64::from(script.rollout.share) / 100.0, child.library.label(id));
     let seconds = script.rollout.for_ms as f64 / 1000.0;
-    log::server(
-        log::NOTICE,
-        &format!("{label}: the saved version is on trial, with {percent} % of the requests for {seconds} s"),
-    );
+    let text =
+        format!("{label}: the saved version is on trial, with {percent} % of the requests for {seconds} s");
+    events::note(table, EventKind::Script, log::NOTICE, &text);
     true
 }
 

@@ -13,8 +13,8 @@ use balance::relay::Outcome;
 use balance::session::Routed;
 
 use super::journey::{Ended, Journey, Serving};
-use crate::httpd::events;
 use crate::httpd::memory;
+use crate::keep::events;
 
 /// Counts it: its outcome, requests and failures, response time, outlier detection.
 pub fn attempt_ended(
@@ -40,7 +40,7 @@ pub fn attempt_ended(
     let members =
         || Some((serving.thread.balancer.membership(journey.course.pool?)?, memory::monotonic_ms()));
     if let Some(event) = lifecycle::attempt_ended(&serving.child.table, &attempt, members) {
-        events::tell(&event.into());
+        events::tell(&serving.child.table, &event.into());
     }
 }
 

@@ -12,7 +12,6 @@ use script::{Library, ScriptId};
 use table::Table;
 
 use crate::faults;
-use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::pool::{Ends, MemoryPool};
@@ -21,6 +20,7 @@ use crate::httpd::tls::TlsModules;
 use crate::httpd::worker::{Worker, WorkerPool};
 use crate::keep::dicts::Dicts;
 use crate::keep::doors::Doors;
+use crate::keep::events;
 use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
 use crate::serve::answering::Answering;
@@ -159,7 +159,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
     let workers = Workers::new(api, pool, table.geometry().members as usize);
     let library = Arc::new(generation.library());
     let script_rows = crate::serve::scripts::install_stored(&table, &library);
-    let engine = Engine::new(table.clone(), Box::new(events::tell));
+    let engine = Engine::new(table.clone(), events::notice(&table));
     let dicts = Arc::new(generation.dicts.in_child());
     let keys = Arc::new(KeyExpressions::new(generation.expressions.clone()));
     let lua = LuaStates::new(Parts {

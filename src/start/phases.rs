@@ -10,7 +10,6 @@ use config::{Config, Script};
 
 use super::{checks, parent, pools, scripts, state};
 use crate::httpd::config::{is_defined, runtime_relative, server_root};
-use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::memory;
 use crate::httpd::mpm::{self, RunState};
@@ -19,6 +18,7 @@ use crate::httpd::process::OneThread;
 use crate::httpd::proxy::{self, Api};
 use crate::keep::dicts::Dicts;
 use crate::keep::doors::{self, Doors};
+use crate::keep::events;
 use crate::keep::geoip;
 use crate::keep::reading::{self, Reading};
 use crate::keep::table as kept_table;
@@ -185,7 +185,7 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     if is_first {
         state::restore(&generation);
     }
-    events::tell_all(lifecycle::forget_checks(&generation.table));
+    events::tell_all(&generation.table, lifecycle::forget_checks(&generation.table));
     parent::tend_vetting(&generation);
     generation::publish(generation);
     state::write_at_end(pool, alone);

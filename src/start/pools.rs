@@ -6,9 +6,9 @@ use balance::told::Before;
 use config::{Config, Pool};
 use table::{Needs, Origin, StalePool, Table};
 
-use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::mpm;
+use crate::keep::events;
 
 /// The room that the table needs.
 pub fn needs(config: &Config) -> Needs {
@@ -48,7 +48,7 @@ pub fn define_and_tell(table: &Table, config: &Config, version: u64) -> Result<(
     let before: Vec<Before> = names.iter().map(|name| Before::of(table, name)).collect();
     define_with_room(table, config, version)?;
     for (before, name) in before.into_iter().zip(&names) {
-        events::tell_all(before.tell(table, name, By::Configuration));
+        events::tell_all(table, before.tell(table, name, By::Configuration));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use balance::api::Balancer;
 use balance::engine::{Engine, Handle};
+use balance::journal::EventKind;
 use balance::store::Store;
 use config::Config;
 use script::{ErrorKind, GoodVersion, ScriptError, ScriptId};
@@ -13,10 +14,10 @@ use table::{Geometry, Table};
 
 use super::pools;
 use crate::httpd::confine::Account;
-use crate::httpd::events;
 use crate::httpd::log;
 use crate::httpd::process::OneThread;
 use crate::keep::dicts::Dicts;
+use crate::keep::events;
 use crate::keep::reading::Vetted;
 use crate::keep::table::with_slack;
 use crate::serve::generation::{Generation, library};
@@ -113,7 +114,7 @@ fn may_try(generation: &Generation, id: ScriptId) -> bool {
 pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> {
     let setup = setup(generation);
     let (table, library) = (&generation.table, &setup.library);
-    let engine = Engine::new(table.clone(), Box::new(events::tell));
+    let engine = Engine::new(table.clone(), events::notice(table));
     let balancer = Rc::new(Handle::new(engine, 1));
     let mut defined = Vec::new();
     for (id, found) in library.ids().zip(vet(generation, &setup, known)) {
@@ -135,7 +136,7 @@ pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> 
             }
             Err(error) => {
                 let text = format!("{error} (the last good version, if there is one, goes on serving)");
-                log::server(log::ERR, &text);
+                events::note(table, EventKind::Script, log::ERR, &text);
                 defined.extend(table.pool_names());
             }
         }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use balance::journal::EventKind;
 use statefile::{StartPlan, StartTime, StateDocument, WriteTime};
 
 use crate::httpd::config::pid_file;
@@ -10,6 +11,7 @@ use crate::httpd::confine::Account;
 use crate::httpd::pool::MemoryPool;
 use crate::httpd::process::{self, ExitStatus, OneThread};
 use crate::httpd::{log, memory, mpm};
+use crate::keep::events;
 use crate::keep::state::{self, DefaultPlace, StateBytes, StateFile};
 use crate::serve::child;
 use crate::serve::generation::{Generation, generation, states};
@@ -79,7 +81,7 @@ fn hold(generation: &Generation, file: &StateFile, document: &StateDocument) {
             "the state file of {written}: orders of {} members hold again, {} members are back",
             applied.ordered, applied.added
         );
-        log::server(log::NOTICE, &text);
+        events::note(&generation.table, EventKind::Order, log::NOTICE, &text);
     }
     tell(log::NOTICE, plan.dropped.iter().map(|dropped| format!("the state file: {dropped}")));
     tell(log::ERR, applied.refused.iter().map(|refused| format!("the state file: {refused}")));

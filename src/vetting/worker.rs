@@ -19,9 +19,9 @@ use script::report::{self, MAX_LINES};
 use super::{VettingSetup, alarm, time};
 use crate::faults;
 use crate::httpd::confine::{self, Bounds};
-use crate::httpd::events;
 use crate::httpd::{config, log, memory, mpm, process};
 use crate::keep::dicts::Dicts;
+use crate::keep::events;
 use crate::keep::geoip;
 
 /// Memory beside what the script may take.
@@ -55,7 +55,7 @@ pub fn run(setup: &VettingSetup, id: ScriptId, answer: OwnedFd, parent: i32) {
 fn vet(setup: &VettingSetup, id: ScriptId, answer: RawFd) -> script::Verdict {
     faults::point("vetting");
     let table = setup.table.clone().with_identity(memory::pid(), memory::alive);
-    let engine = Engine::new(table, Box::new(events::tell));
+    let engine = Engine::new(table, Box::new(events::say));
     let host = Host {
         answer,
         files: AtomicUsize::new(0),

@@ -186,6 +186,23 @@ impl fmt::Display for Person {
     }
 }
 
+impl By {
+    /// In one word, or a name. None: nobody knows.
+    pub fn word(&self) -> Option<&str> {
+        Some(match self {
+            By::Checks => "checks",
+            By::Agent => "agent",
+            By::Requests => "requests",
+            By::Time => "time",
+            By::Configuration => "configuration",
+            By::Definition => "script",
+            By::Script(label) => label.as_deref().unwrap_or("script"),
+            By::Person(person) => return person.name.as_deref(),
+            By::Somebody => return None,
+        })
+    }
+}
+
 impl MemberEvent {
     /// How much it matters.
     pub fn level(&self) -> Level {

@@ -19,6 +19,7 @@ pub mod fit;
 pub mod frozen;
 pub mod health;
 pub mod history;
+pub mod journal;
 pub mod keys;
 pub mod latency;
 pub mod lifecycle;

@@ -262,6 +262,8 @@ pub struct LeadState {
     pub generation: u32,
     /// The lease has not run out.
     pub fresh: bool,
+    /// Since when it leads: epoch seconds, 0 for not noted yet.
+    pub since_s: u64,
 }
 
 /// A child.

@@ -5,11 +5,12 @@
 use std::collections::HashSet;
 
 use balance::api::ChangeError;
-use balance::event::{By, Event, Level};
+use balance::event::{By, Event};
+use balance::journal::{EventEntry, EventKind};
 use balance::order::Order;
 use balance::steps::{Doing, MemberStep};
 
-use crate::asked::{Asked, person};
+use crate::asked::{Asked, epoch_s, person};
 use crate::draft::Draft;
 use crate::problem::Problem;
 use crate::types::Response;
@@ -28,7 +29,7 @@ enum Made {
     /// It is made, and the log is to be told.
     Change {
         events: Vec<Event>,
-        lines: Vec<String>,
+        told: Vec<EventEntry>,
     },
 }
 
@@ -45,9 +46,9 @@ pub(crate) fn make(
     match outcome.ok_or_else(busy)?? {
         Made::Answer(response) => Ok(Some(response)),
         // The log may be slow: others have the pen meanwhile.
-        Made::Change { events, lines } => {
+        Made::Change { events, told } => {
             steering.tell_all(&events);
-            lines.iter().for_each(|line| asked.house.log(Level::Notice, line));
+            told.into_iter().for_each(|entry| asked.house.tell(entry));
             Ok(None)
         }
     }
@@ -63,9 +64,26 @@ fn attempt(
         Intent::Change(note) => note,
     };
     let by = By::Person(person(asked.request, note));
-    let events =
+    let mut events =
         asked.house.steering().carry_out(&draft.steps, &by).map_err(|error| refused(asked, error))?;
-    Ok(Made::Change { events, lines: lines(&draft, &by) })
+    events.iter_mut().for_each(|event| add_note(event, &draft));
+    Ok(Made::Change { events, told: told(&draft, &by, epoch_s(asked.house)) })
+}
+
+/// In a batch each member may have a note of its own.
+fn add_note(event: &mut Event, draft: &Draft) {
+    let Event::Member(event) = event else { return };
+    let By::Person(person) = &mut event.by else { return };
+    if person.note.is_none() {
+        person.note = new_note(draft, &event.pool, &event.member);
+    }
+}
+
+/// What is said of a member's order, and was not said before.
+fn new_note(draft: &Draft, pool: &str, member: &str) -> Option<String> {
+    let (before, now) = draft.orders(pool, member);
+    let note = now?.note.as_ref();
+    note.filter(|_| before.and_then(|before| before.note.as_ref()) != note).cloned()
 }
 
 /// A script may have changed the pool since the draft was made.
@@ -79,33 +97,36 @@ fn refused(asked: &Asked<'_>, error: ChangeError) -> Problem {
     }
 }
 
-/// The lines about steps that the balancer does not log itself: limits and meta keys, and end and
-/// reason where neither state nor weight changes.
-fn lines(draft: &Draft, by: &By) -> Vec<String> {
+/// The lines and entries about steps that the balancer does not tell itself: limits and meta keys,
+/// and end and reason where neither state nor weight changes.
+fn told(draft: &Draft, by: &By, now_s: u64) -> Vec<EventEntry> {
     let mut seen = HashSet::new();
     let mut steps: Vec<&MemberStep> = draft.steps.iter().collect();
     steps.retain(|step| seen.insert((&*step.pool, &*step.member, std::mem::discriminant(&step.what))));
-    let told: HashSet<(&str, &str)> = steps
+    let changed: HashSet<(&str, &str)> = steps
         .iter()
         .filter(|step| !matches!(step.what, Doing::Order(_)))
         .map(|step| (&*step.pool, &*step.member))
         .collect();
-    let mut lines = Vec::new();
+    let mut entries = Vec::new();
     for step in steps {
         let (pool, member) = (&step.pool, &step.member);
         let what = match &step.what {
             Doing::Recount => "failures and checks count from 0".to_owned(),
             Doing::Order(_) => {
                 let (before, now) = draft.orders(pool, member);
-                order_changes(before, now, !told.contains(&(pool, member))).join(", ")
+                order_changes(before, now, !changed.contains(&(pool, member))).join(", ")
             }
             _ => continue,
         };
         if !what.is_empty() {
-            lines.push(format!("pool {pool}: member {member}: {what} (by {by})"));
+            let line = format!("pool {pool}: member {member}: {what} (by {by})");
+            let entry = EventEntry::new(EventKind::Order, now_s, line).by(by);
+            let note = entry.note.clone().or_else(|| new_note(draft, pool, member));
+            entries.push(EventEntry { note, ..entry }.of_pool(pool, member));
         }
     }
-    lines
+    entries
 }
 
 /// The changes of an order besides state and weight, as `key old -> new`; with `all` also its end

@@ -26,3 +26,8 @@ impl Asked<'_> {
 pub(crate) fn person(request: &Request<'_>, note: Option<String>) -> Person {
     Person { name: request.caller.user.clone(), from: request.caller.from.clone(), note }
 }
+
+/// Seconds since 1970.
+pub(crate) fn epoch_s(house: &dyn House) -> u64 {
+    house.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

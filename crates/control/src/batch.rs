@@ -6,8 +6,8 @@ use render::mark::Mark;
 use serde_json::{Value, json};
 
 use crate::apply::{self, Intent};
-use crate::asked::{Asked, person};
-use crate::change::{self, Deletion, epoch_s};
+use crate::asked::{Asked, epoch_s, person};
+use crate::change::{self, Deletion};
 use crate::draft::Draft;
 use crate::patch::{self, Now};
 use crate::problem::Problem;

@@ -9,7 +9,7 @@ use render::mark::Mark;
 use serde_json::Value;
 
 use crate::apply::{self, Intent};
-use crate::asked::{Asked, person};
+use crate::asked::{Asked, epoch_s, person};
 use crate::draft::{Draft, flags};
 use crate::element::Element;
 use crate::patch::{self, Now};
@@ -180,9 +180,4 @@ pub(crate) fn stale_pool(asked: &Asked<'_>, draft: &Draft) -> Result<Response, P
     let pool = draft.pool(asked.name(0))?;
     let mark = Mark::of_pool(pool);
     read::with_view(asked.house, &draft.all, |view| read::changed(412, mark, &view.members(pool)))
-}
-
-/// Seconds since 1970.
-pub(crate) fn epoch_s(house: &dyn House) -> u64 {
-    house.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -14,6 +14,7 @@ mod condition;
 mod described;
 mod draft;
 mod element;
+mod events;
 mod explain;
 mod find;
 mod guard;
@@ -32,5 +33,6 @@ mod types;
 
 pub use answer::respond;
 pub use described::{Described, Unexplained};
+pub use events::WaitingCall;
 pub use render::Facts;
 pub use types::{Admin, Caller, Door, House, Request, Response, StateSeen};

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::apply::{self, Intent};
-use crate::asked::{Asked, person};
-use crate::change::{self, defined, duplicate, epoch_s};
+use crate::asked::{Asked, epoch_s, person};
+use crate::change::{self, defined, duplicate};
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::types::Response;

@@ -6,9 +6,8 @@ use render::state::{StateFileDoc, StatePartDoc};
 use render::time::Time;
 use statefile::{Ages, StartPlan, StartTime, StateDocument};
 
-use crate::asked::Asked;
+use crate::asked::{Asked, epoch_s};
 use crate::body;
-use crate::change::epoch_s;
 use crate::problem::Problem;
 use crate::read;
 use crate::types::{Response, StateSeen};

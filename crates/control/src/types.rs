@@ -3,8 +3,8 @@
 
 use std::time::SystemTime;
 
-use balance::event::Level;
 use balance::history::PoolHistory;
+use balance::journal::{EventEntry, JournalPart};
 use balance::snapshot::Snapshot;
 use balance::steering::Steering;
 use render::Facts;
@@ -108,8 +108,14 @@ pub trait House {
     fn now(&self) -> SystemTime;
     /// File and line of a pool's member, where the configuration names it.
     fn place(&self, pool: &str, member: &str) -> Option<String>;
-    /// A line for the log: of a change that the balancer says nothing of.
-    fn log(&self, level: Level, line: &str);
+    /// A line for the log, and an entry for the journal: of a change that the balancer says nothing
+    /// of.
+    fn tell(&self, entry: EventEntry);
+    /// What has happened from this number on, or as far back as is known. A number that is not
+    /// reached yet is of another start of the server: then it is everything that is known.
+    fn journal(&self, since: Option<u64>) -> JournalPart;
+    /// The number of the next entry, at little cost.
+    fn next_event(&self) -> u64;
     /// Whether this user or address may make one more change now; see [`crate::rate::Rate`].
     fn may_change(&self, who: &str) -> bool;
     /// The settings of `LuaBalancerMetrics` for series.

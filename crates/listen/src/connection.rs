@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::ender::{Ender, Step};
 use crate::guests::{Guest, Present};
 use crate::race::{First, first};
-use crate::{Answerer, Aside, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
+use crate::{AnswerWhen, Answerer, Aside, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
 
 /// Most bytes of a head, which is also what is buffered of an answer in one piece.
 const HEAD: usize = 64 << 10;
@@ -34,9 +34,17 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    async fn answered(&self, incoming: Incoming) -> Outgoing {
+    async fn answered(&self, incoming: Incoming, guest: &Guest) -> Outgoing {
         let is_read = matches!(incoming.method.as_str(), "GET" | "HEAD");
-        let Some(aside) = self.aside.clone().filter(|_| !is_read) else { return (self.answer)(incoming) };
+        let Some(aside) = self.aside.clone().filter(|_| !is_read) else {
+            return match (self.answer)(incoming) {
+                AnswerWhen::Now(outgoing) => outgoing,
+                AnswerWhen::Later(parked) => {
+                    guest.begins(parked.wait + self.limits.answer);
+                    parked.answer(&self.ender).await
+                }
+            };
+        };
         let answered = tokio::task::spawn_blocking(move || aside(incoming)).await;
         answered.unwrap_or_else(|_| Outgoing { status: 500, ..Outgoing::default() })
     }
@@ -75,7 +83,7 @@ async fn respond(
     guest.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
     let outgoing = match read(request, peer, common.limits).await {
-        Ok(incoming) => common.answered(incoming).await,
+        Ok(incoming) => common.answered(incoming, guest).await,
         Err(refused) => refused,
     };
     guest.answers(common.limits.answer);

@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod ender;
 mod guests;
+mod parked;
 mod race;
 mod server;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use ender::Ender;
+pub use parked::{AnswerWhen, Parked};
 pub use server::DoorKeeper;
 
 /// A request, read as a whole.
@@ -67,8 +69,9 @@ pub enum Listener {
     Tcp(std::net::TcpListener),
 }
 
-/// Answers a request. It is called on the server's thread, and nobody else is answered meanwhile.
-pub type Answerer = Rc<dyn Fn(Incoming) -> Outgoing>;
+/// Answers a request, or says what its answer waits for. It is called on the server's thread, and
+/// nobody else is answered meanwhile.
+pub type Answerer = Rc<dyn Fn(Incoming) -> AnswerWhen>;
 
 /// Answers a request on a thread of its own, one after the other: what takes long holds up no other
 /// request.

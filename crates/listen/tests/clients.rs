@@ -12,7 +12,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use listen::{
-    Answerer, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing, RemoteEnd,
+    AnswerWhen, Answerer, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing,
+    Parked, RemoteEnd,
 };
 
 const SHORT: ConnectionLimits = ConnectionLimits {
@@ -50,13 +51,28 @@ fn serve(limits: ConnectionLimits) -> Running {
     let ender = Ender::default();
     let own = ender.clone();
     let thread = thread::spawn(move || {
-        let answer: Answerer = Rc::new(echo);
+        let answer: Answerer = Rc::new(reply);
         let door =
             |listener| Entrance { listener, limits, answer: answer.clone(), aside: Some(Arc::new(aside)) };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
         DoorKeeper::new(doors, own).expect("a server").run();
     });
     Running { path, address, ender, thread: Some(thread) }
+}
+
+/// Says what was asked; of a path that begins with `/park` once a second has passed, or at once
+/// when the file that the query names is there.
+fn reply(request: Incoming) -> AnswerWhen {
+    if request.path != "/park" {
+        return echo(request).into();
+    }
+    let path = PathBuf::from(request.query.clone().unwrap_or_default());
+    let said = |text: &str| Outgoing { status: 200, headers: Vec::new(), body: text.into() };
+    AnswerWhen::Later(Parked {
+        wait: Duration::from_secs(1),
+        look: Box::new(move || path.exists().then(|| said("there"))),
+        give_up: Box::new(move || said("nothing")),
+    })
 }
 
 /// Says what was asked.
@@ -141,7 +157,7 @@ fn a_socket_of_ipv6_is_one() {
     let own = ender.clone();
     let thread = thread::spawn(move || {
         let door =
-            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(echo), aside: None };
+            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(reply), aside: None };
         DoorKeeper::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
@@ -350,7 +366,7 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(echo), aside: None };
+    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(reply), aside: None };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");
@@ -372,4 +388,45 @@ fn a_change_that_takes_long_holds_up_no_reader() {
     assert!(server.ask(&format!("GET /fast HTTP/1.1\r\n{CLOSE}\r\n")).contains("GET /fast"));
     assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
     assert!(all(long).contains("PUT /long  1"));
+}
+
+#[test]
+fn a_parked_answer_waits_for_what_it_waits_for_and_holds_up_nobody() {
+    let running = serve(SHORT);
+    let flag = running.path.with_extension("flag");
+    let mut parked = running.connect();
+    let start = Instant::now();
+    write!(parked, "GET /park?{} HTTP/1.1\r\nHost: x\r\n\r\n", flag.display()).expect("send");
+    for _ in 0..20 {
+        assert!(running.ask("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").contains("GET /x"));
+    }
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    std::fs::write(&flag, "").expect("a flag");
+    let raised = Instant::now();
+    let answer = one(&mut parked);
+    assert!(raised.elapsed() < Duration::from_millis(100), "{:?}", raised.elapsed());
+    std::fs::remove_file(&flag).expect("the flag");
+    assert!(answer.ends_with("there"), "{answer}");
+    // The connection is kept, and the next answer waits for its whole time: longer than the client
+    // of another request may take.
+    let start = Instant::now();
+    write!(parked, "GET /park?{} HTTP/1.1\r\nHost: x\r\n\r\n", flag.display()).expect("send");
+    let answer = one(&mut parked);
+    assert!(answer.ends_with("nothing") && !answer.contains("close"), "{answer}");
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_parked_answer_is_given_when_the_server_is_told_to_end() {
+    for end in [Ender::leave, Ender::close, Ender::end] {
+        let running = serve(SHORT);
+        let mut parked = running.connect();
+        write!(parked, "GET /park?/nowhere HTTP/1.1\r\nHost: x\r\n\r\n").expect("send");
+        assert!(running.ask("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").contains("GET /x"));
+        let start = Instant::now();
+        end(&running.ender);
+        let answer = one(&mut parked);
+        assert!(answer.contains("connection: close") && answer.ends_with("nothing"), "{answer}");
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    }
 }

@@ -317,21 +317,14 @@ pub fn overrides(member: &MemberState) -> Vec<&'static str> {
 }
 
 fn why<'a>(cause: &'a Cause, order: Option<&'a Order>) -> WhyDoc<'a> {
-    let (by, person) = match &cause.by {
-        By::Checks => (Some("checks"), None),
-        By::Agent => (Some("agent"), None),
-        By::Requests => (Some("requests"), None),
-        By::Time => (Some("time"), None),
-        By::Configuration => (Some("configuration"), None),
-        By::Definition => (Some("script"), None),
-        By::Script(label) => (Some(label.as_deref().unwrap_or("script")), None),
-        By::Person(person) => (person.name.as_deref(), Some(person)),
-        By::Somebody => (None, None),
+    let person = match &cause.by {
+        By::Person(person) => Some(person),
+        _ => None,
     };
     let order = order.filter(|_| person.is_some());
     WhyDoc {
         flag: cause.flag.to_string(),
-        by,
+        by: cause.by.word(),
         from: person.and_then(|person| person.from.as_deref()),
         at: order.and_then(|order| Time::noted(order.at)),
         until: order.and_then(|order| order.until).map(Time),

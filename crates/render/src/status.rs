@@ -88,7 +88,7 @@ impl<'a> Shown<'a> {
                 .all
                 .lead
                 .filter(|lead| lead.fresh)
-                .map(|lead| LeaderDoc { pid: lead.pid, since: None }),
+                .map(|lead| LeaderDoc { pid: lead.pid, since: Time::noted(lead.since_s) }),
             table: self.all.fill.map(|fill| TableDoc {
                 members: RoomDoc { used: fill.members.used, room: fill.members.of },
                 pools: fill.pools.used,

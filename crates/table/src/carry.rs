@@ -40,6 +40,7 @@ impl Table {
             self.carry_script(old, row);
         }
         self.carry_rings(old);
+        self.map.header().led.store(old.map.header().led.load(SeqCst), SeqCst);
         self.set_generation(old.generation());
         Ok(())
     }

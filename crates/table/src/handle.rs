@@ -32,6 +32,10 @@ impl std::fmt::Debug for Table {
     }
 }
 
+/// Of the word that says how often the lead was taken, and when.
+const LED_BITS: u32 = 40;
+const LED_S: u64 = (1 << LED_BITS) - 1;
+
 impl Table {
     /// Makes an empty table in zeroed shared memory, such as a fresh anonymous mapping.
     ///
@@ -145,6 +149,18 @@ impl Table {
     ) -> Lead {
         let header = self.map.header();
         lead::lead(&header.leader, &header.generation, (pid, generation), Term { now_ms, lease_ms }, alive)
+    }
+
+    /// Notes that the caller has taken the lead, at this time in epoch seconds.
+    pub fn note_lead(&self, now_s: u64) {
+        let noted = |word: u64| Some((word >> LED_BITS).wrapping_add(1) << LED_BITS | now_s & LED_S);
+        let _ = self.map.header().led.fetch_update(SeqCst, SeqCst, noted);
+    }
+
+    /// How often the lead was taken, and when last, in epoch seconds; 0 for never.
+    pub fn lead_changes(&self) -> (u64, u64) {
+        let word = self.map.header().led.load(SeqCst);
+        (word >> LED_BITS, word & LED_S)
     }
 
     /// Gives the lead up, if `pid` has it. Safe in a signal handler.

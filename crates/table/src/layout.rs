@@ -20,10 +20,10 @@ use crate::protocol::trouble::TroubleRow;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 10;
+pub(crate) const LAYOUT_VERSION: u64 = 11;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_010;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_011;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
@@ -195,7 +195,9 @@ pub(crate) struct Header {
     pub ticket_number: AtomicU64,
     /// When somebody looked for tickets of the dead last, milliseconds.
     pub buried_ms: AtomicU64,
-    pub spare: AtomicU64,
+    /// How often the lead was taken << 40 | when last, epoch seconds. Written by the child that
+    /// takes it; one that dies just before leaves the time of the one before.
+    pub led: AtomicU64,
     /// At the same place in every layout, see [`crate::outline`].
     pub outline: [AtomicU64; OUTLINE_WORDS],
     /// Follows the outline's first words in every layout that has it.

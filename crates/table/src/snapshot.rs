@@ -41,7 +41,7 @@ impl Table {
 
     fn lead_state(&self, now_ms: u64) -> Option<LeadState> {
         let (pid, fresh) = lead::seen(&self.map.header().leader, now_ms)?;
-        Some(LeadState { pid, generation: self.generation(), fresh })
+        Some(LeadState { pid, generation: self.generation(), fresh, since_s: self.lead_changes().1 })
     }
 
     /// Rows that are live; removed ones that somebody has a request at are taken as well.

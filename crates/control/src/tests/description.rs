@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use render::events::EventsDoc;
 use render::explained::ExplainedDoc;
 use render::history::HistoryDoc;
 use render::member::MemberDoc;
@@ -100,6 +101,7 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         }
         Endpoint::Member => (json, in_parts(reference::<MemberDoc<'_>>(made))),
         Endpoint::History => (json, reference::<HistoryDoc<'_>>(made)),
+        Endpoint::Events => (json, reference::<EventsDoc<'_>>(made)),
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),
@@ -139,6 +141,9 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
         put(&[404], "There is no such pool.");
         put(&[422], "A parameter has a wrong value.");
         put(&[503], "It is not well.");
+    }
+    if route.target == Endpoint::Events {
+        put(&[422], "A parameter has a wrong value.");
     }
     if route.target == Endpoint::StatePrune {
         put(&[503], "No child could write it in time.");
@@ -200,6 +205,18 @@ fn parameters(route: &ApiRoute, method: Verb) -> Vec<Value> {
         (Endpoint::Health, _) => {
             put("query", "pool", text, "503 unless this pool has enough usable members");
             put("query", "min", json!({ "type": "integer", "minimum": 0 }), "How many are enough; 1");
+        }
+        (Endpoint::Events, _) => {
+            let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
+            put(
+                "query",
+                "since",
+                json!({ "type": "integer", "minimum": 0 }),
+                "From this event on: the last next",
+            );
+            put("query", "pool", text.clone(), "Events of this pool alone");
+            put("query", "limit", limit, "From since on so many, or the last so many");
+            put("query", "wait", text, "Wait so long for one, at most 5m; at the Unix socket alone");
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ fn health_is_that_of_the_lead_and_of_a_pool() {
     for min in ["", "x", "-1", "1.5", "99999999999999999999", "1&min=2"] {
         refused(&house.ask("GET", &format!("/health?pool=app&min={min}"), ""), 422, "min");
     }
-    for lead in [None, Some(LeadState { pid: 1, generation: 1, fresh: false })] {
+    for lead in [None, Some(LeadState { pid: 1, generation: 1, fresh: false, since_s: 0 })] {
         house.lead.set(lead);
         refused(&house.ask("GET", "/health", ""), 503, "leads");
         assert_eq!(super::json(&house.ask("GET", "/api/v1/status", ""))["leader"], serde_json::Value::Null);

@@ -74,6 +74,7 @@ fn every_document_is_as_it_was_looked_at() {
         ("/api/v1/pools/app/members/a?fields=name,why.by,attempts.ok", "fields.json"),
         ("/api/v1/pools?state=draining&fields=pools.name,pools.members.name", "state.json"),
         ("/api/v1/pools/app/history", "history.json"),
+        ("/api/v1/events", "events.json"),
         ("/api/v1/scripts", "scripts.json"),
         ("/api/v1/dicts", "dicts.json"),
         ("/api/v1/children", "children.json"),

@@ -6,6 +6,7 @@ mod conditions;
 mod description;
 mod documents;
 mod doors;
+mod events;
 mod explaining;
 mod golden;
 mod hostile;
@@ -19,8 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use balance::api::Balancer;
 use balance::counts::Histogram;
 use balance::engine::{Engine, Handle};
-use balance::event::Level;
 use balance::history::{HistorySample, PoolHistory};
+use balance::journal::{EventEntry, JournalPart};
 use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
@@ -47,6 +48,10 @@ pub(super) struct Heap {
     pub now_s: Cell<u64>,
     /// Lines of the log: of the balancer, and of the house.
     pub log: Arc<Mutex<Vec<String>>>,
+    /// What has happened.
+    pub journal: Arc<Mutex<Vec<EventEntry>>>,
+    /// How many of the first events are not known any more.
+    pub forgotten: Cell<u64>,
     pub lead: Cell<Option<LeadState>>,
     pub fill: Cell<Option<Fill>>,
     pub options: Cell<Options>,
@@ -72,7 +77,8 @@ pub(super) fn house() -> Heap {
 
 pub(super) fn house_of(lines: &[&str]) -> Heap {
     let log: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (store, lines_of_log) = (MemoryStore::new(), log.clone());
+    let journal: Arc<Mutex<Vec<EventEntry>>> = Arc::default();
+    let (store, lines_of_log, entries) = (MemoryStore::new(), log.clone(), journal.clone());
     store.set_now_s(NOON);
     let settings =
         PoolSettings::from_text("LuaBalancerHealthCheck http uri=/up header=\"Authorization: x\"\n");
@@ -81,6 +87,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
     store.define("api", &PoolSettings::default(), &[], 1).expect("a pool");
     let notice = move |event: &balance::event::Event| {
         lines_of_log.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_string());
+        entries.lock().unwrap_or_else(PoisonError::into_inner).extend(EventEntry::of(event, NOON));
     };
     let engine = Engine::new(store, Box::new(notice));
     Heap {
@@ -88,7 +95,9 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         engine,
         now_s: Cell::new(NOON),
         log,
-        lead: Cell::new(Some(LeadState { pid: 101, generation: 3, fresh: true })),
+        journal,
+        forgotten: Cell::new(0),
+        lead: Cell::new(Some(LeadState { pid: 101, generation: 3, fresh: true, since_s: NOON - 60 })),
         fill: Cell::new(Some(fill(3, 64))),
         options: Cell::default(),
         reduced: RefCell::default(),
@@ -236,8 +245,23 @@ impl House for Heap {
         known.iter().position(|name| name == member).map(|at| format!("sites-enabled/x.conf:{}", at + 12))
     }
 
-    fn log(&self, _level: Level, line: &str) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    fn tell(&self, entry: EventEntry) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry.message.clone());
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    fn journal(&self, since: Option<u64>) -> JournalPart {
+        let all = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = self.forgotten.get();
+        let next = all.len() as u64 + 1;
+        let from = since.filter(|since| *since <= next).unwrap_or(1);
+        let known = (1..).zip(all.iter().cloned()).skip_while(|(seq, _)| *seq < from.max(forgotten + 1));
+        let lost = if since.is_some() { (forgotten + 1).saturating_sub(from.max(1)) } else { 0 };
+        JournalPart { entries: known.collect(), next, lost }
+    }
+
+    fn next_event(&self) -> u64 {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).len() as u64 + 1
     }
 
     fn may_change(&self, _who: &str) -> bool {
@@ -334,7 +358,11 @@ impl Ask {
         if !self.body.is_empty() && !self.headers.iter().any(|(name, _)| name == "content-type") {
             self = self.header("content-type", "application/json");
         }
-        let request = Request {
+        respond(&self.request(), house)
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
             method: &self.method,
             base: &self.base,
             path: &self.path,
@@ -343,8 +371,7 @@ impl Ask {
             body: &self.body,
             caller: self.caller.clone(),
             admin: self.admin.clone(),
-        };
-        respond(&request, house)
+        }
     }
 }
 

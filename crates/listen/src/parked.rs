@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers that wait for something, beside all other connections and without a thread.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::Outgoing;
+use crate::ender::{Ender, Step};
+
+/// How often a waiting answer is looked at.
+const TICK: Duration = Duration::from_millis(40);
+
+/// What a request gets.
+pub enum AnswerWhen {
+    /// It is answered.
+    Now(Outgoing),
+    /// Its answer waits.
+    Later(Parked),
+}
+
+impl From<Outgoing> for AnswerWhen {
+    fn from(outgoing: Outgoing) -> Self {
+        AnswerWhen::Now(outgoing)
+    }
+}
+
+/// An answer that waits until there is something to say, its time is over, or the server is about
+/// to end.
+pub struct Parked {
+    /// How long at most.
+    pub wait: Duration,
+    /// Makes the answer; None: there is nothing to say yet. It is called on the server's thread
+    /// again and again, so that it has to be quick while there is nothing.
+    pub look: Box<dyn FnMut() -> Option<Outgoing>>,
+    /// Makes the answer when nothing has happened.
+    pub give_up: Box<dyn FnOnce() -> Outgoing>,
+}
+
+impl Parked {
+    pub(crate) async fn answer(mut self, ender: &Ender) -> Outgoing {
+        let until = Instant::now() + self.wait;
+        loop {
+            if let Some(outgoing) = (self.look)() {
+                return outgoing;
+            }
+            if Instant::now() >= until || ender.has_come_to(Step::Leaves) {
+                return (self.give_up)();
+            }
+            tokio::time::sleep_until(until.min(Instant::now() + TICK)).await;
+        }
+    }
+}
