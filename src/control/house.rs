@@ -15,6 +15,7 @@ use control::{Described, Facts, House, StateSeen, Unexplained};
 use render::explained::ExplainedDoc;
 use render::metrics::{Histograms, Members, Options};
 use table::Table;
+use table::ring::RingRead;
 
 use super::explain;
 use crate::httpd::{digest, log, memory};
@@ -81,6 +82,12 @@ impl House for ChildHouse {
 
     fn journal(&self, since: Option<u64>) -> JournalPart {
         events::since(&self.child.table, since)
+    }
+
+    fn decisions(&self) -> Vec<Vec<u8>> {
+        let (ring, now_ms) = (self.child.table.decisions(), memory::monotonic_ms());
+        let kept = (ring.oldest()..ring.next()).map(|number| ring.read(number, now_ms));
+        kept.filter_map(RingRead::entry).collect()
     }
 
     fn next_event(&self) -> u64 {

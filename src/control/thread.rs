@@ -82,7 +82,7 @@ fn answers(house: Rc<ChildHouse>, door: control::Door) -> Answerer {
     })
 }
 
-/// What answers at a door are made of.
+/// The things that answers at a door are made of.
 struct At {
     house: Rc<ChildHouse>,
     users: Rc<Users>,
@@ -101,7 +101,8 @@ impl At {
 
     /// None: the request is to be answered now.
     fn waiting(&self, incoming: &Incoming) -> Option<WaitingCall> {
-        let mut waiting = WaitingCall::of(&asked(incoming, Caller { door: self.door, user: None, from: None }))?;
+        let mut waiting =
+            WaitingCall::of(&asked(incoming, Caller { door: self.door, user: None, from: None }))?;
         (!waiting.is_over(self.house.as_ref())).then_some(waiting)
     }
 }

@@ -41,7 +41,7 @@ pub fn note(table: &Table, kind: EventKind, level: log::Level, text: &str) {
     append(table, &EventEntry::new(kind, memory::epoch_s(), text));
 }
 
-/// What an engine over this table is to tell.
+/// The notice of an engine over this table.
 pub fn notice(table: &Table) -> Notice {
     let table = table.clone();
     Box::new(move |event| tell(&table, event))

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request as the loop over attempts knows it: a value of its own, on its stack.
 
+use std::sync::Arc;
+
 use balance::choosing::Course;
 use balance::counting::Ending;
 use balance::engine::Now;
+use balance::member::Member;
 use balance::relay::{HookStatus, Outcome};
 use balance::settings::PoolSettings;
 use once_cell::sync::Lazy;
@@ -80,6 +83,9 @@ pub struct Journey {
     pub retries: [u32; 3],
     /// How the last attempt ended.
     pub last: Option<Ended>,
+    /// The attempts before it, where requests with several are kept (`LuaBalancerDecisions`); of
+    /// targets without a member.
+    pub earlier: Vec<(Option<Arc<Member>>, Ended)>,
     /// Whether the environment names a member already.
     pub announced: bool,
     /// Whether the filter of the answer's headers was added.

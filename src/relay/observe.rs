@@ -49,9 +49,7 @@ pub fn attempt_ended(
 #[inline(always)]
 pub fn request_ended(serving: Serving<'_>, journey: &Journey, ending: Option<Ending>) {
     let (Some(pool), Some(ending)) = (journey.course.pool, ending) else { return };
-    let waited_us = journey.wait.waited_us();
-    let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
-    let took_us = if is_all { journey.took_us() } else { took_in_all(journey, waited_us) };
+    let (waited_us, took_us) = (journey.wait.waited_us(), took_us(journey));
     let session = journey.course.stick.as_ref().and_then(|stick| session_end(serving, journey, stick));
     let counted = RequestEnd { ending, took_us, waited_us, retries: journey.retries, session };
     serving.child.table.count_request(pool, &counted);
@@ -65,7 +63,14 @@ pub fn request_refused(serving: Serving<'_>, journey: &Journey, ending: Ending) 
     request_ended(serving, journey, Some(ending));
 }
 
-/// From the first attempt, or the wait for it, to the last one's end.
+/// From the first attempt, or the wait for it, to the last one's end, microseconds.
+#[inline(always)]
+pub fn took_us(journey: &Journey) -> u64 {
+    let waited_us = journey.wait.waited_us();
+    let is_all = waited_us.is_none() && journey.first_us == journey.spent.began_us;
+    if is_all { journey.took_us() } else { took_in_all(journey, waited_us) }
+}
+
 #[cold]
 fn took_in_all(journey: &Journey, waited_us: Option<u64>) -> u64 {
     let from_us = match journey.wait.since_us() {

@@ -8,7 +8,7 @@ use balance::relay::{HookStatus, retry_after_s};
 use super::circumstances::RouteChooser;
 use super::journey::{Journey, Run, settings_of};
 use super::ticket::InVain;
-use super::{environment, observe};
+use super::{environment, observe, sample};
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::serve::scope;
@@ -44,6 +44,7 @@ pub fn no_member(
     let ending = in_vain.map_or(ending, InVain::ending);
     observe::request_refused(run.serving, journey, ending);
     environment::report(run, journey, chooser, in_vain.map_or(word, InVain::word));
+    sample::request_ended(run, journey, chooser, (ending, status));
     HookStatus::Http(status)
 }
 
@@ -57,10 +58,12 @@ pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>)
         log::request(request, log::DEBUG, &format!("{} waits no more: {why}", request_line(request)));
     }
     let pool = journey.now(run.serving.thread);
+    let status = settings_of(pool.as_ref()).set.on_empty;
     request.abort();
-    request.set_status(i32::from(settings_of(pool.as_ref()).set.on_empty));
+    request.set_status(i32::from(status));
     observe::request_refused(run.serving, journey, Ending::Aborted);
     environment::report(run, journey, chooser, in_vain.map_or(environment::ABORTED, InVain::word));
+    sample::request_ended(run, journey, chooser, (Ending::Aborted, status));
     HookStatus::Done
 }
 

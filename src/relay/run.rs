@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The loop over attempts: choose, wait, send, judge, next. The one place that calls the others.
 
+use std::sync::Arc;
+
 use balance::api::{Balancer, NoMember};
 use balance::choosing::{Chooser, Goal};
 use balance::counting::Ending;
 use balance::engine::Now;
+use balance::member::Member;
 use balance::relay::{HookStatus, Outcome};
 use balance::status::Status;
 
@@ -12,7 +15,7 @@ use super::circumstances::{RouteChooser, chooser_of};
 use super::journey::{Ended, Journey, Run, Serving, settings_of};
 use super::record::Record;
 use super::ticket::InVain;
-use super::{environment, observe, refuse, send, wait};
+use super::{environment, observe, refuse, sample, send, wait};
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -85,6 +88,7 @@ fn attempt(
     chooser: &RouteChooser<'_>,
     (pool, goal): (Option<&Now>, &Goal),
 ) -> Option<Ended> {
+    let before = journey.last.map(|last| (journey.course.member.clone(), last));
     let answer = &run.record.answer;
     answer.pool.set(journey.course.pool);
     answer.reverse.set(pool.is_some_and(|pool| pool.settings().set.reverse));
@@ -102,18 +106,22 @@ fn attempt(
         (Goal::Target(url), _) => send::to_target(run, journey, url),
     };
     journey.course.last = Some((ended.outcome, ended.status));
-    if let Some(before) = journey.last.replace(ended) {
-        count_retry(journey, before);
+    journey.last = Some(ended);
+    if let Some(before) = before {
+        count_retry(run, journey, before);
     }
     Some(ended)
 }
 
 /// Notes why there was another attempt.
 #[cold]
-fn count_retry(journey: &mut Journey, before: Ended) {
-    let reason = Ending::of(before.outcome, before.status, false).as_reason();
+fn count_retry(run: &Run<'_>, journey: &mut Journey, before: (Option<Arc<Member>>, Ended)) {
+    let reason = Ending::of(before.1.outcome, before.1.status, false).as_reason();
     if let Some(count) = reason.and_then(|reason| journey.retries.get_mut(reason)) {
         *count += 1;
+    }
+    if run.serving.child.main_config.config.sampling.size > 0 {
+        journey.earlier.push(before);
     }
 }
 
@@ -121,6 +129,8 @@ fn count_retry(journey: &mut Journey, before: Ended) {
 fn finish(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, last: Ended) -> HookStatus {
     observe::request_ended(run.serving, journey, journey.ending);
     environment::report(run, journey, chooser, last.outcome.word());
+    let ending = Ending::of(last.outcome, last.status, run.serving.request.aborted());
+    sample::request_ended(run, journey, chooser, (ending, last.status));
     last.answer
 }
 

@@ -29,6 +29,7 @@ pub fn needs(config: &Config) -> Needs {
         one_request: !mpm::is_threaded(),
         requests: mpm::max_threads(),
         scripts: (config.uses + of_pools + on_trial) as u32,
+        decisions: config.sampling.size,
     }
 }
 

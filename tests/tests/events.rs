@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has happened, as the API tells it: each change once, whoever made it, over restarts and
-//! deaths, and as soon as it is there.
+//! Events, as the API tells them: each change once, at every door, over restarts and deaths, and as
+//! soon as it is there.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use server_tests::{
 const SOON: Duration = Duration::from_secs(15);
 const MEMBER: &str = "/api/v1/pools/app/members/a";
 
-/// What the server answers, and what is in it.
+/// An answer of the server.
 struct Told(Value);
 
 impl Told {
@@ -53,7 +53,7 @@ fn short(event: &Value) -> String {
     parts.join(" ")
 }
 
-/// What has happened to pool `app` since the last look, in the API and in the log.
+/// Events of pool `app` since the last look, in the API and in the log.
 struct Watch {
     from: u64,
     lines: usize,
@@ -357,7 +357,7 @@ fn a_waiting_call_is_answered_with_the_event(mpm: Mpm) {
     let (took, told, _) = timed(&httpd, &format!("?since={}&wait=500ms", next(&httpd)));
     assert_eq!((told.events().len(), told.lost()), (0, 0), "{:?}", told.0);
     assert!(took >= Duration::from_millis(500) && took < patience(Duration::from_millis(900)), "{took:?}");
-    // What has happened already is not waited for.
+    // A call does not wait for an event that is there.
     let (took, told, _) = timed(&httpd, &format!("?since={from}&wait=20s"));
     assert!(!told.events().is_empty() && took < patience(Duration::from_secs(2)), "{took:?}");
 }
@@ -366,7 +366,7 @@ fn a_waiting_call_is_answered_before_its_child_ends(mpm: Mpm) {
     let backends = Backend::named(["a", "b", "c"]);
     let mut httpd = server(mpm, &backends, "").start();
     for end in ["graceful", "restart", "stop"] {
-        // Of a number that nobody has reached: what a new leader says does not end the call.
+        // Of a pool without events: the event of a new leader does not end the call.
         let path = httpd.socket_path();
         eventually("a leader", SOON, || leader(&httpd));
         let calls: Vec<_> = (0..6)

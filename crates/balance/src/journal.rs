@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Entries of the journal: what has happened, as it is kept for whoever asks later. Each line of
-//! the log about members, pools, scripts and the lead has one.
+//! Entries of the journal: changes, as they are kept for later questions. Each line of the log
+//! about members, pools, scripts and the lead has one.
 
 use crate::event::{By, Event, Level, MemberEvent, What, Why};
 use crate::packed::{Packer, Unpacker};
@@ -70,11 +70,11 @@ pub struct EventEntry {
     pub new: Option<State>,
     /// For what reason; None for orders, whose reason is their note.
     pub why: Option<String>,
-    /// Who.
+    /// The author.
     pub by: Option<String>,
     /// From which address.
     pub from: Option<String>,
-    /// What they say of it.
+    /// The author's words about it.
     pub note: Option<String>,
     /// All of it in one line, as in the log.
     pub message: String,
@@ -183,7 +183,7 @@ impl EventEntry {
 pub struct JournalPart {
     /// Entries with their numbers, which begin with 1.
     pub entries: Vec<(u64, EventEntry)>,
-    /// What to ask from next time.
+    /// The number to ask from next time.
     pub next: u64,
     /// Entries that were asked for and are gone.
     pub lost: u64,

@@ -36,6 +36,7 @@ pub mod relay;
 pub mod reverse;
 pub mod rewrite;
 pub mod rng;
+pub mod sampled;
 pub mod schedule;
 pub mod session;
 pub mod settings;

@@ -8,6 +8,7 @@ use balance::keys;
 use crate::door_lines;
 use crate::kept;
 use crate::parse;
+use crate::sampling_lines;
 use crate::script_lines;
 use crate::statement::Statement;
 
@@ -144,6 +145,22 @@ pub static DIRECTIVES: &[Directive] = &[
         Key { name: "members", value: "auto, on or off", default: "auto" },
         Key { name: "histograms", value: "members, pools or off", default: "members" },
         Key { name: "max_series", value: "a number of at least 1", default: "50000" },
+    ]),
+    of(
+        c"LuaBalancerDecisions",
+        Contexts::Server,
+        "off|[size=512] [sample=1%] [always=errors,retries]",
+        sampling_lines::decisions,
+    )
+    .help(c"decisions that are kept to be looked at: off, or size=512 sample=1% always=errors,retries")
+    .own_keys(&[
+        Key { name: "size", value: "a number from 1 to 65536", default: "512" },
+        Key { name: "sample", value: "a percentage", default: "1%" },
+        Key {
+            name: "always",
+            value: "errors, retries, both with a comma, or none",
+            default: "errors,retries",
+        },
     ]),
     of(
         c"LuaBalancerAdmin",

@@ -9,6 +9,7 @@ use crate::draft::{Draft, MAIN, Server, Source, Use};
 use crate::kept::StateSetting;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
+use crate::sampling::Sampling;
 use crate::section::{AdminRule, ErrorRule, Hooks};
 use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
 
@@ -97,6 +98,8 @@ pub struct Config {
     pub socket: Socket,
     /// `LuaBalancerMetrics`.
     pub metrics: Metrics,
+    /// `LuaBalancerDecisions`.
+    pub sampling: Sampling,
     /// `LuaBalancerStateFile`.
     pub state_file: StateSetting,
     /// How many places outside of pools name a function.
@@ -193,6 +196,7 @@ impl Draft {
             sandbox: self.sandbox,
             socket: self.socket,
             metrics: self.metrics,
+            sampling: self.sampling,
             admins: self.admins,
             state_file: self.state_file,
             uses: self.uses.len(),

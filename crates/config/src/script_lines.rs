@@ -49,7 +49,7 @@ fn share(key: &str, value: &str) -> Result<u32, String> {
 }
 
 /// Hundredths of a percent: a number with at most two decimals, and perhaps a percent sign.
-fn percentage(key: &str, value: &str) -> Result<u32, String> {
+pub(crate) fn percentage(key: &str, value: &str) -> Result<u32, String> {
     let number = value.strip_suffix('%').unwrap_or(value);
     let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| units::digits_only(text).and_then(|number| u32::try_from(number).ok());

@@ -4,6 +4,7 @@
 use balance::trial::Rollout;
 
 use crate::doors::{Admin, Metrics};
+use crate::sampling::Sampling;
 
 /// The meaning of one directive. Paths are as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub enum Statement {
     },
     /// `LuaBalancerMetrics`.
     Metrics(Metrics),
+    /// `LuaBalancerDecisions`.
+    Decisions(Sampling),
     /// `LuaBalancerAdmin`.
     Admin(Admin),
     /// `LuaBalancerStateFile`.

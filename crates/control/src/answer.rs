@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, change, events, explain, guard, put, read, state};
+use crate::{batch, change, decisions, events, explain, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
@@ -54,6 +54,7 @@ fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Respons
         (Endpoint::StatePrune, _) => state::prune(asked),
         (Endpoint::Explain, _) => explain::run(asked),
         (Endpoint::Events, _) => events::document(asked),
+        (Endpoint::Decisions, _) => decisions::document(asked),
         (target, _) => read::document(asked, target),
     }
 }

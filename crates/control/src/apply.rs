@@ -79,7 +79,7 @@ fn add_note(event: &mut Event, draft: &Draft) {
     }
 }
 
-/// What is said of a member's order, and was not said before.
+/// The note of a member's order, where it is another one than before.
 fn new_note(draft: &Draft, pool: &str, member: &str) -> Option<String> {
     let (before, now) = draft.orders(pool, member);
     let note = now?.note.as_ref();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has happened: which part of it is asked for, and whether to wait for it.
+//! Events: which of them are asked for, and whether to wait for one.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn wait(text: &str, door: Door) -> Result<Duration, Problem> {
     Ok(wait)
 }
 
-/// `GET …/events`: what there is now.
+/// `GET …/events`: the events that are there now.
 pub(crate) fn document(asked: &Asked<'_>) -> Result<Response, Problem> {
     let wanted = Wanted::of(&asked.query, asked.request.caller.door)?;
     read::plain(&EventsDoc::of(&wanted.find(asked.house)))

@@ -11,6 +11,7 @@ mod batch;
 mod body;
 mod change;
 mod condition;
+mod decisions;
 mod described;
 mod draft;
 mod element;

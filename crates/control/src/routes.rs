@@ -31,6 +31,7 @@ pub enum Endpoint {
     History,
     Batch,
     Events,
+    Decisions,
     Explain,
     Scripts,
     Dicts,
@@ -97,7 +98,12 @@ pub const ROUTES: &[ApiRoute] = &[
     to(
         "/api/v1/events",
         Endpoint::Events,
-        &[(Verb::Get, "What has happened, oldest first; with wait= as soon as something does.")],
+        &[(Verb::Get, "Changes, oldest first; with wait= as soon as there is one.")],
+    ),
+    to(
+        "/api/v1/decisions",
+        Endpoint::Decisions,
+        &[(Verb::Get, "Where sampled requests went, oldest first.")],
     ),
     to("/api/v1/scripts", Endpoint::Scripts, &[(Verb::Get, "All scripts.")]),
     to("/api/v1/dicts", Endpoint::Dicts, &[(Verb::Get, "All dictionaries.")]),

@@ -111,9 +111,11 @@ pub trait House {
     /// A line for the log, and an entry for the journal: of a change that the balancer says nothing
     /// of.
     fn tell(&self, entry: EventEntry);
-    /// What has happened from this number on, or as far back as is known. A number that is not
-    /// reached yet is of another start of the server: then it is everything that is known.
+    /// The journal from this number on, or as far back as it goes. A number that is not reached yet
+    /// is of another start of the server: then it is the whole journal.
     fn journal(&self, since: Option<u64>) -> JournalPart;
+    /// Sampled requests as [`balance::sampled`] packs them, oldest first.
+    fn decisions(&self) -> Vec<Vec<u8>>;
     /// The number of the next entry, at little cost.
     fn next_event(&self) -> u64;
     /// Whether this user or address may make one more change now; see [`crate::rate::Rate`].

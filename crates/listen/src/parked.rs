@@ -11,7 +11,7 @@ use crate::ender::{Ender, Step};
 /// How often a waiting answer is looked at.
 const TICK: Duration = Duration::from_millis(40);
 
-/// What a request gets.
+/// The answer to a request, now or later.
 pub enum AnswerWhen {
     /// It is answered.
     Now(Outgoing),

@@ -366,7 +366,8 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(reply), aside: None };
+    let door =
+        Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(reply), aside: None };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The document of what has happened.
+//! The document of events.
 
 use balance::journal::{EventEntry, JournalPart};
 use serde::Serialize;
@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::member::state_word;
 use crate::time::Time;
 
-/// What has happened, oldest first.
+/// Events, oldest first.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Events"))]
 pub struct EventsDoc<'a> {
     /// The events.
     pub events: Vec<EventDoc<'a>>,
-    /// What `since` is next time.
+    /// The value of `since` next time.
     pub next: u64,
     /// Events from `since` on that are no longer known.
     pub lost: u64,
@@ -39,11 +39,11 @@ pub struct EventDoc<'a> {
     pub new: Option<&'static str>,
     /// For what reason.
     pub why: Option<&'a str>,
-    /// Who: a user, a script, or one of checks, agent, requests, time, configuration.
+    /// The author: a user, a script, or one of checks, agent, requests, time, configuration.
     pub by: Option<&'a str>,
     /// From which address.
     pub from: Option<&'a str>,
-    /// What was said of it.
+    /// The author's words about it.
     pub note: Option<&'a str>,
     /// All of it in one line, as in the log.
     pub message: &'a str,

@@ -4,6 +4,7 @@
 //! here asks for anything else, so that every child and every door shows the same.
 #![forbid(unsafe_code)]
 
+pub mod decisions;
 pub mod events;
 pub mod explained;
 pub mod fields;

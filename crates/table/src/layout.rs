@@ -4,7 +4,8 @@
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
-//! · its entries · events · last errors. Every section starts at a multiple of 64 bytes.
+//! · its entries · events · last errors · decisions. Every section starts at a multiple of 64
+//! bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -31,7 +32,11 @@ pub(crate) const OUTLINE_WORDS: usize = 12;
 pub(crate) const OUTLINE_MORE: usize = 8;
 
 /// Events of pools, members and scripts: 1.3 MiB.
-pub const EVENTS: RingShape = RingShape { entries: 1024, bytes: 1026 };
+pub const EVENTS: RingShape = RingShape { entries: 1024, bytes: balance::journal::MOST_BYTES };
+
+/// Bytes of a sampled decision.
+const DECISION_BYTES: usize = balance::sampled::MOST_BYTES;
+const MOST_DECISIONS: u32 = 1 << 16;
 
 /// Entries of the journal for each member: its status and its text.
 const MEMBER_ENTRIES: usize = 2;
@@ -57,6 +62,8 @@ pub struct Geometry {
     pub scripts: u32,
     /// Bytes in each of a script's copies, up to 2²⁸.
     pub script_bytes: u32,
+    /// Sampled decisions that are kept, up to 65 536.
+    pub decisions: u32,
 }
 
 /// The needs of a configuration, for [`Geometry::for_config`].
@@ -78,6 +85,8 @@ pub struct Needs {
     pub requests: u32,
     /// Script files named in the configuration.
     pub scripts: u32,
+    /// Sampled decisions that are to be kept.
+    pub decisions: u32,
 }
 
 impl Geometry {
@@ -98,6 +107,7 @@ impl Geometry {
             tickets: (needs.requests / 2).clamp(1, 4096),
             scripts: needs.scripts.saturating_add(8).min(4096),
             script_bytes: 1 << 20,
+            decisions: needs.decisions.min(MOST_DECISIONS),
         }
     }
 
@@ -117,6 +127,7 @@ impl Geometry {
             && self.tickets == wanted.tickets
             && self.scripts >= wanted.scripts
             && self.script_bytes >= wanted.script_bytes
+            && self.decisions >= wanted.decisions
     }
 
     /// Bytes that each further member takes, its text in three chunks included.
@@ -144,6 +155,7 @@ impl Geometry {
             && (1..=65_535).contains(&self.tickets)
             && self.scripts <= 4096
             && self.script_bytes <= 1 << 28
+            && self.decisions <= MOST_DECISIONS
     }
 
     pub(crate) fn to_words(self) -> [u64; 9] {
@@ -156,7 +168,7 @@ impl Geometry {
             u64::from(self.cursors),
             u64::from(self.scripts),
             u64::from(self.script_bytes),
-            u64::from(self.tickets),
+            u64::from(self.tickets) | u64::from(self.decisions) << 32,
         ]
     }
 
@@ -171,7 +183,8 @@ impl Geometry {
             cursors: number(5)?,
             scripts: number(6)?,
             script_bytes: number(7)?,
-            tickets: number(8)?,
+            tickets: words[8] as u32,
+            decisions: (words[8] >> 32) as u32,
         };
         geometry.is_valid().then_some(geometry)
     }
@@ -337,6 +350,7 @@ pub(crate) struct Sections {
     pub entries: Section,
     pub events: Section,
     pub troubles: Section,
+    pub decisions: Section,
     pub end: usize,
 }
 
@@ -367,6 +381,7 @@ impl Sections {
             entries: place(geometry.journal_entries() * WORDS, 8),
             events: place(EVENTS.words(), 8),
             troubles: place(geometry.trouble_rows(), size_of::<TroubleRow>()),
+            decisions: place(geometry.decision_ring().words(), 8),
             end,
         }
     }
@@ -381,6 +396,11 @@ impl Geometry {
     /// Last errors: two of each script, and one of each child.
     pub(crate) fn trouble_rows(&self) -> usize {
         self.scripts as usize * 2 + self.children as usize
+    }
+
+    /// The ring of sampled decisions.
+    pub(crate) fn decision_ring(&self) -> RingShape {
+        RingShape { entries: self.decisions as usize, bytes: DECISION_BYTES }
     }
 
     /// Words in each copy of a script.

@@ -131,6 +131,7 @@ impl Mapping {
             tickets: 1,
             scripts: 0,
             script_bytes: 0,
+            decisions: 0,
         };
         // SAFETY: the caller's promise is handed on.
         let probe = unsafe { Mapping::over(base, len, smallest)? };
@@ -294,6 +295,11 @@ impl Mapping {
     /// Last errors: those of scripts, then those of children ([`crate::trouble`]).
     pub fn troubles(&self) -> &[TroubleRow] {
         self.rows(self.sections.troubles)
+    }
+
+    /// The words of the ring of sampled decisions.
+    pub fn decisions(&self) -> &[AtomicU64] {
+        self.rows(self.sections.decisions)
     }
 
     /// The words of a script's copies; the row must be one of [`Mapping::scripts`].

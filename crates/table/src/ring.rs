@@ -30,9 +30,15 @@ impl Table {
         Ring::over(self.map.events(), EVENTS)
     }
 
+    /// The last sampled decisions, as many as the geometry says.
+    pub fn decisions(&self) -> Ring<'_> {
+        Ring::over(self.map.decisions(), self.map.geometry_ref().decision_ring())
+    }
+
     /// Takes over the entries of a smaller table. Which children of it still write there is lost.
     pub(crate) fn carry_rings(&self, old: &Table) {
         // An entry that is half written has all of its patience behind it.
         self.events().carry(old.events(), u64::MAX);
+        self.decisions().carry(old.decisions(), u64::MAX);
     }
 }

@@ -122,6 +122,7 @@ fn killed_children_leave_no_request_behind() {
         tickets: 4,
         scripts: 0,
         script_bytes: 0,
+        decisions: 0,
     };
     let table = shared(geometry);
     let members: Vec<_> = (0..4).map(spec).collect();
@@ -162,6 +163,7 @@ fn killed_editors_leave_a_consistent_table() {
         tickets: 4,
         scripts: 0,
         script_bytes: 0,
+        decisions: 0,
     };
     let table = shared(geometry);
     let mut editors: Vec<i32> = (0..3).map(|_| fork(&table, edit)).collect();

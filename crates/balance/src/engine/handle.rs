@@ -297,6 +297,12 @@ impl<S: Store> Handle<S> {
         known.or_else(|| self.now(pool).map(|now| now.membership().name.clone())).unwrap_or_default()
     }
 
+    /// A number below `bound`, at random.
+    #[inline]
+    pub fn draw(&self, bound: u32) -> u32 {
+        self.rng.below(u64::from(bound)) as u32
+    }
+
     fn tell(&self, event: impl Into<Event>) {
         (self.engine.notice)(&event.into());
     }

@@ -122,6 +122,10 @@ impl Draft {
                 self.metrics = metrics;
                 Ok(())
             }
+            Statement::Decisions(sampling) => {
+                self.sampling = sampling;
+                Ok(())
+            }
             Statement::Admin(admin) => {
                 self.admins.push(admin);
                 at.section.admin = Some(AdminRule(number(self.admins.len())?));

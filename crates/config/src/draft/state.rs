@@ -10,6 +10,7 @@ use crate::doors::{Admin, Metrics, Socket};
 use crate::kept::StateSetting;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
+use crate::sampling::Sampling;
 use crate::section::{Hooks, Section};
 use crate::statement::{CodeCache, HookKind, Limit, OnError};
 
@@ -94,6 +95,7 @@ pub struct Draft {
     pub(crate) sandbox: bool,
     pub(crate) socket: Socket,
     pub(crate) metrics: Metrics,
+    pub(crate) sampling: Sampling,
     /// `LuaBalancerAdmin`.
     pub(crate) admins: Vec<Admin>,
     pub(crate) state_file: StateSetting,
@@ -118,6 +120,7 @@ impl Default for Draft {
             sandbox: true,
             socket: Socket::default(),
             metrics: Metrics::default(),
+            sampling: Sampling::default(),
             admins: Vec::new(),
             state_file: StateSetting::default(),
         }

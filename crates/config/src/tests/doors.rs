@@ -2,7 +2,7 @@
 //! The directives about doors.
 
 use super::{Reader, Stand};
-use crate::{Admin, Config, Group, Histograms, MemberSeries, Metrics, Section, Socket, SocketPath};
+use crate::{Admin, Config, Group, Histograms, MemberSeries, Metrics, Sampling, Section, Socket, SocketPath};
 
 fn refused(stand: Stand, line: &str) -> String {
     match Reader::default().read(stand, line) {
@@ -55,6 +55,23 @@ fn a_wrong_line_about_a_door_says_what_was_expected() {
         ("LuaBalancerMetrics max_series=0", "max_series=0 is not a number of series: expected 1 or more"),
         ("LuaBalancerMetrics max_series=-1", "max_series=-1 is not a number of series"),
         ("LuaBalancerMetrics port=9117", "unknown key in 'port=9117'"),
+        (
+            "LuaBalancerDecisions",
+            "expected off, or size=, sample= and always=, for example LuaBalancerDecisions",
+        ),
+        ("LuaBalancerDecisions on", "unknown key in 'on': expected off, or size=, sample= and always="),
+        ("LuaBalancerDecisions off size=5", "unknown key in 'off'"),
+        ("LuaBalancerDecisions size=0", "size=0: expected a number of decisions from 1 to 65536"),
+        ("LuaBalancerDecisions size=65537", "size=65537: expected a number of decisions"),
+        ("LuaBalancerDecisions size=+5", "size=+5: expected a number of decisions"),
+        ("LuaBalancerDecisions sample=101%", "sample=101% is not a percentage"),
+        ("LuaBalancerDecisions sample=0.001%", "sample=0.001% is not a percentage"),
+        (
+            "LuaBalancerDecisions always=",
+            "always=: expected errors, retries, both with a comma, or none, found ''",
+        ),
+        ("LuaBalancerDecisions always=errors,none", "found 'none'"),
+        ("LuaBalancerDecisions always=slow", "found 'slow'"),
         ("LuaBalancerAdmin", "expected on or off, for example LuaBalancerAdmin on"),
         ("LuaBalancerAdmin yes", "expected on or off, found 'yes'"),
         ("LuaBalancerAdmin off anonymous=on", "off takes no keys"),
@@ -149,4 +166,25 @@ fn an_origin_is_kept_as_browsers_write_it() {
     let found = admin("LuaBalancerAdmin on origin=HTTPS://Admin.Example.org:8443 anonymous=off");
     let origin = Some("https://admin.example.org:8443".to_owned());
     assert_eq!(found, Admin { on: true, anonymous: false, origin });
+}
+
+#[test]
+fn decisions_take_all_their_keys() {
+    let sampling = |line: &str| read(&[line]).sampling;
+    let all = Sampling::default();
+    assert_eq!((read(&[]).sampling, all.size, all.share), (all, 512, 100));
+    assert_eq!(
+        sampling("LuaBalancerDecisions OFF"),
+        Sampling { size: 0, share: 0, errors: false, retries: false }
+    );
+    let line = "LuaBalancerDecisions size=9 sample=0.5% always=retries";
+    assert_eq!(sampling(line), Sampling { size: 9, share: 50, errors: false, retries: true });
+    assert_eq!(
+        sampling("LuaBalancerDecisions sample=100% always=retries,errors"),
+        Sampling { share: 10_000, ..all }
+    );
+    assert_eq!(
+        sampling("LuaBalancerDecisions sample=0 always=none"),
+        Sampling { share: 0, errors: false, retries: false, ..all }
+    );
 }

@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use render::decisions::DecisionsDoc;
 use render::events::EventsDoc;
 use render::explained::ExplainedDoc;
 use render::history::HistoryDoc;
@@ -101,6 +102,7 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         }
         Endpoint::Member => (json, in_parts(reference::<MemberDoc<'_>>(made))),
         Endpoint::History => (json, reference::<HistoryDoc<'_>>(made)),
+        Endpoint::Decisions => (json, reference::<DecisionsDoc<'_>>(made)),
         Endpoint::Events => (json, reference::<EventsDoc<'_>>(made)),
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
@@ -142,7 +144,7 @@ fn statuses(route: &ApiRoute, method: Verb) -> Vec<(u16, &'static str)> {
         put(&[422], "A parameter has a wrong value.");
         put(&[503], "It is not well.");
     }
-    if route.target == Endpoint::Events {
+    if matches!(route.target, Endpoint::Events | Endpoint::Decisions) {
         put(&[422], "A parameter has a wrong value.");
     }
     if route.target == Endpoint::StatePrune {
@@ -205,6 +207,11 @@ fn parameters(route: &ApiRoute, method: Verb) -> Vec<Value> {
         (Endpoint::Health, _) => {
             put("query", "pool", text, "503 unless this pool has enough usable members");
             put("query", "min", json!({ "type": "integer", "minimum": 0 }), "How many are enough; 1");
+        }
+        (Endpoint::Decisions, _) => {
+            put("query", "pool", text.clone(), "Requests of this pool alone");
+            put("query", "member", text.clone(), "Requests with an attempt at this member alone");
+            put("query", "reason", text, "Requests that ended so alone, for example ok or connect");
         }
         (Endpoint::Events, _) => {
             let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1024 });

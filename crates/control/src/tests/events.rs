@@ -100,7 +100,7 @@ fn a_call_waits_while_there_is_nothing_to_say() {
     assert!(!next.is_over(&house) && !other.is_over(&house) && !next.is_over(&house));
     house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":9}"#);
     assert!(next.is_over(&house) && !other.is_over(&house));
-    // What it would have told is gone: there is something to say.
+    // The events that it waits for are gone: there is something to say.
     house.forgotten.set(3);
     house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":8}"#);
     assert!(other.is_over(&house));

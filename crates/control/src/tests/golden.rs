@@ -58,6 +58,7 @@ pub(super) fn busy() -> Heap {
         .of(&house);
     assert_eq!(response.status, 200, "{}", text(&response));
     house.ask("POST", "/api/v1/pools/app/members", r#"{"url":"http://[::1]:9000","meta":{"x":"<b>"}}"#);
+    house.decisions.replace(super::decisions::sampled());
     house
 }
 
@@ -75,6 +76,7 @@ fn every_document_is_as_it_was_looked_at() {
         ("/api/v1/pools?state=draining&fields=pools.name,pools.members.name", "state.json"),
         ("/api/v1/pools/app/history", "history.json"),
         ("/api/v1/events", "events.json"),
+        ("/api/v1/decisions", "decisions.json"),
         ("/api/v1/scripts", "scripts.json"),
         ("/api/v1/dicts", "dicts.json"),
         ("/api/v1/children", "children.json"),

@@ -3,6 +3,7 @@
 
 mod changes;
 mod conditions;
+mod decisions;
 mod description;
 mod documents;
 mod doors;
@@ -48,8 +49,10 @@ pub(super) struct Heap {
     pub now_s: Cell<u64>,
     /// Lines of the log: of the balancer, and of the house.
     pub log: Arc<Mutex<Vec<String>>>,
-    /// What has happened.
+    /// The journal.
     pub journal: Arc<Mutex<Vec<EventEntry>>>,
+    /// Sampled requests.
+    pub decisions: RefCell<Vec<Vec<u8>>>,
     /// How many of the first events are not known any more.
     pub forgotten: Cell<u64>,
     pub lead: Cell<Option<LeadState>>,
@@ -96,6 +99,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         now_s: Cell::new(NOON),
         log,
         journal,
+        decisions: RefCell::default(),
         forgotten: Cell::new(0),
         lead: Cell::new(Some(LeadState { pid: 101, generation: 3, fresh: true, since_s: NOON - 60 })),
         fill: Cell::new(Some(fill(3, 64))),
@@ -258,6 +262,10 @@ impl House for Heap {
         let known = (1..).zip(all.iter().cloned()).skip_while(|(seq, _)| *seq < from.max(forgotten + 1));
         let lost = if since.is_some() { (forgotten + 1).saturating_sub(from.max(1)) } else { 0 };
         JournalPart { entries: known.collect(), next, lost }
+    }
+
+    fn decisions(&self) -> Vec<Vec<u8>> {
+        self.decisions.borrow().clone()
     }
 
     fn next_event(&self) -> u64 {

@@ -68,6 +68,16 @@ pub enum RingRead {
     Ahead,
 }
 
+impl RingRead {
+    /// The entry's bytes, if it is there.
+    pub fn entry(self) -> Option<Vec<u8>> {
+        match self {
+            RingRead::Entry(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
 impl<'m> Ring<'m> {
     /// A ring of this shape; `words` are as many as [`RingShape::words`] says.
     pub fn over(words: &'m [AtomicU64], shape: RingShape) -> Self {

@@ -52,6 +52,7 @@ pub(super) fn geometry() -> Geometry {
         tickets: 4,
         scripts: 2,
         script_bytes: 256,
+        decisions: 4,
     }
 }
 
