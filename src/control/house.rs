@@ -2,9 +2,10 @@
 //! The parts that a child's answers are made of. They are the same in every child.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use balance::engine::Handle;
+use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
 use balance::snapshot::Snapshot;
@@ -130,6 +131,21 @@ impl House for ChildHouse {
         let file = self.child.state_file.as_ref().ok_or("there is no state file")?;
         let is_done = file.wait_until_pruned(file.ask_to_prune(), PATIENCE);
         is_done.then_some(()).ok_or_else(|| "the leading child has not written the state file in time".into())
+    }
+
+    fn ask_source(&self, pool: &str, source: &str, ask: SourceAsk) -> Result<(), String> {
+        let table = &self.child.table;
+        let unseen = "the leading child has not looked at the source yet";
+        let row = table.find_source(pool, source).ok_or(unseen)?;
+        let number = table.ask_source(row, ask);
+        let until = Instant::now() + PATIENCE;
+        while !table.is_source_answered(row, ask, number) {
+            if Instant::now() >= until {
+                return Err("the leading child has not seen to it in time".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained> {

@@ -8,6 +8,7 @@ use crate::httpd::memory;
 use crate::serve::child::Child;
 
 pub mod checks;
+mod discovery;
 mod ejections;
 mod history;
 mod jobs;
@@ -16,6 +17,7 @@ pub mod pools;
 mod ramps;
 pub mod saved;
 mod scripts;
+mod source;
 mod stale;
 mod state;
 mod stuck;

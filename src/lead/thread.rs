@@ -8,6 +8,7 @@ use balance::journal::EventKind;
 use table::Lead;
 
 use super::checks::NativeChecks;
+use super::discovery::Finder;
 use super::ejections::Ejections;
 use super::history::Readings;
 use super::jobs::Jobs;
@@ -95,7 +96,7 @@ struct Worker {
     scripts: Scripts,
     pools: PoolImages,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 8],
+    tasks: [(Option<Instant>, Box<dyn Task>); 9],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -103,11 +104,12 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 8] = [
+        let tasks: [Box<dyn Task>; 9] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
             Box::new(Orders::default()),
+            Box::new(Finder::new(child)),
             Box::new(Ramps::default()),
             Box::new(Readings::default()),
             Box::new(StateWriter::default()),

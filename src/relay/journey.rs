@@ -71,6 +71,8 @@ pub struct Journey {
     pub races: u32,
     /// Its wait for a place, see `queue=`.
     pub wait: Wait,
+    /// Until when it waits for the first list of its pool's sources.
+    pub first_list_ms: Option<u64>,
     /// The cost of the last attempt.
     pub spent: Spent,
     /// As what the last attempt at a member was counted.

@@ -15,6 +15,7 @@
 pub mod by_script;
 pub mod circumstances;
 pub mod environment;
+mod first_list;
 pub mod headers;
 pub mod journey;
 pub mod observe;

@@ -15,7 +15,7 @@ use super::circumstances::{RouteChooser, chooser_of};
 use super::journey::{Ended, Journey, Run, Serving, settings_of};
 use super::record::Record;
 use super::ticket::InVain;
-use super::{environment, observe, refuse, sample, send, wait};
+use super::{environment, first_list, observe, refuse, sample, send, wait};
 use crate::httpd::exchange::{self, Proxy};
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -180,6 +180,9 @@ fn next_goal(
     loop {
         let looked = chooser.look(&serving, &mut journey.course);
         let now = journey.now(serving.thread);
+        if looked.is_err() && first_list::has_come(serving, journey, now.as_ref()) {
+            continue;
+        }
         let Some(pool) = now.as_ref().filter(|pool| pool.settings().set.queue_ms > 0) else {
             return looked.map(|goal| (goal, now));
         };

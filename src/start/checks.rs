@@ -55,10 +55,10 @@ pub fn doubts(wanted: &Config) -> Vec<String> {
     let mut found: Vec<String> = lines.iter().filter_map(unproxied).collect();
     for pool in &wanted.pools {
         let (name, place, settings) = (&pool.name, &pool.place, &pool.settings);
-        if pool.members.is_empty() {
+        if pool.members.is_empty() && settings.discovery.is_empty() {
             let status = settings.set.on_empty;
             found.push(format!(
-                "{place}: <LuaBalancerPool {name}> has no LuaBalancerMember: until a script adds one, requests get {status}"
+                "{place}: <LuaBalancerPool {name}> has neither LuaBalancerMember nor LuaBalancerDiscovery: until a script adds one, requests get {status}"
             ));
         }
         if settings.method.is_by_key() && settings.key.is_none() {

@@ -239,7 +239,10 @@ fn what_is_hardly_meant_is_said() {
         Httpd::builder().config(&format!("<LuaBalancerPool app>\n{lines}\n</LuaBalancerPool>")).configtest()
     };
     for (lines, pattern) in [
-        ("LuaBalancerSet on_empty=504", "<LuaBalancerPool app> has no LuaBalancerMember.*requests get 504"),
+        (
+            "LuaBalancerSet on_empty=504",
+            "<LuaBalancerPool app> has neither LuaBalancerMember nor LuaBalancerDiscovery: .*requests get 504",
+        ),
         (
             "LuaBalancerMember http://127.0.0.1:9\nLuaBalancerMethod consistent_hash",
             "<LuaBalancerPool app>: LuaBalancerMethod consistent_hash without key=",

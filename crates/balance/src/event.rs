@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::line::status_letters;
+use crate::member::MemberSpec;
 use crate::relay::Outcome;
 use crate::status::{State, Status};
 
@@ -65,6 +66,8 @@ pub enum What {
     },
     /// The member is no longer in its pool.
     Removed,
+    /// Keys of its line, but for the weight and its state.
+    Line,
     /// Another address has the name.
     Url {
         /// Before.
@@ -152,6 +155,8 @@ pub enum By {
     Configuration,
     /// The script that defines the pool.
     Definition,
+    /// A source of members, by its name.
+    Source(String),
     /// A script, by its label; None: one that nobody knows the name of.
     Script(Option<String>),
     /// Somebody whose name or address is known.
@@ -196,6 +201,7 @@ impl By {
             By::Time => "time",
             By::Configuration => "configuration",
             By::Definition => "script",
+            By::Source(name) => name,
             By::Script(label) => label.as_deref().unwrap_or("script"),
             By::Person(person) => return person.name.as_deref(),
             By::Somebody => return None,
@@ -282,6 +288,7 @@ impl fmt::Display for What {
         match self {
             What::Added { url, weight } => write!(f, "{url} added, weight {}", weight_text(*weight)),
             What::Removed => f.write_str("removed"),
+            What::Line => f.write_str("its keys have changed"),
             What::Url { old, new } => write!(f, "{old} -> {new}"),
             What::Weight { old, new } => write!(f, "weight {} -> {}", weight_text(*old), weight_text(*new)),
             What::State { old, new } => write!(f, "{old} -> {new}"),
@@ -301,11 +308,19 @@ impl fmt::Display for By {
             By::Time => "time",
             By::Configuration => "the configuration",
             By::Definition => "the script that defines it",
+            By::Source(name) => return write!(f, "source {name}"),
             By::Script(Some(label)) => return write!(f, "script {label}"),
             By::Script(None) => "a script",
             By::Person(person) => return person.fmt(f),
             By::Somebody => "somebody",
         })
+    }
+}
+
+impl By {
+    /// The source that has found a member.
+    pub fn of_source(spec: &MemberSpec) -> Self {
+        spec.discovered.clone().map_or(By::Somebody, By::Source)
     }
 }
 

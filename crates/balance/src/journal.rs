@@ -207,7 +207,8 @@ fn state_of(byte: u8) -> Option<Option<State>> {
 
 fn kind(event: &MemberEvent) -> EventKind {
     match (&event.what, &event.why) {
-        (What::Added { .. } | What::Removed | What::Url { .. }, _) => EventKind::Member,
+        (What::Added { .. } | What::Removed | What::Url { .. } | What::Line, _) => EventKind::Member,
+        (_, Why::Order) if matches!(event.by, By::Source(_)) => EventKind::Member,
         (_, Why::Order | Why::OrderOver) => EventKind::Order,
         _ => EventKind::State,
     }

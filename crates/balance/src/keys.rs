@@ -2,6 +2,7 @@
 //! The names of all keys, by directive. The parsers, a script's pool definition and the reference
 //! go by these lists.
 
+pub use crate::directives::discovery::KEYS as DISCOVERY;
 pub use crate::directives::health::{
     COMMON as CHECK, HTTP as CHECK_HTTP, HTTPS as CHECK_HTTPS, LUA as CHECK_LUA,
 };

@@ -78,6 +78,7 @@ impl MemberSpec {
             slow_start_ms: None,
             first_ejection_ms: None,
             meta: Vec::new(),
+            discovered: None,
             connection: ConnectionSettings::default(),
         }
     }
@@ -124,13 +125,15 @@ impl MemberSpec {
     }
 
     /// From one line, as [`MemberSpec::to_line`] writes it and as it stands behind the directive's
-    /// name.
+    /// name. `discovered=` is a word of kept lines alone.
     pub fn from_line(line: &str) -> Result<Self, ParseError> {
         let words = words::split(line)?;
         let Some((url, keys)) = words.split_first() else {
             return Err(ParseError::Missing("a URL, for example http://10.0.0.1:8080".into()));
         };
-        MemberSpec::parse(url, keys)
+        let last = keys.split_last().and_then(|(last, rest)| Some((last.strip_prefix(DISCOVERED)?, rest)));
+        let (source, keys) = last.map_or((None, keys), |(source, rest)| (Some(source), rest));
+        Ok(MemberSpec { discovered: source.map(str::to_owned), ..MemberSpec::parse(url, keys)? })
     }
 
     /// The line that [`MemberSpec::from_line`] makes the same member of; keys at their default are
@@ -172,6 +175,11 @@ impl MemberSpec {
             put(&format!("meta.{key}"), value);
         }
         connection::write(&self.connection, &mut put);
+        if let Some(source) = &self.discovered {
+            line.push(' ');
+            line.push_str(DISCOVERED);
+            line.push_str(source);
+        }
         line
     }
 
@@ -222,6 +230,9 @@ impl MemberSpec {
         Ok(())
     }
 }
+
+/// Names the source of a member that was found: the last word of lines that are kept.
+const DISCOVERED: &str = "discovered=";
 
 const EXPECT_DURATION: &str = "a duration such as 500ms, 5s or 2m";
 

@@ -39,6 +39,9 @@ pub struct MemberSpec {
     pub first_ejection_ms: Option<u64>,
     /// `meta.KEY=VALUE`, in the order given.
     pub meta: Vec<(String, String)>,
+    /// Name of the pool's source (`LuaBalancerDiscovery`) that has found it; None: a definition or
+    /// somebody names it.
+    pub discovered: Option<String>,
     /// Connection keys for mod_proxy's worker.
     pub connection: ConnectionSettings,
 }

@@ -56,6 +56,9 @@ pub struct Order {
     pub max_inflight: Option<u32>,
     /// All meta keys, in place of the configured ones.
     pub meta: Option<Vec<(String, String)>>,
+    /// Its source names the member no more: it drains until then (epoch seconds), and is removed.
+    /// Nobody's order: what else stands here is for when it comes back before.
+    pub gone: Option<u64>,
 }
 
 /// The words of a member's line that an order replaces.
@@ -140,6 +143,7 @@ impl Order {
             && self.note.is_none()
             && self.max_inflight.is_none()
             && self.meta.is_none()
+            && self.gone.is_none()
     }
 
     /// Whether it stands in place of something of the member's line.
@@ -182,6 +186,7 @@ impl Order {
             ("weight", self.weight.map(u64::from)),
             ("until", self.until),
             ("max_inflight", self.max_inflight.map(u64::from)),
+            ("gone", self.gone),
         ];
         for (key, number) in numbers {
             if let Some(number) = number {
@@ -214,6 +219,7 @@ impl Order {
                 "then" => order.then = Then::from_word(value),
                 "weight" => order.weight = small(),
                 "until" => order.until = number(),
+                "gone" => order.gone = number(),
                 "max_inflight" => order.max_inflight = small(),
                 "meta" => order.meta = Some(order.meta.take().unwrap_or_default()),
                 key => {
@@ -246,10 +252,11 @@ mod tests {
             proptest::option::of(any::<u64>()),
             proptest::option::of(then),
             proptest::option::of(any::<u32>()),
+            proptest::option::of(any::<u64>()),
         );
         (people, what, meta).prop_map(|((by, from, note, at), what, meta)| {
-            let (admin, weight, until, then, max_inflight) = what;
-            Order { by, from, at, admin, weight, until, then, note, max_inflight, meta }
+            let (admin, weight, until, then, max_inflight, gone) = what;
+            Order { by, from, at, admin, weight, until, then, note, max_inflight, meta, gone }
         })
     }
 

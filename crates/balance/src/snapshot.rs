@@ -22,9 +22,11 @@ use crate::trial::{Rollout, Trial};
 use crate::trouble::Trouble;
 
 mod fill;
+mod source;
 mod text;
 
 pub use fill::{Fill, Room};
+pub use source::{SourceNote, SourceState};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub pools: Vec<PoolState>,
     /// In the order of their rows.
     pub scripts: Vec<ScriptState>,
+    /// The sources of members, in the order of their pools.
+    pub sources: Vec<SourceState>,
     /// In configured order.
     pub dicts: Vec<DictState>,
     /// The child that leads. None: nobody, or there are no children.
@@ -380,6 +384,9 @@ impl Seen<'_> {
             Flag::NoWeight => order.weight == Some(0),
             _ => order.admin.is_some_and(|admin: AdminState| admin.flags() & bit != 0),
         };
+        if flag == Flag::Draining && order.is_some_and(|order| order.gone.is_some()) {
+            return By::of_source(&self.member.spec);
+        }
         match (defined, self.origin) {
             (false, _) => match order.filter(ordered) {
                 Some(order) => By::Person(order.person()),

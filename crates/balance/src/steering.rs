@@ -46,6 +46,7 @@ pub fn deeds(store: &impl Store, steps: &[MemberStep]) -> Result<Vec<Deed>, Chan
                 flags: None,
                 weight: None,
                 order: None,
+                line: None,
             });
             deeds.len() - 1
         });

@@ -35,6 +35,9 @@ pub enum Doing {
     Recount,
     /// Another order beside the member, or none any more.
     Order(Option<Order>),
+    /// Another line, of the same name and URL: the member stays, with all that is counted and
+    /// ordered of it.
+    Line(Box<MemberSpec>),
 }
 
 /// The sum of all steps of one member. The fields behind `goes` and `comes` are about the member
@@ -61,6 +64,8 @@ pub struct Deed {
     pub weight: Option<u32>,
     /// See [`Doing::Order`]; None leaves it.
     pub order: Option<Option<Order>>,
+    /// See [`Doing::Line`].
+    pub line: Option<MemberSpec>,
 }
 
 impl Deed {
@@ -91,12 +96,14 @@ impl Deed {
             Doing::Remove => {
                 self.goes = self.there.is_some();
                 self.comes = None;
-                (self.recount, self.flags, self.weight, self.order) = (false, None, None, None);
+                (self.recount, self.flags, self.weight) = (false, None, None);
+                (self.order, self.line) = (None, None);
             }
             Doing::Weigh(hundredths) => self.weight = Some(*hundredths),
             Doing::Switch(flags) => self.flags = Some(*flags),
             Doing::Recount => self.recount = true,
             Doing::Order(order) => self.order = Some(order.clone()),
+            Doing::Line(spec) => self.line = Some((**spec).clone()),
         }
         Ok(())
     }
@@ -110,6 +117,17 @@ impl Deed {
         let removed = self.goes.then_some(What::Removed);
         let added = self.comes.as_ref();
         let added = added.map(|spec| What::Added { url: spec.url.to_string(), weight: spec.weight });
-        removed.into_iter().chain(added).chain(differences(before, after)).map(event).collect()
+        let changed = self.line.as_ref().zip(self.stays());
+        let changed = changed.and_then(|(spec, member)| of_line(&member.spec, spec));
+        let all = removed.into_iter().chain(added).chain(changed);
+        all.chain(differences(before, after)).map(event).collect()
     }
+}
+
+/// The change by another line: the weight, or else keys that have no words of their own.
+fn of_line(before: &MemberSpec, now: &MemberSpec) -> Option<What> {
+    if before.weight != now.weight {
+        return Some(What::Weight { old: before.weight, new: now.weight });
+    }
+    (before != now).then_some(What::Line)
 }

@@ -70,6 +70,9 @@ pub static DIRECTIVES: &[Directive] = &[
     of(c"LuaBalancerMember", Contexts::Pool, "url [key=value…]", parse::member)
         .help(c"a member: URL [key=value ...]")
         .keys(&[&keys::MEMBER, keys::MEMBER_CHECK]),
+    of(c"LuaBalancerDiscovery", Contexts::Pool, "source [key=value…]", parse::setting)
+        .help(c"where members come from: file:PATH [key=value ...]")
+        .keys(&[keys::DISCOVERY]),
     of(c"LuaBalancerMethod", Contexts::Pool, "name [key=value…]", parse::setting)
         .help(c"how the pool picks: round_robin, least_connections, ...")
         .keys(&[keys::METHOD]),

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way of a request: where it leads, whether it may go there, and what it gets.
 
+use balance::guard::SourceAsk;
+
 use crate::asked::Asked;
 use crate::headers;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, change, decisions, events, explain, guard, put, read, state};
+use crate::{batch, change, decisions, discovery, events, explain, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
@@ -55,6 +57,8 @@ fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Respons
         (Endpoint::Explain, _) => explain::run(asked),
         (Endpoint::Events, _) => events::document(asked),
         (Endpoint::Decisions, _) => decisions::document(asked),
+        (Endpoint::DiscoveryRefresh, _) => discovery::ask(asked, SourceAsk::Refresh),
+        (Endpoint::DiscoveryAccept, _) => discovery::ask(asked, SourceAsk::Accept),
         (target, _) => read::document(asked, target),
     }
 }

@@ -122,6 +122,9 @@ impl Deletion {
         member: &MemberState,
     ) -> Result<Vec<MemberStep>, Problem> {
         let name = &member.spec.name;
+        if let Some(why) = found(pool, member) {
+            return Err(Problem::new(409, why));
+        }
         if !member.added && !self.force {
             return Err(Problem::new(409, defined(house, pool, name)));
         }
@@ -158,6 +161,19 @@ pub(crate) fn defined(house: &dyn House, pool: &PoolState, name: &str) -> String
          or remove it until the next graceful or start with ?force=1",
         pool.name
     )
+}
+
+/// Why a member that a source names is not removed: it would be back with the next list.
+pub(crate) fn found(pool: &PoolState, member: &MemberState) -> Option<String> {
+    let (name, source) = (&member.spec.name, member.spec.discovered.as_ref()?);
+    let settings = pool.settings.discovery.iter().find(|one| one.name == *source);
+    let place = settings.map(|one| format!(" ({}:{})", one.source.kind(), one.source.address()));
+    Some(format!(
+        "member {name} of pool {} is named by its source {source}{}: take it out there, or disable it \
+         (PATCH {{\"admin\":\"disabled\"}})",
+        pool.name,
+        place.unwrap_or_default()
+    ))
 }
 
 /// A member's new document.

@@ -84,6 +84,7 @@ impl Draft {
                 }
                 member.order.clone_from(order);
             }
+            Doing::Line(spec) => pool.members[place].spec.clone_from(spec),
             Doing::Add(_) | Doing::Recount => {}
         }
         Ok(())

@@ -85,6 +85,15 @@ pub(crate) const SHOWN: [&str; 23] = [
     "href",
 ];
 
+/// The member that an object describes, with the keys of `LuaBalancerMember` and `url`; `taken`
+/// tells which names others have.
+///
+/// # Errors
+/// What was found, and what was expected.
+pub fn read_member(value: &Value, taken: impl Fn(&str) -> bool) -> Result<MemberSpec, String> {
+    Element::of(value).and_then(|element| element.spec(taken)).map_err(|problem| problem.detail)
+}
+
 /// A member as somebody describes it.
 pub(crate) struct Element<'j> {
     pub url: &'j str,
@@ -139,7 +148,7 @@ impl<'j> Element<'j> {
             all.retain(|word| {
                 let known = key_of(word);
                 let is_meta = key == "meta" && known.starts_with("meta.");
-                !is_meta && known != key && !old.contains(&known.as_str())
+                !is_meta && known != key && known != "discovered" && !old.contains(&known.as_str())
             });
             all.extend(written(key, value)?);
         }
@@ -149,7 +158,8 @@ impl<'j> Element<'j> {
         // Not quoted: these are words, no line.
         let all: Vec<String> = all.into_iter().filter(|word| key_of(word) != "name").collect();
         let name = format!("name={}", spec.name);
-        Ok(MemberSpec::parse(self.url, &[all, vec![name]].concat())?)
+        let over = MemberSpec::parse(self.url, &[all, vec![name]].concat())?;
+        Ok(MemberSpec { discovered: spec.discovered.clone(), ..over })
     }
 
     fn described(&self) -> impl Iterator<Item = (&'j str, &'j Value)> {

@@ -13,6 +13,7 @@ mod change;
 mod condition;
 mod decisions;
 mod described;
+mod discovery;
 mod draft;
 mod element;
 mod events;
@@ -34,6 +35,7 @@ mod types;
 
 pub use answer::respond;
 pub use described::{Described, Unexplained};
+pub use element::read_member;
 pub use events::WaitingCall;
 pub use render::Facts;
 pub use types::{Admin, Caller, Door, House, Request, Response, StateSeen};

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::apply::{self, Intent};
 use crate::asked::{Asked, epoch_s, person};
-use crate::change::{self, defined, duplicate};
+use crate::change::{self, defined, duplicate, found};
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::types::Response;
@@ -155,6 +155,10 @@ impl Plan<'_> {
 
     fn leave_out(&mut self, member: &MemberState, force: bool) {
         let (name, url) = (member.spec.name.clone(), member.spec.url.to_string());
+        if let Some(detail) = found(self.pool, member) {
+            self.difference.refused.push(Refused { name, detail });
+            return;
+        }
         if !member.added && !force {
             let detail = defined(self.asked.house, self.pool, &name);
             self.difference.refused.push(Refused { name, detail });
@@ -220,9 +224,11 @@ impl Plan<'_> {
     /// Another line: the member is replaced, or that is refused.
     fn line(&mut self, member: &MemberState, mut wanted: MemberSpec, (weight, most, meta): Parts) {
         let name = member.spec.name.clone();
-        if !member.added {
-            let place = defined(self.asked.house, self.pool, &name);
+        let found = found(self.pool, member);
+        if !member.added || found.is_some() {
+            let place = found.unwrap_or_else(|| defined(self.asked.house, self.pool, &name));
             let place = place.split(": disable").next().unwrap_or_default();
+            let place = place.split(": take it out").next().unwrap_or_default();
             let detail = format!("{place}: only weight, max_inflight and meta can be changed here");
             self.difference.refused.push(Refused { name, detail });
             return;

@@ -71,6 +71,7 @@ pub(crate) fn document_of(asked: &Asked<'_>, target: Endpoint, all: &Snapshot) -
         Endpoint::Status => with_view(asked.house, all, |view| plain(&view.status())),
         Endpoint::Scripts => with_view(asked.house, all, |view| plain(&view.scripts())),
         Endpoint::Dicts => with_view(asked.house, all, |view| plain(&view.dicts())),
+        Endpoint::Discovery => with_view(asked.house, all, |view| plain(&view.discovery())),
         Endpoint::Children => with_view(asked.house, all, |view| plain(&view.children())),
         _ => Err(Problem::new(404, "there is nothing here")),
     }

@@ -35,6 +35,9 @@ pub enum Endpoint {
     Explain,
     Scripts,
     Dicts,
+    Discovery,
+    DiscoveryRefresh,
+    DiscoveryAccept,
     Children,
     State,
     StatePrune,
@@ -107,6 +110,17 @@ pub const ROUTES: &[ApiRoute] = &[
     ),
     to("/api/v1/scripts", Endpoint::Scripts, &[(Verb::Get, "All scripts.")]),
     to("/api/v1/dicts", Endpoint::Dicts, &[(Verb::Get, "All dictionaries.")]),
+    to("/api/v1/discovery", Endpoint::Discovery, &[(Verb::Get, "All sources of members.")]),
+    to(
+        "/api/v1/discovery/{pool}/{source}/refresh",
+        Endpoint::DiscoveryRefresh,
+        &[(Verb::Post, "Asks a source now.")],
+    ),
+    to(
+        "/api/v1/discovery/{pool}/{source}/accept",
+        Endpoint::DiscoveryAccept,
+        &[(Verb::Post, "Takes the list of a source that is held.")],
+    ),
     to("/api/v1/children", Endpoint::Children, &[(Verb::Get, "All children.")]),
     to(
         "/api/v1/state",

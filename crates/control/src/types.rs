@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
 use balance::snapshot::Snapshot;
@@ -129,6 +130,11 @@ pub trait House {
     /// # Errors
     /// Nobody could do that in time.
     fn prune_state(&self) -> Result<(), String>;
+    /// Has the leading child do something about a source of members.
+    ///
+    /// # Errors
+    /// It has not done so in time.
+    fn ask_source(&self, pool: &str, source: &str, ask: SourceAsk) -> Result<(), String>;
     /// The decision that a described request would get. Nothing moves.
     ///
     /// # Errors

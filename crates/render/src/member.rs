@@ -207,9 +207,9 @@ pub struct OutlierDoc {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Source"))]
 pub struct SourceDoc {
-    /// config, script or api.
+    /// config, script, api, or the kind of the source that has found it: file.
     pub kind: &'static str,
-    /// File and line.
+    /// File and line, or where the source is.
     #[serde(rename = "where")]
     pub place: Option<String>,
 }
@@ -279,6 +279,11 @@ impl Shown<'_> {
 
     /// The source of a member.
     pub fn source(&self, pool: &PoolState, member: &MemberState) -> SourceDoc {
+        if let Some(name) = &member.spec.discovered {
+            let found = pool.settings.discovery.iter().find(|source| source.name == *name);
+            let kind = found.map_or("discovery", |source| source.source.kind());
+            return SourceDoc { kind, place: found.map(|source| source.source.address().to_owned()) };
+        }
         match (member.added, pool.origin) {
             (true, _) => SourceDoc { kind: "api", place: None },
             (false, Origin::Script) => SourceDoc { kind: "script", place: None },
@@ -307,8 +312,10 @@ pub fn then(order: &Order) -> Then {
 /// The keys in which an order replaces the configuration.
 pub fn overrides(member: &MemberState) -> Vec<&'static str> {
     let order = member.order.as_ref();
+    // Nobody has ordered that.
+    let is_leaving = order.is_some_and(|order| order.gone.is_some() && order.admin.is_none());
     let all = [
-        ("admin", admin(member) != AdminState::of(member.spec.flags)),
+        ("admin", admin(member) != AdminState::of(member.spec.flags) && !is_leaving),
         ("weight", member.weights.ordered != member.weights.configured),
         ("max_inflight", order.is_some_and(|order| order.max_inflight.is_some())),
         ("meta", order.is_some_and(|order| order.meta.is_some())),
@@ -321,13 +328,14 @@ fn why<'a>(cause: &'a Cause, order: Option<&'a Order>) -> WhyDoc<'a> {
         By::Person(person) => Some(person),
         _ => None,
     };
+    let gone = order.filter(|_| matches!(cause.by, By::Source(_))).and_then(|order| order.gone);
     let order = order.filter(|_| person.is_some());
     WhyDoc {
         flag: cause.flag.to_string(),
         by: cause.by.word(),
         from: person.and_then(|person| person.from.as_deref()),
         at: order.and_then(|order| Time::noted(order.at)),
-        until: order.and_then(|order| order.until).map(Time),
+        until: order.and_then(|order| order.until).or(gone).map(Time),
         note: person.and_then(|person| person.note.as_deref()),
     }
 }

@@ -2,7 +2,8 @@
 //! Lists of scripts, dictionaries and children. Each row says its last error; null where nobody
 //! keeps one.
 
-use balance::snapshot::ScriptVerdict;
+use balance::guard::SourceStage;
+use balance::snapshot::{ScriptVerdict, SourceState};
 use balance::trial::{Rollout, Trial, TrialStage};
 use balance::trouble::Trouble;
 use serde::Serialize;
@@ -116,6 +117,73 @@ pub struct DictDoc<'a> {
     pub last_error_at: Option<Time>,
 }
 
+/// All sources of members.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Discovery"))]
+pub struct DiscoveriesDoc<'a> {
+    /// In the order of their pools.
+    pub discovery: Vec<DiscoveryDoc<'a>>,
+}
+
+/// A source of members.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "DiscoverySource"))]
+pub struct DiscoveryDoc<'a> {
+    /// Its pool.
+    pub pool: &'a str,
+    /// Its name.
+    pub source: &'a str,
+    /// file.
+    pub kind: &'static str,
+    /// Where it is.
+    #[serde(rename = "where")]
+    pub place: &'a str,
+    /// waiting, ok, stale, expired or held.
+    pub state: &'static str,
+    /// Members in service that it has found.
+    pub members: usize,
+    /// Members that its last list names.
+    pub listed: u32,
+    /// When its list was last seen.
+    pub last_success: Option<Time>,
+    /// Since when it fails.
+    pub failing_since: Option<Time>,
+    /// The list that is held.
+    pub held: Option<HeldDoc<'a>>,
+    /// Looks by what became of them.
+    pub updates: UpdatesDoc,
+    /// Its error, or the first entry that was left out of its list.
+    pub last_error: Option<&'a str>,
+}
+
+/// A list that is held.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Held"))]
+pub struct HeldDoc<'a> {
+    /// empty, or shrunk: too many members are missing.
+    pub why: &'static str,
+    /// Since when.
+    pub since: Option<Time>,
+    /// How often it was seen in a row.
+    pub seen: u32,
+    /// Members that it does not name; the first of them.
+    pub gone: Vec<&'a str>,
+}
+
+/// Looks at a source by what became of them.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Updates"))]
+pub struct UpdatesDoc {
+    /// The list was put in service.
+    pub applied: u64,
+    /// The list changed nothing.
+    pub unchanged: u64,
+    /// The list was held.
+    pub held: u64,
+    /// There was no list.
+    pub failed: u64,
+}
+
 /// All children.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Children"))]
@@ -210,6 +278,41 @@ impl<'a> Shown<'a> {
             last_error_at: time_of(&dict.last_error),
         });
         DictsDoc { dicts: all.collect() }
+    }
+
+    /// All sources of members.
+    pub fn discovery(&self) -> DiscoveriesDoc<'a> {
+        DiscoveriesDoc { discovery: self.all.sources.iter().map(|source| self.source_of(source)).collect() }
+    }
+
+    fn source_of(&self, source: &'a SourceState) -> DiscoveryDoc<'a> {
+        let (settings, standing) = (&source.settings, &source.note.standing);
+        let time = |ms: u64| if ms == 0 { None } else { self.on_calendar(ms) };
+        let why = match standing.stage {
+            SourceStage::HeldEmpty => Some("empty"),
+            SourceStage::HeldShrunk => Some("shrunk"),
+            _ => None,
+        };
+        let [applied, unchanged, held, failed] = source.updates;
+        DiscoveryDoc {
+            pool: &source.pool,
+            source: &settings.name,
+            kind: settings.source.kind(),
+            place: settings.source.address(),
+            state: standing.stage.word(),
+            members: source.members,
+            listed: standing.listed,
+            last_success: time(standing.seen_ms),
+            failing_since: time(standing.failing_ms),
+            held: why.map(|why| HeldDoc {
+                why,
+                since: time(standing.held_ms),
+                seen: standing.held_seen,
+                gone: source.note.held.split_ascii_whitespace().collect(),
+            }),
+            updates: UpdatesDoc { applied, unchanged, held, failed },
+            last_error: Some(source.note.error.as_str()).filter(|error| !error.is_empty()),
+        }
     }
 
     /// All children.

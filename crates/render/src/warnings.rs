@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Warnings: things that somebody should look at.
 
-use balance::snapshot::{PoolState, Room, ScriptState, ScriptVerdict};
+use balance::guard::SourceStage;
+use balance::snapshot::{PoolState, Room, ScriptState, ScriptVerdict, SourceState};
 use serde::Serialize;
 
 use crate::Shown;
@@ -11,7 +12,8 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
-    /// The kind: pool_unusable, pool_panic, script_refused, state_file or table_nearly_full.
+    /// The kind: pool_unusable, pool_panic, script_refused, discovery_stale, discovery_held,
+    /// state_file or table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,
@@ -33,7 +35,29 @@ impl Shown<'_> {
             message: why.clone(),
             since: Time::noted(*since_s),
         });
-        pools.chain(scripts).chain(state).chain(table).collect()
+        let sources = self.all.sources.iter().filter_map(|source| self.of_source(source));
+        pools.chain(scripts).chain(sources).chain(state).chain(table).collect()
+    }
+}
+
+impl Shown<'_> {
+    fn of_source(&self, source: &SourceState) -> Option<WarningDoc> {
+        let (pool, name, now) = (&source.pool, &source.settings.name, &source.note.standing);
+        let (code, what, since_ms) = match now.stage {
+            SourceStage::Stale => ("discovery_stale", "fails, its last list stays", now.failing_ms),
+            SourceStage::Expired => {
+                ("discovery_stale", "has failed for longer than stale=, its members are gone", now.failing_ms)
+            }
+            SourceStage::HeldEmpty => ("discovery_held", "gives an empty list, which is held", now.held_ms),
+            SourceStage::HeldShrunk => {
+                ("discovery_held", "gives a list that lacks too many members, which is held", now.held_ms)
+            }
+            SourceStage::Waiting | SourceStage::Ok => return None,
+        };
+        let why =
+            if source.note.error.is_empty() { String::new() } else { format!(": {}", source.note.error) };
+        let message = format!("pool {pool}: source {name} {what}{why}");
+        Some(WarningDoc { code, message, since: self.on_calendar(since_ms) })
     }
 }
 

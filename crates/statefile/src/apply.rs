@@ -98,6 +98,7 @@ impl<S: Vitals> Applying<'_, S> {
             flags: planned.admin.map(AdminState::flags),
             weight: planned.weight,
             order: planned.order.clone().map(Some),
+            line: None,
         };
         let is_there = deed.comes.is_some() || deed.there.is_some();
         (is_there && (deed.comes.is_some() || is_order(&deed))).then_some(deed)

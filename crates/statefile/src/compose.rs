@@ -84,6 +84,10 @@ fn member_names(pool: &PoolState) -> impl Iterator<Item = &str> {
 }
 
 fn kept(pool: &PoolState, member: &MemberState, when: WriteTime) -> Option<KeptMember> {
+    // Its source names it no more.
+    if member.order.as_ref().is_some_and(|order| order.gone.is_some()) {
+        return None;
+    }
     let kept = KeptMember {
         name: member.spec.name.clone(),
         url: member.spec.url.to_string(),
@@ -105,7 +109,8 @@ fn line(member: &MemberState) -> KeptLine {
         (spec.max_inflight, spec.meta) = (replaced.max_inflight, replaced.meta.clone());
     }
     let secret = spec.connection.secret.take();
-    KeptLine { line: spec.to_line(), secret, source: "api".to_owned() }
+    let source = if spec.discovered.is_some() { "discovery" } else { "api" };
+    KeptLine { line: spec.to_line(), secret, source: source.to_owned() }
 }
 
 fn overrides(member: &MemberState) -> Overrides {

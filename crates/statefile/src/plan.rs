@@ -196,10 +196,25 @@ impl Planning<'_> {
                 return None;
             }
         };
+        if let Some(why) = self.uncached(&spec) {
+            self.drop("added", why);
+            return None;
+        }
         let mut planned = self.ordered(&Base::of_spec(&spec))?;
         planned.add = Some(Box::new(spec));
         planned.health = self.health();
         Some(planned)
+    }
+
+    /// Why a member that a source has found does not come back with a start.
+    fn uncached(&self, spec: &MemberSpec) -> Option<String> {
+        let name = spec.discovered.as_ref()?;
+        let known = self.pool.and_then(|pool| pool.settings.discovery.iter().find(|one| one.name == *name));
+        match known {
+            None => Some(format!("the pool has no source {name} now")),
+            Some(source) if !source.cache => Some(format!("source {name} has initial=empty")),
+            Some(_) => None,
+        }
     }
 
     /// A member that no configuration has.

@@ -41,6 +41,7 @@ impl Table {
         }
         self.carry_rings(old);
         self.map.header().led.store(old.map.header().led.load(SeqCst), SeqCst);
+        self.carry_sources(old);
         self.set_generation(old.generation());
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! by any process.
 
 use balance::member::MemberSpec;
+use balance::order::Order;
 use balance::status::Status;
 
 const WEIGHT_COUNTER: u64 = 0x3f << 52;
@@ -39,6 +40,14 @@ pub(crate) fn succeed(old: u64, new: u64) -> u64 {
         counters = counters & !FLAGS_COUNTER | counters.wrapping_add(1 << 58) & FLAGS_COUNTER;
     }
     new & !COUNTERS | counters
+}
+
+/// The word that follows `old` when a source's line now says `new`: what is ordered of weight and
+/// flags holds in place of what it says.
+pub(crate) fn overridden(old: u64, new: u64, order: &Order) -> u64 {
+    let kept = if order.weight.is_some() { WEIGHT_FIELDS } else { 0 }
+        | if order.admin.is_some() { Status::ADMIN } else { 0 };
+    succeed(old, new & !kept | old & kept)
 }
 
 /// The status word of a new row.

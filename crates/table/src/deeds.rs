@@ -103,8 +103,8 @@ impl<'t> Prepared<'t> {
             words = self.newcomer(deed)?;
         } else if let Some(member) = deed.stays() {
             self.status(deed, member);
-            if let Some(order) = &deed.order {
-                self.order(member, order.as_ref())?;
+            if deed.order.is_some() || deed.line.is_some() {
+                self.text(deed, member)?;
             }
         }
         self.words.push(words);
@@ -120,13 +120,19 @@ impl<'t> Prepared<'t> {
         }
     }
 
-    /// Another order beside a member's line, as it is now.
-    fn order(&mut self, member: &Member, order: Option<&Order>) -> Result<(), ChangeError> {
-        let order = order_text(order)?;
+    /// Another line, another order beside it, or both.
+    fn text(&mut self, deed: &Deed, member: &Member) -> Result<(), ChangeError> {
         let (_, row) = self.table.row(member.slot).ok_or(ChangeError::Removed)?;
         let (seen, mut record) =
             text::read(self.table.map.chunks(), &row.text).ok_or(ChangeError::Removed)?;
-        record.text = codec::with_order(&record.text, order.as_deref());
+        if let Some(order) = &deed.order {
+            record.text = codec::with_order(&record.text, order_text(order.as_ref())?.as_deref());
+        }
+        if let Some(spec) = &deed.line {
+            let order = codec::order(&record.text).unwrap_or_default();
+            record.config = config::overridden(record.config, config::of(spec), &order);
+            record.text = codec::with_line(codec::line(spec)?.as_bytes(), &record.text);
+        }
         let held = self.table.fill_text(&record, member_tag(member.slot as usize))?;
         let (first, counter) = *held.first().ok_or(ChangeError::Full { what: "order" })?;
         self.chunks.push(held);

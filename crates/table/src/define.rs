@@ -200,6 +200,13 @@ impl Table {
             .is_some_and(|(_, record)| record.order >= ADDED)
     }
 
+    /// Whether a source has found a row's member: the source says when it goes.
+    fn is_discovered(&self, row: usize) -> bool {
+        let text = text::read(self.map.chunks(), &self.map.members()[row].text);
+        text.and_then(|(_, record)| codec::configured(&record.text))
+            .is_some_and(|spec| spec.discovered.is_some())
+    }
+
     /// Removes the members of these pools that were added while running. Returns `pool/member` of
     /// each.
     pub fn remove_added(&self, pools: &[&str]) -> Vec<String> {
@@ -310,6 +317,7 @@ impl Definition<'_> {
                     Fate::Is(item)
                 }
                 None if self.origin == Origin::Configuration && self.table.is_added(row) => Fate::Stays,
+                None if self.table.is_discovered(row) => Fate::Stays,
                 _ => Fate::Goes,
             };
             rows.push((row, seen, fate));

@@ -4,8 +4,8 @@
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
-//! · its entries · events · last errors · decisions. Every section starts at a multiple of 64
-//! bytes.
+//! · its entries · events · last errors · decisions · sources. Every section starts at a multiple
+//! of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
 
@@ -21,10 +21,10 @@ use crate::protocol::trouble::TroubleRow;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 11;
+pub(crate) const LAYOUT_VERSION: u64 = 12;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_011;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_012;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
@@ -296,6 +296,30 @@ pub(crate) struct ScriptCountsRow {
     pub words: [AtomicU64; 16],
 }
 
+/// Words of what is noted of a source: 8 of its standing, the others for text.
+pub(crate) const SOURCE_WORDS: usize = 112;
+/// Most rows of sources.
+const MOST_SOURCES: u32 = 1024;
+
+/// How a source of members does, see [`crate::sources`]. 1024 bytes.
+#[repr(C, align(64))]
+pub(crate) struct SourceRow {
+    /// Hash of pool and name, 0 for a free row.
+    pub key: AtomicU64,
+    /// How often something was noted: stamps are made of it.
+    pub number: AtomicU64,
+    /// See [`crate::protocol::noted`].
+    pub stamp: AtomicU64,
+    /// How often somebody wanted it asked, and what is held taken.
+    pub asks: [AtomicU64; 2],
+    /// How many lists were applied, unchanged, held, and how many looks have failed.
+    pub updates: [AtomicU64; 4],
+    /// How often that was seen to.
+    pub answers: [AtomicU64; 2],
+    pub spare: [AtomicU64; 5],
+    pub noted: [AtomicU64; SOURCE_WORDS],
+}
+
 /// A round robin sequence of a view.
 #[repr(C)]
 pub(crate) struct CursorRow {
@@ -321,6 +345,7 @@ const _: () = {
     assert!(size_of::<Ticket>() == 32);
     assert!(size_of::<Journal>() == 64);
     assert!(size_of::<TroubleRow>() == 512);
+    assert!(size_of::<SourceRow>() == 1024);
 };
 
 /// Where a section starts, and how many rows it has.
@@ -351,6 +376,7 @@ pub(crate) struct Sections {
     pub events: Section,
     pub troubles: Section,
     pub decisions: Section,
+    pub sources: Section,
     pub end: usize,
 }
 
@@ -382,6 +408,7 @@ impl Sections {
             events: place(EVENTS.words(), 8),
             troubles: place(geometry.trouble_rows(), size_of::<TroubleRow>()),
             decisions: place(geometry.decision_ring().words(), 8),
+            sources: place(geometry.pools.min(MOST_SOURCES) as usize, size_of::<SourceRow>()),
             end,
         }
     }

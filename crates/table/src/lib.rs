@@ -69,6 +69,8 @@ mod scripts;
 #[cfg(not(loom))]
 mod snapshot;
 #[cfg(not(loom))]
+mod sources;
+#[cfg(not(loom))]
 mod store;
 #[cfg(not(loom))]
 mod sweep;
@@ -96,6 +98,7 @@ pub use self::{
     protocol::queue::Wants,
     protocol::scripts::{JUDGEMENT_MS, PublishError},
     queue::{WaitEnd, Waiting},
+    sources::SourceUpdate,
     sweep::Swept,
     trouble::Whose,
 };

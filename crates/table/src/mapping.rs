@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::{
     CursorRow, Geometry, Header, LAYOUT_VERSION, MAGIC, MemberCountsRow, MemberKey, MemberRow, PoolCountsRow,
-    PoolRow, ScriptCountsRow, Section, Sections,
+    PoolRow, ScriptCountsRow, Section, Sections, SourceRow,
 };
 use crate::protocol::children::ChildRow;
 use crate::protocol::journal::Journal;
@@ -80,6 +80,8 @@ unsafe impl Row for Ticket {}
 unsafe impl Row for Journal {}
 // SAFETY: as above.
 unsafe impl Row for TroubleRow {}
+// SAFETY: as above.
+unsafe impl Row for SourceRow {}
 
 /// A table's memory.
 pub(crate) struct Mapping {
@@ -280,6 +282,10 @@ impl Mapping {
 
     pub fn journal(&self) -> &Journal {
         &self.rows(self.sections.journal)[0]
+    }
+
+    pub fn sources(&self) -> &[SourceRow] {
+        self.rows(self.sections.sources)
     }
 
     /// The words of the journal's entries.

@@ -86,6 +86,10 @@ impl Table {
             JournalEntry::Raise { row, held } => self.raise(row, held),
             JournalEntry::Text { row, incarnation, head, counter, seen } => {
                 self.relink((row, incarnation), (head, counter), seen);
+                // A source's line may say another weight.
+                if self.row(row).is_some_and(|(key, _)| Life::load(&key.life).is_live_as(incarnation)) {
+                    self.apply_config(row as usize);
+                }
             }
             JournalEntry::Status { row, incarnation, change } => {
                 if change.recount {

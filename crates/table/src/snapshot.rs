@@ -20,8 +20,10 @@ impl Table {
     }
 
     fn snapshot_now(&self, now_ms: u64) -> Snapshot {
+        let pools = snapshot::pools(self);
         Snapshot {
-            pools: snapshot::pools(self),
+            sources: self.source_states(&pools),
+            pools,
             scripts: (0..).zip(self.map.scripts()).filter_map(|row| self.script_state(row)).collect(),
             dicts: Vec::new(),
             lead: self.lead_state(now_ms),

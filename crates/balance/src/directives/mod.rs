@@ -2,6 +2,7 @@
 //! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the
 //! same settings as a script's pool definition names them.
 
+pub(crate) mod discovery;
 mod failures;
 pub(crate) mod health;
 pub(crate) mod method;
@@ -17,8 +18,14 @@ use crate::settings::PoolSettings;
 use crate::stock::parameters;
 use crate::words;
 
-const DIRECTIVES: [&str; 5] =
-    [method::DIRECTIVE, health::DIRECTIVE, outlier::DIRECTIVE, sticky::DIRECTIVE, set::DIRECTIVE];
+const DIRECTIVES: [&str; 6] = [
+    method::DIRECTIVE,
+    health::DIRECTIVE,
+    outlier::DIRECTIVE,
+    sticky::DIRECTIVE,
+    set::DIRECTIVE,
+    discovery::DIRECTIVE,
+];
 /// Keys of a script's pool definition that stand outside of its groups.
 const OPTIONS: [&str; 11] = [
     "method",
@@ -50,6 +57,7 @@ impl PoolSettings {
         lines.extend(outlier::write(&self.outlier));
         lines.extend(self.sticky.as_ref().map(sticky::write));
         lines.extend(set::write(&self.set));
+        lines.extend(self.discovery.iter().map(discovery::write));
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
@@ -134,6 +142,8 @@ impl PoolSettings {
             self.outlier = outlier::read(words)?;
         } else if is(sticky::DIRECTIVE) {
             self.sticky = Some(sticky::read(words)?);
+        } else if is(discovery::DIRECTIVE) {
+            self.discovery.push(discovery::read(&self.discovery, words)?);
         } else if is(set::DIRECTIVE) {
             // More than one of them add up, but each is taken whole or not at all.
             let mut now = self.clone();

@@ -44,7 +44,11 @@ fn look(store: &impl Store, pool: &Membership, now_s: u64, events: &mut Vec<Memb
     let mut next = u64::MAX;
     for member in &pool.members {
         let Some(order) = store.order(member.slot) else { continue };
-        match order.until {
+        match order.gone.or(order.until) {
+            Some(gone) if gone <= now_s && order.gone.is_some() => {
+                let by = By::of_source(&member.spec);
+                events.extend(remove(store, Subject { pool: &pool.name, member }, by));
+            }
             Some(until) if until <= now_s => {
                 events.extend(carry_out(store, Subject { pool: &pool.name, member }, order));
             }

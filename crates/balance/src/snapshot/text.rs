@@ -162,6 +162,7 @@ fn account(by: &By) -> &'static str {
         By::Time => "time",
         By::Configuration => "configuration",
         By::Definition => "definition",
+        By::Source(_) => "source",
         By::Script(_) => "script",
         By::Person(_) => "person",
         By::Somebody => "somebody",

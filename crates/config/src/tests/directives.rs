@@ -121,8 +121,8 @@ fn only_the_directives_of_a_pool_stand_inside_it() {
             open(name),
             Err(format!(
                 "{name} (line 7) cannot stand inside <LuaBalancerPool>: expected LuaBalancerMember, \
-                 LuaBalancerMethod, LuaBalancerHealthCheck, LuaBalancerOutlier, LuaBalancerSticky or \
-                 LuaBalancerSet"
+                 LuaBalancerDiscovery, LuaBalancerMethod, LuaBalancerHealthCheck, LuaBalancerOutlier, \
+                 LuaBalancerSticky or LuaBalancerSet"
             ))
         );
     }

@@ -12,7 +12,7 @@ use render::explained::ExplainedDoc;
 use render::history::HistoryDoc;
 use render::member::MemberDoc;
 use render::pool::{PoolDoc, PoolsDoc};
-use render::rows::{ChildrenDoc, DictsDoc, ScriptsDoc};
+use render::rows::{ChildrenDoc, DictsDoc, DiscoveriesDoc, DiscoveryDoc, ScriptsDoc};
 use render::state::StateFileDoc;
 use render::status::StatusDoc;
 
@@ -106,6 +106,8 @@ fn document(target: Endpoint, made: &mut SchemaGenerator) -> Option<(&'static st
         Endpoint::Events => (json, reference::<EventsDoc<'_>>(made)),
         Endpoint::Scripts => (json, reference::<ScriptsDoc<'_>>(made)),
         Endpoint::Dicts => (json, reference::<DictsDoc<'_>>(made)),
+        Endpoint::Discovery => (json, reference::<DiscoveriesDoc<'_>>(made)),
+        Endpoint::DiscoveryRefresh | Endpoint::DiscoveryAccept => (json, reference::<DiscoveryDoc<'_>>(made)),
         Endpoint::Children => (json, reference::<ChildrenDoc>(made)),
         Endpoint::State | Endpoint::StatePrune => (json, reference::<StateFileDoc>(made)),
         Endpoint::Explain => (json, reference::<ExplainedDoc>(made)),

@@ -5,6 +5,7 @@ mod changes;
 mod conditions;
 mod decisions;
 mod description;
+mod discovery;
 mod documents;
 mod doors;
 mod events;
@@ -21,12 +22,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use balance::api::Balancer;
 use balance::counts::Histogram;
 use balance::engine::{Engine, Handle};
+use balance::guard::SourceAsk;
 use balance::history::{HistorySample, PoolHistory};
 use balance::journal::{EventEntry, JournalPart};
 use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
-use balance::snapshot::{ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
+use balance::snapshot::{
+    ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot, SourceState,
+};
 use balance::steering::Steering;
 use balance::store::Store;
 use balance::trial::{Rollout, Trial, TrialStage};
@@ -67,6 +71,9 @@ pub(super) struct Heap {
     pub may_prune: Cell<bool>,
     /// Members that the configuration names: all that were there at first.
     configured: RefCell<Vec<String>>,
+    /// The wishes about sources that the leading child was told.
+    pub asked: RefCell<Vec<(String, String, SourceAsk)>>,
+    pub sources: RefCell<Vec<SourceState>>,
 }
 
 /// Pool `app` with members a, b and c; pool `api` with nobody.
@@ -110,6 +117,8 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         state: RefCell::default(),
         pruned: Cell::new(0),
         may_prune: Cell::new(true),
+        asked: RefCell::default(),
+        sources: RefCell::default(),
         configured: RefCell::new(specs.into_iter().map(|spec| spec.name).collect()),
     }
 }
@@ -198,6 +207,7 @@ impl House for Heap {
         all.children = [101, 102].map(|pid| ChildState { pid, generation: 3, last_error: None }).to_vec();
         all.children[1].last_error = error("the history will not outlive this configuration");
         all.fill = self.fill.get();
+        all.sources = self.sources.borrow().clone();
         // Members that are defined here are the configuration's.
         for pool in &mut all.pools {
             pool.origin = balance::store::Origin::Configuration;
@@ -286,6 +296,11 @@ impl House for Heap {
 
     fn prune_state(&self) -> Result<(), String> {
         self.pruned.set(self.pruned.get() + 1);
+        if self.may_prune.get() { Ok(()) } else { Err("nobody leads".into()) }
+    }
+
+    fn ask_source(&self, pool: &str, source: &str, ask: SourceAsk) -> Result<(), String> {
+        self.asked.borrow_mut().push((pool.to_owned(), source.to_owned(), ask));
         if self.may_prune.get() { Ok(()) } else { Err("nobody leads".into()) }
     }
 

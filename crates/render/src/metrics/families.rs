@@ -49,6 +49,7 @@ const fn of(kind: Kind, name: &'static str, labels: &'static [&'static str], hel
 const NONE: &[&str] = &[];
 const POOL: &[&str] = &["pool"];
 const MEMBER: &[&str] = &["pool", "member"];
+const SOURCE: &[&str] = &["pool", "source"];
 
 /// All of them, in the order in which they are written.
 pub const FAMILIES: &[Family] = &[
@@ -108,6 +109,20 @@ pub const FAMILIES: &[Family] = &[
         "dict_evictions_total",
         &["dict"],
         "Entries with time left that were thrown out for others.",
+    ),
+    of(Kind::Gauge, "discovery_up", SOURCE, "1 when the last look at the source gave a list."),
+    of(
+        Kind::Gauge,
+        "discovery_last_success_timestamp_seconds",
+        SOURCE,
+        "When the source's list was last seen.",
+    ),
+    of(Kind::Gauge, "discovery_members", SOURCE, "Members in service that the source has found."),
+    of(
+        Kind::Counter,
+        "discovery_updates_total",
+        &["pool", "source", "result"],
+        "Looks by what became of them.",
     ),
     of(Kind::Gauge, "scrape_duration_seconds", NONE, "How long it took to make all of this."),
 ];

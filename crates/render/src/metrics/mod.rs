@@ -7,6 +7,7 @@ mod members;
 mod options;
 mod pools;
 mod server;
+mod sources;
 mod write;
 
 pub use families::{FAMILIES, Family, Kind, PREFIX};
@@ -35,6 +36,7 @@ pub fn metrics(view: &Shown<'_>, format: Format, options: Options, elapsed: &dyn
     }
     server::write_scripts(view, &mut to);
     server::write_dicts(view, &mut to);
+    sources::write(view, &mut to);
     if to.begin("scrape_duration_seconds") {
         to.value("scrape_duration_seconds", "", elapsed());
     }

@@ -85,12 +85,17 @@ pub(crate) fn settings(table: &Table) -> Result<PoolSettings, String> {
                 apply("LuaBalancerHealthCheck", &directive(&value, &["type"], "none")?)?
             }
             "outlier" => apply("LuaBalancerOutlier", &directive(&value, &[], "off")?)?,
+            "discovery" => {
+                for source in sources(&value)? {
+                    apply("LuaBalancerDiscovery", &source)?;
+                }
+            }
             "sticky" => apply("LuaBalancerSticky", &sticky(&value)?)?,
             key if keys::SET.contains(&key) => set.push(format!("{key}={}", word(key, &value)?)),
             key if keys::METHOD.contains(&key) => method_keys.push(format!("{key}={}", word(key, &value)?)),
             other => {
                 return Err(format!(
-                    "unknown key '{other}', expected method, key, balance_factor, health, outlier, sticky, {} or members",
+                    "unknown key '{other}', expected method, key, balance_factor, health, outlier, sticky, discovery, {} or members",
                     keys::SET.join(", ")
                 ));
             }
@@ -145,6 +150,33 @@ fn directive(value: &Value, names: &[&str], off: &str) -> Result<Vec<String>, St
         words.insert(0, "on".into());
     }
     Ok(words)
+}
+
+/// `"file:PATH"`, `{source = "file:PATH", …}`, or a list of these: the words of each directive.
+fn sources(value: &Value) -> Result<Vec<Vec<String>>, String> {
+    const EXPECTED: &str = "discovery: expected a source such as \"file:/etc/lb/app.json\"";
+    let table = match value {
+        Value::Table(table) => table,
+        other => return Ok(vec![vec![word("discovery", other)?]]),
+    };
+    let is_one = table.contains_key("source").unwrap_or(false)
+        || matches!(table.raw_get::<Value>(1), Ok(Value::String(_))) && table.raw_len() == 1;
+    if is_one {
+        let words = directive(value, &["source"], "")?;
+        let is_source = words.first().is_some_and(|first| first.contains(':'));
+        return if is_source { Ok(vec![words]) } else { Err(EXPECTED.to_owned()) };
+    }
+    let mut all = Vec::new();
+    for one in table.sequence_values::<Value>().flatten() {
+        match one {
+            Value::Table(ref inner) if inner.contains_key("source").unwrap_or(false) => {
+                all.extend(sources(&one)?);
+            }
+            Value::String(_) => all.push(vec![word("discovery", &one)?]),
+            _ => return Err(EXPECTED.to_owned()),
+        }
+    }
+    if all.is_empty() { Err(EXPECTED.to_owned()) } else { Ok(all) }
 }
 
 /// `"COOKIE"` or `{cookie = …}`.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state of a balancer: kept, read back, planned and applied, without a file.
 
+mod found;
+
 use std::sync::Arc;
 
 use balance::api::PoolId;

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The shapes of lists: Prometheus' `file_sd`, `{"members":[…]}` or the bare list of it, and lines
+//! as `LuaBalancerMember` has them.
+
+use std::collections::HashSet;
+
+use balance::member::MemberSpec;
+use balance::words;
+use serde_json::{Map, Value};
+
+use crate::ListProblem;
+
+/// How lists are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListingRules {
+    /// Wrong entries are left out. Otherwise they fail the list.
+    pub skip_invalid: bool,
+    /// Most members of a list.
+    pub max: usize,
+}
+
+/// A list, whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listed {
+    /// The members, each name once.
+    pub members: Vec<MemberSpec>,
+    /// Entries that are left out, and why.
+    pub skipped: Vec<String>,
+}
+
+/// Labels of `file_sd` that are keys of a member; all others are its meta keys.
+const LABELS: [&str; 5] = ["zone", "weight", "route", "lbset", "name"];
+const SCHEME: &str = "__scheme__";
+
+/// Reads a list.
+///
+/// # Errors
+/// It is not a list, has a wrong entry (unless these are skipped), or too many.
+pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| ListProblem::NoText(error.valid_up_to()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reading =
+        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
+    match text.trim_start().bytes().next() {
+        None => return Err(ListProblem::Nothing),
+        Some(b'[' | b'{') => reading.json(text)?,
+        Some(_) => reading.lines(text)?,
+    }
+    Ok(reading.listed)
+}
+
+struct Reading {
+    rules: ListingRules,
+    listed: Listed,
+    names: HashSet<String>,
+    /// Of members without a name of their own.
+    urls: HashSet<String>,
+}
+
+impl Reading {
+    fn lines(&mut self, text: &str) -> Result<(), ListProblem> {
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let place = || format!("line {}", at + 1);
+            let found = words::split(line).map_err(|error| error.to_string()).and_then(|words| {
+                let (url, keys) = words.split_first().ok_or("expected a URL")?;
+                let is_named = keys.iter().any(|word| is_key(word, "name"));
+                let spec = MemberSpec::parse_beside(url, keys, |name| self.names.contains(name));
+                spec.map(|spec| (spec, is_named)).map_err(|error| error.to_string())
+            });
+            self.entry(&place, found)?;
+        }
+        Ok(())
+    }
+
+    fn json(&mut self, text: &str) -> Result<(), ListProblem> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| ListProblem::NoJson(error.to_string()))?;
+        match value {
+            Value::Array(list) => self.elements("", &list),
+            Value::Object(mut keys) => {
+                let members = keys.remove("members");
+                let members =
+                    members.ok_or_else(|| shape("the object", &Value::Object(keys.clone()), MEMBERS))?;
+                if let Some(key) = keys.keys().next() {
+                    return Err(ListProblem::Shape {
+                        place: "the object".to_owned(),
+                        found: format!("the key {}", shown(key)),
+                        expected: MEMBERS,
+                    });
+                }
+                let Value::Array(list) = &members else { return Err(shape("members", &members, "a list")) };
+                self.elements("members", list)
+            }
+            other => Err(shape("the text", &other, MEMBERS)),
+        }
+    }
+
+    /// Groups of targets or members, as their keys say.
+    fn elements(&mut self, of: &str, list: &[Value]) -> Result<(), ListProblem> {
+        for (at, value) in list.iter().enumerate() {
+            let place = format!("{of}[{at}]");
+            match value {
+                Value::Object(keys) if of.is_empty() && keys.contains_key("targets") => {
+                    self.group(&place, keys)?
+                }
+                Value::Object(keys) => {
+                    let is_named = keys.get("name").is_some_and(|name| !name.is_null());
+                    let found = control::read_member(value, |name| self.names.contains(name));
+                    self.entry(&|| place.clone(), found.map(|spec| (spec, is_named)))?;
+                }
+                other => self.wrong(shape(&place, other, ELEMENT))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, place: &str, keys: &Map<String, Value>) -> Result<(), ListProblem> {
+        let group = match Group::of(place, keys) {
+            Ok(group) => group,
+            Err(problem) => return self.wrong(problem),
+        };
+        let is_named = group.words.iter().any(|word| is_key(word, "name"));
+        for (at, target) in group.targets.iter().enumerate() {
+            let place = || format!("{place}.targets[{at}] ({})", shown(&target.to_string()));
+            let found = match target {
+                Value::String(target) => {
+                    let url = format!("{}://{target}", group.scheme);
+                    MemberSpec::parse_beside(&url, &group.words, |name| self.names.contains(name))
+                        .map_err(|error| error.to_string())
+                }
+                other => Err(format!("found {}, expected host:port", kind(other))),
+            };
+            self.entry(&place, found.map(|spec| (spec, is_named)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes an entry in, as it was read.
+    fn entry(
+        &mut self,
+        place: &dyn Fn() -> String,
+        found: Result<(MemberSpec, bool), String>,
+    ) -> Result<(), ListProblem> {
+        let wrong = |why| ListProblem::Entry { place: place(), why };
+        let (spec, is_named) = match found {
+            Ok(found) => found,
+            Err(why) => return self.wrong(wrong(why)),
+        };
+        if self.names.contains(&spec.name) {
+            return self.wrong(wrong(format!("another entry is named {} as well", spec.name)));
+        }
+        // Without names of their own these would be one member twice.
+        if !is_named && !self.urls.insert(spec.url.to_string()) {
+            return self.wrong(wrong(format!("{} is there twice", spec.url)));
+        }
+        if self.listed.members.len() >= self.rules.max {
+            let most = self.rules.max;
+            return Err(ListProblem::TooMany { found: most + 1, most });
+        }
+        self.names.insert(spec.name.clone());
+        self.listed.members.push(spec);
+        Ok(())
+    }
+
+    fn wrong(&mut self, problem: ListProblem) -> Result<(), ListProblem> {
+        if !self.rules.skip_invalid {
+            return Err(problem);
+        }
+        self.listed.skipped.push(problem.to_string());
+        Ok(())
+    }
+}
+
+const MEMBERS: &str = "a list of groups with targets, a list of members, or {\"members\": [...]}";
+const ELEMENT: &str = "an object with url or targets";
+
+/// A group of `file_sd`.
+struct Group<'j> {
+    scheme: &'j str,
+    targets: &'j [Value],
+    /// Of its labels.
+    words: Vec<String>,
+}
+
+impl<'j> Group<'j> {
+    fn of(place: &str, keys: &'j Map<String, Value>) -> Result<Self, ListProblem> {
+        const EXPECTED: &str = "targets and labels alone";
+        if let Some(key) = keys.keys().find(|key| !["targets", "labels"].contains(&key.as_str())) {
+            let found = format!("the key {}", shown(key));
+            return Err(ListProblem::Shape { place: place.to_owned(), found, expected: EXPECTED });
+        }
+        let targets = match keys.get("targets") {
+            Some(Value::Array(targets)) => targets,
+            other => {
+                let found = other.unwrap_or(&Value::Null);
+                return Err(shape(&format!("{place}.targets"), found, "a list of host:port"));
+            }
+        };
+        let mut group = Group { scheme: "http", targets, words: Vec::new() };
+        match keys.get("labels") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(labels)) => {
+                for (label, value) in labels {
+                    let Value::String(text) = value else {
+                        return Err(shape(&format!("{place}.labels.{}", shown(label)), value, "a text"));
+                    };
+                    match label.as_str() {
+                        SCHEME => group.scheme = text,
+                        key if LABELS.contains(&key) => group.words.push(format!("{key}={text}")),
+                        key => group.words.push(format!("meta.{key}={text}")),
+                    }
+                }
+            }
+            Some(other) => return Err(shape(&format!("{place}.labels"), other, "an object of texts")),
+        }
+        Ok(group)
+    }
+}
+
+fn is_key(word: &str, key: &str) -> bool {
+    word.split_once('=').is_some_and(|(known, _)| known.eq_ignore_ascii_case(key))
+}
+
+fn shape(place: &str, found: &Value, expected: &'static str) -> ListProblem {
+    ListProblem::Shape { place: place.to_owned(), found: kind(found).to_owned(), expected }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object without them",
+    }
+}
+
+/// A piece of a list as it may stand in a message.
+fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    let mut out: String = text.chars().take(MOST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

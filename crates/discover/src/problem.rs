@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The errors of lists, for administrators: one line, with the place in it.
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListProblem {
+    /// Nothing is in it. A list without members is `[]`.
+    #[error("it is empty: expected a list; one without members is written as []")]
+    Nothing,
+    /// It is not text.
+    #[error("it is not UTF-8 text (byte {0})")]
+    NoText(usize),
+    /// It is not JSON.
+    #[error("it is not JSON: {0}")]
+    NoJson(String),
+    /// It is JSON of another shape.
+    #[error("{place}: found {found}, expected {expected}")]
+    Shape {
+        /// Where.
+        place: String,
+        /// The value there.
+        found: String,
+        /// The value that would be taken.
+        expected: &'static str,
+    },
+    /// An entry cannot be taken.
+    #[error("{place}: {why}")]
+    Entry {
+        /// Where.
+        place: String,
+        /// The error.
+        why: String,
+    },
+    /// It names too many members.
+    #[error("it names {found} members: at most {most} are taken (max=)")]
+    TooMany {
+        /// So many, or more.
+        found: usize,
+        /// So many are allowed.
+        most: usize,
+    },
+}

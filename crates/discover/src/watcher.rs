@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread that watches files: their folders tell of changes, and every two seconds it looks all
+//! the same.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+
+use crate::file::{FileSource, Look};
+use crate::{Bell, Listed, ListingRules, hops};
+
+/// How often each file is looked at, whatever its folder tells.
+const PACE: Duration = Duration::from_secs(2);
+/// The same, where the folder tells nothing.
+const UNWATCHED: Duration = Duration::from_millis(500);
+/// How soon a file is looked at again that somebody seems to be writing.
+const SOON: Duration = Duration::from_millis(50);
+/// How long a file that is being written is left alone, from one write to the next,
+const QUIET: Duration = Duration::from_millis(100);
+/// and in all.
+const MOST_QUIET: Duration = Duration::from_millis(500);
+
+/// A file that holds a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePath {
+    /// An absolute path.
+    pub path: PathBuf,
+    /// How the list is read.
+    pub rules: ListingRules,
+}
+
+/// The result of a look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// The place of the source in the watcher's list.
+    pub source: usize,
+    /// The list as it is now, or what is wrong, in one line.
+    pub found: Result<Arc<Listed>, String>,
+    /// It is another list than last time.
+    pub is_new: bool,
+}
+
+/// See the module.
+pub struct Watcher {
+    files: Vec<Watched>,
+    /// None: there are too many in the system.
+    inotify: Option<OwnedFd>,
+    /// The files of each watch, by the names that they have in its folder.
+    watches: HashMap<i32, Vec<(usize, OsString)>>,
+    bell: Bell,
+}
+
+struct Watched {
+    source: FileSource,
+    /// When it is looked at next,
+    due: Instant,
+    /// not trusting its times.
+    has_changed: bool,
+    /// Since when it is being written.
+    writing: Option<Instant>,
+    is_watched: bool,
+}
+
+impl Watcher {
+    /// Watches these files, once it runs.
+    pub fn new(sources: Vec<SourcePath>, bell: Bell) -> Self {
+        let now = Instant::now();
+        let file = |SourcePath { path, rules }| Watched {
+            source: FileSource::new(path, rules),
+            due: now,
+            has_changed: true,
+            writing: None,
+            is_watched: false,
+        };
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+        Watcher { files: sources.into_iter().map(file).collect(), inotify, watches: HashMap::new(), bell }
+    }
+
+    /// Tells what each look has found, until the bell says that it is over.
+    pub fn run(mut self, tell: &mut dyn FnMut(Sighting)) {
+        while !self.bell.has_ended() {
+            if self.bell.take_refresh() {
+                self.all_changed();
+            }
+            for at in 0..self.files.len() {
+                if self.files[at].due <= Instant::now() {
+                    // First, so that nothing happens between look and watch.
+                    self.watch(at);
+                    tell_of(at, self.look(at), tell);
+                }
+            }
+            self.wait();
+        }
+    }
+
+    fn all_changed(&mut self) {
+        for file in &mut self.files {
+            (file.due, file.has_changed) = (Instant::now(), true);
+        }
+    }
+
+    fn look(&mut self, at: usize) -> Look {
+        let (now, file) = (Instant::now(), &mut self.files[at]);
+        let look = file.source.look(file.has_changed, now);
+        file.has_changed = matches!(look, Look::Unsure);
+        file.writing = None;
+        let pause = match look {
+            Look::Unsure => SOON,
+            _ if file.is_watched => PACE,
+            _ => UNWATCHED,
+        };
+        file.due = now + pause;
+        look
+    }
+
+    /// Watches the folders on the way of a file as they are now.
+    fn watch(&mut self, at: usize) {
+        let Some(inotify) = &self.inotify else { return };
+        let hops = hops::of(&self.files[at].source.path);
+        let all = hops.len();
+        let mut found: Vec<(i32, OsString)> = Vec::new();
+        for (folder, name) in hops {
+            let events = WatchFlags::MODIFY
+                | WatchFlags::CLOSE_WRITE
+                | WatchFlags::CREATE
+                | WatchFlags::DELETE
+                | WatchFlags::MOVED_FROM
+                | WatchFlags::MOVED_TO
+                | WatchFlags::ATTRIB
+                | WatchFlags::ONLYDIR;
+            found.extend(inotify::add_watch(inotify, &folder, events).ok().map(|watch| (watch, name)));
+        }
+        self.files[at].is_watched = found.len() == all;
+        for files in self.watches.values_mut() {
+            files.retain(|(file, _)| *file != at);
+        }
+        for (watch, name) in found {
+            self.watches.entry(watch).or_default().push((at, name));
+        }
+        self.watches.retain(|watch, files| {
+            // A folder that is gone has taken its watch along.
+            let _ = files.is_empty().then(|| inotify::remove_watch(inotify, *watch));
+            !files.is_empty()
+        });
+    }
+
+    /// Waits until something is due, has happened, or was said.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let next = self.files.iter().map(|file| file.due).min().unwrap_or(now + PACE);
+        let pause = next.saturating_duration_since(now);
+        let timeout =
+            Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: i64::from(pause.subsec_nanos()) + 1 };
+        let heard = match &self.inotify {
+            Some(inotify) => {
+                let mut fds = [self.bell.as_fd(), inotify.as_fd()]
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                let _ = poll(&mut fds, Some(&timeout));
+                !fds[0].revents().is_empty()
+            }
+            None => poll(&mut [PollFd::new(&self.bell, PollFlags::IN)], Some(&timeout)).is_ok_and(|n| n > 0),
+        };
+        if heard {
+            self.bell.heard();
+        }
+        self.hear();
+    }
+
+    /// Hears the events of folders.
+    fn hear(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        let (now, mut overflow) = (Instant::now(), false);
+        while let Ok(event) = reader.next() {
+            let (flags, watch) = (event.events(), event.wd());
+            overflow |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let Some(files) = self.watches.get(&watch) else { continue };
+            for (at, own) in files {
+                // Without a name it is about the folder itself.
+                if name.is_none_or(|name| name == own)
+                    && let Some(file) = self.files.get_mut(*at)
+                {
+                    file.happened(flags, now);
+                }
+            }
+        }
+        if overflow {
+            self.all_changed();
+        }
+    }
+}
+
+impl Watched {
+    fn happened(&mut self, flags: ReadFlags, now: Instant) {
+        self.has_changed = true;
+        // A writer in place closes the file at the end, or goes on writing.
+        let is_writing = flags.intersects(ReadFlags::MODIFY | ReadFlags::CREATE | ReadFlags::ATTRIB);
+        self.due = match is_writing {
+            false => now,
+            true => (now + QUIET).min(*self.writing.get_or_insert(now) + MOST_QUIET),
+        };
+    }
+}
+
+fn tell_of(source: usize, look: Look, tell: &mut dyn FnMut(Sighting)) {
+    match look {
+        Look::List(listed, is_new) => tell(Sighting { source, found: Ok(listed), is_new }),
+        Look::Failed(why) => tell(Sighting { source, found: Err(why), is_new: false }),
+        Look::Unsure => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Members found by sources (`LuaBalancerDiscovery`): a thread looks at them, here it is decided
+//! what becomes of their lists, and done.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use balance::api::PoolId;
+use balance::event::By;
+use balance::reconcile::{ListDifference, Listing};
+use balance::settings::SourcePlace;
+use balance::steering::Steering;
+use balance::store::Store;
+use discover::{Bell, ListingRules, Sighting, SourcePath, Watcher};
+
+use super::source::{LedSource, Taking};
+use super::{Lease, Rest, Task};
+use crate::httpd::{log, memory};
+use crate::serve::child::{Child, Thread};
+use crate::serve::generation::generation;
+
+/// How long what a source has found drains that no configuration names any more.
+const FORGOTTEN_MS: u64 = 30_000;
+/// How soon a thread that was not to be had is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Finder {
+    thread: Thread,
+    /// The pools by which the sources were made.
+    seen: u64,
+    sources: Vec<LedSource>,
+    watching: Option<Watching>,
+    /// Not before.
+    rest: Option<Instant>,
+    /// Pools in which members were looked for that no source has any more.
+    swept: HashSet<PoolId>,
+}
+
+/// The thread that looks.
+struct Watching {
+    bell: Bell,
+    told: Receiver<Sighting>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.bell.end();
+    }
+}
+
+impl Finder {
+    /// With a thread's own values.
+    pub fn new(child: &Child) -> Self {
+        Finder {
+            thread: Thread::new(child),
+            seen: 0,
+            sources: Vec::new(),
+            watching: None,
+            rest: None,
+            swept: HashSet::new(),
+        }
+    }
+
+    /// Makes the sources anew where the pools have others.
+    fn renew(&mut self, lease: &Lease<'_>) {
+        if self.seen == lease.pools.number() {
+            return;
+        }
+        self.seen = lease.pools.number();
+        let images = lease.pools.images().iter();
+        let wanted = images.flat_map(|image| image.settings.discovery.iter().map(move |one| (image, one)));
+        let wanted: Vec<_> = wanted.collect();
+        let is_same = wanted.len() == self.sources.len()
+            && wanted
+                .iter()
+                .zip(&self.sources)
+                .all(|((image, settings), source)| source.is_of(&image.membership, settings));
+        if is_same {
+            return;
+        }
+        self.watching = None;
+        self.swept.clear();
+        let table = &lease.child.table;
+        let known: Vec<_> =
+            wanted.iter().map(|(image, one)| (image.membership.name.clone(), one.name.clone())).collect();
+        table.retain_sources(&known);
+        let sources = wanted.into_iter().map(|(image, settings)| {
+            let known: Vec<String> = image.settings.discovery.iter().map(|one| one.name.clone()).collect();
+            LedSource::new(table, &image.membership, settings, known)
+        });
+        self.sources = sources.collect();
+    }
+
+    /// Has a thread look, if there is anything to look at.
+    fn watch(&mut self, lease: &Lease<'_>) {
+        let is_resting = self.rest.is_some_and(|rest| rest > Instant::now());
+        if self.sources.is_empty() || self.watching.is_some() || is_resting {
+            return;
+        }
+        let child = lease.child;
+        let root = generation().map(|generation| generation.server_root.clone()).unwrap_or_default();
+        let path = |source: &LedSource| {
+            let SourcePlace::File(path) = &source.settings.source;
+            let max = source.settings.max as usize;
+            let rules = ListingRules { skip_invalid: source.settings.skip_invalid, max };
+            SourcePath { path: root.join(path), rules }
+        };
+        let (paths, (send, told)) = (self.sources.iter().map(path).collect(), channel());
+        let started = Bell::new().is_ok_and(|bell| {
+            let watcher = Watcher::new(paths, bell.clone());
+            self.watching = Some(Watching { bell, told });
+            child.background.aside("lua-balancer-di", move || {
+                watcher.run(&mut |sighting| {
+                    // Nobody hears it any more when the lead is another's.
+                    let _ = send.send(sighting);
+                    child.background.wake();
+                });
+            })
+        });
+        if !started {
+            log::server(log::ERR, "no thread that looks for members (LuaBalancerDiscovery)");
+            (self.watching, self.rest) = (None, Some(Instant::now() + AGAIN));
+        }
+    }
+
+    /// Takes in what was seen.
+    fn hear(&mut self, lease: &Lease<'_>) {
+        let table = &lease.child.table;
+        let told: Vec<Sighting> =
+            self.watching.iter().flat_map(|watching| watching.told.try_iter()).collect();
+        for sighting in told {
+            let Some(source) = self.sources.get_mut(sighting.source) else { continue };
+            let image = lease.pools.images().iter().find(|image| image.membership.pool == source.pool);
+            if let Some(image) = image {
+                source.see(table, &image.membership, sighting);
+            }
+        }
+    }
+
+    /// Sees to the wishes about sources.
+    fn obey(&mut self, lease: &Lease<'_>) {
+        let table = &lease.child.table;
+        for source in &mut self.sources {
+            if source.is_to_be_asked(table)
+                && let Some(watching) = &self.watching
+            {
+                watching.bell.refresh();
+            }
+            let image = lease.pools.images().iter().find(|image| image.membership.pool == source.pool);
+            if let Some(image) = image {
+                source.accept(table, &image.membership);
+            }
+        }
+    }
+
+    /// Puts lists in service whose time has come. Returns when the next one's does.
+    fn take(&mut self, lease: &Lease<'_>) -> Option<Instant> {
+        let (table, now_ms) = (&lease.child.table, memory::monotonic_ms());
+        let mut next = None;
+        for source in &mut self.sources {
+            let image = lease.pools.images().iter().find(|image| image.membership.pool == source.pool);
+            let Some(image) = image else { continue };
+            source.look_again(table, &image.membership);
+            match source.is_due(now_ms) {
+                Taking::Now if lease.holds() => source.take(table, self.thread.balancer.as_ref()),
+                Taking::Now | Taking::Never => {}
+                Taking::At(at_ms) => {
+                    let at = Instant::now() + Duration::from_millis(at_ms.saturating_sub(now_ms));
+                    next = Some(next.map_or(at, |next: Instant| next.min(at)));
+                }
+            }
+            source.note(table);
+        }
+        next
+    }
+
+    /// Drains the members that no source of the configuration has found. Only in pools whose
+    /// sources have all given a list: one of another name may have found them as well.
+    fn sweep(&mut self, lease: &Lease<'_>) {
+        let (table, steering) = (&lease.child.table, self.thread.balancer.as_ref());
+        for image in lease.pools.images() {
+            let pool = image.membership.pool;
+            let mut own = self.sources.iter().filter(|source| source.pool == pool);
+            if self.swept.contains(&pool) || !own.all(LedSource::is_in_service) || !lease.holds() {
+                continue;
+            }
+            self.swept.insert(pool);
+            let known: Vec<&str> = image.settings.discovery.iter().map(|one| one.name.as_str()).collect();
+            let members = image.membership.members.iter();
+            let finders = members.filter_map(|member| member.spec.discovered.as_deref());
+            let forgotten: BTreeSet<&str> = finders.filter(|source| !known.contains(source)).collect();
+            for source in forgotten {
+                let mut events = Vec::new();
+                steering.with_pen(&mut || {
+                    // As the pool is now: another source may just have taken them over.
+                    let Some(now) = table.read_pool(pool) else { return };
+                    let none = HashSet::new();
+                    let listing = Listing {
+                        source,
+                        known: &known,
+                        members: &[],
+                        absent: &none,
+                        drain_ms: FORGOTTEN_MS,
+                    };
+                    let steps = ListDifference::of(table, &now.membership, listing, memory::epoch_s()).steps;
+                    let by = By::Source(source.to_owned());
+                    events = steering.carry_out(&steps, &by).unwrap_or_default();
+                });
+                steering.tell_all(&events);
+            }
+        }
+    }
+}
+
+impl Task for Finder {
+    fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
+        self.renew(lease);
+        self.watch(lease);
+        self.hear(lease);
+        self.obey(lease);
+        let next = self.take(lease);
+        self.sweep(lease);
+        next
+    }
+
+    /// Another leader may have changed everything meanwhile.
+    fn rest(&mut self, _: Rest) {
+        if self.seen > 0 {
+            (self.seen, self.watching, self.rest) = (0, None, None);
+            self.sources.clear();
+            self.swept.clear();
+        }
+    }
+}

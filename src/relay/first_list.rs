@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Waiting for the first list of a pool whose members come from sources (`wait=`): just after a
+//! start they may not have been asked yet.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use balance::engine::Now;
+use balance::store::Store;
+use table::Table;
+
+use super::journey::{Journey, Serving};
+use crate::httpd::client::{self, Presence};
+use crate::httpd::memory;
+
+/// How often a request that waits looks.
+const TURN: Duration = Duration::from_millis(10);
+/// Most requests of a child that wait: the others are for pools that have members.
+const MOST: usize = 16;
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// A place among those that wait.
+struct Turnstile;
+
+impl Turnstile {
+    fn enter() -> Option<Self> {
+        let is_free = WAITING.fetch_add(1, Ordering::AcqRel) < MOST;
+        let place = Turnstile;
+        is_free.then_some(place)
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until the pool has members, for a request that has found nobody. False: it has other
+/// reasons, or the time is up.
+#[cold]
+pub fn has_come(serving: Serving<'_>, journey: &mut Journey, pool: Option<&Now>) -> bool {
+    let Some(pool) = pool.filter(|pool| !pool.settings().discovery.is_empty()) else { return false };
+    let (table, version) = (&serving.child.table, pool.membership().version);
+    if !pool.membership().members.is_empty() || !is_to_come(table, pool) {
+        return false;
+    }
+    let Some(_place) = Turnstile::enter() else { return false };
+    let longest_ms = pool.settings().discovery.iter().map(|source| source.wait_ms).max().unwrap_or(0);
+    let until_ms = *journey.first_list_ms.get_or_insert(memory::monotonic_ms().saturating_add(longest_ms));
+    while memory::monotonic_ms() < until_ms && !serving.child.room.is_closed() {
+        if table.version(pool.membership().pool) != version {
+            journey.course.looks_again();
+            return true;
+        }
+        if !is_to_come(table, pool) || client::look(serving.request) == Presence::Gone {
+            return false;
+        }
+        std::thread::sleep(TURN);
+    }
+    false
+}
+
+/// Whether no source of the pool has ever given a list.
+fn is_to_come(table: &Table, pool: &Now) -> bool {
+    let has_given = |source: &str| {
+        let row = table.find_source(&pool.membership().name, source);
+        row.and_then(|row| table.source_note(row)).is_some_and(|note| note.standing.taken_ms > 0)
+    };
+    !pool.settings().discovery.iter().any(|source| has_given(&source.name))
+}
