@@ -265,14 +265,14 @@ const char *lb_worker_url(const proxy_worker *w)
     return w->s->name_ex;
 }
 
-apr_off_t lb_worker_sent(const proxy_worker *w)
+apr_off_t *lb_worker_sent(const proxy_worker *w)
 {
-    return w->s->transferred;
+    return &w->s->transferred;
 }
 
-apr_off_t lb_worker_received(const proxy_worker *w)
+apr_off_t *lb_worker_received(const proxy_worker *w)
 {
-    return w->s->read;
+    return &w->s->read;
 }
 
 void lb_worker_make_usable(proxy_worker *w)

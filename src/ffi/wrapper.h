@@ -70,9 +70,9 @@ typedef struct lb_worker_options {
 void lb_worker_apply(proxy_worker *w, const lb_worker_options *o);
 const char *lb_worker_url(const proxy_worker *w);
 /* Bytes sent to it by all children, as far as its module counts them. */
-apr_off_t lb_worker_sent(const proxy_worker *w);
+apr_off_t *lb_worker_sent(const proxy_worker *w);
 /* Bytes received from it, likewise. */
-apr_off_t lb_worker_received(const proxy_worker *w);
+apr_off_t *lb_worker_received(const proxy_worker *w);
 void lb_worker_make_usable(proxy_worker *w);
 /* All of its connections are in use, and waiting for one has an end (acquire=). */
 int lb_worker_is_exhausted(const proxy_worker *w);

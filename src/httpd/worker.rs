@@ -15,22 +15,31 @@ use crate::ffi;
 pub struct Worker {
     raw: *mut ffi::proxy_worker,
     url: &'static CStr,
-    taken: &'static Taken,
+    moved: &'static Moved,
 }
 
-/// How many of the bytes that a worker has moved were asked for by [`Worker::take_moved`].
-#[derive(Default)]
-struct Taken {
-    sent: AtomicI64,
-    received: AtomicI64,
+/// The bytes that a worker has moved.
+struct Moved {
+    /// mod_proxy's words.
+    sent: &'static AtomicI64,
+    received: &'static AtomicI64,
+    /// How many of them were asked for by [`Worker::take_moved`].
+    sent_taken: AtomicI64,
+    received_taken: AtomicI64,
 }
 
 /// Raises a count that others raise as well, and returns what is new. Each byte is new to one of
 /// those who ask.
 #[inline]
 fn rise(taken: &AtomicI64, now: i64) -> u64 {
-    let before = taken.fetch_max(now, Relaxed);
-    now.saturating_sub(before).max(0) as u64
+    let mut before = taken.load(Relaxed);
+    while before < now {
+        match taken.compare_exchange(before, now, Relaxed, Relaxed) {
+            Ok(_) => return (now - before) as u64,
+            Err(other) => before = other,
+        }
+    }
+    0
 }
 
 // SAFETY: mod_proxy's workers are made to be used by all threads of a child; what changes in them
@@ -53,9 +62,9 @@ impl Worker {
 
     /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them:
     /// mod_proxy_http2 does not.
+    #[inline]
     pub fn sent(self) -> i64 {
-        // SAFETY: the worker lives as long as the child.
-        unsafe { ffi::lb_worker_sent(self.raw) }
+        self.moved.sent.load(Relaxed)
     }
 
     /// Bytes that were sent and received since anybody has asked last, as mod_proxy counts them:
@@ -63,9 +72,8 @@ impl Worker {
     /// have some of each other's. `sent`: what [`Worker::sent`] says now.
     #[inline]
     pub fn take_moved(self, sent: i64) -> (u64, u64) {
-        // SAFETY: the worker lives as long as the child.
-        let received = unsafe { ffi::lb_worker_received(self.raw) };
-        (rise(&self.taken.sent, sent), rise(&self.taken.received, received))
+        let moved = self.moved;
+        (rise(&moved.sent_taken, sent), rise(&moved.received_taken, moved.received.load(Relaxed)))
     }
 
     /// Whether all of its connections are in use, and it is one that requests wait for with an end
@@ -76,9 +84,12 @@ impl Worker {
     }
 
     /// # Safety
-    /// `raw` is a worker that lives, with its pool, until the child ends.
+    /// `raw` is a worker that lives, with its pool, until the child ends, and was initialised: its
+    /// shared part stays where it is.
     unsafe fn new(raw: *mut ffi::proxy_worker, pool: *mut ffi::apr_pool_t) -> Self {
-        // SAFETY: the caller's promise. The copy's place is in the pool that lives as long.
+        // SAFETY: the caller's promise. The copy's place is in the pool that lives as long. The
+        // counts are aligned words of the worker, read as atomics here: mod_proxy's threads write
+        // them without an order among themselves, one machine word at a time.
         unsafe {
             let url = super::bytes(ffi::lb_worker_url(raw)).unwrap_or_default();
             let url = match url.iter().position(|b| *b == b'|') {
@@ -88,8 +99,13 @@ impl Worker {
             let url = url.strip_suffix(b"/").unwrap_or(url);
             let copy = ffi::apr_pstrmemdup(pool, url.as_ptr().cast(), url.len());
             // Like the worker itself, it is there until the child ends.
-            let taken = Box::leak(Box::default());
-            Worker { raw, url: CStr::from_ptr(copy), taken }
+            let moved = Box::leak(Box::new(Moved {
+                sent: AtomicI64::from_ptr(ffi::lb_worker_sent(raw)),
+                received: AtomicI64::from_ptr(ffi::lb_worker_received(raw)),
+                sent_taken: AtomicI64::default(),
+                received_taken: AtomicI64::default(),
+            }));
+            Worker { raw, url: CStr::from_ptr(copy), moved }
         }
     }
 }

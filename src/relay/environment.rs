@@ -10,6 +10,7 @@ use balance::member::Member;
 use super::circumstances::RouteChooser;
 use super::journey::{Journey, Run};
 use super::record::Report;
+use crate::httpd::pool::{MemoryPool, Text};
 use crate::httpd::request::Request;
 use crate::httpd::worker::Worker;
 
@@ -60,11 +61,8 @@ pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, 
     }
     let reason = if request.aborted() { ABORTED } else { reason };
     let took_us = journey.took_us();
-    let [attempts, seconds] = memory.texts([
-        &[Decimal::new(u64::from(journey.course.attempts), 0).as_bytes()],
-        &[Decimal::new(took_us, 6).as_bytes()],
-    ]);
-    env.point(true, c"LB_ATTEMPTS", attempts);
+    let [seconds] = memory.texts([&[Seconds::new(took_us).as_bytes()]]);
+    env.point(true, c"LB_ATTEMPTS", in_digits(journey.course.attempts, memory));
     env.point(true, c"LB_REASON", reason);
     env.point(true, c"LB_SECONDS", seconds);
     let report =
@@ -73,39 +71,50 @@ pub fn report(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>, 
     let _ = run.record.report.set(report);
 }
 
-/// A number's digits, without an allocation.
-struct Decimal {
+/// How many attempts there were, as a text: mostly one.
+fn in_digits<'r>(attempts: u32, memory: MemoryPool<'r>) -> Text<'r> {
+    match attempts {
+        1 => c"1".into(),
+        _ => memory.texts([&[attempts.to_string().as_bytes()]])[0],
+    }
+}
+
+/// The numbers below 100 in two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// A duration in seconds with six digits behind the point, without an allocation.
+struct Seconds {
     digits: [u8; 24],
     start: usize,
 }
 
-impl Decimal {
-    /// `number` with its last `places` digits behind a point.
-    fn new(mut number: u64, places: usize) -> Self {
-        let mut digits = [0; 24];
-        let mut start = digits.len();
-        let mut free = digits.iter_mut().rev();
-        let mut put = |byte| {
-            if let Some(place) = free.next() {
-                *place = byte;
-                start -= 1;
-            }
-        };
-        for _ in 0..places {
-            put(b'0' + (number % 10) as u8);
-            number /= 10;
-        }
-        if places > 0 {
-            put(b'.');
-        }
+impl Seconds {
+    const POINT: usize = 17;
+
+    fn new(micros: u64) -> Self {
+        let (mut whole, behind) = (micros / 1_000_000, (micros % 1_000_000) as usize);
+        let mut digits = [b'.'; 24];
+        digits[Self::POINT + 1..][..2].copy_from_slice(&PAIRS[behind / 10_000]);
+        digits[Self::POINT + 3..][..2].copy_from_slice(&PAIRS[behind / 100 % 100]);
+        digits[Self::POINT + 5..][..2].copy_from_slice(&PAIRS[behind % 100]);
+        // 2⁶⁴ microseconds have fourteen digits before the point.
+        let mut start = Self::POINT;
         loop {
-            put(b'0' + (number % 10) as u8);
-            number /= 10;
-            if number == 0 {
-                break;
+            start -= 1;
+            digits[start] = b'0' + (whole % 10) as u8;
+            whole /= 10;
+            if whole == 0 || start == 0 {
+                return Seconds { digits, start };
             }
         }
-        Decimal { digits, start }
     }
 
     fn as_bytes(&self) -> &[u8] {

@@ -27,14 +27,14 @@ pub fn attempt_ended(
     let ending = Ending::of(ended.outcome, ended.status, serving.request.aborted());
     let answered = matches!(ended.outcome, Outcome::Answered(_)).then_some(ended.status);
     let counted = AttemptEnd { ending, answered, took_us: journey.took_us(), sent, received };
-    serving.child.table.count_attempt(member.slot, member.incarnation, &counted);
     journey.ending = Some(ending);
     let attempt = Attempt {
         member,
         outlier: &pool.settings().outlier,
         outcome: ended.outcome,
         excused: ended.excused,
-        took_ms: journey.took_us() as f32 / 1e3,
+        took_ms: counted.took_us as f32 / 1e3,
+        counted: Some(&counted),
         ended_ms: (journey.spent.ended_us / 1000) as u32,
     };
     let members =

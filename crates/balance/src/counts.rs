@@ -15,6 +15,23 @@ pub const RETRY_REASONS: [&str; 3] = ["connect", "reset", "timeout"];
 /// The results of saved versions of scripts, in the order of [`ScriptCounts::reloads`].
 pub const RELOAD_RESULTS: [&str; 3] = ["ok", "refused", "failed"];
 
+/// The bucket of the shortest duration with so many leading zeros in its microseconds.
+const FIRST_BUCKET: [u8; 64] = {
+    let mut first = [0; 64];
+    let mut zeros = 0;
+    while zeros < first.len() {
+        let shortest = 1_u64 << 63 >> zeros;
+        while (first[zeros] as usize) < BOUNDS_US.len() && BOUNDS_US[first[zeros] as usize] < shortest {
+            first[zeros] += 1;
+        }
+        let longest = shortest - 1 + shortest;
+        let next = first[zeros] as usize + 1;
+        assert!(next >= BOUNDS_US.len() || BOUNDS_US[next] >= longest, "two bounds between powers of two");
+        zeros += 1;
+    }
+    first
+};
+
 /// Durations. A duration that is a bound is in that bound's bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Histogram {
@@ -126,7 +143,9 @@ impl Histogram {
     /// The bucket of a duration.
     #[inline]
     pub fn bucket(micros: u64) -> usize {
-        BOUNDS_US.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS_US.len())
+        // Between two powers of two there is one bound at most.
+        let first = FIRST_BUCKET[(micros | 1).leading_zeros() as usize] as usize;
+        first + BOUNDS_US.get(first).map_or(0, |bound| usize::from(micros > *bound))
     }
 
     /// Puts a duration in.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::api::{Change, ChangeError, Membership};
+use crate::counting::AttemptEnd;
 use crate::event::{By, MemberEvent, What, Why, differences};
 use crate::health::{AgentOrder, HealthState};
 use crate::history::CheckReport;
@@ -137,6 +138,8 @@ pub struct Attempt<'a> {
     pub outcome: Outcome,
     /// The client may have brought a failure about.
     pub excused: bool,
+    /// As what it counts in the member's numbers. None: it does not.
+    pub counted: Option<&'a AttemptEnd>,
     /// How long it took, in milliseconds.
     pub took_ms: f32,
     /// When it ended: the low bits of the table's milliseconds.
@@ -155,7 +158,7 @@ pub fn attempt_ended<P: AsRef<Membership>>(
     let (slot, incarnation) = (member.slot, member.incarnation);
     let answered = matches!(outcome, Outcome::Answered(_));
     let blame = !attempt.excused && outcome.is_the_members();
-    store.record(slot, incarnation, blame && !answered);
+    store.record(slot, incarnation, blame && !answered, attempt.counted);
     if answered {
         let (took_ms, ended_ms) = (attempt.took_ms, attempt.ended_ms);
         store.sample_latency(slot, incarnation, |before| latency::fold(before, took_ms, ended_ms));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::api::{ChangeError, Membership, PoolId, Stats};
-use crate::counting::Counters;
+use crate::counting::{AttemptEnd, Counters};
 use crate::live::{CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::order::Order;
@@ -151,8 +151,9 @@ pub trait Vitals: Store + Counters {
         settings: &Outlier,
         now_ms: u64,
     ) -> Option<u64>;
-    /// Counts an attempt.
-    fn record(&self, slot: Slot, incarnation: u32, failed: bool);
+    /// Counts an attempt: as one of a member's requests, and as one of its failures; and `ended`, as
+    /// [`Counters::count_attempt`] does, in one look at the row.
+    fn record(&self, slot: Slot, incarnation: u32, failed: bool, ended: Option<&AttemptEnd>);
     /// Folds a response time into a member's statistics; `fold` is the formula.
     fn sample_latency(
         &self,

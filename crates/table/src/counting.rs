@@ -2,7 +2,9 @@
 //! Adds the ends of attempts, requests, checks and calls to the table's counts.
 
 use balance::api::PoolId;
-use balance::counting::{AttemptEnd, CallEnd, Counters, ReloadEnd, RequestEnd, SessionEnd};
+use balance::counting::{
+    AttemptEnd, CallEnd, Counters, Ending, ReloadEnd, RequestEnd, SessionEnd,
+};
 use balance::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
 use balance::history::CheckReport;
 use balance::live::Slot;
@@ -50,6 +52,24 @@ impl Table {
     /// A member's state has become another one.
     pub(crate) fn count_transition(&self, slot: Slot, incarnation: u32) {
         self.count_of_member(slot, incarnation, member::TRANSITIONS);
+    }
+
+    /// Counts an attempt at a row that was found to be live.
+    #[inline]
+    pub(crate) fn count_attempt_of_live(&self, slot: Slot, attempt: &AttemptEnd) {
+        let Some(row) = self.map.member_counts().get(slot as usize).filter(|_| self.counts) else { return };
+        let words = &row.words;
+        match (attempt.ending, attempt.answered) {
+            // Most are: their words are known before.
+            (Ending::Ok, Some(200..300)) => {
+                add(words, member::OK, 1);
+                add(words, member::RESPONSES[1], 1);
+            }
+            _ => count_ending(words, attempt),
+        }
+        add(words, member::SENT, attempt.sent);
+        add(words, member::RECEIVED, attempt.received);
+        observe(words, (member::SUM_US, member::BUCKETS), attempt.took_us);
     }
 
     /// How long a member's attempts took.
@@ -100,26 +120,32 @@ impl Table {
     }
 }
 
+/// Counts how an attempt ended.
+#[cold]
+fn count_ending(words: &[AtomicU64; 32], attempt: &AttemptEnd) {
+    if let Some(word) = OF_ATTEMPTS.get(attempt.ending as usize) {
+        add(words, *word, 1);
+    }
+    if let Some(class) = attempt.class() {
+        add(words, member::RESPONSES[class], 1);
+    }
+}
+
 impl Counters for Table {
-    #[inline]
     fn count_attempt(&self, slot: Slot, incarnation: u32, attempt: &AttemptEnd) {
-        let Some(words) = self.counts_of(slot, incarnation) else { return };
-        if let Some(word) = OF_ATTEMPTS.get(attempt.ending as usize) {
-            add(words, *word, 1);
+        if self.counts_of(slot, incarnation).is_some() {
+            self.count_attempt_of_live(slot, attempt);
         }
-        if let Some(class) = attempt.class() {
-            add(words, member::RESPONSES[class], 1);
-        }
-        add(words, member::SENT, attempt.sent);
-        add(words, member::RECEIVED, attempt.received);
-        observe(words, (member::SUM_US, member::BUCKETS), attempt.took_us);
     }
 
     #[inline]
     fn count_request(&self, pool: PoolId, request: &RequestEnd) {
         let Some(row) = self.map.pool_counts().get(pool.0 as usize).filter(|_| self.counts) else { return };
         let words = &row.words;
-        add(words, OF_REQUESTS[request.ending as usize], 1);
+        match request.ending {
+            Ending::Ok => add(words, pool::OK, 1),
+            other => add(words, OF_REQUESTS[other as usize], 1),
+        }
         observe(words, (pool::SUM_US, pool::BUCKETS), request.took_us);
         if request.retries != [0; 3] {
             for (at, more) in (pool::RETRIES..).zip(request.retries) {

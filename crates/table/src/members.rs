@@ -339,12 +339,13 @@ impl Table {
 
     /// Changes a word by compare-and-swap while the row is that incarnation. Returns the values
     /// before and after; None when the row is another one's.
+    #[inline]
     pub(crate) fn change_word(
         &self,
         slot: Slot,
         incarnation: u32,
         word: impl Fn(&MemberRow) -> &AtomicU64,
-        change: &mut dyn FnMut(u64) -> u64,
+        mut change: impl FnMut(u64) -> u64,
     ) -> Option<(u64, u64)> {
         let (key, cells) = self.row(slot)?;
         let cell = word(cells);

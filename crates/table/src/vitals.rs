@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
+use balance::counting::AttemptEnd;
 use balance::health::HealthState;
 use balance::live::{Latency, Slot};
 use balance::member::Member;
@@ -64,7 +65,8 @@ impl Vitals for Table {
         self.eject_maybe(members, member, settings, now_ms)
     }
 
-    fn record(&self, slot: Slot, incarnation: u32, failed: bool) {
+    #[inline]
+    fn record(&self, slot: Slot, incarnation: u32, failed: bool, ended: Option<&AttemptEnd>) {
         if let Some((key, row)) = self.row(slot)
             && Life::load(&key.life).is_live_as(incarnation)
         {
@@ -72,17 +74,21 @@ impl Vitals for Table {
             if failed {
                 row.failures.fetch_add(1, Relaxed);
             }
+            if let Some(ended) = ended {
+                self.count_attempt_of_live(slot, ended);
+            }
         }
     }
 
+    #[inline]
     fn sample_latency(
         &self,
         slot: Slot,
         incarnation: u32,
         mut fold: impl FnMut(Latency) -> Latency,
     ) -> Option<Latency> {
-        let mut change = |word| pack_latency(fold(unpack_latency(word)));
-        let (_, now) = self.change_word(slot, incarnation, |row| &row.latency, &mut change)?;
+        let change = |word| pack_latency(fold(unpack_latency(word)));
+        let (_, now) = self.change_word(slot, incarnation, |row| &row.latency, change)?;
         Some(unpack_latency(now))
     }
 }

@@ -91,7 +91,7 @@ fn count(table: &Table, _: u64) {
         let slot = random >> 16 & 3;
         table.begin(&child, slot, 0);
         table.begin(&child, slot, 0);
-        table.record(slot, 0, false);
+        table.record(slot, 0, false, None);
         table.end(&child, slot);
         table.end(&child, slot);
     }

@@ -78,7 +78,7 @@ fn play<S: Vitals + 'static>(store: S, begin: impl Fn(&S, &Member)) -> Arc<Engin
         let (member, settings) = (find(web, name), handle.settings(web).expect("settings"));
         let outlier = &settings.outlier;
         let attempt =
-            Attempt { member: &member, outlier, outcome, excused: false, took_ms: 2.5, ended_ms: 9 };
+            Attempt { member: &member, outlier, outcome, excused: false, counted: None, took_ms: 2.5, ended_ms: 9 };
         let pool = handle.membership(web).expect("the pool");
         lifecycle::attempt_ended(store, &attempt, || Some((pool, now_ms)));
     };

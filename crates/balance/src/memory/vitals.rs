@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{MemoryStore, Row};
+use crate::counting::AttemptEnd;
 use crate::ejection::{self, FailedAttempt};
 use crate::health::HealthState;
 use crate::live::{Latency, Slot};
@@ -71,10 +72,13 @@ impl Vitals for MemoryStore {
         ejection::hold(self, member).then_some(millis)
     }
 
-    fn record(&self, slot: Slot, incarnation: u32, failed: bool) {
+    fn record(&self, slot: Slot, incarnation: u32, failed: bool, ended: Option<&AttemptEnd>) {
         self.with_row(slot, incarnation, |row| {
             row.requests += 1;
             row.failures += u64::from(failed);
+            if let Some(ended) = ended {
+                row.counts.add(ended);
+            }
         });
     }
 

@@ -29,7 +29,7 @@ pub(super) fn busy() -> Heap {
     let (a, b) = (house.slot("a"), house.slot("b"));
     house.store().set_inflight(a, 2);
     house.store().set_latency(a, Latency { ewma_ms: 12.345, stamp_ms: 1 });
-    (0..5).for_each(|at| house.store().record(a, 1, at == 0));
+    (0..5).for_each(|at| house.store().record(a, 1, at == 0, None));
     let check = house.store().read_pool(balance::api::PoolId(0)).and_then(|image| image.settings.health);
     let check = check.expect("checks");
     house.store().update_health(a, 1, |word| {

@@ -297,6 +297,7 @@ impl Simulation {
             outlier: &now.settings().outlier,
             outcome,
             excused: false,
+            counted: None,
             took_ms: (seconds * 1e3) as f32,
             ended_ms: self.world.now_ms() as u32,
         };

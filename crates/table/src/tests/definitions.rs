@@ -39,7 +39,7 @@ fn members_that_stay_keep_what_was_changed_while_running() {
             s.with_weight(700).with(Status::DRAINING | Status::CHECK_DOWN)
         })
         .expect("it is there");
-    table.record(a.slot, a.incarnation, true);
+    table.record(a.slot, a.incarnation, true, None);
     define(&table, 2, &[spec("a", 1, 100), spec("c", 3, 100)]);
     let status = table.status(a.slot);
     assert!(table.is_current(a.slot, a.incarnation));
@@ -307,7 +307,7 @@ fn a_bigger_table_takes_the_state_over() {
     let b = member(&old, pool, "b");
     old.update(b.slot, b.incarnation, &mut |s| s.with(Status::DRAINING).with_weight(900)).unwrap();
     old.update_health(b.slot, b.incarnation, |_| 42).unwrap();
-    old.record(b.slot, b.incarnation, false);
+    old.record(b.slot, b.incarnation, false, None);
     old.set_generation(3);
     let script = old.script_row(77).unwrap();
     assert!(old.claim_judgement(script, 5, 1, 0, &alive));

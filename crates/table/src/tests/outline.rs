@@ -29,7 +29,7 @@ fn members_are_taken_up_by_name_with_what_was_changed() {
     change(&old, &a);
     old.update_health(a.slot, a.incarnation, |_| 5);
     old.add(pool, &spec("late", 3, 300)).expect("room");
-    old.record(a.slot, a.incarnation, true);
+    old.record(a.slot, a.incarnation, true, None);
     let new = Table::on_heap(Geometry { members: 48, pools: 6, chunks: 200, ..geometry() })
         .expect("a valid geometry")
         .with_identity(1, alive);
