@@ -45,13 +45,13 @@ pub fn answer(request: Request<'_>) -> Answered {
     let query = request.args().map(text);
     let headers = headers(request);
     let method = request.method().map(text).unwrap_or_default();
-    let asked = control::Request {
+    let mut asked = control::Request {
         method: &method,
         base,
         path: relative,
         query: query.as_deref(),
         headers: &headers,
-        body: request.read_body(MOST_BODY).unwrap_or_default(),
+        body: &[],
         caller: Caller {
             door: Door::Handler,
             user: request.user().map(text),
@@ -59,7 +59,23 @@ pub fn answer(request: Request<'_>) -> Answered {
         },
         admin,
     };
-    send(request, control::respond(&asked, &house));
+    let response = match control::admit(&asked, &house) {
+        Ok(admitted) => {
+            if admitted.reads_body() {
+                asked.body = request.read_body(MOST_BODY).unwrap_or_default();
+            }
+            admitted.respond(&asked, &house)
+        }
+        Err(refused) => {
+            // httpd would have the answer wait for a body that nobody wants. The connection's end
+            // takes what comes of it, for a bounded time.
+            if request.has_body() {
+                request.end_connection_after();
+            }
+            refused
+        }
+    };
+    send(request, response);
     Answered::Yes
 }
 

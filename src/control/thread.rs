@@ -8,10 +8,10 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use control::{Admin, Caller, Request, WaitingCall};
+use control::{Admin, Caller, Request, Response, WaitingCall};
 use listen::{
     AnswerWhen, Answerer, Aside, ConnectionLimits, DoorKeeper, Ender, Entrance, Incoming, Listener, Outgoing,
-    Parked, RemoteEnd,
+    Parked, Refuser, RemoteEnd,
 };
 
 use super::house::ChildHouse;
@@ -58,15 +58,18 @@ fn doors(child: &'static Child, taken: TakenOver) -> Vec<Entrance> {
     let mut doors = Vec::new();
     if let Some(socket) = taken.socket {
         let listener = Listener::Unix(UnixListener::from(socket));
+        let refuse = refusals(house.clone(), control::Door::Socket);
         let answer = answers(house.clone(), control::Door::Socket);
         let aside: Aside = Arc::new(move |incoming| changed(child, &incoming));
-        doors.push(Entrance { listener, limits: ConnectionLimits::default(), answer, aside: Some(aside) });
+        let limits = ConnectionLimits::default();
+        doors.push(Entrance { listener, limits, refuse, answer, aside: Some(aside) });
     }
     if let Some(socket) = taken.metrics {
         let listener = Listener::Tcp(TcpListener::from(socket));
         let limits = ConnectionLimits { most_body: 0, ..ConnectionLimits::default() };
+        let refuse = refusals(house.clone(), control::Door::Metrics);
         let answer = answers(house, control::Door::Metrics);
-        doors.push(Entrance { listener, limits, answer, aside: None });
+        doors.push(Entrance { listener, limits, refuse, answer, aside: None });
     }
     doors
 }
@@ -121,6 +124,16 @@ fn parked(at: At, incoming: Incoming, mut waiting: WaitingCall) -> Parked {
     }
 }
 
+/// What a head is refused for. Who asks makes no difference to that at these doors, so that nobody's
+/// name is looked up.
+fn refusals(house: Rc<ChildHouse>, door: control::Door) -> Refuser {
+    Rc::new(move |incoming| {
+        let caller = Caller { door, user: None, from: None };
+        let refused = guard(None, || control::admit(&asked(incoming, caller), &*house).err());
+        refused.map(outgoing)
+    })
+}
+
 /// A change at the socket, on a thread of its own: one of many members takes a while.
 fn changed(child: &'static Child, incoming: &Incoming) -> Outgoing {
     guard(None, || {
@@ -137,8 +150,7 @@ fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &Child
         RemoteEnd::Address(address) => (None, Some(address.to_string())),
         RemoteEnd::Unknown => (None, None),
     };
-    let response = control::respond(&asked(incoming, Caller { door, user, from }), house);
-    Outgoing { status: response.status, headers: response.headers, body: response.body }
+    outgoing(control::respond(&asked(incoming, Caller { door, user, from }), house))
 }
 
 fn asked(incoming: &Incoming, caller: Caller) -> Request<'_> {
@@ -153,6 +165,10 @@ fn asked(incoming: &Incoming, caller: Caller) -> Request<'_> {
         // The file's rights alone say what the socket's callers may do.
         admin: Admin::default(),
     }
+}
+
+fn outgoing(response: Response) -> Outgoing {
+    Outgoing { status: response.status, headers: response.headers, body: response.body }
 }
 
 /// Names of users that were looked up: where accounts are kept elsewhere, that may take a while.

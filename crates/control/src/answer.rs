@@ -9,18 +9,64 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, change, decisions, discovery, events, explain, guard, put, read, state};
+use crate::{batch, body, change, decisions, discovery, events, explain, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
-    let response = answer(request, house).unwrap_or_else(Problem::response);
-    headers::finish(request, response)
+    match admit(request, house) {
+        Ok(admitted) => admitted.respond(request, house),
+        Err(response) => response,
+    }
 }
 
-fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem> {
+/// A request that may go where it leads, as far as its head tells.
+pub struct Admitted {
+    target: Endpoint,
+    method: Verb,
+    names: Vec<String>,
+    query: Query,
+}
+
+/// Looks at the head of a request: its body is not looked at, and need not be there yet. A change
+/// counts as one of its user's.
+///
+/// # Errors
+/// The answer, where there is one without a body: it is refused, or nothing is to be looked at.
+pub fn admit(request: &Request<'_>, house: &dyn House) -> Result<Admitted, Response> {
+    let answered = |result: Result<Response, Problem>| {
+        headers::finish(request, result.unwrap_or_else(Problem::response))
+    };
+    match enter(request, house) {
+        Ok(Entry::Goes(admitted)) => Ok(admitted),
+        Ok(Entry::Answered(response)) => Err(answered(Ok(response))),
+        Err(problem) => Err(answered(Err(problem))),
+    }
+}
+
+impl Admitted {
+    /// Whether the answer hangs on the request's body.
+    pub fn reads_body(&self) -> bool {
+        self.method != Verb::Get
+    }
+
+    /// Answers the request, whose body is there now.
+    pub fn respond(&self, request: &Request<'_>, house: &dyn House) -> Response {
+        let asked = Asked { request, house, names: &self.names, query: &self.query };
+        let response = dispatch(&asked, self.target, self.method).unwrap_or_else(Problem::response);
+        headers::finish(request, response)
+    }
+}
+
+/// What a head comes to.
+enum Entry {
+    Goes(Admitted),
+    Answered(Response),
+}
+
+fn enter(request: &Request<'_>, house: &dyn House) -> Result<Entry, Problem> {
     if request.path.is_empty() {
         guard::host(request)?;
-        return redirect(request);
+        return redirect(request).map(Entry::Answered);
     }
     let (route, names) = routes::find(request.path)?;
     let is_open = matches!(route.target, Endpoint::Metrics | Endpoint::Health);
@@ -29,7 +75,7 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
     }
     guard::host(request)?;
     if request.method == "OPTIONS" {
-        return Ok(options(request, route));
+        return Ok(Entry::Answered(options(request, route)));
     }
     let method = Verb::from_name(request.method).filter(|method| route.has(*method));
     let Some(method) = method else {
@@ -41,8 +87,13 @@ fn answer(request: &Request<'_>, house: &dyn House) -> Result<Response, Problem>
     } else if method != Verb::Get {
         guard::change(request, house)?;
     }
-    let asked = Asked { request, house, names: &names, query: Query::parse(request.query)? };
-    dispatch(&asked, route.target, method)
+    if method != Verb::Get {
+        // What may come without a body says with it whether that is JSON.
+        let may_be_empty = method == Verb::Delete || route.target == Endpoint::StatePrune;
+        body::head(request, may_be_empty)?;
+    }
+    let query = Query::parse(request.query)?;
+    Ok(Entry::Goes(Admitted { target: route.target, method, names, query }))
 }
 
 fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Response, Problem> {

@@ -12,7 +12,7 @@ pub(crate) struct Asked<'a> {
     pub house: &'a dyn House,
     /// The names in the path.
     pub names: &'a [String],
-    pub query: Query,
+    pub query: &'a Query,
 }
 
 impl Asked<'_> {

@@ -169,7 +169,7 @@ impl Planned {
             };
             let names = [self.pool.clone(), self.member.clone()];
             let inside =
-                Asked { request: &request, house: asked.house, names: &names, query: Query::parse(None)? };
+                Asked { request: &request, house: asked.house, names: &names, query: &Query::parse(None)? };
             if let Ok(response) = read::document_of(&inside, self.target, all) {
                 inner = serde_json::from_slice(&response.body).unwrap_or_default();
             }

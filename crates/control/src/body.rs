@@ -14,11 +14,33 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 /// Deepest nesting.
 pub(crate) const MAX_DEPTH: usize = 32;
 
+/// What the head of a request says of its body. `may_be_empty`: it may have none, and one that says
+/// nothing of its length may be empty.
+pub(crate) fn head(request: &Request<'_>, may_be_empty: bool) -> Result<(), Problem> {
+    let digits = request.header("content-length").filter(|length| length.bytes().all(|b| b.is_ascii_digit()));
+    // What is no number at all is a matter of HTTP itself.
+    let length = digits.map(|digits| digits.parse::<u64>().unwrap_or(u64::MAX));
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    if may_be_empty && length.is_none_or(|length| length == 0) { Ok(()) } else { kind(request) }
+}
+
 /// The body of a request that has to have one.
 pub(crate) fn json(request: &Request<'_>) -> Result<Value, Problem> {
     if request.body.len() > MAX_BODY {
-        return Err(Problem::new(413, format!("the body has more than {MAX_BODY} bytes")));
+        return Err(too_large());
     }
+    kind(request)?;
+    parse(request.body).map_err(|error| Problem::new(400, format!("the body is not JSON: {error}")))
+}
+
+fn too_large() -> Problem {
+    Problem::new(413, format!("the body has more than {MAX_BODY} bytes"))
+}
+
+/// Whether the body is said to be JSON, as it is.
+fn kind(request: &Request<'_>) -> Result<(), Problem> {
     let merge = request.method == "PATCH";
     if !request.header("content-type").is_some_and(|value| is_json(value, merge)) {
         let expected = "Content-Type: application/json, in UTF-8";
@@ -32,7 +54,7 @@ pub(crate) fn json(request: &Request<'_>) -> Result<Value, Problem> {
     if request.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err(Problem::new(415, "expected a body without Content-Encoding"));
     }
-    parse(request.body).map_err(|error| Problem::new(400, format!("the body is not JSON: {error}")))
+    Ok(())
 }
 
 fn is_json(content_type: &str, merge: bool) -> bool {

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -14,19 +15,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_local;
 
 use crate::ender::{Ender, Step};
 use crate::guests::{Guest, Present};
 use crate::race::{First, first};
-use crate::{AnswerWhen, Answerer, Aside, ConnectionLimits, Incoming, Outgoing, RemoteEnd};
+use crate::{AnswerWhen, Answerer, Aside, ConnectionLimits, Incoming, Outgoing, Refuser, RemoteEnd};
 
 /// Most bytes of a head, which is also what is buffered of an answer in one piece.
 const HEAD: usize = 64 << 10;
 /// Bytes of a body that are read beyond its limit.
 const MOST_FORGOTTEN: usize = 16 << 20;
+/// How long a client of whom nothing more is wanted may send nothing.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The parts that the connections of a door share.
 pub(crate) struct Common {
+    pub(crate) refuse: Refuser,
     pub(crate) answer: Answerer,
     pub(crate) aside: Option<Aside>,
     pub(crate) limits: ConnectionLimits,
@@ -82,7 +87,7 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     guest.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
-    let outgoing = match read(request, peer, common.limits).await {
+    let outgoing = match read(request, peer, common).await {
         Ok(incoming) => common.answered(incoming, guest).await,
         Err(refused) => refused,
     };
@@ -102,11 +107,8 @@ fn refused(status: u16, words: &str) -> Outgoing {
     Outgoing { status, headers, body: format!("{words}\n").into_bytes() }
 }
 
-async fn read(
-    request: Request<Body>,
-    peer: RemoteEnd,
-    limits: ConnectionLimits,
-) -> Result<Incoming, Outgoing> {
+/// Reads a request. Err: its answer, which hangs on no body.
+async fn read(request: Request<Body>, peer: RemoteEnd, common: &Common) -> Result<Incoming, Outgoing> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if !path.starts_with('/') {
@@ -114,14 +116,41 @@ async fn read(
     }
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
-    Ok(Incoming {
+    let mut incoming = Incoming {
         method: head.method.as_str().to_owned(),
         path: path.to_owned(),
         query: head.uri.query().map(str::to_owned),
         headers: headers.collect(),
-        body: if body.is_end_stream() { Vec::new() } else { read_body(body, limits).await? },
+        body: Vec::new(),
         peer,
-    })
+    };
+    if body.is_end_stream() {
+        return Ok(incoming);
+    }
+    if let Some(mut refused) = (common.refuse)(&incoming) {
+        refused.headers.push(("connection", "close".to_owned()));
+        // It runs when this task waits next. The answer's head is written then, so that nobody is
+        // told to go on with the body (`Expect: 100-continue`).
+        spawn_local(forget(body, common.limits.body));
+        return Err(refused);
+    }
+    incoming.body = read_body(body, common.limits).await?;
+    Ok(incoming)
+}
+
+/// Takes what comes of a body that nobody wants, beside its answer: a connection that is closed
+/// with something unread may take the answer with it.
+async fn forget(mut body: Body, most: Duration) {
+    let all = async {
+        let mut forgotten = 0;
+        while forgotten <= MOST_FORGOTTEN
+            && let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, body.frame()).await
+        {
+            forgotten += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Its end is the connection's, whichever it was.
+    drop(tokio::time::timeout(most, all).await);
 }
 
 /// A body. Bytes beyond the limit are read as well, within bounds, and forgotten: a connection that

@@ -45,7 +45,8 @@ impl OpenDoor {
                 Socket::Tcp(TcpListener::from_std(listener)?)
             }
         };
-        let common = Rc::new(Common { answer: door.answer, aside: door.aside, limits: door.limits, ender });
+        let Entrance { limits, refuse, answer, aside, .. } = door;
+        let common = Rc::new(Common { refuse, answer, aside, limits, ender });
         Ok(OpenDoor { socket, common, guests: Rc::default() })
     }
 

@@ -73,6 +73,10 @@ pub enum Listener {
 /// nobody else is answered meanwhile.
 pub type Answerer = Rc<dyn Fn(Incoming) -> AnswerWhen>;
 
+/// Answers a request whose head alone is there, if no body makes a difference. It is called on the
+/// server's thread.
+pub type Refuser = Rc<dyn Fn(&Incoming) -> Option<Outgoing>>;
+
 /// Answers a request on a thread of its own, one after the other: what takes long holds up no other
 /// request.
 pub type Aside = Arc<dyn Fn(Incoming) -> Outgoing + Send + Sync>;
@@ -83,6 +87,8 @@ pub struct Entrance {
     pub listener: Listener,
     /// The limits of clients.
     pub limits: ConnectionLimits,
+    /// The answers to requests whose body need not be read.
+    pub refuse: Refuser,
     /// The answers.
     pub answer: Answerer,
     /// The answers to other methods than GET and HEAD, where they are made aside.

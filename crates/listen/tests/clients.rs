@@ -53,7 +53,7 @@ fn serve(limits: ConnectionLimits) -> Running {
     let thread = thread::spawn(move || {
         let answer: Answerer = Rc::new(reply);
         let door =
-            |listener| Entrance { listener, limits, answer: answer.clone(), aside: Some(Arc::new(aside)) };
+            |listener| Entrance { listener, limits, refuse: Rc::new(refuse), answer: answer.clone(), aside: Some(Arc::new(aside)) };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
         DoorKeeper::new(doors, own).expect("a server").run();
     });
@@ -73,6 +73,12 @@ fn reply(request: Incoming) -> AnswerWhen {
         look: Box::new(move || path.exists().then(|| said("there"))),
         give_up: Box::new(move || said("nothing")),
     })
+}
+
+/// Refuses what is not to be read.
+fn refuse(request: &Incoming) -> Option<Outgoing> {
+    let refused = || Outgoing { status: 403, headers: Vec::new(), body: b"no".to_vec() };
+    (request.path == "/refused").then(refused)
 }
 
 /// Says what was asked.
@@ -157,7 +163,7 @@ fn a_socket_of_ipv6_is_one() {
     let own = ender.clone();
     let thread = thread::spawn(move || {
         let door =
-            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, answer: Rc::new(reply), aside: None };
+            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, refuse: Rc::new(refuse), answer: Rc::new(reply), aside: None };
         DoorKeeper::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
@@ -221,6 +227,39 @@ fn wrong_requests_are_refused() {
         let text = server.ask(bytes);
         assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{bytes:.60}: {text}");
     }
+}
+
+#[test]
+fn a_head_that_is_refused_is_answered_before_its_body() {
+    let server = serve(ConnectionLimits::default());
+    for length in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let start = Instant::now();
+            let head = format!("PUT /refused HTTP/1.1\r\nHost: x\r\n{expect}{length}\r\n\r\n");
+            let text = server.ask(&head);
+            assert!(text.starts_with("HTTP/1.1 403") && text.ends_with("\r\n\r\nno"), "{length} {expect}: {text}");
+            assert!(text.contains("connection: close"), "{text}");
+            // Whoever waits for the end waits as long as a body may be on its way.
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        }
+    }
+    let told = server.ask(&format!(
+        "PUT /taken HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx"
+    ));
+    assert!(told.starts_with("HTTP/1.1 100") && told.contains("PUT /taken  1"), "{told}");
+}
+
+#[test]
+fn whoever_sends_a_body_that_is_refused_gets_the_answer_all_the_same() {
+    let server = serve(ConnectionLimits::default());
+    let mut stream = TcpStream::connect(server.address).expect("connect");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let body = vec![b'x'; 4 << 20];
+    let head = format!("PUT /refused HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).expect("send");
+    stream.write_all(&body).expect("the body is taken");
+    let text = all(stream);
+    assert!(text.starts_with("HTTP/1.1 403") && text.ends_with("no"), "{text}");
 }
 
 #[test]
@@ -366,8 +405,7 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door =
-        Entrance { listener: Listener::Unix(unix), limits: SHORT, answer: Rc::new(reply), aside: None };
+    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, refuse: Rc::new(refuse), answer: Rc::new(reply), aside: None };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");

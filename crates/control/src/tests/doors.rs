@@ -247,3 +247,32 @@ fn too_many_changes_are_told_when_to_come_again() {
     assert_eq!(header(&response, "retry-after"), Some("1"));
     assert_eq!(Ask::new("GET", MEMBER).handler(None, on()).of(&house).status, 200);
 }
+
+/// Heads whose bodies are on their way yet.
+#[test]
+fn a_head_is_refused_for_what_it_says_before_there_is_a_body() {
+    let house = house();
+    let json = |ask: Ask| ask.header("content-type", "application/json");
+    let list = "/api/v1/pools/app/members";
+    for (ask, status) in [
+        (json(Ask::new("PUT", "/api/v1/nothing")), 404),
+        (json(Ask::new("PUT", "/api/v1/status")), 405),
+        (json(Ask::new("PUT", list)).header("content-length", "1048577"), 413),
+        (json(Ask::new("PUT", list)).header("content-length", "99999999999999999999"), 413),
+        (json(Ask::new("PUT", list)).header("content-length", "1048576"), 0),
+        (Ask::new("PUT", list).header("content-type", "text/plain"), 415),
+        (Ask::new("POST", "/api/v1/explain").header("content-length", "2"), 415),
+        (json(Ask::new("PUT", list)).header("content-encoding", "gzip"), 415),
+        (Ask::new("DELETE", MEMBER).header("content-length", "0"), 0),
+        (Ask::new("DELETE", MEMBER).header("content-length", "2"), 415),
+        (json(Ask::new("PUT", &format!("{list}?dry_run=1"))), 0),
+        (json(Ask::new("PUT", list)).handler(None, on()), 403),
+        (json(Ask::new("PUT", list)).handler(Some("alice"), Admin::default()), 403),
+        (json(Ask::new("PUT", list)).header("origin", "http://evil").handler(Some("alice"), on()), 403),
+    ] {
+        let (said, head) = ask.admitted(&house);
+        assert_eq!(said, status, "{head}");
+    }
+    house.may_change.set(false);
+    assert_eq!(json(Ask::new("PUT", list)).handler(Some("alice"), on()).admitted(&house).0, 429);
+}

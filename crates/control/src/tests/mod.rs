@@ -40,7 +40,7 @@ use render::metrics::Options;
 use serde_json::Value;
 
 use crate::{
-    Admin, Caller, Described, Door, Facts, House, Request, Response, StateSeen, Unexplained, respond,
+    Admin, Caller, Described, Door, Facts, House, Request, Response, StateSeen, Unexplained, admit, respond,
 };
 
 /// 2026-11-29T12:00:00Z.
@@ -382,6 +382,13 @@ impl Ask {
             self = self.header("content-type", "application/json");
         }
         respond(&self.request(), house)
+    }
+
+    /// The status that the head alone is refused with, 0 for one that may go on; and the head.
+    pub fn admitted(self, house: &Heap) -> (u16, String) {
+        let request = self.request();
+        let status = admit(&request, house).map_or_else(|response| response.status, |_| 0);
+        (status, format!("{} {} {:?}", self.method, self.path, self.headers))
     }
 
     fn request(&self) -> Request<'_> {
