@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Member URLs.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::{ParseError, shown};
@@ -67,9 +68,10 @@ pub fn default_port(scheme: &str) -> Option<u16> {
 impl MemberUrl {
     /// Reads a URL as BalancerMember takes it. Fails on an unknown scheme, an empty host, a user, a
     /// query, a fragment, control characters and blanks, a port that is 0 or too large, more than
-    /// [`MAX_URL`] bytes, and a socket path that is not absolute or longer than [`MAX_SOCKET`].
+    /// [`MAX_URL`] bytes, a socket path that is not absolute, has `..` in it or is longer than
+    /// [`MAX_SOCKET`].
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse(text).map_err(|why| ParseError::Url { found: shown(text), why })
+        parse(text).map_err(|why| ParseError::Url { found: shown(&without_user(text)), why })
     }
 
     /// Without the socket: what httpd's `proxy:` file names and its Host header start from.
@@ -142,6 +144,16 @@ impl std::str::FromStr for MemberUrl {
     }
 }
 
+/// A URL as it may be repeated: without the user and password that it may have.
+fn without_user(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find("://").map(|at| at + 3) else { return text.into() };
+    let end = text[start..].find('/').map_or(text.len(), |at| start + at);
+    match text[start..end].rfind('@') {
+        Some(at) => format!("{}…{}", &text[..start], &text[start + at..]).into(),
+        None => text.into(),
+    }
+}
+
 fn parse(text: &str) -> Result<MemberUrl, String> {
     if text.len() > MAX_URL {
         return Err(format!("expected at most {MAX_URL} bytes, found {}", text.len()));
@@ -206,6 +218,9 @@ fn check_socket(path: &str) -> Result<String, String> {
         return Err(
             "expected the absolute path of a unix socket, as in unix:/run/app.sock|http://localhost".into()
         );
+    }
+    if path.split('/').any(|piece| piece == "..") {
+        return Err("expected the path of a unix socket without .. in it".into());
     }
     if path.len() > MAX_SOCKET {
         return Err(format!("expected a socket path of at most {MAX_SOCKET} bytes, found {}", path.len()));
@@ -293,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_repeats_no_password() {
+        for text in ["http://u:secret@h", "http://u:secret@h:1/p", "unix:/s|http://u:secret@x@h/@"] {
+            let error = MemberUrl::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("secret") && error.contains("://…@h"), "{error}");
+        }
+    }
+
+    #[test]
     fn parts_of_a_socket_url() {
         let url = MemberUrl::parse("unix:/run/a.sock|http://localhost/x").unwrap();
         assert_eq!(url.base(), "http://localhost/x");
@@ -341,6 +364,8 @@ mod tests {
             "unix:/s",
             "unix:s|http://h",
             "unix:/|http://h",
+            "unix:/../../x|http://h",
+            "unix:/run/..|http://h",
             "unix:/s|/p",
             "unix:/s|",
             "unix:/s|http",

@@ -81,8 +81,11 @@ impl From<ParseError> for Problem {
     fn from(error: ParseError) -> Self {
         let detail = error.to_string();
         let (field, expected) = match error {
-            ParseError::Url { .. } => {
-                (Some("url".to_owned()), Some("a URL, for example http://10.0.0.1:8080".to_owned()))
+            // `why` begins with what is expected, and may end with what was found.
+            ParseError::Url { why, .. } => {
+                let expected = why.split_once("expected ").map_or(&*why, |(_, expected)| expected);
+                let expected = expected.split(", found ").next().unwrap_or_default();
+                (Some("url".to_owned()), Some(expected.to_owned()))
             }
             ParseError::Value { key, expected, .. } => (Some(key), Some(expected)),
             ParseError::Word { found, expected } => (Some(found), Some(expected)),

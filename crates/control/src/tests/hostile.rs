@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Ask, house, refused, text};
+use super::{Ask, house, json as parsed, refused, text};
 use crate::body::MAX_BODY;
 
 const MEMBER: &str = "/api/v1/pools/app/members/a";
@@ -142,4 +142,56 @@ proptest! {
             other => prop_assert!(false, "{}: {}", other, text(&response)),
         }
     }
+}
+
+#[test]
+fn urls_that_cannot_be_a_members_are_refused_wherever_they_come_in() {
+    let house = house();
+    let long = format!("http://h/{}", "p".repeat(400));
+    for (url, expected) in [
+        ("unix:/../../x|http://localhost", "without .. in it"),
+        ("unix:x|http://localhost", "absolute path"),
+        ("unix:/run/a.sock", "unix:/path/of.sock|http://localhost"),
+        ("unix:|http://localhost", "absolute path"),
+        ("unix:/run/a.sock|", "a scheme after the |"),
+        ("http://alice:secret@h", "no user name or password"),
+        ("http://h/#part", "no query and no fragment"),
+        ("http://h/?q", "no query and no fragment"),
+        ("http://h/a b", "no blanks and no control characters"),
+        ("http://h/\n", "no blanks and no control characters"),
+        ("http://h\u{0}", "no blanks and no control characters"),
+        ("http://h/\u{85}", "no blanks and no control characters"),
+        ("http://b\u{fc}cher", "letters, digits, dots and dashes"),
+        ("http://\u{2139}", "letters, digits, dots and dashes"),
+        ("http://h:0", "a port of 1 to 65535"),
+        ("http://h:65536", "a port of 1 to 65535"),
+        ("http://h:", "a port of 1 to 65535"),
+        ("http://:80", "a host name or address"),
+        ("http://", "a host name or address"),
+        ("", "scheme://host"),
+        ("gopher://h", "one of http https"),
+        (&long, "at most 383 bytes"),
+    ] {
+        let element = json!({ "url": url, "name": "new" });
+        let before = house.names();
+        for (method, path, body, field) in [
+            ("POST", "/api/v1/pools/app/members", element.clone(), "url"),
+            ("PUT", "/api/v1/pools/app/members", json!([element]), "[0].url"),
+            ("PUT", "/api/v1/pools/app/members?dry_run=1", json!([element]), "[0].url"),
+        ] {
+            let response = house.ask(method, path, &body.to_string());
+            refused(&response, 422, "expected");
+            let problem = parsed(&response);
+            assert_eq!(problem["field"], field, "{method} {url:?}: {problem}");
+            let says = problem["expected"].as_str().unwrap_or_default();
+            assert!(says.contains(expected), "{method} {url:?}: {problem}");
+            assert!(!text(&response).contains("secret"), "{problem}");
+        }
+        let batch = json!([{ "method": "POST", "path": "/api/v1/pools/app/members", "body": element }]);
+        let response = house.ask("POST", "/api/v1/batch", &batch.to_string());
+        assert!(text(&response).contains(expected), "{url:?}: {}", text(&response));
+        assert_eq!(house.names(), before, "{url:?}");
+    }
+    let response = house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"url":"http://h"}"#);
+    refused(&response, 422, "url");
 }
