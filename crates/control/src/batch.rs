@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `POST /api/v1/batch`: several requests, all or none of them.
 
+use std::collections::HashMap;
+
+use balance::snapshot::{MemberState, PoolState, Snapshot};
 use balance::steps::MemberStep;
 use render::mark::Mark;
 use serde_json::{Value, json};
@@ -18,6 +21,8 @@ use crate::{body, condition, put, read};
 
 /// Most requests of one batch.
 const MAX_ITEMS: usize = 10_000;
+/// Most members in the documents of one answer: a short request may ask for long ones.
+const MAX_SHOWN: usize = 100_000;
 
 /// Checks all, applies them, and answers a list of `{status, body}`. When one is refused, that one
 /// says why, and of the others nothing is done.
@@ -37,6 +42,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
     let mut planned = Vec::with_capacity(items.len());
     let instead = apply::make(asked, &mut |draft| {
         planned.clear();
+        let mut shown = 0;
         let mark = Mark::of_pools(&draft.all.pools);
         if !condition::may_change(asked.request, mark) {
             let current =
@@ -44,7 +50,15 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
             return current.map(Intent::Answer);
         }
         for (at, item) in items.iter().enumerate() {
-            match plan(asked, item, draft) {
+            let done = plan(asked, item, draft).and_then(|done| {
+                shown += done.shows(draft);
+                if shown > MAX_SHOWN {
+                    let detail = format!("the answer would have more than {MAX_SHOWN} members");
+                    return Err(Problem::new(422, detail));
+                }
+                Ok(done)
+            });
+            match done {
                 Ok(done) => planned.push(done),
                 Err(problem) => return Ok(Intent::Answer(refused(items.len(), at, problem))),
             }
@@ -57,9 +71,24 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
         Err(problem) => return Ok(refused(items.len(), items.len(), problem)),
     }
     let all = asked.house.snapshot();
+    let mut members = HashMap::new();
+    if planned.iter().any(|done| done.target == Endpoint::Member) {
+        for pool in &all.pools {
+            let named = pool.members.iter().map(|member| (&*member.spec.name, member));
+            members.extend(named.map(|(name, member)| ((&*pool.name, name), (pool, member))));
+        }
+    }
+    let all = After { all: &all, members };
     let answers = planned.iter().map(|done| done.answer(asked, &all));
     let answers = answers.collect::<Result<Vec<Value>, Problem>>()?;
-    read::changed(200, Mark::of_pools(&all.pools), &answers)
+    read::changed(200, Mark::of_pools(&all.all.pools), &answers)
+}
+
+/// What there is when all is done.
+struct After<'s> {
+    all: &'s Snapshot,
+    /// By the names of pool and member, where members are asked for.
+    members: HashMap<(&'s str, &'s str), (&'s PoolState, &'s MemberState)>,
 }
 
 /// One request of a batch.
@@ -114,7 +143,7 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
     let (status, steps, member): (u16, Vec<MemberStep>, String) = match (route.target, method) {
         (target, method) if read::is_document(target, method) => (200, Vec::new(), member_name.to_owned()),
         (Endpoint::Members, Verb::Post) => {
-            let step = change::adding(draft.pool(pool_name)?, item.body)?;
+            let step = change::adding(draft, pool_name, item.body)?;
             let name = step.member.clone();
             (201, vec![step], name)
         }
@@ -143,21 +172,38 @@ fn plan(asked: &Asked<'_>, item: &Item<'_>, draft: &mut Draft) -> Result<Planned
     };
     draft.take(steps)?;
     let target = if status == 201 { Endpoint::Member } else { route.target };
-    Ok(Planned { status, target, pool: pool_name.to_owned(), member })
+    // In any case as it was asked for, and as it is called.
+    let pool = draft.pool(pool_name).map_or_else(|_| pool_name.to_owned(), |pool| pool.name.to_string());
+    Ok(Planned { status, target, pool, member })
 }
 
 impl Planned {
+    /// How many members its document has.
+    fn shows(&self, draft: &Draft) -> usize {
+        match self.target {
+            Endpoint::Pools => draft.all.pools.iter().map(|pool| pool.members.len()).sum(),
+            Endpoint::Pool | Endpoint::Members => {
+                draft.pool(&self.pool).map_or(0, |pool| pool.members.len())
+            }
+            _ => 1,
+        }
+    }
+
     /// Its document, as it is when all is done. A member that a later request has removed has none.
-    fn answer(&self, asked: &Asked<'_>, all: &balance::snapshot::Snapshot) -> Result<Value, Problem> {
+    fn answer(&self, asked: &Asked<'_>, after: &After<'_>) -> Result<Value, Problem> {
         let mut inner = Value::Null;
-        if self.status != 204 {
+        if self.target == Endpoint::Member && self.status != 204 {
+            if let Some((pool, member)) = after.members.get(&(&*self.pool, &*self.member)) {
+                let document = read::with_view(asked.house, after.all, |view| {
+                    serde_json::to_value(view.member(pool, member))
+                });
+                inner = document.unwrap_or_default();
+            }
+        } else if self.status != 204 {
             let path = match self.target {
                 Endpoint::Pools => "/api/v1/pools".to_owned(),
                 Endpoint::Pool => format!("/api/v1/pools/{}", encoded(&self.pool)),
-                Endpoint::Members => format!("/api/v1/pools/{}/members", encoded(&self.pool)),
-                _ => {
-                    format!("/api/v1/pools/{}/members/{}", encoded(&self.pool), encoded(&self.member))
-                }
+                _ => format!("/api/v1/pools/{}/members", encoded(&self.pool)),
             };
             let request = Request {
                 method: "GET",
@@ -170,7 +216,7 @@ impl Planned {
             let names = [self.pool.clone(), self.member.clone()];
             let inside =
                 Asked { request: &request, house: asked.house, names: &names, query: &Query::parse(None)? };
-            if let Ok(response) = read::document_of(&inside, self.target, all) {
+            if let Ok(response) = read::document_of(&inside, self.target, after.all) {
                 inner = serde_json::from_slice(&response.body).unwrap_or_default();
             }
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes of single members.
 
+use std::cell::RefCell;
+
 use balance::event::Person;
 use balance::order::{AdminState, Order, Then};
 use balance::snapshot::{MemberState, PoolState};
@@ -27,7 +29,8 @@ pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
         if !condition::may_change(asked.request, Mark::of_pool(pool)) {
             return stale_pool(asked, draft).map(Intent::Answer);
         }
-        let step = adding(pool, &body)?;
+        let pool = pool.name.clone();
+        let step = adding(draft, &pool, &body)?;
         names = (step.pool.clone(), step.member.clone());
         draft.take(vec![step])?;
         Ok(Intent::Change(None))
@@ -44,14 +47,16 @@ pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
 }
 
 /// The step that adds a member.
-pub(crate) fn adding(pool: &PoolState, body: &Value) -> Result<MemberStep, Problem> {
+pub(crate) fn adding(draft: &mut Draft, pool: &str, body: &Value) -> Result<MemberStep, Problem> {
     let element = Element::of(body)?;
-    let taken = |name: &str| pool.members.iter().any(|member| member.spec.name == name);
+    let name = draft.pool(pool)?.name.clone();
+    let draft = RefCell::new(draft);
+    let taken = |member: &str| draft.borrow_mut().has(pool, member).unwrap_or_default();
     let spec = element.spec(taken)?;
     if taken(&spec.name) {
-        return Err(duplicate(pool, &spec.name));
+        return Err(duplicate(draft.borrow().pool(pool)?, &spec.name));
     }
-    let (pool, member) = (pool.name.to_string(), spec.name.clone());
+    let (pool, member) = (name.to_string(), spec.name.clone());
     Ok(MemberStep { pool, member, what: Doing::Add(Box::new(spec)) })
 }
 
@@ -186,7 +191,7 @@ fn member_answer(house: &dyn House, status: u16, (pool, name): (&str, &str)) -> 
 
 /// Somebody has changed the member since the asker saw it: what it is now.
 fn stale_member(asked: &Asked<'_>, draft: &Draft) -> Result<Response, Problem> {
-    let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
+    let (pool, member) = find::member(&draft.all, asked.name(0), asked.name(1))?;
     let mark = Mark::of_member(member);
     read::with_view(asked.house, &draft.all, |view| read::changed(412, mark, &view.member(pool, member)))
 }

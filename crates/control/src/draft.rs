@@ -22,20 +22,68 @@ pub(crate) struct Draft {
     room: usize,
     /// Orders by pool and member, before and after.
     orders: HashMap<(String, String), (Option<Order>, Option<Order>)>,
+    /// Places of members by their pool's place and their name, once many are looked for.
+    places: HashMap<usize, HashMap<String, usize>>,
+    looked: usize,
 }
+
+/// So many members are looked for one by one.
+const FEW: usize = 16;
 
 impl Draft {
     pub(crate) fn of(all: Snapshot) -> Self {
         let room = all.fill.map_or(usize::MAX, |fill| fill.members.of.saturating_sub(fill.members.used));
-        Draft { all, steps: Vec::new(), added: 0, room, orders: HashMap::new() }
+        let (orders, places) = (HashMap::new(), HashMap::new());
+        Draft { all, steps: Vec::new(), added: 0, room, orders, places, looked: 0 }
     }
 
     pub(crate) fn pool(&self, name: &str) -> Result<&PoolState, Problem> {
         find::pool(&self.all, name)
     }
 
-    pub(crate) fn member(&self, pool: &str, name: &str) -> Result<(&PoolState, &MemberState), Problem> {
-        find::member(&self.all, pool, name)
+    pub(crate) fn member(&mut self, pool: &str, name: &str) -> Result<(&PoolState, &MemberState), Problem> {
+        let at = find::pool_place(&self.all, pool)?;
+        let place = self.place(at, name);
+        let pool = &self.all.pools[at];
+        let member = place.and_then(|place| pool.members.get(place));
+        Ok((pool, member.ok_or_else(|| find::no_member(pool, name))?))
+    }
+
+    /// Whether the pool has a member of this name.
+    pub(crate) fn has(&mut self, pool: &str, name: &str) -> Result<bool, Problem> {
+        let at = find::pool_place(&self.all, pool)?;
+        Ok(self.place(at, name).is_some())
+    }
+
+    /// The place of a member in the pool that has this place.
+    fn place(&mut self, pool: usize, name: &str) -> Option<usize> {
+        let members = &self.all.pools.get(pool)?.members;
+        self.looked += 1;
+        if self.looked <= FEW {
+            return members.iter().position(|member| member.spec.name == name);
+        }
+        let all = || members.iter().enumerate().map(|(at, member)| (member.spec.name.clone(), at)).collect();
+        self.places.entry(pool).or_insert_with(all).get(name).copied()
+    }
+
+    fn add(&mut self, pool: usize, spec: &MemberSpec) {
+        let Some(state) = self.all.pools.get_mut(pool) else { return };
+        if let Some(places) = self.places.get_mut(&pool) {
+            places.insert(spec.name.clone(), state.members.len());
+        }
+        state.members.push(newcomer(spec));
+    }
+
+    /// The last one takes the place of the one that goes.
+    fn remove(&mut self, pool: usize, place: usize) {
+        let Some(state) = self.all.pools.get_mut(pool) else { return };
+        let gone = state.members.swap_remove(place);
+        if let Some(places) = self.places.get_mut(&pool) {
+            places.remove(&gone.spec.name);
+            if let Some(moved) = state.members.get(place) {
+                places.insert(moved.spec.name.clone(), place);
+            }
+        }
     }
 
     /// Takes these steps as well.
@@ -56,26 +104,25 @@ impl Draft {
     /// A row that a removed member leaves is free only when its last request has ended: it is not
     /// counted.
     fn try_out(&mut self, step: &MemberStep) -> Result<(), Problem> {
-        let pools = &mut self.all.pools;
-        let pool = pools.iter_mut().find(|pool| *pool.name == *step.pool);
-        let pool = pool.ok_or_else(|| Problem::new(404, "the pool is gone"))?;
+        let at = self.all.pools.iter().position(|pool| *pool.name == *step.pool);
+        let at = at.ok_or_else(|| Problem::new(404, "the pool is gone"))?;
         if let Doing::Add(spec) = &step.what {
             self.added += 1;
             if self.added > self.room {
                 let detail = "no room for another member: raise LuaBalancerMaxMembers";
                 return Err(Problem::new(507, detail));
             }
-            pool.members.push(newcomer(spec));
+            self.add(at, spec);
             return Ok(());
         }
-        let place = pool.members.iter().position(|member| member.spec.name == step.member);
+        let place = self.place(at, &step.member);
         let place = place.ok_or_else(|| Problem::new(404, "the member is gone"))?;
+        let member = &mut self.all.pools[at].members[place];
         match &step.what {
-            Doing::Remove => drop(pool.members.remove(place)),
-            Doing::Weigh(hundredths) => pool.members[place].weights.ordered = *hundredths,
-            Doing::Switch(flags) => set_flags(&mut pool.members[place], *flags),
+            Doing::Remove => self.remove(at, place),
+            Doing::Weigh(hundredths) => member.weights.ordered = *hundredths,
+            Doing::Switch(flags) => set_flags(member, *flags),
             Doing::Order(order) => {
-                let member = &mut pool.members[place];
                 let names = (step.pool.clone(), step.member.clone());
                 let before = member.order.clone();
                 self.orders.entry(names).or_insert_with(|| (before, None)).1.clone_from(order);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `PUT …/members`: the whole list of a pool's members.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use balance::member::MemberSpec;
 use balance::order::Order;
@@ -102,8 +102,9 @@ pub(crate) fn plan(
     let Value::Array(list) = body else {
         return Err(Problem::json("body", body, "a list of members"));
     };
-    let mut plan =
-        Plan { asked, pool, steps: Vec::new(), added: Vec::new(), difference: Difference::default() };
+    let known = pool.members.iter().map(|member| (&*member.spec.name, member)).collect();
+    let (steps, added) = (Vec::new(), Vec::new());
+    let mut plan = Plan { asked, pool, known, steps, added, difference: Difference::default() };
     let mut named = HashSet::new();
     for (at, value) in list.iter().enumerate() {
         let name = plan.element(value, &named).map_err(|problem| problem.of_element(at))?;
@@ -123,6 +124,8 @@ pub(crate) fn plan(
 struct Plan<'a> {
     asked: &'a Asked<'a>,
     pool: &'a PoolState,
+    /// Its members by name.
+    known: HashMap<&'a str, &'a MemberState>,
     /// The steps of members that are there.
     steps: Vec<MemberStep>,
     added: Vec<MemberStep>,
@@ -134,8 +137,7 @@ impl Plan<'_> {
     fn element(&mut self, value: &Value, named: &HashSet<String>) -> Result<String, Problem> {
         let element = Element::of(value)?;
         let spec = element.spec(|name| named.contains(name))?;
-        let known = self.pool.members.iter().find(|member| member.spec.name == spec.name);
-        match known {
+        match self.known.get(&*spec.name).copied() {
             Some(member) => self.known(&element, member)?,
             None => self.add(spec.clone()),
         }
