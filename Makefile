@@ -3,6 +3,7 @@
 # make demo   the same without hands: shares, a dead backend, a changed weight; fails when not so
 # make test   everything that CI runs
 # make test-page  the page in a real Chromium; CI runs it too
+# make test-api  the API held against its description; CI runs it too
 # make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
@@ -27,7 +28,7 @@ MANDIR     ?= /usr/local/share/man/man1
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all first port deps deps-test build run demo test test-page lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
+.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
 
 all: build
 
@@ -58,6 +59,10 @@ test: deps-test
 test-page: build
 	@scripts/deps page
 	@LUA_BALANCER_SO="$(realpath $(MODULE))" scripts/test-page
+
+test-api: build
+	@scripts/deps api
+	@LUA_BALANCER_SO="$(realpath $(MODULE))" scripts/test-api
 
 lint: first
 	@scripts/deps lint

@@ -124,8 +124,8 @@ fn parked(at: At, incoming: Incoming, mut waiting: WaitingCall) -> Parked {
     }
 }
 
-/// What a head is refused for. Who asks makes no difference to that at these doors, so that nobody's
-/// name is looked up.
+/// Refuses heads. The caller makes no difference to that at these doors, so its name is not looked
+/// up.
 fn refusals(house: Rc<ChildHouse>, door: control::Door) -> Refuser {
     Rc::new(move |incoming| {
         let caller = Caller { door, user: None, from: None };

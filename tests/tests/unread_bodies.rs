@@ -145,10 +145,8 @@ fn whoever_sends_a_refused_body_gets_the_answer() {
         .config("<Location /lb>\nSetHandler lua-balancer\n</Location>")
         .start();
     let body = vec![b'x'; 1 << 20];
-    let head = format!(
-        "PUT /lb{LIST} HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("PUT /lb{LIST} HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: {}\r\n\r\n", body.len());
     let mut stream = tcp(httpd.port());
     stream.write_all(head.as_bytes()).expect("send");
     stream.write_all(&body).expect("the body is taken");

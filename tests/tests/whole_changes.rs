@@ -158,3 +158,38 @@ fn a_list_whose_child_is_killed_is_taken_or_not() {
     }
     println!("taken in {taken} of 12 rounds, {whole:?} each");
 }
+
+/// Each of them within a bound that an effort with the square of the members breaks.
+#[test]
+fn ten_thousand_members_come_change_and_go_at_once() {
+    let httpd = Httpd::builder()
+        .config("<LuaBalancerPool app>\n</LuaBalancerPool>\nLuaBalancerMaxMembers 20000")
+        .children(1)
+        .start();
+    let list = |kind: &str, weight: u32| {
+        let member = |at: usize| {
+            format!(
+                r#"{{"url":"http://10.0.{}.{}","name":"{kind}{at}","weight":{weight}}}"#,
+                at / 250,
+                at % 250
+            )
+        };
+        format!("[{}]", (0..10_000).map(member).collect::<Vec<_>>().join(","))
+    };
+    for (what, list, count) in [
+        ("come", list("a", 1), 10_000),
+        ("stay", list("a", 1), 10_000),
+        ("change", list("a", 2), 10_000),
+        ("are replaced", list("b", 1), 10_000),
+        ("go", "[]".to_owned(), 0),
+    ] {
+        let start = Instant::now();
+        let response = httpd.socket().send(&json("PUT", MEMBERS, &list));
+        let took = start.elapsed();
+        println!("they {what}: {took:?}");
+        assert_eq!(response.status, 200, "they {what}: {}", response.text());
+        assert_eq!(response.text().matches(r#""name":"#).count(), count, "they {what}");
+        assert!(took < Duration::from_secs(15), "they {what}: {took:?}");
+    }
+    httpd.assert_no_crash();
+}

@@ -151,8 +151,8 @@ pub trait Vitals: Store + Counters {
         settings: &Outlier,
         now_ms: u64,
     ) -> Option<u64>;
-    /// Counts an attempt: as one of a member's requests, and as one of its failures; and `ended`, as
-    /// [`Counters::count_attempt`] does, in one look at the row.
+    /// Counts an attempt: as one of a member's requests, as one of its failures where it `failed`,
+    /// and what `ended` says as [`Counters::count_attempt`] does.
     fn record(&self, slot: Slot, incarnation: u32, failed: bool, ended: Option<&AttemptEnd>);
     /// Folds a response time into a member's statistics; `fold` is the formula.
     fn sample_latency(

@@ -14,13 +14,13 @@ use crate::{batch, body, change, decisions, discovery, events, explain, guard, p
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
     match admit(request, house) {
-        Ok(admitted) => admitted.respond(request, house),
+        Ok(entrant) => entrant.respond(request, house),
         Err(response) => response,
     }
 }
 
 /// A request that may go where it leads, as far as its head tells.
-pub struct Admitted {
+pub struct Entrant {
     target: Endpoint,
     method: Verb,
     names: Vec<String>,
@@ -32,18 +32,18 @@ pub struct Admitted {
 ///
 /// # Errors
 /// The answer, where there is one without a body: it is refused, or nothing is to be looked at.
-pub fn admit(request: &Request<'_>, house: &dyn House) -> Result<Admitted, Response> {
+pub fn admit(request: &Request<'_>, house: &dyn House) -> Result<Entrant, Response> {
     let answered = |result: Result<Response, Problem>| {
         headers::finish(request, result.unwrap_or_else(Problem::response))
     };
     match enter(request, house) {
-        Ok(Entry::Goes(admitted)) => Ok(admitted),
-        Ok(Entry::Answered(response)) => Err(answered(Ok(response))),
+        Ok(HeadAnswer::Goes(entrant)) => Ok(entrant),
+        Ok(HeadAnswer::Answered(response)) => Err(answered(Ok(response))),
         Err(problem) => Err(answered(Err(problem))),
     }
 }
 
-impl Admitted {
+impl Entrant {
     /// Whether the answer hangs on the request's body.
     pub fn reads_body(&self) -> bool {
         self.method != Verb::Get
@@ -57,16 +57,16 @@ impl Admitted {
     }
 }
 
-/// What a head comes to.
-enum Entry {
-    Goes(Admitted),
+/// The outcome of a head.
+enum HeadAnswer {
+    Goes(Entrant),
     Answered(Response),
 }
 
-fn enter(request: &Request<'_>, house: &dyn House) -> Result<Entry, Problem> {
+fn enter(request: &Request<'_>, house: &dyn House) -> Result<HeadAnswer, Problem> {
     if request.path.is_empty() {
         guard::host(request)?;
-        return redirect(request).map(Entry::Answered);
+        return redirect(request).map(HeadAnswer::Answered);
     }
     let (route, names) = routes::find(request.path)?;
     let is_open = matches!(route.target, Endpoint::Metrics | Endpoint::Health);
@@ -75,7 +75,7 @@ fn enter(request: &Request<'_>, house: &dyn House) -> Result<Entry, Problem> {
     }
     guard::host(request)?;
     if request.method == "OPTIONS" {
-        return Ok(Entry::Answered(options(request, route)));
+        return Ok(HeadAnswer::Answered(options(request, route)));
     }
     let method = Verb::from_name(request.method).filter(|method| route.has(*method));
     let Some(method) = method else {
@@ -88,12 +88,12 @@ fn enter(request: &Request<'_>, house: &dyn House) -> Result<Entry, Problem> {
         guard::change(request, house)?;
     }
     if method != Verb::Get {
-        // What may come without a body says with it whether that is JSON.
-        let may_be_empty = method == Verb::Delete || route.target == Endpoint::StatePrune;
-        body::head(request, may_be_empty)?;
+        // The others may come without a body, and need no type then.
+        let has_body = matches!(route.target, Endpoint::Members | Endpoint::Batch | Endpoint::Explain);
+        body::head(request, !has_body && method != Verb::Patch)?;
     }
     let query = Query::parse(request.query)?;
-    Ok(Entry::Goes(Admitted { target: route.target, method, names, query }))
+    Ok(HeadAnswer::Goes(Entrant { target: route.target, method, names, query }))
 }
 
 fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Response, Problem> {

@@ -84,7 +84,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
     read::changed(200, Mark::of_pools(&all.all.pools), &answers)
 }
 
-/// What there is when all is done.
+/// The snapshot when all is done.
 struct After<'s> {
     all: &'s Snapshot,
     /// By the names of pool and member, where members are asked for.
@@ -182,9 +182,7 @@ impl Planned {
     fn shows(&self, draft: &Draft) -> usize {
         match self.target {
             Endpoint::Pools => draft.all.pools.iter().map(|pool| pool.members.len()).sum(),
-            Endpoint::Pool | Endpoint::Members => {
-                draft.pool(&self.pool).map_or(0, |pool| pool.members.len())
-            }
+            Endpoint::Pool | Endpoint::Members => draft.pool(&self.pool).map_or(0, |pool| pool.members.len()),
             _ => 1,
         }
     }

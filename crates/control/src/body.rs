@@ -14,11 +14,11 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 /// Deepest nesting.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// What the head of a request says of its body. `may_be_empty`: it may have none, and one that says
-/// nothing of its length may be empty.
+/// Looks at the length and type that a request's head tells. `may_be_empty`: it may have no body,
+/// and one that says nothing of its length may be empty.
 pub(crate) fn head(request: &Request<'_>, may_be_empty: bool) -> Result<(), Problem> {
     let digits = request.header("content-length").filter(|length| length.bytes().all(|b| b.is_ascii_digit()));
-    // What is no number at all is a matter of HTTP itself.
+    // A length of other characters is refused by HTTP itself.
     let length = digits.map(|digits| digits.parse::<u64>().unwrap_or(u64::MAX));
     if length.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());

@@ -131,7 +131,7 @@ impl Draft {
                 }
                 member.order.clone_from(order);
             }
-            Doing::Line(spec) => pool.members[place].spec.clone_from(spec),
+            Doing::Line(spec) => member.spec.clone_from(spec),
             Doing::Add(_) | Doing::Recount => {}
         }
         Ok(())

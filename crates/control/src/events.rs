@@ -86,7 +86,7 @@ fn wait(text: &str, door: Door) -> Result<Duration, Problem> {
 
 /// `GET …/events`: the events that are there now.
 pub(crate) fn document(asked: &Asked<'_>) -> Result<Response, Problem> {
-    let wanted = Wanted::of(&asked.query, asked.request.caller.door)?;
+    let wanted = Wanted::of(asked.query, asked.request.caller.door)?;
     read::plain(&EventsDoc::of(&wanted.find(asked.house)))
 }
 

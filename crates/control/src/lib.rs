@@ -33,7 +33,7 @@ mod state;
 mod tests;
 mod types;
 
-pub use answer::{Admitted, admit, respond};
+pub use answer::{Entrant, admit, respond};
 pub use described::{Described, Unexplained};
 pub use element::read_member;
 pub use events::WaitingCall;

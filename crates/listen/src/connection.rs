@@ -88,7 +88,11 @@ async fn respond(
     guest.begins(common.limits.body + common.limits.answer);
     let is_head = request.method() == Method::HEAD;
     let outgoing = match read(request, peer, common).await {
-        Ok(incoming) => common.answered(incoming, guest).await,
+        Ok(incoming) => {
+            // One that sends many requests at once takes its turn like the others.
+            tokio::task::yield_now().await;
+            common.answered(incoming, guest).await
+        }
         Err(refused) => refused,
     };
     guest.answers(common.limits.answer);

@@ -52,8 +52,13 @@ fn serve(limits: ConnectionLimits) -> Running {
     let own = ender.clone();
     let thread = thread::spawn(move || {
         let answer: Answerer = Rc::new(reply);
-        let door =
-            |listener| Entrance { listener, limits, refuse: Rc::new(refuse), answer: answer.clone(), aside: Some(Arc::new(aside)) };
+        let door = |listener| Entrance {
+            listener,
+            limits,
+            refuse: Rc::new(refuse),
+            answer: answer.clone(),
+            aside: Some(Arc::new(aside)),
+        };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
         DoorKeeper::new(doors, own).expect("a server").run();
     });
@@ -162,8 +167,13 @@ fn a_socket_of_ipv6_is_one() {
     let ender = Ender::default();
     let own = ender.clone();
     let thread = thread::spawn(move || {
-        let door =
-            Entrance { listener: Listener::Tcp(tcp), limits: SHORT, refuse: Rc::new(refuse), answer: Rc::new(reply), aside: None };
+        let door = Entrance {
+            listener: Listener::Tcp(tcp),
+            limits: SHORT,
+            refuse: Rc::new(refuse),
+            answer: Rc::new(reply),
+            aside: None,
+        };
         DoorKeeper::new(vec![door], own).expect("a server").run();
     });
     let mut stream = TcpStream::connect(address).expect("connect");
@@ -237,15 +247,17 @@ fn a_head_that_is_refused_is_answered_before_its_body() {
             let start = Instant::now();
             let head = format!("PUT /refused HTTP/1.1\r\nHost: x\r\n{expect}{length}\r\n\r\n");
             let text = server.ask(&head);
-            assert!(text.starts_with("HTTP/1.1 403") && text.ends_with("\r\n\r\nno"), "{length} {expect}: {text}");
+            assert!(
+                text.starts_with("HTTP/1.1 403") && text.ends_with("\r\n\r\nno"),
+                "{length} {expect}: {text}"
+            );
             assert!(text.contains("connection: close"), "{text}");
-            // Whoever waits for the end waits as long as a body may be on its way.
+            // A client that waits for the end waits as long as a body may be on its way.
             assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         }
     }
-    let told = server.ask(&format!(
-        "PUT /taken HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx"
-    ));
+    let told = server
+        .ask(&format!("PUT /taken HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx"));
     assert!(told.starts_with("HTTP/1.1 100") && told.contains("PUT /taken  1"), "{told}");
 }
 
@@ -405,7 +417,13 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
     let mut client = UnixStream::connect(&path).expect("connect");
     let ender = Ender::default();
     ender.end();
-    let door = Entrance { listener: Listener::Unix(unix), limits: SHORT, refuse: Rc::new(refuse), answer: Rc::new(reply), aside: None };
+    let door = Entrance {
+        listener: Listener::Unix(unix),
+        limits: SHORT,
+        refuse: Rc::new(refuse),
+        answer: Rc::new(reply),
+        aside: None,
+    };
     DoorKeeper::new(vec![door], ender).expect("a server").run();
     // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");

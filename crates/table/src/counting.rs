@@ -2,9 +2,7 @@
 //! Adds the ends of attempts, requests, checks and calls to the table's counts.
 
 use balance::api::PoolId;
-use balance::counting::{
-    AttemptEnd, CallEnd, Counters, Ending, ReloadEnd, RequestEnd, SessionEnd,
-};
+use balance::counting::{AttemptEnd, CallEnd, Counters, Ending, ReloadEnd, RequestEnd, SessionEnd};
 use balance::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts, SessionCounts};
 use balance::history::CheckReport;
 use balance::live::Slot;

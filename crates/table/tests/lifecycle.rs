@@ -74,7 +74,8 @@ impl<S: Vitals> Life<'_, S> {
     fn long_attempt(&mut self, name: &str, (outcome, excused): (Outcome, bool), took_ms: f32, now_ms: u64) {
         let (PoolImage { membership, settings }, member) = (self.image(), self.member(name));
         let (outlier, ended_ms) = (&settings.outlier, now_ms as u32);
-        let attempt = Attempt { member: &member, outlier, outcome, excused, counted: None, took_ms, ended_ms };
+        let attempt =
+            Attempt { member: &member, outlier, outcome, excused, counted: None, took_ms, ended_ms };
         let event = lifecycle::attempt_ended(self.store, &attempt, || Some((Arc::new(membership), now_ms)));
         self.tell(event);
     }
@@ -378,7 +379,15 @@ fn whoever_is_gone_has_no_life() {
         assert!(lifecycle::check_ended(life.store, of, &check, &found).is_empty());
         let outlier = &image.settings.outlier;
         let outcome = Outcome::Connect;
-        let attempt = Attempt { member: &a, outlier, outcome, excused: false, counted: None, took_ms: 1.0, ended_ms: 1 };
+        let attempt = Attempt {
+            member: &a,
+            outlier,
+            outcome,
+            excused: false,
+            counted: None,
+            took_ms: 1.0,
+            ended_ms: 1,
+        };
         let members = Arc::new(image.membership);
         life.tell(lifecycle::attempt_ended(life.store, &attempt, || Some((members.clone(), 1))));
         life.tell(lifecycle::expire(life.store, &members, 1_000_000));

@@ -77,8 +77,15 @@ fn play<S: Vitals + 'static>(store: S, begin: impl Fn(&S, &Member)) -> Arc<Engin
     let attempt = |name: &str, outcome: Outcome, now_ms: u64| {
         let (member, settings) = (find(web, name), handle.settings(web).expect("settings"));
         let outlier = &settings.outlier;
-        let attempt =
-            Attempt { member: &member, outlier, outcome, excused: false, counted: None, took_ms: 2.5, ended_ms: 9 };
+        let attempt = Attempt {
+            member: &member,
+            outlier,
+            outcome,
+            excused: false,
+            counted: None,
+            took_ms: 2.5,
+            ended_ms: 9,
+        };
         let pool = handle.membership(web).expect("the pool");
         lifecycle::attempt_ended(store, &attempt, || Some((pool, now_ms)));
     };
