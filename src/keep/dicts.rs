@@ -89,7 +89,7 @@ impl Dicts {
     pub fn states(&self) -> Vec<DictState> {
         let state = |(name, dict): &(String, Dict)| {
             let (size, free) = dict.room();
-            let last_error = dict.last_refusal().map(|(error, at_us)| trouble(dict, error, at_us));
+            let last_error = dict.last_refusal().map(|(error, at_s)| trouble(dict, error, at_s));
             DictState { name: name.clone(), size, free, evictions: dict.evictions(), last_error }
         };
         self.named.iter().map(state).collect()
@@ -101,10 +101,7 @@ impl Dicts {
     }
 }
 
-fn trouble(dict: &Dict, error: dict::DictError, at_us: u64) -> Trouble {
-    // By milliseconds, so that it is the same second whenever somebody asks.
-    let ago_ms = memory::monotonic_us().saturating_sub(at_us) / 1_000;
-    let at_s = (memory::epoch_ms().saturating_sub(ago_ms) + 500) / 1_000;
+fn trouble(dict: &Dict, error: dict::DictError, at_s: u64) -> Trouble {
     let text = match error {
         dict::DictError::NoMemory => {
             let largest = dict.largest();
@@ -210,13 +207,22 @@ fn from_scalar(value: Scalar) -> Value {
     }
 }
 
+impl ForScripts {
+    /// The error as scripts see it. A want of room and a process that does not go on are noted.
+    #[cold]
+    fn refused(&self, error: dict::DictError) -> DictError {
+        self.0.note_refusal(error, memory::epoch_s());
+        refused(error)
+    }
+}
+
 impl host::Dict for ForScripts {
     fn get(&self, key: &[u8]) -> Result<Option<Scalar>, DictError> {
-        self.0.get(key).map(|value| value.map(to_scalar)).map_err(refused)
+        self.0.get(key).map(|value| value.map(to_scalar)).map_err(|error| self.refused(error))
     }
 
     fn get_stale(&self, key: &[u8]) -> Result<Option<(Scalar, bool)>, DictError> {
-        let found = self.0.get_stale(key).map_err(refused)?;
+        let found = self.0.get_stale(key).map_err(|error| self.refused(error))?;
         Ok(found.map(|(value, is_over)| (to_scalar(value), is_over)))
     }
 
@@ -230,9 +236,13 @@ impl host::Dict for ForScripts {
             host::Store::SafeAdd => (dict::Store::Add, true),
         };
         if safely {
-            return self.0.store_safely(how, key, &value, ttl).map(|()| false).map_err(refused);
+            return self
+                .0
+                .store_safely(how, key, &value, ttl)
+                .map(|()| false)
+                .map_err(|error| self.refused(error));
         }
-        self.0.store(how, key, &value, ttl).map_err(refused)
+        self.0.store(how, key, &value, ttl).map_err(|error| self.refused(error))
     }
 
     fn incr(
@@ -243,31 +253,31 @@ impl host::Dict for ForScripts {
         init_ttl: f64,
     ) -> Result<(Scalar, bool), DictError> {
         let sum = self.0.incr_exactly(key, &from_scalar(by), init.map(from_scalar).as_ref(), init_ttl);
-        sum.map(|(value, evicted)| (to_scalar(value), evicted)).map_err(refused)
+        sum.map(|(value, evicted)| (to_scalar(value), evicted)).map_err(|error| self.refused(error))
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), DictError> {
-        self.0.delete(key).map_err(refused)
+        self.0.delete(key).map_err(|error| self.refused(error))
     }
 
     fn ttl(&self, key: &[u8]) -> Result<f64, DictError> {
-        self.0.ttl(key).map_err(refused)
+        self.0.ttl(key).map_err(|error| self.refused(error))
     }
 
     fn expire(&self, key: &[u8], ttl: f64) -> Result<(), DictError> {
-        self.0.expire(key, ttl).map_err(refused)
+        self.0.expire(key, ttl).map_err(|error| self.refused(error))
     }
 
     fn keys(&self, max: usize) -> Result<Vec<Vec<u8>>, DictError> {
-        self.0.keys(max).map_err(refused)
+        self.0.keys(max).map_err(|error| self.refused(error))
     }
 
     fn clear(&self) -> Result<(), DictError> {
-        self.0.clear().map_err(refused)
+        self.0.clear().map_err(|error| self.refused(error))
     }
 
     fn purge(&self, max: usize) -> Result<usize, DictError> {
-        self.0.purge(max).map_err(refused)
+        self.0.purge(max).map_err(|error| self.refused(error))
     }
 
     fn room(&self) -> (usize, usize) {

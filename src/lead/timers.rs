@@ -248,7 +248,8 @@ impl Scripts {
 
     /// Loads what is new: the timers that a script starts at its top level begin with that.
     fn load_changed(&mut self) {
-        for id in self.child.library.ids() {
+        // Timers of a shadow would be seen.
+        for id in self.child.library.ids().filter(|id| !self.child.library.is_shadow(*id)) {
             let version = self.child.library.version(id);
             let Some(loaded) = self.loaded.get_mut(id.0 as usize) else { continue };
             if *loaded == version {

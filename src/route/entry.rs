@@ -8,7 +8,7 @@ use script::{Answer, Phase};
 
 use super::rewrite::{self, Rules};
 use super::visit::{FieldsBefore, Visit};
-use super::{answer, canon, fail, mod_lua};
+use super::{answer, canon, fail, mod_lua, shadow};
 use crate::httpd::log;
 use crate::httpd::order;
 use crate::httpd::request::{PROXYREQ_NONE, Request};
@@ -52,7 +52,11 @@ pub fn translate(request: Request<'_>) -> HookStatus {
     let Some(child) = child::get() else { return without_child(request, translate_hooks) };
     let Some(scope) = Scope::of(request, child) else { return HookStatus::Declined };
     let hooks = translate_hooks(&scope);
-    run_hooks((request, child), scope, hooks, Phase::Translate)
+    let status = run_hooks((request, child), scope, hooks, Phase::Translate);
+    if anywhere::SHADOW.is_there() && !matches!(status, HookStatus::Ok | HookStatus::Declined) {
+        shadow::compare(request, status);
+    }
+    status
 }
 
 /// fixups, before mod_rewrite's rules of sections: takes the targets of its rules of the server.
@@ -96,7 +100,11 @@ pub fn late_fixups(request: Request<'_>) -> HookStatus {
             Err(status) => return status,
         }
     }
-    select(request)
+    let status = select(request);
+    if anywhere::SHADOW.is_there() {
+        shadow::compare(request, status);
+    }
+    status
 }
 
 /// The selection hook after authentication. mod_proxy's own fixup is over, so that what the script

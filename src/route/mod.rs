@@ -13,5 +13,7 @@ pub mod entry;
 pub mod fail;
 pub mod mod_lua;
 pub mod rewrite;
+mod sameness;
 pub mod send;
+pub mod shadow;
 pub mod visit;

@@ -32,12 +32,18 @@ pub static TRANSLATE: Anywhere = Anywhere::new();
 pub static SELECT: Anywhere = Anywhere::new();
 /// `LuaHookFinish`.
 pub static FINISH: Anywhere = Anywhere::new();
+/// `LuaBalancerShadow`.
+pub static SHADOW: Anywhere = Anywhere::new();
 /// `SetHandler` whose target a client's words may become. It is noted while directives are read;
 /// one of `.htaccess` is seen by the process that reads it.
 pub static OPEN_HANDLERS: Anywhere = Anywhere::new();
 
-const ALL: [(&Anywhere, HookKind); 3] =
-    [(&TRANSLATE, HookKind::Translate), (&SELECT, HookKind::Select), (&FINISH, HookKind::Finish)];
+const ALL: [(&Anywhere, HookKind); 4] = [
+    (&TRANSLATE, HookKind::Translate),
+    (&SELECT, HookKind::Select),
+    (&FINISH, HookKind::Finish),
+    (&SHADOW, HookKind::Shadow),
+];
 
 /// pre_config: another configuration is about to be read.
 pub fn forget() {

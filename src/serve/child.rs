@@ -30,6 +30,7 @@ use crate::serve::keys::KeyExpressions;
 use crate::serve::lua_states::{LuaStates, Parts, Versions};
 use crate::serve::own_config::Main;
 use crate::serve::places::MemberPlaces;
+use crate::serve::shadows::Shadows;
 use crate::serve::trials::Trials;
 use crate::serve::troubles;
 use crate::serve::waiting_room::WaitingRoom;
@@ -52,6 +53,8 @@ pub struct Child {
     pub library: Arc<Library>,
     /// Lua states.
     pub lua: LuaStates,
+    /// Lua states of shadows.
+    pub shadows: Shadows,
     /// Requests that wait for a place.
     pub room: WaitingRoom,
     /// Connection pools.
@@ -178,6 +181,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         lane: lane.index(),
         versions: Versions::OnTrial,
     };
+    let shadows = Shadows::new(parts(&library));
     let trials = Trials::new(generation, &table, parts).map(Box::new);
     Ok(Child {
         engine,
@@ -187,6 +191,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         generation: generation.number,
         library,
         lua,
+        shadows,
         keys,
         room: WaitingRoom::new(),
         workers,

@@ -122,10 +122,11 @@ pub fn library(config: &Config) -> Library {
     let mut builder = builder.sandbox(config.sandbox).configured(configured);
     for planned in &config.scripts {
         builder = builder.limits(limits(planned)).cache(cache(planned.cache));
-        let id = match &planned.script {
+        let add = |builder: &mut script::Builder| match &planned.script {
             Script::File(path) => builder.file(path, &planned.package_path),
             Script::Inline { name, code } => builder.inline(name, code, &planned.package_path),
         };
+        let id = if planned.shadow.is_some() { builder.shadow(add) } else { add(&mut builder) };
         for function in &planned.needs {
             builder.need(id, function);
         }

@@ -186,7 +186,7 @@ impl LuaStates {
         let mut made = Vec::new();
         for _ in 0..count {
             let Ok(seat) = Seat::new(&self.parts) else { break };
-            for id in self.parts.library.ids() {
+            for id in self.parts.library.ids().filter(|id| !self.parts.library.is_shadow(*id)) {
                 // A script that does not load says so when it is called.
                 let _ = seat.state.load(id);
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! httpd as a script sees it whose call is an explanation: what it writes into dictionaries is seen
-//! by this call alone, and what it logs by nobody.
+//! httpd as a script sees it whose call is an explanation, or a shadow's: what it writes into
+//! dictionaries is seen by this call alone, and what it logs by nobody.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ const MOST_VALUES: usize = 1000;
 /// The server.
 pub struct ReadOnlyServer {
     server: HttpdServer,
-    overlays: RefCell<HashMap<String, Rc<dyn Dict>>>,
+    overlays: RefCell<HashMap<String, Rc<Overlay>>>,
     values: Rc<ValuesOverlay>,
 }
 
@@ -46,7 +46,7 @@ impl SharedValues for ValuesOverlay {
     fn set(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let mut written = self.written.borrow_mut();
         if written.len() >= MOST_VALUES && !written.contains_key(key) {
-            return Err("no room for another value in an explanation".to_owned());
+            return Err("no room for another value in a call that changes nothing".to_owned());
         }
         written.insert(key.to_vec(), value.map(<[u8]>::to_vec));
         Ok(())
@@ -58,6 +58,12 @@ impl ReadOnlyServer {
     pub fn over(server: HttpdServer) -> Self {
         let values = Rc::new(ValuesOverlay { below: server.shared(), written: RefCell::default() });
         ReadOnlyServer { server, overlays: RefCell::default(), values }
+    }
+
+    /// Forgets what was written. Scripts may have kept the dictionaries that they have found.
+    pub fn forget(&self) {
+        self.overlays.borrow().values().for_each(|overlay| overlay.forget());
+        self.values.written.borrow_mut().clear();
     }
 }
 
@@ -84,7 +90,7 @@ impl Server for ReadOnlyServer {
         if let Some(known) = self.overlays.borrow().get(name) {
             return Some(known.clone());
         }
-        let overlay: Rc<dyn Dict> = Rc::new(Overlay::over(self.server.dict(name)?));
+        let overlay = Rc::new(Overlay::over(self.server.dict(name)?));
         self.overlays.borrow_mut().insert(name.to_owned(), overlay.clone());
         Some(overlay)
     }

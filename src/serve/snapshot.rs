@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
+use balance::shadow::ShadowState;
 use balance::snapshot::{ScriptState, ScriptVerdict, Snapshot};
 use balance::trial::{Rollout, Trial, TrialStage};
 use script::{Bundle, ScriptId};
@@ -19,6 +20,7 @@ pub fn of(child: &Child) -> Snapshot {
     let known = std::mem::take(&mut all.scripts);
     let scripts = child.library.ids().zip(&child.script_rows);
     all.scripts = scripts.map(|(id, row)| script(child, &known, id, *row)).collect();
+    tell_apart(&mut all.scripts);
     all.dicts = child.dicts.states();
     all
 }
@@ -30,7 +32,9 @@ fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) 
     let counts = ScriptCounts::default();
     let trial = trial(child, id);
     let label = child.library.label(id);
-    let own = ScriptState { row, label, version, verdict, counts, trial, last_error: None };
+    let shadow = shadow(child, id, row);
+    let label = if shadow.is_some() { format!("{label} (shadow)") } else { label };
+    let own = ScriptState { row, label, version, verdict, counts, trial, shadow, last_error: None };
     let Some(found) = known.iter().find(|script| row.is_some() && script.row == row) else { return own };
     let is_tried = trial.is_some_and(|(trial, _)| trial.stage != TrialStage::Failed);
     let refused = !is_tried
@@ -43,6 +47,30 @@ fn script(child: &Child, known: &[ScriptState], id: ScriptId, row: Option<u32>) 
     });
     let last_error = last_error.or_else(|| found.last_error.clone());
     ScriptState { version: found.version, verdict, counts: found.counts, last_error, ..own }
+}
+
+/// How a script compares that is only looked at.
+fn shadow(child: &Child, id: ScriptId, row: Option<u32>) -> Option<ShadowState> {
+    let share = child.main_config.config.scripts.get(id.0 as usize)?.shadow?;
+    let of_row = |row: u32| {
+        let differences = child.table.differences(row, memory::monotonic_ms());
+        ShadowState { share, counts: child.table.shadow_counts(row), differences }
+    };
+    Some(row.map_or(ShadowState { share, ..ShadowState::default() }, of_row))
+}
+
+/// Gives each script a name of its own: one file may be a script of several servers, with other
+/// settings.
+fn tell_apart(scripts: &mut [ScriptState]) {
+    for at in 1..scripts.len() {
+        let (before, rest) = scripts.split_at_mut(at);
+        let Some(script) = rest.first_mut() else { return };
+        let is_taken = |name: &str| before.iter().any(|other| other.label == name);
+        if is_taken(&script.label) {
+            let names = (2..).map(|number| format!("{} #{number}", script.label));
+            script.label = names.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
+        }
+    }
 }
 
 /// The version of the files that were judged last, while those do not serve.

@@ -32,6 +32,12 @@ impl<S: Store> Frozen<S> {
         Frozen { engine, taken: Mutex::default(), changes: Mutex::default() }
     }
 
+    /// Forgets what was taken and asked for: everything is as it is below again.
+    pub fn forget(&self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn below(&self) -> &S {
         self.engine.store()
     }

@@ -42,6 +42,7 @@ pub mod sampled;
 pub mod schedule;
 pub mod session;
 pub mod settings;
+pub mod shadow;
 pub mod slow_start;
 pub mod snapshot;
 pub mod status;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::api::PoolId;
-use crate::counts::{Histogram, MemberCounts, PoolCounts, ScriptCounts};
+use crate::counts::{Histogram, MemberCounts, PoolCounts};
 use crate::event::By;
 use crate::health::HealthState;
 use crate::history::CheckReport;
@@ -18,14 +18,15 @@ use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
 use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
-use crate::trial::{Rollout, Trial};
 use crate::trouble::Trouble;
 
 mod fill;
+mod script;
 mod source;
 mod text;
 
 pub use fill::{Fill, Room};
+pub use script::{ScriptState, ScriptVerdict};
 pub use source::{SourceNote, SourceState};
 
 /// See the module.
@@ -206,40 +207,6 @@ pub struct OutlierView {
     pub ejections: u64,
     /// When it gets its chance: milliseconds of the table's clock.
     pub until_ms: Option<u64>,
-}
-
-/// A script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptState {
-    /// Its row in the store, if it has one.
-    pub row: Option<u32>,
-    /// Its label; the store itself knows none.
-    pub label: String,
-    /// The version that serves, 0 for none.
-    pub version: u64,
-    /// The verdict on the file that was saved last.
-    pub verdict: ScriptVerdict,
-    /// The counts of its calls; zeros without a row.
-    pub counts: ScriptCounts,
-    /// The saved version that is on trial, or was last, and by which rules. None: a later one was
-    /// saved without, or it serves.
-    pub trial: Option<(Trial, Rollout)>,
-    /// Why the file that was saved last was refused, while it is; else the last failed call of the
-    /// version that serves.
-    pub last_error: Option<Trouble>,
-}
-
-/// The verdict on a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScriptVerdict {
-    /// It serves.
-    Serves,
-    /// The file that was saved last was refused; the version before goes on serving.
-    Refused,
-    /// The version was stuck: nobody calls it any more.
-    Quarantined,
-    /// There is no good version.
-    Missing,
 }
 
 /// A dictionary.

@@ -94,6 +94,9 @@ pub static DIRECTIVES: &[Directive] = &[
         .help(c"selection function after authentication: script.lua [function], or a registered name"),
     of(c"LuaHookFinish", Contexts::Sections, "script.lua [function]", parse::hook_finish)
         .help(c"function called after the response: script.lua [function]"),
+    of(c"LuaBalancerShadow", Contexts::Sections, "script.lua [function] [sample=100%]", script_lines::shadow)
+        .help(c"function that runs as well and decides nothing: script.lua [function] [sample=100%]")
+        .own_keys(&[Key { name: "sample", value: "a percentage", default: "100%" }]),
     of(c"LuaBalancerTimer", Contexts::Server, "script.lua [function] every=10s", parse::timer)
         .help(c"function run by one child: script.lua [function] every=10s")
         .own_keys(&[Key { name: "every", value: "a duration of at least 1ms", default: "" }]),

@@ -72,6 +72,7 @@ fn script(planned: &Planned) -> Value {
     json!({
         "script": label(&planned.script),
         "functions": planned.needs,
+        "shadow": planned.shadow.is_some(),
         "file": planned.place.file,
         "line": planned.place.line,
     })

@@ -83,7 +83,7 @@ fn hook(directive: &str, args: &str, kind: HookKind, default: &str) -> Read {
 }
 
 /// `script.lua [function]`, or a registered name: one word that does not look like a file.
-fn callee(directive: &str, all: &[String], default: &str) -> Result<Callee, String> {
+pub(crate) fn callee(directive: &str, all: &[String], default: &str) -> Result<Callee, String> {
     match all {
         [one] if !one.contains('/') && !one.ends_with(".lua") => Ok(Callee::Registered(one.clone())),
         [path] => Ok(Callee::File { path: path.clone(), function: default.to_owned() }),

@@ -7,7 +7,7 @@ use balance::trial::Rollout;
 use crate::doors::{Admin, Metrics, Socket};
 use crate::draft::{Draft, MAIN, Server, Source, Use};
 use crate::kept::StateSetting;
-use crate::parts::{Dict, GeoFile, Pool};
+use crate::parts::{Dict, GeoFile, Pool, PoolScript};
 use crate::place::Position;
 use crate::sampling::Sampling;
 use crate::section::{AdminRule, ErrorRule, Hooks};
@@ -69,6 +69,9 @@ pub struct Planned {
     pub limit: Limit,
     /// How a saved version comes into service. None: at once.
     pub rollout: Option<Rollout>,
+    /// Requests for which it runs, in hundredths of a percent, where it is only looked at
+    /// (`LuaBalancerShadow`).
+    pub shadow: Option<u32>,
     /// The place that names it first.
     pub place: Position,
     /// Functions that have to be there.
@@ -171,7 +174,8 @@ impl Draft {
     /// Resolves every function. Everything has been read.
     pub fn finish(self) -> Result<Config, String> {
         let mut plan = Plan { draft: &self, scripts: Vec::new() };
-        let resolved = self.uses.iter().map(|one| plan.resolve(one)).collect::<Result<Vec<_>, _>>()?;
+        let resolved =
+            self.uses.iter().map(|one| plan.resolve(one, one.share)).collect::<Result<Vec<_>, _>>()?;
         let method_scripts = plan.method_scripts();
         let scripts = plan.scripts;
         let list = |list: &Vec<usize>| list.iter().filter_map(|at| resolved.get(*at).cloned()).collect();
@@ -218,18 +222,20 @@ impl<'d> Plan<'d> {
         &self.draft.servers[if number < self.draft.servers.len() { number } else { MAIN }]
     }
 
-    fn resolve(&mut self, one: &Use) -> Result<Resolved, String> {
+    /// `share`: of the directive that names the function, where it is a `LuaBalancerShadow`.
+    fn resolve(&mut self, one: &Use, share: Option<u32>) -> Result<Resolved, String> {
         match &one.source {
             Source::File { path, function } => {
-                let script = self.file(path, function, one.server, &one.place);
+                let script = self.file((path, function), one.server, &one.place, share);
                 Ok(Resolved { script, function: function.clone() })
             }
             Source::Inline { code, name, beside } => {
                 let script = Script::Inline { name: name.clone(), code: code.clone() };
-                let mut planned = self.planned(script, one.server, &one.place);
+                let mut planned = self.planned(script, one.server, &one.place, share);
                 planned.package_path.insert(0, beside.clone());
-                let script = self
-                    .number_of(planned, |known, new| known.script == new.script && known.place == new.place);
+                let script = self.number_of(planned, |known, new| {
+                    known.script == new.script && known.place == new.place && known.shadow == new.shadow
+                });
                 Ok(Resolved { script, function: name.clone() })
             }
             Source::Registered(name) => {
@@ -240,7 +246,7 @@ impl<'d> Plan<'d> {
                         one.place
                     )
                 })?;
-                self.resolve(target)
+                self.resolve(target, share)
             }
         }
     }
@@ -257,16 +263,27 @@ impl<'d> Plan<'d> {
     fn method_scripts(&mut self) -> Vec<(String, usize)> {
         let draft = self.draft;
         let all = draft.pools.iter().flat_map(|pool| &pool.scripts);
-        all.map(|one| (one.written.clone(), self.file(&one.path, &one.function, MAIN, &one.place))).collect()
+        let number = |one: &PoolScript| {
+            let script = self.file((&one.path, &one.function), MAIN, &one.place, None);
+            (one.written.clone(), script)
+        };
+        all.map(number).collect()
     }
 
-    fn file(&mut self, path: &str, function: &str, server: usize, place: &Position) -> usize {
-        let planned = self.planned(Script::File(path.to_owned()), server, place);
+    fn file(
+        &mut self,
+        (path, function): (&str, &str),
+        server: usize,
+        place: &Position,
+        share: Option<u32>,
+    ) -> usize {
+        let planned = self.planned(Script::File(path.to_owned()), server, place, share);
         let index = self.number_of(planned, |known, new| {
             known.script == new.script
                 && known.package_path == new.package_path
                 && known.cache == new.cache
                 && known.limit == new.limit
+                && known.shadow == new.shadow
         });
         let needs = &mut self.scripts[index].needs;
         if !needs.iter().any(|known| known == function) {
@@ -283,7 +300,7 @@ impl<'d> Plan<'d> {
     }
 
     /// A script of a server: what the server does not say comes from the main one; paths add up.
-    fn planned(&self, script: Script, server: usize, place: &Position) -> Planned {
+    fn planned(&self, script: Script, server: usize, place: &Position, share: Option<u32>) -> Planned {
         let (own, main) = (self.server(server), self.server(MAIN));
         let mut package_path = own.package_path.clone();
         if server != MAIN {
@@ -294,7 +311,9 @@ impl<'d> Plan<'d> {
             package_path,
             cache: own.code_cache.or(main.code_cache).unwrap_or(CodeCache::Stat),
             limit: own.limit.or(main.limit).unwrap_or(DEFAULT_LIMIT),
-            rollout: own.rollout.or(main.rollout).flatten(),
+            // A shadow serves nobody, on trial or not.
+            rollout: own.rollout.or(main.rollout).flatten().filter(|_| share.is_none()),
+            shadow: share,
             place: place.clone(),
             needs: Vec::new(),
         }

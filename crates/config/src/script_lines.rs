@@ -4,7 +4,7 @@
 use balance::trial::{Rollout, WHOLE};
 use balance::units;
 
-use crate::parse::words;
+use crate::parse::{callee, words};
 use crate::statement::Statement;
 
 type Read = Result<Statement, String>;
@@ -31,6 +31,23 @@ pub(crate) fn rollout(_: &str, args: &str) -> Read {
         }
     }
     Ok(Statement::Rollout(Some(rollout)))
+}
+
+pub(crate) fn shadow(directive: &str, args: &str) -> Read {
+    const EXAMPLE: &str = "for example LuaBalancerShadow lua/next.lua select sample=10%";
+    let (keys, words): (Vec<String>, Vec<String>) =
+        words(args)?.into_iter().partition(|word| word.contains('='));
+    let mut sample = None;
+    for word in &keys {
+        match word.split_once('=') {
+            Some(("sample", _)) if sample.is_some() => {
+                return Err(format!("sample= is given twice, {EXAMPLE}"));
+            }
+            Some(("sample", value)) => sample = Some(percentage("sample", value)?),
+            _ => return Err(format!("unknown key in '{word}': expected sample=, {EXAMPLE}")),
+        }
+    }
+    Ok(Statement::Shadow { callee: callee(directive, &words, "select")?, share: sample.unwrap_or(WHOLE) })
 }
 
 fn duration(value: &str) -> Result<u64, String> {

@@ -27,6 +27,8 @@ pub struct Section<'p> {
     pub select: Option<Hooks>,
     /// `LuaHookFinish`.
     pub finish: Option<Hooks>,
+    /// `LuaBalancerShadow`.
+    pub shadow: Option<Hooks>,
     /// `LuaBalancerOnError`.
     pub on_error: Option<ErrorRule>,
     /// `LuaBalancerAdmin`.
@@ -53,6 +55,7 @@ impl<'p> Section<'p> {
             translate: inner.translate.or(outer.translate),
             select: inner.select.or(outer.select),
             finish: inner.finish.or(outer.finish),
+            shadow: inner.shadow.or(outer.shadow),
             on_error: inner.on_error.or(outer.on_error),
             admin: inner.admin.or(outer.admin),
             rewrites,
@@ -65,6 +68,7 @@ impl<'p> Section<'p> {
             HookKind::Translate => &mut self.translate,
             HookKind::Select => &mut self.select,
             HookKind::Finish => &mut self.finish,
+            HookKind::Shadow => &mut self.shadow,
         }
     }
 }

@@ -24,6 +24,13 @@ pub enum Statement {
     Setting(Vec<String>),
     /// A hook.
     Hook(HookKind, Callee),
+    /// `LuaBalancerShadow`.
+    Shadow {
+        /// The function that is looked at.
+        callee: Callee,
+        /// Requests for which it runs, in hundredths of a percent.
+        share: u32,
+    },
     /// `LuaBalancerTimer`.
     Timer {
         /// The function that it runs.
@@ -117,6 +124,8 @@ pub enum HookKind {
     Select,
     /// `LuaHookFinish`.
     Finish,
+    /// `LuaBalancerShadow`.
+    Shadow,
 }
 
 /// The consequence of a failing script for its request.

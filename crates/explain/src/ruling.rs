@@ -3,7 +3,7 @@
 
 use balance::api::PoolId;
 use balance::choosing::{Chooser, Decision};
-use script::Answer;
+use script::{Answer, ScriptError};
 
 use crate::ground::Hook;
 
@@ -44,7 +44,7 @@ pub struct HookCall {
     /// The directive.
     pub directive: &'static str,
     /// Its answer, or why it failed.
-    pub said: Result<Answer, String>,
+    pub said: Result<Answer, ScriptError>,
     /// How long it took, where somebody measures.
     pub seconds: Option<f64>,
 }

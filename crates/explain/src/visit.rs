@@ -93,11 +93,10 @@ fn ask_one<G: Ground>(ground: &G, hook: &Hook, place: &HookPlace<'_>) -> (HookCa
         Phase::Select => "LuaHookSelect",
         _ => "LuaHookTranslate",
     };
-    let said = said.map_err(|error| error.to_string());
     let taking = Taking { ground, hook, on_error: place.on_error };
     let verdict = match &said {
         Ok(answer) => taking.take(answer.clone()),
-        Err(error) => taking.failed(error),
+        Err(error) => taking.failed(&error.to_string()),
     };
     (HookCall { hook: hook.clone(), directive, said, seconds }, verdict)
 }

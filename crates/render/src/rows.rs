@@ -3,6 +3,7 @@
 //! keeps one.
 
 use balance::guard::SourceStage;
+use balance::shadow::{ShadowDifference, ShadowState};
 use balance::snapshot::{ScriptVerdict, SourceState};
 use balance::trial::{Rollout, Trial, TrialStage};
 use balance::trouble::Trouble;
@@ -36,6 +37,9 @@ pub struct ScriptDoc<'a> {
     pub seconds: Figure,
     /// The saved version that is on trial, or was last and was not taken (LuaBalancerRollout).
     pub rollout: Option<RolloutDoc>,
+    /// The comparison of its decisions with those that are made, where it only runs beside them
+    /// (LuaBalancerShadow).
+    pub shadow: Option<ShadowDoc<'a>>,
     /// Saved versions by their results, since the server started.
     pub reloads: ReloadsDoc,
     /// Why the file that was saved last is refused; else the last failed call of the version that
@@ -55,6 +59,36 @@ pub struct ReloadsDoc {
     pub refused: u64,
     /// Too many of their calls failed on trial.
     pub failed: u64,
+}
+
+/// A function that decides nothing, beside the decisions that are made.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Shadow"))]
+pub struct ShadowDoc<'a> {
+    /// Requests that it would have sent where they went.
+    pub agree: u64,
+    /// Requests that it would have sent elsewhere.
+    pub differ: u64,
+    /// Calls that failed, or reached a limit.
+    pub failed: u64,
+    /// Percent of the requests that it is asked about.
+    pub sample: Figure,
+    /// The last 20 differences, oldest first.
+    pub differences: Vec<DifferenceDoc<'a>>,
+}
+
+/// A request that a shadow would have sent elsewhere.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ShadowDifference"))]
+pub struct DifferenceDoc<'a> {
+    /// When.
+    pub at: Option<Time>,
+    /// The path, without the query, at most 64 bytes.
+    pub path: &'a str,
+    /// The decision that was made.
+    pub decided: &'a str,
+    /// The decision of the shadow.
+    pub shadow: &'a str,
 }
 
 /// A version on trial.
@@ -208,6 +242,20 @@ pub struct ChildDoc<'a> {
     pub last_error_at: Option<Time>,
 }
 
+fn shadow(shadow: &ShadowState) -> ShadowDoc<'_> {
+    ShadowDoc {
+        agree: shadow.counts.agree,
+        differ: shadow.counts.differ,
+        failed: shadow.counts.failed,
+        sample: Figure::measured(f64::from(shadow.share) / 100.0),
+        differences: shadow.differences.iter().map(difference).collect(),
+    }
+}
+
+fn difference(one: &ShadowDifference) -> DifferenceDoc<'_> {
+    DifferenceDoc { at: Time::noted(one.at_s), path: &one.path, decided: &one.decided, shadow: &one.shadow }
+}
+
 fn text_of(error: &Option<Trouble>) -> Option<&str> {
     error.as_ref().map(|error| error.text.as_str())
 }
@@ -242,6 +290,7 @@ impl<'a> Shown<'a> {
             },
             seconds: Figure::measured(script.counts.sum_us as f64 / 1e6),
             rollout: script.trial.as_ref().map(|(trial, rollout)| self.rollout(trial, rollout)),
+            shadow: script.shadow.as_ref().map(shadow),
             reloads: {
                 let [ok, refused, failed] = script.counts.reloads;
                 ReloadsDoc { ok, refused, failed }

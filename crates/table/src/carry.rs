@@ -158,6 +158,7 @@ impl Table {
             [(old, row), (self, here as usize)].map(|(table, row)| &table.map.script_counts()[row].words);
         counts::copy(from_counts, to_counts);
         self.carry_troubles(old, row as u32, here);
+        self.carry_differences(old, row as u32, here);
         for (from, to) in [(&from.trial_calls, &to.trial_calls), (&from.trial, &to.trial)] {
             to.store(from.load(SeqCst), SeqCst);
         }

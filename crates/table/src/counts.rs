@@ -72,6 +72,9 @@ pub(crate) mod script {
     pub const RELOADED: usize = 6;
     pub const REFUSED: usize = 7;
     pub const FAILED_TRIALS: usize = 8;
+    pub const AGREES: usize = 9;
+    pub const DIFFERS: usize = 10;
+    pub const FAILS: usize = 11;
 }
 
 /// Adds to a word.

@@ -4,10 +4,12 @@
 //!
 //! header · pools · keys of members · members · lanes (`[word][member]`) · chunks · children ·
 //! cursors · tickets · counts of members, pools and scripts · script rows · script copies · journal
-//! · its entries · events · last errors · decisions · sources. Every section starts at a multiple
-//! of 64 bytes.
+//! · its entries · events · last errors · decisions · sources · differences of shadows. Every
+//! section starts at a multiple of 64 bytes.
 
 use std::sync::atomic::AtomicU64;
+
+use balance::shadow::ShadowDifference;
 
 use crate::protocol::children::ChildRow;
 use crate::protocol::journal::{Journal, WORDS};
@@ -21,10 +23,10 @@ use crate::protocol::trouble::TroubleRow;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 12;
+pub(crate) const LAYOUT_VERSION: u64 = 13;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_012;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_013;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
@@ -37,6 +39,9 @@ pub const EVENTS: RingShape = RingShape { entries: 1024, bytes: balance::journal
 /// Bytes of a sampled decision.
 const DECISION_BYTES: usize = balance::sampled::MOST_BYTES;
 const MOST_DECISIONS: u32 = 1 << 16;
+
+/// The last differences of the shadow in each script's row: 7 KiB a row.
+pub(crate) const DIFFERENCES: RingShape = RingShape { entries: 20, bytes: ShadowDifference::BYTES };
 
 /// Entries of the journal for each member: its status and its text.
 const MEMBER_ENTRIES: usize = 2;
@@ -377,6 +382,7 @@ pub(crate) struct Sections {
     pub troubles: Section,
     pub decisions: Section,
     pub sources: Section,
+    pub differences: Section,
     pub end: usize,
 }
 
@@ -409,6 +415,7 @@ impl Sections {
             troubles: place(geometry.trouble_rows(), size_of::<TroubleRow>()),
             decisions: place(geometry.decision_ring().words(), 8),
             sources: place(geometry.pools.min(MOST_SOURCES) as usize, size_of::<SourceRow>()),
+            differences: place(geometry.scripts as usize * DIFFERENCES.words(), 8),
             end,
         }
     }

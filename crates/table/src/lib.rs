@@ -67,6 +67,8 @@ pub mod ring;
 #[cfg(not(loom))]
 mod scripts;
 #[cfg(not(loom))]
+mod shadows;
+#[cfg(not(loom))]
 mod snapshot;
 #[cfg(not(loom))]
 mod sources;

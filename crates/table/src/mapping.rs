@@ -308,6 +308,11 @@ impl Mapping {
         self.rows(self.sections.decisions)
     }
 
+    /// The words of the rings of differences, one ring for each script's row.
+    pub fn differences(&self) -> &[AtomicU64] {
+        self.rows(self.sections.differences)
+    }
+
     /// The words of a script's copies; the row must be one of [`Mapping::scripts`].
     pub fn copies(&self, row: usize) -> [&[AtomicU64]; COPIES] {
         let words = self.geometry.script_words();

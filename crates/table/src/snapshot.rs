@@ -86,6 +86,7 @@ impl Table {
             verdict,
             counts: self.script_counts(at),
             trial: None,
+            shadow: None,
             last_error: self.trouble(Whose::Call(at), version),
         })
     }

@@ -46,6 +46,20 @@ pub enum Decision<S> {
     },
 }
 
+impl<S> Decision<S> {
+    /// The same, with another name for its script.
+    pub fn with_script<T>(self, name: impl FnOnce(S) -> T) -> Decision<T> {
+        match self {
+            Decision::Pool { pool, view, method, first } => Decision::Pool { pool, view, method, first },
+            Decision::List(members) => Decision::List(members),
+            Decision::Each(choices) => Decision::Each(choices),
+            Decision::Target(url) => Decision::Target(url),
+            Decision::Nobody { pool, message } => Decision::Nobody { pool, message },
+            Decision::Script { script, peer, more } => Decision::Script { script: name(script), peer, more },
+        }
+    }
+}
+
 /// One of several choices.
 #[derive(Debug, Clone)]
 pub enum Choice {

@@ -79,6 +79,7 @@ impl Draft {
             Statement::Member { url, checks, keys } => self.member(&url, &checks, &keys, (at, world)),
             Statement::Setting(words) => self.setting(&words, at, world),
             Statement::Hook(kind, callee) => self.hook(kind, callee, at, world),
+            Statement::Shadow { callee, share } => self.shadow(callee, share, at, world),
             Statement::Timer { callee, every_ms } => {
                 let number = self.add_use(callee, String::new(), at, world)?;
                 self.timers.push((number, every_ms));

@@ -28,6 +28,7 @@ impl Draft {
             directive: at.directive.name(),
             place: at.place.clone(),
             server: at.server,
+            share: None,
         });
         Ok(self.uses.len() - 1)
     }
@@ -40,12 +41,30 @@ impl Draft {
         world: &dyn Surroundings,
     ) -> Result<(), String> {
         let number = self.add_use(callee, String::new(), at, world)?;
+        self.add_hook(kind, number, at)
+    }
+
+    fn add_hook(&mut self, kind: HookKind, number_of_use: usize, at: &mut At<'_, '_>) -> Result<(), String> {
         let list = at.section.hooks_mut(kind);
-        *list = Some(self.longer(*list, number)?);
+        *list = Some(self.longer(*list, number_of_use)?);
         if !self.kinds.contains(&kind) {
             self.kinds.push(kind);
         }
         Ok(())
+    }
+
+    pub(super) fn shadow(
+        &mut self,
+        callee: Callee,
+        share: u32,
+        at: &mut At<'_, '_>,
+        world: &dyn Surroundings,
+    ) -> Result<(), String> {
+        let number = self.add_use(callee, String::new(), at, world)?;
+        if let Some(one) = self.uses.get_mut(number) {
+            one.share = Some(share);
+        }
+        self.add_hook(HookKind::Shadow, number, at)
     }
 
     pub(super) fn register(

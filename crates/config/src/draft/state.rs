@@ -57,6 +57,8 @@ pub(crate) struct Use {
     pub(crate) place: Position,
     /// The virtual host it stands in.
     pub(crate) server: usize,
+    /// Of a `LuaBalancerShadow`: requests for which it runs, in hundredths of a percent.
+    pub(crate) share: Option<u32>,
 }
 
 /// The source of a function.

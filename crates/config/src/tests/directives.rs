@@ -41,6 +41,16 @@ fn a_wrong_line_is_refused_with_the_directive_and_what_was_expected() {
         ("LuaBalancerTimer a.lua every=1s every=2s", "every= is given twice"),
         ("LuaBalancerTimer a.lua evry=1s", "unknown key in 'evry=1s': expected every="),
         ("LuaBalancerTimer every=1s", "found 0 words; for example LuaBalancerTimer lua/balancer.lua timer"),
+        ("LuaBalancerShadow", "found 0 words; for example LuaBalancerShadow lua/balancer.lua select"),
+        (
+            "LuaBalancerShadow a.lua sample=101%",
+            "sample=101% is not a percentage: expected a number from 0 to 100",
+        ),
+        (
+            "LuaBalancerShadow a.lua sample=1 sample=2",
+            "sample= is given twice, for example LuaBalancerShadow",
+        ),
+        ("LuaBalancerShadow a.lua every=1s", "unknown key in 'every=1s': expected sample="),
         (
             "LuaRegisterFunc pick",
             "expected a name and a script or a function, for example: LuaRegisterFunc pick",

@@ -28,6 +28,7 @@ use balance::journal::{EventEntry, JournalPart};
 use balance::member::MemberSpec;
 use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
+use balance::shadow::{ShadowCounts, ShadowDifference, ShadowState};
 use balance::snapshot::{
     ChildState, DictState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot, SourceState,
 };
@@ -184,6 +185,12 @@ impl House for Heap {
             ..Default::default()
         };
         let error = |text: &str| Some(Trouble { at_s: NOON - 60, text: text.into() });
+        let difference = |decided: &str, shadow: &str| ShadowDifference {
+            at_s: NOON - 30,
+            path: "/cart".into(),
+            decided: decided.into(),
+            shadow: shadow.into(),
+        };
         all.scripts = vec![ScriptState {
             row: Some(0),
             label: "route.lua".into(),
@@ -194,8 +201,24 @@ impl House for Heap {
                 Trial { stage: TrialStage::Running, began_ms: 5_000, calls: 40, failed: 0 },
                 Rollout::default(),
             )),
+            shadow: None,
             last_error: error("/etc/apache2/lua/route.lua:7: attempt to index a nil value"),
         }];
+        all.scripts.push(ScriptState {
+            row: Some(1),
+            label: "next.lua (shadow)".into(),
+            trial: None,
+            shadow: Some(ShadowState {
+                share: 1_050,
+                counts: ShadowCounts { agree: 90, differ: 2, failed: 1 },
+                differences: vec![
+                    difference("app/a by round_robin", "app/b"),
+                    difference("declined", "status 403"),
+                ],
+            }),
+            last_error: None,
+            ..all.scripts[0].clone()
+        });
         all.dicts = vec![DictState {
             name: "seen".into(),
             size: 1_048_576,

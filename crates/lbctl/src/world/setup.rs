@@ -127,6 +127,7 @@ impl Setup {
             cache: CodeCache::Forever,
             limit: DEFAULT_LIMIT,
             rollout: None,
+            shadow: None,
             place: Position::default(),
             needs: Vec::new(),
         });
@@ -151,10 +152,11 @@ impl Setup {
         let mut ids = Vec::new();
         for planned in &self.config.scripts {
             builder = builder.limits(limits(planned.limit)).cache(script::CodeCache::Forever);
-            let id = match &planned.script {
+            let add = |builder: &mut script::Builder| match &planned.script {
                 Script::File(path) => builder.file(path, &planned.package_path),
                 Script::Inline { name, code } => builder.inline(name, code, &planned.package_path),
             };
+            let id = if planned.shadow.is_some() { builder.shadow(add) } else { add(&mut builder) };
             planned.needs.iter().for_each(|function| builder.need(id, function));
             ids.push(id);
         }

@@ -10,16 +10,20 @@ use crate::Shown;
 pub(super) fn write(out: &mut String, view: &Shown<'_>) {
     let scripts = view.scripts().scripts.into_iter().map(|script| {
         let error = script.last_error.unwrap_or_default();
+        let shadow = script.shadow.map_or(String::new(), |shadow| {
+            format!("{} agree, {} differ, {} failed", shadow.agree, shadow.differ, shadow.failed)
+        });
         let calls = format!("{} ok, {} failed", script.calls.ok, script.calls.error);
         vec![
             script.name.to_owned(),
             script.verdict.to_owned(),
             script.version.to_string(),
             calls,
+            shadow,
             error.to_owned(),
         ]
     });
-    list(out, "Scripts", &["Name", "Verdict", "Version", "Calls", "Last error"], scripts);
+    list(out, "Scripts", &["Name", "Verdict", "Version", "Calls", "As a shadow", "Last error"], scripts);
     let dicts = view.dicts().dicts.into_iter();
     let dicts = dicts.map(|dict| {
         let error = dict.last_error.unwrap_or_default().to_owned();

@@ -98,6 +98,12 @@ pub const FAMILIES: &[Family] = &[
     ),
     of(
         Kind::Counter,
+        "shadow_requests_total",
+        &["script", "result"],
+        "Requests by how a shadow's decision compares.",
+    ),
+    of(
+        Kind::Counter,
         "script_reloads_total",
         &["script", "result"],
         "Saved versions by what became of them.",

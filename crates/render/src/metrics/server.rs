@@ -57,6 +57,15 @@ pub(super) fn write_scripts(view: &Shown<'_>, to: &mut Writer) {
             to.count("script_last_reload_successful", labels, u64::from(serves));
         }
     }
+    let shadows = scripts.iter().filter_map(|(labels, script)| Some((labels, script.shadow.as_ref()?)));
+    let mut shadows = shadows.peekable();
+    if shadows.peek().is_some() && to.begin("shadow_requests_total") {
+        for (labels, shadow) in shadows {
+            for (result, count) in shadow.counts.by_result() {
+                to.count("shadow_requests_total", &with(labels, "result", result), count);
+            }
+        }
+    }
     if to.begin("script_reloads_total") {
         for (labels, script) in &scripts {
             for (result, count) in script.counts.reloads_by_result() {

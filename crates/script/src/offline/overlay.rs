@@ -27,6 +27,11 @@ impl Overlay {
         Overlay { below, written: RefCell::default() }
     }
 
+    /// Forgets what was written.
+    pub fn forget(&self) {
+        self.written.borrow_mut().clear();
+    }
+
     fn write(&self, key: &[u8], entry: Written) -> Result<(), DictError> {
         let mut written = self.written.borrow_mut();
         if written.len() >= MOST && !written.contains_key(key) {

@@ -62,6 +62,8 @@ pub(crate) struct Entry {
     pub(crate) cache: CodeCache,
     /// Functions that the configuration names.
     pub(crate) needs: Vec<String>,
+    /// Nothing comes of what it decides, defines or starts.
+    pub(crate) shadow: bool,
     /// The version served, and [`QUARANTINED`].
     version: AtomicU64,
     live: Mutex<Live>,
@@ -156,6 +158,7 @@ pub struct Builder {
     cache: CodeCache,
     open: bool,
     shipped: Option<String>,
+    shadow: bool,
     configured: Vec<String>,
 }
 
@@ -202,7 +205,10 @@ impl Builder {
         let own = templates(&path.parent().unwrap_or(Path::new("/")).to_string_lossy());
         let search = self.search(Some(own), package_path);
         let known = self.entries.iter().position(|entry| {
-            entry.limits == self.limits
+            // Two shadows of one file are told apart by those who count.
+            !self.shadow
+                && !entry.shadow
+                && entry.limits == self.limits
                 && entry.cache == self.cache
                 && matches!(&entry.origin, Origin::File { path: p, search: s } if *p == path && *s == search)
         });
@@ -233,6 +239,14 @@ impl Builder {
         }
     }
 
+    /// Adds a script of which nothing comes but a comparison, beside any other of the same file.
+    pub fn shadow(&mut self, add: impl FnOnce(&mut Self) -> ScriptId) -> ScriptId {
+        self.shadow = true;
+        let id = add(self);
+        self.shadow = false;
+        id
+    }
+
     /// The library.
     pub fn build(self) -> Library {
         Library { entries: self.entries, sandbox: !self.open, configured: self.configured }
@@ -251,6 +265,7 @@ impl Builder {
             limits: self.limits,
             cache: self.cache,
             needs: Vec::new(),
+            shadow: self.shadow,
             version: AtomicU64::new(0),
             live: Mutex::default(),
         });
@@ -259,6 +274,11 @@ impl Builder {
 }
 
 impl Library {
+    /// Whether nothing comes of what a script decides, defines or starts: it is a shadow.
+    pub fn is_shadow(&self, id: ScriptId) -> bool {
+        self.entry(id).is_ok_and(|entry| entry.shadow)
+    }
+
     /// Starts one.
     pub fn builder() -> Builder {
         Builder::default()

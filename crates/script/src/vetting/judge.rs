@@ -26,7 +26,7 @@ use crate::vetting::verdict::Verdict;
 pub struct GoodVersion {
     /// The version, for [`Library::install`].
     pub bundle: Bundle,
-    /// Pools that its top level defines.
+    /// Pools that its top level defines; of a shadow none, since nothing comes of it.
     pub definitions: Vec<Definition>,
     /// Number of the first version's definitions: see
     /// [`Entry::definition`](crate::source::library::Entry::definition).
@@ -119,6 +119,7 @@ impl Library {
         let Verdict { watch, stamp, outcome } = verdict;
         let checked = outcome.and_then(|(bundle, definitions)| {
             self.check(entry, &bundle.main, &definitions)?;
+            let definitions = if entry.shadow { Vec::new() } else { definitions };
             Ok(GoodVersion { bundle, definitions, source: entry.definition(0) })
         });
         if let Some(stamp) = stamp {

@@ -31,7 +31,7 @@ pub(super) struct Header {
     pub layout: AtomicU64,
     pub size: AtomicU64,
     pub seed: AtomicU64,
-    /// The last refusal: 2 bits of its kind, and microseconds of the clock above them; 0 for none.
+    /// The last refusal: 2 bits of its kind, and epoch seconds above them; 0 for none.
     pub refusal: AtomicU64,
     pub spare: [AtomicU64; 11],
 }

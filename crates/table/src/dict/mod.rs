@@ -311,8 +311,7 @@ impl Dict {
         self.segments().map(|segment| segment.evictions()).fold(0, u64::wrapping_add)
     }
 
-    /// The last time that something was refused with [`DictError::NoMemory`] or
-    /// [`DictError::Busy`], in microseconds of the clock.
+    /// The refusal that was noted last, and when: epoch seconds.
     pub fn last_refusal(&self) -> Option<(DictError, u64)> {
         let word = self.memory.header().refusal.load(Relaxed);
         let error = match word & 3 {
@@ -323,15 +322,15 @@ impl Dict {
         Some((error, word >> 2))
     }
 
-    /// Notes what an administrator may want to know of.
-    fn noted<T>(&self, result: Result<T, DictError>) -> Result<T, DictError> {
-        let kind = match result {
-            Err(DictError::NoMemory) => 1,
-            Err(DictError::Busy) => 2,
-            _ => return result,
+    /// Notes a refusal that an administrator may want to know of: [`DictError::NoMemory`] or
+    /// [`DictError::Busy`]. `at_s`: epoch seconds.
+    pub fn note_refusal(&self, error: DictError, at_s: u64) {
+        let kind = match error {
+            DictError::NoMemory => 1,
+            DictError::Busy => 2,
+            _ => return,
         };
-        self.memory.header().refusal.store((self.processes.now_us)() << 2 | kind, Relaxed);
-        result
+        self.memory.header().refusal.store(at_s << 2 | kind, Relaxed);
     }
 
     /// Copies everything from another dictionary that has time left into this one, which nobody
@@ -416,7 +415,8 @@ impl Dict {
     ) -> Result<T, DictError> {
         let (hash, segment) = self.segment_of(key);
         let item = Item { hash, key, expiry, now, evict: self.evicts };
-        self.noted(self.claim(segment).and_then(|held| Ok(operation(&held.segment, &item)?)))
+        let held = self.claim(segment)?;
+        Ok(operation(&held.segment, &item)?)
     }
 
     #[inline]

@@ -13,6 +13,7 @@ mod outline;
 mod queue;
 mod ring;
 mod scripts;
+mod shadows;
 mod sources;
 mod stopped;
 mod trouble;

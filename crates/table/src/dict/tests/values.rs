@@ -122,9 +122,13 @@ fn the_least_recently_used_go_first() {
     let thrown_out = or_miri(100, 10) as u64;
     assert_eq!((dict.evictions(), dict.last_refusal()), (thrown_out, None), "that is no refusal");
     let dict = dict.never_evicting();
-    pass(20);
     assert_eq!(dict.store(Store::Set, b"more", &Value::Bool(true), 0.0), Err(DictError::NoMemory));
-    assert_eq!(dict.last_refusal(), Some((DictError::NoMemory, now())));
+    for (error, noted) in [(DictError::NoMemory, true), (DictError::Busy, true), (DictError::NotFound, false)]
+    {
+        dict.note_refusal(error, 7);
+        let last = if noted { error } else { DictError::Busy };
+        assert_eq!(dict.last_refusal(), Some((last, 7)));
+    }
     assert_eq!(dict.evictions(), thrown_out);
     let there = dict.keys(1).unwrap().remove(0);
     assert_eq!(dict.store(Store::Add, &there, &Value::Bool(true), 0.0), Err(DictError::Exists));
