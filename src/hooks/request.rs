@@ -84,7 +84,11 @@ pub(super) unsafe extern "C" fn door(r: *mut ffi::request_rec, is_lookup: i32) -
     guard(FAILED, || {
         // SAFETY: as above.
         let request = unsafe { Request::from_ptr(r) }.filter(|_| is_lookup == 0);
-        if request.is_some_and(snapshot::answer) { OK } else { DECLINED }
+        let is_answered = request.is_some_and(|request| {
+            snapshot::seed(request);
+            snapshot::answer(request)
+        });
+        if is_answered { OK } else { DECLINED }
     })
 }
 

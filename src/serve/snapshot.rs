@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Everything that can be shown, as any child sees it, and a door to it for tests.
 
+use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
@@ -97,6 +98,17 @@ const DOOR: &str = "LUA_BALANCER_TEST_DOOR";
 pub fn door() -> Option<&'static str> {
     static PATH: OnceLock<Option<String>> = OnceLock::new();
     PATH.get_or_init(|| std::env::var(DOOR).ok().filter(|path| path.starts_with('/'))).as_deref()
+}
+
+/// In a server with a door, a request may say from which seed the picks of its thread draw.
+const DRAW: &CStr = c"X-Draw";
+
+/// Has a request of a test draw from its own seed.
+pub fn seed(request: Request<'_>) {
+    let said = request.headers_in().get(DRAW).and_then(|seed| str::from_utf8(seed).ok()?.parse().ok());
+    if let (Some(seed), Some(child)) = (said, child::get()) {
+        child::with_thread(child, |thread| thread.balancer.draw_from(seed));
+    }
 }
 
 /// Answers a request to the door, or to a pool's name below it. False: it wants something else.

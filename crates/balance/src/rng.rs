@@ -14,6 +14,11 @@ impl Rng {
         Rng(Cell::new(seed))
     }
 
+    /// Goes on as if it were made of this seed.
+    pub fn restart(&self, seed: u64) {
+        self.0.set(seed);
+    }
+
     /// The next 64 bits.
     #[inline]
     pub fn next_u64(&self) -> u64 {

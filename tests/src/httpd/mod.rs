@@ -46,7 +46,7 @@ const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#
 const FAULTS: &str = "faults";
 
 /// Where the module answers with its snapshot ([`Builder::with_member_states`]).
-pub(crate) const DOOR: &str = "/--state";
+pub const DOOR: &str = "/--state";
 /// A server whose folder has this file opens the door.
 pub(crate) const DOOR_FILE: &str = "door";
 

@@ -70,6 +70,11 @@ impl<S: Store> Handle<S> {
         }
     }
 
+    /// Restarts the draws from this seed, for tests that compare them.
+    pub fn draw_from(&self, seed: u64) {
+        self.rng.restart(seed);
+    }
+
     /// The store of the members.
     #[inline]
     pub fn store(&self) -> &S {

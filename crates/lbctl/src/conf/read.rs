@@ -31,7 +31,8 @@ pub fn read(file: &Path, defines: &[String]) -> Result<Read, String> {
     reader.server(&text.nodes, (0, false), &mut site.main, &mut site.hosts)?;
     let mut unknown = reader.unknown;
     let config = reader.draft.finish()?;
-    unknown.extend(config.geo_files.iter().map(|file| format!("LuaBalancerGeoIP of {}", file.place)));
+    let unread = config.geo_files.iter().filter(|file| !file.path.is_file());
+    unknown.extend(unread.map(|file| format!("LuaBalancerGeoIP of {}", file.place)));
     Ok(Read { config, site, unknown })
 }
 

@@ -291,6 +291,14 @@ fn members(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
     };
     native.set("inflight", lua.create_function(inflight)?)?;
     let own = stage.clone();
+    let latency = move |_: &Lua, (name, how): (String, Value)| {
+        let seconds = seconds_of(&how).ok_or_else(|| {
+            wrong("t.latency: expected seconds, or a duration such as \"200ms\"".to_owned())
+        })?;
+        own.running().and_then(|running| running.world.set_latency(&name, seconds)).map_err(wrong)
+    };
+    native.set("latency", lua.create_function(latency)?)?;
+    let own = stage.clone();
     let slow = move |_: &Lua, (name, how): (String, Value)| slow(&own, &name, &how).map_err(wrong);
     native.set("slow", lua.create_function(slow)?)?;
     let own = stage.clone();
@@ -302,16 +310,13 @@ fn members(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
 fn slow(stage: &Stage, name: &str, how: &Value) -> Result<(), String> {
     let running = stage.running()?;
     let expected = "t.slow: expected seconds, a duration such as \"200ms\", or \"10x\"";
-    let seconds = match how {
-        Value::Integer(_) | Value::Number(_) => how.as_f64().filter(|seconds| *seconds >= 0.0),
-        Value::String(text) => {
-            let text = text.to_string_lossy();
-            match text.strip_suffix('x').map(str::parse::<f64>) {
-                Some(factor) => factor.ok().map(|factor| factor * super::stage::USUAL),
-                None => units::duration_ms(&text).ok().map(|ms| ms as f64 / 1e3),
-            }
-        }
+    let times = match how {
+        Value::String(text) => text.to_string_lossy().strip_suffix('x').map(str::parse::<f64>),
         _ => None,
+    };
+    let seconds = match times {
+        Some(factor) => factor.ok().map(|factor| factor * super::stage::USUAL),
+        None => seconds_of(how),
     };
     let seconds = seconds.ok_or(expected)?;
     for (membership, member) in running.world.members(name)? {
@@ -319,6 +324,15 @@ fn slow(stage: &Stage, name: &str, how: &Value) -> Result<(), String> {
         running.slow.borrow_mut().insert(key, seconds);
     }
     Ok(())
+}
+
+/// Seconds, 0 or more, or a duration.
+fn seconds_of(how: &Value) -> Option<f64> {
+    match how {
+        Value::Integer(_) | Value::Number(_) => how.as_f64().filter(|seconds| *seconds >= 0.0),
+        Value::String(text) => units::duration_ms(&text.to_string_lossy()).ok().map(|ms| ms as f64 / 1e3),
+        _ => None,
+    }
 }
 
 fn add(stage: &Stage, pool: &str, member: &Value) -> Result<(), String> {
@@ -344,6 +358,13 @@ fn time(lua: &Lua, stage: &Rc<Stage>, native: &Table) -> mlua::Result<()> {
         Ok(())
     };
     native.set("time", lua.create_function(at)?)?;
+    let own = stage.clone();
+    let seed = move |_: &Lua, seed: i64| {
+        let running = own.running().map_err(wrong)?;
+        running.world.handle().draw_from(seed.cast_unsigned());
+        running.world.state().seed(seed).map_err(|error| wrong(error.to_string()))
+    };
+    native.set("seed", lua.create_function(seed)?)?;
     let own = stage.clone();
     let place = move |_: &Lua, (address, place): (String, Option<Table>)| {
         let running = own.running().map_err(wrong)?;

@@ -8,6 +8,7 @@ t.config, t.case, t.get, t.many = native.config, native.case, native.get, native
 t.up, t.down, t.drain, t.enable, t.disable = native.up, native.down, native.drain, native.enable, native.disable
 t.weight, t.slow, t.remove, t.add = native.weight, native.slow, native.remove, native.add
 t.advance, t.inflight, t.time, t.place = native.advance, native.inflight, native.time, native.place
+t.seed, t.latency = native.seed, native.latency
 
 local function fail(got, expected, came)
   native.fail(expected, came, got.told)

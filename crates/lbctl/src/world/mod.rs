@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod ended;
+pub mod geography;
 pub mod ground;
 pub mod orders;
 pub mod setup;
@@ -66,6 +67,10 @@ impl World {
         }
         for (address, place) in &setup.places {
             server.add_place(address, Some(place.clone()));
+        }
+        if setup.geography.is_there() {
+            let geography = setup.geography.clone();
+            server.ask_databases(Rc::new(move |address| geography.find(address)));
         }
         setup.defines.iter().for_each(|name| server.define(name));
         let pools = Pools::new(setup.seed);

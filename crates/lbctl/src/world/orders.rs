@@ -7,7 +7,7 @@ use balance::api::{Balancer, Change, ChangeError, Membership};
 use balance::event::By;
 use balance::health::HealthState;
 use balance::lifecycle::{self, Finding, Ramps, Subject};
-use balance::live::Live;
+use balance::live::{Latency, Live};
 use balance::member::Member;
 use balance::settings::{HealthCheck, PoolSettings};
 use balance::status::Status;
@@ -102,6 +102,15 @@ impl World {
     pub fn set_inflight(&self, name: &str, count: u32) -> Result<(), String> {
         for (_, member) in self.members(name)? {
             self.pools.store().set_inflight(member.slot, count);
+        }
+        Ok(())
+    }
+
+    /// How long members are believed to take, in seconds.
+    pub fn set_latency(&self, name: &str, seconds: f64) -> Result<(), String> {
+        let latency = Latency { ewma_ms: (seconds * 1e3) as f32, stamp_ms: self.now_ms() as u32 };
+        for (_, member) in self.members(name)? {
+            self.pools.store().set_latency(member.slot, latency);
         }
         Ok(())
     }

@@ -2,12 +2,14 @@
 //! The parts of a world: a configuration, or a script with pools beside it.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use balance::member::MemberSpec;
 use balance::settings::PoolSettings;
 use config::{CodeCache, Config, DEFAULT_LIMIT, Draft, Limit, Planned, Pool, Position, Script};
 use script::{Library, Phase, ScriptId, SeeLine, host};
 
+use super::geography::Geography;
 use crate::conf::read::Read;
 use crate::conf::site::{Pass, Paths, Site};
 use crate::conf::surroundings::installed;
@@ -41,7 +43,9 @@ pub struct Setup {
     pub seed: u64,
     /// When it begins, seconds since the epoch.
     pub epoch: f64,
-    /// The locations of addresses, in place of databases.
+    /// The databases of `LuaBalancerGeoIP`.
+    pub geography: Rc<Geography>,
+    /// The locations of addresses, before those of the databases.
     pub places: Vec<(String, host::Location)>,
     /// As httpd's `-D`.
     pub defines: Vec<String>,
@@ -54,7 +58,9 @@ pub struct Setup {
 impl Setup {
     /// The setup of a configuration.
     pub fn of(read: Read) -> Self {
+        let files = read.config.geo_files.iter().map(|file| file.path.clone());
         Setup {
+            geography: Rc::new(Geography::of(files.collect())),
             config: read.config,
             site: read.site,
             unknown: read.unknown,

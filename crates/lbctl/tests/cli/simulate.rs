@@ -331,3 +331,19 @@ fn requests_that_have_waited_are_compared_with_the_member_they_got() {
     let words = simulate(&folder, &arguments).done().out;
     assert!(words.contains(" of 11 requests (") && !words.contains("0 of 11 requests"), "{words}");
 }
+
+/// A quarter of an hour in which a member is down, and another one slow, as the guide has it.
+#[test]
+fn the_picture_in_the_documentation_is_what_a_simulation_draws() {
+    let folder = folder();
+    folder.write("access.log", log(18_000));
+    let words = ["--down", "b@14:03+3m", "--slow", "a=10x@14:09+3m", "--method", "least_connections"];
+    simulate(&folder, &[&words[..], &["--svg", "out", "access.log"]].concat()).done();
+    let (drawn, path) = (folder.read("out/shares.svg"), crate::root().join("docs/pictures/simulate.svg"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == drawn, "docs/pictures/simulate.svg is another one: scripts/pictures makes it anew");
+}

@@ -26,4 +26,4 @@ pub use dict::{PlainDict, PlainValues};
 pub use overlay::Overlay;
 pub use pools::Pools;
 pub use request::PlainRequest;
-pub use server::PlainServer;
+pub use server::{GeoLookup, PlainServer};

@@ -3,11 +3,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
 use super::{Clock, PlainDict, PlainValues};
 use crate::host::{Dict, Level, Location, NO_DATABASE, Server, SharedValues};
+
+/// Says where an address is, as databases do; Err: why they cannot.
+pub type GeoLookup = dyn Fn(IpAddr) -> Result<Option<Location>, String>;
 
 /// Collects what is logged, and has what it was given.
 pub struct PlainServer {
@@ -18,6 +22,7 @@ pub struct PlainServer {
     dicts: RefCell<BTreeMap<String, Rc<PlainDict>>>,
     /// None: there is no database.
     places: RefCell<Option<BTreeMap<String, Location>>>,
+    databases: RefCell<Option<Rc<GeoLookup>>>,
     defines: RefCell<BTreeSet<String>>,
 }
 
@@ -37,6 +42,7 @@ impl PlainServer {
             values: Rc::default(),
             dicts: RefCell::default(),
             places: RefCell::default(),
+            databases: RefCell::default(),
             defines: RefCell::default(),
         }
     }
@@ -66,6 +72,11 @@ impl PlainServer {
             Some(place) => drop(places.insert(address.to_owned(), place)),
             None => drop(places.remove(address)),
         }
+    }
+
+    /// Asks this about addresses that were not added.
+    pub fn ask_databases(&self, lookup: Rc<GeoLookup>) {
+        self.databases.replace(Some(lookup));
     }
 
     /// As `-D name`.
@@ -111,16 +122,22 @@ impl Server for PlainServer {
     }
 
     fn geo(&self, address: &str) -> Result<Option<Location>, String> {
-        let places = self.places.borrow();
-        let places = places.as_ref().ok_or(NO_DATABASE)?;
+        let (places, databases) = (self.places.borrow(), self.databases.borrow().clone());
+        if places.is_none() && databases.is_none() {
+            return Err(NO_DATABASE.to_owned());
+        }
         let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
-        if bare.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!(
+        let parsed = bare.parse::<IpAddr>().map_err(|_| {
+            format!(
                 "lb.geo: '{}' is not an IP address: expected one such as r.useragent_ip",
                 address.escape_debug()
-            ));
+            )
+        })?;
+        match (places.as_ref().and_then(|places| places.get(bare)), databases) {
+            (Some(place), _) => Ok(Some(place.clone())),
+            (None, Some(lookup)) => lookup(parsed),
+            (None, None) => Ok(None),
         }
-        Ok(places.get(bare).cloned())
     }
 
     fn worker(&self) -> u32 {

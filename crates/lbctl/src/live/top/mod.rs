@@ -3,6 +3,8 @@
 
 mod draw;
 mod keys;
+#[cfg(test)]
+mod picture;
 mod screen;
 #[cfg(test)]
 mod tests;
