@@ -68,7 +68,7 @@ const SHIPPED: [(&str, &str); 14] = [
     ("weighted", "LuaHookTranslate"),
 ];
 
-/// What in scripts is to be replaced by those who install them; PORT is the backend's.
+/// Texts of scripts that those who install them replace; PORT is the backend's.
 const REPLACED: [(&str, &str, &str); 5] = [
     ("geo", "zone = \"china\"", "zone = \"eu\""),
     ("geo", "zone = \"usa\"", "zone = \"us\""),
@@ -256,7 +256,7 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
     let requests = requests();
     let began = now_s();
     let served = serve(&httpd, &requests);
-    // What opens or closes meanwhile is not the same on both sides.
+    // The time of day may be another one on each side.
     let same_hour = began / 3600 == now_s() / 3600;
 
     let out = folder.join("offline.txt");

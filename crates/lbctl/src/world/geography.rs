@@ -29,7 +29,7 @@ impl Geography {
     /// The location of an address.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no database.
+    /// A file that cannot be read, or that holds something else.
     pub fn find(&self, address: IpAddr) -> Result<Option<host::Location>, String> {
         let all = self.read.get_or_init(|| read(&self.files)).as_ref().map_err(String::clone)?;
         let found = all.lookup(address, &mut |_| ()).map_err(|problem| format!("lb.geo: {problem}"))?;
