@@ -44,6 +44,9 @@ pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
     let mut logs = Logs::new(&args.logs, format);
     let found = simulate(args, (setup, other), (&service, faults), &mut logs)?;
     let Some(results) = found else {
+        if logs.lines == 0 {
+            return Err(Failure { exit: Exit::No, text: "the log is empty".into() });
+        }
         let first = logs.unread.first.join("\n  ");
         let hint = "expected common, combined, vhost_combined, JSON, or what --log-format says";
         return Err(Failure {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::figures::Times;
 use super::results::Results;
 use super::run::MemberFigures;
+use crate::clean;
 use crate::out::{Form, Out, Tone};
 
 /// Shows everything.
@@ -30,7 +31,7 @@ pub fn show(out: &Out, results: &Results) -> io::Result<()> {
     out.line(&out.rows(&head, rows.collect()))?;
     out.line("")?;
     for line in summary(results) {
-        out.line(&line)?;
+        out.line(&clean::text(&line))?;
     }
     if let Some(differences) = &results.differences {
         let percent = if differences.all > 0 {
@@ -44,12 +45,13 @@ pub fn show(out: &Out, results: &Results) -> io::Result<()> {
         );
         out.line(&out.tone(Tone::Strong, &text))?;
         for (path, differ, all) in differences.worst() {
-            out.line(&format!("  {path}: {differ} of {all}"))?;
+            out.line(&format!("  {}: {differ} of {all}", clean::text(path)))?;
         }
         for example in &differences.examples {
             let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "nobody".into());
             let (before, now) = (name(&example.before), name(&example.now));
-            out.line(&format!("  for example {}: {before}, now {now}", example.path))?;
+            let text = format!("  for example {}: {before}, now {now}", example.path);
+            out.line(&clean::text(&text))?;
         }
     }
     Ok(())

@@ -347,3 +347,19 @@ fn the_picture_in_the_documentation_is_what_a_simulation_draws() {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == drawn, "docs/pictures/simulate.svg is another one: scripts/pictures makes it anew");
 }
+
+#[test]
+fn no_path_of_a_log_steers_the_terminal() {
+    let folder = folder();
+    let line =
+        |path: &str| format!("192.0.2.1 - - [30/Nov/2026:14:00:00 +0000] \"GET {path} HTTP/1.1\" 200 5\n");
+    folder.write("evil.log", (0..20).map(|_| line("/\u{1b}[2J\u{202e}<b>")).collect::<String>());
+    folder.write("one.lua", "function select(r) return lb.pool('app'):member('c') end\n");
+    let said = simulate(&folder, &["--script", "a.lua", "--compare", "one.lua", "evil.log"]).done();
+    let steers = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
+    assert!(said.out.contains("for example") && said.out.contains("<b>"), "{:?}", said.out);
+    assert!(!said.out.contains(steers), "{:?}", said.out);
+    folder.write("empty.log", "");
+    let said = simulate(&folder, &["empty.log"]);
+    assert!(said.code == 1 && said.err.contains("the log is empty"), "{}", said.whole());
+}
