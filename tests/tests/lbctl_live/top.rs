@@ -29,6 +29,10 @@ struct Terminal {
 
 impl Terminal {
     fn new(httpds: &[&Httpd], options: &[&str]) -> Self {
+        Terminal::with(httpds, options, false)
+    }
+
+    fn with(httpds: &[&Httpd], options: &[&str], no_color: bool) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).expect("open a terminal");
         let device = nix::unistd::ttyname(&pty.slave).expect("its name").display().to_string();
@@ -39,6 +43,9 @@ impl Terminal {
             .args(["top", "--interval", "100ms"])
             .args(options);
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR").env_remove("COLUMNS");
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
         if let [one] = httpds {
             command.env("LBCTL_SOCKET", one.socket_path());
         }
@@ -63,6 +70,14 @@ impl Terminal {
 
     fn text(&self) -> String {
         self.shown.lock().expect("the screen").screen().contents()
+    }
+
+    /// How many letters have a colour of their own.
+    fn coloured(&self) -> usize {
+        let shown = self.shown.lock().expect("the screen");
+        let cells = (0..24).flat_map(|row| (0..80).map(move |column| (row, column)));
+        let colours = cells.filter_map(|(row, column)| Some(shown.screen().cell(row, column)?.fgcolor()));
+        colours.filter(|colour| *colour != vt100::Color::Default).count()
     }
 
     #[track_caller]
@@ -165,4 +180,32 @@ fn without_a_terminal_it_says_what_to_do() {
     assert!(said.code == 2 && said.err.contains("--once"), "{said:?}");
     let once = httpd.lbctl(&["top", "--once", "--json"]).done();
     assert!(once.out.contains("\"pools\""), "{once:?}");
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let colourful = Terminal::new(&[&httpd], &[]);
+    colourful.wait_for("2/2 usable");
+    assert!(colourful.coloured() > 0);
+    colourful.leave();
+    let plain = Terminal::with(&[&httpd], &[], true);
+    plain.wait_for("2/2 usable");
+    assert_eq!(plain.coloured(), 0, "{}", plain.text());
+    plain.leave();
+}
+
+#[test]
+fn a_server_that_comes_back_is_shown_again() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut httpd = serving(&a, &b).start();
+    let top = Terminal::new(&[&httpd], &[]);
+    top.wait_for("2/2 usable");
+    httpd.stop();
+    top.wait_for("away: ");
+    httpd.start_again();
+    wait_until("the server to be there again", SOON, || !top.text().contains("away: "));
+    top.wait_for("2/2 usable");
+    top.leave();
 }
