@@ -138,3 +138,31 @@ fn views_show_what_there_is() {
     let members = httpd.lbctl(&["members", "api", "--json"]).done().out;
     assert!(members.contains("\"pool\": \"api\"") && !members.contains("\"pool\": \"app\""), "{members}");
 }
+
+#[test]
+fn the_state_file_is_shown_with_what_a_start_would_take_of_it() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut httpd = serving(&a, &b).config("LuaBalancerStateFile kept/state.json").start();
+    httpd.lbctl(&["drain", "app/a", "--note", "deploy 42"]).done();
+    httpd.lbctl(&["weight", "api/b", "7"]).done();
+    let shown = |httpd: &server_tests::Httpd| httpd.lbctl(&["state", "show"]).done().out;
+    wait_until("both orders to be kept", SOON, || {
+        let text = shown(&httpd);
+        text.contains("deploy 42") && text.contains("\"weight\"")
+    });
+    let told = httpd.lbctl(&["state", "diff"]).done().out;
+    let line = |text: &str, start: &str| {
+        text.lines().find(|line| line.trim().starts_with(start)).unwrap_or_default().to_owned()
+    };
+    assert!(line(&told, "app/a").contains("takes it") && line(&told, "api/b").contains("weight"), "{told}");
+    httpd.edit_config("name=b", "name=c");
+    httpd.graceful();
+    let told = httpd.lbctl(&["state", "diff"]).done().out;
+    assert!(line(&told, "api/b").contains("drops it: "), "{told}");
+    let pruned = httpd.lbctl(&["state", "prune"]).done().out;
+    assert!(line(&pruned, "api/b").is_empty() && line(&pruned, "app/a").contains("takes it"), "{pruned}");
+    let none = serving(&a, &b).start();
+    assert!(none.lbctl(&["state", "diff"]).done().out.contains("there is no state file"));
+    let refused = none.lbctl(&["state", "prune"]);
+    assert!(refused.code == 3 && refused.err.contains("LuaBalancerStateFile"), "{refused:?}");
+}

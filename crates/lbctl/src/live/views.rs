@@ -9,7 +9,7 @@ use super::args::{DecisionsArgs, DiscoveryArgs, ScriptsArgs, StateVerb, StatusAr
 use super::client::{Call, piece};
 use super::servers::{self, Servers};
 use crate::clean;
-use crate::out::{Exit, Failure, Out, VerbResult};
+use crate::out::{Exit, Failure, Out, Tone, VerbResult};
 
 /// Runs `lbctl decisions`.
 pub fn decisions(out: &Out, args: &DecisionsArgs) -> VerbResult {
@@ -58,25 +58,49 @@ fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> VerbResult {
 /// Runs `lbctl state`.
 pub fn state(out: &Out, verb: &StateVerb) -> VerbResult {
     match verb {
-        StateVerb::Show(args) => state_part(out, args, |document| document.clone()),
-        StateVerb::Diff(args) => state_part(out, args, |document| {
-            let mut rest = document.clone();
-            if let Some(keys) = rest.as_object_mut() {
-                // The file itself is what `show` shows.
-                keys.remove("file");
-            }
-            rest
-        }),
+        StateVerb::Show(args) => state_file(out, args),
+        StateVerb::Diff(args) => diff(out, args),
         StateVerb::Prune(args) => prune(out, args),
     }
 }
 
-fn state_part(out: &Out, args: &StatusArgs, part: fn(&Value) -> Value) -> VerbResult {
+fn state_file(out: &Out, args: &StatusArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     servers::show(out, &servers, "/api/v1/state", |_, document| {
-        out.json(&part(document))?;
+        out.json(document)?;
         Ok(Exit::Done)
     })
+}
+
+fn diff(out: &Out, args: &StatusArgs) -> VerbResult {
+    let servers = Servers::of(&args.login)?;
+    servers::show(out, &servers, "/api/v1/state", |_, document| plan(out, document))
+}
+
+/// The parts of a state file that a start would take, and those that it would drop.
+fn plan(out: &Out, document: &Value) -> VerbResult {
+    let text = |key: &str| document[key].as_str().map(clean::text);
+    let Some(path) = text("path") else {
+        out.line("there is no state file (LuaBalancerStateFile)")?;
+        return Ok(Exit::Done);
+    };
+    let written = text("written").map_or("not written yet".to_owned(), |at| format!("written {at}"));
+    out.line(&format!("{path}: {written}"))?;
+    if let Some(error) = text("error") {
+        out.line(&format!("{} {error}", out.tone(Tone::Bad, "error:")))?;
+    }
+    let rows = |key: &'static str, word: &'static str| {
+        document[key].as_array().into_iter().flatten().map(move |part| {
+            let why = part["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            let name = |key: &str| part[key].as_str().unwrap_or_default().to_owned();
+            vec![format!("{}/{}", name("pool"), name("member")), cell(&part["keys"]), format!("{word}{why}")]
+        })
+    };
+    let all: Vec<_> = rows("apply", "takes it").chain(rows("drop", "drops it")).collect();
+    if !all.is_empty() {
+        out.line(&out.rows(&["member", "kept", "a start"], all))?;
+    }
+    Ok(Exit::Done)
 }
 
 fn prune(out: &Out, args: &StatusArgs) -> VerbResult {
@@ -94,7 +118,11 @@ fn prune(out: &Out, args: &StatusArgs) -> VerbResult {
         if servers.are_many() && !out.is_json() {
             out.line(&format!("{}:", one.server))?;
         }
-        out.json(&one.what.body)?;
+        if out.is_json() {
+            out.json(&one.what.body)?;
+        } else {
+            plan(out, &one.what.body)?;
+        }
     }
     Ok(exit)
 }
