@@ -4,6 +4,7 @@
 mod doors;
 mod dump;
 mod explaining;
+mod history;
 mod rollout;
 mod steering;
 mod top;

@@ -257,7 +257,7 @@ pub struct EventsArgs {
     /// Only of this pool.
     #[arg(long)]
     pub pool: Option<String>,
-    /// Only after this number.
+    /// Only from this number on.
     #[arg(long, value_name = "NUMBER")]
     pub since: Option<u64>,
     /// At most so many.

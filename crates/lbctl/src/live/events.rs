@@ -125,7 +125,10 @@ pub fn line(event: &SeenEvent) -> String {
     };
     let by = event.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let from = event.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-    let texts = [&event.why, &event.message, &event.note];
+    // Of a member's change, the message says all of it once more.
+    let is_told = event.member.is_some() && (event.new.is_some() || event.why.is_some());
+    let message = if is_told { &None } else { &event.message };
+    let texts = [&event.why, message, &event.note];
     let mut texts: Vec<&str> = texts.into_iter().flatten().map(String::as_str).collect();
     texts.dedup();
     let texts = if texts.is_empty() { String::new() } else { format!(": {}", texts.join("; ")) };
