@@ -24,8 +24,6 @@ const SPACE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How often it is looked at whether the file is still the one that was written.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long a disk may take its time before somebody is told.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A file whose content stays the same is written anew after this part of `max_age=`, or a day.
 const PART_OF_MAX_AGE: u64 = 4;
 const DAY_S: u64 = 86_400;
@@ -108,8 +106,8 @@ impl StateWriter {
         let Some((since, running)) = &self.running else { return };
         let known = match running.try_recv() {
             Err(TryRecvError::Empty) => {
-                if *since + PATIENCE <= now {
-                    tell(file, Some(&rustix::io::Errno::TIMEDOUT.into()), memory::epoch_s());
+                if file.note_under_way(*since, memory::epoch_s()) {
+                    tell_news(file);
                 }
                 return;
             }
@@ -212,9 +210,12 @@ impl Written {
 }
 
 fn tell(file: &StateFile, failed: Option<&io::Error>, now_s: u64) {
-    if !file.note(failed, now_s) {
-        return;
+    if file.note(failed, now_s) {
+        tell_news(file);
     }
+}
+
+fn tell_news(file: &StateFile) {
     match file.trouble() {
         Some((why, _)) => {
             log::server(log::WARNING, &format!("{why}; orders are not kept over a stop until it can"))

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use config::{StatePath, StateSetting};
+use rustix::io::Errno;
 use statefile::Ages;
 use table::futex;
 
@@ -38,6 +39,8 @@ unsafe impl Plain for Retained {}
 
 static RETAINED: Block<Retained> = Block::new("mod_lua_balancer state file", 2);
 const NAME: &str = "words";
+/// How long a disk may take before somebody is told.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The children's common knowledge of the file, over restarts.
 #[repr(C)]
@@ -253,9 +256,17 @@ impl StateFile {
     pub fn trouble(&self) -> Option<(String, u64)> {
         let error =
             i32::try_from(self.words.error.load(Ordering::Acquire)).ok().filter(|error| *error != 0)?;
-        let why = io::Error::from_raw_os_error(error);
+        let why = match Errno::from_raw_os_error(error) {
+            Errno::TIMEDOUT => format!("it takes longer than {} s", DISK_PATIENCE.as_secs()),
+            errno => io::Error::from(errno).to_string(),
+        };
         let text = format!("the state file {} cannot be written: {why}", self.path());
         Some((text, self.words.since.load(Ordering::Acquire)))
+    }
+
+    /// Notes that a writing goes on since then, if that is too long. True when that is news.
+    pub fn note_under_way(&self, since: Instant, now_s: u64) -> bool {
+        since.elapsed() >= DISK_PATIENCE && self.note(Some(&Errno::TIMEDOUT.into()), now_s)
     }
 
     /// Asks the leader to leave out the parts that no start would take. Returns the number for

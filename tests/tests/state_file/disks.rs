@@ -2,8 +2,10 @@
 //! Disks that take nothing, for a while or for good.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use server_tests::{Backend, Httpd, Mpm, assert_says, on_every_mpm, wait_until};
 
@@ -31,6 +33,21 @@ impl Disk {
         mounted.ok().map(|()| Disk(folder.to_owned()))
     }
 
+    /// A disk of blocks, which can be frozen.
+    fn of_blocks(folder: &Path) -> Option<Self> {
+        let image = folder.with_extension("image");
+        fs::create_dir(folder).expect("a folder");
+        let grown = fs::File::create(&image).and_then(|file| file.set_len(16 << 20));
+        let made = grown.map_err(|error| error.to_string()).and_then(|()| run("mkfs.ext4", &["-q"], &image));
+        let mounted = made.and_then(|()| mount(&["-o", "loop", &image.display().to_string()], folder));
+        if let Err(error) = &mounted {
+            eprintln!("SKIPPED: a disk that can be frozen (nothing can be mounted: {error})");
+        }
+        let disk = mounted.ok().map(|()| Disk(folder.to_owned()))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("open the folder");
+        Some(disk)
+    }
+
     fn fill(&self) {
         let error = fs::write(self.0.join("filler"), vec![0; 1 << 20]).expect_err("more than fits");
         assert_eq!(error.raw_os_error(), Some(28), "{error}");
@@ -47,22 +64,31 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = run("fsfreeze", &["-u"], &self.0);
+        let _ = run("umount", &["-l"], &self.0);
     }
 }
 
 fn mount(options: &[&str], folder: &Path) -> Result<(), String> {
-    let output =
-        Command::new("mount").args(options).arg(folder).output().map_err(|error| error.to_string())?;
+    run("mount", options, folder)
+}
+
+fn run(program: &str, options: &[&str], path: &Path) -> Result<(), String> {
+    let output = Command::new(program).args(options).arg(path).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     output.status.success().then_some(()).ok_or(said)
 }
 
 /// A server with a drained member, whose state is on a disk of its own.
 fn on_a_disk(mpm: Mpm) -> Option<(Server, [Backend; 2])> {
+    on(mpm, Disk::mounted)
+}
+
+fn on(mpm: Mpm, make: impl Fn(&Path) -> Option<Disk>) -> Option<(Server, [Backend; 2])> {
     let backends = ["a", "b"].map(Backend::new);
     let builder = kept(&backends[0], &backends[1]).mpm(mpm);
-    let disk = Disk::mounted(&builder.dir().join("kept"))?;
+    let disk = make(&builder.dir().join("kept"))?;
     let server = Server { disk, httpd: builder.start() };
     patch(&server.httpd, r#"{"admin":"drain","note":"first"}"#);
     wait_for_file(&server.httpd, "first");
@@ -126,6 +152,24 @@ fn a_disk_that_is_read_only_is_one_warning_until_it_is_not() {
     ends_without_a_word(&mut server.httpd, 2);
     patch(&server.httpd, r#"{"weight":2}"#);
     meets_trouble(&server.httpd, "Read-only file system");
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_nothing_and_is_one_warning() {
+    let Some((server, _backends)) = on(Mpm::Event, Disk::of_blocks) else { return };
+    let httpd = &server.httpd;
+    run("fsfreeze", &["-f"], &server.disk.0).expect("freeze the disk");
+    patch(httpd, r#"{"admin":"drain","note":"second"}"#);
+    // It is told after half a minute; the lead stays where it is.
+    wait_until("a warning", Duration::from_secs(60), || {
+        assert_eq!(httpd.client().get("/app/").status, 200);
+        httpd.count_log(WARNING) > 0
+    });
+    meets_trouble(httpd, "it takes longer than 30 s");
+    assert_eq!(httpd.count_log("leads: it runs checks"), 1, "{}", httpd.error_log());
+    run("fsfreeze", &["-u"], &server.disk.0).expect("thaw the disk");
+    gets_over_it(httpd);
+    assert_eq!(httpd.count_log(WARNING), 1, "{}", httpd.error_log());
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn leader(httpd: &Httpd) -> u32 {
 }
 
 /// Waits, without a pause, until the file is being written, or has been: it may be too quick.
-fn await_writing(httpd: &Httpd, part: &str) {
+pub fn await_writing(httpd: &Httpd, part: &str) {
     let (start, path) = (Instant::now(), file(httpd));
     while half_written(httpd) == 0 {
         let is_written = fs::read_to_string(&path).is_ok_and(|text| text.contains(part));
@@ -136,7 +136,7 @@ fn await_writing(httpd: &Httpd, part: &str) {
     }
 }
 
-fn half_written(httpd: &Httpd) -> usize {
+pub fn half_written(httpd: &Httpd) -> usize {
     let folder = fs::read_dir(httpd.dir().join("kept")).expect("the folder");
     folder.filter(|entry| entry.as_ref().is_ok_and(|entry| is_new(&entry.path()))).count()
 }

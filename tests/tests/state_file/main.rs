@@ -6,6 +6,7 @@ mod disks;
 mod hostile;
 mod keys;
 mod kills;
+mod restarts;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
