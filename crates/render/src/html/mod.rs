@@ -33,7 +33,7 @@ pub fn page(view: &Shown<'_>) -> String {
     let facts = view.facts;
     let _ = writeln!(
         out,
-        "<header id=\"top\"><h1>Balancer</h1>\n<p>mod_lua_balancer {} · {} · {}</p>\n\
+        "<header id=\"top\"><h1>Balancer</h1>\n<p>mod_lua_balancer {} · {} · Lua {}</p>\n\
          <p><a href=\"api/v1/\">API</a> · <a href=\"metrics\">Metrics</a></p></header>",
         escape(facts.version),
         escape(&facts.httpd),
