@@ -4,6 +4,8 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use server_tests::{Backend, Builder, Httpd, Request, pool};
 
@@ -35,7 +37,11 @@ fn three(backends: &[Backend; 3]) -> Builder {
 }
 
 fn patch(httpd: &Httpd, member: &str, body: &str) {
-    let request = Request::json("PATCH", &format!("/lb/api/v1/pools/app/members/{member}"), body);
+    patch_in(httpd, &format!("app/members/{member}"), body);
+}
+
+fn patch_in(httpd: &Httpd, member: &str, body: &str) {
+    let request = Request::json("PATCH", &format!("/lb/api/v1/pools/{member}"), body);
     let response = httpd.client().send(&request);
     assert_eq!(response.status, 200, "{}", response.text());
 }
@@ -82,6 +88,55 @@ fn pages_of_other_sites_and_askers_without_a_right_change_nothing() {
         .file("htdocs/elsewhere.html", "<!DOCTYPE html><title>elsewhere</title><body></body>")
         .start();
     browse(&httpd, "refused.cjs", 3);
+}
+
+/// Three pools under load, one member of each in another state. Runs only where somebody says
+/// where the pictures go (scripts/page-pictures).
+#[test]
+#[ignore = "needs Chromium: scripts/page-pictures"]
+fn pictures_of_the_documents() {
+    if std::env::var_os("PICTURES").is_none() {
+        return;
+    }
+    let names = ["eu-1", "eu-2", "us-1", "search-1", "search-2", "api-1", "api-2"];
+    let backends = Backend::named(names);
+    let [eu1, eu2, us1, search1, search2, api1, api2] = &backends;
+    let checked = "LuaBalancerHealthCheck http uri=/health interval=1s fall=2";
+    for (backend, millis) in backends.iter().zip([8, 9, 21, 35, 33, 5, 6]) {
+        backend.slow(Duration::from_millis(millis));
+    }
+    search2.health_status(503);
+    let shop = [(eu1, "weight=5 zone=eu"), (eu2, "weight=5 zone=eu"), (us1, "weight=2 zone=us")];
+    let httpd = Httpd::builder()
+        .config(&pool("shop", &shop, &format!("LuaBalancerMethod least_connections\n{checked}")))
+        .config(&pool("search", &[(search1, ""), (search2, "")], checked))
+        .config(&pool("api", &[(api1, ""), (api2, "")], "LuaBalancerMethod power_of_two"))
+        .config(PLACE)
+        .config("ProxyPass /search lb://search\nProxyPass /api lb://api\nLuaHookSelect balancer.lua\nProxyPass /lb !\nProxyPass / lb://shop/")
+        .file("balancer.lua", "function select(r) return nil end\n")
+        .start();
+    httpd.wait_for_log("search-2.*down");
+    let order = r#"{"admin":"drain","until":"30m","note":"deploy 42"}"#;
+    patch_in(&httpd, "shop/members/us-1", order);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for part in 0..3 {
+            let (httpd, over) = (&httpd, &over);
+            scope.spawn(move || {
+                let mut client = httpd.client();
+                let paths = ["/", "/basket", "/search/?q=lamp", "/api/v2/items", "/login"];
+                for path in paths.iter().cycle().skip(part) {
+                    if over.load(Relaxed) {
+                        break;
+                    }
+                    client.get(path);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_secs(40));
+        browse(&httpd, "pictures.cjs", 7);
+        over.store(true, Relaxed);
+    });
 }
 
 fn looks(members: usize) {
