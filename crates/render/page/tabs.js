@@ -65,7 +65,7 @@ function valueOf(key, value) {
   }
   if (typeof value === "string") return /^\d{4}-\d\d-\d\dT/.test(value) ? clock(value) : value;
   if (Array.isArray(value)) return value.map((one) => valueOf("", one)).join(", ");
-  const pairs = Object.entries(value).filter(([, one]) => one !== 0 && one !== null);
+  const pairs = Object.entries(value).filter(([, one]) => one !== 0 && one !== null && one.length !== 0);
   return pairs.map(([name, one]) => name.replace(/_/g, " ") + " " + valueOf(name, one)).join(", ") || "–";
 }
 
