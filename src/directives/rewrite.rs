@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 
+use balance::stock::ways::HandlerKind;
 use config::Rewrites;
 
 use super::server::server_config;
@@ -60,8 +61,7 @@ unsafe extern "C" fn rule(cmd: *mut ffi::cmd_parms, dir: *mut c_void, args: *con
     })
 }
 
-/// `SetHandler`, which is httpd's own: whether a client's words may become the target is noted for
-/// the section.
+/// `SetHandler`, which is httpd's own: the kind of the handler is noted for the section.
 pub(super) const HANDLER: ffi::command_rec = ffi::command_rec {
     name: c"SetHandler".as_ptr(),
     func: ffi::cmd_func { raw_args: Some(handler) },
@@ -76,11 +76,11 @@ unsafe extern "C" fn handler(_: *mut ffi::cmd_parms, dir: *mut c_void, args: *co
         // SAFETY: httpd's promise to a directive's function; the section is that of this directive.
         unsafe {
             if let (Some(args), Some(section)) = (httpd::bytes(args), dir.cast::<Section>().as_mut()) {
-                let is_open = balance::stock::ways::is_open_handler(args);
-                if is_open {
+                let kind = HandlerKind::of(args);
+                if kind == HandlerKind::Open {
                     OPEN_HANDLERS.note();
                 }
-                section.open_handler = Some(is_open);
+                section.handler = Some(kind);
             }
         }
         std::ptr::null()

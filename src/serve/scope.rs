@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! This module's directives as they hold for a request.
 
+use balance::stock::ways::HandlerKind;
 use config::{Admin, Hooks, OnError, Resolved, Rewrites};
 
 use crate::httpd::request::Request;
@@ -39,9 +40,14 @@ impl<'r> Scope<'r> {
         }
     }
 
-    /// Hooks of one kind, the most specific place that has any.
+    /// Hooks of one kind, the most specific place that has any. A script that takes every URL does
+    /// not take those of the page and the API from the administrator, with the words of their
+    /// `Authorization`: none decides where the handler is this module's own.
     #[inline]
     pub fn hooks(&self, of: HooksOf) -> &'r [Resolved] {
+        if self.section.handler == Some(HandlerKind::Own) {
+            return &[];
+        }
         let hooks = of(self.section).or_else(|| of(self.server)).or_else(|| of(&self.main.section));
         hooks.map_or(&[], |hooks| self.main.config.hooks(hooks))
     }
@@ -53,7 +59,7 @@ impl<'r> Scope<'r> {
 
     /// Whether a client's words may have become the handler that `SetHandler` names.
     pub fn has_open_handler(&self) -> bool {
-        self.section.open_handler == Some(true)
+        self.section.handler == Some(HandlerKind::Open)
     }
 
     /// Targets of mod_rewrite's rules, of the section and of the server.

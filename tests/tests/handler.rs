@@ -41,6 +41,28 @@ fn admin_of(response: &Response) -> Option<&'static str> {
 }
 
 #[test]
+fn a_script_that_takes_every_url_leaves_the_page_and_its_users_alone() {
+    for hook in ["LuaHookTranslate", "LuaHookSelect", "LuaBalancerShadow"] {
+        let a = Backend::new("a");
+        let httpd = with_users(with_a_pool(&a))
+            .file("all.lua", "function select(r) return lb.pool(\"app\") end\n")
+            .config(&format!("{hook} all.lua select"))
+            .config("<Location /lb/not>\nSetHandler None\n</Location>")
+            .start();
+        let ask = |target: &str| httpd.client().send(&Request::get(target).header("Authorization", ALICE));
+        for target in ["/lb/", "/lb/api/v1/pools", "/lb/metrics", "/lb/health"] {
+            let response = ask(target);
+            assert_eq!((response.status, a.requests()), (200, 0), "{hook} {target}: {}", response.text());
+        }
+        assert_eq!(httpd.client().send(&patch("/lb/api/v1/pools/app/members/a", "{}")).status, 401, "{hook}");
+        if hook != "LuaBalancerShadow" {
+            assert_eq!(ask("/lb/not").text(), "a", "{hook}: another handler inside of it is the script's");
+            assert_eq!(ask("/other").text(), "a", "{hook}");
+        }
+    }
+}
+
+#[test]
 fn it_stands_in_locations_directories_and_virtual_hosts() {
     let a = Backend::new("a");
     let builder = with_a_pool(&a).file("htdocs/dir/file", "");

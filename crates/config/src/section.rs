@@ -4,6 +4,8 @@
 
 use std::num::NonZeroU32;
 
+use balance::stock::ways::HandlerKind;
+
 use crate::statement::HookKind;
 
 /// A list of hooks, as a [`crate::Config`] knows it.
@@ -35,8 +37,8 @@ pub struct Section<'p> {
     pub admin: Option<AdminRule>,
     /// Targets of mod_rewrite's `[P]` rules.
     pub rewrites: Option<&'p Rewrites<'p>>,
-    /// Whether a client's words may become what `SetHandler` says.
-    pub open_handler: Option<bool>,
+    /// The handler that `SetHandler` names.
+    pub handler: Option<HandlerKind>,
 }
 
 impl<'p> Section<'p> {
@@ -59,7 +61,7 @@ impl<'p> Section<'p> {
             on_error: inner.on_error.or(outer.on_error),
             admin: inner.admin.or(outer.admin),
             rewrites,
-            open_handler: inner.open_handler.or(outer.open_handler),
+            handler: inner.handler.or(outer.handler),
         }
     }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use balance::stock::ways::HandlerKind;
+
 use super::{Reader, Stand};
 use crate::{OnError, Rewrites, Section};
 
@@ -11,12 +13,12 @@ fn the_inner_section_counts_and_the_rest_comes_from_the_outer_one() {
     let mut reader = Reader::default();
     reader.main(&["LuaHookTranslate out.lua", "LuaHookSelect out.lua", "LuaBalancerOnError decline"]);
     reader.at(Stand::Section, &["LuaHookSelect in.lua first", "LuaHookSelect in.lua second"]);
-    reader.section.open_handler = Some(false);
-    reader.main.open_handler = Some(true);
+    reader.section.handler = Some(HandlerKind::Other);
+    reader.main.handler = Some(HandlerKind::Open);
     let merged = Section::merged(&reader.main, &reader.section, |_| None);
     assert_eq!(merged.translate, reader.main.translate);
     assert_eq!(merged.select, reader.section.select);
-    assert_eq!((merged.finish, merged.open_handler), (None, Some(false)));
+    assert_eq!((merged.finish, merged.handler), (None, Some(HandlerKind::Other)));
     let config = reader.config();
     assert_eq!(config.on_error(merged.on_error.unwrap()), &OnError::Decline);
     let functions = |hooks| config.hooks(hooks).iter().map(|one| one.function.as_str()).collect::<Vec<_>>();

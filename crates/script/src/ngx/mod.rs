@@ -64,6 +64,9 @@ fn module(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
     Ok(value)
 }
 
+/// The class of choosers, made once for the three balancers. Scripts cannot ask for this name.
+const NODES: &str = "nodes with weights";
+
 /// The native functions, made once for all files.
 fn natives(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Value> {
     const NAME: &str = "native functions";
@@ -81,13 +84,14 @@ fn make(lua: &Lua, ctx: &Rc<Context>, name: &str) -> mlua::Result<Value> {
         crate::native::chunk::internal(lua, text)?.call((native, lua.globals()))
     };
     let choosers = |text: &str| -> mlua::Result<Table> {
-        let all = (natives(lua, ctx)?, lua.globals(), run(include_str!("nodes.lua"))?);
+        let all = (natives(lua, ctx)?, lua.globals(), module(lua, ctx, NODES)?);
         crate::native::chunk::internal(lua, text)?.call(all)
     };
     let table = match name {
         // Read-only by itself: ngx.ctx and ngx.status may be set.
         "ngx" => return run(include_str!("ngx.lua")).map(Value::Table),
         "ngx.balancer" => run(include_str!("balancer.lua"))?,
+        NODES => run(include_str!("nodes.lua"))?,
         "resty.chash" => choosers(include_str!("chash.lua"))?,
         "resty.roundrobin" => choosers(include_str!("roundrobin.lua"))?,
         "resty.swrr" => choosers(include_str!("swrr.lua"))?,
