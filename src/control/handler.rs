@@ -10,7 +10,7 @@ use crate::serve::child::{self, Child};
 use crate::serve::scope::Scope;
 
 /// The name behind `SetHandler`.
-const HANDLER: &[u8] = balance::stock::ways::HANDLER.as_bytes();
+const HANDLER: &[u8] = balance::stock::handler::HANDLER.as_bytes();
 /// Bytes of a body that are read: one more than is taken.
 const MOST_BODY: usize = (1 << 20) + 1;
 

@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 
-use balance::stock::ways::HandlerKind;
+use balance::stock::handler::HandlerKind;
 use config::Rewrites;
 
 use super::server::server_config;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! This module's directives as they hold for a request.
 
-use balance::stock::ways::HandlerKind;
+use balance::stock::handler::HandlerKind;
 use config::{Admin, Hooks, OnError, Resolved, Rewrites};
 
 use crate::httpd::request::Request;

@@ -289,8 +289,12 @@ fn numbers_go_on_over_restarts_and_killed_leaders(mpm: Mpm) {
     for round in 0..20u32 {
         change(&httpd, "PATCH", MEMBER, &format!(r#"{{"weight":{}}}"#, round + 2));
         if round % 5 == 0 {
-            let (pid, _) = eventually("a leader", SOON, || leader(&httpd));
-            httpd.signal(pid, Signal::SIGKILL);
+            // The one before may still be named, and be gone by now.
+            eventually("a leader that can be killed", SOON, || {
+                let (pid, _) = leader(&httpd).filter(|(pid, _)| httpd.children().contains(pid))?;
+                httpd.signal(pid, Signal::SIGKILL);
+                Some(())
+            });
         }
         if round == 9 {
             // A larger table.

@@ -5,6 +5,7 @@
 use crate::event::{By, Event, Level, MemberEvent, What, Why};
 use crate::packed::{Packer, Unpacker};
 use crate::status::State;
+use crate::trouble::shown;
 
 #[cfg(test)]
 mod tests;
@@ -81,8 +82,8 @@ pub struct EventEntry {
 }
 
 impl EventEntry {
-    /// With nothing but a kind, a time and a line.
-    pub fn new(kind: EventKind, at_s: u64, message: impl Into<String>) -> Self {
+    /// With nothing but a kind, a time and a line, which is kept without secrets.
+    pub fn new(kind: EventKind, at_s: u64, message: impl AsRef<str>) -> Self {
         EventEntry {
             kind,
             at_s,
@@ -94,7 +95,7 @@ impl EventEntry {
             by: None,
             from: None,
             note: None,
-            message: message.into(),
+            message: shown(message.as_ref()),
         }
     }
 
@@ -122,7 +123,8 @@ impl EventEntry {
         }
         let at_s = if event.at == 0 { now_s } else { event.at };
         let mut entry = EventEntry::new(kind(event), at_s, message).by(&event.by);
-        (entry.old, entry.new, entry.why) = (old, new, reason(&event.why));
+        (entry.old, entry.new) = (old, new);
+        entry.why = reason(&event.why).map(|why| shown(&why));
         Some(entry.of_pool(&event.pool, &event.member))
     }
 

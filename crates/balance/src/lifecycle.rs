@@ -19,6 +19,7 @@ use crate::settings::{CheckKind, HealthCheck, Outlier};
 use crate::slow_start;
 use crate::status::Status;
 use crate::store::{PoolImage, Store, Vitals};
+use crate::trouble::shown;
 
 mod deadlines;
 mod ramps;
@@ -86,7 +87,7 @@ pub fn check_ended(
     let Some((before, after)) = updated else { return Vec::new() };
     store.count_check(slot, incarnation, found.ok);
     let Finding { took_us, due_ms, .. } = *found;
-    let report = CheckReport { at_s: store.now_s(), took_us, due_ms, detail: found.why.to_owned() };
+    let report = CheckReport { at_s: store.now_s(), took_us, due_ms, detail: shown(found.why) };
     store.note_check(slot, incarnation, &report);
     let mut events = Vec::new();
     if (before ^ after) & HealthState::AGENT != 0 {

@@ -17,11 +17,17 @@ impl Trouble {
     /// An error that happened then. Line ends and control characters become spaces, passwords in
     /// URLs and values of `secret=` become `***`, and a text that is too long ends with dots.
     pub fn new(at_s: u64, text: &str) -> Self {
-        // A text of any length is looked at as far as it may count.
-        let text: String = text.chars().take(4 * Self::MOST).collect();
-        let line = text.replace(char::is_control, " ");
-        Trouble { at_s, text: bounded(&hide_values(&hide_users(&line))) }
+        Trouble { at_s, text: bounded(&shown(text)) }
     }
+}
+
+/// A text of a script or a member as one line that may be shown: line ends and control characters
+/// become spaces, passwords in URLs and values of `secret=` become `***`. It has at most four times
+/// [`Trouble::MOST`] characters of the text.
+pub fn shown(text: &str) -> String {
+    let text: String = text.chars().take(4 * Trouble::MOST).collect();
+    let line = text.replace(char::is_control, " ");
+    hide_values(&hide_users(&line))
 }
 
 /// Replaces `user:password` before the `@` of a URL.

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use balance::stock::ways::HandlerKind;
+use balance::stock::handler::HandlerKind;
 
 use crate::statement::HookKind;
 

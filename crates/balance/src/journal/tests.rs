@@ -37,6 +37,16 @@ fn an_order_and_the_change_that_it_causes_are_one_entry() {
 }
 
 #[test]
+fn words_of_scripts_and_members_are_shown_without_secrets_in_one_line() {
+    let why = Why::ChecksFailed { count: 1, last: "http://u:pw@h secret=x\u{1b}[31m\n".into() };
+    let found = entry(&event(moved(State::Up, State::Down), why, By::Checks));
+    for text in [found.why.as_deref().unwrap_or_default(), &found.message] {
+        assert!(text.contains("http://***@h secret=***"), "{text}");
+        assert!(!text.contains("pw") && !text.contains(char::is_control), "{text}");
+    }
+}
+
+#[test]
 fn each_change_has_its_kind_its_reason_and_its_author() {
     let failed = Why::ChecksFailed { count: 2, last: "refused".into() };
     let ejected = Why::AttemptsFailed { count: 5, last: Outcome::Reset, for_ms: 1000 };

@@ -2,6 +2,7 @@
 //! Lines of mod_proxy and mod_proxy_balancer as people bring them: what of them means the same here
 //! is taken, for the rest there is the line to write.
 
+pub mod handler;
 mod hcexpr;
 pub mod hcheck;
 pub mod parameters;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use balance::stock::ways::HandlerKind;
+use balance::stock::handler::HandlerKind;
 
 use super::{Reader, Stand};
 use crate::{OnError, Rewrites, Section};
