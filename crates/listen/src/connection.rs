@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One connection: its requests read, answered one after the other.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -36,6 +37,24 @@ pub(crate) struct Common {
     pub(crate) aside: Option<Aside>,
     pub(crate) limits: ConnectionLimits,
     pub(crate) ender: Ender,
+    /// Connections whose answers wait.
+    pub(crate) parked: Cell<usize>,
+}
+
+/// One connection whose answer waits, until this value's end.
+struct ParkedPlace<'c>(&'c Cell<usize>);
+
+impl<'c> ParkedPlace<'c> {
+    fn new(count: &'c Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        ParkedPlace(count)
+    }
+}
+
+impl Drop for ParkedPlace<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Common {
@@ -44,7 +63,13 @@ impl Common {
         let Some(aside) = self.aside.clone().filter(|_| !is_read) else {
             return match (self.answer)(incoming) {
                 AnswerWhen::Now(outgoing) => outgoing,
+                // Half of the places are for those that do not wait, also when the other half is
+                // that of clients who have gone without a word.
+                AnswerWhen::Later(parked) if self.parked.get() >= self.limits.connections / 2 => {
+                    parked.answer_now()
+                }
                 AnswerWhen::Later(parked) => {
+                    let _place = ParkedPlace::new(&self.parked);
                     guest.begins(parked.wait + self.limits.answer);
                     parked.answer(&self.ender).await
                 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A door: connections are taken, and each is served beside the others.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl OpenDoor {
             }
         };
         let Entrance { limits, refuse, answer, aside, .. } = door;
-        let common = Rc::new(Common { refuse, answer, aside, limits, ender });
+        let common = Rc::new(Common { refuse, answer, aside, limits, ender, parked: Cell::new(0) });
         Ok(OpenDoor { socket, common, guests: Rc::default() })
     }
 

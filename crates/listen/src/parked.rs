@@ -38,6 +38,11 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Without waiting.
+    pub(crate) fn answer_now(mut self) -> Outgoing {
+        (self.look)().unwrap_or_else(self.give_up)
+    }
+
     pub(crate) async fn answer(mut self, ender: &Ender) -> Outgoing {
         let until = Instant::now() + self.wait;
         loop {

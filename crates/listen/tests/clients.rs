@@ -487,3 +487,27 @@ fn a_parked_answer_is_given_when_the_server_is_told_to_end() {
         assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     }
 }
+
+#[test]
+fn parked_answers_leave_half_of_the_places_to_others() {
+    let limits =
+        ConnectionLimits { head: Duration::from_secs(60), connections: 8, ..ConnectionLimits::default() };
+    let server = serve(limits);
+    let park = || {
+        let mut stream = server.connect();
+        write!(stream, "GET /park HTTP/1.1\r\n{CLOSE}\r\n").expect("send");
+        stream
+    };
+    let parked = [(); 4].map(|()| park());
+    // One more would take places that are for others: it has its answer before theirs.
+    assert!(all(park()).ends_with("nothing"));
+    let early = parked.iter().filter(|stream| {
+        stream.set_nonblocking(true).expect("not blocking");
+        (&**stream).read(&mut [0]).is_ok()
+    });
+    assert_eq!(early.count(), 0, "they go on waiting");
+    for stream in parked {
+        stream.set_nonblocking(false).expect("blocking");
+        assert!(all(stream).ends_with("nothing"), "each has its answer");
+    }
+}
