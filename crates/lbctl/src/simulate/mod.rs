@@ -6,6 +6,7 @@ mod faults;
 mod figures;
 mod format;
 mod picture;
+mod progress;
 mod queue;
 mod report;
 mod results;
@@ -14,9 +15,7 @@ mod service;
 mod source;
 mod waiting;
 
-use std::io::{IsTerminal, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use balance::rng::Rng;
 use balance::words;
@@ -25,23 +24,25 @@ use config::HookKind;
 use self::compare::{Comparison, Served};
 use self::faults::Fault;
 use self::format::LineFormat;
+use self::progress::Progress;
 use self::results::Results;
 use self::run::Simulation;
 use self::service::Service;
 use self::source::Logs;
 use crate::args::{From, SimulateArgs};
 use crate::explain;
-use crate::out::{Exit, Failure, Out, VerbResult};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 use crate::world::setup::Setup;
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
     let setup = setup(args)?;
+    setup.unknown.iter().for_each(|one| note(&format!("unknown without the server: {one}")));
     let service = Service::parse(&args.service).map_err(Failure::usage)?;
     let format = args.log_format.as_deref().map(LineFormat::parse).transpose().map_err(Failure::usage)?;
     let other = other(args)?;
     let faults = Rc::new(faults(args)?);
-    let mut logs = Logs::new(&args.logs, format);
+    let mut logs = Logs::new(&args.logs, format, Progress::new(out, &args.logs));
     let found = simulate(args, (setup, other), (&service, faults), &mut logs)?;
     let Some(results) = found else {
         if logs.lines == 0 {
@@ -124,8 +125,7 @@ fn simulate(
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
     let compares = other.is_some() || args.against_log;
     let mut compared = compares.then(Comparison::default);
-    let (mut last, mut progress) = (begin, Progress::new());
-    let mut record = first;
+    let (mut last, mut record) = (begin, first);
     loop {
         last = record.at.max(last);
         let took = record.took.unwrap_or_else(|| service.draw(&rng));
@@ -138,7 +138,6 @@ fn simulate(
             compared.put(&record.ask, chosen, others);
             compared.settle(one.take_late(), other.as_mut().map(Simulation::take_late));
         }
-        progress.tell(logs.lines);
         match logs.next()? {
             Some(next) => record = next,
             None => break,
@@ -152,7 +151,7 @@ fn simulate(
     if let Some(compared) = &mut compared {
         compared.settle(one.take_late(), None);
     }
-    progress.end();
+    logs.progress.end();
     let (unread, lines) = (logs.unread.clone(), logs.lines);
     Ok(Some(Results {
         figures: one.figures,
@@ -166,32 +165,3 @@ fn simulate(
 
 /// Keeps service times and picks apart.
 const SERVICE_SEED: u64 = 0x7365_7276_6963_6573;
-
-/// How far it is, on a terminal.
-struct Progress {
-    shown: bool,
-    looked: Instant,
-    lines: u64,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Progress { shown: std::io::stderr().is_terminal(), looked: Instant::now(), lines: 0 }
-    }
-
-    fn tell(&mut self, lines: u64) {
-        const LINES: u64 = 1 << 13;
-        const EVERY: Duration = Duration::from_millis(200);
-        if !self.shown || lines < self.lines + LINES || self.looked.elapsed() < EVERY {
-            return;
-        }
-        (self.lines, self.looked) = (lines, Instant::now());
-        write!(std::io::stderr(), "\r{lines} lines").ok();
-    }
-
-    fn end(&self) {
-        if self.shown && self.lines > 0 {
-            write!(std::io::stderr(), "\r                    \r").ok();
-        }
-    }
-}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::format::{LineFormat, Record, of_json, usual};
+use super::progress::Progress;
 
 /// Requests that are held back, since logs are in order of the ends.
 const WINDOW: usize = 8192;
@@ -49,6 +50,8 @@ pub struct Logs {
     pub unread: Unread,
     /// Lines that were read.
     pub lines: u64,
+    /// The line that shows how far it is.
+    pub progress: Progress,
 }
 
 struct Held(Record, u64);
@@ -83,7 +86,7 @@ impl Ord for Held {
 
 impl Logs {
     /// The requests of these files; `-` is standard input.
-    pub fn new(paths: &[PathBuf], format: Option<LineFormat>) -> Self {
+    pub fn new(paths: &[PathBuf], format: Option<LineFormat>, progress: Progress) -> Self {
         Logs {
             paths: paths.iter().cloned().collect(),
             open: None,
@@ -94,6 +97,7 @@ impl Logs {
             last: f64::NEG_INFINITY,
             unread: Unread::default(),
             lines: 0,
+            progress,
         }
     }
 
@@ -147,7 +151,7 @@ impl Logs {
         loop {
             let Some((path, reader, number)) = &mut self.open else {
                 let Some(path) = self.paths.pop_front() else { return Ok(None) };
-                let reader = open(&path)?;
+                let reader = open(&path, &self.progress)?;
                 self.open = Some((path, reader, 0));
                 continue;
             };
@@ -158,6 +162,7 @@ impl Logs {
                 Ok(0) => self.open = None,
                 Ok(_) => {
                     self.lines += 1;
+                    self.progress.tell(self.lines);
                     let line = String::from_utf8_lossy(&bytes);
                     let line = line.trim_end_matches(['\n', '\r']);
                     if line.is_empty() || line.starts_with('#') {
@@ -192,13 +197,13 @@ fn parsed(formats: &[LineFormat], line: &str) -> Option<Record> {
     formats.iter().find_map(|format| format.read(line))
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+fn open(path: &Path, progress: &Progress) -> io::Result<Box<dyn BufRead>> {
     const ROOM: usize = 1 << 18;
     if path.as_os_str() == "-" {
         return Ok(Box::new(BufReader::with_capacity(ROOM, io::stdin())));
     }
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut file = File::open(path).map_err(named)?;
+    let mut file = progress.counted(File::open(path).map_err(named)?);
     let mut magic = [0; 2];
     let read = file.read(&mut magic).map_err(named)?;
     let whole = io::Cursor::new(magic[..read].to_vec()).chain(file);
