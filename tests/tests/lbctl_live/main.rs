@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl` steers a running server: at its socket, and through its handler.
 
+mod discovery;
 mod doors;
 mod dump;
 mod explaining;

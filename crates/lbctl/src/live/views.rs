@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{DecisionsArgs, DiscoveryArgs, ScriptsArgs, StateVerb, StatusArgs};
 use super::client::{Call, piece};
-use super::servers::{self, Servers};
+use super::servers::{self, Said, Servers};
 use crate::clean;
-use crate::out::{Exit, Failure, Out, Tone, VerbResult};
+use crate::out::{Exit, Failure, Form, Out, Tone, VerbResult};
 
 /// Runs `lbctl decisions`.
 pub fn decisions(out: &Out, args: &DecisionsArgs) -> VerbResult {
@@ -24,7 +24,33 @@ pub fn decisions(out: &Out, args: &DecisionsArgs) -> VerbResult {
 /// Runs `lbctl scripts`.
 pub fn scripts(out: &Out, args: &ScriptsArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
-    servers::show(out, &servers, "/api/v1/scripts", |_, document| rows(out, document, "scripts", &[]))
+    servers::show(out, &servers, "/api/v1/scripts", |_, document| {
+        let mut document = document.clone();
+        let list = document.get_mut("scripts").and_then(Value::as_array_mut);
+        for script in list.into_iter().flatten() {
+            script["shadow"] = agreement(&script["shadow"]);
+            script["rollout"] = trial(&script["rollout"]);
+        }
+        const COLUMNS: [&str; 8] =
+            ["name", "verdict", "version", "rollout", "shadow", "seconds", "last_error_at", "last_error"];
+        rows(out, &document, "scripts", &COLUMNS)
+    })
+}
+
+/// How often a shadow agrees and differs, as `90/2`, and how often it has failed.
+fn agreement(shadow: &Value) -> Value {
+    let count = |key: &str| shadow[key].as_u64();
+    let (Some(agree), Some(differ)) = (count("agree"), count("differ")) else { return Value::Null };
+    let failed = count("failed").filter(|failed| *failed > 0);
+    let failed = failed.map(|failed| format!(", {failed} failed")).unwrap_or_default();
+    format!("{agree}/{differ}{failed}").into()
+}
+
+/// A version that serves a part of the requests.
+fn trial(rollout: &Value) -> Value {
+    let Some(state) = rollout["state"].as_str() else { return Value::Null };
+    let percent = rollout["percent"].as_f64().map(|percent| format!(" {percent} %"));
+    format!("{state}{}", percent.unwrap_or_default()).into()
 }
 
 /// Runs `lbctl discovery`.
@@ -35,7 +61,47 @@ pub fn discovery(out: &Out, args: &DiscoveryArgs) -> VerbResult {
             return order(out, &servers, verb, source);
         }
     }
-    servers::show(out, &servers, "/api/v1/discovery", |_, document| rows(out, document, "discovery", &[]))
+    servers::show(out, &servers, "/api/v1/discovery", |_, document| sources(out, document))
+}
+
+/// The sources, and below them what is held.
+fn sources(out: &Out, document: &Value) -> VerbResult {
+    let mut document = clean::value(document);
+    let list = document.get_mut("discovery").and_then(Value::as_array_mut);
+    let mut held = Vec::new();
+    for source in list.into_iter().flatten() {
+        let list = std::mem::take(&mut source["held"]);
+        if let Some(why) = list["why"].as_str() {
+            let gone = cell(&list["gone"]);
+            let name = format!("{}/{}", cell(&source["pool"]), cell(&source["source"]));
+            held.push(format!(
+                "{name}: its list is held ({why}) since {}, seen {}×; without {gone}\n  \
+                 lbctl discovery --accept {name} takes it",
+                cell(&list["since"]),
+                cell(&list["seen"]),
+            ));
+            let is_plain = out.form == Form::Plain;
+            source["held"] = if is_plain { format!("{why}: {gone}") } else { why.to_owned() }.into();
+        }
+        source["where"] = format!("{}:{}", cell(&source["kind"]), cell(&source["where"])).into();
+    }
+    const COLUMNS: [&str; 10] = [
+        "pool",
+        "source",
+        "state",
+        "members",
+        "listed",
+        "held",
+        "last_success",
+        "failing_since",
+        "where",
+        "last_error",
+    ];
+    let exit = rows(out, &document, "discovery", &COLUMNS)?;
+    if out.form == Form::Table && !held.is_empty() {
+        out.line(&format!("\n{}", held.join("\n")))?;
+    }
+    Ok(exit)
 }
 
 fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> VerbResult {
@@ -45,12 +111,17 @@ fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> VerbResult {
     let nothing = Value::Object(serde_json::Map::new());
     let call = Call { method: "POST", path, etag: None, body: Some(&nothing), wait: Duration::ZERO };
     let (said, exit) = servers.ask(|link| link.send(&call)).some()?;
+    if out.is_json() {
+        let said: Vec<_> =
+            said.into_iter().map(|one| Said { server: one.server, what: one.what.body }).collect();
+        servers::documents(out, &said, Vec::new())?;
+        return Ok(exit);
+    }
     for one in &said {
-        if out.is_json() {
-            out.json(&one.what.body)?;
-        } else {
-            out.line(&format!("{}: {source}: {verb} done", one.server))?;
+        if servers.are_many() {
+            out.line(&format!("{}:", one.server))?;
         }
+        sources(out, &json!({ "discovery": [one.what.body] }))?;
     }
     Ok(exit)
 }
@@ -134,40 +205,21 @@ pub fn query(pairs: &[(&str, &Option<String>)]) -> String {
     if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
 }
 
-/// The rows of a list, with these columns, or with all that have short values.
+/// The rows of a list.
 fn rows(out: &Out, document: &Value, key: &str, columns: &[&str]) -> VerbResult {
-    let list: Vec<Value> = document
-        .get(key)
-        .and_then(Value::as_array)
-        .map(|list| list.iter().map(clean::value).collect())
-        .unwrap_or_default();
-    if list.is_empty() {
+    let list = document.get(key).and_then(Value::as_array);
+    let rows: Vec<Vec<String>> = list
+        .into_iter()
+        .flatten()
+        .map(clean::value)
+        .map(|row| columns.iter().map(|key| cell(&row[*key])).collect())
+        .collect();
+    if rows.is_empty() {
         out.line("none")?;
         return Ok(Exit::Done);
     }
-    let mut head: Vec<&str> = columns.to_vec();
-    if head.is_empty() {
-        for row in &list {
-            let short = row.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object());
-            let new: Vec<&str> =
-                short.map(|(key, _)| key.as_str()).filter(|key| !head.contains(key)).collect();
-            head.extend(new);
-        }
-        head.sort_by_key(|key| place(key));
-    }
-    let cells = list.iter().map(|row| head.iter().map(|key| cell(&row[*key])).collect()).collect();
-    out.line(&out.rows(&head, cells))?;
+    out.line(&out.rows(columns, rows))?;
     Ok(Exit::Done)
-}
-
-/// Names come first, long texts last.
-fn place(key: &str) -> u8 {
-    match key {
-        "name" | "script" | "pool" | "path" => 0,
-        "source" => 1,
-        "last_error" | "error" | "message" => 9,
-        _ => 5,
-    }
 }
 
 fn cell(value: &Value) -> String {

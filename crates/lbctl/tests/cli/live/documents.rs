@@ -70,6 +70,31 @@ pub const DECISIONS: &str = r#"{"decisions":[{"at":"2026-11-30T11:00:00Z","pool"
     "reason":"least_connections","candidates":2,"attempts":[{"member":"b","outcome":"connect"},{"member":"a","outcome":"ok"}],
     "seconds":0.021,"status":200,"path":"/cart"}]}"#;
 
-/// Scripts.
-pub const SCRIPTS: &str = r#"{"scripts":[{"name":"balancer.lua","version":2,"verdict":"refused","calls":{"ok":10},
-    "last_error":"balancer.lua:3: unexpected symbol near 'end'"}]}"#;
+/// Scripts, one of them a shadow, and one beside a version on trial.
+pub const SCRIPTS: &str = r#"{"scripts":[
+    {"name":"balancer.lua","version":2,"verdict":"refused","calls":{"ok":10},"seconds":0.0015,"rollout":null,"shadow":null,
+     "last_error":"balancer.lua:3: unexpected symbol near 'end'","last_error_at":"2026-11-30T11:00:00Z"},
+    {"name":"route.lua","version":3,"verdict":"serves","calls":{"ok":7},"seconds":0.25,"shadow":null,
+     "rollout":{"state":"running","percent":10,"errors":1,"calls":40,"failed":0,"until":"2026-11-30T11:44:25Z"},
+     "last_error":null,"last_error_at":null},
+    {"name":"next.lua (shadow)","version":1,"verdict":"serves","calls":{"ok":92},"seconds":0.01,"rollout":null,
+     "shadow":{"agree":90,"differ":2,"failed":0,"sample":100,"differences":[
+       {"at":"2026-11-30T11:00:00Z","path":"/cart","decided":"app/a by round_robin","shadow":"app/b"}]},
+     "last_error":null,"last_error_at":null},
+    {"name":"other.lua (shadow)","version":1,"verdict":"serves","calls":{"error":3},"seconds":0.01,"rollout":null,
+     "shadow":{"agree":0,"differ":0,"failed":3,"sample":100,"differences":[]},
+     "last_error":"other.lua:2: attempt to call a nil value","last_error_at":"2026-11-30T11:00:00Z"}]}"#;
+
+/// Sources of members: one is held, one fails, one is as it should be.
+pub const DISCOVERY: &str = r#"{"discovery":[
+    {"pool":"app","source":"file-1","kind":"file","where":"/etc/lb/app.json","state":"held","members":3,"listed":0,
+     "last_success":"2026-11-30T11:00:04Z","failing_since":null,"last_error":null,
+     "held":{"why":"empty","since":"2026-11-30T11:00:00Z","seen":2,"gone":["a","b","c"]},
+     "updates":{"applied":1,"unchanged":1,"held":2,"failed":0}},
+    {"pool":"app","source":"file-2","kind":"file","where":"/etc/lb/more.json","state":"stale","members":1,"listed":1,
+     "last_success":"2026-11-30T10:00:00Z","failing_since":"2026-11-30T10:00:02Z","held":null,
+     "last_error":"it is not JSON: EOF while parsing a list at line 1 column 2",
+     "updates":{"applied":1,"unchanged":0,"held":0,"failed":9}},
+    {"pool":"api","source":"file-1","kind":"file","where":"lists/api.txt","state":"ok","members":2,"listed":2,
+     "last_success":"2026-11-30T11:00:04Z","failing_since":null,"held":null,"last_error":null,
+     "updates":{"applied":1,"unchanged":7,"held":0,"failed":0}}]}"#;

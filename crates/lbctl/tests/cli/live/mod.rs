@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 
-use self::documents::{DECISIONS, EVENTS, SCRIPTS, STATUS, member, pools};
+use self::documents::{DECISIONS, DISCOVERY, EVENTS, SCRIPTS, STATUS, member, pools};
 use self::fake::{Fake, Line};
 use crate::{Folder, Said};
 
@@ -27,6 +27,7 @@ fn usual(members: &[String]) -> Vec<(&'static str, Line)> {
         ("GET /api/v1/events", json(EVENTS)),
         ("GET /api/v1/decisions", json(DECISIONS)),
         ("GET /api/v1/scripts", json(SCRIPTS)),
+        ("GET /api/v1/discovery", json(DISCOVERY)),
     ]
 }
 
@@ -67,6 +68,8 @@ fn views_are_tables_for_people() {
         ("events", vec!["events"]),
         ("decisions", vec!["decisions", "--pool", "app"]),
         ("scripts", vec!["scripts"]),
+        ("discovery", vec!["discovery"]),
+        ("discovery_plain", vec!["discovery", "-o", "plain"]),
     ] {
         assert_snapshot!(name, scene.lbctl(&words).whole());
     }
@@ -75,9 +78,8 @@ fn views_are_tables_for_people() {
 #[test]
 fn documents_are_those_of_the_server() {
     let scene = Scene::new();
-    for words in [["scripts", "--json"], ["decisions", "--json"]] {
-        let said = scene.lbctl(&words).done();
-        let of_server = if words[0] == "scripts" { SCRIPTS } else { DECISIONS };
+    for (verb, of_server) in [("scripts", SCRIPTS), ("decisions", DECISIONS), ("discovery", DISCOVERY)] {
+        let said = scene.lbctl(&[verb, "--json"]).done();
         let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(parsed(&said.out), parsed(of_server));
     }
@@ -183,7 +185,8 @@ fn waiting_ends_when_it_is_so_or_time_is_up() {
 
 #[test]
 fn a_server_without_such_a_view_is_told_in_words() {
-    let scene = Scene::new();
+    let lines = usual(&two()).into_iter().filter(|(start, _)| !start.ends_with("/discovery"));
+    let scene = Scene::with(lines.collect());
     for words in
         [&["discovery"][..], &["state", "show"], &["state", "prune"], &["discovery", "--refresh", "app/f"]]
     {
