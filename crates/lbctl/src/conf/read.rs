@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use balance::words;
-use config::{At, Config, Contexts, DIRECTIVES, Directive, Draft, Section, Standing, Statement};
+use config::{
+    At, Config, Contexts, DIRECTIVES, Directive, Draft, Section, Standing, Statement, Surroundings,
+};
 use regex::Regex;
 
 use super::patterns;
@@ -33,6 +35,7 @@ pub fn read(file: &Path, defines: &[String]) -> Result<Read, String> {
     let config = reader.draft.finish()?;
     let unread = config.geo_files.iter().filter(|file| !file.path.is_file());
     unknown.extend(unread.map(|file| format!("LuaBalancerGeoIP of {}", file.place)));
+    unknown.extend(keys_of_environment(&Around(&text)));
     Ok(Read { config, site, unknown })
 }
 
@@ -163,6 +166,18 @@ impl Reader<'_> {
         host.spots.push(spot);
         Ok(())
     }
+}
+
+/// Lines that set variables which keys of methods are made of.
+fn keys_of_environment(around: &Around<'_>) -> Vec<String> {
+    let methods = around.lines("LuaBalancerMethod").join(" ").to_ascii_lowercase();
+    let is_key = |word: &String| {
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        methods.contains(&format!("env:{}}}", name.to_ascii_lowercase()))
+    };
+    let lines = around.lines("SetEnvIfExpr").into_iter();
+    let of_keys = lines.filter(|line| words_of(line).iter().skip(1).any(is_key));
+    of_keys.map(|line| format!("SetEnvIfExpr {line}")).collect()
 }
 
 fn words_of(args: &str) -> Vec<String> {

@@ -3,6 +3,14 @@
 
 use super::pool::{Converted, PoolBlock};
 
+/// `$request_uri`. No variable of httpd has it: `%{REQUEST_URI}` is decoded and without the query.
+const REQUEST_URI: &str = "%{reqenv:NGINX_REQUEST_URI}";
+/// The lines that give it its value: the target as the client wrote it, without scheme and host.
+const SETS_REQUEST_URI: [&str; 2] = [
+    "# $request_uri, as the client has written it; needs mod_setenvif",
+    r#"SetEnvIfExpr "%{THE_REQUEST} =~ m#^[^ ]+ (?:[A-Za-z]+://[^/? ]+)?([^ ]+)#" NGINX_REQUEST_URI=$1"#,
+];
+
 /// A directive, or a block.
 #[derive(Debug)]
 struct Node {
@@ -27,6 +35,9 @@ pub fn convert(text: &str) -> Result<Converted, String> {
         let name = node.words.get(1).map_or("app", String::as_str);
         let scheme = passes.iter().find_map(|(pass, _)| scheme_of(pass, name)).unwrap_or("http");
         converted.pools.push(upstream(name, scheme, node.inside.as_deref().unwrap_or_default()));
+    }
+    if converted.pools.iter().any(|pool| pool.text().contains(REQUEST_URI)) {
+        converted.lines.extend(SETS_REQUEST_URI.map(str::to_owned));
     }
     for (pass, location) in &passes {
         let line = line_of(pass, location.as_deref(), &converted.pools);
@@ -246,7 +257,7 @@ fn expression(text: &str) -> Result<String, String> {
             "remote_addr" | "binary_remote_addr" => "%{REMOTE_ADDR}".into(),
             "remote_user" => "%{REMOTE_USER}".into(),
             "uri" | "document_uri" => "%{REQUEST_URI}".into(),
-            "request_uri" => "%{REQUEST_URI}?%{QUERY_STRING}".into(),
+            "request_uri" => REQUEST_URI.into(),
             "args" | "query_string" => "%{QUERY_STRING}".into(),
             "host" | "http_host" => "%{HTTP_HOST}".into(),
             "scheme" => "%{REQUEST_SCHEME}".into(),

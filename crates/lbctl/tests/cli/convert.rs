@@ -123,6 +123,26 @@ fn every_line_has_a_counterpart_or_a_comment() {
 }
 
 #[test]
+fn the_whole_target_is_a_key_that_only_the_server_knows() {
+    let hashed = "upstream app { hash $request_uri consistent; server h1; server h2; }\n\
+                  server { location / { proxy_pass http://app; } }\n";
+    let plain = hashed.replace("$request_uri", "$uri");
+    let folder = Folder::with(&[("nginx.conf", hashed), ("plain.conf", &plain)]);
+    let line = "192.0.2.1 - - [30/Nov/2026:14:00:00 +0000] \"GET /x HTTP/1.1\" 200 5\n";
+    folder.write("access.log", line);
+    for (file, lines) in [("nginx.conf", 1), ("plain.conf", 0)] {
+        let said = folder.lbctl(&["convert", "nginx", file]).done();
+        assert_eq!(said.out.matches("\nSetEnvIfExpr ").count(), lines, "{}", said.out);
+        folder.write("pools.conf", &said.out);
+        let told = "unknown without the server: SetEnvIfExpr";
+        let explained = folder.lbctl(&["explain", "--config", "pools.conf", "/x"]).done();
+        assert_eq!(explained.out.matches(told).count(), lines, "{}", explained.whole());
+        let simulated = folder.lbctl(&["simulate", "--config", "pools.conf", "access.log"]).done();
+        assert_eq!(simulated.err.matches(told).count(), lines, "{}", simulated.whole());
+    }
+}
+
+#[test]
 fn what_holds_no_pool_is_told() {
     let folder = Folder::with(&[("empty", "\n"), ("open", "http { upstream x {\n")]);
     for from in ["balancer", "nginx", "haproxy"] {
