@@ -88,10 +88,12 @@ fn an_upstream_of_nginx_serves_as_it_did() {
          \x20 upstream plain {{ server {first} weight=5; server {second}; server {third} weight=2; server {spare} down; }}\n\
          \x20 upstream ring {{ hash $http_x_key consistent; server {first}; server {second} weight=3; server {third}; }}\n\
          \x20 upstream modulo {{ hash $http_x_key; server {first}; server {second} weight=3; server {third}; }}\n\
+         \x20 upstream whole {{ hash $request_uri consistent; server {first}; server {second} weight=3; server {third}; }}\n\
          \x20 upstream last {{ server {gone} max_fails=1 fail_timeout=60s; server {spare} backup; }}\n\
          \x20 server {{\n    listen 127.0.0.1:FRONT;\n\
          \x20   location /plain {{ proxy_pass http://plain; }}\n    location /ring {{ proxy_pass http://ring; }}\n\
          \x20   location /modulo {{ proxy_pass http://modulo; }}\n    location /last {{ proxy_pass http://last; }}\n\
+         \x20   location /whole/ {{ proxy_pass http://whole; }}\n\
          \x20   location /moved/ {{ proxy_pass http://plain/else/; }}\n  }}\n}}\n"
     );
     let nginx = Other::start(("nginx", &["-c"]), "nginx.conf", &text);
@@ -101,6 +103,12 @@ fn an_upstream_of_nginx_serves_as_it_did() {
         let requests: Vec<Request> = (0..120).map(|key| with_key(place, key)).collect();
         assert_eq!(served(&mut ours, &requests), served(&mut theirs, &requests), "{place}");
     }
+    // As the client writes it: with and without a query, with escapes, with a host before it.
+    let targets =
+        ["/whole/N", "/whole/N?", "/whole/N?a=1", "/whole/%6N%20y", "http://www.example.org:80/whole/N?q"];
+    let targets = targets.iter().flat_map(|target| (0..10).map(|n| target.replace('N', &n.to_string())));
+    let requests: Vec<Request> = targets.map(|target| Request::get(&target)).collect();
+    assert_eq!(served(&mut ours, &requests), served(&mut theirs, &requests), "$request_uri");
     let path = |client: &mut Client| client.get("/moved/x?y=1").text();
     let (own, other) = (path(&mut ours), path(&mut theirs));
     let path_of = |text: &str| text.split_whitespace().nth(1).unwrap_or_default().to_owned();
