@@ -24,6 +24,8 @@ use crate::serve::generation::generation;
 const FORGOTTEN_MS: u64 = 30_000;
 /// How soon a thread that was not to be had is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How soon sightings and wishes are looked at while a list settles.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub struct Finder {
@@ -222,7 +224,8 @@ impl Task for Finder {
         self.obey(lease);
         let next = self.take(lease);
         self.sweep(lease);
-        next
+        // One list that settles holds up no other, nor anybody's wish.
+        next.map(|at| at.min(Instant::now() + LOOK))
     }
 
     /// Another leader may have changed everything meanwhile.

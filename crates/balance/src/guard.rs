@@ -144,6 +144,8 @@ pub struct Guard {
     changed_ms: Option<u64>,
     /// Somebody wants what is held to be taken.
     accepted: bool,
+    /// The objection that the list which waits to be taken has overcome.
+    overcome: Option<SourceStage>,
 }
 
 impl Guard {
@@ -158,6 +160,7 @@ impl Guard {
             pending_ms: None,
             changed_ms: None,
             accepted: false,
+            overcome: None,
         }
     }
 
@@ -182,7 +185,10 @@ impl Guard {
                 now.listed = u32::try_from(listed).unwrap_or(u32::MAX);
                 match self.objection(listed, serving, gone) {
                     Some(stage) => self.hold(stage, now_ms),
-                    None => self.take(differs, now_ms),
+                    None => {
+                        self.overcome = None;
+                        self.take(differs, now_ms)
+                    }
                 }
             }
         }
@@ -195,7 +201,7 @@ impl Guard {
 
     /// The list that waited is in service.
     pub fn has_taken(&mut self, now_ms: u64) {
-        self.pending_ms = None;
+        (self.pending_ms, self.overcome) = (None, None);
         self.changed_ms = Some(now_ms);
         self.standing.taken_ms = now_ms.max(1);
     }
@@ -246,6 +252,10 @@ impl Guard {
     }
 
     fn hold(&mut self, stage: SourceStage, now_ms: u64) -> ListRuling {
+        // It is looked at again before it has settled.
+        if self.overcome == Some(stage) && self.pending_ms.is_some() {
+            return self.take(true, now_ms);
+        }
         let now = &mut self.standing;
         let is_new = now.stage != stage;
         if is_new {
@@ -255,6 +265,7 @@ impl Guard {
         let is_kept = stage == SourceStage::HeldEmpty && self.empty == EmptyList::Keep;
         let stays = now.held_seen >= HOLD_SEEN && now_ms.saturating_sub(now.held_ms) >= HOLD_MS;
         if std::mem::take(&mut self.accepted) || stays && !is_kept {
+            self.overcome = Some(stage);
             return self.take(true, now_ms);
         }
         self.pending_ms = None;

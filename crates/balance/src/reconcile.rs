@@ -124,8 +124,7 @@ impl<S: Store> Planning<'_, S> {
         }
         let Some(configured) = self.store.configured(member.slot) else { return };
         if configured.url != spec.url {
-            self.step(&name, Doing::Remove);
-            self.step(&name, Doing::Add(Box::new(spec)));
+            self.moved(spec, order.unwrap_or_default());
             return;
         }
         if is_gone {
@@ -133,6 +132,23 @@ impl<S: Store> Planning<'_, S> {
         }
         if configured != spec {
             self.step(&name, Doing::Line(Box::new(spec)));
+        }
+    }
+
+    /// A member that has moved to another URL is another one, of which the same is ordered.
+    fn moved(&mut self, spec: MemberSpec, order: Order) {
+        let (name, listed) = (spec.name.clone(), spec.flags & AdminState::FLAGS);
+        self.step(&name, Doing::Remove);
+        self.step(&name, Doing::Add(Box::new(spec)));
+        let order = Order { gone: None, ..order };
+        if let Some(flags) = order.admin.map(AdminState::flags).filter(|flags| *flags != listed) {
+            self.step(&name, Doing::Switch(flags));
+        }
+        if let Some(weight) = order.weight {
+            self.step(&name, Doing::Weigh(weight));
+        }
+        if !order.is_empty() {
+            self.step(&name, Doing::Order(Some(order)));
         }
     }
 

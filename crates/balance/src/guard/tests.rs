@@ -49,6 +49,24 @@ fn a_failure_or_a_good_list_begins_the_count_of_a_held_one_anew() {
 }
 
 #[test]
+fn a_list_that_was_held_settles_also_when_it_is_looked_at_meanwhile() {
+    let mut guard = serving(&Discovery { settle_ms: 5_000, ..rules() });
+    for at_ms in (10_000..40_000).step_by(2_000) {
+        assert!(matches!(guard.see(list(1, 4, 3), at_ms), ListRuling::Hold { .. }), "at {at_ms}");
+    }
+    for at_ms in [40_000, 42_000, 44_000] {
+        assert_eq!(guard.see(list(1, 4, 3), at_ms), ListRuling::TakeAt(45_000), "at {at_ms}");
+    }
+    // One of another kind is held for itself.
+    let mut other = guard.clone();
+    assert_eq!(other.see(list(0, 4, 4), 44_500), ListRuling::Hold { is_new: true });
+    assert!(!other.may_take(45_000));
+    assert!(guard.may_take(45_000));
+    guard.has_taken(45_000);
+    assert_eq!(guard.see(list(0, 1, 1), 46_000), ListRuling::Hold { is_new: true });
+}
+
+#[test]
 fn what_is_said_of_empty_lists_holds() {
     let mut keep = serving(&Discovery { empty: EmptyList::Keep, ..rules() });
     for at in 1..100 {
@@ -153,10 +171,6 @@ proptest! {
             if bad.is_some() {
                 let may = row >= HOLD_SEEN && now_ms - since_ms >= HOLD_MS;
                 prop_assert_eq!(is_taken, may, "{:?} {} {}", sight, row, now_ms - since_ms);
-                if is_taken {
-                    // The next look is counted anew, as the list is no longer held.
-                    kind = None;
-                }
             }
             prop_assert!(!(is_taken && sight == Sight::Failed));
             prop_assert_ne!(ruling, ListRuling::Expire, "stale=forever");

@@ -137,6 +137,28 @@ fn orders_outlive_lists() {
 }
 
 #[test]
+fn orders_outlive_another_address() {
+    let store = store(&[]);
+    let list = |host: &str| ["a", "b"].map(|name| format!("http://{host}:1 name={name} weight=2"));
+    let take = |host: &str| {
+        let list = list(host);
+        take(&store, "file-1", &list.each_ref().map(String::as_str), 30_000);
+    };
+    take("10.0.0.1");
+    let disabled =
+        Order { admin: Some(AdminState::Disabled), note: Some("broken".into()), at: 5, ..Order::default() };
+    let weight = Order { weight: Some(900), max_inflight: Some(3), at: 5, ..Order::default() };
+    order(&store, "a", &disabled);
+    order(&store, "b", &weight);
+    take("10.0.0.2");
+    let (a, b) = (member(&store, "a"), member(&store, "b"));
+    assert_eq!((state(&store, "a"), store.order(a.slot)), (State::Disabled, Some(disabled)));
+    assert_eq!((state(&store, "b"), store.order(b.slot)), (State::Up, Some(weight)));
+    assert_eq!((store.status(b.slot).weight(), b.spec.max_inflight), (900, 3));
+    assert_eq!(b.spec.url.to_string(), "http://10.0.0.2:1");
+}
+
+#[test]
 fn sources_step_back_before_everybody_else() {
     let store = store(&["http://10.0.0.1:1 name=a weight=5"]);
     let app = store.find_pool("app").expect("the pool");
