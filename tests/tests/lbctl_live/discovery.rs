@@ -35,6 +35,7 @@ fn sources_are_shown_looked_at_and_taken() {
     let backends = Backend::named(["a", "b", "c"]);
     let [a, b, c] = &backends;
     let httpd = Httpd::builder()
+        .with_member_states()
         .file("lists/app.json", &list(&[a, b, c]))
         .config(
             "<LuaBalancerPool app>\n  LuaBalancerDiscovery file:lists/app.json drain=0\n</LuaBalancerPool>",
