@@ -296,16 +296,6 @@ fn numbers_go_on_over_restarts_and_killed_leaders(mpm: Mpm) {
                 Some(())
             });
         }
-        if round == 9 {
-            // A larger table.
-            let many: String = (0..2000)
-                .map(|at| format!("LuaBalancerMember http://127.0.0.1:{} name=m{at}\n", at + 1))
-                .collect();
-            httpd.edit_config(
-                "ProxyPass /app",
-                &format!("<LuaBalancerPool more>\n{many}</LuaBalancerPool>\nProxyPass /app"),
-            );
-        }
         httpd.graceful();
         take(&httpd);
     }
