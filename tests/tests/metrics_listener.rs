@@ -27,8 +27,11 @@ fn metrics_and_health_are_there_and_nothing_else(mpm: Mpm) {
         lines.retain(|line| !line.contains("scrape_duration"));
         lines
     };
-    let by_socket = httpd.socket().get("/metrics").text();
-    assert_eq!(values(&metrics.text()), values(&by_socket), "the same at every door");
+    // Children are still beginning.
+    wait_until("the same at every door", SOON, || {
+        let by_listener = Client::new(port.port()).get("/metrics").text();
+        values(&by_listener) == values(&httpd.socket().get("/metrics").text())
+    });
     for target in ["/", "/api/v1/", "/api/v1/pools", "/assets/x"] {
         assert_eq!(Client::new(port.port()).get(target).status, 404, "{target}");
     }
