@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! APR tables: headers, notes, environment.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 
 use super::pool::Text;
@@ -34,6 +34,23 @@ impl<'r> AprTable<'r> {
         }
         // SAFETY: a live table; the value is a NUL-terminated string of the table's pool.
         unsafe { super::bytes(ffi::apr_table_get(self.raw, key.as_ptr())) }
+    }
+
+    /// Whether any of these keys is there: one pass, where [`AprTable::get`] takes one each.
+    pub fn holds_any(self, keys: &KeySet) -> bool {
+        if self.raw.is_null() {
+            return false;
+        }
+        // SAFETY: a live table, whose array holds `nelts` entries; keys are NUL-terminated.
+        unsafe {
+            let array = &*ffi::apr_table_elts(self.raw);
+            if array.nelts <= 0 || array.elts.is_null() {
+                return false;
+            }
+            std::slice::from_raw_parts(array.elts.cast::<ffi::apr_table_entry_t>(), array.nelts as usize)
+                .iter()
+                .any(|entry| !entry.key.is_null() && keys.holds(entry.key))
+        }
     }
 
     /// As [`AprTable::get`] for a key that is not yet a C string; short keys cost no allocation.
@@ -105,6 +122,44 @@ impl<'r> AprTable<'r> {
             if !f(key, value) {
                 return;
             }
+        }
+    }
+}
+
+/// Keys that are looked for together, case-insensitive as a table's are.
+pub struct KeySet {
+    /// A bit for each letter that one of them begins with, whatever its case.
+    initials: u32,
+    keys: &'static [&'static CStr],
+}
+
+impl KeySet {
+    /// Each key begins with a letter.
+    pub const fn new(keys: &'static [&'static CStr]) -> Self {
+        let mut initials = 0;
+        let mut at = 0;
+        while at < keys.len() {
+            initials |= Self::bit(keys[at].to_bytes()[0]);
+            at += 1;
+        }
+        KeySet { initials, keys }
+    }
+
+    const fn bit(letter: u8) -> u32 {
+        1 << (letter & 31)
+    }
+
+    /// # Safety
+    /// `key` is a NUL-terminated string.
+    #[inline(always)]
+    unsafe fn holds(&self, key: *const c_char) -> bool {
+        // SAFETY: as above. Most keys begin with another letter: these cost no look at the rest.
+        unsafe {
+            if self.initials & Self::bit(*key as u8) == 0 {
+                return false;
+            }
+            let key = CStr::from_ptr(key).to_bytes();
+            self.keys.iter().any(|known| known.to_bytes().eq_ignore_ascii_case(key))
         }
     }
 }

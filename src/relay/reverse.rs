@@ -10,12 +10,14 @@ use balance::target::path_start;
 use super::record::Record;
 use crate::httpd::aliases::Alias;
 use crate::httpd::request::Request;
-use crate::httpd::table::AprTable;
+use crate::httpd::table::{AprTable, KeySet};
 use crate::httpd::{CStr, CString};
 use crate::serve::child::{self, Child};
 
 const SCHEME: &[u8] = b"lb://";
 const LOCATIONS: [&CStr; 4] = [c"Location", c"Content-Location", c"URI", c"Destination"];
+const MAPPED: KeySet =
+    KeySet::new(&[c"Location", c"Content-Location", c"URI", c"Destination", c"Set-Cookie"]);
 
 /// Whether a line of ProxyPassReverse for this request names a pool.
 pub fn is_configured(request: Request<'_>, child: &Child) -> bool {
@@ -35,10 +37,10 @@ fn split(url: &[u8]) -> (&[u8], &[u8]) {
 /// Rewrites the answer's headers; called once, when they are known and not yet sent.
 pub fn map_back(request: Request<'_>, record: &Record) {
     let headers = request.headers_out();
-    let cookies = headers.get(c"Set-Cookie").is_some() && record.answer.reverse.get();
-    if !cookies && LOCATIONS.iter().all(|key| headers.get(key).is_none()) {
+    if !headers.holds_any(&MAPPED) {
         return;
     }
+    let cookies = headers.get(c"Set-Cookie").is_some() && record.answer.reverse.get();
     let Some(child) = child::get() else { return };
     for key in LOCATIONS {
         let mapped = headers.get(key).and_then(|value| map_header(request, child, record, value));
