@@ -8,7 +8,7 @@
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
-# The rest: build, install, uninstall, bench-quick, loom, deps.
+# The rest: build, install, uninstall, bench-quick, bench-watched, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
 CARGO      ?= cargo
@@ -28,7 +28,7 @@ MANDIR     ?= /usr/local/share/man/man1
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick fuzz soak sanitize miri clean
+.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched fuzz soak sanitize miri clean
 
 all: build
 
@@ -106,6 +106,9 @@ bench: build
 
 bench-quick: build
 	@scripts/bench-quick "$(MODULE)"
+
+bench-watched: build
+	@scripts/bench-watched "$(MODULE)"
 
 fuzz:
 	@scripts/fuzz

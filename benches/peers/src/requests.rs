@@ -37,14 +37,24 @@ impl Seen {
     }
 }
 
-/// Runs `clients`, each over a kept-alive connection, for `length`; what began before `skip` is not
-/// counted.
-pub fn run(port: u16, clients: usize, skip: Duration, length: Duration) -> Seen {
+/// The clients of a run, each over a kept-alive connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Clients {
+    /// So many at once.
+    pub count: usize,
+    /// How long each waits between an answer and its next request.
+    pub pause: Duration,
+    /// What begins before so much of the run is over is not counted.
+    pub skip: Duration,
+}
+
+/// Runs the clients against a port of 127.0.0.1 for `length`.
+pub fn run(port: u16, length: Duration, clients: &Clients) -> Seen {
     let start = Instant::now();
     let mut all = Seen::default();
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..clients).map(|_| scope.spawn(|| one_client(port, start + skip, start + length))).collect();
+        let one = || one_client(port, clients, start + length);
+        let threads: Vec<_> = (0..clients.count).map(|_| scope.spawn(one)).collect();
         for thread in threads {
             all.add(thread.join().unwrap_or_default());
         }
@@ -52,7 +62,8 @@ pub fn run(port: u16, clients: usize, skip: Duration, length: Duration) -> Seen 
     all
 }
 
-fn one_client(port: u16, from: Instant, until: Instant) -> Seen {
+fn one_client(port: u16, clients: &Clients, until: Instant) -> Seen {
+    let from = Instant::now() + clients.skip;
     let mut client = Client::new(port).timeout(Duration::from_secs(5));
     let mut seen = Seen::default();
     loop {
@@ -61,12 +72,14 @@ fn one_client(port: u16, from: Instant, until: Instant) -> Seen {
             return seen;
         }
         let outcome = client.try_get("/x");
+        let took = start.elapsed();
+        thread::sleep(clients.pause);
         if start < from {
             continue;
         }
         match outcome {
             Ok(response) if response.status == 200 => {
-                seen.times_ms.push(start.elapsed().as_secs_f64() * 1000.0);
+                seen.times_ms.push(took.as_secs_f64() * 1000.0);
                 seen.of_slow += usize::from(response.body == SLOW_BODY.as_bytes());
             }
             Ok(response) => fail(&mut seen, format!("status {}", response.status)),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use peers::backends::Slow;
-use peers::requests::{self, Seen};
+use peers::requests::{self, Clients, Seen};
 use peers::stats::median;
 use peers::stop;
 
@@ -99,7 +99,8 @@ impl Contender {
 
     fn turn(&mut self, clients: usize, length: Duration, counts: bool) {
         let Ok(server) = &self.server else { return };
-        let seen = requests::run(server.port(), clients, SKIPPED, length);
+        let clients = Clients { count: clients, pause: Duration::ZERO, skip: SKIPPED };
+        let seen = requests::run(server.port(), length, &clients);
         if seen.times_ms.is_empty() {
             let reason = seen.reason.unwrap_or_else(|| "no request".to_owned());
             self.server = Err(format!("{reason} ({})", server.last_words()));

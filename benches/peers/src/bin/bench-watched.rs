@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What it costs to be watched: CPU time of a scrape and of a pool's document, and the times of
+//! requests while all members are listed, scraped and written to the state file.
+//!
+//! `bench-watched [sizes=1000,10000] [asked=20] [rounds=10] [seconds=6] [clients=8] [pause_ms=2]`:
+//! needs nginx. The CPU time is that of all of httpd's processes, less what they take in the same
+//! time without a question. The times of requests are those of turns without and with a watcher,
+//! one after the other at the same server: the ratio of each turn to the ones before and after it,
+//! medians over the rounds. The watcher lists all members every two seconds, as the page does,
+//! scrapes them every five, and orders one of them every half second, so that the state file is
+//! written anew all the time. Clients pause between requests: a machine at its limit would show its
+//! queue instead.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peers::backends::Fast;
+use peers::config::{address, proxy_pass};
+use peers::cpu;
+use peers::requests::{self, Clients};
+use peers::stats::{Spread, median};
+use server_tests::{Httpd, Request, SocketClient};
+
+const POOL: &str = "/api/v1/pools/app";
+const LISTED_EVERY: Duration = Duration::from_secs(2);
+const SCRAPED_EVERY: Duration = Duration::from_secs(5);
+const ORDERED_EVERY: Duration = Duration::from_millis(500);
+/// How often the watcher looks whether something is due.
+const STEP: Duration = Duration::from_millis(20);
+/// At the start of each turn, not counted.
+const SKIPPED: Duration = Duration::from_millis(500);
+
+fn word(name: &str) -> Option<String> {
+    std::env::args().find_map(|arg| Some(arg.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    word(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn main() {
+    let backend = Fast::start(1).expect("nginx runs (apt-get install nginx-light)");
+    let sizes = word("sizes").unwrap_or_else(|| "1000,10000".to_owned());
+    let sizes: Vec<usize> = sizes.split(',').filter_map(|size| size.parse().ok()).collect();
+    println!(
+        "| members | scrape: CPU ms | bytes | document of the pool: CPU ms | bytes |\n|---|---|---|---|---|"
+    );
+    let mut servers: Vec<(usize, Httpd)> = Vec::new();
+    for members in sizes {
+        let httpd = start(members, backend.port());
+        let [(scrape, scraped), (list, listed)] =
+            ["/metrics", POOL].map(|target| cost(&httpd, target, number("asked", 20) as u32));
+        println!("| {members} | {scrape:.1} | {scraped} | {list:.1} | {listed} |");
+        servers.push((members, httpd));
+    }
+    println!(
+        "\n| members | p50 | p99 | p99 watched | ratio of p99 (median, quartiles) | requests/s | failed |\n|---|---|---|---|---|---|---|"
+    );
+    for (members, httpd) in &servers {
+        println!("{}", watched(*members, httpd));
+    }
+}
+
+/// A server with so many members, all at one address: their paths differ.
+fn start(members: usize, port: u16) -> Httpd {
+    let lines: String = (0..members)
+        .map(|index| format!("    LuaBalancerMember http://{}:{port}/m{index} name=m{index}\n", address(0)))
+        .collect();
+    let config = format!(
+        "LuaBalancerMaxMembers {}\nLuaBalancerStateFile kept/state.json\n\
+         <LuaBalancerPool app>\n{lines}    LuaBalancerMethod power_of_two\n</LuaBalancerPool>\n{}",
+        members + 100,
+        proxy_pass("lb://app")
+    );
+    let builder = Httpd::builder().threads(25).log_level("warn").config(&config);
+    builder.open_folder("kept");
+    let httpd = builder.start();
+    // Every member has its worker before anything is measured.
+    requests::run(
+        httpd.port(),
+        Duration::from_secs(3),
+        &Clients { count: 8, pause: Duration::ZERO, skip: SKIPPED },
+    );
+    httpd
+}
+
+/// CPU milliseconds of one answer, and its bytes.
+fn cost(httpd: &Httpd, target: &str, times: u32) -> (f64, usize) {
+    let mut client = httpd.socket();
+    let mut bytes = client.get(target).body.len();
+    let (before, began) = (cpu::time_of(httpd.pid()), Instant::now());
+    for _ in 0..times {
+        let response = client.get(target);
+        assert_eq!(response.status, 200, "{target}");
+        bytes = response.body.len();
+    }
+    let (taken, length) = (cpu::time_of(httpd.pid()) - before, began.elapsed());
+    let before = cpu::time_of(httpd.pid());
+    thread::sleep(length);
+    let idle = cpu::time_of(httpd.pid()) - before;
+    (taken.saturating_sub(idle).as_secs_f64() * 1e3 / f64::from(times), bytes)
+}
+
+/// A row: turns without and with a watcher.
+fn watched(members: usize, httpd: &Httpd) -> String {
+    let length = Duration::from_secs(number("seconds", 6));
+    let clients = Clients {
+        count: number("clients", 8) as usize,
+        pause: Duration::from_millis(number("pause_ms", 2)),
+        skip: SKIPPED,
+    };
+    let (mut quiet, mut seen_watched, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut medians, mut failed) = (Vec::new(), 0);
+    let rounds = number("rounds", 10) as usize;
+    let mut turn = |with_watcher: bool| {
+        let ended = AtomicBool::new(false);
+        let seen = thread::scope(|scope| {
+            if with_watcher {
+                scope.spawn(|| watch(httpd, &ended));
+            }
+            let seen = requests::run(httpd.port(), length, &clients);
+            ended.store(true, Ordering::Relaxed);
+            seen
+        });
+        failed += seen.failed;
+        medians.push(seen.below(0.5));
+        rates.push(seen.times_ms.len() as f64 / (length - SKIPPED).as_secs_f64());
+        seen.below(0.99)
+    };
+    quiet.push(turn(false));
+    for round in 1..=rounds {
+        seen_watched.push(turn(true));
+        quiet.push(turn(false));
+        eprintln!(
+            "{members} members, round {round} of {rounds}: p99 {:.2} ms, watched {:.2} ms",
+            quiet[round],
+            seen_watched[round - 1]
+        );
+    }
+    let ratios: Vec<f64> = seen_watched
+        .iter()
+        .zip(quiet.windows(2))
+        .map(|(seen, beside)| seen / ((beside[0] + beside[1]) / 2.0))
+        .collect();
+    let Spread { low, median: ratio, high } = Spread::of(&ratios);
+    format!(
+        "| {members} | {:.2} | {:.2} | {:.2} | {ratio:.2} ({low:.2}–{high:.2}) | {:.0} | {failed} |",
+        median(&medians),
+        median(&quiet),
+        median(&seen_watched),
+        median(&rates),
+    )
+}
+
+/// Looks, and orders, until the turn is over.
+fn watch(httpd: &Httpd, ended: &AtomicBool) {
+    let mut client = httpd.socket();
+    let began = Instant::now();
+    let mut due = [Duration::ZERO; 3];
+    let mut orders = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let [list, scrape, order] = due.map(|due| began.elapsed() >= due);
+        if list {
+            due[0] += LISTED_EVERY;
+            expect_ok(&mut client, &Request::get(POOL));
+        }
+        if scrape {
+            due[1] += SCRAPED_EVERY;
+            expect_ok(&mut client, &Request::get("/metrics"));
+        }
+        if order {
+            due[2] += ORDERED_EVERY;
+            orders += 1;
+            let body = format!("{{\"max_inflight\":{}}}", 1000 + orders);
+            expect_ok(
+                &mut client,
+                &Request::json("PATCH", &format!("{POOL}/members/m{}", orders % 100), body),
+            );
+        }
+        thread::sleep(STEP);
+    }
+}
+
+fn expect_ok(client: &mut SocketClient, request: &Request) {
+    let response = client.send(request);
+    assert_eq!(response.status, 200, "{}", response.text());
+}
