@@ -359,7 +359,23 @@ def bans():
             yield f"{name}: {missing}, which the workspace bans, is not banned"
 
 
+def translations():
+    """A translation of the README has its blocks, in its order; comments are in its own language."""
+    ours = blocks("README.md")
+    for name in named(r"README\.[\w-]+\.md"):
+        for at, block in enumerate(ours):
+            theirs = blocks(name)[at : at + 1]
+            if theirs != [block]:
+                yield f"{name}: block {at + 1} is not that of README.md, which begins `{block.split(chr(10))[0]}`"
+
+
+def blocks(name: str) -> list[str]:
+    """The fenced blocks of a document, without comments and the space before them."""
+    found = re.findall(r"^```(\w*\n.*?)^```", text(name), re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s*(?<!\S)(#|--) .*", "", block) for block in found]
+
+
 RULES = (
     licences, comments, prose, subjects, names, stale, walk, sizes, homes, imports, floors, circles, bound, reference,
-    dependencies, bans,
+    dependencies, bans, translations,
 )

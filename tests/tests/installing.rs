@@ -182,20 +182,26 @@ fn after_make_install_and_a2enmod_configtest_passes_on_a_stock_debian_configurat
 }
 
 #[test]
-fn the_readmes_configuration_passes_configtest_after_the_readmes_install() {
+fn each_configuration_of_the_readmes_passes_configtest_after_the_readmes_install() {
     let (folder, root) = (Folder::new("readme-conf"), Folder::new("readme-root"));
     if installed(&root, &folder).is_none() {
         return;
     }
-    let readme = text(&workspace().join("README.md"));
-    let block = readme.split("```apache\n").nth(1).and_then(|rest| rest.split("```").next());
-    let block = block.expect("a configuration in the README");
-    fs::write(folder.0.join("apache2/conf-enabled/readme.conf"), block).expect("write the configuration");
     let scripts = file_below(&root.0, "balancer.lua");
     let scripts = scripts.parent().expect("the folder of scripts");
-    let mut configtest = debian("apachectl", &folder.0, &root.0.join("state"));
-    let said = run(configtest.arg("configtest").env("LUA_BALANCER_LUADIR", scripts));
-    assert!(said.contains("Syntax OK"), "{said}");
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let readme = text(&workspace().join(readme));
+        let blocks: Vec<_> =
+            readme.split("```apache\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(blocks.len(), 3, "configurations in the README");
+        for block in blocks {
+            fs::write(folder.0.join("apache2/conf-enabled/readme.conf"), block)
+                .expect("write the configuration");
+            let mut configtest = debian("apachectl", &folder.0, &root.0.join("state"));
+            let said = run(configtest.arg("configtest").env("LUA_BALANCER_LUADIR", scripts));
+            assert!(said.contains("Syntax OK"), "{block}\n{said}");
+        }
+    }
 }
 
 /// Programs that say that they were called, in place of those that would change this system; and

@@ -44,7 +44,7 @@ pub struct Clients {
     pub count: usize,
     /// How long each waits between an answer and its next request.
     pub pause: Duration,
-    /// What begins before so much of the run is over is not counted.
+    /// From the run's start; requests that begin within it are not counted.
     pub skip: Duration,
 }
 
