@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configurations in the documents are taken by httpd as they stand, and those of other
+//! balancers become what the documents say.
+
+use std::fs;
+use std::path::Path;
+
+use server_tests::{Httpd, lbctl_command};
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The fenced blocks of a document, each with its language.
+fn blocks(document: &str) -> Vec<(&str, &str)> {
+    let fenced = document.split("\n```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n')).collect()
+}
+
+#[test]
+fn each_configuration_of_the_migration_guide_passes_configtest() {
+    let guide = document("migrating.md");
+    let found: Vec<_> = blocks(&guide).into_iter().filter(|(language, _)| *language == "apache").collect();
+    assert_eq!(found.len(), 4, "configurations in the guide");
+    for (_, block) in found {
+        let stock = ["slotmem_shm", "proxy_balancer", "lbmethod_bybusyness"];
+        let builder = stock.into_iter().fold(Httpd::builder(), |builder, module| builder.module(module));
+        let result = builder.config(block).configtest();
+        assert!(result.ok, "{block}\n{}", result.output);
+    }
+}
+
+#[test]
+fn lbctl_converts_the_migration_guides_examples_into_its_results() {
+    let guide = document("migrating.md");
+    let found = blocks(&guide);
+    for (index, (language, before)) in found.iter().enumerate() {
+        if !["nginx", "haproxy"].contains(language) {
+            continue;
+        }
+        let file = std::env::temp_dir().join(format!("lua-balancer-guide-{}-{language}", std::process::id()));
+        fs::write(&file, before).expect("a configuration");
+        let output = lbctl_command(&["convert", language]).arg(&file).output().expect("run lbctl");
+        let _ = fs::remove_file(&file);
+        let written = String::from_utf8_lossy(&output.stdout);
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        let written: Vec<_> = written.lines().filter(is_code).collect();
+        let after: Vec<_> = found[index + 1].1.lines().filter(is_code).collect();
+        assert_eq!(written, after, "{language}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
