@@ -9,6 +9,7 @@ OPENING = re.compile(
 RIDDLE = re.compile(
     r"\b[Ww]ho(?:m|se)?ever\b|(?<!\b[Tt]here )\b(?:is|are|was|were) (?:none\b|no (?!(?:longer|more|less|other)\b)\w+)"
 )
+UNNAMED = re.compile(r"\bfn ((?:what|who|whom|whose|whoever|whatever|those)_\w+)")
 QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"")
 # A list, a table or a heading ends the paragraph before it.
 BLOCK = re.compile(r"([*|#-]|\d+\.) ?")
@@ -19,6 +20,11 @@ def riddles(paragraph: str) -> list[str]:
     plain = QUOTED.sub("``", paragraph)
     found = [match[0].split()[0] for match in OPENING.finditer(plain) if match["end"] != "?"]
     return found + [match[0] for match in RIDDLE.finditer(plain)]
+
+
+def unnamed(code: str):
+    """The functions whose names begin with a word that stands for the thing, with the numbers of their lines."""
+    return [(code.count("\n", 0, match.start()) + 1, match[1]) for match in UNNAMED.finditer(code)]
 
 
 def paragraphs(lines, begin: str):

@@ -118,6 +118,13 @@ def strings(name: str):
     return [(line_of(text(name), match.start()), match["string"][1:-1]) for match in found]
 
 
+def promises():
+    """Names of tests say the promise, and begin with its subject."""
+    for name in named(r".*\.rs"):
+        for at, riddle in plain.unnamed(code(name)):
+            yield f"{name}:{at}: {riddle} leaves a reader to guess: begin with the thing that is promised"
+
+
 def sizes():
     """Files have at most 450 lines, functions at most five parameters (but for callbacks of httpd and Lua)."""
     for name in named(*PRODUCTION):
@@ -376,6 +383,6 @@ def blocks(name: str) -> list[str]:
 
 
 RULES = (
-    licences, comments, prose, subjects, names, stale, walk, sizes, homes, imports, floors, circles, bound, reference,
-    dependencies, bans, translations,
+    licences, comments, prose, subjects, promises, names, stale, walk, sizes, homes, imports, floors, circles, bound,
+    reference, dependencies, bans, translations,
 )

@@ -116,6 +116,11 @@ class Documents(unittest.TestCase):
         self.assertEqual(found("// Text, or", "", "//! - Those serve."), [(3, "Those")])
         self.assertEqual(found('// What is it? A "What" and `is no text`.'), [])
 
+    def test_a_name_begins_with_its_subject(self):
+        self.assertEqual(plain.unnamed("fn whole_sum() {}\n\nfn the_sum_is_what_it_was() {}"), [])
+        self.assertEqual(plain.unnamed("\n    fn what_is_left(a: u8) {}"), [(2, "what_is_left")])
+        self.assertEqual(plain.unnamed("fn whoever_asks() {}"), [(1, "whoever_asks")])
+
     def test_headings_and_listings_are_no_sentences(self):
         page = "## What differs\n\n```\nWhat\n```\nWho asks.\n| What a cell says | x |"
         found = [at for at, words in plain.paragraphs(plain.sentences(page), "") if plain.riddles(words)]

@@ -145,7 +145,7 @@ end",
 }
 
 #[test]
-fn what_is_missing_says_what_to_use_instead() {
+fn missing_functions_say_what_to_use_instead() {
     let backend = Backend::new("a");
     let script = "function kinds.files(r) return r:get_direntries('/etc') end
 function kinds.sleep(r) r.usleep(5) end";

@@ -246,7 +246,7 @@ fn failonstatus_takes_a_member_out_as_in_stock_httpd() {
 }
 
 #[test]
-fn what_a_balancers_line_says_is_taken_or_refused_with_the_line_to_write() {
+fn parameters_of_a_balancers_line_are_taken_or_refused_with_the_line_to_write() {
     let member = "http://127.0.0.1:9";
     // Stock httpd takes all of these.
     for (line, settings) in [

@@ -233,7 +233,7 @@ fn a_translate_hook_in_a_section_that_is_chosen_by_files_is_refused_with_a_hint(
 }
 /// Each of these may be meant, so that httpd starts, and hardly ever is.
 #[test]
-fn what_is_hardly_meant_is_said() {
+fn lines_that_are_hardly_meant_are_told() {
     let member = "LuaBalancerMember http://127.0.0.1:9";
     let section = |lines: &str| {
         Httpd::builder().config(&format!("<LuaBalancerPool app>\n{lines}\n</LuaBalancerPool>")).configtest()

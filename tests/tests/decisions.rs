@@ -36,9 +36,9 @@ fn kept(httpd: &Httpd, count: usize) -> Vec<Value> {
     all
 }
 
-on_every_mpm!(what_goes_wrong_is_kept_and_what_goes_well_is_not, decisions_stay_over_restarts);
+on_every_mpm!(requests_that_go_wrong_are_kept_and_others_are_not, decisions_stay_over_restarts);
 
-fn what_goes_wrong_is_kept_and_what_goes_well_is_not(mpm: Mpm) {
+fn requests_that_go_wrong_are_kept_and_others_are_not(mpm: Mpm) {
     let backends = Backend::named(["a", "b"]);
     let httpd = server(mpm, &backends, "LuaBalancerDecisions sample=0%").start();
     let mut client = httpd.client();

@@ -91,7 +91,7 @@ fn counts_of_all_children_add_up(mpm: Mpm) {
 }
 
 #[test]
-fn what_one_child_stores_the_other_one_finds() {
+fn a_value_that_one_child_stores_the_other_one_finds() {
     let httpd = with_dict("LuaBalancerDict shared 1M").start();
     let [mut one, mut other] = children(&httpd);
     for (stored, found) in [

@@ -101,7 +101,7 @@ fn a_translate_script_of_mod_lua_balances_over_kept_connections(mpm: Mpm) {
 }
 
 #[test]
-fn what_mod_proxy_takes_for_a_path_is_a_path() {
+fn texts_that_mod_proxy_takes_for_paths_are_paths() {
     let a = Backend::new("a");
     let script = "function translate(r)\n  local form, rest = r.uri:match('^/(%a+)(.*)$')\n  \
                   r.handler, r.proxyreq = 'proxy-server', apache2.PROXYREQ_REVERSE\n  \

@@ -152,7 +152,7 @@ fn several_databases_are_one_answer() {
 }
 
 #[test]
-fn what_is_no_address_is_an_error_that_says_so() {
+fn text_that_is_not_an_address_is_an_error_that_says_so() {
     let httpd = telling(Mpm::Event, "city.mmdb").start();
     let mut client = httpd.client();
     assert_eq!(client.get("/tell?fe80::1%eth0").header("X-Geo"), Some("nil"));

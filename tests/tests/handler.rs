@@ -127,7 +127,7 @@ fn a_change_is_told_with_user_and_address_and_read_at_every_door(mpm: Mpm) {
 on_every_mpm!(a_change_is_told_with_user_and_address_and_read_at_every_door);
 
 #[test]
-fn who_may_not_change_anything_is_told_why() {
+fn readers_without_the_right_to_change_are_told_why() {
     let a = Backend::new("a");
     let builder = with_a_pool(&a);
     let port = builder.port();

@@ -224,7 +224,7 @@ fn with_stand_ins(command: &mut Command, folder: &Path) -> String {
 }
 
 #[test]
-fn what_no_package_can_mend_is_said_before_anything_is_installed() {
+fn faults_that_no_package_can_mend_are_told_before_anything_is_installed() {
     let folder = Folder::new("first");
     let old = ("cargo", "echo cargo 1.63.0");
     let said = stand_ins(&folder.0, &[old, ("dpkg-query", "exit 1"), ("apt-get", "")]);

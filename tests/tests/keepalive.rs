@@ -93,7 +93,7 @@ impl TlsThatDies {
 }
 
 #[test]
-fn what_a_member_read_over_tls_is_never_sent_to_another() {
+fn a_request_that_a_member_read_over_tls_is_never_sent_to_another() {
     let b = Backend::new("b");
     let port = ReservedPort::new();
     let builder = Httpd::builder().module("socache_shmcb").module("ssl").config("MaxKeepAliveRequests 2");
@@ -196,7 +196,7 @@ fn answers_that_break_off_count_against_the_member_and_are_not_repeated() {
 }
 
 #[test]
-fn what_ends_well_is_no_failure() {
+fn exchanges_that_end_well_are_not_failures() {
     let a = Backend::new("a");
     let b = Backend::refusing("b");
     let lines = "LuaBalancerMethod first\nLuaBalancerOutlier on failures=1 max_percent=100";

@@ -100,7 +100,7 @@ fn a_configured_member_names_its_line_and_comes_back_with_a_graceful() {
     assert_eq!(httpd.socket().get(MEMBER).status, 200);
 }
 
-fn what_is_ordered_of_a_member_scripts_of_every_child_see_at_once(mpm: Mpm) {
+fn an_order_for_a_member_is_seen_by_scripts_of_every_child_at_once(mpm: Mpm) {
     let [a, b] = ["a", "b"].map(Backend::new);
     let script = "function select(r) return lb.pool('app'):where({ version = '2' }) end";
     let httpd = two(&a, &b)
@@ -121,7 +121,7 @@ fn what_is_ordered_of_a_member_scripts_of_every_child_see_at_once(mpm: Mpm) {
     httpd.assert_no_crash();
 }
 
-on_every_mpm!(what_is_ordered_of_a_member_scripts_of_every_child_see_at_once);
+on_every_mpm!(an_order_for_a_member_is_seen_by_scripts_of_every_child_at_once);
 
 #[test]
 fn a_list_of_a_thousand_members_is_whole_after_its_child_is_killed_in_the_middle() {

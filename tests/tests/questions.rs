@@ -55,7 +55,7 @@ const PICKS: [&str; 10] = [
 ];
 
 #[test]
-fn what_a_view_was_asked_for_stays_in_the_view() {
+fn questions_to_a_view_stay_in_the_view() {
     for pick in PICKS.iter().chain(&["pick(r)", "member('a2')", "members()()"]) {
         let script =
             format!("function translate(r)\n  return lb.pool('app'):where{{version = '2'}}:{pick}\nend");

@@ -155,7 +155,7 @@ fn nil_with_a_message_is_an_empty_pool_not_the_document_root() {
 }
 
 #[test]
-fn what_the_script_changes_is_what_the_member_gets() {
+fn changes_of_the_script_are_seen_by_the_member() {
     let stage = Stage::new();
     let request = Request::get("/r/rewritten?old=args").header("X-Dropped", "gone");
     let response = stage.httpd.client().send(&request);

@@ -114,7 +114,7 @@ fn a_version_that_loops_or_wants_too_much_is_not_taken() {
 }
 
 #[test]
-fn what_serves_saved_again_ends_a_trial_and_a_later_version_begins_another() {
+fn the_serving_version_saved_again_ends_a_trial_and_a_later_version_begins_another() {
     let httpd = with_trials(Mpm::Event, "percent=50% for=60s errors=2%").start();
     let mut client = httpd.client();
     httpd.write("pick.lua", &version(2));

@@ -39,9 +39,9 @@ function select(r)
 end
 "#;
 
-on_every_mpm!(what_one_script_adds_to_lua_no_other_one_sees);
+on_every_mpm!(additions_of_one_script_to_lua_are_seen_by_no_other_one);
 
-fn what_one_script_adds_to_lua_no_other_one_sees(mpm: Mpm) {
+fn additions_of_one_script_to_lua_are_seen_by_no_other_one(mpm: Mpm) {
     let backend = Backend::new("a");
     let httpd = Httpd::builder()
         .mpm(mpm)

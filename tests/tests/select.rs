@@ -66,9 +66,9 @@ fn runs(httpd: &Httpd) -> String {
     httpd.client().get("/--runs").header("X-Runs").expect("X-Runs").to_owned()
 }
 
-on_every_mpm!(whoever_is_refused_never_runs_the_script_and_a_user_is_known);
+on_every_mpm!(a_refused_client_never_runs_the_script_and_a_user_is_known);
 
-fn whoever_is_refused_never_runs_the_script_and_a_user_is_known(mpm: Mpm) {
+fn a_refused_client_never_runs_the_script_and_a_user_is_known(mpm: Mpm) {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = protected(mpm, &a, &b)
         .config("LuaHookSelect select.lua")
@@ -316,7 +316,7 @@ fn a_handler_that_is_no_url_is_one_clear_line() {
 }
 
 #[test]
-fn what_a_script_set_before_it_failed_is_taken_back_when_httpd_goes_on() {
+fn values_that_a_script_set_before_it_failed_are_taken_back_when_httpd_goes_on() {
     let [a, decoy] = Backend::named(["a", "decoy"]);
     let script = format!(
         "function by_handler(r)\n  r.handler, r.filename = 'proxy:{0}', '/x'\n  error('too late')\nend\n\

@@ -138,7 +138,7 @@ fn a_client_that_goes_on_with_a_refused_body_holds_no_worker() {
 
 /// The body comes all the same, as from clients that look at no answer before they have sent it.
 #[test]
-fn whoever_sends_a_refused_body_gets_the_answer() {
+fn a_client_that_sends_a_refused_body_gets_the_answer() {
     let a = Backend::new("a");
     let httpd = Httpd::builder()
         .config(&pool("app", &[(&a, "")], ""))

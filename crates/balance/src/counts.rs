@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_the_difference() {
+    fn the_difference_is_all_that_came_since() {
         let mut all = Histogram::default();
         all.observe(1);
         let earlier = all;

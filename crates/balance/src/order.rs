@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_writes_is_left_out() {
+    fn words_of_a_later_version_are_left_out() {
         let read = Order::from_text("at=5 colour=red plain note=\"a b\" then=exploded");
         assert_eq!(read, Ok(Order { at: 5, note: Some("a b".into()), ..Order::default() }));
     }

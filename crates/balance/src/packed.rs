@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_is_read_in_the_same_order() {
+    fn packed_values_are_read_in_the_same_order() {
         let mut room = [0; 64];
         let mut packer = Packer::new(&mut room);
         packer.byte(7);

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_may_fill_in_may_become_a_pool() {
+    fn a_part_that_a_client_may_fill_in_may_become_a_pool() {
         let own = "http://pub";
         let url = "http://pub/lb://secret/p";
         for (target, may) in [
@@ -239,7 +239,7 @@ mod tests {
     proptest::proptest! {
         /// Any text may stand in the place of the variable.
         #[test]
-        fn what_a_target_became_it_may_become(
+        fn a_target_may_become_all_that_its_variables_make_of_it(
             head in "[a-z]{1,5}://[a-z.:0-9%{}/-]{0,12}", filled in "[ -~]{0,20}", tail in "[a-z/ ~]{0,6}"
         ) {
             let literal = head.replace(['%', '{', '}'], "");

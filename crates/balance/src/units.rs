@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(ms in 0..=MAX_MS, hundredths in 0..=MAX_WEIGHT_HUNDREDTHS) {
+        fn written_units_are_read_back(ms in 0..=MAX_MS, hundredths in 0..=MAX_WEIGHT_HUNDREDTHS) {
             prop_assert_eq!(duration_ms(&write_ms(ms)), Ok(ms));
             prop_assert_eq!(weight(&write_weight(hundredths)), Ok(hundredths));
         }

@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_quoted_splits_into_the_same_words(words in proptest::collection::vec("[ -~é\t]{0,12}", 0..5)) {
+        fn quoted_words_split_into_the_same_words(words in proptest::collection::vec("[ -~é\t]{0,12}", 0..5)) {
             let line: Vec<String> = words.iter().map(|word| quote(word)).collect();
             prop_assert_eq!(split(&line.join(" ")), Ok(words));
         }

@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_is_what_serde_takes(text in "[\\[\\]{}:,\"a0-9.e truefalsnul-]{0,40}") {
+        fn the_same_texts_are_taken_as_by_serde(text in "[\\[\\]{}:,\"a0-9.e truefalsnul-]{0,40}") {
             if let Ok(value) = parse(text.as_bytes()) {
                 prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
             }

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_stays() {
+    fn values_that_are_left_out_stay() {
         let before = MemberSpec::from_line("http://a:1 name=m weight=2 zone=eu meta.x=1 timeout=5s route=r");
         let before = before.expect("a line");
         let over = |value: Value| {

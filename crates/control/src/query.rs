@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_decoded_again() {
+    fn encoded_text_is_decoded_again() {
         for text in ["a", "a b", "[::1]:80", "a/b", "ü%", "~@-._"] {
             assert_eq!(decoded(&encoded(text)).as_deref(), Ok(text));
         }

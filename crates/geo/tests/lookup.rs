@@ -109,7 +109,7 @@ fn a_failing_look_up_is_told_once_and_hides_no_other_database() {
 }
 
 #[test]
-fn what_is_no_whole_database_is_refused_with_the_reason() {
+fn a_file_that_is_not_a_whole_database_is_refused_with_the_reason() {
     let refused = |path: &Path| match Database::read(path) {
         Ok(database) => panic!("{database:?} is taken"),
         Err(problem) => problem.to_string(),

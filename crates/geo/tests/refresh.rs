@@ -221,7 +221,7 @@ fn a_file_that_could_not_be_read_at_first_is_taken_later() {
 }
 
 #[test]
-fn what_was_refused_before_is_not_told_again() {
+fn a_file_that_was_refused_before_is_not_told_again() {
     let folder = Folder::new();
     folder.replace(&city());
     let database = Database::read(&folder.file()).unwrap();

@@ -262,7 +262,7 @@ fn a_head_that_is_refused_is_answered_before_its_body() {
 }
 
 #[test]
-fn whoever_sends_a_body_that_is_refused_gets_the_answer_all_the_same() {
+fn a_client_whose_body_is_refused_gets_the_answer_all_the_same() {
     let server = serve(ConnectionLimits::default());
     let mut stream = TcpStream::connect(server.address).expect("connect");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unreadable_words_are_named() {
         let unknown = |word: &str| Err(AgentError::UnknownWord(word.into()));
         assert_eq!(parse(b""), Err(AgentError::Empty));
         assert_eq!(parse(b"\nup"), Err(AgentError::Empty));
@@ -235,7 +235,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_reads_back(text in "(up|down|fail|stopped)? (ready|drain|maint)? [1-9][0-9]{0,3}% (# ?[a-z ]{0,20})?") {
+        fn printed_answers_read_back(text in "(up|down|fail|stopped)? (ready|drain|maint)? [1-9][0-9]{0,3}% (# ?[a-z ]{0,20})?") {
             let read = parse(text.as_bytes()).unwrap();
             prop_assert_eq!(parse(read.to_string().as_bytes()).unwrap(), read);
         }

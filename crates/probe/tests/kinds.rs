@@ -162,7 +162,7 @@ fn an_endless_header_ends_the_check() {
 }
 
 #[test]
-fn what_is_not_http_fails() {
+fn an_answer_that_is_not_http_fails() {
     let seen = once_at(&Backend::answering("220 mail.example ESMTP\r\n"), http());
     assert!(!seen.ok && seen.why.starts_with("the answer is not HTTP"), "{seen:?}");
 }

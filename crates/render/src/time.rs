@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn text_that_is_not_a_time_is_not_read() {
         for text in [
             "",
             "now",

@@ -158,7 +158,7 @@ fn jobs_get_the_answers_that_were_given() {
 }
 
 #[test]
-fn what_is_not_given_is_an_error_that_says_so() {
+fn an_answer_that_is_not_given_is_an_error_that_says_so() {
     let io = script::Io::Http(script::HttpRequest {
         url: "http://h/".into(),
         method: "GET".into(),

@@ -39,7 +39,7 @@ fn word(state: &LuaState, id: ScriptId) -> String {
 }
 
 #[test]
-fn what_a_script_adds_is_its_own() {
+fn additions_of_a_script_are_its_own() {
     let adds = "
 function string.split(s, sep)
   local out = {}
@@ -63,7 +63,7 @@ end";
 }
 
 #[test]
-fn what_a_script_replaces_stays_as_it_was_for_others() {
+fn functions_that_a_script_replaces_stay_as_they_were_for_others() {
     let replaces = "
 local rep = string.rep
 function string.rep(s, n) return rep(s, n + 1) end
@@ -100,7 +100,7 @@ end";
 }
 
 #[test]
-fn what_is_added_in_a_call_is_there_at_once_and_later() {
+fn additions_made_in_a_call_are_there_at_once_and_later() {
     let adds = "function f(r)
   if not string.late then
     function string.late(s) return #s end

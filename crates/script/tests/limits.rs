@@ -167,7 +167,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn what_a_script_keeps_over_calls_is_bounded_and_a_leak_costs_no_thread() {
+fn memory_that_a_script_keeps_over_calls_is_bounded_and_a_leak_costs_no_thread() {
     let leak = "kept = {}\nfunction f(r) kept[#kept + 1] = ('x'):rep(1 << 18) .. #kept return 204 end";
     let world = World::with(leak, &["f"], |builder| builder);
     let state = world.started();
@@ -361,7 +361,7 @@ fn tricks_that_keep_c_code_busy_end() {
 }
 
 #[test]
-fn what_a_call_has_made_outside_of_lua_counts_as_memory() {
+fn values_that_a_call_has_made_outside_of_lua_count_as_memory() {
     for body in [
         "local s = ('x'):rep(1 << 20) while true do r.notes.x = s end",
         "local s = ('x'):rep(1 << 20) while true do r.headers_out.x = s end",

@@ -24,7 +24,7 @@ fn bytes_of(io: &Io) -> usize {
 }
 
 #[test]
-fn what_all_timers_send_at_once_is_bounded() {
+fn the_bytes_that_all_timers_send_at_once_are_bounded() {
     let world = world(
         "local body = ('x'):rep(3 << 20)\n\
          function tick() local _, why = lb.http{ url = 'http://127.0.0.1:1/', body = body } print(why) end",
@@ -88,7 +88,7 @@ fn feed(state: &LuaState, job: &mut Job, chunk: &[u8], chunks: usize) {
 }
 
 #[test]
-fn what_sockets_have_received_is_bounded_for_all_of_them() {
+fn the_bytes_that_sockets_have_received_are_bounded_for_all_of_them() {
     let world = world(
         "function tick()\n\
            local s = require('socket').tcp()\n\

@@ -74,7 +74,7 @@ fn rounds_in(time: Duration) -> u64 {
 }
 
 #[test]
-fn what_others_use_of_a_busy_processor_is_not_the_calls() {
+fn time_that_others_use_of_a_busy_processor_is_not_the_calls() {
     on_one_processor();
     let rounds = rounds_in(Duration::from_millis(12));
     let text = format!(

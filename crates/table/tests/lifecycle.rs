@@ -185,7 +185,7 @@ fn a_check_puts_right_what_another_process_left_half_done() {
 }
 
 #[test]
-fn what_an_agent_wants_is_told_when_it_changes() {
+fn the_wish_of_an_agent_is_told_when_it_changes() {
     lives!(["LuaBalancerHealthCheck agent port=9 rise=1 fall=1"], |life| {
         let drain = AgentWords { order: Some(AgentOrder::Drain), percent: Some(50), max_inflight: Some(7) };
         life.agent("a", true, "agent: drain 50% maxconn:7", drain);
@@ -369,7 +369,7 @@ fn members_wait_for_their_first_check_where_it_says_so() {
 }
 
 #[test]
-fn whoever_is_gone_has_no_life() {
+fn a_member_that_is_gone_has_no_life() {
     lives!(["LuaBalancerHealthCheck tcp rise=1 fall=1", "LuaBalancerOutlier on failures=1"], |life| {
         let (image, a) = (life.image(), life.member("a"));
         life.store.remove(image.membership.pool, "a").expect("it was there");

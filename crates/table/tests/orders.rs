@@ -147,7 +147,7 @@ fn orders_of_members_that_are_gone_or_too_long_are_refused() {
 }
 
 #[test]
-fn who_has_ordered_it_is_named_as_long_as_it_holds() {
+fn the_author_of_an_order_is_named_as_long_as_it_holds() {
     both!(store => {
         switch(store, "a", AdminState::Drain);
         let cause = |name: &str| shown(store, name).why[0].by.clone();
@@ -162,7 +162,7 @@ fn who_has_ordered_it_is_named_as_long_as_it_holds() {
 }
 
 #[test]
-fn what_an_order_says_for_then_holds_when_its_time_is_over() {
+fn the_state_that_an_order_names_for_then_holds_when_its_time_is_over() {
     both!(store => {
         let mut deadlines = Deadlines::default();
         assert!(look(store, &mut deadlines, NOW_S).is_empty());
@@ -200,7 +200,7 @@ fn a_member_that_drains_until_it_is_removed_goes_then() {
 }
 
 #[test]
-fn what_somebody_has_changed_meanwhile_stays() {
+fn a_change_that_somebody_made_meanwhile_stays() {
     both!(store => {
         switch(store, "a", AdminState::Drain);
         let order = Order { admin: Some(AdminState::Drain), until: Some(NOW_S + 9), ..alice() };

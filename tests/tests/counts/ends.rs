@@ -121,7 +121,7 @@ fn an_error_document_from_another_pool_is_a_request_there() {
 }
 
 #[test]
-fn what_went_to_no_pool_is_counted_in_none() {
+fn a_request_that_went_to_no_pool_is_counted_in_none() {
     let [a, b] = Backend::named(["a", "b"]);
     let script = format!("function elsewhere(r) return '{}/x' end", b.url());
     let httpd = Httpd::builder()

@@ -88,7 +88,7 @@ fn a_list_that_lacks_more_than_half_is_held_and_a_better_one_is_taken() {
 }
 
 #[test]
-fn what_the_keys_say_of_lists_holds() {
+fn the_keys_for_lists_hold() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = found("empty=take drain=0 stale=1s invalid=skip shrink=100%")
         .file("lists/app.json", &plain(&[&a, &b]))

@@ -229,7 +229,7 @@ fn the_host_leads_to_its_virtual_host() {
 }
 
 #[test]
-fn what_is_not_known_is_listed_and_not_guessed() {
+fn unknown_facts_are_listed_and_not_guessed() {
     let backend = Backend::new("all");
     let text = format!(
         "<LuaBalancerPool app>\nLuaBalancerMember http://127.0.0.1:{} name=a\n</LuaBalancerPool>\n\

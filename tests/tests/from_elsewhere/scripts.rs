@@ -73,7 +73,7 @@ fn a_page_leaves_the_connection_whole(mpm: Mpm) {
 }
 
 #[test]
-fn what_is_left_out_says_what_to_use() {
+fn functions_that_are_left_out_say_what_to_use() {
     let names = [
         "sendfile",
         "usleep",

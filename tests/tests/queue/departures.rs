@@ -4,11 +4,11 @@
 use super::*;
 
 on_every_mpm!(
-    who_closes_its_connection_gives_up_its_place_in_the_queue,
-    what_waits_holds_up_no_child_that_is_to_end_at_once,
+    a_client_that_closes_its_connection_gives_up_its_place_in_the_queue,
+    waiting_requests_hold_up_no_child_that_is_to_end_at_once,
 );
 
-fn who_closes_its_connection_gives_up_its_place_in_the_queue(mpm: Mpm) {
+fn a_client_that_closes_its_connection_gives_up_its_place_in_the_queue(mpm: Mpm) {
     let a = Backend::new("a");
     a.hang();
     let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s").mpm(mpm), &a);
@@ -21,7 +21,7 @@ fn who_closes_its_connection_gives_up_its_place_in_the_queue(mpm: Mpm) {
 }
 
 #[test]
-fn who_has_gone_is_passed_over_when_its_turn_comes() {
+fn a_client_that_has_gone_is_passed_over_when_its_turn_comes() {
     let a = Backend::new("a");
     a.hang();
     let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
@@ -38,7 +38,7 @@ fn who_has_gone_is_passed_over_when_its_turn_comes() {
 }
 
 #[test]
-fn who_only_sends_no_more_keeps_its_place_and_is_served() {
+fn a_client_that_only_sends_no_more_keeps_its_place_and_is_served() {
     let a = Backend::new("a");
     a.hang();
     let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
@@ -62,7 +62,7 @@ fn who_only_sends_no_more_keeps_its_place_and_is_served() {
 }
 
 #[test]
-fn what_a_client_has_sent_ahead_says_nothing_of_its_going() {
+fn bytes_that_a_client_has_sent_ahead_say_nothing_of_its_going() {
     let a = Backend::new("a");
     a.hang();
     let (httpd, held) = taken(serving(&[(&a, "max_inflight=1")], "60s"), &a);
@@ -130,7 +130,7 @@ fn an_http2_stream_that_is_reset_or_loses_its_connection_gives_up_its_place_in_t
     assert_gave_up(&httpd, &a, "/app/gone", held);
 }
 
-fn what_waits_holds_up_no_child_that_is_to_end_at_once(mpm: Mpm) {
+fn waiting_requests_hold_up_no_child_that_is_to_end_at_once(mpm: Mpm) {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let a = Backend::new("a");
         a.hang();

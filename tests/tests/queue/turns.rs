@@ -47,7 +47,7 @@ fn a_place_is_taken_the_moment_it_is_free() {
 }
 
 #[test]
-fn who_waits_in_vain_gets_on_empty_when_the_time_is_up() {
+fn a_request_that_waits_in_vain_gets_on_empty_when_the_time_is_up() {
     let a = Backend::new("a");
     a.hang();
     let httpd = serving(&[(&a, "max_inflight=1")], "300ms").start();
@@ -110,7 +110,7 @@ fn no_more_than_half_of_the_threads_wait() {
 }
 
 #[test]
-fn whoever_waits_in_another_view_holds_up_nobody() {
+fn a_request_that_waits_in_another_view_holds_up_nobody() {
     let [a, b] = Backend::named(["a", "b"]);
     a.hang();
     let script = "function translate(r) return lb.pool('app'):where{ zone = r.uri:match('^/(%w+)') } end";
@@ -230,7 +230,7 @@ fn a_child_that_is_stopped_holds_up_nobody_else() {
 }
 
 #[test]
-fn what_was_in_the_queue_of_a_child_that_a_graceful_restart_ends_is_served() {
+fn requests_in_the_queue_of_a_child_that_a_graceful_restart_ends_are_served() {
     let a = Backend::new("a");
     a.hang();
     let mut httpd = serving(&[(&a, "max_inflight=1")], "60s").start();
@@ -247,7 +247,7 @@ fn what_was_in_the_queue_of_a_child_that_a_graceful_restart_ends_is_served() {
 }
 
 #[test]
-fn whoever_waits_for_one_member_only_holds_up_nobody_else() {
+fn a_request_that_waits_for_one_member_only_holds_up_nobody_else() {
     let [a, b] = Backend::named(["a", "b"]);
     a.hang();
     let script = "function translate(r) return lb.pool('app'):where{ zone = 'east' } end";

@@ -138,7 +138,7 @@ fn a_path_where_another_server_answers_refuses_the_start_in_words() {
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_left_alone() {
     let builder = plain().config("LuaBalancerSocket own.sock").file("run/own.sock", "precious");
     let path = builder.dir().join("run/own.sock");
     let dir = builder.dir().to_owned();
@@ -205,7 +205,7 @@ fn mode_and_group_are_those_of_the_line_and_a_change_binds_anew() {
 }
 
 #[test]
-fn what_cannot_be_had_at_a_restart_leaves_the_socket_as_it_was() {
+fn a_path_that_cannot_be_had_at_a_restart_leaves_the_socket_as_it_was() {
     let mut httpd = plain().config("LuaBalancerSocket own.sock").start();
     let path = httpd.dir().join("run/own.sock");
     let other = httpd.dir().join("run/other.sock");

@@ -77,7 +77,7 @@ fn ten_thousand_members_come_back_soon_and_hold_up_no_request() {
 }
 
 #[test]
-fn what_finds_no_room_is_named_and_the_rest_comes_back() {
+fn members_that_find_no_room_are_named_and_the_rest_comes_back() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let mut httpd = Httpd::builder()
         .config("LuaBalancerMaxMembers 3300\nLuaBalancerStateFile kept/state.json")

@@ -41,7 +41,7 @@ fn put(text: impl Into<Vec<u8>>) -> impl Fn(&Path) {
 }
 
 #[test]
-fn what_is_no_state_file_is_moved_aside_and_the_server_starts() {
+fn a_file_that_is_not_a_state_file_is_moved_aside_and_the_server_starts() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let mut httpd = kept(&a, &b).start();
     patch(&httpd, r#"{"admin":"drain"}"#);
@@ -169,7 +169,7 @@ fn a_server_keeps_its_state_when_it_gets_another_user() {
 }
 
 #[test]
-fn what_belongs_to_a_third_user_is_not_read() {
+fn a_file_of_a_third_user_is_not_read() {
     if is_not_root("files of other users") {
         return;
     }
@@ -232,7 +232,7 @@ impl Drop for Attack {
 }
 
 #[test]
-fn whatever_its_account_puts_there_meanwhile_a_server_starts_and_root_loses_nothing() {
+fn a_server_starts_and_root_loses_nothing_whatever_its_account_puts_there_meanwhile() {
     if is_not_root("an attack by the account of children") {
         return;
     }

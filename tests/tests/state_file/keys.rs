@@ -176,7 +176,7 @@ fn orders_of_a_pool_that_is_renamed_wait_for_its_name() {
 }
 
 #[test]
-fn what_a_script_has_set_holds_again() {
+fn values_that_a_script_has_set_hold_again() {
     let a = Backend::new("a");
     let script = "function translate(r)\n  local a = lb.pool('app'):member('a')\n  a:set_weight(2)\n  a:drain()\n  \
                   return 204\nend\n";
@@ -216,7 +216,7 @@ fn health_holds_while_it_is_young() {
 }
 
 #[test]
-fn what_was_to_be_removed_by_now_does_not_come_back() {
+fn a_member_that_was_to_be_removed_by_now_does_not_come_back() {
     let [a, b] = ["a", "b"].map(Backend::new);
     let mut httpd = kept(&a, &b).start();
     let body = r#"{"url":"http://127.0.0.1:9","name":"x"}"#;

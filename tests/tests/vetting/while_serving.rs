@@ -96,7 +96,7 @@ fn a_top_level_that_ends_its_process_ends_nothing_else() {
 }
 
 #[test]
-fn what_a_vetting_process_may_take_is_bounded() {
+fn the_resources_of_a_vetting_process_are_bounded() {
     let limits = "local out = {}\n\
         for line in io.popen('for k in v t n f c; do echo $k=$(ulimit -$k); done; ls /proc/self/fd | wc -l'):lines() do out[#out + 1] = line end\n\
         error(table.concat(out, ' '))";
@@ -116,7 +116,7 @@ fn what_a_vetting_process_may_take_is_bounded() {
 }
 
 #[test]
-fn what_a_top_level_has_started_ends_with_it() {
+fn processes_that_a_top_level_has_started_end_with_it() {
     let name = format!("29.{}", std::process::id());
     let left = || {
         let all = fs::read_dir("/proc").expect("/proc").flatten();

@@ -147,7 +147,7 @@ fn without_sandbox_the_path_of_modules_is_the_scripts() {
 }
 
 #[test]
-fn what_a_script_changes_is_seen_by_no_other_script() {
+fn changes_of_a_script_are_seen_by_no_other_script() {
     let a = Backend::new("a");
     let httpd = one_child(Mpm::Event, &a)
         .config(

@@ -383,7 +383,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(
+    fn written_settings_are_read_back(
         method in method(), key in of(text()), health in of(health()), outlier in outlier(), sticky in of(sticky()),
         set in set(),
     ) {

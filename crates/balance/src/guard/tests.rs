@@ -67,7 +67,7 @@ fn a_list_that_was_held_settles_also_when_it_is_looked_at_meanwhile() {
 }
 
 #[test]
-fn what_is_said_of_empty_lists_holds() {
+fn the_rules_for_empty_lists_hold() {
     let mut keep = serving(&Discovery { empty: EmptyList::Keep, ..rules() });
     for at in 1..100 {
         assert!(matches!(keep.see(list(0, 4, 4), at * 10_000), ListRuling::Hold { .. }));

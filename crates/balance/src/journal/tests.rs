@@ -89,7 +89,7 @@ fn each_change_has_its_kind_its_reason_and_its_author() {
 }
 
 #[test]
-fn what_nobody_follows_has_no_entry() {
+fn events_that_nobody_follows_have_no_entry() {
     let over = event(What::WholeWeight, Why::SlowStartOver, By::Time);
     let both_off = event(moved(State::Disabled, State::Disabled), Why::Unchecked, By::Checks);
     assert_eq!((EventEntry::of(&over, 9), EventEntry::of(&both_off, 9)), (None, None));

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_expect_and_body_can_say_is_read() {
+    fn expressions_that_expect_and_body_can_say_are_read() {
         let all = vec![(100, 599)];
         for (expression, expect, body, not_body) in [
             ("%{REQUEST_STATUS} =~ /^[234]/", vec![(200, 499)], None, None),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_they_cannot_say_is_left_to_people() {
+    fn expressions_that_they_cannot_say_are_left_to_people() {
         for expression in [
             "",
             "true",

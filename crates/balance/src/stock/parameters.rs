@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_is_taken() {
+    fn parameters_that_mean_the_same_are_taken() {
         for (line, text) in [
             ("stickysession=JSESSIONID|jsessionid", "LuaBalancerSticky cookie=JSESSIONID param=jsessionid\n"),
             ("stickysession=ROUTEID", "LuaBalancerSticky cookie=ROUTEID param=ROUTEID\n"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_else_is_refused_with_the_line_to_write() {
+    fn parameters_that_mean_something_else_are_refused_with_the_line_to_write() {
         for (line, part) in [
             ("failonstatus=bad", "500,503"),
             ("failonstatus=700", "500,503"),

@@ -140,7 +140,7 @@ fn only_the_directives_of_a_pool_stand_inside_it() {
 }
 
 #[test]
-fn what_holds_for_the_server_as_a_whole_stands_outside_of_virtual_hosts() {
+fn directives_for_the_server_as_a_whole_stand_outside_of_virtual_hosts() {
     for line in [
         "LuaBalancerTimer a.lua every=1s",
         "LuaBalancerSandbox on",

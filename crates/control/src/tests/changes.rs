@@ -48,7 +48,7 @@ fn orders_set_the_state_and_null_takes_them_back() {
 }
 
 #[test]
-fn what_is_configured_is_what_null_goes_back_to() {
+fn null_goes_back_to_the_configured_value() {
     let house = house();
     let patch = |body: &str| {
         assert_eq!(house.ask("PATCH", "/api/v1/pools/app/members/c", body).status, 200);

@@ -48,7 +48,7 @@ fn another_member_changes_the_pool_and_not_the_member() {
 }
 
 #[test]
-fn what_the_asker_has_is_not_sent_again() {
+fn a_document_that_the_asker_has_is_not_sent_again() {
     let house = house();
     for path in ALL {
         let tag = tag_of(&house, path);

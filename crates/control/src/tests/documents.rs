@@ -159,7 +159,7 @@ fn markup_in_texts_stays_text() {
 }
 
 #[test]
-fn what_is_drained_and_dead_is_down_and_both_stand_there() {
+fn a_drained_dead_member_is_down_and_both_stand_there() {
     let house = house();
     house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"admin":"drain"}"#);
     let down = |status: balance::status::Status| status.with(balance::status::Status::CHECK_DOWN);

@@ -106,7 +106,7 @@ fn wrong_descriptions_are_refused_by_the_key_that_is_wrong() {
 }
 
 #[test]
-fn what_cannot_be_explained_now_says_so() {
+fn a_request_that_cannot_be_explained_now_gets_the_reason() {
     let house = house();
     let busy = house.ask("POST", PATH, r#"{"uri":"/busy"}"#);
     refused(&busy, 503, "");
@@ -115,7 +115,7 @@ fn what_cannot_be_explained_now_says_so() {
 }
 
 #[test]
-fn whoever_may_read_may_ask_but_for_pages_of_others() {
+fn readers_may_ask_but_for_pages_of_others() {
     let house = house();
     house.may_change.set(false);
     let ask = || Ask::new("POST", PATH).body(r#"{"uri":"/"}"#).handler(None, Admin::default());

@@ -67,7 +67,7 @@ fn the_difference_is_said_and_applied() {
 }
 
 #[test]
-fn what_a_configuration_says_is_refused_and_then_nothing_is_done() {
+fn a_list_against_the_configuration_is_refused_and_then_nothing_is_done() {
     let house = house();
     let list = json!([
         { "url": "http://10.0.0.1:8080", "name": "a", "zone": "us" },

@@ -128,7 +128,7 @@ fn a_list_that_is_being_written_is_no_failure() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_and_waited_for() {
+fn a_path_that_is_not_a_file_is_refused_and_waited_for() {
     let folder = folder();
     let path = folder.path().join("later/app.json");
     let running = Running::of(&path);

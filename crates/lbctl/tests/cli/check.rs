@@ -39,7 +39,7 @@ fn the_readmes_configuration_has_nothing_wrong() {
 }
 
 #[test]
-fn what_is_legal_and_probably_wrong_is_told_with_its_place() {
+fn legal_lines_that_are_probably_wrong_are_told_with_their_place() {
     let cases = [
         pool("app", "") + "ProxyPass / lb://app/\n",
         pool("app", APP) + "ProxyPass / lb://ap/\n",
@@ -149,7 +149,7 @@ fn the_httpd_of_the_system_is_asked_about_the_whole_path() {
 }
 
 #[test]
-fn what_httpd_refuses_is_told_once_with_its_place() {
+fn lines_that_httpd_refuses_are_told_once_with_their_place() {
     let folder = Folder::with(&[("httpd.conf", &pool("app", "  LuaBalancerMember htp:/a"))]);
     let line = format!("AH00526: Syntax error on line 2 of {}/httpd.conf:", folder.0.display());
     httpd(&folder, "httpd", &format!("echo '{line}\nLuaBalancerMember: no such URL' >&2\nexit 1"));

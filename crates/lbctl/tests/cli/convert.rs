@@ -143,7 +143,7 @@ fn the_whole_target_is_a_key_that_only_the_server_knows() {
 }
 
 #[test]
-fn what_holds_no_pool_is_told() {
+fn a_file_that_holds_no_pool_is_told() {
     let folder = Folder::with(&[("empty", "\n"), ("open", "http { upstream x {\n")]);
     for from in ["balancer", "nginx", "haproxy"] {
         assert_eq!(folder.lbctl(&["convert", from, "empty"]).code, 1, "{from}");

@@ -72,7 +72,7 @@ fn a_decision_is_a_document() {
 }
 
 #[test]
-fn what_only_httpd_knows_is_named() {
+fn facts_that_only_httpd_knows_are_named() {
     assert_snapshot!("unknown_key", told(&["/odd"]));
 }
 

@@ -168,7 +168,7 @@ fn differences_are_counted_by_path_with_examples() {
 }
 
 #[test]
-fn what_the_module_has_logged_is_found_again() {
+fn requests_that_the_module_has_logged_are_found_again() {
     let folder = folder();
     // Smooth round robin over 5, 1, 1.
     let turn = ["a", "a", "b", "a", "c", "a", "a"];
@@ -295,7 +295,7 @@ fn requests_wait_for_a_place_first_come_first_served() {
 }
 
 #[test]
-fn who_waits_longer_than_the_queue_allows_gets_503() {
+fn a_request_that_waits_longer_than_the_queue_allows_gets_503() {
     let folder = crowd("queue=150ms", |n| format!("/{n}"));
     let document = json(&simulate(&folder, &["--json", "access.log"]).done());
     let number = |key: &str| document[key].as_u64().unwrap();

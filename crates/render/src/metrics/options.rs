@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_by_name_is_not_reduced() {
+    fn metrics_that_are_asked_for_by_name_are_not_reduced() {
         let on = Options { members: Members::On, max_series: 1, ..Options::default() };
         let whole = Extent { members: true, member_histograms: true, pool_histograms: true, reduced: false };
         assert_eq!(on.extent(10, 100_000), whole);

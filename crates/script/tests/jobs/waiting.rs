@@ -97,7 +97,7 @@ fn waiting_goes_through_coroutines_and_pcall_but_not_through_the_library() {
 }
 
 #[test]
-fn what_scripts_yield_themselves_stays_theirs() {
+fn values_that_scripts_yield_themselves_stay_theirs() {
     let lines = printed(
         "local co = coroutine.create(function(a) local b = coroutine.yield() coroutine.yield(a + b) end)\n\
          print(select('#', coroutine.resume(co, 1)))\n\

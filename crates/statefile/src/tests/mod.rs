@@ -79,7 +79,7 @@ fn plan(document: &StateDocument, store: &MemoryStore, now_s: u64) -> StartPlan 
 }
 
 #[test]
-fn what_is_written_is_read_and_holds_in_the_same_configuration() {
+fn a_written_file_is_read_and_holds_in_the_same_configuration() {
     let text = write(&document(&ordered()));
     let kept = read(text.as_bytes()).expect("its own text");
     assert_eq!(kept, document(&ordered()));
@@ -107,7 +107,7 @@ fn an_order_whose_time_is_over_is_what_it_says_for_then() {
 }
 
 #[test]
-fn what_the_configuration_says_otherwise_now_is_dropped_and_named() {
+fn entries_that_the_configuration_contradicts_now_are_dropped_and_named() {
     let kept = document(&ordered());
     let cases: [(&[&str], &str); 4] = [
         (
@@ -215,7 +215,7 @@ fn forged(from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_nobody_could_have_ordered_is_refused_though_its_checksum_is_right() {
+fn impossible_orders_are_refused_though_the_checksum_is_right() {
     let cases = [
         ("\"format\": 1", "\"format\": 2", "it is of format 2"),
         ("\"name\": \"app\"", "\"name\": \"a/b\"", "\"a/b\" is not a name for a pool"),

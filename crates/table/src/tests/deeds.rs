@@ -124,7 +124,7 @@ fn a_change_whose_author_dies_is_made_or_not_made() {
 }
 
 #[test]
-fn what_cannot_be_done_as_a_whole_is_not_begun() {
+fn a_change_that_cannot_be_made_as_a_whole_is_not_begun() {
     let table = world();
     let (before, pool) = (seen(&table), table.find_pool("app").unwrap());
     let version = table.version(pool);

@@ -88,7 +88,7 @@ fn configure(table: &Table, version: u64, members: &[MemberSpec]) -> PoolId {
 }
 
 #[test]
-fn what_was_added_while_running_stays_in_a_pool_of_the_configurations_as_it_is() {
+fn members_added_while_running_stay_in_a_pool_of_the_configurations_as_they_are() {
     let table = table();
     let pool = configure(&table, 1, &[spec("a", 1, 100), spec("b", 2, 100)]);
     for (name, port) in [("x", 7), ("y", 8), ("z", 9)] {

@@ -72,7 +72,7 @@ fn samples(table: &Table, pool: PoolId) -> Vec<HistorySample> {
 }
 
 #[test]
-fn what_happened_between_two_readings_is_their_difference() {
+fn two_readings_differ_by_all_that_happened_between_them() {
     let (table, pool) = table();
     request(&table, pool, Ending::Ok, 1_000);
     look(&table, BEGIN);
@@ -175,7 +175,7 @@ fn a_member_that_comes_into_a_used_row_has_nothing_of_the_one_before() {
 }
 
 #[test]
-fn what_a_check_found_is_kept_to_a_bound() {
+fn the_finding_of_a_check_is_kept_to_a_bound() {
     let (table, _) = table();
     let member = images(&table)[0].membership.members[0].clone();
     let kept = |detail: &str| {

@@ -28,7 +28,7 @@ fn called(table: &Table, waiting: &Waiting, now_ms: u64) -> bool {
 }
 
 #[test]
-fn who_came_first_is_called_first_whatever_ticket_it_has() {
+fn the_first_to_come_is_called_first_whatever_ticket_it_has() {
     let table = queue_of(100);
     let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     assert!(table.is_first(&a, 0) && !table.is_first(&b, 0));
@@ -53,7 +53,7 @@ fn as_many_calls_as_places_go_to_as_many_requests() {
 }
 
 #[test]
-fn who_leaves_with_a_call_hands_it_on() {
+fn a_waiter_that_leaves_with_a_call_hands_it_on() {
     let table = queue_of(100);
     let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     table.call_queue(POOL, || 0);
@@ -153,7 +153,7 @@ fn one_that_is_stopped_holds_up_nobody_for_long() {
 }
 
 #[test]
-fn who_is_called_and_slow_to_look_is_not_overtaken_before_it_counts_as_stopped() {
+fn a_called_waiter_that_is_slow_to_look_is_not_overtaken_before_it_counts_as_stopped() {
     let table = queue_of(100);
     let first = as_child(&table, 101).join_queue(ALL(), 99).unwrap();
     let second = table.join_queue(ALL(), 99).unwrap();
@@ -284,7 +284,7 @@ fn threads_that_take_turns_all_come_to_their_turn() {
 }
 
 #[test]
-fn who_has_looked_in_vain_stands_only_in_the_way_of_those_who_want_the_same() {
+fn a_waiter_that_has_looked_in_vain_stands_only_in_the_way_of_those_who_want_the_same() {
     let table = queue_of(100);
     let east = Wants::new(POOL, Some(1));
     let narrow = table.join_queue(east, 99).unwrap();
@@ -309,7 +309,7 @@ fn a_second_place_is_not_forgotten_when_everybody_has_a_call() {
 }
 
 #[test]
-fn who_leaves_in_vain_calls_the_next() {
+fn a_waiter_that_leaves_in_vain_calls_the_next() {
     let table = queue_of(100);
     let [a, b] = [(); 2].map(|()| table.join_queue(ALL(), 99).unwrap());
     table.leave_queue(a, false, 0);

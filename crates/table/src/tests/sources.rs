@@ -97,7 +97,7 @@ fn definitions_leave_found_members_and_take_over_those_that_they_name() {
 }
 
 #[test]
-fn what_is_noted_of_a_source_is_read_back_and_carried_over() {
+fn notes_of_a_source_are_read_back_and_carried_over() {
     let table = table();
     let discovery = vec![Discovery::of("file-1".into(), SourcePlace::File("/x".into()))];
     let with_source = PoolSettings { discovery, ..settings() };

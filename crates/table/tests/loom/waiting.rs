@@ -143,7 +143,7 @@ fn taking_the_flag_down_loses_no_call() {
 
 /// A call that has been answered without finding a place can be followed by another.
 #[test]
-fn who_answers_a_call_misses_none_after_it() {
+fn a_waiter_that_answers_a_call_misses_none_after_it() {
     model(4, || {
         let line = Arc::new(Line::new(2, 0));
         let held = line.join(7);
@@ -165,7 +165,7 @@ fn who_answers_a_call_misses_none_after_it() {
 
 /// A waiter that gives up hands its call on, whenever it comes.
 #[test]
-fn who_gives_up_takes_no_call_along() {
+fn a_waiter_that_gives_up_takes_no_call_along() {
     model(4, || {
         let line = Arc::new(Line::new(1, 0));
         let (impatient, patient) = (line.join(7), line.join(8));

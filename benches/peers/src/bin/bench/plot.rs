@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_left_out() {
+    fn values_that_are_not_numbers_are_left_out() {
         for log in [false, true] {
             for svg in [plot(log, vec![(3.0, f64::NAN), (100.0, 2.0)]), plot(log, vec![])] {
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

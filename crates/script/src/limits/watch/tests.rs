@@ -216,7 +216,7 @@ extern "C" fn before_us(_: c_int) {
 
 /// A process of its own, as nextest makes one for each test.
 #[test]
-fn who_had_the_signal_before_still_gets_it() {
+fn an_earlier_handler_of_the_signal_still_gets_it() {
     if RUNS.load(Ordering::Relaxed) {
         return;
     }

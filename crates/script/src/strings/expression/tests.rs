@@ -22,7 +22,7 @@ fn long_texts_get_fewer_steps_and_longer_ones_none() {
 }
 
 #[test]
-fn what_puts_long_texts_together_is_refused() {
+fn expressions_that_put_long_texts_together_are_refused() {
     let of = |text: &str, longest| checked(text.as_bytes(), true).expect("an expression").may_make(longest);
     let chain = |part: &str| format!("{} == 'a'", vec![part; 300].join("."));
     assert!(of(&chain("note('x')"), 1 << 10).is_ok());
@@ -73,7 +73,7 @@ fn limited(pattern: &str) -> String {
 }
 
 #[test]
-fn what_has_no_pattern_stays_as_it_is() {
+fn text_without_a_pattern_stays_as_it_is() {
     for text in [
         "",
         "true",
@@ -165,7 +165,7 @@ fn files_and_the_environment_are_out_of_reach_in_the_sandbox_alone() {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn expressions_that_could_be_read_in_two_ways_are_refused() {
     for text in [
         "'a",
         "\"a'",

@@ -79,7 +79,7 @@ fn a_verdict_that_is_cut_or_changed_is_none_or_a_whole_one() {
 }
 
 #[test]
-fn what_no_configuration_would_take_is_no_verdict() {
+fn a_report_that_no_configuration_would_take_is_not_a_verdict() {
     let changed = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
         let mut bytes = good().to_record();

@@ -160,7 +160,7 @@ fn the_oldest_sixteenth_goes_in_a_large_dictionary() {
 }
 
 #[test]
-fn what_is_over_goes_before_what_is_not() {
+fn expired_entries_go_before_those_that_are_not() {
     let dict = dict(MIN_SIZE);
     let key = |number: u32| number.to_le_bytes();
     (0..100).for_each(|number| {
