@@ -66,7 +66,7 @@ fn decided(request: Request<'_>, child: &Child, scope: &Scope<'_>, status: HookS
         HookStatus::Http(status) => return Some(answered(status)),
         HookStatus::Done => return Some(answered(u16::try_from(request.status()).unwrap_or(200))),
         HookStatus::Ok | HookStatus::Declined => {}
-        HookStatus::Suspended | HookStatus::Unknown(_) => return None,
+        HookStatus::Suspended | HookStatus::FilterError | HookStatus::Unknown(_) => return None,
     }
     let Some(record) = Record::of(request).filter(|record| record.is_of(request)) else {
         let has_hooks = [scope.hooks(|section| section.translate), scope.hooks(|section| section.select)];

@@ -2,7 +2,7 @@
 //! Members of other schemes than HTTP: their modules say less about how an attempt ended, and no
 //! request is repeated for that.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +29,34 @@ fn ends_connections() -> (u16, Arc<AtomicUsize>) {
     });
     (port, met)
 }
+
+/// An application that begins an answer and ends within it.
+fn breaks_off() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A header is version, kind, request (2), length of the content (2), padding, unused.
+            let mut head = [0; 8];
+            while stream.read_exact(&mut head).is_ok() {
+                let length = u64::from(head[4]) << 8 | u64::from(head[5]);
+                let rest = length + u64::from(head[6]);
+                let _ = std::io::copy(&mut (&stream).take(rest), &mut std::io::sink());
+                if head[1] == STDIN && length == 0 {
+                    break;
+                }
+            }
+            let some = "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nsome of it";
+            let _ = stream.write_all(&[1, STDOUT, 0, 1, 0, some.len() as u8, 0, 0]);
+            let _ = stream.write_all(some.as_bytes());
+        }
+    });
+    port
+}
+
+/// FastCGI's kinds of records.
+const STDIN: u8 = 5;
+const STDOUT: u8 = 6;
 
 fn members(scheme: &str, ports: [u16; 2]) -> String {
     let lines = ports.map(|port| format!("  LuaBalancerMember {scheme}://127.0.0.1:{port}\n")).concat();
@@ -79,4 +107,20 @@ fn a_post_to_a_member_that_refuses_goes_to_another() {
         wait_until("the second member to be met", SOON, || at_second.load(Ordering::SeqCst) == 1);
         assert_eq!(httpd.wait_for_access("/app/x").env["LB_ATTEMPTS"], "2", "{scheme}");
     }
+}
+
+#[test]
+fn an_answer_over_fastcgi_that_breaks_off_counts_against_the_member_and_is_not_repeated() {
+    let (second, at_second) = ends_connections();
+    let lines = "  LuaBalancerOutlier on failures=2\n</LuaBalancerPool>";
+    let config = members("fcgi", [breaks_off(), second]).replace("</LuaBalancerPool>", lines);
+    let httpd = Httpd::builder().with_member_states().module("proxy_fcgi").config(&config).start();
+    for nth in 1..=2 {
+        let last = Request::get(&format!("/app/{nth}")).header("Connection", "close");
+        let _ = httpd.client().try_send(&last);
+        assert_eq!(httpd.wait_for_access(&format!("/app/{nth}")).env["LB_REASON"], "reset");
+    }
+    let states = || httpd.members("app").into_values().filter(|member| member.state == "ejected").count();
+    wait_until("the member to be ejected", SOON, || states() == 1);
+    assert_eq!(at_second.load(Ordering::SeqCst), 0);
 }

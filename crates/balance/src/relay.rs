@@ -20,6 +20,9 @@ pub enum HookStatus {
     Done,
     /// `SUSPENDED`: the request goes on somewhere else.
     Suspended,
+    /// `AP_FILTER_ERROR`: a filter has seen to the rest. mod_proxy_fcgi returns it also when its
+    /// member breaks an answer off.
+    FilterError,
     /// A status of HTTP, which httpd makes an error page of.
     Http(u16),
     /// A number that httpd does not define.
@@ -34,6 +37,7 @@ impl HookStatus {
             -1 => HookStatus::Declined,
             -2 => HookStatus::Done,
             -3 => HookStatus::Suspended,
+            -102 => HookStatus::FilterError,
             100..=999 => HookStatus::Http(code as u16),
             code => HookStatus::Unknown(code),
         }
@@ -46,6 +50,7 @@ impl HookStatus {
             HookStatus::Declined => -1,
             HookStatus::Done => -2,
             HookStatus::Suspended => -3,
+            HookStatus::FilterError => -102,
             HookStatus::Http(status) => i32::from(status),
             HookStatus::Unknown(code) => code,
         }
@@ -174,10 +179,10 @@ pub enum Outcome {
 /// The meaning of an exchange's end.
 pub fn judge(exchange: &Exchange) -> Outcome {
     match exchange.returned {
-        HookStatus::Done if breaks_off(exchange) => Outcome::Broken,
+        HookStatus::Done | HookStatus::FilterError if breaks_off(exchange) => Outcome::Broken,
         HookStatus::Ok | HookStatus::Done | HookStatus::Suspended => Outcome::Answered(exchange.status),
         HookStatus::Http(status) if exchange.signs.overridden => Outcome::Answered(status),
-        HookStatus::Declined | HookStatus::Unknown(_) => Outcome::NotTheMember,
+        HookStatus::Declined | HookStatus::FilterError | HookStatus::Unknown(_) => Outcome::NotTheMember,
         HookStatus::Http(_) if exchange.aborted => Outcome::NotTheMember,
         HookStatus::Http(status) => failed(status, exchange),
     }
@@ -204,10 +209,20 @@ fn failed(status: u16, exchange: &Exchange) -> Outcome {
     }
 }
 
-/// Whether `DONE` means that the member's answer broke off. Handlers return it as well when the
-/// client has gone, and when a connection that has changed its protocol (101) ends.
+/// Whether the member's answer broke off. `DONE` says that, but also that the client has gone, or
+/// that a connection which has changed its protocol (101) ended. `AP_FILTER_ERROR` says it of a
+/// member of mod_proxy_fcgi, but for a request whose body a filter has refused.
 fn breaks_off(exchange: &Exchange) -> bool {
-    !exchange.aborted && exchange.status != 101
+    let is_the_members = match exchange.returned {
+        HookStatus::FilterError => exchange.module == SchemeModule::Counting && !is_refused(exchange.status),
+        _ => exchange.status != 101,
+    };
+    is_the_members && !exchange.aborted
+}
+
+/// Whether httpd answers with this status when it cannot read a request's body.
+fn is_refused(status: u16) -> bool {
+    matches!(status, 400 | 408 | 413 | 501)
 }
 
 /// Whether it went over a connection that earlier requests had used. mod_proxy_http alone makes a
