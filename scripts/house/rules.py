@@ -10,6 +10,7 @@ from pathlib import Path
 import drawing
 import mentions
 import plain
+import quirks
 import rooms
 from source import TOKEN, closing, code, files, is_test, line_of, named, production, text
 
@@ -292,6 +293,11 @@ def walk():
     yield from (f"{DRAWN}: the walk passes {step} twice" for step in sorted(set(steps)) if steps.count(step) > 1)
 
 
+def ways():
+    """The table of mod_proxy's ways names server tests that are there, and all of those about attempts."""
+    yield from quirks.all_faults()
+
+
 SECTIONS = {
     "health.rs": "LuaBalancerHealthCheck",
     "outlier.rs": "LuaBalancerOutlier",
@@ -383,6 +389,6 @@ def blocks(name: str) -> list[str]:
 
 
 RULES = (
-    licences, comments, prose, subjects, promises, names, stale, walk, sizes, homes, imports, floors, circles, bound,
+    licences, comments, prose, subjects, promises, names, stale, walk, ways, sizes, homes, imports, floors, circles, bound,
     reference, dependencies, bans, translations,
 )

@@ -5,6 +5,7 @@ import unittest
 
 import mentions
 import plain
+import quirks
 import rooms
 import rules
 import source
@@ -133,6 +134,15 @@ class Documents(unittest.TestCase):
     def test_a_walk_names_what_is_there(self):
         self.assertEqual(mentions.unknown("`relay::run::run` → `attempts`, `Place::take`, mod_proxy_http"), [])
         self.assertEqual(mentions.unknown("`Place::no_such` → `nothing_there`"), ["Place::no_such", "nothing_there"])
+
+    def test_the_table_and_the_server_tests_know_each_other(self):
+        self.assertEqual(quirks.tests("#[test]\nfn a() {}\non_every_mpm!(b, c);\nfn d() {}"), {"a", "b", "c"})
+        known = {"backends": {"it_is_so"}, "counts/ends": {"it_ends_so"}}
+        rows = 'row("a way", &["backends::it_is_so", "counts/ends::it_ends_so"], "balance::relay", "mod_proxy.c")'
+        found = list(quirks.faults({"t/a.rs": rows}, lambda file: known.get(file, set())))
+        self.assertEqual(found, [])
+        found = list(quirks.faults({"t/a.rs": '"backends::it_was_so"'}, lambda file: known.get(file, set())))
+        self.assertEqual(len(found), 2, found)
 
     def test_versions_compare_by_numbers(self):
         self.assertLess(rules.version("1.9"), rules.version("1.88.0"))
