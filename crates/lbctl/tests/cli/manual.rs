@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Help, completions, manual pages.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Folder;
@@ -42,11 +43,22 @@ fn every_verb_has_help_with_an_example_and_a_page() {
         let page = folder.read(&format!("pages/lbctl-{verb}.1"));
         assert!(page.contains(&format!("lbctl {verb}")) || page.contains("lbctl"), "{page}");
     }
-    // Where mandoc is there, it has nothing to complain about that would hurt a reader.
     let pages = std::fs::read_dir(folder.0.join("pages")).unwrap().flatten().map(|entry| entry.path());
-    let linted = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).args(pages).output();
-    if let Ok(linted) = linted {
-        assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+    lint(&pages.collect::<Vec<_>>());
+}
+
+/// mandoc finds nothing in these pages that would hurt a reader. scripts/deps installs it.
+fn lint(pages: &[PathBuf]) {
+    match Command::new("mandoc").args(["-T", "lint", "-W", "error"]).args(pages).output() {
+        Ok(linted) => {
+            let said = String::from_utf8_lossy(&linted.stdout);
+            assert!(linted.status.success(), "{said}{}", String::from_utf8_lossy(&linted.stderr));
+        }
+        Err(error) => {
+            let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+            assert!(!in_ci, "mandoc: {error}: `scripts/deps test` installs it");
+            println!("SKIPPED: mandoc: {error}");
+        }
     }
 }
 
