@@ -84,11 +84,13 @@ pub const ROLLOUT: &str = "Examples:
   lbctl rollout app --gate 'usable>=2,errors<1%,p99<0.5' --hold 30s -- ./deploy {host} {port}
   lbctl rollout app --undo './deploy --back {host}' -- ./deploy {host}
   lbctl rollout app --resume -- ./deploy {host}
+  lbctl rollout app --resume --take b -- ./deploy {host}
 
 For each member: drain, wait for its last request, run the command, wait for its checks, enable,
 hold the gate. Members that are drained or disabled already are left so, without the command.
-Exit: 0 done, 1 the command or the gate has failed, 2 called in a wrong way, 3 refused by the server,
-4 no server there, 5 time was up. Members that are left drained are named.";
+Exit: 0 done, 1 the command or the gate has failed, or a member that the stopped rollout has left
+drained is still out; 2 called in a wrong way, 3 refused by the server, 4 no server there, 5 time was
+up. Members that are left drained are named.";
 
 /// The examples of `lbctl top`.
 pub const TOP: &str = "Examples:

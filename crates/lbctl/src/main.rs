@@ -57,7 +57,7 @@ fn run(out: &Out, verb: &Verb) -> VerbResult {
         Verb::Disable(args) => live::change::disable(out, args),
         Verb::Reset(args) => live::change::reset(out, args),
         Verb::Wait(args) => live::wait::run(out, args),
-        Verb::Rollout(args) => live::rollout::run(args),
+        Verb::Rollout(args) => live::rollout::run(out, args),
         Verb::Top(args) => live::top::run(out, args),
         Verb::Events(args) => live::events::run(out, args),
         Verb::Decisions(args) => live::views::decisions(out, args),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use server_tests::{Backend, Ended, Httpd, Load, Step, pool, wait_until};
 
 use crate::SOON;
@@ -122,7 +123,7 @@ fn a_failed_command_stops_and_names_who_is_left_and_can_be_resumed() {
     assert!(said.code == 1 && said.err.contains("app/b IS LEFT DRAINED"), "{said:?}");
     assert_eq!(site.states(), ["up", "draining", "up"]);
     assert_eq!(site.log(), "a\nb\n");
-    // Found drained, it is left so: the administrator has to say that it is well again.
+    // The administrator has said that it is well again.
     fs::write(site.file("fixed"), "").expect("mend it");
     site.httpd.lbctl(&["enable", "app/b"]).done();
     let said = site.rollout(&["--resume"], line);
@@ -130,6 +131,57 @@ fn a_failed_command_stops_and_names_who_is_left_and_can_be_resumed() {
     assert_eq!(site.log(), "a\nb\nb\nc\n");
     assert_eq!(site.states(), ["up", "up", "up"]);
     assert_eq!(site.rollout(&["--resume"], line).code, 2);
+}
+
+#[test]
+fn a_resumed_rollout_names_a_member_that_is_still_out_and_takes_it_when_told() {
+    let site = Site::new();
+    let line = "echo {name} >> DIR/log; [ {name} != b ] || [ -e DIR/fixed ]";
+    assert_eq!(site.rollout(&[], line).code, 1);
+    // The others have their turn; the one that is out is named, by exit code, word and document.
+    let said = site.rollout(&["--resume", "-o", "json"], line);
+    assert!(said.code == 1 && said.err.contains("STILL OUT, and not done: app/b;"), "{said:?}");
+    let told: Value = serde_json::from_str(&said.out).expect("one document");
+    assert_eq!((&told["done"], &told["left_drained"]), (&json!(["a", "c"]), &json!(["b"])));
+    assert!(told["error"].as_str().is_some_and(|text| text.contains("--resume --take b")), "{told}");
+    assert_eq!(site.states(), ["up", "draining", "up"]);
+    let said = site.rollout(&["--resume", "--take", "a"], line);
+    assert!(said.code == 2 && said.err.contains("expected b"), "{said:?}");
+    fs::write(site.file("fixed"), "").expect("mend it");
+    let said = site.rollout(&["--resume", "--take", "b", "-o", "json"], line).done();
+    let told: Value = serde_json::from_str(&said.out).expect("one document");
+    assert_eq!((&told["done"], &told["error"]), (&json!(["a", "c", "b"]), &Value::Null));
+    assert_eq!(site.log(), "a\nb\nc\nb\n");
+    assert_eq!(site.states(), ["up", "up", "up"]);
+    // No order is left behind: the configuration decides.
+    let state = site.httpd.lbctl(&["members", "app", "-o", "json"]).done().out;
+    let state: String = state.split_whitespace().collect();
+    assert_eq!(state.matches("\"overrides\":[]").count(), 3, "{state}");
+}
+
+#[test]
+fn a_rollout_that_is_killed_has_noted_who_is_out() {
+    let site = Site::with("");
+    let mut killed = site.beside(&[], WITH_HANDS);
+    wait_until("its turn", SOON, || site.file("begun-a").exists());
+    kill(Pid::from_raw(killed.id().cast_signed()), Signal::SIGKILL).expect("kill it");
+    killed.wait().expect("its end");
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|name| fs::write(site.file(&format!("done-{name}")), "").expect("tell it"));
+    let said = site.rollout(&["--resume"], WITH_HANDS);
+    assert!(said.code == 1 && said.err.contains("STILL OUT, and not done: app/a;"), "{said:?}");
+    site.rollout(&["--resume", "--take", "a"], WITH_HANDS).done();
+    assert_eq!(site.states(), ["up", "up", "up"]);
+}
+
+#[test]
+fn a_document_has_standard_output_for_itself() {
+    let site = Site::with("");
+    let said = site.rollout(&["-o", "json"], "echo from {name}").done();
+    let told: Value = serde_json::from_str(&said.out).expect("one document");
+    assert_eq!(told["done"], json!(["a", "b", "c"]));
+    assert!(said.err.contains("from a") && said.err.contains("from c"), "{said:?}");
 }
 
 #[test]

@@ -80,6 +80,9 @@ pub struct RolloutArgs {
     /// Goes on at the place where an earlier rollout of the pool has stopped.
     #[arg(long)]
     pub resume: bool,
+    /// Takes a member, too, that the stopped rollout has left drained; may be given several times.
+    #[arg(long, value_name = "MEMBER", requires = "resume")]
+    pub take: Vec<String>,
     /// The file that notes how far the rollout has come; by default below ~/.local/state/lbctl.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,

@@ -160,6 +160,11 @@ impl SeenMember {
         format!("{}/{}", self.pool, self.name)
     }
 
+    /// Whether its state is that of an order, not of the configuration.
+    pub fn is_ordered(&self) -> bool {
+        self.overrides.iter().any(|key| key == "admin")
+    }
+
     /// Attempts, all of them.
     pub fn asked(&self) -> u64 {
         self.attempts.values().sum()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command of a rollout. Its output is passed on.
 
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -13,13 +14,15 @@ use crate::out::{Exit, Failure, note};
 pub struct Runner {
     command: Vec<String>,
     undo: Option<Vec<String>>,
+    /// Standard output is a document's: commands write to the errors.
+    is_beside: bool,
 }
 
 impl Runner {
-    /// `undo`: a line for the shell.
-    pub fn new(command: &[String], undo: Option<&str>) -> Self {
+    /// `undo`: a line for the shell. `is_beside`: what commands print goes to standard error.
+    pub fn new(command: &[String], undo: Option<&str>, is_beside: bool) -> Self {
         let undo = undo.map(|line| vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()]);
-        Runner { command: command.to_vec(), undo }
+        Runner { command: command.to_vec(), undo, is_beside }
     }
 
     /// Whether what was done can be undone.
@@ -31,7 +34,7 @@ impl Runner {
     pub fn run(&self, members: &[SeenMember]) -> Result<(), Failure> {
         let ends: Vec<Result<(), Failure>> = thread::scope(|scope| {
             let runs: Vec<_> =
-                members.iter().map(|member| scope.spawn(|| called(&self.command, member))).collect();
+                members.iter().map(|member| scope.spawn(|| self.called(&self.command, member))).collect();
             let lost = || Err(Failure { exit: Exit::No, text: "a command was lost".into() });
             runs.into_iter().map(|run| run.join().unwrap_or_else(|_| lost())).collect()
         });
@@ -40,20 +43,24 @@ impl Runner {
 
     /// Takes a member back.
     pub fn undo(&self, member: &SeenMember) -> Result<(), Failure> {
-        self.undo.as_ref().map_or(Ok(()), |undo| called(undo, member))
+        self.undo.as_ref().map_or(Ok(()), |undo| self.called(undo, member))
     }
-}
 
-fn called(words: &[String], member: &SeenMember) -> Result<(), Failure> {
-    let words: Vec<String> = words.iter().map(|word| filled(word, member)).collect();
-    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-    note(&format!("{}: {}", member.full(), words.join(" ")));
-    let ended = Command::new(program).args(arguments).stdin(Stdio::null()).status();
-    let no = |text: String| Err(Failure { exit: Exit::No, text });
-    match ended {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => no(format!("{}: the command has failed: {status}", member.full())),
-        Err(error) => no(format!("{}: {program}: {error}", member.full())),
+    fn called(&self, words: &[String], member: &SeenMember) -> Result<(), Failure> {
+        let words: Vec<String> = words.iter().map(|word| filled(word, member)).collect();
+        let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+        note(&format!("{}: {}", member.full(), words.join(" ")));
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null());
+        if self.is_beside {
+            command.stdout(std::io::stderr().as_fd().try_clone_to_owned()?);
+        }
+        let no = |text: String| Err(Failure { exit: Exit::No, text });
+        match command.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => no(format!("{}: the command has failed: {status}", member.full())),
+            Err(error) => no(format!("{}: {program}: {error}", member.full())),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! How far a rollout has come, for the one that goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::args::RolloutArgs;
 use crate::out::{Exit, Failure, note};
 
-/// A file with the members that are done.
+/// A file with the members that are done, and those that are out.
 pub struct Journal {
     path: Option<PathBuf>,
     notes: RefCell<Notes>,
@@ -23,13 +23,16 @@ struct Notes {
     pool: String,
     command: Vec<String>,
     done: BTreeSet<String>,
+    /// Members that are out because of this rollout, and whether an order held for them before.
+    out: BTreeMap<String, bool>,
 }
 
 impl Journal {
     /// A new one, or that of the rollout that goes on.
     pub fn open(args: &RolloutArgs) -> Result<Self, Failure> {
         let path = args.journal.clone().or_else(|| usual(&args.pool));
-        let fresh = Notes { pool: args.pool.clone(), command: args.command.clone(), done: BTreeSet::new() };
+        let (pool, command) = (args.pool.clone(), args.command.clone());
+        let fresh = Notes { pool, command, ..Notes::default() };
         if !args.resume {
             let journal = Journal { path, notes: RefCell::new(fresh) };
             journal.write()?;
@@ -60,12 +63,33 @@ impl Journal {
         self.write()
     }
 
-    /// This member was undone.
+    /// This member goes out. Noted ahead of it: a rollout that is killed has said so.
+    pub fn goes_out(&self, member: &str, is_ordered: bool) -> Result<(), Failure> {
+        self.notes.borrow_mut().out.insert(member.to_owned(), is_ordered);
+        self.write()
+    }
+
+    /// This member serves again.
+    pub fn is_back(&self, member: &str) {
+        if self.notes.borrow_mut().out.remove(member).is_some() {
+            self.write().unwrap_or_else(|failure| note(&failure.text));
+        }
+    }
+
+    /// The members that this rollout has taken out and not brought back.
+    pub fn out(&self) -> Vec<String> {
+        self.notes.borrow().out.keys().cloned().collect()
+    }
+
+    /// Whether an order held for this member before it went out; None: it is not out.
+    pub fn was_ordered(&self, member: &str) -> Option<bool> {
+        self.notes.borrow().out.get(member).copied()
+    }
+
+    /// This member is undone, or about to be.
     pub fn remove(&self, member: &str) {
         self.notes.borrow_mut().done.remove(member);
-        if let Err(failure) = self.write() {
-            note(&failure.text);
-        }
+        self.write().unwrap_or_else(|failure| note(&failure.text));
     }
 
     /// All are done.

@@ -4,6 +4,7 @@
 mod command;
 mod journal;
 mod site;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,12 +12,13 @@ use std::sync::atomic::AtomicBool;
 use self::command::Runner;
 use self::journal::Journal;
 use self::site::Fleet;
+use self::told::RolloutEnd;
 use super::args::RolloutArgs;
 use super::condition::Conditions;
 use super::model::SeenMember;
 use super::servers::Servers;
 use super::wait::duration;
-use crate::out::{Exit, Failure, VerbResult, note};
+use crate::out::{Exit, Failure, Out, VerbResult, note};
 
 /// How far a member has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +31,8 @@ enum Stage {
     Serving,
 }
 
-/// Runs the verb.
-pub fn run(args: &RolloutArgs) -> VerbResult {
+/// Runs the verb. A document, where one is wanted, comes at the end, however it ends.
+pub fn run(out: &Out, args: &RolloutArgs) -> VerbResult {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second signal ends the program at once.
@@ -47,8 +49,17 @@ pub fn run(args: &RolloutArgs) -> VerbResult {
         gate,
     };
     let journal = Journal::open(args)?;
-    let runner = Runner::new(&args.command, args.undo.as_deref());
-    Rollout { site, journal, runner, most: usize::from(args.max_unavailable), held: Vec::new() }.all()
+    let runner = Runner::new(&args.command, args.undo.as_deref(), out.is_json());
+    let most = usize::from(args.max_unavailable);
+    let told = RolloutEnd::of(&args.pool);
+    let mut rollout = Rollout { site, journal, runner, most, held: Vec::new(), told };
+    let end = rollout.all(&args.take);
+    if out.is_json() {
+        rollout.told.left_drained = rollout.journal.out();
+        rollout.told.ends(&end);
+        out.json(&rollout.told)?;
+    }
+    end
 }
 
 struct Rollout {
@@ -58,17 +69,16 @@ struct Rollout {
     /// Most members that are out at the same time.
     most: usize,
     held: Vec<(SeenMember, Stage)>,
+    told: RolloutEnd,
 }
 
 impl Rollout {
-    fn all(&mut self) -> VerbResult {
-        let (ready, others): (Vec<_>, Vec<_>) =
-            self.site.members()?.into_iter().partition(|member| member.admin == "ready");
-        for member in others {
-            note(&format!("{} is left as it is: {}", member.full(), member.admin));
-        }
+    fn all(&mut self, take: &[String]) -> VerbResult {
+        let members = self.members(take)?;
         let (done, open): (Vec<_>, Vec<_>) =
-            ready.into_iter().partition(|member| self.journal.has(&member.name));
+            members.into_iter().partition(|member| self.journal.has(&member.name));
+        let names = |members: &[SeenMember]| members.iter().map(|member| member.name.clone()).collect();
+        (self.told.done, self.told.open) = (names(&done), names(&open));
         let mut changed: Vec<SeenMember> = done;
         for wave in open.chunks(self.most) {
             self.held.clear();
@@ -80,16 +90,74 @@ impl Rollout {
                 self.journal.add(&member.name)?;
                 changed.push(member.clone());
             }
+            self.told.done.extend(names(wave));
+            self.told.open.drain(..wave.len());
         }
-        self.journal.end();
-        note(&format!("{}: {} members are done", self.site.pool, changed.len()));
-        Ok(Exit::Done)
+        self.end()
+    }
+
+    /// The members whose turn may come; the others are told.
+    fn members(&mut self, take: &[String]) -> Result<Vec<SeenMember>, Failure> {
+        let out = self.journal.out();
+        if let Some(wrong) = take.iter().find(|name| !out.contains(name)) {
+            let expected = if out.is_empty() { "none".to_owned() } else { out.join(", ") };
+            let text =
+                format!("--take {wrong}: the stopped rollout has not left it drained; expected {expected}");
+            return Err(Failure::usage(text));
+        }
+        let mut ready = Vec::new();
+        let members = self.site.members()?;
+        // Somebody has removed them.
+        let is_gone = |name: &&String| members.iter().all(|member| member.name != **name);
+        out.iter().filter(is_gone).for_each(|name| self.journal.is_back(name));
+        for mut member in members {
+            match (self.journal.was_ordered(&member.name), member.admin.as_str()) {
+                (Some(_), "ready") => self.journal.is_back(&member.name),
+                (Some(is_ordered), _) if take.contains(&member.name) => {
+                    // As before the rollout: it is put back to that.
+                    member.overrides.retain(|key| is_ordered || key != "admin");
+                }
+                (_, "ready") => {}
+                (before, admin) => {
+                    let full = member.full();
+                    note(&match before {
+                        Some(_) => format!("{full} is still out since the rollout has stopped: {admin}"),
+                        None => format!("{full} is left as it is: {admin}"),
+                    });
+                    if before.is_none() {
+                        self.told.passes_over(&member);
+                    }
+                    continue;
+                }
+            }
+            ready.push(member);
+        }
+        Ok(ready)
+    }
+
+    /// Everybody has had a turn, but for members that are out since an earlier rollout.
+    fn end(&self) -> VerbResult {
+        let (pool, count) = (&self.site.pool, self.told.done.len());
+        let out = self.journal.out();
+        if out.is_empty() {
+            self.journal.end();
+            note(&format!("{pool}: {count} members are done"));
+            return Ok(Exit::Done);
+        }
+        let each = |lead: &str| out.iter().map(|name| format!("{lead}{name}")).collect::<Vec<_>>().join(" ");
+        let (named, taken) = (each(&format!("{pool}/")), each("--take "));
+        let text = format!(
+            "{pool}: {count} members are done. STILL OUT, and not done: {named}; expected --resume {taken}, \
+             or lbctl enable {named} and --resume"
+        );
+        Err(Failure { exit: Exit::No, text })
     }
 
     /// Some members at the same time.
     fn wave(&mut self, wave: &[SeenMember]) -> Result<(), Failure> {
         self.site.wait_for_room(wave, self.most)?;
         for member in wave {
+            self.journal.goes_out(&member.name, member.is_ordered())?;
             self.site.drain(member)?;
             self.held.push((member.clone(), Stage::Drained));
         }
@@ -101,10 +169,17 @@ impl Rollout {
         self.site.wait_for_checks(wave, &before)?;
         let counts = self.site.pools()?;
         for member in wave {
-            self.site.put_back(member)?;
+            self.back(member)?;
         }
         self.reach(Stage::Serving);
         self.site.hold_gate(&counts)
+    }
+
+    /// Takes the order back.
+    fn back(&self, member: &SeenMember) -> Result<(), Failure> {
+        self.site.put_back(member)?;
+        self.journal.is_back(&member.name);
+        Ok(())
     }
 
     fn reach(&mut self, stage: Stage) {
@@ -116,7 +191,7 @@ impl Rollout {
         let held = std::mem::take(&mut self.held);
         for (member, stage) in &held {
             if *stage == Stage::Drained {
-                self.tell_end(member, self.site.put_back(member), "is as it was");
+                self.tell_end(member, self.back(member), "is as it was");
             }
         }
         let touched: Vec<&SeenMember> =
@@ -140,16 +215,15 @@ impl Rollout {
 
     fn undo(&self, member: &SeenMember) {
         let one = std::slice::from_ref(member);
-        let undone = self.site.drain(member).and_then(|()| {
+        self.journal.remove(&member.name);
+        let goes = self.journal.goes_out(&member.name, member.is_ordered());
+        let undone = goes.and_then(|()| self.site.drain(member)).and_then(|()| {
             self.site.wait_until_idle(one)?;
             let before = self.site.check_times(one)?;
             self.runner.undo(member)?;
             self.site.wait_for_checks(one, &before)?;
-            self.site.put_back(member)
+            self.back(member)
         });
-        if undone.is_ok() {
-            self.journal.remove(&member.name);
-        }
         self.tell_end(member, undone, "is undone");
     }
 

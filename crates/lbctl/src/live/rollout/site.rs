@@ -91,8 +91,7 @@ impl Fleet {
 
     /// Takes the order back.
     pub fn put_back(&self, member: &SeenMember) -> Result<(), Failure> {
-        let is_ordered = member.overrides.iter().any(|key| key == "admin");
-        let admin = if is_ordered { "ready".into() } else { Value::Null };
+        let admin = if member.is_ordered() { "ready".into() } else { Value::Null };
         self.order(member, "enable", json!({ "admin": admin }))
     }
 
