@@ -123,18 +123,7 @@ pub fn find(address: &str) -> Result<Option<Location>, String> {
     let place = databases.lookup(parse(address)?, &mut |problem| {
         log::server(log::ERR, &format!("{problem}; what it does not tell counts as unknown"));
     });
-    let place = place.map_err(|problem| format!("lb.geo: {problem}"))?;
-    Ok(place.map(|found| Location {
-        country: found.country,
-        country_name: found.country_name,
-        continent: found.continent,
-        city: found.city,
-        latitude: found.latitude,
-        longitude: found.longitude,
-        time_zone: found.time_zone,
-        asn: found.asn,
-        org: found.org,
-    }))
+    place.map_err(|problem| format!("lb.geo: {problem}"))
 }
 
 /// A link-local address may have its interface behind it.

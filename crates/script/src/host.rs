@@ -9,6 +9,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use geo::Location;
+
 /// Log levels, httpd's numbers (`APLOG_*`): 0 emerg … 7 debug, 8 trace1 … 15 trace8.
 pub type Level = u8;
 
@@ -148,21 +150,6 @@ pub trait Dict {
     fn purge(&self, max: usize) -> Result<usize, DictError>;
     /// Bytes in all, and bytes free.
     fn room(&self) -> (usize, usize);
-}
-
-/// The databases' knowledge of an address.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs)]
-pub struct Location {
-    pub country: Option<String>,
-    pub country_name: Option<String>,
-    pub continent: Option<String>,
-    pub city: Option<String>,
-    pub latitude: Option<f64>,
-    pub longitude: Option<f64>,
-    pub time_zone: Option<String>,
-    pub asn: Option<u32>,
-    pub org: Option<String>,
 }
 
 /// Text fields of the request, mod_lua's names.

@@ -5,8 +5,7 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use geo::{Database, DatabaseFile, Databases};
-use script::host;
+use geo::{Database, DatabaseFile, Databases, Location};
 
 /// The databases of a configuration, read when a script asks first.
 #[derive(Default)]
@@ -30,20 +29,9 @@ impl Geography {
     ///
     /// # Errors
     /// A file that cannot be read, or that holds something else.
-    pub fn find(&self, address: IpAddr) -> Result<Option<host::Location>, String> {
+    pub fn find(&self, address: IpAddr) -> Result<Option<Location>, String> {
         let all = self.read.get_or_init(|| read(&self.files)).as_ref().map_err(String::clone)?;
-        let found = all.lookup(address, &mut |_| ()).map_err(|problem| format!("lb.geo: {problem}"))?;
-        Ok(found.map(|found| host::Location {
-            country: found.country,
-            country_name: found.country_name,
-            continent: found.continent,
-            city: found.city,
-            latitude: found.latitude,
-            longitude: found.longitude,
-            time_zone: found.time_zone,
-            asn: found.asn,
-            org: found.org,
-        }))
+        all.lookup(address, &mut |_| ()).map_err(|problem| format!("lb.geo: {problem}"))
     }
 }
 
