@@ -7,6 +7,7 @@
 //! in parallel.
 
 pub mod acts;
+pub mod asked;
 pub mod backend;
 pub mod certificate;
 pub mod client;

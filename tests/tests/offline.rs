@@ -10,45 +10,15 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use regex::Regex;
+use server_tests::asked::{self, Asked, Asking, MEMBERS, PICK};
 use server_tests::httpd::DOOR;
 use server_tests::lbctl::lbctl_program;
 use server_tests::{Backend, Client, Httpd, Request, pool, wait_until};
 
 const REQUESTS: usize = 10_000;
 
-/// Members, all at one port.
-const MEMBERS: &str = "  LuaBalancerMember http://127.0.0.1:PORT/1 name=a weight=5 zone=eu meta.version=1 meta.track=stable meta.colour=blue
-  LuaBalancerMember http://127.0.0.1:PORT/2 name=b zone=eu meta.version=2 meta.track=canary meta.colour=green
-  LuaBalancerMember http://127.0.0.1:PORT/3 name=c zone=us weight=2.5 route=other meta.version=2 meta.track=stable
-  LuaBalancerMember http://127.0.0.1:PORT/4 name=d status=+D
-  LuaBalancerMember http://127.0.0.1:PORT/5 name=e status=+N
-  LuaBalancerMember http://127.0.0.1:PORT/6 name=f lbset=1
-  LuaBalancerMember http://127.0.0.1:PORT/7 name=g status=+H
-";
-
-const PICK: &str = "\
-function each(r)
-  local app = lb.pool('each')
-  return { app:where{ zone = 'us' }, app:member('e'), app }
-end
-function list(r)
-  local app = lb.pool('list')
-  return { app:member('d'), app:member('e'), app:member('a') }
-end
-function view(r)
-  return lb.pool('view'):except('a'):round_robin()
-end
-function by(pool, r)
-  return pool:member(r.headers_in['X-Name'] or 'b')
-end
-function odd(r)
-  local what = r.headers_in['X-What']
-  if what == 'error' then error('so it is') end
-  if what == 'page' then r:puts('x') return 404 end
-  if what == 'nobody' then return lb.pool('view'):where{ zone = 'none' }:first() end
-  return tonumber(what)
-end
-";
+/// The standby of each pool.
+const STANDBY: &str = "  LuaBalancerMember http://127.0.0.1:PORT/7 name=g status=+H\n";
 
 /// The scripts of `lua/`.
 const SHIPPED: [(&str, &str); 14] = [
@@ -81,89 +51,61 @@ const REPLACED: [(&str, &str, &str); 5] = [
 const CLIENTS: [&str; 4] = ["175.16.199.1", "216.160.83.56", "81.2.69.142", "192.0.2.1"];
 const HOSTS: [&str; 4] = ["acme.example.org", "WWW.acme.example.org", "globex.example.org.", "example.org"];
 
-/// Pools by their names, with what they say.
-const POOLS: [(&str, &str); 19] = [
-    ("app", ""),
+/// Pools beside the usual ones.
+const POOLS: [(&str, &str); 8] = [
     ("api", "LuaBalancerMethod first"),
     ("static", ""),
-    ("least", "LuaBalancerMethod least_connections"),
-    ("ring", "LuaBalancerMethod consistent_hash key=%{REQUEST_URI}"),
-    ("bounded", "LuaBalancerMethod consistent_hash balance_factor=1.25 key=%{req:X-Key}"),
-    ("maglev", "LuaBalancerMethod maglev key=%{req:X-Key}-%{QUERY_STRING}"),
     ("weights", "LuaBalancerMethod rendezvous key=%{REQUEST_URI}"),
     ("plain", "LuaBalancerMethod hash key=%{req:X-Key}"),
-    ("sticky", "LuaBalancerSticky cookie=SRV param=srv"),
-    ("near", "LuaBalancerSet zone=us"),
-    ("each", ""),
-    ("list", ""),
-    ("random", "LuaBalancerMethod random"),
-    ("two", "LuaBalancerMethod power_of_two"),
     ("acme", "LuaBalancerMethod least_connections"),
     ("globex", ""),
     ("day", "LuaBalancerMethod random"),
     ("night", ""),
 ];
 
+/// All of them.
+fn pools() -> Vec<(&'static str, &'static str)> {
+    asked::POOLS.into_iter().chain(POOLS).collect()
+}
+
 const DATABASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/geo/tests/data/GeoIP2-City-Test.mmdb");
 
 /// Everything that both read.
 fn configuration(port: u16) -> String {
     let mut text = format!("LuaBalancerScriptLimit time=1s\nLuaBalancerGeoIP {DATABASE}\n");
-    let members = MEMBERS.replace("PORT", &port.to_string());
-    let more = [("view", ""), ("scripted", "LuaBalancerMethod lua pick.lua by")];
-    for (name, line) in POOLS.iter().chain(&more) {
-        writeln!(text, "<LuaBalancerPool {name}>\n{members}  {line}\n</LuaBalancerPool>").expect("room");
-        writeln!(text, "ProxyPass /pool/{name} lb://{name}").expect("room");
-    }
+    let members = format!("{MEMBERS}{STANDBY}").replace("PORT", &port.to_string());
+    text += &asked::site(&pools(), &members, &["each", "list", "view", "odd"]);
     for (name, directive) in SHIPPED {
         writeln!(text, "<LocationMatch ^/{name}/>\n  {directive} lua/{name}.lua select\n</LocationMatch>")
-            .expect("room");
-    }
-    for function in ["each", "list", "view", "odd"] {
-        writeln!(text, "<Location /{function}>\n  LuaHookTranslate pick.lua {function}\n</Location>")
             .expect("room");
     }
     text
 }
 
-struct Asked {
-    path: String,
-    client: &'static str,
-    headers: Vec<(&'static str, String)>,
-}
+/// Headers that decide.
+const HEADERS: [(&str, &[&str]); 8] = [
+    ("Cookie", &["SRV=.a", "SRV=.b", "SRV=.other", "SRV=.d", "SRV=.e", "SRV=.nobody"]),
+    ("Cookie", &["beta=1; colour=green; track=canary; app_version=2"]),
+    ("X-Zone", &["eu", "us", "mars"]),
+    ("X-Api-Key", &["api1", "api2", "api3", "api4", "api5", "api6", "api7", "api8", "api9"]),
+    ("X-Name", &["a", "c", "d", "zz"]),
+    ("X-What", &["error", "page", "nobody", "403", "410"]),
+    ("X-Priority", &["low"]),
+    ("Host", &HOSTS),
+];
 
 /// Requests of a fixed seed.
 fn requests() -> Vec<Asked> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut below = move |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % bound as u64) as usize
-    };
-    let pools = POOLS.iter().map(|(name, _)| format!("/pool/{name}"));
+    let pools = pools().into_iter().map(|(name, _)| format!("/pool/{name}"));
     let scripts = SHIPPED.iter().map(|(name, _)| format!("/{name}"));
     let others = ["/pool/scripted", "/each", "/list", "/view", "/odd", "/nobodys"].map(str::to_owned);
-    let places: Vec<String> = pools.chain(scripts).chain(others).collect();
-    let one = |number: usize| {
-        let rest = ["/", "/x", "/api/y", "/static/z", "/export/all", "/images/1"][below(6)];
-        let path = format!("{}{rest}?n={}", places[below(places.len())], below(300));
-        let mut headers = vec![("X-Key", format!("key{}", below(500))), ("X-Draw", number.to_string())];
-        match below(9) {
-            0 => headers
-                .push(("Cookie", format!("SRV=.{}", ["a", "b", "other", "d", "e", "nobody"][below(6)]))),
-            1 => headers.push(("Cookie", "beta=1; colour=green; track=canary; app_version=2".into())),
-            2 => headers.push(("X-Zone", ["eu", "us", "mars"][below(3)].into())),
-            3 => headers.push(("X-Api-Key", format!("api{}", below(50)))),
-            4 => headers.push(("X-Name", ["a", "c", "d", "zz"][below(4)].into())),
-            5 => headers.push(("X-What", ["error", "page", "nobody", "403", "410"][below(5)].into())),
-            6 => headers.push(("X-Priority", "low".into())),
-            7 => headers.push(("Host", HOSTS[below(4)].into())),
-            _ => {}
-        }
-        Asked { path, client: CLIENTS[below(4)], headers }
+    let asking = Asking {
+        places: pools.chain(scripts).chain(others).collect(),
+        ends: &["/", "/x", "/api/y", "/static/z", "/export/all", "/images/1"],
+        headers: &HEADERS,
+        clients: &CLIENTS,
     };
-    (0..REQUESTS).map(one).collect()
+    asking.requests(REQUESTS)
 }
 
 /// The test that writes down who is asked, when the server was asked at this second.
@@ -231,9 +173,7 @@ fn start(backend: &Backend) -> (Httpd, PathBuf) {
 fn serve(httpd: &Httpd, requests: &[Asked]) -> Vec<String> {
     let mut client = httpd.client();
     let one = |asked: &Asked| {
-        let request = Request::get(&asked.path).header("X-Forwarded-For", asked.client);
-        let request = asked.headers.iter().fold(request, |request, (key, value)| request.header(key, value));
-        let answer = client.send(&request);
+        let answer = client.send(&asked.request());
         let member = answer.header("X-Member").unwrap_or_default();
         if member.is_empty() { answer.status.to_string() } else { member.to_owned() }
     };

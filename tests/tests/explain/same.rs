@@ -1,61 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Explanations beside what a server then does.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
-use server_tests::{Backend, Builder, Dice, Httpd, Request};
+use server_tests::asked::{self, Asked, Asking, MEMBERS, PICK};
+use server_tests::{Backend, Builder, Httpd};
 
 use super::{ask, explained, get, who};
 
-const MEMBERS: &str = "  LuaBalancerMember http://127.0.0.1:PORT/1 name=a weight=5 zone=eu meta.version=1
-  LuaBalancerMember http://127.0.0.1:PORT/2 name=b zone=eu meta.version=2
-  LuaBalancerMember http://127.0.0.1:PORT/3 name=c zone=us weight=2.5 route=other meta.version=2
-  LuaBalancerMember http://127.0.0.1:PORT/4 name=d status=+D
-  LuaBalancerMember http://127.0.0.1:PORT/5 name=e status=+N
-  LuaBalancerMember http://127.0.0.1:PORT/6 name=f lbset=1
-";
-
-const PICK: &str = "\
-function each(r)
-  local app = lb.pool('each')
-  return { app:where{ zone = 'us' }, app:member('e'), app }
-end
-function list(r) local app = lb.pool('list') return { app:member('d'), app:member('e'), app:member('a') } end
-function view(r) return lb.pool('view'):except('a'):round_robin() end
-function by(pool, r) return pool:member(r.headers_in['X-Name'] or 'b') end
+/// Functions beside the usual ones.
+const MORE: &str = "\
 function user(r) return lb.pool('app'):member(r.user == 'alice' and 'a' or 'c') end
 function counted(r)
   local n = lb.dict('counts'):incr('n', 1, 0)
   return lb.pool('app'):member(({ 'a', 'b', 'c' })[n % 3 + 1])
 end
-function odd(r)
-  local what = r.headers_in['X-What']
-  if what == 'error' then error('so it is') end
-  if what == 'page' then r:puts('x') return 404 end
-  if what == 'nobody' then return lb.pool('view'):where{ zone = 'none' }:first() end
-  return tonumber(what)
-end
 ";
 
-/// Pools by their names, with what they say.
-const POOLS: [(&str, &str); 15] = [
-    ("app", ""),
+/// Pools beside the usual ones.
+const POOLS: [(&str, &str); 4] = [
     ("first", "LuaBalancerMethod first"),
-    ("least", "LuaBalancerMethod least_connections"),
-    ("ring", "LuaBalancerMethod consistent_hash key=%{REQUEST_URI}"),
-    ("bounded", "LuaBalancerMethod consistent_hash balance_factor=1.25 key=%{req:X-Key}"),
-    ("maglev", "LuaBalancerMethod maglev key=%{req:X-Key}-%{QUERY_STRING}"),
     ("weights", "LuaBalancerMethod rendezvous key=%{tolower:%{req:X-Key}}"),
     ("plain", "LuaBalancerMethod hash key=%{REMOTE_ADDR}"),
-    ("sticky", "LuaBalancerSticky cookie=SRV param=srv"),
-    ("near", "LuaBalancerSet zone=us"),
-    ("random", "LuaBalancerMethod random"),
-    ("two", "LuaBalancerMethod power_of_two"),
     ("latency", "LuaBalancerMethod least_latency"),
-    ("each", ""),
-    ("list", ""),
 ];
+
+/// All of them.
+fn pools() -> Vec<(&'static str, &'static str)> {
+    asked::POOLS.into_iter().chain(POOLS).collect()
+}
 
 /// Methods that draw: the member is one of those that are considered.
 const DRAW: [&str; 3] = ["random", "two", "latency"];
@@ -63,48 +35,34 @@ const DRAW: [&str; 3] = ["random", "two", "latency"];
 fn serving(backend: &Backend) -> Builder {
     let members = MEMBERS.replace("PORT", &backend.port().to_string());
     let mut text = String::from("LuaBalancerDict counts 1M\n");
-    for (name, line) in POOLS.iter().chain(&[("view", ""), ("scripted", "LuaBalancerMethod lua pick.lua by")])
-    {
-        writeln!(text, "<LuaBalancerPool {name}>\n{members}  {line}\n</LuaBalancerPool>").expect("room");
-        writeln!(text, "ProxyPass /pool/{name} lb://{name}").expect("room");
-    }
-    for function in ["each", "list", "view", "odd", "counted"] {
-        writeln!(text, "<Location /{function}>\n  LuaHookTranslate pick.lua {function}\n</Location>")
-            .expect("room");
-    }
+    text += &asked::site(&pools(), &members, &["each", "list", "view", "odd", "counted"]);
     text += "ProxyPassMatch ^/m/(\\w+)$ lb://first/$1\n\
              <Location /handler>\n  SetHandler \"proxy:lb://first\"\n</Location>\n\
              <Location /late>\n  LuaHookSelect pick.lua user\n</Location>\n";
     Httpd::builder()
         .children(2)
         .with_member_states()
-        .file("pick.lua", PICK)
+        .file("pick.lua", &format!("{PICK}{MORE}"))
         .config(&text)
         .config("UseCanonicalName Off\nKeepAlive On\nMaxKeepAliveRequests 0")
         .config("Header always set X-Member \"expr=%{reqenv:LB_MEMBER}\"")
 }
 
-/// Requests of a fixed seed: path, and pairs of headers.
-fn requests(count: usize) -> Vec<(String, Vec<(&'static str, String)>)> {
-    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
-    let mut below = move |bound| dice.below(bound);
-    let pools = POOLS.iter().map(|(name, _)| format!("/pool/{name}"));
+/// Requests of a fixed seed.
+fn requests(count: usize) -> Vec<Asked> {
+    let pools = pools().into_iter().map(|(name, _)| format!("/pool/{name}"));
     let others = ["/pool/scripted", "/each", "/list", "/view", "/odd", "/counted", "/handler", "/late", "/m"];
-    let places: Vec<String> = pools.chain(others.map(str::to_owned)).collect();
-    let one = |_| {
-        let place = &places[below(places.len())];
-        let rest = ["/", "/x", "/%61b", "//c", "/d/../e"][below(5)];
-        let path = format!("{place}{rest}?n={}", below(300));
-        let mut headers = vec![("X-Key", format!("Key{}", below(500)))];
-        match below(4) {
-            0 => headers.push(("Cookie", format!("SRV=.{}", ["a", "b", "other", "d", "zz"][below(5)]))),
-            1 => headers.push(("X-Name", ["a", "c", "d", "zz"][below(4)].into())),
-            2 => headers.push(("X-What", ["error", "page", "nobody", "403", "410"][below(5)].into())),
-            _ => {}
-        }
-        (path, headers)
+    let asking = Asking {
+        places: pools.chain(others.map(str::to_owned)).collect(),
+        ends: &["/", "/x", "/%61b", "//c", "/d/../e"],
+        headers: &[
+            ("Cookie", &["SRV=.a", "SRV=.b", "SRV=.other", "SRV=.d", "SRV=.zz"]),
+            ("X-Name", &["a", "c", "d", "zz"]),
+            ("X-What", &["error", "page", "nobody", "403", "410"]),
+        ],
+        clients: &["127.0.0.1"],
     };
-    (0..count).map(one).collect()
+    asking.requests(count)
 }
 
 #[test]
@@ -113,13 +71,12 @@ fn a_thousand_requests_get_the_member_that_was_named_before_each() {
     let httpd = serving(&backend).start();
     let mut client = httpd.client();
     let mut differ = Vec::new();
-    for (path, headers) in requests(1000) {
+    for asked in requests(1000) {
+        let Asked { path, headers, .. } = &asked;
         let all: serde_json::Map<String, Value> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         let document = explained(&httpd, &json!({ "uri": path, "headers": all, "host": "127.0.0.1" }));
-        let request =
-            headers.iter().fold(Request::get(&path), |request, (key, value)| request.header(key, value));
-        let answer = client.send(&request);
+        let answer = client.send(&asked.request());
         let served = answer.header("X-Member").filter(|name| !name.is_empty());
         let served = served.map_or_else(|| answer.status.to_string(), str::to_owned);
         let draws = DRAW.iter().any(|name| path.starts_with(&format!("/pool/{name}/")));
