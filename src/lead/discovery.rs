@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Members found by sources (`LuaBalancerDiscovery`): a thread looks at them, here it is decided
+//! Members found by sources (`LuaBalancerDiscovery`): threads look at them, here it is decided
 //! what becomes of their lists, and done.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use balance::api::PoolId;
 use balance::event::By;
 use balance::reconcile::{ListDifference, Listing};
-use balance::settings::SourcePlace;
 use balance::steering::Steering;
 use balance::store::Store;
-use discover::{Bell, ListingRules, Sighting, SourcePath, Watcher};
+use discover::{Lookout, Sighting, SourcePlan};
 
 use super::source::{LedSource, Taking};
 use super::{Lease, Rest, Task};
@@ -33,23 +31,11 @@ pub struct Finder {
     /// The pools by which the sources were made.
     seen: u64,
     sources: Vec<LedSource>,
-    watching: Option<Watching>,
+    search: Option<Lookout>,
     /// Not before.
     rest: Option<Instant>,
     /// Pools in which members were looked for that no source has any more.
     swept: HashSet<PoolId>,
-}
-
-/// The thread that looks.
-struct Watching {
-    bell: Bell,
-    told: Receiver<Sighting>,
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.bell.end();
-    }
 }
 
 impl Finder {
@@ -59,7 +45,7 @@ impl Finder {
             thread: Thread::new(child),
             seen: 0,
             sources: Vec::new(),
-            watching: None,
+            search: None,
             rest: None,
             swept: HashSet::new(),
         }
@@ -82,7 +68,7 @@ impl Finder {
         if is_same {
             return;
         }
-        self.watching = None;
+        self.search = None;
         self.swept.clear();
         let table = &lease.child.table;
         let known: Vec<_> =
@@ -95,43 +81,29 @@ impl Finder {
         self.sources = sources.collect();
     }
 
-    /// Has a thread look, if there is anything to look at.
+    /// Has threads look, if there is anything to look at.
     fn watch(&mut self, lease: &Lease<'_>) {
         let is_resting = self.rest.is_some_and(|rest| rest > Instant::now());
-        if self.sources.is_empty() || self.watching.is_some() || is_resting {
+        if self.sources.is_empty() || self.search.is_some() || is_resting {
             return;
         }
-        let child = lease.child;
+        let background = &lease.child.background;
         let root = generation().map(|generation| generation.server_root.clone()).unwrap_or_default();
-        let path = |source: &LedSource| {
-            let SourcePlace::File(path) = &source.settings.source;
-            let max = source.settings.max as usize;
-            let rules = ListingRules { skip_invalid: source.settings.skip_invalid, max };
-            SourcePath { path: root.join(path), rules }
-        };
-        let (paths, (send, told)) = (self.sources.iter().map(path).collect(), channel());
-        let started = Bell::new().is_ok_and(|bell| {
-            let watcher = Watcher::new(paths, bell.clone());
-            self.watching = Some(Watching { bell, told });
-            child.background.aside("lua-balancer-di", move || {
-                watcher.run(&mut |sighting| {
-                    // Nobody hears it any more when the lead is another's.
-                    let _ = send.send(sighting);
-                    child.background.wake();
-                });
-            })
-        });
-        if !started {
-            log::server(log::ERR, "no thread that looks for members (LuaBalancerDiscovery)");
-            (self.watching, self.rest) = (None, Some(Instant::now() + AGAIN));
+        let plans = self.sources.iter().map(|source| SourcePlan::of(&source.settings, &root)).collect();
+        match Lookout::start(plans, || background.wake(), &mut |name, job| background.aside(name, job)) {
+            Ok(search) => self.search = Some(search),
+            Err(error) => {
+                let text = format!("members cannot be looked for (LuaBalancerDiscovery): {error}");
+                log::server(log::ERR, &text);
+                self.rest = Some(Instant::now() + AGAIN);
+            }
         }
     }
 
     /// Takes in what was seen.
     fn hear(&mut self, lease: &Lease<'_>) {
         let table = &lease.child.table;
-        let told: Vec<Sighting> =
-            self.watching.iter().flat_map(|watching| watching.told.try_iter()).collect();
+        let told: Vec<Sighting> = self.search.iter().flat_map(Lookout::told).collect();
         for sighting in told {
             let Some(source) = self.sources.get_mut(sighting.source) else { continue };
             let image = lease.pools.images().iter().find(|image| image.membership.pool == source.pool);
@@ -146,9 +118,9 @@ impl Finder {
         let table = &lease.child.table;
         for source in &mut self.sources {
             if source.is_to_be_asked(table)
-                && let Some(watching) = &self.watching
+                && let Some(search) = &self.search
             {
-                watching.bell.refresh();
+                search.refresh();
             }
             let image = lease.pools.images().iter().find(|image| image.membership.pool == source.pool);
             if let Some(image) = image {
@@ -231,7 +203,7 @@ impl Task for Finder {
     /// Another leader may have changed everything meanwhile.
     fn rest(&mut self, _: Rest) {
         if self.seen > 0 {
-            (self.seen, self.watching, self.rest) = (0, None, None);
+            (self.seen, self.search, self.rest) = (0, None, None);
             self.sources.clear();
             self.swept.clear();
         }

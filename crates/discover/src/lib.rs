@@ -2,16 +2,24 @@
 //! Sources of a pool's members. Each look at one gives a whole list, or says what is wrong; never a
 //! part of a list, never a difference. Whether a list is taken is decided elsewhere
 //! ([`balance::guard`]); nothing here knows a pool.
+//!
+//! A kind of source is a variant of [`SourcePlace`](balance::settings::SourcePlace) with its keys,
+//! a [`PolledSource`] here, and a line in [`SourcePlan::of`].
 #![forbid(unsafe_code)]
 
+mod asked;
 mod bell;
 mod file;
 mod hops;
 mod listing;
+mod lookout;
 mod problem;
+mod source;
 mod watcher;
 
-pub use bell::Bell;
+use bell::Bell;
 pub use listing::{Listed, ListingRules, read};
+pub use lookout::{Lookout, SourcePlan, ThreadBody};
 pub use problem::ListProblem;
-pub use watcher::{Sighting, SourcePath, Watcher};
+pub use source::{Look, MakeSource, PolledSource, Sighting};
+pub use watcher::SourcePath;

@@ -8,14 +8,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::file::{FileSource, Look};
-use crate::{Bell, Listed, ListingRules, hops};
+use crate::source::Sighting;
+use crate::{Bell, ListingRules, hops};
 
 /// How often each file is looked at, whatever its folder tells.
 const PACE: Duration = Duration::from_secs(2);
@@ -37,19 +37,8 @@ pub struct SourcePath {
     pub rules: ListingRules,
 }
 
-/// The result of a look.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sighting {
-    /// The place of the source in the watcher's list.
-    pub source: usize,
-    /// The list as it is now, or what is wrong, in one line.
-    pub found: Result<Arc<Listed>, String>,
-    /// It is another list than last time.
-    pub is_new: bool,
-}
-
 /// See the module.
-pub struct Watcher {
+pub(crate) struct Watcher {
     files: Vec<Watched>,
     /// None: there are too many in the system.
     inotify: Option<OwnedFd>,
@@ -59,6 +48,8 @@ pub struct Watcher {
 }
 
 struct Watched {
+    /// Its place in the list of all sources.
+    place: usize,
     source: FileSource,
     /// When it is looked at next,
     due: Instant,
@@ -71,9 +62,10 @@ struct Watched {
 
 impl Watcher {
     /// Watches these files, once it runs.
-    pub fn new(sources: Vec<SourcePath>, bell: Bell) -> Self {
+    pub(crate) fn new(sources: Vec<(usize, SourcePath)>, bell: Bell) -> Self {
         let now = Instant::now();
-        let file = |SourcePath { path, rules }| Watched {
+        let file = |(place, SourcePath { path, rules })| Watched {
+            place,
             source: FileSource::new(path, rules),
             due: now,
             has_changed: true,
@@ -85,7 +77,7 @@ impl Watcher {
     }
 
     /// Tells what each look has found, until the bell says that it is over.
-    pub fn run(mut self, tell: &mut dyn FnMut(Sighting)) {
+    pub(crate) fn run(mut self, tell: &mut dyn FnMut(Sighting)) {
         while !self.bell.has_ended() {
             if self.bell.take_refresh() {
                 self.all_changed();
@@ -94,7 +86,7 @@ impl Watcher {
                 if self.files[at].due <= Instant::now() {
                     // First, so that nothing happens between look and watch.
                     self.watch(at);
-                    tell_of(at, self.look(at), tell);
+                    tell_of(self.files[at].place, self.look(at), tell);
                 }
             }
             self.wait();

@@ -1,53 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerDiscovery`. More than one of them add up.
 
+use super::source_place;
 use super::values::{self, Line};
 use crate::error::ParseError;
 use crate::names;
-use crate::settings::{Discovery, EmptyList, SourcePlace};
+use crate::settings::{Discovery, EmptyList};
 
 /// The directive's name.
 pub(super) const DIRECTIVE: &str = "LuaBalancerDiscovery";
-/// Its keys.
+/// Its keys, besides those of a kind of source.
 pub const KEYS: &[&str] =
     &["name", "stale", "empty", "shrink", "absent", "settle", "drain", "invalid", "max", "initial", "wait"];
-/// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 6] = ["http", "dns", "etcd", "consul", "kubernetes", "lua"];
-const EXAMPLE: &str = "file:PATH, for example file:/etc/lb/app.json";
 /// Most members that a source may be allowed.
 const MOST: u64 = 1_000_000;
 
 /// Reads one more; `known` are the pool's others.
 pub(super) fn read(known: &[Discovery], words: &[String]) -> Result<Discovery, ParseError> {
-    let (place, keys) =
-        words.split_first().ok_or_else(|| ParseError::Missing(format!("a source: {EXAMPLE}")))?;
-    let source = source(place)?;
+    let (place, keys) = words
+        .split_first()
+        .ok_or_else(|| ParseError::Missing(format!("a source: {}", source_place::EXAMPLE)))?;
+    let source = source_place::read(place)?;
     let like = known.iter().filter(|other| other.source.kind() == source.kind()).count();
     let mut to = Discovery::of(format!("{}-{}", source.kind(), like + 1), source);
     let mut seen = Vec::new();
     for word in keys {
         let (key, value) = values::pair(word)?;
         values::once(&mut seen, key)?;
-        set(&mut to, key, value)?;
+        if !source_place::set(&mut to.source, key, value)? {
+            set(&mut to, key, value)?;
+        }
     }
     if known.iter().any(|other| other.name == to.name) {
         let expected = "a name that no other source of the pool has";
         return Err(ParseError::value("name", &to.name, expected));
     }
     Ok(to)
-}
-
-fn source(place: &str) -> Result<SourcePlace, ParseError> {
-    let wrong = |expected: String| Err(ParseError::word(place, expected));
-    match place.split_once(':') {
-        Some(("file", path)) if !path.is_empty() && !path.chars().any(char::is_control) => {
-            Ok(SourcePlace::File(path.to_owned()))
-        }
-        Some((kind, _)) if LATER.contains(&kind) => {
-            wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLE}"))
-        }
-        _ => wrong(EXAMPLE.to_owned()),
-    }
 }
 
 fn set(to: &mut Discovery, key: &str, value: &str) -> Result<(), ParseError> {
@@ -71,7 +59,7 @@ fn set(to: &mut Discovery, key: &str, value: &str) -> Result<(), ParseError> {
         "max" => to.max = values::number(key, value, 1, MOST)?,
         "initial" => to.cache = one_of(key, value, ["empty", "cache"])?,
         "wait" => to.wait_ms = short(key, value, 60_000, "a duration of at most 60s, as 2s")?,
-        _ => return Err(ParseError::unknown_key(key, KEYS)),
+        _ => return Err(ParseError::unknown_key(key, &[KEYS, source_place::keys(&to.source)].concat())),
     }
     Ok(())
 }
@@ -97,6 +85,7 @@ pub(super) fn write(of: &Discovery) -> String {
     let default = Discovery::of(String::new(), of.source.clone());
     let word = format!("{}:{}", of.source.kind(), of.source.address());
     let mut line = Line::new(DIRECTIVE).word(&word);
+    source_place::write(&of.source, &mut line);
     line.unless(&default.name, "name", &of.name, String::clone);
     line.unless(&default.stale_ms, "stale", &of.stale_ms, |ms| {
         ms.map_or_else(|| "forever".to_owned(), |ms| values::ms(&ms))
@@ -120,7 +109,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::PoolSettings;
+    use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
 

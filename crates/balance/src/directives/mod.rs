@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod method;
 pub(crate) mod outlier;
 pub(crate) mod set;
+pub(crate) mod source_place;
 pub(crate) mod sticky;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ impl Running {
     fn of(path: &Path) -> Self {
         let bell = Bell::new().expect("a descriptor");
         let rules = ListingRules { skip_invalid: false, max: 1000 };
-        let watcher = Watcher::new(vec![SourcePath { path: path.to_owned(), rules }], bell.clone());
+        let watcher = Watcher::new(vec![(0, SourcePath { path: path.to_owned(), rules })], bell.clone());
         let (send, told) = channel();
         let thread = std::thread::spawn(move || watcher.run(&mut |sighting| drop(send.send(sighting))));
         Running { bell, told, thread: Some(thread) }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
+//! kind has its arms here.
+
+use super::values::Line;
+use crate::error::ParseError;
+use crate::settings::SourcePlace;
+
+/// Kinds of sources that are known and cannot be used.
+const LATER: [&str; 6] = ["http", "dns", "etcd", "consul", "kubernetes", "lua"];
+/// The usual form.
+pub(super) const EXAMPLE: &str = "file:PATH, for example file:/etc/lb/app.json";
+
+/// Reads the word.
+pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
+    let wrong = |expected: String| Err(ParseError::word(place, expected));
+    match place.split_once(':') {
+        Some(("file", path)) if !path.is_empty() && !path.chars().any(char::is_control) => {
+            Ok(SourcePlace::File(path.to_owned()))
+        }
+        Some((kind, _)) if LATER.contains(&kind) => {
+            wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLE}"))
+        }
+        _ => wrong(EXAMPLE.to_owned()),
+    }
+}
+
+/// Keys of this kind alone.
+pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
+    match of {
+        SourcePlace::File(_) => &[],
+    }
+}
+
+/// Takes a key, if it is one of this kind's.
+pub(super) fn set(to: &mut SourcePlace, _key: &str, _value: &str) -> Result<bool, ParseError> {
+    match to {
+        SourcePlace::File(_) => Ok(false),
+    }
+}
+
+/// Writes the keys that [`set`] has taken.
+pub(super) fn write(of: &SourcePlace, _line: &mut Line) {
+    match of {
+        SourcePlace::File(_) => {}
+    }
+}
