@@ -34,14 +34,18 @@ fn run(table: &Table, steps: &[MemberStep]) -> Result<(), ChangeError> {
     outcome
 }
 
+/// A member: its name, port, weight, zone, whether it drains, and its note.
+type Row = (String, u16, u32, Option<String>, bool, Option<String>);
+
 /// Members with what can be seen of them, in a reading of the whole table.
-fn seen(table: &Table) -> Vec<(String, u16, u32, bool, Option<String>)> {
+fn seen(table: &Table) -> Vec<Row> {
     let all = table.snapshot(0);
     let app = all.pools.iter().find(|pool| &*pool.name == "app").expect("the pool");
     let line = |member: &balance::snapshot::MemberState| {
         let note = member.order.as_ref().and_then(|order| order.note.clone());
         let draining = member.why.iter().any(|cause| cause.flag == balance::snapshot::Flag::Draining);
-        (member.spec.name.clone(), member.spec.url.port, member.weights.ordered, draining, note)
+        let spec = &member.spec;
+        (spec.name.clone(), spec.url.port, member.weights.ordered, spec.zone.clone(), draining, note)
     };
     app.members.iter().map(line).collect()
 }
@@ -62,6 +66,7 @@ fn everything() -> Vec<MemberStep> {
         step("a", Doing::Order(order("second"))),
         step("a", Doing::Switch(Status::DRAINING)),
         step("b", Doing::Order(None)),
+        step("b", Doing::Line(Box::new(MemberSpec { zone: Some("eu".into()), ..spec("b", 2, 400) }))),
         step("c", Doing::Remove),
         add(spec("c", 9, 300)),
         add(spec("d", 4, 100)),
@@ -72,13 +77,14 @@ fn everything() -> Vec<MemberStep> {
     ]
 }
 
-fn after_everything() -> Vec<(String, u16, u32, bool, Option<String>)> {
+fn after_everything() -> Vec<Row> {
     let line = |name: &str, port, weight, draining, note: Option<&str>| {
-        (name.to_owned(), port, weight, draining, note.map(str::to_owned))
+        let zone = (name == "b").then(|| "eu".to_owned());
+        (name.to_owned(), port, weight, zone, draining, note.map(str::to_owned))
     };
     vec![
         line("a", 1, 700, true, Some("second")),
-        line("b", 2, 100, false, None),
+        line("b", 2, 400, false, None),
         line("c", 9, 300, false, None),
         line("d", 4, 200, false, Some("third")),
     ]
@@ -176,7 +182,7 @@ fn a_definition_that_changes_lines_meanwhile_keeps_what_is_ordered() {
             crash::around(steps, || run(&slow, &change), || quick.define("app", &settings(), &lines, 2));
         first.expect("the change");
         second.expect("the definition");
-        let now: Vec<_> = seen(&table).into_iter().map(|member| (member.2, member.4)).collect();
+        let now: Vec<_> = seen(&table).into_iter().map(|member| (member.2, member.5)).collect();
         assert_eq!(now, [(400, Some("mine".to_owned())), (500, None), (100, None)], "step {steps}");
         table.sweep();
         table.check().expect("consistent");

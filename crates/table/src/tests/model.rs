@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use balance::api::{ChangeError, PoolId};
 use balance::live::Live;
 use balance::status::Status;
+use balance::steering;
+use balance::steps::{Doing, MemberStep};
 use balance::store::Store;
 use proptest::prelude::*;
 
@@ -27,6 +29,7 @@ enum Operation {
     Add { pool: usize, name: usize },
     Remove { pool: usize, name: usize },
     SetWeight { pool: usize, name: usize, weight: u32 },
+    Line { pool: usize, name: usize, weight: u32 },
     Begin { pool: usize, name: usize },
     End { at: usize },
     Retain { kept: usize },
@@ -45,6 +48,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (pool.clone(), name.clone()).prop_map(|(pool, name)| Operation::Remove { pool, name }),
         2 => (pool.clone(), name.clone(), 1..9u32)
             .prop_map(|(pool, name, weight)| Operation::SetWeight { pool, name, weight }),
+        2 => (pool.clone(), name.clone(), 1..9u32)
+            .prop_map(|(pool, name, weight)| Operation::Line { pool, name, weight }),
         4 => (pool, name).prop_map(|(pool, name)| Operation::Begin { pool, name }),
         3 => any::<usize>().prop_map(|at| Operation::End { at }),
         1 => (0..2usize).prop_map(|kept| Operation::Retain { kept }),
@@ -198,6 +203,11 @@ impl World {
                     member.weight = weight;
                 }
             }
+            Operation::Line { pool, name, weight } => {
+                if let Some(member) = self.pools.get_mut(&pool).and_then(|m| m.members.get_mut(&name)) {
+                    (member.configured, member.weight) = (weight, weight);
+                }
+            }
             Operation::Begin { pool, name } => {
                 if let Some(member) = self.member(pool, name) {
                     self.processes[by].requests.push((member.slot, member.incarnation));
@@ -312,6 +322,19 @@ fn act(table: &Table, child: ChildLane, requests: &[(u32, u32)], operation: &Ope
                 table
                     .update(member.slot, member.incarnation, &mut |s: Status| s.with_weight(weight))
                     .unwrap();
+            }
+        }
+        Operation::Line { pool, name, weight } => {
+            if let Some(member) = find(table, pool, name) {
+                let spec = MemberSpec { weight, ..member.spec.clone() };
+                let what = Doing::Line(Box::new(spec));
+                let step =
+                    MemberStep { pool: POOL_NAMES[pool].into(), member: MEMBER_NAMES[name].into(), what };
+                let done = table.with_pen(&mut || {
+                    let deeds = steering::deeds(table, std::slice::from_ref(&step)).expect("a member");
+                    table.carry_out(&deeds).expect("room");
+                });
+                assert!(done, "nobody who lives has the pen");
             }
         }
         Operation::Begin { pool, name } => {
