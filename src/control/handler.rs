@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `SetHandler lua-balancer`: httpd's workers answer, to whom httpd's own rules let in.
 
-use control::{Admin, Caller, Door};
+use control::{Admin, Caller, Door, House};
 
 use super::house::ChildHouse;
 use crate::httpd::request::Request;
@@ -75,6 +75,10 @@ pub fn answer(request: Request<'_>) -> Answered {
             refused
         }
     };
+    if house.is_superseded() {
+        // The next connection leads to a child that has the larger table.
+        request.end_connection_after();
+    }
     send(request, response);
     Answered::Yes
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use balance::engine::Handle;
+use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
@@ -38,6 +39,14 @@ impl ChildHouse {
     /// With what this thread has.
     pub fn new(child: &'static Child, thread: &Thread) -> Self {
         ChildHouse { child, balancer: thread.balancer.clone() }
+    }
+
+    /// Takes no more connections at the control plane's sockets once a larger table has taken the
+    /// place of this child's: the children that have it answer.
+    pub fn close_if_superseded(&self) {
+        if self.is_superseded() {
+            self.child.leave_doors();
+        }
     }
 }
 
@@ -76,9 +85,17 @@ impl House for ChildHouse {
         self.child.places.of(pool, member)
     }
 
-    fn tell(&self, entry: EventEntry) {
-        log::server(log::NOTICE, &entry.message);
-        events::append(&self.child.table, &entry);
+    fn is_superseded(&self) -> bool {
+        self.child.table.is_superseded()
+    }
+
+    fn note(&self, entries: &[EventEntry]) {
+        entries.iter().for_each(|entry| events::append(&self.child.table, entry));
+    }
+
+    fn log(&self, events: &[Event], others: &[EventEntry]) {
+        events.iter().for_each(events::say);
+        others.iter().for_each(|entry| log::server(log::NOTICE, &entry.message));
     }
 
     fn journal(&self, since: Option<u64>) -> JournalPart {

@@ -129,6 +129,7 @@ fn parked(at: At, incoming: Incoming, mut waiting: WaitingCall) -> Parked {
 fn refusals(house: Rc<ChildHouse>, door: control::Door) -> Refuser {
     Rc::new(move |incoming| {
         let caller = Caller { door, user: None, from: None };
+        house.close_if_superseded();
         let refused = guard(None, || control::admit(&asked(incoming, caller), &*house).err());
         refused.map(outgoing)
     })
@@ -150,6 +151,7 @@ fn answer(incoming: &Incoming, door: control::Door, users: &Users, house: &Child
         RemoteEnd::Address(address) => (None, Some(address.to_string())),
         RemoteEnd::Unknown => (None, None),
     };
+    house.close_if_superseded();
     outgoing(control::respond(&asked(incoming, Caller { door, user, from }), house))
 }
 

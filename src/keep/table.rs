@@ -2,12 +2,14 @@
 //! The shared table over restarts.
 #![allow(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
 use table::{AttachError, Geometry, Needs, Table};
 
 use super::history;
 use super::mappings::{Mapping, Mappings};
-use crate::httpd::log;
 use crate::httpd::retained::{Block, Plain};
+use crate::httpd::{log, memory};
 
 /// The parent's memory over restarts.
 #[repr(C)]
@@ -55,6 +57,9 @@ impl Retained {
         {
             return Ok((old.clone(), self.generation));
         }
+        if let Some(old) = &old {
+            old.announce_successor();
+        }
         let (table, mapping) = new_table(Geometry::for_config(with_slack(needs)))?;
         let (table, kept) = history::of_new(table);
         match (&old, before) {
@@ -96,12 +101,21 @@ fn new_table(geometry: Geometry) -> Result<(Table, Mapping), String> {
     Ok((table.map_err(|error| error.to_string())?, mapping))
 }
 
+/// The time for children to leave the doors: several looks of theirs.
+const LEAVING: Duration = Duration::from_millis(250);
+
 fn carry_over(table: &Table, old: &Table, generation: u32) {
+    // Then nobody is let in who would have to be sent away.
+    let until = Instant::now() + LEAVING;
+    while old.has_open_children() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // None of its children takes the lead any more: timers and checks belong to the new ones.
+    old.set_generation(generation);
+    let old = &old.clone().with_identity(memory::pid(), memory::alive);
     if let Err(error) = table.carry_over(old) {
         log::server(log::WARNING, &format!("not all state of the last configuration could be kept: {error}"));
     }
-    // None of its children leads any more: timers and checks belong to the new ones.
-    old.set_generation(generation);
 }
 
 /// Another build of the module made the last table, with another layout: what was changed while

@@ -185,14 +185,14 @@ impl Worker {
     }
 
     /// Once there are children of a later configuration, those are asked at the control plane's
-    /// sockets.
+    /// sockets. Children with a larger table are not seen in this one: calls wait at the sockets
+    /// until they are there.
     fn leave_answering_to_others(&self) {
         let (table, own) = (&self.child.table, self.child.generation);
-        if self.child.answering.is_closed() || table.generation() == own {
-            return;
-        }
-        if table.children().iter().any(|(_, generation)| *generation != own) {
-            self.child.answering.close();
+        let are_there = || table.children().iter().any(|(_, generation)| *generation != own);
+        let are_others = || table.has_successor() || table.generation() != own && are_there();
+        if !self.child.answering.is_closed() && are_others() {
+            self.child.leave_doors();
         }
     }
 
@@ -217,7 +217,11 @@ impl Worker {
         self.tasks.iter_mut().for_each(|(_, task)| task.rest(why));
     }
 
-    fn pause(&self, time: Duration) {
+    fn pause(&self, mut time: Duration) {
+        if self.child.answering.is_leaving() {
+            // Others may take over at the sockets at any moment.
+            time = time.min(TICK / 10);
+        }
         if !time.is_zero() && !self.stopping() {
             std::thread::park_timeout(time);
         }

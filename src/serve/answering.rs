@@ -38,6 +38,11 @@ impl Answering {
         self.ender.leave();
     }
 
+    /// Whether it was told so, and takes connections still.
+    pub fn is_leaving(&self) -> bool {
+        self.ender.is_leaving() && !self.ender.is_closed()
+    }
+
     /// Others take connections from now on, or nobody does.
     pub fn close(&self) {
         self.ender.close();

@@ -296,6 +296,10 @@ fn numbers_go_on_over_restarts_and_killed_leaders(mpm: Mpm) {
                 Some(())
             });
         }
+        if round == 9 {
+            // A larger table.
+            httpd.edit_config("<Location /lb>", "LuaBalancerDecisions size=5000\n<Location /lb>");
+        }
         httpd.graceful();
         take(&httpd);
     }

@@ -2,9 +2,13 @@
 //! Orders that people give over the API: kept over restarts, ended by the leader of the time, and
 //! read by every child at once.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use server_tests::{Backend, Builder, Httpd, Mpm, Request, assert_says, on_every_mpm, pool, wait_until};
+use server_tests::{
+    Backend, Builder, Httpd, Mpm, Request, Response, SocketClient, assert_says, on_every_mpm, pool,
+    wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 const MEMBER: &str = "/api/v1/pools/app/members/a";
@@ -68,7 +72,104 @@ fn the_leader_ends_an_order_whoever_it_is_by_then(mpm: Mpm) {
     assert!(line.contains("the time is over of an order by") && line.contains("soon off"), "{line}");
 }
 
+/// A person who gives one order after the other of a member, and reads each of them.
+struct Orderer<'s> {
+    send: &'s mut dyn FnMut(&Request) -> Option<Response>,
+    path: String,
+    /// Where the order that was answered last is to be read. None: the answer to it got lost.
+    known: Option<u64>,
+    given: u64,
+}
+
+impl Orderer<'_> {
+    /// One order, or another try of it, and a look at it.
+    fn turn(&mut self) {
+        let next = self.given + 1;
+        let body = format!(r#"{{"max_inflight":{next}}}"#);
+        let request = Request::json("PATCH", &self.path, body).header("Host", "localhost");
+        match (self.send)(&request) {
+            Some(response) if response.status == 200 => (self.known, self.given) = (Some(next), next),
+            Some(response) => refuses_for_a_moment(&response),
+            None => (self.known, self.given) = (None, next),
+        }
+        match (self.send)(&Request::get(&self.path).header("Host", "localhost")) {
+            Some(response) if response.status == 200 => self.compare(&response.text()),
+            Some(response) => refuses_for_a_moment(&response),
+            None => {}
+        }
+    }
+
+    fn compare(&mut self, document: &str) {
+        let Some(known) = self.known else { return };
+        let expected = format!(r#""max_inflight":{known},"#);
+        assert!(known == 0 || document.contains(&expected), "order {known} is lost: {document}");
+    }
+}
+
+#[track_caller]
+fn refuses_for_a_moment(response: &Response) {
+    let found = (response.status, response.header("Retry-After"));
+    assert_eq!(found, (503, Some("1")), "{}", response.text());
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+/// All end with this value, also when a thread panics.
+struct EndsAll<'e>(&'e AtomicBool);
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn orders_that_were_answered_outlive_larger_tables(mpm: Mpm) {
+    let members = ["a", "b", "c"].map(Backend::new);
+    let lines = members.each_ref().map(|member| (member, ""));
+    members.iter().for_each(|member| member.slow(Duration::from_millis(700)));
+    let mut httpd = Httpd::builder()
+        .mpm(mpm)
+        .children(2)
+        .config(&pool("app", &lines, ""))
+        .config("ProxyPass /app lb://app\nLuaBalancerDecisions size=100")
+        .config("<Location /lb>\n  SetHandler lua-balancer\n  LuaBalancerAdmin on anonymous=on\n</Location>")
+        .start();
+    let (ends, turns) = (AtomicBool::new(false), AtomicU64::new(0));
+    let ends = &EndsAll(&ends);
+    let order = |member: &str, base: &str, send: &mut dyn FnMut(&Request) -> Option<Response>| {
+        let path = format!("{base}/api/v1/pools/app/members/{member}");
+        let mut orderer = Orderer { send, path, known: Some(0), given: 0 };
+        let _all = EndsAll(ends.0);
+        while !ends.0.load(Ordering::Relaxed) {
+            orderer.turn();
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (path, order) = (httpd.socket_path(), &order);
+    std::thread::scope(|scope| {
+        let _all = EndsAll(ends.0);
+        // Two at the socket, of whom one keeps its connection, and one at the handler.
+        let mut kept = SocketClient::new(&path);
+        scope.spawn(move || order("a", "", &mut |request| kept.try_send(request).ok()));
+        scope.spawn(|| order("b", "", &mut |request| SocketClient::new(&path).try_send(request).ok()));
+        let mut client = httpd.client();
+        scope.spawn(move || order("c", "/lb", &mut |request| client.try_send(request).ok()));
+        for size in 101..107 {
+            // The children of before stay for this one.
+            let mut slow = httpd.client();
+            scope.spawn(move || slow.try_send(&Request::get("/app/")).map(drop));
+            wait_until("a request in flight", SOON, || members.iter().any(|member| member.in_flight() > 0));
+            httpd.edit_config(&format!("size={}", size - 1), &format!("size={size}"));
+            httpd.graceful();
+            let before = turns.load(Ordering::Relaxed);
+            wait_until("some orders more", SOON, || turns.load(Ordering::Relaxed) > before + 30);
+        }
+        drop(EndsAll(ends.0));
+    });
+    httpd.assert_no_crash();
+}
+
 on_every_mpm!(
+    orders_that_were_answered_outlive_larger_tables,
     a_drain_with_its_note_and_end_stays_over_restarts,
     the_leader_ends_an_order_whoever_it_is_by_then
 );

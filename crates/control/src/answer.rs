@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::routes::{self, ApiRoute, Endpoint, Verb};
 use crate::types::{Door, House, Request, Response};
-use crate::{batch, body, change, decisions, discovery, events, explain, guard, put, read, state};
+use crate::{apply, batch, body, change, decisions, discovery, events, explain, guard, put, read, state};
 
 /// Answers a request.
 pub fn respond(request: &Request<'_>, house: &dyn House) -> Response {
@@ -82,6 +82,9 @@ fn enter(request: &Request<'_>, house: &dyn House) -> Result<HeadAnswer, Problem
         let detail = format!("{} takes {}", route.path, route.allow());
         return Err(Problem::new(405, detail).with("Allow", route.allow()));
     };
+    if house.is_superseded() && !is_of_any_table(route.target) {
+        return Err(apply::superseded());
+    }
     if route.target == Endpoint::Explain {
         guard::question(request)?;
     } else if method != Verb::Get {
@@ -94,6 +97,11 @@ fn enter(request: &Request<'_>, house: &dyn House) -> Result<HeadAnswer, Problem
     }
     let query = Query::parse(request.query)?;
     Ok(HeadAnswer::Goes(Entrant { target: route.target, method, names, query }))
+}
+
+/// Whether the answer is the same whichever table is asked, or says itself how it is about it.
+fn is_of_any_table(target: Endpoint) -> bool {
+    matches!(target, Endpoint::Asset | Endpoint::Links | Endpoint::OpenApi | Endpoint::Health)
 }
 
 fn dispatch(asked: &Asked<'_>, target: Endpoint, method: Verb) -> Result<Response, Problem> {

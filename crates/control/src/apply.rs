@@ -41,17 +41,25 @@ pub(crate) fn make(
     let steering = asked.house.steering();
     let mut outcome = None;
     steering.with_pen(&mut || outcome = Some(attempt(asked, plan)));
-    let busy =
-        || Problem::new(503, "another change is being made, and does not end").with("Retry-After", "1");
+    let busy = || match asked.house.is_superseded() {
+        true => superseded(),
+        false => Problem::new(503, "another change is being made, and does not end").with("Retry-After", "1"),
+    };
     match outcome.ok_or_else(busy)?? {
         Made::Answer(response) => Ok(Some(response)),
         // The log may be slow: others have the pen meanwhile.
         Made::Change { events, told } => {
-            steering.tell_all(&events);
-            told.into_iter().for_each(|entry| asked.house.tell(entry));
+            asked.house.log(&events, &told);
             Ok(None)
         }
     }
+}
+
+/// The answer of a child whose table has been replaced: it knows nothing new, and changes nothing.
+pub(crate) fn superseded() -> Problem {
+    let detail = "a restart has put a larger table in this one's place, which other children have: \
+                  the next connection leads to them";
+    Problem::new(503, detail).with("Retry-After", "1")
 }
 
 fn attempt(
@@ -67,7 +75,13 @@ fn attempt(
     let mut events =
         asked.house.steering().carry_out(&draft.steps, &by).map_err(|error| refused(asked, error))?;
     events.iter_mut().for_each(|event| add_note(event, &draft));
-    Ok(Made::Change { events, told: told(&draft, &by, epoch_s(asked.house)) })
+    let now_s = epoch_s(asked.house);
+    let told = told(&draft, &by, now_s);
+    let entries: Vec<EventEntry> = events.iter().filter_map(|event| EventEntry::of(event, now_s)).collect();
+    // With the pen: a change and its events go into a larger table together, or neither of them.
+    asked.house.note(&entries);
+    asked.house.note(&told);
+    Ok(Made::Change { events, told })
 }
 
 /// In a batch each member may have a note of its own.

@@ -29,7 +29,9 @@ pub(crate) fn ask(asked: &Asked<'_>, ask: SourceAsk) -> Result<Response, Problem
             format!("pool {}: source {}: what is held is taken (by {by})", known.pool, known.settings.name);
         let entry = EventEntry::new(EventKind::Discovery, epoch_s(asked.house), line);
         let entry = EventEntry { pool: Some(known.pool.to_string()), ..entry };
-        asked.house.tell(entry.by(&By::Person(by)));
+        let entries = [entry.by(&By::Person(by))];
+        asked.house.note(&entries);
+        asked.house.log(&[], &entries);
     }
     asked.house.ask_source(&known.pool, &known.settings.name, ask).map_err(|why| Problem::new(503, why))?;
     let all = asked.house.snapshot();

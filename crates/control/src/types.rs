@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
@@ -109,9 +110,14 @@ pub trait House {
     fn now(&self) -> SystemTime;
     /// File and line of a pool's member, where the configuration names it.
     fn place(&self, pool: &str, member: &str) -> Option<String>;
-    /// A line for the log, and an entry for the journal: of a change that the balancer says nothing
-    /// of.
-    fn tell(&self, entry: EventEntry);
+    /// Whether a larger table has taken the place of the one that is asked here: a change would be
+    /// lost, and what can be read is old.
+    fn is_superseded(&self) -> bool;
+    /// Adds entries to the journal. It is quick.
+    fn note(&self, entries: &[EventEntry]);
+    /// Writes the lines of events, and those of entries that are of none. It may take a while: not
+    /// to be done with the pen.
+    fn log(&self, events: &[Event], others: &[EventEntry]);
     /// The journal from this number on, or as far back as it goes. A number that is not reached yet
     /// is of another start of the server: then it is the whole journal.
     fn journal(&self, since: Option<u64>) -> JournalPart;

@@ -53,6 +53,11 @@ impl Ender {
         self.go(Step::Ends);
     }
 
+    /// Whether connections are to end with their next answer.
+    pub fn is_leaving(&self) -> bool {
+        self.has_come_to(Step::Leaves)
+    }
+
     /// Whether the sockets are to be closed.
     pub fn is_closed(&self) -> bool {
         self.has_come_to(Step::Closed)

@@ -27,8 +27,10 @@ impl Table {
     /// Copies pools, members with their live state, counts, round robin sequences, scripts, rings
     /// and the generation from another table into this one, which nobody else uses yet. In-flight
     /// counts, children and the lead stay where they are: the children that have them go on with
-    /// the old table.
+    /// the old table. That one is superseded first, so that every change with its pen is either
+    /// taken along or refused.
     pub fn carry_over(&self, old: &Table) -> Result<(), ChangeError> {
+        old.supersede();
         for pool in old.all_pools() {
             self.carry_pool(old, pool)?;
         }
@@ -39,8 +41,9 @@ impl Table {
         for row in 0..old.map.scripts().len() {
             self.carry_script(old, row);
         }
-        self.carry_rings(old);
+        // The count of leads first: the event of a lead follows it.
         self.map.header().led.store(old.map.header().led.load(SeqCst), SeqCst);
+        self.carry_rings(old);
         self.carry_sources(old);
         self.set_generation(old.generation());
         Ok(())

@@ -21,6 +21,10 @@ pub struct ChildLane {
 }
 
 impl ChildLane {
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Number of the lane.
     pub fn index(&self) -> u32 {
         self.row

@@ -23,10 +23,10 @@ use crate::protocol::trouble::TroubleRow;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 13;
+pub(crate) const LAYOUT_VERSION: u64 = 14;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_013;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_014;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;

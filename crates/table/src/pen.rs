@@ -12,7 +12,7 @@ use crate::protocol::claim::{self, Claim, Process, Taken, WhenTaken};
 use crate::protocol::life::{self, Life, LifePhase};
 
 /// How long one waits for the pen.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a reader waits for a change to be whole. It reads on the thread that answers at the
 /// socket.
 const READERS_PATIENCE: Duration = Duration::from_millis(50);
@@ -73,12 +73,24 @@ impl Drop for Holding<'_> {
 }
 
 impl Table {
-    /// See [`balance::store::Store::with_pen`].
+    /// See [`balance::store::Store::with_pen`]. Nobody has the pen of a table that is superseded.
     pub(crate) fn take_pen(&self, body: &mut dyn FnMut()) -> bool {
-        self.with_pen_within(PATIENCE, &self.alive, body)
+        let mut is_done = false;
+        let mut unless_superseded = || {
+            if !self.is_superseded() {
+                body();
+                is_done = true;
+            }
+        };
+        self.with_pen_within(PATIENCE, &self.alive, &mut unless_superseded) && is_done
     }
 
-    fn with_pen_within(&self, most: Duration, alive: &dyn Fn(i32) -> bool, body: &mut dyn FnMut()) -> bool {
+    pub(crate) fn with_pen_within(
+        &self,
+        most: Duration,
+        alive: &dyn Fn(i32) -> bool,
+        body: &mut dyn FnMut(),
+    ) -> bool {
         let journal = self.map.journal();
         let number = journal.number.fetch_add(1, Relaxed);
         // Bit 1 of its number is always set, see `Claim::new`.

@@ -31,6 +31,25 @@ fn every_answer_has_the_headers_of_a_page_that_loads_nothing_from_elsewhere() {
 }
 
 #[test]
+fn a_child_whose_table_was_replaced_sends_its_clients_to_others() {
+    let house = house();
+    house.superseded.set(true);
+    for path in ["/", "/api/v1/pools", MEMBER, "/metrics", "/api/v1/events", "/api/v1/status"] {
+        let response = house.ask("GET", path, "");
+        refused(&response, 503, "larger table");
+        assert_eq!(header(&response, "retry-after"), Some("1"), "{path}");
+    }
+    for request in [patch(), Ask::new("POST", "/api/v1/batch").body("[]")] {
+        refused(&request.of(&house), 503, "larger table");
+    }
+    for path in ["/health", "/api/v1/", "/api/v1/openapi.json"] {
+        assert_eq!(house.ask("GET", path, "").status, 200, "{path}");
+    }
+    house.superseded.set(false);
+    assert_eq!(house.get(MEMBER)["state"], "up");
+}
+
+#[test]
 fn a_part_of_the_page_may_be_kept_for_ever() {
     let house = house();
     let page = text(&house.ask("GET", "/", ""));

@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use balance::api::Balancer;
 use balance::counts::Histogram;
 use balance::engine::{Engine, Handle};
+use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::{HistorySample, PoolHistory};
 use balance::journal::{EventEntry, JournalPart};
@@ -70,6 +71,8 @@ pub(super) struct Heap {
     pub state: RefCell<Option<StateSeen>>,
     pub pruned: Cell<usize>,
     pub may_prune: Cell<bool>,
+    /// Another table has taken the place of this house's.
+    pub superseded: Cell<bool>,
     /// Members that the configuration names: all that were there at first.
     configured: RefCell<Vec<String>>,
     /// The wishes about sources that the leading child was told.
@@ -118,6 +121,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         state: RefCell::default(),
         pruned: Cell::new(0),
         may_prune: Cell::new(true),
+        superseded: Cell::default(),
         asked: RefCell::default(),
         sources: RefCell::default(),
         configured: RefCell::new(specs.into_iter().map(|spec| spec.name).collect()),
@@ -282,9 +286,18 @@ impl House for Heap {
         known.iter().position(|name| name == member).map(|at| format!("sites-enabled/x.conf:{}", at + 12))
     }
 
-    fn tell(&self, entry: EventEntry) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry.message.clone());
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    fn is_superseded(&self) -> bool {
+        self.superseded.get()
+    }
+
+    fn note(&self, entries: &[EventEntry]) {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(entries);
+    }
+
+    fn log(&self, events: &[Event], others: &[EventEntry]) {
+        let lines = events.iter().map(Event::to_string);
+        let lines = lines.chain(others.iter().map(|entry| entry.message.clone()));
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
     }
 
     fn journal(&self, since: Option<u64>) -> JournalPart {

@@ -21,8 +21,11 @@ pub struct ChildRow {
     pub generation: AtomicU64,
     /// Pids of those who empty the lane now.
     pub reapers: [AtomicU64; REAPERS],
+    /// The owner's word, once that child takes no connections at the control plane's doors any
+    /// more. The child writes it; one that dies before is waited for in vain, for a bounded time.
+    pub closed: AtomicU64,
     /// Room for later versions.
-    pub spare: [AtomicU64; 2],
+    pub spare: AtomicU64,
 }
 
 impl ChildRow {
@@ -33,7 +36,8 @@ impl ChildRow {
             owner: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             reapers: std::array::from_fn(|_| AtomicU64::new(0)),
-            spare: std::array::from_fn(|_| AtomicU64::new(0)),
+            closed: AtomicU64::new(0),
+            spare: AtomicU64::new(0),
         }
     }
 }

@@ -28,7 +28,11 @@ pub struct Journal {
     pub length: AtomicU64,
     /// How often the pen was asked for.
     pub number: AtomicU64,
-    pub spare: [AtomicU64; 3],
+    /// 1 while a larger table is made in this one's place, 2 once that one counts: then the pen
+    /// changes nothing here any more. The parent alone writes it, the 2 with the pen and before it
+    /// copies; without the parent the server ends.
+    pub succession: AtomicU64,
+    pub spare: [AtomicU64; 2],
 }
 
 /// The change of one row.

@@ -59,6 +59,29 @@ fn world() -> Table {
     table
 }
 
+#[test]
+fn a_change_is_taken_into_a_larger_table_or_refused() {
+    let old = world();
+    let larger = table();
+    std::thread::scope(|scope| {
+        assert!(old.with_pen(&mut || {
+            // The copy waits for the change that is being made.
+            let copy = scope.spawn(|| larger.carry_over(&old));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let steps = [step("a", Doing::Order(order("the last one")))];
+            steering::deeds(&old, &steps).and_then(|deeds| old.carry_out(&deeds)).expect("a change");
+            assert!(!copy.is_finished());
+        }));
+    });
+    let note = |table: &Table| seen(table).into_iter().find(|member| member.0 == "a").and_then(|a| a.4);
+    assert_eq!(note(&larger).as_deref(), Some("the last one"));
+    assert!(old.is_superseded() && !larger.is_superseded());
+    assert!(!old.with_pen(&mut || unreachable!("nobody changes it any more")));
+    run(&larger, &[step("a", Doing::Order(order("another one")))]).expect("a change");
+    // A table is read as before.
+    assert_eq!(note(&old).as_deref(), Some("the last one"));
+}
+
 /// Everything that a change may have.
 fn everything() -> Vec<MemberStep> {
     vec![
