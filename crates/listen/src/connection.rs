@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One connection: its requests read, answered one after the other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use tokio::task::spawn_local;
 
 use crate::ender::{Ender, Step};
 use crate::guests::{Guest, Present};
+use crate::line::{Line, Shared};
 use crate::race::{First, first};
 use crate::{AnswerWhen, Answerer, Aside, ConnectionLimits, Incoming, Outgoing, Refuser, RemoteEnd};
 
@@ -58,20 +59,20 @@ impl Drop for ParkedPlace<'_> {
 }
 
 impl Common {
-    async fn answered(&self, incoming: Incoming, guest: &Guest) -> Outgoing {
+    async fn answered(&self, incoming: Incoming, (guest, line): (&Guest, &dyn Line)) -> Outgoing {
         let is_read = matches!(incoming.method.as_str(), "GET" | "HEAD");
         let Some(aside) = self.aside.clone().filter(|_| !is_read) else {
             return match (self.answer)(incoming) {
                 AnswerWhen::Now(outgoing) => outgoing,
                 // Half of the places are for those that do not wait, also when the other half is
-                // that of clients who have gone without a word.
+                // that of clients whose machine has gone without a word.
                 AnswerWhen::Later(parked) if self.parked.get() >= self.limits.connections / 2 => {
                     parked.answer_now()
                 }
                 AnswerWhen::Later(parked) => {
                     let _place = ParkedPlace::new(&self.parked);
                     guest.begins(parked.wait + self.limits.answer);
-                    parked.answer(&self.ender).await
+                    parked.answer(&self.ender, line).await
                 }
             };
         };
@@ -81,16 +82,16 @@ impl Common {
 }
 
 /// Serves a connection until it ends, or has to.
-pub(crate) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: RemoteEnd,
-    present: Present,
-    common: Rc<Common>,
-) {
+pub(crate) async fn serve<S>(stream: S, peer: RemoteEnd, present: Present, common: Rc<Common>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    RefCell<S>: Line,
+{
     let guest = present.guest.clone();
+    let (stream, line) = Shared::new(stream);
     let service = service_fn(|request| {
-        let (guest, common) = (guest.clone(), common.clone());
-        async move { Ok::<_, Infallible>(respond(request, peer, &guest, &common).await) }
+        let (guest, line, common) = (guest.clone(), line.clone(), common.clone());
+        async move { Ok::<_, Infallible>(respond(request, peer, (&guest, &*line), &common).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(common.limits.head);
@@ -107,7 +108,7 @@ pub(crate) async fn serve(
 async fn respond(
     request: Request<Body>,
     peer: RemoteEnd,
-    guest: &Guest,
+    (guest, line): (&Guest, &dyn Line),
     common: &Common,
 ) -> Response<Full<Bytes>> {
     guest.begins(common.limits.body + common.limits.answer);
@@ -116,7 +117,7 @@ async fn respond(
         Ok(incoming) => {
             // One that sends many requests at once takes its turn like the others.
             tokio::task::yield_now().await;
-            common.answered(incoming, guest).await
+            common.answered(incoming, (guest, line)).await
         }
         Err(refused) => refused,
     };

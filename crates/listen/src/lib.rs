@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod ender;
 mod guests;
+mod line;
 mod parked;
 mod race;
 mod server;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Answers that wait for something, beside all other connections and without a thread.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::Outgoing;
 use crate::ender::{Ender, Step};
+use crate::line::Line;
 
 /// How often a waiting answer is looked at.
 const TICK: Duration = Duration::from_millis(40);
@@ -25,8 +28,8 @@ impl From<Outgoing> for AnswerWhen {
     }
 }
 
-/// An answer that waits until there is something to say, its time is over, or the server is about
-/// to end.
+/// An answer that waits until there is something to say, its time is over, its client has hung up,
+/// or the server is about to end.
 pub struct Parked {
     /// How long at most.
     pub wait: Duration,
@@ -43,13 +46,14 @@ impl Parked {
         (self.look)().unwrap_or_else(self.give_up)
     }
 
-    pub(crate) async fn answer(mut self, ender: &Ender) -> Outgoing {
+    pub(crate) async fn answer(mut self, ender: &Ender, line: &dyn Line) -> Outgoing {
         let until = Instant::now() + self.wait;
         loop {
             if let Some(outgoing) = (self.look)() {
                 return outgoing;
             }
-            if Instant::now() >= until || ender.has_come_to(Step::Leaves) {
+            let is_over = Instant::now() >= until || ender.has_come_to(Step::Leaves);
+            if is_over || poll_fn(|cx| Poll::Ready(line.is_dead(cx))).await {
                 return (self.give_up)();
             }
             tokio::time::sleep_until(until.min(Instant::now() + TICK)).await;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The answers that clients get, and that none of them can keep others from theirs.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -65,16 +65,18 @@ fn serve(limits: ConnectionLimits) -> Running {
     Running { path, address, ender, thread: Some(thread) }
 }
 
-/// Says what was asked; of a path that begins with `/park` once a second has passed, or at once
+/// Says what was asked; of `/park` once a second has passed, of `/park/long` a minute, or at once
 /// when the file that the query names is there.
 fn reply(request: Incoming) -> AnswerWhen {
-    if request.path != "/park" {
-        return echo(request).into();
-    }
+    let wait = match &*request.path {
+        "/park" => Duration::from_secs(1),
+        "/park/long" => Duration::from_secs(60),
+        _ => return echo(request).into(),
+    };
     let path = PathBuf::from(request.query.clone().unwrap_or_default());
     let said = |text: &str| Outgoing { status: 200, headers: Vec::new(), body: text.into() };
     AnswerWhen::Later(Parked {
-        wait: Duration::from_secs(1),
+        wait,
         look: Box::new(move || path.exists().then(|| said("there"))),
         give_up: Box::new(move || said("nothing")),
     })
@@ -517,4 +519,61 @@ fn parked_answers_leave_half_of_the_places_to_others() {
     for stream in parked {
         assert!(all(stream).ends_with("nothing"), "each has its answer");
     }
+}
+
+#[test]
+fn a_client_that_hangs_up_gives_its_place_back_at_once() {
+    let limits = ConnectionLimits { head: Duration::from_secs(60), connections: 4, ..SHORT };
+    let long = format!("GET /park/long HTTP/1.1\r\n{CLOSE}\r\n");
+    for over_tcp in [false, true] {
+        let server = serve(limits);
+        let park = || {
+            let mut stream: Box<dyn ReadWithin> = match over_tcp {
+                true => Box::new(TcpStream::connect(server.address).expect("connect")),
+                false => Box::new(server.connect()),
+            };
+            stream.within(Duration::from_millis(150));
+            stream.write_all(long.as_bytes()).expect("send");
+            let read = stream.read(&mut [0]);
+            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock).then_some(stream)
+        };
+        let parked = [park(), park()];
+        assert!(parked.iter().all(Option::is_some) && park().is_none(), "two have places");
+        drop(parked);
+        let start = Instant::now();
+        while park().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(10), "the places are not given back");
+        }
+    }
+}
+
+/// A connection whose answers are waited for so long only.
+trait ReadWithin: Read + Write {
+    fn within(&self, time: Duration);
+}
+
+impl ReadWithin for UnixStream {
+    fn within(&self, time: Duration) {
+        self.set_read_timeout(Some(time)).expect("a timeout");
+    }
+}
+
+impl ReadWithin for TcpStream {
+    fn within(&self, time: Duration) {
+        self.set_read_timeout(Some(time)).expect("a timeout");
+    }
+}
+
+#[test]
+fn a_client_that_sends_no_more_is_waited_for_at_the_unix_socket() {
+    let server = serve(SHORT);
+    let flag = server.path.with_extension("half");
+    let mut parked = server.connect();
+    write!(parked, "GET /park/long?{} HTTP/1.1\r\n{CLOSE}\r\n", flag.display()).expect("send");
+    parked.shutdown(Shutdown::Write).expect("an end");
+    thread::sleep(Duration::from_millis(150));
+    std::fs::write(&flag, "").expect("a flag");
+    let answer = all(parked);
+    std::fs::remove_file(&flag).expect("the flag");
+    assert!(answer.ends_with("there"), "{answer}");
 }
