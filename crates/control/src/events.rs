@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use balance::journal::JournalPart;
+use balance::journal::{EventEntry, JournalPart};
 use balance::units;
 use render::events::EventsDoc;
 
@@ -47,12 +47,14 @@ impl Wanted {
         })
     }
 
+    fn is_of_pool(&self, entry: &EventEntry) -> bool {
+        self.pool.is_none() || entry.pool == self.pool
+    }
+
     /// From a number on the first ones, else the last ones.
     fn find(&self, house: &dyn House) -> JournalPart {
         let mut part = house.journal(self.since);
-        if let Some(pool) = &self.pool {
-            part.entries.retain(|(_, entry)| entry.pool.as_ref() == Some(pool));
-        }
+        part.entries.retain(|(_, entry)| self.is_of_pool(entry));
         let beyond = part.entries.len().saturating_sub(self.limit);
         if self.since.is_none() {
             part.entries.drain(..beyond);
@@ -94,7 +96,7 @@ pub(crate) fn document(asked: &Asked<'_>) -> Result<Response, Problem> {
 #[derive(Debug)]
 pub struct WaitingCall {
     wanted: Wanted,
-    /// All events before this one were looked at in vain.
+    /// All events before this one were looked at in vain, and are not looked at again.
     seen: Option<u64>,
 }
 
@@ -120,8 +122,12 @@ impl WaitingCall {
         if self.seen == Some(house.next_event()) {
             return false;
         }
-        let part = self.wanted.find(house);
+        let part = house.journal(self.seen.or(self.wanted.since));
         self.seen = Some(part.next);
-        !part.entries.is_empty() || part.lost > 0
+        let is_lost = self.wanted.since.is_some() && part.lost > 0;
+        // A number that is not reached yet stands for all, until it is.
+        let first = self.wanted.since.filter(|since| *since <= part.next).unwrap_or(0);
+        let mut entries = part.entries.iter();
+        is_lost || entries.any(|(number, entry)| *number >= first && self.wanted.is_of_pool(entry))
     }
 }

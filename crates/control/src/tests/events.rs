@@ -100,10 +100,40 @@ fn a_call_waits_while_there_is_nothing_to_say() {
     assert!(!next.is_over(&house) && !other.is_over(&house) && !next.is_over(&house));
     house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":9}"#);
     assert!(next.is_over(&house) && !other.is_over(&house));
-    // The events that it waits for are gone: there is something to say.
-    house.forgotten.set(3);
+    // Events that it has not looked at are gone: there is something to say.
+    house.forgotten.set(4);
     house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":8}"#);
     assert!(other.is_over(&house));
     let at_handler = Ask::new("GET", "/api/v1/events?wait=1s").door(Door::Handler);
     assert!(WaitingCall::of(&at_handler.request()).is_none());
+}
+
+#[test]
+fn a_call_that_waits_looks_at_each_event_once() {
+    let house = ordered(10..20);
+    let url = |query: &str| format!("/api/v1/events?wait=30s&pool=api{query}");
+    for (query, first) in [("&since=3", Some(3)), ("", None)] {
+        let mut call = WaitingCall::of(&Ask::new("GET", &url(query)).request()).expect("it waits");
+        let from = house.get("/api/v1/events")["next"].as_u64().expect("a number");
+        house.read_from.take();
+        assert!(!call.is_over(&house) && !call.is_over(&house));
+        house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":9}"#);
+        assert!(!call.is_over(&house));
+        house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":8}"#);
+        assert!(!call.is_over(&house));
+        assert_eq!(house.read_from.take(), [first, Some(from), Some(from + 1)]);
+    }
+}
+
+#[test]
+fn a_call_waits_for_the_number_that_it_names() {
+    let house = house();
+    // As a number of the next start, it stands for all; there is nothing.
+    let request = "/api/v1/events?wait=30s&since=2";
+    let mut call = WaitingCall::of(&Ask::new("GET", request).request()).expect("it waits");
+    assert!(!call.is_over(&house));
+    house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":9}"#);
+    assert!(!call.is_over(&house), "the event before that one");
+    house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"weight":8}"#);
+    assert!(call.is_over(&house));
 }

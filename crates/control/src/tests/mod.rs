@@ -57,6 +57,8 @@ pub(super) struct Heap {
     pub log: Arc<Mutex<Vec<String>>>,
     /// The journal.
     pub journal: Arc<Mutex<Vec<EventEntry>>>,
+    /// From where the journal was read, each time.
+    pub read_from: RefCell<Vec<Option<u64>>>,
     /// Sampled requests.
     pub decisions: RefCell<Vec<Vec<u8>>>,
     /// How many of the first events are not known any more.
@@ -110,6 +112,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         now_s: Cell::new(NOON),
         log,
         journal,
+        read_from: RefCell::default(),
         decisions: RefCell::default(),
         forgotten: Cell::new(0),
         lead: Cell::new(Some(LeadState { pid: 101, generation: 3, fresh: true, since_s: NOON - 60 })),
@@ -301,6 +304,7 @@ impl House for Heap {
     }
 
     fn journal(&self, since: Option<u64>) -> JournalPart {
+        self.read_from.borrow_mut().push(since);
         let all = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let forgotten = self.forgotten.get();
         let next = all.len() as u64 + 1;
