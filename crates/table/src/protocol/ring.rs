@@ -192,6 +192,11 @@ impl<'m> Ring<'m> {
     /// Takes over the entries of another ring, under their numbers. Nobody else writes here yet.
     pub fn carry(self, from: Ring<'_>, now_ms: u64) {
         let next = from.next();
+        // Tags compare within half of their range: new memory counts as of the round before.
+        for number in next.saturating_sub(self.shape.entries as u64)..next {
+            let before = tagged(self.tag(number).wrapping_sub(1), 0);
+            self.place(number).into_iter().flatten().for_each(|word| word.store(before, Relaxed));
+        }
         let kept = next.saturating_sub((self.shape.entries as u64).min(from.shape.entries as u64));
         for number in kept..next {
             let place = self.place(number).and_then(<[AtomicU64]>::split_first);

@@ -57,6 +57,32 @@ fn a_ring_without_entries_keeps_nothing() {
 }
 
 #[test]
+fn a_larger_ring_takes_entries_over_after_any_number_of_rounds() {
+    let (shape, larger) = (RingShape { entries: 2, bytes: 8 }, RingShape { entries: 3, bytes: 8 });
+    let words = memory(shape);
+    let ring = Ring::over(&words, shape);
+    let bytes = |number: u64| number.to_le_bytes().to_vec();
+    for rounds in [0, 1, 2, 32_766, 32_767, 32_768, 40_000, 65_535, 65_536, 98_305] {
+        while ring.next() < 3 * rounds {
+            assert_eq!(ring.append(&bytes(ring.next()), 0), Some(ring.next() - 1));
+        }
+        let words = memory(larger);
+        let taken = Ring::over(&words, larger);
+        taken.carry(ring, u64::MAX);
+        let (oldest, next) = (ring.oldest(), ring.next());
+        assert_eq!(taken.next(), next);
+        for number in taken.oldest()..next {
+            let expected = if number < oldest { RingRead::Lost } else { RingRead::Entry(bytes(number)) };
+            assert_eq!(taken.read(number, 0), expected, "{number} after {rounds} rounds");
+        }
+        for number in next..next + 6 {
+            assert_eq!(taken.append(&bytes(number), 0), Some(number), "after {rounds} rounds");
+            assert_eq!(taken.read(number, 0), RingRead::Entry(bytes(number)));
+        }
+    }
+}
+
+#[test]
 fn tags_go_round_without_an_entry_lost() {
     let shape = RingShape { entries: 1, bytes: 6 };
     let words = memory(shape);
