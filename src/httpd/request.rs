@@ -10,6 +10,7 @@ use super::table::AprTable;
 use crate::ffi;
 
 mod asked;
+mod family;
 
 /// httpd's request_rec, alive for `'r`.
 #[derive(Clone, Copy)]
@@ -269,27 +270,6 @@ impl<'r> Request<'r> {
         self.method_number() != ffi::M_GET
     }
 
-    /// Whether the request came from a client, rather than from a redirect or subrequest inside
-    /// httpd.
-    pub fn is_initial(self) -> bool {
-        self.get().main.is_null() && self.get().prev.is_null()
-    }
-
-    /// Whether this is a subrequest.
-    pub fn is_subrequest(self) -> bool {
-        !self.get().main.is_null()
-    }
-
-    /// The request that this one is a sub-request of, or of whose sub-request; itself when it is
-    /// not a sub-request.
-    pub fn outermost(self) -> Request<'r> {
-        let main = |request: &Request<'r>| {
-            // SAFETY: a request lives longer than its sub-requests.
-            unsafe { Request::from_ptr(request.get().main) }
-        };
-        std::iter::successors(Some(self), main).last().unwrap_or(self)
-    }
-
     /// Takes back that the request is one for a directory, so that mod_dir looks for no index
     /// there.
     pub fn forget_directory(self) {
@@ -419,17 +399,6 @@ impl<'r> Request<'r> {
     pub fn set_dir_config(self, value: *mut ffi::ap_conf_vector_t) {
         // SAFETY: as in `put`.
         unsafe { (*self.as_ptr()).per_dir_config = value }
-    }
-
-    /// The request after internal redirects.
-    pub fn next(self) -> Option<Request<'r>> {
-        // SAFETY: requests of a chain live in the same pool tree.
-        unsafe { Request::from_ptr(self.get().next) }
-    }
-
-    /// The request and those that came of it by internal redirects, in order.
-    pub fn chain(self) -> impl Iterator<Item = Request<'r>> {
-        std::iter::successors(Some(self), |request| request.next())
     }
 
     /// The server's address of the client's connection.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use balance::api::Balancer;
 use balance::counting::Ending;
 use balance::member::Member;
-use balance::sampled::{MOST_BYTES, MOST_PATH, SampledAttempt, SampledRequest, text_of};
+use balance::sampled::{self, MOST_BYTES, SampledAttempt, SampledRequest, text_of};
 use balance::trial::WHOLE;
 
 use super::circumstances::RouteChooser;
 use super::journey::{Ended, Journey, Run};
 use super::observe;
 use crate::httpd::memory;
+use crate::httpd::request::Request;
 
 /// The relay is over with a request, and has reported it: keeps it where that is wanted. Most
 /// requests cost a draw here.
@@ -38,6 +39,7 @@ fn keep(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, (ending, s
     let word = |name: &CStr| text_of(env.get(name).unwrap_or_default(), MOST_BYTES);
     let pool = journey.course.pool;
     let view = chooser.view().map(AsRef::as_ref);
+    let path = path_of(request);
     let sampled = SampledRequest {
         at_ms: memory::epoch_ms(),
         took_us: observe::took_us(journey),
@@ -47,7 +49,7 @@ fn keep(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, (ending, s
         member: word(c"LB_MEMBER"),
         method: word(c"LB_METHOD"),
         reason: word(c"LB_REASON"),
-        path: text_of(request.uri().unwrap_or_default(), MOST_PATH),
+        path: &path,
     };
     let mut attempts: Vec<SampledAttempt<'_>> = journey.earlier.iter().map(attempt).collect();
     if journey.last.is_some() {
@@ -55,6 +57,11 @@ fn keep(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, (ending, s
         attempts.push(SampledAttempt { member, ending });
     }
     table.decisions().append(sampled.pack(&attempts, &mut [0; MOST_BYTES]), memory::monotonic_ms());
+}
+
+/// The path that the client has sent, whatever scripts and rewriting have made of it.
+fn path_of(request: Request<'_>) -> String {
+    sampled::path_of(request.sent().unparsed_uri().unwrap_or_default())
 }
 
 fn attempt<'j>((member, ended): &'j (Option<Arc<Member>>, Ended)) -> SampledAttempt<'j> {

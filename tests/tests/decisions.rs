@@ -133,22 +133,26 @@ fn a_sample_is_a_share_of_the_requests() {
 }
 
 #[test]
-fn targets_are_told_by_their_url_and_paths_as_far_as_they_are_text() {
+fn targets_are_told_by_their_url_and_paths_as_the_client_has_sent_them() {
     let backend = Backend::new("t");
     let target = backend.url();
     let script = format!(
-        "function select(r)\n  r.handler = 'proxy:{target}'\n  r.filename = r.uri\n  return apache2.OK\nend"
+        "function select(r)\n  r.handler = 'proxy:{target}'\n  r.filename = r.uri\n  r.uri = '/else?where=1'\n  return apache2.OK\nend"
     );
     let backends = Backend::named(["a", "b"]);
     let httpd = server(Mpm::Event, &backends, "LuaBalancerDecisions sample=100% always=none")
         .file("t.lua", &script)
         .config("<Location /t>\n  LuaHookSelect t.lua\n</Location>")
+        .module("rewrite")
+        .config("RewriteEngine On\nRewriteRule ^/old/(.*) /app/new/$1 [PT,QSA]")
         .start();
     httpd.client().get("/app/%ff%3Cb%3E");
-    httpd.client().get("/t");
-    let all = kept(&httpd, 2);
-    assert_eq!(all[0]["path"], "/app/", "{}", all[0]);
+    httpd.client().get("/t?q=1");
+    httpd.client().get("/old/%41?q=1");
+    let all = kept(&httpd, 3);
+    assert_eq!(all[0]["path"], "/app/%ff%3Cb%3E", "{}", all[0]);
     assert_eq!((&all[1]["pool"], &all[1]["path"]), (&Value::Null, &json!("/t")), "{}", all[1]);
+    assert_eq!(all[2]["path"], "/old/%41", "{}", all[2]);
     let whole = (&all[1]["member"], &all[1]["attempts"]);
     assert_eq!(whole, (&json!(target), &json!([{"member": null, "outcome": "ok"}])), "{}", all[1]);
     let handler = httpd.client().get("/lb/api/v1/decisions");

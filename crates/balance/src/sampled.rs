@@ -33,7 +33,8 @@ pub struct SampledRequest<'t> {
     pub method: &'t str,
     /// How it ended (`LB_REASON`).
     pub reason: &'t str,
-    /// The path that was asked for, without its query.
+    /// The path that the client has asked for, encoded as it came, without its query
+    /// ([`path_of`]).
     pub path: &'t str,
 }
 
@@ -95,6 +96,39 @@ impl<'t> SampledRequest<'t> {
 pub fn text_of(bytes: &[u8], most: usize) -> &str {
     let bytes = bytes.get(..most).unwrap_or(bytes);
     bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+}
+
+/// The path of a request's target as the client has sent it: without scheme, host and query, still
+/// percent-encoded, at most [`MOST_PATH`] bytes. Bytes that are not text are encoded as well. No
+/// escape is cut in two.
+pub fn path_of(target: &[u8]) -> String {
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+    let target = target.get(..end).unwrap_or_default();
+    let path = if target.starts_with(b"/") { target } else { behind_host(target) };
+    let mut kept = String::new();
+    for chunk in path.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let room = if letter == '%' { MOST_PATH - 3 } else { MOST_PATH - letter.len_utf8() };
+            if kept.len() > room {
+                return kept;
+            }
+            kept.push(letter);
+        }
+        for byte in chunk.invalid() {
+            if kept.len() > MOST_PATH - 3 {
+                return kept;
+            }
+            kept.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    kept
+}
+
+/// Of `http://user@host/path` the path; another target stays as it is.
+fn behind_host(target: &[u8]) -> &[u8] {
+    let Some(scheme) = target.windows(3).position(|part| part == b"://") else { return target };
+    let rest = target.get(scheme + 3..).unwrap_or_default();
+    rest.iter().position(|byte| *byte == b'/').and_then(|slash| rest.get(slash..)).unwrap_or(b"/")
 }
 
 #[cfg(test)]
@@ -159,5 +193,32 @@ mod tests {
         assert_eq!(text_of(&long, 64).len(), 63);
         assert_eq!(text_of(b"/a\xff/b", 64), "/a");
         assert_eq!((text_of(b"\xff", 64), text_of(b"", 64)), ("", ""));
+    }
+
+    #[test]
+    fn a_path_is_the_clients_without_host_and_query() {
+        let long = |text: &str, times: usize| format!("/{}", text.repeat(times));
+        for (target, path) in [
+            ("/a/b?c=/d", "/a/b"),
+            ("/a%FFb", "/a%FFb"),
+            ("/%3Cb%3E%2fé", "/%3Cb%3E%2fé"),
+            ("/", "/"),
+            ("//x/y", "//x/y"),
+            ("/a#b?c", "/a"),
+            ("http://u:p@h:80/a/b?c", "/a/b"),
+            ("http://h", "/"),
+            ("http://h?x=/y", "/"),
+            ("*", "*"),
+            ("h:443", "h:443"),
+            ("", ""),
+            (&long("x", 300), &long("x", 63)),
+            (&long("%FF", 50), &long("%FF", 21)),
+            (&long("x%FF", 50), &format!("{}x", long("x%FF", 15))),
+            (&long("é", 64), &long("é", 31)),
+        ] {
+            assert_eq!(path_of(target.as_bytes()), path, "{target}");
+        }
+        assert_eq!(path_of(b"/a\xffb\xfe?"), "/a%FFb%FE");
+        assert_eq!(path_of(&[b"/".as_slice(), &[0xff; 300]].concat()), long("%FF", 21));
     }
 }
