@@ -24,6 +24,10 @@ use crate::serve::child::{Child, Thread};
 /// Starts the thread, if there is anything to answer at. Its end is the child's affair.
 pub fn start(child: &'static Child) {
     let taken = child.doors.take();
+    if child.table.has_successor() {
+        // It was born too late.
+        child.leave_doors();
+    }
     if taken.socket.is_none() && taken.metrics.is_none() {
         return;
     }

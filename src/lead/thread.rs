@@ -134,6 +134,7 @@ impl Worker {
     fn await_states(&self) {
         let until = Instant::now() + FIRST_STATES;
         while !self.child.background.is_prepared() && !self.stopping() && Instant::now() < until {
+            self.leave_answering_to_others();
             std::thread::park_timeout(TICK / 10);
         }
     }
