@@ -28,7 +28,7 @@ use crate::httpd::order;
 use crate::httpd::request::Request;
 use crate::serve::child::Child;
 use crate::serve::host::{CurrentRequest, HttpdServer};
-use crate::serve::read_only::{DescribedFields, ReadOnlyServer};
+use crate::serve::read_only::{ReadOnlyServer, UnsentFields};
 use crate::serve::scope::Scope;
 
 /// Explanations that a child makes at the same time. A script that takes as long as it may holds up
@@ -96,7 +96,7 @@ fn refused(status: u16) -> ExplainedDoc {
 struct Standpoint<'c> {
     child: &'c Child,
     request: Request<'c>,
-    fields: Rc<DescribedFields>,
+    fields: Rc<UnsentFields>,
     engine: Arc<Engine<Frozen<Table>>>,
     handle: Rc<Handle<Frozen<Table>>>,
     state: LuaState,
@@ -109,7 +109,7 @@ impl<'c> Standpoint<'c> {
         let engine = Engine::new(Frozen::over(child.engine.clone()), Box::new(|_| ()));
         let handle = Rc::new(Handle::new(engine.clone(), memory::seed()));
         let server = HttpdServer::new(current.clone(), child.lane.index(), child.dicts.clone());
-        let fields = Rc::new(DescribedFields::of(current));
+        let fields = Rc::new(UnsentFields::of(current));
         let server = Rc::new(ReadOnlyServer::over(server));
         let state = LuaState::new(server, fields.clone(), handle.clone(), child.library.clone());
         let state = state.map_err(|error| Unexplained::Broken(error.to_string()))?;
@@ -181,7 +181,7 @@ impl<'c> Standpoint<'c> {
         note(self.fields.asked_tls.get(), "TLS: its variables are those of a connection without it");
         note(self.fields.asked_body.get(), "the body: it was taken for none");
         for what in self.engine.store().changes() {
-            all.push(format!("{what}: the script wants to change them, and that was left out"));
+            all.push(format!("{what}: the script changes them, which this explanation alone sees"));
         }
         all.dedup();
         all

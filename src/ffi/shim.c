@@ -79,6 +79,25 @@ request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int p
     return ap_create_request(c);
 }
 
+request_rec *lb_copy_request(apr_pool_t *p, const request_rec *r)
+{
+    /* A later httpd of the same interface may have fields behind those of the headers: zeros. */
+    request_rec *copy = apr_pcalloc(p, sizeof(*r) + 1024);
+    const module *m;
+    *copy = *r;
+    copy->pool = p;
+    copy->headers_in = apr_table_copy(p, r->headers_in);
+    copy->headers_out = apr_table_copy(p, r->headers_out);
+    copy->err_headers_out = apr_table_copy(p, r->err_headers_out);
+    copy->notes = apr_table_copy(p, r->notes);
+    copy->subprocess_env = apr_table_copy(p, r->subprocess_env);
+    copy->request_config = ap_create_request_config(p);
+    for (m = ap_top_module; m; m = m->next) {
+        ap_set_module_config(copy->request_config, m, ap_get_module_config(r->request_config, m));
+    }
+    return copy;
+}
+
 int lb_place_described(request_rec *r)
 {
     core_server_config *s;

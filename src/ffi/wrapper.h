@@ -44,6 +44,8 @@ int lb_place_described(request_rec *r);
 const char *lb_set_handler(request_rec *r);
 /* Whether there are sections with conditions here. */
 int lb_has_conditions(const request_rec *r);
+/* A request with fields and tables of its own, in a pool within that of the other one. */
+request_rec *lb_copy_request(apr_pool_t *p, const request_rec *r);
 const char *lb_http_scheme(const request_rec *r);
 unsigned lb_default_port(const request_rec *r);
 int lb_client_port(const request_rec *r);

@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod confine;
 pub mod connection;
+pub mod copied;
 pub mod cycle;
 pub mod described;
 pub mod digest;

@@ -156,6 +156,9 @@ fn run_hooks(
     phase: Phase,
 ) -> HookStatus {
     let (request, child) = serving;
+    if anywhere::SHADOW.is_there() && !hooks.is_empty() {
+        shadow::keep_asked(request);
+    }
     for hook in hooks {
         let status = child::with_thread(child, |thread| {
             let serving = Serving { request, child, thread };

@@ -3,16 +3,18 @@
 //!
 //! Two picks in the same pool or view, by the same method and key, are the same question: which
 //! member it gives is the next one's turn, or chance. Picks by different questions are the same
-//! where both give the same member now.
+//! where both give the same member now. Lists are compared place by place.
 
 use std::sync::Arc;
 
 use balance::api::{PoolId, View};
 use balance::choosing::{Choice, Decision, Goal};
+use balance::frozen::Frozen;
 use balance::member::Member;
 use balance::settings::Method;
+use balance::store::Store;
 use explain::way::Way;
-use explain::{Ground, Plan, Ruling};
+use explain::{Ground, Plan, Ruling, words};
 
 /// The decision about a request.
 pub struct Decided {
@@ -53,7 +55,11 @@ impl<'p> Asked<'p> {
 }
 
 /// Whether a shadow's decision is the one that was made.
-pub fn is_same<G: Ground>(ground: &G, decided: &Decided, shadow: &Ruling) -> bool {
+pub fn is_same<S: Store, G: Ground<Store = Frozen<S>>>(
+    ground: &G,
+    decided: &Decided,
+    shadow: &Ruling,
+) -> bool {
     match (&decided.ruling, shadow) {
         // httpd would have come to the same line.
         (_, Ruling::Declined) if !decided.by_hook => true,
@@ -62,12 +68,52 @@ pub fn is_same<G: Ground>(ground: &G, decided: &Decided, shadow: &Ruling) -> boo
         {
             let asked = Asked::of(ground, one).zip(Asked::of(ground, other));
             asked.is_some_and(|(one, other)| one.is(&other)) || {
-                let [one, other] = [one, other].map(|plan| goes_to(ground, plan));
-                one.is_some() && one == other
+                // The changes of the hooks that decided are made; the shadow's are its own.
+                let one = ground.handle().store().without_changes(|| goes_to(ground, one));
+                one.is_some() && one == goes_to(ground, other)
             }
         }
+        (Ruling::Send(one), Ruling::Send(other)) => match (list(&one.decision), list(&other.decision)) {
+            (Some(one), Some(other)) => {
+                let pairs = one.len() == other.len();
+                pairs && one.iter().zip(&other).all(|(one, other)| is_same_choice(ground, one, other))
+            }
+            _ => text(ground, &decided.ruling) == text(ground, shadow),
+        },
         (one, other) => text(ground, one) == text(ground, other),
     }
+}
+
+fn list<S>(decision: &Decision<S>) -> Option<Vec<Choice>> {
+    match decision {
+        Decision::List(list) => {
+            Some(list.iter().map(|(pool, member)| Choice::Member(*pool, member.clone())).collect())
+        }
+        Decision::Each(list) => Some(list.to_vec()),
+        _ => None,
+    }
+}
+
+fn is_same_choice<G: Ground>(ground: &G, decided: &Choice, shadow: &Choice) -> bool {
+    match (decided, shadow) {
+        (Choice::Member(pool, one), Choice::Member(other_pool, other)) => {
+            let is_one = one.spec.name == other.spec.name;
+            pool == other_pool && (is_one || may_be_answer(ground, *pool, one, other))
+        }
+        (Choice::Pool(pool, view), Choice::Pool(other_pool, other_view)) => {
+            pool == other_pool && view == other_view
+        }
+        _ => false,
+    }
+}
+
+/// Whether a turn or a draw has given the shadow its member, which may as well give the other one.
+fn may_be_answer<G: Ground>(ground: &G, pool: PoolId, decided: &Member, shadow: &Member) -> bool {
+    let asked = ground.state().asked(shadow).filter(|asked| asked.pool == pool);
+    asked.is_some_and(|asked| {
+        let holds = asked.view.is_none_or(|view| view.holds(decided));
+        holds && asked.method.is_some_and(|method| !method.is_by_key())
+    })
 }
 
 /// The pool and member that a pick gives now.
@@ -95,7 +141,9 @@ fn decision<G: Ground>(ground: &G, plan: &Plan) -> String {
         let now = ground.handle().now(pool);
         now.map_or_else(|| "?".to_owned(), |now| now.membership().name.to_string())
     };
-    let narrowed = |view: &Option<Arc<View>>| if view.is_some() { ", narrowed" } else { "" };
+    let narrowed = |view: &Option<Arc<View>>| {
+        view.as_ref().map_or_else(String::new, |view| format!(", {}", words::of_view(view)))
+    };
     let member = |pool: PoolId, member: &Member| format!("{}/{}", pool_name(pool), member.spec.name);
     match &plan.decision {
         Decision::Pool { pool, view, method, first } => {

@@ -3,7 +3,7 @@
 //! made, and compares the two.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use balance::engine::Handle;
 use balance::frozen::Frozen;
@@ -23,6 +23,7 @@ use table::Table;
 
 use super::sameness::{self, Decided};
 use crate::guard::guard;
+use crate::httpd::pool::Shelf;
 use crate::httpd::request::Request;
 use crate::httpd::{log, memory};
 use crate::relay::record::Record;
@@ -32,6 +33,29 @@ use crate::serve::shadows::ShadowSeat;
 
 /// Makes the draw of a shadow another one than that of a version on trial.
 const DRAW: u64 = 0x7368_6164_6f77;
+
+/// Path and query of a request before the hooks that decide about it.
+#[derive(Default)]
+struct Asked(RefCell<Option<(Vec<u8>, Option<Vec<u8>>)>>);
+
+static ASKED: Shelf<Asked> = Shelf::new(c"lua_balancer path before hooks");
+
+/// Hooks are next, which may write another path: a shadow gets the one that they get.
+#[cold]
+pub fn keep_asked(request: Request<'_>) {
+    let path = request.uri_text().bytes().to_vec();
+    *ASKED.get(request.pool()).0.borrow_mut() = Some((path, request.args().map(<[u8]>::to_vec)));
+}
+
+/// Gives a copy of a request the path and query that the hooks got.
+fn put_asked(request: Request<'_>, copied: Request<'_>) {
+    if let Some(asked) = ASKED.find(request.pool())
+        && let Some((path, args)) = &*asked.0.borrow()
+    {
+        copied.set_uri(path);
+        copied.set_args(args.as_deref());
+    }
+}
 
 /// Compares what shadows would do with what was decided: `status` is what the hooks of the request
 /// have come to. Nothing of the request changes.
@@ -89,8 +113,9 @@ fn ask((request, child): (Request<'_>, &Child), shadow: &Resolved, decided: &Dec
     let id = child.script(shadow.script);
     let hook = Hook { id, function: shadow.function.clone(), phase: Phase::Select };
     let began_ns = memory::monotonic_ns();
-    let said = child.shadows.with(request, |state| {
-        let standpoint = Standpoint { child, request, state, failure: Cell::default() };
+    let said = child.shadows.with(request, |state, copied| {
+        put_asked(request, copied);
+        let standpoint = Standpoint { child, request: copied, state, failure: Cell::default() };
         let said = standpoint.ask(&hook);
         let is_declined = matches!(said, Ok(Ruling::Declined));
         let end = said.map(|ruling| {

@@ -17,7 +17,6 @@ pub mod places;
 pub mod read_only;
 pub mod scope;
 pub mod scripts;
-pub mod shadow_fields;
 pub mod shadows;
 pub mod snapshot;
 pub mod stated;

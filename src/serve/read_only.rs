@@ -9,9 +9,11 @@ use std::path::Path;
 use std::rc::Rc;
 
 use script::host::{
-    Dict, Digest, Field, Level, Location, Number, Request, RequestTable, Search, Server, SharedValues,
+    Dict, Digest, Field, Level, Location, NO_REQUEST, Number, Request, RequestTable, Search, Server,
+    SharedValues,
 };
 use script::offline::Overlay;
+use script::rules;
 
 use super::host::{CurrentRequest, HttpdServer};
 
@@ -120,8 +122,9 @@ impl Server for ReadOnlyServer {
     }
 }
 
-/// A described request, with what was asked of it that nobody knows.
-pub struct DescribedFields {
+/// A request that is sent nowhere, with what was asked of it that nobody knows: a described one, or
+/// the copy that a shadow gets.
+pub struct UnsentFields {
     /// The request.
     pub current: Rc<CurrentRequest>,
     /// Somebody has asked for a variable of TLS.
@@ -130,10 +133,10 @@ pub struct DescribedFields {
     pub asked_body: Cell<bool>,
 }
 
-impl DescribedFields {
+impl UnsentFields {
     /// The fields of this thread's request.
     pub fn of(current: Rc<CurrentRequest>) -> Self {
-        DescribedFields { current, asked_tls: Cell::new(false), asked_body: Cell::new(false) }
+        UnsentFields { current, asked_tls: Cell::new(false), asked_body: Cell::new(false) }
     }
 
     /// Notes that an expression is evaluated.
@@ -144,7 +147,7 @@ impl DescribedFields {
     }
 }
 
-impl Request for DescribedFields {
+impl Request for UnsentFields {
     fn active(&self) -> bool {
         self.current.active()
     }
@@ -181,6 +184,7 @@ impl Request for DescribedFields {
         self.current.each(table, f);
     }
 
+    /// The body is nobody's, or the backend's.
     fn body(&self, _: usize, f: &mut dyn FnMut(Option<&[u8]>)) {
         self.asked_body.set(true);
         f(None);
@@ -234,7 +238,12 @@ impl Request for DescribedFields {
         self.current.server_addr()
     }
 
-    fn custom_response(&self, status: u16, text: &[u8]) -> Result<(), String> {
-        self.current.custom_response(status, text)
+    /// Nobody is answered.
+    fn custom_response(&self, _: u16, text: &[u8]) -> Result<(), String> {
+        if self.current.active() {
+            rules::check_text("the text", text, b"\0")
+        } else {
+            Err(NO_REQUEST.into())
+        }
     }
 }

@@ -141,7 +141,7 @@ fn decisions_are_told_in_words() {
     let told = differences(&site.httpd);
     let wanted = [
         "/named | app/a | app/b, app/a",
-        "/named | app/a | app, narrowed by round_robin",
+        "/named | app/a | app, where name=b by round_robin",
         "/named | app/a | http://10.0.0.1:99",
         "/named | app/a | status 404",
         "/named | app/a | nobody",
@@ -183,6 +183,164 @@ fn a_pool_that_mod_proxy_names_is_compared_with_what_the_shadow_would_pick() {
         assert_eq!(counts(&site.httpd), wanted, "{name}");
     }
     site.httpd.assert_no_crash();
+}
+
+/// Each path writes before it reads, and decides by what it has read.
+const WRITES_FIRST: &str = r#"
+local app, seen = lb.pool('app'), lb.dict('seen')
+local ways = {}
+local function to(is) return is and app:member('a') or 404 end
+function ways.drain(r)
+  app:member('b'):drain()
+  return to(app:member('b').state == 'draining' and app.usable == 1 and app:round_robin().name == 'a')
+end
+function ways.enable(r)
+  app:member('b'):enable()
+  return to(app:member('b').usable and app.usable == 2)
+end
+function ways.weight(r)
+  app:member('b'):set_weight(7)
+  return to(app:member('b').weight == 7)
+end
+function ways.turns(r)
+  app:member('a'):set_weight(0)
+  local picked = app:round_robin()
+  app:member('a'):set_weight(1)
+  return picked
+end
+function ways.dict(r)
+  seen:set('k', r.args)
+  r:ivm_set('v', r.args)
+  return to(seen:get('k') == r.args and r:ivm_get('v') == r.args)
+end
+function ways.fields(r)
+  local is = r.args == 'x'
+  r.uri, r.args, r.user, r.filename = '/own', 'own', 'me', '/own/file'
+  return to(is and r:expr('%{QUERY_STRING} == "own" && %{REQUEST_URI} == "/own"')
+    and r:expr('%{REMOTE_USER} == "me" && %{REQUEST_FILENAME} == "/own/file"'))
+end
+function ways.tables(r)
+  r.headers_in['X-Own'], r.headers_out['X-Own'] = 'in', 'out'
+  r.notes.own, r.subprocess_env.OWN = 'note', 'env'
+  return to(r:expr('%{HTTP:X-Own} == "in" && resp("X-Own") == "out"')
+    and r:expr('note("own") == "note" && reqenv("OWN") == "env"'))
+end
+function ways.add(r)
+  local name = 'n' .. r.args
+  local added = app:add{ url = 'http://127.0.0.1:' .. app:member('a').port, name = name }
+  return app:member(name) == added and added.usable and added or 404
+end
+function ways.remove(r)
+  app:remove('n' .. r.args)
+  return to(app:member('n' .. r.args) == nil)
+end
+function translate(r)
+  local way = ways[r.uri:sub(2)]
+  return way and way(r)
+end
+"#;
+
+#[test]
+fn a_shadow_that_writes_before_it_reads_decides_as_the_same_script_does_for_the_request() {
+    let lines = "LuaHookTranslate writes.lua translate\nLuaBalancerShadow writes.lua translate";
+    let site = site_of(Httpd::builder().file("writes.lua", WRITES_FIRST), "", lines);
+    let mut client = site.httpd.client();
+    let ways = ["drain", "enable", "weight", "turns", "dict", "fields", "tables", "add", "remove"];
+    for (round, arg) in ["x", "y", "z"].into_iter().enumerate() {
+        for (at, way) in ways.into_iter().enumerate() {
+            let path = if way == "fields" { "/fields?x".to_owned() } else { format!("/{way}?{arg}") };
+            assert_eq!(client.get(&path).status, 200, "{path}");
+            let asked = (round * ways.len() + at + 1) as u64;
+            assert_eq!(counts(&site.httpd), [asked, 0, 0], "{path}: {}", shadow(&site.httpd));
+        }
+    }
+    assert_eq!(site.httpd.members("app").len(), 2, "the shadow's members are nobody else's");
+    site.httpd.assert_no_crash();
+}
+
+#[test]
+fn a_shadow_adds_a_member_that_it_alone_sees_and_may_decide_for_it() {
+    let next = "function translate(r)\n  local app = lb.pool('app')\n  \
+        local m = app:add{ url = 'http://127.0.0.1:9', name = 'own' }\n  \
+        assert(#app == 3 and app:member('own') == m)\n  \
+        if r.args == 'drained' then m:drain() end\n  return m\nend";
+    let site = site(Mpm::Event, next, BOTH);
+    let mut client = site.httpd.client();
+    for path in ["/named", "/named?drained", "/named"] {
+        assert_eq!(client.get(path).backend(), "a");
+    }
+    assert_eq!(counts(&site.httpd), [0, 3, 0], "{}", shadow(&site.httpd));
+    assert!(differences(&site.httpd).iter().all(|one| one == "/named | app/a | app/own"));
+    assert_eq!(site.httpd.members("app").len(), 2);
+    site.httpd.assert_no_crash();
+}
+
+#[test]
+fn each_shipped_script_agrees_with_itself() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../lua");
+    let files = std::fs::read_dir(folder).expect("the folder lua").flatten();
+    let database = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/geo/tests/data/GeoIP2-City-Test.mmdb");
+    let backends = Backend::named(["one", "two", "three"]);
+    let of_app = [
+        "meta.version=1 meta.colour=blue meta.track=stable zone=china",
+        "meta.version=2 meta.colour=green meta.track=canary zone=rest",
+        "meta.version=1 meta.colour=blue meta.track=stable zone=rest",
+    ];
+    let members: Vec<_> = backends.iter().zip(of_app).collect();
+    let mut builder = Httpd::builder().with_member_states().module("remoteip").config(&format!(
+        "LuaBalancerGeoIP {database}\nRemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1\n\
+         <Location /lb>\n  SetHandler lua-balancer\n</Location>"
+    ));
+    builder = builder.config(&pool("app", &members, ""));
+    for name in ["api", "static", "acme", "globex", "day", "night"] {
+        let members: Vec<_> = backends.iter().map(|backend| (backend, "")).collect();
+        builder = builder.config(&pool(name, &members, ""));
+    }
+    let mut hosts = Vec::new();
+    for file in files {
+        let name = file.file_name().into_string().expect("a name");
+        if !name.ends_with(".lua") || name.ends_with("_test.lua") {
+            continue;
+        }
+        let text = std::fs::read_to_string(file.path()).expect("a shipped script");
+        let host = format!("{}.example", name.trim_end_matches(".lua").replace('_', "-"));
+        builder = builder.file(&format!("lua/{name}"), &text).config(&format!(
+            "<VirtualHost *>\n  ServerName {host}\n  ServerAlias {}\n  LuaHookTranslate lua/{name} select\n  \
+             LuaBalancerShadow lua/{name} select\n</VirtualHost>",
+            if name == "tenants.lua" { "acme.example.org globex.example.org" } else { "" }
+        ).replace("  ServerAlias \n", ""));
+        hosts.push((host, name));
+    }
+    assert!(hosts.len() > 10, "{hosts:?}");
+    hosts.push(("acme.example.org".to_owned(), "tenants.lua".to_owned()));
+    let httpd = builder.start();
+    let mut client = httpd.client();
+    let mut asked = std::collections::BTreeMap::new();
+    let headers = [
+        ("Cookie", "beta=1; colour=green; track=canary"),
+        ("X-Zone", "rest"),
+        ("X-Zone", "nowhere"),
+        ("X-App-Version", "2"),
+        ("X-Priority", "low"),
+        ("X-Client", "175.16.199.255"),
+        ("X-Client", "81.2.69.160"),
+    ];
+    for (host, name) in &hosts {
+        for (at, header) in headers.iter().enumerate().cycle().take(4 * headers.len()) {
+            let path = ["/", "/api/x", "/export", "/static/none"][at % 4];
+            let request = Request::get(path).header("Host", host).header(header.0, header.1);
+            client.send(&request);
+            *asked.entry(name.clone()).or_insert(0) += 1;
+        }
+    }
+    for row in scripts(&httpd).iter().filter(|row| row["shadow"].is_object()) {
+        let name = row["name"].as_str().expect("a name");
+        let (_, asked) =
+            asked.iter().find(|(file, _)| name.contains(&format!("/{file} "))).expect("its file");
+        let ends = ["agree", "differ", "failed"].map(|key| row["shadow"][key].as_u64().expect("a number"));
+        assert_eq!(ends, [*asked, 0, 0], "{row}");
+    }
+    httpd.assert_no_crash();
 }
 
 /// Writes wherever a script can.

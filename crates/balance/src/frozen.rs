@@ -1,66 +1,135 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A store that is looked at: everything is as it is below, and nothing of it moves. Round robin
-//! sequences go on here alone; other changes are not made, and noted.
+//! A store that is looked at: everything is as it is below, and nothing of it moves. A call that
+//! changes members sees them changed, as it would below, and takes its own turns of round robin
+//! sequences; nobody else sees any of it, and it ends with the call.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(test)]
+mod tests;
+mod written;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::written::{Row, Written};
 use crate::api::{ChangeError, PoolId, Stats};
 use crate::engine::Engine;
 use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::order::Order;
 use crate::settings::PoolSettings;
+use crate::slow_start;
 use crate::status::Status;
 use crate::steps::Deed;
-use crate::store::{Origin, PoolImage, Store};
+use crate::store::{ADDED, Origin, PoolImage, Store};
 
-/// Most changes that are noted.
-const MOST: usize = 8;
+/// Most members that a call adds.
+const MOST_ADDED: usize = 1000;
+
+/// The mark of numbers that a store below does not count up to.
+const OWN: u64 = 1 << 63;
 
 /// See the module.
 pub struct Frozen<S: Store> {
     engine: Arc<Engine<S>>,
-    /// Numbers taken of each sequence.
-    taken: Mutex<HashMap<CursorId, u64>>,
-    changes: Mutex<Vec<String>>,
+    written: Mutex<Written>,
+    /// Grows with every change, over all calls: readers keep what they have read by such numbers.
+    serial: AtomicU64,
+    /// When this call's request began: epoch seconds.
+    began_s: AtomicU64,
 }
 
 impl<S: Store> Frozen<S> {
     /// Over the store of an engine.
     pub fn over(engine: Arc<Engine<S>>) -> Self {
-        Frozen { engine, taken: Mutex::default(), changes: Mutex::default() }
+        Frozen {
+            engine,
+            written: Mutex::default(),
+            serial: AtomicU64::new(0),
+            began_s: AtomicU64::new(u64::MAX),
+        }
     }
 
-    /// Forgets what was taken and asked for: everything is as it is below again.
-    pub fn forget(&self) {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Another call begins: everything is as it is below. Where it is asked beside a call that has
+    /// changed the store below, `began_s` is when the request of both began (epoch seconds): a
+    /// member that was added since may be added once more.
+    pub fn begin(&self, began_s: u64) {
+        self.began_s.store(began_s, Relaxed);
+        *self.written() = Written::default();
+    }
+
+    /// Runs `body` as if this call had changed nothing.
+    pub fn without_changes<T>(&self, body: impl FnOnce() -> T) -> T {
+        let kept = std::mem::take(&mut *self.written());
+        let said = body();
+        *self.written() = kept;
+        said
     }
 
     fn below(&self) -> &S {
         self.engine.store()
     }
 
-    /// The changes that were asked for and not made, in words.
-    pub fn changes(&self) -> Vec<String> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, what: impl FnOnce() -> String) {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if changes.len() < MOST {
-            let what = what();
-            if !changes.contains(&what) {
-                changes.push(what);
-            }
+    /// The changes that were asked for, in words.
+    pub fn changes(&self) -> Vec<String> {
+        self.written().changes.clone()
+    }
+
+    fn note(&self, change: &str) {
+        self.written().note(change);
+    }
+
+    fn next(&self) -> u64 {
+        OWN | (self.serial.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// A member's status has changed, or who is in the pool.
+    fn touch(&self, written: &mut Written, pool: PoolId, is_membership: bool) {
+        let next = self.next();
+        let numbers = written.pools.entry(pool).or_default();
+        numbers.epoch = next;
+        if is_membership {
+            numbers.version = next;
         }
+    }
+
+    /// A member's row, as it is below where nothing of it was changed. None: it is not there.
+    fn row(&self, written: &Written, slot: Slot, incarnation: u32) -> Option<Row> {
+        if let Some(row) = written.row(slot, incarnation) {
+            return (!row.is_removed).then(|| row.clone());
+        }
+        let pool = self.below().pool_of(slot, incarnation)?;
+        let (status, since) = (self.below().status(slot), self.below().stats(slot).since);
+        Some(Row { pool, incarnation, status, since, added: None, is_removed: false })
+    }
+
+    /// A row that no member has.
+    fn free_slot(&self) -> Slot {
+        let pools = self.pool_names().into_iter().filter_map(|name| self.read_pool(self.find_pool(&name)?));
+        let slots = pools.flat_map(|image| image.membership.members).map(|member| member.slot);
+        let own = self.written().rows.keys().max().copied();
+        slots.chain(own).max().map_or(0, |slot| slot + 1)
+    }
+
+    /// The member that a call beside this one has added a moment ago, by the same line.
+    fn added_beside(&self, known: &Member, spec: &MemberSpec) -> bool {
+        known.order >= ADDED
+            && known.spec.url == spec.url
+            && self.written().row(known.slot, known.incarnation).is_none()
+            && self.below().stats(known.slot).since >= self.began_s.load(Relaxed)
     }
 }
 
 impl<S: Store> Live for Frozen<S> {
     fn status(&self, slot: Slot) -> Status {
-        self.below().status(slot)
+        match self.written().rows.get(&slot) {
+            Some(row) if row.is_removed => Status(0),
+            Some(row) => row.status,
+            None => self.below().status(slot),
+        }
     }
 
     fn inflight(&self, slot: Slot) -> u32 {
@@ -80,15 +149,16 @@ impl<S: Store> Live for Frozen<S> {
     }
 
     fn advance(&self, cursor: CursorId) -> u64 {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = taken.entry(cursor).or_default();
-        *taken += 1;
-        self.below().peek(cursor).wrapping_add(*taken - 1)
+        let mut written = self.written();
+        let sequence = written.sequences.entry(cursor).or_default();
+        sequence.taken += 1;
+        let from = sequence.from.unwrap_or_else(|| self.below().peek(cursor));
+        from.wrapping_add(sequence.taken - 1)
     }
 
     fn peek(&self, cursor: CursorId) -> u64 {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.below().peek(cursor).wrapping_add(taken.get(&cursor).copied().unwrap_or(0))
+        let sequence = self.written().sequences.get(&cursor).copied().unwrap_or_default();
+        sequence.from.unwrap_or_else(|| self.below().peek(cursor)).wrapping_add(sequence.taken)
     }
 }
 
@@ -102,15 +172,23 @@ impl<S: Store> Store for Frozen<S> {
     }
 
     fn epoch(&self, pool: PoolId) -> u64 {
-        self.below().epoch(pool)
+        let own = self.written().pools.get(&pool).map(|numbers| numbers.epoch);
+        own.unwrap_or_else(|| self.below().epoch(pool))
     }
 
     fn version(&self, pool: PoolId) -> u64 {
-        self.below().version(pool)
+        let own = self.written().pools.get(&pool).map(|numbers| numbers.version);
+        own.filter(|version| *version != 0).unwrap_or_else(|| self.below().version(pool))
     }
 
     fn read_pool(&self, pool: PoolId) -> Option<PoolImage> {
-        self.below().read_pool(pool)
+        let mut image = self.below().read_pool(pool)?;
+        let written = self.written();
+        if let Some(numbers) = written.pools.get(&pool).filter(|numbers| numbers.version != 0) {
+            written.overlay(&mut image);
+            image.membership.version = numbers.version;
+        }
+        Some(image)
     }
 
     fn cursor(&self, pool: PoolId) -> CursorId {
@@ -122,11 +200,17 @@ impl<S: Store> Store for Frozen<S> {
     }
 
     fn is_current(&self, slot: Slot, incarnation: u32) -> bool {
-        self.below().is_current(slot, incarnation)
+        match self.written().row(slot, incarnation) {
+            Some(row) => !row.is_removed,
+            None => self.below().is_current(slot, incarnation),
+        }
     }
 
     fn pool_of(&self, slot: Slot, incarnation: u32) -> Option<PoolId> {
-        self.below().pool_of(slot, incarnation)
+        match self.written().row(slot, incarnation) {
+            Some(row) => (!row.is_removed).then_some(row.pool),
+            None => self.below().pool_of(slot, incarnation),
+        }
     }
 
     fn origin(&self, pool: PoolId) -> Option<Origin> {
@@ -138,7 +222,9 @@ impl<S: Store> Store for Frozen<S> {
     }
 
     fn stats(&self, slot: Slot) -> Stats {
-        self.below().stats(slot)
+        let stats = self.below().stats(slot);
+        let own = self.written().rows.get(&slot).map(|row| row.since);
+        Stats { since: own.unwrap_or(stats.since), ..stats }
     }
 
     fn queued(&self, pool: PoolId) -> u32 {
@@ -149,45 +235,101 @@ impl<S: Store> Store for Frozen<S> {
         &self,
         slot: Slot,
         incarnation: u32,
-        _: &mut dyn FnMut(Status) -> Status,
+        change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError> {
-        if !self.below().is_current(slot, incarnation) {
-            return Err(ChangeError::Removed);
+        let mut written = self.written();
+        let mut row = self.row(&written, slot, incarnation).ok_or(ChangeError::Removed)?;
+        written.note("the status of members");
+        let (before, after) = (row.status, change(row.status));
+        if before.with_ramp(0) != after.with_ramp(0) {
+            row.since = self.now_s();
         }
-        self.note(|| "the status of members".to_owned());
-        let status = self.below().status(slot);
-        Ok((status, status))
+        if before != after {
+            self.touch(&mut written, row.pool, false);
+            if before.weight() != after.weight() {
+                let sequence = written.sequences.entry(self.cursor(row.pool)).or_default();
+                (sequence.from, sequence.taken) = (Some(0), 0);
+            }
+            row.status = after;
+            written.rows.insert(slot, row);
+        }
+        Ok((before, after))
     }
 
     fn order(&self, slot: Slot) -> Option<Order> {
         self.below().order(slot)
     }
 
+    /// Scripts give no such orders.
     fn set_order(&self, _: &Member, _: Option<&Order>) -> Result<(), ChangeError> {
-        self.note(|| "orders of members".to_owned());
+        self.note("orders of members");
         Ok(())
     }
 
     fn recount(&self, _: Slot, _: u32) {
-        self.note(|| "the health of members".to_owned());
+        self.note("the health of members");
     }
 
     fn slow_start_ms(&self, member: &Member) -> u64 {
-        self.below().slow_start_ms(member)
+        let added =
+            self.written().row(member.slot, member.incarnation).filter(|row| row.added.is_some()).cloned();
+        match added.map(|row| self.below().read_pool(row.pool)) {
+            Some(image) => image.map_or(0, |image| slow_start::of(&member.spec, &image.settings)),
+            None => self.below().slow_start_ms(member),
+        }
     }
 
-    fn add(&self, _: PoolId, _: &MemberSpec) -> Result<Member, ChangeError> {
-        self.note(|| "members that are added".to_owned());
-        Err(ChangeError::Invalid("members are not added here: this is an explanation".to_owned()))
+    fn add(&self, pool: PoolId, spec: &MemberSpec) -> Result<Member, ChangeError> {
+        self.note("members that are added");
+        let image = self.read_pool(pool).ok_or(ChangeError::UnknownPool)?;
+        let members = &image.membership.members;
+        if let Some(known) = members.iter().find(|member| member.spec.name == spec.name) {
+            if self.added_beside(known, spec) {
+                return Ok((**known).clone());
+            }
+            let pool = image.membership.name.to_string();
+            return Err(ChangeError::Duplicate { pool, name: spec.name.clone() });
+        }
+        if self.written().added().count() >= MOST_ADDED {
+            return Err(ChangeError::Full { what: "member" });
+        }
+        let order = members.last().map_or(ADDED, |last| ADDED.max(last.order + 1));
+        let slot = self.free_slot();
+        // Objects of members are kept by row and incarnation, longer than a call lasts.
+        let incarnation = u32::MAX ^ (self.next() as u32 & u32::MAX >> 1);
+        let member = Member { slot, incarnation, order, spec: spec.clone() };
+        let configured = Status::new(spec.weight, spec.lbset, spec.flags);
+        let waits = image.settings.health.as_ref().is_some_and(|check| !check.initial_up);
+        let status = if waits { configured.with(Status::CHECK_DOWN) } else { configured };
+        let status = slow_start::begin(status, slow_start::of(spec, &image.settings));
+        let (since, added) = (self.now_s(), Some(member.clone()));
+        let mut written = self.written();
+        written.rows.insert(slot, Row { pool, incarnation, status, since, added, is_removed: false });
+        self.touch(&mut written, pool, true);
+        Ok(member)
     }
 
-    fn remove(&self, _: PoolId, _: &str) -> Result<(), ChangeError> {
-        self.note(|| "members that are removed".to_owned());
+    /// Nothing is said of a member that is not there: a call beside this one may have removed it.
+    fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
+        self.note("members that are removed");
+        let image = self.read_pool(pool).ok_or(ChangeError::UnknownPool)?;
+        let member = image.membership.members.into_iter().find(|member| member.spec.name == name);
+        let mut written = self.written();
+        if let Some((member, row)) = member
+            .and_then(|member| Some((member.slot, self.row(&written, member.slot, member.incarnation)?)))
+        {
+            written.rows.insert(member, Row { is_removed: true, ..row });
+            self.touch(&mut written, pool, true);
+        }
         Ok(())
     }
 
     fn configured(&self, slot: Slot) -> Option<MemberSpec> {
-        self.below().configured(slot)
+        match self.written().rows.get(&slot) {
+            Some(row) if row.is_removed => None,
+            Some(Row { added: Some(member), .. }) => Some(member.spec.clone()),
+            _ => self.below().configured(slot),
+        }
     }
 
     /// Nobody has it here: nothing is changed.
@@ -196,41 +338,12 @@ impl<S: Store> Store for Frozen<S> {
     }
 
     fn carry_out(&self, _: &[Deed]) -> Result<Vec<(Status, Status)>, ChangeError> {
-        self.note(|| "changes of several members".to_owned());
+        self.note("changes of several members");
         Err(ChangeError::Invalid("members are not changed here: this is an explanation".to_owned()))
     }
 
     fn define(&self, name: &str, _: &PoolSettings, _: &[MemberSpec], _: u64) -> Result<PoolId, ChangeError> {
-        self.note(|| "definitions of pools".to_owned());
+        self.note("definitions of pools");
         self.below().find_pool(name).ok_or(ChangeError::UnknownPool)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::{Balancer, Change, Query};
-    use crate::engine::Handle;
-    use crate::event::By;
-    use crate::memory::MemoryStore;
-    use crate::settings::Method;
-
-    #[test]
-    fn picks_go_on_from_where_the_store_is_and_leave_it_there() {
-        let engine = Engine::new(MemoryStore::new(), Box::new(|_| ()));
-        let handle = Handle::new(engine.clone(), 1);
-        let specs = ["http://a name=a weight=3", "http://b name=b", "http://c name=c"];
-        let specs = specs.iter().map(|line| MemberSpec::from_line(line).unwrap()).collect();
-        let pool = handle.define("app", PoolSettings::default(), specs, 1).unwrap();
-        let query = Query { pool, view: None, method: &Method::RoundRobin, key: b"", avoid: &[] };
-        for _ in 0..50 {
-            let frozen = Engine::new(Frozen::over(engine.clone()), Box::new(|_| ()));
-            let other = Handle::new(frozen.clone(), 1);
-            let told: Vec<String> = (0..3).map(|_| other.pick(query).unwrap().spec.name.clone()).collect();
-            let first = handle.membership(pool).unwrap().members[0].clone();
-            other.change(&first, Change::Disable, &By::Script(None)).unwrap();
-            assert_eq!(frozen.store().changes(), ["the status of members"]);
-            assert_eq!(handle.pick(query).unwrap().spec.name, told[0]);
-        }
     }
 }
