@@ -3,6 +3,8 @@
 //! in it: of a member's connection keys, none is shown.
 
 use balance::member::MemberSpec;
+use balance::settings::{HealthCheck, Set};
+use balance::status::Status;
 use balance::units;
 use serde_json::{Value, json};
 
@@ -34,9 +36,37 @@ fn pool(pool: &Pool) -> Value {
         "file": pool.place.file,
         "line": pool.place.line,
         "method": pool.settings.method.name(),
+        "key": pool.settings.key,
+        "check": pool.settings.health.as_ref().map(check),
+        "sticky": pool.settings.sticky.as_ref().map(|sticky| json!({ "cookie": sticky.cookie, "path": sticky.path })),
+        "set": set(&pool.settings.set),
+        "discovery": pool.settings.discovery.iter().map(|source| &source.name).collect::<Vec<_>>(),
         "members": members.map(|(spec, place)| member(spec, place)).collect::<Vec<_>>(),
         "scripts": scripts.collect::<Vec<_>>(),
     })
+}
+
+/// Without its headers, which may hold a password.
+fn check(check: &HealthCheck) -> Value {
+    json!({ "interval_ms": check.interval_ms, "timeout_ms": check.timeout_ms })
+}
+
+fn set(set: &Set) -> Value {
+    json!({ "zone": set.zone, "queue_ms": set.queue_ms, "on_empty": set.on_empty })
+}
+
+/// The letters of `status=`.
+fn letters(flags: u64) -> String {
+    const ALL: [(u64, char); 7] = [
+        (Status::DISABLED, 'D'),
+        (Status::STOPPED, 'S'),
+        (Status::IGNORE_ERRORS, 'I'),
+        (Status::STANDBY, 'H'),
+        (Status::SPARE, 'R'),
+        (Status::DRAINING, 'N'),
+        (Status::FORCED_ERROR, 'E'),
+    ];
+    ALL.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, letter)| *letter).collect()
 }
 
 fn member(spec: &MemberSpec, place: &Position) -> Value {
@@ -49,6 +79,7 @@ fn member(spec: &MemberSpec, place: &Position) -> Value {
         "zone": spec.zone,
         "route": spec.route,
         "lbset": spec.lbset,
+        "status": letters(spec.flags),
         "max_inflight": spec.max_inflight,
         "meta": meta,
         "file": place.file,

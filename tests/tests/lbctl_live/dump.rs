@@ -77,6 +77,65 @@ fn a_check_asks_httpd_and_names_what_only_httpd_sees() {
     assert!(said.code == 1 && said.out.contains("LoadModule lua_balancer_module"), "{said:?}");
 }
 
+/// A pool and a hook that mod_macro makes, used twice.
+const MACRO: &str = "<Macro Site $name $weight>
+<LuaBalancerPool $name>
+LuaBalancerMember http://127.0.0.1:8081 name=a weight=$weight
+LuaBalancerMember http://127.0.0.1:8082 name=b weight=$weight
+LuaBalancerHealthCheck http interval=1s timeout=3s header=\"X-Password: sesame\"
+LuaBalancerSticky cookie=SRV
+</LuaBalancerPool>
+<Location /$name>
+LuaHookTranslate idle.lua translate
+</Location>
+ProxyPass /to/$name lb://$name
+</Macro>
+<Macro Found $name>
+<LuaBalancerPool $name>
+LuaBalancerDiscovery file:/nowhere/$name.json
+</LuaBalancerPool>
+</Macro>
+Use Found three
+Use Site one 1
+Use Site two 0
+ProxyPass /one lb://one";
+
+#[test]
+fn pools_and_scripts_that_only_httpd_sees_are_looked_at_as_httpd_has_expanded_them() {
+    let builder = Httpd::builder().module("macro").file("idle.lua", "function translate(r) return nil end\n");
+    let httpd = builder.config(MACRO).start();
+    let program = installed().program.display().to_string();
+    let file = httpd.dir().join("httpd.conf").display().to_string();
+    let said = lbctl(&["check", &file, "--httpd", &program]);
+    let remarks: Vec<&str> = said.out.lines().filter_map(|line| line.strip_prefix(&file)).collect();
+    let pool = line_of(&httpd, "<LuaBalancerPool $name>");
+    let idle = httpd.dir().join("idle.lua");
+    assert_eq!(
+        remarks,
+        [
+            format!(
+                ":{pool}: warning: pool one: a check may take 3000 ms and comes every 1000 ms: expected timeout= below interval="
+            ),
+            format!(":{pool}: warning: pool two: all weights are 0, so that nobody gets new requests"),
+            format!(
+                ":{pool}: warning: pool two: a check may take 3000 ms and comes every 1000 ms: expected timeout= below interval="
+            ),
+            format!(
+                ":{pool}: warning: pool two has the cookie SRV of pool one on the same path: each overwrites the other's"
+            ),
+            format!(
+                ":{}: warning: {} names neither a pool nor a backend: it never returns a member",
+                line_of(&httpd, "LuaHookTranslate idle.lua"),
+                idle.display()
+            ),
+        ],
+        "{said:?}"
+    );
+    assert_eq!(said.code, 1);
+    let dump = dumped(&httpd, &["-D", "DUMP_LUA_BALANCER"]).done().out;
+    assert!(!dump.contains("sesame"), "{dump}");
+}
+
 #[test]
 fn httpd_is_found_on_path_and_has_nothing_against_the_readmes_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

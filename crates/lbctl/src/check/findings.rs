@@ -124,7 +124,7 @@ fn workers(nodes: &[Node]) -> u32 {
 fn of_pool(pool: &Pool, workers: u32, found: &mut Vec<Remark>) {
     let name = &pool.name;
     let mut warn = |place: &config::Position, text: String| found.push(Remark::warning(place, text));
-    if pool.members.is_empty() {
+    if pool.members.is_empty() && pool.settings.discovery.is_empty() {
         warn(&pool.place, format!("pool {name} has no members: it answers {}", pool.settings.set.on_empty));
     }
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use balance::api::Balancer;
+use config::Pool;
 use serde::Serialize;
 
+use self::dumped::Dump;
 use self::findings::Remark;
 use self::server::Word;
 use crate::args::CheckArgs;
@@ -35,23 +37,25 @@ struct Document<'f> {
 /// Runs the verb. Without an httpd, the file itself is looked at all the same.
 pub fn run(out: &Out, args: &CheckArgs) -> VerbResult {
     let file = file(args)?;
-    let mut found = findings_of(&file, &args.defines);
     let asked = match args.without_httpd {
         true => Ok(Word::NotAsked),
         false => server::ask(args.httpd.as_deref(), &file, &args.defines),
     };
-    match &asked {
-        Ok(Word::Taken(dump)) => found.extend(dumped::unseen(dump, &file, &args.defines)),
-        Ok(Word::Refused(remark)) => {
-            // Its word on a line counts for ours.
-            found.retain(|own| !own.is_error || own.place != remark.place);
-            found.insert(0, remark.clone());
-        }
-        Ok(Word::NotAsked) | Err(_) => {}
+    let mut looked = match &asked {
+        Ok(Word::Taken(dump)) => match Dump::read(dump, &file) {
+            Ok(dump) => Looked::at(&file, &args.defines, Some(&dump)),
+            Err(remark) => Looked::at(&file, &args.defines, None).with(remark),
+        },
+        _ => Looked::at(&file, &args.defines, None),
+    };
+    if let Ok(Word::Refused(remark)) = &asked {
+        // Its word on a line counts for ours.
+        looked.found.retain(|own| !own.is_error || own.place != remark.place);
+        looked.found.insert(0, remark.clone());
     }
+    let Looked { pools, mut found } = looked;
     if args.reach && found.iter().all(|finding| !finding.is_error) {
-        let read = read::read(&file, &args.defines).map_err(Failure::usage)?;
-        found.extend(reach::unreachable(&read.config.pools));
+        found.extend(reach::unreachable(&pools));
     }
     tell(out, &file, &found)?;
     asked?;
@@ -76,22 +80,38 @@ fn file(args: &CheckArgs) -> Result<PathBuf, Failure> {
     std::fs::canonicalize(&file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
-fn findings_of(file: &Path, defines: &[String]) -> Vec<Remark> {
-    let wrong = |text: String| vec![Remark::told(file, &text)];
-    let text = match text::read(file, defines) {
-        Ok(text) => text,
-        Err(error) => return wrong(error),
-    };
-    let read = match read::read(file, defines) {
-        Ok(read) => read,
-        Err(error) => return wrong(error),
-    };
-    let world = World::new(Rc::new(Setup::of(read.clone())));
-    let names = world.as_ref().map(|world| world.handle().names()).unwrap_or_default();
-    let mut found = findings::of(&read, &text, &names);
-    match world {
-        Ok(world) => hooks::idle(world.setup(), &mut found),
-        Err(error) => found.push(findings::of_script(&read.config, file, error)),
+/// A configuration that was looked at.
+struct Looked {
+    pools: Vec<Pool>,
+    found: Vec<Remark>,
+}
+
+impl Looked {
+    /// The file, with the parts that only httpd sees.
+    fn at(file: &Path, defines: &[String], dump: Option<&Dump>) -> Self {
+        let wrong = |text: String| Looked { pools: Vec::new(), found: vec![Remark::told(file, &text)] };
+        let text = match text::read(file, defines) {
+            Ok(text) => text,
+            Err(error) => return wrong(error),
+        };
+        let mut read = match read::read(file, defines) {
+            Ok(read) => read,
+            Err(error) => return wrong(error),
+        };
+        let unseen = dump.map(|dump| dump.complete(&mut read.config)).unwrap_or_default();
+        let world = World::new(Rc::new(Setup::of(read.clone())));
+        let names = world.as_ref().map(|world| world.handle().names()).unwrap_or_default();
+        let mut found = findings::of(&read, &text, &names);
+        match world {
+            Ok(world) => hooks::idle(world.setup(), &mut found),
+            Err(error) => found.push(findings::of_script(&read.config, file, error)),
+        }
+        found.extend(unseen);
+        Looked { pools: read.config.pools, found }
     }
-    found
+
+    fn with(mut self, remark: Remark) -> Self {
+        self.found.push(remark);
+        self
+    }
 }

@@ -127,16 +127,7 @@ impl Setup {
     }
 
     fn add_script(&mut self, path: &Path) -> usize {
-        self.config.scripts.push(Planned {
-            script: Script::File(path.to_string_lossy().into_owned()),
-            package_path: Vec::new(),
-            cache: CodeCache::Forever,
-            limit: DEFAULT_LIMIT,
-            rollout: None,
-            shadow: None,
-            place: Position::default(),
-            needs: Vec::new(),
-        });
+        self.config.scripts.push(planned(path.to_string_lossy().into_owned(), Position::default()));
         self.config.scripts.len() - 1
     }
 
@@ -168,6 +159,25 @@ impl Setup {
         }
         (builder.build(), ids)
     }
+}
+
+/// The script in a file, with the usual settings.
+pub fn planned(path: String, place: Position) -> Planned {
+    Planned {
+        script: Script::File(path),
+        package_path: Vec::new(),
+        cache: CodeCache::Forever,
+        limit: DEFAULT_LIMIT,
+        rollout: None,
+        shadow: None,
+        place,
+        needs: Vec::new(),
+    }
+}
+
+/// Whether a script is the one in this file.
+pub fn is_file(planned: &Planned, path: &str) -> bool {
+    matches!(&planned.script, Script::File(own) if own == path)
 }
 
 fn limits(limit: Limit) -> script::Limits {

@@ -120,6 +120,12 @@ fn pools_that_a_script_defines_are_there() {
     assert_eq!(said, "--- exit 0\n");
 }
 
+#[test]
+fn a_pool_whose_members_are_found_later_is_not_an_empty_one() {
+    let said = checked(&pool("app", "  LuaBalancerDiscovery file:/etc/lb/app.json"));
+    assert_eq!(said, "--- exit 0\n");
+}
+
 /// A program that stands for httpd: what it writes, and how it ends.
 fn httpd(folder: &Folder, name: &str, script: &str) {
     folder.write(name, format!("#!/bin/sh\n{script}\n"));
