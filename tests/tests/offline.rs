@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use regex::Regex;
+use serde_json::Value;
 use server_tests::asked::{self, Asked, Asking, MEMBERS, PICK};
 use server_tests::httpd::DOOR;
 use server_tests::lbctl::lbctl_program;
@@ -68,13 +69,19 @@ fn pools() -> Vec<(&'static str, &'static str)> {
     asked::POOLS.into_iter().chain(POOLS).collect()
 }
 
+/// Functions that draw: no seed of a request makes Lua's own draws those of the server.
+const DRAW: &str = "\
+function draws(r) return lb.pool('app'):member(math.random() < 0.7 and 'a' or 'b') end
+function two_in_script(r) return lb.pool('app'):power_of_two() end
+";
+
 const DATABASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/geo/tests/data/GeoIP2-City-Test.mmdb");
 
 /// Everything that both read.
 fn configuration(port: u16) -> String {
     let mut text = format!("LuaBalancerScriptLimit time=1s\nLuaBalancerGeoIP {DATABASE}\n");
     let members = format!("{MEMBERS}{STANDBY}").replace("PORT", &port.to_string());
-    text += &asked::site(&pools(), &members, &["each", "list", "view", "odd"]);
+    text += &asked::site(&pools(), &members, &["each", "list", "view", "odd", "draws", "two_in_script"]);
     for (name, directive) in SHIPPED {
         writeln!(text, "<LocationMatch ^/{name}/>\n  {directive} lua/{name}.lua select\n</LocationMatch>")
             .expect("room");
@@ -94,11 +101,12 @@ const HEADERS: [(&str, &[&str]); 8] = [
     ("Host", &HOSTS),
 ];
 
-/// Requests of a fixed seed.
-fn requests() -> Vec<Asked> {
+/// Requests of a fixed seed, to these places and the usual ones.
+fn requests(more: &[&str]) -> Vec<Asked> {
     let pools = pools().into_iter().map(|(name, _)| format!("/pool/{name}"));
     let scripts = SHIPPED.iter().map(|(name, _)| format!("/{name}"));
-    let others = ["/pool/scripted", "/each", "/list", "/view", "/odd", "/nobodys"].map(str::to_owned);
+    let others = ["/pool/scripted", "/each", "/list", "/view", "/odd", "/nobodys"];
+    let others = others.iter().chain(more).map(|place| (*place).to_owned());
     let asking = Asking {
         places: pools.chain(scripts).chain(others).collect(),
         ends: &["/", "/x", "/api/y", "/static/z", "/export/all", "/images/1"],
@@ -144,6 +152,10 @@ fn log_format() -> String {
     format!("%{{usec}}t %a \"%r\" %D{headers} %{{LB_MEMBER}}e")
 }
 
+/// Paths whose members are drawn, by the method or by the script.
+const DRAWS: [&str; 6] =
+    ["/pool/random/", "/pool/two/", "/pool/day/", "/time_of_day/", "/draws/", "/two_in_script/"];
+
 fn start(backend: &Backend) -> (Httpd, PathBuf) {
     let mut builder = Httpd::builder()
         .children(1)
@@ -151,7 +163,7 @@ fn start(backend: &Backend) -> (Httpd, PathBuf) {
         .module("remoteip")
         .config("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.1")
         .file("offline.conf", &configuration(backend.port()))
-        .file("pick.lua", PICK)
+        .file("pick.lua", &format!("{PICK}{DRAW}"))
         .config("Include offline.conf\nUseCanonicalName Off\nKeepAlive On\nMaxKeepAliveRequests 0")
         .config("Header always set X-Member \"expr=%{reqenv:LB_MEMBER}\"")
         .config(&format!("CustomLog sim.log \"{}\"", log_format().replace('"', "\\\"")));
@@ -193,7 +205,7 @@ fn lbctl(folder: &Path, arguments: &[&str]) -> String {
 fn offline_answers_are_the_modules_for_ten_thousand_requests() {
     let backend = Backend::new("all");
     let (httpd, folder) = start(&backend);
-    let requests = requests();
+    let requests = requests(&[]);
     let began = now_s();
     let served = serve(&httpd, &requests);
     // The time of day may be another one on each side.
@@ -217,6 +229,39 @@ fn offline_answers_are_the_modules_for_ten_thousand_requests() {
         .collect();
     let first = differ.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(differ.is_empty(), "{} of {} differ:\n{first}", differ.len(), served.len());
+}
+
+/// Draws of scripts cannot be seeded from outside: their shares are compared.
+#[test]
+fn draws_of_scripts_have_the_shares_that_they_have_in_the_module() {
+    const EACH: usize = 4000;
+    let backend = Backend::new("all");
+    let (httpd, folder) = start(&backend);
+    let out = folder.join("offline.txt");
+    for place in ["/draws", "/two_in_script"] {
+        let headers = vec![("X-Key", String::new())];
+        let asked = Asked { path: format!("{place}/"), client: CLIENTS[0], headers };
+        let served = serve(&httpd, &vec![asked; EACH]);
+        let text = format!(
+            "local t = require 'lb.test'\nt.config 'offline.conf'\nt.case('all', function()
+  local out = assert(io.open('{}', 'w'))
+  for _ = 1, {EACH} do out:write(t.get('{place}/').member, '\\n') end
+  out:close()
+end)\n",
+            out.display()
+        );
+        fs::write(folder.join("offline_test.lua"), text).expect("write the test");
+        lbctl(&folder, &["test", "offline_test.lua"]);
+        let told = fs::read_to_string(&out).expect("the words of lbctl");
+        let told: Vec<&str> = told.lines().collect();
+        for name in ["a", "b", "c"] {
+            let count = |all: usize| all as f64 / EACH as f64;
+            let served = count(served.iter().filter(|one| *one == name).count());
+            let told = count(told.iter().filter(|one| **one == name).count());
+            assert!((served - told).abs() < 0.045, "{place}, {name}: {served}, lbctl has {told}");
+        }
+        assert!(told.len() == EACH && told.contains(&"a") && told.contains(&"b"), "{place}");
+    }
 }
 
 fn now_s() -> u64 {
@@ -279,21 +324,29 @@ fn the_fastest_of_two_is_the_same_with_the_servers_own_figures() {
 fn a_simulation_of_the_modules_own_log_finds_the_members_that_it_names() {
     let backend = Backend::new("all");
     let (httpd, folder) = start(&backend);
-    let mut requests = requests();
-    // A simulation draws from one seed for all requests.
-    let draws = |path: &str| {
-        ["/pool/random/", "/pool/two/", "/pool/day/", "/time_of_day/"].iter().any(|own| path.starts_with(own))
-    };
-    requests.retain(|asked| !draws(&asked.path));
+    let requests = requests(&["/draws", "/two_in_script"]);
     serve(&httpd, &requests);
     let log = folder.join("sim.log");
     let lines = || fs::read_to_string(&log).unwrap_or_default().lines().count();
     wait_until("the log has every request", Duration::from_secs(10), || lines() >= requests.len());
     let format = log_format();
-    let words = lbctl(
-        &folder,
-        &["simulate", "--config", "offline.conf", "--against-log", "--log-format", &format, "sim.log"],
-    );
-    let found = format!("0 of {} requests (0.00 %) go to another member", lines());
+    let arguments =
+        ["simulate", "--config", "offline.conf", "--against-log", "--log-format", &format, "sim.log"];
+    let words = lbctl(&folder, &arguments);
+    let told: Value = serde_json::from_str(&lbctl(&folder, &[&arguments[..], &["-o", "json"]].concat()))
+        .expect("a document");
+    // A log does not tell the draws: requests that were drawn are compared by their shares.
+    let drawn = told["differences"]["drawn"].as_u64().expect("a number");
+    let all = lines() as u64 - drawn;
+    let found = format!("0 of {all} requests (0.00 %) go to another member");
     assert!(words.contains(&found), "{words}");
+    assert!(words.contains(&format!("draws: {drawn} requests are not compared one by one")), "{words}");
+    let may_draw = |path: &str| DRAWS.iter().any(|own| path.starts_with(own));
+    let most = requests.iter().filter(|asked| may_draw(&asked.path)).count() as u64;
+    assert!(drawn > most / 2 && drawn <= most, "{drawn} of {most}");
+    let shares = told["differences"]["drawn_shares"].as_array().expect("a list");
+    for share in shares {
+        let [now, before] = ["now", "before"].map(|key| share[key].as_f64().expect("a share"));
+        assert!((now - before).abs() < 0.06, "{shares:?}");
+    }
 }

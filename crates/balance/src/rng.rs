@@ -14,9 +14,10 @@ impl Rng {
         Rng(Cell::new(seed))
     }
 
-    /// Goes on as if it were made of this seed.
-    pub fn restart(&self, seed: u64) {
-        self.0.set(seed);
+    /// Goes on as if it were made of this seed. Returns a number that is the last such seed until
+    /// something is drawn.
+    pub fn restart(&self, seed: u64) -> u64 {
+        self.0.replace(seed)
     }
 
     /// The next 64 bits.

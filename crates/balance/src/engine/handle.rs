@@ -70,9 +70,9 @@ impl<S: Store> Handle<S> {
         }
     }
 
-    /// Restarts the draws from this seed, for tests that compare them.
-    pub fn draw_from(&self, seed: u64) {
-        self.rng.restart(seed);
+    /// Restarts the draws from this seed, for comparisons. Returns as [`Rng::restart`] does.
+    pub fn draw_from(&self, seed: u64) -> u64 {
+        self.rng.restart(seed)
     }
 
     /// The store of the members.

@@ -21,17 +21,26 @@ pub struct Example {
     pub before: Option<String>,
 }
 
+/// The member that a request was sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answerer {
+    /// Its name; None: nobody.
+    pub name: Option<String>,
+    /// Draws had a part in it.
+    pub is_drawn: bool,
+}
+
 /// The member that serves a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Served {
     /// This member, or nobody.
-    Now(Option<String>),
+    Now(Answerer),
     /// It waits in a queue, under this number.
     Later(u64),
 }
 
 /// A request that has waited, and the member that has served it.
-pub type Late = (u64, Option<String>);
+pub type Late = (u64, Answerer);
 
 /// Requests, compared when both sides know who serves them.
 #[derive(Debug, Default)]
@@ -40,13 +49,20 @@ pub struct Comparison {
     pub differences: Differences,
     /// The requests that wait on a side.
     open: Vec<(Ask, Served, Served)>,
+    /// The other side is a log: nobody knows what was drawn for it.
+    is_with_log: bool,
 }
 
 impl Comparison {
+    /// With the members that a log names.
+    pub fn with_log() -> Self {
+        Comparison { is_with_log: true, ..Comparison::default() }
+    }
+
     /// Takes in one request.
     pub fn put(&mut self, ask: &Ask, now: Served, before: Served) {
         match (now, before) {
-            (Served::Now(now), Served::Now(before)) => self.differences.compare(ask, now, before),
+            (Served::Now(now), Served::Now(before)) => self.compare(ask, now, before),
             (now, before) => self.open.push((ask.clone(), now, before)),
         }
     }
@@ -64,16 +80,24 @@ impl Comparison {
                 open.2 = Served::Now(name);
             }
         }
-        let (mut at, open) = (0, &mut self.open);
-        while at < open.len() {
-            if matches!(open[at], (_, Served::Now(_), Served::Now(_))) {
-                let (ask, now, before) = open.remove(at);
+        let mut at = 0;
+        while at < self.open.len() {
+            if matches!(self.open[at], (_, Served::Now(_), Served::Now(_))) {
+                let (ask, now, before) = self.open.remove(at);
                 if let (Served::Now(now), Served::Now(before)) = (now, before) {
-                    self.differences.compare(&ask, now, before);
+                    self.compare(&ask, now, before);
                 }
             } else {
                 at += 1;
             }
+        }
+    }
+
+    fn compare(&mut self, ask: &Ask, now: Answerer, before: Answerer) {
+        if self.is_with_log && now.is_drawn {
+            self.differences.drawn.add(now.name, before.name);
+        } else {
+            self.differences.compare(ask, now.name, before.name);
         }
     }
 }
@@ -89,6 +113,40 @@ pub struct Differences {
     pub by_path: BTreeMap<String, (u64, u64)>,
     /// The first ones.
     pub examples: Vec<Example>,
+    /// The requests that are not compared one by one.
+    pub drawn: Drawn,
+}
+
+/// Requests whose members were drawn: a log does not tell the draws, so that only their shares can
+/// be compared.
+#[derive(Debug, Clone, Default)]
+pub struct Drawn {
+    /// Requests.
+    pub all: u64,
+    /// By member, those of the simulation and those of the log; an empty name for nobody.
+    pub by_member: BTreeMap<String, (u64, u64)>,
+}
+
+impl Drawn {
+    fn add(&mut self, now: Option<String>, before: Option<String>) {
+        self.all += 1;
+        let (now, before) = (now.unwrap_or_default(), before.unwrap_or_default());
+        self.counts(now).0 += 1;
+        self.counts(before).1 += 1;
+    }
+
+    fn counts(&mut self, name: String) -> &mut (u64, u64) {
+        let is_full = self.by_member.len() >= MOST_PATHS && !self.by_member.contains_key(&name);
+        self.by_member.entry(if is_full { "(others)".into() } else { name }).or_default()
+    }
+
+    /// Members with the percentages of the simulation and of the log.
+    pub fn shares(&self) -> impl Iterator<Item = (&str, f64, f64)> {
+        let percent = |count: u64| count as f64 * 100.0 / self.all.max(1) as f64;
+        self.by_member
+            .iter()
+            .map(move |(name, (now, before))| (name.as_str(), percent(*now), percent(*before)))
+    }
 }
 
 impl Differences {

@@ -21,7 +21,7 @@ use balance::rng::Rng;
 use balance::words;
 use config::HookKind;
 
-use self::compare::{Comparison, Served};
+use self::compare::{Answerer, Comparison, Served};
 use self::faults::Fault;
 use self::format::LineFormat;
 use self::progress::Progress;
@@ -123,8 +123,14 @@ fn simulate(
     let mut one = Simulation::new(setup, faults.clone(), begin).map_err(Failure::usage)?;
     let mut other =
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
-    let compares = other.is_some() || args.against_log;
-    let mut compared = compares.then(Comparison::default);
+    let mut compared = match &mut other {
+        Some(other) => {
+            (one.draws_apart, other.draws_apart) = (true, true);
+            Some(Comparison::default())
+        }
+        None => args.against_log.then(Comparison::with_log),
+    };
+    one.draws_apart |= args.against_log;
     let (mut last, mut record) = (begin, first);
     loop {
         last = record.at.max(last);
@@ -133,7 +139,7 @@ fn simulate(
         if let Some(compared) = &mut compared {
             let others = match &mut other {
                 Some(other) => other.arrive(&record, took),
-                None => Served::Now(record.member.clone()),
+                None => Served::Now(Answerer { name: record.member.clone(), is_drawn: false }),
             };
             compared.put(&record.ask, chosen, others);
             compared.settle(one.take_late(), other.as_mut().map(Simulation::take_late));

@@ -6,6 +6,7 @@ use std::io;
 
 use serde::Serialize;
 
+use super::compare;
 use super::figures::Times;
 use super::results::Results;
 use super::run::MemberFigures;
@@ -33,26 +34,35 @@ pub fn show(out: &Out, results: &Results) -> io::Result<()> {
     for line in summary(results) {
         out.line(&clean::text(&line))?;
     }
-    if let Some(differences) = &results.differences {
-        let percent = if differences.all > 0 {
-            differences.differ as f64 * 100.0 / differences.all as f64
-        } else {
-            0.0
-        };
-        let text = format!(
-            "{} of {} requests ({percent:.2} %) go to another member",
-            differences.differ, differences.all
-        );
+    results.differences.as_ref().map_or(Ok(()), |differences| show_differences(out, differences))
+}
+
+fn show_differences(out: &Out, differences: &compare::Differences) -> io::Result<()> {
+    let percent = differences.differ as f64 * 100.0 / differences.all.max(1) as f64;
+    let (differ, all) = (differences.differ, differences.all);
+    let text = format!("{differ} of {all} requests ({percent:.2} %) go to another member");
+    if all > 0 || differences.drawn.all == 0 {
         out.line(&out.tone(Tone::Strong, &text))?;
-        for (path, differ, all) in differences.worst() {
-            out.line(&format!("  {}: {differ} of {all}", clean::text(path)))?;
-        }
-        for example in &differences.examples {
-            let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "nobody".into());
-            let (before, now) = (name(&example.before), name(&example.now));
-            let text = format!("  for example {}: {before}, now {now}", example.path);
-            out.line(&clean::text(&text))?;
-        }
+    }
+    for (path, differ, all) in differences.worst() {
+        out.line(&format!("  {}: {differ} of {all}", clean::text(path)))?;
+    }
+    for example in &differences.examples {
+        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "nobody".into());
+        let (before, now) = (name(&example.before), name(&example.now));
+        let text = format!("  for example {}: {before}, now {now}", example.path);
+        out.line(&clean::text(&text))?;
+    }
+    let drawn = &differences.drawn;
+    if drawn.all > 0 {
+        out.line(&format!(
+            "draws: {} requests are not compared one by one, but by their shares:",
+            drawn.all
+        ))?;
+    }
+    for (name, now, before) in drawn.shares() {
+        let name = if name.is_empty() { "nobody" } else { name };
+        out.line(&clean::text(&format!("  {name}: {now:.2} %, in the log {before:.2} %")))?;
     }
     Ok(())
 }
@@ -172,6 +182,17 @@ struct Differences<'r> {
     differ: u64,
     by_path: Vec<Path<'r>>,
     examples: Vec<Example<'r>>,
+    /// Requests that are not compared one by one, since their members were drawn.
+    drawn: u64,
+    /// Their shares by member.
+    drawn_shares: Vec<DrawnShare<'r>>,
+}
+
+#[derive(Serialize)]
+struct DrawnShare<'r> {
+    member: Option<&'r str>,
+    before: f64,
+    now: f64,
 }
 
 #[derive(Serialize)]
@@ -234,24 +255,31 @@ fn document(results: &Results) -> Document<'_> {
         members: figures.members.iter().enumerate().map(member).collect(),
         slot_seconds: figures.series.width,
         errors: &figures.errors,
-        differences: results.differences.as_ref().map(|differences| Differences {
-            all: differences.all,
-            differ: differences.differ,
-            by_path: differences
-                .worst()
-                .into_iter()
-                .map(|(path, differ, all)| Path { path, differ, all })
-                .collect(),
-            examples: differences
-                .examples
-                .iter()
-                .map(|one| Example {
-                    path: &one.path,
-                    before: one.before.as_deref(),
-                    now: one.now.as_deref(),
-                })
-                .collect(),
-        }),
+        differences: results.differences.as_ref().map(document_of),
+    }
+}
+
+fn share_of<'d>((name, now, before): (&'d str, f64, f64)) -> DrawnShare<'d> {
+    let member = Some(name).filter(|name| !name.is_empty());
+    DrawnShare { member, before: rounded(before / 100.0), now: rounded(now / 100.0) }
+}
+
+fn document_of(differences: &compare::Differences) -> Differences<'_> {
+    Differences {
+        all: differences.all,
+        differ: differences.differ,
+        by_path: differences
+            .worst()
+            .into_iter()
+            .map(|(path, differ, all)| Path { path, differ, all })
+            .collect(),
+        examples: differences
+            .examples
+            .iter()
+            .map(|one| Example { path: &one.path, before: one.before.as_deref(), now: one.now.as_deref() })
+            .collect(),
+        drawn: differences.drawn.all,
+        drawn_shares: differences.drawn.shares().map(share_of).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! The simulation: arrivals of a log, real picks, members that answer in virtual time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use balance::lifecycle::{self, Attempt, Finding, Ramps, Subject};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
+use balance::rng::Rng;
 use explain::{Plan, Ruling, Way};
 
-use super::compare::{Late, Served};
+use super::compare::{Answerer, Late, Served};
 use super::faults::Fault;
 use super::figures::{Series, Times};
 use super::format::Record;
@@ -101,6 +102,10 @@ pub struct Simulation {
     pub(super) queues: Queues,
     /// The members that have served requests that have waited.
     pub(super) late: Vec<Late>,
+    /// Each request draws from a seed of its own: it is compared with others.
+    pub(super) draws_apart: bool,
+    /// The requests that wait and have drawn.
+    pub(super) drawn: BTreeSet<u64>,
     /// The figures.
     pub figures: Figures,
 }
@@ -109,6 +114,8 @@ pub struct Simulation {
 const TICK: f64 = 1.0;
 /// Kinds of errors that are kept apart.
 const MOST_ERRORS: usize = 20;
+/// Spreads the seeds of requests.
+const DRAWS_SEED: u64 = 0xd1b5_4a32_d192_ed03;
 
 impl Simulation {
     /// From the moment of the first request on.
@@ -137,6 +144,8 @@ impl Simulation {
             arrivals: 0,
             queues: Queues::default(),
             late: Vec::new(),
+            draws_apart: false,
+            drawn: BTreeSet::new(),
             figures: Figures::default(),
         })
     }
@@ -145,20 +154,21 @@ impl Simulation {
     pub fn arrive(&mut self, record: &Record, took: f64) -> Served {
         let now = (record.at - self.begin).max(0.0);
         self.pass_to(now, record.at);
+        let draws = self.draw_for(self.arrivals + 1);
         let visited = self.world.visit(&record.ask);
         for error in self.world.take_errors() {
             self.note_error(error);
         }
         self.world.server.take_lines();
         self.arrivals += 1;
-        let served = match visited.verdict {
+        let sent = match visited.verdict {
             Ruling::Declined => {
                 self.figures.declined += 1;
-                Served::Now(None)
+                Dispatched::To(None)
             }
             Ruling::Answer { .. } => {
                 self.figures.answered += 1;
-                Served::Now(None)
+                Dispatched::To(None)
             }
             Ruling::Send(plan) => {
                 let idempotent = !matches!(record.ask.method.as_str(), "POST" | "PATCH" | "CONNECT");
@@ -170,20 +180,42 @@ impl Simulation {
             }
         };
         self.world.pools.take_notices();
-        served
+        let is_drawn = self.has_drawn(draws);
+        match sent {
+            Dispatched::To(name) => Served::Now(Answerer { name, is_drawn }),
+            Dispatched::Waits(..) => {
+                if is_drawn {
+                    self.drawn.insert(self.arrivals);
+                }
+                Served::Later(self.arrivals)
+            }
+        }
     }
 
-    fn set_out(&mut self, plan: Plan, arrival: Arrival, record: &Record) -> Served {
+    /// Has a request draw from a seed of its own, where it is compared.
+    pub(super) fn draw_for(&self, number: u64) -> Option<u64> {
+        let seed = || Rng::new(self.world.setup().seed ^ number.wrapping_mul(DRAWS_SEED)).next_u64();
+        let seed = self.draws_apart.then(seed)?;
+        self.world.draw_from(seed);
+        Some(seed)
+    }
+
+    /// Whether it has drawn.
+    pub(super) fn has_drawn(&self, draws: Option<u64>) -> bool {
+        draws.is_some_and(|seed| self.world.has_drawn(seed))
+    }
+
+    fn set_out(&mut self, plan: Plan, arrival: Arrival, record: &Record) -> Dispatched {
         let mut way = Way::new(&plan);
         let (wants, seconds) = match self.send(&mut way, &plan, &arrival) {
-            Dispatched::To(name) => return Served::Now(name),
             Dispatched::Waits(wants, seconds) => (wants, seconds),
+            sent => return sent,
         };
         let state = way.interrupted();
         let (ask, until) = (record.ask.clone(), arrival.came + seconds);
         self.figures.waited += 1;
         self.queues.join(Waiter { arrival, ask, plan, state, wants, until });
-        Served::Later(arrival.number)
+        Dispatched::Waits(wants, seconds)
     }
 
     /// Everybody who waits has an end. No request comes any more.

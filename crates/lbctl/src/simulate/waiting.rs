@@ -6,6 +6,7 @@ use balance::choosing::Decision;
 use balance::settings::Method;
 use explain::{Plan, Way};
 
+use super::compare::Answerer;
 use super::queue::{Arrival, Dispatched, Waiter, Wants};
 use super::run::Simulation;
 
@@ -64,14 +65,17 @@ impl Simulation {
     fn look_again(&mut self, mut waiter: Waiter) -> Option<Waiter> {
         waiter.state.0.looks_again();
         waiter.ask.put(&self.world.request, true);
+        let draws = self.draw_for(waiter.arrival.number);
         let mut way = Way::resumed(&waiter.plan, std::mem::take(&mut waiter.state));
         let now = self.world.now();
         let waited = now - waiter.arrival.came;
         let arrival = Arrival { now, at: self.begin + now, waited, in_line: true, ..waiter.arrival };
-        match self.send(&mut way, &waiter.plan, &arrival) {
+        let sent = self.send(&mut way, &waiter.plan, &arrival);
+        let is_drawn = self.has_drawn(draws);
+        match sent {
             Dispatched::To(name) => {
                 self.figures.waits.add(waited);
-                self.late.push((arrival.number, name));
+                self.ends_late(arrival.number, name, is_drawn);
                 None
             }
             Dispatched::Waits(..) => {
@@ -87,7 +91,13 @@ impl Simulation {
             self.figures.waits.add(now - waiter.arrival.came);
             self.figures.gave_up += 1;
             self.figures.unserved += 1;
-            self.late.push((waiter.arrival.number, None));
+            self.ends_late(waiter.arrival.number, None, false);
         }
+    }
+
+    /// One that has waited has its member, or nobody.
+    fn ends_late(&mut self, number: u64, name: Option<String>, is_drawn: bool) {
+        let is_drawn = self.drawn.remove(&number) || is_drawn;
+        self.late.push((number, Answerer { name, is_drawn }));
     }
 }

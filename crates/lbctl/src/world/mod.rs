@@ -177,6 +177,22 @@ impl World {
         self.pools.store().set_now_s(self.clock.time() as u64);
     }
 
+    /// Has picks and scripts draw from this seed.
+    pub fn draw_from(&self, seed: u64) {
+        self.pools.handle().draw_from(seed);
+        if let Err(error) = self.state.seed(seed.cast_signed()) {
+            self.fail(error.to_string());
+        }
+    }
+
+    /// Whether picks or scripts have drawn since they were told this seed. The draws begin anew.
+    pub fn has_drawn(&self, seed: u64) -> bool {
+        let picks = self.pools.handle().draw_from(seed) != seed;
+        // A state without memory has failed the request already.
+        let scripts = self.state.has_drawn(seed.cast_signed()).unwrap_or(true);
+        picks || scripts
+    }
+
     /// The library's number of a planned script.
     pub fn script(&self, number: usize) -> Option<ScriptId> {
         self.ids.get(number).copied()

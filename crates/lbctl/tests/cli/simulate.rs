@@ -168,6 +168,40 @@ fn differences_are_counted_by_path_with_examples() {
 }
 
 #[test]
+fn a_request_draws_the_same_numbers_on_both_sides_of_a_comparison() {
+    let folder = folder();
+    let script = |more: &str| {
+        format!(
+            "local app = lb.pool('app')\nfunction select(r)\n  local draw = math.random()\n  {more}\n  return app:member(draw < 0.5 and 'a' or 'b')\nend\n"
+        )
+    };
+    folder.write("new.lua", script(""));
+    // One draw more for some requests: the others keep theirs.
+    folder.write("old.lua", script("if r.uri:find('^/cart') then draw = math.random() end"));
+    let all = (0..400).map(|n| format!("{{\"time\":{n},\"path\":\"{}\"}}\n", ["/x", "/cart/y"][n % 2]));
+    folder.write("drawn.log", all.collect::<String>());
+    let arguments = ["--json", "--script", "new.lua", "--compare", "old.lua", "drawn.log"];
+    let document = json(&simulate(&folder, &arguments).done());
+    let differ = &document["differences"];
+    assert_eq!((&differ["by_path"][0]["path"], &differ["drawn"]), (&"/cart".into(), &0.into()), "{differ}");
+    assert_eq!(differ["by_path"].as_array().map(Vec::len), Some(1), "{differ}");
+    assert!(differ["differ"].as_u64().is_some_and(|count| count > 50), "{differ}");
+}
+
+#[test]
+fn draws_are_not_compared_with_a_log_but_by_their_shares() {
+    let folder = folder();
+    let line = |n: usize| {
+        let member = ["a", "b", "c"][n % 3];
+        format!("h [30/Nov/2026:14:00:{:02} +0000] \"GET / HTTP/1.1\" {member}\n", n / 20)
+    };
+    folder.write("own.log", (0..600).map(line).collect::<String>());
+    let arguments = ["--against-log", "--log-format", "%h %t \"%r\" %{LB_MEMBER}e", "own.log"];
+    let drawn = [&["--method", "random", "--pool", "app"][..], &arguments].concat();
+    assert_snapshot!("drawn", simulate(&folder, &drawn).done().whole());
+}
+
+#[test]
 fn requests_that_the_module_has_logged_are_found_again() {
     let folder = folder();
     // Smooth round robin over 5, 1, 1.

@@ -41,11 +41,29 @@ impl LuaState {
     /// # Errors
     /// No memory.
     pub fn seed(&self, seed: i64) -> Result<(), ScriptError> {
-        let set = || {
-            let math: mlua::Table = self.lua.globals().raw_get("math")?;
-            math.raw_get::<mlua::Function>("randomseed")?.call::<()>(seed)
-        };
+        let set = || self.math("randomseed")?.call::<()>(seed);
         set().map_err(|error| ScriptError::from_lua(&error, "Lua"))
+    }
+
+    /// Whether scripts have drawn since [`LuaState::seed`] was told this seed. The draws begin
+    /// anew.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn has_drawn(&self, seed: i64) -> Result<bool, ScriptError> {
+        let look = || {
+            let (random, begin) = (self.math("random")?, self.math("randomseed")?);
+            let next: i64 = random.call(0)?;
+            begin.call::<()>(seed)?;
+            let first: i64 = random.call(0)?;
+            begin.call::<()>(seed)?;
+            Ok(next != first)
+        };
+        look().map_err(|error: mlua::Error| ScriptError::from_lua(&error, "Lua"))
+    }
+
+    fn math(&self, function: &str) -> mlua::Result<mlua::Function> {
+        self.lua.globals().raw_get::<mlua::Table>("math")?.raw_get(function)
     }
 
     /// Names of the functions that a directive may name, in order of the alphabet.
