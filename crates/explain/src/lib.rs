@@ -12,6 +12,9 @@ pub mod visit;
 pub mod way;
 pub mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::ended::{Candidates, Settled, Told};
 pub use self::ground::{Ground, Hook};
 pub use self::ruling::{HookCall, Plan, Ruling, Visited};
