@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::doors::{Admin, Histograms, MemberSeries, Metrics};
-use crate::parse::{one_of, words};
+use crate::parse::{one_of, path_or_none, words};
 use crate::statement::Statement;
 
 type Read = Result<Statement, String>;
@@ -15,14 +15,8 @@ pub(crate) const LONGEST_PATH: usize = 107;
 pub(crate) fn socket(_: &str, args: &str) -> Read {
     const EXAMPLE: &str = "for example LuaBalancerSocket /run/apache2/balancer.sock group=www-admin";
     let all = words(args)?;
-    let (path, keys) = all.split_first().ok_or_else(|| format!("expected a path or none, {EXAMPLE}"))?;
-    if path.is_empty() || path.starts_with("mode=") || path.starts_with("group=") {
-        return Err(format!("expected a path or none first, found '{path}', {EXAMPLE}"));
-    }
-    let path = (!path.eq_ignore_ascii_case("none")).then(|| path.clone());
-    if path.is_none() && !keys.is_empty() {
-        return Err("none takes no keys: there is no file that they could be about".into());
-    }
+    let (path, keys) =
+        path_or_none(&all, ["mode", "group"], ("there is no file that they could be about", EXAMPLE))?;
     let (mut mode, mut group) = (None, None);
     for word in keys {
         match word.split_once('=') {

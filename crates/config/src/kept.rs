@@ -5,7 +5,7 @@ use std::path::Path;
 
 use balance::units;
 
-use crate::parse::words;
+use crate::parse::{path_or_none, words};
 use crate::place::Position;
 use crate::statement::Statement;
 use crate::surroundings::Surroundings;
@@ -47,14 +47,7 @@ impl Default for StateSetting {
 pub(crate) fn state_file(_: &str, args: &str) -> Result<Statement, String> {
     const EXAMPLE: &str = "for example LuaBalancerStateFile /var/lib/balancer/state.json max_age=7d";
     let all = words(args)?;
-    let (path, keys) = all.split_first().ok_or_else(|| format!("expected a path or none, {EXAMPLE}"))?;
-    if path.is_empty() || path.starts_with("max_age=") || path.starts_with("health_age=") {
-        return Err(format!("expected a path or none first, found '{path}', {EXAMPLE}"));
-    }
-    let path = (!path.eq_ignore_ascii_case("none")).then(|| path.clone());
-    if path.is_none() && !keys.is_empty() {
-        return Err("none takes no keys: nothing is kept".into());
-    }
+    let (path, keys) = path_or_none(&all, ["max_age", "health_age"], ("nothing is kept", EXAMPLE))?;
     let (mut max_age_s, mut health_age_s) = (MAX_AGE_S, HEALTH_AGE_S);
     for word in keys {
         match word.split_once('=') {

@@ -21,6 +21,25 @@ pub(crate) fn words(args: &str) -> Result<Vec<String>, String> {
     balance::words::split(args).map_err(|error| error.to_string())
 }
 
+/// The path that a line's words begin with (None for `none`), and the keys behind it. `known`: the
+/// keys that may stand there; `nothing`: why they may not stand behind `none`.
+pub(crate) fn path_or_none<'w>(
+    all: &'w [String],
+    known: [&str; 2],
+    (nothing, example): (&str, &str),
+) -> Result<(Option<String>, &'w [String]), String> {
+    let (path, keys) = all.split_first().ok_or_else(|| format!("expected a path or none, {example}"))?;
+    let is_key = path.split_once('=').is_some_and(|(key, _)| known.contains(&key));
+    if path.is_empty() || is_key {
+        return Err(format!("expected a path or none first, found '{path}', {example}"));
+    }
+    let path = (!path.eq_ignore_ascii_case("none")).then(|| path.clone());
+    if path.is_none() && !keys.is_empty() {
+        return Err(format!("none takes no keys: {nothing}"));
+    }
+    Ok((path, keys))
+}
+
 /// Whether a pool name is one.
 pub fn check_pool_name(name: &str) -> Result<(), String> {
     check_name(name, "pool", "<LuaBalancerPool app>")

@@ -107,28 +107,7 @@ fn resident() -> Result<String, Box<dyn std::error::Error>> {
 }
 
 fn settings(kind: CheckKind) -> HealthCheck {
-    HealthCheck {
-        kind,
-        interval_ms: 2000,
-        timeout_ms: 2000,
-        rise: 2,
-        fall: 3,
-        initial_up: true,
-        jitter_percent: 10,
-        port: None,
-        uri: "/health".into(),
-        method: "GET".into(),
-        host: None,
-        headers: Vec::new(),
-        expect: vec![(200, 399)],
-        body: None,
-        not_body: None,
-        follow: false,
-        verify: true,
-        sni: None,
-        ca: None,
-        script: None,
-    }
+    HealthCheck { interval_ms: 2000, uri: "/health".into(), ..HealthCheck::new(kind) }
 }
 
 fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> CheckTarget {

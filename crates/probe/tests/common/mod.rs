@@ -109,28 +109,7 @@ pub fn ok(body: &str) -> String {
 }
 
 pub fn check(kind: CheckKind) -> HealthCheck {
-    HealthCheck {
-        kind,
-        interval_ms: 5000,
-        timeout_ms: 10_000,
-        rise: 2,
-        fall: 3,
-        initial_up: true,
-        jitter_percent: 0,
-        port: None,
-        uri: "/".into(),
-        method: "GET".into(),
-        host: None,
-        headers: Vec::new(),
-        expect: vec![(200, 399)],
-        body: None,
-        not_body: None,
-        follow: false,
-        verify: true,
-        sni: None,
-        ca: None,
-        script: None,
-    }
+    HealthCheck { timeout_ms: 10_000, jitter_percent: 0, ..HealthCheck::new(kind) }
 }
 
 pub fn url(host: &str, port: u16) -> MemberUrl {

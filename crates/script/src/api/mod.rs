@@ -31,29 +31,8 @@ pub(crate) use request::{cookie_value, text_value};
 pub(crate) use returned::{convert, with_page};
 pub(crate) use values::dict_object;
 
-/// Log levels by name, httpd's and what people type.
-const LEVELS: [(&str, u8); 20] = [
-    ("emerg", 0),
-    ("alert", 1),
-    ("crit", 2),
-    ("error", 3),
-    ("err", 3),
-    ("warn", 4),
-    ("warning", 4),
-    ("notice", 5),
-    ("info", 6),
-    ("debug", 7),
-    ("trace", 8),
-    ("trace1", 8),
-    ("trace2", 9),
-    ("trace3", 10),
-    ("trace4", 11),
-    ("trace5", 12),
-    ("trace6", 13),
-    ("trace7", 14),
-    ("trace8", 15),
-    ("critical", 2),
-];
+/// Log levels as people type them, beside httpd's names.
+const LEVELS: [(&str, u8); 4] = [("error", 3), ("warning", 4), ("trace", 8), ("critical", 2)];
 
 /// Puts `lb`, `apache2` and the request object in place; gives the latter.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Context>, sandbox: &Sandbox) -> mlua::Result<Table> {
@@ -153,7 +132,7 @@ fn log(ctx: &Context, args: &[Value]) -> mlua::Result<()> {
         Some(Value::Integer(level)) => u8::try_from(*level).ok().filter(|level| *level <= 15),
         Some(Value::String(name)) => {
             let name = name.to_str()?;
-            LEVELS.iter().find(|(known, _)| *known == &*name).map(|(_, level)| *level)
+            request::LEVELS.iter().chain(&LEVELS).find(|(known, _)| *known == &*name).map(|(_, level)| *level)
         }
         _ => None,
     };

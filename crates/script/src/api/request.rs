@@ -16,7 +16,8 @@ use crate::native::shortcuts;
 use crate::strings::forms;
 use crate::strings::text;
 
-const LOGS: [(&str, u8); 16] = [
+/// httpd's log levels by name, each of which is a method of `r`.
+pub(super) const LEVELS: [(&str, u8); 16] = [
     ("emerg", 0),
     ("alert", 1),
     ("crit", 2),
@@ -168,7 +169,7 @@ fn no_number(name: &str, value: &Value) -> String {
 }
 
 fn logs(lua: &Lua, ctx: &Rc<Context>, methods: &Table) -> mlua::Result<()> {
-    for (name, level) in LOGS {
+    for (name, level) in LEVELS {
         let own = ctx.clone();
         let log = lua.create_function(move |_, (_, text): (bool, LuaString)| {
             if own.server.logs(level) {
