@@ -298,6 +298,15 @@ def ways():
     yield from quirks.all_faults()
 
 
+def drawn():
+    """The drawing in words shows all rooms of src, all crates, and the folders of sources beside them."""
+    words = set(re.findall(r"[\w/]+", re.search(r"^```$(.*?)^```$", text(DRAWN), re.MULTILINE | re.DOTALL)[1]))
+    folders = {"/".join(name.split("/")[:2]) for name in named(r"(crates|benches)/.*")}
+    folders |= {name.split("/")[0] for name in named(r"(src|tests|fuzz|lua)/.*")}
+    for missing in sorted((folders | set(drawing.rooms()) - {"lib"}) - words):
+        yield f"{DRAWN}: the drawing does not show {missing}"
+
+
 SECTIONS = {
     "health.rs": "LuaBalancerHealthCheck",
     "outlier.rs": "LuaBalancerOutlier",
@@ -389,6 +398,6 @@ def blocks(name: str) -> list[str]:
 
 
 RULES = (
-    licences, comments, prose, subjects, promises, names, stale, walk, ways, sizes, homes, imports, floors, circles, bound,
+    licences, comments, prose, subjects, promises, names, stale, walk, drawn, ways, sizes, homes, imports, floors, circles, bound,
     reference, dependencies, bans, translations,
 )

@@ -207,3 +207,17 @@ fn check(check: &CheckDoc) -> String {
     let detail = check.detail.unwrap_or(&row);
     format!("<span class=\"{word}\">{} {word}</span>{}", check.kind, sub(detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::COLUMNS;
+
+    #[test]
+    fn the_script_shows_the_same_columns() {
+        let script = include_str!("../../page/pools.js");
+        let list = script.split("const COLUMNS = [").nth(1).and_then(|rest| rest.split("];").next());
+        let quoted: Vec<&str> = list.expect("its columns").split('"').skip(1).step_by(2).collect();
+        let names: Vec<&str> = quoted.iter().step_by(2).copied().collect();
+        assert_eq!(names, COLUMNS.map(|(name, _)| name));
+    }
+}
