@@ -160,3 +160,33 @@ fn targets_are_told_by_their_url_and_paths_as_the_client_has_sent_them() {
     let twice = httpd.socket().get("/api/v1/decisions?pool=a&pool=b");
     assert_eq!(twice.status, 422, "{}", twice.text());
 }
+
+#[test]
+fn a_request_whose_script_has_failed_is_kept_with_its_reason() {
+    let backends = Backend::named(["a", "b"]);
+    let bad = "function hook(r) error('bad on purpose') end\nfunction wrong(r) return 7.5 end";
+    let httpd = server(Mpm::Event, &backends, "LuaBalancerDecisions sample=0%")
+        .file("bad.lua", bad)
+        .config("<Location /translate>\n  LuaHookTranslate bad.lua hook\n</Location>")
+        .config("<Location /select>\n  LuaHookSelect bad.lua hook\n</Location>")
+        .config("<Location /wrong>\n  LuaHookSelect bad.lua wrong\n</Location>")
+        .config(
+            "<Location /pool>\n  LuaHookTranslate bad.lua hook\n  LuaBalancerOnError pool:app\n</Location>",
+        )
+        .start();
+    let paths = ["/translate", "/select", "/wrong"];
+    for path in paths {
+        assert_eq!(httpd.client().get(&format!("{path}?q=1")).status, 500, "{path}");
+    }
+    // The script's failure is not the request's end there.
+    assert_eq!(httpd.client().get("/pool").status, 200);
+    let all = kept(&httpd, 3);
+    for (decision, path) in all.iter().zip(paths) {
+        let told = ["reason", "status", "path", "pool", "member", "attempts"].map(|key| &decision[key]);
+        let expected = [json!("script"), json!(500), json!(path), Value::Null, Value::Null, json!([])];
+        assert_eq!(told, expected.each_ref(), "{decision}");
+        assert!(!decision["at"].is_null(), "{decision}");
+    }
+    assert_eq!(decisions(&httpd, "?reason=script").len(), 3);
+    httpd.assert_no_crash();
+}
