@@ -14,7 +14,7 @@ pub(crate) fn document(asked: &Asked<'_>) -> Result<Response, Problem> {
     let (pool, member) = (asked.query.get("pool")?, asked.query.get("member")?);
     let reason = asked.query.get("reason")?;
     let is_wanted = |request: &SampledRequest<'_>, attempts: &[SampledAttempt<'_>]| {
-        pool.is_none_or(|pool| request.pool == pool)
+        pool.is_none_or(|pool| request.pool.eq_ignore_ascii_case(pool))
             && reason.is_none_or(|reason| request.reason == reason)
             && member.is_none_or(|member| {
                 request.member == member || attempts.iter().any(|attempt| attempt.member == member)

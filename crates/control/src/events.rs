@@ -48,7 +48,8 @@ impl Wanted {
     }
 
     fn is_of_pool(&self, entry: &EventEntry) -> bool {
-        self.pool.is_none() || entry.pool == self.pool
+        let is_of = |pool: &String| entry.pool.as_ref().is_some_and(|of| of.eq_ignore_ascii_case(pool));
+        self.pool.as_ref().is_none_or(is_of)
     }
 
     /// From a number on the first ones, else the last ones.

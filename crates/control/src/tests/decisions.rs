@@ -52,6 +52,7 @@ fn decisions_are_found_by_pool_member_and_reason() {
     for (query, count) in [
         ("", 3),
         ("?pool=app", 1),
+        ("?pool=APP", 1),
         ("?pool=nobodys", 0),
         ("?member=a", 1),
         ("?member=b", 1),

@@ -34,6 +34,7 @@ fn a_part_begins_where_it_is_asked_for() {
         ("?limit=2", vec![9, 10], 11),
         ("?since=3&limit=2", vec![3, 4], 5),
         ("?since=3&pool=api", vec![], 11),
+        ("?since=9&pool=App", vec![9, 10], 11),
         // Of another start.
         ("?since=12", (1..11).collect(), 11),
     ] {
