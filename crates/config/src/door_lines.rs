@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::doors::{Admin, Histograms, MemberSeries, Metrics};
-use crate::parse::{one_of, path_or_none, words};
+use crate::parse::{each_key_once, one_of, path_or_none, words};
 use crate::statement::Statement;
 
 type Read = Result<Statement, String>;
@@ -18,6 +18,7 @@ pub(crate) fn socket(_: &str, args: &str) -> Read {
     let (path, keys) =
         path_or_none(&all, ["mode", "group"], ("there is no file that they could be about", EXAMPLE))?;
     let (mut mode, mut group) = (None, None);
+    each_key_once(keys, EXAMPLE)?;
     for word in keys {
         match word.split_once('=') {
             Some(("mode", value)) => mode = Some(file_mode(value)?),
@@ -46,6 +47,7 @@ pub(crate) fn metrics(_: &str, args: &str) -> Read {
         }
         _ => {}
     }
+    each_key_once(&all, EXAMPLE)?;
     for word in &all {
         match word.split_once('=') {
             Some(("listen", value)) => metrics.listen = Some(address(value)?),
@@ -95,6 +97,7 @@ pub(crate) fn admin(_: &str, args: &str) -> Read {
     if !admin.on && !keys.is_empty() {
         return Err("off takes no keys: nobody may change anything".into());
     }
+    each_key_once(keys, EXAMPLE)?;
     for word in keys {
         match word.split_once('=') {
             Some(("anonymous", value)) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use balance::units;
 
-use crate::parse::{path_or_none, words};
+use crate::parse::{each_key_once, path_or_none, words};
 use crate::place::Position;
 use crate::statement::Statement;
 use crate::surroundings::Surroundings;
@@ -49,6 +49,7 @@ pub(crate) fn state_file(_: &str, args: &str) -> Result<Statement, String> {
     let all = words(args)?;
     let (path, keys) = path_or_none(&all, ["max_age", "health_age"], ("nothing is kept", EXAMPLE))?;
     let (mut max_age_s, mut health_age_s) = (MAX_AGE_S, HEALTH_AGE_S);
+    each_key_once(keys, EXAMPLE)?;
     for word in keys {
         match word.split_once('=') {
             Some(("max_age", value)) => max_age_s = seconds("max_age", value)?,

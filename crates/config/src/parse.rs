@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The text of each directive, read into a [`Statement`]. The first argument is its name.
 
+use std::collections::HashSet;
+
 use balance::names;
 use balance::stock::hcheck;
 use balance::units;
@@ -38,6 +40,16 @@ pub(crate) fn path_or_none<'w>(
         return Err(format!("none takes no keys: {nothing}"));
     }
     Ok((path, keys))
+}
+
+/// Refuses words of which two have one key. `example` ends the message.
+pub(crate) fn each_key_once(words: &[String], example: &str) -> Result<(), String> {
+    let key = |word: &String| word.split_once('=').map(|(key, _)| key.to_owned());
+    let mut seen = HashSet::new();
+    match words.iter().filter_map(key).find(|key| !seen.insert(key.clone())) {
+        Some(key) => Err(format!("{key}= is given twice, {example}")),
+        None => Ok(()),
+    }
 }
 
 /// Whether a pool name is one.
@@ -235,6 +247,7 @@ pub(crate) fn script_limit(_: &str, args: &str) -> Read {
             "expected time= or memory=, for example LuaBalancerScriptLimit time=50ms memory=16M".into()
         );
     }
+    each_key_once(&all, "for example time=50ms memory=16M")?;
     let (mut time_ms, mut memory) = (None, None);
     for word in &all {
         match word.split_once('=') {

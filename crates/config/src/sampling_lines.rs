@@ -3,7 +3,7 @@
 
 use balance::units;
 
-use crate::parse::words;
+use crate::parse::{each_key_once, words};
 use crate::sampling::Sampling;
 use crate::script_lines::percentage;
 use crate::statement::Statement;
@@ -19,6 +19,7 @@ pub(crate) fn decisions(_: &str, args: &str) -> Result<Statement, String> {
         [word] if word.eq_ignore_ascii_case("off") => return Ok(Statement::Decisions(Sampling::OFF)),
         _ => {}
     }
+    each_key_once(&all, EXAMPLE)?;
     for word in &all {
         match word.split_once('=') {
             Some(("size", value)) => sampling.size = size(value)?,

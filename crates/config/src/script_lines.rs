@@ -4,7 +4,7 @@
 use balance::trial::{Rollout, WHOLE};
 use balance::units;
 
-use crate::parse::{callee, words};
+use crate::parse::{callee, each_key_once, words};
 use crate::statement::Statement;
 
 type Read = Result<Statement, String>;
@@ -18,6 +18,7 @@ pub(crate) fn rollout(_: &str, args: &str) -> Read {
         [word] if word.eq_ignore_ascii_case("off") => return Ok(Statement::Rollout(None)),
         _ => {}
     }
+    each_key_once(&all, EXAMPLE)?;
     for word in &all {
         match word.split_once('=') {
             Some(("percent", value)) => rollout.share = share("percent", value)?,

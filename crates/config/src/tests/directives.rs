@@ -50,6 +50,11 @@ fn a_wrong_line_is_refused_with_the_directive_and_what_was_expected() {
             "LuaBalancerShadow a.lua sample=1 sample=2",
             "sample= is given twice, for example LuaBalancerShadow",
         ),
+        (
+            "LuaBalancerRollout percent=10% percent=20%",
+            "percent= is given twice, for example LuaBalancerRoll",
+        ),
+        ("LuaBalancerScriptLimit time=1s time=2s", "time= is given twice, for example time=50ms"),
         ("LuaBalancerShadow a.lua every=1s", "unknown key in 'every=1s': expected sample="),
         (
             "LuaRegisterFunc pick",

@@ -72,6 +72,18 @@ fn a_wrong_line_about_a_door_says_what_was_expected() {
         ),
         ("LuaBalancerDecisions always=errors,none", "found 'none'"),
         ("LuaBalancerDecisions always=slow", "found 'slow'"),
+        ("LuaBalancerDecisions size=5 sample=1% size=6", "size= is given twice, for example LuaBalancerDec"),
+        ("LuaBalancerDecisions always=errors always=retries", "always= is given twice"),
+        (
+            "LuaBalancerMetrics members=on members=on",
+            "members= is given twice, for example LuaBalancerMetrics",
+        ),
+        (
+            "LuaBalancerSocket a.sock mode=0600 mode=0660",
+            "mode= is given twice, for example LuaBalancerSocket",
+        ),
+        ("LuaBalancerAdmin on anonymous=on anonymous=off", "anonymous= is given twice, for example"),
+        ("LuaBalancerStateFile a.json max_age=1d max_age=2d", "max_age= is given twice, for example"),
         ("LuaBalancerAdmin", "expected on or off, for example LuaBalancerAdmin on"),
         ("LuaBalancerAdmin yes", "expected on or off, found 'yes'"),
         ("LuaBalancerAdmin off anonymous=on", "off takes no keys"),
