@@ -25,7 +25,7 @@ pub mod refuse;
 pub mod reverse;
 pub mod route;
 pub mod run;
-mod sample;
+pub mod sample;
 pub mod send;
 pub mod session;
 pub mod ticket;

@@ -9,9 +9,10 @@ use balance::counting::Ending;
 use balance::member::Member;
 use balance::sampled::{self, MOST_BYTES, SampledAttempt, SampledRequest, text_of};
 use balance::trial::WHOLE;
+use config::Sampling;
 
 use super::circumstances::RouteChooser;
-use super::journey::{Ended, Journey, Run};
+use super::journey::{Ended, Journey, Run, Serving};
 use super::observe;
 use crate::httpd::memory;
 use crate::httpd::request::Request;
@@ -22,19 +23,40 @@ use crate::httpd::request::Request;
 pub fn request_ended(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, ended: (Ending, u16)) {
     let rule = &run.serving.child.main_config.config.sampling;
     let is_failed = !matches!(ended.0, Ending::Ok | Ending::Aborted);
-    if rule.share > 0 && run.serving.thread.balancer.draw(WHOLE) < rule.share
-        || rule.errors && is_failed
-        || rule.retries && journey.course.attempts > 1
+    if is_drawn(run.serving, rule) || rule.errors && is_failed || rule.retries && journey.course.attempts > 1
     {
         keep(run, journey, chooser, ended);
     }
+}
+
+#[inline(always)]
+fn is_drawn(serving: Serving<'_>, rule: &Sampling) -> bool {
+    rule.share > 0 && serving.thread.balancer.draw(WHOLE) < rule.share
+}
+
+/// A hook has failed, and the answer is this status: the request comes to no relay. Sub-requests
+/// are answered to nobody.
+#[cold]
+pub fn hook_failed(serving: Serving<'_>, (reason, status): (&str, u16)) {
+    let rule = &serving.child.main_config.config.sampling;
+    if serving.request.is_subrequest() || !rule.errors && !is_drawn(serving, rule) {
+        return;
+    }
+    let path = path_of(serving.request);
+    let at_ms = memory::epoch_ms();
+    append(serving, SampledRequest { at_ms, status, reason, path: &path, ..SampledRequest::default() }, &[]);
+}
+
+fn append(serving: Serving<'_>, sampled: SampledRequest<'_>, attempts: &[SampledAttempt<'_>]) {
+    let mut room = [0; MOST_BYTES];
+    serving.child.table.decisions().append(sampled.pack(attempts, &mut room), memory::monotonic_ms());
 }
 
 /// The words of the environment are those of logs.
 #[cold]
 #[inline(never)]
 fn keep(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, (ending, status): (Ending, u16)) {
-    let (request, table) = (run.serving.request, &run.serving.child.table);
+    let request = run.serving.request;
     let env = request.env();
     let word = |name: &CStr| text_of(env.get(name).unwrap_or_default(), MOST_BYTES);
     let pool = journey.course.pool;
@@ -56,7 +78,7 @@ fn keep(run: &Run<'_>, journey: &Journey, chooser: &RouteChooser<'_>, (ending, s
         let member = if pool.is_some() { sampled.member } else { "" };
         attempts.push(SampledAttempt { member, ending });
     }
-    table.decisions().append(sampled.pack(&attempts, &mut [0; MOST_BYTES]), memory::monotonic_ms());
+    append(run.serving, sampled, &attempts);
 }
 
 /// The path that the client has sent, whatever scripts and rewriting have made of it.

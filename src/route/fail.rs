@@ -9,9 +9,13 @@ use script::{ErrorKind, ScriptError};
 use super::send;
 use super::visit::Visit;
 use crate::httpd::log;
-use crate::httpd::request::Request;
+use crate::relay::journey::Serving;
 use crate::relay::record::{Record, Report};
+use crate::relay::sample;
 use balance::choosing::Decision;
+
+/// The status of a request whose script has failed.
+const FAILED: u16 = 500;
 
 /// A script has failed: one line, and the answer that `LuaBalancerOnError` chooses.
 pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
@@ -27,7 +31,7 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
         log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
     }
     match choice {
-        OnError::Error => give_up(request),
+        OnError::Error => give_up(visit.serving),
         OnError::Decline => {
             visit.before.restore(request);
             HookStatus::Declined
@@ -40,19 +44,21 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
                     log::ERR,
                     &format!("LuaBalancerOnError names pool {name}, which does not exist"),
                 );
-                give_up(request)
+                give_up(visit.serving)
             }
         },
     }
 }
 
-/// A 500 that can be told from others in logs and in `LuaHookFinish`.
-fn give_up(request: Request<'_>) -> HookStatus {
+/// A 500 that can be told from others in logs, in `LuaHookFinish` and among decisions.
+fn give_up(serving: Serving<'_>) -> HookStatus {
+    let request = serving.request;
     let message = "the script failed".to_owned();
     let record = Record::decide(request, Decision::Nobody { pool: None, message });
     let _ = record.report.set(Report { reason: c"script", ..Report::default() });
     request.env().point(false, c"LB_REASON", c"script");
-    HookStatus::Http(500)
+    sample::hook_failed(serving, ("script", FAILED));
+    HookStatus::Http(FAILED)
 }
 
 /// A script gave a target that cannot be one: one line, and the answer that `LuaBalancerOnError`
