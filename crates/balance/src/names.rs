@@ -10,7 +10,12 @@ pub const EXPECTED: &str = "1 to 63 letters, digits, '_', '-' or '.'";
 /// Whether a pool or a dictionary may be called so.
 pub fn is_name(name: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    (1..=MAX).contains(&name.len()) && name.bytes().all(good)
+    (1..=MAX).contains(&name.len()) && name.bytes().all(good) && !is_dots(name)
+}
+
+/// Whether a URL cannot have it as a part of its path: clients and servers take it for a step.
+pub fn is_dots(name: &str) -> bool {
+    name == "." || name == ".."
 }
 
 #[cfg(test)]
@@ -19,10 +24,10 @@ mod tests {
 
     #[test]
     fn names_are_short_and_plain() {
-        for good in ["a", "A-1_b.c", "9", &"x".repeat(MAX)] {
+        for good in ["a", "A-1_b.c", "9", "...", ".a", &"x".repeat(MAX)] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", "a b", "a/b", "ü", "a:b", "a\0", &"x".repeat(MAX + 1)] {
+        for bad in ["", ".", "..", "a b", "a/b", "ü", "a:b", "a\0", &"x".repeat(MAX + 1)] {
             assert!(!is_name(bad), "{bad}");
         }
     }

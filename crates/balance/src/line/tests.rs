@@ -124,6 +124,8 @@ fn wrong_keys_and_values_are_refused_with_what_was_expected() {
         ("http://h name=", "1 to 63"),
         ("http://h name=a/b", "letters"),
         ("http://h name=\u{e9}", "letters"),
+        ("http://h name=.", "a URL can have"),
+        ("http://h name=..", "a URL can have"),
         ("http://h route=a;b", "semicolons"),
         ("http://h timeout=0", "at least"),
         ("http://h ttl=0", "at least"),

@@ -3,6 +3,7 @@
 
 use crate::error::ParseError;
 use crate::member::MAX_NAME;
+use crate::names::is_dots;
 use crate::units;
 use crate::url::MAX_MEMBER_NAME;
 
@@ -24,6 +25,9 @@ pub(super) fn check_name(key: &str, value: &str) -> Result<String, ParseError> {
             value,
             format!("1 to {MAX_MEMBER_NAME} letters, digits and _ - . : [ ] @ ~, for example name=app1"),
         ));
+    }
+    if is_dots(value) {
+        return Err(ParseError::value(key, value, "a name that a URL can have, for example name=app1"));
     }
     Ok(value.to_owned())
 }
