@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         script.push_str(&fs::read_to_string(format!("page/{part}.js"))?);
     }
     script.push_str("})();\n");
-    let small = minifier::js::minify(&script).to_string();
+    // The last statement of a block needs no semicolon.
+    let small = minifier::js::minify(&script).to_string().replace(";}", "}");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("page.js"), small)?;
     Ok(())
 }

@@ -19,6 +19,9 @@ run(async (open) => {
     await page.getByRole("tab", { name: tab }).click();
     await page.locator("[role=tabpanel]:visible table, [role=tabpanel]:visible .empty").first().waitFor();
   }
+  // The words of an event stand before what they are made of.
+  await page.getByRole("tab", { name: "Events" }).click();
+  await page.getByRole("tabpanel", { name: "Events" }).getByRole("columnheader").nth(2).getByText("message").waitFor();
   await page.getByRole("tab", { name: "Scripts" }).click();
   await page.getByRole("cell", { name: "refused", exact: true }).waitFor();
   assert.equal(await page.locator("main img").count(), 0);
@@ -32,6 +35,12 @@ run(async (open) => {
   await page.waitForResponse((answer) => answer.url().endsWith("/pools"));
   await page.waitForResponse((answer) => answer.url().endsWith("/pools"));
   assert.equal(asked, 1);
+
+  // A page to sign in at is no answer.
+  await page.route("**/api/v1/pools", (route) => route.fulfill({ status: 200, contentType: "text/html", body: "<p>Sign in</p>" }));
+  await page.locator("#live.lost").waitFor();
+  await page.unroute("**/api/v1/pools");
+  await page.locator("#live.live").waitFor();
 
   // Polls of what has not changed cost nothing, and a page that is not there asks nothing.
   const poll = await page.waitForResponse((answer) => answer.url().endsWith("/pools"));

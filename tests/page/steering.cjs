@@ -60,6 +60,21 @@ run(async (open) => {
   await dialog.getByRole("button", { name: "Apply" }).click();
   await dialog.getByText("Somebody has changed c meanwhile").waitFor();
   assert.equal((await get("pools/app/members/c")).admin, "ready");
+  // Who has looked at it again may repeat the change.
+  await dialog.getByText("3 ordered").waitFor();
+  await apply();
+  assert.equal((await get("pools/app/members/c")).admin, "disabled");
+  await patch("c", { admin: "ready" });
+  await member("c").getByText("up", { exact: true }).waitFor();
+
+  // Without an answer to the question before a change, nothing was changed.
+  await member("c").locator(".name").click();
+  await dialog.getByText("Disable", { exact: true }).click();
+  await page.context().setOffline(true);
+  await dialog.getByRole("button", { name: "Apply" }).click();
+  await dialog.getByText("Nothing was changed.").waitFor();
+  await page.context().setOffline(false);
+  await page.locator("#live.live").waitFor();
   await page.keyboard.press("Escape");
 
   // The words of other answers.

@@ -16,9 +16,11 @@ const nameOf = (members) => (members.length === 1 ? members[0].name : several(me
 async function send(changes) {
   const isOne = changes.length === 1;
   const path = isOne ? memberPath(changes[0][0]) : "pools";
+  const all = nameOf(changes.map(([member]) => member));
   for (let attempt = 0; attempt < 4; attempt += 1) {
     const now = await ask(path);
-    if (now.status !== 200) return { error: trouble(now, changes[0][0].name) };
+    if (!now.status) return { error: "The server does not answer. Nothing was changed." };
+    if (now.status !== 200) return { error: trouble(now, all) };
     const documents = isOne ? [now.body] : now.body.pools.flatMap((pool) => pool.members);
     const current = new Map(documents.map((member) => [keyOf(member), member]));
     const changed = changes.find(([seen]) => !current.has(keyOf(seen)) || seenOf(current.get(keyOf(seen))) !== seenOf(seen));
@@ -29,13 +31,13 @@ async function send(changes) {
       : await ask("batch", { method: "POST", body: changes.map(([member, body]) => ({ method: "PATCH", path: "/" + API + memberPath(member), body })), headers });
     // The state of some member may have changed in between: then it is looked at once more.
     if (answer.status === 412) continue;
-    if (answer.status !== 200) return { error: trouble(answer, nameOf(changes.map(([member]) => member))) };
+    if (answer.status !== 200) return { error: trouble(answer, all) };
     if (isOne) return { members: [answer.body] };
     const refused = answer.body.findIndex((one) => one.status >= 400 && one.status !== 424);
     if (refused >= 0) return { error: changes[refused][0].name + ": " + trouble(answer.body[refused], changes[refused][0].name) + " Nothing was changed." };
     return { members: answer.body.map((one) => one.body) };
   }
-  return { error: trouble({ status: 412 }, nameOf(changes.map(([member]) => member))) };
+  return { error: trouble({ status: 412 }, all) };
 }
 
 /** The patch that makes a member what it was; null when there is none. */

@@ -7,9 +7,9 @@ function make(tag, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes || {})) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (value === true) element.setAttribute(key, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(key, value);
+    else if (value !== false && value != null) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat().filter((child) => child != null));
   return element;
 }
 
@@ -32,7 +32,7 @@ function say(element, text) {
 
 /** Replaces what an element holds by parts: a text, or [class, text, title]. */
 function fill(element, parts) {
-  const key = parts.map((part) => (typeof part === "string" ? part : part && part.join("\u0001"))).join("\u0002");
+  const key = parts.map(String).join("\u0002");
   if (element.shown === key) return;
   element.shown = key;
   element.textContent = "";
@@ -95,6 +95,7 @@ function triple(...times) {
 
 function percent(part) {
   if (!isNumber(part)) return "–";
+  if (part > 0 && part < 0.0005) return "<0.1 %";
   return (part > 0 && part < 0.1 ? (part * 100).toFixed(1) : Math.round(part * 100)) + " %";
 }
 

@@ -31,7 +31,7 @@ async function ask(path, options = {}) {
       body: text && type.includes("json") ? JSON.parse(text) : null,
     };
   } catch (error) {
-    return { status: 0, etag: null, retry: null, body: null };
+    return { status: 0 };
   }
 }
 
@@ -44,7 +44,8 @@ const requestsOf = (member) => sum(member.attempts, ["ok", "aborted", ...FAILURE
 /** Asks for the pools. True when they are new. */
 async function refresh() {
   const answer = await ask("pools", { headers: state.etag ? { "If-None-Match": state.etag } : {} });
-  state.answer = answer.status;
+  // A page in its place, such as one to sign in at, is no answer.
+  state.answer = answer.body || answer.status !== 200 ? answer.status : 0;
   if (answer.status === 200 && answer.body && Array.isArray(answer.body.pools)) {
     state.pools = answer.body.pools;
     state.etag = answer.etag;
@@ -137,11 +138,8 @@ function trouble(answer, name) {
   switch (answer.status) {
     case 0: return "The server did not answer, so it is not known what became of the change. Look before you repeat it.";
     case 401: return "You are not signed in here any more. Load the page again.";
-    case 403: return "Not allowed: " + detail;
-    case 404: return "Not there any more: " + detail;
-    case 409: return "In conflict: " + detail;
     case 412: return "Somebody has changed " + name + " meanwhile. Look at it again, then repeat your change.";
     case 429: return "Too many changes at once. Try again in " + (answer.retry || "1") + " s. (" + detail + ")";
-    default: return detail;
+    default: return ({ 403: "Not allowed: ", 404: "Not there any more: ", 409: "In conflict: " }[answer.status] || "") + detail;
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dialog: all that is known of a member, and what can be done with it, or with several.
 
-const DEADLINES = [["", "none"], ["5m", "in 5 minutes"], ["15m", "in 15 minutes"], ["30m", "in 30 minutes"], ["1h", "in 1 hour"], ["4h", "in 4 hours"], ["24h", "in 24 hours"]];
+const DEADLINES = [["", "none"], ["5m", "in 5 min"], ["15m", "in 15 min"], ["30m", "in 30 min"], ["1h", "in 1 hour"], ["4h", "in 4 hours"], ["24h", "in 24 hours"]];
 const ACTIONS = [["ready", "Enable"], ["drain", "Drain"], ["disabled", "Disable"], ["weight", "Weight"]];
 const HINTS = {
   ready: "Takes new requests, as its checks allow.",
@@ -68,9 +68,8 @@ function showFields() {
 function openDialog(members, action) {
   if (!members.length) return;
   const [first] = members;
-  form.members = members;
+  showMembers(members);
   say(form.title, members.length === 1 ? first.name + " in " + first.pool : several(members.length, "member"));
-  form.facts.replaceChildren(...(members.length === 1 ? factsOf(first) : listOf(members)));
   for (const [input] of form.action) input.checked = input.value === action;
   form.until.value = "";
   form.then.value = "ready";
@@ -82,6 +81,12 @@ function openDialog(members, action) {
   if (action === "weight") form.weight.select();
   else if (action) form.note.focus();
   else form.action[0][0].focus();
+}
+
+/** Shows whom an action is for, as they are seen from now on. */
+function showMembers(members) {
+  form.members = members;
+  form.facts.replaceChildren(...(members.length === 1 ? factsOf(members[0]) : listOf(members)));
 }
 
 function listOf(members) {
@@ -139,12 +144,16 @@ async function submit(event) {
   event.preventDefault();
   const action = picked();
   const patch = action && patchOf(action);
-  if (!patch) return;
+  if (!patch || !form.members.length) return;
   form.apply.disabled = true;
   const error = await change(form.members, action, patch);
   form.apply.disabled = false;
-  if (error) say(form.error, error);
-  else $("dialog").close();
+  if (!error) return $("dialog").close();
+  say(form.error, error);
+  // As they are by now, so that one who has looked may repeat it.
+  await refresh();
+  const keys = new Set(form.members.map(keyOf));
+  showMembers(everybody().filter((member) => keys.has(keyOf(member))));
 }
 
 /** An action of the bar: at once, or with a few questions. */

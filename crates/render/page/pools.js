@@ -60,10 +60,10 @@ function showRow(row) {
   row.classList.toggle("off", !member.usable);
 }
 
-/** What a reason says, with who gave it. */
+/** What a reason says, with who gave it. A note from right to left turns nothing else round. */
 function reason(why) {
   const from = why.by ? " by " + why.by + (why.from ? " (" + why.from + ")" : "") : "";
-  return why.flag + from + (why.until ? " until " + clock(why.until) : "") + (why.note ? ": " + why.note : "");
+  return why.flag + from + (why.until ? " until " + clock(why.until) : "") + (why.note ? ": \u2068" + why.note + "\u2069" : "");
 }
 
 function stateParts(member) {
@@ -136,7 +136,7 @@ function makeCard(pool) {
 function showCard(card, pool) {
   say(card.method, pool.method);
   const level = pool.usable === 0 ? "bad" : pool.usable < pool.total || pool.panic ? "some" : "good";
-  fill(card.usable, [["level " + level, pool.usable + " of " + pool.total + " usable" + (pool.panic ? ", panic" : "")]]);
+  fill(card.usable, [["level " + level, pool.usable + " of " + pool.total + " usable" + (pool.panic ? ", panic: health is ignored" : "")]]);
   const failing = speed(pool.name, "failed");
   const { p50, p95, p99 } = pool.latency;
   const values = [count(pool.inflight), count(pool.queued), rate(speed(pool.name)), rate(failing), ...[p50, p95, p99].map(seconds)];

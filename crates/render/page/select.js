@@ -65,10 +65,10 @@ function onTableKey(card, event) {
   }
 }
 
+const everybody = () => state.pools.flatMap((pool) => pool.members);
+
 /** The members that are chosen, as the server has them now. */
-function chosen() {
-  return state.pools.flatMap((pool) => pool.members).filter((member) => selected.has(keyOf(member)));
-}
+const chosen = () => everybody().filter((member) => selected.has(keyOf(member)));
 
 function showSelection() {
   for (const card of cards.values()) {

@@ -6,7 +6,7 @@ const TABS = [
   ["pools", "Pools", []],
   ["scripts", "Scripts", ["name", "verdict", "version", "calls", "seconds", "last_error"]],
   ["decisions", "Decisions", ["at", "pool", "member", "reason", "method", "path", "status", "seconds"]],
-  ["events", "Events", ["at", "kind", "pool", "member", "old", "new", "why", "by", "from", "note", "message"]],
+  ["events", "Events", ["at", "kind", "message", "pool", "member", "by", "from", "note"]],
   ["discovery", "Discovery", ["pool", "source", "state"]],
   ["dicts", "Dictionaries", ["name", "size", "free"]],
   ["children", "Children", ["pid", "generation", "leads"]],
@@ -48,8 +48,11 @@ function showTab(name) {
   const used = columns.filter((column) => shown.some((row) => row[column] !== null && row[column] !== undefined));
   const isFigure = (column) => shown.every((row) => !row[column] || isNumber(row[column]));
   const head = make("tr", {}, used.map((column) => make("th", { scope: "col", class: isFigure(column) ? "figure" : null }, column.replace(/_/g, " "))));
-  const body = shown.map((row) => make("tr", { class: row.last_error || row.verdict === "refused" ? "wrong" : null },
-    used.map((column) => make("td", { class: isFigure(column) ? "figure" : null, title: column === "at" ? row.at : null }, valueOf(column, row[column])))));
+  const cell = (row, column) => {
+    const text = valueOf(column, row[column]);
+    return make("td", { class: isFigure(column) ? "figure" : text.length > 30 ? "text" : null, title: column === "at" ? row.at : null }, text);
+  };
+  const body = shown.map((row) => make("tr", { class: row.last_error || row.held || row.verdict === "refused" ? "wrong" : null }, used.map((column) => cell(row, column))));
   panel.replaceChildren(make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
     make("table", { class: "list" }, make("thead", {}, head), make("tbody", {}, body))));
 }

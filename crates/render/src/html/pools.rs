@@ -37,7 +37,7 @@ fn write_pool(out: &mut String, at: usize, pool: &PoolDoc<'_>) {
         usable if usable < pool.total || pool.panic => "some",
         _ => "good",
     };
-    let panic = if pool.panic { ", panic" } else { "" };
+    let panic = if pool.panic { ", panic: health is ignored" } else { "" };
     let _ = writeln!(
         out,
         "<section class=\"pool\" aria-labelledby=\"pool-{at}\">\n<header class=\"card\"><div class=\"title\">\
