@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,21 +34,34 @@ fn arrivals() -> Vec<(Duration, u64)> {
     (0..REQUESTS).map(one).collect()
 }
 
-/// Sends a request at each of these moments, whatever became of those before.
-fn send(httpd: &Httpd, path: &str) {
-    const CLIENTS: usize = 48;
+/// Sends a request at each of these moments, whatever became of those before. Returns the seconds
+/// that each client waited.
+fn send(httpd: &Httpd, path: &str) -> Vec<f64> {
+    const CLIENTS: usize = 64;
     let (due, next, begin) = (arrivals(), AtomicUsize::new(0), Instant::now());
+    let waits = Mutex::new(vec![0.0; REQUESTS]);
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 let mut client = httpd.client().timeout(Duration::from_secs(60));
-                while let Some((due, ms)) = due.get(next.fetch_add(1, Ordering::SeqCst)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let Some((due, ms)) = due.get(number) else { break };
                     thread::sleep(due.saturating_sub(begin.elapsed()));
-                    assert_eq!(client.get(&format!("{path}?ms={ms}")).status, 200);
+                    assert_eq!(client.get(&format!("{path}?n={number}&ms={ms}")).status, 200);
+                    let waited = (begin.elapsed().saturating_sub(*due)).as_secs_f64();
+                    waits.lock().expect("the waits")[number] = waited;
                 }
             });
         }
     });
+    waits.into_inner().expect("the waits")
+}
+
+/// The percentiles 50, 95 and 99.
+fn percentiles(mut times: Vec<f64>) -> [f64; 3] {
+    times.sort_by(f64::total_cmp);
+    [50.0, 95.0, 99.0].map(|percent| times[(times.len() as f64 * percent / 100.0).ceil() as usize - 1])
 }
 
 /// The results: the share of each member, and the percentiles 50, 95 and 99.
@@ -67,9 +81,7 @@ impl Outcome {
             *counts.entry((*member).to_owned()).or_default() += 1.0 / lines.len() as f64;
             times.push(us.parse::<f64>().expect("microseconds") / 1e6);
         }
-        times.sort_by(f64::total_cmp);
-        let at = |percent: f64| times[(times.len() as f64 * percent / 100.0).ceil() as usize - 1];
-        Outcome { shares: counts, percentiles: [at(50.0), at(95.0), at(99.0)] }
+        Outcome { shares: counts, percentiles: percentiles(times) }
     }
 
     /// The outcome that a simulation's document tells.
@@ -144,4 +156,59 @@ fn shares_and_latencies_are_those_of_a_real_server() {
         println!("{name}:\n{}", rounds.join("\n"));
         assert!(is_near, "{name}:\n{}", rounds.join("\n"));
     }
+}
+
+/// The log's lines of this round as a log that the clients would have written: when each request
+/// was sent, and how long the server had it.
+fn as_sent(lines: &[String]) -> Vec<String> {
+    let due = arrivals();
+    let one = |line: &String| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [.., us] = words.as_slice() else { panic!("{line}") };
+        let number = line.split("?n=").nth(1).and_then(|rest| rest.split('&').next()).expect("its number");
+        let number: usize = number.parse().expect("a number");
+        let (at, seconds) = (due[number].0.as_secs_f64(), us.parse::<f64>().expect("microseconds") / 1e6);
+        // An exact time: whole seconds would be spread.
+        format!(r#"{{"time":{:.6},"path":"/few","seconds":{seconds}}}"#, 1_764_500_000.000_001 + at)
+    };
+    lines.iter().map(one).collect()
+}
+
+#[test]
+fn requests_wait_for_the_workers_of_a_server_that_has_few_as_long_as_they_are_told_to() {
+    const WORKERS: usize = 8;
+    let members = Backend::named(["a", "b"]);
+    members.iter().for_each(Backend::slow_as_asked);
+    let [a, b] = &members;
+    let conf = format!("{}\nProxyPass /few lb://few", pool("few", &[(a, "weight=2"), (b, "")], ""));
+    let httpd = Httpd::builder()
+        .children(1)
+        .threads(WORKERS)
+        .file("pools.conf", &conf)
+        .config("Include pools.conf\nKeepAlive Off")
+        .config(&format!("CustomLog sim.log \"{}\"", FORMAT.replace('"', "\\\"")))
+        .start();
+    let lines = || fs::read_to_string(httpd.dir().join("sim.log")).unwrap_or_default();
+    let mut rounds = Vec::new();
+    let is_near = (0..5).any(|round| {
+        let waits = send(&httpd, "/few");
+        let wanted = (round + 1) * REQUESTS;
+        wait_until("the log has every request", Duration::from_secs(10), || {
+            lines().lines().count() >= wanted
+        });
+        let own: Vec<String> = lines().lines().skip(round * REQUESTS).map(str::to_owned).collect();
+        fs::write(httpd.dir().join("few.log"), as_sent(&own).join("\n")).expect("write the log");
+        let workers = WORKERS.to_string();
+        let words = ["simulate", "--config", "pools.conf", "--json", "--workers", &workers, "few.log"];
+        let said = ended(lbctl_command(&words).current_dir(httpd.dir())).done();
+        let document: Value = serde_json::from_str(&said.out).expect("JSON");
+        let served = Outcome { percentiles: percentiles(waits), ..Outcome::served(&own) };
+        let told = Outcome::simulated(&document);
+        let waited = document["waited_for_worker"].as_u64().unwrap_or_default();
+        assert!(waited > 20 && document["workers_peak"] == WORKERS, "too few have waited: {document}");
+        rounds.push(format!("served {served:?}\ntold {told:?}, {waited} waited"));
+        told.is_near(&served)
+    });
+    println!("{}", rounds.join("\n"));
+    assert!(is_near, "{}", rounds.join("\n"));
 }

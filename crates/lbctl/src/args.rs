@@ -135,6 +135,7 @@ Exit: 0 a member or target is chosen, or the request is httpd's; 1 nobody serves
 const SIMULATE_EXAMPLES: &str = "Examples:
   lbctl simulate --config httpd.conf access.log access.log.1.gz
   lbctl simulate --config pools.conf --pool app --method least_connections access.log
+  lbctl simulate --config pools.conf --workers 150 access.log
   lbctl simulate --config pools.conf --script new.lua --compare old.lua access.log
   lbctl simulate --config pools.conf --down b@14:10+60s --slow a=10x@14:00+5m --html out.html access.log
   zcat access.log.gz | lbctl simulate --config httpd.conf --against-log --log-format '%h %t \"%r\" %D %{LB_MEMBER}e' -
@@ -227,6 +228,10 @@ pub struct SimulateArgs {
     /// How long members take where the log does not say: 20ms, lognormal:20ms,0.8 and the like.
     #[arg(long, default_value = "lognormal:20ms,0.8")]
     pub service: String,
+    /// How many requests httpd serves at once; the others wait in front of it. By default what the
+    /// configuration says (MaxRequestWorkers), else as many as there are; 0: as many as there are.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
     /// A member is slow: MEMBER=10x@14:00+5m (UTC).
     #[arg(long)]
     pub slow: Vec<String>,

@@ -64,6 +64,13 @@ impl Surroundings for Around<'_> {
     }
 }
 
+/// The numbers of directives that have one each, in order.
+pub fn numbers(text: &Text, directives: &[&str]) -> Vec<u32> {
+    let around = Around(text);
+    let lines = directives.iter().flat_map(|directive| around.lines(directive));
+    lines.filter_map(|args| args.trim().parse().ok()).collect()
+}
+
 fn gather(nodes: &[Node], directive: &str, into: &mut Vec<String>) {
     for node in nodes {
         match &node.inside {

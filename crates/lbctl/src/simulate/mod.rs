@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl simulate`: what a script or method would have done with the traffic of a log.
 
+mod arrival;
 mod compare;
 mod faults;
 mod figures;
@@ -14,6 +15,7 @@ mod run;
 mod service;
 mod source;
 mod waiting;
+mod workers;
 
 use std::rc::Rc;
 
@@ -29,7 +31,9 @@ use self::results::Results;
 use self::run::Simulation;
 use self::service::Service;
 use self::source::Logs;
+use self::workers::Workers;
 use crate::args::{From, SimulateArgs};
+use crate::conf::{surroundings, text};
 use crate::explain;
 use crate::out::{Exit, Failure, Out, VerbResult, note};
 use crate::world::setup::Setup;
@@ -123,6 +127,9 @@ fn simulate(
     let mut one = Simulation::new(setup, faults.clone(), begin).map_err(Failure::usage)?;
     let mut other =
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
+    let workers = workers(args)?;
+    one.workers = Workers::of(workers);
+    other.iter_mut().for_each(|other| other.workers = Workers::of(workers));
     let mut compared = match &mut other {
         Some(other) => {
             (one.draws_apart, other.draws_apart) = (true, true);
@@ -143,6 +150,8 @@ fn simulate(
             };
             compared.put(&record.ask, chosen, others);
             compared.settle(one.take_late(), other.as_mut().map(Simulation::take_late));
+        } else {
+            one.take_late();
         }
         match logs.next()? {
             Some(next) => record = next,
@@ -161,12 +170,32 @@ fn simulate(
     let (unread, lines) = (logs.unread.clone(), logs.lines);
     Ok(Some(Results {
         figures: one.figures,
+        workers: one.workers.figures,
         unread,
         lines,
         seconds: last - begin,
         begin,
         differences: compared.map(|compared| compared.differences),
     }))
+}
+
+/// How many requests httpd serves at once: `--workers`, else the configuration's word, where it has
+/// one. None: as many as there are.
+fn workers(args: &SimulateArgs) -> Result<Option<u32>, Failure> {
+    if let Some(workers) = args.workers {
+        return Ok(Some(workers).filter(|workers| *workers > 0));
+    }
+    let Some(file) = &args.from.config else { return Ok(None) };
+    let text = text::read(file, &args.from.defines).map_err(Failure::usage)?;
+    let mut all = surroundings::numbers(&text, &["MaxRequestWorkers", "MaxClients"]);
+    all.sort_unstable();
+    all.dedup();
+    if let [_, _, ..] = all.as_slice() {
+        note(
+            "which MaxRequestWorkers holds is httpd's to know: no request waits for a worker; --workers N says it",
+        );
+    }
+    Ok(all.pop().filter(|_| all.is_empty()))
 }
 
 /// Keeps service times and picks apart.

@@ -23,6 +23,8 @@ pub struct Arrival {
     pub now: f64,
     /// The same since the epoch.
     pub at: f64,
+    /// How long it has waited for a worker of httpd.
+    pub outside: f64,
     /// How long a member takes for it.
     pub took: f64,
     /// How long it has waited in a queue.

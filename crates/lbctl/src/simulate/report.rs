@@ -82,6 +82,17 @@ fn summary(results: &Results) -> Vec<String> {
             figures.waited, waits[0], waits[1], figures.gave_up
         ));
     }
+    let workers = &results.workers;
+    if let Some(most) = workers.most {
+        let waits = [50.0, 95.0].map(|percent| shown(workers.waits.percentile(percent)));
+        lines.push(match workers.waited {
+            0 => format!("at most {} of {most} workers were busy", workers.peak),
+            waited => format!(
+                "{waited} waited for one of {most} workers (p50 {}, p95 {}), part of their latency",
+                waits[0], waits[1]
+            ),
+        });
+    }
     let mut others = Vec::new();
     for (count, what) in [
         (figures.declined, "not ours"),
@@ -147,6 +158,10 @@ struct Document<'r> {
     waited: u64,
     gave_up: u64,
     waits: Percentiles,
+    workers: Option<u32>,
+    workers_peak: u32,
+    waited_for_worker: u64,
+    worker_waits: Percentiles,
     sessions_moved: u64,
     /// Each member's part of what members answered.
     shares: BTreeMap<&'r str, f64>,
@@ -249,6 +264,10 @@ fn document(results: &Results) -> Document<'_> {
         waited: figures.waited,
         gave_up: figures.gave_up,
         waits: percentiles(&figures.waits),
+        workers: results.workers.most,
+        workers_peak: results.workers.peak,
+        waited_for_worker: results.workers.waited,
+        worker_waits: percentiles(&results.workers.waits),
         sessions_moved: figures.moved,
         shares: figures.members.iter().map(|member| (member.name.as_str(), share(member))).collect(),
         latency: percentiles(&figures.times),

@@ -4,11 +4,14 @@
 use super::compare::Differences;
 use super::run::Figures;
 use super::source::Unread;
+use super::workers::WorkerFigures;
 
 /// Everything that came out.
 pub struct Results {
     /// The simulation.
     pub figures: Figures,
+    /// httpd's workers.
+    pub workers: WorkerFigures,
     /// The lines that could not be read.
     pub unread: Unread,
     /// Lines of the logs.

@@ -13,15 +13,15 @@ use balance::lifecycle::{self, Attempt, Finding, Ramps, Subject};
 use balance::live::Slot;
 use balance::member::Member;
 use balance::relay::Outcome;
-use balance::rng::Rng;
-use explain::{Plan, Ruling, Way};
+use explain::{Plan, Way};
 
-use super::compare::{Answerer, Late, Served};
+use super::compare::Late;
 use super::faults::Fault;
 use super::figures::{Series, Times};
-use super::format::Record;
 use super::queue::{Arrival, Dispatched, Queues, Waiter};
+use super::workers::Workers;
 use crate::world::World;
+use crate::world::ask::Ask;
 use crate::world::setup::Setup;
 
 /// The figures of one member.
@@ -100,6 +100,8 @@ pub struct Simulation {
     pub(super) arrivals: u64,
     /// The requests that wait.
     pub(super) queues: Queues,
+    /// httpd's workers.
+    pub(super) workers: Workers,
     /// The members that have served requests that have waited.
     pub(super) late: Vec<Late>,
     /// Each request draws from a seed of its own: it is compared with others.
@@ -114,8 +116,6 @@ pub struct Simulation {
 const TICK: f64 = 1.0;
 /// Kinds of errors that are kept apart.
 const MOST_ERRORS: usize = 20;
-/// Spreads the seeds of requests.
-const DRAWS_SEED: u64 = 0xd1b5_4a32_d192_ed03;
 
 impl Simulation {
     /// From the moment of the first request on.
@@ -143,6 +143,7 @@ impl Simulation {
             numbers: 0,
             arrivals: 0,
             queues: Queues::default(),
+            workers: Workers::default(),
             late: Vec::new(),
             draws_apart: false,
             drawn: BTreeSet::new(),
@@ -150,87 +151,20 @@ impl Simulation {
         })
     }
 
-    /// A request comes. Returns who answers it, as `LB_MEMBER` would say.
-    pub fn arrive(&mut self, record: &Record, took: f64) -> Served {
-        let now = (record.at - self.begin).max(0.0);
-        self.pass_to(now, record.at);
-        let draws = self.draw_for(self.arrivals + 1);
-        let visited = self.world.visit(&record.ask);
-        for error in self.world.take_errors() {
-            self.note_error(error);
-        }
-        self.world.server.take_lines();
-        self.arrivals += 1;
-        let sent = match visited.verdict {
-            Ruling::Declined => {
-                self.figures.declined += 1;
-                Dispatched::To(None)
-            }
-            Ruling::Answer { .. } => {
-                self.figures.answered += 1;
-                Dispatched::To(None)
-            }
-            Ruling::Send(plan) => {
-                let idempotent = !matches!(record.ask.method.as_str(), "POST" | "PATCH" | "CONNECT");
-                let (number, at) = (self.arrivals, record.at);
-                let arrival =
-                    Arrival { number, came: now, now, at, took, waited: 0.0, in_line: false, idempotent };
-                self.figures.requests += 1;
-                self.set_out(plan, arrival, record)
-            }
-        };
-        self.world.pools.take_notices();
-        let is_drawn = self.has_drawn(draws);
-        match sent {
-            Dispatched::To(name) => Served::Now(Answerer { name, is_drawn }),
-            Dispatched::Waits(..) => {
-                if is_drawn {
-                    self.drawn.insert(self.arrivals);
-                }
-                Served::Later(self.arrivals)
-            }
-        }
-    }
-
-    /// Has a request draw from a seed of its own, where it is compared.
-    pub(super) fn draw_for(&self, number: u64) -> Option<u64> {
-        let seed = || Rng::new(self.world.setup().seed ^ number.wrapping_mul(DRAWS_SEED)).next_u64();
-        let seed = self.draws_apart.then(seed)?;
-        self.world.draw_from(seed);
-        Some(seed)
-    }
-
-    /// Whether it has drawn.
-    pub(super) fn has_drawn(&self, draws: Option<u64>) -> bool {
-        draws.is_some_and(|seed| self.world.has_drawn(seed))
-    }
-
-    fn set_out(&mut self, plan: Plan, arrival: Arrival, record: &Record) -> Dispatched {
+    pub(super) fn set_out(&mut self, plan: Plan, arrival: Arrival, ask: &Ask) -> Dispatched {
         let mut way = Way::new(&plan);
         let (wants, seconds) = match self.send(&mut way, &plan, &arrival) {
             Dispatched::Waits(wants, seconds) => (wants, seconds),
             sent => return sent,
         };
         let state = way.interrupted();
-        let (ask, until) = (record.ask.clone(), arrival.came + seconds);
+        let (ask, until) = (ask.clone(), arrival.came + seconds);
         self.figures.waited += 1;
         self.queues.join(Waiter { arrival, ask, plan, state, wants, until });
         Dispatched::Waits(wants, seconds)
     }
 
-    /// Everybody who waits has an end. No request comes any more.
-    pub fn finish(&mut self) {
-        while let Some(end) = self.queues.next_end() {
-            self.pass_to(end, self.begin + end);
-        }
-    }
-
-    /// The members that have served requests that have waited, since this was asked last.
-    pub fn take_late(&mut self) -> Vec<Late> {
-        std::mem::take(&mut self.late)
-    }
-
-    fn note_error(&mut self, error: String) {
+    pub(super) fn note_error(&mut self, error: String) {
         let errors = &mut self.figures.errors;
         if errors.len() < MOST_ERRORS || errors.contains_key(&error) {
             *errors.entry(error).or_default() += 1;
@@ -242,7 +176,7 @@ impl Simulation {
         let Arrival { at, now, took, .. } = *arrival;
         loop {
             if !arrival.in_line
-                && let Some((wants, seconds)) = self.wants(way, plan)
+                && let Some((wants, seconds)) = self.wants(way, plan, arrival.number)
                 && self.queues.is_behind(wants)
             {
                 return Dispatched::Waits(wants, seconds);
@@ -251,15 +185,17 @@ impl Simulation {
                 Ok(Goal::Member(pool, member)) => (pool, member),
                 Ok(Goal::Target(url)) => {
                     self.figures.targets += 1;
-                    self.figures.times.add(took);
+                    self.figures.times.add(arrival.outside + took);
+                    self.workers.end_at(now + took);
                     return Dispatched::To(Some(url.split(' ').next().unwrap_or_default().to_owned()));
                 }
                 Err(nobody) => {
                     let are_full = !way.course.full.is_empty() || matches!(nobody, NoMember::Full(..));
-                    if are_full && let Some((wants, seconds)) = self.wants(way, plan) {
+                    if are_full && let Some((wants, seconds)) = self.wants(way, plan, arrival.number) {
                         return Dispatched::Waits(wants, seconds);
                     }
                     self.figures.unserved += 1;
+                    self.workers.end_at(now);
                     return Dispatched::To(None);
                 }
             };
@@ -272,7 +208,8 @@ impl Simulation {
                 let moved = way.course.route().is_some() && !way.course.is_by_session();
                 self.figures.moved += u64::from(moved);
                 self.begin_at(number, member.slot, (at, now), took * factor);
-                self.figures.times.add(arrival.waited + took * factor);
+                self.workers.end_at(now + took * factor);
+                self.figures.times.add(arrival.outside + arrival.waited + took * factor);
                 return Dispatched::To(Some(member.spec.name.clone()));
             }
             self.figures.members[number].failures += 1;
@@ -282,6 +219,7 @@ impl Simulation {
                 settings.is_some_and(|settings| way.goes_on(Outcome::Connect, arrival.idempotent, &settings));
             if !again {
                 self.figures.unserved += 1;
+                self.workers.end_at(now);
                 return Dispatched::To(None);
             }
         }
@@ -338,13 +276,14 @@ impl Simulation {
     }
 
     /// Everything that happens up to a moment.
-    fn pass_to(&mut self, now: f64, at: f64) {
+    pub(super) fn pass_to(&mut self, now: f64, at: f64) {
         self.skip(now);
         loop {
             let answer = self.due.peek().map(|Reverse(due)| due.at_us as f64 / 1e6);
             let check = self.checks.iter().map(|(_, _, next)| *next).min_by(f64::total_cmp);
             let end = self.queues.next_end();
-            let all = [answer, check, Some(self.next_tick), end];
+            let worker = self.workers.next_end();
+            let all = [answer, check, Some(self.next_tick), end, worker];
             let next = all.into_iter().flatten().min_by(f64::total_cmp).unwrap_or(now);
             if next > now {
                 break;
@@ -356,6 +295,8 @@ impl Simulation {
                 self.check(next);
             } else if end == Some(next) {
                 self.give_up(next);
+            } else if worker == Some(next) {
+                self.take_next(next);
             } else {
                 self.tick(now);
             }

@@ -12,7 +12,7 @@ use super::run::Simulation;
 
 impl Simulation {
     /// The thing that a request would wait for, in a pool with a queue; and how long, in seconds.
-    pub fn wants(&self, way: &Way<'_>, plan: &Plan) -> Option<(Wants, f64)> {
+    pub fn wants(&self, way: &Way<'_>, plan: &Plan, number: u64) -> Option<(Wants, f64)> {
         let pool = way.course.pool.or(match &plan.decision {
             Decision::Pool { pool, .. } => Some(*pool),
             Decision::List(members) => members.first().map(|(pool, _)| *pool),
@@ -31,7 +31,7 @@ impl Simulation {
             _ => false,
         };
         // Nobody knows whom the function will name: such a request stands in nobody's way.
-        let wants = if by_script { (wants.0, Some(u64::MAX - self.arrivals)) } else { wants };
+        let wants = if by_script { (wants.0, Some(u64::MAX - number)) } else { wants };
         // The module's clock has whole milliseconds: one more, so that none is missing.
         Some((wants, (queue_ms + 1) as f64 / 1e3))
     }
@@ -91,6 +91,7 @@ impl Simulation {
             self.figures.waits.add(now - waiter.arrival.came);
             self.figures.gave_up += 1;
             self.figures.unserved += 1;
+            self.workers.end_at(now);
             self.ends_late(waiter.arrival.number, None, false);
         }
     }

@@ -340,6 +340,33 @@ fn a_request_that_waits_longer_than_the_queue_allows_gets_503() {
 }
 
 #[test]
+fn requests_wait_in_front_of_httpd_when_all_its_workers_are_busy() {
+    let folder = crowd("retries=1", |n| format!("/{n}"));
+    let conf = String::from_utf8(folder.read("pools.conf").into()).unwrap();
+    folder.write("pools.conf", conf.replace("max_inflight=1", ""));
+    let run = |more: &[&str]| json(&simulate(&folder, &[more, &["--json", "access.log"]].concat()).done());
+    let free = run(&[]);
+    assert_eq!(
+        (&free["workers"], &free["waited_for_worker"]),
+        (&serde_json::Value::Null, &0.into()),
+        "{free}"
+    );
+    let one = run(&["--workers", "1"]);
+    // One after the other: nobody is refused, and the last has waited for all others.
+    assert_eq!((&one["unserved"], &one["workers_peak"]), (&0.into(), &1.into()), "{one}");
+    assert!(one["waited_for_worker"].as_u64().is_some_and(|waited| waited >= 9), "{one}");
+    let p99 = |document: &serde_json::Value| document["latency"]["p99"].as_f64().unwrap();
+    assert!(p99(&one) > 5.0 * p99(&free), "{one}\n{free}");
+    // The configuration's own word; 0 means that nobody waits.
+    folder.write("pools.conf", format!("MaxRequestWorkers 1\n{}", conf.replace("max_inflight=1", "")));
+    assert_eq!(run(&[]), one);
+    assert_eq!(run(&["--workers", "0"]), free);
+    folder.write("pools.conf", format!("MaxRequestWorkers 1\nMaxRequestWorkers 2\n{conf}"));
+    let said = simulate(&folder, &["access.log"]).done();
+    assert!(said.err.contains("which MaxRequestWorkers holds"), "{}", said.whole());
+}
+
+#[test]
 fn one_that_wants_a_member_of_its_own_stands_in_nobodys_way() {
     let folder = crowd("queue=5s", |n| if n < 5 { "/a".into() } else { "/any".into() });
     folder.write(
