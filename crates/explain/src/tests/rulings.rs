@@ -91,8 +91,10 @@ fn the_first_that_decides_early_is_overruled_by_the_first_that_decides_late() {
     let line = || Some(("lb://app/".to_owned(), "ProxyPass / lb://app/".to_owned()));
     let other = || Some(("http://elsewhere/".to_owned(), "ProxyPass / http://elsewhere/".to_owned()));
     let none = || None;
+    type Names = &'static [&'static str];
     type Line<'l> = &'l dyn Fn() -> Option<(String, String)>;
-    let rows: [(&[&str], Line<'_>, &[&str], &str, &str, bool); 9] = [
+    type Row<'l> = (Names, Line<'l>, Names, &'static str, &'static str, bool);
+    let rows: [Row<'_>; 9] = [
         (
             &["declines", "chooses_b", "answers"],
             &line,
