@@ -12,6 +12,8 @@ mod fallback;
 mod of_session;
 mod questions;
 mod stick;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
