@@ -12,10 +12,12 @@ use table::Table;
 use super::journey::{Journey, Serving};
 use crate::httpd::client::{self, Presence};
 use crate::httpd::memory;
+use crate::httpd::mpm;
 
 /// How often a request that waits looks.
 const TURN: Duration = Duration::from_millis(10);
-/// Most requests of a child that wait: the others are for pools that have members.
+/// Most requests of a child that wait, and never more than half of its threads: the others are for
+/// pools that have members.
 const MOST: usize = 16;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -25,7 +27,8 @@ struct Turnstile;
 
 impl Turnstile {
     fn enter() -> Option<Self> {
-        let is_free = WAITING.fetch_add(1, Ordering::AcqRel) < MOST;
+        let most = MOST.min(mpm::threads() as usize / 2).max(1);
+        let is_free = WAITING.fetch_add(1, Ordering::AcqRel) < most;
         let place = Turnstile;
         is_free.then_some(place)
     }

@@ -58,6 +58,26 @@ fn a_start_waits_for_no_source_and_requests_wait_for_its_first_list() {
 }
 
 #[test]
+fn requests_that_wait_for_a_first_list_leave_threads_to_other_pools() {
+    let [a] = Backend::named(["a"]);
+    let other = format!("<LuaBalancerPool other>\nLuaBalancerMember {}\n</LuaBalancerPool>", a.url());
+    let httpd = found("wait=60s").children(1).threads(4).config(&other).config("ProxyPass /other lb://other");
+    let httpd = httpd.start();
+    let port = httpd.port();
+    let asking: Vec<_> =
+        (0..6).map(|_| std::thread::spawn(move || server_tests::Client::new(port).get("/app/"))).collect();
+    // Two of the four threads wait; the other requests are answered.
+    wait_until("four answers", SOON, || asking.iter().filter(|one| one.is_finished()).count() == 4);
+    assert_eq!(httpd.client().get("/other/").status, 200);
+    fs::create_dir(httpd.dir().join("lists")).expect("a folder");
+    httpd.write("lists/app.json", &plain(&[&a]));
+    let mut statuses: Vec<u16> =
+        asking.into_iter().map(|one| one.join().expect("an answer").status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 503, 503, 503, 503]);
+}
+
+#[test]
 fn a_start_without_the_source_serves_the_last_list() {
     let [a, b] = Backend::named(["a", "b"]);
     for (keys, names) in [("", "a b"), ("initial=empty wait=0", "")] {
