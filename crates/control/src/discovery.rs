@@ -20,20 +20,13 @@ pub(crate) fn ask(asked: &Asked<'_>, ask: SourceAsk) -> Result<Response, Problem
     let (pool, source) = (asked.name(0), asked.name(1));
     let before = asked.house.snapshot();
     let known = find(&before, pool, source)?;
-    if ask == SourceAsk::Accept {
-        if !known.note.standing.stage.is_held() {
-            return Err(Problem::new(409, format!("nothing of the source {source} of pool {pool} is held")));
-        }
-        let by = person(asked.request, None);
-        let line =
-            format!("pool {}: source {}: what is held is taken (by {by})", known.pool, known.settings.name);
-        let entry = EventEntry::new(EventKind::Discovery, epoch_s(asked.house), line);
-        let entry = EventEntry { pool: Some(known.pool.to_string()), ..entry };
-        let entries = [entry.by(&By::Person(by))];
-        asked.house.note(&entries);
-        asked.house.log(&[], &entries);
+    if ask == SourceAsk::Accept && !known.note.standing.stage.is_held() {
+        return Err(Problem::new(409, format!("nothing of the source {source} of pool {pool} is held")));
     }
     asked.house.ask_source(&known.pool, &known.settings.name, ask).map_err(|why| Problem::new(503, why))?;
+    if ask == SourceAsk::Accept {
+        tell(asked, known);
+    }
     let all = asked.house.snapshot();
     find(&all, pool, source)?;
     let is_it =
@@ -42,6 +35,17 @@ pub(crate) fn ask(asked: &Asked<'_>, ask: SourceAsk) -> Result<Response, Problem
         let row = view.discovery().discovery.into_iter().find(is_it);
         row.map_or_else(|| Err(Problem::new(404, "the source is gone")), |row| read::plain(&row))
     })
+}
+
+fn tell(asked: &Asked<'_>, known: &SourceState) {
+    let by = person(asked.request, None);
+    let line =
+        format!("pool {}: source {}: what is held is taken (by {by})", known.pool, known.settings.name);
+    let entry = EventEntry::new(EventKind::Discovery, epoch_s(asked.house), line);
+    let entry = EventEntry { pool: Some(known.pool.to_string()), ..entry };
+    let entries = [entry.by(&By::Person(by))];
+    asked.house.note(&entries);
+    asked.house.log(&[], &entries);
 }
 
 fn find<'s>(all: &'s Snapshot, pool: &str, source: &str) -> Result<&'s SourceState, Problem> {
