@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let (skip_invalid, data) = data.split_first().map_or((false, data), |(first, rest)| (first % 2 == 1, rest));
-    match discover::read(data, ListingRules { skip_invalid, max: 100 }) {
+    match discover::read(data, ListingRules { skip_invalid, max: 100, misfit: |_| None }) {
         Ok(listed) => {
             assert!(listed.members.len() <= 100);
             for spec in &listed.members {

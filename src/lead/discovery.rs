@@ -17,6 +17,7 @@ use super::{Lease, Rest, Task};
 use crate::httpd::{log, memory};
 use crate::serve::child::{Child, Thread};
 use crate::serve::generation::generation;
+use crate::serve::reach;
 
 /// How long what a source has found drains that no configuration names any more.
 const FORGOTTEN_MS: u64 = 30_000;
@@ -89,7 +90,8 @@ impl Finder {
         }
         let background = &lease.child.background;
         let root = generation().map(|generation| generation.server_root.clone()).unwrap_or_default();
-        let plans = self.sources.iter().map(|source| SourcePlan::of(&source.settings, &root)).collect();
+        let plan = |source: &LedSource| SourcePlan::of(&source.settings, &root, reach::misfit);
+        let plans = self.sources.iter().map(plan).collect();
         match Lookout::start(plans, || background.wake(), &mut |name, job| background.aside(name, job)) {
             Ok(search) => self.search = Some(search),
             Err(error) => {
@@ -160,14 +162,15 @@ impl Finder {
             if self.swept.contains(&pool) || !own.all(LedSource::is_in_service) || !lease.holds() {
                 continue;
             }
-            self.swept.insert(pool);
             let known: Vec<&str> = image.settings.discovery.iter().map(|one| one.name.as_str()).collect();
             let members = image.membership.members.iter();
             let finders = members.filter_map(|member| member.spec.discovered.as_deref());
             let forgotten: BTreeSet<&str> = finders.filter(|source| !known.contains(source)).collect();
+            let mut is_swept = true;
             for source in forgotten {
                 let mut events = Vec::new();
-                steering.with_pen(&mut || {
+                // Somebody else may have the pen: then at the next turn.
+                is_swept &= steering.with_pen(&mut || {
                     // As the pool is now: another source may just have taken them over.
                     let Some(now) = table.read_pool(pool) else { return };
                     let none = HashSet::new();
@@ -183,6 +186,9 @@ impl Finder {
                     events = steering.carry_out(&steps, &by).unwrap_or_default();
                 });
                 steering.tell_all(&events);
+            }
+            if is_swept {
+                self.swept.insert(pool);
             }
         }
     }

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use balance::api::{Membership, PoolId};
-use balance::event::{By, Event};
+use balance::api::{ChangeError, Membership, PoolId};
+use balance::event::By;
+use balance::fitting::{self, Fitting};
 use balance::guard::{Absences, Guard, HOLD_MS, HOLD_SEEN, ListRuling, Sight, SourceAsk, SourceStage};
 use balance::journal::{EventEntry, EventKind};
 use balance::reconcile::{ListDifference, Listing};
@@ -13,6 +14,7 @@ use balance::settings::Discovery;
 use balance::snapshot::SourceNote;
 use balance::steering::Steering;
 use balance::store::Store;
+use balance::trouble::shown;
 use discover::{Listed, Sighting};
 use table::{SourceUpdate, Table};
 
@@ -35,7 +37,8 @@ pub struct LedSource {
     error: String,
     /// Why its list could not be put in service.
     refused: Option<String>,
-    held: String,
+    /// Members that the held list does not have.
+    held: Vec<String>,
     noted: SourceNote,
     /// The pool's version when the list was compared with it last.
     compared: u64,
@@ -75,7 +78,7 @@ impl LedSource {
             list: None,
             error: noted.error.clone(),
             refused: None,
-            held: noted.held.clone(),
+            held: noted.held.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             noted,
             compared: 0,
             asked: None,
@@ -115,15 +118,12 @@ impl LedSource {
     pub fn see(&mut self, table: &Table, pool: &Membership, sighting: Sighting) {
         match sighting.found {
             Ok(list) => {
-                if sighting.is_new && !list.skipped.is_empty() {
-                    let (count, first) = (list.skipped.len(), &list.skipped[0]);
-                    self.say(
-                        table,
-                        log::WARNING,
-                        &format!("{count} entries are left out, the first: {first}"),
-                    );
+                self.error = shown(&list.first_skipped);
+                if sighting.is_new && list.skipped > 0 {
+                    let (count, first) = (list.skipped, &self.error);
+                    let text = format!("{count} entries are left out, the first: {first}");
+                    self.say(table, log::WARNING, &text);
                 }
-                self.error = list.skipped.first().cloned().unwrap_or_default();
                 let listed: HashSet<&str> = list.members.iter().map(|spec| spec.name.as_str()).collect();
                 let own = pool.members.iter().filter(|member| member.is_found_by(&self.settings.name));
                 let own = own.map(|member| member.spec.name.as_str());
@@ -132,17 +132,20 @@ impl LedSource {
                 self.list = Some(list);
                 self.judge(table, pool);
             }
-            Err(why) => self.failed(table, why),
+            Err(why) => self.failed(table, &why),
         }
         if let (Some(row), Some(number)) = (self.row, self.asked.take()) {
             table.answer_source(row, SourceAsk::Refresh, number);
         }
     }
 
-    fn failed(&mut self, table: &Table, why: String) {
+    fn failed(&mut self, table: &Table, why: &str) {
+        // Pieces of the list may be in it.
+        let why = shown(why);
         self.count(table, SourceUpdate::Failed);
+        self.refused = None;
         let ruling = self.guard.see(Sight::Failed, memory::monotonic_ms());
-        (self.due_ms, self.held) = (None, String::new());
+        (self.due_ms, self.held) = (None, Vec::new());
         match ruling {
             ListRuling::Stale { is_new: true } => {
                 self.say(table, log::WARNING, &format!("{why}; its last list stays"));
@@ -187,17 +190,21 @@ impl LedSource {
         if was.failing_ms > 0 {
             self.say(table, log::NOTICE, "it is read again");
         }
-        (self.due_ms, self.held) = (None, String::new());
+        (self.due_ms, self.held) = (None, Vec::new());
         match ruling {
             ListRuling::TakeAt(at_ms) => self.due_ms = Some(at_ms),
             ListRuling::Hold { is_new } => {
+                self.refused = None;
                 self.count(table, SourceUpdate::Held);
-                self.held = found.gone.join(" ");
                 if is_new {
                     self.say_held(table, &found);
                 }
+                self.held = found.gone;
             }
-            _ => self.count(table, SourceUpdate::Unchanged),
+            _ => {
+                self.refused = None;
+                self.count(table, SourceUpdate::Unchanged);
+            }
         }
     }
 
@@ -261,42 +268,52 @@ impl LedSource {
         }
     }
 
-    /// Puts its list in service.
+    /// Puts its list in service, as much of it as there is room for.
     pub fn take(&mut self, table: &Table, steering: &dyn Steering) {
         let by = By::Source(self.settings.name.clone());
         let mut done = None;
         steering.with_pen(&mut || {
             let Some(image) = table.read_pool(self.pool) else { return };
             let found = self.difference(table, &image.membership);
-            done = Some((steering.carry_out(&found.steps, &by), found));
+            done = Some((fitting::carry_out(steering, &found.steps, &by), found));
         });
         // Another change is being made: at the next turn.
         let Some((done, found)) = done else { return };
-        let now_ms = memory::monotonic_ms();
         self.due_ms = None;
         match done {
-            Ok(events) => {
+            Ok(done) => {
                 let is_first = self.guard.standing().taken_ms == 0;
-                if self.guard.standing().stage == SourceStage::Ok {
-                    self.guard.has_taken(now_ms);
+                steering.tell_all(&done.events);
+                match &done.why {
+                    None => self.is_taken(table),
+                    Some(why) => self.is_refused(table, left_out(&done.left, why)),
                 }
-                self.refused = None;
-                self.count(table, SourceUpdate::Applied);
-                steering.tell_all(&events);
-                self.say_taken(table, (&events, &found), is_first);
-            }
-            Err(error) => {
-                self.guard.could_not_take(now_ms);
-                self.count(table, SourceUpdate::Failed);
-                let why = format!("its list cannot be put in service: {error}");
-                if self.refused.as_ref() != Some(&why) {
-                    self.say(table, log::ERR, &why);
+                if done.why.is_none() || !done.events.is_empty() {
+                    self.say_taken(table, (&done, &found), is_first);
                 }
-                // Not compared: the next look tries again.
-                (self.refused, self.compared) = (Some(why), 0);
             }
+            Err(error) => self.is_refused(table, format!("its list cannot be put in service: {error}")),
         }
         self.answer_accept(table);
+    }
+
+    fn is_taken(&mut self, table: &Table) {
+        if self.guard.standing().stage == SourceStage::Ok {
+            self.guard.has_taken(memory::monotonic_ms());
+        }
+        self.refused = None;
+        self.count(table, SourceUpdate::Applied);
+    }
+
+    /// The list is not in service, or not all of it: another try, later.
+    fn is_refused(&mut self, table: &Table, why: String) {
+        self.guard.could_not_take(memory::monotonic_ms());
+        self.count(table, SourceUpdate::Failed);
+        if self.refused.as_ref() != Some(&why) {
+            self.say(table, log::ERR, &why);
+        }
+        // Not compared: the next look tries again.
+        (self.refused, self.compared) = (Some(why), 0);
     }
 
     fn answer_accept(&self, table: &Table) {
@@ -306,11 +323,11 @@ impl LedSource {
         }
     }
 
-    fn say_taken(&self, table: &Table, (events, found): (&[Event], &ListDifference), is_first: bool) {
+    fn say_taken(&self, table: &Table, (done, found): (&Fitting, &ListDifference), is_first: bool) {
         let listed = self.list.as_ref().map_or(0, |list| list.members.len());
         let what = if is_first { "its first list is in service" } else { "its list is in service" };
-        let (changes, gone) = (events.len(), found.gone.len());
-        if !events.is_empty() || is_first {
+        let (listed, changes, gone) = (listed - done.left.len(), done.events.len(), found.gone.len());
+        if !done.events.is_empty() || is_first {
             self.say(
                 table,
                 log::NOTICE,
@@ -326,13 +343,26 @@ impl LedSource {
     /// Keeps for all children how it does.
     pub fn note(&mut self, table: &Table) {
         let standing = self.guard.standing();
-        let (error, held) = (self.refused.as_ref().unwrap_or(&self.error), &self.held);
-        if self.noted.standing == standing && self.noted.error == *error && self.noted.held == *held {
+        let error = self.refused.as_ref().unwrap_or(&self.error).clone();
+        let gone = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        let now = SourceNote { standing, error, held: self.held.join(" "), gone };
+        if self.noted == now {
             return;
         }
-        self.noted = SourceNote { standing, error: error.clone(), held: held.clone() };
+        self.noted = now;
         if let Some(row) = self.row {
             table.note_source(row, &self.noted);
         }
     }
+}
+
+/// The error of a list of which some members have no room.
+fn left_out(names: &[String], why: &ChangeError) -> String {
+    const SHOWN: usize = 3;
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} members of its list are not in service ({first}{more}): {why}", names.len())
 }

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lua_states;
 pub mod own_config;
 pub mod places;
+pub mod reach;
 pub mod read_only;
 pub mod scope;
 pub mod scripts;

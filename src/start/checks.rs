@@ -4,15 +4,14 @@
 //! asked none of this.
 
 use std::collections::HashSet;
-use std::ffi::CString;
 use std::path::Path;
 
 use ::config::{Config, Pool, Position};
 use balance::fit;
 use balance::stock::ways;
-use balance::url::modules_of;
 
 use crate::httpd::config::{self, DirectiveLine};
+use crate::serve::reach;
 
 /// Lines of other modules that open a way to a pool and say what would do nothing. Asked before
 /// those modules read them, since their own words would not lead anywhere.
@@ -84,39 +83,10 @@ pub fn elsewhere(path: &str, installed: &Path) -> String {
 fn of_members(pool: &Pool, wrong: &mut Vec<String>) {
     for (member, place) in pool.members.iter().zip(&pool.member_places) {
         let misfit = fit::check_fits(&pool.settings, &member.url).err();
-        let deaf = nobody_speaks(&member.url.scheme);
-        let bare = (member.url.is_secure() && !config::speaks_tls()).then(|| {
-            format!(
-                "no module speaks TLS to {}: expected mod_ssl to be loaded (Debian: a2enmod ssl)",
-                member.url
-            )
-        });
-        for text in [misfit, deaf, bare].into_iter().flatten() {
+        for text in [misfit, reach::misfit(&member.url)].into_iter().flatten() {
             wrong.push(format!("{place}: LuaBalancerMember: {text}"));
         }
     }
-}
-
-/// Why no request could reach members of this scheme.
-fn nobody_speaks(scheme: &str) -> Option<String> {
-    let modules = modules_of(scheme);
-    if modules.iter().any(|module| is_loaded(module)) {
-        return None;
-    }
-    Some(format!(
-        "no module speaks {scheme}:// to backends: expected {} to be loaded{}",
-        modules.join(" or "),
-        enable(modules)
-    ))
-}
-
-fn is_loaded(module: &str) -> bool {
-    CString::new(format!("{module}.c")).is_ok_and(|file| config::has_module(&file))
-}
-
-fn enable(modules: &[&str]) -> String {
-    let name = modules.first().and_then(|module| module.strip_prefix("mod_"));
-    name.map(|name| format!(" (Debian: a2enmod {name})")).unwrap_or_default()
 }
 
 fn seen<'l>(line: &'l DirectiveLine, lines: &'l [DirectiveLine]) -> ways::Line<'l> {

@@ -16,6 +16,7 @@ pub mod event;
 pub mod explanation;
 pub mod figures;
 pub mod fit;
+pub mod fitting;
 pub mod frozen;
 pub mod guard;
 pub mod health;

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 use xxhash_rust::xxh64::xxh64;
@@ -19,9 +19,11 @@ const MAX_BYTES: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// A file's times may be the same after a change that follows so soon upon another.
 const RACY: Duration = Duration::from_secs(1);
+/// For how long a file may change all the time before that is told.
+const MOST_UNREST: Duration = Duration::from_secs(10);
 
 /// The result of a look.
-pub(crate) enum Look {
+pub(crate) enum FileLook {
     /// A list, and whether it is another one than last time.
     List(Arc<Listed>, bool),
     /// The error.
@@ -34,12 +36,19 @@ pub(crate) enum Look {
 pub(crate) struct FileSource {
     pub path: PathBuf,
     rules: ListingRules,
+    /// For how long a changed file has to rest before it is read: a list that somebody writes line
+    /// by line is a shorter list all the while.
+    settle: Duration,
     known: Option<Known>,
     /// Since when something is wrong.
     trouble: Option<Instant>,
+    /// The file as it was seen last, and since when.
+    resting: Option<(FileStamp, Instant)>,
+    /// Since when it does not rest.
+    unrest: Option<Instant>,
 }
 
-/// The last list.
+/// The last text.
 struct Known {
     stamp: FileStamp,
     /// When it was first read with this stamp.
@@ -47,7 +56,8 @@ struct Known {
     /// It was read again later.
     is_settled: bool,
     hash: u64,
-    listed: Arc<Listed>,
+    /// The list in it, or the error: a text is taken apart once.
+    found: Result<Arc<Listed>, String>,
     /// It was told.
     is_told: bool,
 }
@@ -64,65 +74,101 @@ impl FileStamp {
     }
 }
 
+/// Whether a file was last written that long ago, by its own time.
+fn is_old(meta: &Metadata, age: Duration) -> bool {
+    let written = meta.modified().ok();
+    written.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|known| known >= age)
+}
+
 impl FileSource {
-    pub(crate) fn new(path: PathBuf, rules: ListingRules) -> Self {
-        FileSource { path, rules, known: None, trouble: None }
+    pub(crate) fn new(path: PathBuf, rules: ListingRules, settle: Duration) -> Self {
+        FileSource { path, rules, settle, known: None, trouble: None, resting: None, unrest: None }
     }
 
     /// Looks at the file. `has_changed`: it may have, whatever its times say.
-    pub(crate) fn look(&mut self, has_changed: bool, now: Instant) -> Look {
-        match self.read(has_changed, now) {
-            Ok(()) => {
-                self.trouble = None;
-                match &mut self.known {
-                    Some(known) => {
-                        let is_new = !std::mem::replace(&mut known.is_told, true);
-                        Look::List(known.listed.clone(), is_new)
+    pub(crate) fn look(&mut self, has_changed: bool, now: Instant) -> FileLook {
+        let wrong = match self.read(has_changed, now) {
+            Ok(false) => {
+                return match now.duration_since(*self.unrest.get_or_insert(now)) < MOST_UNREST {
+                    true => FileLook::Unsure,
+                    false => FileLook::Failed(format!(
+                        "it has been changing for {} s: it is read when it rests for {} ms (settle=)",
+                        MOST_UNREST.as_secs(),
+                        self.settle.as_millis()
+                    )),
+                };
+            }
+            Ok(true) => {
+                self.unrest = None;
+                let known = self.known.as_mut();
+                match known.map(|known| (known.found.clone(), std::mem::replace(&mut known.is_told, true))) {
+                    Some((Ok(list), was_told)) => {
+                        self.trouble = None;
+                        return FileLook::List(list, !was_told);
                     }
-                    None => Look::Unsure,
+                    Some((Err(why), _)) => why,
+                    None => return FileLook::Unsure,
                 }
             }
-            Err(_) if now.duration_since(*self.trouble.get_or_insert(now)) < PATIENCE => Look::Unsure,
             Err(why) => {
                 // The same list counts as another one when it comes back.
                 if let Some(known) = &mut self.known {
                     known.is_settled = false;
                 }
-                Look::Failed(why)
+                why
             }
+        };
+        match now.duration_since(*self.trouble.get_or_insert(now)) < PATIENCE {
+            true => FileLook::Unsure,
+            false => FileLook::Failed(wrong),
         }
     }
 
-    /// Makes the file's list the known one.
-    fn read(&mut self, has_changed: bool, now: Instant) -> Result<(), String> {
+    /// Makes the file's text the known one. False: it does not rest yet.
+    fn read(&mut self, has_changed: bool, now: Instant) -> Result<bool, String> {
         let mut file = self.open()?;
-        let before = stamp(&file)?;
+        let meta = file.metadata().map_err(unreadable)?;
+        let before = FileStamp::of(&meta);
         if let Some(known) = self.known.as_mut().filter(|known| known.stamp == before && !has_changed) {
             if known.is_settled {
-                return Ok(());
+                return Ok(true);
             }
             known.is_settled = now.duration_since(known.since) >= RACY;
+        }
+        if !self.rests(before, &meta, now) {
+            return Ok(false);
         }
         let mut bytes = Vec::new();
         file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(format!("it has more than {} MiB", MAX_BYTES >> 20));
         }
-        if stamp(&file)? != before {
-            return Err("it changes while it is read".to_owned());
+        if FileStamp::of(&file.metadata().map_err(unreadable)?) != before {
+            return Ok(false);
         }
         let hash = xxh64(&bytes, 0);
         if let Some(known) = self.known.as_mut().filter(|known| known.hash == hash) {
             if known.stamp != before {
                 (known.stamp, known.since, known.is_settled) = (before, now, false);
             }
-            return Ok(());
+            return Ok(true);
         }
-        let listed = listing::read(&bytes, self.rules).map_err(|problem| problem.to_string())?;
-        let listed = Arc::new(listed);
+        let found = listing::read(&bytes, self.rules).map(Arc::new).map_err(|problem| problem.to_string());
         self.known =
-            Some(Known { stamp: before, since: now, is_settled: false, hash, listed, is_told: false });
-        Ok(())
+            Some(Known { stamp: before, since: now, is_settled: false, hash, found, is_told: false });
+        Ok(true)
+    }
+
+    /// Whether size and times have been as they are for long enough.
+    fn rests(&mut self, stamp: FileStamp, meta: &Metadata, now: Instant) -> bool {
+        let since = match self.resting {
+            Some((known, since)) if known == stamp => since,
+            _ => {
+                self.resting = Some((stamp, now));
+                now
+            }
+        };
+        now.duration_since(since) >= self.settle || is_old(meta, self.settle)
     }
 
     /// Without waiting for anybody at its other end, if it is a pipe.
@@ -135,10 +181,6 @@ impl FileSource {
             false => Err("it is not a regular file".to_owned()),
         }
     }
-}
-
-fn stamp(file: &File) -> Result<FileStamp, String> {
-    file.metadata().map(|meta| FileStamp::of(&meta)).map_err(unreadable)
 }
 
 fn unreadable(error: std::io::Error) -> String {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which entries of which folders a path leads through: whatever becomes of the file, one of these
+//! The entries of folders that a path leads through: whatever becomes of the file, one of these
 //! changes, or the file itself does.
 
 use std::ffi::OsString;
@@ -12,22 +12,22 @@ const MOST_LINKS: usize = 40;
 /// A folder, and the name of an entry in it.
 pub(crate) type Hop = (PathBuf, OsString);
 
-/// All links on the way of an absolute path, and the file at its end; the last one may be missing.
+/// All folders and links on the way of an absolute path, and the file at its end; they may be
+/// missing.
 pub(crate) fn of(path: &Path) -> Vec<Hop> {
     let mut hops = Vec::new();
     let mut rest: Vec<OsString> = pieces(path);
     rest.reverse();
-    let mut at = PathBuf::from("/");
+    let (mut at, mut links) = (PathBuf::from("/"), 0);
     while let Some(piece) = rest.pop() {
         if piece == ".." {
             at.pop();
             continue;
         }
         let entry = at.join(&piece);
-        let link = fs::read_link(&entry).ok().filter(|_| hops.len() < MOST_LINKS);
-        if link.is_some() || rest.is_empty() {
-            hops.push((at.clone(), piece));
-        }
+        let link = fs::read_link(&entry).ok().filter(|_| links < MOST_LINKS);
+        links += usize::from(link.is_some());
+        hops.push((at.clone(), piece));
         match link {
             None => at = entry,
             Some(target) => {
@@ -56,19 +56,24 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn every_link_on_the_way_is_a_hop() {
+    fn every_folder_and_link_on_the_way_is_a_hop() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = fs::canonicalize(folder.path()).expect("its path");
         fs::create_dir(root.join("..v1")).expect("a folder");
         fs::write(root.join("..v1/app.json"), "[]").expect("a file");
         symlink("..v1", root.join("..data")).expect("a link");
         symlink("..data/app.json", root.join("app.json")).expect("a link");
-        let found = of(&root.join("app.json"));
-        let expected =
-            [(root.clone(), "app.json"), (root.clone(), "..data"), (root.join("..v1"), "app.json")];
-        assert_eq!(found, expected.map(|(folder, name)| (folder, OsString::from(name))));
-        assert_eq!(of(&root.join("none/x.json")), [(root.join("none"), "x.json".into())]);
+        let below = |path: &str| -> Vec<Hop> {
+            let all = of(&root.join(path)).into_iter();
+            all.skip_while(|(folder, _)| !folder.starts_with(&root)).collect()
+        };
+        let hop = |folder: &str, name: &str| (root.join(folder), OsString::from(name));
+        let expected = [hop("", "app.json"), hop("", "..data"), hop("", "..v1"), hop("..v1", "app.json")];
+        assert_eq!(below("app.json"), expected);
+        assert_eq!(below("none/x.json"), [hop("", "none"), hop("none", "x.json")]);
+        let above = of(&root.join("x.json"));
+        assert_eq!(above[0].0, Path::new("/"), "a folder above may be replaced");
         symlink("loop", root.join("loop")).expect("a link");
-        assert!(of(&root.join("loop")).len() <= MOST_LINKS + 1);
+        assert!(of(&root.join("loop")).len() < MOST_LINKS + 20);
     }
 }

@@ -5,18 +5,23 @@
 use std::collections::HashSet;
 
 use balance::member::MemberSpec;
+use balance::url::MemberUrl;
 use balance::words;
 use serde_json::{Map, Value};
 
-use crate::ListProblem;
+use crate::problem::{ListProblem, shown};
+
+mod pieces;
 
 /// How lists are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct ListingRules {
     /// Wrong entries are left out. Otherwise they fail the list.
     pub skip_invalid: bool,
-    /// Most members of a list.
+    /// Most members of a list, and most wrong entries.
     pub max: usize,
+    /// Why this server can reach nobody at such a URL; None: it can.
+    pub misfit: fn(&MemberUrl) -> Option<String>,
 }
 
 /// A list, whole.
@@ -24,8 +29,10 @@ pub struct ListingRules {
 pub struct Listed {
     /// The members, each name once.
     pub members: Vec<MemberSpec>,
-    /// Entries that are left out, and why.
-    pub skipped: Vec<String>,
+    /// How many entries are left out.
+    pub skipped: usize,
+    /// Why the first of them is; empty without any.
+    pub first_skipped: String,
 }
 
 /// Labels of `file_sd` that are keys of a member; all others are its meta keys.
@@ -43,7 +50,7 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
         Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
     match text.trim_start().bytes().next() {
         None => return Err(ListProblem::Nothing),
-        Some(b'[' | b'{') => reading.json(text)?,
+        Some(b'[' | b'{') => pieces::read(text, &mut |of, at, value| reading.element(of, at, value))?,
         Some(_) => reading.lines(text)?,
     }
     Ok(reading.listed)
@@ -58,12 +65,15 @@ struct Reading {
 }
 
 impl Reading {
+    /// A file of comments alone is an error too: its writer has died behind them.
     fn lines(&mut self, text: &str) -> Result<(), ListProblem> {
+        let mut is_empty = true;
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
+            is_empty = false;
             let place = || format!("line {}", at + 1);
             let found = words::split(line).map_err(|error| error.to_string()).and_then(|words| {
                 let (url, keys) = words.split_first().ok_or("expected a URL")?;
@@ -73,49 +83,21 @@ impl Reading {
             });
             self.entry(&place, found)?;
         }
-        Ok(())
+        if is_empty { Err(ListProblem::Nothing) } else { Ok(()) }
     }
 
-    fn json(&mut self, text: &str) -> Result<(), ListProblem> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| ListProblem::NoJson(error.to_string()))?;
+    /// A group of targets or a member, as its keys say. `of`: the key of the list that it is in.
+    fn element(&mut self, of: &str, at: usize, value: &Value) -> Result<(), ListProblem> {
+        let place = format!("{of}[{at}]");
         match value {
-            Value::Array(list) => self.elements("", &list),
-            Value::Object(mut keys) => {
-                let members = keys.remove("members");
-                let members =
-                    members.ok_or_else(|| shape("the object", &Value::Object(keys.clone()), MEMBERS))?;
-                if let Some(key) = keys.keys().next() {
-                    return Err(ListProblem::Shape {
-                        place: "the object".to_owned(),
-                        found: format!("the key {}", shown(key)),
-                        expected: MEMBERS,
-                    });
-                }
-                let Value::Array(list) = &members else { return Err(shape("members", &members, "a list")) };
-                self.elements("members", list)
+            Value::Object(keys) if of.is_empty() && keys.contains_key("targets") => self.group(&place, keys),
+            Value::Object(keys) => {
+                let is_named = keys.get("name").is_some_and(|name| !name.is_null());
+                let found = control::read_member(value, |name| self.names.contains(name));
+                self.entry(&|| place.clone(), found.map(|spec| (spec, is_named)))
             }
-            other => Err(shape("the text", &other, MEMBERS)),
+            other => self.wrong(shape(&place, other, ELEMENT)),
         }
-    }
-
-    /// Groups of targets or members, as their keys say.
-    fn elements(&mut self, of: &str, list: &[Value]) -> Result<(), ListProblem> {
-        for (at, value) in list.iter().enumerate() {
-            let place = format!("{of}[{at}]");
-            match value {
-                Value::Object(keys) if of.is_empty() && keys.contains_key("targets") => {
-                    self.group(&place, keys)?
-                }
-                Value::Object(keys) => {
-                    let is_named = keys.get("name").is_some_and(|name| !name.is_null());
-                    let found = control::read_member(value, |name| self.names.contains(name));
-                    self.entry(&|| place.clone(), found.map(|spec| (spec, is_named)))?;
-                }
-                other => self.wrong(shape(&place, other, ELEMENT))?,
-            }
-        }
-        Ok(())
     }
 
     fn group(&mut self, place: &str, keys: &Map<String, Value>) -> Result<(), ListProblem> {
@@ -150,6 +132,9 @@ impl Reading {
             Ok(found) => found,
             Err(why) => return self.wrong(wrong(why)),
         };
+        if let Some(why) = (self.rules.misfit)(&spec.url) {
+            return self.wrong(wrong(why));
+        }
         if self.names.contains(&spec.name) {
             return self.wrong(wrong(format!("another entry is named {} as well", spec.name)));
         }
@@ -170,12 +155,17 @@ impl Reading {
         if !self.rules.skip_invalid {
             return Err(problem);
         }
-        self.listed.skipped.push(problem.to_string());
+        let (skipped, most) = (&mut self.listed.skipped, self.rules.max);
+        *skipped += 1;
+        match *skipped {
+            1 => self.listed.first_skipped = problem.to_string(),
+            count if count > most => return Err(ListProblem::TooManyWrong { most }),
+            _ => {}
+        }
         Ok(())
     }
 }
 
-const MEMBERS: &str = "a list of groups with targets, a list of members, or {\"members\": [...]}";
 const ELEMENT: &str = "an object with url or targets";
 
 /// A group of `file_sd`.
@@ -238,16 +228,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object without them",
     }
-}
-
-/// A piece of a list as it may stand in a message.
-fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    let mut out: String = text.chars().take(MOST).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        out.push('…');
-    }
-    out
 }
 
 #[cfg(test)]

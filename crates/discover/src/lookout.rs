@@ -3,8 +3,10 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use balance::settings::{Discovery, SourcePlace};
+use balance::url::MemberUrl;
 
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
@@ -20,10 +22,14 @@ pub enum SourcePlan {
 
 impl SourcePlan {
     /// The plan of a directive; relative paths are below `root`. Here, each kind has its line.
-    pub fn of(settings: &Discovery, root: &Path) -> Self {
-        let rules = ListingRules { skip_invalid: settings.skip_invalid, max: settings.max as usize };
+    /// `misfit`: see [`ListingRules`].
+    pub fn of(settings: &Discovery, root: &Path, misfit: fn(&MemberUrl) -> Option<String>) -> Self {
+        let rules = ListingRules { skip_invalid: settings.skip_invalid, max: settings.max as usize, misfit };
         match &settings.source {
-            SourcePlace::File(path) => SourcePlan::File(SourcePath { path: root.join(path), rules }),
+            SourcePlace::File(path) => {
+                let settle = Duration::from_millis(settings.settle_ms);
+                SourcePlan::File(SourcePath { path: root.join(path), rules, settle })
+            }
         }
     }
 }

@@ -32,6 +32,12 @@ pub enum ListProblem {
         /// The error.
         why: String,
     },
+    /// Too many of its entries are wrong.
+    #[error("more than {most} of its entries are wrong")]
+    TooManyWrong {
+        /// So many may be.
+        most: usize,
+    },
     /// It names too many members.
     #[error("it names {found} members: at most {most} are taken (max=)")]
     TooMany {
@@ -40,4 +46,14 @@ pub enum ListProblem {
         /// So many are allowed.
         most: usize,
     },
+}
+
+/// A piece of a list as it may stand in a message.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    let mut out: String = text.chars().take(MOST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        out.push('…');
+    }
+    out
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
-use crate::file::{FileSource, Look};
+use crate::file::{FileLook, FileSource};
 use crate::source::Sighting;
 use crate::{Bell, ListingRules, hops};
 
@@ -23,18 +23,22 @@ const PACE: Duration = Duration::from_secs(2);
 const UNWATCHED: Duration = Duration::from_millis(500);
 /// How soon a file is looked at again that somebody seems to be writing.
 const SOON: Duration = Duration::from_millis(50);
-/// How long a file that is being written is left alone, from one write to the next,
-const QUIET: Duration = Duration::from_millis(100);
+/// The least time between two looks, however much happens.
+const FLOOR: Duration = Duration::from_millis(100);
+/// How long a file is left alone whose writer has it open, from one write to the next,
+const OPEN: Duration = Duration::from_secs(2);
 /// and in all.
-const MOST_QUIET: Duration = Duration::from_millis(500);
+const MOST_OPEN: Duration = Duration::from_secs(10);
 
 /// A file that holds a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SourcePath {
     /// An absolute path.
     pub path: PathBuf,
     /// How the list is read.
     pub rules: ListingRules,
+    /// For how long it has to rest before it is read.
+    pub settle: Duration,
 }
 
 /// See the module.
@@ -53,7 +57,9 @@ struct Watched {
     source: FileSource,
     /// When it is looked at next,
     due: Instant,
-    /// not trusting its times.
+    /// and was last.
+    looked: Option<Instant>,
+    /// Its times are not trusted by the next look.
     has_changed: bool,
     /// Since when it is being written.
     writing: Option<Instant>,
@@ -64,10 +70,11 @@ impl Watcher {
     /// Watches these files, once it runs.
     pub(crate) fn new(sources: Vec<(usize, SourcePath)>, bell: Bell) -> Self {
         let now = Instant::now();
-        let file = |(place, SourcePath { path, rules })| Watched {
+        let file = |(place, SourcePath { path, rules, settle })| Watched {
             place,
-            source: FileSource::new(path, rules),
+            source: FileSource::new(path, rules, settle),
             due: now,
+            looked: None,
             has_changed: true,
             writing: None,
             is_watched: false,
@@ -99,13 +106,13 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self, at: usize) -> Look {
+    fn look(&mut self, at: usize) -> FileLook {
         let (now, file) = (Instant::now(), &mut self.files[at]);
         let look = file.source.look(file.has_changed, now);
-        file.has_changed = matches!(look, Look::Unsure);
-        file.writing = None;
+        file.has_changed = matches!(look, FileLook::Unsure);
+        (file.writing, file.looked) = (None, Some(now));
         let pause = match look {
-            Look::Unsure => SOON,
+            FileLook::Unsure => SOON,
             _ if file.is_watched => PACE,
             _ => UNWATCHED,
         };
@@ -119,15 +126,18 @@ impl Watcher {
         let hops = hops::of(&self.files[at].source.path);
         let all = hops.len();
         let mut found: Vec<(i32, OsString)> = Vec::new();
-        for (folder, name) in hops {
-            let events = WatchFlags::MODIFY
-                | WatchFlags::CLOSE_WRITE
-                | WatchFlags::CREATE
+        for (hop, (folder, name)) in hops.into_iter().enumerate() {
+            let mut events = WatchFlags::CREATE
                 | WatchFlags::DELETE
                 | WatchFlags::MOVED_FROM
                 | WatchFlags::MOVED_TO
                 | WatchFlags::ATTRIB
+                | WatchFlags::MASK_ADD
                 | WatchFlags::ONLYDIR;
+            // Only the file itself is written; folders above it may be busy with others' files.
+            if hop + 1 == all {
+                events |= WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
+            }
             found.extend(inotify::add_watch(inotify, &folder, events).ok().map(|watch| (watch, name)));
         }
         self.files[at].is_watched = found.len() == all;
@@ -195,20 +205,24 @@ impl Watcher {
 impl Watched {
     fn happened(&mut self, flags: ReadFlags, now: Instant) {
         self.has_changed = true;
-        // A writer in place closes the file at the end, or goes on writing.
-        let is_writing = flags.intersects(ReadFlags::MODIFY | ReadFlags::CREATE | ReadFlags::ATTRIB);
-        self.due = match is_writing {
-            false => now,
-            true => (now + QUIET).min(*self.writing.get_or_insert(now) + MOST_QUIET),
+        // A writer in place closes the file at the end.
+        let is_open = flags.intersects(ReadFlags::MODIFY) && !flags.contains(ReadFlags::CLOSE_WRITE);
+        let soonest = self.looked.map_or(now, |looked| now.max(looked + FLOOR));
+        self.due = match is_open {
+            false => {
+                self.writing = None;
+                soonest
+            }
+            true => (now + OPEN).min(*self.writing.get_or_insert(now) + MOST_OPEN).max(soonest),
         };
     }
 }
 
-fn tell_of(source: usize, look: Look, tell: &mut dyn FnMut(Sighting)) {
+fn tell_of(source: usize, look: FileLook, tell: &mut dyn FnMut(Sighting)) {
     match look {
-        Look::List(listed, is_new) => tell(Sighting { source, found: Ok(listed), is_new }),
-        Look::Failed(why) => tell(Sighting { source, found: Err(why), is_new: false }),
-        Look::Unsure => {}
+        FileLook::List(listed, is_new) => tell(Sighting { source, found: Ok(listed), is_new }),
+        FileLook::Failed(why) => tell(Sighting { source, found: Err(why), is_new: false }),
+        FileLook::Unsure => {}
     }
 }
 

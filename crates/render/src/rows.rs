@@ -202,6 +202,8 @@ pub struct HeldDoc<'a> {
     pub seen: u32,
     /// Members that it does not name; the first of them.
     pub gone: Vec<&'a str>,
+    /// How many more it does not name.
+    pub more: usize,
 }
 
 /// Looks at a source by what became of them.
@@ -353,11 +355,10 @@ impl<'a> Shown<'a> {
             listed: standing.listed,
             last_success: time(standing.seen_ms),
             failing_since: time(standing.failing_ms),
-            held: why.map(|why| HeldDoc {
-                why,
-                since: time(standing.held_ms),
-                seen: standing.held_seen,
-                gone: source.note.held.split_ascii_whitespace().collect(),
+            held: why.map(|why| {
+                let gone: Vec<&str> = source.note.held.split_ascii_whitespace().collect();
+                let more = (source.note.gone as usize).saturating_sub(gone.len());
+                HeldDoc { why, since: time(standing.held_ms), seen: standing.held_seen, gone, more }
             }),
             updates: UpdatesDoc { applied, unchanged, held, failed },
             last_error: Some(source.note.error.as_str()).filter(|error| !error.is_empty()),

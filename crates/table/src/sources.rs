@@ -86,18 +86,18 @@ impl Table {
         }
     }
 
-    /// Notes how a source does. Texts are cut at their room.
+    /// Notes how a source does. The error is cut at its room, the names between two of them.
     pub fn note_source(&self, row: u32, note: &SourceNote) {
         let Some(row) = self.source(row) else { return };
         let now = &note.standing;
         let stage = SourceStage::ALL.iter().position(|stage| *stage == now.stage).unwrap_or(0);
-        let texts = [&note.error, &note.held].map(|text| fitting(text));
+        let texts = [fitting(&note.error), whole_words(&note.held)];
         let lengths = texts[0].len() as u64 | (texts[1].len() as u64) << 32;
         let words = [
             stage as u64,
             now.seen_ms,
             now.failing_ms,
-            u64::from(now.failures),
+            u64::from(now.failures) | u64::from(note.gone) << 32,
             now.held_ms,
             u64::from(now.held_seen) | u64::from(now.listed) << 32,
             now.taken_ms,
@@ -130,7 +130,7 @@ impl Table {
             taken_ms: words[6],
         };
         let (error, held) = (text(0, words[7] & 0xffff_ffff), text(1, words[7] >> 32));
-        Some(SourceNote { standing, error, held })
+        Some(SourceNote { standing, error, held, gone: (words[3] >> 32) as u32 })
     }
 
     /// Counts what became of a look.
@@ -207,6 +207,13 @@ fn fitting(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// As many of its words as fit.
+fn whole_words(text: &str) -> &str {
+    let cut = fitting(text);
+    let is_between = cut.len() == text.len() || text[cut.len()..].starts_with(' ');
+    if is_between { cut } else { &cut[..cut.rfind(' ').unwrap_or(0)] }
 }
 
 fn text_words(text: &str) -> impl Iterator<Item = u64> {

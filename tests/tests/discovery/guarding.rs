@@ -151,20 +151,39 @@ fn sources_that_are_not_there_are_404_and_wrong_questions_are_refused() {
 }
 
 #[test]
-fn a_list_for_which_the_table_has_no_room_is_refused_as_a_whole_and_told_once() {
-    let [a] = Backend::named(["a"]);
+fn a_list_for_which_the_table_has_no_room_comes_in_part_and_says_so_once() {
+    let [a, b] = Backend::named(["a", "b"]);
     let more: String = (0..600).map(|at| format!("http://10.0.0.1:{}\n", at + 1)).collect();
-    let own = format!("{} name=a\n", a.url());
-    let httpd = found("drain=0").config("LuaBalancerMaxMembers 8").file("lists/app.json", &own).start();
-    wait_for_up(&httpd, "a");
-    httpd.write("lists/app.json", &(own.clone() + &more));
-    let why = "its list cannot be put in service: no room for another member: raise LuaBalancerMaxMembers";
-    wait_until("the refusal", SOON, || source(&httpd)["last_error"] == why);
+    let own = |one: &Backend| format!("{} name={}\n", one.url(), one.name());
+    let httpd = found("drain=0 shrink=100%").config("LuaBalancerMaxMembers 8");
+    let httpd = httpd.file("lists/app.json", &(own(&a) + &own(&b))).start();
+    wait_for_up(&httpd, "a b");
+    // The one that goes makes room, whatever comes.
+    httpd.write("lists/app.json", &(own(&a) + &more));
+    wait_until("b to go", SOON, || !states(&httpd).contains_key("b"));
+    let error = || source(&httpd)["last_error"].as_str().unwrap_or_default().to_owned();
+    let why = "): no room for another member: raise LuaBalancerMaxMembers";
+    wait_until("the refusal", SOON, || error().ends_with(why));
     let failed = || source(&httpd)["updates"]["failed"].as_u64().unwrap_or(0);
     wait_until("further tries", SOON, || failed() >= 3);
-    assert_eq!((up(&httpd).as_str(), &source(&httpd)["last_error"]), ("a", &why.into()));
-    assert_eq!(httpd.count_log("error.*source file-1: its list cannot be put in service"), 1);
-    httpd.write("lists/app.json", &(own + "http://10.0.0.1:1 name=b\n"));
-    wait_for_up(&httpd, "a b");
-    assert_eq!(source(&httpd)["last_error"], serde_json::Value::Null);
+    let row = source(&httpd);
+    let serving = row["members"].as_u64().expect("a number");
+    assert!(serving > 1 && error().starts_with(&format!("{} members of its list", 601 - serving)), "{row}");
+    assert!(error().contains(" more"), "{row}");
+    assert_eq!(httpd.count_log("error.*source file-1: .* members of its list are not in service"), 1);
+    httpd.write("lists/app.json", &(own(&a) + "http://10.0.0.1:1 name=c\n"));
+    wait_until("nobody to be left out", SOON, || source(&httpd)["last_error"] == serde_json::Value::Null);
+    assert_eq!(source(&httpd)["members"], 2);
+}
+
+#[test]
+fn members_whom_no_module_reaches_are_wrong_entries() {
+    let [a] = Backend::named(["a"]);
+    let lines = format!("{} name=a\najp://127.0.0.1:8009\n", a.url());
+    let httpd = found("invalid=skip").file("lists/app.json", &lines).start();
+    wait_for_up(&httpd, "a");
+    let row = source(&httpd);
+    let error = row["last_error"].as_str().unwrap_or_default();
+    assert!(error.starts_with("line 2: no module speaks ajp:// to backends"), "{row}");
+    assert_eq!(states(&httpd).len(), 1);
 }

@@ -30,4 +30,6 @@ pub struct SourceNote {
     pub error: String,
     /// Names of the members that a held list does not have, separated by blanks; so many as fit.
     pub held: String,
+    /// How many these are, with those that do not fit.
+    pub gone: u32,
 }

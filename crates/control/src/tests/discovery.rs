@@ -21,7 +21,7 @@ fn source(stage: SourceStage) -> SourceState {
         taken_ms: 900_000,
     };
     let settings = Discovery::of("file-1".into(), SourcePlace::File("/etc/lb/app.json".into()));
-    let note = SourceNote { standing, error: "line 2: <b>".into(), held: "a b".into() };
+    let note = SourceNote { standing, error: "line 2: <b>".into(), held: "a b".into(), gone: 5 };
     SourceState { pool: "app".into(), settings, members: 3, note, updates: [1, 2, 3, 4] }
 }
 
@@ -38,7 +38,7 @@ fn a_source_says_how_it_does() {
     let expected = json!({
         "pool": "app", "source": "file-1", "kind": "file", "where": "/etc/lb/app.json", "state": "held",
         "members": 3, "listed": 1, "last_success": "2026-11-29T11:59:50Z", "failing_since": null,
-        "held": {"why": "shrunk", "since": "2026-11-29T11:59:40Z", "seen": 2, "gone": ["a", "b"]},
+        "held": {"why": "shrunk", "since": "2026-11-29T11:59:40Z", "seen": 2, "gone": ["a", "b"], "more": 3},
         "updates": {"applied": 1, "unchanged": 2, "held": 3, "failed": 4}, "last_error": "line 2: <b>",
     });
     assert_eq!(row, expected);

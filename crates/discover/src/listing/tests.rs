@@ -2,7 +2,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const RULES: ListingRules = ListingRules { skip_invalid: false, max: 1000 };
+const RULES: ListingRules = ListingRules { skip_invalid: false, max: 1000, misfit: |_| None };
 
 fn lines(text: &str) -> Result<Vec<String>, String> {
     let listed = read(text.as_bytes(), RULES).map_err(|problem| problem.to_string())?;
@@ -35,7 +35,7 @@ fn labels_are_keys_or_meta_keys() {
 
 #[test]
 fn lists_without_members_are_lists() {
-    for text in ["[]", r#"{"members":[]}"#, r#"[{"targets":[]}]"#, "# nobody today\n"] {
+    for text in ["[]", r#"{"members":[]}"#, r#"[{"targets":[]}]"#] {
         assert_eq!(lines(text), Ok(Vec::new()), "{text}");
     }
 }
@@ -45,12 +45,14 @@ fn wrong_lists_are_refused_with_the_place() {
     for (text, says) in [
         ("", "it is empty: expected a list"),
         (" \n\n", "it is empty"),
+        ("# nobody today\n", "it is empty: expected a list; one without members is written as []"),
         ("[", "it is not JSON: EOF while parsing a list at line 1 column 1"),
         (r#"[{"targets":["10.0.0.1:80"#, "it is not JSON: EOF"),
         ("[] x", "it is not JSON: trailing characters"),
         (r#"{"member":[]}"#, "the object: found an object without them, expected a list of groups"),
         (r#"{"members":[],"x":1}"#, "the object: found the key x"),
-        (r#"{"members":{}}"#, "members: found an object without them, expected a list"),
+        (r#"{"members":{}}"#, "members: invalid type: map, expected a list at line 1"),
+        (r#"{"members":[],"members":[]}"#, "the object: found the key members"),
         ("[1]", "[0]: found a number, expected an object with url or targets"),
         (r#"[{"targets":"a:1"}]"#, "[0].targets: found a text, expected a list of host:port"),
         (r#"[{"targets":[],"label":{}}]"#, "[0]: found the key label, expected targets and labels alone"),
@@ -90,8 +92,8 @@ fn wrong_entries_are_skipped_where_that_is_wanted() {
     let text = "http://a:1\nhttp://b:1 weight=x\nhttp://a:1\nhttp://c:1\n";
     let listed = read(text.as_bytes(), rules).expect("a list");
     let names: Vec<&str> = listed.members.iter().map(|spec| spec.name.as_str()).collect();
-    assert_eq!((names.as_slice(), listed.skipped.len()), (&["a:1", "c:1"][..], 2));
-    assert!(listed.skipped[0].starts_with("line 2: weight=x"), "{:?}", listed.skipped);
+    assert_eq!((names.as_slice(), listed.skipped), (&["a:1", "c:1"][..], 2));
+    assert!(listed.first_skipped.starts_with("line 2: weight=x"), "{}", listed.first_skipped);
     assert!(read(b"[", rules).is_err(), "no part of a list is a list");
 }
 
@@ -100,9 +102,34 @@ fn too_many_members_are_refused() {
     let text: String = (0..4).map(|host| format!("http://h{host}:1\n")).collect();
     assert!(read(text.as_bytes(), ListingRules { max: 4, ..RULES }).is_ok());
     for skip_invalid in [false, true] {
-        let said = read(text.as_bytes(), ListingRules { max: 3, skip_invalid }).expect_err("too many");
+        let said =
+            read(text.as_bytes(), ListingRules { max: 3, skip_invalid, ..RULES }).expect_err("too many");
         assert_eq!(said, ListProblem::TooMany { found: 4, most: 3 });
     }
+}
+
+#[test]
+fn a_text_of_wrong_entries_is_refused_before_it_is_read_to_its_end() {
+    let rules = ListingRules { skip_invalid: true, max: 3, ..RULES };
+    for text in [
+        "[1,2,3,4,",
+        r#"{"members":[1,2,3,4,"#,
+        r#"[{"targets":[1,2,3,4]},"#,
+        "http://a:1 x\nhttp://a:1 x\nhttp://a:1 x\nhttp://a:1 x\n",
+    ] {
+        let said = read(text.as_bytes(), rules).expect_err("too many are wrong");
+        assert_eq!(said, ListProblem::TooManyWrong { most: 3 }, "{text}");
+    }
+}
+
+#[test]
+fn members_whom_this_server_cannot_reach_are_wrong_entries() {
+    let misfit = |url: &MemberUrl| (url.scheme == "ajp").then(|| "no module speaks ajp".to_owned());
+    let text = b"http://a:1\najp://b:1\n";
+    let said = read(text, ListingRules { misfit, ..RULES }).expect_err("nobody speaks ajp").to_string();
+    assert_eq!(said, "line 2: no module speaks ajp");
+    let listed = read(text, ListingRules { misfit, skip_invalid: true, ..RULES }).expect("a list");
+    assert_eq!((listed.members.len(), listed.skipped), (1, 1));
 }
 
 proptest! {
@@ -118,7 +145,7 @@ proptest! {
         ],
         skip_invalid: bool,
     ) {
-        match read(&bytes, ListingRules { skip_invalid, max: 3 }) {
+        match read(&bytes, ListingRules { skip_invalid, max: 3, ..RULES }) {
             Ok(listed) => {
                 prop_assert!(listed.members.len() <= 3);
                 let names: HashSet<&str> = listed.members.iter().map(|spec| spec.name.as_str()).collect();

@@ -19,8 +19,9 @@ const LONG: Duration = Duration::from_secs(20);
 impl Running {
     fn of(path: &Path) -> Self {
         let bell = Bell::new().expect("a descriptor");
-        let rules = ListingRules { skip_invalid: false, max: 1000 };
-        let watcher = Watcher::new(vec![(0, SourcePath { path: path.to_owned(), rules })], bell.clone());
+        let rules = ListingRules { skip_invalid: false, max: 1000, misfit: |_| None };
+        let source = SourcePath { path: path.to_owned(), rules, settle: Duration::from_millis(200) };
+        let watcher = Watcher::new(vec![(0, source)], bell.clone());
         let (send, told) = channel();
         let thread = std::thread::spawn(move || watcher.run(&mut |sighting| drop(send.send(sighting))));
         Running { bell, told, thread: Some(thread) }
@@ -143,6 +144,73 @@ fn a_path_that_is_not_a_file_is_refused_and_waited_for() {
     running.await_hosts(&["a"]);
     fs::write(&path, list(&["a"])).expect("written");
     running.await_hosts(&["a"]);
+}
+
+#[test]
+fn a_list_that_is_written_line_by_line_is_read_when_it_is_whole() {
+    let folder = folder();
+    let path = folder.path().join("app.txt");
+    fs::write(&path, "http://a:1\nhttp://b:1\nhttp://c:1\n").expect("written");
+    let running = Running::of(&path);
+    running.await_hosts(&["a", "b", "c"]);
+    let seen_is = |running: &Running, hosts: usize| {
+        let seen = running.await_told(|sighting| sighting.is_new || sighting.found.is_err());
+        assert_eq!(seen.found.map(|listed| listed.members.len()), Ok(hosts));
+    };
+    // By one who has it open,
+    let mut file = fs::File::create(&path).expect("opened");
+    for host in ["d", "e", "f", "g"] {
+        writeln!(file, "http://{host}:1").expect("written");
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    drop(file);
+    seen_is(&running, 4);
+    // and by one who opens it for each line.
+    fs::remove_file(&path).expect("removed");
+    for host in ["d", "e", "f", "g", "h"] {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        writeln!(file.expect("opened"), "http://{host}:1").expect("written");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    seen_is(&running, 5);
+}
+
+#[test]
+fn a_replaced_folder_is_seen_within_a_second() {
+    let folder = folder();
+    let root = folder.path();
+    for (name, host) in [("lists", "a"), ("next", "b")] {
+        fs::create_dir(root.join(name)).expect("a folder");
+        fs::write(root.join(name).join("app.json"), list(&[host])).expect("written");
+    }
+    let running = Running::of(&root.join("lists/app.json"));
+    running.await_hosts(&["a"]);
+    fs::rename(root.join("lists"), root.join("before")).expect("moved away");
+    fs::rename(root.join("next"), root.join("lists")).expect("in its place");
+    let took = running.await_hosts(&["b"]);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_storm_of_renames_does_not_make_a_storm_of_looks() {
+    let folder = folder();
+    let path = folder.path().join("app.json");
+    fs::write(&path, list(&["a"])).expect("written");
+    let running = Running::of(&path);
+    running.await_hosts(&["a"]);
+    let began = Instant::now();
+    let mut renames = 0;
+    while began.elapsed() < Duration::from_millis(500) {
+        let mut file = fs::File::create(folder.path().join("new")).expect("made");
+        file.write_all(list(&["b"]).as_bytes()).expect("written");
+        // An old file is read at once.
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("its time");
+        fs::rename(folder.path().join("new"), &path).expect("renamed");
+        renames += 1;
+    }
+    running.await_hosts(&["b"]);
+    let looks = running.told.try_iter().count();
+    assert!(looks < 10 && renames > 20, "{looks} looks at {renames} renames");
 }
 
 #[test]

@@ -72,7 +72,9 @@ fn sources(out: &Out, document: &Value) -> VerbResult {
     for source in list.into_iter().flatten() {
         let list = std::mem::take(&mut source["held"]);
         if let Some(why) = list["why"].as_str() {
-            let gone = cell(&list["gone"]);
+            let more = list["more"].as_u64().filter(|more| *more > 0);
+            let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+            let gone = cell(&list["gone"]) + &more;
             let name = format!("{}/{}", cell(&source["pool"]), cell(&source["source"]));
             held.push(format!(
                 "{name}: its list is held ({why}) since {}, seen {}×; without {gone}\n  \

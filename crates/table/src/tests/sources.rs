@@ -44,7 +44,7 @@ fn note() -> SourceNote {
         listed: 6,
         taken_ms: u64::MAX,
     };
-    SourceNote { standing, error: "line 2: é".into(), held: "a b".into() }
+    SourceNote { standing, error: "line 2: é".into(), held: "a b".into(), gone: 7 }
 }
 
 #[test]
@@ -121,11 +121,12 @@ fn notes_of_a_source_are_read_back_and_carried_over() {
         let seen = &table.snapshot(0).sources[0];
         assert_eq!((&seen.note, seen.updates, &*seen.settings.name), (&note(), [0, 0, 1, 0], "file-1"));
     }
-    let long = SourceNote { error: "é".repeat(900), held: "x".repeat(900), ..note() };
+    let long = SourceNote { error: "é".repeat(900), held: "xyz ".repeat(300) + "xyz", ..note() };
     table.note_source(row, &long);
     let cut = table.source_note(row).expect("a note");
     assert!(long.error.starts_with(&cut.error) && long.held.starts_with(&cut.held));
     assert!(cut.error.len() > 400 && cut.held.len() > 400, "{cut:?}");
+    assert!(cut.held.split(' ').all(|name| name == "xyz"), "no name is cut: {cut:?}");
 }
 
 #[test]

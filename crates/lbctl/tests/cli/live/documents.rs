@@ -89,7 +89,7 @@ pub const SCRIPTS: &str = r#"{"scripts":[
 pub const DISCOVERY: &str = r#"{"discovery":[
     {"pool":"app","source":"file-1","kind":"file","where":"/etc/lb/app.json","state":"held","members":3,"listed":0,
      "last_success":"2026-11-30T11:00:04Z","failing_since":null,"last_error":null,
-     "held":{"why":"empty","since":"2026-11-30T11:00:00Z","seen":2,"gone":["a","b","c"]},
+     "held":{"why":"empty","since":"2026-11-30T11:00:00Z","seen":2,"gone":["a","b","c"],"more":2},
      "updates":{"applied":1,"unchanged":1,"held":2,"failed":0}},
     {"pool":"app","source":"file-2","kind":"file","where":"/etc/lb/more.json","state":"stale","members":1,"listed":1,
      "last_success":"2026-11-30T10:00:00Z","failing_since":"2026-11-30T10:00:02Z","held":null,
