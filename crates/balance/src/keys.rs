@@ -3,6 +3,7 @@
 //! go by these lists.
 
 pub use crate::directives::discovery::KEYS as DISCOVERY;
+pub use crate::directives::dns_source::KEYS as DISCOVERY_DNS;
 pub use crate::directives::health::{
     COMMON as CHECK, HTTP as CHECK_HTTP, HTTPS as CHECK_HTTPS, LUA as CHECK_LUA,
 };

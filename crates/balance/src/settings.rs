@@ -3,6 +3,10 @@
 //! kept in shared memory as the directives' own text, one a line, so that configured and
 //! script-defined pools take the same way.
 
+mod dns;
+
+pub use dns::{DnsPlace, DnsRecords};
+
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PoolSettings {
@@ -58,6 +62,8 @@ pub struct Discovery {
 pub enum SourcePlace {
     /// `file:PATH`, as written.
     File(String),
+    /// `dns:NAME:PORT`, with its keys.
+    Dns(DnsPlace),
 }
 
 /// `empty=`: what becomes of a list without members.
@@ -77,6 +83,7 @@ impl SourcePlace {
     pub fn kind(&self) -> &'static str {
         match self {
             SourcePlace::File(_) => "file",
+            SourcePlace::Dns(_) => "dns",
         }
     }
 
@@ -84,6 +91,7 @@ impl SourcePlace {
     pub fn address(&self) -> &str {
         match self {
             SourcePlace::File(path) => path,
+            SourcePlace::Dns(of) => &of.place,
         }
     }
 }
@@ -91,13 +99,15 @@ impl SourcePlace {
 impl Discovery {
     /// With all keys at their defaults.
     pub fn of(name: String, source: SourcePlace) -> Self {
+        // A server may give a part of its addresses, now these and now those.
+        let absent = if matches!(source, SourcePlace::Dns(_)) { 2 } else { 1 };
         Discovery {
             name,
             source,
             stale_ms: None,
             empty: EmptyList::Hold,
             shrink_percent: 50,
-            absent: 1,
+            absent,
             settle_ms: 200,
             drain_ms: 30_000,
             skip_invalid: false,

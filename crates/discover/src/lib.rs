@@ -9,6 +9,7 @@
 
 mod asked;
 mod bell;
+mod dns;
 mod file;
 mod hops;
 mod listing;

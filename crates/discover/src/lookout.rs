@@ -8,6 +8,7 @@ use std::time::Duration;
 use balance::settings::{Discovery, SourcePlace};
 use balance::url::MemberUrl;
 
+use crate::dns::DnsSource;
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
 use crate::{Bell, ListingRules, asked};
@@ -29,6 +30,10 @@ impl SourcePlan {
             SourcePlace::File(path) => {
                 let settle = Duration::from_millis(settings.settle_ms);
                 SourcePlan::File(SourcePath { path: root.join(path), rules, settle })
+            }
+            SourcePlace::Dns(place) => {
+                let place = place.clone();
+                SourcePlan::Asked(Box::new(move || Box::new(DnsSource::new(place, rules))))
             }
         }
     }

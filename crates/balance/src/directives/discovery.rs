@@ -31,6 +31,7 @@ pub(super) fn read(known: &[Discovery], words: &[String]) -> Result<Discovery, P
             set(&mut to, key, value)?;
         }
     }
+    source_place::check(&to.source)?;
     if known.iter().any(|other| other.name == to.name) {
         let expected = "a name that no other source of the pool has";
         return Err(ParseError::value("name", &to.name, expected));
@@ -109,6 +110,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directives::dns_source;
     use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
@@ -142,7 +144,6 @@ mod tests {
                 &["http:https://cmdb/app.json every=30s"],
                 "a kind of source that this version has, which http: is not",
             ),
-            (&["dns:app:80"], "which dns: is not: file:PATH"),
             (&["file:/a colour=red"], "unknown key colour"),
             (&["file:/a empty=maybe"], "empty=maybe: expected hold, keep or take"),
             (&["file:/a shrink=101%"], "shrink=101%: expected a percentage"),
@@ -160,15 +161,18 @@ mod tests {
         }
     }
 
+    fn any_place() -> impl Strategy<Value = SourcePlace> {
+        prop_oneof!["[!-~][ -~é]{0,12}".prop_map(SourcePlace::File), dns_source::tests::any_place()]
+    }
+
     prop_compose! {
         fn any_source()(
-            path in "[!-~][ -~é]{0,12}", stale_ms in proptest::option::of(1u64..9_000_000), empty in 0..3usize,
+            source in any_place(), stale_ms in proptest::option::of(1u64..9_000_000), empty in 0..3usize,
             shrink_percent in 0u8..=100, absent in 1u32..=100, settle_ms in 0u64..=10_000,
             drain_ms in 0u64..9_000_000, skip_invalid: bool, max in 1u32..=1_000_000, cache: bool,
             wait_ms in 0u64..=60_000,
         ) -> Discovery {
             let empty = EMPTY[empty].1;
-            let source = SourcePlace::File(path);
             let name = "a-b.c_1".to_owned();
             Discovery {
                 name, source, stale_ms, empty, shrink_percent, absent, settle_ms, drain_ms, skip_invalid, max,

@@ -3,6 +3,7 @@
 //! same settings as a script's pool definition names them.
 
 pub(crate) mod discovery;
+pub(crate) mod dns_source;
 mod failures;
 pub(crate) mod health;
 pub(crate) mod method;

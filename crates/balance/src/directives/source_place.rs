@@ -2,12 +2,13 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
+use super::dns_source;
 use super::values::Line;
 use crate::error::ParseError;
 use crate::settings::SourcePlace;
 
 /// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 6] = ["http", "dns", "etcd", "consul", "kubernetes", "lua"];
+const LATER: [&str; 5] = ["http", "etcd", "consul", "kubernetes", "lua"];
 /// The usual form.
 pub(super) const EXAMPLE: &str = "file:PATH, for example file:/etc/lb/app.json";
 
@@ -18,6 +19,7 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
         Some(("file", path)) if !path.is_empty() && !path.chars().any(char::is_control) => {
             Ok(SourcePlace::File(path.to_owned()))
         }
+        Some(("dns", name)) => dns_source::read(place, name).map(SourcePlace::Dns),
         Some((kind, _)) if LATER.contains(&kind) => {
             wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLE}"))
         }
@@ -29,19 +31,30 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
 pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
     match of {
         SourcePlace::File(_) => &[],
+        SourcePlace::Dns(_) => dns_source::KEYS,
     }
 }
 
 /// Takes a key, if it is one of this kind's.
-pub(super) fn set(to: &mut SourcePlace, _key: &str, _value: &str) -> Result<bool, ParseError> {
+pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, ParseError> {
     match to {
         SourcePlace::File(_) => Ok(false),
+        SourcePlace::Dns(of) => dns_source::set(of, key, value),
+    }
+}
+
+/// Looks whether all keys fit together.
+pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
+    match of {
+        SourcePlace::File(_) => Ok(()),
+        SourcePlace::Dns(of) => dns_source::check(of),
     }
 }
 
 /// Writes the keys that [`set`] has taken.
-pub(super) fn write(of: &SourcePlace, _line: &mut Line) {
+pub(super) fn write(of: &SourcePlace, line: &mut Line) {
     match of {
         SourcePlace::File(_) => {}
+        SourcePlace::Dns(of) => dns_source::write(of, line),
     }
 }
