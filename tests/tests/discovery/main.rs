@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Members found by sources (`LuaBalancerDiscovery`), with files.
+//! Members found by sources (`LuaBalancerDiscovery`): files, and names of DNS.
 
+mod dns;
 mod guarding;
 mod lasting;
 mod mixing;
