@@ -19,6 +19,8 @@ mod source;
 mod watcher;
 
 use bell::Bell;
+#[cfg(fuzzing)]
+pub use dns::message as dns_message;
 pub use listing::{Listed, ListingRules, read};
 pub use lookout::{Lookout, SourcePlan, ThreadBody};
 pub use problem::ListProblem;

@@ -20,6 +20,8 @@ pub struct FakeQuestion {
     pub name: String,
     pub rtype: Rtype,
     pub is_tcp: bool,
+    /// Who asks, over UDP.
+    pub from: Option<SocketAddr>,
     pub message: Message<Vec<u8>>,
 }
 
@@ -50,13 +52,14 @@ impl Fake {
         let at = udp.local_addr().expect("an address");
         let (ended, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let fake = Fake { at, asked: asked.clone(), ended: ended.clone() };
-        let answer = Arc::new(move |bytes: &[u8], is_tcp| {
+        let answer = Arc::new(move |bytes: &[u8], from: Option<SocketAddr>| {
             let message = Message::from_octets(bytes.to_vec()).expect("a message");
             let question = message.sole_question().expect("a question");
             let (name, rtype) = (question.qname().to_string(), question.qtype());
+            let is_tcp = from.is_none();
             let end = if is_tcp { " tcp" } else { "" };
             asked.lock().expect("a list").push(format!("{name} {rtype}{end}"));
-            answer(&FakeQuestion { name, rtype, is_tcp, message })
+            answer(&FakeQuestion { name, rtype, is_tcp, from, message })
         });
         let (over_udp, has_ended) = (answer.clone(), ended.clone());
         udp.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
@@ -64,7 +67,7 @@ impl Fake {
             let mut buffer = [0; 1024];
             while !has_ended.load(Ordering::Acquire) {
                 let Ok((length, from)) = udp.recv_from(&mut buffer) else { continue };
-                for packet in over_udp(&buffer[..length], false) {
+                for packet in over_udp(&buffer[..length], Some(from)) {
                     let _ = udp.send_to(&packet, from);
                 }
             }
@@ -82,7 +85,7 @@ impl Fake {
                 stream.read_exact(&mut length).expect("a length");
                 let mut bytes = vec![0; u16::from_be_bytes(length).into()];
                 stream.read_exact(&mut bytes).expect("a question");
-                for packet in answer(&bytes, true) {
+                for packet in answer(&bytes, None) {
                     let _ = stream.write_all(&(packet.len() as u16).to_be_bytes());
                     let _ = stream.write_all(&packet);
                 }

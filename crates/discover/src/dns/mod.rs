@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod fake;
 mod lookup;
-mod message;
+pub mod message;
 mod servers;
 mod transport;
 

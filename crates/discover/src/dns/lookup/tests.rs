@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use domain::base::Rtype;
@@ -144,7 +146,9 @@ fn answers_to_other_questions_and_from_others_are_nobodys() {
         let mut of_another_kind = asked.records(bad);
         of_another_kind[28] ^= 2;
         let garbage = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
-        // As an attacker would, from another port.
+        let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let asking = asked.from.expect("over UDP");
+        stranger.send_to(&asked.records(bad), asking).expect("sent");
         vec![
             of_another_id,
             a_question,
@@ -157,6 +161,26 @@ fn answers_to_other_questions_and_from_others_are_nobodys() {
     });
     let found = addresses(&fake, "app.internal", Families::Four);
     assert_eq!(found, Ok(("192.0.2.1".to_owned(), Some(60))));
+}
+
+#[test]
+fn nobody_can_guess_the_number_and_the_port_of_the_next_question() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let known = seen.clone();
+    let server = Fake::start(move |asked| {
+        let (id, port) = (asked.message.header().id(), asked.from.map(|from| from.port()));
+        known.lock().expect("a list").push((id, port));
+        vec![asked.records(&[])]
+    });
+    for _ in 0..32 {
+        addresses(&server, "app.internal", Families::Four).expect("an answer");
+    }
+    let seen = seen.lock().expect("a list");
+    let ids: HashSet<u16> = seen.iter().map(|(id, _)| *id).collect();
+    let ports: HashSet<_> = seen.iter().map(|(_, port)| *port).collect();
+    assert!(ids.len() > 28 && ports.len() > 24, "{seen:?}");
+    let in_a_row = seen.windows(2).filter(|pair| pair[0].0.abs_diff(pair[1].0) < 16).count();
+    assert!(in_a_row < 4, "{seen:?}");
 }
 
 #[test]
@@ -286,6 +310,7 @@ fn a_service_has_the_addresses_of_its_targets() {
 fn a_service_that_is_not_offered_is_empty() {
     let fake = Fake::with(&[("_http._tcp.app.internal", FakeRecord::Srv(60, [0, 0, 0], "."))]);
     assert_eq!(service(&fake), Ok((Vec::new(), Some(60))));
+    assert_eq!(fake.questions(), ["_http._tcp.app.internal SRV"], "nobody is asked for the root");
     assert_eq!(service(&Fake::with(&[])), Ok((Vec::new(), None)));
 }
 
