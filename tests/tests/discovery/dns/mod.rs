@@ -3,6 +3,7 @@
 
 mod servers;
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -170,4 +171,44 @@ fn a_zone_says_how_long_nothing_holds_and_other_weights_are_taken() {
     assert_eq!(weight(), 5);
     server.set_zone(&zone(9));
     wait_until("another weight", SOON, || weight() == 9);
+}
+
+#[test]
+fn a_start_without_a_server_serves_the_last_answer() {
+    let (_backends, port) = at_one_port();
+    let mut server = DnsServer::dnsmasq(&hosts(&[1, 2]), "");
+    let place = format!("app.internal:{port}");
+    let mut httpd = found(&place, &server, "").config("LuaBalancerStateFile kept/state.json").start();
+    let both = members(&[1, 2], port);
+    wait_for_up(&httpd, &both);
+    let state = httpd.dir().join("kept/state.json");
+    wait_until("the answer in the state file", SOON, || {
+        fs::read_to_string(&state).is_ok_and(|text| text.contains("discovered=dns-1"))
+    });
+    httpd.stop();
+    server.end();
+    httpd.start_again();
+    assert_eq!(up(&httpd), both);
+    wait_for_state(&httpd, "stale");
+    assert_eq!(httpd.client().get("/app/").status, 200);
+    server.start();
+    server.set_hosts(&hosts(&[1, 2, 3]));
+    wait_for_up(&httpd, &members(&[1, 2, 3], port));
+}
+
+#[test]
+fn a_script_may_name_it() {
+    let (_backends, port) = at_one_port();
+    let server = DnsServer::dnsmasq(&hosts(&[1, 2]), "");
+    let resolver = server.resolver().replace('=', "='") + "'";
+    let script = format!(
+        "lb.define_pool('app', {{ discovery = {{ source = 'dns:app.internal:{port}', type = 'a', {resolver}, \
+         max_ttl = '1s' }} }})\nfunction translate(r) return lb.pool('app') end"
+    );
+    let httpd = Httpd::builder().file("pick.lua", &script).config("LuaHookTranslate pick.lua").start();
+    wait_for_up(&httpd, &members(&[1, 2], port));
+    assert_eq!(httpd.client().get("/").status, 200);
+    assert_eq!(source(&httpd)["where"], format!("app.internal:{port}"));
+    let shown = httpd.lbctl(&["discovery"]).done();
+    assert!(shown.out.contains("dns-1"), "{}", shown.out);
 }
