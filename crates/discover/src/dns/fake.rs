@@ -10,8 +10,9 @@ use std::time::Duration;
 use domain::base::iana::Rcode;
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::name::FlattenInto as _;
-use domain::base::{Message, MessageBuilder, Rtype, Ttl};
+use domain::base::{Message, MessageBuilder, Name, Rtype, ToName as _, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Soa, Srv};
+use octseq::Array;
 
 use super::message::{DnsName, parse_name};
 
@@ -20,7 +21,7 @@ pub struct FakeQuestion {
     pub name: String,
     pub rtype: Rtype,
     pub is_tcp: bool,
-    /// Who asks, over UDP.
+    /// The place of the one that asks, over UDP.
     pub from: Option<SocketAddr>,
     pub message: Message<Vec<u8>>,
 }
@@ -122,24 +123,28 @@ fn sockets() -> (UdpSocket, Option<TcpListener>) {
     panic!("no port is free for both");
 }
 
+/// Room for the largest answer of a test.
+type Packet = Array<4096>;
+
 pub fn name(text: &str) -> DnsName {
     parse_name(text).expect("a name")
 }
 
 impl FakeQuestion {
-    fn begin(&self, rcode: Rcode) -> AnswerBuilder<Vec<u8>> {
-        MessageBuilder::new_vec().start_answer(&self.message, rcode).expect("an answer")
+    fn begin(&self, rcode: Rcode) -> AnswerBuilder<Packet> {
+        let builder = MessageBuilder::from_target(Packet::new()).expect("room");
+        builder.start_answer(&self.message, rcode).expect("an answer")
     }
 
     pub fn failure(&self, rcode: Rcode) -> Vec<u8> {
-        self.begin(rcode).finish()
+        self.begin(rcode).finish().to_vec()
     }
 
     pub fn truncated(&self) -> Vec<u8> {
         let mut builder = self.begin(Rcode::NOERROR);
         builder.header_mut().set_tc(true);
         builder.push((&name(&self.name), Ttl::from_secs(60), A::from_octets(192, 0, 2, 1))).expect("room");
-        builder.finish()
+        builder.finish().to_vec()
     }
 
     /// Nothing, with times of the zone: its record's own, and that of what is not there.
@@ -149,7 +154,7 @@ impl FakeQuestion {
         let (at, rest) = (name("internal"), seconds(3600));
         let soa = Soa::new(at.clone(), at.clone(), 1.into(), rest, rest, rest, seconds(minimum));
         builder.push((&at, seconds(own), soa)).expect("room");
-        builder.finish()
+        builder.finish().to_vec()
     }
 
     /// The records of the name that are of the kind asked for, aliases before them; NODATA or
@@ -179,14 +184,14 @@ impl FakeQuestion {
                     builder.push((&owner, Ttl::from_secs(ttl), Aaaa::new(address))).expect("room");
                 }
                 (FakeRecord::Srv(ttl, [priority, weight, port], target), Rtype::SRV) => {
-                    let target = if target == "." { DnsName::root_vec() } else { name(target) };
+                    let target = if target == "." { Name::root_slice().to_name() } else { name(target) };
                     let srv = Srv::new(priority, weight, port, target);
                     builder.push((&owner, Ttl::from_secs(ttl), srv)).expect("room");
                 }
                 _ => {}
             }
         }
-        builder.finish()
+        builder.finish().to_vec()
     }
 
     /// As [`FakeQuestion::records`], with these addresses beside.
@@ -203,6 +208,6 @@ impl FakeQuestion {
         for (owner, ttl, address) in beside {
             builder.push((&name(owner), Ttl::from_secs(*ttl), A::new((*address).into()))).expect("room");
         }
-        builder.finish()
+        builder.finish().to_vec()
     }
 }

@@ -11,6 +11,7 @@ use domain::base::record::ParsedRecord;
 use domain::base::wire::ParseError;
 use domain::base::{Message, MessageBuilder, Name, Rtype, ToName as _, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Soa, Srv};
+use octseq::Array;
 
 /// Most aliases (CNAME) from the name that was asked for to the one that has the records.
 pub const MOST_ALIASES: usize = 16;
@@ -134,13 +135,13 @@ pub struct Records {
 impl Question {
     /// As it is sent, over UDP.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut builder = MessageBuilder::new_vec();
+        // There is room for the longest name.
+        let Ok(mut builder) = MessageBuilder::from_target(Array::<512>::new()) else { return Vec::new() };
         builder.header_mut().set_id(self.id);
         builder.header_mut().set_rd(true);
         let mut builder = builder.question();
-        // A vector takes a name and four bytes.
         let _ = builder.push((&self.name, self.kind.rtype(), Class::IN));
-        builder.finish()
+        builder.finish().to_vec()
     }
 
     /// Reads an answer. None: it is not one to this question.
@@ -217,16 +218,16 @@ impl Section {
         if record.class() != Class::IN {
             return Ok(());
         }
-        let (owner, ttl) = (record.owner().to_vec(), seconds(record.ttl()));
+        let (owner, ttl): (DnsName, u32) = (record.owner().to_name(), seconds(record.ttl()));
         if let Some(alias) = record.to_record::<Cname<_>>()? {
-            self.aliases.insert(owner, (alias.data().cname().to_vec(), ttl));
+            self.aliases.insert(owner, (alias.data().cname().to_name(), ttl));
             return Ok(());
         }
         let datum = match kind {
             RecordKind::Srv => record.to_record::<Srv<_>>()?.map(|record| {
                 let place = record.data();
                 let (priority, weight, port) = (place.priority(), place.weight(), place.port());
-                Datum::Place(ServicePlace { priority, weight, port, target: place.target().to_vec() })
+                Datum::Place(ServicePlace { priority, weight, port, target: place.target().to_name() })
             }),
             _ if record.rtype() == kind.rtype() => address(record)?.map(Datum::Address),
             _ => None,
@@ -259,7 +260,7 @@ fn beside(message: &Message<[u8]>) -> Result<Vec<(DnsName, IpAddr, u32)>, ParseE
     for record in message.additional()? {
         let record = record?;
         if let Some(address) = address(&record)?.filter(|_| record.class() == Class::IN) {
-            found.push((record.owner().to_vec(), address, seconds(record.ttl())));
+            found.push((record.owner().to_name(), address, seconds(record.ttl())));
         }
     }
     Ok(found)
