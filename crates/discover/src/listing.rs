@@ -35,6 +35,16 @@ pub struct Listed {
     pub first_skipped: String,
 }
 
+impl Listed {
+    /// Leaves an entry out.
+    pub(crate) fn skip(&mut self, why: String) {
+        if self.skipped == 0 {
+            self.first_skipped = why;
+        }
+        self.skipped += 1;
+    }
+}
+
 /// Labels of `file_sd` that are keys of a member; all others are its meta keys.
 const LABELS: [&str; 5] = ["zone", "weight", "route", "lbset", "name"];
 const SCHEME: &str = "__scheme__";
@@ -155,14 +165,9 @@ impl Reading {
         if !self.rules.skip_invalid {
             return Err(problem);
         }
-        let (skipped, most) = (&mut self.listed.skipped, self.rules.max);
-        *skipped += 1;
-        match *skipped {
-            1 => self.listed.first_skipped = problem.to_string(),
-            count if count > most => return Err(ListProblem::TooManyWrong { most }),
-            _ => {}
-        }
-        Ok(())
+        self.listed.skip(problem.to_string());
+        let most = self.rules.max;
+        if self.listed.skipped > most { Err(ListProblem::TooManyWrong { most }) } else { Ok(()) }
     }
 }
 

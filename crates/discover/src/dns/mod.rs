@@ -91,7 +91,7 @@ impl DnsSource {
         for endpoint in by_address.into_values() {
             match self.member(&endpoint) {
                 Ok(spec) => listed.members.push(spec),
-                Err(why) if self.rules.skip_invalid => listed.skipped.push(why),
+                Err(why) if self.rules.skip_invalid => listed.skip(why),
                 Err(why) => return Err(why),
             }
         }
@@ -108,7 +108,12 @@ impl DnsSource {
         if at.port() == 0 {
             return Err(format!("{at}: found port 0, expected 1 to 65535"));
         }
-        MemberSpec::parse(&format!("http://{at}"), &keys).map_err(|error| format!("{at}: {error}"))
+        let spec =
+            MemberSpec::parse(&format!("http://{at}"), &keys).map_err(|error| format!("{at}: {error}"))?;
+        match (self.rules.misfit)(&spec.url) {
+            Some(why) => Err(format!("{at}: {why}")),
+            None => Ok(spec),
+        }
     }
 }
 

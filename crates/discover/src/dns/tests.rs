@@ -6,7 +6,7 @@ use balance::settings::{DnsPlace, DnsRecords};
 use super::fake::{Fake, FakeRecord};
 use super::*;
 
-const RULES: ListingRules = ListingRules { skip_invalid: false, max: 100 };
+const RULES: ListingRules = ListingRules { skip_invalid: false, max: 100, misfit: |_| None };
 
 fn source(fake: &Fake, place: &str, records: DnsRecords) -> DnsSource {
     let place = DnsPlace { records, resolver: Some(fake.at), ..DnsPlace::of(place.to_owned()) };
@@ -104,7 +104,7 @@ fn wrong_entries_and_too_many_are_refused() {
     assert_eq!(look(&mut of).found, Err("192.0.2.1:0: found port 0, expected 1 to 65535".to_owned()));
     of.rules.skip_invalid = true;
     let list = look(&mut of).found.expect("a list");
-    assert_eq!((list.members.len(), list.skipped.len()), (1, 1));
+    assert_eq!((list.members.len(), list.skipped), (1, 1));
     of.rules.max = 1;
     let error = look(&mut of).found.expect_err("too many");
     assert!(error.contains("it names 2 members: at most 1 are taken"), "{error}");
