@@ -34,9 +34,12 @@ use crate::serve::shadows::ShadowSeat;
 /// Makes the draw of a shadow another one than that of a version on trial.
 const DRAW: u64 = 0x7368_6164_6f77;
 
+/// A path, and a query if there is one.
+type Target = (Vec<u8>, Option<Vec<u8>>);
+
 /// Path and query of a request before the hooks that decide about it.
 #[derive(Default)]
-struct Asked(RefCell<Option<(Vec<u8>, Option<Vec<u8>>)>>);
+struct Asked(RefCell<Option<Target>>);
 
 static ASKED: Shelf<Asked> = Shelf::new(c"lua_balancer path before hooks");
 

@@ -29,7 +29,7 @@ pub fn carry_out(steering: &dyn Steering, steps: &[MemberStep], by: &By) -> Resu
     match steering.carry_out(steps, by) {
         Ok(events) => done.events = events,
         Err(ChangeError::Full { .. }) => {
-            let (new, there): (Vec<_>, Vec<_>) = by_member(steps).into_iter().partition(comes);
+            let (new, there): (Vec<_>, Vec<_>) = by_member(steps).into_iter().partition(|steps| comes(steps));
             done.events = steering.carry_out(&there.concat(), by)?;
             done.fill(steering, &new, by);
         }
@@ -51,7 +51,7 @@ fn by_member(steps: &[MemberStep]) -> Vec<Vec<MemberStep>> {
     all
 }
 
-fn comes(steps: &Vec<MemberStep>) -> bool {
+fn comes(steps: &[MemberStep]) -> bool {
     steps.iter().any(|step| matches!(step.what, Doing::Add(_)))
 }
 
