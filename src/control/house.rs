@@ -2,14 +2,16 @@
 //! The parts that a child's answers are made of. They are the same in every child.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use balance::api::Balancer;
 use balance::engine::Handle;
 use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
-use balance::snapshot::Snapshot;
+use balance::snapshot::{LeadState, Snapshot};
 use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
@@ -53,6 +55,16 @@ impl ChildHouse {
 impl House for ChildHouse {
     fn snapshot(&self) -> Snapshot {
         snapshot::of(self.child)
+    }
+
+    fn lead(&self) -> Option<LeadState> {
+        self.child.table.lead_state(memory::monotonic_ms())
+    }
+
+    fn usable(&self, pool: &str) -> Option<(Arc<str>, usize)> {
+        let pool = self.balancer.find(pool)?;
+        let name = self.balancer.membership(pool)?.name.clone();
+        Some((name, self.balancer.usable(pool, None)))
     }
 
     fn history(&self, pool: &str) -> Option<PoolHistory> {

@@ -13,7 +13,11 @@ pub(crate) fn pool<'s>(all: &'s Snapshot, name: &str) -> Result<&'s PoolState, P
 /// The same as its place.
 pub(crate) fn pool_place(all: &Snapshot, name: &str) -> Result<usize, Problem> {
     let found = all.pools.iter().position(|pool| pool.name.eq_ignore_ascii_case(name));
-    found.ok_or_else(|| Problem::new(404, format!("there is no pool {}", shown(name))))
+    found.ok_or_else(|| no_pool(name))
+}
+
+pub(crate) fn no_pool(name: &str) -> Problem {
+    Problem::new(404, format!("there is no pool {}", shown(name)))
 }
 
 /// A member by its name.

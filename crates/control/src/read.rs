@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Asked;
 use crate::condition;
-use crate::find::{member, pool};
+use crate::find::{member, no_pool, pool};
 use crate::headers;
 use crate::problem::{Problem, shown};
 use crate::routes::{Endpoint, ROUTES, Verb};
@@ -37,6 +37,7 @@ pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, 
         Endpoint::Links => return plain(&links()),
         Endpoint::OpenApi => return Ok(answer(JSON, OPENAPI.into())),
         Endpoint::Metrics => return Ok(metrics(asked)),
+        Endpoint::Health => return health(asked),
         _ => {}
     }
     document_of(asked, target, &asked.house.snapshot())
@@ -45,7 +46,6 @@ pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, 
 /// The answer to a GET of this place, from this snapshot.
 pub(crate) fn document_of(asked: &Asked<'_>, target: Endpoint, all: &Snapshot) -> Result<Response, Problem> {
     match target {
-        Endpoint::Health => health(asked, all),
         Endpoint::Pools => {
             let mark = Mark::of_pools(&all.pools);
             with_view(asked.house, all, |view| marked(asked, mark, &view.pools()))
@@ -213,8 +213,9 @@ fn metrics(asked: &Asked<'_>) -> Response {
     answer(format.content_type(), made.text.into())
 }
 
-/// Whether the lead is fresh, and a pool has enough members.
-fn health(asked: &Asked<'_>, all: &Snapshot) -> Result<Response, Problem> {
+/// Whether the lead is fresh, and a pool has enough members. It is asked often, and reads no more
+/// than that.
+fn health(asked: &Asked<'_>) -> Result<Response, Problem> {
     let min = match asked.query.get("min")? {
         None => 1,
         Some(text) => {
@@ -223,16 +224,17 @@ fn health(asked: &Asked<'_>, all: &Snapshot) -> Result<Response, Problem> {
             number.ok_or_else(|| Problem::value("min", text, "a number of members, for example 2"))?
         }
     };
-    let asked_pool = asked.query.get("pool")?.map(|name| pool(all, name)).transpose()?;
-    if !all.lead.is_some_and(|lead| lead.fresh) {
+    let found = |name: &str| asked.house.usable(name).ok_or_else(|| no_pool(name));
+    let asked_pool = asked.query.get("pool")?.map(found).transpose()?;
+    if !asked.house.lead().is_some_and(|lead| lead.fresh) {
         return Err(Problem::new(503, "no child leads").with("Retry-After", "1"));
     }
     match asked_pool {
-        Some(pool) if pool.usable < min => {
-            let detail = format!("pool {} has {} usable members, fewer than {min}", pool.name, pool.usable);
+        Some((name, usable)) if usable < min => {
+            let detail = format!("pool {name} has {usable} usable members, fewer than {min}");
             Err(Problem::new(503, detail).with("Retry-After", "1"))
         }
-        Some(pool) => plain(&json!({ "status": "ok", "pool": &*pool.name, "usable": pool.usable })),
+        Some((name, usable)) => plain(&json!({ "status": "ok", "pool": &*name, "usable": usable })),
         None => plain(&json!({ "status": "ok" })),
     }
 }

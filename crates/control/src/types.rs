@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests, answers, and the house that is asked.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
-use balance::snapshot::Snapshot;
+use balance::snapshot::{LeadState, Snapshot};
 use balance::steering::Steering;
 use render::Facts;
 use render::explained::ExplainedDoc;
@@ -100,6 +101,11 @@ pub struct StateSeen {
 pub trait House {
     /// Everything that can be shown, now.
     fn snapshot(&self) -> Snapshot;
+    /// The leading child, at little cost.
+    fn lead(&self) -> Option<LeadState>;
+    /// The name of a pool, which is asked for in any case, and how many of its members picks choose
+    /// among, at little cost. None: there is no such pool.
+    fn usable(&self, pool: &str) -> Option<(Arc<str>, usize)>;
     /// The history of a pool. None: there is no such pool.
     fn history(&self, pool: &str) -> Option<PoolHistory>;
     /// Changes pools and members, and tells the log of it.

@@ -41,7 +41,8 @@ impl Table {
         known.map(state).collect()
     }
 
-    fn lead_state(&self, now_ms: u64) -> Option<LeadState> {
+    /// The leading child, by the clock that leases are made by. None: nobody leads.
+    pub fn lead_state(&self, now_ms: u64) -> Option<LeadState> {
         let (pid, fresh) = lead::seen(&self.map.header().leader, now_ms)?;
         Some(LeadState { pid, generation: self.generation(), fresh, since_s: self.lead_changes().1 })
     }

@@ -22,6 +22,9 @@ fn health_is_that_of_the_lead_and_of_a_pool() {
     assert_eq!(status("/health?pool=api"), 503);
     assert_eq!(status("/health?pool=api&min=0"), 200);
     assert_eq!(status("/health?pool=other"), 404);
+    assert_eq!(house.snapshots.get(), 0, "no more is read than that");
+    house.ask("PATCH", "/api/v1/pools/app/members/a", r#"{"admin":"drain"}"#);
+    assert_eq!(super::json(&house.ask("GET", "/health?pool=aPP&min=0", ""))["usable"], 1);
     for min in ["", "x", "-1", "1.5", "99999999999999999999", "1&min=2"] {
         refused(&house.ask("GET", &format!("/health?pool=app&min={min}"), ""), 422, "min");
     }

@@ -73,6 +73,8 @@ pub(super) struct Heap {
     pub state: RefCell<Option<StateSeen>>,
     pub pruned: Cell<usize>,
     pub may_prune: Cell<bool>,
+    /// How often everything was read.
+    pub snapshots: Cell<usize>,
     /// Another table has taken the place of this house's.
     pub superseded: Cell<bool>,
     /// Members that the configuration names: all that were there at first.
@@ -124,6 +126,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         state: RefCell::default(),
         pruned: Cell::new(0),
         may_prune: Cell::new(true),
+        snapshots: Cell::default(),
         superseded: Cell::default(),
         asked: RefCell::default(),
         sources: RefCell::default(),
@@ -182,7 +185,17 @@ impl Heap {
 }
 
 impl House for Heap {
+    fn lead(&self) -> Option<LeadState> {
+        self.lead.get()
+    }
+
+    fn usable(&self, pool: &str) -> Option<(Arc<str>, usize)> {
+        let found = self.handle.find(pool)?;
+        Some((self.handle.membership(found)?.name.clone(), self.handle.usable(found, None)))
+    }
+
     fn snapshot(&self) -> Snapshot {
+        self.snapshots.set(self.snapshots.get() + 1);
         let mut all = self.store().snapshot();
         let counts = balance::counts::ScriptCounts {
             ok: 7,
