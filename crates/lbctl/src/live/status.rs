@@ -18,9 +18,7 @@ pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
     let (said, exit) = servers.ask(whole).some()?;
     let differences = differences(&said);
     if out.is_json() {
-        let said: Vec<Said<Value>> =
-            said.into_iter().map(|one| Said { server: one.server, what: one.what.raw }).collect();
-        servers::documents(out, &said, differences.iter().map(Difference::document).collect())?;
+        documents(out, said, &differences)?;
         return Ok(exit);
     }
     for one in &said {
@@ -44,9 +42,7 @@ pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     let (said, exit) = servers.ask(|link| some(link, &selection, args.state.as_deref())).some()?;
     let differences = differences(&said);
     if out.is_json() {
-        let said: Vec<Said<Value>> =
-            said.into_iter().map(|one| Said { server: one.server, what: one.what.raw }).collect();
-        servers::documents(out, &said, differences.iter().map(Difference::document).collect())?;
+        documents(out, said, &differences)?;
         return Ok(exit);
     }
     for one in &said {
@@ -58,6 +54,13 @@ pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     }
     differ(out, &differences)?;
     Ok(exit)
+}
+
+/// The same as documents.
+fn documents(out: &Out, said: Vec<Said<Seen>>, differences: &[Difference]) -> Result<(), Failure> {
+    let raw = said.into_iter().map(|one| Said { server: one.server, what: one.what.raw });
+    let raw: Vec<Said<Value>> = raw.collect();
+    servers::documents(out, &raw, differences.iter().map(Difference::document).collect())
 }
 
 /// A server's state as it tells it.
