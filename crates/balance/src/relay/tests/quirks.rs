@@ -422,3 +422,20 @@ fn each_quirk_stands_once_and_says_where_it_is_known_from() {
     assert_eq!(names.len(), all.len());
     assert!(all.iter().all(|(.., known)| !known.is_empty()));
 }
+
+/// `balancer.get_last_failure` of scripts shows it (existing_lua.rs).
+#[test]
+fn the_status_of_an_attempt_is_the_members_or_httpds_or_none() {
+    let rows = [
+        (status(404, fresh(Ok)), 404),
+        (overridden(kept(Http(503))), 503),
+        (words(fresh(Http(502)), NothingRead), 502),
+        (timed_out(kept(Http(504))), 504),
+        (status(206, fresh(Done)), 206),
+        (status(206, by(Module::Counting, FilterError)), 206),
+        (by(Module::Unknown, Declined), 0),
+    ];
+    for (exchange, expected) in rows {
+        assert_eq!(exchange.last_status(judge(&exchange)), expected, "{exchange:?}");
+    }
+}
