@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use server_tests::client::Request;
+use server_tests::client::{BodyEncoding, Request};
 use server_tests::{Backend, Httpd, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -123,4 +123,21 @@ fn an_answer_over_fastcgi_that_breaks_off_counts_against_the_member_and_is_not_r
     let states = || httpd.members("app").into_values().filter(|member| member.state == "ejected").count();
     wait_until("the member to be ejected", SOON, || states() == 1);
     assert_eq!(at_second.load(Ordering::SeqCst), 0);
+}
+
+/// SCGI and uwsgi tell the length before the body.
+#[test]
+fn a_body_of_unknown_length_is_refused_and_counts_against_no_member() {
+    for scheme in ["scgi", "uwsgi"] {
+        let [(first, _), (second, _)] = [ends_connections(), ends_connections()];
+        let lines = "  LuaBalancerOutlier on failures=1\n</LuaBalancerPool>";
+        let config = members(scheme, [first, second]).replace("</LuaBalancerPool>", lines);
+        let module = format!("proxy_{scheme}");
+        let httpd = Httpd::builder().with_member_states().module(&module).config(&config).start();
+        let body = Request::post("/app/x", "a body").encoding(BodyEncoding::Chunked);
+        assert_eq!(httpd.client().send(&body).status, 411, "{scheme}");
+        let line = httpd.wait_for_access("/app/x");
+        assert_eq!((&*line.env["LB_REASON"], &*line.env["LB_ATTEMPTS"]), ("request", "1"), "{scheme}");
+        assert!(httpd.members("app").into_values().all(|member| member.state == "up"), "{scheme}");
+    }
 }

@@ -370,6 +370,12 @@ fn the_clients() -> Vec<Row> {
         ("408 for one that did not come", kept(Http(408)), NotTheMember, SPOILT),
         ("400 for one that is not whole", kept(Http(400)), NotTheMember, SPOILT),
         (
+            "mod_proxy_scgi, _uwsgi: 411 for one of unknown length",
+            by(Module::Counting, Http(411)),
+            NotTheMember,
+            &["other_schemes::a_body_of_unknown_length_is_refused_and_counts_against_no_member"],
+        ),
+        (
             "AP_FILTER_ERROR for one that a filter has refused",
             status(413, kept(FilterError)),
             NotTheMember,
