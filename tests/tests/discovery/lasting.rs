@@ -216,10 +216,14 @@ fn configtest_knows_sources_and_waits_for_none() {
     assert!(tested.says("Syntax OK"), "{tested:?}");
     let tested = Httpd::builder().config(&pool_of("every=30s", "")).configtest();
     tested.assert_error_at("LuaBalancerDiscovery", &["unknown key every"]);
-    let later = "<LuaBalancerPool app>\n  LuaBalancerDiscovery dns:app:80\n</LuaBalancerPool>\n";
-    let tested = Httpd::builder().config(later).configtest();
+    let pool = |source: &str| {
+        format!("<LuaBalancerPool app>\n  LuaBalancerDiscovery {source}\n</LuaBalancerPool>\n")
+    };
+    let tested = Httpd::builder().config(&pool("dns:app.invalid:80 resolver=127.0.0.1:1")).configtest();
+    assert!(tested.says("Syntax OK"), "{tested:?}");
+    let tested = Httpd::builder().config(&pool("consul:http://127.0.0.1:8500/app")).configtest();
     tested.assert_error_at(
         "LuaBalancerDiscovery",
-        &["a kind of source that this version has, which dns: is not"],
+        &["a kind of source that this version has, which consul: is not"],
     );
 }
