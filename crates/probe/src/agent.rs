@@ -10,7 +10,7 @@
 //! | `75%` | part of the configured weight, 0 ..= 65535 |
 //! | `maxconn:30` | most requests at the same time |
 
-use crate::failure::printable;
+use net::printable;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE: usize = 1024;

@@ -8,16 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Method;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Uri};
-use rustls::pki_types::ServerName;
+use net::{Failure, HttpTarget, Link, Payload, Reach, Stage, Stream, io_words, printable, words};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::dial::{self, Reach, Stream};
 use crate::engine::Engine;
-use crate::failure::{Failure, Stage, io_words, printable};
-use crate::link::{Link, Payload, words};
 
 /// Most bytes of an answer's body.
 const MOST_BODY: usize = 1 << 20;
@@ -109,7 +106,7 @@ impl Client {
     /// # Errors
     /// Why there is none, for administrators.
     pub async fn http(&self, request: Request<'_>) -> Result<ProbeResponse, String> {
-        let target = Target::parse(request.url)?;
+        let target = HttpTarget::parse(request.url)?;
         let stage = Cell::new(Stage::Connect);
         let timeout = request.timeout;
         let deadline = Instant::now() + timeout;
@@ -124,16 +121,16 @@ impl Client {
 
     async fn exchange(
         &self,
-        target: &Target,
+        target: &HttpTarget,
         mut request: Request<'_>,
         deadline: Instant,
         stage: &Cell<Stage>,
     ) -> Result<ProbeResponse, Failure> {
         let body = std::mem::take(&mut request.body);
-        let made = target.request(&request, body)?;
+        let made = made(target, &request, body)?;
         let mut stream = self.dial(&target.place, request.timeout, deadline, stage).await?;
         if let Some(name) = &target.server_name {
-            stream = dial::handshake(&self.0, (request.verify, None), name, stream, stage).await?;
+            stream = net::handshake(&self.0.tls, (request.verify, None), name, stream, stage).await?;
         }
         let exchange = |error| Failure::Exchange(words(&error));
         let mut link = Link::new(stream, None).await?;
@@ -169,7 +166,7 @@ impl Client {
         stage: &Cell<Stage>,
     ) -> Result<Stream, Failure> {
         self.0.resolver.keep_at_most(MOST_NAMES);
-        let addresses = place.addresses(&self.0, timeout, stage).await?;
+        let addresses = place.addresses(&self.0.resolver, timeout, stage).await?;
         Ok(place.connect(&addresses, deadline, stage).await?.0)
     }
 
@@ -202,7 +199,7 @@ impl Client {
         let stage = Cell::new(Stage::Connect);
         let place = Reach::at(host, 0);
         self.0.resolver.keep_at_most(MOST_NAMES);
-        let work = place.addresses(&self.0, timeout, &stage);
+        let work = place.addresses(&self.0.resolver, timeout, &stage);
         match self.0.within(timeout, work).await {
             Some(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
             Some(Err(_)) => Err("host not found".into()),
@@ -258,71 +255,26 @@ fn socket_words(error: &std::io::Error) -> String {
     }
 }
 
-/// A URL taken apart.
-struct Target {
-    place: Reach,
-    /// For https.
-    server_name: Option<ServerName<'static>>,
-    host_header: HeaderValue,
-    uri: Uri,
-}
-
-impl Target {
-    fn parse(url: &str) -> Result<Self, String> {
-        let bad = |why: &str| {
-            let url = printable(url, 200);
-            format!("\"{url}\" {why}, expected a URL such as http://10.0.0.1:8080/health")
-        };
-        if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(bad("holds blanks or control characters"));
-        }
-        let parsed: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
-        let https = match parsed.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(bad("is neither http:// nor https://")),
-        };
-        let authority = parsed.authority().ok_or_else(|| bad("names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("names a user, which does not belong into a URL"));
-        }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => Some(if https { 443 } else { 80 }),
-            rest => {
-                rest.and_then(|rest| rest.strip_prefix(':')?.parse::<u16>().ok()).filter(|port| *port > 0)
-            }
-        };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = port.ok_or_else(|| bad("has no port from 1 to 65535"))?;
-        if host.is_empty() {
-            return Err(bad("names no host"));
-        }
-        let name = || ServerName::try_from(host.to_owned()).map_err(|_| bad("names no host"));
-        let server_name = if https { Some(name()?) } else { None };
-        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("names no host"))?;
-        let path = parsed.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let uri = path.parse().map_err(|_| bad("is not a URL"))?;
-        Ok(Target { place: Reach::at(host, port), server_name, host_header, uri })
+fn made(
+    target: &HttpTarget,
+    request: &Request<'_>,
+    body: Vec<u8>,
+) -> Result<hyper::Request<Payload>, Failure> {
+    let bad = |what: &str| Failure::Settings(format!("'{}' cannot be sent", printable(what, 60)));
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, target.host_header.clone());
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("mod_lua_balancer"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut own = HeaderMap::new();
+    for (name, value) in request.headers {
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(name))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| bad(name))?;
+        own.append(key, value);
     }
-
-    fn request(&self, request: &Request<'_>, body: Vec<u8>) -> Result<hyper::Request<Payload>, Failure> {
-        let bad = |what: &str| Failure::Settings(format!("'{}' cannot be sent", printable(what, 60)));
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, self.host_header.clone());
-        headers.insert(header::USER_AGENT, HeaderValue::from_static("mod_lua_balancer"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        let mut own = HeaderMap::new();
-        for (name, value) in request.headers {
-            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(name))?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| bad(name))?;
-            own.append(key, value);
-        }
-        // Replaces what stands there, and keeps repeated ones.
-        headers.extend(own);
-        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad(request.method))?;
-        let mut made = hyper::Request::new(Payload::new(Bytes::from(body)));
-        (*made.method_mut(), *made.uri_mut(), *made.headers_mut()) = (method, self.uri.clone(), headers);
-        Ok(made)
-    }
+    // Replaces what stands there, and keeps repeated ones.
+    headers.extend(own);
+    let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| bad(request.method))?;
+    let mut made = hyper::Request::new(Payload::new(Bytes::from(body)));
+    (*made.method_mut(), *made.uri_mut(), *made.headers_mut()) = (method, target.uri.clone(), headers);
+    Ok(made)
 }

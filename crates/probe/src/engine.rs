@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use net::{Lookup, Resolver, TlsConfigs};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::limits::Sockets;
-use crate::resolve::{Lookup, Resolver};
 use crate::target::{Observation, ScriptCheck};
-use crate::tls::TlsConfigs;
 
 /// An observation, with the number of the watch that made it.
 pub(crate) type Report = (u64, Observation);

@@ -8,19 +8,21 @@ use std::time::Duration;
 use balance::settings::HealthCheck;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
+use net::{Link, Payload, printable, was_dead, words};
 use regex::bytes::Regex;
 use tokio::time::Instant;
 
-use crate::dial;
 use crate::engine::Engine;
-use crate::failure::{Failure, Stage, printable};
-use crate::link::{Link, MAX_BODY, Payload, was_dead, words};
+use crate::failure::{Failure, Stage};
 use crate::plan::{HttpPlan, Plan};
 use crate::redirect::{MAX_REDIRECTS, Origin, follow};
 
 /// Connections are kept for checks at least this often: less often, most servers have closed them
 /// by then.
 const REUSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Most bytes of a body that a check looks at.
+const MAX_BODY: usize = 64 * 1024;
 
 /// One check.
 pub(crate) struct HttpCheck<'a> {
@@ -38,7 +40,7 @@ impl HttpCheck<'_> {
     pub(crate) async fn run(&mut self) -> Result<u16, Failure> {
         let http = self.plan.http()?;
         let (check, timeout) = (&*self.plan.check, Duration::from_millis(self.plan.check.timeout_ms));
-        let addresses = self.plan.place.addresses(self.engine, timeout, self.stage).await?;
+        let addresses = self.plan.place.addresses(&self.engine.resolver, timeout, self.stage).await?;
         let (mut method, mut uri) = (http.shared.method.clone(), http.uri.clone());
         for _ in 0..=MAX_REDIRECTS {
             let request = || make_request(http, &method, &uri);
@@ -64,7 +66,7 @@ impl HttpCheck<'_> {
             method = method_after(status, method);
             uri = next;
         }
-        Err(Failure::Exchange(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(net::Failure::Exchange(format!("more than {MAX_REDIRECTS} redirects")).into())
     }
 
     /// Sends the request over the kept connection if there is one, and over a fresh one if that
@@ -80,14 +82,14 @@ impl HttpCheck<'_> {
             match link.send(request()).await {
                 Ok(answer) => return Ok((link, answer)),
                 Err(error) if was_dead(&error) => {}
-                Err(error) => return Err(Failure::Exchange(words(&error))),
+                Err(error) => return Err(net::Failure::Exchange(words(&error)).into()),
             }
         }
         let mut link = self.connect(addresses).await?;
         self.stage.set(Stage::Header);
         match link.send(request()).await {
             Ok(answer) => Ok((link, answer)),
-            Err(error) => Err(Failure::Exchange(words(&error))),
+            Err(error) => Err(net::Failure::Exchange(words(&error)).into()),
         }
     }
 
@@ -96,11 +98,11 @@ impl HttpCheck<'_> {
         let stream = match &self.plan.http()?.server_name {
             Some(name) => {
                 let trust = (self.plan.check.verify, self.plan.check.ca.as_deref());
-                dial::handshake(self.engine, trust, name, stream, self.stage).await?
+                net::handshake(&self.engine.tls, trust, name, stream, self.stage).await?
             }
             None => stream,
         };
-        Link::new(stream, peer).await
+        Ok(Link::new(stream, peer).await?)
     }
 
     async fn body(
@@ -114,7 +116,7 @@ impl HttpCheck<'_> {
         let mut body = answer.into_body();
         match link.read(&mut body, MAX_BODY, wanted.then_some(&mut kept)).await {
             Ok(whole) => Ok((kept, whole)),
-            Err(error) => Err(Failure::Exchange(words(&error))),
+            Err(error) => Err(net::Failure::Exchange(words(&error)).into()),
         }
     }
 

@@ -8,23 +8,19 @@
 
 pub mod agent;
 mod client;
-mod dial;
 mod engine;
 mod failure;
 mod http;
 mod limits;
-mod link;
 mod plan;
 mod prober;
 mod redirect;
-mod resolve;
 mod schedule;
 mod target;
-mod tls;
 mod watch;
 
 pub use agent::AgentReply;
 pub use client::{Client, ProbeResponse, Request, Tcp};
+pub use net::check_ca;
 pub use prober::{Prober, Waker};
 pub use target::{CheckTarget, Observation, ScriptCheck};
-pub use tls::check_ca;

@@ -10,11 +10,11 @@ use balance::settings::{CheckKind, HealthCheck};
 use balance::url::MemberUrl;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
+use net::{Reach, printable};
 use regex::bytes::Regex;
 use rustls::pki_types::ServerName;
 
-use crate::dial::Reach;
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static("mod_lua_balancer");
 
@@ -87,13 +87,21 @@ pub(crate) struct HttpPlan {
     pub(crate) server_name: Option<ServerName<'static>>,
 }
 
+/// Where the check connects to: `port=` beats the member's port, and its unix socket too.
+fn reach(url: &MemberUrl, check: &HealthCheck) -> Reach {
+    if let (Some(socket), None) = (&url.socket, check.port) {
+        return Reach::Unix(socket.into());
+    }
+    Reach::at(&url.host, check.port.unwrap_or(url.port))
+}
+
 impl Plan {
     pub(crate) fn new(
         url: &MemberUrl,
         check: &Arc<HealthCheck>,
         shared: &Result<Rc<CheckPlan>, String>,
     ) -> Self {
-        let place = Reach::new(url, check);
+        let place = reach(url, check);
         let http = match check.kind {
             CheckKind::Http | CheckKind::Https => {
                 shared.clone().and_then(|shared| HttpPlan::new(url, check, shared)).map(Some)
@@ -107,8 +115,8 @@ impl Plan {
     pub(crate) fn http(&self) -> Result<&HttpPlan, Failure> {
         match &self.http {
             Ok(Some(plan)) => Ok(plan),
-            Ok(None) => Err(Failure::Settings("the check has no request".into())),
-            Err(why) => Err(Failure::Settings(why.clone())),
+            Ok(None) => Err(net::Failure::Settings("the check has no request".into()).into()),
+            Err(why) => Err(net::Failure::Settings(why.clone()).into()),
         }
     }
 }

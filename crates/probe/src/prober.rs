@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use balance::settings::{CheckKind, HealthCheck};
+use net::Lookup;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, LocalSet};
@@ -22,7 +23,6 @@ use crate::client::Client;
 use crate::engine::{Engine, Report};
 use crate::limits::Sockets;
 use crate::plan::{CheckPlan, Plan};
-use crate::resolve::{self, Lookup};
 use crate::schedule::{Rng, Schedule};
 use crate::target::{CheckTarget, Observation, ScriptCheck};
 use crate::watch::Watch;
@@ -88,7 +88,7 @@ impl Prober {
     /// # Errors
     /// As [`Prober::new`].
     pub fn for_scripts() -> io::Result<Prober> {
-        Self::build(RandomState::new().build_hasher().finish(), Sockets::of_scripts(), resolve::system())
+        Self::build(RandomState::new().build_hasher().finish(), Sockets::of_scripts(), net::system())
     }
 
     /// With a seed for the jitter.
@@ -96,14 +96,14 @@ impl Prober {
     /// # Errors
     /// As [`Prober::new`].
     pub fn with_seed(seed: u64) -> io::Result<Prober> {
-        Self::build(seed, Sockets::of_this_process(), resolve::system())
+        Self::build(seed, Sockets::of_this_process(), net::system())
     }
 
     pub(crate) fn build(seed: u64, sockets: Sockets, lookup: Lookup) -> io::Result<Prober> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .max_blocking_threads(resolve::THREADS)
+            .max_blocking_threads(net::THREADS)
             .thread_keep_alive(Duration::from_secs(10))
             .thread_name("lua-balancer-dns")
             .build()?;

@@ -47,7 +47,7 @@ pub(crate) fn follow(location: &str, current: &str, origin: &Origin<'_>) -> Resu
 }
 
 fn leaves(location: &str) -> String {
-    format!("the redirect to \"{}\" leaves the member", crate::failure::printable(location, 100))
+    format!("the redirect to \"{}\" leaves the member", net::printable(location, 100))
 }
 
 /// `http://x` → (`http`, `//x`); a colon in a relative path ends no scheme.

@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use balance::settings::CheckKind;
+use net::Link;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use crate::agent::{self, AgentReply};
 use crate::engine::Engine;
-use crate::failure::{Failure, Stage};
+use crate::failure::{self, Failure, Stage};
 use crate::http::HttpCheck;
-use crate::link::Link;
 use crate::plan::Plan;
 use crate::schedule::Schedule;
 use crate::target::{CheckTarget, Observation};
@@ -66,11 +66,11 @@ impl Watch {
             Some(Some(result)) => result,
             Some(None) => {
                 let (member, pool) = (&self.target.member.spec.name, &self.target.pool);
-                Err(Failure::Here(format!(
-                    "the check of member {member} of pool {pool} panicked: a defect of this module"
-                )))
+                let why =
+                    format!("the check of member {member} of pool {pool} panicked: a defect of this module");
+                Err(net::Failure::Here(why).into())
             }
-            None => Err(Failure::TimedOut { after: timeout, stage: stage.get() }),
+            None => Err(net::Failure::TimedOut { after: timeout, stage: stage.get() }.into()),
         }
     }
 
@@ -92,19 +92,19 @@ impl Watch {
         }
     }
 
-    async fn connect(&self, deadline: Instant, stage: &Cell<Stage>) -> Result<crate::dial::Stream, Failure> {
+    async fn connect(&self, deadline: Instant, stage: &Cell<Stage>) -> Result<net::Stream, Failure> {
         let timeout = Duration::from_millis(self.plan.check.timeout_ms);
-        let addresses = self.plan.place.addresses(&self.engine, timeout, stage).await?;
+        let addresses = self.plan.place.addresses(&self.engine.resolver, timeout, stage).await?;
         Ok(self.plan.place.connect(&addresses, deadline, stage).await?.0)
     }
 
     async fn ask_agent(&self, deadline: Instant, stage: &Cell<Stage>) -> Result<Passed, Failure> {
         let mut stream = self.connect(deadline, stage).await?;
-        stage.set(Stage::Agent);
+        stage.set(failure::AGENT);
         let mut line = Vec::with_capacity(128);
         while line.len() <= agent::MAX_LINE && !line.contains(&b'\n') {
             let read = stream.read_buf(&mut line).await;
-            if read.map_err(|error| Failure::Agent(crate::failure::io_words(&error)))? == 0 {
+            if read.map_err(|error| Failure::Agent(net::io_words(&error)))? == 0 {
                 break;
             }
         }
@@ -113,13 +113,13 @@ impl Watch {
     }
 
     async fn run_script(&self, stage: &Cell<Stage>) -> Result<Passed, Failure> {
-        stage.set(Stage::Script);
+        stage.set(failure::SCRIPT);
         let script = self.engine.script.borrow().clone();
         match script {
             Some(script) => {
                 script(&self.target).await.map_err(Failure::Script).map(|()| Passed::ok("script".into()))
             }
-            None => Err(Failure::Here("Lua checks have nobody to run them".into())),
+            None => Err(net::Failure::Here("Lua checks have nobody to run them".into()).into()),
         }
     }
 
@@ -132,8 +132,8 @@ impl Watch {
     fn report(&self, started: Instant, result: Result<Passed, Failure>) {
         let passed = match result {
             Ok(passed) => passed,
-            Err(Failure::Here(trouble)) => return self.tell(trouble),
-            Err(Failure::Settings(why)) => {
+            Err(Failure::Net(net::Failure::Here(trouble))) => return self.tell(trouble),
+            Err(Failure::Net(net::Failure::Settings(why))) => {
                 let (member, pool) = (&self.target.member.spec.name, &self.target.pool);
                 return self.tell(format!("member {member} of pool {pool} cannot be checked: {why}"));
             }

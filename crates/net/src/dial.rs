@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Connecting to a member: TCP over IPv4 and IPv6, unix sockets, TLS on top.
+//! Connecting: TCP over IPv4 and IPv6, unix sockets, TLS on top.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -7,46 +7,37 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use balance::settings::HealthCheck;
-use balance::url::MemberUrl;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::engine::Engine;
 use crate::failure::{Failure, Stage};
-use crate::tls::handshake_words;
+use crate::resolve::Resolver;
+use crate::tls::{TlsConfigs, handshake_words};
 
-/// How long a slow lookup may hold up a check of a member whose old addresses are known.
+/// How long a slow lookup may hold up one whose old addresses are known.
 const LOOKUP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Any connection.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 /// Any connection, boxed.
-pub(crate) type Stream = Box<dyn Duplex>;
+pub type Stream = Box<dyn Duplex>;
 
-/// Where a member is to be reached.
+/// Where somebody is to be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reach {
+#[allow(missing_docs)]
+pub enum Reach {
     Unix(PathBuf),
     Address(SocketAddr),
     Name { host: String, port: u16 },
 }
 
 impl Reach {
-    /// `port=` beats the member's port, and its unix socket too.
-    pub(crate) fn new(url: &MemberUrl, check: &HealthCheck) -> Self {
-        if let (Some(socket), None) = (&url.socket, check.port) {
-            return Reach::Unix(socket.into());
-        }
-        Reach::at(&url.host, check.port.unwrap_or(url.port))
-    }
-
     /// A host (a name, or an address without brackets) and a port.
-    pub(crate) fn at(host: &str, port: u16) -> Self {
+    pub fn at(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
             Ok(ip) => Reach::Address(SocketAddr::new(ip, port)),
             Err(_) => Reach::Name { host: host.to_owned(), port },
@@ -54,9 +45,12 @@ impl Reach {
     }
 
     /// The addresses, in the resolver's order; none for a unix socket.
-    pub(crate) async fn addresses(
+    ///
+    /// # Errors
+    /// The name cannot be looked up.
+    pub async fn addresses(
         &self,
-        engine: &Engine,
+        resolver: &Resolver,
         timeout: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Rc<[SocketAddr]>, Failure> {
@@ -65,14 +59,17 @@ impl Reach {
             Reach::Address(address) => Ok(Rc::from([*address])),
             Reach::Name { host, port } => {
                 stage.set(Stage::Lookup);
-                let found = engine.resolver.resolve(host, LOOKUP_PATIENCE.min(timeout / 4)).await?;
+                let found = resolver.resolve(host, LOOKUP_PATIENCE.min(timeout / 4)).await?;
                 Ok(found.iter().map(|address| with_port(*address, *port)).collect())
             }
         }
     }
 
     /// Connects to the first address that answers, and says which one.
-    pub(crate) async fn connect(
+    ///
+    /// # Errors
+    /// None does.
+    pub async fn connect(
         &self,
         addresses: &[SocketAddr],
         deadline: Instant,
@@ -84,7 +81,7 @@ impl Reach {
                 UnixStream::connect(path).await.map_err(|error| Failure::connect(path.display(), &error))?;
             return Ok((Box::new(stream), None));
         }
-        let mut failed = Failure::Settings("the member has no address".into());
+        let mut failed = Failure::Settings("it has no address".into());
         for (at, address) in addresses.iter().enumerate() {
             match connect_one(*address, deadline, addresses.len() - at).await {
                 Ok(stream) => return Ok((Box::new(stream), Some(*address))),
@@ -96,7 +93,7 @@ impl Reach {
 }
 
 /// All addresses but the last get their share of the time that is left; the last one runs into the
-/// check's own timeout.
+/// caller's own timeout.
 async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Result<TcpStream, Failure> {
     let connecting = TcpStream::connect(address);
     let result = if left > 1 {
@@ -115,14 +112,17 @@ async fn connect_one(address: SocketAddr, deadline: Instant, left: usize) -> Res
 }
 
 /// TLS over a connection; with `verify=` and `ca=`.
-pub(crate) async fn handshake(
-    engine: &Engine,
+///
+/// # Errors
+/// The certificate, the handshake, or `ca=`.
+pub async fn handshake(
+    tls: &TlsConfigs,
     (verify, ca): (bool, Option<&str>),
     name: &ServerName<'static>,
     stream: Stream,
     stage: &Cell<Stage>,
 ) -> Result<Stream, Failure> {
-    let config = engine.tls.config(verify, ca)?;
+    let config = tls.config(verify, ca)?;
     stage.set(Stage::Handshake);
     match TlsConnector::from(config).connect(name.clone(), stream).await {
         Ok(stream) => Ok(Box::new(stream)),

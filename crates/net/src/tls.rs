@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS settings of https checks, made once per (`verify=`, `ca=`).
+//! TLS settings of clients, made once per (`verify=`, `ca=`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,19 +18,29 @@ use crate::failure::{Failure, io_words};
 type Trust = (bool, Option<String>);
 
 /// The settings made so far.
-pub(crate) struct TlsConfigs {
+pub struct TlsConfigs {
     provider: Arc<CryptoProvider>,
     made: RefCell<HashMap<Trust, Arc<ClientConfig>>>,
 }
 
+impl Default for TlsConfigs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TlsConfigs {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    pub fn new() -> Self {
         TlsConfigs { provider: Arc::new(ring::default_provider()), made: RefCell::default() }
     }
 
-    /// Settings for a check; reads certificates the first time. Failures are not kept, so that a
-    /// file that appears later is found.
-    pub(crate) fn config(&self, verify: bool, ca: Option<&str>) -> Result<Arc<ClientConfig>, Failure> {
+    /// Settings with a `ca=` file or the system's store; reads certificates the first time.
+    /// Failures are not kept, so that a file that appears later is found.
+    ///
+    /// # Errors
+    /// There are no certificates.
+    pub fn config(&self, verify: bool, ca: Option<&str>) -> Result<Arc<ClientConfig>, Failure> {
         let key = (verify, ca.filter(|_| verify).map(str::to_owned));
         if let Some(config) = self.made.borrow().get(&key) {
             return Ok(config.clone());

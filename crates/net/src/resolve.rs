@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Host names. The system's resolver blocks, so it runs on a few threads; one that hangs may keep
-//! those, but never a check of another name that was found before, and never the thread that runs
-//! the checks.
+//! those, but never another name that was found before, and never the thread that asks.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -21,20 +20,20 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Threads for names whose last lookup found something, and as many for all other names.
 const THREADS_A_LANE: usize = 8;
 /// All threads that lookups may use.
-pub(crate) const THREADS: usize = 2 * THREADS_A_LANE;
+pub const THREADS: usize = 2 * THREADS_A_LANE;
 
 /// Finds the addresses of a host; blocks. The ports in the answer have no meaning.
-pub(crate) type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+pub type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 /// The system's resolver.
-pub(crate) fn system() -> Lookup {
+pub fn system() -> Lookup {
     Arc::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect))
 }
 
 type Answer = Result<Rc<[SocketAddr]>, Rc<io::Error>>;
 
-/// Looks names up, one lookup at a time per name, shared by all checks of that name.
-pub(crate) struct Resolver {
+/// Looks names up, one lookup at a time per name, shared by all who ask for that name.
+pub struct Resolver {
     lookup: Lookup,
     names: RefCell<HashMap<String, Rc<Name>>>,
     proven: Arc<Semaphore>,
@@ -55,14 +54,18 @@ struct State {
 }
 
 impl Resolver {
-    pub(crate) fn new(lookup: Lookup) -> Self {
+    /// Without names.
+    pub fn new(lookup: Lookup) -> Self {
         let lane = || Arc::new(Semaphore::new(THREADS_A_LANE));
         Resolver { lookup, names: RefCell::default(), proven: lane(), unproven: lane() }
     }
 
     /// Addresses of `host`. When a name that was found before takes longer than `patience`, its old
     /// addresses are used, as traffic does.
-    pub(crate) async fn resolve(&self, host: &str, patience: Duration) -> Result<Rc<[SocketAddr]>, Failure> {
+    ///
+    /// # Errors
+    /// The resolver's.
+    pub async fn resolve(&self, host: &str, patience: Duration) -> Result<Rc<[SocketAddr]>, Failure> {
         let name = self.names.borrow_mut().entry(host.to_owned()).or_default().clone();
         if let Some(fresh) = name.fresh() {
             return Ok(fresh);
@@ -86,15 +89,15 @@ impl Resolver {
     }
 
     /// Forgets names that no lookup runs for, when there are more than this.
-    pub(crate) fn keep_at_most(&self, names: usize) {
+    pub fn keep_at_most(&self, names: usize) {
         let mut all = self.names.borrow_mut();
         if all.len() > names {
             all.retain(|_, name| name.state.borrow().running);
         }
     }
 
-    /// Forgets names that nobody checks any more.
-    pub(crate) fn keep_only(&self, hosts: &HashSet<&str>) {
+    /// Forgets all other names.
+    pub fn keep_only(&self, hosts: &HashSet<&str>) {
         self.names.borrow_mut().retain(|host, _| hosts.contains(host.as_str()));
     }
 

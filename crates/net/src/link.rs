@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One HTTP/1.1 connection to a member. It has no task of its own: the future that waits for it
+//! One HTTP/1.1 connection. It has no task of its own: the future that waits for it
 //! drives it, so that a kept connection costs nothing until its next use.
 
 use std::error::Error;
@@ -22,26 +22,27 @@ use crate::failure::{Failure, io_words};
 
 /// Most bytes of an answer's header, and of one read.
 const MAX_HEADER: usize = 32 * 1024;
-/// Most bytes of a body that a check looks at.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
-
 /// The body of a request.
-pub(crate) type Payload = Full<Bytes>;
+pub type Payload = Full<Bytes>;
 
 type Driver = Connection<TokioIo<Stream>, Payload>;
 
 /// A connection, in use or kept.
-pub(crate) struct Link {
+pub struct Link {
     sender: SendRequest<Payload>,
     driver: Option<Driver>,
     /// None for a unix socket.
-    pub(crate) peer: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
     /// A kept connection's place among the kept ones.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 impl Link {
-    pub(crate) async fn new(stream: Stream, peer: Option<SocketAddr>) -> Result<Self, Failure> {
+    /// Over a connection that is there.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn new(stream: Stream, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let made = Builder::new()
             .title_case_headers(true)
             .max_buf_size(MAX_HEADER)
@@ -52,10 +53,10 @@ impl Link {
     }
 
     /// Sends a request; ends when the answer's header is there.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Payload>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
+    ///
+    /// # Errors
+    /// See [`words`].
+    pub async fn send(&mut self, request: Request<Payload>) -> Result<Response<Incoming>, hyper::Error> {
         let Link { sender, driver, .. } = self;
         drive(driver, async {
             sender.ready().await?;
@@ -66,7 +67,10 @@ impl Link {
 
     /// Reads a body to its end, or until `most` bytes were seen; appends them to `keep`. Says
     /// whether the end was reached.
-    pub(crate) async fn read(
+    ///
+    /// # Errors
+    /// See [`words`].
+    pub async fn read(
         &mut self,
         body: &mut Incoming,
         most: usize,
@@ -87,7 +91,10 @@ impl Link {
     }
 
     /// The next piece of a body; None at its end.
-    pub(crate) async fn piece(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    ///
+    /// # Errors
+    /// See [`words`].
+    pub async fn piece(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
         while let Some(frame) = drive(&mut self.driver, body.frame()).await {
             if let Ok(data) = frame?.into_data() {
                 return Ok(Some(data));
@@ -97,7 +104,7 @@ impl Link {
     }
 
     /// Whether the connection takes another request, as far as can be told without waiting.
-    pub(crate) async fn is_reusable(&mut self) -> bool {
+    pub async fn is_reusable(&mut self) -> bool {
         let Link { sender, driver, .. } = self;
         poll_fn(|cx| {
             step(driver, cx);
@@ -125,12 +132,12 @@ fn step(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
 }
 
 /// Whether a request failed because its kept connection had ended meanwhile.
-pub(crate) fn was_dead(error: &hyper::Error) -> bool {
+pub fn was_dead(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || io_error(error).is_some()
 }
 
 /// The words for a failed answer.
-pub(crate) fn words(error: &hyper::Error) -> String {
+pub fn words(error: &hyper::Error) -> String {
     // The kind has no accessor of its own.
     if error.is_parse() && error.to_string().contains("too large") {
         return "the answer's header has more than 32 KiB or 100 lines".into();
