@@ -2,9 +2,13 @@
 //! The output: its forms, colours, exit codes.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ratatui::text::Span;
 
 use crate::clean;
 
@@ -112,6 +116,19 @@ impl Out {
         }
     }
 
+    /// Ends the program when the reader of its output goes away, for one that has nothing to write
+    /// for a long time.
+    pub fn ends_with_its_reader() {
+        std::thread::spawn(|| {
+            let stdout = io::stdout();
+            let mut output = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+            while poll(&mut output, PollTimeout::NONE) == Err(Errno::EINTR) {}
+            if output[0].any() == Some(true) {
+                std::process::exit(Exit::Done as i32);
+            }
+        });
+    }
+
     /// Whether documents are wanted.
     pub fn is_json(&self) -> bool {
         self.form == Form::Json
@@ -141,9 +158,19 @@ impl Out {
         table.set_header(head);
         table.add_rows(rows);
         let width = width();
-        let cut = |line: &str| line.trim_end().chars().take(width).collect::<String>();
+        let cut = |line: &str| cut(line, width).trim_end().to_owned();
         table.lines().map(|line| cut(&line)).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The part of a line that has room in so many columns; some letters take two, some none.
+fn cut(line: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    let end = line.char_indices().find(|(_, letter)| {
+        taken += Span::raw(letter.to_string()).width();
+        taken > columns
+    });
+    end.map_or(line, |(at, _)| line.get(..at).unwrap_or(line))
 }
 
 /// A document, with whatever would steer a terminal spelled as JSON does it. Beside line ends, such
@@ -171,4 +198,23 @@ fn width() -> usize {
 /// Says something to people who watch, beside the output.
 pub fn note(text: &str) {
     writeln!(io::stderr().lock(), "lbctl: {}", clean::lines(text)).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_line_is_cut_by_its_columns() {
+        for (line, columns, left) in [
+            ("abc", 2, "ab"),
+            ("abc", 3, "abc"),
+            ("日本語", 5, "日本"),
+            ("e\u{301}tude", 2, "e\u{301}t"),
+            ("", 4, ""),
+        ] {
+            assert_eq!(cut(line, columns), left, "{line} in {columns}");
+        }
+        assert_eq!(cut("abc", usize::MAX), "abc");
+    }
 }

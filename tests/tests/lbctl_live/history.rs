@@ -68,6 +68,22 @@ fn events_are_told_as_they_happen_and_over_a_restart() {
 }
 
 #[test]
+fn following_ends_when_nobody_reads_any_more() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let process = httpd.lbctl_beside(&["events", "-f"]);
+    let mut following = Following { process, text: Arc::default() };
+    let follower = &mut following.process;
+    let mut output = follower.stdout.take().expect("its output");
+    httpd.lbctl(&["drain", "app/a"]).done();
+    output.read_exact(&mut [0; 20]).expect("an event");
+    drop(output);
+    // Nothing happens that it could write.
+    wait_until("the follower to end", SOON, || follower.try_wait().expect("its state").is_some());
+    assert_eq!(follower.wait().expect("its end").code(), Some(0));
+}
+
+#[test]
 fn decisions_are_rows_with_their_attempts() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = serving(&a, &b).config("LuaBalancerDecisions sample=100%").start();

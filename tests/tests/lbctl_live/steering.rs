@@ -44,6 +44,39 @@ fn orders_are_followed_and_told_old_and_new() {
 }
 
 #[test]
+fn a_rehearsal_says_what_the_server_would_refuse_and_a_refusal_says_it_once() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let dry = httpd.lbctl(&["weight", "app/*", "2", "--dry-run"]).done();
+    assert_eq!(dry.out, "app/a: weight 5 → 2\napp/b: weight 1 → 2\n");
+    for (words, why) in [
+        (["add", "app/a", "http://127.0.0.1:1"], "already has a member named a"),
+        (["add", "app/c", "nonsense"], "expected scheme://host"),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let said = httpd.lbctl(&[&words, dry].concat());
+            assert!(said.code == 3 && said.err.contains(why), "{words:?} {dry:?}: {said:?}");
+        }
+    }
+    let said = httpd.lbctl(&["add", "app/c", "http://127.0.0.1:1", "wieght=3", "--dry-run"]);
+    assert!(said.code == 3 && said.err.contains("did you mean weight?"), "{said:?}");
+    let said = httpd.lbctl(&["disable", "app/a", "--until", "yesterday"]);
+    assert!(said.code == 3 && said.err.matches("a time to come").count() == 1, "{said:?}");
+    let said = httpd.lbctl(&["remove", "app/a"]);
+    assert!(said.err.contains("lbctl disable") && said.err.contains("--force"), "{said:?}");
+    assert_eq!(httpd.members("app").len(), 2);
+}
+
+#[test]
+fn a_condition_that_does_not_hold_in_time_is_a_document_too() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&a, &b).start();
+    let said = httpd.lbctl(&["wait", "app", "--for", "usable>=9", "--timeout", "300ms", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&said.out).expect("a document");
+    assert!(said.code == 5 && document["holds"] == false && document["for"] == "usable>=9", "{said:?}");
+}
+
+#[test]
 fn a_machine_leaves_every_pool_by_one_request() {
     let [a, b] = Backend::named(["a", "b"]);
     let httpd = serving(&a, &b).start();

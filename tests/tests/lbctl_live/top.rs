@@ -100,11 +100,11 @@ impl Terminal {
         self.press("q");
         wait_until("its end", SOON, || self.process.try_wait().expect("look").is_some());
         assert!(self.process.wait().expect("its end").success());
-        let shown = self.shown.lock().expect("the screen");
-        assert!(
-            !shown.screen().alternate_screen() && !shown.screen().hide_cursor(),
-            "the terminal is as it was"
-        );
+        // Its last bytes may still be on their way.
+        wait_until("the terminal to be as it was", SOON, || {
+            let shown = self.shown.lock().expect("the screen");
+            !shown.screen().alternate_screen() && !shown.screen().hide_cursor()
+        });
     }
 }
 

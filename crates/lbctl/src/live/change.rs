@@ -48,15 +48,21 @@ pub fn weight(out: &Out, args: &WeightArgs) -> VerbResult {
     let Some((last, members)) = args.words.split_last() else { return Ok(Exit::Usage) };
     let weight = match last.as_str() {
         "configured" => Value::Null,
-        text => text.parse::<f64>().ok().filter(|weight| weight.is_finite()).map(Value::from).ok_or_else(
-            || Failure::usage(format!("'{text}': expected POOL/MEMBER and last a weight, or configured")),
-        )?,
+        text => number(text).ok_or_else(|| {
+            Failure::usage(format!("'{text}': expected POOL/MEMBER and last a weight, or configured"))
+        })?,
     };
     if members.is_empty() == args.address.is_none() {
         return Err(Failure::usage("whose weight? Expected POOL/MEMBER or --address, and then the weight"));
     }
     let which = Which { members: members.to_vec(), address: args.address.clone() };
     simple(out, &which, &args.how, json!({ "weight": weight }))
+}
+
+/// A number as people write it: 2, not 2.0.
+fn number(text: &str) -> Option<Value> {
+    let whole = text.parse::<u64>().ok().map(Value::from);
+    whole.or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from))
 }
 
 fn simple(out: &Out, which: &Which, how: &How, patch: Value) -> VerbResult {

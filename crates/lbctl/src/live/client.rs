@@ -183,14 +183,35 @@ impl Link {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
                 "there is no such socket. Is httpd running, with the module?".to_owned()
             }
+            ureq::Error::Io(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused && self.is_another_file() =>
+            {
+                "this is not a socket: expected that of LuaBalancerSocket".to_owned()
+            }
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 "nobody answers. Is httpd running?".to_owned()
             }
             ureq::Error::Timeout(_) => "no answer in time".to_owned(),
             ureq::Error::BodyExceedsLimit(_) => format!("an answer of more than {MOST} bytes"),
+            ureq::Error::Io(error) if error.to_string().contains("InvalidContentType") => {
+                "it does not speak TLS: expected an https port, or http:// in --url".to_owned()
+            }
+            ureq::Error::Io(error) if error.to_string().contains("UnknownIssuer") => {
+                "nobody known has signed its certificate: --ca FILE names who has".to_owned()
+            }
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "it has closed the connection without an answer".to_owned()
+            }
+            ureq::Error::Io(error) => clean::text(&error.to_string()),
             other => clean::text(&other.to_string()),
         };
         Failure { exit: Exit::Unreachable, text: format!("{}: {why}", self.name) }
+    }
+
+    /// Whether the socket's name is that of something else.
+    fn is_another_file(&self) -> bool {
+        use std::os::unix::fs::FileTypeExt;
+        self.is_socket && std::fs::metadata(&self.name).is_ok_and(|found| !found.file_type().is_socket())
     }
 
     fn refusal(&self, call: &Call<'_>, reply: &ServerReply) -> Failure {
@@ -212,8 +233,11 @@ impl Link {
             412 => "somebody has changed it meanwhile: look at it, and try again",
             _ => "",
         };
-        let mut words = vec![said.unwrap_or_else(|| format!("status {}", reply.status))];
-        words.extend(text("expected").map(|expected| format!("expected {expected}")));
+        let said = said.unwrap_or_else(|| format!("status {}", reply.status));
+        // Most words of a server say it themselves.
+        let expected = text("expected").filter(|expected| !said.contains(expected.as_str()));
+        let mut words = vec![said];
+        words.extend(expected.map(|expected| format!("expected {expected}")));
         words.extend((!advice.is_empty()).then(|| advice.to_owned()));
         let whole = if reply.status == 412 { advice.to_owned() } else { words.join("; ") };
         Failure { exit: Exit::Refused, text: format!("{}: refused: {whole}", self.name) }

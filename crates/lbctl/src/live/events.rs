@@ -26,6 +26,7 @@ pub fn run(out: &Out, args: &EventsArgs) -> VerbResult {
         }
         return Ok(exit);
     }
+    Out::ends_with_its_reader();
     thread::scope(|scope| {
         let followers: Vec<_> = servers
             .all

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use balance::member::MemberSpec;
 use serde_json::{Map, Value, json};
 
 use super::args::{AddArgs, RemoveArgs};
@@ -27,7 +28,7 @@ pub fn add(out: &Out, args: &AddArgs) -> VerbResult {
     let mut rows = Vec::new();
     let mut worst = Exit::Done;
     for link in &servers.all {
-        let made = if args.how.dry_run { Ok(element.clone()) } else { post(link, pool, &element) };
+        let made = if args.how.dry_run { rehearse(link, pool, args) } else { post(link, pool, &element) };
         match made {
             Ok(made) => {
                 let name = made["name"].as_str().unwrap_or("a member");
@@ -42,6 +43,25 @@ pub fn add(out: &Out, args: &AddArgs) -> VerbResult {
     }
     tell(out, &rows, &Telling { many: servers.are_many(), dry_run: args.how.dry_run })?;
     Ok(worst)
+}
+
+/// Whether the server would take it, as far as its words and the other members say.
+fn rehearse(link: &Link, pool: &str, args: &AddArgs) -> Result<Value, Failure> {
+    let (_, pools) = servers::pools(link)?;
+    let known = pools.into_iter().find(|known| known.name.eq_ignore_ascii_case(pool)).unwrap_or_default();
+    let taken = |name: &str| known.members.iter().any(|member| member.name == name);
+    let name = args.pool.split_once('/').map(|(_, name)| format!("name={name}"));
+    let keys: Vec<String> = args.keys.iter().cloned().chain(name).collect();
+    let refused = |text: String| Failure {
+        exit: Exit::Refused,
+        text: format!("{}: would be refused: {text}", link.name),
+    };
+    let spec = MemberSpec::parse_beside(&args.member, &keys, taken);
+    let spec = spec.map_err(|error| refused(error.to_string()))?;
+    if taken(&spec.name) {
+        return Err(refused(format!("pool {pool} already has a member named {}", spec.name)));
+    }
+    Ok(json!({ "name": spec.name, "url": spec.url.to_string() }))
 }
 
 fn post(link: &Link, pool: &str, element: &Value) -> Result<Value, Failure> {
@@ -99,7 +119,9 @@ pub fn remove(out: &Out, args: &RemoveArgs) -> VerbResult {
         match done {
             Ok(()) => rows.extend(what.iter().map(|(member, _)| gone(&server, member, args))),
             Err(failure) => {
-                note(&failure.text);
+                // The server names its API.
+                let text = failure.text.replace("(PATCH {\"admin\":\"disabled\"})", "(lbctl disable)");
+                note(&text.replace("with ?force=1", "with --force"));
                 worst = failure.exit;
             }
         }

@@ -4,6 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::args::WaitArgs;
 use super::client::Link;
 use super::condition::{Conditions, Waited};
@@ -36,13 +38,12 @@ pub fn run(out: &Out, args: &WaitArgs) -> VerbResult {
         Ok(missing(&selection, &conditions, &pools))
     };
     let exit = until(&servers, start + time, missing)?;
-    if exit == Exit::Done {
-        let text = format!("{} has {conditions} after {:.1} s", args.of, start.elapsed().as_secs_f64());
-        if out.is_json() {
-            out.json(&serde_json::json!({ "of": args.of, "for": args.condition, "holds": true, "seconds": start.elapsed().as_secs_f64() }))?;
-        } else {
-            out.line(&text)?;
-        }
+    let (holds, seconds) = (exit == Exit::Done, start.elapsed().as_secs_f64());
+    if out.is_json() {
+        let (of, condition) = (&args.of, &args.condition);
+        out.json(&json!({ "of": of, "for": condition, "holds": holds, "seconds": seconds }))?;
+    } else if holds {
+        out.line(&format!("{} has {conditions} after {seconds:.1} s", args.of))?;
     }
     Ok(exit)
 }

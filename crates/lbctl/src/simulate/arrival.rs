@@ -5,6 +5,7 @@ use balance::rng::Rng;
 use explain::Ruling;
 
 use super::compare::{Answerer, Late, Served};
+use super::faults::Fault;
 use super::format::Record;
 use super::queue::{Arrival, Dispatched};
 use super::run::Simulation;
@@ -118,6 +119,11 @@ impl Simulation {
             let Some(end) = ends.min_by(f64::total_cmp) else { break };
             self.pass_to(end, self.begin + end);
         }
+    }
+
+    /// A member of `--slow` and `--down` that is neither one of these nor added.
+    pub fn unknown_member(&self, known: &[(String, String)]) -> Option<String> {
+        Fault::unknown(&self.faults, known).map(str::to_owned)
     }
 
     /// The members that have served requests that have waited, since this was asked last.

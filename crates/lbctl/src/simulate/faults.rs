@@ -93,6 +93,28 @@ impl Fault {
         (factor, serves)
     }
 
+    /// The first member that is neither among these pools and members nor comes by `--add`.
+    pub fn unknown<'f>(faults: &'f [Fault], known: &[(String, String)]) -> Option<&'f str> {
+        let is = |name: &str, pool: Option<&str>, member: &str| {
+            let whole = name.split_once('/').is_some_and(|(own, name)| {
+                name == member && pool.is_none_or(|pool| pool.eq_ignore_ascii_case(own))
+            });
+            name == member || whole
+        };
+        let comes = |name: &str| {
+            faults.iter().any(|fault| match fault {
+                Fault::Add(pool, spec, _) => is(name, pool.as_deref(), &spec.name),
+                _ => false,
+            })
+        };
+        let names = faults.iter().filter_map(|fault| match fault {
+            Fault::Slow(name, ..) | Fault::Down(name, _) => Some(name.as_str()),
+            Fault::Add(..) => None,
+        });
+        let mut names = names;
+        names.find(|name| !comes(name) && !known.iter().any(|(pool, member)| is(name, Some(pool), member)))
+    }
+
     /// Whether it has begun.
     pub fn has_begun(&self, at: f64) -> bool {
         match self {
@@ -116,6 +138,9 @@ mod tests {
         assert_eq!(weigh("a", "14:05:00"), (1.0, true));
         assert_eq!(weigh("b", "14:10:30"), (1.0, false));
         assert_eq!(Fault::weigh(&faults, "api", "b", at("14:10:30")), (1.0, true));
+        let known = |pool: &str| [("app".to_owned(), "a".to_owned()), (pool.to_owned(), "b".to_owned())];
+        assert_eq!(Fault::unknown(&faults, &known("app")), None);
+        assert_eq!(Fault::unknown(&faults, &known("api")), Some("app/b"));
         for wrong in ["a", "a=10@14:00", "a=x@14:00", "a=2x@14:00+1y", "a=2x@noon"] {
             assert!(Fault::slow(wrong).is_err(), "{wrong}");
         }

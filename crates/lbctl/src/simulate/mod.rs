@@ -122,11 +122,13 @@ fn simulate(
     logs: &mut Logs,
 ) -> Result<Option<Results>, Failure> {
     let rng = Rng::new(args.from.seed ^ SERVICE_SEED);
-    let Some(first) = logs.next()? else { return Ok(None) };
+    let unread = |error: std::io::Error| Failure::usage(error.to_string());
+    let Some(first) = logs.next().map_err(unread)? else { return Ok(None) };
     let begin = first.at;
     let mut one = Simulation::new(setup, faults.clone(), begin).map_err(Failure::usage)?;
     let mut other =
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
+    vet(args, &one)?;
     let workers = workers(args)?;
     one.workers = Workers::of(workers);
     other.iter_mut().for_each(|other| other.workers = Workers::of(workers));
@@ -153,7 +155,7 @@ fn simulate(
         } else {
             one.take_late();
         }
-        match logs.next()? {
+        match logs.next().map_err(unread)? {
             Some(next) => record = next,
             None => break,
         }
@@ -177,6 +179,29 @@ fn simulate(
         begin,
         differences: compared.map(|compared| compared.differences),
     }))
+}
+
+/// Names of pools and members that there are not would change nothing, and nobody would see it.
+fn vet(args: &SimulateArgs, simulation: &Simulation) -> Result<(), Failure> {
+    let pools = simulation.world.memberships();
+    let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    if let Some(name) = &args.pool
+        && !pools.iter().any(|pool| pool.name.eq_ignore_ascii_case(name))
+    {
+        let found = list(pools.iter().map(|pool| pool.name.to_string()).collect());
+        return Err(Failure::usage(format!("--pool {name}: there is no such pool; expected one of {found}")));
+    }
+    let own = pools
+        .iter()
+        .flat_map(|pool| pool.members.iter().map(|member| (pool.name.to_string(), member.spec.name.clone())));
+    let own: Vec<(String, String)> = own.collect();
+    match simulation.unknown_member(&own) {
+        Some(name) => {
+            let found = list(own.into_iter().map(|(pool, member)| format!("{pool}/{member}")).collect());
+            Err(Failure::usage(format!("--slow, --down: there is no member {name}; expected one of {found}")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// How many requests httpd serves at once: `--workers`, else the configuration's word, where it has

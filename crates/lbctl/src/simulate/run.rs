@@ -85,7 +85,7 @@ struct Due {
 /// See the module.
 pub struct Simulation {
     pub(super) world: World,
-    faults: Rc<Vec<Fault>>,
+    pub(super) faults: Rc<Vec<Fault>>,
     added: Vec<bool>,
     pub(super) begin: f64,
     due: BinaryHeap<Reverse<Due>>,

@@ -200,9 +200,12 @@ fn nobody_there_is_four_with_a_word_on_what_to_try() {
     let scene = Scene::new();
     let gone = scene.folder.lbctl(&["status", "--socket", "nothing.sock"]);
     assert!(gone.code == 4 && gone.err.contains("no such socket"), "{}", gone.whole());
-    scene.folder.write("left", "");
+    drop(std::os::unix::net::UnixListener::bind(scene.folder.0.join("left")).unwrap());
     let left = scene.folder.lbctl(&["status", "--socket", "left"]);
     assert!(left.code == 4 && left.err.contains("nobody answers"), "{}", left.whole());
+    scene.folder.write("file", "");
+    let file = scene.folder.lbctl(&["status", "--socket", "file"]);
+    assert!(file.code == 4 && file.err.contains("this is not a socket"), "{}", file.whole());
     let url = scene.folder.lbctl(&["status", "--url", "http://127.0.0.1:1/lb"]);
     assert_eq!(url.code, 4, "{}", url.whole());
     for wrong in ["lb1", "ftp://lb1/", "http://", "http://lb1/x?y", "http://:80/"] {
