@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use server_tests::{Backend, Ended, Httpd, Load, Step, pool, wait_until};
+use server_tests::{Backend, Ended, Httpd, Load, Step, lbctl, pool, wait_until};
 
 use crate::SOON;
 
@@ -173,6 +173,30 @@ fn a_rollout_that_is_killed_has_noted_who_is_out() {
     assert!(said.code == 1 && said.err.contains("STILL OUT, and not done: app/a;"), "{said:?}");
     site.rollout(&["--resume", "--take", "a"], WITH_HANDS).done();
     assert_eq!(site.states(), ["up", "up", "up"]);
+}
+
+#[test]
+fn a_member_that_one_of_two_servers_refuses_to_drain_is_put_back_at_the_other() {
+    let members = Backend::named(["a", "b"]);
+    let all: Vec<(&Backend, &str)> = members.iter().map(|member| (member, "")).collect();
+    let start = |admin: &str| {
+        let builder = Httpd::builder().with_member_states().config(&pool("app", &all, ""));
+        let door = format!("LuaBalancerAdmin {admin}\n<Location /lb>\nSetHandler lua-balancer\n</Location>");
+        builder.config(&door).start()
+    };
+    let servers = [start("on anonymous=on"), start("on")];
+    let urls = servers.each_ref().map(|httpd| format!("http://127.0.0.1:{}/lb", httpd.port()));
+    let journal = servers[0].dir().join("journal").display().to_string();
+    for (first, second, drained) in [(&urls[0], &urls[1], true), (&urls[1], &urls[0], false)] {
+        let words = ["rollout", "app", "--journal", &journal, "-o", "json", "--url", first, "--url", second];
+        let said = lbctl(&[&words[..], &["--", "true"]].concat());
+        assert!(said.code == 3 && said.err.contains("a change needs a user"), "{said:?}");
+        assert_eq!(said.err.contains("admin drain → ready"), drained, "{said:?}");
+        let told: Value = serde_json::from_str(&said.out).expect("one document");
+        // The server that refuses to drain it refuses to put it back as well: that is told.
+        assert_eq!(told["left_drained"], if drained { json!(["a"]) } else { json!([]) });
+        assert_eq!(servers[0].member("app", "a").state, "up");
+    }
 }
 
 #[test]

@@ -158,7 +158,14 @@ impl Rollout {
         self.site.wait_for_room(wave, self.most)?;
         for member in wave {
             self.journal.goes_out(&member.name, member.is_ordered())?;
-            self.site.drain(member)?;
+            if let Err((is_out, failure)) = self.site.drain(member) {
+                if is_out {
+                    self.held.push((member.clone(), Stage::Drained));
+                } else {
+                    self.journal.is_back(&member.name);
+                }
+                return Err(failure);
+            }
             self.held.push((member.clone(), Stage::Drained));
         }
         self.site.wait_until_idle(wave)?;
@@ -217,13 +224,14 @@ impl Rollout {
         let one = std::slice::from_ref(member);
         self.journal.remove(&member.name);
         let goes = self.journal.goes_out(&member.name, member.is_ordered());
-        let undone = goes.and_then(|()| self.site.drain(member)).and_then(|()| {
-            self.site.wait_until_idle(one)?;
-            let before = self.site.check_times(one)?;
-            self.runner.undo(member)?;
-            self.site.wait_for_checks(one, &before)?;
-            self.back(member)
-        });
+        let undone =
+            goes.and_then(|()| self.site.drain(member).map_err(|(_, failure)| failure)).and_then(|()| {
+                self.site.wait_until_idle(one)?;
+                let before = self.site.check_times(one)?;
+                self.runner.undo(member)?;
+                self.site.wait_for_checks(one, &before)?;
+                self.back(member)
+            });
         self.tell_end(member, undone, "is undone");
     }
 

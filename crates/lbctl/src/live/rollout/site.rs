@@ -40,8 +40,10 @@ impl Fleet {
         let all = self.servers.ask(|link| {
             let (_, pools) = servers::pools(link)?;
             let own = pools.into_iter().find(|pool| pool.name.eq_ignore_ascii_case(&self.pool));
-            let text = format!("{}: no pool {}", link.name, self.pool);
-            own.ok_or(Failure { exit: Exit::Refused, text })
+            own.ok_or_else(|| {
+                let text = format!("{}: no pool {} (lbctl status)", link.name, self.pool);
+                Failure { exit: Exit::Refused, text }
+            })
         });
         Ok(all.all()?.into_iter().map(|said| said.what).collect())
     }
@@ -84,23 +86,29 @@ impl Fleet {
         })
     }
 
-    /// Drains a member at all servers.
-    pub fn drain(&self, member: &SeenMember) -> Result<(), Failure> {
-        self.order(member, "drain", json!({ "admin": "drain", "note": "lbctl rollout" }))
+    /// Drains a member at all servers. With an error comes whether it may be out at one of them.
+    pub fn drain(&self, member: &SeenMember) -> Result<(), (bool, Failure)> {
+        let patch = json!({ "admin": "drain", "note": "lbctl rollout" });
+        for server in 0..self.servers.all.len() {
+            // A server that has refused has done nothing; one that is gone may have done it.
+            self.order(server, member, "drain", patch.clone())
+                .map_err(|failure| (server > 0 || failure.exit != Exit::Refused, failure))?;
+        }
+        Ok(())
     }
 
-    /// Takes the order back.
+    /// Takes the order back, at every server that takes it.
     pub fn put_back(&self, member: &SeenMember) -> Result<(), Failure> {
         let admin = if member.is_ordered() { "ready".into() } else { Value::Null };
-        self.order(member, "enable", json!({ "admin": admin }))
+        let servers = 0..self.servers.all.len();
+        let ends = servers.map(|server| self.order(server, member, "enable", json!({ "admin": admin })));
+        ends.fold(Ok(()), |all, end| all.and(end))
     }
 
-    fn order(&self, member: &SeenMember, verb: &str, patch: Value) -> Result<(), Failure> {
-        for (server, link) in self.servers.all.iter().enumerate() {
-            let (pool, name) = (member.pool.clone(), member.name.clone());
-            let order = MemberChange { server, pool, name, verb: verb.to_owned(), patch: patch.clone() };
-            note(&one(link, &order)?);
-        }
+    fn order(&self, server: usize, member: &SeenMember, verb: &str, patch: Value) -> Result<(), Failure> {
+        let Some(link) = self.servers.all.get(server) else { return Ok(()) };
+        let (pool, name) = (member.pool.clone(), member.name.clone());
+        note(&one(link, &MemberChange { server, pool, name, verb: verb.to_owned(), patch })?);
         Ok(())
     }
 
