@@ -140,9 +140,10 @@ fn simulate(
         None => args.against_log.then(Comparison::with_log),
     };
     one.draws_apart |= args.against_log;
-    let (mut last, mut record) = (begin, first);
+    let (mut last, mut record, mut names_any) = (begin, first, false);
     loop {
         last = record.at.max(last);
+        names_any |= record.member.is_some();
         let took = record.took.unwrap_or_else(|| service.draw(&rng));
         let chosen = one.arrive(&record, took);
         if let Some(compared) = &mut compared {
@@ -169,6 +170,12 @@ fn simulate(
         compared.settle(one.take_late(), None);
     }
     logs.progress.end();
+    let differs = compared.as_ref().is_some_and(|compared| compared.differences.differ > 0);
+    if args.against_log && differs && !names_any {
+        let text = "--against-log: no line names a member; expected LB_MEMBER in the log, for example \
+                    --log-format '%h %t \"%r\" %D %{LB_MEMBER}e'";
+        return Err(Failure::usage(text));
+    }
     let (unread, lines) = (logs.unread.clone(), logs.lines);
     Ok(Some(Results {
         figures: one.figures,

@@ -264,6 +264,7 @@ fn wrong_calls_are_told() {
         &["simulate", "--config", "two.conf", "access.log"],
         &["simulate", "--config", "pools.conf", "gone.log"],
         &["simulate", "--config", "pools.conf", "--pool", "nope", "access.log"],
+        &["simulate", "--config", "pools.conf", "--pool", "app", "--against-log", "access.log"],
         &["simulate", "--config", "pools.conf", "--down", "zz@14:00+1m", "access.log"],
         &["simulate", "--config", "pools.conf", "--service", "slow", "access.log"],
         &["simulate", "--config", "pools.conf", "--slow", "a", "access.log"],
