@@ -54,6 +54,24 @@ fn breaks_off() -> u16 {
     port
 }
 
+/// An application that has the same beginning of an answer for everything, and ends within it.
+fn begins(answer: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _: Result<usize, _> = stream.read(&mut [0; 8192]);
+            let _ = stream.write_all(&answer);
+        }
+    });
+    port
+}
+
+/// An AJP packet from an application: a mark, the length, and these bytes.
+fn ajp(body: &[u8]) -> Vec<u8> {
+    [b"AB", &(body.len() as u16).to_be_bytes()[..], body].concat()
+}
+
 /// FastCGI's kinds of records.
 const STDIN: u8 = 5;
 const STDOUT: u8 = 6;
@@ -140,4 +158,17 @@ fn a_body_of_unknown_length_is_refused_and_counts_against_no_member() {
         assert_eq!((&*line.env["LB_REASON"], &*line.env["LB_ATTEMPTS"]), ("request", "1"), "{scheme}");
         assert!(httpd.members("app").into_values().all(|member| member.state == "up"), "{scheme}");
     }
+}
+
+#[test]
+fn an_answer_over_ajp_that_breaks_off_counts_against_the_member_and_is_not_repeated() {
+    // 200, "OK", no headers; then the beginning of a body.
+    let answer = [ajp(b"\x04\x00\xc8\x00\x02OK\x00\x00\x00"), ajp(b"\x03\x00\x04some\x00")].concat();
+    let (second, at_second) = ends_connections();
+    let httpd = server("ajp", [begins(answer), second]);
+    let last = Request::get("/app/x").header("Connection", "close");
+    assert!(httpd.client().try_send(&last).is_err());
+    let line = httpd.wait_for_access("/app/x");
+    assert_eq!((&*line.env["LB_REASON"], line.status), ("reset", 200));
+    assert_eq!(at_second.load(Ordering::SeqCst), 0);
 }

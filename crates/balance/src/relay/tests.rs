@@ -2,7 +2,10 @@
 use super::*;
 use crate::settings::{CheckKind, HealthCheck};
 
-use HookStatus::Http;
+use exchanges::{by, fresh, kept, overridden, status, timed_out, words};
+
+use ErrorWords::NothingRead;
+use HookStatus::{Declined, Done, FilterError, Http, Ok};
 
 mod elsewhere;
 mod exchanges;
@@ -32,4 +35,21 @@ fn httpds_numbers_come_back_as_they_were() {
     }
     assert_eq!(HookStatus::from_code(503), Http(503));
     assert_eq!(HookStatus::from_code(7), HookStatus::Unknown(7));
+}
+
+/// `balancer.get_last_failure` of scripts shows it (existing_lua.rs).
+#[test]
+fn the_status_of_an_attempt_is_the_members_or_httpds_or_none() {
+    let rows = [
+        (status(404, fresh(Ok)), 404),
+        (overridden(kept(Http(503))), 503),
+        (words(fresh(Http(502)), NothingRead), 502),
+        (timed_out(kept(Http(504))), 504),
+        (status(206, fresh(Done)), 206),
+        (status(206, by(SchemeModule::Counting, FilterError)), 206),
+        (by(SchemeModule::Unknown, Declined), 0),
+    ];
+    for (exchange, expected) in rows {
+        assert_eq!(exchange.last_status(judge(&exchange)), expected, "{exchange:?}");
+    }
 }

@@ -122,6 +122,20 @@ fn answers() -> Vec<Row> {
             ],
         ),
         (
+            "mod_proxy_ajp: DONE for one",
+            by(Module::Ajp, Done),
+            Broken,
+            &[
+                "other_schemes::an_answer_over_ajp_that_breaks_off_counts_against_the_member_and_is_not_repeated",
+            ],
+        ),
+        (
+            "mod_proxy_scgi, _uwsgi: OK for one, whose length they do not compare",
+            by(Module::Counting, Ok),
+            Answered(200),
+            &["mod_proxy_uwsgi.c"],
+        ),
+        (
             "mod_proxy_fcgi: OK for a client that has gone",
             gone(by(Module::Counting, Ok)),
             Answered(200),
@@ -427,21 +441,4 @@ fn each_quirk_stands_once_and_says_where_it_is_known_from() {
     let names: BTreeSet<_> = all.iter().map(|(quirk, ..)| quirk).collect();
     assert_eq!(names.len(), all.len());
     assert!(all.iter().all(|(.., known)| !known.is_empty()));
-}
-
-/// `balancer.get_last_failure` of scripts shows it (existing_lua.rs).
-#[test]
-fn the_status_of_an_attempt_is_the_members_or_httpds_or_none() {
-    let rows = [
-        (status(404, fresh(Ok)), 404),
-        (overridden(kept(Http(503))), 503),
-        (words(fresh(Http(502)), NothingRead), 502),
-        (timed_out(kept(Http(504))), 504),
-        (status(206, fresh(Done)), 206),
-        (status(206, by(Module::Counting, FilterError)), 206),
-        (by(Module::Unknown, Declined), 0),
-    ];
-    for (exchange, expected) in rows {
-        assert_eq!(exchange.last_status(judge(&exchange)), expected, "{exchange:?}");
-    }
 }
