@@ -84,10 +84,15 @@ fn members(scheme: &str, ports: [u16; 2]) -> String {
 }
 
 fn server(scheme: &str, ports: [u16; 2]) -> Httpd {
-    Httpd::builder().module(&format!("proxy_{scheme}")).config(&members(scheme, ports)).start()
+    let builder = Httpd::builder();
+    let builder = match scheme {
+        "h2c" => builder.module("http2").module("proxy_http2"),
+        scheme => builder.module(&format!("proxy_{scheme}")),
+    };
+    builder.config(&members(scheme, ports)).start()
 }
 
-const SCHEMES: [&str; 3] = ["fcgi", "scgi", "uwsgi"];
+const SCHEMES: [&str; 4] = ["ajp", "fcgi", "scgi", "uwsgi"];
 
 #[test]
 fn a_post_that_reached_a_member_is_not_repeated_at_another() {
@@ -106,7 +111,7 @@ fn a_post_that_reached_a_member_is_not_repeated_at_another() {
 
 #[test]
 fn a_get_that_a_member_ended_goes_to_another() {
-    for scheme in SCHEMES {
+    for scheme in SCHEMES.into_iter().chain(["h2c"]) {
         let [(first, at_first), (second, at_second)] = [ends_connections(), ends_connections()];
         let httpd = server(scheme, [first, second]);
         httpd.client().get("/app/x");
@@ -170,5 +175,17 @@ fn an_answer_over_ajp_that_breaks_off_counts_against_the_member_and_is_not_repea
     assert!(httpd.client().try_send(&last).is_err());
     let line = httpd.wait_for_access("/app/x");
     assert_eq!((&*line.env["LB_REASON"], line.status), ("reset", 200));
+    assert_eq!(at_second.load(Ordering::SeqCst), 0);
+}
+
+/// mod_proxy_http2 says the same of everything, so that a request may have been begun with.
+#[test]
+fn a_post_over_http2_goes_to_no_other_member_whatever_has_failed() {
+    let refusing = Backend::refusing("nobody");
+    let (second, at_second) = ends_connections();
+    let httpd = server("h2c", [refusing.port(), second]);
+    assert_eq!(httpd.client().send(&Request::post("/app/x", "a body")).status, 503);
+    let line = httpd.wait_for_access("/app/x");
+    assert_eq!((&*line.env["LB_REASON"], &*line.env["LB_ATTEMPTS"]), ("reset", "1"));
     assert_eq!(at_second.load(Ordering::SeqCst), 0);
 }

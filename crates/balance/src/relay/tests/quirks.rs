@@ -187,7 +187,10 @@ fn connections() -> Vec<Row> {
             "mod_proxy_ajp: 503 without a connection, and without an answer to what may be repeated",
             by(Module::Ajp, Http(503)),
             Connect,
-            &["mod_proxy_ajp.c"],
+            &[
+                "other_schemes::a_post_to_a_member_that_refuses_goes_to_another",
+                "other_schemes::a_get_that_a_member_ended_goes_to_another",
+            ],
         ),
         (
             "mod_proxy_fcgi, _scgi, _uwsgi: 503 without a connection",
@@ -205,7 +208,7 @@ fn connections() -> Vec<Row> {
             "mod_proxy_http2: 503 for everything",
             by(Module::Unknown, Http(503)),
             Reset,
-            &["mod_proxy_http2.c"],
+            &["other_schemes::a_post_over_http2_goes_to_no_other_member_whatever_has_failed"],
         ),
         (
             "500 for a name that is not found",
@@ -328,7 +331,7 @@ fn failures() -> Vec<Row> {
             "mod_proxy_ajp: 500 without an answer to what may not be repeated",
             by(Module::Ajp, Http(500)),
             Reset,
-            &["mod_proxy_ajp.c"],
+            &["other_schemes::a_post_that_reached_a_member_is_not_repeated_at_another"],
         ),
         (
             "mod_proxy_http alone tells kept connections",
