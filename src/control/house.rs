@@ -47,7 +47,7 @@ impl ChildHouse {
     /// place of this child's: the children that have it answer.
     pub fn close_if_superseded(&self) {
         if self.is_superseded() {
-            self.child.leave_doors();
+            self.child.answering.close();
         }
     }
 }

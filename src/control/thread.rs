@@ -26,20 +26,23 @@ pub fn start(child: &'static Child) {
     let taken = child.doors.take();
     if child.table.has_successor() {
         // It was born too late.
-        child.leave_doors();
+        child.answering.close();
     }
     if taken.socket.is_none() && taken.metrics.is_none() {
+        child.table.note_closed(&child.lane);
         return;
     }
     let ender = child.answering.begins();
     let body = move || {
         guard((), || serve(child, taken, ender));
+        child.table.note_closed(&child.lane);
         child.answering.has_ended();
     };
     let spawned = memory::with_signals_blocked(|| {
         std::thread::Builder::new().name("lua-balancer-cp".into()).spawn(body)
     });
     if let Err(error) = spawned {
+        child.table.note_closed(&child.lane);
         child.answering.has_ended();
         log::server(log::CRIT, &format!("no thread for the control plane's sockets in this child: {error}"));
     }
@@ -47,7 +50,7 @@ pub fn start(child: &'static Child) {
 
 fn serve(child: &'static Child, taken: TakenOver, ender: Ender) {
     match DoorKeeper::new(doors(child, taken), ender) {
-        Ok(server) => server.run(),
+        Ok(server) => server.run(|| child.table.note_closed(&child.lane)),
         Err(error) => {
             log::server(
                 log::CRIT,

@@ -65,7 +65,7 @@ pub(super) unsafe extern "C" fn stopping(_: *mut ffi::apr_pool_t, graceful: i32)
         let Some(child) = child::get() else { return };
         if graceful == 0 {
             child.room.close();
-            child.leave_doors();
+            child.answering.close();
         } else {
             child.answering.leave();
             child.background.wake();

@@ -101,9 +101,9 @@ fn new_table(geometry: Geometry) -> Result<(Table, Mapping), String> {
     Ok((table.map_err(|error| error.to_string())?, mapping))
 }
 
-/// The time for children to leave the doors: several looks of theirs. A child that was killed is
-/// waited for in vain.
-const LEAVING: Duration = Duration::from_millis(500);
+/// The time for children to leave the doors: several looks of theirs, and the answers that they are
+/// at. A child that was killed is waited for in vain.
+const LEAVING: Duration = Duration::from_millis(800);
 
 fn carry_over(table: &Table, old: &Table, generation: u32) {
     // Then nobody is let in who would have to be sent away.

@@ -193,7 +193,7 @@ impl Worker {
         let are_there = || table.children().iter().any(|(_, generation)| *generation != own);
         let are_others = || table.has_successor() || table.generation() != own && are_there();
         if !self.child.answering.is_closed() && are_others() {
-            self.child.leave_doors();
+            self.child.answering.close();
         }
     }
 

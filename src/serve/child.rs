@@ -251,12 +251,6 @@ impl Ends for Child {
 }
 
 impl Child {
-    /// Takes no connections at the control plane's doors any more. Safe in a signal handler.
-    pub fn leave_doors(&self) {
-        self.answering.close();
-        self.table.note_closed(&self.lane);
-    }
-
     /// Hands the lead over at once, if this child has it. The lane of in-flight counts is given
     /// back by the parent, when the last request is gone.
     pub fn hand_over(&self) {

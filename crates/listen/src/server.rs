@@ -50,10 +50,13 @@ impl DoorKeeper {
         Ok(DoorKeeper { local: LocalSet::new(), runtime, doors, ender })
     }
 
-    /// Serves until it is told to end.
-    pub fn run(self) {
+    /// Serves until it is told to end. `closed` is called when no connection is taken any more, and
+    /// those that came before have had a moment for a request and its answer.
+    pub fn run(self, closed: impl FnOnce()) {
         let DoorKeeper { local, runtime, doors, ender } = self;
         if ender.is_closed() {
+            drop(doors);
+            closed();
             return;
         }
         let guests: Vec<Rc<Guests>> = doors.iter().map(|door| door.guests.clone()).collect();
@@ -65,6 +68,8 @@ impl DoorKeeper {
                 // Its connections are dropped, its socket closed, when this returns.
                 drop(door.await);
             }
+            first(ender.wait_for(Step::Ends), first(all_gone(&guests), tokio::time::sleep(LINGER))).await;
+            closed();
             first(ender.wait_for(Step::Ends), all_gone(&guests)).await;
             finish(&guests).await;
         }));

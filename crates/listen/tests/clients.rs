@@ -60,7 +60,7 @@ fn serve(limits: ConnectionLimits) -> Running {
             aside: Some(Arc::new(aside)),
         };
         let doors = vec![door(Listener::Unix(unix)), door(Listener::Tcp(tcp))];
-        DoorKeeper::new(doors, own).expect("a server").run();
+        DoorKeeper::new(doors, own).expect("a server").run(|| ());
     });
     Running { path, address, ender, thread: Some(thread) }
 }
@@ -176,7 +176,7 @@ fn a_socket_of_ipv6_is_one() {
             answer: Rc::new(reply),
             aside: None,
         };
-        DoorKeeper::new(vec![door], own).expect("a server").run();
+        DoorKeeper::new(vec![door], own).expect("a server").run(|| ());
     });
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.write_all(format!("GET / HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).expect("send");
@@ -426,7 +426,7 @@ fn a_server_that_was_told_to_end_before_it_began_takes_nobody() {
         answer: Rc::new(reply),
         aside: None,
     };
-    DoorKeeper::new(vec![door], ender).expect("a server").run();
+    DoorKeeper::new(vec![door], ender).expect("a server").run(|| ());
     // Another process that has the socket takes the connection.
     let (mut taken, _) = other.accept().expect("the connection");
     taken.write_all(b"here").expect("send");

@@ -152,3 +152,24 @@ fn only_the_newest_generation_leads() {
     table.resign(20);
     assert_eq!(table.leader(), None);
 }
+
+#[test]
+fn a_table_is_replaced_once_no_child_takes_connections() {
+    DEAD.with_borrow_mut(HashSet::clear);
+    let (table, larger) = (table(), table());
+    let [first, second] = [(11, 1), (12, 2)].map(|(pid, generation)| table.join(pid, generation).unwrap());
+    table.set_generation(2);
+    assert!(!table.has_successor());
+    table.announce_successor();
+    assert!(table.has_successor() && !table.is_superseded(), "it counts while the other one is made");
+    table.note_closed(&second);
+    assert!(table.has_open_children(), "one of an earlier generation");
+    table.note_closed(&first);
+    assert!(!table.has_open_children());
+    larger.carry_over(&table).expect("room");
+    assert!(table.is_superseded() && !larger.has_successor());
+    // The row's next child has connections of its own.
+    table.leave(first);
+    table.join(13, 2).unwrap();
+    assert!(table.has_open_children());
+}
