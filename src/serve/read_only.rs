@@ -131,12 +131,25 @@ pub struct UnsentFields {
     pub asked_tls: Cell<bool>,
     /// Somebody has asked for the body.
     pub asked_body: Cell<bool>,
+    /// Grows with every call.
+    call: Cell<u64>,
 }
 
 impl UnsentFields {
     /// The fields of this thread's request.
     pub fn of(current: Rc<CurrentRequest>) -> Self {
-        UnsentFields { current, asked_tls: Cell::new(false), asked_body: Cell::new(false) }
+        UnsentFields {
+            current,
+            asked_tls: Cell::new(false),
+            asked_body: Cell::new(false),
+            call: Cell::new(0),
+        }
+    }
+
+    /// Another call begins: nothing is kept of the one before, even if its copy of the request was
+    /// at the same place in memory.
+    pub fn begin(&self) {
+        self.call.set(self.call.get().wrapping_add(1));
     }
 
     /// Notes that an expression is evaluated.
@@ -231,7 +244,7 @@ impl Request for UnsentFields {
     }
 
     fn serial(&self) -> u64 {
-        self.current.serial()
+        self.current.serial().wrapping_add(self.call.get().wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     fn server_addr(&self) -> Option<String> {

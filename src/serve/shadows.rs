@@ -45,6 +45,7 @@ impl ShadowSeat {
 
     fn begin(&self, request: Request<'_>) {
         self.server.forget();
+        self.fields.begin();
         self.engine.store().begin(request.started_us().cast_unsigned() / 1_000_000);
     }
 }

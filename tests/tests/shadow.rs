@@ -259,6 +259,25 @@ fn a_shadow_that_writes_before_it_reads_decides_as_the_same_script_does_for_the_
 }
 
 #[test]
+fn a_shadow_does_not_see_the_changes_of_another_one_of_the_request() {
+    let next = "function translate(r)\n  local app = lb.pool('app')\n  local is = r.uri == '/named' and r.args == 'x' \
+        and not r.headers_in['X-Own'] and not r.notes.own and not ngx.ctx.own and #app == 2 and app.usable == 2 \
+        and not lb.dict('seen'):get('own') and not r:expr('%{QUERY_STRING} == \"own\"')\n  \
+        r.uri, r.args, r.headers_in['X-Own'], r.notes.own, ngx.ctx.own = '/own', 'own', 'own', 'own', 'own'\n  \
+        lb.dict('seen'):set('own', 1)\n  app:member('b'):drain()\n  \
+        app:add{ url = 'http://127.0.0.1:9', name = 'own' }\n  return app:member(is and 'a' or 'b')\nend\n\
+        function again(r) return translate(r) end";
+    let lines = format!("{BOTH}\nLuaBalancerShadow next.lua again");
+    let site = site(Mpm::Event, next, &lines);
+    let mut client = site.httpd.client();
+    for asked in 1..=10 {
+        assert_eq!(client.get("/named?x").backend(), "a");
+        assert_eq!(counts(&site.httpd), [2 * asked, 0, 0], "{}", shadow(&site.httpd));
+    }
+    site.httpd.assert_no_crash();
+}
+
+#[test]
 fn a_shadow_adds_a_member_that_it_alone_sees_and_may_decide_for_it() {
     let next = "function translate(r)\n  local app = lb.pool('app')\n  \
         local m = app:add{ url = 'http://127.0.0.1:9', name = 'own' }\n  \
