@@ -116,17 +116,12 @@ impl Out {
         }
     }
 
-    /// Ends the program when the reader of its output goes away, for one that has nothing to write
-    /// for a long time.
-    pub fn ends_with_its_reader() {
-        std::thread::spawn(|| {
-            let stdout = io::stdout();
-            let mut output = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-            while poll(&mut output, PollTimeout::NONE) == Err(Errno::EINTR) {}
-            if output[0].any() == Some(true) {
-                std::process::exit(Exit::Done as i32);
-            }
-        });
+    /// Waits until the reader of the output goes away: for a program that has nothing to write for
+    /// a long time.
+    pub fn wait_for_its_reader_to_go() {
+        let stdout = io::stdout();
+        let mut output = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        while poll(&mut output, PollTimeout::NONE) == Err(Errno::EINTR) {}
     }
 
     /// Whether documents are wanted.

@@ -252,7 +252,7 @@ pub struct WaitArgs {
 }
 
 /// `lbctl events`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
     /// Goes on with new events, until Ctrl-C.
     #[arg(short, long)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl events`: what has happened, and what happens.
 
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -26,16 +27,30 @@ pub fn run(out: &Out, args: &EventsArgs) -> VerbResult {
         }
         return Ok(exit);
     }
-    Out::ends_with_its_reader();
-    thread::scope(|scope| {
-        let followers: Vec<_> = servers
-            .all
-            .iter()
-            .map(|link| scope.spawn(|| follow(out, link, servers.are_many(), args)))
-            .collect();
-        let mut ends = followers.into_iter().filter_map(|follower| follower.join().ok());
-        ends.try_fold(Exit::Done, |_, end| end)
-    })
+    follow_all(out, servers, args)
+}
+
+/// Follows each server in a thread of its own, until all have refused or nobody reads any more.
+fn follow_all(out: &Out, servers: Servers, args: &EventsArgs) -> VerbResult {
+    let (many, args, (ended, ends)) = (servers.are_many(), Arc::new(args.clone()), mpsc::channel());
+    let watch = ended.clone();
+    thread::spawn(move || {
+        Out::wait_for_its_reader_to_go();
+        watch.send(None)
+    });
+    let count = servers.all.len();
+    for link in servers.all {
+        let (out, args, ended) = (out.clone(), args.clone(), ended.clone());
+        thread::spawn(move || ended.send(Some(follow(&out, &link, many, &args))));
+    }
+    let mut all = Vec::new();
+    while all.len() < count {
+        match ends.recv() {
+            Ok(Some(end)) => all.push(end),
+            Ok(None) | Err(_) => return Ok(Exit::Done),
+        }
+    }
+    all.into_iter().try_fold(Exit::Done, |_, end| end)
 }
 
 type Answer = (serde_json::Value, SeenEvents);

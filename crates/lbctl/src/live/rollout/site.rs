@@ -101,8 +101,9 @@ impl Fleet {
     pub fn put_back(&self, member: &SeenMember) -> Result<(), Failure> {
         let admin = if member.is_ordered() { "ready".into() } else { Value::Null };
         let servers = 0..self.servers.all.len();
-        let ends = servers.map(|server| self.order(server, member, "enable", json!({ "admin": admin })));
-        ends.fold(Ok(()), |all, end| all.and(end))
+        let put_back = |server| self.order(server, member, "enable", json!({ "admin": admin }));
+        let ends: Vec<Result<(), Failure>> = servers.map(put_back).collect();
+        ends.into_iter().collect()
     }
 
     fn order(&self, server: usize, member: &SeenMember, verb: &str, patch: Value) -> Result<(), Failure> {
