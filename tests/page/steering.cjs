@@ -64,6 +64,7 @@ run(async (open) => {
   await dialog.getByText("3 ordered").waitFor();
   await apply();
   assert.equal((await get("pools/app/members/c")).admin, "disabled");
+  await member("c").getByText("disabled", { exact: true }).waitFor();
   await patch("c", { admin: "ready" });
   await member("c").getByText("up", { exact: true }).waitFor();
 
