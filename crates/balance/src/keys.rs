@@ -7,6 +7,7 @@ pub use crate::directives::dns_source::KEYS as DISCOVERY_DNS;
 pub use crate::directives::health::{
     COMMON as CHECK, HTTP as CHECK_HTTP, HTTPS as CHECK_HTTPS, LUA as CHECK_LUA,
 };
+pub use crate::directives::http_source::KEYS as DISCOVERY_HTTP;
 pub use crate::directives::method::KEYS as METHOD;
 pub use crate::directives::outlier::KEYS as OUTLIER;
 pub use crate::directives::set::KEYS as SET;

@@ -12,6 +12,7 @@ mod bell;
 mod dns;
 mod file;
 mod hops;
+mod http;
 mod listing;
 mod lookout;
 mod problem;

@@ -9,6 +9,7 @@ use balance::settings::{Discovery, SourcePlace};
 use balance::url::MemberUrl;
 
 use crate::dns::DnsSource;
+use crate::http::HttpSource;
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
 use crate::{Bell, ListingRules, asked};
@@ -34,6 +35,10 @@ impl SourcePlan {
             SourcePlace::Dns(place) => {
                 let place = place.clone();
                 SourcePlan::Asked(Box::new(move || Box::new(DnsSource::new(place, rules))))
+            }
+            SourcePlace::Http(place) => {
+                let (place, root) = (place.clone(), root.to_owned());
+                SourcePlan::Asked(Box::new(move || Box::new(HttpSource::new(place, rules, &root))))
             }
         }
     }

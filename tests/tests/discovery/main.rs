@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Members found by sources (`LuaBalancerDiscovery`): files, and names of DNS.
+//! Members found by sources (`LuaBalancerDiscovery`): files, web servers, and names of DNS.
 
 mod dns;
 mod guarding;
 mod lasting;
 mod mixing;
+mod web;
 mod writing;
 
 use std::collections::BTreeMap;

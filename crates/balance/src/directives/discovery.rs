@@ -19,7 +19,7 @@ const MOST: u64 = 1_000_000;
 pub(super) fn read(known: &[Discovery], words: &[String]) -> Result<Discovery, ParseError> {
     let (place, keys) = words
         .split_first()
-        .ok_or_else(|| ParseError::Missing(format!("a source: {}", source_place::EXAMPLE)))?;
+        .ok_or_else(|| ParseError::Missing(format!("a source: {}", source_place::EXAMPLES)))?;
     let source = source_place::read(place)?;
     let like = known.iter().filter(|other| other.source.kind() == source.kind()).count();
     let mut to = Discovery::of(format!("{}-{}", source.kind(), like + 1), source);
@@ -48,9 +48,8 @@ fn set(to: &mut Discovery, key: &str, value: &str) -> Result<(), ParseError> {
             to.stale_ms = if is_forever { None } else { Some(values::some_duration(key, value)?) };
         }
         "empty" => {
-            let known = EMPTY.iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
-            let wrong = || ParseError::value(key, value, "hold, keep or take");
-            to.empty = known.map(|(_, empty)| *empty).ok_or_else(wrong)?;
+            let known = EmptyList::ALL.into_iter().find(|empty| value.eq_ignore_ascii_case(empty.word()));
+            to.empty = known.ok_or_else(|| ParseError::value(key, value, "hold, keep or take"))?;
         }
         "shrink" => to.shrink_percent = values::percent(key, value)?,
         "absent" => to.absent = values::number(key, value, 1, 100)?,
@@ -64,9 +63,6 @@ fn set(to: &mut Discovery, key: &str, value: &str) -> Result<(), ParseError> {
     }
     Ok(())
 }
-
-const EMPTY: [(&str, EmptyList); 3] =
-    [("hold", EmptyList::Hold), ("keep", EmptyList::Keep), ("take", EmptyList::Take)];
 
 fn short(key: &str, value: &str, most_ms: u64, expected: &str) -> Result<u64, ParseError> {
     let ms = values::duration(key, value)?;
@@ -86,15 +82,14 @@ pub(super) fn write(of: &Discovery) -> String {
     let default = Discovery::of(String::new(), of.source.clone());
     let word = format!("{}:{}", of.source.kind(), of.source.address());
     let mut line = Line::new(DIRECTIVE).word(&word);
-    source_place::write(&of.source, &mut line);
+    for (key, value) in of.source.keys() {
+        line.pair(key, &value);
+    }
     line.unless(&default.name, "name", &of.name, String::clone);
     line.unless(&default.stale_ms, "stale", &of.stale_ms, |ms| {
         ms.map_or_else(|| "forever".to_owned(), |ms| values::ms(&ms))
     });
-    line.unless(&default.empty, "empty", &of.empty, |empty| {
-        let known = EMPTY.iter().find(|(_, known)| known == empty);
-        known.map_or_else(String::new, |(word, _)| (*word).to_owned())
-    });
+    line.unless(&default.empty, "empty", &of.empty, |empty| empty.word().to_owned());
     line.unless(&default.shrink_percent, "shrink", &of.shrink_percent, |percent| format!("{percent}%"));
     line.unless(&default.absent, "absent", &of.absent, u32::to_string);
     line.unless(&default.settle_ms, "settle", &of.settle_ms, values::ms);
@@ -110,7 +105,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directives::dns_source;
+    use crate::directives::{dns_source, http_source};
     use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
@@ -137,13 +132,10 @@ mod tests {
     #[test]
     fn wrong_words_are_named() {
         for (lines, says) in [
-            (&[""][..], "expected a source: file:PATH, for example file:/etc/lb/app.json"),
+            (&[""][..], "expected a source: file:PATH, http:URL or dns:NAME:PORT, for"),
             (&["/etc/lb.json"], "found /etc/lb.json: expected file:PATH"),
             (&["file:"], "found file:: expected file:PATH"),
-            (
-                &["http:https://cmdb/app.json every=30s"],
-                "a kind of source that this version has, which http: is not",
-            ),
+            (&["etcd:cmdb"], "which etcd: is not: file:PATH, http:URL or dns:NAME:PORT, for example"),
             (&["file:/a colour=red"], "unknown key colour"),
             (&["file:/a empty=maybe"], "empty=maybe: expected hold, keep or take"),
             (&["file:/a shrink=101%"], "shrink=101%: expected a percentage"),
@@ -162,7 +154,11 @@ mod tests {
     }
 
     fn any_place() -> impl Strategy<Value = SourcePlace> {
-        prop_oneof!["[!-~][ -~é]{0,12}".prop_map(SourcePlace::File), dns_source::tests::any_place()]
+        prop_oneof![
+            "[!-~][ -~é]{0,12}".prop_map(SourcePlace::File),
+            dns_source::tests::any_place(),
+            http_source::tests::any_place(),
+        ]
     }
 
     prop_compose! {
@@ -172,7 +168,7 @@ mod tests {
             drain_ms in 0u64..9_000_000, skip_invalid: bool, max in 1u32..=1_000_000, cache: bool,
             wait_ms in 0u64..=60_000,
         ) -> Discovery {
-            let empty = EMPTY[empty].1;
+            let empty = EmptyList::ALL[empty];
             let name = "a-b.c_1".to_owned();
             Discovery {
                 name, source, stale_ms, empty, shrink_percent, absent, settle_ms, drain_ms, skip_invalid, max,

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::values::{self, Line};
+use super::values;
 use crate::error::ParseError;
 use crate::settings::{DnsPlace, DnsRecords};
 
@@ -78,18 +78,20 @@ pub(super) fn check(of: &DnsPlace) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Writes the keys.
-pub(super) fn write(of: &DnsPlace, line: &mut Line) {
+/// The keys that are not at their defaults, as they are written.
+pub(super) fn written(of: &DnsPlace) -> Vec<(&'static str, String)> {
+    let mut keys = Vec::new();
     let default = DnsPlace::of(String::new());
-    line.unless(&default.records, "type", &of.records, |records| {
-        let known = TYPES.iter().find(|(_, known)| known == records);
-        known.map_or_else(String::new, |(word, _)| (*word).to_owned())
-    });
-    line.unless(&default.resolver, "resolver", &of.resolver, |server| {
-        server.map_or_else(String::new, |server| server.to_string())
-    });
-    line.unless(&default.min_ttl_ms, "min_ttl", &of.min_ttl_ms, values::ms);
-    line.unless(&default.max_ttl_ms, "max_ttl", &of.max_ttl_ms, values::ms);
+    let known = TYPES.iter().find(|(_, known)| *known == of.records);
+    let known = known.filter(|_| of.records != default.records);
+    keys.extend(known.map(|(word, _)| ("type", (*word).to_owned())));
+    keys.extend(of.resolver.map(|server| ("resolver", server.to_string())));
+    for (key, ms, usual_ms) in
+        [("min_ttl", of.min_ttl_ms, default.min_ttl_ms), ("max_ttl", of.max_ttl_ms, default.max_ttl_ms)]
+    {
+        keys.extend((ms != usual_ms).then(|| (key, values::ms(&ms))));
+    }
+    keys
 }
 
 #[cfg(test)]

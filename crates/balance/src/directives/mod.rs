@@ -6,6 +6,7 @@ pub(crate) mod discovery;
 pub(crate) mod dns_source;
 mod failures;
 pub(crate) mod health;
+pub(crate) mod http_source;
 pub(crate) mod method;
 pub(crate) mod outlier;
 pub(crate) mod set;

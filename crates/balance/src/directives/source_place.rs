@@ -2,15 +2,14 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
-use super::dns_source;
-use super::values::Line;
+use super::{dns_source, http_source};
 use crate::error::ParseError;
 use crate::settings::SourcePlace;
 
 /// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 5] = ["http", "etcd", "consul", "kubernetes", "lua"];
-/// The usual form.
-pub(super) const EXAMPLE: &str = "file:PATH, for example file:/etc/lb/app.json";
+const LATER: [&str; 4] = ["etcd", "consul", "kubernetes", "lua"];
+/// The usual forms.
+pub(super) const EXAMPLES: &str = "file:PATH, http:URL or dns:NAME:PORT, for example file:/etc/lb/app.json";
 
 /// Reads the word.
 pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
@@ -20,18 +19,20 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
             Ok(SourcePlace::File(path.to_owned()))
         }
         Some(("dns", name)) => dns_source::read(place, name).map(SourcePlace::Dns),
+        Some(("http", url)) => http_source::read(place, url).map(SourcePlace::Http),
         Some((kind, _)) if LATER.contains(&kind) => {
-            wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLE}"))
+            wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
         }
-        _ => wrong(EXAMPLE.to_owned()),
+        _ => wrong(EXAMPLES.to_owned()),
     }
 }
 
-/// Keys of this kind alone.
+/// Names of the keys of this kind alone.
 pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
     match of {
         SourcePlace::File(_) => &[],
         SourcePlace::Dns(_) => dns_source::KEYS,
+        SourcePlace::Http(_) => http_source::KEYS,
     }
 }
 
@@ -40,6 +41,7 @@ pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, 
     match to {
         SourcePlace::File(_) => Ok(false),
         SourcePlace::Dns(of) => dns_source::set(of, key, value),
+        SourcePlace::Http(of) => http_source::set(of, key, value),
     }
 }
 
@@ -48,13 +50,17 @@ pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
     match of {
         SourcePlace::File(_) => Ok(()),
         SourcePlace::Dns(of) => dns_source::check(of),
+        SourcePlace::Http(of) => http_source::check(of),
     }
 }
 
-/// Writes the keys that [`set`] has taken.
-pub(super) fn write(of: &SourcePlace, line: &mut Line) {
-    match of {
-        SourcePlace::File(_) => {}
-        SourcePlace::Dns(of) => dns_source::write(of, line),
+impl SourcePlace {
+    /// The keys of its kind alone that are not at their defaults, as they are written.
+    pub fn keys(&self) -> Vec<(&'static str, String)> {
+        match self {
+            SourcePlace::File(_) => Vec::new(),
+            SourcePlace::Dns(of) => dns_source::written(of),
+            SourcePlace::Http(of) => http_source::written(of),
+        }
     }
 }
