@@ -31,6 +31,10 @@ fn pool(pool: &Pool) -> Value {
         let (path, function) = (&script.path, &script.function);
         json!({ "script": path, "function": function, "file": script.place.file, "line": script.place.line })
     });
+    let discovery = pool.settings.discovery.iter().map(|one| {
+        let source = format!("{}:{}", one.source.kind(), one.source.address());
+        json!({ "name": one.name, "source": source })
+    });
     json!({
         "name": pool.name,
         "file": pool.place.file,
@@ -42,6 +46,7 @@ fn pool(pool: &Pool) -> Value {
         "set": set(&pool.settings.set),
         "discovery": pool.settings.discovery.iter().map(|source| &source.name).collect::<Vec<_>>(),
         "members": members.map(|(spec, place)| member(spec, place)).collect::<Vec<_>>(),
+        "discovery": discovery.collect::<Vec<_>>(),
         "scripts": scripts.collect::<Vec<_>>(),
     })
 }

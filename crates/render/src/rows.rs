@@ -167,7 +167,7 @@ pub struct DiscoveryDoc<'a> {
     pub pool: &'a str,
     /// Its name.
     pub source: &'a str,
-    /// file.
+    /// file, http or dns.
     pub kind: &'static str,
     /// Where it is.
     #[serde(rename = "where")]

@@ -2,7 +2,9 @@
 //! The settings that a pool's directives make, as an object. Values of checks' headers stay here:
 //! they may be secrets.
 
-use balance::settings::{FailureKinds, HealthCheck, Method, Outlier, PoolSettings, Sticky};
+use std::collections::BTreeMap;
+
+use balance::settings::{Discovery, FailureKinds, HealthCheck, Method, Outlier, PoolSettings, Sticky};
 use serde::Serialize;
 
 use crate::member::kind_word;
@@ -27,6 +29,7 @@ pub struct SettingsDoc<'a> {
     pub health: Option<HealthDoc<'a>>,
     pub outlier: OutlierSettingsDoc,
     pub sticky: Option<StickyDoc<'a>>,
+    pub discovery: Vec<DiscoverySettingsDoc<'a>>,
 }
 
 /// How members are checked.
@@ -86,6 +89,52 @@ pub struct StickyDoc<'a> {
     pub force: bool,
 }
 
+/// Where members come from, and what becomes of their lists.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "DiscoverySettings"))]
+#[allow(missing_docs)]
+pub struct DiscoverySettingsDoc<'a> {
+    pub name: &'a str,
+    /// With its kind, as file:/etc/lb/app.json.
+    pub source: String,
+    /// Keys of this kind of source alone, as they are written.
+    pub own: BTreeMap<&'static str, String>,
+    /// None: forever.
+    pub stale: Option<Figure>,
+    /// hold, keep or take.
+    pub empty: &'static str,
+    pub shrink: u8,
+    pub absent: u32,
+    pub settle: Figure,
+    pub drain: Figure,
+    /// refuse or skip.
+    pub invalid: &'static str,
+    pub max: u32,
+    /// cache or empty.
+    pub initial: &'static str,
+    pub wait: Figure,
+}
+
+impl<'a> DiscoverySettingsDoc<'a> {
+    fn of(source: &'a Discovery) -> Self {
+        DiscoverySettingsDoc {
+            name: &source.name,
+            source: format!("{}:{}", source.source.kind(), source.source.address()),
+            own: source.source.keys().into_iter().collect(),
+            stale: source.stale_ms.map(Figure::seconds),
+            empty: source.empty.word(),
+            shrink: source.shrink_percent,
+            absent: source.absent,
+            settle: Figure::seconds(source.settle_ms),
+            drain: Figure::seconds(source.drain_ms),
+            invalid: if source.skip_invalid { "skip" } else { "refuse" },
+            max: source.max,
+            initial: if source.cache { "cache" } else { "empty" },
+            wait: Figure::seconds(source.wait_ms),
+        }
+    }
+}
+
 impl<'a> SettingsDoc<'a> {
     pub(crate) fn of(settings: &'a PoolSettings) -> Self {
         let set = &settings.set;
@@ -107,6 +156,7 @@ impl<'a> SettingsDoc<'a> {
             health: settings.health.as_ref().map(HealthDoc::of),
             outlier: OutlierSettingsDoc::of(&settings.outlier),
             sticky: settings.sticky.as_ref().map(StickyDoc::of),
+            discovery: settings.discovery.iter().map(DiscoverySettingsDoc::of).collect(),
         }
     }
 }

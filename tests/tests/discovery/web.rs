@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use server_tests::certificate::signed;
 use server_tests::{Backend, Builder, Httpd, Load, patience, wait_until};
 
-use super::{SOON, plain, send, source, up, wait_for_state, wait_for_up, warnings};
+use super::{SOON, get, plain, send, source, up, wait_for_state, wait_for_up, warnings};
 
 /// A web server with this list at `/app.json`.
 fn cmdb(list: &str) -> Builder {
@@ -129,8 +129,10 @@ fn a_list_over_tls_needs_its_authority_and_the_token_of_now() {
     cmdb.write("lists/app.json", &plain(&[&a, &b]));
     refresh(&httpd);
     wait_for_up(&httpd, "a b");
+    let dumped = get(&httpd, "/api/v1/pools/app")["settings"]["discovery"][0].clone();
+    assert_eq!((&dumped["own"]["every"], &dumped["own"]["bearer_file"]), (&"1s".into(), &"token".into()));
     let page = httpd.socket().get("/").text();
-    for shown in [httpd.error_log(), source(&httpd).to_string(), page] {
+    for shown in [httpd.error_log(), source(&httpd).to_string(), dumped.to_string(), page] {
         assert!(!["t-wrong", "t-first", "t-second"].iter().any(|token| shown.contains(token)), "{shown}");
     }
     for (url, keys, begins) in [

@@ -12,6 +12,7 @@ use crate::serving;
 const MORE: &str = "LuaBalancerDict counts 1M\nLuaHookTranslate s.lua translate\n\
                     <LuaBalancerPool far>\n\
                     LuaBalancerMember ajp://10.0.0.1 name=z secret=sesame zone=eu weight=2.5 meta.version=2\n\
+                    LuaBalancerDiscovery file:lists/far.json\n\
                     </LuaBalancerPool>";
 
 fn dumped(httpd: &Httpd, defines: &[&str]) -> Ended {
@@ -43,6 +44,7 @@ fn a_configuration_is_shown_with_file_and_line_and_without_secrets() {
         "\"name\":\"counts\",\"size\":1048576".to_owned(),
         "\"meta\":{\"version\":\"2\"}".to_owned(),
         "\"directive\":\"LuaHookTranslate\"".to_owned(),
+        "\"discovery\":[{\"name\":\"file-1\",\"source\":\"file:lists/far.json\"}]".to_owned(),
         "\"function\":\"translate\"".to_owned(),
         "\"weight\":2.5".to_owned(),
         format!("\"line\":{}", line_of("<LuaBalancerPool far>")),
