@@ -76,13 +76,22 @@ async fn ask(at: usize, make: MakeSource, mut wishes: Wishes, send: Teller) {
     let mut source = make();
     let mut backoff = Backoff::new(RandomState::new().build_hasher().finish());
     let mut last: Option<Arc<Listed>> = None;
+    let mut is_second = false;
     loop {
         let look = async { Some(source.look().await) };
         let refreshed = async {
+            // However often somebody wants it, the second look comes to its end.
+            if is_second {
+                return std::future::pending().await;
+            }
             wishes.refresh().await;
             None
         };
-        let Some(Look { found, pause }) = first(look, refreshed).await else { continue };
+        let Some(Look { found, pause }) = first(look, refreshed).await else {
+            is_second = true;
+            continue;
+        };
+        is_second = false;
         let is_new = found.as_ref().is_ok_and(|list| last.as_ref() != Some(list));
         let pause = match &found {
             Ok(list) => {

@@ -11,7 +11,7 @@ use crate::Listed;
 /// A source that is asked, on the thread that has made it.
 pub trait PolledSource {
     /// Looks until there is something to tell. It keeps its own deadlines. It may be dropped in the
-    /// midst: when the lead ends, or somebody wants it asked anew.
+    /// midst: when the lead ends, or once when somebody wants it asked anew.
     fn look(&mut self) -> Pin<Box<dyn Future<Output = Look> + '_>>;
 }
 

@@ -78,6 +78,31 @@ fn a_refresh_ends_a_pause_and_a_look_that_hangs() {
 }
 
 #[test]
+fn many_refreshes_do_not_keep_a_slow_source_from_being_heard() {
+    struct Slow;
+    impl PolledSource for Slow {
+        fn look(&mut self) -> Pin<Box<dyn Future<Output = Look> + '_>> {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Look { found: Err("slow".to_owned()), pause: LONG }
+            })
+        }
+    }
+    let search =
+        Lookout::start(vec![SourcePlan::Asked(Box::new(|| Box::new(Slow)))], || {}, &mut |_, job| {
+            std::thread::spawn(job);
+            true
+        });
+    let search = search.expect("a search");
+    let until = Instant::now() + Duration::from_secs(20);
+    while search.told().next().is_none() {
+        assert!(Instant::now() < until, "nothing was told");
+        search.refresh();
+        std::thread::sleep(SHORT);
+    }
+}
+
+#[test]
 fn a_failure_is_told_and_looked_at_again_soon() {
     let (search, _) = start(vec![Some(Err("gone")), Some(Ok(1))], LONG);
     assert_eq!(next(&search).found, Err("gone".to_owned()));
