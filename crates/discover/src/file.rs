@@ -186,3 +186,6 @@ impl FileSource {
 fn unreadable(error: std::io::Error) -> String {
     format!("it cannot be read: {error}")
 }
+
+#[cfg(test)]
+mod tests;
