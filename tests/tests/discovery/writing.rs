@@ -42,7 +42,7 @@ fn a_list_is_in_service_within_a_second_however_it_is_written(mpm: Mpm) {
 }
 
 /// A pool changes once a second at most: so the next list need not wait for that.
-fn pass_a_second() {
+pub(super) fn pass_a_second() {
     let began = Instant::now();
     wait_until("a second to pass", SOON, || began.elapsed() > ONE_SECOND);
 }
