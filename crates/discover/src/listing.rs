@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::problem::{ListProblem, shown};
 
+mod bounded;
 mod pieces;
 
 /// How lists are read.
@@ -47,6 +48,9 @@ impl Listed {
 
 /// Labels of `file_sd` that are keys of a member; all others are its meta keys.
 const LABELS: [&str; 5] = ["zone", "weight", "route", "lbset", "name"];
+/// Most parts of an element of JSON: so many, and for each member that a list may have.
+const PARTS: usize = 10_000;
+const PARTS_OF_ONE: usize = 16;
 const SCHEME: &str = "__scheme__";
 
 /// Reads a list.
@@ -60,7 +64,9 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
         Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
     match text.trim_start().bytes().next() {
         None => return Err(ListProblem::Nothing),
-        Some(b'[' | b'{') => pieces::read(text, &mut |of, at, value| reading.element(of, at, value))?,
+        Some(b'[' | b'{') => pieces::read(text, PARTS + PARTS_OF_ONE * rules.max, &mut |of, at, value| {
+            reading.element(of, at, value)
+        })?,
         Some(_) => reading.lines(text)?,
     }
     Ok(reading.listed)

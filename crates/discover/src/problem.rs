@@ -32,6 +32,12 @@ pub enum ListProblem {
         /// The error.
         why: String,
     },
+    /// One of its entries is larger than a whole list may be.
+    #[error("{place}: it has more parts than max= members could have")]
+    TooLarge {
+        /// Where.
+        place: String,
+    },
     /// Too many of its entries are wrong.
     #[error("more than {most} of its entries are wrong")]
     TooManyWrong {

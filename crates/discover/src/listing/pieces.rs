@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 use serde_json::error::Category;
 
+use super::bounded::Bounded;
 use crate::problem::{ListProblem, shown};
 
 const MEMBERS: &str = "a list of groups with targets, a list of members, or {\"members\": [...]}";
@@ -16,10 +17,11 @@ const MEMBERS: &str = "a list of groups with targets, a list of members, or {\"m
 type Take<'t> = dyn FnMut(&str, usize, &Value) -> Result<(), ListProblem> + 't;
 
 /// Reads a text that begins as a list or an object, until an element cannot be taken.
-pub(super) fn read(text: &str, take: &mut Take<'_>) -> Result<(), ListProblem> {
+/// `parts`: most of one element.
+pub(super) fn read(text: &str, parts: usize, take: &mut Take<'_>) -> Result<(), ListProblem> {
     let mut problem = None;
     let mut json = serde_json::Deserializer::from_str(text);
-    let whole = Whole { take, problem: &mut problem };
+    let whole = Whole { take, parts, problem: &mut problem };
     let done = json.deserialize_any(whole).and_then(|()| json.end());
     match (problem, done) {
         (Some(problem), _) => Err(problem),
@@ -34,6 +36,7 @@ pub(super) fn read(text: &str, take: &mut Take<'_>) -> Result<(), ListProblem> {
 /// The text: the list itself, or an object that has it.
 struct Whole<'r, 't> {
     take: &'r mut Take<'t>,
+    parts: usize,
     /// The reason to read no further.
     problem: &'r mut Option<ListProblem>,
 }
@@ -69,7 +72,7 @@ impl<'de> Visitor<'de> for Whole<'_, '_> {
         while let Some(key) = keys.next_key::<String>()? {
             if key == "members" && !is_there {
                 is_there = true;
-                let whole = Whole { take: self.take, problem: self.problem };
+                let whole = Whole { take: self.take, parts: self.parts, problem: self.problem };
                 keys.next_value_seed(Elements { of: "members", whole })?;
             } else {
                 keys.next_value::<IgnoredAny>()?;
@@ -101,12 +104,20 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         let mut at = 0;
-        while let Some(value) = list.next_element::<Value>()? {
+        loop {
+            let mut left = self.whole.parts;
+            let value = match list.next_element_seed(Bounded { left: &mut left }) {
+                Err(_) if left == 0 => {
+                    let place = format!("{}[{at}]", self.of);
+                    return Err(self.whole.ends(ListProblem::TooLarge { place }));
+                }
+                value => value?,
+            };
+            let Some(value) = value else { return Ok(()) };
             if let Err(problem) = (self.whole.take)(self.of, at, &value) {
                 return Err(self.whole.ends(problem));
             }
             at += 1;
         }
-        Ok(())
     }
 }

@@ -123,6 +123,18 @@ fn a_text_of_wrong_entries_is_refused_before_it_is_read_to_its_end() {
 }
 
 #[test]
+fn an_element_of_too_many_parts_is_refused_before_it_is_read_to_its_end() {
+    for (text, place) in [
+        (format!("[{{\"targets\":[{}", "1,".repeat(30_000)), "[0]"),
+        (format!("[{{\"url\":\"http://a:1\"}},{{\"url\":{{\"a\":[{}", "{},".repeat(30_000)), "[1]"),
+        (format!("{{\"members\":[{}", "[".repeat(100) + &"0,".repeat(30_000)), "members[0]"),
+    ] {
+        let said = read(text.as_bytes(), RULES).expect_err("too large");
+        assert_eq!(said, ListProblem::TooLarge { place: place.to_owned() });
+    }
+}
+
+#[test]
 fn members_whom_this_server_cannot_reach_are_wrong_entries() {
     let misfit = |url: &MemberUrl| (url.scheme == "ajp").then(|| "no module speaks ajp".to_owned());
     let text = b"http://a:1\najp://b:1\n";
