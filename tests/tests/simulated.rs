@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use server_tests::ports::ReservedPort;
 use server_tests::{Backend, Httpd, ended, lbctl_command, pool, wait_until};
 
 const REQUESTS: usize = 300;
@@ -207,6 +208,98 @@ fn requests_wait_for_the_workers_of_a_server_that_has_few_as_long_as_they_are_to
         let waited = document["waited_for_worker"].as_u64().unwrap_or_default();
         assert!(waited > 20 && document["workers_peak"] == WORKERS, "too few have waited: {document}");
         rounds.push(format!("served {served:?}\ntold {told:?}, {waited} waited"));
+        told.is_near(&served)
+    });
+    println!("{}", rounds.join("\n"));
+    assert!(is_near, "{}", rounds.join("\n"));
+}
+
+/// How many requests were sent again, and the most that were in flight at each member that
+/// answered.
+#[derive(Debug, PartialEq)]
+struct Strain {
+    retries: u64,
+    peaks: BTreeMap<String, u64>,
+}
+
+/// A line: when it came in microseconds, `"GET /path HTTP/1.1"`, seconds at members, the member,
+/// how many attempts, and how long it took in microseconds.
+const STRAIN: &str = "%{begin:usec}t \"%r\" %{LB_SECONDS}e %{LB_MEMBER}e %{LB_ATTEMPTS}e %D";
+
+impl Strain {
+    fn served(lines: &[String]) -> Self {
+        let (mut retries, mut moments) = (0, BTreeMap::<String, Vec<(u64, i64)>>::new());
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [begin, .., member, attempts, us] = words.as_slice() else { panic!("{line}") };
+            let number = |word: &str| word.parse::<u64>().expect("a number");
+            retries += u64::from(number(attempts) > 1);
+            let of = moments.entry((*member).to_owned()).or_default();
+            of.extend([(number(begin), 1), (number(begin) + number(us), -1)]);
+        }
+        let peak = |mut moments: Vec<(u64, i64)>| {
+            moments.sort_unstable();
+            let steps = moments.iter().scan(0, |now, (_, step)| {
+                *now += step;
+                Some(*now)
+            });
+            steps.max().unwrap_or_default().cast_unsigned()
+        };
+        Strain { retries, peaks: moments.into_iter().map(|(name, of)| (name, peak(of))).collect() }
+    }
+
+    fn simulated(document: &Value) -> Self {
+        let members = document["members"].as_array().expect("members").iter();
+        let peak = |one: &Value| {
+            let name = one["member"].as_str().expect("a name").split('/').next_back();
+            (name.unwrap_or_default().to_owned(), one["peak"].as_u64().expect("a peak"))
+        };
+        let peaks = members.map(peak).filter(|(_, peak)| *peak > 0).collect();
+        Strain { retries: document["retries"].as_u64().expect("retries"), peaks }
+    }
+
+    /// Retries within 1 %; peaks as well, and by one request, which is more than that here.
+    fn is_near(&self, other: &Strain) -> bool {
+        let off = |own: u64, other: u64| own.abs_diff(other);
+        self.peaks.keys().eq(other.peaks.keys())
+            && self.peaks.iter().all(|(name, peak)| off(*peak, other.peaks[name]) <= 1)
+            && off(self.retries, other.retries) * 100 <= other.retries
+    }
+}
+
+#[test]
+fn peaks_and_retries_are_those_of_a_real_server_with_a_dead_member() {
+    let members = Backend::named(["a", "b"]);
+    members.iter().for_each(Backend::slow_as_asked);
+    let [a, b] = &members;
+    let dead = ReservedPort::new();
+    let gone = format!("LuaBalancerMember http://127.0.0.1:{} name=gone", dead.port());
+    let pools = pool("part", &[(a, "weight=2"), (b, "")], &format!("{gone}\nLuaBalancerOutlier off"));
+    let httpd = Httpd::builder()
+        .children(1)
+        .threads(64)
+        .file("pools.conf", &format!("{pools}\nProxyPass /part lb://part"))
+        .config("Include pools.conf\nMaxKeepAliveRequests 0")
+        .config(&format!("CustomLog sim.log \"{}\"", STRAIN.replace('"', "\\\"")))
+        .start();
+    let lines = || fs::read_to_string(httpd.dir().join("sim.log")).unwrap_or_default();
+    let mut rounds = Vec::new();
+    // Requests that come within one another's dispatch may change places.
+    let is_near = (1..=5).any(|round| {
+        send(&httpd, "/part");
+        wait_until("the log has every request", Duration::from_secs(10), || {
+            lines().lines().count() >= round * REQUESTS
+        });
+        let own: Vec<String> = lines().lines().map(str::to_owned).collect();
+        fs::write(httpd.dir().join("part.log"), own.join("\n")).expect("write the log");
+        let down = ["--down", "gone@2020-01-01T00:00:00Z"];
+        let words = ["simulate", "--config", "pools.conf", "--json", "--log-format", STRAIN, "part.log"];
+        let words = [&words[..], &down].concat();
+        let said = ended(lbctl_command(&words).current_dir(httpd.dir())).done();
+        let document: Value = serde_json::from_str(&said.out).expect("JSON");
+        let (served, told) = (Strain::served(&own), Strain::simulated(&document));
+        assert!(served.retries as usize >= round * REQUESTS / 5, "too few met the dead one: {served:?}");
+        rounds.push(format!("served {served:?}\ntold {told:?}"));
         told.is_near(&served)
     });
     println!("{}", rounds.join("\n"));

@@ -73,7 +73,7 @@ fn a_change_is_taken_into_a_larger_table_or_refused() {
             assert!(!copy.is_finished());
         }));
     });
-    let note = |table: &Table| seen(table).into_iter().find(|member| member.0 == "a").and_then(|a| a.4);
+    let note = |table: &Table| seen(table).into_iter().find(|member| member.0 == "a").and_then(|a| a.5);
     assert_eq!(note(&larger).as_deref(), Some("the last one"));
     assert!(old.is_superseded() && !larger.is_superseded());
     assert!(!old.with_pen(&mut || unreachable!("nobody changes it any more")));
