@@ -44,7 +44,6 @@ fn pool(pool: &Pool) -> Value {
         "check": pool.settings.health.as_ref().map(check),
         "sticky": pool.settings.sticky.as_ref().map(|sticky| json!({ "cookie": sticky.cookie, "path": sticky.path })),
         "set": set(&pool.settings.set),
-        "discovery": pool.settings.discovery.iter().map(|source| &source.name).collect::<Vec<_>>(),
         "members": members.map(|(spec, place)| member(spec, place)).collect::<Vec<_>>(),
         "discovery": discovery.collect::<Vec<_>>(),
         "scripts": scripts.collect::<Vec<_>>(),

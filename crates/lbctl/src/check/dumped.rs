@@ -37,7 +37,12 @@ struct DumpedPool {
     #[serde(default)]
     members: Vec<DumpedMember>,
     #[serde(default)]
-    discovery: Vec<String>,
+    discovery: Vec<DumpedSource>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DumpedSource {
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,7 +142,7 @@ impl DumpedPool {
             path: sticky.path.clone(),
             ..Sticky::default()
         });
-        for name in &self.discovery {
+        for DumpedSource { name } in &self.discovery {
             // The source itself is not asked here.
             let words = ["file:/".to_owned(), format!("name={name}")];
             settings.set_directive("LuaBalancerDiscovery", &words).ok();
