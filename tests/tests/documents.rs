@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use server_tests::ports::ReservedPort;
 use server_tests::{Httpd, lbctl_command};
 
 fn document(name: &str) -> String {
@@ -29,6 +30,16 @@ fn each_configuration_of_the_migration_guide_passes_configtest() {
         let result = builder.config(block).configtest();
         assert!(result.ok, "{block}\n{}", result.output);
     }
+}
+
+#[test]
+fn the_site_of_the_compose_file_passes_configtest() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/compose/site.conf");
+    let site = fs::read_to_string(path).expect("the site");
+    // The metrics are asked at a port of the container's own.
+    let site = site.replace("0.0.0.0:9117", &format!("127.0.0.1:{}", ReservedPort::new().port()));
+    let result = Httpd::builder().config(&site).configtest();
+    assert!(result.ok, "{}", result.output);
 }
 
 #[test]

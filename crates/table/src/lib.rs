@@ -74,6 +74,7 @@ mod snapshot;
 mod sources;
 #[cfg(not(loom))]
 mod store;
+#[cfg(not(loom))]
 mod succession;
 #[cfg(not(loom))]
 mod sweep;
