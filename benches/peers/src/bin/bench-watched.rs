@@ -2,14 +2,15 @@
 //! What it costs to be watched: CPU time of a scrape and of a pool's document, and the times of
 //! requests while all members are listed, scraped and written to the state file.
 //!
-//! `bench-watched [sizes=1000,10000] [asked=20] [rounds=10] [seconds=6] [clients=8] [pause_ms=2]`:
-//! needs nginx. The CPU time is that of all of httpd's processes, less what they take in the same
-//! time without a question. The times of requests are those of turns without and with a watcher,
-//! one after the other at the same server: the ratio of each turn to the ones before and after it,
-//! medians over the rounds. The watcher lists all members every two seconds, as the page does,
-//! scrapes them every five, and orders one of them every half second, so that the state file is
-//! written anew all the time. Clients pause between requests: a machine at its limit would show its
-//! queue instead.
+//! `bench-watched [sizes=1000,10000] [asked=20] [rounds=10] [seconds=6] [clients=8] [pause_ms=2]
+//! [watch=list,scrape,weigh]`: needs nginx. The CPU time is that of all of httpd's processes, less
+//! their idle work in the same time. The times of requests are those of turns without and with a
+//! watcher, one after the other at the same server: the ratio of each turn to the ones before and
+//! after it, medians over the rounds. The watcher lists all members every two seconds, as the page
+//! does, scrapes them every five, and gives one of them another weight every half second, so that
+//! the state file is written anew all the time. `limit` gives it another `max_inflight` instead,
+//! for which every child reads the whole pool again. Clients pause between requests: a machine at
+//! its limit would show its queue instead.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,7 +26,7 @@ use server_tests::{Httpd, Request, SocketClient};
 const POOL: &str = "/api/v1/pools/app";
 const LISTED_EVERY: Duration = Duration::from_secs(2);
 const SCRAPED_EVERY: Duration = Duration::from_secs(5);
-const ORDERED_EVERY: Duration = Duration::from_millis(500);
+const CHANGED_EVERY: Duration = Duration::from_millis(500);
 /// How often the watcher looks whether something is due.
 const STEP: Duration = Duration::from_millis(20);
 /// At the start of each turn, not counted.
@@ -157,10 +158,12 @@ fn watched(members: usize, httpd: &Httpd) -> String {
 fn watch(httpd: &Httpd, ended: &AtomicBool) {
     let mut client = httpd.socket();
     let began = Instant::now();
-    let mut due = [Duration::ZERO; 3];
-    let mut orders = 0;
+    let wanted = word("watch").unwrap_or_else(|| "list,scrape,weigh".to_owned());
+    let mut due = ["list", "scrape", "weigh", "limit"]
+        .map(|what| if wanted.contains(what) { Duration::ZERO } else { Duration::MAX });
+    let mut changes = 0;
     while !ended.load(Ordering::Relaxed) {
-        let [list, scrape, order] = due.map(|due| began.elapsed() >= due);
+        let [list, scrape, weigh, limit] = due.map(|due| began.elapsed() >= due);
         if list {
             due[0] += LISTED_EVERY;
             expect_ok(&mut client, &Request::get(POOL));
@@ -169,14 +172,14 @@ fn watch(httpd: &Httpd, ended: &AtomicBool) {
             due[1] += SCRAPED_EVERY;
             expect_ok(&mut client, &Request::get("/metrics"));
         }
-        if order {
-            due[2] += ORDERED_EVERY;
-            orders += 1;
-            let body = format!("{{\"max_inflight\":{}}}", 1000 + orders);
-            expect_ok(
-                &mut client,
-                &Request::json("PATCH", &format!("{POOL}/members/m{}", orders % 100), body),
-            );
+        for (index, is_due, key) in [(2, weigh, "weight"), (3, limit, "max_inflight")] {
+            if is_due {
+                due[index] += CHANGED_EVERY;
+                changes += 1;
+                let body = format!("{{\"{key}\":{}}}", 100 + changes);
+                let member = format!("{POOL}/members/m{}", changes % 100);
+                expect_ok(&mut client, &Request::json("PATCH", &member, body));
+            }
         }
         thread::sleep(STEP);
     }
