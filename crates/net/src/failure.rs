@@ -70,7 +70,7 @@ impl Failure {
 /// ENOMEM, ENFILE, EMFILE and ENOBUFS (Linux) speak of this machine, not of the other side.
 fn shortage(error: &io::Error) -> Option<Failure> {
     matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
-        .then(|| Failure::Here(format!("checks cannot open connections: {error}")))
+        .then(|| Failure::Here(format!("this machine has no room for connections: {error}")))
 }
 
 /// Short words for the usual errors, the system's text for others.
