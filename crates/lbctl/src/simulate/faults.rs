@@ -24,7 +24,8 @@ impl Span {
         };
         let begin = match moment::of(begin) {
             Ok(seconds) => seconds,
-            Err(_) => moment::of(&format!("1970-01-01T{begin}Z")).ok()?,
+            Err(_) if is_time_of_day(begin) => moment::of(&format!("1970-01-01T{begin}Z")).ok()?,
+            Err(_) => return None,
         };
         Some(Span { begin, length })
     }
@@ -36,6 +37,18 @@ impl Span {
         (0.0..self.length).contains(&since)
     }
 }
+
+/// `14:00` or `14:00:30`, no later than 23:59:59.
+fn is_time_of_day(text: &str) -> bool {
+    let number = |part: &str| part.parse::<f64>().ok();
+    let parts: Vec<Option<f64>> = text.split(':').map(number).collect();
+    let is_below = |part: &Option<f64>, most: f64| part.is_some_and(|part| (0.0..most).contains(&part));
+    let most = [24.0, 60.0, 60.0];
+    (2..=3).contains(&parts.len()) && parts.iter().zip(most).all(|(part, most)| is_below(part, most))
+}
+
+/// How many times as long a member can take at most.
+const SLOWEST: f64 = 1e6;
 
 /// A fault, or another change.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +69,9 @@ impl Fault {
         let (name, factor) = what.split_once('=').ok_or_else(wrong)?;
         let factor = factor.strip_suffix('x').and_then(|factor| factor.parse().ok());
         let factor = factor.filter(|factor: &f64| *factor > 0.0).ok_or_else(wrong)?;
+        if factor > SLOWEST {
+            return Err(format!("--slow '{text}': expected at most {SLOWEST}x"));
+        }
         Ok(Fault::Slow(name.to_owned(), factor, Span::parse(when).ok_or_else(wrong)?))
     }
 
@@ -141,9 +157,15 @@ mod tests {
         let known = |pool: &str| [("app".to_owned(), "a".to_owned()), (pool.to_owned(), "b".to_owned())];
         assert_eq!(Fault::unknown(&faults, &known("app")), None);
         assert_eq!(Fault::unknown(&faults, &known("api")), Some("app/b"));
-        for wrong in ["a", "a=10@14:00", "a=x@14:00", "a=2x@14:00+1y", "a=2x@noon"] {
+        for wrong in
+            ["a", "a=10@14:00", "a=x@14:00", "a=2x@14:00+1y", "a=2x@noon", "a=infx@14:00", "a=2e6x@14:00"]
+        {
             assert!(Fault::slow(wrong).is_err(), "{wrong}");
         }
+        for wrong in ["a@25:00", "a@14:99", "a@24:00", "a@14:00:60", "a@-1:00"] {
+            assert!(Fault::down(wrong).is_err(), "{wrong}");
+        }
+        assert!(Fault::down("a@23:59:59").is_ok());
         assert!(Fault::add("d=nonsense@15:00").is_err() && Fault::add("d=http://d:1@15:00").is_ok());
     }
 }
