@@ -62,7 +62,15 @@ impl HttpSource {
         }
     }
 
+    /// The result of a poll, in whose words a server's echo of the token does not stand.
     async fn poll(&mut self) -> Result<Arc<Listed>, String> {
+        let sent = self.bearer_file.as_deref().and_then(|file| bearer(file).ok());
+        let token = sent.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let hide = |text: &str| token.map_or_else(|| text.to_owned(), |token| text.replace(token, "***"));
+        self.poll_once(&hide).await.map_err(|why| hide(&why))
+    }
+
+    async fn poll_once(&mut self, hide: &dyn Fn(&str) -> String) -> Result<Arc<Listed>, String> {
         let timeout = Duration::from_millis(self.place.timeout_ms);
         let stage = Cell::new(Stage::Lookup);
         let work = self.exchange(timeout, &stage);
@@ -73,11 +81,11 @@ impl HttpSource {
             // The next poll reads `ca=` anew: it may have been the reason.
             self.tls = TlsConfigs::new();
         }
-        self.take(answer?)
+        self.take(answer?, hide)
     }
 
     /// Makes the answer's list the known one.
-    fn take(&mut self, answer: Answer) -> Result<Arc<Listed>, String> {
+    fn take(&mut self, answer: Answer, hide: &dyn Fn(&str) -> String) -> Result<Arc<Listed>, String> {
         let Answer::Text { marks, bytes } = answer else {
             let known = self.known.as_ref().ok_or("the answer is 304, which was not asked for")?;
             return known.found.clone();
@@ -85,7 +93,12 @@ impl HttpSource {
         let hash = xxh64(&bytes, 0);
         let known = self.known.take().filter(|known| known.hash == hash);
         let found = known.map_or_else(
-            || listing::read(&bytes, self.rules).map(Arc::new).map_err(|problem| problem.to_string()),
+            || {
+                let mut list =
+                    listing::read(&bytes, self.rules).map_err(|problem| hide(&problem.to_string()))?;
+                list.first_skipped = hide(&list.first_skipped);
+                Ok(Arc::new(list))
+            },
             |known| known.found,
         );
         self.known = Some(Known { marks, hash, found: found.clone() });

@@ -167,6 +167,24 @@ fn a_server_that_falls_silent_is_found_by_the_deadline() {
 }
 
 #[test]
+fn a_token_that_a_server_sends_back_is_told_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "echoed-token").expect("written");
+    let redirect = say("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/?t=echoed-token\r\n\r\n");
+    let body = || answer("", b"echoed-token\nhttp://a:1\n");
+    let (url, _heads) = serve(vec![redirect, body(), answer("", b"http://a:1\nechoed-token\n")]);
+    let mut source = source(&url, |place| place.bearer_file = Some(file.to_string_lossy().into_owned()));
+    for _ in 0..2 {
+        let said = poll(&mut source).expect_err("no list");
+        assert!(said.contains("***") && !said.contains("echoed-token"), "{said}");
+    }
+    source.rules.skip_invalid = true;
+    let said = poll(&mut source).expect("a list").first_skipped.clone();
+    assert!(said.contains("***") && !said.contains("echoed-token"), "{said}");
+}
+
+#[test]
 fn a_token_is_read_at_each_poll_and_told_to_nobody_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
