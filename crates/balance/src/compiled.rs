@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A pool made ready for picking: who may be picked now, with everything that makes a pick cheap.
-//! Built when the pool's epoch changes, shared by all threads of a child.
+//! Built when the pool's epoch changes, shared by all threads of a child. The tables of a method
+//! are made by the first pick that asks for them: most pools are asked by one method only, and in
+//! large ones the tables take longer than the rest.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use crate::live::{Advice, Slot};
 use crate::member::Member;
@@ -36,12 +38,13 @@ pub struct Compiled {
     pub candidates: Vec<Candidate>,
     /// Index of each member among the candidates, `u32::MAX` for none.
     pub(crate) place: Vec<u32>,
-    /// Round robin.
-    pub(crate) schedule: Schedule,
-    /// Weighted random.
-    pub(crate) alias: AliasTable,
-    /// The rings of the hash methods: they depend on members and configured weights alone.
-    pub(crate) rings: Arc<Rings>,
+    /// Configured weight of each member, hundredths.
+    configured: Box<[u32]>,
+    schedule: OnceLock<Schedule>,
+    alias: OnceLock<AliasTable>,
+    rings: OnceLock<Arc<Rings>>,
+    /// Of an earlier build.
+    rings_before: Option<Arc<Rings>>,
     /// Mean latency of those that were measured, as bits of a float, and for how many uses more it
     /// does << 32.
     pub(crate) mean_latency: AtomicU64,
@@ -78,29 +81,53 @@ impl Compiled {
         for (index, candidate) in candidates.iter().enumerate() {
             place[candidate.member as usize] = index as u32;
         }
-        let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
-        let configured: Vec<u32> = states.iter().map(|state| state.weight()).collect();
-        let key = Rings::key_of(&members, &configured);
-        let rings = rings
-            .filter(|rings| rings.key() == key)
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Rings::new(&members, configured, key)));
         Compiled {
-            schedule: Schedule::new(&weights),
-            alias: AliasTable::new(&weights),
+            schedule: OnceLock::new(),
+            alias: OnceLock::new(),
+            rings: OnceLock::new(),
+            rings_before: rings.cloned(),
+            configured: states.iter().map(|state| state.weight()).collect(),
             limited: candidates.iter().any(|candidate| candidate.max_inflight > 0),
             mean_latency: AtomicU64::new(0),
-            even: weights.windows(2).all(|two| two[0] == two[1]),
+            even: candidates.windows(2).all(|two| two[0].weight == two[1].weight),
             members,
             candidates,
             place,
-            rings,
         }
     }
 
-    /// The rings, for the next build.
-    pub fn rings(&self) -> &Arc<Rings> {
-        &self.rings
+    /// The round robin sequence.
+    #[inline]
+    pub(crate) fn schedule(&self) -> &Schedule {
+        self.schedule.get_or_init(|| Schedule::new(&self.weights()))
+    }
+
+    /// For weighted random.
+    #[inline]
+    pub(crate) fn alias(&self) -> &AliasTable {
+        self.alias.get_or_init(|| AliasTable::new(&self.weights()))
+    }
+
+    /// The rings of the hash methods: they depend on members and configured weights alone.
+    #[inline]
+    pub(crate) fn rings(&self) -> &Rings {
+        self.rings.get_or_init(|| self.make_rings())
+    }
+
+    fn weights(&self) -> Vec<u32> {
+        self.candidates.iter().map(|candidate| candidate.weight).collect()
+    }
+
+    #[cold]
+    fn make_rings(&self) -> Arc<Rings> {
+        let key = Rings::key_of(&self.members, &self.configured);
+        let same = self.rings_before.as_ref().filter(|rings| rings.key() == key);
+        same.cloned().unwrap_or_else(|| Arc::new(Rings::new(&self.members, &self.configured, key)))
+    }
+
+    /// The rings that were made last, for the next build.
+    pub fn rings_made(&self) -> Option<&Arc<Rings>> {
+        self.rings.get().or(self.rings_before.as_ref())
     }
 
     /// The member of a candidate.

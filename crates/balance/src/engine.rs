@@ -99,7 +99,7 @@ impl<S: Store> Engine<S> {
                 }
             },
         };
-        let rings = known.as_ref().map(|whole| whole.compiled.rings().clone());
+        let rings = known.as_ref().and_then(|whole| whole.compiled.rings_made().cloned());
         let compiled = self.compile(membership.members.clone(), &settings, rings.as_ref());
         let cursor = self.store.cursor(pool);
         let routes = same.map(|whole| whole.routes.clone()).unwrap_or_default();
@@ -120,7 +120,7 @@ impl<S: Store> Engine<S> {
         if let Some((_, part)) = known.filter(|(_, part)| part.epoch == whole.epoch) {
             return part.clone();
         }
-        let rings: Option<Arc<Rings>> = known.map(|(_, part)| part.compiled.rings().clone());
+        let rings: Option<Arc<Rings>> = known.and_then(|(_, part)| part.compiled.rings_made().cloned());
         let members: Vec<Arc<Member>> =
             whole.membership.members.iter().filter(|member| view.holds(member)).cloned().collect();
         if members.is_empty() {

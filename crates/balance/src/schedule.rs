@@ -6,7 +6,9 @@
 //! that the sequence can be written down once and a pick is one look-up by a shared counter: one
 //! sequence for all threads and children, whatever the number of members.
 
-/// Most steps (members × period) that are spent on writing a sequence down.
+use std::cmp::Reverse;
+
+/// Longest sequence that is written down, as candidates × period.
 const MAX_WORK: u64 = 1 << 20;
 
 /// A round robin sequence over candidates 0 … n − 1.
@@ -74,21 +76,47 @@ impl Schedule {
     }
 }
 
+/// The sequence itself. Candidates of one weight take turns in their order, so that each pick only
+/// looks at the next one of each weight: after k picks a candidate's current weight is k × weight −
+/// its picks × total.
 fn smooth(weights: &[u64], period: u64) -> Box<[u32]> {
-    let mut current = vec![0i64; weights.len()];
-    (0..period)
-        .map(|_| {
-            let mut best = 0;
-            for (index, weight) in weights.iter().enumerate() {
-                current[index] += *weight as i64;
-                if current[index] > current[best] {
-                    best = index;
-                }
-            }
-            current[best] -= period as i64;
-            best as u32
-        })
-        .collect()
+    let mut turns: Vec<Turn> = Vec::new();
+    for (index, weight) in (0..).zip(weights) {
+        match turns.iter_mut().find(|turn| turn.weight == *weight) {
+            Some(turn) => turn.candidates.push(index),
+            None => turns.push(Turn { weight: *weight, candidates: vec![index], at: 0, current: 0 }),
+        }
+    }
+    let next = |turns: &mut Vec<Turn>| {
+        turns.iter_mut().for_each(|turn| turn.current += turn.weight as i64);
+        let best = turns.iter_mut().max_by_key(|turn| (turn.current, Reverse(turn.candidates[turn.at])));
+        best.map_or(0, |turn| turn.take(period as i64))
+    };
+    (0..period).map(|_| next(&mut turns)).collect()
+}
+
+/// The candidates of one weight.
+struct Turn {
+    weight: u64,
+    candidates: Vec<u32>,
+    /// The next one: it has been picked as often as those behind it, and once less than those
+    /// before it.
+    at: usize,
+    /// Its current weight.
+    current: i64,
+}
+
+impl Turn {
+    fn take(&mut self, total: i64) -> u32 {
+        let taken = self.candidates[self.at];
+        self.at += 1;
+        // By now each of them has lost the total.
+        if self.at == self.candidates.len() {
+            self.at = 0;
+            self.current -= total;
+        }
+        taken
+    }
 }
 
 fn stride(total: u64) -> u64 {
@@ -122,7 +150,32 @@ mod tests {
         }
     }
 
+    /// nginx's own loop.
+    fn nginx(weights: &[u32]) -> Vec<usize> {
+        let total: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+        let mut current = vec![0i64; weights.len()];
+        let mut pick = || {
+            let mut best = 0;
+            for (index, weight) in weights.iter().enumerate() {
+                current[index] += i64::from(*weight);
+                if current[index] > current[best] {
+                    best = index;
+                }
+            }
+            current[best] -= total;
+            best
+        };
+        (0..total).map(|_| pick()).collect()
+    }
+
     proptest! {
+        #[test]
+        fn the_sequence_is_that_of_nginx(weights in proptest::collection::vec(prop_oneof![1u32..8, 1u32..200, Just(50)], 1..40)) {
+            let schedule = Schedule::new(&weights);
+            let picks: Vec<usize> = (0..weights.iter().map(|w| u64::from(*w)).sum()).map(|place| schedule.at(place).unwrap()).collect();
+            prop_assert_eq!(picks, nginx(&weights));
+        }
+
         #[test]
         fn share_matches_weight(weights in proptest::collection::vec(1u32..200, 1..12)) {
             let schedule = Schedule::new(&weights);

@@ -261,9 +261,11 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
     let states: Vec<Status> = members.iter().map(|member| store.status(member.slot)).collect();
     let panic = tier::is_panic(&states, &settings.set);
     let active = tier::active(members, &states, &settings.set, panic);
+    // In configured order, as the members are.
+    let mut usable = active.iter().peekable();
     let views = members.iter().zip(&states).enumerate().map(|(at, (member, status))| {
         let seen = Seen { member, status: *status, check: settings.health.as_ref(), origin };
-        seen.state(store, active.contains(&at))
+        seen.state(store, usable.next_if(|next| **next == at).is_some())
     });
     let members: Vec<MemberState> = views.collect();
     let counts = store.pool_counts(pool);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes of the control plane: steps become deeds, and these are done as one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::api::{ChangeError, PoolId};
@@ -31,7 +31,9 @@ pub fn deeds(store: &impl Store, steps: &[MemberStep]) -> Result<Vec<Deed>, Chan
     let mut deeds: Vec<Deed> = Vec::new();
     for step in steps {
         if !pools.contains_key(&*step.pool) {
-            pools.insert(&step.pool, Known::of(store, &step.pool)?);
+            let of_pool = steps.iter().filter(|other| other.pool == step.pool);
+            let named: HashSet<&str> = of_pool.map(|step| &*step.member).collect();
+            pools.insert(&step.pool, Known::of(store, &step.pool, &named)?);
         }
         let Some(known) = pools.get_mut(&*step.pool) else { continue };
         let at = *known.deeds.entry(step.member.clone()).or_insert_with(|| {
@@ -63,7 +65,7 @@ pub fn events(deeds: &[Deed], words: &[(Status, Status)], at: u64, by: &By) -> V
     deeds.iter().zip(words).flat_map(|(deed, words)| deed.events(*words, at, by)).collect()
 }
 
-/// A pool and its members, read once.
+/// A pool and the members that steps name, read once.
 struct Known {
     id: PoolId,
     name: Arc<str>,
@@ -73,10 +75,11 @@ struct Known {
 }
 
 impl Known {
-    fn of(store: &impl Store, name: &str) -> Result<Self, ChangeError> {
+    fn of(store: &impl Store, name: &str, named: &HashSet<&str>) -> Result<Self, ChangeError> {
         let id = store.find_pool(name).ok_or(ChangeError::UnknownPool)?;
         let image = store.read_pool(id).ok_or(ChangeError::UnknownPool)?;
         let members = image.membership.members.into_iter();
+        let members = members.filter(|member| named.contains(&*member.spec.name));
         let members = members.map(|member| (member.spec.name.clone(), member)).collect();
         Ok(Known { id, name: image.membership.name, members, deeds: HashMap::new() })
     }

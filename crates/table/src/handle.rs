@@ -9,6 +9,7 @@ use crate::history::History;
 use crate::layout::Geometry;
 use crate::mapping::{AttachError, Mapping, Words};
 use crate::protocol::lead::{self, Lead, Term};
+use crate::seen::SeenPools;
 
 /// A handle on the shared table. Cheap to clone; clones have the same identity.
 ///
@@ -24,6 +25,8 @@ pub struct Table {
     pub(crate) counts: bool,
     /// The history of counts.
     pub(crate) history: Option<History>,
+    /// The members that this process has read.
+    pub(crate) seen: Arc<SeenPools>,
 }
 
 impl std::fmt::Debug for Table {
@@ -78,7 +81,8 @@ impl Table {
 
     fn over(map: Mapping) -> Self {
         let pid = std::process::id() as i32;
-        Table { map: Arc::new(map), pid, alive: |_| true, clock: None, counts: true, history: None }
+        let seen = Arc::default();
+        Table { map: Arc::new(map), pid, alive: |_| true, clock: None, counts: true, history: None, seen }
     }
 
     /// Says who uses this handle, and how to find out whether a process is alive (`kill(pid, 0)`;

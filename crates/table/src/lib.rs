@@ -63,9 +63,13 @@ mod publish;
 #[cfg(not(loom))]
 mod queue;
 #[cfg(not(loom))]
+mod reading;
+#[cfg(not(loom))]
 pub mod ring;
 #[cfg(not(loom))]
 mod scripts;
+#[cfg(not(loom))]
+mod seen;
 #[cfg(not(loom))]
 mod shadows;
 #[cfg(not(loom))]

@@ -39,23 +39,6 @@ impl Table {
         }
     }
 
-    fn read_member(&self, row: usize, life: Life) -> Option<Member> {
-        let (_, record) = text::read(self.map.chunks(), &self.map.members()[row].text)?;
-        if !Life::load(&self.map.keys()[row].life).same_as(life) {
-            return None;
-        }
-        let spec = codec::member(&record.text)?;
-        Some(Member { slot: row as Slot, incarnation: life.incarnation(), order: record.order, spec })
-    }
-
-    fn read_members(&self, pool: PoolRef) -> Vec<Arc<Member>> {
-        let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
-        let mut members: Vec<_> =
-            rows.filter_map(|(row, life)| self.read_member(row, life)).map(Arc::new).collect();
-        members.sort_by_key(|member| (member.order, member.slot));
-        members
-    }
-
     pub(crate) fn read_settings(&self, pool: PoolRef) -> PoolSettings {
         let record = text::read(self.map.chunks(), &self.map.pools()[pool.row].text);
         record.and_then(|(_, record)| codec::settings(&record.text)).unwrap_or_default()
@@ -131,7 +114,10 @@ impl Store for Table {
     }
 
     fn read_pool(&self, pool: PoolId) -> Option<PoolImage> {
-        let found = self.pool_ref(pool.0 as usize)?;
+        let Some(found) = self.pool_ref(pool.0 as usize) else {
+            self.seen.forget(pool.0 as usize);
+            return None;
+        };
         let name: Arc<str> = self.pool_name(found)?.into();
         let mut tries = 0;
         loop {

@@ -20,7 +20,7 @@ impl<L: Live> Picking<'_, '_, L> {
     /// with bounded loads"), unless all are.
     #[inline(never)]
     pub(super) fn consistent_hash(&self, key: &[u8], balance_factor: Option<f64>) -> Option<usize> {
-        let (ring, start) = self.pool.rings.ketama_from(crc32fast::hash(key));
+        let (ring, start) = self.pool.rings().ketama_from(crc32fast::hash(key));
         let along = || ring[start..].iter().chain(&ring[..start]).map(|(_, member)| *member);
         let bound = balance_factor.map(|factor| self.bound(factor));
         let within = |index: &usize| bound.as_ref().is_none_or(|bound| self.is_within(*index, bound));
@@ -52,7 +52,7 @@ impl<L: Live> Picking<'_, '_, L> {
     /// 2, …
     #[inline(never)]
     pub(super) fn maglev(&self, key: &[u8]) -> Option<usize> {
-        let table = self.pool.rings.maglev();
+        let table = self.pool.rings().maglev();
         if table.is_empty() {
             return self.scan(0);
         }
@@ -84,7 +84,7 @@ impl<L: Live> Picking<'_, '_, L> {
                 }
             }
         };
-        for node in self.pool.rings.nodes() {
+        for node in self.pool.rings().nodes() {
             let hash = mix(key ^ node.seed) >> 11;
             match row {
                 Some((_, highest, weight)) if weight == node.weight && hash <= highest => {}
@@ -109,7 +109,7 @@ impl<L: Live> Picking<'_, '_, L> {
     /// times; then, and for an empty key, round robin.
     #[inline(never)]
     pub(super) fn hash(&self, key: &[u8]) -> Option<usize> {
-        let rings = &self.pool.rings;
+        let rings = self.pool.rings();
         if key.is_empty() || rings.total == 0 {
             return self.round_robin();
         }

@@ -76,7 +76,7 @@ impl<L: Live> Picking<'_, '_, L> {
         };
         let place = self.live.advance(self.cursor);
         (0..64)
-            .filter_map(|step| self.pool.schedule.at(place.wrapping_add(step)))
+            .filter_map(|step| self.pool.schedule().at(place.wrapping_add(step)))
             .find(|index| self.candidate(*index).is_some_and(equal))
             .unwrap_or(best)
     }

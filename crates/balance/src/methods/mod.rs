@@ -107,14 +107,14 @@ impl<'p, L: Live> Picking<'p, '_, L> {
 
     #[inline]
     fn round_robin(&self) -> Option<usize> {
-        let first = self.pool.schedule.at(self.live.advance(self.cursor))?;
+        let first = self.pool.schedule().at(self.live.advance(self.cursor))?;
         if self.free_at(first) { Some(first) } else { self.round_robin_on(first) }
     }
 
     #[cold]
     fn round_robin_on(&self, mut last: usize) -> Option<usize> {
         for _ in 1..MISSES {
-            last = self.pool.schedule.at(self.live.advance(self.cursor))?;
+            last = self.pool.schedule().at(self.live.advance(self.cursor))?;
             if self.free_at(last) {
                 return Some(last);
             }
@@ -125,14 +125,14 @@ impl<'p, L: Live> Picking<'p, '_, L> {
     /// A weighted draw of a free candidate that is not `other`.
     #[inline]
     fn draw(&self, rng: &Rng, other: usize) -> Option<usize> {
-        let index = self.pool.alias.draw(rng);
+        let index = self.pool.alias().draw(rng);
         if index != other && self.free_at(index) { Some(index) } else { self.draw_on(rng, other) }
     }
 
     #[inline(never)]
     fn draw_on(&self, rng: &Rng, other: usize) -> Option<usize> {
         for _ in 1..MISSES {
-            let index = self.pool.alias.draw(rng);
+            let index = self.pool.alias().draw(rng);
             if index != other && self.free_at(index) {
                 return Some(index);
             }

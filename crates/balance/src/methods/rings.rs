@@ -67,13 +67,13 @@ impl Rings {
     }
 
     /// For these members and configured weights; those of weight 0 have no place.
-    pub fn new(members: &[Arc<Member>], weights: Vec<u32>, key: u64) -> Self {
+    pub fn new(members: &[Arc<Member>], weights: &[u32], key: u64) -> Self {
         let nodes: Vec<Node> = members
             .iter()
             .zip(weights)
             .enumerate()
-            .filter(|(_, (_, weight))| *weight > 0)
-            .map(|(index, (member, weight))| {
+            .filter(|(_, (_, weight))| **weight > 0)
+            .map(|(index, (member, &weight))| {
                 let url = &member.spec.url;
                 let (host, port) = match &url.socket {
                     Some(path) => (path.clone(), String::new()),

@@ -109,7 +109,7 @@ impl World {
     }
 
     fn fork(&mut self) {
-        let table = self.parent.clone().with_identity(self.next_pid, alive);
+        let table = forgetful(&self.parent.clone().with_identity(self.next_pid, alive));
         let child = table.join(self.next_pid, 1).expect("a lane");
         self.next_pid += 1;
         self.processes.push(Process { table, child, requests: Vec::new() });
@@ -253,6 +253,7 @@ impl World {
         }
     }
 
+    /// Processes read in different moments, and each remembers what it has read itself.
     fn compare(&mut self) {
         self.parent.check().expect("consistent");
         for (pool, pool_name) in POOL_NAMES.iter().enumerate() {
@@ -277,6 +278,10 @@ impl World {
                 *cached = (version, names(&self.parent, id));
             }
             assert_eq!(Some(&cached.1), expected.as_ref(), "a change was not announced");
+            let read = forgetful(&self.parent).read_pool(id);
+            for process in &self.processes {
+                assert_eq!(process.table.read_pool(id), read, "what a process remembers is not so");
+            }
         }
         self.compare_inflight();
     }
@@ -290,6 +295,11 @@ impl World {
             assert_eq!(self.parent.inflight(slot), expected.get(&slot).copied().unwrap_or(0), "slot {slot}");
         }
     }
+}
+
+/// A handle that has read nothing.
+fn forgetful(table: &Table) -> Table {
+    Table { seen: Arc::default(), ..table.clone() }
 }
 
 thread_local! {

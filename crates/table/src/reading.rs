@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The members of a pool, read: those that this process has read before and that are the same are
+//! not parsed again, so that a change of one line costs its readers that line.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use balance::live::Slot;
+use balance::member::Member;
+
+use crate::place::PoolRef;
+use crate::protocol::life::{Life, LifePhase};
+use crate::protocol::text;
+use crate::seen::SeenMember;
+use crate::{Table, codec};
+
+impl Table {
+    fn read_member(&self, row: usize, life: Life) -> Option<SeenMember> {
+        let (text_word, record) = text::read(self.map.chunks(), &self.map.members()[row].text)?;
+        if !Life::load(&self.map.keys()[row].life).same_as(life) {
+            return None;
+        }
+        let spec = codec::member(&record.text)?;
+        let (slot, incarnation) = (row as Slot, life.incarnation());
+        let member = Arc::new(Member { slot, incarnation, order: record.order, spec });
+        Some(SeenMember { row, life, text_word, member })
+    }
+
+    /// The live members of a pool, in configured order.
+    pub(crate) fn read_members(&self, pool: PoolRef) -> Vec<Arc<Member>> {
+        let before = self.seen.of(pool);
+        let mut known = before.iter().peekable();
+        let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
+        let seen: Vec<SeenMember> = rows
+            .filter_map(|(row, life)| {
+                while known.next_if(|seen| seen.row < row).is_some() {}
+                let text_word = self.map.members()[row].text.load(SeqCst);
+                let same = |seen: &&SeenMember| {
+                    seen.row == row && seen.life.same_as(life) && seen.text_word == text_word
+                };
+                known.next_if(same).cloned().or_else(|| self.read_member(row, life))
+            })
+            .collect();
+        let mut members: Vec<Arc<Member>> = seen.iter().map(|seen| seen.member.clone()).collect();
+        self.seen.keep(pool, seen);
+        members.sort_by_key(|member| (member.order, member.slot));
+        members
+    }
+}
