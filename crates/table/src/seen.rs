@@ -25,8 +25,8 @@ pub(crate) struct SeenMember {
 pub(crate) struct SeenPools(Mutex<HashMap<usize, Arc<Vec<SeenMember>>>>);
 
 impl SeenPools {
-    /// The members of a pool. Nobody waits here: a thread that comes while another one is at it gets
-    /// none.
+    /// The members of a pool. Nobody waits here: a thread that comes while another one is at it
+    /// gets none.
     pub(crate) fn of(&self, pool: PoolRef) -> Arc<Vec<SeenMember>> {
         let seen = self.0.try_lock().ok();
         seen.and_then(|seen| seen.get(&pool.row).cloned()).unwrap_or_default()
