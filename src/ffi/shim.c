@@ -487,6 +487,11 @@ int lb_worker_is_exhausted(const proxy_worker *w)
            && apr_reslist_acquired_count(w->cp->res) >= (apr_uint32_t)w->s->hmax;
 }
 
+int lb_worker_is_idle(const proxy_worker *w)
+{
+    return !w->cp || !w->cp->res || apr_reslist_acquired_count(w->cp->res) == 0;
+}
+
 int lb_listeners_closed(void)
 {
     const ap_listen_rec *each;

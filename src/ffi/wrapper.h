@@ -78,6 +78,7 @@ apr_off_t *lb_worker_received(const proxy_worker *w);
 void lb_worker_make_usable(proxy_worker *w);
 /* All of its connections are in use, and waiting for one has an end (acquire=). */
 int lb_worker_is_exhausted(const proxy_worker *w);
+int lb_worker_is_idle(const proxy_worker *w);
 
 /* Whether a body's end is in it. */
 int lb_brigade_ends(const apr_bucket_brigade *bb);

@@ -2,7 +2,9 @@
 //! mod_proxy's workers: connection pools to one backend, private to the module and to a child.
 
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicPtr};
 
 use balance::member::ConnectionSettings;
 
@@ -10,22 +12,46 @@ use super::pool::MemoryPool;
 use super::proxy::Api;
 use crate::ffi;
 
-/// A worker of this child. Never freed before the child ends: mod_proxy has no way to.
+/// A worker of this child, with connections and memory of its own.
+///
+/// It is there until [`WorkerPool::free`], which is for workers that no request has in its hand.
 #[derive(Clone, Copy)]
-pub struct Worker {
-    raw: *mut ffi::proxy_worker,
-    url: &'static CStr,
-    moved: &'static Moved,
-}
+pub struct Worker(NonNull<Made>);
 
-/// The bytes that a worker has moved.
-struct Moved {
+/// A worker's parts.
+struct Made {
+    raw: *mut ffi::proxy_worker,
+    /// All that mod_proxy has made for it lies here.
+    pool: *mut ffi::apr_pool_t,
+    url: Box<[u8]>,
     /// mod_proxy's words.
-    sent: &'static AtomicI64,
-    received: &'static AtomicI64,
-    /// How many of them were asked for by [`Worker::take_moved`].
+    sent: *const AtomicI64,
+    received: *const AtomicI64,
+    /// How many of the bytes were asked for by [`Worker::take_moved`].
     sent_taken: AtomicI64,
     received_taken: AtomicI64,
+}
+
+/// A place for a worker, read without a lock.
+#[derive(Default)]
+pub struct WorkerCell(AtomicPtr<Made>);
+
+impl WorkerCell {
+    /// The worker that was put here last.
+    #[inline]
+    pub fn get(&self) -> Option<Worker> {
+        NonNull::new(self.0.load(Acquire)).map(Worker)
+    }
+
+    /// Puts a worker here.
+    pub fn set(&self, worker: Worker) {
+        self.0.store(worker.0.as_ptr(), Release);
+    }
+
+    /// Takes it away.
+    pub fn clear(&self) {
+        self.0.store(std::ptr::null_mut(), Release);
+    }
 }
 
 /// Raises a count that others raise as well, and returns what is new. Each byte is new to one of
@@ -49,22 +75,30 @@ unsafe impl Send for Worker {}
 unsafe impl Sync for Worker {}
 
 impl Worker {
+    #[inline]
+    fn made(&self) -> &Made {
+        // SAFETY: it is there as long as anybody has it in his hand, see the type.
+        unsafe { self.0.as_ref() }
+    }
+
     /// The raw worker.
     pub fn as_ptr(self) -> *mut ffi::proxy_worker {
-        self.raw
+        self.made().raw
     }
 
     /// mod_proxy's normal form of the URL, which its handlers expect; without trailing slash. For a
     /// unix socket this is the URL behind the `|`.
-    pub fn url(self) -> &'static CStr {
-        self.url
+    pub fn url(&self) -> &[u8] {
+        &self.made().url
     }
 
     /// Bytes sent to the backend so far by all children, as far as the scheme's module counts them:
     /// mod_proxy_http2 does not.
     #[inline]
     pub fn sent(self) -> i64 {
-        self.moved.sent.load(Relaxed)
+        // SAFETY: an aligned word of the worker, which mod_proxy's threads write without an order
+        // among themselves, one machine word at a time.
+        unsafe { &*self.made().sent }.load(Relaxed)
     }
 
     /// Bytes that were sent and received since anybody has asked last, as mod_proxy counts them:
@@ -72,49 +106,55 @@ impl Worker {
     /// have some of each other's. `sent`: what [`Worker::sent`] says now.
     #[inline]
     pub fn take_moved(self, sent: i64) -> (u64, u64) {
-        let moved = self.moved;
-        (rise(&moved.sent_taken, sent), rise(&moved.received_taken, moved.received.load(Relaxed)))
+        let made = self.made();
+        // SAFETY: as in `sent`.
+        let received = unsafe { &*made.received }.load(Relaxed);
+        (rise(&made.sent_taken, sent), rise(&made.received_taken, received))
     }
 
     /// Whether all of its connections are in use, and it is one that requests wait for with an end
     /// (`acquire=`).
     pub fn is_exhausted(self) -> bool {
         // SAFETY: as in `sent`; the list of connections has a lock of its own.
-        unsafe { ffi::lb_worker_is_exhausted(self.raw) != 0 }
+        unsafe { ffi::lb_worker_is_exhausted(self.as_ptr()) != 0 }
+    }
+
+    /// Whether none of its connections is in use.
+    pub fn is_idle(self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::lb_worker_is_idle(self.as_ptr()) != 0 }
     }
 
     /// # Safety
-    /// `raw` is a worker that lives, with its pool, until the child ends, and was initialised: its
-    /// shared part stays where it is.
+    /// `raw` was made in this pool, and initialised: its shared part stays where it is. Nobody
+    /// destroys the pool but [`WorkerPool::free`], or the end of the child.
     unsafe fn new(raw: *mut ffi::proxy_worker, pool: *mut ffi::apr_pool_t) -> Self {
-        // SAFETY: the caller's promise. The copy's place is in the pool that lives as long. The
-        // counts are aligned words of the worker, read as atomics here: mod_proxy's threads write
-        // them without an order among themselves, one machine word at a time.
+        // SAFETY: the caller's promise.
         unsafe {
             let url = super::bytes(ffi::lb_worker_url(raw)).unwrap_or_default();
             let url = match url.iter().position(|b| *b == b'|') {
                 Some(bar) if url.starts_with(b"unix:") => &url[bar + 1..],
                 _ => url,
             };
-            let url = url.strip_suffix(b"/").unwrap_or(url);
-            let copy = ffi::apr_pstrmemdup(pool, url.as_ptr().cast(), url.len());
-            // Like the worker itself, it is there until the child ends.
-            let moved = Box::leak(Box::new(Moved {
-                sent: AtomicI64::from_ptr(ffi::lb_worker_sent(raw)),
-                received: AtomicI64::from_ptr(ffi::lb_worker_received(raw)),
+            let made = Box::new(Made {
+                raw,
+                pool,
+                url: url.strip_suffix(b"/").unwrap_or(url).into(),
+                sent: ffi::lb_worker_sent(raw).cast(),
+                received: ffi::lb_worker_received(raw).cast(),
                 sent_taken: AtomicI64::default(),
                 received_taken: AtomicI64::default(),
-            }));
-            Worker { raw, url: CStr::from_ptr(copy), moved }
+            });
+            Worker(NonNull::from(Box::leak(made)))
         }
     }
 }
 
-/// The pool that a child's workers live in. Used under one lock, see `app::workers`.
+/// The pool that a child's workers live in. Used under one lock, see `serve::workers`.
 pub struct WorkerPool(*mut ffi::apr_pool_t);
 
-// SAFETY: the pool has an allocator with a mutex of its own, and `app::workers` uses it under a
-// lock.
+// SAFETY: the pool has an allocator with a mutex of its own, and `serve::workers` uses it under
+// a lock.
 unsafe impl Send for WorkerPool {}
 
 impl WorkerPool {
@@ -151,11 +191,15 @@ impl WorkerPool {
         let upgrade = c_string(options.upgrade.as_deref());
         let options = raw_options(options, secret.as_deref(), upgrade.as_deref());
         let mut worker = std::ptr::null_mut();
-        // SAFETY: a live pool used under the caller's lock; mod_proxy copies the URL; options are
-        // read during the call.
+        // SAFETY: a live pool used under the caller's lock, and one below it with the same
+        // allocator; mod_proxy copies the URL; options are read during the call.
         unsafe {
+            let mut pool = std::ptr::null_mut();
+            if ffi::apr_pool_create_ex(&mut pool, self.0, None, std::ptr::null_mut()) != 0 {
+                return Err("no memory for another worker".into());
+            }
             let error = (api.define_worker)(
-                self.0,
+                pool,
                 &mut worker,
                 std::ptr::null_mut(),
                 std::ptr::null_mut(),
@@ -163,14 +207,28 @@ impl WorkerPool {
                 0,
             );
             if !error.is_null() {
-                return Err(super::text(error));
+                let error = super::text(error);
+                ffi::apr_pool_destroy(pool);
+                return Err(error);
             }
             ffi::lb_worker_apply(worker, &options);
-            if (api.initialize_worker)(worker, server, self.0) != 0 {
+            if (api.initialize_worker)(worker, server, pool) != 0 {
+                ffi::apr_pool_destroy(pool);
                 return Err("mod_proxy could not initialise the worker".into());
             }
             ffi::lb_worker_make_usable(worker);
-            Ok(Worker::new(worker, self.0))
+            Ok(Worker::new(worker, pool))
+        }
+    }
+
+    /// Closes a worker's connections and frees all of it. No request has it in its hand, and none
+    /// of its connections is in use.
+    pub fn free(&self, worker: Worker) {
+        // SAFETY: made by `define` with a pool of its own below this one, in a box; the caller
+        // gives up the last copy.
+        unsafe {
+            let made = Box::from_raw(worker.0.as_ptr());
+            ffi::apr_pool_destroy(made.pool);
         }
     }
 }

@@ -29,17 +29,19 @@ pub fn announce(
     // With the first attempt these keys are new.
     let first = !std::mem::replace(&mut journey.announced, true);
     const SCHEME: &[u8] = b"lb://";
-    let [name, method, member, route] = request.pool().texts([
+    // Copies: the worker may be gone when the request is logged.
+    let [name, method, member, route, url] = request.pool().texts([
         &[SCHEME, pool.membership().name.as_bytes()],
         &[chooser.method(&journey.course, pool.settings()).as_bytes()],
         &[member.spec.name.as_bytes()],
         &[member.spec.route.as_bytes()],
+        &[worker.url()],
     ]);
     env.point(first, c"LB_POOL", name.skip(SCHEME.len()));
     env.point(first, c"LB_MEMBER", member);
     env.point(first, c"LB_METHOD", method);
     env.point(first, c"BALANCER_NAME", name);
-    env.point(first, c"BALANCER_WORKER_NAME", worker.url());
+    env.point(first, c"BALANCER_WORKER_NAME", url);
     env.point(first, c"BALANCER_WORKER_ROUTE", route);
 }
 

@@ -218,14 +218,14 @@ fn backend_url(run: &Run<'_>, path: Path, worker: Worker, scheme: &str) -> Resul
     let request = run.serving.request;
     let pool = request.pool();
     if matches!(scheme, "http" | "https" | "h2" | "h2c" | "ws" | "wss") {
-        return Ok(pool.concat(&[worker.url().to_bytes(), path.tail.bytes(request.pool()).unwrap_or(b"/")]));
+        return Ok(pool.concat(&[worker.url(), path.tail.bytes(request.pool()).unwrap_or(b"/")]));
     }
     if request.notes().get(OF_FILE).is_some() {
         // mod_proxy's own mark, which it takes away from requests that are proxied already.
         request.notes().set(c"proxy-sethandler", c"1");
     }
     let raw = path.raw.bytes(request.pool()).unwrap_or_default();
-    request.point_filename(pool.concat(&[b"proxy:", worker.url().to_bytes(), b"/", raw]));
+    request.point_filename(pool.concat(&[b"proxy:", worker.url(), b"/", raw]));
     run.serving.child.api.canonicalise(request)?;
     let filename = request.filename().unwrap_or_default();
     Ok(pool.copy(filename.strip_prefix(b"proxy:").unwrap_or(filename)))

@@ -159,7 +159,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
     let lane = table.join(pid, generation.number).map_err(|error| error.to_string())?;
     let pool = WorkerPool::new(pool).ok_or("no pool for workers")?;
     let stand_in = pool.define(api, "http://lb.invalid", &balance::member::ConnectionSettings::default())?;
-    let workers = Workers::new(api, pool, table.geometry().members as usize);
+    let workers = Workers::new(api, pool, (&table, lane));
     let library = Arc::new(generation.library());
     let script_rows = crate::serve::scripts::install_stored(&table, &library);
     let engine = Engine::new(table.clone(), events::notice(&table));

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_proxy workers by URL: made on first use, kept until the child ends (mod_proxy cannot free
-//! one), so that removing and adding a member again costs nothing. A connection with TLS belongs to
-//! the settings it was made under (which certificate is shown, who is trusted), so that backends
-//! over TLS have a worker for each of them.
+//! mod_proxy workers by URL: made on first use, found again by members that come back, and freed
+//! some time after the last member that they serve has gone. A connection with TLS belongs to the
+//! settings it was made under (which certificate is shown, who is trusted), so that backends over
+//! TLS have a worker for each of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use balance::belongings::{Belongings, GivenUp, Over, ServedMember};
 use balance::live::Slot;
 use balance::member::{ConnectionSettings, Member};
 use balance::target::{self, Spelled};
-use once_cell::race::OnceBox;
 use parking_lot::{Mutex, RwLock};
+use table::{ChildLane, Table};
 
 use crate::httpd::log;
 use crate::httpd::proxy::Api;
 use crate::httpd::tls::Settings;
-use crate::httpd::worker::{Worker, WorkerPool};
+use crate::httpd::worker::{Worker, WorkerCell, WorkerPool};
 
 /// Most ad-hoc targets (URLs that a script returned as text) a child keeps workers for.
 pub const MAX_TARGETS: usize = 256;
-/// Most workers of former members beyond the table's own size.
+/// Most workers of members beyond the table's own size: those of former ones, to which requests
+/// go still.
 const MAX_FORMER: usize = 4096;
 
 /// Most workers of members over TLS beyond the table's own size.
@@ -30,11 +32,13 @@ const MAX_SECURE: usize = 16_384;
 /// The child's workers.
 pub struct Workers {
     api: &'static Api,
+    table: Table,
+    lane: ChildLane,
     /// By a member's row: the incarnation of the member << 32 | the number of its worker plus one.
     rows: Box<[AtomicU64]>,
-    /// Members' workers by number.
-    all: Box<[OnceBox<Worker>]>,
-    /// Workers of members over TLS, by row, incarnation and settings.
+    /// Members' workers by number. Read by those alone who have a place at the member.
+    all: Box<[WorkerCell]>,
+    /// Workers of members over TLS, by row, incarnation and settings; likewise.
     secure: RwLock<HashMap<(Slot, u32, Settings), Worker>>,
     made: Mutex<Made>,
     said: AtomicBool,
@@ -44,22 +48,15 @@ pub struct Workers {
 pub enum NoWorker {
     /// mod_proxy refuses, in its own words.
     Refused(String),
-    /// This child has made as many workers as it may.
+    /// This child has as many workers as it may.
     TooMany,
 }
 
 struct Made {
     pool: WorkerPool,
-    /// Workers of members, with their numbers.
-    of_members: HashMap<String, (usize, Worker)>,
-    of_secure: HashMap<(String, Settings), Worker>,
+    of_members: Belongings<String, Worker>,
+    of_secure: Belongings<(String, Settings), Worker>,
     of_targets: HashMap<(String, Option<Settings>), Worker>,
-}
-
-impl Made {
-    fn new(pool: WorkerPool) -> Self {
-        Made { pool, of_members: HashMap::new(), of_secure: HashMap::new(), of_targets: HashMap::new() }
-    }
 }
 
 /// The key by which a worker serves a member: its URL and the keys of its connections.
@@ -70,25 +67,40 @@ fn key_of(member: &Member) -> (String, String) {
 }
 
 impl Workers {
-    /// Workers for a table of that many rows.
-    pub fn new(api: &'static Api, pool: WorkerPool, rows: usize) -> Self {
+    /// Workers for the members of a table, to which this child's requests go.
+    pub fn new(api: &'static Api, pool: WorkerPool, (table, lane): (&Table, ChildLane)) -> Self {
+        let rows = table.geometry().members as usize;
+        let made = Made {
+            pool,
+            of_members: Belongings::new(rows + MAX_FORMER),
+            of_secure: Belongings::new(rows + MAX_SECURE),
+            of_targets: HashMap::new(),
+        };
         Workers {
             api,
+            table: table.clone(),
+            lane,
             rows: (0..rows).map(|_| AtomicU64::new(0)).collect(),
-            all: (0..rows + MAX_FORMER).map(|_| OnceBox::new()).collect(),
+            all: (0..rows + MAX_FORMER).map(|_| WorkerCell::default()).collect(),
             secure: RwLock::new(HashMap::new()),
-            made: Mutex::new(Made::new(pool)),
+            made: Mutex::new(made),
             said: AtomicBool::new(false),
         }
     }
 
-    /// The worker of a member. No lock once it was made.
+    /// Requests have a worker in their hands only while they have a place at its member, as the
+    /// table counts them.
+    fn is_gone(&self, (slot, incarnation): ServedMember) -> bool {
+        self.table.is_done_with(&self.lane, slot, incarnation)
+    }
+
+    /// The worker of a member, for a request that has a place there. No lock once it was made.
     #[inline]
     pub fn of_member(&self, member: &Arc<Member>) -> Result<Worker, NoWorker> {
         let word = self.rows.get(member.slot as usize).map_or(0, |row| row.load(Ordering::Acquire));
         let number = (word as u32 as usize).wrapping_sub(1);
-        match self.all.get(number).and_then(OnceBox::get) {
-            Some(worker) if (word >> 32) as u32 == member.incarnation => Ok(*worker),
+        match self.all.get(number).and_then(WorkerCell::get) {
+            Some(worker) if (word >> 32) as u32 == member.incarnation => Ok(worker),
             _ => self.make(member),
         }
     }
@@ -99,19 +111,26 @@ impl Workers {
             return Err(NoWorker::Refused(format!("internal error: no row {}", member.slot)));
         };
         let (url, key) = key_of(member);
+        let served = (member.slot, member.incarnation);
+        let over = Over { gone: &|served| self.is_gone(served), idle: &|worker: &Worker| worker.is_idle() };
         let mut made = self.made.lock();
-        let (number, worker) = match made.of_members.get(&key) {
-            Some(known) => *known,
+        let Made { pool, of_members, .. } = &mut *made;
+        let (number, worker) = match of_members.find(&key, served, &over) {
+            Some(known) => known,
             None => {
-                let number = made.of_members.len();
-                let Some(place) = self.all.get(number) else {
-                    self.say_once(number);
+                let (number, given_up) = of_members.make_room(&over);
+                for GivenUp { number, thing } in given_up {
+                    self.all[number].clear();
+                    pool.free(thing);
+                }
+                let Some(number) = number else {
+                    self.say_once(of_members.len());
                     return Err(NoWorker::TooMany);
                 };
-                let worker = made.pool.define(self.api, &url, &member.spec.connection);
+                let worker = pool.define(self.api, &url, &member.spec.connection);
                 let worker = worker.map_err(NoWorker::Refused)?;
-                place.set(Box::new(worker)).ok();
-                made.of_members.insert(key, (number, worker));
+                self.all[number].set(worker);
+                of_members.keep(number, key, worker, served);
                 (number, worker)
             }
         };
@@ -124,47 +143,55 @@ impl Workers {
             log::server(
                 log::ERR,
                 &format!(
-                    "this child has made {number} workers for members already, which httpd cannot free: members that are new \
-                     to it get no requests from it; restart gracefully"
+                    "this child has {number} workers for members, and requests are at all of them: members that are \
+                     new to it get no requests from it until some of them have ended"
                 ),
             );
         }
     }
 
-    /// The worker of a member that is spoken to over TLS, with these settings.
+    /// The worker of a member that is spoken to over TLS, with these settings; as
+    /// [`Workers::of_member`] otherwise.
     pub fn of_secure_member(&self, member: &Member, settings: &Settings) -> Result<Worker, NoWorker> {
         let place = (member.slot, member.incarnation, *settings);
         if let Some(worker) = self.secure.read().get(&place) {
             return Ok(*worker);
         }
-        let worker = self.make_secure(member, settings)?;
+        let (url, key) = key_of(member);
+        let (key, served) = ((key, *settings), (member.slot, member.incarnation));
+        let over = Over { gone: &|served| self.is_gone(served), idle: &|worker: &Worker| worker.is_idle() };
+        let mut made = self.made.lock();
+        let Made { pool, of_secure, .. } = &mut *made;
+        let worker = match of_secure.find(&key, served, &over) {
+            Some((_, known)) => known,
+            None => {
+                let (number, given_up) = of_secure.make_room(&over);
+                if !given_up.is_empty() {
+                    self.forget_gone();
+                }
+                given_up.into_iter().for_each(|given_up| pool.free(given_up.thing));
+                let Some(number) = number else {
+                    self.say_once(of_secure.len());
+                    return Err(NoWorker::TooMany);
+                };
+                let worker = pool.define(self.api, &url, &member.spec.connection);
+                let worker = worker.map_err(NoWorker::Refused)?;
+                of_secure.keep(number, key, worker, served);
+                worker
+            }
+        };
         let mut secure = self.secure.write();
         // Members that went away are forgotten; a worker is found again by its URL.
-        if secure.len() >= self.most_secure() {
+        if secure.len() >= self.rows.len() + MAX_SECURE {
             secure.clear();
         }
         secure.insert(place, worker);
         Ok(worker)
     }
 
-    fn most_secure(&self) -> usize {
-        self.rows.len() + MAX_SECURE
-    }
-
-    fn make_secure(&self, member: &Member, settings: &Settings) -> Result<Worker, NoWorker> {
-        let (url, key) = key_of(member);
-        let mut made = self.made.lock();
-        let key = (key, *settings);
-        if let Some(known) = made.of_secure.get(&key) {
-            return Ok(*known);
-        }
-        if made.of_secure.len() >= self.most_secure() {
-            self.say_once(made.of_secure.len());
-            return Err(NoWorker::TooMany);
-        }
-        let worker = made.pool.define(self.api, &url, &member.spec.connection).map_err(NoWorker::Refused)?;
-        made.of_secure.insert(key, worker);
-        Ok(worker)
+    /// Nobody asks for workers of members that are gone.
+    fn forget_gone(&self) {
+        self.secure.write().retain(|(slot, incarnation, _), _| !self.is_gone((*slot, *incarnation)));
     }
 
     /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit

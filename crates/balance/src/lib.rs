@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod belongings;
 pub mod choosing;
 pub mod compiled;
 pub mod counting;

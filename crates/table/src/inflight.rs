@@ -156,6 +156,22 @@ impl Table {
         }
     }
 
+    /// Whether no request of this child is at that incarnation of a row, and none can come any
+    /// more: it was removed. False as well once the child has given its lane back.
+    pub fn is_done_with(&self, child: &ChildLane, slot: Slot, incarnation: u32) -> bool {
+        let (Some(cell), Some(key)) =
+            (self.lane_cell(child.lane.word, slot), self.map.keys().get(slot as usize))
+        else {
+            return true;
+        };
+        // Looked at last: a lane that is given back is emptied after that.
+        let is_joined = || {
+            let row = self.map.children().get(child.row as usize);
+            row.is_some_and(|row| Owner::load(&row.owner) == child.owner)
+        };
+        lanes::is_over(cell, child.lane, &key.life, incarnation) && is_joined()
+    }
+
     #[inline]
     fn lane_cell(&self, word: u32, slot: Slot) -> Option<&AtomicU64> {
         let members = self.geometry().members;

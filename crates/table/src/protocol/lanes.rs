@@ -3,7 +3,7 @@
 //! shared with other children's lanes. A lane never overflows into its neighbour and never goes
 //! below zero: both are checked in the same compare-and-swap that changes it.
 
-use super::life::Life;
+use super::life::{Life, LifePhase};
 use crate::primitive::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, total_order};
 
 /// Where a child's lane is.
@@ -93,6 +93,18 @@ pub fn begin(cell: &AtomicU64, lane: Lane, life: &AtomicU64, incarnation: u32) -
 pub fn idle<'a>(cells: impl IntoIterator<Item = &'a AtomicU64>) -> bool {
     total_order();
     cells.into_iter().all(|cell| cell.load(SeqCst) == 0)
+}
+
+/// Whether nobody of this lane is at that incarnation of a row, and nobody of it comes there any
+/// more. It goes by the order of [`begin`] and [`idle`].
+pub fn is_over(cell: &AtomicU64, lane: Lane, life: &AtomicU64, incarnation: u32) -> bool {
+    let seen = Life::load(life);
+    if seen.incarnation() == incarnation {
+        return false;
+    }
+    total_order();
+    // In every other phase the row was found idle since.
+    seen.phase() != LifePhase::Removed || held(cell, lane) == 0
 }
 
 /// The sum of all lanes of a word.

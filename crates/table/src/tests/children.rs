@@ -44,6 +44,34 @@ fn the_sum_is_over_all_children_and_a_dead_ones_share_comes_back() {
 }
 
 #[test]
+fn a_child_is_done_with_a_member_when_it_is_gone_and_its_last_request_too() {
+    let table = table();
+    let pool = table.define("app", &settings(), &[spec("a", 1, 100), spec("b", 2, 100)], 1).unwrap();
+    let (mine, other) = (table.join(100, 1).unwrap(), table.join(101, 1).unwrap());
+    let a = member(&table, pool, "a");
+    let is_done = |child| table.is_done_with(child, a.slot, a.incarnation);
+    assert!(!is_done(&mine), "it is there");
+    assert!(table.begin(&mine, a.slot, a.incarnation));
+    assert!(table.begin(&other, a.slot, a.incarnation));
+    table.remove(pool, "a").unwrap();
+    assert!(!is_done(&mine) && !is_done(&other), "requests are there");
+    table.end(&mine, a.slot);
+    assert!(is_done(&mine), "whatever others do");
+    assert!(!is_done(&other));
+    table.end(&other, a.slot);
+    table.sweep();
+    assert!(is_done(&other));
+    let next = table.add(pool, &spec("c", 3, 100)).unwrap();
+    assert_eq!(next.slot, a.slot, "the row is another's");
+    assert!(table.begin(&mine, next.slot, next.incarnation));
+    assert!(is_done(&mine));
+    assert!(!table.is_done_with(&mine, next.slot, next.incarnation));
+    table.remove(pool, "c").unwrap();
+    assert_eq!(table.leave(mine), 1);
+    assert!(!table.is_done_with(&mine, next.slot, next.incarnation), "its lane says nothing any more");
+}
+
+#[test]
 fn a_pid_that_is_used_again_starts_with_an_empty_lane() {
     let table = table();
     let pool = table.define("app", &settings(), &[spec("a", 1, 100)], 1).unwrap();

@@ -20,6 +20,29 @@ fn a_row_is_not_used_again_under_a_request() {
     });
 }
 
+/// A child gives nothing up that it keeps for a member while a request of its own uses it.
+#[test]
+fn a_child_is_not_done_with_a_member_under_its_request() {
+    model(4, || {
+        let row = Arc::new((cell(), live_row(), AtomicU64::new(1)));
+        let lane = Lane::of(1, 16);
+        let request = {
+            let row = row.clone();
+            thread::spawn(move || {
+                if lanes::begin(&row.0, lane, &row.1, 0) {
+                    assert_eq!(row.2.load(SeqCst), 1, "it was given up under a request");
+                    lanes::subtract(&row.0, lane);
+                }
+            })
+        };
+        assert!(life::retire_live(&row.1, 0));
+        if lanes::is_over(&row.0, lane, &row.1, 0) {
+            row.2.store(0, SeqCst);
+        }
+        request.join().unwrap();
+    });
+}
+
 /// Emptying a dead child's lane takes nothing of its neighbour's and gives back what there was,
 /// once.
 #[test]

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Things that belong to members and cost something to make, such as workers with their
+//! connections: found again by a key as long as anybody needs them, and given up some time after
+//! their last member has gone, so that there are as many as members, however many come and go.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::live::Slot;
+
+/// A member's row and its incarnation.
+pub type ServedMember = (Slot, u32);
+
+/// So few are kept in any case.
+const FEW: usize = 64;
+/// How many are looked at for each new one: as long as there are more than one, those that nobody
+/// needs stay a part of all.
+const LOOKS: usize = 4;
+/// Members that one thing may have served before it is looked at which of them are still there.
+const MANY_SERVED: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Belongings<K, T> {
+    numbers: HashMap<K, usize>,
+    entries: Vec<Option<Entry<K, T>>>,
+    free: Vec<usize>,
+    /// Where the next look begins.
+    hand: usize,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Entry<K, T> {
+    key: K,
+    thing: T,
+    served: Vec<ServedMember>,
+}
+
+/// Whether a thing is over.
+pub struct Over<'a, T> {
+    /// A member has gone, and no request of this process is there.
+    pub gone: &'a dyn Fn(ServedMember) -> bool,
+    /// The thing itself is in nobody's hand.
+    pub idle: &'a dyn Fn(&T) -> bool,
+}
+
+/// A thing that nobody needs any more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GivenUp<T> {
+    /// Its number, which another one may get.
+    pub number: usize,
+    /// The thing.
+    pub thing: T,
+}
+
+impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
+    /// Keeps at most so many. Their numbers are below that.
+    pub fn new(most: usize) -> Self {
+        Belongings { numbers: HashMap::new(), entries: Vec::new(), free: Vec::new(), hand: 0, most }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// The thing of this key, and its number. It serves this member as well from now on.
+    pub fn find(&mut self, key: &K, member: ServedMember, over: &Over<'_, T>) -> Option<(usize, T)> {
+        let number = *self.numbers.get(key)?;
+        let entry = self.entries.get_mut(number)?.as_mut()?;
+        if !entry.served.contains(&member) {
+            if entry.served.len() >= MANY_SERVED {
+                entry.served.retain(|served| !(over.gone)(*served));
+            }
+            entry.served.push(member);
+        }
+        Some((number, entry.thing))
+    }
+
+    /// Makes room for another one: returns its number, and what is to be given up. No number: so
+    /// many are needed now as there may be.
+    pub fn make_room(&mut self, over: &Over<'_, T>) -> (Option<usize>, Vec<GivenUp<T>>) {
+        let is_full = self.numbers.len() >= self.most;
+        let looks = if is_full { self.entries.len() } else { LOOKS };
+        let given_up = if is_full || self.numbers.len() >= FEW { self.look(looks, over) } else { Vec::new() };
+        let has_room = self.numbers.len() < self.most;
+        (has_room.then(|| self.free.last().copied().unwrap_or(self.entries.len())), given_up)
+    }
+
+    fn look(&mut self, looks: usize, over: &Over<'_, T>) -> Vec<GivenUp<T>> {
+        let mut given_up = Vec::new();
+        for _ in 0..looks {
+            self.hand = if self.hand < self.entries.len() { self.hand } else { 0 };
+            let number = self.hand;
+            self.hand += 1;
+            let Some(place) = self.entries.get_mut(number) else { break };
+            let Some(entry) = place else { continue };
+            entry.served.retain(|served| !(over.gone)(*served));
+            if entry.served.is_empty()
+                && (over.idle)(&entry.thing)
+                && let Some(Entry { key, thing, .. }) = place.take()
+            {
+                self.numbers.remove(&key);
+                self.free.push(number);
+                given_up.push(GivenUp { number, thing });
+            }
+        }
+        given_up
+    }
+
+    /// Keeps a new one under a number that [`Belongings::make_room`] has named last.
+    pub fn keep(&mut self, number: usize, key: K, thing: T, member: ServedMember) {
+        if self.free.last() == Some(&number) {
+            self.free.pop();
+        } else if number != self.entries.len() {
+            return;
+        }
+        let entry = Some(Entry { key: key.clone(), thing, served: vec![member] });
+        match self.entries.get_mut(number) {
+            Some(place) => *place = entry,
+            None => self.entries.push(entry),
+        }
+        self.numbers.insert(key, number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Members of which some are there, and things of which some are in use.
+    #[derive(Default)]
+    struct World {
+        there: RefCell<HashSet<ServedMember>>,
+        used: RefCell<HashSet<u32>>,
+    }
+
+    impl World {
+        /// A request at a member, whose URL is `url`. None: there is no room.
+        fn serve(&self, kept: &mut Belongings<u32, u32>, url: u32, member: ServedMember) -> Option<usize> {
+            self.there.borrow_mut().insert(member);
+            let over = Over {
+                gone: &|served| !self.there.borrow().contains(&served),
+                idle: &|thing| !self.used.borrow().contains(thing),
+            };
+            if let Some((number, thing)) = kept.find(&url, member, &over) {
+                assert_eq!(thing, url, "another one's");
+                return Some(number);
+            }
+            let (number, given_up) = kept.make_room(&over);
+            for GivenUp { thing, .. } in given_up {
+                assert!(!self.used.borrow().contains(&thing), "in use");
+            }
+            kept.keep(number?, url, url, member);
+            number
+        }
+
+        fn gone(&self, member: ServedMember) {
+            self.there.borrow_mut().remove(&member);
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_that_come_and_go_leave_no_more_than_there_are() {
+        let (world, mut kept) = (World::default(), Belongings::new(4096));
+        for url in 0..100_000u32 {
+            let member = (url % 500, url);
+            if url >= 500 {
+                world.gone((member.0, url - 500));
+            }
+            let number = world.serve(&mut kept, url, member).expect("room");
+            assert!(number < 1000, "{number} at {url}");
+        }
+        assert!(kept.len() < 1000);
+    }
+
+    #[test]
+    fn few_are_kept_and_found_again() {
+        let (world, mut kept) = (World::default(), Belongings::new(4096));
+        let numbers: Vec<_> = (0..FEW as u32).map(|url| world.serve(&mut kept, url, (url, 1))).collect();
+        (0..FEW as u32).for_each(|url| world.gone((url, 1)));
+        let again: Vec<_> = (0..FEW as u32).map(|url| world.serve(&mut kept, url, (url, 2))).collect();
+        assert_eq!(numbers, again);
+    }
+
+    #[test]
+    fn a_thing_that_is_in_use_stays_and_a_full_house_refuses() {
+        let (world, mut kept) = (World::default(), Belongings::new(3));
+        for url in 0..3 {
+            world.used.borrow_mut().insert(url);
+            assert_eq!(world.serve(&mut kept, url, (url, 1)), Some(url as usize));
+            world.gone((url, 1));
+        }
+        assert_eq!(world.serve(&mut kept, 9, (9, 1)), None);
+        world.used.borrow_mut().remove(&1);
+        assert_eq!(world.serve(&mut kept, 9, (9, 1)), Some(1));
+        assert_eq!(world.serve(&mut kept, 2, (2, 2)), Some(2));
+    }
+
+    #[test]
+    fn one_that_serves_ever_new_members_remembers_few_of_them() {
+        let (world, mut kept) = (World::default(), Belongings::new(9));
+        for incarnation in 0..1000 {
+            assert_eq!(world.serve(&mut kept, 7, (0, incarnation)), Some(0));
+            world.gone((0, incarnation));
+        }
+        let entry = kept.entries[0].as_ref().expect("it is kept");
+        assert!(entry.served.len() <= MANY_SERVED + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_member_meets_anothers(steps in proptest::collection::vec((0..40u32, 0..6u32, 0..4u8), 1..400)) {
+            let (world, mut kept) = (World::default(), Belongings::new(12));
+            let mut numbers: HashMap<usize, u32> = HashMap::new();
+            for (url, incarnation, what) in steps {
+                let member = (url, incarnation);
+                match what {
+                    0 => world.gone(member),
+                    1 => drop(world.used.borrow_mut().remove(&url)),
+                    _ => {
+                        if let Some(number) = world.serve(&mut kept, url, member) {
+                            numbers.retain(|_, other| *other != url);
+                            numbers.insert(number, url);
+                            let entry = kept.entries[number].as_ref().expect("it is kept");
+                            prop_assert_eq!(entry.thing, url);
+                            if what == 3 {
+                                world.used.borrow_mut().insert(url);
+                            }
+                        }
+                    }
+                }
+                prop_assert!(kept.len() <= 12);
+                prop_assert_eq!(kept.len(), kept.entries.iter().flatten().count());
+            }
+        }
+    }
+}
