@@ -42,14 +42,15 @@ impl Simulation {
             return Served::Later(number);
         }
         let outside = 0.0;
-        self.serve(&record.ask, Turn { number, now, outside, took, logged: record.took })
+        self.serve(&record.ask, Turn { number, now, outside, took, logged: record.took.seconds })
     }
 
     /// A worker is free, and takes the request that has waited longest.
     pub(super) fn take_next(&mut self, now: f64) {
         let Some(Outside { number, came, record, took }) = self.workers.free(now) else { return };
         let outside = now - came;
-        let served = self.serve(&record.ask, Turn { number, now, outside, took, logged: record.took });
+        let served =
+            self.serve(&record.ask, Turn { number, now, outside, took, logged: record.took.seconds });
         if let Served::Now(answerer) = served {
             self.late.push((number, answerer));
         }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::took::Took;
 use crate::moment;
 use crate::world::ask::Ask;
 
@@ -15,8 +16,8 @@ pub struct Record {
     pub exact: bool,
     /// The request.
     pub ask: Ask,
-    /// Seconds that it took.
-    pub took: Option<f64>,
+    /// How long it took.
+    pub took: Took,
     /// The member that served it (`LB_MEMBER`).
     pub member: Option<String>,
 }
@@ -93,7 +94,7 @@ impl LineFormat {
     pub fn read(&self, line: &str) -> Option<Record> {
         let mut record = Record { at: f64::NAN, ..Record::default() };
         // The time of the member itself, without waits of the request.
-        let mut attempt: Option<f64> = None;
+        let mut attempt = Took::default();
         let mut rest = line;
         for (at, piece) in self.0.iter().enumerate() {
             match piece {
@@ -106,7 +107,7 @@ impl LineFormat {
                     let end = end_of(rest, *kind, inside, next)?;
                     let (value, after) = rest.split_at(end);
                     if (*kind, inside.as_str()) == ('e', "LB_SECONDS") {
-                        attempt = value.parse().ok();
+                        attempt = Took::read(inside, value, 1.0);
                     }
                     take(&mut record, *kind, inside, value)?;
                     rest = after;
@@ -118,12 +119,10 @@ impl LineFormat {
     }
 }
 
-/// A record whose time and path are possible; impossible durations count as unknown.
-fn sound(mut record: Record) -> Option<Record> {
-    /// The year 2200, in seconds since the epoch, and a day.
+/// A record whose time and path are possible.
+fn sound(record: Record) -> Option<Record> {
+    /// The year 2200, in seconds since the epoch.
     const LAST: f64 = 7_258_118_400.0;
-    const DAY: f64 = 86_400.0;
-    record.took = record.took.filter(|seconds| (0.0..=DAY).contains(seconds));
     ((0.0..LAST).contains(&record.at) && record.ask.target.starts_with('/')).then_some(record)
 }
 
@@ -165,14 +164,14 @@ fn take(record: &mut Record, kind: char, inside: &str, value: &str) -> Option<()
         'h' | 'a' => record.ask.client = given.map(str::to_owned),
         'u' => record.ask.user = given.map(str::to_owned),
         'v' | 'V' => record.ask.host = given.map(str::to_owned),
-        'D' => record.took = value.parse::<f64>().ok().map(|us| us / 1e6),
+        'D' => record.took = Took::read("%D", value, 1e6).or(std::mem::take(&mut record.took)),
         'T' => {
             let unit = match inside {
                 "ms" => 1e3,
                 "us" => 1e6,
                 _ => 1.0,
             };
-            record.took = record.took.or(value.parse::<f64>().ok().map(|number| number / unit));
+            record.took = std::mem::take(&mut record.took).or(Took::read("%T", value, unit));
         }
         'i' => {
             if let Some(value) = given {
@@ -244,10 +243,9 @@ pub fn of_json(line: &str) -> Option<Record> {
             headers.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         ask.headers.extend(each);
     }
-    let number = |names: &[&str]| text(names).and_then(|text| text.parse::<f64>().ok());
-    let took = number(&["seconds", "request_time", "LB_SECONDS"]);
-    let took = took.or_else(|| number(&["duration_ms", "ms"]).map(|ms| ms / 1e3));
-    let took = took.or_else(|| number(&["duration_us", "us"]).map(|us| us / 1e6));
+    let took = Took::of_json(&document, &["seconds", "request_time", "LB_SECONDS"], 1.0)
+        .or(Took::of_json(&document, &["duration_ms", "ms"], 1e3))
+        .or(Took::of_json(&document, &["duration_us", "us"], 1e6));
     let member = text(&["member", "LB_MEMBER"]);
     sound(Record { at, exact: at.fract() != 0.0, ask, took, member })
 }
@@ -281,13 +279,13 @@ mod tests {
     fn formats_of_ones_own() {
         let format = LineFormat::parse(r#"%{usec}t %a "%m %U%q" %D %{LB_MEMBER}e"#).unwrap();
         let record = format.read(r#"1000000500000 10.0.0.1 "GET /x?y" 2500 a"#).unwrap();
-        assert_eq!((record.at, record.took, record.exact), (1_000_000.5, Some(0.0025), true));
+        assert_eq!((record.at, record.took.seconds, record.exact), (1_000_000.5, Some(0.0025), true));
         assert_eq!((record.ask.target.as_str(), record.member.as_deref()), ("/x?y", Some("a")));
         for both in ["%t \"%r\" %{LB_SECONDS}e %D", "%t \"%r\" %D %{LB_SECONDS}e"] {
             let numbers = if both.ends_with('D') { "0.25 300000" } else { "300000 0.25" };
             let line = format!("[30/Nov/2026:14:00:00 +0000] \"GET / HTTP/1.1\" {numbers}");
             let record = LineFormat::parse(both).unwrap().read(&line).unwrap();
-            assert_eq!(record.took, Some(0.25), "{both}");
+            assert_eq!(record.took.seconds, Some(0.25), "{both}");
         }
         assert!(LineFormat::parse("%h %r").is_err() && LineFormat::parse("%t %").is_err());
     }
@@ -296,7 +294,10 @@ mod tests {
     fn json_is_read_by_its_names() {
         let record =
             of_json(r#"{"time":"2026-11-30T09:00:00.5Z","request":"GET /x HTTP/1.1","request_time":0.2}"#);
-        assert_eq!(record.map(|record| (record.ask.target, record.took)), Some(("/x".into(), Some(0.2))));
+        assert_eq!(
+            record.map(|record| (record.ask.target, record.took.seconds)),
+            Some(("/x".into(), Some(0.2)))
+        );
         assert_eq!(of_json("{"), None);
         assert_eq!(of_json(r#"{"time":1}"#), None);
     }

@@ -14,6 +14,7 @@ mod results;
 mod run;
 mod service;
 mod source;
+mod took;
 mod waiting;
 mod workers;
 
@@ -60,6 +61,12 @@ pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
         });
     };
     report::show(out, &results)?;
+    if let Some(first) = results.odd_times.first.first() {
+        note(&format!(
+            "{} of {} lines have a time that cannot be used: it is drawn (--service); the first is {first}",
+            results.odd_times.count, results.lines
+        ));
+    }
     if let Some(folder) = &args.svg {
         picture::write_svg(folder, &results).map_err(|error| named(folder, &error))?;
     }
@@ -144,7 +151,7 @@ fn simulate(
     loop {
         last = record.at.max(last);
         names_any |= record.member.is_some();
-        let took = record.took.unwrap_or_else(|| service.draw(&rng));
+        let took = record.took.seconds.unwrap_or_else(|| service.draw(&rng));
         let chosen = one.arrive(&record, took);
         if let Some(compared) = &mut compared {
             let others = match &mut other {
@@ -176,11 +183,12 @@ fn simulate(
                     --log-format '%h %t \"%r\" %D %{LB_MEMBER}e'";
         return Err(Failure::usage(text));
     }
-    let (unread, lines) = (logs.unread.clone(), logs.lines);
+    let (unread, odd_times, lines) = (logs.unread.clone(), logs.odd_times.clone(), logs.lines);
     Ok(Some(Results {
         figures: one.figures,
         workers: one.workers.figures,
         unread,
+        odd_times,
         lines,
         seconds: last - begin,
         begin,

@@ -149,6 +149,9 @@ struct Document<'r> {
     lines: u64,
     unread: u64,
     unread_examples: &'r [String],
+    /// Lines with a time that cannot be used: theirs are drawn.
+    odd_times: u64,
+    odd_times_examples: &'r [String],
     requests: u64,
     declined: u64,
     answered: u64,
@@ -255,6 +258,8 @@ fn document(results: &Results) -> Document<'_> {
         lines: results.lines,
         unread: results.unread.count,
         unread_examples: &results.unread.first,
+        odd_times: results.odd_times.count,
+        odd_times_examples: &results.odd_times.first,
         requests: figures.requests,
         declined: figures.declined,
         answered: figures.answered,

@@ -3,7 +3,7 @@
 
 use super::compare::Differences;
 use super::run::Figures;
-use super::source::Unread;
+use super::source::NamedLines;
 use super::workers::WorkerFigures;
 
 /// Everything that came out.
@@ -13,7 +13,9 @@ pub struct Results {
     /// httpd's workers.
     pub workers: WorkerFigures,
     /// The lines that could not be read.
-    pub unread: Unread,
+    pub unread: NamedLines,
+    /// The lines whose times could not be used, and were drawn.
+    pub odd_times: NamedLines,
     /// Lines of the logs.
     pub lines: u64,
     /// From the first request to the last, in seconds.

@@ -16,19 +16,19 @@ use super::progress::Progress;
 const WINDOW: usize = 8192;
 /// Longest line that is looked at.
 const LONGEST: u64 = 1 << 20;
-/// Lines that are named when they cannot be read.
+/// Lines that are named when something is wrong with them.
 const NAMED: usize = 5;
 
-/// The lines that could not be read.
+/// Lines with which something is wrong.
 #[derive(Debug, Default, Clone)]
-pub struct Unread {
+pub struct NamedLines {
     /// Lines.
     pub count: u64,
     /// The first of them: file, number, what is wrong.
     pub first: Vec<String>,
 }
 
-impl Unread {
+impl NamedLines {
     fn note(&mut self, path: &Path, line: u64, what: &str) {
         self.count += 1;
         if self.first.len() < NAMED {
@@ -47,7 +47,9 @@ pub struct Logs {
     taken: u64,
     last: f64,
     /// The lines that could not be read.
-    pub unread: Unread,
+    pub unread: NamedLines,
+    /// The lines whose times cannot be used.
+    pub odd_times: NamedLines,
     /// Lines that were read.
     pub lines: u64,
     /// The line that shows how far it is.
@@ -95,7 +97,8 @@ impl Logs {
             ready: VecDeque::new(),
             taken: 0,
             last: f64::NEG_INFINITY,
-            unread: Unread::default(),
+            unread: NamedLines::default(),
+            odd_times: NamedLines::default(),
             lines: 0,
             progress,
         }
@@ -169,7 +172,12 @@ impl Logs {
                         continue;
                     }
                     match parsed(&self.formats, line) {
-                        Some(record) => return Ok(Some(record)),
+                        Some(mut record) => {
+                            if let Some(odd) = record.took.odd.take() {
+                                self.odd_times.note(path, *number, &odd);
+                            }
+                            return Ok(Some(record));
+                        }
                         None => {
                             let shown: String = line.chars().take(60).collect();
                             self.unread.note(

@@ -8,6 +8,7 @@ mod docs;
 mod explain;
 mod live;
 mod manual;
+mod odd_logs;
 mod progress;
 mod simulate;
 mod suite;

@@ -40,15 +40,15 @@ fn log(count: usize) -> String {
     (0..count).map(line).collect()
 }
 
-fn folder() -> Folder {
+pub fn folder() -> Folder {
     Folder::with(&[("pools.conf", POOLS), ("a.lua", SCRIPT), ("access.log", &log(4000))])
 }
 
-fn simulate(folder: &Folder, arguments: &[&str]) -> Said {
+pub fn simulate(folder: &Folder, arguments: &[&str]) -> Said {
     folder.lbctl(&[&["simulate", "--config", "pools.conf"], arguments].concat())
 }
 
-fn json(said: &Said) -> serde_json::Value {
+pub fn json(said: &Said) -> serde_json::Value {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}\n{}", said.whole()))
 }
 
