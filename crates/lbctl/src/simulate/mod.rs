@@ -50,7 +50,7 @@ pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
     let mut logs = Logs::new(&args.logs, format, Progress::new(out, &args.logs));
     let found = simulate(args, (setup, other), (&service, faults), &mut logs)?;
     let Some(results) = found else {
-        if logs.lines == 0 {
+        if logs.lines == 0 && logs.unread.count == 0 {
             return Err(Failure { exit: Exit::No, text: "the log is empty".into() });
         }
         let first = logs.unread.first.join("\n  ");

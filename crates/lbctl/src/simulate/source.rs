@@ -160,10 +160,13 @@ impl Logs {
             };
             bytes.clear();
             *number += 1;
-            let read = reader.take(LONGEST).read_until(b'\n', &mut bytes);
-            match read {
-                Ok(0) => self.open = None,
-                Ok(_) => {
+            match read_line(reader, &mut bytes) {
+                Ok(Line::End) => self.open = None,
+                Ok(Line::TooLong) => {
+                    self.lines += 1;
+                    self.unread.note(path, *number, "longer than 1 MiB");
+                }
+                Ok(Line::Whole) => {
                     self.lines += 1;
                     self.progress.tell(self.lines);
                     let line = String::from_utf8_lossy(&bytes);
@@ -198,6 +201,27 @@ impl Logs {
     }
 }
 
+/// A line of a log.
+enum Line {
+    Whole,
+    /// The rest of it is read, and not kept.
+    TooLong,
+    /// There is none any more.
+    End,
+}
+
+/// Reads up to the end of the line.
+fn read_line(reader: &mut dyn BufRead, into: &mut Vec<u8>) -> io::Result<Line> {
+    if reader.take(LONGEST).read_until(b'\n', into)? == 0 {
+        return Ok(Line::End);
+    }
+    if into.ends_with(b"\n") || (into.len() as u64) < LONGEST {
+        return Ok(Line::Whole);
+    }
+    reader.skip_until(b'\n')?;
+    Ok(Line::TooLong)
+}
+
 fn parsed(formats: &[LineFormat], line: &str) -> Option<Record> {
     if line.starts_with('{') {
         return of_json(line);
@@ -207,15 +231,17 @@ fn parsed(formats: &[LineFormat], line: &str) -> Option<Record> {
 
 fn open(path: &Path, progress: &Progress) -> io::Result<Box<dyn BufRead>> {
     const ROOM: usize = 1 << 18;
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::with_capacity(ROOM, io::stdin())));
-    }
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut file = progress.counted(File::open(path).map_err(named)?);
-    let mut magic = [0; 2];
-    let read = file.read(&mut magic).map_err(named)?;
-    let whole = io::Cursor::new(magic[..read].to_vec()).chain(file);
-    if magic == [0x1f, 0x8b] {
+    let mut bytes: Box<dyn Read> = if path.as_os_str() == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(progress.counted(File::open(path).map_err(named)?))
+    };
+    let mut start = Vec::new();
+    bytes.by_ref().take(2).read_to_end(&mut start).map_err(named)?;
+    let is_packed = start == [0x1f, 0x8b];
+    let whole = io::Cursor::new(start).chain(bytes);
+    if is_packed {
         return Ok(Box::new(BufReader::with_capacity(ROOM, MultiGzDecoder::new(whole))));
     }
     Ok(Box::new(BufReader::with_capacity(ROOM, whole)))

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `lbctl simulate` over logs that something is wrong with.
 
-use crate::simulate::{folder, json, simulate};
+use std::io::Write as _;
+
+use crate::simulate::{folder, json, log, simulate};
+
+/// A text, packed.
+fn packed(text: &str) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
 
 #[test]
 fn times_that_cannot_be_used_are_counted_and_the_first_line_is_named() {
@@ -27,4 +36,55 @@ fn times_that_cannot_be_used_are_counted_and_the_first_line_is_named() {
     let named: Vec<String> =
         why.iter().zip(3..).map(|(why, line)| format!("odd.log:{line}: {why}")).collect();
     assert_eq!(document["odd_times_examples"], serde_json::json!(named));
+}
+
+#[test]
+fn the_line_at_which_a_packed_log_ends_too_early_is_named() {
+    let folder = folder();
+    let whole = packed(&log(4000));
+    let named = |bytes: &[u8]| {
+        folder.write("cut.gz", bytes);
+        let mut readable = String::new();
+        let unpacked = flate2::read::MultiGzDecoder::new(bytes);
+        std::io::Read::read_to_string(&mut { unpacked }, &mut readable).unwrap_err();
+        let said = simulate(&folder, &["--json", "cut.gz"]).done();
+        let wanted = format!("cut.gz:{}: the rest cannot be read: ", readable.matches('\n').count() + 1);
+        let told = json(&said)["unread_examples"][0].as_str().unwrap().to_owned();
+        assert!(told.starts_with(&wanted), "expected {wanted}, found {told}");
+    };
+    named(&whole[..whole.len() / 2]);
+    named(&whole[..whole.len() - 4]);
+    // The second of two that stand behind each other, cut in its text and in its head.
+    named(&[&whole[..], &whole[..whole.len() / 3]].concat());
+    named(&[&whole[..], &whole[..5]].concat());
+    folder.write("head.gz", &whole[..5]);
+    let said = simulate(&folder, &["head.gz"]);
+    assert!(said.code == 1 && said.err.contains("head.gz:1: the rest cannot be read"), "{}", said.whole());
+}
+
+#[test]
+fn a_line_without_end_counts_as_one() {
+    let folder = folder();
+    let long = format!("{}{}\n", log(1).trim_end(), "x".repeat(3 << 20));
+    folder.write("long.log", log(1) + &long + &log(1) + "broken\n");
+    let document = json(&simulate(&folder, &["--json", "long.log"]).done());
+    assert_eq!(
+        (&document["lines"], &document["unread"], &document["requests"]),
+        (&4.into(), &2.into(), &2.into())
+    );
+    assert_eq!(document["unread_examples"][0], "long.log:2: longer than 1 MiB");
+    assert_eq!(document["unread_examples"][1], "long.log:4: cannot be read: broken");
+}
+
+#[test]
+fn a_packed_log_may_come_by_standard_input() {
+    let folder = folder();
+    let mut lbctl = std::process::Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    lbctl.args(["simulate", "--config", "pools.conf", "--json", "-"]).current_dir(&folder.0);
+    let mut lbctl =
+        lbctl.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    lbctl.stdin.take().unwrap().write_all(&packed(&log(40))).unwrap();
+    let output = lbctl.wait_with_output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&document["requests"], &document["unread"]), (&40.into(), &0.into()), "{document}");
 }

@@ -27,7 +27,7 @@ end
 ";
 
 /// `count` lines from 14:00 on, twenty a second.
-fn log(count: usize) -> String {
+pub fn log(count: usize) -> String {
     let line = |n: usize| {
         let (minute, second) = (n / 20 / 60, n / 20 % 60);
         let path = ["/", "/api/x?y=1", "/static/a.css", "/api/y"][n % 4];
