@@ -19,7 +19,7 @@ use explain::visit::{HookPlace, visit};
 use explain::{Ground, Hook, Told, document};
 use render::explained::{DecisionDoc, ExplainedDoc};
 use script::host::Request as RequestHost;
-use script::{Library, LuaState, Phase, ScriptId};
+use script::{Library, LuaState, Phase, ScriptError, ScriptId};
 use table::Table;
 
 use crate::httpd::described::{DescribedParts, DescribedRequest};
@@ -228,4 +228,6 @@ impl Ground for Standpoint<'_> {
             errors.push(text);
         }
     }
+
+    fn has_called(&self, _: ScriptId, _: Option<&ScriptError>) {}
 }

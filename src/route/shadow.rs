@@ -236,4 +236,6 @@ impl Ground for Standpoint<'_> {
     fn fail(&self, text: String) {
         self.failure.set(Some(text));
     }
+
+    fn has_called(&self, _: ScriptId, _: Option<&ScriptError>) {}
 }

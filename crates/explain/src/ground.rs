@@ -13,7 +13,7 @@ use balance::settings::PoolSettings;
 use balance::sticky::Sent;
 use balance::store::Store;
 use script::host::{Field, Request, RequestTable};
-use script::{Answer, AttemptsSoFar, Library, LuaState, MethodCall, Phase, ScriptId};
+use script::{Answer, AttemptsSoFar, Library, LuaState, MethodCall, Phase, ScriptError, ScriptId};
 
 /// A function that is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub trait Ground {
     fn seconds(&self) -> Option<f64>;
     /// Notes what went wrong on the way.
     fn fail(&self, text: String);
+    /// A call of a script has ended: well, or with an error.
+    fn has_called(&self, script: ScriptId, error: Option<&ScriptError>);
 }
 
 /// A field of the request.
@@ -94,6 +96,7 @@ impl<G: Ground> Circumstances for GroundCircumstances<'_, G> {
         };
         let call = MethodCall { pool: pool.membership(), function, avoid };
         let said = self.0.state().pick(id, function, &call.pool.name, call.view());
+        self.0.has_called(id, said.as_ref().err());
         call.picked(said, |member| self.0.handle().status(member).is_some(), complain)
     }
 
@@ -102,6 +105,7 @@ impl<G: Ground> Circumstances for GroundCircumstances<'_, G> {
         state.set_attempt(AttemptsSoFar::of(course));
         let answer = state.select(hook.id, &hook.function, Phase::Pick);
         state.set_attempt(AttemptsSoFar::default());
+        self.0.has_called(hook.id, answer.as_ref().err());
         match answer {
             Ok(Answer::Peer(next)) => Ok((next.url(), next.more_tries.unwrap_or(0))),
             Ok(_) => Err(NoMember::UnknownPool),

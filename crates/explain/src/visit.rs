@@ -89,6 +89,7 @@ fn ask_one<G: Ground>(ground: &G, hook: &Hook, place: &HookPlace<'_>) -> (HookCa
     let began = ground.seconds();
     let said = ground.state().select(hook.id, &hook.function, hook.phase);
     let seconds = ground.seconds().zip(began).map(|(now, began)| now - began);
+    ground.has_called(hook.id, said.as_ref().err());
     let directive = match hook.phase {
         Phase::Select => "LuaHookSelect",
         _ => "LuaHookTranslate",

@@ -140,7 +140,7 @@ const SIMULATE_EXAMPLES: &str = "Examples:
   lbctl simulate --config pools.conf --down b@14:10+60s --slow a=10x@14:00+5m --html out.html access.log
   zcat access.log.gz | lbctl simulate --config httpd.conf --against-log --log-format '%h %t \"%r\" %D %{LB_MEMBER}e' -
 
-Exit: 0 done, 1 no line could be read, 2 called in a wrong way.";
+Exit: 0 done, 1 no line could be read or a script was given up, 2 called in a wrong way.";
 
 const CONVERT_EXAMPLES: &str = "Examples:
   lbctl convert balancer /etc/apache2/sites-enabled/app.conf

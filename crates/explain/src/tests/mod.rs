@@ -19,7 +19,7 @@ use balance::settings::PoolSettings;
 use config::OnError;
 use script::host::Request;
 use script::offline::{Clock, PlainRequest, PlainServer, Pools};
-use script::{Library, LuaState, Phase, ScriptId, judge};
+use script::{Library, LuaState, Phase, ScriptError, ScriptId, judge};
 
 use crate::ended::settle;
 use crate::visit::{HookPlace, visit};
@@ -186,4 +186,6 @@ impl Ground for Stage {
     fn fail(&self, text: String) {
         self.errors.borrow_mut().push(text);
     }
+
+    fn has_called(&self, _: ScriptId, _: Option<&ScriptError>) {}
 }

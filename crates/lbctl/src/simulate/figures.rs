@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The counts, in memory that does not grow with the log.
 
+use std::collections::BTreeMap;
+
+use crate::world::given_up::GivenUp;
+
+/// How often scripts failed.
+#[derive(Debug, Clone, Default)]
+pub struct Failures {
+    /// Errors, and how often each came.
+    pub errors: BTreeMap<String, u64>,
+    /// Scripts that were not called any more.
+    pub given_up: Vec<GivenUp>,
+}
+
 /// Times by their size, each bound 2 % above the last.
 #[derive(Debug, Clone, Default)]
 pub struct Times {

@@ -73,7 +73,8 @@ pub fn run(out: &Out, args: &SimulateArgs) -> VerbResult {
     if let Some(file) = &args.html {
         std::fs::write(file, picture::html(&results)).map_err(|error| named(file, &error))?;
     }
-    Ok(Exit::Done)
+    let all = [&results.failures, &results.failures_before];
+    Ok(if all.iter().all(|one| one.given_up.is_empty()) { Exit::Done } else { Exit::No })
 }
 
 fn named(path: &std::path::Path, error: &std::io::Error) -> Failure {
@@ -185,6 +186,8 @@ fn simulate(
     }
     let (unread, odd_times, lines) = (logs.unread.clone(), logs.odd_times.clone(), logs.lines);
     Ok(Some(Results {
+        failures: one.take_failures(),
+        failures_before: other.as_mut().map(Simulation::take_failures).unwrap_or_default(),
         figures: one.figures,
         workers: one.workers.figures,
         unread,

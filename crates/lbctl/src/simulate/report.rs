@@ -7,11 +7,12 @@ use std::io;
 use serde::Serialize;
 
 use super::compare;
-use super::figures::Times;
+use super::figures::{Failures, Times};
 use super::results::Results;
 use super::run::MemberFigures;
 use crate::clean;
 use crate::out::{Form, Out, Tone};
+use crate::world::given_up::GivenUp;
 
 /// Shows everything.
 pub fn show(out: &Out, results: &Results) -> io::Result<()> {
@@ -34,10 +35,11 @@ pub fn show(out: &Out, results: &Results) -> io::Result<()> {
     for line in summary(results) {
         out.line(&clean::text(&line))?;
     }
-    results.differences.as_ref().map_or(Ok(()), |differences| show_differences(out, differences))
+    let show = |differences| show_differences(out, differences, &results.failures_before);
+    results.differences.as_ref().map_or(Ok(()), show)
 }
 
-fn show_differences(out: &Out, differences: &compare::Differences) -> io::Result<()> {
+fn show_differences(out: &Out, differences: &compare::Differences, before: &Failures) -> io::Result<()> {
     let percent = differences.differ as f64 * 100.0 / differences.all.max(1) as f64;
     let (differ, all) = (differences.differ, differences.all);
     let text = format!("{differ} of {all} requests ({percent:.2} %) go to another member");
@@ -52,6 +54,9 @@ fn show_differences(out: &Out, differences: &compare::Differences) -> io::Result
         let (before, now) = (name(&example.before), name(&example.now));
         let text = format!("  for example {}: {before}, now {now}", example.path);
         out.line(&clean::text(&text))?;
+    }
+    for line in failed(before) {
+        out.line(&clean::text(&format!("the script that it is compared with: {line}")))?;
     }
     let drawn = &differences.drawn;
     if drawn.all > 0 {
@@ -106,12 +111,24 @@ fn summary(results: &Results) -> Vec<String> {
     if !others.is_empty() {
         lines.push(others.join(", "));
     }
-    lines.extend(figures.errors.iter().map(|(error, count)| format!("{count} times: {error}")));
+    lines.extend(failed(&results.failures));
     if results.unread.count > 0 {
         lines.push(format!("{} of {} lines cannot be read:", results.unread.count, results.lines));
         lines.extend(results.unread.first.iter().map(|line| format!("  {line}")));
     }
     lines
+}
+
+/// The failures of scripts.
+fn failed(failures: &Failures) -> impl Iterator<Item = String> {
+    let errors = failures.errors.iter().map(|(error, count)| format!("{count} times: {error}"));
+    let given_up = failures.given_up.iter().map(|one| {
+        format!(
+            "{}: not called any more after limits had stopped it {} times; {} calls were not made",
+            one.script, one.stopped, one.refused
+        )
+    });
+    errors.chain(given_up)
 }
 
 /// Seconds for people.
@@ -172,6 +189,8 @@ struct Document<'r> {
     members: Vec<Member<'r>>,
     slot_seconds: f64,
     errors: &'r BTreeMap<String, u64>,
+    /// Scripts that limits have stopped so often that they are not called any more.
+    given_up: Vec<StoppedScript<'r>>,
     differences: Option<Differences<'r>>,
 }
 
@@ -204,6 +223,19 @@ struct Differences<'r> {
     drawn: u64,
     /// Their shares by member.
     drawn_shares: Vec<DrawnShare<'r>>,
+    /// The failures of the script that it was compared with.
+    errors_before: &'r BTreeMap<String, u64>,
+    given_up_before: Vec<StoppedScript<'r>>,
+}
+
+#[derive(Serialize)]
+struct StoppedScript<'r> {
+    script: &'r str,
+    why: &'r str,
+    /// Calls that limits have stopped.
+    stopped: u32,
+    /// Calls that were not made since.
+    not_called: u64,
 }
 
 #[derive(Serialize)]
@@ -278,8 +310,12 @@ fn document(results: &Results) -> Document<'_> {
         latency: percentiles(&figures.times),
         members: figures.members.iter().enumerate().map(member).collect(),
         slot_seconds: figures.series.width,
-        errors: &figures.errors,
-        differences: results.differences.as_ref().map(document_of),
+        errors: &results.failures.errors,
+        given_up: stopped(&results.failures),
+        differences: results
+            .differences
+            .as_ref()
+            .map(|differences| document_of(differences, &results.failures_before)),
     }
 }
 
@@ -288,8 +324,21 @@ fn share_of<'d>((name, now, before): (&'d str, f64, f64)) -> DrawnShare<'d> {
     DrawnShare { member, before: rounded(before / 100.0), now: rounded(now / 100.0) }
 }
 
-fn document_of(differences: &compare::Differences) -> Differences<'_> {
+fn stopped(failures: &Failures) -> Vec<StoppedScript<'_>> {
+    let all = failures.given_up.iter();
+    all.map(|GivenUp { script, why, stopped, refused }| StoppedScript {
+        script,
+        why,
+        stopped: *stopped,
+        not_called: *refused,
+    })
+    .collect()
+}
+
+fn document_of<'d>(differences: &'d compare::Differences, before: &'d Failures) -> Differences<'d> {
     Differences {
+        errors_before: &before.errors,
+        given_up_before: stopped(before),
         all: differences.all,
         differ: differences.differ,
         by_path: differences

@@ -2,6 +2,7 @@
 //! The results of a simulation.
 
 use super::compare::Differences;
+use super::figures::Failures;
 use super::run::Figures;
 use super::source::NamedLines;
 use super::workers::WorkerFigures;
@@ -22,6 +23,10 @@ pub struct Results {
     pub seconds: f64,
     /// When the first request came, seconds since the epoch.
     pub begin: f64,
+    /// The failures of scripts.
+    pub failures: Failures,
+    /// The failures of the script that it was compared with.
+    pub failures_before: Failures,
     /// How others would have decided.
     pub differences: Option<Differences>,
 }

@@ -17,7 +17,7 @@ use explain::{Plan, Way};
 
 use super::compare::Late;
 use super::faults::Fault;
-use super::figures::{Series, Times};
+use super::figures::{Failures, Series, Times};
 use super::queue::{Arrival, Dispatched, Queues, Waiter};
 use super::workers::Workers;
 use crate::world::World;
@@ -65,8 +65,6 @@ pub struct Figures {
     pub waits: Times,
     /// Sessions that went to another member than theirs.
     pub moved: u64,
-    /// The errors of scripts, and how often each came.
-    pub errors: BTreeMap<String, u64>,
     /// How long requests took.
     pub times: Times,
     /// Requests over time.
@@ -108,6 +106,8 @@ pub struct Simulation {
     pub(super) draws_apart: bool,
     /// The requests that wait and have drawn.
     pub(super) drawn: BTreeSet<u64>,
+    /// The errors of scripts, and how often each came.
+    errors: BTreeMap<String, u64>,
     /// The figures.
     pub figures: Figures,
 }
@@ -122,6 +122,7 @@ impl Simulation {
     pub fn new(mut setup: Setup, faults: Rc<Vec<Fault>>, begin: f64) -> Result<Self, String> {
         setup.epoch = begin;
         let world = World::new(Rc::new(setup))?;
+        world.limit_patience();
         let mut checks = Vec::new();
         for membership in world.memberships() {
             let settings = world.handle().settings(membership.pool);
@@ -147,6 +148,7 @@ impl Simulation {
             late: Vec::new(),
             draws_apart: false,
             drawn: BTreeSet::new(),
+            errors: BTreeMap::new(),
             figures: Figures::default(),
         })
     }
@@ -165,10 +167,15 @@ impl Simulation {
     }
 
     pub(super) fn note_error(&mut self, error: String) {
-        let errors = &mut self.figures.errors;
-        if errors.len() < MOST_ERRORS || errors.contains_key(&error) {
-            *errors.entry(error).or_default() += 1;
+        if self.errors.len() < MOST_ERRORS || self.errors.contains_key(&error) {
+            *self.errors.entry(error).or_default() += 1;
         }
+    }
+
+    /// The failures of scripts, taken at the end.
+    pub fn take_failures(&mut self) -> Failures {
+        self.world.take_errors().into_iter().for_each(|error| self.note_error(error));
+        Failures { errors: std::mem::take(&mut self.errors), given_up: self.world.given_up() }
     }
 
     /// Sends a request to a member that has a place, or has it wait for one.

@@ -8,7 +8,7 @@ use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
 use explain::Ground;
 use script::host::Request;
-use script::{Library, LuaState, ScriptId};
+use script::{Library, LuaState, ScriptError, ScriptId};
 
 use super::World;
 
@@ -55,5 +55,9 @@ impl Ground for World {
 
     fn fail(&self, text: String) {
         World::fail(self, text);
+    }
+
+    fn has_called(&self, script: ScriptId, error: Option<&ScriptError>) {
+        self.patience.note(&self.library, script, error);
     }
 }

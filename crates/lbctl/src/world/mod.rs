@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod ended;
 pub mod geography;
+pub mod given_up;
 pub mod ground;
 pub mod orders;
 pub mod setup;
@@ -20,6 +21,7 @@ use balance::memory::MemoryStore;
 use script::offline::{Clock, PlainRequest, PlainServer, Pools};
 use script::{Library, LuaState, Phase, ScriptError, ScriptId, SeeLine, judge};
 
+use self::given_up::{GivenUp, Patience};
 use self::setup::Setup;
 
 /// A script that is asked in the place of the configuration's hooks.
@@ -51,6 +53,7 @@ pub struct World {
     setup: Rc<Setup>,
     only: Option<OnlyScript>,
     errors: RefCell<Vec<String>>,
+    patience: Patience,
     see: Option<SeeLine>,
 }
 
@@ -85,7 +88,7 @@ impl World {
             let found = judge(&library, id, server.clone(), pools.balancer());
             let found = found.map_err(|error| error.to_string())?;
             found.apply(&*pools.balancer(), 1).map_err(|error| error.to_string())?;
-            library.install(id, found.bundle, 1);
+            library.install(id, found.bundle, given_up::VERSION);
         }
         let request = Rc::new(PlainRequest::none());
         let state = LuaState::new(server.clone(), request.clone(), pools.balancer(), library.clone());
@@ -96,9 +99,9 @@ impl World {
             state.see_lines(see).map_err(|error| error.to_string())?;
         }
         let errors = RefCell::default();
-        let only = None;
+        let (only, patience) = (None, Patience::default());
         let mut world =
-            World { pools, request, server, clock, library, ids, state, setup, only, errors, see };
+            World { pools, request, server, clock, library, ids, state, setup, only, errors, patience, see };
         world.only = world.only_script()?;
         pools_are_quiet(&world.pools);
         Ok(world)
@@ -200,7 +203,19 @@ impl World {
 
     /// Notes what went wrong on the way of a request.
     pub fn fail(&self, text: String) {
-        self.errors.borrow_mut().push(text);
+        if !self.patience.is_refusal(&text) {
+            self.errors.borrow_mut().push(text);
+        }
+    }
+
+    /// Has scripts not called any more that limits stop again and again.
+    pub fn limit_patience(&self) {
+        self.patience.is_limited.set(true);
+    }
+
+    /// The scripts that are not called any more.
+    pub fn given_up(&self) -> Vec<GivenUp> {
+        self.patience.given_up()
     }
 
     /// Takes what went wrong so far.

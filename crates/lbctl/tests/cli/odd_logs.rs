@@ -62,6 +62,69 @@ fn the_line_at_which_a_packed_log_ends_too_early_is_named() {
     assert!(said.code == 1 && said.err.contains("head.gz:1: the rest cannot be read"), "{}", said.whole());
 }
 
+/// 3000 requests, every second of them for /loop.
+fn loops(folder: &crate::Folder) {
+    folder.write(
+        "loop.log",
+        log(3000).replace("GET /api/x?y=1 ", "GET /loop ").replace("GET / ", "GET /loop "),
+    );
+}
+
+#[test]
+fn a_script_that_is_stopped_again_and_again_is_not_called_any_more() {
+    let folder = folder();
+    loops(&folder);
+    let said = simulate(&folder, &["--script", "a.lua", "loop.log"]);
+    let told =
+        "DIR/a.lua: not called any more after limits had stopped it 21 times; 2959 calls were not made";
+    assert!(said.code == 1 && said.out.contains(told), "{}", said.whole());
+    assert!(
+        said.out.contains("21 times: script failed: DIR/a.lua:5: stopped after 50 ms"),
+        "{}",
+        said.whole()
+    );
+    assert!(!said.out.contains("stuck in C"), "{}", said.whole());
+    let said = simulate(&folder, &["--json", "--script", "a.lua", "loop.log"]);
+    let document = json(&said);
+    let given_up = &document["given_up"][0];
+    assert_eq!((said.code, &given_up["stopped"]), (1, &21.into()), "{document}");
+    assert!(given_up["why"].as_str().unwrap().starts_with("DIR/a.lua:5: stopped after 50 ms"), "{document}");
+    // All calls that were not made have the consequence of a failure.
+    assert_eq!(document["answered"], given_up["not_called"].as_u64().unwrap() + 21, "{document}");
+}
+
+#[test]
+fn a_comparison_tells_the_failures_of_both_scripts() {
+    let folder = folder();
+    loops(&folder);
+    folder.write("good.lua", "function select(r) return lb.pool('app') end\n");
+    folder.write("bad.lua", "function select(r) error('old and bad') end\n");
+    let said = simulate(&folder, &["--script", "good.lua", "--compare", "a.lua", "loop.log"]);
+    let told =
+        "the script that it is compared with: DIR/a.lua: not called any more after limits had stopped it 21";
+    assert!(said.code == 1 && said.out.contains(told), "{}", said.whole());
+    let compared = ["--json", "--script", "good.lua", "--compare", "bad.lua", "loop.log"];
+    let document = json(&simulate(&folder, &compared).done());
+    let before = &document["differences"]["errors_before"];
+    assert_eq!(before["script failed: DIR/bad.lua:1: old and bad"], 3000, "{document}");
+    assert_eq!(
+        (&document["errors"], &document["given_up"]),
+        (&serde_json::json!({}), &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn a_method_that_loops_is_given_up_as_well() {
+    let folder = folder();
+    folder.write("m.lua", "function choose(pool) while true do end end\n");
+    let pools = folder
+        .read("pools.conf")
+        .replace("  LuaBalancerOutlier", "  LuaBalancerMethod lua m.lua choose\n  LuaBalancerOutlier");
+    folder.write("pools.conf", pools);
+    let document = json(&simulate(&folder, &["--json", "access.log"]));
+    assert_eq!(document["given_up"][0]["stopped"], 20, "{document}");
+}
+
 #[test]
 fn a_line_without_end_counts_as_one() {
     let folder = folder();
