@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -110,6 +112,26 @@ pub enum Verb {
         /// The folder.
         folder: PathBuf,
     },
+}
+
+/// Whether the words of a wrong call ask for documents.
+pub fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let own = words.split(|word| word == "--").next().unwrap_or_default();
+    let follows =
+        own.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
+    follows
+        || own.iter().any(|word| matches!(word.as_str(), "--json" | "-ojson" | "-o=json" | "--output=json"))
+}
+
+/// The reason that a wrong call is refused for, in one line.
+pub fn first_words(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "there is no verb; expected one of those of lbctl --help".into();
+    }
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 const TEST_EXAMPLES: &str = "Examples:

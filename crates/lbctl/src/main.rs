@@ -11,6 +11,7 @@ mod check;
 mod clean;
 mod conf;
 mod convert;
+mod document;
 mod explain;
 mod live;
 mod live_examples;
@@ -26,18 +27,32 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Verb};
-use out::{Form, Out, VerbResult, note};
+use out::{Exit, Form, Out, VerbResult, note};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| wrong_call(&error));
     let out = Out::new(if cli.json { Form::Json } else { cli.form });
-    match run(&out, &cli.verb) {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(failure) => {
-            note(&failure.text);
-            ExitCode::from(failure.exit as u8)
+    let exit = run(&out, &cli.verb).unwrap_or_else(|failure| {
+        out.fail(&failure);
+        failure.exit
+    });
+    match out.finish() {
+        Ok(()) => ExitCode::from(exit as u8),
+        Err(error) => {
+            note(&format!("standard output: {error}"));
+            ExitCode::from(if exit == Exit::Done { Exit::No } else { exit } as u8)
         }
     }
+}
+
+/// Words that are not those of the command line, or a question for help: told, and the end.
+fn wrong_call(error: &clap::Error) -> ! {
+    if error.use_stderr() && args::wants_json(std::env::args_os().skip(1)) {
+        let out = Out::new(Form::Json);
+        out.refuse_call(&args::first_words(error));
+        out.finish().ok();
+    }
+    error.exit()
 }
 
 fn run(out: &Out, verb: &Verb) -> VerbResult {

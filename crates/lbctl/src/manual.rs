@@ -2,20 +2,19 @@
 //! Completions and manual pages, made of the words of the command line.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::Cli;
-use crate::out::{Exit, Failure, VerbResult};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// Writes completions to standard output.
 pub fn completions(shell: Shell) -> VerbResult {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "lbctl", &mut text);
-    io::Write::write_all(&mut io::stdout().lock(), &text)?;
+    Out::text(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Done)
 }
 

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::text::Span;
 
 use crate::clean;
+use crate::document::Pending;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,20 @@ pub enum Exit {
     Unreachable = 4,
     /// Time was up before what was waited for.
     TimedOut = 5,
+}
+
+impl Exit {
+    /// Its name in documents.
+    fn title(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::No => "no",
+            Exit::Usage => "usage",
+            Exit::Refused => "refused",
+            Exit::Unreachable => "unreachable",
+            Exit::TimedOut => "timeout",
+        }
+    }
 }
 
 /// Why a command did not do it.
@@ -71,6 +86,7 @@ pub struct Out {
     /// Its form.
     pub form: Form,
     colours: bool,
+    pending: Pending,
 }
 
 /// The meaning of a piece of text.
@@ -89,12 +105,13 @@ impl Out {
     pub fn new(form: Form) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let terminal = io::stdout().is_terminal();
-        Out { form, colours: wanted && terminal && form == Form::Table }
+        let colours = wanted && terminal && form == Form::Table;
+        Out { form, colours, pending: Pending::default() }
     }
 
     /// In this form, without colours.
     pub fn plain(form: Form) -> Self {
-        Out { form, colours: false }
+        Out { form, colours: false, pending: Pending::default() }
     }
 
     /// A piece of text in its colour.
@@ -109,8 +126,13 @@ impl Out {
 
     /// Writes text and a line end. A reader that has gone away does not count as a failure.
     pub fn line(&self, text: &str) -> io::Result<()> {
-        let written = writeln!(io::stdout().lock(), "{text}");
-        match written {
+        Self::text(&format!("{text}\n"))
+    }
+
+    /// Writes text as it is. A reader that has gone away does not count as a failure.
+    pub fn text(text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
@@ -129,10 +151,37 @@ impl Out {
         self.form == Form::Json
     }
 
-    /// Writes a document.
+    /// Has a document written when the verb ends, with the errors that come until then. Among text
+    /// for people, it is written at once.
     pub fn json(&self, document: &impl serde::Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
-        self.line(&spelled(&text))
+        if !self.is_json() {
+            return self.line(&spelled(&text));
+        }
+        self.pending.put(spelled(&text)).map_or(Ok(()), |text| self.line(&text))
+    }
+
+    /// From here on, each line is a document.
+    pub fn streams(&self) {
+        self.pending.streams();
+    }
+
+    /// Tells a failure: to people, and in the document.
+    pub fn fail(&self, failure: &Failure) {
+        note(&failure.text);
+        if self.is_json() {
+            self.pending.add_error(failure.exit.title(), &failure.text, failure.exit as u8);
+        }
+    }
+
+    /// Notes for the document that the words of the command line are wrong.
+    pub fn refuse_call(&self, text: &str) {
+        self.pending.add_error(Exit::Usage.title(), text, Exit::Usage as u8);
+    }
+
+    /// Writes the document.
+    pub fn finish(&self) -> io::Result<()> {
+        self.pending.take().map_or(Ok(()), |text| self.line(&spelled(&text)))
     }
 
     /// Writes a document as one line.

@@ -23,7 +23,7 @@ pub fn drain(out: &Out, args: &DrainArgs) -> VerbResult {
     let selections = Selection::all(&args.which)?;
     let exit = patch_all(out, &servers, &Wish { selections: &selections, patch, dry_run: args.how.dry_run })?;
     match wait.filter(|_| !args.how.dry_run && exit == Exit::Done) {
-        Some(time) => wait::until_idle(&servers, &selections, time),
+        Some(time) => wait::until_idle(&servers, &selections, time).map(|()| exit),
         None => Ok(exit),
     }
 }
@@ -118,7 +118,7 @@ pub fn patch_all(out: &Out, servers: &Servers, wish: &Wish<'_>) -> VerbResult {
                 rows.extend(both.map(|(old, new)| Changed::new(&server, old, new, &wish.patch)));
             }
             Err(failure) => {
-                note(&failure.text);
+                out.fail(&failure);
                 worst = failure.exit;
             }
         }

@@ -18,9 +18,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub fn run(out: &Out, args: &EventsArgs) -> VerbResult {
+    out.streams();
     let servers = Servers::of(&args.login)?;
     if !args.follow {
-        let (said, exit) = servers.ask(|link| ask(link, args, args.since, None)).some()?;
+        let (said, exit) = servers.ask(|link| ask(link, args, args.since, None)).some(out)?;
         for one in said {
             let server = servers.are_many().then_some(one.server.as_str());
             tell(out, server, &one.what.0, &one.what.1)?;
@@ -50,7 +51,12 @@ fn follow_all(out: &Out, servers: Servers, args: &EventsArgs) -> VerbResult {
             Ok(None) | Err(_) => return Ok(Exit::Done),
         }
     }
-    all.into_iter().try_fold(Exit::Done, |_, end| end)
+    let mut worst = Exit::Done;
+    for failure in all.into_iter().filter_map(Result::err) {
+        worst = failure.exit;
+        out.fail(&failure);
+    }
+    Ok(worst)
 }
 
 type Answer = (serde_json::Value, SeenEvents);

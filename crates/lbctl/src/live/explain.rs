@@ -25,7 +25,7 @@ struct Explained {
 pub fn run(out: &Out, ask: &Ask, reach: &Reach) -> VerbResult {
     let servers = Servers::at(&place::doors(reach, None)?, reach.ca.as_deref())?;
     let described = described(ask);
-    let (said, failed) = servers.ask(|link| explained(link, &described)).some()?;
+    let (said, failed) = servers.ask(|link| explained(link, &described)).some(out)?;
     let differences = differences(&said);
     let exits = said.iter().map(|one| if is_served(&one.what.document) { Exit::Done } else { Exit::No });
     let exit = exits.chain([failed]).max_by_key(|exit| *exit as u8).unwrap_or(failed);

@@ -13,7 +13,7 @@ use super::model::SeenMember;
 use super::names::Selection;
 use super::servers::{self, Said, Servers};
 use super::wait;
-use crate::out::{Exit, Failure, Out, VerbResult, note};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// Keys whose values are texts, whatever they look like.
 const TEXTS: [&str; 7] = ["name", "zone", "route", "redirect", "status", "secret", "upgrade"];
@@ -36,7 +36,7 @@ pub fn add(out: &Out, args: &AddArgs) -> VerbResult {
                 rows.push(Changed::whole(&link.name, format!("{pool}/{name}"), Value::Null, url));
             }
             Err(failure) => {
-                note(&failure.text);
+                out.fail(&failure);
                 worst = failure.exit;
             }
         }
@@ -121,8 +121,8 @@ pub fn remove(out: &Out, args: &RemoveArgs) -> VerbResult {
             Err(failure) => {
                 // The server names its API.
                 let text = failure.text.replace("(PATCH {\"admin\":\"disabled\"})", "(lbctl disable)");
-                note(&text.replace("with ?force=1", "with --force"));
                 worst = failure.exit;
+                out.fail(&Failure { exit: worst, text: text.replace("with ?force=1", "with --force") });
             }
         }
     }

@@ -9,7 +9,7 @@ use super::args::Login;
 use super::client::{Link, ServerReply};
 use super::model::{SeenPool, SeenPools};
 use super::place::{self, Door};
-use crate::out::{Exit, Failure, Out, VerbResult, note};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// See the module. At least one.
 pub struct Servers {
@@ -78,12 +78,12 @@ impl<T> Everyone<T> {
         }
     }
 
-    /// The answers of those that answer; notes about the others. The verb ends as the worst did.
-    pub fn some(self) -> Result<(Vec<Said<T>>, Exit), Failure> {
+    /// The answers of servers that answer; the others are told. The verb ends as the worst did.
+    pub fn some(self, out: &Out) -> Result<(Vec<Said<T>>, Exit), Failure> {
         if self.said.is_empty() {
             return Ok((self.all()?, Exit::Done));
         }
-        self.failed.iter().for_each(|failure| note(&failure.text));
+        self.failed.iter().for_each(|failure| out.fail(failure));
         let worst = self.failed.iter().map(|failure| failure.exit).max_by_key(|exit| *exit as u8);
         Ok((self.said, worst.unwrap_or(Exit::Done)))
     }
@@ -116,7 +116,7 @@ pub fn show(
     path: &str,
     words: impl Fn(&Link, &Value) -> VerbResult,
 ) -> VerbResult {
-    let (said, exit) = servers.ask(|link| link.get(path)).some()?;
+    let (said, exit) = servers.ask(|link| link.get(path)).some(out)?;
     if out.is_json() {
         let said: Vec<_> =
             said.into_iter().map(|one| Said { server: one.server, what: one.what.body }).collect();

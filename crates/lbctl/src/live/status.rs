@@ -15,7 +15,7 @@ use crate::out::{Exit, Failure, Out, Tone, VerbResult};
 /// Runs `lbctl status`.
 pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
-    let (said, exit) = servers.ask(whole).some()?;
+    let (said, exit) = servers.ask(whole).some(out)?;
     let differences = differences(&said);
     if out.is_json() {
         documents(out, said, &differences)?;
@@ -39,7 +39,7 @@ pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
 pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     let selection = Selection::pool_or_member(&args.pool)?;
-    let (said, exit) = servers.ask(|link| some(link, &selection, args.state.as_deref())).some()?;
+    let (said, exit) = servers.ask(|link| some(link, &selection, args.state.as_deref())).some(out)?;
     let differences = differences(&said);
     if out.is_json() {
         documents(out, said, &differences)?;

@@ -112,7 +112,7 @@ fn order(out: &Out, servers: &Servers, verb: &str, source: &str) -> VerbResult {
     let path = format!("/api/v1/discovery/{}/{}/{verb}", piece(pool), piece(name));
     let nothing = Value::Object(serde_json::Map::new());
     let call = Call { method: "POST", path, etag: None, body: Some(&nothing), wait: Duration::ZERO };
-    let (said, exit) = servers.ask(|link| link.send(&call)).some()?;
+    let (said, exit) = servers.ask(|link| link.send(&call)).some(out)?;
     if out.is_json() {
         let said: Vec<_> =
             said.into_iter().map(|one| Said { server: one.server, what: one.what.body }).collect();
@@ -186,16 +186,18 @@ fn prune(out: &Out, args: &StatusArgs) -> VerbResult {
         body: Some(&nothing),
         wait: Duration::ZERO,
     };
-    let (said, exit) = servers.ask(|link| link.send(&call)).some()?;
+    let (said, exit) = servers.ask(|link| link.send(&call)).some(out)?;
+    if out.is_json() {
+        let said: Vec<_> =
+            said.into_iter().map(|one| Said { server: one.server, what: one.what.body }).collect();
+        servers::documents(out, &said, Vec::new())?;
+        return Ok(exit);
+    }
     for one in &said {
-        if servers.are_many() && !out.is_json() {
+        if servers.are_many() {
             out.line(&format!("{}:", one.server))?;
         }
-        if out.is_json() {
-            out.json(&one.what.body)?;
-        } else {
-            plan(out, &one.what.body)?;
-        }
+        plan(out, &one.what.body)?;
     }
     Ok(exit)
 }

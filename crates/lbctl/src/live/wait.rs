@@ -12,7 +12,7 @@ use super::condition::{Conditions, Waited};
 use super::model::SeenPool;
 use super::names::Selection;
 use super::servers::{self, Servers};
-use crate::out::{Exit, Failure, Out, VerbResult, note};
+use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// How often somebody is asked.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,15 +37,20 @@ pub fn run(out: &Out, args: &WaitArgs) -> VerbResult {
         selection.vet(&pools, &link.name)?;
         Ok(missing(&selection, &conditions, &pools))
     };
-    let exit = until(&servers, start + time, missing)?;
-    let (holds, seconds) = (exit == Exit::Done, start.elapsed().as_secs_f64());
+    let end = until(&servers, start + time, missing);
+    if let Err(failure) = &end
+        && failure.exit != Exit::TimedOut
+    {
+        return end.map(|()| Exit::Done);
+    }
+    let (holds, seconds) = (end.is_ok(), start.elapsed().as_secs_f64());
     if out.is_json() {
         let (of, condition) = (&args.of, &args.condition);
         out.json(&json!({ "of": of, "for": condition, "holds": holds, "seconds": seconds }))?;
     } else if holds {
         out.line(&format!("{} has {conditions} after {seconds:.1} s", args.of))?;
     }
-    Ok(exit)
+    end.map(|()| Exit::Done)
 }
 
 fn missing(selection: &Selection, conditions: &Conditions, pools: &[SeenPool]) -> Option<String> {
@@ -64,7 +69,7 @@ fn missing(selection: &Selection, conditions: &Conditions, pools: &[SeenPool]) -
 }
 
 /// Waits until no request is left at members; those that are gone have none.
-pub fn until_idle(servers: &Servers, selections: &[Selection], time: Duration) -> VerbResult {
+pub fn until_idle(servers: &Servers, selections: &[Selection], time: Duration) -> Result<(), Failure> {
     until(servers, Instant::now() + time, |link| {
         let (_, pools) = servers::pools(link)?;
         let is_busy = |pool: &SeenPool| {
@@ -87,7 +92,7 @@ pub fn until(
     servers: &Servers,
     end: Instant,
     missing: impl Fn(&Link) -> Result<Option<String>, Failure> + Sync,
-) -> VerbResult {
+) -> Result<(), Failure> {
     let mut is_first = true;
     loop {
         let everyone = servers.ask(&missing);
@@ -99,14 +104,11 @@ pub fn until(
         let answered = everyone.said.len() == servers.all.len();
         let open = everyone.said.into_iter().find_map(|one| Some(format!("{}: {}", one.server, one.what?)));
         if answered && open.is_none() {
-            return Ok(Exit::Done);
+            return Ok(());
         }
         if Instant::now() >= end {
-            note(&format!(
-                "time is up: {}",
-                open.unwrap_or_else(|| "a server does not answer any more".into())
-            ));
-            return Ok(Exit::TimedOut);
+            let open = open.unwrap_or_else(|| "a server does not answer any more".into());
+            return Err(Failure { exit: Exit::TimedOut, text: format!("time is up: {open}") });
         }
         is_first = false;
         thread::sleep(PAUSE.min(end.saturating_duration_since(Instant::now())));

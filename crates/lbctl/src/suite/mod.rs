@@ -38,9 +38,14 @@ pub fn run(out: &Out, args: &TestArgs) -> VerbResult {
         let seen = stamps(&args.paths);
         match once(out, args) {
             Ok(_) => {}
-            Err(failure) => crate::out::note(&failure.text),
+            Err(failure) => out.fail(&failure),
         }
-        out.line("watching; Ctrl-C ends it")?;
+        out.finish()?;
+        if out.is_json() {
+            crate::out::note("watching; Ctrl-C ends it");
+        } else {
+            out.line("watching; Ctrl-C ends it")?;
+        }
         while stamps(&args.paths) == seen {
             std::thread::sleep(LOOK_EVERY);
         }

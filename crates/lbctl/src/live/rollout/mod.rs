@@ -33,6 +33,21 @@ enum Stage {
 
 /// Runs the verb. A document, where one is wanted, comes at the end, however it ends.
 pub fn run(out: &Out, args: &RolloutArgs) -> VerbResult {
+    let mut told = RolloutEnd::of(&args.pool);
+    let end = begin(out, args).and_then(|mut rollout| {
+        let end = rollout.all(&args.take);
+        told = rollout.end_of();
+        end
+    });
+    if out.is_json() {
+        told.ends(&end);
+        out.json(&told)?;
+    }
+    end
+}
+
+/// A rollout that is about to begin.
+fn begin(out: &Out, args: &RolloutArgs) -> Result<Rollout, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second signal ends the program at once.
@@ -52,14 +67,7 @@ pub fn run(out: &Out, args: &RolloutArgs) -> VerbResult {
     let runner = Runner::new(&args.command, args.undo.as_deref(), out.is_json());
     let most = usize::from(args.max_unavailable);
     let told = RolloutEnd::of(&args.pool);
-    let mut rollout = Rollout { site, journal, runner, most, held: Vec::new(), told };
-    let end = rollout.all(&args.take);
-    if out.is_json() {
-        rollout.told.left_drained = rollout.journal.out();
-        rollout.told.ends(&end);
-        out.json(&rollout.told)?;
-    }
-    end
+    Ok(Rollout { site, journal, runner, most, held: Vec::new(), told })
 }
 
 struct Rollout {
@@ -73,6 +81,12 @@ struct Rollout {
 }
 
 impl Rollout {
+    /// How far it has come, as a document.
+    fn end_of(&mut self) -> RolloutEnd {
+        self.told.left_drained = self.journal.out();
+        std::mem::take(&mut self.told)
+    }
+
     fn all(&mut self, take: &[String]) -> VerbResult {
         let members = self.members(take)?;
         let (done, open): (Vec<_>, Vec<_>) =

@@ -43,7 +43,7 @@ pub fn run(out: &Out, args: &TopArgs) -> VerbResult {
     let pause = wait::duration("--interval", &args.interval)?.max(Duration::from_millis(100));
     let servers = Arc::new(Servers::of(&args.login)?);
     // Nobody there at all is told as text, not on a screen of its own.
-    servers.ask(|link| link.get("/api/v1/status")).some()?;
+    servers.ask(|link| link.get("/api/v1/status")).some(out)?;
     let mut screen = Screen::new(servers.all.iter().map(|link| link.name.clone()), has_colours());
     let (sender, news) = channel();
     for at in 0..servers.all.len() {

@@ -2,6 +2,7 @@
 //! The verbs that speak to a server, with one that says what the test wants.
 
 mod documents;
+mod ends;
 mod explaining;
 mod fake;
 mod hostile;
