@@ -168,6 +168,7 @@ const CONVERT_EXAMPLES: &str = "Examples:
   lbctl convert balancer /etc/apache2/sites-enabled/app.conf
   lbctl convert nginx /etc/nginx/nginx.conf > pools.conf
   lbctl convert haproxy /etc/haproxy/haproxy.cfg
+  nginx -T | lbctl convert nginx -
 
 Whatever has no counterpart becomes a comment.
 Exit: 0 done, 1 there is no pool in it, 2 called in a wrong way.";
@@ -299,7 +300,7 @@ pub struct From {
 pub struct ConvertArgs {
     /// The program that the configuration is for.
     pub from: ConvertFrom,
-    /// The file.
+    /// The file; of nginx and HAProxy, - is standard input.
     pub file: PathBuf,
 }
 

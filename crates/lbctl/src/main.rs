@@ -13,6 +13,7 @@ mod conf;
 mod convert;
 mod document;
 mod explain;
+mod files;
 mod live;
 mod live_examples;
 mod manual;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Scripts that never return a member.
 
-use std::fs;
-
 use config::Script;
 
 use super::findings::Remark;
+use crate::files;
 use crate::world::setup::Setup;
 
 /// Words by which a script reaches a pool or backend.
@@ -25,7 +24,7 @@ pub fn idle(setup: &Setup, found: &mut Vec<Remark>) {
         let decides =
             |naming: &&config::Naming| naming.function.script == number && DECIDE.contains(&naming.directive);
         let Some(naming) = config.named.iter().find(decides) else { continue };
-        let Some(text) = fs::read_to_string(path).ok() else { continue };
+        let Some(text) = files::text(path.as_ref()).ok() else { continue };
         let code = without_comments(&text);
         let says = |words: &[&str]| words.iter().any(|word| code.contains(word));
         let why = match () {

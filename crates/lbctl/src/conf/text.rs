@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use config::Position;
 
 use super::patterns;
+use crate::files;
 
 /// Files that include one another, deeper than any real configuration.
 const DEEPEST: usize = 32;
@@ -78,7 +79,10 @@ impl Reader {
         if self.files.len() >= DEEPEST || self.files.iter().any(|known| known == path) {
             return Err(format!("{shown}: it includes itself"));
         }
-        let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+        let bytes = files::bytes(path)?;
+        not_text(&bytes).map_or(Ok(()), |(line, why)| {
+            Err(format!("{}: {why}", Position { file: shown.clone(), line }))
+        })?;
         self.files.push(path.to_owned());
         let text = String::from_utf8_lossy(&bytes);
         let mut open: Vec<Open> = Vec::new();
@@ -113,6 +117,9 @@ impl Reader {
         }
         if skipped {
             return Ok(());
+        }
+        if name.contains(|letter: char| !letter.is_ascii_graphic()) {
+            return Err(format!("{place}: '{}' is not the name of a directive", name.escape_debug()));
         }
         // The Lua text of a line has none of its variables.
         let inline = name.eq_ignore_ascii_case("LuaRegisterFunc");
@@ -195,6 +202,21 @@ impl Reader {
         }
         out + rest
     }
+}
+
+/// The line from which on a file is not text as httpd reads it, and why.
+fn not_text(bytes: &[u8]) -> Option<(u32, &'static str)> {
+    const WIDE: &str = "found UTF-16, expected UTF-8 or ASCII";
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some((1, WIDE)),
+        [0xef, 0xbb, 0xbf, ..] => {
+            return Some((1, "found a byte order mark, which httpd takes for a part of the first line"));
+        }
+        _ => {}
+    }
+    let at = bytes.iter().position(|byte| *byte == 0)?;
+    let lines = bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
+    Some((lines as u32 + 1, "found a byte of 0, expected text"))
 }
 
 fn close(name: &str, place: &Position, open: &mut Vec<Open>, into: &mut Vec<Node>) -> Result<(), String> {

@@ -6,11 +6,12 @@ mod haproxy;
 mod nginx;
 mod pool;
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use self::pool::{Converted, PoolBlock};
 use crate::args::{ConvertArgs, ConvertFrom};
+use crate::files;
 use crate::out::{Exit, Failure, Form, Out, VerbResult};
 
 /// Runs the verb.
@@ -32,8 +33,13 @@ pub fn run(out: &Out, args: &ConvertArgs) -> VerbResult {
     Ok(if converted.pools.is_empty() { Exit::No } else { Exit::Done })
 }
 
+/// The text of a file; of `-`, standard input.
 fn read(path: &Path) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if path.as_os_str() != "-" {
+        return files::text(path);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -14,6 +14,7 @@ use ureq::{Agent, Body, http};
 use super::place::Door;
 use super::unix::SocketConnector;
 use crate::clean;
+use crate::files;
 use crate::out::{Exit, Failure};
 
 /// Most that is read of an answer: far more than 10,000 members take.
@@ -262,7 +263,7 @@ fn tls(ca: Option<&std::path::Path>) -> Result<TlsConfig, Failure> {
     let roots: Vec<Certificate<'static>> = match ca {
         Some(path) => {
             let wrong = |text: &str| Failure::usage(format!("--ca {}: {text}", path.display()));
-            let text = std::fs::read(path).map_err(|error| wrong(&error.to_string()))?;
+            let text = files::bytes(path).map_err(|error| Failure::usage(format!("--ca {error}")))?;
             let items = parse_pem(&text).filter_map(|item| match item {
                 Ok(PemItem::Certificate(own)) => Some(own),
                 _ => None,

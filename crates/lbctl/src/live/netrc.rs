@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::out::Failure;
 
 /// Where the file is by default.
@@ -14,8 +15,7 @@ pub fn usual() -> Option<PathBuf> {
 /// The name and the password for a host: those of its `machine`, or else of `default`. `user`: of
 /// this name alone.
 pub fn find(path: &Path, host: &str, user: Option<&str>) -> Result<Option<(String, String)>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("{}: {error}: expected a .netrc", path.display())))?;
+    let text = files::text(path).map_err(|error| Failure::usage(format!("{error}: expected a .netrc")))?;
     let fits = |entry: &&Entry| user.is_none_or(|user| user == entry.login);
     let all = entries(&text);
     let own = all.iter().filter(|entry| entry.machine.as_deref() == Some(host)).find(fits);

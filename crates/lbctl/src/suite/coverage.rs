@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use script::SeeLine;
 
 use super::bytecode::code_lines;
 use super::copies::Copies;
+use crate::files;
 
 /// How often each line ran, by the script's label.
 type Ran = Rc<RefCell<HashMap<String, BTreeMap<usize, u64>>>>;
@@ -47,7 +47,7 @@ impl Coverage {
 
     /// Takes in a script that was tested. Twice counts once.
     pub fn add(&mut self, path: &Path) {
-        let Some(lines) = fs::read(path).ok().and_then(|text| code_lines(&text)) else { return };
+        let Some(lines) = files::bytes(path).ok().and_then(|text| code_lines(&text)) else { return };
         let ran = self.ran.borrow();
         let ran = ran.get(&*path.to_string_lossy());
         let count = |line: usize| ran.and_then(|ran| ran.get(&line)).copied().unwrap_or(0);

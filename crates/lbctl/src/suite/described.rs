@@ -12,6 +12,7 @@ use script::{Phase, host};
 
 use super::copies::Copies;
 use crate::conf::read;
+use crate::files;
 use crate::moment;
 use crate::world::ask::Ask;
 use crate::world::setup::Setup;
@@ -130,7 +131,7 @@ fn script_of(setup: &mut Setup, table: &Table, path: &Path, copies: &Copies) -> 
 /// A copy of a script in which texts are replaced by others.
 fn replaced(path: &Path, changes: &Table, copies: &Copies) -> Result<(PathBuf, Vec<String>), String> {
     let shown = path.display();
-    let mut script = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let mut script = files::text(path)?;
     for (old, new) in pairs(changes)? {
         let new = new.as_string().map(|new| new.to_string_lossy());
         let new = new.ok_or_else(|| format!("replace: expected a text for '{old}'"))?;

@@ -27,6 +27,7 @@ use self::coverage::Coverage;
 use self::runs::{FileRun, Runs};
 use self::stage::Stage;
 use crate::args::TestArgs;
+use crate::files;
 use crate::out::{Exit, Failure, Out, VerbResult};
 
 /// Runs the verb.
@@ -173,7 +174,7 @@ fn run_file(
 }
 
 fn execute(stage: &Rc<Stage>) -> Result<(), String> {
-    let text = fs::read(&stage.file).map_err(|error| error.to_string())?;
+    let text = files::bytes(&stage.file)?;
     let lua = Lua::new();
     let done = prepare(&lua, stage).and_then(|()| {
         let name = format!("@{}", stage.file.display());

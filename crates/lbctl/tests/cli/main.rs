@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod docs;
 mod explain;
+mod files;
 mod live;
 mod manual;
 mod odd_logs;

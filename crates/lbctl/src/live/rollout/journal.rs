@@ -7,8 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::super::args::RolloutArgs;
+use crate::files;
 use crate::out::{Exit, Failure, note};
 
 /// A file with the members that are done, and those that are out.
@@ -18,13 +20,25 @@ pub struct Journal {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
 struct Notes {
     pool: String,
     command: Vec<String>,
+    #[serde(default)]
     done: BTreeSet<String>,
     /// Members that are out because of this rollout, and whether an order held for them before.
+    #[serde(default)]
     out: BTreeMap<String, bool>,
+}
+
+impl Notes {
+    /// An object with these keys: a list of as many values is something else.
+    fn read(text: &str) -> Result<Self, String> {
+        let document: Value = serde_json::from_str(text).map_err(|error| format!("no JSON ({error})"))?;
+        if !document.is_object() {
+            return Err("other JSON than an object".into());
+        }
+        serde_json::from_value(document).map_err(|error| format!("other keys ({error})"))
+    }
 }
 
 impl Journal {
@@ -40,11 +54,11 @@ impl Journal {
         }
         let wrong = |text: String| Failure { exit: Exit::Usage, text: format!("--resume: {text}") };
         let file = path.clone().ok_or_else(|| wrong("there is no HOME; expected --journal FILE".into()))?;
-        let text = fs::read_to_string(&file).map_err(|error| {
-            wrong(format!("{}: {error}: no rollout of {} has stopped", file.display(), args.pool))
+        let text = files::text(&file)
+            .map_err(|error| wrong(format!("{error}: no rollout of {} has stopped", args.pool)))?;
+        let notes = Notes::read(&text).map_err(|error| {
+            wrong(format!("{}: found {error}; expected what a rollout has noted", file.display()))
         })?;
-        let notes: Notes =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
         if notes.pool != args.pool || notes.command != args.command {
             let command = notes.command.join(" ");
             return Err(wrong(format!("the rollout that has stopped is of {} with: {command}", notes.pool)));
