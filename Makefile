@@ -24,6 +24,7 @@ MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 LBCTL       = $(TARGET)/release/lbctl
 BINDIR     ?= /usr/local/bin
 MANDIR     ?= /usr/local/share/man/man1
+MAN8DIR    ?= $(MANDIR:/man1=/man8)
 
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
@@ -84,6 +85,8 @@ install:
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/mods-available" apache-conf/lua_balancer.conf
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/conf-available" apache-conf/lua_balancer-example.conf
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(LUADIR)" $(filter-out %_test.lua,$(wildcard lua/*.lua))
+	install -d "$(DESTDIR)$(MAN8DIR)"
+	install -m 644 man/mod_lua_balancer.8 "$(DESTDIR)$(MAN8DIR)/mod_lua_balancer.8"
 	@if [ -f "$(LBCTL)" ]; then \
 	    install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)" && \
 	    install -m 755 "$(LBCTL)" "$(DESTDIR)$(BINDIR)/lbctl" && \
@@ -97,6 +100,7 @@ uninstall:
 	      "$(DESTDIR)$(SYSCONFDIR)/conf-enabled/lua_balancer-example.conf"
 	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
 	rm -f "$(DESTDIR)$(BINDIR)/lbctl" "$(DESTDIR)$(MANDIR)"/lbctl.1 "$(DESTDIR)$(MANDIR)"/lbctl-*.1
+	rm -f "$(DESTDIR)$(MAN8DIR)/mod_lua_balancer.8"
 	@DESTDIR="$(DESTDIR)" scripts/install-files -r "$(INSTALLED)"
 	@rmdir "$(DESTDIR)$(STATEDIR)" 2>/dev/null || true
 	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true

@@ -61,7 +61,7 @@ fn make(goal: &str, sources: &Path, root: &Path) -> Command {
 /// A copy of what `make install` needs: another version, once a file of it is changed.
 fn next_version() -> Folder {
     let folder = Folder::new("sources");
-    let parts = ["Makefile", "lua", "apache-conf", "scripts"].map(|name| workspace().join(name));
+    let parts = ["Makefile", "lua", "apache-conf", "man", "scripts"].map(|name| workspace().join(name));
     run(Command::new("cp").arg("-a").args(parts).arg(&folder.0));
     folder
 }
@@ -172,6 +172,7 @@ fn after_make_install_and_a2enmod_configtest_passes_on_a_stock_debian_configurat
     let (folder, root) = (Folder::new("conf"), Folder::new("root"));
     let Some(said) = installed(&root, &folder) else { return };
     assert!(file_below(&root.0, "balancer.lua").exists());
+    assert!(file_below(&root.0, "mod_lua_balancer.8").exists());
     assert!(said.contains("Enabling module lua_balancer"), "{said}");
     for name in ["proxy", "proxy_http", "lua_balancer"] {
         let link = folder.0.join(format!("apache2/mods-enabled/{name}.load"));

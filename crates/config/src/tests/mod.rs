@@ -3,6 +3,7 @@
 
 mod directives;
 mod doors;
+mod manual;
 mod plan;
 mod reference;
 mod script_lines;
