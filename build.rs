@@ -13,8 +13,8 @@ const FUNCTIONS: &str = "
     ap_context_document_root ap_context_prefix ap_create_per_dir_config ap_custom_response
     ap_document_root ap_exists_config_define ap_find_linked_module ap_get_brigade
     ap_get_conn_socket ap_get_server_banner ap_get_server_description ap_get_server_name ap_get_server_name_for_url
-    ap_get_server_port ap_get_status_line_ex ap_hook_check_config ap_hook_child_init
-    ap_hook_child_status ap_hook_child_stopping ap_hook_create_connection
+    ap_get_server_port ap_hook_check_config ap_hook_child_init
+    ap_hook_child_status ap_hook_create_connection
     ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_handler ap_hook_log_transaction
     ap_hook_post_config ap_hook_pre_config ap_hook_pre_connection ap_hook_quick_handler ap_hook_translate_name ap_merge_per_dir_configs
     ap_mpm_query ap_method_number_of ap_parse_uri ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
@@ -31,13 +31,33 @@ const FUNCTIONS: &str = "
     apr_table_unset apr_thread_mutex_create
 ";
 
+/// Differences between versions of httpd 2.4: the macro's name for the shim, and C that compiles
+/// where the thing is there.
+const PROBES: [(&str, &str); 9] = [
+    ("LB_HAS_ADDRESS_TTL", "proxy_worker_shared s; s.address_ttl = 1;"),
+    ("LB_HAS_CHILD_STOPPING", "ap_hook_child_stopping(0, 0, 0, 0);"),
+    ("LB_HAS_CREATE_REQUEST", "request_rec *r = ap_create_request(0); (void)r;"),
+    ("LB_HAS_MERGE_SLASHES", "core_server_config s; s.merge_slashes = 1;"),
+    ("LB_HAS_NAME_EX", "proxy_worker_shared s; s.name_ex[0] = 0;"),
+    ("LB_HAS_NORMALIZE_PATH", "ap_normalize_path(0, AP_NORMALIZE_MERGE_SLASHES);"),
+    // mod_proxy_http upgrades connections since it has tunnels.
+    ("LB_HAS_PROXY_TUNNEL", "proxy_tunnel_rec t; (void)t;"),
+    ("LB_HAS_SECRET", "proxy_worker_shared s; s.secret[0] = 0;"),
+    ("LB_HAS_STATUS_LINE_EX", "const char *s = ap_get_status_line_ex(0, 0); (void)s;"),
+];
+
 fn main() {
     println!("cargo:rerun-if-env-changed=APXS");
-    println!("cargo:rerun-if-changed=src/ffi/wrapper.h");
-    println!("cargo:rerun-if-changed=src/ffi/shim.c");
+    for name in ["headers.h", "wrapper.h", "shim.c", "versions.h", "versions.c"] {
+        println!("cargo:rerun-if-changed=src/ffi/{name}");
+    }
     let apxs = find_apxs();
-    let flags = compiler_flags(&apxs);
+    for folder in query(&apxs, "INCLUDEDIR") {
+        println!("cargo:rerun-if-changed={folder}/ap_mmn.h");
+    }
+    let mut flags = compiler_flags(&apxs);
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_else(|| fail("OUT_DIR is not set")));
+    flags.extend(probe(&flags, &out));
     bindings(&flags, &out);
     shim(&flags);
 }
@@ -77,6 +97,24 @@ fn compiler_flags(apxs: &str) -> Vec<String> {
     }
     flags.extend(query(apxs, "EXTRA_CPPFLAGS").into_iter().filter(|word| word.starts_with("-D")));
     flags
+}
+
+/// The macros of [`PROBES`]: `-DNAME=1` or `-DNAME=0`.
+fn probe(flags: &[String], out: &std::path::Path) -> Vec<String> {
+    let compiler = cc::Build::new().cargo_metadata(false).get_compiler();
+    let file = out.join("probe.c");
+    let headers = std::path::absolute("src/ffi/headers.h").unwrap_or_default();
+    let compiles = |body: &str| {
+        let text = format!("#include \"{}\"\nvoid probe(void) {{ {body} }}\n", headers.display());
+        if let Err(error) = std::fs::write(&file, text) {
+            fail(&format!("cannot write {}: {error}", file.display()));
+        }
+        let strict = ["-fsyntax-only", "-Werror=implicit-function-declaration"];
+        let mut command = compiler.to_command();
+        let tried = command.args(flags).args(strict).arg(&file).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    };
+    PROBES.iter().map(|(name, body)| format!("-D{name}={}", i32::from(compiles(body)))).collect()
 }
 
 fn bindings(flags: &[String], out: &std::path::Path) {
@@ -119,9 +157,11 @@ fn shim(flags: &[String]) {
     }
     build
         .file("src/ffi/shim.c")
+        .file("src/ffi/versions.c")
         .warnings(true)
         .extra_warnings(false)
         .flag("-fvisibility=hidden")
+        .flag("-Werror=implicit-function-declaration")
         .compile("lb_shim");
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Macros and varargs of httpd's API, as plain functions. No policy here. */
-#include "wrapper.h"
+#include "versions.h"
 #include "mod_ssl.h"
 #include "apr_optional.h"
 
@@ -50,7 +50,8 @@ int lb_encoded_slashes_kept(const request_rec *r)
 
 request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port)
 {
-    conn_rec *c = apr_pcalloc(p, sizeof(*c));
+    /* As in lb_copy_request. */
+    conn_rec *c = apr_pcalloc(p, sizeof(*c) + 1024);
     const ap_listen_rec *l, *at = ap_listeners;
     char *ip = NULL;
     for (l = ap_listeners; l; l = l->next) {
@@ -76,7 +77,7 @@ request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int p
     c->bucket_alloc = apr_bucket_alloc_create(p);
     c->keepalive = AP_CONN_CLOSE;
     ap_update_vhost_given_ip(c);
-    return ap_create_request(c);
+    return lb_create_request(c);
 }
 
 request_rec *lb_copy_request(apr_pool_t *p, const request_rec *r)
@@ -100,38 +101,9 @@ request_rec *lb_copy_request(apr_pool_t *p, const request_rec *r)
 
 int lb_place_described(request_rec *r)
 {
-    core_server_config *s;
-    core_dir_config *d;
-    unsigned int flags = AP_NORMALIZE_NOT_ABOVE_ROOT;
-    char *path = r->parsed_uri.path;
-    int status;
     ap_update_vhost_from_headers(r);
     r->per_dir_config = r->server->lookup_defaults;
-    if (r->status != HTTP_OK) {
-        return r->status;
-    }
-    s = ap_get_core_module_config(r->server->module_config);
-    if (s->merge_slashes != AP_CORE_CONFIG_OFF) {
-        flags |= AP_NORMALIZE_MERGE_SLASHES;
-    }
-    if (path && !ap_normalize_path(path, flags | AP_NORMALIZE_DECODE_UNRESERVED)) {
-        return HTTP_BAD_REQUEST;
-    }
-    if ((status = ap_location_walk(r))) {
-        return status;
-    }
-    d = ap_get_core_module_config(r->per_dir_config);
-    if (path) {
-        status = d->allow_encoded_slashes ? ap_unescape_url_keep2f(path, d->decode_encoded_slashes)
-                                          : ap_unescape_url(path);
-        if (status) {
-            return status;
-        }
-        if (d->allow_encoded_slashes && d->decode_encoded_slashes) {
-            ap_normalize_path(path, flags);
-        }
-    }
-    return ap_location_walk(r);
+    return r->status != HTTP_OK ? r->status : lb_walk_locations(r, r->parsed_uri.path);
 }
 
 const char *lb_set_handler(request_rec *r)
@@ -274,14 +246,8 @@ void lb_worker_apply(proxy_worker *w, const lb_worker_options *o)
     if (o->iobuffersize >= 0) { s->io_buffer_size = (apr_size_t)o->iobuffersize; s->io_buffer_size_set = 1; }
     if (o->receivebuffersize >= 0) { s->recv_buffer_size = (apr_size_t)o->receivebuffersize; s->recv_buffer_size_set = 1; }
     if (o->responsefieldsize >= 0) { s->response_field_size = (apr_size_t)o->responsefieldsize; s->response_field_size_set = 1; }
-    if (o->addressttl_s >= 0) { s->address_ttl = (apr_int32_t)o->addressttl_s; s->address_ttl_set = 1; }
-    if (o->secret) apr_cpystrn(s->secret, o->secret, sizeof(s->secret));
+    lb_worker_apply_newer(s, o);
     if (o->upgrade) apr_cpystrn(s->upgrade, o->upgrade, sizeof(s->upgrade));
-}
-
-const char *lb_worker_url(const proxy_worker *w)
-{
-    return w->s->name_ex;
 }
 
 apr_off_t *lb_worker_sent(const proxy_worker *w)

@@ -1,28 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What of httpd's headers the module sees, and the shim's own functions. */
-#include "httpd.h"
-#include "http_config.h"
-#include "http_core.h"
-#include "http_log.h"
-#include "http_main.h"
-#include "http_protocol.h"
-#include "http_request.h"
-#include "http_vhost.h"
-#include "ap_expr.h"
-#include "ap_listen.h"
-#include "ap_mpm.h"
-#include "ap_regex.h"
-#include "mpm_common.h"
-#include "mod_proxy.h"
-#include "mod_status.h"
-#include "unixd.h"
-#include "util_md5.h"
-#include "util_script.h"
-#include "apr_md5.h"
-#include "apr_portable.h"
-#include "apr_sha1.h"
-#include "apr_strings.h"
-#include "apr_thread_proc.h"
+/* The shim's own functions. */
+#include "headers.h"
 
 /* One line to the error log; text is never a format. */
 void lb_log_server(int level, const server_rec *s, const char *text);
@@ -79,6 +57,28 @@ void lb_worker_make_usable(proxy_worker *w);
 /* All of its connections are in use, and waiting for one has an end (acquire=). */
 int lb_worker_is_exhausted(const proxy_worker *w);
 int lb_worker_is_idle(const proxy_worker *w);
+
+/* versions.c: the same for every httpd 2.4 from 2.4.37 on. */
+enum lb_abilities {
+#if LB_HAS_NAME_EX
+    LB_LONGEST_URL = sizeof(((proxy_worker_shared *)0)->name_ex) - 1,
+#else
+    LB_LONGEST_URL = sizeof(((proxy_worker_shared *)0)->name) - 1,
+#endif
+    LB_KNOWS_SECRET = LB_HAS_SECRET,
+    LB_KNOWS_ADDRESS_TTL = LB_HAS_ADDRESS_TTL,
+    LB_HTTP_UPGRADES = LB_HAS_PROXY_TUNNEL,
+    /* A flag of ap_proxy_canonenc_ex; ap_proxy_canonenc, which has the same form, has none. */
+#ifdef PROXY_CANONENC_NOENCODEDSLASHENCODING
+    LB_CANONENC_KEEPS_SLASHES = PROXY_CANONENC_NOENCODEDSLASHENCODING
+#else
+    LB_CANONENC_KEEPS_SLASHES = 0
+#endif
+};
+/* Where httpd has no words for the status, this is another status's line, or "Status N". */
+const char *lb_status_line(apr_pool_t *p, int status);
+/* No call before 2.4.49. */
+void lb_hook_child_stopping(void (*stopping)(apr_pool_t *pchild, int graceful));
 
 /* Whether a body's end is in it. */
 int lb_brigade_ends(const apr_bucket_brigade *bb);

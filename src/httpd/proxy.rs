@@ -6,6 +6,8 @@ use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use balance::abilities::Abilities;
+
 use super::pool::Text;
 use super::request::Request;
 use crate::ffi;
@@ -46,6 +48,15 @@ type CanonEncode =
     unsafe extern "C" fn(*mut ffi::apr_pool_t, *const c_char, c_int, c_int, c_int, c_int) -> *mut c_char;
 type CanonUrl = unsafe extern "C" fn(*mut ffi::request_rec) -> c_int;
 
+/// How a scheme's own module makes the canonical form of `r->filename`.
+#[derive(Clone, Copy)]
+enum Canonical {
+    /// mod_proxy's function.
+    Url(CanonUrl),
+    /// The hook that it runs. mod_proxy has the function since 2.4.62.
+    Hook(CanonHandler),
+}
+
 /// The functions of mod_proxy that the module uses.
 #[derive(Clone, Copy)]
 pub struct Api {
@@ -56,7 +67,7 @@ pub struct Api {
     pub(super) define_worker: DefineWorker,
     pub(super) initialize_worker: InitializeWorker,
     canon_encode: CanonEncode,
-    canon_url: CanonUrl,
+    canon_url: Canonical,
     pub(super) module: *const ffi::module,
 }
 
@@ -96,10 +107,29 @@ fn look_up() -> Result<Api, &'static str> {
         get_scheme_handlers: bind!(c"proxy_hook_get_scheme_handler"),
         define_worker: bind!(c"ap_proxy_define_worker"),
         initialize_worker: bind!(c"ap_proxy_initialize_worker"),
-        canon_encode: bind!(c"ap_proxy_canonenc_ex"),
-        canon_url: bind!(c"ap_proxy_canon_url"),
+        canon_encode: if symbol(c"ap_proxy_canonenc_ex").is_some() {
+            bind!(c"ap_proxy_canonenc_ex")
+        } else {
+            // Before 2.4.57, of the same form: its flag is another, and 0 in both.
+            bind!(c"ap_proxy_canonenc")
+        },
+        canon_url: if symbol(c"ap_proxy_canon_url").is_some() {
+            Canonical::Url(bind!(c"ap_proxy_canon_url"))
+        } else {
+            Canonical::Hook(bind!(c"proxy_run_canon_handler"))
+        },
         module: bind!(c"proxy_module"),
     })
+}
+
+/// The abilities of the httpd whose headers the module was built with.
+pub fn abilities() -> Abilities {
+    Abilities {
+        longest_url: ffi::LB_LONGEST_URL as usize,
+        secret: ffi::LB_KNOWS_SECRET != 0,
+        address_ttl: ffi::LB_KNOWS_ADDRESS_TTL != 0,
+        http_upgrades: ffi::LB_HTTP_UPGRADES != 0,
+    }
 }
 
 /// Whether mod_proxy is loaded at all.
@@ -192,11 +222,7 @@ impl Api {
     /// The path (without its leading slash) as mod_proxy_http encodes it for a backend. None: it
     /// may not be encoded (400).
     pub fn encode_path<'r>(&self, request: Request<'r>, path: Text<'r>) -> Option<&'r [u8]> {
-        let flags = if request.keeps_encoded_slashes() {
-            ffi::PROXY_CANONENC_NOENCODEDSLASHENCODING as c_int
-        } else {
-            0
-        };
+        let flags = if request.keeps_encoded_slashes() { ffi::LB_CANONENC_KEEPS_SLASHES as c_int } else { 0 };
         // SAFETY: mod_proxy allocates the answer in the request's pool; NULL for an invalid path.
         unsafe {
             let encoded = (self.canon_encode)(
@@ -213,10 +239,20 @@ impl Api {
 
     /// Lets the scheme's own module canonicalise `r->filename`. Ok, or a status.
     pub fn canonicalise(&self, request: Request<'_>) -> Result<(), i32> {
-        // SAFETY: a live request whose file name starts with `proxy:`.
-        match unsafe { (self.canon_url)(request.as_ptr()) } {
-            0 => Ok(()),
-            status => Err(status),
-        }
+        // SAFETY: a live request whose file name starts with `proxy:`, in writable memory of its
+        // pool.
+        let status = unsafe {
+            match self.canon_url {
+                Canonical::Url(canonical) => canonical(request.as_ptr()),
+                Canonical::Hook(hook) => {
+                    let filename = (*request.as_ptr()).filename;
+                    if !super::bytes(filename).is_some_and(|name| name.starts_with(b"proxy:")) {
+                        return Err(ffi::DECLINED);
+                    }
+                    hook(request.as_ptr(), filename.add(b"proxy:".len()))
+                }
+            }
+        };
+        if status == 0 { Ok(()) } else { Err(status) }
     }
 }

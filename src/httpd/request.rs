@@ -237,8 +237,8 @@ impl<'r> Request<'r> {
     /// instead.
     pub fn name_status(self, status: i32) {
         // SAFETY: httpd returns a static string or one of the request's pool.
-        let known = unsafe { super::bytes(ffi::ap_get_status_line_ex(self.pool().as_ptr(), status)) }
-            .unwrap_or_default();
+        let known =
+            unsafe { super::bytes(ffi::lb_status_line(self.pool().as_ptr(), status)) }.unwrap_or_default();
         if known.starts_with(status.to_string().as_bytes())
             && !known.ends_with(format!("Status {status}").as_bytes())
         {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The module loads anywhere in the configuration, beside anything, and says what it lacks.
 
+use std::process::Command;
+
 use server_tests::httpd::{Builder, installed};
 use server_tests::{Backend, Httpd, Mpm, on_every_mpm, pool};
 
@@ -90,6 +92,38 @@ fn without_mod_proxy_one_line_says_so() {
         assert_eq!(lines, 1, "{}", test.output);
         assert!(test.says("a2enmod|LoadModule"), "{}", test.output);
     }
+}
+
+/// The words in front of httpd that give it another module magic number: a library that is loaded
+/// before it.
+fn httpd_of_minor(builder: &Builder, minor: u32) -> String {
+    let (source, library) = (builder.dir().join("minor.c"), builder.dir().join("minor.so"));
+    let text = format!(
+        "extern int core_module[];\n__attribute__((constructor)) static void f(void) {{ core_module[1] = {minor}; }}\n"
+    );
+    std::fs::write(&source, text).expect("write the source");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(built.expect("run cc").success(), "{}", source.display());
+    format!("env LD_PRELOAD={}", library.display())
+}
+
+#[test]
+fn a_module_that_was_built_for_a_newer_httpd_says_so_in_one_line_and_does_not_load() {
+    let builder = balanced(Httpd::builder(), &Backend::new("a"));
+    let older = httpd_of_minor(&builder, 1);
+    let said = builder.under(&older).try_start().expect_err("it starts");
+    let own: Vec<&str> = said.lines().filter(|line| line.contains("mod_lua_balancer was built")).collect();
+    let [line] = own[..] else { panic!("{said}") };
+    assert!(line.contains("module magic number 20120211:") && line.contains("(20120211:1)"), "{line}");
+    assert!(said.contains("lua_balancer.c\" is not compatible"), "{said}");
+}
+
+#[test]
+fn a_module_that_was_built_for_an_httpd_of_minor_serves() {
+    let backend = Backend::new("a");
+    let builder = balanced(Httpd::builder(), &backend);
+    let newer = httpd_of_minor(&builder, 9999);
+    assert_serves(&builder.under(&newer).start());
 }
 
 #[test]

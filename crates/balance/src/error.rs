@@ -48,6 +48,14 @@ pub enum ParseError {
         /// The later key.
         second: String,
     },
+    /// A key that a newer httpd follows.
+    #[error("{key}= needs httpd {needed} or newer, and the module built for it")]
+    NeedsNewer {
+        /// The key.
+        key: String,
+        /// The first version that follows it.
+        needed: &'static str,
+    },
     /// Something is missing.
     #[error("expected {0}")]
     Missing(String),

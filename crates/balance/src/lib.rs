@@ -3,6 +3,7 @@
 //! does I/O or knows httpd.
 #![forbid(unsafe_code)]
 
+pub mod abilities;
 pub mod api;
 pub mod belongings;
 pub mod choosing;

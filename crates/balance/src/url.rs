@@ -4,11 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::abilities;
 use crate::error::{ParseError, shown};
 
-/// Longest URL that mod_proxy keeps without cutting it, in bytes (its limit of 384 counts the end
-/// mark).
-pub const MAX_URL: usize = 383;
 /// Longest member name, in bytes.
 pub const MAX_MEMBER_NAME: usize = 63;
 /// Longest path of a unix socket, in bytes: mod_proxy's limit of 96 counts the end mark.
@@ -50,7 +48,7 @@ pub struct MemberUrl {
 pub fn modules_of(scheme: &str) -> &'static [&'static str] {
     match scheme {
         "http" | "https" => &["mod_proxy_http"],
-        "ws" | "wss" => &["mod_proxy_http", "mod_proxy_wstunnel"],
+        "ws" | "wss" => abilities::declared().websocket_modules(),
         "h2" | "h2c" => &["mod_proxy_http2"],
         "ajp" => &["mod_proxy_ajp"],
         "fcgi" => &["mod_proxy_fcgi"],
@@ -67,16 +65,16 @@ pub fn default_port(scheme: &str) -> Option<u16> {
 
 impl MemberUrl {
     /// Reads a URL as BalancerMember takes it. Fails on an unknown scheme, an empty host, a user, a
-    /// query, a fragment, control characters and blanks, a port that is 0 or too large, more than
-    /// [`MAX_URL`] bytes, a socket path that is not absolute, has `..` in it or is longer than
-    /// [`MAX_SOCKET`].
+    /// query, a fragment, control characters and blanks, a port that is 0 or too large, more bytes
+    /// than [`longest_url`](abilities::Abilities::longest_url), a socket path that is not absolute,
+    /// has `..` in it or is longer than [`MAX_SOCKET`].
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         parse(text).map_err(|why| ParseError::Url { found: shown(&without_user(text)), why })
     }
 
     /// Without the socket: what httpd's `proxy:` file names and its Host header start from.
     pub fn base(&self) -> String {
-        let mut out = String::with_capacity(MAX_URL);
+        let mut out = String::with_capacity(abilities::NEWEST.longest_url);
         // Writing into a String cannot fail.
         let _ = self.write_base(&mut out);
         out
@@ -155,9 +153,7 @@ fn without_user(text: &str) -> Cow<'_, str> {
 }
 
 fn parse(text: &str) -> Result<MemberUrl, String> {
-    if text.len() > MAX_URL {
-        return Err(format!("expected at most {MAX_URL} bytes, found {}", text.len()));
-    }
+    abilities::declared().check_length(text.len())?;
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("expected no blanks and no control characters".into());
     }
@@ -201,10 +197,7 @@ fn parse(text: &str) -> Result<MemberUrl, String> {
         path: path.trim_end_matches('/').to_owned(),
         socket,
     };
-    let length = url.to_string().len();
-    if length > MAX_URL {
-        return Err(format!("expected at most {MAX_URL} bytes, found {length}"));
-    }
+    abilities::declared().check_length(url.to_string().len())?;
     Ok(url)
 }
 

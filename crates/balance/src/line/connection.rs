@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The connection keys: BalancerMember's names, default units and ranges.
 
+use crate::abilities;
 use crate::error::ParseError;
 use crate::member::ConnectionSettings;
 use crate::units::{self, Unit};
@@ -16,6 +17,7 @@ const MAX_UPGRADE: usize = 15;
 
 /// Sets a key, in lower case; false when it is not one of these.
 pub(super) fn set(to: &mut ConnectionSettings, key: &str, value: &str) -> Result<bool, ParseError> {
+    abilities::declared().check_key(key)?;
     match key {
         "max" => to.max = Some(number(key, value, 0, MAX_INT)? as u32),
         "smax" => to.smax = Some(number(key, value, 0, MAX_INT)? as u32),
