@@ -14,8 +14,24 @@ APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
 CARGO      ?= cargo
 SUDO       ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DESTDIR    ?=
-LIBEXECDIR  = $(shell $(APXS) -q LIBEXECDIR)
-SYSCONFDIR  = $(shell $(APXS) -q SYSCONFDIR)
+# Each is asked for once, where it is needed.
+LIBEXECDIR  = $(eval LIBEXECDIR := $(shell $(APXS) -q LIBEXECDIR))$(LIBEXECDIR)
+SYSCONFDIR  = $(eval SYSCONFDIR := $(shell $(APXS) -q SYSCONFDIR))$(SYSCONFDIR)
+# debian, fedora or source: where the configuration goes.
+LAYOUT     ?= $(eval LAYOUT := $(shell scripts/layout "$(APXS)"))$(LAYOUT)
+SERVERROOT  = $(patsubst %/conf,%,$(SYSCONFDIR))
+LOAD_debian    = $(SYSCONFDIR)/mods-available/lua_balancer.load
+CONF_debian    = $(SYSCONFDIR)/mods-available
+EXAMPLE_debian = $(SYSCONFDIR)/conf-available
+LOAD_fedora    = $(SERVERROOT)/conf.modules.d/20-lua_balancer.conf
+CONF_fedora    = $(SERVERROOT)/conf.d
+EXAMPLE_fedora = $(LUADIR)/examples
+LOAD_source    = $(SYSCONFDIR)/extra/lua_balancer.load
+CONF_source    = $(SYSCONFDIR)/extra
+EXAMPLE_source = $(SYSCONFDIR)/extra
+LOAD        = $(LOAD_$(LAYOUT))
+CONF        = $(CONF_$(LAYOUT))
+EXAMPLE     = $(EXAMPLE_$(LAYOUT))
 LUADIR     ?= /usr/share/mod_lua_balancer/lua
 INSTALLED   = $(LUADIR)/.installed
 STATEDIR   ?= /var/lib/mod_lua_balancer
@@ -78,12 +94,13 @@ symbols: build
 # Files that were edited where they are installed stay (scripts/install-files).
 install:
 	@test -f "$(MODULE)" || { echo "run 'make build' first"; exit 1; }
-	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(SYSCONFDIR)/mods-available" "$(DESTDIR)$(SYSCONFDIR)/conf-available" "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(STATEDIR)"
+	@test -n "$(LOAD)" || { echo "LAYOUT is debian, fedora or source"; exit 1; }
+	install -d "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(dir $(LOAD))" "$(DESTDIR)$(CONF)" "$(DESTDIR)$(EXAMPLE)" "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(STATEDIR)"
 	install -m 644 "$(MODULE)" "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new"
 	mv "$(DESTDIR)$(LIBEXECDIR)/.mod_lua_balancer.new" "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so"
-	sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|' apache-conf/lua_balancer.load > "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
-	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/mods-available" apache-conf/lua_balancer.conf
-	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(SYSCONFDIR)/conf-available" apache-conf/lua_balancer-example.conf
+	sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|' apache-conf/lua_balancer.load > "$(DESTDIR)$(LOAD)"
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(CONF)" apache-conf/lua_balancer.conf
+	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(EXAMPLE)" apache-conf/lua_balancer-example.conf
 	@DESTDIR="$(DESTDIR)" scripts/install-files "$(INSTALLED)" "$(LUADIR)" $(filter-out %_test.lua,$(wildcard lua/*.lua))
 	install -d "$(DESTDIR)$(MAN8DIR)"
 	install -m 644 man/mod_lua_balancer.8 "$(DESTDIR)$(MAN8DIR)/mod_lua_balancer.8"
@@ -92,17 +109,20 @@ install:
 	    install -m 755 "$(LBCTL)" "$(DESTDIR)$(BINDIR)/lbctl" && \
 	    "$(LBCTL)" man "$(DESTDIR)$(MANDIR)"; \
 	fi
+	@[ "$(LAYOUT)" != source ] || grep -qs lua_balancer.load "$(DESTDIR)$(SYSCONFDIR)/httpd.conf" || \
+	    echo "add to $(SYSCONFDIR)/httpd.conf: Include $(CONF)/lua_balancer.load, Include $(CONF)/lua_balancer.conf"
 
 # The links of a2enmod and a2enconf go first: a link to nothing would keep httpd from starting.
 uninstall:
 	@scripts/in-use "$(DESTDIR)$(SYSCONFDIR)"
 	rm -f "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.load" "$(DESTDIR)$(SYSCONFDIR)/mods-enabled/lua_balancer.conf" \
 	      "$(DESTDIR)$(SYSCONFDIR)/conf-enabled/lua_balancer-example.conf"
-	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(SYSCONFDIR)/mods-available/lua_balancer.load"
+	rm -f "$(DESTDIR)$(LIBEXECDIR)/mod_lua_balancer.so" "$(DESTDIR)$(LOAD)"
 	rm -f "$(DESTDIR)$(BINDIR)/lbctl" "$(DESTDIR)$(MANDIR)"/lbctl.1 "$(DESTDIR)$(MANDIR)"/lbctl-*.1
 	rm -f "$(DESTDIR)$(MAN8DIR)/mod_lua_balancer.8"
 	@DESTDIR="$(DESTDIR)" scripts/install-files -r "$(INSTALLED)"
 	@rmdir "$(DESTDIR)$(STATEDIR)" 2>/dev/null || true
+	@[ "$(LAYOUT)" != fedora ] || rmdir "$(DESTDIR)$(EXAMPLE)" 2>/dev/null || true
 	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true
 
 bench: build

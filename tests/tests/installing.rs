@@ -144,6 +144,71 @@ fn after_a2enmod_and_make_uninstall_httpd_still_starts() {
     assert_eq!(left, "", "left behind");
 }
 
+/// A program that answers as the apxs of an httpd with its configuration in `conf` does.
+fn other_apxs(folder: &Path, conf: &str, modules: &str) -> PathBuf {
+    let path = folder.join("apxs");
+    let answers =
+        format!("SYSCONFDIR) echo {conf} ;;\nLIBEXECDIR) echo {modules} ;;\nPROGNAME) echo httpd ;;");
+    fs::write(&path, format!("#!/bin/sh\ncase $2 in\n{answers}\nesac\n")).expect("write a stand-in");
+    run(Command::new("chmod").arg("755").arg(&path));
+    path
+}
+
+/// The files below a folder but scripts and manual pages, in order.
+fn own_files(root: &Path) -> Vec<String> {
+    let mut find = Command::new("find");
+    find.arg(root).args(["-type", "f", "-name", "*lua_balancer*", "-not", "-path", "*/man*/*"]);
+    let found = run(find.args(["-printf", "/%P\n"]));
+    let mut files: Vec<String> = found.lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn files_go_where_the_httpd_of_that_apxs_looks_for_them_and_uninstall_takes_them_away() {
+    let source = ["/conf/extra/lua_balancer-example.conf", "/conf/extra/lua_balancer.conf"];
+    let source = [source[0], source[1], "/conf/extra/lua_balancer.load", "/modules/mod_lua_balancer.so"];
+    let fedora = ["/conf.d/lua_balancer.conf", "/conf.modules.d/20-lua_balancer.conf"];
+    let fedora =
+        [fedora[0], fedora[1], "/lua/examples/lua_balancer-example.conf", "/modules/mod_lua_balancer.so"];
+    for (layout, expected, include) in
+        [("source", source, "conf/httpd.conf"), ("fedora", fedora, "conf.d/shop.conf")]
+    {
+        let root = Folder::new(layout);
+        let server = root.0.join("server");
+        for name in ["conf", if layout == "fedora" { "conf.modules.d" } else { "conf/extra" }] {
+            fs::create_dir_all(server.join(name)).expect("create a folder");
+        }
+        let place = |name: &str| format!("{}/{name}", server.display());
+        let apxs = other_apxs(&root.0, &place("conf"), &place("modules"));
+        let made = |goal: &str| {
+            let mut command = make(goal, &workspace(), Path::new(""));
+            let here = ["LUADIR", "STATEDIR", "BINDIR", "MANDIR"].map(|name| (name, name.to_lowercase()));
+            command
+                .args(here.map(|(name, folder)| format!("{name}={}", place(folder.trim_end_matches("dir")))));
+            command.arg(format!("APXS={}", apxs.display()));
+            command
+        };
+        let said = run(&mut made("install"));
+        assert_eq!(own_files(&server), expected, "{layout}");
+        assert_eq!(said.contains("Include"), layout == "source", "{said}");
+        let load = text(&server.join(&expected[if layout == "fedora" { 1 } else { 2 }][1..]));
+        assert!(load.contains(&format!("LoadModule lua_balancer_module {}", place("modules/"))), "{load}");
+
+        let line = format!("Include {}\n", place("conf/extra/lua_balancer.load"));
+        let used =
+            if layout == "source" { line } else { "<LuaBalancerPool shop>\n</LuaBalancerPool>\n".into() };
+        fs::write(server.join(include), used).expect("write a configuration");
+        let refused = made("uninstall").output().expect("run make");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(include), "{layout}: {said}");
+
+        fs::remove_file(server.join(include)).expect("remove the configuration");
+        run(&mut made("uninstall"));
+        assert_eq!(own_files(&server), [""; 0], "{layout}: left behind");
+    }
+}
+
 /// A copy of Debian's stock configuration after README's install; None on other systems. The module
 /// is the one below `root`.
 fn installed(root: &Folder, folder: &Folder) -> Option<String> {
