@@ -4,7 +4,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -29,6 +30,18 @@ pub struct Cli {
     /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// Says where options of servers stand, if one of them stood before the verb.
+pub fn with_hint(mut error: clap::Error) -> clap::Error {
+    const OF_SERVERS: [&str; 5] = ["--socket", "--url", "--netrc", "--ca", "--user"];
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && OF_SERVERS.contains(&option.as_str())
+    {
+        let tip = StyledStr::from(format!("options of servers stand behind the verb: lbctl VERB {option} …"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// The verbs.

@@ -31,7 +31,7 @@ use args::{Cli, Verb};
 use out::{Exit, Form, Out, VerbResult, note};
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| wrong_call(&error));
+    let cli = Cli::try_parse().unwrap_or_else(|error| wrong_call(&args::with_hint(error)));
     let out = Out::new(if cli.json { Form::Json } else { cli.form });
     let exit = run(&out, &cli.verb).unwrap_or_else(|failure| {
         out.fail(&failure);

@@ -90,3 +90,15 @@ fn wrong_words_are_a_usage_error() {
     assert_eq!(folder.lbctl(&["test", "--fail-under", "101"]).code, 2);
     assert_eq!(folder.lbctl(&["explain", "--client", "somebody", "/"]).code, 2);
 }
+
+#[test]
+fn an_option_of_servers_before_the_verb_is_told_its_place() {
+    let folder = Folder::new();
+    for option in ["--socket", "--url", "--user"] {
+        let done = folder.lbctl(&[option, "x", "discovery"]);
+        let tip = format!("options of servers stand behind the verb: lbctl VERB {option}");
+        assert!(done.code == 2 && done.err.contains(&tip), "{}", done.err);
+    }
+    let done = folder.lbctl(&["--colour", "discovery"]);
+    assert!(done.code == 2 && !done.err.contains("options of servers"), "{}", done.err);
+}
