@@ -40,7 +40,10 @@ pub enum ParseError {
         /// The keys that come close, or all of them.
         hint: String,
     },
-    /// A key that was given before, or two keys for the same thing.
+    /// A key that was given before.
+    #[error("{0} is there twice: expected it once")]
+    Twice(String),
+    /// Two keys for the same thing, or one twice.
     #[error("{first} and {second} say the same thing: expected one of them, once")]
     Duplicate {
         /// The earlier key.

@@ -90,7 +90,9 @@ impl From<ParseError> for Problem {
             ParseError::Value { key, expected, .. } => (Some(key), Some(expected)),
             ParseError::Word { found, expected } => (Some(found), Some(expected)),
             ParseError::UnknownKey { found, hint } => (Some(found), Some(hint)),
-            ParseError::Duplicate { second, .. } => (Some(second), Some("each key once".to_owned())),
+            ParseError::Twice(second) | ParseError::Duplicate { second, .. } => {
+                (Some(second), Some("each key once".to_owned()))
+            }
             ParseError::Missing(expected) => (None, Some(expected)),
             _ => (None, None),
         };

@@ -112,8 +112,13 @@ impl HttpSource {
         let link = self.connect(&target, (timeout, deadline), stage).await;
         let mut link = link.map_err(|failure| failure.to_string().replace(" (see sni=)", ""))?;
         stage.set(Stage::Header);
-        let answer = link.send(request).await.map_err(|error| net::words(&error))?;
-        judge(&answer)?;
+        let is_plain = target.server_name.is_none();
+        let hint = |why, is_odd: bool| match is_plain && is_odd {
+            true => format!("{why}; ports of https answer so to http://"),
+            false => why,
+        };
+        let answer = link.send(request).await.map_err(|error| hint(net::words(&error), error.is_parse()))?;
+        judge(&answer).map_err(|why| hint(why, answer.status() == StatusCode::BAD_REQUEST))?;
         if answer.status() == StatusCode::NOT_MODIFIED {
             return Ok(Answer::Same);
         }

@@ -64,6 +64,7 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
         Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
     match text.trim_start().bytes().next() {
         None => return Err(ListProblem::Nothing),
+        Some(b'<') => return Err(ListProblem::Html),
         Some(b'[' | b'{') => pieces::read(text, PARTS + PARTS_OF_ONE * rules.max, &mut |of, at, value| {
             reading.element(of, at, value)
         })?,

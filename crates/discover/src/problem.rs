@@ -14,6 +14,9 @@ pub enum ListProblem {
     /// It is not JSON.
     #[error("it is not JSON: {0}")]
     NoJson(String),
+    /// It is a page for people.
+    #[error("it is HTML, as pages for logins and errors are: expected JSON or lines")]
+    Html,
     /// It is JSON of another shape.
     #[error("{place}: found {found}, expected {expected}")]
     Shape {

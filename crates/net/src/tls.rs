@@ -108,6 +108,9 @@ fn roots(ca: Option<&str>) -> Result<RootCertStore, Failure> {
 /// The reason of a failed handshake.
 pub(crate) fn handshake_words(error: &std::io::Error, name: &str) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidMessage(_)) = inner {
+        return "the answer is not TLS: the port may speak plain HTTP".into();
+    }
     let Some(rustls::Error::InvalidCertificate(why)) = inner else {
         return inner.map_or_else(|| io_words(error), ToString::to_string);
     };

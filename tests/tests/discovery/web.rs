@@ -64,7 +64,7 @@ fn a_web_server_that_fails_in_every_way_leaves_its_last_list_and_fails_no_reques
     assert_eq!(source(&httpd)["updates"]["applied"], 2, "no list is put in service twice");
     assert!(cmdb.access_log().iter().any(|line| line.status == 304), "it is asked by its ETag");
     for (list, begins) in [
-        ("<html>", "line 1: URL <html>"),
+        ("<html>", "it is HTML"),
         ("", "it is empty"),
         ("[{\"targets\":[\"127.0.0.1:1\"", "it is not JSON: EOF"),
     ] {

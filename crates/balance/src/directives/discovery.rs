@@ -145,7 +145,7 @@ mod tests {
             (&["file:/a wait=2m"], "wait=2m: expected a duration of at most 60s"),
             (&["file:/a absent=0"], "absent=0: expected a whole number from 1"),
             (&["file:/a name=a/b"], "name=a/b: expected 1 to 63 letters"),
-            (&["file:/a drain=1s drain=2s"], "drain= and drain= say the same"),
+            (&["file:/a drain=1s drain=2s"], "drain= is there twice: expected it once"),
             (&["file:/a name=x", "file:/b name=x"], "name=x: expected a name that no other source"),
         ] {
             let said = read_lines(lines).expect_err(says);

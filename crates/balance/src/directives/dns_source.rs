@@ -45,9 +45,14 @@ pub(super) fn set(to: &mut DnsPlace, key: &str, value: &str) -> Result<bool, Par
         }
         "resolver" => {
             let server = value.parse::<SocketAddr>().ok();
-            let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value);
-            let server = server.or_else(|| bare.parse::<IpAddr>().ok().map(|ip| (ip, PORT).into()));
-            let wrong = || ParseError::value(key, value, "an address, as 127.0.0.1 or [::1]:5353");
+            // Without brackets the end of an IPv6 address may be meant as the port.
+            let six = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            let bare = match six {
+                Some(six) => six.parse().map(IpAddr::V6).ok(),
+                None => value.parse().map(IpAddr::V4).ok(),
+            };
+            let server = server.or_else(|| bare.map(|ip| (ip, PORT).into()));
+            let wrong = || ParseError::value(key, value, "an address, as 127.0.0.1, [::1] or [::1]:5353");
             to.resolver = Some(server.filter(|server| server.port() > 0).ok_or_else(wrong)?);
         }
         "min_ttl" => to.min_ttl_ms = at_least_100ms(key, value)?,
@@ -112,7 +117,7 @@ pub(super) mod tests {
     #[test]
     fn a_name_of_dns_has_a_port_unless_it_is_a_service() {
         let settings =
-            read_line("dns:app.internal:8080 type=AAAA resolver=::1 max_ttl=30s").expect("a source");
+            read_line("dns:app.internal:8080 type=AAAA resolver=[::1] max_ttl=30s").expect("a source");
         let one = &settings.discovery[0];
         let SourcePlace::Dns(of) = &one.source else { panic!("{one:?}") };
         assert_eq!((of.name(), of.port(), of.records), ("app.internal", Some(8080), DnsRecords::Aaaa));
@@ -138,6 +143,11 @@ pub(super) mod tests {
             ("dns:app:80 type=txt", "type=txt: expected a, aaaa, any or srv"),
             ("dns:app:80 resolver=ns.internal", "resolver=ns.internal: expected an address, as 127.0.0.1"),
             ("dns:app:80 resolver=127.0.0.1:0", "resolver=127.0.0.1:0: expected an address"),
+            (
+                "dns:app:80 resolver=::1:53",
+                "resolver=::1:53: expected an address, as 127.0.0.1, [::1] or [::1]:53",
+            ),
+            ("dns:app:80 resolver=::1", "resolver=::1: expected an address, as 127.0.0.1, [::1] or"),
             ("dns:app:80 min_ttl=0", "min_ttl=0: expected a duration of at least 100ms"),
             ("dns:app:80 min_ttl=10m", "min_ttl=600s: expected at most max_ttl=, which is 300s"),
             ("dns:app:80 colour=red", "unknown key colour"),

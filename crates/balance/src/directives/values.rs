@@ -13,7 +13,7 @@ pub(super) fn pair(word: &str) -> Result<(&str, &str), ParseError> {
 /// Notes a key; fails when it was there before.
 pub(super) fn once<'a>(seen: &mut Vec<&'a str>, key: &'a str) -> Result<(), ParseError> {
     if seen.contains(&key) {
-        return Err(ParseError::Duplicate { first: format!("{key}="), second: format!("{key}=") });
+        return Err(ParseError::Twice(format!("{key}=")));
     }
     seen.push(key);
     Ok(())

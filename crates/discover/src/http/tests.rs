@@ -127,8 +127,16 @@ fn answers_that_are_no_whole_list_are_errors_with_the_reason() {
         (say("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[]"), "the connection was closed before"),
         (say(""), "the connection was closed before the answer was complete"),
         (say("SSH-2.0-OpenSSH_9.2\r\n"), "the answer is not HTTP"),
+        (
+            Act::Say(b"\x15\x03\x01\0\x02\x02\x46".to_vec()),
+            "the answer is not HTTP: invalid HTTP version parsed; ports of https answer so to http://",
+        ),
+        (
+            say("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"),
+            "HTTP 400, expected 200 or 304; ports of https answer so to http://",
+        ),
         (answer("", b""), "it is empty: expected a list"),
-        (answer("", b"<html>"), "line 1: URL <html>"),
+        (answer("", b" <html>"), "it is HTML, as pages for logins and errors are"),
         (answer("", b"[{"), "it is not JSON: EOF"),
         (say("HTTP/1.1 304 Not Modified\r\n\r\n"), "the answer is 304, which was not asked for"),
         (say("HTTP/1.1 204 No Content\r\n\r\n"), "HTTP 204, expected 200 or 304"),
@@ -212,4 +220,13 @@ fn a_server_without_tls_and_a_missing_ca_are_errors() {
     let https = url.replace("http://", "https://");
     let said = poll(&mut source(&https, |place| place.ca = Some("/none.pem".into()))).expect_err("no file");
     assert!(said.starts_with("ca=/none.pem: No such file"), "{said}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    let authority = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
+    std::fs::write(&file, authority.cert.pem()).expect("written");
+    let (url, _heads) = serve(vec![say("HTTP/1.1 400 Bad\r\n\r\n")]);
+    let https = url.replace("http://", "https://");
+    let ca = Some(file.to_string_lossy().into_owned());
+    let said = poll(&mut source(&https, |place| place.ca = ca)).expect_err("no TLS");
+    assert_eq!(said, "TLS: the answer is not TLS: the port may speak plain HTTP");
 }
