@@ -3,6 +3,7 @@
 //! Nothing is kept in statics that a restart could find stale: each is set anew in pre_config.
 
 mod checks;
+mod files;
 mod parent;
 mod phases;
 mod pools;

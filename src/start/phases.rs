@@ -8,7 +8,7 @@ use std::sync::Arc;
 use balance::lifecycle;
 use config::{Config, Script};
 
-use super::{checks, parent, pools, scripts, state};
+use super::{checks, files, parent, pools, scripts, state};
 use crate::httpd::config::{is_defined, runtime_relative, server_root};
 use crate::httpd::log;
 use crate::httpd::memory;
@@ -133,6 +133,9 @@ fn check(
     }
     reading.vetted = (mpm::run_state() == RunState::Running).then_some(found);
     wrong.extend(checks::all(config, &known));
+    if mpm::run_state() == RunState::ConfigTest {
+        wrong.extend(files::unusable(alone, &server_root(pool), config));
+    }
     for text in checks::doubts(config) {
         log::startup(pool, log::WARNING, &text);
     }

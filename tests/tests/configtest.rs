@@ -2,6 +2,8 @@
 //! Every wrong name, key or value stops `apachectl configtest` with the file, the line and what was
 //! expected.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use server_tests::Httpd;
 use server_tests::httpd::ConfigTest;
 
@@ -294,4 +296,36 @@ fn a_missing_script_names_the_folders_where_it_was_looked_for() {
     let own = regex::escape(&test.file.parent().expect("a folder").display().to_string());
     assert!(!test.ok && test.says(&format!("{own}/missing\\.lua")), "{}", test.output);
     assert!(test.says("missing\\.lua.*a relative name is looked for in \\S+/lua as well"), "{}", test.output);
+}
+
+#[test]
+fn a_file_that_a_source_needs_and_nobody_can_read_is_refused_at_its_line() {
+    let folder = Httpd::builder().file("token", "t-secret\n").file("empty", "\n").file("ca.pem", "none\n");
+    let dir = folder.dir().to_owned();
+    let test = |line: &str| {
+        let pool = format!("<LuaBalancerPool app>\n{line}\n</LuaBalancerPool>");
+        Httpd::builder().config(&pool).configtest()
+    };
+    let line = |keys: &str| {
+        let keys = keys.replace("DIR", &dir.to_string_lossy());
+        format!("LuaBalancerDiscovery http:https://127.0.0.1:1/ {keys}")
+    };
+    for (keys, says) in [
+        ("bearer_file=DIR/none", "bearer_file=.*/none: No such file"),
+        ("bearer_file=DIR/empty", "bearer_file=.*/empty: it is empty"),
+        ("bearer_file=DIR", "bearer_file=.*: it is not a regular file"),
+        ("ca=DIR/none.pem", "ca=.*/none.pem: No such file"),
+        ("ca=DIR/ca.pem", "ca=.*/ca.pem: no certificate found"),
+    ] {
+        let line = line(keys);
+        test(&line).assert_error_at(&line, &[says, "looked at as "]);
+    }
+    let good = line("bearer_file=DIR/token");
+    assert!(test(&good).ok);
+    let is_root = nix::unistd::Uid::effective().is_root();
+    std::fs::set_permissions(dir.join("token"), std::fs::Permissions::from_mode(0o600)).expect("changed");
+    let refused = test(&good);
+    assert_eq!(refused.ok, !is_root, "root reads what httpd's children cannot: {}", refused.output);
+    assert!(!is_root || refused.says("bearer_file=.*/token: Permission denied"), "{}", refused.output);
+    assert!(!refused.says("t-secret"), "{}", refused.output);
 }

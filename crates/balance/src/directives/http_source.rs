@@ -89,7 +89,11 @@ pub(super) mod tests {
     fn wrong_urls_and_keys_are_named() {
         for (line, says) in [
             ("http:cmdb/app.json", "found http:cmdb/app.json: expected http:URL, for example http:https://"),
+            ("http://cmdb/a.json", "found http://cmdb/a.json: expected http:http://cmdb/a.json, for a web"),
+            ("https://cmdb/", "found https://cmdb/: expected http:https://cmdb/, for a web server's list"),
+            ("https://user:x@cmdb/", "found http:…@…: expected http:URL"),
             ("http:ftp://cmdb/", "expected http:URL"),
+            ("http:http:http://cmdb/", "expected http:URL"),
             ("http:https://", "expected http:URL"),
             ("http:https://user:x@cmdb/", "found http:…@…: expected http:URL"),
             ("http:http://cmdb/#x", "expected http:URL"),

@@ -19,7 +19,11 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
             Ok(SourcePlace::File(path.to_owned()))
         }
         Some(("dns", name)) => dns_source::read(place, name).map(SourcePlace::Dns),
-        Some(("http", url)) => http_source::read(place, url).map(SourcePlace::Http),
+        Some(("http", url)) if !url.starts_with("//") => http_source::read(place, url).map(SourcePlace::Http),
+        Some(("http" | "https", _)) if !place.contains('@') => {
+            wrong(format!("http:{place}, for a web server's list"))
+        }
+        Some(("http" | "https", _)) => http_source::read("http:…@…", "@").map(SourcePlace::Http),
         Some((kind, _)) if LATER.contains(&kind) => {
             wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
         }
@@ -55,6 +59,17 @@ pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
 }
 
 impl SourcePlace {
+    /// The files that it needs beside its list, by their keys; relative paths are below ServerRoot.
+    pub fn files(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            SourcePlace::File(_) | SourcePlace::Dns(_) => Vec::new(),
+            SourcePlace::Http(of) => {
+                let all = [("bearer_file", &of.bearer_file), ("ca", &of.ca)];
+                all.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
+            }
+        }
+    }
+
     /// The keys of its kind alone that are not at their defaults, as they are written.
     pub fn keys(&self) -> Vec<(&'static str, String)> {
         match self {
