@@ -132,14 +132,14 @@ impl LedSource {
                 self.list = Some(list);
                 self.judge(table, pool);
             }
-            Err(why) => self.failed(table, &why),
+            Err(why) => self.failed(table, pool, &why),
         }
         if let (Some(row), Some(number)) = (self.row, self.asked.take()) {
             table.answer_source(row, SourceAsk::Refresh, number);
         }
     }
 
-    fn failed(&mut self, table: &Table, why: &str) {
+    fn failed(&mut self, table: &Table, pool: &Membership, why: &str) {
         // Pieces of the list may be in it.
         let why = shown(why);
         self.count(table, SourceUpdate::Failed);
@@ -148,7 +148,12 @@ impl LedSource {
         (self.due_ms, self.held) = (None, Vec::new());
         match ruling {
             ListRuling::Stale { is_new: true } => {
-                self.say(table, log::WARNING, &format!("{why}; its last list stays"));
+                let has_members = pool.members.iter().any(|member| member.is_found_by(&self.settings.name));
+                let outcome = match has_members || self.guard.standing().taken_ms > 0 {
+                    true => "its last list stays",
+                    false => "it has given no list yet",
+                };
+                self.say(table, log::WARNING, &format!("{why}; {outcome}"));
             }
             ListRuling::Expire => {
                 let text = format!("{why}; it has failed for longer than stale= allows, its members go");

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Waiting for the first list of a pool whose members come from sources (`wait=`): just after a
-//! start they may not have been asked yet.
+//! start they may not have been asked yet. Once all of them have failed, nobody waits: they are
+//! asked again in seconds, and every request would take that long to fail.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use balance::engine::Now;
+use balance::guard::SourceStage;
 use balance::store::Store;
 use table::Table;
 
@@ -65,11 +67,19 @@ pub fn has_come(serving: Serving<'_>, journey: &mut Journey, pool: Option<&Now>)
     false
 }
 
-/// Whether no source of the pool has ever given a list.
+/// Whether no source of the pool has ever given a list, and one of them has not failed either.
 fn is_to_come(table: &Table, pool: &Now) -> bool {
-    let has_given = |source: &str| {
+    let standing = |source: &str| {
         let row = table.find_source(&pool.membership().name, source);
-        row.and_then(|row| table.source_note(row)).is_some_and(|note| note.standing.taken_ms > 0)
+        row.and_then(|row| table.source_note(row)).map(|note| note.standing).unwrap_or_default()
     };
-    !pool.settings().discovery.iter().any(|source| has_given(&source.name))
+    let mut is_open = false;
+    for source in &pool.settings().discovery {
+        let now = standing(&source.name);
+        if now.taken_ms > 0 {
+            return false;
+        }
+        is_open |= !matches!(now.stage, SourceStage::Stale | SourceStage::Expired);
+    }
+    is_open
 }

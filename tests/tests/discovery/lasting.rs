@@ -2,9 +2,11 @@
 //! Found members over restarts, killed children and stops.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use server_tests::{Backend, Httpd, Load, Mpm, on_every_mpm, wait_until};
+use server_tests::{Backend, Builder, FakeServer, Httpd, Load, Mpm, on_every_mpm, wait_until};
 
 use super::{SOON, found, get, list, member, plain, pool_of, send, source, up, wait_for_state, wait_for_up};
 
@@ -39,20 +41,73 @@ fn a_killed_leader_and_restarts_lose_nothing_and_fail_no_request(mpm: Mpm) {
     assert_eq!(up(&httpd), "b c");
 }
 
+/// A web server that gives these members once it may, and is silent until then.
+fn silent_at_first(members: String) -> (FakeServer, Arc<AtomicBool>) {
+    let may = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&may);
+    let server = FakeServer::start(move |_, reply| {
+        if reply.wait(SOON, || told.load(Ordering::SeqCst)) {
+            reply.whole(200, &[], &members);
+        }
+    });
+    (server, may)
+}
+
+fn asked_of(server: &FakeServer, keys: &str) -> Builder {
+    let url = server.url();
+    let pool =
+        format!("<LuaBalancerPool app>\nLuaBalancerDiscovery http:{url}/ {keys}\n</LuaBalancerPool>\n");
+    Httpd::builder().config(&pool).config("ProxyPass /app lb://app")
+}
+
 #[test]
 fn a_start_waits_for_no_source_and_requests_wait_for_its_first_list() {
     let [a] = Backend::named(["a"]);
-    let httpd = found("").start();
+    let (server, may) = silent_at_first(plain(&[&a]));
+    let httpd = asked_of(&server, "").start();
     let asked = Instant::now();
     let response = httpd.client().get("/app/");
     assert_eq!(response.status, 503, "{}", response.text());
     assert!(asked.elapsed() >= Duration::from_millis(1900), "{:?}", asked.elapsed());
-    let row = wait_for_state(&httpd, "stale");
-    assert_eq!(row["last_success"], serde_json::Value::Null, "{row}");
+    assert_eq!(source(&httpd)["last_success"], serde_json::Value::Null);
     let port = httpd.port();
     let waiting = std::thread::spawn(move || server_tests::Client::new(port).get("/app/"));
+    may.store(true, Ordering::SeqCst);
+    let response = waiting.join().expect("an answer");
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+#[test]
+fn nobody_waits_for_a_list_once_all_sources_have_failed() {
+    let [a] = Backend::named(["a"]);
+    let httpd = found("wait=60s").start();
+    let asked = Instant::now();
+    let response = httpd.client().get("/app/");
+    assert_eq!(response.status, 503, "{}", response.text());
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    wait_for_state(&httpd, "stale");
+    assert_eq!(httpd.client().get("/app/").status, 503);
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    assert_eq!(httpd.count_log("source file-1: it cannot be read: .*; it has given no list yet"), 1);
     fs::create_dir(httpd.dir().join("lists")).expect("a folder");
     httpd.write("lists/app.json", &plain(&[&a]));
+    wait_for_up(&httpd, "a");
+    assert_eq!(httpd.client().get("/app/").status, 200);
+    fs::remove_file(httpd.dir().join("lists/app.json")).expect("removed");
+    wait_for_state(&httpd, "stale");
+    assert_eq!(httpd.count_log("source file-1: it cannot be read: .*; its last list stays"), 1);
+}
+
+#[test]
+fn requests_wait_while_one_of_several_sources_has_said_nothing() {
+    let [a] = Backend::named(["a"]);
+    let (server, may) = silent_at_first(plain(&[&a]));
+    let httpd = asked_of(&server, "wait=60s\nLuaBalancerDiscovery file:lists/none.json wait=0").start();
+    let failed = || get(&httpd, "/api/v1/discovery")["discovery"][1]["state"] == "stale";
+    wait_until("the file to fail", SOON, failed);
+    let port = httpd.port();
+    let waiting = std::thread::spawn(move || server_tests::Client::new(port).get("/app/"));
+    may.store(true, Ordering::SeqCst);
     let response = waiting.join().expect("an answer");
     assert_eq!(response.status, 200, "{}", response.text());
 }
@@ -60,17 +115,17 @@ fn a_start_waits_for_no_source_and_requests_wait_for_its_first_list() {
 #[test]
 fn requests_that_wait_for_a_first_list_leave_threads_to_other_pools() {
     let [a] = Backend::named(["a"]);
+    let (server, may) = silent_at_first(plain(&[&a]));
     let other = format!("<LuaBalancerPool other>\nLuaBalancerMember {}\n</LuaBalancerPool>", a.url());
-    let httpd = found("wait=60s").children(1).threads(4).config(&other).config("ProxyPass /other lb://other");
-    let httpd = httpd.start();
+    let httpd = asked_of(&server, "wait=60s timeout=60s");
+    let httpd = httpd.children(1).threads(4).config(&other).config("ProxyPass /other lb://other").start();
     let port = httpd.port();
     let asking: Vec<_> =
         (0..6).map(|_| std::thread::spawn(move || server_tests::Client::new(port).get("/app/"))).collect();
     // Two of the four threads wait; the other requests are answered.
     wait_until("four answers", SOON, || asking.iter().filter(|one| one.is_finished()).count() == 4);
     assert_eq!(httpd.client().get("/other/").status, 200);
-    fs::create_dir(httpd.dir().join("lists")).expect("a folder");
-    httpd.write("lists/app.json", &plain(&[&a]));
+    may.store(true, Ordering::SeqCst);
     let mut statuses: Vec<u16> =
         asking.into_iter().map(|one| one.join().expect("an answer").status).collect();
     statuses.sort_unstable();
