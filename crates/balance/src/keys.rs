@@ -2,6 +2,7 @@
 //! The names of all keys, by directive. The parsers, a script's pool definition and the reference
 //! go by these lists.
 
+pub use crate::directives::consul_source::KEYS as DISCOVERY_CONSUL;
 pub use crate::directives::discovery::KEYS as DISCOVERY;
 pub use crate::directives::dns_source::KEYS as DISCOVERY_DNS;
 pub use crate::directives::health::{

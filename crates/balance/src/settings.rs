@@ -3,10 +3,12 @@
 //! kept in shared memory as the directives' own text, one a line, so that configured and
 //! script-defined pools take the same way.
 
+mod consul;
 mod discovery;
 mod dns;
 mod http;
 
+pub use consul::ConsulPlace;
 pub use discovery::{Discovery, EmptyList, SourcePlace};
 pub use dns::{DnsPlace, DnsRecords};
 pub use http::HttpPlace;

@@ -71,8 +71,8 @@ pub static DIRECTIVES: &[Directive] = &[
         .help(c"a member: URL [key=value ...]")
         .keys(&[&keys::MEMBER, keys::MEMBER_CHECK]),
     of(c"LuaBalancerDiscovery", Contexts::Pool, "source [key=value…]", parse::setting)
-        .help(c"where members come from: file:PATH, http:URL or dns:NAME:PORT [key=value ...]")
-        .keys(&[keys::DISCOVERY, keys::DISCOVERY_HTTP, keys::DISCOVERY_DNS]),
+        .help(c"where members come from: file:PATH, http:URL, dns:NAME:PORT, ... [key=value ...]")
+        .keys(&[keys::DISCOVERY, keys::DISCOVERY_HTTP, keys::DISCOVERY_DNS, keys::DISCOVERY_CONSUL]),
     of(c"LuaBalancerMethod", Contexts::Pool, "name [key=value…]", parse::setting)
         .help(c"how the pool picks: round_robin, least_connections, ...")
         .keys(&[keys::METHOD]),

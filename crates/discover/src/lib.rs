@@ -9,6 +9,7 @@
 
 mod asked;
 mod bell;
+mod consul;
 mod dns;
 mod file;
 mod hops;
@@ -18,8 +19,11 @@ mod lookout;
 mod problem;
 mod source;
 mod watcher;
+mod web;
 
 use bell::Bell;
+#[cfg(fuzzing)]
+pub use consul::answer as consul_answer;
 #[cfg(fuzzing)]
 pub use dns::message as dns_message;
 pub use listing::{Listed, ListingRules, read};

@@ -73,6 +73,25 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
     Ok(reading.listed)
 }
 
+/// Members that were read in another form, each with its place or the error there. Of two of one
+/// name, the second is left out: sources that know instances may know one of them twice.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn gather(
+    found: impl IntoIterator<Item = (String, Result<MemberSpec, String>)>,
+    rules: ListingRules,
+) -> Result<Listed, ListProblem> {
+    let mut reading =
+        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
+    for (place, spec) in found {
+        if !spec.as_ref().is_ok_and(|spec| reading.names.contains(&spec.name)) {
+            reading.entry(&|| place.clone(), spec.map(|spec| (spec, true)))?;
+        }
+    }
+    Ok(reading.listed)
+}
+
 struct Reading {
     rules: ListingRules,
     listed: Listed,

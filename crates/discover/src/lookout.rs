@@ -8,6 +8,7 @@ use std::time::Duration;
 use balance::settings::{Discovery, SourcePlace};
 use balance::url::MemberUrl;
 
+use crate::consul::ConsulSource;
 use crate::dns::DnsSource;
 use crate::http::HttpSource;
 use crate::source::{MakeSource, Sighting};
@@ -39,6 +40,10 @@ impl SourcePlan {
             SourcePlace::Http(place) => {
                 let (place, root) = (place.clone(), root.to_owned());
                 SourcePlan::Asked(Box::new(move || Box::new(HttpSource::new(place, rules, &root))))
+            }
+            SourcePlace::Consul(place) => {
+                let (place, root) = (place.clone(), root.to_owned());
+                SourcePlan::Asked(Box::new(move || Box::new(ConsulSource::new(place, rules, &root))))
             }
         }
     }

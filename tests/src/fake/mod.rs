@@ -2,6 +2,10 @@
 //! Servers that sources of members ask, whose answers, good and bad, a test writes: one connection,
 //! one request, one answer.
 
+mod consul;
+
+pub use self::consul::{ConsulManner, FakeConsul};
+
 use std::io::{BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Members found by sources (`LuaBalancerDiscovery`): files, web servers, and names of DNS.
 
+mod consul;
 mod dns;
 mod guarding;
 mod lasting;

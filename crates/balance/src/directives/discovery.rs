@@ -105,7 +105,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directives::{dns_source, http_source};
+    use crate::directives::{consul_source, dns_source, http_source};
     use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn wrong_words_are_named() {
         for (lines, says) in [
-            (&[""][..], "expected a source: file:PATH, http:URL or dns:NAME:PORT, for"),
+            (&[""][..], "expected a source: file:PATH, http:URL, dns:NAME:PORT or consul:URL"),
             (&["/etc/lb.json"], "found /etc/lb.json: expected file:PATH"),
             (&["file:"], "found file:: expected file:PATH"),
-            (&["etcd:cmdb"], "which etcd: is not: file:PATH, http:URL or dns:NAME:PORT, for example"),
+            (&["etcd:cmdb"], "which etcd: is not: file:PATH, http:URL, dns:NAME:PORT or"),
             (&["file:/a colour=red"], "unknown key colour"),
             (&["file:/a empty=maybe"], "empty=maybe: expected hold, keep or take"),
             (&["file:/a shrink=101%"], "shrink=101%: expected a percentage"),
@@ -158,6 +158,7 @@ mod tests {
             "[!-~][ -~é]{0,12}".prop_map(SourcePlace::File),
             dns_source::tests::any_place(),
             http_source::tests::any_place(),
+            consul_source::tests::any_place(),
         ]
     }
 

@@ -24,7 +24,7 @@ pub(super) fn read(word: &str, url: &str) -> Result<HttpPlace, ParseError> {
 }
 
 /// Whether it is an `http://` or `https://` URL that can be asked for.
-fn is_url(url: &str) -> bool {
+pub(super) fn is_url(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let authority = rest.and_then(|rest| rest.split(['/', '?']).next());
     let is_good = |c: char| {
@@ -46,7 +46,13 @@ pub(super) fn set(to: &mut HttpPlace, key: &str, value: &str) -> Result<bool, Pa
     Ok(true)
 }
 
-fn between(key: &str, value: &str, (least, most): (u64, u64), range: &str) -> Result<u64, ParseError> {
+/// A duration in milliseconds within bounds.
+pub(super) fn between(
+    key: &str,
+    value: &str,
+    (least, most): (u64, u64),
+    range: &str,
+) -> Result<u64, ParseError> {
     let ms = values::duration(key, value)?;
     let is_in = (least..=most).contains(&ms);
     if is_in { Ok(ms) } else { Err(ParseError::value(key, value, format!("a duration from {range}"))) }

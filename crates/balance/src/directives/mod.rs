@@ -2,6 +2,7 @@
 //! The directives inside `<LuaBalancerPool>`, read into [`PoolSettings`] and written back, and the
 //! same settings as a script's pool definition names them.
 
+pub(crate) mod consul_source;
 pub(crate) mod discovery;
 pub(crate) mod dns_source;
 mod failures;

@@ -2,14 +2,15 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
-use super::{dns_source, http_source};
+use super::{consul_source, dns_source, http_source};
 use crate::error::ParseError;
 use crate::settings::SourcePlace;
 
 /// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 4] = ["etcd", "consul", "kubernetes", "lua"];
+const LATER: [&str; 3] = ["etcd", "kubernetes", "lua"];
 /// The usual forms.
-pub(super) const EXAMPLES: &str = "file:PATH, http:URL or dns:NAME:PORT, for example file:/etc/lb/app.json";
+pub(super) const EXAMPLES: &str =
+    "file:PATH, http:URL, dns:NAME:PORT or consul:URL/SERVICE, for example file:/etc/lb/app.json";
 
 /// Reads the word.
 pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
@@ -24,6 +25,7 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
             wrong(format!("http:{place}, for a web server's list"))
         }
         Some(("http" | "https", _)) => http_source::read("http:…@…", "@").map(SourcePlace::Http),
+        Some(("consul", url)) => consul_source::read(place, url).map(SourcePlace::Consul),
         Some((kind, _)) if LATER.contains(&kind) => {
             wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
         }
@@ -37,6 +39,7 @@ pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
         SourcePlace::File(_) => &[],
         SourcePlace::Dns(_) => dns_source::KEYS,
         SourcePlace::Http(_) => http_source::KEYS,
+        SourcePlace::Consul(_) => consul_source::KEYS,
     }
 }
 
@@ -46,6 +49,7 @@ pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, 
         SourcePlace::File(_) => Ok(false),
         SourcePlace::Dns(of) => dns_source::set(of, key, value),
         SourcePlace::Http(of) => http_source::set(of, key, value),
+        SourcePlace::Consul(of) => consul_source::set(of, key, value),
     }
 }
 
@@ -55,19 +59,19 @@ pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
         SourcePlace::File(_) => Ok(()),
         SourcePlace::Dns(of) => dns_source::check(of),
         SourcePlace::Http(of) => http_source::check(of),
+        SourcePlace::Consul(of) => consul_source::check(of),
     }
 }
 
 impl SourcePlace {
     /// The files that it needs beside its list, by their keys; relative paths are below ServerRoot.
     pub fn files(&self) -> Vec<(&'static str, &str)> {
-        match self {
+        let all = match self {
             SourcePlace::File(_) | SourcePlace::Dns(_) => Vec::new(),
-            SourcePlace::Http(of) => {
-                let all = [("bearer_file", &of.bearer_file), ("ca", &of.ca)];
-                all.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
-            }
-        }
+            SourcePlace::Http(of) => vec![("bearer_file", &of.bearer_file), ("ca", &of.ca)],
+            SourcePlace::Consul(of) => vec![("token_file", &of.token_file), ("ca", &of.ca)],
+        };
+        all.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
     }
 
     /// The keys of its kind alone that are not at their defaults, as they are written.
@@ -76,6 +80,7 @@ impl SourcePlace {
             SourcePlace::File(_) => Vec::new(),
             SourcePlace::Dns(of) => dns_source::written(of),
             SourcePlace::Http(of) => http_source::written(of),
+            SourcePlace::Consul(of) => consul_source::written(of),
         }
     }
 }

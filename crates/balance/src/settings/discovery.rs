@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of sources of members.
 
-use super::{DnsPlace, HttpPlace};
+use super::{ConsulPlace, DnsPlace, HttpPlace};
 
 /// `LuaBalancerDiscovery`: where members come from besides definitions and people, and what is done
 /// with what is found there.
@@ -43,6 +43,8 @@ pub enum SourcePlace {
     Dns(DnsPlace),
     /// `http:URL`, with its keys.
     Http(HttpPlace),
+    /// `consul:URL/SERVICE`, with its keys.
+    Consul(ConsulPlace),
 }
 
 /// `empty=`: what becomes of a list without members.
@@ -78,6 +80,7 @@ impl SourcePlace {
             SourcePlace::File(_) => "file",
             SourcePlace::Dns(_) => "dns",
             SourcePlace::Http(_) => "http",
+            SourcePlace::Consul(_) => "consul",
         }
     }
 
@@ -87,6 +90,7 @@ impl SourcePlace {
             SourcePlace::File(path) => path,
             SourcePlace::Dns(of) => &of.place,
             SourcePlace::Http(of) => &of.url,
+            SourcePlace::Consul(of) => &of.url,
         }
     }
 }

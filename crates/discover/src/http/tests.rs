@@ -6,22 +6,22 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant as Clock;
 
 /// The server's part of one connection: these bytes, and then the end, or silence.
-enum Act {
+pub(crate) enum Act {
     Say(Vec<u8>),
     Hang(Vec<u8>),
 }
 
-fn say(text: &str) -> Act {
+pub(crate) fn say(text: &str) -> Act {
     Act::Say(text.as_bytes().to_vec())
 }
 
-fn answer(head: &str, body: &[u8]) -> Act {
+pub(crate) fn answer(head: &str, body: &[u8]) -> Act {
     let head = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: {}\r\n\r\n", body.len());
     Act::Say([head.as_bytes(), body].concat())
 }
 
 /// A server that does these, one a connection, and tells the head of each request in lower case.
-fn serve(acts: Vec<Act>) -> (String, Receiver<String>) {
+pub(crate) fn serve(acts: Vec<Act>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/app.json?full=1", listener.local_addr().expect("an address"));
     let (send, heads) = channel();
@@ -55,11 +55,16 @@ fn source(url: &str, change: impl FnOnce(&mut HttpPlace)) -> HttpSource {
 }
 
 fn poll(source: &mut HttpSource) -> Result<Arc<Listed>, String> {
+    look(source).found
+}
+
+/// One look.
+pub(crate) fn look(source: &mut dyn PolledSource) -> Look {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
-    let found = local.block_on(&runtime, source.look()).found;
+    let look = local.block_on(&runtime, source.look());
     runtime.shutdown_background();
-    found
+    look
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
