@@ -3,13 +3,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::failure::{Failure, io_words};
@@ -20,6 +21,8 @@ type Trust = (bool, Option<String>);
 /// The settings made so far.
 pub struct TlsConfigs {
     provider: Arc<CryptoProvider>,
+    /// The files of `cert=` and `key=`.
+    identity: Option<(PathBuf, PathBuf)>,
     made: RefCell<HashMap<Trust, Arc<ClientConfig>>>,
 }
 
@@ -32,7 +35,12 @@ impl Default for TlsConfigs {
 impl TlsConfigs {
     /// None yet.
     pub fn new() -> Self {
-        TlsConfigs { provider: Arc::new(ring::default_provider()), made: RefCell::default() }
+        TlsConfigs { provider: Arc::new(ring::default_provider()), identity: None, made: RefCell::default() }
+    }
+
+    /// The same for a client that shows a certificate of its own: its file, and that of its key.
+    pub fn with_identity(certificate: PathBuf, key: PathBuf) -> Self {
+        TlsConfigs { identity: Some((certificate, key)), ..Self::new() }
     }
 
     /// Settings with a `ca=` file or the system's store; reads certificates the first time.
@@ -62,7 +70,16 @@ impl TlsConfigs {
         } else {
             Arc::new(AnyCertificate(self.provider.clone()))
         };
-        let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, own_key) = (chain(certificate)?, private_key(key)?);
+                builder
+                    .with_client_auth_cert(chain, own_key)
+                    .map_err(|error| Failure::Settings(format!("cert={}: {error}", certificate.display())))?
+            }
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A resumed session would pass with a certificate that has expired since.
         config.resumption = Resumption::disabled();
@@ -76,6 +93,26 @@ impl TlsConfigs {
 /// It cannot be read, or holds no certificates.
 pub fn check_ca(file: &str) -> Result<(), String> {
     roots(Some(file)).map(|_| ()).map_err(|failure| failure.to_string())
+}
+
+/// The certificates of `cert=`, the client's own first.
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let bad = |why: String| Failure::Settings(format!("cert={}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|_| bad("not a PEM file".into()))?;
+    if chain.is_empty() {
+        return Err(bad("no certificate found, expected \"-----BEGIN CERTIFICATE-----\"".into()));
+    }
+    Ok(chain)
+}
+
+/// The key of `key=`, which is in no error.
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
+    let bad = |why: String| Failure::Settings(format!("key={}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| bad("no key found, expected \"-----BEGIN PRIVATE KEY-----\"".into()))
 }
 
 /// Certificates of a `ca=` file, or of the system's store.

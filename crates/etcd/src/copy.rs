@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A copy of the keys below a prefix, as a range and the changes since then make it. It is whole at
+//! each revision, or it says that it has to be made again.
+
+use std::collections::BTreeMap;
+
+use crate::wire::{Range, WatchAnswer};
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyCopy {
+    prefix: String,
+    cluster: u64,
+    revision: i64,
+    /// By the part of their names behind the prefix: the revision, and the value.
+    keys: BTreeMap<Vec<u8>, (i64, Vec<u8>)>,
+    bytes: usize,
+    /// Most keys, and most bytes of them.
+    limits: (usize, usize),
+}
+
+/// The changes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Copied {
+    /// Nothing.
+    Same,
+    /// Some keys.
+    Changed,
+    /// The copy is not to be trusted any more, for this reason: it has to be made again.
+    Again(String),
+}
+
+impl KeyCopy {
+    /// The copy that a range makes, which has asked for all keys below this prefix.
+    /// `limits`: most keys, and most bytes of them.
+    ///
+    /// # Errors
+    /// There are more, or it holds other keys.
+    pub fn of(prefix: &str, range: Range, limits: (usize, usize)) -> Result<Self, String> {
+        let mut copy = KeyCopy {
+            prefix: prefix.to_owned(),
+            cluster: range.header.cluster_id,
+            revision: range.header.revision,
+            limits,
+            ..KeyCopy::default()
+        };
+        if range.more || range.kvs.len() > limits.0 {
+            return Err(format!("there are more than {} keys below {prefix}", limits.0));
+        }
+        if range.header.revision < 1 {
+            return Err("the answer is not etcd's: it has no revision".into());
+        }
+        for kv in range.kvs {
+            let Some(name) = copy.name_of(&kv.key) else { return Err(foreign()) };
+            copy.put(name, (kv.mod_revision, kv.value));
+        }
+        if copy.bytes > limits.1 { Err(copy.too_long()) } else { Ok(copy) }
+    }
+
+    /// Takes the changes of an answer of the watch from the next revision on.
+    pub fn take(&mut self, answer: WatchAnswer) -> Copied {
+        if answer.compact_revision > 0 {
+            return Copied::Again(format!(
+                "the revisions before {} are gone (compacted)",
+                answer.compact_revision
+            ));
+        }
+        if answer.canceled {
+            let reason = net::printable(&answer.cancel_reason, 200);
+            return Copied::Again(format!("etcd has ended the watch: \"{reason}\""));
+        }
+        if answer.header.cluster_id != self.cluster {
+            return Copied::Again("another cluster answers".into());
+        }
+        let before = self.revision;
+        let mut changed = false;
+        for event in answer.events {
+            let revision = event.kv.mod_revision;
+            if revision <= before {
+                // It is in the copy.
+                continue;
+            }
+            if revision < self.revision {
+                return Copied::Again("the changes are not in their order".into());
+            }
+            let Some(name) = self.name_of(&event.kv.key) else { return Copied::Again(foreign()) };
+            changed |= match event.is_delete() {
+                true => self.remove(&name),
+                false => self.put(name, (revision, event.kv.value)),
+            };
+            self.revision = revision;
+        }
+        if self.keys.len() > self.limits.0 || self.bytes > self.limits.1 {
+            return Copied::Again(self.too_long());
+        }
+        if changed { Copied::Changed } else { Copied::Same }
+    }
+
+    /// The revision that it is of.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The cluster that it is of.
+    pub fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
+    /// All keys by their names behind the prefix, with the revisions of their last changes.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64, &[u8])> {
+        self.keys.iter().map(|(name, (revision, value))| (name.as_slice(), *revision, value.as_slice()))
+    }
+
+    /// Whether it has the same names and values, of whatever revisions.
+    pub fn says_the_same(&self, other: &KeyCopy) -> bool {
+        self.keys.len() == other.keys.len()
+            && self.iter().zip(other.iter()).all(|(one, two)| (one.0, one.2) == (two.0, two.2))
+    }
+
+    fn name_of(&self, key: &[u8]) -> Option<Vec<u8>> {
+        key.strip_prefix(self.prefix.as_bytes()).map(<[u8]>::to_vec)
+    }
+
+    fn put(&mut self, name: Vec<u8>, (revision, value): (i64, Vec<u8>)) -> bool {
+        self.bytes += name.len() + value.len();
+        let size = name.len();
+        if let Some((_, old)) = self.keys.insert(name, (revision, value)) {
+            self.bytes -= size + old.len();
+        }
+        true
+    }
+
+    fn remove(&mut self, name: &[u8]) -> bool {
+        let removed = self.keys.remove(name);
+        self.bytes -= removed.as_ref().map_or(0, |(_, value)| name.len() + value.len());
+        removed.is_some()
+    }
+
+    fn too_long(&self) -> String {
+        let (keys, bytes) = self.limits;
+        format!("there are more than {keys} keys or {} MiB below {}", bytes >> 20, self.prefix)
+    }
+}
+
+fn foreign() -> String {
+    "the answer has keys that were not asked for".into()
+}
+
+#[cfg(test)]
+mod tests;

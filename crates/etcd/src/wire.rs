@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Questions and answers as JSON. Integers of 64 bits are texts, keys and values are base64, and
+//! whatever is 0, empty or false is left out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::{Value, json};
+
+/// Most bytes of an answer.
+pub const MOST: usize = 24 << 20;
+
+/// The begin of each answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// The cluster that has answered.
+    #[serde(deserialize_with = "unsigned")]
+    pub cluster_id: u64,
+    /// The revision of the whole store.
+    #[serde(deserialize_with = "signed")]
+    pub revision: i64,
+}
+
+/// A key, with what is known of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct KeyValue {
+    /// The key.
+    #[serde(deserialize_with = "bytes")]
+    pub key: Vec<u8>,
+    /// Its value.
+    #[serde(deserialize_with = "bytes")]
+    pub value: Vec<u8>,
+    /// The revision of its last change.
+    #[serde(deserialize_with = "signed")]
+    pub mod_revision: i64,
+    /// The lease that it goes with; 0: none.
+    #[serde(deserialize_with = "signed")]
+    pub lease: i64,
+}
+
+/// The keys that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Range {
+    pub header: Header,
+    pub kvs: Vec<KeyValue>,
+    /// There are more than were asked for.
+    pub more: bool,
+    /// How many there are in all.
+    #[serde(deserialize_with = "signed")]
+    pub count: i64,
+}
+
+/// One change of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct KeyEvent {
+    #[serde(rename = "type")]
+    kind: EventKind,
+    pub kv: KeyValue,
+}
+
+impl KeyEvent {
+    #[cfg(test)]
+    pub(crate) fn of(kv: KeyValue, is_delete: bool) -> Self {
+        KeyEvent { kind: if is_delete { EventKind::Delete } else { EventKind::Put }, kv }
+    }
+
+    /// The key is gone; `kv` has its name and the revision of that alone.
+    pub fn is_delete(&self) -> bool {
+        self.kind == EventKind::Delete
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum EventKind {
+    #[default]
+    Put,
+    Delete,
+}
+
+/// One answer of a watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct WatchAnswer {
+    pub header: Header,
+    pub created: bool,
+    pub canceled: bool,
+    pub cancel_reason: String,
+    /// Above 0: the revisions before it are gone, and the watch has ended.
+    #[serde(deserialize_with = "signed")]
+    pub compact_revision: i64,
+    pub events: Vec<KeyEvent>,
+}
+
+/// A lease as it was granted or renewed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Granted {
+    /// Its number.
+    #[serde(rename = "ID", deserialize_with = "signed")]
+    pub id: i64,
+    /// Seconds that it lives on; 0 or less: it has ended.
+    #[serde(rename = "TTL", deserialize_with = "signed")]
+    pub ttl: i64,
+}
+
+/// The keys to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RangeQuery<'k> {
+    /// One key.
+    One(&'k str),
+    /// At most so many that begin with this, by their names.
+    Below(&'k str, usize),
+    /// The number of keys that begin with this.
+    Count(&'k str),
+}
+
+/// A key is as it is expected to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compare {
+    /// The key.
+    pub key: String,
+    /// The revision of its last change; 0: it does not exist.
+    pub mod_revision: i64,
+}
+
+/// One part of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Operation {
+    Put { key: String, value: Vec<u8>, lease: i64 },
+    Delete { key: String },
+    Get { key: String },
+}
+
+/// All of `then` when all compare as expected, else all of `otherwise`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Transaction {
+    pub compare: Vec<Compare>,
+    pub then: Vec<Operation>,
+    pub otherwise: Vec<Operation>,
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transacted {
+    /// See [`Header`].
+    pub header: Header,
+    /// `then` was done.
+    pub succeeded: bool,
+    /// The keys that it has got.
+    pub kvs: Vec<KeyValue>,
+}
+
+impl RangeQuery<'_> {
+    pub(crate) fn body(&self) -> Value {
+        match self {
+            RangeQuery::One(key) => json!({ "key": encode(key.as_bytes()) }),
+            RangeQuery::Below(prefix, limit) => json!({
+                "key": encode(prefix.as_bytes()), "range_end": encode(&range_end(prefix)), "limit": limit.to_string(),
+            }),
+            RangeQuery::Count(prefix) => json!({
+                "key": encode(prefix.as_bytes()), "range_end": encode(&range_end(prefix)), "count_only": true,
+            }),
+        }
+    }
+}
+
+impl Transaction {
+    pub(crate) fn body(&self) -> Value {
+        let compare = |compare: &Compare| {
+            json!({
+                "key": encode(compare.key.as_bytes()), "target": "MOD", "result": "EQUAL",
+                "mod_revision": compare.mod_revision.to_string(),
+            })
+        };
+        let operations = |all: &[Operation]| all.iter().map(Operation::body).collect::<Vec<_>>();
+        json!({
+            "compare": self.compare.iter().map(compare).collect::<Vec<_>>(),
+            "success": operations(&self.then),
+            "failure": operations(&self.otherwise),
+        })
+    }
+}
+
+impl Operation {
+    fn body(&self) -> Value {
+        match self {
+            Operation::Put { key, value, lease } => json!({ "requestPut": {
+                "key": encode(key.as_bytes()), "value": encode(value), "lease": lease.to_string(),
+            } }),
+            Operation::Delete { key } => json!({ "requestDeleteRange": { "key": encode(key.as_bytes()) } }),
+            Operation::Get { key } => json!({ "requestRange": { "key": encode(key.as_bytes()) } }),
+        }
+    }
+}
+
+pub(crate) fn watch_body(prefix: &str, from: i64) -> Value {
+    json!({ "create_request": {
+        "key": encode(prefix.as_bytes()), "range_end": encode(&range_end(prefix)),
+        "start_revision": from.to_string(), "progress_notify": true,
+    } })
+}
+
+/// The first key behind all that begin with a prefix.
+pub(crate) fn range_end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // All keys.
+    vec![0]
+}
+
+/// Reads the answer of `/v3/kv/range`.
+///
+/// # Errors
+/// It is something else.
+pub fn read_range(text: &[u8]) -> Result<Range, String> {
+    read(text)
+}
+
+/// Reads one line of the answer of `/v3/watch`.
+///
+/// # Errors
+/// It is something else, or the server says that the watch has failed.
+pub fn read_watch(line: &[u8]) -> Result<WatchAnswer, String> {
+    read_result(line)
+}
+
+/// Reads one line of an answer that is a stream.
+pub(crate) fn read_result<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T, String> {
+    #[derive(serde::Deserialize)]
+    struct Line<T> {
+        result: Option<T>,
+        error: Option<Value>,
+    }
+    let line: Line<T> = read(line)?;
+    match (line.result, line.error) {
+        (Some(result), None) => Ok(result),
+        (_, Some(error)) => {
+            let message = error.get("message").and_then(Value::as_str).or(error.as_str());
+            let message = message.unwrap_or("an error without words");
+            Err(format!("etcd says \"{}\"", net::printable(message, 200)))
+        }
+        (None, None) => Err("the answer is not etcd's: it has no result".into()),
+    }
+}
+
+pub(crate) fn read_transacted(text: &[u8]) -> Result<Transacted, String> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Answer {
+        header: Header,
+        succeeded: bool,
+        responses: Vec<Response>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Response {
+        #[serde(alias = "responseRange")]
+        response_range: Option<Range>,
+    }
+    let answer: Answer = read(text)?;
+    let ranges = answer.responses.into_iter().filter_map(|response| response.response_range);
+    let kvs = ranges.flat_map(|range| range.kvs).collect();
+    Ok(Transacted { header: answer.header, succeeded: answer.succeeded, kvs })
+}
+
+/// The number and the message of a refusal, if it is one.
+pub(crate) fn read_refusal(text: &[u8]) -> Option<(i64, String)> {
+    let value: Value = serde_json::from_slice(text).ok()?;
+    let message = value.get("message").or_else(|| value.get("error"))?.as_str()?;
+    Some((value.get("code")?.as_i64()?, net::printable(message, 200)))
+}
+
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(text)
+        .map_err(|error| format!("the answer is not etcd's: {}", net::printable(&error.to_string(), 200)))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(from)?;
+    STANDARD.decode(text).map_err(|_| D::Error::custom("a key or a value is not base64"))
+}
+
+fn signed<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    integer(from)
+}
+
+fn unsigned<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    integer(from)
+}
+
+/// A text, or a number where a proxy has made one of it.
+fn integer<'de, D: Deserializer<'de>, T: std::str::FromStr>(from: D) -> Result<T, D::Error> {
+    let text = match Value::deserialize(from)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        _ => return Err(D::Error::custom("found no integer where one belongs")),
+    };
+    text.parse().map_err(|_| D::Error::custom("found no integer of 64 bits where one belongs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_first_key_behind_all_of_its_keys() {
+        assert_eq!(range_end("/p/"), b"/p0");
+        assert_eq!(range_end(""), [0]);
+        assert!(range_end("/\u{10ffff}").as_slice() > "/\u{10ffff}z".as_bytes());
+    }
+}
