@@ -5,6 +5,7 @@
 pub use crate::directives::consul_source::KEYS as DISCOVERY_CONSUL;
 pub use crate::directives::discovery::KEYS as DISCOVERY;
 pub use crate::directives::dns_source::KEYS as DISCOVERY_DNS;
+pub use crate::directives::etcd_source::KEYS as DISCOVERY_ETCD;
 pub use crate::directives::health::{
     COMMON as CHECK, HTTP as CHECK_HTTP, HTTPS as CHECK_HTTPS, LUA as CHECK_LUA,
 };

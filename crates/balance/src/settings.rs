@@ -6,11 +6,13 @@
 mod consul;
 mod discovery;
 mod dns;
+mod etcd;
 mod http;
 
 pub use consul::ConsulPlace;
 pub use discovery::{Discovery, EmptyList, SourcePlace};
 pub use dns::{DnsPlace, DnsRecords};
+pub use etcd::EtcdPlace;
 pub use http::HttpPlace;
 
 /// Everything a pool's directives say.

@@ -72,7 +72,13 @@ pub static DIRECTIVES: &[Directive] = &[
         .keys(&[&keys::MEMBER, keys::MEMBER_CHECK]),
     of(c"LuaBalancerDiscovery", Contexts::Pool, "source [key=value…]", parse::setting)
         .help(c"where members come from: file:PATH, http:URL, dns:NAME:PORT, ... [key=value ...]")
-        .keys(&[keys::DISCOVERY, keys::DISCOVERY_HTTP, keys::DISCOVERY_DNS, keys::DISCOVERY_CONSUL]),
+        .keys(&[
+            keys::DISCOVERY,
+            keys::DISCOVERY_HTTP,
+            keys::DISCOVERY_DNS,
+            keys::DISCOVERY_ETCD,
+            keys::DISCOVERY_CONSUL,
+        ]),
     of(c"LuaBalancerMethod", Contexts::Pool, "name [key=value…]", parse::setting)
         .help(c"how the pool picks: round_robin, least_connections, ...")
         .keys(&[keys::METHOD]),

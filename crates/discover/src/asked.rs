@@ -99,6 +99,8 @@ async fn ask(at: usize, make: MakeSource, mut wishes: Wishes, send: Teller) {
                 backoff.ends();
                 pause
             }
+            // It is there, and waits by itself for another list.
+            Err(_) if pause.is_zero() => pause,
             Err(_) => backoff.next(),
         };
         if send.send(Sighting { source: at, found, is_new }).is_err() {

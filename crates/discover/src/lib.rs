@@ -11,6 +11,7 @@ mod asked;
 mod bell;
 mod consul;
 mod dns;
+mod etcd;
 mod file;
 mod hops;
 mod http;
@@ -26,6 +27,8 @@ use bell::Bell;
 pub use consul::answer as consul_answer;
 #[cfg(fuzzing)]
 pub use dns::message as dns_message;
+#[cfg(fuzzing)]
+pub use listing::read_keys;
 pub use listing::{Listed, ListingRules, read};
 pub use lookout::{Lookout, SourcePlan, ThreadBody};
 pub use problem::ListProblem;

@@ -60,8 +60,7 @@ const SCHEME: &str = "__scheme__";
 pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
     let text = std::str::from_utf8(bytes).map_err(|error| ListProblem::NoText(error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reading =
-        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
+    let mut reading = Reading::new(rules);
     match text.trim_start().bytes().next() {
         None => return Err(ListProblem::Nothing),
         Some(b'<') => return Err(ListProblem::Html),
@@ -82,12 +81,27 @@ pub(crate) fn gather(
     found: impl IntoIterator<Item = (String, Result<MemberSpec, String>)>,
     rules: ListingRules,
 ) -> Result<Listed, ListProblem> {
-    let mut reading =
-        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() };
+    let mut reading = Reading::new(rules);
     for (place, spec) in found {
         if !spec.as_ref().is_ok_and(|spec| reading.names.contains(&spec.name)) {
             reading.entry(&|| place.clone(), spec.map(|spec| (spec, true)))?;
         }
+    }
+    Ok(reading.listed)
+}
+
+/// Reads a list of keys: the last part of a key's name is its member's name, and its value the
+/// member as JSON.
+///
+/// # Errors
+/// A key is wrong (unless these are skipped), or there are too many.
+pub fn read_keys<'k>(
+    keys: impl Iterator<Item = (&'k [u8], &'k [u8])>,
+    rules: ListingRules,
+) -> Result<Listed, ListProblem> {
+    let mut reading = Reading::new(rules);
+    for (key, value) in keys {
+        reading.key(key, value)?;
     }
     Ok(reading.listed)
 }
@@ -101,6 +115,25 @@ struct Reading {
 }
 
 impl Reading {
+    fn new(rules: ListingRules) -> Self {
+        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() }
+    }
+
+    /// A member with the name of its key.
+    fn key(&mut self, key: &[u8], value: &[u8]) -> Result<(), ListProblem> {
+        let place = || format!("key {}", shown(&String::from_utf8_lossy(key)));
+        let parts = PARTS + PARTS_OF_ONE * self.rules.max;
+        let found = match pieces::read_one(value, parts) {
+            Ok(value) => named(key, value),
+            Err(ListProblem::TooLarge { .. }) => {
+                return self.wrong(ListProblem::TooLarge { place: place() });
+            }
+            Err(problem) => Err(problem.to_string()),
+        };
+        let found = found.and_then(|value| control::read_member(&value, |name| self.names.contains(name)));
+        self.entry(&place, found.map(|spec| (spec, true)))
+    }
+
     /// A file of comments alone is an error too: its writer has died behind them.
     fn lines(&mut self, text: &str) -> Result<(), ListProblem> {
         let mut is_empty = true;
@@ -240,6 +273,26 @@ impl<'j> Group<'j> {
         }
         Ok(group)
     }
+}
+
+/// A member that is called as its key is.
+fn named(key: &[u8], mut value: Value) -> Result<Value, String> {
+    let last = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = std::str::from_utf8(last).map_err(|_| "its name is not UTF-8 text".to_owned())?;
+    let Value::Object(keys) = &mut value else {
+        return Err(format!("found {}, expected an object with url", kind(&value)));
+    };
+    match keys.get("name") {
+        None | Some(Value::Null) => {
+            keys.insert("name".to_owned(), name.into());
+        }
+        Some(Value::String(own)) if own == name => {}
+        Some(own) => {
+            let own = shown(&own.to_string());
+            return Err(format!("its name is {own}, expected {} as the key has it, or nothing", shown(name)));
+        }
+    }
+    Ok(value)
 }
 
 fn is_key(word: &str, key: &str) -> bool {

@@ -10,6 +10,7 @@ use balance::url::MemberUrl;
 
 use crate::consul::ConsulSource;
 use crate::dns::DnsSource;
+use crate::etcd::EtcdSource;
 use crate::http::HttpSource;
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
@@ -36,6 +37,10 @@ impl SourcePlan {
             SourcePlace::Dns(place) => {
                 let place = place.clone();
                 SourcePlan::Asked(Box::new(move || Box::new(DnsSource::new(place, rules))))
+            }
+            SourcePlace::Etcd(place) => {
+                let (place, root) = (place.clone(), root.to_owned());
+                SourcePlan::Asked(Box::new(move || Box::new(EtcdSource::new(&place, rules, &root))))
             }
             SourcePlace::Http(place) => {
                 let (place, root) = (place.clone(), root.to_owned());

@@ -21,7 +21,7 @@ pub struct Look {
     /// The list as it is now, or what is wrong, in one line. The same `Arc` for the same list.
     pub found: Result<Arc<Listed>, String>,
     /// How long the source is left alone after a list. After a failure that is decided for all
-    /// kinds alike.
+    /// kinds alike, unless it is zero: the source waits by itself for another list.
     pub pause: Duration,
 }
 

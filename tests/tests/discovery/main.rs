@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Members found by sources (`LuaBalancerDiscovery`): files, web servers, and names of DNS.
+//! Members found by sources (`LuaBalancerDiscovery`): files, web servers, names of DNS, and etcd.
 
 mod consul;
 mod dns;
+mod etcd;
 mod guarding;
 mod lasting;
 mod mixing;

@@ -105,7 +105,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directives::{consul_source, dns_source, http_source};
+    use crate::directives::{consul_source, dns_source, etcd_source, http_source};
     use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn wrong_words_are_named() {
         for (lines, says) in [
-            (&[""][..], "expected a source: file:PATH, http:URL, dns:NAME:PORT or consul:URL"),
+            (&[""][..], "expected a source: file:PATH, http:URL, dns:NAME:PORT, etcd:"),
             (&["/etc/lb.json"], "found /etc/lb.json: expected file:PATH"),
             (&["file:"], "found file:: expected file:PATH"),
-            (&["etcd:cmdb"], "which etcd: is not: file:PATH, http:URL, dns:NAME:PORT or"),
+            (&["lua:cmdb"], "which lua: is not: file:PATH, http:URL, dns:NAME:PORT, etcd:"),
             (&["file:/a colour=red"], "unknown key colour"),
             (&["file:/a empty=maybe"], "empty=maybe: expected hold, keep or take"),
             (&["file:/a shrink=101%"], "shrink=101%: expected a percentage"),
@@ -159,6 +159,7 @@ mod tests {
             dns_source::tests::any_place(),
             http_source::tests::any_place(),
             consul_source::tests::any_place(),
+            etcd_source::tests::any_place(),
         ]
     }
 

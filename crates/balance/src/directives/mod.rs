@@ -5,6 +5,7 @@
 pub(crate) mod consul_source;
 pub(crate) mod discovery;
 pub(crate) mod dns_source;
+pub(crate) mod etcd_source;
 mod failures;
 pub(crate) mod health;
 pub(crate) mod http_source;

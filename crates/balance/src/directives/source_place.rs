@@ -2,15 +2,15 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
-use super::{consul_source, dns_source, http_source};
+use super::{consul_source, dns_source, etcd_source, http_source};
 use crate::error::ParseError;
-use crate::settings::SourcePlace;
+use crate::settings::{EtcdPlace, SourcePlace};
 
 /// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 3] = ["etcd", "kubernetes", "lua"];
+const LATER: [&str; 2] = ["kubernetes", "lua"];
 /// The usual forms.
-pub(super) const EXAMPLES: &str =
-    "file:PATH, http:URL, dns:NAME:PORT or consul:URL/SERVICE, for example file:/etc/lb/app.json";
+pub(super) const EXAMPLES: &str = "file:PATH, http:URL, dns:NAME:PORT, etcd:URL/PREFIX or consul:URL/SERVICE, \
+                                   for example file:/etc/lb/app.json";
 
 /// Reads the word.
 pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
@@ -26,6 +26,7 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
         }
         Some(("http" | "https", _)) => http_source::read("http:…@…", "@").map(SourcePlace::Http),
         Some(("consul", url)) => consul_source::read(place, url).map(SourcePlace::Consul),
+        Some(("etcd", place_of)) => etcd_source::read(place, place_of).map(SourcePlace::Etcd),
         Some((kind, _)) if LATER.contains(&kind) => {
             wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
         }
@@ -40,6 +41,7 @@ pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
         SourcePlace::Dns(_) => dns_source::KEYS,
         SourcePlace::Http(_) => http_source::KEYS,
         SourcePlace::Consul(_) => consul_source::KEYS,
+        SourcePlace::Etcd(_) => etcd_source::KEYS,
     }
 }
 
@@ -50,6 +52,7 @@ pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, 
         SourcePlace::Dns(of) => dns_source::set(of, key, value),
         SourcePlace::Http(of) => http_source::set(of, key, value),
         SourcePlace::Consul(of) => consul_source::set(of, key, value),
+        SourcePlace::Etcd(of) => etcd_source::set(of, key, value),
     }
 }
 
@@ -60,6 +63,7 @@ pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
         SourcePlace::Dns(of) => dns_source::check(of),
         SourcePlace::Http(of) => http_source::check(of),
         SourcePlace::Consul(of) => consul_source::check(of),
+        SourcePlace::Etcd(of) => etcd_source::check(of),
     }
 }
 
@@ -70,6 +74,10 @@ impl SourcePlace {
             SourcePlace::File(_) | SourcePlace::Dns(_) => Vec::new(),
             SourcePlace::Http(of) => vec![("bearer_file", &of.bearer_file), ("ca", &of.ca)],
             SourcePlace::Consul(of) => vec![("token_file", &of.token_file), ("ca", &of.ca)],
+            SourcePlace::Etcd(of) => {
+                let EtcdPlace { password_file, ca, cert, key, .. } = of;
+                vec![("password_file", password_file), ("ca", ca), ("cert", cert), ("key", key)]
+            }
         };
         all.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
     }
@@ -81,6 +89,7 @@ impl SourcePlace {
             SourcePlace::Dns(of) => dns_source::written(of),
             SourcePlace::Http(of) => http_source::written(of),
             SourcePlace::Consul(of) => consul_source::written(of),
+            SourcePlace::Etcd(of) => etcd_source::written(of),
         }
     }
 }

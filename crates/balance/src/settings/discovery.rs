@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of sources of members.
 
-use super::{ConsulPlace, DnsPlace, HttpPlace};
+use super::{ConsulPlace, DnsPlace, EtcdPlace, HttpPlace};
 
 /// `LuaBalancerDiscovery`: where members come from besides definitions and people, and what is done
 /// with what is found there.
@@ -45,6 +45,8 @@ pub enum SourcePlace {
     Http(HttpPlace),
     /// `consul:URL/SERVICE`, with its keys.
     Consul(ConsulPlace),
+    /// `etcd:URL,…/PREFIX`, with its keys.
+    Etcd(EtcdPlace),
 }
 
 /// `empty=`: what becomes of a list without members.
@@ -81,6 +83,7 @@ impl SourcePlace {
             SourcePlace::Dns(_) => "dns",
             SourcePlace::Http(_) => "http",
             SourcePlace::Consul(_) => "consul",
+            SourcePlace::Etcd(_) => "etcd",
         }
     }
 
@@ -91,6 +94,7 @@ impl SourcePlace {
             SourcePlace::Dns(of) => &of.place,
             SourcePlace::Http(of) => &of.url,
             SourcePlace::Consul(of) => &of.url,
+            SourcePlace::Etcd(of) => &of.place,
         }
     }
 }

@@ -33,6 +33,18 @@ pub(super) fn read(text: &str, parts: usize, take: &mut Take<'_>) -> Result<(), 
     }
 }
 
+/// Reads the value of one key, whose place the caller knows.
+pub(super) fn read_one(text: &[u8], parts: usize) -> Result<Value, ListProblem> {
+    let mut left = parts;
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let read = Bounded { left: &mut left }.deserialize(&mut json);
+    let read = read.and_then(|value| json.end().map(|()| value));
+    read.map_err(|error| match left {
+        0 => ListProblem::TooLarge { place: String::new() },
+        _ => ListProblem::NoJson(error.to_string()),
+    })
+}
+
 /// The text: the list itself, or an object that has it.
 struct Whole<'r, 't> {
     take: &'r mut Take<'t>,
