@@ -46,6 +46,7 @@ pub mod schedule;
 pub mod session;
 pub mod settings;
 pub mod shadow;
+pub mod sharing;
 pub mod slow_start;
 pub mod snapshot;
 pub mod status;

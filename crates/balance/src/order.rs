@@ -59,6 +59,9 @@ pub struct Order {
     /// Its source names the member no more: it drains until then (epoch seconds), and is removed.
     /// Nobody's order: what else stands here is for when it comes back before.
     pub gone: Option<u64>,
+    /// It was given here alone, while others share their orders: the revision of the store that was
+    /// known then. See [`crate::sharing`].
+    pub local: Option<u64>,
 }
 
 /// The words of a member's line that an order replaces.
@@ -144,6 +147,7 @@ impl Order {
             && self.max_inflight.is_none()
             && self.meta.is_none()
             && self.gone.is_none()
+            && self.local.is_none()
     }
 
     /// Whether it stands in place of something of the member's line.
@@ -187,6 +191,7 @@ impl Order {
             ("until", self.until),
             ("max_inflight", self.max_inflight.map(u64::from)),
             ("gone", self.gone),
+            ("local", self.local),
         ];
         for (key, number) in numbers {
             if let Some(number) = number {
@@ -220,6 +225,7 @@ impl Order {
                 "weight" => order.weight = small(),
                 "until" => order.until = number(),
                 "gone" => order.gone = number(),
+                "local" => order.local = number(),
                 "max_inflight" => order.max_inflight = small(),
                 "meta" => order.meta = Some(order.meta.take().unwrap_or_default()),
                 key => {
@@ -253,10 +259,11 @@ mod tests {
             proptest::option::of(then),
             proptest::option::of(any::<u32>()),
             proptest::option::of(any::<u64>()),
+            proptest::option::of(any::<u64>()),
         );
         (people, what, meta).prop_map(|((by, from, note, at), what, meta)| {
-            let (admin, weight, until, then, max_inflight, gone) = what;
-            Order { by, from, at, admin, weight, until, then, note, max_inflight, meta, gone }
+            let (admin, weight, until, then, max_inflight, gone, local) = what;
+            Order { by, from, at, admin, weight, until, then, note, max_inflight, meta, gone, local }
         })
     }
 
