@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use balance::belongings::{Belongings, GivenUp, Over, ServedMember};
+use balance::belongings::{Belongings, Disposed, Over, ServedMember};
 use balance::live::Slot;
 use balance::member::{ConnectionSettings, Member};
 use balance::target::{self, Spelled};
@@ -119,7 +119,7 @@ impl Workers {
             Some(known) => known,
             None => {
                 let (number, given_up) = of_members.make_room(&over);
-                for GivenUp { number, thing } in given_up {
+                for Disposed { number, thing } in given_up {
                     self.all[number].clear();
                     pool.free(thing);
                 }

@@ -47,7 +47,7 @@ pub struct Over<'a, T> {
 
 /// A thing that nobody needs any more.
 #[derive(Debug, PartialEq, Eq)]
-pub struct GivenUp<T> {
+pub struct Disposed<T> {
     /// Its number, which another one may get.
     pub number: usize,
     /// The thing.
@@ -85,7 +85,7 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
 
     /// Makes room for another one: returns its number, and what is to be given up. No number: so
     /// many are needed now as there may be.
-    pub fn make_room(&mut self, over: &Over<'_, T>) -> (Option<usize>, Vec<GivenUp<T>>) {
+    pub fn make_room(&mut self, over: &Over<'_, T>) -> (Option<usize>, Vec<Disposed<T>>) {
         let is_full = self.numbers.len() >= self.most;
         let looks = if is_full { self.entries.len() } else { LOOKS };
         let given_up = if is_full || self.numbers.len() >= FEW { self.look(looks, over) } else { Vec::new() };
@@ -93,7 +93,7 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
         (has_room.then(|| self.free.last().copied().unwrap_or(self.entries.len())), given_up)
     }
 
-    fn look(&mut self, looks: usize, over: &Over<'_, T>) -> Vec<GivenUp<T>> {
+    fn look(&mut self, looks: usize, over: &Over<'_, T>) -> Vec<Disposed<T>> {
         let mut given_up = Vec::new();
         for _ in 0..looks {
             self.hand = if self.hand < self.entries.len() { self.hand } else { 0 };
@@ -108,7 +108,7 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
             {
                 self.numbers.remove(&key);
                 self.free.push(number);
-                given_up.push(GivenUp { number, thing });
+                given_up.push(Disposed { number, thing });
             }
         }
         given_up
@@ -158,7 +158,7 @@ mod tests {
                 return Some(number);
             }
             let (number, given_up) = kept.make_room(&over);
-            for GivenUp { thing, .. } in given_up {
+            for Disposed { thing, .. } in given_up {
                 assert!(!self.used.borrow().contains(&thing), "in use");
             }
             kept.keep(number?, url, url, member);
