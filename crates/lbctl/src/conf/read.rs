@@ -27,7 +27,15 @@ pub struct Read {
 
 /// Reads a configuration file.
 pub fn read(file: &Path, defines: &[String]) -> Result<Read, String> {
-    let text = text::read(file, defines)?;
+    of_text(text::read(file, defines)?)
+}
+
+/// Reads a configuration that is in no file yet.
+pub fn read_text(lines: &str) -> Result<Read, String> {
+    of_text(text::of_lines(lines)?)
+}
+
+fn of_text(text: Text) -> Result<Read, String> {
     let mut reader = Reader { text: &text, draft: Draft::default(), unknown: text.unknown.clone() };
     let mut site = Site::default();
     reader.server(&text.nodes, (0, false), &mut site.main, &mut site.hosts)?;

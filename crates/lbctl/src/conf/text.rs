@@ -56,6 +56,16 @@ pub fn read(file: &Path, defines: &[String]) -> Result<Text, String> {
     Ok(reader.text)
 }
 
+/// Reads lines that are in no file yet.
+pub fn of_lines(lines: &str) -> Result<Text, String> {
+    let text = Text { root: PathBuf::from("/"), ..Text::default() };
+    let mut reader = Reader { text, defined: BTreeMap::new(), files: Vec::new() };
+    let mut nodes = Vec::new();
+    reader.lines("the result", lines, &mut nodes)?;
+    reader.text.nodes = nodes;
+    Ok(reader.text)
+}
+
 struct Reader {
     text: Text,
     /// Names of `Define` and `-D`.
@@ -84,13 +94,17 @@ impl Reader {
             Err(format!("{}: {why}", Position { file: shown.clone(), line }))
         })?;
         self.files.push(path.to_owned());
-        let text = String::from_utf8_lossy(&bytes);
+        self.lines(&shown, &String::from_utf8_lossy(&bytes), into)?;
+        self.files.pop();
+        Ok(())
+    }
+
+    fn lines(&mut self, shown: &str, text: &str, into: &mut Vec<Node>) -> Result<(), String> {
         let mut open: Vec<Open> = Vec::new();
-        for (line, number) in whole_lines(&text) {
-            let place = Position { file: shown.clone(), line: number };
+        for (line, number) in whole_lines(text) {
+            let place = Position { file: shown.to_owned(), line: number };
             self.line(&line, place, &mut open, into)?;
         }
-        self.files.pop();
         match open.pop() {
             None => Ok(()),
             Some(section) => Err(format!("{}: <{}> has no end", section.place, section.name)),

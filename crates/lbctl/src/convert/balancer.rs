@@ -5,7 +5,7 @@ use std::path::Path;
 
 use balance::words;
 
-use super::pool::{Converted, PoolBlock};
+use super::pool::{Converted, PoolBlock, commented};
 use crate::conf::text::{self, Node};
 
 /// Converts a configuration and all that it includes.
@@ -13,15 +13,27 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
     let text = text::read(file, &[])?;
     let mut converted = Converted::default();
     let mut found = Found::default();
-    walk(&text.nodes, &mut found);
+    walk(&text.nodes, None, &mut found);
     for node in found.sections {
-        converted.pools.push(section(node));
+        let name = name_of(&node.args).map_or("", |(name, _)| name);
+        // httpd takes sections of one name for one balancer.
+        match converted.find(name).filter(|_| !name.is_empty()) {
+            Some(pool) => section(pool, node),
+            None => {
+                let mut pool = PoolBlock::new(name);
+                // mod_proxy_balancer's default.
+                pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
+                section(&mut pool, node);
+                converted.add(pool);
+            }
+        }
     }
-    for node in found.passes {
-        pass(node, &mut converted);
+    for (node, outer) in found.passes {
+        pass(node, outer, &mut converted);
     }
     for (node, what) in found.others {
-        converted.lines.push(format!("# {} {} ({}): {what}", node.name, node.args, node.place));
+        let text = format!("{} {} ({}): {what}", node.name, node.args, node.place);
+        converted.lines.push(commented(&text));
     }
     Ok(converted)
 }
@@ -29,17 +41,20 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
 #[derive(Default)]
 struct Found<'n> {
     sections: Vec<&'n Node>,
-    passes: Vec<&'n Node>,
+    /// Lines, and the sections that hold them.
+    passes: Vec<(&'n Node, Option<&'n Node>)>,
     others: Vec<(&'n Node, &'static str)>,
 }
 
-fn walk<'n>(nodes: &'n [Node], found: &mut Found<'n>) {
+fn walk<'n>(nodes: &'n [Node], outer: Option<&'n Node>, found: &mut Found<'n>) {
     for node in nodes {
         let names = node.args.contains("balancer://");
         match (&node.inside, node.name.to_ascii_lowercase().as_str()) {
             (Some(_), "proxy") if names => found.sections.push(node),
-            (Some(inside), _) => walk(inside, found),
-            (None, "proxypass" | "proxypassmatch" | "proxypassreverse") if names => found.passes.push(node),
+            (Some(inside), _) => walk(inside, Some(node), found),
+            (None, "proxypass" | "proxypassmatch" | "proxypassreverse") if names => {
+                found.passes.push((node, outer));
+            }
             (None, "rewriterule" | "sethandler") if names => {
                 found.others.push((node, "write lb:// for balancer://"));
             }
@@ -68,11 +83,7 @@ fn words_of(node: &Node) -> Vec<String> {
     words::split(&node.args).unwrap_or_else(|_| node.args.split_whitespace().map(str::to_owned).collect())
 }
 
-fn section(node: &Node) -> PoolBlock {
-    let name = name_of(&node.args).map_or("app", |(name, _)| name);
-    let mut pool = PoolBlock::new(name);
-    // mod_proxy_balancer's default.
-    pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
+fn section(pool: &mut PoolBlock, node: &Node) {
     for line in node.inside.iter().flatten() {
         let all = words_of(line);
         if line.is("BalancerMember") {
@@ -84,7 +95,7 @@ fn section(node: &Node) -> PoolBlock {
                 None => pool.comment(&format!("BalancerMember {}: there is no URL", line.args)),
             }
         } else if line.is("ProxySet") {
-            all.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(&mut pool, &key, &value));
+            all.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(pool, &key, &value));
         } else {
             let what = if line.inside.is_some() {
                 format!("<{} {}>", line.name, line.args)
@@ -94,7 +105,6 @@ fn section(node: &Node) -> PoolBlock {
             pool.comment(&format!("{what} has no place in a pool: it may stand in a <Location>"));
         }
     }
-    pool
 }
 
 fn is_pair(word: &str) -> bool {
@@ -139,31 +149,38 @@ fn set(pool: &mut PoolBlock, key: &str, value: &str) {
     }
 }
 
-fn pass(node: &Node, converted: &mut Converted) {
+fn pass(node: &Node, outer: Option<&Node>, converted: &mut Converted) {
     let all = words_of(node);
-    let mut line = node.name.clone();
-    let mut rest = Vec::new();
-    for word in &all {
-        match name_of(word) {
-            Some((name, path)) => line += &format!(" \"lb://{name}{path}\""),
-            None if is_pair(word) && !word.starts_with('/') => rest.push(word.clone()),
-            None => line += &format!(" \"{word}\""),
-        }
-    }
+    let said = format!("{} {}", node.name, node.args);
     if node.is("ProxyPassReverse") {
         let text =
             "not needed: the pool maps answers back itself (LuaBalancerSet reverse=off switches that off)";
-        converted.lines.push(format!("# {} {}: {text}", node.name, node.args));
+        converted.lines.push(commented(&format!("{said}: {text}")));
         return;
     }
-    if !rest.is_empty() {
-        let name = all.iter().find_map(|word| name_of(word)).map(|(name, _)| name);
-        match name.and_then(|name| converted.pools.iter_mut().find(|pool| pool.name() == name)) {
-            Some(pool) => {
-                rest.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(pool, &key, &value))
-            }
-            None => converted.lines.push(format!("# {}: there is no section of this name", rest.join(" "))),
+    let (mut places, mut keys) = (Vec::new(), Vec::new());
+    let mut named = None;
+    for word in &all {
+        match name_of(word) {
+            Some((name, path)) => named = Some((name.to_owned(), path.to_owned())),
+            None if is_pair(word) && !word.starts_with('/') => keys.extend(pair(word)),
+            None => places.push(word.clone()),
         }
     }
-    converted.lines.push(line);
+    let Some((name, path)) = named else { return };
+    let Some(pool) = converted.find(&name) else {
+        converted.lines.push(commented(&format!("{said}: there is no section of this name")));
+        return;
+    };
+    keys.iter().for_each(|(key, value)| set(pool, key, value));
+    let target = format!("lb://{}{path}", pool.name());
+    let within = outer.filter(|outer| outer.name.to_ascii_lowercase().starts_with("location"));
+    match (places.as_slice(), within) {
+        ([place], _) => converted.pass(&node.name, place, &target),
+        ([], Some(outer)) => {
+            let Node { name, args, .. } = outer;
+            converted.lines.push(format!("<{name} {args}>\n    {} \"{target}\"\n</{name}>", node.name));
+        }
+        _ => converted.lines.push(commented(&format!("{said}: expected a path and a balancer"))),
+    }
 }

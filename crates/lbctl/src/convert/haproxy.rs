@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `backend` and `listen` of HAProxy.
 
-use super::pool::{Converted, PoolBlock};
+use super::pool::{Converted, PoolBlock, commented};
 
 /// A section: its words, and its lines.
 struct Section<'t> {
@@ -35,14 +35,19 @@ pub fn convert(text: &str) -> Converted {
     for section in &sections {
         match section.kind {
             "defaults" => defaults.clone_from(&section.lines),
-            "backend" | "listen" => converted.pools.push(pool(section, &defaults)),
-            "frontend" => frontend(section, &mut converted.lines),
+            "backend" | "listen" => converted.add(pool(section, &defaults)),
             _ => {}
         }
-        if section.kind == "listen" {
-            converted.lines.push(format!("ProxyPass \"/\" \"lb://{}/\"", section.name));
+        if section.kind == "listen"
+            && let Some(target) = converted.pools.last().map(|pool| format!("lb://{}/", pool.name()))
+        {
+            converted.pass("ProxyPass", "/", &target);
         }
     }
+    sections
+        .iter()
+        .filter(|section| section.kind == "frontend")
+        .for_each(|one| frontend(one, &mut converted));
     converted
 }
 
@@ -62,21 +67,26 @@ fn sections(text: &str) -> Vec<Section<'_>> {
     all
 }
 
-fn frontend(section: &Section<'_>, lines: &mut Vec<String>) {
+fn frontend(section: &Section<'_>, converted: &mut Converted) {
+    let named = |text: &str| commented(&format!("frontend {}: {text}", section.name));
     for words in &section.lines {
+        let said = words.join(" ");
         match words.as_slice() {
-            ["default_backend", name] => lines.push(format!("ProxyPass \"/\" \"lb://{name}/\"")),
+            ["default_backend", name] => {
+                match converted.find(name).map(|pool| format!("lb://{}/", pool.name())) {
+                    Some(target) => converted.pass("ProxyPass", "/", &target),
+                    None => converted.lines.push(named(&format!("{said}: there is no backend of this name"))),
+                }
+            }
             ["use_backend", ..] => {
-                lines.push(format!(
-                    "# frontend {}: {}: a ProxyPass, a <Location> or a script decides",
-                    section.name,
-                    words.join(" ")
-                ));
+                converted
+                    .lines
+                    .push(named(&format!("{said}: a ProxyPass, a <Location> or a script decides")));
             }
             _ => {}
         }
     }
-    lines.push(format!("# frontend {}: listening, TLS, ACLs and rules are httpd's own", section.name));
+    converted.lines.push(named("listening, TLS, ACLs and rules are httpd's own"));
 }
 
 /// The settings of a backend that its members need.

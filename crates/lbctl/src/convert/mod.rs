@@ -9,8 +9,9 @@ mod pool;
 use std::io::Read as _;
 use std::path::Path;
 
-use self::pool::{Converted, PoolBlock};
+use self::pool::{Converted, PoolBlock, commented};
 use crate::args::{ConvertArgs, ConvertFrom};
+use crate::conf::read;
 use crate::files;
 use crate::out::{Exit, Failure, Form, Out, VerbResult};
 
@@ -18,11 +19,11 @@ use crate::out::{Exit, Failure, Form, Out, VerbResult};
 pub fn run(out: &Out, args: &ConvertArgs) -> VerbResult {
     let converted = match args.from {
         ConvertFrom::Balancer => balancer::convert(&args.file),
-        ConvertFrom::Nginx => read(&args.file).and_then(|text| nginx::convert(&text)),
-        ConvertFrom::Haproxy => read(&args.file).map(|text| haproxy::convert(&text)),
+        ConvertFrom::Nginx => source(&args.file).and_then(|text| named(&args.file, nginx::convert(&text))),
+        ConvertFrom::Haproxy => source(&args.file).map(|text| haproxy::convert(&text)),
     };
     let converted = converted.map_err(Failure::usage)?;
-    let text = text(&converted);
+    let text = taken(text(&converted));
     if out.form == Form::Json {
         let comments: Vec<&str> =
             text.lines().map(str::trim).filter_map(|line| line.strip_prefix("# ")).collect();
@@ -33,14 +34,38 @@ pub fn run(out: &Out, args: &ConvertArgs) -> VerbResult {
     Ok(if converted.pools.is_empty() { Exit::No } else { Exit::Done })
 }
 
+/// With the file's name in front of an error.
+fn named<T>(file: &Path, converted: Result<T, String>) -> Result<T, String> {
+    converted.map_err(|error| format!("{}:{error}", file.display()))
+}
+
 /// The text of a file; of `-`, standard input.
-fn read(path: &Path) -> Result<String, String> {
+fn source(path: &Path) -> Result<String, String> {
     if path.as_os_str() != "-" {
         return files::text(path);
     }
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The text without the lines that the module would refuse: they become comments that say why.
+fn taken(mut text: String) -> String {
+    let number = |error: &str| error.strip_prefix("line ")?.split(' ').next()?.parse::<usize>().ok();
+    while let Err(error) = read::read_text(&text) {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let at = number(&error).and_then(|number| lines.get_mut(number - 1));
+        // A section cannot be taken out alone; and no line is taken out twice.
+        let Some(line) = at.filter(|line| !line.trim().starts_with(['<', '#'])) else {
+            lines.insert(0, commented(&format!("the module refuses this: {error}")));
+            return lines.join("\n");
+        };
+        let why = error.split_once(": ").map_or(error.as_str(), |(_, why)| why);
+        let indent: String = line.chars().take_while(|letter| *letter == ' ').collect();
+        *line = format!("{indent}{}", commented(&format!("{}: {why}", line.trim())));
+        text = lines.join("\n");
+    }
+    text
 }
 
 fn text(converted: &Converted) -> String {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `upstream {}` of nginx, and the locations that pass to it.
 
-use super::pool::{Converted, PoolBlock};
+use super::pool::{Converted, PoolBlock, commented};
 
 /// `$request_uri`. No variable of httpd has it: `%{REQUEST_URI}` is decoded and without the query.
 const REQUEST_URI: &str = "%{reqenv:NGINX_REQUEST_URI}";
@@ -32,20 +32,19 @@ pub fn convert(text: &str) -> Result<Converted, String> {
     });
     let mut converted = Converted::default();
     for node in upstreams {
-        let name = node.words.get(1).map_or("app", String::as_str);
+        let name = node.words.get(1).map_or("", String::as_str);
         let scheme = passes.iter().find_map(|(pass, _)| scheme_of(pass, name)).unwrap_or("http");
-        converted.pools.push(upstream(name, scheme, node.inside.as_deref().unwrap_or_default()));
+        converted.add(upstream(name, scheme, node.inside.as_deref().unwrap_or_default()));
     }
     if converted.pools.iter().any(|pool| pool.text().contains(REQUEST_URI)) {
         converted.lines.extend(SETS_REQUEST_URI.map(str::to_owned));
     }
     for (pass, location) in &passes {
-        let line = line_of(pass, location.as_deref(), &converted.pools);
-        converted.lines.extend(line);
+        pass_on(pass, location.as_deref(), &mut converted);
     }
     for node in others {
         let words = node.words.join(" ");
-        converted.lines.push(format!("# {words}: see LuaBalancerSet retries= and retry_on="));
+        converted.lines.push(commented(&format!("{words}: see LuaBalancerSet retries= and retry_on=")));
     }
     Ok(converted)
 }
@@ -64,9 +63,11 @@ fn walk<'n>(nodes: &'n [Node], location: Option<&str>, see: &mut dyn FnMut(&'n N
 /// Words, `;` and braces. Quotes hold words together.
 fn parse(text: &str) -> Result<Vec<Node>, String> {
     let mut stack: Vec<Vec<Node>> = vec![Vec::new()];
-    let mut heads: Vec<Vec<String>> = Vec::new();
+    // Their words, and how much of the text is left behind them.
+    let mut heads: Vec<(Vec<String>, usize)> = Vec::new();
+    let line = |left: usize| text[..text.len() - left].matches('\n').count() + 1;
     let (mut words, mut word, mut begun) = (Vec::new(), String::new(), false);
-    let mut letters = text.chars().peekable();
+    let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         let ends = letter.is_whitespace() || matches!(letter, ';' | '{' | '}') || letter == '#' && !begun;
         // `${name}` is a part of a word.
@@ -75,7 +76,7 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
             begun = true;
             match letter {
                 '"' | '\'' => word.extend(letters.by_ref().take_while(|next| *next != letter)),
-                '\\' if letters.peek().is_some_and(|next| matches!(next, '"' | '\'' | '\\')) => {
+                '\\' if letters.as_str().starts_with(['"', '\'', '\\']) => {
                     word.extend(letters.next());
                 }
                 '{' => {
@@ -92,28 +93,26 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
             begun = false;
         }
         match letter {
-            '#' => while letters.next_if(|next| *next != '\n').is_some() {},
+            '#' => while letters.next().is_some_and(|next| next != '\n') {},
             ';' => {
                 let node = Node { words: std::mem::take(&mut words), inside: None };
                 stack.last_mut().ok_or("a } without a {")?.push(node);
             }
             '{' => {
-                heads.push(std::mem::take(&mut words));
+                heads.push((std::mem::take(&mut words), letters.as_str().len()));
                 stack.push(Vec::new());
             }
             '}' => {
-                let head = heads.pop().ok_or("a } without a {")?;
+                let none = || format!("{}: a }} without a {{", line(letters.as_str().len()));
+                let (words, _) = heads.pop().ok_or_else(none)?;
                 let inside = stack.pop();
-                stack.last_mut().ok_or("a } without a {")?.push(Node { words: head, inside });
+                stack.last_mut().ok_or_else(none)?.push(Node { words, inside });
             }
             _ => {}
         }
     }
-    if !heads.is_empty() {
-        return Err(format!(
-            "{{ of {} has no end",
-            heads.last().map(|head| head.join(" ")).unwrap_or_default()
-        ));
+    if let Some((head, left)) = heads.last() {
+        return Err(format!("{}: the {{ of {} has no end", line(*left), head.join(" ")));
     }
     Ok(stack.pop().unwrap_or_default())
 }
@@ -273,20 +272,21 @@ fn expression(text: &str) -> Result<String, String> {
     Ok(out + rest)
 }
 
-fn line_of(pass: &Node, location: Option<&str>, pools: &[PoolBlock]) -> Option<String> {
+/// The line of a `proxy_pass` to one of the pools.
+fn pass_on(pass: &Node, location: Option<&str>, converted: &mut Converted) -> Option<()> {
     let target = pass.words.get(1)?;
     let rest = target.split_once("://").map_or(target.as_str(), |(_, rest)| rest);
     let at = rest.find('/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(at);
-    let pool = pools.iter().find(|pool| pool.name() == host)?;
+    let pool = format!("lb://{}", converted.find(host)?.name());
     let location = location.unwrap_or("/");
-    if location.starts_with(['~', '=', '^', '@']) || location.contains(' ') {
-        return Some(format!(
-            "# location {location}: ProxyPassMatch, or a <LocationMatch>, to lb://{}",
-            pool.name()
-        ));
+    if location.starts_with(['~', '=', '^', '@']) || location.contains(' ') || !location.starts_with('/') {
+        let text = format!("location {location}: ProxyPassMatch, or a <LocationMatch>, to {pool}");
+        converted.lines.push(commented(&text));
+        return None;
     }
     // Without a path nginx sends the location's own along.
     let path = if path.is_empty() { location } else { path };
-    Some(format!("ProxyPass \"{location}\" \"lb://{}{path}\"", pool.name()))
+    converted.pass("ProxyPass", location, &format!("{pool}{path}"));
+    Some(())
 }

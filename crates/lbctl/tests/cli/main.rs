@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod live;
 mod manual;
+mod odd_conversions;
 mod odd_logs;
 mod progress;
 mod simulate;
