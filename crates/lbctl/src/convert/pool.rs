@@ -78,7 +78,7 @@ pub fn commented(text: &str) -> String {
 }
 
 impl PoolBlock {
-    /// An empty one. Letters that no name may have become `-`; one without a name is called unnamed.
+    // A quoted word ends at a quote; a backslash means itself, but before one of the two.
     pub fn new(name: &str) -> Self {
         let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
         let own: String =

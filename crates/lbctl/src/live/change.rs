@@ -182,6 +182,13 @@ pub fn batch(link: &Link, items: Vec<Value>, etag: Option<&str>) -> Result<Vec<V
         Call { method: "POST", path: "/api/v1/batch".into(), etag, body: Some(&body), wait: Duration::ZERO };
     let reply = link.send(&call)?;
     let answers = reply.body.as_array().cloned().unwrap_or_default();
+    let asked = body.as_array().map_or(0, Vec::len);
+    if answers.len() != asked {
+        let found = answers.len();
+        let text =
+            format!("{}: found {found} answers to {asked} changes: what is done is not known", link.name);
+        return Err(Failure { exit: Exit::Unreachable, text });
+    }
     let status = |answer: &Value| answer["status"].as_u64().unwrap_or(0);
     let refused = answers.iter().find(|answer| !matches!(status(answer), 200..=299 | 424));
     if let Some(problem) = refused {

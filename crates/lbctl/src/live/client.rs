@@ -12,6 +12,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, http};
 
 use super::place::Door;
+use super::shape;
 use super::unix::SocketConnector;
 use crate::clean;
 use crate::files;
@@ -103,7 +104,7 @@ impl Link {
             let (reply, retry_after) = self.ask(call)?;
             // The server is busy, and says when it may be asked again.
             let pause = match reply.status {
-                200..=299 => return Ok(reply),
+                200..=299 => return self.known(call, reply),
                 429 => Some(retry_after.unwrap_or(Duration::from_secs(1))),
                 503 => retry_after,
                 _ => None,
@@ -114,6 +115,13 @@ impl Link {
             }
             rest -= 1;
         }
+    }
+
+    /// An answer of the shape that the question asks for.
+    fn known(&self, call: &Call<'_>, reply: ServerReply) -> Result<ServerReply, Failure> {
+        let Some(wrong) = shape::wrong(call.method, &call.path, &reply.body) else { return Ok(reply) };
+        let path = call.path.split('?').next().unwrap_or_default();
+        Err(self.unreadable(&format!("an answer to {} {path} that is not understood: {wrong}", call.method)))
     }
 
     /// An answer, and its `Retry-After`.

@@ -14,6 +14,7 @@ mod netrc;
 mod place;
 pub mod rollout;
 mod servers;
+mod shape;
 pub mod status;
 pub mod top;
 mod unix;

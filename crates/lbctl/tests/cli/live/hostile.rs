@@ -96,3 +96,41 @@ fn names_and_notes_reach_a_terminal_as_text() {
     let parsed: serde_json::Value = serde_json::from_str(&parsed).unwrap();
     assert_eq!(parsed[0]["note"], "\u{1b}]0;x\u{7}<script>\u{202e}\u{9b}31m\r\n");
 }
+
+#[test]
+fn a_document_of_another_shape_is_no_answer_to_any_verb() {
+    let verbs: [&[&str]; 18] = [
+        &["status"],
+        &["top", "--once"],
+        &["members", "app"],
+        &["add", "app/d", "http://d:1"],
+        &["remove", "app/a"],
+        &["weight", "app/a", "2"],
+        &["drain", "app/a", "--wait", "1s"],
+        &["enable", "*/*"],
+        &["disable", "--address", "192.168.1.10"],
+        &["reset", "app/a"],
+        &["wait", "app", "--for", "usable>=1"],
+        &["events"],
+        &["events", "-f"],
+        &["decisions"],
+        &["scripts"],
+        &["discovery"],
+        &["state", "show"],
+        &["explain", "/"],
+    ];
+    for document in ["{}", "[]", "null", "7", "\"pools\"", "[{}]", "{\"pools\":[[]]}", "{\"status\":\"ok\"}"]
+    {
+        for words in verbs {
+            let said = asked(Line::Json(document.into()), words);
+            assert!(said.code == 4 && said.out.is_empty(), "{words:?} {document}: {}", said.whole());
+            let told = said.err.contains("is not understood") || said.err.contains("another shape");
+            assert!(told, "{words:?} {document}: {}", said.whole());
+        }
+    }
+    let folder = Folder::new();
+    let fake = Fake::saying(&folder.0, Line::Json("{}".into()));
+    let socket = fake.path.to_string_lossy().into_owned();
+    let said = folder.lbctl(&["rollout", "app", "--socket", &socket, "--journal", "j", "--", "true"]);
+    assert!(said.code == 4 && said.err.contains("is not understood"), "{}", said.whole());
+}

@@ -20,7 +20,8 @@ fn json(text: &str) -> Line {
 }
 
 fn usual(members: &[String]) -> Vec<(&'static str, Line)> {
-    vec![
+    let second = members.get(1).map(|member| ("GET /api/v1/pools/app/members/b", json(member)));
+    let mut lines = vec![
         ("GET /api/v1/status", json(STATUS)),
         ("GET /api/v1/pools", json(&pools(members))),
         ("GET /api/v1/pools/app/members/a", json(&members[0])),
@@ -29,7 +30,9 @@ fn usual(members: &[String]) -> Vec<(&'static str, Line)> {
         ("GET /api/v1/decisions", json(DECISIONS)),
         ("GET /api/v1/scripts", json(SCRIPTS)),
         ("GET /api/v1/discovery", json(DISCOVERY)),
-    ]
+    ];
+    lines.extend(second);
+    lines
 }
 
 fn two() -> Vec<String> {
