@@ -24,7 +24,7 @@ pub struct Example {
 /// The member that a request was sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answerer {
-    /// Its name; None: nobody.
+    /// `POOL/MEMBER`, of a log perhaps the member's name alone, or a URL; None: nobody.
     pub name: Option<String>,
     /// Draws had a part in it.
     pub is_drawn: bool,
@@ -102,6 +102,30 @@ impl Comparison {
     }
 }
 
+/// A name as pool and member. URLs, and some names of logs, have no pool.
+fn split(name: &str) -> (Option<&str>, &str) {
+    match name.split_once('/').filter(|_| !name.contains("://")) {
+        Some((pool, member)) => (Some(pool), member),
+        None => (None, name),
+    }
+}
+
+/// The member without its pool.
+fn short(name: &Option<String>) -> Option<String> {
+    name.as_deref().map(|name| split(name).1.to_owned())
+}
+
+/// Whether two names mean the same member, as far as both tell.
+fn is_same(one: &Option<String>, other: &Option<String>) -> bool {
+    match (one.as_deref().map(split), other.as_deref().map(split)) {
+        (Some((Some(pool), name)), Some((Some(other_pool), other_name))) => {
+            name == other_name && pool.eq_ignore_ascii_case(other_pool)
+        }
+        (Some((_, name)), Some((_, other_name))) => name == other_name,
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {
@@ -125,11 +149,15 @@ pub struct Drawn {
     pub all: u64,
     /// By member, those of the simulation and those of the log; an empty name for nobody.
     pub by_member: BTreeMap<String, (u64, u64)>,
+    /// The log names pools, too.
+    has_pools: bool,
 }
 
 impl Drawn {
     fn add(&mut self, now: Option<String>, before: Option<String>) {
         self.all += 1;
+        self.has_pools |= before.as_deref().is_some_and(|name| split(name).0.is_some());
+        let now = if self.has_pools { now } else { short(&now) };
         let (now, before) = (now.unwrap_or_default(), before.unwrap_or_default());
         self.counts(now).0 += 1;
         self.counts(before).1 += 1;
@@ -152,7 +180,7 @@ impl Drawn {
 impl Differences {
     /// Takes in one request.
     pub fn compare(&mut self, ask: &Ask, now: Option<String>, before: Option<String>) {
-        let differs = now != before;
+        let differs = !is_same(&now, &before);
         self.all += 1;
         self.differ += u64::from(differs);
         let first = ask.path().trim_start_matches('/').split('/').next().unwrap_or_default();
@@ -164,6 +192,10 @@ impl Differences {
         counts.0 += u64::from(differs);
         counts.1 += 1;
         if differs && self.examples.len() < EXAMPLES {
+            // Pools are named where they make the difference.
+            let (short_now, short_before) = (short(&now), short(&before));
+            let is_short = short_now != short_before;
+            let (now, before) = if is_short { (short_now, short_before) } else { (now, before) };
             self.examples.push(Example { path: ask.target.clone(), now, before });
         }
     }
@@ -176,5 +208,35 @@ impl Differences {
         all.sort_by_key(|(_, differ, _)| std::cmp::Reverse(*differ));
         all.truncate(EXAMPLES);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_the_same_with_and_without_its_pool() {
+        let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        for (one, other, same) in [
+            ("app/c", "c", true),
+            ("app/c", "app/c", true),
+            ("app/c", "APP/c", true),
+            ("app/c", "two/c", false),
+            ("app/c", "d", false),
+            ("app/c", "", false),
+            ("", "", true),
+            ("http://a/c", "http://b/c", false),
+            ("http://a/c", "http://a/c", true),
+            ("http://a/c", "c", false),
+        ] {
+            assert_eq!(is_same(&name(one), &name(other)), same, "{one} {other}");
+        }
+        let mut all = Differences::default();
+        all.compare(&Ask::default(), name("app/c"), name("two/c"));
+        all.compare(&Ask::default(), name("app/c"), name("app/d"));
+        let told = |at: usize| (all.examples[at].now.clone(), all.examples[at].before.clone());
+        assert_eq!(told(0), (name("app/c"), name("two/c")));
+        assert_eq!(told(1), (name("c"), name("d")));
     }
 }

@@ -138,8 +138,9 @@ fn simulate(
         other.map(|setup| Simulation::new(setup, faults, begin)).transpose().map_err(Failure::usage)?;
     vet(args, &one)?;
     let workers = workers(args)?;
-    one.workers = Workers::of(workers);
-    other.iter_mut().for_each(|other| other.workers = Workers::of(workers));
+    let backlog = backlog(args)?;
+    one.workers = Workers::of(workers, backlog);
+    other.iter_mut().for_each(|other| other.workers = Workers::of(workers, backlog));
     let mut compared = match &mut other {
         Some(other) => {
             (one.draws_apart, other.draws_apart) = (true, true);
@@ -213,6 +214,7 @@ fn vet(args: &SimulateArgs, simulation: &Simulation) -> Result<(), Failure> {
         .iter()
         .flat_map(|pool| pool.members.iter().map(|member| (pool.name.to_string(), member.spec.name.clone())));
     let own: Vec<(String, String)> = own.collect();
+    vet_additions(&simulation.faults, &own, &pools.iter().map(|pool| &*pool.name).collect::<Vec<_>>())?;
     match simulation.unknown_member(&own) {
         Some(name) => {
             let found = list(own.into_iter().map(|(pool, member)| format!("{pool}/{member}")).collect());
@@ -220,6 +222,42 @@ fn vet(args: &SimulateArgs, simulation: &Simulation) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// Members that are added have a pool, and a name that is free there.
+fn vet_additions(faults: &[Fault], own: &[(String, String)], pools: &[&str]) -> Result<(), Failure> {
+    let mut taken = own.to_vec();
+    for fault in faults {
+        let Fault::Add(only, spec, _) = fault else { continue };
+        let name = &spec.name;
+        let meant =
+            pools.iter().filter(|pool| only.as_ref().is_none_or(|only| pool.eq_ignore_ascii_case(only)));
+        let meant: Vec<&&str> = meant.collect();
+        if let (Some(only), true) = (only, meant.is_empty()) {
+            let text =
+                format!("--add {only}/{name}: there is no such pool; expected one of {}", pools.join(", "));
+            return Err(Failure::usage(text));
+        }
+        for pool in meant {
+            let member = ((*pool).to_owned(), name.clone());
+            if taken.contains(&member) {
+                return Err(Failure::usage(format!(
+                    "--add {name}: pool {pool} already has a member named {name}"
+                )));
+            }
+            taken.push(member);
+        }
+    }
+    Ok(())
+}
+
+/// How many connections the kernel holds for httpd, by the configuration's word or by default.
+fn backlog(args: &SimulateArgs) -> Result<u32, Failure> {
+    const USUAL: u32 = 511;
+    let Some(file) = &args.from.config else { return Ok(USUAL) };
+    let text = text::read(file, &args.from.defines).map_err(Failure::usage)?;
+    let told = surroundings::numbers(&text, &["ListenBacklog", "ListenBackLog"]);
+    Ok(told.into_iter().max().unwrap_or(USUAL))
 }
 
 /// How many requests httpd serves at once: `--workers`, else the configuration's word, where it has

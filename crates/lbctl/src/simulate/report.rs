@@ -98,6 +98,13 @@ fn summary(results: &Results) -> Vec<String> {
             ),
         });
     }
+    if workers.line_peak > u64::from(workers.backlog) {
+        lines.push(format!(
+            "{} waited for a worker at the same time, more than ListenBacklog {}: clients beyond it try again \
+             after a second or more, which is not simulated",
+            workers.line_peak, workers.backlog
+        ));
+    }
     let mut others = Vec::new();
     for (count, what) in [
         (figures.declined, "not ours"),
@@ -182,6 +189,9 @@ struct Document<'r> {
     workers_peak: u32,
     waited_for_worker: u64,
     worker_waits: Percentiles,
+    /// Most that waited for a worker at the same time, and how many of them the kernel holds.
+    worker_line_peak: u64,
+    listen_backlog: u32,
     sessions_moved: u64,
     /// Each member's part of what members answered.
     shares: BTreeMap<&'r str, f64>,
@@ -305,6 +315,8 @@ fn document(results: &Results) -> Document<'_> {
         workers_peak: results.workers.peak,
         waited_for_worker: results.workers.waited,
         worker_waits: percentiles(&results.workers.waits),
+        worker_line_peak: results.workers.line_peak,
+        listen_backlog: results.workers.backlog,
         sessions_moved: figures.moved,
         shares: figures.members.iter().map(|member| (member.name.as_str(), share(member))).collect(),
         latency: percentiles(&figures.times),

@@ -217,7 +217,7 @@ impl Simulation {
                 self.begin_at(number, member.slot, (at, now), took * factor);
                 self.workers.end_at(now + took * factor);
                 self.figures.times.add(arrival.outside + arrival.waited + took * factor);
-                return Dispatched::To(Some(member.spec.name.clone()));
+                return Dispatched::To(Some(self.figures.members[number].name.clone()));
             }
             self.figures.members[number].failures += 1;
             self.ended(pool, &member, Outcome::Connect, 0.0);

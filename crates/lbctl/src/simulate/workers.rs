@@ -33,6 +33,10 @@ pub struct WorkerFigures {
     pub waited: u64,
     /// How long they waited.
     pub waits: Times,
+    /// Most that waited at the same time.
+    pub line_peak: u64,
+    /// Most connections that the kernel holds for httpd (`ListenBacklog`).
+    pub backlog: u32,
 }
 
 /// A request that waits in front of the server.
@@ -49,8 +53,9 @@ pub struct Outside {
 
 impl Workers {
     /// So many. None: as many as are needed.
-    pub fn of(most: Option<u32>) -> Self {
-        Workers { most, figures: WorkerFigures { most, ..WorkerFigures::default() }, ..Workers::default() }
+    pub fn of(most: Option<u32>, backlog: u32) -> Self {
+        let figures = WorkerFigures { most, backlog, ..WorkerFigures::default() };
+        Workers { most, figures, ..Workers::default() }
     }
 
     /// Whether a request that comes now has to wait.
@@ -62,6 +67,7 @@ impl Workers {
     pub fn wait(&mut self, outside: Outside) {
         self.figures.waited += 1;
         self.line.push_back(outside);
+        self.figures.line_peak = self.figures.line_peak.max(self.line.len() as u64);
     }
 
     /// A worker takes a request.
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_first_that_waits_is_the_first_that_is_taken() {
-        let mut workers = Workers::of(Some(1));
+        let mut workers = Workers::of(Some(1), 511);
         assert!(!workers.is_full());
         workers.begin();
         for (number, came) in [(1, 0.1), (2, 0.2)] {
@@ -118,8 +124,13 @@ mod tests {
         workers.begin();
         workers.end_at(0.7);
         assert_eq!(workers.free(0.7).map(|next| next.number), Some(2));
-        assert!(!workers.has_line() && workers.figures.waited == 2 && workers.figures.peak == 1);
-        let mut unlimited = Workers::of(None);
+        assert!(
+            !workers.has_line()
+                && workers.figures.waited == 2
+                && workers.figures.line_peak == 2
+                && workers.figures.peak == 1
+        );
+        let mut unlimited = Workers::of(None, 511);
         (0..1000).for_each(|_| unlimited.begin());
         unlimited.end_at(1.0);
         assert!(!unlimited.is_full() && unlimited.next_end().is_none());

@@ -147,3 +147,64 @@ fn a_packed_log_may_come_by_standard_input() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&document["requests"], &document["unread"]), (&40.into(), &0.into()), "{document}");
 }
+
+#[test]
+fn a_line_that_is_longer_than_the_kernel_holds_is_told() {
+    let folder = folder();
+    let line = "{\"time\":1,\"path\":\"/x\",\"seconds\":0.01}\n";
+    folder.write("crowd.log", line.repeat(300));
+    let words = ["--workers", "1", "crowd.log"];
+    let plain = simulate(&folder, &words).done();
+    assert!(!plain.out.contains("ListenBacklog"), "{}", plain.whole());
+    folder.write("pools.conf", "ListenBacklog 100\n".to_owned() + &folder.read("pools.conf"));
+    let told = simulate(&folder, &words).done();
+    assert!(told.out.contains("more than ListenBacklog 100: clients"), "{}", told.whole());
+    let document = json(&simulate(&folder, &[&["--json"], &words[..]].concat()).done());
+    let peak = document["worker_line_peak"].as_u64().unwrap();
+    assert!((101..300).contains(&peak) && document["listen_backlog"] == 100, "{document}");
+}
+
+#[test]
+fn members_that_cannot_be_added_are_refused() {
+    let folder = folder();
+    let added = |names: &[&str]| {
+        let each =
+            names.iter().flat_map(|name| ["--add".to_owned(), format!("{name}=http://192.0.2.9:80@14:01")]);
+        let all: Vec<String> = each.chain(["access.log".to_owned()]).collect();
+        simulate(&folder, &all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for (names, told) in [
+        (&["a"][..], "--add a: pool app already has a member named a"),
+        (&["APP/a"], "--add a: pool app already has a member named a"),
+        (&["d", "d"], "--add d: pool app already has a member named d"),
+        (&["nope/d"], "--add nope/d: there is no such pool; expected one of app"),
+    ] {
+        let said = added(names);
+        assert!(said.code == 2 && said.err.contains(told), "{}", said.whole());
+    }
+    added(&["d", "app/e"]).done();
+}
+
+#[test]
+fn a_log_may_name_pools_with_its_members() {
+    let folder = folder();
+    // Smooth round robin over 5, 1, 1.
+    let turn = ["a", "a", "b", "a", "c", "a", "a"];
+    let run = |pool: &str, more: &[&str]| {
+        let line = |n: usize| {
+            let (second, member) = (n / 20, turn[n % 7]);
+            format!("h [30/Nov/2026:14:00:{second:02} +0000] \"GET / HTTP/1.1\" {pool}{member}\n")
+        };
+        folder.write("own.log", (0..700).map(line).collect::<String>());
+        let words = ["--json", "--against-log", "--log-format", "%h %t \"%r\" %{LB_MEMBER}e", "own.log"];
+        json(&simulate(&folder, &[more, &words].concat()).done())["differences"].clone()
+    };
+    for pool in ["", "app/", "App/"] {
+        assert_eq!(run(pool, &[])["differ"], 0, "{pool}");
+    }
+    let other = run("other/", &[]);
+    assert_eq!((&other["differ"], &other["examples"][0]["now"]), (&700.into(), &"app/a".into()), "{other}");
+    let drawn = run("app/", &["--method", "random"]);
+    assert_eq!(drawn["drawn_shares"].as_array().map(Vec::len), Some(3), "{drawn}");
+    assert_eq!(drawn["drawn_shares"][0]["member"], "app/a", "{drawn}");
+}
