@@ -191,3 +191,40 @@ fn a_backend_of_haproxy_serves_as_it_did() {
     }
     httpd.assert_no_crash();
 }
+
+#[test]
+fn odd_and_doubled_names_become_a_configuration_that_httpd_takes() {
+    let folder = std::env::temp_dir().join(format!("lua-balancer-odd-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    for (from, text) in [
+        (
+            "haproxy",
+            "backend\n server a 10.0.0.1:80\n server a 10.0.0.2:80\n server a 10.0.0.1:80\n server b/c 10.0.0.3:80\n\
+             backend app\n server x 10.0.0.1:80 weight 9999999\n option \\\nbackend app\n server y 10.0.0.1\n\
+             backend ..\nlisten\n server z 127.0.0.1:80\nfrontend f\n default_backend app\n\
+             default_backend gone\nfrontend g\\\n default_backend app\n",
+        ),
+        (
+            "nginx",
+            "upstream a { server 10.0.0.1; server 10.0.0.1; }\nupstream a { server 10.0.0.2; }\nupstream A { }\n\
+             upstream { server 10.0.0.3; }\nupstream {}\nupstream \"we ird\" { server \"h 4\"; server h5:99999; }\n\
+             upstream _ { hash $request_uri; server 10.0.0.4; }\n\
+             server { location / { proxy_pass http://a; } location / { proxy_pass http://A; }\n\
+             location /x\\y { proxy_pass http://a; } location '/q\"' { proxy_pass http://a; } }\n",
+        ),
+        (
+            "balancer",
+            "<Proxy balancer://>\nBalancerMember http://10.0.0.1\n</Proxy>\n\
+             <Proxy balancer://x>\nBalancerMember http://10.0.0.1\nBalancerMember http://10.0.0.1\n</Proxy>\n\
+             <Proxy balancer://x>\nBalancerMember http://10.0.0.2\n</Proxy>\n<Proxy balancer://X>\n</Proxy>\n\
+             <Location /loc>\nProxyPass balancer://x/y\n</Location>\nProxyPass balancer://x\n\
+             ProxyPass / balancer://x/\nProxyPass / balancer://X/\nProxyPass /q balancer://gone/\n\
+             ProxyPassMatch ^/a(\\d+) balancer://x/$1\n",
+        ),
+    ] {
+        let file = folder.join(from);
+        fs::write(&file, text).expect("a configuration");
+        converted(from, &file, "").start();
+    }
+    fs::remove_dir_all(folder).expect("to remove the folder");
+}
