@@ -109,6 +109,10 @@ int lb_walk_locations(request_rec *r, char *path)
             return status;
         }
         ap_getparents(path);
+        /* A path that goes above the root has lost its slash: httpd's core refuses it. */
+        if (path[0] != '/' && strcmp(path, "*")) {
+            return HTTP_BAD_REQUEST;
+        }
         if (merges_slashes(r)) {
             ap_no2slash(path);
         }
