@@ -15,7 +15,7 @@ use balance::snapshot::{LeadState, Snapshot};
 use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
-use control::{Described, Facts, House, StateSeen, Unexplained};
+use control::{Described, Facts, House, OrderStore, StateSeen, Unexplained};
 use render::explained::ExplainedDoc;
 use render::metrics::{Histograms, Members, Options};
 use table::Table;
@@ -85,6 +85,7 @@ impl House for ChildHouse {
             started_s: self.child.doors.started_s,
             clock_ms: Some(memory::monotonic_ms()),
             lead_changes: Some(self.child.table.lead_changes().0),
+            store: self.child.store.as_ref().and_then(|store| store.state()),
             state_trouble: self.child.state_file.as_ref().and_then(StateFile::trouble),
         }
     }
@@ -179,6 +180,10 @@ impl House for ChildHouse {
 
     fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained> {
         explain::explain(self.child, described)
+    }
+
+    fn order_store(&self) -> Option<&dyn OrderStore> {
+        self.child.store.as_deref().map(|store| store as &dyn OrderStore)
     }
 
     fn metrics_reduced(&self, reduced: bool) {

@@ -17,6 +17,7 @@ pub mod pools;
 mod ramps;
 pub mod saved;
 mod scripts;
+mod sharing;
 mod source;
 mod stale;
 mod state;

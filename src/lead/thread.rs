@@ -16,6 +16,7 @@ use super::orders::Orders;
 use super::pools::PoolImages;
 use super::ramps::Ramps;
 use super::scripts::Scripts;
+use super::sharing::OrderSharing;
 use super::stale::Stale;
 use super::state::StateWriter;
 use super::{Lease, Rest, TICK, Task};
@@ -96,7 +97,7 @@ struct Worker {
     scripts: Scripts,
     pools: PoolImages,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 9],
+    tasks: [(Option<Instant>, Box<dyn Task>); 10],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -104,12 +105,13 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 9] = [
+        let tasks: [Box<dyn Task>; 10] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
             Box::new(Orders::default()),
             Box::new(Finder::new(child)),
+            Box::new(OrderSharing::new(child)),
             Box::new(Ramps::default()),
             Box::new(Readings::default()),
             Box::new(StateWriter::default()),

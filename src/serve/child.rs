@@ -31,6 +31,7 @@ use crate::serve::lua_states::{LuaStates, Parts, Versions};
 use crate::serve::own_config::Main;
 use crate::serve::places::MemberPlaces;
 use crate::serve::shadows::Shadows;
+use crate::serve::store::OrderShelf;
 use crate::serve::trials::Trials;
 use crate::serve::troubles;
 use crate::serve::waiting_room::WaitingRoom;
@@ -94,6 +95,8 @@ pub struct Child {
     pub admitted: Arc<Admitted>,
     /// The state file, where there is one.
     pub state_file: Option<StateFile>,
+    /// Where orders are shared.
+    pub store: Option<Arc<OrderShelf>>,
     /// Where the configuration names members.
     pub places: MemberPlaces,
 }
@@ -214,6 +217,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         answering: Answering::new(),
         admitted: generation.admitted.clone(),
         state_file: generation.state_file.clone(),
+        store: generation.store.clone(),
         places: MemberPlaces::new(&generation.main_config.config, &generation.server_root),
     })
 }

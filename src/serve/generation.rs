@@ -16,6 +16,7 @@ use crate::keep::doors::Doors;
 use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
 use crate::serve::own_config::Main;
+use crate::serve::store::OrderShelf;
 use crate::vetting::Keeper;
 
 /// A `LuaBalancerTimer`.
@@ -53,6 +54,8 @@ pub struct Generation {
     pub admitted: Arc<Admitted>,
     /// The state file, where there is one.
     pub state_file: Option<StateFile>,
+    /// Where orders are shared, if they are.
+    pub store: Option<Arc<OrderShelf>>,
     /// ServerRoot.
     pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those

@@ -21,6 +21,7 @@ pub mod scripts;
 pub mod shadows;
 pub mod snapshot;
 pub mod stated;
+pub mod store;
 pub mod trials;
 pub mod troubles;
 pub mod waiting_room;

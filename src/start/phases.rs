@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use balance::lifecycle;
 use config::{Config, Script};
+use share::StorePlace;
 
 use super::{checks, files, parent, pools, scripts, state};
 use crate::httpd::config::{is_defined, runtime_relative, server_root};
@@ -27,6 +28,7 @@ use crate::serve::anywhere;
 use crate::serve::child;
 use crate::serve::generation::{self, Generation, Timer};
 use crate::serve::own_config::{Main, Section};
+use crate::serve::store::OrderShelf;
 
 /// The default socket of the control plane, below DefaultRuntimeDir.
 const SOCKET: &str = "lua_balancer.sock";
@@ -216,6 +218,10 @@ fn prepare(
     let admitted = Admitted::new().map_err(|error| format!("no shared memory: {error}"))?;
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
+    let place = config.store.shares_orders().map(|place| StorePlace::of(place, &server_root));
+    let store =
+        place.map(OrderShelf::new).transpose().map_err(|error| format!("no shared memory: {error}"))?;
+    let store = store.map(Arc::new);
     Ok(Generation {
         table,
         dicts,
@@ -228,6 +234,7 @@ fn prepare(
         doors,
         admitted: Arc::new(admitted),
         state_file: None,
+        store,
         server_root,
         stale: Vec::new(),
         vetting: None,

@@ -43,6 +43,34 @@ pub enum Sharing {
     },
 }
 
+/// A member's order before and after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderDraft {
+    /// The pool's name.
+    pub pool: String,
+    /// The member's name.
+    pub member: String,
+    /// The definition of the member.
+    pub defined: Defined,
+    /// The order that it has here.
+    pub before: Option<Order>,
+    /// The order that it is to have.
+    pub after: Option<Order>,
+}
+
+/// Why orders of a change are not in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutFailure {
+    /// Another server has changed the order of a member (`pool/member`).
+    Newer(String),
+    /// They may not be put there, or are too many.
+    Refused(String),
+    /// The store has not answered, and the change is not there.
+    Away(String),
+    /// The store has not answered, and the change may be there: it is not to hold.
+    Unknown(String),
+}
+
 /// The part of an order that is shared: state, weight, end and reason, and who has ordered them.
 /// `max_inflight` and meta keys are each server's own, and so is the removal of a member, whom
 /// others may not have.

@@ -10,6 +10,7 @@ use crate::kept;
 use crate::parse;
 use crate::sampling_lines;
 use crate::script_lines;
+use crate::shared;
 use crate::statement::Statement;
 
 /// Where a directive may stand.
@@ -196,6 +197,11 @@ pub static DIRECTIVES: &[Directive] = &[
         Key { name: "max_age", value: "a duration", default: "7d" },
         Key { name: "health_age", value: "a duration", default: "60s" },
     ]),
+    of(c"LuaBalancerStore", Contexts::Server, "etcd:URL,…/PREFIX [key=value…]", shared::store)
+        .help(c"the etcd by which several servers share orders: etcd:URL,.../PREFIX [key=value ...]")
+        .keys(&[keys::DISCOVERY_ETCD]),
+    of(c"LuaBalancerShare", Contexts::Server, "none|orders", shared::share)
+        .help(c"what several servers share by LuaBalancerStore: none or orders"),
 ];
 
 const fn of(c_name: &'static CStr, contexts: Contexts, arguments: &'static str, parse: Parse) -> Directive {

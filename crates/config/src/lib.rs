@@ -21,6 +21,7 @@ mod sampling;
 mod sampling_lines;
 mod script_lines;
 mod section;
+mod shared;
 mod statement;
 mod surroundings;
 #[cfg(test)]
@@ -36,5 +37,6 @@ pub use place::Position;
 pub use plan::{Config, Naming, Planned, Resolved, Script, Timer};
 pub use sampling::Sampling;
 pub use section::{AdminRule, ErrorRule, Hooks, Rewrites, Section};
+pub use shared::StoreSetting;
 pub use statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError, Statement};
 pub use surroundings::Surroundings;

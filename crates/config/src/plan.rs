@@ -11,6 +11,7 @@ use crate::parts::{Dict, GeoFile, Pool, PoolScript};
 use crate::place::Position;
 use crate::sampling::Sampling;
 use crate::section::{AdminRule, ErrorRule, Hooks};
+use crate::shared::StoreSetting;
 use crate::statement::{CodeCache, DEFAULT_LIMIT, HookKind, Limit, OnError};
 
 /// A script of the library and a function in it.
@@ -105,6 +106,8 @@ pub struct Config {
     pub sampling: Sampling,
     /// `LuaBalancerStateFile`.
     pub state_file: StateSetting,
+    /// `LuaBalancerStore` and `LuaBalancerShare`.
+    pub store: StoreSetting,
     /// How many places outside of pools name a function.
     pub uses: usize,
     /// These functions, and where they are named.
@@ -173,6 +176,7 @@ impl Config {
 impl Draft {
     /// Resolves every function. Everything has been read.
     pub fn finish(self) -> Result<Config, String> {
+        self.store.check()?;
         let mut plan = Plan { draft: &self, scripts: Vec::new() };
         let resolved =
             self.uses.iter().map(|one| plan.resolve(one, one.share)).collect::<Result<Vec<_>, _>>()?;
@@ -203,6 +207,7 @@ impl Draft {
             sampling: self.sampling,
             admins: self.admins,
             state_file: self.state_file,
+            store: self.store,
             uses: self.uses.len(),
             named,
             lists,

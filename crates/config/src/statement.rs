@@ -97,6 +97,13 @@ pub enum Statement {
         /// Seconds for which what checks and requests say holds.
         health_age_s: u64,
     },
+    /// `LuaBalancerStore`.
+    Store(balance::settings::EtcdPlace),
+    /// `LuaBalancerShare`.
+    Share {
+        /// Orders are.
+        orders: bool,
+    },
 }
 
 /// The function that a directive names.

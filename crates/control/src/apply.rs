@@ -13,6 +13,7 @@ use balance::steps::{Doing, MemberStep};
 use crate::asked::{Asked, epoch_s, person};
 use crate::draft::Draft;
 use crate::problem::Problem;
+use crate::shared::{self, SharedSteps};
 use crate::types::Response;
 
 /// The intent of a request.
@@ -26,6 +27,8 @@ pub(crate) enum Intent {
 /// The result of an intent.
 enum Made {
     Answer(Response),
+    /// Nothing is done yet: these orders have to be in the store first.
+    Shared(SharedSteps),
     /// It is made, and the log is to be told.
     Change {
         events: Vec<Event>,
@@ -41,12 +44,20 @@ pub(crate) fn make(
     let steering = asked.house.steering();
     let mut outcome = None;
     steering.with_pen(&mut || outcome = Some(attempt(asked, plan)));
+    if let Some(Ok(Made::Shared(shared))) = &outcome {
+        // A store may be silent for seconds: nobody has the pen meanwhile.
+        let revision = shared::put(asked, shared)?;
+        let mut done = None;
+        steering.with_pen(&mut || done = Some(after_store(asked, shared, revision)));
+        outcome = done;
+    }
     let busy = || match asked.house.is_superseded() {
         true => superseded(),
         false => Problem::new(503, "another change is being made, and does not end").with("Retry-After", "1"),
     };
     match outcome.ok_or_else(busy)?? {
         Made::Answer(response) => Ok(Some(response)),
+        Made::Shared(_) => Err(busy()),
         // The log may be slow: others have the pen meanwhile.
         Made::Change { events, told } => {
             asked.house.log(&events, &told);
@@ -71,12 +82,27 @@ fn attempt(
         Intent::Answer(response) => return Ok(Made::Answer(response)),
         Intent::Change(note) => note,
     };
+    if let Some(orders) = shared::orders(asked, &mut draft)? {
+        return Ok(Made::Shared(SharedSteps { orders, steps: draft.steps, note }));
+    }
+    carry_out(asked, &draft, note)
+}
+
+/// The second part of a change, whose orders are in the store.
+fn after_store(asked: &Asked<'_>, shared: &SharedSteps, revision: u64) -> Result<Made, Problem> {
+    let mut draft = Draft::of(asked.house.snapshot());
+    let steps = shared::steps_after(asked, &mut draft, shared, revision);
+    draft.take(steps)?;
+    carry_out(asked, &draft, shared.note.clone())
+}
+
+fn carry_out(asked: &Asked<'_>, draft: &Draft, note: Option<String>) -> Result<Made, Problem> {
     let by = By::Person(person(asked.request, note));
     let mut events =
         asked.house.steering().carry_out(&draft.steps, &by).map_err(|error| refused(asked, error))?;
-    events.iter_mut().for_each(|event| add_note(event, &draft));
+    events.iter_mut().for_each(|event| add_note(event, draft));
     let now_s = epoch_s(asked.house);
-    let told = told(&draft, &by, now_s);
+    let told = told(draft, &by, now_s);
     let entries: Vec<EventEntry> = events.iter().filter_map(|event| EventEntry::of(event, now_s)).collect();
     // With the pen: a change and its events go into a larger table together, or neither of them.
     asked.house.note(&entries);

@@ -101,6 +101,25 @@ impl Draft {
         found.map_or((None, None), |(before, now)| (before.as_ref(), now.as_ref()))
     }
 
+    /// Members whose orders change, with their orders before and after.
+    pub(crate) fn all_orders(&self) -> impl Iterator<Item = (&str, &str, Option<&Order>, Option<&Order>)> {
+        let all = self.orders.iter();
+        all.map(|((pool, member), (before, now))| (&**pool, &**member, before.as_ref(), now.as_ref()))
+    }
+
+    /// Has a member's order be another one than its steps say.
+    pub(crate) fn reorder(&mut self, pool: &str, member: &str, order: Option<Order>) {
+        let is_its = |step: &&mut MemberStep| step.pool == pool && step.member == member;
+        for step in self.steps.iter_mut().filter(is_its) {
+            if let Doing::Order(known) = &mut step.what {
+                known.clone_from(&order);
+            }
+        }
+        if let Some((_, now)) = self.orders.get_mut(&(pool.to_owned(), member.to_owned())) {
+            *now = order;
+        }
+    }
+
     /// A row that a removed member leaves is free only when its last request has ended: it is not
     /// counted.
     fn try_out(&mut self, step: &MemberStep) -> Result<(), Problem> {

@@ -59,7 +59,7 @@ pub(crate) const KEYS: [(&str, Kind); 30] = [
 ];
 
 /// Keys that only a GET shows; left out, so that a list that was read may be put back.
-pub(crate) const SHOWN: [&str; 23] = [
+pub(crate) const SHOWN: [&str; 24] = [
     "pool",
     "state",
     "healthy",
@@ -70,6 +70,7 @@ pub(crate) const SHOWN: [&str; 23] = [
     "until",
     "then",
     "note",
+    "local",
     "weights",
     "role",
     "inflight",

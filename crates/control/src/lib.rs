@@ -28,6 +28,7 @@ mod query;
 pub mod rate;
 mod read;
 pub mod routes;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,4 +39,4 @@ pub use described::{Described, Unexplained};
 pub use element::read_member;
 pub use events::WaitingCall;
 pub use render::Facts;
-pub use types::{Admin, Caller, Door, House, Request, Response, StateSeen};
+pub use types::{Admin, Caller, Door, House, OrderStore, Request, Response, StateSeen};

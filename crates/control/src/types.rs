@@ -8,6 +8,7 @@ use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
+use balance::sharing::{OrderDraft, PutFailure};
 use balance::snapshot::{LeadState, Snapshot};
 use balance::steering::Steering;
 use render::Facts;
@@ -97,6 +98,26 @@ pub struct StateSeen {
     pub trouble: Option<String>,
 }
 
+/// The store of orders that several servers share.
+pub trait OrderStore {
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// The store is away: since when, in words.
+    fn there(&self) -> Result<(), String>;
+    /// The revision of the store that was heard of last.
+    fn revision(&self) -> u64;
+    /// Puts orders there, all of them or none, and waits for that. Returns their revision. Nobody
+    /// has the pen meanwhile.
+    ///
+    /// # Errors
+    /// None of them is there, or none is to hold.
+    fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure>;
+    /// Whether orders of this revision are to hold here now: nothing as new was taken from the
+    /// store yet, and nothing older will be. With the pen.
+    fn holds(&self, revision: u64) -> bool;
+}
+
 /// The server, as a child has it.
 pub trait House {
     /// Everything that can be shown, now.
@@ -152,6 +173,8 @@ pub trait House {
     /// # Errors
     /// It cannot be said now.
     fn explain(&self, described: &Described) -> Result<ExplainedDoc, Unexplained>;
+    /// Where orders are shared. None: they are this server's alone.
+    fn order_store(&self) -> Option<&dyn OrderStore>;
     /// Whether series were left out of the metrics just now: it is said once in the log.
     fn metrics_reduced(&self, reduced: bool);
 }

@@ -43,6 +43,9 @@ pub struct MemberDoc<'a> {
     pub then: Option<&'static str>,
     /// Why it is ordered, in words.
     pub note: Option<&'a str>,
+    /// True: it was ordered with local=1, and the other servers do not know of it yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<bool>,
     /// As ordered last.
     pub weight: Figure,
     /// All that its weight is made of.
@@ -231,6 +234,7 @@ impl Shown<'_> {
             until: order.and_then(|order| order.until).map(Time),
             then: order.filter(|order| order.until.is_some()).map(|order| then(order).word()),
             note: order.and_then(|order| order.note.as_deref()),
+            local: order.and_then(|order| order.local).map(|_| true),
             weight: Figure::weight(member.weights.ordered),
             weights: WeightsDoc::of(member),
             lbset: member.lbset,

@@ -27,6 +27,9 @@ pub struct Facts {
     pub lead_changes: Option<u64>,
     /// Why the state file cannot be written, and since when: epoch seconds.
     pub state_trouble: Option<(String, u64)>,
+    /// Whether the store of shared orders answers, and since when: epoch seconds. None: there is
+    /// none, or nobody has heard of it yet.
+    pub store: Option<(bool, u64)>,
 }
 
 /// A snapshot, and what it takes to show it.

@@ -13,7 +13,7 @@ use crate::time::Time;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
     /// The kind: pool_unusable, pool_panic, script_refused, discovery_stale, discovery_held,
-    /// state_file or table_nearly_full.
+    /// state_file, store_away or table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,
@@ -35,8 +35,14 @@ impl Shown<'_> {
             message: why.clone(),
             since: Time::noted(*since_s),
         });
+        let store = self.facts.store.iter().filter(|(is_there, _)| !is_there).map(|(_, since_s)| WarningDoc {
+            code: "store_away",
+            message: "the store of shared orders does not answer: orders stay as they are, and new ones are refused"
+                .to_owned(),
+            since: Time::noted(*since_s),
+        });
         let sources = self.all.sources.iter().filter_map(|source| self.of_source(source));
-        pools.chain(scripts).chain(sources).chain(state).chain(table).collect()
+        pools.chain(scripts).chain(sources).chain(state).chain(store).chain(table).collect()
     }
 }
 

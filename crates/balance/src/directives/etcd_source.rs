@@ -28,6 +28,28 @@ pub(super) fn read(word: &str, place: &str) -> Result<EtcdPlace, ParseError> {
     if is_place { Ok(of) } else { Err(ParseError::word(found, EXPECTED)) }
 }
 
+impl EtcdPlace {
+    /// `etcd:URL,…/PREFIX` and its keys.
+    ///
+    /// # Errors
+    /// A word is wrong.
+    pub fn parse(words: &[String]) -> Result<Self, ParseError> {
+        let (word, keys) = words.split_first().ok_or_else(|| ParseError::Missing(EXPECTED.to_owned()))?;
+        let place = word.strip_prefix("etcd:").ok_or_else(|| ParseError::word(word, EXPECTED))?;
+        let mut of = read(word, place)?;
+        let mut seen = Vec::new();
+        for word in keys {
+            let (key, value) = values::pair(word)?;
+            values::once(&mut seen, key)?;
+            if !set(&mut of, key, value)? {
+                return Err(ParseError::unknown_key(key, KEYS));
+            }
+        }
+        check(&of)?;
+        Ok(of)
+    }
+}
+
 /// A scheme, a host and a port.
 fn is_endpoint(endpoint: &str) -> bool {
     let rest = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));

@@ -136,6 +136,14 @@ impl Draft {
                 self.state_file = kept::settled(path, (max_age_s, health_age_s), &at.place, world)?;
                 Ok(())
             }
+            Statement::Store(place) => {
+                self.store.place = Some(place);
+                Ok(())
+            }
+            Statement::Share { orders } => {
+                self.store.orders = orders;
+                Ok(())
+            }
         }
     }
 

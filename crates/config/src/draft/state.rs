@@ -12,6 +12,7 @@ use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
 use crate::sampling::Sampling;
 use crate::section::{Hooks, Section};
+use crate::shared::StoreSetting;
 use crate::statement::{CodeCache, HookKind, Limit, OnError};
 
 /// Dictionaries that a configuration may have.
@@ -101,6 +102,7 @@ pub struct Draft {
     /// `LuaBalancerAdmin`.
     pub(crate) admins: Vec<Admin>,
     pub(crate) state_file: StateSetting,
+    pub(crate) store: StoreSetting,
 }
 
 impl Default for Draft {
@@ -125,6 +127,7 @@ impl Default for Draft {
             sampling: Sampling::default(),
             admins: Vec::new(),
             state_file: StateSetting::default(),
+            store: StoreSetting::default(),
         }
     }
 }

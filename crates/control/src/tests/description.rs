@@ -195,15 +195,18 @@ fn parameters(route: &ApiRoute, method: Verb) -> Vec<Value> {
         }
         (Endpoint::Members, Verb::Put) => {
             put("query", "dry_run", one.clone(), "1: say what would change, and change nothing");
+            put("query", "local", one.clone(), "1: shared orders hold here alone for now");
             put("query", "force", one, "1: also remove what a configuration defines");
             put("header", "If-Match", text, "412 when membership, orders or state have changed since");
         }
         (Endpoint::Member, Verb::Delete) => {
             put("query", "drain", text.clone(), "Drain so long first, for example 30s");
+            put("query", "local", one.clone(), "1: shared orders hold here alone for now");
             put("query", "force", one, "1: also when a configuration defines it");
             put("header", "If-Match", text, "412 when orders or state have changed since");
         }
         (Endpoint::Members, Verb::Post) | (Endpoint::Member, Verb::Patch) => {
+            put("query", "local", one, "1: shared orders hold here alone for now");
             put("header", "If-Match", text, "412 when orders or state have changed since");
         }
         (Endpoint::Health, _) => {

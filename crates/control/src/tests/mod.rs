@@ -14,6 +14,7 @@ mod golden;
 mod hostile;
 mod lists;
 mod promtool;
+mod sharing;
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +43,8 @@ use render::metrics::Options;
 use serde_json::Value;
 
 use crate::{
-    Admin, Caller, Described, Door, Facts, House, Request, Response, StateSeen, Unexplained, admit, respond,
+    Admin, Caller, Described, Door, Facts, House, OrderStore, Request, Response, StateSeen, Unexplained,
+    admit, respond,
 };
 
 /// 2026-11-29T12:00:00Z.
@@ -82,6 +84,8 @@ pub(super) struct Heap {
     /// The wishes about sources that the leading child was told.
     pub asked: RefCell<Vec<(String, String, SourceAsk)>>,
     pub sources: RefCell<Vec<SourceState>>,
+    /// Where orders are shared.
+    pub orders: Option<sharing::FakeStore>,
 }
 
 /// Pool `app` with members a, b and c; pool `api` with nobody.
@@ -130,6 +134,7 @@ pub(super) fn house_of(lines: &[&str]) -> Heap {
         superseded: Cell::default(),
         asked: RefCell::default(),
         sources: RefCell::default(),
+        orders: None,
         configured: RefCell::new(specs.into_iter().map(|spec| spec.name).collect()),
     }
 }
@@ -289,6 +294,7 @@ impl House for Heap {
             started_s: NOON - 3_600,
             clock_ms: Some(1_000_000),
             lead_changes: Some(1),
+            store: self.orders.as_ref().map(|store| (!store.away.get(), NOON)),
             state_trouble: self.state.borrow().as_ref().and_then(|seen| Some((seen.trouble.clone()?, NOON))),
         }
     }
@@ -364,6 +370,10 @@ impl House for Heap {
             "/broken" => Err(Unexplained::Broken("it is broken".into())),
             _ => Ok(explaining::explained()),
         }
+    }
+
+    fn order_store(&self) -> Option<&dyn OrderStore> {
+        self.orders.as_ref().map(|store| store as &dyn OrderStore)
     }
 
     fn metrics_reduced(&self, reduced: bool) {

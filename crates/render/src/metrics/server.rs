@@ -27,6 +27,11 @@ pub(super) fn write(view: &Shown<'_>, extent: Extent, to: &mut Writer) {
     {
         to.count("lead_changes_total", "", changes);
     }
+    if let Some((is_there, _)) = facts.store
+        && to.begin("store_up")
+    {
+        to.count("store_up", "", u64::from(is_there));
+    }
     if to.begin("metrics_reduced") {
         to.count("metrics_reduced", "", u64::from(extent.reduced));
     }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Putting orders in the store: all of a change or none, and only where nobody else has been
+//! faster.
+
+use balance::sharing::{self, OrderDraft, PutFailure, Sharing};
+use etcd::{Compare, EtcdClient, EtcdError, KeyValue, Operation, Transacted, Transaction};
+use tokio::runtime::Builder;
+
+use crate::place::StorePlace;
+use crate::value;
+
+/// Most members of one change: etcd takes so many operations at once.
+const MOST: usize = 100;
+
+/// See the module.
+pub struct Desk {
+    place: StorePlace,
+}
+
+impl Desk {
+    /// For the store at this place.
+    pub fn new(place: StorePlace) -> Self {
+        Desk { place }
+    }
+
+    /// Puts orders in the store, and waits for the answer, at most three times `timeout=`. Returns
+    /// the revision that they have there. `nonce`: a number that nobody else uses. `now_s`: epoch
+    /// seconds.
+    ///
+    /// # Errors
+    /// None of them is there; see [`PutFailure`].
+    pub fn put(&self, drafts: &[OrderDraft], nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
+        if drafts.len() > MOST {
+            return Err(PutFailure::Refused(format!(
+                "a change has shared orders of at most {MOST} members, this one has {}",
+                drafts.len()
+            )));
+        }
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| PutFailure::Away(error.to_string()))?;
+        let done = runtime.block_on(self.put_now(drafts, nonce, now_s));
+        // A lookup of a name may hang.
+        runtime.shutdown_background();
+        done
+    }
+
+    async fn put_now(&self, drafts: &[OrderDraft], nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
+        let mut client = EtcdClient::new(self.place.etcd.clone());
+        let key = |draft: &OrderDraft| self.place.key(&draft.pool, &draft.member);
+        let found = self.look(&mut client, drafts).await?;
+        let mut transaction = Transaction::default();
+        for draft in drafts {
+            let key = key(draft);
+            let stored = found.kvs.iter().find(|kv| kv.key == key.as_bytes());
+            let mod_revision = stored.map_or(0, |kv| kv.mod_revision);
+            if stored.is_some_and(|kv| !is_known(kv, draft, now_s)) {
+                return Err(newer(draft));
+            }
+            let value = value::written(&sharing::shared_part(draft.after.as_ref()), nonce);
+            transaction.compare.push(Compare { key: key.clone(), mod_revision });
+            transaction.then.push(Operation::Put { key, value, lease: 0 });
+        }
+        match client.transact(&transaction).await {
+            Ok(done) if done.succeeded => Ok(u64::try_from(done.header.revision).unwrap_or_default()),
+            Ok(_) => Err(drafts.first().map_or_else(|| PutFailure::Newer(String::new()), newer)),
+            Err(error @ EtcdError::Refused { .. }) => Err(PutFailure::Refused(error.to_string())),
+            Err(error) if error.may_have_landed() => Err(PutFailure::Unknown(error.to_string())),
+            Err(error) => Err(PutFailure::Away(error.to_string())),
+        }
+    }
+
+    /// The keys as they are now, of the first endpoint of two that answers.
+    async fn look(&self, client: &mut EtcdClient, drafts: &[OrderDraft]) -> Result<Transacted, PutFailure> {
+        let get = |draft: &OrderDraft| Operation::Get { key: self.place.key(&draft.pool, &draft.member) };
+        let look = Transaction { then: drafts.iter().map(get).collect(), ..Transaction::default() };
+        let mut failed = None;
+        for _ in 0..client.endpoints().min(2) {
+            match client.transact(&look).await {
+                Ok(found) => return Ok(found),
+                Err(error @ EtcdError::Refused { .. }) => return Err(PutFailure::Refused(error.to_string())),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(PutFailure::Away(failed.map_or_else(String::new, |error| error.to_string())))
+    }
+}
+
+/// Whether the order here is the one in the store, as far as it is shared. A value that is not an
+/// order is replaced.
+fn is_known(kv: &KeyValue, draft: &OrderDraft, now_s: u64) -> bool {
+    let Ok(stored) = value::read(&kv.value, kv.mod_revision) else { return true };
+    // An order that was given here alone is not there yet, and may be put there by this one.
+    let here = draft.before.as_ref();
+    !matches!(sharing::share(Some(&stored), here, draft.defined, now_s), Sharing::Take(_))
+        || sharing::shares_the_same(Some(&stored.order), here)
+}
+
+fn newer(draft: &OrderDraft) -> PutFailure {
+    PutFailure::Newer(format!("{}/{}", draft.pool, draft.member))
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The copy of all orders of the store, kept as long as somebody listens. The store is asked every
+//! two seconds; when it does not answer in time it is away, until it answers again.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use balance::order::Order;
+use balance::sharing::StoredOrder;
+use etcd::{
+    Compare, Copied, EtcdClient, EtcdError, KeyCopy, Operation, RangeQuery, Transaction, Watch, WatchAnswer,
+};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use crate::place::StorePlace;
+use crate::value;
+
+/// How often the store is asked whether it is there.
+const PACE: Duration = Duration::from_secs(2);
+/// From one attempt to reach it to the next.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Most orders, and most bytes of them.
+const LIMITS: (usize, usize) = (100_000, 16 << 20);
+
+/// The orders of the store, by pool and member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredOrders {
+    /// The revision that they are of.
+    pub revision: u64,
+    /// The orders; Err: the value is not one.
+    pub orders: BTreeMap<(String, String), Result<StoredOrder, String>>,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// These are the orders now.
+    Orders(Arc<StoredOrders>),
+    /// The store has answered, and nothing has changed.
+    There,
+    /// It does not answer.
+    Away(String),
+}
+
+/// An order for the store, see [`balance::sharing::Sharing::Offer`].
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct OrderOffer {
+    pub pool: String,
+    pub member: String,
+    pub revision: u64,
+    pub order: Order,
+}
+
+/// The way to give a [`OrderKeeper`] offers; it takes them without waiting.
+pub struct OfferSender(UnboundedSender<OrderOffer>);
+
+impl OfferSender {
+    /// Gives one; it is lost when the keeper has ended.
+    pub fn send(&self, offer: OrderOffer) {
+        let _ = self.0.send(offer);
+    }
+}
+
+/// The body of a thread that keeps the copy.
+pub struct OrderKeeper {
+    place: StorePlace,
+    offers: UnboundedReceiver<OrderOffer>,
+}
+
+/// How a while with the store has ended.
+enum Ended {
+    /// Nobody listens any more.
+    Over,
+    /// The copy has to be made again.
+    Again,
+    /// The store is away.
+    Away(String),
+}
+
+/// The first of three things.
+enum Heard {
+    Watched(Result<WatchAnswer, EtcdError>),
+    Offered(Option<OrderOffer>),
+    Due,
+}
+
+impl OrderKeeper {
+    /// A keeper, and the way to give it offers. It ends when that one is dropped.
+    pub fn new(place: StorePlace) -> (Self, OfferSender) {
+        let (send, offers) = unbounded_channel();
+        (OrderKeeper { place, offers }, OfferSender(send))
+    }
+
+    /// Tells all news, until nobody gives offers any more.
+    pub fn run(mut self, tell: &dyn Fn(News)) {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tell(News::Away(error.to_string())),
+        };
+        runtime.block_on(async {
+            let mut client = EtcdClient::new(self.place.etcd.clone());
+            loop {
+                match self.session(&mut client, tell).await {
+                    Ended::Over => return,
+                    Ended::Again => {}
+                    Ended::Away(why) => tell(News::Away(why)),
+                }
+                if self.pause().await {
+                    return;
+                }
+            }
+        });
+        runtime.shutdown_background();
+    }
+
+    /// Waits a moment; true when nobody listens any more. Offers of now are about old orders.
+    async fn pause(&mut self) -> bool {
+        let until = Instant::now() + AGAIN;
+        loop {
+            match tokio::time::timeout_at(until, self.offers.recv()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    async fn session(&mut self, client: &mut EtcdClient, tell: &dyn Fn(News)) -> Ended {
+        let (mut keys, mut watch) = match self.begin(client).await {
+            Ok(begun) => begun,
+            Err(error) => return Ended::Away(error),
+        };
+        tell(News::Orders(self.orders(&keys)));
+        let mut due = Instant::now() + PACE;
+        loop {
+            match first(watch.next(), self.offers.recv(), tokio::time::sleep_until(due)).await {
+                Heard::Watched(Err(_)) => return Ended::Again,
+                Heard::Watched(Ok(answer)) => match keys.take(answer) {
+                    Copied::Same => {}
+                    Copied::Changed => tell(News::Orders(self.orders(&keys))),
+                    Copied::Again(_) => return Ended::Again,
+                },
+                Heard::Offered(None) => return Ended::Over,
+                // Refused is what others have changed meanwhile: the watch brings it.
+                Heard::Offered(Some(offer)) => match client.transact(&self.transaction(&offer)).await {
+                    Ok(_) | Err(EtcdError::Refused { .. }) => {}
+                    Err(error) => return Ended::Away(error.to_string()),
+                },
+                Heard::Due => match client.range(&RangeQuery::Count(&self.place.prefix)).await {
+                    Ok(now) if now.header.cluster_id != keys.cluster() => return Ended::Again,
+                    Ok(now) if now.header.revision < keys.revision() => return Ended::Again,
+                    Ok(_) => {
+                        tell(News::There);
+                        due = Instant::now() + PACE;
+                    }
+                    Err(error) => return Ended::Away(error.to_string()),
+                },
+            }
+        }
+    }
+
+    /// All keys of now and a watch from there on, at the first endpoint that gives them.
+    async fn begin(&self, client: &mut EtcdClient) -> Result<(KeyCopy, Watch), String> {
+        let prefix = &self.place.prefix;
+        let mut failed = None;
+        for _ in 0..client.endpoints() {
+            let begun = async {
+                let query = RangeQuery::Below(prefix, LIMITS.0 + 1);
+                let range = client.range(&query).await.map_err(|error| error.to_string())?;
+                let keys = KeyCopy::of(prefix, range, LIMITS)?;
+                let watch = client.watch(prefix, keys.revision() + 1).await;
+                Ok((keys, watch.map_err(|error| error.to_string())?))
+            };
+            match begun.await {
+                Ok(begun) => return Ok(begun),
+                Err(why) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(failed.unwrap_or_default())
+    }
+
+    fn orders(&self, keys: &KeyCopy) -> Arc<StoredOrders> {
+        let mut orders = BTreeMap::new();
+        for (name, revision, value) in keys.iter() {
+            let name = std::str::from_utf8(name).ok().and_then(|name| name.split_once('/'));
+            if let Some((pool, member)) = name {
+                orders.insert((pool.to_owned(), member.to_owned()), value::read(value, revision));
+            }
+        }
+        Arc::new(StoredOrders { revision: u64::try_from(keys.revision()).unwrap_or_default(), orders })
+    }
+
+    fn transaction(&self, offer: &OrderOffer) -> Transaction {
+        let key = self.place.key(&offer.pool, &offer.member);
+        let mod_revision = i64::try_from(offer.revision).unwrap_or(i64::MAX);
+        let value = value::written(&offer.order, 0);
+        Transaction {
+            compare: vec![Compare { key: key.clone(), mod_revision }],
+            then: vec![Operation::Put { key, value, lease: 0 }],
+            otherwise: Vec::new(),
+        }
+    }
+}
+
+async fn first(
+    watched: impl Future<Output = Result<WatchAnswer, EtcdError>>,
+    offered: impl Future<Output = Option<OrderOffer>>,
+    due: impl Future<Output = ()>,
+) -> Heard {
+    let (mut watched, mut offered, mut due) = (pin!(watched), pin!(offered), pin!(due));
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = watched.as_mut().poll(cx) {
+            return Poll::Ready(Heard::Watched(answer));
+        }
+        if let Poll::Ready(offer) = offered.as_mut().poll(cx) {
+            return Poll::Ready(Heard::Offered(offer));
+        }
+        due.as_mut().poll(cx).map(|()| Heard::Due)
+    })
+    .await
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Orders that several servers share by an etcd. One process of each server keeps a copy of them
+//! ([`OrderKeeper`]); any of its processes puts new ones there ([`Desk`]), one writer at a time for
+//! each member. Which order holds is decided elsewhere ([`balance::sharing`]).
+#![forbid(unsafe_code)]
+
+mod desk;
+mod keeper;
+mod place;
+mod value;
+
+pub use desk::Desk;
+pub use keeper::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
+pub use place::StorePlace;

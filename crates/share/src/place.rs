@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the orders are: `PREFIX/orders/POOL/MEMBER`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use balance::settings::EtcdPlace;
+use etcd::EtcdPlaces;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorePlace {
+    pub(crate) etcd: EtcdPlaces,
+    /// With a slash at its end.
+    pub(crate) prefix: String,
+}
+
+impl StorePlace {
+    /// The place of a directive; relative paths are below `root`.
+    pub fn of(place: &EtcdPlace, root: &Path) -> Self {
+        let below = |path: &Option<String>| path.as_ref().map(|path| root.join(path));
+        StorePlace {
+            etcd: EtcdPlaces {
+                endpoints: place.endpoints().into_iter().map(str::to_owned).collect(),
+                user: place.user.clone(),
+                password_file: below(&place.password_file),
+                ca: below(&place.ca),
+                identity: below(&place.cert).zip(below(&place.key)),
+                timeout: Duration::from_millis(place.timeout_ms),
+            },
+            prefix: format!("{}/orders/", place.prefix()),
+        }
+    }
+
+    /// For an answer.
+    pub fn timeout(&self) -> Duration {
+        self.etcd.timeout
+    }
+
+    pub(crate) fn key(&self, pool: &str, member: &str) -> String {
+        format!("{}{pool}/{member}", self.prefix)
+    }
+}

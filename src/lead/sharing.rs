@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Orders that several servers share: a thread listens to their store, here the orders of members
+//! are brought into step with it, by the rule of [`balance::sharing`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use balance::api::Membership;
+use balance::event::{By, Event};
+use balance::journal::EventKind;
+use balance::member::Member;
+use balance::order::{AdminState, Order};
+use balance::sharing::{self, Defined, Sharing as Rule};
+use balance::steering::Steering;
+use balance::steps::{Doing, MemberStep};
+use balance::store::Store;
+use share::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
+use table::Table;
+
+use super::{Lease, Rest, Task};
+use crate::httpd::{log, memory};
+use crate::keep::events;
+use crate::serve::child::{Child, Thread};
+use crate::serve::store::{ChangeState, OrderShelf};
+
+/// How often orders are looked at where the store has no news: members come, and ends of orders.
+const PACE: Duration = Duration::from_secs(1);
+/// How long an offer may be on its way.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+/// How long the store may lack a revision that it has had: then it was wiped.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a thread that was not to be had is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The way to the thread.
+struct Wire {
+    offers: OfferSender,
+    told: Receiver<News>,
+}
+
+/// See the module.
+pub struct OrderSharing {
+    thread: Thread,
+    wire: Option<Wire>,
+    /// Not before.
+    rest: Option<Instant>,
+    stored: Option<Arc<StoredOrders>>,
+    /// Since when the store's revision is behind the one that is needed.
+    behind: Option<Instant>,
+    looked: Option<Instant>,
+    /// Revisions of which something was offered in place, and when.
+    offered: HashMap<(String, String), (u64, Instant)>,
+    /// Members whose stored orders were said to be wrong.
+    wrong: HashSet<(String, String)>,
+}
+
+/// The deeds about the members of a pool.
+#[derive(Default)]
+struct Todo {
+    takes: Vec<(Arc<Member>, Option<Order>, Option<Order>)>,
+    offers: Vec<(OrderOffer, bool)>,
+}
+
+impl OrderSharing {
+    /// With a thread's own values.
+    pub fn new(child: &Child) -> Self {
+        OrderSharing {
+            thread: Thread::new(child),
+            wire: None,
+            rest: None,
+            stored: None,
+            behind: None,
+            looked: None,
+            offered: HashMap::new(),
+            wrong: HashSet::new(),
+        }
+    }
+
+    fn listen(&mut self, lease: &Lease<'_>, shelf: &OrderShelf) {
+        if self.wire.is_some() || self.rest.is_some_and(|rest| rest > Instant::now()) {
+            return;
+        }
+        let background = &lease.child.background;
+        let (keeper, offers) = OrderKeeper::new(shelf.place().clone());
+        let (send, told) = channel();
+        let job = move || {
+            keeper.run(&|news| {
+                let _ = send.send(news);
+                background.wake();
+            });
+        };
+        match background.aside("lua-balancer-sh", job) {
+            true => self.wire = Some(Wire { offers, told }),
+            false => self.rest = Some(Instant::now() + AGAIN),
+        }
+    }
+
+    /// Takes news in. True when the orders of the store are others.
+    fn hear(&mut self, lease: &Lease<'_>, shelf: &OrderShelf) -> bool {
+        let news: Vec<News> = self.wire.iter().flat_map(|wire| wire.told.try_iter()).collect();
+        let table = &lease.child.table;
+        let mut is_new = false;
+        for one in news {
+            match one {
+                News::Away(why) => {
+                    if shelf.note(false) {
+                        let text =
+                            format!("the store of shared orders is away, they stay as they are: {why}");
+                        events::note(table, EventKind::Order, log::WARNING, &text);
+                    }
+                    continue;
+                }
+                News::Orders(orders) => {
+                    shelf.knows(orders.revision);
+                    (self.stored, is_new) = (Some(orders), true);
+                }
+                News::There => {}
+            }
+            let is_first = shelf.state().is_none();
+            if shelf.note(true) {
+                let again = if is_first { "" } else { " again" };
+                let text = format!("the store of shared orders answers{again}");
+                events::note(table, EventKind::Order, log::NOTICE, &text);
+            }
+        }
+        is_new
+    }
+
+    /// Whether the known orders are those of now. Something newer was put there from here, or they
+    /// begin anew.
+    fn is_current(&mut self, stored: &StoredOrders, shelf: &OrderShelf) -> bool {
+        if stored.revision >= shelf.needed() {
+            self.behind = None;
+            return true;
+        }
+        if self.behind.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            shelf.forgets_needed();
+        }
+        false
+    }
+
+    fn share(&mut self, lease: &Lease<'_>, shelf: &OrderShelf) {
+        let Some(stored) = self.stored.clone() else { return };
+        if !self.is_current(&stored, shelf) {
+            return;
+        }
+        let table = &lease.child.table;
+        self.offered.retain(|_, (_, at)| at.elapsed() < UNDER_WAY);
+        for image in lease.pools.images() {
+            let pool = &image.membership;
+            self.say_wrong(pool, &stored);
+            let todo = self.todo(table, pool, (&stored, shelf));
+            if todo.takes.is_empty() && todo.offers.is_empty() || !lease.holds() {
+                continue;
+            }
+            let (mut events, mut offers) = (Vec::new(), Vec::new());
+            let steering = self.thread.balancer.clone();
+            steering.with_pen(&mut || {
+                // Somebody may have put something newer there just now.
+                let Some(now) = table.read_pool(pool.pool).filter(|_| stored.revision >= shelf.needed())
+                else {
+                    return;
+                };
+                let todo = self.todo(table, &now.membership, (&stored, shelf));
+                shelf.takes(stored.revision);
+                for (member, before, after) in &todo.takes {
+                    events.extend(take(steering.as_ref(), &pool.name, member, (before, after)));
+                }
+                offers = todo.offers;
+            });
+            steering.tell_all(&events);
+            offers.into_iter().for_each(|(offer, is_undo)| self.offer(table, offer, is_undo));
+        }
+    }
+
+    fn todo(&self, table: &Table, pool: &Membership, (stored, shelf): (&StoredOrders, &OrderShelf)) -> Todo {
+        let mut todo = Todo::default();
+        for member in &pool.members {
+            let names = (pool.name.to_string(), member.spec.name.clone());
+            let there = match stored.orders.get(&names) {
+                Some(Ok(there)) => Some(there),
+                Some(Err(_)) => continue,
+                None => None,
+            };
+            let here = table.order(member.slot);
+            if there.is_none() && here.is_none() {
+                continue;
+            }
+            let offer = |revision, order| {
+                let (pool, member) = names.clone();
+                OrderOffer { pool, member, revision, order }
+            };
+            let is_offered = |revision| self.offered.get(&names).is_some_and(|(known, _)| *known == revision);
+            match there.and_then(|there| Some((there, shelf.change(there.nonce)?))) {
+                // The one who has sent it sees to it.
+                Some((_, ChangeState::UnderWay)) => continue,
+                Some((there, ChangeState::Disowned)) => {
+                    if !is_offered(there.revision) {
+                        let order = sharing::shared_part(here.as_ref());
+                        todo.offers.push((offer(there.revision, order), true));
+                    }
+                    continue;
+                }
+                None => {}
+            }
+            let admin = AdminState::of(member.spec.flags & AdminState::FLAGS);
+            let defined = Defined { admin, weight: member.spec.weight };
+            match sharing::share(there, here.as_ref(), defined, memory::epoch_s()) {
+                Rule::Same => {}
+                Rule::Take(order) => todo.takes.push((member.clone(), here, order)),
+                Rule::Offer { revision, order } if !is_offered(revision) => {
+                    todo.offers.push((offer(revision, order), false));
+                }
+                Rule::Offer { .. } => {}
+            }
+        }
+        todo
+    }
+
+    fn offer(&mut self, table: &Table, offer: OrderOffer, is_undo: bool) {
+        if is_undo {
+            let text = format!(
+                "pool {}: member {}: a change that the store had not answered has come there after all, and \
+                 is taken back",
+                offer.pool, offer.member
+            );
+            events::note(table, EventKind::Order, log::NOTICE, &text);
+        }
+        self.offered.insert((offer.pool.clone(), offer.member.clone()), (offer.revision, Instant::now()));
+        if let Some(wire) = &self.wire {
+            wire.offers.send(offer);
+        }
+    }
+
+    /// Says once of each order that cannot be read.
+    fn say_wrong(&mut self, pool: &Membership, stored: &StoredOrders) {
+        for member in &pool.members {
+            let names = (pool.name.to_string(), member.spec.name.clone());
+            match stored.orders.get(&names) {
+                Some(Err(why)) if self.wrong.insert(names.clone()) => {
+                    let (pool, member) = names;
+                    let text = format!(
+                        "pool {pool}: member {member}: its order in the store is left alone, since it cannot be \
+                         read: {why}"
+                    );
+                    log::server(log::WARNING, &text);
+                }
+                Some(Err(_)) => {}
+                _ => {
+                    self.wrong.remove(&names);
+                }
+            }
+        }
+    }
+}
+
+/// Has an order of the store hold here; with the pen.
+fn take(
+    steering: &dyn Steering,
+    pool: &str,
+    member: &Member,
+    (before, after): (&Option<Order>, &Option<Order>),
+) -> Vec<Event> {
+    let none = Order::default();
+    let (old, new) = (before.as_ref().unwrap_or(&none), after.as_ref().unwrap_or(&none));
+    let step = |what| MemberStep { pool: pool.to_owned(), member: member.spec.name.clone(), what };
+    let mut steps = Vec::new();
+    if old.admin != new.admin {
+        let configured = member.spec.flags & AdminState::FLAGS;
+        steps.push(step(Doing::Switch(new.admin.map_or(configured, AdminState::flags))));
+    }
+    if old.weight != new.weight {
+        steps.push(step(Doing::Weigh(new.weight.unwrap_or(member.spec.weight))));
+    }
+    steps.push(step(Doing::Order(after.clone())));
+    // It may just have gone: then there is nothing to order.
+    steering.carry_out(&steps, &By::Person(new.person())).unwrap_or_default()
+}
+
+impl Task for OrderSharing {
+    fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
+        let shelf = lease.child.store.clone()?;
+        self.listen(lease, &shelf);
+        let is_new = self.hear(lease, &shelf);
+        let is_there = shelf.state().is_some_and(|(is_there, _)| is_there);
+        let is_due = is_new || self.looked.is_none_or(|looked| looked.elapsed() >= PACE);
+        if is_there && is_due {
+            self.looked = Some(Instant::now());
+            self.share(lease, &shelf);
+        }
+        None
+    }
+
+    /// Another leader has a thread of its own.
+    fn rest(&mut self, _: Rest) {
+        if self.wire.take().is_some() {
+            (self.stored, self.looked, self.behind) = (None, None, None);
+            self.offered.clear();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store of shared orders (`LuaBalancerStore`), as all children of a configuration know it: the
+//! leading one listens to it, any of them puts orders there.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::sync::atomic::Ordering;
+
+use balance::sharing::{OrderDraft, PutFailure};
+use control::OrderStore;
+use render::time::Time;
+use share::{Desk, StorePlace};
+
+use crate::httpd::memory::{self, SharedWords};
+
+/// How long the leading child may be silent about it: it is asked every two seconds, and may take
+/// as long for an answer.
+const SILENCE_MS: u64 = 10_000;
+/// Changes that are under way, or were never answered.
+const CHANGES: usize = 64;
+const WORDS: usize = FIRST + 3 * CHANGES;
+/// How long a change may be under way besides the answers that it waits for: then its process has
+/// died.
+const UNDER_WAY_MS: u64 = 10_000;
+/// A change waits for so many answers at most.
+const ANSWERS: u64 = 3;
+/// In place of the time when a change has begun: it was never answered.
+const DISOWNED: u64 = u64::MAX;
+/// [`UNKNOWN`], [`THERE`] or [`AWAY`].
+const STATE: usize = 0;
+/// Since when: epoch seconds.
+const SINCE: usize = 1;
+/// When it answered last, by the table's clock.
+const HEARD: usize = 2;
+/// The revision of the orders that the leading child knows.
+const KNOWN: usize = 3;
+/// The revision of the last order that a child here has put there.
+const NEEDED: usize = 4;
+/// The revision of the orders that were last taken here.
+const TAKEN: usize = 5;
+/// The first of the changes: a nonce, when it has begun by the table's clock, or [`DISOWNED`], and
+/// its revision once that is known.
+const FIRST: usize = 6;
+
+const UNKNOWN: u64 = 0;
+const THERE: u64 = 1;
+const AWAY: u64 = 2;
+
+/// See the module.
+pub struct OrderShelf {
+    place: StorePlace,
+    desk: Desk,
+    words: SharedWords<WORDS>,
+}
+
+impl OrderShelf {
+    /// For the children that are made from now on.
+    ///
+    /// # Errors
+    /// The system gives no memory.
+    pub fn new(place: StorePlace) -> io::Result<Self> {
+        Ok(OrderShelf { desk: Desk::new(place.clone()), place, words: SharedWords::new()? })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &StorePlace {
+        &self.place
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        self.words.get(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        if let Some(word) = self.words.get(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Notes that it answers, or does not. True when that is news.
+    pub fn note(&self, is_there: bool) -> bool {
+        let state = if is_there { THERE } else { AWAY };
+        if is_there {
+            self.set(HEARD, memory::monotonic_ms());
+        }
+        let before = self.words.get(STATE).map_or(state, |word| word.swap(state, Ordering::AcqRel));
+        if before != state {
+            self.set(SINCE, memory::epoch_s());
+        }
+        before != state
+    }
+
+    /// Notes which revision is known here.
+    pub fn knows(&self, revision: u64) {
+        self.set(KNOWN, revision);
+    }
+
+    /// Whether it answers, and since when; None: nobody has heard of it yet.
+    pub fn state(&self) -> Option<(bool, u64)> {
+        let state = self.word(STATE);
+        (state != UNKNOWN).then(|| (state == THERE, self.word(SINCE)))
+    }
+
+    /// The revision of the last order that was put there from here: what is older is not to hold.
+    pub fn needed(&self) -> u64 {
+        self.word(NEEDED)
+    }
+
+    /// The revisions have begun anew.
+    pub fn forgets_needed(&self) {
+        self.set(NEEDED, 0);
+    }
+
+    /// Notes that the orders of this revision were taken here; with the pen.
+    pub fn takes(&self, revision: u64) {
+        self.set(TAKEN, revision);
+    }
+
+    /// How a change of this nonce is, which was sent from here. None: it holds, or is another
+    /// server's.
+    pub fn change(&self, nonce: u64) -> Option<ChangeState> {
+        let at = self.changes().find(|at| nonce != 0 && self.word(*at) == nonce)?;
+        self.change_at(at)
+    }
+
+    fn change_at(&self, at: usize) -> Option<ChangeState> {
+        let (begun_ms, revision) = (self.word(at + 1), self.word(at + 2));
+        let longest_ms = UNDER_WAY_MS + ANSWERS * self.place.timeout().as_millis() as u64;
+        if begun_ms == DISOWNED {
+            return Some(ChangeState::Disowned);
+        }
+        let is_settled = revision != 0 && revision <= self.word(NEEDED);
+        let is_young = memory::monotonic_ms().saturating_sub(begun_ms) < longest_ms;
+        (is_young && !is_settled).then_some(ChangeState::UnderWay)
+    }
+
+    fn changes(&self) -> impl Iterator<Item = usize> {
+        (0..CHANGES).map(|at| FIRST + 3 * at)
+    }
+
+    /// Notes a change before it is sent. None: too many are under way.
+    fn begin(&self, nonce: u64) -> Option<usize> {
+        let is_free = |at: &usize| self.word(*at) == 0 || self.change_at(*at).is_none();
+        let is_old = |at: &usize| self.change_at(*at) == Some(ChangeState::Disowned);
+        self.changes().filter(is_free).chain(self.changes().filter(is_old)).find(|at| {
+            let before = self.word(*at);
+            let word = self.words.get(*at);
+            let is_taken = word.is_some_and(|word| {
+                word.compare_exchange(before, nonce, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            });
+            if is_taken {
+                self.set(at + 2, 0);
+                self.set(at + 1, memory::monotonic_ms());
+            }
+            is_taken
+        })
+    }
+}
+
+/// How a change is that was sent from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeState {
+    /// Its answer is waited for.
+    UnderWay,
+    /// It has not come: the change is not to hold.
+    Disowned,
+}
+
+impl OrderStore for OrderShelf {
+    fn there(&self) -> Result<(), String> {
+        let silent_ms = memory::monotonic_ms().saturating_sub(self.word(HEARD));
+        match self.state() {
+            None => Err("nobody has heard of it yet".into()),
+            Some((false, since_s)) => Err(format!("it has not answered since {}", Time(since_s))),
+            Some((true, _)) if silent_ms > SILENCE_MS => {
+                Err(format!("no child has heard of it for {} s", silent_ms / 1000))
+            }
+            Some((true, _)) => Ok(()),
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.word(KNOWN)
+    }
+
+    fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {
+        // 0 is nobody's.
+        let nonce = RandomState::new().build_hasher().finish() | 1;
+        let Some(at) = self.begin(nonce) else {
+            return Err(PutFailure::Away("too many orders are under way".into()));
+        };
+        let done = self.desk.put(orders, nonce, memory::epoch_s());
+        match &done {
+            Err(PutFailure::Unknown(_)) => self.set(at + 1, DISOWNED),
+            // It is under way until it holds here.
+            Ok(revision) => self.set(at + 2, *revision),
+            Err(_) => self.set(at, 0),
+        }
+        done
+    }
+
+    fn holds(&self, revision: u64) -> bool {
+        if let Some(word) = self.words.get(NEEDED) {
+            word.fetch_max(revision, Ordering::AcqRel);
+        }
+        self.word(TAKEN) < revision
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Orders that several servers share by an etcd (`LuaBalancerStore`, `LuaBalancerShare orders`).
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, patience, wait_until};
+
+const SOON: Duration = Duration::from_secs(20);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server with a pool `app`, which shares its orders at these endpoints.
+fn front(endpoints: &str, backends: &[&Backend]) -> Httpd {
+    let member = |backend: &&Backend| {
+        format!("LuaBalancerMember http://127.0.0.1:{} name={}\n", backend.port(), backend.name())
+    };
+    let members: String = backends.iter().map(member).collect();
+    let config = format!(
+        "LuaBalancerStore etcd:{endpoints}/lb/test\nLuaBalancerShare orders\n\
+         <LuaBalancerPool app>\n{members}</LuaBalancerPool>\nProxyPass /app lb://app"
+    );
+    let httpd = Httpd::builder().config(&config).start();
+    wait_until("the store to be there", SOON, || store_up(&httpd) == Some(true));
+    httpd
+}
+
+fn store_up(httpd: &Httpd) -> Option<bool> {
+    let text = httpd.socket().get("/metrics").text();
+    let line = text.lines().find(|line| line.starts_with("luabalancer_store_up "))?.to_owned();
+    Some(line.ends_with(" 1"))
+}
+
+fn member(httpd: &Httpd, name: &str) -> Value {
+    let response = httpd.socket().get(&format!("/api/v1/pools/app/members/{name}"));
+    serde_json::from_str(&response.text()).expect("JSON")
+}
+
+fn patch(httpd: &Httpd, name: &str, body: &str) -> Response {
+    let (name, query) = name.split_once('?').unwrap_or((name, ""));
+    let target = format!("/api/v1/pools/app/members/{name}?{query}");
+    let request = Request::post(&target, body).header("Content-Type", "application/json");
+    httpd.socket().send(&request.with_method("PATCH"))
+}
+
+fn wait_for(httpd: &Httpd, name: &str, key: &str, value: impl Into<Value>) -> Duration {
+    let value = value.into();
+    wait_until(&format!("{key} of {name} to be {value}"), SOON, || member(httpd, name)[key] == value)
+}
+
+/// The order of a member of `app` in the store.
+fn stored(etcd: &Etcd, name: &str) -> Value {
+    let text = etcd.control(&["get", "--print-value-only", &format!("/lb/test/orders/app/{name}")]);
+    serde_json::from_str(text.trim()).unwrap_or(Value::Null)
+}
+
+#[test]
+fn a_drain_at_one_server_holds_at_all_within_a_second_and_so_does_its_end() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let etcd = Etcd::start();
+    let mut fronts = [0; 3].map(|_| front(&etcd.endpoint(), &[&a, &b]));
+    let loads = fronts.each_ref().map(|front| Load::start(front.port(), "/app/", 1));
+    let answer = patch(&fronts[0], "a", r#"{"admin":"drain","note":"kernel"}"#);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for other in &fronts[1..] {
+        let took = wait_for(other, "a", "admin", "drain");
+        assert!(took <= patience(SECOND), "{took:?}");
+        assert_eq!(member(other, "a")["note"], "kernel");
+    }
+    assert_eq!(stored(&etcd, "a")["admin"], "drain");
+    let before = a.requests();
+    loads.iter().for_each(|load| load.wait_for(10));
+    assert_eq!(a.requests(), before);
+    assert_eq!(patch(&fronts[2], "a", r#"{"admin":null,"weight":3}"#).status, 200);
+    for other in &fronts[..2] {
+        let took = wait_for(other, "a", "admin", "ready");
+        assert!(took <= patience(SECOND), "{took:?}");
+        wait_for(other, "a", "weight", 3);
+    }
+    // One that comes later has the orders as well, and a restart keeps them.
+    let late = front(&etcd.endpoint(), &[&a, &b]);
+    wait_for(&late, "a", "weight", 3);
+    fronts[1].graceful();
+    wait_until("the store to be there", SOON, || store_up(&fronts[1]) == Some(true));
+    assert_eq!(member(&fronts[1], "a")["weight"], 3);
+    loads.into_iter().for_each(|load| load.stop().assert_all_ok());
+    fronts.iter().for_each(Httpd::assert_no_crash);
+}
+
+#[test]
+fn of_two_writers_one_wins_each_time_and_all_have_its_order() {
+    const TIMES: u32 = 300;
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let fronts = [0; 2].map(|_| front(&etcd.endpoint(), &[&a]));
+    let before = etcd.revision();
+    let taken: u32 = std::thread::scope(|scope| {
+        let writers: Vec<_> = fronts
+            .iter()
+            .enumerate()
+            .map(|(at, front)| {
+                scope.spawn(move || {
+                    let mut taken = 0;
+                    for number in 0..TIMES {
+                        let weight = 2 + 2 * number as usize + at;
+                        let answer = patch(front, "a", &format!("{{\"weight\":{weight}}}"));
+                        assert!([200, 412].contains(&answer.status), "{}", answer.text());
+                        taken += u32::from(answer.status == 200);
+                    }
+                    taken
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
+    });
+    assert!(taken > 0, "nobody has won");
+    assert_eq!(etcd.revision() - before, i64::from(taken), "each order that was taken was put once");
+    let last = stored(&etcd, "a")["weight"].as_f64().expect("a weight");
+    for front in &fronts {
+        wait_until("the last order", SOON, || member(front, "a")["weight"].as_f64() == Some(last));
+        front.assert_no_crash();
+    }
+}
+
+#[test]
+fn orders_are_refused_while_the_store_is_away_and_those_given_here_alone_reach_it_later() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut etcd = Etcd::start();
+    let fronts = [0; 2].map(|_| front(&etcd.endpoint(), &[&a, &b]));
+    assert_eq!(patch(&fronts[0], "b", r#"{"weight":2}"#).status, 200);
+    wait_for(&fronts[1], "b", "weight", 2);
+    let loads = fronts.each_ref().map(|front| Load::start(front.port(), "/app/", 1));
+    etcd.signal(Signal::SIGSTOP);
+    wait_until("the store to be away", SOON, || store_up(&fronts[0]) == Some(false));
+    let begin = Instant::now();
+    let answer = patch(&fronts[0], "a", r#"{"admin":"drain"}"#);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("their store is away: it has not answered since"), "{}", answer.text());
+    assert!(begin.elapsed() <= patience(SECOND), "it is not asked: {:?}", begin.elapsed());
+    assert_eq!(patch(&fronts[0], "a?local=1", r#"{"admin":"drain"}"#).status, 200);
+    let now = member(&fronts[0], "a");
+    assert_eq!((&now["admin"], &now["local"]), (&"drain".into(), &true.into()), "{now}");
+    assert_eq!(member(&fronts[1], "a")["admin"], "ready");
+    etcd.signal(Signal::SIGCONT);
+    wait_for(&fronts[1], "a", "admin", "drain");
+    wait_for(&fronts[0], "a", "local", Value::Null);
+    // Gone, and back without anything: the servers bring their orders.
+    etcd.kill();
+    wait_until("the store to be away", SOON, || store_up(&fronts[1]) == Some(false));
+    etcd.wipe();
+    etcd.start_again();
+    for name in ["a", "b"] {
+        wait_until("the order to be there", SOON, || stored(&etcd, name) != Value::Null);
+    }
+    wait_until("the store to be back", SOON, || store_up(&fronts[1]) == Some(true));
+    wait_until("an order to be taken", SOON, || patch(&fronts[1], "a", r#"{"admin":null}"#).status == 200);
+    wait_for(&fronts[0], "a", "admin", "ready");
+    assert_eq!(member(&fronts[0], "b")["weight"], 2);
+    loads.into_iter().for_each(|load| load.stop().assert_all_ok());
+}
+
+/// A way to an etcd that loses the answer to the next order once it is armed, and all that follows
+/// on that connection.
+struct LossyWay {
+    port: u16,
+    is_armed: Arc<AtomicBool>,
+}
+
+impl LossyWay {
+    fn to(etcd: &Etcd) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (is_armed, to) = (Arc::new(AtomicBool::new(false)), etcd.endpoint().replace("http://", ""));
+        let armed = is_armed.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(&to) else { continue };
+                let is_lost = Arc::new(AtomicBool::new(false));
+                let (from, into) =
+                    (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+                let (armed, lost) = (armed.clone(), is_lost.clone());
+                std::thread::spawn(move || {
+                    copy(from, into, &mut |piece| {
+                        let is_order = piece.windows(10).any(|window| window == b"requestPut");
+                        if is_order && armed.swap(false, Ordering::SeqCst) {
+                            lost.store(true, Ordering::SeqCst);
+                        }
+                        true
+                    });
+                });
+                std::thread::spawn(move || copy(server, client, &mut |_| !is_lost.load(Ordering::SeqCst)));
+            }
+        });
+        LossyWay { port, is_armed }
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, passes: &mut dyn FnMut(&[u8]) -> bool) {
+    let mut piece = [0; 65_536];
+    while let Ok(read @ 1..) = from.read(&mut piece) {
+        if passes(&piece[..read]) && to.write_all(&piece[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn an_order_whose_answer_was_lost_is_refused_and_taken_back_where_it_has_landed() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let way = LossyWay::to(&etcd);
+    let one = front(&format!("http://127.0.0.1:{}", way.port), &[&a]);
+    let other = front(&etcd.endpoint(), &[&a]);
+    assert_eq!(patch(&one, "a", r#"{"weight":2}"#).status, 200);
+    wait_for(&other, "a", "weight", 2);
+    way.is_armed.store(true, Ordering::SeqCst);
+    let answer = patch(&one, "a", r#"{"weight":9}"#);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("should it have taken the order, it is taken back"), "{}", answer.text());
+    one.wait_for_log("a change that the store had not answered has come there after all, and is taken back");
+    wait_until("the order to be as it was", SOON, || stored(&etcd, "a")["weight"] == 2.0);
+    wait_for(&other, "a", "weight", 2);
+    assert_eq!(member(&one, "a")["weight"], 2);
+    assert_eq!(one.count_log("has come there after all"), 1);
+    assert_eq!(patch(&one, "a", r#"{"weight":4}"#).status, 200);
+    wait_for(&other, "a", "weight", 4);
+}
+
+#[test]
+fn a_value_that_is_not_an_order_is_left_alone_and_said_once() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let httpd = front(&etcd.endpoint(), &[&a]);
+    assert_eq!(patch(&httpd, "a", r#"{"weight":2}"#).status, 200);
+    etcd.put("/lb/test/orders/app/a", "{\"admin\":\"gone\"}");
+    httpd.wait_for_log(
+        "member a: its order in the store is left alone, since it cannot be read: admin is not",
+    );
+    etcd.put("/lb/test/orders/app/nobody", "[]");
+    etcd.put("/lb/test/orders/x", "[]");
+    assert_eq!(member(&httpd, "a")["weight"], 2);
+    // The next order replaces it.
+    assert_eq!(patch(&httpd, "a", r#"{"admin":"drain"}"#).status, 200);
+    assert_eq!(stored(&etcd, "a")["admin"], "drain");
+    assert_eq!(httpd.count_log("cannot be read"), 1);
+    etcd.put("/lb/test/orders/app/a", "{\"admin\":\"disabled\",\"until\":1,\"then\":\"drain\"}");
+    wait_for(&httpd, "a", "weight", 1);
+    assert_eq!(member(&httpd, "a")["admin"], "drain");
+}
