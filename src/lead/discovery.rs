@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use balance::api::PoolId;
 use balance::event::By;
 use balance::reconcile::{ListDifference, Listing};
+use balance::settings::SourcePlace;
 use balance::steering::Steering;
 use balance::store::Store;
 use discover::{Lookout, Sighting, SourcePlan};
@@ -90,7 +91,16 @@ impl Finder {
         }
         let background = &lease.child.background;
         let root = generation().map(|generation| generation.server_root.clone()).unwrap_or_default();
-        let plan = |source: &LedSource| SourcePlan::of(&source.settings, &root, reach::misfit);
+        let store = lease.child.main_config.config.store.place.as_ref();
+        let plan = |source: &LedSource| {
+            let mut settings = source.settings.clone();
+            if let (SourcePlace::Etcd(place), Some(store)) = (&mut settings.source, store)
+                && place.is_in_store()
+            {
+                *place = place.in_store(store);
+            }
+            SourcePlan::of(&settings, &root, reach::misfit)
+        };
         let plans = self.sources.iter().map(plan).collect();
         match Lookout::start(plans, || background.wake(), &mut |name, job| background.aside(name, job)) {
             Ok(search) => self.search = Some(search),

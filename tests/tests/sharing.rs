@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, patience, wait_until};
+use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, eventually, patience, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
@@ -229,6 +229,49 @@ fn an_order_whose_answer_was_lost_is_refused_and_taken_back_where_it_has_landed(
     assert_eq!(one.count_log("has come there after all"), 1);
     assert_eq!(patch(&one, "a", r#"{"weight":4}"#).status, 200);
     wait_for(&other, "a", "weight", 4);
+}
+
+#[test]
+fn a_leader_that_is_killed_is_followed_by_one_that_goes_on_sharing() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let (one, other) = (front(&etcd.endpoint(), &[&a]), front(&etcd.endpoint(), &[&a]));
+    let load = Load::start(other.port(), "/app/", 2);
+    let children = || -> Vec<Value> {
+        let text = other.socket().get("/api/v1/children").text();
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        document["children"].as_array().expect("a list").clone()
+    };
+    for weight in 2..5 {
+        let leader = eventually("a leader", SOON, || {
+            children().iter().find(|child| child["leads"] == true)?["pid"].as_i64()
+        });
+        other.signal(u32::try_from(leader).expect("a process"), Signal::SIGKILL);
+        assert_eq!(patch(&one, "a", &format!("{{\"weight\":{weight}}}")).status, 200);
+        wait_for(&other, "a", "weight", weight);
+        let back = 10 + weight;
+        wait_until("an order to be taken", SOON, || {
+            patch(&other, "a", &format!("{{\"weight\":{back}}}")).status == 200
+        });
+        wait_for(&one, "a", "weight", back);
+    }
+    // The killed child had requests.
+    drop(load.stop());
+}
+
+#[test]
+fn members_may_be_below_the_prefix_of_the_store() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let pool = "<LuaBalancerPool app>\nLuaBalancerDiscovery etcd:/pools/app/members\n</LuaBalancerPool>\n\
+                ProxyPass /app lb://app";
+    let store = format!("LuaBalancerStore etcd:{}/lb/test\n", etcd.endpoint());
+    let httpd = Httpd::builder().config(&store).config(pool).start();
+    etcd.put("/lb/test/pools/app/members/a", &format!("{{\"url\":\"http://127.0.0.1:{}\"}}", a.port()));
+    wait_for(&httpd, "a", "state", "up");
+    assert_eq!(httpd.client().get("/app/").status, 200);
+    let refused = Httpd::builder().config(pool).configtest().output;
+    assert!(refused.contains("LuaBalancerDiscovery etcd:/PREFIX needs LuaBalancerStore"), "{refused}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Config {
 impl Draft {
     /// Resolves every function. Everything has been read.
     pub fn finish(self) -> Result<Config, String> {
-        self.store.check()?;
+        self.store.check(&self.pools)?;
         let mut plan = Plan { draft: &self, scripts: Vec::new() };
         let resolved =
             self.uses.iter().map(|one| plan.resolve(one, one.share)).collect::<Result<Vec<_>, _>>()?;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerStore` and `LuaBalancerShare`: several servers as one.
 
-use balance::settings::EtcdPlace;
+use balance::settings::{Discovery, EtcdPlace, SourcePlace};
 
 use crate::parse::words;
+use crate::parts::Pool;
 use crate::statement::Statement;
+
+const STORE_EXAMPLE: &str = "for example LuaBalancerStore etcd:http://10.0.0.1:2379/lb/prod";
 
 /// The place where several servers keep what they share, and the parts that they do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,12 +39,21 @@ impl StoreSetting {
         self.place.as_ref().filter(|_| self.orders)
     }
 
-    /// Looks whether both directives fit together.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Looks whether both directives and the sources of pools fit together.
+    pub(crate) fn check(&self, pools: &[Pool]) -> Result<(), String> {
+        let is_in_store = |source: &Discovery| match &source.source {
+            SourcePlace::Etcd(place) => place.is_in_store(),
+            _ => false,
+        };
+        let needing = |pool: &&Pool| self.place.is_none() && pool.settings.discovery.iter().any(is_in_store);
+        if let Some(pool) = pools.iter().find(needing) {
+            return Err(format!(
+                "pool {} at {}: LuaBalancerDiscovery etcd:/PREFIX needs LuaBalancerStore, {STORE_EXAMPLE}",
+                pool.name, pool.place
+            ));
+        }
         match self.orders && self.place.is_none() {
-            true => Err("LuaBalancerShare orders needs LuaBalancerStore, for example \
-                         LuaBalancerStore etcd:http://10.0.0.1:2379/lb/prod"
-                .into()),
+            true => Err(format!("LuaBalancerShare orders needs LuaBalancerStore, {STORE_EXAMPLE}")),
             false => Ok(()),
         }
     }

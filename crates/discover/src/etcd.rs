@@ -29,6 +29,8 @@ pub(crate) struct EtcdSource {
     client: EtcdClient,
     /// With the slash behind it.
     prefix: String,
+    /// It is below a store that there is none of.
+    is_lost: bool,
     rules: ListingRules,
     session: Option<Session>,
     /// A look has begun and not ended: somebody wants all asked anew.
@@ -59,6 +61,7 @@ impl EtcdSource {
                 identity: below(&place.cert).zip(below(&place.key)),
                 timeout: Duration::from_millis(place.timeout_ms),
             }),
+            is_lost: place.is_in_store(),
             prefix: format!("{}/", place.prefix()),
             rules,
             session: None,
@@ -79,6 +82,9 @@ impl EtcdSource {
         }
         if let Some(ranged) = self.ranged {
             tokio::time::sleep_until(ranged + FLOOR).await;
+        }
+        if self.is_lost {
+            return Err("there is no LuaBalancerStore that it is below".into());
         }
         let mut failed = String::new();
         for _ in 0..self.client.endpoints() {

@@ -10,11 +10,23 @@ pub const KEYS: &[&str] = &["user", "password_file", "ca", "cert", "key", "timeo
 /// Its form.
 const EXPECTED: &str = "etcd: with the endpoints and a prefix of keys, for example \
                         etcd:http://10.0.0.1:2379,http://10.0.0.2:2379/lb/app";
+/// The form of a place in the store that servers share, besides.
+const IN_STORE: &str = "no key of etcd: alone, since it is below LuaBalancerStore, which has them";
 /// Most bytes of it, and most endpoints.
 const MOST: (usize, usize) = (2048, 16);
 
-/// Reads the text behind `etcd:`.
+/// Reads the text behind `etcd:`: a place of its own, or one in the store that servers share.
 pub(super) fn read(word: &str, place: &str) -> Result<EtcdPlace, ParseError> {
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && c != ':');
+    match place.strip_prefix('/') {
+        Some(rest) if place.len() <= MOST.0 && rest.split('/').all(is_part) => {
+            Ok(EtcdPlace::of(place.to_owned()))
+        }
+        _ => read_own(word, place),
+    }
+}
+
+fn read_own(word: &str, place: &str) -> Result<EtcdPlace, ParseError> {
     let of = EtcdPlace::of(place.to_owned());
     let is_good = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '@');
     let is_place = place.len() <= MOST.0
@@ -36,7 +48,7 @@ impl EtcdPlace {
     pub fn parse(words: &[String]) -> Result<Self, ParseError> {
         let (word, keys) = words.split_first().ok_or_else(|| ParseError::Missing(EXPECTED.to_owned()))?;
         let place = word.strip_prefix("etcd:").ok_or_else(|| ParseError::word(word, EXPECTED))?;
-        let mut of = read(word, place)?;
+        let mut of = read_own(word, place)?;
         let mut seen = Vec::new();
         for word in keys {
             let (key, value) = values::pair(word)?;
@@ -95,6 +107,12 @@ pub(super) fn check(of: &EtcdPlace) -> Result<(), ParseError> {
         };
         return Err(ParseError::value(key, value, format!("{missing}= beside it")));
     }
+    if of.is_in_store() {
+        return match written(of).into_iter().next() {
+            Some((key, value)) => Err(ParseError::value(key, &value, IN_STORE)),
+            None => Ok(()),
+        };
+    }
     let is_tls = of.endpoints().iter().any(|endpoint| endpoint.starts_with("https://"));
     for (key, value) in [("ca", &of.ca), ("cert", &of.cert)] {
         if let Some(value) = value.as_ref().filter(|_| !is_tls) {
@@ -150,6 +168,12 @@ pub(super) mod tests {
             ("etcd:http://a:2379/app ca=c", "ca=c: expected an endpoint that begins with https://"),
             ("etcd:http://a:2379/app timeout=10ms", "timeout=10ms: expected a duration from 100ms to 60s"),
             ("etcd:http://a:2379/app every=30s", "unknown key every"),
+            ("etcd:/", "expected etcd: with the endpoints"),
+            ("etcd:/pools//x", "expected etcd: with the endpoints"),
+            (
+                "etcd:/pools/app/members timeout=5s",
+                "timeout=5s: expected no key of etcd: alone, since it is below",
+            ),
         ] {
             let words = words::split(line).expect(line);
             let said = PoolSettings::default().set_directive("LuaBalancerDiscovery", &words);
@@ -159,7 +183,7 @@ pub(super) mod tests {
     }
 
     prop_compose! {
-        pub(in crate::directives) fn any_place()(
+        fn own_place()(
             place in "https://([a-z]{1,8}:[1-9][0-9]{0,3},http://){0,2}\\[::1\\]:2379(/[a-zA-Z0-9.,_~-]{1,8}){1,3}",
             user in proptest::option::of(("[!-~][ -~é]{0,12}", "[!-~][ -~é]{0,12}")),
             ca in proptest::option::of("[!-~][ -~é]{0,12}"),
@@ -169,5 +193,10 @@ pub(super) mod tests {
             let ((user, password_file), (cert, key)) = (user.unzip(), cert.unzip());
             SourcePlace::Etcd(EtcdPlace { place, user, password_file, ca, cert, key, timeout_ms })
         }
+    }
+
+    pub(in crate::directives) fn any_place() -> impl Strategy<Value = SourcePlace> {
+        let in_store = "(/[a-zA-Z0-9.,_~-]{1,8}){1,3}";
+        prop_oneof![own_place(), in_store.prop_map(|place| SourcePlace::Etcd(EtcdPlace::of(place)))]
     }
 }

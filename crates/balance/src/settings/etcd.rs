@@ -4,7 +4,8 @@
 /// Where `etcd:` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdPlace {
-    /// `http://host:port,http://host:port/prefix`, as written.
+    /// `http://host:port,http://host:port/prefix`, as written. Or `/prefix`: below the one of the
+    /// store that servers share.
     pub place: String,
     /// `user=`; None: etcd asks for none.
     pub user: Option<String>,
@@ -34,6 +35,16 @@ impl EtcdPlace {
         }
     }
 
+    /// Whether it is below the store that servers share.
+    pub fn is_in_store(&self) -> bool {
+        self.place.starts_with('/')
+    }
+
+    /// The same place as one of its own, by the store that servers share.
+    pub fn in_store(&self, store: &EtcdPlace) -> Self {
+        EtcdPlace { place: format!("{}{}", store.place, self.place), ..store.clone() }
+    }
+
     /// The endpoints, as `http://host:port`.
     pub fn endpoints(&self) -> Vec<&str> {
         let end = self.place.len() - self.prefix().len();
@@ -52,6 +63,16 @@ impl EtcdPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_the_store_is_reached_as_the_store_is() {
+        let store = EtcdPlace { user: Some("lb".into()), ..EtcdPlace::of("http://a:1,http://b:2/lb".into()) };
+        let own = EtcdPlace::of("/pools/app/members".into());
+        let whole = own.in_store(&store);
+        assert!(own.is_in_store() && !whole.is_in_store());
+        assert_eq!((whole.endpoints(), whole.prefix()), (store.endpoints(), "/lb/pools/app/members"));
+        assert_eq!(whole.user.as_deref(), Some("lb"));
+    }
 
     #[test]
     fn the_last_endpoint_carries_the_prefix() {
