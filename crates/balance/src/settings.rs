@@ -8,12 +8,14 @@ mod discovery;
 mod dns;
 mod etcd;
 mod http;
+mod kubernetes;
 
 pub use consul::ConsulPlace;
 pub use discovery::{Discovery, EmptyList, SourcePlace};
 pub use dns::{DnsPlace, DnsRecords};
 pub use etcd::EtcdPlace;
 pub use http::HttpPlace;
+pub use kubernetes::KubernetesPlace;
 
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -79,6 +79,7 @@ pub static DIRECTIVES: &[Directive] = &[
             keys::DISCOVERY_DNS,
             keys::DISCOVERY_ETCD,
             keys::DISCOVERY_CONSUL,
+            keys::DISCOVERY_KUBERNETES,
         ]),
     of(c"LuaBalancerMethod", Contexts::Pool, "name [key=value…]", parse::setting)
         .help(c"how the pool picks: round_robin, least_connections, ...")

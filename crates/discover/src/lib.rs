@@ -15,6 +15,7 @@ mod etcd;
 mod file;
 mod hops;
 mod http;
+mod kubernetes;
 mod listing;
 mod lookout;
 mod problem;
@@ -27,6 +28,8 @@ use bell::Bell;
 pub use consul::answer as consul_answer;
 #[cfg(fuzzing)]
 pub use dns::message as dns_message;
+#[cfg(fuzzing)]
+pub use kubernetes::slices as endpoint_slices;
 #[cfg(fuzzing)]
 pub use listing::read_keys;
 pub use listing::{Listed, ListingRules, read};

@@ -12,6 +12,7 @@ use crate::consul::ConsulSource;
 use crate::dns::DnsSource;
 use crate::etcd::EtcdSource;
 use crate::http::HttpSource;
+use crate::kubernetes::KubernetesSource;
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
 use crate::{Bell, ListingRules, asked};
@@ -49,6 +50,10 @@ impl SourcePlan {
             SourcePlace::Consul(place) => {
                 let (place, root) = (place.clone(), root.to_owned());
                 SourcePlan::Asked(Box::new(move || Box::new(ConsulSource::new(place, rules, &root))))
+            }
+            SourcePlace::Kubernetes(place) => {
+                let (place, root) = (place.clone(), root.to_owned());
+                SourcePlan::Asked(Box::new(move || Box::new(KubernetesSource::new(place, rules, &root))))
             }
         }
     }

@@ -3,8 +3,10 @@
 //! one request, one answer.
 
 mod consul;
+mod kubernetes;
 
 pub use self::consul::{ConsulManner, FakeConsul};
+pub use self::kubernetes::{FakeKubernetes, KubernetesManner};
 
 use std::io::{BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use server_tests::fake::{ConsulManner, FakeConsul};
 use server_tests::{Backend, Builder, Httpd, Load, Mpm, on_every_mpm, patience, wait_until};
 
+use super::writing::pass_a_second;
 use super::{SOON, get, member, source, states, up, wait_for_state, wait_for_up};
 
 /// A pool `app` with the instances that an agent knows.
@@ -39,6 +40,7 @@ fn a_change_of_a_service_is_in_service_within_a_second(mpm: Mpm) {
     wait_for_up(&httpd, &names(&[&a, &b]));
     let load = Load::start(httpd.port(), "/app/", 4);
     load.wait_for(20);
+    pass_a_second();
     consul.set(vec![passing(&a, 1), passing(&b, 1), passing(&c, 5)]);
     let added = wait_for_up(&httpd, &names(&[&a, &b, &c]));
     assert!(added <= patience(Duration::from_secs(1)), "{added:?}");

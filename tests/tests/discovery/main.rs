@@ -5,6 +5,7 @@ mod consul;
 mod dns;
 mod etcd;
 mod guarding;
+mod kubernetes;
 mod lasting;
 mod mixing;
 mod web;

@@ -105,7 +105,7 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directives::{consul_source, dns_source, etcd_source, http_source};
+    use crate::directives::{consul_source, dns_source, etcd_source, http_source, kubernetes_source};
     use crate::settings::{PoolSettings, SourcePlace};
     use crate::words;
     use proptest::prelude::*;
@@ -160,6 +160,7 @@ mod tests {
             http_source::tests::any_place(),
             consul_source::tests::any_place(),
             etcd_source::tests::any_place(),
+            kubernetes_source::tests::any_place(),
         ]
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod etcd_source;
 mod failures;
 pub(crate) mod health;
 pub(crate) mod http_source;
+pub(crate) mod kubernetes_source;
 pub(crate) mod method;
 pub(crate) mod outlier;
 pub(crate) mod set;

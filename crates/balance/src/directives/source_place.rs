@@ -2,15 +2,15 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
-use super::{consul_source, dns_source, etcd_source, http_source};
+use super::{consul_source, dns_source, etcd_source, http_source, kubernetes_source};
 use crate::error::ParseError;
 use crate::settings::{EtcdPlace, SourcePlace};
 
 /// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 2] = ["kubernetes", "lua"];
+const LATER: [&str; 1] = ["lua"];
 /// The usual forms.
-pub(super) const EXAMPLES: &str = "file:PATH, http:URL, dns:NAME:PORT, etcd:URL/PREFIX or consul:URL/SERVICE, \
-                                   for example file:/etc/lb/app.json";
+pub(super) const EXAMPLES: &str = "file:PATH, http:URL, dns:NAME:PORT, etcd:URL/PREFIX, consul:URL/SERVICE or \
+                                   kubernetes:NAMESPACE/SERVICE:PORT, for example file:/etc/lb/app.json";
 
 /// Reads the word.
 pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
@@ -27,6 +27,7 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
         Some(("http" | "https", _)) => http_source::read("http:…@…", "@").map(SourcePlace::Http),
         Some(("consul", url)) => consul_source::read(place, url).map(SourcePlace::Consul),
         Some(("etcd", place_of)) => etcd_source::read(place, place_of).map(SourcePlace::Etcd),
+        Some(("kubernetes", of)) => kubernetes_source::read(place, of).map(SourcePlace::Kubernetes),
         Some((kind, _)) if LATER.contains(&kind) => {
             wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
         }
@@ -42,6 +43,7 @@ pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
         SourcePlace::Http(_) => http_source::KEYS,
         SourcePlace::Consul(_) => consul_source::KEYS,
         SourcePlace::Etcd(_) => etcd_source::KEYS,
+        SourcePlace::Kubernetes(_) => kubernetes_source::KEYS,
     }
 }
 
@@ -53,6 +55,7 @@ pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, 
         SourcePlace::Http(of) => http_source::set(of, key, value),
         SourcePlace::Consul(of) => consul_source::set(of, key, value),
         SourcePlace::Etcd(of) => etcd_source::set(of, key, value),
+        SourcePlace::Kubernetes(of) => kubernetes_source::set(of, key, value),
     }
 }
 
@@ -64,6 +67,7 @@ pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
         SourcePlace::Http(of) => http_source::check(of),
         SourcePlace::Consul(of) => consul_source::check(of),
         SourcePlace::Etcd(of) => etcd_source::check(of),
+        SourcePlace::Kubernetes(of) => kubernetes_source::check(of),
     }
 }
 
@@ -78,6 +82,7 @@ impl SourcePlace {
                 let EtcdPlace { password_file, ca, cert, key, .. } = of;
                 vec![("password_file", password_file), ("ca", ca), ("cert", cert), ("key", key)]
             }
+            SourcePlace::Kubernetes(of) => vec![("token_file", &of.token_file), ("ca", &of.ca)],
         };
         all.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
     }
@@ -90,6 +95,7 @@ impl SourcePlace {
             SourcePlace::Http(of) => http_source::written(of),
             SourcePlace::Consul(of) => consul_source::written(of),
             SourcePlace::Etcd(of) => etcd_source::written(of),
+            SourcePlace::Kubernetes(of) => kubernetes_source::written(of),
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of sources of members.
 
-use super::{ConsulPlace, DnsPlace, EtcdPlace, HttpPlace};
+use super::{ConsulPlace, DnsPlace, EtcdPlace, HttpPlace, KubernetesPlace};
 
 /// `LuaBalancerDiscovery`: where members come from besides definitions and people, and what is done
 /// with what is found there.
@@ -47,6 +47,8 @@ pub enum SourcePlace {
     Consul(ConsulPlace),
     /// `etcd:URL,…/PREFIX`, with its keys.
     Etcd(EtcdPlace),
+    /// `kubernetes:NAMESPACE/SERVICE:PORT`, with its keys.
+    Kubernetes(KubernetesPlace),
 }
 
 /// `empty=`: what becomes of a list without members.
@@ -84,6 +86,7 @@ impl SourcePlace {
             SourcePlace::Http(_) => "http",
             SourcePlace::Consul(_) => "consul",
             SourcePlace::Etcd(_) => "etcd",
+            SourcePlace::Kubernetes(_) => "kubernetes",
         }
     }
 
@@ -95,6 +98,7 @@ impl SourcePlace {
             SourcePlace::Http(of) => &of.url,
             SourcePlace::Consul(of) => &of.url,
             SourcePlace::Etcd(of) => &of.place,
+            SourcePlace::Kubernetes(of) => &of.place,
         }
     }
 }
