@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use server_tests::certificate::signed;
 use server_tests::ports::ReservedPort;
 use server_tests::{Httpd, lbctl_command};
 
@@ -28,6 +29,20 @@ fn each_configuration_of_the_migration_guide_passes_configtest() {
         let stock = ["slotmem_shm", "proxy_balancer", "lbmethod_bybusyness"];
         let builder = stock.into_iter().fold(Httpd::builder(), |builder, module| builder.module(module));
         let result = builder.config(block).configtest();
+        assert!(result.ok, "{block}\n{}", result.output);
+    }
+}
+
+#[test]
+fn each_source_of_members_in_its_document_passes_configtest() {
+    let guide = document("discovery.md");
+    let found: Vec<_> = blocks(&guide).into_iter().filter(|(language, _)| *language == "apache").collect();
+    assert!(found.len() >= 6, "{} configurations in the document", found.len());
+    for (_, block) in found {
+        let builder = Httpd::builder().file("token", "t\n").file("consul-token", "t\n");
+        signed(builder.dir());
+        let own = block.replace("/etc/lb/", &format!("{}/", builder.dir().display()));
+        let result = builder.config(&own).configtest();
         assert!(result.ok, "{block}\n{}", result.output);
     }
 }
