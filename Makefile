@@ -8,7 +8,7 @@
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
-# The rest: build, install, uninstall, bench-quick, bench-watched, loom, deps.
+# The rest: build, install, uninstall, bench-quick, bench-watched, bench-churn, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
 CARGO      ?= cargo
@@ -45,7 +45,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched fuzz soak sanitize miri clean
+.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -133,6 +133,9 @@ bench-quick: build
 
 bench-watched: build
 	@scripts/bench-watched "$(MODULE)"
+
+bench-churn: build
+	@scripts/bench-churn "$(MODULE)"
 
 fuzz:
 	@scripts/fuzz

@@ -7,9 +7,11 @@
 pub mod backends;
 pub mod config;
 pub mod cpu;
+pub mod given;
 pub mod memory;
 pub mod process;
 pub mod requests;
 pub mod stats;
 pub mod stop;
+pub mod turns;
 pub mod wrk;

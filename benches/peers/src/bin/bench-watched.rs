@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use peers::backends::Fast;
 use peers::config::{address, proxy_pass};
 use peers::cpu;
+use peers::given::{number, word};
 use peers::requests::{self, Clients};
-use peers::stats::{Spread, median};
+use peers::turns::{Beside, Turns};
 use server_tests::{Httpd, Request, SocketClient};
 
 const POOL: &str = "/api/v1/pools/app";
@@ -31,14 +32,6 @@ const CHANGED_EVERY: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(20);
 /// At the start of each turn, not counted.
 const SKIPPED: Duration = Duration::from_millis(500);
-
-fn word(name: &str) -> Option<String> {
-    std::env::args().find_map(|arg| Some(arg.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    word(name).and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 fn main() {
     let backend = Fast::start(1).expect("nginx runs (apt-get install nginx-light)");
@@ -55,11 +48,19 @@ fn main() {
         println!("| {members} | {scrape:.1} | {scraped} | {list:.1} | {listed} |");
         servers.push((members, httpd));
     }
-    println!(
-        "\n| members | p50 | p99 | p99 watched | ratio of p99 (median, quartiles) | requests/s | failed |\n|---|---|---|---|---|---|---|"
-    );
+    println!("\n{}", Beside::head("watched"));
+    let turns = Turns {
+        length: Duration::from_secs(number("seconds", 6)),
+        rounds: number("rounds", 10) as usize,
+        clients: Clients {
+            count: number("clients", 8) as usize,
+            pause: Duration::from_millis(number("pause_ms", 2)),
+            skip: SKIPPED,
+        },
+    };
     for (members, httpd) in &servers {
-        println!("{}", watched(*members, httpd));
+        let beside = turns.compare(httpd.port(), &format!("{members} members"), &|ended| watch(httpd, ended));
+        println!("{}", beside.row(*members));
     }
 }
 
@@ -101,57 +102,6 @@ fn cost(httpd: &Httpd, target: &str, times: u32) -> (f64, usize) {
     thread::sleep(length);
     let idle = cpu::time_of(httpd.pid()) - before;
     (taken.saturating_sub(idle).as_secs_f64() * 1e3 / f64::from(times), bytes)
-}
-
-/// A row: turns without and with a watcher.
-fn watched(members: usize, httpd: &Httpd) -> String {
-    let length = Duration::from_secs(number("seconds", 6));
-    let clients = Clients {
-        count: number("clients", 8) as usize,
-        pause: Duration::from_millis(number("pause_ms", 2)),
-        skip: SKIPPED,
-    };
-    let (mut quiet, mut seen_watched, mut rates) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut medians, mut failed) = (Vec::new(), 0);
-    let rounds = number("rounds", 10) as usize;
-    let mut turn = |with_watcher: bool| {
-        let ended = AtomicBool::new(false);
-        let seen = thread::scope(|scope| {
-            if with_watcher {
-                scope.spawn(|| watch(httpd, &ended));
-            }
-            let seen = requests::run(httpd.port(), length, &clients);
-            ended.store(true, Ordering::Relaxed);
-            seen
-        });
-        failed += seen.failed;
-        medians.push(seen.below(0.5));
-        rates.push(seen.times_ms.len() as f64 / (length - SKIPPED).as_secs_f64());
-        seen.below(0.99)
-    };
-    quiet.push(turn(false));
-    for round in 1..=rounds {
-        seen_watched.push(turn(true));
-        quiet.push(turn(false));
-        eprintln!(
-            "{members} members, round {round} of {rounds}: p99 {:.2} ms, watched {:.2} ms",
-            quiet[round],
-            seen_watched[round - 1]
-        );
-    }
-    let ratios: Vec<f64> = seen_watched
-        .iter()
-        .zip(quiet.windows(2))
-        .map(|(seen, beside)| seen / ((beside[0] + beside[1]) / 2.0))
-        .collect();
-    let Spread { low, median: ratio, high } = Spread::of(&ratios);
-    format!(
-        "| {members} | {:.2} | {:.2} | {:.2} | {ratio:.2} ({low:.2}–{high:.2}) | {:.0} | {failed} |",
-        median(&medians),
-        median(&quiet),
-        median(&seen_watched),
-        median(&rates),
-    )
 }
 
 /// Looks, and orders, until the turn is over.
