@@ -208,3 +208,33 @@ fn a_log_may_name_pools_with_its_members() {
     assert_eq!(drawn["drawn_shares"].as_array().map(Vec::len), Some(3), "{drawn}");
     assert_eq!(drawn["drawn_shares"][0]["member"], "app/a", "{drawn}");
 }
+
+/// The most memory that a process has had so far, in KiB.
+fn most_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn memory_does_not_grow_with_the_log() {
+    let folder = folder();
+    let mut lbctl = std::process::Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    lbctl.args(["simulate", "--config", "pools.conf", "--json", "-"]).current_dir(&folder.0);
+    let mut lbctl =
+        lbctl.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = lbctl.stdin.take().unwrap();
+    let mut feed = |numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            let second = 1_796_047_200.0 + f64::from(n) / 50.0;
+            writeln!(input, "{{\"time\":{second},\"path\":\"/{n}/x\",\"client\":\"192.0.2.1\"}}").unwrap();
+        }
+        most_memory(lbctl.id())
+    };
+    let (some, many) = (feed(0..20_000), feed(20_000..100_000));
+    drop(input);
+    let output = lbctl.wait_with_output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["requests"], 100_000);
+    assert!(many < some + 4096, "{some} KiB after 20,000 lines, {many} KiB after 100,000");
+}
