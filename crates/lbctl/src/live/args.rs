@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+/// The states of members.
+const STATES: [&str; 5] = ["up", "draining", "ejected", "down", "disabled"];
+
 /// The servers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Servers")]
@@ -99,8 +102,8 @@ pub struct RolloutArgs {
 pub struct MembersArgs {
     /// The pool; * and ? stand for anything.
     pub pool: String,
-    /// Only members of this state: up, draining, ejected, down, disabled.
-    #[arg(long)]
+    /// Only members of this state.
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
     pub state: Option<String>,
     /// The servers.
     #[command(flatten)]

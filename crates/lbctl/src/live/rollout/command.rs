@@ -2,6 +2,8 @@
 //! The command of a rollout. Its output is passed on.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -20,9 +22,17 @@ pub struct Runner {
 
 impl Runner {
     /// `undo`: a line for the shell. `is_beside`: what commands print goes to standard error.
-    pub fn new(command: &[String], undo: Option<&str>, is_beside: bool) -> Self {
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn new(command: &[String], undo: Option<&str>, is_beside: bool) -> Result<Self, Failure> {
+        if let Some(program) =
+            command.first().filter(|program| !program.contains('{') && !is_program(program))
+        {
+            return Err(Failure::usage(format!("{program}: there is no such program; expected -- COMMAND")));
+        }
         let undo = undo.map(|line| vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()]);
-        Runner { command: command.to_vec(), undo, is_beside }
+        Ok(Runner { command: command.to_vec(), undo, is_beside })
     }
 
     /// Whether what was done can be undone.
@@ -62,6 +72,18 @@ impl Runner {
             Err(error) => no(format!("{}: {program}: {error}", member.full())),
         }
     }
+}
+
+/// Whether there is a program of this name.
+fn is_program(name: &str) -> bool {
+    let runs = |path: &Path| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return runs(Path::new(name));
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| runs(&folder.join(name)))
 }
 
 /// Words in braces become those of the member.

@@ -63,8 +63,8 @@ fn begin(out: &Out, args: &RolloutArgs) -> Result<Rollout, Failure> {
         hold: duration("--hold", &args.hold)?,
         gate,
     };
+    let runner = Runner::new(&args.command, args.undo.as_deref(), out.is_json())?;
     let journal = Journal::open(args)?;
-    let runner = Runner::new(&args.command, args.undo.as_deref(), out.is_json());
     let most = usize::from(args.max_unavailable);
     let told = RolloutEnd::of(&args.pool);
     Ok(Rollout { site, journal, runner, most, held: Vec::new(), told })
@@ -121,6 +121,7 @@ impl Rollout {
         }
         let mut ready = Vec::new();
         let members = self.site.members()?;
+        self.leave_one(members.len())?;
         // Somebody has removed them.
         let is_gone = |name: &&String| members.iter().all(|member| member.name != **name);
         out.iter().filter(is_gone).for_each(|name| self.journal.is_back(name));
@@ -147,6 +148,21 @@ impl Rollout {
             ready.push(member);
         }
         Ok(ready)
+    }
+
+    /// The last member never goes: fewer at the same time than there are, or none at all.
+    fn leave_one(&mut self, count: usize) -> Result<(), Failure> {
+        let pool = &self.site.pool;
+        if count == 1 {
+            let text =
+                format!("{pool} has one member: nobody would serve while it is out; expected two or more");
+            return Err(Failure { exit: Exit::No, text });
+        }
+        if self.most >= count && count > 0 {
+            self.most = count - 1;
+            note(&format!("{pool} has {count} members: at most {} are out at the same time", self.most));
+        }
+        Ok(())
     }
 
     /// Everybody has had a turn, but for members that are out since an earlier rollout.

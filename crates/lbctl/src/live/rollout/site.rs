@@ -17,6 +17,8 @@ use crate::out::{Exit, Failure, note};
 
 /// How often servers are asked.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long something is waited for without a word.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub struct Fleet {
@@ -188,7 +190,8 @@ impl Fleet {
 
     /// Waits until nothing is missing. A server that is away for a while is asked again.
     fn until(&self, what: &str, missing: impl Fn(&[SeenPool]) -> Option<String>) -> Result<(), Failure> {
-        let end = Instant::now() + self.time;
+        let (begin, mut is_told) = (Instant::now(), false);
+        let end = begin + self.time;
         loop {
             self.go_on()?;
             let open = match self.pools() {
@@ -199,6 +202,10 @@ impl Fleet {
                 Err(failure) if failure.exit == Exit::Unreachable => failure.text,
                 Err(failure) => return Err(failure),
             };
+            if !is_told && begin.elapsed() >= SILENT {
+                note(&format!("waiting for {what}: {open}"));
+                is_told = true;
+            }
             if Instant::now() >= end {
                 let text = format!("waited for {what}, and time is up: {open}");
                 return Err(Failure { exit: Exit::TimedOut, text });

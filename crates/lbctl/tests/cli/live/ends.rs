@@ -175,3 +175,22 @@ fn a_reader_that_has_gone_away_is_no_failure_of_any_verb() {
         }
     }
 }
+
+#[test]
+fn a_rollout_that_can_never_go_on_says_so_at_once_and_drains_nobody() {
+    let call = |scene: &Scene, program: &str| {
+        let socket = scene.fake.path.to_string_lossy().into_owned();
+        let words = ["rollout", "app", "--journal", "j", "--socket", &socket, "--", program];
+        let said = scene.folder.lbctl(&words);
+        assert!(scene.fake.asked().iter().all(|line| line.starts_with("GET ")), "{:?}", scene.fake.asked());
+        said
+    };
+    let scene = Scene::new();
+    for program in ["no-such-program", "/nonexistent/program", "/tmp"] {
+        let said = call(&scene, program);
+        assert!(said.code == 2 && said.err.contains("there is no such program"), "{}", said.whole());
+    }
+    let said = call(&Scene::with(usual(&two()[..1])), "true");
+    assert!(said.code == 1 && said.err.contains("app has one member"), "{}", said.whole());
+    assert_eq!(scene.lbctl(&["members", "app", "--state", "uo"]).code, 2);
+}
