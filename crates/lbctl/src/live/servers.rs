@@ -81,7 +81,11 @@ impl<T> Everyone<T> {
     /// The answers of servers that answer; the others are told. The verb ends as the worst did.
     pub fn some(self, out: &Out) -> Result<(Vec<Said<T>>, Exit), Failure> {
         if self.said.is_empty() {
-            return Ok((self.all()?, Exit::Done));
+            let worst = (0..self.failed.len()).max_by_key(|at| self.failed[*at].exit as u8);
+            let mut failed = self.failed;
+            let last = worst.map(|at| failed.remove(at));
+            failed.iter().for_each(|failure| out.fail(failure));
+            return last.map_or(Ok((Vec::new(), Exit::Done)), Err);
         }
         self.failed.iter().for_each(|failure| out.fail(failure));
         let worst = self.failed.iter().map(|failure| failure.exit).max_by_key(|exit| *exit as u8);

@@ -203,8 +203,8 @@ fn help(frame: &mut Frame<'_>, body: Rect) {
  r              reset: ejection ends, failures count from 0
  q Esc Ctrl-C   leave
  any key        back";
-    let [place] = Layout::horizontal([Constraint::Max(60)]).areas(body);
-    let [place] = Layout::vertical([Constraint::Max(10)]).areas(place);
+    // Rows as a whole: the rest of a table beside it would be read as a part of it.
+    let [place] = Layout::vertical([Constraint::Max(10)]).areas(body);
     frame.render_widget(Clear, place);
     frame.render_widget(Paragraph::new(TEXT), place);
 }

@@ -107,3 +107,13 @@ fn bars_show_the_newest_rates() {
     assert_eq!(spark(&[0.0, 0.0], 9), "▁▁");
     assert_eq!(spark(&[], 9), "");
 }
+
+#[test]
+fn help_stands_on_rows_of_its_own() {
+    let mut screen = screen(&["lb1"]);
+    press(&mut screen, "?");
+    let text = picture(&screen, 80, 24);
+    let rows: Vec<&str> = text.lines().take(9).collect();
+    assert!(rows[0].contains("another member") && rows[8].contains("back"), "{text}");
+    assert!(rows.iter().all(|row| row.trim_end().chars().count() <= 60), "{text}");
+}

@@ -93,6 +93,16 @@ fn errors_stand_beside_the_answers_that_there_are() {
 }
 
 #[test]
+fn all_servers_that_fail_are_told() {
+    let folder = Folder::new();
+    let urls = ["--url", "http://127.0.0.1:1/one", "--url", "http://127.0.0.1:1/two"];
+    let said = folder.lbctl(&[&["status", "--json"], &urls[..]].concat());
+    let document = parsed(&said.out);
+    assert_eq!((said.code, document["errors"].as_array().map(Vec::len)), (4, Some(2)), "{}", said.whole());
+    assert!(said.err.contains("/one: nobody") && said.err.contains("/two: nobody"), "{}", said.whole());
+}
+
+#[test]
 fn a_rollout_that_cannot_begin_has_its_document_too() {
     let scene = Scene::new();
     for (words, exit) in [
