@@ -124,7 +124,10 @@ fn after_a2enmod_and_make_uninstall_httpd_still_starts() {
 
     // With a site that needs it, it stays.
     let site = etc.join("apache2/sites-enabled/shop.conf");
-    fs::write(&site, "<VirtualHost *>\n  luabalancersandbox on\n</VirtualHost>\n").expect("write a site");
+    let available = etc.join("apache2/sites-available/shop.conf");
+    fs::write(&available, "<VirtualHost *>\n  luabalancersandbox on\n</VirtualHost>\n")
+        .expect("write a site");
+    std::os::unix::fs::symlink("../sites-available/shop.conf", &site).expect("enable the site");
     let refused = make("uninstall", &workspace(), &root.0).output().expect("run make");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("sites-enabled/shop.conf"), "{said}");
