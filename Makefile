@@ -8,6 +8,7 @@
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
+# make deb    Debian packages, in target/deb (docs/packages.md)
 # The rest: build, install, uninstall, bench-quick, bench-watched, bench-churn, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
@@ -45,7 +46,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
+.PHONY: all deb first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -124,6 +125,10 @@ uninstall:
 	@rmdir "$(DESTDIR)$(STATEDIR)" 2>/dev/null || true
 	@[ "$(LAYOUT)" != fedora ] || rmdir "$(DESTDIR)$(EXAMPLE)" 2>/dev/null || true
 	@rmdir "$(DESTDIR)$(LUADIR)" "$(dir $(DESTDIR)$(LUADIR))" 2>/dev/null || true
+
+deb: first
+	@scripts/deps deb
+	@scripts/deb
 
 bench: build
 	@scripts/bench "$(MODULE)"
