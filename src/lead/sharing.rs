@@ -31,6 +31,8 @@ const PACE: Duration = Duration::from_secs(1);
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long the store may lack a revision that it has had: then it was wiped.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Most orders that cannot be read and are remembered as said.
+const MOST_WRONG: usize = 1000;
 /// How soon a thread that was not to be had is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,8 @@ pub struct OrderSharing {
 /// The deeds about the members of a pool.
 #[derive(Default)]
 struct Todo {
+    /// Orders up to this revision are taken then; None: all.
+    taken: Option<u64>,
     takes: Vec<(Arc<Member>, Option<Order>, Option<Order>)>,
     offers: Vec<(OrderOffer, bool)>,
 }
@@ -164,7 +168,7 @@ impl OrderSharing {
                     return;
                 };
                 let todo = self.todo(table, &now.membership, (&stored, shelf));
-                shelf.takes(stored.revision);
+                shelf.takes(todo.taken.unwrap_or(stored.revision));
                 for (member, before, after) in &todo.takes {
                     events.extend(take(steering.as_ref(), &pool.name, member, (before, after)));
                 }
@@ -177,9 +181,9 @@ impl OrderSharing {
 
     fn todo(&self, table: &Table, pool: &Membership, (stored, shelf): (&StoredOrders, &OrderShelf)) -> Todo {
         let mut todo = Todo::default();
+        let orders = stored.pools.get(&*pool.name);
         for member in &pool.members {
-            let names = (pool.name.to_string(), member.spec.name.clone());
-            let there = match stored.orders.get(&names) {
+            let there = match orders.and_then(|orders| orders.get(&member.spec.name)) {
                 Some(Ok(there)) => Some(there),
                 Some(Err(_)) => continue,
                 None => None,
@@ -188,6 +192,7 @@ impl OrderSharing {
             if there.is_none() && here.is_none() {
                 continue;
             }
+            let names = (pool.name.to_string(), member.spec.name.clone());
             let offer = |revision, order| {
                 let (pool, member) = names.clone();
                 OrderOffer { pool, member, revision, order }
@@ -195,7 +200,11 @@ impl OrderSharing {
             let is_offered = |revision| self.offered.get(&names).is_some_and(|(known, _)| *known == revision);
             match there.and_then(|there| Some((there, shelf.change(there.nonce)?))) {
                 // The one who has sent it sees to it.
-                Some((_, ChangeState::UnderWay)) => continue,
+                Some((there, ChangeState::UnderWay)) => {
+                    let before = there.revision.saturating_sub(1);
+                    todo.taken = Some(todo.taken.map_or(before, |taken| taken.min(before)));
+                    continue;
+                }
                 Some((there, ChangeState::Disowned)) => {
                     if !is_offered(there.revision) {
                         let order = sharing::shared_part(here.as_ref());
@@ -236,21 +245,23 @@ impl OrderSharing {
 
     /// Says once of each order that cannot be read.
     fn say_wrong(&mut self, pool: &Membership, stored: &StoredOrders) {
-        for member in &pool.members {
-            let names = (pool.name.to_string(), member.spec.name.clone());
-            match stored.orders.get(&names) {
-                Some(Err(why)) if self.wrong.insert(names.clone()) => {
-                    let (pool, member) = names;
-                    let text = format!(
-                        "pool {pool}: member {member}: its order in the store is left alone, since it cannot be \
-                         read: {why}"
-                    );
-                    log::server(log::WARNING, &text);
+        let Some(orders) = stored.pools.get(&*pool.name) else { return };
+        for (member, order) in orders {
+            let names = || (pool.name.to_string(), member.clone());
+            let Err(why) = order else {
+                if !self.wrong.is_empty() {
+                    self.wrong.remove(&names());
                 }
-                Some(Err(_)) => {}
-                _ => {
-                    self.wrong.remove(&names);
-                }
+                continue;
+            };
+            let is_there = || pool.members.iter().any(|known| known.spec.name == *member);
+            if self.wrong.len() < MOST_WRONG && is_there() && self.wrong.insert(names()) {
+                let text = format!(
+                    "pool {}: member {member}: its order in the store is left alone, since it cannot be read: {}",
+                    pool.name,
+                    why.replace(char::is_control, "?")
+                );
+                log::server(log::WARNING, &text);
             }
         }
     }

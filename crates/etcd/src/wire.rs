@@ -2,13 +2,21 @@
 //! Questions and answers as JSON. Integers of 64 bits are texts, keys and values are base64, and
 //! whatever is 0, empty or false is left out.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{self, Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 /// Most bytes of an answer.
 pub const MOST: usize = 24 << 20;
+/// Most keys or changes of an answer.
+const MOST_ENTRIES: usize = 1 << 20;
+/// Most bytes of a refusal.
+const MOST_REFUSAL: usize = 64 << 10;
 
 /// The begin of each answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -46,6 +54,7 @@ pub struct KeyValue {
 #[allow(missing_docs)]
 pub struct Range {
     pub header: Header,
+    #[serde(deserialize_with = "list")]
     pub kvs: Vec<KeyValue>,
     /// There are more than were asked for.
     pub more: bool,
@@ -96,6 +105,7 @@ pub struct WatchAnswer {
     /// Above 0: the revisions before it are gone, and the watch has ended.
     #[serde(deserialize_with = "signed")]
     pub compact_revision: i64,
+    #[serde(deserialize_with = "list")]
     pub events: Vec<KeyEvent>,
 }
 
@@ -244,16 +254,17 @@ pub(crate) fn read_result<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T
     #[derive(serde::Deserialize)]
     struct Line<T> {
         result: Option<T>,
-        error: Option<Value>,
+        error: Option<Failed>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Failed {
+        #[serde(default)]
+        message: String,
     }
     let line: Line<T> = read(line)?;
     match (line.result, line.error) {
         (Some(result), None) => Ok(result),
-        (_, Some(error)) => {
-            let message = error.get("message").and_then(Value::as_str).or(error.as_str());
-            let message = message.unwrap_or("an error without words");
-            Err(format!("etcd says \"{}\"", net::printable(message, 200)))
-        }
+        (_, Some(error)) => Err(format!("etcd says \"{}\"", net::printable(&error.message, 200))),
         (None, None) => Err("the answer is not etcd's: it has no result".into()),
     }
 }
@@ -264,6 +275,7 @@ pub(crate) fn read_transacted(text: &[u8]) -> Result<Transacted, String> {
     struct Answer {
         header: Header,
         succeeded: bool,
+        #[serde(deserialize_with = "list")]
         responses: Vec<Response>,
     }
     #[derive(serde::Deserialize)]
@@ -279,6 +291,9 @@ pub(crate) fn read_transacted(text: &[u8]) -> Result<Transacted, String> {
 
 /// The number and the message of a refusal, if it is one.
 pub(crate) fn read_refusal(text: &[u8]) -> Option<(i64, String)> {
+    if text.len() > MOST_REFUSAL {
+        return None;
+    }
     let value: Value = serde_json::from_slice(text).ok()?;
     let message = value.get("message").or_else(|| value.get("error"))?.as_str()?;
     Some((value.get("code")?.as_i64()?, net::printable(message, 200)))
@@ -307,13 +322,56 @@ fn unsigned<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 }
 
 /// A text, or a number where a proxy has made one of it.
-fn integer<'de, D: Deserializer<'de>, T: std::str::FromStr>(from: D) -> Result<T, D::Error> {
-    let text = match Value::deserialize(from)? {
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
-        _ => return Err(D::Error::custom("found no integer where one belongs")),
-    };
-    text.parse().map_err(|_| D::Error::custom("found no integer of 64 bits where one belongs"))
+fn integer<'de, D: Deserializer<'de>, T: FromStr>(from: D) -> Result<T, D::Error> {
+    from.deserialize_any(Integer(PhantomData))
+}
+
+struct Integer<T>(PhantomData<T>);
+
+impl<T: FromStr> Visitor<'_> for Integer<T> {
+    type Value = T;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an integer of 64 bits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(|_| E::custom("found no integer of 64 bits where one belongs"))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// A list of at most [`MOST_ENTRIES`]: an entry takes far more memory than its text.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    from.deserialize_seq(Entries(PhantomData))
+}
+
+struct Entries<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(entry) = list.next_element()? {
+            if all.len() == MOST_ENTRIES {
+                return Err(de::Error::custom("a list of it has too many entries"));
+            }
+            all.push(entry);
+        }
+        Ok(all)
+    }
 }
 
 #[cfg(test)]
@@ -325,5 +383,14 @@ mod tests {
         assert_eq!(range_end("/p/"), b"/p0");
         assert_eq!(range_end(""), [0]);
         assert!(range_end("/\u{10ffff}").as_slice() > "/\u{10ffff}z".as_bytes());
+    }
+
+    #[test]
+    fn a_short_text_does_not_become_a_list_without_end() {
+        let text = format!("{{\"kvs\":[{}{{}}]}}", "{},".repeat(MOST_ENTRIES));
+        assert!(read_range(text.as_bytes()).expect_err("too many").contains("too many entries"));
+        let text = format!("{{\"count\":[{}0]}}", "0,".repeat(1000));
+        assert!(read_range(text.as_bytes()).expect_err("a list").contains("integer of 64 bits"));
+        assert_eq!(read_range(b"{\"count\":7}").map(|range| range.count), Ok(7));
     }
 }

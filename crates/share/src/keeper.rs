@@ -25,16 +25,21 @@ use crate::value;
 const PACE: Duration = Duration::from_secs(2);
 /// From one attempt to reach it to the next.
 const AGAIN: Duration = Duration::from_millis(500);
+/// For how long changes that follow each other are joined.
+const JOIN: Duration = Duration::from_millis(20);
 /// Most orders, and most bytes of them.
 const LIMITS: (usize, usize) = (100_000, 16 << 20);
 
-/// The orders of the store, by pool and member.
+/// The orders of a pool in the store, by member; Err: the value is not one.
+pub type PoolOrders = BTreeMap<String, Result<StoredOrder, String>>;
+
+/// The orders of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredOrders {
     /// The revision that they are of.
     pub revision: u64,
-    /// The orders; Err: the value is not one.
-    pub orders: BTreeMap<(String, String), Result<StoredOrder, String>>,
+    /// By pool.
+    pub pools: BTreeMap<String, PoolOrders>,
 }
 
 /// Something that has happened.
@@ -140,12 +145,18 @@ impl OrderKeeper {
         };
         tell(News::Orders(self.orders(&keys)));
         let mut due = Instant::now() + PACE;
+        let mut changed: Option<Instant> = None;
         loop {
-            match first(watch.next(), self.offers.recv(), tokio::time::sleep_until(due)).await {
+            if changed.is_some_and(|changed| changed.elapsed() >= JOIN) {
+                changed = None;
+                tell(News::Orders(self.orders(&keys)));
+            }
+            let next = changed.map_or(due, |changed| due.min(changed + JOIN));
+            match first(watch.next(), self.offers.recv(), tokio::time::sleep_until(next)).await {
                 Heard::Watched(Err(_)) => return Ended::Again,
                 Heard::Watched(Ok(answer)) => match keys.take(answer) {
                     Copied::Same => {}
-                    Copied::Changed => tell(News::Orders(self.orders(&keys))),
+                    Copied::Changed => changed = changed.or_else(|| Some(Instant::now())),
                     Copied::Again(_) => return Ended::Again,
                 },
                 Heard::Offered(None) => return Ended::Over,
@@ -154,6 +165,7 @@ impl OrderKeeper {
                     Ok(_) | Err(EtcdError::Refused { .. }) => {}
                     Err(error) => return Ended::Away(error.to_string()),
                 },
+                Heard::Due if Instant::now() < due => {}
                 Heard::Due => match client.range(&RangeQuery::Count(&self.place.prefix)).await {
                     Ok(now) if now.header.cluster_id != keys.cluster() => return Ended::Again,
                     Ok(now) if now.header.revision < keys.revision() => return Ended::Again,
@@ -188,14 +200,15 @@ impl OrderKeeper {
     }
 
     fn orders(&self, keys: &KeyCopy) -> Arc<StoredOrders> {
-        let mut orders = BTreeMap::new();
+        let mut pools: BTreeMap<String, PoolOrders> = BTreeMap::new();
         for (name, revision, value) in keys.iter() {
             let name = std::str::from_utf8(name).ok().and_then(|name| name.split_once('/'));
             if let Some((pool, member)) = name {
-                orders.insert((pool.to_owned(), member.to_owned()), value::read(value, revision));
+                let orders = pools.entry(pool.to_owned()).or_default();
+                orders.insert(member.to_owned(), value::read(value, revision));
             }
         }
-        Arc::new(StoredOrders { revision: u64::try_from(keys.revision()).unwrap_or_default(), orders })
+        Arc::new(StoredOrders { revision: u64::try_from(keys.revision()).unwrap_or_default(), pools })
     }
 
     fn transaction(&self, offer: &OrderOffer) -> Transaction {

@@ -10,5 +10,5 @@ mod place;
 mod value;
 
 pub use desk::Desk;
-pub use keeper::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
+pub use keeper::{News, OfferSender, OrderKeeper, OrderOffer, PoolOrders, StoredOrders};
 pub use place::StorePlace;
