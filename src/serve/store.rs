@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use balance::sharing::{OrderDraft, PutFailure};
 use control::OrderStore;
@@ -16,6 +17,8 @@ use crate::httpd::memory::{self, SharedWords};
 /// How long the leading child may be silent about it: it is asked every two seconds, and may take
 /// as long for an answer.
 const SILENCE_MS: u64 = 10_000;
+/// How long somebody waits until it is known whether it is there.
+const UNHEARD: Duration = Duration::from_secs(2);
 /// Changes that are under way, or were never answered.
 const CHANGES: usize = 64;
 const WORDS: usize = FIRST + 3 * CHANGES;
@@ -168,6 +171,11 @@ pub enum ChangeState {
 
 impl OrderStore for OrderShelf {
     fn there(&self) -> Result<(), String> {
+        // After a restart the leading child asks it at once.
+        let until = Instant::now() + UNHEARD;
+        while self.state().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let silent_ms = memory::monotonic_ms().saturating_sub(self.word(HEARD));
         match self.state() {
             None => Err("nobody has heard of it yet".into()),

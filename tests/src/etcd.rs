@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real etcd of one node, in a folder and at ports of its own, ended with its value.
+//! A real etcd, in a folder and at ports of its own, ended with its value.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,9 @@ pub struct Etcd {
     folder: PathBuf,
     client: ReservedPort,
     peer: ReservedPort,
+    /// `name=http://127.0.0.1:peer`, of all nodes.
+    nodes: String,
+    name: &'static str,
     arguments: Vec<String>,
     scheme: &'static str,
     /// Of etcdctl.
@@ -39,16 +42,38 @@ impl Etcd {
         options: &[&str],
         arguments: impl FnOnce(&std::path::Path) -> Vec<String>,
     ) -> Self {
+        let mut etcd = Self::prepared("one", scheme);
+        etcd.arguments = arguments(&etcd.folder);
+        etcd.nodes = etcd.node();
+        etcd.set_options(options);
+        etcd.start_again();
+        etcd
+    }
+
+    /// Three nodes that are one etcd.
+    pub fn cluster() -> [Self; 3] {
+        let mut nodes = ["one", "two", "three"].map(|name| Self::prepared(name, "http"));
+        let all = nodes.iter().map(Self::node).collect::<Vec<_>>().join(",");
+        for node in &mut nodes {
+            node.nodes.clone_from(&all);
+            node.spawn();
+        }
+        nodes.iter().for_each(Self::wait);
+        nodes
+    }
+
+    fn prepared(name: &'static str, scheme: &'static str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("lua-balancer-etcd-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let arguments = arguments(&folder);
         let (client, peer) = (ReservedPort::new(), ReservedPort::new());
-        let mut etcd = Etcd { process: None, folder, client, peer, arguments, scheme, options: Vec::new() };
-        etcd.set_options(options);
-        etcd.start_again();
-        etcd
+        let (nodes, arguments, options) = (String::new(), Vec::new(), Vec::new());
+        Etcd { process: None, folder, client, peer, nodes, name, arguments, scheme, options }
+    }
+
+    fn node(&self) -> String {
+        format!("{}=http://127.0.0.1:{}", self.name, self.peer.port())
     }
 
     /// `http://127.0.0.1:port`.
@@ -67,17 +92,22 @@ impl Etcd {
         self.options = options.iter().map(|option| (*option).to_owned()).collect();
     }
 
-    /// Starts it again, with the data that it has.
+    /// Starts it again, with the data that it has, and waits until it answers.
     pub fn start_again(&mut self) {
+        self.spawn();
+        self.wait();
+    }
+
+    fn spawn(&mut self) {
         let peer = format!("http://127.0.0.1:{}", self.peer.port());
         let client = self.endpoint();
         let listen = client.replace("localhost", "127.0.0.1");
         let process = Command::new("etcd")
             .current_dir(&self.folder)
-            .args(["--data-dir", "data", "--name", "one", "--log-level", "error"])
+            .args(["--data-dir", "data", "--name", self.name, "--log-level", "error"])
             .args(["--listen-client-urls", &listen, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .arg(format!("--initial-cluster=one={peer}"))
+            .arg(format!("--initial-cluster={}", self.nodes))
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(self.folder.join("log")).expect("a log"))
@@ -85,6 +115,9 @@ impl Etcd {
         self.process = Some(process.unwrap_or_else(|error| {
             panic!("etcd does not run ({error}): apt-get install etcd-server etcd-client")
         }));
+    }
+
+    fn wait(&self) {
         wait_until("etcd to answer", SOON, || self.try_control(&["get", "/"]).is_ok());
     }
 

@@ -85,8 +85,10 @@ fn a_drain_at_one_server_holds_at_all_within_a_second_and_so_does_its_end() {
     let late = front(&etcd.endpoint(), &[&a, &b]);
     wait_for(&late, "a", "weight", 3);
     fronts[1].graceful();
-    wait_until("the store to be there", SOON, || store_up(&fronts[1]) == Some(true));
     assert_eq!(member(&fronts[1], "a")["weight"], 3);
+    let answer = patch(&fronts[1], "a", r#"{"weight":5}"#);
+    assert_eq!(answer.status, 200, "a restart is waited for: {}", answer.text());
+    wait_for(&late, "a", "weight", 5);
     loads.into_iter().for_each(|load| load.stop().assert_all_ok());
     fronts.iter().for_each(Httpd::assert_no_crash);
 }

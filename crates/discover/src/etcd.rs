@@ -86,7 +86,7 @@ impl EtcdSource {
         if self.is_lost {
             return Err("there is no LuaBalancerStore that it is below".into());
         }
-        let mut failed = String::new();
+        let mut failed = Vec::new();
         for _ in 0..self.client.endpoints() {
             match self.begin().await {
                 Ok(session) => {
@@ -94,12 +94,10 @@ impl EtcdSource {
                     return Ok(());
                 }
                 Err(why @ EtcdError::Refused { .. }) => return Err(why.to_string()),
-                // The first one of them is told: it is the one that was in use.
-                Err(why) if failed.is_empty() => failed = why.to_string(),
-                Err(_) => {}
+                Err(why) => failed.push(why.to_string()),
             }
         }
-        Err(failed)
+        Err(failed.join("; "))
     }
 
     /// All keys of now, and a watch from there on.

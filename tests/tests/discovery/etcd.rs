@@ -186,6 +186,28 @@ fn the_next_endpoint_is_asked_where_one_is_dead() {
 }
 
 #[test]
+fn an_etcd_without_a_leader_is_no_source_until_it_has_one_again() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let [one, mut two, mut three] = Etcd::cluster();
+    put(&one, &a);
+    let httpd = front(&[&one, &two, &three], "").start();
+    wait_for_up(&httpd, "a");
+    let load = Load::start(httpd.port(), "/app/", 2);
+    // Its watch stays as it is: the node that is left says nothing.
+    two.kill();
+    three.kill();
+    wait_for_state(&httpd, "stale");
+    assert!(error(&httpd).contains(&one.endpoint()), "{}", error(&httpd));
+    assert_eq!(up(&httpd), "a");
+    two.start_again();
+    put(&two, &b);
+    wait_for_up(&httpd, "a b");
+    wait_for_state(&httpd, "ok");
+    load.wait_for(20);
+    load.stop().assert_all_ok();
+}
+
+#[test]
 fn a_user_logs_in_with_the_password_of_now_and_nobody_sees_it() {
     let [a, b] = Backend::named(["a", "b"]);
     // Tokens of two seconds.
