@@ -92,6 +92,7 @@ impl Finder {
         let background = &lease.child.background;
         let root = generation().map(|generation| generation.server_root.clone()).unwrap_or_default();
         let store = lease.child.main_config.config.store.place.as_ref();
+        let ask = lease.child.lists.asker();
         let plan = |source: &LedSource| {
             let mut settings = source.settings.clone();
             if let (SourcePlace::Etcd(place), Some(store)) = (&mut settings.source, store)
@@ -99,7 +100,7 @@ impl Finder {
             {
                 *place = place.in_store(store);
             }
-            SourcePlan::of(&settings, &root, reach::misfit)
+            SourcePlan::of(&settings, &root, reach::misfit, &ask)
         };
         let plans = self.sources.iter().map(plan).collect();
         match Lookout::start(plans, || background.wake(), &mut |name, job| background.aside(name, job)) {

@@ -3,21 +3,20 @@
 //! thread of its own so that no script can hold up the lead and the other checks; inside it, runs
 //! take turns, see [`script::Job`].
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use balance::settings::LuaPlace;
+use discover::LuaQuestion;
 use parking_lot::Mutex;
-use probe::{CheckTarget, Client, ScriptCheck, Tcp};
+use probe::{CheckTarget, Client, ScriptCheck};
 use script::host::Server;
-use script::{
-    CheckResult, Connection, ErrorKind, HttpAnswer, HttpRequest, Io, Job, LuaState, Reply, ScriptError,
-    ScriptId, Step,
-};
+use script::{CheckResult, ErrorKind, Job, JobResult, LuaState, Reply, ScriptError, ScriptId, Step};
 
 use super::checks::{Checks, Kinds};
+use super::perform::perform;
 use super::pools::PoolImages;
 use super::{Lease, TICK};
 use crate::faults;
@@ -193,6 +192,7 @@ impl Scripts {
         let runner = Runner { child, state, client, waker, signal: signal.clone() };
         prober.set_script_check(Some(script_check(runner.clone())));
         *signal.waker.lock() = Some(prober.waker());
+        child.lists.opens(prober.waker());
         let now = server.now();
         let configured = child.timers.iter().map(|timer| Configured {
             timer: timer.clone(),
@@ -229,6 +229,7 @@ impl Scripts {
             self.until_ms = signal.lead_until_ms.load(Ordering::Acquire);
             if now_ms < self.until_ms {
                 self.start_due();
+                self.start_lists();
             }
             self.runner.state.collect_abandoned();
             if self.runner.state.is_outgrown() {
@@ -280,6 +281,14 @@ impl Scripts {
         }
     }
 
+    /// Calls the functions that sources ask for.
+    fn start_lists(&mut self) {
+        for LuaQuestion { place, answer } in self.child.lists.take() {
+            let runner = self.runner.clone();
+            self.checks.prober().spawn(async move { answer.give(list(&runner, &place).await) });
+        }
+    }
+
     fn time_to_next(&self) -> Duration {
         let own = self.configured.iter().map(|configured| configured.due);
         let next = own.chain(self.runner.state.next_due()).min_by(f64::total_cmp);
@@ -322,7 +331,7 @@ fn report(what: &str, error: &ScriptError) {
 }
 
 /// Runs a job to its end, turn by turn, and does what it waits for.
-async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+async fn drive(runner: &Runner, mut job: Job) -> Result<Option<JobResult>, ScriptError> {
     let Runner { child, state, client, waker, signal } = runner;
     let (script, version) = LuaState::runs(&job);
     let mut took_ns = 0;
@@ -356,56 +365,6 @@ async fn drive(runner: &Runner, mut job: Job) -> Result<Option<CheckResult>, Scr
     }
 }
 
-/// A connection of a script; taken out while it is used, so that a use that is given up closes it.
-type Shared = RefCell<Option<Tcp>>;
-
-async fn perform(client: &Client, io: Io) -> Reply {
-    match io {
-        Io::Http(request) => Reply::Http(http(client, request).await),
-        Io::Connect { host, port, timeout } => {
-            let made = client.connect(&host, port, timeout).await;
-            Reply::Connected(made.map(|tcp| Connection(Rc::new(Shared::new(Some(tcp))))))
-        }
-        Io::Sleep { timeout } => {
-            client.sleep(timeout).await;
-            Reply::Slept
-        }
-        Io::Resolve { host, timeout } => {
-            let found = client.resolve(&host, timeout).await;
-            Reply::Resolved(found.map(|addresses| addresses.iter().map(ToString::to_string).collect()))
-        }
-        Io::Send { on, data, timeout } => Reply::Sent(match taken(&on) {
-            Ok((place, mut tcp)) => {
-                let sent = client.send(&mut tcp, &data, timeout).await;
-                place.replace(Some(tcp));
-                sent
-            }
-            Err(why) => Err(why),
-        }),
-        Io::Receive { on, timeout } => Reply::Received(match taken(&on) {
-            Ok((place, mut tcp)) => {
-                let received = client.receive(&mut tcp, timeout).await;
-                place.replace(Some(tcp));
-                received
-            }
-            Err(why) => Err(why),
-        }),
-    }
-}
-
-fn taken(on: &Connection) -> Result<(Rc<Shared>, Tcp), String> {
-    let place = on.0.clone().downcast::<Shared>().map_err(|_| "closed".to_owned())?;
-    let tcp = place.borrow_mut().take();
-    tcp.map(|tcp| (place, tcp)).ok_or_else(|| "this socket is in use by another run".to_owned())
-}
-
-async fn http(client: &Client, request: HttpRequest) -> Result<HttpAnswer, String> {
-    let HttpRequest { url, method, headers, body, verify, timeout } = request;
-    let request = probe::Request { url: &url, method: &method, headers: &headers, body, verify, timeout };
-    let probe::ProbeResponse { status, headers, body } = client.http(request).await?;
-    Ok(HttpAnswer { status, headers, body })
-}
-
 /// The function that the prober calls for a Lua check.
 fn script_check(runner: Runner) -> ScriptCheck {
     Rc::new(move |target: &CheckTarget| {
@@ -414,20 +373,38 @@ fn script_check(runner: Runner) -> ScriptCheck {
     })
 }
 
+/// The list that a source's function returns.
+async fn list(runner: &Runner, place: &LuaPlace) -> Result<Vec<u8>, String> {
+    let LuaPlace { script, function, .. } = place;
+    let id = runner.child.method_script(script).ok_or_else(|| not_loaded(script))?;
+    let timeout = Duration::from_millis(place.timeout_ms);
+    let result = match runner.state.start_list(id, function, timeout) {
+        Ok(job) => drive(runner, job).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(Some(JobResult::List(text))) => Ok(text),
+        Ok(_) => Err(format!("{function} returned no list")),
+        // No statement about the source; this thread is about to end.
+        Err(error) if error.kind == ErrorKind::Stopped => std::future::pending().await,
+        Err(error) => Err(error.message),
+    }
+}
+
+fn not_loaded(script: &str) -> String {
+    format!("{script} is not loaded: a pool that a script defines can only use scripts that directives name")
+}
+
 async fn check(runner: &Runner, target: &CheckTarget) -> Result<(), String> {
     let Some((script, function)) = &target.check.script else { return Err("no script= is set".into()) };
-    let id = runner.child.method_script(script).ok_or_else(|| {
-        format!(
-            "{script} is not loaded: a pool that a script defines can only use scripts that directives name"
-        )
-    })?;
+    let id = runner.child.method_script(script).ok_or_else(|| not_loaded(script))?;
     let timeout = Duration::from_millis(target.check.timeout_ms);
     let result = match runner.state.start_check(id, function, &target.member, timeout) {
         Ok(job) => drive(runner, job).await,
         Err(error) => Err(error),
     };
     match result {
-        Ok(Some(CheckResult { healthy: false, reason })) => {
+        Ok(Some(JobResult::Check(CheckResult { healthy: false, reason }))) => {
             Err(reason.unwrap_or_else(|| format!("{function} returned false")))
         }
         Ok(_) => Ok(()),

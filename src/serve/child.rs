@@ -27,6 +27,7 @@ use crate::serve::answering::Answering;
 use crate::serve::background::Background;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::KeyExpressions;
+use crate::serve::lists::ListDesk;
 use crate::serve::lua_states::{LuaStates, Parts, Versions};
 use crate::serve::own_config::Main;
 use crate::serve::places::MemberPlaces;
@@ -76,6 +77,8 @@ pub struct Child {
     pub script_rows: Vec<Option<u32>>,
     /// Versions of scripts on trial, where there may be any.
     pub trials: Option<Box<Trials>>,
+    /// Questions of sources for functions of scripts.
+    pub lists: ListDesk,
     /// `LuaBalancerTimer`.
     pub timers: Vec<Timer>,
     /// Scripts of `LuaBalancerMethod lua` and Lua checks, by path as written.
@@ -205,6 +208,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         main_config: &generation.main_config,
         script_rows,
         trials,
+        lists: ListDesk::default(),
         timers: generation.timers.clone(),
         method_scripts: generation.method_scripts.clone(),
         geo: generation.geo.clone(),

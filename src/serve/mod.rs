@@ -11,6 +11,7 @@ pub mod child;
 pub mod generation;
 pub mod host;
 pub mod keys;
+pub mod lists;
 pub mod lua_states;
 pub mod own_config;
 pub mod places;

@@ -51,6 +51,10 @@ fn a_wrong_pool_line_is_refused() {
         &[
             ("LuaBalancerMethod fastest", &["fastest", "round_robin"]),
             ("LuaBalancerMethod lua missing.lua", &["missing.lua"]),
+            ("LuaBalancerDiscovery lua:missing.lua", &["missing.lua"]),
+            ("LuaBalancerDiscovery consul:http://127.0.0.1:8500", &["consul:URL/SERVICE"]),
+            ("LuaBalancerDiscovery kubernetes:app:http", &["kubernetes:NAMESPACE/SERVICE:PORT"]),
+            ("LuaBalancerDiscovery dns:app:80 resolver=::1:53", &["resolver=::1:53", "expected an address"]),
             ("LuaBalancerHealthCheck telepathy", &["telepathy", "tcp"]),
             ("LuaBalancerHealthCheck http intervall=5s", &["intervall", "interval"]),
             ("LuaBalancerHealthCheck http interval=often", &["often"]),

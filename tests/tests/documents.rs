@@ -37,9 +37,12 @@ fn each_configuration_of_the_migration_guide_passes_configtest() {
 fn each_source_of_members_in_its_document_passes_configtest() {
     let guide = document("discovery.md");
     let found: Vec<_> = blocks(&guide).into_iter().filter(|(language, _)| *language == "apache").collect();
-    assert!(found.len() >= 6, "{} configurations in the document", found.len());
+    assert!(found.len() >= 7, "{} configurations in the document", found.len());
+    let (_, script) =
+        *blocks(&guide).iter().find(|(_, text)| text.contains("function discover")).expect("a script");
     for (_, block) in found {
         let builder = Httpd::builder().file("token", "t\n").file("consul-token", "t\n");
+        let builder = builder.file("discover.lua", script);
         signed(builder.dir());
         let own = block.replace("/etc/lb/", &format!("{}/", builder.dir().display()));
         let result = builder.config(&own).configtest();

@@ -11,6 +11,7 @@ pub use crate::directives::health::{
 };
 pub use crate::directives::http_source::KEYS as DISCOVERY_HTTP;
 pub use crate::directives::kubernetes_source::KEYS as DISCOVERY_KUBERNETES;
+pub use crate::directives::lua_source::KEYS as DISCOVERY_LUA;
 pub use crate::directives::method::KEYS as METHOD;
 pub use crate::directives::outlier::KEYS as OUTLIER;
 pub use crate::directives::set::KEYS as SET;

@@ -9,6 +9,7 @@ mod dns;
 mod etcd;
 mod http;
 mod kubernetes;
+mod lua;
 
 pub use consul::ConsulPlace;
 pub use discovery::{Discovery, EmptyList, SourcePlace};
@@ -16,6 +17,7 @@ pub use dns::{DnsPlace, DnsRecords};
 pub use etcd::EtcdPlace;
 pub use http::HttpPlace;
 pub use kubernetes::KubernetesPlace;
+pub use lua::LuaPlace;
 
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]

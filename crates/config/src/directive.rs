@@ -80,6 +80,7 @@ pub static DIRECTIVES: &[Directive] = &[
             keys::DISCOVERY_ETCD,
             keys::DISCOVERY_CONSUL,
             keys::DISCOVERY_KUBERNETES,
+            keys::DISCOVERY_LUA,
         ]),
     of(c"LuaBalancerMethod", Contexts::Pool, "name [key=value…]", parse::setting)
         .help(c"how the pool picks: round_robin, least_connections, ...")

@@ -24,7 +24,7 @@ pub struct Pool {
     pub member_places: Vec<Position>,
     /// The words of each for mod_proxy_hcheck.
     pub member_checks: Vec<hcheck::Keys>,
-    /// Scripts of `LuaBalancerMethod lua` and Lua checks.
+    /// Scripts of `LuaBalancerMethod lua`, Lua checks and sources.
     pub scripts: Vec<PoolScript>,
 }
 

@@ -13,6 +13,7 @@ use crate::dns::DnsSource;
 use crate::etcd::EtcdSource;
 use crate::http::HttpSource;
 use crate::kubernetes::KubernetesSource;
+use crate::lua::{AskLua, LuaSource};
 use crate::source::{MakeSource, Sighting};
 use crate::watcher::{SourcePath, Watcher};
 use crate::{Bell, ListingRules, asked};
@@ -27,8 +28,13 @@ pub enum SourcePlan {
 
 impl SourcePlan {
     /// The plan of a directive; relative paths are below `root`. Here, each kind has its line.
-    /// `misfit`: see [`ListingRules`].
-    pub fn of(settings: &Discovery, root: &Path, misfit: fn(&MemberUrl) -> Option<String>) -> Self {
+    /// `misfit`: see [`ListingRules`]. `ask`: has functions of scripts called.
+    pub fn of(
+        settings: &Discovery,
+        root: &Path,
+        misfit: fn(&MemberUrl) -> Option<String>,
+        ask: &AskLua,
+    ) -> Self {
         let rules = ListingRules { skip_invalid: settings.skip_invalid, max: settings.max as usize, misfit };
         match &settings.source {
             SourcePlace::File(path) => {
@@ -54,6 +60,10 @@ impl SourcePlan {
             SourcePlace::Kubernetes(place) => {
                 let (place, root) = (place.clone(), root.to_owned());
                 SourcePlan::Asked(Box::new(move || Box::new(KubernetesSource::new(place, rules, &root))))
+            }
+            SourcePlace::Lua(place) => {
+                let (place, ask) = (place.clone(), ask.clone());
+                SourcePlan::Asked(Box::new(move || Box::new(LuaSource::new(place, rules, ask))))
             }
         }
     }

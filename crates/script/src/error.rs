@@ -48,6 +48,8 @@ pub(crate) enum Halt {
     Memory(usize),
     /// A check over its `timeout=`, in milliseconds.
     Check(u64),
+    /// A source of members has taken too long: so many milliseconds.
+    Source(u64),
     /// A top level that is vetted, over its time.
     Vetting,
     /// This child does not lead any more, or ends.
@@ -77,6 +79,7 @@ impl fmt::Display for Halt {
                 write!(f, "stopped at {} KiB, the limit of LuaBalancerScriptLimit memory=", bytes / 1024)
             }
             Halt::Check(ms) => write!(f, "stopped after {ms} ms, the check's timeout="),
+            Halt::Source(ms) => write!(f, "stopped after {ms} ms, the source's timeout="),
             Halt::Vetting => f.write_str(NOT_FINISHED),
             Halt::Stopped => f.write_str("stopped, another child leads now"),
             Halt::Answered => f.write_str("the answer is given"),
@@ -182,7 +185,9 @@ impl Parts {
 
     fn kind(&self) -> ErrorKind {
         match self.halt {
-            Some(Halt::Time(_) | Halt::Waited(_) | Halt::Check(_) | Halt::Vetting) => ErrorKind::Time,
+            Some(Halt::Time(_) | Halt::Waited(_) | Halt::Check(_) | Halt::Source(_) | Halt::Vetting) => {
+                ErrorKind::Time
+            }
             Some(Halt::Stopped) => ErrorKind::Stopped,
             Some(Halt::Memory(_)) => ErrorKind::Memory,
             _ if self.memory || self.text.contains("not enough memory") => ErrorKind::Memory,

@@ -55,7 +55,7 @@ pub use source::stamp::Stamp;
 pub use state::asks::FinishResult;
 pub use state::held::LuaState;
 pub use state::lines::SeeLine;
-pub use state::run::{CheckResult, Job, Step};
+pub use state::run::{CheckResult, Job, JobResult, Step};
 pub use strings::text::unescape_with;
 pub use strings::verbs::{check_limits, split_verbs};
 pub use vetting::judge::{GoodVersion, judge, vet};

@@ -7,6 +7,7 @@ mod etcd;
 mod guarding;
 mod kubernetes;
 mod lasting;
+mod lua;
 mod mixing;
 mod web;
 mod writing;

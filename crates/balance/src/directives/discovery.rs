@@ -5,7 +5,7 @@ use super::source_place;
 use super::values::{self, Line};
 use crate::error::ParseError;
 use crate::names;
-use crate::settings::{Discovery, EmptyList};
+use crate::settings::{Discovery, EmptyList, SourcePlace};
 
 /// The directive's name.
 pub(super) const DIRECTIVE: &str = "LuaBalancerDiscovery";
@@ -24,8 +24,9 @@ pub(super) fn read(known: &[Discovery], words: &[String]) -> Result<Discovery, P
     let like = known.iter().filter(|other| other.source.kind() == source.kind()).count();
     let mut to = Discovery::of(format!("{}-{}", source.kind(), like + 1), source);
     let mut seen = Vec::new();
-    for word in keys {
-        let (key, value) = values::pair(word)?;
+    for (at, word) in keys.iter().enumerate() {
+        let is_function = at == 0 && matches!(to.source, SourcePlace::Lua(_)) && !word.contains('=');
+        let (key, value) = if is_function { ("function", word.as_str()) } else { values::pair(word)? };
         values::once(&mut seen, key)?;
         if !source_place::set(&mut to.source, key, value)? {
             set(&mut to, key, value)?;
@@ -105,8 +106,10 @@ pub(super) fn write(of: &Discovery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directives::{consul_source, dns_source, etcd_source, http_source, kubernetes_source};
-    use crate::settings::{PoolSettings, SourcePlace};
+    use crate::directives::{
+        consul_source, dns_source, etcd_source, http_source, kubernetes_source, lua_source,
+    };
+    use crate::settings::PoolSettings;
     use crate::words;
     use proptest::prelude::*;
 
@@ -135,7 +138,6 @@ mod tests {
             (&[""][..], "expected a source: file:PATH, http:URL, dns:NAME:PORT, etcd:"),
             (&["/etc/lb.json"], "found /etc/lb.json: expected file:PATH"),
             (&["file:"], "found file:: expected file:PATH"),
-            (&["lua:cmdb"], "which lua: is not: file:PATH, http:URL, dns:NAME:PORT, etcd:"),
             (&["file:/a colour=red"], "unknown key colour"),
             (&["file:/a empty=maybe"], "empty=maybe: expected hold, keep or take"),
             (&["file:/a shrink=101%"], "shrink=101%: expected a percentage"),
@@ -161,6 +163,7 @@ mod tests {
             consul_source::tests::any_place(),
             etcd_source::tests::any_place(),
             kubernetes_source::tests::any_place(),
+            lua_source::tests::any_place(),
         ]
     }
 

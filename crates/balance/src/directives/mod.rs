@@ -10,6 +10,7 @@ mod failures;
 pub(crate) mod health;
 pub(crate) mod http_source;
 pub(crate) mod kubernetes_source;
+pub(crate) mod lua_source;
 pub(crate) mod method;
 pub(crate) mod outlier;
 pub(crate) mod set;

@@ -2,15 +2,13 @@
 //! The first word of `LuaBalancerDiscovery`, and the keys that only one kind of source has. Each
 //! kind has its arms here.
 
-use super::{consul_source, dns_source, etcd_source, http_source, kubernetes_source};
+use super::{consul_source, dns_source, etcd_source, http_source, kubernetes_source, lua_source};
 use crate::error::ParseError;
 use crate::settings::{EtcdPlace, SourcePlace};
 
-/// Kinds of sources that are known and cannot be used.
-const LATER: [&str; 1] = ["lua"];
 /// The usual forms.
-pub(super) const EXAMPLES: &str = "file:PATH, http:URL, dns:NAME:PORT, etcd:URL/PREFIX, consul:URL/SERVICE or \
-                                   kubernetes:NAMESPACE/SERVICE:PORT, for example file:/etc/lb/app.json";
+pub(super) const EXAMPLES: &str = "file:PATH, http:URL, dns:NAME:PORT, etcd:URL/PREFIX, consul:URL/SERVICE, \
+                                   kubernetes:NAMESPACE/SERVICE:PORT or lua:SCRIPT, for example file:/etc/lb/app.json";
 
 /// Reads the word.
 pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
@@ -28,9 +26,7 @@ pub(super) fn read(place: &str) -> Result<SourcePlace, ParseError> {
         Some(("consul", url)) => consul_source::read(place, url).map(SourcePlace::Consul),
         Some(("etcd", place_of)) => etcd_source::read(place, place_of).map(SourcePlace::Etcd),
         Some(("kubernetes", of)) => kubernetes_source::read(place, of).map(SourcePlace::Kubernetes),
-        Some((kind, _)) if LATER.contains(&kind) => {
-            wrong(format!("a kind of source that this version has, which {kind}: is not: {EXAMPLES}"))
-        }
+        Some(("lua", script)) => lua_source::read(place, script).map(SourcePlace::Lua),
         _ => wrong(EXAMPLES.to_owned()),
     }
 }
@@ -44,6 +40,7 @@ pub(super) fn keys(of: &SourcePlace) -> &'static [&'static str] {
         SourcePlace::Consul(_) => consul_source::KEYS,
         SourcePlace::Etcd(_) => etcd_source::KEYS,
         SourcePlace::Kubernetes(_) => kubernetes_source::KEYS,
+        SourcePlace::Lua(_) => lua_source::KEYS,
     }
 }
 
@@ -56,13 +53,14 @@ pub(super) fn set(to: &mut SourcePlace, key: &str, value: &str) -> Result<bool, 
         SourcePlace::Consul(of) => consul_source::set(of, key, value),
         SourcePlace::Etcd(of) => etcd_source::set(of, key, value),
         SourcePlace::Kubernetes(of) => kubernetes_source::set(of, key, value),
+        SourcePlace::Lua(of) => lua_source::set(of, key, value),
     }
 }
 
 /// Looks whether all keys fit together.
 pub(super) fn check(of: &SourcePlace) -> Result<(), ParseError> {
     match of {
-        SourcePlace::File(_) => Ok(()),
+        SourcePlace::File(_) | SourcePlace::Lua(_) => Ok(()),
         SourcePlace::Dns(of) => dns_source::check(of),
         SourcePlace::Http(of) => http_source::check(of),
         SourcePlace::Consul(of) => consul_source::check(of),
@@ -75,7 +73,7 @@ impl SourcePlace {
     /// The files that it needs beside its list, by their keys; relative paths are below ServerRoot.
     pub fn files(&self) -> Vec<(&'static str, &str)> {
         let all = match self {
-            SourcePlace::File(_) | SourcePlace::Dns(_) => Vec::new(),
+            SourcePlace::File(_) | SourcePlace::Dns(_) | SourcePlace::Lua(_) => Vec::new(),
             SourcePlace::Http(of) => vec![("bearer_file", &of.bearer_file), ("ca", &of.ca)],
             SourcePlace::Consul(of) => vec![("token_file", &of.token_file), ("ca", &of.ca)],
             SourcePlace::Etcd(of) => {
@@ -96,6 +94,7 @@ impl SourcePlace {
             SourcePlace::Consul(of) => consul_source::written(of),
             SourcePlace::Etcd(of) => etcd_source::written(of),
             SourcePlace::Kubernetes(of) => kubernetes_source::written(of),
+            SourcePlace::Lua(of) => lua_source::written(of),
         }
     }
 }

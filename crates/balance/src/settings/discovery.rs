@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of sources of members.
 
-use super::{ConsulPlace, DnsPlace, EtcdPlace, HttpPlace, KubernetesPlace};
+use super::{ConsulPlace, DnsPlace, EtcdPlace, HttpPlace, KubernetesPlace, LuaPlace};
 
 /// `LuaBalancerDiscovery`: where members come from besides definitions and people, and what is done
 /// with what is found there.
@@ -49,6 +49,8 @@ pub enum SourcePlace {
     Etcd(EtcdPlace),
     /// `kubernetes:NAMESPACE/SERVICE:PORT`, with its keys.
     Kubernetes(KubernetesPlace),
+    /// `lua:SCRIPT [function]`, with its keys.
+    Lua(LuaPlace),
 }
 
 /// `empty=`: what becomes of a list without members.
@@ -87,6 +89,7 @@ impl SourcePlace {
             SourcePlace::Consul(_) => "consul",
             SourcePlace::Etcd(_) => "etcd",
             SourcePlace::Kubernetes(_) => "kubernetes",
+            SourcePlace::Lua(_) => "lua",
         }
     }
 
@@ -99,6 +102,7 @@ impl SourcePlace {
             SourcePlace::Consul(of) => &of.url,
             SourcePlace::Etcd(of) => &of.place,
             SourcePlace::Kubernetes(of) => &of.place,
+            SourcePlace::Lua(of) => &of.script,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! The lines inside `<LuaBalancerPool>`.
 
 use balance::member::MemberSpec;
-use balance::settings::{Method, PoolSettings};
+use balance::settings::{Method, PoolSettings, SourcePlace};
 use balance::stock::hcheck;
 
 use super::state::{At, Draft};
@@ -106,6 +106,10 @@ fn script_of(directive: &str, settings: &PoolSettings) -> Option<(String, String
             Some((script.clone(), function.clone()))
         }
         ("LuaBalancerHealthCheck", _, Some(check)) => check.script.clone(),
+        ("LuaBalancerDiscovery", ..) => match settings.discovery.last().map(|last| &last.source) {
+            Some(SourcePlace::Lua(of)) => Some((of.script.clone(), of.function.clone())),
+            _ => None,
+        },
         _ => None,
     }
 }

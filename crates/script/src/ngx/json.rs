@@ -82,6 +82,14 @@ pub(crate) fn module(lua: &Lua, ctx: &Rc<Context>, safe: bool) -> mlua::Result<T
     Ok(module)
 }
 
+/// The text of a value that a script has returned. No script runs meanwhile.
+pub(crate) fn json_text(lua: &Lua, ctx: &Context, value: &Value) -> mlua::Result<Vec<u8>> {
+    let lists = Lists::of(lua, ctx)?;
+    let mut writer = Writer { ctx, lists: &lists, out: Vec::new(), sorted: 0, steps: 0 };
+    writer.value(value, 0)?;
+    Ok(writer.out)
+}
+
 fn either(lua: &Lua, ctx: &Context, result: mlua::Result<Value>, safe: bool) -> mlua::Result<(Value, Value)> {
     match result {
         Ok(value) => Ok((value, Value::Nil)),

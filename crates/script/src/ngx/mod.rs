@@ -9,6 +9,8 @@ mod regex;
 mod ring;
 mod variables;
 
+pub(crate) use json::json_text;
+
 use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, Table, Value};

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::context::wait::{Connection, HttpAnswer, Io, Reply};
 use crate::error::ScriptError;
 use crate::state::held::LuaState;
-use crate::state::run::{CheckResult, Job, Step};
+use crate::state::run::{CheckResult, Job, JobResult, Step};
 
 /// Answers by question. A question without an answer is an error that says so.
 #[derive(Debug, Default)]
@@ -75,7 +75,12 @@ impl Answers {
         let mut reply = Reply::Nothing;
         loop {
             reply = match state.resume(&mut job, reply) {
-                Step::Done(result) => return result,
+                Step::Done(result) => {
+                    return result.map(|result| match result {
+                        Some(JobResult::Check(result)) => Some(result),
+                        Some(JobResult::List(_)) | None => None,
+                    });
+                }
                 Step::Again => Reply::Nothing,
                 Step::Wait(io) => self.perform(io),
             };

@@ -21,6 +21,7 @@ use crate::jobs::io;
 use crate::limits::frame::{Frame, Phase};
 use crate::limits::seen;
 use crate::limits::watch::Running;
+use crate::ngx::json_text;
 use crate::source::library::{Limits, ScriptId};
 
 /// How long a job computes before others have their turn.
@@ -38,18 +39,35 @@ pub struct CheckResult {
     pub reason: Option<String>,
 }
 
+/// The result of a job that was to have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobResult {
+    /// A health check's.
+    Check(CheckResult),
+    /// A list of members, as text of the forms that sources have.
+    List(Vec<u8>),
+}
+
 /// The result of a job's turn.
 #[derive(Debug)]
 pub enum Step {
-    /// It is over. A check has a result, a timer has none.
-    Done(Result<Option<CheckResult>, ScriptError>),
+    /// It is over. A check and a list have a result, a timer has none.
+    Done(Result<Option<JobResult>, ScriptError>),
     /// It waits: to be resumed with the [`Reply`].
     Wait(Io),
     /// It has more to compute: to be resumed with [`Reply::Nothing`], after the others.
     Again,
 }
 
-/// A run of a timer or a check. Dropping it ends it where it stands.
+/// The use of a job's return values, with the name of its function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Check(String),
+    List(String),
+}
+
+/// A run of a timer, a check or a source. Dropping it ends it where it stands.
 pub struct Job {
     thread: Thread,
     first: Option<MultiValue>,
@@ -66,8 +84,7 @@ pub struct Job {
     grown: usize,
     /// Lines that it has logged, and their bytes.
     logged: (u32, usize),
-    /// For a check: the function's name.
-    check: Option<String>,
+    asks: Asks,
     done: bool,
     /// Its part of [`Shared::sending`].
     sending: usize,
@@ -124,7 +141,19 @@ impl LuaState {
         let mut job = self.job((id, loaded.version), &loaded.label, &callee, args)?;
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         job.most = (timeout, Halt::Check(millis));
-        job.check = Some(function.to_owned());
+        job.asks = Asks::Check(function.to_owned());
+        Ok(job)
+    }
+
+    /// A source of members: a run of this function, without arguments, that returns a list. It may
+    /// take `timeout`, waiting included.
+    pub fn start_list(&self, id: ScriptId, function: &str, timeout: Duration) -> Result<Job, ScriptError> {
+        let loaded = self.current(id)?;
+        let callee = self.function(&loaded, function)?;
+        let mut job = self.job((id, loaded.version), &loaded.label, &callee, MultiValue::new())?;
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        job.most = (timeout, Halt::Source(millis));
+        job.asks = Asks::List(function.to_owned());
         Ok(job)
     }
 
@@ -183,7 +212,7 @@ impl LuaState {
             Ok(Some(Ok(io))) => Step::Wait(io),
             Ok(Some(Err(values))) => {
                 job.done = true;
-                Step::Done(result_of(job, &values))
+                Step::Done(self.result_of(job, &values))
             }
             Err(error) => {
                 job.done = true;
@@ -194,7 +223,7 @@ impl LuaState {
                 // `ngx.exit` ends a timer in peace.
                 let near = || job.seen.clone().or_else(|| seen::beginning(&job.function));
                 let ended = self.failed(&error, &job.label, job.limits, near).map(|_| MultiValue::new());
-                Step::Done(ended.and_then(|values| result_of(job, &values)))
+                Step::Done(ended.and_then(|values| self.result_of(job, &values)))
             }
         }
     }
@@ -215,6 +244,34 @@ impl LuaState {
     pub fn collect_abandoned(&self) {
         if self.ctx.jobs.as_ref().is_some_and(|jobs| jobs.shared.abandoned.take()) {
             self.collect();
+        }
+    }
+
+    fn result_of(&self, job: &Job, values: &MultiValue) -> Result<Option<JobResult>, ScriptError> {
+        match &job.asks {
+            Asks::Nothing => Ok(None),
+            Asks::Check(function) => checked(job, function, values).map(JobResult::Check).map(Some),
+            Asks::List(function) => self.listed(job, function, values).map(JobResult::List).map(Some),
+        }
+    }
+
+    /// The text of a list: as it was returned, or the JSON of a table.
+    fn listed(&self, job: &Job, function: &str, values: &MultiValue) -> Result<Vec<u8>, ScriptError> {
+        let wrong = |why: String| {
+            Err(ScriptError::new(ErrorKind::Answer, format!("{}: {function} {why}", job.label)))
+        };
+        match values.front() {
+            Some(Value::String(text)) => Ok(text.as_bytes().to_vec()),
+            Some(Value::Table(table)) if table.is_empty() => Ok(b"[]".to_vec()),
+            Some(value @ Value::Table(_)) => match json_text(&self.lua, &self.ctx, value) {
+                Ok(text) => Ok(text),
+                Err(error) => wrong(format!("returned a list that cannot be read: {error}")),
+            },
+            None | Some(Value::Nil | Value::Boolean(false)) => match reason(values) {
+                Some(reason) => wrong(format!("has no list: {reason}")),
+                None => wrong("returned no list; one without members is {}".to_owned()),
+            },
+            Some(other) => wrong(format!("returned a {}, expected a list of members", other.type_name())),
         }
     }
 
@@ -247,7 +304,7 @@ impl LuaState {
             computed: Duration::ZERO,
             grown: 0,
             logged: (0, 0),
-            check: None,
+            asks: Asks::Nothing,
             done: false,
             sending: 0,
             shared: jobs.shared.clone(),
@@ -264,7 +321,7 @@ impl LuaState {
         jobs.interrupted.set(None);
         let now = Instant::now();
         let started = *job.started.get_or_insert(now);
-        if job.check.is_some() && now.duration_since(started) >= job.most.0 {
+        if job.asks != Asks::Nothing && now.duration_since(started) >= job.most.0 {
             return Err(job.most.1.raise());
         }
         let left_to_compute = Duration::from_millis(job.limits.timer_time_ms).saturating_sub(job.computed);
@@ -314,31 +371,34 @@ impl LuaState {
                     Some(end) => end.saturating_duration_since(now_then),
                     None => job.most.0,
                 };
-                match job.check {
+                match job.asks {
                     _ if left.is_zero() => Err(job.most.1.raise()),
-                    // A check that waits too long has failed, whatever it would make of the missing
+                    Asks::Nothing => Ok(Some(Ok(io.within(left)))),
+                    // One that waits too long has failed, whatever it would make of the missing
                     // answer.
-                    Some(_) => Ok(Some(Ok(io.within(left + LATE)))),
-                    None => Ok(Some(Ok(io.within(left)))),
+                    _ => Ok(Some(Ok(io.within(left + LATE)))),
                 }
             }
         }
     }
 }
 
-fn result_of(job: &Job, values: &MultiValue) -> Result<Option<CheckResult>, ScriptError> {
-    let Some(function) = &job.check else { return Ok(None) };
-    // Nothing of a script runs any more: no `__tostring` either.
-    let reason = values.get(1).filter(|reason| !reason.is_nil()).map(|reason| match reason {
+/// The second value, in words. Nothing of a script runs any more: no `__tostring` either.
+fn reason(values: &MultiValue) -> Option<String> {
+    values.get(1).filter(|reason| !reason.is_nil()).map(|reason| match reason {
         Value::String(text) => text.to_string_lossy(),
         Value::Integer(number) => number.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Boolean(flag) => flag.to_string(),
         other => format!("a {}", other.type_name()),
-    });
+    })
+}
+
+fn checked(job: &Job, function: &str, values: &MultiValue) -> Result<CheckResult, ScriptError> {
+    let reason = reason(values);
     match values.front() {
-        Some(Value::Boolean(healthy)) => Ok(Some(CheckResult { healthy: *healthy, reason })),
-        None | Some(Value::Nil) => Ok(Some(CheckResult { healthy: false, reason })),
+        Some(Value::Boolean(healthy)) => Ok(CheckResult { healthy: *healthy, reason }),
+        None | Some(Value::Nil) => Ok(CheckResult { healthy: false, reason }),
         Some(other) => Err(ScriptError::new(
             ErrorKind::Answer,
             format!(

@@ -27,8 +27,8 @@ use balance::url::MemberUrl;
 use script::host::{self, Digest, Field, Number, Request, RequestTable, Search, Server};
 use script::offline::{PlainDict, PlainValues};
 use script::{
-    Answer, CheckResult, GoodVersion, Io, Job, Library, Limits, LuaState, Phase, Reply, ScriptError,
-    ScriptId, Step, judge,
+    Answer, CheckResult, GoodVersion, Io, Job, JobResult, Library, Limits, LuaState, Phase, Reply,
+    ScriptError, ScriptId, Step, judge,
 };
 
 #[derive(Default)]
@@ -246,7 +246,7 @@ pub fn exists(path: &Path) -> bool {
 pub const ROUND_ROBIN: Method = Method::RoundRobin;
 
 /// Runs a job alone to its end, over blocking sockets.
-pub fn finish(state: &LuaState, mut job: Job) -> Result<Option<CheckResult>, ScriptError> {
+pub fn finish(state: &LuaState, mut job: Job) -> Result<Option<JobResult>, ScriptError> {
     let mut reply = Reply::Nothing;
     loop {
         reply = match state.resume(&mut job, reply) {
@@ -306,5 +306,8 @@ pub fn check(
     member: &Arc<Member>,
 ) -> Result<CheckResult, ScriptError> {
     let timeout = std::time::Duration::from_secs(1);
-    finish(state, state.start_check(world.id, function, member, timeout)?).map(|result| result.unwrap())
+    match finish(state, state.start_check(world.id, function, member, timeout)?)? {
+        Some(JobResult::Check(result)) => Ok(result),
+        other => panic!("not a check's: {other:?}"),
+    }
 }
