@@ -50,6 +50,9 @@ impl Shown<'_> {
     fn of_source(&self, source: &SourceState) -> Option<WarningDoc> {
         let (pool, name, now) = (&source.pool, &source.settings.name, &source.note.standing);
         let (code, what, since_ms) = match now.stage {
+            SourceStage::Stale if now.taken_ms == 0 && source.members == 0 => {
+                ("discovery_stale", "fails, it has given no list yet", now.failing_ms)
+            }
             SourceStage::Stale => ("discovery_stale", "fails, its last list stays", now.failing_ms),
             SourceStage::Expired => {
                 ("discovery_stale", "has failed for longer than stale=, its members are gone", now.failing_ms)
