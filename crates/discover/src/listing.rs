@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use balance::member::MemberSpec;
 use balance::url::MemberUrl;
 use balance::words;
+use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::{Map, Value};
 
 use crate::problem::{ListProblem, shown};
@@ -70,6 +71,14 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
         Some(_) => reading.lines(text)?,
     }
     Ok(reading.listed)
+}
+
+/// Reads JSON of another form that has at most so many parts: each takes more memory than its text.
+pub(crate) fn bounded<T: DeserializeOwned>(bytes: &[u8], mut parts: usize) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = bounded::Bounded { left: &mut parts }.deserialize(&mut json)?;
+    json.end()?;
+    serde_json::from_value(value)
 }
 
 /// Members that were read in another form, each with its place or the error there. Of two of one

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use balance::member::MemberSpec;
+use net::printable;
 use serde::Deserialize;
 
 use crate::problem::shown;
@@ -12,6 +13,9 @@ use crate::{Listed, ListingRules, listing};
 
 /// Largest weight of Consul, and of a member.
 const MAX_WEIGHT: i64 = 65_535;
+/// Most parts of an answer: so many, and for each member that a list may have.
+const PARTS: usize = 100_000;
+const PARTS_OF_ONE: usize = 200;
 /// Checks of an instance, or of a node, that somebody has taken out for maintenance.
 const MAINTENANCE: [&str; 2] = ["_node_maintenance", "_service_maintenance"];
 
@@ -61,8 +65,9 @@ struct Check {
 /// # Errors
 /// It has another form, a wrong instance (unless these are skipped), or too many.
 pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, String> {
-    let found: Vec<Instance> = serde_json::from_slice(bytes)
-        .map_err(|error| shown(&format!("the answer is not Consul's: {error}")))?;
+    let parts = PARTS + PARTS_OF_ONE.saturating_mul(rules.max);
+    let found: Vec<Instance> = listing::bounded(bytes, parts)
+        .map_err(|error| format!("the answer is not Consul's: {}", printable(&error.to_string(), 200)))?;
     let mut members: Vec<_> = found.iter().enumerate().map(|(at, one)| one.member(at)).collect();
     members.sort_by_cached_key(|(_, spec)| spec.as_ref().ok().map(|spec| spec.name.clone()));
     listing::gather(members, rules).map_err(|problem| problem.to_string())

@@ -58,6 +58,9 @@ fn wrong_instances_are_named_and_other_answers_refused() {
         let said = lines(body).unwrap_or_else(|why| why);
         assert!(said.starts_with(says), "{said:?} should say {says:?}");
     }
+    let many = format!("[{}{{}}]", "{},".repeat(400_000));
+    let said = answer::read(many.as_bytes(), RULES).expect_err("too many");
+    assert!(said.starts_with("the answer is not Consul's: it has too many parts"), "{said}");
     let wrong = r#"[{"Service":{"Address":"a","Port":80}},{"Service":{"Address":"b","Port":0}}]"#;
     assert!(answer::read(wrong.as_bytes(), RULES).is_err(), "a part of a list is none");
 }

@@ -29,7 +29,7 @@ use crate::{Listed, ListingRules};
 /// The folder of a pod's account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Slices of a page.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 /// Most bytes of all pages.
 const MOST: usize = 64 << 20;
 /// Changes that follow each other so soon are told together.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use balance::member::MemberSpec;
+use net::printable;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::problem::shown;
 use crate::{Listed, ListingRules, listing};
@@ -14,6 +16,8 @@ use crate::{Listed, ListingRules, listing};
 const MOST_ENDPOINTS: usize = 100_000;
 /// Most slices.
 const MOST_SLICES: usize = 10_000;
+/// Most parts of a page, and of an event: a page has a hundred slices, a slice a hundred endpoints.
+const MOST_PARTS: usize = 500_000;
 /// The status of a version that the server does not have any more.
 const GONE: i64 = 410;
 
@@ -112,8 +116,7 @@ impl Slices {
     /// # Errors
     /// It is of another form, or there are too many.
     pub fn page(&mut self, bytes: &[u8]) -> Result<Option<String>, String> {
-        let page: Page = serde_json::from_slice(bytes)
-            .map_err(|error| shown(&format!("the answer is not a list of EndpointSlices: {error}")))?;
+        let page: Page = read("the answer is not a list of EndpointSlices", bytes)?;
         // All pages are of the version of the first one.
         if self.version.is_empty() {
             self.version = page.metadata.resource_version;
@@ -132,8 +135,7 @@ impl Slices {
     /// # Errors
     /// It is of another form, says an error other than 410, or there are too many slices.
     pub fn event(&mut self, line: &[u8]) -> Result<SliceChange, String> {
-        let Event { kind, object } = serde_json::from_slice(line)
-            .map_err(|error| shown(&format!("the watch has said something that is not an event: {error}")))?;
+        let Event { kind, object } = read("the watch has said something that is not an event", line)?;
         if kind == "ERROR" {
             return match object.code {
                 Some(GONE) => Ok(SliceChange::Gone),
@@ -196,6 +198,11 @@ impl Slices {
         let members = found.iter().map(|one| (one.place.clone(), one.member()));
         listing::gather(wrong.into_iter().chain(members), rules).map_err(|problem| problem.to_string())
     }
+}
+
+fn read<T: DeserializeOwned>(wrong: &str, bytes: &[u8]) -> Result<T, String> {
+    let found = listing::bounded(bytes, MOST_PARTS);
+    found.map_err(|error| format!("{wrong}: {}", printable(&error.to_string(), 200)))
 }
 
 /// An endpoint that is a member.

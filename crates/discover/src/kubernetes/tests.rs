@@ -95,6 +95,12 @@ fn wrong_endpoints_are_named_and_other_answers_refused() {
             "the list has no resourceVersion",
         ),
         (
+            Slices::default()
+                .page(page(&format!("[{}{{}}]", "{},".repeat(600_000)), "").as_bytes())
+                .map(|_| String::new()),
+            "the answer is not a list of EndpointSlices: it has too many parts",
+        ),
+        (
             Slices::default().event(b"{}").map(|_| String::new()),
             "the watch has said something that is not an event",
         ),
@@ -162,7 +168,7 @@ fn a_list_is_complete_or_an_error() {
     assert_eq!(names(&mut source(&url, |_| {})), both);
     let head = heads.recv().expect("a question");
     assert!(head.starts_with("get /apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?"), "{head}");
-    assert!(head.contains("labelselector=kubernetes.io%2fservice-name%3dapp&limit=500 "), "{head}");
+    assert!(head.contains("labelselector=kubernetes.io%2fservice-name%3dapp&limit=100 "), "{head}");
     assert!(heads.recv().is_ok_and(|head| head.contains("&continue=next%2f1 ")));
     let said = names(&mut source(&url, |_| {})).expect_err("half a list");
     assert!(said.starts_with("the connection was closed before"), "{said}");
