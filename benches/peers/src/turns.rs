@@ -38,8 +38,8 @@ pub struct Beside {
 }
 
 impl Turns {
-    /// Compares. `beside` goes on until it is told to end; `name` is for the lines that tell how far
-    /// it is.
+    /// Compares. `beside` goes on until it is told to end; `name` is for the lines that tell how
+    /// far it is.
     pub fn compare(&self, port: u16, name: &str, beside: &(dyn Fn(&AtomicBool) + Sync)) -> Beside {
         let (mut without, mut with) = (Vec::new(), Vec::new());
         let (mut medians, mut rates, mut failed) = (Vec::new(), Vec::new(), 0);
