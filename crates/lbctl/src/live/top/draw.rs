@@ -193,8 +193,8 @@ fn footer(screen: &Screen, width: u16) -> Line<'static> {
 }
 
 fn help(frame: &mut Frame<'_>, body: Rect) {
-    const TEXT: &str = "\
- up down j k    another member
+    const TEXT: &str = " \
+up down j k    another member
  Tab            another server
  d              drain: no new sessions, what is there ends
  e              enable: serve again
