@@ -10,7 +10,8 @@ use config::Position;
 use super::patterns;
 use crate::files;
 
-/// Files that include one another, deeper than any real configuration.
+/// Files that include one another, and sections within one another: deeper than any real
+/// configuration.
 const DEEPEST: usize = 32;
 
 /// A directive, or a section with what is in it.
@@ -124,6 +125,9 @@ impl Reader {
         let skipped = open.last().is_some_and(|section| section.skipped);
         let (name, args) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         if let Some(name) = name.strip_prefix('<') {
+            if open.len() >= DEEPEST {
+                return Err(format!("{place}: more than {DEEPEST} sections stand within one another"));
+            }
             let name = name.trim_end_matches('>');
             let args = if skipped { String::new() } else { self.filled(args.trim()) };
             open.push(self.open(name, args, place, skipped));

@@ -11,6 +11,9 @@ const SETS_REQUEST_URI: [&str; 2] = [
     r#"SetEnvIfExpr "%{THE_REQUEST} =~ m#^[^ ]+ (?:[A-Za-z]+://[^/? ]+)?([^ ]+)#" NGINX_REQUEST_URI=$1"#,
 ];
 
+/// Blocks within one another: more than any real configuration has.
+const DEEPEST: usize = 64;
+
 /// A directive, or a block.
 #[derive(Debug)]
 struct Node {
@@ -97,6 +100,10 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
             ';' => {
                 let node = Node { words: std::mem::take(&mut words), inside: None };
                 stack.last_mut().ok_or("a } without a {")?.push(node);
+            }
+            '{' if heads.len() >= DEEPEST => {
+                let line = line(letters.as_str().len());
+                return Err(format!("{line}: more than {DEEPEST} blocks stand within one another"));
             }
             '{' => {
                 heads.push((std::mem::take(&mut words), letters.as_str().len()));

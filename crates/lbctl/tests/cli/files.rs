@@ -115,3 +115,19 @@ fn a_configuration_of_another_balancer_may_come_by_standard_input() {
         output.status.success() && String::from_utf8_lossy(&output.stdout).contains("<LuaBalancerPool app>")
     );
 }
+
+#[test]
+fn sections_without_end_within_one_another_are_told() {
+    let folder = with_a_pipe();
+    folder.write("deep.conf", "<Location /x>\n".repeat(100_000) + &"</Location>\n".repeat(100_000));
+    folder.write("deep.nginx", "a {\n".repeat(100_000) + &"}\n".repeat(100_000));
+    for (words, told) in [
+        (&["check", "--without-httpd", "deep.conf"][..], "deep.conf:33: error: more than 32 sections"),
+        (&["explain", "--config", "deep.conf", "/"], "more than 32 sections"),
+        (&["convert", "balancer", "deep.conf"], "more than 32 sections"),
+        (&["convert", "nginx", "deep.nginx"], "deep.nginx:65: more than 64 blocks"),
+    ] {
+        let said = bounded(&folder, words);
+        assert!((1..=2).contains(&said.code) && said.whole().contains(told), "{words:?}: {}", said.whole());
+    }
+}
