@@ -21,9 +21,9 @@ const SILENCE_MS: u64 = 10_000;
 const UNHEARD: Duration = Duration::from_secs(2);
 /// Changes that are under way, or were never answered.
 const CHANGES: usize = 64;
-const WORDS: usize = FIRST + 3 * CHANGES;
-/// How long a change may be under way besides the answers that it waits for: then its process has
-/// died.
+const WORDS: usize = FIRST + 4 * CHANGES;
+/// How long a change may be under way besides the answers that it waits for, as long as its process
+/// lives.
 const UNDER_WAY_MS: u64 = 10_000;
 /// A change waits for so many answers at most.
 const ANSWERS: u64 = 3;
@@ -42,7 +42,7 @@ const NEEDED: usize = 4;
 /// The revision of the orders that were last taken here.
 const TAKEN: usize = 5;
 /// The first of the changes: a nonce, when it has begun by the table's clock, or [`DISOWNED`], and
-/// its revision once that is known.
+/// its revision once that is known, and its process.
 const FIRST: usize = 6;
 
 const UNKNOWN: u64 = 0;
@@ -134,11 +134,12 @@ impl OrderShelf {
         }
         let is_settled = revision != 0 && revision <= self.word(NEEDED);
         let is_young = memory::monotonic_ms().saturating_sub(begun_ms) < longest_ms;
-        (is_young && !is_settled).then_some(ChangeState::UnderWay)
+        let is_alive = || i32::try_from(self.word(at + 3)).is_ok_and(memory::alive);
+        (is_young && !is_settled && is_alive()).then_some(ChangeState::UnderWay)
     }
 
     fn changes(&self) -> impl Iterator<Item = usize> {
-        (0..CHANGES).map(|at| FIRST + 3 * at)
+        (0..CHANGES).map(|at| FIRST + 4 * at)
     }
 
     /// Notes a change before it is sent. None: too many are under way.
@@ -153,6 +154,7 @@ impl OrderShelf {
             });
             if is_taken {
                 self.set(at + 2, 0);
+                self.set(at + 3, u64::try_from(memory::pid()).unwrap_or_default());
                 self.set(at + 1, memory::monotonic_ms());
             }
             is_taken

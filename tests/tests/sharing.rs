@@ -262,6 +262,29 @@ fn a_leader_that_is_killed_is_followed_by_one_that_goes_on_sharing() {
 }
 
 #[test]
+fn an_order_whose_child_dies_once_it_is_in_the_store_holds_at_all() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let way = LossyWay::to(&etcd);
+    let one = front(&format!("http://127.0.0.1:{}", way.port), &[&a]);
+    let other = front(&etcd.endpoint(), &[&a]);
+    way.is_armed.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        // The caller gets no answer.
+        let caller = scope.spawn(|| patch(&one, "a", r#"{"weight":9}"#));
+        wait_for(&other, "a", "weight", 9);
+        one.children().iter().for_each(|pid| one.signal(*pid, Signal::SIGKILL));
+        assert!(caller.join().is_err());
+    });
+    eventually("the order", SOON, || {
+        let text = one.socket().get("/api/v1/pools/app/members/a").text();
+        let document: Value = serde_json::from_str(&text).ok()?;
+        (document["weight"] == 9).then_some(())
+    });
+    assert_eq!(one.count_log("has come there after all"), 0);
+}
+
+#[test]
 fn members_may_be_below_the_prefix_of_the_store() {
     let [a] = Backend::named(["a"]);
     let etcd = Etcd::start();
