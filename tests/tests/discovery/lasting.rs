@@ -10,7 +10,7 @@ use server_tests::{Backend, Builder, FakeServer, Httpd, Load, Mpm, on_every_mpm,
 
 use super::{SOON, found, get, list, member, plain, pool_of, send, source, up, wait_for_state, wait_for_up};
 
-fn leader(httpd: &Httpd) -> u32 {
+pub fn leader(httpd: &Httpd) -> u32 {
     let status = get(httpd, "/api/v1/status");
     status["leader"]["pid"].as_u64().map_or(0, |pid| pid as u32)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use server_tests::{Backend, Builder, FakeServer, Httpd, Load, Mpm, on_every_mpm, patience, wait_until};
 
+use super::lasting::leader;
 use super::writing::pass_a_second;
 use super::{SOON, source, up, wait_for_state, wait_for_up};
 
@@ -91,13 +92,15 @@ fn a_function_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request(
     let httpd = found("every=1s timeout=500ms", &good).start();
     wait_for_up(&httpd, "a b");
     let load = Load::start(httpd.port(), "/app/", 2);
+    let silent = FakeServer::start(|_, reply| drop(reply.wait(SOON * 3, || false)));
+    let wait = format!("return lb.http{{ url = '{}/', timeout = 9 }}", silent.url());
     for (body, says) in [
         ("return nil, 'the database is away'", "discover has no list: the database is away"),
+        ("while true do end", "stopped after"),
         ("error('no such service')", "no such service"),
+        (wait.as_str(), "stopped after 500 ms, the source's timeout="),
         ("return 7", "discover returned a integer, expected a list of members"),
         ("return { { url = 'ftp://a' } }", "[0]"),
-        ("while true do end", "stopped after"),
-        ("ngx.sleep(5) return {}", "stopped after 500 ms, the source's timeout="),
     ] {
         pass_a_second();
         httpd.write("discover.lua", &format!("function discover()\n  {body}\nend\n"));
@@ -114,4 +117,26 @@ fn a_function_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request(
     load.wait_for(20);
     load.stop().assert_all_ok();
     httpd.assert_no_crash();
+}
+
+#[test]
+fn a_leader_that_is_killed_within_a_call_is_followed_by_one_that_calls_anew() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let list = Arc::new(Mutex::new(lines(&[&a])));
+    let told = Arc::clone(&list);
+    // A call waits for most of the time.
+    let server = FakeServer::start(move |_, reply| {
+        reply.wait(Duration::from_millis(600), || false);
+        let text = told.lock().expect("the list").clone();
+        reply.whole(200, &[], &text);
+    });
+    let httpd = found("members every=1s", &asking(&server)).start();
+    wait_for_up(&httpd, "a");
+    *list.lock().expect("the list") = lines(&[&a, &b]);
+    let killed = leader(&httpd);
+    httpd.kill_child(killed);
+    wait_until("another leader", SOON, || ![0, killed].contains(&leader(&httpd)));
+    assert!(up(&httpd).starts_with('a'), "{}", up(&httpd));
+    wait_for_up(&httpd, "a b");
+    assert_eq!(httpd.client().get("/app/").status, 200);
 }

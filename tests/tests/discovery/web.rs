@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use server_tests::certificate::signed;
-use server_tests::{Backend, Builder, Httpd, Load, patience, wait_until};
+use server_tests::{Backend, Builder, Httpd, Load, Mpm, on_every_mpm, patience, wait_until};
 
 use super::writing::pass_a_second;
 use super::{SOON, get, plain, send, source, up, wait_for_state, wait_for_up, warnings};
@@ -44,12 +44,13 @@ fn wait_for_error(httpd: &Httpd, begins: &str) {
     assert_eq!((up(httpd).as_str(), warnings(httpd)), ("a b", vec!["discovery_stale".to_owned()]));
 }
 
-#[test]
-fn a_web_server_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request() {
+on_every_mpm!(a_web_server_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request);
+
+fn a_web_server_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request(mpm: Mpm) {
     let [a, b, c] = Backend::named(["a", "b", "c"]);
     let mut cmdb = cmdb(&plain(&[&a])).start();
     let httpd = front(&format!("http://127.0.0.1:{}/app.json", cmdb.port()), "every=1s timeout=1s");
-    let httpd = httpd.start();
+    let httpd = httpd.mpm(mpm).start();
     wait_for_up(&httpd, "a");
     let load = Load::start(httpd.port(), "/app/", 2);
     load.wait_for(20);
