@@ -26,6 +26,8 @@ pub(crate) struct HttpSource {
     place: HttpPlace,
     rules: ListingRules,
     bearer_file: Option<TokenFile>,
+    /// The token of this poll.
+    token: Option<String>,
     client: WebClient,
     known: Option<Known>,
 }
@@ -44,6 +46,7 @@ impl HttpSource {
         let token = |path: &String| TokenFile::new("bearer_file", root.join(path));
         HttpSource {
             bearer_file: place.bearer_file.as_ref().map(token),
+            token: None,
             client: WebClient::new(place.ca.as_ref(), root),
             place,
             rules,
@@ -53,7 +56,9 @@ impl HttpSource {
 
     /// The result of a poll, in whose words a server's echo of the token does not stand.
     async fn poll(&mut self) -> Result<Arc<Listed>, String> {
-        let token = self.bearer_file.as_ref().and_then(|file| file.read().ok());
+        // As it is sent: another one may be written meanwhile.
+        let token = self.bearer_file.as_ref().map(TokenFile::read).transpose()?;
+        self.token.clone_from(&token);
         let hide = |text: &str| web::hide(token.as_deref(), text);
         self.poll_once(&hide).await.map_err(|why| hide(&why))
     }
@@ -109,8 +114,8 @@ impl HttpSource {
         let accepted = HeaderValue::from_static("application/json, text/plain;q=0.9, */*;q=0.1");
         headers.insert(header::ACCEPT, accepted);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        if let Some(file) = &self.bearer_file {
-            headers.insert(header::AUTHORIZATION, web::secret(&format!("Bearer {}", file.read()?))?);
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, web::secret(&format!("Bearer {token}"))?);
         }
         let marks = self.known.iter().flat_map(|known| &known.marks);
         for (name, mark) in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].into_iter().zip(marks) {

@@ -5,7 +5,7 @@
 pub mod slices;
 mod watch;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(crate) struct KubernetesSource {
     rules: ListingRules,
     server: String,
     token_file: Option<TokenFile>,
+    /// The token that was sent last: another one may have been written since.
+    sent: RefCell<Option<String>>,
     client: WebClient,
     /// None: they are to be listed.
     slices: Option<Slices>,
@@ -72,6 +74,7 @@ impl KubernetesSource {
         KubernetesSource {
             server: place.server.clone().unwrap_or_else(own_server),
             token_file: token_file.map(|path: PathBuf| TokenFile::new("token_file", path)),
+            sent: RefCell::default(),
             client: WebClient::new(ca.as_ref(), root),
             place,
             rules,
@@ -98,7 +101,9 @@ impl KubernetesSource {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(file) = &self.token_file {
-            headers.insert(header::AUTHORIZATION, web::secret(&format!("Bearer {}", file.read()?))?);
+            let token = file.read()?;
+            headers.insert(header::AUTHORIZATION, web::secret(&format!("Bearer {token}"))?);
+            self.sent.replace(Some(token));
         }
         self.client.send(&target, headers, self.timeout(), stage).await
     }
@@ -153,8 +158,7 @@ impl KubernetesSource {
     }
 
     fn hide(&self, text: &str) -> String {
-        let token = self.token_file.as_ref().and_then(|file| file.read().ok());
-        web::hide(token.as_deref(), text)
+        web::hide(self.sent.borrow().as_deref(), text)
     }
 
     /// Begins to watch. False: the version is gone.
