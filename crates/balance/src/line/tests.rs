@@ -193,7 +193,7 @@ prop_compose! {
         connection in connection(),
     ) -> MemberSpec {
         let mut spec = MemberSpec::new(MemberUrl::parse(&url).unwrap());
-        spec.name = name.filter(|name| name.trim_matches('.') != "").unwrap_or(spec.name);
+        spec.name = name.filter(|name| !name.trim_matches('.').is_empty()).unwrap_or(spec.name);
         spec.weight = weight;
         spec.route = routes.0.unwrap_or_else(|| spec.name.clone());
         spec.redirect = routes.1;
