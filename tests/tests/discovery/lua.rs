@@ -92,7 +92,9 @@ fn a_function_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request(
     let httpd = found("every=1s timeout=500ms", &good).start();
     wait_for_up(&httpd, "a b");
     let load = Load::start(httpd.port(), "/app/", 2);
-    let silent = FakeServer::start(|_, reply| drop(reply.wait(SOON * 3, || false)));
+    let silent = FakeServer::start(|_, reply| {
+        reply.wait(SOON * 3, || false);
+    });
     let wait = format!("return lb.http{{ url = '{}/', timeout = 9 }}", silent.url());
     for (body, says) in [
         ("return nil, 'the database is away'", "discover has no list: the database is away"),
