@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import drawing
+import links
 import mentions
 import plain
 import quirks
@@ -399,5 +400,5 @@ def blocks(name: str) -> list[str]:
 
 RULES = (
     licences, comments, prose, subjects, promises, names, stale, walk, drawn, ways, sizes, homes, imports, floors, circles, bound,
-    reference, dependencies, bans, translations,
+    reference, dependencies, bans, translations, *links.RULES,
 )

@@ -3,6 +3,7 @@
 
 import unittest
 
+import links
 import mentions
 import plain
 import quirks
@@ -146,6 +147,37 @@ class Documents(unittest.TestCase):
 
     def test_versions_compare_by_numbers(self):
         self.assertLess(rules.version("1.9"), rules.version("1.88.0"))
+
+
+class Links(unittest.TestCase):
+    """Links of documents."""
+
+    def test_links_are_found_outside_of_listings_and_code(self):
+        page = "[a\nb](x.md) ![p](p.svg)\n```\n[c](no.md)\n```\n`[d](no.md)` [`e`](#f)\n[g]: y.md\n<img src=\"q.png\">"
+        self.assertEqual(list(links.targets(page)), [(2, "x.md"), (2, "p.svg"), (6, "#f"), (7, "y.md"), (8, "q.png")])
+
+    def test_headings_have_the_names_that_the_book_gives_them(self):
+        page = "# `LuaSet key=…` (P)\n## A, b & c\n## A, b & c\n```\n# no heading\n```\n### [x](y.md) z"
+        self.assertEqual(links.anchors(page), {"luaset-key-p", "a-b--c", "a-b--c-1", "x-z"})
+
+    def test_links_that_lead_nowhere_are_told(self):
+        self.assertIsNone(links.fault_of("docs/operating.md", "discovery.md"))
+        self.assertIsNone(links.fault_of("docs/directives.md", "#the-queue"))
+        self.assertIsNone(links.fault_of("README.md", "docs/performance"))
+        self.assertIsNone(links.fault_of("docs/performance/README.md", "../lua-api.md#the-request"))
+        self.assertEqual(links.fault_of("docs/operating.md", "docs/discovery.md"), "there is no such file")
+        self.assertEqual(links.fault_of("docs/operating.md", "/docs/discovery.md"), "there is no such file")
+        self.assertEqual(links.fault_of("README.md", "../book/README.md"), "there is no such file")
+        self.assertEqual(links.fault_of("docs/directives.md", "#no-queue"), "there is no such heading")
+
+    def test_pages_that_the_book_lacks_are_told(self):
+        self.assertEqual(list(links.book()), [])
+        kept, links.text = links.text, lambda name: "[m](migrating.md)" if name == links.SUMMARY else "[r](../README.md)"
+        found = list(links.book())
+        links.text = kept
+        self.assertIn("docs/SUMMARY.md: docs/operating.md stands there 0 times, not once", found)
+        self.assertNotIn("docs/SUMMARY.md: docs/migrating.md stands there 0 times, not once", found)
+        self.assertTrue(any("docs/migrating.md:1: ../README.md: is not in the book" in fault for fault in found))
 
 
 if __name__ == "__main__":
