@@ -9,6 +9,7 @@
 # nightly compiler).
 # make bench  the module beside other servers, into docs/performance (about 20 minutes)
 # make deb    Debian packages, in target/deb (docs/packages.md)
+# make book   the documents as a book with search, in target/book
 # The rest: build, install, uninstall, bench-quick, bench-watched, bench-churn, loom, deps.
 
 APXS       ?= $(firstword $(shell command -v apxs2 apxs 2>/dev/null) apxs)
@@ -46,7 +47,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all deb first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
+.PHONY: all deb book first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -129,6 +130,9 @@ uninstall:
 deb: first
 	@scripts/deps deb
 	@scripts/deb
+
+book: first
+	@scripts/book
 
 bench: build
 	@scripts/bench "$(MODULE)"
