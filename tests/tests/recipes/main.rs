@@ -4,6 +4,7 @@
 
 mod applications;
 mod clients;
+mod first_hour;
 mod members;
 
 use std::fs;
@@ -74,7 +75,8 @@ impl Recipe {
 
     /// The recipe in a server's configuration. No address of the page is left in a member's line.
     fn on(self, builder: Builder) -> Builder {
-        let own = self.put("*:80>", &format!("*:{}>", builder.port()));
+        let has_host = self.config.contains("*:80>");
+        let own = if has_host { self.put("*:80>", &format!("*:{}>", builder.port())) } else { self };
         let members = own.config.lines().filter(|line| line.contains("LuaBalancerMember"));
         let left: Vec<_> =
             members.filter(|line| !line.contains("127.0.0.1") && !line.contains("localhost")).collect();
