@@ -80,7 +80,7 @@ def fault_of(name: str, target: str) -> str | None:
 
 
 def book():
-    """The book has every page of docs once, and its pages link to pages of the book alone."""
+    """The book has every page of docs once, and its pages link to files of the book alone, not to folders."""
     pages = [name for name in named(r"docs/.*\.md") if name != SUMMARY]
     listed = [resolved(SUMMARY, target)[0] for _, target in targets(text(SUMMARY))]
     for name in pages:
@@ -88,7 +88,8 @@ def book():
             yield f"{SUMMARY}: {name} stands there {listed.count(name)} times, not once"
     for name in pages:
         for number, target in targets(text(name)):
-            if not ELSEWHERE.match(target) and not resolved(name, target)[0].startswith("docs/"):
+            path = resolved(name, target)[0]
+            if not ELSEWHERE.match(target) and not (path.startswith("docs/") and path in files()):
                 yield f"{name}:{number}: {target}: is not in the book: name it, or link to the tree's address"
 
 
