@@ -118,6 +118,22 @@ fn php_goes_to_fpm_and_files_come_from_the_disk() {
         let response = httpd.client().send(&Request::post("/index.php", "a body"));
         assert_eq!((response.status, response.text()), (200, format!("{script}|a body")));
     }
+    // Nobody runs it: then nobody reads it either.
+    let second = Backend::refusing("nobody");
+    let httpd = start([refusing.port(), second.port()]);
+    for path in [
+        "/",
+        "/index.php",
+        "/index.php/",
+        "/index.php/x.css",
+        "/index.php%2e",
+        "/INDEX.PHP",
+        "/style.css/x.php",
+    ] {
+        let response = httpd.client().get(path);
+        assert!(!response.text().contains("secret"), "{path}: {response:?}");
+        assert!(path.contains("PHP") || response.status >= 400, "{path}: {response:?}");
+    }
 }
 
 fn packet(body: &[u8]) -> Vec<u8> {

@@ -63,18 +63,21 @@ fn one_client_in_ten_gets_the_canary_and_falls_back_when_it_refuses() {
     let usual = served.keys().find(|address| !chosen.contains(address)).expect("a client of the old version");
     assert_eq!(with_header(&httpd, usual, "X-Track", "canary"), "new");
     assert_ne!(with_header(&httpd, chosen[0], "X-Track", "stable"), "new");
+    let script = super::recipe("canary.md").scripts.remove(0).1;
+    let percent = |percent: u32| {
+        httpd.write("lua/share.lua", &script.replace("PERCENT = 10", &format!("PERCENT = {percent}")));
+    };
+    percent(0);
+    wait_until("the canary's end", SOON, || from(&httpd, chosen[0], "/").backend() != "new");
+    assert_eq!(with_header(&httpd, usual, "X-Track", "canary"), "new", "it is there to be tried");
+    percent(100);
+    wait_until("the canary for all", SOON, || from(&httpd, usual, "/").backend() == "new");
     new.refuse();
-    for address in &chosen {
+    for address in served.keys().take(40) {
         let response = from(&httpd, address, "/");
         assert_eq!(response.status, 200, "{address}");
         assert!(["one", "two"].contains(&response.backend()), "{address}: {response:?}");
     }
-    new.answer();
-    let script = super::recipe("canary.md").scripts.remove(0).1;
-    httpd.write("lua/share.lua", &script.replace("PERCENT = 10", "PERCENT = 0"));
-    wait_until("the canary's end", SOON, || {
-        chosen.iter().all(|client| from(&httpd, client, "/").backend() != "new")
-    });
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn a_tenant_gets_its_own_members_and_nobody_elses() {
     let [acme, globex, second] = Backend::named(["acme", "globex", "globex-2"]);
     let httpd = recipe("tenants.md").with([&acme, &globex, &second]).start();
     let of = |host: &str| httpd.client().send(&Request::get("/").header("Host", host));
-    for host in ["acme.example.org", "WWW.acme.example.org", "acme.example.org."] {
+    for host in ["acme.example.org", "WWW.acme.example.org", "acme.example.org.", "acme.example.org:80"] {
         assert_eq!(of(host).backend(), "acme", "{host}");
     }
     let both: BTreeSet<_> = (0..4).map(|_| of("globex.example.org").backend().to_owned()).collect();
@@ -134,6 +137,8 @@ fn a_tenant_gets_its_own_members_and_nobody_elses() {
     for host in ["example.org", "acme", "globex", "acme.example.org.evil.test"] {
         assert_eq!(of(host).status, 421, "{host}");
     }
+    let nameless = httpd.client().try_send_raw(b"GET / HTTP/1.0\r\n\r\n").expect("an answer");
+    assert_eq!(nameless.status, 421, "a request without a host");
     acme.refuse();
     assert_eq!(of("acme.example.org").status, 503, "another tenant's member is no help");
 }

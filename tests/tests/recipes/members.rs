@@ -48,7 +48,7 @@ fn a_websocket_stays_at_its_member_and_counts_there() {
         assert_eq!(&echo, b"ping");
     }
     assert_eq!(httpd.client().get("/page").status, 200, "everything else goes the same way");
-    assert_eq!(httpd.inflight("chat"), 4);
+    wait_until("the page's request to end", SOON, || httpd.inflight("chat") == 4);
     drop(open);
     wait_until("the connections to end", SOON, || httpd.inflight("chat") == 0);
 }
