@@ -90,7 +90,6 @@ fn php_goes_to_fpm_and_files_come_from_the_disk() {
     let start = |ports: [u16; 2]| {
         let builder = Httpd::builder()
             .module("dir")
-            .module("proxy_fcgi")
             .file("htdocs/index.php", "<?php secret();")
             .file("htdocs/style.css", "plain");
         let root = builder.dir().join("htdocs");
@@ -162,7 +161,7 @@ fn tomcat_is_asked_with_the_secret_and_keeps_its_sessions() {
     let ports = [serving("one", ajp), serving("two", ajp)];
     let recipe =
         recipe("ajp.md").at_port("192.168.1.10:8009", ports[0]).at_port("192.168.1.11:8009", ports[1]);
-    let httpd = recipe.on(Httpd::builder().module("proxy_ajp").with_member_states()).start();
+    let httpd = recipe.on(Httpd::builder().with_member_states()).start();
     let mut client = httpd.client();
     let both: BTreeSet<_> = (0..6)
         .map(|_| {

@@ -177,7 +177,7 @@ fn a_client_behind_a_known_proxy_has_its_own_address() {
     let serving = |proxy: &str| {
         let [a, b, c] = &backends;
         let recipe = recipe("behind-a-proxy.md").with([a, b, c]).put("192.168.1.1\n", &format!("{proxy}\n"));
-        recipe.on(Httpd::builder().module("remoteip")).start()
+        recipe.start()
     };
     let httpd = serving("127.0.0.1");
     let served: BTreeMap<_, _> = addresses(60)

@@ -15,11 +15,17 @@ use server_tests::{Backend, Builder, Httpd, Request, Response};
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// A recipe's configuration, and its scripts with their names.
+/// A recipe's configuration, its scripts with their names, and the modules that it enables.
 struct Recipe {
     config: String,
     scripts: Vec<(String, String)>,
+    modules: Vec<String>,
 }
+
+/// Modules that every recipe asks for, or that every server of the tests has.
+const COMMON: [&str; 3] = ["proxy", "proxy_http", "lua_balancer"];
+/// Modules of a test's server that Debian's httpd has only when they were enabled.
+const NOT_ENABLED: [&str; 2] = ["headers", "rewrite"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes")
@@ -29,10 +35,11 @@ fn folder() -> PathBuf {
 fn recipe(page: &str) -> Recipe {
     let text = fs::read_to_string(folder().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
     let fenced = text.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
-    let (mut config, mut scripts) = (String::new(), Vec::new());
+    let (mut config, mut scripts, mut modules) = (String::new(), Vec::new(), Vec::new());
     for (language, block) in fenced {
         match language {
             "apache" => config.push_str(&format!("{block}\n")),
+            "sh" => modules.extend(enabled(block)),
             "lua" => {
                 let name = block.lines().next().and_then(|line| line.strip_prefix("-- "));
                 let name = name.unwrap_or_else(|| panic!("{page}: a script without a name"));
@@ -42,7 +49,17 @@ fn recipe(page: &str) -> Recipe {
         }
     }
     assert!(config.contains("<LuaBalancerPool"), "{page}: no pool");
-    Recipe { config, scripts }
+    Recipe { config, scripts, modules }
+}
+
+/// The modules that commands enable, with those that Debian enables along.
+fn enabled(commands: &str) -> Vec<String> {
+    let lines = commands.lines().filter_map(|line| line.strip_prefix("sudo a2enmod "));
+    let words = lines.flat_map(str::split_whitespace).filter(|word| !COMMON.contains(word));
+    words
+        .flat_map(|word| if word == "ssl" { vec!["socache_shmcb", "ssl"] } else { vec![word] })
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Recipe {
@@ -73,8 +90,11 @@ impl Recipe {
         })
     }
 
-    /// The recipe in a server's configuration. No address of the page is left in a member's line.
+    /// The recipe in a server's configuration, which has the modules of a fresh Debian and those
+    /// that the page enables. No address of the page is left in a member's line.
     fn on(self, builder: Builder) -> Builder {
+        let builder = NOT_ENABLED.into_iter().fold(builder, Builder::without);
+        let builder = self.modules.iter().fold(builder, |builder, name| builder.module(name));
         let has_host = self.config.contains("*:80>");
         let own = if has_host { self.put("*:80>", &format!("*:{}>", builder.port())) } else { self };
         let members = own.config.lines().filter(|line| line.contains("LuaBalancerMember"));

@@ -56,7 +56,7 @@ fn a_websocket_stays_at_its_member_and_counts_there() {
 #[test]
 fn a_member_with_an_unknown_certificate_gets_no_request() {
     let (one, two) = (with_certificate("one", signed), with_certificate("two", self_signed));
-    let builder = Httpd::builder().module("socache_shmcb").module("ssl").with_member_states();
+    let builder = Httpd::builder().with_member_states();
     std::fs::copy(one.dir().join("ca.pem"), builder.dir().join("ca.pem")).expect("copy the authority");
     let authority = builder.dir().join("ca.pem");
     let recipe = recipe("tls-members.md")
@@ -82,7 +82,7 @@ fn clients_and_members_speak_http2() {
     });
     let recipe =
         recipe("http2.md").at_port("192.168.1.10:8080", one.port()).at_port("192.168.1.11:8080", two.port());
-    let httpd = recipe.on(Httpd::builder().module("http2").module("proxy_http2")).start();
+    let httpd = recipe.start();
     let mut client = httpd.client();
     let mut met: Vec<_> = (0..2)
         .map(|_| {
