@@ -121,6 +121,15 @@ fn from(httpd: &Httpd, address: &str, path: &str) -> Response {
     httpd.client().send(&Request::get(path).header("X-Forwarded-For", address))
 }
 
+/// The names of the recipes' pages.
+fn pages() -> Vec<String> {
+    let entries = fs::read_dir(folder()).expect("the recipes");
+    let names = entries.map(|entry| entry.expect("a file").file_name().into_string().expect("a name"));
+    let pages: Vec<_> = names.filter(|name| name != "README.md").collect();
+    assert!(pages.len() >= 12, "{pages:?}");
+    pages
+}
+
 /// A recipe without a test would be a promise of nobody.
 #[test]
 fn every_recipe_is_run_by_a_test() {
@@ -128,14 +137,22 @@ fn every_recipe_is_run_by_a_test() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes").join(file))
     });
     let tests = tests.map(|text| text.expect("a file of tests")).concat();
-    let mut count = 0;
-    for entry in fs::read_dir(folder()).expect("the recipes") {
-        let name = entry.expect("a file").file_name().into_string().expect("a name");
-        if name == "README.md" {
-            continue;
-        }
+    for name in pages() {
         assert!(tests.contains(&format!("recipe(\"{name}\")")), "{name}: no test runs it");
-        count += 1;
     }
-    assert!(count >= 12, "{count} recipes");
+}
+
+/// LuaHookTranslate runs before access is checked (docs/security.md).
+#[test]
+fn only_recipes_behind_access_control_change_members() {
+    let changes = [":drain(", ":disable(", ":enable(", ":set_weight(", ":add{", ":add(", ":remove("];
+    for name in pages() {
+        let recipe = recipe(&name);
+        let is_guarded = recipe.config.contains("LuaHookSelect") && recipe.config.contains("Require ");
+        let is_safe = is_guarded && !recipe.config.contains("LuaHookTranslate");
+        for (script, text) in recipe.scripts {
+            let found: Vec<_> = changes.iter().filter(|change| text.contains(**change)).collect();
+            assert!(is_safe || found.is_empty(), "{name}: {script} calls {found:?}");
+        }
+    }
 }
