@@ -22,7 +22,7 @@ const FUNCTIONS: &str = "
     ap_register_output_filter ap_remove_output_filter ap_request_has_body
     ap_retained_data_create ap_retained_data_get ap_runtime_dir_relative ap_rwrite
     ap_scan_vchar_obstext ap_send_interim_response ap_set_content_type ap_server_root_relative ap_state_query
-    ap_walk_config apr_allocator_create apr_allocator_mutex_set apr_allocator_owner_set
+    ap_walk_config apr_allocator_create apr_allocator_max_free_set apr_allocator_mutex_set apr_allocator_owner_set
     apr_fnmatch apr_md5 apr_os_sock_get apr_palloc apr_pool_cleanup_null
     apr_pool_cleanup_register apr_pool_create_ex apr_pool_create_unmanaged_ex apr_pool_destroy apr_pool_pre_cleanup_register
     apr_pool_userdata_get apr_pool_userdata_setn apr_proc_other_child_register

@@ -12,6 +12,9 @@ use super::pool::MemoryPool;
 use super::proxy::Api;
 use crate::ffi;
 
+/// Bytes of workers that were freed which are kept for others.
+const MOST_FREE: usize = 1 << 20;
+
 /// A worker of this child, with connections and memory of its own.
 ///
 /// It is there until [`WorkerPool::free`], which is for workers that no request has in its hand.
@@ -79,6 +82,11 @@ impl Worker {
     fn made(&self) -> &Made {
         // SAFETY: it is there as long as anybody has it in his hand, see the type.
         unsafe { self.0.as_ref() }
+    }
+
+    /// Whether both are the same.
+    pub fn is(self, other: Worker) -> bool {
+        self.0 == other.0
     }
 
     /// The raw worker.
@@ -173,6 +181,7 @@ impl WorkerPool {
                 return None;
             }
             ffi::apr_allocator_owner_set(allocator, pool);
+            ffi::apr_allocator_max_free_set(allocator, MOST_FREE);
             if ffi::apr_thread_mutex_create(&mut mutex, 0, pool) == 0 {
                 ffi::apr_allocator_mutex_set(allocator, mutex);
             }

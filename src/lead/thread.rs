@@ -159,6 +159,7 @@ impl Worker {
 
     fn turn(&mut self) {
         self.leave_answering_to_others();
+        self.child.workers.tidy();
         self.scripts.turn(self.child, self.thread.balancer.as_ref());
         if let Some(databases) = self.child.geo.as_deref() {
             let run = &mut |job| self.child.background.walk(job);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use balance::belongings::{Belongings, Disposed, Over, ServedMember};
 use balance::live::Slot;
@@ -26,6 +26,9 @@ pub const MAX_TARGETS: usize = 256;
 /// go still.
 const MAX_FORMER: usize = 4096;
 
+/// How many are looked at in a turn of the background.
+const LOOKS: usize = 32;
+
 /// Most workers of members over TLS beyond the table's own size.
 const MAX_SECURE: usize = 16_384;
 
@@ -34,15 +37,27 @@ pub struct Workers {
     api: &'static Api,
     table: Table,
     lane: ChildLane,
-    /// By a member's row: the incarnation of the member << 32 | the number of its worker plus one.
-    rows: Box<[AtomicU64]>,
+    /// By a member's row.
+    rows: Box<[WorkerRow]>,
     /// Members' workers by number. Read by those alone who have a place at the member.
     all: Box<[WorkerCell]>,
     /// Workers of members over TLS, by row, incarnation and settings; likewise.
-    secure: RwLock<HashMap<(Slot, u32, Settings), Worker>>,
+    secure: RwLock<HashMap<SecurePlace, Worker>>,
     made: Mutex<Made>,
     said: AtomicBool,
 }
+
+/// Which worker serves a row.
+#[derive(Default)]
+struct WorkerRow {
+    /// The incarnation of the member << 32 | the number of its worker plus one.
+    word: AtomicU64,
+    /// The fingerprint of its connection keys.
+    connections: AtomicU32,
+}
+
+/// A member's row, its incarnation, the fingerprint of its connection keys, and the settings.
+type SecurePlace = (Slot, u32, u32, Settings);
 
 /// Why there is no worker.
 pub enum NoWorker {
@@ -80,7 +95,7 @@ impl Workers {
             api,
             table: table.clone(),
             lane,
-            rows: (0..rows).map(|_| AtomicU64::new(0)).collect(),
+            rows: (0..rows).map(|_| WorkerRow::default()).collect(),
             all: (0..rows + MAX_FORMER).map(|_| WorkerCell::default()).collect(),
             secure: RwLock::new(HashMap::new()),
             made: Mutex::new(made),
@@ -88,19 +103,15 @@ impl Workers {
         }
     }
 
-    /// Requests have a worker in their hands only while they have a place at its member, as the
-    /// table counts them.
-    fn is_gone(&self, (slot, incarnation): ServedMember) -> bool {
-        self.table.is_done_with(&self.lane, slot, incarnation)
-    }
-
     /// The worker of a member, for a request that has a place there. No lock once it was made.
     #[inline]
     pub fn of_member(&self, member: &Arc<Member>) -> Result<Worker, NoWorker> {
-        let word = self.rows.get(member.slot as usize).map_or(0, |row| row.load(Ordering::Acquire));
-        let number = (word as u32 as usize).wrapping_sub(1);
-        match self.all.get(number).and_then(WorkerCell::get) {
-            Some(worker) if (word >> 32) as u32 == member.incarnation => Ok(worker),
+        let Some(row) = self.rows.get(member.slot as usize) else { return self.make(member) };
+        let word = row.word.load(Ordering::Acquire);
+        let is_its = (word >> 32) as u32 == member.incarnation
+            && row.connections.load(Ordering::Relaxed) == member.connections;
+        match self.all.get((word as u32 as usize).wrapping_sub(1)).and_then(WorkerCell::get) {
+            Some(worker) if is_its => Ok(worker),
             _ => self.make(member),
         }
     }
@@ -112,17 +123,13 @@ impl Workers {
         };
         let (url, key) = key_of(member);
         let served = (member.slot, member.incarnation);
-        let over = Over { gone: &|served| self.is_gone(served), idle: &|worker: &Worker| worker.is_idle() };
         let mut made = self.made.lock();
         let Made { pool, of_members, .. } = &mut *made;
-        let (number, worker) = match of_members.find(&key, served, &over) {
+        let (number, worker) = match of_members.find(&key, served, self) {
             Some(known) => known,
             None => {
-                let (number, given_up) = of_members.make_room(&over);
-                for Disposed { number, thing } in given_up {
-                    self.all[number].clear();
-                    pool.free(thing);
-                }
+                let (number, given_up) = of_members.make_room(self);
+                self.free(pool, given_up);
                 let Some(number) = number else {
                     self.say_once(of_members.len());
                     return Err(NoWorker::TooMany);
@@ -134,7 +141,13 @@ impl Workers {
                 (number, worker)
             }
         };
-        row.store(u64::from(member.incarnation) << 32 | (number as u64 + 1), Ordering::Release);
+        let word = u64::from(member.incarnation) << 32 | (number as u64 + 1);
+        let before = row.word.load(Ordering::Acquire);
+        if before >> 32 == word >> 32 && before != word {
+            of_members.leave((before as u32 as usize).wrapping_sub(1), served);
+        }
+        row.connections.store(member.connections, Ordering::Relaxed);
+        row.word.store(word, Ordering::Release);
         Ok(worker)
     }
 
@@ -153,23 +166,20 @@ impl Workers {
     /// The worker of a member that is spoken to over TLS, with these settings; as
     /// [`Workers::of_member`] otherwise.
     pub fn of_secure_member(&self, member: &Member, settings: &Settings) -> Result<Worker, NoWorker> {
-        let place = (member.slot, member.incarnation, *settings);
+        let place = (member.slot, member.incarnation, member.connections, *settings);
         if let Some(worker) = self.secure.read().get(&place) {
             return Ok(*worker);
         }
         let (url, key) = key_of(member);
         let (key, served) = ((key, *settings), (member.slot, member.incarnation));
-        let over = Over { gone: &|served| self.is_gone(served), idle: &|worker: &Worker| worker.is_idle() };
         let mut made = self.made.lock();
         let Made { pool, of_secure, .. } = &mut *made;
-        let worker = match of_secure.find(&key, served, &over) {
+        self.note_secure(of_secure, member, &key.0);
+        let worker = match of_secure.find(&key, served, self) {
             Some((_, known)) => known,
             None => {
-                let (number, given_up) = of_secure.make_room(&over);
-                if !given_up.is_empty() {
-                    self.forget_gone();
-                }
-                given_up.into_iter().for_each(|given_up| pool.free(given_up.thing));
+                let (number, given_up) = of_secure.make_room(self);
+                self.free_secure(pool, given_up);
                 let Some(number) = number else {
                     self.say_once(of_secure.len());
                     return Err(NoWorker::TooMany);
@@ -189,9 +199,50 @@ impl Workers {
         Ok(worker)
     }
 
-    /// Nobody asks for workers of members that are gone.
-    fn forget_gone(&self) {
-        self.secure.write().retain(|(slot, incarnation, _), _| !self.is_gone((*slot, *incarnation)));
+    /// Where a line was changed in place, its workers of before serve nobody else from now on.
+    fn note_secure(
+        &self,
+        of_secure: &mut Belongings<(String, Settings), Worker>,
+        member: &Member,
+        own_key: &str,
+    ) {
+        let Some(row) = self.rows.get(member.slot as usize) else { return };
+        let (slot, incarnation, connections) = (member.slot, member.incarnation, member.connections);
+        let is_its = row.word.load(Ordering::Acquire) >> 32 == u64::from(incarnation);
+        if is_its && row.connections.load(Ordering::Relaxed) != connections {
+            of_secure.leave_where((slot, incarnation), |(key, _)| key != own_key);
+            let is_before =
+                |place: &SecurePlace| (place.0, place.1) == (slot, incarnation) && place.2 != connections;
+            self.secure.write().retain(|place, _| !is_before(place));
+        }
+        row.connections.store(connections, Ordering::Relaxed);
+        row.word.store(u64::from(incarnation) << 32, Ordering::Release);
+    }
+
+    fn free(&self, pool: &WorkerPool, given_up: Vec<Disposed<Worker>>) {
+        for Disposed { number, thing } in given_up {
+            self.all[number].clear();
+            pool.free(thing);
+        }
+    }
+
+    fn free_secure(&self, pool: &WorkerPool, given_up: Vec<Disposed<Worker>>) {
+        if !given_up.is_empty() {
+            let freed = |worker: &Worker| given_up.iter().any(|given_up| given_up.thing.is(*worker));
+            self.secure.write().retain(|_, worker| !freed(worker));
+        }
+        given_up.into_iter().for_each(|given_up| pool.free(given_up.thing));
+    }
+
+    /// Frees some of the workers that nobody needs. For a thread of the background, now and then;
+    /// it waits for nobody.
+    pub fn tidy(&self) {
+        let Some(mut made) = self.made.try_lock() else { return };
+        let Made { pool, of_members, of_secure, .. } = &mut *made;
+        let given_up = of_members.look(LOOKS, self);
+        self.free(pool, given_up);
+        let given_up = of_secure.look(LOOKS, self);
+        self.free_secure(pool, given_up);
     }
 
     /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit
@@ -220,6 +271,22 @@ impl Workers {
         let worker = made.pool.define(self.api, url, &times(target))?;
         made.of_targets.insert(key, worker);
         Ok(worker)
+    }
+}
+
+/// Requests have a worker in their hands only while they have a place at its member, as the table
+/// counts them.
+impl Over<Worker> for Workers {
+    fn gone(&self, (slot, incarnation): ServedMember) -> bool {
+        self.table.is_done_with(&self.lane, slot, incarnation)
+    }
+
+    fn away(&self, (slot, _): ServedMember) -> bool {
+        self.table.is_away_from(&self.lane, slot)
+    }
+
+    fn idle(&self, worker: &Worker) -> bool {
+        worker.is_idle()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use server_tests::{Client, Httpd, Mpm, on_every_mpm, slower};
+use server_tests::{Backend, Client, Httpd, Mpm, Request, on_every_mpm, slower, wait_until};
 use socket2::{Domain, Socket, Type};
 
 /// Longer than all of it takes.
@@ -168,3 +168,43 @@ fn no_worker_of_a_former_member_stays_or_serves_another(mpm: Mpm) {
 }
 
 on_every_mpm!(no_worker_of_a_former_member_stays_or_serves_another);
+
+#[test]
+fn connections_to_members_that_are_gone_are_closed_though_nobody_new_comes() {
+    let backend = Everywhere::new();
+    let httpd = httpd(Mpm::Event, backend.port);
+    let (clients, pid) = (8, httpd.children()[0]);
+    in_turns(&httpd, clients, 0, EACH);
+    let (_, before) = held(pid);
+    let none = Request::json("PUT", "/api/v1/pools/app/members", "[]");
+    assert_eq!(httpd.socket().send(&none).status, 200);
+    // So few are kept in any case.
+    let most = before - (clients * EACH - 64);
+    wait_until("connections are closed", Duration::from_secs(30), || held(pid).1 <= most);
+    httpd.assert_no_crash();
+}
+
+#[test]
+fn keys_of_connections_that_change_in_place_hold_for_the_next_request() {
+    let backend = Backend::new("slow");
+    backend.slow(Duration::from_millis(1500));
+    let builder = Httpd::builder().children(1);
+    let list = builder.open_folder("list").join("app.txt");
+    let write = |timeout: &str| {
+        fs::write(list.with_extension("new"), format!("{} timeout={timeout}\n", backend.url()))
+            .expect("write");
+        fs::rename(list.with_extension("new"), &list).expect("rename");
+    };
+    write("500ms");
+    let source = format!("LuaBalancerDiscovery file:{}", list.display());
+    let httpd = builder
+        .config(&format!("<LuaBalancerPool app>\n{source}\nLuaBalancerSet retries=0\n</LuaBalancerPool>"))
+        .config("ProxyPass /app lb://app")
+        .start();
+    assert_eq!(httpd.client().get("/app/").status, 502);
+    write("60s");
+    wait_until("the longer time holds", Duration::from_secs(20), || {
+        httpd.client().get("/app/").status == 200
+    });
+    httpd.assert_no_crash();
+}

@@ -35,14 +35,18 @@ struct Entry<K, T> {
     key: K,
     thing: T,
     served: Vec<ServedMember>,
+    /// Members that are served by another one now, while requests may be there since before.
+    left: Vec<ServedMember>,
 }
 
 /// Whether a thing is over.
-pub struct Over<'a, T> {
+pub trait Over<T> {
     /// A member has gone, and no request of this process is there.
-    pub gone: &'a dyn Fn(ServedMember) -> bool,
+    fn gone(&self, member: ServedMember) -> bool;
+    /// No request of this process is at a member just now, whether it is there or not.
+    fn away(&self, member: ServedMember) -> bool;
     /// The thing itself is in nobody's hand.
-    pub idle: &'a dyn Fn(&T) -> bool,
+    fn idle(&self, thing: &T) -> bool;
 }
 
 /// A thing that nobody needs any more.
@@ -71,12 +75,13 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
     }
 
     /// The thing of this key, and its number. It serves this member as well from now on.
-    pub fn find(&mut self, key: &K, member: ServedMember, over: &Over<'_, T>) -> Option<(usize, T)> {
+    pub fn find(&mut self, key: &K, member: ServedMember, over: &impl Over<T>) -> Option<(usize, T)> {
         let number = *self.numbers.get(key)?;
         let entry = self.entries.get_mut(number)?.as_mut()?;
+        entry.left.retain(|left| *left != member);
         if !entry.served.contains(&member) {
             if entry.served.len() >= MANY_SERVED {
-                entry.served.retain(|served| !(over.gone)(*served));
+                entry.served.retain(|served| !over.gone(*served));
             }
             entry.served.push(member);
         }
@@ -85,15 +90,40 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
 
     /// Makes room for another one: returns its number, and what is to be given up. No number: so
     /// many are needed now as there may be.
-    pub fn make_room(&mut self, over: &Over<'_, T>) -> (Option<usize>, Vec<Disposed<T>>) {
+    pub fn make_room(&mut self, over: &impl Over<T>) -> (Option<usize>, Vec<Disposed<T>>) {
         let is_full = self.numbers.len() >= self.most;
         let looks = if is_full { self.entries.len() } else { LOOKS };
-        let given_up = if is_full || self.numbers.len() >= FEW { self.look(looks, over) } else { Vec::new() };
+        let given_up = if is_full { self.look_at(looks, over) } else { self.look(looks, over) };
         let has_room = self.numbers.len() < self.most;
         (has_room.then(|| self.free.last().copied().unwrap_or(self.entries.len())), given_up)
     }
 
-    fn look(&mut self, looks: usize, over: &Over<'_, T>) -> Vec<Disposed<T>> {
+    /// A member is served by another thing from now on: requests that have come before may have
+    /// this one in their hands until there is none at the member.
+    pub fn leave(&mut self, number: usize, member: ServedMember) {
+        if let Some(entry) = self.entries.get_mut(number).and_then(Option::as_mut) {
+            entry.served.retain(|served| *served != member);
+            if !entry.left.contains(&member) {
+                entry.left.push(member);
+            }
+        }
+    }
+
+    /// The same for all things of a member whose keys are such.
+    pub fn leave_where(&mut self, member: ServedMember, is_such: impl Fn(&K) -> bool) {
+        let entries = self.entries.iter().enumerate();
+        let of_member = |entry: &Entry<K, T>| entry.served.contains(&member) && is_such(&entry.key);
+        let such = entries.filter(|(_, entry)| entry.as_ref().is_some_and(of_member));
+        let numbers: Vec<usize> = such.map(|(number, _)| number).collect();
+        numbers.into_iter().for_each(|number| self.leave(number, member));
+    }
+
+    /// Looks at so many, and returns what is to be given up. Where there are few, none is.
+    pub fn look(&mut self, looks: usize, over: &impl Over<T>) -> Vec<Disposed<T>> {
+        if self.numbers.len() < FEW { Vec::new() } else { self.look_at(looks, over) }
+    }
+
+    fn look_at(&mut self, looks: usize, over: &impl Over<T>) -> Vec<Disposed<T>> {
         let mut given_up = Vec::new();
         for _ in 0..looks {
             self.hand = if self.hand < self.entries.len() { self.hand } else { 0 };
@@ -101,9 +131,11 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
             self.hand += 1;
             let Some(place) = self.entries.get_mut(number) else { break };
             let Some(entry) = place else { continue };
-            entry.served.retain(|served| !(over.gone)(*served));
+            entry.served.retain(|served| !over.gone(*served));
+            entry.left.retain(|left| !over.away(*left) && !over.gone(*left));
             if entry.served.is_empty()
-                && (over.idle)(&entry.thing)
+                && entry.left.is_empty()
+                && over.idle(&entry.thing)
                 && let Some(Entry { key, thing, .. }) = place.take()
             {
                 self.numbers.remove(&key);
@@ -121,7 +153,7 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
         } else if number != self.entries.len() {
             return;
         }
-        let entry = Some(Entry { key: key.clone(), thing, served: vec![member] });
+        let entry = Some(Entry { key: key.clone(), thing, served: vec![member], left: Vec::new() });
         match self.entries.get_mut(number) {
             Some(place) => *place = entry,
             None => self.entries.push(entry),
@@ -143,21 +175,33 @@ mod tests {
     struct World {
         there: RefCell<HashSet<ServedMember>>,
         used: RefCell<HashSet<u32>>,
+        /// Members with requests.
+        asked: RefCell<HashSet<ServedMember>>,
+    }
+
+    impl Over<u32> for World {
+        fn gone(&self, member: ServedMember) -> bool {
+            !self.there.borrow().contains(&member)
+        }
+
+        fn away(&self, member: ServedMember) -> bool {
+            !self.asked.borrow().contains(&member)
+        }
+
+        fn idle(&self, thing: &u32) -> bool {
+            !self.used.borrow().contains(thing)
+        }
     }
 
     impl World {
         /// A request at a member, whose URL is `url`. None: there is no room.
         fn serve(&self, kept: &mut Belongings<u32, u32>, url: u32, member: ServedMember) -> Option<usize> {
             self.there.borrow_mut().insert(member);
-            let over = Over {
-                gone: &|served| !self.there.borrow().contains(&served),
-                idle: &|thing| !self.used.borrow().contains(thing),
-            };
-            if let Some((number, thing)) = kept.find(&url, member, &over) {
+            if let Some((number, thing)) = kept.find(&url, member, self) {
                 assert_eq!(thing, url, "another one's");
                 return Some(number);
             }
-            let (number, given_up) = kept.make_room(&over);
+            let (number, given_up) = kept.make_room(self);
             for Disposed { thing, .. } in given_up {
                 assert!(!self.used.borrow().contains(&thing), "in use");
             }
@@ -216,6 +260,23 @@ mod tests {
         }
         let entry = kept.entries[0].as_ref().expect("it is kept");
         assert!(entry.served.len() <= MANY_SERVED + 1);
+    }
+
+    #[test]
+    fn a_member_that_is_served_by_another_thing_leaves_its_first_one_when_no_request_is_there() {
+        let (world, mut kept) = (World::default(), Belongings::new(2));
+        let (member, others) = ((0, 1), (1, 1));
+        assert_eq!(world.serve(&mut kept, 0, member), Some(0));
+        world.asked.borrow_mut().insert(member);
+        assert_eq!(world.serve(&mut kept, 1, member), Some(1));
+        kept.leave(0, member);
+        assert_eq!(world.serve(&mut kept, 2, others), None, "a request may have it in its hand");
+        world.asked.borrow_mut().clear();
+        assert_eq!(world.serve(&mut kept, 2, others), Some(0));
+        // And back, as a line may be changed back: the second one is kept for it.
+        kept.leave(1, member);
+        assert_eq!(world.serve(&mut kept, 1, member), Some(1));
+        assert_eq!(world.serve(&mut kept, 3, (3, 1)), None);
     }
 
     proptest! {

@@ -297,7 +297,7 @@ impl<S: Store> Store for Frozen<S> {
         let slot = self.free_slot();
         // Objects of members are kept by row and incarnation, longer than a call lasts.
         let incarnation = u32::MAX ^ (self.next() as u32 & u32::MAX >> 1);
-        let member = Member { slot, incarnation, order, spec: spec.clone() };
+        let member = Member::new((slot, incarnation), order, spec.clone());
         let configured = Status::new(spec.weight, spec.lbset, spec.flags);
         let waits = image.settings.health.as_ref().is_some_and(|check| !check.initial_up);
         let status = if waits { configured.with(Status::CHECK_DOWN) } else { configured };

@@ -2,6 +2,8 @@
 //! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's
 //! row in the table.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::url::MemberUrl;
 
 /// A member's row number in the shared table.
@@ -84,4 +86,16 @@ pub struct Member {
     pub order: u32,
     /// Its line.
     pub spec: MemberSpec,
+    /// A fingerprint of the keys of its connections: a line may be changed in place.
+    pub connections: u32,
+}
+
+impl Member {
+    /// Of a row.
+    pub fn new((slot, incarnation): (Slot, u32), order: u32, spec: MemberSpec) -> Self {
+        let mut hasher = DefaultHasher::new();
+        spec.connection.hash(&mut hasher);
+        let connections = hasher.finish() as u32;
+        Member { slot, incarnation, order, spec, connections }
+    }
 }

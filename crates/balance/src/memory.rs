@@ -125,7 +125,7 @@ impl State {
             since,
             ..Row::default()
         });
-        Arc::new(Member { slot, incarnation: 1, order, spec: spec.clone() })
+        Arc::new(Member::new((slot, 1), order, spec.clone()))
     }
 
     /// The member, with what an order says in place of its line.

@@ -84,7 +84,7 @@ mod tests {
                 _ => 0,
             };
             status.push(Status::new(spec.weight, spec.lbset, spec.flags).with(flags));
-            members.push(Arc::new(Member { slot, incarnation: 1, order: slot, spec }));
+            members.push(Arc::new(Member::new((slot, 1), slot, spec)));
         }
         let active = active(&members, &status, &Set::default(), false);
         active.into_iter().map(|i| members[i].spec.name.as_str()).collect()

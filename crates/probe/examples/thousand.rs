@@ -122,7 +122,7 @@ fn target(key: u64, port: u16, check: &Arc<HealthCheck>) -> CheckTarget {
     CheckTarget {
         key,
         pool: "app".into(),
-        member: Arc::new(Member { slot: 0, incarnation: 0, order: 0, spec }),
+        member: Arc::new(Member::new((0, 0), 0, spec)),
         check: check.clone(),
     }
 }

@@ -164,12 +164,20 @@ impl Table {
         else {
             return true;
         };
-        // Looked at last: a lane that is given back is emptied after that.
-        let is_joined = || {
-            let row = self.map.children().get(child.row as usize);
-            row.is_some_and(|row| Owner::load(&row.owner) == child.owner)
-        };
-        lanes::is_over(cell, child.lane, &key.life, incarnation) && is_joined()
+        lanes::is_over(cell, child.lane, &key.life, incarnation) && self.has_joined(child)
+    }
+
+    /// Whether no request of this child is at a row just now. False once the child has given its
+    /// lane back.
+    pub fn is_away_from(&self, child: &ChildLane, slot: Slot) -> bool {
+        let Some(cell) = self.lane_cell(child.lane.word, slot) else { return true };
+        lanes::held(cell, child.lane) == 0 && self.has_joined(child)
+    }
+
+    /// Looked at last: a lane that is given back is emptied after that.
+    fn has_joined(&self, child: &ChildLane) -> bool {
+        let row = self.map.children().get(child.row as usize);
+        row.is_some_and(|row| Owner::load(&row.owner) == child.owner)
     }
 
     #[inline]

@@ -21,8 +21,7 @@ impl Table {
             return None;
         }
         let spec = codec::member(&record.text)?;
-        let (slot, incarnation) = (row as Slot, life.incarnation());
-        let member = Arc::new(Member { slot, incarnation, order: record.order, spec });
+        let member = Arc::new(Member::new((row as Slot, life.incarnation()), record.order, spec));
         Some(SeenMember { row, life, text_word, member })
     }
 

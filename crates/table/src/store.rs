@@ -285,7 +285,7 @@ impl Store for Table {
             Inserted::Live { slot, incarnation } => {
                 step();
                 self.bump_pool(found);
-                Ok(Member { slot, incarnation, order, spec: spec.clone() })
+                Ok(Member::new((slot, incarnation), order, spec.clone()))
             }
             Inserted::Taken => Err(duplicate()),
             Inserted::NotAllowed => Err(ChangeError::UnknownPool),

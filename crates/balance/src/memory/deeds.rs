@@ -61,7 +61,7 @@ impl MemoryStore {
         let pool = row.pool;
         let pool = &mut state.pools[pool];
         if let Some(known) = pool.members.iter_mut().find(|known| known.slot == member.slot) {
-            *known = Arc::new(Member { spec: spec.clone(), ..(**known).clone() });
+            *known = Arc::new(Member::new((known.slot, known.incarnation), known.order, spec.clone()));
         }
         pool.epoch += 1;
         pool.version += 1;

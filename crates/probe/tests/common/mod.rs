@@ -119,7 +119,7 @@ pub fn url(host: &str, port: u16) -> MemberUrl {
 pub fn target(key: u64, url: MemberUrl, check: &Arc<HealthCheck>) -> CheckTarget {
     let spec = MemberSpec { name: format!("{}:{}", url.host, url.port), ..MemberSpec::new(url) };
     let (slot, incarnation) = ((key >> 32) as u32, key as u32);
-    let member = Arc::new(Member { slot, incarnation, order: slot, spec });
+    let member = Arc::new(Member::new((slot, incarnation), slot, spec));
     CheckTarget { key, pool: "app".into(), member, check: check.clone() }
 }
 

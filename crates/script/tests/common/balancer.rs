@@ -38,7 +38,7 @@ impl TestBalancer {
         let slot = self.slots.get();
         self.slots.set(slot + 1);
         self.status.borrow_mut().insert(slot, Status::new(spec.weight, spec.lbset, spec.flags));
-        Arc::new(Member { slot, incarnation: 1, order: slot, spec })
+        Arc::new(Member::new((slot, 1), slot, spec))
     }
     pub fn down(&self, name: &str) {
         for pool in self.pools.borrow().iter() {
