@@ -20,6 +20,8 @@ use crate::{Bell, Listed};
 
 /// Pauses after failures, doubling from the first to the second.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// The least time from one list that is wrong to the next, however often a watched source changes.
+const FLOOR: Duration = Duration::from_millis(100);
 /// Threads that look names up.
 const THREADS: usize = 4;
 /// An error of this machine's: no source is to blame.
@@ -87,22 +89,22 @@ async fn ask(at: usize, make: MakeSource, mut wishes: Wishes, send: Teller) {
             wishes.refresh().await;
             None
         };
-        let Some(Look { found, pause }) = first(look, refreshed).await else {
+        let Some(look) = first(look, refreshed).await else {
             is_second = true;
             continue;
         };
         is_second = false;
-        let is_new = found.as_ref().is_ok_and(|list| last.as_ref() != Some(list));
-        let pause = match &found {
-            Ok(list) => {
+        let is_new = matches!(&look, Look::List(list, _) if last.as_ref() != Some(list));
+        let pause = match &look {
+            Look::List(list, pause) => {
                 last = Some(list.clone());
                 backoff.ends();
-                pause
+                *pause
             }
-            // It is there, and waits by itself for another list.
-            Err(_) if pause.is_zero() => pause,
-            Err(_) => backoff.next(),
+            Look::Unmended(_) => FLOOR,
+            Look::Failed(_) => backoff.next(),
         };
+        let found = look.found();
         if send.send(Sighting { source: at, found, is_new }).is_err() {
             return;
         }

@@ -178,8 +178,8 @@ impl PolledSource for EtcdSource {
             self.is_looking = false;
             match there {
                 // A wrong list is mended by a change that the watch sees.
-                Ok(()) => Look { found: self.list(), pause: Duration::ZERO },
-                Err(why) => Look { found: Err(why), pause: PACE },
+                Ok(()) => self.list().map_or_else(Look::Unmended, |list| Look::List(list, Duration::ZERO)),
+                Err(why) => Look::Failed(why),
             }
         })
     }

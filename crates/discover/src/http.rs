@@ -131,7 +131,7 @@ impl PolledSource for HttpSource {
     fn look(&mut self) -> Pin<Box<dyn Future<Output = Look> + '_>> {
         Box::pin(async {
             let pause = Duration::from_millis(self.place.every_ms);
-            Look { found: self.poll().await, pause }
+            self.poll().await.map_or_else(Look::Failed, |list| Look::List(list, pause))
         })
     }
 }

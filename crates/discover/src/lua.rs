@@ -88,7 +88,7 @@ impl PolledSource for LuaSource {
     fn look(&mut self) -> Pin<Box<dyn Future<Output = Look> + '_>> {
         Box::pin(async {
             let pause = Duration::from_millis(self.place.every_ms);
-            Look { found: self.call().await, pause }
+            self.call().await.map_or_else(Look::Failed, |list| Look::List(list, pause))
         })
     }
 }
@@ -111,14 +111,14 @@ mod tests {
             assert!(question.answer.is_wanted());
             question.answer.give(Ok(b"[{\"url\":\"http://a:1\",\"weight\":2}]".to_vec()));
         });
-        let first = look(&mut source).found.expect("a list");
+        let first = look(&mut source).found().expect("a list");
         assert_eq!(first.members[0].to_line(), "http://a:1 weight=2");
-        assert!(Arc::ptr_eq(&first, &look(&mut source).found.expect("the same list")));
+        assert!(Arc::ptr_eq(&first, &look(&mut source).found().expect("the same list")));
     }
 
     #[test]
     fn errors_and_lost_questions_fail_the_source() {
-        let found = |ask: fn(LuaQuestion)| look(&mut source(ask)).found.expect_err("an error");
+        let found = |ask: fn(LuaQuestion)| look(&mut source(ask)).found().expect_err("an error");
         assert_eq!(found(|question| question.answer.give(Err("it is broken".into()))), "it is broken");
         assert_eq!(found(drop), "the thread that runs scripts has begun anew");
         let said = found(|question| question.answer.give(Ok(vec![b' '; MOST + 1])));

@@ -17,12 +17,25 @@ pub trait PolledSource {
 
 /// The result of a look.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Look {
-    /// The list as it is now, or what is wrong, in one line. The same `Arc` for the same list.
-    pub found: Result<Arc<Listed>, String>,
-    /// How long the source is left alone after a list. After a failure that is decided for all
-    /// kinds alike, unless it is zero: the source waits by itself for another list.
-    pub pause: Duration,
+pub enum Look {
+    /// The list as it is now, the same `Arc` for the same list, and how long the source is left
+    /// alone. Zero is for a source whose next look waits for a change.
+    List(Arc<Listed>, Duration),
+    /// The error, in one line. The pause after it grows, for all kinds alike.
+    Failed(String),
+    /// The source is there, and its list is wrong for this reason. The next look waits for another
+    /// list by itself, and asks nobody for it meanwhile: only a source that is watched may say so.
+    Unmended(String),
+}
+
+impl Look {
+    /// The list, or the error.
+    pub fn found(self) -> Result<Arc<Listed>, String> {
+        match self {
+            Look::List(list, _) => Ok(list),
+            Look::Failed(why) | Look::Unmended(why) => Err(why),
+        }
+    }
 }
 
 /// Makes a source on the thread that is going to ask it.

@@ -128,11 +128,11 @@ impl PolledSource for ConsulSource {
             let found = self.ask().await;
             self.is_asking = false;
             match found {
-                Ok((list, pause)) => Look { found: Ok(list), pause },
+                Ok((list, pause)) => Look::List(list, pause),
                 Err(why) => {
                     self.index = 0;
                     self.client.forget();
-                    Look { found: Err(why), pause: Duration::ZERO }
+                    Look::Failed(why)
                 }
             }
         })

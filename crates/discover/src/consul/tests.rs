@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
-use crate::http::tests::{Act, answer, look, say, serve};
+use crate::http::tests::{Act, answer, look, pause, say, serve};
 
 const RULES: ListingRules = ListingRules { skip_invalid: false, max: 1000, misfit: |_| None };
 const ONE: &[u8] = br#"[{"Node":{"Address":"192.0.2.9"},"Service":{"Address":"","Port":80}}]"#;
@@ -74,10 +74,10 @@ fn questions_wait_by_the_index_which_begins_anew_when_it_goes_back() {
     let mut known = None;
     for _ in said {
         let look = look(&mut source);
-        let list = look.found.expect("a list");
+        assert!(pause(&look) >= SPACE, "questions follow each other with a pause");
+        let list = look.found().expect("a list");
         assert!(known.as_ref().is_none_or(|known| Arc::ptr_eq(known, &list)), "the same list");
         known = Some(list);
-        assert!(look.pause >= SPACE, "questions follow each other with a pause");
         let head = heads.recv().expect("a question");
         let line = head.lines().next().expect("a line").to_owned();
         let index = line.split("index=").nth(1).map_or("-", |rest| rest.split('&').next().expect("a word"));
@@ -92,7 +92,7 @@ fn questions_wait_by_the_index_which_begins_anew_when_it_goes_back() {
 fn an_agent_that_never_lets_a_question_wait_is_asked_once_a_second() {
     let (url, _heads) = serve(vec![answer("", ONE), answer("", ONE), answer("", ONE)]);
     let mut source = source(&url, |_| {});
-    let pauses = [(); 3].map(|()| look(&mut source).pause);
+    let pauses = [(); 3].map(|()| pause(&look(&mut source)));
     assert_eq!(pauses, [SPACE, LONG_SPACE, LONG_SPACE]);
 }
 
@@ -116,7 +116,7 @@ fn failures_say_the_agents_words_and_are_asked_anew() {
         place.token_file = Some(file.to_string_lossy().into_owned());
         (place.timeout_ms, place.passing, place.tag) = (200, false, Some("a&b".into()));
     });
-    assert!(look(&mut source).found.is_ok());
+    assert!(look(&mut source).found().is_ok());
     let head = heads.recv().expect("a question");
     assert!(head.starts_with("get /v1/health/service/app?tag=a%26b http"), "{head}");
     assert!(head.contains("\nx-consul-token: t-secret"), "{head}");
@@ -128,7 +128,7 @@ fn failures_say_the_agents_words_and_are_asked_anew() {
         "HTTP 301: redirects are not followed",
         "timed out after",
     ] {
-        let said = look(&mut source).found.expect_err(says);
+        let said = look(&mut source).found().expect_err(says);
         assert!(said.starts_with(says), "{said:?} should say {says:?}");
         let head = heads.recv().expect("a question");
         assert_eq!(head.contains("index="), says.starts_with("HTTP 500"), "{head}");
@@ -139,11 +139,11 @@ fn failures_say_the_agents_words_and_are_asked_anew() {
 fn a_question_that_was_dropped_is_followed_by_one_that_does_not_wait() {
     let (url, heads) = serve(vec![at("5"), Act::Hang(Vec::new()), at("5")]);
     let mut source = source(&url, |_| {});
-    assert!(look(&mut source).found.is_ok());
+    assert!(look(&mut source).found().is_ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let dropped = runtime
         .block_on(async { tokio::time::timeout(Duration::from_millis(300), source.look()).await.is_err() });
-    assert!(dropped && look(&mut source).found.is_ok());
+    assert!(dropped && look(&mut source).found().is_ok());
     let asked: Vec<bool> = heads.try_iter().map(|head| head.contains("index=5")).collect();
     assert_eq!(asked, [false, true, false]);
 }

@@ -2,7 +2,7 @@
 //! Members by the names of DNS.
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod lookup;
 pub mod message;
 mod servers;
@@ -135,9 +135,9 @@ impl PolledSource for DnsSource {
                 Ok((listed, pause)) => {
                     let same = self.known.take().filter(|known| **known == listed);
                     let list = self.known.insert(same.unwrap_or_else(|| Arc::new(listed)));
-                    Look { found: Ok(list.clone()), pause }
+                    Look::List(list.clone(), pause)
                 }
-                Err(why) => Look { found: Err(why), pause: Duration::ZERO },
+                Err(why) => Look::Failed(why),
             }
         })
     }

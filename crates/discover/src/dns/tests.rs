@@ -5,6 +5,7 @@ use balance::settings::{DnsPlace, DnsRecords};
 
 use super::fake::{Fake, FakeRecord};
 use super::*;
+use crate::http::tests::pause;
 
 const RULES: ListingRules = ListingRules { skip_invalid: false, max: 100, misfit: |_| None };
 
@@ -20,8 +21,10 @@ fn look(source: &mut DnsSource) -> Look {
 
 /// The members as lines, and the pause.
 fn members(source: &mut DnsSource) -> Result<(Vec<String>, Duration), String> {
-    let Look { found, pause } = look(source);
-    found.map(|list| (list.members.iter().map(MemberSpec::to_line).collect(), pause))
+    match look(source) {
+        Look::List(list, pause) => Ok((list.members.iter().map(MemberSpec::to_line).collect(), pause)),
+        Look::Failed(why) | Look::Unmended(why) => Err(why),
+    }
 }
 
 #[test]
@@ -33,12 +36,12 @@ fn each_address_is_a_member_of_its_name() {
         ("app.internal", FakeRecord::Aaaa(20, 1)),
     ]);
     let mut both = source(&fake, "app.internal:8080", DnsRecords::Any);
-    let first = look(&mut both).found.expect("a list");
+    let first = look(&mut both).found().expect("a list");
     let names: Vec<&str> = first.members.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["192.0.2.1:8080", "192.0.2.9:8080", "[2001:db8::1]:8080"]);
     let second = look(&mut both);
-    assert!(Arc::ptr_eq(&first, &second.found.expect("a list")), "the same list");
-    assert_eq!(second.pause, Duration::from_secs(20));
+    assert_eq!(pause(&second), Duration::from_secs(20));
+    assert!(Arc::ptr_eq(&first, &second.found().expect("a list")), "the same list");
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn priorities_beyond_the_sets_are_ranks() {
         ("_http._tcp.app.internal", FakeRecord::Srv(60, [1000, 1, 3], "a.internal")),
         ("a.internal", FakeRecord::A(40, [192, 0, 2, 1])),
     ]);
-    let list = look(&mut source(&fake, "_http._tcp.app.internal", DnsRecords::Srv)).found.expect("a list");
+    let list = look(&mut source(&fake, "_http._tcp.app.internal", DnsRecords::Srv)).found().expect("a list");
     let sets: Vec<u8> = list.members.iter().map(|spec| spec.lbset).collect();
     assert_eq!(sets, [1, 0, 1]);
 }
@@ -85,12 +88,11 @@ fn the_next_look_keeps_within_bounds() {
         });
         let mut of = source(&fake, "app.internal:80", DnsRecords::A);
         (of.place.min_ttl_ms, of.place.max_ttl_ms) = (least, most);
-        assert_eq!(look(&mut of).pause, Duration::from_millis(pause_ms), "{ttl}");
+        assert_eq!(pause(&look(&mut of)), Duration::from_millis(pause_ms), "{ttl}");
     }
     let nothing = Fake::with(&[]);
     let look = look(&mut source(&nothing, "app.internal:80", DnsRecords::Any));
-    assert_eq!(look.found, Ok(Arc::default()));
-    assert_eq!(look.pause, Duration::from_secs(UNSAID_S.into()));
+    assert_eq!(look, Look::List(Arc::default(), Duration::from_secs(UNSAID_S.into())));
 }
 
 #[test]
@@ -101,11 +103,11 @@ fn wrong_entries_and_too_many_are_refused() {
         ("a.internal", FakeRecord::A(40, [192, 0, 2, 1])),
     ]);
     let mut of = source(&fake, "_http._tcp.app.internal", DnsRecords::Srv);
-    assert_eq!(look(&mut of).found, Err("192.0.2.1:0: found port 0, expected 1 to 65535".to_owned()));
+    assert_eq!(look(&mut of).found(), Err("192.0.2.1:0: found port 0, expected 1 to 65535".to_owned()));
     of.rules.skip_invalid = true;
-    let list = look(&mut of).found.expect("a list");
+    let list = look(&mut of).found().expect("a list");
     assert_eq!((list.members.len(), list.skipped), (1, 1));
     of.rules.max = 1;
-    let error = look(&mut of).found.expect_err("too many");
+    let error = look(&mut of).found().expect_err("too many");
     assert!(error.contains("it names 2 members: at most 1 are taken"), "{error}");
 }

@@ -55,7 +55,15 @@ fn source(url: &str, change: impl FnOnce(&mut HttpPlace)) -> HttpSource {
 }
 
 fn poll(source: &mut HttpSource) -> Result<Arc<Listed>, String> {
-    look(source).found
+    look(source).found()
+}
+
+/// How long the source is left alone after a list.
+pub(crate) fn pause(look: &Look) -> Duration {
+    match look {
+        Look::List(_, pause) => *pause,
+        wrong => panic!("expected a list: {wrong:?}"),
+    }
 }
 
 /// One look.

@@ -252,10 +252,10 @@ impl PolledSource for KubernetesSource {
             let found = self.find().await;
             self.is_looking = false;
             match found {
-                Ok((list, pause)) => Look { found: Ok(list), pause },
+                Ok((list, pause)) => Look::List(list, pause),
                 Err(why) => {
                     self.forget();
-                    Look { found: Err(self.hide(&why)), pause: Duration::ZERO }
+                    Look::Failed(self.hide(&why))
                 }
             }
         })

@@ -139,7 +139,7 @@ fn source(url: &str, change: impl FnOnce(&mut KubernetesPlace)) -> KubernetesSou
 }
 
 fn names(source: &mut KubernetesSource) -> Result<String, String> {
-    let list = look(source).found?;
+    let list = look(source).found()?;
     Ok(list.members.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(" "))
 }
 
