@@ -60,7 +60,7 @@ impl HttpSource {
         let token = self.bearer_file.as_ref().map(TokenFile::read).transpose()?;
         self.token.clone_from(&token);
         let hide = |text: &str| web::hide(token.as_deref(), text);
-        self.poll_once(&hide).await.map_err(|why| hide(&why))
+        self.poll_once(&hide).await.map_err(|why| web::shown(token.as_deref(), &why))
     }
 
     async fn poll_once(&mut self, hide: &dyn Fn(&str) -> String) -> Result<Arc<Listed>, String> {
@@ -161,8 +161,9 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, String> {
     match coding.as_bytes().to_ascii_lowercase().as_slice() {
         b"gzip" | b"x-gzip" => Ok(true),
         b"identity" => Ok(false),
-        other => {
-            let other = printable(&String::from_utf8_lossy(other), 60);
+        _ => {
+            // As it was sent: the token is looked for in it.
+            let other = printable(&String::from_utf8_lossy(coding.as_bytes()), 60);
             Err(format!("the answer's Content-Encoding is {other}, expected gzip or none"))
         }
     }

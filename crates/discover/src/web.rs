@@ -19,6 +19,8 @@ pub(crate) const MOST: usize = 16 << 20;
 const MOST_TOKEN: u64 = 64 << 10;
 /// Most bytes of an answer that says why there is none.
 const MOST_WORDS: usize = 4096;
+/// Most characters of an error.
+const MOST_SHOWN: usize = 400;
 /// How long a slow lookup may hold up a question where old addresses are known.
 const LOOKUP: Duration = Duration::from_millis(500);
 
@@ -64,9 +66,10 @@ impl WebClient {
             false => net::words(&error),
         })?;
         stage.set(Stage::Body);
+        // A server may put the token into it, which the caller hides before it cuts the text.
         if let 301 | 302 | 303 | 307 | 308 = answer.status().as_u16() {
             let to = answer.headers().get(header::LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
-            let (to, status) = (printable(&String::from_utf8_lossy(to), 200), answer.status().as_u16());
+            let (to, status) = (String::from_utf8_lossy(to), answer.status().as_u16());
             return Err(format!("HTTP {status}: redirects are not followed, it leads to \"{to}\""));
         }
         Ok((link, answer))
@@ -117,6 +120,10 @@ pub(crate) async fn read_good(
     }
     let mut bytes = Vec::new();
     let _ = link.read(&mut body, MOST_WORDS, Some(&mut bytes)).await;
+    if bytes.len() >= MOST_WORDS {
+        // Cut, and perhaps within the token: see `net::hidden`.
+        bytes.extend_from_slice("…".as_bytes());
+    }
     Err(refusal(status, &words(&bytes)))
 }
 
@@ -181,7 +188,12 @@ pub(crate) fn secret(text: &str) -> Result<HeaderValue, String> {
 
 /// A text without the token, which a server may have sent back.
 pub(crate) fn hide(token: Option<&str>, text: &str) -> String {
-    token.map_or_else(|| text.to_owned(), |token| text.replace(token, "***"))
+    net::hidden(token.unwrap_or_default(), text)
+}
+
+/// The begin of such a text, for a line.
+pub(crate) fn shown(token: Option<&str>, text: &str) -> String {
+    printable(&hide(token, text), MOST_SHOWN)
 }
 
 /// A part of a URL's path or query.

@@ -165,10 +165,10 @@ impl EtcdClient {
             if !created.canceled {
                 return Ok(watch);
             }
-            let message = net::printable(&created.cancel_reason, 200);
+            let message = created.cancel_reason;
             let is_token = message.contains("Unauthenticated") || is_old_token(&message);
             if !is_token || is_second {
-                let message = self.hide(&message);
+                let message = self.secrets.shown(&message);
                 return Err(EtcdError::Refused { endpoint: self.endpoint().to_owned(), code: 0, message });
             }
             (self.token, is_second) = (None, true);
@@ -189,7 +189,8 @@ impl EtcdClient {
             let text = self.whole(&mut link, answer).await?;
             return Err(self.refusal(status, &text));
         }
-        let mut watch = Watch::new(link, answer.into_body(), self.endpoint().to_owned());
+        let mut watch =
+            Watch::new(link, answer.into_body(), self.endpoint().to_owned(), self.secrets.clone());
         let created = watch.next().await?;
         match created.created {
             true => Ok((watch, created)),
@@ -350,10 +351,14 @@ impl EtcdClient {
     fn refusal(&self, status: StatusCode, text: &[u8]) -> EtcdError {
         let (endpoint, sent) = (self.endpoint().to_owned(), true);
         match wire::read_refusal(text) {
-            Some((code, message)) if CANNOT.contains(&code) => {
-                EtcdError::Away { endpoint, why: format!("etcd says \"{}\"", self.hide(&message)), sent }
+            Some((code, message)) if CANNOT.contains(&code) => EtcdError::Away {
+                endpoint,
+                why: format!("etcd says \"{}\"", self.secrets.shown(&message)),
+                sent,
+            },
+            Some((code, message)) => {
+                EtcdError::Refused { endpoint, code, message: self.secrets.shown(&message) }
             }
-            Some((code, message)) => EtcdError::Refused { endpoint, code, message: self.hide(&message) },
             None if status.is_server_error() => {
                 EtcdError::Away { endpoint, why: format!("HTTP {}", status.as_u16()), sent }
             }
@@ -371,11 +376,15 @@ impl EtcdClient {
     }
 
     fn away(&self, why: String, way: &Way) -> EtcdError {
-        EtcdError::Away { endpoint: self.endpoint().to_owned(), why: self.hide(&why), sent: way.sent.get() }
+        EtcdError::Away {
+            endpoint: self.endpoint().to_owned(),
+            why: self.secrets.shown(&why),
+            sent: way.sent.get(),
+        }
     }
 
     fn garbage(&self, why: String) -> EtcdError {
-        EtcdError::Garbage { endpoint: self.endpoint().to_owned(), why: self.hide(&why) }
+        EtcdError::Garbage { endpoint: self.endpoint().to_owned(), why: self.secrets.shown(&why) }
     }
 }
 

@@ -7,8 +7,11 @@ use std::path::Path;
 /// Most bytes of a password file.
 const MOST: u64 = 4096;
 
+/// Most characters of a text that is shown.
+const MOST_SHOWN: usize = 240;
+
 /// The secrets of now.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Secrets {
     password: String,
     token: String,
@@ -25,13 +28,13 @@ impl Secrets {
 
     /// A text without them.
     pub(crate) fn hide(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in [&self.token, &self.password] {
-            if !secret.is_empty() {
-                text = text.replace(secret.as_str(), "***");
-            }
-        }
-        text
+        let text = net::hidden(&self.token, text);
+        net::hidden(&self.password, &text)
+    }
+
+    /// The begin of a text without them, for a line.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        net::printable(&self.hide(text), MOST_SHOWN)
     }
 }
 

@@ -5,6 +5,7 @@ use hyper::body::Incoming;
 use net::Link;
 
 use crate::error::EtcdError;
+use crate::secret::Secrets;
 use crate::wire::{self, MOST, WatchAnswer};
 
 /// See the module.
@@ -12,6 +13,8 @@ pub struct Watch {
     link: Link,
     body: Incoming,
     endpoint: String,
+    /// Those that the server has got, and may send back.
+    secrets: Secrets,
     /// The part of a line that is there.
     line: Vec<u8>,
     /// Up to here there is no end of a line in it.
@@ -19,8 +22,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(link: Link, body: Incoming, endpoint: String) -> Self {
-        Watch { link, body, endpoint, line: Vec::new(), seen: 0 }
+    pub(crate) fn new(link: Link, body: Incoming, endpoint: String, secrets: Secrets) -> Self {
+        Watch { link, body, endpoint, secrets, line: Vec::new(), seen: 0 }
     }
 
     /// The next answer. It may take any time, and may be dropped and called again.
@@ -51,10 +54,10 @@ impl Watch {
     }
 
     fn away(&self, why: String) -> EtcdError {
-        EtcdError::Away { endpoint: self.endpoint.clone(), why, sent: true }
+        EtcdError::Away { endpoint: self.endpoint.clone(), why: self.secrets.shown(&why), sent: true }
     }
 
     fn garbage(&self, why: String) -> EtcdError {
-        EtcdError::Garbage { endpoint: self.endpoint.clone(), why }
+        EtcdError::Garbage { endpoint: self.endpoint.clone(), why: self.secrets.shown(&why) }
     }
 }

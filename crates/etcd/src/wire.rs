@@ -236,7 +236,7 @@ pub(crate) fn range_end(prefix: &str) -> Vec<u8> {
 /// Reads the answer of `/v3/kv/range`.
 ///
 /// # Errors
-/// It is something else.
+/// It is something else. The text may be long, and quote the answer.
 pub fn read_range(text: &[u8]) -> Result<Range, String> {
     read(text)
 }
@@ -244,7 +244,7 @@ pub fn read_range(text: &[u8]) -> Result<Range, String> {
 /// Reads one line of the answer of `/v3/watch`.
 ///
 /// # Errors
-/// It is something else, or the server says that the watch has failed.
+/// It is something else, or the server says that the watch has failed. The text is as above.
 pub fn read_watch(line: &[u8]) -> Result<WatchAnswer, String> {
     read_result(line)
 }
@@ -264,7 +264,7 @@ pub(crate) fn read_result<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T
     let line: Line<T> = read(line)?;
     match (line.result, line.error) {
         (Some(result), None) => Ok(result),
-        (_, Some(error)) => Err(format!("etcd says \"{}\"", net::printable(&error.message, 200))),
+        (_, Some(error)) => Err(format!("etcd says \"{}\"", error.message)),
         (None, None) => Err("the answer is not etcd's: it has no result".into()),
     }
 }
@@ -289,19 +289,19 @@ pub(crate) fn read_transacted(text: &[u8]) -> Result<Transacted, String> {
     Ok(Transacted { header: answer.header, succeeded: answer.succeeded, kvs })
 }
 
-/// The number and the message of a refusal, if it is one.
+/// The number and the message of a refusal, if it is one. The message may be long, and have
+/// secrets in it.
 pub(crate) fn read_refusal(text: &[u8]) -> Option<(i64, String)> {
     if text.len() > MOST_REFUSAL {
         return None;
     }
     let value: Value = serde_json::from_slice(text).ok()?;
     let message = value.get("message").or_else(|| value.get("error"))?.as_str()?;
-    Some((value.get("code")?.as_i64()?, net::printable(message, 200)))
+    Some((value.get("code")?.as_i64()?, message.to_owned()))
 }
 
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(text)
-        .map_err(|error| format!("the answer is not etcd's: {}", net::printable(&error.to_string(), 200)))
+    serde_json::from_slice(text).map_err(|error| format!("the answer is not etcd's: {error}"))
 }
 
 fn encode(bytes: &[u8]) -> String {

@@ -106,6 +106,35 @@ pub fn printable(text: &str, most: usize) -> String {
     out
 }
 
+/// Most cuts of a text at which the beginning of a secret is looked for.
+const MOST_CUTS: usize = 16;
+/// Fewest characters of a secret that are hidden where a text was cut.
+const FEWEST: usize = 4;
+
+/// A text without a secret that a peer may have sent back: as it is, as quoted texts have it, and
+/// its beginning where [`printable`] or its like has cut the text. Still, hide first and cut then.
+pub fn hidden(secret: &str, text: &str) -> String {
+    const STARS: &str = "***";
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let mut out = text.replace(secret, STARS);
+    let quoted = secret.escape_debug().to_string();
+    if quoted != secret {
+        out = out.replace(&quoted, STARS);
+    }
+    let cuts: Vec<usize> = out.match_indices('…').map(|(at, _)| at).take(MOST_CUTS).collect();
+    for at in cuts.into_iter().rev() {
+        let before = &out[..at];
+        let mut lengths = secret.char_indices().map(|(length, _)| length).skip(FEWEST).collect::<Vec<_>>();
+        lengths.reverse();
+        if let Some(length) = lengths.into_iter().find(|length| before.ends_with(&secret[..*length])) {
+            out.replace_range(at - length..at, STARS);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +145,20 @@ mod tests {
         assert_eq!(text(2000, Stage::Connect), "timed out after 2s connecting");
         assert_eq!(text(250, Stage::Body), "timed out after 250ms reading the body");
         assert_eq!(text(1500, Stage::Header), "timed out after 1.5s waiting for the answer");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_as_it_is_quoted_and_where_a_text_was_cut() {
+        for (secret, text, expected) in [
+            ("hunter2-secret", "token hunter2-secret is old", "token *** is old"),
+            ("hunter2-secret", "token hunter2-sec… (b: hunt…)", "token ***… (b: ***…)"),
+            ("hunter2-secret", "hun… hunter2", "hun… hunter2"),
+            ("a\"b\"c", "string \"a\\\"b\\\"c\"", "string \"***\""),
+            ("pässwörd", "is pässw…", "is ***…"),
+            ("", "nothing…", "nothing…"),
+        ] {
+            assert_eq!(hidden(secret, text), expected);
+        }
     }
 
     #[test]

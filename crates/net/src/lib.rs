@@ -11,7 +11,7 @@ mod tls;
 mod url;
 
 pub use dial::{Duplex, Reach, Stream, handshake};
-pub use failure::{Failure, Stage, io_words, printable};
+pub use failure::{Failure, Stage, hidden, io_words, printable};
 pub use link::{Link, Payload, was_dead, words};
 pub use resolve::{Lookup, Resolver, THREADS, system};
 pub use tls::{TlsConfigs, check_ca};

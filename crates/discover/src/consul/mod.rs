@@ -93,7 +93,7 @@ impl ConsulSource {
             web::read_good(answer, &|body| hide(&String::from_utf8_lossy(body))).await
         };
         let answer = web::within(timeout, &stage, work).await;
-        let (headers, body) = answer.map_err(|why| hide(&why))?;
+        let (headers, body) = answer.map_err(|why| web::shown(token.as_deref(), &why))?;
         let mut listed = answer::read(&body, self.rules).map_err(|why| hide(&why))?;
         if headers.get(FILTERED).is_some_and(|value| value == "true") {
             return Err("the token may not read all instances (X-Consul-Results-Filtered-By-ACLs)".into());

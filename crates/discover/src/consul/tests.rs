@@ -136,6 +136,30 @@ fn failures_say_the_agents_words_and_are_asked_anew() {
 }
 
 #[test]
+fn no_part_of_a_token_is_told_wherever_the_text_is_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "t-secret-of-some-length\n").expect("written");
+    let befores = [0, 40, 50, 150, 180, 190, 380];
+    let acts = befores.iter().flat_map(|before| {
+        let words = format!("{}t-secret-of-some-length", "x".repeat(*before));
+        let blank = " ".repeat(4095 - before - 10);
+        [
+            say(&format!("HTTP/1.1 403 Forbidden\r\n\r\n{words}")),
+            say(&format!("HTTP/1.1 403 Forbidden\r\n\r\n{blank}{words}")),
+            answer("", format!("\"{words}\"").as_bytes()),
+            answer("", format!("[{{\"Service\":{{\"Address\":\"{words}\",\"Port\":0}}}}]").as_bytes()),
+        ]
+    });
+    let (url, _heads) = serve(acts.collect());
+    let mut source = source(&url, |place| place.token_file = Some(file.to_string_lossy().into_owned()));
+    for _ in 0..befores.len() * 4 {
+        let said = look(&mut source).found().expect_err("no list");
+        assert!(!said.contains("t-se"), "{said}");
+    }
+}
+
+#[test]
 fn a_question_that_was_dropped_is_followed_by_one_that_does_not_wait() {
     let (url, heads) = serve(vec![at("5"), Act::Hang(Vec::new()), at("5")]);
     let mut source = source(&url, |_| {});

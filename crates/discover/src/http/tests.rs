@@ -206,6 +206,29 @@ fn a_token_that_a_server_sends_back_is_told_to_nobody() {
 }
 
 #[test]
+fn no_part_of_a_token_is_told_wherever_the_text_is_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "Echoed-Token-Of-Some-Length").expect("written");
+    let befores = [20, 30, 40, 50, 150, 180, 190, 300, 340, 380];
+    let acts = befores.iter().flat_map(|before| {
+        let words = format!("{}Echoed-Token-Of-Some-Length", "x".repeat(*before));
+        [
+            say(&format!("HTTP/1.1 302 Found\r\nLocation: http://{words}/\r\n\r\n")),
+            answer(&format!("Content-Encoding: {words}\r\n"), b""),
+            answer("", format!("[\"{words}\"]").as_bytes()),
+            answer("", format!("{words}\n").as_bytes()),
+        ]
+    });
+    let (url, _heads) = serve(acts.collect());
+    let mut source = source(&url, |place| place.bearer_file = Some(file.to_string_lossy().into_owned()));
+    for _ in 0..befores.len() * 4 {
+        let said = poll(&mut source).expect_err("no list");
+        assert!(!said.to_lowercase().contains("echo") && said.len() < 500, "{said}");
+    }
+}
+
+#[test]
 fn a_token_is_read_at_each_poll_and_told_to_nobody_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");

@@ -230,7 +230,8 @@ impl KubernetesSource {
     /// Keeps slices, and the list of them.
     fn take(&mut self, slices: Slices) -> Result<Arc<Listed>, String> {
         let (_, _, port) = self.place.parts();
-        let listed = slices.members(port, self.rules)?;
+        let mut listed = slices.members(port, self.rules)?;
+        listed.first_skipped = self.hide(&listed.first_skipped);
         self.slices = Some(slices);
         let same = self.known.take().filter(|known| **known == listed);
         Ok(self.known.insert(same.unwrap_or_else(|| Arc::new(listed))).clone())
@@ -255,7 +256,7 @@ impl PolledSource for KubernetesSource {
                 Ok((list, pause)) => Look::List(list, pause),
                 Err(why) => {
                     self.forget();
-                    Look::Failed(self.hide(&why))
+                    Look::Failed(web::shown(self.sent.borrow().as_deref(), &why))
                 }
             }
         })

@@ -185,6 +185,49 @@ fn a_token_that_has_expired_is_renewed_and_no_secret_is_in_an_error() {
 }
 
 #[test]
+fn no_part_of_a_secret_is_in_an_error_wherever_its_text_is_cut() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        std::fs::write(&file, "hunter2-pass-word\n").expect("written");
+        let is_clean = |error: EtcdError| {
+            let error = error.to_string();
+            assert!(!["hunt", "toke"].iter().any(|part| error.contains(part)), "{error}");
+        };
+        for before in (150..260).step_by(4) {
+            let words = format!("{} hunter2-pass-word token-of-etcd", "x".repeat(before));
+            let login = || says(200, r#"{"token":"token-of-etcd"}"#);
+            let line = |rest: &str| format!("{{\"result\":{{\"header\":{{\"cluster_id\":\"1\"}}{rest}}}}}\n");
+            let created = line(",\"created\":true");
+            let failed = format!("{{\"error\":{{\"message\":\"{words}\"}}}}\n");
+            let answers = [
+                says(400, &refusal(3, &words)),
+                says(503, &refusal(14, &words)),
+                says(200, &format!(r#"{{"header":"{words}"}}"#)),
+                says(
+                    200,
+                    &line(&format!(",\"created\":true,\"canceled\":true,\"cancel_reason\":\"{words}\"")),
+                ),
+                says(200, &failed),
+                says(200, &(created + &failed)),
+            ];
+            for (at, answer) in answers.into_iter().enumerate() {
+                let (endpoint, _) = server(vec![login(), answer]).await;
+                let mut client = client(&[&endpoint], Some(file.clone()));
+                match at {
+                    0..3 => is_clean(client.range(&RangeQuery::One("/p")).await.expect_err("an error")),
+                    3 | 4 => is_clean(client.watch("/p/", 8).await.err().expect("an error")),
+                    _ => {
+                        let mut watch = client.watch("/p/", 8).await.expect("a watch");
+                        is_clean(watch.next().await.expect_err("an error"));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn answers_of_others_are_refused_with_words() {
     run(async {
         for (status, body, says) in [
