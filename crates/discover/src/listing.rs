@@ -52,6 +52,8 @@ const LABELS: [&str; 5] = ["zone", "weight", "route", "lbset", "name"];
 /// Most parts of an element of JSON: so many, and for each member that a list may have.
 const PARTS: usize = 10_000;
 const PARTS_OF_ONE: usize = 16;
+/// Most characters of the error of an entry.
+const MOST_WORDS: usize = 300;
 const SCHEME: &str = "__scheme__";
 
 /// Reads a list.
@@ -74,11 +76,14 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
 }
 
 /// Reads JSON of another form that has at most so many parts: each takes more memory than its text.
-pub(crate) fn bounded<T: DeserializeOwned>(bytes: &[u8], mut parts: usize) -> serde_json::Result<T> {
+///
+/// # Errors
+/// The kind and the place of what is wrong, without the value.
+pub(crate) fn bounded<T: DeserializeOwned>(bytes: &[u8], mut parts: usize) -> Result<T, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = bounded::Bounded { left: &mut parts }.deserialize(&mut json)?;
-    json.end()?;
-    serde_json::from_value(value)
+    let value = bounded::Bounded { left: &mut parts }.deserialize(&mut json);
+    let value = value.and_then(|value| json.end().map(|()| value)).and_then(serde_json::from_value);
+    value.map_err(|error| ::etcd::json_words(&error))
 }
 
 /// Members that were read in another form, each with its place or the error there. Of two of one
@@ -205,7 +210,8 @@ impl Reading {
         place: &dyn Fn() -> String,
         found: Result<(MemberSpec, bool), String>,
     ) -> Result<(), ListProblem> {
-        let wrong = |why| ListProblem::Entry { place: place(), why };
+        let wrong =
+            |why: String| ListProblem::Entry { place: place(), why: net::printable(&why, MOST_WORDS) };
         let (spec, is_named) = match found {
             Ok(found) => found,
             Err(why) => return self.wrong(wrong(why)),

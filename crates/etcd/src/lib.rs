@@ -16,5 +16,5 @@ pub use error::EtcdError;
 pub use watch::Watch;
 pub use wire::{
     Compare, Granted, Header, KeyEvent, KeyValue, MOST, Operation, Range, RangeQuery, Transacted,
-    Transaction, WatchAnswer, read_range, read_watch,
+    Transaction, WatchAnswer, json_words, read_range, read_watch,
 };

@@ -301,7 +301,20 @@ pub(crate) fn read_refusal(text: &[u8]) -> Option<(i64, String)> {
 }
 
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(text).map_err(|error| format!("the answer is not etcd's: {error}"))
+    serde_json::from_slice(text).map_err(|error| format!("the answer is not etcd's: {}", json_words(&error)))
+}
+
+/// The error of a JSON text: the kind of the value and its place, and never the value itself, which
+/// may be a secret or of any length.
+pub fn json_words(error: &serde_json::Error) -> String {
+    const EXPECTED: &str = ", expected ";
+    let text = error.to_string();
+    let is_of_value = ["invalid type: ", "invalid value: ", "unknown "].iter().any(|of| text.starts_with(of));
+    let quoted = text.find(['"', '`']).filter(|_| is_of_value);
+    match quoted.zip(text.rfind(EXPECTED)) {
+        Some((from, to)) if from < to => format!("{}{}", text[..from].trim_end(), &text[to..]),
+        _ => net::printable(&text, 200),
+    }
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -383,6 +396,26 @@ mod tests {
         assert_eq!(range_end("/p/"), b"/p0");
         assert_eq!(range_end(""), [0]);
         assert!(range_end("/\u{10ffff}").as_slice() > "/\u{10ffff}z".as_bytes());
+    }
+
+    #[test]
+    fn the_error_of_a_text_says_the_kind_and_the_place_of_a_value_alone() {
+        let words = |text: &str| json_words(&serde_json::from_str::<Header>(text).expect_err("wrong"));
+        let long = "x".repeat(1 << 20);
+        for value in
+            ["\"hunter2\"", "\"a, expected hunter2\"", "\"hunter2 `, expected\"", &format!("\"{long}\"")]
+        {
+            let said = words(value);
+            let column = value.len();
+            assert_eq!(
+                said,
+                format!("invalid type: string, expected struct Header at line 1 column {column}")
+            );
+        }
+        assert_eq!(words("5"), "invalid type: integer, expected struct Header at line 1 column 1");
+        assert!(words("nil").starts_with("expected ident at line 1"), "{}", words("nil"));
+        let word = serde_json::from_str::<EventKind>("\"hunter2\"").expect_err("wrong");
+        assert!(json_words(&word).starts_with("unknown variant, expected `PUT`"), "{}", json_words(&word));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) fn written(order: &Order, nonce: u64) -> Vec<u8> {
 
 /// Reads what [`written`] wrote, or somebody by hand.
 pub(crate) fn read(text: &[u8], revision: i64) -> Result<StoredOrder, String> {
-    let value: OrderValue = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let value: OrderValue = serde_json::from_slice(text).map_err(|error| etcd::json_words(&error))?;
     let state = |key: &str, word: Option<String>| match word {
         None => Ok(None),
         Some(word) => match AdminState::from_word(&word) {
@@ -110,10 +110,13 @@ mod tests {
             (r#"{"weight":-1}"#, "weight is not a number"),
             (r#"{"weight":65536}"#, "weight is not a number"),
             (r#"{"note":"a\nb"}"#, "note is not a text"),
-            (r#"{"until":-5}"#, "invalid value"),
+            (r#"{"until":-5}"#, "invalid value: integer, expected u64 at line 1"),
+            (r#"{"weight":"hunter2"}"#, "invalid type: string, expected f64 at line 1"),
+            (r#""hunter2, expected""#, "invalid type: string, expected struct OrderValue at line 1"),
         ] {
             let said = read(text.as_bytes(), 7).expect_err(says);
             assert!(said.contains(says), "{said:?} should say {says:?}");
+            assert!(!said.contains("hunter"), "{said:?}");
         }
         let by_hand = read(br#"{"admin":"drain","colour":"red"}"#, 7).expect("an order");
         assert_eq!((by_hand.order.admin, by_hand.nonce), (Some(AdminState::Drain), 0));

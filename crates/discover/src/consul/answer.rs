@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use balance::member::MemberSpec;
-use net::printable;
 use serde::Deserialize;
 
 use crate::problem::shown;
@@ -66,8 +65,8 @@ struct Check {
 /// It has another form, a wrong instance (unless these are skipped), or too many.
 pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, String> {
     let parts = PARTS + PARTS_OF_ONE.saturating_mul(rules.max);
-    let found: Vec<Instance> = listing::bounded(bytes, parts)
-        .map_err(|error| format!("the answer is not Consul's: {}", printable(&error.to_string(), 200)))?;
+    let found: Vec<Instance> =
+        listing::bounded(bytes, parts).map_err(|error| format!("the answer is not Consul's: {}", error))?;
     let mut members: Vec<_> = found.iter().enumerate().map(|(at, one)| one.member(at)).collect();
     members.sort_by_cached_key(|(_, spec)| spec.as_ref().ok().map(|spec| spec.name.clone()));
     listing::gather(members, rules).map_err(|problem| problem.to_string())

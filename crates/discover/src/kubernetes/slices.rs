@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use balance::member::MemberSpec;
-use net::printable;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -202,7 +201,7 @@ impl Slices {
 
 fn read<T: DeserializeOwned>(wrong: &str, bytes: &[u8]) -> Result<T, String> {
     let found = listing::bounded(bytes, MOST_PARTS);
-    found.map_err(|error| format!("{wrong}: {}", printable(&error.to_string(), 200)))
+    found.map_err(|error| format!("{wrong}: {error}"))
 }
 
 /// An endpoint that is a member.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ::etcd::json_words;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -27,9 +28,9 @@ pub(super) fn read(text: &str, parts: usize, take: &mut Take<'_>) -> Result<(), 
         (Some(problem), _) => Err(problem),
         (None, Ok(())) => Ok(()),
         (None, Err(error)) if error.classify() == Category::Data => {
-            Err(ListProblem::Entry { place: "members".to_owned(), why: error.to_string() })
+            Err(ListProblem::Entry { place: "members".to_owned(), why: json_words(&error) })
         }
-        (None, Err(error)) => Err(ListProblem::NoJson(error.to_string())),
+        (None, Err(error)) => Err(ListProblem::NoJson(json_words(&error))),
     }
 }
 
@@ -41,7 +42,7 @@ pub(super) fn read_one(text: &[u8], parts: usize) -> Result<Value, ListProblem> 
     let read = read.and_then(|value| json.end().map(|()| value));
     read.map_err(|error| match left {
         0 => ListProblem::TooLarge { place: String::new() },
-        _ => ListProblem::NoJson(error.to_string()),
+        _ => ListProblem::NoJson(json_words(&error)),
     })
 }
 

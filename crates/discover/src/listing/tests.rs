@@ -98,6 +98,23 @@ fn wrong_entries_are_skipped_where_that_is_wanted() {
 }
 
 #[test]
+fn an_error_of_a_list_is_short_and_quotes_no_value_of_another_type() {
+    let long = "x".repeat(1 << 20);
+    let texts = [
+        r#"{"members":"hunter2-secret"}"#.to_owned(),
+        r#"{"members":"hunter2, expected"}"#.to_owned(),
+        format!(r#"{{"members":"{long}"}}"#),
+        format!(r#"[{{"url":"http://a:1","weight":"{long}"}}]"#),
+        format!("http://a:1 weight={long}\n"),
+        format!("http://{long}\n"),
+    ];
+    for text in texts {
+        let said = read(text.as_bytes(), RULES).expect_err("no list").to_string();
+        assert!(!said.contains("hunter2") && said.len() < 400, "{said}");
+    }
+}
+
+#[test]
 fn too_many_members_are_refused() {
     let text: String = (0..4).map(|host| format!("http://h{host}:1\n")).collect();
     assert!(read(text.as_bytes(), ListingRules { max: 4, ..RULES }).is_ok());
