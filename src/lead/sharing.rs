@@ -11,11 +11,12 @@ use balance::api::Membership;
 use balance::event::{By, Event};
 use balance::journal::EventKind;
 use balance::member::Member;
-use balance::order::{AdminState, Order};
+use balance::order::{AdminState, Order, StoreRevision};
 use balance::sharing::{self, Defined, Sharing as Rule};
 use balance::steering::Steering;
 use balance::steps::{Doing, MemberStep};
 use balance::store::Store;
+use control::OrderStore as _;
 use share::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
 use table::Table;
 
@@ -87,7 +88,7 @@ impl OrderSharing {
             return;
         }
         let background = &lease.child.background;
-        let (keeper, offers) = OrderKeeper::new(shelf.place().clone());
+        let (keeper, offers) = OrderKeeper::new(shelf.place().clone(), shelf.revision());
         let (send, told) = channel();
         let job = move || {
             keeper.run(&|news| {
@@ -117,7 +118,13 @@ impl OrderSharing {
                     continue;
                 }
                 News::Orders(orders) => {
-                    shelf.knows(orders.revision);
+                    if shelf.knows(orders.at) {
+                        (self.behind, self.looked) = (None, None);
+                        self.offered.clear();
+                        let text = "the store of shared orders was replaced or went back: its orders hold, and \
+                                    those that it lacks are put there";
+                        events::note(table, EventKind::Order, log::WARNING, text);
+                    }
                     (self.stored, is_new) = (Some(orders), true);
                 }
                 News::There => {}
@@ -135,7 +142,7 @@ impl OrderSharing {
     /// Whether the known orders are those of now. Something newer was put there from here, or they
     /// begin anew.
     fn is_current(&mut self, stored: &StoredOrders, shelf: &OrderShelf) -> bool {
-        if stored.revision >= shelf.needed() {
+        if stored.at.revision >= shelf.needed() {
             self.behind = None;
             return true;
         }
@@ -163,12 +170,12 @@ impl OrderSharing {
             let steering = self.thread.balancer.clone();
             steering.with_pen(&mut || {
                 // Somebody may have put something newer there just now.
-                let Some(now) = table.read_pool(pool.pool).filter(|_| stored.revision >= shelf.needed())
+                let Some(now) = table.read_pool(pool.pool).filter(|_| stored.at.revision >= shelf.needed())
                 else {
                     return;
                 };
                 let todo = self.todo(table, &now.membership, (&stored, shelf));
-                shelf.takes(todo.taken.unwrap_or(stored.revision));
+                shelf.takes(todo.taken.unwrap_or(stored.at.revision));
                 for (member, before, after) in &todo.takes {
                     events.extend(take(steering.as_ref(), &pool.name, member, (before, after)));
                 }
@@ -195,7 +202,8 @@ impl OrderSharing {
             let names = (pool.name.to_string(), member.spec.name.clone());
             let offer = |revision, order| {
                 let (pool, member) = names.clone();
-                OrderOffer { pool, member, revision, order }
+                let at = StoreRevision { revision, ..stored.at };
+                OrderOffer { pool, member, at, order }
             };
             let is_offered = |revision| self.offered.get(&names).is_some_and(|(known, _)| *known == revision);
             match there.and_then(|there| Some((there, shelf.change(there.nonce)?))) {
@@ -216,7 +224,7 @@ impl OrderSharing {
             }
             let admin = AdminState::of(member.spec.flags & AdminState::FLAGS);
             let defined = Defined { admin, weight: member.spec.weight };
-            match sharing::share(there, here.as_ref(), defined, memory::epoch_s()) {
+            match sharing::share(there, here.as_ref(), defined, stored.at.store, memory::epoch_s()) {
                 Rule::Same => {}
                 Rule::Take(order) => todo.takes.push((member.clone(), here, order)),
                 Rule::Offer { revision, order } if !is_offered(revision) => {
@@ -237,7 +245,7 @@ impl OrderSharing {
             );
             events::note(table, EventKind::Order, log::NOTICE, &text);
         }
-        self.offered.insert((offer.pool.clone(), offer.member.clone()), (offer.revision, Instant::now()));
+        self.offered.insert((offer.pool.clone(), offer.member.clone()), (offer.at.revision, Instant::now()));
         if let Some(wire) = &self.wire {
             wire.offers.send(offer);
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use balance::order::StoreRevision;
 use balance::sharing::{OrderDraft, PutFailure};
 use control::OrderStore;
 use render::time::Time;
@@ -41,9 +42,11 @@ const KNOWN: usize = 3;
 const NEEDED: usize = 4;
 /// The revision of the orders that were last taken here.
 const TAKEN: usize = 5;
+/// The identity of the store that all revisions are of.
+const STORE: usize = 6;
 /// The first of the changes: a nonce, when it has begun by the table's clock, or [`DISOWNED`], and
 /// its revision once that is known, and its process.
-const FIRST: usize = 6;
+const FIRST: usize = 7;
 
 const UNKNOWN: u64 = 0;
 const THERE: u64 = 1;
@@ -93,9 +96,19 @@ impl OrderShelf {
         before != state
     }
 
-    /// Notes which revision is known here.
-    pub fn knows(&self, revision: u64) {
-        self.set(KNOWN, revision);
+    /// Notes which revision is known here. True when it is one of another store than those before,
+    /// which are void then.
+    pub fn knows(&self, known: StoreRevision) -> bool {
+        let before = self.word(STORE);
+        let is_other = before != 0 && before != known.store;
+        if is_other {
+            self.set(NEEDED, 0);
+            self.set(TAKEN, 0);
+        }
+        self.set(KNOWN, known.revision);
+        // The last one: who reads it has no older ones than of this store.
+        self.set(STORE, known.store);
+        is_other
     }
 
     /// Whether it answers, and since when; None: nobody has heard of it yet.
@@ -189,8 +202,9 @@ impl OrderStore for OrderShelf {
         }
     }
 
-    fn revision(&self) -> u64 {
-        self.word(KNOWN)
+    fn revision(&self) -> StoreRevision {
+        let store = self.word(STORE);
+        StoreRevision { store, revision: self.word(KNOWN) }
     }
 
     fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {
@@ -199,7 +213,7 @@ impl OrderStore for OrderShelf {
         let Some(at) = self.begin(nonce) else {
             return Err(PutFailure::Away("too many orders are under way".into()));
         };
-        let done = self.desk.put(orders, nonce, memory::epoch_s());
+        let done = self.desk.put(orders, self.word(STORE), nonce, memory::epoch_s());
         match &done {
             Err(PutFailure::Unknown(_)) => self.set(at + 1, DISOWNED),
             // It is under way until it holds here.

@@ -165,6 +165,66 @@ fn orders_are_refused_while_the_store_is_away_and_those_given_here_alone_reach_i
     loads.into_iter().for_each(|load| load.stop().assert_all_ok());
 }
 
+#[test]
+fn an_order_given_here_alone_does_not_replace_one_of_a_store_that_was_made_anew() {
+    let [a] = Backend::named(["a"]);
+    let mut etcd = Etcd::start();
+    let (one, other) = (front(&etcd.endpoint(), &[&a]), front(&etcd.endpoint(), &[&a]));
+    for weight in 2..20 {
+        assert_eq!(patch(&one, "a", &format!("{{\"weight\":{weight}}}")).status, 200);
+    }
+    wait_for(&other, "a", "weight", 19);
+    etcd.kill();
+    assert_eq!(patch(&one, "a?local=1", r#"{"admin":"drain"}"#).status, 200);
+    one.children().iter().for_each(|pid| one.signal(*pid, Signal::SIGSTOP));
+    etcd.wipe();
+    etcd.start_again();
+    wait_until("an order to be taken", SOON, || patch(&other, "a", r#"{"weight":30}"#).status == 200);
+    // Revisions of now are smaller, and it holds all the same.
+    assert_eq!(member(&other, "a")["weight"], 30);
+    one.children().iter().for_each(|pid| one.signal(*pid, Signal::SIGCONT));
+    wait_for(&one, "a", "weight", 30);
+    let now = member(&one, "a");
+    assert_eq!((&now["admin"], &now["local"]), (&"ready".into(), &Value::Null), "{now}");
+    assert_eq!((&stored(&etcd, "a")["weight"], &stored(&etcd, "a")["admin"]), (&30.0.into(), &Value::Null));
+    for front in [&one, &other] {
+        assert_eq!(front.count_log("the store of shared orders was replaced or went back"), 1);
+    }
+}
+
+#[test]
+fn orders_of_a_store_that_went_back_hold_at_all_and_so_do_those_that_follow() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut etcd = Etcd::start();
+    let fronts = [0; 2].map(|_| front(&etcd.endpoint(), &[&a, &b]));
+    assert_eq!(patch(&fronts[0], "a", r#"{"weight":2}"#).status, 200);
+    etcd.kill();
+    etcd.back_up();
+    etcd.start_again();
+    wait_until("the store to be back", SOON, || patch(&fronts[0], "a", r#"{"weight":3}"#).status == 200);
+    for weight in 4..20 {
+        assert_eq!(patch(&fronts[0], "a", &format!("{{\"weight\":{weight}}}")).status, 200);
+    }
+    wait_for(&fronts[1], "a", "weight", 19);
+    etcd.kill();
+    assert_eq!(patch(&fronts[1], "a?local=1", r#"{"weight":99}"#).status, 200);
+    etcd.restore();
+    etcd.start_again();
+    fronts.iter().for_each(|front| {
+        wait_for(front, "a", "weight", 2);
+    });
+    for weight in 50..55 {
+        wait_until("an order to be taken", SOON, || {
+            patch(&fronts[0], "a", &format!("{{\"weight\":{weight}}}")).status == 200
+        });
+        assert_eq!(member(&fronts[0], "a")["weight"], weight);
+        wait_for(&fronts[1], "a", "weight", weight);
+    }
+    for front in &fronts {
+        assert_eq!(front.count_log("the store of shared orders was replaced or went back"), 1);
+    }
+}
+
 /// A way to an etcd that loses the answer to the next order once it is armed, and all that follows
 /// on that connection.
 struct LossyWay {

@@ -61,7 +61,28 @@ pub struct Order {
     pub gone: Option<u64>,
     /// It was given here alone, while others share their orders: the revision of the store that was
     /// known then. See [`crate::sharing`].
-    pub local: Option<u64>,
+    pub local: Option<StoreRevision>,
+}
+
+/// A revision of a store of shared orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct StoreRevision {
+    /// The store's identity: revisions of others say nothing about it. 0: it has none.
+    pub store: u64,
+    /// The revision; 0: none is known.
+    pub revision: u64,
+}
+
+impl StoreRevision {
+    fn to_text(self) -> String {
+        format!("{}@{:016x}", self.revision, self.store)
+    }
+
+    /// Earlier versions have written the revision alone.
+    fn from_text(text: &str) -> Option<Self> {
+        let (revision, store) = text.split_once('@').unwrap_or((text, "0"));
+        Some(StoreRevision { store: u64::from_str_radix(store, 16).ok()?, revision: revision.parse().ok()? })
+    }
 }
 
 /// The words of a member's line that an order replaces.
@@ -191,12 +212,14 @@ impl Order {
             ("until", self.until),
             ("max_inflight", self.max_inflight.map(u64::from)),
             ("gone", self.gone),
-            ("local", self.local),
         ];
         for (key, number) in numbers {
             if let Some(number) = number {
                 put(key, &number.to_string());
             }
+        }
+        if let Some(local) = self.local {
+            put("local", &local.to_text());
         }
         if let Some(meta) = &self.meta {
             put("meta", "");
@@ -225,7 +248,7 @@ impl Order {
                 "weight" => order.weight = small(),
                 "until" => order.until = number(),
                 "gone" => order.gone = number(),
-                "local" => order.local = number(),
+                "local" => order.local = StoreRevision::from_text(value),
                 "max_inflight" => order.max_inflight = small(),
                 "meta" => order.meta = Some(order.meta.take().unwrap_or_default()),
                 key => {
@@ -259,10 +282,11 @@ mod tests {
             proptest::option::of(then),
             proptest::option::of(any::<u32>()),
             proptest::option::of(any::<u64>()),
-            proptest::option::of(any::<u64>()),
+            proptest::option::of((any::<u64>(), any::<u64>())),
         );
         (people, what, meta).prop_map(|((by, from, note, at), what, meta)| {
             let (admin, weight, until, then, max_inflight, gone, local) = what;
+            let local = local.map(|(store, revision)| StoreRevision { store, revision });
             Order { by, from, at, admin, weight, until, then, note, max_inflight, meta, gone, local }
         })
     }

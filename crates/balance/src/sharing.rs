@@ -4,7 +4,7 @@
 //! an order that was taken back stands there without a word. So nobody has ever ordered anything of
 //! a member that the store does not know.
 
-use crate::order::{AdminState, Order, Then};
+use crate::order::{AdminState, Order, StoreRevision, Then};
 
 /// An order in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +114,15 @@ fn holding(stored: &Order, defined: Defined, now_s: u64) -> Order {
     order
 }
 
-/// See [`Sharing`]. `here`: the order that the member has; `now_s`: epoch seconds.
-pub fn share(stored: Option<&StoredOrder>, here: Option<&Order>, defined: Defined, now_s: u64) -> Sharing {
+/// See [`Sharing`]. `here`: the order that the member has; `store`: the store's identity; `now_s`:
+/// epoch seconds.
+pub fn share(
+    stored: Option<&StoredOrder>,
+    here: Option<&Order>,
+    defined: Defined,
+    store: u64,
+    now_s: u64,
+) -> Sharing {
     if here.is_some_and(|here| here.then == Some(Then::Removed)) {
         // It goes.
         return Sharing::Same;
@@ -134,10 +141,16 @@ pub fn share(stored: Option<&StoredOrder>, here: Option<&Order>, defined: Define
         return if made_here.is_some() { Sharing::Take(taken(here, own)) } else { Sharing::Same };
     }
     match made_here {
-        // Nothing newer is there than was known when it was ordered.
-        Some(known) if known >= stored.revision => Sharing::Offer { revision: stored.revision, order: own },
+        // Nothing newer is there than was known when it was ordered. Of another store nothing was.
+        Some(known) if is_known(stored, known, store) => {
+            Sharing::Offer { revision: stored.revision, order: own }
+        }
         _ => Sharing::Take(taken(here, theirs)),
     }
+}
+
+fn is_known(stored: &StoredOrder, known: StoreRevision, store: u64) -> bool {
+    known.store == store && known.revision >= stored.revision
 }
 
 /// An order of which this is the shared part, beside what is this server's own.

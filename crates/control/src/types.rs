@@ -8,6 +8,7 @@ use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
+use balance::order::StoreRevision;
 use balance::sharing::{OrderDraft, PutFailure};
 use balance::snapshot::{LeadState, Snapshot};
 use balance::steering::Steering;
@@ -106,7 +107,7 @@ pub trait OrderStore {
     /// The store is away: since when, in words.
     fn there(&self) -> Result<(), String>;
     /// The revision of the store that was heard of last.
-    fn revision(&self) -> u64;
+    fn revision(&self) -> StoreRevision;
     /// Puts orders there, all of them or none, and waits for that. Returns their revision. Nobody
     /// has the pen meanwhile.
     ///

@@ -134,11 +134,12 @@ pub enum RangeQuery<'k> {
 
 /// A key is as it is expected to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compare {
-    /// The key.
-    pub key: String,
-    /// The revision of its last change; 0: it does not exist.
-    pub mod_revision: i64,
+#[allow(missing_docs)]
+pub enum Compare {
+    /// By the revision of its last change; 0: it does not exist.
+    Revision { key: String, mod_revision: i64 },
+    /// By its value.
+    Value { key: String, value: Vec<u8> },
 }
 
 /// One part of a transaction.
@@ -186,11 +187,14 @@ impl RangeQuery<'_> {
 
 impl Transaction {
     pub(crate) fn body(&self) -> Value {
-        let compare = |compare: &Compare| {
-            json!({
-                "key": encode(compare.key.as_bytes()), "target": "MOD", "result": "EQUAL",
-                "mod_revision": compare.mod_revision.to_string(),
-            })
+        let compare = |compare: &Compare| match compare {
+            Compare::Revision { key, mod_revision } => json!({
+                "key": encode(key.as_bytes()), "target": "MOD", "result": "EQUAL",
+                "mod_revision": mod_revision.to_string(),
+            }),
+            Compare::Value { key, value } => json!({
+                "key": encode(key.as_bytes()), "target": "VALUE", "result": "EQUAL", "value": encode(value),
+            }),
         };
         let operations = |all: &[Operation]| all.iter().map(Operation::body).collect::<Vec<_>>();
         json!({

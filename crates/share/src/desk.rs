@@ -24,12 +24,12 @@ impl Desk {
     }
 
     /// Puts orders in the store, and waits for the answer, at most three times `timeout=`. Returns
-    /// the revision that they have there. `nonce`: a number that nobody else uses. `now_s`: epoch
-    /// seconds.
+    /// the revision that they have there. `store`: the identity of the store that is known here.
+    /// `nonce`: a number that nobody else uses. `now_s`: epoch seconds.
     ///
     /// # Errors
     /// None of them is there; see [`PutFailure`].
-    pub fn put(&self, drafts: &[OrderDraft], nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
+    pub fn put(&self, drafts: &[OrderDraft], store: u64, nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
         if drafts.len() > MOST {
             return Err(PutFailure::Refused(format!(
                 "a change has shared orders of at most {MOST} members, this one has {}",
@@ -38,26 +38,36 @@ impl Desk {
         }
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| PutFailure::Away(error.to_string()))?;
-        let done = runtime.block_on(self.put_now(drafts, nonce, now_s));
+        let done = runtime.block_on(self.put_now(drafts, store, nonce, now_s));
         // A lookup of a name may hang.
         runtime.shutdown_background();
         done
     }
 
-    async fn put_now(&self, drafts: &[OrderDraft], nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
+    async fn put_now(
+        &self,
+        drafts: &[OrderDraft],
+        store: u64,
+        nonce: u64,
+        now_s: u64,
+    ) -> Result<u64, PutFailure> {
         let mut client = EtcdClient::new(self.place.etcd.clone());
         let key = |draft: &OrderDraft| self.place.key(&draft.pool, &draft.member);
         let found = self.look(&mut client, drafts).await?;
-        let mut transaction = Transaction::default();
+        if self.place.identity(&found.kvs) != store {
+            return Err(PutFailure::Away("it was replaced or went back, and is looked at anew".into()));
+        }
+        let mut transaction =
+            Transaction { compare: vec![self.place.is_store(store)], ..Transaction::default() };
         for draft in drafts {
             let key = key(draft);
             let stored = found.kvs.iter().find(|kv| kv.key == key.as_bytes());
             let mod_revision = stored.map_or(0, |kv| kv.mod_revision);
-            if stored.is_some_and(|kv| !is_known(kv, draft, now_s)) {
+            if stored.is_some_and(|kv| !is_known(kv, draft, store, now_s)) {
                 return Err(newer(draft));
             }
             let value = value::written(&sharing::shared_part(draft.after.as_ref()), nonce);
-            transaction.compare.push(Compare { key: key.clone(), mod_revision });
+            transaction.compare.push(Compare::Revision { key: key.clone(), mod_revision });
             transaction.then.push(Operation::Put { key, value, lease: 0 });
         }
         match client.transact(&transaction).await {
@@ -72,7 +82,9 @@ impl Desk {
     /// The keys as they are now, of the first endpoint of two that answers.
     async fn look(&self, client: &mut EtcdClient, drafts: &[OrderDraft]) -> Result<Transacted, PutFailure> {
         let get = |draft: &OrderDraft| Operation::Get { key: self.place.key(&draft.pool, &draft.member) };
-        let look = Transaction { then: drafts.iter().map(get).collect(), ..Transaction::default() };
+        let store = Operation::Get { key: self.place.store.clone() };
+        let then = drafts.iter().map(get).chain([store]).collect();
+        let look = Transaction { then, ..Transaction::default() };
         let mut failed = None;
         for _ in 0..client.endpoints().min(2) {
             match client.transact(&look).await {
@@ -87,11 +99,11 @@ impl Desk {
 
 /// Whether the order here is the one in the store, as far as it is shared. A value that is not an
 /// order is replaced.
-fn is_known(kv: &KeyValue, draft: &OrderDraft, now_s: u64) -> bool {
+fn is_known(kv: &KeyValue, draft: &OrderDraft, store: u64, now_s: u64) -> bool {
     let Ok(stored) = value::read(&kv.value, kv.mod_revision) else { return true };
     // An order that was given here alone is not there yet, and may be put there by this one.
     let here = draft.before.as_ref();
-    !matches!(sharing::share(Some(&stored), here, draft.defined, now_s), Sharing::Take(_))
+    !matches!(sharing::share(Some(&stored), here, draft.defined, store, now_s), Sharing::Take(_))
         || sharing::shares_the_same(Some(&stored.order), here)
 }
 

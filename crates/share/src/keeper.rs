@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use balance::order::Order;
+use balance::order::{Order, StoreRevision};
 use balance::sharing::StoredOrder;
 use etcd::{
     Compare, Copied, EtcdClient, EtcdError, KeyCopy, Operation, RangeQuery, Transaction, Watch, WatchAnswer,
@@ -37,7 +37,7 @@ pub type PoolOrders = BTreeMap<String, Result<StoredOrder, String>>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredOrders {
     /// The revision that they are of.
-    pub revision: u64,
+    pub at: StoreRevision,
     /// By pool.
     pub pools: BTreeMap<String, PoolOrders>,
 }
@@ -59,7 +59,7 @@ pub enum News {
 pub struct OrderOffer {
     pub pool: String,
     pub member: String,
-    pub revision: u64,
+    pub at: StoreRevision,
     pub order: Order,
 }
 
@@ -77,6 +77,8 @@ impl OfferSender {
 pub struct OrderKeeper {
     place: StorePlace,
     offers: UnboundedReceiver<OrderOffer>,
+    /// The last revision that the store is known to have had.
+    known: StoreRevision,
 }
 
 /// How a while with the store has ended.
@@ -97,10 +99,11 @@ enum Heard {
 }
 
 impl OrderKeeper {
-    /// A keeper, and the way to give it offers. It ends when that one is dropped.
-    pub fn new(place: StorePlace) -> (Self, OfferSender) {
+    /// A keeper, and the way to give it offers. It ends when that one is dropped. `known`: the last
+    /// revision that the store is known to have had.
+    pub fn new(place: StorePlace, known: StoreRevision) -> (Self, OfferSender) {
         let (send, offers) = unbounded_channel();
-        (OrderKeeper { place, offers }, OfferSender(send))
+        (OrderKeeper { place, offers, known }, OfferSender(send))
     }
 
     /// Tells all news, until nobody gives offers any more.
@@ -154,22 +157,28 @@ impl OrderKeeper {
             let next = changed.map_or(due, |changed| due.min(changed + JOIN));
             match first(watch.next(), self.offers.recv(), tokio::time::sleep_until(next)).await {
                 Heard::Watched(Err(_)) => return Ended::Again,
-                Heard::Watched(Ok(answer)) => match keys.take(answer) {
-                    Copied::Same => {}
-                    Copied::Changed => changed = changed.or_else(|| Some(Instant::now())),
-                    Copied::Again(_) => return Ended::Again,
-                },
+                Heard::Watched(Ok(answer)) => {
+                    match keys.take(answer) {
+                        Copied::Same => {}
+                        Copied::Changed => changed = changed.or_else(|| Some(Instant::now())),
+                        Copied::Again(_) => return Ended::Again,
+                    }
+                    self.known.revision = self.known.revision.max(revision(keys.revision()));
+                }
                 Heard::Offered(None) => return Ended::Over,
                 // Refused is what others have changed meanwhile: the watch brings it.
+                Heard::Offered(Some(offer)) if offer.at.store != self.known.store => {}
                 Heard::Offered(Some(offer)) => match client.transact(&self.transaction(&offer)).await {
                     Ok(_) | Err(EtcdError::Refused { .. }) => {}
                     Err(error) => return Ended::Away(error.to_string()),
                 },
                 Heard::Due if Instant::now() < due => {}
-                Heard::Due => match client.range(&RangeQuery::Count(&self.place.prefix)).await {
+                Heard::Due => match client.range(&RangeQuery::One(&self.place.store)).await {
                     Ok(now) if now.header.cluster_id != keys.cluster() => return Ended::Again,
-                    Ok(now) if now.header.revision < keys.revision() => return Ended::Again,
-                    Ok(_) => {
+                    Ok(now) if self.place.identity(&now.kvs) != self.known.store => return Ended::Again,
+                    Ok(now) if revision(now.header.revision) < self.known.revision => return Ended::Again,
+                    Ok(now) => {
+                        self.known.revision = revision(now.header.revision);
                         tell(News::There);
                         due = Instant::now() + PACE;
                     }
@@ -180,19 +189,28 @@ impl OrderKeeper {
     }
 
     /// All keys of now and a watch from there on, at the first endpoint that gives them.
-    async fn begin(&self, client: &mut EtcdClient) -> Result<(KeyCopy, Watch), String> {
-        let prefix = &self.place.prefix;
+    async fn begin(&mut self, client: &mut EtcdClient) -> Result<(KeyCopy, Watch), String> {
+        let (place, known) = (self.place.clone(), self.known);
+        let prefix = &place.prefix;
         let mut failed = None;
         for _ in 0..client.endpoints() {
             let begun = async {
+                let found = place.identify(client, known).await?;
                 let query = RangeQuery::Below(prefix, LIMITS.0 + 1);
                 let range = client.range(&query).await.map_err(|error| error.to_string())?;
                 let keys = KeyCopy::of(prefix, range, LIMITS)?;
+                if revision(keys.revision()) < found.revision {
+                    return Err("it has just been replaced".to_owned());
+                }
                 let watch = client.watch(prefix, keys.revision() + 1).await;
-                Ok((keys, watch.map_err(|error| error.to_string())?))
+                let known = StoreRevision { store: found.store, revision: revision(keys.revision()) };
+                Ok((keys, watch.map_err(|error| error.to_string())?, known))
             };
             match begun.await {
-                Ok(begun) => return Ok(begun),
+                Ok((keys, watch, known)) => {
+                    self.known = known;
+                    return Ok((keys, watch));
+                }
                 Err(why) => failed = failed.or(Some(why)),
             }
         }
@@ -208,19 +226,28 @@ impl OrderKeeper {
                 orders.insert(member.to_owned(), value::read(value, revision));
             }
         }
-        Arc::new(StoredOrders { revision: u64::try_from(keys.revision()).unwrap_or_default(), pools })
+        let at = StoreRevision { store: self.known.store, revision: revision(keys.revision()) };
+        Arc::new(StoredOrders { at, pools })
     }
 
     fn transaction(&self, offer: &OrderOffer) -> Transaction {
         let key = self.place.key(&offer.pool, &offer.member);
-        let mod_revision = i64::try_from(offer.revision).unwrap_or(i64::MAX);
+        let mod_revision = i64::try_from(offer.at.revision).unwrap_or(i64::MAX);
         let value = value::written(&offer.order, 0);
         Transaction {
-            compare: vec![Compare { key: key.clone(), mod_revision }],
+            compare: vec![
+                self.place.is_store(offer.at.store),
+                Compare::Revision { key: key.clone(), mod_revision },
+            ],
             then: vec![Operation::Put { key, value, lease: 0 }],
             otherwise: Vec::new(),
         }
     }
+}
+
+/// A revision of an answer.
+fn revision(of: i64) -> u64 {
+    u64::try_from(of).unwrap_or_default()
 }
 
 async fn first(

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod desk;
+mod identity;
 mod keeper;
 mod place;
 mod value;

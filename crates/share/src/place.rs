@@ -13,6 +13,8 @@ pub struct StorePlace {
     pub(crate) etcd: EtcdPlaces,
     /// With a slash at its end.
     pub(crate) prefix: String,
+    /// The key of its identity.
+    pub(crate) store: String,
 }
 
 impl StorePlace {
@@ -29,6 +31,7 @@ impl StorePlace {
                 timeout: Duration::from_millis(place.timeout_ms),
             },
             prefix: format!("{}/orders/", place.prefix()),
+            store: format!("{}/store", place.prefix()),
         }
     }
 

@@ -9,6 +9,7 @@ use super::*;
 
 const DEFINED: Defined = Defined { admin: AdminState::Ready, weight: 100 };
 const NOW: u64 = 1000;
+const STORE: u64 = 5;
 
 fn drain() -> Order {
     Order { admin: Some(AdminState::Drain), at: 5, by: Some("ann".into()), ..Order::default() }
@@ -20,7 +21,8 @@ fn stored(revision: u64, order: Order) -> StoredOrder {
 
 #[test]
 fn the_store_is_right_unless_something_was_ordered_here_alone_since() {
-    let here = |local| Order { local, ..drain() };
+    let at = |revision| Some(StoreRevision { store: STORE, revision });
+    let here = |revision| Order { local: at(revision), ..drain() };
     let weigh = Order { weight: Some(200), ..Order::default() };
     for (there, own, says) in [
         (None, None, Sharing::Same),
@@ -29,13 +31,26 @@ fn the_store_is_right_unless_something_was_ordered_here_alone_since() {
         (Some(stored(7, drain())), None, Sharing::Take(Some(drain()))),
         (Some(stored(7, Order::default())), Some(drain()), Sharing::Take(None)),
         // Known and not newer: what was ordered here alone is put there.
-        (Some(stored(7, weigh.clone())), Some(here(Some(7))), Sharing::Offer { revision: 7, order: drain() }),
-        (Some(stored(8, weigh.clone())), Some(here(Some(7))), Sharing::Take(Some(weigh))),
+        (Some(stored(7, weigh.clone())), Some(here(7)), Sharing::Offer { revision: 7, order: drain() }),
+        (Some(stored(8, weigh.clone())), Some(here(7)), Sharing::Take(Some(weigh))),
         // It is there: the mark goes.
-        (Some(stored(8, drain())), Some(here(Some(7))), Sharing::Take(Some(drain()))),
-        (None, Some(Order { local: Some(7), ..Order::default() }), Sharing::Take(None)),
+        (Some(stored(8, drain())), Some(here(7)), Sharing::Take(Some(drain()))),
+        (None, Some(Order { local: at(7), ..Order::default() }), Sharing::Take(None)),
     ] {
-        assert_eq!(share(there.as_ref(), own.as_ref(), DEFINED, NOW), says, "{there:?} and {own:?}");
+        assert_eq!(share(there.as_ref(), own.as_ref(), DEFINED, STORE, NOW), says, "{there:?} and {own:?}");
+    }
+}
+
+#[test]
+fn the_revision_of_another_store_says_nothing() {
+    for (store, is_put) in [(STORE, true), (STORE + 1, false), (0, false)] {
+        let here = Order { local: Some(StoreRevision { store, revision: 900 }), ..drain() };
+        let weigh = Order { weight: Some(200), ..Order::default() };
+        let says = share(Some(&stored(7, weigh.clone())), Some(&here), DEFINED, STORE, NOW);
+        assert_eq!(matches!(says, Sharing::Offer { revision: 7, .. }), is_put, "{says:?}");
+        assert_eq!(says == Sharing::Take(Some(weigh)), !is_put, "{says:?}");
+        let says = share(None, Some(&here), DEFINED, STORE, NOW);
+        assert_eq!(says, Sharing::Offer { revision: 0, order: drain() }, "nothing is there");
     }
 }
 
@@ -43,13 +58,17 @@ fn the_store_is_right_unless_something_was_ordered_here_alone_since() {
 fn each_server_keeps_what_is_its_own() {
     let here = Order { max_inflight: Some(3), gone: Some(9), ..Order::default() };
     let both = Order { max_inflight: Some(3), gone: Some(9), ..drain() };
-    let says = share(Some(&stored(7, drain())), Some(&here), DEFINED, NOW);
+    let says = share(Some(&stored(7, drain())), Some(&here), DEFINED, STORE, NOW);
     assert_eq!(says, Sharing::Take(Some(both.clone())));
-    let says = share(Some(&stored(8, Order::default())), Some(&both), DEFINED, NOW);
+    let says = share(Some(&stored(8, Order::default())), Some(&both), DEFINED, STORE, NOW);
     assert_eq!(says, Sharing::Take(Some(here.clone())));
-    assert_eq!(share(None, Some(&here), DEFINED, NOW), Sharing::Same, "nothing of it is shared");
+    assert_eq!(share(None, Some(&here), DEFINED, STORE, NOW), Sharing::Same, "nothing of it is shared");
     let goes = Order { then: Some(Then::Removed), until: Some(2000), ..drain() };
-    assert_eq!(share(None, Some(&goes), DEFINED, NOW), Sharing::Same, "others may not have the member");
+    assert_eq!(
+        share(None, Some(&goes), DEFINED, STORE, NOW),
+        Sharing::Same,
+        "others may not have the member"
+    );
 }
 
 #[test]
@@ -57,10 +76,10 @@ fn an_order_whose_end_has_come_holds_as_it_says_for_then() {
     let until = Order { until: Some(NOW), note: Some("kernel".into()), ..drain() };
     let there = stored(7, until.clone());
     // The end was seen to here, and there it stands as before.
-    assert_eq!(share(Some(&there), None, DEFINED, NOW), Sharing::Same);
-    assert_eq!(share(Some(&there), None, DEFINED, NOW - 1), Sharing::Take(Some(until.clone())));
+    assert_eq!(share(Some(&there), None, DEFINED, STORE, NOW), Sharing::Same);
+    assert_eq!(share(Some(&there), None, DEFINED, STORE, NOW - 1), Sharing::Take(Some(until.clone())));
     let disabled = Order { then: Some(Then::AdminState(AdminState::Disabled)), ..until };
-    match share(Some(&stored(7, disabled)), None, DEFINED, NOW) {
+    match share(Some(&stored(7, disabled)), None, DEFINED, STORE, NOW) {
         Sharing::Take(Some(order)) => {
             assert_eq!((order.admin, order.until, order.note), (Some(AdminState::Disabled), None, None));
         }
@@ -72,7 +91,7 @@ fn an_order_whose_end_has_come_holds_as_it_says_for_then() {
 fn an_order_that_a_definition_fulfils_is_the_same_as_none() {
     let defined = Defined { admin: AdminState::Drain, weight: 200 };
     let order = Order { weight: Some(200), ..drain() };
-    assert_eq!(share(Some(&stored(7, order)), None, defined, NOW), Sharing::Same);
+    assert_eq!(share(Some(&stored(7, order)), None, defined, STORE, NOW), Sharing::Same);
 }
 
 /// One server, as far as one member of it goes.
@@ -111,11 +130,12 @@ impl Server {
     fn order(&mut self, order: Order, shelf: &mut Shelf, nonce: u64, lost: bool) -> bool {
         if !self.is_linked {
             let known = self.seen.as_ref().map_or(0, |seen| seen.revision);
-            self.here = Some(Order { local: Some(known), ..order });
+            self.here = Some(Order { local: Some(StoreRevision { store: STORE, revision: known }), ..order });
             return true;
         }
         let there = shelf.stored.clone();
-        if there.is_some() && share(there.as_ref(), self.here.as_ref(), DEFINED, NOW) != Sharing::Same {
+        if there.is_some() && share(there.as_ref(), self.here.as_ref(), DEFINED, STORE, NOW) != Sharing::Same
+        {
             // 412: it was changed meanwhile.
             return false;
         }
@@ -143,7 +163,7 @@ impl Server {
             shelf.put(seen.revision, shared_part(self.here.as_ref()), 0);
             return;
         }
-        match share(self.seen.as_ref(), self.here.as_ref(), DEFINED, NOW) {
+        match share(self.seen.as_ref(), self.here.as_ref(), DEFINED, STORE, NOW) {
             Sharing::Same => {}
             Sharing::Take(order) => self.here = order,
             Sharing::Offer { revision, order } => {

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use balance::order::AdminState;
+use balance::order::{AdminState, StoreRevision};
 use balance::sharing::{OrderDraft, PutFailure};
 
 use super::{Heap, house, json, text};
@@ -24,8 +24,8 @@ impl OrderStore for FakeStore {
         if self.away.get() { Err("no answer since 12:00:00Z".into()) } else { Ok(()) }
     }
 
-    fn revision(&self) -> u64 {
-        7
+    fn revision(&self) -> StoreRevision {
+        StoreRevision { store: 5, revision: 7 }
     }
 
     fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {

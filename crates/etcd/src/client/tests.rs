@@ -133,7 +133,7 @@ fn a_transaction_is_sent_once_and_a_range_again_over_a_connection_that_has_died(
             client.range(&RangeQuery::One("/p")).await.expect("the second one over a second connection");
         }
         let put = Operation::Put { key: "/p".into(), value: b"1".to_vec(), lease: 0 };
-        let compare = vec![Compare { key: "/p".into(), mod_revision: 5 }];
+        let compare = vec![Compare::Revision { key: "/p".into(), mod_revision: 5 }];
         let transaction = Transaction { compare, then: vec![put], otherwise: vec![] };
         let error = client.transact(&transaction).await.expect_err("no answer");
         assert!(error.may_have_landed(), "{error:?}");
