@@ -2,6 +2,7 @@
 //! Shared memory that children inherit by fork.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI32, AtomicU64};
 
@@ -62,6 +63,18 @@ unsafe impl<const N: usize> Send for SharedWords<N> {}
 unsafe impl<const N: usize> Sync for SharedWords<N> {}
 
 impl<const N: usize> SharedWords<N> {
+    /// Bytes that they take.
+    pub const BYTES: usize = size_of::<[AtomicU64; N]>();
+
+    /// The words in a mapping of [`SharedWords::BYTES`] that somebody else gives back.
+    ///
+    /// # Safety
+    /// `base` came from [`map_shared`] with this length, and stays mapped as long as the value is
+    /// used.
+    pub unsafe fn kept(base: *mut u8) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(SharedWords(base.cast()))
+    }
+
     /// All 0 at first.
     ///
     /// # Errors

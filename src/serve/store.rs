@@ -3,7 +3,7 @@
 //! leading one listens to it, any of them puts orders there.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use render::time::Time;
 use share::{Desk, StorePlace};
 
 use crate::httpd::memory::{self, SharedWords};
+use crate::keep::orders;
 
 /// How long the leading child may be silent about it: it is asked every two seconds, and may take
 /// as long for an answer.
@@ -56,7 +57,8 @@ const AWAY: u64 = 2;
 pub struct OrderShelf {
     place: StorePlace,
     desk: Desk,
-    words: SharedWords<WORDS>,
+    /// They go on over restarts.
+    words: ManuallyDrop<SharedWords<WORDS>>,
 }
 
 impl OrderShelf {
@@ -64,8 +66,9 @@ impl OrderShelf {
     ///
     /// # Errors
     /// The system gives no memory.
-    pub fn new(place: StorePlace) -> io::Result<Self> {
-        Ok(OrderShelf { desk: Desk::new(place.clone()), place, words: SharedWords::new()? })
+    pub fn new(place: StorePlace) -> Result<Self, String> {
+        let words = orders::words(place.prefix())?;
+        Ok(OrderShelf { desk: Desk::new(place.clone()), place, words })
     }
 
     /// Where it is.

@@ -219,9 +219,7 @@ fn prepare(
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
     let place = config.store.shares_orders().map(|place| StorePlace::of(place, &server_root));
-    let store =
-        place.map(OrderShelf::new).transpose().map_err(|error| format!("no shared memory: {error}"))?;
-    let store = store.map(Arc::new);
+    let store = place.map(OrderShelf::new).transpose()?.map(Arc::new);
     Ok(Generation {
         table,
         dicts,

@@ -193,6 +193,23 @@ fn an_order_given_here_alone_does_not_replace_one_of_a_store_that_was_made_anew(
 }
 
 #[test]
+fn an_order_given_here_alone_after_a_restart_reaches_the_store_later() {
+    let [a] = Backend::named(["a"]);
+    let mut etcd = Etcd::start();
+    let (mut one, other) = (front(&etcd.endpoint(), &[&a]), front(&etcd.endpoint(), &[&a]));
+    assert_eq!(patch(&one, "a", r#"{"weight":2}"#).status, 200);
+    wait_for(&other, "a", "weight", 2);
+    etcd.kill();
+    wait_until("the store to be away", SOON, || store_up(&one) == Some(false));
+    one.graceful();
+    assert_eq!(patch(&one, "a?local=1", r#"{"weight":7}"#).status, 200);
+    etcd.start_again();
+    wait_for(&other, "a", "weight", 7);
+    wait_for(&one, "a", "local", Value::Null);
+    assert_eq!(member(&one, "a")["weight"], 7);
+}
+
+#[test]
 fn orders_of_a_store_that_went_back_hold_at_all_and_so_do_those_that_follow() {
     let [a, b] = Backend::named(["a", "b"]);
     let mut etcd = Etcd::start();

@@ -40,6 +40,11 @@ impl StorePlace {
         self.etcd.timeout
     }
 
+    /// The begin of all keys of orders.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(crate) fn key(&self, pool: &str, member: &str) -> String {
         format!("{}{pool}/{member}", self.prefix)
     }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is known of a store of shared orders, over restarts: the children of all configurations
+//! with the same store have it together.
+#![allow(unsafe_code)]
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::mem::ManuallyDrop;
+
+use super::mappings::{Mapping, Mappings};
+use crate::httpd::memory::SharedWords;
+use crate::httpd::retained::Block;
+
+static RETAINED: Block<Mappings<1>> = Block::new("mod_lua_balancer orders", 1);
+
+/// The words of the store with this prefix: those of the last configuration if it had the same one,
+/// else new ones, all 0. For the parent.
+///
+/// # Errors
+/// The system gives no memory.
+pub fn words<const N: usize>(prefix: &str) -> Result<ManuallyDrop<SharedWords<N>>, String> {
+    RETAINED.with(|kept| open(kept, prefix)).ok_or("httpd keeps no retained data")?
+}
+
+fn open<const N: usize>(
+    kept: &mut Mappings<1>,
+    prefix: &str,
+) -> Result<ManuallyDrop<SharedWords<N>>, String> {
+    let mut hasher = DefaultHasher::new();
+    prefix.hash(&mut hasher);
+    let name = format!("{:016x}", hasher.finish());
+    let mapping = match kept.find(&name).filter(|kept| kept.length == SharedWords::<N>::BYTES) {
+        Some(mapping) => mapping,
+        None => {
+            let mapping = Mapping::new(SharedWords::<N>::BYTES)?;
+            // SAFETY: a fresh mapping, which its list alone gives back. The one before was an
+            // earlier configuration's, whose users in the parent are gone.
+            unsafe {
+                kept.retain(|known| known == name);
+                kept.put(&name, mapping)?;
+            }
+            mapping
+        }
+    };
+    // SAFETY: a mapping of this length, which stays until a later configuration has another store.
+    Ok(unsafe { SharedWords::kept(mapping.base) })
+}
