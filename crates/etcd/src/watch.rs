@@ -13,7 +13,7 @@ pub struct Watch {
     link: Link,
     body: Incoming,
     endpoint: String,
-    /// Those that the server has got, and may send back.
+    /// The password and the token, which the server may send back.
     secrets: Secrets,
     /// The part of a line that is there.
     line: Vec<u8>,
