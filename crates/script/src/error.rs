@@ -177,7 +177,10 @@ impl Parts {
         if let Some(at) = parts.text.find("\nstack traceback:") {
             let rest = parts.text.split_off(at);
             if parts.traceback.is_empty() {
-                parts.traceback = rest.trim_start().to_owned();
+                let rest = rest.trim_start();
+                // A job's error has a second one behind it, of the begin of the job.
+                let end = rest.find("\nstack traceback:").unwrap_or(rest.len());
+                rest[..end].clone_into(&mut parts.traceback);
             }
         }
         parts

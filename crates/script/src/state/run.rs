@@ -21,6 +21,7 @@ use crate::jobs::io;
 use crate::limits::frame::{Frame, Phase};
 use crate::limits::seen;
 use crate::limits::watch::Running;
+use crate::native::begin::begin;
 use crate::ngx::json_text;
 use crate::source::library::{Limits, ScriptId};
 
@@ -280,13 +281,15 @@ impl LuaState {
         (id, version): (ScriptId, u64),
         label: &str,
         function: &Function,
-        args: MultiValue,
+        mut args: MultiValue,
     ) -> Result<Job, ScriptError> {
         let Some(jobs) = &self.ctx.jobs else {
             return Err(ScriptError::new(ErrorKind::Runtime, format!("{label}: this state runs no timers")));
         };
-        let thread =
-            self.lua.create_thread(function.clone()).map_err(|error| ScriptError::from_lua(&error, label))?;
+        let thread = begin(&self.lua, &self.ctx)
+            .and_then(|begin| self.lua.create_thread(begin))
+            .map_err(|error| ScriptError::from_lua(&error, label))?;
+        args.push_front(Value::Function(function.clone()));
         let entry = self.ctx.library.entry(id)?;
         entry.check_quarantine()?;
         let limits = entry.limits;

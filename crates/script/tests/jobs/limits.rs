@@ -310,3 +310,32 @@ fn answers_that_are_none_are_errors_of_the_check() {
     assert!(check("fails").unwrap_err().message.contains("main.lua:1: boom"));
     assert!(check("missing").unwrap_err().message.contains("there is no function 'missing'"));
 }
+
+#[test]
+fn the_text_of_an_error_is_made_within_the_limits() {
+    let began = Instant::now();
+    for text in [
+        "while true do end",
+        "local all = {} while true do all[#all + 1] = {} end",
+        "return ('x'):rep(1 << 40)",
+        "error(self)",
+        "return 7",
+    ] {
+        let body = format!(
+            "error(setmetatable({{}}, {{ __tostring = function(self) {text} end, __name = 'odd' }}))"
+        );
+        let world = world(&body);
+        let state = world.background();
+        let error = common::finish(&state, state.start_timer(world.id, "tick").unwrap()).unwrap_err();
+        let list = state.start_list(world.id, "tick", Duration::from_millis(200)).unwrap();
+        let of_list = common::finish(&state, list).unwrap_err();
+        if text.starts_with("while") {
+            assert_eq!((error.kind, of_list.kind), (ErrorKind::Time, ErrorKind::Time), "{error}, {of_list}");
+            assert!(of_list.message.contains("main.lua:2"), "{of_list}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let said = error("error(setmetatable({}, { __tostring = function() return 'odd' end }))");
+    assert!(said.message.ends_with("main.lua:2: odd"), "{said}");
+    assert!(said.traceback.contains("main.lua:2: in"), "{}", said.traceback);
+}
