@@ -127,7 +127,7 @@ impl OrderSharing {
                     }
                     (self.stored, is_new) = (Some(orders), true);
                 }
-                News::There => {}
+                News::There(endpoint) => shelf.answers_at(endpoint),
             }
             let is_first = shelf.state().is_none();
             if shelf.note(true) {

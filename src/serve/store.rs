@@ -11,7 +11,7 @@ use balance::order::StoreRevision;
 use balance::sharing::{OrderDraft, PutFailure};
 use control::OrderStore;
 use render::time::Time;
-use share::{Desk, StorePlace};
+use share::{Desk, KnownStore, StorePlace};
 
 use crate::httpd::memory::{self, SharedWords};
 use crate::keep::orders;
@@ -45,9 +45,11 @@ const NEEDED: usize = 4;
 const TAKEN: usize = 5;
 /// The identity of the store that all revisions are of.
 const STORE: usize = 6;
+/// The number of the endpoint that has answered last.
+const ENDPOINT: usize = 7;
 /// The first of the changes: a nonce, when it has begun by the table's clock, or [`DISOWNED`], and
 /// its revision once that is known, and its process.
-const FIRST: usize = 7;
+const FIRST: usize = 8;
 
 const UNKNOWN: u64 = 0;
 const THERE: u64 = 1;
@@ -97,6 +99,11 @@ impl OrderShelf {
             self.set(SINCE, memory::epoch_s());
         }
         before != state
+    }
+
+    /// Notes which endpoint has answered.
+    pub fn answers_at(&self, endpoint: usize) {
+        self.set(ENDPOINT, endpoint as u64);
     }
 
     /// Notes which revision is known here. True when it is one of another store than those before,
@@ -216,7 +223,8 @@ impl OrderStore for OrderShelf {
         let Some(at) = self.begin(nonce) else {
             return Err(PutFailure::Away("too many orders are under way".into()));
         };
-        let done = self.desk.put(orders, self.word(STORE), nonce, memory::epoch_s());
+        let known = KnownStore { store: self.word(STORE), endpoint: self.word(ENDPOINT) as usize };
+        let done = self.desk.put(orders, known, nonce, memory::epoch_s());
         match &done {
             Err(PutFailure::Unknown(_)) => self.set(at + 1, DISOWNED),
             // It is under way until it holds here.

@@ -210,6 +210,23 @@ fn an_order_given_here_alone_after_a_restart_reaches_the_store_later() {
 }
 
 #[test]
+fn orders_reach_the_store_by_the_one_endpoint_that_answers() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    // Nobody listens at two of them, and two are silent.
+    let silent = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let silent = silent.each_ref().map(|one| one.local_addr().expect("an address").port());
+    let dead = [1, 1, silent[0], silent[1]];
+    let dead: String = dead.iter().map(|port| format!("http://127.0.0.1:{port},")).collect();
+    let one = front(&format!("{dead}{}", etcd.endpoint()), &[&a]);
+    for weight in 2..12 {
+        let answer = patch(&one, "a", &format!("{{\"weight\":{weight}}}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(stored(&etcd, "a")["weight"], 11.0);
+}
+
+#[test]
 fn orders_of_a_store_that_went_back_hold_at_all_and_so_do_those_that_follow() {
     let [a, b] = Backend::named(["a", "b"]);
     let mut etcd = Etcd::start();

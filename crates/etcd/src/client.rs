@@ -75,6 +75,19 @@ impl EtcdClient {
         }
     }
 
+    /// The place of the endpoint that is asked next among all.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Asks this endpoint next, and those behind it then.
+    pub fn begin_at(&mut self, at: usize) {
+        if at != self.at && at < self.places.endpoints.len() {
+            self.at = at;
+            (self.link, self.token) = (None, None);
+        }
+    }
+
     /// How many endpoints there are.
     pub fn endpoints(&self) -> usize {
         self.places.endpoints.len()

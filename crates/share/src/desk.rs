@@ -5,6 +5,7 @@
 use balance::sharing::{self, OrderDraft, PutFailure, Sharing};
 use etcd::{Compare, EtcdClient, EtcdError, KeyValue, Operation, Transacted, Transaction};
 use tokio::runtime::Builder;
+use tokio::time::Instant;
 
 use crate::place::StorePlace;
 use crate::value;
@@ -17,6 +18,15 @@ pub struct Desk {
     place: StorePlace,
 }
 
+/// The store, as it is known here.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownStore {
+    /// Its identity.
+    pub store: u64,
+    /// The number of the endpoint that has answered last, of the place's.
+    pub endpoint: usize,
+}
+
 impl Desk {
     /// For the store at this place.
     pub fn new(place: StorePlace) -> Self {
@@ -24,12 +34,18 @@ impl Desk {
     }
 
     /// Puts orders in the store, and waits for the answer, at most three times `timeout=`. Returns
-    /// the revision that they have there. `store`: the identity of the store that is known here.
-    /// `nonce`: a number that nobody else uses. `now_s`: epoch seconds.
+    /// the revision that they have there. `nonce`: a number that nobody else uses. `now_s`: epoch
+    /// seconds.
     ///
     /// # Errors
     /// None of them is there; see [`PutFailure`].
-    pub fn put(&self, drafts: &[OrderDraft], store: u64, nonce: u64, now_s: u64) -> Result<u64, PutFailure> {
+    pub fn put(
+        &self,
+        drafts: &[OrderDraft],
+        known: KnownStore,
+        nonce: u64,
+        now_s: u64,
+    ) -> Result<u64, PutFailure> {
         if drafts.len() > MOST {
             return Err(PutFailure::Refused(format!(
                 "a change has shared orders of at most {MOST} members, this one has {}",
@@ -38,7 +54,7 @@ impl Desk {
         }
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| PutFailure::Away(error.to_string()))?;
-        let done = runtime.block_on(self.put_now(drafts, store, nonce, now_s));
+        let done = runtime.block_on(self.put_now(drafts, known, nonce, now_s));
         // A lookup of a name may hang.
         runtime.shutdown_background();
         done
@@ -47,12 +63,14 @@ impl Desk {
     async fn put_now(
         &self,
         drafts: &[OrderDraft],
-        store: u64,
+        known: KnownStore,
         nonce: u64,
         now_s: u64,
     ) -> Result<u64, PutFailure> {
         let mut client = EtcdClient::new(self.place.etcd.clone());
+        client.begin_at(known.endpoint);
         let key = |draft: &OrderDraft| self.place.key(&draft.pool, &draft.member);
+        let store = known.store;
         let found = self.look(&mut client, drafts).await?;
         if self.place.identity(&found.kvs) != store {
             return Err(PutFailure::Away("it was replaced or went back, and is looked at anew".into()));
@@ -79,14 +97,18 @@ impl Desk {
         }
     }
 
-    /// The keys as they are now, of the first endpoint of two that answers.
+    /// The keys as they are now, of the first endpoint that answers within twice `timeout=`.
     async fn look(&self, client: &mut EtcdClient, drafts: &[OrderDraft]) -> Result<Transacted, PutFailure> {
         let get = |draft: &OrderDraft| Operation::Get { key: self.place.key(&draft.pool, &draft.member) };
         let store = Operation::Get { key: self.place.store.clone() };
         let then = drafts.iter().map(get).chain([store]).collect();
         let look = Transaction { then, ..Transaction::default() };
+        let until = Instant::now() + self.place.timeout() * 2;
         let mut failed = None;
-        for _ in 0..client.endpoints().min(2) {
+        for _ in 0..client.endpoints() {
+            if Instant::now() >= until {
+                break;
+            }
             match client.transact(&look).await {
                 Ok(found) => return Ok(found),
                 Err(error @ EtcdError::Refused { .. }) => return Err(PutFailure::Refused(error.to_string())),

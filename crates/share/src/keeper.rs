@@ -47,8 +47,8 @@ pub struct StoredOrders {
 pub enum News {
     /// These are the orders now.
     Orders(Arc<StoredOrders>),
-    /// The store has answered, and nothing has changed.
-    There,
+    /// The store has answered by this endpoint of the place.
+    There(usize),
     /// It does not answer.
     Away(String),
 }
@@ -147,6 +147,7 @@ impl OrderKeeper {
             Err(error) => return Ended::Away(error),
         };
         tell(News::Orders(self.orders(&keys)));
+        tell(News::There(client.at()));
         let mut due = Instant::now() + PACE;
         let mut changed: Option<Instant> = None;
         loop {
@@ -179,7 +180,7 @@ impl OrderKeeper {
                     Ok(now) if revision(now.header.revision) < self.known.revision => return Ended::Again,
                     Ok(now) => {
                         self.known.revision = revision(now.header.revision);
-                        tell(News::There);
+                        tell(News::There(client.at()));
                         due = Instant::now() + PACE;
                     }
                     Err(error) => return Ended::Away(error.to_string()),

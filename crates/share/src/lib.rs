@@ -10,6 +10,6 @@ mod keeper;
 mod place;
 mod value;
 
-pub use desk::Desk;
+pub use desk::{Desk, KnownStore};
 pub use keeper::{News, OfferSender, OrderKeeper, OrderOffer, PoolOrders, StoredOrders};
 pub use place::StorePlace;
