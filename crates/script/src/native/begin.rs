@@ -35,10 +35,9 @@ pub(crate) fn begin(lua: &Lua, ctx: &Rc<Context>) -> mlua::Result<Function> {
 unsafe extern "C-unwind" fn explained(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by Lua with the error alone; there is room for twenty values.
     unsafe {
-        match ffi::lua_type(lua, 1) {
-            // The runtime's own errors, which say where they were raised.
-            ffi::LUA_TUSERDATA | ffi::LUA_TLIGHTUSERDATA => return 1,
-            _ => {}
+        // The runtime's own errors say where they were raised.
+        if matches!(ffi::lua_type(lua, 1), ffi::LUA_TUSERDATA | ffi::LUA_TLIGHTUSERDATA) {
+            return 1;
         }
         // It may run a script's `__tostring`, and raise.
         let text = ffi::luaL_tolstring(lua, 1, ptr::null_mut());
