@@ -57,6 +57,8 @@ pub struct OrderSharing {
     offered: HashMap<(String, String), (u64, Instant)>,
     /// Members whose stored orders were said to be wrong.
     wrong: HashSet<(String, String)>,
+    /// Members whose stored orders were said not to hold here.
+    untaken: HashSet<(String, String)>,
 }
 
 /// The deeds about the members of a pool.
@@ -80,6 +82,7 @@ impl OrderSharing {
             looked: None,
             offered: HashMap::new(),
             wrong: HashSet::new(),
+            untaken: HashSet::new(),
         }
     }
 
@@ -163,10 +166,13 @@ impl OrderSharing {
             let pool = &image.membership;
             self.say_wrong(pool, &stored);
             let todo = self.todo(table, pool, (&stored, shelf));
+            if todo.takes.is_empty() {
+                self.say_untaken(pool, &[]);
+            }
             if todo.takes.is_empty() && todo.offers.is_empty() || !lease.holds() {
                 continue;
             }
-            let (mut events, mut offers) = (Vec::new(), Vec::new());
+            let (mut events, mut offers, mut untaken) = (Vec::new(), Vec::new(), Vec::new());
             let steering = self.thread.balancer.clone();
             steering.with_pen(&mut || {
                 // Somebody may have put something newer there just now.
@@ -177,11 +183,15 @@ impl OrderSharing {
                 let todo = self.todo(table, &now.membership, (&stored, shelf));
                 shelf.takes(todo.taken.unwrap_or(stored.at.revision));
                 for (member, before, after) in &todo.takes {
-                    events.extend(take(steering.as_ref(), &pool.name, member, (before, after)));
+                    match take(steering.as_ref(), &pool.name, member, (before, after)) {
+                        Ok(told) => events.extend(told),
+                        Err(why) => untaken.push((member.spec.name.clone(), why)),
+                    }
                 }
                 offers = todo.offers;
             });
             steering.tell_all(&events);
+            self.say_untaken(pool, &untaken);
             offers.into_iter().for_each(|(offer, is_undo)| self.offer(table, offer, is_undo));
         }
     }
@@ -251,6 +261,26 @@ impl OrderSharing {
         }
     }
 
+    /// Says once of each order that cannot hold here, until it can.
+    fn say_untaken(&mut self, pool: &Membership, untaken: &[(String, String)]) {
+        self.untaken.retain(|(known, member)| {
+            **known != *pool.name || untaken.iter().any(|(other, _)| other == member)
+        });
+        for (member, why) in untaken {
+            let names = (pool.name.to_string(), member.clone());
+            // It may just have gone: then there is nothing to order.
+            let is_there = pool.members.iter().any(|known| known.spec.name == *member);
+            if is_there && self.untaken.len() < MOST_WRONG && self.untaken.insert(names) {
+                let text = format!(
+                    "pool {}: member {member}: its order in the store does not hold here: {}",
+                    pool.name,
+                    why.replace(char::is_control, "?")
+                );
+                log::server(log::WARNING, &text);
+            }
+        }
+    }
+
     /// Says once of each order that cannot be read.
     fn say_wrong(&mut self, pool: &Membership, stored: &StoredOrders) {
         let Some(orders) = stored.pools.get(&*pool.name) else { return };
@@ -281,7 +311,7 @@ fn take(
     pool: &str,
     member: &Member,
     (before, after): (&Option<Order>, &Option<Order>),
-) -> Vec<Event> {
+) -> Result<Vec<Event>, String> {
     let none = Order::default();
     let (old, new) = (before.as_ref().unwrap_or(&none), after.as_ref().unwrap_or(&none));
     let step = |what| MemberStep { pool: pool.to_owned(), member: member.spec.name.clone(), what };
@@ -294,8 +324,7 @@ fn take(
         steps.push(step(Doing::Weigh(new.weight.unwrap_or(member.spec.weight))));
     }
     steps.push(step(Doing::Order(after.clone())));
-    // It may just have gone: then there is nothing to order.
-    steering.carry_out(&steps, &By::Person(new.person())).unwrap_or_default()
+    steering.carry_out(&steps, &By::Person(new.person())).map_err(|error| error.to_string())
 }
 
 impl Task for OrderSharing {

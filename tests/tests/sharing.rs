@@ -414,3 +414,19 @@ fn a_value_that_is_not_an_order_is_left_alone_and_said_once() {
     wait_for(&httpd, "a", "weight", 1);
     assert_eq!(member(&httpd, "a")["admin"], "drain");
 }
+
+#[test]
+fn an_order_that_does_not_fit_beside_what_is_a_servers_own_is_said_once() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let httpd = front(&etcd.endpoint(), &[&a]);
+    let long = "x".repeat(190);
+    let meta = format!(r#"{{"meta":{{"k1":"{long}","k2":"{long}","k3":"{long}","k4":"{long}"}}}}"#);
+    let answer = patch(&httpd, "a", &meta);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    etcd.put("/lb/test/orders/app/a", &format!(r#"{{"admin":"drain","note":"{long}","by":"{long}"}}"#));
+    httpd.wait_for_log("pool app: member a: its order in the store does not hold here: ");
+    etcd.put("/lb/test/orders/app/a", r#"{"admin":"drain"}"#);
+    wait_for(&httpd, "a", "admin", "drain");
+    assert_eq!(httpd.count_log("does not hold here"), 1);
+}

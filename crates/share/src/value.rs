@@ -46,13 +46,20 @@ pub(crate) fn written(order: &Order, nonce: u64) -> Vec<u8> {
         weight: order.weight.map(|weight| f64::from(weight) / 100.0),
         until: order.until,
         then: then.map(|then| then.word().to_owned()),
-        note: order.note.clone(),
-        by: order.by.clone(),
-        from: order.from.clone(),
+        note: order.note.as_ref().map(|note| note.replace(char::is_control, "?")),
+        by: clipped(order.by.as_deref()),
+        from: clipped(order.from.as_deref()),
         at: order.at,
         nonce: format!("{nonce:016x}"),
     };
     serde_json::to_vec(&value).unwrap_or_default()
+}
+
+/// A name that [`read`] takes.
+fn clipped(name: Option<&str>) -> Option<String> {
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MAX_PERSON;
+    let is_shown = |c: char| if c.is_control() { '?' } else { c };
+    name.map(|name| name.char_indices().take_while(fits).map(|(_, c)| is_shown(c)).collect())
 }
 
 /// Reads what [`written`] wrote, or somebody by hand.
@@ -120,6 +127,13 @@ mod tests {
         }
         let by_hand = read(br#"{"admin":"drain","colour":"red"}"#, 7).expect("an order");
         assert_eq!((by_hand.order.admin, by_hand.nonce), (Some(AdminState::Drain), 0));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_clipped_so_that_others_can_read_it() {
+        let order = Order { by: Some(format!("\u{7}{}", "é".repeat(200))), ..Order::default() };
+        let by = read(&written(&order, 1), 1).expect("an order").order.by;
+        assert_eq!(by, Some(format!("?{}", "é".repeat(99))));
     }
 
     proptest! {
