@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ::config::{Config, Position};
+use balance::settings::SourcePlace;
 
 use crate::httpd::config;
 use crate::httpd::confine::Account;
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Named {
     /// Where.
     place: String,
+    directive: &'static str,
     key: &'static str,
     path: PathBuf,
 }
@@ -52,8 +54,9 @@ pub fn unusable(alone: OneThread, root: &Path, wanted: &Config) -> Vec<String> {
     let wrong = named.iter().zip(said.lines()).filter(|(_, why)| !why.is_empty());
     let told = |(one, why): (&Named, &str)| {
         format!(
-            "{}: LuaBalancerDiscovery: {why} (looked at as {}, as httpd's children do)",
+            "{}: {}: {why} (looked at as {}, as httpd's children do)",
             one.place,
+            one.directive,
             account.name()
         )
     };
@@ -90,8 +93,29 @@ fn named(root: &Path, wanted: &Config) -> Vec<Named> {
             });
             let place = place.unwrap_or_else(|| pool.place.to_string());
             let files = source.source.files().into_iter();
-            all.extend(files.map(|(key, path)| Named { place: place.clone(), key, path: root.join(path) }));
+            all.extend(files.map(|(key, path)| Named {
+                place: place.clone(),
+                directive: "LuaBalancerDiscovery",
+                key,
+                path: root.join(path),
+            }));
         }
+    }
+    if let Some(store) = &wanted.store.place {
+        let directive = "LuaBalancerStore";
+        let line = lines.iter().find(|line| line.directive.eq_ignore_ascii_case(directive));
+        let place = line.map_or_else(String::new, |line| {
+            let (file, number) = line.place.clone();
+            Position { file, line: number }.to_string()
+        });
+        let source = SourcePlace::Etcd(store.clone());
+        let files = source.files().into_iter();
+        all.extend(files.map(|(key, path)| Named {
+            place: place.clone(),
+            directive,
+            key,
+            path: root.join(path),
+        }));
     }
     all
 }

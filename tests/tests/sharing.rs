@@ -391,6 +391,9 @@ fn members_may_be_below_the_prefix_of_the_store() {
     assert_eq!(httpd.client().get("/app/").status, 200);
     let refused = Httpd::builder().config(pool).configtest().output;
     assert!(refused.contains("LuaBalancerDiscovery etcd:/PREFIX needs LuaBalancerStore"), "{refused}");
+    let store = format!("LuaBalancerStore etcd:{}/lb/test ca=/nowhere/ca.pem\n", etcd.endpoint());
+    let refused = Httpd::builder().config(&store).config(pool).configtest().output;
+    assert!(refused.contains("LuaBalancerStore: ") && refused.contains("/nowhere/ca.pem"), "{refused}");
 }
 
 #[test]
