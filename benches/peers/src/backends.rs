@@ -26,13 +26,26 @@ pub struct Fast {
 impl Fast {
     /// Starts it for so many members.
     pub fn start(members: usize) -> Result<Self, String> {
+        Self::listening(1, |port| {
+            (0..members).map(|index| format!("listen {}:{port} backlog=1024;\n", address(index))).collect()
+        })
+    }
+
+    /// Starts it at every loopback address. Thousands of members that share one address would
+    /// share its ports too: the kernel searches them at each new connection. Two processes share
+    /// the connections, of which one may have no more than files.
+    pub fn everywhere() -> Result<Self, String> {
+        Self::listening(2, |port| format!("listen 0.0.0.0:{port} backlog=1024;\n"))
+    }
+
+    /// With so many processes, and a port's lines of `listen`.
+    fn listening(workers: usize, lines: impl FnOnce(u16) -> String) -> Result<Self, String> {
         let port = ReservedPort::new();
         let folder = Folder::new();
         let number = port.port();
-        let listen: String =
-            (0..members).map(|index| format!("listen {}:{number} backlog=1024;\n", address(index))).collect();
+        let listen = lines(number);
         let config = format!(
-            "worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; daemon off;\n\
+            "worker_processes {workers}; pid {dir}/pid; error_log {dir}/error.log; daemon off;\n\
              events {{ worker_connections 16384; }}\nhttp {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1200s;\n\
              {temporary}server {{ {listen} location / {{ return 200 \"ok\\n\"; }} }} }}\n",
             dir = folder.path().display(),
@@ -41,8 +54,7 @@ impl Fast {
         let file = folder.write("nginx.conf", &config);
         let mut command = Command::new("nginx");
         command.arg("-c").arg(file).arg("-p").arg(folder.path());
-        let last = address(members.saturating_sub(1));
-        let process = Process::start(command, folder, || listens(&last, number))?;
+        let process = Process::start(command, folder, || listens(&address(0), number))?;
         Ok(Self { _process: process, port })
     }
 

@@ -8,7 +8,7 @@ pub const SCRIPT: &str = "local app = lb.pool(\"app\")\nfunction select(r)\n  if
 
 /// Loopback addresses, so that a thousand members are a thousand workers.
 pub fn address(index: usize) -> String {
-    format!("127.0.{}.{}", 1 + index / 250, 1 + index % 250)
+    format!("127.{}.{}.{}", index / 62_500, 1 + index / 250 % 250, 1 + index % 250)
 }
 
 /// A line `WORD http://ADDRESS:PORT` for each of the members.

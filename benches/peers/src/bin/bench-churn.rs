@@ -3,8 +3,8 @@
 //! a hundred is replaced every second, the processor time of the thread that leads, and memory.
 //!
 //! `bench-churn [members=10000] [part=100] [rounds=5] [seconds=12] [clients=8] [pause_ms=2]`: needs
-//! nginx. The source is a file, which is renamed into place. All members are at one address, and
-//! their paths differ; `part` of them are replaced each second by ones that nobody has met.
+//! nginx. The source is a file, which is renamed into place. Each member has an address of its own;
+//! `part` of them are replaced each second by ones that nobody has met.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ struct List {
 impl List {
     fn write(&self) {
         let from = self.from.load(Ordering::Relaxed);
-        let url = |n: usize| format!("http://{}:{}/m{n}", address(0), self.port);
+        let url = |n: usize| format!("http://{}:{}", address(n), self.port);
         let lines: String = (from..from + self.members).map(|n| format!("{} name=m{n}\n", url(n))).collect();
         let beside = self.file.with_extension("new");
         fs::write(&beside, lines).expect("write the list");
@@ -87,7 +87,7 @@ fn memory(httpd: &Httpd) -> usize {
 }
 
 fn main() {
-    let backend = Fast::start(1).expect("nginx runs (apt-get install nginx-light)");
+    let backend = Fast::everywhere().expect("nginx runs (apt-get install nginx-light)");
     let (members, part) = (number("members", 10_000) as usize, number("part", 100) as usize);
     let room = members + part * (DRAIN_S + 10);
     let builder = Httpd::builder().threads(25).log_level("warn");

@@ -34,7 +34,7 @@ const STEP: Duration = Duration::from_millis(20);
 const SKIPPED: Duration = Duration::from_millis(500);
 
 fn main() {
-    let backend = Fast::start(1).expect("nginx runs (apt-get install nginx-light)");
+    let backend = Fast::everywhere().expect("nginx runs (apt-get install nginx-light)");
     let sizes = word("sizes").unwrap_or_else(|| "1000,10000".to_owned());
     let sizes: Vec<usize> = sizes.split(',').filter_map(|size| size.parse().ok()).collect();
     println!(
@@ -64,10 +64,10 @@ fn main() {
     }
 }
 
-/// A server with so many members, all at one address: their paths differ.
+/// A server with so many members, each at an address of its own.
 fn start(members: usize, port: u16) -> Httpd {
     let lines: String = (0..members)
-        .map(|index| format!("    LuaBalancerMember http://{}:{port}/m{index} name=m{index}\n", address(0)))
+        .map(|index| format!("    LuaBalancerMember http://{}:{port} name=m{index}\n", address(index)))
         .collect();
     let config = format!(
         "LuaBalancerMaxMembers {}\nLuaBalancerStateFile kept/state.json\n\
