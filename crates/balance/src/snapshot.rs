@@ -248,13 +248,47 @@ pub struct ChildState {
     pub last_error: Option<Trouble>,
 }
 
-/// The pools of a store as they are now.
-pub fn pools(store: &impl Vitals) -> Vec<PoolState> {
-    let known = store.pool_names().into_iter().filter_map(|name| store.find_pool(&name));
-    known.filter_map(|pool| pool_state(store, pool)).collect()
+/// The part of a balancer that a snapshot has. The rest is left out, and costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Everything.
+    All,
+    /// All pools, without the figures of requests: counts, times and latencies are empty. Of the
+    /// server there is nothing.
+    Standing,
+    /// One pool, by its name in any case.
+    Pool(&'a str),
+    /// One member of a pool, by the names of both. Of the pool itself there are settings, `usable`
+    /// and `panic`, and no figures.
+    Member(&'a str, &'a str),
 }
 
-fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
+impl Scope<'_> {
+    /// Whether it has figures: of members, and of pools.
+    fn has_figures(self) -> (bool, bool) {
+        (self != Scope::Standing, matches!(self, Scope::All | Scope::Pool(_)))
+    }
+
+    fn has_pool(self, name: &str) -> bool {
+        match self {
+            Scope::All | Scope::Standing => true,
+            Scope::Pool(pool) | Scope::Member(pool, _) => name.eq_ignore_ascii_case(pool),
+        }
+    }
+
+    fn has_member(self, name: &str) -> bool {
+        !matches!(self, Scope::Member(_, member) if member != name)
+    }
+}
+
+/// The pools of a store as they are now.
+pub fn pools(store: &impl Vitals, scope: Scope<'_>) -> Vec<PoolState> {
+    let names = store.pool_names().into_iter().filter(|name| scope.has_pool(name));
+    let known = names.filter_map(|name| store.find_pool(&name));
+    known.filter_map(|pool| pool_state(store, pool, scope)).collect()
+}
+
+fn pool_state(store: &impl Vitals, pool: PoolId, scope: Scope<'_>) -> Option<PoolState> {
     let PoolImage { membership, settings } = store.read_pool(pool)?;
     let origin = store.origin(pool)?;
     let members = &membership.members;
@@ -263,23 +297,32 @@ fn pool_state(store: &impl Vitals, pool: PoolId) -> Option<PoolState> {
     let active = tier::active(members, &states, &settings.set, panic);
     // In configured order, as the members are.
     let mut usable = active.iter().peekable();
-    let views = members.iter().zip(&states).enumerate().map(|(at, (member, status))| {
-        let seen = Seen { member, status: *status, check: settings.health.as_ref(), origin };
-        seen.state(store, usable.next_if(|next| **next == at).is_some())
+    let (has_figures, has_own) = scope.has_figures();
+    let views = members.iter().zip(&states).enumerate().filter_map(|(at, (member, status))| {
+        let is_usable = usable.next_if(|next| **next == at).is_some();
+        let seen = Seen { member, status: *status, check: settings.health.as_ref(), origin, has_figures };
+        scope.has_member(&member.spec.name).then(|| seen.state(store, is_usable))
     });
-    let members: Vec<MemberState> = views.collect();
-    let counts = store.pool_counts(pool);
+    let views: Vec<MemberState> = views.collect();
+    let (counts, recent) = match has_own {
+        true => {
+            let counts = store.pool_counts(pool);
+            let recent = store.pool_recent(pool, &counts);
+            (counts, recent)
+        }
+        false => Default::default(),
+    };
     Some(PoolState {
         name: membership.name,
         origin,
         panic,
         usable: active.len(),
-        inflight: members.iter().map(|member| member.inflight).fold(0, u32::saturating_add),
-        queued: store.queued(pool),
-        recent: store.pool_recent(pool, &counts),
+        inflight: views.iter().map(|member| member.inflight).filter(|_| has_own).fold(0, u32::saturating_add),
+        queued: if has_own { store.queued(pool) } else { 0 },
+        recent,
         counts,
         settings,
-        members,
+        members: views,
     })
 }
 
@@ -289,6 +332,8 @@ struct Seen<'a> {
     status: Status,
     check: Option<&'a HealthCheck>,
     origin: Origin,
+    /// See [`Scope::Standing`].
+    has_figures: bool,
 }
 
 impl Seen<'_> {
@@ -296,7 +341,15 @@ impl Seen<'_> {
         let (Member { slot, spec, .. }, status) = (self.member, self.status);
         let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
         let (advice, order) = (health.advice(), store.order(*slot));
-        let (counts, incarnation) = (store.member_counts(*slot), self.member.incarnation);
+        let incarnation = self.member.incarnation;
+        let (counts, recent, latency) = match self.has_figures {
+            true => {
+                let counts = store.member_counts(*slot);
+                let recent = store.member_recent(*slot, incarnation, &counts);
+                (counts, recent, store.latency(*slot))
+            }
+            false => Default::default(),
+        };
         let check = self.check.filter(|_| health.is_checked());
         MemberState {
             state: status.state(),
@@ -317,11 +370,11 @@ impl Seen<'_> {
             max_inflight: advice.limit(spec),
             requests: stats.requests,
             failures: stats.failures,
-            latency: store.latency(*slot),
+            latency,
             check: check.map(|check| CheckState::of(health, check)),
             last_check: check.and_then(|_| store.last_check(*slot, incarnation)),
             outlier: OutlierView::of(OutlierState::from_bits(store.outlier(*slot))),
-            recent: store.member_recent(*slot, incarnation, &counts),
+            recent,
             counts,
             added: self.member.order >= ADDED,
             replaced: order.as_ref().filter(|order| order.overlays()).and_then(|_| {

@@ -2,6 +2,7 @@
 //! A request that has found its place.
 
 use balance::event::Person;
+use balance::snapshot::Scope;
 
 use crate::query::Query;
 use crate::types::{House, Request};
@@ -19,6 +20,16 @@ impl Asked<'_> {
     /// The name in this place of the path.
     pub(crate) fn name(&self, at: usize) -> &str {
         self.names.get(at).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The scope of a path's pool.
+    pub(crate) fn pool(&self) -> Scope<'_> {
+        Scope::Pool(self.name(0))
+    }
+
+    /// The scope of a path's member.
+    pub(crate) fn member(&self) -> Scope<'_> {
+        Scope::Member(self.name(0), self.name(1))
     }
 }
 

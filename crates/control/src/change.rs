@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use balance::event::Person;
 use balance::order::{AdminState, Order, Then};
-use balance::snapshot::{MemberState, PoolState};
+use balance::snapshot::{MemberState, PoolState, Scope};
 use balance::steps::{Doing, MemberStep};
 use render::mark::Mark;
 use serde_json::Value;
@@ -24,7 +24,7 @@ use crate::{body, condition, find, read};
 pub(crate) fn add(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
     let mut names = (String::new(), String::new());
-    let instead = apply::make(asked, &mut |draft| {
+    let instead = apply::make(asked, asked.pool(), &mut |draft| {
         let pool = draft.pool(asked.name(0))?;
         if !condition::may_change(asked.request, Mark::of_pool(pool)) {
             return stale_pool(asked, draft).map(Intent::Answer);
@@ -67,7 +67,7 @@ pub(crate) fn duplicate(pool: &PoolState, name: &str) -> Problem {
 /// `PATCH …/members/{member}`.
 pub(crate) fn patch(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
-    let instead = apply::make(asked, &mut |draft| {
+    let instead = apply::make(asked, asked.member(), &mut |draft| {
         let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
         if !condition::may_change(asked.request, Mark::of_member(member)) {
             return stale_member(asked, draft).map(Intent::Answer);
@@ -87,7 +87,7 @@ pub(crate) fn delete(asked: &Asked<'_>) -> Result<Response, Problem> {
     }
     let force = asked.query.switch("force")?;
     let drain_s = asked.query.get("drain")?.map(|text| patch::seconds("drain", text)).transpose()?;
-    let instead = apply::make(asked, &mut |draft| {
+    let instead = apply::make(asked, asked.member(), &mut |draft| {
         let (pool, member) = draft.member(asked.name(0), asked.name(1))?;
         if !condition::may_change(asked.request, Mark::of_member(member)) {
             return stale_member(asked, draft).map(Intent::Answer);
@@ -104,7 +104,7 @@ pub(crate) fn delete(asked: &Asked<'_>) -> Result<Response, Problem> {
     if drain_s.is_some() {
         return member_answer(asked.house, 202, (asked.name(0), asked.name(1)));
     }
-    let all = asked.house.snapshot();
+    let all = asked.house.snapshot(asked.pool());
     let mark = Mark::of_pool(find::pool(&all, asked.name(0))?);
     Ok(Response { status: 204, headers: vec![("ETag", mark.to_string())], body: Vec::new() })
 }
@@ -183,7 +183,7 @@ pub(crate) fn found(pool: &PoolState, member: &MemberState) -> Option<String> {
 
 /// A member's new document.
 fn member_answer(house: &dyn House, status: u16, (pool, name): (&str, &str)) -> Result<Response, Problem> {
-    let all = house.snapshot();
+    let all = house.snapshot(Scope::Member(pool, name));
     let (pool, member) = find::member(&all, pool, name)?;
     let mark = Mark::of_member(member);
     read::with_view(house, &all, |view| read::changed(status, mark, &view.member(pool, member)))

@@ -67,7 +67,7 @@ pub(crate) struct Refused {
 pub(crate) fn replace(asked: &Asked<'_>) -> Result<Response, Problem> {
     let body = body::json(asked.request)?;
     let (dry, force) = (asked.query.switch("dry_run")?, asked.query.switch("force")?);
-    let instead = apply::make(asked, &mut |draft| {
+    let instead = apply::make(asked, asked.pool(), &mut |draft| {
         let pool = draft.pool(asked.name(0))?;
         let mark = Mark::of_pool(pool);
         if !condition::may_change(asked.request, mark) {
@@ -86,7 +86,7 @@ pub(crate) fn replace(asked: &Asked<'_>) -> Result<Response, Problem> {
     if let Some(response) = instead {
         return Ok(response);
     }
-    let all = asked.house.snapshot();
+    let all = asked.house.snapshot(asked.pool());
     let pool = find::pool(&all, asked.name(0))?;
     let mark = Mark::of_pool(pool);
     read::with_view(asked.house, &all, |view| read::changed(200, mark, &view.members(pool)))

@@ -15,6 +15,7 @@ use balance::event::By;
 use balance::member::{Member, MemberSpec};
 use balance::order::Order;
 use balance::settings::{Method, PoolSettings};
+use balance::snapshot::Scope;
 use balance::store::Store;
 use table::{Geometry, Needs, Table};
 
@@ -61,7 +62,15 @@ fn changes(table: &Table, pool: PoolId, method: &Method) {
     };
     time("a pick after an order", order, pick);
     time("a reading after an order", order, || drop(black_box(table.read_pool(pool))));
-    time("all that can be shown", |_| {}, || drop(black_box(table.snapshot(0))));
+    let last = members.last().map_or("", |member| &member.spec.name);
+    let scopes = [
+        ("all that can be shown", Scope::All),
+        ("the standing of all", Scope::Standing),
+        ("one of them", Scope::Member("app", last)),
+    ];
+    for (name, scope) in scopes {
+        time(name, |_| {}, || drop(black_box(table.snapshot(0, scope))));
+    }
 }
 
 fn main() {

@@ -3,7 +3,9 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use balance::snapshot::{self, ChildState, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot};
+use balance::snapshot::{
+    self, ChildState, Fill, LeadState, Room, Scope, ScriptState, ScriptVerdict, Snapshot,
+};
 
 use crate::protocol::lead;
 use crate::protocol::life::{Life, LifePhase};
@@ -14,13 +16,18 @@ use crate::{Table, Whose};
 impl Table {
     /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
     /// scripts and dictionaries are not in the table: the caller adds them. A larger change is in
-    /// it as a whole, or not at all.
-    pub fn snapshot(&self, now_ms: u64) -> Snapshot {
-        self.settled(&|| self.snapshot_now(now_ms))
+    /// it as a whole, or not at all. Of the rest of the server there is something with
+    /// [`Scope::All`] alone, and no fill with [`Scope::Member`].
+    pub fn snapshot(&self, now_ms: u64, scope: Scope<'_>) -> Snapshot {
+        self.settled(&|| self.snapshot_now(now_ms, scope))
     }
 
-    fn snapshot_now(&self, now_ms: u64) -> Snapshot {
-        let pools = snapshot::pools(self);
+    fn snapshot_now(&self, now_ms: u64, scope: Scope<'_>) -> Snapshot {
+        let pools = snapshot::pools(self, scope);
+        if scope != Scope::All {
+            let fill = (!matches!(scope, Scope::Member(..))).then(|| self.fill());
+            return Snapshot { pools, fill, ..Snapshot::default() };
+        }
         Snapshot {
             sources: self.source_states(&pools),
             pools,
