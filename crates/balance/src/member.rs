@@ -2,7 +2,10 @@
 //! Members: what a `LuaBalancerMember` line (or a script) says of one backend, and that backend's
 //! row in the table.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use crate::url::MemberUrl;
 
@@ -88,6 +91,49 @@ pub struct Member {
     pub spec: MemberSpec,
     /// A fingerprint of the keys of its connections: a line may be changed in place.
     pub connections: u32,
+}
+
+/// A member's line, shared with those who have read it, until it is written into.
+#[derive(Clone)]
+pub struct SharedSpec(Arc<Member>);
+
+impl SharedSpec {
+    /// The line of a member that was read.
+    pub fn of(member: &Arc<Member>) -> Self {
+        SharedSpec(member.clone())
+    }
+}
+
+impl From<MemberSpec> for SharedSpec {
+    fn from(spec: MemberSpec) -> Self {
+        SharedSpec(Arc::new(Member::new((0, 0), 0, spec)))
+    }
+}
+
+impl Deref for SharedSpec {
+    type Target = MemberSpec;
+
+    fn deref(&self) -> &MemberSpec {
+        &self.0.spec
+    }
+}
+
+impl DerefMut for SharedSpec {
+    fn deref_mut(&mut self) -> &mut MemberSpec {
+        &mut Arc::make_mut(&mut self.0).spec
+    }
+}
+
+impl fmt::Debug for SharedSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.spec.fmt(f)
+    }
+}
+
+impl PartialEq for SharedSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.spec == other.0.spec
+    }
 }
 
 impl Member {

@@ -11,7 +11,7 @@ use crate::event::By;
 use crate::health::HealthState;
 use crate::history::CheckReport;
 use crate::live::Latency;
-use crate::member::{Member, MemberSpec};
+use crate::member::{Member, MemberSpec, SharedSpec};
 use crate::order::{AdminState, Order, Replaced};
 use crate::outlier::OutlierState;
 use crate::settings::{HealthCheck, PoolSettings};
@@ -77,7 +77,7 @@ pub struct PoolState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemberState {
     /// Its line. Has secrets: `secret=`.
-    pub spec: MemberSpec,
+    pub spec: SharedSpec,
     /// In one word.
     pub state: State,
     /// Neither checks nor requests have anything against it.
@@ -328,7 +328,7 @@ fn pool_state(store: &impl Vitals, pool: PoolId, scope: Scope<'_>) -> Option<Poo
 
 /// The sources of a member's state, besides its words.
 struct Seen<'a> {
-    member: &'a Member,
+    member: &'a Arc<Member>,
     status: Status,
     check: Option<&'a HealthCheck>,
     origin: Origin,
@@ -338,7 +338,7 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     fn state(&self, store: &impl Vitals, usable: bool) -> MemberState {
-        let (Member { slot, spec, .. }, status) = (self.member, self.status);
+        let (Member { slot, spec, .. }, status) = (&**self.member, self.status);
         let (stats, health) = (store.stats(*slot), HealthState::from_bits(store.health(*slot)));
         let (advice, order) = (health.advice(), store.order(*slot));
         let incarnation = self.member.incarnation;
@@ -382,7 +382,7 @@ impl Seen<'_> {
                 Some(Replaced { max_inflight, meta })
             }),
             order,
-            spec: spec.clone(),
+            spec: SharedSpec::of(self.member),
         }
     }
 

@@ -150,7 +150,7 @@ impl Draft {
                 }
                 member.order.clone_from(order);
             }
-            Doing::Line(spec) => member.spec.clone_from(spec),
+            Doing::Line(spec) => *member.spec = (**spec).clone(),
             Doing::Add(_) | Doing::Recount => {}
         }
         Ok(())
@@ -216,7 +216,7 @@ fn newcomer(spec: &MemberSpec) -> MemberState {
         added: true,
         order: None,
         replaced: None,
-        spec: spec.clone(),
+        spec: spec.clone().into(),
     };
     set_flags(&mut member, spec.flags & AdminState::FLAGS);
     member

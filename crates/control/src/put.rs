@@ -186,7 +186,7 @@ impl Plan<'_> {
         wanted.weight = member.spec.weight;
         wanted.max_inflight = member.spec.max_inflight;
         wanted.meta.clone_from(&member.spec.meta);
-        if wanted != member.spec {
+        if wanted != *member.spec {
             self.line(member, wanted, (weight, most, meta));
             return Ok(());
         }

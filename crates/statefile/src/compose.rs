@@ -104,7 +104,7 @@ fn kept(pool: &PoolState, member: &MemberState, when: WriteTime) -> Option<KeptM
 
 /// The member's line as it was added, whatever was ordered since.
 fn line(member: &MemberState) -> KeptLine {
-    let mut spec: MemberSpec = member.spec.clone();
+    let mut spec: MemberSpec = (*member.spec).clone();
     if let Some(replaced) = &member.replaced {
         (spec.max_inflight, spec.meta) = (replaced.max_inflight, replaced.meta.clone());
     }
