@@ -209,6 +209,8 @@ impl OrderSharing {
             if there.is_none() && here.is_none() {
                 continue;
             }
+            let admin = AdminState::of(member.spec.flags & AdminState::FLAGS);
+            let defined = Defined { admin, weight: member.spec.weight };
             let names = (pool.name.to_string(), member.spec.name.clone());
             let offer = |revision, order| {
                 let (pool, member) = names.clone();
@@ -225,15 +227,15 @@ impl OrderSharing {
                 }
                 Some((there, ChangeState::Disowned)) => {
                     if !is_offered(there.revision) {
-                        let order = sharing::shared_part(here.as_ref());
+                        // The end of the change that is taken back is not waited for.
+                        let stored = Some(&there.order);
+                        let order = sharing::put_in_place(stored, here.as_ref(), defined, 0);
                         todo.offers.push((offer(there.revision, order), true));
                     }
                     continue;
                 }
                 None => {}
             }
-            let admin = AdminState::of(member.spec.flags & AdminState::FLAGS);
-            let defined = Defined { admin, weight: member.spec.weight };
             match sharing::share(there, here.as_ref(), defined, stored.at.store, memory::epoch_s()) {
                 Rule::Same => {}
                 Rule::Take(order) => todo.takes.push((member.clone(), here, order)),

@@ -98,9 +98,16 @@ pub fn shares_the_same(one: Option<&Order>, other: Option<&Order>) -> bool {
     words(one) == words(other)
 }
 
-/// The order of the store as it holds for a member now: in place of what the definition says, and
-/// with what holds after its end once that has come.
+/// The order of the store as it holds for a member now, in place of what the definition says.
 fn holding(stored: &Order, defined: Defined, now_s: u64) -> Order {
+    let mut order = due(stored, now_s);
+    order.admin = order.admin.filter(|admin| *admin != defined.admin);
+    order.weight = order.weight.filter(|weight| *weight != defined.weight);
+    order
+}
+
+/// The words of an order now: those that hold after its end once that has come.
+fn due(stored: &Order, now_s: u64) -> Order {
     let mut order = shared_part(Some(stored));
     if order.until.is_some_and(|until| until <= now_s) {
         order.admin = Some(match order.then {
@@ -109,9 +116,23 @@ fn holding(stored: &Order, defined: Defined, now_s: u64) -> Order {
         });
         (order.until, order.then, order.note) = (None, None, None);
     }
-    order.admin = order.admin.filter(|admin| *admin != defined.admin);
-    order.weight = order.weight.filter(|weight| *weight != defined.weight);
     order
+}
+
+/// An order of here as it is put in the store in place of another one. A word of the store that
+/// says the same as the definition here is not in an order of here; it stays in the store, since
+/// the definitions of other servers may say something else. `now_s`: epoch seconds.
+pub fn put_in_place(stored: Option<&Order>, order: Option<&Order>, defined: Defined, now_s: u64) -> Order {
+    let mut part = shared_part(order);
+    let Some(stored) = stored.map(|stored| due(stored, now_s)) else { return part };
+    let admin = stored.admin.filter(|admin| part.admin.is_none() && *admin == defined.admin);
+    let weight = stored.weight.filter(|weight| part.weight.is_none() && *weight == defined.weight);
+    if part.is_empty() && (admin.is_some() || weight.is_some()) {
+        // These are the words of the one who has given them.
+        (part.by, part.from, part.at) = (stored.by, stored.from, stored.at);
+    }
+    (part.admin, part.weight) = (part.admin.or(admin), part.weight.or(weight));
+    part
 }
 
 /// See [`Sharing`]. `here`: the order that the member has; `store`: the store's identity; `now_s`:
@@ -143,7 +164,8 @@ pub fn share(
     match made_here {
         // Nothing newer is there than was known when it was ordered. Of another store nothing was.
         Some(known) if is_known(stored, known, store) => {
-            Sharing::Offer { revision: stored.revision, order: own }
+            let order = put_in_place(Some(&stored.order), here, defined, now_s);
+            Sharing::Offer { revision: stored.revision, order }
         }
         _ => Sharing::Take(taken(here, theirs)),
     }

@@ -84,7 +84,10 @@ impl Desk {
             if stored.is_some_and(|kv| !is_known(kv, draft, store, now_s)) {
                 return Err(newer(draft));
             }
-            let value = value::written(&sharing::shared_part(draft.after.as_ref()), nonce);
+            let there = stored.and_then(|kv| value::read(&kv.value, kv.mod_revision).ok());
+            let there = there.as_ref().map(|there| &there.order);
+            let order = sharing::put_in_place(there, draft.after.as_ref(), draft.defined, now_s);
+            let value = value::written(&order, nonce);
             transaction.compare.push(Compare::Revision { key: key.clone(), mod_revision });
             transaction.then.push(Operation::Put { key, value, lease: 0 });
         }

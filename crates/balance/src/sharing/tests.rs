@@ -94,6 +94,31 @@ fn an_order_that_a_definition_fulfils_is_the_same_as_none() {
     assert_eq!(share(Some(&stored(7, order)), None, defined, STORE, NOW), Sharing::Same);
 }
 
+#[test]
+fn words_that_say_the_same_as_the_definition_stay_in_the_store() {
+    let other = Defined { admin: AdminState::Drain, weight: 200 };
+    let there = Order { weight: Some(200), ..drain() };
+    let heavy = Order { weight: Some(700), at: 9, ..Order::default() };
+    for (order, says) in [
+        (Some(heavy.clone()), Order { admin: Some(AdminState::Drain), ..heavy.clone() }),
+        (None, there.clone()),
+        (Some(Order { max_inflight: Some(3), ..Order::default() }), there.clone()),
+    ] {
+        assert_eq!(put_in_place(Some(&there), order.as_ref(), other, NOW), says, "{order:?}");
+        assert_eq!(put_in_place(Some(&there), order.as_ref(), DEFINED, NOW), shared_part(order.as_ref()));
+        assert_eq!(put_in_place(None, order.as_ref(), other, NOW), shared_part(order.as_ref()));
+    }
+    // One whose end has come: the word for then stays.
+    let ended = Order { until: Some(NOW), then: Some(Then::AdminState(AdminState::Drain)), ..there };
+    let says = put_in_place(Some(&ended), Some(&heavy), other, NOW);
+    assert_eq!(says, Order { admin: Some(AdminState::Drain), ..heavy.clone() });
+    // One that is given here alone is put there so as well.
+    let local = Some(StoreRevision { store: STORE, revision: 7 });
+    let says = share(Some(&stored(7, drain())), Some(&Order { local, ..heavy.clone() }), other, STORE, NOW);
+    let order = Order { admin: Some(AdminState::Drain), ..heavy };
+    assert_eq!(says, Sharing::Offer { revision: 7, order });
+}
+
 /// One server, as far as one member of it goes.
 #[derive(Default)]
 struct Server {
@@ -195,7 +220,51 @@ fn word(word: u8) -> Order {
     Order { admin, weight, ..Order::default() }
 }
 
+fn defined() -> impl Strategy<Value = Defined> {
+    let admin = prop_oneof![Just(AdminState::Ready), Just(AdminState::Drain), Just(AdminState::Disabled)];
+    (admin, 1..4u32).prop_map(|(admin, weight)| Defined { admin, weight: 100 * weight })
+}
+
+/// An order of two states and its end, and a weight.
+fn any_order() -> impl Strategy<Value = Order> {
+    let admin = || proptest::option::of(defined().prop_map(|defined| defined.admin));
+    let until = proptest::option::of(NOW - 1..NOW + 2);
+    (admin(), admin(), until, proptest::option::of(1..4u32)).prop_map(|(admin, then, until, weight)| Order {
+        until: until.filter(|_| admin.is_some()),
+        then: then.filter(|_| admin.is_some() && until.is_some()).map(Then::AdminState),
+        admin,
+        weight: weight.map(|weight| 100 * weight),
+        ..Order::default()
+    })
+}
+
+/// The state and the weight that hold where an order of the store is taken.
+fn effect(stored: &Order, defined: Defined) -> (AdminState, u32) {
+    let order = holding(stored, defined, NOW);
+    (order.admin.unwrap_or(defined.admin), order.weight.unwrap_or(defined.weight))
+}
+
 proptest! {
+    #[test]
+    fn a_change_of_one_word_leaves_the_other_as_it_is_at_servers_that_define_it_otherwise(
+        there in any_order(), here in defined(), other in defined(), said in defined(), is_weight: bool,
+    ) {
+        let mut after = holding(&there, here, NOW);
+        if is_weight {
+            after.weight = Some(said.weight).filter(|weight| *weight != here.weight);
+        } else {
+            (after.until, after.then) = (None, None);
+            after.admin = Some(said.admin).filter(|admin| *admin != here.admin);
+        }
+        let put = put_in_place(Some(&there), Some(&after), here, NOW);
+        let (before, now) = (effect(&there, other), effect(&put, other));
+        prop_assert!(if is_weight { before.0 == now.0 } else { before.1 == now.1 }, "{there:?} {put:?}");
+        // It holds here as it was said, and an order that was there as it is.
+        let own = effect(&put, here);
+        prop_assert_eq!(own, effect(&after, here));
+        prop_assert_eq!(put_in_place(Some(&there), Some(&holding(&there, here, NOW)), here, NOW), due(&there, NOW));
+    }
+
     #[test]
     fn servers_agree_once_they_hear_each_other_and_nobody_overwrites_a_newer_order(
         acts in proptest::collection::vec(act(), 0..60)
