@@ -51,16 +51,8 @@ struct Session {
 impl EtcdSource {
     /// Relative paths are below `root`.
     pub(crate) fn new(place: &EtcdPlace, rules: ListingRules, root: &Path) -> Self {
-        let below = |path: &Option<String>| path.as_ref().map(|path| root.join(path));
         EtcdSource {
-            client: EtcdClient::new(EtcdPlaces {
-                endpoints: place.endpoints().into_iter().map(str::to_owned).collect(),
-                user: place.user.clone(),
-                password_file: below(&place.password_file),
-                ca: below(&place.ca),
-                identity: below(&place.cert).zip(below(&place.key)),
-                timeout: Duration::from_millis(place.timeout_ms),
-            }),
+            client: EtcdClient::new(EtcdPlaces::of(place, root)),
             is_lost: place.is_in_store(),
             prefix: format!("{}/", place.prefix()),
             rules,

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use balance::settings::EtcdPlace;
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -40,6 +41,21 @@ pub struct EtcdPlaces {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// For a whole question.
     pub timeout: Duration,
+}
+
+impl EtcdPlaces {
+    /// The places of a directive; relative paths are below `root`.
+    pub fn of(place: &EtcdPlace, root: &Path) -> Self {
+        let below = |path: &Option<String>| path.as_ref().map(|path| root.join(path));
+        EtcdPlaces {
+            endpoints: place.endpoints().into_iter().map(str::to_owned).collect(),
+            user: place.user.clone(),
+            password_file: below(&place.password_file),
+            ca: below(&place.ca),
+            identity: below(&place.cert).zip(below(&place.key)),
+            timeout: Duration::from_millis(place.timeout_ms),
+        }
+    }
 }
 
 /// See the module. It is used by one task.

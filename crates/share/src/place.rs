@@ -20,16 +20,8 @@ pub struct StorePlace {
 impl StorePlace {
     /// The place of a directive; relative paths are below `root`.
     pub fn of(place: &EtcdPlace, root: &Path) -> Self {
-        let below = |path: &Option<String>| path.as_ref().map(|path| root.join(path));
         StorePlace {
-            etcd: EtcdPlaces {
-                endpoints: place.endpoints().into_iter().map(str::to_owned).collect(),
-                user: place.user.clone(),
-                password_file: below(&place.password_file),
-                ca: below(&place.ca),
-                identity: below(&place.cert).zip(below(&place.key)),
-                timeout: Duration::from_millis(place.timeout_ms),
-            },
+            etcd: EtcdPlaces::of(place, root),
             prefix: format!("{}/orders/", place.prefix()),
             store: format!("{}/store", place.prefix()),
         }
