@@ -2,7 +2,7 @@
 //! A place at a member: a request counted in, and counted out again however its attempt ends.
 
 use balance::api::PoolId;
-use balance::live::{Live, Slot};
+use balance::live::{Live, Slot, UNBOUNDED, room};
 use balance::member::Member;
 
 use super::journey::Journey;
@@ -40,16 +40,16 @@ impl Place {
         queue: Option<PoolId>,
         journey: &mut Journey,
     ) -> Result<Place, NoPlace> {
-        let limit = child.table.advice(member.slot).limit(&member.spec);
+        let limit = room(&child.table, member);
         let inflight = || child.table.inflight(member.slot);
-        if limit > 0 && inflight() >= limit {
+        if limit != UNBOUNDED && inflight() >= limit {
             return Err(NoPlace::Full);
         }
         if !child.table.begin(&child.lane, member.slot, member.incarnation) {
             return Err(NoPlace::Gone);
         }
         let mut place = Place { child, slot: member.slot, queue };
-        if limit == 0 || inflight() <= limit {
+        if limit == UNBOUNDED || inflight() <= limit {
             return Ok(place);
         }
         journey.races += 1;

@@ -7,7 +7,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use crate::live::{Advice, Slot};
+use crate::live::{Slot, UNBOUNDED};
 use crate::member::Member;
 use crate::methods::alias::AliasTable;
 use crate::methods::rings::Rings;
@@ -23,10 +23,21 @@ pub struct Candidate {
     pub slot: Slot,
     /// Effective weight in hundredths, > 0.
     pub weight: u32,
-    /// Most requests at once, 0 for no limit.
-    pub max_inflight: u32,
+    /// Most requests at once from here, [`UNBOUNDED`] for no limit.
+    pub room: u32,
     /// Its index in [`Compiled::members`].
     pub member: u32,
+}
+
+/// A member as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberNow {
+    /// Its status.
+    pub status: Status,
+    /// Percent of the weight, by its agent.
+    pub percent: u16,
+    /// Most requests at once from here, [`UNBOUNDED`] for no limit.
+    pub room: u32,
 }
 
 /// See the module.
@@ -50,30 +61,30 @@ pub struct Compiled {
     pub(crate) mean_latency: AtomicU64,
     /// Whether all candidates have the same weight.
     pub(crate) even: bool,
-    /// Whether any candidate has a `max_inflight`.
+    /// Whether any candidate has a limit of requests.
     pub(crate) limited: bool,
 }
 
 impl Compiled {
-    /// Builds it. `status` says as well what an agent wants; `panic` whether health is ignored, by
+    /// Builds it. `seen` says how each member is now; `panic` whether health is ignored, by
     /// default as the statuses say. `rings` of an earlier build are used again when members and
     /// configured weights are still the same.
     pub fn build(
         members: Vec<Arc<Member>>,
-        status: impl Fn(&Member) -> (Status, Advice),
+        seen: impl Fn(&Member) -> MemberNow,
         set: &Set,
         panic: Option<bool>,
         rings: Option<&Arc<Rings>>,
     ) -> Self {
-        let (states, advice): (Vec<Status>, Vec<Advice>) =
-            members.iter().map(|member| status(member)).unzip();
+        let seen: Vec<MemberNow> = members.iter().map(|member| seen(member)).collect();
+        let states: Vec<Status> = seen.iter().map(|now| now.status).collect();
         let panic = panic.unwrap_or_else(|| tier::is_panic(&states, set));
         let candidates: Vec<Candidate> = tier::active(&members, &states, set, panic)
             .into_iter()
             .map(|index| Candidate {
                 slot: members[index].slot,
-                weight: states[index].share(advice[index].percent),
-                max_inflight: advice[index].limit(&members[index].spec),
+                weight: states[index].share(seen[index].percent),
+                room: seen[index].room,
                 member: index as u32,
             })
             .collect();
@@ -87,7 +98,7 @@ impl Compiled {
             rings: OnceLock::new(),
             rings_before: rings.cloned(),
             configured: states.iter().map(|state| state.weight()).collect(),
-            limited: candidates.iter().any(|candidate| candidate.max_inflight > 0),
+            limited: candidates.iter().any(|candidate| candidate.room != UNBOUNDED),
             mean_latency: AtomicU64::new(0),
             even: candidates.windows(2).all(|two| two[0].weight == two[1].weight),
             members,

@@ -12,14 +12,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::{Membership, PoolId, View};
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, MemberNow};
 use crate::event::Event;
-use crate::live::{Advice, CursorId};
+use crate::live::{CursorId, room};
 use crate::member::Member;
 use crate::methods::rings::Rings;
 use crate::session::Routes;
 use crate::settings::PoolSettings;
-use crate::status::Status;
 use crate::store::Store;
 
 pub use self::handle::{Handle, Now};
@@ -145,8 +144,12 @@ impl<S: Store> Engine<S> {
         part
     }
 
-    fn now(&self, member: &Member) -> (Status, Advice) {
-        (self.store.status(member.slot), self.store.advice(member.slot))
+    fn now(&self, member: &Member) -> MemberNow {
+        MemberNow {
+            status: self.store.status(member.slot),
+            percent: self.store.advice(member.slot).percent,
+            room: room(&self.store, member),
+        }
     }
 
     fn compile(

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::live::{Advice, CursorId, Latency, Live, Slot};
 use crate::member::{Member, MemberSpec};
 use crate::order::Order;
+use crate::part::LimitPart;
 use crate::settings::PoolSettings;
 use crate::slow_start;
 use crate::status::Status;
@@ -142,6 +143,10 @@ impl<S: Store> Live for Frozen<S> {
 
     fn advice(&self, slot: Slot) -> Advice {
         self.below().advice(slot)
+    }
+
+    fn part(&self, slot: Slot) -> LimitPart {
+        self.below().part(slot)
     }
 
     fn latency(&self, slot: Slot) -> Latency {

@@ -36,6 +36,7 @@ pub mod names;
 pub mod order;
 pub mod outlier;
 pub mod packed;
+pub mod part;
 pub mod reconcile;
 pub mod relay;
 pub mod reverse;

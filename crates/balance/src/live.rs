@@ -2,7 +2,8 @@
 //! The live half of the members, by slot, as a pick reads it. The shared table implements it; tests
 //! have a plain one.
 
-use crate::member::MemberSpec;
+use crate::member::{Member, MemberSpec};
+use crate::part::LimitPart;
 use crate::status::Status;
 
 pub use crate::member::Slot;
@@ -42,6 +43,19 @@ impl Advice {
     }
 }
 
+/// Of a member that may have as many requests as come.
+pub const UNBOUNDED: u32 = u32::MAX;
+
+/// Most requests at the same time that this server may have at a member: its part of the limit, or
+/// [`UNBOUNDED`].
+#[inline]
+pub fn room(live: &impl Live, member: &Member) -> u32 {
+    match live.advice(member.slot).limit(&member.spec) {
+        0 => UNBOUNDED,
+        limit => live.part(member.slot).of(limit, &member.spec.name),
+    }
+}
+
 /// Live state by slot. All calls are lock-free and may be made from many threads.
 pub trait Live {
     /// The status word.
@@ -55,6 +69,10 @@ pub trait Live {
         Self: Sized;
     /// The agent's wishes for the member.
     fn advice(&self, slot: Slot) -> Advice;
+    /// The part of the member's limit that is this server's; the whole where servers share none.
+    fn part(&self, _slot: Slot) -> LimitPart {
+        LimitPart::WHOLE
+    }
     /// Response time statistics.
     fn latency(&self, slot: Slot) -> Latency;
     /// Takes the next number of a round robin sequence (0, 1, 2, … over all threads and children).

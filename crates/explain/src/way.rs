@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use balance::api::NoMember;
 use balance::choosing::{Chooser, Course, Goal};
-use balance::live::Live;
+use balance::live::{Live, UNBOUNDED, room};
 use balance::member::Member;
 use balance::relay::{Asked, Outcome};
 use balance::settings::PoolSettings;
@@ -46,8 +46,8 @@ impl<'p> Way<'p> {
             if let Ok(Goal::Member(pool, member)) = &looked {
                 self.course.pool = Some(*pool);
                 let store = ground.handle().store();
-                let most = store.advice(member.slot).limit(&member.spec);
-                if most > 0 && store.inflight(member.slot) >= most {
+                let most = room(store, member.as_ref());
+                if most != UNBOUNDED && store.inflight(member.slot) >= most {
                     self.course.is_full(member);
                     continue;
                 }

@@ -8,7 +8,7 @@ use balance::store::ADDED;
 
 use crate::foreign::{Foreign, MemberLeft};
 use crate::history::Owner;
-use crate::layout::MemberRow;
+use crate::layout::{MemberRow, PoolRow};
 use crate::members::{Inserted, Item, Start};
 use crate::place::PoolRef;
 use crate::pools::pool_tag;
@@ -63,9 +63,10 @@ impl Table {
         for (row, life) in old.rows_of(pool, &[LifePhase::Live]) {
             self.carry_member(old, (row, life), here, &mut free)?;
         }
-        let pairs = [(&from.wanted, &to.wanted), (&from.done, &to.done), (&from.cursor, &to.cursor)];
-        for (from, to) in pairs {
-            to.store(from.load(SeqCst), SeqCst);
+        let words = |row: &PoolRow| [&row.wanted, &row.done, &row.cursor, &row.part].map(|word| word.load(SeqCst));
+        let pairs = [&to.wanted, &to.done, &to.cursor, &to.part].into_iter().zip(words(from));
+        for (to, word) in pairs {
+            to.store(word, SeqCst);
         }
         let [from_counts, to_counts] =
             [(old, pool.row), (self, here.row)].map(|(table, row)| &table.map.pool_counts()[row].words);

@@ -23,10 +23,10 @@ use crate::protocol::trouble::TroubleRow;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"LBTABLE\0");
 /// Grows with every change of the layout or the meaning of a word.
 #[cfg(not(feature = "moved"))]
-pub(crate) const LAYOUT_VERSION: u64 = 14;
+pub(crate) const LAYOUT_VERSION: u64 = 15;
 /// That of a build for tests of upgrades, whose rows lie elsewhere.
 #[cfg(feature = "moved")]
-pub(crate) const LAYOUT_VERSION: u64 = 1_000_014;
+pub(crate) const LAYOUT_VERSION: u64 = 1_000_015;
 
 /// How many words an outline has.
 pub(crate) const OUTLINE_WORDS: usize = 12;
@@ -242,7 +242,9 @@ pub(crate) struct PoolRow {
     pub done: AtomicU64,
     pub origin: AtomicU64,
     pub cursor: AtomicU64,
-    pub spare: [AtomicU64; 7],
+    /// [`balance::part::LimitPart`]: written by the leading child, whole by one store.
+    pub part: AtomicU64,
+    pub spare: [AtomicU64; 6],
     /// Not 0 while somebody may wait for a place. Away from the cursor, which every pick writes.
     pub queued: AtomicU64,
     pub more: [AtomicU64; 7],

@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 
-use balance::api::ChangeError;
+use balance::api::{ChangeError, PoolId};
+use balance::part::LimitPart;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::layout::PoolRow;
@@ -145,7 +146,7 @@ impl Table {
         for (cell, word) in cells.name.iter().zip(name_words(name)) {
             cell.store(word, Release);
         }
-        for cell in [&cells.wanted, &cells.done, &cells.cursor] {
+        for cell in [&cells.wanted, &cells.done, &cells.cursor, &cells.part] {
             cell.store(0, SeqCst);
         }
         cells.origin.store(origin, SeqCst);
@@ -217,6 +218,17 @@ impl Table {
             if retired {
                 self.recycle_member(row);
             }
+        }
+    }
+
+    /// The part of limits that is this server's in a pool has changed: picks know of it from now on.
+    pub fn set_part(&self, pool: PoolId, part: LimitPart) {
+        let cells = self.map.pools().get(pool.0 as usize);
+        if let Some(cells) = cells
+            && cells.part.swap(part.to_bits(), SeqCst) != part.to_bits()
+        {
+            step();
+            cells.epoch.fetch_add(1, SeqCst);
         }
     }
 

@@ -11,6 +11,7 @@ use balance::live::{Advice, CursorId, Latency, Live, Slot};
 use balance::member::{Member, MemberSpec};
 use balance::order::{MAX_ORDER_TEXT, Order};
 use balance::outlier::OutlierState;
+use balance::part::LimitPart;
 use balance::settings::PoolSettings;
 use balance::status::Status;
 use balance::steps::Deed;
@@ -77,6 +78,11 @@ impl Live for Table {
     #[inline]
     fn advice(&self, slot: Slot) -> Advice {
         HealthState::from_bits(self.health(slot)).advice()
+    }
+
+    #[inline]
+    fn part(&self, slot: Slot) -> LimitPart {
+        self.pool_row(slot).map_or(LimitPart::WHOLE, |pool| LimitPart::from_bits(pool.part.load(SeqCst)))
     }
 
     #[inline]

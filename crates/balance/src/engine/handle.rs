@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::{Engine, MAX_VIEWS, Part, Whole};
 use crate::api::{Balancer, Change, ChangeError, Membership, NoMember, PoolId, Query, Stats, View};
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, MemberNow};
 use crate::event::{By, Event, MemberEvent, What, Why};
 use crate::explanation::{Considered, Explanation, LeftOut};
 use crate::lifecycle::{self, Subject};
-use crate::live::{CursorId, Slot};
+use crate::live::{CursorId, Slot, UNBOUNDED};
 use crate::member::{Member, MemberSpec};
 use crate::methods::Picking;
 use crate::order::Order;
@@ -234,10 +234,10 @@ impl<S: Store> Handle<S> {
         }
         let store = &self.engine.store;
         let status = |member: &Member| {
-            let (status, advice) = (store.status(member.slot), store.advice(member.slot));
-            let most = advice.limit(&member.spec);
-            let out = query.avoid.contains(&member.slot) || most > 0 && store.inflight(member.slot) >= most;
-            (if out { status.with(Status::STOPPED) } else { status }, advice)
+            let now = self.engine.now(member);
+            let is_full = || now.room != UNBOUNDED && store.inflight(member.slot) >= now.room;
+            let out = query.avoid.contains(&member.slot) || is_full();
+            MemberNow { status: if out { now.status.with(Status::STOPPED) } else { now.status }, ..now }
         };
         // A member that was tried or is full is healthy all the same.
         let set = &whole.settings.set;
@@ -281,11 +281,11 @@ impl<S: Store> Handle<S> {
     }
 
     fn consider(&self, member: &Member, is_candidate: bool) -> Considered {
-        let (status, advice) = self.engine.now(member);
+        let MemberNow { status, percent, .. } = self.engine.now(member);
         Considered {
             name: member.spec.name.clone(),
             state: status.state(),
-            weight: status.share(advice.percent),
+            weight: status.share(percent),
             inflight: self.engine.store.inflight(member.slot),
             left_out: (!is_candidate).then(|| LeftOut::of(status)),
         }

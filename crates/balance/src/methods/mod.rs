@@ -16,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::compiled::{Candidate, Compiled};
-use crate::live::{CursorId, Live, Slot};
+use crate::live::{CursorId, Live, Slot, UNBOUNDED};
 use crate::member::Member;
 use crate::rng::Rng;
 use crate::settings::Method;
@@ -69,20 +69,20 @@ impl<'p, L: Live> Picking<'p, '_, L> {
     /// Whether a candidate may be picked by this request.
     #[inline(always)]
     fn is_free(&self, candidate: &Candidate) -> bool {
-        self.avoid.is_empty() && candidate.max_inflight == 0 || self.is_free_now(candidate)
+        self.avoid.is_empty() && candidate.room == UNBOUNDED || self.is_free_now(candidate)
     }
 
     #[inline(never)]
     fn is_free_now(&self, candidate: &Candidate) -> bool {
         !self.avoid.contains(&candidate.slot)
-            && (candidate.max_inflight == 0 || self.live.inflight(candidate.slot) < candidate.max_inflight)
+            && (candidate.room == UNBOUNDED || self.live.inflight(candidate.slot) < candidate.room)
     }
 
     /// The same, when its requests are known.
     #[inline]
     fn is_free_with(&self, candidate: &Candidate, inflight: u32) -> bool {
         (self.avoid.is_empty() || !self.avoid.contains(&candidate.slot))
-            && (candidate.max_inflight == 0 || inflight < candidate.max_inflight)
+            && (candidate.room == UNBOUNDED || inflight < candidate.room)
     }
 
     #[inline]
