@@ -4,6 +4,7 @@
 # make test   everything that CI runs
 # make test-page  the page in a real Chromium; CI runs it too
 # make test-api  the API held against its description; CI runs it too
+# make test-deb  the packages, from install to purge, in a fresh Debian; CI runs it too (root)
 # make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
@@ -47,7 +48,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all deb book first port deps deps-test build run demo test test-page test-api lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
+.PHONY: all deb book first port deps deps-test build run demo test test-page test-api test-deb lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -82,6 +83,12 @@ test-page: build
 test-api: build
 	@scripts/deps api
 	@LUA_BALANCER_SO="$(realpath $(MODULE))" scripts/test-api
+
+# Tools come first: without one the long build would be for nothing.
+test-deb: first
+	@scripts/deps test-deb
+	@scripts/deb
+	@scripts/test-deb
 
 lint: first
 	@scripts/deps lint
