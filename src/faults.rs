@@ -31,7 +31,7 @@ pub fn check_table(table: &table::Table) {
         let found = table
             .check()
             .map_or_else(|wrong| format!("the table is wrong: {wrong}"), |()| "the table is right".into());
-        crate::httpd::log::server(crate::httpd::log::NOTICE, &found);
+        crate::httpd::log::server(messages::starting::TABLE_EXAMINED, &found);
     }
 }
 

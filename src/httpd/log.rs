@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One line to the error log, at the module's own LogLevel. Text is never a format.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+use messages::Message;
 
 use super::pool::MemoryPool;
 use super::request::Request;
@@ -73,13 +76,51 @@ fn line(text: &str) -> CString {
     CString::new(clean).unwrap_or_default()
 }
 
+/// The heading of a line: a message, or the bare level of one without an id.
+pub trait Heading: Copy {
+    /// The level.
+    fn level(self) -> Level;
+    /// The line with this text.
+    fn headed(self, text: &str) -> Cow<'_, str>;
+}
+
+impl Heading for &Message {
+    fn level(self) -> Level {
+        Message::level(self)
+    }
+
+    fn headed(self, text: &str) -> Cow<'_, str> {
+        self.line(text).into()
+    }
+}
+
+impl Heading for Level {
+    fn level(self) -> Level {
+        self
+    }
+
+    fn headed(self, text: &str) -> Cow<'_, str> {
+        text.into()
+    }
+}
+
 /// A line that belongs to no request.
-pub fn server(level: Level, text: &str) {
+pub fn server(heading: impl Heading, text: &str) {
+    let (level, line) = (heading.level(), heading.headed(text));
+    if level <= ERR && sink().is_none() {
+        tell_watcher(text);
+    }
+    write(level, &line);
+}
+
+/// A message at `debug`, of a process that is not the one to tell it.
+pub fn server_quietly(message: &Message, text: &str) {
+    write(DEBUG, &message.line(text));
+}
+
+fn write(level: Level, text: &str) {
     if let Some(sink) = sink() {
         return sink(level, text);
-    }
-    if level <= ERR {
-        tell_watcher(text);
     }
     let line = line(text);
     // SAFETY: the shim copies the text; a NULL server is allowed by ap_log_error and means standard
@@ -95,10 +136,10 @@ pub fn logs_server(level: Level) -> bool {
 }
 
 /// A line of a request.
-pub fn request(request: Request<'_>, level: Level, text: &str) {
-    let line = line(text);
+pub fn request(request: Request<'_>, heading: impl Heading, text: &str) {
+    let line = line(&heading.headed(text));
     // SAFETY: the request is alive for the call, the shim copies the text.
-    unsafe { ffi::lb_log_request(i32::from(level), request.as_ptr(), line.as_ptr()) }
+    unsafe { ffi::lb_log_request(i32::from(heading.level()), request.as_ptr(), line.as_ptr()) }
 }
 
 /// Whether a request's line of that level would be written.
@@ -108,10 +149,10 @@ pub fn logs_request(request: Request<'_>, level: Level) -> bool {
 }
 
 /// A line while httpd reads its configuration; it also goes to the terminal.
-pub fn startup(pool: MemoryPool<'_>, level: Level, text: &str) {
-    let line = line(text);
+pub fn startup(pool: MemoryPool<'_>, heading: impl Heading, text: &str) {
+    let line = line(&heading.headed(text));
     // SAFETY: a live pool; the shim copies the text.
-    unsafe { ffi::lb_log_startup(i32::from(level), pool.as_ptr(), line.as_ptr()) }
+    unsafe { ffi::lb_log_startup(i32::from(heading.level()), pool.as_ptr(), line.as_ptr()) }
 }
 
 /// Makes a panic one line in the error log instead of raw lines on standard error.
@@ -124,6 +165,6 @@ pub fn log_panics() {
             .or_else(|| info.payload().downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
         let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
-        server(CRIT, &format!("internal error (panic) at {place}: {what}"));
+        server(messages::starting::PANIC, &format!("internal error (panic) at {place}: {what}"));
     }));
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use balance::snapshot::DictState;
 use balance::trouble::Trouble;
 use config::MOST_DICTS;
+use messages::Message;
 use script::host::{self, DictError, Scalar, SharedValues};
 use table::dict::{self, Dict, Processes, Value};
 
@@ -143,7 +144,8 @@ fn open<const N: usize>(kept: &mut Mappings<N>, name: &str, size: usize) -> Resu
     }
     let (dict, mapping) = new(size)?;
     if let Some((_, old)) = old {
-        log::server(log::NOTICE, &carry(name, &dict, old));
+        let (message, text) = carry(name, &dict, old);
+        log::server(message, &text);
     }
     // SAFETY: a fresh mapping, which its list alone gives back. The one before was an earlier
     // configuration's, whose users in the parent are gone; `carry` has dropped its own handle.
@@ -161,18 +163,22 @@ fn new(size: usize) -> Result<(Dict, Mapping), String> {
 }
 
 /// Fills a dictionary with the entries of another one. Returns words for the administrator.
-fn carry(name: &str, dict: &Dict, old: Result<Dict, String>) -> String {
+fn carry(name: &str, dict: &Dict, old: Result<Dict, String>) -> (&'static Message, String) {
     let carried = old.and_then(|old| {
         let sizes = (old.size(), dict.size());
         dict.carry_over(&old).map(|counts| (sizes, counts)).map_err(|error| error.to_string())
     });
     match carried {
         Ok(((before, now), (entries, kept))) => {
-            format!(
+            let text = format!(
                 "dictionary {name} has {now} bytes now, {before} before: {kept} of {entries} entries kept"
-            )
+            );
+            (messages::starting::DICT_CARRIED, text)
         }
-        Err(error) => format!("dictionary {name} begins anew, not all it held could be kept: {error}"),
+        Err(error) => {
+            let text = format!("dictionary {name} begins anew, not all it held could be kept: {error}");
+            (messages::starting::DICT_ANEW, text)
+        }
     }
 }
 

@@ -121,7 +121,8 @@ pub fn open(config: &Config, default: Option<&str>, restarting: bool) -> Result<
             if !restarting {
                 return Err(error);
             }
-            log::server(log::ERR, &format!("{error}; what there was stays as it is"));
+            let text = format!("{error}; what there was stays as it is");
+            log::server(messages::control::SOCKET_STAYS, &text);
         }
         Ok(Doors {
             owner: memory::pid(),
@@ -157,7 +158,7 @@ impl KeptSocket {
                 // Once: the default one is tried again at each restart.
                 if !restarting {
                     log::server(
-                        log::WARNING,
+                        messages::control::NO_DEFAULT_SOCKET,
                         &format!(
                             "no socket for the control plane: {error}; LuaBalancerSocket names another path, or none"
                         ),

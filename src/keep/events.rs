@@ -3,8 +3,9 @@
 //! journal, which is a ring of the table.
 
 use balance::engine::Notice;
-use balance::event::{Event, Level, MemberEvent};
+use balance::event::{Event, MemberEvent, What, Why};
 use balance::journal::{EventEntry, EventKind, JournalPart, MOST_BYTES};
+use messages::Message;
 use table::Table;
 use table::ring::RingRead;
 
@@ -12,13 +13,38 @@ use crate::httpd::{log, memory};
 
 /// A line for an event, of a process whose changes stay with it.
 pub fn say(event: &Event) {
-    let level = match event.level() {
-        Level::Warning => log::WARNING,
-        Level::Notice => log::NOTICE,
-        Level::Debug => log::DEBUG,
-    };
-    if level < log::DEBUG || log::logs_server(level) {
-        log::server(level, &event.to_string());
+    let message = message(event);
+    if message.level() < log::DEBUG || log::logs_server(message.level()) {
+        log::server(message, &event.to_string());
+    }
+}
+
+/// The message of an event. Its level is the event's.
+fn message(event: &Event) -> &'static Message {
+    let Event::Member(event) = event else { return messages::members::DEFINED };
+    match event.why {
+        Why::Order => ordered(&event.what),
+        Why::ChecksFailed { .. } => messages::members::DOWN,
+        Why::ChecksPassed { .. } => messages::members::UP,
+        Why::Unchecked => messages::members::UNCHECKED,
+        Why::Agent(_) => messages::members::AGENT,
+        Why::AttemptsFailed { .. } => messages::members::EJECTED,
+        Why::EjectionOver => messages::members::EJECTION_OVER,
+        Why::SlowStartOver => messages::members::SLOW_START_OVER,
+        Why::OrderOver => messages::members::ORDER_OVER,
+    }
+}
+
+fn ordered(what: &What) -> &'static Message {
+    match what {
+        What::Added { .. } => messages::members::ADDED,
+        What::Removed => messages::members::REMOVED,
+        What::Line => messages::members::KEYS_CHANGED,
+        What::Url { .. } => messages::members::MOVED,
+        What::Weight { .. } => messages::members::WEIGHT_CHANGED,
+        What::State { .. } => messages::members::STATE_ORDERED,
+        What::Orders { .. } => messages::members::FLAGS_ORDERED,
+        What::Advice | What::WholeWeight => messages::members::CHANGED,
     }
 }
 
@@ -36,8 +62,8 @@ pub fn tell_all(table: &Table, events: impl IntoIterator<Item = MemberEvent>) {
 }
 
 /// A line and an entry of this kind that is of no pool.
-pub fn note(table: &Table, kind: EventKind, level: log::Level, text: &str) {
-    log::server(level, text);
+pub fn note(table: &Table, kind: EventKind, heading: impl log::Heading, text: &str) {
+    log::server(heading, text);
     append(table, &EventEntry::new(kind, memory::epoch_s(), text));
 }
 

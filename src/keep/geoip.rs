@@ -35,7 +35,8 @@ pub fn load(files: &[GeoFile], restarting: bool) -> (Option<Arc<Databases>>, Vec
             Some(problem) if restarting => {
                 let instead =
                     if kept.is_some() { "the last good one goes on serving" } else { "none serves" };
-                log::server(log::ERR, &format!("{place}: {problem} (not taken, {instead})"));
+                let text = format!("{place}: {problem} (not taken, {instead})");
+                log::server(messages::addresses::NOT_TAKEN_AT_RESTART, &text);
             }
             Some(problem) => wrong.push(format!("{place}: LuaBalancerGeoIP: {problem}")),
             None => {}
@@ -121,7 +122,8 @@ fn read(path: &Path, known: Option<Kept>) -> Loaded {
 pub fn find(address: &str) -> Result<Option<Location>, String> {
     let databases = databases().ok_or(NO_DATABASE)?;
     let place = databases.lookup(parse(address)?, &mut |problem| {
-        log::server(log::ERR, &format!("{problem}; what it does not tell counts as unknown"));
+        let text = format!("{problem}; what it does not tell counts as unknown");
+        log::server(messages::addresses::LOOKUP_FAILED, &text);
     });
     place.map_err(|problem| format!("lb.geo: {problem}"))
 }
@@ -145,22 +147,27 @@ pub fn refresh(databases: &Databases, run: &mut dyn FnMut(Inspection) -> bool, t
         changes.extend(databases.walk_by(run));
     }
     for change in changes {
-        let (level, text) = match change {
+        let (message, text) = match change {
             Refresh::Taken(path, kind) => {
-                (log::NOTICE, format!("{}: a new {kind} is in service", path.display()))
+                (messages::addresses::TAKEN, format!("{}: a new {kind} is in service", path.display()))
             }
-            Refresh::Refused(problem) => {
-                (log::ERR, format!("{problem} (not taken, the last good one goes on serving)"))
-            }
+            Refresh::Refused(problem) => (
+                messages::addresses::REFUSED,
+                format!("{problem} (not taken, the last good one goes on serving)"),
+            ),
             Refresh::Damaged(problem) => (
-                log::ERR,
+                messages::addresses::DAMAGED,
                 format!("{problem}; it goes on serving, and what it does not tell counts as unknown"),
             ),
-            Refresh::Gone(path) => {
-                (log::WARNING, format!("{}: is gone, what was read of it goes on serving", path.display()))
-            }
+            Refresh::Gone(path) => (
+                messages::addresses::GONE,
+                format!("{}: is gone, what was read of it goes on serving", path.display()),
+            ),
         };
-        log::server(if tells { level } else { log::DEBUG }, &text);
+        match tells {
+            true => log::server(message, &text),
+            false => log::server_quietly(message, &text),
+        }
     }
 }
 

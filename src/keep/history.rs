@@ -43,7 +43,7 @@ pub fn of_new(table: Table) -> (Table, Option<Mapping>) {
         }
         Err(error) => {
             let text = format!("no history and no percentiles of the last ten minutes: {error}");
-            log::server(log::WARNING, &text);
+            log::server(messages::starting::NO_HISTORY, &text);
             (table, None)
         }
     }
@@ -66,6 +66,7 @@ pub fn keep(mapping: Option<Mapping>) {
     // parent are gone, and so is the handle by which the new one was filled.
     let kept = RETAINED.with(|kept| unsafe { kept.put(NAME, mapping) });
     if let Some(Err(error)) = kept {
-        log::server(log::WARNING, &format!("the history will not outlive this configuration: {error}"));
+        let text = format!("the history will not outlive this configuration: {error}");
+        log::server(messages::starting::HISTORY_NOT_KEPT, &text);
     }
 }

@@ -86,7 +86,7 @@ fn attach(kept: Mapping) -> Option<Table> {
         Err(AttachError::OtherLayout(_)) => None,
         Err(error) => {
             log::server(
-                log::WARNING,
+                messages::starting::TABLE_UNUSABLE,
                 &format!("the table of the last configuration cannot be used, starting anew: {error}"),
             );
             None
@@ -115,7 +115,8 @@ fn carry_over(table: &Table, old: &Table, generation: u32) {
     old.set_generation(generation);
     let old = &old.clone().with_identity(memory::pid(), memory::alive);
     if let Err(error) = table.carry_over(old) {
-        log::server(log::WARNING, &format!("not all state of the last configuration could be kept: {error}"));
+        let text = format!("not all state of the last configuration could be kept: {error}");
+        log::server(messages::starting::TABLE_NOT_WHOLE, &text);
     }
 }
 
@@ -136,10 +137,14 @@ fn take_up(table: &Table, before: Mapping, generation: u32) {
                 "the module has another version: {taken} members go on with their weight and state; counts \
                  of requests in flight and round robin sequences begin anew{lost}"
             );
-            log::server(if strange > 0 { log::WARNING } else { log::NOTICE }, &text);
+            let message = match strange {
+                0 => messages::starting::UPGRADED,
+                _ => messages::starting::UPGRADED_WITH_LOSS,
+            };
+            log::server(message, &text);
         }
         Err(error) => log::server(
-            log::WARNING,
+            messages::starting::UPGRADE_NOT_WHOLE,
             &format!("not all state of the module's last version could be kept: {error}"),
         ),
     }

@@ -94,9 +94,10 @@ pub fn open(setting: &StateSetting, default: &DefaultPlace<'_>, account: &Accoun
     let failed = |why: String| {
         let from = place.map(|place| format!(" (LuaBalancerStateFile, {place})")).unwrap_or_default();
         // The default one may be out of reach, for example of a server without root.
-        let level = if place.is_some() { log::WARNING } else { log::NOTICE };
+        let message =
+            if place.is_some() { messages::statefile::NONE } else { messages::statefile::NO_DEFAULT };
         log::server(
-            level,
+            message,
             &format!("no state file at {}: {why}; orders end with this server{from}", path.display()),
         );
     };
