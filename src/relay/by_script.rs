@@ -33,7 +33,7 @@ pub fn name_again(
         Ok(_) => Err(NoMember::UnknownPool),
         Err(error) => {
             let what = format!("script failed at attempt {}: {error}", course.attempts + 1);
-            log::request(serving.request, log::ERR, &what);
+            log::request(serving.request, messages::scripts::NEXT_ATTEMPT_FAILED, &what);
             Err(NoMember::UnknownPool)
         }
     }
@@ -47,12 +47,13 @@ pub fn pick(
     avoid: &[Slot],
 ) -> Result<Arc<Member>, NoMember> {
     let Serving { request, child, thread } = serving;
-    let complain = |what: &str| log::request(request, log::ERR, what);
     let Some(id) = child.method_script(script) else {
-        complain(&format!("LuaBalancerMethod lua {script}: the script is unknown"));
+        let text = format!("LuaBalancerMethod lua {script}: the script is unknown");
+        log::request(request, messages::scripts::METHOD_UNKNOWN, &text);
         return Err(NoMember::ScriptFailed);
     };
     let call = MethodCall { pool: pool.membership(), function, avoid };
     let said = child.call(request, id, |lua| lua.pick(id, function, &call.pool.name, call.view()));
+    let complain = |why: &str| log::request(request, messages::scripts::METHOD_FAILED, why);
     call.picked(said, |member| thread.balancer.status(member).is_some(), complain)
 }

@@ -70,6 +70,6 @@ impl Circumstances for Serving<'_> {
 
     #[cold]
     fn tell(&self, line: &str) {
-        log::request(self.request, log::TRACE2, line);
+        log::request(self.request, messages::requests::EXPLAINED, line);
     }
 }

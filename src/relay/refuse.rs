@@ -34,7 +34,8 @@ pub fn no_member(
         NoMember::ScriptFailed if scope::errors_are_answers(request, run.serving.child) => 500,
         _ => settings.set.on_empty,
     };
-    log::request(request, log::ERR, &format!("no member for {}: {message}", request_line(request)));
+    let text = format!("no member for {}: {message}", request_line(request));
+    log::request(request, messages::requests::NO_MEMBER, &text);
     let seconds = retry_after_s(settings).to_string();
     request.err_headers_out().set_bytes(b"Retry-After", seconds.as_bytes());
     let (word, ending) = match nobody {
@@ -55,7 +56,8 @@ pub fn give_up(run: &Run<'_>, journey: &mut Journey, chooser: &RouteChooser<'_>)
     let in_vain = journey.wait.in_vain;
     if log::logs_request(request, log::DEBUG) {
         let why = in_vain.map_or("", InVain::explain);
-        log::request(request, log::DEBUG, &format!("{} waits no more: {why}", request_line(request)));
+        let text = format!("{} waits no more: {why}", request_line(request));
+        log::request(request, messages::requests::WAITS_NO_MORE, &text);
     }
     let pool = journey.now(run.serving.thread);
     let status = settings_of(pool.as_ref()).set.on_empty;

@@ -147,7 +147,7 @@ fn after_failed_method<'r>(
     }
     let name = scope::pool_on_error(serving.request, serving.child)?;
     let pool = serving.thread.balancer.find(name).filter(|pool| journey.course.pool != Some(*pool))?;
-    log::request(serving.request, log::ERR, &format!("using pool {name}"));
+    log::request(serving.request, messages::requests::USING_POOL, &format!("using pool {name}"));
     Some(Chooser::of_pool(pool))
 }
 
@@ -166,7 +166,8 @@ fn log_failure(
     let place = pool.map(|pool| format!("pool {}: ", pool.membership().name)).unwrap_or_default();
     let then = if more { "trying another member" } else { "giving up" };
     let (attempts, word) = (journey.course.attempts, ended.outcome.word().to_string_lossy());
-    log::request(request, log::DEBUG, &format!("{place}attempt {attempts} at {name} failed: {word}, {then}"));
+    let text = format!("{place}attempt {attempts} at {name} failed: {word}, {then}");
+    log::request(request, messages::requests::ATTEMPT_FAILED, &text);
 }
 
 /// Where the next attempt goes. In a pool with a queue the request waits for its turn, looks again,

@@ -93,7 +93,8 @@ fn at_member(
         }
         Err(NoWorker::Refused(message)) => {
             let (pool, name) = (&pool.membership().name, &member.spec.name);
-            log::request(serving.request, log::ERR, &format!("pool {pool}: member {name}: {message}"));
+            let text = format!("pool {pool}: member {name}: {message}");
+            log::request(serving.request, messages::requests::MEMBER_REFUSED, &text);
             FAILED
         }
     }
@@ -116,7 +117,8 @@ pub fn to_target(run: &Run<'_>, journey: &mut Journey, kept: &str) -> Ended {
     match run.serving.child.workers.of_target(kept, tls) {
         Ok(worker) => exchange(run, journey, worker, (scheme, tls)),
         Err(message) => {
-            log::request(run.serving.request, log::ERR, &format!("target {url}: {message}"));
+            let text = format!("target {url}: {message}");
+            log::request(run.serving.request, messages::requests::TARGET_REFUSED, &text);
             journey.course.attempts += 1;
             FAILED
         }
@@ -190,7 +192,8 @@ fn is_excused(request: Request<'_>, record: &Record, outcome: Outcome) -> bool {
 #[cold]
 fn say_nobody_speaks(request: Request<'_>, scheme: &str) {
     let modules = balance::url::modules_of(scheme).join(" or ");
-    log::request(request, log::ERR, &format!("no module speaks {scheme}:// to backends: load {modules}"));
+    let text = format!("no module speaks {scheme}:// to backends: load {modules}");
+    log::request(request, messages::requests::NO_MODULE, &text);
 }
 
 /// The filters that see the answer's headers and the request's body, where there is anything for

@@ -36,7 +36,8 @@ pub fn log(request: Request<'_>) {
         let script = child.script(hook.script);
         let outcome = child.call(last, script, |lua| lua.finish(script, &hook.function, &result));
         if let Err(error) = outcome {
-            httpd_log::request(last, httpd_log::ERR, &format!("LuaHookFinish failed: {error}"));
+            let text = format!("LuaHookFinish failed: {error}");
+            httpd_log::request(last, messages::scripts::FINISH_FAILED, &text);
         }
     }
 }

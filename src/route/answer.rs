@@ -76,7 +76,8 @@ pub fn take(visit: &Visit<'_>, hook: &Resolved, answer: Answer) -> HookStatus {
             more: peer.more_tries.unwrap_or(0).min(script::MAX_MORE_TRIES),
         },
         other => {
-            log::request(request, log::ERR, &format!("internal error: unknown answer {other:?}"));
+            let text = format!("internal error: unknown answer {other:?}");
+            log::request(request, messages::scripts::ODD_ANSWER, &text);
             return HookStatus::Http(500);
         }
     };
@@ -142,5 +143,5 @@ pub fn explain(serving: Serving<'_>, answer: &Answer, by: Option<&'static str>) 
         Answer::Target(url) => format!("the script chose \"{}\"", url.escape_ascii()),
         other => format!("the script answered {other:?}"),
     };
-    log::request(request, log::TRACE2, &text);
+    log::request(request, messages::requests::ANSWERED, &text);
 }

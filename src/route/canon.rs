@@ -64,20 +64,21 @@ pub fn canonicalise<'r>(request: Request<'r>, url: Text<'r>) -> HookStatus {
                     "refused: a client's words may have become the target by {line}; a pool is reached only where the line writes \
                      lb:// itself"
                 );
-                log::request(request, log::ERR, &text);
+                log::request(request, messages::requests::CLIENTS_TARGET, &text);
                 return HookStatus::Http(403);
             }
             if request.proxyreq() == PROXYREQ_PROXY && !sections::grants(request, url.c_str()) {
                 let text =
                     "refused: a forward proxy reaches a pool only by <Proxy \"lb://POOL\"> with Require";
-                log::request(request, log::ERR, text);
+                log::request(request, messages::requests::FORWARD_PROXY, text);
                 return HookStatus::Http(403);
             }
             let name = &rest.bytes()[..length];
             let found = child::with_thread(child, |thread| thread.balancer.find_bytes(name)).flatten();
             let Some(pool) = found else {
                 let name = String::from_utf8_lossy(name);
-                log::request(request, log::ERR, &format!("lb://{name}: there is no pool of that name"));
+                let text = format!("lb://{name}: there is no pool of that name");
+                log::request(request, messages::requests::NO_POOL, &text);
                 return HookStatus::Http(500);
             };
             Record::decide(request, Decision::pool(pool))
@@ -155,7 +156,7 @@ fn finish(request: Request<'_>, record: &Record, path: &[u8], args: Option<&[u8]
     if Request::has_bad_character(tail) {
         log::request(
             request,
-            log::ERR,
+            messages::requests::BAD_CHARACTERS,
             "the path or query to be forwarded holds control characters or blanks",
         );
         return HookStatus::Http(403);

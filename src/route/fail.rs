@@ -26,9 +26,9 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
         OnError::Decline => "declining".to_owned(),
         OnError::Pool(name) => format!("using pool {name}"),
     };
-    log::request(request, log::ERR, &format!("script failed, {then}: {error}"));
+    log::request(request, messages::scripts::FAILED, &format!("script failed, {then}: {error}"));
     if !error.traceback.is_empty() && log::logs_request(request, log::DEBUG) {
-        log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
+        log::request(request, messages::scripts::TRACEBACK, &error.traceback.replace('\n', " | "));
     }
     match choice {
         OnError::Error => give_up(visit.serving),
@@ -41,7 +41,7 @@ pub fn failed(visit: &Visit<'_>, error: &ScriptError) -> HookStatus {
             None => {
                 log::request(
                     request,
-                    log::ERR,
+                    messages::requests::NO_FALLBACK,
                     &format!("LuaBalancerOnError names pool {name}, which does not exist"),
                 );
                 give_up(visit.serving)

@@ -64,17 +64,19 @@ pub fn adopt(request: Request<'_>, rules: Rules) -> Result<bool, HookStatus> {
 /// may have named.
 fn refuse(request: Request<'_>, rule: &[u8], is_written: bool) -> HookStatus {
     let rule = String::from_utf8_lossy(rule).escape_debug().to_string();
-    let words = if is_written {
-        format!(
+    let (message, words) = if is_written {
+        let words = format!(
             "refused: mod_rewrite's target may be that of a rule to lb://, or a client's lb:// in that of the rule to \"{rule}\""
-        )
+        );
+        (messages::requests::AMBIGUOUS_RULE, words)
     } else {
-        format!(
+        let words = format!(
             "refused: lb:// came out of a variable, a map or the request in the rule to \"{rule}\": expected lb:// in the rule \
              itself, for example \"lb://%{{ENV:POOL}}/$1\" or \"lb://${{map:$1|app}}/$2\""
-        )
+        );
+        (messages::requests::RULE_FROM_REQUEST, words)
     };
-    log::request(request, log::ERR, &words);
+    log::request(request, message, &words);
     FORBIDDEN
 }
 

@@ -148,9 +148,9 @@ fn ask((request, child): (Request<'_>, &Child), shadow: &Resolved, decided: &Dec
         }
         Err(error) => {
             child.note_failed(id, None, &error);
-            log::request(request, log::ERR, &format!("LuaBalancerShadow: {error}"));
+            log::request(request, messages::scripts::SHADOW_FAILED, &format!("LuaBalancerShadow: {error}"));
             if !error.traceback.is_empty() && log::logs_request(request, log::DEBUG) {
-                log::request(request, log::DEBUG, &error.traceback.replace('\n', " | "));
+                log::request(request, messages::scripts::TRACEBACK, &error.traceback.replace('\n', " | "));
             }
         }
     }

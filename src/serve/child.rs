@@ -143,7 +143,10 @@ pub fn init(pool: MemoryPool<'static>, own: SchemeHandler, start: fn(&'static Ch
             pool.before_clearing(child);
             start(child);
         }
-        Err(message) => log::server(log::CRIT, &format!("this child cannot balance: {message}")),
+        Err(why) => {
+            let text = format!("this child cannot balance: {why}");
+            log::server(messages::starting::CHILD_WITHOUT_BALANCER, &text);
+        }
     }
 }
 

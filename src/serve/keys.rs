@@ -23,7 +23,7 @@ impl KeyExpressions {
     pub fn of_pool<'r>(&self, request: Request<'r>, settings: &PoolSettings) -> Cow<'r, [u8]> {
         let Some(key) = &settings.key else { return Cow::Borrowed(b"") };
         self.text(request, key).unwrap_or_else(|error| {
-            log::request(request, log::ERR, &format!("key=\"{key}\": {error}"));
+            log::request(request, messages::requests::KEY_FAILED, &format!("key=\"{key}\": {error}"));
             Cow::Borrowed(b"")
         })
     }

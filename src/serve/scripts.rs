@@ -65,7 +65,7 @@ pub fn is_held_back(table: &Table, library: &Library, id: ScriptId, bundle: &Bun
 pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) -> u64 {
     let Some(row) = script_row(table, library, id) else {
         log::server(
-            log::WARNING,
+            messages::scripts::NO_ROOM_TO_KEEP,
             &format!("{}: no room to keep its last good version for later children", library.label(id)),
         );
         return 1;
@@ -99,7 +99,8 @@ pub fn publish_judged(
     match table.publish_script(row, memory::pid(), stamp, &bundle.to_bytes()) {
         Ok(version) => version,
         Err(error) => {
-            log::server(log::WARNING, &format!("{}: {error}", library.label(id)));
+            let text = format!("{}: {error}", library.label(id));
+            log::server(messages::scripts::VERSION_NOT_KEPT, &text);
             table.script_version(row).max(library.version(id)) + 1
         }
     }
@@ -148,7 +149,7 @@ pub fn quarantine(
         if let Some(row) = row {
             note_failed(table, row, version, &text);
         }
-        log::server(log::CRIT, &text);
+        log::server(messages::scripts::STUCK, &text);
     }
 }
 
@@ -160,7 +161,8 @@ fn take_newer(table: &Table, library: &Library, id: ScriptId, row: u32) {
     match Bundle::from_bytes(&bytes) {
         Ok(bundle) => library.install(id, bundle, version),
         Err(error) => {
-            log::server(log::ERR, &format!("{}: stored version {version}: {error}", library.label(id)))
+            let text = format!("{}: stored version {version}: {error}", library.label(id));
+            log::server(messages::scripts::STORED_UNREADABLE, &text);
         }
     }
 }

@@ -154,7 +154,7 @@ impl Workers {
     fn say_once(&self, number: usize) {
         if !self.said.swap(true, Ordering::Relaxed) {
             log::server(
-                log::ERR,
+                messages::requests::ALL_WORKERS_USED,
                 &format!(
                     "this child has {number} workers for members, and requests are at all of them: members that are \
                      new to it get no requests from it until some of them have ended"
