@@ -16,7 +16,7 @@ pub fn child_ended(pid: i32) {
     generation.table.rouse_queues(Some(pid), true, memory::monotonic_ms());
     if given_back > 0 {
         let text = format!("child {pid} ended with {given_back} requests in flight, given back");
-        log::server(log::NOTICE, &text);
+        log::server(messages::starting::CHILD_ENDED, &text);
     }
 }
 
@@ -26,7 +26,8 @@ fn vetting_ended() {
     if generation.vetting.is_none() {
         return;
     }
-    log::server(log::ERR, "the process that vets saved scripts has ended, another one takes its place");
+    let ended = messages::scripts::VETTER_ENDED;
+    log::server(ended, ended.form);
     tend_vetting(generation);
 }
 
@@ -38,6 +39,8 @@ pub fn tend_vetting(generation: &Generation) {
         if keeper.is_alive() { Ok(()) } else { keeper.start_again(&scripts::setup(generation), true) };
     match started {
         Ok(()) => tended::tend(generation.pool, keeper.pid(), vetting_ended),
-        Err(error) => log::server(log::CRIT, &format!("{error}: saved scripts are not taken")),
+        Err(error) => {
+            log::server(messages::scripts::NO_VETTING, &format!("{error}: saved scripts are not taken"))
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use balance::lifecycle;
 use config::{Config, Script};
+use messages::Message;
 use share::StorePlace;
 
 use super::{checks, files, parent, pools, scripts, state};
@@ -41,9 +42,24 @@ const DUMP: &CStr = c"DUMP_LUA_BALANCER";
 pub struct Refused;
 
 /// Refuses with a line that also goes to the terminal.
-fn refuse(pool: MemoryPool<'_>, text: &str) -> Refused {
-    log::startup(pool, log::CRIT, text);
+fn refuse(pool: MemoryPool<'_>, message: &Message, text: &str) -> Refused {
+    log::startup(pool, message, text);
     Refused
+}
+
+/// The faults of a configuration, all of which are told.
+#[derive(Default)]
+struct Wrong(Vec<(&'static Message, String)>);
+
+impl Wrong {
+    fn add(&mut self, message: &'static Message, texts: impl IntoIterator<Item = String>) {
+        self.0.extend(texts.into_iter().map(|text| (message, text)));
+    }
+
+    fn refuse(&self, pool: MemoryPool<'_>) -> Result<(), Refused> {
+        let refused = self.0.iter().map(|(message, text)| refuse(pool, message, text));
+        refused.last().map_or(Ok(()), Err)
+    }
 }
 
 fn is_restarting() -> bool {
@@ -64,14 +80,12 @@ pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), R
     reading::begin(pool);
     doors::close_at_end(pool);
     if !proxy::is_loaded() {
-        return Err(refuse(
-            pool,
-            "mod_lua_balancer needs mod_proxy, which is not loaded (Debian: a2enmod proxy proxy_http)",
-        ));
+        let missing = messages::starting::NO_MOD_PROXY;
+        return Err(refuse(pool, missing, missing.form));
     }
     let idle = if is_restarting() { Vec::new() } else { checks::ways() };
     for text in &idle {
-        refuse(pool, text);
+        refuse(pool, messages::starting::IDLE_LINE, text);
     }
     if !idle.is_empty() {
         return Err(Refused);
@@ -82,7 +96,8 @@ pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), R
             Ok(())
         }
         Err(missing) => {
-            Err(refuse(pool, &format!("mod_lua_balancer cannot work with this mod_proxy: {missing}")))
+            let text = format!("mod_lua_balancer cannot work with this mod_proxy: {missing}");
+            Err(refuse(pool, messages::starting::OTHER_MOD_PROXY, &text))
         }
     }
 }
@@ -92,7 +107,7 @@ pub fn pre_config(pool: MemoryPool<'static>, register: fn(&Api)) -> Result<(), R
 /// restart the last good version goes on.
 pub fn check_config(pool: MemoryPool<'static>, alone: OneThread) -> Result<(), Refused> {
     let checked = reading::with(|reading| {
-        let config = settle(reading).map_err(|text| refuse(pool, &text))?;
+        let config = settle(reading).map_err(|text| refuse(pool, messages::starting::REFUSED, &text))?;
         check(pool, alone, reading, &config)
     });
     checked.unwrap_or(Err(Refused))
@@ -113,12 +128,15 @@ fn check(
     config: &Config,
 ) -> Result<(), Refused> {
     let restarting = is_restarting();
-    let (databases, mut wrong) = geoip::load(&config.geo_files, restarting);
+    let (databases, unusable) = geoip::load(&config.geo_files, restarting);
     reading.geo = databases;
+    let mut wrong = Wrong::default();
+    wrong.add(messages::addresses::UNUSABLE, unusable);
     if restarting {
         return Ok(());
     }
-    let found = scripts::vet_for_check(alone, config).map_err(|text| refuse(pool, &text))?;
+    let found = scripts::vet_for_check(alone, config)
+        .map_err(|text| refuse(pool, messages::scripts::NOT_VETTED, &text))?;
     let mut known: std::collections::HashSet<String> =
         config.pool_names().into_iter().map(str::to_owned).collect();
     for (planned, found) in config.scripts.iter().zip(&found) {
@@ -129,26 +147,27 @@ fn check(
                     Script::File(path) => checks::elsewhere(path, &generation::shipped()),
                     Script::Inline { .. } => String::new(),
                 };
-                wrong.push(format!("{}: {error}{elsewhere}", planned.place));
+                let text = format!("{}: {error}{elsewhere}", planned.place);
+                wrong.add(messages::scripts::REFUSED, [text]);
             }
         }
     }
     reading.vetted = (mpm::run_state() == RunState::Running).then_some(found);
-    wrong.extend(checks::all(config, &known));
+    wrong.add(messages::starting::WRONG_LINE, checks::all(config, &known));
     if mpm::run_state() == RunState::ConfigTest {
-        wrong.extend(files::unusable(alone, &server_root(pool), config));
+        let unusable = files::unusable(alone, &server_root(pool), config);
+        wrong.add(messages::starting::UNUSABLE_FILE, unusable);
     }
     for text in checks::doubts(config) {
-        log::startup(pool, log::WARNING, &text);
+        log::startup(pool, messages::starting::DOUBT, &text);
     }
-    for text in &wrong {
-        refuse(pool, text);
-    }
-    if !wrong.is_empty() {
-        return Err(Refused);
-    }
+    wrong.refuse(pool)?;
     if mpm::run_state() == RunState::ConfigTest && is_defined(DUMP) {
-        show(config).map_err(|error| refuse(pool, &format!("-D DUMP_LUA_BALANCER: {error}")))?;
+        let failed = |error| {
+            let text = format!("-D DUMP_LUA_BALANCER: {error}");
+            refuse(pool, messages::starting::NOT_SHOWN, &text)
+        };
+        show(config).map_err(failed)?;
     }
     Ok(())
 }
@@ -175,7 +194,7 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     let pools = config.pools.len();
     let vetted = read.vetted;
     let refuse = |text: String| {
-        log::server(log::CRIT, &text);
+        log::server(messages::starting::NOT_STARTED, &text);
         Refused
     };
     let is_first = !is_restarting();
@@ -196,7 +215,7 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
     state::write_at_end(pool, alone);
     let version = env!("CARGO_PKG_VERSION");
     let text = format!("mod_lua_balancer/{version} configured, {pools} pools, {members} members");
-    log::server(log::NOTICE, &text);
+    log::server(messages::starting::CONFIGURED, &text);
     Ok(())
 }
 

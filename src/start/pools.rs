@@ -68,7 +68,7 @@ fn define_with_room(table: &Table, config: &Config, version: u64) -> Result<(), 
     let removed = table.remove_added(&names);
     if !removed.is_empty() {
         log::server(
-            log::WARNING,
+            messages::starting::MEMBERS_REMOVED,
             &format!(
                 "no room for members that were added while running beside those of the configuration \
                  (LuaBalancerMaxMembers gives more): removed {}",

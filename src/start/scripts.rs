@@ -88,7 +88,10 @@ pub fn start_vetting(alone: OneThread, generation: &Generation) -> Option<Keeper
         return None;
     }
     let started = Keeper::start(alone, &setup(generation));
-    started.map_err(|error| log::server(log::CRIT, &format!("{error}: saved scripts are not taken"))).ok()
+    let failed = |error| {
+        log::server(messages::scripts::NO_VETTING, &format!("{error}: saved scripts are not taken"));
+    };
+    started.map_err(failed).ok()
 }
 
 /// All scripts, vetted; the answers of check_config where it has just asked.
@@ -124,19 +127,20 @@ pub fn load(generation: &Generation, known: Option<Vec<Vetted>>) -> Vec<String> 
                     "{}: its saved version is on trial, or was not taken: the one before goes on serving",
                     library.label(id)
                 );
-                log::server(log::NOTICE, &text);
+                log::server(messages::scripts::HELD_BACK, &text);
                 defined.extend(table.pool_names());
             }
             Ok(good) => {
                 defined.extend(names_in(&good));
                 let version = stored::publish(table, library, id, &good.bundle);
                 if let Err(error) = good.apply(balancer.as_ref() as &dyn Balancer, version) {
-                    log::server(log::ERR, &format!("{}: {error}", library.label(id)));
+                    let text = format!("{}: {error}", library.label(id));
+                    log::server(messages::scripts::POOLS_NOT_DEFINED, &text);
                 }
             }
             Err(error) => {
                 let text = format!("{error} (the last good version, if there is one, goes on serving)");
-                events::note(table, EventKind::Script, log::ERR, &text);
+                events::note(table, EventKind::Script, messages::scripts::NOT_TAKEN_AT_RESTART, &text);
                 defined.extend(table.pool_names());
             }
         }

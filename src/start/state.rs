@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use balance::journal::EventKind;
 use balance::snapshot::Scope;
+use messages::Message;
 use statefile::{StartPlan, StartTime, StateDocument, WriteTime};
 
 use crate::httpd::config::pid_file;
@@ -58,7 +59,7 @@ pub fn restore(generation: &Generation) {
                 Err(error) => format!("it cannot be moved aside: {error}"),
             };
             let text = format!("the state file {} is of no use: {why}; {moved}", file.path());
-            log::server(log::ERR, &text);
+            log::server(messages::statefile::USELESS, &text);
         }
     }
 }
@@ -73,7 +74,7 @@ fn hold(generation: &Generation, file: &StateFile, document: &StateDocument) {
             "the state file {} of {written} is older than max_age=: nothing of it holds",
             file.path()
         );
-        log::server(log::NOTICE, &text);
+        log::server(messages::statefile::TOO_OLD, &text);
         return;
     }
     let applied = statefile::apply(&generation.table, &plan, now);
@@ -82,17 +83,23 @@ fn hold(generation: &Generation, file: &StateFile, document: &StateDocument) {
             "the state file of {written}: orders of {} members hold again, {} members are back",
             applied.ordered, applied.added
         );
-        events::note(&generation.table, EventKind::Order, log::NOTICE, &text);
+        events::note(&generation.table, EventKind::Order, messages::statefile::RESTORED, &text);
     }
-    tell(log::NOTICE, plan.dropped.iter().map(|dropped| format!("the state file: {dropped}")));
-    tell(log::ERR, applied.refused.iter().map(|refused| format!("the state file: {refused}")));
+    tell(
+        messages::statefile::DROPPED,
+        plan.dropped.iter().map(|dropped| format!("the state file: {dropped}")),
+    );
+    tell(
+        messages::statefile::NOT_RESTORED,
+        applied.refused.iter().map(|refused| format!("the state file: {refused}")),
+    );
 }
 
-fn tell(level: log::Level, lines: impl ExactSizeIterator<Item = String>) {
+fn tell(message: &Message, lines: impl ExactSizeIterator<Item = String>) {
     let more = lines.len().saturating_sub(MOST_LINES);
-    lines.take(MOST_LINES).for_each(|line| log::server(level, &line));
+    lines.take(MOST_LINES).for_each(|line| log::server(message, &line));
     if more > 0 {
-        log::server(level, &format!("the state file: and {more} members more"));
+        log::server(message, &format!("the state file: and {more} members more"));
     }
 }
 
@@ -139,10 +146,12 @@ fn write_last(alone: OneThread) {
     let trouble = file.trouble().map(|(why, _)| why);
     match failed.or_else(|| trouble.filter(|_| !was_in_trouble)) {
         Some(why) => {
-            log::server(log::WARNING, &format!("the last state of this server is not kept: {why}"));
+            let text = format!("the last state of this server is not kept: {why}");
+            log::server(messages::statefile::LAST_NOT_KEPT, &text);
         }
         None if was_in_trouble && file.trouble().is_none() => {
-            log::server(log::NOTICE, &format!("the state file {} is written again", file.path()));
+            let text = format!("the state file {} is written again", file.path());
+            log::server(messages::statefile::WRITTEN_AGAIN, &text);
         }
         None => {}
     }

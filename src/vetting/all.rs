@@ -130,7 +130,7 @@ impl All<'_> {
     fn replace(&self) {
         self.keeper.forget_questions();
         if let Err(error) = self.keeper.start_again(self.setup, false) {
-            log::server(log::ERR, &error);
+            log::server(messages::scripts::VETTER_NOT_REPLACED, &error);
         }
     }
 }

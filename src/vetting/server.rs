@@ -46,7 +46,8 @@ pub fn run(alone: OneThread, setup: &VettingSetup, questions: BorrowedFd<'_>, pa
         Ok(null) => null,
         Err(error) => {
             let name = setup.account.name();
-            log::server(log::CRIT, &format!("scripts cannot be vetted, no process becomes {name}: {error}"));
+            let text = format!("scripts cannot be vetted, no process becomes {name}: {error}");
+            log::server(messages::scripts::NO_VETTER_ACCOUNT, &text);
             return;
         }
     };

@@ -74,7 +74,8 @@ fn tell(level: Level, text: &str) {
     let line = match count.cmp(&(MAX_LINES - 1)) {
         std::cmp::Ordering::Less => report::log_line(level, text),
         std::cmp::Ordering::Equal => {
-            report::log_line(log::WARNING, "(this top level logs more lines, left out)")
+            let left_out = messages::scripts::LINES_LEFT_OUT;
+            report::log_line(left_out.level(), &left_out.line(left_out.form))
         }
         std::cmp::Ordering::Greater => return,
     };
