@@ -10,7 +10,7 @@ use balance::engine::Handle;
 use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
-use balance::journal::{EventEntry, JournalPart};
+use balance::journal::{EventEntry, EventKind, JournalPart};
 use balance::snapshot::{LeadState, Scope, Snapshot};
 use balance::steering::Steering;
 use balance::store::Store;
@@ -108,7 +108,13 @@ impl House for ChildHouse {
 
     fn log(&self, events: &[Event], others: &[EventEntry]) {
         events.iter().for_each(events::say);
-        others.iter().for_each(|entry| log::server(log::NOTICE, &entry.message));
+        for entry in others {
+            let message = match entry.kind {
+                EventKind::Discovery => messages::discovery::ACCEPTED,
+                _ => messages::control::ORDERED,
+            };
+            log::server(message, &entry.message);
+        }
     }
 
     fn journal(&self, since: Option<u64>) -> JournalPart {
@@ -193,7 +199,7 @@ impl House for ChildHouse {
                 "metrics leave out some of the members' series: there would be more than {most} \
                  (LuaBalancerMetrics max_series=)"
             );
-            log::server(log::WARNING, &text);
+            log::server(messages::control::SERIES_LEFT_OUT, &text);
         }
     }
 }

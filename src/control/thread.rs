@@ -44,7 +44,8 @@ pub fn start(child: &'static Child) {
     if let Err(error) = spawned {
         child.table.note_closed(&child.lane);
         child.answering.has_ended();
-        log::server(log::CRIT, &format!("no thread for the control plane's sockets in this child: {error}"));
+        let text = format!("no thread for the control plane's sockets in this child: {error}");
+        log::server(messages::control::NO_THREAD, &text);
     }
 }
 
@@ -53,7 +54,7 @@ fn serve(child: &'static Child, taken: TakenOver, ender: Ender) {
         Ok(server) => server.run(|| child.table.note_closed(&child.lane)),
         Err(error) => {
             log::server(
-                log::CRIT,
+                messages::control::NOT_ANSWERED,
                 &format!("the control plane's sockets are not answered by this child: {error}"),
             );
         }

@@ -50,7 +50,7 @@ impl NativeChecks {
                 self.failed = None;
             }
             Err(error) => {
-                log::server(log::ERR, &format!("checks cannot run: {error}"));
+                log::server(messages::background::NO_CHECKS, &format!("checks cannot run: {error}"));
                 self.failed = Some(Instant::now());
             }
         }
@@ -140,7 +140,7 @@ impl Checks {
             None => false,
         };
         if !quiet {
-            log::server(log::ERR, &trouble);
+            log::server(messages::background::CHECKS_TROUBLED, &trouble);
             self.told = Some((Instant::now(), trouble));
         }
     }

@@ -107,7 +107,7 @@ impl Finder {
             Ok(search) => self.search = Some(search),
             Err(error) => {
                 let text = format!("members cannot be looked for (LuaBalancerDiscovery): {error}");
-                log::server(log::ERR, &text);
+                log::server(messages::discovery::CANNOT_LOOK, &text);
                 self.rest = Some(Instant::now() + AGAIN);
             }
         }

@@ -33,7 +33,8 @@ impl Jobs {
         match Timers::start(child, until_ms) {
             Ok(timers) => self.timers = Some(timers),
             Err(error) => {
-                log::server(log::ERR, &format!("no thread for timers and Lua checks: {error}"));
+                let text = format!("no thread for timers and Lua checks: {error}");
+                log::server(messages::background::NO_TIMER_THREAD, &text);
                 self.failed = Some(Instant::now());
             }
         }

@@ -147,13 +147,14 @@ fn take(child: &Child, balancer: &dyn Balancer, (id, row, stamp): (ScriptId, u32
     }
     let version = scripts::publish_judged((table, library), id, row, stamp.0, &good.bundle);
     if let Err(error) = good.apply(balancer, version) {
-        log::server(log::ERR, &format!("{}: {error}", library.label(id)));
+        let text = format!("{}: {error}", library.label(id));
+        log::server(messages::scripts::POOLS_NOT_DEFINED, &text);
     }
     table.count_reload(row, ReloadEnd::Ok);
     events::tell_all(table, lifecycle::forget_checks(table));
     library.install(id, good.bundle, version);
     let text = format!("{}: version {version} is in service", library.label(id));
-    events::note(table, EventKind::Script, log::NOTICE, &text);
+    events::note(table, EventKind::Script, messages::scripts::IN_SERVICE, &text);
 }
 
 fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
@@ -162,5 +163,5 @@ fn refuse(child: &Child, row: u32, stamp: Stamp, error: &ScriptError) {
     child.table.count_reload(row, ReloadEnd::Refused);
     child.table.reject_script(row, memory::pid(), stamp.0);
     let text = format!("{error} (not taken, the last good version goes on serving)");
-    events::note(&child.table, EventKind::Script, log::ERR, &text);
+    events::note(&child.table, EventKind::Script, messages::scripts::NOT_TAKEN, &text);
 }

@@ -116,7 +116,7 @@ impl OrderSharing {
                     if shelf.note(false) {
                         let text =
                             format!("the store of shared orders is away, they stay as they are: {why}");
-                        events::note(table, EventKind::Order, log::WARNING, &text);
+                        events::note(table, EventKind::Order, messages::sharing::AWAY, &text);
                     }
                     continue;
                 }
@@ -126,7 +126,7 @@ impl OrderSharing {
                         self.offered.clear();
                         let text = "the store of shared orders was replaced or went back: its orders hold, and \
                                     those that it lacks are put there";
-                        events::note(table, EventKind::Order, log::WARNING, text);
+                        events::note(table, EventKind::Order, messages::sharing::REPLACED, text);
                     }
                     (self.stored, is_new) = (Some(orders), true);
                 }
@@ -136,7 +136,7 @@ impl OrderSharing {
             if shelf.note(true) {
                 let again = if is_first { "" } else { " again" };
                 let text = format!("the store of shared orders answers{again}");
-                events::note(table, EventKind::Order, log::NOTICE, &text);
+                events::note(table, EventKind::Order, messages::sharing::THERE, &text);
             }
         }
         is_new
@@ -255,7 +255,7 @@ impl OrderSharing {
                  is taken back",
                 offer.pool, offer.member
             );
-            events::note(table, EventKind::Order, log::NOTICE, &text);
+            events::note(table, EventKind::Order, messages::sharing::TAKEN_BACK, &text);
         }
         self.offered.insert((offer.pool.clone(), offer.member.clone()), (offer.at.revision, Instant::now()));
         if let Some(wire) = &self.wire {
@@ -278,7 +278,7 @@ impl OrderSharing {
                     pool.name,
                     why.replace(char::is_control, "?")
                 );
-                log::server(log::WARNING, &text);
+                log::server(messages::sharing::DOES_NOT_HOLD, &text);
             }
         }
     }
@@ -301,7 +301,7 @@ impl OrderSharing {
                     pool.name,
                     why.replace(char::is_control, "?")
                 );
-                log::server(log::WARNING, &text);
+                log::server(messages::sharing::UNREADABLE, &text);
             }
         }
     }

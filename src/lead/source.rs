@@ -16,6 +16,7 @@ use balance::steering::Steering;
 use balance::store::Store;
 use balance::trouble::shown;
 use discover::{Listed, Sighting};
+use messages::Message;
 use table::{SourceUpdate, Table};
 
 use crate::httpd::{log, memory};
@@ -63,7 +64,7 @@ impl LedSource {
         if row.is_none() {
             let (pool, name) = (&pool.name, &settings.name);
             let text = format!("pool {pool}: source {name}: no room to show how it does, there are too many");
-            log::server(log::WARNING, &text);
+            log::server(messages::discovery::NO_ROOM_TO_SHOW, &text);
         }
         let noted = row.and_then(|row| table.source_note(row)).unwrap_or_default();
         LedSource {
@@ -97,11 +98,11 @@ impl LedSource {
     }
 
     /// A line of the log, and an event unless only those see it who debug.
-    fn say(&self, table: &Table, level: log::Level, what: &str) {
+    fn say(&self, table: &Table, message: &Message, what: &str) {
         let (pool, name) = (&self.pool_name, &self.settings.name);
         let text = format!("pool {pool}: source {name}: {what}");
-        log::server(level, &text);
-        if level < log::DEBUG {
+        log::server(message, &text);
+        if message.level() < log::DEBUG {
             let entry = EventEntry::new(EventKind::Discovery, memory::epoch_s(), text);
             let entry = EventEntry { pool: Some(pool.to_string()), ..entry };
             events::append(table, &entry.by(&By::Source(name.clone())));
@@ -122,7 +123,7 @@ impl LedSource {
                 if sighting.is_new && list.skipped > 0 {
                     let (count, first) = (list.skipped, &self.error);
                     let text = format!("{count} entries are left out, the first: {first}");
-                    self.say(table, log::WARNING, &text);
+                    self.say(table, messages::discovery::ENTRIES_LEFT_OUT, &text);
                 }
                 let listed: HashSet<&str> = list.members.iter().map(|spec| spec.name.as_str()).collect();
                 let own = pool.members.iter().filter(|member| member.is_found_by(&self.settings.name));
@@ -149,19 +150,19 @@ impl LedSource {
         match ruling {
             ListRuling::Stale { is_new: true } => {
                 let has_members = pool.members.iter().any(|member| member.is_found_by(&self.settings.name));
-                let outcome = match has_members || self.guard.standing().taken_ms > 0 {
-                    true => "its last list stays",
-                    false => "it has given no list yet",
+                let (message, outcome) = match has_members || self.guard.standing().taken_ms > 0 {
+                    true => (messages::discovery::STALE, "its last list stays"),
+                    false => (messages::discovery::FAILING, "it has given no list yet"),
                 };
-                self.say(table, log::WARNING, &format!("{why}; {outcome}"));
+                self.say(table, message, &format!("{why}; {outcome}"));
             }
             ListRuling::Expire => {
                 let text = format!("{why}; it has failed for longer than stale= allows, its members go");
-                self.say(table, log::WARNING, &text);
+                self.say(table, messages::discovery::EXPIRED, &text);
                 self.list = Some(Arc::default());
                 self.due_ms = Some(0);
             }
-            _ if why != self.error => self.say(table, log::DEBUG, &why),
+            _ if why != self.error => self.say(table, messages::discovery::OTHER_REASON, &why),
             _ => {}
         }
         self.error = why;
@@ -193,7 +194,7 @@ impl LedSource {
         };
         let ruling = self.guard.see(sight, memory::monotonic_ms());
         if was.failing_ms > 0 {
-            self.say(table, log::NOTICE, "it is read again");
+            self.say(table, messages::discovery::READ_AGAIN, "it is read again");
         }
         (self.due_ms, self.held) = (None, Vec::new());
         match ruling {
@@ -226,7 +227,7 @@ impl LedSource {
              lbctl discovery --accept {}/{}",
             self.pool_name, self.settings.name
         );
-        self.say(table, log::WARNING, &text);
+        self.say(table, messages::discovery::HELD, &text);
     }
 
     /// Somebody else has changed the pool: whether the list is still in service.
@@ -315,7 +316,7 @@ impl LedSource {
         self.guard.could_not_take(memory::monotonic_ms());
         self.count(table, SourceUpdate::Failed);
         if self.refused.as_ref() != Some(&why) {
-            self.say(table, log::ERR, &why);
+            self.say(table, messages::discovery::NOT_TAKEN, &why);
         }
         // Not compared: the next look tries again.
         (self.refused, self.compared) = (Some(why), 0);
@@ -335,13 +336,14 @@ impl LedSource {
         if !done.events.is_empty() || is_first {
             self.say(
                 table,
-                log::NOTICE,
+                messages::discovery::IN_SERVICE,
                 &format!("{what}: {listed} members, {changes} changes, {gone} gone"),
             );
         }
         if !found.shadowed.is_empty() {
             let names = found.shadowed.join(" ");
-            self.say(table, log::DEBUG, &format!("others have the names {names}, before whom it steps back"));
+            let text = format!("others have the names {names}, before whom it steps back");
+            self.say(table, messages::discovery::STEPS_BACK, &text);
         }
     }
 

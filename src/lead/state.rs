@@ -218,8 +218,12 @@ fn tell(file: &StateFile, failed: Option<&io::Error>, now_s: u64) {
 fn tell_news(file: &StateFile) {
     match file.trouble() {
         Some((why, _)) => {
-            log::server(log::WARNING, &format!("{why}; orders are not kept over a stop until it can"))
+            let text = format!("{why}; orders are not kept over a stop until it can");
+            log::server(messages::statefile::NOT_WRITTEN, &text);
         }
-        None => log::server(log::NOTICE, &format!("the state file {} is written again", file.path())),
+        None => {
+            let text = format!("the state file {} is written again", file.path());
+            log::server(messages::statefile::WRITTEN_AGAIN, &text);
+        }
     }
 }

@@ -42,7 +42,7 @@ pub fn start(child: &'static Child) {
         && let Err(error) = script::watch::start(shortest)
     {
         let message = format!("no thread to watch scripts in this child, they cost more: {error}");
-        log::server(log::WARNING, &message);
+        log::server(messages::background::NO_WATCH, &message);
     }
     prepare(child);
     child.background.runs(true);
@@ -57,7 +57,8 @@ pub fn start(child: &'static Child) {
         Ok(thread) => child.background.is_thread(thread.thread()),
         Err(error) => {
             child.background.runs(false);
-            log::server(log::CRIT, &format!("no thread for health checks in this child: {error}"));
+            let text = format!("no thread for health checks in this child: {error}");
+            log::server(messages::background::NO_BACKGROUND, &text);
         }
     }
 }
@@ -177,7 +178,7 @@ impl Worker {
             Lead::Taken => {
                 table.note_lead(memory::epoch_s());
                 let text = format!("child {pid} leads: it runs checks and timers for all children");
-                events::note(table, EventKind::Lead, log::NOTICE, &text);
+                events::note(table, EventKind::Lead, messages::background::LEADS, &text);
                 self.lead(until_ms);
             }
             Lead::Kept => self.lead(until_ms),

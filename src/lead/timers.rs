@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use balance::settings::LuaPlace;
 use discover::LuaQuestion;
+use messages::Message;
 use parking_lot::Mutex;
 use probe::{CheckTarget, Client, ScriptCheck};
 use script::host::Server;
@@ -131,7 +132,10 @@ fn run(child: &'static Child, signal: Arc<Signal>) {
     while !signal.stop.load(Ordering::Acquire) {
         match Scripts::new(child, &signal) {
             Ok(mut scripts) => while scripts.goes_on(&signal) {},
-            Err(error) => log::server(log::ERR, &format!("timers and Lua checks cannot run: {error}")),
+            Err(error) => {
+                let text = format!("timers and Lua checks cannot run: {error}");
+                log::server(messages::background::NO_TIMERS, &text);
+            }
         }
         // Here only after a panic, which the panic hook has logged, or when something is short: all
         // begins anew, with a new state.
@@ -233,10 +237,8 @@ impl Scripts {
             }
             self.runner.state.collect_abandoned();
             if self.runner.state.is_outgrown() {
-                log::server(
-                    log::WARNING,
-                    "the scripts of timers and checks keep too much in their globals: they start anew",
-                );
+                let outgrown = messages::scripts::TIMERS_TOO_LARGE;
+                log::server(outgrown, outgrown.form);
                 return false;
             }
             let time = self.time_to_next();
@@ -259,7 +261,7 @@ impl Scripts {
             *loaded = version;
             self.runner.signal.calls(id, version);
             if let Err(error) = self.runner.state.load(id) {
-                report("", &error);
+                report(messages::scripts::TOP_LEVEL_FAILED, "", &error);
             }
         }
     }
@@ -312,7 +314,7 @@ fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, run
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            report("timer: ", &error);
+            report(messages::scripts::TIMER_FAILED, "timer: ", &error);
         }
         drop(running);
     });
@@ -320,13 +322,13 @@ fn spawn(checks: &mut Checks, runner: Runner, job: Result<Job, ScriptError>, run
 
 /// One line, and the traceback for those who want it. A call that was only stopped did not fail,
 /// and a quarantine was told already.
-fn report(what: &str, error: &ScriptError) {
+fn report(message: &Message, whose: &str, error: &ScriptError) {
     if matches!(error.kind, ErrorKind::Stopped | ErrorKind::Quarantined) {
         return;
     }
-    log::server(log::ERR, &format!("{what}{error}"));
+    log::server(message, &format!("{whose}{error}"));
     if !error.traceback.is_empty() && log::logs_server(log::DEBUG) {
-        log::server(log::DEBUG, &error.traceback.replace('\n', " | "));
+        log::server(messages::scripts::TRACEBACK, &error.traceback.replace('\n', " | "));
     }
 }
 
@@ -412,7 +414,8 @@ async fn check(runner: &Runner, target: &CheckTarget) -> Result<(), String> {
         Err(error) if error.kind == ErrorKind::Stopped => std::future::pending().await,
         Err(error) => {
             let (pool, member) = (&target.pool, &target.member.spec.name);
-            report(&format!("pool {pool}: check of member {member}: "), &error);
+            let whose = format!("pool {pool}: check of member {member}: ");
+            report(messages::scripts::CHECK_FAILED, &whose, &error);
             Err(error.message)
         }
     }

@@ -40,7 +40,7 @@ fn look(child: &Child, script: &TriedScript, seen: Trial) {
                 let label = child.library.label(script.id);
                 let text =
                     format!("{label}: {} of {} calls failed: the trial is over", seen.failed, seen.calls);
-                events::note(table, EventKind::Script, log::NOTICE, &text);
+                events::note(table, EventKind::Script, messages::scripts::TRIAL_OVER, &text);
             }
             let row = child.script_rows.get(script.id.0 as usize).copied().flatten();
             if row.is_some_and(|row| table.judge_again(row, table.judged_stamp(script.row))) {
@@ -73,7 +73,7 @@ fn tell_failed(child: &Child, script: &TriedScript, why: &str) {
         note_refused(table, row, table.judged_stamp(script.row), &format!("{label}: {why}{last}"));
         table.count_reload(row, ReloadEnd::Failed);
     }
-    events::note(table, EventKind::Script, log::ERR, &text);
+    events::note(table, EventKind::Script, messages::scripts::TRIAL_FAILED, &text);
 }
 
 /// A call of the version on trial does not come back: it is served to nobody any more.
@@ -114,7 +114,7 @@ pub fn begin(child: &Child, id: ScriptId, (row, stamp): (u32, Stamp), bundle: &B
     let seconds = script.rollout.for_ms as f64 / 1000.0;
     let text =
         format!("{label}: the saved version is on trial, with {percent} % of the requests for {seconds} s");
-    events::note(table, EventKind::Script, log::NOTICE, &text);
+    events::note(table, EventKind::Script, messages::scripts::ON_TRIAL, &text);
     true
 }
 
@@ -132,7 +132,7 @@ fn publish(child: &Child, script: &TriedScript, stamp: Stamp, bundle: &Bundle) -
     if let Err(error) = &published {
         table.give_up_judgement(script.row, pid);
         let text = format!("{}: {error}: there is no trial", child.library.label(script.id));
-        log::server(log::WARNING, &text);
+        log::server(messages::scripts::NO_TRIAL, &text);
     }
     published.is_ok()
 }
