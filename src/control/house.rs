@@ -11,7 +11,7 @@ use balance::event::Event;
 use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, EventKind, JournalPart};
-use balance::snapshot::{LeadState, Scope, Snapshot};
+use balance::snapshot::{Extent, LeadState, Snapshot};
 use balance::steering::Steering;
 use balance::store::Store;
 use config::MemberSeries;
@@ -53,8 +53,8 @@ impl ChildHouse {
 }
 
 impl House for ChildHouse {
-    fn snapshot(&self, scope: Scope<'_>) -> Snapshot {
-        snapshot::of(self.child, scope)
+    fn snapshot(&self, extent: Extent<'_>) -> Snapshot {
+        snapshot::of(self.child, extent)
     }
 
     fn lead(&self) -> Option<LeadState> {

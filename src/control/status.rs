@@ -2,7 +2,7 @@
 //! The pools as mod_status shows them: a table in its page, and lines in `?auto`, among them those
 //! that programs know from mod_proxy.
 
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use std::fmt::Write;
 
 use balance::snapshot::{Flag, MemberState, PoolState};
@@ -17,7 +17,7 @@ const FIRST: usize = 1000;
 /// Adds to the page. `short`: of lines.
 pub fn show(request: Request<'_>, short: bool) {
     let Some(child) = child::get() else { return };
-    let pools = snapshot::of(child, Scope::All).pools;
+    let pools = snapshot::of(child, Extent::All).pools;
     if pools.is_empty() {
         return;
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use balance::counts::ScriptCounts;
 use balance::shadow::ShadowState;
-use balance::snapshot::{Scope, ScriptState, ScriptVerdict, Snapshot};
+use balance::snapshot::{Extent, ScriptState, ScriptVerdict, Snapshot};
 use balance::trial::{Rollout, Trial, TrialStage};
 use script::{Bundle, ScriptId};
 use table::{Table, Whose};
@@ -16,9 +16,9 @@ use crate::httpd::request::Request;
 use crate::serve::child::{self, Child};
 
 /// The part of the snapshot that is asked for; all of it has scripts and dictionaries.
-pub fn of(child: &Child, scope: Scope<'_>) -> Snapshot {
-    let mut all = child.table.snapshot(memory::monotonic_ms(), scope);
-    if scope != Scope::All {
+pub fn of(child: &Child, extent: Extent<'_>) -> Snapshot {
+    let mut all = child.table.snapshot(memory::monotonic_ms(), extent);
+    if extent != Extent::All {
         return all;
     }
     let known = std::mem::take(&mut all.scripts);
@@ -120,7 +120,7 @@ pub fn answer(request: Request<'_>) -> bool {
     let Some(rest) = door().and_then(|door| path.strip_prefix(door.as_bytes())) else { return false };
     let Some(child) = child::get() else { return false };
     let pool = rest.split(|byte| *byte == b'/').find(|part| !part.is_empty());
-    let mut all = of(child, Scope::All);
+    let mut all = of(child, Extent::All);
     if let Some(name) = pool {
         all.pools.retain(|pool| pool.name.as_bytes() == name);
     }

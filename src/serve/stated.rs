@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state file's content, as the table has it.
 
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use statefile::{KeptPool, StateDocument, WriteTime};
 use table::Table;
 
@@ -13,7 +13,7 @@ pub fn left(table: &Table, file: &StateFile, now_s: u64) -> Vec<KeptPool> {
     let Ok(document) = statefile::read(&bytes) else { return Vec::new() };
     statefile::left_over(
         &document,
-        &balance::snapshot::pools(table, Scope::Standing),
+        &balance::snapshot::pools(table, Extent::Standing),
         now_s,
         file.ages.max_age_s,
     )
@@ -22,5 +22,5 @@ pub fn left(table: &Table, file: &StateFile, now_s: u64) -> Vec<KeptPool> {
 /// The document that is to be written.
 pub fn compose(table: &Table, now: WriteTime, left: &[KeptPool]) -> StateDocument {
     let by = concat!("mod_lua_balancer/", env!("CARGO_PKG_VERSION"));
-    statefile::compose(&balance::snapshot::pools(table, Scope::Standing), now, by, left)
+    statefile::compose(&balance::snapshot::pools(table, Extent::Standing), now, by, left)
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use balance::journal::EventKind;
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use messages::Message;
 use statefile::{StartPlan, StartTime, StateDocument, WriteTime};
 
@@ -66,7 +66,7 @@ pub fn restore(generation: &Generation) {
 
 fn hold(generation: &Generation, file: &StateFile, document: &StateDocument) {
     let now = WriteTime { now_s: memory::epoch_s(), now_ms: memory::monotonic_ms() };
-    let pools = balance::snapshot::pools(&generation.table, Scope::Standing);
+    let pools = balance::snapshot::pools(&generation.table, Extent::Standing);
     let plan = StartPlan::of(document, &pools, &StartTime { now_s: now.now_s, ages: file.ages });
     let written = render::time::Time(document.written.0);
     if plan.is_too_old {

@@ -15,7 +15,7 @@ use crate::order::{MAX_ORDER_TEXT, Order};
 use crate::outlier::OutlierState;
 use crate::settings::PoolSettings;
 use crate::slow_start;
-use crate::snapshot::{self, Scope, Snapshot};
+use crate::snapshot::{self, Extent, Snapshot};
 use crate::status::Status;
 use crate::steps::Deed;
 use crate::store::{ADDED, Origin, PoolImage, Store};
@@ -87,12 +87,12 @@ impl MemoryStore {
 
     /// Everything that can be shown.
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot_of(Scope::All)
+        self.snapshot_of(Extent::All)
     }
 
     /// The part of it that is asked for.
-    pub fn snapshot_of(&self, scope: Scope<'_>) -> Snapshot {
-        Snapshot { pools: snapshot::pools(self, scope), ..Snapshot::default() }
+    pub fn snapshot_of(&self, extent: Extent<'_>) -> Snapshot {
+        Snapshot { pools: snapshot::pools(self, extent), ..Snapshot::default() }
     }
 
     /// Sets the in-flight count of a row.

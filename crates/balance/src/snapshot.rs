@@ -20,11 +20,13 @@ use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
 use crate::trouble::Trouble;
 
+mod extent;
 mod fill;
 mod script;
 mod source;
 mod text;
 
+pub use extent::Extent;
 pub use fill::{Fill, Room};
 pub use script::{ScriptState, ScriptVerdict};
 pub use source::{SourceNote, SourceState};
@@ -248,47 +250,14 @@ pub struct ChildState {
     pub last_error: Option<Trouble>,
 }
 
-/// The part of a balancer that a snapshot has. The rest is left out, and costs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// Everything.
-    All,
-    /// All pools, without the figures of requests: counts, times and latencies are empty. Of the
-    /// server there is nothing.
-    Standing,
-    /// One pool, by its name in any case.
-    Pool(&'a str),
-    /// One member of a pool, by the names of both. Of the pool itself there are settings, `usable`
-    /// and `panic`, and no figures.
-    Member(&'a str, &'a str),
-}
-
-impl Scope<'_> {
-    /// Whether it has figures: of members, and of pools.
-    fn has_figures(self) -> (bool, bool) {
-        (self != Scope::Standing, matches!(self, Scope::All | Scope::Pool(_)))
-    }
-
-    fn has_pool(self, name: &str) -> bool {
-        match self {
-            Scope::All | Scope::Standing => true,
-            Scope::Pool(pool) | Scope::Member(pool, _) => name.eq_ignore_ascii_case(pool),
-        }
-    }
-
-    fn has_member(self, name: &str) -> bool {
-        !matches!(self, Scope::Member(_, member) if member != name)
-    }
-}
-
 /// The pools of a store as they are now.
-pub fn pools(store: &impl Vitals, scope: Scope<'_>) -> Vec<PoolState> {
-    let names = store.pool_names().into_iter().filter(|name| scope.has_pool(name));
+pub fn pools(store: &impl Vitals, extent: Extent<'_>) -> Vec<PoolState> {
+    let names = store.pool_names().into_iter().filter(|name| extent.has_pool(name));
     let known = names.filter_map(|name| store.find_pool(&name));
-    known.filter_map(|pool| pool_state(store, pool, scope)).collect()
+    known.filter_map(|pool| pool_state(store, pool, extent)).collect()
 }
 
-fn pool_state(store: &impl Vitals, pool: PoolId, scope: Scope<'_>) -> Option<PoolState> {
+fn pool_state(store: &impl Vitals, pool: PoolId, extent: Extent<'_>) -> Option<PoolState> {
     let PoolImage { membership, settings } = store.read_pool(pool)?;
     let origin = store.origin(pool)?;
     let members = &membership.members;
@@ -297,11 +266,11 @@ fn pool_state(store: &impl Vitals, pool: PoolId, scope: Scope<'_>) -> Option<Poo
     let active = tier::active(members, &states, &settings.set, panic);
     // In configured order, as the members are.
     let mut usable = active.iter().peekable();
-    let (has_figures, has_own) = scope.has_figures();
+    let (has_figures, has_own) = extent.has_figures();
     let views = members.iter().zip(&states).enumerate().filter_map(|(at, (member, status))| {
         let is_usable = usable.next_if(|next| **next == at).is_some();
         let seen = Seen { member, status: *status, check: settings.health.as_ref(), origin, has_figures };
-        scope.has_member(&member.spec.name).then(|| seen.state(store, is_usable))
+        extent.has_member(&member.spec.name).then(|| seen.state(store, is_usable))
     });
     let views: Vec<MemberState> = views.collect();
     let (counts, recent) = match has_own {
@@ -332,7 +301,7 @@ struct Seen<'a> {
     status: Status,
     check: Option<&'a HealthCheck>,
     origin: Origin,
-    /// See [`Scope::Standing`].
+    /// See [`Extent::Standing`].
     has_figures: bool,
 }
 

@@ -8,7 +8,7 @@ use balance::api::ChangeError;
 use balance::event::{By, Event};
 use balance::journal::{EventEntry, EventKind};
 use balance::order::Order;
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::steps::{Doing, MemberStep};
 
 use crate::asked::{Asked, epoch_s, person};
@@ -37,21 +37,20 @@ enum Made {
     },
 }
 
-/// Plans a change and makes it, all of it or nothing. None: it is made.
-/// What is read for it is `scope`.
+/// Reads `extent`, plans a change and makes it, all of it or nothing. None: it is made.
 pub(crate) fn make(
     asked: &Asked<'_>,
-    scope: Scope<'_>,
+    extent: Extent<'_>,
     plan: &mut dyn FnMut(&mut Draft) -> Result<Intent, Problem>,
 ) -> Result<Option<Response>, Problem> {
     let steering = asked.house.steering();
     let mut outcome = None;
-    steering.with_pen(&mut || outcome = Some(attempt(asked, scope, plan)));
+    steering.with_pen(&mut || outcome = Some(attempt(asked, extent, plan)));
     if let Some(Ok(Made::Shared(shared))) = &outcome {
         // A store may be silent for seconds: nobody has the pen meanwhile.
         let revision = shared::put(asked, shared)?;
         let mut done = None;
-        steering.with_pen(&mut || done = Some(after_store(asked, scope, shared, revision)));
+        steering.with_pen(&mut || done = Some(after_store(asked, extent, shared, revision)));
         outcome = done;
     }
     let busy = || match asked.house.is_superseded() {
@@ -78,10 +77,10 @@ pub(crate) fn superseded() -> Problem {
 
 fn attempt(
     asked: &Asked<'_>,
-    scope: Scope<'_>,
+    extent: Extent<'_>,
     plan: &mut dyn FnMut(&mut Draft) -> Result<Intent, Problem>,
 ) -> Result<Made, Problem> {
-    let mut draft = Draft::of(asked.house.snapshot(scope));
+    let mut draft = Draft::of(asked.house.snapshot(extent));
     let note = match plan(&mut draft)? {
         Intent::Answer(response) => return Ok(Made::Answer(response)),
         Intent::Change(note) => note,
@@ -95,11 +94,11 @@ fn attempt(
 /// The second part of a change, whose orders are in the store.
 fn after_store(
     asked: &Asked<'_>,
-    scope: Scope<'_>,
+    extent: Extent<'_>,
     shared: &SharedSteps,
     revision: u64,
 ) -> Result<Made, Problem> {
-    let mut draft = Draft::of(asked.house.snapshot(scope));
+    let mut draft = Draft::of(asked.house.snapshot(extent));
     let steps = shared::steps_after(asked, &mut draft, shared, revision);
     draft.take(steps)?;
     carry_out(asked, &draft, shared.note.clone())

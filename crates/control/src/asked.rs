@@ -2,7 +2,7 @@
 //! A request that has found its place.
 
 use balance::event::Person;
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 
 use crate::query::Query;
 use crate::types::{House, Request};
@@ -22,14 +22,14 @@ impl Asked<'_> {
         self.names.get(at).map(String::as_str).unwrap_or_default()
     }
 
-    /// The scope of a path's pool.
-    pub(crate) fn pool(&self) -> Scope<'_> {
-        Scope::Pool(self.name(0))
+    /// The extent of a path's pool.
+    pub(crate) fn pool(&self) -> Extent<'_> {
+        Extent::Pool(self.name(0))
     }
 
-    /// The scope of a path's member.
-    pub(crate) fn member(&self) -> Scope<'_> {
-        Scope::Member(self.name(0), self.name(1))
+    /// The extent of a path's member.
+    pub(crate) fn member(&self) -> Extent<'_> {
+        Extent::Member(self.name(0), self.name(1))
     }
 }
 

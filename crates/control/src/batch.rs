@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::snapshot::{MemberState, PoolState, Snapshot};
 use balance::steps::MemberStep;
 use render::mark::Mark;
@@ -41,7 +41,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
         .map(|(at, value)| Item::of(value).map_err(|problem| problem.of_element(at)))
         .collect::<Result<_, _>>()?;
     let mut planned = Vec::with_capacity(items.len());
-    let instead = apply::make(asked, Scope::All, &mut |draft| {
+    let instead = apply::make(asked, Extent::All, &mut |draft| {
         planned.clear();
         let mut shown = 0;
         let mark = Mark::of_pools(&draft.all.pools);
@@ -71,7 +71,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Response, Problem> {
         Ok(Some(response)) => return Ok(response),
         Err(problem) => return Ok(refused(items.len(), items.len(), problem)),
     }
-    let all = asked.house.snapshot(Scope::All);
+    let all = asked.house.snapshot(Extent::All);
     let mut members = HashMap::new();
     if planned.iter().any(|done| done.target == Endpoint::Member) {
         for pool in &all.pools {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use balance::event::Person;
 use balance::order::{AdminState, Order, Then};
-use balance::snapshot::{MemberState, PoolState, Scope};
+use balance::snapshot::{Extent, MemberState, PoolState};
 use balance::steps::{Doing, MemberStep};
 use render::mark::Mark;
 use serde_json::Value;
@@ -183,7 +183,7 @@ pub(crate) fn found(pool: &PoolState, member: &MemberState) -> Option<String> {
 
 /// A member's new document.
 fn member_answer(house: &dyn House, status: u16, (pool, name): (&str, &str)) -> Result<Response, Problem> {
-    let all = house.snapshot(Scope::Member(pool, name));
+    let all = house.snapshot(Extent::Member(pool, name));
     let (pool, member) = find::member(&all, pool, name)?;
     let mark = Mark::of_member(member);
     read::with_view(house, &all, |view| read::changed(status, mark, &view.member(pool, member)))

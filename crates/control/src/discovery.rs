@@ -4,7 +4,7 @@
 use balance::event::By;
 use balance::guard::SourceAsk;
 use balance::journal::{EventEntry, EventKind};
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::snapshot::{Snapshot, SourceState};
 
 use crate::asked::{Asked, epoch_s, person};
@@ -19,7 +19,7 @@ pub(crate) fn ask(asked: &Asked<'_>, ask: SourceAsk) -> Result<Response, Problem
         body::json(asked.request)?;
     }
     let (pool, source) = (asked.name(0), asked.name(1));
-    let before = asked.house.snapshot(Scope::All);
+    let before = asked.house.snapshot(Extent::All);
     let known = find(&before, pool, source)?;
     if ask == SourceAsk::Accept && !known.note.standing.stage.is_held() {
         return Err(Problem::new(409, format!("nothing of the source {source} of pool {pool} is held")));
@@ -28,7 +28,7 @@ pub(crate) fn ask(asked: &Asked<'_>, ask: SourceAsk) -> Result<Response, Problem
     if ask == SourceAsk::Accept {
         tell(asked, known);
     }
-    let all = asked.house.snapshot(Scope::All);
+    let all = asked.house.snapshot(Extent::All);
     find(&all, pool, source)?;
     let is_it =
         |row: &render::rows::DiscoveryDoc<'_>| row.pool == &*known.pool && row.source == known.settings.name;

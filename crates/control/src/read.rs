@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Documents.
 
-use balance::snapshot::{Scope, Snapshot};
+use balance::snapshot::{Extent, Snapshot};
 use render::fields::Fields;
 use render::history::HistoryDoc;
 use render::mark::Mark;
@@ -40,12 +40,12 @@ pub(crate) fn document(asked: &Asked<'_>, target: Endpoint) -> Result<Response, 
         Endpoint::Health => return health(asked),
         _ => {}
     }
-    let scope = match target {
+    let extent = match target {
         Endpoint::Pool | Endpoint::Members | Endpoint::History => asked.pool(),
         Endpoint::Member => asked.member(),
-        _ => Scope::All,
+        _ => Extent::All,
     };
-    document_of(asked, target, &asked.house.snapshot(scope))
+    document_of(asked, target, &asked.house.snapshot(extent))
 }
 
 /// The answer to a GET of this place, from this snapshot.
@@ -185,7 +185,7 @@ fn links() -> Value {
 }
 
 fn page(asked: &Asked<'_>) -> Response {
-    let all = asked.house.snapshot(Scope::All);
+    let all = asked.house.snapshot(Extent::All);
     let (text, html) = ("text/plain", "text/html");
     with_view(asked.house, &all, |view| {
         if headers::wants(asked.request, text) > headers::wants(asked.request, html) {
@@ -211,7 +211,7 @@ fn metrics(asked: &Asked<'_>) -> Response {
     let is_open = headers::names(asked.request, open)
         && headers::wants(asked.request, open) >= headers::wants(asked.request, "text/plain");
     let format = if is_open { Format::OpenMetrics } else { Format::Text };
-    let all = house.snapshot(Scope::All);
+    let all = house.snapshot(Extent::All);
     let elapsed = || house.now().duration_since(began).unwrap_or_default().as_secs_f64();
     let made = with_view(house, &all, |view| metrics::metrics(view, format, house.metrics(), &elapsed));
     house.metrics_reduced(made.reduced);

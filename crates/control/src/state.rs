@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The state file: what stands in it, and what a start would make of it.
 
+use balance::snapshot::Extent;
 use balance::snapshot::PoolState;
-use balance::snapshot::Scope;
 use render::state::{StateFileDoc, StatePartDoc};
 use render::time::Time;
 use statefile::{Ages, StartPlan, StartTime, StateDocument};
@@ -29,7 +29,7 @@ fn shown(asked: &Asked<'_>, seen: StateSeen) -> StateFileDoc {
             document.written = Time::noted(kept.written.0);
             document.file = Some(statefile::shown(&kept));
             let start = StartTime { now_s: epoch_s(asked.house), ages: seen.ages };
-            plan(&mut document, &kept, &asked.house.snapshot(Scope::Standing).pools, &start);
+            plan(&mut document, &kept, &asked.house.snapshot(Extent::Standing).pools, &start);
         }
         Ok(None) => {}
         Err(error) => document.error = Some(error),

@@ -10,7 +10,7 @@ use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
 use balance::order::StoreRevision;
 use balance::sharing::{OrderDraft, PutFailure};
-use balance::snapshot::{LeadState, Scope, Snapshot};
+use balance::snapshot::{Extent, LeadState, Snapshot};
 use balance::steering::Steering;
 use render::Facts;
 use render::explained::ExplainedDoc;
@@ -121,8 +121,8 @@ pub trait OrderStore {
 
 /// The server, as a child has it.
 pub trait House {
-    /// What can be shown, now; as much of it as is asked for.
-    fn snapshot(&self, scope: Scope<'_>) -> Snapshot;
+    /// The state that can be shown, now; as much of it as is asked for.
+    fn snapshot(&self, extent: Extent<'_>) -> Snapshot;
     /// The leading child, at little cost.
     fn lead(&self) -> Option<LeadState>;
     /// The name of a pool, which is asked for in any case, and how many of its members picks choose

@@ -15,7 +15,7 @@ use balance::event::By;
 use balance::member::{Member, MemberSpec};
 use balance::order::Order;
 use balance::settings::{Method, PoolSettings};
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::store::Store;
 use table::{Geometry, Needs, Table};
 
@@ -63,13 +63,13 @@ fn changes(table: &Table, pool: PoolId, method: &Method) {
     time("a pick after an order", order, pick);
     time("a reading after an order", order, || drop(black_box(table.read_pool(pool))));
     let last = members.last().map_or("", |member| &member.spec.name);
-    let scopes = [
-        ("all that can be shown", Scope::All),
-        ("the standing of all", Scope::Standing),
-        ("one of them", Scope::Member("app", last)),
+    let extents = [
+        ("all that can be shown", Extent::All),
+        ("the standing of all", Extent::Standing),
+        ("one of them", Extent::Member("app", last)),
     ];
-    for (name, scope) in scopes {
-        time(name, |_| {}, || drop(black_box(table.snapshot(0, scope))));
+    for (name, extent) in extents {
+        time(name, |_| {}, || drop(black_box(table.snapshot(0, extent))));
     }
 }
 

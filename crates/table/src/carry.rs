@@ -63,7 +63,8 @@ impl Table {
         for (row, life) in old.rows_of(pool, &[LifePhase::Live]) {
             self.carry_member(old, (row, life), here, &mut free)?;
         }
-        let words = |row: &PoolRow| [&row.wanted, &row.done, &row.cursor, &row.part].map(|word| word.load(SeqCst));
+        let words =
+            |row: &PoolRow| [&row.wanted, &row.done, &row.cursor, &row.part].map(|word| word.load(SeqCst));
         let pairs = [&to.wanted, &to.done, &to.cursor, &to.part].into_iter().zip(words(from));
         for (to, word) in pairs {
             to.store(word, SeqCst);

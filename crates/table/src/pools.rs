@@ -221,7 +221,7 @@ impl Table {
         }
     }
 
-    /// The part of limits that is this server's in a pool has changed: picks know of it from now on.
+    /// The part of limits that is this server's in a pool has changed: picks know it now.
     pub fn set_part(&self, pool: PoolId, part: LimitPart) {
         let cells = self.map.pools().get(pool.0 as usize);
         if let Some(cells) = cells

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use balance::snapshot::{
-    self, ChildState, Fill, LeadState, Room, Scope, ScriptState, ScriptVerdict, Snapshot,
+    self, ChildState, Extent, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot,
 };
 
 use crate::protocol::lead;
@@ -17,15 +17,15 @@ impl Table {
     /// Everything that can be shown. `now_ms` is the clock that leases are made by. Labels of
     /// scripts and dictionaries are not in the table: the caller adds them. A larger change is in
     /// it as a whole, or not at all. Of the rest of the server there is something with
-    /// [`Scope::All`] alone, and no fill with [`Scope::Member`].
-    pub fn snapshot(&self, now_ms: u64, scope: Scope<'_>) -> Snapshot {
-        self.settled(&|| self.snapshot_now(now_ms, scope))
+    /// [`Extent::All`] alone, and no fill with [`Extent::Member`].
+    pub fn snapshot(&self, now_ms: u64, extent: Extent<'_>) -> Snapshot {
+        self.settled(&|| self.snapshot_now(now_ms, extent))
     }
 
-    fn snapshot_now(&self, now_ms: u64, scope: Scope<'_>) -> Snapshot {
-        let pools = snapshot::pools(self, scope);
-        if scope != Scope::All {
-            let fill = (!matches!(scope, Scope::Member(..))).then(|| self.fill());
+    fn snapshot_now(&self, now_ms: u64, extent: Extent<'_>) -> Snapshot {
+        let pools = snapshot::pools(self, extent);
+        if extent != Extent::All {
+            let fill = (!matches!(extent, Extent::Member(..))).then(|| self.fill());
             return Snapshot { pools, fill, ..Snapshot::default() };
         }
         Snapshot {

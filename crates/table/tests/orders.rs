@@ -13,7 +13,7 @@ use balance::member::{Member, MemberSpec};
 use balance::memory::MemoryStore;
 use balance::order::{AdminState, MAX_ORDER_TEXT, Order, Then};
 use balance::settings::PoolSettings;
-use balance::snapshot::{self, MemberState, Scope};
+use balance::snapshot::{self, Extent, MemberState};
 use balance::status::{State, Status};
 use balance::store::{Origin, Store, Vitals};
 use table::{Geometry, Needs, Table};
@@ -62,7 +62,7 @@ fn member(store: &impl Store, name: &str) -> Arc<Member> {
 }
 
 fn shown(store: &impl Vitals, name: &str) -> MemberState {
-    let pools = snapshot::pools(store, Scope::All);
+    let pools = snapshot::pools(store, Extent::All);
     pools[0].members.iter().find(|member| member.spec.name == name).cloned().expect("a member")
 }
 

@@ -14,7 +14,7 @@ use balance::member::{Member, MemberSpec};
 use balance::memory::MemoryStore;
 use balance::relay::Outcome;
 use balance::settings::PoolSettings;
-use balance::snapshot::{Scope, ScriptVerdict, Snapshot};
+use balance::snapshot::{Extent, ScriptVerdict, Snapshot};
 use balance::store::Vitals;
 use table::history::History;
 use table::{Geometry, Needs, Origin, Table};
@@ -128,7 +128,7 @@ fn both_stores_show_the_same() {
     let table = play(table, |store, member| {
         assert!(store.begin(&child, member.slot, member.incarnation));
     });
-    let (shared, own) = (table.store().snapshot(0, Scope::All), memory.store().snapshot());
+    let (shared, own) = (table.store().snapshot(0, Extent::All), memory.store().snapshot());
     assert_eq!(text(&shared), text(&own));
     let without_stamps = |snapshot: &Snapshot| {
         let mut pools = snapshot.pools.clone();
@@ -154,7 +154,7 @@ fn the_table_shows_who_leads_what_is_full_and_which_scripts_serve() {
     assert_ne!(good, none);
     let specs = specs(&["http://10.0.0.1:80 name=a", "http://10.0.0.2:80 name=b"]);
     table.define_from(Origin::Configuration, "app", &settings(&[]), &specs, 1).expect("room");
-    let mut snapshot = table.snapshot(1100, Scope::All);
+    let mut snapshot = table.snapshot(1100, Extent::All);
     let script = snapshot.scripts.iter_mut().find(|script| script.row == Some(good));
     script.expect("its row").label = "a b.lua".to_owned();
     let fill = snapshot.fill.expect("a table has limits");
@@ -167,9 +167,9 @@ fn the_table_shows_who_leads_what_is_full_and_which_scripts_serve() {
         assert!(lines.lines().any(|found| found == line), "{lines}");
     }
     assert!(lines.contains("\npool app origin=configuration method=round_robin usable=2/2 "), "{lines}");
-    assert!(table.snapshot(9000, Scope::All).lead.is_some_and(|lead| !lead.fresh), "the lease has run out");
+    assert!(table.snapshot(9000, Extent::All).lead.is_some_and(|lead| !lead.fresh), "the lease has run out");
     assert!(table.quarantine_script(good, 1));
-    let verdicts = table.snapshot(0, Scope::All).scripts.into_iter().map(|script| script.verdict);
+    let verdicts = table.snapshot(0, Extent::All).scripts.into_iter().map(|script| script.verdict);
     assert_eq!(verdicts.filter(|verdict| *verdict == ScriptVerdict::Quarantined).count(), 1);
 }
 
@@ -180,7 +180,7 @@ fn no_text_of_a_member_makes_a_line_of_its_own() {
     spec.zone = Some("e u".to_owned());
     spec.meta = vec![("k".to_owned(), "v\" x\\".to_owned())];
     table.define_from(Origin::Script, "app", &settings(&[]), &[spec], 1).expect("room");
-    let mut snapshot = table.snapshot(0, Scope::All);
+    let mut snapshot = table.snapshot(0, Extent::All);
     let member = &mut snapshot.pools[0].members[0];
     // A table holds no such text, and another store may.
     member.spec.route = "r\nmember app/ghost state=up".to_owned();

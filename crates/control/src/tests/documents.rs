@@ -3,7 +3,7 @@
 
 use balance::api::Change;
 use balance::event::By;
-use balance::snapshot::{LeadState, Scope};
+use balance::snapshot::{Extent, LeadState};
 use render::metrics::{Histograms, Members, Options};
 
 use serde_json::json;
@@ -183,7 +183,7 @@ fn secrets_stay_inside() {
     for path in ["/", "/api/v1/pools", "/api/v1/pools/app/members/b", "/metrics"] {
         assert!(!text(&house.ask("GET", path, "")).contains("hush"), "{path}");
     }
-    assert!(house.snapshot(Scope::All).pools[0].members[1].spec.connection.secret.is_some());
+    assert!(house.snapshot(Extent::All).pools[0].members[1].spec.connection.secret.is_some());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole lists of members, and batches: all or nothing.
 
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use serde_json::{Value, json};
 
 use super::{Heap, fill, house, house_of, refused, text};
@@ -213,10 +213,10 @@ fn a_thousand_members_are_shown_fast() {
     house.fill.set(Some(fill(0, 20_000)));
     let member = |at: usize| json!({ "url": format!("http://10.0.{}.{}:80", at / 250, at % 250), "zone": "eu", "meta": { "version": "2" } });
     put(&house, LIST, &json!((0..1_000).map(member).collect::<Vec<_>>()));
-    let all = crate::House::snapshot(&house, Scope::All);
+    let all = crate::House::snapshot(&house, Extent::All);
     let began = spent();
     let times = 20;
-    (0..times).for_each(|_| drop(crate::House::snapshot(&house, Scope::All)));
+    (0..times).for_each(|_| drop(crate::House::snapshot(&house, Extent::All)));
     println!("snapshot: {:?}", (spent() - began) / times);
     for path in ["/api/v1/pools/app", "/api/v1/pools?fields=name,members.name", "/metrics", "/"] {
         let began = spent();

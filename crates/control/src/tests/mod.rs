@@ -32,7 +32,7 @@ use balance::memory::MemoryStore;
 use balance::settings::PoolSettings;
 use balance::shadow::{ShadowCounts, ShadowDifference, ShadowState};
 use balance::snapshot::{
-    ChildState, DictState, Fill, LeadState, Room, Scope, ScriptState, ScriptVerdict, Snapshot, SourceState,
+    ChildState, DictState, Extent, Fill, LeadState, Room, ScriptState, ScriptVerdict, Snapshot, SourceState,
 };
 use balance::steering::Steering;
 use balance::store::Store;
@@ -199,9 +199,9 @@ impl House for Heap {
         Some((self.handle.membership(found)?.name.clone(), self.handle.usable(found, None)))
     }
 
-    fn snapshot(&self, scope: Scope<'_>) -> Snapshot {
+    fn snapshot(&self, extent: Extent<'_>) -> Snapshot {
         self.snapshots.set(self.snapshots.get() + 1);
-        let mut all = self.store().snapshot_of(scope);
+        let mut all = self.store().snapshot_of(extent);
         let counts = balance::counts::ScriptCounts {
             ok: 7,
             error: 1,

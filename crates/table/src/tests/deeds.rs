@@ -5,7 +5,7 @@ use balance::api::ChangeError;
 use balance::live::Live;
 use balance::member::MemberSpec;
 use balance::order::{AdminState, Order};
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::status::Status;
 use balance::steering;
 use balance::steps::{Doing, MemberStep};
@@ -40,7 +40,7 @@ type Row = (String, u16, u32, Option<String>, bool, Option<String>);
 
 /// Members with what can be seen of them, in a reading of the whole table.
 fn seen(table: &Table) -> Vec<Row> {
-    let all = table.snapshot(0, Scope::All);
+    let all = table.snapshot(0, Extent::All);
     let app = all.pools.iter().find(|pool| &*pool.name == "app").expect("the pool");
     let line = |member: &balance::snapshot::MemberState| {
         let note = member.order.as_ref().and_then(|order| order.note.clone());

@@ -7,7 +7,7 @@ use balance::live::Live;
 use balance::member::MemberSpec;
 use balance::order::{AdminState, Order};
 use balance::settings::{Discovery, PoolSettings, SourcePlace};
-use balance::snapshot::Scope;
+use balance::snapshot::Extent;
 use balance::snapshot::SourceNote;
 use balance::steering;
 use balance::steps::{Doing, MemberStep};
@@ -103,7 +103,11 @@ fn notes_of_a_source_are_read_back_and_carried_over() {
     let discovery = vec![Discovery::of("file-1".into(), SourcePlace::File("/x".into()))];
     let with_source = PoolSettings { discovery, ..settings() };
     table.define("app", &with_source, &[], 1).expect("a pool");
-    assert_eq!(table.snapshot(0, Scope::All).sources[0].note, SourceNote::default(), "nobody has looked yet");
+    assert_eq!(
+        table.snapshot(0, Extent::All).sources[0].note,
+        SourceNote::default(),
+        "nobody has looked yet"
+    );
     assert_eq!(table.find_source("app", "file-1"), None);
     let row = table.source_row("App", "file-1").expect("room");
     assert_eq!(table.find_source("app", "file-1"), Some(row), "pools have no case");
@@ -119,7 +123,7 @@ fn notes_of_a_source_are_read_back_and_carried_over() {
     let bigger = Table::on_heap(Geometry { pools: 9, ..geometry() }).expect("a table");
     bigger.carry_over(&table).expect("room");
     for table in [&table, &bigger] {
-        let seen = &table.snapshot(0, Scope::All).sources[0];
+        let seen = &table.snapshot(0, Extent::All).sources[0];
         assert_eq!((&seen.note, seen.updates, &*seen.settings.name), (&note(), [0, 0, 1, 0], "file-1"));
     }
     let long = SourceNote { error: "é".repeat(900), held: "xyz ".repeat(300) + "xyz", ..note() };
