@@ -189,6 +189,7 @@ impl Finder {
                         source,
                         known: &known,
                         members: &[],
+                        prints: &[],
                         absent: &none,
                         drain_ms: FORGOTTEN_MS,
                     };

@@ -125,11 +125,7 @@ impl LedSource {
                     let text = format!("{count} entries are left out, the first: {first}");
                     self.say(table, messages::discovery::ENTRIES_LEFT_OUT, &text);
                 }
-                let listed: HashSet<&str> = list.members.iter().map(|spec| spec.name.as_str()).collect();
-                let own = pool.members.iter().filter(|member| member.is_found_by(&self.settings.name));
-                let own = own.map(|member| member.spec.name.as_str());
-                let absent = self.absences.see(own, &listed, self.settings.absent);
-                self.absent = absent.into_iter().map(str::to_owned).collect();
+                self.absent = self.absences_of(pool, &list);
                 self.list = Some(list);
                 self.judge(table, pool);
             }
@@ -138,6 +134,18 @@ impl LedSource {
         if let (Some(row), Some(number)) = (self.row, self.asked.take()) {
             table.answer_source(row, SourceAsk::Refresh, number);
         }
+    }
+
+    /// Names of members that stay though the list does not have them.
+    fn absences_of(&mut self, pool: &Membership, list: &Listed) -> HashSet<String> {
+        if self.settings.absent <= 1 {
+            return HashSet::new();
+        }
+        let listed: HashSet<&str> = list.members.iter().map(|spec| spec.name.as_str()).collect();
+        let own = pool.members.iter().filter(|member| member.is_found_by(&self.settings.name));
+        let own = own.map(|member| member.spec.name.as_str());
+        let absent = self.absences.see(own, &listed, self.settings.absent);
+        absent.into_iter().map(str::to_owned).collect()
     }
 
     fn failed(&mut self, table: &Table, pool: &Membership, why: &str) {
@@ -176,6 +184,7 @@ impl LedSource {
             source: &self.settings.name,
             known: &known,
             members: self.list.as_ref().map_or(&[], |list| &list.members),
+            prints: self.list.as_ref().map_or(&[], |list| &list.prints),
             absent: &absent,
             drain_ms: self.settings.drain_ms,
         };

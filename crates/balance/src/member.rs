@@ -91,6 +91,62 @@ pub struct Member {
     pub spec: MemberSpec,
     /// A fingerprint of the keys of its connections: a line may be changed in place.
     pub connections: u32,
+    /// [`MemberSpec::print`] of its line.
+    pub print: u64,
+}
+
+impl MemberSpec {
+    /// A fingerprint of the line, whatever source has found the member: SipHash of 64 bits. Among
+    /// 10,000 lines two others have the same one once in 3 × 10¹¹ lists.
+    pub fn print(&self) -> u64 {
+        let MemberSpec {
+            url,
+            name,
+            weight,
+            route,
+            redirect,
+            zone,
+            lbset,
+            flags,
+            max_inflight,
+            slow_start_ms,
+            first_ejection_ms,
+            meta,
+            discovered: _,
+            connection,
+        } = self;
+        let mut hasher = DefaultHasher::new();
+        (url, name, weight, route, redirect, zone, lbset, flags).hash(&mut hasher);
+        (max_inflight, slow_start_ms, first_ejection_ms, meta, connection).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether both lines are the same, whatever source has found the members.
+    pub fn says_the_same(&self, other: &MemberSpec) -> bool {
+        let MemberSpec {
+            url,
+            name,
+            weight,
+            route,
+            redirect,
+            zone,
+            lbset,
+            flags,
+            max_inflight,
+            slow_start_ms,
+            first_ejection_ms,
+            meta,
+            discovered: _,
+            connection,
+        } = self;
+        *name == other.name
+            && *url == other.url
+            && *route == other.route
+            && (weight, lbset, flags) == (&other.weight, &other.lbset, &other.flags)
+            && (redirect, zone, meta) == (&other.redirect, &other.zone, &other.meta)
+            && (max_inflight, slow_start_ms) == (&other.max_inflight, &other.slow_start_ms)
+            && (first_ejection_ms, connection) == (&other.first_ejection_ms, &other.connection)
+    }
 }
 
 /// A member's line, shared with those who have read it, until it is written into.
@@ -142,6 +198,7 @@ impl Member {
         let mut hasher = DefaultHasher::new();
         spec.connection.hash(&mut hasher);
         let connections = hasher.finish() as u32;
-        Member { slot, incarnation, order, spec, connections }
+        let print = spec.print();
+        Member { slot, incarnation, order, spec, connections, print }
     }
 }

@@ -22,6 +22,8 @@ pub struct Listing<'l> {
     pub known: &'l [&'l str],
     /// The members, each name once.
     pub members: &'l [MemberSpec],
+    /// The fingerprint of each ([`MemberSpec::print`]).
+    pub prints: &'l [u64],
     /// Members that stay though the list does not name them.
     pub absent: &'l HashSet<&'l str>,
     /// For how many milliseconds a member that goes keeps its sessions.
@@ -45,16 +47,31 @@ impl ListDifference {
     /// Between a pool as it is now, and a list. `now_s`: epoch seconds.
     pub fn of(store: &impl Store, pool: &Membership, listing: Listing<'_>, now_s: u64) -> Self {
         let mut planning = Planning { store, pool, listing, now_s, found: ListDifference::default() };
+        // Most are as they were, and nothing is ordered of them: the words of those are not read.
+        let mut listed: HashSet<u64> = listing.prints.iter().copied().collect();
+        let is_same = |member: &Arc<Member>| {
+            listed.contains(&member.print)
+                && member.is_found_by(listing.source)
+                && store.order(member.slot).is_none()
+        };
+        let (same, others): (Vec<&Arc<Member>>, Vec<_>) =
+            pool.members.iter().partition(|member| is_same(member));
+        same.iter().for_each(|member| {
+            listed.remove(&member.print);
+        });
+        planning.found.serving = same.len();
         let known: HashMap<&str, &Arc<Member>> =
-            pool.members.iter().map(|member| (member.spec.name.as_str(), member)).collect();
-        let listed: HashSet<&str> = listing.members.iter().map(|spec| spec.name.as_str()).collect();
-        for member in pool.members.iter().filter(|member| member.is_found_by(listing.source)) {
-            planning.serving(member, listed.contains(&*member.spec.name));
+            others.iter().map(|member| (member.spec.name.as_str(), *member)).collect();
+        let lines = listing.members.iter().zip(listing.prints);
+        let lines: Vec<&MemberSpec> =
+            lines.filter(|(_, print)| listed.contains(print)).map(|(spec, _)| spec).collect();
+        let names: HashSet<&str> = lines.iter().map(|spec| spec.name.as_str()).collect();
+        for member in others.iter().filter(|member| member.is_found_by(listing.source)) {
+            planning.serving(member, names.contains(&*member.spec.name));
         }
-        for spec in listing.members {
-            let spec = MemberSpec { discovered: Some(listing.source.to_owned()), ..spec.clone() };
+        for spec in lines {
             match known.get(&*spec.name) {
-                None => planning.step(&spec.name, Doing::Add(Box::new(spec.clone()))),
+                None => planning.step(&spec.name, Doing::Add(planning.found_one(spec))),
                 Some(member) => planning.known(member, spec),
             }
         }
@@ -81,6 +98,11 @@ impl<S: Store> Planning<'_, S> {
     fn step(&mut self, name: &str, what: Doing) {
         let (pool, member) = (self.pool.name.to_string(), name.to_owned());
         self.found.steps.push(MemberStep { pool, member, what });
+    }
+
+    /// A member of the list, as the pool has it.
+    fn found_one(&self, spec: &MemberSpec) -> Box<MemberSpec> {
+        Box::new(MemberSpec { discovered: Some(self.listing.source.to_owned()), ..spec.clone() })
     }
 
     fn flags(&self, member: &Member) -> u64 {
@@ -111,44 +133,52 @@ impl<S: Store> Planning<'_, S> {
     }
 
     /// A member that the list names, and that is there.
-    fn known(&mut self, member: &Member, spec: MemberSpec) {
-        let name = spec.name.clone();
+    fn known(&mut self, member: &Member, spec: &MemberSpec) {
+        let name = &spec.name;
         let order = self.store.order(member.slot);
         let is_gone = order.as_ref().is_some_and(|order| order.gone.is_some());
         let is_own = member.is_found_by(self.listing.source);
         let finder = member.spec.discovered.as_deref();
         let is_anybodys = finder.is_some_and(|finder| is_gone || !self.listing.known.contains(&finder));
         if !is_own && !is_anybodys {
-            self.found.shadowed.push(name);
+            self.found.shadowed.push(name.clone());
             return;
         }
-        let Some(configured) = self.store.configured(member.slot) else { return };
+        // Most have no order that stands before their line: those are not read once more.
+        let read = match order.as_ref().is_some_and(Order::overlays) {
+            true => match self.store.configured(member.slot) {
+                None => return,
+                read => read,
+            },
+            false => None,
+        };
+        let configured = read.as_ref().unwrap_or(&member.spec);
         if configured.url != spec.url {
             self.moved(spec, order.unwrap_or_default());
             return;
         }
         if is_gone {
-            self.back(member, &spec, order.unwrap_or_default());
+            self.back(member, spec, order.unwrap_or_default());
         }
-        if configured != spec {
-            self.step(&name, Doing::Line(Box::new(spec)));
+        if !is_own || !configured.says_the_same(spec) {
+            self.step(name, Doing::Line(self.found_one(spec)));
         }
     }
 
     /// A member that has moved to another URL is another one, of which the same is ordered.
-    fn moved(&mut self, spec: MemberSpec, order: Order) {
-        let (name, listed) = (spec.name.clone(), spec.flags & AdminState::FLAGS);
-        self.step(&name, Doing::Remove);
-        self.step(&name, Doing::Add(Box::new(spec)));
+    fn moved(&mut self, spec: &MemberSpec, order: Order) {
+        let (name, listed) = (&spec.name, spec.flags & AdminState::FLAGS);
+        self.step(name, Doing::Remove);
+        self.step(name, Doing::Add(self.found_one(spec)));
         let order = Order { gone: None, ..order };
         if let Some(flags) = order.admin.map(AdminState::flags).filter(|flags| *flags != listed) {
-            self.step(&name, Doing::Switch(flags));
+            self.step(name, Doing::Switch(flags));
         }
         if let Some(weight) = order.weight {
-            self.step(&name, Doing::Weigh(weight));
+            self.step(name, Doing::Weigh(weight));
         }
         if !order.is_empty() {
-            self.step(&name, Doing::Order(Some(order)));
+            self.step(name, Doing::Order(Some(order)));
         }
     }
 

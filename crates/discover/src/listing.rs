@@ -31,6 +31,8 @@ pub struct ListingRules {
 pub struct Listed {
     /// The members, each name once.
     pub members: Vec<MemberSpec>,
+    /// The fingerprint of each ([`MemberSpec::print`]).
+    pub prints: Vec<u64>,
     /// How many entries are left out.
     pub skipped: usize,
     /// Why the first of them is; empty without any.
@@ -38,6 +40,12 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// Takes a member.
+    pub(crate) fn push(&mut self, spec: MemberSpec) {
+        self.prints.push(spec.print());
+        self.members.push(spec);
+    }
+
     /// Leaves an entry out.
     pub(crate) fn skip(&mut self, why: String) {
         if self.skipped == 0 {
@@ -231,7 +239,7 @@ impl Reading {
             return Err(ListProblem::TooMany { found: most + 1, most });
         }
         self.names.insert(spec.name.clone());
-        self.listed.members.push(spec);
+        self.listed.push(spec);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, reason = "what runs is measured")]
 
+use std::collections::HashSet;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use balance::engine::{Engine, Handle};
 use balance::event::By;
 use balance::member::{Member, MemberSpec};
 use balance::order::Order;
+use balance::reconcile::{ListDifference, Listing};
 use balance::settings::{Method, PoolSettings};
 use balance::snapshot::Extent;
 use balance::store::Store;
@@ -24,7 +26,8 @@ const ROUNDS: usize = 41;
 fn specs(members: u32, weight: impl Fn(u32) -> u32) -> Vec<MemberSpec> {
     let line =
         |n: u32| format!("http://127.{}.{}.{}:80 weight={}", n / 62_500, n / 250 % 250, n % 250, weight(n));
-    (0..members).filter_map(|n| MemberSpec::from_line(&line(n)).ok()).collect()
+    let specs = (0..members).filter_map(|n| MemberSpec::from_line(&line(n)).ok());
+    specs.map(|spec| MemberSpec { discovered: Some("list".to_owned()), ..spec }).collect()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -62,6 +65,22 @@ fn changes(table: &Table, pool: PoolId, method: &Method) {
     };
     time("a pick after an order", order, pick);
     time("a reading after an order", order, || drop(black_box(table.read_pool(pool))));
+    let list: Vec<MemberSpec> = members.iter().map(|member| member.spec.clone()).collect();
+    let prints: Vec<u64> = list.iter().map(MemberSpec::print).collect();
+    let (absent, known) = (HashSet::new(), ["list"]);
+    let listing = Listing {
+        source: "list",
+        known: &known,
+        members: &list,
+        prints: &prints,
+        absent: &absent,
+        drain_ms: 30_000,
+    };
+    let image = table.read_pool(pool);
+    let compare = || {
+        drop(black_box(image.as_ref().map(|image| ListDifference::of(table, &image.membership, listing, 1))))
+    };
+    time("a source's list, compared", |_| {}, compare);
     let last = members.last().map_or("", |member| &member.spec.name);
     let extents = [
         ("all that can be shown", Extent::All),

@@ -41,6 +41,7 @@ fn difference(store: &MemoryStore, source: &str, lines: &[&str], drain_ms: u64) 
         source,
         known: &["file-1", "file-2"],
         members: &members,
+        prints: &members.iter().map(MemberSpec::print).collect::<Vec<_>>(),
         absent: &HashSet::new(),
         drain_ms,
     };
@@ -190,7 +191,8 @@ fn members_that_are_absent_for_a_while_stay() {
     let store = store(&[]);
     take(&store, "file-1", &["http://10.0.0.1:1 name=a"], 0);
     let absent = HashSet::from(["a"]);
-    let listing = Listing { source: "file-1", known: &[], members: &[], absent: &absent, drain_ms: 0 };
+    let listing =
+        Listing { source: "file-1", known: &[], members: &[], prints: &[], absent: &absent, drain_ms: 0 };
     assert_eq!(ListDifference::of(&store, &pool(&store), listing, NOW_S).steps, []);
 }
 

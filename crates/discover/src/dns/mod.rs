@@ -90,7 +90,7 @@ impl DnsSource {
         let mut listed = Listed::default();
         for endpoint in by_address.into_values() {
             match self.member(&endpoint) {
-                Ok(spec) => listed.members.push(spec),
+                Ok(spec) => listed.push(spec),
                 Err(why) if self.rules.skip_invalid => listed.skip(why),
                 Err(why) => return Err(why),
             }
