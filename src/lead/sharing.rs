@@ -162,7 +162,7 @@ impl OrderSharing {
         }
         let table = &lease.child.table;
         self.offered.retain(|_, (_, at)| at.elapsed() < UNDER_WAY);
-        for image in lease.pools.images() {
+        for image in lease.pools.images().iter().filter(|image| shelf.shares(&image.settings)) {
             let pool = &image.membership;
             self.say_wrong(pool, &stored);
             let todo = self.todo(table, pool, (&stored, shelf));

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use balance::order::StoreRevision;
+use balance::settings::PoolSettings;
 use balance::sharing::{OrderDraft, PutFailure};
+use config::StoreSetting;
 use control::OrderStore;
 use render::time::Time;
 use share::{Desk, KnownStore, StorePlace};
@@ -58,6 +60,7 @@ const AWAY: u64 = 2;
 /// See the module.
 pub struct OrderShelf {
     place: StorePlace,
+    setting: StoreSetting,
     desk: Desk,
     /// They go on over restarts.
     words: ManuallyDrop<SharedWords<WORDS>>,
@@ -68,9 +71,9 @@ impl OrderShelf {
     ///
     /// # Errors
     /// The system gives no memory.
-    pub fn new(place: StorePlace) -> Result<Self, String> {
+    pub fn new(place: StorePlace, setting: StoreSetting) -> Result<Self, String> {
         let words = orders::words(place.prefix())?;
-        Ok(OrderShelf { desk: Desk::new(place.clone()), place, words })
+        Ok(OrderShelf { desk: Desk::new(place.clone()), place, setting, words })
     }
 
     /// Where it is.
@@ -195,6 +198,10 @@ pub enum ChangeState {
 }
 
 impl OrderStore for OrderShelf {
+    fn shares(&self, pool: &PoolSettings) -> bool {
+        self.setting.of_pool(pool).orders
+    }
+
     fn there(&self) -> Result<(), String> {
         // After a restart the leading child asks it at once.
         let until = Instant::now() + UNHEARD;

@@ -237,8 +237,11 @@ fn prepare(
     let admitted = Admitted::new().map_err(|error| format!("no shared memory: {error}"))?;
     let (timers, method_scripts) = (timers(config), scripts::of_methods(config));
     let server_root = server_root(pool);
-    let place = config.store.shares_orders().map(|place| StorePlace::of(place, &server_root));
-    let store = place.map(OrderShelf::new).transpose()?.map(Arc::new);
+    let place = config
+        .store
+        .place_of(&config.pools, |shared| shared.orders)
+        .map(|place| StorePlace::of(place, &server_root));
+    let store = place.map(|place| OrderShelf::new(place, config.store.clone())).transpose()?.map(Arc::new);
     Ok(Generation {
         table,
         dicts,

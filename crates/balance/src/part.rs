@@ -42,8 +42,8 @@ impl LimitPart {
         bits(self.before) << 32 | bits(self.now)
     }
 
-    /// This server is the front `at` (from 0 on) among `of` of them now. A
-    /// smaller part than before holds at once, a larger one once [`LimitPart::settled`].
+    /// This server is the front `at` (from 0 on) among `of` of them now. The smaller
+    /// one of both parts holds until [`LimitPart::settled`].
     #[must_use]
     pub fn among(self, at: usize, of: usize) -> Self {
         let of = of.clamp(1, usize::from(NEW) - 1) as u16;

@@ -10,6 +10,7 @@ mod etcd;
 mod http;
 mod kubernetes;
 mod lua;
+mod share;
 
 pub use consul::ConsulPlace;
 pub use discovery::{Discovery, EmptyList, SourcePlace};
@@ -18,6 +19,7 @@ pub use etcd::EtcdPlace;
 pub use http::HttpPlace;
 pub use kubernetes::KubernetesPlace;
 pub use lua::LuaPlace;
+pub use share::Shared;
 
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,6 +38,8 @@ pub struct PoolSettings {
     pub set: Set,
     /// `LuaBalancerDiscovery`, in order.
     pub discovery: Vec<Discovery>,
+    /// `LuaBalancerShare`; None: as the server's.
+    pub share: Option<Shared>,
 }
 
 /// How a pool picks.

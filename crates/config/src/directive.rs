@@ -24,6 +24,8 @@ pub enum Contexts {
     Sections,
     /// Inside `<LuaBalancerPool>`.
     Pool,
+    /// In the main server and inside `<LuaBalancerPool>`.
+    ServerAndPools,
 }
 
 /// Where a directive stands.
@@ -202,7 +204,7 @@ pub static DIRECTIVES: &[Directive] = &[
     of(c"LuaBalancerStore", Contexts::Server, "etcd:URL,…/PREFIX [key=value…]", shared::store)
         .help(c"the etcd by which several servers share orders: etcd:URL,.../PREFIX [key=value ...]")
         .keys(&[keys::DISCOVERY_ETCD]),
-    of(c"LuaBalancerShare", Contexts::Server, "none|orders", shared::share)
+    of(c"LuaBalancerShare", Contexts::ServerAndPools, "none|orders", shared::share)
         .help(c"what several servers share by LuaBalancerStore: none or orders"),
 ];
 
@@ -258,6 +260,11 @@ impl Directive {
         if text.starts_with("LuaBalancer") { text.to_owned() } else { format!("{}: {text}", self.name()) }
     }
 
+    /// Whether it may stand inside `<LuaBalancerPool>`.
+    pub fn is_of_pools(&self) -> bool {
+        matches!(self.contexts, Contexts::Pool | Contexts::ServerAndPools)
+    }
+
     fn is_section(&self) -> bool {
         self.c_name.to_bytes().starts_with(b"<")
     }
@@ -265,7 +272,7 @@ impl Directive {
     /// Refuses the places that httpd itself takes: to it, server and virtual host are one place.
     fn check_standing(&self, standing: Standing) -> Result<(), String> {
         let is_elsewhere = standing.in_virtual_host || self.is_section() && standing.in_section;
-        if self.contexts != Contexts::Server || !is_elsewhere {
+        if !matches!(self.contexts, Contexts::Server | Contexts::ServerAndPools) || !is_elsewhere {
             return Ok(());
         }
         Err(if self.is_section() {
@@ -279,7 +286,7 @@ impl Directive {
 /// Refuses what cannot stand inside of `<LuaBalancerPool>`: directives with their lines.
 pub(crate) fn check_inside_pool(inside: &[(String, u32)]) -> Result<(), String> {
     let belongs = |name: &str| {
-        let mut own = DIRECTIVES.iter().filter(|known| known.contexts == Contexts::Pool);
+        let mut own = DIRECTIVES.iter().filter(|known| known.is_of_pools());
         own.any(|known| known.name().eq_ignore_ascii_case(name))
     };
     match inside.iter().find(|(name, _)| !belongs(name)) {
@@ -293,7 +300,7 @@ pub(crate) fn check_inside_pool(inside: &[(String, u32)]) -> Result<(), String> 
 
 /// The directives of a pool: `A, B or C`.
 fn alternatives() -> String {
-    let own = DIRECTIVES.iter().filter(|known| known.contexts == Contexts::Pool);
+    let own = DIRECTIVES.iter().filter(|known| known.is_of_pools());
     let names: Vec<&str> = own.map(Directive::name).collect();
     match names.split_last() {
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `LuaBalancerStore` and `LuaBalancerShare`: several servers as one.
 
-use balance::settings::{Discovery, EtcdPlace, SourcePlace};
+use balance::settings::{Discovery, EtcdPlace, PoolSettings, Shared, SourcePlace};
 
 use crate::parse::words;
 use crate::parts::Pool;
@@ -14,8 +14,8 @@ const STORE_EXAMPLE: &str = "for example LuaBalancerStore etcd:http://10.0.0.1:2
 pub struct StoreSetting {
     /// `LuaBalancerStore`; files are as written.
     pub place: Option<EtcdPlace>,
-    /// `LuaBalancerShare orders`.
-    pub orders: bool,
+    /// `LuaBalancerShare` of the server, for pools that say nothing of their own.
+    pub shared: Shared,
 }
 
 /// Reads `LuaBalancerStore`.
@@ -26,17 +26,21 @@ pub(crate) fn store(_: &str, args: &str) -> Result<Statement, String> {
 
 /// Reads `LuaBalancerShare`.
 pub(crate) fn share(_: &str, args: &str) -> Result<Statement, String> {
-    match words(args)?.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["none"] => Ok(Statement::Share { orders: false }),
-        ["orders"] => Ok(Statement::Share { orders: true }),
-        ref other => Err(format!("'{}': expected orders or none", other.join(" "))),
-    }
+    let shared = Shared::parse(&words(args)?);
+    shared.map(Statement::Share).map_err(|error| error.to_string())
 }
 
 impl StoreSetting {
-    /// Whether orders are shared.
-    pub fn shares_orders(&self) -> Option<&EtcdPlace> {
-        self.place.as_ref().filter(|_| self.orders)
+    /// The place, if any of these pools, or one that a script defines, shares something there that
+    /// `is` it.
+    pub fn place_of(&self, pools: &[Pool], is: impl Fn(&Shared) -> bool) -> Option<&EtcdPlace> {
+        let own = pools.iter().filter_map(|pool| pool.settings.share.as_ref());
+        self.place.as_ref().filter(|_| is(&self.shared) || own.into_iter().any(is))
+    }
+
+    /// The things that a pool shares.
+    pub fn of_pool(&self, settings: &PoolSettings) -> Shared {
+        settings.share.unwrap_or(self.shared)
     }
 
     /// Looks whether both directives and the sources of pools fit together.
@@ -52,9 +56,17 @@ impl StoreSetting {
                 pool.name, pool.place
             ));
         }
-        match self.orders && self.place.is_none() {
-            true => Err(format!("LuaBalancerShare orders needs LuaBalancerStore, {STORE_EXAMPLE}")),
-            false => Ok(()),
+        if self.place.is_some() {
+            return Ok(());
+        }
+        let shares = |pool: &&Pool| pool.settings.share.is_some_and(|share| share.is_any());
+        match (self.shared.is_any(), pools.iter().find(shares)) {
+            (false, None) => Ok(()),
+            (true, _) => Err(format!("LuaBalancerShare needs LuaBalancerStore, {STORE_EXAMPLE}")),
+            (false, Some(pool)) => Err(format!(
+                "pool {} at {}: LuaBalancerShare needs LuaBalancerStore, {STORE_EXAMPLE}",
+                pool.name, pool.place
+            )),
         }
     }
 }

@@ -100,10 +100,7 @@ pub enum Statement {
     /// `LuaBalancerStore`.
     Store(balance::settings::EtcdPlace),
     /// `LuaBalancerShare`.
-    Share {
-        /// Orders are.
-        orders: bool,
-    },
+    Share(balance::settings::Shared),
 }
 
 /// The function that a directive names.

@@ -9,6 +9,7 @@ use balance::steps::{Doing, MemberStep};
 use crate::asked::{Asked, epoch_s, person};
 use crate::draft::Draft;
 use crate::problem::Problem;
+use crate::types::OrderStore;
 
 /// A change that waits for the store.
 pub(crate) struct SharedSteps {
@@ -25,7 +26,7 @@ pub(crate) struct SharedSteps {
 pub(crate) fn orders(asked: &Asked<'_>, draft: &mut Draft) -> Result<Option<Vec<OrderDraft>>, Problem> {
     let is_local = asked.query.switch("local")?;
     let Some(store) = asked.house.order_store() else { return Ok(None) };
-    let orders = changed(draft);
+    let orders = changed(store, draft);
     let known = store.revision();
     let by = person(asked.request, None);
     for order in orders.iter().filter(|_| is_local) {
@@ -98,7 +99,7 @@ fn settled(order: Option<Order>, is_over: bool, here: Option<Order>) -> Option<O
 }
 
 /// The orders that others are to have as well.
-fn changed(draft: &mut Draft) -> Vec<OrderDraft> {
+fn changed(store: &dyn OrderStore, draft: &mut Draft) -> Vec<OrderDraft> {
     let is_shared = |before: Option<&Order>, after: Option<&Order>| {
         let is_removal = after.is_some_and(|after| after.then == Some(Then::Removed));
         !is_removal && !shares_the_same(before, after)
@@ -111,7 +112,10 @@ fn changed(draft: &mut Draft) -> Vec<OrderDraft> {
     let mut orders: Vec<OrderDraft> = Vec::new();
     for (pool, member, before, after) in all {
         // One that goes has no order any more.
-        let Ok((_, state)) = draft.member(&pool, &member) else { continue };
+        let Ok((of, state)) = draft.member(&pool, &member) else { continue };
+        if !store.shares(&of.settings) {
+            continue;
+        }
         let admin = AdminState::of(state.spec.flags & AdminState::FLAGS);
         let defined = Defined { admin, weight: state.weights.configured };
         orders.push(OrderDraft { pool, member, defined, before, after });

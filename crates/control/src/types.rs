@@ -9,6 +9,7 @@ use balance::guard::SourceAsk;
 use balance::history::PoolHistory;
 use balance::journal::{EventEntry, JournalPart};
 use balance::order::StoreRevision;
+use balance::settings::PoolSettings;
 use balance::sharing::{OrderDraft, PutFailure};
 use balance::snapshot::{Extent, LeadState, Snapshot};
 use balance::steering::Steering;
@@ -101,6 +102,8 @@ pub struct StateSeen {
 
 /// The store of orders that several servers share.
 pub trait OrderStore {
+    /// Whether the orders of a pool with these settings are shared.
+    fn shares(&self, pool: &PoolSettings) -> bool;
     /// Whether it answers.
     ///
     /// # Errors

@@ -63,9 +63,10 @@ impl Table {
         for (row, life) in old.rows_of(pool, &[LifePhase::Live]) {
             self.carry_member(old, (row, life), here, &mut free)?;
         }
-        let words =
-            |row: &PoolRow| [&row.wanted, &row.done, &row.cursor, &row.part].map(|word| word.load(SeqCst));
-        let pairs = [&to.wanted, &to.done, &to.cursor, &to.part].into_iter().zip(words(from));
+        let words = |row: &PoolRow| {
+            [&row.wanted, &row.done, &row.cursor, &row.limit_part].map(|word| word.load(SeqCst))
+        };
+        let pairs = [&to.wanted, &to.done, &to.cursor, &to.limit_part].into_iter().zip(words(from));
         for (to, word) in pairs {
             to.store(word, SeqCst);
         }

@@ -242,8 +242,7 @@ pub(crate) struct PoolRow {
     pub done: AtomicU64,
     pub origin: AtomicU64,
     pub cursor: AtomicU64,
-    /// [`balance::part::LimitPart`]: written by the leading child, whole by one store.
-    pub part: AtomicU64,
+    pub limit_part: AtomicU64,
     pub spare: [AtomicU64; 6],
     /// Not 0 while somebody may wait for a place. Away from the cursor, which every pick writes.
     pub queued: AtomicU64,

@@ -146,7 +146,7 @@ impl Table {
         for (cell, word) in cells.name.iter().zip(name_words(name)) {
             cell.store(word, Release);
         }
-        for cell in [&cells.wanted, &cells.done, &cells.cursor, &cells.part] {
+        for cell in [&cells.wanted, &cells.done, &cells.cursor, &cells.limit_part] {
             cell.store(0, SeqCst);
         }
         cells.origin.store(origin, SeqCst);
@@ -221,11 +221,11 @@ impl Table {
         }
     }
 
-    /// The part of limits that is this server's in a pool has changed: picks know it now.
+    /// The part of limits that is this server's in a pool is another one from now on.
     pub fn set_part(&self, pool: PoolId, part: LimitPart) {
         let cells = self.map.pools().get(pool.0 as usize);
         if let Some(cells) = cells
-            && cells.part.swap(part.to_bits(), SeqCst) != part.to_bits()
+            && cells.limit_part.swap(part.to_bits(), SeqCst) != part.to_bits()
         {
             step();
             cells.epoch.fetch_add(1, SeqCst);

@@ -82,7 +82,8 @@ impl Live for Table {
 
     #[inline]
     fn part(&self, slot: Slot) -> LimitPart {
-        self.pool_row(slot).map_or(LimitPart::WHOLE, |pool| LimitPart::from_bits(pool.part.load(SeqCst)))
+        self.pool_row(slot)
+            .map_or(LimitPart::WHOLE, |pool| LimitPart::from_bits(pool.limit_part.load(SeqCst)))
     }
 
     #[inline]

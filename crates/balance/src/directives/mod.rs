@@ -14,6 +14,7 @@ pub(crate) mod lua_source;
 pub(crate) mod method;
 pub(crate) mod outlier;
 pub(crate) mod set;
+mod share;
 pub(crate) mod source_place;
 pub(crate) mod sticky;
 #[cfg(test)]
@@ -25,13 +26,14 @@ use crate::settings::PoolSettings;
 use crate::stock::parameters;
 use crate::words;
 
-const DIRECTIVES: [&str; 6] = [
+const DIRECTIVES: [&str; 7] = [
     method::DIRECTIVE,
     health::DIRECTIVE,
     outlier::DIRECTIVE,
     sticky::DIRECTIVE,
     set::DIRECTIVE,
     discovery::DIRECTIVE,
+    share::DIRECTIVE,
 ];
 /// Keys of a script's pool definition that stand outside of its groups.
 const OPTIONS: [&str; 11] = [
@@ -65,6 +67,7 @@ impl PoolSettings {
         lines.extend(self.sticky.as_ref().map(sticky::write));
         lines.extend(set::write(&self.set));
         lines.extend(self.discovery.iter().map(discovery::write));
+        lines.extend(self.share.as_ref().map(share::write));
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
@@ -151,6 +154,8 @@ impl PoolSettings {
             self.sticky = Some(sticky::read(words)?);
         } else if is(discovery::DIRECTIVE) {
             self.discovery.push(discovery::read(&self.discovery, words)?);
+        } else if is(share::DIRECTIVE) {
+            self.share = Some(share::read(words)?);
         } else if is(set::DIRECTIVE) {
             // More than one of them add up, but each is taken whole or not at all.
             let mut now = self.clone();

@@ -387,7 +387,7 @@ proptest! {
         method in method(), key in of(text()), health in of(health()), outlier in outlier(), sticky in of(sticky()),
         set in set(),
     ) {
-        let settings = PoolSettings { method, key, health, outlier, sticky, set, discovery: Vec::new() };
+        let settings = PoolSettings { method, key, health, outlier, sticky, set, discovery: Vec::new(), share: None };
         let text = settings.to_text();
         prop_assert_eq!(PoolSettings::from_text(&text), Ok(settings), "{}", text);
     }

@@ -140,8 +140,11 @@ impl Draft {
                 self.store.place = Some(place);
                 Ok(())
             }
-            Statement::Share { orders } => {
-                self.store.orders = orders;
+            Statement::Share(shared) => {
+                match self.open_pool.and_then(|index| self.pools.get_mut(index)) {
+                    Some(pool) => pool.settings.share = Some(shared),
+                    None => self.store.shared = shared,
+                }
                 Ok(())
             }
         }

@@ -137,7 +137,7 @@ fn only_the_directives_of_a_pool_stand_inside_it() {
             Err(format!(
                 "{name} (line 7) cannot stand inside <LuaBalancerPool>: expected LuaBalancerMember, \
                  LuaBalancerDiscovery, LuaBalancerMethod, LuaBalancerHealthCheck, LuaBalancerOutlier, \
-                 LuaBalancerSticky or LuaBalancerSet"
+                 LuaBalancerSticky, LuaBalancerSet or LuaBalancerShare"
             ))
         );
     }

@@ -15,6 +15,7 @@ fn line(directive: &Directive) -> String {
         Contexts::Servers => "S V",
         Contexts::Sections => "S V L",
         Contexts::Pool => "P",
+        Contexts::ServerAndPools => "S P",
     };
     format!(".It Ic {name} Ar {arguments}{end} Pq {contexts}")
 }

@@ -29,6 +29,7 @@ fn every_directive_has_a_part_with_its_contexts() {
             Contexts::Servers => "(S V)",
             Contexts::Sections => "(S V L)",
             Contexts::Pool => "(P)",
+            Contexts::ServerAndPools => "(S P)",
         };
         assert!(heading.ends_with(contexts), "{}: {heading}", directive.name());
     }

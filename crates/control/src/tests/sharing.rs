@@ -4,7 +4,9 @@
 use std::cell::{Cell, RefCell};
 
 use balance::order::{AdminState, StoreRevision};
+use balance::settings::PoolSettings;
 use balance::sharing::{OrderDraft, PutFailure};
+use balance::store::Store as _;
 
 use super::{Heap, house, json, text};
 use crate::types::OrderStore;
@@ -20,6 +22,10 @@ pub struct FakeStore {
 }
 
 impl OrderStore for FakeStore {
+    fn shares(&self, pool: &PoolSettings) -> bool {
+        pool.share.is_none_or(|share| share.orders)
+    }
+
     fn there(&self) -> Result<(), String> {
         if self.away.get() { Err("no answer since 12:00:00Z".into()) } else { Ok(()) }
     }
@@ -65,6 +71,17 @@ fn an_order_is_in_the_store_before_it_holds_here() {
     assert_eq!((order.admin, order.note.as_deref()), (Some(AdminState::Drain), Some("kernel")));
     assert_eq!((taken[0].before.as_ref(), taken[0].defined.weight), (None, 500));
     assert_eq!(house.get(A)["admin"], "drain");
+}
+
+#[test]
+fn orders_of_a_pool_that_shares_none_are_this_servers_own() {
+    let house = sharing();
+    let none = PoolSettings::from_text("LuaBalancerShare none\n").expect("settings");
+    house.store().define("app", &none, &[super::spec("http://10.0.0.1:8080 name=a")], 2).expect("a pool");
+    store(&house).away.set(true);
+    let answer = house.ask("PATCH", A, r#"{"admin":"drain"}"#);
+    assert_eq!((answer.status, json(&answer)["local"].is_null()), (200, true), "{}", text(&answer));
+    assert_eq!(store(&house).taken.borrow().len(), 0);
 }
 
 #[test]

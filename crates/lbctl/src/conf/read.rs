@@ -5,7 +5,7 @@ use std::path::Path;
 
 use balance::words;
 use config::{
-    At, Config, Contexts, DIRECTIVES, Directive, Draft, Section, Standing, Statement, Surroundings,
+    At, Config, DIRECTIVES, Directive, Draft, Section, Standing, Statement, Surroundings,
 };
 use regex::Regex;
 
@@ -125,8 +125,7 @@ impl Reader<'_> {
         let opened = self.draft.open_pool(&name, node.place.clone(), &names);
         opened.map_err(|text| wrong(directive.named(&text)))?;
         let mut section = Section::default();
-        let pools = |directive: &Directive| directive.contexts == Contexts::Pool;
-        for line in inside.iter().filter(|line| ours(&line.name).is_some_and(pools)) {
+        for line in inside.iter().filter(|line| ours(&line.name).is_some_and(Directive::is_of_pools)) {
             self.ours(line, standing, (0, &mut section))?;
         }
         self.draft.close_pool(Ok(())).map_err(wrong)

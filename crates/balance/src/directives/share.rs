@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `LuaBalancerShare`, of the server or of a pool.
+
+use crate::error::ParseError;
+use crate::settings::Shared;
+
+/// The directive's name.
+pub(super) const DIRECTIVE: &str = "LuaBalancerShare";
+const WORDS: &str = "none or orders";
+
+/// Reads its words.
+pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
+    let mut shared = Shared::default();
+    if words.is_empty() {
+        return Err(ParseError::Missing(WORDS.to_owned()));
+    }
+    if let [none] = words
+        && none == "none"
+    {
+        return Ok(shared);
+    }
+    for word in words {
+        let is_new = match word.as_str() {
+            "orders" => !std::mem::replace(&mut shared.orders, true),
+            _ => false,
+        };
+        if !is_new {
+            return Err(ParseError::word(word, WORDS));
+        }
+    }
+    Ok(shared)
+}
+
+pub(super) fn write(of: &Shared) -> String {
+    format!("{DIRECTIVE} {}", if of.orders { "orders" } else { "none" })
+}
+
+impl Shared {
+    /// Reads the words of the directive.
+    ///
+    /// # Errors
+    /// One of them is unknown or stands there twice, or there is none.
+    pub fn parse(words: &[String]) -> Result<Self, ParseError> {
+        read(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::PoolSettings;
+
+    fn read(text: &str) -> Result<Shared, String> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let mut settings = PoolSettings::default();
+        settings.set_directive(DIRECTIVE, &words).map_err(|error| error.to_string())?;
+        assert_eq!(PoolSettings::from_text(&settings.to_text()).as_ref(), Ok(&settings), "{text}");
+        Ok(settings.share.expect("what is shared"))
+    }
+
+    #[test]
+    fn words_are_read_in_any_order_and_each_once() {
+        assert_eq!(read("none"), Ok(Shared::default()));
+        assert_eq!(read("orders"), Ok(Shared { orders: true, ..Shared::default() }));
+        for wrong in ["", "orders none", "none orders", "orders orders", "everything", "orders=on"] {
+            let said = read(wrong).expect_err(wrong);
+            assert!(said.contains("expected none"), "{wrong}: {said}");
+        }
+    }
+}
