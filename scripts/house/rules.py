@@ -382,6 +382,20 @@ def bans():
             yield f"{name}: {missing}, which the workspace bans, is not banned"
 
 
+# Where scripts speak: their lines have no id.
+SPOKEN = {"src/httpd/log.rs", "src/serve/host.rs", "src/vetting/client.rs", "crates/script/src/context/mod.rs"}
+
+
+def messages():
+    """The module's lines of the log are messages of crates/messages, which have ids."""
+    raw = re.compile(r"\b(?:lb_log_\w+|of_script|server\.log)\((?!\s*\w+\.level\(\))")
+    for name in named(r"src/.*\.rs", r"crates/script/src/.*\.rs"):
+        if name not in SPOKEN and not is_test(name):
+            source = production(name)
+            at = [line_of(source, match.start()) for match in raw.finditer(source)]
+            yield from places(name, at, "a line of the log without a message of crates/messages")
+
+
 def translations():
     """A translation of the README has its blocks, in its order; comments are in its own language."""
     ours = blocks("README.md")
@@ -400,5 +414,5 @@ def blocks(name: str) -> list[str]:
 
 RULES = (
     licences, comments, prose, subjects, promises, names, stale, walk, drawn, ways, sizes, homes, imports, floors, circles, bound,
-    reference, dependencies, bans, translations, *links.RULES,
+    reference, dependencies, bans, messages, translations, *links.RULES,
 )

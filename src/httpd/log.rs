@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One line to the error log, at the module's own LogLevel. Text is never a format.
+//! One line to the error log, at the module's own LogLevel. Text is never a format. The module's
+//! own lines are messages of the catalogue, with its ids.
 
-use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -13,14 +13,8 @@ use crate::ffi;
 
 /// A level of httpd's LogLevel (`APLOG_*`).
 pub type Level = u8;
-/// Critical conditions.
-pub const CRIT: Level = 2;
 /// Errors.
-pub const ERR: Level = 3;
-/// Warnings.
-pub const WARNING: Level = 4;
-/// Normal but significant.
-pub const NOTICE: Level = 5;
+const ERR: Level = 3;
 /// Debugging.
 pub const DEBUG: Level = 7;
 /// Every decision.
@@ -76,41 +70,12 @@ fn line(text: &str) -> CString {
     CString::new(clean).unwrap_or_default()
 }
 
-/// The heading of a line: a message, or the bare level of one without an id.
-pub trait Heading: Copy {
-    /// The level.
-    fn level(self) -> Level;
-    /// The line with this text.
-    fn headed(self, text: &str) -> Cow<'_, str>;
-}
-
-impl Heading for &Message {
-    fn level(self) -> Level {
-        Message::level(self)
-    }
-
-    fn headed(self, text: &str) -> Cow<'_, str> {
-        self.line(text).into()
-    }
-}
-
-impl Heading for Level {
-    fn level(self) -> Level {
-        self
-    }
-
-    fn headed(self, text: &str) -> Cow<'_, str> {
-        text.into()
-    }
-}
-
-/// A line that belongs to no request.
-pub fn server(heading: impl Heading, text: &str) {
-    let (level, line) = (heading.level(), heading.headed(text));
-    if level <= ERR && sink().is_none() {
+/// A message that belongs to no request.
+pub fn server(message: &Message, text: &str) {
+    if message.level() <= ERR && sink().is_none() {
         tell_watcher(text);
     }
-    write(level, &line);
+    write(message.level(), &message.line(text));
 }
 
 /// A message at `debug`, of a process that is not the one to tell it.
@@ -135,11 +100,28 @@ pub fn logs_server(level: Level) -> bool {
     !server.is_null() && unsafe { ffi::lb_logs_server(server, i32::from(level)) } != 0
 }
 
-/// A line of a request.
-pub fn request(request: Request<'_>, heading: impl Heading, text: &str) {
-    let line = line(&heading.headed(text));
+/// A message about a request.
+pub fn request(request: Request<'_>, message: &Message, text: &str) {
+    of_request(request, message.level(), &message.line(text));
+}
+
+/// A script's own line, which has no id: of its request, if there is one.
+pub fn of_script(request: Option<Request<'_>>, level: Level, text: &str) {
+    match request {
+        Some(request) => of_request(request, level, text),
+        None => {
+            if level <= ERR && sink().is_none() {
+                tell_watcher(text);
+            }
+            write(level, text);
+        }
+    }
+}
+
+fn of_request(request: Request<'_>, level: Level, text: &str) {
+    let line = line(text);
     // SAFETY: the request is alive for the call, the shim copies the text.
-    unsafe { ffi::lb_log_request(i32::from(heading.level()), request.as_ptr(), line.as_ptr()) }
+    unsafe { ffi::lb_log_request(i32::from(level), request.as_ptr(), line.as_ptr()) }
 }
 
 /// Whether a request's line of that level would be written.
@@ -148,11 +130,11 @@ pub fn logs_request(request: Request<'_>, level: Level) -> bool {
     unsafe { ffi::lb_logs_request(request.as_ptr(), i32::from(level)) != 0 }
 }
 
-/// A line while httpd reads its configuration; it also goes to the terminal.
-pub fn startup(pool: MemoryPool<'_>, heading: impl Heading, text: &str) {
-    let line = line(&heading.headed(text));
+/// A message while httpd reads its configuration; it also goes to the terminal.
+pub fn startup(pool: MemoryPool<'_>, message: &Message, text: &str) {
+    let line = line(&message.line(text));
     // SAFETY: a live pool; the shim copies the text.
-    unsafe { ffi::lb_log_startup(i32::from(heading.level()), pool.as_ptr(), line.as_ptr()) }
+    unsafe { ffi::lb_log_startup(i32::from(message.level()), pool.as_ptr(), line.as_ptr()) }
 }
 
 /// Makes a panic one line in the error log instead of raw lines on standard error.

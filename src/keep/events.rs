@@ -62,8 +62,8 @@ pub fn tell_all(table: &Table, events: impl IntoIterator<Item = MemberEvent>) {
 }
 
 /// A line and an entry of this kind that is of no pool.
-pub fn note(table: &Table, kind: EventKind, heading: impl log::Heading, text: &str) {
-    log::server(heading, text);
+pub fn note(table: &Table, kind: EventKind, message: &Message, text: &str) {
+    log::server(message, text);
     append(table, &EventEntry::new(kind, memory::epoch_s(), text));
 }
 

@@ -284,10 +284,7 @@ impl Server for HttpdServer {
         faults::point("script_call");
         faults::nap("script_naps", 6);
         faults::nap("script_sleeps", 20);
-        match self.current.get() {
-            Some(request) => log::request(request, level, text),
-            None => log::server(level, text),
-        }
+        log::of_script(self.current.get(), level, text);
     }
 
     fn logs(&self, level: Level) -> bool {

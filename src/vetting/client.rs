@@ -120,7 +120,7 @@ pub fn settle(
     ended: ProcessEnd,
 ) -> Result<GoodVersion, ScriptError> {
     let mut report = report;
-    report.lines.iter().for_each(|(level, text)| log::server(*level, text));
+    report.lines.iter().for_each(|(level, text)| log::of_script(None, *level, text));
     match report.verdict.take() {
         Some(verdict) => library.accept(id, verdict),
         None => {

@@ -209,3 +209,35 @@ fn a_member_that_does_not_exist_is_said_at_info() {
     assert_eq!(httpd.client().get("/absent").status, 404, "nil goes on to the document root");
     httpd.wait_for_log(r"lua_balancer:info.*picks\.lua: pool app has no member named ghost");
 }
+
+#[test]
+fn lines_of_the_module_begin_with_their_id_and_lines_of_scripts_with_none() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let httpd = serving(&[(&a, ""), (&b, "")], "")
+        .file(
+            "own.lua",
+            "function say(r) r:warn('own words'); lb.log('notice', 'not LB0001: forged'); return nil end",
+        )
+        .config("LuaHookTranslate own.lua say")
+        .log_level("notice lua_balancer:trace2")
+        .start();
+    httpd.act("app/drain/b");
+    httpd.client().get("/app/LB0101:%20x");
+    httpd.act("app/drain/a");
+    httpd.client().get("/app/y");
+    let of_module = |line: &&str| line.contains("[lua_balancer:");
+    let log = httpd.error_log();
+    let (own, others): (Vec<&str>, Vec<&str>) =
+        log.lines().filter(of_module).partition(|line| line.contains("own words") || line.contains("forged"));
+    assert!(own.iter().any(|line| line.ends_with("] own words")), "{log}");
+    let ids = others
+        .iter()
+        .map(|line| messages::read(line).and_then(|(message, _)| message).map(|found| found.number));
+    let ids: Vec<Option<u16>> = ids.collect();
+    assert!(ids.iter().all(Option::is_some), "a line without an id: {others:#?}");
+    for wanted in
+        [messages::starting::CONFIGURED, messages::members::STATE_ORDERED, messages::requests::NO_MEMBER]
+    {
+        assert!(ids.contains(&Some(wanted.number)), "{wanted:?} is not in {log}");
+    }
+}

@@ -49,7 +49,8 @@ pub fn find(number: u16) -> Option<&'static Message> {
 pub fn read(line: &str) -> Option<(Option<&'static Message>, &str)> {
     let digits = |at: usize| Some(line.get(at + 2..at + 6)?).filter(|digits| is_number(digits));
     let mut starts = line.match_indices("LB").map(|(at, _)| at);
-    let at = starts.find(|at| digits(*at).is_some() && line[at + 6..].starts_with(": "))?;
+    let begins = |at: usize| at == 0 || line[..at].ends_with("] ");
+    let at = starts.find(|at| begins(*at) && digits(*at).is_some() && line[at + 6..].starts_with(": "))?;
     Some((digits(at)?.parse().ok().and_then(find), &line[at + 8..]))
 }
 

@@ -44,7 +44,9 @@ fn a_line_of_the_log_names_its_message() {
     let (found, text) = read(line).expect("an id");
     assert_eq!((found.map(|found| found.number), text), (Some(311), "a LB0312: b"));
     assert!(read("LB9999: gone").is_some_and(|(found, _)| found.is_none()));
-    for none in ["", "LB", "LB0311", "LB311: x", "LB03é1: x", "LB+311: x", "ALB0311 : x"] {
+    for none in
+        ["", "LB", "LB0311", "LB311: x", "LB03é1: x", "LB+311: x", "LB0311 : x", "ALB0311: x", "x LB0311: x"]
+    {
         assert!(read(none).is_none(), "{none}");
     }
 }
@@ -61,6 +63,50 @@ fn texts_fit_the_form_of_their_message_alone() {
     assert!(!scripts::VETTER_ENDED.fits("the process"));
     assert!(form::fits("a \"B\" c", "a \\\"B\\\" c"), "httpd escapes quotes");
     assert!(form::fits("AB", "") && form::fits("x AB x", "x  x") && !form::fits("x AB x", "x x"));
+}
+
+#[test]
+fn messages_are_all_written_somewhere() {
+    let mut code = String::new();
+    gather(&root().join("src"), &mut code);
+    gather(&root().join("crates/script/src"), &mut code);
+    for chapter in CHAPTERS {
+        for message in chapter.messages {
+            let home = home(message);
+            let name = format!("messages::{home}::{}", message.name);
+            let is_whole =
+                |at: usize| !code[at + name.len()..].starts_with(|c: char| c == '_' || c.is_alphanumeric());
+            let is_used = code.match_indices(&name).any(|(at, _)| is_whole(at));
+            assert!(is_used, "{} ({name}) is not written by anything", message.id());
+        }
+    }
+}
+
+/// The module of a message.
+fn home(message: &Message) -> &'static str {
+    let homes = [
+        "starting",
+        "members",
+        "requests",
+        "scripts",
+        "background",
+        "discovery",
+        "sharing",
+        "statefile",
+        "control",
+        "addresses",
+    ];
+    homes[usize::from(message.number / 100)]
+}
+
+fn gather(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            gather(&entry, code);
+        } else if entry.extension().is_some_and(|ending| ending == "rs") {
+            code.push_str(&std::fs::read_to_string(entry).expect("a file"));
+        }
+    }
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct AccessLine {
     pub env: BTreeMap<&'static str, String>,
 }
 
+/// Bytes from which on httpd may have cut a line of its log off.
+const MOST_LINE: usize = 8000;
+
 const ENV_FIELDS: [&str; 6] = ["LB_POOL", "LB_MEMBER", "LB_METHOD", "LB_ATTEMPTS", "LB_REASON", "LB_SECONDS"];
 
 impl Httpd {
@@ -54,6 +57,17 @@ impl Httpd {
                 log.lines().filter(|line| regex.is_match(line)).map(str::to_owned).collect();
             Some(lines).filter(|lines| lines.len() >= n)
         })
+    }
+
+    /// Lines of the error log that are not of the form that their id stands for.
+    pub fn misfits(&self) -> Vec<String> {
+        let is_whole = |line: &&str| line.len() < MOST_LINE && line.contains("[lua_balancer:");
+        let is_misfit = |line: &&str| {
+            let found = messages::read(line);
+            found.is_some_and(|(message, text)| !message.is_some_and(|message| message.fits(text)))
+        };
+        let log = self.error_log();
+        log.lines().filter(is_whole).filter(is_misfit).map(str::to_owned).collect()
     }
 
     /// The access log so far.

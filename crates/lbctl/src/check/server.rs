@@ -84,7 +84,7 @@ fn refusal(file: &Path, words: &str) -> Remark {
     Remark::told(file, &text)
 }
 
-/// A line of httpd's log without its time, module and process.
+/// A line of httpd's log without its time, module, process, and the module's id.
 fn message(line: &str) -> &str {
     let mut rest = line;
     while let Some(inner) = rest.strip_prefix('[') {
@@ -93,7 +93,9 @@ fn message(line: &str) -> &str {
             None => break,
         }
     }
-    rest
+    let id = rest.strip_prefix("LB").and_then(|behind| behind.split_once(": "));
+    let is_id = |digits: &str| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    id.filter(|(digits, _)| is_id(digits)).map_or(rest, |(_, text)| text)
 }
 
 #[cfg(test)]
@@ -112,7 +114,9 @@ mod tests {
             "/c/a.conf:7: Invalid command 'X'"
         );
         assert_eq!(
-            told("[Mon Nov 30 08:00:00.1 2026] [lua_balancer:crit] [pid 7:tid 8] line 3 of /c/b.conf: no\n"),
+            told(
+                "[Mon Nov 30 08:00:00.1 2026] [lua_balancer:crit] [pid 7:tid 8] LB0006: line 3 of /c/b.conf: no\n"
+            ),
             "/c/b.conf:3: no"
         );
         let part = told("AH00534: httpd: No MPM loaded.\n");

@@ -9,6 +9,7 @@ use balance::api::{Membership, NoMember, PoolId, Query, View, ViewStep};
 use balance::member::Member;
 use balance::session::Routed;
 use balance::settings::Method;
+use messages::Message;
 use mlua::{
     AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, UserDataRef, Value, Variadic,
 };
@@ -34,8 +35,8 @@ pub(crate) struct PoolHandle {
     ctx: Rc<Context>,
 }
 
-/// httpd's level for information.
-const INFO: crate::host::Level = 6;
+/// Told to authors of scripts.
+const NONE: &Message = messages::scripts::NO_SUCH_MEMBER;
 
 /// A member, or nil and the reason.
 type Found = (Value, Option<String>);
@@ -328,12 +329,12 @@ impl UserData for PoolHandle {
             let Some(name) = name else { return Ok(None) };
             let bytes = name.as_bytes();
             let found = this.members().into_iter().find(|member| member.spec.name.as_bytes() == &*bytes);
-            if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(INFO) {
+            if found.is_none() && !this.ctx.judges() && this.ctx.server.logs(NONE.level()) {
                 let inside = if this.view.is_some() { " in this view" } else { "" };
                 let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_SHOWN)]);
                 let text =
                     format!("{}: pool {} has no member named {shown}{inside}", this.ctx.who(), this.name);
-                this.ctx.log(INFO, &text)?;
+                this.ctx.log(NONE.level(), &NONE.line(&text))?;
             }
             found.map(|member| this.named(lua, &member)).transpose()
         });

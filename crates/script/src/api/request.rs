@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use messages::Message;
 use mlua::{BString, Lua, LuaString, Table, Value};
 
 use super::arguments::{handy, short};
@@ -109,10 +110,11 @@ fn field(lua: &Lua, ctx: &Rc<Context>, key: &[u8]) -> mlua::Result<Value> {
             if let Some(value) = modlua::named(lua, ctx, key)? {
                 return Ok(value);
             }
-            const DEBUG: u8 = 7;
-            if ctx.server.logs(DEBUG) && ctx.budget.may_log(key.len()) {
+            const UNKNOWN: &Message = messages::scripts::UNKNOWN_FIELD;
+            if ctx.server.logs(UNKNOWN.level()) && ctx.budget.may_log(key.len()) {
                 let name = text::line(key);
-                ctx.server.log(DEBUG, &format!("r.{name} is not known, a script gets nil"));
+                let line = UNKNOWN.line(&format!("r.{name} is not known, a script gets nil"));
+                ctx.server.log(UNKNOWN.level(), &line);
             }
             Ok(Value::Nil)
         }

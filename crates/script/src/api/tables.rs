@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use messages::Message;
 use mlua::{Lua, LuaString, Table, Value};
 
 use crate::context::Context;
@@ -114,16 +115,17 @@ pub(crate) fn set(ctx: &Context, table: host::RequestTable, key: &[u8], value: &
 }
 
 fn without_controls(ctx: &Context, key: &[u8], mut bytes: Vec<u8>) -> Vec<u8> {
-    const WARN: u8 = 4;
+    const CLEANED: &Message = messages::scripts::HEADER_CLEANED;
     let bad = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
     if bytes.iter().any(bad) {
         for byte in bytes.iter_mut().filter(|byte| bad(byte)) {
             *byte = b' ';
         }
         let name = String::from_utf8_lossy(key);
-        let line = format!("a script set header {name} to a value with a line end; it became a space");
+        let text = format!("a script set header {name} to a value with a line end; it became a space");
+        let line = CLEANED.line(&text);
         if ctx.budget.may_log(line.len()) {
-            ctx.server.log(WARN, &line);
+            ctx.server.log(CLEANED.level(), &line);
         }
     }
     bytes

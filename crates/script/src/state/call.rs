@@ -149,7 +149,6 @@ impl LuaState {
     /// Scripts whose globals fill the state start anew, so that a leak costs a request now and
     /// then, not the thread.
     fn shed(&self, limit: usize) {
-        const WARNING: u8 = 4;
         if let Some(jobs) = &self.ctx.jobs {
             return jobs.note_size(self.used_memory().saturating_sub(self.own_bytes), limit);
         }
@@ -163,13 +162,14 @@ impl LuaState {
         self.scripts.borrow_mut().clear();
         self.forget_strings(|_, _| true);
         self.lua.gc_collect().ok();
+        let too_large = messages::scripts::GLOBALS_TOO_LARGE;
         self.ctx.server.log(
-            WARNING,
-            &format!(
+            too_large.level(),
+            &too_large.line(&format!(
                 "the scripts of this thread kept {} KiB in their globals, more than half of memory={} KiB: they start anew",
                 kept >> 10,
                 limit >> 10
-            ),
+            )),
         );
     }
 }

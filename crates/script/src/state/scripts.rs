@@ -66,8 +66,9 @@ impl LuaState {
             }
             Err(error) => match known {
                 Some(loaded) if self.keeps(entry) => {
-                    const ERROR: u8 = 3;
-                    self.ctx.server.log(ERROR, &format!("{error}; the version before goes on serving"));
+                    let serves = messages::scripts::VERSION_BEFORE_SERVES;
+                    let text = format!("{error}; the version before goes on serving");
+                    self.ctx.server.log(serves.level(), &serves.line(&text));
                     loaded.refused.set(version);
                     Ok(loaded)
                 }
