@@ -85,7 +85,11 @@ impl House for ChildHouse {
             started_s: self.child.doors.started_s,
             clock_ms: Some(memory::monotonic_ms()),
             lead_changes: Some(self.child.table.lead_changes().0),
-            store: self.child.store.as_ref().and_then(|store| store.state()),
+            store: match (&self.child.store, &self.child.fronts) {
+                (Some(store), _) => store.state(),
+                (None, fronts) => fronts.as_ref().and_then(|fronts| fronts.state()),
+            },
+            fronts: self.child.fronts.as_ref().and_then(|fronts| fronts.count()),
             state_trouble: self.child.state_file.as_ref().and_then(StateFile::trouble),
         }
     }

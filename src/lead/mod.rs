@@ -10,6 +10,7 @@ use crate::serve::child::Child;
 pub mod checks;
 mod discovery;
 mod ejections;
+mod fronts;
 mod history;
 mod jobs;
 mod orders;

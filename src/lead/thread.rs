@@ -10,6 +10,7 @@ use table::Lead;
 use super::checks::NativeChecks;
 use super::discovery::Finder;
 use super::ejections::Ejections;
+use super::fronts::Fronts;
 use super::history::Readings;
 use super::jobs::Jobs;
 use super::orders::Orders;
@@ -98,7 +99,7 @@ struct Worker {
     scripts: Scripts,
     pools: PoolImages,
     /// The last one lends the thread to checks.
-    tasks: [(Option<Instant>, Box<dyn Task>); 10],
+    tasks: [(Option<Instant>, Box<dyn Task>); 11],
     /// Until when this child's lead was certain, by its last turn.
     until_ms: u64,
     leads: bool,
@@ -106,13 +107,14 @@ struct Worker {
 
 impl Worker {
     fn new(child: &'static Child) -> Self {
-        let tasks: [Box<dyn Task>; 10] = [
+        let tasks: [Box<dyn Task>; 11] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
             Box::new(Ejections),
             Box::new(Orders::default()),
             Box::new(Finder::new(child)),
             Box::new(OrderSharing::new(child)),
+            Box::new(Fronts::default()),
             Box::new(Ramps::default()),
             Box::new(Readings::default()),
             Box::new(StateWriter::default()),

@@ -25,6 +25,7 @@ use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
 use crate::serve::answering::Answering;
 use crate::serve::background::Background;
+use crate::serve::fronts::FrontShelf;
 use crate::serve::generation::{Generation, Timer};
 use crate::serve::keys::KeyExpressions;
 use crate::serve::lists::ListDesk;
@@ -100,6 +101,8 @@ pub struct Child {
     pub state_file: Option<StateFile>,
     /// Where orders are shared.
     pub store: Option<Arc<OrderShelf>>,
+    /// The servers that share anything.
+    pub fronts: Option<Arc<FrontShelf>>,
     /// Where the configuration names members.
     pub places: MemberPlaces,
 }
@@ -225,6 +228,7 @@ fn build(pool: MemoryPool<'static>, own: SchemeHandler) -> Result<Child, String>
         admitted: generation.admitted.clone(),
         state_file: generation.state_file.clone(),
         store: generation.store.clone(),
+        fronts: generation.fronts.clone(),
         places: MemberPlaces::new(&generation.main_config.config, &generation.server_root),
     })
 }

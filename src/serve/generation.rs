@@ -15,6 +15,7 @@ use crate::keep::dicts::Dicts;
 use crate::keep::doors::Doors;
 use crate::keep::state::StateFile;
 use crate::serve::admitted::Admitted;
+use crate::serve::fronts::FrontShelf;
 use crate::serve::own_config::Main;
 use crate::serve::store::OrderShelf;
 use crate::vetting::Keeper;
@@ -56,6 +57,8 @@ pub struct Generation {
     pub state_file: Option<StateFile>,
     /// Where orders are shared, if they are.
     pub store: Option<Arc<OrderShelf>>,
+    /// The servers that share anything.
+    pub fronts: Option<Arc<FrontShelf>>,
     /// ServerRoot.
     pub server_root: PathBuf,
     /// Pools of earlier configurations, which go when the last child that serves by one of those

@@ -8,6 +8,7 @@ pub mod anywhere;
 pub mod background;
 pub mod calls;
 pub mod child;
+pub mod fronts;
 pub mod generation;
 pub mod host;
 pub mod keys;

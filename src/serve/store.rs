@@ -16,7 +16,7 @@ use render::time::Time;
 use share::{Desk, KnownStore, StorePlace};
 
 use crate::httpd::memory::{self, SharedWords};
-use crate::keep::orders;
+use crate::keep::orders::{self, StoreWords};
 
 /// How long the leading child may be silent about it: it is asked every two seconds, and may take
 /// as long for an answer.
@@ -72,7 +72,7 @@ impl OrderShelf {
     /// # Errors
     /// The system gives no memory.
     pub fn new(place: StorePlace, setting: StoreSetting) -> Result<Self, String> {
-        let words = orders::words(place.prefix())?;
+        let words = orders::words(StoreWords::Orders, place.prefix())?;
         Ok(OrderShelf { desk: Desk::new(place.clone()), place, setting, words })
     }
 

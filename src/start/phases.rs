@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use balance::lifecycle;
+use balance::settings::Shared;
 use config::{Config, Script};
 use messages::Message;
 use share::StorePlace;
@@ -27,6 +28,7 @@ use crate::keep::table as kept_table;
 use crate::serve::admitted::Admitted;
 use crate::serve::anywhere;
 use crate::serve::child;
+use crate::serve::fronts::{self, FrontShelf};
 use crate::serve::generation::{self, Generation, Timer};
 use crate::serve::own_config::{Main, Section};
 use crate::serve::store::OrderShelf;
@@ -210,6 +212,7 @@ pub fn post_config(pool: MemoryPool<'static>, alone: OneThread, main: Section) -
         state::restore(&generation);
     }
     events::tell_all(&generation.table, lifecycle::forget_checks(&generation.table));
+    fronts::spread_all(&generation.table, generation.fronts.as_deref());
     parent::tend_vetting(&generation);
     generation::publish(generation);
     state::write_at_end(pool, alone);
@@ -242,6 +245,9 @@ fn prepare(
         .place_of(&config.pools, |shared| shared.orders)
         .map(|place| StorePlace::of(place, &server_root));
     let store = place.map(|place| OrderShelf::new(place, config.store.clone())).transpose()?.map(Arc::new);
+    let place = config.store.place_of(&config.pools, Shared::is_any);
+    let place = place.map(|place| StorePlace::of(place, &server_root));
+    let fronts = place.map(|place| FrontShelf::new(place, config.store.clone())).transpose()?.map(Arc::new);
     Ok(Generation {
         table,
         dicts,
@@ -255,6 +261,7 @@ fn prepare(
         admitted: Arc::new(admitted),
         state_file: None,
         store,
+        fronts,
         server_root,
         stale: Vec::new(),
         vetting: None,

@@ -118,8 +118,28 @@ impl Drop for LastWriting {
     fn drop(&mut self) {
         // A parent that is its own child has threads, and has written what has changed.
         if self.alone.is_here() && mpm::is_exiting() && child::get().is_none() {
+            leave_others(self.alone);
             write_last(self.alone);
         }
+    }
+}
+
+/// The servers that share something hear at once that this one is gone.
+fn leave_others(alone: OneThread) {
+    let Some(fronts) = generation().and_then(|generation| generation.fronts.clone()) else { return };
+    let lease = fronts.lease();
+    if lease == 0 || !fronts.state().is_some_and(|(is_there, _)| is_there) {
+        return;
+    }
+    let account = Account::of_children();
+    let leave = |_: OneThread| {
+        if account.assume().is_ok() {
+            share::leave(fronts.place(), lease);
+        }
+    };
+    if let Ok(pid) = process::fork(alone, leave) {
+        // The lease ends by itself where it could not be ended now.
+        drop(ended_well(pid));
     }
 }
 

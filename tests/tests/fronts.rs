@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Request, Response, wait_until};
+use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, patience, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -70,4 +71,107 @@ fn a_pool_may_share_other_things_than_its_server() {
     assert!(!refused.contains("LuaBalancerStore"), "nothing is shared: {refused}");
     let refused = Httpd::builder().config(&own.replace("none", "orders")).configtest().output;
     assert!(refused.contains("LuaBalancerShare needs LuaBalancerStore, for example"), "{refused}");
+}
+
+/// Waits until a server knows of so many. Returns how long that took.
+fn wait_for_fronts(httpd: &Httpd, count: u32) -> Duration {
+    let what = format!("{count} servers to be alive");
+    wait_until(&what, SOON, || metric(httpd, "luabalancer_fronts") == Some(f64::from(count)))
+}
+
+#[test]
+fn a_limit_holds_over_all_servers_while_they_come_and_go() {
+    const LIMIT: usize = 6;
+    let [a] = Backend::named(["a"]);
+    a.slow(Duration::from_millis(50));
+    let etcd = Etcd::start();
+    let lines = pool("app", "LuaBalancerSet queue=30s", &a, &format!("max_inflight={LIMIT}"));
+    let start = || {
+        let front = front(&etcd, "limits", &lines);
+        let load = Load::start(front.port(), "/app/", LIMIT + 1);
+        (front, load)
+    };
+    let all_are_used = |when: &str| {
+        wait_until(&format!("all places to be used {when}"), SOON, || a.in_flight() >= LIMIT);
+    };
+    let (mut one, load_of_one) = start();
+    all_are_used("by one server");
+    let (mut two, load_of_two) = start();
+    wait_for_fronts(&one, 2);
+    let (mut three, load_of_three) = start();
+    for front in [&one, &two, &three] {
+        wait_for_fronts(front, 3);
+    }
+    all_are_used("by three");
+    load_of_three.wait_for(20);
+    // One more for each that has come, in its first second.
+    assert!(a.most_at_work() <= LIMIT + 2, "{}", a.most_at_work());
+    // A restart is not a coming and going.
+    two.graceful();
+    wait_for_fronts(&two, 3);
+    drop(load_of_three.stop());
+    three.kill();
+    let took = wait_for_fronts(&one, 2);
+    assert!(took <= patience(Duration::from_secs(12)), "{took:?}");
+    all_are_used("by two");
+    // Of those that wait for a place some are too many.
+    assert_eq!(load_of_two.stop().errors, Vec::<String>::new());
+    two.stop();
+    let took = wait_for_fronts(&one, 1);
+    assert!(took <= patience(Duration::from_secs(1)), "a server that stops says so: {took:?}");
+    all_are_used("by the last");
+    assert!(a.most_at_work() <= LIMIT + 2, "{}", a.most_at_work());
+    one.restart();
+    wait_for_fronts(&one, 1);
+    drop(load_of_one.stop());
+    one.assert_no_crash();
+}
+
+#[test]
+fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_leader() {
+    const LIMIT: usize = 6;
+    let [a] = Backend::named(["a"]);
+    a.slow(Duration::from_millis(50));
+    let mut etcd = Etcd::start();
+    let lines = pool("app", "LuaBalancerSet queue=30s", &a, &format!("max_inflight={LIMIT}"));
+    let fronts = [0; 2].map(|_| front(&etcd, "limits", &lines));
+    fronts.iter().for_each(|front| {
+        wait_for_fronts(front, 2);
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    let load = Load::start(fronts[0].port(), "/app/", LIMIT + 1);
+    load.wait_for(20);
+    assert_eq!(a.most_at_work(), LIMIT / 2);
+    // Its lease is the server's, not the leader's.
+    let keys = || etcd.control(&["get", "--prefix", "/lb/test/fronts/", "--write-out=json"]);
+    let before = keys();
+    let leader = || {
+        let text = fronts[1].socket().get("/api/v1/status").text();
+        let status: Value = serde_json::from_str(&text).expect("JSON");
+        status["leader"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    };
+    fronts[1].kill_child(leader().expect("a leader"));
+    wait_until("another leader", SOON, || leader().is_some());
+    assert_eq!(fronts[1].socket().get("/api/v1/status").status, 200);
+    wait_for_fronts(&fronts[1], 2);
+    let leases = |text: &str| -> Vec<Value> {
+        let document: Value = serde_json::from_str(text).expect("JSON");
+        let keys = document["kvs"].as_array().expect("keys").iter();
+        keys.map(|key| key["lease"].clone()).collect()
+    };
+    assert_eq!(leases(&keys()), leases(&before));
+    etcd.signal(Signal::SIGSTOP);
+    wait_until("the store to be away", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(0.0));
+    load.wait_for(100);
+    assert_eq!((a.most_at_work(), metric(&fronts[0], "luabalancer_fronts")), (LIMIT / 2, Some(2.0)));
+    // All leases have ended when it is back.
+    std::thread::sleep(Duration::from_secs(11));
+    etcd.signal(Signal::SIGCONT);
+    wait_until("the store to be back", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(1.0));
+    fronts.iter().for_each(|front| {
+        wait_for_fronts(front, 2);
+    });
+    load.wait_for(100);
+    assert_eq!(a.most_at_work(), LIMIT / 2, "nobody has taken the others for dead");
+    assert_eq!(load.stop().errors, Vec::<String>::new());
 }

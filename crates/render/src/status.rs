@@ -27,6 +27,9 @@ pub struct StatusDoc<'a> {
     pub leader: Option<LeaderDoc>,
     /// How full the table is; null for one without limits.
     pub table: Option<TableDoc>,
+    /// How many servers share something by a store and are alive, this one among them; null where
+    /// nothing is shared, or nobody has heard of them yet.
+    pub fronts: Option<u64>,
     /// The warnings.
     pub warnings: Vec<WarningDoc>,
 }
@@ -93,6 +96,7 @@ impl<'a> Shown<'a> {
                 members: RoomDoc { used: fill.members.used, room: fill.members.of },
                 pools: fill.pools.used,
             }),
+            fronts: self.facts.fronts,
             warnings: self.warnings(),
         }
     }

@@ -30,6 +30,9 @@ pub struct Facts {
     /// Whether the store of shared orders answers, and since when: epoch seconds. None: there is
     /// none, or nobody has heard of it yet.
     pub store: Option<(bool, u64)>,
+    /// How many servers share something there and are alive, this one among them. None: nothing is
+    /// shared, or nobody has heard of them yet.
+    pub fronts: Option<u64>,
 }
 
 /// A snapshot, and what it takes to show it.

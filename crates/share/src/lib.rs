@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod desk;
+mod fronts;
 mod identity;
 mod keeper;
 mod place;
 mod value;
 
 pub use desk::{Desk, KnownStore};
+pub use fronts::{FrontHold, FrontKeeper, FrontNews, FrontSelf, LEASE_S, leave};
 pub use keeper::{News, OfferSender, OrderKeeper, OrderOffer, PoolOrders, StoredOrders};
 pub use place::StorePlace;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the orders are: `PREFIX/orders/POOL/MEMBER`.
+//! Where the orders are: `PREFIX/orders/POOL/MEMBER`, and the servers: `PREFIX/fronts/ID`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,8 @@ pub struct StorePlace {
     pub(crate) etcd: EtcdPlaces,
     /// With a slash at its end.
     pub(crate) prefix: String,
+    /// Of the servers that are alive, with a slash at its end.
+    pub(crate) fronts: String,
     /// The key of its identity.
     pub(crate) store: String,
 }
@@ -23,6 +25,7 @@ impl StorePlace {
         StorePlace {
             etcd: EtcdPlaces::of(place, root),
             prefix: format!("{}/orders/", place.prefix()),
+            fronts: format!("{}/fronts/", place.prefix()),
             store: format!("{}/store", place.prefix()),
         }
     }

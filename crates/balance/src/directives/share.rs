@@ -6,7 +6,7 @@ use crate::settings::Shared;
 
 /// The directive's name.
 pub(super) const DIRECTIVE: &str = "LuaBalancerShare";
-const WORDS: &str = "none or orders";
+const WORDS: &str = "none, or orders and limits";
 
 /// Reads its words.
 pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
@@ -22,6 +22,7 @@ pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
     for word in words {
         let is_new = match word.as_str() {
             "orders" => !std::mem::replace(&mut shared.orders, true),
+            "limits" => !std::mem::replace(&mut shared.limits, true),
             _ => false,
         };
         if !is_new {
@@ -32,7 +33,9 @@ pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
 }
 
 pub(super) fn write(of: &Shared) -> String {
-    format!("{DIRECTIVE} {}", if of.orders { "orders" } else { "none" })
+    let words = [of.orders.then_some("orders"), of.limits.then_some("limits")];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    format!("{DIRECTIVE} {}", if words.is_empty() { "none".to_owned() } else { words.join(" ") })
 }
 
 impl Shared {
@@ -62,6 +65,7 @@ mod tests {
     fn words_are_read_in_any_order_and_each_once() {
         assert_eq!(read("none"), Ok(Shared::default()));
         assert_eq!(read("orders"), Ok(Shared { orders: true, ..Shared::default() }));
+        assert_eq!(read("limits orders"), Ok(Shared { orders: true, limits: true }));
         for wrong in ["", "orders none", "none orders", "orders orders", "everything", "orders=on"] {
             let said = read(wrong).expect_err(wrong);
             assert!(said.contains("expected none"), "{wrong}: {said}");

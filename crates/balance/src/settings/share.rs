@@ -6,6 +6,8 @@
 pub struct Shared {
     /// `orders`: an order at one server holds at all.
     pub orders: bool,
+    /// `limits`: each server has its part of `max_inflight`.
+    pub limits: bool,
 }
 
 impl Shared {

@@ -294,6 +294,7 @@ impl House for Heap {
             started_s: NOON - 3_600,
             clock_ms: Some(1_000_000),
             lead_changes: Some(1),
+            fronts: self.orders.as_ref().map(|_| 3),
             store: self.orders.as_ref().map(|store| (!store.away.get(), NOON)),
             state_trouble: self.state.borrow().as_ref().and_then(|seen| Some((seen.trouble.clone()?, NOON))),
         }

@@ -4,9 +4,7 @@
 use std::path::Path;
 
 use balance::words;
-use config::{
-    At, Config, DIRECTIVES, Directive, Draft, Section, Standing, Statement, Surroundings,
-};
+use config::{At, Config, DIRECTIVES, Directive, Draft, Section, Standing, Statement, Surroundings};
 use regex::Regex;
 
 use super::patterns;

@@ -58,6 +58,7 @@ pub const FAMILIES: &[Family] = &[
     of(Kind::Gauge, "table_members", &["kind"], "Rows of members in the table: used, and room in all."),
     of(Kind::Counter, "lead_changes_total", NONE, "Times that another child became the leader."),
     of(Kind::Gauge, "store_up", NONE, "1 while the store of shared orders answers."),
+    of(Kind::Gauge, "fronts", NONE, "Servers that share something by the store and are alive."),
     of(Kind::Gauge, "metrics_reduced", NONE, "1 when series of members are left out, beyond max_series."),
     of(Kind::Gauge, "pool_members", &["pool", "state"], "Members by state."),
     of(Kind::Gauge, "pool_usable_members", POOL, "Members that a new request may go to."),

@@ -32,6 +32,11 @@ pub(super) fn write(view: &Shown<'_>, extent: Extent, to: &mut Writer) {
     {
         to.count("store_up", "", u64::from(is_there));
     }
+    if let Some(fronts) = facts.fronts
+        && to.begin("fronts")
+    {
+        to.count("fronts", "", fronts);
+    }
     if to.begin("metrics_reduced") {
         to.count("metrics_reduced", "", u64::from(extent.reduced));
     }

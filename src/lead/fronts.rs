@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Keeps this server among those that share something: a thread renews its lease and hears of the
+//! others, here each pool gets this server's part of their limits.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use share::{FrontHold, FrontKeeper, FrontNews, FrontSelf};
+
+use super::{Lease, Rest, Task};
+use crate::httpd::log;
+use crate::serve::fronts::{self, FrontShelf};
+
+/// How soon a thread that was not to be had is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Default)]
+pub struct Fronts {
+    wire: Option<(FrontHold, Receiver<FrontNews>)>,
+    /// No thread is asked for before.
+    rest: Option<Instant>,
+    /// The number of the pools that have their parts.
+    spread: Option<u64>,
+}
+
+impl Fronts {
+    fn listen(&mut self, lease: &Lease<'_>, shelf: &FrontShelf) {
+        if self.wire.is_some() || self.rest.is_some_and(|rest| rest > Instant::now()) {
+            return;
+        }
+        let child = lease.child;
+        let own = FrontSelf {
+            id: shelf.id(),
+            lease: shelf.lease(),
+            host: host(),
+            since_s: child.doors.started_s,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let (keeper, hold) = FrontKeeper::new(shelf.place().clone(), own);
+        let (send, told) = channel();
+        let job = move || {
+            keeper.run(&|news| {
+                let _ = send.send(news);
+                child.background.wake();
+            });
+        };
+        match child.background.aside("lua-balancer-fr", job) {
+            true => self.wire = Some((hold, told)),
+            false => self.rest = Some(Instant::now() + AGAIN),
+        }
+    }
+
+    fn hear(&mut self, lease: &Lease<'_>, shelf: &FrontShelf) {
+        let news: Vec<FrontNews> = self.wire.iter().flat_map(|(_, told)| told.try_iter()).collect();
+        for one in news {
+            self.spread = None;
+            match one {
+                FrontNews::Lease(lease) => shelf.has_lease(lease),
+                FrontNews::Alive(ids) => {
+                    let Some(at) = ids.iter().position(|id| *id == shelf.id()) else { continue };
+                    shelf.note(true);
+                    if shelf.is_among(at, ids.len()) {
+                        let text = format!("{} servers are alive by the store that they share", ids.len());
+                        log::server(log::NOTICE, &text);
+                    }
+                }
+                FrontNews::Away(why) => {
+                    // The sharing of orders says it as well.
+                    if shelf.note(false) && lease.child.store.is_none() {
+                        let text =
+                            format!("the store of what servers share is away, parts stay as they are: {why}");
+                        log::server(log::WARNING, &text);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
+impl Task for Fronts {
+    fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
+        let shelf = lease.child.fronts.clone()?;
+        self.listen(lease, &shelf);
+        self.hear(lease, &shelf);
+        if shelf.settle() {
+            self.spread = None;
+        }
+        let number = lease.pools.number();
+        if self.spread != Some(number) && lease.holds() {
+            fronts::spread(&lease.child.table, Some(&shelf), lease.pools.images().iter().map(AsRef::as_ref));
+            self.spread = Some(number);
+        }
+        None
+    }
+
+    /// Another leader has a thread of its own, and goes on with the lease.
+    fn rest(&mut self, _: Rest) {
+        self.wire = None;
+        self.spread = None;
+    }
+}
