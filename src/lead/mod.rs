@@ -24,6 +24,7 @@ mod source;
 mod stale;
 mod state;
 mod stuck;
+mod taking;
 pub mod thread;
 mod timers;
 mod trials;

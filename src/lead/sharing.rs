@@ -8,18 +8,17 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use balance::api::Membership;
-use balance::event::{By, Event};
 use balance::journal::EventKind;
 use balance::member::Member;
-use balance::order::{AdminState, Order, StoreRevision};
+use balance::order::{AdminState, StoreRevision};
 use balance::sharing::{self, Defined, Sharing as Rule};
 use balance::steering::Steering;
-use balance::steps::{Doing, MemberStep};
 use balance::store::Store;
 use control::OrderStore as _;
 use share::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
 use table::Table;
 
+use super::taking::{Names, Take, Taking, Todo, Untaken};
 use super::{Lease, Rest, Task};
 use crate::httpd::{log, memory};
 use crate::keep::events;
@@ -32,6 +31,8 @@ const PACE: Duration = Duration::from_secs(1);
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long the store may lack a revision that it has had: then it was wiped.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Most orders that are on their way to the store.
+const MOST_OFFERED: usize = 1000;
 /// Most orders that cannot be read and are remembered as said.
 const MOST_WRONG: usize = 1000;
 /// How soon a thread that was not to be had is asked for again.
@@ -58,16 +59,7 @@ pub struct OrderSharing {
     /// Members whose stored orders were said to be wrong.
     wrong: HashSet<(String, String)>,
     /// Members whose stored orders were said not to hold here.
-    untaken: HashSet<(String, String)>,
-}
-
-/// The deeds about the members of a pool.
-#[derive(Default)]
-struct Todo {
-    /// Orders up to this revision are taken then; None: all.
-    taken: Option<u64>,
-    takes: Vec<(Arc<Member>, Option<Order>, Option<Order>)>,
-    offers: Vec<(OrderOffer, bool)>,
+    untaken: Untaken,
 }
 
 impl OrderSharing {
@@ -82,7 +74,7 @@ impl OrderSharing {
             looked: None,
             offered: HashMap::new(),
             wrong: HashSet::new(),
-            untaken: HashSet::new(),
+            untaken: Untaken::new(),
         }
     }
 
@@ -155,51 +147,78 @@ impl OrderSharing {
         false
     }
 
-    fn share(&mut self, lease: &Lease<'_>, shelf: &OrderShelf) {
-        let Some(stored) = self.stored.clone() else { return };
+    /// Returns whether orders are left for the next turn.
+    fn share(&mut self, lease: &Lease<'_>, shelf: &OrderShelf) -> bool {
+        let Some(stored) = self.stored.clone() else { return false };
         if !self.is_current(&stored, shelf) {
-            return;
+            return false;
         }
-        let table = &lease.child.table;
-        self.offered.retain(|_, (_, at)| at.elapsed() < UNDER_WAY);
+        let (table, known) = (&lease.child.table, (&*stored, shelf));
+        self.offered.retain(|(pool, member), (revision, at)| {
+            let there = stored.pools.get(pool).and_then(|orders| orders.get(member)?.as_ref().ok());
+            at.elapsed() < UNDER_WAY && there.map_or(0, |there| there.revision) == *revision
+        });
+        self.wrong.retain(|(pool, member)| {
+            stored.pools.get(pool).and_then(|orders| orders.get(member)).is_some_and(Result::is_err)
+        });
+        let mut todo = Todo::default();
         for image in lease.pools.images().iter().filter(|image| shelf.shares(&image.settings)) {
             let pool = &image.membership;
             self.say_wrong(pool, &stored);
-            let todo = self.todo(table, pool, (&stored, shelf));
-            if todo.takes.is_empty() {
-                self.say_untaken(pool, &[]);
+            self.look(table, pool, &|_| true, known, &mut todo);
+        }
+        self.forget_untaken(&todo);
+        if todo.takes.is_empty() && todo.offers.is_empty() || !lease.holds() {
+            return false;
+        }
+        let later = todo.limit(&self.untaken);
+        let members = todo.members(&|name| table.find_pool(name));
+        let steering = self.thread.balancer.clone();
+        let mut taking = Taking::new(steering.as_ref());
+        let mut offers = Vec::new();
+        steering.with_pen(&mut || {
+            // Somebody may have put something newer there just now.
+            if stored.at.revision < shelf.needed() {
+                return;
             }
-            if todo.takes.is_empty() && todo.offers.is_empty() || !lease.holds() {
-                continue;
-            }
-            let (mut events, mut offers, mut untaken) = (Vec::new(), Vec::new(), Vec::new());
-            let steering = self.thread.balancer.clone();
-            steering.with_pen(&mut || {
-                // Somebody may have put something newer there just now.
-                let Some(now) = table.read_pool(pool.pool).filter(|_| stored.at.revision >= shelf.needed())
-                else {
-                    return;
-                };
-                let todo = self.todo(table, &now.membership, (&stored, shelf));
-                shelf.takes(todo.taken.unwrap_or(stored.at.revision));
-                for (member, before, after) in &todo.takes {
-                    match take(steering.as_ref(), &pool.name, member, (before, after)) {
-                        Ok(told) => events.extend(told),
-                        Err(why) => untaken.push((member.spec.name.clone(), why)),
+            let mut now = Todo::default();
+            for (pool, members) in &members {
+                let is_one = |member: &Member| members.contains(&*member.spec.name);
+                let seen = lease.pools.memberships().find(|seen| seen.pool == *pool);
+                match seen.filter(|seen| table.version(*pool) == seen.version) {
+                    Some(seen) => self.look(table, seen, &is_one, known, &mut now),
+                    None => {
+                        let Some(image) = table.read_pool(*pool) else { continue };
+                        self.look(table, &image.membership, &is_one, known, &mut now);
                     }
                 }
-                offers = todo.offers;
-            });
-            steering.tell_all(&events);
-            self.say_untaken(pool, &untaken);
-            offers.into_iter().for_each(|(offer, is_undo)| self.offer(table, offer, is_undo));
-        }
+            }
+            now.limit(&self.untaken);
+            taking.take_all(std::mem::take(&mut now.takes), &self.untaken);
+            let later = later.iter().filter(|take| !self.untaken.contains_key(&take.names()));
+            let left = later.map(|take| take.revision).chain(taking.left.iter().copied());
+            shelf.takes(todo.taken(stored.at.revision, left));
+            offers = std::mem::take(&mut now.offers);
+        });
+        let Taking { events, untaken, left, .. } = taking;
+        steering.tell_all(&events);
+        let is_more = !left.is_empty() || later.iter().any(|take| !self.untaken.contains_key(&take.names()));
+        self.say_untaken(untaken);
+        offers.into_iter().for_each(|(offer, is_undo)| self.offer(table, offer, is_undo));
+        is_more
     }
 
-    fn todo(&self, table: &Table, pool: &Membership, (stored, shelf): (&StoredOrders, &OrderShelf)) -> Todo {
-        let mut todo = Todo::default();
+    /// Adds the deeds about some members of a pool.
+    fn look(
+        &self,
+        table: &Table,
+        pool: &Membership,
+        is_one: &dyn Fn(&Member) -> bool,
+        (stored, shelf): (&StoredOrders, &OrderShelf),
+        todo: &mut Todo,
+    ) {
         let orders = stored.pools.get(&*pool.name);
-        for member in &pool.members {
+        for member in pool.members.iter().filter(|member| is_one(member)) {
             let there = match orders.and_then(|orders| orders.get(&member.spec.name)) {
                 Some(Ok(there)) => Some(there),
                 Some(Err(_)) => continue,
@@ -212,12 +231,15 @@ impl OrderSharing {
             let admin = AdminState::of(member.spec.flags & AdminState::FLAGS);
             let defined = Defined { admin, weight: member.spec.weight };
             let names = (pool.name.to_string(), member.spec.name.clone());
+            let may_offer = |todo: &Todo, revision| {
+                let is_offered = self.offered.get(&names).is_some_and(|(known, _)| *known == revision);
+                !is_offered && self.offered.len() + todo.offers.len() < MOST_OFFERED
+            };
             let offer = |revision, order| {
                 let (pool, member) = names.clone();
                 let at = StoreRevision { revision, ..stored.at };
                 OrderOffer { pool, member, at, order }
             };
-            let is_offered = |revision| self.offered.get(&names).is_some_and(|(known, _)| *known == revision);
             match there.and_then(|there| Some((there, shelf.change(there.nonce)?))) {
                 // The one who has sent it sees to it.
                 Some((there, ChangeState::UnderWay)) => {
@@ -226,7 +248,7 @@ impl OrderSharing {
                     continue;
                 }
                 Some((there, ChangeState::Disowned)) => {
-                    if !is_offered(there.revision) {
+                    if may_offer(todo, there.revision) {
                         // The end of the change that is taken back is not waited for.
                         let stored = Some(&there.order);
                         let order = sharing::put_in_place(stored, here.as_ref(), defined, 0);
@@ -238,14 +260,19 @@ impl OrderSharing {
             }
             match sharing::share(there, here.as_ref(), defined, stored.at.store, memory::epoch_s()) {
                 Rule::Same => {}
-                Rule::Take(order) => todo.takes.push((member.clone(), here, order)),
-                Rule::Offer { revision, order } if !is_offered(revision) => {
+                Rule::Take(order) => todo.takes.push(Take {
+                    pool: (pool.pool, pool.name.clone()),
+                    member: member.clone(),
+                    before: here,
+                    after: order,
+                    revision: there.map_or(0, |there| there.revision),
+                }),
+                Rule::Offer { revision, order } if may_offer(todo, revision) => {
                     todo.offers.push((offer(revision, order), false));
                 }
                 Rule::Offer { .. } => {}
             }
         }
-        todo
     }
 
     fn offer(&mut self, table: &Table, offer: OrderOffer, is_undo: bool) {
@@ -263,21 +290,22 @@ impl OrderSharing {
         }
     }
 
+    /// Forgets those that were said not to hold here, and need not any more.
+    fn forget_untaken(&mut self, todo: &Todo) {
+        if !self.untaken.is_empty() {
+            let names: HashSet<Names> = todo.takes.iter().map(Take::names).collect();
+            self.untaken.retain(|known, _| names.contains(known));
+        }
+    }
+
     /// Says once of each order that cannot hold here, until it can.
-    fn say_untaken(&mut self, pool: &Membership, untaken: &[(String, String)]) {
-        self.untaken.retain(|(known, member)| {
-            **known != *pool.name || untaken.iter().any(|(other, _)| other == member)
-        });
-        for (member, why) in untaken {
-            let names = (pool.name.to_string(), member.clone());
-            // It may just have gone: then there is nothing to order.
-            let is_there = pool.members.iter().any(|known| known.spec.name == *member);
-            if is_there && self.untaken.len() < MOST_WRONG && self.untaken.insert(names) {
-                let text = format!(
-                    "pool {}: member {member}: its order in the store does not hold here: {}",
-                    pool.name,
-                    why.replace(char::is_control, "?")
-                );
+    fn say_untaken(&mut self, untaken: Vec<(Names, String)>) {
+        for ((pool, member), why) in untaken {
+            let why = why.replace(char::is_control, "?");
+            let text =
+                format!("pool {pool}: member {member}: its order in the store does not hold here: {why}");
+            let is_new = self.untaken.insert((pool, member), Instant::now()).is_none();
+            if is_new && self.untaken.len() <= MOST_WRONG {
                 log::server(messages::sharing::DOES_NOT_HOLD, &text);
             }
         }
@@ -286,16 +314,10 @@ impl OrderSharing {
     /// Says once of each order that cannot be read.
     fn say_wrong(&mut self, pool: &Membership, stored: &StoredOrders) {
         let Some(orders) = stored.pools.get(&*pool.name) else { return };
-        for (member, order) in orders {
-            let names = || (pool.name.to_string(), member.clone());
-            let Err(why) = order else {
-                if !self.wrong.is_empty() {
-                    self.wrong.remove(&names());
-                }
-                continue;
-            };
-            let is_there = || pool.members.iter().any(|known| known.spec.name == *member);
-            if self.wrong.len() < MOST_WRONG && is_there() && self.wrong.insert(names()) {
+        for member in pool.members.iter().map(|member| &member.spec.name) {
+            let Some(Err(why)) = orders.get(member) else { continue };
+            let names = (pool.name.to_string(), member.clone());
+            if self.wrong.len() < MOST_WRONG && self.wrong.insert(names) {
                 let text = format!(
                     "pool {}: member {member}: its order in the store is left alone, since it cannot be read: {}",
                     pool.name,
@@ -307,28 +329,6 @@ impl OrderSharing {
     }
 }
 
-/// Has an order of the store hold here; with the pen.
-fn take(
-    steering: &dyn Steering,
-    pool: &str,
-    member: &Member,
-    (before, after): (&Option<Order>, &Option<Order>),
-) -> Result<Vec<Event>, String> {
-    let none = Order::default();
-    let (old, new) = (before.as_ref().unwrap_or(&none), after.as_ref().unwrap_or(&none));
-    let step = |what| MemberStep { pool: pool.to_owned(), member: member.spec.name.clone(), what };
-    let mut steps = Vec::new();
-    if old.admin != new.admin {
-        let configured = member.spec.flags & AdminState::FLAGS;
-        steps.push(step(Doing::Switch(new.admin.map_or(configured, AdminState::flags))));
-    }
-    if old.weight != new.weight {
-        steps.push(step(Doing::Weigh(new.weight.unwrap_or(member.spec.weight))));
-    }
-    steps.push(step(Doing::Order(after.clone())));
-    steering.carry_out(&steps, &By::Person(new.person())).map_err(|error| error.to_string())
-}
-
 impl Task for OrderSharing {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         let shelf = lease.child.store.clone()?;
@@ -338,7 +338,11 @@ impl Task for OrderSharing {
         let is_due = is_new || self.looked.is_none_or(|looked| looked.elapsed() >= PACE);
         if is_there && is_due {
             self.looked = Some(Instant::now());
-            self.share(lease, &shelf);
+            if self.share(lease, &shelf) {
+                // The lead is renewed between two turns.
+                self.looked = None;
+                return Some(Instant::now());
+            }
         }
         None
     }

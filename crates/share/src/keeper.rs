@@ -25,8 +25,9 @@ use crate::value;
 const PACE: Duration = Duration::from_secs(2);
 /// From one attempt to reach it to the next.
 const AGAIN: Duration = Duration::from_millis(500);
-/// For how long changes that follow each other are joined.
+/// For how long changes that follow each other are joined, at least and at most.
 const JOIN: Duration = Duration::from_millis(20);
+const JOIN_AT_MOST: Duration = Duration::from_millis(500);
 /// Most orders, and most bytes of them.
 const LIMITS: (usize, usize) = (100_000, 16 << 20);
 
@@ -146,16 +147,16 @@ impl OrderKeeper {
             Ok(begun) => begun,
             Err(error) => return Ended::Away(error),
         };
-        tell(News::Orders(self.orders(&keys)));
+        let mut join = self.tell_orders(&keys, tell);
         tell(News::There(client.at()));
         let mut due = Instant::now() + PACE;
         let mut changed: Option<Instant> = None;
         loop {
-            if changed.is_some_and(|changed| changed.elapsed() >= JOIN) {
+            if changed.is_some_and(|changed| changed.elapsed() >= join) {
                 changed = None;
-                tell(News::Orders(self.orders(&keys)));
+                join = self.tell_orders(&keys, tell);
             }
-            let next = changed.map_or(due, |changed| due.min(changed + JOIN));
+            let next = changed.map_or(due, |changed| due.min(changed + join));
             match first(watch.next(), self.offers.recv(), tokio::time::sleep_until(next)).await {
                 Heard::Watched(Err(_)) => return Ended::Again,
                 Heard::Watched(Ok(answer)) => {
@@ -169,6 +170,7 @@ impl OrderKeeper {
                 Heard::Offered(None) => return Ended::Over,
                 // Refused is what others have changed meanwhile: the watch brings it.
                 Heard::Offered(Some(offer)) if offer.at.store != self.known.store => {}
+                Heard::Offered(Some(offer)) if is_changed(&keys, &offer) => {}
                 Heard::Offered(Some(offer)) => match client.transact(&self.transaction(&offer)).await {
                     Ok(_) | Err(EtcdError::Refused { .. }) => {}
                     Err(error) => return Ended::Away(error.to_string()),
@@ -218,6 +220,14 @@ impl OrderKeeper {
         Err(failed.unwrap_or_default())
     }
 
+    /// Returns for how long changes are to be joined now: where there are many orders, reading them
+    /// takes a part of the time and not all of it.
+    fn tell_orders(&self, keys: &KeyCopy, tell: &dyn Fn(News)) -> Duration {
+        let begun = Instant::now();
+        tell(News::Orders(self.orders(keys)));
+        (begun.elapsed() * 4).clamp(JOIN, JOIN_AT_MOST)
+    }
+
     fn orders(&self, keys: &KeyCopy) -> Arc<StoredOrders> {
         let mut pools: BTreeMap<String, PoolOrders> = BTreeMap::new();
         for (name, revision, value) in keys.iter() {
@@ -244,6 +254,12 @@ impl OrderKeeper {
             otherwise: Vec::new(),
         }
     }
+}
+
+/// Whether somebody has put something newer there.
+fn is_changed(keys: &KeyCopy, offer: &OrderOffer) -> bool {
+    let name = format!("{}/{}", offer.pool, offer.member);
+    revision(keys.revision_of(name.as_bytes())) != offer.at.revision
 }
 
 /// A revision of an answer.
