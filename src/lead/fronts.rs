@@ -62,7 +62,7 @@ impl Fronts {
                     shelf.note(true);
                     if shelf.is_among(at, ids.len()) {
                         let text = format!("{} servers are alive by the store that they share", ids.len());
-                        log::server(log::NOTICE, &text);
+                        log::server(messages::sharing::FRONTS, &text);
                     }
                 }
                 FrontNews::Away(why) => {
@@ -70,7 +70,7 @@ impl Fronts {
                     if shelf.note(false) && lease.child.store.is_none() {
                         let text =
                             format!("the store of what servers share is away, parts stay as they are: {why}");
-                        log::server(log::WARNING, &text);
+                        log::server(messages::sharing::FRONTS_AWAY, &text);
                     }
                 }
             }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Messages about orders that several servers share.
+//! Messages about orders and limits that several servers share.
 
 crate::message::chapter! {
-    "Shared orders";
+    "Shared orders and limits";
 
     AWAY 601 Warn "the store of shared orders is away, they stay as they are: REASON":
     "The etcd of LuaBalancerStore does not answer. Orders that hold go on holding; new ones are refused with 503.";
@@ -29,4 +29,12 @@ crate::message::chapter! {
     UNREADABLE 606 Warn "pool POOL: member MEMBER: its order in the store is left alone, since it cannot be read: REASON":
     "Somebody else, or a later version, has written the key in etcd.";
     "Give the order anew, or delete the key (docs/several-servers.md).";
+
+    FRONTS 607 Notice "N servers are alive by the store that they share":
+    "Another number of servers hold a lease in the etcd: each has that part of every max_inflight.";
+    "Nothing, if servers came or went. Else look at the log of those that are missing.";
+
+    FRONTS_AWAY 608 Warn "the store of what servers share is away, parts stay as they are: REASON":
+    "The etcd of LuaBalancerStore does not answer. Each server keeps its part of every max_inflight.";
+    "Repair etcd, or the way to it.";
 }
