@@ -90,6 +90,12 @@ impl House for ChildHouse {
                 (None, fronts) => fronts.as_ref().and_then(|fronts| fronts.state()),
             },
             fronts: self.child.fronts.as_ref().and_then(|fronts| fronts.count()),
+            unheld: self
+                .child
+                .store
+                .as_ref()
+                .map(|store| store.unheld(&self.child.table))
+                .unwrap_or_default(),
             state_trouble: self.child.state_file.as_ref().and_then(StateFile::trouble),
         }
     }

@@ -168,6 +168,7 @@ impl OrderSharing {
             self.look(table, pool, &|_| true, known, &mut todo);
         }
         self.forget_untaken(&todo);
+        self.show_unheld(shelf);
         if todo.takes.is_empty() && todo.offers.is_empty() || !lease.holds() {
             return false;
         }
@@ -204,6 +205,7 @@ impl OrderSharing {
         steering.tell_all(&events);
         let is_more = !left.is_empty() || later.iter().any(|take| !self.untaken.contains_key(&take.names()));
         self.say_untaken(untaken);
+        self.show_unheld(shelf);
         offers.into_iter().for_each(|(offer, is_undo)| self.offer(table, offer, is_undo));
         is_more
     }
@@ -309,6 +311,13 @@ impl OrderSharing {
                 log::server(messages::sharing::DOES_NOT_HOLD, &text);
             }
         }
+    }
+
+    /// The first ones are shown, in an order that stays.
+    fn show_unheld(&self, shelf: &OrderShelf) {
+        let mut names: Vec<&Names> = self.untaken.keys().chain(&self.wrong).collect();
+        names.sort_unstable();
+        shelf.lacks(names.into_iter().map(|(pool, member)| (&**pool, &**member)));
     }
 
     /// Says once of each order that cannot be read.

@@ -2,18 +2,23 @@
 //! The store of shared orders (`LuaBalancerStore`), as all children of a configuration know it: the
 //! leading one listens to it, any of them puts orders there.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use balance::member::Member;
 use balance::order::StoreRevision;
 use balance::settings::PoolSettings;
 use balance::sharing::{OrderDraft, PutFailure};
+use balance::store::Store as _;
 use config::StoreSetting;
 use control::OrderStore;
 use render::time::Time;
 use share::{Desk, KnownStore, StorePlace};
+use table::Table;
 
 use crate::httpd::memory::{self, SharedWords};
 use crate::keep::orders::{self, StoreWords};
@@ -25,7 +30,7 @@ const SILENCE_MS: u64 = 10_000;
 const UNHEARD: Duration = Duration::from_secs(2);
 /// Changes that are under way, or were never answered.
 const CHANGES: usize = 64;
-const WORDS: usize = FIRST + 4 * CHANGES;
+const WORDS: usize = UNHELD + 2 * MOST_UNHELD;
 /// How long a change may be under way besides the answers that it waits for, as long as its process
 /// lives.
 const UNDER_WAY_MS: u64 = 10_000;
@@ -52,6 +57,10 @@ const ENDPOINT: usize = 7;
 /// The first of the changes: a nonce, when it has begun by the table's clock, or [`DISOWNED`], and
 /// its revision once that is known, and its process.
 const FIRST: usize = 8;
+/// The first of the members whose orders do not hold here: a digest of its names, and since when in
+/// epoch seconds.
+const UNHELD: usize = FIRST + 4 * CHANGES;
+const MOST_UNHELD: usize = 16;
 
 const UNKNOWN: u64 = 0;
 const THERE: u64 = 1;
@@ -145,6 +154,41 @@ impl OrderShelf {
         self.set(TAKEN, revision);
     }
 
+    /// Notes the members whose orders do not hold here, by pool and name; the first ones, if they
+    /// are many.
+    pub fn lacks<'n>(&self, members: impl Iterator<Item = (&'n str, &'n str)>) {
+        let places = || (UNHELD..).step_by(2).take(MOST_UNHELD);
+        let before: Vec<(u64, u64)> = places().map(|at| (self.word(at), self.word(at + 1))).collect();
+        let mut now = members.map(|(pool, member)| digest(pool, member));
+        for at in places() {
+            let digest = now.next().unwrap_or_default();
+            let since = before.iter().find(|(known, _)| *known == digest && digest != 0);
+            self.set(at + 1, since.map_or_else(memory::epoch_s, |(_, since)| *since));
+            self.set(at, digest);
+        }
+    }
+
+    /// The members of [`OrderShelf::lacks`], by pool and name, and since when.
+    pub fn unheld(&self, table: &Table) -> Vec<(String, String, u64)> {
+        let noted = (UNHELD..).step_by(2).take(MOST_UNHELD).map(|at| (self.word(at), self.word(at + 1)));
+        let noted: HashMap<u64, u64> = noted.filter(|(digest, _)| *digest != 0).collect();
+        if noted.is_empty() {
+            return Vec::new();
+        }
+        let pools = table.pool_names().into_iter().filter_map(|name| table.find_pool(&name));
+        let members = pools.filter_map(|pool| table.read_pool(pool)).flat_map(|image| {
+            let name = image.membership.name;
+            let of = move |member: Arc<Member>| (name.to_string(), member.spec.name.clone());
+            image.membership.members.into_iter().map(of)
+        });
+        members
+            .filter_map(|(pool, member)| {
+                let since = *noted.get(&digest(&pool, &member))?;
+                Some((pool, member, since))
+            })
+            .collect()
+    }
+
     /// How a change of this nonce is, which was sent from here. None: it holds, or is another
     /// server's.
     pub fn change(&self, nonce: u64) -> Option<ChangeState> {
@@ -186,6 +230,13 @@ impl OrderShelf {
             is_taken
         })
     }
+}
+
+/// The same in all processes; never 0.
+fn digest(pool: &str, member: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (pool, member).hash(&mut hasher);
+    hasher.finish() | 1
 }
 
 /// How a change is that was sent from here.

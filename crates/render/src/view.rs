@@ -33,6 +33,9 @@ pub struct Facts {
     /// How many servers share something there and are alive, this one among them. None: nothing is
     /// shared, or nobody has heard of them yet.
     pub fronts: Option<u64>,
+    /// Members whose order in the store does not hold here, by pool and name, and since when: epoch
+    /// seconds. The first ones, if there are many.
+    pub unheld: Vec<(String, String, u64)>,
 }
 
 /// A snapshot, and what it takes to show it.

@@ -13,7 +13,7 @@ use crate::time::Time;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Warning"))]
 pub struct WarningDoc {
     /// The kind: pool_unusable, pool_panic, script_refused, discovery_stale, discovery_held,
-    /// state_file, store_away or table_nearly_full.
+    /// state_file, store_away, order_not_held or table_nearly_full.
     pub code: &'static str,
     /// In words.
     pub message: String,
@@ -41,6 +41,15 @@ impl Shown<'_> {
                 .to_owned(),
             since: Time::noted(*since_s),
         });
+        let unheld = self.facts.unheld.iter().map(|(pool, member, since_s)| WarningDoc {
+            code: "order_not_held",
+            message: format!(
+                "pool {pool}: member {member}: its order in the store of shared orders does not hold here, the \
+                 log says why"
+            ),
+            since: Time::noted(*since_s),
+        });
+        let store = store.chain(unheld);
         let sources = self.all.sources.iter().filter_map(|source| self.of_source(source));
         pools.chain(scripts).chain(sources).chain(state).chain(store).chain(table).collect()
     }

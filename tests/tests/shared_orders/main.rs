@@ -3,13 +3,19 @@
 //! away, lost or hostile.
 
 mod many;
+mod warned;
 
 use std::time::Duration;
 
 use serde_json::Value;
-use server_tests::{Httpd, Response, wait_until};
+use server_tests::{Backend, Etcd, Httpd, Request, Response, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// The line of a member that this backend answers for.
+fn line(backend: &Backend) -> String {
+    format!("LuaBalancerMember http://127.0.0.1:{} name={}\n", backend.port(), backend.name())
+}
 
 /// A server with a pool `app` of these lines, which shares its orders at these endpoints. Returns
 /// once the store has answered.
@@ -37,4 +43,32 @@ fn json(response: &Response) -> Value {
 fn members(httpd: &Httpd) -> Vec<Value> {
     let document = json(&httpd.socket().get("/api/v1/pools/app"));
     document["members"].as_array().expect("a list").clone()
+}
+
+fn member(httpd: &Httpd, name: &str) -> Value {
+    json(&httpd.socket().get(&format!("/api/v1/pools/app/members/{name}")))
+}
+
+fn patch(httpd: &Httpd, name: &str, body: &str) -> Response {
+    let (name, query) = name.split_once('?').unwrap_or((name, ""));
+    httpd.socket().send(&Request::json("PATCH", &format!("/api/v1/pools/app/members/{name}?{query}"), body))
+}
+
+fn wait_for(httpd: &Httpd, name: &str, key: &str, value: impl Into<Value>) -> Duration {
+    let value = value.into();
+    wait_until(&format!("{key} of {name} to be {value}"), SOON, || member(httpd, name)[key] == value)
+}
+
+/// The order of a member of `app` in the store.
+fn stored(etcd: &Etcd, name: &str) -> Value {
+    let text = etcd.control(&["get", "--print-value-only", &format!("/lb/test/orders/app/{name}")]);
+    serde_json::from_str(text.trim()).unwrap_or(Value::Null)
+}
+
+/// The warnings of one kind, as they stand in `/api/v1/status`.
+fn warnings(httpd: &Httpd, code: &str) -> Vec<String> {
+    let document = json(&httpd.socket().get("/api/v1/status"));
+    let all = document["warnings"].as_array().expect("a list").clone();
+    let of_code = all.iter().filter(|warning| warning["code"] == code);
+    of_code.map(|warning| warning["message"].as_str().expect("a text").to_owned()).collect()
 }

@@ -296,6 +296,7 @@ impl House for Heap {
             lead_changes: Some(1),
             fronts: self.orders.as_ref().map(|_| 3),
             store: self.orders.as_ref().map(|store| (!store.away.get(), NOON)),
+            unheld: vec![],
             state_trouble: self.state.borrow().as_ref().and_then(|seen| Some((seen.trouble.clone()?, NOON))),
         }
     }
