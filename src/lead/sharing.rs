@@ -18,7 +18,7 @@ use control::OrderStore as _;
 use share::{News, OfferSender, OrderKeeper, OrderOffer, StoredOrders};
 use table::Table;
 
-use super::taking::{Names, Take, Taking, Todo, Untaken};
+use super::taking::{MemberNames, OrderTaking, Take, Todo, Untaken};
 use super::{Lease, Rest, Task};
 use crate::httpd::{log, memory};
 use crate::keep::events;
@@ -175,7 +175,7 @@ impl OrderSharing {
         let later = todo.limit(&self.untaken);
         let members = todo.members(&|name| table.find_pool(name));
         let steering = self.thread.balancer.clone();
-        let mut taking = Taking::new(steering.as_ref());
+        let mut taking = OrderTaking::new(steering.as_ref());
         let mut offers = Vec::new();
         steering.with_pen(&mut || {
             // Somebody may have put something newer there just now.
@@ -201,7 +201,7 @@ impl OrderSharing {
             shelf.takes(todo.taken(stored.at.revision, left));
             offers = std::mem::take(&mut now.offers);
         });
-        let Taking { events, untaken, left, .. } = taking;
+        let OrderTaking { events, untaken, left, .. } = taking;
         steering.tell_all(&events);
         let is_more = !left.is_empty() || later.iter().any(|take| !self.untaken.contains_key(&take.names()));
         self.say_untaken(untaken);
@@ -295,13 +295,13 @@ impl OrderSharing {
     /// Forgets those that were said not to hold here, and need not any more.
     fn forget_untaken(&mut self, todo: &Todo) {
         if !self.untaken.is_empty() {
-            let names: HashSet<Names> = todo.takes.iter().map(Take::names).collect();
+            let names: HashSet<MemberNames> = todo.takes.iter().map(Take::names).collect();
             self.untaken.retain(|known, _| names.contains(known));
         }
     }
 
     /// Says once of each order that cannot hold here, until it can.
-    fn say_untaken(&mut self, untaken: Vec<(Names, String)>) {
+    fn say_untaken(&mut self, untaken: Vec<(MemberNames, String)>) {
         for ((pool, member), why) in untaken {
             let why = why.replace(char::is_control, "?");
             let text =
@@ -315,7 +315,7 @@ impl OrderSharing {
 
     /// The first ones are shown, in an order that stays.
     fn show_unheld(&self, shelf: &OrderShelf) {
-        let mut names: Vec<&Names> = self.untaken.keys().chain(&self.wrong).collect();
+        let mut names: Vec<&MemberNames> = self.untaken.keys().chain(&self.wrong).collect();
         names.sort_unstable();
         shelf.lacks(names.into_iter().map(|(pool, member)| (&**pool, &**member)));
     }

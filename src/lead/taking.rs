@@ -20,7 +20,7 @@ const MOST: usize = 250;
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// A pool's and a member's name.
-pub type Names = (String, String);
+pub type MemberNames = (String, String);
 
 /// An order that is to hold here.
 pub struct Take {
@@ -48,11 +48,11 @@ pub struct Todo {
 }
 
 /// When each order was tried last that could not hold here.
-pub type Untaken = HashMap<Names, Instant>;
+pub type Untaken = HashMap<MemberNames, Instant>;
 
 impl Take {
     /// Its pool and member.
-    pub fn names(&self) -> Names {
+    pub fn names(&self) -> MemberNames {
         (self.pool.1.to_string(), self.member.spec.name.clone())
     }
 
@@ -107,21 +107,21 @@ impl Todo {
 }
 
 /// The orders of a turn, as they are taken.
-pub struct Taking<'s> {
+pub struct OrderTaking<'s> {
     steering: &'s dyn Steering,
     until: Option<Instant>,
     /// For the log.
     pub events: Vec<Event>,
     /// Orders that cannot hold here, and why.
-    pub untaken: Vec<(Names, String)>,
+    pub untaken: Vec<(MemberNames, String)>,
     /// Revisions of the orders for which there was no time.
     pub left: Vec<u64>,
 }
 
-impl<'s> Taking<'s> {
+impl<'s> OrderTaking<'s> {
     /// Nothing is taken yet.
     pub fn new(steering: &'s dyn Steering) -> Self {
-        Taking { steering, until: None, events: Vec::new(), untaken: Vec::new(), left: Vec::new() }
+        OrderTaking { steering, until: None, events: Vec::new(), untaken: Vec::new(), left: Vec::new() }
     }
 
     /// Has these orders hold here; with the pen.
@@ -177,7 +177,7 @@ impl<'s> Taking<'s> {
 
 /// Each event on the account of the one who has ordered it.
 fn by_persons(events: Vec<Event>, takes: &[Take]) -> impl Iterator<Item = Event> {
-    let by: HashMap<Names, By> = takes.iter().map(|take| (take.names(), take.by())).collect();
+    let by: HashMap<MemberNames, By> = takes.iter().map(|take| (take.names(), take.by())).collect();
     events.into_iter().map(move |event| match event {
         Event::Member(event) => {
             let names = (event.pool.to_string(), event.member.clone());

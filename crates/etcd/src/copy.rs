@@ -111,7 +111,8 @@ impl KeyCopy {
         self.keys.iter().map(|(name, (revision, value))| (name.as_slice(), *revision, value.as_slice()))
     }
 
-    /// The revision of the last change of the key with this name behind the prefix; 0: there is none.
+    /// The revision of the last change of the key with this name behind the prefix; 0: there is
+    /// none.
     pub fn revision_of(&self, name: &[u8]) -> i64 {
         self.keys.get(name).map_or(0, |(revision, _)| *revision)
     }
