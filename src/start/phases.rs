@@ -59,8 +59,11 @@ impl Wrong {
     }
 
     fn refuse(&self, pool: MemoryPool<'_>) -> Result<(), Refused> {
-        let refused = self.0.iter().map(|(message, text)| refuse(pool, message, text));
-        refused.last().map_or(Ok(()), Err)
+        let mut all = Ok(());
+        for (message, text) in &self.0 {
+            all = Err(refuse(pool, message, text));
+        }
+        all
     }
 }
 
