@@ -152,7 +152,7 @@ impl FrontShelf {
 pub fn spread<'i>(table: &Table, shelf: Option<&FrontShelf>, pools: impl Iterator<Item = &'i PoolImage>) {
     for pool in pools {
         let part = shelf.map_or(LimitPart::WHOLE, |shelf| shelf.part_of(&pool.settings));
-        table.set_part(pool.membership.pool, part);
+        table.set_part(pool.membership.pool, part, memory::monotonic_ms());
     }
 }
 

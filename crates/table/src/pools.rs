@@ -221,14 +221,16 @@ impl Table {
         }
     }
 
-    /// The part of limits that is this server's in a pool is another one from now on.
-    pub fn set_part(&self, pool: PoolId, part: LimitPart) {
-        let cells = self.map.pools().get(pool.0 as usize);
-        if let Some(cells) = cells
-            && cells.limit_part.swap(part.to_bits(), SeqCst) != part.to_bits()
-        {
+    /// This part of the limits is this server's in a pool from now on. Those who wait for a place
+    /// there look whether there is one, if it was another part before.
+    pub fn set_part(&self, pool: PoolId, part: LimitPart, now_ms: u64) {
+        let Some(cells) = self.map.pools().get(pool.0 as usize) else { return };
+        if cells.limit_part.swap(part.to_bits(), SeqCst) != part.to_bits() {
             step();
             cells.epoch.fetch_add(1, SeqCst);
+            for _ in 0..self.queue_length(pool.0) {
+                self.call_queue(pool.0, || now_ms);
+            }
         }
     }
 
