@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Orders that several servers share by an etcd (`LuaBalancerStore`, `LuaBalancerShare orders`).
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, eventually, patience, wait_until};
+use server_tests::{
+    Backend, Etcd, Httpd, Load, LossyWay, Request, Response, eventually, patience, wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
@@ -259,62 +258,16 @@ fn orders_of_a_store_that_went_back_hold_at_all_and_so_do_those_that_follow() {
     }
 }
 
-/// A way to an etcd that loses the answer to the next order once it is armed, and all that follows
-/// on that connection.
-struct LossyWay {
-    port: u16,
-    is_armed: Arc<AtomicBool>,
-}
-
-impl LossyWay {
-    fn to(etcd: &Etcd) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let (is_armed, to) = (Arc::new(AtomicBool::new(false)), etcd.endpoint().replace("http://", ""));
-        let armed = is_armed.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(&to) else { continue };
-                let is_lost = Arc::new(AtomicBool::new(false));
-                let (from, into) =
-                    (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
-                let (armed, lost) = (armed.clone(), is_lost.clone());
-                std::thread::spawn(move || {
-                    copy(from, into, &mut |piece| {
-                        let is_order = piece.windows(10).any(|window| window == b"requestPut");
-                        if is_order && armed.swap(false, Ordering::SeqCst) {
-                            lost.store(true, Ordering::SeqCst);
-                        }
-                        true
-                    });
-                });
-                std::thread::spawn(move || copy(server, client, &mut |_| !is_lost.load(Ordering::SeqCst)));
-            }
-        });
-        LossyWay { port, is_armed }
-    }
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream, passes: &mut dyn FnMut(&[u8]) -> bool) {
-    let mut piece = [0; 65_536];
-    while let Ok(read @ 1..) = from.read(&mut piece) {
-        if passes(&piece[..read]) && to.write_all(&piece[..read]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(std::net::Shutdown::Both);
-}
-
 #[test]
 fn an_order_whose_answer_was_lost_is_refused_and_taken_back_where_it_has_landed() {
     let [a] = Backend::named(["a"]);
     let etcd = Etcd::start();
     let way = LossyWay::to(&etcd);
-    let one = front(&format!("http://127.0.0.1:{}", way.port), &[&a]);
+    let one = front(&format!("http://127.0.0.1:{}", way.port()), &[&a]);
     let other = front(&etcd.endpoint(), &[&a]);
     assert_eq!(patch(&one, "a", r#"{"weight":2}"#).status, 200);
     wait_for(&other, "a", "weight", 2);
-    way.is_armed.store(true, Ordering::SeqCst);
+    way.arm();
     let answer = patch(&one, "a", r#"{"weight":9}"#);
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("should it have taken the order, it is taken back"), "{}", answer.text());
@@ -325,6 +278,31 @@ fn an_order_whose_answer_was_lost_is_refused_and_taken_back_where_it_has_landed(
     assert_eq!(one.count_log("has come there after all"), 1);
     assert_eq!(patch(&one, "a", r#"{"weight":4}"#).status, 200);
     wait_for(&other, "a", "weight", 4);
+}
+
+#[test]
+fn an_order_that_is_not_answered_before_a_graceful_restart_is_taken_back_after_it() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let way = LossyWay::to(&etcd);
+    let mut one = front(&format!("http://127.0.0.1:{}", way.port()), &[&a]);
+    let other = front(&etcd.endpoint(), &[&a]);
+    assert_eq!(patch(&one, "a", r#"{"weight":2}"#).status, 200);
+    wait_for(&other, "a", "weight", 2);
+    way.arm();
+    way.holds(true);
+    let answer = patch(&one, "a", r#"{"weight":9}"#);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    one.graceful();
+    let before = etcd.revision();
+    way.holds(false);
+    wait_until("the order to have come and gone", SOON, || etcd.revision() >= before + 2);
+    wait_until("the order to be as it was", SOON, || stored(&etcd, "a")["weight"] == 2.0);
+    wait_for(&other, "a", "weight", 2);
+    assert_eq!(member(&one, "a")["weight"], 2);
+    wait_until("an order to be taken", SOON, || patch(&one, "a", r#"{"weight":4}"#).status == 200);
+    wait_for(&other, "a", "weight", 4);
+    assert_eq!(one.count_log("has come there after all"), 1);
 }
 
 #[test]
@@ -360,9 +338,9 @@ fn an_order_whose_child_dies_once_it_is_in_the_store_holds_at_all() {
     let [a] = Backend::named(["a"]);
     let etcd = Etcd::start();
     let way = LossyWay::to(&etcd);
-    let one = front(&format!("http://127.0.0.1:{}", way.port), &[&a]);
+    let one = front(&format!("http://127.0.0.1:{}", way.port()), &[&a]);
     let other = front(&etcd.endpoint(), &[&a]);
-    way.is_armed.store(true, Ordering::SeqCst);
+    way.arm();
     std::thread::scope(|scope| {
         // The caller gets no answer.
         let caller = scope.spawn(|| patch(&one, "a", r#"{"weight":9}"#));
