@@ -2,6 +2,7 @@
 //! Orders that several servers share by an etcd: many of them, many writers, and stores that are
 //! away, lost or hostile.
 
+mod apart;
 mod many;
 mod warned;
 
