@@ -3,7 +3,9 @@
 //! away, lost or hostile.
 
 mod apart;
+mod hostile;
 mod many;
+mod outage;
 mod warned;
 
 use std::time::Duration;
