@@ -29,7 +29,7 @@ crate::message::chapter! {
     "Nothing.";
 
     HELD 507 Warn "pool POOL: source NAME: its list lacks COUNT of COUNT members: it is held TIME, or taken by lbctl \
-     discovery --accept NAME/NAME":
+     discovery --accept POOL/NAME":
     "The list lacks so many members that it may be a mistake. The pool stays as it is.";
     "Look at the source. If the list is meant, take it with the command.";
 

@@ -8,7 +8,8 @@ crate::message::chapter! {
     FAILED 301 Error "script failed, NEXT: ERROR":
     "A hook raised an error, took too long or too much memory, or answered with something else than an answer. The request \
      goes on as LuaBalancerOnError says.";
-    "Correct the script at the line that the error names; LogLevel lua_balancer:debug adds the traceback.";
+    "Correct the script at the line that the error names, or raise the limit that it names; LogLevel lua_balancer:debug \
+     adds the traceback.";
 
     TRACEBACK 302 Debug "STACK":
     "The traceback of the error in the line before.";
@@ -70,7 +71,8 @@ crate::message::chapter! {
     "Correct it and save it.";
 
     REFUSED 316 Crit "PLACE: ERROR":
-    "A script that the configuration names is not there, does not compile, lacks its function or fails at its top level.";
+    "A script that the configuration names is not there, cannot be read by User, does not compile, lacks its function or \
+     fails at its top level.";
     "Correct the script or the directive; lbctl test runs scripts without httpd.";
 
     NOT_VETTED 317 Crit "REASON":
