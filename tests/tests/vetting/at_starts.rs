@@ -107,7 +107,7 @@ fn no_top_level_runs_as_root(mpm: Mpm) {
     httpd.graceful();
     // Of one reading: children of the new generation still write.
     let log = httpd.error_log();
-    let expected = Regex::new(good).expect("a pattern");
+    let expected = regex::Regex::new(good).expect("a pattern");
     assert!(log.lines().filter(|line| line.contains("runs as")).all(|line| expected.is_match(line)), "{log}");
     assert_eq!(served(&httpd), "2");
 }
