@@ -178,8 +178,8 @@ impl OrderSharing {
         let mut taking = OrderTaking::new(steering.as_ref());
         let mut offers = Vec::new();
         steering.with_pen(&mut || {
-            // Somebody may have put something newer there just now.
-            if stored.at.revision < shelf.needed() {
+            // Somebody may have put something newer there just now, or leads in place of this child.
+            if stored.at.revision < shelf.needed() || !lease.holds() {
                 return;
             }
             let mut now = Todo::default();
