@@ -2,7 +2,7 @@
 //! A connection to an etcd that breaks when it matters.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl LossyWay {
                     (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
                 let (armed, held, lost) = (armed.clone(), held.clone(), is_lost.clone());
                 std::thread::spawn(move || {
-                    copy(from, into, &mut |piece| {
+                    copy(from, &into, &mut |piece| {
                         let is_order = piece.windows(10).any(|window| window == b"requestPut");
                         if is_order && armed.swap(false, Ordering::SeqCst) {
                             lost.store(true, Ordering::SeqCst);
@@ -43,8 +43,17 @@ impl LossyWay {
                         }
                         true
                     });
+                    if lost.load(Ordering::SeqCst) {
+                        // The etcd would leave a question alone whose asker has gone.
+                        std::mem::forget(into);
+                    } else {
+                        let _ = into.shutdown(Shutdown::Both);
+                    }
                 });
-                std::thread::spawn(move || copy(server, client, &mut |_| !is_lost.load(Ordering::SeqCst)));
+                std::thread::spawn(move || {
+                    copy(server, &client, &mut |_| !is_lost.load(Ordering::SeqCst));
+                    let _ = client.shutdown(Shutdown::Both);
+                });
             }
         });
         LossyWay { port, is_armed, holds }
@@ -66,12 +75,11 @@ impl LossyWay {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, passes: &mut dyn FnMut(&[u8]) -> bool) {
+fn copy(mut from: TcpStream, mut to: &TcpStream, passes: &mut dyn FnMut(&[u8]) -> bool) {
     let mut piece = [0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut piece) {
         if passes(&piece[..read]) && to.write_all(&piece[..read]).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(std::net::Shutdown::Both);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Orders of the store that cannot hold here, and keys of members that nobody has.
+//! Orders of the store that cannot hold here, that say the same as a definition, and keys of members
+//! that nobody has.
 
 use server_tests::{Backend, Etcd};
 
@@ -69,4 +70,24 @@ fn a_deleted_key_stays_away_where_no_server_has_the_member_and_comes_back_where_
     let keys = etcd.control(&["get", "--prefix", "--keys-only", "/lb/test/orders/"]);
     let keys: Vec<&str> = keys.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(keys, ["/lb/test/orders/app/a", "/lb/test/orders/app/b"]);
+}
+
+#[test]
+fn an_order_holds_at_others_after_a_change_at_a_server_that_defines_the_same() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let one = front(&etcd.endpoint(), &line(&a));
+    let other = front(&etcd.endpoint(), &line(&a).replace("name=a", "name=a weight=5"));
+    assert_eq!(patch(&one, "a", r#"{"weight":5}"#).status, 200);
+    wait_until("the order to be there", SOON, || stored(&etcd, "a")["weight"] == 5.0);
+    wait_until("an order to be taken", SOON, || patch(&other, "a", r#"{"admin":"drain"}"#).status == 200);
+    wait_for(&one, "a", "admin", "drain");
+    assert_eq!((&member(&one, "a")["weight"], &stored(&etcd, "a")["weight"]), (&5.into(), &5.0.into()));
+    // Given here alone, and put there later.
+    assert_eq!(patch(&other, "a?local=1", r#"{"admin":null}"#).status, 200);
+    wait_for(&one, "a", "admin", "ready");
+    assert_eq!((&member(&one, "a")["weight"], &stored(&etcd, "a")["weight"]), (&5.into(), &5.0.into()));
+    // A weight of its own takes its place.
+    assert_eq!(patch(&other, "a", r#"{"weight":7}"#).status, 200);
+    wait_for(&one, "a", "weight", 7);
 }
