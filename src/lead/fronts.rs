@@ -61,7 +61,7 @@ impl Fronts {
                     let Some(at) = ids.iter().position(|id| *id == shelf.id()) else { continue };
                     shelf.note(true);
                     if shelf.is_among(at, ids.len()) {
-                        let text = format!("{} servers are alive by the store that they share", ids.len());
+                        let text = format!("servers that are alive by the store that they share: {}", ids.len());
                         log::server(messages::sharing::FRONTS, &text);
                     }
                 }

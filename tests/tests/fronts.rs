@@ -132,7 +132,7 @@ fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_
     const LIMIT: usize = 6;
     let [a] = Backend::named(["a"]);
     a.slow(Duration::from_millis(50));
-    let mut etcd = Etcd::start();
+    let etcd = Etcd::start();
     let lines = pool("app", "LuaBalancerSet queue=30s", &a, &format!("max_inflight={LIMIT}"));
     let fronts = [0; 2].map(|_| front(&etcd, "limits", &lines));
     fronts.iter().for_each(|front| {

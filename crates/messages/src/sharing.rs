@@ -30,7 +30,7 @@ crate::message::chapter! {
     "Somebody else, or a later version, has written the key in etcd.";
     "Give the order anew, or delete the key (docs/several-servers.md).";
 
-    FRONTS 607 Notice "N servers are alive by the store that they share":
+    FRONTS 607 Notice "servers that are alive by the store that they share: COUNT":
     "Another number of servers hold a lease in the etcd: each has that part of every max_inflight.";
     "Nothing, if servers came or went. Else look at the log of those that are missing.";
 
