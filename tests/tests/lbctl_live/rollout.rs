@@ -264,3 +264,16 @@ fn members_found_drained_are_left_so_and_the_last_one_never_goes() {
     assert_eq!(site.log(), format!("b:{}\nc:{}\n", b.port(), c.port()));
     assert_eq!(site.states(), ["draining", "up", "up"]);
 }
+
+#[test]
+fn a_standby_that_rests_holds_nobody_up_and_says_what_it_is() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    let members = pool("app", &[(&a, ""), (&b, ""), (&c, "status=+H")], "");
+    let httpd = Httpd::builder().config(&members).config("ProxyPass /app lb://app").start();
+    let journal = httpd.dir().join("journal").display().to_string();
+    let ended = httpd.lbctl(&["rollout", "app", "--journal", &journal, "--timeout", "5s", "--", "true"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let status = httpd.lbctl(&["status"]);
+    let line = status.out.lines().find(|line| line.starts_with(" c ")).expect("the standby's line");
+    assert!(line.ends_with("  standby"), "{line}");
+}

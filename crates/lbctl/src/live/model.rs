@@ -176,8 +176,16 @@ impl SeenMember {
         self.asked().saturating_sub(good.iter().sum())
     }
 
+    /// Whether it is well and waits for its turn, as a spare or standby does.
+    pub fn rests(&self) -> bool {
+        !self.usable && self.state == "up" && ["spare", "standby"].contains(&self.role.as_str())
+    }
+
     /// Why it does not serve like any other, in words.
     pub fn because(&self) -> String {
+        if self.rests() {
+            return self.role.clone();
+        }
         let words = self.why.iter().map(|why| {
             let by = why.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
             let until = why.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();

@@ -77,8 +77,10 @@ impl Fleet {
         self.until("room for another member to go", |pools| {
             pools.iter().find_map(|pool| {
                 let others = || pool.members.iter().filter(|member| !is_in(member));
-                let out = others().filter(|member| !member.usable && member.admin == "ready").count();
-                let stay = others().filter(|member| member.usable).count();
+                // A spare or standby has its turn when the others are out.
+                let can_serve = |member: &SeenMember| member.usable || member.rests();
+                let out = others().filter(|member| !can_serve(member) && member.admin == "ready").count();
+                let stay = others().filter(|member| can_serve(member)).count();
                 if stay == 0 {
                     return Some(format!("nobody else of {} is usable", pool.name));
                 }
