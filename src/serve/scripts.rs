@@ -61,7 +61,9 @@ pub fn is_held_back(table: &Table, library: &Library, id: ScriptId, bundle: &Bun
         && serving().is_some_and(|serving| serving.stamp() != bundle.stamp())
 }
 
-/// Stores a good version for all children. Returns its number, 1 when the table has no room for it.
+/// Stores a version that is good in the configuration that is being read, whatever children of an
+/// earlier one say of it: they may have refused it for want of a pool or a function that there is
+/// now. Returns its number, 1 when the table has no room for it.
 pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) -> u64 {
     let Some(row) = script_row(table, library, id) else {
         log::server(
@@ -76,12 +78,8 @@ pub fn publish(table: &Table, library: &Library, id: ScriptId, bundle: &Bundle) 
     {
         return version;
     }
-    let (stamp, pid) = (bundle.stamp().0, memory::pid());
-    if !table.claim_judgement(row, stamp, pid, memory::monotonic_ms(), &memory::alive) {
-        // A child judges these very files at this moment, or did: its verdict holds.
-        return table.script_version(row).max(1);
-    }
-    let version = publish_judged((table, library), id, row, stamp, bundle);
+    table.take_over_judgement(row, memory::pid(), memory::monotonic_ms());
+    let version = publish_judged((table, library), id, row, bundle.stamp().0, bundle);
     if version > 1 {
         table.count_reload(row, ReloadEnd::Ok);
     }

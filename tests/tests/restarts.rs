@@ -316,3 +316,20 @@ fn a_pool_may_move_between_configuration_and_script() {
     httpd.graceful();
     assert_eq!(httpd.client().get("/app/").backend(), "a", "and back to the configuration");
 }
+
+#[test]
+fn a_refused_script_serves_once_a_restart_brings_the_pool_that_it_wanted() {
+    let [old, new] = Backend::named(["old", "new"]);
+    let script = |name: &str| format!("local p = lb.pool(\"{name}\")\nfunction select(r) return p end\n");
+    let mut httpd = Httpd::builder()
+        .file("p.lua", &script("app"))
+        .config(&pool("app", &[(&old, "")], ""))
+        .config("LuaHookTranslate p.lua select")
+        .start();
+    assert_eq!(httpd.client().get("/").backend(), "old");
+    httpd.write("p.lua", &script("later"));
+    httpd.wait_for_log("LB0314: .*no pool named .*later");
+    httpd.edit_config("LuaHookTranslate", &format!("{}\nLuaHookTranslate", pool("later", &[(&new, "")], "")));
+    httpd.graceful();
+    wait_until("the saved script to serve", SOON, || httpd.client().get("/").backend() == "new");
+}

@@ -50,6 +50,15 @@ impl Table {
         self.script(row).is_some_and(|row| scripts::claim(row, stamp, pid, now_ms, alive))
     }
 
+    /// Takes the judgement from another judge, also of sources that were judged already: for the
+    /// process that reads a configuration, whose functions and pools it alone knows. `now_ms` is
+    /// that of the monotonic clock.
+    pub fn take_over_judgement(&self, row: u32, pid: i32, now_ms: u64) {
+        if let Some(row) = self.script(row) {
+            scripts::take_over(row, pid, now_ms);
+        }
+    }
+
     /// Publishes sources that were judged good. Returns their version.
     pub fn publish_script(
         &self,

@@ -108,6 +108,12 @@ pub fn claim(row: &ScriptRow, stamp: u64, pid: i32, now_ms: u64, alive: &dyn Fn(
     true
 }
 
+/// Takes the judgement, also of sources that were judged, and from another judge: an earlier
+/// configuration may have refused the same sources for want of something that this one has.
+pub fn take_over(row: &ScriptRow, pid: i32, now_ms: u64) {
+    row.claim.store(u64::from(pid as u32) << 32 | u64::from(now_ms as u32), SeqCst);
+}
+
 /// Remembers that these sources are not to be taken.
 pub fn reject(row: &ScriptRow, stamp: u64, pid: i32) {
     if is_judge(row, pid) {
