@@ -5,6 +5,7 @@
 # make test-page  the page in a real Chromium; CI runs it too
 # make test-api  the API held against its description; CI runs it too
 # make test-deb  the packages, from install to purge, in a fresh Debian; CI runs it too (root)
+# make test-fresh  the README's first command on a fresh Debian 12; CI runs it too (root)
 # make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
 # nightly compiler).
@@ -48,7 +49,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all deb book first port deps deps-test build run demo test test-page test-api test-deb lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
+.PHONY: all deb book first port deps deps-test build run demo test test-page test-api test-deb test-fresh lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -89,6 +90,10 @@ test-deb: first
 	@scripts/deps test-deb
 	@scripts/deb
 	@scripts/test-deb
+
+test-fresh: first
+	@scripts/deps test-deb
+	@scripts/test-fresh
 
 lint: first
 	@scripts/deps lint
