@@ -178,7 +178,7 @@ impl OrderSharing {
         let mut taking = OrderTaking::new(steering.as_ref());
         let mut offers = Vec::new();
         steering.with_pen(&mut || {
-            // Somebody may have put something newer there just now, or leads in place of this child.
+            // Somebody may have put something newer there just now, or leads instead.
             if stored.at.revision < shelf.needed() || !lease.holds() {
                 return;
             }

@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::{Range, WatchAnswer};
+use crate::client::EtcdClient;
+use crate::wire::{Range, RangeQuery, WatchAnswer};
+
+/// Most keys of a part.
+const PART: usize = 2000;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +59,39 @@ impl KeyCopy {
             copy.put(name, (kv.mod_revision, kv.value));
         }
         if copy.bytes > limits.1 { Err(copy.too_long()) } else { Ok(copy) }
+    }
+
+    /// A copy of all keys below this prefix as they are now. They are asked for in parts, of one
+    /// revision: each of them has the time of a question. `limits`: most keys, and most bytes of
+    /// them.
+    ///
+    /// # Errors
+    /// As [`KeyCopy::of`], or a part was not to be had, in words.
+    pub async fn fetch(
+        client: &mut EtcdClient,
+        prefix: &str,
+        limits: (usize, usize),
+    ) -> Result<Self, String> {
+        let ask = client.range(&RangeQuery::Below(prefix, PART)).await;
+        let mut range = ask.map_err(|error| error.to_string())?;
+        let (revision, cluster) = (range.header.revision, range.header.cluster_id);
+        while range.more && range.kvs.len() <= limits.0 {
+            let last = range.kvs.last().map(|kv| kv.key.clone()).unwrap_or_default();
+            let part = client.range(&RangeQuery::Behind(prefix, &last, PART, revision)).await;
+            let part = part.map_err(|error| error.to_string())?;
+            if part.header.cluster_id != cluster || part.kvs.first().is_some_and(|kv| kv.key <= last) {
+                return Err(foreign());
+            }
+            range.more = part.more && !part.kvs.is_empty();
+            range.kvs.extend(part.kvs);
+            let bytes: usize = range.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+            if bytes > limits.1.saturating_add(prefix.len().saturating_mul(range.kvs.len())) {
+                // It is refused for them.
+                range.more = false;
+                break;
+            }
+        }
+        Self::of(prefix, range, limits)
     }
 
     /// Takes the changes of an answer of the watch from the next revision on.

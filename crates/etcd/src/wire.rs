@@ -128,6 +128,8 @@ pub enum RangeQuery<'k> {
     One(&'k str),
     /// At most so many that begin with this, by their names.
     Below(&'k str, usize),
+    /// At most so many of those behind this key, at this revision.
+    Behind(&'k str, &'k [u8], usize, i64),
     /// The number of keys that begin with this.
     Count(&'k str),
 }
@@ -177,6 +179,10 @@ impl RangeQuery<'_> {
             RangeQuery::One(key) => json!({ "key": encode(key.as_bytes()) }),
             RangeQuery::Below(prefix, limit) => json!({
                 "key": encode(prefix.as_bytes()), "range_end": encode(&range_end(prefix)), "limit": limit.to_string(),
+            }),
+            RangeQuery::Behind(prefix, last, limit, revision) => json!({
+                "key": encode(&[*last, b"\0".as_slice()].concat()), "range_end": encode(&range_end(prefix)),
+                "limit": limit.to_string(), "revision": revision.to_string(),
             }),
             RangeQuery::Count(prefix) => json!({
                 "key": encode(prefix.as_bytes()), "range_end": encode(&range_end(prefix)), "count_only": true,

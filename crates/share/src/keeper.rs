@@ -199,9 +199,7 @@ impl OrderKeeper {
         for _ in 0..client.endpoints() {
             let begun = async {
                 let found = place.identify(client, known).await?;
-                let query = RangeQuery::Below(prefix, LIMITS.0 + 1);
-                let range = client.range(&query).await.map_err(|error| error.to_string())?;
-                let keys = KeyCopy::of(prefix, range, LIMITS)?;
+                let keys = KeyCopy::fetch(client, prefix, LIMITS).await?;
                 if revision(keys.revision()) < found.revision {
                     return Err("it has just been replaced".to_owned());
                 }

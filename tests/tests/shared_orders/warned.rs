@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Orders of the store that cannot hold here, that say the same as a definition, and keys of members
-//! that nobody has.
+//! Orders of the store that cannot hold here, that say the same as a definition, and keys of
+//! members that nobody has.
 
 use server_tests::{Backend, Etcd};
 
