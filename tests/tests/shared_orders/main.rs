@@ -35,8 +35,7 @@ fn front(endpoints: &str, members: &str) -> Httpd {
 /// A metric without labels.
 fn number(httpd: &Httpd, name: &str) -> Option<u64> {
     let text = httpd.socket().get("/metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 fn json(response: &Response) -> Value {
