@@ -26,6 +26,7 @@ fn message(event: &Event) -> &'static Message {
         Why::Order => ordered(&event.what),
         Why::ChecksFailed { .. } => messages::members::DOWN,
         Why::ChecksPassed { .. } => messages::members::UP,
+        Why::Fronts { .. } => messages::members::SERVERS,
         Why::Unchecked => messages::members::UNCHECKED,
         Why::Agent(_) => messages::members::AGENT,
         Why::AttemptsFailed { .. } => messages::members::EJECTED,

@@ -10,7 +10,7 @@ use super::mappings::{Mapping, Mappings};
 use crate::httpd::memory::SharedWords;
 use crate::httpd::retained::Block;
 
-static RETAINED: Block<Mappings<2>> = Block::new("mod_lua_balancer orders", 2);
+static RETAINED: Block<Mappings<3>> = Block::new("mod_lua_balancer orders", 3);
 
 /// The words, by what they are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum StoreWords {
     Orders,
     /// The servers that are alive.
     Fronts,
+    /// Their opinions about members.
+    Opinions,
 }
 
 /// The words of the store with this prefix: those of the last configuration if it had the same one,
@@ -34,13 +36,17 @@ pub fn words<const N: usize>(
 }
 
 fn open<const N: usize>(
-    kept: &mut Mappings<2>,
+    kept: &mut Mappings<3>,
     about: StoreWords,
     prefix: &str,
 ) -> Result<ManuallyDrop<SharedWords<N>>, String> {
     let mut hasher = DefaultHasher::new();
     prefix.hash(&mut hasher);
-    let mark = if about == StoreWords::Orders { 'o' } else { 'f' };
+    let mark = match about {
+        StoreWords::Orders => 'o',
+        StoreWords::Fronts => 'f',
+        StoreWords::Opinions => 'h',
+    };
     let name = format!("{mark}{:016x}", hasher.finish());
     let mapping = match kept.find(&name).filter(|kept| kept.length == SharedWords::<N>::BYTES) {
         Some(mapping) => mapping,

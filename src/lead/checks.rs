@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use balance::health::AgentOrder;
 use balance::lifecycle::{self, AgentWords, Finding, Subject};
 use balance::member::Member;
-use balance::settings::{CheckKind, HealthCheck};
+use balance::settings::{CheckKind, HealthCheck, SharedHealth};
 use balance::store::PoolImage;
 use probe::agent::AgentAdmin;
 use probe::{CheckTarget, Observation, Prober};
@@ -17,6 +17,7 @@ use super::{Lease, Rest, TICK, Task};
 use crate::httpd::{log, memory};
 use crate::keep::events;
 use crate::serve::child::Child;
+use crate::serve::fronts::FrontShelf;
 use crate::serve::generation::generation;
 
 /// The least time between two lines about what keeps checks from running, and between two of the
@@ -158,7 +159,8 @@ impl Checks {
         }
         self.seen = lease.pools.number();
         self.names.clear();
-        let targets = lease.pools.images().iter().flat_map(|image| self.targets_of(image)).collect();
+        let fronts = lease.child.fronts.as_deref();
+        let targets = lease.pools.images().iter().flat_map(|image| self.targets_of(image, fronts)).collect();
         if self.kinds == Kinds::Native {
             // The words of checks that a leader of the configuration before has noted since it
             // ended.
@@ -168,13 +170,15 @@ impl Checks {
         self.prober.set_targets(targets);
     }
 
-    fn targets_of(&mut self, image: &PoolImage) -> Vec<CheckTarget> {
+    fn targets_of(&mut self, image: &PoolImage, fronts: Option<&FrontShelf>) -> Vec<CheckTarget> {
         let check = image.settings.health.clone().filter(|check| self.kinds.has(check.kind));
         let Some(check) = check.map(absolute).map(Arc::new) else { return Vec::new() };
         let pool = &image.membership.name;
+        let health = fronts.and_then(|fronts| fronts.health_of(&image.settings));
+        let is_vote = health == Some(SharedHealth::Quorum);
         let target = |member: &Arc<Member>| {
             let key = u64::from(member.slot) << 32 | u64::from(member.incarnation);
-            self.names.insert(key, (pool.clone(), member.clone(), check.clone()));
+            self.names.insert(key, (pool.clone(), member.clone(), check.clone(), is_vote));
             CheckTarget { key, pool: pool.clone(), member: member.clone(), check: check.clone() }
         };
         image.membership.members.iter().map(target).collect()
@@ -189,12 +193,13 @@ fn absolute(mut check: HealthCheck) -> HealthCheck {
     check
 }
 
-/// By the key of a target: the pool's name, the member, its check.
-type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>)>;
+/// By the key of a target: the pool's name, the member, its check, and whether several servers
+/// decide together.
+type Names = HashMap<u64, (Arc<str>, Arc<Member>, Arc<HealthCheck>, bool)>;
 
 /// One check's result.
 fn take_in(child: &Child, names: &Names, observation: &Observation) {
-    let Some((pool, member, check)) = names.get(&observation.key) else { return };
+    let Some((pool, member, check, is_vote)) = names.get(&observation.key) else { return };
     let found = Finding {
         ok: observation.ok,
         why: &observation.why,
@@ -202,7 +207,11 @@ fn take_in(child: &Child, names: &Names, observation: &Observation) {
         took_us: (observation.millis * 1e3) as u64,
         due_ms: memory::monotonic_ms().saturating_add(observation.next.as_millis() as u64),
     };
-    let told = lifecycle::check_ended(&child.table, Subject { pool, member }, check, &found);
+    let of = Subject { pool, member };
+    let told = match is_vote {
+        true => lifecycle::check_voted(&child.table, of, check, &found),
+        false => lifecycle::check_ended(&child.table, of, check, &found),
+    };
     events::tell_all(&child.table, told);
 }
 

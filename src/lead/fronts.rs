@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use share::{FrontHold, FrontKeeper, FrontNews, FrontSelf};
 
+use super::opinions::Opinions;
 use super::{Lease, Rest, Task};
 use crate::httpd::log;
 use crate::serve::fronts::{self, FrontShelf};
@@ -22,6 +23,7 @@ pub struct Fronts {
     rest: Option<Instant>,
     /// The number of the pools that have their parts.
     spread: Option<u64>,
+    opinions: Opinions,
 }
 
 impl Fronts {
@@ -37,7 +39,8 @@ impl Fronts {
             since_s: child.doors.started_s,
             version: env!("CARGO_PKG_VERSION"),
         };
-        let (keeper, hold) = FrontKeeper::new(shelf.place().clone(), own);
+        let hears = shelf.hears_opinions(lease.pools.images().iter().map(|image| &image.settings));
+        let (keeper, hold) = FrontKeeper::new(shelf.place().clone(), own, hears);
         let (send, told) = channel();
         let job = move || {
             keeper.run(&|news| {
@@ -61,10 +64,13 @@ impl Fronts {
                     let Some(at) = ids.iter().position(|id| *id == shelf.id()) else { continue };
                     shelf.note(true);
                     if shelf.is_among(at, ids.len()) {
-                        let text = format!("servers that are alive by the store that they share: {}", ids.len());
+                        let text =
+                            format!("servers that are alive by the store that they share: {}", ids.len());
                         log::server(messages::sharing::FRONTS, &text);
                     }
+                    self.opinions.are_alive(ids);
                 }
+                FrontNews::Opinions(all) => self.opinions.are(all),
                 FrontNews::Away(why) => {
                     // The sharing of orders says it as well.
                     if shelf.note(false) && lease.child.store.is_none() {
@@ -92,6 +98,11 @@ impl Task for Fronts {
         if shelf.settle() {
             self.spread = None;
         }
+        if let Some(own) = self.opinions.look(lease, &shelf)
+            && let Some((hold, _)) = &self.wire
+        {
+            hold.say(own);
+        }
         let number = lease.pools.number();
         if self.spread != Some(number) && lease.holds() {
             fronts::spread(&lease.child.table, Some(&shelf), lease.pools.images().iter().map(AsRef::as_ref));
@@ -102,7 +113,6 @@ impl Task for Fronts {
 
     /// Another leader has a thread of its own, and goes on with the lease.
     fn rest(&mut self, _: Rest) {
-        self.wire = None;
-        self.spread = None;
+        (self.wire, self.spread, self.opinions) = (None, None, Opinions::default());
     }
 }

@@ -13,6 +13,7 @@ mod ejections;
 mod fronts;
 mod history;
 mod jobs;
+mod opinions;
 mod orders;
 pub mod perform;
 mod pools;

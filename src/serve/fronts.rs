@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 
 use balance::part::LimitPart;
-use balance::settings::PoolSettings;
+use balance::settings::{PoolSettings, SharedHealth};
 use balance::store::{PoolImage, Store as _};
 use config::StoreSetting;
 use share::StorePlace;
@@ -15,6 +15,7 @@ use table::Table;
 
 use crate::httpd::memory::{self, SharedWords};
 use crate::keep::orders::{self, StoreWords};
+use crate::serve::opinions::OpinionText;
 
 /// How long the others have to shrink when one comes, and requests to end.
 const SETTLE_MS: u64 = 1000;
@@ -43,6 +44,7 @@ pub struct FrontShelf {
     setting: StoreSetting,
     /// They go on over restarts.
     words: ManuallyDrop<SharedWords<WORDS>>,
+    opinions: OpinionText,
 }
 
 impl FrontShelf {
@@ -51,7 +53,9 @@ impl FrontShelf {
     /// # Errors
     /// The system gives no memory.
     pub fn new(place: StorePlace, setting: StoreSetting) -> Result<Self, String> {
-        let shelf = FrontShelf { words: orders::words(StoreWords::Fronts, place.prefix())?, place, setting };
+        let opinions = OpinionText::new(&place)?;
+        let words = orders::words(StoreWords::Fronts, place.prefix())?;
+        let shelf = FrontShelf { words, place, setting, opinions };
         if shelf.word(ID) == 0 {
             shelf.set(ID, RandomState::new().build_hasher().finish() | 1);
             shelf.set(PART, LimitPart::NEW.to_bits());
@@ -72,6 +76,11 @@ impl FrontShelf {
         if let Some(word) = self.words.get(at) {
             word.store(value, Ordering::Release);
         }
+    }
+
+    /// The opinions of all servers about members.
+    pub fn opinions(&self) -> &OpinionText {
+        &self.opinions
     }
 
     /// The name of this server among the others.
@@ -136,6 +145,26 @@ impl FrontShelf {
             self.set(PART, part.settled().to_bits());
         }
         settles
+    }
+
+    /// The use that a pool makes of what the checks of all servers say. None: none.
+    pub fn health_of(&self, pool: &PoolSettings) -> Option<SharedHealth> {
+        self.setting.of_pool(pool).health
+    }
+
+    /// Whether any pool of these makes one.
+    pub fn hears_opinions<'i>(&self, mut pools: impl Iterator<Item = &'i PoolSettings>) -> bool {
+        self.setting.shared.health.is_some() || pools.any(|pool| self.health_of(pool).is_some())
+    }
+
+    /// Whether the others are unknown, or have not been heard of for as long as a lease lives: then
+    /// this server has nobody's word but its own.
+    pub fn is_alone(&self) -> bool {
+        match self.state() {
+            Some((true, _)) => false,
+            Some((false, since_s)) => memory::epoch_s().saturating_sub(since_s) >= u64::from(share::LEASE_S),
+            None => true,
+        }
     }
 
     fn part(&self) -> LimitPart {

@@ -14,6 +14,7 @@ pub mod host;
 pub mod keys;
 pub mod lists;
 pub mod lua_states;
+pub mod opinions;
 pub mod own_config;
 pub mod places;
 pub mod reach;

@@ -15,9 +15,13 @@ use crate::httpd::memory;
 use crate::httpd::request::Request;
 use crate::serve::child::{self, Child};
 
-/// The part of the snapshot that is asked for; all of it has scripts and dictionaries.
+/// The part of the snapshot that is asked for, with what other servers say of members; all of it
+/// has scripts and dictionaries.
 pub fn of(child: &Child, extent: Extent<'_>) -> Snapshot {
     let mut all = child.table.snapshot(memory::monotonic_ms(), extent);
+    if let Some(fronts) = &child.fronts {
+        fronts.opinions().show(&mut all.pools);
+    }
     if extent != Extent::All {
         return all;
     }

@@ -175,3 +175,112 @@ fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_
     assert_eq!(a.most_at_work(), LIMIT / 2, "nobody has taken the others for dead");
     assert_eq!(load.stop().errors, Vec::<String>::new());
 }
+
+/// The lines of a pool of two members at `/app`, with checks every 200 ms of what each server is
+/// told to look at.
+fn checked(members: [&Backend; 2], settings: &str) -> String {
+    let [a, b] = members.map(Backend::port);
+    format!(
+        "<LuaBalancerPool app>\nLuaBalancerHealthCheck http uri=/health interval=200ms fall=2 rise=1\n{settings}\n\
+         LuaBalancerMember http://127.0.0.1:{a} name=a\nLuaBalancerMember http://127.0.0.1:{b} name=b\n\
+         </LuaBalancerPool>\nProxyPass /app lb://app\n"
+    )
+}
+
+/// The opinions in the store about the member `a`.
+fn opinions(etcd: &Etcd) -> Vec<Value> {
+    let text = etcd.control(&["get", "--prefix", "--print-value-only", "/lb/test/health/app/a/"]);
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+fn calls_it_down(opinions: &[Value]) -> usize {
+    opinions.iter().filter(|opinion| opinion["state"] == "down").count()
+}
+
+#[test]
+fn a_member_is_down_when_more_than_half_of_the_servers_say_so() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let etcd = Etcd::start();
+    // One of the servers looks at another port for `a`, where it is told what to say.
+    let [eye] = Backend::named(["eye"]);
+    let lines = checked([&a, &b], "");
+    let lone = lines.replace("interval=200ms", &format!("interval=200ms port={}", eye.port()));
+    let mut one = front(&etcd, "health=quorum", &lone);
+    let fronts = [0; 2].map(|_| front(&etcd, "health=quorum", &lines));
+    for front in fronts.iter().chain([&one]) {
+        wait_for_fronts(front, 3);
+    }
+    wait_until("all opinions", SOON, || opinions(&etcd).len() == 3);
+    // One of three is not enough.
+    eye.health_status(500);
+    wait_until("one to call it down", SOON, || calls_it_down(&opinions(&etcd)) == 1);
+    assert!(
+        opinions(&etcd).iter().any(|opinion| opinion["reason"] == "HTTP 500, expected 200-399"),
+        "{:?}",
+        opinions(&etcd)
+    );
+    let checks = eye.health_checks();
+    wait_until("more checks", SOON, || eye.health_checks() > checks + 8);
+    assert_eq!(member(&one, "app")["state"], "up");
+    // All of them show what each says.
+    for front in fronts.iter().chain([&one]) {
+        wait_until("the opinions to be shown", SOON, || {
+            let shown = member(front, "app")["opinions"].as_array().cloned().unwrap_or_default();
+            (shown.len(), calls_it_down(&shown)) == (3, 1)
+        });
+    }
+    // Two and more are, where it is not seen up.
+    a.health_status(500);
+    for front in fronts.iter().chain([&one]) {
+        wait_until("it to be down", SOON, || member(front, "app")["state"] == "down");
+    }
+    one.wait_for_log("of 3 servers call it down");
+    // All members are down by all of them: the last one is not taken.
+    b.health_status(500);
+    let checks = b.health_checks();
+    wait_until("more checks", SOON, || b.health_checks() > checks + 12);
+    assert_eq!(fronts[0].client().get("/app/").status, 200);
+    assert_eq!(calls_it_down(&opinions(&etcd)), 3);
+    b.health_status(200);
+    // A server that sees it up has it up, whatever the others say.
+    eye.health_status(200);
+    wait_until("it to be up", SOON, || member(&one, "app")["state"] == "up");
+    assert_eq!(member(&fronts[0], "app")["state"], "down");
+    // The opinions of one that is killed end with its lease, and a majority is another one then.
+    eye.health_status(500);
+    wait_until("all to call it down", SOON, || calls_it_down(&opinions(&etcd)) == 3);
+    one.kill();
+    let took = wait_until("its opinion to go", SOON, || opinions(&etcd).len() == 2);
+    assert!(took <= patience(Duration::from_secs(12)), "{took:?}");
+    a.health_status(200);
+    for front in &fronts {
+        wait_until("it to be up", SOON, || member(front, "app")["state"] == "up");
+        front.assert_no_crash();
+    }
+}
+
+#[test]
+fn a_server_without_the_store_goes_by_its_own_checks_in_the_end() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let etcd = Etcd::start();
+    let lines = checked([&a, &b], "LuaBalancerShare health=quorum");
+    let fronts = [0; 2].map(|_| front(&etcd, "none", &lines));
+    fronts.iter().for_each(|front| {
+        wait_for_fronts(front, 2);
+    });
+    wait_until("all opinions", SOON, || opinions(&etcd).len() == 2);
+    etcd.signal(Signal::SIGSTOP);
+    wait_until("the store to be away", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(0.0));
+    a.health_status(500);
+    for front in &fronts {
+        wait_until("it to be down", SOON, || member(front, "app")["state"] == "down");
+    }
+    etcd.signal(Signal::SIGCONT);
+    wait_until("all to call it down", SOON, || calls_it_down(&opinions(&etcd)) == 2);
+    assert_eq!(member(&fronts[0], "app")["state"], "down");
+    a.health_status(200);
+    wait_until("it to be up", SOON, || member(&fronts[0], "app")["state"] == "up");
+}

@@ -119,6 +119,13 @@ pub enum Why {
         /// How many.
         count: u32,
     },
+    /// So many of the servers that share their checks say that it is down.
+    Fronts {
+        /// How many.
+        down: usize,
+        /// Of how many.
+        alive: usize,
+    },
     /// The checks that said so are no longer made, or say nothing before the first one.
     Unchecked,
     /// The agent said something else than before.
@@ -214,6 +221,7 @@ impl MemberEvent {
     pub fn level(&self) -> Level {
         match self.why {
             Why::ChecksFailed { .. } | Why::AttemptsFailed { .. } => Level::Warning,
+            Why::Fronts { .. } => Level::Warning,
             Why::SlowStartOver | Why::Unchecked => Level::Debug,
             _ => Level::Notice,
         }
@@ -255,6 +263,9 @@ impl fmt::Display for MemberEvent {
                 write!(f, " is down: {count} checks failed, the last one: {last}")
             }
             Why::ChecksPassed { count } => write!(f, " is up: {count} checks passed"),
+            Why::Fronts { down, alive } => {
+                write!(f, ": {what} ({down} of {alive} servers call it down)")
+            }
             Why::Unchecked => write!(f, ": {what} (what earlier checks said does not count)"),
             Why::Agent(words) => write!(f, ": {words}"),
             Why::AttemptsFailed { count, last, for_ms } => write!(

@@ -221,6 +221,7 @@ fn reason(why: &Why) -> Option<String> {
         Why::Order => return None,
         Why::ChecksFailed { count, last } => format!("{count} checks failed, the last one: {last}"),
         Why::ChecksPassed { count } => format!("{count} checks passed"),
+        Why::Fronts { down, alive } => format!("{down} of {alive} servers call it down"),
         Why::Unchecked => "what earlier checks said does not count".to_owned(),
         Why::Agent(words) => words.clone(),
         Why::AttemptsFailed { count, last, .. } => {

@@ -40,7 +40,7 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn event(self, at: u64, what: What, why: Why, by: By) -> MemberEvent {
+    pub(crate) fn event(self, at: u64, what: What, why: Why, by: By) -> MemberEvent {
         MemberEvent { pool: self.pool.clone(), member: self.member.spec.name.clone(), at, what, why, by }
     }
 }
@@ -78,6 +78,27 @@ pub fn check_ended(
     check: &HealthCheck,
     found: &Finding<'_>,
 ) -> Vec<MemberEvent> {
+    ended(store, of, check, found, false)
+}
+
+/// A check has ended of a pool in which several servers decide together who is down
+/// ([`crate::quorum`]): it is one voice among theirs.
+pub fn check_voted(
+    store: &impl Vitals,
+    of: Subject<'_>,
+    check: &HealthCheck,
+    found: &Finding<'_>,
+) -> Vec<MemberEvent> {
+    ended(store, of, check, found, true)
+}
+
+fn ended(
+    store: &impl Vitals,
+    of: Subject<'_>,
+    check: &HealthCheck,
+    found: &Finding<'_>,
+    is_vote: bool,
+) -> Vec<MemberEvent> {
     let (slot, incarnation) = (of.member.slot, of.member.incarnation);
     let AgentWords { order, percent, max_inflight } = found.advice;
     let updated = store.update_health(slot, incarnation, |word| {
@@ -94,7 +115,11 @@ pub fn check_ended(
         let why = Why::Agent(found.why.to_owned());
         events.push(of.event(store.now_s(), What::Advice, why, By::Agent));
     }
-    events.extend(follow_checks(store, of, check, HealthState::from_bits(after).flags(), found.why));
+    let mut flags = HealthState::from_bits(after).flags();
+    if is_vote {
+        flags = flags & !Status::CHECK_DOWN | store.status(slot).0 & Status::CHECK_DOWN;
+    }
+    events.extend(follow_checks(store, of, check, flags, found.why));
     events
 }
 

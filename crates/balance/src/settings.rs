@@ -19,7 +19,7 @@ pub use etcd::EtcdPlace;
 pub use http::HttpPlace;
 pub use kubernetes::KubernetesPlace;
 pub use lua::LuaPlace;
-pub use share::Shared;
+pub use share::{Shared, SharedHealth};
 
 /// Everything a pool's directives say.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -18,17 +18,18 @@ use crate::settings::{HealthCheck, PoolSettings};
 use crate::status::{State, Status};
 use crate::store::{ADDED, Origin, PoolImage, Vitals};
 use crate::tier;
-use crate::trouble::Trouble;
 
 mod extent;
 mod fill;
 mod script;
+mod server;
 mod source;
 mod text;
 
 pub use extent::Extent;
 pub use fill::{Fill, Room};
 pub use script::{ScriptState, ScriptVerdict};
+pub use server::{ChildState, DictState, LeadState};
 pub use source::{SourceNote, SourceState};
 
 /// See the module.
@@ -123,6 +124,21 @@ pub struct MemberState {
     pub order: Option<Order>,
     /// The words of its line that the order replaces; None where it replaces none.
     pub replaced: Option<Replaced>,
+    /// The opinions of the servers that share their health, this one among them.
+    pub opinions: Vec<FrontOpinion>,
+}
+
+/// A server's word about a member.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FrontOpinion {
+    /// The server's name among those that share something.
+    pub front: String,
+    /// `up`, `down` or `ejected`.
+    pub state: String,
+    /// Since when: epoch seconds.
+    pub since: u64,
+    /// The finding of the check that brought it about; empty where there is none.
+    pub reason: String,
 }
 
 /// Something that keeps a member from serving like any other.
@@ -209,45 +225,6 @@ pub struct OutlierView {
     pub ejections: u64,
     /// When it gets its chance: milliseconds of the table's clock.
     pub until_ms: Option<u64>,
-}
-
-/// A dictionary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DictState {
-    /// Its name.
-    pub name: String,
-    /// Bytes in all.
-    pub size: usize,
-    /// Bytes free.
-    pub free: usize,
-    /// Entries that had time left and were thrown out for others.
-    pub evictions: u64,
-    /// The last thing that it refused for want of room, or since a process held it up.
-    pub last_error: Option<Trouble>,
-}
-
-/// The lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeadState {
-    /// The child.
-    pub pid: i32,
-    /// The newest generation: the one whose children may lead.
-    pub generation: u32,
-    /// The lease has not run out.
-    pub fresh: bool,
-    /// Since when it leads: epoch seconds, 0 for not noted yet.
-    pub since_s: u64,
-}
-
-/// A child.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChildState {
-    /// Its process.
-    pub pid: i32,
-    /// The configuration that it serves by.
-    pub generation: u32,
-    /// The last error that it wrote into the log for itself.
-    pub last_error: Option<Trouble>,
 }
 
 /// The pools of a store as they are now.
@@ -351,6 +328,7 @@ impl Seen<'_> {
                 Some(Replaced { max_inflight, meta })
             }),
             order,
+            opinions: Vec::new(),
             spec: SharedSpec::of(self.member),
         }
     }

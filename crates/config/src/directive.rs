@@ -204,8 +204,13 @@ pub static DIRECTIVES: &[Directive] = &[
     of(c"LuaBalancerStore", Contexts::Server, "etcd:URL,…/PREFIX [key=value…]", shared::store)
         .help(c"the etcd by which several servers share orders: etcd:URL,.../PREFIX [key=value ...]")
         .keys(&[keys::DISCOVERY_ETCD]),
-    of(c"LuaBalancerShare", Contexts::ServerAndPools, "none|orders limits", shared::share)
-        .help(c"what several servers share by LuaBalancerStore: none, or orders and limits"),
+    of(
+        c"LuaBalancerShare",
+        Contexts::ServerAndPools,
+        "none|orders health[=show|quorum] limits",
+        shared::share,
+    )
+    .help(c"what several servers share by LuaBalancerStore: none, or orders health[=show|quorum] limits"),
 ];
 
 const fn of(c_name: &'static CStr, contexts: Contexts, arguments: &'static str, parse: Parse) -> Directive {

@@ -216,6 +216,7 @@ fn newcomer(spec: &MemberSpec) -> MemberState {
         added: true,
         order: None,
         replaced: None,
+        opinions: Vec::new(),
         spec: spec.clone().into(),
     };
     set_flags(&mut member, spec.flags & AdminState::FLAGS);

@@ -59,7 +59,7 @@ pub(crate) const KEYS: [(&str, Kind); 30] = [
 ];
 
 /// Keys that only a GET shows; left out, so that a list that was read may be put back.
-pub(crate) const SHOWN: [&str; 24] = [
+pub(crate) const SHOWN: [&str; 25] = [
     "pool",
     "state",
     "healthy",
@@ -83,6 +83,7 @@ pub(crate) const SHOWN: [&str; 24] = [
     "outlier",
     "source",
     "overrides",
+    "opinions",
     "href",
 ];
 

@@ -71,4 +71,8 @@ crate::message::chapter! {
     CHANGED 117 Notice "pool POOL: member MEMBER: CHANGE (by NAME)":
     "Something else of the member has changed.";
     "Nothing.";
+
+    SERVERS 118 Warn "pool POOL: member MEMBER: CHANGE (COUNT of COUNT servers call it down)":
+    "The servers of LuaBalancerShare health=quorum have decided about the member, and this one follows.";
+    "Look at the member, and at the way to it from the servers that call it down (lbctl members).";
 }

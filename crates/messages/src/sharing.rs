@@ -37,4 +37,8 @@ crate::message::chapter! {
     FRONTS_AWAY 608 Warn "the store of what servers share is away, parts stay as they are: REASON":
     "The etcd of LuaBalancerStore does not answer. Each server keeps its part of every max_inflight.";
     "Repair etcd, or the way to it.";
+
+    OPINIONS_LEFT_OUT 609 Warn "too many opinions of servers about members: none is shown":
+    "The servers of LuaBalancerShare health say more about members than there is room for.";
+    "Share health in fewer pools (LuaBalancerShare in the pool).";
 }

@@ -94,6 +94,7 @@ impl Making {
         if let Some(CheckState { ok, row, down, rise, fall }) = member.check {
             (ok, row, down, rise, fall).hash(to);
         }
+        member.opinions.hash(to);
         (member.outlier.ejected, member.outlier.failures, member.outlier.ejections).hash(to);
         (member.outlier.until_ms, &member.counts, &member.recent).hash(to);
         if let Some(CheckReport { at_s, took_us, due_ms: _, detail }) = &member.last_check {

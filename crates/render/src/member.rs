@@ -6,7 +6,7 @@ use balance::event::By;
 use balance::live::Latency;
 use balance::order::{AdminState, Order, Then};
 use balance::settings::CheckKind;
-use balance::snapshot::{Cause, Flag, MemberState, PoolState, Role};
+use balance::snapshot::{Cause, Flag, FrontOpinion, MemberState, PoolState, Role};
 use balance::status::State;
 use balance::store::Origin;
 use serde::Serialize;
@@ -82,6 +82,33 @@ pub struct MemberDoc<'a> {
     pub source: SourceDoc,
     /// The keys in which an order replaces the configuration.
     pub overrides: Vec<&'static str>,
+    /// The opinions of the servers that share their health; null where none does.
+    pub opinions: Option<Vec<OpinionDoc<'a>>>,
+}
+
+/// A server's word about a member.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Opinion"))]
+pub struct OpinionDoc<'a> {
+    /// The server's name among those that share something.
+    pub front: &'a str,
+    /// up, down or ejected.
+    pub state: &'a str,
+    /// Since when.
+    pub since: Option<Time>,
+    /// The finding of the check that brought it about.
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> OpinionDoc<'a> {
+    fn of(opinion: &'a FrontOpinion) -> Self {
+        OpinionDoc {
+            front: &opinion.front,
+            state: &opinion.state,
+            since: Time::noted(opinion.since),
+            reason: Some(&*opinion.reason).filter(|reason| !reason.is_empty()),
+        }
+    }
 }
 
 /// Something that keeps a member from serving like any other.
@@ -258,6 +285,8 @@ impl Shown<'_> {
             },
             source: self.source(pool, member),
             overrides: overrides(member),
+            opinions: (!member.opinions.is_empty())
+                .then(|| member.opinions.iter().map(OpinionDoc::of).collect()),
         }
     }
 

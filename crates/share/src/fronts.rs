@@ -4,6 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use crate::opinions::{self, AllOpinions, OwnKeys, OwnOpinions};
 use crate::place::StorePlace;
 
 /// Seconds that a lease lives on without being renewed.
@@ -22,6 +24,10 @@ const PACE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most servers, and most bytes of their keys.
 const LIMITS: (usize, usize) = (10_000, 4 << 20);
+/// For how long changes of opinions are joined.
+const JOIN: Duration = Duration::from_millis(50);
+/// Most opinions, and most bytes of them.
+const MOST_OPINIONS: (usize, usize) = (200_000, 32 << 20);
 /// For leaving at the end.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -55,32 +61,48 @@ pub enum FrontNews {
     Lease(i64),
     /// The servers that are alive, this one among them, by their names in order.
     Alive(Vec<String>),
+    /// The opinions of all about members.
+    Opinions(Arc<AllOpinions>),
     /// The store does not answer.
     Away(String),
 }
 
 /// Keeps a [`FrontKeeper`] going, as long as it is not dropped.
-pub struct FrontHold(#[allow(dead_code)] UnboundedSender<()>);
+pub struct FrontHold(UnboundedSender<OwnOpinions>);
+
+impl FrontHold {
+    /// Says what this server says of members now: all of it.
+    pub fn say(&self, opinions: OwnOpinions) {
+        let _ = self.0.send(opinions);
+    }
+}
 
 /// The body of a thread that keeps a server among the others.
 pub struct FrontKeeper {
     place: StorePlace,
     own: FrontSelf,
-    held: UnboundedReceiver<()>,
+    /// Whether opinions about members are heard.
+    hears: bool,
+    keys: OwnKeys,
+    held: UnboundedReceiver<OwnOpinions>,
 }
 
-/// The first of three things.
+/// The keys of one kind, and the watch that keeps them.
+type Kept = (KeyCopy, Watch);
+
+/// The first of four things.
 enum Heard {
     Watched(Result<WatchAnswer, EtcdError>),
-    Dropped,
+    Opinions(Result<WatchAnswer, EtcdError>),
+    Said(Option<OwnOpinions>),
     Due,
 }
 
 impl FrontKeeper {
-    /// A keeper, and the value that it ends with.
-    pub fn new(place: StorePlace, own: FrontSelf) -> (Self, FrontHold) {
+    /// A keeper, and the value that it ends with. `hears`: whether it tells of opinions.
+    pub fn new(place: StorePlace, own: FrontSelf, hears: bool) -> (Self, FrontHold) {
         let (hold, held) = unbounded_channel();
-        (FrontKeeper { place, own, held }, FrontHold(hold))
+        (FrontKeeper { place, own, hears, keys: OwnKeys::default(), held }, FrontHold(hold))
     }
 
     /// Tells all news, until it is let go of.
@@ -91,87 +113,149 @@ impl FrontKeeper {
         };
         runtime.block_on(async {
             let mut client = EtcdClient::new(self.place.etcd.clone());
-            loop {
-                if self.session(&mut client, tell).await {
-                    return;
-                }
-                if tokio::time::timeout(AGAIN, self.held.recv()).await.is_ok() {
-                    return;
-                }
-            }
+            while !self.session(&mut client, tell).await && !self.pause().await {}
         });
         runtime.shutdown_background();
     }
 
+    /// Waits a moment. True when it was let go of.
+    async fn pause(&mut self) -> bool {
+        let until = Instant::now() + AGAIN;
+        loop {
+            match tokio::time::timeout_at(until, self.held.recv()).await {
+                Ok(Some(opinions)) => self.keys.want(&self.own.id, &opinions),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// One while with the store. True when it was let go of.
     async fn session(&mut self, client: &mut EtcdClient, tell: &dyn Fn(FrontNews)) -> bool {
-        let (mut keys, mut watch) = match self.begin(client, tell).await {
+        let ((mut fronts, mut watch), mut health) = match self.begin(client, tell).await {
             Ok(begun) => begun,
             Err(why) => {
                 tell(FrontNews::Away(why));
                 return false;
             }
         };
+        if !self.is_told(&fronts, tell) {
+            return false;
+        }
         let mut due = Instant::now() + PACE;
+        let mut changed = health.is_some().then(Instant::now);
         loop {
-            let alive = alive(&keys);
-            if !alive.contains(&self.own.id) {
-                // Somebody has taken it away.
-                return false;
+            if let (Some(at), Some((keys, _))) = (changed, &health)
+                && at.elapsed() >= JOIN
+            {
+                changed = None;
+                tell(FrontNews::Opinions(Arc::new(opinions::all(keys))));
             }
-            tell(FrontNews::Alive(alive));
-            loop {
-                match first(watch.next(), self.held.recv(), tokio::time::sleep_until(due)).await {
-                    Heard::Dropped => return true,
-                    Heard::Watched(Err(_)) => return false,
-                    Heard::Watched(Ok(answer)) => match keys.take(answer) {
-                        Copied::Same => {}
-                        Copied::Changed => break,
-                        Copied::Again(_) => return false,
-                    },
-                    Heard::Due => match client.keep_alive(self.own.lease).await {
-                        Ok(renewed) if renewed.ttl > 0 => due = Instant::now() + PACE,
-                        // It has ended, or the endpoint does not answer: others may.
-                        Ok(_) | Err(_) => return false,
-                    },
+            let next = changed.map_or(due, |at| due.min(at + JOIN));
+            let opinions = async {
+                match &mut health {
+                    Some((_, watch)) => watch.next().await,
+                    None => std::future::pending().await,
                 }
+            };
+            match first(watch.next(), opinions, self.held.recv(), tokio::time::sleep_until(next)).await {
+                Heard::Said(None) => return true,
+                Heard::Said(Some(own)) => {
+                    self.keys.want(&self.own.id, &own);
+                    if self.keys.write(client, &self.place.health, self.own.lease).await.is_err() {
+                        return false;
+                    }
+                }
+                Heard::Watched(Ok(answer)) => match fronts.take(answer) {
+                    Copied::Same => {}
+                    Copied::Changed if self.is_told(&fronts, tell) => {}
+                    _ => return false,
+                },
+                Heard::Opinions(Ok(answer)) => match health.as_mut().map(|(keys, _)| keys.take(answer)) {
+                    Some(Copied::Changed) => changed = changed.or_else(|| Some(Instant::now())),
+                    Some(Copied::Again(_)) => return false,
+                    Some(Copied::Same) | None => {}
+                },
+                Heard::Watched(Err(_)) | Heard::Opinions(Err(_)) => return false,
+                Heard::Due if Instant::now() < due => {}
+                Heard::Due => match client.keep_alive(self.own.lease).await {
+                    Ok(renewed) if renewed.ttl > 0 => due = Instant::now() + PACE,
+                    // It has ended, or the endpoint does not answer: others may.
+                    Ok(_) | Err(_) => return false,
+                },
             }
         }
     }
 
-    /// The lease, the own key, all keys and a watch from there on, at the first endpoint that gives
-    /// them.
+    /// Tells who is alive. False: this server is not, somebody has taken its key away.
+    fn is_told(&self, fronts: &KeyCopy, tell: &dyn Fn(FrontNews)) -> bool {
+        let alive = alive(fronts);
+        let is_there = alive.contains(&self.own.id);
+        if is_there {
+            tell(FrontNews::Alive(alive));
+        }
+        is_there
+    }
+
+    /// The lease, the own keys, all others and watches from there on, at the first endpoint that
+    /// gives them.
     async fn begin(
         &mut self,
         client: &mut EtcdClient,
         tell: &dyn Fn(FrontNews),
-    ) -> Result<(KeyCopy, Watch), String> {
+    ) -> Result<(Kept, Option<Kept>), String> {
         let mut failed = None;
         for _ in 0..client.endpoints() {
-            let (place, own) = (self.place.clone(), self.own.clone());
-            let begun = async {
-                let lease = lease(client, own.lease).await?;
-                if lease != own.lease {
-                    tell(FrontNews::Lease(lease));
-                }
-                let key = format!("{}{}", place.fronts, own.id);
-                let put = Operation::Put { key, value: own.value(), lease };
-                client.transact(&Transaction { then: vec![put], ..Transaction::default() }).await?;
-                let range = client.range(&RangeQuery::Below(&place.fronts, LIMITS.0 + 1)).await?;
-                let revision = range.header.revision;
-                let watch = client.watch(&place.fronts, revision + 1).await?;
-                Ok::<_, EtcdError>((lease, range, watch))
-            };
-            match begun.await {
-                Ok((lease, range, watch)) => {
-                    self.own.lease = lease;
-                    return Ok((KeyCopy::of(&self.place.fronts, range, LIMITS)?, watch));
-                }
+            match self.begin_here(client, tell).await {
+                Ok((fronts, health)) => return Ok((fronts?, health)),
                 Err(error) => failed = failed.or(Some(error.to_string())),
             }
         }
         Err(failed.unwrap_or_default())
     }
+
+    async fn begin_here(
+        &mut self,
+        client: &mut EtcdClient,
+        tell: &dyn Fn(FrontNews),
+    ) -> Result<(Result<Kept, String>, Option<Kept>), EtcdError> {
+        let lease = lease(client, self.own.lease).await?;
+        let is_kept = lease == self.own.lease;
+        if !is_kept {
+            self.own.lease = lease;
+            self.keys.are_there(&self.own.id, None);
+            tell(FrontNews::Lease(lease));
+        }
+        let place = self.place.clone();
+        let put = Operation::Put {
+            key: format!("{}{}", place.fronts, self.own.id),
+            value: self.own.value(),
+            lease,
+        };
+        client.transact(&Transaction { then: vec![put], ..Transaction::default() }).await?;
+        let fronts = kept(client, &place.fronts, LIMITS).await?;
+        if !self.hears {
+            return Ok((fronts, None));
+        }
+        // Too many of them are as none.
+        let health = kept(client, &place.health, MOST_OPINIONS).await?.ok();
+        if is_kept {
+            self.keys.are_there(&self.own.id, health.as_ref().map(|(keys, _)| keys));
+        }
+        self.keys.write(client, &place.health, lease).await?;
+        Ok((fronts, health))
+    }
+}
+
+/// The keys of now and a watch from there on. Err within: they are too many.
+async fn kept(
+    client: &mut EtcdClient,
+    prefix: &str,
+    limits: (usize, usize),
+) -> Result<Result<Kept, String>, EtcdError> {
+    let range = client.range(&RangeQuery::Below(prefix, limits.0 + 1)).await?;
+    let watch = client.watch(prefix, range.header.revision + 1).await?;
+    Ok(KeyCopy::of(prefix, range, limits).map(|keys| (keys, watch)))
 }
 
 /// The lease, renewed; another one where it has ended.
@@ -199,16 +283,21 @@ pub fn leave(place: &StorePlace, lease: i64) {
 
 async fn first(
     watched: impl Future<Output = Result<WatchAnswer, EtcdError>>,
-    held: impl Future<Output = Option<()>>,
+    opinions: impl Future<Output = Result<WatchAnswer, EtcdError>>,
+    said: impl Future<Output = Option<OwnOpinions>>,
     due: impl Future<Output = ()>,
 ) -> Heard {
-    let (mut watched, mut held, mut due) = (pin!(watched), pin!(held), pin!(due));
+    let (mut watched, mut opinions) = (pin!(watched), pin!(opinions));
+    let (mut said, mut due) = (pin!(said), pin!(due));
     poll_fn(|cx| {
-        if held.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Heard::Dropped);
+        if let Poll::Ready(own) = said.as_mut().poll(cx) {
+            return Poll::Ready(Heard::Said(own));
         }
         if let Poll::Ready(answer) = watched.as_mut().poll(cx) {
             return Poll::Ready(Heard::Watched(answer));
+        }
+        if let Poll::Ready(answer) = opinions.as_mut().poll(cx) {
+            return Poll::Ready(Heard::Opinions(answer));
         }
         due.as_mut().poll(cx).map(|()| Heard::Due)
     })

@@ -15,6 +15,8 @@ pub struct StorePlace {
     pub(crate) prefix: String,
     /// Of the servers that are alive, with a slash at its end.
     pub(crate) fronts: String,
+    /// Of what they say of members, with a slash at its end.
+    pub(crate) health: String,
     /// The key of its identity.
     pub(crate) store: String,
 }
@@ -26,6 +28,7 @@ impl StorePlace {
             etcd: EtcdPlaces::of(place, root),
             prefix: format!("{}/orders/", place.prefix()),
             fronts: format!("{}/fronts/", place.prefix()),
+            health: format!("{}/health/", place.prefix()),
             store: format!("{}/store", place.prefix()),
         }
     }

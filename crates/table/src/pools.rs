@@ -221,8 +221,8 @@ impl Table {
         }
     }
 
-    /// This part of the limits is this server's in a pool from now on. Those who wait for a place
-    /// there look whether there is one, if it was another part before.
+    /// This part of the limits is this server's in a pool from now on. If it was another one, all
+    /// requests that wait for a place there look for one.
     pub fn set_part(&self, pool: PoolId, part: LimitPart, now_ms: u64) {
         let Some(cells) = self.map.pools().get(pool.0 as usize) else { return };
         if cells.limit_part.swap(part.to_bits(), SeqCst) != part.to_bits() {

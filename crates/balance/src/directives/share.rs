@@ -2,11 +2,11 @@
 //! `LuaBalancerShare`, of the server or of a pool.
 
 use crate::error::ParseError;
-use crate::settings::Shared;
+use crate::settings::{Shared, SharedHealth};
 
 /// The directive's name.
 pub(super) const DIRECTIVE: &str = "LuaBalancerShare";
-const WORDS: &str = "none, or orders and limits";
+const WORDS: &str = "none, or some of orders, health, health=show, health=quorum and limits";
 
 /// Reads its words.
 pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
@@ -23,6 +23,8 @@ pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
         let is_new = match word.as_str() {
             "orders" => !std::mem::replace(&mut shared.orders, true),
             "limits" => !std::mem::replace(&mut shared.limits, true),
+            "health" | "health=show" => shared.health.replace(SharedHealth::Show).is_none(),
+            "health=quorum" => shared.health.replace(SharedHealth::Quorum).is_none(),
             _ => false,
         };
         if !is_new {
@@ -33,7 +35,11 @@ pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
 }
 
 pub(super) fn write(of: &Shared) -> String {
-    let words = [of.orders.then_some("orders"), of.limits.then_some("limits")];
+    let health = of.health.map(|health| match health {
+        SharedHealth::Show => "health",
+        SharedHealth::Quorum => "health=quorum",
+    });
+    let words = [of.orders.then_some("orders"), health, of.limits.then_some("limits")];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     format!("{DIRECTIVE} {}", if words.is_empty() { "none".to_owned() } else { words.join(" ") })
 }
@@ -65,8 +71,23 @@ mod tests {
     fn words_are_read_in_any_order_and_each_once() {
         assert_eq!(read("none"), Ok(Shared::default()));
         assert_eq!(read("orders"), Ok(Shared { orders: true, ..Shared::default() }));
-        assert_eq!(read("limits orders"), Ok(Shared { orders: true, limits: true }));
-        for wrong in ["", "orders none", "none orders", "orders orders", "everything", "orders=on"] {
+        assert_eq!(read("limits orders"), Ok(Shared { orders: true, limits: true, ..Shared::default() }));
+        let health = |health| Ok(Shared { health: Some(health), ..Shared::default() });
+        assert_eq!(
+            (read("health"), read("health=show")),
+            (health(SharedHealth::Show), health(SharedHealth::Show))
+        );
+        assert_eq!(read("health=quorum"), health(SharedHealth::Quorum));
+        for wrong in [
+            "",
+            "orders none",
+            "none orders",
+            "orders orders",
+            "health health=quorum",
+            "health=all",
+            "everything",
+            "orders=on",
+        ] {
             let said = read(wrong).expect_err(wrong);
             assert!(said.contains("expected none"), "{wrong}: {said}");
         }
