@@ -25,6 +25,10 @@ fn front(endpoints: &str, backends: &[&Backend]) -> Httpd {
     );
     let httpd = Httpd::builder().config(&config).start();
     wait_until("the store to be there", SOON, || store_up(&httpd) == Some(true));
+    // It has put there all that it does by itself.
+    wait_until("it to be alive", SOON, || {
+        httpd.socket().get("/metrics").text().contains("\nluabalancer_fronts ")
+    });
     httpd
 }
 

@@ -227,12 +227,13 @@ impl FrontKeeper {
             tell(FrontNews::Lease(lease));
         }
         let place = self.place.clone();
-        let put = Operation::Put {
-            key: format!("{}{}", place.fronts, self.own.id),
-            value: self.own.value(),
-            lease,
-        };
-        client.transact(&Transaction { then: vec![put], ..Transaction::default() }).await?;
+        let (key, value) = (format!("{}{}", place.fronts, self.own.id), self.own.value());
+        let known = client.range(&RangeQuery::One(&key)).await?;
+        let is_there = known.kvs.iter().any(|known| known.lease == lease && known.value == value);
+        let put = Operation::Put { key, value, lease };
+        if !is_there {
+            client.transact(&Transaction { then: vec![put], ..Transaction::default() }).await?;
+        }
         let fronts = kept(client, &place.fronts, LIMITS).await?;
         if !self.hears {
             return Ok((fronts, None));
