@@ -113,7 +113,12 @@ impl Opinions {
 fn opinion(table: &Table, member: &Member, before: Option<&Opinion>) -> Option<Opinion> {
     let sight = OwnFinding::of(HealthState::from_bits(table.health(member.slot)));
     let status = table.status(member.slot);
-    let word = if status.has(Status::EJECTED) { "ejected" } else { sight.word()? };
+    // An ejection takes nothing from what checks say.
+    let word = match sight {
+        OwnFinding::Down => "down",
+        _ if status.has(Status::EJECTED) => "ejected",
+        other => other.word()?,
+    };
     if let Some(before) = before.filter(|before| before.state == word) {
         return Some(before.clone());
     }

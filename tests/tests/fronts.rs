@@ -258,8 +258,15 @@ fn a_member_is_down_when_more_than_half_of_the_servers_say_so() {
     a.health_status(200);
     for front in &fronts {
         wait_until("it to be up", SOON, || member(front, "app")["state"] == "up");
+    }
+    // One that requests have ejected as well is down all the same.
+    a.refuse();
+    let loads = fronts.each_ref().map(|front| Load::start(front.port(), "/app/", 2));
+    for front in &fronts {
+        wait_until("it to be down", SOON, || member(front, "app")["state"] == "down");
         front.assert_no_crash();
     }
+    loads.into_iter().for_each(|load| load.stop().assert_all_ok());
 }
 
 #[test]
