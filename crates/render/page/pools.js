@@ -56,7 +56,7 @@ function showRow(row) {
   fill(cells[7], p50 === null ? [seconds(ewma), ewma === null ? null : ["sub", "average"]] : [triple(p50, p95, p99)]);
   fill(cells[8], answerParts(member.responses));
   fill(cells[9], failureParts(member.attempts));
-  fill(cells[10], checkParts(member.check));
+  fill(cells[10], checkParts(member));
   row.classList.toggle("off", !member.usable);
 }
 
@@ -95,13 +95,16 @@ function failureParts(attempts) {
   return parts.map((key) => [key === "aborted" ? "pair" : "pair bad", key + " " + count(attempts[key])]);
 }
 
-function checkParts(check) {
+function checkParts({ check, opinions }) {
   if (!check) return ["–"];
   if (check.ok === null) return [["pair", check.type + ": none yet"]];
-  const facts = [check.detail, check.seconds === null ? null : seconds(check.seconds)];
-  if (check.at) facts.push(ago(check.at) + " ago");
-  const sub = facts.filter(Boolean).join(", ") || check.row + " in a row";
-  return [[check.ok ? "passed" : "failed", check.type + (check.ok ? " passed" : " failed")], ["sub", sub, sub]];
+  const sub = [check.detail, check.seconds && seconds(check.seconds), check.at && ago(check.at) + " ago"]
+    .filter(Boolean).join(", ") || check.row + " in a row";
+  const word = check.ok ? "passed" : "failed";
+  return [
+    [word, check.type + " " + word], ["sub", sub, sub],
+    ...(opinions || []).map((one) => ["sub", one.front + " " + one.state]),
+  ];
 }
 
 function makeCard(pool) {

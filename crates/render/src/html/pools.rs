@@ -101,7 +101,7 @@ fn write_member(out: &mut String, member: &MemberDoc<'_>, all: u64) {
         latency(&member.latency),
         pairs(&answers(&member.responses)),
         pairs(&failures(&member.attempts)),
-        member.check.as_ref().map_or_else(none, check),
+        member.check.as_ref().map_or_else(none, check) + &opinions(member),
     ];
     out.push_str("<tr role=\"row\">");
     for ((class, label), cell) in COLUMNS.into_iter().zip(cells) {
@@ -198,6 +198,11 @@ fn pairs(all: &[(&str, u64, bool)]) -> String {
         })
         .collect();
     if some.is_empty() { none() } else { some }
+}
+
+/// The opinions of the servers that share their health, a line each.
+fn opinions(member: &MemberDoc<'_>) -> String {
+    member.opinions.iter().flatten().map(|said| sub(&format!("{} {}", said.front, said.state))).collect()
 }
 
 fn check(check: &CheckDoc) -> String {
