@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(20);
 fn front(etcd: &Etcd, share: &str, lines: &str) -> Httpd {
     let endpoint = etcd.endpoint();
     let config = format!("LuaBalancerStore etcd:{endpoint}/lb/test\nLuaBalancerShare {share}\n{lines}");
-    let httpd = Httpd::builder().config(&config).start();
+    let httpd = Httpd::builder().threads(40).config(&config).start();
     wait_until("the store to be there", SOON, || metric(&httpd, "luabalancer_store_up") == Some(1.0));
     httpd
 }
@@ -81,7 +81,7 @@ fn wait_for_fronts(httpd: &Httpd, count: u32) -> Duration {
 
 #[test]
 fn a_limit_holds_over_all_servers_while_they_come_and_go() {
-    const LIMIT: usize = 6;
+    const LIMIT: usize = 30;
     let [a] = Backend::named(["a"]);
     a.slow(Duration::from_millis(50));
     let etcd = Etcd::start();
