@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use server_tests::httpd::Builder;
 use server_tests::ports::ReservedPort;
 use server_tests::{Backend, Client, Httpd, Request, ended, lbctl_command, wait_until};
@@ -148,6 +149,48 @@ fn a_balancer_of_httpd_serves_as_it_did() {
         assert_eq!((own.status, other.status), (200, 200));
     }
     httpd.assert_no_crash();
+}
+
+/// The settings of a pool as the server has them.
+fn settings(httpd: &Httpd, pool: &str) -> Value {
+    let text = httpd.socket().get(&format!("/api/v1/pools/{pool}")).text();
+    serde_json::from_str::<Value>(&text).expect("JSON")["settings"].take()
+}
+
+#[test]
+fn checks_and_parameters_of_a_balancer_mean_what_the_module_takes_them_for() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let named = "ProxyHCTemplate deep hcmethod=GET hcuri=/health hcinterval=200ms hcpasses=2\n\
+                 ProxyHCExpr fine {%{REQUEST_STATUS} =~ /^[23]/}\n";
+    let member = |backend: &Backend| {
+        format!("BalancerMember {} hctemplate=deep hcexpr=fine hcfails=2\n", backend.url())
+    };
+    let inside = format!(
+        "{}{}ProxySet stickysession=JSESSIONID|jsessionid nofailover=On failonstatus=501,502 failontimeout=On\n\
+         ProxySet maxattempts=4 lbmethod=bybusyness\n",
+        member(&a),
+        member(&b)
+    );
+    let text = format!("{named}<Proxy balancer://app>\n{inside}</Proxy>\nProxyPass /app balancer://app\n");
+    let folder = std::env::temp_dir().join(format!("lua-balancer-checks-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("httpd.conf");
+    fs::write(&file, text).expect("a configuration");
+    let converted = converted("balancer", &file, "").start();
+    fs::remove_dir_all(folder).expect("to remove the folder");
+    // The same lines with only the names of the directives changed.
+    let inside = inside.replace("BalancerMember", "LuaBalancerMember").replace("ProxySet", "LuaBalancerSet");
+    let modules = Httpd::builder().children(1).module("proxy_hcheck");
+    let carried =
+        modules.config(&format!("{named}<LuaBalancerPool app>\n{inside}</LuaBalancerPool>")).start();
+    let own = settings(&converted, "app");
+    assert_eq!(own, settings(&carried, "app"));
+    assert_eq!(own["health"]["uri"], "/health", "{own}");
+    a.health_status(503);
+    let name = format!("127.0.0.1:{}", a.port());
+    wait_until("a to be down by its check", SOON, || converted.member("app", &name).state == "down");
+    assert_eq!(converted.client().get("/app/x").backend(), "b");
+    converted.assert_no_crash();
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub use directive::{Contexts, DIRECTIVES, Directive, Key, Standing};
 pub use doors::{Admin, Group, Histograms, MemberSeries, Metrics, Socket, SocketPath};
 pub use draft::{At, Draft, MOST_DICTS};
 pub use kept::{StatePath, StateSetting};
+pub use lines::{expression as check_expression, template as check_template};
 pub use parse::{MAX_DICT, MIN_DICT, check_dict_name, check_pool_name};
 pub use parts::{Dict, GeoFile, Pool, PoolScript};
 pub use place::Position;

@@ -4,7 +4,7 @@
 use crate::parse::words;
 
 /// The words of the `ProxyHCTemplate` of this name.
-pub(crate) fn template(lines: &[String], name: &str) -> Option<Vec<String>> {
+pub fn template(lines: &[String], name: &str) -> Option<Vec<String>> {
     lines.iter().filter_map(|args| words(args).ok()).find_map(|words| {
         let (own, keys) = words.split_first()?;
         own.eq_ignore_ascii_case(name).then(|| keys.to_vec())
@@ -12,7 +12,7 @@ pub(crate) fn template(lines: &[String], name: &str) -> Option<Vec<String>> {
 }
 
 /// The text of the `ProxyHCExpr` of this name, which stands in braces or quotes.
-pub(crate) fn expression(lines: &[String], name: &str) -> Option<String> {
+pub fn expression(lines: &[String], name: &str) -> Option<String> {
     lines.iter().filter_map(|args| args.trim().split_once([' ', '\t'])).find_map(|(own, text)| {
         let text = text.trim();
         let inside = [('{', '}'), ('"', '"'), ('\'', '\'')]

@@ -3,33 +3,41 @@
 
 use std::path::Path;
 
+use balance::stock::hcheck;
 use balance::words;
 
 use super::pool::{Converted, PoolBlock, commented};
+use super::stock::{Gathered, NamedChecks};
 use crate::conf::text::{self, Node};
 
 /// Converts a configuration and all that it includes.
 pub fn convert(file: &Path) -> Result<Converted, String> {
     let text = text::read(file, &[])?;
     let mut converted = Converted::default();
+    // One for each pool.
+    let mut all: Vec<Gathered> = Vec::new();
     let mut found = Found::default();
-    walk(&text.nodes, None, &mut found);
+    walk(&text.nodes, Within::default(), &mut found);
     for node in found.sections {
         let name = name_of(&node.args).map_or("", |(name, _)| name);
         // httpd takes sections of one name for one balancer.
-        match converted.find(name).filter(|_| !name.is_empty()) {
-            Some(pool) => section(pool, node),
-            None => {
-                let mut pool = PoolBlock::new(name);
-                // mod_proxy_balancer's default.
-                pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
-                section(&mut pool, node);
-                converted.add(pool);
-            }
-        }
+        let known = converted.position(name).filter(|_| !name.is_empty());
+        let at = known.unwrap_or_else(|| {
+            let mut pool = PoolBlock::new(name);
+            // mod_proxy_balancer's default.
+            pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
+            converted.add(pool);
+            all.push(Gathered::default());
+            all.len() - 1
+        });
+        section(&mut converted.pools[at], &mut all[at], node);
     }
-    for (node, outer) in found.passes {
-        pass(node, outer, &mut converted);
+    for (node, within) in found.passes {
+        pass(node, within, (&mut converted, &mut all));
+    }
+    let named = NamedChecks::of(&text);
+    for (pool, gathered) in converted.pools.iter_mut().zip(&all) {
+        gathered.settle(&named, pool);
     }
     for (node, what) in found.others {
         let text = format!("{} {} ({}): {what}", node.name, node.args, node.place);
@@ -42,34 +50,60 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
 struct Found<'n> {
     sections: Vec<&'n Node>,
     /// Lines, and the sections that hold them.
-    passes: Vec<(&'n Node, Option<&'n Node>)>,
+    passes: Vec<(&'n Node, Within<'n>)>,
     others: Vec<(&'n Node, &'static str)>,
 }
 
-fn walk<'n>(nodes: &'n [Node], outer: Option<&'n Node>, found: &mut Found<'n>) {
+/// The sections around a line.
+#[derive(Clone, Copy, Default)]
+struct Within<'n> {
+    nearest: Option<&'n Node>,
+    virtual_host: Option<&'n Node>,
+}
+
+fn walk<'n>(nodes: &'n [Node], within: Within<'n>, found: &mut Found<'n>) {
     for node in nodes {
         let names = node.args.contains("balancer://");
         match (&node.inside, node.name.to_ascii_lowercase().as_str()) {
             (Some(_), "proxy") if names => found.sections.push(node),
-            (Some(inside), _) => walk(inside, Some(node), found),
+            (Some(inside), name) => {
+                let virtual_host = if name == "virtualhost" { Some(node) } else { within.virtual_host };
+                walk(inside, Within { nearest: Some(node), virtual_host }, found);
+            }
             (None, "proxypass" | "proxypassmatch" | "proxypassreverse") if names => {
-                found.passes.push((node, outer));
+                found.passes.push((node, within));
             }
-            (None, "rewriterule" | "sethandler") if names => {
-                found.others.push((node, "write lb:// for balancer://"));
-            }
-            (None, "proxyset" | "balancermember") if names => {
-                found.others.push((node, "outside of its section: write it into the pool"));
-            }
-            (None, "balancergrowth") => {
-                found
-                    .others
-                    .push((node, "LuaBalancerMaxMembers is the room for members added while running"));
-            }
-            (None, "balancerinherit" | "balancerpersist") => found.others.push((node, "no counterpart")),
-            _ => {}
+            (None, name) => found.others.extend(remark(name, node).map(|what| (node, what))),
         }
     }
+}
+
+/// The words about a line that is written by hand, or not at all.
+fn remark(name: &str, node: &Node) -> Option<&'static str> {
+    let names = node.args.contains("balancer://");
+    let has = |text: &str| node.args.to_ascii_lowercase().contains(text);
+    Some(match name {
+        "rewriterule" | "sethandler" if names => "write lb:// for balancer://",
+        "proxyset" | "balancermember" if names => "outside of its section: write it into the pool",
+        "sethandler" if has("balancer-manager") => {
+            "write SetHandler lua-balancer, with LuaBalancerAdmin on where it may change things"
+        }
+        "header" if has("set-cookie") => {
+            "LuaBalancerSticky sets the session's cookie itself: a line that sets the route is not needed"
+        }
+        "header" | "requestheader" if has("balancer_") => "it may stay: these variables are set here too",
+        "balancergrowth" => "LuaBalancerMaxMembers is the room for members added while running",
+        "balancerpersist" if has("on") => {
+            "write LuaBalancerStateFile and a path where it is not the default; over graceful and restart \
+             nothing is needed"
+        }
+        "balancerpersist" => "nothing is kept over a stop with LuaBalancerStateFile none",
+        "balancerinherit" => "no counterpart: a pool is one state for all virtual hosts",
+        "proxyhctemplate" | "proxyhcexpr" => {
+            "not needed where LuaBalancerHealthCheck stands in the place of the keys that name it"
+        }
+        _ => return None,
+    })
 }
 
 /// `balancer://name/…` as name and rest.
@@ -83,19 +117,24 @@ fn words_of(node: &Node) -> Vec<String> {
     words::split(&node.args).unwrap_or_else(|_| node.args.split_whitespace().map(str::to_owned).collect())
 }
 
-fn section(pool: &mut PoolBlock, node: &Node) {
+fn section(pool: &mut PoolBlock, gathered: &mut Gathered, node: &Node) {
     for line in node.inside.iter().flatten() {
         let all = words_of(line);
         if line.is("BalancerMember") {
             let urls: Vec<&String> = all.iter().filter(|word| !is_pair(word)).collect();
-            let keys: Vec<(String, String)> =
-                all.iter().filter(|word| is_pair(word)).filter_map(|w| pair(w)).collect();
+            let pairs = all.iter().filter(|word| is_pair(word)).filter_map(|word| pair(word));
+            let (checks, keys): (Vec<_>, Vec<_>) =
+                pairs.partition(|(key, _)| hcheck::KEYS.contains(&key.as_str()));
             match urls.first() {
-                Some(url) => pool.member(url, &keys, &format!("BalancerMember {}", line.args)),
+                Some(url) => {
+                    pool.member(url, &keys, &format!("BalancerMember {}", line.args));
+                    gathered.member(url, &checks);
+                }
                 None => pool.comment(&format!("BalancerMember {}: there is no URL", line.args)),
             }
         } else if line.is("ProxySet") {
-            all.iter().filter_map(|word| pair(word)).for_each(|(key, value)| set(pool, &key, &value));
+            let pairs = all.iter().filter_map(|word| pair(word));
+            pairs.for_each(|(key, value)| gathered.parameter(&key, &value));
         } else {
             let what = if line.inside.is_some() {
                 format!("<{} {}>", line.name, line.args)
@@ -116,40 +155,7 @@ fn pair(word: &str) -> Option<(String, String)> {
     Some((key.to_ascii_lowercase(), value.to_owned()))
 }
 
-/// A parameter of a balancer.
-fn set(pool: &mut PoolBlock, key: &str, value: &str) {
-    let from = format!("{key}={value}");
-    match key {
-        "lbmethod" => match value {
-            "byrequests" => pool.set("LuaBalancerMethod", &["round_robin"], &from),
-            "bybusyness" => pool.set("LuaBalancerMethod", &["least_connections"], &from),
-            other => pool.comment(&format!("lbmethod={other} has no counterpart: round_robin in its place")),
-        },
-        "stickysession" => {
-            let (cookie, param) = value.split_once('|').unwrap_or((value, value));
-            pool.set("LuaBalancerSticky", &[&format!("cookie={cookie}"), &format!("param={param}")], &from);
-            pool.comment("the pool sets the session's cookie itself where the application does not");
-        }
-        "nofailover" if value.eq_ignore_ascii_case("on") => {
-            pool.comment("nofailover=On: write force=on into the line LuaBalancerSticky");
-        }
-        "maxattempts" => pool.set("LuaBalancerSet", &[&format!("retries={value}")], &from),
-        "failonstatus" => {
-            pool.set(
-                "LuaBalancerOutlier",
-                &["on", "failures=1", &format!("count=connect,reset,timeout,{value}")],
-                &from,
-            );
-        }
-        "failontimeout" if value.eq_ignore_ascii_case("on") => {
-            pool.comment("failontimeout=On: a timeout counts as a failure anyway (LuaBalancerOutlier)");
-        }
-        "nofailover" | "failontimeout" => {}
-        _ => pool.comment(&format!("{from} has no counterpart")),
-    }
-}
-
-fn pass(node: &Node, outer: Option<&Node>, converted: &mut Converted) {
+fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted, &mut [Gathered])) {
     let all = words_of(node);
     let said = format!("{} {}", node.name, node.args);
     if node.is("ProxyPassReverse") {
@@ -168,14 +174,18 @@ fn pass(node: &Node, outer: Option<&Node>, converted: &mut Converted) {
         }
     }
     let Some((name, path)) = named else { return };
-    let Some(pool) = converted.find(&name) else {
+    let Some(at) = converted.position(&name) else {
         converted.lines.push(commented(&format!("{said}: there is no section of this name")));
         return;
     };
-    keys.iter().for_each(|(key, value)| set(pool, key, value));
-    let target = format!("lb://{}{path}", pool.name());
-    let within = outer.filter(|outer| outer.name.to_ascii_lowercase().starts_with("location"));
-    match (places.as_slice(), within) {
+    keys.iter().for_each(|(key, value)| gathered[at].parameter(key, value));
+    let target = format!("lb://{}{path}", converted.pools[at].name());
+    if let Some(host) = within.virtual_host {
+        let (place, host) = (&host.place, format!("<{} {}>", host.name, host.args));
+        converted.lines.push(commented(&format!("{said} is of {host} ({place}): its line belongs there")));
+    }
+    let location = within.nearest.filter(|outer| outer.name.to_ascii_lowercase().starts_with("location"));
+    match (places.as_slice(), location) {
         ([place], _) => converted.pass(&node.name, place, &target),
         ([], Some(outer)) => {
             let Node { name, args, .. } = outer;

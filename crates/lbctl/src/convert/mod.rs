@@ -5,6 +5,7 @@ mod balancer;
 mod haproxy;
 mod nginx;
 mod pool;
+mod stock;
 
 use std::io::Read as _;
 use std::path::Path;

@@ -4,6 +4,7 @@
 use balance::member::MemberSpec;
 use balance::names;
 use balance::settings::PoolSettings;
+use balance::words;
 
 use crate::clean;
 
@@ -32,6 +33,11 @@ impl Converted {
     /// The pool of a section that was called so; the first of several.
     pub fn find(&mut self, written: &str) -> Option<&mut PoolBlock> {
         self.pools.iter_mut().find(|pool| pool.written == written)
+    }
+
+    /// The place of the pool that [`Converted::find`] finds.
+    pub fn position(&self, written: &str) -> Option<usize> {
+        self.pools.iter().position(|pool| pool.written == written)
     }
 
     /// A line that sends a path somewhere. The first one of a path has it.
@@ -139,19 +145,34 @@ impl PoolBlock {
     /// A directive of the pool; `from` is what it comes from.
     pub fn set(&mut self, directive: &str, words: &[&str], from: &str) {
         let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        match self.settings.set_directive(directive, &owned) {
+        let word = |word: &&str| match word.split_once('=') {
+            Some((key, value)) if value.contains([' ', '"']) => {
+                format!("{key}=\"{}\"", value.replace('"', "\\\""))
+            }
+            _ => (*word).to_owned(),
+        };
+        let written = words.iter().map(word).collect::<Vec<_>>().join(" ");
+        self.put(directive, (&owned, written), from);
+    }
+
+    /// The directives that differ from the defaults in these settings.
+    pub fn settle(&mut self, settings: &PoolSettings, from: &str) {
+        for line in settings.to_text().lines() {
+            let Some((directive, written)) = line.split_once(' ') else { continue };
+            match words::split(written) {
+                Ok(all) => self.put(directive, (&all, written.to_owned()), from),
+                Err(error) => self.comment(&format!("{from}: {error}")),
+            }
+        }
+    }
+
+    fn put(&mut self, directive: &str, (all, written): (&[String], String), from: &str) {
+        match self.settings.set_directive(directive, all) {
             Ok(()) => {
-                let word = |word: &&str| match word.split_once('=') {
-                    Some((key, value)) if value.contains([' ', '"']) => {
-                        format!("{key}=\"{}\"", value.replace('"', "\\\""))
-                    }
-                    _ => (*word).to_owned(),
-                };
-                let line = format!("{directive} {}", words.iter().map(word).collect::<Vec<_>>().join(" "));
                 self.lines.retain(|known| {
                     !known.starts_with(&format!("{directive} ")) || directive == "LuaBalancerSet"
                 });
-                self.lines.push(line);
+                self.lines.push(format!("{directive} {written}"));
             }
             Err(error) => self.comment(&format!("{from}: {error}")),
         }

@@ -21,6 +21,31 @@ const BALANCER: &str = "\
 BalancerPersist On
 ";
 
+const CHECKED: &str = "\
+ProxyHCTemplate deep hcmethod=GET hcuri=/health hcinterval=7 hcpasses=2
+ProxyHCExpr good {%{REQUEST_STATUS} =~ /^[23]/}
+<Proxy balancer://app>
+    BalancerMember http://192.168.1.10:8080 route=a hctemplate=deep hcexpr=good hcfails=4
+    BalancerMember http://192.168.1.11:8080 route=b hcTemplate=deep hcexpr=good hcfails=4
+    ProxySet lbmethod=bytraffic stickysession=JSESSIONID|jsessionid nofailover=On failontimeout=On timeout=5
+    ProxySet failonstatus=500,503
+</Proxy>
+<Proxy balancer://two>
+    BalancerMember http://192.168.1.10:8080 hcmethod=TCP
+    BalancerMember http://192.168.1.11:8080
+    ProxySet nofailover=on stickysessionsep=! connectiontimeout=5 nonce=x failonstatus=bad
+</Proxy>
+<VirtualHost *:80>
+    ProxyPass /test balancer://app/app maxattempts=3
+    ProxyPassReverse /test balancer://app/app
+    Header add Set-Cookie \"ROUTEID=.%{BALANCER_WORKER_ROUTE}e; path=/\" env=BALANCER_ROUTE_CHANGED
+    <Location /balancer-manager>
+        SetHandler balancer-manager
+    </Location>
+</VirtualHost>
+BalancerPersist On
+";
+
 const NGINX: &str = "\
 # a comment { with braces; }
 http {
@@ -96,6 +121,46 @@ fn a_balancer_becomes_a_pool() {
 }
 
 #[test]
+fn a_balancer_of_several_lines_becomes_one_line_of_its_pool_for_each() {
+    assert_snapshot!("balancer_checked", converted("balancer", "httpd.conf", CHECKED));
+}
+
+#[test]
+fn checks_that_a_pool_cannot_have_are_named_at_every_member() {
+    let written = |members: &str| {
+        converted("balancer", "httpd.conf", &format!("<Proxy balancer://app>\n{members}</Proxy>\n"))
+    };
+    for (members, words) in [
+        (
+            "BalancerMember http://a:1 hcmethod=GET hcexpr=gone\nBalancerMember http://b:1 hcmethod=TCP\n",
+            ["# http://a:1 hcmethod=GET hcexpr=gone: ", "# http://b:1 hcmethod=TCP: ", "ProxyHCExpr"],
+        ),
+        (
+            "BalancerMember https://a:1 hcmethod=GET hcuri=/x\n",
+            ["# https://a:1 hcmethod=GET hcuri=/x: ", "expected LuaBalancerHealthCheck https", "verify=off"],
+        ),
+        (
+            "BalancerMember http://a:1 hcmethod=TCP\nBalancerMember http://b:1 hcmethod=TCP hcfails=3\n",
+            ["# http://a:1 hcmethod=TCP: ", "# http://b:1 hcmethod=TCP hcfails=3: ", "one check for all"],
+        ),
+        (
+            "BalancerMember http://a:1 hcinterval=5\n",
+            ["# http://a:1 hcinterval=5: ", "without hcmethod=", ""],
+        ),
+        ("BalancerMember http://a:1 hcmethod=\n", ["# http://a:1 hcmethod=: ", "TCP, OPTIONS, HEAD", ""]),
+    ] {
+        let said = written(members);
+        for word in words {
+            assert!(said.contains(word), "no {word} in {said}");
+        }
+        assert!(!said.contains("\n    LuaBalancerHealthCheck"), "{said}");
+    }
+    let said =
+        written("BalancerMember http://a:1 HCMethod=TCP hcInterval=2\nBalancerMember junk hcmethod=GET\n");
+    assert!(said.contains("\n    LuaBalancerHealthCheck tcp interval=2s rise=1 fall=1\n"), "{said}");
+}
+
+#[test]
 fn an_upstream_becomes_a_pool() {
     assert_snapshot!("nginx", converted("nginx", "nginx.conf", NGINX));
 }
@@ -116,8 +181,7 @@ fn every_line_has_a_counterpart_or_a_comment() {
         assert!(said.contains(word), "{word} is gone without a word:\n{said}");
     }
     let said = converted("balancer", "httpd.conf", BALANCER);
-    for word in ["growth", "bytraffic", "nofailover", "Require all granted", "RewriteRule", "BalancerPersist"]
-    {
+    for word in ["growth", "bytraffic", "force=on", "Require all granted", "RewriteRule", "BalancerPersist"] {
         assert!(said.contains(word), "{word} is gone without a word:\n{said}");
     }
 }
