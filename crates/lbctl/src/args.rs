@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::live::args::{
-    AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EventsArgs, MembersArgs, PlainArgs, Reach,
-    RemoveArgs, RolloutArgs, ScriptsArgs, StateArgs, StatusArgs, TopArgs, WaitArgs, WeightArgs,
+    AddArgs, DecisionsArgs, DisableArgs, DiscoveryArgs, DrainArgs, EnableArgs, EventsArgs, MembersArgs,
+    Reach, RemoveArgs, ResetArgs, RolloutArgs, ScriptsArgs, StateArgs, StatusArgs, TopArgs, WaitArgs,
+    WeightArgs,
 };
 use crate::live_examples::*;
 use crate::out::Form;
@@ -82,13 +83,13 @@ pub enum Verb {
     Drain(DrainArgs),
     /// Lets members serve again.
     #[command(after_help = ENABLE)]
-    Enable(PlainArgs),
+    Enable(EnableArgs),
     /// Takes members out.
     #[command(after_help = DISABLE)]
     Disable(DisableArgs),
     /// Ends ejections, and counts failures from 0.
     #[command(after_help = RESET)]
-    Reset(PlainArgs),
+    Reset(ResetArgs),
     /// Waits until a condition holds.
     #[command(after_help = WAIT)]
     Wait(WaitArgs),

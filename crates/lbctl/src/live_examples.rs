@@ -43,6 +43,7 @@ pub const DRAIN: &str = "Examples:
   lbctl drain app/a --wait 5m
   lbctl drain '*/a' --until 10m --then disabled --note 'new disk'
   lbctl drain --address 192.168.1.10 --dry-run
+  lbctl drain app/a --local
 
 Exit: 0 done, 2 called in a wrong way, 3 refused by the server, 4 no server there,
 5 requests were left when the time of --wait was up.";

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use server_tests::{Backend, Load, Step, wait_until};
+use server_tests::{Backend, Etcd, Load, Step, wait_until};
 
 use crate::{SOON, serving};
 
@@ -198,4 +198,34 @@ fn the_state_file_is_shown_with_what_a_start_would_take_of_it() {
     assert!(none.lbctl(&["state", "diff"]).done().out.contains("there is no state file"));
     let refused = none.lbctl(&["state", "prune"]);
     assert!(refused.code == 3 && refused.err.contains("LuaBalancerStateFile"), "{refused:?}");
+}
+
+#[test]
+fn an_order_is_given_at_one_server_alone_while_the_store_is_away() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let mut etcd = Etcd::start();
+    let store = format!("LuaBalancerStore etcd:{}/lb/test\nLuaBalancerShare orders", etcd.endpoint());
+    let httpd = serving(&a, &b).config(&store).start();
+    let is_up =
+        |word: &str| httpd.socket().get("/metrics").text().contains(&format!("luabalancer_store_up {word}"));
+    wait_until("the store to be there", SOON, || is_up("1"));
+    etcd.kill();
+    wait_until("the store to be away", SOON, || is_up("0"));
+    for members in ["app/a", "*/a"] {
+        let said = httpd.lbctl(&["drain", members]);
+        assert!(said.code == 3 && said.err.contains("store is away"), "{said:?}");
+        assert!(said.err.contains("--local at drain") && !said.err.contains("?local"), "{said:?}");
+        assert_eq!(httpd.member("app", "a").state, "up");
+    }
+    let said = httpd.lbctl(&["drain", "app/a", "--local"]).done();
+    assert!(said.out.contains("admin ready → drain, local - → true"), "{said:?}");
+    assert_eq!(httpd.member("app", "a").state, "draining");
+    httpd.lbctl(&["weight", "*/b", "3", "--local"]).done();
+    httpd.lbctl(&["enable", "app/a", "--local"]).done();
+    assert_eq!(httpd.member("app", "a").state, "up");
+    etcd.start_again();
+    wait_until("the store to have the weight", SOON, || {
+        etcd.control(&["get", "--print-value-only", "/lb/test/orders/api/b"]).contains("\"weight\":3")
+    });
+    httpd.assert_no_crash();
 }

@@ -133,6 +133,18 @@ pub struct How {
     pub login: Login,
 }
 
+/// How an order is given, which servers may share.
+#[derive(Debug, Clone, Args)]
+pub struct OrderHow {
+    /// Orders at the server alone where servers share orders, also while their store is away; the
+    /// store gets the order later.
+    #[arg(long)]
+    pub local: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
 /// The reason, for people who look at it later.
 #[derive(Debug, Clone, Args)]
 pub struct Note {
@@ -161,7 +173,7 @@ pub struct DrainArgs {
     pub note: Note,
     /// How.
     #[command(flatten)]
-    pub how: How,
+    pub how: OrderHow,
 }
 
 /// `lbctl disable`.
@@ -175,12 +187,23 @@ pub struct DisableArgs {
     pub note: Note,
     /// How.
     #[command(flatten)]
-    pub how: How,
+    pub how: OrderHow,
 }
 
-/// `lbctl enable`, `lbctl reset`.
+/// `lbctl enable`.
 #[derive(Debug, Args)]
-pub struct PlainArgs {
+pub struct EnableArgs {
+    /// The members.
+    #[command(flatten)]
+    pub which: Which,
+    /// How.
+    #[command(flatten)]
+    pub how: OrderHow,
+}
+
+/// `lbctl reset`.
+#[derive(Debug, Args)]
+pub struct ResetArgs {
     /// The members.
     #[command(flatten)]
     pub which: Which,
@@ -200,7 +223,7 @@ pub struct WeightArgs {
     pub address: Option<String>,
     /// How.
     #[command(flatten)]
-    pub how: How,
+    pub how: OrderHow,
 }
 
 /// `lbctl remove`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::args::{DisableArgs, DrainArgs, How, Note, PlainArgs, WeightArgs, Which};
-use super::client::{Call, Link, piece};
+use super::args::{DisableArgs, DrainArgs, EnableArgs, Note, OrderHow, ResetArgs, WeightArgs, Which};
+use super::client::{Call, Link, advised, piece};
 use super::model::SeenMember;
 use super::names::Selection;
 use super::servers::{self, Said, Servers};
@@ -18,11 +18,13 @@ use crate::out::{Exit, Failure, Out, VerbResult, note};
 /// Runs `lbctl drain`.
 pub fn drain(out: &Out, args: &DrainArgs) -> VerbResult {
     let wait = args.wait.as_deref().map(|text| wait::duration("--wait", text)).transpose()?;
-    let servers = Servers::of(&args.how.login)?;
+    let OrderHow { local, how } = &args.how;
+    let servers = Servers::of(&how.login)?;
     let patch = ordered("drain", &args.note);
     let selections = Selection::all(&args.which)?;
-    let exit = patch_all(out, &servers, &Wish { selections: &selections, patch, dry_run: args.how.dry_run })?;
-    match wait.filter(|_| !args.how.dry_run && exit == Exit::Done) {
+    let wish = Wish { selections: &selections, patch, local: *local, dry_run: how.dry_run };
+    let exit = patch_all(out, &servers, &wish)?;
+    match wait.filter(|_| !how.dry_run && exit == Exit::Done) {
         Some(time) => wait::until_idle(&servers, &selections, time).map(|()| exit),
         None => Ok(exit),
     }
@@ -34,13 +36,15 @@ pub fn disable(out: &Out, args: &DisableArgs) -> VerbResult {
 }
 
 /// Runs `lbctl enable`.
-pub fn enable(out: &Out, args: &PlainArgs) -> VerbResult {
+pub fn enable(out: &Out, args: &EnableArgs) -> VerbResult {
     simple(out, &args.which, &args.how, json!({ "admin": "ready" }))
 }
 
 /// Runs `lbctl reset`.
-pub fn reset(out: &Out, args: &PlainArgs) -> VerbResult {
-    simple(out, &args.which, &args.how, json!({ "reset": true }))
+pub fn reset(out: &Out, args: &ResetArgs) -> VerbResult {
+    // Nobody shares it.
+    let how = OrderHow { local: false, how: args.how.clone() };
+    simple(out, &args.which, &how, json!({ "reset": true }))
 }
 
 /// Runs `lbctl weight`.
@@ -65,9 +69,9 @@ fn number(text: &str) -> Option<Value> {
     whole.or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from))
 }
 
-fn simple(out: &Out, which: &Which, how: &How, patch: Value) -> VerbResult {
+fn simple(out: &Out, which: &Which, OrderHow { local, how }: &OrderHow, patch: Value) -> VerbResult {
     let selections = Selection::all(which)?;
-    let wish = Wish { selections: &selections, patch, dry_run: how.dry_run };
+    let wish = Wish { selections: &selections, patch, local: *local, dry_run: how.dry_run };
     patch_all(out, &Servers::of(&how.login)?, &wish)
 }
 
@@ -89,6 +93,8 @@ pub struct Wish<'w> {
     pub selections: &'w [Selection],
     /// A merge patch.
     pub patch: Value,
+    /// The order holds at the server alone, whether others share it or not.
+    pub local: bool,
     /// Only look.
     pub dry_run: bool,
 }
@@ -110,7 +116,7 @@ pub fn patch_all(out: &Out, servers: &Servers, wish: &Wish<'_>) -> VerbResult {
         let after = if wish.dry_run {
             Ok(what.iter().map(|old| merged(&old.document, &wish.patch)).collect())
         } else {
-            patch(link, &what, &wish.patch)
+            patch(link, &what, (&wish.patch, wish.local))
         };
         match after {
             Ok(after) => {
@@ -160,11 +166,12 @@ pub fn path(member: &SeenMember) -> String {
 }
 
 /// The documents afterwards.
-fn patch(link: &Link, all: &[Before], patch: &Value) -> Result<Vec<Value>, Failure> {
+fn patch(link: &Link, all: &[Before], (patch, local): (&Value, bool)) -> Result<Vec<Value>, Failure> {
+    let query = if local { "?local=1" } else { "" };
     if let [one] = all {
         let call = Call {
             method: "PATCH",
-            path: path(&one.member),
+            path: path(&one.member) + query,
             etag: one.etag.as_deref(),
             body: Some(patch),
             wait: Duration::ZERO,
@@ -172,14 +179,18 @@ fn patch(link: &Link, all: &[Before], patch: &Value) -> Result<Vec<Value>, Failu
         return Ok(vec![link.send(&call)?.body]);
     }
     let items = all.iter().map(|one| json!({ "method": "PATCH", "path": path(&one.member), "body": patch }));
-    batch(link, items.collect(), all.first().and_then(|one| one.etag.as_deref()))
+    batch(link, (items.collect(), query), all.first().and_then(|one| one.etag.as_deref()))
 }
 
-/// Several changes, or none of them; the documents afterwards.
-pub fn batch(link: &Link, items: Vec<Value>, etag: Option<&str>) -> Result<Vec<Value>, Failure> {
+/// Several changes, or none of them, with a query for all; the documents afterwards.
+pub fn batch(
+    link: &Link,
+    (items, query): (Vec<Value>, &str),
+    etag: Option<&str>,
+) -> Result<Vec<Value>, Failure> {
     let body = Value::Array(items);
-    let call =
-        Call { method: "POST", path: "/api/v1/batch".into(), etag, body: Some(&body), wait: Duration::ZERO };
+    let path = format!("/api/v1/batch{query}");
+    let call = Call { method: "POST", path, etag, body: Some(&body), wait: Duration::ZERO };
     let reply = link.send(&call)?;
     let answers = reply.body.as_array().cloned().unwrap_or_default();
     let asked = body.as_array().map_or(0, Vec::len);
@@ -193,7 +204,7 @@ pub fn batch(link: &Link, items: Vec<Value>, etag: Option<&str>) -> Result<Vec<V
     let refused = answers.iter().find(|answer| !matches!(status(answer), 200..=299 | 424));
     if let Some(problem) = refused {
         let why = problem["body"]["detail"].as_str().unwrap_or("for no reason that it tells");
-        let text = format!("{}: refused, and nothing is done: {}", link.name, clean::text(why));
+        let text = format!("{}: refused, and nothing is done: {}", link.name, advised(&clean::text(why)));
         return Err(Failure { exit: Exit::Refused, text });
     }
     Ok(answers.into_iter().map(|answer| answer["body"].clone()).collect())
@@ -230,7 +241,7 @@ impl Changed {
     fn new(server: &str, old: &Before, new: Value, patch: &Value) -> Self {
         let asked = patch.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
         let mut shown: Vec<&str> = asked.collect();
-        for key in ["until", "then", "note"] {
+        for key in ["until", "then", "note", "local"] {
             if !shown.contains(&key) && old.document[key] != new[key] {
                 shown.push(key);
             }
@@ -298,7 +309,7 @@ pub struct MemberChange {
 pub fn one(link: &Link, order: &MemberChange) -> Result<String, Failure> {
     let member = SeenMember { pool: order.pool.clone(), name: order.name.clone(), ..SeenMember::default() };
     let all = [one_before(link, &member)?];
-    let after = patch(link, &all, &order.patch)?;
+    let after = patch(link, &all, (&order.patch, false))?;
     let lines =
         all.iter().zip(after).map(|(old, new)| Changed::new(&link.name, old, new, &order.patch).line(false));
     Ok(lines.collect::<Vec<_>>().join(", "))

@@ -242,7 +242,7 @@ impl Link {
             412 => "somebody has changed it meanwhile: look at it, and try again",
             _ => "",
         };
-        let said = said.unwrap_or_else(|| format!("status {}", reply.status));
+        let said = said.map_or_else(|| format!("status {}", reply.status), |said| advised(&said));
         // Most words of a server say it themselves.
         let expected = text("expected").filter(|expected| !said.contains(expected.as_str()));
         let mut words = vec![said];
@@ -292,6 +292,12 @@ fn tls(ca: Option<&std::path::Path>) -> Result<TlsConfig, Failure> {
         .root_certs(RootCerts::from(roots))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build())
+}
+
+/// A server's words, with the option of this program in place of the API's.
+pub fn advised(said: &str) -> String {
+    let option = "--local at drain, disable, enable and weight orders at this server alone";
+    said.replace("?local=1 orders here alone", option)
 }
 
 /// A piece of a path.

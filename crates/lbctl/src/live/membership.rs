@@ -164,5 +164,5 @@ fn delete(link: &Link, all: &[(SeenMember, Option<String>)], args: &RemoveArgs) 
         return link.send(&call).map(drop);
     }
     let items = all.iter().map(|(member, _)| json!({ "method": "DELETE", "path": path(member) }));
-    batch(link, items.collect(), None).map(drop)
+    batch(link, (items.collect(), ""), None).map(drop)
 }

@@ -106,6 +106,54 @@ fn a_change_is_told_and_goes_with_what_was_seen() {
 }
 
 #[test]
+fn an_order_for_one_server_alone_says_so_in_its_query() {
+    let mut lines = usual(&two());
+    let done = format!(r#"{{"status":200,"body":{}}}"#, member("a", &[]));
+    lines.push(("POST /api/v1/batch", json(&format!("[{done},{done}]"))));
+    let scene = Scene::with(lines);
+    for (words, line) in [
+        (vec!["drain", "app/a"], "PATCH /api/v1/pools/app/members/a?local=1 "),
+        (vec!["disable", "app/a"], "PATCH /api/v1/pools/app/members/a?local=1 "),
+        (vec!["enable", "app/a"], "PATCH /api/v1/pools/app/members/a?local=1 "),
+        (vec!["weight", "app/a", "3"], "PATCH /api/v1/pools/app/members/a?local=1 "),
+        (vec!["enable", "app/*"], "POST /api/v1/batch?local=1 "),
+    ] {
+        scene.lbctl(&[&words[..], &["--local"]].concat()).done();
+        let last = scene.fake.asked().pop().unwrap_or_default();
+        assert!(last.starts_with(line), "{words:?}: {last}");
+        scene.lbctl(&words).done();
+        let last = scene.fake.asked().pop().unwrap_or_default();
+        assert!(last.starts_with(&line.replace("?local=1", "")), "{words:?}: {last}");
+    }
+    for verb in ["reset", "remove"] {
+        assert_eq!(scene.lbctl(&[verb, "app/a", "--local"]).code, 2, "{verb}");
+    }
+}
+
+#[test]
+fn a_store_that_is_away_is_told_with_the_option_that_helps() {
+    let detail = "orders are shared, and their store is away: refused; ?local=1 orders here alone";
+    let problem = format!(r#"{{"title":"Service Unavailable","status":503,"detail":"{detail}"}}"#);
+    let mut lines = usual(&two());
+    let away = |problem: &str| Line::Text(503, "application/problem+json", problem.to_owned());
+    lines.retain(|(start, _)| !start.starts_with("PATCH"));
+    lines.push(("PATCH /api/v1/pools/app/members/a", away(&problem)));
+    lines.push((
+        "POST /api/v1/batch",
+        json(
+            &format!(r#"[{{"status":503,"body":{problem}}}]"#)
+                .replace("}]", "},{\"status\":424,\"body\":{}}]"),
+        ),
+    ));
+    let scene = Scene::with(lines);
+    for words in [["drain", "app/a"], ["drain", "app/*"]] {
+        let said = scene.lbctl(&words);
+        assert!(said.code == 3 && said.err.contains("away: refused; --local at drain"), "{}", said.whole());
+        assert!(!said.err.contains("?local"), "{}", said.whole());
+    }
+}
+
+#[test]
 fn many_members_are_one_request_that_is_refused_as_a_whole() {
     let refused = r#"[{"status":424,"body":{"detail":"not done"}},{"status":409,"body":{"detail":"pool app: b is held"}}]"#;
     let mut lines = usual(&two());
