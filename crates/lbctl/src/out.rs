@@ -207,6 +207,11 @@ impl Out {
     }
 }
 
+/// A line, as far as the terminal has room for it.
+pub fn fitted(line: &str) -> String {
+    cut(line, width()).trim_end().to_owned()
+}
+
 /// The part of a line that has room in so many columns; some letters take two, some none.
 fn cut(line: &str, columns: usize) -> &str {
     let mut taken = 0;

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use server_tests::{Backend, Etcd, Load, Step, wait_until};
+use server_tests::{Backend, Etcd, Load, Step, pool, wait_until};
 
 use crate::{SOON, serving};
 
@@ -228,4 +228,31 @@ fn an_order_is_given_at_one_server_alone_while_the_store_is_away() {
         etcd.control(&["get", "--print-value-only", "/lb/test/orders/api/b"]).contains("\"weight\":3")
     });
     httpd.assert_no_crash();
+}
+
+#[test]
+fn a_status_names_the_checks_finding_and_the_script_that_drained() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    a.health_status(503);
+    let check = "LuaBalancerHealthCheck http uri=/health interval=100ms fall=1 rise=1";
+    let members = pool("seen", &[(&a, ""), (&b, ""), (&c, "")], check);
+    let httpd = serving(&a, &b).with_acts().config(&members).start();
+    httpd.act("seen/drain/b");
+    httpd.act("seen/disable/c");
+    wait_until("a to be down by its check", SOON, || httpd.member("seen", "a").state == "down");
+    let said = httpd.lbctl(&["members", "seen"]).done();
+    for (name, reason) in [
+        ("a", "down by checks: HTTP 503, expected 200-399"),
+        ("b", "draining by SCRIPT"),
+        ("c", "disabled by SCRIPT"),
+    ] {
+        let line = said.out.lines().find(|line| line.starts_with(&format!(" {name} "))).unwrap_or_default();
+        let reason = reason.replace("SCRIPT", &httpd.dir().join("act.lua").display().to_string());
+        assert!(line.ends_with(&reason), "{reason}: {said:?}");
+    }
+    a.health_status(200);
+    httpd.lbctl(&["drain", "seen/c", "--note", "kernel"]).done();
+    wait_until("a to be up by its check", SOON, || httpd.member("seen", "a").state == "up");
+    let said = httpd.lbctl(&["status"]).done();
+    assert!(!said.out.contains("checks") && said.out.contains(": kernel"), "{said:?}");
 }

@@ -190,8 +190,18 @@ impl SeenMember {
             let by = why.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
             let until = why.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
             let note = why.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            format!("{}{by}{until}{note}", why.flag)
+            let found = self.check.as_ref().filter(|_| why.by.as_deref() == Some("checks"));
+            let found = found.and_then(found_by).map(|found| format!(": {found}")).unwrap_or_default();
+            format!("{}{by}{until}{note}{found}", why.flag)
         });
         words.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The finding of the last check of a member that is down, in words.
+fn found_by(check: &Value) -> Option<String> {
+    match check["ok"].as_bool()? {
+        false => check["detail"].as_str().map(str::to_owned),
+        true => Some(format!("{} of {} passed since", check["row"].as_u64()?, check["rise"].as_u64()?)),
     }
 }

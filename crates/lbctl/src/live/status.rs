@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 
 use super::args::{MembersArgs, StatusArgs};
 use super::client::Link;
-use super::model::{SeenMember, SeenPool, SeenServer};
+use super::model::{SeenEvent, SeenEvents, SeenMember, SeenPool, SeenServer, SeenWhy};
 use super::names::Selection;
 use super::servers::{self, Said, Servers};
-use crate::out::{Exit, Failure, Out, Tone, VerbResult};
+use crate::clean;
+use crate::out::{Exit, Failure, Out, Tone, VerbResult, fitted};
 
 /// Runs `lbctl status`.
 pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
-    let (said, exit) = servers.ask(whole).some(out)?;
+    let is_json = out.is_json();
+    let (said, exit) = servers.ask(|link| Ok(named(link, whole(link)?, is_json))).some(out)?;
     let differences = differences(&said);
     if out.is_json() {
         documents(out, said, &differences)?;
@@ -39,7 +41,9 @@ pub fn run(out: &Out, args: &StatusArgs) -> VerbResult {
 pub fn members(out: &Out, args: &MembersArgs) -> VerbResult {
     let servers = Servers::of(&args.login)?;
     let selection = Selection::pool_or_member(&args.pool)?;
-    let (said, exit) = servers.ask(|link| some(link, &selection, args.state.as_deref())).some(out)?;
+    let is_json = out.is_json();
+    let seen = |link: &Link| some(link, &selection, args.state.as_deref());
+    let (said, exit) = servers.ask(|link| Ok(named(link, seen(link)?, is_json))).some(out)?;
     let differences = differences(&said);
     if out.is_json() {
         documents(out, said, &differences)?;
@@ -104,6 +108,30 @@ fn some(link: &Link, selection: &Selection, state: Option<&str>) -> Result<Seen,
     Ok(Seen { server: SeenServer::default(), pools, raw: raw.into() })
 }
 
+/// With the script that has drained or disabled a member, where the server's last event about an
+/// order of the member names it. Documents stay as they are.
+fn named(link: &Link, mut seen: Seen, is_json: bool) -> Seen {
+    let is_open = |why: &SeenWhy| why.by.is_none() && ["draining", "disabled"].contains(&why.flag.as_str());
+    let mut members = seen.pools.iter().flat_map(|pool| &pool.members);
+    if is_json || !members.any(|member| member.why.iter().any(is_open)) {
+        return seen;
+    }
+    // An older server may have no events: the table does without.
+    let events = link.get("/api/v1/events").and_then(|reply| link.read::<SeenEvents>(&reply.body));
+    let events = events.map(|events| events.events).unwrap_or_default();
+    for member in seen.pools.iter_mut().flat_map(|pool| &mut pool.members) {
+        let is_of = |event: &&SeenEvent| {
+            let (pool, name) = (event.pool.as_deref(), event.member.as_deref());
+            event.kind == "order" && pool == Some(&member.pool) && name == Some(&member.name)
+        };
+        let Some(last) = events.iter().rev().find(is_of) else { continue };
+        for why in member.why.iter_mut().filter(|why| is_open(why)) {
+            why.by = last.by.clone().filter(|_| last.new.as_ref() == Some(&why.flag));
+        }
+    }
+    seen
+}
+
 fn of_server(name: &str, server: &SeenServer) -> String {
     let leader =
         server.leader.as_ref().map_or("nobody leads".to_owned(), |leader| format!("leader {}", leader.pid));
@@ -132,13 +160,14 @@ fn of_pool(out: &Out, pool: &SeenPool) -> String {
     )
 }
 
-/// Members, one a line; the one long column is the last.
+/// Members, one a line; the one long column is the last. Where the terminal is too narrow for the
+/// reasons, each is a line of its own.
 pub fn table(out: &Out, members: &[SeenMember], with_pool: bool) -> String {
     if members.is_empty() {
         return "no member".into();
     }
-    let rows = members.iter().map(|member| {
-        let because = member.because();
+    let reasons: Vec<String> = members.iter().map(|member| clean::text(&member.because())).collect();
+    let row = |member: &SeenMember, place: String| {
         vec![
             if with_pool { member.full() } else { member.name.clone() },
             member.state.clone(),
@@ -147,12 +176,30 @@ pub fn table(out: &Out, members: &[SeenMember], with_pool: bool) -> String {
             member.asked().to_string(),
             member.failed().to_string(),
             member.latency.p95.map_or("-".into(), seconds),
-            if because.is_empty() { member.url.clone() } else { format!("{}  {because}", member.url) },
+            place,
         ]
-    });
+    };
     let head = ["member", "state", "weight", "in flight", "requests", "failed", "p95", "where, and why"];
-    let text = out.rows(&head, rows.collect());
-    // Colours come last: widths are those of what is seen.
+    let beside = members
+        .iter()
+        .zip(&reasons)
+        .map(|(member, reason)| row(member, format!("{}  {reason}", member.url).trim_end().to_owned()));
+    let text = out.rows(&head, beside.collect());
+    if text.lines().skip(1).zip(&reasons).all(|(line, reason)| line.ends_with(reason.trim_end())) {
+        return painted(out, &text, members).join("\n");
+    }
+    let text = out.rows(&head, members.iter().map(|member| row(member, member.url.clone())).collect());
+    let mut lines = painted(out, &text, members).into_iter();
+    let mut all: Vec<String> = lines.next().into_iter().collect();
+    for (line, reason) in lines.zip(&reasons) {
+        all.push(line);
+        all.extend((!reason.is_empty()).then(|| fitted(&format!("   {reason}"))));
+    }
+    all.join("\n")
+}
+
+/// The lines of a table with coloured states. Colours come last: widths are those of the letters.
+fn painted(out: &Out, text: &str, members: &[SeenMember]) -> Vec<String> {
     let mut lines = text.lines();
     let first = lines.next().into_iter().map(str::to_owned);
     let painted = lines.zip(members).map(|(line, member)| {
@@ -160,7 +207,7 @@ pub fn table(out: &Out, members: &[SeenMember], with_pool: bool) -> String {
         let word = format!(" {} ", member.state);
         line.replacen(&word, &format!(" {} ", out.tone(tone, &member.state)), 1)
     });
-    first.chain(painted).collect::<Vec<_>>().join("\n")
+    first.chain(painted).collect()
 }
 
 /// A time, as short as it can be read.

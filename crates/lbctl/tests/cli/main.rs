@@ -54,6 +54,11 @@ impl Folder {
     pub fn lbctl(&self, arguments: &[&str]) -> Said {
         lbctl(&self.0, arguments)
     }
+
+    /// Calls the program here, where a terminal has so many columns.
+    pub fn lbctl_in_columns(&self, columns: u16, arguments: &[&str]) -> Said {
+        lbctl_wide(&self.0, arguments, Some(columns))
+    }
 }
 
 impl Drop for Folder {
@@ -85,8 +90,13 @@ impl Said {
 
 /// Calls the program in a folder, whose name becomes `DIR`.
 fn lbctl(folder: &Path, arguments: &[&str]) -> Said {
+    lbctl_wide(folder, arguments, None)
+}
+
+fn lbctl_wide(folder: &Path, arguments: &[&str], columns: Option<u16>) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
     command.args(arguments).current_dir(folder).env_remove("NO_COLOR").env_remove("COLUMNS");
+    command.envs(columns.map(|columns| ("COLUMNS", columns.to_string())));
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*folder.to_string_lossy(), "DIR");
     Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }

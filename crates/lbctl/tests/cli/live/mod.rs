@@ -79,6 +79,55 @@ fn views_are_tables_for_people() {
     }
 }
 
+/// Members that checks or scripts have taken out.
+fn taken_out() -> Scene {
+    let down = r#"[{"flag":"down","by":"checks","from":null,"until":null,"note":null}]"#;
+    let failed =
+        r#"{"type":"http","ok":false,"row":3,"rise":2,"fall":3,"detail":"connect: refused (10.0.0.5:80)"}"#;
+    let drained = r#"[{"flag":"draining","by":null,"from":null,"until":null,"note":null}]"#;
+    let is_down = [("state", "\"down\""), ("why", down), ("usable", "false")];
+    let passed = failed.replace("false,\"row\":3", "true,\"row\":1");
+    let members = [
+        member("a", &[&is_down[..], &[("check", failed)]].concat()),
+        member("b", &[&is_down[..], &[("check", &passed)]].concat()),
+        member("c", &[("state", "\"draining\""), ("why", drained), ("usable", "false")]),
+        member("d", &[("state", "\"draining\""), ("why", drained), ("usable", "false")]),
+        member("e", &[]),
+    ];
+    let order = |seq: u32, member: &str, new: &str, by: &str| {
+        format!(r#"{{"seq":{seq},"kind":"order","pool":"app","member":"{member}","new":{new},"by":"{by}"}}"#)
+    };
+    // The last order of d is another one.
+    let events = [
+        order(1, "c", "\"draining\"", "/etc/apache2/lua/balancer.lua"),
+        order(2, "d", "\"draining\"", "old.lua"),
+        order(3, "d", "null", "other.lua"),
+    ];
+    let events = format!(r#"{{"events":[{}],"next":4,"lost":0}}"#, events.join(","));
+    let mut lines = usual(&members);
+    lines.retain(|(start, _)| !start.ends_with("events"));
+    lines.push(("GET /api/v1/events", json(&events)));
+    Scene::with(lines)
+}
+
+#[test]
+fn a_status_says_what_the_check_found_and_which_script_drained() {
+    let scene = taken_out();
+    assert_snapshot!("status_reasons", scene.lbctl(&["status"]).whole());
+    let socket = scene.fake.path.to_string_lossy().into_owned();
+    let words = ["members", "app", "--socket", &socket];
+    let narrow = scene.folder.lbctl_in_columns(80, &words);
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 80), "{}", narrow.whole());
+    assert_snapshot!("status_reasons_narrow", narrow.whole());
+    let plain = scene.lbctl(&["members", "app", "-o", "plain"]);
+    assert!(plain.out.contains("\tdown\t") && plain.out.lines().count() == 6, "{}", plain.whole());
+    // Documents are those of the server, and ask for no events.
+    let before = scene.fake.asked().len();
+    scene.lbctl(&["members", "app", "--json"]).done();
+    let asked = scene.fake.asked().split_off(before);
+    assert!(asked.iter().all(|line| !line.contains("events")), "{asked:?}");
+}
+
 #[test]
 fn documents_are_those_of_the_server() {
     let scene = Scene::new();
