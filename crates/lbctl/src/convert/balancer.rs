@@ -15,19 +15,22 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
     let text = text::read(file, &[])?;
     let mut converted = Converted::default();
     // One for each pool.
-    let mut all: Vec<Gathered> = Vec::new();
+    let mut all: Vec<Gathered<'_>> = Vec::new();
     let mut found = Found::default();
     walk(&text.nodes, Within::default(), &mut found);
-    for node in found.sections {
+    for (node, host) in found.sections {
         let name = name_of(&node.args).map_or("", |(name, _)| name);
-        // httpd takes sections of one name for one balancer.
-        let known = converted.position(name).filter(|_| !name.is_empty());
+        // httpd takes sections of one name for one balancer, in each virtual host for itself.
+        let known = all.iter().position(|known| known.is_of(name, host)).filter(|_| !name.is_empty());
         let at = known.unwrap_or_else(|| {
             let mut pool = PoolBlock::new(name);
             // mod_proxy_balancer's default.
             pool.set("LuaBalancerMethod", &["round_robin"], "lbmethod=byrequests");
+            if let Some(host) = host {
+                pool.comment(&format!("it was in <{} {}> ({})", host.name, host.args, host.place));
+            }
             converted.add(pool);
-            all.push(Gathered::default());
+            all.push(Gathered::new(name, host));
             all.len() - 1
         });
         section(&mut converted.pools[at], &mut all[at], node);
@@ -48,7 +51,8 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
 
 #[derive(Default)]
 struct Found<'n> {
-    sections: Vec<&'n Node>,
+    /// Sections, and the virtual hosts that hold them.
+    sections: Vec<(&'n Node, Option<&'n Node>)>,
     /// Lines, and the sections that hold them.
     passes: Vec<(&'n Node, Within<'n>)>,
     others: Vec<(&'n Node, &'static str)>,
@@ -65,7 +69,7 @@ fn walk<'n>(nodes: &'n [Node], within: Within<'n>, found: &mut Found<'n>) {
     for node in nodes {
         let names = node.args.contains("balancer://");
         match (&node.inside, node.name.to_ascii_lowercase().as_str()) {
-            (Some(_), "proxy") if names => found.sections.push(node),
+            (Some(_), "proxy") if names => found.sections.push((node, within.virtual_host)),
             (Some(inside), name) => {
                 let virtual_host = if name == "virtualhost" { Some(node) } else { within.virtual_host };
                 walk(inside, Within { nearest: Some(node), virtual_host }, found);
@@ -117,7 +121,7 @@ fn words_of(node: &Node) -> Vec<String> {
     words::split(&node.args).unwrap_or_else(|_| node.args.split_whitespace().map(str::to_owned).collect())
 }
 
-fn section(pool: &mut PoolBlock, gathered: &mut Gathered, node: &Node) {
+fn section(pool: &mut PoolBlock, gathered: &mut Gathered<'_>, node: &Node) {
     for line in node.inside.iter().flatten() {
         let all = words_of(line);
         if line.is("BalancerMember") {
@@ -155,7 +159,7 @@ fn pair(word: &str) -> Option<(String, String)> {
     Some((key.to_ascii_lowercase(), value.to_owned()))
 }
 
-fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted, &mut [Gathered])) {
+fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted, &mut [Gathered<'_>])) {
     let all = words_of(node);
     let said = format!("{} {}", node.name, node.args);
     if node.is("ProxyPassReverse") {
@@ -174,7 +178,9 @@ fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted,
         }
     }
     let Some((name, path)) = named else { return };
-    let Some(at) = converted.position(&name) else {
+    // That of the virtual host goes before the server's own.
+    let at = |host| gathered.iter().position(|known| known.is_of(&name, host));
+    let Some(at) = at(within.virtual_host).or_else(|| at(None)) else {
         converted.lines.push(commented(&format!("{said}: there is no section of this name")));
         return;
     };

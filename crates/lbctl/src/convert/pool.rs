@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A pool while it is put together. Lines that the module would refuse become comments.
 
+use balance::error::ParseError;
 use balance::member::MemberSpec;
 use balance::names;
 use balance::settings::PoolSettings;
@@ -33,11 +34,6 @@ impl Converted {
     /// The pool of a section that was called so; the first of several.
     pub fn find(&mut self, written: &str) -> Option<&mut PoolBlock> {
         self.pools.iter_mut().find(|pool| pool.written == written)
-    }
-
-    /// The place of the pool that [`Converted::find`] finds.
-    pub fn position(&self, written: &str) -> Option<usize> {
-        self.pools.iter().position(|pool| pool.written == written)
     }
 
     /// A line that sends a path somewhere. The first one of a path has it.
@@ -152,30 +148,27 @@ impl PoolBlock {
             _ => (*word).to_owned(),
         };
         let written = words.iter().map(word).collect::<Vec<_>>().join(" ");
-        self.put(directive, (&owned, written), from);
+        if let Err(error) = self.put(directive, &owned, &written) {
+            self.comment(&format!("{from}: {error}"));
+        }
     }
 
-    /// The directives that differ from the defaults in these settings.
-    pub fn settle(&mut self, settings: &PoolSettings, from: &str) {
+    /// The directives that differ from the defaults in these settings. Err: one that a line cannot
+    /// say.
+    pub fn settle(&mut self, settings: &PoolSettings) -> Result<(), ParseError> {
         for line in settings.to_text().lines() {
             let Some((directive, written)) = line.split_once(' ') else { continue };
-            match words::split(written) {
-                Ok(all) => self.put(directive, (&all, written.to_owned()), from),
-                Err(error) => self.comment(&format!("{from}: {error}")),
-            }
+            self.put(directive, &words::split(written)?, written)?;
         }
+        Ok(())
     }
 
-    fn put(&mut self, directive: &str, (all, written): (&[String], String), from: &str) {
-        match self.settings.set_directive(directive, all) {
-            Ok(()) => {
-                self.lines.retain(|known| {
-                    !known.starts_with(&format!("{directive} ")) || directive == "LuaBalancerSet"
-                });
-                self.lines.push(format!("{directive} {written}"));
-            }
-            Err(error) => self.comment(&format!("{from}: {error}")),
-        }
+    fn put(&mut self, directive: &str, all: &[String], written: &str) -> Result<(), ParseError> {
+        self.settings.set_directive(directive, all)?;
+        let start = format!("{directive} ");
+        self.lines.retain(|known| !known.starts_with(&start) || directive == "LuaBalancerSet");
+        self.lines.push(start + written);
+        Ok(())
     }
 
     /// As the configuration has it.

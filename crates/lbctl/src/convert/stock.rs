@@ -10,11 +10,13 @@ use config::Surroundings as _;
 
 use super::pool::PoolBlock;
 use crate::conf::surroundings::Around;
-use crate::conf::text::Text;
+use crate::conf::text::{Node, Text};
 
 /// The lines of a balancer, gathered.
-#[derive(Default)]
-pub struct Gathered {
+pub struct Gathered<'n> {
+    name: String,
+    /// The virtual host that it is in; None: the server as a whole.
+    host: Option<&'n Node>,
     /// Keys and values, in order. The last one of a key holds.
     parameters: Vec<(String, String)>,
     members: Vec<Member>,
@@ -41,7 +43,18 @@ impl NamedChecks {
     }
 }
 
-impl Gathered {
+impl<'n> Gathered<'n> {
+    /// Nothing yet, of a balancer of this name.
+    pub fn new(name: &str, host: Option<&'n Node>) -> Self {
+        Gathered { name: name.to_owned(), host, parameters: Vec::new(), members: Vec::new() }
+    }
+
+    /// Whether it is the balancer of this name in this virtual host.
+    pub fn is_of(&self, name: &str, host: Option<&Node>) -> bool {
+        let place = |node: &Node| node.place.clone();
+        self.name == name && self.host.map(place) == host.map(place)
+    }
+
     /// A parameter of the balancer, with its key in small letters.
     pub fn parameter(&mut self, key: &str, value: &str) {
         self.parameters.retain(|(known, _)| known != key);
@@ -95,7 +108,9 @@ impl Gathered {
             Ok(None) => lost(pool, "there is no check without hcmethod="),
             Ok(health) => {
                 let settings = PoolSettings { health, ..PoolSettings::default() };
-                pool.settle(&settings, "hcmethod=");
+                if let Err(error) = pool.settle(&settings) {
+                    lost(pool, &format!("no check is written: {error}"));
+                }
             }
             Err((at, why)) => {
                 let url = self.members.get(at).map_or("", |member| &member.url);
@@ -132,9 +147,12 @@ impl Gathered {
                 Err(error) => pool.comment(&error.to_string()),
             }
         }
-        match settings.set_directive("LuaBalancerSet", &said) {
-            Ok(()) => pool.settle(&settings, &said.join(" ")),
-            Err(_) if said.is_empty() => {}
+        let done = match said.is_empty() {
+            true => Ok(()),
+            false => settings.set_directive("LuaBalancerSet", &said).and_then(|()| pool.settle(&settings)),
+        };
+        match done {
+            Ok(()) => {}
             Err(error) => pool.comment(&format!("{}: {error}", said.join(" "))),
         }
     }

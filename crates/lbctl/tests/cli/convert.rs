@@ -161,6 +161,29 @@ fn checks_that_a_pool_cannot_have_are_named_at_every_member() {
 }
 
 #[test]
+fn balancers_of_one_name_in_two_virtual_hosts_are_two_pools() {
+    let host = |port: u16, member: &str| {
+        format!(
+            "<VirtualHost *:{port}>\n<Proxy balancer://app>\nBalancerMember http://{member}\n</Proxy>\n\
+             ProxyPass /{member} balancer://app\nProxyPass /all balancer://all\n</VirtualHost>\n"
+        )
+    };
+    let all = "<Proxy balancer://all>\nBalancerMember http://c\n</Proxy>\n\
+               ProxyPass /main balancer://app\n";
+    let said = converted("balancer", "httpd.conf", &[&host(80, "a"), &host(443, "b"), all].concat());
+    let pool = |name: &str| {
+        let (_, rest) = said.split_once(&format!("<LuaBalancerPool {name}>")).unwrap_or_default();
+        rest.split("</LuaBalancerPool>").next().unwrap_or_default().to_owned()
+    };
+    assert!(pool("app").contains("http://a\n") && !pool("app").contains("http://b"), "{said}");
+    assert!(pool("app-2").contains("http://b\n") && pool("app-2").contains("<VirtualHost *:443>"), "{said}");
+    for line in ["\"/a\" \"lb://app\"", "\"/b\" \"lb://app-2\"", "\"/all\" \"lb://all\""] {
+        assert!(said.contains(&format!("\nProxyPass {line}\n")), "no {line} in {said}");
+    }
+    assert!(said.contains("# ProxyPass /main balancer://app: there is no section of this name"), "{said}");
+}
+
+#[test]
 fn an_upstream_becomes_a_pool() {
     assert_snapshot!("nginx", converted("nginx", "nginx.conf", NGINX));
 }
