@@ -35,6 +35,11 @@ pub fn convert(file: &Path) -> Result<Converted, String> {
         });
         section(&mut converted.pools[at], &mut all[at], node);
     }
+    for (node, within) in found.outside {
+        if outside(node, within, (&mut converted, &mut all)).is_none() {
+            found.others.push((node, "there is no section of this name: write it into the pool"));
+        }
+    }
     for (node, within) in found.passes {
         pass(node, within, (&mut converted, &mut all));
     }
@@ -55,6 +60,8 @@ struct Found<'n> {
     sections: Vec<(&'n Node, Option<&'n Node>)>,
     /// Lines, and the sections that hold them.
     passes: Vec<(&'n Node, Within<'n>)>,
+    /// Lines that name a balancer outside of its section.
+    outside: Vec<(&'n Node, Within<'n>)>,
     others: Vec<(&'n Node, &'static str)>,
 }
 
@@ -77,6 +84,7 @@ fn walk<'n>(nodes: &'n [Node], within: Within<'n>, found: &mut Found<'n>) {
             (None, "proxypass" | "proxypassmatch" | "proxypassreverse") if names => {
                 found.passes.push((node, within));
             }
+            (None, "proxyset" | "balancermember") if names => found.outside.push((node, within)),
             (None, name) => found.others.extend(remark(name, node).map(|what| (node, what))),
         }
     }
@@ -88,7 +96,6 @@ fn remark(name: &str, node: &Node) -> Option<&'static str> {
     let has = |text: &str| node.args.to_ascii_lowercase().contains(text);
     Some(match name {
         "rewriterule" | "sethandler" if names => "write lb:// for balancer://",
-        "proxyset" | "balancermember" if names => "outside of its section: write it into the pool",
         "sethandler" if has("balancer-manager") => {
             "write SetHandler lua-balancer, with LuaBalancerAdmin on where it may change things"
         }
@@ -124,21 +131,8 @@ fn words_of(node: &Node) -> Vec<String> {
 fn section(pool: &mut PoolBlock, gathered: &mut Gathered<'_>, node: &Node) {
     for line in node.inside.iter().flatten() {
         let all = words_of(line);
-        if line.is("BalancerMember") {
-            let urls: Vec<&String> = all.iter().filter(|word| !is_pair(word)).collect();
-            let pairs = all.iter().filter(|word| is_pair(word)).filter_map(|word| pair(word));
-            let (checks, keys): (Vec<_>, Vec<_>) =
-                pairs.partition(|(key, _)| hcheck::KEYS.contains(&key.as_str()));
-            match urls.first() {
-                Some(url) => {
-                    pool.member(url, &keys, &format!("BalancerMember {}", line.args));
-                    gathered.member(url, &checks);
-                }
-                None => pool.comment(&format!("BalancerMember {}: there is no URL", line.args)),
-            }
-        } else if line.is("ProxySet") {
-            let pairs = all.iter().filter_map(|word| pair(word));
-            pairs.for_each(|(key, value)| gathered.parameter(&key, &value));
+        if line.is("BalancerMember") || line.is("ProxySet") {
+            said(pool, gathered, (line, &all));
         } else {
             let what = if line.inside.is_some() {
                 format!("<{} {}>", line.name, line.args)
@@ -150,6 +144,22 @@ fn section(pool: &mut PoolBlock, gathered: &mut Gathered<'_>, node: &Node) {
     }
 }
 
+/// A member or a parameter of the balancer, in these words of a line.
+fn said(pool: &mut PoolBlock, gathered: &mut Gathered<'_>, (line, all): (&Node, &[String])) {
+    let pairs = all.iter().filter(|word| is_pair(word)).filter_map(|word| pair(word));
+    if line.is("ProxySet") {
+        return pairs.for_each(|(key, value)| gathered.parameter(&key, &value));
+    }
+    let (checks, keys): (Vec<_>, Vec<_>) = pairs.partition(|(key, _)| hcheck::KEYS.contains(&key.as_str()));
+    match all.iter().find(|word| !is_pair(word)) {
+        Some(url) => {
+            pool.member(url, &keys, &format!("BalancerMember {}", line.args));
+            gathered.member(url, &checks);
+        }
+        None => pool.comment(&format!("BalancerMember {}: there is no URL", line.args)),
+    }
+}
+
 fn is_pair(word: &str) -> bool {
     word.split_once('=').is_some_and(|(key, _)| !key.contains([':', '/']))
 }
@@ -157,6 +167,27 @@ fn is_pair(word: &str) -> bool {
 fn pair(word: &str) -> Option<(String, String)> {
     let (key, value) = word.split_once('=')?;
     Some((key.to_ascii_lowercase(), value.to_owned()))
+}
+
+/// A line of a balancer that it names. None: there is no such balancer.
+fn outside(
+    node: &Node,
+    within: Within<'_>,
+    (converted, gathered): (&mut Converted, &mut [Gathered<'_>]),
+) -> Option<()> {
+    let all = words_of(node);
+    let (name, rest) = all.split_first()?;
+    let (name, _) = name_of(name)?;
+    // In a virtual host it is the host's own balancer alone.
+    let at = gathered.iter().position(|known| known.is_of(name, within.virtual_host))?;
+    said(&mut converted.pools[at], &mut gathered[at], (node, rest));
+    Some(())
+}
+
+/// The place of a balancer that a line names. One of the virtual host goes before the server's own.
+fn place_of(all: &[Gathered<'_>], name: &str, within: Within<'_>) -> Option<usize> {
+    let at = |host| all.iter().position(|known| known.is_of(name, host));
+    at(within.virtual_host).or_else(|| at(None))
 }
 
 fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted, &mut [Gathered<'_>])) {
@@ -178,9 +209,7 @@ fn pass(node: &Node, within: Within<'_>, (converted, gathered): (&mut Converted,
         }
     }
     let Some((name, path)) = named else { return };
-    // That of the virtual host goes before the server's own.
-    let at = |host| gathered.iter().position(|known| known.is_of(&name, host));
-    let Some(at) = at(within.virtual_host).or_else(|| at(None)) else {
+    let Some(at) = place_of(gathered, &name, within) else {
         converted.lines.push(commented(&format!("{said}: there is no section of this name")));
         return;
     };

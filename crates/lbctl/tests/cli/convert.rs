@@ -184,6 +184,27 @@ fn balancers_of_one_name_in_two_virtual_hosts_are_two_pools() {
 }
 
 #[test]
+fn lines_outside_of_a_section_are_of_the_balancer_that_they_name() {
+    let text = "BalancerMember balancer://app http://b hcmethod=TCP route=b\n\
+                <Proxy balancer://app>\nBalancerMember http://a hcmethod=TCP\n</Proxy>\n\
+                ProxySet balancer://app lbmethod=bybusyness\nProxySet balancer://gone lbmethod=bybusyness\n\
+                BalancerMember balancer://gone http://c\nBalancerMember balancer://app\n\
+                <VirtualHost *:80>\nBalancerMember balancer://app http://d\n</VirtualHost>\n";
+    let said = converted("balancer", "httpd.conf", text);
+    for line in [
+        "    LuaBalancerMember http://a\n    LuaBalancerMember http://b route=b\n",
+        "    LuaBalancerMethod least_connections\n",
+        "    LuaBalancerHealthCheck tcp interval=30s rise=1 fall=1\n",
+        "# BalancerMember balancer://app: there is no URL\n",
+        "# ProxySet balancer://gone lbmethod=bybusyness (line 6 of DIR/httpd.conf): there is no section",
+        "# BalancerMember balancer://app http://d (line 10 of DIR/httpd.conf): there is no section",
+        "# BalancerMember balancer://gone http://c (line 7 of DIR/httpd.conf): there is no section",
+    ] {
+        assert!(said.contains(line), "no {line} in {said}");
+    }
+}
+
+#[test]
 fn an_upstream_becomes_a_pool() {
     assert_snapshot!("nginx", converted("nginx", "nginx.conf", NGINX));
 }
