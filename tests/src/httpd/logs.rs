@@ -63,7 +63,8 @@ impl Httpd {
     pub fn misfits(&self) -> Vec<String> {
         let is_whole = |line: &&str| line.len() < MOST_LINE && line.contains("[lua_balancer:");
         let is_misfit = |line: &&str| {
-            let found = messages::read(line);
+            // httpd adds the client's Referer to lines about its requests.
+            let found = messages::read(line.split(", referer: ").next().unwrap_or_default());
             found.is_some_and(|(message, text)| !message.is_some_and(|message| message.fits(text)))
         };
         let log = self.error_log();
