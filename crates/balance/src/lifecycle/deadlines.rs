@@ -3,11 +3,15 @@
 //! then holds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Subject, ordered};
 use crate::api::{Change, Membership, PoolId};
 use crate::event::{By, MemberEvent, What, Why};
+use crate::member::Member;
 use crate::order::{AdminState, Order, Then};
+use crate::steering;
+use crate::steps::{Doing, MemberStep};
 use crate::store::Store;
 
 /// When the next order of each pool ends, as of a version: an order makes another version, so that
@@ -42,13 +46,11 @@ impl Deadlines {
 /// Carries out what is due in a pool; returns when the next order ends.
 fn look(store: &impl Store, pool: &Membership, now_s: u64, events: &mut Vec<MemberEvent>) -> u64 {
     let mut next = u64::MAX;
+    let mut gone: Vec<&Arc<Member>> = Vec::new();
     for member in &pool.members {
         let Some(order) = store.order(member.slot) else { continue };
         match order.gone.or(order.until) {
-            Some(gone) if gone <= now_s && order.gone.is_some() => {
-                let by = By::of_source(&member.spec);
-                events.extend(remove(store, Subject { pool: &pool.name, member }, by));
-            }
+            Some(end) if end <= now_s && order.gone.is_some() => gone.push(member),
             Some(until) if until <= now_s => {
                 events.extend(carry_out(store, Subject { pool: &pool.name, member }, order));
             }
@@ -56,7 +58,46 @@ fn look(store: &impl Store, pool: &Membership, now_s: u64, events: &mut Vec<Memb
             None => {}
         }
     }
+    if gone.len() < 2 || !remove_as_one(store, pool, &gone, now_s, events) {
+        for member in gone {
+            events.extend(remove(store, Subject { pool: &pool.name, member }, By::of_source(&member.spec)));
+        }
+    }
     next
+}
+
+/// Removes members whose drain is over as one change: each change has every child make the pool
+/// ready anew. False: nothing was done.
+fn remove_as_one(
+    store: &impl Store,
+    pool: &Membership,
+    gone: &[&Arc<Member>],
+    now_s: u64,
+    events: &mut Vec<MemberEvent>,
+) -> bool {
+    let mut removed = None;
+    store.with_pen(&mut || {
+        // As they are now: a list may just have named one of them again.
+        let is_over = |member: &&&Arc<Member>| {
+            store.pool_of(member.slot, member.incarnation) == Some(pool.pool)
+                && store.order(member.slot).and_then(|order| order.gone).is_some_and(|end| end <= now_s)
+        };
+        let all: Vec<&Arc<Member>> = gone.iter().filter(is_over).copied().collect();
+        let step = |member: &&Arc<Member>| MemberStep {
+            pool: pool.name.to_string(),
+            member: member.spec.name.clone(),
+            what: Doing::Remove,
+        };
+        let steps: Vec<MemberStep> = all.iter().map(step).collect();
+        let done = steering::deeds(store, &steps).and_then(|deeds| store.carry_out(&deeds));
+        removed = done.ok().map(|_| all);
+    });
+    let Some(removed) = removed else { return false };
+    events.extend(removed.into_iter().map(|member| {
+        let of = Subject { pool: &pool.name, member };
+        of.event(store.now_s(), What::Removed, Why::OrderOver, By::of_source(&member.spec))
+    }));
+    true
 }
 
 /// The state first, the order next: should this process die in between, the next one finds that the
