@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,15 +33,24 @@ struct List {
     members: usize,
     part: usize,
     from: AtomicUsize,
+    /// Its text as it was written last, so that writing it takes little time beside the server.
+    text: Mutex<(usize, String)>,
 }
 
 impl List {
     fn write(&self) {
         let from = self.from.load(Ordering::Relaxed);
-        let url = |n: usize| format!("http://{}:{}", address(n), self.port);
-        let lines: String = (from..from + self.members).map(|n| format!("{} name=m{n}\n", url(n))).collect();
+        let mut text = self.text.lock().expect("its text");
+        let (known, lines) = &mut *text;
+        let gone = lines.match_indices('\n').map(|(at, _)| at + 1).nth((from - *known).wrapping_sub(1));
+        lines.drain(..gone.unwrap_or(0));
+        let there = if lines.is_empty() { from } else { *known + self.members };
+        for n in there..from + self.members {
+            lines.push_str(&format!("http://{}:{} name=m{n}\n", address(n), self.port));
+        }
+        *known = from;
         let beside = self.file.with_extension("new");
-        fs::write(&beside, lines).expect("write the list");
+        fs::write(&beside, &*lines).expect("write the list");
         fs::rename(&beside, &self.file).expect("rename the list");
     }
 
@@ -92,7 +102,8 @@ fn main() {
     let room = members + part * (DRAIN_S + 10);
     let builder = Httpd::builder().threads(25).log_level("warn");
     let file = builder.open_folder("list").join("app.txt");
-    let list = List { file, port: backend.port(), members, part, from: AtomicUsize::new(0) };
+    let list =
+        List { file, port: backend.port(), members, part, from: AtomicUsize::new(0), text: Mutex::default() };
     list.write();
     let httpd = builder
         .config(&format!(
