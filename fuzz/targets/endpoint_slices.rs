@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
             Ok(listed) => {
                 assert!(listed.members.len() <= 100);
                 for spec in &listed.members {
-                    assert_eq!(MemberSpec::from_line(&spec.to_line()).as_ref(), Ok(spec));
+                    assert_eq!(MemberSpec::from_line(&spec.to_line()).as_ref(), Ok(&**spec));
                 }
             }
             Err(problem) => assert!(!problem.contains(['\n', '\r', '\0'])),

@@ -4,7 +4,7 @@
 #![no_main]
 
 use balance::member::MemberSpec;
-use discover::ListingRules;
+use discover::{KnownEntries, ListingRules};
 use etcd::{Copied, KeyCopy};
 use libfuzzer_sys::fuzz_target;
 
@@ -32,11 +32,11 @@ fuzz_target!(|data: &[u8]| {
     assert!(copy.iter().count() <= LIMITS.0);
     assert!(copy.iter().map(|(name, _, value)| name.len() + value.len()).sum::<usize>() <= LIMITS.1);
     let keys = copy.iter().map(|(name, _, value)| (name, value));
-    match discover::read_keys(keys, ListingRules { skip_invalid: true, max: 100, misfit: |_| None }) {
+    match discover::read_keys(keys, ListingRules { skip_invalid: true, max: 100, misfit: |_| None }, &mut KnownEntries::default()) {
         Ok(listed) => {
             is_one_line(&listed.first_skipped);
             for spec in &listed.members {
-                assert_eq!(MemberSpec::from_line(&spec.to_line()).as_ref(), Ok(spec));
+                assert_eq!(MemberSpec::from_line(&spec.to_line()).as_ref(), Ok(&**spec));
             }
         }
         Err(problem) => is_one_line(&problem.to_string()),

@@ -165,7 +165,8 @@ impl Checks {
             // The words of checks that a leader of the configuration before has noted since it
             // ended.
             let table = &lease.child.table;
-            events::tell_all(table, lifecycle::forget_checks(table));
+            let forget = |image: &Arc<PoolImage>| lifecycle::forget_checks_of(table, image);
+            events::tell_all(table, lease.pools.images().iter().flat_map(forget));
         }
         self.prober.set_targets(targets);
     }

@@ -59,7 +59,7 @@ impl Opinions {
         let mut own = OwnOpinions::new();
         for image in lease.pools.images() {
             let Some(health) = shelf.health_of(&image.settings) else { continue };
-            for member in &image.membership.members {
+            for member in image.membership.members.iter() {
                 let of = (image.membership.name.to_string(), member.spec.name.clone());
                 if let Some(opinion) = opinion(table, member, self.own.get(&of)) {
                     own.insert(of, opinion);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The pools as the leader's tasks see them: read anew when membership or settings change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use balance::api::{Membership, PoolId};
@@ -24,7 +25,10 @@ impl PoolImages {
         if now == self.seen {
             return;
         }
-        self.images = now.iter().filter_map(|(pool, _)| table.read_pool(*pool)).map(Arc::new).collect();
+        let key = |image: Arc<PoolImage>| ((image.membership.pool, image.membership.version), image);
+        let mut before: HashMap<(PoolId, u64), Arc<PoolImage>> = self.images.drain(..).map(key).collect();
+        let mut image = |now| before.remove(now).or_else(|| table.read_pool(now.0).map(Arc::new));
+        self.images = now.iter().filter_map(&mut image).collect();
         self.seen = now;
         self.number += 1;
     }

@@ -43,11 +43,16 @@ pub struct LedSource {
     noted: SourceNote,
     /// The pool's version when the list was compared with it last.
     compared: u64,
+    /// The difference that is to be put in service, and the pool's words when it was found.
+    judged: Option<(PoolWords, ListDifference)>,
     /// A wish to have it asked that was passed on.
     asked: Option<u64>,
     /// When the list may be put in service.
     due_ms: Option<u64>,
 }
+
+/// Version and epoch of a pool: they change with whatever a difference depends on.
+type PoolWords = (u64, u64);
 
 /// When a list is to be put in service.
 pub enum Taking {
@@ -82,6 +87,7 @@ impl LedSource {
             held: noted.held.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             noted,
             compared: 0,
+            judged: None,
             asked: None,
             due_ms: None,
         }
@@ -154,7 +160,7 @@ impl LedSource {
         self.count(table, SourceUpdate::Failed);
         self.refused = None;
         let ruling = self.guard.see(Sight::Failed, memory::monotonic_ms());
-        (self.due_ms, self.held) = (None, Vec::new());
+        (self.due_ms, self.held, self.judged) = (None, Vec::new(), None);
         match ruling {
             ListRuling::Stale { is_new: true } => {
                 let has_members = pool.members.iter().any(|member| member.is_found_by(&self.settings.name));
@@ -193,6 +199,8 @@ impl LedSource {
 
     fn judge(&mut self, table: &Table, pool: &Membership) {
         let was = self.guard.standing();
+        // The epoch first: what changes in between is seen later.
+        let words = (pool.version, table.epoch(self.pool));
         let found = self.difference(table, pool);
         self.compared = pool.version;
         let sight = Sight::Listed {
@@ -205,9 +213,12 @@ impl LedSource {
         if was.failing_ms > 0 {
             self.say(table, messages::discovery::READ_AGAIN, "it is read again");
         }
-        (self.due_ms, self.held) = (None, Vec::new());
+        (self.due_ms, self.held, self.judged) = (None, Vec::new(), None);
         match ruling {
-            ListRuling::TakeAt(at_ms) => self.due_ms = Some(at_ms),
+            ListRuling::TakeAt(at_ms) => {
+                self.due_ms = Some(at_ms);
+                self.judged = Some((words, found));
+            }
             ListRuling::Hold { is_new } => {
                 self.refused = None;
                 self.count(table, SourceUpdate::Held);
@@ -288,9 +299,18 @@ impl LedSource {
         let by = By::Source(self.settings.name.clone());
         let mut done = None;
         steering.with_pen(&mut || {
-            let Some(image) = table.read_pool(self.pool) else { return };
-            let found = self.difference(table, &image.membership);
-            done = Some((fitting::carry_out(steering, &found.steps, &by), found));
+            let words = (table.version(self.pool), table.epoch(self.pool));
+            let judged = self.judged.take().filter(|(then, _)| *then == words).map(|(_, found)| found);
+            let now = || Some(self.difference(table, &table.read_pool(self.pool)?.membership));
+            let Some(found) = judged.or_else(now) else { return };
+            let outcome = fitting::carry_out(steering, &found.steps, &by);
+            // Nobody else has changed it meanwhile: it is as the list says.
+            if outcome.as_ref().is_ok_and(|done| done.why.is_none())
+                && table.version(self.pool) == words.0 + 1
+            {
+                self.compared = words.0 + 1;
+            }
+            done = Some((outcome, found));
         });
         // Another change is being made: at the next turn.
         let Some((done, found)) = done else { return };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use balance::api::Membership;
 use balance::member::Member;
 use balance::order::StoreRevision;
 use balance::settings::PoolSettings;
@@ -177,9 +178,9 @@ impl OrderShelf {
         }
         let pools = table.pool_names().into_iter().filter_map(|name| table.find_pool(&name));
         let members = pools.filter_map(|pool| table.read_pool(pool)).flat_map(|image| {
-            let name = image.membership.name;
-            let of = move |member: Arc<Member>| (name.to_string(), member.spec.name.clone());
-            image.membership.members.into_iter().map(of)
+            let Membership { name, members, .. } = image.membership;
+            let of = |member: &Arc<Member>| (name.to_string(), member.spec.name.clone());
+            members.iter().map(of).collect::<Vec<_>>()
         });
         members
             .filter_map(|(pool, member)| {

@@ -26,7 +26,7 @@ pub struct Membership {
     /// Grows with every change of membership.
     pub version: u64,
     /// All members, usable or not.
-    pub members: Vec<Arc<Member>>,
+    pub members: Arc<[Arc<Member>]>,
 }
 
 /// A narrowed pool: what `pool:where`, `pool:except` and `pool:only` make. Steps apply one after

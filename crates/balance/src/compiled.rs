@@ -44,7 +44,7 @@ pub struct MemberNow {
 #[derive(Debug)]
 pub struct Compiled {
     /// All members of the pool or view, in configured order.
-    pub members: Vec<Arc<Member>>,
+    pub members: Arc<[Arc<Member>]>,
     /// The members that may be picked, in configured order.
     pub candidates: Vec<Candidate>,
     /// Index of each member among the candidates, `u32::MAX` for none.
@@ -70,7 +70,7 @@ impl Compiled {
     /// default as the statuses say. `rings` of an earlier build are used again when members and
     /// configured weights are still the same.
     pub fn build(
-        members: Vec<Arc<Member>>,
+        members: Arc<[Arc<Member>]>,
         seen: impl Fn(&Member) -> MemberNow,
         set: &Set,
         panic: Option<bool>,

@@ -120,7 +120,7 @@ impl<S: Store> Engine<S> {
             return part.clone();
         }
         let rings: Option<Arc<Rings>> = known.and_then(|(_, part)| part.compiled.rings_made().cloned());
-        let members: Vec<Arc<Member>> =
+        let members: Arc<[Arc<Member>]> =
             whole.membership.members.iter().filter(|member| view.holds(member)).cloned().collect();
         if members.is_empty() {
             // By a text that a client has sent, perhaps: there are as many such views as clients
@@ -154,7 +154,7 @@ impl<S: Store> Engine<S> {
 
     fn compile(
         &self,
-        members: Vec<Arc<Member>>,
+        members: Arc<[Arc<Member>]>,
         settings: &PoolSettings,
         rings: Option<&Arc<Rings>>,
     ) -> Compiled {

@@ -110,7 +110,8 @@ impl<S: Store> Frozen<S> {
     /// A row that no member has.
     fn free_slot(&self) -> Slot {
         let pools = self.pool_names().into_iter().filter_map(|name| self.read_pool(self.find_pool(&name)?));
-        let slots = pools.flat_map(|image| image.membership.members).map(|member| member.slot);
+        let slots = pools
+            .flat_map(|image| image.membership.members.iter().map(|member| member.slot).collect::<Vec<_>>());
         let own = self.written().rows.keys().max().copied();
         slots.chain(own).max().map_or(0, |slot| slot + 1)
     }
@@ -318,7 +319,7 @@ impl<S: Store> Store for Frozen<S> {
     fn remove(&self, pool: PoolId, name: &str) -> Result<(), ChangeError> {
         self.note("members that are removed");
         let image = self.read_pool(pool).ok_or(ChangeError::UnknownPool)?;
-        let member = image.membership.members.into_iter().find(|member| member.spec.name == name);
+        let member = image.membership.members.iter().find(|member| member.spec.name == name);
         let mut written = self.written();
         if let Some((member, row)) = member
             .and_then(|member| Some((member.slot, self.row(&written, member.slot, member.incarnation)?)))

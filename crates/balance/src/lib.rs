@@ -37,6 +37,7 @@ pub mod order;
 pub mod outlier;
 pub mod packed;
 pub mod part;
+pub mod prints;
 pub mod quorum;
 pub mod reconcile;
 pub mod relay;

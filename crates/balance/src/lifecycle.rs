@@ -323,7 +323,8 @@ pub fn forget_checks(store: &impl Vitals) -> Vec<MemberEvent> {
     pools.flat_map(|image| forget_checks_of(store, &image)).collect()
 }
 
-fn forget_checks_of(store: &impl Vitals, image: &PoolImage) -> Vec<MemberEvent> {
+/// [`forget_checks`] in a pool as it was read.
+pub fn forget_checks_of(store: &impl Vitals, image: &PoolImage) -> Vec<MemberEvent> {
     let pool = &image.membership.name;
     let members = image.membership.members.iter().map(|member| Subject { pool, member });
     let Some(check) = &image.settings.health else {

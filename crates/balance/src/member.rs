@@ -91,8 +91,17 @@ pub struct Member {
     pub spec: MemberSpec,
     /// A fingerprint of the keys of its connections: a line may be changed in place.
     pub connections: u32,
-    /// [`MemberSpec::print`] of its line.
+    /// [`found_print`] of its line and its source.
     pub print: u64,
+    /// Something was ordered of it when it was read: an order makes another text of its row.
+    pub is_ordered: bool,
+}
+
+/// The fingerprint of a line ([`MemberSpec::print`]) that this source has found.
+pub fn found_print(line: u64, source: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    line ^ hasher.finish()
 }
 
 impl MemberSpec {
@@ -198,7 +207,12 @@ impl Member {
         let mut hasher = DefaultHasher::new();
         spec.connection.hash(&mut hasher);
         let connections = hasher.finish() as u32;
-        let print = spec.print();
-        Member { slot, incarnation, order, spec, connections, print }
+        let print = found_print(spec.print(), spec.discovered.as_deref());
+        Member { slot, incarnation, order, spec, connections, print, is_ordered: false }
+    }
+
+    /// The same, of which something is ordered.
+    pub fn ordered(self, is_ordered: bool) -> Self {
+        Member { is_ordered, ..self }
     }
 }

@@ -137,7 +137,7 @@ impl State {
     fn overlaid(&self, member: &Arc<Member>) -> Arc<Member> {
         let order = self.rows.get(member.slot as usize).and_then(|row| row.order.as_ref());
         let Some(order) = order else { return member.clone() };
-        let mut member = (**member).clone();
+        let mut member = Member::clone(member).ordered(true);
         order.overlay(&mut member.spec);
         Arc::new(member)
     }

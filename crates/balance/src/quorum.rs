@@ -73,7 +73,7 @@ pub fn follow(
     votes: &dyn Fn(&Member, OwnFinding) -> Votes,
 ) -> Vec<MemberEvent> {
     let mut events = Vec::new();
-    for member in &pool.members {
+    for member in pool.members.iter() {
         let sight = OwnFinding::of(HealthState::from_bits(store.health(member.slot)));
         let votes = votes(member, sight);
         let wants = is_down(sight, votes, check.initial_up);

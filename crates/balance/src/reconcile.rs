@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::api::Membership;
-use crate::member::{Member, MemberSpec};
+use crate::member::{Member, MemberSpec, found_print};
 use crate::order::{AdminState, Order};
+use crate::prints::PrintSet;
 use crate::status::Status;
 use crate::steps::{Doing, MemberStep};
 use crate::store::Store;
@@ -21,7 +22,7 @@ pub struct Listing<'l> {
     /// Names of all sources of the pool: what others have found is anybody's.
     pub known: &'l [&'l str],
     /// The members, each name once.
-    pub members: &'l [MemberSpec],
+    pub members: &'l [Arc<MemberSpec>],
     /// The fingerprint of each ([`MemberSpec::print`]).
     pub prints: &'l [u64],
     /// Members that stay though the list does not name them.
@@ -48,23 +49,16 @@ impl ListDifference {
     pub fn of(store: &impl Store, pool: &Membership, listing: Listing<'_>, now_s: u64) -> Self {
         let mut planning = Planning { store, pool, listing, now_s, found: ListDifference::default() };
         // Most are as they were, and nothing is ordered of them: the words of those are not read.
-        let mut listed: HashSet<u64> = listing.prints.iter().copied().collect();
-        let is_same = |member: &Arc<Member>| {
-            listed.contains(&member.print)
-                && member.is_found_by(listing.source)
-                && store.order(member.slot).is_none()
-        };
-        let (same, others): (Vec<&Arc<Member>>, Vec<_>) =
-            pool.members.iter().partition(|member| is_same(member));
-        same.iter().for_each(|member| {
-            listed.remove(&member.print);
-        });
-        planning.found.serving = same.len();
+        let source = found_print(0, Some(listing.source));
+        let mut listed: PrintSet = listing.prints.iter().map(|print| print ^ source).collect();
+        let others: Vec<&Arc<Member>> =
+            pool.members.iter().filter(|member| member.is_ordered || !listed.remove(&member.print)).collect();
+        planning.found.serving = pool.members.len() - others.len();
         let known: HashMap<&str, &Arc<Member>> =
             others.iter().map(|member| (member.spec.name.as_str(), *member)).collect();
         let lines = listing.members.iter().zip(listing.prints);
         let lines: Vec<&MemberSpec> =
-            lines.filter(|(_, print)| listed.contains(print)).map(|(spec, _)| spec).collect();
+            lines.filter(|(_, print)| listed.contains(&(*print ^ source))).map(|(spec, _)| &**spec).collect();
         let names: HashSet<&str> = lines.iter().map(|spec| spec.name.as_str()).collect();
         for member in others.iter().filter(|member| member.is_found_by(listing.source)) {
             planning.serving(member, names.contains(&*member.spec.name));

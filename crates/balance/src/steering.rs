@@ -77,10 +77,8 @@ struct Known {
 impl Known {
     fn of(store: &impl Store, name: &str, named: &HashSet<&str>) -> Result<Self, ChangeError> {
         let id = store.find_pool(name).ok_or(ChangeError::UnknownPool)?;
-        let image = store.read_pool(id).ok_or(ChangeError::UnknownPool)?;
-        let members = image.membership.members.into_iter();
-        let members = members.filter(|member| named.contains(&*member.spec.name));
-        let members = members.map(|member| (member.spec.name.clone(), member)).collect();
-        Ok(Known { id, name: image.membership.name, members, deeds: HashMap::new() })
+        let (name, members) = store.named(id, named).ok_or(ChangeError::UnknownPool)?;
+        let members = members.into_iter().map(|member| (member.spec.name.clone(), member)).collect();
+        Ok(Known { id, name, members, deeds: HashMap::new() })
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine's needs of the place where pools are kept: the shared table, or a plain one in tests.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::api::{ChangeError, Membership, PoolId, Stats};
@@ -52,6 +53,12 @@ pub trait Store: Live {
     fn version(&self, pool: PoolId) -> u64;
     /// Reads a pool. None when there is no such pool.
     fn read_pool(&self, pool: PoolId) -> Option<PoolImage>;
+    /// A pool's name, and those of its members that have these names: a few of many, who are read
+    /// without the others. None when there is no such pool.
+    fn named(&self, pool: PoolId, names: &HashSet<&str>) -> Option<(Arc<str>, Vec<Arc<Member>>)> {
+        let Membership { name, members, .. } = self.read_pool(pool)?.membership;
+        Some((name, members.iter().filter(|member| names.contains(&*member.spec.name)).cloned().collect()))
+    }
     /// The pool's round robin sequence.
     fn cursor(&self, pool: PoolId) -> CursorId;
     /// The round robin sequence of a view, by the view's hash: the same for all children.

@@ -12,7 +12,7 @@ use crate::store::Store;
 /// A pool's members before a definition is applied.
 pub struct Before(Option<HashMap<String, (String, Status)>>);
 
-fn members(store: &impl Store, pool: &str) -> Option<Vec<Arc<Member>>> {
+fn members(store: &impl Store, pool: &str) -> Option<Arc<[Arc<Member>]>> {
     let found = store.find_pool(pool)?;
     store.read_pool(found).map(|image| image.membership.members)
 }
@@ -42,7 +42,7 @@ impl Before {
             by: by.clone(),
         };
         let mut events = Vec::new();
-        for member in members(store, pool).unwrap_or_default() {
+        for member in members(store, pool).unwrap_or_default().iter() {
             let (spec, now) = (&member.spec, store.status(member.slot));
             let url = spec.url.to_string();
             let changes = match gone.remove(&spec.name) {

@@ -14,7 +14,7 @@ use balance::settings::EtcdPlace;
 use tokio::time::Instant;
 
 use crate::source::{Look, PolledSource};
-use crate::{Listed, ListingRules, listing};
+use crate::{KnownEntries, Listed, ListingRules, listing};
 
 /// How often etcd is asked whether it is there: a watch is silent where nothing changes, where the
 /// server hangs, and where it has lost its leader.
@@ -39,6 +39,7 @@ pub(crate) struct EtcdSource {
     ranged: Option<Instant>,
     /// The last keys, and their list.
     known: Option<(KeyCopy, Result<Arc<Listed>, String>)>,
+    entries: KnownEntries,
 }
 
 /// A watch that goes on.
@@ -60,6 +61,7 @@ impl EtcdSource {
             is_looking: false,
             ranged: None,
             known: None,
+            entries: KnownEntries::default(),
         }
     }
 
@@ -114,7 +116,7 @@ impl EtcdSource {
             return found.clone();
         }
         let keys = session.keys.iter().map(|(name, _, value)| (name, value));
-        let found = listing::read_keys(keys, self.rules)
+        let found = listing::read_keys(keys, self.rules, &mut self.entries)
             .map(|mut list| {
                 list.first_skipped = self.client.hide(&list.first_skipped);
                 Arc::new(list)

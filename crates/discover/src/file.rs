@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::OFlags;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::{Listed, ListingRules, listing};
+use crate::{KnownEntries, Listed, ListingRules, listing};
 
 /// Largest file, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -40,6 +40,7 @@ pub(crate) struct FileSource {
     /// by line is a shorter list all the while.
     settle: Duration,
     known: Option<Known>,
+    entries: KnownEntries,
     /// Since when something is wrong.
     trouble: Option<Instant>,
     /// The file as it was seen last, and since when.
@@ -82,7 +83,8 @@ fn is_old(meta: &Metadata, age: Duration) -> bool {
 
 impl FileSource {
     pub(crate) fn new(path: PathBuf, rules: ListingRules, settle: Duration) -> Self {
-        FileSource { path, rules, settle, known: None, trouble: None, resting: None, unrest: None }
+        let entries = KnownEntries::default();
+        FileSource { path, rules, settle, known: None, entries, trouble: None, resting: None, unrest: None }
     }
 
     /// Looks at the file. `has_changed`: it may have, whatever its times say.
@@ -138,7 +140,7 @@ impl FileSource {
         if !self.rests(before, &meta, now) {
             return Ok(false);
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(meta.len().min(MAX_BYTES) as usize + 1);
         file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(format!("it has more than {} MiB", MAX_BYTES >> 20));
@@ -153,7 +155,8 @@ impl FileSource {
             }
             return Ok(true);
         }
-        let found = listing::read(&bytes, self.rules).map(Arc::new).map_err(|problem| problem.to_string());
+        let found = listing::read_again(&bytes, self.rules, &mut self.entries);
+        let found = found.map(Arc::new).map_err(|problem| problem.to_string());
         self.known =
             Some(Known { stamp: before, since: now, is_settled: false, hash, found, is_told: false });
         Ok(true)

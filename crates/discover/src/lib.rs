@@ -33,7 +33,7 @@ pub use dns::message as dns_message;
 pub use kubernetes::slices as endpoint_slices;
 #[cfg(fuzzing)]
 pub use listing::read_keys;
-pub use listing::{Listed, ListingRules, read};
+pub use listing::{KnownEntries, Listed, ListingRules, read, read_again};
 pub use lookout::{Lookout, SourcePlan, ThreadBody};
 pub use lua::{AskLua, LuaAnswer, LuaQuestion};
 pub use problem::ListProblem;

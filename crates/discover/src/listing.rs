@@ -3,6 +3,7 @@
 //! as `LuaBalancerMember` has them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use balance::member::MemberSpec;
 use balance::url::MemberUrl;
@@ -10,10 +11,14 @@ use balance::words;
 use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::{Map, Value};
 
+use self::known::{Entries, Entry, Names};
 use crate::problem::{ListProblem, shown};
 
 mod bounded;
+mod known;
 mod pieces;
+
+pub use self::known::KnownEntries;
 
 /// How lists are read.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +35,7 @@ pub struct ListingRules {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Listed {
     /// The members, each name once.
-    pub members: Vec<MemberSpec>,
+    pub members: Vec<Arc<MemberSpec>>,
     /// The fingerprint of each ([`MemberSpec::print`]).
     pub prints: Vec<u64>,
     /// How many entries are left out.
@@ -42,8 +47,12 @@ pub struct Listed {
 impl Listed {
     /// Takes a member.
     pub(crate) fn push(&mut self, spec: MemberSpec) {
-        self.prints.push(spec.print());
-        self.members.push(spec);
+        self.take(Entry::new(spec, false));
+    }
+
+    fn take(&mut self, entry: Entry) {
+        self.prints.push(entry.print);
+        self.members.push(entry.spec);
     }
 
     /// Leaves an entry out.
@@ -63,15 +72,30 @@ const PARTS_OF_ONE: usize = 16;
 /// Most characters of the error of an entry.
 const MOST_WORDS: usize = 300;
 const SCHEME: &str = "__scheme__";
+/// The shapes of entries that are known by their text.
+const LINE: u64 = 0;
+const KEY: u64 = 1;
 
 /// Reads a list.
 ///
 /// # Errors
 /// It is not a list, has a wrong entry (unless these are skipped), or too many.
 pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
+    read_again(bytes, rules, &mut KnownEntries::default())
+}
+
+/// Reads a list of a source whose list before is `known`; it becomes this one.
+///
+/// # Errors
+/// As [`read`]: then nothing is known.
+pub fn read_again(
+    bytes: &[u8],
+    rules: ListingRules,
+    known: &mut KnownEntries,
+) -> Result<Listed, ListProblem> {
     let text = std::str::from_utf8(bytes).map_err(|error| ListProblem::NoText(error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reading = Reading::new(rules);
+    let mut reading = Reading::new(rules, Entries::after(known));
     match text.trim_start().bytes().next() {
         None => return Err(ListProblem::Nothing),
         Some(b'<') => return Err(ListProblem::Html),
@@ -80,6 +104,7 @@ pub fn read(bytes: &[u8], rules: ListingRules) -> Result<Listed, ListProblem> {
         })?,
         Some(_) => reading.lines(text)?,
     }
+    reading.entries.keep(known);
     Ok(reading.listed)
 }
 
@@ -103,57 +128,69 @@ pub(crate) fn gather(
     found: impl IntoIterator<Item = (String, Result<MemberSpec, String>)>,
     rules: ListingRules,
 ) -> Result<Listed, ListProblem> {
-    let mut reading = Reading::new(rules);
+    let mut reading = Reading::new(rules, Entries::default());
     for (place, spec) in found {
         if !spec.as_ref().is_ok_and(|spec| reading.names.contains(&spec.name)) {
-            reading.entry(&|| place.clone(), spec.map(|spec| (spec, true)))?;
+            reading.entry(&|| place.clone(), spec.map(|spec| Entry::new(spec, true)))?;
         }
     }
     Ok(reading.listed)
 }
 
 /// Reads a list of keys: the last part of a key's name is its member's name, and its value the
-/// member as JSON.
+/// member as JSON. The source's list before is `known`; it becomes this one.
 ///
 /// # Errors
-/// A key is wrong (unless these are skipped), or there are too many.
+/// A key is wrong (unless these are skipped), or there are too many: then nothing is known.
 pub fn read_keys<'k>(
     keys: impl Iterator<Item = (&'k [u8], &'k [u8])>,
     rules: ListingRules,
+    known: &mut KnownEntries,
 ) -> Result<Listed, ListProblem> {
-    let mut reading = Reading::new(rules);
+    let mut reading = Reading::new(rules, Entries::after(known));
+    let mut text = Vec::new();
     for (key, value) in keys {
-        reading.key(key, value)?;
+        text.clear();
+        for part in [key, &[0], value] {
+            text.extend_from_slice(part);
+        }
+        reading.key(key, value, &text)?;
     }
+    reading.entries.keep(known);
     Ok(reading.listed)
 }
 
 struct Reading {
     rules: ListingRules,
     listed: Listed,
-    names: HashSet<String>,
+    entries: Entries,
+    names: Names,
     /// Of members without a name of their own.
-    urls: HashSet<String>,
+    urls: HashSet<MemberUrl>,
 }
 
 impl Reading {
-    fn new(rules: ListingRules) -> Self {
-        Reading { rules, listed: Listed::default(), names: HashSet::new(), urls: HashSet::new() }
+    fn new(rules: ListingRules, entries: Entries) -> Self {
+        let (names, urls) = (Names::with_room(entries.len()), HashSet::new());
+        Reading { rules, listed: Listed::default(), entries, names, urls }
     }
 
-    /// A member with the name of its key.
-    fn key(&mut self, key: &[u8], value: &[u8]) -> Result<(), ListProblem> {
+    /// A member with the name of its key; `text`: both.
+    fn key(&mut self, key: &[u8], value: &[u8], text: &[u8]) -> Result<(), ListProblem> {
         let place = || format!("key {}", shown(&String::from_utf8_lossy(key)));
         let parts = PARTS + PARTS_OF_ONE * self.rules.max;
-        let found = match pieces::read_one(value, parts) {
-            Ok(value) => named(key, value),
-            Err(ListProblem::TooLarge { .. }) => {
-                return self.wrong(ListProblem::TooLarge { place: place() });
-            }
-            Err(problem) => Err(problem.to_string()),
-        };
-        let found = found.and_then(|value| control::read_member(&value, |name| self.names.contains(name)));
-        self.entry(&place, found.map(|spec| (spec, true)))
+        let mut is_too_large = false;
+        let found = self.entries.entry((KEY, text), &self.names, |taken| {
+            let value = pieces::read_one(value, parts).map_err(|problem| {
+                is_too_large = matches!(problem, ListProblem::TooLarge { .. });
+                problem.to_string()
+            })?;
+            Ok((control::read_member(&named(key, value)?, taken)?, true))
+        });
+        if is_too_large {
+            return self.wrong(ListProblem::TooLarge { place: place() });
+        }
+        self.entry(&place, found)
     }
 
     /// A file of comments alone is an error too: its writer has died behind them.
@@ -166,10 +203,11 @@ impl Reading {
             }
             is_empty = false;
             let place = || format!("line {}", at + 1);
-            let found = words::split(line).map_err(|error| error.to_string()).and_then(|words| {
+            let found = self.entries.entry((LINE, line.as_bytes()), &self.names, |taken| {
+                let words = words::split(line).map_err(|error| error.to_string())?;
                 let (url, keys) = words.split_first().ok_or("expected a URL")?;
                 let is_named = keys.iter().any(|word| is_key(word, "name"));
-                let spec = MemberSpec::parse_beside(url, keys, |name| self.names.contains(name));
+                let spec = MemberSpec::parse_beside(url, keys, taken);
                 spec.map(|spec| (spec, is_named)).map_err(|error| error.to_string())
             });
             self.entry(&place, found)?;
@@ -185,7 +223,7 @@ impl Reading {
             Value::Object(keys) => {
                 let is_named = keys.get("name").is_some_and(|name| !name.is_null());
                 let found = control::read_member(value, |name| self.names.contains(name));
-                self.entry(&|| place.clone(), found.map(|spec| (spec, is_named)))
+                self.entry(&|| place.clone(), found.map(|spec| Entry::new(spec, is_named)))
             }
             other => self.wrong(shape(&place, other, ELEMENT)),
         }
@@ -207,23 +245,20 @@ impl Reading {
                 }
                 other => Err(format!("found {}, expected host:port", kind(other))),
             };
-            self.entry(&place, found.map(|spec| (spec, is_named)))?;
+            self.entry(&place, found.map(|spec| Entry::new(spec, is_named)))?;
         }
         Ok(())
     }
 
     /// Takes an entry in, as it was read.
-    fn entry(
-        &mut self,
-        place: &dyn Fn() -> String,
-        found: Result<(MemberSpec, bool), String>,
-    ) -> Result<(), ListProblem> {
+    fn entry(&mut self, place: &dyn Fn() -> String, found: Result<Entry, String>) -> Result<(), ListProblem> {
         let wrong =
             |why: String| ListProblem::Entry { place: place(), why: net::printable(&why, MOST_WORDS) };
-        let (spec, is_named) = match found {
-            Ok(found) => found,
+        let entry = match found {
+            Ok(entry) => entry,
             Err(why) => return self.wrong(wrong(why)),
         };
+        let spec = &entry.spec;
         if let Some(why) = (self.rules.misfit)(&spec.url) {
             return self.wrong(wrong(why));
         }
@@ -231,15 +266,15 @@ impl Reading {
             return self.wrong(wrong(format!("another entry is named {} as well", spec.name)));
         }
         // Without names of their own these would be one member twice.
-        if !is_named && !self.urls.insert(spec.url.to_string()) {
+        if !entry.is_named && !self.urls.insert(spec.url.clone()) {
             return self.wrong(wrong(format!("{} is there twice", spec.url)));
         }
         if self.listed.members.len() >= self.rules.max {
             let most = self.rules.max;
             return Err(ListProblem::TooMany { found: most + 1, most });
         }
-        self.names.insert(spec.name.clone());
-        self.listed.push(spec);
+        self.names.insert(spec);
+        self.listed.take(entry);
         Ok(())
     }
 

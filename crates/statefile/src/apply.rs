@@ -71,8 +71,8 @@ impl<S: Vitals> Applying<'_, S> {
         if !self.pools.contains_key(name) {
             let id = self.store.find_pool(name)?;
             let image = self.store.read_pool(id)?;
-            let members = image.membership.members.into_iter();
-            let members = members.map(|member| (member.spec.name.clone(), member)).collect();
+            let members = image.membership.members.iter();
+            let members = members.map(|member| (member.spec.name.clone(), member.clone())).collect();
             let known = Known { id, name: image.membership.name, settings: image.settings, members };
             self.pools.insert(name.to_owned(), known);
         }

@@ -48,7 +48,7 @@ fn time(name: &str, mut change: impl FnMut(usize), mut follow: impl FnMut()) {
 
 fn changes(table: &Table, pool: PoolId, method: &Method) {
     let handle = Handle::new(Engine::new(table.clone(), Box::new(|_| {})), 7);
-    let members: Vec<Arc<Member>> =
+    let members: Arc<[Arc<Member>]> =
         table.read_pool(pool).map(|image| image.membership.members).unwrap_or_default();
     let of = |round: usize| &members[round * 7919 % members.len()];
     let query = Query { pool, view: None, method, key: b"", avoid: &[] };
@@ -65,8 +65,8 @@ fn changes(table: &Table, pool: PoolId, method: &Method) {
     };
     time("a pick after an order", order, pick);
     time("a reading after an order", order, || drop(black_box(table.read_pool(pool))));
-    let list: Vec<MemberSpec> = members.iter().map(|member| member.spec.clone()).collect();
-    let prints: Vec<u64> = list.iter().map(MemberSpec::print).collect();
+    let list: Vec<Arc<MemberSpec>> = members.iter().map(|member| Arc::new(member.spec.clone())).collect();
+    let prints: Vec<u64> = list.iter().map(|spec| spec.print()).collect();
     let (absent, known) = (HashSet::new(), ["list"]);
     let listing = Listing {
         source: "list",

@@ -364,8 +364,13 @@ impl Table {
 
     /// The pool of a row.
     pub(crate) fn pool_row(&self, slot: Slot) -> Option<&PoolRow> {
+        self.map.pools().get(self.place_of(slot)?)
+    }
+
+    /// The row of the pool that a member is in.
+    pub(crate) fn place_of(&self, slot: Slot) -> Option<usize> {
         let (key, _) = self.row(slot)?;
-        self.map.pools().get(PoolRef::of_place(key.place.load(SeqCst)).row)
+        Some(PoolRef::of_place(key.place.load(SeqCst)).row)
     }
 
     /// Notes that a member has changed just now.

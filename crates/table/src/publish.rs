@@ -2,8 +2,10 @@
 //! Entries of the journal, written down and carried out. Nothing of it may fail, and all of it may
 //! be done again, by another process.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
+use balance::api::ChangeError;
 use balance::lifecycle;
 use balance::live::Slot;
 use balance::status::Status;
@@ -15,7 +17,7 @@ use crate::primitive::step;
 use crate::protocol::journal::{JournalEntry, StatusChange, WORDS};
 use crate::protocol::life::{self, Life};
 use crate::protocol::text;
-use crate::{Table, codec};
+use crate::{Table, codec, config};
 
 /// The status word before and after.
 pub(crate) type Words = (Status, Status);
@@ -52,15 +54,26 @@ impl Table {
     }
 
     /// Carries all entries out, and makes the sequence even. `seen` is told what status words have
-    /// become.
+    /// become. Pools are told once, at the end: each time, all children make them ready anew.
     pub(crate) fn publish(&self, seen: &mut dyn FnMut(JournalEntry, Words)) {
         let journal = self.map.journal();
         let length = journal.length.load(SeqCst) as usize;
+        let (mut changed, mut told) = (HashSet::new(), HashSet::new());
         for cells in self.map.entries().chunks_exact(WORDS).take(length) {
             let words = std::array::from_fn(|at| cells[at].load(Relaxed));
             if let Some(entry) = JournalEntry::from_words(words) {
                 self.carry_out_entry(entry, seen);
+                match entry {
+                    JournalEntry::Status { row, .. } => changed.extend(self.place_of(row)),
+                    JournalEntry::Pool { row } => told.extend([row as usize]),
+                    _ => {}
+                }
             }
+            step();
+        }
+        // Words that are changed already, by a process that has died, are told all the same.
+        for pool in changed.difference(&told).filter_map(|row| self.map.pools().get(*row)) {
+            pool.epoch.fetch_add(1, SeqCst);
             step();
         }
         // Two more than the last even one, and even.
@@ -96,11 +109,37 @@ impl Table {
                     self.recount(row, incarnation);
                 }
                 // Removed by somebody meanwhile: there is nothing to be changed.
-                if let Ok(words) = self.update(row, incarnation, &mut |status| change.apply(status)) {
+                let words = self.update_quietly(row, incarnation, &mut |status| change.apply(status));
+                if let Ok(words) = words {
                     seen(entry, words);
                 }
             }
         }
+    }
+
+    /// Changes a status word, of which the pool's epoch tells nobody yet.
+    pub(crate) fn update_quietly(
+        &self,
+        slot: Slot,
+        incarnation: u32,
+        change: &mut dyn FnMut(Status) -> Status,
+    ) -> Result<Words, ChangeError> {
+        let mut change = |word| change(config::visible(word)).0 & !config::COUNTERS | word & config::COUNTERS;
+        let changed = self.change_word(slot, incarnation, |row| &row.status, &mut change);
+        let (before, after) = changed.ok_or(ChangeError::Removed)?;
+        let (before, after) = (config::visible(before), config::visible(after));
+        if before.with_ramp(0) != after.with_ramp(0) {
+            self.touch(slot);
+        }
+        if before.state() != after.state() {
+            self.count_transition(slot, incarnation);
+        }
+        if before.weight() != after.weight()
+            && let Some(pool) = self.pool_row(slot)
+        {
+            pool.cursor.store(0, SeqCst);
+        }
+        Ok((before, after))
     }
 
     fn raise(&self, row: Slot, held: Life) {

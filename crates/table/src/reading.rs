@@ -2,6 +2,7 @@
 //! The members of a pool, read: those that this process has read before and that are the same are
 //! not parsed again, so that a change of one line costs its readers that line.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -9,6 +10,7 @@ use balance::live::Slot;
 use balance::member::Member;
 
 use crate::place::PoolRef;
+use crate::pools::hash;
 use crate::protocol::life::{Life, LifePhase};
 use crate::protocol::text;
 use crate::seen::SeenMember;
@@ -21,12 +23,13 @@ impl Table {
             return None;
         }
         let spec = codec::member(&record.text)?;
-        let member = Arc::new(Member::new((row as Slot, life.incarnation()), record.order, spec));
+        let member = Member::new((row as Slot, life.incarnation()), record.order, spec);
+        let member = Arc::new(member.ordered(codec::order(&record.text).is_some()));
         Some(SeenMember { row, life, text_word, member })
     }
 
     /// The live members of a pool, in configured order.
-    pub(crate) fn read_members(&self, pool: PoolRef) -> Vec<Arc<Member>> {
+    pub(crate) fn read_members(&self, pool: PoolRef) -> Arc<[Arc<Member>]> {
         let before = self.seen.of(pool);
         let mut known = before.iter().peekable();
         let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
@@ -43,6 +46,18 @@ impl Table {
         let mut members: Vec<Arc<Member>> = seen.iter().map(|seen| seen.member.clone()).collect();
         self.seen.keep(pool, seen);
         members.sort_by_key(|member| (member.order, member.slot));
-        members
+        members.into()
+    }
+
+    /// The live members of a pool that have these names.
+    pub(crate) fn read_named(&self, pool: PoolRef, names: &HashSet<&str>) -> Vec<Arc<Member>> {
+        let hashes: HashSet<u64> = names.iter().map(|name| hash(name)).collect();
+        let keys = self.map.keys();
+        let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
+        rows.filter(|(row, _)| hashes.contains(&keys[*row].name.load(SeqCst)))
+            .filter_map(|(row, life)| self.read_member(row, life))
+            .map(|seen| seen.member)
+            .filter(|member| names.contains(&*member.spec.name))
+            .collect()
     }
 }

@@ -2,6 +2,7 @@
 //! The table as the engine sees it.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -25,7 +26,7 @@ use crate::primitive::step;
 use crate::protocol::AtomicU64;
 use crate::protocol::life::{self, Life, LifePhase};
 use crate::protocol::text::{self, MAX_ORDER};
-use crate::{Table, codec, config, define};
+use crate::{Table, codec, define};
 
 const READ_TRIES: u32 = 16;
 const CURSOR_PROBES: usize = 16;
@@ -139,6 +140,12 @@ impl Store for Table {
         }
     }
 
+    fn named(&self, pool: PoolId, names: &HashSet<&str>) -> Option<(Arc<str>, Vec<Arc<Member>>)> {
+        let found = self.pool_ref(pool.0 as usize)?;
+        let (name, members) = (self.pool_name(found)?, self.read_named(found, names));
+        self.is_pool(found).then(|| (name.into(), members))
+    }
+
     fn queued(&self, pool: PoolId) -> u32 {
         self.queue_length(pool.0)
     }
@@ -200,23 +207,11 @@ impl Store for Table {
         incarnation: u32,
         change: &mut dyn FnMut(Status) -> Status,
     ) -> Result<(Status, Status), ChangeError> {
-        let mut change = |word| change(config::visible(word)).0 & !config::COUNTERS | word & config::COUNTERS;
-        let changed = self.change_word(slot, incarnation, |row| &row.status, &mut change);
-        let (before, after) = changed.ok_or(ChangeError::Removed)?;
-        let (before, after) = (config::visible(before), config::visible(after));
-        if before.with_ramp(0) != after.with_ramp(0) {
-            self.touch(slot);
-        }
-        if before.state() != after.state() {
-            self.count_transition(slot, incarnation);
-        }
+        let (before, after) = self.update_quietly(slot, incarnation, change)?;
         if before != after
             && let Some(pool) = self.pool_row(slot)
         {
             step();
-            if before.weight() != after.weight() {
-                pool.cursor.store(0, SeqCst);
-            }
             pool.epoch.fetch_add(1, SeqCst);
         }
         Ok((before, after))

@@ -36,7 +36,7 @@ impl<S: Vitals> Life<'_, S> {
     }
 
     fn member(&self, name: &str) -> Arc<Member> {
-        self.pool().members.into_iter().find(|member| member.spec.name == name).expect("a member")
+        self.pool().members.iter().find(|member| member.spec.name == name).expect("a member").clone()
     }
 
     fn tell(&mut self, events: impl IntoIterator<Item = balance::event::MemberEvent>) {

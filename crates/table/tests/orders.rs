@@ -58,7 +58,7 @@ macro_rules! both {
 
 fn member(store: &impl Store, name: &str) -> Arc<Member> {
     let image = store.read_pool(store.find_pool("app").expect("the pool")).expect("an image");
-    image.membership.members.into_iter().find(|member| member.spec.name == name).expect("a member")
+    image.membership.members.iter().find(|member| member.spec.name == name).expect("a member").clone()
 }
 
 fn shown(store: &impl Vitals, name: &str) -> MemberState {

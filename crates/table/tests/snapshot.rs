@@ -56,7 +56,7 @@ fn play<S: Vitals + 'static>(store: S, begin: impl Fn(&S, &Member)) -> Arc<Engin
     let by = By::Script(Some("x.lua".into()));
     let find = |pool, name: &str| -> Arc<Member> {
         let members = handle.membership(pool).expect("the pool").members.clone();
-        members.into_iter().find(|member| member.spec.name == name).expect("a member")
+        members.iter().find(|member| member.spec.name == name).expect("a member").clone()
     };
     let check = |name: &str, ok: bool, advice: AgentWords| {
         let (member, pool) = (find(app, name), Arc::from("app"));

@@ -2,6 +2,7 @@
 //! What a call over a frozen store has changed: seen by this call, and forgotten with it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::api::PoolId;
 use crate::live::{CursorId, Slot};
@@ -70,13 +71,16 @@ impl Written {
 
     /// Puts the members that were added into a pool, and takes out those that were removed.
     pub(super) fn overlay(&self, image: &mut PoolImage) {
-        let members = &mut image.membership.members;
-        members.retain(|member| self.row(member.slot, member.incarnation).is_none_or(|row| !row.is_removed));
+        let stays = |member: &&Arc<Member>| {
+            self.row(member.slot, member.incarnation).is_none_or(|row| !row.is_removed)
+        };
+        let below = image.membership.members.iter().filter(stays).cloned();
         let pool = image.membership.pool;
         let is_here = |row: &Row| row.pool == pool && !row.is_removed;
         let mut added: Vec<_> =
             self.added().filter(|(row, _)| is_here(row)).map(|(_, member)| member.clone().into()).collect();
-        added.sort_by_key(|member: &std::sync::Arc<Member>| member.order);
-        members.append(&mut added);
+        added.sort_by_key(|member: &Arc<Member>| member.order);
+        let members = below.chain(added).collect();
+        image.membership.members = members;
     }
 }

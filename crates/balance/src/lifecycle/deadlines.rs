@@ -47,7 +47,7 @@ impl Deadlines {
 fn look(store: &impl Store, pool: &Membership, now_s: u64, events: &mut Vec<MemberEvent>) -> u64 {
     let mut next = u64::MAX;
     let mut gone: Vec<&Arc<Member>> = Vec::new();
-    for member in &pool.members {
+    for member in pool.members.iter().filter(|member| member.is_ordered) {
         let Some(order) = store.order(member.slot) else { continue };
         match order.gone.or(order.until) {
             Some(end) if end <= now_s && order.gone.is_some() => gone.push(member),

@@ -27,7 +27,7 @@ fn pool(store: &MemoryStore) -> Membership {
 }
 
 fn member(store: &MemoryStore, name: &str) -> Arc<Member> {
-    let found = pool(store).members.into_iter().find(|member| member.spec.name == name);
+    let found = pool(store).members.iter().find(|member| member.spec.name == name).cloned();
     found.unwrap_or_else(|| panic!("{name} is not there"))
 }
 
@@ -36,12 +36,12 @@ fn names(store: &MemoryStore) -> Vec<String> {
 }
 
 fn difference(store: &MemoryStore, source: &str, lines: &[&str], drain_ms: u64) -> ListDifference {
-    let members: Vec<MemberSpec> = lines.iter().map(|line| spec(line)).collect();
+    let members: Vec<Arc<MemberSpec>> = lines.iter().map(|line| Arc::new(spec(line))).collect();
     let listing = Listing {
         source,
         known: &["file-1", "file-2"],
         members: &members,
-        prints: &members.iter().map(MemberSpec::print).collect::<Vec<_>>(),
+        prints: &members.iter().map(|spec| spec.print()).collect::<Vec<_>>(),
         absent: &HashSet::new(),
         drain_ms,
     };

@@ -22,7 +22,7 @@ fn look(source: &mut DnsSource) -> Look {
 /// The members as lines, and the pause.
 fn members(source: &mut DnsSource) -> Result<(Vec<String>, Duration), String> {
     match look(source) {
-        Look::List(list, pause) => Ok((list.members.iter().map(MemberSpec::to_line).collect(), pause)),
+        Look::List(list, pause) => Ok((list.members.iter().map(|spec| spec.to_line()).collect(), pause)),
         Look::Failed(why) | Look::Unmended(why) => Err(why),
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 fn read(keys: &[(&str, &str)], skip_invalid: bool) -> Result<Listed, String> {
     let rules = ListingRules { skip_invalid, max: 2, misfit: |_| None };
     let keys = keys.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    listing::read_keys(keys, rules).map_err(|problem| problem.to_string())
+    listing::read_keys(keys, rules, &mut KnownEntries::default()).map_err(|problem| problem.to_string())
 }
 
 #[test]

@@ -6,7 +6,7 @@ const RULES: ListingRules = ListingRules { skip_invalid: false, max: 1000, misfi
 
 fn lines(text: &str) -> Result<Vec<String>, String> {
     let listed = read(text.as_bytes(), RULES).map_err(|problem| problem.to_string())?;
-    Ok(listed.members.iter().map(MemberSpec::to_line).collect())
+    Ok(listed.members.iter().map(|spec| spec.to_line()).collect())
 }
 
 #[test]
@@ -180,10 +180,41 @@ proptest! {
                 let names: HashSet<&str> = listed.members.iter().map(|spec| spec.name.as_str()).collect();
                 prop_assert_eq!(names.len(), listed.members.len());
                 for spec in &listed.members {
-                    prop_assert_eq!(&MemberSpec::from_line(&spec.to_line()), &Ok(spec.clone()));
+                    prop_assert_eq!(MemberSpec::from_line(&spec.to_line()), Ok(MemberSpec::clone(spec)));
                 }
             }
             Err(problem) => prop_assert!(!problem.to_string().contains(['\n', '\r'])),
+        }
+    }
+
+    /// However lists follow each other, one that is read beside the list before says the same as
+    /// one that is read alone.
+    #[test]
+    fn entries_that_are_known_change_no_list(
+        texts in proptest::collection::vec(
+            "(http://[ab]:[12]( weight=[12]| name=[a-c]| name=b%3a1|)\n){0,6}",
+            1..6,
+        ),
+        keys in proptest::collection::vec(
+            proptest::collection::btree_map("app/[ab]", r#"\{"url":"http://[ab]:[12]"\}|\{|[0-9]"#, 0..4),
+            1..6,
+        ),
+        skip_invalid: bool,
+    ) {
+        let rules = ListingRules { skip_invalid, ..RULES };
+        let mut known = KnownEntries::default();
+        for text in texts {
+            let again = read_again(text.as_bytes(), rules, &mut known);
+            prop_assert_eq!(again.map_err(|problem| problem.to_string()),
+                read(text.as_bytes(), rules).map_err(|problem| problem.to_string()));
+        }
+        let mut known = KnownEntries::default();
+        for keys in keys {
+            let of = |known: &mut KnownEntries| {
+                let keys = keys.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+                read_keys(keys, rules, known).map_err(|problem| problem.to_string())
+            };
+            prop_assert_eq!(of(&mut known), of(&mut KnownEntries::default()));
         }
     }
 }

@@ -344,7 +344,7 @@ impl Simulation {
                 continue;
             };
             let Some(check) = &settings.health else { continue };
-            for member in &membership.members {
+            for member in membership.members.iter() {
                 let (_, ok) = Fault::weigh(&self.faults, &membership.name, &member.spec.name, at);
                 let found = Finding { ok, why: "simulated", ..Finding::default() };
                 lifecycle::check_ended(store, Subject { pool: &membership.name, member }, check, &found);

@@ -37,7 +37,7 @@ impl World {
         let (pool, own) = name.split_once('/').map_or((None, name), |(pool, own)| (Some(pool), own));
         let (mut found, mut others) = (Vec::new(), Vec::new());
         for membership in self.memberships() {
-            for member in &membership.members {
+            for member in membership.members.iter() {
                 let here = pool.is_none_or(|pool| membership.name.eq_ignore_ascii_case(pool));
                 if here && member.spec.name == own {
                     found.push((membership.clone(), member.clone()));
@@ -60,7 +60,7 @@ impl World {
             let check = check.ok_or("internal error: there is no check")?;
             self.check(&membership, &member, &check, up);
             if up {
-                let alone = Membership { members: vec![member], ..(*membership).clone() };
+                let alone = Membership { members: [member].into(), ..(*membership).clone() };
                 lifecycle::expire(self.pools.store(), &alone, u64::MAX);
             }
         }
@@ -138,7 +138,7 @@ impl World {
     pub fn is_settled(&self) -> bool {
         let store = self.pools.store();
         let all = self.memberships();
-        all.iter().flat_map(|membership| &membership.members).all(|member| {
+        all.iter().flat_map(|membership| membership.members.iter()).all(|member| {
             let status = store.status(member.slot);
             status.ramp() == u8::MAX && !status.has(Status::EJECTED)
         })

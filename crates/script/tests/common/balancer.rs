@@ -83,7 +83,7 @@ impl Balancer for TestBalancer {
             pool,
             name: found.name.as_str().into(),
             version: found.version,
-            members: found.members.clone(),
+            members: found.members.clone().into(),
         }))
     }
     fn settings(&self, pool: PoolId) -> Option<Arc<PoolSettings>> {

@@ -43,7 +43,7 @@ fn app(store: &MemoryStore) -> PoolId {
 
 fn member(store: &MemoryStore, name: &str) -> Arc<Member> {
     let members = store.read_pool(app(store)).expect("the pool").membership.members;
-    members.into_iter().find(|member| member.spec.name == name).expect("the member")
+    members.iter().find(|member| member.spec.name == name).expect("the member").clone()
 }
 
 fn change(store: &MemoryStore, name: &str, change: impl Fn(Status) -> Status) {

@@ -87,7 +87,7 @@ impl Table {
     /// have come.
     pub fn note_members(&self, pools: &[Arc<PoolImage>], at: Moment, first: FirstReading) {
         let Some(history) = &self.history else { return };
-        for member in pools.iter().flat_map(|image| &image.membership.members) {
+        for member in pools.iter().flat_map(|image| image.membership.members.iter()) {
             let Some(window) = history.window_of_member(member.slot as usize) else { continue };
             let now = self.member_histogram(member.slot);
             let before = if first == FirstReading::Old { now } else { Histogram::default() };

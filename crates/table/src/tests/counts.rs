@@ -95,7 +95,7 @@ fn each_count_has_a_word_of_its_own() {
     assert_eq!(used(&rows.1.words), of_pool(&table.pool_counts(pool)).len());
     let store = MemoryStore::new();
     let other = store.define("app", &settings(), &[spec("a", 1, 100)], 1).expect("room");
-    let own = store.read_pool(other).expect("a pool").membership.members.remove(0);
+    let own = store.read_pool(other).expect("a pool").membership.members[0].clone();
     count_all(&store, other, &own);
     assert_eq!(table.member_counts(a.slot), store.member_counts(own.slot));
     assert_eq!(table.pool_counts(pool), store.pool_counts(other));
@@ -264,7 +264,7 @@ proptest! {
         let (table, store) = (table(), MemoryStore::new());
         let pool = table.define("app", &settings(), &[spec("a", 1, 100)], 1).expect("room");
         let other = store.define("app", &settings(), &[spec("a", 1, 100)], 1).expect("room");
-        let (a, own) = (member(&table, pool, "a"), store.read_pool(other).expect("a pool").membership.members.remove(0));
+        let (a, own) = (member(&table, pool, "a"), store.read_pool(other).expect("a pool").membership.members[0].clone());
         let mut before = of_member(&table.member_counts(a.slot));
         for attempt in attempts {
             table.count_attempt(a.slot, a.incarnation, &attempt);

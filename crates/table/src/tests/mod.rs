@@ -73,7 +73,7 @@ pub(super) fn settings() -> PoolSettings {
 }
 
 pub(super) fn members(table: &Table, pool: PoolId) -> Vec<Arc<Member>> {
-    table.read_pool(pool).map(|image| image.membership.members).unwrap_or_default()
+    table.read_pool(pool).map(|image| image.membership.members.to_vec()).unwrap_or_default()
 }
 
 pub(super) fn names(table: &Table, pool: PoolId) -> Vec<String> {
