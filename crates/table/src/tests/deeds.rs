@@ -123,6 +123,40 @@ fn all_steps_are_done() {
     assert_eq!(table.status(member(&table, table.find_pool("app").unwrap(), "d").slot).weight(), 200);
 }
 
+/// Each epoch has all children make the pool ready anew.
+#[test]
+fn a_change_of_many_members_is_told_once() {
+    let table = world();
+    let pool = table.find_pool("app").unwrap();
+    let words = || (table.version(pool), table.epoch(pool));
+    let drain = |member| step(member, Doing::Switch(Status::DRAINING));
+    let before = words();
+    run(&table, &["a", "b", "c"].map(drain)).unwrap();
+    assert_eq!(words(), (before.0, before.1 + 1), "states alone");
+    let before = words();
+    let orders = ["a", "b", "c"].map(|member| step(member, Doing::Order(order("later"))));
+    let enable = ["a", "b", "c"].map(|member| step(member, Doing::Switch(0)));
+    run(&table, &[orders, enable].concat()).unwrap();
+    assert_eq!(words(), (before.0 + 1, before.1 + 1), "states and orders");
+    let before = words();
+    run(&table, &["a", "b"].map(|member| step(member, Doing::Remove))).unwrap();
+    assert_eq!(words(), (before.0 + 1, before.1 + 1), "removals");
+}
+
+/// A reading by names is the reading of all, narrowed.
+#[test]
+fn members_are_read_by_their_names() {
+    let table = world();
+    let pool = table.find_pool("app").unwrap();
+    let names = HashSet::from(["b", "nobody"]);
+    let (name, found) = table.named(pool, &names).unwrap();
+    assert_eq!((&*name, found), ("app", vec![member(&table, pool, "b")]));
+    table.remove(pool, "b").unwrap();
+    assert_eq!(table.named(pool, &names).unwrap().1, []);
+    table.define("app", &settings(), &[], 2).unwrap();
+    assert_eq!(table.named(pool, &HashSet::from(["a"])).unwrap().1, []);
+}
+
 #[test]
 fn a_change_whose_author_dies_is_made_or_not_made() {
     let (mut made, mut steps) = (0, 0);
