@@ -51,8 +51,8 @@ pub struct LedSource {
     due_ms: Option<u64>,
 }
 
-/// Version and epoch of a pool: they change with whatever a difference depends on.
-type PoolWords = (u64, u64);
+/// Version and epoch of a pool, and the second: all that a difference depends on beside the list.
+type PoolWords = (u64, u64, u64);
 
 /// When a list is to be put in service.
 pub enum Taking {
@@ -200,7 +200,7 @@ impl LedSource {
     fn judge(&mut self, table: &Table, pool: &Membership) {
         let was = self.guard.standing();
         // The epoch first: what changes in between is seen later.
-        let words = (pool.version, table.epoch(self.pool));
+        let words = (pool.version, table.epoch(self.pool), memory::epoch_s());
         let found = self.difference(table, pool);
         self.compared = pool.version;
         let sight = Sight::Listed {
@@ -299,11 +299,17 @@ impl LedSource {
         let by = By::Source(self.settings.name.clone());
         let mut done = None;
         steering.with_pen(&mut || {
-            let words = (table.version(self.pool), table.epoch(self.pool));
+            let words = (table.version(self.pool), table.epoch(self.pool), memory::epoch_s());
             let judged = self.judged.take().filter(|(then, _)| *then == words).map(|(_, found)| found);
-            let now = || Some(self.difference(table, &table.read_pool(self.pool)?.membership));
-            let Some(found) = judged.or_else(now) else { return };
-            let outcome = fitting::carry_out(steering, &found.steps, &by);
+            let judged = judged.map(|found| (fitting::carry_out(steering, &found.steps, &by), found));
+            // A change that is made and not told yet may stand against what was judged.
+            let now = || {
+                let found = self.difference(table, &table.read_pool(self.pool)?.membership);
+                Some((fitting::carry_out(steering, &found.steps, &by), found))
+            };
+            let Some((outcome, found)) = judged.filter(|(outcome, _)| outcome.is_ok()).or_else(now) else {
+                return;
+            };
             // Nobody else has changed it meanwhile: it is as the list says.
             if outcome.as_ref().is_ok_and(|done| done.why.is_none())
                 && table.version(self.pool) == words.0 + 1

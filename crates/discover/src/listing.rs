@@ -151,7 +151,7 @@ pub fn read_keys<'k>(
     let mut text = Vec::new();
     for (key, value) in keys {
         text.clear();
-        for part in [key, &[0], value] {
+        for part in [&key.len().to_le_bytes(), key, value] {
             text.extend_from_slice(part);
         }
         reading.key(key, value, &text)?;

@@ -3,6 +3,8 @@
 //! not parsed again, so that a change of one line costs its readers that line.
 
 use std::collections::HashSet;
+use std::iter::Peekable;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -28,6 +30,17 @@ impl Table {
         Some(SeenMember { row, life, text_word, member })
     }
 
+    /// The member of a row as it was read before, if it is the same still. `known` goes on by rows.
+    fn seen_again<'s>(
+        &self,
+        known: &mut Peekable<slice::Iter<'s, SeenMember>>,
+        (row, life): (usize, Life),
+    ) -> Option<&'s SeenMember> {
+        while known.next_if(|seen| seen.row < row).is_some() {}
+        let text_word = self.map.members()[row].text.load(SeqCst);
+        known.next_if(|seen| seen.row == row && seen.life.same_as(life) && seen.text_word == text_word)
+    }
+
     /// The live members of a pool, in configured order.
     pub(crate) fn read_members(&self, pool: PoolRef) -> Arc<[Arc<Member>]> {
         let before = self.seen.of(pool);
@@ -35,12 +48,8 @@ impl Table {
         let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
         let seen: Vec<SeenMember> = rows
             .filter_map(|(row, life)| {
-                while known.next_if(|seen| seen.row < row).is_some() {}
-                let text_word = self.map.members()[row].text.load(SeqCst);
-                let same = |seen: &&SeenMember| {
-                    seen.row == row && seen.life.same_as(life) && seen.text_word == text_word
-                };
-                known.next_if(same).cloned().or_else(|| self.read_member(row, life))
+                let again = self.seen_again(&mut known, (row, life)).cloned();
+                again.or_else(|| self.read_member(row, life))
             })
             .collect();
         let mut members: Vec<Arc<Member>> = seen.iter().map(|seen| seen.member.clone()).collect();
@@ -53,10 +62,14 @@ impl Table {
     pub(crate) fn read_named(&self, pool: PoolRef, names: &HashSet<&str>) -> Vec<Arc<Member>> {
         let hashes: HashSet<u64> = names.iter().map(|name| hash(name)).collect();
         let keys = self.map.keys();
+        let before = self.seen.of(pool);
+        let mut known = before.iter().peekable();
         let rows = self.rows_of(pool, &[LifePhase::Live]).into_iter();
         rows.filter(|(row, _)| hashes.contains(&keys[*row].name.load(SeqCst)))
-            .filter_map(|(row, life)| self.read_member(row, life))
-            .map(|seen| seen.member)
+            .filter_map(|(row, life)| {
+                let again = self.seen_again(&mut known, (row, life)).map(|seen| seen.member.clone());
+                again.or_else(|| Some(self.read_member(row, life)?.member))
+            })
             .filter(|member| names.contains(&*member.spec.name))
             .collect()
     }

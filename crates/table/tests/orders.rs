@@ -199,31 +199,6 @@ fn a_member_that_drains_until_it_is_removed_goes_then() {
     });
 }
 
-/// Each version has all children make the pool ready anew.
-#[test]
-fn members_whose_drain_is_over_go_as_one_change() {
-    both!(store => {
-        let pool = store.find_pool("app").expect("the pool");
-        let gone = |end| Order { gone: Some(end), ..Order::default() };
-        for (number, end) in [(1, 30), (2, 30), (3, 30), (4, 60)] {
-            let added = store.add(pool, &spec(&format!("http://10.0.0.{number}:80 name=x{number}"))).expect("room");
-            store.set_order(&added, Some(&gone(NOW_S + end))).expect("room");
-        }
-        let mut deadlines = Deadlines::default();
-        assert!(look(store, &mut deadlines, NOW_S + 29).is_empty());
-        // One is on its list again, just now: its order is taken back behind the reading.
-        let image = store.read_pool(pool).expect("an image");
-        store.set_order(&member(store, "x2"), None).expect("room");
-        let version = store.version(pool);
-        let told = deadlines.advance(store, [&image.membership].into_iter(), NOW_S + 30);
-        let told: Vec<&str> = told.iter().map(|event| &*event.member).collect();
-        assert_eq!((told, store.version(pool)), (vec!["x1", "x3"], version + 1));
-        assert!(look(store, &mut deadlines, NOW_S + 59).is_empty());
-        assert_eq!(look(store, &mut deadlines, NOW_S + 60).len(), 1, "x4, alone");
-        assert_eq!(member(store, "x2").spec.name, "x2");
-    });
-}
-
 #[test]
 fn a_change_that_somebody_made_meanwhile_stays() {
     both!(store => {

@@ -4,15 +4,15 @@
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use balance::member::MemberSpec;
-use balance::prints::ByPrint;
+use balance::prints::{ByPrint, Folding};
 use xxhash_rust::xxh64::xxh64;
 
-/// The entries of the last list that was read, by fingerprints of their texts. Nobody can write a
-/// text to a fingerprint of somebody else's: each source has a seed of its own.
+/// The entries of the last list that was read, by fingerprints of their texts. Each source has a
+/// seed of its own: texts of one fingerprint are not found by trying elsewhere.
 #[derive(Debug)]
 pub struct KnownEntries {
     entries: ByPrint<Entry>,
@@ -55,7 +55,7 @@ impl Entries {
         let before = std::mem::take(&mut known.entries);
         Entries {
             seed: known.seed,
-            now: ByPrint::with_capacity_and_hasher(before.len(), BuildHasherDefault::new()),
+            now: ByPrint::with_capacity_and_hasher(before.len(), Folding::default()),
             before,
         }
     }

@@ -2,6 +2,7 @@
 //! Changes of many members are one, though processes die, stop or change something else meanwhile.
 
 use balance::api::ChangeError;
+use balance::lifecycle::Deadlines;
 use balance::live::Live;
 use balance::member::MemberSpec;
 use balance::order::{AdminState, Order};
@@ -141,6 +142,33 @@ fn a_change_of_many_members_is_told_once() {
     let before = words();
     run(&table, &["a", "b"].map(|member| step(member, Doing::Remove))).unwrap();
     assert_eq!(words(), (before.0 + 1, before.1 + 1), "removals");
+}
+
+#[test]
+fn members_whose_drain_is_over_go_as_one_change() {
+    const NOW_S: u64 = 1_000_000;
+    let table = world();
+    let pool = table.find_pool("app").unwrap();
+    run(&table, &[add(spec("d", 4, 100)), step("b", Doing::Order(None))]).unwrap();
+    let gone = |end| Doing::Order(Some(Order { gone: Some(NOW_S + end), ..Order::default() }));
+    for (member, end) in [("a", 30), ("b", 30), ("c", 30), ("d", 60)] {
+        run(&table, &[step(member, gone(end))]).unwrap();
+    }
+    let mut deadlines = Deadlines::default();
+    let mut look = |after| {
+        let image = table.read_pool(pool).unwrap();
+        // One is on its list again: its order is taken back behind the reading.
+        if after == 30 {
+            run(&table, &[step("b", Doing::Order(None))]).unwrap();
+        }
+        let before = table.version(pool);
+        let told = deadlines.advance(&table, [&image.membership].into_iter(), NOW_S + after);
+        let gone: Vec<String> = told.into_iter().map(|event| event.member).collect();
+        (gone.join(" "), table.version(pool) - before)
+    };
+    let seen = [29, 30, 59, 60].map(|after| look(after));
+    assert_eq!(seen, [("", 0), ("a c", 1), ("", 0), ("d", 1)].map(|(gone, told)| (gone.to_owned(), told)));
+    assert_eq!(members(&table, pool), [member(&table, pool, "b")]);
 }
 
 /// A reading by names is the reading of all, narrowed.
