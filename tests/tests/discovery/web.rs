@@ -9,7 +9,7 @@ use server_tests::certificate::signed;
 use server_tests::{Backend, Builder, Httpd, Load, Mpm, on_every_mpm, patience, wait_until};
 
 use super::writing::pass_a_second;
-use super::{SOON, get, plain, send, source, up, wait_for_state, wait_for_up, warnings};
+use super::{SOON, get, member, plain, send, source, up, wait_for_state, wait_for_up, warnings};
 
 /// A web server with this list at `/app.json`.
 fn cmdb(list: &str) -> Builder {
@@ -42,6 +42,30 @@ fn wait_for_error(httpd: &Httpd, begins: &str) {
     wait_until(begins, SOON, || error(httpd).starts_with(begins));
     wait_for_state(httpd, "stale");
     assert_eq!((up(httpd).as_str(), warnings(httpd)), ("a b", vec!["discovery_stale".to_owned()]));
+}
+
+/// The seconds of the day of a time as the API writes it.
+fn second_of_day(time: &serde_json::Value) -> i64 {
+    let text = time.as_str().unwrap_or_else(|| panic!("{time} is a time"));
+    let clock = text.split(['T', 'Z']).nth(1).expect("a time of day").split(':');
+    clock.fold(0, |second, part| second * 60 + part.parse::<i64>().expect("a number"))
+}
+
+/// Nobody looks at the list again between the one and the other.
+#[test]
+fn a_drain_begins_when_its_list_has_settled() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let cmdb = cmdb(&plain(&[&a, &b])).start();
+    let url = format!("http://127.0.0.1:{}/app.json", cmdb.port());
+    let httpd = front(&url, "every=60s settle=3s drain=6s shrink=0").start();
+    wait_for_up(&httpd, "a b");
+    cmdb.write("lists/app.json", &plain(&[&a]));
+    refresh(&httpd);
+    wait_for_up(&httpd, "a");
+    let b = member(&httpd, "b");
+    let [since, until] = [&b["since"], &b["why"][0]["until"]].map(second_of_day);
+    let drains = (until - since).rem_euclid(24 * 3600);
+    assert!((5..=7).contains(&drains), "{drains} s, expected 6: {b}");
 }
 
 on_every_mpm!(a_web_server_that_fails_in_every_way_leaves_its_last_list_and_fails_no_request);
