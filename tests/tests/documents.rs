@@ -51,6 +51,27 @@ fn each_source_of_members_in_its_document_passes_configtest() {
 }
 
 #[test]
+fn the_example_of_each_directive_passes_configtest() {
+    let reference = document("directives.md");
+    let found: Vec<_> =
+        blocks(&reference).into_iter().filter(|(language, _)| *language == "apache").collect();
+    let directives = reference.matches("\n### `Lua").count() + reference.matches("\n### `<Lua").count();
+    assert_eq!(found.len(), directives, "one example a directive");
+    let script =
+        "local function nobody() end\ntranslate, select, finish, adjust = nobody, nobody, nobody, nobody";
+    let city = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/geo/tests/data/GeoIP2-City-Test.mmdb");
+    let city = fs::read(city).expect("a test database");
+    for (_, block) in found {
+        let names = ["lua/balancer.lua", "lua/next.lua", "lua/weights.lua"];
+        let builder = names.into_iter().fold(Httpd::builder(), |builder, name| builder.file(name, script));
+        fs::write(builder.dir().join("GeoLite2-City.mmdb"), &city).expect("write the database");
+        let own = block.replace("/var/lib/GeoIP/", &format!("{}/", builder.dir().display()));
+        let result = builder.config(&own).configtest();
+        assert!(result.ok, "{block}\n{}", result.output);
+    }
+}
+
+#[test]
 fn the_site_of_the_compose_file_passes_configtest() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/compose/site.conf");
     let site = fs::read_to_string(path).expect("the site");

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Contexts, DIRECTIVES, Directive};
+use balance::settings::PoolSettings;
+
+use crate::{Contexts, DEFAULT_LIMIT, DIRECTIVES, Directive, Metrics, Sampling, Standing, Statement};
 
 const REFERENCE: &str = include_str!("../../../../docs/directives.md");
 
@@ -32,6 +34,57 @@ fn every_directive_has_a_part_with_its_contexts() {
             Contexts::ServerAndPools => "(S P)",
         };
         assert!(heading.ends_with(contexts), "{}: {heading}", directive.name());
+    }
+}
+
+/// A cell of the table that a directive's part begins with.
+fn cell(directive: &Directive, row: &str) -> &'static str {
+    let (_, text) = part(directive);
+    let begin = format!("| {row} | ");
+    let mut rows = text.trim_start().lines().take_while(|line| line.starts_with('|'));
+    let found = rows.find_map(|line| line.strip_prefix(begin.as_str())?.strip_suffix(" |"));
+    found.unwrap_or_else(|| panic!("{}: no {row}", directive.name()))
+}
+
+#[test]
+fn every_part_begins_with_a_table_whose_contexts_are_those_of_the_code() {
+    for directive in DIRECTIVES {
+        for row in ["Description", "Syntax", "Default", "Status", "Compatibility"] {
+            assert!(!cell(directive, row).is_empty(), "{}: {row}", directive.name());
+        }
+        let contexts = match directive.contexts {
+            Contexts::Server => "server config",
+            Contexts::Servers => "server config, virtual host",
+            Contexts::Sections => "server config, virtual host, directory",
+            Contexts::Pool => "`<LuaBalancerPool>`",
+            Contexts::ServerAndPools => "server config, `<LuaBalancerPool>`",
+        };
+        let said = cell(directive, "Context").split(" (").next();
+        assert_eq!(said, Some(contexts), "{}", directive.name());
+    }
+}
+
+#[test]
+fn a_line_of_defaults_says_what_holds_without_it() {
+    for directive in DIRECTIVES {
+        let said = cell(directive, "Default").strip_prefix('`').and_then(|rest| rest.split('`').next());
+        let Some(args) = said.map(|line| line.strip_prefix(directive.name()).unwrap_or("no line")) else {
+            continue;
+        };
+        let read = directive.read(Standing::default(), args.trim());
+        match read.unwrap_or_else(|error| panic!("{args}: {error}")) {
+            Statement::Setting(words) => {
+                let mut settings = PoolSettings::default();
+                settings.set_directive(directive.name(), &words).unwrap();
+                assert_eq!(settings, PoolSettings::default(), "{}{args}", directive.name());
+            }
+            Statement::Metrics(metrics) => assert_eq!(metrics, Metrics::default()),
+            Statement::Decisions(sampling) => assert_eq!(sampling, Sampling::default()),
+            Statement::ScriptLimit { time_ms, memory } => {
+                assert_eq!(time_ms.zip(memory), Some((DEFAULT_LIMIT.time_ms, DEFAULT_LIMIT.memory)));
+            }
+            _ => {}
+        }
     }
 }
 
