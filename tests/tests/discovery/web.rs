@@ -57,7 +57,7 @@ fn a_drain_begins_when_its_list_has_settled() {
     let [a, b] = Backend::named(["a", "b"]);
     let cmdb = cmdb(&plain(&[&a, &b])).start();
     let url = format!("http://127.0.0.1:{}/app.json", cmdb.port());
-    let httpd = front(&url, "every=60s settle=3s drain=6s shrink=0").start();
+    let httpd = front(&url, "every=60s settle=3s drain=6s").start();
     wait_for_up(&httpd, "a b");
     cmdb.write("lists/app.json", &plain(&[&a]));
     refresh(&httpd);
