@@ -83,7 +83,7 @@ impl OrderSharing {
             return;
         }
         let background = &lease.child.background;
-        let (keeper, offers) = OrderKeeper::new(shelf.place().clone(), shelf.revision());
+        let (keeper, offers) = OrderKeeper::new(shelf.place().clone(), shelf.heard());
         let (send, told) = channel();
         let job = move || {
             keeper.run(&|news| {

@@ -140,6 +140,12 @@ impl OrderShelf {
         (state != UNKNOWN).then(|| (state == THERE, self.word(SINCE)))
     }
 
+    /// The revision that the leading child has heard of last.
+    pub fn heard(&self) -> StoreRevision {
+        let store = self.word(STORE);
+        StoreRevision { store, revision: self.word(KNOWN) }
+    }
+
     /// The revision of the last order that was put there from here: what is older is not to hold.
     pub fn needed(&self) -> u64 {
         self.word(NEEDED)
@@ -272,8 +278,8 @@ impl OrderStore for OrderShelf {
     }
 
     fn revision(&self) -> StoreRevision {
-        let store = self.word(STORE);
-        StoreRevision { store, revision: self.word(KNOWN) }
+        let known = self.heard();
+        StoreRevision { revision: known.revision.max(self.needed()), ..known }
     }
 
     fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 use crate::ports::ReservedPort;
@@ -65,7 +66,7 @@ impl Etcd {
     fn prepared(name: &'static str, scheme: &'static str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("lua-balancer-etcd-{}-{number}", std::process::id()));
+        let folder = place().join(format!("lua-balancer-etcd-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (client, peer) = (ReservedPort::new(), ReservedPort::new());
         let (nodes, arguments, options) = (String::new(), Vec::new(), Vec::new());
@@ -198,6 +199,16 @@ impl Etcd {
         let done = Command::new("cp").current_dir(&self.folder).args(["-R", from, to]).status();
         assert!(done.expect("cp").success());
     }
+}
+
+/// Where an etcd keeps its data: it waits for the disk at each change, and a busy one is slower than
+/// it waits for itself. In memory, where there is room for those of all tests.
+fn place() -> PathBuf {
+    const ROOM: u64 = 4 << 30;
+    let memory = PathBuf::from("/dev/shm");
+    let found = statvfs(&memory).ok();
+    let room = found.map_or(0, |found| found.blocks_available() * found.fragment_size());
+    if room >= ROOM { memory } else { std::env::temp_dir() }
 }
 
 impl Drop for Etcd {

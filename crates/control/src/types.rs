@@ -109,7 +109,8 @@ pub trait OrderStore {
     /// # Errors
     /// The store is away: since when, in words.
     fn there(&self) -> Result<(), String>;
-    /// The revision of the store that was heard of last.
+    /// The last revision of the store that was there before now, as far as this server knows: it was
+    /// heard of, or orders of this server have made it.
     fn revision(&self) -> StoreRevision;
     /// Puts orders there, all of them or none, and waits for that. Returns their revision. Nobody
     /// has the pen meanwhile.

@@ -87,7 +87,7 @@ fn an_order_holds_at_others_after_a_change_at_a_server_that_defines_the_same() {
     assert_eq!(patch(&other, "a?local=1", r#"{"admin":null}"#).status, 200);
     wait_for(&one, "a", "admin", "ready");
     assert_eq!((&member(&one, "a")["weight"], &stored(&etcd, "a")["weight"]), (&5.into(), &5.0.into()));
-    // A weight of its own takes its place.
-    assert_eq!(patch(&other, "a", r#"{"weight":7}"#).status, 200);
+    // A weight of its own takes its place, once this server has heard of what it has put there.
+    wait_until("an order to be taken", SOON, || patch(&other, "a", r#"{"weight":7}"#).status == 200);
     wait_for(&one, "a", "weight", 7);
 }
