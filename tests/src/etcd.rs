@@ -201,8 +201,8 @@ impl Etcd {
     }
 }
 
-/// Where an etcd keeps its data: it waits for the disk at each change, and a busy one is slower than
-/// it waits for itself. In memory, where there is room for those of all tests.
+/// Where an etcd keeps its data: it waits for the disk at each change, and for a busy disk longer
+/// than it waits for itself. In memory, where there is room for those of all tests.
 fn place() -> PathBuf {
     const ROOM: u64 = 4 << 30;
     let memory = PathBuf::from("/dev/shm");

@@ -109,8 +109,8 @@ pub trait OrderStore {
     /// # Errors
     /// The store is away: since when, in words.
     fn there(&self) -> Result<(), String>;
-    /// The last revision of the store that was there before now, as far as this server knows: it was
-    /// heard of, or orders of this server have made it.
+    /// The last revision that the store is known to have had: it was heard of, or orders of this
+    /// server have made it.
     fn revision(&self) -> StoreRevision;
     /// Puts orders there, all of them or none, and waits for that. Returns their revision. Nobody
     /// has the pen meanwhile.
