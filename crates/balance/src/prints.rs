@@ -17,8 +17,9 @@ pub struct Folding(u64);
 
 impl Default for Folding {
     fn default() -> Self {
+        // As the maps of std have it: no result depends on it.
         static NUMBER: OnceLock<u64> = OnceLock::new();
-        Folding(*NUMBER.get_or_init(|| RandomState::new().build_hasher().finish() | 1))
+        Folding(*NUMBER.get_or_init(|| RandomState::default().build_hasher().finish() | 1))
     }
 }
 

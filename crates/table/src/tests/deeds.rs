@@ -155,7 +155,7 @@ fn members_whose_drain_is_over_go_as_one_change() {
         run(&table, &[step(member, gone(end))]).unwrap();
     }
     let mut deadlines = Deadlines::default();
-    let mut look = |after| {
+    let look = |after| {
         let image = table.read_pool(pool).unwrap();
         // One is on its list again: its order is taken back behind the reading.
         if after == 30 {
@@ -166,7 +166,7 @@ fn members_whose_drain_is_over_go_as_one_change() {
         let gone: Vec<String> = told.into_iter().map(|event| event.member).collect();
         (gone.join(" "), table.version(pool) - before)
     };
-    let seen = [29, 30, 59, 60].map(|after| look(after));
+    let seen = [29, 30, 59, 60].map(look);
     assert_eq!(seen, [("", 0), ("a c", 1), ("", 0), ("d", 1)].map(|(gone, told)| (gone.to_owned(), told)));
     assert_eq!(members(&table, pool), [member(&table, pool, "b")]);
 }
