@@ -15,6 +15,9 @@ use crate::serve::fronts::{self, FrontShelf};
 /// How soon a thread that was not to be had is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long the sharing of orders may take to hear that the store is away.
+const HEARSAY: Duration = Duration::from_secs(5);
+
 /// See the module.
 #[derive(Default)]
 pub struct Fronts {
@@ -24,6 +27,8 @@ pub struct Fronts {
     /// The number of the pools that have their parts.
     spread: Option<u64>,
     opinions: Opinions,
+    /// Why the store is away, and since when, as long as that is not said.
+    away: Option<(String, Instant)>,
 }
 
 impl Fronts {
@@ -54,7 +59,7 @@ impl Fronts {
         }
     }
 
-    fn hear(&mut self, lease: &Lease<'_>, shelf: &FrontShelf) {
+    fn hear(&mut self, shelf: &FrontShelf) {
         let news: Vec<FrontNews> = self.wire.iter().flat_map(|(_, told)| told.try_iter()).collect();
         for one in news {
             self.spread = None;
@@ -63,6 +68,7 @@ impl Fronts {
                 FrontNews::Alive(ids) => {
                     let Some(at) = ids.iter().position(|id| *id == shelf.id()) else { continue };
                     shelf.note(true);
+                    self.away = None;
                     if shelf.is_among(at, ids.len()) {
                         let text =
                             format!("servers that are alive by the store that they share: {}", ids.len());
@@ -71,15 +77,29 @@ impl Fronts {
                     self.opinions.are_alive(ids);
                 }
                 FrontNews::Opinions(all) => self.opinions.are(all),
+                FrontNews::Deaf(why) => {
+                    self.opinions.are_unheard();
+                    let text = format!("the opinions of other servers about members cannot be heard: {why}");
+                    log::server(messages::sharing::DEAF, &text);
+                }
                 FrontNews::Away(why) => {
-                    // The sharing of orders says it as well.
-                    if shelf.note(false) && lease.child.store.is_none() {
-                        let text =
-                            format!("the store of what servers share is away, parts stay as they are: {why}");
-                        log::server(messages::sharing::FRONTS_AWAY, &text);
+                    if shelf.note(false) {
+                        self.away = Some((why, Instant::now()));
                     }
                 }
             }
+        }
+    }
+
+    /// Says that the store is away, unless the sharing of orders does so: a store may refuse one of
+    /// them alone.
+    fn say_away(&mut self, lease: &Lease<'_>) {
+        let orders = lease.child.store.as_ref();
+        let is_own = orders.is_none_or(|store| store.state().is_some_and(|(is_there, _)| is_there));
+        let wait = if orders.is_some() { HEARSAY } else { Duration::ZERO };
+        if let Some((why, _)) = self.away.take_if(|(_, since)| is_own && since.elapsed() >= wait) {
+            let text = format!("the store of what servers share is away, parts stay as they are: {why}");
+            log::server(messages::sharing::FRONTS_AWAY, &text);
         }
     }
 }
@@ -94,7 +114,8 @@ impl Task for Fronts {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         let shelf = lease.child.fronts.clone()?;
         self.listen(lease, &shelf);
-        self.hear(lease, &shelf);
+        self.hear(&shelf);
+        self.say_away(lease);
         if shelf.settle() {
             self.spread = None;
         }

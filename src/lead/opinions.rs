@@ -31,7 +31,11 @@ pub struct Opinions {
     /// Servers that are alive, this one among them, by their names.
     alive: Vec<String>,
     all: Arc<AllOpinions>,
+    /// Nobody knows those of others.
+    is_deaf: bool,
     own: OwnOpinions,
+    /// Whether the others were told so.
+    has_said: bool,
     looked: Option<Instant>,
     /// The ones that children show.
     shown: Option<Arc<AllOpinions>>,
@@ -45,7 +49,12 @@ impl Opinions {
 
     /// All say this.
     pub fn are(&mut self, all: Arc<AllOpinions>) {
-        (self.all, self.looked) = (all, None);
+        (self.all, self.looked, self.is_deaf) = (all, None, false);
+    }
+
+    /// Nobody knows the opinions of others any more: this server goes by its own checks.
+    pub fn are_unheard(&mut self) {
+        (self.all, self.looked, self.is_deaf) = (Arc::default(), None, true);
     }
 
     /// Looks at the members of pools that share their health. Returns what this server says now, if
@@ -70,8 +79,9 @@ impl Opinions {
             }
         }
         self.show(lease, shelf);
-        let is_other = own != self.own;
-        self.own = own;
+        // Opinions of the leader before are taken back where there are none any more.
+        let is_other = own != self.own || !self.has_said;
+        (self.own, self.has_said) = (own, true);
         is_other.then(|| self.own.clone())
     }
 
@@ -92,7 +102,7 @@ impl Opinions {
     fn decide(&self, table: &Table, image: &PoolImage, shelf: &FrontShelf) -> Vec<MemberEvent> {
         let Some(check) = &image.settings.health else { return Vec::new() };
         let pool = &image.membership;
-        let is_alone = shelf.is_alone();
+        let is_alone = self.is_deaf || shelf.is_alone();
         let votes = |member: &Member, own: OwnFinding| {
             let own = usize::from(own == OwnFinding::Down);
             if is_alone {

@@ -34,6 +34,8 @@ const COUNT: usize = 4;
 const PART: usize = 5;
 /// When that changed last, by the table's clock.
 const CHANGED: usize = 6;
+/// Since when the store answers or does not, by the table's clock: that of the day may jump.
+const SINCE_MS: usize = 7;
 
 const THERE: u64 = 1;
 const AWAY: u64 = 2;
@@ -115,6 +117,7 @@ impl FrontShelf {
         let before = self.words.get(STATE).map_or(state, |word| word.swap(state, Ordering::AcqRel));
         if before != state {
             self.set(SINCE, memory::epoch_s());
+            self.set(SINCE_MS, memory::monotonic_ms());
         }
         if !is_there && self.part() == LimitPart::NEW {
             // Nobody knows of others, and it has to serve.
@@ -162,7 +165,10 @@ impl FrontShelf {
     pub fn is_alone(&self) -> bool {
         match self.state() {
             Some((true, _)) => false,
-            Some((false, since_s)) => memory::epoch_s().saturating_sub(since_s) >= u64::from(share::LEASE_S),
+            Some((false, _)) => {
+                let silent_ms = memory::monotonic_ms().saturating_sub(self.word(SINCE_MS));
+                silent_ms >= u64::from(share::LEASE_S) * 1000
+            }
             None => true,
         }
     }

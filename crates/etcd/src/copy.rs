@@ -16,11 +16,21 @@ pub struct KeyCopy {
     prefix: String,
     cluster: u64,
     revision: i64,
-    /// By the part of their names behind the prefix: the revision, and the value.
-    keys: BTreeMap<Vec<u8>, (i64, Vec<u8>)>,
+    /// By the part of their names behind the prefix.
+    keys: BTreeMap<Vec<u8>, Kept>,
     bytes: usize,
     /// Most keys, and most bytes of them.
     limits: (usize, usize),
+}
+
+/// A key, but for its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    /// Of its last change.
+    revision: i64,
+    /// 0: none.
+    lease: i64,
+    value: Vec<u8>,
 }
 
 /// The changes of an answer.
@@ -56,7 +66,7 @@ impl KeyCopy {
         }
         for kv in range.kvs {
             let Some(name) = copy.name_of(&kv.key) else { return Err(foreign()) };
-            copy.put(name, (kv.mod_revision, kv.value));
+            copy.put(name, Kept { revision: kv.mod_revision, lease: kv.lease, value: kv.value });
         }
         if copy.bytes > limits.1 { Err(copy.too_long()) } else { Ok(copy) }
     }
@@ -123,7 +133,7 @@ impl KeyCopy {
             let Some(name) = self.name_of(&event.kv.key) else { return Copied::Again(foreign()) };
             changed |= match event.is_delete() {
                 true => self.remove(&name),
-                false => self.put(name, (revision, event.kv.value)),
+                false => self.put(name, Kept { revision, lease: event.kv.lease, value: event.kv.value }),
             };
             self.revision = revision;
         }
@@ -145,13 +155,18 @@ impl KeyCopy {
 
     /// All keys by their names behind the prefix, with the revisions of their last changes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64, &[u8])> {
-        self.keys.iter().map(|(name, (revision, value))| (name.as_slice(), *revision, value.as_slice()))
+        self.keys.iter().map(|(name, kept)| (name.as_slice(), kept.revision, kept.value.as_slice()))
+    }
+
+    /// The lease of the key with this name behind the prefix; 0: it has none, or is not there.
+    pub fn lease_of(&self, name: &[u8]) -> i64 {
+        self.keys.get(name).map_or(0, |kept| kept.lease)
     }
 
     /// The revision of the last change of the key with this name behind the prefix; 0: there is
     /// none.
     pub fn revision_of(&self, name: &[u8]) -> i64 {
-        self.keys.get(name).map_or(0, |(revision, _)| *revision)
+        self.keys.get(name).map_or(0, |kept| kept.revision)
     }
 
     /// Whether it has the same names and values, of whatever revisions.
@@ -164,18 +179,18 @@ impl KeyCopy {
         key.strip_prefix(self.prefix.as_bytes()).map(<[u8]>::to_vec)
     }
 
-    fn put(&mut self, name: Vec<u8>, (revision, value): (i64, Vec<u8>)) -> bool {
-        self.bytes += name.len() + value.len();
+    fn put(&mut self, name: Vec<u8>, kept: Kept) -> bool {
+        self.bytes += name.len() + kept.value.len();
         let size = name.len();
-        if let Some((_, old)) = self.keys.insert(name, (revision, value)) {
-            self.bytes -= size + old.len();
+        if let Some(old) = self.keys.insert(name, kept) {
+            self.bytes -= size + old.value.len();
         }
         true
     }
 
     fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.keys.remove(name);
-        self.bytes -= removed.as_ref().map_or(0, |(_, value)| name.len() + value.len());
+        self.bytes -= removed.as_ref().map_or(0, |kept| name.len() + kept.value.len());
         removed.is_some()
     }
 

@@ -41,4 +41,8 @@ crate::message::chapter! {
     OPINIONS_LEFT_OUT 609 Warn "too many opinions of servers about members: none is shown":
     "The servers of LuaBalancerShare health say more about members than there is room for.";
     "Share health in fewer pools (LuaBalancerShare in the pool).";
+
+    DEAF 610 Warn "the opinions of other servers about members cannot be heard: REASON":
+    "The keys below PREFIX/health/ are too many or too long to be read: each server goes by its own checks.";
+    "Remove keys that somebody has written there by hand.";
 }

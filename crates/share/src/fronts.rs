@@ -13,13 +13,11 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::opinions::{self, AllOpinions, OwnKeys, OwnOpinions};
+use crate::opinions::{self, AllOpinions, OwnKeys, OwnOpinions, PACE};
 use crate::place::StorePlace;
 
 /// Seconds that a lease lives on without being renewed.
 pub const LEASE_S: u32 = 10;
-/// How often it is renewed.
-const PACE: Duration = Duration::from_secs(2);
 /// From one attempt to reach the store to the next.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most servers, and most bytes of their keys.
@@ -28,6 +26,8 @@ const LIMITS: (usize, usize) = (10_000, 4 << 20);
 const JOIN: Duration = Duration::from_millis(50);
 /// Most opinions, and most bytes of them.
 const MOST_OPINIONS: (usize, usize) = (200_000, 32 << 20);
+/// How long opinions that cannot be heard are left alone.
+const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 /// For leaving at the end.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -63,6 +63,8 @@ pub enum FrontNews {
     Alive(Vec<String>),
     /// The opinions of all about members.
     Opinions(Arc<AllOpinions>),
+    /// Opinions of others are not heard any more, for this reason.
+    Deaf(String),
     /// The store does not answer.
     Away(String),
 }
@@ -83,6 +85,8 @@ pub struct FrontKeeper {
     own: FrontSelf,
     /// Whether opinions about members are heard.
     hears: bool,
+    /// Why opinions that are to be heard are not.
+    deaf: Option<String>,
     keys: OwnKeys,
     held: UnboundedReceiver<OwnOpinions>,
 }
@@ -102,7 +106,8 @@ impl FrontKeeper {
     /// A keeper, and the value that it ends with. `hears`: whether it tells of opinions.
     pub fn new(place: StorePlace, own: FrontSelf, hears: bool) -> (Self, FrontHold) {
         let (hold, held) = unbounded_channel();
-        (FrontKeeper { place, own, hears, keys: OwnKeys::default(), held }, FrontHold(hold))
+        let keys = OwnKeys::default();
+        (FrontKeeper { place, own, hears, deaf: None, keys, held }, FrontHold(hold))
     }
 
     /// Tells all news, until it is let go of.
@@ -143,6 +148,7 @@ impl FrontKeeper {
             return false;
         }
         let mut due = Instant::now() + PACE;
+        let again = self.deaf.is_some().then(|| Instant::now() + LISTEN_AGAIN);
         let mut changed = health.is_some().then(Instant::now);
         loop {
             if let (Some(at), Some((keys, _))) = (changed, &health)
@@ -150,6 +156,12 @@ impl FrontKeeper {
             {
                 changed = None;
                 tell(FrontNews::Opinions(Arc::new(opinions::all(keys))));
+                // Somebody may have written in place of this server.
+                if self.keys.are_there((&self.own.id, self.own.lease), keys)
+                    && self.keys.write(client, &self.place.health, self.own.lease).await.is_err()
+                {
+                    return false;
+                }
             }
             let next = changed.map_or(due, |at| due.min(at + JOIN));
             let opinions = async {
@@ -178,6 +190,7 @@ impl FrontKeeper {
                 },
                 Heard::Watched(Err(_)) | Heard::Opinions(Err(_)) => return false,
                 Heard::Due if Instant::now() < due => {}
+                Heard::Due if again.is_some_and(|again| again <= Instant::now()) => return false,
                 Heard::Due => match client.keep_alive(self.own.lease).await {
                     Ok(renewed) if renewed.ttl > 0 => due = Instant::now() + PACE,
                     // It has ended, or the endpoint does not answer: others may.
@@ -187,10 +200,11 @@ impl FrontKeeper {
         }
     }
 
-    /// Tells who is alive. False: this server is not, somebody has taken its key away.
+    /// Tells who is alive. False: this server is not, somebody has taken its key away or written in
+    /// its place.
     fn is_told(&self, fronts: &KeyCopy, tell: &dyn Fn(FrontNews)) -> bool {
         let alive = alive(fronts);
-        let is_there = alive.contains(&self.own.id);
+        let is_there = fronts.lease_of(self.own.id.as_bytes()) == self.own.lease;
         if is_there {
             tell(FrontNews::Alive(alive));
         }
@@ -223,7 +237,7 @@ impl FrontKeeper {
         let is_kept = lease == self.own.lease;
         if !is_kept {
             self.own.lease = lease;
-            self.keys.are_there(&self.own.id, None);
+            self.keys.are_gone();
             tell(FrontNews::Lease(lease));
         }
         let place = self.place.clone();
@@ -235,16 +249,37 @@ impl FrontKeeper {
             client.transact(&Transaction { then: vec![put], ..Transaction::default() }).await?;
         }
         let fronts = kept(client, &place.fronts, LIMITS).await?;
+        if !self.hears && !is_kept {
+            return Ok((fronts, None));
+        }
+        let keys = KeyCopy::fetch(client, &place.health, MOST_OPINIONS).await;
+        if let Ok(keys) = &keys {
+            self.keys.are_there((&self.own.id, lease), keys);
+        }
+        if !self.hears {
+            // It did so before a restart.
+            self.keys.want(&self.own.id, &OwnOpinions::new());
+        }
+        self.keys.write(client, &place.health, lease).await?;
         if !self.hears {
             return Ok((fronts, None));
         }
-        // Too many of them are as none.
-        let health = kept(client, &place.health, MOST_OPINIONS).await?.ok();
-        if is_kept {
-            self.keys.are_there(&self.own.id, health.as_ref().map(|(keys, _)| keys));
+        match keys {
+            Ok(keys) => {
+                let watch = client.watch(&place.health, keys.revision() + 1).await?;
+                self.deaf = None;
+                Ok((fronts, Some((keys, watch))))
+            }
+            Err(why) => {
+                // A store that does not answer at all is away.
+                client.keep_alive(lease).await?;
+                if self.deaf.is_none() {
+                    tell(FrontNews::Deaf(why.clone()));
+                }
+                self.deaf = Some(why);
+                Ok((fronts, None))
+            }
         }
-        self.keys.write(client, &place.health, lease).await?;
-        Ok((fronts, health))
     }
 }
 
@@ -267,8 +302,10 @@ async fn lease(client: &mut EtcdClient, known: i64) -> Result<i64, EtcdError> {
     Ok(client.grant(LEASE_S).await?.id)
 }
 
+/// The servers with a lease: a key without one was written by somebody else.
 fn alive(keys: &KeyCopy) -> Vec<String> {
-    keys.iter().filter_map(|(name, _, _)| String::from_utf8(name.to_vec()).ok()).collect()
+    let leased = keys.iter().map(|(name, _, _)| name).filter(|name| keys.lease_of(name) != 0);
+    leased.filter_map(|name| opinions::front(name).map(str::to_owned)).collect()
 }
 
 /// Ends a server's lease, so that the others need not wait for its end. Returns after half a second
@@ -294,13 +331,17 @@ async fn first(
         if let Poll::Ready(own) = said.as_mut().poll(cx) {
             return Poll::Ready(Heard::Said(own));
         }
+        // However much the others say, the lease is renewed.
+        if due.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Heard::Due);
+        }
         if let Poll::Ready(answer) = watched.as_mut().poll(cx) {
             return Poll::Ready(Heard::Watched(answer));
         }
         if let Poll::Ready(answer) = opinions.as_mut().poll(cx) {
             return Poll::Ready(Heard::Opinions(answer));
         }
-        due.as_mut().poll(cx).map(|()| Heard::Due)
+        Poll::Pending
     })
     .await
 }

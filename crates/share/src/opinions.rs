@@ -3,12 +3,19 @@
 //! of the server that says it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use etcd::{EtcdClient, EtcdError, KeyCopy, Operation, Transaction};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+/// How often a lease is renewed.
+pub(crate) const PACE: Duration = Duration::from_secs(2);
 
 /// Most bytes of a reason.
 const MOST_REASON: usize = 200;
+/// Most bytes of a server's name.
+const MOST_NAME: usize = 64;
 /// Most keys of one transaction.
 const MOST: usize = 100;
 
@@ -33,6 +40,8 @@ pub type AllOpinions = BTreeMap<(String, String), Vec<(String, Opinion)>>;
 pub(crate) struct OwnKeys {
     wanted: Option<BTreeMap<String, Vec<u8>>>,
     written: BTreeMap<String, Vec<u8>>,
+    /// The revision of that.
+    at: i64,
 }
 
 impl OwnKeys {
@@ -44,17 +53,28 @@ impl OwnKeys {
         self.wanted = Some(opinions.iter().map(key).collect());
     }
 
-    /// These are there, under the lease of now. None: that is a new one.
-    pub(crate) fn are_there(&mut self, id: &str, keys: Option<&KeyCopy>) {
-        let own = keys.into_iter().flat_map(KeyCopy::iter).filter_map(|(name, _, value)| {
-            let name = std::str::from_utf8(name).ok()?;
-            let is_own = name.rsplit('/').next() == Some(id);
-            is_own.then(|| (name.to_owned(), value.to_vec()))
-        });
-        self.written = own.collect();
+    /// None is there: the lease is a new one.
+    pub(crate) fn are_gone(&mut self) {
+        self.written.clear();
     }
 
-    /// Has the store be as wanted.
+    /// These are there of this server, by its name and its lease. True when they are not those that
+    /// it has written last.
+    pub(crate) fn are_there(&mut self, (id, lease): (&str, i64), keys: &KeyCopy) -> bool {
+        if keys.revision() < self.at {
+            return false;
+        }
+        let own = keys.iter().filter_map(|(name, _, value)| {
+            let text = std::str::from_utf8(name).ok()?;
+            let is_own = text.rsplit('/').next() == Some(id) && keys.lease_of(name) == lease;
+            is_own.then(|| (text.to_owned(), value.to_vec()))
+        });
+        let written = std::mem::replace(&mut self.written, own.collect());
+        written != self.written
+    }
+
+    /// Has the store be as wanted. The lease is renewed meanwhile: a slow store takes its time for
+    /// many of them.
     pub(crate) async fn write(
         &mut self,
         client: &mut EtcdClient,
@@ -71,8 +91,15 @@ impl OwnKeys {
         let gone = self.written.keys().filter(|key| !wanted.contains_key(*key));
         let delete = |key: &String| Operation::Delete { key: format!("{prefix}{key}") };
         let all: Vec<Operation> = wanted.iter().filter(is_new).map(put).chain(gone.map(delete)).collect();
+        let mut renewed = Instant::now();
         for some in all.chunks(MOST) {
-            client.transact(&Transaction { then: some.to_vec(), ..Transaction::default() }).await?;
+            if renewed.elapsed() >= PACE {
+                client.keep_alive(lease).await?;
+                renewed = Instant::now();
+            }
+            let done =
+                client.transact(&Transaction { then: some.to_vec(), ..Transaction::default() }).await?;
+            self.at = done.header.revision;
         }
         self.written.clone_from(wanted);
         Ok(())
@@ -85,9 +112,13 @@ pub(crate) fn all(keys: &KeyCopy) -> AllOpinions {
     for (name, _, value) in keys.iter() {
         let Ok(name) = std::str::from_utf8(name) else { continue };
         let mut parts = name.split('/');
-        let (Some(pool), Some(member), Some(front), None) =
+        let (Some(pool), Some(member), Some(id), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
+            continue;
+        };
+        // A word without a lease is nobody's who is alive.
+        let Some(front) = front(id.as_bytes()).filter(|_| keys.lease_of(name.as_bytes()) != 0) else {
             continue;
         };
         if let Some(opinion) = read(value) {
@@ -96,6 +127,12 @@ pub(crate) fn all(keys: &KeyCopy) -> AllOpinions {
         }
     }
     all
+}
+
+/// The name of a server, if it may be one.
+pub(crate) fn front(name: &[u8]) -> Option<&str> {
+    let is_one = (1..=MOST_NAME).contains(&name.len()) && name.iter().all(u8::is_ascii_alphanumeric);
+    std::str::from_utf8(name).ok().filter(|_| is_one)
 }
 
 /// Opinions as a text for [`read_opinions`]. `whole`: also of members of whom all say that they are

@@ -88,6 +88,7 @@ proptest! {
                 key: [b"/p/".as_slice(), &name].concat(),
                 value: value.map(|value| vec![value]).unwrap_or_default(),
                 mod_revision: revision,
+                lease: revision * 2,
                 ..KeyValue::default()
             };
             let event = crate::wire::KeyEvent::of(kv, value.is_none());
@@ -95,14 +96,14 @@ proptest! {
             let answer = WatchAnswer { header, events: vec![event], ..WatchAnswer::default() };
             let changed = match value {
                 Some(value) => {
-                    model.insert(name, (revision, vec![value]));
+                    model.insert(name, Kept { revision, lease: revision * 2, value: vec![value] });
                     true
                 }
                 None => model.remove(&name).is_some(),
             };
             prop_assert_eq!(copy.take(answer), if changed { Copied::Changed } else { Copied::Same });
         }
-        let bytes: usize = model.iter().map(|(name, (_, value))| name.len() + value.len()).sum();
+        let bytes: usize = model.iter().map(|(name, kept)| name.len() + kept.value.len()).sum();
         prop_assert_eq!((&copy.keys, copy.bytes), (&model, bytes));
     }
 }
