@@ -2,6 +2,8 @@
 //! Servers that share limits and health by an etcd whose keys others write as they like, and that
 //! are stopped, restarted and changed meanwhile.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -306,4 +308,56 @@ fn a_store_that_lets_a_server_share_orders_alone_is_said_to_be_so() {
     one.wait_for_log("the store of what servers share is away, parts stay as they are");
     etcd.control(&["role", "grant-permission", "lb", "--prefix=true", "readwrite", "/lb/test/fronts/"]);
     wait_for_fronts(&one, 1);
+}
+
+/// A way to an etcd on which each question takes so long.
+fn slow_way(etcd: &Etcd, delay: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (port, to) =
+        (listener.local_addr().expect("an address").port(), etcd.endpoint().replace("http://", ""));
+    let copy = move |mut from: TcpStream, mut into: TcpStream, delay: Duration| {
+        let mut buffer = [0; 65536];
+        while let Ok(size @ 1..) = from.read(&mut buffer) {
+            std::thread::sleep(delay);
+            if into.write_all(&buffer[..size]).is_err() {
+                break;
+            }
+        }
+        let _ = into.shutdown(Shutdown::Both);
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(&to) else { continue };
+            let (from, into) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+            std::thread::spawn(move || copy(from, into, Duration::ZERO));
+            std::thread::spawn(move || copy(server, client, delay));
+        }
+    });
+    port
+}
+
+#[test]
+fn a_slow_store_that_is_told_many_opinions_keeps_the_server_among_the_others() {
+    const MEMBERS: usize = 3000;
+    let etcd = Etcd::start();
+    let port = slow_way(&etcd, Duration::from_millis(450));
+    let members = (0..MEMBERS).fold(String::new(), |all, at| {
+        let (high, low) = (at / 250, at % 250 + 1);
+        all + &format!("LuaBalancerMember http://127.1.{high}.{low}:1 name=m{at}\n")
+    });
+    let config = format!(
+        "LuaBalancerStore etcd:http://127.0.0.1:{port}/lb/test\nLuaBalancerShare health\n\
+         <LuaBalancerPool app>\nLuaBalancerHealthCheck tcp interval=1s fall=1 rise=1 timeout=1s\n{members}\
+         </LuaBalancerPool>\nProxyPass /app lb://app\n"
+    );
+    let one = Httpd::builder().config(&config).start();
+    wait_until("a lease", SOON, || keys(&etcd, "fronts/").len() == 1);
+    let lease = || keys(&etcd, "fronts/").first().map(|key| key["lease"].clone());
+    let before = lease();
+    let count = || names(&etcd, "health/").len();
+    wait_until("all opinions", Duration::from_secs(60), || {
+        assert_eq!(lease(), before, "it was given up with {} opinions", count());
+        count() == MEMBERS
+    });
+    one.assert_no_crash();
 }
