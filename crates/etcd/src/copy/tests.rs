@@ -89,7 +89,6 @@ proptest! {
                 value: value.map(|value| vec![value]).unwrap_or_default(),
                 mod_revision: revision,
                 lease: revision * 2,
-                ..KeyValue::default()
             };
             let event = crate::wire::KeyEvent::of(kv, value.is_none());
             let header = crate::wire::Header { cluster_id: u64::MAX, revision };
