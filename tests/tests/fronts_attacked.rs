@@ -361,3 +361,28 @@ fn a_slow_store_that_is_told_many_opinions_keeps_the_server_among_the_others() {
     });
     one.assert_no_crash();
 }
+
+#[test]
+fn a_server_that_does_not_decide_with_the_others_any_more_goes_by_its_own_checks() {
+    let [a, b] = Backend::named(["a", "b"]);
+    let [eye] = Backend::named(["eye"]);
+    let etcd = Etcd::start();
+    let lines = checked([&a, &b]);
+    let lone = lines.replace("interval=200ms", &format!("interval=200ms port={}", eye.port()));
+    let mut one = front(&etcd, "health=quorum", &lone);
+    let two = front(&etcd, "health=quorum", &lines);
+    wait_for_fronts(&one, 2);
+    wait_for_fronts(&two, 2);
+    wait_until("all opinions", SOON, || keys(&etcd, "health/").len() == 4);
+    eye.health_status(500);
+    let called = || {
+        member(&two, "a")["opinions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["state"] == "down"))
+    };
+    wait_until("one to call it down", SOON, called);
+    assert_eq!(member(&one, "a")["state"], "up");
+    one.edit_config("LuaBalancerShare health=quorum", "LuaBalancerShare health");
+    one.graceful();
+    wait_until("it to be down", SOON, || member(&one, "a")["state"] == "down");
+}
