@@ -345,3 +345,18 @@ async fn first(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_renewed_however_much_others_say() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let said = || ready(Ok(WatchAnswer::default()));
+        let heard = runtime.block_on(first(said(), said(), pending(), ready(())));
+        assert!(matches!(heard, Heard::Due));
+    }
+}
