@@ -11,7 +11,7 @@ use balance::words;
 use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::{Map, Value};
 
-use self::known::{Entries, Entry, Names};
+use self::known::{Entries, Entry, Origin};
 use crate::problem::{ListProblem, shown};
 
 mod bounded;
@@ -27,7 +27,7 @@ pub struct ListingRules {
     pub skip_invalid: bool,
     /// Most members of a list, and most wrong entries.
     pub max: usize,
-    /// Why this server can reach nobody at such a URL; None: it can.
+    /// Why this server can reach nobody at such a URL; None: it can, at all URLs of its scheme.
     pub misfit: fn(&MemberUrl) -> Option<String>,
 }
 
@@ -47,12 +47,8 @@ pub struct Listed {
 impl Listed {
     /// Takes a member.
     pub(crate) fn push(&mut self, spec: MemberSpec) {
-        self.take(Entry::new(spec, false));
-    }
-
-    fn take(&mut self, entry: Entry) {
-        self.prints.push(entry.print);
-        self.members.push(entry.spec);
+        self.prints.push(spec.print());
+        self.members.push(Arc::new(spec));
     }
 
     /// Leaves an entry out.
@@ -128,10 +124,10 @@ pub(crate) fn gather(
     found: impl IntoIterator<Item = (String, Result<MemberSpec, String>)>,
     rules: ListingRules,
 ) -> Result<Listed, ListProblem> {
-    let mut reading = Reading::new(rules, Entries::default());
+    let mut reading = Reading::new(rules, Entries::after(&mut KnownEntries::default()));
     for (place, spec) in found {
-        if !spec.as_ref().is_ok_and(|spec| reading.names.contains(&spec.name)) {
-            reading.entry(&|| place.clone(), spec.map(|spec| Entry::new(spec, true)))?;
+        if !spec.as_ref().is_ok_and(|spec| reading.entries.is_taken(&spec.name)) {
+            reading.spec(&|| place.clone(), spec.map(|spec| (spec, true)))?;
         }
     }
     Ok(reading.listed)
@@ -164,15 +160,17 @@ struct Reading {
     rules: ListingRules,
     listed: Listed,
     entries: Entries,
-    names: Names,
     /// Of members without a name of their own.
     urls: HashSet<MemberUrl>,
+    /// The scheme of the last member that this server can reach.
+    reached: String,
 }
 
 impl Reading {
     fn new(rules: ListingRules, entries: Entries) -> Self {
-        let (names, urls) = (Names::with_room(entries.len()), HashSet::new());
-        Reading { rules, listed: Listed::default(), entries, names, urls }
+        let (members, prints) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        let listed = Listed { members, prints, ..Listed::default() };
+        Reading { rules, listed, entries, urls: HashSet::new(), reached: String::new() }
     }
 
     /// A member with the name of its key; `text`: both.
@@ -180,7 +178,7 @@ impl Reading {
         let place = || format!("key {}", shown(&String::from_utf8_lossy(key)));
         let parts = PARTS + PARTS_OF_ONE * self.rules.max;
         let mut is_too_large = false;
-        let found = self.entries.entry((KEY, text), &self.names, |taken| {
+        let found = self.entries.entry((KEY, text), |taken| {
             let value = pieces::read_one(value, parts).map_err(|problem| {
                 is_too_large = matches!(problem, ListProblem::TooLarge { .. });
                 problem.to_string()
@@ -203,7 +201,7 @@ impl Reading {
             }
             is_empty = false;
             let place = || format!("line {}", at + 1);
-            let found = self.entries.entry((LINE, line.as_bytes()), &self.names, |taken| {
+            let found = self.entries.entry((LINE, line.as_bytes()), |taken| {
                 let words = words::split(line).map_err(|error| error.to_string())?;
                 let (url, keys) = words.split_first().ok_or("expected a URL")?;
                 let is_named = keys.iter().any(|word| is_key(word, "name"));
@@ -222,8 +220,8 @@ impl Reading {
             Value::Object(keys) if of.is_empty() && keys.contains_key("targets") => self.group(&place, keys),
             Value::Object(keys) => {
                 let is_named = keys.get("name").is_some_and(|name| !name.is_null());
-                let found = control::read_member(value, |name| self.names.contains(name));
-                self.entry(&|| place.clone(), found.map(|spec| Entry::new(spec, is_named)))
+                let found = control::read_member(value, |name| self.entries.is_taken(name));
+                self.spec(&|| place.clone(), found.map(|spec| (spec, is_named)))
             }
             other => self.wrong(shape(&place, other, ELEMENT)),
         }
@@ -240,42 +238,71 @@ impl Reading {
             let found = match target {
                 Value::String(target) => {
                     let url = format!("{}://{target}", group.scheme);
-                    MemberSpec::parse_beside(&url, &group.words, |name| self.names.contains(name))
+                    MemberSpec::parse_beside(&url, &group.words, |name| self.entries.is_taken(name))
                         .map_err(|error| error.to_string())
                 }
                 other => Err(format!("found {}, expected host:port", kind(other))),
             };
-            self.entry(&place, found.map(|spec| Entry::new(spec, is_named)))?;
+            self.spec(&place, found.map(|spec| (spec, is_named)))?;
         }
         Ok(())
     }
 
-    /// Takes an entry in, as it was read.
-    fn entry(&mut self, place: &dyn Fn() -> String, found: Result<Entry, String>) -> Result<(), ListProblem> {
+    /// Takes a member in; true: it has a name of its own.
+    fn spec(
+        &mut self,
+        place: &dyn Fn() -> String,
+        found: Result<(MemberSpec, bool), String>,
+    ) -> Result<(), ListProblem> {
+        let read = |(spec, is_named)| (self.entries.read(spec, is_named), Origin::Unkept);
+        let found = found.map(read);
+        self.entry(place, found)
+    }
+
+    /// Takes an entry in. One that is known was taken in before.
+    fn entry(
+        &mut self,
+        place: &dyn Fn() -> String,
+        found: Result<(Entry, Origin), String>,
+    ) -> Result<(), ListProblem> {
         let wrong =
             |why: String| ListProblem::Entry { place: place(), why: net::printable(&why, MOST_WORDS) };
-        let entry = match found {
-            Ok(entry) => entry,
+        let (entry, origin) = match found {
+            Ok(found) => found,
             Err(why) => return self.wrong(wrong(why)),
         };
-        let spec = &entry.spec;
-        if let Some(why) = (self.rules.misfit)(&spec.url) {
+        if !matches!(origin, Origin::Known(_))
+            && let Some(why) = self.misfit(&entry.spec.url)
+        {
             return self.wrong(wrong(why));
         }
-        if self.names.contains(&spec.name) {
-            return self.wrong(wrong(format!("another entry is named {} as well", spec.name)));
+        if self.entries.has_name_of(&entry) {
+            let name = &entry.spec.name;
+            return self.wrong(wrong(format!("another entry is named {name} as well")));
         }
         // Without names of their own these would be one member twice.
-        if !entry.is_named && !self.urls.insert(spec.url.clone()) {
-            return self.wrong(wrong(format!("{} is there twice", spec.url)));
+        if !entry.is_named && !self.urls.insert(entry.spec.url.clone()) {
+            return self.wrong(wrong(format!("{} is there twice", entry.spec.url)));
         }
         if self.listed.members.len() >= self.rules.max {
             let most = self.rules.max;
             return Err(ListProblem::TooMany { found: most + 1, most });
         }
-        self.names.insert(spec);
-        self.listed.take(entry);
+        self.entries.take(&entry, origin);
+        self.listed.prints.push(entry.print);
+        self.listed.members.push(entry.spec);
         Ok(())
+    }
+
+    fn misfit(&mut self, url: &MemberUrl) -> Option<String> {
+        if self.reached == url.scheme {
+            return None;
+        }
+        let misfit = (self.rules.misfit)(url);
+        if misfit.is_none() {
+            self.reached.clone_from(&url.scheme);
+        }
+        misfit
     }
 
     fn wrong(&mut self, problem: ListProblem) -> Result<(), ListProblem> {

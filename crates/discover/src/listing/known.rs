@@ -2,27 +2,36 @@
 //! The entries of a list by their text: one that stands in the next list again is not read again,
 //! and its member is shared with the list before.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+use std::vec;
 
 use balance::member::MemberSpec;
-use balance::prints::{ByPrint, Folding};
+use balance::prints::{ByPrint, PrintSet};
 use xxhash_rust::xxh64::xxh64;
 
-/// The entries of the last list that was read, by fingerprints of their texts. Each source has a
-/// seed of its own: texts of one fingerprint are not found by trying elsewhere.
+/// How far ahead in the list before an entry is looked for: so many in a row may have gone without
+/// the rest being sorted by fingerprint.
+const AHEAD: usize = if cfg!(test) { 2 } else { 1024 };
+
+/// The entries of the last list that was read, in its order, by fingerprints of their texts. Each
+/// source has a seed of its own: texts of one fingerprint are not found by trying elsewhere.
 #[derive(Debug)]
 pub struct KnownEntries {
-    entries: ByPrint<Entry>,
+    entries: Vec<KnownEntry>,
     seed: u64,
 }
 
 impl Default for KnownEntries {
     fn default() -> Self {
-        KnownEntries { entries: ByPrint::default(), seed: RandomState::new().build_hasher().finish() }
+        KnownEntries { entries: Vec::new(), seed: RandomState::new().build_hasher().finish() }
     }
+}
+
+#[derive(Debug)]
+struct KnownEntry {
+    text: u64,
+    entry: Entry,
 }
 
 /// An entry, as it was read.
@@ -31,22 +40,33 @@ pub(super) struct Entry {
     pub spec: Arc<MemberSpec>,
     /// [`MemberSpec::print`].
     pub print: u64,
+    /// The fingerprint of its member's name, by [`Entries::print_of`].
+    pub name: u64,
     /// It has a name of its own.
     pub is_named: bool,
 }
 
-impl Entry {
-    pub fn new(spec: MemberSpec, is_named: bool) -> Self {
-        Entry { print: spec.print(), spec: Arc::new(spec), is_named }
-    }
+/// Where an entry comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The list before has its text, by this fingerprint.
+    Known(u64),
+    /// It was read; the next list may have its text, by this fingerprint.
+    Read(u64),
+    /// It was read, and is to be read each time.
+    Unkept,
 }
 
 /// The entries before and now.
-#[derive(Default)]
 pub(super) struct Entries {
     seed: u64,
-    before: ByPrint<Entry>,
-    now: ByPrint<Entry>,
+    /// Those of the list before that nobody has asked for nor passed by.
+    before: vec::IntoIter<KnownEntry>,
+    /// Those that were passed by.
+    passed: ByPrint<Entry>,
+    now: Vec<KnownEntry>,
+    /// The names of the members now, as fingerprints.
+    names: PrintSet,
 }
 
 impl Entries {
@@ -55,14 +75,16 @@ impl Entries {
         let before = std::mem::take(&mut known.entries);
         Entries {
             seed: known.seed,
-            now: ByPrint::with_capacity_and_hasher(before.len(), Folding::default()),
-            before,
+            now: Vec::with_capacity(before.len()),
+            names: PrintSet::with_capacity_and_hasher(before.len(), <_>::default()),
+            passed: ByPrint::default(),
+            before: before.into_iter(),
         }
     }
 
-    /// How many there were before.
+    /// How many there were before, and were not asked for since.
     pub fn len(&self) -> usize {
-        self.before.len()
+        self.before.len() + self.passed.len()
     }
 
     /// For the list after this one.
@@ -70,72 +92,73 @@ impl Entries {
         known.entries = self.now;
     }
 
+    fn print_of(&self, name: &str) -> u64 {
+        xxh64(name.as_bytes(), self.seed)
+    }
+
+    /// An entry that was just read.
+    pub fn read(&self, spec: MemberSpec, is_named: bool) -> Entry {
+        Entry { print: spec.print(), name: self.print_of(&spec.name), spec: Arc::new(spec), is_named }
+    }
+
+    /// Whether a member has this name.
+    pub fn is_taken(&self, name: &str) -> bool {
+        self.names.contains(&self.print_of(name))
+    }
+
+    /// Whether a member has the name of this one.
+    pub fn has_name_of(&self, entry: &Entry) -> bool {
+        self.names.contains(&entry.name)
+    }
+
     /// The entry of this text (`kind`: the shape that it is read by), known or read. Its name may
-    /// depend on those that are `taken`: such an entry is read each time.
+    /// depend on those that are taken: such an entry is read each time.
     pub fn entry(
         &mut self,
         (kind, text): (u64, &[u8]),
-        names: &Names,
         read: impl FnOnce(&dyn Fn(&str) -> bool) -> Result<(MemberSpec, bool), String>,
-    ) -> Result<Entry, String> {
+    ) -> Result<(Entry, Origin), String> {
         let print = xxh64(text, self.seed ^ kind);
-        if let Some(known) = self.before.remove(&print)
-            && (known.is_named || !names.contains(&known.spec.name))
+        if let Some(known) = self.known(print)
+            && (known.is_named || !self.has_name_of(&known))
         {
-            self.now.insert(print, known.clone());
-            return Ok(known);
+            return Ok((known, Origin::Known(print)));
         }
         let has_hit = std::cell::Cell::new(false);
         let taken = |name: &str| {
-            let is_taken = names.contains(name);
+            let is_taken = self.is_taken(name);
             has_hit.set(has_hit.get() || is_taken);
             is_taken
         };
         let (spec, is_named) = read(&taken)?;
-        let entry = Entry::new(spec, is_named);
-        if !has_hit.get() {
-            self.now.insert(print, entry.clone());
+        let origin = if has_hit.get() { Origin::Unkept } else { Origin::Read(print) };
+        Ok((self.read(spec, is_named), origin))
+    }
+
+    /// Lists mostly go on as the one before does.
+    fn known(&mut self, print: u64) -> Option<Entry> {
+        let is_it = |known: &KnownEntry| known.text == print;
+        if self.before.as_slice().first().is_some_and(is_it) {
+            return self.before.next().map(|known| known.entry);
         }
-        Ok(entry)
+        if let Some(known) = self.passed.remove(&print) {
+            return Some(known);
+        }
+        let ahead = self.before.as_slice();
+        let found = ahead.iter().take(AHEAD).position(is_it);
+        let passed = self.before.by_ref().take(found.unwrap_or(usize::MAX));
+        self.passed.extend(passed.map(|known| (known.text, known.entry)));
+        match found {
+            Some(_) => self.before.next().map(|known| known.entry),
+            None => self.passed.remove(&print),
+        }
+    }
+
+    /// Takes an entry into the list.
+    pub fn take(&mut self, entry: &Entry, origin: Origin) {
+        self.names.insert(entry.name);
+        if let Origin::Known(text) | Origin::Read(text) = origin {
+            self.now.push(KnownEntry { text, entry: entry.clone() });
+        }
     }
 }
-
-/// The names of a list, each with its member.
-#[derive(Default)]
-pub(super) struct Names(HashSet<ByName>);
-
-impl Names {
-    pub fn with_room(members: usize) -> Self {
-        Names(HashSet::with_capacity(members))
-    }
-
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains(name)
-    }
-
-    pub fn insert(&mut self, spec: &Arc<MemberSpec>) {
-        self.0.insert(ByName(spec.clone()));
-    }
-}
-
-struct ByName(Arc<MemberSpec>);
-
-impl Borrow<str> for ByName {
-    fn borrow(&self) -> &str {
-        &self.0.name
-    }
-}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.as_str().hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for ByName {}
