@@ -27,7 +27,7 @@ impl Table {
         let spec = codec::member(&record.text)?;
         let member = Member::new((row as Slot, life.incarnation()), record.order, spec);
         let member = Arc::new(member.ordered(codec::order(&record.text).is_some()));
-        Some(SeenMember { row, life, text_word, member })
+        Some(SeenMember { row, life, text_word, order: record.order, member })
     }
 
     /// The member of a row as it was read before, if it is the same still. `known` goes on by rows.
@@ -52,10 +52,13 @@ impl Table {
                 again.or_else(|| self.read_member(row, life))
             })
             .collect();
-        let mut members: Vec<Arc<Member>> = seen.iter().map(|seen| seen.member.clone()).collect();
+        // By what stands beside each other: the members themselves lie here and there.
+        let mut places: Vec<_> =
+            seen.iter().enumerate().map(|(place, seen)| (seen.order, seen.row, place)).collect();
+        places.sort_unstable();
+        let members = places.iter().map(|(.., place)| seen[*place].member.clone()).collect();
         self.seen.keep(pool, seen);
-        members.sort_by_key(|member| (member.order, member.slot));
-        members.into()
+        members
     }
 
     /// The live members of a pool that have these names.

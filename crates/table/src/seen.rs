@@ -17,6 +17,8 @@ pub(crate) struct SeenMember {
     pub life: Life,
     /// See [`crate::protocol::text`].
     pub text_word: u64,
+    /// [`Member::order`].
+    pub order: u32,
     pub member: Arc<Member>,
 }
 
