@@ -11,16 +11,14 @@ use crate::httpd::memory;
 use crate::keep::events;
 
 /// See the module.
-pub struct Ejections;
+#[derive(Default)]
+pub struct Ejections(lifecycle::EjectedMembers);
 
 impl Task for Ejections {
     fn turn(&mut self, lease: &Lease<'_>) -> Option<Instant> {
         faults::point("ejections");
-        let now_ms = memory::monotonic_ms();
-        for pool in lease.pools.memberships() {
-            let table = &lease.child.table;
-            events::tell_all(table, lifecycle::expire(table, pool, now_ms));
-        }
+        let (table, now_ms) = (&lease.child.table, memory::monotonic_ms());
+        events::tell_all(table, self.0.advance(table, lease.pools.memberships(), now_ms));
         None
     }
 

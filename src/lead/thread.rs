@@ -110,7 +110,7 @@ impl Worker {
         let tasks: [Box<dyn Task>; 11] = [
             Box::new(Jobs::default()),
             Box::new(Stale::new()),
-            Box::new(Ejections),
+            Box::new(Ejections::default()),
             Box::new(Orders::default()),
             Box::new(Finder::new(child)),
             Box::new(OrderSharing::new(child)),

@@ -22,9 +22,12 @@ use crate::store::{PoolImage, Store, Vitals};
 use crate::trouble::shown;
 
 mod deadlines;
+mod ejections;
+mod looks;
 mod ramps;
 
 pub use self::deadlines::Deadlines;
+pub use self::ejections::{EjectedMembers, expire};
 pub use self::ramps::Ramps;
 
 /// The flags that [`Change::Enable`] takes back.
@@ -237,40 +240,6 @@ fn answered_meanwhile(store: &impl Vitals, attempt: &Attempt<'_>) -> bool {
     let last = store.latency(attempt.member.slot);
     let since = last.stamp_ms.wrapping_sub(began_ms);
     last.ewma_ms > 0.0 && (1..=took_ms.saturating_add(LATE_MS)).contains(&since)
-}
-
-/// Members of a pool whose ejection is over get their chance.
-pub fn expire(store: &impl Vitals, pool: &Membership, now_ms: u64) -> Vec<MemberEvent> {
-    let is_out = |member: &&Arc<Member>| {
-        store.status(member.slot).has(Status::EJECTED)
-            || OutlierState::from_bits(store.outlier(member.slot)).is_ejected()
-    };
-    let out = pool.members.iter().filter(is_out);
-    out.filter_map(|member| readmit(store, Subject { pool: &pool.name, member }, now_ms)).collect()
-}
-
-fn readmit(store: &impl Vitals, of: Subject<'_>, now_ms: u64) -> Option<MemberEvent> {
-    let (slot, incarnation) = (of.member.slot, of.member.incarnation);
-    let mut over = false;
-    store.update_outlier(slot, incarnation, |word| {
-        let (state, expired) = OutlierState::from_bits(word).expire(now_ms);
-        over = expired;
-        state.to_bits()
-    });
-    // Cleared as well when the word says that no ejection is running: the ejecting child died
-    // between the two.
-    if !over && OutlierState::from_bits(store.outlier(slot)).is_ejected() {
-        return None;
-    }
-    let slow_start_ms = store.slow_start_ms(of.member);
-    let changed = store.update(slot, incarnation, &mut |status| {
-        let back = status.has(Status::EJECTED);
-        let status = status.without(Status::EJECTED);
-        if back { slow_start::begin(status, slow_start_ms) } else { status }
-    });
-    let (before, after) = changed.ok().filter(|(before, after)| before != after)?;
-    let what = What::State { old: before.state(), new: after.state() };
-    Some(of.event(store.now_s(), what, Why::EjectionOver, By::Time))
 }
 
 /// Carries an order out. Returns what it has changed.

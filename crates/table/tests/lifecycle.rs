@@ -8,7 +8,7 @@ use std::sync::Arc;
 use balance::api::{Change, Membership};
 use balance::event::By;
 use balance::health::{AgentOrder, HealthState};
-use balance::lifecycle::{self, AgentWords, Attempt, Finding, Ramps, Subject};
+use balance::lifecycle::{self, AgentWords, Attempt, EjectedMembers, Finding, Ramps, Subject};
 use balance::live::Live;
 use balance::member::{Member, MemberSpec};
 use balance::memory::MemoryStore;
@@ -24,9 +24,14 @@ struct Life<'s, S> {
     store: &'s S,
     told: Vec<String>,
     ramps: Ramps,
+    ejections: EjectedMembers,
 }
 
-impl<S: Vitals> Life<'_, S> {
+impl<'s, S: Vitals> Life<'s, S> {
+    fn of(store: &'s S) -> Self {
+        Life { store, told: Vec::new(), ramps: Ramps::default(), ejections: EjectedMembers::default() }
+    }
+
     fn image(&self) -> PoolImage {
         self.store.read_pool(self.store.find_pool("app").expect("the pool")).expect("an image")
     }
@@ -81,7 +86,8 @@ impl<S: Vitals> Life<'_, S> {
     }
 
     fn expire(&mut self, now_ms: u64) {
-        let events = lifecycle::expire(self.store, &self.pool(), now_ms);
+        let pool = self.pool();
+        let events = self.ejections.advance(self.store, [&pool].into_iter(), now_ms);
         self.tell(events);
     }
 
@@ -135,11 +141,11 @@ macro_rules! lives {
         table.define("app", &settings(&$lines), &specs, 1).expect("room");
         memory.define("app", &settings(&$lines), &specs, 1).expect("room");
         {
-            let mut $life = Life { store: &table, told: Vec::new(), ramps: Ramps::default() };
+            let mut $life = Life::of(&table);
             $body
         }
         {
-            let mut $life = Life { store: &memory, told: Vec::new(), ramps: Ramps::default() };
+            let mut $life = Life::of(&memory);
             $body
         }
         table.check().expect("a table in order");
@@ -392,6 +398,21 @@ fn a_member_that_is_gone_has_no_life() {
         life.tell(lifecycle::attempt_ended(life.store, &attempt, || Some((members.clone(), 1))));
         life.tell(lifecycle::expire(life.store, &members, 1_000_000));
         assert!(life.told().is_empty());
+        assert!(!OutlierState::from_bits(life.store.outlier(a.slot)).is_ejected());
+    });
+}
+
+/// A process that dies between an ejection's two words: members are looked at though no epoch says
+/// so.
+#[test]
+fn an_ejection_of_which_the_epoch_tells_nobody_ends_as_well() {
+    lives!(["LuaBalancerOutlier on failures=2 ejection=1s"], |life| {
+        let a = life.member("a");
+        life.expire(1000);
+        let ejected = OutlierState::resumed(1, 2000);
+        life.store.update_outlier(a.slot, a.incarnation, |_| ejected.to_bits());
+        life.expire(3000);
+        life.expire(7000);
         assert!(!OutlierState::from_bits(life.store.outlier(a.slot)).is_ejected());
     });
 }

@@ -60,9 +60,9 @@ pub(super) enum Origin {
 /// The entries before and now.
 pub(super) struct Entries {
     seed: u64,
-    /// Those of the list before that nobody has asked for nor passed by.
+    /// Entries of the list before that nobody has asked for nor passed by.
     before: vec::IntoIter<KnownEntry>,
-    /// Those that were passed by.
+    /// Entries that were passed by.
     passed: ByPrint<Entry>,
     now: Vec<KnownEntry>,
     /// The names of the members now, as fingerprints.
