@@ -219,30 +219,30 @@ impl Workers {
         row.word.store(u64::from(incarnation) << 32, Ordering::Release);
     }
 
-    fn free(&self, pool: &WorkerPool, given_up: Vec<Disposed<Worker>>) {
-        for Disposed { number, thing } in given_up {
+    fn free(&self, pool: &WorkerPool, given_up: Option<Disposed<Worker>>) {
+        if let Some(Disposed { number, thing }) = given_up {
             self.all[number].clear();
             pool.free(thing);
         }
     }
 
-    fn free_secure(&self, pool: &WorkerPool, given_up: Vec<Disposed<Worker>>) {
-        if !given_up.is_empty() {
-            let freed = |worker: &Worker| given_up.iter().any(|given_up| given_up.thing.is(*worker));
-            self.secure.write().retain(|_, worker| !freed(worker));
+    fn free_secure(&self, pool: &WorkerPool, given_up: Option<Disposed<Worker>>) {
+        if let Some(Disposed { thing, .. }) = given_up {
+            self.secure.write().retain(|_, worker| !thing.is(*worker));
+            pool.free(thing);
         }
-        given_up.into_iter().for_each(|given_up| pool.free(given_up.thing));
     }
 
-    /// Frees some of the workers that nobody needs. For a thread of the background, now and then;
-    /// it waits for nobody.
-    pub fn tidy(&self) {
-        let Some(mut made) = self.made.try_lock() else { return };
+    /// Frees a worker that nobody needs, if there is one; true: there may be more. For a thread of
+    /// the background, now and then; it waits for nobody.
+    pub fn tidy(&self) -> bool {
+        let Some(mut made) = self.made.try_lock() else { return false };
         let Made { pool, of_members, of_secure, .. } = &mut *made;
-        let given_up = of_members.look(LOOKS, self);
-        self.free(pool, given_up);
-        let given_up = of_secure.look(LOOKS, self);
-        self.free_secure(pool, given_up);
+        let (plain, secure) = (of_members.look(LOOKS, self), of_secure.look(LOOKS, self));
+        let is_any = plain.is_some() || secure.is_some();
+        self.free(pool, plain);
+        self.free_secure(pool, secure);
+        is_any
     }
 
     /// The worker of an ad-hoc target, with the TLS settings that hold for it. Err when the limit

@@ -88,9 +88,9 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
         Some((number, entry.thing))
     }
 
-    /// Makes room for another one: returns its number, and what is to be given up. No number: so
-    /// many are needed now as there may be.
-    pub fn make_room(&mut self, over: &impl Over<T>) -> (Option<usize>, Vec<Disposed<T>>) {
+    /// Makes room for another one: returns its number, and one that is to be given up. No number:
+    /// so many are needed now as there may be.
+    pub fn make_room(&mut self, over: &impl Over<T>) -> (Option<usize>, Option<Disposed<T>>) {
         let is_full = self.numbers.len() >= self.most;
         let looks = if is_full { self.entries.len() } else { LOOKS };
         let given_up = if is_full { self.look_at(looks, over) } else { self.look(looks, over) };
@@ -118,13 +118,13 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
         numbers.into_iter().for_each(|number| self.leave(number, member));
     }
 
-    /// Looks at so many, and returns what is to be given up. Where there are few, none is.
-    pub fn look(&mut self, looks: usize, over: &impl Over<T>) -> Vec<Disposed<T>> {
-        if self.numbers.len() < FEW { Vec::new() } else { self.look_at(looks, over) }
+    /// Looks at so many at most, and returns the first that is to be given up. Where there are few,
+    /// none is.
+    pub fn look(&mut self, looks: usize, over: &impl Over<T>) -> Option<Disposed<T>> {
+        if self.numbers.len() < FEW { None } else { self.look_at(looks, over) }
     }
 
-    fn look_at(&mut self, looks: usize, over: &impl Over<T>) -> Vec<Disposed<T>> {
-        let mut given_up = Vec::new();
+    fn look_at(&mut self, looks: usize, over: &impl Over<T>) -> Option<Disposed<T>> {
         for _ in 0..looks {
             self.hand = if self.hand < self.entries.len() { self.hand } else { 0 };
             let number = self.hand;
@@ -140,10 +140,10 @@ impl<K: Clone + Eq + Hash, T: Copy> Belongings<K, T> {
             {
                 self.numbers.remove(&key);
                 self.free.push(number);
-                given_up.push(Disposed { number, thing });
+                return Some(Disposed { number, thing });
             }
         }
-        given_up
+        None
     }
 
     /// Keeps a new one under a number that [`Belongings::make_room`] has named last.
@@ -202,7 +202,7 @@ mod tests {
                 return Some(number);
             }
             let (number, given_up) = kept.make_room(self);
-            for Disposed { thing, .. } in given_up {
+            if let Some(Disposed { thing, .. }) = given_up {
                 assert!(!self.used.borrow().contains(&thing), "in use");
             }
             kept.keep(number?, url, url, member);
