@@ -315,7 +315,10 @@ impl<'d> Plan<'d> {
             script,
             package_path,
             cache: own.code_cache.or(main.code_cache).unwrap_or(CodeCache::Stat),
-            limit: own.limit.or(main.limit).unwrap_or(DEFAULT_LIMIT),
+            limit: Limit {
+                time_ms: own.time_ms.or(main.time_ms).unwrap_or(DEFAULT_LIMIT.time_ms),
+                memory: own.memory.or(main.memory).unwrap_or(DEFAULT_LIMIT.memory),
+            },
             // A shadow serves nobody, on trial or not.
             rollout: own.rollout.or(main.rollout).flatten().filter(|_| share.is_none()),
             shadow: share,

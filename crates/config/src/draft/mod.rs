@@ -11,7 +11,7 @@ use crate::kept;
 use crate::parts::{Dict, GeoFile, Pool};
 use crate::place::Position;
 use crate::section::{AdminRule, ErrorRule};
-use crate::statement::{Limit, OnError, Statement};
+use crate::statement::{OnError, Statement};
 use crate::surroundings::Surroundings;
 
 use state::number;
@@ -93,11 +93,8 @@ impl Draft {
             }
             Statement::ScriptLimit { time_ms, memory } => {
                 let server = self.server(at);
-                let before = server.limit.unwrap_or(crate::statement::DEFAULT_LIMIT);
-                server.limit = Some(Limit {
-                    time_ms: time_ms.unwrap_or(before.time_ms),
-                    memory: memory.unwrap_or(before.memory),
-                });
+                server.time_ms = time_ms.or(server.time_ms);
+                server.memory = memory.or(server.memory);
                 Ok(())
             }
             Statement::Rollout(rollout) => {

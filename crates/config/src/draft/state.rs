@@ -13,7 +13,7 @@ use crate::place::Position;
 use crate::sampling::Sampling;
 use crate::section::{Hooks, Section};
 use crate::shared::StoreSetting;
-use crate::statement::{CodeCache, HookKind, Limit, OnError};
+use crate::statement::{CodeCache, HookKind, OnError};
 
 /// Dictionaries that a configuration may have.
 pub const MOST_DICTS: usize = 256;
@@ -41,8 +41,10 @@ pub(crate) struct Server {
     pub(crate) package_path: Vec<String>,
     /// `LuaBalancerCodeCache`.
     pub(crate) code_cache: Option<CodeCache>,
-    /// `LuaBalancerScriptLimit`.
-    pub(crate) limit: Option<Limit>,
+    /// `time=` of `LuaBalancerScriptLimit`, in milliseconds.
+    pub(crate) time_ms: Option<u64>,
+    /// `memory=` of `LuaBalancerScriptLimit`, in bytes.
+    pub(crate) memory: Option<u64>,
     /// `LuaBalancerRollout`. Some(None): off.
     pub(crate) rollout: Option<Option<Rollout>>,
 }
